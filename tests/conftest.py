@@ -1,0 +1,53 @@
+"""What several tests share: the shipped prior, a tiny prior made on the spot, the folder of real data if it is there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from transflow_core.checkpoints import Checkpoint
+from transflow_core.flows import Glow, GlowConfig, LevelConfig
+from transflow_core.pixels import PixelConvention
+from transflow_core.prior import Prior, load_prior
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def celeba64() -> Prior:
+    """The prior that ships, on the CPU."""
+    return load_prior("celeba64", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def conformance() -> dict[str, np.ndarray]:
+    """What another implementation of the shipped prior computed."""
+    with np.load(ROOT / "assets" / "models" / "celeba64" / "conformance.npz") as arrays:
+        return dict(arrays)
+
+
+def make_tiny_prior(seed: int = 0, name: str = "tiny") -> Prior:
+    """A random 16×16 Glow of two levels: not a face in it, but as invertible as a trained one, and quick."""
+    generator = torch.Generator().manual_seed(seed)
+    config = GlowConfig(image_size=16, levels=(LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
+    flow = Glow(config, generator)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
+    checkpoint = Checkpoint(flow, PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
+    return Prior.from_checkpoint(checkpoint, device="cpu")
+
+
+@pytest.fixture
+def tiny_prior() -> Prior:
+    return make_tiny_prior()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real faces and photographs; tests that use it are skipped where it is not."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("the shared folder with real images is not beside this checkout")
+    return SHARED

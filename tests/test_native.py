@@ -1,0 +1,137 @@
+"""The native format: round trips, and files that are damaged, wrong or hostile."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from transflow_core.checkpoints import CheckpointError
+from transflow_core.prior import load_prior
+from transflow_core.typicality import Typicality
+
+from .conftest import make_tiny_prior
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("where", ["prior.safetensors", "folder"])
+def test_a_saved_prior_is_the_same_prior(tmp_path, where):
+    prior = make_tiny_prior()
+    row = (1.0, 2.0)
+    prior.typicality = Typicality(2, (0.0, 100.0), row, row, (row, row))
+    prior.metadata["licence"] = "none"
+    prior.save(tmp_path / where)
+    again = load_prior(tmp_path / where, device="cpu")
+    assert again.encode(IMAGES).equal(prior.encode(IMAGES))
+    assert (again.name, again.pixels, again.typicality) == (prior.name, prior.pixels, prior.typicality)
+    assert again.metadata["licence"] == "none"
+    again.save(tmp_path / "second.safetensors")
+    assert load_prior(tmp_path / "second.safetensors", device="cpu").fingerprint == again.fingerprint
+
+
+def test_half_precision_halves_the_nets_and_hardly_moves_the_latents(tmp_path):
+    prior = make_tiny_prior()
+    prior.save(tmp_path / "half.safetensors", half=True)
+    stored = load_file(tmp_path / "half.safetensors")
+    assert stored["levels.0.steps.0.coupling.net.conv_in.weight"].dtype == torch.float16
+    assert stored["levels.0.steps.0.coupling.net.position"].dtype == torch.float16
+    assert stored["levels.0.split.weight"].dtype == torch.float16
+    assert stored["levels.0.steps.0.conv1x1.L"].dtype == torch.float32
+    again = load_prior(tmp_path / "half.safetensors", device="cpu")
+    torch.testing.assert_close(again.encode(IMAGES), prior.encode(IMAGES), atol=5e-3, rtol=5e-3)
+
+
+def test_other_weights_have_another_fingerprint(tmp_path):
+    for seed in (0, 1):
+        make_tiny_prior(seed).save(tmp_path / f"{seed}.safetensors")
+    first, second = (load_prior(tmp_path / f"{seed}.safetensors", device="cpu").fingerprint for seed in (0, 1))
+    assert first != second
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A good file, its tensors and its header's documents, to be spoilt."""
+    file = tmp_path / "prior.safetensors"
+    prior = make_tiny_prior()
+    prior.save(file)
+    tensors = load_file(file)
+    size = struct.unpack("<Q", file.read_bytes()[:8])[0]
+    header = json.loads(file.read_bytes()[8 : 8 + size])["__metadata__"]
+    return file, tensors, header
+
+
+SPOILT = {
+    "no configuration": (lambda t, h: h.pop("config"), "configuration"),
+    "configuration is no JSON": (lambda t, h: h.update(config="{"), "JSON"),
+    "configuration is a list": (lambda t, h: h.update(config="[]"), "object"),
+    "configuration is nested without end": (lambda t, h: h.update(config="[" * 100_000), "not"),
+    "another format": (lambda t, h: h.update(config='{"format": "gan"}'), "gan"),
+    "another version": (lambda t, h: h.update(config=h["config"].replace('"version": 1', '"version": 99')), "99"),
+    "absurd width": (lambda t, h: h.update(config=h["config"].replace('"width": 8', '"width": 99999999')), "width"),
+    "bits": (lambda t, h: h.update(config=h["config"].replace('"bits": 5', '"bits": 0')), "bits"),
+    "a tensor is missing": (lambda t, h: t.pop("top.mean"), "top.mean"),
+    "a tensor too many": (lambda t, h: t.update(extra=torch.zeros(1)), "extra"),
+    "another shape": (lambda t, h: t.update({"top.mean": torch.zeros(3)}), "top.mean"),
+    "whole numbers": (lambda t, h: t.update({"top.mean": torch.zeros_like(t["top.mean"], dtype=torch.int64)}), "I64"),
+    "not finite": (lambda t, h: t["top.mean"].fill_(torch.nan), "finite"),
+    "typicality of nonsense": (lambda t, h: h.update(typicality='{"n": "many"}'), "typicality"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_a_wrong_file_is_refused_with_the_reason(saved, case):
+    file, tensors, header = saved
+    spoil, message = SPOILT[case]
+    spoil(tensors, header)
+    save_file(tensors, file, header)
+    with pytest.raises(CheckpointError, match=message):
+        load_prior(file, device="cpu")
+
+
+def test_damaged_bytes_never_raise_anything_else(saved):
+    """Truncated anywhere, or with a bit flipped in the header: a CheckpointError, or (in a free word) a prior."""
+    file = saved[0]
+    good = file.read_bytes()
+    rng = np.random.default_rng(0)
+    for cut in [0, 1, 7, 8, 9, 100, len(good) // 2, len(good) - 1]:
+        file.write_bytes(good[:cut])
+        with pytest.raises(CheckpointError):
+            load_prior(file, device="cpu")
+    header = 8 + struct.unpack("<Q", good[:8])[0]
+    refused = 0
+    for _ in range(150):
+        bad = bytearray(good)
+        bad[rng.integers(0, header)] ^= 1 << rng.integers(0, 8)
+        file.write_bytes(bad)
+        try:
+            load_prior(file, device="cpu")
+        except CheckpointError:
+            refused += 1
+    assert refused > 100
+
+
+def test_a_header_that_declares_a_huge_size_is_refused_at_once(tmp_path):
+    file = tmp_path / "huge.safetensors"
+    entry = {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}
+    header = json.dumps({"top.mean": entry}).encode()
+    file.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(CheckpointError):
+        load_prior(file, device="cpu")
+
+
+def test_a_pickle_is_not_opened(tmp_path):
+    """A pickle runs code when it is read; this one would leave a file behind."""
+    import pickle
+
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    file = tmp_path / "model.pt"
+    file.write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(CheckpointError):
+        load_prior(file, device="cpu")
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,156 @@
+"""The prior that ships against another implementation's numbers, and what a prior accepts and refuses."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from transflow_core.prior import load_prior, pick_device, shipped_priors
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def relative(found, expected):
+    return np.abs(np.asarray(found) / expected - 1).max()
+
+
+def test_latents_and_densities_match_the_conformance_data(celeba64, conformance):
+    encoded = celeba64.encode_and_score(conformance["images"])
+    assert np.abs(encoded.z.numpy() - conformance["z"]).max() < 2e-3
+    assert relative(encoded.log_prior, conformance["log_prior"]) < 1e-3
+    assert relative(encoded.log_prob, conformance["log_prob"]) < 1e-3
+
+
+def test_samples_match_the_conformance_data(celeba64, conformance):
+    x = celeba64.decode(torch.from_numpy(conformance["sample_z"]))
+    assert np.abs(x.numpy() - conformance["sample"]).max() < 1e-3
+
+
+def test_encoding_inverts_decoding_where_nothing_was_clipped(celeba64):
+    z = 0.5 * torch.randn(4, celeba64.dim, generator=torch.Generator().manual_seed(0))
+    x = celeba64.decode(z)
+    inside = ((x > 0) & (x < 1)).flatten(1).all(1)
+    assert inside.any()
+    torch.testing.assert_close(celeba64.encode(x)[inside], z[inside], atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["noise", "black", "white", "one colour"])
+def test_bytes_come_back_from_unnatural_images_too(celeba64, kind):
+    images = np.zeros((1, 64, 64, 3), np.uint8)
+    if kind == "noise":
+        images[:] = np.random.default_rng(0).integers(0, 256, images.shape)
+    elif kind == "white":
+        images[:] = 255
+    elif kind == "one colour":
+        images[:] = (0, 255, 30)
+    z = celeba64.encode(images)
+    assert z.isfinite().all()
+    back = celeba64.decode(z)
+    assert ((back * 256).floor().clamp(max=255).byte().permute(0, 2, 3, 1).numpy() == images).all()
+
+
+def test_real_faces_and_drawings_come_back(celeba64, shared):
+    worst = 0.0
+    files = sorted((shared / "data" / "evidence").rglob("*.*"))
+    with zipfile.ZipFile(shared / "data" / "celeba.zip") as faces:
+        names = sorted(name for name in faces.namelist() if name.startswith("val64/") and not name.endswith("/"))
+        images = [Image.open(io.BytesIO(faces.read(name))) for name in names]
+        images += [Image.open(file) for file in files]
+        for start in range(0, len(images), 64):
+            v = celeba64.to_unit(images[start : start + 64])
+            worst = max(worst, float((celeba64.decode(celeba64.encode(v)) - v).abs().max()))
+    assert len(images) > 300 and worst < 1e-3, worst
+
+
+def test_held_out_faces_have_the_bits_per_dimension_of_the_model_card(celeba64, shared):
+    with zipfile.ZipFile(shared / "data" / "celeba.zip") as faces:
+        names = sorted(name for name in faces.namelist() if name.startswith("val64/") and not name.endswith("/"))[:64]
+        images = [Image.open(io.BytesIO(faces.read(name))) for name in names]
+    assert 1.40 < celeba64.bits_per_dim(images).mean() < 1.53
+
+
+def test_the_kinds_of_image_agree(celeba64, conformance):
+    pixels = conformance["images"][:2]
+    z = celeba64.encode(pixels)
+    assert celeba64.encode([Image.fromarray(i) for i in pixels]).equal(z)
+    assert celeba64.encode(list(pixels)).equal(z)
+    v = ((pixels.transpose(0, 3, 1, 2).astype(np.float32)) + 0.5) / 256
+    assert celeba64.encode(v).equal(z)
+    assert celeba64.encode(torch.from_numpy(v)).equal(z)
+    grey = Image.fromarray(pixels[0]).convert("L")
+    assert celeba64.encode([grey]).equal(celeba64.encode([grey.convert("RGB")]))
+
+
+def test_batches_change_nothing_but_rounding(celeba64, conformance):
+    whole = celeba64.encode_and_score(conformance["images"], batch_size=4)
+    single = celeba64.encode_and_score(conformance["images"], batch_size=1)
+    torch.testing.assert_close(whole.z, single.z, atol=1e-3, rtol=0)
+    torch.testing.assert_close(whole.log_prob, single.log_prob, atol=0, rtol=1e-5)
+    torch.testing.assert_close(
+        celeba64.bits_per_dim(conformance["images"], batch_size=3),
+        celeba64.bits_per_dim(conformance["images"]),
+        atol=1e-5,
+        rtol=0,
+    )
+
+
+@pytest.mark.parametrize("name", ["encode", "log_prob", "bits_per_dim"])
+def test_no_images_give_no_rows(tiny_prior, name):
+    assert len(getattr(tiny_prior, name)([])) == 0
+    assert tiny_prior.decode(torch.zeros(0, tiny_prior.dim)).shape == (0, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (np.zeros((1, 8, 8, 3), np.uint8), ValueError, "align"),
+        (np.zeros((16, 16, 3), np.uint8), ValueError, "align"),
+        (np.full((1, 3, 16, 16), 2.0), ValueError, r"\[0, 1\]"),
+        (np.full((1, 3, 16, 16), np.nan), ValueError, "finite"),
+        (np.zeros((1, 3, 16, 16), np.int64), TypeError, "uint8"),
+        ([np.zeros((16, 16, 3), np.uint8), np.zeros((8, 8, 3), np.uint8)], ValueError, "differ"),
+    ],
+)
+def test_other_images_are_refused_with_what_to_do(tiny_prior, images, error, message):
+    with pytest.raises(error, match=message):
+        tiny_prior.encode(images)
+
+
+def test_latents_of_another_width_are_refused(tiny_prior):
+    with pytest.raises(ValueError, match=r"\(n, 768\)"):
+        tiny_prior.decode(torch.zeros(1, 10))
+
+
+def test_levels_cover_the_latent_from_fine_to_coarse(celeba64):
+    assert [level.slice.start for level in celeba64.levels] == [0, 6144, 9216, 10752, 11520]
+    assert celeba64.levels[-1].slice.stop == celeba64.dim == 64 * 64 * 3
+    assert celeba64.levels[0].shape == (6, 32, 32)
+
+
+def test_an_unknown_name_lists_what_there_is():
+    assert "celeba64" in shipped_priors()
+    with pytest.raises(FileNotFoundError, match="celeba64"):
+        load_prior("celeba65")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_agrees_with_the_cpu(celeba64, conformance):
+    gpu = load_prior("celeba64", device="cuda")
+    z = gpu.encode(conformance["images"]).cpu()
+    torch.testing.assert_close(z, celeba64.encode(conformance["images"]), atol=2e-3, rtol=0)
+
+
+def test_auto_is_the_gpu_when_there_is_one():
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_typicality_tells_faces_from_noise(celeba64, conformance):
+    faces = celeba64.encode_and_score(conformance["images"]).log_prior
+    assert {celeba64.typicality.judge(float(v)).word for v in faces} <= {"typical", "unusual"}
+    noise = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    verdict = celeba64.typicality.judge(float(celeba64.encode_and_score(noise).log_prior[0]))
+    assert verdict.word == "far outside" and verdict.percentile == 0
+    assert celeba64.typicality.judge(float("nan")).word == "far outside"

@@ -1,0 +1,30 @@
+"""Invertible layers and the Glow built from them.
+
+Every layer has `forward` (image side to latent side) and `inverse`, both returning `(output, log_det)` with `log_det`
+of shape (n,) in nats: the logarithm of |det| of the Jacobian of the direction that was called.
+"""
+
+from .actnorm import ActNorm
+from .conv1x1 import InvertibleConv1x1
+from .convolution import Conv3x3
+from .coupling import Coupling, CouplingNet
+from .glow import CouplingConfig, Glow, GlowConfig, Level, LevelConfig, Step
+from .multiscale import GaussianSplit, GaussianTop, squeeze, unsqueeze
+
+__all__ = [
+    "ActNorm",
+    "Conv3x3",
+    "Coupling",
+    "CouplingConfig",
+    "CouplingNet",
+    "GaussianSplit",
+    "GaussianTop",
+    "Glow",
+    "GlowConfig",
+    "InvertibleConv1x1",
+    "Level",
+    "LevelConfig",
+    "Step",
+    "squeeze",
+    "unsqueeze",
+]

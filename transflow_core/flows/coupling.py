@@ -1,0 +1,110 @@
+"""Coupling layers: half of the channels shift and scale the other half."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .convolution import Conv3x3
+
+__all__ = ["SCALES", "Coupling", "CouplingNet", "sigmoid_log_scale", "tanh_log_scale"]
+
+
+def tanh_log_scale(r: Tensor, cap: float = 2.0) -> Tensor:
+    """`log s = cap * tanh(r / cap)`: bounded by ±cap, so neither direction can overflow."""
+    return cap * torch.tanh(r / cap)
+
+
+def sigmoid_log_scale(r: Tensor, offset: float = 2.0) -> Tensor:
+    """`s = sigmoid(r + offset)`, as in OpenAI's Glow and its descendants."""
+    return F.logsigmoid(r + offset)
+
+
+SCALES: dict[str, Callable[..., Tensor]] = {"tanh": tanh_log_scale, "sigmoid": sigmoid_log_scale}
+
+
+class CouplingNet(nn.Module):
+    """The function that a coupling reads its shift and scale from.
+
+    `net(a) = conv_out(relu(conv_mid(relu(conv_in(a) + position)))) * exp(3 * log_gain)`, with 3×3, 1×1 and 3×3
+    convolutions. `position` is a learned (width, H, W) map, or absent: aligned faces have their eyes at the same
+    pixel in every image, which a convolution cannot know.
+
+    Args:
+        in_channels, out_channels: of the half that is read, and of the parameters that are written.
+        width: hidden channels.
+        size: (H, W) of the position map, or None for no map.
+        edge: the 3×3 convolutions see the border (see `Conv3x3`).
+        generator: makes the initial weights reproducible.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        size: tuple[int, int] | None = None,
+        edge: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv_in = Conv3x3(in_channels, width, edge)
+        self.conv_mid = nn.Conv2d(width, width, 1)
+        self.conv_out = Conv3x3(width, out_channels, edge)
+        self.log_gain = nn.Parameter(torch.zeros(out_channels))
+        self.position = nn.Parameter(torch.zeros(width, *size)) if size else None
+        with torch.no_grad():
+            for conv in (self.conv_in, self.conv_mid):
+                conv.weight.normal_(0, 0.05, generator=generator)
+                conv.bias.zero_()  # conv_out stays at zero: a coupling starts as the identity
+
+    def forward(self, a: Tensor) -> Tensor:
+        """(n, in_channels, H, W) -> (n, out_channels, H, W)."""
+        h = self.conv_in(a)
+        if self.position is not None:
+            h = h + self.position
+        h = self.conv_mid(h.relu()).relu()
+        return self.conv_out(h) * (3 * self.log_gain).exp()[:, None, None]
+
+
+class Coupling(nn.Module):
+    """Affine or additive coupling.
+
+    Affine: `a, b = halves(x)`; `t, r = halves(net(a))`; `log s = log_scale(r)`; `y = [a, (b + t) * s]`.
+    Additive coupling has no r: `y = [a, b + net(a)]`. The log-determinant is `sum(log s)`.
+    Reference: Real NVP (Dinh et al., 2017); the order "shift, then scale" is OpenAI's.
+
+    Args:
+        net: maps C/2 channels to C (affine) or C/2 (additive).
+        log_scale: r -> log s, elementwise; None makes the coupling additive.
+    """
+
+    def __init__(self, net: nn.Module, log_scale: Callable[[Tensor], Tensor] | None) -> None:
+        super().__init__()
+        self.net = net
+        self.log_scale = log_scale
+
+    def _shift_and_log_scale(self, a: Tensor) -> tuple[Tensor, Tensor | None]:
+        # The net may run in bfloat16 under autocast; the flow's own arithmetic stays in float32.
+        h = self.net(a).float()
+        if self.log_scale is None:
+            return h, None
+        t, r = h.chunk(2, 1)
+        return t, self.log_scale(r)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (y, log_det)."""
+        a, b = x.chunk(2, 1)
+        t, log_s = self._shift_and_log_scale(a)
+        if log_s is None:
+            return torch.cat([a, b + t], 1), x.new_zeros(len(x))
+        return torch.cat([a, (b + t) * log_s.exp()], 1), log_s.flatten(1).sum(1)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (x, log_det)."""
+        a, b = y.chunk(2, 1)
+        t, log_s = self._shift_and_log_scale(a)
+        if log_s is None:
+            return torch.cat([a, b - t], 1), y.new_zeros(len(y))
+        return torch.cat([a, b * (-log_s).exp() - t], 1), -log_s.flatten(1).sum(1)

@@ -1,0 +1,75 @@
+"""The multi-scale parts: trading space for channels, and taking latents out under a Gaussian prior."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .convolution import Conv3x3
+
+__all__ = ["GaussianSplit", "GaussianTop", "squeeze", "unsqueeze"]
+
+
+def squeeze(x: Tensor) -> Tensor:
+    """(n, C, H, W) -> (n, 4C, H/2, W/2); pixel (dy, dx) of a 2×2 block goes to channel `c*4 + 2*dy + dx`.
+
+    Example:
+        >>> import torch
+        >>> squeeze(torch.arange(4.0).reshape(1, 1, 2, 2)).flatten().tolist()
+        [0.0, 1.0, 2.0, 3.0]
+    """
+    return F.pixel_unshuffle(x, 2)
+
+
+def unsqueeze(x: Tensor) -> Tensor:
+    """The inverse of `squeeze`: (n, 4C, H, W) -> (n, C, 2H, 2W)."""
+    return F.pixel_shuffle(x, 2)
+
+
+class GaussianSplit(nn.Module):
+    """Half of the channels leave as whitened latents, under a Gaussian that the other half predicts.
+
+    `first, second = halves(x)`; `mean, log_std = halves(prior(first))`, prior a 3×3 convolution; `eps =
+    (second - mean) * exp(-log_std)`, so that eps is N(0, I) under the model; `first` goes on. The log-determinant is
+    `-sum(log_std)`. Reference: Glow (2018), figure 2b.
+
+    Args:
+        prior: maps (n, C/2, H, W) to (n, C, H, W); None takes eps = second: its prior is N(0, I) already.
+    """
+
+    def __init__(self, prior: Conv3x3 | None) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def _mean_and_log_std(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        if self.prior is None:
+            zeros = torch.zeros_like(first)
+            return zeros, zeros
+        return self.prior(first).float().chunk(2, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(n, C, H, W) -> (first, eps, log_det), the first two (n, C/2, H, W)."""
+        first, second = x.chunk(2, 1)
+        mean, log_std = self._mean_and_log_std(first)
+        return first, (second - mean) * (-log_std).exp(), -log_std.flatten(1).sum(1)
+
+    def inverse(self, first: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Two (n, C/2, H, W) -> (x, log_det)."""
+        mean, log_std = self._mean_and_log_std(first)
+        return torch.cat([first, eps * log_std.exp() + mean], 1), log_std.flatten(1).sum(1)
+
+
+class GaussianTop(nn.Module):
+    """The last latents, whitened under a learned Gaussian: `eps = (x - mean) * exp(-log_std)`, both maps (C, H, W)."""
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(channels, height, width))
+        self.log_std = nn.Parameter(torch.zeros(channels, height, width))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (eps, log_det)."""
+        return (x - self.mean) * (-self.log_std).exp(), -self.log_std.sum().expand(len(x))
+
+    def inverse(self, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (x, log_det)."""
+        return eps * self.log_std.exp() + self.mean, self.log_std.sum().expand(len(eps))

@@ -1,0 +1,273 @@
+"""A prior: a trained flow, its pixel convention and its metadata. This is what evidence conditions."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from .checkpoints import Checkpoint, CheckpointError, load_native, save_native
+from .pixels import PixelConvention
+from .typicality import Typicality
+
+__all__ = ["Encoded", "LatentLevel", "Prior", "load_prior", "pick_device", "shipped_priors", "standard_log_prob"]
+
+_SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "models"
+
+Images = Sequence[Image.Image] | Sequence[np.ndarray] | np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class LatentLevel:
+    """One level of the flat latent: its name, its (C, H, W), and where it lies in the D numbers."""
+
+    name: str
+    shape: tuple[int, int, int]
+    slice: slice
+
+    @property
+    def dim(self) -> int:
+        """C·H·W."""
+        return self.slice.stop - self.slice.start
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Latents of m images and their densities.
+
+    Attributes:
+        z: (m, D) float32 whitened latents.
+        log_prior: (m,) float64, log N(z; 0, I) in nats: the number that the paper reports.
+        log_prob: (m,) float64, log density of the image's x under the flow, in nats.
+    """
+
+    z: Tensor
+    log_prior: Tensor
+    log_prob: Tensor
+
+
+def standard_log_prob(z: Tensor) -> Tensor:
+    """log N(z; 0, I) in nats: (m, D) -> (m,) float64."""
+    return -0.5 * (z.double().square().sum(1) + z.shape[1] * math.log(2 * math.pi))
+
+
+@dataclass
+class Prior:
+    """A trained flow that can be conditioned on evidence.
+
+    Args:
+        flow: a module with `forward`: x (n, C, S, S) -> (z (n, D), log_det (n,)), `inverse` back, and
+            `latent_shapes`, the (C, H, W) of its latents from fine to coarse, in the order in which z holds them. z
+            must be whitened: N(0, I).
+        pixels: how bytes become x.
+        name: a short word for people.
+        fingerprint: equal fingerprints mean equal latents; it keys caches and saved posteriors.
+        typicality: quantiles over held-out images, or None when nobody measured them.
+        metadata: free words.
+
+    Example:
+        >>> prior = load_prior("celeba64")
+        >>> prior.image_size, prior.dim, [level.name for level in prior.levels]
+        (64, 12288, ['32×32', '16×16', '8×8', '4×4', '2×2'])
+    """
+
+    flow: nn.Module
+    pixels: PixelConvention
+    name: str
+    fingerprint: str
+    typicality: Typicality | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        levels, start = [], 0
+        for shape in self.flow.latent_shapes:
+            dim = math.prod(shape)
+            levels.append(LatentLevel(f"{shape[1]}×{shape[2]}", tuple(shape), slice(start, start + dim)))
+            start += dim
+        self.levels: tuple[LatentLevel, ...] = tuple(levels)
+        self.dim: int = start
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, device: str | torch.device = "auto") -> "Prior":
+        """Put a loaded checkpoint on a device. Raises CheckpointError if its typicality statistics make no sense."""
+        typicality = None
+        if checkpoint.typicality is not None:
+            try:
+                typicality = Typicality.from_dict(checkpoint.typicality)
+            except ValueError as error:
+                raise CheckpointError(f"{checkpoint.name}: {error}") from error
+        return cls(
+            flow=checkpoint.flow.to(pick_device(device)).requires_grad_(False).eval(),
+            pixels=checkpoint.pixels,
+            name=checkpoint.name,
+            fingerprint=checkpoint.fingerprint,
+            typicality=typicality,
+            metadata=dict(checkpoint.metadata),
+        )
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images, in pixels."""
+        return self.flow.config.image_size
+
+    @property
+    def channels(self) -> int:
+        """Colour channels of the images."""
+        return self.flow.config.channels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the flow's weights are."""
+        return next(self.flow.parameters()).device
+
+    def to(self, device: str | torch.device) -> "Prior":
+        """Move the flow, in place; returns self."""
+        self.flow.to(pick_device(device))
+        return self
+
+    def to_unit(self, images: Images) -> Tensor:
+        """Any accepted form of m images -> (m, C, S, S) float32 in [0, 1], on the prior's device.
+
+        Accepted are PIL images, uint8 arrays (m, S, S, C), and floats (m, C, S, S) in [0, 1], array or tensor. A byte
+        becomes the middle of its bin (see `PixelConvention`); floats are taken as they are, in the units that
+        `decode` gives. Raises ValueError for another size or range, TypeError for another kind of thing.
+        """
+        if isinstance(images, Image.Image):
+            images = [images]
+        if not isinstance(images, np.ndarray | Tensor):
+            mode = "RGB" if self.channels == 3 else "L"
+            rows = [np.asarray(i.convert(mode)) if isinstance(i, Image.Image) else np.asarray(i) for i in images]
+            if len({row.shape for row in rows}) > 1:
+                raise ValueError(f"the images differ in size: {sorted({row.shape for row in rows})}")
+            images = (
+                np.stack(rows) if rows else np.zeros((0, self.image_size, self.image_size, self.channels), np.uint8)
+            )
+        v = torch.as_tensor(images)
+        if v.dtype == torch.uint8:
+            if v.ndim == 3 and self.channels == 1:
+                v = v[..., None]
+            if v.ndim == 4:
+                v = v.permute(0, 3, 1, 2)
+            v = self.pixels.from_bytes(v)
+        elif v.dtype.is_floating_point:
+            v = v.float()
+            if v.numel() and not (v.min() >= -1e-6 and v.max() <= 1 + 1e-6):
+                raise ValueError("float images must lie in [0, 1], with no number that is not finite")
+        else:
+            raise TypeError(f"images must be PIL images, uint8 or float arrays, not {v.dtype}")
+        expected = (self.channels, self.image_size, self.image_size)
+        if tuple(v.shape[1:]) != expected:
+            raise ValueError(
+                f"this prior takes images of (channels, height, width) = {expected}, not {tuple(v.shape[1:])}: "
+                "align them first (transflow_core.align) or resize them"
+            )
+        return v.to(self.device)
+
+    @torch.inference_mode()
+    def encode_and_score(self, images: Images, batch_size: int = 32) -> Encoded:
+        """Invert images and keep their densities: one pass of the flow. See `encode` for what is accepted.
+
+        An image far from the training data can overflow: its row is then not finite, and the other rows are unharmed.
+        """
+        v = self.to_unit(images)
+        z, log_det = [torch.zeros(0, self.dim, device=self.device)], [torch.zeros(0, device=self.device)]
+        for batch in v.split(batch_size) if len(v) else ():
+            batch_z, batch_log_det = self.flow(self.pixels.to_flow(batch))
+            z.append(batch_z)
+            log_det.append(batch_log_det)
+        latents, log_prior = torch.cat(z), standard_log_prob(torch.cat(z))
+        return Encoded(latents, log_prior, log_prior + torch.cat(log_det).double())
+
+    def encode(self, images: Images, batch_size: int = 32) -> Tensor:
+        """z = f⁻¹(x): PIL images, uint8 (m, S, S, C) or float (m, C, S, S) in [0, 1] -> (m, D) float32.
+
+        Deterministic: no dequantisation noise is added (see `PixelConvention`).
+        """
+        return self.encode_and_score(images, batch_size).z
+
+    @torch.inference_mode()
+    def decode(self, z: Tensor, batch_size: int = 32) -> Tensor:
+        """x = f(z): (n, D) -> (n, C, S, S) float32 in [0, 1]. Raises ValueError on another width."""
+        z = torch.as_tensor(z, dtype=torch.float32)
+        if z.ndim != 2 or z.shape[1] != self.dim:
+            raise ValueError(f"latents of this prior are (n, {self.dim}), not {tuple(z.shape)}")
+        images = [torch.zeros(0, self.channels, self.image_size, self.image_size, device=self.device)]
+        for batch in z.to(self.device).split(batch_size) if len(z) else ():
+            images.append(self.pixels.from_flow(self.flow.inverse(batch)[0]))
+        return torch.cat(images)
+
+    def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:
+        """Log density of each image's x in nats, (m,) float64: log N(z; 0, I) plus the log-determinant."""
+        return self.encode_and_score(images, batch_size).log_prob
+
+    @torch.inference_mode()
+    def bits_per_dim(self, images: Images, batch_size: int = 32, seed: int = 0) -> Tensor:
+        """Bits per dimension of the quantised images, (m,) float64, with dequantisation noise from a fixed seed.
+
+        `-(log p(x) - D log 2**bits) / (D log 2)`, comparable with published numbers of the same bits. Image i has the
+        same noise in any batch.
+        """
+        v = self.to_unit(images)
+        generator = torch.Generator().manual_seed(seed)
+        bits = [torch.zeros(0, dtype=torch.float64)]
+        for batch in v.split(batch_size) if len(v) else ():
+            noise = torch.stack([torch.rand(batch.shape[1:], generator=generator) for _ in batch])
+            z, log_det = self.flow(self.pixels.dequantise(batch, noise.to(batch)))
+            nats = standard_log_prob(z) + log_det.double()
+            bits.append((self.pixels.nats_per_dim - nats / self.dim).cpu() / math.log(2))
+        return torch.cat(bits)
+
+    def save(self, path: str | Path, half: bool = False) -> None:
+        """Write the prior in the native format: one `.safetensors` file, or a folder when `path` has no suffix."""
+        typicality = self.typicality.to_dict() if self.typicality else None
+        save_native(
+            Checkpoint(self.flow, self.pixels, self.name, self.fingerprint, typicality, self.metadata), path, half=half
+        )
+
+    def info(self) -> dict[str, Any]:
+        """What there is to know, as JSON takes it."""
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "image_size": self.image_size,
+            "channels": self.channels,
+            "dim": self.dim,
+            "levels": [{"name": level.name, "shape": list(level.shape), "dim": level.dim} for level in self.levels],
+            "parameters": sum(p.numel() for p in self.flow.parameters()),
+            "bits": self.pixels.bits,
+            "device": str(self.device),
+            "typicality": self.typicality is not None,
+            **self.metadata,
+        }
+
+
+def pick_device(device: str | torch.device = "auto") -> torch.device:
+    """ "auto" is the CUDA device when there is one, else the CPU; anything else is taken at its word."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def shipped_priors() -> list[str]:
+    """Names of the priors that ship in `assets/models`."""
+    return sorted(folder.name for folder in _SHIPPED.iterdir() if (folder / "model.safetensors").is_file())
+
+
+def load_prior(name: str | Path = "celeba64", device: str | torch.device = "auto") -> Prior:
+    """Load a prior by a shipped name, or from a native file or folder.
+
+    Raises FileNotFoundError naming what there is, or CheckpointError saying what is wrong with the file.
+    """
+    path = Path(name)
+    if str(name) in shipped_priors():
+        path = _SHIPPED / str(name)
+    elif not path.exists():
+        raise FileNotFoundError(
+            f"no prior called {str(name)!r}: neither a file nor one that ships ({', '.join(shipped_priors())})"
+        )
+    return Prior.from_checkpoint(load_native(path), device)
