@@ -1,4 +1,4 @@
-"""What several tests share: the shipped prior, a tiny prior made on the spot, the folder of real data if it is there."""
+"""What several tests share: the shipped prior, a tiny prior made on the spot, and the folder of real data."""
 
 from pathlib import Path
 

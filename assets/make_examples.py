@@ -1,0 +1,239 @@
+"""Draw the example evidence in `assets/examples`: nobody's face, so that anyone may ship it.
+
+Faces are sampled from the shipped prior and then changed; the cartoons are drawn from shapes. Run from the checkout:
+
+    python -m assets.make_examples
+"""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
+
+from transflow_core.faces import detect
+from transflow_core.images import to_pil
+from transflow_core.posterior import standard_normal
+from transflow_core.prior import Prior, load_prior
+
+EXAMPLES = Path(__file__).resolve().parent / "examples"
+SIZE = 64
+COUNT = 18
+TEMPERATURE = 0.7
+Pixels = NDArray[np.float32]  # (64, 64, 3) in [0, 1]
+
+
+def faces(prior: Prior, seed: int) -> list[Image.Image]:
+    """Samples of the prior, people who do not exist: of three times as many, those that a detector is surest of."""
+    drawn = to_pil(prior.decode(TEMPERATURE * standard_normal(3 * COUNT, prior.dim, seed=seed)))
+    scores = [max((face.score for face in detect(image, thorough=False)), default=0.0) for image in drawn]
+    best = sorted(range(len(drawn)), key=lambda index: -scores[index])[:COUNT]
+    return [drawn[index] for index in sorted(best)]
+
+
+def as_array(image: Image.Image) -> Pixels:
+    return np.asarray(image, np.float32) / 255
+
+
+def as_image(pixels: Pixels) -> Image.Image:
+    return Image.fromarray(np.rint(pixels.clip(0, 1) * 255).astype(np.uint8))
+
+
+def luma(pixels: Pixels) -> NDArray[np.float32]:
+    return pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def greyscale(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return ImageOps.grayscale(image).convert("RGB")
+
+
+def sepia(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """An old print: brown tones, less contrast, darker towards the corners."""
+    grey = 0.12 + 0.8 * luma(as_array(image))
+    tint = np.array([1.07, 0.86, 0.62], np.float32)
+    y, x = np.mgrid[0:SIZE, 0:SIZE] / (SIZE - 1) - 0.5
+    vignette = 1 - 0.7 * (x * x + y * y)
+    return as_image((grey * vignette)[..., None] * tint)
+
+
+def sketch(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A pencil on paper: the picture divided by its own blur leaves lines and light shading."""
+    grey = luma(as_array(image.resize((256, 256), Image.Resampling.LANCZOS)))
+    blurred = np.asarray(
+        Image.fromarray(np.rint(255 * (1 - grey)).astype(np.uint8)).filter(ImageFilter.GaussianBlur(14)), np.float32
+    )
+    dodge = np.clip(grey / np.maximum(1 - blurred / 255, 1e-2), 0, 1)
+    shading = np.clip(0.55 + 0.5 * grey, 0, 1)
+    paper = np.clip(np.minimum(dodge**1.3, 1) * shading + 0.08 - 0.02 * rng.standard_normal(grey.shape), 0, 1)
+    return (
+        Image.fromarray(np.rint(255 * paper).astype(np.uint8)).resize((SIZE, SIZE), Image.Resampling.BOX).convert("RGB")
+    )
+
+
+def hair(pixels: Pixels) -> NDArray[np.float32]:
+    """How surely each pixel is hair, 0 to 1: near the crown's colour, far from the cheeks' and the corners'."""
+
+    def colour(x: slice, y: slice) -> NDArray[np.float32]:
+        return np.median(pixels[y, x].reshape(-1, 3), axis=0)
+
+    def likeness(c: NDArray[np.float32]) -> NDArray[np.float32]:
+        return -((pixels - c) ** 2).sum(-1) / (2 * 0.11**2)
+
+    crown = colour(slice(25, 39), slice(6, 11))
+    cheeks, corners = colour(slice(22, 42), slice(34, 46)), colour(slice(0, 5), slice(0, 12))
+    others = np.logaddexp(likeness(cheeks), likeness(corners))
+    y, x = np.mgrid[0:SIZE, 0:SIZE] / (SIZE - 1)
+    face = ((x - 0.5) / 0.23) ** 2 + ((y - 0.57) / 0.33) ** 2  # below 1: inside the face
+    head = ((x - 0.5) / 0.46) ** 2 + ((y - 0.5) / 0.52) ** 2  # above 1: outside the head
+    # Where hair and background have one colour, only the place can tell them apart.
+    place = np.minimum(8 * (face - 1.0), 10 * (0.95 - head))
+    colours = (likeness(crown) - others).clip(-6, 3)
+    surely = 1 / (1 + np.exp(-(colours + place).clip(-30, 30)))
+    soft = Image.fromarray(np.rint(255 * surely).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.0))
+    return np.asarray(soft, np.float32) / 255
+
+
+def red_hair(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The hair's hue becomes copper; its light and shade stay."""
+    pixels = as_array(image)
+    mask = hair(pixels)[..., None]
+    light = luma(pixels)[..., None]
+    level = float((light * mask).sum() / mask.sum().clip(1e-3))
+    copper = np.array([1.0, rng.uniform(0.44, 0.54), rng.uniform(0.24, 0.34)], np.float32)
+    wanted = (0.5 * level + 0.15 + 0.95 * (light - level)).clip(0.03, 0.62) / luma(copper)
+    return as_image(mask * np.clip(wanted * copper, 0, 1) + (1 - mask) * pixels)
+
+
+def _bar(image: Image.Image, fill: Callable[[tuple[int, int]], NDArray]) -> Image.Image:
+    pixels = np.asarray(image).copy()
+    top, bottom = round(0.40 * SIZE), round(0.56 * SIZE)
+    left, right = round(0.20 * SIZE), round(0.80 * SIZE)
+    pixels[top:bottom, left:right] = fill((bottom - top, right - left))
+    return Image.fromarray(pixels)
+
+
+def neon_bar(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Fig. 6: a solid occlusion over the eyes."""
+    return _bar(image, lambda size: np.array([57, 255, 20], np.uint8))
+
+
+def noise_bar(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Fig. 6: the occlusion that the paper's prior could not take, random pixels."""
+    return _bar(image, lambda size: rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+
+
+def cartoon(rng: np.random.Generator) -> Image.Image:
+    """A face from shapes, with its eyes where the frame has them; drawn large and reduced, so that edges are smooth."""
+    s = 8 * SIZE
+    skin = tuple(int(v) for v in np.array([255, 214, 176]) * rng.uniform(0.72, 1.0))
+    hues = [(40, 30, 28), (92, 52, 28), (196, 132, 48), (232, 200, 92), (178, 60, 36), (120, 60, 150), (40, 110, 170)]
+    hair_colour = hues[rng.integers(len(hues))]
+    backgrounds = [(186, 222, 240), (246, 226, 178), (204, 232, 190), (240, 204, 214), (226, 226, 236)]
+    image = Image.new("RGB", (s, s), backgrounds[rng.integers(len(backgrounds))])
+    draw = ImageDraw.Draw(image)
+    line = max(3, s // 110)
+
+    def ellipse(x: float, y: float, rx: float, ry: float, **style) -> None:
+        draw.ellipse([(x - rx) * s, (y - ry) * s, (x + rx) * s, (y + ry) * s], **style)
+
+    long = rng.random() < 0.55
+    width = rng.uniform(0.225, 0.26)
+    # From back to front: the hair behind, neck and shoulders, ears, face, fringe.
+    ellipse(0.5, 0.44, width + 0.09, 0.36, fill=hair_colour)
+    if long:
+        draw.rounded_rectangle(
+            [(0.5 - width - 0.09) * s, 0.44 * s, (0.5 + width + 0.09) * s, 0.98 * s], 0.08 * s, hair_colour
+        )
+    shirt = tuple(int(v) for v in rng.integers(40, 220, 3))
+    ellipse(0.5, 1.08, 0.42, 0.22, fill=shirt)
+    draw.rectangle([0.43 * s, 0.78 * s, 0.57 * s, 0.93 * s], fill=tuple(int(0.88 * v) for v in skin))
+    for side in (-1, 1):
+        ellipse(0.5 + side * width, 0.53, 0.035, 0.06, fill=skin, outline=(90, 60, 50), width=line)
+    ellipse(0.5, 0.54, width, rng.uniform(0.31, 0.34), fill=skin, outline=(90, 60, 50), width=line)
+    fringe = rng.uniform(0.30, 0.37)
+    draw.pieslice([(0.5 - width) * s, 0.2 * s, (0.5 + width) * s, (2 * fringe + 0.06) * s], 180, 360, fill=hair_colour)
+    iris = [(60, 110, 170), (80, 130, 60), (100, 66, 40), (50, 50, 60)][rng.integers(4)]
+    tall = rng.uniform(0.045, 0.062)
+    tilt = rng.uniform(-0.02, 0.02)
+    for x in (0.37, 0.63):
+        ellipse(x, 0.48, 0.058, tall, fill="white", outline=(50, 40, 40), width=line)
+        ellipse(x, 0.485, 0.034, 0.036, fill=iris)
+        ellipse(x, 0.485, 0.016, 0.018, fill=(15, 15, 20))
+        ellipse(x + 0.014, 0.47, 0.009, 0.009, fill="white")
+        inner = math.copysign(1, 0.5 - x)
+        brow = [(x - inner * 0.07, 0.395 - tilt), (x, 0.375), (x + inner * 0.06, 0.395 + tilt)]
+        draw.line(
+            [(a * s, b * s) for a, b in brow],
+            fill=tuple(int(0.6 * v) for v in hair_colour),
+            width=3 * line,
+            joint="curve",
+        )
+    draw.line(
+        [(0.5 * s, 0.52 * s), (0.485 * s, 0.61 * s), (0.515 * s, 0.615 * s)],
+        fill=(120, 80, 66),
+        width=line,
+        joint="curve",
+    )
+    smile = rng.uniform(0.02, 0.07)
+    lips = (190, 60, 70)
+    box = [0.41 * s, (0.70 - smile) * s, 0.59 * s, (0.70 + smile) * s]
+    if rng.random() < 0.4:
+        draw.chord(box, 0, 180, fill=(120, 30, 40), outline=lips, width=line)
+    else:
+        draw.arc(box, 10, 170, fill=lips, width=2 * line)
+    for x in (0.36, 0.64):
+        cheek = Image.new("L", (s, s), 0)
+        ImageDraw.Draw(cheek).ellipse([(x - 0.05) * s, 0.57 * s, (x + 0.05) * s, 0.65 * s], fill=90)
+        image.paste((240, 120, 110), mask=cheek.filter(ImageFilter.GaussianBlur(0.015 * s)))
+    if rng.random() < 0.25:
+        for x in (0.37, 0.63):
+            ellipse(x, 0.485, 0.085, 0.08, outline=(40, 40, 46), width=2 * line)
+        draw.line([(0.455 * s, 0.48 * s), (0.545 * s, 0.48 * s)], fill=(40, 40, 46), width=2 * line)
+    return image.resize((SIZE, SIZE), Image.Resampling.BOX)
+
+
+CHANGES: dict[str, tuple[str, str, Callable]] = {
+    "greyscale": ("Greyscale", "Faces without colour: Fig. 5 and 7 of the paper.", greyscale),
+    "red_hair": ("Red hair", "Faces with copper hair: Fig. 5.", red_hair),
+    "sketch": ("Pencil sketch", "Faces as a pencil would draw them.", sketch),
+    "sepia": ("Sepia", "Faces as old prints.", sepia),
+    "neon_bar": ("Neon bar", "A solid green bar over the eyes: Fig. 6.", neon_bar),
+    "noise_bar": ("Noise bar", "A bar of random pixels: Fig. 6, where the paper's prior broke.", noise_bar),
+}
+
+
+def main() -> None:
+    """Write every set, and `sets.json` with a title and a sentence for each."""
+    prior = load_prior("celeba64", device="cpu")
+    sets = {}
+    for seed, (name, (title, about, change)) in enumerate(CHANGES.items(), start=100):
+        rng = np.random.default_rng(seed)
+        # Each set has people of its own: two sets that share faces would interpolate without moving.
+        write(name, [change(face, rng) for face in faces(prior, seed)])
+        sets[name] = {"title": title, "about": about}
+    rng = np.random.default_rng(99)
+    write("cartoon", [cartoon(rng) for _ in range(COUNT)])
+    sets["cartoon"] = {
+        "title": "Cartoon",
+        "about": "Faces drawn from shapes: far outside the training data, as in Fig. 8.",
+    }
+    (EXAMPLES / "sets.json").write_text(json.dumps(sets, indent=1) + "\n", encoding="utf-8")
+
+
+def write(name: str, images: list[Image.Image]) -> None:
+    """Replace one set's images."""
+    folder = EXAMPLES / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for index, image in enumerate(images):
+        image.save(folder / f"{name}_{index:02d}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    main()

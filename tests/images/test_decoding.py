@@ -1,0 +1,562 @@
+"""Decoding: every format by real files, orientation, colour, and what untrusted files may try."""
+
+import io
+import os
+import pickle
+import struct
+import warnings
+import zlib
+
+import cv2
+import numpy as np
+import pillow_heif
+import pytest
+from PIL import Image, ImageCms, ImageFile, ImageOps
+
+from transflow_core.images import MAX_PIXELS, ImageError, load_image
+
+pillow_heif.register_heif_opener()  # to write HEIC
+
+LOSSLESS = {
+    "PNG": {},
+    "WEBP": {"lossless": True},
+    "HEIF": {"quality": -1, "chroma": 444, "matrix_coefficients": 0},
+    "TIFF": {"compression": "tiff_lzw"},
+    "BMP": {},
+    "PPM": {},
+}
+LOSSY = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"quality": 95},
+    "HEIF": {"quality": 95, "chroma": 444},
+    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
+}
+
+
+def encode(image: Image.Image, format: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def quarters(width: int = 48, height: int = 32) -> Image.Image:
+    """Red, green / blue, yellow: no turn or mirroring leaves it as it is."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[: height // 2, : width // 2] = (220, 30, 30)
+    pixels[: height // 2, width // 2 :] = (30, 200, 40)
+    pixels[height // 2 :, : width // 2] = (40, 50, 210)
+    pixels[height // 2 :, width // 2 :] = (230, 220, 60)
+    return Image.fromarray(pixels)
+
+
+def textured(width: int = 64, height: int = 48, seed: int = 0) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    ramp = np.add.outer(np.arange(height) * 2, np.arange(width) * 2)[..., None]
+    return Image.fromarray((ramp + rng.integers(0, 40, (height, width, 3))).clip(0, 255).astype(np.uint8))
+
+
+def difference(a: Image.Image, b: Image.Image) -> int:
+    assert a.mode == b.mode == "RGB"
+    assert a.size == b.size
+    return int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max())
+
+
+def pixel(image: Image.Image) -> tuple[int, ...]:
+    return image.getpixel((image.width // 2, image.height // 2))
+
+
+# --- formats and sources ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", LOSSLESS)
+def test_lossless_formats_keep_every_pixel(format):
+    assert difference(load_image(encode(textured(), format, **LOSSLESS[format])), textured()) == 0
+
+
+@pytest.mark.parametrize("format", LOSSY)
+def test_lossy_formats_keep_the_picture(format):
+    image = load_image(encode(quarters(), format, **LOSSY[format]))
+    for at in [(12, 8), (36, 8), (12, 24), (36, 24)]:
+        assert np.abs(np.subtract(image.getpixel(at), quarters().getpixel(at))).max() <= 4
+
+
+def test_every_kind_of_source_gives_the_same(tmp_path):
+    data = encode(quarters(), "PNG")
+    path = tmp_path / "quarters.png"
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        sources = [path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), file, Image.open(path)]
+        for source in sources:
+            assert difference(load_image(source), quarters()) == 0
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG", "AVIF"])
+def test_the_first_frame_is_taken(format):
+    red, blue = Image.new("RGB", (16, 16), (200, 0, 0)), Image.new("RGB", (16, 16), (0, 0, 200))
+    data = encode(red, format, save_all=True, append_images=[blue])
+    assert Image.open(io.BytesIO(data)).n_frames == 2
+    assert np.abs(np.subtract(pixel(load_image(data)), (200, 0, 0))).max() <= 8
+
+
+def test_suffix_does_not_matter(tmp_path):
+    path = tmp_path / "really-a-png.jpg"
+    path.write_bytes(encode(quarters(), "PNG"))
+    assert difference(load_image(path), quarters()) == 0
+
+
+def test_wrong_type_is_the_callers_mistake():
+    with pytest.raises(TypeError, match="PIL image, not int"):
+        load_image(7)
+
+
+# --- orientation -----------------------------------------------------------------------------------------------------
+
+
+def oriented(orientation: int) -> tuple[bytes, Image.Image]:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turns = {
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_270],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_90],
+    }
+    expected = quarters()
+    for turn in turns.get(orientation, []):
+        expected = expected.transpose(turn)
+    return exif.tobytes(), expected
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
+def test_exif_orientation_is_applied_once(format, orientation):
+    exif, expected = oriented(orientation)
+    image = load_image(encode(quarters(), format, exif=exif, **(LOSSY | LOSSLESS)[format]))
+    assert difference(image, expected) <= 40
+    assert difference(load_image(image), image) == 0
+    assert difference(ImageOps.exif_transpose(image), image) == 0
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_a_pil_image(orientation):
+    exif, expected = oriented(orientation)
+    source = Image.open(io.BytesIO(encode(quarters(), "PNG", exif=exif)))
+    assert difference(load_image(source), expected) == 0
+    assert source.size == quarters().size  # the caller's image is not turned
+    assert difference(load_image(source), expected) == 0
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_broken_exif_does_not_spoil_the_pixels():
+    data = encode(quarters(), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + bytes(8), quality=95, subsampling=0)
+    assert difference(load_image(data), quarters()) <= 40
+
+
+# --- modes and colours -----------------------------------------------------------------------------------------------
+
+
+def test_transparent_pixels_show_white_whatever_lies_under_them():
+    image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    image.paste((200, 100, 0, 128), (0, 0, 8, 4))
+    for format in ("PNG", "WEBP", "TIFF"):
+        loaded = load_image(encode(image, format, **LOSSLESS[format]))
+        assert loaded.getpixel((2, 6)) == (255, 255, 255)
+        assert np.abs(np.subtract(loaded.getpixel((2, 2)), (227, 177, 127))).max() <= 1
+
+
+@pytest.mark.parametrize("format", ["PNG", "GIF"])
+def test_palette_with_and_without_transparency(format):
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.paste(0, (0, 0, 4, 8))
+    opaque = load_image(encode(image, format))
+    assert (opaque.getpixel((1, 1)), opaque.getpixel((6, 1))) == ((10, 20, 30), (200, 100, 50))
+    holes = load_image(encode(image, format, transparency=0))
+    assert (holes.getpixel((1, 1)), holes.getpixel((6, 1))) == ((255, 255, 255), (200, 100, 50))
+
+
+def test_transparent_colour_of_rgb_and_grey_png():
+    rgb = load_image(encode(Image.new("RGB", (4, 4), (1, 2, 3)), "PNG", transparency=(1, 2, 3)))
+    grey = load_image(encode(Image.new("L", (4, 4), 9), "PNG", transparency=9))
+    assert pixel(rgb) == pixel(grey) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("1", 1, (255, 255, 255)),
+        ("1", 0, (0, 0, 0)),
+        ("L", 77, (77, 77, 77)),
+        ("LA", (77, 255), (77, 77, 77)),
+        ("LA", (77, 0), (255, 255, 255)),
+    ],
+)
+def test_grey_modes(mode, colour, expected):
+    assert pixel(load_image(encode(Image.new(mode, (8, 8), colour), "PNG"))) == expected
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "La", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"])
+def test_every_mode_of_a_pil_image_becomes_rgb(mode):
+    image = load_image(Image.new(mode, (5, 4)))
+    assert (image.mode, image.size) == ("RGB", (5, 4))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+@pytest.mark.parametrize(
+    ("cmyk", "expected"),
+    [
+        ((0, 0, 0, 0), (255, 255, 255)),
+        ((255, 0, 0, 0), (0, 255, 255)),
+        ((0, 255, 255, 0), (255, 0, 0)),
+        ((0, 0, 0, 255), (0, 0, 0)),
+    ],
+)
+def test_cmyk_is_not_inverted(format, cmyk, expected):
+    # Pillow writes a CMYK JPEG as Adobe does, inverted and marked so; a TIFF's ink values are stored as they are.
+    data = encode(Image.new("CMYK", (16, 16), cmyk), format, **({"quality": 98} if format == "JPEG" else {}))
+    assert (b"Adobe" in data) == (format == "JPEG")
+    assert np.abs(np.subtract(pixel(load_image(data)), expected)).max() <= 3
+
+
+@pytest.mark.parametrize("colour", [(200, 100, 50), (128, 128, 128), (60, 90, 150)])
+def test_lab_tiff(colour):
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    image = ImageCms.profileToProfile(Image.new("RGB", (8, 8), colour), srgb, lab, outputMode="LAB")
+    assert np.abs(np.subtract(pixel(load_image(encode(image, "TIFF"))), colour)).max() <= 3
+
+
+GREYS = np.array([[0, 255, 256, 4095], [16384, 32768, 51400, 65535]])
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM"])
+def test_16_bit_grey_keeps_its_range(format):
+    image = load_image(encode(Image.fromarray(GREYS.astype(np.uint16)), format))
+    assert difference(image, Image.fromarray(np.rint(GREYS / 257).astype(np.uint8)).convert("RGB")) <= 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_16_bit_colour(suffix):
+    pixels = np.stack([GREYS, GREYS[::-1], GREYS[:, ::-1]], -1).astype(np.uint16)
+    ok, data = cv2.imencode(suffix, pixels[..., ::-1])
+    assert ok
+    assert np.abs(np.asarray(load_image(data.tobytes()), int) - pixels / 257).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        ([0, 128, 255], np.int32, [0, 128, 255]),
+        ([0, 25700, 65535], np.int32, [0, 100, 255]),
+        ([-1000, 0, 1000], np.int32, [0, 128, 255]),
+        ([0, 500_000, 1_000_000], np.int32, [0, 128, 255]),
+        ([0, 0.5, 1], np.float32, [0, 128, 255]),
+        ([0, 100, 255], np.float32, [0, 100, 255]),
+        ([-1, 0, 1], np.float32, [0, 128, 255]),
+        ([np.nan, 0, np.inf], np.float32, [128, 0, 128]),
+        ([-5, -5, -5], np.float32, [128, 128, 128]),
+    ],
+)
+def test_32_bit_grey_is_scaled_by_what_it_holds(values, dtype, expected):
+    data = encode(Image.fromarray(np.array([values], dtype)), "TIFF")
+    assert np.abs(np.asarray(load_image(data))[0, :, 0].astype(int) - expected).max() <= 1
+
+
+def icc_with_red_and_green_exchanged() -> bytes:
+    """A version 2 matrix profile, sRGB's primaries in another order: what the file calls red is green."""
+
+    def xyz(*values: float) -> bytes:
+        return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(value * 65536) for value in values))
+
+    text = b"exchanged"
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text) + 1) + text + bytes(1 + 78),
+        b"cprt": b"text" + bytes(4) + b"none\0",
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.3851, 0.7169, 0.0971),
+        b"gXYZ": xyz(0.4361, 0.2225, 0.0139),
+        b"bXYZ": xyz(0.1431, 0.0606, 0.7141),
+    }
+    tags |= {name: b"curv" + bytes(4) + struct.pack(">IH", 1, round(2.2 * 256)) for name in (b"rTRC", b"gTRC", b"bTRC")}
+    table, body, offset = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        content += bytes(-len(content) % 4)
+        table += name + struct.pack(">2I", offset + len(body), len(content))
+        body += content
+    size = offset + len(body)
+    header = struct.pack(">I4sI4s4s4s", size, bytes(4), 0x02100000, b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp"
+    header += bytes(128 - len(header) - 60) + xyz(0.9642, 1.0, 0.8249)[8:] + bytes(48)
+    return header + struct.pack(">I", len(tags)) + table + body
+
+
+@pytest.mark.parametrize(
+    ("format", "mode"),
+    [("JPEG", "RGB"), *((format, mode) for format in ("PNG", "TIFF", "WEBP", "HEIF") for mode in ("RGB", "RGBA"))],
+)
+def test_colour_profile_is_converted_to_srgb(format, mode):
+    options = LOSSLESS.get(format, {}) | {"icc_profile": icc_with_red_and_green_exchanged()}
+    data = encode(Image.new(mode, (16, 16), "red"), format, **options)
+    assert np.abs(np.subtract(pixel(load_image(data)), (0, 255, 0))).max() <= 6
+
+
+@pytest.mark.parametrize("profile", [b"garbage", icc_with_red_and_green_exchanged()[:200]])
+def test_broken_or_foreign_colour_profile_is_passed_over(profile):
+    assert pixel(load_image(encode(Image.new("RGB", (8, 8), "red"), "PNG", icc_profile=profile))) == (255, 0, 0)
+    grey = encode(Image.new("L", (8, 8), 90), "PNG", icc_profile=icc_with_red_and_green_exchanged())
+    assert pixel(load_image(grey)) == (90, 90, 90)
+
+
+def test_metadata_stays_behind():
+    exif, _ = oriented(6)
+    image = load_image(encode(quarters(), "JPEG", exif=exif, comment=b"hello"))
+    assert image.info == {}
+    assert not image.getexif()
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG without any pixels: whoever tried to decode it would find it cut short."""
+    header = b"IHDR" + struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + header
+        + struct.pack(">I", zlib.crc32(header))
+        + bytes(4)
+        + b"IDAT"
+    )
+
+
+def jpeg_header(width: int, height: int) -> bytes:
+    data = encode(Image.new("RGB", (16, 16)), "JPEG")
+    at = data.index(b"\xff\xc0") + 5
+    scan = data.index(b"\xff\xda")
+    return data[:at] + struct.pack(">2H", height, width) + data[at + 4 : scan + 14]
+
+
+def gif_header(width: int, height: int) -> bytes:
+    data = encode(Image.new("P", (8, 8)), "GIF")
+    return data[:6] + struct.pack("<2H", width, height) + data[10:]
+
+
+def bmp_header(width: int, height: int) -> bytes:
+    data = encode(Image.new("RGB", (8, 8)), "BMP")
+    return data[:18] + struct.pack("<2I", width, height) + data[26:54]
+
+
+def webp_header(width: int, height: int) -> bytes:
+    data = bytearray(encode(Image.new("RGB", (8, 8)), "WEBP", lossless=True))
+    at = data.index(b"\x2f", 20) + 1
+    bits = struct.unpack("<I", data[at : at + 4])[0] & ~0xFFFFFFF
+    data[at : at + 4] = struct.pack("<I", bits | (width - 1) | (height - 1) << 14)
+    return bytes(data)
+
+
+def tiff_header(width: int, height: int) -> bytes:
+    data = bytearray(encode(Image.new("RGB", (8, 8)), "TIFF"))
+    (at,) = struct.unpack("<I", data[4:8])
+    for entry in range(at + 2, at + 26, 12):
+        tag = struct.unpack("<H", data[entry : entry + 2])[0]
+        value = {256: width, 257: height}.get(tag)
+        if value:
+            data[entry + 2 : entry + 12] = struct.pack("<HII", 4, 1, value)
+    return bytes(data)
+
+
+def heif_header(width: int, height: int, format: str = "HEIF") -> bytes:
+    data = bytearray(encode(Image.new("RGB", (64, 64)), format))
+    at = data.index(b"ispe") + 8
+    data[at : at + 8] = struct.pack(">2I", width, height)
+    return bytes(data)
+
+
+def avif_header(width: int, height: int) -> bytes:
+    return heif_header(width, height, "AVIF")
+
+
+HEADERS = [png_header, jpeg_header, gif_header, bmp_header, webp_header, tiff_header, heif_header, avif_header]
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("size", [(9000, 9500), (12000, 12000), (16000, 16000)])
+def test_a_pixel_bomb_is_refused_by_its_header(header, size):
+    with pytest.raises(ImageError, match=r"^bomb: .*(million|more pixels than)") as caught:
+        load_image(header(*size), name="bomb")
+    assert "smaller" in str(caught.value)
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_max_pixels_is_the_callers_to_set(header):
+    with pytest.raises(ImageError, match="300 × 200 pixels"):
+        load_image(header(300, 200), max_pixels=59_999)
+    with pytest.raises(ImageError, match="300 × 200 pixels"):
+        load_image(Image.new("RGB", (300, 200)), max_pixels=59_999)
+    assert load_image(Image.new("RGB", (300, 200)), max_pixels=60_000).size == (300, 200)
+
+
+def test_a_gif_frame_larger_than_its_screen_is_refused():
+    data = bytearray(encode(Image.new("P", (64, 64)), "GIF"))
+    data[6:10] = struct.pack("<2H", 8, 8)
+    with pytest.raises(ImageError):
+        load_image(bytes(data), max_pixels=64)
+
+
+def test_the_limit_leaves_room_for_a_phone_photograph_and_pillows_warning():
+    assert 8160 * 6120 < MAX_PIXELS < Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("size", [(6000, 4200), (4200, 6000)])
+def test_a_huge_jpeg_is_decoded_at_half_size(size):
+    image = load_image(encode(quarters(*size), "JPEG"))
+    assert image.size == (size[0] // 2, size[1] // 2)
+    assert np.abs(np.subtract(image.getpixel((9, 9)), (220, 30, 30))).max() <= 4
+
+
+@pytest.mark.parametrize("size", [(2000, 3), (3, 2000)])
+def test_a_thin_strip_is_refused(size):
+    with pytest.raises(ImageError, match="thin strip"):
+        load_image(Image.new("RGB", size))
+
+
+@pytest.mark.parametrize("header", [png_header, bmp_header])
+@pytest.mark.parametrize("size", [(0, 8), (8, 0)])
+def test_zero_size(header, size):
+    with pytest.raises(ImageError):
+        load_image(header(*size))
+    with pytest.raises(ImageError, match="nothing in it"):
+        load_image(Image.new("RGB", size))
+
+
+# --- files that are no images ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "empty"),
+        (b"hello, I am a text file", "not an image"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG.*export it as PNG"),
+        (b"  <svg width='10'/>", "SVG"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "web page"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript"),
+        (b"PK\x03\x04" + bytes(40), "zip"),
+        (b"\0\0\0\x18ftypmp42" + bytes(40), "video"),
+        (b"\xff\x0a" + bytes(40), "JPEG XL"),
+        (b"\x89PNG\r\n\x1a\n", "damaged"),
+        (b"\xff\xd8\xff", "damaged"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "damaged"),
+    ],
+)
+def test_what_is_no_image_is_named_for_what_it_is(tmp_path, data, words):
+    path = tmp_path / "holiday.jpg"
+    path.write_bytes(data)
+    for source, name in [(path, "holiday.jpg"), (data, "image")]:
+        with pytest.raises(ImageError, match=f"^{name}: .*{words}") as caught:
+            load_image(source)
+        assert caught.value.name == name
+    with pytest.raises(ImageError, match=r"^the third: "):
+        load_image(data, name="the third")
+
+
+def test_pillows_other_formats_are_not_let_in():
+    for format in ("EPS", "TGA", "PCX", "ICO", "SGI"):
+        with pytest.raises(ImageError):
+            load_image(encode(Image.new("RGB", (16, 16)), format))
+
+
+def test_paths_that_lead_nowhere(tmp_path):
+    for path, words in [
+        (tmp_path, "folder"),
+        (tmp_path / "no.png", "no such file"),
+        ("nul\0.png", "cannot be read|no such"),
+    ]:
+        with pytest.raises(ImageError, match=words):
+            load_image(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are a POSIX thing")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match="not an ordinary file"):
+        load_image(tmp_path / "pipe.png")
+
+
+def test_a_file_too_large_in_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr("transflow_core.images.decoding.MAX_BYTES", 1000)
+    data = encode(textured(), "PNG")
+    (tmp_path / "large.png").write_bytes(data)
+    for source in (data, io.BytesIO(data), tmp_path / "large.png"):
+        with pytest.raises(ImageError, match="larger than"):
+            load_image(source)
+
+
+def test_a_text_file_object_and_a_closed_image(tmp_path):
+    with pytest.raises(ImageError, match="rb"):
+        load_image(io.StringIO("text"))
+    path = tmp_path / "closed.png"
+    textured().save(path)
+    with Image.open(path) as image:
+        pass
+    with pytest.raises(ImageError, match=r"^closed\.png: "):
+        load_image(image)
+
+
+def test_the_error_survives_pickling_and_disarms_the_name():
+    error = pickle.loads(pickle.dumps(ImageError("a\x1b[31m\n.png", "the file is empty.")))
+    assert str(error) == "a\ufffd[31m\ufffd.png: the file is empty."
+    assert (error.name, error.problem) == ("a\ufffd[31m\ufffd.png", "the file is empty.")
+
+
+def fuzzed_files() -> dict[str, bytes]:
+    image, exif = textured(), oriented(6)[0]
+    files = {format: encode(image, format, exif=exif) for format in ("PNG", "JPEG", "WEBP", "HEIF", "AVIF")}
+    files |= {format: encode(image, format) for format in ("GIF", "BMP", "PPM")}
+    files["progressive"] = encode(image, "JPEG", progressive=True)
+    files["palette"] = encode(image.quantize(16), "PNG", transparency=3)
+    files["animated"] = encode(image, "WEBP", save_all=True, append_images=[image.rotate(90)])
+    files["grey"] = encode(image.convert("F"), "TIFF")
+    return files | {code: encode(image, "TIFF", compression=code) for code in ("tiff_lzw", "jpeg", "packbits")}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", fuzzed_files())
+def test_a_damaged_file_is_read_or_named_but_never_anything_else(kind):
+    data, rng = fuzzed_files()[kind], np.random.default_rng(0)
+    damaged = [data[:length] for length in np.linspace(0, len(data) - 1, 40).astype(int)]
+    for _ in range(40):
+        flipped = bytearray(data)
+        for at in rng.integers(min(len(data), 400) if rng.random() < 0.5 else len(data), size=3):
+            flipped[at] ^= 1 << rng.integers(8)
+        damaged.append(bytes(flipped))
+    refused = 0
+    for file in damaged:
+        try:
+            image = load_image(file, name="broken")
+        except ImageError as error:
+            assert str(error).startswith("broken: ")
+            refused += 1
+        else:
+            assert image.mode == "RGB"
+    assert refused >= 20  # at least most of those that are cut short
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+def test_a_file_that_is_cut_short_is_said_to_be(format, kept):
+    data = encode(textured(), format)
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        load_image(data[: int(len(data) * kept)])
+
+
+def test_no_global_state_is_touched():
+    before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
+    load_image(encode(textured(), "HEIF"))
+    with pytest.raises(ImageError):
+        load_image(b"no")
+    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)) == before

@@ -1,0 +1,362 @@
+"""The command line: one thin function a verb. Results go to files, words and `--json` to standard output, progress to
+standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Transflow Learning: bend a trained flow towards a handful of images, with no training.",
+)
+
+_EVIDENCE = "Images and folders of images; or one posterior that was saved as .safetensors."
+EvidenceArg = Annotated[list[Path], typer.Argument(help=_EVIDENCE, show_default=False)]
+PriorOpt = Annotated[str, typer.Option("--prior", help="A shipped name, or a file or folder.")]
+DeviceOpt = Annotated[str, typer.Option("--device", help='"auto", "cpu", "cuda", …')]
+WholeOpt = Annotated[
+    str, typer.Option("--whole", help="Take images whole: auto (when no face is found), always, never.")
+]
+FacesOpt = Annotated[str, typer.Option("--faces", help="Of a picture with several faces: largest, or all.")]
+LandmarksOpt = Annotated[str, typer.Option("--landmarks", help="dlib's landmark model: 5 (free licence) or 68.")]
+JsonOpt = Annotated[bool, typer.Option("--json", help="A machine-readable result on standard output.")]
+LamRatioOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--lam-ratio", help="λ/m; one number, or one for each latent level, fine to coarse: 0.3,0.5,0.5,0.7,0.7"
+    ),
+]
+LamOpt = Annotated[str | None, typer.Option("--lam", help="λ itself, instead of λ/m.")]
+SeedOpt = Annotated[int, typer.Option("--seed", help="The same seed gives the same noise at every λ.")]
+TemperatureOpt = Annotated[float, typer.Option("--temperature", min=0.0, help="Scales the standard deviation.")]
+CountOpt = Annotated[int, typer.Option("-n", "--number", min=1, max=10_000, help="How many samples.")]
+OutOpt = Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")]
+
+DEFAULT_LAM_RATIO = "0.5"
+
+
+@app.command()
+def sample(
+    evidence: EvidenceArg,
+    output: OutOpt = Path("samples.png"),
+    number: CountOpt = 16,
+    lam_ratio: LamRatioOpt = None,
+    lam: LamOpt = None,
+    seed: SeedOpt = 0,
+    temperature: TemperatureOpt = 1.0,
+    images: Annotated[Path | None, typer.Option(help="Also write each sample into this folder.")] = None,
+    posterior_file: Annotated[Path | None, typer.Option("--save-posterior", help="Also save the posterior.")] = None,
+    prior: PriorOpt = "celeba64",
+    device: DeviceOpt = "auto",
+    whole: WholeOpt = "auto",
+    faces: FacesOpt = "largest",
+    landmarks: LandmarksOpt = "5",
+    as_json: JsonOpt = False,
+) -> None:
+    """Sample images that resemble the evidence, as one sheet."""
+    from .images import contact_sheet, save_png, to_pil
+
+    with _work(as_json) as work:
+        engine = work.engine(prior, device)
+        posterior = work.posterior(engine, evidence, lam_ratio, lam, whole, faces, landmarks)
+        x = engine.sample(posterior, number, seed=seed, temperature=temperature, progress=work.progress)
+        pictures = to_pil(x)
+        how = {"command": "sample", "seed": str(seed), "temperature": str(temperature), **work.provenance}
+        save_png(contact_sheet(pictures), output, metadata=how)
+        work.wrote(output)
+        if images is not None:
+            images.mkdir(parents=True, exist_ok=True)
+            for index, picture in enumerate(pictures):
+                picture.save(images / f"sample_{index:04d}.png")
+            work.wrote(images)
+        if posterior_file is not None:
+            posterior.save(posterior_file, metadata={"prior": engine.prior.name, **work.provenance})
+            work.wrote(posterior_file)
+        work.result |= {"n": number, "seed": seed, "temperature": temperature}
+
+
+@app.command()
+def sweep(
+    evidence: EvidenceArg,
+    output: OutOpt = Path("sweep.png"),
+    lam_ratios: Annotated[str, typer.Option(help="The λ/m to show, as a list.")] = "0.05,0.2,0.3,0.5,0.7,1.0,3.0",
+    number: CountOpt = 4,
+    seed: SeedOpt = 0,
+    temperature: TemperatureOpt = 1.0,
+    prior: PriorOpt = "celeba64",
+    device: DeviceOpt = "auto",
+    whole: WholeOpt = "auto",
+    faces: FacesOpt = "largest",
+    landmarks: LandmarksOpt = "5",
+    as_json: JsonOpt = False,
+) -> None:
+    """Show what λ does: the same draws at several λ/m, a column each (Fig. 7 and 8 of the paper)."""
+    from .images import labelled_rows, save_png, to_pil
+
+    with _work(as_json) as work:
+        ratios = _numbers(lam_ratios, "--lam-ratios")
+        engine = work.engine(prior, device)
+        found = work.evidence(engine, evidence, whole, faces, landmarks)
+        x = engine.sweep(found, ratios, number, seed=seed, temperature=temperature, progress=work.progress)
+        rows = [to_pil(x[:, draw]) for draw in range(number)]
+        labels = [f"λ/m = {ratio:g}" for ratio in ratios]
+        how = {"command": "sweep", "lam_ratios": lam_ratios, "seed": str(seed), "temperature": str(temperature)}
+        save_png(labelled_rows(rows, column_labels=labels), output, metadata=how | work.provenance)
+        work.wrote(output)
+        work.result |= {"lam_ratios": ratios, "n": number, "seed": seed, "temperature": temperature}
+
+
+@app.command()
+def interpolate(
+    a: Annotated[Path, typer.Argument(help="Image, folder of images, or saved posterior.", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="The other end.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A strip (.png) or an animation (.webp, .gif, .mp4).")
+    ] = Path("interpolation.png"),
+    steps: Annotated[int, typer.Option(min=2, max=1000, help="Posteriors along the way, both ends included.")] = 8,
+    number: CountOpt = 4,
+    method: Annotated[str, typer.Option(help='"linear", as in the paper, or "wasserstein".')] = "linear",
+    lam_ratio: LamRatioOpt = None,
+    lam: LamOpt = None,
+    seed: SeedOpt = 0,
+    temperature: TemperatureOpt = 1.0,
+    prior: PriorOpt = "celeba64",
+    device: DeviceOpt = "auto",
+    whole: WholeOpt = "auto",
+    faces: FacesOpt = "largest",
+    landmarks: LandmarksOpt = "5",
+    as_json: JsonOpt = False,
+) -> None:
+    """Go from one posterior to another with the same draws (Fig. 3 of the paper)."""
+    from .images import ANIMATION_SUFFIXES, contact_sheet, labelled_rows, save_animation, save_png, to_pil
+
+    with _work(as_json) as work:
+        engine = work.engine(prior, device)
+        ends = [work.posterior(engine, [end], lam_ratio, lam, whole, faces, landmarks) for end in (a, b)]
+        x = engine.interpolate(
+            *ends, steps, number, method=method, seed=seed, temperature=temperature, progress=work.progress
+        )
+        if output.suffix.lower() in ANIMATION_SUFFIXES:
+            save_animation([contact_sheet(to_pil(frame)) for frame in x], output, boomerang=True)
+        else:
+            labels = [f"{i / (steps - 1):.2f}" for i in range(steps)]
+            rows = [to_pil(x[:, draw]) for draw in range(number)]
+            how = {"command": "interpolate", "method": method, "steps": str(steps), "seed": str(seed)}
+            save_png(labelled_rows(rows, column_labels=labels), output, metadata=how | work.provenance)
+        work.wrote(output)
+        work.result |= {"steps": steps, "n": number, "method": method, "seed": seed, "temperature": temperature}
+
+
+@app.command()
+def align(
+    pictures: Annotated[list[Path], typer.Argument(help="Images and folders of images.", show_default=False)],
+    output: OutOpt = Path("aligned"),
+    size: Annotated[int, typer.Option(min=8, max=2048, help="Side of the frame, in pixels.")] = 64,
+    whole: WholeOpt = "never",
+    landmarks: LandmarksOpt = "5",
+    as_json: JsonOpt = False,
+) -> None:
+    """Cut every face out of pictures, aligned as the priors were trained, into a folder."""
+    from .evidence import content_of, read_picture
+    from .images import ImageError, find_images
+
+    with _work(as_json) as work:
+        files = find_images(pictures)
+        output.mkdir(parents=True, exist_ok=True)
+        results = []
+        for index, file in enumerate(files):
+            work.progress(index, len(files), "looking for faces")
+            try:
+                _, content, _ = content_of(file)
+            except ImageError as error:
+                results.append({"name": str(file), "problem": error.problem, "faces": []})
+                continue
+            picture = read_picture(content, name=file.name, size=size, whole=whole, landmarks=landmarks)
+            entry = {"name": str(file), "problem": picture.problem, "faces": []}
+            for number, face in enumerate(picture.faces):
+                target = output / f"{index:04d}_{file.stem}_{number}.png"
+                face.image.save(target)
+                eyes = [list(eye) for eye in face.eyes] if face.eyes else None
+                entry["faces"].append(
+                    {
+                        "file": str(target),
+                        "how": face.how,
+                        "box": list(face.box),
+                        "eyes": eyes,
+                        "rotation": face.rotation,
+                    }
+                )
+            results.append(entry)
+            said = picture.problem or "; ".join(face.how for face in picture.faces)
+            work.say(f"{file}: {said}")
+        work.result["pictures"] = results
+        if not any(entry["faces"] for entry in results):
+            raise ValueError("no face was found in any of the pictures (--whole auto takes such pictures whole)")
+        work.wrote(output)
+
+
+@app.command()
+def encode(
+    pictures: Annotated[list[Path], typer.Argument(help="Images and folders of images.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write latents here (.safetensors).")] = None,
+    prior: PriorOpt = "celeba64",
+    device: DeviceOpt = "auto",
+    whole: WholeOpt = "auto",
+    faces: FacesOpt = "largest",
+    landmarks: LandmarksOpt = "5",
+    as_json: JsonOpt = False,
+) -> None:
+    """Invert images: their latents, log-likelihoods, and how typical they are."""
+    from safetensors.torch import save_file
+
+    with _work(as_json) as work:
+        engine = work.engine(prior, device)
+        found = work.evidence(engine, pictures, whole, faces, landmarks)
+        for image in found:
+            if image.latent is not None:
+                work.say(
+                    f"{image.name}: log N(z; 0, I) = {image.latent.log_prior:,.1f} nats, "
+                    f"log p(x) = {image.latent.log_prob:,.1f} nats" + (f", {image.verdict}" if image.verdict else "")
+                )
+        if output is not None:
+            names = json.dumps([image.name for image in found.used])
+            header = {"names": names, "prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
+            save_file({"z": found.z.contiguous()}, output, header)
+            work.wrote(output)
+
+
+@app.command()
+def info(
+    what: Annotated[str, typer.Argument(help="A prior, or a sheet whose making is to be read.")] = "celeba64",
+    as_json: JsonOpt = False,
+) -> None:
+    """Tell what a prior is, or how a sheet was made."""
+    from .images import read_png_metadata
+    from .prior import load_prior, shipped_priors
+
+    with _work(as_json) as work:
+        if what.lower().endswith(".png"):
+            facts: dict[str, Any] = dict(read_png_metadata(Path(what)))
+            if not facts:
+                raise ValueError(f"{what} does not say how it was made")
+        else:
+            facts = load_prior(what, device="cpu").info() | {"shipped": shipped_priors()}
+        work.result |= facts
+        for key, value in facts.items():
+            if key == "levels":
+                value = ", ".join(f"{level['name']} × {level['shape'][0]} ({level['dim']})" for level in value)
+            work.say(f"{key}: {value}")
+
+
+class _Work:
+    """One command under way: what it says, its progress, and its result for `--json`."""
+
+    def __init__(self, as_json: bool, bar: Bar) -> None:
+        self.as_json, self._bar = as_json, bar
+        self.result: dict[str, Any] = {}
+        self.provenance: dict[str, str] = {}
+        self._task = bar.add_task("loading", total=None)
+
+    def say(self, words: str) -> None:
+        """Words for a person: on standard output, or on standard error when that is taken by JSON."""
+        print(words, file=sys.stderr if self.as_json else sys.stdout)
+
+    def wrote(self, path: Path) -> None:
+        """Note a file that was written."""
+        self.result.setdefault("files", []).append(str(path))
+        self.say(f"wrote {path}")
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """An engine's progress, as a bar on standard error."""
+        self._bar.update(self._task, completed=done, total=total, description=what)
+
+    def engine(self, prior: str, device: str):
+        """The prior at work, noted in the result."""
+        from .engine import Engine
+        from .prior import load_prior
+
+        engine = Engine(load_prior(prior, device=device))
+        self.provenance |= {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
+        self.result |= {"prior": engine.prior.name, "device": str(engine.prior.device)}
+        return engine
+
+    def evidence(self, engine, paths: list[Path], whole: str, faces: str, landmarks: str):
+        """Evidence from files and folders; what was skipped is said."""
+        from .images import find_images
+
+        if faces not in ("largest", "all"):
+            raise ValueError(f'--faces must be "largest" or "all", not {faces!r}')
+        found = engine.evidence(
+            find_images(paths), whole=whole, landmarks=landmarks, faces=faces, progress=self.progress
+        )
+        self.result.setdefault("evidence", []).extend(image.to_dict() for image in found)
+        for image in found:
+            if not image.used or (image.verdict and image.verdict.word == "far outside"):
+                self.say(f"{image.name}: {image.summary}")
+        if not found.used:
+            raise ValueError(found.why_unusable())
+        return found
+
+    def posterior(self, engine, paths: list[Path], lam_ratio, lam, whole: str, faces: str, landmarks: str):
+        """A posterior from evidence, or from the one file that is a saved one."""
+        from .posterior import Posterior, per_level
+
+        if len(paths) == 1 and paths[0].suffix.lower() == ".safetensors":
+            if lam_ratio is not None or lam is not None:
+                raise ValueError(f"{paths[0]} is a posterior with its own λ; it takes no --lam or --lam-ratio")
+            posterior = Posterior.load(paths[0])
+            if posterior.dim != engine.prior.dim:
+                raise ValueError(f"{paths[0]} has {posterior.dim} dimensions, the prior has {engine.prior.dim}")
+            return posterior
+        if lam_ratio is not None and lam is not None:
+            raise ValueError("give --lam-ratio or --lam, not both")
+        found = self.evidence(engine, paths, whole, faces, landmarks)
+        name, text = ("lam", lam) if lam is not None else ("lam_ratio", lam_ratio or DEFAULT_LAM_RATIO)
+        values = _numbers(text, "--" + name.replace("_", "-"))
+        if len(values) not in (1, len(engine.prior.levels)):
+            raise ValueError(f"give one λ, or {len(engine.prior.levels)}, one for each level; not {len(values)}")
+        value = values[0] if len(values) == 1 else per_level(values, engine.prior.levels)
+        self.provenance |= {name: text, "m": str(len(found.used))}
+        self.result |= {name: values[0] if len(values) == 1 else values, "m": len(found.used)}
+        return found.condition(**{name: value})
+
+
+@contextmanager
+def _work(as_json: bool) -> Iterator[_Work]:
+    """Run one command: progress while it works, its JSON when it is done, and errors as one plain sentence."""
+    start = time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    try:
+        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+            work = _Work(as_json, bar)
+            yield work
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    if as_json:
+        print(json.dumps(work.result | {"seconds": round(time.perf_counter() - start, 3)}))
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} takes a number, or numbers with commas between them, not {text!r}") from None
+
+
+def main() -> None:
+    """Entry point of `python -m transflow_core`."""
+    app()

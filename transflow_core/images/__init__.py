@@ -1,0 +1,27 @@
+"""Images at the program's edge: untrusted files in, pictures, sheets and animations out."""
+
+from .animations import ANIMATION_SUFFIXES, save_animation
+from .arrays import to_pil, to_uint8
+from .decoding import MAX_BYTES, MAX_PIXELS, ImageError, load_image
+from .files import IMAGE_SUFFIXES, find_images
+from .png import read_png_metadata, save_png
+from .sheets import contact_sheet, enlarge, labelled_rows, strip
+
+__all__ = [
+    "ANIMATION_SUFFIXES",
+    "IMAGE_SUFFIXES",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "ImageError",
+    "contact_sheet",
+    "enlarge",
+    "find_images",
+    "labelled_rows",
+    "load_image",
+    "read_png_metadata",
+    "save_animation",
+    "save_png",
+    "strip",
+    "to_pil",
+    "to_uint8",
+]
