@@ -315,23 +315,29 @@ class _Work:
         from .posterior import Posterior, per_level
 
         if len(paths) == 1 and paths[0].suffix.lower() == ".safetensors":
-            if lam_ratio is not None or lam is not None:
-                raise ValueError(f"{paths[0]} is a posterior with its own λ; it takes no --lam or --lam-ratio")
-            posterior = Posterior.load(paths[0])
-            if posterior.dim != engine.prior.dim:
-                raise ValueError(f"{paths[0]} has {posterior.dim} dimensions, the prior has {engine.prior.dim}")
-            return posterior
+            saved = Posterior.load(paths[0])
+            if saved.dim != engine.prior.dim:
+                raise ValueError(f"{paths[0]} has {saved.dim} dimensions, the prior has {engine.prior.dim}")
+            condition, m = saved.with_lam, saved.m
+            if lam is None and lam_ratio is None:
+                self._note_lam({"m": m})
+                return saved
+        else:
+            found = self.evidence(engine, paths, whole, faces, landmarks)
+            condition, m = found.condition, float(found.weights.sum())
         if lam_ratio is not None and lam is not None:
             raise ValueError("give --lam-ratio or --lam, not both")
-        found = self.evidence(engine, paths, whole, faces, landmarks)
         name, text = ("lam", lam) if lam is not None else ("lam_ratio", lam_ratio or DEFAULT_LAM_RATIO)
         values = _numbers(text, "--" + name.replace("_", "-"))
         if len(values) not in (1, len(engine.prior.levels)):
             raise ValueError(f"give one λ, or {len(engine.prior.levels)}, one for each level; not {len(values)}")
-        value = values[0] if len(values) == 1 else per_level(values, engine.prior.levels)
-        self.provenance |= {name: text, "m": str(len(found.used))}
-        self.result |= {name: values[0] if len(values) == 1 else values, "m": len(found.used)}
-        return found.condition(**{name: value})
+        single = len(values) == 1
+        self._note_lam({name: values[0] if single else values, "m": m})
+        return condition(**{name: values[0] if single else per_level(values, engine.prior.levels)})
+
+    def _note_lam(self, facts: dict[str, Any]) -> None:
+        self.result |= facts
+        self.provenance |= {key: str(value) for key, value in facts.items()}
 
 
 @contextmanager

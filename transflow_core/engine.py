@@ -23,7 +23,8 @@ __all__ = ["Cancelled", "Engine", "Progress", "spaced_lam_ratios"]
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, how much there is, and what is being done."""
 
-# The flow holds an image when decode(encode(image)) shows it again. Beyond two bytes of error nobody would call it the same.
+# The flow holds an image when decode(encode(image)) shows it again. Beyond two bytes of error nobody would call it
+# the same.
 _LARGEST_ERROR = 2 / 255
 
 
@@ -54,8 +55,8 @@ class _Cache:
 class Engine:
     """A prior at work.
 
-    Pictures are cached by their content, latents by the pixels of the aligned frame and the prior's fingerprint: moving λ
-    never inverts an image again, and neither does dropping the same file twice.
+    Pictures are cached by their content, latents by the pixels of the aligned frame and the prior's fingerprint:
+    moving λ never inverts an image again, and neither does dropping the same file twice.
 
     Args:
         prior: the prior; its device is where the flow runs.
@@ -168,8 +169,9 @@ class Engine:
         progress: Progress | None = None,
         stop: threading.Event | None = None,
     ) -> Tensor:
-        """n images from a posterior, (n, C, S, S) in [0, 1]. One seed gives the same noise at every λ and temperature."""
-        return self.decode(posterior.sample(n, seed=seed, temperature=temperature), progress=progress, stop=stop)
+        """n images from a posterior, (n, C, S, S) in [0, 1]. A seed gives the same noise at every λ."""
+        z = posterior.sample(n, seed=seed, temperature=temperature)
+        return self.decode(z, progress=progress, stop=stop)
 
     def sweep(
         self,
@@ -210,7 +212,7 @@ class Engine:
         return images.reshape(steps, n, *images.shape[1:])
 
     def _invert(self, frames: list[Image.Image]) -> list[Latent]:
-        """Through the flow; an image whose latent is not plainly typical is decoded again, to see whether it comes back."""
+        """Through the flow; an image whose latent is not plainly typical is decoded again: does it come back?"""
         v = self.prior.to_unit(frames)
         encoded = self.prior.encode_and_score(v, self.batch_size)
         typical = torch.tensor([self._typical(float(value)) for value in encoded.log_prior])

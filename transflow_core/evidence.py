@@ -48,8 +48,8 @@ class Latent:
         z: (D,) float32.
         log_prior: log N(z; 0, I) in nats, as the paper reports it.
         log_prob: log density of the image's x, in nats.
-        error: largest difference, in [0, 1], between the image and decode(z), or None where there was no reason to look:
-            the latent is typical.
+        error: largest difference, in [0, 1], between the image and decode(z), or None where there was no reason to
+            look: the latent is typical.
     """
 
     z: Tensor
@@ -159,13 +159,16 @@ class Evidence(Sequence[EvidenceImage]):
         return "every image has weight 0" if self.images else "there are no images"
 
     def condition(self, **how) -> Posterior:
-        """The posterior given the images in use; keywords as for `Posterior.condition` (`lam_ratio=0.5`, or `lam=…`)."""
+        """The posterior given the images in use; keywords as for `Posterior.condition`, such as `lam_ratio=0.5`."""
         return Posterior.condition(self.z, weights=self.weights, **how)
 
+    def put(self, index: int, image: EvidenceImage) -> Evidence:
+        """The same evidence with another image in one place."""
+        return Evidence((*self.images[:index], image, *self.images[index + 1 :]))
+
     def replace(self, index: int, **changes) -> Evidence:
-        """The same evidence with fields of one image changed, as `dataclasses.replace` does."""
-        changed = replace(self.images[index], **changes)
-        return Evidence((*self.images[:index], changed, *self.images[index + 1 :]))
+        """The same evidence with fields of one image changed, as `dataclasses.replace` does (`weight=2.0`)."""
+        return self.put(index, replace(self.images[index], **changes))
 
 
 def content_of(source: Source) -> tuple[str, bytes | Image.Image, str]:

@@ -1,0 +1,6 @@
+"""The browser demo: layout, events and wording. What it computes is `transflow_core`'s."""
+
+from .page import build
+from .style import CSS, THEME
+
+__all__ = ["CSS", "THEME", "build"]

@@ -1,0 +1,30 @@
+"""The example sets that ship in `assets/examples`."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+__all__ = ["EXAMPLES", "ExampleSet", "example_sets"]
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
+
+
+@dataclass(frozen=True)
+class ExampleSet:
+    """A folder of evidence: its key (the folder's name), a title, a sentence about it, and its files in order."""
+
+    key: str
+    title: str
+    about: str
+    files: tuple[Path, ...]
+
+
+@cache
+def example_sets() -> dict[str, ExampleSet]:
+    """Every set, by key, in the order of `sets.json`."""
+    words = json.loads((EXAMPLES / "sets.json").read_text(encoding="utf-8"))
+    return {
+        key: ExampleSet(key, entry["title"], entry["about"], tuple(sorted((EXAMPLES / key).glob("*.png"))))
+        for key, entry in words.items()
+    }

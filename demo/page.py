@@ -1,0 +1,43 @@
+"""The page: header, prior picker, tabs."""
+
+import gradio as gr
+
+from .engines import Engines
+from .studio import Studio
+
+__all__ = ["build"]
+
+_TITLE = """
+# Transflow Studio
+Show a trained generative model a handful of images, and it makes new ones like them. Nothing is trained.
+"""
+
+
+def build(engines: Engines | None = None, first_prior: str = "celeba64") -> gr.Blocks:
+    """The whole demo, to be launched.
+
+    Args:
+        engines: the priors to offer; the shipped ones by default.
+        first_prior: the prior that a new session starts with. It is loaded here, so that the first visitor need not
+            wait.
+    """
+    engines = engines or Engines()
+    engines.get(first_prior)
+    # Output pictures are files in a cache: those older than an hour go, every ten minutes.
+    with gr.Blocks(title="Transflow Studio", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
+        with gr.Row(equal_height=True):
+            gr.Markdown(_TITLE, elem_id="title")
+            prior = gr.Dropdown(
+                engines.names(),
+                value=first_prior,
+                label="Prior",
+                info="A shipped one, or hf://owner/repo/file",
+                allow_custom_value=True,
+                elem_id="prior",
+                scale=0,
+                min_width=260,
+            )
+        with gr.Tab("Studio", id="studio"):
+            studio = Studio(engines, prior, first_prior)
+        studio.open_with(demo)
+    return demo

@@ -1,0 +1,338 @@
+"""Conditioning a Gaussian prior on evidence: the posterior, its predictive, and its transport map."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .covariance import Covariance
+from .gaussian import Gaussian
+from .storage import read_posterior, write_posterior
+from .transport import transport
+
+__all__ = ["Posterior", "per_level"]
+
+
+class _Level(Protocol):
+    @property
+    def slice(self) -> slice: ...
+
+
+def per_level(values: Sequence[float], levels: Sequence[_Level | slice]) -> Tensor:
+    """One number a latent level, spread over the level's dimensions: (D,) float32, as `lam` and `lam_ratio` take it.
+
+    Args:
+        values: one number for each level, in the order of `levels`: fine to coarse for a prior's.
+        levels: `prior.levels`, or slices of the flat latent that cover it without a gap.
+
+    Example:
+        >>> per_level([0.1, 0.7], [slice(0, 3), slice(3, 4)])
+        tensor([0.1000, 0.1000, 0.1000, 0.7000])
+    """
+    slices = [level if isinstance(level, slice) else level.slice for level in levels]
+    if len(values) != len(slices):
+        raise ValueError(f"{len(slices)} levels need as many values, not {len(values)}")
+    stops = [s.stop for s in slices]
+    if not slices or [s.start or 0 for s in slices] != [0, *stops[:-1]]:
+        raise ValueError("the levels must cover the latent from 0 on without a gap")
+    return torch.cat([torch.full((s.stop - (s.start or 0),), float(v)) for v, s in zip(values, slices, strict=True)])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Posterior(Gaussian):
+    """N(μp, Σp): the latents of images that resemble the evidence (section 3.1). Made by `Posterior.condition`.
+
+    It carries what it came from, so that λ can be changed later without the evidence (`with_lam`), in a saved file too.
+
+    Attributes:
+        mean: μp, (D,).
+        covariance: Σp; `variance` and `std` are its marginals, () or (D,).
+        m: the number of pieces of evidence; the sum of their weights when they were weighted.
+        lam_ratio: r = λ / m, () float64 or (D,), from 0 to infinity.
+        evidence_mean: ζ̄, (D,), the (weighted) mean of the evidence's latents.
+        likelihood: S, the shape of the likelihood's covariance Σ = λ · S.
+        prior: N(μ0, Σ0).
+        weights: (m,) float64 on the CPU, of the pieces of evidence; None when all counted once.
+        metadata: free words, such as the name and the fingerprint of the flow's prior.
+    """
+
+    m: float
+    lam_ratio: Tensor
+    evidence_mean: Tensor
+    likelihood: Covariance
+    prior: Gaussian
+    weights: Tensor | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def condition(
+        cls,
+        z: Tensor,
+        lam_ratio: float | Tensor | None = None,
+        *,
+        lam: float | Tensor | None = None,
+        likelihood: Covariance | float | Tensor = 1.0,
+        weights: Tensor | Sequence[float] | None = None,
+        prior: Gaussian | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> "Posterior":
+        """Bayes' rule with a Gaussian prior and likelihood, in closed form.
+
+        Eq. 3-4:   Σp = (Σ0⁻¹ + m Σ⁻¹)⁻¹,   μp = Σp (Σ0⁻¹ μ0 + m Σ⁻¹ ζ̄).
+        Eq. 5-6 are the same with the prior N(0, I). Eq. 7-8, with Σ = λ I and r = λ/m besides:
+        μp = ζ̄ / (1 + r),   Σp = r / (1 + r) · I.
+
+        It is computed from r, with no inverse of Σ0 or Σ, so that it is exact at both ends: r = 0 gives the evidence's
+        mean and no variance, r = ∞ the prior. At r = 1 (λ = m) the mean is ζ̄ / 2 and the covariance I / 2, whatever m
+        is. The paper recommends r in [0.3, 0.7].
+
+        Args:
+            z: (m, D) latents of the evidence, m ≥ 1, float32 or float64 (half precision is widened).
+            lam_ratio: r = λ/m, 0 to infinity: one number, or (D,) for one a dimension (see `per_level`).
+            lam: λ itself, in place of `lam_ratio`: 0 to infinity, one number or (D,).
+            likelihood: S, the shape of Σ = λ^½ S λ^½: 1 for the paper's λ I, (D,) for a diagonal, or a `Covariance`
+                with a low-rank part.
+            weights: (m,) at least 0 and not all 0: piece i counts as w_i pieces. m is then Σ w_i, and ζ̄ the weighted
+                mean. A weight of 0 is as good as leaving the piece out.
+            prior: N(μ0, Σ0); N(0, I) when left out, which is the prior of a flow's whitened latent. A posterior may
+                be the prior of the next: with one λ by value, the result is that of all evidence at once. A low-rank
+                part adds its columns at each such step.
+            metadata: free words to keep with it.
+
+        Returns:
+            A posterior on z's device, in z's precision.
+
+        Raises ValueError if neither or both of `lam` and `lam_ratio` are given, for a shape that does not fit, a λ or
+        a weight that is negative or not a number, and for evidence that is not finite (it names the rows).
+
+        Example:
+            >>> evidence = torch.tensor([[1.0, 2.0], [3.0, 2.0]])
+            >>> posterior = Posterior.condition(evidence, lam_ratio=1.0)
+            >>> posterior.mean, posterior.variance.item()
+            (tensor([1., 1.]), 0.5)
+        """
+        if z.ndim != 2 or not z.numel():
+            raise ValueError(f"evidence is (m, D) with at least one row, not {tuple(z.shape)}")
+        if z.dtype != torch.float64:
+            z = z.float()
+        m, evidence_mean, weights = _weighted_mean(z, weights)
+        prior = Gaussian.standard(z.shape[1], z.dtype, z.device) if prior is None else prior
+        if prior.dim != z.shape[1]:
+            raise ValueError(f"the evidence has {z.shape[1]} dimensions, the prior {prior.dim}")
+        prior = Gaussian(prior.mean.to(z.device, z.dtype), prior.covariance)
+        likelihood = Covariance.of(likelihood).to(z.device, z.dtype)
+        if likelihood.dim not in (None, prior.dim):
+            raise ValueError(f"the likelihood's covariance has {likelihood.dim} dimensions, the evidence {prior.dim}")
+        ratio = _ratio(lam_ratio, lam, m, evidence_mean)
+        mean, covariance = _update(prior, evidence_mean, ratio, likelihood)
+        return cls(
+            mean=mean,
+            covariance=covariance,
+            m=m,
+            lam_ratio=ratio,
+            evidence_mean=evidence_mean,
+            likelihood=likelihood,
+            prior=prior,
+            weights=weights,
+            metadata=dict(metadata or {}),
+        )
+
+    @property
+    def lam(self) -> Tensor:
+        """λ = r · m: () float64 or (D,)."""
+        return self.lam_ratio * self.m
+
+    def with_lam(self, lam_ratio: float | Tensor | None = None, *, lam: float | Tensor | None = None) -> "Posterior":
+        """The same evidence and prior under another λ: what a slider moves. It takes λ as `condition` does.
+
+        Example:
+            >>> posterior = Posterior.condition(torch.ones(3, 2), lam_ratio=0.5)
+            >>> posterior.with_lam(lam=9.0).mean
+            tensor([0.2500, 0.2500])
+        """
+        ratio = _ratio(lam_ratio, lam, self.m, self.evidence_mean)
+        mean, covariance = _update(self.prior, self.evidence_mean, ratio, self.likelihood)
+        return replace(self, mean=mean, covariance=covariance, lam_ratio=ratio)
+
+    def predictive(self) -> Gaussian:
+        """The posterior predictive of one more latent: N(μp, Σp + Σ), Σ = λ S of one piece of evidence (eq. 9-11).
+
+        Raises ValueError at an infinite λ, where it is flat.
+        """
+        if self.lam_ratio.isinf().any():
+            raise ValueError("at an infinite λ the posterior predictive is flat; take a finite λ")
+        return Gaussian(self.mean, self.covariance + self.likelihood.scaled(self.lam))
+
+    def transport(self, z: Tensor) -> Tensor:
+        """Move latents of the prior into the posterior by optimal transport: (n, D) -> (n, D).
+
+        T(z) = μp + Σp^½ z for the prior N(0, I): each image changes as little as it can while the whole prior becomes
+        the posterior. See `transflow_core.posterior.transport` for general priors and its limits.
+        """
+        return transport(z, self.prior, self)
+
+    def to(self, device: str | torch.device) -> "Posterior":
+        """The same posterior on another device."""
+        dtype = self.mean.dtype
+        return replace(
+            self,
+            mean=self.mean.to(device),
+            covariance=self.covariance.to(device, dtype),
+            lam_ratio=self.lam_ratio.to(device),
+            evidence_mean=self.evidence_mean.to(device),
+            likelihood=self.likelihood.to(device, dtype),
+            prior=self.prior.to(device),
+        )
+
+    def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+        """Write it as one safetensors file, with its λ, evidence mean, prior and words; `metadata` adds words.
+
+        The tensors "mean", "covariance.diagonal" and "covariance.factor" are the posterior's own, so that other
+        programs can use them as they are.
+        """
+        tensors = {
+            "mean": self.mean,
+            **_tensors("covariance", self.covariance),
+            "evidence_mean": self.evidence_mean,
+            "lam_ratio": self.lam_ratio,
+            **_tensors("likelihood", self.likelihood),
+        }
+        if self.weights is not None:
+            tensors["weights"] = self.weights
+        prior = self.prior.covariance
+        if prior.rank or prior.diagonal.ndim or prior.diagonal != 1 or self.prior.mean.any():
+            tensors |= {"prior.mean": self.prior.mean, **_tensors("prior", prior)}
+        write_posterior(path, tensors, self.m, {**self.metadata, **(metadata or {})})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Posterior":
+        """Read a saved posterior, on the CPU. The file is not trusted.
+
+        Raises ValueError with what is wrong with it, FileNotFoundError if there is none.
+        """
+        tensors, m, metadata = read_posterior(path)
+        try:
+            mean, ratio = tensors["mean"], tensors["lam_ratio"]
+            covariance, likelihood = (
+                Covariance(tensors[f"{name}.diagonal"], tensors.get(f"{name}.factor"))
+                for name in ("covariance", "likelihood")
+            )
+            prior = Gaussian.standard(len(mean), mean.dtype)
+            if "prior.mean" in tensors:
+                covariance_0 = Covariance(tensors["prior.diagonal"], tensors.get("prior.factor"))
+                prior = Gaussian(tensors["prior.mean"].to(mean.dtype), covariance_0)
+            if "weights" in tensors:
+                _check_weights(tensors["weights"])
+            return cls(
+                mean=mean,
+                covariance=covariance,
+                m=m,
+                lam_ratio=_ratio(ratio, None, m, mean),
+                evidence_mean=tensors["evidence_mean"].to(mean.dtype),
+                likelihood=likelihood.to("cpu", mean.dtype),
+                prior=prior,
+                weights=tensors.get("weights"),
+                metadata=metadata,
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def _tensors(name: str, covariance: Covariance) -> dict[str, Tensor]:
+    tensors = {f"{name}.diagonal": covariance.diagonal}
+    if covariance.factor is not None:
+        tensors[f"{name}.factor"] = covariance.factor
+    return tensors
+
+
+def _check_weights(weights: Tensor) -> None:
+    if not torch.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError("weights must be finite, at least 0, and not all 0")
+
+
+def _weighted_mean(z: Tensor, weights: Tensor | Sequence[float] | None) -> tuple[float, Tensor, Tensor | None]:
+    """m, ζ̄ in z's precision, and the weights as a tensor."""
+    counts = torch.ones(len(z), dtype=torch.float64)
+    if weights is not None:
+        weights = torch.as_tensor(weights, dtype=torch.float64).cpu()
+        if weights.shape != (len(z),):
+            raise ValueError(f"{len(z)} pieces of evidence need as many weights, not {tuple(weights.shape)}")
+        _check_weights(weights)
+        counts = weights
+    total = torch.zeros(z.shape[1], dtype=torch.float64, device=z.device)
+    bad = []
+    # Row by row: a float64 copy of all evidence at once could take half a gigabyte.
+    for i, (row, count) in enumerate(zip(z, counts.tolist(), strict=True)):
+        if count == 0:
+            continue
+        if not torch.isfinite(row).all():
+            bad.append(i)
+        total += count * row.double()
+    if bad:
+        raise ValueError(f"the evidence is not finite in rows {bad}; leave those images out")
+    m = counts.sum().item()
+    return m, (total / m).to(z.dtype), weights
+
+
+def _ratio(lam_ratio: float | Tensor | None, lam: float | Tensor | None, m: float, like: Tensor) -> Tensor:
+    """r = λ/m as a tensor: () float64, or (D,) in the precision of `like` and on its device."""
+    if (lam_ratio is None) == (lam is None):
+        raise ValueError("give either lam or lam_ratio (= lam / m), not both and not neither")
+    name, value = ("lam", lam) if lam_ratio is None else ("lam_ratio", lam_ratio)
+    value = torch.as_tensor(value, dtype=torch.float64, device=like.device)
+    if value.ndim and value.shape != like.shape:
+        raise ValueError(f"{name} is one number or ({len(like)},), not {tuple(value.shape)}")
+    if value.isnan().any() or (value < 0).any():
+        raise ValueError(f"{name} must be at least 0")
+    ratio = value / m if lam_ratio is None else value
+    return ratio.to(like.dtype) if ratio.ndim else ratio
+
+
+def _update(prior: Gaussian, evidence_mean: Tensor, ratio: Tensor, likelihood: Covariance) -> tuple[Tensor, Covariance]:
+    """Eq. 3-4 without an inverse of Σ0 or Σ, finite for every r in [0, ∞].
+
+    With Σ0 = diag(d0) + F0 F0ᵀ, Σ/m = diag(r d) + (√r F)(√r F)ᵀ, e = 1 / (r d + d0), write z = F0 u + noise and
+    ζ̄ = z + √r F v + noise. Given the k0 + k numbers (u, v) all is diagonal; they have the posterior precision
+
+        M = I + Vᵀ V,   V = [√e F0, -√(r e) F],
+
+    and putting them back, with P = [r d e F0, √e d0 √(r e) F] and b = ζ̄ - μ0,
+
+        Σp = diag(r d d0 e) + P M⁻¹ Pᵀ,   μp = μ0 + d0 e b + P M⁻¹ Vᵀ √e b.
+
+    All terms of Σp are positive, so that nothing cancels.
+    """
+    r, d0, d = ratio.double(), prior.covariance.diagonal.double(), likelihood.diagonal.double()
+    scale = torch.where(r.isinf(), math.inf, r * d)
+    # The share of the evidence, d0 e, and of the prior, r d e. A dimension that the prior knows exactly stays there.
+    to_evidence = torch.where(d0 == 0, 0, 1 / (1 + scale / d0))
+    to_prior = torch.where(d0 == 0, 1, 1 / (1 + d0 / scale))
+    shift = evidence_mean.double() - prior.mean
+    mean, diagonal = prior.mean + to_evidence * shift, d0 * to_prior
+    dtype = prior.mean.dtype
+    diagonal = diagonal.to(dtype) if diagonal.ndim else diagonal
+    if prior.covariance.factor is None and likelihood.factor is None:
+        return mean.to(dtype), Covariance(diagonal)
+
+    e_root = torch.where(scale + d0 > 0, (scale + d0).rsqrt(), 0)
+    blocks = []
+    if prior.covariance.factor is not None:
+        blocks.append((prior.covariance.factor, to_prior, e_root))
+    if likelihood.factor is not None:
+        # √(r e) = 1 / √(d + d0 / r), which has a limit at both ends. Where d = 0, F is 0 as well.
+        re_root = torch.where((d > 0) & (r + d0 > 0), (d + d0 / r).rsqrt(), 0)
+        blocks.append((likelihood.factor, d0 * e_root * re_root, -re_root))
+    # The scales are float64 columns, and so are the products.
+    p = torch.cat([factor * scale.unsqueeze(-1) for factor, scale, _ in blocks], 1)
+    v = torch.cat([factor * scale.unsqueeze(-1) for factor, _, scale in blocks], 1)
+    cholesky = torch.linalg.cholesky(torch.eye(v.shape[1], dtype=v.dtype, device=v.device) + v.T @ v)
+    inner = (shift * e_root) @ v
+    mean = mean + p @ torch.cholesky_solve(inner.unsqueeze(1), cholesky).squeeze(1)
+    factor = torch.linalg.solve_triangular(cholesky, p.T, upper=False).T.to(dtype)
+    # At the ends, columns vanish: the prior, or a point, is left exactly. A diagonal may underflow before its factor.
+    factor = torch.where((diagonal > 0).unsqueeze(-1), factor, 0)
+    return mean.to(dtype), Covariance(diagonal, factor[:, factor.ne(0).any(0)])

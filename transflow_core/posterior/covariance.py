@@ -1,0 +1,220 @@
+"""Covariances that never become a D × D matrix: a diagonal, or a diagonal plus a low-rank part."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from .quadrature import square_root_nodes
+
+__all__ = ["Covariance"]
+
+# Rows that a quadratic form takes at once: their float64 copies stay near 128 MiB.
+_CHUNK = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class Covariance:
+    """The covariance diag(d) + F Fᵀ in D dimensions.
+
+    Arithmetic on it runs in float64; what is stored keeps the precision that it came in.
+
+    Args:
+        diagonal: d ≥ 0: a number, which means that multiple of the identity in any dimension, or (D,).
+        factor: F, (D, k), or None for a diagonal covariance. Where d is 0, the row of F must be 0 too: that dimension
+            is known exactly.
+
+    Attributes:
+        diagonal: tensor, () float64 or (D,).
+        factor: tensor (D, k), or None; a factor of zeros becomes None.
+
+    Raises ValueError if a shape does not fit, a number is not finite, or a variance is negative.
+
+    Example:
+        >>> Covariance(2.0, torch.tensor([[1.0], [0.0]])).dense(2)
+        tensor([[3., 0.],
+                [0., 2.]], dtype=torch.float64)
+    """
+
+    diagonal: Tensor
+    factor: Tensor | None = None
+
+    def __init__(self, diagonal: float | Tensor, factor: Tensor | None = None) -> None:
+        if not isinstance(diagonal, Tensor):
+            diagonal = torch.tensor(diagonal, dtype=torch.float64)
+        if diagonal.ndim == 0:
+            # A scalar costs nothing in float64, and as a 0-dimensional tensor it does not widen what it meets.
+            diagonal = diagonal.double()
+        elif diagonal.ndim != 1:
+            raise ValueError(f"the diagonal of a covariance is a number or (D,), not {tuple(diagonal.shape)}")
+        if not diagonal.is_floating_point():
+            diagonal = diagonal.float()
+        if not torch.isfinite(diagonal).all():
+            raise ValueError("the diagonal of a covariance must be finite")
+        if (diagonal < 0).any():
+            raise ValueError(f"a variance cannot be negative; the smallest given is {diagonal.min().item():g}")
+        if factor is not None:
+            if factor.ndim != 2 or (diagonal.ndim == 1 and len(factor) != len(diagonal)):
+                raise ValueError(
+                    f"the factor of a covariance is (D, k); {tuple(factor.shape)} does not fit a diagonal of shape "
+                    f"{tuple(diagonal.shape)}"
+                )
+            if not torch.isfinite(factor).all():
+                raise ValueError("the factor of a covariance must be finite")
+            if not factor.any():
+                factor = None
+            elif (factor.ne(0).any(1) & (diagonal == 0)).any():
+                raise ValueError(
+                    "the covariance is singular: its factor acts on a dimension whose diagonal is 0; "
+                    "add a small positive diagonal"
+                )
+        object.__setattr__(self, "diagonal", diagonal)
+        object.__setattr__(self, "factor", factor)
+
+    @classmethod
+    def of(cls, value: "Covariance | float | Tensor") -> "Covariance":
+        """A covariance as it is; a number or (D,) as the diagonal of one."""
+        return value if isinstance(value, cls) else cls(value)
+
+    @classmethod
+    def _masked(cls, diagonal: Tensor, factor: Tensor | None) -> "Covariance":
+        # A diagonal may underflow to 0 where its factor, which goes as the root, does not.
+        if factor is not None and (diagonal == 0).any():
+            factor = torch.where((diagonal == 0).unsqueeze(-1), 0, factor)
+        return cls(diagonal, factor)
+
+    @property
+    def dim(self) -> int | None:
+        """D, or None for a multiple of the identity, which fits every dimension."""
+        if self.factor is not None:
+            return len(self.factor)
+        return len(self.diagonal) if self.diagonal.ndim else None
+
+    @property
+    def rank(self) -> int:
+        """k, the columns of the factor; 0 for a diagonal covariance."""
+        return 0 if self.factor is None else self.factor.shape[1]
+
+    @property
+    def variance(self) -> Tensor:
+        """Marginal variances, the diagonal of the whole matrix: () when it is a multiple of the identity, else (D,)."""
+        if self.factor is None:
+            return self.diagonal
+        return self.factor.square().sum(1) + self.diagonal
+
+    def to(self, device: str | torch.device, dtype: torch.dtype) -> "Covariance":
+        """On a device, in a precision; itself where nothing changes. A scalar diagonal stays in float64."""
+        diagonal = self.diagonal.to(device, dtype if self.diagonal.ndim else torch.float64)
+        factor = None if self.factor is None else self.factor.to(device, dtype)
+        if diagonal is self.diagonal and factor is self.factor:
+            return self
+        return self._masked(diagonal, factor)
+
+    def scaled(self, scale: float | Tensor) -> "Covariance":
+        """R½ Σ R½ with R = diag(scale): a number (then it is scale · Σ), or (D,). Correlations stay as they are."""
+        root = scale**0.5
+        if isinstance(root, Tensor) and root.ndim:
+            root = root.unsqueeze(-1)
+        return self._masked(self.diagonal * scale, None if self.factor is None else self.factor * root)
+
+    def __add__(self, other: "Covariance") -> "Covariance":
+        """The sum of two covariances; its rank is the sum of theirs."""
+        factors = [c.factor for c in (self, other) if c.factor is not None]
+        return self._masked(self.diagonal + other.diagonal, torch.cat(factors, 1) if factors else None)
+
+    def dense(self, dim: int) -> Tensor:
+        """The (dim, dim) float64 matrix itself: for small dimensions, to look at or to test against."""
+        matrix = torch.diag(self.diagonal.double().expand(dim))
+        return matrix if self.factor is None else matrix + self.factor.double() @ self.factor.double().T
+
+    @cached_property
+    def _roots(self) -> tuple[Tensor, Tensor]:
+        """√d and its inverse in float64; the inverse of 0 is 0, since what is known exactly takes no part."""
+        root = self.diagonal.double().sqrt()
+        return root, torch.where(root > 0, 1 / root, 0)
+
+    @cached_property
+    def _thin(self) -> tuple[Tensor, Tensor]:
+        """Eigenvalues s (k,) and eigenvectors V (k, k) of Wᵀ W, W = diag(d)^-½ F. All that is low-rank follows:
+
+        (I + W Wᵀ)^½ = I + W V diag(1 / (1 + √(1 + s))) Vᵀ Wᵀ, and (I + W Wᵀ)^-1 = I - W V diag(1 / (1 + s)) Vᵀ Wᵀ.
+        """
+        whitened = self._whitened()
+        s, vectors = torch.linalg.eigh(whitened.T @ whitened)
+        return s.clamp_min(0), vectors
+
+    def _whitened(self) -> Tensor:
+        return self.factor.double() * self._roots[1].unsqueeze(-1)
+
+    def _require_regular(self) -> None:
+        if (self.diagonal == 0).any():
+            raise ValueError(
+                "the covariance is singular (a variance is 0, as at λ = 0): it has no density; take a larger λ"
+            )
+
+    def root(self, x: Tensor) -> Tensor:
+        """B x for every row x of (n, D), with B Bᵀ = diag(d) + F Fᵀ: (n, D) float64.
+
+        B = diag(d)^½ (I + W Wᵀ)^½ with W = diag(d)^-½ F. It changes continuously with d and F and takes D numbers, no
+        more, so that one noise serves every covariance. Where d is a multiple of the identity, B is symmetric.
+        """
+        x = x.double()
+        root, inverse = self._roots
+        if self.factor is None:
+            return x * root
+        s, vectors = self._thin
+        basis = self.factor.double() @ vectors
+        return x * root + ((x * inverse) @ basis / (1 + (1 + s).sqrt())) @ basis.T
+
+    def symmetric_root(self, x: Tensor) -> Tensor:
+        """Σ^½ x for every row x of (n, D), with the symmetric positive square root: (n, D) float64.
+
+        Exact for a diagonal, and for a multiple of the identity plus low rank. A general diagonal plus low rank goes
+        by a quadrature of Woodbury solves, to about 1e-10 of the largest standard deviation.
+        """
+        if self.factor is None or self.diagonal.ndim == 0:
+            return self.root(x)
+        x, d, factor = x.double(), self.diagonal.double(), self.factor.double()
+        gram = factor.T @ factor
+        high = d.max().item() + torch.linalg.eigvalsh(gram)[-1].item()
+        # A floor under the spectrum bounds the nodes; it costs 1e-10 of the largest standard deviation at most.
+        low = max(d[d > 0].min().item(), 1e-20 * high)
+        total, eye = x * d.sqrt(), torch.eye(self.rank, dtype=d.dtype, device=d.device)
+        # Only the difference Σ^½ - diag(d)^½ is integrated, which leaves the dimensions outside F exact.
+        for node, weight in square_root_nodes(low, high):
+            solved = factor / (d + node**2).unsqueeze(-1)
+            capacitance = torch.linalg.cholesky(eye + factor.T @ solved)
+            total += (weight * node**2) * torch.cholesky_solve(solved.T @ x.T, capacitance).T @ solved.T
+        return total
+
+    def quadratic(self, x: Tensor) -> Tensor:
+        """xᵀ Σ^-1 x for every row x of (n, D): (n,) float64, by Woodbury. Raises ValueError if Σ is singular."""
+        self._require_regular()
+        inverse, basis, s = self._roots[1], None, None
+        if self.factor is not None:
+            s, vectors = self._thin
+            basis = self._whitened() @ vectors
+        values = []
+        for rows in x.split(max(1, _CHUNK // max(1, x.shape[1]))):
+            white = rows.double() * inverse
+            value = white.square().sum(1)
+            if basis is not None:
+                value = value - ((white @ basis).square() / (1 + s)).sum(1)
+            values.append(value)
+        return torch.cat(values)
+
+    def log_det(self, dim: int) -> Tensor:
+        """log |Σ| in `dim` dimensions: () float64, by the determinant lemma. Raises ValueError if Σ is singular."""
+        self._require_regular()
+        total = self.diagonal.double().expand(dim).log().sum()
+        return total if self.factor is None else total + self._thin[0].log1p().sum()
+
+    def inverse_diagonal(self) -> Tensor:
+        """The diagonal of Σ^-1: () or (D,) float64. Raises ValueError if Σ is singular."""
+        self._require_regular()
+        inverse = self._roots[1].square()
+        if self.factor is None:
+            return inverse
+        s, vectors = self._thin
+        return inverse * (1 - ((self._whitened() @ vectors).square() / (1 + s)).sum(1))

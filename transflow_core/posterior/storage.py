@@ -1,0 +1,126 @@
+"""A posterior as a safetensors file. What is read is untrusted: everything is checked before it is used."""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+__all__ = ["read_posterior", "write_posterior"]
+
+FORMAT, VERSION = "transflow-posterior", 1
+# Far above what a posterior needs, far below what hurts: a 1024 × 1024 colour image has 3.1 million latents.
+_MAX_BYTES, _MAX_HEADER, _MAX_DIM, _MAX_COLUMNS = 2**31, 2**20, 2**22, 4096
+_DTYPES = {"F32": torch.float32, "F64": torch.float64}
+# The shapes that each tensor may have: () a number, D the latent, m the evidence, k the columns of a factor.
+_SHAPES = {
+    "mean": ("D",),
+    "covariance.diagonal": ("", "D"),
+    "covariance.factor": ("Dk",),
+    "evidence_mean": ("D",),
+    "lam_ratio": ("", "D"),
+    "likelihood.diagonal": ("", "D"),
+    "likelihood.factor": ("Dk",),
+    "prior.mean": ("D",),
+    "prior.diagonal": ("", "D"),
+    "prior.factor": ("Dk",),
+    "weights": ("m",),
+}
+_REQUIRED = ("mean", "covariance.diagonal", "evidence_mean", "lam_ratio", "likelihood.diagonal")
+
+
+def write_posterior(path: str | Path, tensors: Mapping[str, Tensor], m: float, metadata: Mapping[str, str]) -> None:
+    """Write the named tensors, m and free words to one file. Raises ValueError if a word is not text, or too long."""
+    if not all(isinstance(key, str) and isinstance(value, str) for key, value in metadata.items()):
+        raise ValueError("the metadata of a posterior maps text to text")
+    document = json.dumps({"format": FORMAT, "version": VERSION, "m": m, "metadata": dict(metadata)})
+    if len(document) > _MAX_HEADER // 4:
+        raise ValueError(f"the metadata of a posterior is at most {_MAX_HEADER // 4} characters, not {len(document)}")
+    # safetensors refuses tensors that share memory, as the prior's and the posterior's may.
+    stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    # One entry alone, since safetensors writes several in a random order: equal posteriors are equal files.
+    save_file(stored, path, {"posterior": document})
+
+
+def read_posterior(path: str | Path) -> tuple[dict[str, Tensor], float, dict[str, str]]:
+    """Read what `write_posterior` wrote: tensors, m, words.
+
+    The size of the file and all names, shapes and types in its header are checked before a number is read. Raises
+    ValueError with what is wrong, FileNotFoundError if there is no file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+    if len(start) < 8 or not 0 < struct.unpack("<Q", start)[0] <= min(_MAX_HEADER, size - 8):
+        raise ValueError(f"{path}: not a safetensors file, or a truncated one")
+    if size > _MAX_BYTES:
+        raise ValueError(f"{path}: {size / 2**20:,.0f} MiB is too large for a posterior")
+    try:
+        with safe_open(path, "pt") as handle:
+            document = _document(handle.metadata() or {}, path)
+            _check_tensors({name: handle.get_slice(name) for name in handle.keys()}, path)  # noqa: SIM118
+            # A copy: the handle maps the file, which the person may overwrite while the posterior lives.
+            tensors = {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
+    for name, tensor in tensors.items():
+        # λ may be infinite: that is the prior.
+        if tensor.isnan().any() or (name != "lam_ratio" and tensor.isinf().any()):
+            raise ValueError(f"{path}: {name} holds numbers that are not finite")
+    return tensors, float(document["m"]), document["metadata"]
+
+
+def _document(header: Mapping[str, str], path: Path) -> dict[str, Any]:
+    if "posterior" not in header:
+        raise ValueError(f"{path}: there is no posterior in this file; was it saved by this program?")
+    try:
+        document = json.loads(header["posterior"])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: its description is not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path}: its description is not a JSON object")
+    if (document.get("format"), document.get("version")) != (FORMAT, VERSION):
+        raise ValueError(
+            f"{path}: expected format {FORMAT!r} version {VERSION}, "
+            f"found {document.get('format')!r} version {document.get('version')!r}"
+        )
+    m, metadata = document.get("m"), document.get("metadata")
+    if isinstance(m, bool) or not isinstance(m, int | float) or not 0 < m < 1e300:
+        raise ValueError(f"{path}: m, the number of pieces of evidence, must be a positive number, not {m!r}")
+    if not isinstance(metadata, dict) or not all(isinstance(word, str) for word in metadata.values()):
+        raise ValueError(f"{path}: its metadata must map text to text")
+    try:
+        json.dumps(metadata, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{path}: its metadata is not valid text ({error})") from error
+    return document
+
+
+def _check_tensors(found: Mapping[str, Any], path: Path) -> None:
+    unknown, missing = found.keys() - _SHAPES.keys(), [name for name in _REQUIRED if name not in found]
+    if unknown or missing:
+        raise ValueError(f"{path}: it lacks {missing}, and has {len(unknown)} tensor(s) that no posterior has")
+    prior = {name for name in found if name.startswith("prior.")}
+    if prior and not prior >= {"prior.mean", "prior.diagonal"}:
+        raise ValueError(f"{path}: its prior is incomplete")
+    shapes = {name: tuple(entry.get_shape()) for name, entry in found.items()}
+    dim = shapes["mean"][0] if shapes["mean"] else 0
+    for name, shape in shapes.items():
+        if not any(_fits(shape, wanted, dim) for wanted in _SHAPES[name]):
+            raise ValueError(f"{path}: {name} has shape {shape}, which does not fit a latent of {dim} numbers")
+        if found[name].get_dtype() not in _DTYPES:
+            raise ValueError(f"{path}: {name} is stored as {found[name].get_dtype()}; expected F32 or F64")
+
+
+def _fits(shape: tuple[int, ...], wanted: str, dim: int) -> bool:
+    ranges = {"D": range(dim, dim + 1) if 0 < dim <= _MAX_DIM else range(0), "k": range(1, _MAX_COLUMNS + 1)}
+    ranges["m"] = range(1, 2**20 + 1)
+    return len(shape) == len(wanted) and all(size in ranges[axis] for size, axis in zip(shape, wanted, strict=True))
