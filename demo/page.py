@@ -25,7 +25,7 @@ def build(engines: Engines | None = None, first_prior: str = "celeba64") -> gr.B
     engines.get(first_prior)
     # Output pictures are files in a cache: those older than an hour go, every ten minutes.
     with gr.Blocks(title="Transflow Studio", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
-        with gr.Row(equal_height=True):
+        with gr.Row():
             gr.Markdown(_TITLE, elem_id="title")
             prior = gr.Dropdown(
                 engines.names(),

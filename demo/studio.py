@@ -60,14 +60,17 @@ class Studio:
                     engines, prior, title="Evidence", elem_id="evidence", first_prior=first_prior
                 )
             with gr.Column(scale=6, min_width=320):
-                self._build_controls(first_prior)
+                # λ first and the samples right below it: on a phone too, both are in sight while it is dragged.
+                self.lam = log_slider(
+                    DEFAULT.lam_ratio, name="λ/m: how far samples may stray from the evidence", elem_id="lam"
+                )
                 self._sheet = gr.HTML(elem_id="sheet", elem_classes="sheet", label="Samples")
                 self._status = gr.HTML("", elem_id="samples-status", elem_classes="status")
+                self._build_controls(first_prior)
         self._build_results()
         self._wire(prior)
 
     def _build_controls(self, first_prior: str) -> None:
-        self.lam = log_slider(DEFAULT.lam_ratio, name="λ/m: how far samples may stray from the evidence", elem_id="lam")
         with gr.Row():
             self.temperature = gr.Slider(
                 0, 1.5, DEFAULT.temperature, step=0.05, label="Temperature", elem_id="temperature", min_width=140
@@ -97,7 +100,7 @@ class Studio:
         with gr.Tabs():
             with gr.Tab("Gallery"):
                 self._gallery = gr.Gallery(
-                    columns=8, height=360, object_fit="contain", label="Samples", show_label=False, elem_id="gallery"
+                    columns=8, height="auto", object_fit="contain", label="Samples", show_label=False, elem_id="gallery"
                 )
             with gr.Tab("λ sweep"):
                 self._sweep = gr.HTML(elem_id="sweep", label="The same draws at several λ/m")

@@ -1,0 +1,97 @@
+"""A served demo and a real browser. Screenshots go to `artifacts/`, so that a person can look at them."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demo import CSS, THEME, build
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ARTIFACTS = ROOT / "artifacts"
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# Generous: the machine that runs the tests may be busy. Nothing is asserted about time.
+PATIENCE = 120_000
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory) -> Iterator[str]:
+    """The address of the demo, served from this process with a cache folder of its own."""
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("gradio"))
+    demo = build()
+    _, url, _ = demo.queue().launch(theme=THEME, css=CSS, prevent_thread_lock=True, quiet=True, show_error=True)
+    yield url.rstrip("/")
+    demo.close()
+    if before is None:
+        del os.environ["GRADIO_TEMP_DIR"]
+    else:
+        os.environ["GRADIO_TEMP_DIR"] = before
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """Debian's Chromium, without a screen."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine (.ci/run installs it)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def new_page(browser) -> Iterator[Callable]:
+    """`new_page(width=1280, height=900, dark=False)` opens a new visitor. What a console complains of fails the test."""
+    contexts, complaints = [], []
+
+    def open_page(width: int = 1280, height: int = 900, dark: bool = False):
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            accept_downloads=True,
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    # A request that the closed network refuses is no fault of the page's code.
+    own = [text for text in complaints if "net::ERR" not in text and "Failed to load resource" not in text]
+    assert not own, own
+
+
+@pytest.fixture
+def page(new_page):
+    """One visitor on a desktop."""
+    return new_page()
+
+
+@pytest.fixture(scope="session")
+def shot() -> Callable:
+    """`shot(page, name)` writes `artifacts/NAME.png`, the whole page."""
+    ARTIFACTS.mkdir(exist_ok=True)
+
+    def take(page, name: str) -> Path:
+        path = ARTIFACTS / f"{name}.png"
+        page.screenshot(path=path, full_page=True)
+        return path
+
+    return take
