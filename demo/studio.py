@@ -62,7 +62,7 @@ class Studio:
             with gr.Column(scale=6, min_width=320):
                 # λ first and the samples right below it: on a phone too, both are in sight while it is dragged.
                 self.lam = log_slider(
-                    DEFAULT.lam_ratio, name="λ/m: how far samples may stray from the evidence", elem_id="lam"
+                    DEFAULT.lam_ratio, name="λ/m, how far samples may stray", elem_id="lam"
                 )
                 self._sheet = gr.HTML(elem_id="sheet", elem_classes="sheet", label="Samples")
                 self._status = gr.HTML("", elem_id="samples-status", elem_classes="status")

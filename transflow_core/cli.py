@@ -345,8 +345,9 @@ def _work(as_json: bool) -> Iterator[_Work]:
     """Run one command: progress while it works, its JSON when it is done, and errors as one plain sentence."""
     start = time.perf_counter()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
     try:
-        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             work = _Work(as_json, bar)
             yield work
     except (ValueError, OSError) as error:

@@ -26,6 +26,8 @@ Progress = Callable[[int, int, str], None]
 # The flow holds an image when decode(encode(image)) shows it again. Beyond two bytes of error nobody would call it
 # the same.
 _LARGEST_ERROR = 2 / 255
+# A standard normal never leaves ±7. With a latent this far out, one image would throw the mean of a hundred good ones.
+_LARGEST_LATENT = 1000.0
 
 
 class Cancelled(Exception):
@@ -233,7 +235,8 @@ class Engine:
             return EvidenceImage(picture, None, problem=picture.problem)
         verdict = self.prior.typicality.judge(latent.log_prior) if self.prior.typicality else None
         problem = None
-        if latent.error is not None and not latent.error < _LARGEST_ERROR:
+        holds = latent.error is None or (latent.error < _LARGEST_ERROR and latent.z.abs().max() < _LARGEST_LATENT)
+        if not holds:
             problem = "it is so unlike the images that this flow was trained on that the flow cannot be inverted on it."
         return EvidenceImage(picture, face, latent, verdict, problem=problem)
 

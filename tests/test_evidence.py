@@ -1,0 +1,254 @@
+"""Evidence and engine: what happens to each file, the caches, progress and Stop."""
+
+import io
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from transflow_core.engine import Cancelled, Engine, spaced_lam_ratios
+from transflow_core.evidence import Evidence
+from transflow_core.images import to_pil
+from transflow_core.posterior import Gaussian
+from transflow_core.typicality import Typicality
+
+from .conftest import make_tiny_prior
+
+
+@pytest.fixture
+def engine(tiny_prior):
+    return Engine(tiny_prior, batch_size=3)
+
+
+@pytest.fixture(scope="module")
+def shipped(celeba64):
+    return Engine(celeba64)
+
+
+def squares(n, size=16, seed=0):
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(n)]
+
+
+def png(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten files, two of them broken."""
+    for index, image in enumerate(squares(8)):
+        image.save(tmp_path / f"{index}.png")
+    (tmp_path / "8.png").write_bytes(b"no picture")
+    (tmp_path / "9.png").write_bytes(png(squares(1)[0])[:60])
+    return tmp_path
+
+
+def test_broken_files_are_named_and_the_others_go_on(engine, folder):
+    evidence = engine.evidence(sorted(folder.iterdir()))
+    assert len(evidence) == 10 and len(evidence.used) == 8
+    for broken in evidence[8:]:
+        assert broken.problem and broken.summary.startswith("skipped: ") and broken.latent is None
+    assert [image.name for image in evidence] == [f"{i}.png" for i in range(10)]
+    assert evidence.z.shape == (8, engine.prior.dim)
+    assert evidence.condition(lam_ratio=0.5).m == 8
+
+
+def test_a_missing_file_is_a_problem_and_no_crash(engine, tmp_path):
+    evidence = engine.evidence([tmp_path / "nowhere.png", tmp_path])
+    assert [image.used for image in evidence] == [False, False]
+    with pytest.raises(ValueError, match=r"nowhere\.png"):
+        evidence.condition(lam_ratio=0.5)
+
+
+def test_no_evidence_says_so(engine):
+    with pytest.raises(ValueError, match="no images"):
+        engine.evidence([]).condition(lam_ratio=0.5)
+    one = engine.evidence(squares(1))
+    with pytest.raises(ValueError, match="weight 0"):
+        one.replace(0, weight=0.0).condition(lam_ratio=0.5)
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "file", "pil"])
+def test_every_kind_of_source_gives_the_same_latent(engine, tmp_path, kind):
+    image = squares(1)[0]
+    (tmp_path / "a.png").write_bytes(png(image))
+    source = {
+        "path": tmp_path / "a.png",
+        "bytes": png(image),
+        "file": io.BytesIO(png(image)),
+        "pil": image,
+    }[kind]
+    latent = engine.evidence([source])[0].latent
+    torch.testing.assert_close(latent.z, engine.prior.encode([image])[0], atol=1e-5, rtol=1e-5)
+
+
+def count_inversions(engine, monkeypatch):
+    calls = []
+    encode = engine.prior.encode_and_score
+    monkeypatch.setattr(engine.prior, "encode_and_score", lambda x, *a: calls.append(len(x)) or encode(x, *a))
+    return calls
+
+
+def test_moving_lambda_and_dropping_a_file_again_never_invert_again(engine, folder, monkeypatch):
+    calls = count_inversions(engine, monkeypatch)
+    evidence = engine.evidence(sorted(folder.iterdir()))
+    assert sum(calls) == 8 and max(calls) <= 3  # in batches
+    for ratio in (0.1, 1.0):
+        evidence.condition(lam_ratio=ratio)
+    again = engine.evidence(sorted(folder.iterdir(), reverse=True))
+    assert sum(calls) == 8
+    assert again.z.flip(0).equal(evidence.z)
+
+
+def test_the_same_picture_twice_is_inverted_once_and_counts_twice(engine, monkeypatch):
+    calls = count_inversions(engine, monkeypatch)
+    evidence = engine.evidence(squares(1) * 2)
+    assert sum(calls) == 1 and evidence.condition(lam_ratio=1.0).m == 2
+
+
+def test_the_cache_forgets_the_oldest(tiny_prior, monkeypatch):
+    engine = Engine(tiny_prior, cached=2)
+    calls = count_inversions(engine, monkeypatch)
+    first, *others = squares(3)
+    engine.evidence([first])
+    engine.evidence(others)
+    engine.evidence([first])
+    assert sum(calls) == 4
+
+
+def test_a_renamed_file_keeps_its_own_name(engine, tmp_path):
+    data = png(squares(1)[0])
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(data)
+    names = [image.name for image in engine.evidence([tmp_path / "a.png", tmp_path / "b.png", tmp_path / "a.png"])]
+    assert names == ["a.png", "b.png", "a.png"]
+
+
+def test_weights_count_as_copies(engine):
+    a, b = squares(2)
+    weighted = engine.evidence([a, b]).replace(0, weight=3.0).condition(lam=1.0)
+    copied = engine.evidence([a, a, a, b]).condition(lam=1.0)
+    torch.testing.assert_close(weighted.mean, copied.mean, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(weighted.variance, copied.variance)
+
+
+def test_progress_is_told_and_stop_stops(engine, folder):
+    told, stop = [], threading.Event()
+    engine.evidence(sorted(folder.iterdir()), progress=lambda *args: told.append(args))
+    assert {what for _, _, what in told} == {"looking for faces", "inverting the flow"}
+    assert all(0 <= done <= total for done, total, _ in told)
+
+    def stop_at_three(done, total, what):
+        told.append((done, total, what))
+        if done == 3:
+            stop.set()
+
+    told.clear()
+    with pytest.raises(Cancelled):
+        engine.evidence(squares(8, seed=5), progress=stop_at_three, stop=stop)
+    assert max(done for done, _, _ in told) == 3
+
+
+def test_decoding_stops_too(engine):
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Cancelled):
+        engine.decode(torch.zeros(4, engine.prior.dim), stop=stop)
+
+
+def test_an_image_that_the_flow_cannot_hold_is_left_out_with_the_reason(shipped):
+    """A one-pixel checkerboard overflows in the shipped flow: such a latent would spoil every sample."""
+    checkerboard = np.zeros((64, 64, 3), np.uint8)
+    checkerboard[::2, ::2] = checkerboard[1::2, 1::2] = 255
+    face = to_pil(shipped.prior.decode(torch.zeros(1, shipped.prior.dim)))[0]
+    evidence = shipped.evidence([Image.fromarray(checkerboard), face])
+    assert not evidence[0].used and "cannot be inverted" in evidence[0].summary
+    assert evidence[1].used and evidence.condition(lam_ratio=0.5).m == 1
+
+
+def test_noise_is_told_apart_and_may_stay(shipped):
+    noise = squares(1, size=64)[0]
+    image = shipped.evidence([noise])[0]
+    assert image.verdict.word == "far outside" and "far outside" in image.summary
+    assert image.used and image.latent.error < 1e-3
+    assert image.to_dict()["typicality"] == "far outside"
+
+
+def test_faces_of_a_group_are_chosen_by_hand(shipped, conformance):
+    """Two faces in one picture: the largest is taken; all, another, or the whole picture can be."""
+    canvas = Image.new("RGB", (640, 320), (96, 128, 96))
+    large, small = (Image.fromarray(pixels) for pixels in conformance["images"][:2])
+    canvas.paste(large.resize((256, 256), Image.Resampling.LANCZOS), (20, 40))
+    canvas.paste(small.resize((192, 192), Image.Resampling.LANCZOS), (400, 60))
+    evidence = shipped.evidence([canvas])
+    picture = evidence[0].picture
+    assert len(picture.faces) == 2 and len(shipped.evidence([canvas], faces="all")) == 2
+    second, whole = shipped.choose([(picture, picture.faces[1]), (picture, picture.whole)])
+    assert second.face.index == 1 and "whole" in whole.summary
+    assert not torch.equal(second.latent.z, evidence[0].latent.z)
+    assert evidence.put(0, second).z.equal(second.latent.z[None])
+
+
+def test_samples_share_their_noise_at_every_lambda(engine):
+    evidence = engine.evidence(squares(3))
+    x = engine.sweep(evidence, [0.3, 0.5], 2, seed=4)
+    assert x.shape == (2, 2, 3, 16, 16)
+    torch.testing.assert_close(x[1], engine.sample(evidence.condition(lam_ratio=0.5), 2, seed=4), atol=1e-4, rtol=0)
+    assert not x[0].equal(x[1])
+
+
+@pytest.mark.parametrize("method", ["linear", "wasserstein"])
+def test_an_interpolation_starts_and_ends_at_its_posteriors(engine, method):
+    a, b = (engine.evidence(squares(2, seed=s)).condition(lam_ratio=0.5) for s in (1, 2))
+    x = engine.interpolate(a, b, 3, 2, method=method, seed=9)
+    assert x.shape == (3, 2, 3, 16, 16)
+    torch.testing.assert_close(x[0], engine.sample(a, 2, seed=9), atol=1e-4, rtol=0)
+    torch.testing.assert_close(x[2], engine.sample(b, 2, seed=9), atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match="2 steps"):
+        engine.interpolate(a, b, 1, 2)
+
+
+def test_another_prior_has_another_cache_entry(monkeypatch):
+    image = squares(1)
+    first, second = (Engine(make_tiny_prior(seed)) for seed in (0, 1))
+    assert not torch.equal(first.evidence(image).z, second.evidence(image).z)
+
+
+def test_a_prior_without_statistics_gives_no_verdict_but_checks_the_round_trip(engine):
+    image = engine.evidence(squares(1))[0]
+    assert engine.prior.typicality is None and image.verdict is None
+    assert image.latent.error is not None and image.used
+
+
+def test_a_verdict_is_made_where_there_are_statistics():
+    prior = make_tiny_prior()
+    prior.typicality = Typicality(2, (0.0, 100.0), (-2.0, -1.0), (-2.0, -1.0), ((0.0, 1.0),) * 2)
+    assert Engine(prior).evidence(squares(1))[0].verdict.word == "far outside"
+
+
+def test_the_prior_itself_can_be_sampled(engine):
+    x = engine.sample(Gaussian.standard(engine.prior.dim), 5, temperature=0.0)
+    assert x.shape == (5, 3, 16, 16) and x.isfinite().all() and x[0].equal(x[4])
+
+
+def test_an_empty_evidence_is_a_sequence():
+    assert len(Evidence()) == 0 and list(Evidence()) == []
+
+
+@pytest.mark.parametrize(("low", "high", "steps"), [(1, 0.5, 3), (-1, 1, 3), (0, 1, 0)])
+def test_a_sweep_that_makes_no_sense_is_refused(low, high, steps):
+    with pytest.raises(ValueError):
+        spaced_lam_ratios(low, high, steps)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_gives_the_same_samples():
+    cpu, gpu = Engine(make_tiny_prior()), Engine(make_tiny_prior())
+    gpu.prior.to("cuda")
+    x, y = (e.sample(e.evidence(squares(2)).condition(lam_ratio=0.5), 2) for e in (cpu, gpu))
+    torch.testing.assert_close(x, y, atol=1e-3, rtol=0)

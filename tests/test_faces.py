@@ -1,0 +1,393 @@
+"""Faces are found and brought to the frame: faces sampled from the prior, put where their eyes are known to be."""
+
+import cmath
+import math
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from transflow_core.faces import LEFT_EYE, RIGHT_EYE, AlignedFace, align, describe, detect
+from transflow_core.faces.frame import to_frame, to_image
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+TEMPLATE = np.array([LEFT_EYE, RIGHT_EYE])
+TOLERANCE = 0.02  # of the frame
+BACKGROUND = (120, 130, 140)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Image.Image]:
+    """Four 64×64 faces sampled from the prior, in its frame: nobody's."""
+    images = np.load(ROOT / "assets" / "models" / "celeba64" / "conformance.npz")["images"]
+    return [Image.fromarray(image) for image in images]
+
+
+def scene(size: tuple[int, int], *faces: tuple[Image.Image, complex, complex]) -> tuple[Image.Image, list[np.ndarray]]:
+    """A picture of `size` with frames placed by similarities (a, b), and where the template's eyes (2, 2) are in it."""
+    picture, eyes = Image.new("RGB", size, BACKGROUND), []
+    for frame, a, b in faces:
+        inverse = frame.width / a
+        offset = -b * inverse
+        rows = (inverse.real, -inverse.imag, offset.real, inverse.imag, inverse.real, offset.imag)
+        warp = {"size": size, "method": Image.Transform.AFFINE, "data": rows, "resample": Image.Resampling.BICUBIC}
+        # The outermost pixels are doubled so that bicubic interpolation has what it needs at the frame's border.
+        mask = Image.new("L", frame.size, 255).transform(**warp)
+        picture.paste(frame.transform(**warp), mask=mask)
+        eyes.append(np.array([(p.real, p.imag) for p in (a * complex(*eye) + b for eye in TEMPLATE)]))
+    return picture, eyes
+
+
+def placed(
+    frame: Image.Image, side: float, centre: complex, degrees: float = 0.0
+) -> tuple[Image.Image, complex, complex]:
+    """The frame with `side` pixels around `centre`, turned clockwise."""
+    a = cmath.rect(side, math.radians(degrees))
+    return frame, a, centre - a * (0.5 + 0.5j)
+
+
+def error(face: AlignedFace, eyes: np.ndarray) -> float:
+    """How far the eyes that were found are from where they are, as a fraction of the frame."""
+    a, _ = to_image(tuple(map(tuple, eyes)))
+    return float(np.abs(np.array(face.eyes) - eyes).max() / abs(a))
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """Mean absolute difference in the middle of two frames, in levels of 255."""
+    middle = tuple(slice(round(0.2 * side), round(0.8 * side)) for side in one.size)
+    pixels = [np.asarray(image, dtype=float)[middle] for image in (one, other)]
+    return float(np.abs(pixels[0] - pixels[1]).mean())
+
+
+# --- the frame -------------------------------------------------------------------------------------------------------
+
+
+def test_the_similarity_takes_the_template_to_any_two_eyes_and_stretches_nothing() -> None:
+    rng = np.random.default_rng(0)
+    for eyes in rng.uniform(-500, 500, size=(20, 2, 2)):
+        a, b = to_image(tuple(map(tuple, eyes)))
+        moved = [a * complex(*eye) + b for eye in TEMPLATE]
+        np.testing.assert_allclose([(p.real, p.imag) for p in moved], eyes, atol=1e-9)
+        assert abs(a) == pytest.approx(np.linalg.norm(eyes[1] - eyes[0]) / 0.26)
+
+
+def test_a_picture_in_the_frame_is_not_changed_by_the_warp() -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    np.testing.assert_array_equal(np.asarray(to_frame(noise, in_place(64), 64)), np.asarray(noise))
+
+
+@pytest.mark.parametrize("side", [64, 90, 128, 300, 512])
+def test_the_warp_is_the_resampling_of_the_whole_frame(side: int) -> None:
+    """A blurred picture holds nothing that two good filters could disagree about; half a pixel of shift would show."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    smooth = noise.filter(ImageFilter.GaussianBlur(2)).resize((side, side), Image.Resampling.BICUBIC)
+    expected = np.asarray(smooth.resize((64, 64), Image.Resampling.LANCZOS), dtype=int)
+    np.testing.assert_allclose(np.asarray(to_frame(smooth, in_place(side), 64), dtype=int), expected, atol=2)
+
+
+@pytest.mark.parametrize("scale", [2.5, 3.3, 4.0, 6.7, 12.5, 23.0])
+@pytest.mark.parametrize("degrees", [0, 13])
+def test_a_fine_checkerboard_turns_grey_instead_of_moire(scale: float, degrees: float) -> None:
+    y, x = np.mgrid[:1500, :1500]
+    board = Image.fromarray(np.repeat(((x + y) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2))
+    a = cmath.rect(64 * scale, math.radians(degrees))
+    b = 750 * (1 + 1j) - a * (0.5 + 0.5j)
+    points = [a * complex(*eye) + b for eye in TEMPLATE]
+    frame = np.asarray(to_frame(board, tuple((p.real, p.imag) for p in points), 64), dtype=float)
+    assert frame.std() < 3
+    assert abs(frame.mean() - 127.5) < 2
+
+
+def test_borders_are_reflections() -> None:
+    """A frame that hangs over the left border shows the picture mirrored there, and no black."""
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(60, 256, (64, 64, 3), dtype=np.uint8)).filter(ImageFilter.GaussianBlur(1))
+    shifted = np.asarray(to_frame(picture, tuple((x - 20, y) for x, y in in_place(64)), 64), dtype=int)
+    original = np.asarray(picture, dtype=int)
+    np.testing.assert_array_equal(shifted[:, 20:], original[:, :44])
+    np.testing.assert_array_equal(shifted[:, :20], original[:, 20:0:-1])
+
+
+def test_a_frame_much_larger_than_the_picture_is_filled_too() -> None:
+    white = Image.new("RGB", (40, 30), "white")
+    frame = to_frame(white, ((18, 12), (22, 40)), 64)
+    assert np.asarray(frame).min() == 255
+
+
+def in_place(side: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    return tuple(tuple(side * eye) for eye in TEMPLATE)
+
+
+# --- detection and alignment -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("face", range(4))
+@pytest.mark.parametrize(
+    ("side", "centre", "degrees"),
+    [
+        (256, 300 + 260j, 0),
+        (64, 180 + 190j, 0),
+        (80, 420 + 120j, 10),
+        (150, 211.3 + 305.7j, -15),
+        (330, 320 + 310j, 30),
+        (201, 250 + 250j, -30),
+    ],
+)
+def test_eyes_land_on_the_template_wherever_the_face_is(
+    frames: list[Image.Image], face: int, side: float, centre: complex, degrees: float
+) -> None:
+    picture, (eyes,) = scene((640, 600), placed(frames[face], side, centre, degrees))
+    (found,) = align(picture)
+    assert error(found, eyes) < TOLERANCE
+    assert (found.placement, found.rotation, found.how) == ("aligned", 0, "face found")
+    assert found.image.size == (64, 64)
+    assert difference(found.image, frames[face]) < 8
+    assert all(found.box[i] < eye[i] < found.box[i + 2] for eye in eyes for i in (0, 1))
+
+
+@pytest.mark.parametrize("landmarks", ["5", "68"])
+def test_an_aligned_face_is_where_the_other_landmark_model_expects_it(
+    frames: list[Image.Image], landmarks: str
+) -> None:
+    picture, _ = scene((500, 400), placed(frames[1], 220, 240 + 200j, 12))
+    (found,) = align(picture, size=256, landmarks=landmarks)
+    (again,) = detect(found.image, landmarks={"5": "68", "68": "5"}[landmarks])
+    np.testing.assert_allclose(np.array(again.eyes) / 256, TEMPLATE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("turned", "words"), [(90, "90° to the left"), (180, "180°"), (270, "90° to the right")], ids=["90", "180", "270"]
+)
+def test_a_picture_on_its_side_is_turned(frames: list[Image.Image], turned: int, words: str) -> None:
+    """Clockwise by `turned`, so that turning it counter-clockwise by as much sets it upright."""
+    picture, (eyes,) = scene((520, 400), placed(frames[0], 200, 300 + 180j, turned))
+    (found,) = align(picture)
+    assert found.rotation == turned
+    assert found.how == f"face found after turning the picture by {words}"
+    assert error(found, eyes) < TOLERANCE
+    assert difference(found.image, frames[0]) < 8
+    assert all(found.box[i] < eye[i] < found.box[i + 2] for eye in eyes for i in (0, 1))
+
+
+def test_every_face_is_returned_largest_first(frames: list[Image.Image]) -> None:
+    sides = [90, 240, 150]
+    centres = [90 + 100j, 300 + 150j, 520 + 330j]
+    picture, eyes = scene((640, 440), *(placed(*one) for one in zip(frames, sides, centres, strict=False)))
+    found = align(picture)
+    assert [error(face, eyes[i]) < TOLERANCE for face, i in zip(found, (1, 2, 0), strict=True)] == [True] * 3
+    assert [(face.index, face.count) for face in found] == [(0, 3), (1, 3), (2, 3)]
+    assert found[1].how == "face found (2 of 3)"
+
+
+def test_a_face_that_fills_the_picture_or_touches_its_border_is_found_once(frames: list[Image.Image]) -> None:
+    picture, (eyes,) = scene((300, 400), placed(frames[2], 330, 120 + 200j))  # the frame is cut at the left and right
+    (found,) = align(picture)
+    assert error(found, eyes) < TOLERANCE
+    assert np.asarray(found.image).max(axis=2).min(axis=0).max() > 0  # no black column
+    close = frames[2].resize((400, 400), Image.Resampling.BICUBIC).crop((100, 110, 300, 370))  # brow to chin
+    assert len(align(close)) == 1
+
+
+def test_the_cnn_finds_what_hog_does_not(frames: list[Image.Image]) -> None:
+    masked = frames[0].resize((256, 256), Image.Resampling.BICUBIC)
+    ImageDraw.Draw(masked).rectangle((0, 165, 256, 256), fill="white")  # mouth and chin, as by a medical mask
+    picture, (eyes,) = scene((500, 500), placed(masked, 256, 250 + 250j))
+    assert detect(picture, thorough=False) == []
+    (found,) = align(picture)
+    assert (found.detector, found.how) == ("cnn", "face found by the slower detector")
+    assert error(found, eyes) < TOLERANCE
+
+
+# --- what has no face, and what is ready -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["constant", "noise", "gradient"])
+@pytest.mark.parametrize("size", [(300, 200), (64, 64)])
+def test_without_a_face_the_picture_is_taken_whole_or_left_out(kind: str, size: tuple[int, int]) -> None:
+    width, height = size
+    if kind == "noise":
+        pixels = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    elif kind == "gradient":
+        pixels = np.broadcast_to(np.linspace(0, 255, width).astype(np.uint8)[None, :, None], (height, width, 3))
+    else:
+        pixels = np.full((height, width, 3), 90, dtype=np.uint8)
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    assert align(picture, whole="never") == []
+    (taken,) = align(picture)
+    assert (taken.placement, taken.eyes, taken.detector, taken.score) == ("whole", None, None, None)
+    assert taken.how.startswith("no face found: taken whole")
+    side = min(size)
+    left = (width - side) // 2
+    assert taken.box == (left, 0, left + side, side)
+    expected = picture.crop(taken.box)
+    if expected.size != (64, 64):
+        expected = expected.resize((64, 64), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(np.asarray(taken.image), np.asarray(expected))
+
+
+def test_whole_always_takes_the_centre_square_of_a_photograph(frames: list[Image.Image]) -> None:
+    picture, _ = scene((400, 300), placed(frames[0], 200, 250 + 150j))
+    (taken,) = align(picture, whole="always")
+    assert (taken.placement, taken.box) == ("whole", (50, 0, 350, 300))
+    assert taken.how == "taken whole (its centre square)"
+
+
+def test_a_shrunk_checkerboard_that_is_taken_whole_is_grey() -> None:
+    y, x = np.mgrid[:500, :500]
+    board = Image.fromarray(((x + y) % 2 * 255).astype(np.uint8))
+    assert np.asarray(align(board, whole="always")[0].image, dtype=float).std() < 3
+
+
+@pytest.mark.parametrize("face", range(4))
+def test_a_ready_frame_is_taken_as_it_is(frames: list[Image.Image], face: int) -> None:
+    (kept,) = align(frames[face])
+    np.testing.assert_array_equal(np.asarray(kept.image), np.asarray(frames[face]))
+    assert (kept.placement, kept.how) == ("kept", "already in the frame: taken as it is")
+    assert kept.image is not frames[face]
+    assert error(kept, 64 * TEMPLATE) < TOLERANCE
+
+
+def test_a_ready_frame_of_twice_the_size_is_only_resized(frames: list[Image.Image]) -> None:
+    double = frames[1].resize((128, 128), Image.Resampling.BICUBIC)
+    (kept,) = align(double)
+    assert kept.how == "already in the frame: taken as it is, resized"
+    expected = double.resize((64, 64), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(np.asarray(kept.image), np.asarray(expected))
+
+
+def test_a_small_square_picture_with_its_face_elsewhere_is_aligned(frames: list[Image.Image]) -> None:
+    picture, (eyes,) = scene((96, 96), placed(frames[3], 75, 55 + 52j))
+    (found,) = align(picture)
+    assert found.placement == "aligned"
+    assert error(found, eyes) < TOLERANCE
+
+
+def test_never_aligns_what_auto_keeps(frames: list[Image.Image]) -> None:
+    (found,) = align(frames[1], whole="never")
+    assert found.placement == "aligned"
+    assert difference(found.image, frames[1]) < 8
+
+
+# --- what comes from outside -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 17, 64, 200])
+def test_the_frame_has_exactly_the_size(frames: list[Image.Image], size: int) -> None:
+    picture, _ = scene((300, 300), placed(frames[0], 150, 150 + 140j))
+    for whole in ("auto", "always"):
+        (face,) = align(picture, size=size, whole=whole)
+        assert (face.image.size, face.image.mode) == ((size, size), "RGB")
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
+def test_other_modes_are_converted(frames: list[Image.Image], mode: str) -> None:
+    picture, (eyes,) = scene((400, 300), placed(frames[0], 200, 200 + 150j))
+    (found,) = align(picture.convert(mode))
+    assert found.image.mode == "RGB"
+    assert error(found, eyes) < TOLERANCE
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (1, 500), (5000, 3), (60000, 2), (40, 900)])
+def test_extreme_shapes_are_survived(size: tuple[int, int]) -> None:
+    """dlib's CNN reads outside its memory for strips; margins in proportion to the long side would fill the memory."""
+    for picture in (Image.new("RGB", size, "red"), Image.effect_noise(size, 90)):
+        assert [face.placement for face in align(picture)] == ["whole"]
+
+
+@pytest.mark.parametrize("options", [{"whole": "sometimes"}, {"landmarks": "6"}, {"size": 0}])
+def test_unknown_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        align(Image.new("RGB", (80, 60)), **options)
+
+
+def test_the_same_picture_gives_the_same_faces(frames: list[Image.Image]) -> None:
+    picture, _ = scene((400, 300), placed(frames[0], 200, 200 + 150j, 7))
+    one, other = align(picture)[0], align(picture)[0]
+    assert one.eyes == other.eyes
+    np.testing.assert_array_equal(np.asarray(one.image), np.asarray(other.image))
+
+
+def test_threads_see_their_own_pictures(frames: list[Image.Image]) -> None:
+    pictures = [
+        scene((500, 400), placed(frames[i % 4], 120 + 15 * i, 250 + 200j, 3 * i))[0]
+        if i % 3
+        else Image.new("RGB", (500, 400))
+        for i in range(12)
+    ]
+    alone = [detect(picture, thorough=False) for picture in pictures]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda picture: detect(picture, thorough=False), pictures))
+    assert together == alone
+
+
+def test_importing_is_light() -> None:
+    code = "import sys, transflow_core.faces; print({'dlib', 'cv2', 'face_recognition_models'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+# --- the descriptor --------------------------------------------------------------------------------------------------
+
+
+def test_one_face_is_described_alike_wherever_it_is_and_others_are_not(frames: list[Image.Image]) -> None:
+    picture, (eyes,) = scene((500, 400), placed(frames[0], 220, 270 + 200j, 15))
+    reference = describe(picture)
+    assert reference.shape == (128,)
+    assert np.linalg.norm(reference - describe(frames[0])) < 0.4
+    assert np.linalg.norm(reference - describe(picture, tuple(map(tuple, eyes)))) < 0.2
+    assert np.linalg.norm(reference - describe(frames[2])) > 0.6
+
+
+def test_a_picture_without_a_face_is_described_as_a_frame() -> None:
+    noise = Image.effect_noise((90, 64), 60)
+    eyes = tuple((x + 13, y) for x, y in in_place(64))
+    np.testing.assert_array_equal(describe(noise), describe(noise, eyes))
+
+
+# --- real photographs, beside the checkout ---------------------------------------------------------------------------
+
+# Faces that show both eyes to the camera, counted by eye; dogs have none.
+PHOTOS = {
+    "2007_007763.jpg": 7,
+    "2008_001009.jpg": 2,
+    "2008_001322.jpg": 3,
+    "2008_002079.jpg": 6,
+    "2008_002470.jpg": 6,
+    "2008_002506.jpg": 3,
+    "2008_004176.jpg": 7,
+    "2008_007676.jpg": 7,
+    "2009_004587.jpg": 2,
+    "Tom_Cruise_avp_2014_4.jpg": 1,
+    "bald_guys.jpg": 24,
+    "dogs.jpg": 0,
+}
+
+
+@pytest.mark.skipif(not (SHARED / "photos").is_dir(), reason="the photographs are not beside the checkout")
+@pytest.mark.parametrize("name", PHOTOS)
+def test_photographs_give_every_face_at_the_template(name: str) -> None:
+    faces = align(Image.open(SHARED / "photos" / name), size=256, whole="never")
+    assert len(faces) == PHOTOS[name]
+    away = []
+    for face in faces:
+        again = detect(face.image, landmarks="68", thorough=False)
+        errors = [np.abs(np.array(one.eyes) / 256 - TEMPLATE).max() for one in again]
+        away.append(min(errors, default=1.0))
+    # Heads turned to the side are found too. Where the models differ by more are two such men on one photograph and a
+    # blurred one of 30 px on another: nobody would call them frontal.
+    allowed = {"2007_007763.jpg": 2, "2008_002079.jpg": 1}.get(name, 0)
+    assert sum(one > TOLERANCE for one in away) <= allowed
+
+
+@pytest.mark.skipif(not (SHARED / "evidence").is_dir(), reason="the evidence is not beside the checkout")
+@pytest.mark.parametrize("name", ["glasses", "greyscale", "painted", "red_hair", "sketch"])
+def test_ready_evidence_keeps_its_pixels(name: str) -> None:
+    for path in sorted((SHARED / "evidence" / name).iterdir()):
+        image = Image.open(path).convert("RGB")
+        (face,) = align(image)
+        np.testing.assert_array_equal(np.asarray(face.image), np.asarray(image))

@@ -1,0 +1,8 @@
+"""Faces: detection, landmarks, alignment to the frame that the priors were trained on."""
+
+from .alignment import AlignedFace, align
+from .descriptor import describe
+from .detection import Detection, detect
+from .frame import LEFT_EYE, RIGHT_EYE
+
+__all__ = ["LEFT_EYE", "RIGHT_EYE", "AlignedFace", "Detection", "align", "describe", "detect"]

@@ -1,0 +1,239 @@
+"""Where the faces of a picture are, and where their eyes are: no pixel is moved here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from .frame import LEFT_EYE, RIGHT_EYE, Eyes, to_frame, to_image
+from .models import Landmarks, cnn_detections, eye_centres, hog_detections
+
+__all__ = ["Detection", "Detector", "detect"]
+
+Detector = Literal["hog", "cnn"]
+_Box = tuple[float, float, float, float]
+_Found = list[tuple[_Box, float]]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face in a picture. All coordinates are pixels of that picture, as it was given.
+
+    Attributes:
+        box: (left, top, right, bottom) of the face itself, eyebrows to chin; may reach outside the picture.
+        eyes: ((x, y), (x, y)), the eye centres. The eye that is on the image's left once the face stands upright comes
+            first. A pixel covers a unit square: the centre of the first one is (0.5, 0.5).
+        score: the detector's confidence. HOG: 0 is doubtful, 1 and more is sure. CNN: about 1 is sure.
+        detector: "hog" or "cnn".
+        rotation: degrees (0, 90, 180, 270) by which the picture was turned counter-clockwise to find the face.
+    """
+
+    box: tuple[int, int, int, int]
+    eyes: Eyes
+    score: float
+    detector: Detector
+    rotation: int = 0
+
+
+# The HOG detector sees faces of 80 px and more, and needs about 0.1 s a megapixel. A small picture is enlarged up to
+# the first number of pixels, but at most four times: below 20 px a face holds nothing that a 64 px frame could use. A
+# large one is reduced to the second number.
+_ENLARGED_PIXELS = 1_600_000
+_MOST_ENLARGEMENT = 4.0
+_REDUCED_PIXELS = 3_200_000
+_MARGIN = 0.06
+# A turned face's score moves by 0.4 with where HOG's 8 px cells happen to fall on it: two scales seldom both miss it.
+_LOOKS = (1.0, 0.85)
+# HOG needs a face's surroundings, which a face that fills the picture has not. Such a face is large, so that a second
+# look at a small copy with wide mirrored margins finds it at little cost.
+_OVERVIEW_SIDE = 400
+_OVERVIEW_MARGIN = 0.25
+_HOG_THRESHOLD = 0.0
+# The CNN needs about 4 s a megapixel on one core: 1 s at this many pixels, where it sees faces of 80 px and more as
+# well.
+_CNN_PIXELS = 250_000
+_CNN_THRESHOLD = 0.4
+# A narrower strip holds no face that a detector could see, and the CNN reads outside its memory there.
+_LEAST_SIDE = 64
+# Under this score an upright face may be a false alarm in a picture that lies on its side: the other ways up are
+# tried too, at fewer pixels (0.3 s for the three). As most pictures stand upright, only a sure face counts there.
+_SURE_SCORE = 1.0
+_TURNED_PIXELS = 750_000
+
+# Two detections are the same face when their eyes' middles are nearer than this share of the larger eye distance: the
+# boxes of two people cheek to cheek overlap as much as two boxes of one face, the eyes never do.
+_SAME_EYES = 0.5
+
+# Eyes are located in an upright, normalised cut-out of the face, where the landmark model starts from the box that
+# HOG gives on average to a face in the template (centre x, centre y, side, as fractions of the frame), and from
+# copies of it that are moved and scaled a little: their mean is steadier than one answer. Each round starts from the
+# eyes of the one before, until they keep their places.
+_CUTOUT_SIDE = 256
+_CUTOUT_BOX = (0.5, 0.59, 0.61)
+_JITTER = ((0, 0, 1), (-0.03, 0, 1), (0.03, 0, 1), (0, -0.03, 1), (0, 0.03, 1), (0, 0, 0.93), (0, 0, 1.07))
+_MOST_ROUNDS = 4
+_SETTLED = 0.01  # of the frame
+# The template's eye distance is 0.26 of the frame: outside these bounds the eyes left the face that they started from.
+_EYE_DISTANCE = (0.10, 0.42)
+
+_TRANSPOSE = {
+    90: Image.Transpose.ROTATE_90,
+    180: Image.Transpose.ROTATE_180,
+    270: Image.Transpose.ROTATE_270,
+}
+
+
+def detect(image: Image.Image, *, landmarks: Landmarks = "5", thorough: bool = True) -> list[Detection]:
+    """Every face of a picture, largest first.
+
+    dlib's HOG detector looks first. Where it is not sure of a face, it looks again with the picture turned by right
+    angles, and where it has found nothing, dlib's CNN detector looks: it finds faces whose mouth is covered, say. The
+    slower CNN comes last because it sees faces that lie on their side too, and does not say that they do.
+
+    Args:
+        image: a picture of any size. Modes other than RGB are converted plainly.
+        landmarks: the model that locates the eyes, "5" (default; free licence) or "68" (trained on iBUG 300-W, whose
+            licence excludes commercial use).
+        thorough: False asks the HOG detector only, with the picture as it stands: for small pictures that are probably
+            ready, where a second and third look would cost more than they find.
+
+    Example:
+        >>> detect(Image.new("RGB", (64, 64), "grey"))
+        []
+    """
+    if landmarks not in ("5", "68"):
+        raise ValueError(f'landmarks must be "5" or "68", not {landmarks!r}')
+    image = image.convert("RGB")
+    found, detector, rotation = _hog(image), "hog", 0
+    if thorough and _best(found) < _SURE_SCORE:
+        best, turn = max((_best(_hog_glance(_turned(image, angle))), angle) for angle in (90, 180, 270))
+        if best >= _SURE_SCORE:
+            found, rotation = _hog(_turned(image, turn)), turn
+    if thorough and not found:
+        found, detector = _cnn(image), "cnn"
+
+    detections = []
+    for box, score in found:
+        eyes = _locate_eyes(image, box, rotation, landmarks)
+        if eyes is not None:
+            detections.append(Detection(_unturned_box(box, image.size, rotation), eyes, score, detector, rotation))
+    return sorted(_distinct(detections), key=lambda one: (one.box[2] - one.box[0], one.score), reverse=True)
+
+
+def _best(found: _Found) -> float:
+    return max((score for _, score in found), default=-math.inf)
+
+
+def _hog(image: Image.Image) -> _Found:
+    pixels = image.width * image.height
+    wanted = max(_ENLARGED_PIXELS, min(pixels, _REDUCED_PIXELS))
+    scale = min(_MOST_ENLARGEMENT, math.sqrt(wanted / pixels))
+    overview = min(_MOST_ENLARGEMENT, _OVERVIEW_SIDE / max(image.size))
+    found = _hog_at(image, overview, _OVERVIEW_MARGIN, _HOG_THRESHOLD)
+    for factor in _LOOKS:
+        if scale * factor > overview:
+            found += _hog_at(image, scale * factor, _MARGIN, _HOG_THRESHOLD)
+    return found
+
+
+def _hog_glance(image: Image.Image) -> _Found:
+    scale = min(_MOST_ENLARGEMENT, math.sqrt(_TURNED_PIXELS / (image.width * image.height)))
+    return _hog_at(image, scale, _MARGIN, _SURE_SCORE)
+
+
+def _hog_at(image: Image.Image, scale: float, margin: float, threshold: float) -> _Found:
+    """HOG over the picture resized by `scale`, with mirrored margins; boxes in pixels of the picture as given."""
+    pixels = np.asarray(_scaled(image, scale))
+    short = min(pixels.shape[:2])
+    if short < _LEAST_SIDE:
+        return []
+    pad = round(margin * short)
+    pixels = np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    found = []
+    for box, score in hog_detections(pixels, threshold):
+        left, top, right, bottom = ((edge - pad) / scale for edge in box)
+        # A face whose middle is outside the picture is a mirror image of one inside it.
+        if 0 <= left + right < 2 * image.width and 0 <= top + bottom < 2 * image.height:
+            found.append(((left, top, right, bottom), score))
+    return found
+
+
+def _cnn(image: Image.Image) -> _Found:
+    scale = min(_MOST_ENLARGEMENT, math.sqrt(_CNN_PIXELS / (image.width * image.height)))
+    pixels = np.asarray(_scaled(image, scale))
+    if min(pixels.shape[:2]) < _LEAST_SIDE:
+        return []
+    found = cnn_detections(pixels, _CNN_THRESHOLD)
+    return [(tuple(edge / scale for edge in box), score) for box, score in found]
+
+
+def _scaled(image: Image.Image, scale: float) -> Image.Image:
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    # reducing_gap: a photograph is first reduced by whole pixels, which is several times faster and as good for
+    # detection.
+    return image.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _distinct(detections: list[Detection]) -> list[Detection]:
+    """Each face once, by its surest detection: two looks may have seen the same one."""
+    kept: list[Detection] = []
+    for one in sorted(detections, key=lambda one: one.score, reverse=True):
+        if not any(_same_face(one, other) for other in kept):
+            kept.append(one)
+    return kept
+
+
+def _same_face(one: Detection, other: Detection) -> bool:
+    (a, b), (c, d) = ([complex(*eye) for eye in detection.eyes] for detection in (one, other))
+    return abs(a + b - c - d) / 2 < _SAME_EYES * max(abs(b - a), abs(d - c))
+
+
+def _turned(image: Image.Image, angle: int) -> Image.Image:
+    return image.transpose(_TRANSPOSE[angle]) if angle else image
+
+
+def _unturned(points: list[complex], size: tuple[int, int], angle: int) -> list[complex]:
+    """Points x + iy of the picture turned counter-clockwise by `angle`, in pixels of the picture of `size` before."""
+    corner = {0: 0, 90: complex(size[0], 0), 180: complex(*size), 270: complex(0, size[1])}[angle]
+    # y points down: counter-clockwise by 90° took x + iy to -i times it, so that the way back multiplies by i.
+    return [1j ** (angle // 90) * point + corner for point in points]
+
+
+def _unturned_box(box: _Box, size: tuple[int, int], angle: int) -> tuple[int, int, int, int]:
+    one, other = _unturned([complex(*box[:2]), complex(*box[2:])], size, angle)
+    xs, ys = sorted((one.real, other.real)), sorted((one.imag, other.imag))
+    return round(xs[0]), round(ys[0]), round(xs[1]), round(ys[1])
+
+
+def _locate_eyes(image: Image.Image, box: _Box, angle: int, landmarks: Landmarks) -> Eyes | None:
+    """Eye centres in pixels of the picture, from a face box in the picture turned by `angle`; None if it has none."""
+    # Where the average box stands in the template says roughly where the eyes are: the rounds start there.
+    x, y, side = _CUTOUT_BOX
+    frame = (box[2] - box[0]) / side
+    corner = complex(box[0] + box[2], box[1] + box[3]) / 2 - frame * complex(x, y)
+    eyes = _unturned([corner + frame * complex(*eye) for eye in (LEFT_EYE, RIGHT_EYE)], image.size, angle)
+    boxes = [_cutout_box(*jitter) for jitter in _JITTER]
+    for _ in range(_MOST_ROUNDS):
+        a, b = to_image(_pair(eyes))
+        cutout = np.asarray(to_frame(image, _pair(eyes), _CUTOUT_SIDE))
+        seen = eye_centres(cutout, boxes, landmarks).mean(axis=0) / _CUTOUT_SIDE
+        before, eyes = eyes, [a * complex(*point) + b for point in seen]
+        if not _EYE_DISTANCE[0] < abs(eyes[1] - eyes[0]) / frame < _EYE_DISTANCE[1]:
+            return None
+        if max(abs(one - other) for one, other in zip(eyes, before, strict=True)) < _SETTLED * abs(a):
+            break
+    return _pair(eyes)
+
+
+def _pair(eyes: list[complex]) -> Eyes:
+    return (eyes[0].real, eyes[0].imag), (eyes[1].real, eyes[1].imag)
+
+
+def _cutout_box(dx: float, dy: float, scale: float) -> _Box:
+    x, y, side = _CUTOUT_BOX
+    x, y, half = x + dx * side, y + dy * side, scale * side / 2
+    return tuple(_CUTOUT_SIDE * edge for edge in (x - half, y - half, x + half, y + half))
