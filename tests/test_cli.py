@@ -44,7 +44,7 @@ def pixels(path):
 
 
 def test_the_readme_example_runs_and_is_reproducible(tmp_path):
-    """A cold process on 18 images of the shipped prior; the same seed gives the same sheet, another seed another one."""
+    """A cold process on 18 images of the shipped prior: the same seed gives the same sheet, another seed another."""
 
     def sample(name, seed):
         command = [sys.executable, "-m", "transflow_core", "sample", EXAMPLES / "greyscale"]

@@ -1,0 +1,338 @@
+"""The Studio tab as a visitor uses it, in a real browser."""
+
+import base64
+import io
+import re
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from demo.examples import example_sets
+from transflow_core.images import read_png_metadata
+from transflow_core.posterior import Posterior
+
+EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
+
+
+def opened(page, url):
+    """Open the page and wait for the prior's own samples."""
+    page.goto(url)
+    page.wait_for_selector("#sheet img")
+    return page
+
+
+def sheet(page):
+    return page.get_attribute("#sheet img", "src")
+
+
+def decoded(src):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(src.split(",", 1)[1]))).convert("RGB")).astype(int)
+
+
+def status(page):
+    return page.inner_text("#samples-status")
+
+
+def wait_status(page, words):
+    page.wait_for_function("words => document.querySelector('#samples-status').innerText.includes(words)", arg=words)
+
+
+def upload(page, files, used):
+    """Drop files and wait until the samples are conditioned on `used` of them."""
+    page.set_input_files("#evidence-files input[type=file]", files)
+    page.wait_for_function("n => document.querySelectorAll('#evidence-cards .card').length >= n", arg=1)
+    wait_status(page, f"m = {used} ")
+
+
+def drag(page, start, end, steps=12):
+    """Drag λ from one place of its track (0 to 1) to another, and leave the mouse down."""
+    box = page.locator("#lam-range").bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], y)
+    page.mouse.down()
+    for step in range(1, steps + 1):
+        page.mouse.move(box["x"] + (start + (end - start) * step / steps) * box["width"], y)
+
+
+def slider(page):
+    """λ/m where the slider stands, to the three digits that the page sends."""
+    return float(page.evaluate("Number(Math.pow(10, document.querySelector('#lam-range').value).toPrecision(3))"))
+
+
+def test_upload_two_files_drag_the_slider_and_the_picture_changes(page, served, shot):
+    opened(page, served)
+    prior = sheet(page)
+    assert "the prior itself" in status(page)
+    upload(page, EXAMPLES["greyscale"][:2], used=2)
+    first = sheet(page)
+    assert first != prior
+    drag(page, 0.55, 0.1)
+    page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=first)
+    page.mouse.up()
+    wait_status(page, f"λ/m = {slider(page):g}")
+    assert slider(page) < 0.05
+    # Low λ: every sample is close to the mean of two grey faces.
+    pixels = decoded(sheet(page))
+    assert np.ptp(pixels, axis=-1).mean() < 12
+    shot(page, "studio_two_files")
+
+
+def test_the_last_value_of_a_drag_wins(page, served):
+    opened(page, served)
+    page.click("[data-example=red_hair]")
+    wait_status(page, "m = 18 ")
+    drag(page, 0.2, 0.9, steps=40)
+    wait_status(page, f"λ/m = {slider(page):g},")  # while the button is still down
+    dragged = sheet(page)
+    page.mouse.up()
+    page.wait_for_url(re.compile(f"lam={slider(page):g}&"))  # after everything else
+    assert f"λ/m = {slider(page):g}," in status(page) and sheet(page) == dragged
+
+
+def test_a_key_moves_the_slider(page, served):
+    opened(page, served)
+    page.click("[data-example=cartoon]")
+    wait_status(page, "m = 18 ")
+    before = sheet(page)
+    page.focus("#lam-range")
+    for _ in range(10):
+        page.keyboard.press("ArrowLeft")
+    wait_status(page, f"λ/m = {slider(page):g},")
+    assert slider(page) < 0.45 and sheet(page) != before
+
+
+def test_ten_files_of_which_two_are_broken(page, served, shot, tmp_path):
+    files = EXAMPLES["greyscale"][:8]
+    for name, data in (("empty.png", b""), ("torn.jpg", b"\xff\xd8\xff\xe0 this is no photograph")):
+        (tmp_path / name).write_bytes(data)
+        files.append(str(tmp_path / name))
+    opened(page, served)
+    upload(page, files, used=8)
+    assert page.locator("#evidence-cards .card").count() == 10
+    broken = page.locator("#evidence-cards .card.problem")
+    assert broken.count() == 2
+    words = broken.all_inner_texts()
+    assert "empty.png" in words[0] and "skipped: " in words[0] and "torn.jpg" in words[1]
+    assert "8 of 10" in page.inner_text("#evidence-status")
+    shot(page, "studio_two_broken")
+
+
+def test_a_hostile_file_name_is_only_a_name(page, served, tmp_path):
+    name = "<img src=x onerror=window.pwned=1>.png"
+    shutil.copy(EXAMPLES["sepia"][0], tmp_path / name)
+    opened(page, served)
+    upload(page, [str(tmp_path / name)], used=1)
+    assert page.evaluate("window.pwned") is None
+    assert page.locator("#evidence-cards img").count() == 1
+
+
+def test_a_card_can_be_removed_weighted_and_taken_whole(page, served):
+    opened(page, served)
+    upload(page, EXAMPLES["sepia"][:3], used=3)
+    three = sheet(page)
+    page.click("#evidence-cards [data-action=remove][data-index='0']")
+    wait_status(page, "m = 2 ")
+    assert "sepia_00" not in page.inner_text("#evidence-cards")
+    two = sheet(page)
+    weight = page.locator("#evidence-cards input[data-index='0']")
+    weight.fill("3")
+    weight.press("Tab")
+    wait_status(page, "m = 4 ")
+    assert len({three, two, sheet(page)}) == 3
+    page.select_option("#evidence-cards select[data-index='1']", "whole")
+    page.wait_for_function("document.querySelector('#evidence-cards').innerText.includes('taken whole')")
+    weight = page.locator("#evidence-cards input[data-index='0']")
+    weight.fill("0")
+    weight.press("Tab")
+    wait_status(page, "m = 1 ")
+    page.click("#evidence-clear")
+    wait_status(page, "the prior itself")
+
+
+def test_another_face_of_a_group_photo_can_be_chosen(page, served, tmp_path, conformance):
+    canvas = Image.new("RGB", (640, 320), (96, 128, 96))
+    for index, x in enumerate((20, 360)):
+        face = Image.fromarray(conformance["images"][index]).resize((256 - 40 * index,) * 2, Image.Resampling.LANCZOS)
+        canvas.paste(face, (x, 40))
+    canvas.save(tmp_path / "group.jpg", quality=95)
+    opened(page, served)
+    upload(page, [str(tmp_path / "group.jpg")], used=1)
+    assert "(1 of 2)" in page.inner_text("#evidence-cards")
+    before = sheet(page)
+    page.select_option("#evidence-cards select", "1")
+    page.wait_for_function("document.querySelector('#evidence-cards').innerText.includes('(2 of 2)')")
+    page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)
+
+
+def test_two_sessions_do_not_see_each_others_evidence(new_page, served):
+    one, two = opened(new_page(), served), opened(new_page(), served)
+    upload(one, EXAMPLES["greyscale"][:2], used=2)
+    assert two.locator("#evidence-cards .card").count() == 0 and "the prior itself" in status(two)
+    upload(two, EXAMPLES["red_hair"][:3], used=3)
+    assert "red_hair" not in one.inner_text("#evidence-cards") and "m = 2 " in status(one)
+    drag(one, 0.5, 0.4)
+    one.mouse.up()
+    wait_status(one, f"λ/m = {slider(one):g}, m = 2 ")
+    assert "greyscale" not in two.inner_text("#evidence-cards")
+
+
+def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served):
+    opened(page, served)
+    page.click("[data-example=sketch]")
+    wait_status(page, "m = 18 ")
+    page.fill("#seed input", "42")
+    page.press("#seed input", "Enter")
+    wait_status(page, "seed 42")
+    page.wait_for_url(re.compile("seed=42.*example=sketch"))
+    before = sheet(page)
+    page.reload()
+    wait_status(page, "seed 42")
+    wait_status(page, "m = 18 ")
+    assert sheet(page) == before
+    upload(page, EXAMPLES["sepia"][:1], used=19)
+    page.wait_for_function("!location.search.includes('example')")
+    page.reload()
+    page.wait_for_selector("#sheet img")
+    wait_status(page, "the prior itself")
+
+
+def test_an_address_that_was_typed_wrong_opens_with_the_defaults(page, served):
+    opened(page, served + "/?lam=nan&t=hot&n=1e99&seed=-5&example=../../etc")
+    assert "the prior itself" in status(page)
+    assert slider(page) == pytest.approx(0.5, abs=0.005)
+
+
+def test_new_seed_and_reset(page, served):
+    opened(page, served)
+    before = sheet(page)
+    page.click("#dice")
+    page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)
+    drag(page, 0.5, 0.8)
+    page.mouse.up()
+    page.click("#reset")
+    wait_status(page, "seed 0")
+    page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=before)
+    assert slider(page) == pytest.approx(0.5, abs=0.005)
+
+
+def test_one_lambda_for_each_level(page, served):
+    opened(page, served)
+    page.click("[data-example=red_hair]")
+    wait_status(page, "m = 18 ")
+    same = sheet(page)
+    page.get_by_text("Advanced: one λ/m for each latent level").click()
+    page.click("#by-level input")
+    wait_status(page, "λ/m = 0.5, 0.5, 0.5, 0.5, 0.5")
+    assert np.abs(decoded(sheet(page)) - decoded(same)).max() <= 8  # JPEG of the same samples, to rounding
+    page.focus("#lam-4-range")
+    page.keyboard.press("End")
+    wait_status(page, "λ/m = 0.5, 0.5, 0.5, 0.5, 10")
+    assert np.abs(decoded(sheet(page)) - decoded(same)).mean() > 3
+
+
+def take(page, button):
+    with page.expect_download() as download:
+        page.click(button)
+    return download.value
+
+
+def test_what_is_taken_away_is_what_is_on_the_screen(page, served, tmp_path, shot):
+    opened(page, served)
+    page.click("[data-example=neon_bar]")
+    wait_status(page, "m = 18 ")
+    page.get_by_role("tab", name="Take away").click()
+    page.wait_for_function("document.querySelector('#shell').innerText.includes('neon_bar')")
+    take(page, "#get-sheet").save_as(tmp_path / "sheet.png")
+    take(page, "#get-zip").save_as(tmp_path / "samples.zip")
+    take(page, "#get-posterior").save_as(tmp_path / "posterior.safetensors")
+    assert read_png_metadata(tmp_path / "sheet.png")["lam_ratio"] == "0.5"
+    with zipfile.ZipFile(tmp_path / "samples.zip") as archive:
+        assert len(archive.namelist()) == 16
+        assert Image.open(io.BytesIO(archive.read("sample_0000.png"))).size == (64, 64)
+    assert Posterior.load(tmp_path / "posterior.safetensors").m == 18
+    shot(page, "studio_take_away")
+    # Dropped in again, it gives the same samples, and λ still moves.
+    shown = sheet(page)
+    page.click("#evidence-clear")
+    wait_status(page, "the prior itself")
+    page.set_input_files("#evidence-files input[type=file]", str(tmp_path / "posterior.safetensors"))
+    wait_status(page, "m = 18 ")
+    assert sheet(page) == shown and "posterior.safetensors" in page.inner_text("#evidence-status")
+    drag(page, 0.5, 0.2)
+    page.mouse.up()
+    page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=shown)
+
+
+def test_a_file_that_is_no_posterior_is_refused_in_words(page, served, tmp_path):
+    (tmp_path / "evil.safetensors").write_bytes(b"\x00" * 100)
+    opened(page, served)
+    page.set_input_files("#evidence-files input[type=file]", str(tmp_path / "evil.safetensors"))
+    page.get_by_text("evil.safetensors is not a saved posterior").wait_for()
+
+
+def test_every_number_is_there(page, served, shot):
+    opened(page, served)
+    page.click("[data-example=noise_bar]")
+    wait_status(page, "m = 18 ")
+    assert page.locator("#evidence-cards .card.warning").count() > 9  # the paper's noisy occlusion, far outside
+    page.get_by_role("tab", name="Numbers").click()
+    words = page.inner_text("#numbers")
+    for name in ("λ/m", "‖μp‖²", "Σp", "KL", "32×32"):
+        assert name in words
+    page.get_by_text("Each image, as JSON").click()
+    assert "log_prior" in page.inner_text("#evidence-json")
+    shot(page, "studio_numbers")
+    for tab in ("λ sweep", "Mean and evidence"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(300)
+        shot(page, f"studio_{tab.split()[0].replace('λ', 'sweep')}")
+
+
+def below_lambda(page):
+    """Pixels from λ to the first control below the sheet: they must not change when a sheet arrives."""
+    top, below = (page.locator(at).bounding_box()["y"] for at in ("#lam", "#temperature"))
+    return below - top
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_fits_its_window_and_nothing_jumps(new_page, served, shot, width, dark):
+    page = opened(new_page(width=width, height=900, dark=dark), served)
+    distance = below_lambda(page)
+    page.click("[data-example=greyscale]")
+    wait_status(page, "m = 18 ")
+    page.wait_for_selector("#gallery img")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert below_lambda(page) == pytest.approx(distance, abs=2)
+    shot(page, f"studio_{width}_{'dark' if dark else 'light'}")
+
+
+def test_every_control_has_a_name(page, served):
+    opened(page, served)
+    page.click("[data-example=greyscale]")
+    wait_status(page, "m = 18 ")
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select, textarea')]
+            .filter(e => e.offsetParent)
+            .filter(e => !(e.getAttribute('aria-label') || e.title || e.innerText?.trim() || e.labels?.length))
+            .map(e => e.outerHTML.slice(0, 160))"""
+    )
+    assert not unnamed, unnamed
+
+
+def test_stop_stops_reading(page, served):
+    """Forty different pictures without a face take a while each; Stop ends that, and what was read stays."""
+    rng = np.random.default_rng(0)
+    files = []
+    for index in range(40):
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (300, 200, 3), dtype=np.uint8)).save(buffer, "PNG")
+        files.append({"name": f"noise{index}.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
+    opened(page, served)
+    page.set_input_files("#evidence-files input[type=file]", files)
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("images were not read").wait_for()
+    assert page.locator("#evidence-cards .card").count() < 40
