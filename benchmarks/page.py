@@ -99,7 +99,8 @@ def main() -> None:
         process.wait()
     print("| what | median | range |\n|---|---|---|")
     print(
-        f"| `python app.py` to a page that answers | {statistics.median(starts):.1f} s | {min(starts):.1f}-{max(starts):.1f} s |"
+        f"| `python app.py` to a page that answers | {statistics.median(starts):.1f} s | "
+        f"{min(starts):.1f}-{max(starts):.1f} s |"
     )
     print(
         f"| slider moved to new pixels, 16 samples ({len(delays)} moves) | {statistics.median(delays):.0f} ms | "

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -17,13 +18,15 @@ from torch import Tensor
 from ..flows import Glow, GlowConfig
 from ..pixels import PixelConvention
 from .base import Checkpoint, CheckpointError
+from .memory import require_memory
 
-__all__ = ["load_native", "save_native"]
+__all__ = ["load_native", "native_fingerprint", "save_native"]
 
 FORMAT, VERSION = "transflow-glow", 1
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 
 
+@torch.inference_mode(False)  # weights made in inference mode could never be trained, nor their changes be seen
 def load_native(path: str | Path) -> Checkpoint:
     """Read a native checkpoint from a folder or a `.safetensors` file.
 
@@ -58,9 +61,10 @@ def load_native(path: str | Path) -> Checkpoint:
                 )
             try:
                 glow = GlowConfig.from_dict(config)
-                pixels = PixelConvention(bits=config.get("bits", 8), offset=config.get("pixel_offset", 0.5))
+                pixels = _pixels(config)
             except (ValueError, TypeError) as error:
                 raise CheckpointError(f"{path}: {error}") from error
+            require_memory(glow, str(path))
             with torch.device("meta"):
                 flow = Glow(glow)
             _check_header(tensors, flow, path)
@@ -70,7 +74,9 @@ def load_native(path: str | Path) -> Checkpoint:
             raise
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
     for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
+        if not np.isfinite(
+            tensor.numpy()
+        ).all():  # numpy: hundreds of small tensors are not worth waking torch's threads
             raise CheckpointError(f"{path}: {name} holds numbers that are not finite")
     flow.load_state_dict(state, assign=True)
     name = str(config.get("name") or (path.name if path.is_dir() else path.stem))[:80]
@@ -94,14 +100,7 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
     path, flow = Path(path), checkpoint.flow
     if not isinstance(flow, Glow):
         raise TypeError(f"only a Glow can be saved in the native format, not {type(flow).__name__}")
-    config = {
-        "format": FORMAT,
-        "version": VERSION,
-        "name": checkpoint.name,
-        "bits": checkpoint.pixels.bits,
-        "pixel_offset": checkpoint.pixels.offset,
-        **flow.config.to_dict(),
-    }
+    config = _config(checkpoint.name, checkpoint.pixels, flow)
     state = {}
     for name, tensor in flow.state_dict().items():
         nets = name.endswith(".position") or (name.endswith(".weight") and tensor.ndim == 4)
@@ -119,6 +118,35 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
     save_file(state, path / "model.safetensors", {"format": "pt", **words})
     for key, text in documents.items():
         (path / f"{key}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def native_fingerprint(flow: Glow, pixels: PixelConvention, name: str) -> str:
+    """The fingerprint that this flow has when it is read back from a native file: 16 hexadecimal digits."""
+    state = {name: tensor.detach().cpu().float() for name, tensor in flow.state_dict().items()}
+    return _fingerprint(state, json.loads(json.dumps(_config(name, pixels, flow))))
+
+
+def _config(name: str, pixels: PixelConvention, flow: Glow) -> dict[str, Any]:
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": name,
+        "bits": pixels.bits,
+        "pixel_offset": pixels.offset,
+        **flow.config.to_dict(),
+    }
+    if (pixels.scale, pixels.noise) != (1.0, "uniform"):
+        document |= {"pixel_scale": pixels.scale, "pixel_noise": pixels.noise}
+    return document
+
+
+def _pixels(config: dict[str, Any]) -> PixelConvention:
+    return PixelConvention(
+        bits=config.get("bits", 8),
+        offset=config.get("pixel_offset", 0.5),
+        scale=config.get("pixel_scale", 1.0),
+        noise=config.get("pixel_noise", "uniform"),
+    )
 
 
 # The split's net is a module of its own in the flow; the format names its two tensors by the split alone.

@@ -31,17 +31,19 @@ class InvertibleConv1x1(nn.Module):
 
     def __init__(self, channels: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        if torch.get_default_device().type == "meta":  # shapes only: a checkpoint's tensors take their place
-            permutation = lower = upper = torch.empty(channels, channels)
+        if torch.get_default_device().type == "meta":
+            # Shapes only: a checkpoint's tensors take their place. Arithmetic on meta tensors would import torch's
+            # compiler, two seconds that every start of the program would pay.
+            square, row = torch.empty(channels, channels), torch.empty(channels)
+            factors = {"P": square, "sign": row, "L": square, "U": square, "log_diag": row}
         else:
             rotation = torch.linalg.qr(torch.randn(channels, channels, generator=generator, dtype=torch.float64))[0]
-            permutation, lower, upper = torch.linalg.lu(rotation)
-        diag = upper.diagonal()
-        self.register_buffer("P", permutation.float())
-        self.register_buffer("sign", diag.sign().float())
-        self.L = nn.Parameter(lower.tril(-1).float())
-        self.U = nn.Parameter(upper.triu(1).float())
-        self.log_diag = nn.Parameter(diag.abs().log().float())
+            factors = _factors(rotation)
+        self.register_buffer("P", factors["P"])
+        self.register_buffer("sign", factors["sign"])
+        self.L = nn.Parameter(factors["L"])
+        self.U = nn.Parameter(factors["U"])
+        self.log_diag = nn.Parameter(factors["log_diag"])
         self._matrices: tuple[tuple[int, ...], Tensor, Tensor] | None = None
 
     @classmethod
@@ -49,17 +51,12 @@ class InvertibleConv1x1(nn.Module):
         """The layer with `W = weight`, (C, C). Raises ValueError if the matrix is singular or not finite."""
         if weight.ndim != 2 or weight.shape[0] != weight.shape[1] or not torch.isfinite(weight).all():
             raise ValueError("an invertible 1×1 convolution needs a square matrix of finite numbers")
-        permutation, lower, upper = torch.linalg.lu(weight.double())
-        diag = upper.diagonal()
-        if (diag == 0).any():
+        factors = _factors(weight.double())
+        if factors["log_diag"].isinf().any():
             raise ValueError("this 1×1 convolution is singular: it cannot be inverted")
-        layer = cls(weight.shape[0])
-        with torch.no_grad():
-            layer.P.copy_(permutation)
-            layer.sign.copy_(diag.sign())
-            layer.L.copy_(lower.tril(-1))
-            layer.U.copy_(upper.triu(1))
-            layer.log_diag.copy_(diag.abs().log())
+        with torch.device("meta"):  # no random rotation only to throw it away
+            layer = cls(weight.shape[0])
+        layer.load_state_dict(factors, assign=True)
         return layer
 
     def weight(self) -> Tensor:
@@ -91,3 +88,17 @@ class InvertibleConv1x1(nn.Module):
         differentiable = torch.is_grad_enabled()
         inverse = torch.linalg.inv(self.weight().double()).float() if differentiable else self._fixed()[1]
         return F.conv2d(y, inverse[:, :, None, None]), -self._log_det(y)
+
+
+def _factors(weight: Tensor) -> dict[str, Tensor]:
+    """P, L, U, sign and log_diag of a float64 matrix, in float32."""
+    permutation, lower, upper = torch.linalg.lu(weight)
+    diag = upper.diagonal()
+    factors = {
+        "P": permutation,
+        "sign": diag.sign(),
+        "L": lower.tril(-1),
+        "U": upper.triu(1),
+        "log_diag": diag.abs().log(),
+    }
+    return {name: factor.float() for name, factor in factors.items()}

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from .convolution import Conv3x3
 
-__all__ = ["SCALES", "Coupling", "CouplingNet", "sigmoid_log_scale", "tanh_log_scale"]
+__all__ = [
+    "SCALES",
+    "Coupling",
+    "CouplingNet",
+    "exponential_log_scale",
+    "inverse_sigmoid_log_scale",
+    "sigmoid_log_scale",
+    "tanh_log_scale",
+]
 
 
 def tanh_log_scale(r: Tensor, cap: float = 2.0) -> Tensor:
@@ -16,12 +24,29 @@ def tanh_log_scale(r: Tensor, cap: float = 2.0) -> Tensor:
     return cap * torch.tanh(r / cap)
 
 
-def sigmoid_log_scale(r: Tensor, offset: float = 2.0) -> Tensor:
-    """`s = sigmoid(r + offset)`, as in OpenAI's Glow and its descendants."""
-    return F.logsigmoid(r + offset)
+def sigmoid_log_scale(r: Tensor, offset: float = 2.0, plus: float = 0.0) -> Tensor:
+    """`s = sigmoid(r + offset) + plus`; with `plus` 0 it is OpenAI's Glow and its descendants."""
+    if plus == 0:
+        return F.logsigmoid(r + offset)  # stays finite where the sigmoid itself underflows
+    return torch.log(torch.sigmoid(r + offset) + plus)
 
 
-SCALES: dict[str, Callable[..., Tensor]] = {"tanh": tanh_log_scale, "sigmoid": sigmoid_log_scale}
+def inverse_sigmoid_log_scale(r: Tensor, offset: float = 2.0) -> Tensor:
+    """`s = 1 / sigmoid(r + offset)`: normflows' scale map "sigmoid_inv"."""
+    return F.softplus(-(r + offset))
+
+
+def exponential_log_scale(r: Tensor) -> Tensor:
+    """`s = exp(r)`, as in Real NVP."""
+    return r
+
+
+SCALES: dict[str, Callable[..., Tensor]] = {
+    "tanh": tanh_log_scale,
+    "sigmoid": sigmoid_log_scale,
+    "inverse-sigmoid": inverse_sigmoid_log_scale,
+    "exponential": exponential_log_scale,
+}
 
 
 class CouplingNet(nn.Module):
@@ -54,6 +79,8 @@ class CouplingNet(nn.Module):
         self.conv_out = Conv3x3(width, out_channels, edge)
         self.log_gain = nn.Parameter(torch.zeros(out_channels))
         self.position = nn.Parameter(torch.zeros(width, *size)) if size else None
+        if self.conv_in.weight.is_meta:  # shapes only: see InvertibleConv1x1
+            return
         with torch.no_grad():
             for conv in (self.conv_in, self.conv_mid):
                 conv.weight.normal_(0, 0.05, generator=generator)
@@ -78,12 +105,30 @@ class Coupling(nn.Module):
     Args:
         net: maps C/2 channels to C (affine) or C/2 (additive).
         log_scale: r -> log s, elementwise; None makes the coupling additive.
+        scale_first: `b * s + t` instead of `(b + t) * s`.
+        transforms_first: the net reads the second half and the first half changes.
     """
 
-    def __init__(self, net: nn.Module, log_scale: Callable[[Tensor], Tensor] | None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        log_scale: Callable[[Tensor], Tensor] | None,
+        scale_first: bool = False,
+        transforms_first: bool = False,
+    ) -> None:
         super().__init__()
         self.net = net
         self.log_scale = log_scale
+        self.scale_first = scale_first
+        self.transforms_first = transforms_first
+
+    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(what the net reads, what changes)."""
+        first, second = x.chunk(2, 1)
+        return (second, first) if self.transforms_first else (first, second)
+
+    def _join(self, read: Tensor, changed: Tensor) -> Tensor:
+        return torch.cat([changed, read] if self.transforms_first else [read, changed], 1)
 
     def _shift_and_log_scale(self, a: Tensor) -> tuple[Tensor, Tensor | None]:
         # The net may run in bfloat16 under autocast; the flow's own arithmetic stays in float32.
@@ -95,16 +140,18 @@ class Coupling(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
-        a, b = x.chunk(2, 1)
+        a, b = self._halves(x)
         t, log_s = self._shift_and_log_scale(a)
         if log_s is None:
-            return torch.cat([a, b + t], 1), x.new_zeros(len(x))
-        return torch.cat([a, (b + t) * log_s.exp()], 1), log_s.flatten(1).sum(1)
+            return self._join(a, b + t), x.new_zeros(len(x))
+        changed = b * log_s.exp() + t if self.scale_first else (b + t) * log_s.exp()
+        return self._join(a, changed), log_s.flatten(1).sum(1)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
-        a, b = y.chunk(2, 1)
+        a, b = self._halves(y)
         t, log_s = self._shift_and_log_scale(a)
         if log_s is None:
-            return torch.cat([a, b - t], 1), y.new_zeros(len(y))
-        return torch.cat([a, b * (-log_s).exp() - t], 1), -log_s.flatten(1).sum(1)
+            return self._join(a, b - t), y.new_zeros(len(y))
+        original = (b - t) * (-log_s).exp() if self.scale_first else b * (-log_s).exp() - t
+        return self._join(a, original), -log_s.flatten(1).sum(1)

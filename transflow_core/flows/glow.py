@@ -12,7 +12,7 @@ from .actnorm import ActNorm
 from .conv1x1 import InvertibleConv1x1
 from .convolution import Conv3x3
 from .coupling import SCALES, Coupling, CouplingNet
-from .multiscale import GaussianSplit, GaussianTop, squeeze, unsqueeze
+from .multiscale import SQUEEZES, GaussianSplit, GaussianTop
 
 __all__ = ["CouplingConfig", "Glow", "GlowConfig", "Level", "LevelConfig", "Step"]
 
@@ -29,44 +29,87 @@ def _integer(value: Any, name: str, low: int, high: int) -> int:
 
 @dataclass(frozen=True)
 class CouplingConfig:
-    """How a coupling reads its net: `kind` "affine" or "additive"; `scale` a key of `SCALES`, with its parameter.
+    """What a coupling does with its net.
 
-    `cap` bounds log s for scale "tanh"; `offset` is added before the sigmoid for scale "sigmoid".
+    Args:
+        kind: "affine" or "additive".
+        scale: a key of `SCALES`: how the net's r becomes log s.
+        cap: for scale "tanh": the bound of log s.
+        offset: for the sigmoid scales: what is added before the sigmoid.
+        plus: for scale "sigmoid": what is added after it.
+        order: "shift-first" for `(b + t) * s`, "scale-first" for `b * s + t`.
+        transforms: which half changes, "second" or "first"; the net reads the other.
     """
 
     kind: str = "affine"
     scale: str = "tanh"
     cap: float = 2.0
     offset: float = 2.0
+    plus: float = 0.0
+    order: str = "shift-first"
+    transforms: str = "second"
 
     def __post_init__(self) -> None:
-        if self.kind not in ("affine", "additive"):
-            raise ValueError(f'coupling kind must be "affine" or "additive", not {self.kind!r}')
-        if self.scale not in SCALES:
-            raise ValueError(f"coupling scale must be one of {sorted(SCALES)}, not {self.scale!r}")
+        for name, allowed in (
+            ("kind", ("affine", "additive")),
+            ("scale", tuple(SCALES)),
+            ("order", ("shift-first", "scale-first")),
+            ("transforms", ("second", "first")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"coupling {name} must be one of {allowed}, not {getattr(self, name)!r}")
         for name in ("cap", "offset"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e3:
                 raise ValueError(f"coupling {name} must be a number above 0, not {value!r}")
+        if isinstance(self.plus, bool) or not isinstance(self.plus, int | float) or not 0 <= self.plus < 1e3:
+            raise ValueError(f"coupling plus must be a number from 0, not {self.plus!r}")
 
     def log_scale(self):
         """The elementwise function r -> log s, or None for additive coupling."""
         if self.kind == "additive":
             return None
-        parameter = {"cap": self.cap} if self.scale == "tanh" else {"offset": self.offset}
-        return partial(SCALES[self.scale], **parameter)
+        parameters = {
+            "tanh": {"cap": self.cap},
+            "sigmoid": {"offset": self.offset, "plus": self.plus},
+            "inverse-sigmoid": {"offset": self.offset},
+            "exponential": {},
+        }
+        return partial(SCALES[self.scale], **parameters[self.scale])
 
 
 @dataclass(frozen=True)
 class LevelConfig:
-    """One level: `steps` flow steps whose coupling nets have `width` hidden channels."""
+    """One level: `steps` flow steps whose coupling nets have `width` hidden channels.
+
+    `coupling` replaces the flow's own in this level; `squeeze` is a key of `SQUEEZES`.
+    """
 
     steps: int
     width: int
+    coupling: CouplingConfig | None = None
+    squeeze: str = "blocks"
 
     def __post_init__(self) -> None:
         _integer(self.steps, "steps", 1, _LIMITS["steps"])
         _integer(self.width, "width", 1, _LIMITS["width"])
+        if self.squeeze not in SQUEEZES:
+            raise ValueError(f"squeeze must be one of {tuple(SQUEEZES)}, not {self.squeeze!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "LevelConfig":
+        """From parsed JSON; TypeError or ValueError on anything missing, unknown or out of range."""
+        coupling = values.get("coupling")
+        return cls(**dict(values) | {"coupling": None if coupling is None else CouplingConfig(**coupling)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON stores it: what is as usual is left out."""
+        values: dict[str, Any] = {"steps": self.steps, "width": self.width}
+        if self.coupling is not None:
+            values["coupling"] = asdict(self.coupling)
+        if self.squeeze != "blocks":
+            values["squeeze"] = self.squeeze
+        return values
 
 
 @dataclass(frozen=True)
@@ -123,32 +166,38 @@ class GlowConfig:
         try:
             known = {k: values[k] for k in ("image_size", "channels", "position", "edge", "split_prior") if k in values}
             return cls(
-                levels=tuple(LevelConfig(**level) for level in values["levels"]),
+                levels=tuple(LevelConfig.from_dict(level) for level in values["levels"]),
                 coupling=CouplingConfig(**values.get("coupling", {})),
                 **known,
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"this is not a Glow's configuration: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON stores it."""
-        return asdict(self) | {"levels": [asdict(level) for level in self.levels]}
+        return asdict(self) | {"levels": [level.to_dict() for level in self.levels]}
 
 
 class Step(nn.Module):
     """One step of flow: actnorm, invertible 1×1 convolution, coupling."""
 
     def __init__(
-        self, shape: tuple[int, int, int], width: int, config: GlowConfig, generator: torch.Generator | None = None
+        self,
+        shape: tuple[int, int, int],
+        width: int,
+        config: GlowConfig,
+        generator: torch.Generator | None = None,
+        coupling: CouplingConfig | None = None,
     ) -> None:
         super().__init__()
         channels, *size = shape
+        coupling = coupling or config.coupling
         self.actnorm = ActNorm(channels)
         self.conv1x1 = InvertibleConv1x1(channels, generator)
-        log_scale = config.coupling.log_scale()
+        log_scale = coupling.log_scale()
         out = channels if log_scale else channels // 2
         net = CouplingNet(channels // 2, out, width, tuple(size) if config.position else None, config.edge, generator)
-        self.coupling = Coupling(net, log_scale)
+        self.coupling = Coupling(net, log_scale, coupling.order == "scale-first", coupling.transforms == "first")
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
@@ -171,14 +220,15 @@ class Level(nn.Module):
     `forward` returns `(rest, eps, log_det)`; without a split `eps` is None and everything is rest.
     """
 
-    def __init__(self, steps: list[Step], split: GaussianSplit | None) -> None:
+    def __init__(self, steps: list[Step], split: GaussianSplit | None, squeeze: str = "blocks") -> None:
         super().__init__()
         self.steps = nn.ModuleList(steps)
         self.split = split
+        self.squeeze, self.unsqueeze = SQUEEZES[squeeze]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """(n, C, H, W) -> (rest, eps or None, log_det)."""
-        x, total = squeeze(x), x.new_zeros(len(x))
+        x, total = self.squeeze(x), x.new_zeros(len(x))
         for step in self.steps:
             x, log_det = step(x)
             total = total + log_det
@@ -195,7 +245,7 @@ class Level(nn.Module):
         for step in reversed(self.steps):
             x, log_det = step.inverse(x)
             total = total + log_det
-        return unsqueeze(x), total
+        return self.unsqueeze(x), total
 
 
 class Glow(nn.Module):
@@ -221,10 +271,10 @@ class Glow(nn.Module):
         last = len(config.levels) - 1
         levels = []
         for i, (level, shape) in enumerate(zip(config.levels, config.level_shapes, strict=True)):
-            steps = [Step(shape, level.width, config, generator) for _ in range(level.steps)]
+            steps = [Step(shape, level.width, config, generator, level.coupling) for _ in range(level.steps)]
             channels = shape[0]
             prior = Conv3x3(channels // 2, channels, config.edge) if config.split_prior else None
-            levels.append(Level(steps, GaussianSplit(prior) if i < last else None))
+            levels.append(Level(steps, GaussianSplit(prior) if i < last else None, level.squeeze))
         self.levels = nn.ModuleList(levels)
         self.top = GaussianTop(*config.level_shapes[-1])
 
@@ -237,7 +287,7 @@ class Glow(nn.Module):
     def initialise(self, x: Tensor) -> None:
         """Set every actnorm from one batch of training images, (n, C, S, S): each step's input is standardised."""
         for level in self.levels:
-            x = squeeze(x)
+            x = level.squeeze(x)
             for step in level.steps:
                 step.actnorm.initialise(x)
                 x, _ = step(x)

@@ -1,12 +1,14 @@
 """The multi-scale parts: trading space for channels, and taking latents out under a Gaussian prior."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .convolution import Conv3x3
 
-__all__ = ["GaussianSplit", "GaussianTop", "squeeze", "unsqueeze"]
+__all__ = ["SQUEEZES", "GaussianSplit", "GaussianTop", "quarter", "squeeze", "unquarter", "unsqueeze"]
 
 
 def squeeze(x: Tensor) -> Tensor:
@@ -23,6 +25,32 @@ def squeeze(x: Tensor) -> Tensor:
 def unsqueeze(x: Tensor) -> Tensor:
     """The inverse of `squeeze`: (n, 4C, H, W) -> (n, C, 2H, 2W)."""
     return F.pixel_shuffle(x, 2)
+
+
+def quarter(x: Tensor) -> Tensor:
+    """(n, C, H, W) -> (n, 4C, H/2, W/2) by relabelling memory: channel `c*4 + q` is the q-th quarter of c's raster.
+
+    GlowIP's `squeeze_contig`. A pixel's new neighbours are not its old ones, which is why nobody else does it.
+
+    Example:
+        >>> import torch
+        >>> quarter(torch.arange(16.0).reshape(1, 1, 4, 4))[0, 1].tolist()
+        [[4.0, 5.0], [6.0, 7.0]]
+    """
+    n, c, h, w = x.shape
+    return x.reshape(n, 4 * c, h // 2, w // 2)
+
+
+def unquarter(x: Tensor) -> Tensor:
+    """The inverse of `quarter`: (n, 4C, H, W) -> (n, C, 2H, 2W)."""
+    n, c, h, w = x.shape
+    return x.reshape(n, c // 4, 2 * h, 2 * w)
+
+
+SQUEEZES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "blocks": (squeeze, unsqueeze),
+    "quarters": (quarter, unquarter),
+}
 
 
 class GaussianSplit(nn.Module):

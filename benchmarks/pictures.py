@@ -1,0 +1,87 @@
+"""The pictures of the README: what comes out, and a screenshot of each tab.
+
+python -m benchmarks.pictures
+"""
+
+import shutil
+from pathlib import Path
+
+from PIL import Image
+
+from demo.examples import example_sets
+from transflow_core.engine import Engine
+from transflow_core.images import enlarge, labelled_rows, to_pil
+from transflow_core.prior import load_prior
+
+from .page import ARGUMENTS, ROOT, serve
+
+OUT = ROOT / "docs" / "images"
+SHOWN = ("greyscale", "red_hair", "sketch", "sepia", "cartoon")
+RATIO = 0.4
+
+
+def overview(path: Path) -> None:
+    """A row for each example set: three pieces of evidence, then samples of its posterior, the same draws in each."""
+    engine = Engine(load_prior("celeba64"))
+    rows, titles = [], []
+    for key in SHOWN:
+        example = example_sets()[key]
+        evidence = engine.evidence(example.files)
+        samples = to_pil(engine.sample(evidence.condition(lam_ratio=RATIO), 7, seed=2))
+        arrow = Image.new("RGB", (64, 64), "white")
+        rows.append([*(image.face.image for image in evidence[:3]), arrow, *samples])
+        titles.append(example.title)
+    columns = ["evidence", "", "", "", "samples"] + [""] * 6
+    labelled_rows(rows, row_labels=titles, column_labels=columns, cell=96).save(path, quality=88)
+
+
+def screenshots(url: str) -> None:
+    """Each tab with something in it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 1180})
+        page.goto(url)
+        page.wait_for_selector("#sheet img")
+        page.click("[data-example=red_hair]")
+        page.wait_for_url("**example=red_hair*")
+        page.wait_for_timeout(1500)
+        _shot(page, "studio")
+        page.get_by_role("tab", name="Interpolate").click()
+        page.get_by_role("button", name="Try it").first.click()
+        page.wait_for_timeout(15_000)
+        _shot(page, "interpolate")
+        page.get_by_role("tab", name="Classify").click()
+        page.wait_for_timeout(1000)
+        page.get_by_role("button", name="digits").first.click()
+        page.wait_for_timeout(15_000)
+        _shot(page, "classify")
+        page.get_by_role("tab", name="How it works").click()
+        page.wait_for_timeout(2000)
+        _shot(page, "how_it_works")
+        browser.close()
+
+
+def _shot(page, name: str) -> None:
+    png = OUT / f"{name}.png"
+    page.screenshot(path=png)
+    with Image.open(png) as image:
+        enlarge(image.convert("RGB"), 1280).save(OUT / f"{name}.jpg", quality=85)
+    png.unlink()
+
+
+def main() -> None:
+    """Write them all into docs/images."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    overview(OUT / "overview.jpg")
+    process, url, _ = serve()
+    try:
+        screenshots(url)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
