@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from transflow_core.cli import app
 from transflow_core.images import read_png_metadata
 
+from .checkpoints.peers import Rosinality
 from .conftest import ROOT, make_tiny_prior
 
 EXAMPLES = ROOT / "assets" / "examples"
@@ -172,6 +173,29 @@ def test_what_is_skipped_is_said_on_standard_error_and_json_stays_clean(run):
 
 def test_help_is_there_for_every_verb():
     listing = CliRunner().invoke(app, ["--help"]).stdout
-    for verb in ("sample", "sweep", "interpolate", "align", "encode", "info"):
+    for verb in ("sample", "sweep", "interpolate", "align", "encode", "convert", "info"):
         assert verb in listing
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0
+
+
+def test_convert_turns_a_peers_checkpoint_into_a_prior(run):
+    """What no tensor tells is asked for; the result serves like any prior."""
+    Rosinality().save(Path())
+    asked = run("info", "model.pt", prior=False)
+    assert asked["format"] == "rosinality/glow-pytorch" and set(asked["asks"]) == {"image_size", "bits"}
+    words = run("convert", "model.pt", "-o", "out.safetensors", prior=False, fails=True)
+    assert "image_size" in words
+    run("convert", "model.pt", "-o", "out.safetensors", "--image-size", 16, "--set", "bits=5", prior=False)
+    assert run("info", "out.safetensors", prior=False)["dim"] == 768
+    run("sample", "images", "-n", 2, "--prior", "out.safetensors", prior=False)
+
+
+def test_info_without_an_argument_lists_the_priors(run):
+    facts = run("info", prior=False)
+    assert facts["shipped"] == ["celeba64"]
+    assert {"licence", "hardware", "sha256", "address"} <= set(facts["known"][0])
+
+
+def test_a_file_of_no_known_format_says_what_was_found(run):
+    torch.save({"weights": torch.zeros(3)}, "other.pt")
+    assert "weights" in run("convert", "other.pt", "-o", "out.safetensors", prior=False, fails=True)

@@ -45,6 +45,14 @@ TemperatureOpt = Annotated[float, typer.Option("--temperature", min=0.0, help="S
 CountOpt = Annotated[int, typer.Option("-n", "--number", min=1, max=10_000, help="How many samples.")]
 OutOpt = Annotated[Path, typer.Option("-o", "--output", help="Where the result goes.")]
 
+ImageSizeOpt = Annotated[int | None, typer.Option("--image-size", help="Where the file does not tell: pixels a side.")]
+BitsOpt = Annotated[
+    int | None, typer.Option("--bits", help="Where the file does not tell: bits a channel in training.")
+]
+SetOpt = Annotated[
+    list[str] | None, typer.Option("--set", help="Any other setting that the file does not tell: key=value, as JSON.")
+]
+
 DEFAULT_LAM_RATIO = "0.5"
 
 
@@ -239,21 +247,129 @@ def encode(
 
 
 @app.command()
-def info(
-    what: Annotated[str, typer.Argument(help="A prior, or a sheet whose making is to be read.")] = "celeba64",
+def convert(
+    file: Annotated[Path, typer.Argument(help="A checkpoint of another project.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A .safetensors file, or a folder.")],
+    image_size: ImageSizeOpt = None,
+    bits: BitsOpt = None,
+    settings: SetOpt = None,
+    half: Annotated[bool, typer.Option(help="Store the nets' weights in float16: half the size.")] = False,
     as_json: JsonOpt = False,
 ) -> None:
-    """Tell what a prior is, or how a sheet was made."""
+    """Turn another project's Glow into a native prior (formats: docs/priors.md)."""
+    from .checkpoints import convert as read
+    from .checkpoints import save_native
+
+    with _work(as_json) as work:
+        work.progress(0, 1, "reading")
+        checkpoint = read(file, options=_settings(image_size, bits, settings))
+        work.progress(0, 1, "writing")
+        save_native(checkpoint, output, half=half)
+        work.wrote(output)
+        work.result |= {"name": checkpoint.name, "fingerprint": checkpoint.fingerprint, **checkpoint.metadata}
+
+
+@app.command()
+def classify(
+    pictures: Annotated[list[Path], typer.Argument(help="Images and folders of images.", show_default=False)],
+    classes: Annotated[
+        list[Path],
+        typer.Option(
+            "--class", help="A folder of examples, named as the class; once for each. Or one saved classifier."
+        ),
+    ],
+    augment: Annotated[int, typer.Option(min=0, max=100, help="Distorted copies of each example.")] = 0,
+    likelihood: Annotated[
+        str, typer.Option(help='The shape of Σ: "low-rank", "diagonal", "levels", "isotropic".')
+    ] = "low-rank",
+    lam_ratio: Annotated[float | None, typer.Option("--lam-ratio", help="λ/m; by default from the examples.")] = None,
+    classifier_file: Annotated[
+        Path | None, typer.Option("--save-classifier", help="Also save the classifier (.safetensors).")
+    ] = None,
+    prior: PriorOpt = "celeba64",
+    device: DeviceOpt = "auto",
+    whole: WholeOpt = "auto",
+    faces: FacesOpt = "largest",
+    landmarks: LandmarksOpt = "5",
+    as_json: JsonOpt = False,
+) -> None:
+    """Tell which class images are of, from a few examples each; or that they are of none."""
+    from .fewshot import FewShotClassifier
+
+    with _work(as_json) as work:
+        engine = work.engine(prior, device)
+        if len(classes) == 1 and classes[0].suffix.lower() == ".safetensors":
+            classifier = FewShotClassifier.load(classes[0], engine.prior)
+        else:
+            names = [folder.resolve().name for folder in classes]
+            if len(set(names)) < len(names):
+                raise ValueError(f"two classes have one name: {', '.join(names)}")
+            shown = [work.evidence(engine, [folder], whole, faces, landmarks) for folder in classes]
+            classifier = FewShotClassifier(engine.prior, lam_ratio, likelihood=likelihood)
+            if augment:
+                frames = [[image.face.image for image in found.used] for found in shown]
+                classifier.fit(dict(zip(names, frames, strict=True)), augment=augment)
+            else:
+                classifier.fit_latents({name: found.z for name, found in zip(names, shown, strict=True)})
+        found = work.evidence(engine, pictures, whole, faces, landmarks)
+        probabilities = classifier.predict_proba_latents(found.z).tolist()
+        results = []
+        for image, row, novelty in zip(found.used, probabilities, classifier.novelty(found.z).tolist(), strict=True):
+            best = max(range(len(row)), key=row.__getitem__)
+            none = novelty > classifier.threshold
+            results.append(
+                {
+                    "name": image.name,
+                    "class": None if none else classifier.classes[best],
+                    "probabilities": dict(zip(classifier.classes, row, strict=True)),
+                    "novelty": novelty,
+                }
+            )
+            said = "none of these" if none else f"{classifier.classes[best]} ({row[best]:.0%})"
+            work.say(f"{image.name}: {said}, novelty {novelty:.2f}")
+        work.result |= {
+            "classes": dict(zip(classifier.classes, classifier.counts, strict=True)),
+            "held_out_accuracy": classifier.held_out_accuracy,
+            "threshold": classifier.threshold,
+            "results": results,
+        }
+        if classifier_file is not None:
+            classifier.save(classifier_file)
+            work.wrote(classifier_file)
+
+
+@app.command()
+def info(
+    what: Annotated[str | None, typer.Argument(help="A prior, or a sheet whose making is to be read.")] = None,
+    image_size: ImageSizeOpt = None,
+    bits: BitsOpt = None,
+    settings: SetOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Tell what a prior is, or how a sheet was made; without an argument, which priors there are."""
+    from .checkpoints import KNOWN_PRIORS, recognise
     from .images import read_png_metadata
     from .prior import load_prior, shipped_priors
 
     with _work(as_json) as work:
+        facts: dict[str, Any]
+        if what is None:
+            facts = {"shipped": shipped_priors(), "known": [known.to_dict() for known in KNOWN_PRIORS]}
+            work.say(f"ships: {', '.join(facts['shipped'])}")
+            for known in KNOWN_PRIORS:
+                work.say(f"{known.name}: {known.title}\n  {known.address}\n  {known.licence}\n  needs {known.hardware}")
+            work.result |= facts
+            return
+        options = _settings(image_size, bits, settings)
+        found = recognise(what) if Path(what).is_file() and not what.lower().endswith(".png") else None
         if what.lower().endswith(".png"):
-            facts: dict[str, Any] = dict(read_png_metadata(Path(what)))
+            facts = dict(read_png_metadata(Path(what)))
             if not facts:
                 raise ValueError(f"{what} does not say how it was made")
+        elif found is not None and found.asks and not options:
+            facts = {"format": found.format, "container": found.container, "asks": dict(found.asks)}
         else:
-            facts = load_prior(what, device="cpu").info() | {"shipped": shipped_priors()}
+            facts = load_prior(what, device="cpu", **options).info()
         work.result |= facts
         for key, value in facts.items():
             if key == "levels":
@@ -355,6 +471,20 @@ def _work(as_json: bool) -> Iterator[_Work]:
         raise typer.Exit(1) from error
     if as_json:
         print(json.dumps(work.result | {"seconds": round(time.perf_counter() - start, 3)}))
+
+
+def _settings(image_size: int | None, bits: int | None, settings: list[str] | None) -> dict[str, Any]:
+    """Options of `load_prior` and `convert` from the command line's."""
+    options = {key: value for key, value in (("image_size", image_size), ("bits", bits)) if value is not None}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes key=value, not {setting!r}")
+        try:
+            options[key] = json.loads(value)
+        except ValueError:
+            options[key] = value
+    return options
 
 
 def _numbers(text: str, option: str) -> list[float]:

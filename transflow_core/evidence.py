@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -112,8 +113,9 @@ class EvidenceImage:
             "rotation": face and face.rotation,
             "faces": len(self.picture.faces),
             "weight": self.weight,
-            "log_prior": latent and latent.log_prior,
-            "log_prob": latent and latent.log_prob,
+            "log_prior": latent.log_prior if latent and math.isfinite(latent.log_prior) else None,
+            # An adapted model may give no density: JSON has no word for that but null.
+            "log_prob": latent.log_prob if latent and math.isfinite(latent.log_prob) else None,
             "typicality": self.verdict and self.verdict.word,
             "percentile": self.verdict and self.verdict.percentile,
         }

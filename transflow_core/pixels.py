@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 __all__ = ["PixelConvention"]
@@ -10,14 +11,21 @@ __all__ = ["PixelConvention"]
 
 @dataclass(frozen=True)
 class PixelConvention:
-    """The map between intensities v in [0, 1] and a flow's `x = v - offset`, and the bins that its training saw.
+    """The map between intensities v in [0, 1] and a flow's `x = scale * v - offset`, and the bins its training saw.
 
     A byte u stands for the middle of its bin, `v = (u + 0.5) / 256`: where the noise that training adds has its mean.
-    Training saw images of `bits` bits with uniform noise, `x = floor(v * 2**bits) / 2**bits - offset + U[0, 2**-bits)`.
+    Training saw images of `bits` bits with noise: `noise` "uniform" fills the bin, `x = scale * (k + U[0, 1)) / 2**bits
+    - offset` for the k-th bin; "gaussian" scatters about its middle, `x = scale * (k + 1/2) / 2**bits - offset +
+    N(0, 4**-bits)`. Encoding adds neither: it is deterministic.
+
+    Most flows have scale 1 and offset 0.5 (centred) or 0. A flow that saw `u / 255` with Gaussian noise
+    (chaiyujin's) has `scale = 256 / 255` and `offset = 0.5 / 255`, which makes x exactly `u / 255`.
 
     Args:
         bits: 1 to 8.
         offset: 0.5 for flows with centred pixels, 0 for flows that saw [0, 1).
+        scale: above 0.
+        noise: "uniform" or "gaussian".
 
     Example:
         >>> import torch
@@ -29,12 +37,18 @@ class PixelConvention:
 
     bits: int = 8
     offset: float = 0.5
+    scale: float = 1.0
+    noise: str = "uniform"
 
     def __post_init__(self) -> None:
         if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 8:
             raise ValueError(f"bits must be a whole number from 1 to 8, not {self.bits!r}")
         if not isinstance(self.offset, int | float) or not -1 <= self.offset <= 1:
             raise ValueError(f"the pixels' offset must be a number in [-1, 1], not {self.offset!r}")
+        if isinstance(self.scale, bool) or not isinstance(self.scale, int | float) or not 0 < self.scale <= 256:
+            raise ValueError(f"the pixels' scale must be a number above 0, not {self.scale!r}")
+        if self.noise not in ("uniform", "gaussian"):
+            raise ValueError(f'the pixels\' noise must be "uniform" or "gaussian", not {self.noise!r}')
 
     @staticmethod
     def from_bytes(u: Tensor) -> Tensor:
@@ -43,18 +57,28 @@ class PixelConvention:
 
     def to_flow(self, v: Tensor) -> Tensor:
         """v -> x, without noise: deterministic."""
-        return v - self.offset
+        return v * self.scale - self.offset
 
     def from_flow(self, x: Tensor) -> Tensor:
         """x -> v, clipped to [0, 1]."""
-        return (x + self.offset).clamp(0, 1)
+        return ((x + self.offset) / self.scale).clamp(0, 1)
 
     def dequantise(self, v: Tensor, noise: Tensor) -> Tensor:
-        """v and noise in [0, 1), of the same shape -> x as training sees it."""
+        """v and uniform noise in [0, 1), of the same shape -> x as training sees it.
+
+        Gaussian noise is the normal quantile of the uniform noise, so that one draw serves both conventions.
+        """
         n_bins = 2**self.bits
-        return ((v * n_bins).floor().clamp(max=n_bins - 1) + noise) / n_bins - self.offset
+        bins = (v * n_bins).floor().clamp(max=n_bins - 1)
+        if self.noise == "uniform":
+            return self.to_flow((bins + noise) / n_bins)
+        normal = torch.special.ndtri(noise.clamp(1e-6, 1 - 1e-6))  # the tails beyond 4.75 sigma are cut off
+        return self.to_flow((bins + 0.5) / n_bins) + normal / n_bins
 
     @property
     def nats_per_dim(self) -> float:
-        """log(2**bits): what turns a density of x into a probability of the quantised image, a dimension."""
+        """log(2**bits): what turns a density of x into a probability of the quantised image, a dimension.
+
+        For a scale other than 1 this is what the flow's own code subtracts, so that the bits can be compared.
+        """
         return self.bits * math.log(2)

@@ -11,7 +11,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .checkpoints import Checkpoint, CheckpointError, load_native, save_native
+from .checkpoints import (
+    KNOWN_PRIORS,
+    Checkpoint,
+    CheckpointError,
+    convert,
+    fetch,
+    is_hub_address,
+    known_prior,
+    save_native,
+)
 from .pixels import PixelConvention
 from .typicality import Typicality
 
@@ -258,16 +267,33 @@ def shipped_priors() -> list[str]:
     return sorted(folder.name for folder in _SHIPPED.iterdir() if (folder / "model.safetensors").is_file())
 
 
-def load_prior(name: str | Path = "celeba64", device: str | torch.device = "auto") -> Prior:
-    """Load a prior by a shipped name, or from a native file or folder.
+def load_prior(name: str | Path = "celeba64", device: str | torch.device = "auto", **options: Any) -> Prior:
+    """Load a prior by a shipped name, from a file or folder, from the Hub, or by the name of a known public one.
 
-    Raises FileNotFoundError naming what there is, or CheckpointError saying what is wrong with the file.
+    Args:
+        name: a shipped name; a native file or folder; a peer's checkpoint (see `checkpoints.FORMATS`), which is
+            converted; `"hf://owner/repo/file"`, with `@revision` to pin it; or a name of `checkpoints.KNOWN_PRIORS`.
+        device: where the flow goes.
+        options: settings that a peer's checkpoint does not tell, such as `image_size=64, bits=5`.
+
+    Raises:
+        FileNotFoundError: there is nothing of that name; the message says what there is.
+        CheckpointError: the file is damaged, of no known format, lacks a setting, or needs a larger machine; or the Hub
+            cannot be reached.
     """
-    path = Path(name)
+    path, known = Path(name), known_prior(str(name))
     if str(name) in shipped_priors():
         path = _SHIPPED / str(name)
-    elif not path.exists():
-        raise FileNotFoundError(
-            f"no prior called {str(name)!r}: neither a file nor one that ships ({', '.join(shipped_priors())})"
-        )
-    return Prior.from_checkpoint(load_native(path), device)
+    elif is_hub_address(name):
+        path = fetch(str(name))
+    elif not path.exists() and not Path(f"{path}.index").exists():  # a TensorFlow checkpoint's name is a prefix
+        if known is None:
+            public = ", ".join(prior.name for prior in KNOWN_PRIORS if prior.fetchable)
+            raise FileNotFoundError(
+                f"no prior called {str(name)!r}: neither a file nor one that ships ({', '.join(shipped_priors())}) "
+                f"nor a known public one ({public})"
+            )
+        if not known.fetchable:
+            raise FileNotFoundError(f"{known.name} cannot be fetched by name: {known.address}. {known.note}")
+        path, options = fetch(known.address, known.sha256), dict(known.settings) | options
+    return Prior.from_checkpoint(convert(path, options=options), device)

@@ -1,0 +1,179 @@
+"""Priors from the Hub, with the Hub replaced: addresses, pinning, side files, checksums, refusals, offline."""
+
+import hashlib
+
+import huggingface_hub
+import pytest
+from huggingface_hub import errors
+
+from transflow_core.checkpoints import KNOWN_PRIORS, CheckpointError, fetch, is_hub_address, known_prior
+from transflow_core.checkpoints import known as known_module
+from transflow_core.prior import load_prior
+
+from ..conftest import make_tiny_prior
+from .peers import GlowIP
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub:
+    """Repositories in a folder, served as hf_hub_download serves them: a snapshot's folder for each commit."""
+
+    def __init__(self, root, monkeypatch):
+        self.snapshot = root / "snapshots" / COMMIT
+        self.asked = []
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.download)
+        monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", self.list)
+
+    def download(self, repo_id, filename, revision=None):
+        self.asked.append((repo_id, filename, revision))
+        if not (self.snapshot / filename).is_file():
+            raise errors.EntryNotFoundError(filename)
+        return str(self.snapshot / filename)
+
+    def list(self, repo_id, revision=None):
+        return [p.relative_to(self.snapshot).as_posix() for p in self.snapshot.rglob("*") if p.is_file()]
+
+    def folder(self, name=""):
+        (self.snapshot / name).mkdir(parents=True, exist_ok=True)
+        return self.snapshot / name
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    return Hub(tmp_path, monkeypatch)
+
+
+def test_a_native_file_is_fetched_and_loaded(hub):
+    prior = make_tiny_prior()
+    prior.save(hub.folder() / "prior.safetensors")
+    again = load_prior("hf://owner/faces/prior.safetensors", device="cpu")
+    assert again.flow.config == prior.flow.config
+    assert hub.asked[0] == ("owner/faces", "prior.safetensors", None)
+
+
+def test_a_native_folder_comes_with_its_configuration(hub):
+    make_tiny_prior().save(hub.folder() / "small")
+    assert load_prior("hf://owner/faces/small/model.safetensors", device="cpu").image_size == 16
+
+
+def test_a_pinned_revision_pins_the_files_beside_it_too(hub):
+    GlowIP(steps=(2, 1)).save(hub.folder("models"))
+    prior = load_prior("hf://owner/glow/models/glowmodel.pt@v1.0", device="cpu")
+    assert (prior.image_size, prior.pixels.bits) == (16, 5)
+    assert hub.asked[0] == ("owner/glow", "models/glowmodel.pt", "v1.0")
+    assert ("owner/glow", "models/configs.json", COMMIT) in hub.asked  # the commit that v1.0 was then
+
+
+def test_a_known_prior_is_loaded_by_its_name(hub):
+    path = GlowIP(steps=(2, 1), size=64, width=3).save(hub.folder("training_checkpoints"))
+    path.rename(path.with_name("ckpt-12.pt"))
+    prior = load_prior("glow-celeba", device="cpu")
+    assert prior.image_size == 64
+    assert hub.asked[0] == ("tristan-deep/glow-celeba", "training_checkpoints/ckpt-12.pt", None)
+
+
+def test_a_pattern_must_fit_one_file(hub):
+    for name in ("a.pt", "b.pt"):
+        (hub.folder() / name).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"2 files fit \(a\.pt, b\.pt\)|2 files fit"):
+        fetch("hf://owner/glow/*.pt")
+    with pytest.raises(CheckpointError, match="0 files fit"):
+        fetch("hf://owner/glow/*.pb")
+
+
+def test_a_checksum_that_differs_is_refused(hub):
+    (hub.folder() / "model.pt").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert fetch("hf://owner/glow/model.pt", sha256=digest).read_bytes() == b"weights"
+    with pytest.raises(CheckpointError, match="not the known one"):
+        fetch("hf://owner/glow/model.pt", sha256="0" * 64)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hf://",
+        "hf://owner",
+        "hf://owner/repo",
+        "hf://owner/repo/",
+        "hf://o/r/../../x",
+        "hf:/owner/repo/file",
+        "hf://o/r/f@",
+    ],
+)
+def test_a_malformed_address_is_refused_before_anything_is_asked(address, hub):
+    with pytest.raises(CheckpointError, match="expected hf://owner/repo/path"):
+        load_prior(address)
+    assert not hub.asked
+
+
+def response(status):
+    import httpx
+
+    return httpx.Response(status, request=httpx.Request("GET", "hub"))
+
+
+REFUSALS = {
+    "no file": (lambda: errors.EntryNotFoundError("x"), FileNotFoundError, "no such file"),
+    "no repository": (
+        lambda: errors.RepositoryNotFoundError("x", response=response(404)),
+        FileNotFoundError,
+        "private",
+    ),
+    "no revision": (lambda: errors.RevisionNotFoundError("x", response=response(404)), FileNotFoundError, "revision"),
+    "gated": (lambda: errors.GatedRepoError("x", response=response(403)), CheckpointError, "access"),
+    "server": (lambda: errors.HfHubHTTPError("x", response=response(500)), CheckpointError, "did not give"),
+    "offline": (lambda: errors.LocalEntryNotFoundError("x"), CheckpointError, "works offline"),
+    "offline by choice": (lambda: errors.OfflineModeIsEnabled("x"), CheckpointError, "HF_HUB_OFFLINE"),
+    "disk": (lambda: OSError("no space left"), CheckpointError, "no space left"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refusal_is_put_into_words(case, hub, monkeypatch):
+    error, kind, message = REFUSALS[case]
+
+    def refuse(*_, **__):
+        raise error()
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(kind, match=message):
+        fetch("hf://owner/glow/model.pt")
+
+
+def test_offline_a_file_that_was_never_fetched_is_refused_and_a_cached_one_is_used(tmp_path, monkeypatch):
+    """The real client, with HF_HUB_OFFLINE: no network is touched."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match="works offline"):
+        fetch("hf://owner/glow/prior.safetensors")
+    with pytest.raises(CheckpointError, match="works offline"):
+        fetch("hf://owner/glow/*.safetensors")
+    repository = tmp_path / "models--owner--glow"
+    (repository / "snapshots" / COMMIT).mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    make_tiny_prior().save(repository / "snapshots" / COMMIT / "prior.safetensors")
+    assert load_prior("hf://owner/glow/prior.safetensors", device="cpu").image_size == 16
+    assert load_prior("hf://owner/glow/*.safetensors", device="cpu").image_size == 16
+
+
+def test_known_priors_are_told_apart_and_say_what_is_not_known():
+    names = [prior.name for prior in KNOWN_PRIORS]
+    assert len(set(names)) == len(names)
+    for prior in KNOWN_PRIORS:
+        document = prior.to_dict()
+        assert all(document[key] for key in ("title", "address", "format", "licence", "hardware"))
+        assert prior.fetchable == is_hub_address(prior.address)
+        assert prior.sha256 is None or len(prior.sha256) == 64
+        assert known_prior(prior.name) is prior
+    assert known_prior("nobody") is None
+    assert set(known_module.__all__) == {"KNOWN_PRIORS", "KnownPrior", "known_prior"}
+
+
+def test_names_that_cannot_be_fetched_say_where_to_look():
+    with pytest.raises(FileNotFoundError, match="by hand"):
+        load_prior("openai-celebahq256")
+    with pytest.raises(FileNotFoundError, match=r"celeba64.*glow-celeba"):
+        load_prior("nobody")

@@ -1,0 +1,34 @@
+"""The examples of docs/priors.md run as they stand there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "priors.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_page_has_an_example_for_each_adapter():
+    for word in ("adapt_encoder(", "adapt_normflows(", "adapt_transform(", "load_directions(", "load_prior("):
+        assert any(word in example for example in EXAMPLES), word
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_runs(number, tmp_path, monkeypatch, capsys):
+    if "import normflows" in EXAMPLES[number]:
+        pytest.importorskip("normflows", reason="normflows is not installed")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(EXAMPLES[number], f"docs/priors.md, example {number + 1}", "exec"), {"__name__": "example"})
+    printed = capsys.readouterr().out
+    assert bool(printed) == ("print(" in EXAMPLES[number])
+
+
+def test_the_page_lists_every_format_and_what_it_asks_for():
+    from transflow_core.checkpoints import FORMATS
+
+    for known in FORMATS:
+        row = next(line for line in PAGE.splitlines() if line.startswith("|") and known.name.split(" (")[0] in line)
+        for setting in known.settings:
+            if setting.default is ...:
+                assert f"`{setting.name}`" in row, (known.name, setting.name)

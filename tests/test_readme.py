@@ -1,0 +1,63 @@
+"""What the README says, done: its Python example, its commands, its front matter and its pictures."""
+
+import re
+import shlex
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from transflow_core.cli import app
+
+from .conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """An empty folder with the checkout's `assets` and one photograph-like picture in it."""
+    (tmp_path / "assets").symlink_to(ROOT / "assets")
+    (tmp_path / "photos").mkdir()
+    face = Image.open(sorted((ROOT / "assets" / "examples" / "sepia").glob("*.png"))[0])
+    face.resize((256, 256), Image.Resampling.LANCZOS).save(tmp_path / "photos" / "a.jpg", quality=95)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_python_example_runs(checkout, capsys):
+    code = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+    assert 8 <= len(code.strip().splitlines()) <= 12
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("18.0 ")
+    assert (checkout / "sheet.png").is_file() and (checkout / "red_hair.safetensors").is_file()
+
+
+def test_the_python_example_and_the_command_line_agree(checkout):
+    code = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+    exec(compile(code, "README.md", "exec"), {})
+    CliRunner().invoke(app, shlex.split("sample assets/examples/red_hair --lam-ratio 0.5 -n 16 --seed 0 -o cli.png"))
+    sheets = [np.asarray(Image.open(name).convert("RGB")).astype(int) for name in ("sheet.png", "cli.png")]
+    assert np.abs(sheets[0] - sheets[1]).max() <= 2
+
+
+def test_every_command_runs(checkout):
+    commands = re.findall(r"^    python -m transflow_core (.*)$", README, re.M)
+    assert len(commands) >= 6
+    for command in commands:
+        result = CliRunner().invoke(app, shlex.split(command))
+        assert result.exit_code == 0, f"{command}\n{result.output}"
+
+
+def test_every_picture_and_page_that_it_points_to_is_there():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).is_file(), target
+
+
+def test_the_front_matter_starts_the_space_that_was_tested():
+    matter = README.split("---")[1]
+    assert re.search(r"^sdk: gradio$", matter, re.M) and re.search(r"^app_file: app.py$", matter, re.M)
+    import gradio
+
+    assert re.search(rf"^sdk_version: {gradio.__version__.split('.')[0]}\.", matter, re.M)
