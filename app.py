@@ -1,8 +1,11 @@
 """Entry of the Hugging Face Space, and of `python app.py`: build the demo and serve it."""
 
-from demo import CSS, THEME, build
+from pathlib import Path
 
-demo = build()
+from demo import CSS, THEME, Engines, build
+
+# A prior that is put into `priors/` (see `python -m transflow_core convert`) is offered on the page.
+demo = build(Engines(Path(__file__).parent / "priors"))
 
 if __name__ == "__main__":
     demo.queue(default_concurrency_limit=4, max_size=64).launch(

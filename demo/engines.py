@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from transflow_core.checkpoints import is_hub_address
 from transflow_core.engine import Engine
 from transflow_core.prior import load_prior, shipped_priors
 
@@ -14,7 +15,7 @@ class Engines:
     """Engines by the name or address of their prior.
 
     Args:
-        folder: whose files with a known suffix are offered beside the shipped priors; None offers the shipped ones
+        folder: whose `.safetensors` files are offered beside the shipped priors; None offers the shipped ones
             only.
         device: see `load_prior`.
         most: how many priors stay in memory; the least recently used goes first.
@@ -26,24 +27,26 @@ class Engines:
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
-        """What the prior picker offers: shipped names, then files of the folder."""
-        names = shipped_priors()
-        if self._folder is not None and self._folder.is_dir():
-            names += sorted(str(path) for path in self._folder.iterdir() if path.suffix == ".safetensors")
-        return names
+        """What the prior picker offers: shipped names, then names of the folder's files."""
+        return [*shipped_priors(), *self._files()]
+
+    def _files(self) -> dict[str, Path]:
+        """By name alone: a visitor need not learn where they lie on the host's disk."""
+        if self._folder is None or not self._folder.is_dir():
+            return {}
+        return {path.name: path for path in sorted(self._folder.iterdir()) if path.suffix == ".safetensors"}
 
     def get(self, name: str) -> Engine:
-        """The engine of a prior. Raises what `load_prior` raises, and ValueError for a file that is not offered.
+        """The engine of a prior. Raises what `load_prior` raises, and ValueError for a prior that is not offered.
 
         A visitor may name a shipped prior, an offered file, or a Hub address; not any path of the host's disk.
         """
-        if name not in self.names() and not name.startswith("hf://"):
-            raise ValueError(
-                f"{name!r} is not among the priors offered here: {', '.join(self.names())}, or hf://owner/repo/file"
-            )
+        if name not in self.names() and not is_hub_address(name):
+            offered = ", ".join(self.names())
+            raise ValueError(f"{name!r} is not among the priors offered here: {offered}, or hf://owner/repo/file")
         with self._lock:  # two visitors who ask for the same prior at once wait for one loading
             if name not in self._engines:
-                self._engines[name] = Engine(load_prior(name, device=self._device))
+                self._engines[name] = Engine(load_prior(self._files().get(name, name), device=self._device))
             self._engines.move_to_end(name)
             while len(self._engines) > self._most:
                 self._engines.popitem(last=False)

@@ -24,7 +24,7 @@ from .render import number, picture, sheet
 from .session import Workspace
 from .settings import MOST_SAMPLES, Settings
 from .snippet import POSTERIOR_FILE, command_line, python_code
-from .widgets import log_slider
+from .widgets import log_slider, renamed
 
 __all__ = ["Studio"]
 
@@ -61,9 +61,7 @@ class Studio:
                 )
             with gr.Column(scale=6, min_width=320):
                 # λ first and the samples right below it: on a phone too, both are in sight while it is dragged.
-                self.lam = log_slider(
-                    DEFAULT.lam_ratio, name="λ/m, how far samples may stray", elem_id="lam"
-                )
+                self.lam = log_slider(DEFAULT.lam_ratio, name="λ/m, how far samples may stray", elem_id="lam")
                 self._sheet = gr.HTML(elem_id="sheet", elem_classes="sheet", label="Samples")
                 self._status = gr.HTML("", elem_id="samples-status", elem_classes="status")
                 self._build_controls(first_prior)
@@ -301,7 +299,8 @@ class Studio:
         """Another prior may have other levels: name and show as many sliders."""
         names = _level_names(self._engines.get(prior))
         return [
-            gr.update(visible=i < len(names), name=names[i] if i < len(names) else "") for i in range(len(self.levels))
+            renamed(names[i] if i < len(names) else "", slider.elem_id, i < len(names))
+            for i, slider in enumerate(self.levels)
         ]
 
 

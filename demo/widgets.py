@@ -4,7 +4,7 @@ import math
 
 import gradio as gr
 
-__all__ = ["log_slider"]
+__all__ = ["log_slider", "renamed"]
 
 _LOW, _HIGH = 0.01, 10.0
 _BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
@@ -67,7 +67,16 @@ def log_slider(value: float = 0.5, *, name: str, elem_id: str, **options) -> gr.
         js_on_load=_JS,
         elem_id=elem_id,
         label=name,
-        name=name,
-        range_id=f"{elem_id}-range",
+        **_props(name, elem_id),
         **options,
     )
+
+
+def renamed(name: str, elem_id: str, visible: bool) -> dict:
+    """An update of a `log_slider`: another name, shown or not."""
+    return gr.update(visible=visible, **_props(name, elem_id))
+
+
+def _props(name: str, elem_id: str) -> dict[str, str]:
+    """What the template reads. An update replaces all of it: one that is left out would be undefined."""
+    return {"name": name, "range_id": f"{elem_id}-range"}

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from demo import CSS, THEME, build
+from demo import CSS, THEME, Engines, build
+
+from ..conftest import make_tiny_prior
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARTIFACTS = ROOT / "artifacts"
@@ -25,10 +27,12 @@ PATIENCE = 60_000
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory) -> Iterator[str]:
-    """The address of the demo, served from this process with a cache folder of its own."""
+    """The address of the demo, served from this process with a cache folder of its own, and a second prior."""
     before = os.environ.get("GRADIO_TEMP_DIR")
     os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("gradio"))
-    demo = build()
+    priors = tmp_path_factory.mktemp("priors")
+    make_tiny_prior().save(priors / "tiny.safetensors")
+    demo = build(Engines(priors))
     _, url, _ = demo.queue().launch(theme=THEME, css=CSS, prevent_thread_lock=True, quiet=True, show_error=True)
     yield url.rstrip("/")
     demo.close()

@@ -336,3 +336,24 @@ def test_stop_stops_reading(page, served):
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("images were not read").wait_for()
     assert page.locator("#evidence-cards .card").count() < 40
+
+
+def test_another_prior_reads_the_evidence_anew(page, served):
+    opened(page, served)
+    upload(page, EXAMPLES["sepia"][:2], used=2)
+    page.click("#prior input")
+    page.get_by_role("option", name="tiny.safetensors").click()
+    page.get_by_text("Advanced: one λ/m for each latent level").click()
+    page.get_by_text("λ/m of level 4×4 (coarsest").wait_for()
+    assert page.locator("#lam-1-range").is_visible() and page.locator("#lam-2-range").count() == 0
+    page.get_by_role("tab", name="Numbers").click()
+    page.wait_for_function("document.querySelector('#numbers').innerText.includes('768')")
+    wait_status(page, "m = 2 ")
+    assert page.locator("#evidence-cards .card").count() == 2
+
+
+def test_a_prior_that_is_not_offered_is_refused_in_words(page, served):
+    opened(page, served)
+    page.fill("#prior input", "/etc/passwd")
+    page.press("#prior input", "Enter")
+    page.get_by_text("is not among the priors offered here").first.wait_for()
