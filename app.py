@@ -8,6 +8,6 @@ from demo import CSS, THEME, Engines, build
 demo = build(Engines(Path(__file__).parent / "priors"))
 
 if __name__ == "__main__":
-    demo.queue(default_concurrency_limit=4, max_size=64).launch(
+    demo.queue(default_concurrency_limit=4, max_size=64, api_open=False).launch(
         theme=THEME, css=CSS, show_error=True, max_file_size="64mb", footer_links=["api", "settings"]
     )

@@ -269,18 +269,10 @@ class EvidencePanel:
         return self._show(Given(prior))
 
     def _load_posterior(self, file: str, prior: str) -> Given:
-        engine = self._engine(prior)
         try:
-            posterior = Posterior.load(file)
+            posterior = self._engine(prior).load_posterior(file)
         except (ValueError, OSError) as error:
-            raise gr.Error(f"{Path(file).name} is not a saved posterior: {error}", print_exception=False) from error
-        made_with = posterior.metadata.get("fingerprint")
-        if posterior.dim != engine.prior.dim or made_with not in (None, engine.prior.fingerprint):
-            name = posterior.metadata.get("prior", "another prior")
-            raise gr.Error(
-                f"{Path(file).name} was made with {name}; choose that prior first, then drop the file again.",
-                print_exception=False,
-            )
+            raise gr.Error(str(error), print_exception=False) from error
         return Given(prior, saved=posterior, saved_name=Path(file).name)
 
     def _engine(self, prior: str) -> Engine:

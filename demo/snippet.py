@@ -7,12 +7,12 @@ from .examples import EXAMPLES
 from .panel import Given
 from .settings import Settings
 
-__all__ = ["POSTERIOR_FILE", "command_line", "python_code"]
+__all__ = ["POSTERIOR_FILE", "command_line", "evidence_paths", "is_plain", "python_code"]
 
 POSTERIOR_FILE = "posterior.safetensors"
 
 
-def _paths(given: Given) -> list[str] | None:
+def evidence_paths(given: Given) -> list[str] | None:
     """The evidence's files as a person has them; None when there are none, or two that a name does not tell apart."""
     if given.example:
         return [str((EXAMPLES / given.example).relative_to(EXAMPLES.parent.parent).as_posix())]
@@ -22,7 +22,7 @@ def _paths(given: Given) -> list[str] | None:
     return names if len(set(names)) == len(names) else None
 
 
-def _plain(given: Given) -> bool:
+def is_plain(given: Given) -> bool:
     """Whether every image counts once, as its largest face."""
     return all(
         image.weight == 1 and (image.face is None or image.face is image.picture.faces[0]) for image in given.evidence
@@ -31,8 +31,8 @@ def _plain(given: Given) -> bool:
 
 def command_line(given: Given, settings: Settings) -> str:
     """One `python -m transflow_core sample …`; from the saved posterior where files alone do not say it all."""
-    paths = _paths(given)
-    source = " ".join(map(shlex.quote, paths)) if paths and _plain(given) else POSTERIOR_FILE
+    paths = evidence_paths(given)
+    source = " ".join(map(shlex.quote, paths)) if paths and is_plain(given) else POSTERIOR_FILE
     lam = ",".join(f"{level:g}" for level in settings.levels) or f"{settings.lam_ratio:g}"
     return (
         f"python -m transflow_core sample {source} --prior {shlex.quote(given.prior)} --lam-ratio {lam} "
@@ -46,7 +46,7 @@ def python_code(given: Given, settings: Settings) -> str:
     ratio = f"{settings.lam_ratio:g}"
     if settings.levels:
         ratio = f"tfc.per_level([{', '.join(f'{level:g}' for level in settings.levels)}], engine.prior.levels)"
-    paths = _paths(given)
+    paths = evidence_paths(given)
     if paths is None:
         lines.append(f'posterior = tfc.Posterior.load("{given.saved_name or POSTERIOR_FILE}").with_lam({ratio})')
     else:

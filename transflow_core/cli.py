@@ -91,7 +91,7 @@ def sample(
                 picture.save(images / f"sample_{index:04d}.png")
             work.wrote(images)
         if posterior_file is not None:
-            posterior.save(posterior_file, metadata={"prior": engine.prior.name, **work.provenance})
+            posterior.save(posterior_file, metadata=work.provenance)
             work.wrote(posterior_file)
         work.result |= {"n": number, "seed": seed, "temperature": temperature}
 
@@ -428,12 +428,10 @@ class _Work:
 
     def posterior(self, engine, paths: list[Path], lam_ratio, lam, whole: str, faces: str, landmarks: str):
         """A posterior from evidence, or from the one file that is a saved one."""
-        from .posterior import Posterior, per_level
+        from .posterior import per_level
 
         if len(paths) == 1 and paths[0].suffix.lower() == ".safetensors":
-            saved = Posterior.load(paths[0])
-            if saved.dim != engine.prior.dim:
-                raise ValueError(f"{paths[0]} has {saved.dim} dimensions, the prior has {engine.prior.dim}")
+            saved = engine.load_posterior(paths[0])
             condition, m = saved.with_lam, saved.m
             if lam is None and lam_ratio is None:
                 self._note_lam({"m": m})

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from .evidence import Evidence, EvidenceImage, Latent, Picture, Source, content_of, read_picture
 from .faces import AlignedFace
 from .images import ImageError
-from .posterior import Gaussian, interpolate
+from .posterior import Gaussian, Posterior, interpolate
 from .prior import Prior
 
 __all__ = ["Cancelled", "Engine", "Progress", "spaced_lam_ratios"]
@@ -151,6 +152,23 @@ class Engine:
                 self._latents.put(key, latent)
         _report(progress, stop, len(missing), len(missing), "inverting the flow")
         return [known[key] for key in keys]
+
+    def load_posterior(self, path: str | Path) -> Posterior:
+        """A saved posterior, if it belongs to this prior.
+
+        Raises ValueError, naming the file without its folder, when it is damaged or was made with another prior.
+        """
+        path = Path(path)
+        try:
+            posterior = Posterior.load(path)
+        except ValueError as error:
+            words = str(error).removeprefix(f"{path}: ")
+            raise ValueError(f"{path.name} is not a saved posterior: {words}") from error
+        made_with = posterior.metadata.get("fingerprint")
+        if posterior.dim != self.prior.dim or made_with not in (None, self.prior.fingerprint):
+            name = posterior.metadata.get("prior", "another prior")
+            raise ValueError(f"{path.name} was made with {name}, not with {self.prior.name}: choose that prior for it")
+        return posterior
 
     def decode(self, z: Tensor, *, progress: Progress | None = None, stop: threading.Event | None = None) -> Tensor:
         """Latents (n, D) -> images (n, C, S, S) in [0, 1] on the CPU, batch by batch."""

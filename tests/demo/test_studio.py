@@ -82,7 +82,7 @@ def test_upload_two_files_drag_the_slider_and_the_picture_changes(page, served, 
 
 def test_the_last_value_of_a_drag_wins(page, served):
     opened(page, served)
-    page.click("[data-example=red_hair]")
+    page.click("#evidence [data-example=red_hair]")
     wait_status(page, "m = 18 ")
     drag(page, 0.2, 0.9, steps=40)
     wait_status(page, f"λ/m = {slider(page):g},")  # while the button is still down
@@ -94,7 +94,7 @@ def test_the_last_value_of_a_drag_wins(page, served):
 
 def test_a_key_moves_the_slider(page, served):
     opened(page, served)
-    page.click("[data-example=cartoon]")
+    page.click("#evidence [data-example=cartoon]")
     wait_status(page, "m = 18 ")
     before = sheet(page)
     page.focus("#lam-range")
@@ -181,7 +181,7 @@ def test_two_sessions_do_not_see_each_others_evidence(new_page, served):
 
 def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served):
     opened(page, served)
-    page.click("[data-example=sketch]")
+    page.click("#evidence [data-example=sketch]")
     wait_status(page, "m = 18 ")
     page.fill("#seed input", "42")
     page.press("#seed input", "Enter")
@@ -220,7 +220,7 @@ def test_new_seed_and_reset(page, served):
 
 def test_one_lambda_for_each_level(page, served):
     opened(page, served)
-    page.click("[data-example=red_hair]")
+    page.click("#evidence [data-example=red_hair]")
     wait_status(page, "m = 18 ")
     same = sheet(page)
     page.get_by_text("Advanced: one λ/m for each latent level").click()
@@ -241,7 +241,7 @@ def take(page, button):
 
 def test_what_is_taken_away_is_what_is_on_the_screen(page, served, tmp_path, shot):
     opened(page, served)
-    page.click("[data-example=neon_bar]")
+    page.click("#evidence [data-example=neon_bar]")
     wait_status(page, "m = 18 ")
     page.get_by_role("tab", name="Take away").click()
     page.wait_for_function("document.querySelector('#shell').innerText.includes('neon_bar')")
@@ -275,7 +275,7 @@ def test_a_file_that_is_no_posterior_is_refused_in_words(page, served, tmp_path)
 
 def test_every_number_is_there(page, served, shot):
     opened(page, served)
-    page.click("[data-example=noise_bar]")
+    page.click("#evidence [data-example=noise_bar]")
     wait_status(page, "m = 18 ")
     assert page.locator("#evidence-cards .card.warning").count() > 9  # the paper's noisy occlusion, far outside
     page.get_by_role("tab", name="Numbers").click()
@@ -302,7 +302,7 @@ def below_lambda(page):
 def test_the_page_fits_its_window_and_nothing_jumps(new_page, served, shot, width, dark):
     page = opened(new_page(width=width, height=900, dark=dark), served)
     distance = below_lambda(page)
-    page.click("[data-example=greyscale]")
+    page.click("#evidence [data-example=greyscale]")
     wait_status(page, "m = 18 ")
     page.wait_for_selector("#gallery img")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -312,7 +312,7 @@ def test_the_page_fits_its_window_and_nothing_jumps(new_page, served, shot, widt
 
 def test_every_control_has_a_name(page, served):
     opened(page, served)
-    page.click("[data-example=greyscale]")
+    page.click("#evidence [data-example=greyscale]")
     wait_status(page, "m = 18 ")
     unnamed = page.evaluate(
         """() => [...document.querySelectorAll('button, input, select, textarea')]

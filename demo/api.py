@@ -1,0 +1,549 @@
+"""The HTTP API: named endpoints for `gradio_client` and plain HTTP. The page's own events stay private."""
+
+# Gradio reads an endpoint's return types from its signature, as objects: no `from __future__ import annotations` here.
+import functools
+import inspect
+import json
+import mimetypes
+import reprlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import gradio as gr
+import torch
+from gradio.utils import get_upload_folder
+from PIL import Image
+from safetensors.torch import save_file
+
+from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
+from transflow_core.fewshot import FewShotClassifier
+from transflow_core.images import contact_sheet, labelled_rows, save_animation, save_png, to_pil
+from transflow_core.posterior import Posterior, per_level
+
+from .engines import Engines
+from .panel import MOST_IMAGES
+from .studio import SWEEP
+
+__all__ = ["ENDPOINTS", "Endpoints", "add_endpoints"]
+
+MOST_CLASSIFIED = 200  # files of all lists of `classify` together
+MOST_CLASSES = 20
+MOST_DECODED = 128  # images that one call may decode
+LARGEST_LAM_RATIO = 1000.0
+DEFAULT_LAM_RATIO = 0.5
+
+Whole = Literal["auto", "always", "never"]
+Likelihood = Literal["isotropic", "levels", "diagonal", "low-rank"]
+Method = Literal["linear", "wasserstein"]
+Sheet = Literal["sheet", "images"]
+Animation = Literal["png", "webp", "gif", "mp4"]
+Files = list[gr.FileData]
+
+
+class Endpoints:
+    """What a client may call, one method an endpoint; the docstrings are the API's documentation.
+
+    Every input is untrusted: a number out of its range, a file that was not uploaded, or a prior that is not offered is
+    refused with a message that says what to do.
+
+    Args:
+        engines: the priors that are served.
+    """
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+
+    def info(self, prior: str = "celeba64") -> dict:
+        """What a prior is.
+
+        Args:
+            prior: a name of `offered`, or hf://owner/repo/file.
+
+        Returns:
+            name, fingerprint, image_size (pixels), channels, dim (D), levels (name, shape (C, H, W), dim; fine to
+            coarse), parameters, bits, device, and `offered`, the names that can be asked for.
+
+        Errors: a prior that is not offered, or cannot be loaded.
+        """
+        return self._engines.get(prior).prior.info() | {"offered": self._engines.names()}
+
+    def align(self, images: Files, prior: str = "celeba64", whole: Whole = "never") -> tuple[Files, list[dict]]:
+        """Cut every face out of pictures, aligned as the prior was trained.
+
+        Args:
+            images: 1 to 100 uploaded pictures.
+            prior: its frame gives the size.
+            whole: "never" gives faces only; "auto" takes a picture whole when no face is in it; "always" looks for
+                none.
+
+        Returns:
+            PNG files of (S, S) pixels, picture after picture, the largest face first; and one object a picture: name,
+            problem (or null), faces: each with file (index into the list), how, box (pixels: left, top, right, bottom),
+            eyes (two (x, y), or null), rotation (degrees).
+
+        Errors: no file, more than 100, a file that was not uploaded. A picture that cannot be read has its `problem`.
+        """
+        engine = self._engines.get(prior)
+        _check_choice("whole", whole, Whole)
+        files, report = [], []
+        for path in _uploaded(images, "images"):
+            picture = engine.read(path, whole=whole)
+            faces = []
+            for face in picture.faces:
+                faces.append(
+                    {
+                        "file": len(files),
+                        "how": face.how,
+                        "box": list(face.box),
+                        "eyes": [list(eye) for eye in face.eyes] if face.eyes else None,
+                        "rotation": face.rotation,
+                    }
+                )
+                files.append(_picture(face.image, f"{path.stem}_{len(faces) - 1}.png"))
+            report.append({"name": picture.name, "problem": picture.problem, "faces": faces})
+        return files, report
+
+    def encode(
+        self, images: Files, prior: str = "celeba64", whole: Whole = "auto"
+    ) -> tuple[gr.FileData | None, list[dict]]:
+        """Align images and invert the flow: their latents, log-likelihoods, and how typical they are.
+
+        Args:
+            images: 1 to 100 uploaded images.
+            prior: a name that `info` offers, or hf://owner/repo/file.
+            whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
+
+        Returns:
+            A safetensors file with `z`, (m, D) float32, of the m images that can be used, their names in its metadata
+            (null when there are none); and one object an image: name, used, summary (in words), log_prior
+            (log N(z; 0, I) in nats), log_prob (log density of the image, nats), typicality ("typical", "unusual",
+            "far outside"), percentile (0 to 100), box, eyes.
+
+        Errors: no file, more than 100, a file that was not uploaded. An image that cannot be used has its `problem`.
+        """
+        engine = self._engines.get(prior)
+        evidence = _evidence(engine, images, "images", whole)
+        if not evidence.used:
+            return None, _told(evidence)
+        path = _new_file("latents.safetensors")
+        header = _made_by(engine) | {"names": json.dumps([image.name for image in evidence.used])}
+        save_file({"z": evidence.z.contiguous()}, path, header)
+        return _file(path), _told(evidence)
+
+    def condition(
+        self,
+        images: Files,
+        prior: str = "celeba64",
+        lam_ratio: float | list[float] = DEFAULT_LAM_RATIO,
+        weights: list[float] | None = None,
+        whole: Whole = "auto",
+    ) -> tuple[gr.FileData, dict]:
+        """The posterior of evidence (eq. 3-8), as a file that `sample`, `sweep`, `interpolate` and the page take.
+
+        Args:
+            images: 1 to 100 uploaded images.
+            prior: a name that `info` offers, or hf://owner/repo/file.
+            lam_ratio: λ/m, 0 to 1000; one number, or one for each latent level, fine to coarse. 0.3 to 0.7 is advised.
+            weights: how often each image counts, 0 to 100; one for each. All count once by default.
+            whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
+
+        Returns:
+            A safetensors file; and prior, fingerprint, m (sum of weights), lam_ratio, mean_norm (‖μp‖), kl (from
+            posterior to prior, nats; null at λ = 0, where it is infinite), evidence (as `encode` tells it).
+
+        Errors: as `encode`, and when no image can be used; numbers out of range; another number of weights or levels.
+        """
+        engine = self._engines.get(prior)
+        ratio = _lam_ratio(lam_ratio, engine)
+        evidence = _evidence(engine, images, "images", whole)
+        if weights is not None:
+            for index, weight in enumerate(_numbers(weights, "weights", 0, 100, len(evidence))):
+                evidence = evidence.replace(index, weight=weight)
+        posterior = evidence.condition(lam_ratio=ratio)
+        path = _new_file("posterior.safetensors")
+        words = ", ".join(f"{value:g}" for value in lam_ratio) if isinstance(lam_ratio, list) else f"{lam_ratio:g}"
+        posterior.save(path, metadata=_made_by(engine) | {"lam_ratio": words})
+        kl = posterior.kl(posterior.prior)
+        return _file(path), _facts(engine, posterior, lam_ratio) | {
+            "mean_norm": float(posterior.mean.double().norm()),
+            "kl": kl if kl < float("inf") else None,
+            "evidence": _told(evidence),
+        }
+
+    def sample(
+        self,
+        evidence: Files,
+        prior: str = "celeba64",
+        lam_ratio: float | list[float] | None = None,
+        n: int = 16,
+        seed: int = 0,
+        temperature: float = 1.0,
+        whole: Whole = "auto",
+        output: Sheet = "sheet",
+    ) -> tuple[Files, dict]:
+        """New images that resemble the evidence.
+
+        Args:
+            evidence: 1 to 100 uploaded images, or one saved posterior (.safetensors).
+            prior: a name that `info` offers, or hf://owner/repo/file.
+            lam_ratio: λ/m, 0 to 1000; one number, or one for each latent level, fine to coarse. By default 0.5 for
+                images, and a saved posterior's own.
+            n: number of samples, 1 to 128.
+            seed: 0 to 2³¹ - 1; it gives the same noise at every λ and temperature.
+            temperature: multiplies the standard deviation, 0 to 1.5.
+            whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
+            output: "sheet", or one file a sample ("images").
+
+        Returns:
+            PNG files: one sheet, or n of (S, S) pixels; and prior, fingerprint, m, lam_ratio, n, seed, temperature,
+            evidence (as `encode` tells it; empty for a saved posterior), seconds.
+
+        Errors: as `condition`; a posterior that was made with another prior, or among other files.
+        """
+        engine = self._engines.get(prior)
+        n, seed = _count(n, "n", 1, MOST_DECODED), _seed(seed)
+        temperature = _temperature(temperature)
+        _check_choice("output", output, Sheet)
+        with _timed() as facts:
+            posterior, told = _posterior(engine, evidence, "evidence", lam_ratio, whole)
+            pictures = to_pil(engine.sample(posterior, n, seed=seed, temperature=temperature))
+            facts |= _facts(engine, posterior, lam_ratio) | {"n": n, "seed": seed, "temperature": temperature}
+        facts["evidence"] = told
+        if output == "images":
+            return [_picture(picture, f"sample_{i:04d}.png") for i, picture in enumerate(pictures)], facts
+        return [_picture(contact_sheet(pictures), "sheet.png", facts)], facts
+
+    def sweep(
+        self,
+        evidence: Files,
+        prior: str = "celeba64",
+        lam_ratios: list[float] | None = None,
+        n: int = 4,
+        seed: int = 0,
+        temperature: float = 1.0,
+        whole: Whole = "auto",
+    ) -> tuple[gr.FileData, dict]:
+        """The same draws at several λ/m, a column each (Fig. 7 and 8).
+
+        Args:
+            evidence: 1 to 100 uploaded images, or one saved posterior (.safetensors).
+            prior: a name that `info` offers, or hf://owner/repo/file.
+            lam_ratios: 1 to 16 values of λ/m, 0 to 1000; by default 0.05, 0.2, 0.3, 0.5, 0.7, 1, 3.
+            n: rows; n times the number of values is at most 128.
+            seed, temperature, whole: as for `sample`.
+
+        Returns:
+            One PNG; and prior, fingerprint, m, lam_ratios, n, seed, temperature, evidence, seconds.
+
+        Errors: as `sample`.
+        """
+        engine = self._engines.get(prior)
+        ratios = list(SWEEP) if lam_ratios is None else _numbers(lam_ratios, "lam_ratios", 0, LARGEST_LAM_RATIO)
+        if not 1 <= len(ratios) <= 16:
+            raise ValueError(f"lam_ratios takes 1 to 16 numbers, not {len(ratios)}")
+        n, seed = _count(n, "n", 1, MOST_DECODED // len(ratios)), _seed(seed)
+        temperature = _temperature(temperature)
+        with _timed() as facts:
+            posterior, told = _posterior(engine, evidence, "evidence", None, whole)
+            z = [posterior.with_lam(ratio).sample(n, seed=seed, temperature=temperature) for ratio in ratios]
+            columns = [to_pil(column) for column in engine.decode(torch.cat(z)).split(n)]
+            facts |= _made_by(engine) | {"m": posterior.m, "lam_ratios": ratios}
+            facts |= {"n": n, "seed": seed, "temperature": temperature}
+        facts["evidence"] = told
+        rows = [[column[row] for column in columns] for row in range(n)]
+        sheet = labelled_rows(rows, column_labels=[f"λ/m = {ratio:g}" for ratio in ratios])
+        return _picture(sheet, "sweep.png", facts), facts
+
+    def interpolate(
+        self,
+        a: Files,
+        b: Files,
+        prior: str = "celeba64",
+        steps: int = 8,
+        n: int = 4,
+        method: Method = "linear",
+        lam_ratio: float | list[float] | None = None,
+        seed: int = 0,
+        temperature: float = 1.0,
+        whole: Whole = "auto",
+        output: Animation = "png",
+    ) -> tuple[gr.FileData, dict]:
+        """From one posterior to another with the same draws (Fig. 3).
+
+        Args:
+            a, b: each 1 to 100 uploaded images, or one saved posterior (.safetensors).
+            prior: a name that `info` offers, or hf://owner/repo/file.
+            steps: posteriors along the way, both ends included: 2 to 64.
+            n: draws; n times steps is at most 128.
+            method: "linear", as in the paper, or "wasserstein".
+            lam_ratio, seed, temperature, whole: as for `sample`; λ/m is that of both ends.
+            output: a strip ("png"), or an animation there and back ("webp", "gif", "mp4").
+
+        Returns:
+            One file; and prior, fingerprint, steps, n, method, seed, temperature, seconds, a and b: each m, lam_ratio,
+            evidence.
+
+        Errors: as `sample`.
+        """
+        engine = self._engines.get(prior)
+        steps = _count(steps, "steps", 2, 64)
+        n, seed = _count(n, "n", 1, MOST_DECODED // steps), _seed(seed)
+        temperature = _temperature(temperature)
+        _check_choice("method", method, Method)
+        _check_choice("output", output, Animation)
+        with _timed() as facts:
+            ends, told = [], {}
+            for name, files in (("a", a), ("b", b)):
+                posterior, evidence = _posterior(engine, files, name, lam_ratio, whole)
+                ends.append(posterior)
+                told[name] = _facts(engine, posterior, lam_ratio) | {"evidence": evidence}
+            x = engine.interpolate(*ends, steps, n, method=method, seed=seed, temperature=temperature)
+            facts |= _made_by(engine) | {
+                "steps": steps,
+                "n": n,
+                "method": method,
+                "seed": seed,
+                "temperature": temperature,
+            }
+        if output == "png":
+            labels = [f"{i / (steps - 1):.2f}" for i in range(steps)]
+            rows = [to_pil(x[:, draw]) for draw in range(n)]
+            file = _picture(labelled_rows(rows, column_labels=labels), "interpolation.png", facts)
+        else:
+            path = _new_file(f"interpolation.{output}")
+            save_animation([contact_sheet(to_pil(frame)) for frame in x], path, boomerang=True)
+            file = _file(path)
+        return file, facts | told
+
+    def classify(
+        self,
+        examples: dict[str, Files],
+        queries: Files,
+        prior: str = "celeba64",
+        lam_ratio: float | None = None,
+        likelihood: Likelihood = "low-rank",
+        whole: Whole = "auto",
+    ) -> dict:
+        """Which class each image is of, by the posterior predictive of each class's few examples (eq. 9-11).
+
+        Args:
+            examples: class name to uploaded images, at least one each: 1 to 20 classes.
+            queries: the uploaded images to classify. Examples and queries together are at most 200.
+            prior: a name that `info` offers, or hf://owner/repo/file.
+            lam_ratio: λ/m, above 0 to 1000; null chooses it from the examples.
+            likelihood: the shape of Σ: "isotropic" is the paper's λI.
+            whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
+
+        Returns:
+            prior, fingerprint, classes; threshold (novelty above it means none of these); held_out_accuracy (0 to 1, or
+            null where each class has one example); examples (class to what `encode` tells of each image); and queries,
+            one object an image: name, problem (or null), best (a class), probabilities (class to 0 … 1, given that it
+            is one of them), novelty (0 to 1), none_of_these.
+
+        Errors: as `encode`; too many classes or images; a class without a usable image.
+        """
+        engine = self._engines.get(prior)
+        _check_choice("likelihood", likelihood, Likelihood)
+        if lam_ratio is not None:
+            lam_ratio = _number(lam_ratio, "lam_ratio", 1e-6, LARGEST_LAM_RATIO)
+        if not isinstance(examples, dict) or not 1 <= len(examples) <= MOST_CLASSES:
+            raise ValueError(f"examples takes 1 to {MOST_CLASSES} classes, each a name with its images")
+        given = [len(files) for files in (*examples.values(), queries) if isinstance(files, list)]
+        if sum(given) > MOST_CLASSIFIED:
+            raise ValueError(f"at most {MOST_CLASSIFIED} images in one call, examples and queries together")
+        evidence = {name: _evidence(engine, files, f"examples of {name!r}", whole) for name, files in examples.items()}
+        latents = {}
+        for name, found in evidence.items():
+            if not found.used:
+                raise ValueError(f"class {name!r}: {found.why_unusable()}")
+            latents[name] = found.z
+        classifier = FewShotClassifier(engine.prior, lam_ratio, likelihood=likelihood).fit_latents(latents)
+        asked = _evidence(engine, queries, "queries", whole)
+        rows = [image.latent.z for image in asked.used]
+        answers: Iterator = iter(())
+        if rows:
+            z = torch.stack(rows)
+            answers = zip(classifier.predict_proba_latents(z).tolist(), classifier.novelty(z).tolist(), strict=True)
+        results = []
+        for image in asked:
+            result: dict[str, Any] = {"name": image.name, "problem": image.problem}
+            if image.used:
+                probabilities, novelty = next(answers)
+                result["probabilities"] = dict(zip(classifier.classes, probabilities, strict=True))
+                result["best"] = max(result["probabilities"], key=result["probabilities"].get)
+                result |= {"novelty": novelty, "none_of_these": novelty > classifier.threshold}
+            results.append(result)
+        return {
+            **_made_by(engine),
+            "classes": list(classifier.classes),
+            "threshold": classifier.threshold,
+            "held_out_accuracy": classifier.held_out_accuracy,
+            "examples": {name: _told(found) for name, found in evidence.items()},
+            "queries": results,
+        }
+
+
+ENDPOINTS = ("info", "align", "encode", "condition", "sample", "sweep", "interpolate", "classify")
+"""Names of the endpoints, without the slash."""
+
+
+def add_endpoints(engines: Engines) -> None:
+    """Serve every endpoint from the current Blocks.
+
+    What reads images waits in one queue with the visitors' own uploads ("invert"), never in that of their sliders
+    ("decode"): a client that sends a hundred images must not freeze a page.
+    """
+    endpoints = Endpoints(engines)
+    for name in ENDPOINTS:
+        method = getattr(endpoints, name)
+        reads = {} if name == "info" else {"concurrency_limit": 2, "concurrency_id": "invert"}
+        gr.api(_answering(method), api_name=name, api_description=inspect.getdoc(method), **reads)
+
+
+def _answering(method: Callable) -> Callable:
+    """A method as Gradio calls it: file objects as the plain dicts that it sends, refusals as one sentence."""
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return _plain(method(*args, **kwargs))
+        except OSError as error:
+            # The system's own words name a path of this machine; those of `load_prior` have no number.
+            raise gr.Error(str(error) if error.errno is None else error.strerror, print_exception=False) from error
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return call
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, gr.FileData):
+        return value.model_dump()
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item) for item in value)
+    return value
+
+
+def _uploaded(files: Any, name: str) -> list[Path]:
+    """Paths of files that a client uploaded. Raises ValueError for none, too many, and anything else.
+
+    Gradio moves only what is marked as a file, and looks at where it comes from only once it has launched: what stands
+    here was never checked, so that it is checked here.
+    """
+    if not isinstance(files, list) or not files:
+        raise ValueError(f"{name}: give a list of at least one file (gradio_client.handle_file)")
+    if len(files) > MOST_IMAGES:
+        raise ValueError(f"{name}: at most {MOST_IMAGES} files in one call, not {len(files)}")
+    folder = Path(get_upload_folder()).resolve()
+    paths = []
+    for file in files:
+        given = file.get("path") if isinstance(file, dict) else None
+        path = Path(given).resolve() if isinstance(given, str) and "\0" not in given else folder
+        if folder not in path.parents or not path.is_file():
+            raise ValueError(f"{name}: only uploaded files are read (gradio_client.handle_file uploads one)")
+        paths.append(path)
+    return paths
+
+
+def _evidence(engine: Engine, files: Any, name: str, whole: Any) -> Evidence:
+    _check_choice("whole", whole, Whole)
+    return engine.evidence(_uploaded(files, name), whole=whole)
+
+
+def _posterior(engine: Engine, files: Any, name: str, lam_ratio: Any, whole: Any) -> tuple[Posterior, list[dict]]:
+    """From images or a saved one, and what is to be told of the images."""
+    ratio = None if lam_ratio is None else _lam_ratio(lam_ratio, engine)
+    saved = [path for path in _uploaded(files, name) if path.suffix.lower() == ".safetensors"]
+    if not saved:
+        evidence = _evidence(engine, files, name, whole)
+        return evidence.condition(lam_ratio=DEFAULT_LAM_RATIO if ratio is None else ratio), _told(evidence)
+    if len(files) > 1:
+        raise ValueError(f"{name}: give images, or one saved posterior by itself")
+    posterior = engine.load_posterior(saved[0])
+    return posterior if ratio is None else posterior.with_lam(ratio), []
+
+
+def _lam_ratio(value: Any, engine: Engine) -> float | torch.Tensor:
+    if isinstance(value, list):
+        levels = engine.prior.levels
+        return per_level(_numbers(value, "lam_ratio", 0, LARGEST_LAM_RATIO, len(levels)), levels)
+    return _number(value, "lam_ratio", 0, LARGEST_LAM_RATIO)
+
+
+def _number(value: Any, name: str, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, not {reprlib.repr(value)}")
+    return float(value)
+
+
+def _count(value: Any, name: str, low: int, high: int) -> int:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if number is None or not low <= number <= high or number != int(number):
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {reprlib.repr(value)}")
+    return int(number)
+
+
+def _seed(value: Any) -> int:
+    return _count(value, "seed", 0, 2**31 - 1)
+
+
+def _temperature(value: Any) -> float:
+    return _number(value, "temperature", 0, 1.5)
+
+
+def _numbers(values: Any, name: str, low: float, high: float, count: int | None = None) -> list[float]:
+    if not isinstance(values, list) or (count is not None and len(values) != count):
+        raise ValueError(f"{name} must be a list of {'' if count is None else f'{count} '}numbers")
+    return [_number(value, f"each of {name}", low, high) for value in values]
+
+
+def _check_choice(name: str, value: Any, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, not {reprlib.repr(value)}")
+
+
+def _told(evidence: Evidence) -> list[dict]:
+    return [image.to_dict() for image in evidence]
+
+
+def _made_by(engine: Engine) -> dict[str, str]:
+    return {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
+
+
+def _facts(engine: Engine, posterior: Posterior, lam_ratio: Any) -> dict[str, Any]:
+    """What a posterior was made of. Of a λ/m that differs by dimension, what the caller gave is told."""
+    scalar = posterior.lam_ratio.ndim == 0
+    return _made_by(engine) | {"m": posterior.m, "lam_ratio": float(posterior.lam_ratio) if scalar else lam_ratio}
+
+
+@contextmanager
+def _timed() -> Iterator[dict[str, Any]]:
+    facts: dict[str, Any] = {}
+    start = time.perf_counter()
+    yield facts
+    facts["seconds"] = round(time.perf_counter() - start, 3)
+
+
+def _new_file(name: str) -> Path:
+    """A path in Gradio's own cache, from which it serves files and removes old ones, under a name nobody can guess."""
+    folder = Path(get_upload_folder()).resolve() / secrets.token_hex(20)
+    folder.mkdir(parents=True)
+    return folder / name
+
+
+def _file(path: Path) -> gr.FileData:
+    kind = mimetypes.guess_type(path.name)[0]
+    return gr.FileData(path=str(path), orig_name=path.name, size=path.stat().st_size, mime_type=kind)
+
+
+def _picture(image: Image.Image, name: str, facts: dict[str, Any] | None = None) -> gr.FileData:
+    """A PNG that says how it was made."""
+    path = _new_file(name)
+    told = {key: str(value) for key, value in (facts or {}).items() if key not in ("evidence", "seconds")}
+    save_png(image, path, metadata=told)
+    return _file(path)

@@ -1,0 +1,167 @@
+"""Code that reproduces an interpolation: Python, and the command line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from .examples import EXAMPLES
+from .interpolation_route import Route, RouteSettings, first_image
+from .panel import Given
+from .snippet import evidence_paths, is_plain
+
+__all__ = ["POSTERIOR_FILES", "STRIP_FILE", "command_line", "python_code"]
+
+STRIP_FILE = "interpolation.png"
+#: The ends as files to take away, for evidence that files alone do not describe: weights, faces picked by hand.
+POSTERIOR_FILES = {"a": "posterior_a.safetensors", "b": "posterior_b.safetensors"}
+
+
+def python_code(shown: Sequence[Route], given_a: Given, given_b: Given, settings: RouteSettings) -> str:
+    """Python that makes the strip, to the pixel, and the animation."""
+    keys = [route.key for route in shown]
+    lines = [
+        "import transflow_core as tfc",
+        "from transflow_core.images import labelled_rows, save_animation",
+        "",
+        f"engine = tfc.Engine(tfc.load_prior({given_a.prior!r}))",
+    ]
+    if keys != ["direct"]:
+        lines += [_python_end("a", given_a, settings.lam_a), _python_end("b", given_b, settings.lam_b)]
+    if "direct" in keys:
+        lines += [*_python_image("image_a", given_a, "A"), *_python_image("image_b", given_b, "B")]
+    how = f"seed={settings.seed}, temperature={settings.temperature:g}"
+    calls = []
+    for route in shown:
+        ends = "image_a, image_b" if route.key == "direct" else "a, b"
+        calls.append(f'engine.interpolate({ends}, {{steps}}, {{n}}, method="{route.method}", {how})')
+    ns = [route.n for route in shown]
+    if len(shown) == 1:
+        lines += [
+            f"x = {calls[0].format(steps=settings.steps, n=ns[0])}",
+            f"rows = [tfc.to_pil(x[:, draw]) for draw in range({ns[0]})]",
+        ]
+    else:
+        lines.append("strips = [")
+        lines += [f"    {call.format(steps=settings.steps, n=n)}," for call, n in zip(calls, ns, strict=True)]
+        lines += ["]", "rows = [tfc.to_pil(x[:, draw]) for x in strips for draw in range(x.shape[1])]"]
+        labels = [label for route in shown for label in [route.title] + [""] * (route.n - 1)]
+        lines.append(f"names = {labels!r}")
+    named = "row_labels=names, " if len(shown) > 1 else ""
+    lines += [
+        f'labels = [f"{{i / {settings.steps - 1}:.2f}}" for i in range({settings.steps})]',
+        f'labelled_rows(rows, {named}column_labels=labels).save("{STRIP_FILE}")',
+        "",
+    ]
+    if len(shown) == 1:
+        lines += [
+            f"x = {calls[0].format(steps=settings.frames, n=ns[0])}",
+            "frames = [tfc.contact_sheet(tfc.to_pil(frame)) for frame in x]",
+        ]
+    else:
+        lines.append("ways = [")
+        lines += [f"    {call.format(steps=settings.frames, n=1)}," for call in calls]
+        titles = [route.title for route in shown]
+        lines += [
+            "]",
+            "frames = [",
+            f"    tfc.contact_sheet([tfc.to_pil(x[i])[0] for x in ways], columns={len(shown)}, labels={titles!r})",
+            f"    for i in range({settings.frames})",
+            "]",
+        ]
+    lines.append('save_animation(frames, "interpolation.webp", boomerang=True)')
+    return "\n".join(lines)
+
+
+def command_line(shown: Sequence[Route], given_a: Given, given_b: Given, settings: RouteSettings) -> str:
+    """`python -m transflow_core interpolate …`, one for each route; first `sample` where an end must become a file."""
+    lines: list[str] = []
+    prior = f"--prior {shlex.quote(given_a.prior)}"
+    common = f"--steps {settings.steps} --seed {settings.seed} --temperature {settings.temperature:g} {prior}"
+    ends, ratio = None, ""
+    for route in shown:
+        output = STRIP_FILE if len(shown) == 1 else f"interpolation_{route.key}.png"
+        if route.key == "direct":
+            images = [_image_path(given, side) for given, side in ((given_a, "A"), (given_b, "B"))]
+            if not _as_largest_face(given_a, "A") or not _as_largest_face(given_b, "B"):
+                lines.append("# the face that was picked by hand can only be named in Python")
+                continue
+            sources, how = images, "--lam-ratio 0 -n 1"
+        else:
+            if ends is None:
+                ends, ratio = _command_ends(given_a, given_b, settings, prior, lines)
+            sources, how = ends, f"{ratio}-n {route.n}"
+        paths = " ".join(map(shlex.quote, sources))
+        method = f"--method {route.method} " if route.key == "wasserstein" else ""
+        lines.append(f"python -m transflow_core interpolate {paths} {method}{how} {common} -o {output}")
+    return "\n".join(lines)
+
+
+def _command_ends(
+    given_a: Given, given_b: Given, settings: RouteSettings, prior: str, lines: list[str]
+) -> tuple[list[str], str]:
+    """The two arguments of `interpolate` and its λ; adds commands that save an end as a file where that is needed.
+
+    `interpolate` takes one path an end and one λ for both.
+    """
+    paths = [_end_paths(given) for given in (given_a, given_b)]
+    if settings.lam_a == settings.lam_b and all(len(found) == 1 for found in paths):
+        return [found[0] for found in paths], f"--lam-ratio {settings.lam_a:g} "
+    for letter, found, lam in (("a", paths[0], settings.lam_a), ("b", paths[1], settings.lam_b)):
+        if found:
+            sources = " ".join(map(shlex.quote, found))
+            lines.append(
+                f"python -m transflow_core sample {sources} --lam-ratio {lam:g} {prior} -n 1 "
+                f"--save-posterior {POSTERIOR_FILES[letter]} -o sample_{letter}.png"
+            )
+        else:
+            lines.append(f"# {POSTERIOR_FILES[letter]} is the file to take away on this page")
+    return list(POSTERIOR_FILES.values()), ""
+
+
+def _end_paths(given: Given) -> list[str]:
+    """Paths that describe what a panel holds in full; empty where only a saved posterior does."""
+    if given.saved is not None:
+        return [given.saved_name]
+    paths = evidence_paths(given) if given.ready else None
+    return paths if paths and is_plain(given) else []
+
+
+def _python_end(letter: str, given: Given, lam: float) -> str:
+    if not given.ready:
+        return f"{letter} = tfc.Gaussian.standard(engine.prior.dim)"
+    if given.saved is not None:
+        return f"{letter} = tfc.Posterior.load({given.saved_name!r}).with_lam({lam:g})"
+    paths = _end_paths(given)
+    if not paths:
+        return f"{letter} = tfc.Posterior.load({POSTERIOR_FILES[letter]!r})  # the file to take away on this page"
+    return f"{letter} = engine.evidence(tfc.find_images({paths!r})).condition(lam_ratio={lam:g})"
+
+
+def _python_image(name: str, given: Given, side: str) -> list[str]:
+    """A single image is a posterior at λ = 0: a point."""
+    image, path = first_image(given, side), _image_path(given, side)
+    if _as_largest_face(given, side):
+        return [f"{name} = engine.evidence([{path!r}]).condition(lam_ratio=0)"]
+    face = "whole" if image.face is image.picture.whole else f"faces[{image.face.index}]"
+    return [
+        f"picture = engine.read({path!r})",
+        f"{name} = engine.choose([(picture, picture.{face})]).condition(lam_ratio=0)",
+    ]
+
+
+def _as_largest_face(given: Given, side: str) -> bool:
+    image = first_image(given, side)
+    return image.face is image.picture.faces[0]
+
+
+def _image_path(given: Given, side: str) -> str:
+    """The first image's file as a person has it; a picture of the webcam must be saved under this name."""
+    image = first_image(given, side)
+    source = given.sources[[other is image for other in given.evidence].index(True)]
+    if not isinstance(source, str | Path):
+        return f"{image.name}.png"
+    if given.example:
+        return Path(source).relative_to(EXAMPLES.parent.parent).as_posix()
+    return Path(source).name

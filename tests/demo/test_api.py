@@ -1,0 +1,392 @@
+"""The named endpoints, called as a client calls them: over HTTP, from a served demo."""
+
+import inspect
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from demo.api import ENDPOINTS, Endpoints
+from demo.examples import example_sets
+from transflow_core.engine import Engine
+from transflow_core.images import read_png_metadata, to_uint8
+from transflow_core.posterior import Posterior, per_level
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SETS = {key: example.files for key, example in example_sets().items()}
+
+
+@pytest.fixture(scope="module")
+def client(served, tmp_path_factory):
+    client = Client(served, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def engine(celeba64):
+    return Engine(celeba64)
+
+
+def images(key, count, start=0):
+    return [handle_file(str(path)) for path in SETS[key][start : start + count]]
+
+
+@pytest.fixture(scope="module")
+def saved(client):
+    """A posterior of three grey faces at λ/m = 0.4, as `condition` gives it."""
+    file, _ = client.predict(images=images("greyscale", 3), lam_ratio=0.4, api_name="/condition")
+    return file
+
+
+def pixels(file):
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+# ---- what is offered -----------------------------------------------------------------------------------------------
+
+
+def test_these_endpoints_are_public_and_nothing_else_is(client):
+    """Every internal event of the page is private, whoever adds one."""
+    offered = client.view_api(return_format="dict", print_info=False)
+    assert set(offered["named_endpoints"]) == {f"/{name}" for name in ENDPOINTS}
+    assert offered["unnamed_endpoints"] == {}
+
+
+def test_each_endpoint_documents_itself(client):
+    offered = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    for name in ENDPOINTS:
+        described = offered[f"/{name}"]
+        assert described["description"] == inspect.getdoc(getattr(Endpoints, name))
+        for part in ("Args:", "Returns:", "Errors:"):
+            assert part in described["description"], name
+        for parameter in described["parameters"]:
+            assert re.search(rf"\b{parameter['parameter_name']}\b", described["description"]), (name, parameter)
+            assert parameter["python_type"]["type"] != "Any", (name, parameter)
+
+
+def test_the_documented_examples_run(served, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert all(f"## `{name}`" in text for name in ENDPOINTS)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = "\n".join(blocks).replace("http://127.0.0.1:7860", served)
+    code = code.replace("verbose=False", f"verbose=False, download_files={str(tmp_path)!r}")
+    namespace = {}
+    exec(compile(code, "docs/api.md", "exec"), namespace)
+    namespace["client"].close()
+    printed = capsys.readouterr().out
+    assert "far outside" in printed  # the noisy bars
+    assert [query["best"] for query in namespace["answer"]["queries"]] == ["grey", "grey", "brown", "brown"]
+
+
+def test_the_documented_shell_commands_run(served):
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    script = re.search(r"```sh\n(.*?)```", text, re.DOTALL).group(1).replace("http://127.0.0.1:7860", served)
+    done = subprocess.run(["sh", "-ec", script], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    assert "event: complete" in done.stdout and '"log_prior"' in done.stdout
+
+
+# ---- each endpoint against the core --------------------------------------------------------------------------------
+
+
+def test_info(client, celeba64):
+    told = client.predict(api_name="/info")
+    assert told["fingerprint"] == celeba64.fingerprint and told["dim"] == celeba64.dim
+    assert "celeba64" in told["offered"] and told["levels"][0]["shape"] == [6, 32, 32]
+
+
+def test_align(client, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    given = [*images("red_hair", 1), handle_file(str(tmp_path / "broken.png"))]
+    files, told = client.predict(images=given, whole="always", api_name="/align")
+    assert [entry["name"] for entry in told] == [SETS["red_hair"][0].name, "broken.png"]
+    assert len(files) == 1 and pixels(files[0]).shape == (64, 64, 3)
+    assert told[0]["faces"][0]["file"] == 0 and "taken whole" in told[0]["faces"][0]["how"]
+    assert told[1]["faces"] == [] and told[1]["problem"]
+
+
+def test_encode(client, engine, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    given = [*images("sepia", 2), handle_file(str(tmp_path / "broken.png"))]
+    file, told = client.predict(images=given, api_name="/encode")
+    expected = engine.evidence(SETS["sepia"][:2])
+    assert torch.allclose(load_file(file)["z"], expected.z, atol=1e-5)
+    with safe_open(file, "pt") as opened:
+        assert json.loads(opened.metadata()["names"]) == [image.name for image in expected]
+    for got, image in zip(told, expected, strict=False):
+        assert got["log_prior"] == pytest.approx(image.latent.log_prior)
+        assert got["log_prob"] == pytest.approx(image.latent.log_prob)
+        assert got["typicality"] == image.verdict.word
+    assert not told[2]["used"] and "broken.png" in told[2]["name"] and told[2]["problem"]
+
+
+def test_encode_tells_why_nothing_can_be_used(client, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    file, told = client.predict(images=[handle_file(str(tmp_path / "broken.png"))], api_name="/encode")
+    assert file is None and told[0]["problem"]
+
+
+def test_condition(client, engine):
+    weights, levels = [1.0, 2.0, 0.5], [0.2, 0.3, 0.4, 0.5, 0.6]
+    file, told = client.predict(images=images("red_hair", 3), lam_ratio=levels, weights=weights, api_name="/condition")
+    posterior = Posterior.load(file)
+    expected = Posterior.condition(
+        engine.evidence(SETS["red_hair"][:3]).z, per_level(levels, engine.prior.levels), weights=weights
+    )
+    assert torch.allclose(posterior.mean, expected.mean, atol=1e-5)
+    assert torch.allclose(posterior.variance, expected.variance)
+    assert posterior.metadata["fingerprint"] == engine.prior.fingerprint
+    assert told["m"] == posterior.m == 3.5 and told["lam_ratio"] == levels
+    assert told["kl"] == pytest.approx(expected.kl(expected.prior), rel=1e-4)
+    assert told["mean_norm"] == pytest.approx(expected.mean.norm().item(), rel=1e-4)
+
+
+def test_condition_at_zero_is_the_mean_of_the_evidence(client, engine):
+    file, told = client.predict(images=images("red_hair", 2), lam_ratio=0, api_name="/condition")
+    posterior = Posterior.load(file)
+    assert torch.allclose(posterior.mean, engine.evidence(SETS["red_hair"][:2]).z.mean(0), atol=1e-5)
+    assert posterior.variance == 0 and told["kl"] is None
+
+
+def test_sample_from_images_and_from_a_saved_posterior(client, engine, saved):
+    how = {"n": 3, "seed": 5, "temperature": 0.8, "output": "images", "api_name": "/sample"}
+    from_images, told = client.predict(evidence=images("greyscale", 3), lam_ratio=0.4, **how)
+    from_file, told_file = client.predict(evidence=[handle_file(saved)], **how)
+    posterior = engine.evidence(SETS["greyscale"][:3]).condition(lam_ratio=0.4)
+    expected = to_uint8(engine.sample(posterior, 3, seed=5, temperature=0.8)).astype(int)
+    for a, b, x in zip(from_images, from_file, expected, strict=True):
+        assert np.abs(pixels(a) - x).max() <= 1 and np.abs(pixels(b) - x).max() <= 1
+    assert told["m"] == told_file["m"] == 3 and told["lam_ratio"] == told_file["lam_ratio"] == 0.4
+    assert len(told["evidence"]) == 3 and told_file["evidence"] == []
+    # A λ that is given takes the place of the saved one.
+    moved, told = client.predict(evidence=[handle_file(saved)], lam_ratio=3.0, **how)
+    assert told["lam_ratio"] == 3.0 and np.abs(pixels(moved[0]) - pixels(from_file[0])).max() > 10
+
+
+def test_a_sheet_says_how_it_was_made(client, saved):
+    (sheet,), _ = client.predict(evidence=[handle_file(saved)], n=4, seed=9, api_name="/sample")
+    written = read_png_metadata(sheet)
+    assert written["seed"] == "9" and written["n"] == "4" and float(written["lam_ratio"]) == 0.4
+    assert pixels(sheet).shape[0] > 2 * 64
+
+
+def test_sweep(client, saved):
+    picture, told = client.predict(evidence=[handle_file(saved)], lam_ratios=[0.05, 5], n=2, api_name="/sweep")
+    assert told["lam_ratios"] == [0.05, 5] and told["m"] == 3
+    height, width, _ = pixels(picture).shape
+    assert width > 2 * 64 and height > 2 * 64
+    wider, told = client.predict(evidence=images("greyscale", 2), n=2, api_name="/sweep")
+    assert len(told["lam_ratios"]) == 7 and pixels(wider).shape[1] > 3 * width
+
+
+@pytest.mark.parametrize("output", ["png", "webp", "gif", "mp4"])
+def test_interpolate(client, saved, output):
+    file, told = client.predict(
+        a=[handle_file(saved)], b=images("cartoon", 2), steps=3, n=2, output=output, api_name="/interpolate"
+    )
+    assert Path(file).suffix == f".{output}" and Path(file).stat().st_size > 1000
+    assert (
+        told["a"]["m"] == 3 and told["b"]["m"] == 2 and told["a"]["lam_ratio"] == 0.4 and told["b"]["lam_ratio"] == 0.5
+    )
+    if output in ("webp", "gif"):
+        with Image.open(file) as image:
+            assert image.n_frames == 4  # there and back
+    if output == "mp4":
+        assert b"ftyp" in Path(file).read_bytes()[:12]
+
+
+def test_classify(client, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    told = client.predict(
+        examples={"grey": images("greyscale", 4), "toon": images("cartoon", 4)},
+        queries=[*images("greyscale", 2, 4), handle_file(str(tmp_path / "broken.png")), *images("cartoon", 2, 4)],
+        api_name="/classify",
+    )
+    assert told["classes"] == ["grey", "toon"] and 0 <= told["held_out_accuracy"] <= 1
+    answers = told["queries"]
+    assert [answer.get("best") for answer in answers] == ["grey", "grey", None, "toon", "toon"]
+    assert answers[2]["problem"]
+    for answer in (answers[0], answers[4]):
+        assert sum(answer["probabilities"].values()) == pytest.approx(1)
+        assert answer["none_of_these"] == (answer["novelty"] > told["threshold"])
+
+
+# ---- what is refused -----------------------------------------------------------------------------------------------
+
+
+def refusal(client, endpoint, **arguments):
+    with pytest.raises(AppError) as caught:
+        client.predict(api_name=f"/{endpoint}", **arguments)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "wrong", "words"),
+    [
+        ("sample", {"n": 129}, "n must be a whole number from 1 to 128"),
+        ("sample", {"n": 0}, "n must be"),
+        ("sample", {"n": 2.5}, "n must be a whole number"),
+        ("sample", {"n": True}, "n must be"),
+        ("sample", {"n": "9" * 1000}, "n must be"),
+        ("sample", {"seed": -1}, "seed must be a whole number from 0"),
+        ("sample", {"seed": 2**31}, "seed must be"),
+        ("sample", {"temperature": 1.6}, "temperature must be a number from 0 to 1.5"),
+        ("sample", {"temperature": None}, "temperature must be"),
+        ("sample", {"lam_ratio": -0.1}, "lam_ratio must be a number from 0 to 1000"),
+        ("sample", {"lam_ratio": 1e9}, "lam_ratio must be"),
+        ("sample", {"lam_ratio": [0.5, 0.5]}, "list of 5 numbers"),
+        ("sample", {"lam_ratio": [0.5, 0.5, 0.5, 0.5, "x"]}, "each of lam_ratio must be a number"),
+        ("sample", {"whole": "maybe"}, "whole must be one of auto, always, never"),
+        ("sample", {"output": "/tmp/x"}, "output must be one of sheet, images"),
+        ("sample", {"prior": "nobody"}, "not among the priors offered"),
+        ("sample", {"prior": "/etc/passwd"}, "not among the priors offered"),
+        ("sample", {"prior": "assets/models/celeba64"}, "not among the priors offered"),
+        ("sweep", {"n": 100}, "n must be a whole number from 1 to 18"),
+        ("sweep", {"lam_ratios": []}, "1 to 16 numbers"),
+        ("sweep", {"lam_ratios": [0.5] * 17}, "1 to 16 numbers"),
+        ("sweep", {"lam_ratios": 3}, "must be a list"),
+        ("condition", {"weights": [1.0]}, "list of 2 numbers"),
+        ("condition", {"weights": [1.0, -1.0]}, "each of weights must be a number from 0 to 100"),
+        ("condition", {"weights": [0, 0]}, "weight 0"),
+        ("interpolate", {"steps": 1}, "steps must be a whole number from 2 to 64"),
+        ("interpolate", {"steps": 64, "n": 3}, "n must be a whole number from 1 to 2"),
+        ("interpolate", {"method": "magic"}, "method must be one of linear, wasserstein"),
+        ("interpolate", {"output": "exe"}, "output must be one of"),
+        ("classify", {"examples": {}}, "1 to 20 classes"),
+        ("classify", {"examples": [1]}, "1 to 20 classes"),
+        ("classify", {"lam_ratio": 0}, "lam_ratio must be"),
+        ("classify", {"likelihood": "full"}, "likelihood must be one of"),
+    ],
+)
+def test_numbers_and_words_out_of_range_are_refused(client, endpoint, wrong, words):
+    two = images("greyscale", 2)
+    given = {
+        "sample": {"evidence": two},
+        "sweep": {"evidence": two},
+        "condition": {"images": two},
+        "interpolate": {"a": two, "b": two},
+        "classify": {"examples": {"a": two, "b": two}, "queries": two},
+    }[endpoint]
+    assert words in refusal(client, endpoint, **(given | wrong))
+
+
+def test_no_files_too_many_files_and_a_mixture_are_refused(client, saved):
+    assert "at least one file" in refusal(client, "encode", images=[])
+    one = images("greyscale", 1)
+    assert "at most 100 files" in refusal(client, "align", images=one * 101)
+    assert "at most 200 images" in refusal(
+        client, "classify", examples={"a": one * 90, "b": one * 90}, queries=one * 30
+    )
+    assert "one saved posterior by itself" in refusal(client, "sample", evidence=[handle_file(saved), *one])
+    assert "1 to 20 classes" in refusal(
+        client, "classify", examples=dict.fromkeys(map(str, range(21)), one), queries=one
+    )
+
+
+def test_a_file_that_is_no_posterior_is_named_without_its_place(client, tmp_path):
+    (tmp_path / "fake.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0 not a header")
+    words = refusal(client, "sample", evidence=[handle_file(str(tmp_path / "fake.safetensors"))])
+    assert "fake.safetensors" in words and "not a saved posterior" in words and "/" not in words.split("parameter")[0]
+
+
+def test_a_posterior_of_another_prior_is_refused(client, tmp_path):
+    Posterior.condition(torch.ones(2, 12288), 0.5, metadata={"prior": "other", "fingerprint": "x"}).save(
+        tmp_path / "other.safetensors"
+    )
+    words = refusal(client, "sample", evidence=[handle_file(str(tmp_path / "other.safetensors"))])
+    assert "was made with other" in words
+    Posterior.condition(torch.ones(2, 10), 0.5).save(tmp_path / "small.safetensors")
+    assert "another prior" in refusal(client, "sample", evidence=[handle_file(str(tmp_path / "small.safetensors"))])
+
+
+def test_a_class_without_a_usable_image_is_named(client, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    examples = {"good": images("sepia", 1), "bad": [handle_file(str(tmp_path / "broken.png"))]}
+    assert "'bad'" in refusal(client, "classify", examples=examples, queries=images("sepia", 1))
+
+
+FILE = {"_type": "gradio.FileData"}
+
+
+def posted(served, endpoint, **arguments):
+    """A call without the client library, which would upload a file that is named: data as a stranger sends it."""
+    url = f"{served}/gradio_api/call/v2/{endpoint}"
+    with httpx.Client(timeout=120) as http:
+        answer = http.post(url, json=arguments)
+        return http.get(f"{url}/{answer.json()['event_id']}").text
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "/etc/passwd",
+        {"path": "/etc/passwd"},
+        {"path": "/etc/passwd", "meta": FILE},
+        {"path": "/etc/passwd", "meta": FILE, "is_stream": True},
+        {"path": "/etc/passwd", "url": "/etc/passwd", "meta": FILE},
+        {"path": "file:///etc/passwd", "meta": FILE},
+        {"path": "../../../../../../etc/passwd", "meta": FILE},
+        {"path": str(SETS["sepia"][0]), "meta": FILE},
+        {"path": str(SETS["sepia"][0])},
+        {"path": str(ROOT / "assets" / "models" / "celeba64" / "model.safetensors")},
+        {"path": "http://127.0.0.1:1/x.png", "meta": FILE},
+        {"path": "http://127.0.0.1:1/x.png", "meta": FILE, "is_stream": True},
+        {"path": "http://169.254.169.254/latest/meta-data", "meta": FILE},
+        {"path": "bad\0name", "meta": FILE},
+        {"path": "x" * 5000},
+        {"path": ["/etc/passwd"]},
+        {"path": ""},
+        {"nothing": 1},
+        None,
+        7,
+    ],
+    ids=lambda file: json.dumps(file)[:40],
+)
+@pytest.mark.parametrize("endpoint", ["encode", "sample"])
+def test_no_file_of_the_host_is_read(served, endpoint, file):
+    text = posted(served, endpoint, **{"encode": {"images": [file]}, "sample": {"evidence": [file]}}[endpoint])
+    assert "event: error" in text and "event: complete" not in text and "enough input values" not in text
+    assert "root:" not in text and "log_prior" not in text
+
+
+@pytest.mark.parametrize("file", [{"path": "/etc/passwd"}, {"path": str(SETS["sepia"][0])}])
+def test_no_file_of_the_host_is_read_in_a_mapping(served, file):
+    text = posted(served, "classify", examples={"a": [file], "b": [file]}, queries=[file])
+    assert "event: error" in text and "uploaded files" in text
+
+
+def test_a_link_out_of_the_cache_is_not_followed(served, client, tmp_path):
+    """Nobody can make one over HTTP; should something else, it is still not read."""
+    from gradio.utils import get_upload_folder
+
+    link = Path(get_upload_folder()) / "link.png"
+    link.symlink_to(SETS["sepia"][0])
+    try:
+        assert "only uploaded files" in posted(served, "encode", images=[{"path": str(link)}])
+    finally:
+        link.unlink()
+
+
+def test_an_uploaded_file_is_read_that_way_too(served):
+    """The calls above are refused for their file alone."""
+    with httpx.Client(timeout=60) as http, SETS["sepia"][0].open("rb") as file:
+        path = http.post(f"{served}/gradio_api/upload", files={"files": file}).json()[0]
+    assert "event: complete" in posted(served, "encode", images=[{"path": path, "meta": FILE}])
+
+
+@pytest.mark.parametrize("name", ["_preview", "_full", "_add_files", "_swept"])
+def test_events_of_the_page_are_no_endpoints(client, name):
+    with pytest.raises(ValueError, match="Cannot find a function"):
+        client.predict(api_name=f"/{name}")

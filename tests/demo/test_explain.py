@@ -1,0 +1,343 @@
+"""The How it works tab in a real browser: what it shows is what `Posterior.condition` gives."""
+
+import math
+import re
+
+import pytest
+import torch
+from playwright.sync_api import expect
+
+from demo.explain import Explain
+from transflow_core.posterior import Posterior
+from transflow_core.prior import standard_log_prob
+
+DIGITS = 6e-4  # the page writes three decimals
+
+
+def opened(page, url):
+    page.goto(url)
+    page.wait_for_selector("#sheet img")
+    tab = page.get_by_role("tab", name="How it works")
+    if not tab.is_visible():  # a phone has no room for all tabs: the last ones are in a menu
+        page.locator(".overflow-menu > button").first.click()
+        tab = page.locator(".overflow-dropdown button", has_text="How it works").first
+    tab.click()
+    page.wait_for_selector("#how .mark")
+    return page
+
+
+def written(page, name):
+    text = page.locator(f"#how [data-out='{name}']").first.text_content()
+    return math.inf if text == "∞" else float(text.replace("−", "-"))
+
+
+def evidence(page):
+    """Where the crosses are, from what a screen reader is told."""
+    marks = page.locator("#how .mark")
+    places = [marks.nth(i).get_attribute("aria-valuetext").replace("−", "-") for i in range(marks.count())]
+    return torch.tensor([[float(x) for x in re.findall(r"-?\d+\.\d+", text)] for text in places], dtype=torch.float64)
+
+
+def slide(page, elem_id, value):
+    """Move a slider to a λ/m, as a hand does: its own input event. Gives where it came to rest, a step of 2 % away."""
+    page.locator(f"#{elem_id}").evaluate(
+        "(input, at) => { input.value = at; input.dispatchEvent(new Event('input', {bubbles: true})); }",
+        math.log10(value),
+    )
+    rested = written(page, f"ratio{2 if elem_id == 'how-lam-2' else 1}")
+    assert rested == pytest.approx(value, rel=0.02)
+    return rested
+
+
+def ellipse(page, sigmas):
+    shape = page.locator(f"#how .posterior ellipse[data-sigmas='{sigmas}']:not(.fill)")
+    return [float(shape.get_attribute(name)) for name in ("cx", "cy", "rx", "ry")]
+
+
+def agrees(page, ratio):
+    """Every number and every shape of the page against the core, at the λ/m that it should be at."""
+    points = evidence(page)
+    posterior = Posterior.condition(points, lam_ratio=ratio)
+    variance = posterior.variance.expand(2).tolist()
+    lam = posterior.lam.expand(2).tolist()
+    assert written(page, "m") == len(points)
+    for i in range(2):
+        assert written(page, f"centre{i + 1}") == pytest.approx(posterior.evidence_mean[i].item(), abs=DIGITS)
+        assert written(page, f"mean{i + 1}") == pytest.approx(posterior.mean[i].item(), abs=DIGITS)
+        assert written(page, f"variance{i + 1}") == pytest.approx(variance[i], abs=DIGITS)
+        assert written(page, f"lam{i + 1}") == pytest.approx(lam[i], rel=6e-3)
+    for sigmas in (1, 2):
+        cx, cy, rx, ry = ellipse(page, sigmas)
+        # The figure's y goes down; what it draws has all decimals.
+        assert [cx, -cy] == pytest.approx(posterior.mean.tolist(), abs=1e-9)
+        assert [rx, ry] == pytest.approx([sigmas * math.sqrt(v) for v in variance], abs=1e-9)
+    samples = page.locator("#how .samples circle").evaluate_all(
+        "dots => dots.map(dot => [Number(dot.getAttribute('cx')), -Number(dot.getAttribute('cy'))])"
+    )
+    return torch.tensor(samples, dtype=torch.float64), posterior
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.2, 0.5, 1.0, 10.0])
+def test_numbers_and_shapes_agree_with_the_core(page, served, ratio):
+    opened(page, served)
+    agrees(page, slide(page, "how-lam", ratio))
+
+
+@pytest.mark.parametrize(("go", "ratio"), [("0", 0.0), ("1", 1.0), ("Infinity", math.inf)])
+def test_the_special_cases_are_exact(page, served, go, ratio):
+    opened(page, served)
+    page.click(f"#how [data-go='{go}']")
+    page.wait_for_function(
+        "text => document.querySelector(\"#how [data-out='ratio1']\").textContent === text",
+        arg={"0": "0", "1": "1", "Infinity": "∞"}[go],
+    )
+    agrees(page, ratio)
+
+
+def test_a_lambda_for_each_dimension(page, served):
+    opened(page, served)
+    page.check("#how-split")
+    ratios = [slide(page, "how-lam-1", 0.1), slide(page, "how-lam-2", 2.0)]
+    _, posterior = agrees(page, torch.tensor(ratios, dtype=torch.float64))
+    assert page.locator("#how-lam").is_hidden() and page.locator("#how [data-out='variance2']").last.is_visible()
+    # The mean leaves the line from the origin to the evidence's mean.
+    slope = posterior.evidence_mean[1] / posterior.evidence_mean[0]
+    assert abs(posterior.mean[1] / posterior.mean[0] - slope) > 0.1
+
+
+def test_samples_keep_their_random_numbers(page, served):
+    opened(page, served)
+    few, at_half = agrees(page, 0.5)
+    large = slide(page, "how-lam", 3.0)
+    many, at_three = agrees(page, large)
+    noise = [(x - p.mean) / p.variance.sqrt() for x, p in ((few, at_half), (many, at_three))]
+    assert torch.allclose(*noise, atol=1e-9)
+    # They look standard normal: mean 0 ± 0.4 and variance 1 ± 0.5 are four standard errors of 90 draws.
+    assert noise[0].mean(0).abs().max() < 0.4 and (noise[0].var(0) - 1).abs().max() < 0.5
+    page.click("#how [data-do=draws]")
+    other, _ = agrees(page, large)
+    assert not torch.allclose(other, many)
+
+
+def test_a_cross_is_dragged_and_everything_follows(page, served, shot):
+    opened(page, served)
+    before = evidence(page)
+    box = page.locator("#how .mark").first.locator(".hit").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    unit = box["width"]  # the area that takes the pointer is one unit wide
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - unit, y + 0.5 * unit, steps=5)
+    page.mouse.up()
+    after = evidence(page)
+    assert torch.allclose(after[0] - before[0], torch.tensor([-1.0, -0.5], dtype=torch.float64), atol=0.05)
+    assert torch.equal(after[1:], before[1:])
+    agrees(page, 0.5)
+    # A move without the button down changes nothing more.
+    page.mouse.move(x, y)
+    assert torch.equal(evidence(page), after)
+
+
+def test_a_finger_drags_a_cross(browser, served):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = opened(context.new_page(), served)
+    page.locator("#how .plane").scroll_into_view_if_needed()
+    before = evidence(page)
+    box = page.locator("#how .mark").first.locator(".hit").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    session = context.new_cdp_session(page)
+
+    def touch(kind, *points):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": a, "y": b} for a, b in points]})
+
+    scrolled = page.evaluate("scrollY")
+    touch("touchStart", (x, y))
+    for step in range(1, 6):
+        touch("touchMove", (x + 8 * step, y + 8 * step))
+    touch("touchEnd")
+    moved = evidence(page)[0] - before[0]
+    assert moved[0] > 0.5 and moved[1] < -0.5
+    assert page.evaluate("scrollY") == scrolled  # the finger moves the cross, not the page
+    agrees(page, 0.5)
+    context.close()
+
+
+def test_everything_is_reached_by_keyboard(page, served):
+    opened(page, served)
+    mark = page.locator("#how .mark").nth(1)
+    mark.focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    # The focus is shown by a ring. An outline is measured in the figure's units: it would cover the figure.
+    shown = mark.evaluate(
+        "at => [getComputedStyle(at).outlineStyle, getComputedStyle(at.querySelector('.ring')).stroke]"
+    )
+    assert shown[0] == "none" and shown[1] != "none"
+    before = evidence(page)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowDown")
+    moved = (evidence(page) - before)[1].tolist()
+    assert moved == pytest.approx([0.1, -0.5])
+    page.keyboard.press("Delete")
+    assert len(evidence(page)) == 2
+    assert page.evaluate("document.activeElement.classList.contains('mark')")
+    agrees(page, 0.5)
+    # Tab goes through every control of the tab, and each has a name.
+    page.locator("#how-lam").focus()
+    names = []
+    for _ in range(40):
+        name = page.evaluate(
+            "() => { const at = document.activeElement; if (!at.closest('#how')) return null;"
+            " return at.getAttribute('aria-label') || at.labels?.[0]?.textContent.trim() || at.textContent.trim(); }"
+        )
+        if name is None:
+            break
+        names.append(name)
+        page.keyboard.press("Tab")
+    assert all(names)
+    expected = (
+        "λ/m",
+        "Evidence 1 of 2",
+        "Add evidence",
+        "Sweep λ",
+        "Reset",
+        "One λ for each",
+        "λ → 0",
+        "Number of images",
+    )
+    for words in expected:
+        assert any(words in name for name in names), (words, names)
+
+
+def test_evidence_is_added_and_removed(page, served):
+    opened(page, served)
+    add, remove = page.locator("#how [data-do=add]"), page.locator("#how [data-do=remove]")
+    for m in (4, 5, 6):
+        add.click()
+        assert written(page, "m") == m
+        agrees(page, 0.5)  # λ/m is held
+    assert add.is_disabled()
+    page.check("#how input[value=lam]")
+    for m in (5, 4, 3, 2, 1):
+        remove.click()
+        agrees(page, 0.5 * 6 / m)  # λ = 3 is held
+    assert remove.is_disabled()
+    page.locator("#how .mark").focus()
+    page.keyboard.press("Delete")
+    assert len(evidence(page)) == 1  # the last one stays
+    page.click("#how [data-do=reset]")
+    assert len(evidence(page)) == 3 and not page.locator("#how input[value=lam]").is_checked()
+    agrees(page, 0.5)
+
+
+def test_evidence_far_out_is_told_from_evidence_at_home(page, served):
+    opened(page, served)
+    verdict = page.locator("#how .verdict")
+    assert "inside" in verdict.inner_text()
+    page.click("#how [data-do=far]")
+    agrees(page, 0.5)
+    assert "outside" in verdict.inner_text()
+    points = evidence(page)
+    farthest = points[points.norm(dim=1).argmax()][None]
+    assert written(page, "log-prior") == pytest.approx(standard_log_prob(farthest).item(), abs=6e-3)
+
+
+@pytest.mark.parametrize("m", [1, 18, 100])
+def test_distances_in_the_flows_own_dimensions(page, served, celeba64, m):
+    """The bars against a posterior of unrelated latents as long as a measured photograph's."""
+    opened(page, served)
+    page.locator("#how-many").evaluate(
+        "(input, m) => { input.value = m; input.dispatchEvent(new Event('input', {bubbles: true})); }", m
+    )
+    photograph = written(page, "length-photograph")
+    held_out = celeba64.typicality
+    shortest, longest = (
+        math.sqrt(-2 * quantile - celeba64.dim * math.log(2 * math.pi))
+        for quantile in (held_out.log_prior[-1], held_out.log_prior[0])
+    )
+    assert shortest < photograph < longest
+    z = torch.randn(m, celeba64.dim, generator=torch.Generator().manual_seed(0))
+    posterior = Posterior.condition(photograph * z / z.norm(dim=1, keepdim=True), lam_ratio=0.5)
+    sample = posterior.sample(16, seed=1).norm(dim=1).mean().item()
+    assert written(page, "length-evidence") == pytest.approx(posterior.evidence_mean.norm().item(), rel=0.03)
+    assert written(page, "length-mean") == pytest.approx(posterior.mean.norm().item(), rel=0.03)
+    assert written(page, "length-sample") == pytest.approx(sample, rel=0.02)
+    assert written(page, "length-prior") == pytest.approx(math.sqrt(celeba64.dim), abs=0.06)
+
+
+def test_the_sweep_moves_until_it_is_stopped(page, served):
+    opened(page, served)
+    button = page.locator("#how [data-do=sweep]")
+    button.click()
+    expect(button).to_have_text("Stop")
+    first = page.locator("#how-lam").input_value()
+    page.wait_for_function("value => document.querySelector('#how-lam').value !== value", arg=first)
+    button.click()
+    expect(button).to_have_text("Sweep λ")
+    stopped = page.locator("#how-lam").input_value()
+    page.wait_for_timeout(200)
+    assert page.locator("#how-lam").input_value() == stopped
+
+
+def test_nothing_moves_by_itself_where_motion_is_unwanted(browser, served):
+    context = browser.new_context(reduced_motion="reduce")
+    page = opened(context.new_page(), served)
+    assert page.locator("#how [data-do=sweep]").is_hidden()
+    page.click("#how [data-go='1']")
+    assert written(page, "ratio1") == 1  # at once, without a glide
+    agrees(page, 1.0)
+    context.close()
+
+
+def test_it_works_with_the_server_out_of_reach(page, served):
+    opened(page, served)
+    page.context.set_offline(True)
+    page.click("#how [data-do=add]")
+    agrees(page, slide(page, "how-lam", 0.1))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_it_fits_and_reads_at_every_size(new_page, served, shot, width, dark):
+    page = opened(new_page(width=width, height=900, dark=dark), served)
+    shot(page, f"how_it_works_{width}_{'dark' if dark else 'light'}")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    wide = page.locator("#how math").evaluate_all(
+        "all => all.filter(math => math.checkVisibility()"
+        " && math.parentElement.scrollWidth > math.parentElement.clientWidth + 1).map(math => math.textContent)"
+    )
+    assert wide == []
+    assert page.evaluate(CONTRAST) == []
+
+
+# Text of less than 4.5:1 (WCAG AA), by the colours that the browser computed.
+CONTRAST = """() => {
+  const channels = text => text.match(/[\\d.]+/g).map(Number);
+  const luminance = ([r, g, b]) => [r, g, b].map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const background = node => {
+    for (let at = node; at; at = at.parentElement) {
+      const colour = channels(getComputedStyle(at).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const node of document.querySelectorAll('#how *')) {
+    const own = [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
+    if (!own || !node.checkVisibility() || node.closest('.said') || node.closest(':disabled')) continue;
+    const style = getComputedStyle(node), colour = channels(node.closest('svg') ? style.fill : style.color);
+    const [light, dark] = [luminance(colour), luminance(background(node))].sort((a, b) => b - a);
+    const ratio = (light + 0.05) / (dark + 0.05);
+    if (ratio < 4.5) poor.push(`${node.textContent.trim()}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
+
+
+def test_the_words_do_without_measured_statistics(tiny_prior):
+    """A prior of which nobody measured photographs: the textbook distance stands in, and is not called measured."""
+    text = Explain(tiny_prior).figure.html_template
+    assert f'data-photograph="{math.sqrt(tiny_prior.dim):.4f}"' in text
+    assert "measured)" not in text and "$" not in text

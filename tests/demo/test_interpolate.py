@@ -1,0 +1,428 @@
+"""The Interpolate tab: in a real browser as a visitor uses it, and the code that it shows, run."""
+
+import base64
+import re
+import shlex
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from demo.examples import example_sets
+from demo.interpolation_route import METHODS, RouteSettings, routes
+from demo.interpolation_snippet import command_line, python_code
+from demo.interpolation_work import Result, Work, strip_picture, write
+from demo.panel import Given
+from demo.session import Workspace
+from transflow_core.cli import app
+from transflow_core.engine import Cancelled, Engine
+from transflow_core.images import read_png_metadata
+from transflow_core.posterior import Covariance, Posterior
+
+from ..conftest import ROOT
+
+EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
+
+
+def opened(page, url, calm=True):
+    """The tab, at rest: who asks for less motion gets no show at the first picture."""
+    if calm:
+        page.emulate_media(reduced_motion="reduce")
+    page.goto(url)
+    page.get_by_role("tab", name="Interpolate").click()
+    page.wait_for_selector("#player canvas")
+    return page
+
+
+def wait_status(page, words):
+    page.wait_for_function(
+        "words => document.querySelector('#interpolate-status').innerText.includes(words)", arg=words
+    )
+
+
+def wait_ends(page, a, b):
+    """Until the picture on the screen is that of these two, with all frames."""
+    page.wait_for_function(
+        """([a, b]) => document.querySelector('#player .end-a').innerText === 'A: ' + a
+            && document.querySelector('#player .end-b').innerText === 'B: ' + b""",
+        arg=[a, b],
+    )
+    wait_status(page, "images in")
+
+
+def pick(page, side, key):
+    page.click(f"#side-{side} [data-example={key}]")
+
+
+def tried(page, url, **options):
+    """The tab with the two example sets that its button takes."""
+    opened(page, url, **options)
+    page.click("#interpolate-try")
+    wait_ends(page, "Greyscale", "Red hair")
+    return page
+
+
+def frame(page):
+    return int(page.get_attribute("#player canvas", "data-frame"))
+
+
+def painted(page):
+    return page.evaluate("document.querySelector('#player canvas').toDataURL()")
+
+
+def choose(page, method):
+    page.get_by_label(METHODS[method], exact=True).check()
+
+
+def set_number(page, elem_id, value):
+    if not page.locator(f"#{elem_id}").is_visible():
+        page.click("#interpolate-more button")
+    box = page.locator(f"#{elem_id} input[type=number]")
+    box.fill(str(value))
+    box.press("Enter")
+
+
+def test_two_examples_make_a_strip_and_the_scrubber_needs_no_server(page, served, shot):
+    opened(page, served)
+    assert "Give A and B" in page.inner_text("#player .hint") and page.is_disabled("#scrubber")
+    pick(page, "a", "sepia")
+    wait_ends(page, "Sepia", "the prior")  # an end without evidence is the prior, as its panel says
+    pick(page, "b", "cartoon")
+    wait_ends(page, "Sepia", "Cartoon")
+    strip = page.locator("#player .strip img")
+    assert strip.count() == 1 and "3 draws at 8 steps from Sepia to Cartoon" in strip.get_attribute("alt")
+    assert page.locator("#player .labels span").all_inner_texts()[::7] == ["0", "1"]
+    assert int(page.get_attribute("#scrubber", "max")) == 28 and frame(page) == 0
+
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    pictures = [painted(page)]
+    page.focus("#scrubber")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        pictures.append(painted(page))  # no waiting: the frame is there as soon as the key was taken
+    assert frame(page) == 3 and page.inner_text("#player output") == "t = 0.11"
+    page.keyboard.press("End")
+    pictures.append(painted(page))
+    assert frame(page) == 28 and len(set(pictures)) == 5
+    assert "Cartoon" in page.get_attribute("#scrubber", "aria-valuetext")
+    box = page.locator("#player .frame").bounding_box()
+    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 10)
+    assert frame(page) == 14
+    assert not [url for url in requests if not url.startswith(("data:", "blob:"))]
+    shot(page, "interpolate_two_examples")
+
+
+def test_the_show_plays_once_and_play_can_be_paused(page, served):
+    opened(page, served, calm=False)
+    page.evaluate(
+        """() => {
+            const canvas = document.querySelector('#player canvas');
+            window.seen = new Set();
+            new MutationObserver(() => window.seen.add(canvas.dataset.frame)).observe(canvas, {attributes: true});
+        }"""
+    )
+    page.click("#interpolate-try")
+    wait_ends(page, "Greyscale", "Red hair")
+    page.wait_for_function("document.querySelector('#player .play').ariaLabel === 'Play'")  # it came to rest by itself
+    assert page.evaluate("window.seen.size") > 4
+    assert frame(page) == 0
+    page.focus("#player .play")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('#player canvas').dataset.frame > 3")
+    page.click("#player .play")
+    at = frame(page)
+    page.wait_for_timeout(300)
+    assert frame(page) == at and page.get_attribute("#player .play", "aria-label") == "Play"
+
+
+def test_no_show_for_who_asks_for_less_motion(page, served):
+    tried(page, served)
+    page.wait_for_timeout(500)
+    assert frame(page) == 0 and page.get_attribute("#player .play", "aria-label") == "Play"
+
+
+def test_methods(page, served, shot):
+    tried(page, served)
+    choose(page, "wasserstein")
+    caption = page.locator("#player figcaption")
+    caption.get_by_text("the two paths are one").wait_for()  # one λ on both sides
+    page.focus("#lam-b-range")
+    page.keyboard.press("Home")
+    page.wait_for_function("!document.querySelector('#player figcaption').innerText.includes('the two paths are one')")
+    choose(page, "direct")
+    caption.get_by_text("greyscale_00.png and red_hair_00.png").wait_for()
+    assert page.get_attribute("#player .strip img", "alt").startswith("Direct: 1 draw at 8 steps")
+    choose(page, "compare")
+    page.wait_for_function("document.querySelectorAll('#player .strip').length === 3")
+    wait_status(page, "images in")
+    assert page.locator("#player .cell-names span").all_inner_texts() == ["Posterior", "Wasserstein", "Direct"]
+    page.focus("#scrubber")
+    for _ in range(14):
+        page.keyboard.press("ArrowRight")
+    shot(page, "interpolate_compare")
+
+
+def test_a_step_more_keeps_the_place(page, served):
+    tried(page, served)
+    page.focus("#scrubber")
+    page.keyboard.press("End")
+    set_number(page, "interpolate-steps", 5)
+    page.wait_for_function("document.querySelectorAll('#player .labels span').length === 5")
+    wait_status(page, "5 steps, 29 frames")
+    assert page.inner_text("#player output") == "t = 1.00"
+    before = painted(page)
+    set_number(page, "interpolate-seed", 7)
+    wait_status(page, "seed 7")
+    assert painted(page) != before
+
+
+def test_stop_stops_and_what_is_shown_stays(page, served):
+    tried(page, served)
+    set_number(page, "interpolate-draws", 6)
+    set_number(page, "interpolate-steps", 24)
+    choose(page, "compare")
+    page.wait_for_selector("#interpolate-status progress")
+    page.click("#interpolate-stop")
+    wait_status(page, "Stopped after")
+    done, total = map(int, re.findall(r"\d+", page.inner_text("#interpolate-status")))
+    assert done < total == 312
+    assert page.is_disabled("#interpolate-stop")
+    assert page.locator("#player .strip img").count() == 1
+    page.click("#interpolate-run")
+    page.wait_for_function("document.querySelectorAll('#player .strip').length === 3")
+    wait_status(page, "images in")
+
+
+def take(page, kind, folder):
+    with page.expect_download() as download:
+        page.click(f"#interpolate-get-{kind}")
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_downloads_are_what_is_on_the_screen(page, served, tmp_path, monkeypatch, shot):
+    opened(page, served)
+    page.click("#interpolate-get-png")
+    page.get_by_text("There is nothing to save yet").wait_for()
+    tried(page, served)
+    png, webp, gif, mp4, a, b = (take(page, kind, tmp_path) for kind in ("png", "webp", "gif", "mp4", "a", "b"))
+    assert read_png_metadata(png).items() >= {"a": "Greyscale", "b": "Red hair", "lam_ratio_b": "0.5"}.items()
+    for path in (webp, gif):
+        with Image.open(path) as image:
+            assert image.n_frames == 56 and image.size == (400, 136)  # 29 there, 27 back
+    assert Posterior.load(a).m == Posterior.load(b).m == 18
+    played = page.evaluate(
+        """async src => {
+            const video = document.createElement('video');
+            video.muted = true; video.src = src; document.body.append(video);
+            await video.play();
+            await new Promise(done => video.ontimeupdate = () => video.currentTime > 0.2 && done());
+            const found = [video.videoWidth, video.videoHeight, Math.round(video.duration * 12)];
+            video.remove();
+            return found;
+        }""",
+        "data:video/mp4;base64," + base64.b64encode(mp4.read_bytes()).decode(),
+    )
+    assert played == [400, 136, 56]
+    # The code beside it, run in another place, makes the same picture.
+    page.click("#interpolate-code button")
+    code = page.locator("#interpolate-python .cm-content").inner_text().replace("\u00a0", " ")
+    saved = np.asarray(Image.open(png)).astype(int)
+    run_python(code, tmp_path / "elsewhere", monkeypatch)
+    again = np.asarray(Image.open(tmp_path / "elsewhere" / "interpolation.png")).astype(int)
+    assert np.abs(again - saved).max() <= 1
+    shot(page, "interpolate_code")
+
+
+def test_a_saved_posterior_is_an_end_but_no_image(page, served, tmp_path, celeba64):
+    posterior = Posterior.condition(torch.zeros(2, celeba64.dim), lam_ratio=0.5)
+    posterior.save(tmp_path / "mine.safetensors")
+    opened(page, served)
+    page.set_input_files("#side-a-files input[type=file]", str(tmp_path / "mine.safetensors"))
+    pick(page, "b", "sketch")
+    wait_ends(page, "mine.safetensors", "Pencil sketch")
+    choose(page, "direct")
+    page.get_by_text("A is a saved posterior, which holds none").wait_for()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_its_window_and_nothing_jumps(new_page, served, shot, width, dark):
+    page = opened(new_page(width=width, height=900, dark=dark), served)
+
+    def place():
+        top, slider = (page.locator(at).bounding_box()["y"] for at in ("#interpolate-run", "#scrubber"))
+        return slider - top
+
+    before = place()
+    page.click("#interpolate-try")
+    wait_ends(page, "Greyscale", "Red hair")
+    assert place() == pytest.approx(before, abs=2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select, textarea')]
+            .filter(e => e.offsetParent)
+            .filter(e => !(e.getAttribute('aria-label') || e.title || e.innerText?.trim() || e.labels?.length))
+            .map(e => e.outerHTML.slice(0, 160))"""
+    )
+    assert not unnamed, unnamed
+    shot(page, f"interpolate_{width}_{'dark' if dark else 'light'}")
+
+
+# Without a browser: settings, routes, and the code.
+
+
+@pytest.fixture(scope="module")
+def engine(celeba64):
+    return Engine(celeba64)
+
+
+def given(engine, *files, example=None, weight=1.0):
+    evidence = engine.evidence(files)
+    return Given("celeba64", evidence.replace(0, weight=weight) if weight != 1 else evidence, tuple(files), example)
+
+
+def made(engine, settings, a, b):
+    """What the page would show, with all frames."""
+    shown, _ = routes(settings, a, b, engine.prior.dim)
+    work = Work(engine, threading.Event(), settings, shown)
+    for _ in (*work.decode_strips(), *work.decode_between()):
+        pass
+    assert work.done == work.total
+    return work.result({"prior": "celeba64", "fingerprint": engine.prior.fingerprint, "a": "A", "b": "B"})
+
+
+def run_python(code, folder, monkeypatch):
+    folder.mkdir(exist_ok=True)
+    if not (folder / "assets").exists():
+        (folder / "assets").symlink_to(ROOT / "assets")
+    monkeypatch.chdir(folder)
+    exec(compile(code, "snippet", "exec"), {})
+
+
+def run_shell(lines, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for line in lines.splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            assert words[:3] == ["python", "-m", "transflow_core"]
+            result = CliRunner().invoke(app, words[3:])
+            assert result.exit_code == 0, result.output
+
+
+def same(path, picture):
+    with Image.open(path) as image:
+        return np.abs(np.asarray(image).astype(int) - np.asarray(picture).astype(int)).max() <= 1
+
+
+def ends(case, engine, folder):
+    """A and B of one case; files that a person would have lie in `folder`."""
+    for key in ("sepia", "cartoon"):
+        for index in (0, 1):
+            shutil.copy(EXAMPLES[key][index], folder / f"{key} {index}.png")
+    b = given(engine, str(folder / "cartoon 0.png"), str(folder / "cartoon 1.png"))
+    match case:
+        case "examples":
+            return tuple(given(engine, *example_sets()[key].files, example=key) for key in ("sepia", "cartoon"))
+        case "files":
+            return given(engine, str(folder / "sepia 0.png")), b
+        case "the prior":
+            return Given("celeba64"), b
+        case "saved":
+            given(engine, str(folder / "sepia 0.png")).posterior(2.0).save(folder / "mine.safetensors")
+            saved = Posterior.load(folder / "mine.safetensors")
+            return Given("celeba64", saved=saved, saved_name="mine.safetensors"), b
+        case "weights":
+            return given(engine, str(folder / "sepia 0.png"), str(folder / "sepia 1.png"), weight=3.0), b
+
+
+@pytest.mark.parametrize(
+    ("case", "how"),
+    [
+        ("examples", {}),
+        ("files", {"lam_b": 0.2, "method": "wasserstein"}),
+        ("examples", {"method": "direct"}),
+        ("files", {"lam_a": 1.0, "method": "compare"}),
+        ("files", {"seed": 3, "temperature": 0.7, "n": 2}),
+        ("the prior", {}),
+        ("saved", {"lam_a": 0.3}),
+        ("weights", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())) or "default",
+)
+def test_the_code_makes_the_same_picture(case, how, engine, tmp_path, monkeypatch):
+    settings = RouteSettings(**{"steps": 3, "n": 1} | how)
+    a, b = ends(case, engine, tmp_path)
+    result = made(engine, settings, a, b)
+    workspace = Workspace()
+    for letter in "ab":  # a person may have to take these away first
+        shutil.copy(write(letter, result, workspace), tmp_path)
+    workspace.close()
+    run_python(python_code(result.shown, a, b, settings), tmp_path, monkeypatch)
+    assert same(tmp_path / "interpolation.png", strip_picture(result))
+    with Image.open(tmp_path / "interpolation.webp") as image:
+        assert image.n_frames == 2 * len(result.frames) - 2
+    run_shell(command_line(result.shown, a, b, settings), tmp_path, monkeypatch)
+    for route, images in zip(result.shown, result.strips, strict=True):
+        name = "interpolation.png" if len(result.shown) == 1 else f"interpolation_{route.key}.png"
+        assert same(tmp_path / name, strip_picture(Result([route], [images], result.frames, {})))
+
+
+@pytest.mark.parametrize("steps", range(3, 25))
+def test_each_step_is_a_frame(steps):
+    settings = RouteSettings(steps=steps)
+    assert 20 <= settings.frames <= 37
+    places = [i / (settings.frames - 1) for i in range(settings.frames)]
+    assert places[:: settings.stride] == [i / (steps - 1) for i in range(steps)]
+
+
+def test_frames_begin_at_a_and_end_at_b(engine):
+    a, b = given(engine, EXAMPLES["sepia"][0]), given(engine, EXAMPLES["cartoon"][0])
+    result = made(engine, RouteSettings(method="direct", steps=3), a, b)
+    for frame, side in ((result.frames[0, 0], a), (result.frames[-1, 0], b)):
+        image = np.asarray(side.evidence[0].face.image).astype(int)
+        assert np.abs(frame.astype(int) - image).max() <= 2
+    assert np.array_equal(result.frames[14, 0], result.strips[0][1, 0])
+
+
+def test_settings_from_a_browser_are_brought_into_range():
+    checked = RouteSettings.checked("direct", 99, 0, 1000, 1000, -3, 9)
+    assert checked == RouteSettings("direct", 10, 0.01, 24, 6, 0, 1.5)
+    for bad in (("sideways", 1, 1, 8, 3, 0, 1), ("linear", 1, 1, None, 3, 0, 1), ("linear", "x", 1, 8, 3, 0, 1)):
+        with pytest.raises(ValueError):
+            RouteSettings.checked(*bad)
+
+
+def low_rank(dim):
+    """A saved posterior whose covariance has a low-rank part on a general diagonal."""
+    likelihood = Covariance(torch.linspace(0.5, 1.5, dim), torch.ones(dim, 1))
+    return Given("x", saved=Posterior.condition(torch.zeros(1, dim), 0.5, likelihood=likelihood), saved_name="x")
+
+
+def test_what_does_not_fit_is_said_in_words():
+    low = low_rank(8)
+    with pytest.raises(ValueError, match="low-rank part"):
+        routes(RouteSettings(method="wasserstein"), low, Given("x"), 8)
+    with pytest.raises(ValueError, match="A is a saved posterior"):
+        routes(RouteSettings(method="direct"), low, Given("x"), 8)
+    shown, notes = routes(RouteSettings(method="compare"), low, Given("x"), 8)
+    assert [route.key for route in shown] == ["linear"] and len(notes) == 2
+    assert notes[0].startswith("Wasserstein is left out") and notes[1].startswith("Direct is left out")
+
+
+def test_a_run_ends_at_its_next_batch(engine):
+    settings, stop = RouteSettings(steps=24, n=2), threading.Event()
+    shown, _ = routes(settings, Given("celeba64"), Given("celeba64"), engine.prior.dim)
+    work = Work(engine, stop, settings, shown)
+    running = work.decode_strips()
+    next(running)
+    stop.set()
+    with pytest.raises(Cancelled):
+        next(running)
+    assert work.done == engine.batch_size
