@@ -2,7 +2,11 @@
 
 import gradio as gr
 
+from .api import add_endpoints
+from .classify import Classify
 from .engines import Engines
+from .explain import Explain
+from .interpolate import Interpolate
 from .studio import Studio
 
 __all__ = ["build"]
@@ -39,5 +43,12 @@ def build(engines: Engines | None = None, first_prior: str = "celeba64") -> gr.B
             )
         with gr.Tab("Studio", id="studio"):
             studio = Studio(engines, prior, first_prior)
+        with gr.Tab("Interpolate", id="interpolate"):
+            Interpolate(engines, prior, first_prior)
+        with gr.Tab("Classify", id="classify"):
+            Classify(engines, prior, first_prior)
+        with gr.Tab("How it works", id="how"):
+            Explain(engines.get(first_prior).prior)
         studio.open_with(demo)
+        add_endpoints(engines)
     return demo

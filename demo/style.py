@@ -83,7 +83,8 @@ figure { margin: 0; } figcaption { font-size: .85rem; color: var(--body-text-col
 #numbers .table :is(th, td) { border: 0; border-bottom: 1px solid var(--border-color-primary); padding: 5px 8px; }
 #numbers .table th { text-align: left; font-weight: 500; }
 #numbers .table td { text-align: right; font-variant-numeric: tabular-nums; }
-@media (max-width: 480px) { .cards { max-height: 360px; } .gradio-container { padding: 8px !important; } }
+@media (max-width: 480px) { .cards { max-height: 360px; } .gradio-container { padding: 8px !important; }
+  .tab-container button { padding-inline: 8px !important; font-size: .85rem; } }
 /* Interpolate: the way between A and B; above them where there is no room for three columns. */
 #interpolate-tab { align-items: flex-start; }
 #interpolate-a h3, #interpolate-b h3 { margin: 0; font-size: 1.05rem; }

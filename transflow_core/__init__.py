@@ -21,6 +21,7 @@ _PUBLIC = {
     "CheckpointError": "checkpoints",
     "Engine": "engine",
     "Evidence": "evidence",
+    "FewShotClassifier": "fewshot",
     "Gaussian": "posterior",
     "ImageError": "images",
     "Posterior": "posterior",

