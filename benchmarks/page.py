@@ -74,7 +74,7 @@ def slider_delays(url: str) -> list[float]:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(url)
         page.wait_for_selector("#sheet img")
-        page.click("[data-example=red_hair]")
+        page.click("#evidence [data-example=red_hair]")
         page.wait_for_url("**example=red_hair*")
         delays = []
         for move in range(MOVES + 3):

@@ -44,7 +44,7 @@ def screenshots(url: str) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 1180})
         page.goto(url)
         page.wait_for_selector("#sheet img")
-        page.click("[data-example=red_hair]")
+        page.click("#evidence [data-example=red_hair]")
         page.wait_for_url("**example=red_hair*")
         page.wait_for_timeout(1500)
         _shot(page, "studio")
