@@ -173,7 +173,7 @@ def test_what_is_skipped_is_said_on_standard_error_and_json_stays_clean(run):
 
 def test_help_is_there_for_every_verb():
     listing = CliRunner().invoke(app, ["--help"]).stdout
-    for verb in ("sample", "sweep", "interpolate", "align", "encode", "convert", "info"):
+    for verb in ("sample", "sweep", "interpolate", "align", "encode", "convert", "info", "bench"):
         assert verb in listing
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0
 
@@ -199,3 +199,8 @@ def test_info_without_an_argument_lists_the_priors(run):
 def test_a_file_of_no_known_format_says_what_was_found(run):
     torch.save({"weights": torch.zeros(3)}, "other.pt")
     assert "weights" in run("convert", "other.pt", "-o", "out.safetensors", prior=False, fails=True)
+
+
+def test_bench_times_both_directions(run):
+    facts = run("bench", "-n", 2, "--repeats", 1)
+    assert facts["decode"]["n"] == 2 and facts["encode"]["images_per_s"] > 0

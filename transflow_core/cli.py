@@ -377,6 +377,39 @@ def info(
             work.say(f"{key}: {value}")
 
 
+@app.command()
+def bench(
+    prior: PriorOpt = "celeba64",
+    device: DeviceOpt = "auto",
+    number: CountOpt = 16,
+    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Timed runs of each.")] = 5,
+    as_json: JsonOpt = False,
+) -> None:
+    """Time inversion and sampling of a prior on this machine."""
+    import statistics
+
+    import torch
+
+    from .posterior import standard_normal
+
+    with _work(as_json) as work:
+        flow = work.engine(prior, device).prior
+        z = 0.7 * standard_normal(number, flow.dim)
+        x = flow.decode(z)
+        jobs = {"decode": lambda: flow.decode(z, batch_size=number), "encode": lambda: flow.encode(x, number)}
+        for index, (name, job) in enumerate(jobs.items()):
+            seconds = []
+            for repeat in range(repeats + 1):
+                work.progress(index * (repeats + 1) + repeat, len(jobs) * (repeats + 1), f"timing {name}")
+                start = time.perf_counter()
+                job().cpu()  # waits for the device
+                seconds.append(time.perf_counter() - start)
+            middle = statistics.median(seconds[1:])  # the first run makes the flow's matrices ready
+            work.result[name] = {"n": number, "median_s": middle, "images_per_s": number / middle}
+            work.say(f"{name} {number} images: {1000 * middle:.0f} ms ({number / middle:.0f} images/s)")
+        work.result["threads"] = torch.get_num_threads()
+
+
 class _Work:
     """One command under way: what it says, its progress, and its result for `--json`."""
 
