@@ -150,19 +150,25 @@ class EvidencePanel:
             self._clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{elem_id}-clear")
         self.example = gr.Textbox(visible="hidden", label="Example set")
         self._cards = gr.HTML("", js_on_load=CARDS_JS, elem_id=f"{elem_id}-cards", label="Evidence")
-        self._wire(prior)
+        self._wire(prior, elem_id)
 
-    def _wire(self, prior: gr.components.Component) -> None:
+    def _wire(self, prior: gr.components.Component, elem_id: str) -> None:
         shown = self.outputs
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        working = {**quiet, "concurrency_limit": 2, "concurrency_id": "invert"}
+        # One change of a panel after the other: each starts from what the one before it left, and none is dropped.
+        working = {
+            **quiet,
+            "concurrency_limit": 1,
+            "concurrency_id": f"read-{elem_id}",
+            "trigger_mode": "multiple",
+        }
         inputs = [self.given, prior, self._stop]
         self._events = [
             self.files.upload(self._add_files, [self.files, *inputs], [*shown, self.files], **working),
             self._camera.input(self._add_picture, [self._camera, *inputs], [*shown, self._camera], **working),
             self._examples.select(self._take_example, inputs, shown, **working),
             self._cards.edit(self._edit, [self.given, prior], shown, **working),
-            self._clear.click(self._cleared, [prior], shown, **quiet),
+            self._clear.click(self._cleared, [prior], shown, **working),
             prior.change(self._read_again, inputs, shown, **working),
         ]
         self._stop_button.click(lambda stop: stop.event.set(), self._stop, None, queue=False, **quiet)

@@ -1,5 +1,7 @@
 """What several tests share: the shipped prior, a tiny prior made on the spot, and the folder of real data."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,14 @@ from transflow_core.prior import Prior, load_prior
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +61,16 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("the shared folder with real images is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """Debian's Chromium, without a screen. One for all tests: Playwright allows one loop a process."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine (.ci/run installs it)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()

@@ -1,7 +1,6 @@
 """A served demo and a real browser. Screenshots go to `artifacts/`, so that a person can look at them."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,14 +12,6 @@ from ..conftest import make_tiny_prior
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARTIFACTS = ROOT / "artifacts"
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # Generous: the machine that runs the tests may be busy. Nothing is asserted about time.
 PATIENCE = 60_000
 
@@ -40,19 +31,6 @@ def served(tmp_path_factory) -> Iterator[str]:
         del os.environ["GRADIO_TEMP_DIR"]
     else:
         os.environ["GRADIO_TEMP_DIR"] = before
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator:
-    """Debian's Chromium, without a screen."""
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine (.ci/run installs it)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def status(page):
 
 
 def wait_status(page, words):
-    page.wait_for_function("words => document.querySelector('#samples-status').innerText.includes(words)", arg=words)
+    page.wait_for_function("words => document.querySelector('#samples-status')?.innerText.includes(words)", arg=words)
 
 
 def upload(page, files, used):
@@ -143,7 +143,7 @@ def test_a_card_can_be_removed_weighted_and_taken_whole(page, served):
     wait_status(page, "m = 4 ")
     assert len({three, two, sheet(page)}) == 3
     page.select_option("#evidence-cards select[data-index='1']", "whole")
-    page.wait_for_function("document.querySelector('#evidence-cards').innerText.includes('taken whole')")
+    page.wait_for_function("document.querySelectorAll('#evidence-cards .verdict')[1].innerText.includes('taken whole')")
     weight = page.locator("#evidence-cards input[data-index='0']")
     weight.fill("0")
     weight.press("Tab")

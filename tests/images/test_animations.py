@@ -1,7 +1,6 @@
 """Animations: written, then read back by another decoder."""
 
 import base64
-import shutil
 import sys
 
 import numpy as np
@@ -85,18 +84,14 @@ PLAY = """async data => {
 }"""
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium to play it in")
-def test_mp4_plays_in_a_browser_with_its_colours(tmp_path):
+def test_mp4_plays_in_a_browser_with_its_colours(tmp_path, browser):
     needs_av(".mp4")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
     path = tmp_path / "a.mp4"
     save_animation(frames()[::-1], path, fps=10)
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=[*quiet, "--disable-sync"])
-        data = base64.b64encode(path.read_bytes()).decode()
-        width, height, time, colour = browser.new_page().evaluate(PLAY, data)
-        browser.close()
+    page = browser.new_page()
+    data = base64.b64encode(path.read_bytes()).decode()
+    width, height, time, colour = page.evaluate(PLAY, data)
+    page.close()
     assert (width, height) == (48, 32)
     assert time == pytest.approx(0.4, abs=0.05)
     assert np.abs(np.subtract(colour, SHADES[0])).max() <= 12  # red, read by the matrix of BT.601, is 19 off
