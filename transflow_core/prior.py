@@ -21,6 +21,7 @@ from .checkpoints import (
     known_prior,
     save_native,
 )
+from .flows import Glow
 from .pixels import PixelConvention
 from .typicality import Typicality
 
@@ -110,8 +111,9 @@ class Prior:
                 typicality = Typicality.from_dict(checkpoint.typicality)
             except ValueError as error:
                 raise CheckpointError(f"{checkpoint.name}: {error}") from error
+        flow = checkpoint.flow.channels_last() if isinstance(checkpoint.flow, Glow) else checkpoint.flow
         return cls(
-            flow=checkpoint.flow.to(pick_device(device)).requires_grad_(False).eval(),
+            flow=flow.to(pick_device(device)).requires_grad_(False).eval(),
             pixels=checkpoint.pixels,
             name=checkpoint.name,
             fingerprint=checkpoint.fingerprint,

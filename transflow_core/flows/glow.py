@@ -283,6 +283,13 @@ class Glow(nn.Module):
         """(C, H, W) of each level's latent, fine to coarse."""
         return self.config.latent_shapes
 
+    def channels_last(self) -> "Glow":
+        """Lay the coupling nets out for speed; no number changes. Returns self."""
+        for module in self.modules():
+            if isinstance(module, CouplingNet):
+                module.channels_last()
+        return self
+
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
         """Set every actnorm from one batch of training images, (n, C, S, S): each step's input is standardised."""

@@ -1,0 +1,398 @@
+"""The few-shot classifier: its densities against the posterior's own, its probabilities, novelty, and files."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from transflow_core.cli import app
+from transflow_core.fewshot import LIKELIHOODS, FewShotClassifier, SharedCovariance, jitter, predictive_log_prob
+from transflow_core.fewshot.calibration import temperature
+from transflow_core.images import find_images, load_image
+from transflow_core.posterior import Gaussian, Posterior
+
+from .conftest import ROOT
+
+DIM = 12
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=generator(seed))
+
+
+def sigma_of(kind):
+    if kind == "scalar":
+        return SharedCovariance(torch.tensor(0.7, dtype=torch.float64))
+    if kind == "diagonal":
+        return SharedCovariance(0.2 + torch.rand(DIM, generator=generator(1), dtype=torch.float64))
+    basis = torch.linalg.qr(normal(DIM, 3, seed=2)).Q
+    return SharedCovariance(torch.tensor(0.3, dtype=torch.float64), basis, torch.tensor([4.0, 1.5, 0.3]).double())
+
+
+def blobs(counts, dim=40, apart=1.5, nuisance=0.0, seed=0):
+    """Latents of classes around random means; `nuisance` stretches one direction that all classes share."""
+    means = apart * normal(len(counts), dim, seed=seed) / math.sqrt(dim) * 4
+    stretch = torch.zeros(dim)
+    stretch[0] = nuisance
+    groups = {}
+    for index, count in enumerate(counts):
+        noise = normal(count, dim, seed=seed + 10 + index)
+        groups[f"class {index}"] = means[index] + noise + stretch * normal(count, 1, seed=seed + 50 + index)
+    return groups
+
+
+def split(groups, m):
+    queries = torch.cat([z[m:] for z in groups.values()])
+    names = [name for name, z in groups.items() for _ in z[m:]]
+    return {name: z[:m] for name, z in groups.items()}, queries, names
+
+
+def accuracy(found, expected):
+    return np.mean([a == b for a, b in zip(found, expected, strict=True)])
+
+
+@pytest.mark.parametrize("kind", ["scalar", "diagonal", "low-rank"])
+@pytest.mark.parametrize("counts", [(1, 1), (4, 4), (1, 30)])
+def test_scores_are_the_posteriors_own_predictive_densities(kind, counts):
+    sigma, centre, z = sigma_of(kind), normal(DIM, seed=3), normal(9, DIM, seed=4)
+    evidence = [normal(count, DIM, seed=5 + index) for index, count in enumerate(counts)]
+    found = predictive_log_prob(
+        z, torch.stack([e.mean(0) for e in evidence]), torch.tensor(counts), [sigma, sigma.scaled(2.0)], centre
+    )
+    for scale, scores in zip((1.0, 2.0), found, strict=True):
+        for column, rows in enumerate(evidence):
+            prior = Gaussian(centre.double(), 1.0)
+            posterior = Posterior.condition(rows.double(), lam=scale, likelihood=sigma.covariance(), prior=prior)
+            expected = posterior.predictive().log_prob(z.double())
+            torch.testing.assert_close(scores[:, column], expected, atol=1e-4, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["scalar", "diagonal", "low-rank"])
+def test_a_class_without_examples_has_the_priors_predictive(kind):
+    sigma, z = sigma_of(kind), normal(5, DIM, seed=1)
+    found = predictive_log_prob(z, torch.zeros(1, DIM), torch.zeros(1), [sigma])[0, :, 0]
+    expected = torch.distributions.MultivariateNormal(
+        torch.zeros(DIM).double(), torch.eye(DIM).double() + sigma.covariance().dense(DIM)
+    ).log_prob(z.double())
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [0.05, 0.5, 2.0])
+def test_the_papers_rule_is_equation_10_and_11(ratio):
+    m, groups = 5, blobs((5, 5, 5))
+    classifier = FewShotClassifier(None, ratio, likelihood="isotropic", centre=False).fit_latents(groups)
+    z = normal(4, 40, seed=9).double()
+    variance = ratio / (1 + ratio) + ratio * m
+    for column, rows in enumerate(groups.values()):
+        mean = rows.double().mean(0) / (1 + ratio)
+        expected = torch.distributions.Normal(mean, math.sqrt(variance)).log_prob(z).sum(1)
+        torch.testing.assert_close(classifier.score_latents(z.float())[:, column], expected, atol=1e-3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("m", [1, 2, 3, 10])
+def test_classes_that_are_apart_are_told_apart(likelihood, m):
+    evidence, queries, names = split(blobs((25, 25, 25), apart=3.0), m)
+    classifier = FewShotClassifier(None, likelihood=likelihood).fit_latents(evidence)
+    assert accuracy(classifier.predict_latents(queries), names) > 0.9
+    assert classifier.held_out_accuracy is None if m == 1 else classifier.held_out_accuracy > 0.6
+
+
+def test_a_low_rank_likelihood_discounts_what_varies_within_classes():
+    evidence, queries, names = split(blobs((60, 60, 60), apart=0.6, nuisance=12.0), 20)
+    accuracies = {
+        likelihood: accuracy(
+            FewShotClassifier(None, likelihood=likelihood).fit_latents(evidence).predict_latents(queries), names
+        )
+        for likelihood in ("isotropic", "low-rank")
+    }
+    assert accuracies["low-rank"] > accuracies["isotropic"] + 0.1
+
+
+def test_variants_tell_what_does_not_matter_from_one_example_a_class():
+    groups = blobs((40, 40), apart=0.8, nuisance=12.0)
+    evidence, queries, names = split(groups, 1)
+    push = torch.zeros(40)
+    push[0] = 12.0
+    moved = {name: torch.stack([z, z + push, z - push], 1) for name, z in evidence.items()}
+    plain = FewShotClassifier(None).fit_latents(evidence).predict_latents(queries)
+    wiser = FewShotClassifier(None).fit_latents(moved)
+    assert wiser.counts == (1, 1)
+    assert accuracy(wiser.predict_latents(queries), names) > accuracy(plain, names) + 0.05
+
+
+def test_unequal_numbers_of_examples_do_not_decide():
+    groups = blobs((40, 70), apart=2.0)
+    evidence = {"class 0": groups["class 0"][:2], "class 1": groups["class 1"][:40]}
+    classifier = FewShotClassifier(None).fit_latents(evidence)
+    for name, start in (("class 0", 2), ("class 1", 40)):
+        found = classifier.predict_latents(groups[name][start:])
+        assert accuracy(found, [name] * len(found)) > 0.9
+
+
+def test_the_order_of_the_classes_does_not_matter():
+    evidence, queries, _ = split(blobs((20, 20, 20)), 6)
+    forward = FewShotClassifier(None).fit_latents(evidence)
+    backward = FewShotClassifier(None).fit_latents(dict(reversed(evidence.items())))
+    torch.testing.assert_close(
+        forward.predict_proba_latents(queries), backward.predict_proba_latents(queries).flip(1), atol=1e-6, rtol=1e-4
+    )
+
+
+def test_probabilities_are_about_as_sure_as_they_are_right():
+    evidence, queries, names = split(blobs((400, 400, 400), apart=0.45), 40)
+    # Copies of the same numbers: the density takes them for independent, and would be twenty times too sure.
+    evidence = {name: z.repeat(1, 20) for name, z in evidence.items()}
+    queries = queries.repeat(1, 20)
+    classifier = FewShotClassifier(None).fit_latents(evidence)
+    probabilities = classifier.predict_proba_latents(queries)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(len(queries), dtype=torch.float64))
+    sure, right = float(probabilities.max(1).values.mean()), accuracy(classifier.predict_latents(queries), names)
+    assert 0.5 < right < 0.95 and abs(sure - right) < 0.1
+    raw = torch.softmax(classifier.score_latents(queries), 1).max(1).values.mean()
+    assert raw > sure + 0.1
+
+
+def test_few_examples_that_come_out_right_make_nobody_certain():
+    scores = torch.full((5, 2), -1000.0, dtype=torch.float64)
+    own = torch.tensor([0, 1, 0, 1, 0])
+    scores[torch.arange(5), own] = 0.0
+    t = temperature(scores, own, torch.ones(5, dtype=torch.bool))
+    assert 0.8 < torch.sigmoid(torch.tensor(1000.0 / t)) < 0.9  # (5 + 1) / (5 + 2)
+
+
+def test_a_class_prior_moves_the_odds_by_its_ratio():
+    evidence, queries, _ = split(blobs((10, 10)), 5)
+    classifier = FewShotClassifier(None).fit_latents(evidence)
+    plain, tilted = classifier.predict_proba_latents(queries), classifier.predict_proba_latents(queries, [3.0, 1.0])
+    torch.testing.assert_close(tilted[:, 0] / tilted[:, 1], 3 * plain[:, 0] / plain[:, 1])
+    with pytest.raises(ValueError, match="positive"):
+        classifier.predict_proba_latents(queries, [1.0, 0.0])
+
+
+def test_class_means_are_the_posteriors_means():
+    evidence = blobs((3, 8))
+    classifier = FewShotClassifier(None).fit_latents(evidence)
+    centre = torch.stack([z.mean(0) for z in evidence.values()]).mean(0)
+    for found, z in zip(classifier.class_means(), evidence.values(), strict=True):
+        posterior = Posterior.condition(
+            z, lam=1.0, likelihood=classifier.sigma.covariance(), prior=Gaussian(centre, 1.0)
+        )
+        torch.testing.assert_close(found, posterior.mean, atol=1e-4, rtol=1e-4)
+
+
+def test_novelty_tells_other_kinds_of_latents_and_not_the_evidence():
+    evidence, queries, _ = split(blobs((40, 40, 40, 40), apart=2.5), 12)
+    classifier = FewShotClassifier(None).fit_latents(evidence)
+    elsewhere = {
+        "far": 6 * normal(50, 40, seed=77),
+        "nothing": torch.zeros(1, 40) + torch.cat(list(evidence.values())).mean(0),
+    }
+    known = classifier.novelty(queries)
+    assert ((known >= 0) & (known <= 1)).all()
+    assert (known > classifier.threshold).double().mean() < 0.2
+    for z in elsewhere.values():
+        assert (classifier.novelty(z) > classifier.threshold).double().mean() > 0.95
+    own = torch.cat(list(evidence.values()))
+    assert (classifier.novelty(own) > classifier.threshold).double().mean() < 0.1
+
+
+@pytest.mark.parametrize("counts", [(1,), (4,), (1, 1), (1, 5), (2, 2, 1)])
+def test_any_number_of_examples_gives_finite_answers(counts):
+    classifier = FewShotClassifier(None).fit_latents(blobs(counts))
+    z = normal(3, 40, seed=5)
+    assert classifier.score_latents(z).isfinite().all()
+    assert classifier.predict_proba_latents(z).isfinite().all()
+    assert ((classifier.novelty(z) >= 0) & (classifier.novelty(z) <= 1)).all()
+    assert 0.5 <= classifier.threshold <= 0.95
+    assert classifier.counts == counts
+
+
+@pytest.mark.parametrize(
+    "evidence, words",
+    [
+        ({}, "no classes"),
+        ({"a": torch.zeros(0, 5)}, "'a'"),
+        ({"a": torch.ones(2, 5), "b": torch.ones(2, 6)}, "'b'"),
+        ({"a": torch.tensor([[1.0, 2.0], [math.nan, 0.0]])}, r"examples \[1\]"),
+        ({"a": torch.ones(5)}, r"\(m, D\)"),
+    ],
+)
+def test_evidence_that_cannot_be_used_is_refused_with_its_class(evidence, words):
+    with pytest.raises(ValueError, match=words):
+        FewShotClassifier(None).fit_latents(evidence)
+
+
+def test_what_cannot_be_done_is_said():
+    with pytest.raises(ValueError, match="not both"):
+        FewShotClassifier(None, 0.5, lam=1.0)
+    with pytest.raises(ValueError, match="above 0"):
+        FewShotClassifier(None, 0.0)
+    with pytest.raises(ValueError, match="isotropic"):
+        FewShotClassifier(None, likelihood="round")
+    with pytest.raises(ValueError, match="fit it"):
+        FewShotClassifier(None).score_latents(torch.zeros(1, 3))
+    classifier = FewShotClassifier(None).fit_latents(blobs((3, 3)))
+    with pytest.raises(ValueError, match="no prior"):
+        classifier.predict([])
+    with pytest.raises(ValueError, match=r"\(n, 40\)"):
+        classifier.score_latents(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_a_saved_classifier_answers_alike(tmp_path, tiny_prior, likelihood):
+    groups = blobs((6, 6, 6), dim=tiny_prior.dim)
+    classifier = FewShotClassifier(tiny_prior, likelihood=likelihood).fit_latents(groups)
+    classifier.save(tmp_path / "c.safetensors")
+    loaded = FewShotClassifier.load(tmp_path / "c.safetensors", tiny_prior)
+    z = normal(4, tiny_prior.dim, seed=8)
+    assert loaded.classes == classifier.classes and loaded.counts == classifier.counts
+    # Not to the last bit: how fast sums are grouped depends on where in memory a tensor starts.
+    for answer in ("score_latents", "predict_proba_latents", "novelty"):
+        torch.testing.assert_close(getattr(loaded, answer)(z), getattr(classifier, answer)(z), rtol=1e-8, atol=1e-8)
+    assert loaded.threshold == classifier.threshold
+    assert loaded.held_out_accuracy == classifier.held_out_accuracy
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "c.safetensors"
+    FewShotClassifier(None).fit_latents(blobs((4, 4, 4))).save(path)
+    with safe_open(path, "pt") as handle:
+        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+        facts = json.loads(handle.metadata()["classifier"])
+    return path, tensors, facts
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, facts: tensors.pop("means"),
+        lambda tensors, facts: tensors.pop("sigma.along"),
+        lambda tensors, facts: tensors.update(extra=torch.zeros(1)),
+        lambda tensors, facts: tensors.update(means=tensors["means"][:2].clone()),
+        lambda tensors, facts: tensors.update(means=tensors["means"].double()),
+        lambda tensors, facts: tensors["centre"].fill_(math.nan),
+        lambda tensors, facts: tensors["sigma.rest"].fill_(-1.0),
+        lambda tensors, facts: tensors["counts"].fill_(0.0),
+        lambda tensors, facts: tensors["novelty.covariance"].neg_(),
+        lambda tensors, facts: facts.update(version=99),
+        lambda tensors, facts: facts.update(classes=["a", "a", "b"]),
+        lambda tensors, facts: facts.update(classes=["a", "b\n", "c"]),
+        lambda tensors, facts: facts.update(classes="abc"),
+        lambda tensors, facts: facts.update(temperature=0),
+        lambda tensors, facts: facts.update(temperature="1"),
+        lambda tensors, facts: facts.update(threshold=2.0),
+        lambda tensors, facts: facts.update(accuracy=-1),
+        lambda tensors, facts: facts.update(likelihood="round"),
+        lambda tensors, facts: facts.update(centred=1),
+    ],
+)
+def test_a_file_that_was_tampered_with_is_refused(saved, change):
+    path, tensors, facts = saved
+    change(tensors, facts)
+    save_file(tensors, path, {"classifier": json.dumps(facts)})
+    with pytest.raises(ValueError, match=str(path)):
+        FewShotClassifier.load(path, None)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a file", b"\xff" * 64])
+def test_what_is_no_classifier_is_refused(tmp_path, content):
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="safetensors"):
+        FewShotClassifier.load(path, None)
+    with pytest.raises(FileNotFoundError):
+        FewShotClassifier.load(tmp_path / "none.safetensors", None)
+
+
+def test_a_classifier_of_another_prior_is_refused(saved, tiny_prior):
+    with pytest.raises(ValueError, match="another prior"):
+        FewShotClassifier.load(saved[0], tiny_prior)
+
+
+def test_images_are_classified_through_the_prior(celeba64):
+    files = {kind: find_images([ROOT / "assets" / "examples" / kind])[:9] for kind in ("cartoon", "greyscale", "sepia")}
+    images = {kind: [load_image(file) for file in group] for kind, group in files.items()}
+    classifier = FewShotClassifier(celeba64).fit({kind: group[:4] for kind, group in images.items()})
+    for kind, group in images.items():
+        assert classifier.predict(group[4:]) == [kind] * 5
+    noise = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    assert (classifier.novelty(celeba64.encode(noise)) > classifier.threshold).all()
+
+
+def test_fitting_with_augmentation_counts_each_example_once(tiny_prior):
+    rng = np.random.default_rng(0)
+    images = {
+        name: [Image.fromarray(rng.integers(low, low + 128, (16, 16, 3), dtype=np.uint8)) for _ in range(2)]
+        for name, low in (("dark", 0), ("light", 127))
+    }
+    classifier = FewShotClassifier(tiny_prior).fit(images, augment=3)
+    assert classifier.counts == (2, 2)
+    assert classifier.predict(images["dark"]) == ["dark", "dark"]
+    again = FewShotClassifier(tiny_prior).fit(images, augment=3)
+    assert again.class_means().equal(classifier.class_means())
+    with pytest.raises(ValueError, match="PIL"):
+        FewShotClassifier(tiny_prior).fit({"a": np.zeros((1, 16, 16, 3), np.uint8)}, augment=1)
+
+
+def test_distorted_copies_depend_on_seed_and_place_alone():
+    images = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (20, 20, 3), dtype=np.uint8)) for i in range(3)]
+    few, many, other = jitter(images, 2), jitter(images[:2], 5), jitter(images, 2, seed=1)
+    assert [len(group) for group in few] == [3, 3, 3] and [len(group) for group in many] == [6, 6]
+    for i in range(2):
+        assert few[i][0] is images[i]
+        assert [a.tobytes() for a in few[i]] == [a.tobytes() for a in many[i][:3]]
+        assert few[i][1].tobytes() != other[i][1].tobytes() != images[i].tobytes()
+    still = jitter(images, 1, shift=0, degrees=0, scale=0, shear=0)
+    assert all(group[1].tobytes() == group[0].tobytes() for group in still)
+    with pytest.raises(ValueError, match="copies"):
+        jitter(images, -1)
+
+
+def test_distortions_stay_within_their_bounds():
+    dot = Image.new("L", (41, 41))
+    dot.putpixel((20, 20), 255)
+    for copy in jitter([dot], 40, shift=0.1, degrees=0, scale=0, shear=0)[0][1:]:
+        y, x = np.unravel_index(np.asarray(copy).argmax(), (41, 41))
+        assert max(abs(x - 20), abs(y - 20)) <= 5
+
+
+def classify(*arguments):
+    result = CliRunner().invoke(app, ["classify", *map(str, arguments), "--json"])
+    return result, json.loads(result.stdout) if result.exit_code == 0 else None
+
+
+def test_the_command_line_takes_folders_as_classes_and_saved_classifiers(tmp_path):
+    folders = [ROOT / "assets" / "examples" / kind for kind in ("cartoon", "greyscale")]
+    queries = [folder / f"{folder.name}_01.png" for folder in folders]
+    saved = tmp_path / "c.safetensors"
+    result, facts = classify(
+        *queries, *(f"--class={folder}" for folder in folders), "--save-classifier", saved, "--device=cpu"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert facts["classes"] == {"cartoon": 18, "greyscale": 18}
+    assert [entry["class"] for entry in facts["results"]] == ["cartoon", "greyscale"]
+    assert all(sum(entry["probabilities"].values()) == pytest.approx(1) for entry in facts["results"])
+    again = classify(*queries, "--class", saved, "--device=cpu")[1]
+    for found, expected in zip(again["results"], facts["results"], strict=True):
+        assert found["class"] == expected["class"]
+        assert found["probabilities"] == pytest.approx(expected["probabilities"], rel=1e-5)
+
+
+def test_the_command_line_says_what_is_wrong():
+    folder = ROOT / "assets" / "examples" / "cartoon"
+    query = folder / "cartoon_00.png"
+    for arguments in ([f"--class={folder}"] * 2, [f"--class={folder}", "--likelihood=round"]):
+        result, _ = classify(query, *arguments, "--device=cpu")
+        assert result.exit_code == 1 and "error:" in result.stderr and "Traceback" not in result.stderr
