@@ -1,6 +1,6 @@
 """A 256×256 Glow of the paper's size, in OpenAI's layout: how long converting it takes, and one image, in what memory.
 
-    python benchmarks/openai_256.py [--threads 2]
+    python -m benchmarks.openai_256 [--threads 2]
 
 Writes a random model (6 levels, 32 steps, width 512; about 0.8 GB) into a temporary folder, then converts it, decodes
 one latent and encodes the image again in a fresh process, and prints a row for the benchmark table.
@@ -97,8 +97,8 @@ def main() -> None:
         path = Path(folder) / "variables.npz"
         write_random_model(path)
         print(f"wrote {path.stat().st_size / 1e9:.2f} GB", file=sys.stderr)
-        command = [sys.executable, __file__, "--threads", str(arguments.threads), "--measure", str(path)]
-        subprocess.run(command, check=True)
+        command = [sys.executable, "-m", "benchmarks.openai_256", "--threads", str(arguments.threads)]
+        subprocess.run([*command, "--measure", str(path)], check=True)
 
 
 if __name__ == "__main__":
