@@ -80,18 +80,18 @@ def load_digits(per_class: int = 500) -> Digits:
     return Digits(pixels, labels, order[:, :half], order[:, half:].ravel())
 
 
-def copies_of(rank: int) -> int:
-    """How many distorted copies the example of this rank in its class (from 0) has."""
-    return next(copies for below, copies in _COPIES if rank < below)
+def copies_of(rank: int, most: int = 40) -> int:
+    """How many distorted copies the example of this rank in its class (from 0) has; at most `most`."""
+    return min(most, next(copies for below, copies in _COPIES if rank < below))
 
 
 def rank_variants(
-    digits: Digits, drawn: NDArray[np.int64], side: int, seed: int
+    digits: Digits, drawn: NDArray[np.int64], side: int, seed: int, most: int = 40
 ) -> list[list[list[Image.Image]]]:
     """For each class and example of a draw: the framed digit and its distorted copies."""
     return [
         [
-            jitter([digits.framed(index, side)], copies_of(rank), seed=seed * 100_003 + int(index), **JITTER)[0]
+            jitter([digits.framed(index, side)], copies_of(rank, most), seed=seed * 100_003 + int(index), **JITTER)[0]
             for rank, index in enumerate(row)
         ]
         for row in drawn

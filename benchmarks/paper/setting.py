@@ -87,5 +87,3 @@ class Setting:
     def say(self, words: str) -> None:
         """Progress, for a person."""
         print(words, file=sys.stderr, flush=True)
-
-

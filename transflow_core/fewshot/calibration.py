@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["NoveltyScale", "signs", "temperature"]
+__all__ = ["NoveltyScale", "class_likelihood", "signs", "temperature"]
 
 _TEMPERATURES = torch.logspace(0, 5, 301, dtype=torch.float64)
 # Where no example can be held out, a query that is itself an example gets this probability.
@@ -38,8 +38,7 @@ def temperature(scores: Tensor, own: Tensor, held_out: Tensor) -> float:
     if n_classes == 1:
         return 1.0
     rows, classes = (scores[held_out], own[held_out]) if held_out.any() else (scores, own)
-    log_p = torch.log_softmax(rows / _TEMPERATURES.reshape(-1, 1, 1), dim=-1)
-    right = log_p.gather(-1, classes.reshape(1, -1, 1).expand(len(_TEMPERATURES), -1, -1)).squeeze(-1)
+    log_p, right = _tempered(rows, classes)
     if not held_out.any():
         surest = right.exp().mean(1) <= _SURE
         return float(_TEMPERATURES[surest.nonzero()[0, 0]] if surest.any() else _TEMPERATURES[-1])
@@ -47,6 +46,22 @@ def temperature(scores: Tensor, own: Tensor, held_out: Tensor) -> float:
     others = (log_p.sum(-1) - right) / (n_classes - 1)
     objective = ((1 - doubt) * right + doubt * others).mean(1)
     return float(_TEMPERATURES[objective.argmax()])
+
+
+def class_likelihood(scores: Tensor, own: Tensor) -> float:
+    """Mean log probability of the own class, in nats, at the temperature that suits best: how well classes are told.
+
+    Args:
+        scores: (n, C) log densities of held-out examples.
+        own: (n,) index of each example's class.
+    """
+    return float(_tempered(scores, own)[1].mean(1).max())
+
+
+def _tempered(scores: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Log probabilities at each temperature: of all classes (T, n, C), and of the own one (T, n)."""
+    log_p = torch.log_softmax(scores / _TEMPERATURES.reshape(-1, 1, 1), dim=-1)
+    return log_p, log_p.gather(-1, own.reshape(1, -1, 1).expand(len(log_p), -1, -1)).squeeze(-1)
 
 
 @dataclass(frozen=True)

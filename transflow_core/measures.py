@@ -1,0 +1,132 @@
+"""Measures of samples, so that "it works" is a number: face rate, distances to the evidence's domain, diversity."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from .faces import LEFT_EYE, RIGHT_EYE, describe
+from .faces.models import hog_detections
+from .images import enlarge, to_pil
+
+__all__ = ["as_unit", "chroma", "descriptor_distance", "diversity", "face_rate", "mean_descriptor", "region_distance"]
+
+# dlib's HOG detector sees faces of 80 pixels and more: an aligned face fills 0.6 of its frame.
+_SIDE = 256
+_HOG_THRESHOLD = 0.0
+
+Box = tuple[float, float, float, float]
+
+
+def face_rate(images: ArrayLike) -> float:
+    """Share of images in which dlib's HOG detector finds a face, at its own threshold, enlarged to 256 pixels.
+
+    Args:
+        images: floats in [0, 1], (n, 3, S, S), n at least 1; torch tensors too.
+
+    Example:
+        >>> face_rate(np.zeros((2, 3, 64, 64)))
+        0.0
+    """
+    pictures = [enlarge(image, _SIDE) for image in to_pil(_checked(images))]
+    found = [bool(hog_detections(np.asarray(picture), _HOG_THRESHOLD)) for picture in pictures]
+    return float(np.mean(found))
+
+
+def chroma(images: ArrayLike) -> float:
+    """Mean CIELAB chroma √(a² + b²) over all pixels: 0 for greyscale, about 20 for photographs of faces.
+
+    Args:
+        images: floats in [0, 1], (n, 3, H, W).
+
+    Example:
+        >>> chroma(np.full((1, 3, 4, 4), 0.3)) < 0.1, chroma(np.array([1.0, 0, 0]).reshape(1, 3, 1, 1)) > 100
+        (True, True)
+    """
+    x = _checked(images)
+    lab = [cv2.cvtColor(np.ascontiguousarray(image.transpose(1, 2, 0)), cv2.COLOR_RGB2Lab) for image in x]
+    return float(np.mean([np.hypot(image[..., 1], image[..., 2]).mean() for image in lab]))
+
+
+def region_distance(images: ArrayLike, reference: ArrayLike, box: Box) -> float:
+    """Distance between the mean colours of a region, √(ΔR² + ΔG² + ΔB²) in [0, √3]: is the occlusion there?
+
+    Args:
+        images, reference: floats in [0, 1], (n, 3, H, W) and (k, 3, H, W).
+        box: (left, top, right, bottom) of the region, as fractions of the frame.
+
+    Raises ValueError if the box holds no pixel.
+
+    Example:
+        >>> round(region_distance(np.zeros((1, 3, 8, 8)), np.ones((2, 3, 8, 8)), (0.0, 0.0, 0.5, 0.5)), 3)
+        1.732
+    """
+    return float(np.linalg.norm(_region_colour(images, box) - _region_colour(reference, box)))
+
+
+def mean_descriptor(images: ArrayLike) -> NDArray[np.float64]:
+    """Mean of dlib's face descriptors of aligned images, (128,): about 0.3 s an image.
+
+    The eyes are taken to be at their places in the frame, so that images without a face count as well.
+
+    Args:
+        images: floats in [0, 1], (n, 3, S, S).
+    """
+    descriptors = []
+    for image in to_pil(_checked(images)):
+        eyes = tuple((x * image.width, y * image.height) for x, y in (LEFT_EYE, RIGHT_EYE))
+        descriptors.append(describe(image, eyes))
+    return np.mean(descriptors, axis=0)
+
+
+def descriptor_distance(a: ArrayLike, b: ArrayLike) -> float:
+    """Euclidean distance between mean face descriptors: of samples and evidence of one person or one style.
+
+    Two pictures of one person are usually under 0.6 apart; means of many faces lie much nearer, so that it is to be
+    compared with the distance of the prior's samples to the same evidence.
+
+    Args:
+        a, b: floats in [0, 1], (n, 3, S, S).
+    """
+    return float(np.linalg.norm(mean_descriptor(a) - mean_descriptor(b)))
+
+
+def diversity(images: ArrayLike) -> float:
+    """Mean root-mean-square difference between two images, over all pairs, in [0, 1]; 0 when they are one image.
+
+    Args:
+        images: floats in [0, 1], (n, 3, H, W), n at least 2.
+
+    Example:
+        >>> diversity(np.stack([np.zeros((3, 2, 2)), np.ones((3, 2, 2))]))
+        1.0
+    """
+    x = _checked(images).reshape(len(images), -1).astype(np.float64)
+    if len(x) < 2:
+        raise ValueError("diversity needs at least two images")
+    pairs = [np.sqrt(np.square(x[i + 1 :] - x[i]).mean(1)) for i in range(len(x) - 1)]
+    return float(np.concatenate(pairs).mean())
+
+
+def _region_colour(images: ArrayLike, box: Box) -> NDArray[np.float32]:
+    x = _checked(images)
+    height, width = x.shape[2:]
+    left, top, right, bottom = (round(edge * side) for edge, side in zip(box, (width, height) * 2, strict=True))
+    region = x[:, :, max(0, top) : bottom, max(0, left) : right]
+    if not region.size:
+        raise ValueError(f"there is no pixel in the region {box}")
+    return region.mean((0, 2, 3))
+
+
+def _checked(images: ArrayLike) -> NDArray[np.float32]:
+    x = images.detach().cpu().numpy() if hasattr(images, "detach") else np.asarray(images)
+    if x.ndim != 4 or x.shape[1] != 3 or not len(x) or not np.issubdtype(x.dtype, np.floating):
+        raise ValueError(f"images are floats, (n, 3, H, W) with n ≥ 1, not {x.dtype} {x.shape}")
+    return x.astype(np.float32)
+
+
+def as_unit(images: list[Image.Image]) -> NDArray[np.float32]:
+    """PIL images of one size as floats in [0, 1], (n, 3, H, W): evidence, beside samples."""
+    return np.stack([np.asarray(image.convert("RGB"), np.float32).transpose(2, 0, 1) / 255 for image in images])
