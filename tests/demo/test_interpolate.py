@@ -186,7 +186,7 @@ def test_stop_stops_and_what_is_shown_stays(page, served):
     set_number(page, "interpolate-draws", 6)
     set_number(page, "interpolate-steps", 24)
     choose(page, "compare")
-    page.wait_for_selector("#interpolate-status progress")
+    page.wait_for_selector('#interpolate-status progress[max="312"]')  # not the run of an earlier setting
     page.click("#interpolate-stop")
     wait_status(page, "Stopped after")
     done, total = map(int, re.findall(r"\d+", page.inner_text("#interpolate-status")))
