@@ -19,7 +19,7 @@ from .images import ImageError
 from .posterior import Gaussian, Posterior, interpolate
 from .prior import Prior
 
-__all__ = ["Cancelled", "Engine", "Progress", "spaced_lam_ratios"]
+__all__ = ["Cancelled", "Engine", "Progress"]
 
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, how much there is, and what is being done."""
@@ -257,20 +257,6 @@ class Engine:
         if not holds:
             problem = "it is so unlike the images that this flow was trained on that the flow cannot be inverted on it."
         return EvidenceImage(picture, face, latent, verdict, problem=problem)
-
-
-def spaced_lam_ratios(low: float, high: float, steps: int) -> list[float]:
-    """`steps` values of λ/m from low to high, evenly spaced, rounded to what can be read under a picture.
-
-    Example:
-        >>> spaced_lam_ratios(0.2, 1.0, 5)
-        [0.2, 0.4, 0.6, 0.8, 1.0]
-    """
-    if not 0 <= low <= high or steps < 1:
-        raise ValueError("a sweep needs 0 <= low <= high and at least one step")
-    if steps == 1:
-        return [low]
-    return [round(low + (high - low) * i / (steps - 1), 4) for i in range(steps)]
 
 
 def _digest(frame: Image.Image) -> str:
