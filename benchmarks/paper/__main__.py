@@ -12,20 +12,20 @@ from typing import Any
 from transflow_core.engine import Engine
 from transflow_core.prior import load_prior
 
-from . import figures, table1
+from . import fig2, fig3, fig5, fig6, fig7, fig8, fig9, table1
 from .report import render
 from .setting import ROOT, Setting
 
 __all__ = ["FIGURES", "main"]
 
 FIGURES = {
-    "fig2": figures.fig2,
-    "fig3": figures.fig3,
-    "fig5": figures.fig5,
-    "fig6": figures.fig6,
-    "fig7": figures.fig7,
-    "fig8": figures.fig8,
-    "fig9": figures.fig9,
+    "fig2": fig2.run,
+    "fig3": fig3.run,
+    "fig5": fig5.run,
+    "fig6": fig6.run,
+    "fig7": fig7.run,
+    "fig8": fig8.run,
+    "fig9": fig9.run,
     "table1": table1.run,
 }
 _OUT = ROOT / "benchmarks" / "out"

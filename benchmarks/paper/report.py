@@ -22,7 +22,7 @@ def render(results: Result) -> str:
 Every figure and the table of *Transflow Learning* on the prior `{run["prior"]}` (fingerprint
 `{run["fingerprint"][:12]}`, {run["image_size"]}×{run["image_size"]} pixels, D = {run["dim"]:,}). Written by
 
-    python -m benchmarks.paper                # everything: {minutes:.0f} minutes on two busy cores
+    python -m benchmarks.paper                # everything: {minutes:.0f} minutes on two cores
     python -m benchmarks.paper --only fig7    # one figure; --fast: a small subset in seconds
 
 from [results.json](results/results.json), where every number is. Samples use seed 0 and temperature 1, the same noise
