@@ -4,7 +4,10 @@ standard error."""
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
 app = typer.Typer(
@@ -378,6 +381,133 @@ def info(
 
 
 @app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="A folder or a zip of images.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder; the prior will lie there.")],
+    preset: Annotated[
+        str | None,
+        typer.Option(help="celeba64, tiny32, celeba128 (grows a 64×64 prior), celebahq256 (GPU). [default: celeba64]"),
+    ] = None,
+    grow: Annotated[
+        str | None, typer.Option(help="A prior to grow by one level: its images become twice as large.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Begin with the weights of this prior.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget on the clock; the schedule follows it.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Budget in steps: such a run repeats to the bit.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step, over all processes.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's, after warm-up.")] = None,
+    nets: Annotated[
+        str, typer.Option(help="Coupling nets in float32, bfloat16, or auto: whichever is faster.")
+    ] = "auto",
+    align_faces: Annotated[
+        str, typer.Option("--align", help="never: images are in the frame; auto: align faces; always: only faces.")
+    ] = "never",
+    held_out: Annotated[
+        str, typer.Option(help="Kept from training: a share of the files, or a pattern of names: 'val*/*'.")
+    ] = "0.02",
+    bits: Annotated[int | None, typer.Option(min=1, max=8, help="Bits a channel that training sees.")] = None,
+    seed: SeedOpt = 0,
+    every_minutes: Annotated[float | None, typer.Option(help="Between measurements, sheets and checkpoints.")] = None,
+    name: Annotated[str | None, typer.Option(help="What the prior is called. [default: the folder's name]")] = None,
+    data_words: Annotated[str, typer.Option("--data-words", help="For the card: what the images are.")] = "",
+    licence: Annotated[str, typer.Option(help="For the card: on what terms they may be used.")] = "",
+    half: Annotated[bool, typer.Option(help="Store the nets' weights in float16: half the size.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on with the run in the folder; give the same options.")] = False,
+    device: DeviceOpt = "auto",
+    as_json: JsonOpt = False,
+) -> None:
+    """Train a prior of your own images. Ctrl-C saves; --resume goes on. Under torchrun, processes share each batch."""
+    from dataclasses import replace
+
+    from .flows import DetailConfig
+    from .pixels import PixelConvention
+    from .prior import load_prior
+    from .training import PRESETS, Processes, bfloat16_is_faster, prepare, resumed_settings
+    from .training import train as run
+
+    with _work(as_json, counted=False) as work, _stopped_by_signals() as stop, Processes.joined(device) as group:
+        work.speaks = group.first  # of several processes, one tells
+        preset = preset or ("celeba128" if grow else "celeba64")
+        if preset not in PRESETS:
+            raise ValueError(f"no preset called {preset!r}: there are {', '.join(PRESETS)}")
+        shape = PRESETS[preset].flow
+        if isinstance(shape, DetailConfig) and grow is None:
+            raise ValueError(f"the preset {preset} grows a prior: say which, with --grow")
+        base = load_prior(grow, device="cpu") if grow else None
+        begun = load_prior(start, device="cpu") if start else None
+        size = 2 * base.image_size if base else shape.image_size
+        pixels = base.pixels if base else PixelConvention(bits=PRESETS[preset].bits)
+        if nets not in ("auto", "float32", "bfloat16"):
+            raise ValueError(f"--nets must be auto, float32 or bfloat16, not {nets!r}")
+        if nets != "auto":
+            half_nets = nets == "bfloat16"
+        else:  # a run that goes on keeps what it began with
+            half_nets = None if resume else bool(group.told(bfloat16_is_faster(group.device))[0])
+        settings = (resumed_settings(output) if resume else PRESETS[preset].settings).with_given(
+            minutes=minutes,
+            steps=steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            every_minutes=every_minutes,
+            seed=seed,
+            half_nets=half_nets,
+        )
+        images = group.first_then_all(
+            lambda: prepare(
+                data, size, output / "images", align_faces=align_faces, held_out=held_out, progress=work.progress
+            )
+        )
+        for why, count in images.left_out.items():
+            work.say(f"left out {count} files: {why}")
+
+        def show(now) -> None:
+            left = "" if now.seconds_left is None else f", {_time(now.seconds_left)} left"
+            known = "" if now.held_out_bits is None else f" (held out {now.held_out_bits:.4f})"
+            bits = "" if now.bits is None else f", {now.bits:.4f} bits{known}, {now.images_per_s:.0f} images/s"
+            words = f"{now.doing}: step {now.step:,}{bits}{left}"
+            work.progress(round(1000 * now.fraction), 1000, words)
+            if now.doing != "training" and not work.live:
+                work.say(words)
+
+        trained = run(
+            images,
+            output,
+            shape,
+            pixels if bits is None else replace(pixels, bits=bits),
+            settings,
+            name=name or output.resolve().name,
+            start=begun,
+            grow=base,
+            words={"data": data_words, "licence": licence, "command": _command()},
+            half=half,
+            resume=resume,
+            group=group,
+            progress=show,
+            stop=stop,
+        )
+        if not group.first:
+            return
+        last = trained.measured[-1]
+        work.result |= {
+            "finished": trained.finished,
+            "step": trained.step,
+            "images": trained.images,
+            "minutes": trained.seconds / 60,
+            "skipped": trained.skipped,
+            "measured": trained.measured,
+        }
+        work.say(
+            f"{trained.step:,} steps, {trained.images:,} images: "
+            f"{last['held_out_bits']:.4f} bits per dimension on {last['held_out_images']} held-out images"
+        )
+        if trained.skipped:
+            work.say(f"{trained.skipped} steps were skipped: their gradient was not finite")
+        work.wrote(output)
+        if not trained.finished:
+            work.say("stopped and saved; the same command with --resume goes on")
+
+
+@app.command()
 def bench(
     prior: PriorOpt = "celeba64",
     device: DeviceOpt = "auto",
@@ -415,13 +545,16 @@ class _Work:
 
     def __init__(self, as_json: bool, bar: Bar) -> None:
         self.as_json, self._bar = as_json, bar
+        self.live = not bar.disable
+        self.speaks = True
         self.result: dict[str, Any] = {}
         self.provenance: dict[str, str] = {}
         self._task = bar.add_task("loading", total=None)
 
     def say(self, words: str) -> None:
         """Words for a person: on standard output, or on standard error when that is taken by JSON."""
-        print(words, file=sys.stderr if self.as_json else sys.stdout)
+        if self.speaks:
+            print(words, file=sys.stderr if self.as_json else sys.stdout)
 
     def wrote(self, path: Path) -> None:
         """Note a file that was written."""
@@ -488,10 +621,10 @@ class _Work:
 
 
 @contextmanager
-def _work(as_json: bool) -> Iterator[_Work]:
+def _work(as_json: bool, counted: bool = True) -> Iterator[_Work]:
     """Run one command: progress while it works, its JSON when it is done, and errors as one plain sentence."""
     start = time.perf_counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn() if counted else TaskProgressColumn())
     console = Console(stderr=True)
     try:
         with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -500,8 +633,38 @@ def _work(as_json: bool) -> Iterator[_Work]:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
-    if as_json:
+    if as_json and work.speaks:
         print(json.dumps(work.result | {"seconds": round(time.perf_counter() - start, 3)}))
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a scheduler's SIGTERM sets: work ends where it can be saved. A second Ctrl-C kills."""
+    stop = threading.Event()
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, _: Any) -> None:
+        stop.set()
+        signal.signal(number, earlier[number])
+        print("stopping after this step; saving …", file=sys.stderr)
+
+    try:
+        for number in earlier:
+            signal.signal(number, handle)
+        yield stop
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _command() -> str:
+    """The command as it was given, for the model card."""
+    return shlex.join(["python", "-m", "transflow_core", *sys.argv[1:]])
+
+
+def _time(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _settings(image_size: int | None, bits: int | None, settings: list[str] | None) -> dict[str, Any]:

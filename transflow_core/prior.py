@@ -21,7 +21,7 @@ from .checkpoints import (
     known_prior,
     save_native,
 )
-from .flows import Glow
+from .flows import Glow, GrownGlow
 from .pixels import PixelConvention
 from .typicality import Typicality
 
@@ -111,7 +111,9 @@ class Prior:
                 typicality = Typicality.from_dict(checkpoint.typicality)
             except ValueError as error:
                 raise CheckpointError(f"{checkpoint.name}: {error}") from error
-        flow = checkpoint.flow.channels_last() if isinstance(checkpoint.flow, Glow) else checkpoint.flow
+        flow = checkpoint.flow
+        if isinstance(flow, Glow | GrownGlow):
+            flow.channels_last()
         return cls(
             flow=flow.to(pick_device(device)).requires_grad_(False).eval(),
             pixels=checkpoint.pixels,

@@ -1,5 +1,7 @@
 """Every layer of the flow: round trip, log-determinant against autograd's Jacobian, save and load."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -10,13 +12,19 @@ from transflow_core.flows import (
     Coupling,
     CouplingConfig,
     CouplingNet,
+    DetailConfig,
+    DetailFlow,
     GaussianSplit,
     GaussianTop,
     Glow,
     GlowConfig,
+    GrownConfig,
+    GrownGlow,
     InvertibleConv1x1,
     LevelConfig,
     Step,
+    haar_merge,
+    haar_split,
     squeeze,
     unsqueeze,
 )
@@ -51,6 +59,35 @@ class WholeSplit(nn.Module):
         return self.split.inverse(*y.chunk(2, 1))
 
 
+class Haar(nn.Module):
+    """One level of the wavelet transform, means and details side by side, with the log-determinant that it states."""
+
+    def forward(self, x):
+        means, details = haar_split(x)
+        return torch.cat([means, details], 1), x.new_full((len(x),), -means[0].numel() * math.log(2))
+
+    def inverse(self, y):
+        means, details = y.split([y.shape[1] // 4, 3 * y.shape[1] // 4], 1)
+        return haar_merge(means, details), y.new_full((len(y),), means[0].numel() * math.log(2))
+
+
+class Details(nn.Module):
+    """The flow of the details, given means that stay the same."""
+
+    def __init__(self, flow):
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, x):
+        return self.flow(x, self.means(x))
+
+    def inverse(self, y):
+        return self.flow.inverse(y, self.means(y))
+
+    def means(self, x):
+        return torch.linspace(-0.5, 0.5, x[0, 0].numel()).reshape(1, 1, *x.shape[2:]).expand(len(x), -1, -1, -1)
+
+
 class Images(nn.Module):
     """A whole Glow between images and latents in the images' shape."""
 
@@ -69,6 +106,11 @@ class Images(nn.Module):
 def small_glow(**options):
     config = GlowConfig(image_size=4, levels=(LevelConfig(2, 8), LevelConfig(1, 8)), channels=2, **options)
     return Images(Glow(config, generator()))
+
+
+def small_grown():
+    base = GlowConfig(image_size=2, levels=(LevelConfig(1, 8),), channels=2)
+    return Images(GrownGlow(GrownConfig(base, DetailConfig(2, 8, 4)), generator()))
 
 
 def step(**options):
@@ -91,6 +133,9 @@ LAYERS = {
     "glow": lambda: small_glow(position=True),
     "sigmoid glow, edge": lambda: small_glow(edge=True, coupling=CouplingConfig(scale="sigmoid")),
     "glow without split priors": lambda: small_glow(split_prior=False),
+    "haar": Haar,
+    "details": lambda: Details(DetailFlow(1, 4, DetailConfig(2, 8, 4), generator())),
+    "grown glow": lambda: small_grown(),
 }
 
 
@@ -98,11 +143,11 @@ LAYERS = {
 def layer(request):
     module = LAYERS[request.param]()
     # A whole flow multiplies its layers' scales: large random ones would overflow float32 and say nothing.
-    return randomise(module, 0.05 if isinstance(module, Images) else 0.3).eval()
+    return randomise(module, 0.05 if isinstance(module, Images | Details) else 0.3).eval()
 
 
 def inputs(layer, n=3):
-    shape = (2, 4, 4) if isinstance(layer, Images) else (4, 4, 4)
+    shape = (2, 4, 4) if isinstance(layer, Images) else (3, 4, 4) if isinstance(layer, Details) else (4, 4, 4)
     return torch.randn(n, *shape, generator=generator(7))
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ..flows import GlowConfig
+from ..flows import GlowConfig, GrownConfig
 from .base import CheckpointError
 
 __all__ = ["available_memory", "estimate_memory", "require_memory"]
@@ -37,12 +37,20 @@ def available_memory() -> int | None:
     return min(amounts) if amounts else None
 
 
-def estimate_memory(config: GlowConfig) -> int:
+def estimate_memory(config: GlowConfig | GrownConfig) -> int:
     """Bytes to convert this flow and decode one image with it, within about a third, on top of what a process has.
 
     Weights once in float32 and the largest step again in float64, plus the handful of hidden maps that are alive at
     once in the widest level.
     """
+    if isinstance(config, GrownConfig):
+        details, side, channels = config.details, config.base.image_size, 3 * config.channels
+        read = config.channels + details.context
+        step = 9 * (channels + read) * details.width + details.width**2 + 9 * details.width * channels
+        step += details.width * side * side + 5 * channels * channels
+        weights = details.steps * step + 9 * details.context * (read + details.context) + 18 * read * channels
+        maps = 2 * max(details.width, details.context + channels) * side * side
+        return estimate_memory(config.base) + 4 * weights + 8 * step + 6 * 4 * maps
     weights, largest, maps = 0, 0, 0
     for level, (channels, height, width) in zip(config.levels, config.level_shapes, strict=True):
         hidden = level.width
@@ -54,11 +62,12 @@ def estimate_memory(config: GlowConfig) -> int:
     return 4 * weights + 8 * largest + 6 * 4 * maps + 64 * 2**20
 
 
-def require_memory(config: GlowConfig, where: str) -> None:
+def require_memory(config: GlowConfig | GrownConfig, where: str) -> None:
     """CheckpointError, with both numbers, if this machine has not the memory that the flow needs."""
     needed, available = estimate_memory(config), available_memory()
     if available is not None and needed > available:
         raise CheckpointError(
-            f"{where}: this prior ({config.image_size}×{config.image_size}, {len(config.levels)} levels) needs about "
-            f"{needed / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are free here: use a larger machine"
+            f"{where}: this prior ({config.image_size}×{config.image_size}, {len(config.latent_shapes)} levels) needs "
+            f"about {needed / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are free here: use a larger "
+            "machine"
         )

@@ -15,14 +15,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..flows import Glow, GlowConfig
+from ..flows import Glow, GlowConfig, GrownConfig, GrownGlow
 from ..pixels import PixelConvention
 from .base import Checkpoint, CheckpointError
 from .memory import require_memory
 
 __all__ = ["load_native", "native_fingerprint", "save_native"]
 
-FORMAT, VERSION = "transflow-glow", 1
+FORMAT, GROWN_FORMAT, VERSION = "transflow-glow", "transflow-grown-glow", 1
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 
 
@@ -54,19 +54,20 @@ def load_native(path: str | Path) -> Checkpoint:
                 raise CheckpointError(
                     f"{path}: there is no configuration (config.json, or `config` in the file's header)"
                 )
-            if (config.get("format"), config.get("version")) != (FORMAT, VERSION):
+            if config.get("format") not in (FORMAT, GROWN_FORMAT) or config.get("version") != VERSION:
                 raise CheckpointError(
-                    f"{path}: expected format {FORMAT!r} version {VERSION}, "
+                    f"{path}: expected format {FORMAT!r} or {GROWN_FORMAT!r} version {VERSION}, "
                     f"found {config.get('format')!r} version {config.get('version')!r}"
                 )
             try:
-                glow = GlowConfig.from_dict(config)
+                grown = config["format"] == GROWN_FORMAT
+                glow = GrownConfig.from_dict(config) if grown else GlowConfig.from_dict(config)
                 pixels = _pixels(config)
             except (ValueError, TypeError) as error:
                 raise CheckpointError(f"{path}: {error}") from error
             require_memory(glow, str(path))
             with torch.device("meta"):
-                flow = Glow(glow)
+                flow = GrownGlow(glow) if grown else Glow(glow)
             _check_header(tensors, flow, path)
             state = {_module_name(name): tensors.get_tensor(name).float() for name in tensors.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, UnicodeDecodeError, RecursionError) as error:
@@ -87,19 +88,21 @@ def load_native(path: str | Path) -> Checkpoint:
         name=name,
         fingerprint=_fingerprint(state, config),
         typicality=_document(documents, "typicality", path),
-        metadata={"format": f"{FORMAT} {VERSION}", **metadata},
+        metadata={"format": f"{config['format']} {VERSION}", **metadata},
     )
 
 
 def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) -> None:
-    """Write a Glow as a single `.safetensors` file, or as a folder when `path` has no suffix.
+    """Write a Glow, or a grown one, as a single `.safetensors` file, or as a folder when `path` has no suffix.
 
     `half` stores convolution weights and position maps in float16, as the shipped prior does: half the size, a change
     of about 2e-4 relative in those weights. Everything that is inverted exactly stays in float32.
     """
     path, flow = Path(path), checkpoint.flow
-    if not isinstance(flow, Glow):
-        raise TypeError(f"only a Glow can be saved in the native format, not {type(flow).__name__}")
+    if not isinstance(flow, Glow | GrownGlow):
+        raise TypeError(
+            f"only a Glow, or one that was grown, can be saved in the native format, not {type(flow).__name__}"
+        )
     config = _config(checkpoint.name, checkpoint.pixels, flow)
     state = {}
     for name, tensor in flow.state_dict().items():
@@ -120,15 +123,15 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
         (path / f"{key}.json").write_text(text + "\n", encoding="utf-8")
 
 
-def native_fingerprint(flow: Glow, pixels: PixelConvention, name: str) -> str:
+def native_fingerprint(flow: Glow | GrownGlow, pixels: PixelConvention, name: str) -> str:
     """The fingerprint that this flow has when it is read back from a native file: 16 hexadecimal digits."""
     state = {name: tensor.detach().cpu().float() for name, tensor in flow.state_dict().items()}
     return _fingerprint(state, json.loads(json.dumps(_config(name, pixels, flow))))
 
 
-def _config(name: str, pixels: PixelConvention, flow: Glow) -> dict[str, Any]:
+def _config(name: str, pixels: PixelConvention, flow: Glow | GrownGlow) -> dict[str, Any]:
     document = {
-        "format": FORMAT,
+        "format": GROWN_FORMAT if isinstance(flow, GrownGlow) else FORMAT,
         "version": VERSION,
         "name": name,
         "bits": pixels.bits,
@@ -170,7 +173,7 @@ def _document(documents: dict[str, str], key: str, path: Path) -> dict[str, Any]
     return document
 
 
-def _check_header(tensors: Any, flow: Glow, path: Path) -> None:
+def _check_header(tensors: Any, flow: Glow | GrownGlow, path: Path) -> None:
     expected = {_file_name(name): tuple(t.shape) for name, t in flow.state_dict().items()}
     found = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 (safe_open is no mapping)
     for what, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):

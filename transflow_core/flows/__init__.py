@@ -9,7 +9,8 @@ from .conv1x1 import InvertibleConv1x1
 from .convolution import Conv3x3
 from .coupling import Coupling, CouplingNet
 from .glow import CouplingConfig, Glow, GlowConfig, Level, LevelConfig, Step
-from .multiscale import GaussianSplit, GaussianTop, squeeze, unsqueeze
+from .grown import DetailConfig, DetailFlow, GrownConfig, GrownGlow
+from .multiscale import GaussianSplit, GaussianTop, haar_merge, haar_split, squeeze, unsqueeze
 
 __all__ = [
     "ActNorm",
@@ -17,14 +18,20 @@ __all__ = [
     "Coupling",
     "CouplingConfig",
     "CouplingNet",
+    "DetailConfig",
+    "DetailFlow",
     "GaussianSplit",
     "GaussianTop",
     "Glow",
     "GlowConfig",
+    "GrownConfig",
+    "GrownGlow",
     "InvertibleConv1x1",
     "Level",
     "LevelConfig",
     "Step",
+    "haar_merge",
+    "haar_split",
     "squeeze",
     "unsqueeze",
 ]

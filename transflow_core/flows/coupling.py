@@ -1,6 +1,7 @@
 """Coupling layers: half of the channels shift and scale the other half."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ __all__ = [
     "SCALES",
     "Coupling",
     "CouplingNet",
+    "autocast",
     "exponential_log_scale",
     "inverse_sigmoid_log_scale",
     "sigmoid_log_scale",
@@ -49,6 +51,11 @@ SCALES: dict[str, Callable[..., Tensor]] = {
 }
 
 
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager:
+    """Convolutions inside compute in `dtype`; None changes nothing, and costs nothing."""
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
 class CouplingNet(nn.Module):
     """The function that a coupling reads its shift and scale from.
 
@@ -56,8 +63,11 @@ class CouplingNet(nn.Module):
     convolutions. `position` is a learned (width, H, W) map, or absent: aligned faces have their eyes at the same
     pixel in every image, which a convolution cannot know.
 
+    `compute_dtype` is None, or the type in which the net alone computes (torch.bfloat16 in training: half the time
+    where the processor has it). The flow's own arithmetic stays in float32, and what encodes evidence leaves it None.
+
     Args:
-        in_channels, out_channels: of the half that is read, and of the parameters that are written.
+        in_channels, out_channels: of what is read, and of the parameters that are written.
         width: hidden channels.
         size: (H, W) of the position map, or None for no map.
         edge: the 3×3 convolutions see the border (see `Conv3x3`).
@@ -79,6 +89,7 @@ class CouplingNet(nn.Module):
         self.conv_out = Conv3x3(width, out_channels, edge)
         self.log_gain = nn.Parameter(torch.zeros(out_channels))
         self.position = nn.Parameter(torch.zeros(width, *size)) if size else None
+        self.compute_dtype: torch.dtype | None = None
         if self.conv_in.weight.is_meta:  # shapes only: see InvertibleConv1x1
             return
         with torch.no_grad():
@@ -95,22 +106,25 @@ class CouplingNet(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         """(n, in_channels, H, W) -> (n, out_channels, H, W)."""
-        h = self.conv_in(a.contiguous(memory_format=torch.channels_last))  # see `channels_last`
-        if self.position is not None:
-            h += self.position
-        h = self.conv_mid(h.relu_()).relu_()  # in place: the net's own intermediates, which no gradient needs
-        return self.conv_out(h) * (3 * self.log_gain).exp()[:, None, None]
+        with autocast(a.device, self.compute_dtype):
+            h = self.conv_in(a.to(self.compute_dtype or a.dtype, memory_format=torch.channels_last))
+            if self.position is not None:
+                h += self.position.to(h.dtype)  # a sum of two types would convert the larger one
+            h = self.conv_mid(h.relu_()).relu_()  # in place: the net's own intermediates, which no gradient needs
+            return self.conv_out(h) * (3 * self.log_gain).exp()[:, None, None]
 
 
 class Coupling(nn.Module):
     """Affine or additive coupling.
 
     Affine: `a, b = halves(x)`; `t, r = halves(net(a))`; `log s = log_scale(r)`; `y = [a, (b + t) * s]`.
-    Additive coupling has no r: `y = [a, b + net(a)]`. The log-determinant is `sum(log s)`.
+    Additive coupling has no r: `y = [a, b + net(a)]`. The log-determinant is `sum(log s)`. With a context, the net
+    reads it beside a; it is the condition of the density, and nothing flows back to it.
     Reference: Real NVP (Dinh et al., 2017); the order "shift, then scale" is OpenAI's.
 
     Args:
-        net: maps C/2 channels to C (affine) or C/2 (additive).
+        net: maps the half that it reads, and the context's channels, to two numbers (affine) or one (additive) for each
+            channel of the other half.
         log_scale: r -> log s, elementwise; None makes the coupling additive.
         scale_first: `b * s + t` instead of `(b + t) * s`.
         transforms_first: the net reads the second half and the first half changes.
@@ -137,28 +151,27 @@ class Coupling(nn.Module):
     def _join(self, read: Tensor, changed: Tensor) -> Tensor:
         return torch.cat([changed, read] if self.transforms_first else [read, changed], 1)
 
-    def _shift_and_log_scale(self, a: Tensor) -> tuple[Tensor, Tensor | None]:
-        # The net may run in bfloat16 under autocast; the flow's own arithmetic stays in float32.
-        h = self.net(a).float()
+    def _shift_and_log_scale(self, a: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        h = self.net(a if context is None else torch.cat([a, context], 1)).float()
         if self.log_scale is None:
             return h, None
         t, r = h.chunk(2, 1)
         return t, self.log_scale(r)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
         a, b = self._halves(x)
-        t, log_s = self._shift_and_log_scale(a)
+        t, log_s = self._shift_and_log_scale(a, context)
         if log_s is None:
             return self._join(a, b + t), x.new_zeros(len(x))
         changed = b * log_s.exp() + t if self.scale_first else (b + t) * log_s.exp()
-        return self._join(a, changed), log_s.flatten(1).sum(1)
+        return self._join(a, changed), log_s.sum((1, 2, 3))
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
         a, b = self._halves(y)
-        t, log_s = self._shift_and_log_scale(a)
+        t, log_s = self._shift_and_log_scale(a, context)
         if log_s is None:
             return self._join(a, b - t), y.new_zeros(len(y))
         original = (b - t) * (-log_s).exp() if self.scale_first else b * (-log_s).exp() - t
-        return self._join(a, original), -log_s.flatten(1).sum(1)
+        return self._join(a, original), -log_s.sum((1, 2, 3))

@@ -228,7 +228,7 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """(n, C, H, W) -> (rest, eps or None, log_det)."""
-        x, total = self.squeeze(x), x.new_zeros(len(x))
+        x, total = self.squeeze(x).contiguous(memory_format=torch.channels_last), x.new_zeros(len(x))
         for step in self.steps:
             x, log_det = step(x)
             total = total + log_det

@@ -8,7 +8,17 @@ from torch import Tensor, nn
 
 from .convolution import Conv3x3
 
-__all__ = ["SQUEEZES", "GaussianSplit", "GaussianTop", "quarter", "squeeze", "unquarter", "unsqueeze"]
+__all__ = [
+    "SQUEEZES",
+    "GaussianSplit",
+    "GaussianTop",
+    "haar_merge",
+    "haar_split",
+    "quarter",
+    "squeeze",
+    "unquarter",
+    "unsqueeze",
+]
 
 
 def squeeze(x: Tensor) -> Tensor:
@@ -53,6 +63,33 @@ SQUEEZES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]
 }
 
 
+def haar_split(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, C, H, W) -> (means (n, C, H/2, W/2), details (n, 3C, H/2, W/2)): one level of the 2-D Haar transform.
+
+    Of a block [[p, q], [r, s]] the mean is (p + q + r + s) / 4, and the details are (p - q + r - s) / 2,
+    (p + q - r - s) / 2 and (p - q - r + s) / 2: horizontal, vertical, diagonal, each of all channels. With twice the
+    mean it would be orthonormal, so the log-determinant is -log 2 for each mean. Reference: Wavelet Flow (2020).
+
+    Example:
+        >>> import torch
+        >>> means, details = haar_split(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]]))
+        >>> means.flatten().tolist(), details.flatten().tolist()
+        ([3.0], [-2.0, -3.0, 1.0])
+    """
+    p, q, r, s = F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).unbind(2)
+    top, bottom, left, right = p + q, r + s, p - q, r - s
+    return (top + bottom) / 4, torch.cat([left + right, top - bottom, left - right], 1) / 2
+
+
+def haar_merge(means: Tensor, details: Tensor) -> Tensor:
+    """The inverse of `haar_split`: (n, C, H, W) and (n, 3C, H, W) -> (n, C, 2H, 2W)."""
+    horizontal, vertical, diagonal = (details / 2).chunk(3, 1)
+    top, bottom = means + vertical, means - vertical
+    left, right = horizontal + diagonal, horizontal - diagonal
+    blocks = torch.stack([top + left, top - left, bottom + right, bottom - right], 2)
+    return F.pixel_shuffle(blocks.flatten(1, 2), 2)
+
+
 class GaussianSplit(nn.Module):
     """Half of the channels leave as whitened latents, under a Gaussian that the other half predicts.
 
@@ -78,12 +115,12 @@ class GaussianSplit(nn.Module):
         """(n, C, H, W) -> (first, eps, log_det), the first two (n, C/2, H, W)."""
         first, second = x.chunk(2, 1)
         mean, log_std = self._mean_and_log_std(first)
-        return first, (second - mean) * (-log_std).exp(), -log_std.flatten(1).sum(1)
+        return first, (second - mean) * (-log_std).exp(), -log_std.sum((1, 2, 3))
 
     def inverse(self, first: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Two (n, C/2, H, W) -> (x, log_det)."""
         mean, log_std = self._mean_and_log_std(first)
-        return torch.cat([first, eps * log_std.exp() + mean], 1), log_std.flatten(1).sum(1)
+        return torch.cat([first, eps * log_std.exp() + mean], 1), log_std.sum((1, 2, 3))
 
 
 class GaussianTop(nn.Module):

@@ -1,0 +1,95 @@
+"""The model card: what a prior was trained on, how, and what came of it."""
+
+from __future__ import annotations
+
+from ..flows import GrownGlow
+from ..prior import Prior
+from .data import ImageSet
+from .settings import TrainSettings
+from .state import Counters
+
+__all__ = ["model_card"]
+
+_ROWS = 16
+
+
+def model_card(
+    prior: Prior,
+    images: ImageSet,
+    settings: TrainSettings,
+    counters: Counters,
+    words: dict[str, str],
+    start: str | None = None,
+) -> str:
+    """Markdown. `words` has what a person said: "data", "licence", "command"; what they did not say is called so."""
+    parameters = sum(p.numel() for p in prior.flow.parameters())
+    grown = isinstance(prior.flow, GrownGlow)
+    rows = _thinned(counters.measured)
+    last = rows[-1]
+    begun = f" from the weights of {start}" if start else " from nothing"
+    if grown:
+        trained = sum(p.numel() for p in prior.flow.details.parameters())
+        begun = f", of the details' flow alone ({trained:,} parameters): the rest is the prior that was grown"
+    lines = [
+        f"# {prior.name}",
+        "",
+        f"{_architecture(prior)}; {parameters:,} parameters; trained on {prior.pixels.bits}-bit images.",
+        "",
+        f"- **Data**: {words.get('data') or 'not said by whoever trained it'}. {len(images.train):,} images for "
+        f"training, {len(images.held_out):,} held out"
+        + (", mirrored at random." if settings.mirror else ".")
+        + "".join(f" Left out: {count:,} ({why.rstrip('.')})." for why, count in images.left_out.items()),
+        f"- **Licence**: {words.get('licence') or 'not said by whoever trained it'}.",
+        f"- **Training**: maximum likelihood{begun}; Adam (0.9, 0.99), learning rate {settings.learning_rate:g} after "
+        f"{settings.warmup_steps} steps of warm-up, falling over the last {settings.decay:.0%}; batch "
+        f"{settings.batch_size}; gradient norm clipped at {settings.clip:g}; weights averaged (EMA {settings.ema:g}); "
+        f"coupling nets in {'bfloat16' if settings.half_nets else 'float32'}; seed {settings.seed}. "
+        f"{counters.images:,} images seen in {counters.step:,} steps, {counters.seconds / 60:.0f} minutes; "
+        f"{counters.skipped} steps skipped as not finite.",
+        f"- **Held out**: {last['held_out_bits']:.4f} bits per dimension ({last['held_out_images']:,} images, "
+        f"{prior.pixels.bits} bits).",
+    ]
+    if prior.typicality is not None:
+        middle = prior.typicality.percent.index(50.0)
+        levels = [
+            f"{level.name} {row[middle]:.2f}"
+            for level, row in zip(prior.levels, prior.typicality.level_rms, strict=True)
+        ]
+        lines.append(
+            f"- **Latents** of {prior.typicality.n} held-out images without noise, median root mean square a level: "
+            f"{', '.join(levels)}."
+        )
+    if words.get("command"):
+        lines += ["", "```", words["command"], "```"]
+    lines += ["", "| step | images | minutes | bits, training | bits, held out |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {row['step']:,} | {row['images']:,} | {row['minutes']:.1f} | "
+        f"{'' if row['train_bits'] is None else format(row['train_bits'], '.4f')} | {row['held_out_bits']:.4f} |"
+        for row in rows
+    ]
+    if rows[0]["held_out_images"] < last["held_out_images"]:
+        lines += ["", f"Held-out bits on the way are of {rows[0]['held_out_images']} images, the last of all."]
+    if grown:
+        lines += ["", "Bits in training are of the details given the means; held-out bits are of the whole image."]
+    lines += ["", f"Samples at temperature {settings.sheet_temperature:g}:", "", "![samples](samples.png)", ""]
+    return "\n".join(lines)
+
+
+def _architecture(prior: Prior) -> str:
+    size = f"{prior.image_size}×{prior.image_size}, {'RGB' if prior.channels == 3 else f'{prior.channels} channels'}"
+    if isinstance(prior.flow, GrownGlow):
+        details = prior.flow.config.details
+        return (
+            f"Grown Glow, {size}: {details.steps} conditional steps of width {details.width} on the Haar details of a "
+            f"{prior.image_size // 2}×{prior.image_size // 2} prior"
+        )
+    levels = prior.flow.config.levels
+    steps, widths = (" ".join(str(getattr(level, key)) for level in levels) for key in ("steps", "width"))
+    return f"Glow, {size}, {len(levels)} levels, steps {steps}, coupling widths {widths}"
+
+
+def _thinned(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    """At most _ROWS of them, the first and the last among them."""
+    if len(rows) <= _ROWS:
+        return rows
+    return [rows[round(i * (len(rows) - 1) / (_ROWS - 1))] for i in range(_ROWS)]

@@ -1,0 +1,188 @@
+"""Images for training: a folder or a zip, decoded once into arrays on the disk, with a held-out part by file."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..faces import align
+from ..images import IMAGE_SUFFIXES, MAX_BYTES, ImageError, find_images, load_image
+
+__all__ = ["ALIGN", "DataError", "ImageSet", "prepare"]
+
+ALIGN = ("never", "auto", "always")
+"""Take images as they are; align a face where one is found; leave an image without a face out."""
+
+Report = Callable[[int, int, str], None]
+
+
+class DataError(ValueError):
+    """There is nothing to train on. The message says why."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of one size.
+
+    Attributes:
+        train, held_out: uint8 (n, S, S, 3), mapped from the disk.
+        digest: hexadecimal, of what the pictures are and how they were made: a run continues only on the same.
+        left_out: why files are not in it -> how many.
+    """
+
+    train: NDArray[np.uint8]
+    held_out: NDArray[np.uint8]
+    digest: str
+    left_out: dict[str, int]
+
+    @property
+    def image_size(self) -> int:
+        """Side, in pixels."""
+        return self.train.shape[1]
+
+
+def prepare(
+    data: str | os.PathLike[str],
+    size: int,
+    cache: Path,
+    *,
+    align_faces: str = "never",
+    held_out: str = "0.02",
+    progress: Report | None = None,
+) -> ImageSet:
+    """Decode a folder or a zip of images to `size`, once; later calls with the same arguments map what lies in `cache`.
+
+    Args:
+        data: a folder (with the folders below it) or a zip. Neither is trusted.
+        size: side in pixels. Larger images are cut to their centre square and averaged down: 2×2 means where that is
+            the factor. Images smaller than `size` are left out: enlarged ones would teach blur.
+        cache: a folder for the arrays; it holds the images, so it is as private as they are.
+        align_faces: a word of `ALIGN`, for pictures that are not in the frame yet.
+        held_out: what is kept from training: a share, by a digest of each file's name (so that a file stays where it
+            is when others are added), or a pattern of names such as `val*/*`, where people must be apart.
+        progress: called with how many files are done, how many there are, and what is being done.
+
+    Raises:
+        DataError: nothing usable in there, or nothing on one side of the split.
+        ImageError: no such folder or file.
+    """
+    if align_faces not in ALIGN:
+        raise DataError(f"images are aligned {', '.join(ALIGN)}; not {align_faces!r}")
+    files = dict(_files(Path(data)))
+    chosen = _held_out(list(files), held_out)
+    key = {"size": size, "align": align_faces, "held_out": held_out, "files": _digest(files)}
+    description = cache / "images.json"
+    arrays = {part: cache / f"{part}.npy" for part in ("train", "held_out")}
+    if description.is_file():
+        known = json.loads(description.read_text(encoding="utf-8"))
+        if known["key"] == key:
+            mapped = {part: np.load(file, mmap_mode="r") for part, file in arrays.items()}
+            return ImageSet(**mapped, digest=_digest(key), left_out=known["left_out"])
+    cache.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, list[NDArray[np.uint8]]] = {"train": [], "held_out": []}
+    left_out: dict[str, int] = {}
+    opened = zipfile.ZipFile(data) if Path(data).is_file() else None
+    try:
+        for index, name in enumerate(files):
+            if progress is not None and index % 50 == 0:
+                progress(index, len(files), "reading images")
+            try:
+                row = _frame(_content(name, files, opened), name, size, align_faces)
+            except ImageError as error:
+                left_out[error.problem] = left_out.get(error.problem, 0) + 1
+                continue
+            rows["held_out" if name in chosen else "train"].append(row)
+    finally:
+        if opened is not None:
+            opened.close()
+    for part, found in rows.items():
+        if not found:
+            why = "; ".join(f"{count} × {problem}" for problem, count in left_out.items()) or "by the split"
+            raise DataError(f"{data}: no image of {size}×{size} or more to {_USES[part]} ({why})")
+        np.save(arrays[part], np.stack(found))
+    # The description last: arrays without one are of a run that was stopped.
+    description.write_text(json.dumps({"key": key, "left_out": left_out}, indent=1), encoding="utf-8")
+    return ImageSet(*(np.load(file, mmap_mode="r") for file in arrays.values()), _digest(key), left_out)
+
+
+_USES = {"train": "train on", "held_out": "hold out"}
+
+
+def _files(data: Path) -> Iterator[tuple[str, tuple[Path | None, int]]]:
+    """Each image's name within the data set -> where it lies (None: in the zip) and its size in bytes."""
+    if data.is_file():
+        try:
+            with zipfile.ZipFile(data) as opened:
+                entries = opened.infolist()
+        except (zipfile.BadZipFile, OSError, ValueError) as error:
+            raise DataError(f"{data}: neither a folder nor a zip that can be read ({error})") from error
+        for entry in sorted(entries, key=lambda entry: entry.filename):
+            hidden = any(part.startswith((".", "__MACOSX")) for part in entry.filename.split("/"))
+            if not entry.is_dir() and not hidden and os.path.splitext(entry.filename)[1].lower() in IMAGE_SUFFIXES:
+                yield entry.filename, (None, entry.file_size)
+        return
+    for file in find_images(data):
+        yield file.relative_to(data).as_posix(), (file, file.stat().st_size)
+
+
+def _content(name: str, files: dict, opened: zipfile.ZipFile | None) -> bytes | Path:
+    path, length = files[name]
+    if path is not None:
+        return path
+    if length > MAX_BYTES:
+        raise ImageError(name, f"it has more than {MAX_BYTES >> 20} MB.")
+    try:
+        with opened.open(name) as entry:
+            content = entry.read(MAX_BYTES + 1)  # what the archive says of its sizes may be untrue
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
+        raise ImageError(name, "it cannot be unpacked.") from error
+    if len(content) > MAX_BYTES:
+        raise ImageError(name, f"it has more than {MAX_BYTES >> 20} MB.")
+    return content
+
+
+def _frame(content: bytes | Path, name: str, size: int, align_faces: str) -> NDArray[np.uint8]:
+    image = load_image(content, name=name)
+    if align_faces != "never":
+        faces = align(image, size=size, whole="never")
+        if faces:
+            return np.asarray(faces[0].image)
+        if align_faces == "always":
+            raise ImageError(name, "no face was found in it.")
+    side = min(image.size)
+    if side < size:
+        raise ImageError(name, f"it is smaller than {size}×{size}.")
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    box = (left, top, left + side, top + side)
+    square = image.crop(box)
+    if side % size == 0:  # the plain mean of the pixels that fall together, rounded once
+        return np.asarray(square.reduce(side // size))
+    return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _held_out(names: list[str], rule: str) -> set[str]:
+    try:
+        share = float(rule)
+    except ValueError:
+        return {name for name in names if fnmatch.fnmatchcase(name, rule)}
+    if not 0 < share < 1:
+        raise DataError(f"the held-out share must lie between 0 and 1, not {rule}")
+    # The first 52 bits of a digest are a uniform number that belongs to the name alone.
+    uniform = {name: int(hashlib.sha256(name.encode()).hexdigest()[:13], 16) / 16**13 for name in names}
+    return {name for name, value in uniform.items() if value < share} or {
+        min(names, key=uniform.__getitem__, default="")
+    }
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,80 @@
+"""One process or many: what `torchrun` started, and what its processes must agree on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ..prior import pick_device
+
+__all__ = ["Processes"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run. A single one agrees with itself, at no cost.
+
+    Attributes:
+        rank: this process's number; the process of rank 0 writes files and measures.
+        count: how many there are.
+        device: where this process computes.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @classmethod
+    @contextmanager
+    def joined(cls, device: str | torch.device = "auto") -> Iterator[Processes]:
+        """The group that `torchrun` announces in the environment, or this process alone, on the devices of a kind."""
+        device = pick_device(device)
+        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+            yield cls(0, 1, device)
+            return
+        if device.type == "cuda":
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            yield cls(dist.get_rank(), dist.get_world_size(), device)
+        finally:
+            dist.destroy_process_group()
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    def first_then_all(self, job: Callable[[], T]) -> T:
+        """The job's result in every process: the first does it alone, the others find on the disk what it left."""
+        if self.count == 1:
+            return job()
+        result = job() if self.first else None
+        dist.barrier()
+        return result if self.first else job()
+
+    def told(self, *numbers: float) -> list[float]:
+        """The first process's numbers, in every process."""
+        if self.count == 1:
+            return list(numbers)
+        row = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        dist.broadcast(row, 0)
+        return row.tolist()
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a scalar over all processes."""
+        if self.count == 1:
+            return value
+        value = value.clone()
+        dist.all_reduce(value)
+        return value / self.count
