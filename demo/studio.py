@@ -222,7 +222,7 @@ class Studio:
     def _preview(self, given: Given, prior: str, *values) -> tuple[str, str]:
         engine, settings, posterior = self._posterior(given, prior, values)
         started = time.perf_counter()
-        x = engine.sample(posterior, settings.n, seed=settings.seed, temperature=settings.temperature)
+        x = engine.preview(posterior, settings.n, seed=settings.seed, temperature=settings.temperature)
         return sheet(x, "samples"), _timing(posterior, settings, time.perf_counter() - started)
 
     def _full(self, given: Given, prior: str, *values) -> tuple:

@@ -193,6 +193,14 @@ class Engine:
         z = posterior.sample(n, seed=seed, temperature=temperature)
         return self.decode(z, progress=progress, stop=stop)
 
+    def preview(self, posterior: Gaussian, n: int, *, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """The images of `sample` while a slider is dragged: on a processor, a grown prior shows their 2×2 means.
+
+        The means are of the very images that `sample` gives, so that nothing but sharpness changes afterwards.
+        """
+        z = posterior.sample(n, seed=seed, temperature=temperature)
+        return self.prior.decode(z, self.batch_size, coarse=self.prior.device.type == "cpu").cpu()
+
     def sweep(
         self,
         evidence: Evidence,

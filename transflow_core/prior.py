@@ -204,14 +204,20 @@ class Prior:
         return self.encode_and_score(images, batch_size).z
 
     @torch.inference_mode()
-    def decode(self, z: Tensor, batch_size: int = 32) -> Tensor:
-        """x = f(z): (n, D) -> (n, C, S, S) float32 in [0, 1]. Raises ValueError on another width."""
+    def decode(self, z: Tensor, batch_size: int = 32, coarse: bool = False) -> Tensor:
+        """x = f(z): (n, D) -> (n, C, S, S) float32 in [0, 1]. Raises ValueError on another width.
+
+        With `coarse`, a grown flow gives the 2×2 means of that, (n, C, S/2, S/2), in a third of the time: for
+        previews. Other flows have nothing coarser to give.
+        """
         z = torch.as_tensor(z, dtype=torch.float32)
         if z.ndim != 2 or z.shape[1] != self.dim:
             raise ValueError(f"latents of this prior are (n, {self.dim}), not {tuple(z.shape)}")
-        images = [torch.zeros(0, self.channels, self.image_size, self.image_size, device=self.device)]
+        coarse = coarse and isinstance(self.flow, GrownGlow)
+        side = self.image_size // 2 if coarse else self.image_size
+        images = [torch.zeros(0, self.channels, side, side, device=self.device)]
         for batch in z.to(self.device).split(batch_size) if len(z) else ():
-            images.append(self.pixels.from_flow(self.flow.inverse(batch)[0]))
+            images.append(self.pixels.from_flow(self.flow.means(batch) if coarse else self.flow.inverse(batch)[0]))
         return torch.cat(images)
 
     def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:

@@ -42,6 +42,7 @@ def test_the_base_models_the_means_and_its_latents_come_last():
         changed, _ = flow.inverse(other)
     torch.testing.assert_close(back, x, atol=1e-5, rtol=0)
     assert (changed - x).abs().max() > 0.1
+    torch.testing.assert_close(flow.means(z), means, atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.nn.functional.avg_pool2d(changed, 2), means, atol=1e-5, rtol=0)
 
 

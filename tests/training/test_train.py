@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from transflow_core.engine import Engine
 from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig
 from transflow_core.pixels import PixelConvention
 from transflow_core.posterior import Posterior, per_level
@@ -187,6 +188,11 @@ def test_a_prior_grows_by_one_level_and_its_base_stays_as_it_is(trained, tmp_pat
     x = prior.decode(posterior.sample(3, seed=0))
     assert x.shape == (3, 3, 64, 64) and x.isfinite().all()
     torch.testing.assert_close(prior.decode(z), prior.to_unit(images.held_out[:5]), atol=1e-4, rtol=0)
+    sample = Engine(prior).sample(posterior, 3, seed=0)
+    preview = Engine(prior).preview(posterior, 3, seed=0)
+    assert preview.shape == (3, 3, 32, 32) and sample.equal(x)
+    inside = ((sample > 0) & (sample < 1)).all()  # what was clipped has another mean
+    assert (preview - torch.nn.functional.avg_pool2d(sample, 2)).abs().max() < (1e-5 if inside else 0.25)
     with pytest.raises(TrainingError, match="the images are 32×32"):
         train(ImageSet(discs(4), discs(2), "x", {}), tmp_path / "b", DetailConfig(), PIXELS, options, grow=base)
     with pytest.raises(TrainingError, match="a prior to grow"):

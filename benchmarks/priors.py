@@ -1,0 +1,113 @@
+"""Two priors side by side: bits per dimension of held-out images, face rates, sharpness, time, and a sheet of samples.
+
+    python -m benchmarks.priors celeba64 runs/mine --data faces.zip --held-out 'val*/*' -o sheet.png
+    python -m benchmarks.priors celeba64 celeba128 -o grown.png
+
+Samples share their noise: of two priors of one size the whole latent; of a prior and one that was grown from it the
+latents of the smaller, so that each pair shows one face. Sharpness is the root mean square of the Haar details
+(differences within 2×2 pixels) at the larger of the two sizes; the smaller prior's samples are enlarged by bicubic
+interpolation. Held-out images are not shown.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from transflow_core.flows import haar_split
+from transflow_core.images import labelled_rows, save_png, to_pil
+from transflow_core.measures import face_rate
+from transflow_core.posterior import standard_normal
+from transflow_core.prior import Prior, load_prior
+from transflow_core.training import prepare
+
+TEMPERATURES = (0.5, 0.7, 0.85, 1.0)
+SHOWN = 12
+
+
+def enlarged(x: Tensor, side: int) -> Tensor:
+    """(n, 3, S, S) -> (n, 3, side, side), bicubic as Pillow does it."""
+    if x.shape[-1] == side:
+        return x
+    pictures = [np.asarray(i.resize((side, side), Image.Resampling.BICUBIC), np.float32) / 255 for i in to_pil(x)]
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+
+
+def sharpness(x: Tensor) -> float:
+    """Root mean square of the finest Haar details, in units of the range of intensities."""
+    return float(haar_split(x)[1].square().mean().sqrt())
+
+
+def decode_seconds(priors: list[Prior], n: int = 16, repeats: int = 7) -> list[float]:
+    """Median seconds for n samples, the priors taking turns."""
+    noise = [0.7 * standard_normal(n, prior.dim) for prior in priors]
+    seconds: list[list[float]] = [[] for _ in priors]
+    for turn in range(repeats + 1):
+        for prior, z, times in zip(priors, noise, seconds, strict=True):
+            start = time.perf_counter()
+            prior.decode(z, n).cpu()
+            if turn:
+                times.append(time.perf_counter() - start)
+    return [statistics.median(times) for times in seconds]
+
+
+def main() -> None:
+    """Print the table and write the sheet."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.priors", description=__doc__)
+    parser.add_argument("priors", nargs=2, help="names, files or folders")
+    parser.add_argument("--data", type=Path, help="a folder or zip with held-out images")
+    parser.add_argument("--held-out", default="val*/*", help="the pattern of their names")
+    parser.add_argument("-n", type=int, default=500, help="samples for each face rate")
+    parser.add_argument("-o", "--output", type=Path, help="a sheet of samples")
+    options = parser.parse_args()
+
+    priors = [load_prior(name) for name in options.priors]
+    names = [f"{prior.name} {prior.fingerprint[:8]}" for prior in priors]
+    side, most = max(prior.image_size for prior in priors), max(prior.dim for prior in priors)
+    rows: dict[str, list[str]] = {}
+    if options.data:
+        rows["bits per dimension, held out"] = []
+        for prior in priors:
+            with tempfile.TemporaryDirectory() as cache:
+                held_out = prepare(options.data, prior.image_size, Path(cache), held_out=options.held_out).held_out
+                bits = prior.bits_per_dim(np.array(held_out))
+            error = float(bits.std() / len(bits) ** 0.5)
+            rows["bits per dimension, held out"].append(f"{float(bits.mean()):.4f} ± {error:.4f} ({len(bits)} images)")
+            if prior.image_size == side:
+                v = prior.to_unit(np.array(held_out))
+                rows["sharpness, held-out images"] = [f"{sharpness(v):.4f}"] * 2
+    noise = standard_normal(options.n, most, seed=1)
+    shown = []
+    for temperature in TEMPERATURES:
+        rates, sharp = [], []
+        for prior in priors:
+            x = torch.cat([prior.decode(temperature * z[:, most - prior.dim :]).cpu() for z in noise.split(50)])
+            rates.append(f"{face_rate(x):.1%}")
+            sharp.append(f"{sharpness(enlarged(x, side)):.4f}")
+            if temperature in (0.7, 0.85):
+                shown.append(to_pil(enlarged(x[:SHOWN], side)))
+        rows[f"face rate, temperature {temperature:g} ({options.n} samples)"] = rates
+        rows[f"sharpness, temperature {temperature:g}"] = sharp
+    seconds = decode_seconds(priors)
+    rows["seconds for 16 samples"] = [f"{value:.3f}" for value in seconds]
+    rows["times the first"] = [f"{value / seconds[0]:.2f}" for value in seconds]
+    print(f"| | {' | '.join(names)} |\n|---|---|---|")
+    for what, cells in rows.items():
+        print(f"| {what} | {' | '.join(cells)} |")
+    if options.output:
+        words = [f"{prior.image_size}×{prior.image_size}" for prior in priors]
+        if words[0] == words[1]:
+            words = ["first", "second"]
+        labels = [f"{word}, {t:g}" for t in (0.7, 0.85) for word in words]
+        how = {"priors": ", ".join(names), "seed": "1"}
+        save_png(labelled_rows(shown, row_labels=labels), options.output, metadata=how)
+
+
+if __name__ == "__main__":
+    main()
