@@ -92,6 +92,21 @@ def test_the_log_and_the_progress_tell_how_it_goes(trained):
     assert shown[60].images_per_s > 0 and shown[60].seconds_left > 0 and shown[60].held_out_bits is not None
 
 
+def test_tensorboard_gets_the_same_numbers_where_it_is_installed(disc_set, tmp_path, monkeypatch):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train(disc_set, tmp_path / "with", TINY, PIXELS, settings(steps=20))
+    board = accumulator.EventAccumulator(str(tmp_path / "with" / "tensorboard"))
+    board.Reload()
+    for event, key in (("step", "bits"), ("step", "images_per_s"), ("held_out", "held_out_bits")):
+        logged = [(line["step"], line[key]) for line in log(tmp_path / "with") if line["event"] == event]
+        shown = [(scalar.step, scalar.value) for scalar in board.Scalars(f"{event}/{key}")]
+        assert [step for step, _ in shown] == [step for step, _ in logged] and shown
+        assert [value for _, value in shown] == pytest.approx([value for _, value in logged], rel=1e-5)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as where it is not
+    train(disc_set, tmp_path / "without", TINY, PIXELS, settings(steps=1))
+    assert not (tmp_path / "without" / "tensorboard").exists() and log(tmp_path / "without")
+
+
 @pytest.mark.parametrize("half_nets", [False, True])
 def test_a_run_that_was_stopped_ends_in_the_same_bits(disc_set, tmp_path, half_nets):
     options = settings(steps=30, half_nets=half_nets)
@@ -193,6 +208,17 @@ def test_a_prior_grows_by_one_level_and_its_base_stays_as_it_is(trained, tmp_pat
     assert preview.shape == (3, 3, 32, 32) and sample.equal(x)
     inside = ((sample > 0) & (sample < 1)).all()  # what was clipped has another mean
     assert (preview - torch.nn.functional.avg_pool2d(sample, 2)).abs().max() < (1e-5 if inside else 0.25)
+    # Weights to begin with are those of the details: what models the means is the prior that is grown now.
+    other = train(ImageSet(discs(16), discs(4), "few", {}), tmp_path / "other", TINY, PIXELS, settings(steps=1))
+    again = train(
+        images, tmp_path / "again", DetailConfig(2, 16, 8), PIXELS, settings(steps=1, batch_size=8, learning_rate=1e-9),
+        start=prior, grow=load_prior(other.folder, device="cpu"),
+    )  # fmt: skip
+    state = load_prior(again.folder, device="cpu").flow.state_dict()
+    for name, tensor in load_prior(other.folder, device="cpu").flow.state_dict().items():
+        assert tensor.equal(state[f"base.{name}"]), name
+    for name, tensor in prior.flow.details.state_dict().items():
+        torch.testing.assert_close(tensor, state[f"details.{name}"], atol=1e-6, rtol=0)
     with pytest.raises(TrainingError, match="the images are 32×32"):
         train(ImageSet(discs(4), discs(2), "x", {}), tmp_path / "b", DetailConfig(), PIXELS, options, grow=base)
     with pytest.raises(TrainingError, match="a prior to grow"):

@@ -115,6 +115,7 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
         documents["typicality"] = json.dumps(checkpoint.typicality, indent=1)
     words = {k: v for k, v in checkpoint.metadata.items() if k != "format"}
     if path.suffix:
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_file(state, path, {"format": "pt", **words, **documents})
         return
     path.mkdir(parents=True, exist_ok=True)

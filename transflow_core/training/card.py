@@ -29,7 +29,7 @@ def model_card(
     begun = f" from the weights of {start}" if start else " from nothing"
     if grown:
         trained = sum(p.numel() for p in prior.flow.details.parameters())
-        begun = f", of the details' flow alone ({trained:,} parameters): the rest is the prior that was grown"
+        begun = f", of the details' flow alone ({trained:,} parameters),{begun}: the rest is the prior that was grown"
     lines = [
         f"# {prior.name}",
         "",

@@ -117,7 +117,7 @@ def train(
         images: see `prepare`.
         architecture: of a Glow; or of the details, with `grow`.
         pixels: what training sees of the bytes.
-        start: weights to begin with, of the same architecture.
+        start: weights to begin with, of the same architecture; with `grow` only those of the details.
         grow: the prior that models the 2×2 means, whose weights stay as they are.
         words: what the model card says and nobody can measure: "data", "licence", "command".
         half: keep the nets' weights in float16 (see `save_native`).
@@ -150,7 +150,7 @@ def _build(architecture: GlowConfig | DetailConfig, start: Prior | None, grow: P
     if start is not None:
         if start.flow.config.to_dict() != flow.config.to_dict():
             raise TrainingError(f"{start.name} has another architecture than the one to be trained")
-        flow.load_state_dict(start.flow.state_dict())
+        trained.load_state_dict((start.flow if grow is None else start.flow.details).state_dict())
     flow.requires_grad_(False)
     trained.requires_grad_(True)
     return flow.channels_last()
@@ -189,7 +189,7 @@ class _Run:
                 f"the images are {images.image_size}×{images.image_size}, "
                 f"the flow's {self.flow.config.image_size}×{self.flow.config.image_size}"
             )
-        self.start = start.name if start else None
+        self.start = f"{start.name} ({start.fingerprint})" if start else None
         self.description = {
             "settings": settings.to_dict(),
             "architecture": self.flow.config.to_dict(),
