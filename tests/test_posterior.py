@@ -669,7 +669,7 @@ def test_a_header_that_claims_more_than_there_is_costs_nothing(saved):
 
 
 def test_a_file_that_is_too_large_is_not_read(saved, monkeypatch):
-    monkeypatch.setattr("transflow_core.posterior.storage._MAX_BYTES", 100)
+    monkeypatch.setattr("transflow_core.untrusted._MAX_BYTES", 100)
     with pytest.raises(ValueError, match="too large"):
         Posterior.load(saved)
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from ..untrusted import MAX_HEADER, open_safetensors
 
 __all__ = ["read_classifier", "write_classifier"]
 
 FORMAT, VERSION = "transflow-classifier", 1
-_MAX_BYTES, _MAX_HEADER, _MAX_DIM, _MAX_CLASSES, _MAX_COLUMNS = 2**31, 2**20, 2**22, 1000, 4096
+_MAX_DIM, _MAX_CLASSES, _MAX_COLUMNS = 2**22, 1000, 4096
 _TYPES = {
     "counts": "F64",
     "means": "F32",
@@ -34,7 +34,7 @@ _REQUIRED = _TYPES.keys() - {"sigma.basis", "sigma.along"}
 def write_classifier(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write the named tensors and facts to one file. Raises ValueError if the class names are too long for it."""
     document = json.dumps({"format": FORMAT, "version": VERSION, **facts})
-    if len(document) > _MAX_HEADER // 4:
+    if len(document) > MAX_HEADER // 4:
         raise ValueError("the names of the classes are too long to be saved")
     stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     save_file(stored, path, {"classifier": document})
@@ -43,17 +43,8 @@ def write_classifier(path: str | Path, tensors: Mapping[str, Tensor], facts: Map
 def read_classifier(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_classifier` wrote. Raises ValueError with what is wrong, FileNotFoundError if there is none."""
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-    if len(start) < 8 or not 0 < struct.unpack("<Q", start)[0] <= min(_MAX_HEADER, size - 8):
-        raise ValueError(f"{path}: not a safetensors file, or a truncated one")
-    if size > _MAX_BYTES:
-        raise ValueError(f"{path}: {size / 2**20:,.0f} MiB is too large for a classifier")
-    try:
-        with safe_open(path, "pt") as handle:
+    with open_safetensors(path, "classifier") as handle:
+        try:
             facts = _facts((handle.metadata() or {}).get("classifier"))
             names = list(handle.keys())
             _check_shapes(
@@ -62,11 +53,9 @@ def read_classifier(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
                 len(facts["classes"]),
             )
             tensors = {name: handle.get_tensor(name).clone() for name in names}
-        _check_numbers(tensors)
-    except (SafetensorError, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+            _check_numbers(tensors)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     return tensors, facts
 
 

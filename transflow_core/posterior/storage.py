@@ -1,21 +1,21 @@
 """A posterior as a safetensors file. What is read is untrusted: everything is checked before it is used."""
 
 import json
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from ..untrusted import MAX_HEADER, open_safetensors
 
 __all__ = ["read_posterior", "write_posterior"]
 
 FORMAT, VERSION = "transflow-posterior", 1
 # Far above what a posterior needs, far below what hurts: a 1024 × 1024 colour image has 3.1 million latents.
-_MAX_BYTES, _MAX_HEADER, _MAX_DIM, _MAX_COLUMNS = 2**31, 2**20, 2**22, 4096
+_MAX_DIM, _MAX_COLUMNS = 2**22, 4096
 _DTYPES = {"F32": torch.float32, "F64": torch.float64}
 # The shapes that each tensor may have: () a number, D the latent, m the evidence, k the columns of a factor.
 _SHAPES = {
@@ -39,8 +39,8 @@ def write_posterior(path: str | Path, tensors: Mapping[str, Tensor], m: float, m
     if not all(isinstance(key, str) and isinstance(value, str) for key, value in metadata.items()):
         raise ValueError("the metadata of a posterior maps text to text")
     document = json.dumps({"format": FORMAT, "version": VERSION, "m": m, "metadata": dict(metadata)})
-    if len(document) > _MAX_HEADER // 4:
-        raise ValueError(f"the metadata of a posterior is at most {_MAX_HEADER // 4} characters, not {len(document)}")
+    if len(document) > MAX_HEADER // 4:
+        raise ValueError(f"the metadata of a posterior is at most {MAX_HEADER // 4} characters, not {len(document)}")
     # safetensors refuses tensors that share memory, as the prior's and the posterior's may.
     stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     # One entry alone, since safetensors writes several in a random order: equal posteriors are equal files.
@@ -54,23 +54,10 @@ def read_posterior(path: str | Path) -> tuple[dict[str, Tensor], float, dict[str
     ValueError with what is wrong, FileNotFoundError if there is no file.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-    if len(start) < 8 or not 0 < struct.unpack("<Q", start)[0] <= min(_MAX_HEADER, size - 8):
-        raise ValueError(f"{path}: not a safetensors file, or a truncated one")
-    if size > _MAX_BYTES:
-        raise ValueError(f"{path}: {size / 2**20:,.0f} MiB is too large for a posterior")
-    try:
-        with safe_open(path, "pt") as handle:
-            document = _document(handle.metadata() or {}, path)
-            _check_tensors({name: handle.get_slice(name) for name in handle.keys()}, path)  # noqa: SIM118
-            # A copy: the handle maps the file, which the person may overwrite while the posterior lives.
-            tensors = {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
+    with open_safetensors(path, "posterior") as handle:
+        document = _document(handle.metadata() or {}, path)
+        _check_tensors({name: handle.get_slice(name) for name in handle.keys()}, path)  # noqa: SIM118
+        tensors = {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
     for name, tensor in tensors.items():
         # λ may be infinite: that is the prior.
         if tensor.isnan().any() or (name != "lam_ratio" and tensor.isinf().any()):
