@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
 import json
@@ -82,17 +83,21 @@ def prepare(
     chosen = _held_out(list(files), held_out)
     key = {"size": size, "align": align_faces, "held_out": held_out, "files": _digest(files)}
     description = cache / "images.json"
-    arrays = {part: cache / f"{part}.npy" for part in ("train", "held_out")}
+    arrays = {part: cache / f"{part}.uint8" for part in ("train", "held_out")}
     if description.is_file():
         known = json.loads(description.read_text(encoding="utf-8"))
         if known["key"] == key:
-            mapped = {part: np.load(file, mmap_mode="r") for part, file in arrays.items()}
-            return ImageSet(**mapped, digest=_digest(key), left_out=known["left_out"])
+            return ImageSet(**_mapped(arrays, known["counts"], size), digest=_digest(key), left_out=known["left_out"])
+        description.unlink()  # what it describes is about to go
     cache.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, list[NDArray[np.uint8]]] = {"train": [], "held_out": []}
-    left_out: dict[str, int] = {}
-    opened = zipfile.ZipFile(data) if Path(data).is_file() else None
-    try:
+    counts, left_out = {"train": 0, "held_out": 0}, dict[str, int]()
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(zipfile.ZipFile(data)) if Path(data).is_file() else None
+        # Straight to the disk: a large set need not fit in memory. What a running process maps is not overwritten.
+        written = {}
+        for part, file in arrays.items():
+            file.unlink(missing_ok=True)
+            written[part] = stack.enter_context(file.open("wb"))
         for index, name in enumerate(files):
             if progress is not None and index % 50 == 0:
                 progress(index, len(files), "reading images")
@@ -101,18 +106,21 @@ def prepare(
             except ImageError as error:
                 left_out[error.problem] = left_out.get(error.problem, 0) + 1
                 continue
-            rows["held_out" if name in chosen else "train"].append(row)
-    finally:
-        if opened is not None:
-            opened.close()
-    for part, found in rows.items():
-        if not found:
+            part = "held_out" if name in chosen else "train"
+            written[part].write(np.ascontiguousarray(row))
+            counts[part] += 1
+    for part, count in counts.items():
+        if not count:
             why = "; ".join(f"{count} × {problem}" for problem, count in left_out.items()) or "by the split"
             raise DataError(f"{data}: no image of {size}×{size} or more to {_USES[part]} ({why})")
-        np.save(arrays[part], np.stack(found))
     # The description last: arrays without one are of a run that was stopped.
-    description.write_text(json.dumps({"key": key, "left_out": left_out}, indent=1), encoding="utf-8")
-    return ImageSet(*(np.load(file, mmap_mode="r") for file in arrays.values()), _digest(key), left_out)
+    facts = {"key": key, "counts": counts, "left_out": left_out}
+    description.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    return ImageSet(**_mapped(arrays, counts, size), digest=_digest(key), left_out=left_out)
+
+
+def _mapped(arrays: dict[str, Path], counts: dict[str, int], size: int) -> dict[str, NDArray[np.uint8]]:
+    return {part: np.memmap(file, np.uint8, "r", shape=(counts[part], size, size, 3)) for part, file in arrays.items()}
 
 
 _USES = {"train": "train on", "held_out": "hold out"}
