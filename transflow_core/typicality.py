@@ -52,6 +52,11 @@ class Typicality:
     log_prob: tuple[float, ...]
     level_rms: tuple[tuple[float, ...], ...]
 
+    @property
+    def median_rms(self) -> tuple[float, ...]:
+        """Median root mean square of each level's latent, fine to coarse."""
+        return tuple(float(np.interp(50, self.percent, row)) for row in self.level_rms)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Typicality":
         """From the parsed `typicality.json`. Raises ValueError if a row is missing, unsorted or not finite."""

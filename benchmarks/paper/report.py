@@ -223,25 +223,26 @@ def _why(r: Result) -> str:
         [
             name,
             f"{row['rms']:.2f}",
+            f"{row['faces']:.2f}" if row.get("faces") else "",
             f"{row['common']:.0%}",
             f"{row['between_within']:.3f}",
             f"{row['directions']:.0f}",
         ]
         for name, row in r.items()
     ]
-    head = ["", "rms", "share of the common mean", "between / within classes", "directions within"]
+    head = ["", "rms", "rms, faces", "share of the common mean", "between / within classes", "directions within"]
     return f"""### Why training the prior on faces does not by itself help with digits
 
 {_table(head, rows)}
 
-*Directions* is the participation ratio of the variance within classes: how many directions carry it.
+*Rms, faces* is the median of noise-free held-out faces. *Directions* is the participation ratio of the variance within
+classes: how many directions carry it.
 
 1. **What a flow learns to whiten are faces.** Digits leave the range that its latents have for faces: their four
-   coarser levels are larger (noise-free faces: 0.8 to 0.94), the finest, where digits have no texture, smaller
-   (0.47). An *untrained* flow is a rotation of the pixels, so that distances, and the paper's rule with them, are
-   those of pixels. Training stretches directions by what is rare in *faces*, which has nothing to do with what tells
-   digits apart: the ratio of variance between classes to variance within is lower in the latents than in the pixels,
-   at every level but the coarsest.
+   coarser levels are larger, the finest, where digits have no texture, is smaller. An *untrained* flow is a rotation
+   of the pixels, so that distances, and the paper's rule with them, are those of pixels. Training stretches directions
+   by what is rare in *faces*, which has nothing to do with what tells digits apart: the ratio of variance between
+   classes to variance within is lower in the latents than in the pixels, at every level but the coarsest.
 2. **Most of a digit's latent is not about the digit.** Two thirds of the power are one image, the mean of all digits.
    The paper's rule shrinks every class towards the origin, the average *face*, by 1/(1 + λ/m); at λ/m = 0.5 what is
    left of the common mean outweighs what differs, and classes with a short mean are favoured. Centring at the

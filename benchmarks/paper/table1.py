@@ -127,6 +127,7 @@ def explain(prior: Prior, untrained: Prior, z: Tensor, z0: Tensor, pixels: Tenso
 
     For each: root mean square; the share of the power that is one image, the mean of all digits; and, of the rest,
     variance between classes over variance within; how many directions carry the variance within (participation ratio).
+    Of a level also the median root mean square of held-out faces, if the prior knows it.
     """
     index = digits.pool.ravel()
     labels = digits.labels[index]
@@ -145,7 +146,9 @@ def explain(prior: Prior, untrained: Prior, z: Tensor, z0: Tensor, pixels: Tenso
         }
 
     rows = {"pixels": facts(pixels), "untrained prior": facts(z0), f"{prior.name}": facts(z)}
-    rows |= {f"{prior.name}, level {level.name}": facts(z[:, level.slice]) for level in prior.levels}
+    faces = prior.typicality.median_rms if prior.typicality else (None,) * len(prior.levels)
+    for level, rms in zip(prior.levels, faces, strict=True):
+        rows[f"{prior.name}, level {level.name}"] = facts(z[:, level.slice]) | {"faces": rms}
     return rows
 
 

@@ -50,10 +50,8 @@ def model_card(
         f"{prior.pixels.bits} bits).",
     ]
     if prior.typicality is not None:
-        middle = prior.typicality.percent.index(50.0)
         levels = [
-            f"{level.name} {row[middle]:.2f}"
-            for level, row in zip(prior.levels, prior.typicality.level_rms, strict=True)
+            f"{level.name} {rms:.2f}" for level, rms in zip(prior.levels, prior.typicality.median_rms, strict=True)
         ]
         lines.append(
             f"- **Latents** of {prior.typicality.n} held-out images without noise, median root mean square a level: "
