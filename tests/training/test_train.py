@@ -181,6 +181,28 @@ def test_a_run_begins_with_the_weights_that_it_is_given(trained, disc_set, tmp_p
         train(disc_set, tmp_path / "b", GlowConfig(32, (LevelConfig(1, 8),)), PIXELS, settings(steps=1), start=start)
 
 
+def test_a_blend_is_the_mean_of_the_weights_before_and_after(trained, disc_set, tmp_path):
+    start = load_prior(trained[0].folder, device="cpu")
+    train(disc_set, tmp_path, TINY, PIXELS, settings(steps=20), start=start)
+    after = load_file(tmp_path / "model.safetensors")
+    # A run that has ended can be blended, once or again: its checkpoint holds the trained weights.
+    for share in (0.5, 0.25):
+        result = train(disc_set, tmp_path, TINY, PIXELS, settings(steps=20), start=start, blend=share, resume=True)
+        blended = load_file(tmp_path / "model.safetensors")
+        assert any(not tensor.equal(after[name]) for name, tensor in blended.items())
+        for name, tensor in load_file(trained[0].folder / "model.safetensors").items():
+            torch.testing.assert_close(blended[name], torch.lerp(tensor, after[name], share), atol=1e-6, rtol=1e-5)
+        prior = load_prior(tmp_path, device="cpu")
+        bits = result.measured[-1]["held_out_bits"]
+        assert float(prior.bits_per_dim(disc_set.held_out).mean()) == pytest.approx(bits, abs=1e-5)
+        card = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
+        assert f"the weights are {share:.0%} of the trained ones" in card and "| blended |" in card
+        assert f"{result.measured[-2]['held_out_bits']:.4f} bits" in card and f"Held out**: {bits:.4f}" in card
+    for wrong, begin in ((0.5, None), (0.0, start), (1.5, start)):
+        with pytest.raises(TrainingError, match="blend"):
+            train(disc_set, tmp_path / "b", TINY, PIXELS, settings(steps=1), start=begin, blend=wrong)
+
+
 def test_a_prior_grows_by_one_level_and_its_base_stays_as_it_is(trained, tmp_path):
     base = load_prior(trained[0].folder, device="cpu")
     images = ImageSet(discs(64, side=64), discs(24, side=64, seed=1), "larger discs", {})

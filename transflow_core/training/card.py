@@ -20,6 +20,7 @@ def model_card(
     counters: Counters,
     words: dict[str, str],
     start: str | None = None,
+    blend: float = 1.0,
 ) -> str:
     """Markdown. `words` has what a person said: "data", "licence", "command"; what they did not say is called so."""
     parameters = sum(p.numel() for p in prior.flow.parameters())
@@ -49,6 +50,11 @@ def model_card(
         f"- **Held out**: {last['held_out_bits']:.4f} bits per dimension ({last['held_out_images']:,} images, "
         f"{prior.pixels.bits} bits).",
     ]
+    if blend < 1:
+        lines.append(
+            f"- **Blended**: the weights are {blend:.0%} of the trained ones and {1 - blend:.0%} of those that the run "
+            f"began with. The trained ones alone have {counters.measured[-2]['held_out_bits']:.4f} bits."
+        )
     if prior.typicality is not None:
         levels = [
             f"{level.name} {rms:.2f}" for level, rms in zip(prior.levels, prior.typicality.median_rms, strict=True)
@@ -60,13 +66,13 @@ def model_card(
     if words.get("command"):
         lines += ["", "```", words["command"], "```"]
     lines += ["", "| step | images | minutes | bits, training | bits, held out |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {row['step']:,} | {row['images']:,} | {row['minutes']:.1f} | "
-        f"{'' if row['train_bits'] is None else format(row['train_bits'], '.4f')} | {row['held_out_bits']:.4f} |"
-        for row in rows
-    ]
+    for row in rows:
+        step = "blended" if blend < 1 and row is last else f"{row['step']:,}"
+        training = "" if row["train_bits"] is None else f"{row['train_bits']:.4f}"
+        lines.append(f"| {step} | {row['images']:,} | {row['minutes']:.1f} | {training} | {row['held_out_bits']:.4f} |")
     if rows[0]["held_out_images"] < last["held_out_images"]:
-        lines += ["", f"Held-out bits on the way are of {rows[0]['held_out_images']} images, the last of all."]
+        number = "last two" if blend < 1 else "last"
+        lines += ["", f"Held-out bits on the way are of {rows[0]['held_out_images']} images, the {number} of all."]
     if grown:
         lines += ["", "Bits in training are of the details given the means; held-out bits are of the whole image."]
     lines += ["", f"Samples at temperature {settings.sheet_temperature:g}:", "", "![samples](samples.png)", ""]
