@@ -1,6 +1,6 @@
 """Draw the example evidence in `assets/examples`: nobody's face, so that anyone may ship it.
 
-Faces are sampled from the shipped prior and then changed; the cartoons are drawn from shapes. Run from the checkout:
+Faces are sampled from the default prior and then changed; the cartoons are drawn from shapes. Run from the checkout:
 
     python -m assets.make_examples
 """
@@ -21,10 +21,10 @@ from transflow_core.posterior import standard_normal
 from transflow_core.prior import Prior, load_prior
 
 EXAMPLES = Path(__file__).resolve().parent / "examples"
-SIZE = 64
+SIZE = 128
 COUNT = 18
 TEMPERATURE = 0.7
-Pixels = NDArray[np.float32]  # (64, 64, 3) in [0, 1]
+Pixels = NDArray[np.float32]  # (SIZE, SIZE, 3) in [0, 1]
 
 
 def faces(prior: Prior, seed: int) -> list[Image.Image]:
@@ -62,9 +62,11 @@ def sepia(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 def sketch(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A pencil on paper: the picture divided by its own blur leaves lines and light shading."""
-    grey = luma(as_array(image.resize((256, 256), Image.Resampling.LANCZOS)))
+    large = 4 * SIZE
+    grey = luma(as_array(image.resize((large, large), Image.Resampling.LANCZOS)))
     blurred = np.asarray(
-        Image.fromarray(np.rint(255 * (1 - grey)).astype(np.uint8)).filter(ImageFilter.GaussianBlur(14)), np.float32
+        Image.fromarray(np.rint(255 * (1 - grey)).astype(np.uint8)).filter(ImageFilter.GaussianBlur(large / 18)),
+        np.float32,
     )
     dodge = np.clip(grey / np.maximum(1 - blurred / 255, 1e-2), 0, 1)
     shading = np.clip(0.55 + 0.5 * grey, 0, 1)
@@ -77,14 +79,15 @@ def sketch(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def hair(pixels: Pixels) -> NDArray[np.float32]:
     """How surely each pixel is hair, 0 to 1: near the crown's colour, far from the cheeks' and the corners'."""
 
-    def colour(x: slice, y: slice) -> NDArray[np.float32]:
-        return np.median(pixels[y, x].reshape(-1, 3), axis=0)
+    def colour(left: float, top: float, right: float, bottom: float) -> NDArray[np.float32]:
+        left, top, right, bottom = (round(edge * SIZE) for edge in (left, top, right, bottom))
+        return np.median(pixels[top:bottom, left:right].reshape(-1, 3), axis=0)
 
     def likeness(c: NDArray[np.float32]) -> NDArray[np.float32]:
         return -((pixels - c) ** 2).sum(-1) / (2 * 0.11**2)
 
-    crown = colour(slice(25, 39), slice(6, 11))
-    cheeks, corners = colour(slice(22, 42), slice(34, 46)), colour(slice(0, 5), slice(0, 12))
+    crown = colour(0.39, 0.09, 0.61, 0.17)
+    cheeks, corners = colour(0.34, 0.53, 0.66, 0.72), colour(0, 0, 0.08, 0.19)
     others = np.logaddexp(likeness(cheeks), likeness(corners))
     y, x = np.mgrid[0:SIZE, 0:SIZE] / (SIZE - 1)
     face = ((x - 0.5) / 0.23) ** 2 + ((y - 0.57) / 0.33) ** 2  # below 1: inside the face
@@ -93,7 +96,7 @@ def hair(pixels: Pixels) -> NDArray[np.float32]:
     place = np.minimum(8 * (face - 1.0), 10 * (0.95 - head))
     colours = (likeness(crown) - others).clip(-6, 3)
     surely = 1 / (1 + np.exp(-(colours + place).clip(-30, 30)))
-    soft = Image.fromarray(np.rint(255 * surely).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.0))
+    soft = Image.fromarray(np.rint(255 * surely).astype(np.uint8)).filter(ImageFilter.GaussianBlur(SIZE / 64))
     return np.asarray(soft, np.float32) / 255
 
 
@@ -208,7 +211,7 @@ CHANGES: dict[str, tuple[str, str, Callable]] = {
 
 def main() -> None:
     """Write every set, and `sets.json` with a title and a sentence for each."""
-    prior = load_prior("celeba64", device="cpu")
+    prior = load_prior(device="cpu")
     sets = {}
     for seed, (name, (title, about, change)) in enumerate(CHANGES.items(), start=100):
         rng = np.random.default_rng(seed)

@@ -1,5 +1,8 @@
 """How long a visitor waits: from a cold start to a page that answers, and from a slider's move to new pixels.
 
+The slider is measured with each prior that ships: while it moves (of a grown prior, the 2×2 means are shown), and from
+letting it go to the whole images.
+
     python -m benchmarks.page
 
 Needs Debian's chromium and an idle machine.
@@ -15,6 +18,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from transflow_core.shipped import shipped_priors
+
 ROOT = Path(__file__).resolve().parent.parent
 ARGUMENTS = [
     "--no-sandbox",
@@ -23,11 +28,11 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-MOVES = 30
+MOVES, RELEASES = 30, 8
 
-# In the page: set the slider as a drag does, and time until the sheet's new picture is decoded and painted.
+# In the page: set the slider as a drag or its end does, and time until the sheet's new picture is decoded and painted.
 _MOVE = """
-position => new Promise(done => {
+([position, event]) => new Promise(done => {
   const range = document.querySelector('#lam-range');
   const before = document.querySelector('#sheet img').src;
   const start = performance.now();
@@ -40,7 +45,7 @@ position => new Promise(done => {
   });
   observer.observe(document.querySelector('#sheet'), {subtree: true, childList: true, attributes: true});
   range.value = position;
-  range.dispatchEvent(new Event('input', {bubbles: true}));
+  range.dispatchEvent(new Event(event, {bubbles: true}));
 })
 """
 
@@ -65,8 +70,8 @@ def serve() -> tuple[subprocess.Popen, str, float]:
     raise RuntimeError("the page did not answer within two minutes")
 
 
-def slider_delays(url: str) -> list[float]:
-    """Milliseconds from each move of λ to new pixels, 16 samples, 18 pieces of evidence."""
+def slider_delays(url: str) -> dict[tuple[str, str], list[float]]:
+    """Milliseconds from λ's moves and releases to new pixels, 16 samples, 18 pieces of evidence, for each prior."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -76,11 +81,22 @@ def slider_delays(url: str) -> list[float]:
         page.wait_for_selector("#sheet img")
         page.click("#evidence [data-example=red_hair]")
         page.wait_for_url("**example=red_hair*")
-        delays = []
-        for move in range(MOVES + 3):
-            delays.append(page.evaluate(_MOVE, -1.9 + 2.8 * (move * 7 % MOVES) / MOVES))
+        delays: dict[tuple[str, str], list[float]] = {}
+        for prior in shipped_priors():
+            page.click("#prior input")
+            page.get_by_role("option", name=prior).click()
+            page.get_by_role("tab", name="Numbers").click()
+            page.wait_for_function("name => document.querySelector('#numbers').innerText.includes(name)", arg=prior)
+            page.get_by_role("tab", name="Gallery").click()
+            for event, times in (("input", MOVES), ("change", RELEASES)):
+                found = []
+                for move in range(times + 3):
+                    found.append(page.evaluate(_MOVE, [-1.9 + 2.8 * (move * 7 % MOVES) / MOVES, event]))
+                    if event == "change":
+                        page.wait_for_timeout(4000)  # for everything that follows a release
+                delays[prior, event] = found[3:]  # the first warm the caches of the flow's matrices
         browser.close()
-    return delays[3:]  # the first warm the caches of the flow's matrices
+    return delays
 
 
 def main() -> None:
@@ -102,10 +118,12 @@ def main() -> None:
         f"| `python app.py` to a page that answers | {statistics.median(starts):.1f} s | "
         f"{min(starts):.1f}-{max(starts):.1f} s |"
     )
-    print(
-        f"| slider moved to new pixels, 16 samples ({len(delays)} moves) | {statistics.median(delays):.0f} ms | "
-        f"{min(delays):.0f}-{max(delays):.0f} ms |"
-    )
+    for (prior, event), found in delays.items():
+        what = "moved to new pixels" if event == "input" else "let go to whole images"
+        print(
+            f"| {prior}: slider {what}, 16 samples ({len(found)} times) | {statistics.median(found):.0f} ms | "
+            f"{min(found):.0f}-{max(found):.0f} ms |"
+        )
 
 
 if __name__ == "__main__":

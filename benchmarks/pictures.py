@@ -22,17 +22,17 @@ RATIO = 0.4
 
 def overview(path: Path) -> None:
     """A row for each example set: three pieces of evidence, then samples of its posterior, the same draws in each."""
-    engine = Engine(load_prior("celeba64"))
+    engine = Engine(load_prior())
     rows, titles = [], []
     for key in SHOWN:
         example = example_sets()[key]
         evidence = engine.evidence(example.files)
         samples = to_pil(engine.sample(evidence.condition(lam_ratio=RATIO), 7, seed=2))
-        arrow = Image.new("RGB", (64, 64), "white")
+        arrow = Image.new("RGB", samples[0].size, "white")
         rows.append([*(image.face.image for image in evidence[:3]), arrow, *samples])
         titles.append(example.title)
     columns = ["evidence", "", "", "", "samples"] + [""] * 6
-    labelled_rows(rows, row_labels=titles, column_labels=columns, cell=96).save(path, quality=88)
+    labelled_rows(rows, row_labels=titles, column_labels=columns, cell=128).save(path, quality=88)
 
 
 def screenshots(url: str) -> None:

@@ -6,7 +6,8 @@
 Samples share their noise: of two priors of one size the whole latent; of a prior and one that was grown from it the
 latents of the smaller, so that each pair shows one face. Sharpness is the root mean square of the Haar details
 (differences within 2×2 pixels) at the larger of the two sizes; the smaller prior's samples are enlarged by bicubic
-interpolation. Held-out images are not shown.
+interpolation. A face rate of 100 % tells two priors apart no more: with `--data` there is also the share of samples of
+which dlib's detector is at least as sure as of nineteen in twenty held-out faces. Held-out images are not shown.
 """
 
 import argparse
@@ -20,9 +21,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from transflow_core.faces.models import hog_detections
 from transflow_core.flows import haar_split
-from transflow_core.images import labelled_rows, save_png, to_pil
-from transflow_core.measures import face_rate
+from transflow_core.images import enlarge, labelled_rows, save_png, to_pil
 from transflow_core.posterior import standard_normal
 from transflow_core.prior import Prior, load_prior
 from transflow_core.training import prepare
@@ -42,6 +43,12 @@ def enlarged(x: Tensor, side: int) -> Tensor:
 def sharpness(x: Tensor) -> float:
     """Root mean square of the finest Haar details, in units of the range of intensities."""
     return float(haar_split(x)[1].square().mean().sqrt())
+
+
+def sureness(x: Tensor) -> np.ndarray:
+    """(n,) scores of dlib's HOG detector, enlarged to 256 pixels as for the face rate; 0 where it finds no face."""
+    pictures = [np.asarray(enlarge(image, 256)) for image in to_pil(x)]
+    return np.array([max((score for _, score in hog_detections(picture, 0.0)), default=0.0) for picture in pictures])
 
 
 def decode_seconds(priors: list[Prior], n: int = 16, repeats: int = 7) -> list[float]:
@@ -71,6 +78,7 @@ def main() -> None:
     names = [f"{prior.name} {prior.fingerprint[:8]}" for prior in priors]
     side, most = max(prior.image_size for prior in priors), max(prior.dim for prior in priors)
     rows: dict[str, list[str]] = {}
+    sure = []  # of held-out faces, at each prior's size
     if options.data:
         rows["bits per dimension, held out"] = []
         for prior in priors:
@@ -79,20 +87,25 @@ def main() -> None:
                 bits = prior.bits_per_dim(np.array(held_out))
             error = float(bits.std() / len(bits) ** 0.5)
             rows["bits per dimension, held out"].append(f"{float(bits.mean()):.4f} ± {error:.4f} ({len(bits)} images)")
+            v = prior.to_unit(np.array(held_out)).cpu()
+            sure.append(np.percentile(sureness(v), 5))
             if prior.image_size == side:
-                v = prior.to_unit(np.array(held_out))
                 rows["sharpness, held-out images"] = [f"{sharpness(v):.4f}"] * 2
     noise = standard_normal(options.n, most, seed=1)
     shown = []
     for temperature in TEMPERATURES:
-        rates, sharp = [], []
-        for prior in priors:
+        rates, sharp, as_sure = [], [], []
+        for place, prior in enumerate(priors):
             x = torch.cat([prior.decode(temperature * z[:, most - prior.dim :]).cpu() for z in noise.split(50)])
-            rates.append(f"{face_rate(x):.1%}")
+            scores = sureness(x)
+            rates.append(f"{(scores > 0).mean():.1%}")
+            as_sure += [f"{(scores >= sure[place]).mean():.1%}, mean score {scores.mean():.2f}"] if sure else []
             sharp.append(f"{sharpness(enlarged(x, side)):.4f}")
             if temperature in (0.7, 0.85):
                 shown.append(to_pil(enlarged(x[:SHOWN], side)))
         rows[f"face rate, temperature {temperature:g} ({options.n} samples)"] = rates
+        if as_sure:
+            rows[f"as sure a face as 95 % of held-out ones, temperature {temperature:g}"] = as_sure
         rows[f"sharpness, temperature {temperature:g}"] = sharp
     seconds = decode_seconds(priors)
     rows["seconds for 16 samples"] = [f"{value:.3f}" for value in seconds]
@@ -103,7 +116,7 @@ def main() -> None:
     if options.output:
         words = [f"{prior.image_size}×{prior.image_size}" for prior in priors]
         if words[0] == words[1]:
-            words = ["first", "second"]
+            words = ["1st", "2nd"]
         labels = [f"{word}, {t:g}" for t in (0.7, 0.85) for word in words]
         how = {"priors": ", ".join(names), "seed": "1"}
         save_png(labelled_rows(shown, row_labels=labels), options.output, metadata=how)

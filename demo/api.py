@@ -24,6 +24,7 @@ from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.images import contact_sheet, labelled_rows, save_animation, save_png, to_pil
 from transflow_core.posterior import Posterior, per_level
+from transflow_core.shipped import DEFAULT_PRIOR
 
 from .engines import Engines
 from .panel import MOST_IMAGES
@@ -58,7 +59,7 @@ class Endpoints:
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
 
-    def info(self, prior: str = "celeba64") -> dict:
+    def info(self, prior: str = DEFAULT_PRIOR) -> dict:
         """What a prior is.
 
         Args:
@@ -72,7 +73,7 @@ class Endpoints:
         """
         return self._engines.get(prior).prior.info() | {"offered": self._engines.names()}
 
-    def align(self, images: Files, prior: str = "celeba64", whole: Whole = "never") -> tuple[Files, list[dict]]:
+    def align(self, images: Files, prior: str = DEFAULT_PRIOR, whole: Whole = "never") -> tuple[Files, list[dict]]:
         """Cut every face out of pictures, aligned as the prior was trained.
 
         Args:
@@ -109,7 +110,7 @@ class Endpoints:
         return files, report
 
     def encode(
-        self, images: Files, prior: str = "celeba64", whole: Whole = "auto"
+        self, images: Files, prior: str = DEFAULT_PRIOR, whole: Whole = "auto"
     ) -> tuple[gr.FileData | None, list[dict]]:
         """Align images and invert the flow: their latents, log-likelihoods, and how typical they are.
 
@@ -138,7 +139,7 @@ class Endpoints:
     def condition(
         self,
         images: Files,
-        prior: str = "celeba64",
+        prior: str = DEFAULT_PRIOR,
         lam_ratio: float | list[float] = DEFAULT_LAM_RATIO,
         weights: list[float] | None = None,
         whole: Whole = "auto",
@@ -178,7 +179,7 @@ class Endpoints:
     def sample(
         self,
         evidence: Files,
-        prior: str = "celeba64",
+        prior: str = DEFAULT_PRIOR,
         lam_ratio: float | list[float] | None = None,
         n: int = 16,
         seed: int = 0,
@@ -221,7 +222,7 @@ class Endpoints:
     def sweep(
         self,
         evidence: Files,
-        prior: str = "celeba64",
+        prior: str = DEFAULT_PRIOR,
         lam_ratios: list[float] | None = None,
         n: int = 4,
         seed: int = 0,
@@ -263,7 +264,7 @@ class Endpoints:
         self,
         a: Files,
         b: Files,
-        prior: str = "celeba64",
+        prior: str = DEFAULT_PRIOR,
         steps: int = 8,
         n: int = 4,
         method: Method = "linear",
@@ -324,7 +325,7 @@ class Endpoints:
         self,
         examples: dict[str, Files],
         queries: Files,
-        prior: str = "celeba64",
+        prior: str = DEFAULT_PRIOR,
         lam_ratio: float | None = None,
         likelihood: Likelihood = "low-rank",
         whole: Whole = "auto",

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from transflow_core.checkpoints import is_hub_address
 from transflow_core.engine import Engine
-from transflow_core.prior import load_prior, shipped_priors
+from transflow_core.prior import load_prior
+from transflow_core.shipped import shipped_priors
 
 __all__ = ["Engines"]
 

@@ -2,6 +2,8 @@
 
 import gradio as gr
 
+from transflow_core.shipped import DEFAULT_PRIOR
+
 from .api import add_endpoints
 from .classify import Classify
 from .engines import Engines
@@ -17,7 +19,7 @@ Show a trained generative model a handful of images, and it makes new ones like 
 """
 
 
-def build(engines: Engines | None = None, first_prior: str = "celeba64") -> gr.Blocks:
+def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> gr.Blocks:
     """The whole demo, to be launched.
 
     Args:

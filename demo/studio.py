@@ -7,7 +7,7 @@ import json
 import random
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
 import gradio as gr
@@ -225,17 +225,19 @@ class Studio:
         x = engine.preview(posterior, settings.n, seed=settings.seed, temperature=settings.temperature)
         return sheet(x, "samples"), _timing(posterior, settings, time.perf_counter() - started)
 
-    def _full(self, given: Given, prior: str, *values) -> tuple:
+    def _full(self, given: Given, prior: str, *values) -> Iterator[tuple]:
+        """Everything that follows from the controls: the sheet first, since it may stand there as a preview."""
         *values, workspace = values
         engine, settings, posterior = self._posterior(given, prior, values)
         started = time.perf_counter()
         x = engine.sample(posterior, settings.n, seed=settings.seed, temperature=settings.temperature)
         seconds = time.perf_counter() - started
+        yield sheet(x, "samples"), *[gr.skip()] * (len(self._everything) - 1)
         pictures = to_pil(x)
         mean = to_pil(engine.decode(posterior.mean[None]))[0]
         files = self._files(engine, posterior, given, settings, pictures, workspace)
-        return (
-            sheet(x, "samples"),
+        yield (
+            gr.skip(),
             _timing(posterior, settings, seconds),
             [(enlarge(image, 192), f"{index}") for index, image in enumerate(pictures)],
             _figure(enlarge(mean, 256), "posterior mean μp"),

@@ -12,6 +12,7 @@ from transflow_core.checkpoints import Checkpoint
 from transflow_core.flows import Glow, GlowConfig, LevelConfig
 from transflow_core.pixels import PixelConvention
 from transflow_core.prior import Prior, load_prior
+from transflow_core.shipped import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -27,15 +28,26 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def celeba64() -> Prior:
-    """The prior that ships, on the CPU."""
+    """The smaller prior that ships, on the CPU."""
     return load_prior("celeba64", device="cpu")
 
 
 @pytest.fixture(scope="session")
-def conformance() -> dict[str, np.ndarray]:
-    """What another implementation of the shipped prior computed."""
-    with np.load(ROOT / "assets" / "models" / "celeba64" / "conformance.npz") as arrays:
+def default_prior() -> Prior:
+    """What the page and the command line take when nobody says which, on the CPU."""
+    return load_prior(device="cpu")
+
+
+def read_conformance(folder: Path) -> dict[str, np.ndarray]:
+    """Inputs and results of a prior, as they lie beside its weights."""
+    with np.load(folder / "conformance.npz") as arrays:
         return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def conformance() -> dict[str, np.ndarray]:
+    """What was computed with celeba64 when it was trained."""
+    return read_conformance(MODELS / "celeba64")
 
 
 def make_tiny_prior(seed: int = 0, name: str = "tiny") -> Prior:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from transflow_core.cli import app
 from transflow_core.images import read_png_metadata
+from transflow_core.shipped import DEFAULT_PRIOR
 
 from .checkpoints.peers import Rosinality
 from .conftest import ROOT, make_tiny_prior
@@ -57,7 +58,7 @@ def test_the_readme_example_runs_and_is_reproducible(tmp_path):
     first, again, other = sample("a.png", 0), sample("b.png", 0), sample("c.png", 1)
     assert (first == again).all() and (first != other).any()
     facts = read_png_metadata(tmp_path / "a.png")
-    assert facts["lam_ratio"] == "0.5" and facts["prior"] == "celeba64" and facts["m"] == "18.0"
+    assert facts["lam_ratio"] == "0.5" and facts["prior"] == DEFAULT_PRIOR and facts["m"] == "18.0"
 
 
 def test_greyscale_evidence_gives_greyer_samples_than_the_prior(celeba64):
@@ -192,7 +193,7 @@ def test_convert_turns_a_peers_checkpoint_into_a_prior(run):
 
 def test_info_without_an_argument_lists_the_priors(run):
     facts = run("info", prior=False)
-    assert facts["shipped"] == ["celeba64"]
+    assert facts["shipped"] == ["celeba128", "celeba64"]
     assert {"licence", "hardware", "sha256", "address"} <= set(facts["known"][0])
 
 

@@ -36,7 +36,7 @@ _PUBLIC = {
     "load_image": "images",
     "load_prior": "prior",
     "per_level": "posterior",
-    "shipped_priors": "prior",
+    "shipped_priors": "shipped",
     "standard_normal": "posterior",
     "to_pil": "images",
 }

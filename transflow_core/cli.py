@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from .shipped import DEFAULT_PRIOR, shipped_priors
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -70,7 +72,7 @@ def sample(
     temperature: TemperatureOpt = 1.0,
     images: Annotated[Path | None, typer.Option(help="Also write each sample into this folder.")] = None,
     posterior_file: Annotated[Path | None, typer.Option("--save-posterior", help="Also save the posterior.")] = None,
-    prior: PriorOpt = "celeba64",
+    prior: PriorOpt = DEFAULT_PRIOR,
     device: DeviceOpt = "auto",
     whole: WholeOpt = "auto",
     faces: FacesOpt = "largest",
@@ -107,7 +109,7 @@ def sweep(
     number: CountOpt = 4,
     seed: SeedOpt = 0,
     temperature: TemperatureOpt = 1.0,
-    prior: PriorOpt = "celeba64",
+    prior: PriorOpt = DEFAULT_PRIOR,
     device: DeviceOpt = "auto",
     whole: WholeOpt = "auto",
     faces: FacesOpt = "largest",
@@ -144,7 +146,7 @@ def interpolate(
     lam: LamOpt = None,
     seed: SeedOpt = 0,
     temperature: TemperatureOpt = 1.0,
-    prior: PriorOpt = "celeba64",
+    prior: PriorOpt = DEFAULT_PRIOR,
     device: DeviceOpt = "auto",
     whole: WholeOpt = "auto",
     faces: FacesOpt = "largest",
@@ -223,7 +225,7 @@ def align(
 def encode(
     pictures: Annotated[list[Path], typer.Argument(help="Images and folders of images.", show_default=False)],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write latents here (.safetensors).")] = None,
-    prior: PriorOpt = "celeba64",
+    prior: PriorOpt = DEFAULT_PRIOR,
     device: DeviceOpt = "auto",
     whole: WholeOpt = "auto",
     faces: FacesOpt = "largest",
@@ -289,7 +291,7 @@ def classify(
     classifier_file: Annotated[
         Path | None, typer.Option("--save-classifier", help="Also save the classifier (.safetensors).")
     ] = None,
-    prior: PriorOpt = "celeba64",
+    prior: PriorOpt = DEFAULT_PRIOR,
     device: DeviceOpt = "auto",
     whole: WholeOpt = "auto",
     faces: FacesOpt = "largest",
@@ -352,7 +354,7 @@ def info(
     """Tell what a prior is, or how a sheet was made; without an argument, which priors there are."""
     from .checkpoints import KNOWN_PRIORS, recognise
     from .images import read_png_metadata
-    from .prior import load_prior, shipped_priors
+    from .prior import load_prior
 
     with _work(as_json) as work:
         facts: dict[str, Any]
@@ -391,7 +393,9 @@ def train(
     grow: Annotated[
         str | None, typer.Option(help="A prior to grow by one level: its images become twice as large.")
     ] = None,
-    start: Annotated[str | None, typer.Option("--from", help="Begin with the weights of this prior.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Begin with the weights of this prior; with --grow, of its details.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget on the clock; the schedule follows it.")] = None,
     steps: Annotated[int | None, typer.Option(help="Budget in steps: such a run repeats to the bit.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step, over all processes.")] = None,
@@ -411,6 +415,13 @@ def train(
     name: Annotated[str | None, typer.Option(help="What the prior is called. [default: the folder's name]")] = None,
     data_words: Annotated[str, typer.Option("--data-words", help="For the card: what the images are.")] = "",
     licence: Annotated[str, typer.Option(help="For the card: on what terms they may be used.")] = "",
+    blend: Annotated[
+        float,
+        typer.Option(
+            help="With --from: the share of the trained weights in what is kept; the rest are those it began with, "
+            "which keeps the flow steadier on images unlike its data."
+        ),
+    ] = 1.0,
     half: Annotated[bool, typer.Option(help="Store the nets' weights in float16: half the size.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on with the run in the folder; give the same options.")] = False,
     device: DeviceOpt = "auto",
@@ -480,6 +491,7 @@ def train(
             grow=base,
             words={"data": data_words, "licence": licence, "command": _command()},
             half=half,
+            blend=blend,
             resume=resume,
             group=group,
             progress=show,
@@ -509,7 +521,7 @@ def train(
 
 @app.command()
 def bench(
-    prior: PriorOpt = "celeba64",
+    prior: PriorOpt = DEFAULT_PRIOR,
     device: DeviceOpt = "auto",
     number: CountOpt = 16,
     repeats: Annotated[int, typer.Option(min=1, max=1000, help="Timed runs of each.")] = 5,

@@ -23,11 +23,10 @@ from .checkpoints import (
 )
 from .flows import Glow, GrownGlow
 from .pixels import PixelConvention
+from .shipped import DEFAULT_PRIOR, MODELS, shipped_priors
 from .typicality import Typicality
 
-__all__ = ["Encoded", "LatentLevel", "Prior", "load_prior", "pick_device", "shipped_priors", "standard_log_prob"]
-
-_SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "models"
+__all__ = ["Encoded", "LatentLevel", "Prior", "load_prior", "pick_device", "standard_log_prob"]
 
 Images = Sequence[Image.Image] | Sequence[np.ndarray] | np.ndarray | Tensor
 
@@ -272,12 +271,7 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     return torch.device(device)
 
 
-def shipped_priors() -> list[str]:
-    """Names of the priors that ship in `assets/models`."""
-    return sorted(folder.name for folder in _SHIPPED.iterdir() if (folder / "model.safetensors").is_file())
-
-
-def load_prior(name: str | Path = "celeba64", device: str | torch.device = "auto", **options: Any) -> Prior:
+def load_prior(name: str | Path = DEFAULT_PRIOR, device: str | torch.device = "auto", **options: Any) -> Prior:
     """Load a prior by a shipped name, from a file or folder, from the Hub, or by the name of a known public one.
 
     Args:
@@ -293,7 +287,7 @@ def load_prior(name: str | Path = "celeba64", device: str | torch.device = "auto
     """
     path, known = Path(name), known_prior(str(name))
     if str(name) in shipped_priors():
-        path = _SHIPPED / str(name)
+        path = MODELS / str(name)
     elif is_hub_address(name):
         path = fetch(str(name))
     elif not path.exists() and not Path(f"{path}.index").exists():  # a TensorFlow checkpoint's name is a prefix

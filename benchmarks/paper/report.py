@@ -96,8 +96,8 @@ sitters, not of one.
 *Directly between two latents* (shown on the shipped cartoons and sepia portraits, because a direct path begins with
 the evidence itself) a drawing fades into a photograph: at t = 0.17 it is still a drawing, from 0.33 on a face with
 the drawing's hair. Each path keeps to its two ends. In the table, for the sets of this section's first picture, the
-direct path has few faces near the drawings and only faces from the middle on; the path of posteriors has faces all
-along. That is the paper's finding, though milder: there, "many intermediate images are not faces".
+direct path has few faces near the drawings and only faces from a third of the way on; the path of posteriors has
+faces all along. That is the paper's finding, though milder: there, "many intermediate images are not faces".
 
 {_table(head, rows)}"""
 
@@ -109,7 +109,7 @@ def _fig5(r: Result) -> str:
 
 ![Red hair](results/{r["pictures"]["red_hair"]})
 
-λ/m = 0.5. More than half have auburn or copper hair, in a warm light; the others are blond or dark brown. Redness in
+λ/m = 0.5. About half have auburn or copper hair, in a warm light; the others are blond or dark brown. Redness in
 the band where hair is, R - (G + B)/2: evidence {red["redness"]["evidence"]:.2f}, samples
 {red["redness"]["samples"]:.2f}, prior {r["prior"]["redness"]:.2f}.
 
@@ -136,22 +136,21 @@ def _fig6(r: Result) -> str:
             **r["log_likelihoods"],
         }.items()
     ]
-    held = f"Held-out faces lie between {r['held_out'][0]:,.0f} and {r['held_out'][1]:,.0f}." if r["held_out"] else ""
+    held = f", 98 % of which lie between {r['held_out'][0]:,.0f} and {r['held_out'][1]:,.0f}" if r["held_out"] else ""
     return f"""## Figure 6: occlusions
 
 ![Figure 6](results/{r["picture"]})
 
 Evidence: {r["sets"]["solid bar"]["m"]} sampled faces with a bar drawn over the eyes. From the solid bar, λ/m = 0.05
-gives faces with a dull green, streaked, half transparent bar in place of the eyes; at 0.3 it is a brownish smear
-through which eyes show, and at 1 pale remnants of its outline. From the noise bar, faces keep their eyes, framed by
-black and white specks that thin out as λ grows.
+gives faces with a green bar over their eyes, duller than the evidence's and streaked; at 0.3 it is olive and half
+transparent, with eyes behind it, and at 1 pale remnants of its outline. From the noise bar, faces keep their eyes,
+framed by black and white specks that thin out as λ grows.
 
-Both differ from the paper, where faces came out with the solid bar over their eyes, and noise broke every face. Its
-explanation, the log-likelihood of the evidence, fits what is seen here. On the paper's prior the solid bar was as
-likely as a face (-281,377 against -284,462 nats, in 196,608 dimensions) and noise was not (-333,436). On this one
-*both* bars are thousands of nats less likely than any held-out face. {held} So neither is reproduced faithfully, and
-neither pushes the posterior so far out that faces are lost. One reason why noise does less harm: it differs from
-image to image, and cancels in the mean of 25 latents.
+In the paper, too, faces came out with the solid bar over their eyes; but noise broke every face. Its explanation is
+the log-likelihood of the evidence: on its prior the solid bar was as likely as a face (-281,377 against -284,462 nats,
+in 196,608 dimensions) and noise was not (-333,436). On this one both bars are thousands of nats less likely than
+held-out faces{held}; the solid bar less so, and it is the one that is reproduced. Noise does less harm
+than in the paper, perhaps since it differs from image to image and cancels in the mean of 25 latents.
 
 {_table(["log N(z; 0, I) in nats", "mean", "range"], rows)}
 

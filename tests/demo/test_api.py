@@ -34,8 +34,8 @@ def client(served, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def engine(celeba64):
-    return Engine(celeba64)
+def engine(default_prior):
+    return Engine(default_prior)
 
 
 def images(key, count, start=0):
@@ -101,10 +101,11 @@ def test_the_documented_shell_commands_run(served):
 # ---- each endpoint against the core --------------------------------------------------------------------------------
 
 
-def test_info(client, celeba64):
+def test_info(client, default_prior, celeba64):
     told = client.predict(api_name="/info")
-    assert told["fingerprint"] == celeba64.fingerprint and told["dim"] == celeba64.dim
-    assert "celeba64" in told["offered"] and told["levels"][0]["shape"] == [6, 32, 32]
+    assert told["fingerprint"] == default_prior.fingerprint and told["dim"] == default_prior.dim
+    assert "celeba64" in told["offered"] and told["levels"][0]["shape"] == [9, 64, 64]
+    assert client.predict(prior="celeba64", api_name="/info")["fingerprint"] == celeba64.fingerprint
 
 
 def test_align(client, tmp_path):
@@ -112,7 +113,7 @@ def test_align(client, tmp_path):
     given = [*images("red_hair", 1), handle_file(str(tmp_path / "broken.png"))]
     files, told = client.predict(images=given, whole="always", api_name="/align")
     assert [entry["name"] for entry in told] == [SETS["red_hair"][0].name, "broken.png"]
-    assert len(files) == 1 and pixels(files[0]).shape == (64, 64, 3)
+    assert len(files) == 1 and pixels(files[0]).shape == (128, 128, 3)
     assert told[0]["faces"][0]["file"] == 0 and "taken whole" in told[0]["faces"][0]["how"]
     assert told[1]["faces"] == [] and told[1]["problem"]
 

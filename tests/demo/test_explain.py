@@ -243,26 +243,26 @@ def test_evidence_far_out_is_told_from_evidence_at_home(page, served):
 
 
 @pytest.mark.parametrize("m", [1, 18, 100])
-def test_distances_in_the_flows_own_dimensions(page, served, celeba64, m):
+def test_distances_in_the_flows_own_dimensions(page, served, default_prior, m):
     """The bars against a posterior of unrelated latents as long as a measured photograph's."""
     opened(page, served)
     page.locator("#how-many").evaluate(
         "(input, m) => { input.value = m; input.dispatchEvent(new Event('input', {bubbles: true})); }", m
     )
     photograph = written(page, "length-photograph")
-    held_out = celeba64.typicality
+    held_out = default_prior.typicality
     shortest, longest = (
-        math.sqrt(-2 * quantile - celeba64.dim * math.log(2 * math.pi))
+        math.sqrt(-2 * quantile - default_prior.dim * math.log(2 * math.pi))
         for quantile in (held_out.log_prior[-1], held_out.log_prior[0])
     )
     assert shortest < photograph < longest
-    z = torch.randn(m, celeba64.dim, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(m, default_prior.dim, generator=torch.Generator().manual_seed(0))
     posterior = Posterior.condition(photograph * z / z.norm(dim=1, keepdim=True), lam_ratio=0.5)
     sample = posterior.sample(16, seed=1).norm(dim=1).mean().item()
     assert written(page, "length-evidence") == pytest.approx(posterior.evidence_mean.norm().item(), rel=0.03)
     assert written(page, "length-mean") == pytest.approx(posterior.mean.norm().item(), rel=0.03)
     assert written(page, "length-sample") == pytest.approx(sample, rel=0.02)
-    assert written(page, "length-prior") == pytest.approx(math.sqrt(celeba64.dim), abs=0.06)
+    assert written(page, "length-prior") == pytest.approx(math.sqrt(default_prior.dim), abs=0.06)
 
 
 def test_the_sweep_moves_until_it_is_stopped(page, served):

@@ -240,8 +240,8 @@ def test_downloads_are_what_is_on_the_screen(page, served, tmp_path, monkeypatch
     shot(page, "interpolate_code")
 
 
-def test_a_saved_posterior_is_an_end_but_no_image(page, served, tmp_path, celeba64):
-    posterior = Posterior.condition(torch.zeros(2, celeba64.dim), lam_ratio=0.5)
+def test_a_saved_posterior_is_an_end_but_no_image(page, served, tmp_path, default_prior):
+    posterior = Posterior.condition(torch.zeros(2, default_prior.dim), lam_ratio=0.5)
     posterior.save(tmp_path / "mine.safetensors")
     opened(page, served)
     page.set_input_files("#side-a-files input[type=file]", str(tmp_path / "mine.safetensors"))
