@@ -66,7 +66,7 @@ def tasks() -> dict[str, Task]:
             (
                 *queries,
                 Labelled(sets["neon_bar"].files[0], NONE),
-                Labelled(digit_queries[-1].source, NONE),
+                Labelled(sets["noise_bar"].files[0], NONE),
             ),
             whole=False,
         ),

@@ -22,7 +22,7 @@ class Engines:
         most: how many priors stay in memory; the least recently used goes first.
     """
 
-    def __init__(self, folder: Path | None = None, device: str = "auto", most: int = 2) -> None:
+    def __init__(self, folder: Path | None = None, device: str = "auto", most: int = 3) -> None:
         self._folder, self._device, self._most = folder, device, most
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._lock = threading.Lock()

@@ -229,7 +229,7 @@ figure { margin: 0; } figcaption { font-size: .85rem; color: var(--body-text-col
   .how .lengths tr { display: grid; grid-template-columns: 1fr 4.5em; align-items: center; }
   .how .lengths th { grid-column: 1 / -1; width: auto; padding-bottom: 0; }
 }
-@media (max-width: 480px) { .how .equation math { font-size: .88rem; } .how .formulas { padding: 8px; } }
+@media (max-width: 480px) { .how .equation math { font-size: .74rem; } .how .formulas { padding: 8px; } }
 /* Classify: classes at the left, queries and their answers at the right; one below the other on a phone. */
 .step h3 { margin: 0; font-size: 1.05rem; }
 .examples.tasks { grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }

@@ -23,8 +23,8 @@ BACKGROUND = (120, 130, 140)
 
 @pytest.fixture(scope="module")
 def frames() -> list[Image.Image]:
-    """Four 64×64 faces sampled from the prior, in its frame: nobody's."""
-    images = np.load(ROOT / "assets" / "models" / "celeba64" / "conformance.npz")["images"]
+    """Four 64×64 faces sampled from the project's first prior, in its frame: nobody's, whatever prior ships."""
+    images = np.load(ROOT / "tests" / "faces.npz")["images"]
     return [Image.fromarray(image) for image in images]
 
 

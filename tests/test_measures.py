@@ -13,7 +13,7 @@ def examples(name, count=4):
     return as_unit([load_image(file) for file in find_images([ROOT / "assets" / "examples" / name])[:count]])
 
 
-def noise(n=4, side=64):
+def noise(n=4, side=128):
     return np.random.default_rng(0).random((n, 3, side, side), dtype=np.float32)
 
 

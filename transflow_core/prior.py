@@ -206,7 +206,7 @@ class Prior:
     def decode(self, z: Tensor, batch_size: int = 32, coarse: bool = False) -> Tensor:
         """x = f(z): (n, D) -> (n, C, S, S) float32 in [0, 1]. Raises ValueError on another width.
 
-        With `coarse`, a grown flow gives the 2×2 means of that, (n, C, S/2, S/2), in a third of the time: for
+        With `coarse`, a grown flow gives the 2×2 means of that, (n, C, S/2, S/2), in half the time: for
         previews. Other flows have nothing coarser to give.
         """
         z = torch.as_tensor(z, dtype=torch.float32)

@@ -140,7 +140,7 @@ def test_encode_tells_why_nothing_can_be_used(client, tmp_path):
 
 
 def test_condition(client, engine):
-    weights, levels = [1.0, 2.0, 0.5], [0.2, 0.3, 0.4, 0.5, 0.6]
+    weights, levels = [1.0, 2.0, 0.5], [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
     file, told = client.predict(images=images("red_hair", 3), lam_ratio=levels, weights=weights, api_name="/condition")
     posterior = Posterior.load(file)
     expected = Posterior.condition(
@@ -247,8 +247,8 @@ def refusal(client, endpoint, **arguments):
         ("sample", {"temperature": None}, "temperature must be"),
         ("sample", {"lam_ratio": -0.1}, "lam_ratio must be a number from 0 to 1000"),
         ("sample", {"lam_ratio": 1e9}, "lam_ratio must be"),
-        ("sample", {"lam_ratio": [0.5, 0.5]}, "list of 5 numbers"),
-        ("sample", {"lam_ratio": [0.5, 0.5, 0.5, 0.5, "x"]}, "each of lam_ratio must be a number"),
+        ("sample", {"lam_ratio": [0.5, 0.5]}, "list of 6 numbers"),
+        ("sample", {"lam_ratio": [0.5, 0.5, 0.5, 0.5, 0.5, "x"]}, "each of lam_ratio must be a number"),
         ("sample", {"whole": "maybe"}, "whole must be one of auto, always, never"),
         ("sample", {"output": "/tmp/x"}, "output must be one of sheet, images"),
         ("sample", {"prior": "nobody"}, "not among the priors offered"),

@@ -237,7 +237,7 @@ class GrownGlow(nn.Module):
         return torch.cat([eps.flatten(1), z], 1), details_log_det + base_log_det - means[0].numel() * math.log(2)
 
     def means(self, z: Tensor) -> Tensor:
-        """The 2×2 means of `inverse(z)[0]`, (n, C, S/2, S/2), from the base alone: a third of the time."""
+        """The 2×2 means of `inverse(z)[0]`, (n, C, S/2, S/2), from the base alone: half the time."""
         return self.base.inverse(z[:, math.prod(self.latent_shapes[0]) :])[0]
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
