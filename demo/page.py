@@ -43,7 +43,8 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
             Interpolate(engines, prior, first_prior)
         with gr.Tab("Classify", id="classify"):
             # The fine details of a larger prior drown what tells classes apart: the tab has a prior of its own.
-            own = _prior_picker(engines, CLASSIFYING_PRIOR, "celeba64 tells classes apart better", "classify-prior")
+            about = "Of this tab alone: celeba64 tells classes apart better"
+            own = _prior_picker(engines, CLASSIFYING_PRIOR, about, "classify-prior")
             Classify(engines, own, CLASSIFYING_PRIOR)
         with gr.Tab("How it works", id="how"):
             Explain(engines.get(first_prior).prior)

@@ -304,10 +304,10 @@ def _status(given: Given) -> str:
 def _examples_html() -> str:
     buttons = []
     for example in example_sets().values():
-        strip = Image.new("RGB", (128, 64))
+        strip = Image.new("RGB", (256, 128))
         for index, file in enumerate(example.files[:2]):
             with Image.open(file) as image:
-                strip.paste(image.convert("RGB"), (64 * index, 0))
+                strip.paste(image.convert("RGB").resize((128, 128)), (128 * index, 0))
         buttons.append(
             f'<button type="button" data-example="{example.key}" title="{escape(example.about)}">'
             f'<img src="{data_uri(strip)}" alt="" width="128" height="64">{escape(example.title)}</button>'
