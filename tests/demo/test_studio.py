@@ -8,7 +8,6 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from demo.examples import example_sets
@@ -38,11 +37,6 @@ def halved(pixels):
     """2×2 means, (H, W, 3) -> (H / 2, W / 2, 3), of what has an even number of rows and columns."""
     height, width, _ = pixels.shape
     return pixels[: height // 2 * 2, : width // 2 * 2].reshape(height // 2, 2, width // 2, 2, 3).mean((1, 3))
-
-
-def roughness(pixels):
-    """Mean absolute difference of neighbouring pixels."""
-    return np.abs(np.diff(pixels, axis=1)).mean()
 
 
 def status(page):
@@ -107,7 +101,6 @@ def test_the_last_value_of_a_drag_wins(page, served):
     shown = decoded(sheet(page))
     assert shown.shape == dragged.shape
     assert np.abs(halved(shown) - halved(dragged)).mean() < 3
-    assert torch.cuda.is_available() or roughness(shown) > roughness(dragged)
 
 
 def test_a_key_moves_the_slider(page, served):
