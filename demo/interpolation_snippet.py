@@ -19,7 +19,7 @@ POSTERIOR_FILES = {"a": "posterior_a.safetensors", "b": "posterior_b.safetensors
 
 
 def python_code(shown: Sequence[Route], given_a: Given, given_b: Given, settings: RouteSettings) -> str:
-    """Python that makes the strip, to the pixel, and the animation."""
+    """Python that makes the strip and the animation; a pixel may be off by the last byte of an image, in rounding."""
     keys = [route.key for route in shown]
     lines = [
         "import transflow_core as tfc",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from demo import CSS, THEME, Engines, build
+from transflow_core.images import enlarge, sheets
 
 from ..conftest import make_tiny_prior
 
@@ -60,6 +61,16 @@ def new_page(browser) -> Iterator[Callable]:
     foreign = ("net::ERR", "Failed to load resource", "AbortError", "Connection errored out")
     own = [text for text in complaints if not any(word in text for word in foreign)]
     assert not own, own
+
+
+@pytest.fixture
+def unsmoothed_sheets(monkeypatch) -> None:
+    """Sheets that repeat pixels, so that two of them differ by what their images differ.
+
+    A latent depends in its last bits on the batch in which it was encoded, so that the same image, made twice, may be
+    one byte off here and there. Lanczos, in two passes that each round, makes two of such a byte.
+    """
+    monkeypatch.setattr(sheets, "enlarge", lambda image, side, *, how: enlarge(image, side, how="pixels"))
 
 
 @pytest.fixture

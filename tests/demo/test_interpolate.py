@@ -206,6 +206,7 @@ def take(page, kind, folder):
     return path
 
 
+@pytest.mark.usefixtures("unsmoothed_sheets")
 def test_downloads_are_what_is_on_the_screen(page, served, tmp_path, monkeypatch, shot):
     opened(page, served)
     page.click("#interpolate-get-png")
@@ -342,6 +343,7 @@ def ends(case, engine, folder):
             return given(engine, str(folder / "sepia 0.png"), str(folder / "sepia 1.png"), weight=3.0), b
 
 
+@pytest.mark.usefixtures("unsmoothed_sheets")
 @pytest.mark.parametrize(
     ("case", "how"),
     [
