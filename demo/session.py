@@ -19,10 +19,15 @@ class Stop:
 
 
 class Workspace:
-    """A session's own folder. Its files have fixed names and are written over, so that it cannot grow."""
+    """A session's own folder. Its files have fixed names and are written over, so that it cannot grow.
+
+    Attributes:
+        shown: what the whole images on the screen were made from; None while previews stand there.
+    """
 
     def __init__(self) -> None:
         self._folder: Path | None = None
+        self.shown: tuple | None = None
 
     def __deepcopy__(self, memo: dict) -> "Workspace":
         return Workspace()

@@ -151,7 +151,7 @@ class Studio:
 
         sliders = [self.lam, self.temperature, self.n, *self.levels]
         moved = [slider.input for slider in sliders]
-        gr.on(moved, self._preview, inputs, fast[0], **fast[1])
+        gr.on(moved, self._preview, self._full_inputs, fast[0], **fast[1])
         released = [
             gr.on(
                 [slider.release for slider in sliders] + [self.seed.change, self.by_level.change],
@@ -219,8 +219,16 @@ class Studio:
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    def _preview(self, given: Given, prior: str, *values) -> tuple[str, str]:
+    def _preview(self, given: Given, prior: str, *values) -> tuple:
+        """The samples while a slider moves, less sharp where that is faster.
+
+        The last preview of a drag is often asked for after the slider was let go: it would hide the whole images.
+        """
+        *values, workspace = values
         engine, settings, posterior = self._posterior(given, prior, values)
+        if _same(workspace.shown, (given, prior, settings)):
+            return gr.skip(), gr.skip()
+        workspace.shown = None
         started = time.perf_counter()
         x = engine.preview(posterior, settings.n, seed=settings.seed, temperature=settings.temperature)
         return sheet(x, "samples"), _timing(posterior, settings, time.perf_counter() - started)
@@ -232,6 +240,7 @@ class Studio:
         started = time.perf_counter()
         x = engine.sample(posterior, settings.n, seed=settings.seed, temperature=settings.temperature)
         seconds = time.perf_counter() - started
+        workspace.shown = given, prior, settings
         yield sheet(x, "samples"), *[gr.skip()] * (len(self._everything) - 1)
         pictures = to_pil(x)
         mean = to_pil(engine.decode(posterior.mean[None]))[0]
@@ -304,6 +313,11 @@ class Studio:
             renamed(names[i] if i < len(names) else "", slider.elem_id, i < len(names))
             for i, slider in enumerate(self.levels)
         ]
+
+
+def _same(shown: tuple | None, asked: tuple) -> bool:
+    """Whether both are of the same evidence (Given is replaced, never changed), prior and settings."""
+    return shown is not None and shown[0] is asked[0] and shown[1:] == asked[1:]
 
 
 def _level_names(engine: Engine) -> list[str]:

@@ -4,13 +4,18 @@ import base64
 import io
 import re
 import shutil
+import threading
+import time
 import zipfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from demo.examples import example_sets
+from demo.render import sheet as rendered
+from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata
 from transflow_core.posterior import Posterior
 
@@ -25,6 +30,13 @@ def opened(page, url):
     return page
 
 
+def chosen(page, url, example):
+    """Open the page with an example set, at rest: samples, files and sweep are there, and the address tells."""
+    opened(page, url)
+    page.click(f"#evidence [data-example={example}]")
+    page.wait_for_url(re.compile(f"example={example}"))
+
+
 def sheet(page):
     return page.get_attribute("#sheet img", "src")
 
@@ -37,6 +49,11 @@ def halved(pixels):
     """2×2 means, (H, W, 3) -> (H / 2, W / 2, 3), of what has an even number of rows and columns."""
     height, width, _ = pixels.shape
     return pixels[: height // 2 * 2, : width // 2 * 2].reshape(height // 2, 2, width // 2, 2, 3).mean((1, 3))
+
+
+def roughness(pixels):
+    """Mean absolute difference of neighbouring pixels."""
+    return np.abs(np.diff(pixels, axis=1)).mean()
 
 
 def status(page):
@@ -88,9 +105,7 @@ def test_upload_two_files_drag_the_slider_and_the_picture_changes(page, served, 
 
 
 def test_the_last_value_of_a_drag_wins(page, served):
-    opened(page, served)
-    page.click("#evidence [data-example=red_hair]")
-    wait_status(page, "m = 18 ")
+    chosen(page, served, "red_hair")
     drag(page, 0.2, 0.9, steps=40)
     wait_status(page, f"λ/m = {slider(page):g},")  # while the button is still down
     dragged = decoded(sheet(page))
@@ -101,6 +116,33 @@ def test_the_last_value_of_a_drag_wins(page, served):
     shown = decoded(sheet(page))
     assert shown.shape == dragged.shape
     assert np.abs(halved(shown) - halved(dragged)).mean() < 3
+    assert torch.cuda.is_available() or roughness(shown) > roughness(dragged)
+
+
+def test_a_preview_that_comes_late_does_not_blur_the_whole_images(page, served, monkeypatch):
+    """The last preview of a drag, asked for while an earlier one was made, runs after the slider was let go."""
+    preview, sample, asked, whole = Engine.preview, Engine.sample, threading.Event(), []
+
+    def slow_preview(*args, **how):
+        asked.set()
+        time.sleep(0.5)
+        return preview(*args, **how)
+
+    def kept_sample(*args, **how):
+        whole.append(sample(*args, **how))
+        return whole[-1]
+
+    chosen(page, served, "red_hair")
+    monkeypatch.setattr(Engine, "preview", slow_preview)
+    monkeypatch.setattr(Engine, "sample", kept_sample)
+    drag(page, 0.2, 0.9, steps=40)
+    assert asked.wait(60)
+    page.mouse.up()
+    page.wait_for_url(re.compile(f"lam={slider(page):g}&"))
+    page.wait_for_timeout(2000)  # nothing on the page tells that no preview will come
+    assert len(whole) == 1
+    assert sheet(page) in rendered(whole[0], "samples")
+    assert f"λ/m = {slider(page):g}," in status(page)
 
 
 def test_a_key_moves_the_slider(page, served):
