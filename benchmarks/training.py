@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from transflow_core.flows import CouplingConfig, Glow, GlowConfig
+from transflow_core.flows import CouplingConfig, Glow, GlowConfig, compute_nets_in
 from transflow_core.pixels import PixelConvention
 from transflow_core.training import PRESETS
-from transflow_core.training.density import BitsPerDim, compute_nets_in
+from transflow_core.training.density import BitsPerDim
 
 BATCH = 32
 ROUNDS = 8

@@ -183,7 +183,9 @@ class Studio:
             show_progress="hidden",
             api_visibility="private",
         ).then(self._full, full[0], full[1], **live).then(self._swept, inputs, self._sweep, **live)
-        prior.change(self._relevel, prior, self.levels, show_progress="hidden", api_visibility="private")
+        prior.change(self._relevel, prior, self.levels, show_progress="hidden", api_visibility="private").then(
+            self._ready, prior, None, **live
+        )
 
     def open_with(self, demo: gr.Blocks) -> None:
         """When the page opens: the settings and the example set that its address names, and samples at once."""
@@ -191,7 +193,14 @@ class Studio:
         options = {"show_progress": "hidden", "api_visibility": "private"}
         demo.load(self._from_address, self._prior, [*self.panel.outputs, *controls], **options).then(
             self._full, self._full_inputs, self._everything, **options
-        ).then(self._swept, self._inputs, self._sweep, **options)
+        ).then(self._swept, self._inputs, self._sweep, **options).then(
+            self._ready, self._prior, None, concurrency_limit=1, concurrency_id="decode", **options
+        )
+
+    def _ready(self, prior: str) -> None:
+        """Let the engine find out how it shows previews before somebody waits for the first one."""
+        engine = self._engines.get(prior)
+        engine.preview(Gaussian.standard(engine.prior.dim), 1)
 
     def _from_address(self, prior: str, request: gr.Request) -> tuple:
         query = dict(request.query_params)

@@ -533,12 +533,18 @@ def bench(
     import torch
 
     from .posterior import standard_normal
+    from .preview import Preview
 
     with _work(as_json) as work:
         flow = work.engine(prior, device).prior
+        preview = Preview(flow)
         z = 0.7 * standard_normal(number, flow.dim)
         x = flow.decode(z)
-        jobs = {"decode": lambda: flow.decode(z, batch_size=number), "encode": lambda: flow.encode(x, number)}
+        jobs = {
+            "decode": lambda: flow.decode(z, batch_size=number),
+            "preview": lambda: preview.decode(z, batch_size=number),
+            "encode": lambda: flow.encode(x, number),
+        }
         for index, (name, job) in enumerate(jobs.items()):
             seconds = []
             for repeat in range(repeats + 1):
@@ -549,6 +555,13 @@ def bench(
             middle = statistics.median(seconds[1:])  # the first run makes the flow's matrices ready
             work.result[name] = {"n": number, "median_s": middle, "images_per_s": number / middle}
             work.say(f"{name} {number} images: {1000 * middle:.0f} ms ({number / middle:.0f} images/s)")
+        found = preview.measured()
+        work.result["preview"] |= {"bfloat16": found.bfloat16, "speed_up": found.speed_up, "error": found.error}
+        if found.error is not None:
+            work.say(
+                f"previews: nets in {'bfloat16' if found.bfloat16 else 'float32'}; bfloat16 is {found.speed_up:.2f} "
+                f"times as fast, and off by {255 * found.error:.1f}/255 at most"
+            )
         work.result["threads"] = torch.get_num_threads()
 
 

@@ -11,6 +11,7 @@ from .coupling import Coupling, CouplingNet
 from .glow import CouplingConfig, Glow, GlowConfig, Level, LevelConfig, Step
 from .grown import DetailConfig, DetailFlow, GrownConfig, GrownGlow
 from .multiscale import GaussianSplit, GaussianTop, haar_merge, haar_split, squeeze, unsqueeze
+from .precision import compute_nets_in
 
 __all__ = [
     "ActNorm",
@@ -30,6 +31,7 @@ __all__ = [
     "Level",
     "LevelConfig",
     "Step",
+    "compute_nets_in",
     "haar_merge",
     "haar_split",
     "squeeze",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..flows import CouplingNet, DetailFlow, Glow, GrownGlow, haar_split
 from ..pixels import PixelConvention
 
-__all__ = ["BitsPerDim", "bfloat16_is_faster", "compute_nets_in"]
+__all__ = ["BitsPerDim", "bfloat16_is_faster"]
 
 
 class BitsPerDim(nn.Module):
@@ -45,13 +45,6 @@ class BitsPerDim(nn.Module):
             self.flow.initialise(details, means)
         else:
             self.flow.initialise(x)
-
-
-def compute_nets_in(flow: nn.Module, dtype: torch.dtype | None) -> None:
-    """Let the nets inside a flow compute in `dtype`; None is float32."""
-    for module in flow.modules():
-        if isinstance(module, CouplingNet | DetailFlow):
-            module.compute_dtype = dtype
 
 
 def bfloat16_is_faster(device: torch.device, repeats: int = 5) -> bool:

@@ -20,13 +20,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoints.native import native_fingerprint
-from ..flows import DetailConfig, Glow, GlowConfig, GrownConfig, GrownGlow
+from ..flows import DetailConfig, Glow, GlowConfig, GrownConfig, GrownGlow, compute_nets_in
 from ..pixels import PixelConvention
 from ..prior import Prior, load_prior, pick_device
 from .batches import batch, first_images
 from .card import model_card
 from .data import ImageSet
-from .density import BitsPerDim, compute_nets_in
+from .density import BitsPerDim
 from .journal import Journal, sheet
 from .processes import Processes
 from .settings import TrainSettings
