@@ -23,11 +23,13 @@ class Workspace:
 
     Attributes:
         shown: what the whole images on the screen were made from; None while previews stand there.
+        rebuilt: evidence, and how the page shows it decoded again: λ plays no part in it.
     """
 
     def __init__(self) -> None:
         self._folder: Path | None = None
         self.shown: tuple | None = None
+        self.rebuilt: tuple[object, str] = (None, "")
 
     def __deepcopy__(self, memo: dict) -> "Workspace":
         return Workspace()

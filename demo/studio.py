@@ -246,6 +246,8 @@ class Studio:
         """Everything that follows from the controls: the sheet first, since it may stand there as a preview."""
         *values, workspace = values
         engine, settings, posterior = self._posterior(given, prior, values)
+        if given.prior != prior:  # chosen just now: the evidence is still being read anew
+            given = Given(prior)
         started = time.perf_counter()
         x = engine.sample(posterior, settings.n, seed=settings.seed, temperature=settings.temperature)
         seconds = time.perf_counter() - started
@@ -254,12 +256,14 @@ class Studio:
         pictures = to_pil(x)
         mean = to_pil(engine.decode(posterior.mean[None]))[0]
         files = self._files(engine, posterior, given, settings, pictures, workspace)
+        if workspace.rebuilt[0] is not given:
+            workspace.rebuilt = given, _rebuilt(engine, given)
         yield (
             gr.skip(),
             _timing(posterior, settings, seconds),
             [(enlarge(image, 192), f"{index}") for index, image in enumerate(pictures)],
             _figure(enlarge(mean, 256), "posterior mean μp"),
-            _rebuilt(engine, given),
+            workspace.rebuilt[1],
             _numbers(engine, posterior, given, settings),
             json.dumps([image.to_dict() for image in given.evidence], indent=1, ensure_ascii=False),
             *files,

@@ -405,6 +405,29 @@ def test_another_prior_reads_the_evidence_anew(page, served):
     assert page.locator("#evidence-cards .card").count() == 2
 
 
+def test_a_slider_moved_while_another_prior_reads_the_evidence(page, served, monkeypatch):
+    """Until then there are samples of the prior that was chosen, and no error."""
+    encode, go_on = Engine.encode, threading.Event()
+
+    def slow_encode(*args, **how):
+        go_on.wait(60)
+        return encode(*args, **how)
+
+    opened(page, served)
+    upload(page, EXAMPLES["sepia"][:2], used=2)
+    monkeypatch.setattr(Engine, "encode", slow_encode)
+    page.click("#prior input")
+    page.get_by_role("option", name="tiny.safetensors").click()
+    page.get_by_role("tab", name="Numbers").click()
+    page.focus("#lam-range")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("document.querySelector('#numbers').innerText.includes('tiny (')")
+    assert "the prior itself" in status(page)
+    assert page.locator("[data-testid=toast-body]").count() == 0
+    go_on.set()
+    wait_status(page, "m = 2 ")
+
+
 def test_a_prior_that_is_not_offered_is_refused_in_words(page, served):
     opened(page, served)
     page.fill("#prior input", "/etc/passwd")
