@@ -119,7 +119,7 @@ def main() -> None:
     for what, cells in rows.items():
         print(f"| {what} | {' | '.join(cells)} |")
     if options.output:
-        words = [f"{prior.image_size}×{prior.image_size}" for prior in priors]
+        words = [f"{prior.image_size} px" for prior in priors]
         if words[0] == words[1]:
             words = ["1st", "2nd"]
         labels = [f"{word}, {t:g}" for t in options.temperatures for word in words]
