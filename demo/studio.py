@@ -30,6 +30,7 @@ __all__ = ["Studio"]
 
 SWEEP = (0.05, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)
 _SWEEP_ROWS = 3
+_NO_SWEEP = "A sweep over λ needs evidence."
 _MOST_LEVELS = 8
 DEFAULT = Settings()
 
@@ -145,6 +146,7 @@ class Studio:
             self._posterior_file,
             self._python,
             self._shell,
+            self._sweep,
         ]
         self._full_inputs = [*inputs, self._workspace]
         full = (self._full_inputs, everything, {**live, "trigger_mode": "always_last"})
@@ -252,11 +254,14 @@ class Studio:
         x = engine.sample(posterior, settings.n, seed=settings.seed, temperature=settings.temperature)
         seconds = time.perf_counter() - started
         workspace.shown = given, prior, settings
-        yield sheet(x, "samples"), *[gr.skip()] * (len(self._everything) - 1)
+        new = workspace.rebuilt[0] is not given
+        # The sweep comes last: what stands there belongs to other evidence.
+        sweep = _note("The sweep over λ is being made…" if given.ready else _NO_SWEEP) if new else gr.skip()
+        yield sheet(x, "samples"), *[gr.skip()] * (len(self._everything) - 2), sweep
         pictures = to_pil(x)
         mean = to_pil(engine.decode(posterior.mean[None]))[0]
         files = self._files(engine, posterior, given, settings, pictures, workspace)
-        if workspace.rebuilt[0] is not given:
+        if new:
             workspace.rebuilt = given, _rebuilt(engine, given)
         yield (
             gr.skip(),
@@ -269,12 +274,13 @@ class Studio:
             *files,
             python_code(given, settings) if given.ready else "",
             command_line(given, settings) if given.ready else "",
+            gr.skip(),
         )
 
     def _swept(self, given: Given, prior: str, *values) -> str:
         engine, settings, posterior = self._posterior(given, prior, values)
         if not isinstance(posterior, Posterior):
-            return '<p class="status">A sweep over λ needs evidence.</p>'
+            return _note(_NO_SWEEP)
         z = [
             posterior.with_lam(ratio).sample(_SWEEP_ROWS, seed=settings.seed, temperature=settings.temperature)
             for ratio in SWEEP
@@ -346,6 +352,10 @@ def _timing(posterior: Gaussian, settings: Settings, seconds: float) -> str:
     return f"{words} · {settings.n} samples in {seconds:.2f} s · seed {settings.seed}"
 
 
+def _note(words: str) -> str:
+    return f'<p class="status">{words}</p>'
+
+
 def _figure(image: Image.Image, caption: str) -> str:
     return f"<figure>{picture(image, caption)}<figcaption>{escape(caption)}</figcaption></figure>"
 
@@ -354,7 +364,7 @@ def _rebuilt(engine: Engine, given: Given) -> str:
     """The evidence as the flow gives it back from its latents: what the posterior was told."""
     used = given.evidence.used
     if not used:
-        return '<p class="status">No evidence to rebuild.</p>'
+        return _note("No evidence to rebuild.")
     x = engine.decode(torch.stack([image.latent.z for image in used[:24]]))
     caption = "the evidence, decoded from its latents" + (" (the first 24)" if len(used) > 24 else "")
     return f"<figure>{sheet(x, caption)}<figcaption>{escape(caption)}</figcaption></figure>"

@@ -338,10 +338,27 @@ def test_every_number_is_there(page, served, shot):
     page.get_by_text("Each image, as JSON").click()
     assert "log_prior" in page.inner_text("#evidence-json")
     shot(page, "studio_numbers")
-    for tab in ("λ sweep", "Mean and evidence"):
+    for tab, name in (("λ sweep", "sweep"), ("Mean and evidence", "rebuilt")):
         page.get_by_role("tab", name=tab).click()
-        page.wait_for_timeout(300)
-        shot(page, f"studio_{tab.split()[0].replace('λ', 'sweep')}")
+        page.wait_for_selector(f"#{name} img")
+        shot(page, f"studio_{name}")
+
+
+def test_a_sweep_that_is_not_there_yet_says_so(page, served, monkeypatch):
+    opened(page, served)
+    page.get_by_role("tab", name="λ sweep").click()
+    page.get_by_text("A sweep over λ needs evidence").wait_for()
+    swept, go_on = Posterior.with_lam, threading.Event()
+
+    def late(*args):
+        go_on.wait(60)
+        return swept(*args)
+
+    monkeypatch.setattr(Posterior, "with_lam", late)
+    page.click("#evidence [data-example=sepia]")
+    page.get_by_text("The sweep over λ is being made").wait_for()
+    go_on.set()
+    page.wait_for_selector("#sweep img")
 
 
 def below_lambda(page):
