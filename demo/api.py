@@ -363,7 +363,8 @@ class Endpoints:
             if not found.used:
                 raise ValueError(f"class {name!r}: {found.why_unusable()}")
             latents[name] = found.z
-        classifier = FewShotClassifier(engine.prior, lam_ratio, likelihood=likelihood).fit_latents(latents)
+        classifier = FewShotClassifier(engine.prior, lam_ratio, likelihood=likelihood)
+        engine.run(classifier.fit_latents, latents)
         asked = _evidence(engine, queries, "queries", whole)
         rows = [image.latent.z for image in asked.used]
         answers: Iterator = iter(())

@@ -443,7 +443,7 @@ class Classify:
         self, engine: Engine, classes: Mapping[str, Pile], queries: Pile, rule: Rule, known: Fit | None
     ) -> tuple[Fit, Result]:
         try:
-            fit = fitted(engine, classes, rule, known)
+            fit = engine.run(fitted, engine, classes, rule, known)
             return fit, judged(fit, queries)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -5,8 +5,9 @@ from collections import OrderedDict
 from pathlib import Path
 
 from transflow_core.checkpoints import is_hub_address
+from transflow_core.compute import ComputeThread
 from transflow_core.engine import Engine
-from transflow_core.prior import load_prior
+from transflow_core.prior import load_prior, pick_device
 from transflow_core.shipped import shipped_priors
 
 __all__ = ["Engines"]
@@ -24,6 +25,8 @@ class Engines:
 
     def __init__(self, folder: Path | None = None, device: str = "auto", most: int = 3) -> None:
         self._folder, self._device, self._most = folder, device, most
+        # A GPU has an order of its own.
+        self._compute = ComputeThread.shared() if pick_device(device).type == "cpu" else None
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -47,7 +50,8 @@ class Engines:
             raise ValueError(f"{name!r} is not among the priors offered here: {offered}, or hf://owner/repo/file")
         with self._lock:  # two visitors who ask for the same prior at once wait for one loading
             if name not in self._engines:
-                self._engines[name] = Engine(load_prior(self._files().get(name, name), device=self._device))
+                prior = load_prior(self._files().get(name, name), device=self._device)
+                self._engines[name] = Engine(prior, compute=self._compute)
             self._engines.move_to_end(name)
             while len(self._engines) > self._most:
                 self._engines.popitem(last=False)

@@ -26,6 +26,15 @@ ARGUMENTS = [
 ]
 
 
+_THREADS = torch.get_num_threads()
+
+
+@pytest.fixture(autouse=True)
+def all_cores() -> None:
+    """A page that was built in this process left one core to whoever built it; a test is a program of its own."""
+    torch.set_num_threads(_THREADS)
+
+
 @pytest.fixture(scope="session")
 def celeba64() -> Prior:
     """The smaller prior that ships, on the CPU."""

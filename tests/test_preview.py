@@ -53,6 +53,18 @@ def test_a_slower_bfloat16_is_not_used(default_prior, monkeypatch):
     assert found.decode(z).equal(whole(default_prior, z)) and found.measured().speed_up == 0.5
 
 
+def test_a_browser_that_draws_while_float32_is_timed_does_not_make_bfloat16_faster(default_prior, monkeypatch):
+    """It must win every turn: here bfloat16 is slower, and most of float32's turns are disturbed."""
+    seconds = iter([9.0, 9.0, 9.0, 1.0, 9.0] * 2)
+
+    def disturbed(asked, z):
+        return asked.decode(z, coarse=True), next(seconds) if asked is default_prior else 2.0
+
+    monkeypatch.setattr(preview, "_timed", disturbed)
+    found = Preview(default_prior).measured()
+    assert not found.bfloat16 and found.speed_up == 0.5
+
+
 def test_evidence_is_inverted_in_float32_while_a_preview_is_made(default_prior, in_bfloat16):
     """The two run in different threads of the page, on the same weights."""
     engine = Engine(default_prior)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .compute import ComputeThread
 from .evidence import Evidence, EvidenceImage, Latent, Picture, Source, content_of, read_picture
 from .faces import AlignedFace
 from .images import ImageError
@@ -67,6 +68,8 @@ class Engine:
         batch_size: images that go through the flow at once.
         cached: how many latents and how many pictures are kept; by default as many as 100 MB of latents are: 2,034 at
             64×64, 508 at 128×128.
+        compute: where the flow runs, a batch at a time, for a server whose requests have threads of their own; by
+            default in the thread that asks.
 
     Example:
         >>> from transflow_core import load_prior
@@ -76,13 +79,20 @@ class Engine:
         ('no face found: taken whole; unusual for this prior', torch.Size([12288]))
     """
 
-    def __init__(self, prior: Prior, *, batch_size: int = 16, cached: int | None = None) -> None:
+    def __init__(
+        self, prior: Prior, *, batch_size: int = 16, cached: int | None = None, compute: ComputeThread | None = None
+    ) -> None:
         self.prior = prior
+        self._compute = compute
         self.batch_size = batch_size
         cached = cached or max(16, 25_000_000 // prior.dim)  # numbers of 4 bytes
         self._preview = Preview(prior)
         self._pictures = _Cache(cached)
         self._latents = _Cache(cached)
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """`function(*args, **kwargs)`, where this engine computes: for long arithmetic with its latents."""
+        return self._compute.run(function, *args, **kwargs) if self._compute else function(*args, **kwargs)
 
     def read(self, source: Source, *, whole: str = "auto", landmarks: str = "5") -> Picture:
         """One file to its faces, cached by content. What is wrong with a file is said in the Picture, not raised."""
@@ -151,7 +161,7 @@ class Engine:
         for start in range(0, len(missing), self.batch_size):
             _report(progress, stop, start, len(missing), "inverting the flow")
             batch = missing[start : start + self.batch_size]
-            for (key, _), latent in zip(batch, self._invert([frame for _, frame in batch]), strict=True):
+            for (key, _), latent in zip(batch, self.run(self._invert, [frame for _, frame in batch]), strict=True):
                 known[key] = latent
                 self._latents.put(key, latent)
         _report(progress, stop, len(missing), len(missing), "inverting the flow")
@@ -179,7 +189,7 @@ class Engine:
         images = []
         for start in range(0, len(z), self.batch_size):
             _report(progress, stop, start, len(z), "sampling")
-            images.append(self.prior.decode(z[start : start + self.batch_size]).cpu())
+            images.append(self.run(self.prior.decode, z[start : start + self.batch_size]).cpu())
         _report(progress, stop, len(z), len(z), "sampling")
         return torch.cat(images) if images else self.prior.decode(z).cpu()
 
@@ -203,7 +213,7 @@ class Engine:
         They are of the very draws that `sample` gives, so that nothing but sharpness changes afterwards.
         """
         z = posterior.sample(n, seed=seed, temperature=temperature)
-        return self._preview.decode(z, self.batch_size).cpu()
+        return self.run(self._preview.decode, z, self.batch_size).cpu()
 
     def sweep(
         self,

@@ -1,0 +1,85 @@
+"""What a server's threads cost: the same images decoded in the main thread, in a request's, and in a `ComputeThread`.
+
+A server answers requests in threads of their own. Here two of them take turns, as they do on the page; each also does
+small arithmetic of its own. Rounds of the three ways alternate within one run; each way has a process to itself, which
+waits while another is measured, since a process's threads cannot be undone.
+
+    python -m benchmarks.threads
+
+Needs an idle machine.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+WAYS = {
+    "main": "the main thread of a program",
+    "requests": "the threads of two requests, in turn",
+    "compute": "a `ComputeThread` that the two ask",
+}
+_DECODES = 10
+
+
+def _work(way: str, prior_name: str, n: int) -> None:
+    """In a process of its own: for each line that comes in, decode ten times and print the median in seconds."""
+    from transflow_core.compute import ComputeThread
+    from transflow_core.engine import Engine
+    from transflow_core.posterior import Gaussian
+    from transflow_core.prior import load_prior
+
+    compute = ComputeThread() if way == "compute" else None
+    engine = Engine(load_prior(prior_name, device="cpu"), batch_size=n, compute=compute)
+    normal = Gaussian.standard(engine.prior.dim)
+    requests = [ThreadPoolExecutor(1) for _ in range(2)]
+
+    def decode() -> float:
+        z = normal.sample(n, seed=0).add_(0)  # what a request does itself
+        start = time.perf_counter()
+        engine.decode(z)
+        return time.perf_counter() - start
+
+    run: Callable = (
+        (lambda turn: decode()) if way == "main" else (lambda turn: requests[turn % 2].submit(decode).result())
+    )
+    for _ in sys.stdin:
+        print(statistics.median(run(turn) for turn in range(_DECODES)), flush=True)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--prior", default="celeba64")
+    parser.add_argument("-n", type=int, default=16, help="images at once")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.way:
+        _work(given.way, given.prior, given.n)
+        return
+    command = [sys.executable, "-m", "benchmarks.threads", "--prior", given.prior, "-n", str(given.n), "--way"]
+    processes = {
+        way: subprocess.Popen([*command, way], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for way in WAYS
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(given.rounds + 1):
+        for way, process in processes.items():
+            print(file=process.stdin, flush=True)
+            seconds[way].append(float(process.stdout.readline()))
+    for process in processes.values():
+        process.stdin.close()
+        process.wait()
+    print(f"| {given.n} images of {given.prior} decoded in | time | times the main thread's, in the same round |")
+    print("|---|---|---|")
+    for way, words in WAYS.items():
+        ratios = [a / b for a, b in zip(seconds[way][1:], seconds["main"][1:], strict=True)]  # the first warms up
+        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+        print(f"| {words} | {1000 * statistics.median(seconds[way][1:]):.0f} ms | {spread} |")
+
+
+if __name__ == "__main__":
+    main()
