@@ -90,3 +90,13 @@ def shot() -> Callable:
         return path
 
     return take
+
+
+def unfold(page, title: str) -> None:
+    """Open an accordion. What it holds is made then, and given its value a moment later.
+
+    That would go over what was typed meanwhile, which no person is quick enough for.
+    """
+    page.get_by_text(title).click()
+    page.wait_for_timeout(500)
+    page.evaluate("new Promise(done => requestIdleCallback(done))")

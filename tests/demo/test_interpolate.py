@@ -24,6 +24,7 @@ from transflow_core.images import read_png_metadata
 from transflow_core.posterior import Covariance, Posterior
 
 from ..conftest import ROOT
+from .conftest import unfold
 
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
 
@@ -80,7 +81,7 @@ def choose(page, method):
 
 def set_number(page, elem_id, value):
     if not page.locator(f"#{elem_id}").is_visible():
-        page.click("#interpolate-more button")
+        unfold(page, "Steps, draws, temperature, seed")
     box = page.locator(f"#{elem_id} input[type=number]")
     box.fill(str(value))
     box.press("Enter")

@@ -19,6 +19,8 @@ from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata
 from transflow_core.posterior import Posterior
 
+from .conftest import unfold
+
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
 
 
@@ -276,7 +278,7 @@ def test_one_lambda_for_each_level(page, served):
     page.click("#evidence [data-example=red_hair]")
     wait_status(page, "m = 18 ")
     same = sheet(page)
-    page.get_by_text("Advanced: one λ/m for each latent level").click()
+    unfold(page, "Advanced: one λ/m for each latent level")
     page.click("#by-level input")
     wait_status(page, "λ/m = 0.5, 0.5, 0.5, 0.5, 0.5")
     assert np.abs(decoded(sheet(page)) - decoded(same)).max() <= 8  # JPEG of the same samples, to rounding
@@ -413,7 +415,7 @@ def test_another_prior_reads_the_evidence_anew(page, served):
     upload(page, EXAMPLES["sepia"][:2], used=2)
     page.click("#prior input")
     page.get_by_role("option", name="tiny.safetensors").click()
-    page.get_by_text("Advanced: one λ/m for each latent level").click()
+    unfold(page, "Advanced: one λ/m for each latent level")
     page.get_by_text("λ/m of level 4×4 (coarsest").wait_for()
     assert page.locator("#lam-1-range").is_visible() and page.locator("#lam-2-range").count() == 0
     page.get_by_role("tab", name="Numbers").click()
