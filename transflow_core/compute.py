@@ -16,8 +16,8 @@ class ComputeThread:
 
     A web server answers each request in a thread of its own. Each would have its own team of OpenMP threads, and as
     soon as there are more of them than cores, GNU's OpenMP no longer lets them spin between two parallel loops, but
-    puts them to sleep. Waking them costs some 40 µs on a virtual machine, for each of the thousands of loops of a
-    Glow: images took a third longer on two cores (`python -m benchmarks.threads`). And two threads that compute at
+    puts them to sleep. Waking them costs more than many of the thousands of loops of a Glow: on two cores images took
+    1.3 to 1.5 times as long (`python -m benchmarks.threads`). And two threads that compute at
     once on the same cores collapse.
 
     What is run here waits its turn, so run it in pieces: a batch of images, not a whole set.
