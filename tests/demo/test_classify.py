@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo import classify as tab
-from demo.classify_examples import DIGITS, has_mnist, random_digits, tasks
-from demo.classify_pile import NONE, Item, Labelled, Pile
-from demo.classify_result import Rule, fitted, judged, table
-from demo.classify_snippet import python_code
+from demo.classify import tab
+from demo.classify.pile import NONE, Item, Labelled, Pile
+from demo.classify.result import Rule, fitted, judged, table
+from demo.classify.snippet import python_code
+from demo.classify.tasks import DIGITS, has_mnist, random_digits, tasks
 from demo.engines import Engines
 from demo.examples import example_sets
 from transflow_core.engine import Engine

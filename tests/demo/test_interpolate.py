@@ -13,9 +13,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from demo.examples import example_sets
-from demo.interpolation_route import METHODS, RouteSettings, routes
-from demo.interpolation_snippet import command_line, python_code
-from demo.interpolation_work import Result, Work, strip_picture, write
+from demo.interpolate.decoding import Result, Work, strip_picture, write
+from demo.interpolate.route import METHODS, RouteSettings, routes
+from demo.interpolate.snippet import command_line, python_code
 from demo.panel import Given
 from demo.session import Workspace
 from transflow_core.cli import app

@@ -15,9 +15,9 @@ from PIL import Image
 from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, labelled_rows, save_animation, save_png, to_uint8
 
-from .interpolation_route import Route, RouteSettings
-from .interpolation_snippet import POSTERIOR_FILES, STRIP_FILE
-from .session import Workspace
+from ..session import Workspace
+from .route import Route, RouteSettings
+from .snippet import POSTERIOR_FILES, STRIP_FILE
 
 __all__ = ["Result", "Work", "strip_picture", "write"]
 

@@ -12,15 +12,15 @@ import gradio as gr
 
 from transflow_core.engine import Cancelled, Engine
 
-from .engines import Engines
-from .examples import example_sets
-from .interpolation_player import player, player_value
-from .interpolation_route import METHODS, MOST_DRAWS, MOST_STEPS, Route, RouteSettings, name_of, routes
-from .interpolation_snippet import command_line, python_code
-from .interpolation_work import Result, Work, write
-from .panel import EvidencePanel, Given
-from .session import Workspace
-from .widgets import log_slider
+from ..engines import Engines
+from ..examples import example_sets
+from ..panel import EvidencePanel, Given
+from ..session import Workspace
+from ..widgets import log_slider
+from .decoding import Result, Work, write
+from .player import player, player_value
+from .route import METHODS, MOST_DRAWS, MOST_STEPS, Route, RouteSettings, name_of, routes
+from .snippet import command_line, python_code
 
 __all__ = ["Interpolate"]
 

@@ -1,7 +1,6 @@
 """The How it works tab: Figure 2 of the paper live in two dimensions, computed in the browser, with its formulas."""
 
 import math
-from pathlib import Path
 from string import Template
 
 import gradio as gr
@@ -9,9 +8,10 @@ import numpy as np
 
 from transflow_core.prior import Prior
 
+from ..static import static
+
 __all__ = ["Explain"]
 
-_HERE = Path(__file__).resolve().parent
 _TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
 
 
@@ -28,7 +28,7 @@ class Explain:
     def __init__(self, prior: Prior) -> None:
         self.figure = gr.HTML(
             html_template=_html(prior),
-            js_on_load=(_HERE / "explain.js").read_text(encoding="utf-8"),
+            js_on_load=static("explain.js"),
             apply_default_css=False,
             elem_id="how",
             label="How it works",
@@ -60,7 +60,7 @@ def _html(prior: Prior) -> str:
         "ROOT_DIM": f"{root:.1f}",
         "DIM": f"{prior.dim:,}",
     }
-    return Template((_HERE / "explain.html").read_text(encoding="utf-8")).substitute(parts)
+    return Template(static("explain.html")).substitute(parts)
 
 
 def _slider(elem_id: str, index: int, name: str) -> str:

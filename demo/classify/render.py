@@ -9,10 +9,10 @@ from PIL import Image
 
 from transflow_core.images import load_image
 
-from .classify_examples import Task
-from .classify_pile import NONE, Item, Pile
-from .classify_result import Answer, Result
-from .render import data_uri
+from ..render import data_uri
+from .pile import NONE, Item, Pile
+from .result import Answer, Result
+from .tasks import Task
 
 __all__ = ["class_means", "examples_html", "pile_html", "query_cards", "reading", "result_status"]
 

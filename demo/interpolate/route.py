@@ -12,9 +12,9 @@ from torch import Tensor
 from transflow_core.evidence import EvidenceImage
 from transflow_core.posterior import Posterior, interpolate
 
-from .examples import example_sets
-from .panel import Given
-from .settings import Settings
+from ..examples import example_sets
+from ..panel import Given
+from ..settings import Settings
 
 __all__ = ["METHODS", "MOST_DRAWS", "MOST_STEPS", "Route", "RouteSettings", "first_image", "name_of", "routes"]
 

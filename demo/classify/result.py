@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
 
-from .classify_pile import NONE, Item, Pile
+from .pile import NONE, Item, Pile
 
 __all__ = ["LIKELIHOODS", "Answer", "Fit", "Result", "Rule", "fitted", "judged", "table"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from .classify_pile import Item, Pile
-from .classify_result import Rule
-from .examples import EXAMPLES
+from ..examples import EXAMPLES
+from .pile import Item, Pile
+from .result import Rule
 
 __all__ = ["CLASSIFIER_FILE", "python_code"]
 
