@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-__all__ = ["DEFAULT_PRIOR", "MODELS", "shipped_priors"]
+__all__ = ["CLASSIFYING_PRIOR", "DEFAULT_PRIOR", "MODELS", "shipped_priors"]
 
 MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
 
 DEFAULT_PRIOR = "celeba128"
 """What the page, the command line and `load_prior` take when nobody says which."""
+
+CLASSIFYING_PRIOR = "celeba64"
+"""The same for classifying: the fine details of a larger prior drown what tells classes apart."""
 
 
 def shipped_priors() -> list[str]:
