@@ -1,19 +1,30 @@
-"""A server's work in turn: one thread for all arithmetic, one for pictures, and no visitor before another."""
+"""A server's work in turn: one thread for all arithmetic, one lane for pictures, and no visitor before another."""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
 import functools
+import os
+import pickle
+import subprocess
+import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 import torch
+from PIL import Image
 
-__all__ = ["Cancelled", "ComputeThread", "FairThread", "owned_by", "owned_steps"]
+from .pictures import Picture
+
+__all__ = ["Cancelled", "ComputeThread", "FairThread", "PictureLane", "owned_by", "owned_steps"]
+
+# The slowest picture that is let in takes ten seconds on an idle core.
+_SECONDS = 120.0
 
 T = TypeVar("T")
 _owner: contextvars.ContextVar[Hashable] = contextvars.ContextVar("owner", default=None)
@@ -66,12 +77,18 @@ class FairThread:
         3
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str = "fair") -> None:
         # One call of `_step` for each job: which job a call runs is only found when its time has come.
         self._executor = ThreadPoolExecutor(1, name)
         self._thread = self._executor.submit(threading.current_thread).result()
         self._lock = threading.Lock()
         self._waiting: OrderedDict[Hashable, deque[Callable[[], bool]]] = OrderedDict()  # whose turn it is comes first
+
+    @classmethod
+    @functools.cache
+    def shared(cls) -> Self:
+        """The one of this process, where a server wants no second."""
+        return cls()
 
     def run(self, function: Callable[..., T], *args: Any, stop: threading.Event | None = None, **kwargs: Any) -> T:
         """`function(*args, **kwargs)`, run in the thread at its owner's turn; gives or raises what it does.
@@ -151,8 +168,51 @@ class ComputeThread(FairThread):
         self.run(torch.get_num_threads)  # from here on it counts as one that has computed, and keeps its number
         torch.set_num_threads(1)
 
-    @classmethod
-    @functools.cache
-    def shared(cls) -> ComputeThread:
-        """The one of this process: a second would have one core."""
-        return cls()
+
+class PictureLane(FairThread):
+    """A lane that decodes files and finds the faces in them, one picture a turn, in a process of its own.
+
+    dlib's CNN detector holds Python's lock for a second or two of each picture without a face: in a thread it would
+    stop all others of a server (`python -m benchmarks.gil`). A decoder that fails on a crafted file takes its process
+    along and no more: the next picture has a new one.
+
+    Example:
+        >>> PictureLane().read(b"no picture", name="a.png", size=64).problem
+        'this is not an image. JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF and BMP are read.'
+    """
+
+    def __init__(self) -> None:
+        super().__init__("pictures")
+        self._worker = self._started()
+
+    def read(self, content: bytes | Path | Image.Image, **how: Any) -> Picture:
+        """`pictures.read_picture` at its owner's turn."""
+        return self.run(self._ask, content, how)
+
+    def _ask(self, content: bytes | Path | Image.Image, how: dict[str, Any]) -> Picture:
+        if self._worker.poll() is not None:
+            self._worker = self._started()
+        timer = threading.Timer(_SECONDS, self._worker.kill)
+        timer.start()
+        try:
+            pickle.dump((content, how), self._worker.stdin)
+            self._worker.stdin.flush()
+            return pickle.load(self._worker.stdout)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self._worker.kill()
+            self._worker.wait()
+            return Picture(how["name"], problem="its decoder failed on it. Export it again, as PNG or JPEG.")
+        finally:
+            timer.cancel()
+
+    @staticmethod
+    def _started() -> subprocess.Popen:
+        # Not by multiprocessing, whose child would run the main module again: the page's builds the page.
+        package = Path(__file__).resolve().parent
+        paths = [str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return subprocess.Popen(
+            [sys.executable, "-c", f"from {package.name}.pictures import serve; serve()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )

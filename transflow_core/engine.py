@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .compute import Cancelled, ComputeThread, FairThread
+from .compute import Cancelled, ComputeThread, PictureLane
 from .evidence import Evidence, EvidenceImage, Latent
 from .faces import AlignedFace
 from .images import ImageError
@@ -104,7 +104,7 @@ class Engine:
         batch_size: int = 16,
         cached: int | None = None,
         compute: ComputeThread | None = None,
-        pictures: FairThread | None = None,
+        pictures: PictureLane | None = None,
     ) -> None:
         self.prior = prior
         self._compute, self._lane = compute, pictures
@@ -389,7 +389,8 @@ class Engine:
             return _done(replace(known, name=name))
 
         def work() -> Picture:
-            picture = read_picture(content, name=name, size=self.prior.image_size, whole=whole, landmarks=landmarks)
+            read = self._lane.read if self._lane is not None else read_picture
+            picture = read(content, name=name, size=self.prior.image_size, whole=whole, landmarks=landmarks)
             self._pictures.put(key, picture)
             return picture
 

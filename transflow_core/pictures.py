@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
+import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +16,7 @@ from PIL import Image
 from .faces import AlignedFace, align
 from .images import ImageError, load_image
 
-__all__ = ["Picture", "Source", "content_of", "read_picture"]
+__all__ = ["Picture", "Source", "content_of", "digest_of", "read_picture", "serve"]
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image
 
@@ -35,8 +38,8 @@ class Picture:
     problem: str | None = None
 
 
-def content_of(source: Source) -> tuple[str, bytes | Image.Image, str]:
-    """Name, content and digest of one source; what is read once need not be read again.
+def content_of(source: Source) -> tuple[str, bytes | Path | Image.Image, str]:
+    """Name, content and digest of one source, for `read_picture`; of a file on disk, no more than a part is in memory.
 
     Raises ImageError if a path cannot be read.
     """
@@ -44,14 +47,16 @@ def content_of(source: Source) -> tuple[str, bytes | Image.Image, str]:
         name = Path(getattr(source, "filename", "") or "image").name
         return name, source, digest_of(source)
     if isinstance(source, str | os.PathLike):
-        name = Path(source).name
+        path = Path(source)
+        if not path.is_file():  # a pipe or a device may never end
+            raise ImageError(path.name, "there is no such file.")
         try:
-            data = Path(source).read_bytes()
+            with path.open("rb") as file:
+                return path.name, path, hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise ImageError(name, f"it cannot be read ({error.strerror or error}).") from error
-    else:
-        name = Path(getattr(source, "name", "") or "image").name
-        data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else source.read()
+            raise ImageError(path.name, f"it cannot be read ({error.strerror or error}).") from error
+    name = Path(getattr(source, "name", "") or "image").name
+    data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else source.read()
     return name, data, hashlib.sha256(data).hexdigest()
 
 
@@ -61,7 +66,7 @@ def digest_of(image: Image.Image) -> str:
 
 
 def read_picture(
-    content: bytes | Image.Image, *, name: str, size: int, whole: str = "auto", landmarks: str = "5"
+    content: bytes | Path | Image.Image, *, name: str, size: int, whole: str = "auto", landmarks: str = "5"
 ) -> Picture:
     """Decode a file and align its faces. A file that cannot be used gives a Picture whose `problem` says why.
 
@@ -77,3 +82,21 @@ def read_picture(
     faces = tuple(align(image, size=size, whole=whole, landmarks=landmarks))
     square = faces[0] if faces and faces[0].placement == "whole" else align(image, size=size, whole="always")[0]
     return Picture(name, faces, square, None if faces else "no face was found in it.")
+
+
+def serve() -> None:
+    """Read pictures for another process, of which this is a child: arguments come pickled on stdin, pictures go back.
+
+    It ends with its parent, and makes way for it: while the parent computes, it has a tenth of a core.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    os.nice(10)
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a decoder prints is no reply
+    while True:
+        try:
+            content, how = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        pickle.dump(read_picture(content, **how), replies)
+        replies.flush()
