@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -78,11 +79,11 @@ class FairThread:
     """
 
     def __init__(self, name: str = "fair") -> None:
-        # One call of `_step` for each job: which job a call runs is only found when its time has come.
+        # One call of `_step` for each job; which job it runs is found when its time has come.
         self._executor = ThreadPoolExecutor(1, name)
         self._thread = self._executor.submit(threading.current_thread).result()
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[Hashable, deque[Callable[[], bool]]] = OrderedDict()  # whose turn it is comes first
+        self._waiting: OrderedDict[Hashable, deque[_Job]] = OrderedDict()  # whose turn it is comes first
 
     @classmethod
     @functools.cache
@@ -105,41 +106,50 @@ class FairThread:
     ) -> Future[T]:
         """As `run`, without waiting; the future can be cancelled until its turn comes."""
         future: Future[T] = Future()
-
-        def job() -> bool:
-            """Run it; False where nobody wants it any more."""
-            if not future.set_running_or_notify_cancel():
-                return False
-            if stop is not None and stop.is_set():
-                future.set_exception(Cancelled())
-                return False
-            try:
-                future.set_result(function(*args, **kwargs))
-            except BaseException as error:
-                future.set_exception(error)
-            return True
-
         owner = _owner.get()
         owner = threading.get_ident() if owner is None else owner
         with self._lock:
+            job = _Job(future, functools.partial(function, *args, **kwargs), stop)
             self._waiting.setdefault(owner, deque()).append(job)
         self._executor.submit(self._step)
         return future
 
     def _step(self) -> None:
-        """Run the first job, of the owner whose turn it is, that is still wanted: what is not takes no turn."""
-        while (job := self._next()) and not job():
-            pass
+        job = self._next()
+        if job is None:
+            return
+        try:
+            job.future.set_result(job.call())
+        except BaseException as error:
+            job.future.set_exception(error)
 
-    def _next(self) -> Callable[[], bool] | None:
+    def _next(self) -> _Job | None:
+        """The first job that is still wanted, of the owner whose turn it is; what is not wanted takes no turn."""
         with self._lock:
-            if not self._waiting:
-                return None
-            owner, jobs = self._waiting.popitem(last=False)
-            job = jobs.popleft()
-            if jobs:
-                self._waiting[owner] = jobs  # behind all others
-            return job
+            while self._waiting:
+                owner, jobs = self._waiting.popitem(last=False)
+                while jobs:
+                    job = jobs.popleft()
+                    if job.begins():
+                        if jobs:
+                            self._waiting[owner] = jobs  # behind all others
+                        return job
+        return None
+
+
+@dataclass(frozen=True)
+class _Job:
+    future: Future
+    call: Callable[[], Any]
+    stop: threading.Event | None
+
+    def begins(self) -> bool:
+        """Whether somebody still waits for it; from now on it cannot be cancelled."""
+        wanted = self.future.set_running_or_notify_cancel()
+        if wanted and self.stop is not None and self.stop.is_set():
+            self.future.set_exception(Cancelled())
+            return False
+        return wanted
 
 
 class ComputeThread(FairThread):

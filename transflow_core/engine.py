@@ -166,7 +166,7 @@ class Engine:
             most: images that there may be in the end; those that do not fit are left out with a note.
             stop: set it to end after the batch that is under way.
         """
-        onto = replace(onto or Intake(self.prior.name), notes=(), left=0)
+        onto = replace(Intake(self.prior.name) if onto is None else onto, notes=(), left=0)
         sources = list(sources)
         given = list(zip(sources, labels or [""] * len(sources), weights or [1.0] * len(sources), strict=True))
         saved = [source for source in sources if _is_posterior(source)]
@@ -178,9 +178,10 @@ class Engine:
             names = ", ".join(Path(source).name for source in saved)
             notes.append(f"{names}: give images, or one saved posterior by itself.")
             given = [entry for entry in given if not _is_posterior(entry[0])]
-        if most is not None and len(given) > most - len(onto):
-            notes.append(f"Only {most} images fit: the last {len(given) - max(0, most - len(onto))} are left out.")
-            given = given[: max(0, most - len(onto))]
+        room = len(given) if most is None else max(0, most - len(onto.evidence))
+        if len(given) > room:
+            notes.append(f"Only {most} images fit: the last {len(given) - room} are left out.")
+            given = given[:room]
         onto = replace(onto, left=len(given), notes=tuple(notes))
         yield onto
         reading = self._read_ahead([source for source, _, _ in given], whole, landmarks, stop)
@@ -421,7 +422,7 @@ class Engine:
         except ValueError as error:
             return replace(onto, notes=(str(error),))
         except OSError as error:
-            return replace(onto, notes=(f"{path.name} cannot be read ({error.strerror or error}).",))
+            return replace(onto, notes=(f"{path.name} cannot be read ({error.strerror or 'no such file'}).",))
         return replace(onto, evidence=Evidence(), saved=saved, saved_name=path.name, example="")
 
     def _judged(

@@ -44,10 +44,6 @@ class Intake:
     left: int = 0
     notes: tuple[str, ...] = ()
 
-    def __len__(self) -> int:
-        """Images, those that could not be used among them."""
-        return len(self.evidence)
-
     @property
     def sources(self) -> tuple[Source, ...]:
         """Where each image came from, to be read again under another prior."""
