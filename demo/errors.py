@@ -21,17 +21,21 @@ _UNKNOWN = "Something went wrong in the program, and it was written down. Nothin
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def refusing(markup: bool = True) -> Iterator[None]:
     """What is refused within becomes a message: ValueError and OSError in their own words, anything else is logged.
 
     Cancelled passes: whoever gave the work up need not be told.
+
+    Args:
+        markup: whether the message is shown as HTML, as the page does.
     """
     try:
         yield
     except (Cancelled, gr.Error):
         raise
     except (ValueError, OSError) as error:
-        raise gr.Error(escape(words_of(error)), print_exception=False) from error
+        words = words_of(error)
+        raise gr.Error(escape(words, quote=False) if markup else words, print_exception=False) from error
     except Exception as error:
         _log.exception("an event of the page failed")
         raise gr.Error(_UNKNOWN, print_exception=False) from error
@@ -47,9 +51,9 @@ def words_of(error: BaseException) -> str:
 
 def tell(words: str) -> None:
     """Say something in passing; it may hold what a stranger wrote."""
-    gr.Info(escape(words))
+    gr.Info(escape(words, quote=False))
 
 
 def warn(words: str) -> None:
     """Say that something was not done as it was asked; it may hold what a stranger wrote."""
-    gr.Warning(escape(words))
+    gr.Warning(escape(words, quote=False))

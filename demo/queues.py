@@ -120,10 +120,10 @@ class Lane:
 VISITORS = Lane()
 # Files to take away, by session: animations take a core of their own for seconds, outside of the compute thread.
 EXPORTS = Lane(total=2, waiting=3)
-# By the caller's address. A heavy caller's two calls leave six places to others, and 64 that wait are nobody else's
-# loss: the page does not wait here.
-API = Lane(each=2, total=8, waiting=64, most=128)
+# By the caller's address. Whoever has calls running and 64 more waiting holds up nobody but themselves: eight places
+# stay for others, and the page waits here not at all.
+API = Lane(each=4, total=12, waiting=64, most=256)
 
-# How the app is launched. Gradio gives a place of `max_threads` and a thread to each event, those that wait for their
-# turn among them; they cost little. `max_size` counts what no such place was found for.
-SERVER = {"max_threads": 256}
+# How the app is launched. Gradio gives a place and a thread to each event, those that wait for their turn among them;
+# they cost little. It keeps half a megabyte of settings for each session, for ever if it is not told otherwise.
+SERVER = {"max_threads": 400, "state_session_capacity": 200}

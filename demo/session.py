@@ -49,7 +49,7 @@ class Session:
     def __init__(self, id: str) -> None:
         self.id = id
         self.intakes: dict[str, Intake] = {}
-        self.tab = ""
+        self.tab = "studio"
         self.opened = False
         self._kept: dict[type, object] = {}
         self._places: set[str] = set()

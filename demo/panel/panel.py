@@ -28,6 +28,13 @@ __all__ = ["CARDS_JS", "EXAMPLES_JS", "EvidencePanel"]
 
 CARDS_JS, EXAMPLES_JS = static("cards.js"), static("examples.js")
 
+
+class _Snapshot(bytes):
+    """A picture that is no file of a person's: what it is called."""
+
+    name: str
+
+
 Shown = dict[gr.components.Component, Any]
 
 
@@ -46,6 +53,7 @@ class EvidencePanel:
         follow: when the prior was changed or the tab came into view.
 
     Attributes:
+        place: see above.
         events: each change of the evidence, when it is read.
         outputs: what `open` gives values for.
     """
@@ -60,7 +68,8 @@ class EvidencePanel:
         tab: str,
         follow: Sequence[Dependency],
     ) -> None:
-        self._engines, self._place, self._tab = engines, place, tab
+        self.place = place
+        self._engines, self._tab = engines, tab
         with gr.Group(elem_id=place):
             self._files = gr.File(
                 label=f"{title}: drop images here",
@@ -104,26 +113,28 @@ class EvidencePanel:
 
     def intake(self, session: Session) -> Intake:
         """What the visitor gave."""
-        return session.intakes.get(self._place) or Intake()
+        return session.intakes.get(self.place) or Intake()
 
     def open(self, session: Session, key: str, prior: str) -> Shown:
         """Read a whole example set, as when a shared link names one. There is nothing for an unknown key."""
-        with session.turn(self._place, newest=True) as stop:
+        with session.turn(self.place, newest=True) as stop:
             *_, shown = self._example(session, key, prior, stop)
         return shown
 
     def _add_files(self, session: Session, files: list[str] | None, prior: str) -> Iterator[Shown]:
         """Files were dropped. The drop zone is emptied at once: it takes more, whatever becomes of these."""
         yield {self._files: None}
-        with session.turn(self._place) as stop:
+        with session.turn(self.place) as stop:
             yield from self._add(session, files or [], prior, stop)
 
     def _add_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Shown]:
-        """A picture of the camera or the clipboard. As bytes, since it is no file that a person knows."""
+        """A picture of the camera or the clipboard."""
         yield {self._camera: None}
         if file is not None:
-            with session.turn(self._place) as stop:
-                yield from self._add(session, [Path(file).read_bytes()], prior, stop)
+            with session.turn(self.place) as stop:
+                snapshot = _Snapshot(Path(file).read_bytes())
+                snapshot.name = f"picture {len(self.intake(session)) + 1}"
+                yield from self._add(session, [snapshot], prior, stop)
 
     def _add(self, session: Session, sources: Sequence[Source], prior: str, stop: Stop) -> Iterator[Shown]:
         intake = self.intake(session)
@@ -133,7 +144,7 @@ class EvidencePanel:
 
     def _take_example(self, session: Session, data: dict, prior: str) -> Iterator[Shown]:
         """One click replaces what is there: an example is a thing to look at, not to mix."""
-        with session.turn(self._place, newest=True) as stop:
+        with session.turn(self.place, newest=True) as stop:
             yield from self._example(session, str(data.get("example")), prior, stop)
 
     def _example(self, session: Session, key: str, prior: str, stop: Stop) -> Iterator[Shown]:
@@ -144,7 +155,7 @@ class EvidencePanel:
         """Under another prior, the evidence is aligned to its frame and inverted through it anew."""
         if session.tab != self._tab or self.intake(session).prior in ("", prior):
             return
-        with session.turn(self._place) as stop:
+        with session.turn(self.place) as stop:
             old = self.intake(session)
             if old.prior not in ("", prior):
                 yield from self._read_again(session, old, prior, stop)
@@ -161,7 +172,7 @@ class EvidencePanel:
     ) -> Iterator[Shown]:
         """Read and invert, so that each image is seen as soon as it is there; an example set is one when all are."""
         for intake in self._engines.get(onto.prior).stream(sources, onto=onto, most=MOST_IMAGES, stop=stop, **how):
-            session.intakes[self._place] = replace(intake, example="" if intake.left else example or intake.example)
+            session.intakes[self.place] = replace(intake, example="" if intake.left else example or intake.example)
             yield self._show(session, reading=intake.left > 0)
         for note in intake.notes:
             warn(note)
@@ -172,7 +183,7 @@ class EvidencePanel:
     def _edit(self, session: Session, data: dict, prior: str) -> Shown:
         """A card's control was used: remove, another crop, another weight."""
         action, index, value = (data.get(key) for key in ("action", "index", "value"))
-        with session.turn(self._place) as stop:
+        with session.turn(self.place) as stop:
             intake = self.intake(session)
             if not isinstance(index, int) or not 0 <= index < len(intake):
                 return {}  # the card of an image that is gone already
@@ -186,12 +197,12 @@ class EvidencePanel:
                 if (face := faces.get(str(value))) is not None:
                     chosen = self._engines.get(intake.prior).choose(image, face, stop=stop)
                     intake = intake.put(index, chosen)
-            session.intakes[self._place] = intake
+            session.intakes[self.place] = intake
             return self._show(session)
 
     def _clear(self, session: Session, prior: str) -> Shown:
-        with session.turn(self._place, newest=True):
-            session.intakes[self._place] = Intake(prior)
+        with session.turn(self.place, newest=True):
+            session.intakes[self.place] = Intake(prior)
             return self._show(session)
 
     def _show(self, session: Session, reading: bool = False) -> Shown:
