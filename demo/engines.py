@@ -6,9 +6,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from transflow_core.checkpoints import is_hub_address
-from transflow_core.compute import ComputeThread
+from transflow_core.compute import ComputeThread, PictureLane
 from transflow_core.engine import Engine
-from transflow_core.pictures import PictureLane
 from transflow_core.prior import load_prior, pick_device
 from transflow_core.shipped import shipped_priors
 
