@@ -1,27 +1,30 @@
-"""What the classifier says of each query, and the table of it."""
+"""Classes fitted to their examples, what they say of each query, and the table of it."""
 
 from __future__ import annotations
 
 import csv
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Event
+from zlib import crc32
+
+import torch
+from PIL import Image
+from torch import Tensor
 
 from transflow_core.engine import Engine
-from transflow_core.fewshot import FewShotClassifier
+from transflow_core.evidence import Evidence, EvidenceImage
+from transflow_core.fewshot import NONE, Answer, FewShotClassifier, jitter
+from transflow_core.limits import LAM_RATIO_SLIDER, LIKELIHOODS, Range, choice
 
-from .pile import NONE, Item, Pile
+__all__ = ["COPIES", "DISTORTION", "Fit", "Result", "Rule", "fitted", "judged", "medoids", "table"]
 
-__all__ = ["LIKELIHOODS", "Answer", "Fit", "Result", "Rule", "fitted", "judged", "table"]
-
-#: Choices of Σ: key, and what a person reads.
-LIKELIHOODS = {
-    "low-rank": "directions learned from the examples",
-    "levels": "one variance for each latent level",
-    "isotropic": "λI around the examples' mean",
-    "paper": "λI around 0, as in the paper",
-}
+COPIES = Range(0, 20)
+"""Distorted copies of each example: with ten classes of five, 20 of each are a thousand inversions."""
+DISTORTION = {"degrees": 20.0, "shift": 0.08, "scale": 0.15, "shear": 0.25}
+"""What an example's copies may do: as in Table 1, where it was chosen on digits that were not tested."""
 
 
 @dataclass(frozen=True)
@@ -31,29 +34,27 @@ class Rule:
     Attributes:
         likelihood: a key of `LIKELIHOODS`.
         lam_ratio: λ/m, or None to choose it from the examples.
+        copies: distorted copies of each example, which tell the directions that do not matter.
     """
 
     likelihood: str = "low-rank"
     lam_ratio: float | None = None
+    copies: int = 0
 
     @classmethod
-    def checked(cls, likelihood: object, lam_ratio: object) -> Rule:
-        """From untrusted values. Raises ValueError for an unknown likelihood, or a λ/m that is no number."""
-        if likelihood not in LIKELIHOODS:
-            raise ValueError(f"the likelihood is one of {', '.join(LIKELIHOODS)}")
-        if lam_ratio is None:
-            return cls(likelihood)
-        if isinstance(lam_ratio, bool) or not isinstance(lam_ratio, int | float) or lam_ratio != lam_ratio:
-            raise ValueError("λ/m must be a number from 0.01 to 10")
-        return cls(likelihood, min(max(float(lam_ratio), 0.01), 10.0))
+    def checked(cls, likelihood: object, lam_ratio: object, copies: object = 0) -> Rule:
+        """From untrusted values. Raises ValueError for an unknown likelihood, or what is no number."""
+        return cls(
+            choice(likelihood, "the likelihood", LIKELIHOODS),
+            None if lam_ratio is None else LAM_RATIO_SLIDER.clip(lam_ratio, "λ/m"),
+            int(COPIES.clip(copies, "the number of copies")),
+        )
 
     @property
     def arguments(self) -> dict:
         """Keywords for `FewShotClassifier`; its defaults are left out."""
-        how = {} if self.lam_ratio is None else {"lam_ratio": self.lam_ratio}
-        if self.likelihood == "paper":
-            return how | {"likelihood": "isotropic", "centre": False}
-        return how if self.likelihood == "low-rank" else how | {"likelihood": self.likelihood}
+        given = {} if self.lam_ratio is None else {"lam_ratio": self.lam_ratio}
+        return given if self.likelihood == "low-rank" else given | {"likelihood": self.likelihood}
 
 
 @dataclass(frozen=True)
@@ -62,64 +63,47 @@ class Fit:
 
     Attributes:
         classifier: it.
-        lam_ratio: λ/m that it uses, given or chosen.
         seconds: how long fitting took.
         key: what it was fitted to, so that it need not be fitted again for another query.
     """
 
     classifier: FewShotClassifier
-    lam_ratio: float
     seconds: float
     key: tuple
 
 
-def fitted(engine: Engine, classes: Mapping[str, Pile], rule: Rule, known: Fit | None = None) -> Fit:
-    """Fit the classes, or give `known` back if it was fitted to the same. Raises ValueError as the classifier does."""
-    used = {name: pile.used for name, pile in classes.items()}
-    # The latents themselves are part of the key: they stay alive with it, so that an id is not used twice.
-    latents = tuple((name, tuple(item.image.latent for item in items)) for name, items in used.items())
-    key = (engine.prior.fingerprint, rule)
-    if known is not None and known.key[0] == key and _same(known.key[1], latents):
+def fitted(
+    engine: Engine, classes: Mapping[str, Evidence], rule: Rule, known: Fit | None = None, stop: Event | None = None
+) -> Generator[tuple[int, int], None, Fit]:
+    """Fit the classes, or return `known` if it was fitted to the same; yields how many of how many copies are inverted.
+
+    Raises ValueError as the classifier does, Cancelled if `stop` is set.
+    """
+    # Latents are compared by identity, and stay alive with the key.
+    latents = [(name, [image.latent for image in evidence.used]) for name, evidence in classes.items()]
+    key = (engine.prior.fingerprint, rule, latents)
+    if known is not None and known.key == key:
         return known
+    variants = [variant for evidence in classes.values() for variant in _variants(evidence, rule.copies)]
+    found: list[Tensor] = []
+    for start in range(0, len(variants), engine.batch_size) if rule.copies else ():
+        yield start, len(variants)
+        batch = variants[start : start + engine.batch_size]
+        found += [latent.z for latent in engine.encode(batch, stop=stop)]
+    evidence = {name: torch.stack([latent.z for latent in some]) for name, some in latents}
+    if rule.copies:
+        groups = torch.stack(found).reshape(-1, 1 + rule.copies, engine.prior.dim)
+        evidence = dict(zip(evidence, groups.split([len(some) for some in evidence.values()]), strict=True))
     started = time.perf_counter()
     classifier = FewShotClassifier(engine.prior, **rule.arguments)
-    classifier.fit_latents({name: pile.evidence.z for name, pile in classes.items()})
-    seconds = time.perf_counter() - started
-    # λ is the mean variance of Σ; m is the mean number of examples.
-    lam = float(classifier.sigma.covariance().variance.mean())
-    return Fit(classifier, lam * len(used) / sum(classifier.counts), seconds, (key, latents))
+    engine.run(classifier.fit_latents, evidence, stop=stop)
+    return Fit(classifier, time.perf_counter() - started, key)
 
 
-def _same(a: tuple, b: tuple) -> bool:
-    return [name for name, _ in a] == [name for name, _ in b] and all(
-        len(x) == len(y) and all(p is q for p, q in zip(x, y, strict=True)) for (_, x), (_, y) in zip(a, b, strict=True)
-    )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one query is.
-
-    Attributes:
-        index: its place among the queries.
-        item: the query.
-        probabilities: one for each class, summing to 1: of each class, if it is one of them.
-        novelty: 0 to 1, how likely it is none of them.
-        best: the likeliest class.
-        none: whether the novelty is above the threshold.
-    """
-
-    index: int
-    item: Item
-    probabilities: tuple[float, ...]
-    novelty: float
-    best: str
-    none: bool
-
-    @property
-    def word(self) -> str:
-        """The answer: a class's name, or `NONE`."""
-        return NONE if self.none else self.best
+def _variants(evidence: Evidence, copies: int) -> list[Image.Image]:
+    """Each example and its copies. They depend on the example alone, so that the engine may know their latents."""
+    frames = [image.face.image for image in evidence.used]
+    return [one for frame in frames for one in jitter([frame], copies, seed=crc32(frame.tobytes()), **DISTORTION)[0]]
 
 
 @dataclass(frozen=True)
@@ -128,40 +112,38 @@ class Result:
 
     Attributes:
         fit: what they were judged by.
-        answers: one for each query that could be inverted.
+        answers: by the place of each query that could be inverted.
+        queries: all of them.
     """
 
     fit: Fit
-    answers: tuple[Answer, ...]
+    answers: Mapping[int, Answer]
+    queries: Evidence
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self.fit.classifier.classes
 
-    def right(self, answer: Answer) -> bool | None:
+    def right(self, index: int) -> bool | None:
         """Whether an answer is right; None where the truth is not known, or no longer among the classes' names."""
-        truth = answer.item.given.truth
-        return answer.word == truth if truth in (*self.classes, NONE) else None
+        truth = self.queries[index].label
+        return self.answers[index].word == truth if truth in (*self.classes, NONE) else None
 
 
-def judged(fit: Fit, queries: Pile) -> Result:
-    """Judge every query that could be inverted."""
-    used = [(index, item) for index, item in enumerate(queries.items) if item.image.used]
-    if not used:
-        return Result(fit, ())
-    z = queries.evidence.z
-    classifier = fit.classifier
-    probabilities, novelty = classifier.predict_proba_latents(z), classifier.novelty(z)
-    best = probabilities.argmax(1).tolist()
-    answers = zip(used, probabilities.tolist(), novelty.tolist(), best, strict=True)
-    return Result(
-        fit,
-        tuple(
-            Answer(index, item, tuple(p), novel, classifier.classes[winner], novel > classifier.threshold)
-            for (index, item), p, novel, winner in answers
-        ),
-    )
+def judged(engine: Engine, fit: Fit, queries: Evidence, stop: Event | None = None) -> Result:
+    """Judge every query that could be inverted. Raises Cancelled if `stop` is set."""
+    used = [index for index, image in enumerate(queries) if image.used]
+    answers = engine.run(fit.classifier.judge, queries.z, stop=stop) if used else ()
+    return Result(fit, dict(zip(used, answers, strict=True)), queries)
+
+
+def medoids(fit: Fit, classes: Sequence[Evidence]) -> list[EvidenceImage]:
+    """Of each class the example that is nearest to the class's mean: a picture of it that is no mixture."""
+    return [
+        evidence.used[int((evidence.z - mean).square().sum(1).argmin())]
+        for evidence, mean in zip(classes, fit.classifier.class_means(), strict=True)
+    ]
 
 
 def table(result: Result) -> str:
@@ -172,9 +154,11 @@ def table(result: Result) -> str:
         ["file", "answer", "truth", "novelty", "threshold", *(_cell(f"p({name})") for name in result.classes)]
     )
     threshold = f"{result.fit.classifier.threshold:.6f}"
-    for answer in result.answers:
-        words = [_cell(word) for word in (answer.item.image.name, answer.word, answer.item.given.truth)]
-        writer.writerow([*words, f"{answer.novelty:.6f}", threshold, *(f"{p:.8f}" for p in answer.probabilities)])
+    for index, answer in result.answers.items():
+        image = result.queries[index]
+        words = [_cell(word) for word in (image.name, answer.word, image.label)]
+        probabilities = (f"{p:.8f}" for p in answer.probabilities.values())
+        writer.writerow([*words, f"{answer.novelty:.6f}", threshold, *probabilities])
     return text.getvalue()
 
 

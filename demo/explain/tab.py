@@ -1,49 +1,58 @@
 """The How it works tab: Figure 2 of the paper live in two dimensions, computed in the browser, with its formulas."""
 
 import math
+from collections.abc import Sequence
 from string import Template
 
 import gradio as gr
 import numpy as np
+from gradio.events import Dependency
 
 from transflow_core.prior import Prior
 
+from ..engines import Engines
+from ..events import on
 from ..static import static
+from ..widgets import track
 
-__all__ = ["Explain"]
-
-_TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
+__all__ = ["Explain", "numbers"]
 
 
 class Explain:
-    """Build the tab inside the current Blocks. It has no events: the page asks the server nothing.
+    """Build the tab inside the current Blocks. The figure asks the server nothing; only another prior's numbers come.
 
     The figure is `explain.html`, moved by `explain.js`, which holds eq. 7-8 in two dimensions. MathML sets the
     formulas: browsers draw it themselves, so that no typesetting library is fetched.
 
     Args:
-        prior: whose dimension, and distance of photographs from the origin, the text tells.
+        engines: the priors that the page serves.
+        prior: the component with the name of this session's prior.
+        follow: when the prior was changed or the tab came into view.
     """
 
-    def __init__(self, prior: Prior) -> None:
-        self.figure = gr.HTML(
-            html_template=_html(prior),
+    def __init__(self, engines: Engines, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
+        figure = gr.HTML(
+            numbers(engines.get(prior.value).prior),
+            html_template=_html(),
             js_on_load=static("explain.js"),
             apply_default_css=False,
             elem_id="how",
             label="How it works",
         )
+        on(follow, lambda _, name: {figure: numbers(engines.get(name).prior)}, prior, figure)
 
 
-def _html(prior: Prior) -> str:
-    """The page's words and figure, with the prior's numbers put in."""
-    root = math.sqrt(prior.dim)
-    photograph, words = root, "a photograph"
-    if prior.typicality is not None:
-        median = float(np.interp(50, prior.typicality.percent, prior.typicality.log_prior))
-        # log N(z; 0, I) = -(|z|² + D log 2π) / 2, so that the median tells how far out half of all photographs lie.
-        photograph = math.sqrt(max(0.0, -2 * median - prior.dim * math.log(2 * math.pi)))
-        words = "a photograph (median, measured)"
+def numbers(prior: Prior) -> dict[str, float]:
+    """What the text tells of a prior: its dimension, and how far from the origin photographs are."""
+    if prior.typicality is None:
+        return {"dim": prior.dim, "photograph": math.sqrt(prior.dim), "measured": False}
+    median = float(np.interp(50, prior.typicality.percent, prior.typicality.log_prior))
+    # log N(z; 0, I) = -(|z|² + D log 2π) / 2, so that the median tells how far out half of all photographs lie.
+    photograph = math.sqrt(max(0.0, -2 * median - prior.dim * math.log(2 * math.pi)))
+    return {"dim": prior.dim, "photograph": photograph, "measured": True}
+
+
+def _html() -> str:
     parts = {
         "SLIDER_ONE": _slider("how-lam", 0, "λ/m, the tolerance"),
         "SLIDER_FIRST": _slider("how-lam-1", 0, "λ₁/m across: say, coarse (pose, shape)"),
@@ -54,29 +63,16 @@ def _html(prior: Prior) -> str:
         "EACH_FIRST": _each(1),
         "EACH_SECOND": _each(2),
         **_MATH,
-        "PHOTOGRAPH_WORDS": words,
-        "PHOTOGRAPH": f"{photograph:.4f}",
-        "DIM_NUMBER": str(prior.dim),
-        "ROOT_DIM": f"{root:.1f}",
-        "DIM": f"{prior.dim:,}",
     }
     return Template(static("explain.html")).substitute(parts)
 
 
 def _slider(elem_id: str, index: int, name: str) -> str:
-    """λ/m as the Studio's slider shows it: logarithmic, with the recommended band marked."""
-
-    def place(value: float) -> float:
-        return 100 * (math.log10(value) + 2) / 3
-
-    ticks = "".join(f'<span style="left: {place(value):.2f}%">{value:g}</span>' for value in _TICKS)
+    """λ/m as the Studio's slider shows it."""
+    range_input = track(elem_id, f'data-ratio="{index}"')
     return (
         f'<div class="log-slider"><div class="row"><label for="{elem_id}">{name}</label>'
-        f'<output for="{elem_id}"></output></div><div class="track">'
-        f'<div class="band" style="left: {place(0.3):.2f}%; width: {place(0.7) - place(0.3):.2f}%" '
-        'title="recommended: 0.3 to 0.7"></div>'
-        f'<input type="range" id="{elem_id}" data-ratio="{index}" min="-2" max="1" step="0.01"></div>'
-        f'<div class="scale" aria-hidden="true">{ticks}</div></div>'
+        f'<output for="{elem_id}"></output></div>{range_input}</div>'
     )
 
 

@@ -1,9 +1,8 @@
-"""One run of the Interpolate tab: decoding that can be watched and stopped, and the files that it can become."""
+"""What the Interpolate tab shows, decoded batch by batch, and the files that it can become."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,11 @@ from PIL import Image
 from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, labelled_rows, save_animation, save_png, to_uint8
 
-from ..session import Workspace
+from ..session import Session
 from .route import Route, RouteSettings
 from .snippet import POSTERIOR_FILES, STRIP_FILE
 
-__all__ = ["Result", "Work", "strip_picture", "write"]
+__all__ = ["Decoding", "Result", "strip_picture", "write"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,13 @@ class Result:
         shown: the routes, with their ends.
         strips: (steps, n, S, S, 3) of each route.
         frames: (frames, cells, S, S, 3) of the scrubber.
-        how: words that go into the files.
+        metadata: words that go into the files.
     """
 
     shown: list[Route]
     strips: list[NDArray[np.uint8]]
     frames: NDArray[np.uint8]
-    how: dict[str, str]
+    metadata: dict[str, str]
 
     @property
     def cell_names(self) -> list[str]:
@@ -44,14 +43,14 @@ class Result:
         return [route.title for route in self.shown] if len(self.shown) > 1 else []
 
 
-class Work:
-    """One run's decoding, batch by batch: what is done, what is left, and what it made so far.
+class Decoding:
+    """Routes, decoded batch by batch: what is done, what is left, and what there is so far.
 
     Where several routes are shown, the scrubber has one cell for each, with the first draw; else one for each draw.
 
     Args:
         engine: decodes.
-        event: ends the run at its next batch, by Cancelled.
+        stop: ends it at its next batch, by Cancelled.
         settings: steps, frames, seed and temperature.
         shown: the routes.
 
@@ -59,9 +58,8 @@ class Work:
         done, total: images that were decoded, and that there will be.
     """
 
-    def __init__(self, engine: Engine, event: threading.Event, settings: RouteSettings, shown: list[Route]) -> None:
-        self._engine, self._event, self._settings, self._shown = engine, event, settings, shown
-        self._started = time.perf_counter()
+    def __init__(self, engine: Engine, stop: threading.Event, settings: RouteSettings, shown: list[Route]) -> None:
+        self._engine, self._stop, self._settings, self._shown = engine, stop, settings, shown
         self._cells = [route.n for route in shown] if len(shown) == 1 else [1] * len(shown)
         steps, frames = settings.steps, settings.frames
         self._between = [i / (frames - 1) for i in range(frames) if i % settings.stride]
@@ -69,12 +67,7 @@ class Work:
         self._strips: list[NDArray[np.uint8]] = []
         self._inner: list[NDArray[np.uint8]] = []
 
-    @property
-    def seconds(self) -> float:
-        """Time since the start."""
-        return time.perf_counter() - self._started
-
-    def decode_strips(self) -> Iterator[None]:
+    def strips(self) -> Iterator[None]:
         """Decode every step of every route; yields after each batch. Raises Cancelled."""
         steps = self._settings.steps
         places = [i / (steps - 1) for i in range(steps)]
@@ -82,7 +75,7 @@ class Work:
             images = yield from self._decode(route, places, route.n)
             self._strips.append(images)
 
-    def decode_between(self) -> Iterator[None]:
+    def between(self) -> Iterator[None]:
         """Decode the frames between the steps; yields after each batch. Raises Cancelled."""
         if self._between:
             for route, n in zip(self._shown, self._cells, strict=True):
@@ -94,37 +87,37 @@ class Work:
         z = route.latents(places, n, settings.seed, settings.temperature)
         parts = []
         for batch in z.split(self._engine.batch_size):
-            parts.append(to_uint8(self._engine.decode(batch, stop=self._event)))
+            parts.append(to_uint8(self._engine.decode(batch, stop=self._stop)))
             self.done += len(batch)
             yield
         images = np.concatenate(parts)
         return images.reshape(len(places), n, *images.shape[1:])
 
-    def result(self, how: dict[str, str]) -> Result:
+    def result(self, metadata: dict[str, str]) -> Result:
         """What there is: with the frames between the steps once they are decoded."""
         coarse = np.concatenate([strip[:, :n] for strip, n in zip(self._strips, self._cells, strict=True)], axis=1)
         if not self._inner:
-            return Result(self._shown, list(self._strips), coarse, how)
+            return Result(self._shown, list(self._strips), coarse, metadata)
         inner = np.concatenate(self._inner, axis=1)
         frames = np.empty((self._settings.frames, *coarse.shape[1:]), np.uint8)
         at_step = np.arange(len(frames)) % self._settings.stride == 0
         frames[at_step], frames[~at_step] = coarse, inner
-        return Result(self._shown, list(self._strips), frames, how)
+        return Result(self._shown, list(self._strips), frames, metadata)
 
 
-def write(kind: str, result: Result, workspace: Workspace) -> Path:
+def write(kind: str, result: Result, session: Session) -> Path:
     """Write one file: "png", the strips; "webp", "gif" or "mp4", the scrubber's frames there and back; "a" or "b", the
     posterior at that end."""
     if kind in POSTERIOR_FILES:
-        path = workspace.file(POSTERIOR_FILES[kind])
-        words = {key: result.how[key] for key in ("prior", "fingerprint")} | {"evidence": result.how[kind]}
+        path = session.file(POSTERIOR_FILES[kind])
+        words = {key: result.metadata[key] for key in ("prior", "fingerprint")} | {"evidence": result.metadata[kind]}
         getattr(result.shown[0], kind).save(path, metadata=words)
         return path
     if kind == "png":
-        path = workspace.file(STRIP_FILE)
-        save_png(strip_picture(result), path, metadata=result.how)
+        path = session.file(STRIP_FILE)
+        save_png(strip_picture(result), path, metadata=result.metadata)
         return path
-    path = workspace.file(f"interpolation.{kind}")
+    path = session.file(f"interpolation.{kind}")
     columns = len(result.shown) if result.cell_names else None
     frames = [
         contact_sheet([Image.fromarray(cell) for cell in frame], columns=columns, labels=result.cell_names or None)

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from transflow_core.evidence import EvidenceImage
+from transflow_core.intake import Intake
+from transflow_core.limits import (
+    DEFAULT_LAM_RATIO,
+    LAM_RATIO_SLIDER,
+    MOST_DRAWS,
+    SEED,
+    STEPS_SLIDER,
+    TEMPERATURE,
+    Range,
+    choice,
+)
 from transflow_core.posterior import Posterior, interpolate
 
 from ..examples import example_sets
-from ..panel import Given
-from ..settings import Settings
 
-__all__ = ["METHODS", "MOST_DRAWS", "MOST_STEPS", "Route", "RouteSettings", "first_image", "name_of", "routes"]
+__all__ = ["DRAWS", "METHODS", "Route", "RouteSettings", "first_image", "name_of", "routes"]
 
-MOST_STEPS, MOST_DRAWS = 24, 6
+DRAWS = Range(1, MOST_DRAWS)
 #: What the page calls each method, by its key. "compare" is all three.
 METHODS = {
     "linear": "Posterior",
@@ -44,8 +53,8 @@ class RouteSettings:
     """
 
     method: str = "linear"
-    lam_a: float = 0.5
-    lam_b: float = 0.5
+    lam_a: float = DEFAULT_LAM_RATIO
+    lam_b: float = DEFAULT_LAM_RATIO
     steps: int = 8
     n: int = 3
     seed: int = 0
@@ -56,20 +65,14 @@ class RouteSettings:
         cls, method: object, lam_a: object, lam_b: object, steps: object, n: object, seed: object, temperature: object
     ) -> RouteSettings:
         """From untrusted values: out of range is brought into it. Raises ValueError if one is of no use at all."""
-        if method not in METHODS:
-            raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
-        if isinstance(steps, bool) or not isinstance(steps, int | float) or not math.isfinite(steps):
-            raise ValueError(f"the number of steps must be a number from 3 to {MOST_STEPS}")
-        a = Settings.checked(lam_a, temperature, n, seed)
-        b = Settings.checked(lam_b, temperature, n, seed)
         return cls(
-            method=str(method),
-            lam_a=a.lam_ratio,
-            lam_b=b.lam_ratio,
-            steps=int(min(max(steps, 3), MOST_STEPS)),
-            n=min(a.n, MOST_DRAWS),
-            seed=a.seed,
-            temperature=a.temperature,
+            method=choice(method, "the method", METHODS),
+            lam_a=LAM_RATIO_SLIDER.clip(lam_a, "λ/m of A"),
+            lam_b=LAM_RATIO_SLIDER.clip(lam_b, "λ/m of B"),
+            steps=int(STEPS_SLIDER.clip(steps, "the number of steps")),
+            n=int(DRAWS.clip(n, "the number of draws")),
+            seed=int(SEED.clip(seed, "the seed")),
+            temperature=TEMPERATURE.clip(temperature, "temperature"),
         )
 
     @property
@@ -118,60 +121,60 @@ class Route:
         return torch.cat([point.sample(n, seed=seed, temperature=temperature) for point in path])
 
 
-def name_of(given: Given) -> str:
-    """What a person would call what a panel holds."""
-    if given.saved is not None:
-        return given.saved_name
-    if given.example:
-        return example_sets()[given.example].title
-    used = given.evidence.used
-    return "the prior" if not used else used[0].name if len(used) == 1 else f"{len(used)} images"
+def name_of(intake: Intake) -> str:
+    """What a person would call what a side holds."""
+    return example_sets()[intake.example].title if intake.example else intake.title
 
 
-def first_image(given: Given, side: str) -> EvidenceImage:
+def first_image(intake: Intake, side: str) -> EvidenceImage:
     """The image that stands for a side in direct interpolation. Raises ValueError with what to do if there is none."""
-    if given.saved is not None:
+    if intake.saved is not None:
         raise ValueError(
             f"direct interpolation joins two images, and {side} is a saved posterior, which holds none. "
             f"Give {side} an image, or choose another method."
         )
-    if not given.evidence.used:
+    if not intake.used:
         raise ValueError(f"direct interpolation joins two images: give {side} one, or choose another method.")
-    return given.evidence.used[0]
+    return intake.used[0]
 
 
-def routes(settings: RouteSettings, given_a: Given, given_b: Given, dim: int) -> tuple[list[Route], list[str]]:
+def routes(settings: RouteSettings, a: Intake, b: Intake, dim: int) -> tuple[list[Route], list[str]]:
     """The routes that the settings ask for, and what to say about those that cannot be shown beside the others.
 
-    An empty panel stands for the prior. Raises ValueError, in words for the page, if the one method asked for does not
+    A side without evidence is the prior. Raises ValueError, in words for the page, if the one method asked for does not
     fit.
     """
     keys = ["linear", "wasserstein", "direct"] if settings.method == "compare" else [settings.method]
     found, notes = [], []
     for key in keys:
         try:
-            found.append(_route(key, settings, given_a, given_b, dim))
+            found.append(_direct(a, b) if key == "direct" else _posteriors(key, settings, a, b, dim))
         except ValueError as error:
             if len(keys) == 1:
                 raise
             notes.append(f"{METHODS[key]} is left out: {error}")
+    if len(found) > 1 and found[1].key == "wasserstein" and _one_path(found[1]):
+        notes.append("The strips of Posterior and Wasserstein are the same: A and B have one Σ. Give them different λ.")
     return found, notes
 
 
-def _route(key: str, settings: RouteSettings, given_a: Given, given_b: Given, dim: int) -> Route:
-    if key == "direct":
-        images = first_image(given_a, "A"), first_image(given_b, "B")
-        a, b = (Posterior.condition(image.latent.z[None], lam_ratio=0.0) for image in images)
-        names = " and ".join(image.name for image in images)
-        caption = (
-            f"The straight line between the latents of two images, {names} (Fig. 4); λ and temperature play no part. "
-            f"Its middle need not look like a face. {_lengths(a, b, 'linear')}"
-        )
-        return Route(key, "Direct", caption, a, b, 1)
-    a, b = _end(given_a, settings.lam_a, dim), _end(given_b, settings.lam_b, dim)
-    if key == "linear":
-        caption = "Means and covariances are mixed (Fig. 3): (1 − t)(μA, ΣA) + t(μB, ΣB). A row is one draw all along. "
-        return Route(key, "Posterior", caption + _lengths(a, b, key), a, b, settings.n)
+def _direct(side_a: Intake, side_b: Intake) -> Route:
+    images = first_image(side_a, "A"), first_image(side_b, "B")
+    a, b = (Posterior.condition(image.latent.z[None], lam_ratio=0.0) for image in images)
+    names = " and ".join(image.name for image in images)
+    caption = (
+        f"The straight line between the latents of two images, {names} (Fig. 4); λ and temperature play no part. "
+        f"Its middle need not look like a face. {_lengths(a, b, 'linear')}"
+    )
+    return Route("direct", METHODS["direct"], caption, a, b, 1)
+
+
+def _posteriors(key: str, settings: RouteSettings, side_a: Intake, side_b: Intake, dim: int) -> Route:
+    # The prior is a posterior as well: at an infinite λ no evidence counts.
+    a, b = (
+        side.posterior(ratio) if side.ready else Posterior.condition(torch.zeros(1, dim), lam_ratio=math.inf)
+        for side, ratio in ((side_a, settings.lam_a), (side_b, settings.lam_b))
+    )
     try:
         lengths = _lengths(a, b, key)
     except ValueError as error:
@@ -179,20 +182,20 @@ def _route(key: str, settings: RouteSettings, given_a: Given, given_b: Given, di
             "the Wasserstein path between these two posteriors has no small form, because the covariance of one has a "
             "low-rank part. Choose Posterior, which is the paper's method, or other posteriors."
         ) from error
-    same = a.variance.ndim == b.variance.ndim == 0 and torch.isclose(a.variance, b.variance)
-    caption = (
-        "Means are mixed as in the posterior's path; of the covariances, the standard deviations. "
-        + ("Σ is the same at A and B, so that the two paths are one: give A and B different λ. " * bool(same))
-        + lengths
-    )
-    return Route(key, "Wasserstein", caption, a, b, settings.n)
+    route = Route(key, METHODS[key], "", a, b, settings.n)
+    if key == "linear":
+        caption = "Means and covariances are mixed (Fig. 3): (1 − t)(μA, ΣA) + t(μB, ΣB). A row is one draw all along. "
+    else:
+        caption = "Means are mixed as in the posterior's path; of the covariances, the standard deviations. "
+        if _one_path(route):
+            caption += "Σ is the same at A and B, so that the two paths are one: give A and B different λ. "
+    return replace(route, caption=caption + lengths)
 
 
-def _end(given: Given, lam_ratio: float, dim: int) -> Posterior:
-    """A panel's posterior. The prior is one as well: at an infinite λ no evidence counts."""
-    if not given.ready:
-        return Posterior.condition(torch.zeros(1, dim), lam_ratio=math.inf)
-    return given.posterior(lam_ratio)
+def _one_path(route: Route) -> bool:
+    """Whether both methods give the same: Σ is the same at both ends."""
+    a, b = route.a.variance, route.b.variance
+    return a.ndim == b.ndim == 0 and bool(torch.isclose(a, b))
 
 
 def _lengths(a: Posterior, b: Posterior, method: str) -> str:

@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from transflow_core.intake import Intake
+
 from ..examples import EXAMPLES
-from ..panel import Given
 from ..snippet import evidence_paths, is_plain
 from .route import Route, RouteSettings, first_image
 
@@ -18,24 +19,24 @@ STRIP_FILE = "interpolation.png"
 POSTERIOR_FILES = {"a": "posterior_a.safetensors", "b": "posterior_b.safetensors"}
 
 
-def python_code(shown: Sequence[Route], given_a: Given, given_b: Given, settings: RouteSettings) -> str:
+def python_code(shown: Sequence[Route], a: Intake, b: Intake, settings: RouteSettings) -> str:
     """Python that makes the strip and the animation; a pixel may be off by the last byte of an image, in rounding."""
     keys = [route.key for route in shown]
     lines = [
         "import transflow_core as tfc",
         "from transflow_core.images import labelled_rows, save_animation",
         "",
-        f"engine = tfc.Engine(tfc.load_prior({given_a.prior!r}))",
+        f"engine = tfc.Engine(tfc.load_prior({a.prior!r}))",
     ]
     if keys != ["direct"]:
-        lines += [_python_end("a", given_a, settings.lam_a), _python_end("b", given_b, settings.lam_b)]
+        lines += [_python_end("a", a, settings.lam_a), _python_end("b", b, settings.lam_b)]
     if "direct" in keys:
-        lines += [*_python_image("image_a", given_a, "A"), *_python_image("image_b", given_b, "B")]
-    how = f"seed={settings.seed}, temperature={settings.temperature:g}"
+        lines += [*_python_image("image_a", a, "A"), *_python_image("image_b", b, "B")]
+    draw = f"seed={settings.seed}, temperature={settings.temperature:g}"
     calls = []
     for route in shown:
         ends = "image_a, image_b" if route.key == "direct" else "a, b"
-        calls.append(f'engine.interpolate({ends}, {{steps}}, {{n}}, method="{route.method}", {how})')
+        calls.append(f'engine.interpolate({ends}, {{steps}}, {{n}}, method="{route.method}", {draw})')
     ns = [route.n for route in shown]
     if len(shown) == 1:
         lines += [
@@ -74,38 +75,36 @@ def python_code(shown: Sequence[Route], given_a: Given, given_b: Given, settings
     return "\n".join(lines)
 
 
-def command_line(shown: Sequence[Route], given_a: Given, given_b: Given, settings: RouteSettings) -> str:
+def command_line(shown: Sequence[Route], a: Intake, b: Intake, settings: RouteSettings) -> str:
     """`python -m transflow_core interpolate …`, one for each route; first `sample` where an end must become a file."""
     lines: list[str] = []
-    prior = f"--prior {shlex.quote(given_a.prior)}"
+    prior = f"--prior {shlex.quote(a.prior)}"
     common = f"--steps {settings.steps} --seed {settings.seed} --temperature {settings.temperature:g} {prior}"
     ends, ratio = None, ""
     for route in shown:
         output = STRIP_FILE if len(shown) == 1 else f"interpolation_{route.key}.png"
         if route.key == "direct":
-            images = [_image_path(given, side) for given, side in ((given_a, "A"), (given_b, "B"))]
-            if not _as_largest_face(given_a, "A") or not _as_largest_face(given_b, "B"):
+            images = [_image_path(intake, side) for intake, side in ((a, "A"), (b, "B"))]
+            if not _as_largest_face(a, "A") or not _as_largest_face(b, "B"):
                 lines.append("# the face that was picked by hand can only be named in Python")
                 continue
-            sources, how = images, "--lam-ratio 0 -n 1"
+            sources, options = images, "--lam-ratio 0 -n 1"
         else:
             if ends is None:
-                ends, ratio = _command_ends(given_a, given_b, settings, prior, lines)
-            sources, how = ends, f"{ratio}-n {route.n}"
+                ends, ratio = _command_ends(a, b, settings, prior, lines)
+            sources, options = ends, f"{ratio}-n {route.n}"
         paths = " ".join(map(shlex.quote, sources))
         method = f"--method {route.method} " if route.key == "wasserstein" else ""
-        lines.append(f"python -m transflow_core interpolate {paths} {method}{how} {common} -o {output}")
+        lines.append(f"python -m transflow_core interpolate {paths} {method}{options} {common} -o {output}")
     return "\n".join(lines)
 
 
-def _command_ends(
-    given_a: Given, given_b: Given, settings: RouteSettings, prior: str, lines: list[str]
-) -> tuple[list[str], str]:
+def _command_ends(a: Intake, b: Intake, settings: RouteSettings, prior: str, lines: list[str]) -> tuple[list[str], str]:
     """The two arguments of `interpolate` and its λ; adds commands that save an end as a file where that is needed.
 
     `interpolate` takes one path an end and one λ for both.
     """
-    paths = [_end_paths(given) for given in (given_a, given_b)]
+    paths = [_end_paths(intake) for intake in (a, b)]
     if settings.lam_a == settings.lam_b and all(len(found) == 1 for found in paths):
         return [found[0] for found in paths], f"--lam-ratio {settings.lam_a:g} "
     for letter, found, lam in (("a", paths[0], settings.lam_a), ("b", paths[1], settings.lam_b)):
@@ -120,48 +119,48 @@ def _command_ends(
     return list(POSTERIOR_FILES.values()), ""
 
 
-def _end_paths(given: Given) -> list[str]:
-    """Paths that describe what a panel holds in full; empty where only a saved posterior does."""
-    if given.saved is not None:
-        return [given.saved_name]
-    paths = evidence_paths(given) if given.ready else None
-    return paths if paths and is_plain(given) else []
+def _end_paths(intake: Intake) -> list[str]:
+    """Paths that describe what a side holds in full; empty where only a saved posterior does."""
+    if intake.saved is not None:
+        return [intake.saved_name]
+    paths = evidence_paths(intake) if intake.ready else None
+    return paths if paths and is_plain(intake) else []
 
 
-def _python_end(letter: str, given: Given, lam: float) -> str:
-    if not given.ready:
+def _python_end(letter: str, intake: Intake, lam: float) -> str:
+    if not intake.ready:
         return f"{letter} = tfc.Gaussian.standard(engine.prior.dim)"
-    if given.saved is not None:
-        return f"{letter} = tfc.Posterior.load({given.saved_name!r}).with_lam({lam:g})"
-    paths = _end_paths(given)
+    if intake.saved is not None:
+        return f"{letter} = tfc.Posterior.load({intake.saved_name!r}).with_lam({lam:g})"
+    paths = _end_paths(intake)
     if not paths:
         return f"{letter} = tfc.Posterior.load({POSTERIOR_FILES[letter]!r})  # the file to take away on this page"
-    return f"{letter} = engine.evidence(tfc.find_images({paths!r})).condition(lam_ratio={lam:g})"
+    return f"{letter} = engine.posterior(tfc.find_images({paths!r}), {lam:g})"
 
 
-def _python_image(name: str, given: Given, side: str) -> list[str]:
+def _python_image(name: str, intake: Intake, side: str) -> list[str]:
     """A single image is a posterior at λ = 0: a point."""
-    image, path = first_image(given, side), _image_path(given, side)
-    if _as_largest_face(given, side):
-        return [f"{name} = engine.evidence([{path!r}]).condition(lam_ratio=0)"]
+    image, path = first_image(intake, side), _image_path(intake, side)
+    if _as_largest_face(intake, side):
+        return [f"{name} = engine.posterior([{path!r}], 0)"]
     face = "whole" if image.face is image.picture.whole else f"faces[{image.face.index}]"
     return [
-        f"picture = engine.read({path!r})",
-        f"{name} = engine.choose([(picture, picture.{face})]).condition(lam_ratio=0)",
+        f"image = engine.intake([{path!r}]).evidence[0]",
+        f"image = engine.choose(image, image.picture.{face})",
+        f"{name} = tfc.Posterior.condition(image.latent.z[None], lam_ratio=0)",
     ]
 
 
-def _as_largest_face(given: Given, side: str) -> bool:
-    image = first_image(given, side)
+def _as_largest_face(intake: Intake, side: str) -> bool:
+    image = first_image(intake, side)
     return image.face is image.picture.faces[0]
 
 
-def _image_path(given: Given, side: str) -> str:
+def _image_path(intake: Intake, side: str) -> str:
     """The first image's file as a person has it; a picture of the webcam must be saved under this name."""
-    image = first_image(given, side)
-    source = given.sources[[other is image for other in given.evidence].index(True)]
-    if not isinstance(source, str | Path):
+    image = first_image(intake, side)
+    if not isinstance(image.source, str | Path):
         return f"{image.name}.png"
-    if given.example:
-        return Path(source).relative_to(EXAMPLES.parent.parent).as_posix()
-    return Path(source).name
+    if intake.example:
+        return Path(image.source).relative_to(EXAMPLES.parent.parent).as_posix()
+    return Path(image.source).name

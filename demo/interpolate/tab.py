@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
-from transflow_core.engine import Cancelled, Engine
+from transflow_core.compute import Cancelled
+from transflow_core.intake import Intake
+from transflow_core.limits import SEED, STEPS_SLIDER, TEMPERATURE
+from transflow_core.prior import Prior
 
 from ..engines import Engines
+from ..errors import words_of
+from ..events import on
 from ..examples import example_sets
-from ..panel import EvidencePanel, Given
-from ..session import Workspace
-from ..widgets import log_slider
-from .decoding import Result, Work, write
+from ..panel import EvidencePanel
+from ..session import Session
+from ..widgets import download, log_slider
+from .decoding import Decoding, Result, write
 from .player import player, player_value
-from .route import METHODS, MOST_DRAWS, MOST_STEPS, Route, RouteSettings, name_of, routes
+from .route import DRAWS, METHODS, Route, RouteSettings, name_of, routes
 from .snippet import command_line, python_code
 
 __all__ = ["Interpolate"]
 
 DEFAULT = RouteSettings()
+PLACE = "interpolate"
 _TRY = ("greyscale", "red_hair")
 _EXPORTS = {
     "png": "Strip (PNG)",
@@ -36,31 +45,19 @@ _EXPORTS = {
 }
 # Seconds that nobody needs to be told about.
 _QUICK = 0.5
-# The file was written because it was asked for, so the browser takes it at once.
-_FETCH_JS = "() => { setTimeout(() => document.querySelector('#ID').click(), 50); }"
 
 
-class _Runs:
-    """A session's runs, of which only the newest counts, and what the last complete one made."""
+@dataclass
+class _Kept:
+    """What a visitor's tab shows.
 
-    def __init__(self) -> None:
-        self.result: Result | None = None
-        self.by_hand = False
-        self._current = threading.Event()
+    Attributes:
+        result: what the files to take away are made of.
+        request: evidence, prior and settings of the newest run, while nobody stopped it.
+    """
 
-    def __deepcopy__(self, memo: dict) -> _Runs:
-        return _Runs()
-
-    def begin(self) -> threading.Event:
-        """A new run: ends the one before, and gives the event that ends this one."""
-        self.stop(by_hand=False)
-        self._current = threading.Event()
-        return self._current
-
-    def stop(self, by_hand: bool = True) -> None:
-        """End the run under way: the person pressed Stop, or something newer is asked for."""
-        self.by_hand = by_hand
-        self._current.set()
+    result: Result | None = None
+    request: tuple | None = None
 
 
 class Interpolate:
@@ -69,40 +66,34 @@ class Interpolate:
     Args:
         engines: the priors that the page serves.
         prior: the component with the name of this session's prior.
-        first_prior: name of the prior that a session starts with.
+        follow: when the prior was changed or the tab came into view.
     """
 
-    def __init__(self, engines: Engines, prior: gr.components.Component, first_prior: str) -> None:
+    def __init__(self, engines: Engines, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
         self._engines = engines
-        self._runs = gr.State(_Runs(), time_to_live=3600)
-        self._workspace = gr.State(Workspace(), time_to_live=3600, delete_callback=Workspace.close)
         with gr.Row(elem_id="interpolate-tab"):
-            self.a, self.lam_a = self._build_end("A", "where it starts", first_prior, prior)
+            self.a, self.lam_a = self._build_end("A", "where it starts", prior, follow)
             with gr.Column(scale=6, min_width=340, elem_id="interpolate-way"):
                 # Controls above what they change: a strip that grows must not push a slider from under the pointer.
                 self._build_controls()
                 self._player = player("player")
-                self._build_exports()
-            self.b, self.lam_b = self._build_end("B", "where it ends", first_prior, prior)
+                with gr.Row(elem_id="interpolate-exports"):
+                    for kind, label in _EXPORTS.items():
+                        download(label, partial(self._export, kind), elem_id=f"interpolate-get-{kind}", min_width=120)
+            self.b, self.lam_b = self._build_end("B", "where it ends", prior, follow)
         with gr.Accordion("The same as code", open=False, elem_id="interpolate-code"):
             self._python = gr.Code(language="python", label="Python", elem_id="interpolate-python", wrap_lines=True)
-            self._shell = gr.Code(
-                language="shell",
-                label="Command line",
-                elem_id="interpolate-shell",
-                wrap_lines=True,
-            )
+            self._shell = gr.Code(language="shell", label="Command line", elem_id="interpolate-shell", wrap_lines=True)
         self._wire(prior)
 
     def _build_end(
-        self, letter: str, about: str, first_prior: str, prior: gr.components.Component
+        self, letter: str, about: str, prior: gr.components.Component, follow: Sequence[Dependency]
     ) -> tuple[EvidencePanel, gr.HTML]:
-        with gr.Column(scale=4, min_width=280, elem_id=f"interpolate-{letter.lower()}"):
+        key = letter.lower()
+        with gr.Column(scale=4, min_width=280, elem_id=f"interpolate-{key}"):
             gr.Markdown(f"### {letter}, {about}")
-            lam = log_slider(0.5, name=f"λ/m of {letter}", elem_id=f"lam-{letter.lower()}")
-            panel = EvidencePanel(
-                self._engines, prior, title=letter, elem_id=f"side-{letter.lower()}", first_prior=first_prior
-            )
+            lam = log_slider(DEFAULT.lam_a, name=f"λ/m of {letter}", elem_id=f"lam-{key}")
+            panel = EvidencePanel(self._engines, prior, place=f"side-{key}", title=letter, tab=PLACE, follow=follow)
         return panel, lam
 
     def _build_controls(self) -> None:
@@ -125,167 +116,123 @@ class Interpolate:
         )
         with gr.Accordion("Steps, draws, temperature, seed", open=False, elem_id="interpolate-more"):
             with gr.Row():
-                self.steps = gr.Slider(
-                    3, MOST_STEPS, DEFAULT.steps, step=1, label="Steps", elem_id="interpolate-steps", min_width=140
-                )
-                self.n = gr.Slider(
-                    1, MOST_DRAWS, DEFAULT.n, step=1, label="Draws", elem_id="interpolate-draws", min_width=140
-                )
+                self.steps = _slider("Steps", STEPS_SLIDER, DEFAULT.steps)
+                self.n = _slider("Draws", DRAWS, DEFAULT.n)
             with gr.Row():
-                self.temperature = gr.Slider(
-                    0,
-                    1.5,
-                    DEFAULT.temperature,
-                    step=0.05,
-                    label="Temperature",
-                    elem_id="interpolate-temperature",
-                    min_width=140,
-                )
+                self.temperature = _slider("Temperature", TEMPERATURE, DEFAULT.temperature, step=0.05)
                 self.seed = gr.Number(
                     DEFAULT.seed,
                     label="First seed",
                     precision=0,
-                    minimum=0,
-                    maximum=2**31 - 1,
+                    minimum=SEED.low,
+                    maximum=SEED.high,
                     elem_id="interpolate-seed",
                     min_width=140,
                 )
 
-    def _build_exports(self) -> None:
-        self._exports: dict[str, tuple[gr.Button, gr.DownloadButton]] = {}
-        with gr.Row(elem_id="interpolate-exports"):
-            for kind, label in _EXPORTS.items():
-                button = gr.Button(label, size="sm", min_width=120, elem_id=f"interpolate-get-{kind}")
-                file = gr.DownloadButton(label, visible="hidden", elem_id=f"interpolate-file-{kind}")
-                self._exports[kind] = button, file
-
     def _wire(self, prior: gr.components.Component) -> None:
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        at_once = {**quiet, "queue": False, "trigger_mode": "multiple"}
         settings = [self.method, self.lam_a, self.lam_b, self.steps, self.n, self.seed, self.temperature]
-        inputs = [self._runs, self.a.given, self.b.given, prior, *settings]
         outputs = [self._player, self._status, self._stop_button, self._python, self._shell]
+        tried = on(self._try.click, self._take_examples, prior, [*self.a.outputs, *self.b.outputs, self._status])
+        sliders = [self.lam_a, self.lam_b, self.steps, self.n, self.temperature]
+        moved = [event for slider in sliders for event in (slider.input, slider.release)]
+        changed = [self.method.change, self.seed.change, *moved, *tried, *self.a.events, *self.b.events]
+        on(changed, self._run, [prior, *settings], outputs)
+        on(self._run_button.click, partial(self._run, again=True), [prior, *settings], outputs)
+        on(self._stop_button.click, self._stop, queue=False)
 
-        def supersede(runs: _Runs) -> None:
-            runs.stop(by_hand=False)
-
-        # Whatever runs ends at its next batch, and the newest settings follow: a drag is never waited for.
-        changed = [
-            gr.on(
-                [
-                    self._run_button.click,
-                    self.method.change,
-                    self.seed.change,
-                    *(slider.input for slider in (self.lam_a, self.lam_b, self.steps, self.n, self.temperature)),
-                ],
-                supersede,
-                self._runs,
-                None,
-                **at_once,
-            ),
-            self._try.click(
-                self._take_examples,
-                prior,
-                [*self.a.outputs, *self.b.outputs, self._status],
-                concurrency_limit=2,
-                concurrency_id="invert",
-                **quiet,
-            ).then(supersede, self._runs, None, **at_once),
-            *self.a.then(supersede, [self._runs], [], **at_once),
-            *self.b.then(supersede, [self._runs], [], **at_once),
-        ]
-        for event in changed:
-            event.then(
-                self._run,
-                inputs,
-                outputs,
-                concurrency_limit=1,
-                concurrency_id="decode",
-                trigger_mode="always_last",
-                **quiet,
-            )
-        self._stop_button.click(lambda runs: runs.stop(), self._runs, None, queue=False, **quiet)
-        for kind, (button, file) in self._exports.items():
-            button.click(
-                partial(self._export, kind),
-                [self._runs, self._workspace],
-                [file, self._status],
-                concurrency_limit=2,
-                concurrency_id="export",
-                **quiet,
-            ).success(None, None, None, js=_FETCH_JS.replace("ID", f"interpolate-file-{kind}"), **quiet)
-
-    def _take_examples(self, prior: str) -> Iterator[tuple]:
+    def _take_examples(self, session: Session, prior: str) -> Iterator[dict]:
         """Both ends filled at one click."""
-        keys = [key for key in _TRY if key in example_sets()]
-        shown = [gr.skip()] * (len(self.a.outputs) + len(self.b.outputs))
-        for index, (panel, key) in enumerate(zip((self.a, self.b), keys, strict=True)):
-            yield (*shown, _status(f"Reading {example_sets()[key].title} …", index, len(keys)))
-            start = index * len(self.a.outputs)
-            shown[start : start + len(panel.outputs)] = panel.open(key, prior)
-        yield (*shown, _status(""))
+        for index, (panel, key) in enumerate(zip((self.a, self.b), _TRY, strict=True)):
+            yield {self._status: _status(f"Reading {example_sets()[key].title} …", index, len(_TRY))}
+            yield panel.open(session, key, prior)
+        yield {self._status: _status("")}
 
-    def _run(self, runs: _Runs, given_a: Given, given_b: Given, prior: str, *values: Any) -> Iterator[tuple]:
-        """The strip first, since it is what was asked for; then the frames between its steps, for the scrubber."""
-        event = runs.begin()
-        if not (given_a.ready or given_b.ready) or {given_a.prior, given_b.prior} != {prior}:
-            runs.result = None
-            yield None, _status(""), gr.update(interactive=False), "", ""
+    def _stop(self, session: Session) -> None:
+        session.of_kind(_Kept).request = None
+        session.stop(PLACE)
+
+    def _run(self, session: Session, prior: str, *values: Any, again: bool = False) -> Iterator[dict]:
+        """The strip first, since it is what was asked for; then the frames between its steps, for the scrubber.
+
+        Whatever runs ends at its next batch, and the newest settings follow: a drag is never waited for. The same once
+        more, as when a slider is let go where it was dragged to, is only made if it is asked for `again`.
+        """
+        kept, a, b = session.of_kind(_Kept), self.a.intake(session), self.b.intake(session)
+        if any(side.ready and side.prior != prior for side in (a, b)):
+            yield {self._status: _status(f"A and B are read with {prior} …")}  # and this is called again then
             return
-        try:
-            settings = RouteSettings.checked(*values)
-            if settings.method == "direct" and not (given_a.ready and given_b.ready):
-                runs.result = None
-                yield None, _status("Direct needs an image in A and one in B."), gr.update(interactive=False), "", ""
+        request = (a, b, prior, *values)
+        if request == kept.request and not again:
+            return
+        kept.request = request
+        with session.turn(PLACE, newest=True) as stop:
+            started = time.perf_counter()
+            try:
+                if not (a.ready or b.ready):
+                    nothing = "Give A or B something first: images, an example set, or a posterior that you saved"
+                    raise ValueError(nothing if again else "")
+                settings = RouteSettings.checked(*values)
+                engine = self._engines.get(prior)
+                shown, notes = routes(settings, a, b, engine.prior.dim)
+            except (ValueError, OSError) as error:
+                kept.result = None
+                yield self._shown(None, str(error) and f"{words_of(error).removesuffix('.')}.", running=False)
                 return
-            engine = self._engines.get(prior)
-            shown, notes = routes(settings, given_a, given_b, engine.prior.dim)
-        except (ValueError, OSError) as error:
-            message = str(error)
-            raise gr.Error(message[:1].upper() + message[1:], print_exception=False) from error
-        work = Work(engine, event, settings, shown)
-        how = _how(engine, settings, given_a, given_b, shown)
-        code = python_code(shown, given_a, given_b, settings), command_line(shown, given_a, given_b, settings)
-        ends = name_of(given_a), name_of(given_b)
-        kept, enabled, disabled = gr.skip(), gr.update(interactive=True), gr.update(interactive=False)
-        try:
-            for _ in work.decode_strips():
-                if work.seconds > _QUICK:
-                    yield kept, _progress(work), enabled, kept, kept
-            runs.result = work.result(how)
-            yield _value(runs.result, ends), _progress(work), enabled, *code
-            for _ in work.decode_between():
-                if work.seconds > _QUICK:
-                    yield kept, _progress(work), enabled, kept, kept
-        except Cancelled:
-            # What is shown stays. Something newer says for itself what it does.
-            said = f"Stopped after {work.done} of {work.total} images." if runs.by_hand else ""
-            yield kept, _status(said), disabled, kept, kept
-            return
-        runs.result = work.result(how)
-        words = (
-            f"{settings.steps} steps, {settings.frames} frames · {work.total} images in {work.seconds:.2f} s · "
-            f"seed {settings.seed}."
-        )
-        yield _value(runs.result, ends), _status(" ".join([words, *notes])), disabled, *code
+            decoding = Decoding(engine, stop, settings, shown)
+            metadata = _metadata(engine.prior, settings, a, b, shown)
 
-    def _export(self, kind: str, runs: _Runs, workspace: Workspace) -> Iterator[tuple]:
-        """Write one file, because somebody asked for it."""
-        result = runs.result
-        if result is None:
-            raise gr.Error(
-                "There is nothing to save yet. Give A and B evidence and wait for the picture.",
-                print_exception=False,
+            def progress() -> dict:
+                """A bar, or nothing while it is quick."""
+                if time.perf_counter() - started < _QUICK:
+                    return {}
+                done = f"{decoding.done} of {decoding.total} images"
+                words = _status(done, decoding.done, decoding.total)
+                return {self._status: words, self._stop_button: gr.update(interactive=True)}
+
+            try:
+                for _ in decoding.strips():
+                    yield progress()
+                kept.result = decoding.result(metadata)
+                code = python_code(shown, a, b, settings), command_line(shown, a, b, settings)
+                ends = name_of(a), name_of(b)
+                yield self._shown(player_value(kept.result, ends), "", *code, running=True) | progress()
+                for _ in decoding.between():
+                    yield progress()
+            except Cancelled:
+                # What is shown stays. Something newer says for itself what it does.
+                if stop.by_hand:
+                    said = f"Stopped after {decoding.done} of {decoding.total} images."
+                    yield {self._status: _status(said), self._stop_button: gr.update(interactive=False)}
+                return
+            kept.result = decoding.result(metadata)
+            seconds = time.perf_counter() - started
+            words = (
+                f"{settings.steps} steps, {settings.frames} frames · {decoding.total} images in {seconds:.2f} s · "
+                f"seed {settings.seed}."
             )
-        label = _EXPORTS[kind]
-        yield gr.skip(), _status(f"Writing {label} …")
-        path = write(kind, result, workspace)
-        yield str(path), _status(f"{path.name}: {path.stat().st_size / 1000:,.0f} KB")
+            yield self._shown(player_value(kept.result, ends), " ".join([words, *notes]), *code, running=False)
+
+    def _shown(self, value: dict | None, words: str, python: str = "", shell: str = "", *, running: bool) -> dict:
+        return {
+            self._player: value,
+            self._status: _status(words),
+            self._stop_button: gr.update(interactive=running),
+            self._python: python,
+            self._shell: shell,
+        }
+
+    def _export(self, kind: str, session: Session) -> Path:
+        result = session.of_kind(_Kept).result
+        if result is None:
+            raise ValueError("There is nothing to save yet. Give A and B evidence and wait for the picture.")
+        return write(kind, result, session)
 
 
-def _value(result: Result, ends: tuple[str, str]) -> dict[str, Any]:
-    strips = [(route.title, route.caption, images) for route, images in zip(result.shown, result.strips, strict=True)]
-    return player_value(result.frames, strips, ends=ends, cell_names=result.cell_names)
+def _slider(label: str, bound: Any, value: float, step: float = 1) -> gr.Slider:
+    return gr.Slider(
+        bound.low, bound.high, value, step=step, label=label, elem_id=f"interpolate-{label.lower()}", min_width=140
+    )
 
 
 def _status(words: str, done: int | None = None, total: int = 1) -> str:
@@ -293,28 +240,19 @@ def _status(words: str, done: int | None = None, total: int = 1) -> str:
     return f'<div class="status" role="status">{bar}{escape(words)}</div>'
 
 
-def _progress(work: Work) -> str:
-    """A bar, or nothing while it is quick."""
-    if work.seconds <= _QUICK:
-        return _status("")
-    return _status(f"{work.done} of {work.total} images", work.done, work.total)
-
-
-def _how(
-    engine: Engine, settings: RouteSettings, given_a: Given, given_b: Given, shown: Sequence[Route]
-) -> dict[str, str]:
-    """What the PNG says of itself."""
+def _metadata(prior: Prior, settings: RouteSettings, a: Intake, b: Intake, shown: list[Route]) -> dict[str, str]:
+    """What the files say of themselves."""
     return {
         "command": "interpolate",
         "method": ", ".join(route.key for route in shown),
-        "a": name_of(given_a),
-        "b": name_of(given_b),
+        "a": name_of(a),
+        "b": name_of(b),
         "lam_ratio_a": f"{settings.lam_a:g}",
         "lam_ratio_b": f"{settings.lam_b:g}",
         "steps": str(settings.steps),
         "n": str(settings.n),
         "seed": str(settings.seed),
         "temperature": f"{settings.temperature:g}",
-        "prior": engine.prior.name,
-        "fingerprint": engine.prior.fingerprint,
+        "prior": prior.name,
+        "fingerprint": prior.fingerprint,
     }

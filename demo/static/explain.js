@@ -1,5 +1,6 @@
 // Figure 2 of the paper, live in two dimensions: draws the plane, and fills in every number of the page's formulas.
-// Runs as the body of a function of `element`, which holds explain.html. Nothing here asks the server.
+// Runs as the body of a function of `element`, which holds explain.html, and of `props`, whose value
+// are the prior's numbers. Nothing here asks the server.
 
 const PLANE = {left: -3.5, right: 5.5, bottom: -3.3, top: 4.2};
 const START = [[1.6, 2.3], [3.1, 1.1], [2.4, 2.9]];
@@ -123,10 +124,12 @@ const writeNumbers = ({centre, mean, variance}) => {
     : 'That is inside: the flow knows how to draw what lies there.';
 };
 
-// Distances from the origin in the flow's D dimensions. D numbers and the length of a measured photograph come with
-// the page. Unrelated images point in unrelated directions, so that the mean of m of them is shorter by √m.
+// Distances from the origin in the flow's D dimensions. D and the length of a measured photograph are the chosen
+// prior's. Unrelated images point in unrelated directions, so that the mean of m of them is shorter by √m.
 const writeShell = () => {
-  const shell = find('.shell'), dim = Number(shell.dataset.dim), photograph = Number(shell.dataset.photograph);
+  const {dim, photograph, measured} = props.value;
+  write('dim', dim.toLocaleString('en'));
+  write('measured', measured ? ' (median, measured)' : '');
   const m = Number(find('#how-many').value);
   const mean = r => photograph / Math.sqrt(m) * share(r);
   const average = f => (f(state.ratio[0]) + f(state.ratio[1])) / 2;
@@ -329,3 +332,4 @@ plane.addEventListener('keydown', event => {
 });
 
 draw();
+watch('value', draw);
