@@ -49,8 +49,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
             own, own_chosen = _prior_picker(engines, CLASSIFYING_PRIOR, about, "classify-prior")
             Classify(engines, own, [*own_chosen, *_seen(tab)])
         with gr.Tab("How it works", id="how") as tab:
-            _seen(tab)
-            Explain(engines.get(first_prior).prior)
+            Explain(engines, prior, [*chosen, *_seen(tab)])
         demo.unload(Session.left)
         add_endpoints(engines)
     return demo
