@@ -170,7 +170,7 @@ class Endpoints:
         ratio = _ratio(lam_ratio, engine)
         intake = self._images(engine, images, "images", whole)
         if weights is not None:
-            for index, weight in enumerate(numbers(weights, "weights", WEIGHT, len(intake))):
+            for index, weight in enumerate(numbers(weights, "weights", WEIGHT, len(intake.evidence))):
                 intake = intake.replace(index, weight=weight)
         posterior = intake.checked().posterior(engine.ratio(ratio))
         path = _new_file("posterior.safetensors")

@@ -18,9 +18,9 @@ def summary(intake: Intake) -> str:
     """How much of what was given conditions the posterior."""
     if intake.saved is not None:
         return f"Saved posterior <b>{escape(intake.saved_name)}</b>, m = {intake.saved.m:g}"
-    if not len(intake):
+    if not len(intake.evidence):
         return "No evidence yet: the samples come from the prior itself."
-    used, total = len(intake.used), len(intake)
+    used, total = len(intake.used), len(intake.evidence)
     return f"<b>{used} of {total}</b> images condition the posterior" if used < total else f"<b>m = {total}</b> images"
 
 

@@ -133,7 +133,7 @@ class EvidencePanel:
         if file is not None:
             with session.turn(self.place) as stop:
                 snapshot = _Snapshot(Path(file).read_bytes())
-                snapshot.name = f"picture {len(self.intake(session)) + 1}"
+                snapshot.name = f"picture {len(self.intake(session).evidence) + 1}"
                 yield from self._add(session, [snapshot], prior, stop)
 
     def _add(self, session: Session, sources: Sequence[Source], prior: str, stop: Stop) -> Iterator[Shown]:
@@ -185,7 +185,7 @@ class EvidencePanel:
         action, index, value = (data.get(key) for key in ("action", "index", "value"))
         with session.turn(self.place) as stop:
             intake = self.intake(session)
-            if not isinstance(index, int) or not 0 <= index < len(intake):
+            if not isinstance(index, int) or not 0 <= index < len(intake.evidence):
                 return {}  # the card of an image that is gone already
             image = intake.evidence[index]
             if action == "remove":

@@ -17,7 +17,7 @@ from transflow_core.engine import Engine, Sampler
 from transflow_core.images import to_pil
 from transflow_core.intake import Intake
 from transflow_core.limits import SAMPLES, SEED, TEMPERATURE
-from transflow_core.posterior import Gaussian, Posterior
+from transflow_core.posterior import Posterior
 
 from ..engines import Engines
 from ..events import on
@@ -117,16 +117,14 @@ class Studio:
         named = [prior, self._address]
         query = "prior => [prior, location.search.slice(1)]"
         opened = on(demo.load, self._open, named, [*self._panel.outputs, *main], opening=True, js=query)
-        opened = on(opened, self._refresh, controls, shown)
         reset = on(self._reset.click, self._defaults, (), controls[1:])
         released = [*(s.release for s in sliders), self._seed.change, self._by_level.change]
-        on([*reset, *released], self._refresh, controls, shown)
+        on([*opened, *reset, *released], self._refresh, controls, shown)
         on(self._panel.events, self._evidence_changed, controls, shown)
         for key, tab in self._results.tabs.items():
             on(tab.select, partial(self._look, key), controls, shown)
         on(self._address.change, None, self._address, js=_ADDRESS_JS)
-        # Let the engine find out how it shows previews before somebody waits for the first one.
-        on([*opened, *on(follow, self._relevel, prior, self._levels)], self._ready, prior)
+        on(follow, self._relevel, prior, self._levels)
 
     # What is asked for --------------------------------------------------------------------------------------------
 
@@ -224,10 +222,6 @@ class Studio:
         while key := results.stale(screen, asked):
             yield results.make(screen, key, screen.whole, stop)
         yield {self._address: _address(asked)}
-
-    def _ready(self, session: Session, prior: str) -> None:
-        engine = self._engines.get(prior)
-        engine.preview(Gaussian.standard(engine.prior.dim), 1)
 
 
 def _level_names(engine: Engine) -> list[str]:
