@@ -11,9 +11,11 @@ import math
 import reprlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard, TypeVar
 
 __all__ = ["Range", "choice", "count", "is_number", "number", "numbers"]
+
+S = TypeVar("S", bound=str)
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,9 @@ def numbers(values: object, name: str, within: Range, length: int | None = None)
     return [number(value, f"each of {name}", within) for value in values]
 
 
-def choice(value: object, name: str, options: Collection[str]) -> str:
+def choice(value: object, name: str, options: Collection[S]) -> S:
     """One of several words. Raises ValueError, naming them, for anything else."""
-    if not isinstance(value, str) or value not in options:
-        raise ValueError(f"{name} must be one of {', '.join(options)}, not {reprlib.repr(value)}")
-    return value
+    for option in options:
+        if value == option:
+            return option
+    raise ValueError(f"{name} must be one of {', '.join(options)}, not {reprlib.repr(value)}")

@@ -40,4 +40,7 @@ def test_a_file_of_no_known_format_says_what_was_found(run):
 def test_bench_times_both_directions(run):
     facts = run("bench", "-n", 2, "--repeats", 1)
     assert facts["decode"]["n"] == 2 and facts["encode"]["images_per_s"] > 0
-    assert facts["preview"]["n"] == 2 and 0 <= facts["preview"]["error"] < 1
+    assert facts["preview"]["n"] == 2
+    # Where the processor has no tiles for bfloat16 there is one arithmetic, and nothing to be off from.
+    assert facts["preview"]["bfloat16"] == ("preview in float32" in facts)
+    assert not facts["preview"]["bfloat16"] or 0 <= facts["preview"]["error"] <= 2 / 255

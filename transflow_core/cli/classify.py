@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..limits import LIKELIHOODS
+from ..limits import LIKELIHOODS, choice
 from ..shipped import CLASSIFYING_PRIOR
 from . import options
 from .work import Work, working
@@ -49,7 +49,9 @@ def classify(
         if len(classes) == 1 and classes[0].suffix.lower() == ".safetensors":
             classifier = FewShotClassifier.load(classes[0], engine.prior)
         else:
-            classifier = FewShotClassifier(engine.prior, lam_ratio, likelihood=likelihood)
+            classifier = FewShotClassifier(
+                engine.prior, lam_ratio, likelihood=choice(likelihood, "--likelihood", LIKELIHOODS)
+            )
             _fit(classifier, work, engine, classes, augment, reading)
         evidence = work.evidence(engine, pictures, **reading)
         results: list[dict[str, Any]] = []
@@ -89,7 +91,7 @@ def _fit(
         raise ValueError(f"two classes have one name: {', '.join(names)}")
     shown = {name: work.evidence(engine, [folder], **reading) for name, folder in zip(names, folders, strict=True)}
     if augment:
-        frames = {name: [image.face.image for image in evidence.used] for name, evidence in shown.items()}
+        frames = {name: [image.face.image for image in evidence.used if image.face] for name, evidence in shown.items()}
         classifier.fit(frames, augment=augment)
     else:
         classifier.fit_latents({name: evidence.z for name, evidence in shown.items()})

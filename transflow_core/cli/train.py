@@ -146,7 +146,7 @@ def _tell(work: Work, trained: Trained) -> None:
 def _stopped_by_signals() -> Iterator[threading.Event]:
     """An event that Ctrl-C or a scheduler's SIGTERM sets: work ends where it can be saved. A second Ctrl-C kills."""
     stop = threading.Event()
-    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    earlier: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def handle(number: int, _: Any) -> None:
         stop.set()

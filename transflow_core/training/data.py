@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,12 +147,13 @@ def _files(data: Path) -> Iterator[tuple[str, tuple[Path | None, int]]]:
         yield file.relative_to(data).as_posix(), (file, file.stat().st_size)
 
 
-def _content(name: str, files: dict, opened: zipfile.ZipFile | None) -> bytes | Path:
+def _content(name: str, files: Mapping[str, tuple[Path | None, int]], opened: zipfile.ZipFile | None) -> bytes | Path:
     path, length = files[name]
     if path is not None:
         return path
     if length > MAX_BYTES:
         raise ImageError(name, f"it has more than {MAX_BYTES >> 20} MB.")
+    assert opened is not None  # what has no path lies in the zip
     try:
         with opened.open(name) as entry:
             content = entry.read(MAX_BYTES + 1)  # what the archive says of its sizes may be untrue

@@ -27,11 +27,14 @@ NETS = ("auto", "float32", "bfloat16")
 class Plan:
     """All that `train` is told but its images and its folder.
 
-    Attributes: see `train`.
+    Attributes:
+        image_size: side of the images that it needs, in pixels.
+        architecture, pixels, settings, start, grow, blend, half, resume: see `train`.
 
     Raises TrainingError for a blend that is no share, or of nothing to begin with.
     """
 
+    image_size: int
     architecture: GlowConfig | DetailConfig
     pixels: PixelConvention
     settings: TrainSettings
@@ -44,16 +47,9 @@ class Plan:
     def __post_init__(self) -> None:
         check_blend(self.blend, self.start)
 
-    @property
-    def image_size(self) -> int:
-        """Side of the images that it needs, in pixels."""
-        if isinstance(self.architecture, GlowConfig):
-            return self.architecture.image_size
-        return 2 * self.grow.image_size
-
     def to_train(self) -> dict[str, Any]:
-        """As keywords of `train`."""
-        return dict(vars(self))
+        """As keywords of `train`, whose images have their size."""
+        return {name: value for name, value in vars(self).items() if name != "image_size"}
 
 
 def check_blend(blend: float, start: Prior | None) -> None:
@@ -105,19 +101,24 @@ def plan(
         32
     """
     group = group or Processes(0, 1, pick_device("auto"))
-    chosen = PRESETS[choice(preset or ("celeba128" if grow else "celeba64"), "the preset", PRESETS)]
+    preset = choice(preset or ("celeba128" if grow else "celeba64"), "the preset", PRESETS)
+    chosen = PRESETS[preset]
     choice(nets, "the nets", NETS)
-    if isinstance(chosen.flow, DetailConfig) and grow is None:
-        raise TrainingError(f"the preset {preset} grows a prior: say which, with --grow")
-    if isinstance(chosen.flow, GlowConfig) and grow is not None:
-        raise TrainingError(f"the preset {preset} is of a whole flow: it does not grow another")
     base = load_prior(grow, device="cpu") if grow else None
-    pixels = base.pixels if base else PixelConvention(bits=chosen.bits)
+    if chosen.bits is None:
+        if base is None:
+            raise TrainingError(f"the preset {preset} grows a prior: say which, with --grow")
+        size, pixels = 2 * base.image_size, base.pixels
+    elif base is not None:
+        raise TrainingError(f"the preset {preset} is of a whole flow: it does not grow another")
+    else:
+        size, pixels = chosen.image_size, PixelConvention(bits=chosen.bits)
     half_nets = None if nets == "auto" else nets == "bfloat16"
     if half_nets is None and not resume:
         half_nets = bool(group.told(bfloat16_is_faster(group.device))[0])
     began = resumed_settings(Path(folder)) if resume else chosen.settings
     return Plan(
+        size,
         chosen.flow,
         pixels if bits is None else replace(pixels, bits=bits),
         began.with_given(**settings, half_nets=half_nets),
