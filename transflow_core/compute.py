@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -28,6 +28,7 @@ __all__ = ["Cancelled", "ComputeThread", "FairThread", "PictureLane", "owned_by"
 _SECONDS = 120.0
 
 T = TypeVar("T")
+S = TypeVar("S", bound="FairThread")
 _owner: contextvars.ContextVar[Hashable] = contextvars.ContextVar("owner", default=None)
 
 
@@ -87,7 +88,7 @@ class FairThread:
 
     @classmethod
     @functools.cache
-    def shared(cls) -> Self:
+    def shared(cls: type[S]) -> S:
         """The one of this process, where a server wants no second."""
         return cls()
 

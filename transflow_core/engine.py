@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -33,8 +32,9 @@ T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, how much there is, and what is being done."""
 
-# Inverting eight images at once takes half the time of one by one; but nobody waits long to see that something moves.
-_BATCH, _PATIENCE = 8, 0.4
+# Inverting eight images at once takes half the time of one by one. The first batches are smaller, so that something is
+# seen early; none depends on the clock, since a latent depends in its last bits on the batch that it was inverted in.
+_BATCH = 8
 # Pictures of one reading that wait in the lane: enough that the flow never waits for it, and no more in memory.
 _AHEAD = 2 * _BATCH
 
@@ -150,9 +150,9 @@ class Engine:
     ) -> Iterator[Intake]:
         """Read, align and invert files a few at a time, and give what there is after each time.
 
-        The first intake is `onto` with what there is to read, the next comes after one image, so that something is seen
-        early; the last is the result. Each has the number of sources that are `left`: 0 in the last one, unless `stop`
-        was set on the way. A file that cannot be used stays in the evidence with its reason; the others go on.
+        The first intake is `onto` with what there is to read; the next have 1, 2, 4 and then always 8 images more, and
+        the last is the result. Each has the number of sources that are `left`: 0 in the last one, unless `stop` was set
+        on the way. A file that cannot be used stays in the evidence with its reason; the others go on.
 
         A saved posterior (`.safetensors`) takes the evidence's place when it comes alone; among other files, or when it
         is damaged or another prior's, the intake's `notes` say so. At most 16 pictures are read ahead of the flow.
@@ -187,17 +187,17 @@ class Engine:
         reading = self._read_ahead([source for source, _, _ in given], whole, landmarks, stop)
         try:
             batch: list[tuple[Picture, AlignedFace | None, dict[str, Any]]] = []
-            started, size = time.monotonic(), 1
+            size = 1
             for left, (picture, (source, label, weight)) in zip(
                 reversed(range(len(given))), zip(reading, given, strict=True), strict=True
             ):
                 how = {"source": source, "label": label, "weight": weight}
                 found = picture.faces if faces == "all" else picture.faces[:1]
                 batch += [(picture, face, how) for face in found or (None,)]
-                if not left or len(batch) >= size or time.monotonic() - started > _PATIENCE:
+                if not left or len(batch) >= size:
                     onto = onto.added(self._judged(batch, stop=stop), left)
                     yield onto
-                    batch, started, size = [], time.monotonic(), _BATCH
+                    batch, size = [], min(2 * size, _BATCH)
         except Cancelled:
             return
         finally:

@@ -50,9 +50,12 @@ def content_of(source: Source) -> tuple[str, bytes | Path | Image.Image, str]:
         path = Path(source)
         if not path.is_file():  # a pipe or a device may never end
             raise ImageError(path.name, "there is no such file.")
+        digest = hashlib.sha256()
         try:
             with path.open("rb") as file:
-                return path.name, path, hashlib.file_digest(file, "sha256").hexdigest()
+                while part := file.read(2**20):
+                    digest.update(part)
+            return path.name, path, digest.hexdigest()
         except OSError as error:
             raise ImageError(path.name, f"it cannot be read ({error.strerror or error}).") from error
     name = Path(getattr(source, "name", "") or "image").name
