@@ -77,6 +77,7 @@ def _call(handler: Callable, event: bool, answers: bool, opening: bool) -> Calla
 
     def steps(request: gr.Request, *values: Any) -> Iterator[Any]:
         session, *values = prepared(request, values)
+        yield nothing  # Gradio empties the outputs of a generator that ends without a word
         try:
             with refusing():
                 for given in owned_steps(session.id, handler(session, *values)):
