@@ -1,5 +1,6 @@
 """How the page's events reach its handlers: one way for all, with the visitor's session in front."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -77,13 +78,13 @@ def _call(handler: Callable, event: bool, answers: bool, opening: bool) -> Calla
 
     def steps(request: gr.Request, *values: Any) -> Iterator[Any]:
         session, *values = prepared(request, values)
-        yield nothing  # Gradio empties the outputs of a generator that ends without a word
-        try:
-            with refusing():
-                for given in owned_steps(session.id, handler(session, *values)):
-                    yield nothing if given == {} else given
-        except Cancelled:
-            return
+        said = False
+        with contextlib.suppress(Cancelled), refusing():
+            for given in owned_steps(session.id, handler(session, *values)):
+                said = True
+                yield nothing if given == {} else given
+        if not said:
+            yield nothing  # Gradio empties the outputs of a generator that ends without a word
 
     call = steps if inspect.isgeneratorfunction(handler) else answer
     if event:
