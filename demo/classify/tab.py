@@ -443,21 +443,21 @@ class Classify:
                 # What can be said without the copies is said at once.
                 plain = [replace(rule, copies=0)] if rule.copies and kept.fit is None else []
                 engine = self._engines.get(prior)
+                said = "Fitting the classes…"
                 if kept.fit is None:
-                    yield {self._status: "Fitting the classes…"}
+                    yield {self._status: said}
                 for one in (*plain, rule):
                     fitting = fitted(engine, classes, one, kept.fit, stop)
                     try:
                         while True:
-                            words = "Learning from distorted copies: {} of {}".format(*next(fitting))
-                            yield {self._status: words}
+                            done, total = next(fitting)
+                            learning = f"learning from distorted copies: {done} of {total}"
+                            yield {self._status: f"{said} · {learning}"}
                     except StopIteration as end:
                         kept.fit = end.value
                     kept.result = judged(engine, kept.fit, queries, stop)
-                    shown = {
-                        self._status: result_status(kept.result, chosen),
-                        self._cards: query_cards(queries, kept.result),
-                    }
+                    said = result_status(kept.result, chosen)
+                    shown = {self._status: said, self._cards: query_cards(queries, kept.result)}
                     if chosen:
                         shown[self._lam] = LAM_RATIO_SLIDER.clip(kept.fit.classifier.lam_ratio, "λ/m")
                     yield shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -14,6 +13,8 @@ from transflow_core.images import contact_sheet, enlarge
 
 from ..render import data_uri
 from ..static import static
+from .decoding import Result
+from .route import Route
 
 __all__ = ["player", "player_value"]
 
@@ -30,21 +31,14 @@ def player(elem_id: str) -> gr.HTML:
     )
 
 
-def player_value(
-    frames: NDArray[np.uint8],
-    strips: Sequence[tuple[str, str, NDArray[np.uint8]]],
-    *,
-    ends: tuple[str, str],
-    cell_names: Sequence[str] = (),
-) -> dict[str, Any]:
+def player_value(result: Result, ends: tuple[str, str]) -> dict[str, Any]:
     """What the browser needs: one sprite with every frame, and one picture a strip.
 
     Args:
-        frames: (frames, cells, S, S, 3), what the stage shows at each place of the slider.
-        strips: title, caption, and (steps, n, S, S, 3) of each.
+        result: what is shown; below the cells of the stage are their names.
         ends: names of A and B.
-        cell_names: written below the cells, if there is one for each.
     """
+    frames = result.frames
     count, cells, side = frames.shape[:3]
     # Lanczos at twice the size, once: a browser alone would show blocks or blur.
     size = side * max(1, 128 // side)
@@ -62,23 +56,23 @@ def player_value(
         "frames": count,
         "cells": cells,
         "size": size,
-        "labels": list(cell_names),
+        "labels": result.cell_names,
         "a": ends[0],
         "b": ends[1],
-        "strips": [_strip(title, caption, images, ends) for title, caption, images in strips],
+        "strips": [_strip(route, images, ends) for route, images in zip(result.shown, result.strips, strict=True)],
     }
 
 
-def _strip(title: str, caption: str, images: NDArray[np.uint8], ends: tuple[str, str]) -> dict[str, Any]:
+def _strip(route: Route, images: NDArray[np.uint8], ends: tuple[str, str]) -> dict[str, Any]:
     steps, n = images.shape[:2]
     pictures = [Image.fromarray(images[step, draw]) for draw in range(n) for step in range(steps)]
     sheet = contact_sheet(pictures, columns=steps, cell=max(64, min(128, 1600 // steps)), gap=2, background="#808080")
     return {
-        "title": title,
-        "caption": caption,
+        "title": route.title,
+        "caption": route.caption,
         "src": data_uri(sheet),
         "width": sheet.width,
         "height": sheet.height,
         "labels": ["0", *(f"{i / (steps - 1):.2f}" for i in range(1, steps - 1)), "1"],
-        "alt": f"{title}: {n} draw{'s' * (n > 1)} at {steps} steps from {ends[0]} to {ends[1]}",
+        "alt": f"{route.title}: {n} draw{'s' * (n > 1)} at {steps} steps from {ends[0]} to {ends[1]}",
     }

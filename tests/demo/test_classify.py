@@ -116,7 +116,7 @@ def test_digits_in_one_click(page, served, shot):
     assert page.locator("#classify-classes .class-slot").count() == 10
     assert page.input_value("#classify-7-name textarea") == "7"
     assert "images of 7" in page.inner_text("#classify-7-files")
-    page.wait_for_function("!document.querySelector('#classify-status').innerText.includes('Learning')")
+    page.wait_for_function("!document.querySelector('#classify-status').innerText.includes('learning')")
     shown = answers(page)
     shot(page, "classify_digits")
     rows = rows_of(take_away(page, "#classify-csv").read_text(encoding="utf-8"))
