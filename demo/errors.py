@@ -16,7 +16,7 @@ __all__ = ["refusing", "tell", "warn", "words_of"]
 
 _log = logging.getLogger(__name__)
 # The folders of an absolute path. An address such as hf://owner/file has none, and neither has and/or.
-_FOLDERS = re.compile(r"(?<![\w:/.~])(?:/[^\s/'\":,]+)+/(?=[^\s/])")
+_FOLDERS = re.compile(r"(?<![\w:/.~])(?:/[^\s/'\":,][^/'\":,\n]*)+/(?=[^\s/])")
 _UNKNOWN = "Something went wrong in the program, and it was written down. Nothing that you gave is lost: try again."
 
 
@@ -35,6 +35,8 @@ def refusing(markup: bool = True) -> Iterator[None]:
         raise
     except (ValueError, OSError) as error:
         words = words_of(error)
+        if markup and words.partition(" ")[0].isalpha():  # a sentence, and no file's name
+            words = words[0].upper() + words[1:]
         raise gr.Error(escape(words, quote=False) if markup else words, print_exception=False) from error
     except Exception as error:
         _log.exception("an event of the page failed")
@@ -42,11 +44,10 @@ def refusing(markup: bool = True) -> Iterator[None]:
 
 
 def words_of(error: BaseException) -> str:
-    """An error's words, beginning with a capital, without the folders that they name."""
+    """An error's words, without the folders that they name."""
     # The system's own words name a path of this machine; those of `load_prior` have no number.
     words = str(error) if getattr(error, "errno", None) is None else error.strerror
-    words = _FOLDERS.sub("", words or type(error).__name__)
-    return words[:1].upper() + words[1:]
+    return _FOLDERS.sub("", words or type(error).__name__)
 
 
 def tell(words: str) -> None:

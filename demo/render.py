@@ -3,6 +3,7 @@
 import base64
 import io
 from html import escape
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -12,14 +13,14 @@ from transflow_core.images import contact_sheet, to_pil
 __all__ = ["data_uri", "number", "picture", "sheet"]
 
 
-def data_uri(image: Image.Image, format: str = "JPEG", **options) -> str:
+def data_uri(image: Image.Image, format: str = "JPEG", **options: Any) -> str:
     """An image inside the page: one message to the browser, no file on the server and no second request."""
     buffer = io.BytesIO()
     image.save(buffer, format, **({"quality": 88} if format == "JPEG" else {}) | options)
     return f"data:image/{format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def picture(image: Image.Image, alt: str, **options) -> str:
+def picture(image: Image.Image, alt: str, **options: Any) -> str:
     """An <img> that keeps its place: its size is known before it is decoded."""
     return (
         f'<img class="picture" src="{data_uri(image, **options)}" alt="{escape(alt)}" '

@@ -122,7 +122,7 @@ def test_encode(client, engine, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     given = [*images("sepia", 2), handle_file(str(tmp_path / "broken.png"))]
     file, told = client.predict(images=given, api_name="/encode")
-    expected = engine.evidence(SETS["sepia"][:2])
+    expected = engine.intake(SETS["sepia"][:2]).evidence
     assert torch.allclose(load_file(file)["z"], expected.z, atol=1e-5)
     with safe_open(file, "pt") as opened:
         assert json.loads(opened.metadata()["names"]) == [image.name for image in expected]
@@ -144,7 +144,7 @@ def test_condition(client, engine):
     file, told = client.predict(images=images("red_hair", 3), lam_ratio=levels, weights=weights, api_name="/condition")
     posterior = Posterior.load(file)
     expected = Posterior.condition(
-        engine.evidence(SETS["red_hair"][:3]).z, per_level(levels, engine.prior.levels), weights=weights
+        engine.intake(SETS["red_hair"][:3]).evidence.z, per_level(levels, engine.prior.levels), weights=weights
     )
     assert torch.allclose(posterior.mean, expected.mean, atol=1e-5)
     assert torch.allclose(posterior.variance, expected.variance)
@@ -157,7 +157,7 @@ def test_condition(client, engine):
 def test_condition_at_zero_is_the_mean_of_the_evidence(client, engine):
     file, told = client.predict(images=images("red_hair", 2), lam_ratio=0, api_name="/condition")
     posterior = Posterior.load(file)
-    assert torch.allclose(posterior.mean, engine.evidence(SETS["red_hair"][:2]).z.mean(0), atol=1e-5)
+    assert torch.allclose(posterior.mean, engine.intake(SETS["red_hair"][:2]).evidence.z.mean(0), atol=1e-5)
     assert posterior.variance == 0 and told["kl"] is None
 
 
@@ -165,7 +165,7 @@ def test_sample_from_images_and_from_a_saved_posterior(client, engine, saved):
     how = {"n": 3, "seed": 5, "temperature": 0.8, "output": "images", "api_name": "/sample"}
     from_images, told = client.predict(evidence=images("greyscale", 3), lam_ratio=0.4, **how)
     from_file, told_file = client.predict(evidence=[handle_file(saved)], **how)
-    posterior = engine.evidence(SETS["greyscale"][:3]).condition(lam_ratio=0.4)
+    posterior = engine.posterior(SETS["greyscale"][:3], 0.4)
     expected = to_uint8(engine.sample(posterior, 3, seed=5, temperature=0.8)).astype(int)
     for a, b, x in zip(from_images, from_file, expected, strict=True):
         assert np.abs(pixels(a) - x).max() <= 1 and np.abs(pixels(b) - x).max() <= 1
@@ -265,8 +265,8 @@ def refusal(client, endpoint, **arguments):
         ("interpolate", {"steps": 64, "n": 3}, "n must be a whole number from 1 to 2"),
         ("interpolate", {"method": "magic"}, "method must be one of linear, wasserstein"),
         ("interpolate", {"output": "exe"}, "output must be one of"),
-        ("classify", {"examples": {}}, "1 to 20 classes"),
-        ("classify", {"examples": [1]}, "1 to 20 classes"),
+        ("classify", {"examples": {}}, "from 1 to 20 classes"),
+        ("classify", {"examples": [1]}, "from 1 to 20 classes"),
         ("classify", {"lam_ratio": 0}, "lam_ratio must be"),
         ("classify", {"likelihood": "full"}, "likelihood must be one of"),
     ],
@@ -291,7 +291,7 @@ def test_no_files_too_many_files_and_a_mixture_are_refused(client, saved):
         client, "classify", examples={"a": one * 90, "b": one * 90}, queries=one * 30
     )
     assert "one saved posterior by itself" in refusal(client, "sample", evidence=[handle_file(saved), *one])
-    assert "1 to 20 classes" in refusal(
+    assert "from 1 to 20 classes" in refusal(
         client, "classify", examples=dict.fromkeys(map(str, range(21)), one), queries=one
     )
 
@@ -387,7 +387,7 @@ def test_an_uploaded_file_is_read_that_way_too(served):
     assert "event: complete" in posted(served, "encode", images=[{"path": path, "meta": FILE}])
 
 
-@pytest.mark.parametrize("name", ["_preview", "_full", "_add_files", "_swept"])
+@pytest.mark.parametrize("name", ["answer", "steps", "steps_1", "_preview", "js_fn"])
 def test_events_of_the_page_are_no_endpoints(client, name):
     with pytest.raises(ValueError, match="Cannot find a function"):
         client.predict(api_name=f"/{name}")

@@ -350,13 +350,13 @@ def test_a_sweep_that_is_not_there_yet_says_so(page, served, monkeypatch):
     opened(page, served)
     page.get_by_role("tab", name="λ sweep").click()
     page.get_by_text("A sweep over λ needs evidence").wait_for()
-    swept, go_on = Posterior.with_lam, threading.Event()
+    swept, go_on = Engine.sweep, threading.Event()
 
-    def late(*args):
+    def late(*args, **how):
         go_on.wait(60)
-        return swept(*args)
+        return swept(*args, **how)
 
-    monkeypatch.setattr(Posterior, "with_lam", late)
+    monkeypatch.setattr(Engine, "sweep", late)
     page.click("#evidence [data-example=sepia]")
     page.get_by_text("The sweep over λ is being made").wait_for()
     go_on.set()

@@ -1,0 +1,106 @@
+"""The priors of a page: loaded once, beside one another, and not for ever."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import demo.engines
+from demo.engines import Engines
+
+from ..helpers import make_tiny_prior
+
+PATIENCE = 60
+
+
+class Loader:
+    """`load_prior` as a test wants it: counted, and held up where a test says so."""
+
+    def __init__(self):
+        self.loaded, self.gates, self.reached = [], {}, {}
+
+    def hold(self, name):
+        self.gates[name], self.reached[name] = threading.Event(), threading.Event()
+
+    def __call__(self, source, device="auto"):
+        name = getattr(source, "name", source)
+        if name in self.gates:
+            self.reached[name].set()
+            assert self.gates[name].wait(PATIENCE)
+        self.loaded.append(name)
+        return make_tiny_prior()
+
+
+@pytest.fixture
+def loader(monkeypatch):
+    loader = Loader()
+    monkeypatch.setattr(demo.engines, "load_prior", loader)
+    return loader
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in "abcd":
+        (tmp_path / f"{name}.safetensors").touch()
+    return tmp_path
+
+
+def test_a_prior_that_is_being_loaded_blocks_only_who_asks_for_it(folder, loader):
+    engines = Engines(folder, device="cpu")
+    ready = engines.get("a.safetensors")
+    loader.hold("b.safetensors")
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            slow = [pool.submit(engines.get, "b.safetensors") for _ in range(2)]
+            assert loader.reached["b.safetensors"].wait(PATIENCE)
+            assert engines.get("a.safetensors") is ready and engines.get("c.safetensors") is not ready
+            assert not any(one.done() for one in slow)
+        finally:
+            loader.gates["b.safetensors"].set()
+        assert slow[0].result(PATIENCE) is slow[1].result(PATIENCE)
+    assert loader.loaded.count("b.safetensors") == 1
+
+
+def test_the_least_recently_used_goes_first(folder, loader):
+    engines = Engines(folder, device="cpu", most=2)
+    a = engines.get("a.safetensors")
+    engines.get("b.safetensors")
+    assert engines.get("a.safetensors") is a
+    engines.get("c.safetensors")
+    assert engines.get("a.safetensors") is a
+    engines.get("b.safetensors")
+    assert loader.loaded == [f"{name}.safetensors" for name in "abcb"]
+
+
+def test_a_prior_that_is_being_loaded_is_not_put_out(folder, loader):
+    engines = Engines(folder, device="cpu", most=1)
+    loader.hold("a.safetensors")
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(engines.get, "a.safetensors")
+        assert loader.reached["a.safetensors"].wait(PATIENCE)
+        for name in "bcd":
+            engines.get(f"{name}.safetensors")
+        loader.gates["a.safetensors"].set()
+        assert engines.get("a.safetensors") is slow.result(PATIENCE)
+    assert loader.loaded.count("a.safetensors") == 1
+
+
+def test_what_cannot_be_loaded_is_told_to_each_who_asks_and_tried_again(folder, loader, monkeypatch):
+    engines = Engines(folder, device="cpu")
+
+    def fails(source, device="auto"):
+        raise ValueError("it is no prior")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(demo.engines, "load_prior", fails)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no prior"):
+                engines.get("a.safetensors")
+    assert engines.get("a.safetensors").prior.dim == make_tiny_prior().dim
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../a.safetensors", "e.safetensors", "", "c" * 5000])
+def test_only_what_is_offered_is_loaded(folder, loader, name):
+    with pytest.raises(ValueError, match="not among the priors offered"):
+        Engines(folder, device="cpu").get(name)
+    assert loader.loaded == []

@@ -1,0 +1,103 @@
+"""How handlers are called, and what strangers are told."""
+
+import logging
+
+import gradio as gr
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from demo.errors import words_of
+from demo.events import on
+from demo.session import Session
+from transflow_core.compute import Cancelled
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A page of a few handlers, each an endpoint by its name."""
+    with gr.Blocks() as page:
+        given, told = gr.Textbox(), gr.Textbox("as it was")
+
+        def who(session, words):
+            assert isinstance(session, Session)
+            return {told: f"{session.id} {words}"}
+
+        def steps(session, words):
+            for word in words.split():
+                yield {told: word}
+
+        def refuses(session, words):
+            raise ValueError(f"{words} in /root/secret/place/file.txt")
+
+        def breaks(session, words):
+            raise RuntimeError("/root/secret of the program")
+
+        def given_up(session, words):
+            raise Cancelled
+
+        def given_up_midway(session, words):
+            yield {told: words}
+            raise Cancelled
+
+        def moved(session, data, words):
+            return {told: f"{type(data).__name__} {words}"}
+
+        for handler in (who, steps, refuses, breaks, given_up, given_up_midway):
+            on(given.submit, handler, given, told, api_visibility="public", api_name=handler.__name__)
+        on(given.submit, moved, given, told, event=True, api_visibility="public", api_name="moved")
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
+    client = Client(url, verbose=False)
+    yield client
+    client.close()
+    page.close()
+
+
+def test_a_handler_has_its_visitors_session_in_front(client):
+    session, words = client.predict("hello", api_name="/who").split()
+    assert words == "hello" and session == client.session_hash
+    assert client.predict("again", api_name="/who") == f"{session} again"
+
+
+def test_a_handler_may_go_in_steps(client):
+    assert client.submit("one two three", api_name="/steps").result() == "three"
+    # Whoever says nothing changes nothing: an empty value would be one.
+    assert client.predict("", api_name="/steps") == {"__type__": "update"}
+
+
+def test_work_that_was_given_up_changes_nothing(client):
+    assert client.predict("x", api_name="/given_up") == {"__type__": "update"}
+    assert client.predict("kept", api_name="/given_up_midway") == "kept"
+
+
+def test_an_events_own_data_come_as_a_dictionary(client):
+    assert client.predict("x", api_name="/moved") == "dict x"
+
+
+def test_what_is_refused_is_told_without_markup_and_places(client):
+    with pytest.raises(AppError) as refused:
+        client.predict("<img src=x onerror=alert(1)>", api_name="/refuses")
+    assert "&lt;img src=x onerror=alert(1)&gt; in file.txt" in str(refused.value)
+
+
+def test_a_fault_of_the_program_is_written_down_and_not_shown(client, caplog):
+    with caplog.at_level(logging.ERROR), pytest.raises(AppError) as fault:
+        client.predict("x", api_name="/breaks")
+    assert "secret" not in str(fault.value) and "try again" in str(fault.value)
+    assert "secret of the program" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("give more"), "give more"),
+        (ValueError("/root/my models/x.pt: damaged"), "x.pt: damaged"),
+        (ValueError("'/srv/models/x.pt' is damaged"), "'x.pt' is damaged"),
+        (ValueError("hf://owner/repo/file and/or 3/4 or 3 / 4"), "hf://owner/repo/file and/or 3/4 or 3 / 4"),
+        (FileNotFoundError(2, "No such file or directory", "/root/x"), "No such file or directory"),
+        (OSError("no route to the Hub"), "no route to the Hub"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_words_of_an_error(error, words):
+    assert words_of(error) == words

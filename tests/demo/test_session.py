@@ -1,0 +1,98 @@
+"""A visitor's session: found again, kept by use, and over at some time."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from demo import session as sessions
+from demo.session import Session
+from transflow_core.intake import Intake
+
+
+def request(name):
+    return SimpleNamespace(session_hash=name)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """Seconds that pass when told, and no sessions of other tests."""
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(Session, "_all", {})
+    monkeypatch.setattr(Session, "_swept", 0.0)
+    return now
+
+
+class Results(list):
+    pass
+
+
+def test_each_visitor_has_a_session_and_finds_it_again():
+    one, two = Session.of(request("one")), Session.of(request("two"))
+    assert Session.of(request("one")) is one is not two
+    one.intakes["evidence"] = Intake("tiny")
+    one.of_kind(Results).append(1)
+    assert two.intakes == {} and two.of_kind(Results) == [] and one.of_kind(Results) == [1]
+
+
+def test_a_session_is_kept_as_long_as_it_is_used(clock):
+    used, left_alone = Session.of(request("used")), Session.of(request("left alone"))
+    left_alone.intakes["evidence"] = Intake("tiny")
+    folder = left_alone.file("a.png").parent
+    for _ in range(10):
+        clock.seconds += 3600
+        assert Session.of(request("used")) is used
+    assert left_alone.intakes == {} and not folder.exists()
+    assert Session.of(request("left alone")) is not left_alone
+
+
+def test_a_page_that_is_closed_ends_its_work_and_may_come_back_for_a_while(clock):
+    session = Session.of(request("phone"))
+    with session.turn("evidence") as stop:
+        Session.left(request("phone"))
+        assert stop.is_set() and not stop.by_hand
+    clock.seconds += 60
+    assert Session.of(request("phone")) is session
+    Session.left(request("phone"))
+    clock.seconds += 3600
+    Session.of(request("somebody else"))
+    assert Session.of(request("phone")) is not session
+
+
+def test_only_so_many_sessions_are_kept(clock, monkeypatch):
+    monkeypatch.setattr(sessions, "_MOST", 3)
+    first, second = Session.of(request("0")), Session.of(request("1"))
+    Session.of(request("2"))
+    assert Session.of(request("0")) is first  # used again: the second is now the oldest
+    Session.of(request("3"))
+    assert Session.of(request("0")) is first and Session.of(request("1")) is not second
+
+
+def test_a_folder_that_a_cleaner_took_is_made_anew():
+    session = Session.of(request("one"))
+    path = session.file("a.txt")
+    path.write_text("1")
+    assert session.file("a.txt") == path
+    shutil.rmtree(path.parent)
+    session.file("a.txt").write_text("2")
+    folder = session.file("a.txt").parent
+    assert list(folder.iterdir()) == [folder / "a.txt"]
+    session.close()
+    assert not folder.exists()
+
+
+def test_folders_of_a_process_that_was_killed_go_when_the_next_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    over = subprocess.Popen([sys.executable, "-c", ""])
+    over.wait()
+    dead, alive, foreign = (tmp_path / name for name in (f"transflow-{over.pid}-x", "transflow-1-y", "transflow-z"))
+    for folder in (dead, alive, foreign):
+        folder.mkdir()
+    sessions._prefix.cache_clear()
+    folder = Session("one").file("a").parent
+    assert not dead.exists() and alive.exists() and foreign.exists() and folder.is_relative_to(Path(tmp_path))
