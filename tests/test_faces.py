@@ -207,7 +207,7 @@ def test_the_cnn_finds_what_hog_does_not(frames: list[Image.Image]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["constant", "noise", "gradient"])
-@pytest.mark.parametrize("size", [(300, 200), (64, 64)])
+@pytest.mark.parametrize("size", [(150, 100), (64, 64)])
 def test_without_a_face_the_picture_is_taken_whole_or_left_out(kind: str, size: tuple[int, int]) -> None:
     width, height = size
     if kind == "noise":
@@ -317,7 +317,7 @@ def test_threads_see_their_own_pictures(frames: list[Image.Image]) -> None:
         scene((500, 400), placed(frames[i % 4], 120 + 15 * i, 250 + 200j, 3 * i))[0]
         if i % 3
         else Image.new("RGB", (500, 400))
-        for i in range(12)
+        for i in range(6)
     ]
     alone = [detect(picture, thorough=False) for picture in pictures]
     with ThreadPoolExecutor(6) as pool:

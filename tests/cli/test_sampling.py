@@ -19,15 +19,16 @@ from .conftest import pixels
 def test_the_readme_example_runs_and_is_reproducible(tmp_path):
     """A cold process on 18 images of the shipped prior: the same seed gives the same sheet, another seed another."""
 
-    def sample(name, seed):
-        command = [sys.executable, "-m", "transflow_core", "sample", EXAMPLES / "greyscale"]
-        command += ["--lam-ratio", "0.5", "-n", "4", "--seed", str(seed), "-o", tmp_path / name]
+    def sample(name, seed, *evidence):
+        command = ["sample", *map(str, evidence), "-n", "4", "--seed", str(seed), "-o", str(tmp_path / name)]
+        command = [sys.executable, "-m", "transflow_core", *command]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert str(tmp_path / name) in done.stdout
         return pixels(tmp_path / name)
 
-    first, again, other = sample("a.png", 0), sample("b.png", 0), sample("c.png", 1)
-    assert (first == again).all() and (first != other).any()
+    images, saved = (EXAMPLES / "greyscale", "--lam-ratio", "0.5"), tmp_path / "p.safetensors"
+    first, again = sample("a.png", 0, *images, "--save-posterior", saved), sample("b.png", 0, *images)
+    assert (first == again).all() and (first != sample("c.png", 1, saved)).any()
     facts = read_png_metadata(tmp_path / "a.png")
     assert facts["lam_ratio"] == "0.5" and facts["prior"] == DEFAULT_PRIOR and facts["m"] == "18.0"
 
