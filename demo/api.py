@@ -5,7 +5,6 @@ import functools
 import inspect
 import json
 import mimetypes
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,39 +18,21 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 from safetensors.torch import save_file
 
+from transflow_core import limits
 from transflow_core.compute import owned_by
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.images import contact_sheet, labelled_rows, save_animation, save_png, to_pil
 from transflow_core.intake import Intake
-from transflow_core.limits import (
-    CLASSES_OF_CALL,
-    CLASSIFIER_LAM_RATIO,
-    DEFAULT_LAM_RATIO,
-    LAM_RATIO,
-    MOST_CLASSIFIED,
-    MOST_DECODED,
-    MOST_IMAGES,
-    MOST_RATIOS,
-    SEED,
-    STEPS,
-    SWEEP_RATIOS,
-    TEMPERATURE,
-    WEIGHT,
-    Likelihood,
-    Range,
-    choice,
-    count,
-    number,
-    numbers,
-)
+from transflow_core.limits import Likelihood, Range, choice, count, number, numbers
 from transflow_core.posterior import Posterior
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 from .engines import Engines
 from .errors import refusing
 from .queues import API
+from .session import new_folder
 
 __all__ = ["ENDPOINTS", "Endpoints", "add_endpoints"]
 
@@ -147,7 +128,7 @@ class Endpoints:
         self,
         images: Files,
         prior: str = DEFAULT_PRIOR,
-        lam_ratio: float | list[float] = DEFAULT_LAM_RATIO,
+        lam_ratio: float | list[float] = limits.DEFAULT_LAM_RATIO,
         weights: list[float] | None = None,
         whole: Whole = "auto",
     ) -> tuple[gr.FileData, dict]:
@@ -170,7 +151,7 @@ class Endpoints:
         ratio = _ratio(lam_ratio, engine)
         intake = self._images(engine, images, "images", whole)
         if weights is not None:
-            for index, weight in enumerate(numbers(weights, "weights", WEIGHT, len(intake.evidence))):
+            for index, weight in enumerate(numbers(weights, "weights", limits.WEIGHT, len(intake.evidence))):
                 intake = intake.replace(index, weight=weight)
         posterior = intake.checked().posterior(engine.ratio(ratio))
         path = _new_file("posterior.safetensors")
@@ -214,7 +195,7 @@ class Endpoints:
         Errors: as `condition`; a posterior that was made with another prior, or among other files.
         """
         engine = self._engines.get(prior)
-        drawn = _drawn(n, Range(1, MOST_DECODED), seed, temperature)
+        drawn = _drawn(n, Range(1, limits.MOST_DECODED), seed, temperature)
         choice(output, "output", get_args(Sheet))
         with _timed() as facts:
             posterior, told = self._posterior(engine, evidence, "evidence", lam_ratio, whole)
@@ -250,10 +231,12 @@ class Endpoints:
         Errors: as `sample`.
         """
         engine = self._engines.get(prior)
-        ratios = list(SWEEP_RATIOS) if lam_ratios is None else numbers(lam_ratios, "lam_ratios", LAM_RATIO)
-        if not 1 <= len(ratios) <= MOST_RATIOS:
-            raise ValueError(f"lam_ratios takes 1 to {MOST_RATIOS} numbers, not {len(ratios)}")
-        drawn = _drawn(n, Range(1, MOST_DECODED // len(ratios)), seed, temperature)
+        ratios = (
+            list(limits.SWEEP_RATIOS) if lam_ratios is None else numbers(lam_ratios, "lam_ratios", limits.LAM_RATIO)
+        )
+        if not 1 <= len(ratios) <= limits.MOST_RATIOS:
+            raise ValueError(f"lam_ratios takes 1 to {limits.MOST_RATIOS} numbers, not {len(ratios)}")
+        drawn = _drawn(n, Range(1, limits.MOST_DECODED // len(ratios)), seed, temperature)
         with _timed() as facts:
             posterior, told = self._posterior(engine, evidence, "evidence", None, whole)
             x = engine.sweep(posterior, ratios, stop=self._stop, **drawn)
@@ -295,8 +278,8 @@ class Endpoints:
         Errors: as `sample`.
         """
         engine = self._engines.get(prior)
-        steps = count(steps, "steps", STEPS)
-        drawn = _drawn(n, Range(1, MOST_DECODED // steps), seed, temperature)
+        steps = count(steps, "steps", limits.STEPS)
+        drawn = _drawn(n, Range(1, limits.MOST_DECODED // steps), seed, temperature)
         choice(method, "method", get_args(Method))
         choice(output, "output", get_args(Animation))
         with _timed() as facts:
@@ -348,12 +331,12 @@ class Endpoints:
         engine = self._engines.get(prior)
         choice(likelihood, "likelihood", get_args(Likelihood))
         if lam_ratio is not None:
-            lam_ratio = number(lam_ratio, "lam_ratio", CLASSIFIER_LAM_RATIO)
-        if not isinstance(examples, dict) or len(examples) not in CLASSES_OF_CALL:
-            raise ValueError(f"examples takes {CLASSES_OF_CALL} classes, each a name with its images")
+            lam_ratio = number(lam_ratio, "lam_ratio", limits.CLASSIFIER_LAM_RATIO)
+        if not isinstance(examples, dict) or len(examples) not in limits.CLASSES_OF_CALL:
+            raise ValueError(f"examples takes {limits.CLASSES_OF_CALL} classes, each a name with its images")
         given = [len(files) for files in (*examples.values(), queries) if isinstance(files, list)]
-        if sum(given) > MOST_CLASSIFIED:
-            raise ValueError(f"at most {MOST_CLASSIFIED} images in one call, examples and queries together")
+        if sum(given) > limits.MOST_CLASSIFIED:
+            raise ValueError(f"at most {limits.MOST_CLASSIFIED} images in one call, examples and queries together")
         evidence = {
             name: self._images(engine, files, f"examples of {name!r}", whole).evidence
             for name, files in examples.items()
@@ -460,8 +443,8 @@ def _uploaded(files: Any, name: str) -> list[Path]:
     """
     if not isinstance(files, list) or not files:
         raise ValueError(f"{name}: give a list of at least one file (gradio_client.handle_file)")
-    if len(files) > MOST_IMAGES:
-        raise ValueError(f"{name}: at most {MOST_IMAGES} files in one call, not {len(files)}")
+    if len(files) > limits.MOST_IMAGES:
+        raise ValueError(f"{name}: at most {limits.MOST_IMAGES} files in one call, not {len(files)}")
     folder = Path(get_upload_folder()).resolve()
     paths = []
     for file in files:
@@ -476,16 +459,16 @@ def _uploaded(files: Any, name: str) -> list[Path]:
 def _ratio(value: Any, engine: Engine) -> float | list[float]:
     """λ/m as an argument: one number, or one for each level."""
     if isinstance(value, list):
-        return numbers(value, "lam_ratio", LAM_RATIO, len(engine.prior.levels))
-    return number(value, "lam_ratio", LAM_RATIO)
+        return numbers(value, "lam_ratio", limits.LAM_RATIO, len(engine.prior.levels))
+    return number(value, "lam_ratio", limits.LAM_RATIO)
 
 
 def _drawn(n: Any, within: Range, seed: Any, temperature: Any) -> dict[str, Any]:
     """What decides the draws: n, seed and temperature."""
     return {
         "n": count(n, "n", within),
-        "seed": count(seed, "seed", SEED),
-        "temperature": number(temperature, "temperature", TEMPERATURE),
+        "seed": count(seed, "seed", limits.SEED),
+        "temperature": number(temperature, "temperature", limits.TEMPERATURE),
     }
 
 
@@ -512,10 +495,7 @@ def _timed() -> Iterator[dict[str, Any]]:
 
 
 def _new_file(name: str) -> Path:
-    """A path in Gradio's own cache, from which it serves files and removes old ones, under a name nobody can guess."""
-    folder = Path(get_upload_folder()).resolve() / secrets.token_hex(20)
-    folder.mkdir(parents=True)
-    return folder / name
+    return new_folder() / name
 
 
 def _file(path: Path) -> gr.FileData:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from contextlib import AbstractContextManager
@@ -14,12 +11,13 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from transflow_core.intake import Intake
 
 from .queues import VISITORS, Stop
 
-__all__ = ["Session"]
+__all__ = ["Session", "new_folder"]
 
 T = TypeVar("T")
 # Seconds. An open page keeps what it was given for a working day; one that was closed, as long as a reconnecting phone
@@ -112,7 +110,7 @@ class Session:
         The folder is made when it is first needed, and anew when a cleaner took it.
         """
         if self._folder is None or not self._folder.is_dir():
-            self._folder = Path(tempfile.mkdtemp(prefix=_prefix()))
+            self._folder = new_folder()
         return self._folder / name
 
     def close(self) -> None:
@@ -128,21 +126,8 @@ class Session:
             VISITORS.stop((self.id, place), by_hand=False)
 
 
-@functools.cache
-def _prefix() -> str:
-    """Of this process's folders. Those of processes that are over, killed ones among them, are removed here."""
-    for folder in Path(tempfile.gettempdir()).glob("transflow-*-*"):
-        process = folder.name.split("-")[1]
-        if process.isdigit() and not _runs(int(process)):
-            shutil.rmtree(folder, ignore_errors=True)
-    return f"transflow-{os.getpid()}-"
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def new_folder() -> Path:
+    """In Gradio's own cache, from which it serves files and removes old ones, under a name nobody can guess."""
+    folder = Path(get_upload_folder()).resolve() / secrets.token_hex(20)
+    folder.mkdir(parents=True)
+    return folder

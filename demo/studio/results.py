@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -29,7 +29,6 @@ from .snippet import POSTERIOR_FILE, command_line, python_code
 __all__ = ["Results", "Screen", "Whole"]
 
 _SWEEP_ROWS, _REBUILT = 3, 24
-_NO_SWEEP, _SWEEPING = "A sweep over λ needs evidence.", "The sweep over λ is being made…"
 Shown = dict[gr.components.Component, Any]
 
 
@@ -69,27 +68,12 @@ class Screen:
     made: dict[str, Hashable] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _View:
-    """One inner tab.
-
-    Attributes:
-        key: what of that which was asked for it depends on: as long as it is the same, nothing is made anew.
-        make: makes it.
-        waiting: what stands there meanwhile; what was there stays if this is empty.
-    """
-
-    key: Callable[[Asked], Hashable]
-    make: Callable[[Whole, Stop], Shown]
-    waiting: Callable[[Asked], Shown] = lambda asked: {}
-
-
 class Results:
     """Build the inner tabs inside the current Blocks.
 
     Attributes:
         tabs: by key, for their `select`.
-        outputs: all that `waiting` and `make` give values for.
+        outputs: all that `fill` gives values for.
     """
 
     def __init__(self) -> None:
@@ -123,53 +107,36 @@ class Results:
             *(self._gallery, self._sweep, self._mean, self._rebuilt),
             *(self._numbers, self._json, self._python, self._shell),
         ]
-        self._views = {
-            "gallery": _View(lambda asked: asked, self._make_gallery),
-            # λ plays no part in the sweep, nor the number of samples.
-            "sweep": _View(_drawn_at_any_lam, self._make_sweep, self._sweep_waiting),
-            "mean": _View(lambda asked: (asked.intake, asked.prior, asked.settings.ratio), self._make_mean),
-            "numbers": _View(lambda asked: asked, self._make_numbers),
-            "away": _View(lambda asked: asked, self._make_code),
+        self._make = {
+            "gallery": self._make_gallery,
+            "sweep": self._make_sweep,
+            "mean": self._make_mean,
+            "numbers": self._make_numbers,
+            "away": self._make_code,
         }
 
-    def stale(self, screen: Screen, asked: Asked) -> str:
-        """Key of the tab that is looked at, if it shows something else than what is asked for; else ""."""
-        key = screen.looked
-        return "" if screen.made.get(key) == (key, self._views[key].key(asked)) else key
+    def fill(self, screen: Screen, whole: Whole, stop: Stop) -> Iterator[Shown]:
+        """Make the tab that is looked at, unless it was made from the same before. Raises Cancelled."""
+        while screen.made.get(key := screen.looked) != (made_from := _made_from(key, whole.asked)):
+            yield from self._make[key](whole, stop)
+            screen.made[key] = made_from
 
-    def waiting(self, key: str, asked: Asked) -> Shown:
-        """What a tab says until it is made."""
-        return self._views[key].waiting(asked) if key else {}
+    def _make_gallery(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
+        yield {self._gallery: [(enlarge(image, 192), f"{index}") for index, image in enumerate(whole.pictures)]}
 
-    def make(self, screen: Screen, key: str, whole: Whole, stop: Stop) -> Shown:
-        """Make one tab. Raises Cancelled."""
-        shown = self._views[key].make(whole, stop)
-        screen.made[key] = key, self._views[key].key(whole.asked)
-        return shown
-
-    def _make_gallery(self, whole: Whole, stop: Stop) -> Shown:
-        return {self._gallery: [(enlarge(image, 192), f"{index}") for index, image in enumerate(whole.pictures)]}
-
-    def _sweep_waiting(self, asked: Asked) -> Shown:
-        return {self._sweep: _note(_SWEEPING if asked.intake.ready else _NO_SWEEP)}
-
-    def _make_sweep(self, whole: Whole, stop: Stop) -> Shown:
+    def _make_sweep(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
         if not isinstance(whole.sampler, Posterior):
-            return {self._sweep: _note(_NO_SWEEP)}
+            yield {self._sweep: _note("A sweep over λ needs evidence.")}
+            return
+        yield {self._sweep: _note("The sweep over λ is being made…")}
         settings = whole.asked.settings
-        x = whole.engine.sweep(
-            whole.sampler,
-            SWEEP_RATIOS,
-            _SWEEP_ROWS,
-            seed=settings.seed,
-            temperature=settings.temperature,
-            stop=stop,
-        )
+        drawn = {"seed": settings.seed, "temperature": settings.temperature}
+        x = whole.engine.sweep(whole.sampler, SWEEP_RATIOS, _SWEEP_ROWS, stop=stop, **drawn)
         rows = [to_pil(x[:, row]) for row in range(_SWEEP_ROWS)]
         labels = [f"λ/m {ratio:g}" for ratio in SWEEP_RATIOS]
-        return {self._sweep: picture(labelled_rows(rows, column_labels=labels), "the same draws at several λ/m")}
+        yield {self._sweep: picture(labelled_rows(rows, column_labels=labels), "the same draws at several λ/m")}
 
-    def _make_mean(self, whole: Whole, stop: Stop) -> Shown:
+    def _make_mean(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
         """The mean, and the evidence as the flow gives it back from its latents: what the posterior was told."""
         used = whole.asked.intake.used[:_REBUILT]
         z = torch.stack([whole.sampler.mean.cpu(), *(image.latent.z for image in used)])
@@ -177,26 +144,29 @@ class Results:
         caption = "the evidence, decoded from its latents"
         caption += f" (the first {_REBUILT})" if len(whole.asked.intake.used) > _REBUILT else ""
         mean = enlarge(to_pil(x[:1])[0], 256)
-        return {
+        yield {
             self._mean: _figure(picture(mean, "posterior mean μp"), "posterior mean μp"),
             self._rebuilt: _figure(sheet(x[1:], caption), caption) if used else _note("No evidence to rebuild."),
         }
 
-    def _make_numbers(self, whole: Whole, stop: Stop) -> Shown:
+    def _make_numbers(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
         told = [image.to_dict() for image in whole.asked.intake.evidence]
-        return {
+        yield {
             self._numbers: whole.engine.run(_numbers, whole, stop=stop),
             self._json: json.dumps(told, indent=1, ensure_ascii=False),
         }
 
-    def _make_code(self, whole: Whole, stop: Stop) -> Shown:
-        asked = whole.asked
-        ready = asked.intake.ready
-        return {self._python: python_code(asked) if ready else "", self._shell: command_line(asked) if ready else ""}
+    def _make_code(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
+        asked, ready = whole.asked, whole.asked.intake.ready
+        yield {self._python: python_code(asked) if ready else "", self._shell: command_line(asked) if ready else ""}
 
 
-def _drawn_at_any_lam(asked: Asked) -> Hashable:
-    return asked.intake, asked.prior, asked.settings.seed, asked.settings.temperature
+def _made_from(key: str, asked: Asked) -> Hashable:
+    """What an inner tab depends on: λ and the number of samples play no part in the sweep, nor draws in the mean."""
+    settings = asked.settings
+    if key == "sweep":
+        return asked.intake, asked.prior, settings.seed, settings.temperature
+    return (asked.intake, asked.prior, settings.ratio) if key == "mean" else asked
 
 
 def _whole(session: Session) -> Whole:

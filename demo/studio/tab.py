@@ -209,18 +209,13 @@ class Studio:
 
     def _fill(self, session: Session, asked: Asked, engine: Engine, stop: Stop) -> Iterator[dict]:
         """The samples first, then the inner tab that is looked at, then the address: only what is not so already."""
-        screen, results, settings = session.of_kind(Screen), self._results, asked.settings
+        screen, settings = session.of_kind(Screen), asked.settings
         if screen.whole is None or screen.whole.asked != asked:
             started, sampler = time.perf_counter(), asked.sampler(engine)
             x = engine.sample(sampler, settings.n, seed=settings.seed, temperature=settings.temperature, stop=stop)
             screen.whole = Whole(asked, engine, sampler, to_pil(x), time.perf_counter() - started)
-            yield {
-                self._sheet: sheet(x, "samples"),
-                self._status: _timing(sampler, settings, screen.whole.seconds),
-                **results.waiting(results.stale(screen, asked), asked),
-            }
-        while key := results.stale(screen, asked):
-            yield results.make(screen, key, screen.whole, stop)
+            yield {self._sheet: sheet(x, "samples"), self._status: _timing(sampler, settings, screen.whole.seconds)}
+        yield from self._results.fill(screen, screen.whole, stop)
         yield {self._address: _address(asked)}
 
 

@@ -1,10 +1,6 @@
 """A visitor's session: found again, kept by use, and over at some time."""
 
 import shutil
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -84,15 +80,3 @@ def test_a_folder_that_a_cleaner_took_is_made_anew():
     assert list(folder.iterdir()) == [folder / "a.txt"]
     session.close()
     assert not folder.exists()
-
-
-def test_folders_of_a_process_that_was_killed_go_when_the_next_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    over = subprocess.Popen([sys.executable, "-c", ""])
-    over.wait()
-    dead, alive, foreign = (tmp_path / name for name in (f"transflow-{over.pid}-x", "transflow-1-y", "transflow-z"))
-    for folder in (dead, alive, foreign):
-        folder.mkdir()
-    sessions._prefix.cache_clear()
-    folder = Session("one").file("a").parent
-    assert not dead.exists() and alive.exists() and foreign.exists() and folder.is_relative_to(Path(tmp_path))

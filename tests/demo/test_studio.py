@@ -234,6 +234,48 @@ def test_two_sessions_do_not_see_each_others_evidence(new_page, served):
     assert "greyscale" not in two.inner_text("#evidence-cards")
 
 
+def test_the_newest_click_ends_the_older_ones(page, served, monkeypatch):
+    encode, last = Engine.encode, threading.Event()
+
+    def until_ended(self, frames, *, stop=None, **how):
+        if not last.is_set():
+            assert stop.wait(60)
+        return encode(self, frames, stop=stop, **how)
+
+    opened(page, served)
+    monkeypatch.setattr(Engine, "encode", until_ended)
+    for key in ("greyscale", "red_hair", "sepia"):
+        page.click(f"#evidence [data-example={key}]")
+    last.set()
+    page.click("#evidence [data-example=cartoon]")
+    page.wait_for_url(re.compile("example=cartoon"))
+    assert page.locator("#evidence-cards .name", has_text="cartoon").count() == 18
+    assert page.locator("#evidence-cards .card").count() == 18 and "m = 18 " in status(page)
+
+
+def test_a_visitor_whose_images_are_read_holds_up_no_other(new_page, served, monkeypatch):
+    one, two = opened(new_page(), served), opened(new_page(), served)
+    encode, reading, go_on = Engine.encode, threading.Event(), threading.Event()
+
+    def first_waits(*args, **how):
+        if not reading.is_set():
+            reading.set()
+            assert go_on.wait(60)
+        return encode(*args, **how)
+
+    monkeypatch.setattr(Engine, "encode", first_waits)
+    one.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:2])
+    assert reading.wait(60)
+    upload(two, EXAMPLES["red_hair"][:3], used=3)
+    two.click("#evidence-clear")
+    wait_status(two, "the prior itself")
+    drag(one, 0.5, 0.4)  # what is not read yet does not hold up one's own slider either
+    one.mouse.up()
+    one.wait_for_url(re.compile(f"lam={slider(one):g}&"))
+    go_on.set()
+    wait_status(one, "m = 2 ")
+
+
 def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served):
     opened(page, served)
     page.click("#evidence [data-example=sketch]")
@@ -328,12 +370,26 @@ def test_a_file_that_is_no_posterior_is_refused_in_words(page, served, tmp_path)
     page.get_by_text("evil.safetensors is not a saved posterior").wait_for()
 
 
+def test_a_posterior_that_is_refused_is_told_as_text_and_does_not_stand_in_the_way(page, served, tmp_path):
+    evidence = torch.ones(1, 768)
+    name = "<b id=injected>another</b>"
+    Posterior.condition(evidence, 0.5, metadata={"prior": name, "fingerprint": "x"}).save(
+        tmp_path / "foreign.safetensors"
+    )
+    opened(page, served)
+    page.set_input_files("#evidence-files input[type=file]", str(tmp_path / "foreign.safetensors"))
+    page.get_by_text(f"was made with {name}").wait_for()
+    assert page.locator("#injected").count() == 0
+    upload(page, EXAMPLES["sepia"][:2], used=2)
+
+
 def test_every_number_is_there(page, served, shot):
     opened(page, served)
     page.click("#evidence [data-example=noise_bar]")
     wait_status(page, "m = 18 ")
     assert page.locator("#evidence-cards .card.warning").count() > 9  # the paper's noisy occlusion, far outside
     page.get_by_role("tab", name="Numbers").click()
+    page.wait_for_function("document.querySelector('#numbers').innerText.includes('KL')")
     words = page.inner_text("#numbers")
     for name in ("λ/m", "‖μp‖²", "Σp", "KL", "32×32"):
         assert name in words
@@ -361,6 +417,33 @@ def test_a_sweep_that_is_not_there_yet_says_so(page, served, monkeypatch):
     page.get_by_text("The sweep over λ is being made").wait_for()
     go_on.set()
     page.wait_for_selector("#sweep img")
+
+
+def test_what_is_not_looked_at_is_not_made(page, served, monkeypatch):
+    sweep, swept = Engine.sweep, []
+
+    def counted(*args, **how):
+        swept.append(1)
+        return sweep(*args, **how)
+
+    monkeypatch.setattr(Engine, "sweep", counted)
+    chosen(page, served, "red_hair")
+    assert not swept
+    page.get_by_role("tab", name="λ sweep").click()
+    page.wait_for_selector("#sweep img")
+    first = page.get_attribute("#sweep img", "src")
+    drag(page, 0.5, 0.3)
+    page.mouse.up()
+    page.wait_for_url(re.compile(f"lam={slider(page):g}&"))
+    assert len(swept) == 1  # λ plays no part in it
+    page.get_by_role("tab", name="Gallery").click()
+    page.fill("#seed input", "7")
+    page.press("#seed input", "Enter")
+    page.wait_for_url(re.compile("seed=7"))
+    assert len(swept) == 1
+    page.get_by_role("tab", name="λ sweep").click()
+    page.wait_for_function("src => document.querySelector('#sweep img').src !== src", arg=first)
+    assert len(swept) == 2
 
 
 def below_lambda(page):
@@ -452,3 +535,7 @@ def test_a_prior_that_is_not_offered_is_refused_in_words(page, served):
     page.fill("#prior input", "/etc/passwd")
     page.press("#prior input", "Enter")
     page.get_by_text("is not among the priors offered here").first.wait_for()
+    page.wait_for_function("document.querySelector('#prior input').value === 'celeba128'")
+    page.click("#evidence [data-example=sepia]")
+    wait_status(page, "m = 18 ")
+    assert page.get_by_text("is not among the priors offered here").count() == 1
