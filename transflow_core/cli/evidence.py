@@ -27,13 +27,14 @@ def align(
     from ..images import find_images
     from ..pictures import read_picture
 
+    reading: dict[str, Any] = {"size": size, "whole": whole, "landmarks": landmarks}
     with working(as_json) as work:
         files = find_images(pictures)
         output.mkdir(parents=True, exist_ok=True)
         results: list[dict[str, Any]] = []
         for index, file in enumerate(files):
             work.progress(index, len(files), "looking for faces")
-            picture = read_picture(file, name=file.name, size=size, whole=whole, landmarks=landmarks)
+            picture = read_picture(file, name=file.name, **reading)
             targets = [output / f"{index:04d}_{file.stem}_{number}.png" for number in range(len(picture.faces))]
             for face, target in zip(picture.faces, targets, strict=True):
                 face.image.save(target)

@@ -29,14 +29,19 @@ _EYE_POINTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 # dlib and its models are imported where they are first needed: importing transflow_core must stay fast.
 
 
-def hog_detections(pixels: np.ndarray, threshold: float) -> list[tuple[tuple[int, int, int, int], float]]:
-    """Boxes (left, top, right, bottom) and scores of dlib's HOG detector over uint8 (H, W, 3): faces from 80 px."""
+def _dlib() -> Any:
+    """dlib, whose names are in its binary, where no type checker sees them."""
     import dlib
 
+    return dlib
+
+
+def hog_detections(pixels: np.ndarray, threshold: float) -> list[tuple[tuple[int, int, int, int], float]]:
+    """Boxes (left, top, right, bottom) and scores of dlib's HOG detector over uint8 (H, W, 3): faces from 80 px."""
     try:
         hog = _idle_hogs.pop()
     except IndexError:
-        hog = dlib.get_frontal_face_detector()
+        hog = _dlib().get_frontal_face_detector()
     rectangles, scores, _ = hog.run(pixels, 0, threshold)
     _idle_hogs.append(hog)
     return [(_corners(rectangle), float(score)) for rectangle, score in zip(rectangles, scores, strict=True)]
@@ -54,12 +59,10 @@ def eye_centres(pixels: np.ndarray, boxes: list[tuple[float, float, float, float
 
     A pixel covers a unit square, so that the centre of the first one is at (0.5, 0.5).
     """
-    import dlib
-
-    predictor = _predictor(landmarks)
+    rectangle, predictor = _dlib().rectangle, _predictor(landmarks)
     centres = np.empty((len(boxes), 2, 2))
     for pair, box in zip(centres, boxes, strict=True):
-        shape = predictor(pixels, dlib.rectangle(*(round(edge) for edge in box)))
+        shape = predictor(pixels, rectangle(*(round(edge) for edge in box)))
         for eye, points in enumerate(_EYE_POINTS[landmarks]):
             pair[eye] = np.mean([(shape.part(i).x + 0.5, shape.part(i).y + 0.5) for i in points], axis=0)
     return centres
@@ -78,24 +81,21 @@ def _corners(rectangle: Any) -> tuple[int, int, int, int]:
 
 @functools.cache
 def _predictor(landmarks: Landmarks) -> Any:
-    import dlib
     import face_recognition_models as files
 
     find = {"5": files.pose_predictor_five_point_model_location, "68": files.pose_predictor_model_location}
-    return dlib.shape_predictor(find[landmarks]())
+    return _dlib().shape_predictor(find[landmarks]())
 
 
 @functools.cache
 def _cnn() -> Any:
-    import dlib
     import face_recognition_models as files
 
-    return dlib.cnn_face_detection_model_v1(files.cnn_face_detector_model_location())
+    return _dlib().cnn_face_detection_model_v1(files.cnn_face_detector_model_location())
 
 
 @functools.cache
 def _resnet() -> Any:
-    import dlib
     import face_recognition_models as files
 
-    return dlib.face_recognition_model_v1(files.face_recognition_model_location())
+    return _dlib().face_recognition_model_v1(files.face_recognition_model_location())

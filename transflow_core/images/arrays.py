@@ -1,5 +1,7 @@
 """From float images, as the prior decodes them, to bytes and PIL images."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
@@ -27,16 +29,17 @@ def to_uint8(x: ArrayLike) -> NDArray[np.uint8]:
         >>> to_uint8(np.full((3, 1, 1), 0.5))
         array([[[[128, 128, 128]]]], dtype=uint8)
     """
+    tensor: Any = x
     if hasattr(x, "detach"):  # a torch tensor, told by its methods: importing torch would take seconds
-        x = x.detach()
-        x = (x.float() if x.is_floating_point() else x).cpu().numpy()
-    values = np.asarray(x)
+        tensor = tensor.detach()
+        tensor = (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
+    values = np.asarray(tensor)
     if not np.issubdtype(values.dtype, np.floating):
         raise ValueError(f"images are floats in [0, 1], not {values.dtype}")
     if values.ndim == 3:
         values = values[None]
     if values.ndim != 4 or values.shape[1] != 3:
-        raise ValueError(f"images are (n, 3, H, W) or (3, H, W), not {np.shape(x)}")
+        raise ValueError(f"images are (n, 3, H, W) or (3, H, W), not {np.shape(tensor)}")
     values = np.where(np.isfinite(values), values, 128 / 255)
     return np.rint(values.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1).copy()
 

@@ -173,7 +173,7 @@ def _grid(
     row_height = cell + gap + (line if captions else 0)
 
     sheet = Image.new("RGB", (width, top + gap + row_height * len(rows)), background)
-    ink = "black" if Image.new("L", (1, 1), background).getpixel((0, 0)) > 127 else "white"
+    ink = "black" if Image.new("L", (1, 1), background).tobytes()[0] > 127 else "white"
 
     def write(text: str, left: int, top: int, room: int, size: int, centred: bool = True) -> None:
         text = fit_text(text, size, room)

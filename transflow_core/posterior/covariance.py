@@ -75,7 +75,7 @@ class Covariance:
     @classmethod
     def of(cls, value: "Covariance | float | Tensor") -> "Covariance":
         """A covariance as it is; a number or (D,) as the diagonal of one."""
-        return value if isinstance(value, cls) else cls(value)
+        return value if isinstance(value, Covariance) else cls(value)
 
     @classmethod
     def _masked(cls, diagonal: Tensor, factor: Tensor | None) -> "Covariance":
@@ -145,6 +145,7 @@ class Covariance:
         return s.clamp_min(0), vectors
 
     def _whitened(self) -> Tensor:
+        assert self.factor is not None  # of a diagonal one nobody asks it
         return self.factor.double() * self._roots[1].unsqueeze(-1)
 
     def _require_regular(self) -> None:
@@ -191,16 +192,17 @@ class Covariance:
     def quadratic(self, x: Tensor) -> Tensor:
         """xᵀ Σ^-1 x for every row x of (n, D): (n,) float64, by Woodbury. Raises ValueError if Σ is singular."""
         self._require_regular()
-        inverse, basis, s = self._roots[1], None, None
+        inverse, low_rank = self._roots[1], None
         if self.factor is not None:
             s, vectors = self._thin
-            basis = self._whitened() @ vectors
+            low_rank = self._whitened() @ vectors, 1 + s
         values = []
         for rows in x.split(max(1, _CHUNK // max(1, x.shape[1]))):
             white = rows.double() * inverse
             value = white.square().sum(1)
-            if basis is not None:
-                value = value - ((white @ basis).square() / (1 + s)).sum(1)
+            if low_rank is not None:
+                basis, precision = low_rank
+                value = value - ((white @ basis).square() / precision).sum(1)
             values.append(value)
         return torch.cat(values)
 
