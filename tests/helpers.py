@@ -40,3 +40,10 @@ def make_tiny_prior(seed: int = 0, name: str = "tiny") -> Prior:
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
     checkpoint = Checkpoint(flow, PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
     return Prior.from_checkpoint(checkpoint, device="cpu")
+
+
+def frames(page, n: int = 20) -> None:
+    """Wait until a page has drawn n more frames: what stands still for so long stands still, on a busy machine too."""
+    page.evaluate(
+        "n => new Promise(done => { const next = () => n-- ? requestAnimationFrame(next) : done(); next(); })", n
+    )
