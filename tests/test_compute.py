@@ -22,7 +22,7 @@ from transflow_core.pictures import read_picture
 from transflow_core.posterior import Gaussian
 from transflow_core.prior import Prior
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 
 def apart(function, *args):

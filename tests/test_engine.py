@@ -14,7 +14,7 @@ from transflow_core.intake import Intake
 from transflow_core.pictures import read_picture
 from transflow_core.posterior import per_level
 
-from .conftest import make_tiny_prior
+from .helpers import make_tiny_prior
 from .test_evidence import count_inversions, squares
 
 

@@ -14,7 +14,7 @@ from transflow_core.images import to_pil
 from transflow_core.posterior import Gaussian
 from transflow_core.typicality import Typicality
 
-from .conftest import make_tiny_prior
+from .helpers import make_tiny_prior
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from transflow_core.images import find_images, load_image
 from transflow_core.limits import LIKELIHOODS
 from transflow_core.posterior import Gaussian, Posterior
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 DIM = 12
 

@@ -206,9 +206,11 @@ class PictureLane(FairThread):
         timer = threading.Timer(_SECONDS, self._worker.kill)
         timer.start()
         try:
-            pickle.dump((content, how), self._worker.stdin)
-            self._worker.stdin.flush()
-            return pickle.load(self._worker.stdout)
+            question, answer = self._worker.stdin, self._worker.stdout
+            assert question is not None and answer is not None  # both are pipes
+            pickle.dump((content, how), question)
+            question.flush()
+            return pickle.load(answer)
         except (EOFError, OSError, pickle.UnpicklingError):
             self._worker.kill()
             self._worker.wait()
@@ -217,7 +219,7 @@ class PictureLane(FairThread):
             timer.cancel()
 
     @staticmethod
-    def _started() -> subprocess.Popen:
+    def _started() -> subprocess.Popen[bytes]:
         # Not by multiprocessing, whose child would run the main module again: the page's builds the page.
         package = Path(__file__).resolve().parent
         paths = [str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]

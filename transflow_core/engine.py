@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ from .evidence import Evidence, EvidenceImage, Latent
 from .faces import AlignedFace
 from .images import ImageError
 from .intake import Intake
-from .pictures import Picture, Source, content_of, digest_of, read_picture
+from .pictures import Landmarks, Picture, Source, Whole, content_of, digest_of, read_picture
 from .posterior import Gaussian, Posterior, interpolate, per_level
 from .preview import Preview
 from .prior import Prior
@@ -37,6 +38,10 @@ Progress = Callable[[int, int, str], None]
 _BATCH = 8
 # Pictures of one reading that wait in the lane: enough that the flow never waits for it, and no more in memory.
 _AHEAD = 2 * _BATCH
+
+
+# A picture, the face of it that is taken, and what was given with it.
+_Chosen = tuple[Picture, AlignedFace | None, dict[str, Any]]
 
 
 class Sampler(Protocol):
@@ -125,7 +130,7 @@ class Engine:
         return function(*args, **kwargs)
 
     def read(
-        self, source: Source, *, whole: str = "auto", landmarks: str = "5", stop: threading.Event | None = None
+        self, source: Source, *, whole: Whole = "auto", landmarks: Landmarks = "5", stop: threading.Event | None = None
     ) -> Picture:
         """One file to its faces, cached by content. What is wrong with a file is said in the Picture, not raised.
 
@@ -140,8 +145,8 @@ class Engine:
         sources: Iterable[Source],
         *,
         onto: Intake | None = None,
-        whole: str = "auto",
-        landmarks: str = "5",
+        whole: Whole = "auto",
+        landmarks: Landmarks = "5",
         faces: Literal["largest", "all"] = "largest",
         labels: Sequence[str] | None = None,
         weights: Sequence[float] | None = None,
@@ -169,15 +174,15 @@ class Engine:
         onto = replace(Intake(self.prior.name) if onto is None else onto, notes=(), left=0)
         sources = list(sources)
         given = list(zip(sources, labels or [""] * len(sources), weights or [1.0] * len(sources), strict=True))
-        saved = [source for source in sources if _is_posterior(source)]
+        saved = [path for path in map(_posterior_file, sources) if path is not None]
         if saved and len(sources) == 1:
-            yield self._with_saved(onto, Path(saved[0]))
+            yield self._with_saved(onto, saved[0])
             return
         notes = []
         if saved:
-            names = ", ".join(Path(source).name for source in saved)
+            names = ", ".join(path.name for path in saved)
             notes.append(f"{names}: give images, or one saved posterior by itself.")
-            given = [entry for entry in given if not _is_posterior(entry[0])]
+            given = [entry for entry in given if _posterior_file(entry[0]) is None]
         room = len(given) if most is None else max(0, most - len(onto.evidence))
         if len(given) > room:
             notes.append(f"Only {most} images fit: the last {len(given) - room} are left out.")
@@ -186,7 +191,7 @@ class Engine:
         yield onto
         reading = self._read_ahead([source for source, _, _ in given], whole, landmarks, stop)
         try:
-            batch: list[tuple[Picture, AlignedFace | None, dict[str, Any]]] = []
+            batch: list[_Chosen] = []
             size = 1
             for left, (picture, (source, label, weight)) in zip(
                 reversed(range(len(given))), zip(reading, given, strict=True), strict=True
@@ -212,11 +217,11 @@ class Engine:
         **how: Any,
     ) -> Intake:
         """The last intake of `stream`, whose keywords it takes. Raises Cancelled if `stop` is set on the way."""
-        total = 0
-        for intake in self.stream(sources, stop=stop, **how):
-            total = total or intake.left
-            if progress is not None:
-                progress(total - intake.left, total, "reading the images")
+        steps = self.stream(sources, stop=stop, **how)
+        intake = begun = next(steps)
+        _report(progress, 0, begun.left, "reading the images")
+        for intake in steps:
+            _report(progress, begun.left - intake.left, begun.left, "reading the images")
         if intake.left:
             raise Cancelled
         return intake
@@ -261,8 +266,9 @@ class Engine:
     ) -> list[Latent]:
         """Latents of images that are in the frame already, from the cache where they are known."""
         keys = [(digest_of(frame), self.prior.fingerprint) for frame in frames]
-        known = {key: self._latents.get(key) for key in keys}
-        missing = [(key, frame) for key, frame in dict(zip(keys, frames, strict=True)).items() if known[key] is None]
+        found = {key: self._latents.get(key) for key in keys}
+        known = {key: latent for key, latent in found.items() if latent is not None}
+        missing = [entry for entry in dict(zip(keys, frames, strict=True)).items() if entry[0] not in known]
         for start in range(0, len(missing), self.batch_size):
             _report(progress, start, len(missing), "inverting the flow")
             batch = missing[start : start + self.batch_size]
@@ -378,7 +384,9 @@ class Engine:
         images = self.decode(z, progress=progress, stop=stop)
         return images.reshape(len(distributions), n, *images.shape[1:])
 
-    def _submit(self, source: Source, whole: str, landmarks: str, stop: threading.Event | None) -> Future[Picture]:
+    def _submit(
+        self, source: Source, whole: Whole, landmarks: Landmarks, stop: threading.Event | None
+    ) -> Future[Picture]:
         """One file on its way to its faces; at once where it is known already, or where there is no lane for it."""
         try:
             name, content, digest = content_of(source)
@@ -398,7 +406,7 @@ class Engine:
         return self._lane.submit(work, stop=stop) if self._lane is not None else _done(work())
 
     def _read_ahead(
-        self, sources: Sequence[Source], whole: str, landmarks: str, stop: threading.Event | None
+        self, sources: Sequence[Source], whole: Whole, landmarks: Landmarks, stop: threading.Event | None
     ) -> Generator[Picture, None, None]:
         """Pictures in their order; with a lane, those that follow are read meanwhile. Raises Cancelled."""
         coming = iter(sources)
@@ -425,11 +433,7 @@ class Engine:
             return replace(onto, notes=(f"{path.name} cannot be read ({error.strerror or 'no such file'}).",))
         return replace(onto, evidence=Evidence(), saved=saved, saved_name=path.name, example="")
 
-    def _judged(
-        self,
-        chosen: Sequence[tuple[Picture, AlignedFace | None, dict[str, Any]]],
-        stop: threading.Event | None,
-    ) -> list[EvidenceImage]:
+    def _judged(self, chosen: Sequence[_Chosen], stop: threading.Event | None) -> list[EvidenceImage]:
         latents = iter(self.encode([face.image for _, face, _ in chosen if face is not None], stop=stop))
         typicality = self.prior.typicality
         return [
@@ -455,8 +459,9 @@ class Engine:
         return typicality is not None and typicality.judge(log_prior).word == "typical"
 
 
-def _is_posterior(source: Source) -> bool:
-    return isinstance(source, str | Path) and Path(source).suffix.lower() == ".safetensors"
+def _posterior_file(source: Source) -> Path | None:
+    path = Path(source) if isinstance(source, str | os.PathLike) else None
+    return path if path is not None and path.suffix.lower() == ".safetensors" else None
 
 
 def _done(picture: Picture) -> Future[Picture]:

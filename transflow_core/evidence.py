@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -102,7 +102,7 @@ class EvidenceImage:
     @property
     def summary(self) -> str:
         """What happened, in a short sentence for a person."""
-        if self.problem:
+        if self.problem or self.face is None:
             return f"skipped: {self.problem}"
         words = self.face.how
         if self.verdict is not None and self.verdict.word != "typical":
@@ -137,7 +137,13 @@ class Evidence(Sequence[EvidenceImage]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> EvidenceImage: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[EvidenceImage, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> EvidenceImage | tuple[EvidenceImage, ...]:
         return self.images[index]
 
     def __iter__(self) -> Iterator[EvidenceImage]:
@@ -153,7 +159,7 @@ class Evidence(Sequence[EvidenceImage]):
         """Latents of those in use, (m, D). Raises ValueError when there are none."""
         if not self.used:
             raise ValueError(self.why_unusable())
-        return torch.stack([image.latent.z for image in self.used])
+        return torch.stack([image.latent.z for image in self.used if image.latent is not None])
 
     @property
     def weights(self) -> Tensor:
@@ -167,7 +173,7 @@ class Evidence(Sequence[EvidenceImage]):
             return "none of the images can be used. " + " ".join(problems[:5])
         return "every image has weight 0" if self.images else "there are no images"
 
-    def condition(self, **how) -> Posterior:
+    def condition(self, **how: Any) -> Posterior:
         """The posterior given the images in use; keywords as for `Posterior.condition`, such as `lam_ratio=0.5`."""
         return Posterior.condition(self.z, weights=self.weights, **how)
 
@@ -175,6 +181,6 @@ class Evidence(Sequence[EvidenceImage]):
         """The same evidence with another image in one place."""
         return Evidence((*self.images[:index], image, *self.images[index + 1 :]))
 
-    def replace(self, index: int, **changes) -> Evidence:
+    def replace(self, index: int, **changes: Any) -> Evidence:
         """The same evidence with fields of one image changed, as `dataclasses.replace` does (`weight=2.0`)."""
         return self.put(index, replace(self.images[index], **changes))

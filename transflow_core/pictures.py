@@ -14,9 +14,11 @@ from typing import BinaryIO
 from PIL import Image
 
 from .faces import AlignedFace, align
+from .faces.alignment import Whole
+from .faces.models import Landmarks
 from .images import ImageError, load_image
 
-__all__ = ["Picture", "Source", "content_of", "digest_of", "read_picture", "serve"]
+__all__ = ["Landmarks", "Picture", "Source", "Whole", "content_of", "digest_of", "read_picture", "serve"]
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image
 
@@ -69,7 +71,7 @@ def digest_of(image: Image.Image) -> str:
 
 
 def read_picture(
-    content: bytes | Path | Image.Image, *, name: str, size: int, whole: str = "auto", landmarks: str = "5"
+    content: bytes | Path | Image.Image, *, name: str, size: int, whole: Whole = "auto", landmarks: Landmarks = "5"
 ) -> Picture:
     """Decode a file and align its faces. A file that cannot be used gives a Picture whose `problem` says why.
 

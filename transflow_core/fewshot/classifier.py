@@ -108,12 +108,12 @@ class FewShotClassifier:
             if not augment:
                 latents[name] = prior.encode(images)
                 continue
-            images = list(images)
-            if not all(isinstance(image, Image.Image) for image in images):
+            pictures = [image for image in images if isinstance(image, Image.Image)]
+            if len(pictures) < len(images):
                 raise ValueError("augmentation needs PIL images")
-            variants = jitter(images, augment, seed=seed)
+            variants = jitter(pictures, augment, seed=seed)
             z = prior.encode([variant for group in variants for variant in group])
-            latents[name] = z.reshape(len(images), 1 + augment, -1)
+            latents[name] = z.reshape(len(pictures), 1 + augment, -1)
         return self.fit_latents(latents)
 
     def fit_latents(self, evidence: Mapping[str, Tensor]) -> FewShotClassifier:
@@ -188,7 +188,7 @@ class FewShotClassifier:
         # Shrunk towards the centre in Σ's basis, as the predictive's mean is.
         counts, x = state.counts.unsqueeze(1), (state.means - state.centre).double()
         mean = counts / (counts + state.sigma.rest) * x
-        if state.sigma.basis is not None:
+        if state.sigma.basis is not None and state.sigma.along is not None:
             basis = state.sigma.basis.double()
             inside = x @ basis
             change = counts / (counts + state.sigma.along) - counts / (counts + state.sigma.rest)
@@ -292,7 +292,7 @@ class FewShotClassifier:
             sigma=SharedCovariance(tensors["sigma.rest"], tensors.get("sigma.basis"), tensors.get("sigma.along")),
             temperature=facts["temperature"],
             novelty=NoveltyScale(
-                *(tensors[f"novelty.{name}"] for name in ("known", "novel", "covariance")), facts["threshold"]
+                tensors["novelty.known"], tensors["novelty.novel"], tensors["novelty.covariance"], facts["threshold"]
             ),
             accuracy=facts["accuracy"],
         )
@@ -376,8 +376,8 @@ class FewShotClassifier:
         else:
             scatter = Scatter.of(within, slices, directions=self.likelihood == "low-rank")
         shapes = SHAPES[self.likelihood](scatter)
-        if self._lam is not None or self._lam_ratio is not None:
-            lam = self._lam if self._lam is not None else self._lam_ratio * float(counts.mean())
+        lam = self._lam if self._lam_ratio is None else self._lam_ratio * float(counts.mean())
+        if lam is not None:
             return [candidate.scaled(lam) for candidate in shapes]
         return [candidate.scaled(power * multiple) for candidate in shapes for multiple in _MULTIPLES]
 

@@ -42,7 +42,7 @@ class SharedCovariance:
 
     def covariance(self) -> Covariance:
         """The same matrix as `Posterior.condition` takes it."""
-        if self.basis is None:
+        if self.basis is None or self.along is None:
             return Covariance(self.rest)
         return Covariance(self.rest, self.basis.double() * (self.along - self.rest).sqrt())
 
@@ -214,7 +214,7 @@ class _Projected:
         shrink, variance = (value.T for value in _update(counts, sigma.rest))
         off = (self.xx - 2 * shrink * self.xm + shrink.square() * self.mm) / variance
         log_det = self.off * variance.log()
-        if self.basis is None:
+        if sigma.along is None:
             return -0.5 * (off + log_det + self.off * math.log(2 * math.pi))
         inside = _diagonal_log_prob(self.x, self.means, counts, sigma.along)
         return inside - 0.5 * (off + log_det + self.off * math.log(2 * math.pi))

@@ -1,0 +1,155 @@
+"""Whether one visitor delays another: a click on an example set, alone and beside somebody who uploads 100 photographs.
+
+    python -m benchmarks.visitors
+
+Starts `python app.py` twice, once for each, so that what is read and inverted is in nobody's cache at the first round
+of clicks. A wait is from the click to the last of what follows it: cards, whole samples, and the inner tab that is
+open. Photographs are those of ../shared/data/photos, stored anew at several qualities, or faces of assets/examples in
+larger pictures. Needs an idle machine.
+"""
+
+import io
+import itertools
+import json
+import secrets
+import statistics
+import threading
+import time
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from benchmarks.page import ROOT, serve
+
+EXAMPLES = ROOT / "assets" / "examples"
+PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "photos"
+UPLOADED = 100
+
+
+class Visitor:
+    """A page that is open, without a browser: its events by the requests that Gradio's own script makes.
+
+    Args:
+        url: where the page is.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=f"{url}/gradio_api", timeout=None)
+        self._session = secrets.token_hex(6)
+        config = httpx.get(f"{url}/config", timeout=60).json()
+        self._events = {event["id"]: event for event in config["dependencies"]}
+        self._components = {component["id"]: component["props"] for component in config["components"]}
+        self.happens(None, "load")
+
+    def upload(self, files: list[tuple[str, bytes]]) -> list[dict[str, Any]]:
+        """Files as an upload event takes them."""
+        paths = self._client.post("/upload", files=[("files", file) for file in files]).raise_for_status().json()
+        names = (name for name, _ in files)
+        meta = {"_type": "gradio.FileData"}
+        return [{"path": path, "orig_name": name, "meta": meta} for path, name in zip(paths, names, strict=True)]
+
+    def happens(self, elem_id: str | None, name: str, value: Any = None, data: Any = None) -> float:
+        """Let an event of a component happen, with all that follows it; gives the seconds.
+
+        Args:
+            elem_id: of the component; None for the page.
+            name: of the event.
+            value: of the component, where it is an input.
+            data: the event's own.
+        """
+        start = time.perf_counter()
+        of = {key for key, props in self._components.items() if elem_id and props.get("elem_id") == elem_id}
+        begun = [
+            event
+            for event in self._events.values()
+            if any(target[1] == name and (target[0] in of or elem_id is None) for target in event["targets"])
+        ]
+        assert begun, f"no event {name} of {elem_id}"
+        while begun:
+            event = begun.pop(0)
+            if event["backend_fn"]:
+                self._run(event, {key: value for key in of}, data)
+            begun += [after for after in self._events.values() if after.get("trigger_after") == event["id"]]
+            data = None
+        return time.perf_counter() - start
+
+    def _run(self, event: dict[str, Any], values: dict[int, Any], data: Any) -> None:
+        inputs = [values.get(key, self._components[key].get("value")) for key in event["inputs"]]
+        body = {"fn_index": event["id"], "data": inputs, "event_data": data, "session_hash": self._session}
+        asked = self._client.post("/queue/join", json=body).raise_for_status().json()["event_id"]
+        with self._client.stream("GET", "/queue/data", params={"session_hash": self._session}) as stream:
+            for line in stream.iter_lines():
+                message = json.loads(line[5:]) if line.startswith("data:") else {}
+                if message.get("msg") == "process_completed" and message.get("event_id") == asked:
+                    assert message["success"], message
+                    return
+        raise RuntimeError("the page hung up")
+
+
+def photographs(salt: int) -> list[tuple[str, bytes]]:
+    """Names and contents of 100 photographs that nobody sent before: `salt` makes others of them."""
+    shared = sorted(PHOTOGRAPHS.glob("*.jpg"))
+    files = []
+    for index, path in zip(range(UPLOADED), itertools.cycle(shared or sorted(EXAMPLES.glob("*/*.png")))):
+        with Image.open(path) as image:
+            picture = image.convert("RGB")
+        if not shared:
+            scene = Image.new("RGB", (1600, 1200), (90, 120, index))
+            scene.paste(picture.resize((700, 700), Image.Resampling.LANCZOS), (450, 250))
+            picture = scene
+        picture.putpixel((0, 0), (salt % 256, index, 0))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=95 - index // 10)
+        files.append((f"{index}.jpg", buffer.getvalue()))
+    return files
+
+
+def waits(url: str) -> tuple[list[float], list[float]]:
+    """Seconds from a click on each example set to the last of what follows: at first, and again."""
+    visitor = Visitor(url)
+    keys = list(json.loads((EXAMPLES / "sets.json").read_text(encoding="utf-8")))
+    first, again = (
+        [visitor.happens("evidence-examples", "select", data={"example": key}) for key in keys] for _ in range(2)
+    )
+    return first, again
+
+
+def _uploading(url: str, over: threading.Event, under_way: threading.Event) -> None:
+    visitor = Visitor(url)
+    for salt in itertools.count(1):
+        files = visitor.upload(photographs(salt))
+        under_way.set()
+        if over.is_set():
+            return
+        visitor.happens("evidence-files", "upload", value=files)
+        visitor.happens("evidence-clear", "click")
+
+
+def main() -> None:
+    """Print the table."""
+    found = []
+    for beside in (False, True):
+        process, url, _ = serve()
+        over, under_way = threading.Event(), threading.Event()
+        heavy = threading.Thread(target=_uploading, args=(url, over, under_way), daemon=True)
+        try:
+            if beside:
+                heavy.start()
+                under_way.wait()
+            found.append(waits(url))
+        finally:
+            over.set()
+            process.terminate()
+            process.wait()
+    print("| a click on an example set of 18 | alone | beside 100 photographs | ratio |\n|---|---|---|---|")
+    for what, alone, beside in zip(("for the first time", "again"), *found, strict=True):
+        ours, theirs = statistics.median(alone), statistics.median(beside)
+        print(
+            f"| {what} | {ours:.2f} s ({min(alone):.2f}-{max(alone):.2f}) | "
+            f"{theirs:.2f} s ({min(beside):.2f}-{max(beside):.2f}) | {theirs / ours:.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
