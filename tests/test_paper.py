@@ -12,7 +12,6 @@ from transflow_core.images import read_png_metadata
 
 from .helpers import ROOT, make_tiny_prior
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -10,7 +10,7 @@ from transflow_core.checkpoints import KNOWN_PRIORS, CheckpointError, fetch, is_
 from transflow_core.checkpoints import known as known_module
 from transflow_core.prior import load_prior
 
-from ..conftest import make_tiny_prior
+from ..helpers import make_tiny_prior
 from .peers import GlowIP
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

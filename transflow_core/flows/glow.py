@@ -1,6 +1,6 @@
 """Glow: the multi-scale flow, assembled from a small configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -65,7 +65,7 @@ class CouplingConfig:
         if isinstance(self.plus, bool) or not isinstance(self.plus, int | float) or not 0 <= self.plus < 1e3:
             raise ValueError(f"coupling plus must be a number from 0, not {self.plus!r}")
 
-    def log_scale(self):
+    def log_scale(self) -> Callable[[Tensor], Tensor] | None:
         """The elementwise function r -> log s, or None for additive coupling."""
         if self.kind == "additive":
             return None
