@@ -12,7 +12,7 @@ from transflow_core.fewshot import NONE, Answer
 from transflow_core.images import load_image
 
 from ..render import data_uri
-from .result import Result, medoids
+from .result import Result, medoid
 from .tasks import Task
 
 __all__ = ["class_pictures", "examples_html", "query_cards", "reading", "result_status", "thumbnails"]
@@ -147,29 +147,26 @@ def _percent(p: float) -> str:
     return "> 99 %" if 0.995 <= p < 1 else f"{100 * p:.0f} %"
 
 
-def class_pictures(result: Result | None, classes: Mapping[str, Evidence], means: Sequence[Image.Image] = ()) -> str:
-    """Each class's most typical example, and beside it the image of its posterior's mean.
+def class_pictures(classes: Mapping[str, Evidence], means: Sequence[Image.Image] = ()) -> str:
+    """Each class's most typical example, and beside it the decoded mean of its examples' latents.
 
     Args:
-        result: of the classes, or None.
         classes: name to examples.
         means: the decoded means.
     """
-    if result is None:
+    if not classes:
         return '<p class="status">Here each class appears: its most typical example, and the mean of all.</p>'
     figures = []
-    for name, medoid, mean, count in zip(
-        classes, medoids(result.fit, [*classes.values()]), means, result.fit.classifier.counts, strict=True
-    ):
-        pictures = (("example", "most typical example", medoid.face.image), ("mean", "mean image", mean))
+    for (name, evidence), mean in zip(classes.items(), means, strict=True):
+        pictures = (("example", "most typical example", medoid(evidence).face.image), ("mean", "mean image", mean))
         images = "".join(
             f'<img class="{kind}" src="{data_uri(image)}" alt="{words} of {escape(name)}" width="64" height="64">'
             for kind, words, image in pictures
         )
-        figures.append(f"<figure>{images}<figcaption>{escape(name)}<br>m = {count}</figcaption></figure>")
+        figures.append(f"<figure>{images}<figcaption>{escape(name)}<br>m = {len(evidence.used)}</figcaption></figure>")
     return (
-        '<p class="status">Left, the example that is nearest to the mean of its class; right, that mean decoded, which '
-        f'blurs what the examples do not share.</p><div class="means">{"".join(figures)}</div>'
+        '<p class="status">Left, the example that is nearest to the mean of its class; right, the mean of the '
+        f'examples’ latents, decoded: what they share.</p><div class="means">{"".join(figures)}</div>'
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from threading import Event
 from zlib import crc32
@@ -19,7 +19,7 @@ from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.fewshot import NONE, Answer, FewShotClassifier, jitter
 from transflow_core.limits import LAM_RATIO_SLIDER, LIKELIHOODS, Range, choice
 
-__all__ = ["COPIES", "DISTORTION", "Fit", "Result", "Rule", "fitted", "judged", "medoids", "table"]
+__all__ = ["COPIES", "DISTORTION", "Fit", "Result", "Rule", "fitted", "judged", "medoid", "table"]
 
 COPIES = Range(0, 20)
 """Distorted copies of each example: with ten classes of five, 20 of each are a thousand inversions."""
@@ -138,12 +138,9 @@ def judged(engine: Engine, fit: Fit, queries: Evidence, stop: Event | None = Non
     return Result(fit, dict(zip(used, answers, strict=True)), queries)
 
 
-def medoids(fit: Fit, classes: Sequence[Evidence]) -> list[EvidenceImage]:
-    """Of each class the example that is nearest to the class's mean: a picture of it that is no mixture."""
-    return [
-        evidence.used[int((evidence.z - mean).square().sum(1).argmin())]
-        for evidence, mean in zip(classes, fit.classifier.class_means(), strict=True)
-    ]
+def medoid(evidence: Evidence) -> EvidenceImage:
+    """The example that is nearest to the mean of all: a picture of the class that is no mixture."""
+    return evidence.used[int((evidence.z - evidence.z.mean(0)).square().sum(1).argmin())]
 
 
 def table(result: Result) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import torch
 from gradio.events import Dependency
 
 from transflow_core.evidence import Evidence
@@ -206,7 +207,7 @@ class Classify:
                     query_cards(Evidence(), None), js_on_load=CARDS_JS, elem_id=_ANSWERS, label="Answers"
                 )
             with gr.Tab("Classes") as classes:
-                self._pictures = gr.HTML(class_pictures(None, {}), elem_id="classify-means", label="Each class")
+                self._pictures = gr.HTML(class_pictures({}), elem_id="classify-means", label="Each class")
             with gr.Tab("Take away") as away:
                 with gr.Row():
                     download("Answers (CSV)", self._table_file, elem_id="classify-csv", min_width=150)
@@ -451,8 +452,8 @@ class Classify:
                     try:
                         while True:
                             done, total = next(fitting)
-                            learning = f"learning from distorted copies: {done} of {total}"
-                            yield {self._status: f"{said} · {learning}"}
+                            learning = f"Learning from distorted copies: <b>{done} of {total}</b>"
+                            yield {self._status: f"{learning} · {said}"}
                     except StopIteration as end:
                         kept.fit = end.value
                     kept.result = judged(engine, kept.fit, queries, stop)
@@ -466,13 +467,13 @@ class Classify:
                 yield {
                     self._status: escape(str(error)),
                     self._cards: query_cards(queries, None),
-                    self._pictures: class_pictures(None, {}),
+                    self._pictures: class_pictures({}),
                     self._python: "",
                 }
                 return
             if kept.view == "classes":
-                means = to_pil(engine.decode(kept.fit.classifier.class_means(), stop=stop))
-                yield {self._pictures: class_pictures(kept.result, classes, means)}
+                means = torch.stack([evidence.z.mean(0) for evidence in classes.values()])
+                yield {self._pictures: class_pictures(classes, to_pil(engine.decode(means, stop=stop)))}
             if kept.view == "away":
                 yield {self._python: python_code(prior, classes, queries, rule, whole=whole)}
 

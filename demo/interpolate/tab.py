@@ -79,7 +79,8 @@ class Interpolate:
                 self._player = player("player")
                 with gr.Row(elem_id="interpolate-exports"):
                     for kind, label in _EXPORTS.items():
-                        download(label, partial(self._export, kind), elem_id=f"interpolate-get-{kind}", min_width=120)
+                        write_it = partial(self._export, kind)
+                        download(label, write_it, elem_id=f"interpolate-get-{kind}", size="sm", min_width=120)
             self.b, self.lam_b = self._build_end("B", "where it ends", prior, follow)
         with gr.Accordion("The same as code", open=False, elem_id="interpolate-code"):
             self._python = gr.Code(language="python", label="Python", elem_id="interpolate-python", wrap_lines=True)
