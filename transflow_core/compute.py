@@ -183,9 +183,9 @@ class ComputeThread(FairThread):
 class PictureLane(FairThread):
     """A lane that decodes files and finds the faces in them, one picture a turn, in a process of its own.
 
-    dlib's CNN detector holds Python's lock for a second or two of each picture without a face: in a thread it would
-    stop all others of a server (`python -m benchmarks.gil`). A decoder that fails on a crafted file takes its process
-    along and no more: the next picture has a new one.
+    dlib's CNN detector, which looks at each picture in which nothing else was found, holds Python's lock for as long as
+    it looks (see `faces.models`): in a thread it would stop all others of a server. A decoder that fails on a crafted
+    file takes its process along and no more: the next picture has a new one.
 
     Example:
         >>> PictureLane().read(b"no picture", name="a.png", size=64).problem
