@@ -8,6 +8,7 @@ open. Photographs are those of ../shared/data/photos, stored anew at several qua
 larger pictures. Needs an idle machine.
 """
 
+import argparse
 import io
 import itertools
 import json
@@ -105,10 +106,10 @@ def photographs(salt: int) -> list[tuple[str, bytes]]:
     return files
 
 
-def waits(url: str) -> tuple[list[float], list[float]]:
+def waits(url: str, sets: int) -> tuple[list[float], list[float]]:
     """Seconds from a click on each example set to the last of what follows: at first, and again."""
     visitor = Visitor(url)
-    keys = list(json.loads((EXAMPLES / "sets.json").read_text(encoding="utf-8")))
+    keys = list(json.loads((EXAMPLES / "sets.json").read_text(encoding="utf-8")))[:sets]
     first, again = (
         [visitor.happens("evidence-examples", "select", data={"example": key}) for key in keys] for _ in range(2)
     )
@@ -128,6 +129,9 @@ def _uploading(url: str, over: threading.Event, under_way: threading.Event) -> N
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--sets", type=int, default=7, help="how many example sets are clicked")
+    given = parser.parse_args()
     found = []
     for beside in (False, True):
         process, url, _ = serve()
@@ -137,7 +141,7 @@ def main() -> None:
             if beside:
                 heavy.start()
                 under_way.wait()
-            found.append(waits(url))
+            found.append(waits(url, given.sets))
         finally:
             over.set()
             process.terminate()

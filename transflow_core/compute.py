@@ -201,17 +201,18 @@ class PictureLane(FairThread):
         return self.run(self._ask, content, how)
 
     def _ask(self, content: bytes | Path | Image.Image, how: dict[str, Any]) -> Picture:
+        question = pickle.dumps((content, how))
         if self._worker.poll() is not None:
             self._worker = self._started()
         timer = threading.Timer(_SECONDS, self._worker.kill)
         timer.start()
         try:
-            question, answer = self._worker.stdin, self._worker.stdout
-            assert question is not None and answer is not None  # both are pipes
-            pickle.dump((content, how), question)
-            question.flush()
-            return pickle.load(answer)
-        except (EOFError, OSError, pickle.UnpicklingError):
+            asks, answers = self._worker.stdin, self._worker.stdout
+            assert asks is not None and answers is not None  # both are pipes
+            asks.write(question)
+            asks.flush()
+            return pickle.load(answers)
+        except Exception:  # EOFError, BrokenPipeError, or whatever half an answer gives
             self._worker.kill()
             self._worker.wait()
             return Picture(how["name"], problem="its decoder failed on it. Export it again, as PNG or JPEG.")
