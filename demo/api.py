@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 import gradio as gr
 from gradio.context import LocalContext
+from gradio.events import api
 from gradio.utils import get_upload_folder
 from PIL import Image
 from safetensors.torch import save_file
@@ -283,13 +284,12 @@ class Endpoints:
         choice(method, "method", get_args(Method))
         choice(output, "output", get_args(Animation))
         with _timed() as facts:
-            ends, told = [], {}
+            told, ends = {}, {}
             for name, files in (("a", a), ("b", b)):
-                posterior, evidence = self._posterior(engine, files, name, lam_ratio, whole)
-                ends.append(posterior)
-                told[name] = _facts(engine, posterior, lam_ratio) | {"evidence": evidence}
+                ends[name], evidence = self._posterior(engine, files, name, lam_ratio, whole)
+                told[name] = _facts(engine, ends[name], lam_ratio) | {"evidence": evidence}
             n = drawn.pop("n")
-            x = engine.interpolate(*ends, steps, n, method=method, stop=self._stop, **drawn)
+            x = engine.interpolate(ends["a"], ends["b"], steps, n, method=method, stop=self._stop, **drawn)
             facts |= _made_by(engine) | {"steps": steps, "n": n, "method": method} | drawn
         if output == "png":
             labels = [f"{i / (steps - 1):.2f}" for i in range(steps)]
@@ -403,7 +403,7 @@ def add_endpoints(engines: Engines) -> None:
     for name in ENDPOINTS:
         method = getattr(Endpoints(engines), name)
         described = inspect.getdoc(method)
-        gr.api(_answering(engines, method), api_name=name, api_description=described, concurrency_limit=None)
+        api(_answering(engines, method), api_name=name, api_description=described, concurrency_limit=None)
 
 
 def _answering(engines: Engines, method: Callable) -> Callable:

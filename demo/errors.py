@@ -46,7 +46,7 @@ def refusing(markup: bool = True) -> Iterator[None]:
 def words_of(error: BaseException) -> str:
     """An error's words, without the folders that they name."""
     # The system's own words name a path of this machine; those of `load_prior` have no number.
-    words = str(error) if getattr(error, "errno", None) is None else error.strerror
+    words = error.strerror if isinstance(error, OSError) and error.errno is not None else str(error)
     return _FOLDERS.sub("", words or type(error).__name__)
 
 

@@ -57,30 +57,30 @@ def _call(handler: Callable, event: bool, answers: bool, opening: bool) -> Calla
     """The function that Gradio is given; it finds what it must put in front of the inputs by its annotations."""
     nothing = gr.skip() if answers else None
 
-    def prepared(request: gr.Request, values: tuple) -> tuple:
+    def prepared(request: gr.Request, values: Sequence[Any]) -> tuple[Session, Sequence[Any]]:
         session = Session.of(request)
         if not (session.opened or opening):
             warn(_ENDED)
         session.opened = True
         if event:
             data = values[0]._data
-            values = (data if isinstance(data, dict) else {}, *values[1:])
-        return session, *values
+            values = [data if isinstance(data, dict) else {}, *values[1:]]
+        return session, values
 
     def answer(request: gr.Request, *values: Any) -> Any:
-        session, *values = prepared(request, values)
+        session, inputs = prepared(request, values)
         try:
             with refusing(), owned_by(session.id):
-                given = handler(session, *values)
+                given = handler(session, *inputs)
         except Cancelled:
             return nothing
         return nothing if given is None or given == {} else given
 
     def steps(request: gr.Request, *values: Any) -> Iterator[Any]:
-        session, *values = prepared(request, values)
+        session, inputs = prepared(request, values)
         said = False
         with contextlib.suppress(Cancelled), refusing():
-            for given in owned_steps(session.id, handler(session, *values)):
+            for given in owned_steps(session.id, handler(session, *inputs)):
                 said = True
                 yield nothing if given == {} else given
         if not said:

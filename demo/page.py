@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import gradio as gr
+from gradio.components import Component
 from gradio.events import Dependency
 
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
@@ -64,9 +65,7 @@ class _Chosen(dict[str, str]):
     """The last good prior of each picker."""
 
 
-def _prior_picker(
-    engines: Engines, value: str, about: str, elem_id: str
-) -> tuple[gr.components.Component, list[Dependency]]:
+def _prior_picker(engines: Engines, value: str, about: str, elem_id: str) -> tuple[Component, list[Dependency]]:
     """The picker, and when another prior was chosen and loaded. One that is refused is told once, and goes again."""
     picker = gr.Dropdown(
         engines.names(),

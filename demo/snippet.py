@@ -13,10 +13,8 @@ def evidence_paths(intake: Intake) -> list[str] | None:
     """The evidence's files as a person has them; None when there are none, or two that a name does not tell apart."""
     if intake.example:
         return [(EXAMPLES / intake.example).relative_to(EXAMPLES.parent.parent).as_posix()]
-    if intake.saved is not None or not all(isinstance(source, str | Path) for source in intake.sources):
-        return None
-    names = [Path(source).name for source in intake.sources]
-    return names if len(set(names)) == len(names) else None
+    names = [Path(source).name for source in intake.sources if isinstance(source, str | Path)]
+    return names if intake.saved is None and len(set(names)) == len(intake.sources) else None
 
 
 def is_plain(intake: Intake) -> bool:

@@ -1,6 +1,6 @@
 """Colours, type and the few rules that Gradio's theme does not cover. No font is fetched: the page works offline."""
 
-import gradio as gr
+from gradio import themes
 
 from .static import static
 
@@ -9,13 +9,13 @@ __all__ = ["CSS", "THEME"]
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
-THEME = gr.themes.Default(
-    primary_hue=gr.themes.colors.indigo,
-    secondary_hue=gr.themes.colors.indigo,
-    neutral_hue=gr.themes.colors.slate,
+THEME = themes.Default(
+    primary_hue=themes.colors.indigo,
+    secondary_hue=themes.colors.indigo,
+    neutral_hue=themes.colors.slate,
     font=_SANS,
     font_mono=_MONO,
-    radius_size=gr.themes.sizes.radius_lg,
+    radius_size=themes.sizes.radius_lg,
 ).set(
     # The theme's grey for secondary text has a contrast of 2.6 on white; AA asks for 4.5.
     body_text_color_subdued="*neutral_600",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 from gradio.events import Dependency
 
 from transflow_core.evidence import Source
@@ -35,7 +36,7 @@ class _Snapshot(bytes):
     name: str
 
 
-Shown = dict[gr.components.Component, Any]
+Shown = dict[Component, Any]
 
 
 class EvidencePanel:
@@ -61,7 +62,7 @@ class EvidencePanel:
     def __init__(
         self,
         engines: Engines,
-        prior: gr.components.Component,
+        prior: Component,
         *,
         place: str,
         title: str,
@@ -171,6 +172,7 @@ class EvidencePanel:
         self, session: Session, sources: Sequence[Source], onto: Intake, stop: Stop, example: str = "", **how: Any
     ) -> Iterator[Shown]:
         """Read and invert, so that each image is seen as soon as it is there; an example set is one when all are."""
+        intake = onto
         for intake in self._engines.get(onto.prior).stream(sources, onto=onto, most=MOST_IMAGES, stop=stop, **how):
             session.intakes[self.place] = replace(intake, example="" if intake.left else example or intake.example)
             yield self._show(session, reading=intake.left > 0)

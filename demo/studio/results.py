@@ -12,12 +12,13 @@ from typing import Any
 
 import gradio as gr
 import torch
+from gradio.components import Component
 from PIL import Image
 
-from transflow_core.engine import Engine, Sampler
+from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_png, to_pil
 from transflow_core.limits import SWEEP_RATIOS
-from transflow_core.posterior import Posterior
+from transflow_core.posterior import Gaussian, Posterior
 
 from ..queues import Stop
 from ..render import number, picture, sheet
@@ -29,7 +30,7 @@ from .snippet import POSTERIOR_FILE, command_line, python_code
 __all__ = ["Results", "Screen", "Whole"]
 
 _SWEEP_ROWS, _REBUILT = 3, 24
-Shown = dict[gr.components.Component, Any]
+Shown = dict[Component, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +40,14 @@ class Whole:
     Attributes:
         asked: what the controls said.
         engine: the prior at work.
-        sampler: what was drawn from.
+        posterior: that of the evidence; the prior itself without.
         pictures: the samples.
         seconds: that they took.
     """
 
     asked: Asked
     engine: Engine
-    sampler: Sampler
+    posterior: Gaussian
     pictures: list[Image.Image]
     seconds: float
 
@@ -125,27 +126,25 @@ class Results:
         yield {self._gallery: [(enlarge(image, 192), f"{index}") for index, image in enumerate(whole.pictures)]}
 
     def _make_sweep(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        if not isinstance(whole.sampler, Posterior):
+        if not isinstance(whole.posterior, Posterior):
             yield {self._sweep: _note("A sweep over λ needs evidence.")}
             return
         yield {self._sweep: _note("The sweep over λ is being made…")}
-        settings = whole.asked.settings
-        drawn = {"seed": settings.seed, "temperature": settings.temperature}
-        x = whole.engine.sweep(whole.sampler, SWEEP_RATIOS, _SWEEP_ROWS, stop=stop, **drawn)
+        draws = dict(whole.asked.settings.draws, n=_SWEEP_ROWS)
+        x = whole.engine.sweep(whole.posterior, SWEEP_RATIOS, stop=stop, **draws)
         rows = [to_pil(x[:, row]) for row in range(_SWEEP_ROWS)]
         labels = [f"λ/m {ratio:g}" for ratio in SWEEP_RATIOS]
         yield {self._sweep: picture(labelled_rows(rows, column_labels=labels), "the same draws at several λ/m")}
 
     def _make_mean(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
         """The mean, and the evidence as the flow gives it back from its latents: what the posterior was told."""
-        used = whole.asked.intake.used[:_REBUILT]
-        z = torch.stack([whole.sampler.mean.cpu(), *(image.latent.z for image in used)])
-        x = whole.engine.decode(z, stop=stop)
+        mean, evidence = whole.posterior.mean.cpu()[None], whole.asked.intake.evidence
+        used = len(evidence.used)
+        x = whole.engine.decode(torch.cat([mean, evidence.z[:_REBUILT]]) if used else mean, stop=stop)
         caption = "the evidence, decoded from its latents"
-        caption += f" (the first {_REBUILT})" if len(whole.asked.intake.used) > _REBUILT else ""
-        mean = enlarge(to_pil(x[:1])[0], 256)
+        caption += f" (the first {_REBUILT})" if used > _REBUILT else ""
         yield {
-            self._mean: _figure(picture(mean, "posterior mean μp"), "posterior mean μp"),
+            self._mean: _figure(picture(enlarge(to_pil(x[:1])[0], 256), "posterior mean μp"), "posterior mean μp"),
             self._rebuilt: _figure(sheet(x[1:], caption), caption) if used else _note("No evidence to rebuild."),
         }
 
@@ -205,11 +204,11 @@ def _zip_file(session: Session) -> Path:
 
 def _posterior_file(session: Session) -> Path:
     whole, path = _whole(session), session.file(POSTERIOR_FILE)
-    if not isinstance(whole.sampler, Posterior):
+    if not isinstance(whole.posterior, Posterior):
         raise ValueError("Without evidence there is no posterior to take: what you see is the prior.")
     intake = whole.asked.intake
     names = ", ".join(image.name for image in intake.used)[:2000]
-    whole.sampler.save(path, metadata=_how(whole) | {"evidence": names or intake.saved_name})
+    whole.posterior.save(path, metadata=_how(whole) | {"evidence": names or intake.saved_name})
     return path
 
 
@@ -223,7 +222,7 @@ def _figure(content: str, caption: str) -> str:
 
 def _numbers(whole: Whole) -> str:
     """Every number behind the samples, with its equation."""
-    prior, posterior = whole.engine.prior, whole.sampler
+    prior, posterior = whole.engine.prior, whole.posterior
     rows = [("prior", f"{prior.name} ({prior.fingerprint})"), ("D, dimensions of the latent", f"{prior.dim:,}")]
     if isinstance(posterior, Posterior):
         norm = float(posterior.evidence_mean.double().square().sum())

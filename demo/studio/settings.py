@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from transflow_core.engine import Engine, Sampler
 from transflow_core.intake import Intake
@@ -45,6 +46,11 @@ class Settings:
         )
 
     @property
+    def draws(self) -> dict[str, Any]:
+        """How many, of which seed and temperature: keywords of `Engine.sample` and its like."""
+        return {"n": self.n, "seed": self.seed, "temperature": self.temperature}
+
+    @property
     def ratio(self) -> float | tuple[float, ...]:
         """λ/m, one number or one a level."""
         return self.levels or self.lam_ratio
@@ -70,7 +76,11 @@ class Asked:
     settings: Settings
 
     def sampler(self, engine: Engine) -> Sampler:
-        """What is drawn from: the posterior, or the prior itself without evidence."""
+        """What the samples are drawn from."""
+        return self.posterior(engine)
+
+    def posterior(self, engine: Engine) -> Gaussian:
+        """The posterior; the prior itself without evidence."""
         if not self.intake.ready:
             return Gaussian.standard(engine.prior.dim)
         return self.intake.posterior(engine.ratio(self.settings.ratio))

@@ -11,13 +11,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
+from gradio.components import Component
 from gradio.events import Dependency
 
-from transflow_core.engine import Engine, Sampler
+from transflow_core.engine import Engine
 from transflow_core.images import to_pil
 from transflow_core.intake import Intake
 from transflow_core.limits import SAMPLES, SEED, TEMPERATURE
-from transflow_core.posterior import Posterior
 
 from ..engines import Engines
 from ..events import on
@@ -56,9 +56,7 @@ class Studio:
         demo: the page, whose opening this tab answers.
     """
 
-    def __init__(
-        self, engines: Engines, prior: gr.components.Component, follow: Sequence[Dependency], demo: gr.Blocks
-    ) -> None:
+    def __init__(self, engines: Engines, prior: Component, follow: Sequence[Dependency], demo: gr.Blocks) -> None:
         self._engines = engines
         with gr.Row():
             with gr.Column(scale=5, min_width=320):
@@ -107,7 +105,7 @@ class Studio:
                 for i, name in enumerate(_level_names(engine))
             ]
 
-    def _wire(self, prior: gr.components.Component, follow: Sequence[Dependency], demo: gr.Blocks) -> None:
+    def _wire(self, prior: Component, follow: Sequence[Dependency], demo: gr.Blocks) -> None:
         main = [self._lam, self._temperature, self._n, self._seed]
         controls = [prior, *main, self._by_level, *self._levels]
         shown = [self._sheet, self._status, self._address, *self._results.outputs]
@@ -131,9 +129,8 @@ class Studio:
     def _asked(self, session: Session, prior: str, values: Sequence[Any]) -> tuple[Asked, Engine]:
         """What the controls say. Evidence that is still to be read under a prior chosen just now is none."""
         engine, intake = self._engines.get(prior), self._panel.intake(session)
-        *main, by_level = values[: -len(self._levels)]
-        levels = values[-len(self._levels) :][: len(engine.prior.levels)] if by_level else ()
-        settings = Settings.checked(*main, levels)
+        lam, temperature, n, seed, by_level, *levels = values
+        settings = Settings.checked(lam, temperature, n, seed, levels[: len(engine.prior.levels)] if by_level else ())
         return Asked(intake if intake.prior == prior else _NOTHING, prior, settings), engine
 
     def _roll(self, session: Session) -> dict:
@@ -153,7 +150,7 @@ class Studio:
     def _relevel(self, session: Session, prior: str) -> dict:
         """Another prior may have other levels: name and show as many sliders."""
         names = _level_names(self._engines.get(prior))
-        return {s: renamed(name, s.elem_id, bool(name)) for s, name in zip(self._levels, names, strict=True)}
+        return {self._levels[i]: renamed(name, f"lam-{i}", bool(name)) for i, name in enumerate(names)}
 
     def _open(self, session: Session, prior: str, query: str) -> dict:
         """The page opens with the settings and the example set that its address names."""
@@ -161,7 +158,8 @@ class Studio:
         values = [_DEFAULT.lam_ratio, _DEFAULT.temperature, _DEFAULT.n, _DEFAULT.seed]
         settings = _DEFAULT
         with contextlib.suppress(ValueError):  # an address that was typed wrong opens with the defaults
-            settings = Settings.checked(*(float(told.get(key, v)) for key, v in zip(_KEYS, values, strict=True)))
+            lam, temperature, n, seed = (float(told.get(key) or v) for key, v in zip(_KEYS, values, strict=True))
+            settings = Settings.checked(lam, temperature, n, seed)
         return self._panel.open(session, told.get("example", ""), prior) | self._set(settings)
 
     # What is shown ------------------------------------------------------------------------------------------------
@@ -178,12 +176,9 @@ class Studio:
         screen.asked = None
         with session.turn(_PLACE, newest=True) as stop:
             screen.whole = None
-            started, sampler, settings = time.perf_counter(), asked.sampler(engine), asked.settings
-            x = engine.preview(sampler, settings.n, seed=settings.seed, temperature=settings.temperature, stop=stop)
-            return {
-                self._sheet: sheet(x, "samples"),
-                self._status: _timing(sampler, settings, time.perf_counter() - started),
-            }
+            started = time.perf_counter()
+            x = engine.preview(asked.sampler(engine), stop=stop, **asked.settings.draws)
+            return {self._sheet: sheet(x, "samples"), self._status: _timing(asked, time.perf_counter() - started)}
 
     def _evidence_changed(self, session: Session, prior: str, *values: Any) -> Iterator[dict]:
         """Unless it changes again already: then what follows that comes here, too."""
@@ -209,12 +204,13 @@ class Studio:
 
     def _fill(self, session: Session, asked: Asked, engine: Engine, stop: Stop) -> Iterator[dict]:
         """The samples first, then the inner tab that is looked at, then the address: only what is not so already."""
-        screen, settings = session.of_kind(Screen), asked.settings
+        screen = session.of_kind(Screen)
+        screen.asked = asked
         if screen.whole is None or screen.whole.asked != asked:
-            started, sampler = time.perf_counter(), asked.sampler(engine)
-            x = engine.sample(sampler, settings.n, seed=settings.seed, temperature=settings.temperature, stop=stop)
-            screen.whole = Whole(asked, engine, sampler, to_pil(x), time.perf_counter() - started)
-            yield {self._sheet: sheet(x, "samples"), self._status: _timing(sampler, settings, screen.whole.seconds)}
+            started, posterior = time.perf_counter(), asked.posterior(engine)
+            x = engine.sample(asked.sampler(engine), stop=stop, **asked.settings.draws)
+            screen.whole = Whole(asked, engine, posterior, to_pil(x), time.perf_counter() - started)
+            yield {self._sheet: sheet(x, "samples"), self._status: _timing(asked, screen.whole.seconds)}
         yield from self._results.fill(screen, screen.whole, stop)
         yield {self._address: _address(asked)}
 
@@ -227,8 +223,9 @@ def _level_names(engine: Engine) -> list[str]:
     return names + [""] * (_MOST_LEVELS - len(names))
 
 
-def _timing(sampler: Sampler, settings: Settings, seconds: float) -> str:
-    words = f"λ/m = {settings.words}, m = {sampler.m:g}" if isinstance(sampler, Posterior) else "the prior itself"
+def _timing(asked: Asked, seconds: float) -> str:
+    settings, intake = asked.settings, asked.intake
+    words = f"λ/m = {settings.words}, m = {intake.posterior().m:g}" if intake.ready else "the prior itself"
     return f"{words} · {settings.n} samples in {seconds:.2f} s · seed {settings.seed}"
 
 
