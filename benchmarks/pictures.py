@@ -26,7 +26,7 @@ def overview(path: Path) -> None:
     rows, titles = [], []
     for key in SHOWN:
         example = example_sets()[key]
-        evidence = engine.evidence(example.files)
+        evidence = engine.intake(example.files).evidence
         samples = to_pil(engine.sample(evidence.condition(lam_ratio=RATIO), 7, seed=2))
         arrow = Image.new("RGB", samples[0].size, "white")
         rows.append([*(image.face.image for image in evidence[:3]), arrow, *samples])

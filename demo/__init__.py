@@ -2,6 +2,7 @@
 
 from .engines import Engines
 from .page import build
+from .queues import SERVER
 from .style import CSS, THEME
 
-__all__ = ["CSS", "THEME", "Engines", "build"]
+__all__ = ["CSS", "SERVER", "THEME", "Engines", "build"]

@@ -5,8 +5,8 @@ import functools
 import inspect
 import json
 import mimetypes
-import reprlib
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,32 +14,48 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import gradio as gr
-import torch
+from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
 from PIL import Image
 from safetensors.torch import save_file
 
+from transflow_core.compute import owned_by
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.images import contact_sheet, labelled_rows, save_animation, save_png, to_pil
-from transflow_core.posterior import Posterior, per_level
-from transflow_core.shipped import DEFAULT_PRIOR
+from transflow_core.intake import Intake
+from transflow_core.limits import (
+    CLASSES_OF_CALL,
+    CLASSIFIER_LAM_RATIO,
+    DEFAULT_LAM_RATIO,
+    LAM_RATIO,
+    MOST_CLASSIFIED,
+    MOST_DECODED,
+    MOST_IMAGES,
+    MOST_RATIOS,
+    SEED,
+    STEPS,
+    SWEEP_RATIOS,
+    TEMPERATURE,
+    WEIGHT,
+    Likelihood,
+    Range,
+    choice,
+    count,
+    number,
+    numbers,
+)
+from transflow_core.posterior import Posterior
+from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 from .engines import Engines
-from .panel import MOST_IMAGES
-from .studio import SWEEP
+from .errors import refusing
+from .queues import API
 
 __all__ = ["ENDPOINTS", "Endpoints", "add_endpoints"]
 
-MOST_CLASSIFIED = 200  # files of all lists of `classify` together
-MOST_CLASSES = 20
-MOST_DECODED = 128  # images that one call may decode
-LARGEST_LAM_RATIO = 1000.0
-DEFAULT_LAM_RATIO = 0.5
-
 Whole = Literal["auto", "always", "never"]
-Likelihood = Literal["isotropic", "levels", "diagonal", "low-rank"]
 Method = Literal["linear", "wasserstein"]
 Sheet = Literal["sheet", "images"]
 Animation = Literal["png", "webp", "gif", "mp4"]
@@ -54,10 +70,11 @@ class Endpoints:
 
     Args:
         engines: the priors that are served.
+        stop: ends the call, with Cancelled, at its next batch or picture.
     """
 
-    def __init__(self, engines: Engines) -> None:
-        self._engines = engines
+    def __init__(self, engines: Engines, stop: threading.Event | None = None) -> None:
+        self._engines, self._stop = engines, stop
 
     def info(self, prior: str = DEFAULT_PRIOR) -> dict:
         """What a prior is.
@@ -90,22 +107,12 @@ class Endpoints:
         Errors: no file, more than 100, a file that was not uploaded. A picture that cannot be read has its `problem`.
         """
         engine = self._engines.get(prior)
-        _check_choice("whole", whole, Whole)
+        choice(whole, "whole", get_args(Whole))
         files, report = [], []
         for path in _uploaded(images, "images"):
-            picture = engine.read(path, whole=whole)
-            faces = []
-            for face in picture.faces:
-                faces.append(
-                    {
-                        "file": len(files),
-                        "how": face.how,
-                        "box": list(face.box),
-                        "eyes": [list(eye) for eye in face.eyes] if face.eyes else None,
-                        "rotation": face.rotation,
-                    }
-                )
-                files.append(_picture(face.image, f"{path.stem}_{len(faces) - 1}.png"))
+            picture = engine.read(path, whole=whole, stop=self._stop)
+            faces = [{"file": len(files) + index} | face.to_dict() for index, face in enumerate(picture.faces)]
+            files += [_picture(face.image, f"{path.stem}_{index}.png") for index, face in enumerate(picture.faces)]
             report.append({"name": picture.name, "problem": picture.problem, "faces": faces})
         return files, report
 
@@ -128,7 +135,7 @@ class Endpoints:
         Errors: no file, more than 100, a file that was not uploaded. An image that cannot be used has its `problem`.
         """
         engine = self._engines.get(prior)
-        evidence = _evidence(engine, images, "images", whole)
+        evidence = self._images(engine, images, "images", whole).evidence
         if not evidence.used:
             return None, _told(evidence)
         path = _new_file("latents.safetensors")
@@ -160,20 +167,20 @@ class Endpoints:
         Errors: as `encode`, and when no image can be used; numbers out of range; another number of weights or levels.
         """
         engine = self._engines.get(prior)
-        ratio = _lam_ratio(lam_ratio, engine)
-        evidence = _evidence(engine, images, "images", whole)
+        ratio = _ratio(lam_ratio, engine)
+        intake = self._images(engine, images, "images", whole)
         if weights is not None:
-            for index, weight in enumerate(_numbers(weights, "weights", 0, 100, len(evidence))):
-                evidence = evidence.replace(index, weight=weight)
-        posterior = evidence.condition(lam_ratio=ratio)
+            for index, weight in enumerate(numbers(weights, "weights", WEIGHT, len(intake.evidence))):
+                intake = intake.replace(index, weight=weight)
+        posterior = intake.checked().posterior(engine.ratio(ratio))
         path = _new_file("posterior.safetensors")
-        words = ", ".join(f"{value:g}" for value in lam_ratio) if isinstance(lam_ratio, list) else f"{lam_ratio:g}"
+        words = ", ".join(f"{value:g}" for value in (ratio if isinstance(ratio, list) else [ratio]))
         posterior.save(path, metadata=_made_by(engine) | {"lam_ratio": words})
-        kl = posterior.kl(posterior.prior)
-        return _file(path), _facts(engine, posterior, lam_ratio) | {
+        kl = engine.run(posterior.kl, posterior.prior, stop=self._stop)
+        return _file(path), _facts(engine, posterior, ratio) | {
             "mean_norm": float(posterior.mean.double().norm()),
             "kl": kl if kl < float("inf") else None,
-            "evidence": _told(evidence),
+            "evidence": _told(intake.evidence),
         }
 
     def sample(
@@ -207,13 +214,12 @@ class Endpoints:
         Errors: as `condition`; a posterior that was made with another prior, or among other files.
         """
         engine = self._engines.get(prior)
-        n, seed = _count(n, "n", 1, MOST_DECODED), _seed(seed)
-        temperature = _temperature(temperature)
-        _check_choice("output", output, Sheet)
+        drawn = _drawn(n, Range(1, MOST_DECODED), seed, temperature)
+        choice(output, "output", get_args(Sheet))
         with _timed() as facts:
-            posterior, told = _posterior(engine, evidence, "evidence", lam_ratio, whole)
-            pictures = to_pil(engine.sample(posterior, n, seed=seed, temperature=temperature))
-            facts |= _facts(engine, posterior, lam_ratio) | {"n": n, "seed": seed, "temperature": temperature}
+            posterior, told = self._posterior(engine, evidence, "evidence", lam_ratio, whole)
+            pictures = to_pil(engine.sample(posterior, stop=self._stop, **drawn))
+            facts |= _facts(engine, posterior, lam_ratio) | drawn
         facts["evidence"] = told
         if output == "images":
             return [_picture(picture, f"sample_{i:04d}.png") for i, picture in enumerate(pictures)], facts
@@ -244,19 +250,16 @@ class Endpoints:
         Errors: as `sample`.
         """
         engine = self._engines.get(prior)
-        ratios = list(SWEEP) if lam_ratios is None else _numbers(lam_ratios, "lam_ratios", 0, LARGEST_LAM_RATIO)
-        if not 1 <= len(ratios) <= 16:
-            raise ValueError(f"lam_ratios takes 1 to 16 numbers, not {len(ratios)}")
-        n, seed = _count(n, "n", 1, MOST_DECODED // len(ratios)), _seed(seed)
-        temperature = _temperature(temperature)
+        ratios = list(SWEEP_RATIOS) if lam_ratios is None else numbers(lam_ratios, "lam_ratios", LAM_RATIO)
+        if not 1 <= len(ratios) <= MOST_RATIOS:
+            raise ValueError(f"lam_ratios takes 1 to {MOST_RATIOS} numbers, not {len(ratios)}")
+        drawn = _drawn(n, Range(1, MOST_DECODED // len(ratios)), seed, temperature)
         with _timed() as facts:
-            posterior, told = _posterior(engine, evidence, "evidence", None, whole)
-            z = [posterior.with_lam(ratio).sample(n, seed=seed, temperature=temperature) for ratio in ratios]
-            columns = [to_pil(column) for column in engine.decode(torch.cat(z)).split(n)]
-            facts |= _made_by(engine) | {"m": posterior.m, "lam_ratios": ratios}
-            facts |= {"n": n, "seed": seed, "temperature": temperature}
+            posterior, told = self._posterior(engine, evidence, "evidence", None, whole)
+            x = engine.sweep(posterior, ratios, stop=self._stop, **drawn)
+            facts |= _made_by(engine) | {"m": posterior.m, "lam_ratios": ratios} | drawn
         facts["evidence"] = told
-        rows = [[column[row] for column in columns] for row in range(n)]
+        rows = [to_pil(x[:, row]) for row in range(x.shape[1])]
         sheet = labelled_rows(rows, column_labels=[f"λ/m = {ratio:g}" for ratio in ratios])
         return _picture(sheet, "sweep.png", facts), facts
 
@@ -292,25 +295,19 @@ class Endpoints:
         Errors: as `sample`.
         """
         engine = self._engines.get(prior)
-        steps = _count(steps, "steps", 2, 64)
-        n, seed = _count(n, "n", 1, MOST_DECODED // steps), _seed(seed)
-        temperature = _temperature(temperature)
-        _check_choice("method", method, Method)
-        _check_choice("output", output, Animation)
+        steps = count(steps, "steps", STEPS)
+        drawn = _drawn(n, Range(1, MOST_DECODED // steps), seed, temperature)
+        choice(method, "method", get_args(Method))
+        choice(output, "output", get_args(Animation))
         with _timed() as facts:
             ends, told = [], {}
             for name, files in (("a", a), ("b", b)):
-                posterior, evidence = _posterior(engine, files, name, lam_ratio, whole)
+                posterior, evidence = self._posterior(engine, files, name, lam_ratio, whole)
                 ends.append(posterior)
                 told[name] = _facts(engine, posterior, lam_ratio) | {"evidence": evidence}
-            x = engine.interpolate(*ends, steps, n, method=method, seed=seed, temperature=temperature)
-            facts |= _made_by(engine) | {
-                "steps": steps,
-                "n": n,
-                "method": method,
-                "seed": seed,
-                "temperature": temperature,
-            }
+            n = drawn.pop("n")
+            x = engine.interpolate(*ends, steps, n, method=method, stop=self._stop, **drawn)
+            facts |= _made_by(engine) | {"steps": steps, "n": n, "method": method} | drawn
         if output == "png":
             labels = [f"{i / (steps - 1):.2f}" for i in range(steps)]
             rows = [to_pil(x[:, draw]) for draw in range(n)]
@@ -325,7 +322,7 @@ class Endpoints:
         self,
         examples: dict[str, Files],
         queries: Files,
-        prior: str = DEFAULT_PRIOR,
+        prior: str = CLASSIFYING_PRIOR,
         lam_ratio: float | None = None,
         likelihood: Likelihood = "low-rank",
         whole: Whole = "auto",
@@ -335,9 +332,9 @@ class Endpoints:
         Args:
             examples: class name to uploaded images, at least one each: 1 to 20 classes.
             queries: the uploaded images to classify. Examples and queries together are at most 200.
-            prior: a name that `info` offers, or hf://owner/repo/file.
-            lam_ratio: λ/m, above 0 to 1000; null chooses it from the examples.
-            likelihood: the shape of Σ: "isotropic" is the paper's λI.
+            prior: a name that `info` offers, or hf://owner/repo/file; by default the one that tells classes apart best.
+            lam_ratio: λ/m, 1e-6 to 1000; null chooses it from the examples.
+            likelihood: the shape of Σ: "paper" is λI around 0, "isotropic" λI around the examples' mean.
             whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
 
         Returns:
@@ -349,36 +346,33 @@ class Endpoints:
         Errors: as `encode`; too many classes or images; a class without a usable image.
         """
         engine = self._engines.get(prior)
-        _check_choice("likelihood", likelihood, Likelihood)
+        choice(likelihood, "likelihood", get_args(Likelihood))
         if lam_ratio is not None:
-            lam_ratio = _number(lam_ratio, "lam_ratio", 1e-6, LARGEST_LAM_RATIO)
-        if not isinstance(examples, dict) or not 1 <= len(examples) <= MOST_CLASSES:
-            raise ValueError(f"examples takes 1 to {MOST_CLASSES} classes, each a name with its images")
+            lam_ratio = number(lam_ratio, "lam_ratio", CLASSIFIER_LAM_RATIO)
+        if not isinstance(examples, dict) or len(examples) not in CLASSES_OF_CALL:
+            raise ValueError(f"examples takes {CLASSES_OF_CALL} classes, each a name with its images")
         given = [len(files) for files in (*examples.values(), queries) if isinstance(files, list)]
         if sum(given) > MOST_CLASSIFIED:
             raise ValueError(f"at most {MOST_CLASSIFIED} images in one call, examples and queries together")
-        evidence = {name: _evidence(engine, files, f"examples of {name!r}", whole) for name, files in examples.items()}
-        latents = {}
+        evidence = {
+            name: self._images(engine, files, f"examples of {name!r}", whole).evidence
+            for name, files in examples.items()
+        }
         for name, found in evidence.items():
             if not found.used:
                 raise ValueError(f"class {name!r}: {found.why_unusable()}")
-            latents[name] = found.z
+        latents = {name: found.z for name, found in evidence.items()}
         classifier = FewShotClassifier(engine.prior, lam_ratio, likelihood=likelihood)
-        engine.run(classifier.fit_latents, latents)
-        asked = _evidence(engine, queries, "queries", whole)
-        rows = [image.latent.z for image in asked.used]
-        answers: Iterator = iter(())
-        if rows:
-            z = torch.stack(rows)
-            answers = zip(classifier.predict_proba_latents(z).tolist(), classifier.novelty(z).tolist(), strict=True)
+        engine.run(classifier.fit_latents, latents, stop=self._stop)
+        asked = self._images(engine, queries, "queries", whole).evidence
+        answers = iter(engine.run(classifier.judge, asked.z, stop=self._stop) if asked.used else ())
         results = []
         for image in asked:
             result: dict[str, Any] = {"name": image.name, "problem": image.problem}
             if image.used:
-                probabilities, novelty = next(answers)
-                result["probabilities"] = dict(zip(classifier.classes, probabilities, strict=True))
-                result["best"] = max(result["probabilities"], key=result["probabilities"].get)
-                result |= {"novelty": novelty, "none_of_these": novelty > classifier.threshold}
+                answer = next(answers)
+                result |= {"probabilities": answer.probabilities, "best": answer.best}
+                result |= {"novelty": answer.novelty, "none_of_these": answer.none}
             results.append(result)
         return {
             **_made_by(engine),
@@ -389,6 +383,29 @@ class Endpoints:
             "queries": results,
         }
 
+    def _intake(self, engine: Engine, files: Any, name: str, whole: Any) -> Intake:
+        """What became of uploaded files, whether or not they can be used."""
+        choice(whole, "whole", get_args(Whole))
+        intake = engine.intake(_uploaded(files, name), whole=whole, stop=self._stop)
+        if intake.notes:
+            raise ValueError(f"{name}: {' '.join(intake.notes)}")
+        return intake
+
+    def _images(self, engine: Engine, files: Any, name: str, whole: Any) -> Intake:
+        """The same, where only images will do."""
+        intake = self._intake(engine, files, name, whole)
+        if intake.saved is not None:
+            raise ValueError(f"{name}: give images, not a saved posterior")
+        return intake
+
+    def _posterior(
+        self, engine: Engine, files: Any, name: str, lam_ratio: Any, whole: Any
+    ) -> tuple[Posterior, list[dict]]:
+        """From images or a saved one, and what is to be told of the images."""
+        ratio = None if lam_ratio is None else _ratio(lam_ratio, engine)
+        intake = self._intake(engine, files, name, whole).checked()
+        return intake.posterior(engine.ratio(ratio)), _told(intake.evidence)
+
 
 ENDPOINTS = ("info", "align", "encode", "condition", "sample", "sweep", "interpolate", "classify")
 """Names of the endpoints, without the slash."""
@@ -397,30 +414,34 @@ ENDPOINTS = ("info", "align", "encode", "condition", "sample", "sweep", "interpo
 def add_endpoints(engines: Engines) -> None:
     """Serve every endpoint from the current Blocks.
 
-    What reads images waits in one queue with the visitors' own uploads ("invert"), never in that of their sliders
-    ("decode"): a client that sends a hundred images must not freeze a page.
+    A call waits for its turn among its caller's own, never in a queue of the page (`queues.API`), and what it computes
+    takes turns with what visitors and other callers ask for.
     """
-    endpoints = Endpoints(engines)
     for name in ENDPOINTS:
-        method = getattr(endpoints, name)
-        reads = {} if name == "info" else {"concurrency_limit": 2, "concurrency_id": "invert"}
-        gr.api(_answering(method), api_name=name, api_description=inspect.getdoc(method), **reads)
+        method = getattr(Endpoints(engines), name)
+        described = inspect.getdoc(method)
+        gr.api(_answering(engines, method), api_name=name, api_description=described, concurrency_limit=None)
 
 
-def _answering(method: Callable) -> Callable:
+def _answering(engines: Engines, method: Callable) -> Callable:
     """A method as Gradio calls it: file objects as the plain dicts that it sends, refusals as one sentence."""
 
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return _plain(method(*args, **kwargs))
-        except OSError as error:
-            # The system's own words name a path of this machine; those of `load_prior` have no number.
-            raise gr.Error(str(error) if error.errno is None else error.strerror, print_exception=False) from error
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        request = LocalContext.request.get(None)
+        owner = request.session_hash if request else None
+        with refusing(markup=False), API.turn(_caller(request)) as stop, owned_by(owner):
+            return _plain(getattr(Endpoints(engines, stop), method.__name__)(*args, **kwargs))
 
     return call
+
+
+def _caller(request: gr.Request | None) -> str:
+    """The address that a call comes from; behind a proxy, the one that the nearest proxy tells."""
+    if request is None:
+        return ""
+    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[-1].strip()
+    return forwarded or (request.client.host if request.client else "")
 
 
 def _plain(value: Any) -> Any:
@@ -452,61 +473,20 @@ def _uploaded(files: Any, name: str) -> list[Path]:
     return paths
 
 
-def _evidence(engine: Engine, files: Any, name: str, whole: Any) -> Evidence:
-    _check_choice("whole", whole, Whole)
-    return engine.evidence(_uploaded(files, name), whole=whole)
-
-
-def _posterior(engine: Engine, files: Any, name: str, lam_ratio: Any, whole: Any) -> tuple[Posterior, list[dict]]:
-    """From images or a saved one, and what is to be told of the images."""
-    ratio = None if lam_ratio is None else _lam_ratio(lam_ratio, engine)
-    saved = [path for path in _uploaded(files, name) if path.suffix.lower() == ".safetensors"]
-    if not saved:
-        evidence = _evidence(engine, files, name, whole)
-        return evidence.condition(lam_ratio=DEFAULT_LAM_RATIO if ratio is None else ratio), _told(evidence)
-    if len(files) > 1:
-        raise ValueError(f"{name}: give images, or one saved posterior by itself")
-    posterior = engine.load_posterior(saved[0])
-    return posterior if ratio is None else posterior.with_lam(ratio), []
-
-
-def _lam_ratio(value: Any, engine: Engine) -> float | torch.Tensor:
+def _ratio(value: Any, engine: Engine) -> float | list[float]:
+    """λ/m as an argument: one number, or one for each level."""
     if isinstance(value, list):
-        levels = engine.prior.levels
-        return per_level(_numbers(value, "lam_ratio", 0, LARGEST_LAM_RATIO, len(levels)), levels)
-    return _number(value, "lam_ratio", 0, LARGEST_LAM_RATIO)
+        return numbers(value, "lam_ratio", LAM_RATIO, len(engine.prior.levels))
+    return number(value, "lam_ratio", LAM_RATIO)
 
 
-def _number(value: Any, name: str, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, not {reprlib.repr(value)}")
-    return float(value)
-
-
-def _count(value: Any, name: str, low: int, high: int) -> int:
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-    if number is None or not low <= number <= high or number != int(number):
-        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {reprlib.repr(value)}")
-    return int(number)
-
-
-def _seed(value: Any) -> int:
-    return _count(value, "seed", 0, 2**31 - 1)
-
-
-def _temperature(value: Any) -> float:
-    return _number(value, "temperature", 0, 1.5)
-
-
-def _numbers(values: Any, name: str, low: float, high: float, count: int | None = None) -> list[float]:
-    if not isinstance(values, list) or (count is not None and len(values) != count):
-        raise ValueError(f"{name} must be a list of {'' if count is None else f'{count} '}numbers")
-    return [_number(value, f"each of {name}", low, high) for value in values]
-
-
-def _check_choice(name: str, value: Any, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, not {reprlib.repr(value)}")
+def _drawn(n: Any, within: Range, seed: Any, temperature: Any) -> dict[str, Any]:
+    """What decides the draws: n, seed and temperature."""
+    return {
+        "n": count(n, "n", within),
+        "seed": count(seed, "seed", SEED),
+        "temperature": number(temperature, "temperature", TEMPERATURE),
+    }
 
 
 def _told(evidence: Evidence) -> list[dict]:

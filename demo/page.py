@@ -1,14 +1,19 @@
 """The page: header, prior picker, tabs."""
 
-import gradio as gr
+from collections.abc import Iterator
 
-from transflow_core.shipped import DEFAULT_PRIOR
+import gradio as gr
+from gradio.events import Dependency
+
+from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 from .api import add_endpoints
 from .classify import Classify
 from .engines import Engines
+from .events import on
 from .explain import Explain
 from .interpolate import Interpolate
+from .session import Session
 from .studio import Studio
 
 __all__ = ["build"]
@@ -17,9 +22,6 @@ _TITLE = """
 # Transflow Studio
 Show a trained generative model a handful of images, and it makes new ones like them. Nothing is trained.
 """
-
-
-CLASSIFYING_PRIOR = "celeba64"
 
 
 def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> gr.Blocks:
@@ -36,31 +38,54 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
     with gr.Blocks(title="Transflow Studio", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         with gr.Row():
             gr.Markdown(_TITLE, elem_id="title")
-            prior = _prior_picker(engines, first_prior, "A shipped one, or hf://owner/repo/file", "prior")
-        with gr.Tab("Studio", id="studio"):
-            studio = Studio(engines, prior, first_prior)
-        with gr.Tab("Interpolate", id="interpolate"):
-            Interpolate(engines, prior, first_prior)
-        with gr.Tab("Classify", id="classify"):
+            prior, chosen = _prior_picker(engines, first_prior, "A shipped one, or hf://owner/repo/file", "prior")
+        with gr.Tab("Studio", id="studio") as tab:
+            Studio(engines, prior, [*chosen, *_seen(tab)], demo)
+        with gr.Tab("Interpolate", id="interpolate") as tab:
+            Interpolate(engines, prior, [*chosen, *_seen(tab)])
+        with gr.Tab("Classify", id="classify") as tab:
             # The fine details of a larger prior drown what tells classes apart: the tab has a prior of its own.
             about = "Of this tab alone: celeba64 tells classes apart better"
-            own = _prior_picker(engines, CLASSIFYING_PRIOR, about, "classify-prior")
-            Classify(engines, own, CLASSIFYING_PRIOR)
-        with gr.Tab("How it works", id="how"):
-            Explain(engines.get(first_prior).prior)
-        studio.open_with(demo)
+            own, own_chosen = _prior_picker(engines, CLASSIFYING_PRIOR, about, "classify-prior")
+            Classify(engines, own, [*own_chosen, *_seen(tab)])
+        with gr.Tab("How it works", id="how") as tab:
+            Explain(engines, prior, [*chosen, *_seen(tab)])
+        demo.unload(Session.left)
         add_endpoints(engines)
     return demo
 
 
-def _prior_picker(engines: Engines, value: str, info: str, elem_id: str) -> gr.Dropdown:
-    return gr.Dropdown(
+def _seen(tab: gr.Tab) -> list[Dependency]:
+    """When a tab came into view: only then is what it shows computed."""
+    return on(tab.select, lambda session: setattr(session, "tab", tab.id))
+
+
+class _Chosen(dict[str, str]):
+    """The last good prior of each picker."""
+
+
+def _prior_picker(
+    engines: Engines, value: str, about: str, elem_id: str
+) -> tuple[gr.components.Component, list[Dependency]]:
+    """The picker, and when another prior was chosen and loaded. One that is refused is told once, and goes again."""
+    picker = gr.Dropdown(
         engines.names(),
         value=value,
         label="Prior",
-        info=info,
+        info=about,
         allow_custom_value=True,
         elem_id=elem_id,
         scale=0,
         min_width=260,
     )
+
+    def choose(session: Session, name: str) -> Iterator[dict]:
+        chosen = session.of_kind(_Chosen)
+        try:
+            engines.get(name)
+        except Exception:
+            yield {picker: chosen.get(elem_id, value)}
+            raise
+        chosen[elem_id] = name
+
+    return picker, on(picker.change, choose, picker, picker)

@@ -1,47 +1,148 @@
-"""What belongs to one visitor: a Stop, and a folder for the files to take away."""
+"""What belongs to one visitor: evidence, results, files, turns, and an end."""
 
+from __future__ import annotations
+
+import functools
+import os
+import secrets
 import shutil
 import tempfile
 import threading
+import time
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import ClassVar, TypeVar
 
-__all__ = ["Stop", "Workspace"]
+import gradio as gr
+
+from transflow_core.intake import Intake
+
+from .queues import VISITORS, Stop
+
+__all__ = ["Session"]
+
+T = TypeVar("T")
+# Seconds. An open page keeps what it was given for a working day; one that was closed, as long as a reconnecting phone
+# may take.
+_IDLE, _LEFT, _EVERY = 8 * 3600, 600, 60
+# So many sessions are kept; the one that was used longest ago goes first. 18 images of evidence are 4 to 10 MB.
+_MOST = 300
 
 
-class Stop:
-    """A session's own Stop: set by the button, looked at between images. Each session gets its own by being copied."""
+class Session:
+    """One visitor's page, from its opening to its end. Each handler of `events.on` is given its own.
 
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def __deepcopy__(self, memo: dict) -> "Stop":
-        return Stop()
-
-
-class Workspace:
-    """A session's own folder. Its files have fixed names and are written over, so that it cannot grow.
+    It is found by Gradio's session hash and not kept in a gr.State: a handler that waits for its turn must see what the
+    one before it left, and Gradio reads a State before it calls; nor would a State tell when it is over.
 
     Attributes:
-        shown: what the whole images on the screen were made from; None while previews stand there.
-        rebuilt: evidence, and how the page shows it decoded again: λ plays no part in it.
+        id: owner of the visitor's work.
+        intakes: what each place of the page was given.
+        tab: the tab that is looked at.
+        opened: whether the page was opened under this session; if not, the one that it was opened under is over.
     """
 
-    def __init__(self) -> None:
-        self._folder: Path | None = None
-        self.shown: tuple | None = None
-        self.rebuilt: tuple[object, str] = (None, "")
+    _all: ClassVar[dict[str, Session]] = {}
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _swept: ClassVar[float] = 0.0
 
-    def __deepcopy__(self, memo: dict) -> "Workspace":
-        return Workspace()
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.intakes: dict[str, Intake] = {}
+        self.tab = "studio"
+        self.opened = False
+        self._kept: dict[type, object] = {}
+        self._places: set[str] = set()
+        self._folder: Path | None = None
+        self._over_at = 0.0
+        self.touch()
+
+    @classmethod
+    def of(cls, request: gr.Request | None) -> Session:
+        """The session of who asks, kept for longer by being asked for. Sessions that are over are closed on the way."""
+        key = (request and request.session_hash) or ""
+        with cls._lock:
+            session = cls._all.pop(key, None) or cls(key or secrets.token_hex(8))
+            session.touch()
+            cls._all[session.id] = session  # the last one, since it is used
+            now, over = time.monotonic(), []
+            if now - cls._swept > _EVERY or len(cls._all) > _MOST:
+                cls._swept = now
+                over = [other for other in cls._all.values() if other._over_at < now]
+                over += list(cls._all.values())[: max(0, len(cls._all) - len(over) - _MOST)]
+                for other in over:
+                    cls._all.pop(other.id, None)
+        for other in over:
+            other.close()
+        return session
+
+    @classmethod
+    def left(cls, request: gr.Request) -> None:
+        """The page was closed, or its connection is lost: what it asked for ends; what it was given stays a while."""
+        with cls._lock:
+            session = cls._all.get(request.session_hash or "")
+        if session is not None:
+            session._end_work()
+            session._over_at = time.monotonic() + _LEFT
+
+    def touch(self) -> None:
+        """Keep it for longer."""
+        self._over_at = time.monotonic() + _IDLE
+
+    def of_kind(self, kind: type[T]) -> T:
+        """What a part of the page keeps for this visitor: the one object of this class, made at its first use."""
+        return self._kept.setdefault(kind, kind())  # type: ignore[return-value]
+
+    def turn(self, place: str, *, newest: bool = False) -> AbstractContextManager[Stop]:
+        """This visitor's turn in a place of the page; see `Lane.turn`."""
+        self._places.add(place)
+        return VISITORS.turn((self.id, place), newest=newest)
+
+    def stop(self, place: str) -> None:
+        """The person pressed Stop: end what runs and waits in a place."""
+        VISITORS.stop((self.id, place))
+
+    def busy(self, place: str) -> bool:
+        """Whether something runs or waits in a place."""
+        return VISITORS.busy((self.id, place))
 
     def file(self, name: str) -> Path:
-        """Where to write a file of this name."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="transflow-"))
+        """Where to write a file of this name, over the one before it, so that a visitor's folder cannot grow.
+
+        The folder is made when it is first needed, and anew when a cleaner took it.
+        """
+        if self._folder is None or not self._folder.is_dir():
+            self._folder = Path(tempfile.mkdtemp(prefix=_prefix()))
         return self._folder / name
 
     def close(self) -> None:
-        """Remove the folder, when the session is over."""
+        """End its work, and forget what it was given and made."""
+        self._end_work()
+        self.intakes.clear()
+        self._kept.clear()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+
+    def _end_work(self) -> None:
+        for place in tuple(self._places):
+            VISITORS.stop((self.id, place), by_hand=False)
+
+
+@functools.cache
+def _prefix() -> str:
+    """Of this process's folders. Those of processes that are over, killed ones among them, are removed here."""
+    for folder in Path(tempfile.gettempdir()).glob("transflow-*-*"):
+        process = folder.name.split("-")[1]
+        if process.isdigit() and not _runs(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+    return f"transflow-{os.getpid()}-"
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,61 +1,44 @@
 """Components that Gradio does not have."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
-__all__ = ["log_slider", "renamed"]
+from transflow_core.limits import LAM_RATIO_SLIDER
 
-_LOW, _HIGH = 0.01, 10.0
+from .events import on
+from .queues import EXPORTS
+from .session import Session
+from .static import static
+
+__all__ = ["download", "log_slider", "renamed", "track"]
+
 _BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
+_TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
 
 
 def _place(value: float) -> float:
-    return 100 * (math.log10(value) - math.log10(_LOW)) / (math.log10(_HIGH) - math.log10(_LOW))
+    """Where λ/m stands on the scale, in per cent of its length."""
+    low, high = math.log10(LAM_RATIO_SLIDER.low), math.log10(LAM_RATIO_SLIDER.high)
+    return 100 * (math.log10(value) - low) / (high - low)
 
 
-# The range input works in log10. Its template holds no value: nothing is drawn anew under a finger that drags.
-_TEMPLATE = (
-    """
-<div class="log-slider">
- <div class="row"><label for="${range_id}">${name}</label><output for="${range_id}"></output></div>
- <div class="track">
-  <div class="band" style="left: BAND_LOW%; width: BAND_WIDTH%" title="recommended: 0.3 to 0.7"></div>
-  <input type="range" id="${range_id}" min="-2" max="1" step="0.01">
- </div>
- <div class="scale" aria-hidden="true">TICKS</div>
-</div>
-""".replace("BAND_LOW", f"{_place(_BAND[0]):.2f}")
-    .replace("BAND_WIDTH", f"{_place(_BAND[1]) - _place(_BAND[0]):.2f}")
-    .replace(
-        "TICKS",
-        "".join(f'<span style="left: {_place(v):.2f}%">{v:g}</span>' for v in (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)),
+def track(range_id: str, attributes: str = "") -> str:
+    """The range input of a slider for λ/m, which works in log10, with the recommended band and a scale, as HTML."""
+    ticks = "".join(f'<span style="left: {_place(v):.2f}%">{v:g}</span>' for v in _TICKS)
+    low, high = math.log10(LAM_RATIO_SLIDER.low), math.log10(LAM_RATIO_SLIDER.high)
+    return (
+        f'<div class="track"><div class="band" style="left: {_place(_BAND[0]):.2f}%; '
+        f'width: {_place(_BAND[1]) - _place(_BAND[0]):.2f}%" title="recommended: 0.3 to 0.7"></div>'
+        f'<input type="range" id="{range_id}" {attributes} min="{low:g}" max="{high:g}" step="0.01"></div>'
+        f'<div class="scale" aria-hidden="true">{ticks}</div>'
     )
-)
-
-_JS = """
-const text = v => v < 0.1 ? v.toFixed(3) : v < 1 ? v.toFixed(2) : v.toFixed(1);
-const show = () => {
-  const input = element.querySelector('input'), at = Math.log10(props.value);
-  if (Math.abs(parseFloat(input.value) - at) > 0.006) input.value = at;
-  const recommended = props.value >= 0.295 && props.value <= 0.705 ? ' (recommended)' : '';
-  element.querySelector('output').textContent = text(props.value) + recommended;
-  input.setAttribute('aria-valuetext', text(props.value) + recommended);
-};
-show();
-watch('value', show);
-const take = event => {
-  if (!event.target.matches('input[type=range]')) return;
-  props.value = Number(Math.pow(10, parseFloat(event.target.value)).toPrecision(3));
-  show();
-  trigger(event.type === 'input' ? 'input' : 'release');
-};
-element.addEventListener('input', take);
-element.addEventListener('change', take);
-"""
 
 
-def log_slider(value: float = 0.5, *, name: str, elem_id: str, **options) -> gr.HTML:
+def log_slider(value: float = 0.5, *, name: str, elem_id: str, **options: Any) -> gr.HTML:
     """A slider for λ/m from 0.01 to 10 on a logarithmic scale, with the recommended band [0.3, 0.7] marked.
 
     Its value is λ/m itself. `input` fires while it moves, `release` when it is let go (or a key was pressed).
@@ -63,8 +46,10 @@ def log_slider(value: float = 0.5, *, name: str, elem_id: str, **options) -> gr.
     # A function and not a subclass of gr.HTML: Gradio would write a stub file beside the module of a subclass.
     return gr.HTML(
         value,
-        html_template=_TEMPLATE,
-        js_on_load=_JS,
+        # It holds no value: nothing is drawn anew under a finger that drags.
+        html_template='<div class="log-slider"><div class="row"><label for="${range_id}">${name}</label>'
+        f'<output for="${{range_id}}"></output></div>{track("${range_id}")}</div>',
+        js_on_load=static("log_slider.js"),
         elem_id=elem_id,
         label=name,
         **_props(name, elem_id),
@@ -80,3 +65,37 @@ def renamed(name: str, elem_id: str, visible: bool) -> dict:
 def _props(name: str, elem_id: str) -> dict[str, str]:
     """What the template reads. An update replaces all of it: one that is left out would be undefined."""
     return {"name": name, "range_id": f"{elem_id}-range"}
+
+
+# The file itself is handed over: the browser takes it at once, since it was written because it was asked for.
+_TAKE_JS = """
+file => {
+  const link = Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name});
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+"""
+
+
+def download(label: str, make: Callable[..., Path], inputs: Any = (), *, elem_id: str, **options: Any) -> gr.Button:
+    """A button whose file is made when it is clicked, and taken by the browser then.
+
+    Args:
+        label: on the button.
+        make: `make(session, *inputs)` writes the file and gives its path. Raises ValueError, with words, when there is
+            nothing to take.
+        inputs: components, or one.
+        elem_id: the button's.
+        options: as for gr.Button.
+    """
+    button = gr.Button(label, elem_id=elem_id, **options)
+    file = gr.DownloadButton(label, visible="hidden", elem_id=f"{elem_id}-file")
+
+    def made(session: Session, *values: Any) -> dict:
+        with EXPORTS.turn(session.id):
+            return {file: str(make(session, *values))}
+
+    for written in on(button.click, made, inputs, file):
+        written.success(None, file, None, js=_TAKE_JS, api_visibility="private")
+    return button

@@ -1,6 +1,5 @@
-"""What several tests share: the shipped prior, a tiny prior made on the spot, and the folder of real data."""
+"""Fixtures of all tests: the shipped priors, a tiny prior, the folder of real data, a browser; and who needs one."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,25 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from transflow_core.checkpoints import Checkpoint
-from transflow_core.flows import Glow, GlowConfig, LevelConfig
-from transflow_core.pixels import PixelConvention
 from transflow_core.prior import Prior, load_prior
 from transflow_core.shipped import MODELS
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
+from .helpers import CHROMIUM, CHROMIUM_ARGUMENTS, SHARED, make_tiny_prior, read_conformance
 
 _THREADS = torch.get_num_threads()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks for a browser is marked so: `-m "not browser"` is what runs where there is none."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
 
 
 @pytest.fixture(autouse=True)
@@ -47,28 +40,10 @@ def default_prior() -> Prior:
     return load_prior(device="cpu")
 
 
-def read_conformance(folder: Path) -> dict[str, np.ndarray]:
-    """Inputs and results of a prior, as they lie beside its weights."""
-    with np.load(folder / "conformance.npz") as arrays:
-        return dict(arrays)
-
-
 @pytest.fixture(scope="session")
 def conformance() -> dict[str, np.ndarray]:
     """What was computed with celeba64 when it was trained."""
     return read_conformance(MODELS / "celeba64")
-
-
-def make_tiny_prior(seed: int = 0, name: str = "tiny") -> Prior:
-    """A random 16×16 Glow of two levels: not a face in it, but as invertible as a trained one, and quick."""
-    generator = torch.Generator().manual_seed(seed)
-    config = GlowConfig(image_size=16, levels=(LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
-    flow = Glow(config, generator)
-    with torch.no_grad():
-        for parameter in flow.parameters():
-            parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
-    checkpoint = Checkpoint(flow, PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
-    return Prior.from_checkpoint(checkpoint, device="cpu")
 
 
 @pytest.fixture
@@ -92,6 +67,6 @@ def browser() -> Iterator:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield chromium
         chromium.close()

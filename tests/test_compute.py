@@ -1,6 +1,11 @@
-"""The thread in which a server computes."""
+"""Where a server computes and reads pictures: in turn, and in threads of their own."""
 
+import contextvars
+import os
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -8,12 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
-from demo import Engines
+from transflow_core import compute as compute_module
 from transflow_core.adapters import adapt_encoder
-from transflow_core.compute import ComputeThread
+from transflow_core.compute import Cancelled, ComputeThread, FairThread, PictureLane, owned_by, owned_steps
 from transflow_core.engine import Engine
+from transflow_core.images import to_pil
+from transflow_core.pictures import read_picture
 from transflow_core.posterior import Gaussian
 from transflow_core.prior import Prior
+
+from .conftest import ROOT
 
 
 def apart(function, *args):
@@ -36,9 +45,104 @@ def test_it_has_all_cores_and_everybody_else_has_one():
     assert apart(threads_of_each) == (3, 1, 1)
 
 
+class Held:
+    """A fair thread that is busy until it is let go: what is asked meanwhile waits, and is noted when it is done."""
+
+    def __init__(self):
+        self.thread, self.done, self._go_on = FairThread(), [], threading.Event()
+        busy = threading.Event()
+        self.thread.submit(lambda: busy.set() or self._go_on.wait())
+        busy.wait()
+
+    def ask(self, owner, name, **how):
+        with owned_by(owner):
+            return self.thread.submit(self.done.append, name, **how)
+
+    def finished(self):
+        """What was done, in order."""
+        self._go_on.set()
+        with owned_by("the test"):
+            while self.thread._waiting:
+                self.thread.run(lambda: None)
+            self.thread.run(lambda: None)  # the last one was begun before this
+        return self.done
+
+
+def test_owners_take_turns_and_each_keeps_its_own_order():
+    held = Held()
+    for index in range(4):
+        held.ask("many", f"m{index}")
+    for owner in ("few", "one"):
+        held.ask(owner, f"{owner} 0")
+    held.ask("few", "few 1")
+    assert held.finished() == ["m0", "few 0", "one 0", "m1", "few 1", "m2", "m3"]
+
+
+def test_who_comes_late_waits_for_one_job_of_each_owner_alone():
+    """A hundred batches of one visitor delay another by one: the first of these asks for the light one's work."""
+    held = Held()
+    with owned_by("heavy"):
+        held.thread.submit(lambda: held.done.append("h0") or held.ask("light", "l"))
+    for index in range(1, 100):
+        held.ask("heavy", f"h{index}")
+    assert held.finished()[:4] == ["h0", "h1", "l", "h2"]
+
+
+def test_what_nobody_waits_for_any_more_is_dropped_and_takes_no_turn():
+    held, stop, kept = Held(), threading.Event(), threading.Event()
+    stopped = [held.ask("a", f"stopped {index}", stop=stop) for index in range(3)]
+    wanted, given_up = held.ask("a", "wanted", stop=kept), held.ask("a", "given up")
+    other = held.ask("b", "other")
+    assert given_up.cancel()
+    stop.set()
+    assert held.finished() == ["wanted", "other"]
+    for future in stopped:
+        with pytest.raises(Cancelled):
+            future.result()
+    assert wanted.done() and other.done()
+
+
+def test_without_an_owner_work_belongs_to_the_thread_that_asks():
+    held = Held()
+    for name in ("a", "b"):
+        apart(lambda name=name: [held.thread.submit(held.done.append, f"{name}{index}") for index in range(2)])
+    done = held.finished()
+    assert sorted(done) == ["a0", "a1", "b0", "b1"]
+    # Threads that are over give their number to the next one: then both were one owner.
+    assert done in (["a0", "b0", "a1", "b1"], ["a0", "a1", "b0", "b1"])
+
+
+def test_each_step_of_a_generator_is_owned_though_it_runs_in_a_context_of_its_own():
+    """So does Gradio run the steps of a handler."""
+    held, closed = Held(), []
+
+    def steps():
+        try:
+            for index in range(3):
+                held.thread.submit(held.done.append, f"mine {index}")
+                yield index
+        finally:
+            closed.append(True)
+
+    owned = owned_steps("me", steps())
+    held.ask("other", "theirs 0")
+    for index in range(2):
+        assert contextvars.Context().run(next, owned) == index
+    held.ask("me", "mine too")
+    held.ask("other", "theirs 1")
+    owned.close()
+    assert closed and held.finished() == ["theirs 0", "mine 0", "theirs 1", "mine 1", "mine too"]
+
+
+def _interrupted():
+    raise KeyboardInterrupt
+
+
 def test_errors_reach_who_asked_and_a_call_within_a_call_does_not_wait_for_itself(compute):
     with pytest.raises(ZeroDivisionError):
         compute.run(lambda: 1 / 0)
+    with pytest.raises(KeyboardInterrupt):
+        compute.run(_interrupted)
     assert compute.run(compute.run, lambda a, b: a - b, 5, b=3) == 2
 
 
@@ -70,9 +174,62 @@ def test_an_engine_runs_its_flow_there_batch_by_batch(compute):
 
 
 def test_all_priors_of_all_pages_compute_in_one_thread():
+    from demo import Engines
+
     pages = Engines(device="cpu"), Engines(device="cpu")
     first, second = (
         engines.get(name).run(threading.current_thread)
         for engines, name in zip(pages, ("celeba64", "celeba128"), strict=True)
     )
     assert first is second is not threading.current_thread()
+
+
+@pytest.fixture(scope="module")
+def lane():
+    return PictureLane()
+
+
+@pytest.mark.parametrize("content", ["photograph", "digit", b"no picture"])
+def test_the_lane_reads_what_this_process_would(lane, celeba64, content, tmp_path):
+    if content == "photograph":
+        content = tmp_path / "a.png"
+        face = to_pil(celeba64.decode(torch.zeros(1, celeba64.dim)))[0]
+        canvas = Image.new("RGB", (200, 160), "grey")
+        canvas.paste(face.resize((128, 128)), (40, 20))
+        canvas.save(content)
+    elif content == "digit":
+        content = Image.new("L", (28, 28))
+    found = lane.read(content, name="a", size=64)
+    expected = read_picture(content, name="a", size=64)
+    assert (found.name, found.problem) == (expected.name, expected.problem)
+    for ours, theirs in zip([*found.faces, found.whole], [*expected.faces, expected.whole], strict=True):
+        assert (ours and ours.to_dict()) == (theirs and theirs.to_dict())
+        assert (ours and ours.image.tobytes()) == (theirs and theirs.image.tobytes())
+
+
+def test_a_decoder_that_dies_takes_one_picture_along(lane, tmp_path):
+    class Deadly:
+        """Unpickled there, as a crafted file would be decoded."""
+
+        def __reduce__(self):
+            return os._exit, (1,)
+
+    found = lane.read(Deadly(), name="evil.heic", size=64)
+    assert found.name == "evil.heic" and "decoder" in found.problem and not found.faces
+    assert lane.read(Image.new("RGB", (8, 8)), name="b", size=64).faces
+
+
+def test_a_picture_that_takes_too_long_is_given_up(monkeypatch):
+    class Endless:
+        def __reduce__(self):
+            return time.sleep, (1e6,)
+
+    monkeypatch.setattr(compute_module, "_SECONDS", 0.01)
+    assert "decoder" in PictureLane().read(Endless(), name="a", size=64).problem
+
+
+def test_the_lanes_process_ends_with_this_one():
+    code = "from transflow_core.compute import PictureLane; PictureLane(); print('over')"
+    # The lane's process has this one's stderr: it is read to its end when both are over.
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "over\n" and not ended.stderr

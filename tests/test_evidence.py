@@ -1,4 +1,4 @@
-"""Evidence and engine: what happens to each file, the caches, progress and Stop."""
+"""Evidence and what the engine makes of it: what happens to each file, the caches, progress and Stop."""
 
 import io
 import threading
@@ -27,6 +27,10 @@ def shipped(celeba64):
     return Engine(celeba64)
 
 
+def read(engine, sources, **how):
+    return engine.intake(sources, **how).evidence
+
+
 def squares(n, size=16, seed=0):
     rng = np.random.default_rng(seed)
     return [Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(n)]
@@ -49,7 +53,7 @@ def folder(tmp_path):
 
 
 def test_broken_files_are_named_and_the_others_go_on(engine, folder):
-    evidence = engine.evidence(sorted(folder.iterdir()))
+    evidence = read(engine, sorted(folder.iterdir()))
     assert len(evidence) == 10 and len(evidence.used) == 8
     for broken in evidence[8:]:
         assert broken.problem and broken.summary.startswith("skipped: ") and broken.latent is None
@@ -59,7 +63,7 @@ def test_broken_files_are_named_and_the_others_go_on(engine, folder):
 
 
 def test_a_missing_file_is_a_problem_and_no_crash(engine, tmp_path):
-    evidence = engine.evidence([tmp_path / "nowhere.png", tmp_path])
+    evidence = read(engine, [tmp_path / "nowhere.png", tmp_path])
     assert [image.used for image in evidence] == [False, False]
     with pytest.raises(ValueError, match=r"nowhere\.png"):
         evidence.condition(lam_ratio=0.5)
@@ -67,8 +71,8 @@ def test_a_missing_file_is_a_problem_and_no_crash(engine, tmp_path):
 
 def test_no_evidence_says_so(engine):
     with pytest.raises(ValueError, match="no images"):
-        engine.evidence([]).condition(lam_ratio=0.5)
-    one = engine.evidence(squares(1))
+        read(engine, []).condition(lam_ratio=0.5)
+    one = read(engine, squares(1))
     with pytest.raises(ValueError, match="weight 0"):
         one.replace(0, weight=0.0).condition(lam_ratio=0.5)
 
@@ -83,7 +87,7 @@ def test_every_kind_of_source_gives_the_same_latent(engine, tmp_path, kind):
         "file": io.BytesIO(png(image)),
         "pil": image,
     }[kind]
-    latent = engine.evidence([source])[0].latent
+    latent = read(engine, [source])[0].latent
     torch.testing.assert_close(latent.z, engine.prior.encode([image])[0], atol=1e-5, rtol=1e-5)
 
 
@@ -96,18 +100,18 @@ def count_inversions(engine, monkeypatch):
 
 def test_moving_lambda_and_dropping_a_file_again_never_invert_again(engine, folder, monkeypatch):
     calls = count_inversions(engine, monkeypatch)
-    evidence = engine.evidence(sorted(folder.iterdir()))
+    evidence = read(engine, sorted(folder.iterdir()))
     assert sum(calls) == 8 and max(calls) <= 3  # in batches
     for ratio in (0.1, 1.0):
         evidence.condition(lam_ratio=ratio)
-    again = engine.evidence(sorted(folder.iterdir(), reverse=True))
+    again = read(engine, sorted(folder.iterdir(), reverse=True))
     assert sum(calls) == 8
     assert again.z.flip(0).equal(evidence.z)
 
 
 def test_the_same_picture_twice_is_inverted_once_and_counts_twice(engine, monkeypatch):
     calls = count_inversions(engine, monkeypatch)
-    evidence = engine.evidence(squares(1) * 2)
+    evidence = read(engine, squares(1) * 2)
     assert sum(calls) == 1 and evidence.condition(lam_ratio=1.0).m == 2
 
 
@@ -115,9 +119,9 @@ def test_the_cache_forgets_the_oldest(tiny_prior, monkeypatch):
     engine = Engine(tiny_prior, cached=2)
     calls = count_inversions(engine, monkeypatch)
     first, *others = squares(3)
-    engine.evidence([first])
-    engine.evidence(others)
-    engine.evidence([first])
+    read(engine, [first])
+    read(engine, others)
+    read(engine, [first])
     assert sum(calls) == 4
 
 
@@ -125,33 +129,34 @@ def test_a_renamed_file_keeps_its_own_name(engine, tmp_path):
     data = png(squares(1)[0])
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(data)
-    names = [image.name for image in engine.evidence([tmp_path / "a.png", tmp_path / "b.png", tmp_path / "a.png"])]
+    names = [image.name for image in read(engine, [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "a.png"])]
     assert names == ["a.png", "b.png", "a.png"]
 
 
 def test_weights_count_as_copies(engine):
     a, b = squares(2)
-    weighted = engine.evidence([a, b]).replace(0, weight=3.0).condition(lam=1.0)
-    copied = engine.evidence([a, a, a, b]).condition(lam=1.0)
+    weighted = read(engine, [a, b]).replace(0, weight=3.0).condition(lam=1.0)
+    copied = read(engine, [a, a, a, b]).condition(lam=1.0)
     torch.testing.assert_close(weighted.mean, copied.mean, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(weighted.variance, copied.variance)
 
 
 def test_progress_is_told_and_stop_stops(engine, folder):
     told, stop = [], threading.Event()
-    engine.evidence(sorted(folder.iterdir()), progress=lambda *args: told.append(args))
-    assert {what for _, _, what in told} == {"looking for faces", "inverting the flow"}
-    assert all(0 <= done <= total for done, total, _ in told)
+    read(engine, sorted(folder.iterdir()), progress=lambda *args: told.append(args))
+    assert {what for _, _, what in told} == {"reading the images"}
+    assert told[0][:2] == (0, 10) and told[-1][:2] == (10, 10)
+    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
 
-    def stop_at_three(done, total, what):
+    def stop_after_the_first(done, total, what):
         told.append((done, total, what))
-        if done == 3:
+        if done:
             stop.set()
 
     told.clear()
     with pytest.raises(Cancelled):
-        engine.evidence(squares(8, seed=5), progress=stop_at_three, stop=stop)
-    assert max(done for done, _, _ in told) == 3
+        read(engine, squares(8, seed=5), progress=stop_after_the_first, stop=stop)
+    assert [done for done, _, _ in told] == [0, 1]
 
 
 def test_decoding_stops_too(engine):
@@ -166,14 +171,14 @@ def test_an_image_that_the_flow_cannot_hold_is_left_out_with_the_reason(shipped)
     checkerboard = np.zeros((64, 64, 3), np.uint8)
     checkerboard[::2, ::2] = checkerboard[1::2, 1::2] = 255
     face = to_pil(shipped.prior.decode(torch.zeros(1, shipped.prior.dim)))[0]
-    evidence = shipped.evidence([Image.fromarray(checkerboard), face])
+    evidence = read(shipped, [Image.fromarray(checkerboard), face])
     assert not evidence[0].used and "cannot be inverted" in evidence[0].summary
     assert evidence[1].used and evidence.condition(lam_ratio=0.5).m == 1
 
 
 def test_noise_is_told_apart_and_may_stay(shipped):
     noise = squares(1, size=64)[0]
-    image = shipped.evidence([noise])[0]
+    image = read(shipped, [noise])[0]
     assert image.verdict.word == "far outside" and "far outside" in image.summary
     assert image.used and image.latent.error < 1e-3
     assert image.to_dict()["typicality"] == "far outside"
@@ -185,18 +190,18 @@ def test_faces_of_a_group_are_chosen_by_hand(shipped, conformance):
     large, small = (Image.fromarray(pixels) for pixels in conformance["images"][:2])
     canvas.paste(large.resize((256, 256), Image.Resampling.LANCZOS), (20, 40))
     canvas.paste(small.resize((192, 192), Image.Resampling.LANCZOS), (400, 60))
-    evidence = shipped.evidence([canvas])
+    evidence = read(shipped, [canvas])
     picture = evidence[0].picture
-    assert len(picture.faces) == 2 and len(shipped.evidence([canvas], faces="all")) == 2
-    second, whole = shipped.choose([(picture, picture.faces[1]), (picture, picture.whole)])
+    assert len(picture.faces) == 2 and len(read(shipped, [canvas], faces="all")) == 2
+    second, whole = (shipped.choose(evidence[0], face) for face in (picture.faces[1], picture.whole))
     assert second.face.index == 1 and "whole" in whole.summary
     assert not torch.equal(second.latent.z, evidence[0].latent.z)
     assert evidence.put(0, second).z.equal(second.latent.z[None])
 
 
 def test_samples_share_their_noise_at_every_lambda(engine):
-    evidence = engine.evidence(squares(3))
-    x = engine.sweep(evidence, [0.3, 0.5], 2, seed=4)
+    evidence = read(engine, squares(3))
+    x = engine.sweep(evidence.condition(lam_ratio=1.0), [0.3, 0.5], 2, seed=4)
     assert x.shape == (2, 2, 3, 16, 16)
     torch.testing.assert_close(x[1], engine.sample(evidence.condition(lam_ratio=0.5), 2, seed=4), atol=1e-4, rtol=0)
     assert not x[0].equal(x[1])
@@ -204,7 +209,7 @@ def test_samples_share_their_noise_at_every_lambda(engine):
 
 @pytest.mark.parametrize("method", ["linear", "wasserstein"])
 def test_an_interpolation_starts_and_ends_at_its_posteriors(engine, method):
-    a, b = (engine.evidence(squares(2, seed=s)).condition(lam_ratio=0.5) for s in (1, 2))
+    a, b = (read(engine, squares(2, seed=s)).condition(lam_ratio=0.5) for s in (1, 2))
     x = engine.interpolate(a, b, 3, 2, method=method, seed=9)
     assert x.shape == (3, 2, 3, 16, 16)
     torch.testing.assert_close(x[0], engine.sample(a, 2, seed=9), atol=1e-4, rtol=0)
@@ -216,11 +221,11 @@ def test_an_interpolation_starts_and_ends_at_its_posteriors(engine, method):
 def test_another_prior_has_another_cache_entry(monkeypatch):
     image = squares(1)
     first, second = (Engine(make_tiny_prior(seed)) for seed in (0, 1))
-    assert not torch.equal(first.evidence(image).z, second.evidence(image).z)
+    assert not torch.equal(read(first, image).z, read(second, image).z)
 
 
 def test_a_prior_without_statistics_gives_no_verdict_but_checks_the_round_trip(engine):
-    image = engine.evidence(squares(1))[0]
+    image = read(engine, squares(1))[0]
     assert engine.prior.typicality is None and image.verdict is None
     assert image.latent.error is not None and image.used
 
@@ -228,7 +233,7 @@ def test_a_prior_without_statistics_gives_no_verdict_but_checks_the_round_trip(e
 def test_a_verdict_is_made_where_there_are_statistics():
     prior = make_tiny_prior()
     prior.typicality = Typicality(2, (0.0, 100.0), (-2.0, -1.0), (-2.0, -1.0), ((0.0, 1.0),) * 2)
-    assert Engine(prior).evidence(squares(1))[0].verdict.word == "far outside"
+    assert read(Engine(prior), squares(1))[0].verdict.word == "far outside"
 
 
 def test_the_prior_itself_can_be_sampled(engine):
@@ -244,5 +249,5 @@ def test_an_empty_evidence_is_a_sequence():
 def test_cuda_gives_the_same_samples():
     cpu, gpu = Engine(make_tiny_prior()), Engine(make_tiny_prior())
     gpu.prior.to("cuda")
-    x, y = (e.sample(e.evidence(squares(2)).condition(lam_ratio=0.5), 2) for e in (cpu, gpu))
+    x, y = (e.sample(read(e, squares(2)).condition(lam_ratio=0.5), 2) for e in (cpu, gpu))
     torch.testing.assert_close(x, y, atol=1e-3, rtol=0)

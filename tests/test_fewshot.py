@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from transflow_core.cli import app
-from transflow_core.fewshot import LIKELIHOODS, FewShotClassifier, SharedCovariance, jitter, predictive_log_prob
+from transflow_core.fewshot import NONE, FewShotClassifier, SharedCovariance, jitter, predictive_log_prob
 from transflow_core.fewshot.calibration import temperature
 from transflow_core.images import find_images, load_image
+from transflow_core.limits import LIKELIHOODS
 from transflow_core.posterior import Gaussian, Posterior
 
 from .conftest import ROOT
@@ -262,6 +263,39 @@ def test_a_saved_classifier_answers_alike(tmp_path, tiny_prior, likelihood):
         torch.testing.assert_close(getattr(loaded, answer)(z), getattr(classifier, answer)(z), rtol=1e-8, atol=1e-8)
     assert loaded.threshold == classifier.threshold
     assert loaded.held_out_accuracy == classifier.held_out_accuracy
+
+
+def test_judging_says_what_probabilities_and_novelty_say():
+    evidence, queries, _ = split(blobs((25, 25, 25), apart=3.0), 10)
+    classifier = FewShotClassifier(None).fit_latents(evidence)
+    z = torch.cat([queries, 30 * normal(3, 40, seed=9)])
+    answers = classifier.judge(z)
+    probabilities, novelty = classifier.predict_proba_latents(z), classifier.novelty(z)
+    assert [list(answer.probabilities.values()) for answer in answers] == probabilities.tolist()
+    assert [answer.novelty for answer in answers] == novelty.tolist()
+    assert [answer.best for answer in answers] == classifier.predict_latents(z)
+    assert [answer.none for answer in answers] == (novelty > classifier.threshold).tolist()
+    assert [answer.word for answer in answers[-3:]] == [NONE] * 3 and answers[0].word == answers[0].best
+    assert classifier.judge(z[:0]) == ()
+
+
+@pytest.mark.parametrize("lam_ratio", [0.3, None])
+def test_lambda_over_m_is_told_whether_given_or_chosen(lam_ratio):
+    groups = blobs((4, 8))
+    classifier = FewShotClassifier(None, lam_ratio).fit_latents(groups)
+    if lam_ratio is not None:
+        assert classifier.lam_ratio == pytest.approx(lam_ratio)
+    given = FewShotClassifier(None, classifier.lam_ratio).fit_latents(groups)
+    assert given.lam_ratio == pytest.approx(classifier.lam_ratio)
+
+
+def test_the_papers_rule_has_a_name():
+    groups, z = blobs((4, 8)), normal(5, 40)
+    named = FewShotClassifier(None, 0.5, likelihood="paper").fit_latents(groups)
+    spelled = FewShotClassifier(None, 0.5, likelihood="isotropic", centre=False).fit_latents(groups)
+    assert named.score_latents(z).equal(spelled.score_latents(z))
+    other = FewShotClassifier(None, 0.5, likelihood="isotropic").fit_latents(groups)
+    assert not named.score_latents(z).equal(other.score_latents(z))
 
 
 @pytest.fixture

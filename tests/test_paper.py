@@ -10,7 +10,10 @@ from benchmarks.paper.digits import copies_of, load_digits
 from benchmarks.paper.report import render
 from transflow_core.images import read_png_metadata
 
-from .conftest import ROOT, make_tiny_prior
+from .helpers import ROOT, make_tiny_prior
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,10 @@ from transflow_core.preview import Preview
 from transflow_core.prior import Prior
 
 
-def timed(prior, seconds):
-    """Whatever this processor is good at: `seconds` for float32, and 1 for bfloat16."""
-    return lambda asked, z: (asked.decode(z, coarse=True), seconds if asked is prior else 1.0)
-
-
 @pytest.fixture
-def in_bfloat16(default_prior, monkeypatch):
-    """A processor that is twice as fast in bfloat16."""
-    monkeypatch.setattr(preview, "_timed", timed(default_prior, 2.0))
+def in_bfloat16(monkeypatch):
+    """A processor with tiles of bfloat16."""
+    monkeypatch.setattr(preview, "has_tiles", lambda: True)
 
 
 def whole(prior, z):
@@ -32,37 +27,37 @@ def whole(prior, z):
 def test_nets_in_bfloat16_change_nothing_that_is_seen(default_prior, in_bfloat16):
     found = Preview(default_prior)
     z = standard_normal(4, default_prior.dim, seed=5)
-    shown = found.decode(z)
-    measured = found.measured()
-    assert measured.bfloat16 and measured.speed_up == 2 and 0 < measured.error <= 2 / 255
-    error = (shown - whole(default_prior, z)).abs().max()
-    assert 0 < error <= 2 / 255
+    error = (found.decode(z) - whole(default_prior, z)).abs().max()
+    assert found.fast is not default_prior and 0 < error <= 2 / 255
 
 
 def test_what_is_too_far_off_stays_in_float32(default_prior, in_bfloat16, monkeypatch):
     monkeypatch.setattr(preview, "_LARGEST_ERROR", 1e-6)
     z = standard_normal(2, default_prior.dim)
     found = Preview(default_prior)
-    assert found.decode(z).equal(whole(default_prior, z)) and not found.measured().bfloat16
+    assert found.decode(z).equal(whole(default_prior, z)) and found.fast is default_prior
 
 
-def test_a_slower_bfloat16_is_not_used(default_prior, monkeypatch):
-    monkeypatch.setattr(preview, "_timed", timed(default_prior, 0.5))
-    found = Preview(default_prior)
+def test_a_processor_without_tiles_stays_in_float32(default_prior, monkeypatch):
+    monkeypatch.setattr(preview, "has_tiles", lambda: False)
     z = standard_normal(2, default_prior.dim)
-    assert found.decode(z).equal(whole(default_prior, z)) and found.measured().speed_up == 0.5
+    found = Preview(default_prior)
+    assert found.decode(z).equal(whole(default_prior, z)) and found.fast is default_prior
 
 
-def test_a_browser_that_draws_while_float32_is_timed_does_not_make_bfloat16_faster(default_prior, monkeypatch):
-    """It must win every turn: here bfloat16 is slower, and most of float32's turns are disturbed."""
-    seconds = iter([9.0, 9.0, 9.0, 1.0, 9.0] * 2)
+def test_it_is_found_out_once(default_prior, monkeypatch):
+    asked = []
+    monkeypatch.setattr(preview, "has_tiles", lambda: asked.append(True) or False)
+    found = Preview(default_prior)
+    for _ in range(2):
+        found.decode(standard_normal(1, default_prior.dim))
+    assert asked == [True]
 
-    def disturbed(asked, z):
-        return asked.decode(z, coarse=True), next(seconds) if asked is default_prior else 2.0
 
-    monkeypatch.setattr(preview, "_timed", disturbed)
-    found = Preview(default_prior).measured()
-    assert not found.bfloat16 and found.speed_up == 0.5
+def test_a_torch_that_cannot_tell_has_no_tiles(monkeypatch):
+    assert isinstance(preview.has_tiles(), bool)
+    monkeypatch.delattr("torch.cpu.get_capabilities", raising=False)
+    assert preview.has_tiles() is False
 
 
 def test_evidence_is_inverted_in_float32_while_a_preview_is_made(default_prior, in_bfloat16):
@@ -89,12 +84,12 @@ def test_evidence_is_inverted_in_float32_while_a_preview_is_made(default_prior, 
     nets = [net for net in default_prior.flow.modules() if isinstance(net, CouplingNet)]
     assert nets and all(net.compute_dtype is None for net in nets)
     ours = {id(p) for p in default_prior.flow.parameters()}
-    assert {id(p) for p in engine._preview.measured().prior.flow.parameters()} == ours  # no second copy in memory
+    assert {id(p) for p in engine._preview.fast.flow.parameters()} == ours  # no second copy in memory
 
 
-def test_a_researchers_own_model_is_shown_as_it_is():
+def test_a_researchers_own_model_is_shown_as_it_is(in_bfloat16):
     halves = SimpleNamespace(encode=lambda x: 4 * x.flatten(1) - 2, decode=lambda z: (z.reshape(-1, 3, 8, 8) + 2) / 4)
     prior = Prior.from_checkpoint(adapt_encoder(halves, (3, 8, 8)), device="cpu")
     found = Preview(prior)
     z = standard_normal(2, prior.dim)
-    assert found.decode(z).equal(prior.decode(z)) and found.measured().error is None
+    assert found.decode(z).equal(prior.decode(z)) and found.fast is prior

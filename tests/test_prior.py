@@ -12,7 +12,7 @@ from PIL import Image
 from transflow_core.prior import load_prior, pick_device
 from transflow_core.shipped import DEFAULT_PRIOR, MODELS, shipped_priors
 
-from .conftest import read_conformance
+from .helpers import read_conformance
 
 pytestmark = pytest.mark.filterwarnings("error")
 

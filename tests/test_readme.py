@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from transflow_core.cli import app
 
-from .conftest import ROOT
+from .helpers import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -26,22 +26,19 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_python_example_runs(checkout, capsys):
+@pytest.mark.slow
+def test_the_python_example_and_the_command_line_agree(checkout, capsys):
     code = re.search(r"```python\n(.*?)```", README, re.S).group(1)
     assert 8 <= len(code.strip().splitlines()) <= 12
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("18.0 ")
     assert (checkout / "sheet.png").is_file() and (checkout / "red_hair.safetensors").is_file()
-
-
-def test_the_python_example_and_the_command_line_agree(checkout):
-    code = re.search(r"```python\n(.*?)```", README, re.S).group(1)
-    exec(compile(code, "README.md", "exec"), {})
     CliRunner().invoke(app, shlex.split("sample assets/examples/red_hair --lam-ratio 0.5 -n 16 --seed 0 -o cli.png"))
     sheets = [np.asarray(Image.open(name).convert("RGB")).astype(int) for name in ("sheet.png", "cli.png")]
     assert np.abs(sheets[0] - sheets[1]).max() <= 2
 
 
+@pytest.mark.slow
 def test_every_command_runs(checkout):
     commands = re.findall(r"^    python -m transflow_core (.*)$", README, re.M)
     assert len(commands) >= 6

@@ -1,40 +1,56 @@
-"""What the demo and the command line share: a prior with caches, batches, progress and a way to stop."""
+"""What the page, the API and the command line share: a prior with caches, batches, progress and a way to stop."""
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from .compute import ComputeThread
-from .evidence import Evidence, EvidenceImage, Latent, Picture, Source, content_of, read_picture
+from .compute import Cancelled, ComputeThread, PictureLane
+from .evidence import Evidence, EvidenceImage, Latent
 from .faces import AlignedFace
 from .images import ImageError
-from .posterior import Gaussian, Posterior, interpolate
+from .intake import Intake
+from .pictures import Picture, Source, content_of, digest_of, read_picture
+from .posterior import Gaussian, Posterior, interpolate, per_level
 from .preview import Preview
 from .prior import Prior
 
-__all__ = ["Cancelled", "Engine", "Progress"]
+__all__ = ["Cancelled", "Engine", "Progress", "Sampler"]
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, how much there is, and what is being done."""
 
-# The flow holds an image when decode(encode(image)) shows it again. Beyond two bytes of error nobody would call it
-# the same.
-_LARGEST_ERROR = 2 / 255
-# A standard normal never leaves ±7. With a latent this far out, one image would throw the mean of a hundred good ones.
-_LARGEST_LATENT = 1000.0
+# Inverting eight images at once takes half the time of one by one; but nobody waits long to see that something moves.
+_BATCH, _PATIENCE = 8, 0.4
+# Pictures of one reading that wait in the lane: enough that the flow never waits for it, and no more in memory.
+_AHEAD = 2 * _BATCH
 
 
-class Cancelled(Exception):
-    """The person pressed Stop."""
+class Sampler(Protocol):
+    """A distribution of latents: a `Gaussian`, a `Posterior`, or another manner of drawing."""
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def mean(self) -> Tensor: ...
+
+    def sample(self, n: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """(n, D); draw i of a seed has the same noise in every distribution."""
+        ...
 
 
 class _Cache:
@@ -70,82 +86,171 @@ class Engine:
             64×64, 508 at 128×128.
         compute: where the flow runs, a batch at a time, for a server whose requests have threads of their own; by
             default in the thread that asks.
+        pictures: where files are decoded and faces are looked for, a picture at a time, while the flow inverts those
+            before; by default in the thread that asks.
 
     Example:
         >>> from transflow_core import load_prior
         >>> engine = Engine(load_prior("celeba64"))
-        >>> evidence = engine.evidence([Image.new("RGB", (64, 64), "grey")])
-        >>> evidence[0].summary, evidence.condition(lam_ratio=0.5).mean.shape
+        >>> intake = engine.intake([Image.new("RGB", (64, 64), "grey")])
+        >>> intake.evidence[0].summary, intake.posterior(lam_ratio=0.5).mean.shape
         ('no face found: taken whole; unusual for this prior', torch.Size([12288]))
     """
 
     def __init__(
-        self, prior: Prior, *, batch_size: int = 16, cached: int | None = None, compute: ComputeThread | None = None
+        self,
+        prior: Prior,
+        *,
+        batch_size: int = 16,
+        cached: int | None = None,
+        compute: ComputeThread | None = None,
+        pictures: PictureLane | None = None,
     ) -> None:
         self.prior = prior
-        self._compute = compute
+        self._compute, self._lane = compute, pictures
         self.batch_size = batch_size
         cached = cached or max(16, 25_000_000 // prior.dim)  # numbers of 4 bytes
         self._preview = Preview(prior)
         self._pictures = _Cache(cached)
         self._latents = _Cache(cached)
 
-    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """`function(*args, **kwargs)`, where this engine computes: for long arithmetic with its latents."""
-        return self._compute.run(function, *args, **kwargs) if self._compute else function(*args, **kwargs)
+    def run(self, function: Callable[..., T], *args: Any, stop: threading.Event | None = None, **kwargs: Any) -> T:
+        """`function(*args, **kwargs)`, where this engine computes: for long arithmetic with its latents.
 
-    def read(self, source: Source, *, whole: str = "auto", landmarks: str = "5") -> Picture:
-        """One file to its faces, cached by content. What is wrong with a file is said in the Picture, not raised."""
-        try:
-            name, content, digest = content_of(source)
-        except ImageError as error:
-            return Picture(error.name, problem=error.problem)
-        key = (digest, self.prior.image_size, whole, landmarks)
-        picture = self._pictures.get(key)
-        if picture is None or picture.name != name:
-            picture = read_picture(content, name=name, size=self.prior.image_size, whole=whole, landmarks=landmarks)
-            self._pictures.put(key, picture)
-        return picture
+        Raises Cancelled if `stop` is set before its turn.
+        """
+        if self._compute is not None:
+            return self._compute.run(function, *args, stop=stop, **kwargs)
+        _check(stop)
+        return function(*args, **kwargs)
 
-    def evidence(
+    def read(
+        self, source: Source, *, whole: str = "auto", landmarks: str = "5", stop: threading.Event | None = None
+    ) -> Picture:
+        """One file to its faces, cached by content. What is wrong with a file is said in the Picture, not raised.
+
+        Args:
+            source: a path, bytes, a binary file or a PIL image.
+            whole, landmarks: see `faces.align`.
+        """
+        return self._submit(source, whole, landmarks, stop).result()
+
+    def stream(
         self,
         sources: Iterable[Source],
         *,
+        onto: Intake | None = None,
         whole: str = "auto",
         landmarks: str = "5",
         faces: Literal["largest", "all"] = "largest",
-        progress: Progress | None = None,
+        labels: Sequence[str] | None = None,
+        weights: Sequence[float] | None = None,
+        most: int | None = None,
         stop: threading.Event | None = None,
-    ) -> Evidence:
-        """Files to evidence. A file that cannot be used stays in the list with the reason; the others go on.
+    ) -> Iterator[Intake]:
+        """Read, align and invert files a few at a time, and give what there is after each time.
+
+        The first intake is `onto` with what there is to read, the next comes after one image, so that something is seen
+        early; the last is the result. Each has the number of sources that are `left`: 0 in the last one, unless `stop`
+        was set on the way. A file that cannot be used stays in the evidence with its reason; the others go on.
+
+        A saved posterior (`.safetensors`) takes the evidence's place when it comes alone; among other files, or when it
+        is damaged or another prior's, the intake's `notes` say so. At most 16 pictures are read ahead of the flow.
 
         Args:
             sources: paths, bytes, binary files or PIL images.
+            onto: what these are added to; nothing by default.
             whole, landmarks: see `faces.align`.
             faces: of a picture with several, the largest, or all as evidence of their own.
-
-        Raises Cancelled if `stop` is set on the way.
+            labels, weights: one for each source; see `EvidenceImage`.
+            most: images that there may be in the end; those that do not fit are left out with a note.
+            stop: set it to end after the batch that is under way.
         """
+        onto = replace(Intake(self.prior.name) if onto is None else onto, notes=(), left=0)
         sources = list(sources)
-        chosen: list[tuple[Picture, AlignedFace | None]] = []
-        for index, source in enumerate(sources):
-            _report(progress, stop, index, len(sources), "looking for faces")
-            picture = self.read(source, whole=whole, landmarks=landmarks)
-            found = picture.faces if faces == "all" else picture.faces[:1]
-            chosen.extend((picture, face) for face in found or (None,))
-        return self.choose(chosen, progress=progress, stop=stop)
+        given = list(zip(sources, labels or [""] * len(sources), weights or [1.0] * len(sources), strict=True))
+        saved = [source for source in sources if _is_posterior(source)]
+        if saved and len(sources) == 1:
+            yield self._with_saved(onto, Path(saved[0]))
+            return
+        notes = []
+        if saved:
+            names = ", ".join(Path(source).name for source in saved)
+            notes.append(f"{names}: give images, or one saved posterior by itself.")
+            given = [entry for entry in given if not _is_posterior(entry[0])]
+        room = len(given) if most is None else max(0, most - len(onto.evidence))
+        if len(given) > room:
+            notes.append(f"Only {most} images fit: the last {len(given) - room} are left out.")
+            given = given[:room]
+        onto = replace(onto, left=len(given), notes=tuple(notes))
+        yield onto
+        reading = self._read_ahead([source for source, _, _ in given], whole, landmarks, stop)
+        try:
+            batch: list[tuple[Picture, AlignedFace | None, dict[str, Any]]] = []
+            started, size = time.monotonic(), 1
+            for left, (picture, (source, label, weight)) in zip(
+                reversed(range(len(given))), zip(reading, given, strict=True), strict=True
+            ):
+                how = {"source": source, "label": label, "weight": weight}
+                found = picture.faces if faces == "all" else picture.faces[:1]
+                batch += [(picture, face, how) for face in found or (None,)]
+                if not left or len(batch) >= size or time.monotonic() - started > _PATIENCE:
+                    onto = onto.added(self._judged(batch, stop=stop), left)
+                    yield onto
+                    batch, started, size = [], time.monotonic(), _BATCH
+        except Cancelled:
+            return
+        finally:
+            reading.close()
 
-    def choose(
+    def intake(
         self,
-        chosen: Sequence[tuple[Picture, AlignedFace | None]],
+        sources: Iterable[Source],
         *,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
-    ) -> Evidence:
-        """Evidence from faces that were picked by hand: another face of a group photo, or the picture taken whole."""
-        frames = [face.image for _, face in chosen if face is not None]
-        latents = iter(self.encode(frames, progress=progress, stop=stop))
-        return Evidence(tuple(self._judge(picture, face, next(latents) if face else None) for picture, face in chosen))
+        **how: Any,
+    ) -> Intake:
+        """The last intake of `stream`, whose keywords it takes. Raises Cancelled if `stop` is set on the way."""
+        total = 0
+        for intake in self.stream(sources, stop=stop, **how):
+            total = total or intake.left
+            if progress is not None:
+                progress(total - intake.left, total, "reading the images")
+        if intake.left:
+            raise Cancelled
+        return intake
+
+    def posterior(
+        self,
+        sources: Iterable[Source],
+        lam_ratio: float | Sequence[float] | None = None,
+        *,
+        lam: float | Sequence[float] | None = None,
+        **how: Any,
+    ) -> Posterior:
+        """Images, or one saved posterior, to a posterior.
+
+        Args:
+            sources: see `stream`, whose keywords and `intake`'s are taken as well.
+            lam_ratio, lam: λ/m, or λ itself: one number, or one for each latent level, fine to coarse. With neither a
+                saved posterior keeps its own, and images have λ/m = 0.5.
+
+        Raises ValueError when there is nothing to condition on, with what is wrong with each image; when a saved
+        posterior is damaged, of another prior, or not alone; for both λ, or another number of levels.
+        """
+        return self.intake(sources, **how).checked().posterior(self.ratio(lam_ratio), lam=self.ratio(lam))
+
+    def ratio(self, values: float | Sequence[float] | None) -> float | Tensor | None:
+        """λ as `Posterior.condition` takes it, of one number or of one for each latent level (None stays None)."""
+        return per_level(values, self.prior.levels) if isinstance(values, Sequence) else values
+
+    def choose(
+        self, image: EvidenceImage, face: AlignedFace | None, *, stop: threading.Event | None = None
+    ) -> EvidenceImage:
+        """The same piece of evidence by another face of its picture, or by the picture taken whole."""
+        how = {"source": image.source, "label": image.label, "weight": image.weight}
+        return self._judged([(image.picture, face, how)], stop=stop)[0]
 
     def encode(
         self,
@@ -155,16 +260,17 @@ class Engine:
         stop: threading.Event | None = None,
     ) -> list[Latent]:
         """Latents of images that are in the frame already, from the cache where they are known."""
-        keys = [(_digest(frame), self.prior.fingerprint) for frame in frames]
+        keys = [(digest_of(frame), self.prior.fingerprint) for frame in frames]
         known = {key: self._latents.get(key) for key in keys}
         missing = [(key, frame) for key, frame in dict(zip(keys, frames, strict=True)).items() if known[key] is None]
         for start in range(0, len(missing), self.batch_size):
-            _report(progress, stop, start, len(missing), "inverting the flow")
+            _report(progress, start, len(missing), "inverting the flow")
             batch = missing[start : start + self.batch_size]
-            for (key, _), latent in zip(batch, self.run(self._invert, [frame for _, frame in batch]), strict=True):
+            latents = self.run(self._invert, [frame for _, frame in batch], stop=stop)
+            for (key, _), latent in zip(batch, latents, strict=True):
                 known[key] = latent
                 self._latents.put(key, latent)
-        _report(progress, stop, len(missing), len(missing), "inverting the flow")
+        _report(progress, len(missing), len(missing), "inverting the flow")
         return [known[key] for key in keys]
 
     def load_posterior(self, path: str | Path) -> Posterior:
@@ -188,14 +294,14 @@ class Engine:
         """Latents (n, D) -> images (n, C, S, S) in [0, 1] on the CPU, batch by batch."""
         images = []
         for start in range(0, len(z), self.batch_size):
-            _report(progress, stop, start, len(z), "sampling")
-            images.append(self.run(self.prior.decode, z[start : start + self.batch_size]).cpu())
-        _report(progress, stop, len(z), len(z), "sampling")
+            _report(progress, start, len(z), "sampling")
+            images.append(self.run(self.prior.decode, z[start : start + self.batch_size], stop=stop).cpu())
+        _report(progress, len(z), len(z), "sampling")
         return torch.cat(images) if images else self.prior.decode(z).cpu()
 
     def sample(
         self,
-        posterior: Gaussian,
+        posterior: Sampler,
         n: int,
         *,
         seed: int = 0,
@@ -207,17 +313,25 @@ class Engine:
         z = posterior.sample(n, seed=seed, temperature=temperature)
         return self.decode(z, progress=progress, stop=stop)
 
-    def preview(self, posterior: Gaussian, n: int, *, seed: int = 0, temperature: float = 1.0) -> Tensor:
+    def preview(
+        self,
+        posterior: Sampler,
+        n: int,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        stop: threading.Event | None = None,
+    ) -> Tensor:
         """The images of `sample` while a slider is dragged, faster; `Preview` says what a processor does less exactly.
 
         They are of the very draws that `sample` gives, so that nothing but sharpness changes afterwards.
         """
         z = posterior.sample(n, seed=seed, temperature=temperature)
-        return self.run(self._preview.decode, z, self.batch_size).cpu()
+        return self.run(self._preview.decode, z, self.batch_size, stop=stop).cpu()
 
     def sweep(
         self,
-        evidence: Evidence,
+        posterior: Posterior,
         lam_ratios: Sequence[float],
         n: int,
         *,
@@ -227,10 +341,8 @@ class Engine:
         stop: threading.Event | None = None,
     ) -> Tensor:
         """The same n draws at each λ/m, as in Fig. 7 and 8: (len(lam_ratios), n, C, S, S) in [0, 1]."""
-        posteriors = [evidence.condition(lam_ratio=ratio) for ratio in lam_ratios]
-        z = torch.cat([posterior.sample(n, seed=seed, temperature=temperature) for posterior in posteriors])
-        images = self.decode(z, progress=progress, stop=stop)
-        return images.reshape(len(lam_ratios), n, *images.shape[1:])
+        at = [posterior.with_lam(ratio) for ratio in lam_ratios]
+        return self._draws(at, n, seed=seed, temperature=temperature, progress=progress, stop=stop)
 
     def interpolate(
         self,
@@ -249,9 +361,81 @@ class Engine:
         if steps < 2:
             raise ValueError(f"an interpolation has at least 2 steps, its ends, not {steps}")
         path = [interpolate(a, b, i / (steps - 1), method=method) for i in range(steps)]
-        z = torch.cat([point.sample(n, seed=seed, temperature=temperature) for point in path])
+        return self._draws(path, n, seed=seed, temperature=temperature, progress=progress, stop=stop)
+
+    def _draws(
+        self,
+        distributions: Sequence[Sampler],
+        n: int,
+        *,
+        seed: int,
+        temperature: float,
+        progress: Progress | None,
+        stop: threading.Event | None,
+    ) -> Tensor:
+        """The same n draws of each: (len(distributions), n, C, S, S)."""
+        z = torch.cat([one.sample(n, seed=seed, temperature=temperature) for one in distributions])
         images = self.decode(z, progress=progress, stop=stop)
-        return images.reshape(steps, n, *images.shape[1:])
+        return images.reshape(len(distributions), n, *images.shape[1:])
+
+    def _submit(self, source: Source, whole: str, landmarks: str, stop: threading.Event | None) -> Future[Picture]:
+        """One file on its way to its faces; at once where it is known already, or where there is no lane for it."""
+        try:
+            name, content, digest = content_of(source)
+        except ImageError as error:
+            return _done(Picture(error.name, problem=error.problem))
+        key = (digest, self.prior.image_size, whole, landmarks)
+        known = self._pictures.get(key)
+        if known is not None:
+            return _done(replace(known, name=name))
+
+        def work() -> Picture:
+            read = self._lane.read if self._lane is not None else read_picture
+            picture = read(content, name=name, size=self.prior.image_size, whole=whole, landmarks=landmarks)
+            self._pictures.put(key, picture)
+            return picture
+
+        return self._lane.submit(work, stop=stop) if self._lane is not None else _done(work())
+
+    def _read_ahead(
+        self, sources: Sequence[Source], whole: str, landmarks: str, stop: threading.Event | None
+    ) -> Generator[Picture, None, None]:
+        """Pictures in their order; with a lane, those that follow are read meanwhile. Raises Cancelled."""
+        coming = iter(sources)
+        waiting: deque[Future[Picture]] = deque()
+        try:
+            while True:
+                _check(stop)
+                ahead = _AHEAD if self._lane is not None else 1
+                for source in itertools.islice(coming, ahead - len(waiting)):
+                    waiting.append(self._submit(source, whole, landmarks, stop))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _with_saved(self, onto: Intake, path: Path) -> Intake:
+        try:
+            saved = self.load_posterior(path)
+        except ValueError as error:
+            return replace(onto, notes=(str(error),))
+        except OSError as error:
+            return replace(onto, notes=(f"{path.name} cannot be read ({error.strerror or 'no such file'}).",))
+        return replace(onto, evidence=Evidence(), saved=saved, saved_name=path.name, example="")
+
+    def _judged(
+        self,
+        chosen: Sequence[tuple[Picture, AlignedFace | None, dict[str, Any]]],
+        stop: threading.Event | None,
+    ) -> list[EvidenceImage]:
+        latents = iter(self.encode([face.image for _, face, _ in chosen if face is not None], stop=stop))
+        typicality = self.prior.typicality
+        return [
+            EvidenceImage.judged(picture, face, next(latents) if face else None, typicality, **how)
+            for picture, face, how in chosen
+        ]
 
     def _invert(self, frames: list[Image.Image]) -> list[Latent]:
         """Through the flow; an image whose latent is not plainly typical is decoded again: does it come back?"""
@@ -270,23 +454,22 @@ class Engine:
         typicality = self.prior.typicality
         return typicality is not None and typicality.judge(log_prior).word == "typical"
 
-    def _judge(self, picture: Picture, face: AlignedFace | None, latent: Latent | None) -> EvidenceImage:
-        if face is None or latent is None:
-            return EvidenceImage(picture, None, problem=picture.problem)
-        verdict = self.prior.typicality.judge(latent.log_prior) if self.prior.typicality else None
-        problem = None
-        holds = latent.error is None or (latent.error < _LARGEST_ERROR and latent.z.abs().max() < _LARGEST_LATENT)
-        if not holds:
-            problem = "it is so unlike the images that this flow was trained on that the flow cannot be inverted on it."
-        return EvidenceImage(picture, face, latent, verdict, problem=problem)
+
+def _is_posterior(source: Source) -> bool:
+    return isinstance(source, str | Path) and Path(source).suffix.lower() == ".safetensors"
 
 
-def _digest(frame: Image.Image) -> str:
-    return hashlib.sha256(frame.tobytes() + repr((frame.mode, frame.size)).encode()).hexdigest()
+def _done(picture: Picture) -> Future[Picture]:
+    future: Future[Picture] = Future()
+    future.set_result(picture)
+    return future
 
 
-def _report(progress: Progress | None, stop: threading.Event | None, done: int, total: int, what: str) -> None:
+def _check(stop: threading.Event | None) -> None:
     if stop is not None and stop.is_set():
-        raise Cancelled(f"stopped while {what}")
+        raise Cancelled
+
+
+def _report(progress: Progress | None, done: int, total: int, what: str) -> None:
     if progress is not None:
         progress(done, total, what)

@@ -1,47 +1,30 @@
-"""Evidence: files become aligned faces, faces become latents, and what happened to each is kept and said."""
+"""Evidence: aligned faces became latents, and what happened to each is kept, judged and said."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from .faces import AlignedFace, align
-from .images import ImageError, load_image
+from .faces import AlignedFace
+from .pictures import Picture, Source
 from .posterior import Posterior
-from .typicality import Verdict
+from .typicality import Typicality, Verdict
 
-__all__ = ["Evidence", "EvidenceImage", "Latent", "Picture", "Source", "content_of", "read_picture"]
+__all__ = ["Evidence", "EvidenceImage", "Latent"]
 
-Source = str | os.PathLike | bytes | BinaryIO | Image.Image
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One file as it was read: every face in it, or why there is none.
-
-    Attributes:
-        name: what a person calls the file.
-        faces: aligned faces, largest first; empty when `problem` says why.
-        whole: the picture's centre square in the frame, whether or not there are faces; None if it could not be read.
-        problem: in plain words, or None.
-    """
-
-    name: str
-    faces: tuple[AlignedFace, ...] = ()
-    whole: AlignedFace | None = None
-    problem: str | None = None
+# The flow holds an image when decode(encode(image)) shows it again. Beyond two bytes of error nobody would call it
+# the same.
+_LARGEST_ERROR = 2 / 255
+# A standard normal never leaves ±7. With a latent this far out, one image would throw the mean of a hundred good ones.
+_LARGEST_LATENT = 1000.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Latent:
     """One image's whitened latent and densities, on the CPU.
 
@@ -58,6 +41,11 @@ class Latent:
     log_prob: float
     error: float | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether the flow holds the image: it comes back, and no number of its latent is beyond all bounds."""
+        return self.error is None or (self.error < _LARGEST_ERROR and bool(self.z.abs().max() < _LARGEST_LATENT))
+
 
 @dataclass(frozen=True)
 class EvidenceImage:
@@ -70,6 +58,8 @@ class EvidenceImage:
         verdict: where its log-prior lies among held-out images, if the prior knows.
         weight: how many times the image counts, 0 or more.
         problem: why it is left out, in plain words; None if it is used.
+        source: where it came from, to be read again under another prior.
+        label: the class that it is known to be of; "" for unknown.
     """
 
     picture: Picture
@@ -78,6 +68,26 @@ class EvidenceImage:
     verdict: Verdict | None = None
     weight: float = 1.0
     problem: str | None = None
+    source: Source | None = None
+    label: str = ""
+
+    @classmethod
+    def judged(
+        cls,
+        picture: Picture,
+        face: AlignedFace | None,
+        latent: Latent | None,
+        typicality: Typicality | None,
+        **given: Any,
+    ) -> EvidenceImage:
+        """What became of a picture's face, or of a picture without one; `given`: weight, source, label."""
+        if face is None or latent is None:
+            return cls(picture, None, problem=picture.problem, **given)
+        verdict = typicality.judge(latent.log_prior) if typicality else None
+        problem = None
+        if not latent.held:
+            problem = "it is so unlike the images that this flow was trained on that the flow cannot be inverted on it."
+        return cls(picture, face, latent, verdict, problem=problem, **given)
 
     @property
     def name(self) -> str:
@@ -107,10 +117,7 @@ class EvidenceImage:
             "used": self.used,
             "summary": self.summary,
             "problem": self.problem,
-            "how": face and face.how,
-            "box": face and list(face.box),
-            "eyes": [list(eye) for eye in face.eyes] if face and face.eyes else None,
-            "rotation": face and face.rotation,
+            **(face.to_dict() if face else dict.fromkeys(("how", "box", "eyes", "rotation"))),
             "faces": len(self.picture.faces),
             "weight": self.weight,
             "log_prior": latent.log_prior if latent and math.isfinite(latent.log_prior) else None,
@@ -171,40 +178,3 @@ class Evidence(Sequence[EvidenceImage]):
     def replace(self, index: int, **changes) -> Evidence:
         """The same evidence with fields of one image changed, as `dataclasses.replace` does (`weight=2.0`)."""
         return self.put(index, replace(self.images[index], **changes))
-
-
-def content_of(source: Source) -> tuple[str, bytes | Image.Image, str]:
-    """Name, content and digest of one source; what is read once need not be read again.
-
-    Raises ImageError if a path cannot be read.
-    """
-    if isinstance(source, Image.Image):
-        name = Path(getattr(source, "filename", "") or "image").name
-        return name, source, hashlib.sha256(source.tobytes() + repr((source.mode, source.size)).encode()).hexdigest()
-    if isinstance(source, str | os.PathLike):
-        name = Path(source).name
-        try:
-            data = Path(source).read_bytes()
-        except OSError as error:
-            raise ImageError(name, f"it cannot be read ({error.strerror or error}).") from error
-    else:
-        name = Path(getattr(source, "name", "") or "image").name
-        data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else source.read()
-    return name, data, hashlib.sha256(data).hexdigest()
-
-
-def read_picture(source: Source, *, name: str, size: int, whole: str = "auto", landmarks: str = "5") -> Picture:
-    """Decode a file and align its faces. A file that cannot be used gives a Picture whose `problem` says why.
-
-    Args:
-        source, name: see `images.load_image`.
-        size: side of the frame, in pixels.
-        whole, landmarks: see `faces.align`.
-    """
-    try:
-        image = load_image(source, name=name)
-    except ImageError as error:
-        return Picture(error.name, problem=error.problem)
-    faces = tuple(align(image, size=size, whole=whole, landmarks=landmarks))
-    square = faces[0] if faces and faces[0].placement == "whole" else align(image, size=size, whole="always")[0]
-    return Picture(name, faces, square, None if faces else "no face was found in it.")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .limits import Range, choice, count, number
+
 __all__ = ["PixelConvention"]
 
 
@@ -41,14 +43,10 @@ class PixelConvention:
     noise: str = "uniform"
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 8:
-            raise ValueError(f"bits must be a whole number from 1 to 8, not {self.bits!r}")
-        if not isinstance(self.offset, int | float) or not -1 <= self.offset <= 1:
-            raise ValueError(f"the pixels' offset must be a number in [-1, 1], not {self.offset!r}")
-        if isinstance(self.scale, bool) or not isinstance(self.scale, int | float) or not 0 < self.scale <= 256:
-            raise ValueError(f"the pixels' scale must be a number above 0, not {self.scale!r}")
-        if self.noise not in ("uniform", "gaussian"):
-            raise ValueError(f'the pixels\' noise must be "uniform" or "gaussian", not {self.noise!r}')
+        object.__setattr__(self, "bits", count(self.bits, "bits", Range(1, 8)))
+        number(self.offset, "the pixels' offset", Range(-1, 1))
+        number(self.scale, "the pixels' scale", Range(1 / 256, 256))
+        choice(self.noise, "the pixels' noise", ("uniform", "gaussian"))
 
     @staticmethod
     def from_bytes(u: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-__all__ = ["ASSETS", "DEFAULT_PRIOR", "MODELS", "shipped_priors"]
+__all__ = ["ASSETS", "CLASSIFYING_PRIOR", "DEFAULT_PRIOR", "MODELS", "shipped_priors"]
 
 _PACKAGE = Path(__file__).resolve().parent
 # Installed, the assets lie inside the package; in a checkout and on a Space beside it.
@@ -13,6 +13,9 @@ MODELS = ASSETS / "models"
 
 DEFAULT_PRIOR = "celeba128"
 """What the page, the command line and `load_prior` take when nobody says which."""
+
+CLASSIFYING_PRIOR = "celeba64"
+"""The same for classifying: the fine details of a larger prior drown what tells classes apart."""
 
 
 def shipped_priors() -> list[str]:

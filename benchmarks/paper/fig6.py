@@ -37,7 +37,7 @@ def run(setting: Setting) -> dict[str, Any]:
     found, rows, labels = {}, [], []
     prior = prior_samples(setting, n)
     for name, images in sets.items():
-        evidence = setting.engine.evidence(images, whole="always")
+        evidence = setting.engine.intake(images, whole="always").evidence
         latents = torch.tensor([image.latent.log_prior for image in evidence.used])
         entry: dict[str, Any] = {"log_likelihood": _spread(latents), "m": len(evidence.used), "sweep": {}}
         if name != "no bar":

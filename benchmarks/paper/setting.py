@@ -57,7 +57,7 @@ class Setting:
         if self.fast or not folder.is_dir():
             folder, source = _SHIPPED / (shipped or name), "shipped examples"
         most = min(most, 4) if self.fast else most
-        found = self.engine.evidence(find_images([folder])[:most])
+        found = self.engine.intake(find_images([folder])[:most]).evidence
         self.evidence_used[name] = f"{len(found.used)} {source} ({folder.name})"
         return found
 

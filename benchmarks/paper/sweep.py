@@ -21,7 +21,7 @@ def sweep(
     n, shown = setting.count(24), setting.count(4)
     ratios = ratios[::3] if setting.fast else ratios
     evidence = setting.evidence(name, most, shipped)
-    x = setting.engine.sweep(evidence, ratios, n, seed=SEED)
+    x = setting.engine.sweep(evidence.condition(lam_ratio=1.0), ratios, n, seed=SEED)
     reference, described = evidence_images(evidence), setting.count(12)
 
     def facts(images: Tensor) -> dict[str, float]:

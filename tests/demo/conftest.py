@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from demo import CSS, THEME, Engines, build
+from demo import CSS, SERVER, THEME, Engines, build
 from transflow_core.images import enlarge, sheets
 
-from ..conftest import make_tiny_prior
+from ..helpers import make_tiny_prior
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARTIFACTS = ROOT / "artifacts"
@@ -25,7 +25,8 @@ def served(tmp_path_factory) -> Iterator[str]:
     priors = tmp_path_factory.mktemp("priors")
     make_tiny_prior().save(priors / "tiny.safetensors")
     demo = build(Engines(priors))
-    _, url, _ = demo.queue().launch(theme=THEME, css=CSS, prevent_thread_lock=True, quiet=True, show_error=True)
+    shown = {"theme": THEME, "css": CSS, "show_error": True}
+    _, url, _ = demo.queue().launch(prevent_thread_lock=True, quiet=True, **shown, **SERVER)
     yield url.rstrip("/")
     demo.close()
     if before is None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from demo.explain import Explain
+from demo.explain.tab import numbers
 from transflow_core.posterior import Posterior
 from transflow_core.prior import standard_log_prob
 
@@ -336,8 +336,17 @@ CONTRAST = """() => {
 }"""
 
 
+def test_another_prior_brings_its_own_numbers(page, served):
+    opened(page, served)
+    page.get_by_label("Prior", exact=True).first.click()
+    page.get_by_role("option", name="tiny.safetensors").click()
+    page.wait_for_function("document.querySelector(\"#how [data-out='dim']\").textContent === '768'")
+    assert written(page, "length-prior") == pytest.approx(math.sqrt(768), abs=0.06)
+    assert "measured" not in page.inner_text("#how .lengths")  # nobody measured photographs under it
+    agrees(page, 0.5)
+
+
 def test_the_words_do_without_measured_statistics(tiny_prior):
     """A prior of which nobody measured photographs: the textbook distance stands in, and is not called measured."""
-    text = Explain(tiny_prior).figure.html_template
-    assert f'data-photograph="{math.sqrt(tiny_prior.dim):.4f}"' in text
-    assert "measured)" not in text and "$" not in text
+    found = numbers(tiny_prior)
+    assert found == {"dim": tiny_prior.dim, "photograph": math.sqrt(tiny_prior.dim), "measured": False}

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,17 +14,17 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from demo.examples import example_sets
-from demo.interpolation_route import METHODS, RouteSettings, routes
-from demo.interpolation_snippet import command_line, python_code
-from demo.interpolation_work import Result, Work, strip_picture, write
-from demo.panel import Given
-from demo.session import Workspace
+from demo.interpolate.decoding import Decoding, Result, strip_picture, write
+from demo.interpolate.route import METHODS, RouteSettings, routes
+from demo.interpolate.snippet import command_line, python_code
+from demo.session import Session
 from transflow_core.cli import app
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.images import read_png_metadata
+from transflow_core.intake import Intake
 from transflow_core.posterior import Covariance, Posterior
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .conftest import unfold
 
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
@@ -161,11 +162,25 @@ def test_methods(page, served, shot):
     choose(page, "compare")
     page.wait_for_function("document.querySelectorAll('#player .strip').length === 3")
     wait_status(page, "images in")
+    assert "are the same" not in page.inner_text("#interpolate-status")
     assert page.locator("#player .cell-names span").all_inner_texts() == ["Posterior", "Wasserstein", "Direct"]
     page.focus("#scrubber")
     for _ in range(14):
         page.keyboard.press("ArrowRight")
     shot(page, "interpolate_compare")
+
+
+def test_run_without_anything_says_at_once_what_is_missing(page, served):
+    opened(page, served)
+    page.click("#interpolate-run")
+    wait_status(page, "Give A or B something first")
+    pick(page, "b", "sketch")
+    wait_ends(page, "the prior", "Pencil sketch")
+    page.click("#side-b-clear")
+    page.wait_for_selector("#player .hint", state="visible")
+    choose(page, "direct")
+    pick(page, "b", "sketch")
+    wait_status(page, "give A one")
 
 
 def test_a_step_more_keeps_the_place(page, served):
@@ -285,19 +300,19 @@ def engine(celeba64):
     return Engine(celeba64)
 
 
-def given(engine, *files, example=None, weight=1.0):
-    evidence = engine.evidence(files)
-    return Given("celeba64", evidence.replace(0, weight=weight) if weight != 1 else evidence, tuple(files), example)
+def given(engine, *files, example="", weight=1.0):
+    intake = engine.intake(files)
+    return replace(intake.replace(0, weight=weight) if weight != 1 else intake, example=example)
 
 
 def made(engine, settings, a, b):
     """What the page would show, with all frames."""
     shown, _ = routes(settings, a, b, engine.prior.dim)
-    work = Work(engine, threading.Event(), settings, shown)
-    for _ in (*work.decode_strips(), *work.decode_between()):
+    decoding = Decoding(engine, threading.Event(), settings, shown)
+    for _ in (*decoding.strips(), *decoding.between()):
         pass
-    assert work.done == work.total
-    return work.result({"prior": "celeba64", "fingerprint": engine.prior.fingerprint, "a": "A", "b": "B"})
+    assert decoding.done == decoding.total
+    return decoding.result({"prior": "celeba64", "fingerprint": engine.prior.fingerprint, "a": "A", "b": "B"})
 
 
 def run_python(code, folder, monkeypatch):
@@ -335,11 +350,11 @@ def ends(case, engine, folder):
         case "files":
             return given(engine, str(folder / "sepia 0.png")), b
         case "the prior":
-            return Given("celeba64"), b
+            return Intake("celeba64"), b
         case "saved":
             given(engine, str(folder / "sepia 0.png")).posterior(2.0).save(folder / "mine.safetensors")
             saved = Posterior.load(folder / "mine.safetensors")
-            return Given("celeba64", saved=saved, saved_name="mine.safetensors"), b
+            return Intake("celeba64", saved=saved, saved_name="mine.safetensors"), b
         case "weights":
             return given(engine, str(folder / "sepia 0.png"), str(folder / "sepia 1.png"), weight=3.0), b
 
@@ -363,10 +378,10 @@ def test_the_code_makes_the_same_picture(case, how, engine, tmp_path, monkeypatc
     settings = RouteSettings(**{"steps": 3, "n": 1} | how)
     a, b = ends(case, engine, tmp_path)
     result = made(engine, settings, a, b)
-    workspace = Workspace()
+    session = Session("somebody")
     for letter in "ab":  # a person may have to take these away first
-        shutil.copy(write(letter, result, workspace), tmp_path)
-    workspace.close()
+        shutil.copy(write(letter, result, session), tmp_path)
+    session.close()
     run_python(python_code(result.shown, a, b, settings), tmp_path, monkeypatch)
     assert same(tmp_path / "interpolation.png", strip_picture(result))
     with Image.open(tmp_path / "interpolation.webp") as image:
@@ -405,27 +420,34 @@ def test_settings_from_a_browser_are_brought_into_range():
 def low_rank(dim):
     """A saved posterior whose covariance has a low-rank part on a general diagonal."""
     likelihood = Covariance(torch.linspace(0.5, 1.5, dim), torch.ones(dim, 1))
-    return Given("x", saved=Posterior.condition(torch.zeros(1, dim), 0.5, likelihood=likelihood), saved_name="x")
+    return Intake("x", saved=Posterior.condition(torch.zeros(1, dim), 0.5, likelihood=likelihood), saved_name="x")
 
 
 def test_what_does_not_fit_is_said_in_words():
     low = low_rank(8)
     with pytest.raises(ValueError, match="low-rank part"):
-        routes(RouteSettings(method="wasserstein"), low, Given("x"), 8)
+        routes(RouteSettings(method="wasserstein"), low, Intake("x"), 8)
     with pytest.raises(ValueError, match="A is a saved posterior"):
-        routes(RouteSettings(method="direct"), low, Given("x"), 8)
-    shown, notes = routes(RouteSettings(method="compare"), low, Given("x"), 8)
+        routes(RouteSettings(method="direct"), low, Intake("x"), 8)
+    shown, notes = routes(RouteSettings(method="compare"), low, Intake("x"), 8)
     assert [route.key for route in shown] == ["linear"] and len(notes) == 2
     assert notes[0].startswith("Wasserstein is left out") and notes[1].startswith("Direct is left out")
 
 
+def test_two_strips_that_are_the_same_are_explained(engine):
+    a, b = given(engine, EXAMPLES["sepia"][0]), given(engine, EXAMPLES["cartoon"][0])
+    for lam_b, same in ((0.5, True), (0.4, False)):
+        _, notes = routes(RouteSettings(method="compare", lam_b=lam_b), a, b, engine.prior.dim)
+        assert bool(notes) == same and all("Posterior and Wasserstein are the same" in note for note in notes)
+
+
 def test_a_run_ends_at_its_next_batch(engine):
     settings, stop = RouteSettings(steps=24, n=2), threading.Event()
-    shown, _ = routes(settings, Given("celeba64"), Given("celeba64"), engine.prior.dim)
-    work = Work(engine, stop, settings, shown)
-    running = work.decode_strips()
+    shown, _ = routes(settings, Intake("celeba64"), Intake("celeba64"), engine.prior.dim)
+    decoding = Decoding(engine, stop, settings, shown)
+    running = decoding.strips()
     next(running)
     stop.set()
     with pytest.raises(Cancelled):
         next(running)
-    assert work.done == engine.batch_size
+    assert decoding.done == engine.batch_size

@@ -13,7 +13,7 @@ from transflow_core.training import DataError, prepare
 from transflow_core.training import data as module
 from transflow_core.training.batches import batch
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .conftest import discs
 
 

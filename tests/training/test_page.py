@@ -11,7 +11,7 @@ from transflow_core.cli import app
 from transflow_core.prior import load_prior
 from transflow_core.training import PRESETS
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 COMMANDS = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -54,6 +54,11 @@ class AlignedFace:
     score: float | None = None
     index: int = 0
     count: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a program is told of it, as JSON takes it: "how", "box", "eyes" and "rotation"."""
+        eyes = [list(eye) for eye in self.eyes] if self.eyes else None
+        return {"how": self.how, "box": list(self.box), "eyes": eyes, "rotation": self.rotation}
 
 
 def align(

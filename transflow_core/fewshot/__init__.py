@@ -1,7 +1,8 @@
 """Few-shot classification: one posterior predictive a class, Bayes' rule between them, no training."""
 
+from .answer import NONE, Answer
 from .augmentation import jitter
 from .classifier import FewShotClassifier
-from .likelihood import LIKELIHOODS, SharedCovariance, predictive_log_prob
+from .likelihood import SharedCovariance, predictive_log_prob
 
-__all__ = ["LIKELIHOODS", "FewShotClassifier", "SharedCovariance", "jitter", "predictive_log_prob"]
+__all__ = ["NONE", "Answer", "FewShotClassifier", "SharedCovariance", "jitter", "predictive_log_prob"]

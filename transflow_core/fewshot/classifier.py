@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..limits import CLASSES_OF_FILE, LIKELIHOODS, Likelihood, choice
 from ..prior import Images, Prior
+from .answer import Answer
 from .augmentation import jitter
 from .calibration import NoveltyScale, class_likelihood, signs, temperature
-from .likelihood import LIKELIHOODS, Scatter, SharedCovariance, predictive_log_prob
+from .likelihood import SHAPES, Scatter, SharedCovariance, predictive_log_prob
 from .storage import read_classifier, write_classifier
 
 __all__ = ["FewShotClassifier"]
@@ -21,7 +23,6 @@ __all__ = ["FewShotClassifier"]
 _FOLDS = 5
 # λ against the scatter of the evidence around the means of its classes.
 _MULTIPLES = (0.8, 1.0, 1.25, 1.6, 2.0, 3.0)
-_MOST_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class FewShotClassifier:
     probabilities. All classes share Σ = λS: how far an example lies from its class does not depend on how many were
     seen. Nothing is trained; fitting is a mean a class, and Σ.
 
-    The paper's rule is `likelihood="isotropic", centre=False, lam_ratio=…`. It treats all latent dimensions alike, and
+    The paper's rule is `likelihood="paper", lam_ratio=…`. It treats all latent dimensions alike, and
     shrinks the classes towards the average *face*. Here Σ may have a shape, estimated from the evidence of all classes
     around their means, and the prior of the class means is centred at the evidence's overall mean: eq. 3-4 with the
     domain's mean as μ0. Every choice is made by examples that were held out (5 folds, or as many as there are examples
@@ -56,7 +57,8 @@ class FewShotClassifier:
         prior: the flow whose latents are compared; None for a classifier of latents alone.
         lam_ratio: λ/m, above 0, with m the mean number of examples a class. Σ's mean variance is λ.
         lam: λ itself instead, above 0. With neither, λ is chosen from the evidence.
-        likelihood: the shape of Σ, one of `LIKELIHOODS`: "isotropic", "levels", "diagonal", "low-rank".
+        likelihood: the shape of Σ, one of `limits.LIKELIHOODS`: "low-rank", "levels", "diagonal", "isotropic", and
+            "paper", which is "isotropic" with `centre=False`.
         centre: whether the prior of class means is centred at the evidence's overall mean, or at 0 as in the paper.
 
     Example:
@@ -74,7 +76,7 @@ class FewShotClassifier:
         lam_ratio: float | None = None,
         *,
         lam: float | None = None,
-        likelihood: str = "low-rank",
+        likelihood: Likelihood = "low-rank",
         centre: bool = True,
     ) -> None:
         if lam_ratio is not None and lam is not None:
@@ -82,9 +84,10 @@ class FewShotClassifier:
         for name, value in (("lam_ratio", lam_ratio), ("lam", lam)):
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be above 0 and finite: a predictive without width cannot be compared")
-        if likelihood not in LIKELIHOODS:
-            raise ValueError(f"unknown likelihood {likelihood!r}; there are {', '.join(LIKELIHOODS)}")
+        choice(likelihood, "the likelihood", LIKELIHOODS)
         self.prior, self.likelihood, self.centred = prior, likelihood, centre
+        if likelihood == "paper":
+            self.likelihood, self.centred = "isotropic", False
         self._lam_ratio, self._lam = lam_ratio, lam
         self._fitted: _State | None = None
 
@@ -157,6 +160,11 @@ class FewShotClassifier:
         return self._state.sigma
 
     @property
+    def lam_ratio(self) -> float:
+        """λ/m, given or chosen: Σ's mean variance by the mean number of examples a class."""
+        return float(self.sigma.covariance().variance.mean()) * len(self.counts) / sum(self.counts)
+
+    @property
     def temperature(self) -> float:
         """T, by which log densities are divided before Bayes' rule; see `calibration.temperature`."""
         return self._state.temperature
@@ -223,9 +231,20 @@ class FewShotClassifier:
         whole classes, were left out (see `NoveltyScale`). Above `threshold`, say "none of these". Images of another
         kind are found reliably; an unknown class among similar ones (a digit never shown, among digits) often is not.
         """
-        scores = self._scores(z)
+        return self._novelty(z, self._scores(z))
+
+    def _novelty(self, z: Tensor, scores: Tensor) -> Tensor:
         size = z.detach().cpu().double().square().mean(1)
         return self._state.novelty.novelty(signs(size, scores[:, :-1], scores[:, -1]))
+
+    def judge(self, z: Tensor) -> tuple[Answer, ...]:
+        """What each latent is, (n, D) to n answers: its class, how sure that is, and whether it is of none."""
+        scores = self._scores(z)
+        rows = zip(self._probabilities(scores[:, :-1], None).tolist(), self._novelty(z, scores).tolist(), strict=True)
+        return tuple(
+            Answer(dict(zip(self.classes, row, strict=True)), novelty, novelty > self.threshold)
+            for row, novelty in rows
+        )
 
     def save(self, path: str | Path) -> None:
         """Write what was learned to one safetensors file: no evidence, though a class's mean of one is just that."""
@@ -263,8 +282,7 @@ class FewShotClassifier:
         tensors, facts = read_classifier(path)
         if prior is not None and facts["fingerprint"] != prior.fingerprint:
             raise ValueError(f"{path}: this classifier was made with another prior than {prior.name}")
-        if facts["likelihood"] not in LIKELIHOODS:
-            raise ValueError(f"{path}: unknown likelihood {facts['likelihood']!r}")
+        choice(facts["likelihood"], f"{path}: its likelihood", SHAPES)
         self = cls(prior, likelihood=facts["likelihood"], centre=facts["centred"])
         self._fitted = _State(
             classes=tuple(facts["classes"]),
@@ -357,7 +375,7 @@ class FewShotClassifier:
             scatter = Scatter.flat(means.shape[1], slices)
         else:
             scatter = Scatter.of(within, slices, directions=self.likelihood == "low-rank")
-        shapes = LIKELIHOODS[self.likelihood](scatter)
+        shapes = SHAPES[self.likelihood](scatter)
         if self._lam is not None or self._lam_ratio is not None:
             lam = self._lam if self._lam is not None else self._lam_ratio * float(counts.mean())
             return [candidate.scaled(lam) for candidate in shapes]
@@ -415,8 +433,8 @@ def _checked(evidence: Mapping[str, Tensor], dim: int | None) -> list[Tensor]:
     """(m, v, D) float32 on the CPU, a class each."""
     if not evidence:
         raise ValueError("there are no classes: give a mapping from class names to evidence")
-    if len(evidence) > _MOST_CLASSES:
-        raise ValueError(f"at most {_MOST_CLASSES} classes, not {len(evidence)}")
+    if len(evidence) not in CLASSES_OF_FILE:
+        raise ValueError(f"at most {CLASSES_OF_FILE.high} classes, not {len(evidence)}")
     groups = []
     for name, z in evidence.items():
         z = torch.as_tensor(z).detach().cpu().float()

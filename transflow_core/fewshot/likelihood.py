@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..posterior import Covariance
 
-__all__ = ["LIKELIHOODS", "Scatter", "SharedCovariance", "predictive_log_prob"]
+__all__ = ["SHAPES", "Scatter", "SharedCovariance", "predictive_log_prob"]
 
 _CHUNK = 512  # rows in float64 at once: 50 MB at 12,288 dimensions
 _SHRINKAGES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
@@ -135,7 +135,7 @@ def _normalised(variance: Tensor) -> SharedCovariance:
 #: The shapes S that Σ = λS may have (mean variance 1), each with the candidates among which held-out evidence chooses:
 #: λI as in the paper; one variance a latent level; one a dimension, shrunk to its level's; and directions of large
 #: variance, shrunk to the identity.
-LIKELIHOODS: dict[str, Callable[[Scatter], list[SharedCovariance]]] = {
+SHAPES: dict[str, Callable[[Scatter], list[SharedCovariance]]] = {
     "isotropic": _isotropic,
     "levels": _levels,
     "diagonal": _diagonal,

@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..limits import CLASSES_OF_FILE, Range, number
 from ..untrusted import MAX_HEADER, open_safetensors
 
 __all__ = ["read_classifier", "write_classifier"]
 
 FORMAT, VERSION = "transflow-classifier", 1
-_MAX_DIM, _MAX_CLASSES, _MAX_COLUMNS = 2**22, 1000, 4096
+_MAX_DIM, _MAX_COLUMNS = 2**22, 4096
 _TYPES = {
     "counts": "F64",
     "means": "F32",
@@ -71,7 +72,7 @@ def _facts(text: str | None) -> dict[str, Any]:
     classes = facts.get("classes")
     if (
         not isinstance(classes, list)
-        or not 0 < len(classes) <= _MAX_CLASSES
+        or len(classes) not in CLASSES_OF_FILE
         or not all(isinstance(name, str) and name.isprintable() for name in classes)
         or len(set(classes)) != len(classes)
     ):
@@ -80,17 +81,11 @@ def _facts(text: str | None) -> dict[str, Any]:
         raise ValueError("its likelihood and fingerprint must be text")
     if not isinstance(facts.get("centred"), bool):
         raise ValueError("whether it is centred must be true or false")
-    if not _number(facts.get("temperature"), 1e-3, 1e9):
-        raise ValueError("its temperature must be a positive number")
-    if not _number(facts.get("threshold"), 0, 1):
-        raise ValueError("its threshold must lie between 0 and 1")
-    if facts.get("accuracy") is not None and not _number(facts["accuracy"], 0, 1):
-        raise ValueError("its accuracy must be a share")
+    number(facts.get("temperature"), "its temperature", Range(1e-3, 1e9))
+    number(facts.get("threshold"), "its threshold", Range(0, 1))
+    if facts.setdefault("accuracy", None) is not None:
+        number(facts["accuracy"], "its accuracy", Range(0, 1))
     return facts
-
-
-def _number(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str], classes: int) -> None:

@@ -2,6 +2,7 @@
 
 from .data import DataError, ImageSet, prepare
 from .density import bfloat16_is_faster
+from .plan import NETS, Plan, plan
 from .processes import Processes
 from .settings import PRESETS, Preset, TrainSettings
 from .state import resumed_settings
@@ -9,9 +10,11 @@ from .statistics import measure_typicality, write_conformance
 from .trainer import Progress, Trained, TrainingError, train
 
 __all__ = [
+    "NETS",
     "PRESETS",
     "DataError",
     "ImageSet",
+    "Plan",
     "Preset",
     "Processes",
     "Progress",
@@ -20,6 +23,7 @@ __all__ = [
     "TrainingError",
     "bfloat16_is_faster",
     "measure_typicality",
+    "plan",
     "prepare",
     "resumed_settings",
     "train",

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,13 @@ from PIL import Image
 from ..faces import align
 from ..images import IMAGE_SUFFIXES, MAX_BYTES, ImageError, find_images, load_image
 
-__all__ = ["ALIGN", "DataError", "ImageSet", "prepare"]
+__all__ = ["ALIGN", "LEAST_HELD_OUT", "DataError", "ImageSet", "prepare"]
 
 ALIGN = ("never", "auto", "always")
 """Take images as they are; align a face where one is found; leave an image without a face out."""
+
+LEAST_HELD_OUT = 2
+"""Fewer have no quantiles, and a prior without quantiles no typicality."""
 
 Report = Callable[[int, int, str], None]
 
@@ -70,7 +73,8 @@ def prepare(
         cache: a folder for the arrays; it holds the images, so it is as private as they are.
         align_faces: a word of `ALIGN`, for pictures that are not in the frame yet.
         held_out: what is kept from training: a share, by a digest of each file's name (so that a file stays where it
-            is when others are added), or a pattern of names such as `val*/*`, where people must be apart.
+            is when others are added), of two at least; or a pattern of names such as `val*/*`, where people must be
+            apart.
         progress: called with how many files are done, how many there are, and what is being done.
 
     Raises:
@@ -143,12 +147,13 @@ def _files(data: Path) -> Iterator[tuple[str, tuple[Path | None, int]]]:
         yield file.relative_to(data).as_posix(), (file, file.stat().st_size)
 
 
-def _content(name: str, files: dict, opened: zipfile.ZipFile | None) -> bytes | Path:
+def _content(name: str, files: Mapping[str, tuple[Path | None, int]], opened: zipfile.ZipFile | None) -> bytes | Path:
     path, length = files[name]
     if path is not None:
         return path
     if length > MAX_BYTES:
         raise ImageError(name, f"it has more than {MAX_BYTES >> 20} MB.")
+    assert opened is not None  # what has no path lies in the zip
     try:
         with opened.open(name) as entry:
             content = entry.read(MAX_BYTES + 1)  # what the archive says of its sizes may be untrue
@@ -187,9 +192,8 @@ def _held_out(names: list[str], rule: str) -> set[str]:
         raise DataError(f"the held-out share must lie between 0 and 1, not {rule}")
     # The first 52 bits of a digest are a uniform number that belongs to the name alone.
     uniform = {name: int(hashlib.sha256(name.encode()).hexdigest()[:13], 16) / 16**13 for name in names}
-    return {name for name, value in uniform.items() if value < share} or {
-        min(names, key=uniform.__getitem__, default="")
-    }
+    least = sorted(names, key=uniform.__getitem__)[:LEAST_HELD_OUT]  # of few files the share may be none
+    return {name for name in names if uniform[name] < share} | set(least)
 
 
 def _digest(value: object) -> str:

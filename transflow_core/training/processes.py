@@ -57,11 +57,13 @@ class Processes:
 
     def first_then_all(self, job: Callable[[], T]) -> T:
         """The job's result in every process: the first does it alone, the others find on the disk what it left."""
-        if self.count == 1:
+        if not self.first:
+            dist.barrier()
             return job()
-        result = job() if self.first else None
-        dist.barrier()
-        return result if self.first else job()
+        result = job()
+        if self.count > 1:
+            dist.barrier()
+        return result
 
     def told(self, *numbers: float) -> list[float]:
         """The first process's numbers, in every process."""

@@ -28,6 +28,7 @@ from .card import model_card
 from .data import ImageSet
 from .density import BitsPerDim
 from .journal import Journal, sheet
+from .plan import check_blend, check_held_out
 from .processes import Processes
 from .settings import TrainSettings
 from .state import STATE, Counters, TrainingError, read_state, start_adam, write_state
@@ -132,10 +133,11 @@ def train(
         progress, stop: called after every step; ends the run, saved, after the step in which it is set.
 
     Raises:
-        TrainingError: the folder has a run already, or none to resume, or another; or nothing but non-finite steps.
+        TrainingError: the folder has a run already, or none to resume, or another; fewer than two held-out images; or
+            nothing but non-finite steps.
     """
-    if not 0 < blend <= 1 or (blend < 1 and start is None):
-        raise TrainingError("blend is a share in (0, 1], and below 1 there must be weights to begin with")
+    check_blend(blend, start)
+    check_held_out(images)
     group = group or Processes(0, 1, pick_device("auto"))
     run = _Run(
         images, Path(folder), architecture, pixels, settings, name, start, grow, words or {}, half, blend, resume, group

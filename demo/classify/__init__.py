@@ -1,0 +1,5 @@
+"""The Classify tab."""
+
+from .tab import Classify
+
+__all__ = ["Classify"]

@@ -1,0 +1,193 @@
+"""What the Classify tab shows: a class's examples, a card a query with its probabilities, mean images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from PIL import Image
+
+from transflow_core.evidence import Evidence, EvidenceImage
+from transflow_core.fewshot import NONE, Answer
+from transflow_core.images import load_image
+
+from ..render import data_uri
+from .result import Result, medoids
+from .tasks import Task
+
+__all__ = ["class_pictures", "examples_html", "query_cards", "reading", "result_status", "thumbnails"]
+
+
+def examples_html(tasks: dict[str, Task]) -> str:
+    """One button a task, each with an image of its first four classes."""
+    buttons = []
+    for key, task in tasks.items():
+        strip = Image.new("RGB", (256, 64))
+        for place, (first, *_) in enumerate(list(task.classes.values())[:4]):
+            strip.paste(load_image(first).resize((64, 64)), (64 * place, 0))
+        buttons.append(
+            f'<button type="button" data-example="{key}" title="{escape(task.about)}">'
+            f'<img src="{data_uri(strip)}" alt="" width="256" height="64">{escape(task.title)}</button>'
+        )
+    return f'<div class="examples tasks" role="group" aria-label="Ready classes and queries">{"".join(buttons)}</div>'
+
+
+def thumbnails(evidence: Evidence) -> str:
+    """The examples of one class: a thumbnail each with a button to remove it, and what happened to each file."""
+    if not evidence:
+        return '<div class="pile"><p class="status">No examples yet</p></div>'
+    used, total = len(evidence.used), len(evidence)
+    count = f"{used} example{'s' * (used != 1)}" + (f", {total - used} skipped" if used < total else "")
+    thumbs = "".join(_thumb(index, image) for index, image in enumerate(evidence))
+    skipped = "".join(_verdict(image) for image in evidence if not image.used)
+    rest = "".join(_verdict(image) for image in evidence.used)
+    details = f"<details><summary>each file</summary><ul>{rest}</ul></details>" if rest else ""
+    return (
+        f'<div class="pile"><p class="count">{count}</p><div class="thumbs" role="list">{thumbs}</div>'
+        f'<ul class="skipped">{skipped}</ul>{details}</div>'
+    )
+
+
+def _thumb(index: int, image: EvidenceImage) -> str:
+    name = escape(image.name)
+    inside = (
+        f'<img src="{data_uri(image.face.image)}" alt="{name}" width="40" height="40">'
+        if image.face
+        else f'<span class="missing" role="img" aria-label="{name}, not readable">?</span>'
+    )
+    return (
+        f'<div class="thumb{"" if image.used else " problem"}" role="listitem">{inside}'
+        f'<button type="button" class="remove" data-action="remove" data-index="{index}" '
+        f'aria-label="remove {name}" title="Remove {name}">×</button></div>'
+    )
+
+
+def _verdict(image: EvidenceImage) -> str:
+    return f"<li><b>{escape(image.name)}</b>: {escape(image.summary)}</li>"
+
+
+def reading(done: int, total: int) -> str:
+    """Progress while images are read."""
+    return (
+        f'<p role="status"><progress max="{total}" value="{done}" aria-label="images read"></progress> '
+        f"{done} of {total} images read</p>"
+    )
+
+
+def query_cards(queries: Evidence, result: Result | None) -> str:
+    """One card a query, with its answer where there is one. `panel.CARDS_JS` listens to their buttons."""
+    cards = "".join(_card(index, image, result) for index, image in enumerate(queries))
+    if not cards:
+        cards = '<p class="hint">Each image that you drop above gets a card here: what it is, and how surely.</p>'
+    return f'<div class="queries" role="list">{cards}</div>'
+
+
+def _card(index: int, image: EvidenceImage, result: Result | None) -> str:
+    name = escape(image.name)
+    thumbnail = (
+        f'<img src="{data_uri(image.face.image, "PNG")}" alt="{name}, aligned" width="72" height="72">'
+        if image.face
+        else '<div class="missing" aria-hidden="true">?</div>'
+    )
+    answer = result.answers.get(index) if result else None
+    state = "problem" if not image.used else "none" if answer and answer.none else "known"
+    if result is None or answer is None:
+        body = f'<p class="verdict">{escape(image.summary)}</p>'
+        if image.used:
+            body += '<p class="verdict">Waiting for two classes with examples.</p>'
+        return _frame(index, state, name, thumbnail, body, "")
+    best = escape(answer.best)
+    words = (
+        f'<p class="answer">{escape(NONE.capitalize())}</p><p class="verdict">closest: {best}</p>'
+        if answer.none
+        else f'<p class="answer">{best}</p>'
+        f'<p class="verdict">with {escape(_percent(answer.probabilities[answer.best]))}</p>'
+    )
+    truth = _truth(result.right(index), image.label)
+    return _frame(index, state, name, thumbnail, words + truth, _bars(answer, result.fit.classifier.threshold))
+
+
+def _frame(index: int, state: str, name: str, thumbnail: str, words: str, below: str) -> str:
+    return (
+        f'<div class="card query {state}" role="listitem">'
+        f'<button type="button" class="remove" data-action="remove" data-index="{index}" '
+        f'aria-label="remove {name}" title="Remove">×</button>'
+        f'<div class="top">{thumbnail}<div class="words">'
+        f'<div class="name" title="{name}">{name}</div>{words}</div></div>{below}</div>'
+    )
+
+
+def _truth(right: bool | None, truth: str) -> str:
+    if right is None:
+        return ""
+    mark = "✓ right" if right else f"✗ wrong: {escape(truth)}"
+    return f'<p class="truth {"right" if right else "wrong"}">{mark}</p>'
+
+
+def _bars(answer: Answer, threshold: float) -> str:
+    rows = "".join(
+        f'<tr{" class=best" if name == answer.best else ""}><th scope="row" title="{escape(name)}">{escape(name)}</th>'
+        f'<td class="bar" aria-hidden="true"><span style="width: {100 * p:.2f}%"></span></td>'
+        f"<td>{escape(_percent(p))}</td></tr>"
+        for name, p in answer.probabilities.items()
+    )
+    caption = "If it had to be one of them" if answer.none else "Probability"
+    sign = "&gt;" if answer.none else "≤"
+    return (
+        f'<table class="bars"><caption>{caption}</caption><tbody>{rows}</tbody></table>'
+        f'<div class="novelty"><span>none of these: {answer.novelty:.2f} {sign} {threshold:.2f}</span>'
+        f'<div class="gauge" aria-hidden="true"><span style="width: {100 * answer.novelty:.2f}%"></span>'
+        f'<i style="left: {100 * threshold:.2f}%"></i></div></div>'
+    )
+
+
+def _percent(p: float) -> str:
+    if 0 < p < 0.005:
+        return "< 1 %"
+    return "> 99 %" if 0.995 <= p < 1 else f"{100 * p:.0f} %"
+
+
+def class_pictures(result: Result | None, classes: Mapping[str, Evidence], means: Sequence[Image.Image] = ()) -> str:
+    """Each class's most typical example, and beside it the image of its posterior's mean.
+
+    Args:
+        result: of the classes, or None.
+        classes: name to examples.
+        means: the decoded means.
+    """
+    if result is None:
+        return '<p class="status">Here each class appears: its most typical example, and the mean of all.</p>'
+    figures = []
+    for name, medoid, mean, count in zip(
+        classes, medoids(result.fit, [*classes.values()]), means, result.fit.classifier.counts, strict=True
+    ):
+        pictures = (("example", "most typical example", medoid.face.image), ("mean", "mean image", mean))
+        images = "".join(
+            f'<img class="{kind}" src="{data_uri(image)}" alt="{words} of {escape(name)}" width="64" height="64">'
+            for kind, words, image in pictures
+        )
+        figures.append(f"<figure>{images}<figcaption>{escape(name)}<br>m = {count}</figcaption></figure>")
+    return (
+        '<p class="status">Left, the example that is nearest to the mean of its class; right, that mean decoded, which '
+        f'blurs what the examples do not share.</p><div class="means">{"".join(figures)}</div>'
+    )
+
+
+def result_status(result: Result, chosen: bool) -> str:
+    """One line of numbers: how many right, the held-out accuracy, λ/m."""
+    classifier, parts = result.fit.classifier, []
+    known = [right for right in map(result.right, result.answers) if right is not None]
+    if result.answers:
+        none = sum(answer.none for answer in result.answers.values())
+        parts.append(f"<b>{len(result.answers)}</b> queries, {none} of them of no class")
+    if known:
+        parts.append(f"<b>{sum(known)} of {len(known)}</b> answers right")
+    if classifier.held_out_accuracy is not None:
+        parts.append(
+            f"examples found again when held out: <b>{_percent(classifier.held_out_accuracy)}</b> "
+            f"(by chance {_percent(1 / len(result.classes))})"
+        )
+    parts.append(f"λ/m = {classifier.lam_ratio:.3g}{', chosen from the examples' if chosen else ''}")
+    parts.append(f"none of these above {classifier.threshold:.2f}")
+    parts.append(f"fitted in {result.fit.seconds:.2f} s")
+    return " · ".join(parts)

@@ -1,0 +1,59 @@
+"""Errors as strangers may read them: no path of this machine, no markup, and no traceback for what is not ours."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+
+import gradio as gr
+
+from transflow_core.compute import Cancelled
+
+__all__ = ["refusing", "tell", "warn", "words_of"]
+
+_log = logging.getLogger(__name__)
+# The folders of an absolute path. An address such as hf://owner/file has none, and neither has and/or.
+_FOLDERS = re.compile(r"(?<![\w:/.~])(?:/[^\s/'\":,]+)+/(?=[^\s/])")
+_UNKNOWN = "Something went wrong in the program, and it was written down. Nothing that you gave is lost: try again."
+
+
+@contextmanager
+def refusing(markup: bool = True) -> Iterator[None]:
+    """What is refused within becomes a message: ValueError and OSError in their own words, anything else is logged.
+
+    Cancelled passes: whoever gave the work up need not be told.
+
+    Args:
+        markup: whether the message is shown as HTML, as the page does.
+    """
+    try:
+        yield
+    except (Cancelled, gr.Error):
+        raise
+    except (ValueError, OSError) as error:
+        words = words_of(error)
+        raise gr.Error(escape(words, quote=False) if markup else words, print_exception=False) from error
+    except Exception as error:
+        _log.exception("an event of the page failed")
+        raise gr.Error(_UNKNOWN, print_exception=False) from error
+
+
+def words_of(error: BaseException) -> str:
+    """An error's words, beginning with a capital, without the folders that they name."""
+    # The system's own words name a path of this machine; those of `load_prior` have no number.
+    words = str(error) if getattr(error, "errno", None) is None else error.strerror
+    words = _FOLDERS.sub("", words or type(error).__name__)
+    return words[:1].upper() + words[1:]
+
+
+def tell(words: str) -> None:
+    """Say something in passing; it may hold what a stranger wrote."""
+    gr.Info(escape(words, quote=False))
+
+
+def warn(words: str) -> None:
+    """Say that something was not done as it was asked; it may hold what a stranger wrote."""
+    gr.Warning(escape(words, quote=False))

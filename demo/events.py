@@ -1,0 +1,93 @@
+"""How the page's events reach its handlers: one way for all, with the visitor's session in front."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.events import Dependency
+
+from transflow_core.compute import Cancelled, owned_by, owned_steps
+
+from .errors import refusing, warn
+from .session import Session
+
+__all__ = ["on"]
+
+_ENDED = "This page was left alone for so long that what it was given is forgotten. Give it again, or load the page."
+
+
+def on(
+    triggers: Callable | Dependency | Sequence[Callable | Dependency],
+    handler: Callable | None,
+    inputs: Any = (),
+    outputs: Any = (),
+    *,
+    event: bool = False,
+    opening: bool = False,
+    **options: Any,
+) -> list[Dependency]:
+    """Call `handler(session, *inputs)` when something happens. Gives what more can be done after.
+
+    What the handler computes takes turns with what other visitors ask for, and it waits in no queue of Gradio's (see
+    `queues`). What it refuses is told in words (`errors.refusing`). When it is Cancelled, all stays as it is.
+
+    Args:
+        triggers: events of components, such as `button.click`, and what an earlier `on` gave, to follow it: one or
+            several.
+        handler: gives {component: value}, where whatever is left out stays as it is; or yields such. None where `js`
+            does it all.
+        inputs, outputs: components, or one.
+        event: call `handler(session, data, *inputs)`, with the event's own data, a dictionary that may hold anything.
+        opening: this event opens the page.
+        options: as for Gradio's events.
+    """
+    some = (triggers, inputs, outputs)
+    triggers, inputs, outputs = ([*one] if isinstance(one, Sequence) else [one] for one in some)
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
+    options = {"concurrency_limit": None, **quiet, **options}
+    call = handler and _call(handler, event, bool(outputs), opening)
+    followed = [before.then(call, inputs, outputs, **options) for before in triggers if isinstance(before, Dependency)]
+    events = [trigger for trigger in triggers if not isinstance(trigger, Dependency)]
+    return [*followed, gr.on(events, call, inputs, outputs, **options)] if events else followed
+
+
+def _call(handler: Callable, event: bool, answers: bool, opening: bool) -> Callable:
+    """The function that Gradio is given; it finds what it must put in front of the inputs by its annotations."""
+    nothing = gr.skip() if answers else None
+
+    def prepared(request: gr.Request, values: tuple) -> tuple:
+        session = Session.of(request)
+        if not (session.opened or opening):
+            warn(_ENDED)
+        session.opened = True
+        if event:
+            data = values[0]._data
+            values = (data if isinstance(data, dict) else {}, *values[1:])
+        return session, *values
+
+    def answer(request: gr.Request, *values: Any) -> Any:
+        session, *values = prepared(request, values)
+        try:
+            with refusing(), owned_by(session.id):
+                given = handler(session, *values)
+        except Cancelled:
+            return nothing
+        return nothing if given is None or given == {} else given
+
+    def steps(request: gr.Request, *values: Any) -> Iterator[Any]:
+        session, *values = prepared(request, values)
+        try:
+            with refusing():
+                for given in owned_steps(session.id, handler(session, *values)):
+                    yield nothing if given == {} else given
+        except Cancelled:
+            return
+
+    call = steps if inspect.isgeneratorfunction(handler) else answer
+    if event:
+        first, rest = inspect.signature(call).parameters.values()
+        second = inspect.Parameter("event", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.EventData)
+        call.__signature__ = inspect.Signature([first, second, rest])
+        call.__annotations__ = {"request": gr.Request, "event": gr.EventData}
+    return call

@@ -1,0 +1,5 @@
+"""The How it works tab."""
+
+from .tab import Explain
+
+__all__ = ["Explain"]

@@ -1,0 +1,5 @@
+"""The Interpolate tab."""
+
+from .tab import Interpolate
+
+__all__ = ["Interpolate"]

@@ -1,0 +1,258 @@
+"""The Interpolate tab: two posteriors, and everything between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.events import Dependency
+
+from transflow_core.compute import Cancelled
+from transflow_core.intake import Intake
+from transflow_core.limits import SEED, STEPS_SLIDER, TEMPERATURE
+from transflow_core.prior import Prior
+
+from ..engines import Engines
+from ..errors import words_of
+from ..events import on
+from ..examples import example_sets
+from ..panel import EvidencePanel
+from ..session import Session
+from ..widgets import download, log_slider
+from .decoding import Decoding, Result, write
+from .player import player, player_value
+from .route import DRAWS, METHODS, Route, RouteSettings, name_of, routes
+from .snippet import command_line, python_code
+
+__all__ = ["Interpolate"]
+
+DEFAULT = RouteSettings()
+PLACE = "interpolate"
+_TRY = ("greyscale", "red_hair")
+_EXPORTS = {
+    "png": "Strip (PNG)",
+    "webp": "Animation (WebP)",
+    "gif": "Animation (GIF)",
+    "mp4": "Video (MP4)",
+    "a": "Posterior A",
+    "b": "Posterior B",
+}
+# Seconds that nobody needs to be told about.
+_QUICK = 0.5
+
+
+@dataclass
+class _Kept:
+    """What a visitor's tab shows.
+
+    Attributes:
+        result: what the files to take away are made of.
+        request: evidence, prior and settings of the newest run, while nobody stopped it.
+    """
+
+    result: Result | None = None
+    request: tuple | None = None
+
+
+class Interpolate:
+    """Build the tab inside the current Blocks.
+
+    Args:
+        engines: the priors that the page serves.
+        prior: the component with the name of this session's prior.
+        follow: when the prior was changed or the tab came into view.
+    """
+
+    def __init__(self, engines: Engines, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
+        self._engines = engines
+        with gr.Row(elem_id="interpolate-tab"):
+            self.a, self.lam_a = self._build_end("A", "where it starts", prior, follow)
+            with gr.Column(scale=6, min_width=340, elem_id="interpolate-way"):
+                # Controls above what they change: a strip that grows must not push a slider from under the pointer.
+                self._build_controls()
+                self._player = player("player")
+                with gr.Row(elem_id="interpolate-exports"):
+                    for kind, label in _EXPORTS.items():
+                        download(label, partial(self._export, kind), elem_id=f"interpolate-get-{kind}", min_width=120)
+            self.b, self.lam_b = self._build_end("B", "where it ends", prior, follow)
+        with gr.Accordion("The same as code", open=False, elem_id="interpolate-code"):
+            self._python = gr.Code(language="python", label="Python", elem_id="interpolate-python", wrap_lines=True)
+            self._shell = gr.Code(language="shell", label="Command line", elem_id="interpolate-shell", wrap_lines=True)
+        self._wire(prior)
+
+    def _build_end(
+        self, letter: str, about: str, prior: gr.components.Component, follow: Sequence[Dependency]
+    ) -> tuple[EvidencePanel, gr.HTML]:
+        key = letter.lower()
+        with gr.Column(scale=4, min_width=280, elem_id=f"interpolate-{key}"):
+            gr.Markdown(f"### {letter}, {about}")
+            lam = log_slider(DEFAULT.lam_a, name=f"λ/m of {letter}", elem_id=f"lam-{key}")
+            panel = EvidencePanel(self._engines, prior, place=f"side-{key}", title=letter, tab=PLACE, follow=follow)
+        return panel, lam
+
+    def _build_controls(self) -> None:
+        titles = [example_sets()[key].title for key in _TRY]
+        with gr.Row(elem_id="interpolate-buttons"):
+            self._run_button = gr.Button("Run", variant="primary", size="md", min_width=70, elem_id="interpolate-run")
+            self._stop_button = gr.Button(
+                "Stop", variant="stop", size="md", min_width=70, interactive=False, elem_id="interpolate-stop"
+            )
+            self._try = gr.Button(
+                f"Try it: {' → '.join(titles)}", size="md", min_width=200, scale=3, elem_id="interpolate-try"
+            )
+        self._status = gr.HTML(_status(""), elem_id="interpolate-status", label="What is being done")
+        self.method = gr.Radio(
+            [(title, key) for key, title in METHODS.items()],
+            value=DEFAULT.method,
+            label="Method",
+            info="Direct joins the latents of two images: the first in use of A, and of B.",
+            elem_id="interpolate-method",
+        )
+        with gr.Accordion("Steps, draws, temperature, seed", open=False, elem_id="interpolate-more"):
+            with gr.Row():
+                self.steps = _slider("Steps", STEPS_SLIDER, DEFAULT.steps)
+                self.n = _slider("Draws", DRAWS, DEFAULT.n)
+            with gr.Row():
+                self.temperature = _slider("Temperature", TEMPERATURE, DEFAULT.temperature, step=0.05)
+                self.seed = gr.Number(
+                    DEFAULT.seed,
+                    label="First seed",
+                    precision=0,
+                    minimum=SEED.low,
+                    maximum=SEED.high,
+                    elem_id="interpolate-seed",
+                    min_width=140,
+                )
+
+    def _wire(self, prior: gr.components.Component) -> None:
+        settings = [self.method, self.lam_a, self.lam_b, self.steps, self.n, self.seed, self.temperature]
+        outputs = [self._player, self._status, self._stop_button, self._python, self._shell]
+        tried = on(self._try.click, self._take_examples, prior, [*self.a.outputs, *self.b.outputs, self._status])
+        sliders = [self.lam_a, self.lam_b, self.steps, self.n, self.temperature]
+        moved = [event for slider in sliders for event in (slider.input, slider.release)]
+        changed = [self.method.change, self.seed.change, *moved, *tried, *self.a.events, *self.b.events]
+        on(changed, self._run, [prior, *settings], outputs)
+        on(self._run_button.click, partial(self._run, again=True), [prior, *settings], outputs)
+        on(self._stop_button.click, self._stop, queue=False)
+
+    def _take_examples(self, session: Session, prior: str) -> Iterator[dict]:
+        """Both ends filled at one click."""
+        for index, (panel, key) in enumerate(zip((self.a, self.b), _TRY, strict=True)):
+            yield {self._status: _status(f"Reading {example_sets()[key].title} …", index, len(_TRY))}
+            yield panel.open(session, key, prior)
+        yield {self._status: _status("")}
+
+    def _stop(self, session: Session) -> None:
+        session.of_kind(_Kept).request = None
+        session.stop(PLACE)
+
+    def _run(self, session: Session, prior: str, *values: Any, again: bool = False) -> Iterator[dict]:
+        """The strip first, since it is what was asked for; then the frames between its steps, for the scrubber.
+
+        Whatever runs ends at its next batch, and the newest settings follow: a drag is never waited for. The same once
+        more, as when a slider is let go where it was dragged to, is only made if it is asked for `again`.
+        """
+        kept, a, b = session.of_kind(_Kept), self.a.intake(session), self.b.intake(session)
+        if any(side.ready and side.prior != prior for side in (a, b)):
+            yield {self._status: _status(f"A and B are read with {prior} …")}  # and this is called again then
+            return
+        request = (a, b, prior, *values)
+        if request == kept.request and not again:
+            return
+        kept.request = request
+        with session.turn(PLACE, newest=True) as stop:
+            started = time.perf_counter()
+            try:
+                if not (a.ready or b.ready):
+                    nothing = "Give A or B something first: images, an example set, or a posterior that you saved"
+                    raise ValueError(nothing if again else "")
+                settings = RouteSettings.checked(*values)
+                engine = self._engines.get(prior)
+                shown, notes = routes(settings, a, b, engine.prior.dim)
+            except (ValueError, OSError) as error:
+                kept.result = None
+                yield self._shown(None, str(error) and f"{words_of(error).removesuffix('.')}.", running=False)
+                return
+            decoding = Decoding(engine, stop, settings, shown)
+            metadata = _metadata(engine.prior, settings, a, b, shown)
+
+            def progress() -> dict:
+                """A bar, or nothing while it is quick."""
+                if time.perf_counter() - started < _QUICK:
+                    return {}
+                done = f"{decoding.done} of {decoding.total} images"
+                words = _status(done, decoding.done, decoding.total)
+                return {self._status: words, self._stop_button: gr.update(interactive=True)}
+
+            try:
+                for _ in decoding.strips():
+                    yield progress()
+                kept.result = decoding.result(metadata)
+                code = python_code(shown, a, b, settings), command_line(shown, a, b, settings)
+                ends = name_of(a), name_of(b)
+                yield self._shown(player_value(kept.result, ends), "", *code, running=True) | progress()
+                for _ in decoding.between():
+                    yield progress()
+            except Cancelled:
+                # What is shown stays. Something newer says for itself what it does.
+                if stop.by_hand:
+                    said = f"Stopped after {decoding.done} of {decoding.total} images."
+                    yield {self._status: _status(said), self._stop_button: gr.update(interactive=False)}
+                return
+            kept.result = decoding.result(metadata)
+            seconds = time.perf_counter() - started
+            words = (
+                f"{settings.steps} steps, {settings.frames} frames · {decoding.total} images in {seconds:.2f} s · "
+                f"seed {settings.seed}."
+            )
+            yield self._shown(player_value(kept.result, ends), " ".join([words, *notes]), *code, running=False)
+
+    def _shown(self, value: dict | None, words: str, python: str = "", shell: str = "", *, running: bool) -> dict:
+        return {
+            self._player: value,
+            self._status: _status(words),
+            self._stop_button: gr.update(interactive=running),
+            self._python: python,
+            self._shell: shell,
+        }
+
+    def _export(self, kind: str, session: Session) -> Path:
+        result = session.of_kind(_Kept).result
+        if result is None:
+            raise ValueError("There is nothing to save yet. Give A and B evidence and wait for the picture.")
+        return write(kind, result, session)
+
+
+def _slider(label: str, bound: Any, value: float, step: float = 1) -> gr.Slider:
+    return gr.Slider(
+        bound.low, bound.high, value, step=step, label=label, elem_id=f"interpolate-{label.lower()}", min_width=140
+    )
+
+
+def _status(words: str, done: int | None = None, total: int = 1) -> str:
+    bar = f'<progress value="{done}" max="{total}" aria-label="Progress"></progress> ' if done is not None else ""
+    return f'<div class="status" role="status">{bar}{escape(words)}</div>'
+
+
+def _metadata(prior: Prior, settings: RouteSettings, a: Intake, b: Intake, shown: list[Route]) -> dict[str, str]:
+    """What the files say of themselves."""
+    return {
+        "command": "interpolate",
+        "method": ", ".join(route.key for route in shown),
+        "a": name_of(a),
+        "b": name_of(b),
+        "lam_ratio_a": f"{settings.lam_a:g}",
+        "lam_ratio_b": f"{settings.lam_b:g}",
+        "steps": str(settings.steps),
+        "n": str(settings.n),
+        "seed": str(settings.seed),
+        "temperature": f"{settings.temperature:g}",
+        "prior": prior.name,
+        "fingerprint": prior.fingerprint,
+    }

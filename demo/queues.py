@@ -1,0 +1,129 @@
+"""Who waits for whom: every queue of the page and of the API, with its limits and their reasons.
+
+Gradio's own queues are for the whole app: whoever waits in one blocks all who come after. So none of them has a limit
+here (`SERVER`, `events.on`), and order is kept by `Lane`s: for each owner, a visitor or a caller, by itself. What is
+computed is shared out fairly further down, a batch or a picture at a time (`transflow_core.compute`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from transflow_core.compute import Cancelled
+
+__all__ = ["API", "EXPORTS", "SERVER", "VISITORS", "Lane", "Stop"]
+
+
+class Stop(threading.Event):
+    """Ends one piece of work at its next batch or picture.
+
+    Attributes:
+        by_hand: whether the person pressed Stop; otherwise something newer takes its place, or the person left.
+    """
+
+    by_hand = False
+
+
+@dataclass(eq=False)
+class _Ticket:
+    owner: Hashable
+    stop: Stop = field(default_factory=Stop)
+    running: bool = False
+
+
+class Lane:
+    """Turns: each owner's in the order in which they came, and no owner's behind another's.
+
+    Args:
+        each: how many of one owner run at once.
+        total: how many run at once in all; None for no limit.
+        waiting: how many of one owner may wait; one more is refused.
+        most: how many may run and wait in all.
+
+    Example:
+        >>> lane = Lane()
+        >>> with lane.turn("somebody") as stop:
+        ...     lane.busy("somebody"), stop.is_set()
+        (True, False)
+    """
+
+    def __init__(self, *, each: int = 1, total: int | None = None, waiting: int = 16, most: int = 1000) -> None:
+        self._each, self._total, self._waiting, self._most = each, total or most, waiting, most
+        self._tickets: list[_Ticket] = []  # in the order in which they came
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def turn(self, owner: Hashable, *, newest: bool = False) -> Iterator[Stop]:
+        """Wait for a turn, and have it within.
+
+        Args:
+            owner: whose turn.
+            newest: end all that the owner asked for before: only this is wanted now.
+
+        Raises Cancelled if it is stopped while it waits, ValueError if too many wait already.
+        """
+        ticket = _Ticket(owner)
+        with self._changed:
+            if newest:
+                self._stop(owner, by_hand=False)
+            elif len(self._of(owner)) >= self._each + self._waiting or len(self._tickets) >= self._most:
+                raise ValueError("Too much is waiting already. Try again in a moment.")
+            self._tickets.append(ticket)
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: ticket.stop.is_set() or self._first(ticket))
+                if ticket.stop.is_set():
+                    raise Cancelled
+                ticket.running = True
+            yield ticket.stop
+        finally:
+            with self._changed:
+                self._tickets.remove(ticket)
+                self._changed.notify_all()
+
+    def stop(self, owner: Hashable, *, by_hand: bool = True) -> None:
+        """End what the owner has running and waiting."""
+        with self._changed:
+            self._stop(owner, by_hand=by_hand)
+
+    def busy(self, owner: Hashable) -> bool:
+        """Whether the owner has something running or waiting."""
+        with self._changed:
+            return bool(self._of(owner))
+
+    def _of(self, owner: Hashable) -> list[_Ticket]:
+        return [ticket for ticket in self._tickets if ticket.owner == owner]
+
+    def _stop(self, owner: Hashable, *, by_hand: bool) -> None:
+        for ticket in self._of(owner):
+            ticket.stop.by_hand = by_hand
+            ticket.stop.set()
+        self._changed.notify_all()
+
+    def _first(self, ticket: _Ticket) -> bool:
+        """Whether it is this one's turn: the first of those whose owner has nothing before them."""
+        running: dict[Hashable, int] = {}
+        for other in self._tickets:
+            if other.running:
+                running[other.owner] = running.get(other.owner, 0) + 1
+        if sum(running.values()) >= self._total:
+            return False
+        free = (t for t in self._tickets if not t.running and running.get(t.owner, 0) < self._each)
+        return next(free, None) is ticket
+
+
+# Owners are a visitor's session and a place of the page, such as one evidence panel: each change of a place starts from
+# what the one before it left. Sixteen clicks ahead is more than a hand does; what sends more is no hand.
+VISITORS = Lane()
+# Files to take away, by session: animations take a core of their own for seconds, outside of the compute thread.
+EXPORTS = Lane(total=2, waiting=3)
+# By the caller's address. Whoever has calls running and 64 more waiting holds up nobody but themselves: eight places
+# stay for others, and the page waits here not at all.
+API = Lane(each=4, total=12, waiting=64, most=256)
+
+# How the app is launched. Gradio gives a place and a thread to each event, those that wait for their turn among them;
+# they cost little. It keeps half a megabyte of settings for each session, for ever if it is not told otherwise.
+SERVER = {"max_threads": 400, "state_session_capacity": 200}

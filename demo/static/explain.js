@@ -1,0 +1,335 @@
+// Figure 2 of the paper, live in two dimensions: draws the plane, and fills in every number of the page's formulas.
+// Runs as the body of a function of `element`, which holds explain.html, and of `props`, whose value
+// are the prior's numbers. Nothing here asks the server.
+
+const PLANE = {left: -3.5, right: 5.5, bottom: -3.3, top: 4.2};
+const START = [[1.6, 2.3], [3.1, 1.1], [2.4, 2.9]];
+const MOST = 6;
+const DRAWS = 90;
+const SLIDER = {low: -2, high: 1}; // log10 of λ/m
+const find = selector => element.querySelector(selector);
+const findAll = selector => [...element.querySelectorAll(selector)];
+const still = window.matchMedia('(prefers-reduced-motion: reduce)');
+
+// ---- mathematics: transflow_core.posterior in two dimensions -------------------------------------------------------
+
+// Eq. 7-8 for each dimension, from r = λ/m, so that both ends are exact: r = 0 is the evidence's mean, r = ∞ the prior.
+const share = r => r === Infinity ? 0 : 1 / (1 + r);
+const spread = r => r === Infinity ? 1 : r / (1 + r);
+const condition = (points, ratio) => {
+  const centre = [0, 1].map(i => points.reduce((sum, point) => sum + point[i], 0) / points.length);
+  return {centre, mean: centre.map((c, i) => c * share(ratio[i])), variance: ratio.map(spread)};
+};
+
+// Standard normal numbers from a seed (mulberry32, Box-Muller). They stay while λ and the evidence move.
+const standardNormal = (seed, count) => {
+  const uniform = () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+  return Array.from({length: count}, () => {
+    const radius = Math.sqrt(-2 * Math.log(1 - uniform())), angle = 2 * Math.PI * uniform();
+    return [radius * Math.cos(angle), radius * Math.sin(angle)];
+  });
+};
+
+// ---- what is on the screen -----------------------------------------------------------------------------------------
+
+const state = {};
+const initial = () => ({points: START.map(point => [...point]), ratio: [0.5, 0.5], split: false, seed: 1});
+Object.assign(state, initial());
+let noise = standardNormal(state.seed, DRAWS);
+
+const number = (value, digits = 3) => {
+  if (value === Infinity) return '∞';
+  const text = value.toFixed(digits);
+  return (Number(text) === 0 ? (0).toFixed(digits) : text).replace('-', '−');
+};
+const short = value => value === Infinity ? '∞' : value >= 10 || value === 0 ? number(value, 0)
+  : String(Number(value.toPrecision(3)));
+const pair = ([a, b], digits = 3) => `(${number(a, digits)}, ${number(b, digits)})`;
+const write = (name, text) => findAll(`[data-out="${name}"]`).forEach(node => {
+  if (node.textContent !== text) node.textContent = text;
+});
+const place = (node, attributes) => Object.entries(attributes).forEach(([name, value]) =>
+  node.setAttribute(name, value));
+const svg = name => document.createElementNS('http://www.w3.org/2000/svg', name);
+
+const plane = find('.plane'), marks = find('.evidence-marks');
+const dots = noise.map(() => find('.samples').appendChild(svg('circle')));
+
+// One cross a piece of evidence. A mark stays while its point moves, so that a drag and the focus are not lost.
+const makeMark = () => {
+  const mark = svg('g'), ring = svg('circle'), hit = svg('circle'), label = svg('text');
+  place(mark, {class: 'mark', tabindex: 0, role: 'slider', 'aria-roledescription': 'movable point',
+    'aria-valuemin': PLANE.left, 'aria-valuemax': PLANE.right});
+  place(hit, {class: 'hit', r: 0.5});
+  place(ring, {class: 'ring', r: 0.3});
+  place(label, {x: 0.17, y: -0.17});
+  mark.append(hit, ring);
+  for (const kind of ['halo', 'cross']) {
+    const cross = svg('path');
+    place(cross, {class: kind, d: 'M-.13 -.13 L.13 .13 M-.13 .13 L.13 -.13'});
+    mark.append(cross);
+  }
+  mark.append(label);
+  return mark;
+};
+
+const drawEvidence = () => {
+  while (marks.children.length > state.points.length) marks.lastChild.remove();
+  while (marks.children.length < state.points.length) marks.append(makeMark());
+  state.points.forEach(([x, y], i) => {
+    const mark = marks.children[i];
+    place(mark, {transform: `translate(${x} ${-y})`, 'data-index': i, 'aria-valuenow': x,
+      'aria-label': `Evidence ${i + 1} of ${state.points.length}. Arrow keys move it, Delete removes it`,
+      'aria-valuetext': `z₁ ${number(x, 2)}, z₂ ${number(y, 2)}`});
+    mark.querySelector('text').textContent = state.points.length > 1 ? String(i + 1) : '';
+  });
+};
+
+const drawPosterior = ({centre, mean, variance}) => {
+  const std = variance.map(Math.sqrt);
+  findAll('.posterior ellipse').forEach(ellipse => {
+    const sigmas = Number(ellipse.dataset.sigmas);
+    place(ellipse, {cx: mean[0], cy: -mean[1], rx: sigmas * std[0], ry: sigmas * std[1]});
+  });
+  noise.forEach((e, i) => place(dots[i], {cx: mean[0] + std[0] * e[0], cy: -(mean[1] + std[1] * e[1]), r: 0.05}));
+  place(find('.mean'), {cx: mean[0], cy: -mean[1], 'data-z1': mean[0], 'data-z2': mean[1]});
+  place(find('.centre'), {transform: `translate(${centre[0]} ${-centre[1]})`});
+  place(find('.pull'), {x2: centre[0], y2: -centre[1]});
+  // The name stands on the side away from the evidence's mean, where there is room.
+  place(find('.mean-name'), {x: mean[0] - 0.14, y: -mean[1] + 0.42});
+};
+
+const writeNumbers = ({centre, mean, variance}) => {
+  const m = state.points.length, ratio = state.ratio;
+  write('m', String(m));
+  ['1', '2'].forEach((name, i) => {
+    write(`ratio${name}`, short(ratio[i]));
+    write(`lam${name}`, short(ratio[i] * m));
+    write(`centre${name}`, number(centre[i]));
+    write(`mean${name}`, number(mean[i]));
+    write(`variance${name}`, number(variance[i]));
+    write(`half${name}`, number(centre[i] / 2));
+  });
+  const farthest = Math.max(...state.points.map(([x, y]) => Math.hypot(x, y)));
+  write('farthest', number(farthest, 2));
+  write('log-prior', number(-0.5 * (farthest ** 2 + 2 * Math.log(2 * Math.PI)), 2));
+  write('reach', number(Math.hypot(...mean), 2));
+  find('.verdict').textContent = Math.hypot(...mean) > 2.45
+    ? 'That is outside: the flow was hardly ever trained to draw what lies there.'
+    : 'That is inside: the flow knows how to draw what lies there.';
+};
+
+// Distances from the origin in the flow's D dimensions. D and the length of a measured photograph are the chosen
+// prior's. Unrelated images point in unrelated directions, so that the mean of m of them is shorter by √m.
+const writeShell = () => {
+  const {dim, photograph, measured} = props.value;
+  write('dim', dim.toLocaleString('en'));
+  write('measured', measured ? ' (median, measured)' : '');
+  const m = Number(find('#how-many').value);
+  const mean = r => photograph / Math.sqrt(m) * share(r);
+  const average = f => (f(state.ratio[0]) + f(state.ratio[1])) / 2;
+  const meanSquare = average(r => mean(r) ** 2);
+  const lengths = {
+    prior: Math.sqrt(dim), photograph, evidence: photograph / Math.sqrt(m), mean: Math.sqrt(meanSquare),
+    sample: Math.sqrt(meanSquare + dim * average(spread)),
+  };
+  for (const [name, length] of Object.entries(lengths)) {
+    write(`length-${name}`, number(length, 1));
+    find(`.length[data-length="${name}"]`).style.width = `${100 * length / lengths.prior}%`;
+  }
+  write('many', String(m));
+  const near = lengths.sample / photograph;
+  find('.generic').textContent = near < 0.75
+    ? 'Nearer to the origin than any photograph: every sample is close to the average face, so they look alike. '
+      + 'A larger λ brings them back out.'
+    : near <= 1.1 ? 'About as far out as photographs: samples can be as varied and as crisp as the prior allows.'
+      : 'Farther out than photographs, where the prior’s own draws are: the evidence hardly counts.';
+};
+
+const drawSliders = () => {
+  find('.one').hidden = state.split;
+  find('.each').hidden = !state.split;
+  findAll('[data-show=one]').forEach(node => { node.hidden = state.split; });
+  findAll('[data-show=each]').forEach(node => { node.hidden = !state.split; });
+  findAll('input[data-ratio]').forEach(input => {
+    const ratio = state.ratio[Number(input.dataset.ratio)];
+    const at = Math.min(Math.max(Math.log10(ratio), SLIDER.low), SLIDER.high);
+    if (Math.abs(parseFloat(input.value) - at) > 0.006) input.value = at;
+    const words = short(ratio) + (ratio >= 0.295 && ratio <= 0.705 ? ' (recommended)' : '');
+    input.setAttribute('aria-valuetext', words);
+    find(`output[for="${input.id}"]`).textContent = words;
+  });
+  find('[data-do=add]').disabled = state.points.length >= MOST;
+  find('[data-do=remove]').disabled = state.points.length <= 1;
+};
+
+let saying = 0;
+const draw = () => {
+  const posterior = condition(state.points, state.ratio);
+  drawEvidence();
+  drawPosterior(posterior);
+  writeNumbers(posterior);
+  writeShell();
+  drawSliders();
+  // Said once the hand rests: a screen reader need not hear each step of a drag.
+  clearTimeout(saying);
+  saying = setTimeout(() => {
+    find('.said').textContent = `Posterior of ${state.points.length} pieces of evidence: mean ${pair(posterior.mean, 2)}, `
+      + `variance ${pair(posterior.variance, 2)}.`;
+  }, 500);
+};
+
+// ---- moving things -------------------------------------------------------------------------------------------------
+
+// With λ held, more evidence means a smaller λ/m; with λ/m held, more evidence only moves the mean.
+const holdsLambda = () => find('input[name=how-hold]:checked').value === 'lam';
+const setPoints = points => {
+  if (holdsLambda()) state.ratio = state.ratio.map(r => r * state.points.length / points.length);
+  state.points = points;
+  draw();
+};
+// Two decimals, so that what is shown is exact and can be checked by hand.
+const snapped = (x, y) => [
+  Number(Math.min(Math.max(x, PLANE.left + 0.2), PLANE.right - 0.2).toFixed(2)),
+  Number(Math.min(Math.max(y, PLANE.bottom + 0.2), PLANE.top - 0.2).toFixed(2)),
+];
+const move = (index, x, y) => {
+  state.points[index] = snapped(x, y);
+  draw();
+};
+const remove = index => {
+  if (state.points.length > 1) setPoints(state.points.filter((_, i) => i !== index));
+};
+
+let frame = 0;
+const stopMotion = () => {
+  cancelAnimationFrame(frame);
+  frame = 0;
+  find('[data-do=sweep]').textContent = 'Sweep λ';
+};
+// Glides evenly in Σp = r / (1 + r), which is finite at both ends.
+const glide = target => {
+  stopMotion();
+  const from = state.ratio.map(spread), to = spread(target);
+  const finish = () => { state.ratio = [target, target]; draw(); };
+  if (still.matches) return finish();
+  let begin = 0;
+  const step = now => {
+    begin ||= now;
+    const t = Math.min((now - begin) / 450, 1), eased = t * t * (3 - 2 * t);
+    if (t >= 1) { frame = 0; return finish(); }
+    state.ratio = from.map(v => (1 - eased) * v + eased * to).map(v => v / (1 - v));
+    draw();
+    frame = requestAnimationFrame(step);
+  };
+  frame = requestAnimationFrame(step);
+};
+// There and back between the slider's ends, until it is pressed again.
+const sweep = () => {
+  if (frame) return stopMotion();
+  const width = SLIDER.high - SLIDER.low;
+  const at = Math.min(Math.max(Math.log10(state.ratio[0]), SLIDER.low), SLIDER.high);
+  let begin = 0;
+  const step = now => {
+    begin ||= now;
+    const way = ((at - SLIDER.low) / width + (now - begin) / 5000) % 2;
+    const ratio = 10 ** (SLIDER.low + width * (way < 1 ? way : 2 - way));
+    state.ratio = [ratio, ratio];
+    draw();
+    frame = element.isConnected && element.offsetParent ? requestAnimationFrame(step) : 0;
+    if (!frame) stopMotion();
+  };
+  frame = requestAnimationFrame(step);
+  find('[data-do=sweep]').textContent = 'Stop';
+};
+
+const actions = {
+  add: () => {
+    const centre = condition(state.points, state.ratio).centre, [e] = standardNormal(100 + state.points.length, 1);
+    setPoints([...state.points, snapped(centre[0] + 0.8 * e[0], centre[1] + 0.8 * e[1])]);
+  },
+  remove: () => remove(state.points.length - 1),
+  draws: () => { noise = standardNormal(++state.seed, DRAWS); draw(); },
+  far: () => setPoints([[4.3, 3.6], [5.0, 2.8], [5.1, 3.7]]),
+  sweep,
+  reset: () => {
+    stopMotion();
+    Object.assign(state, initial());
+    noise = standardNormal(state.seed, DRAWS);
+    find('input[name=how-hold][value=ratio]').checked = true;
+    find('#how-split').checked = false;
+    find('#how-many').value = 18;
+    draw();
+  },
+};
+
+element.addEventListener('click', event => {
+  const button = event.target.closest('button');
+  if (button?.dataset.do) actions[button.dataset.do]();
+  if (button?.dataset.go) glide(Number(button.dataset.go));
+});
+element.addEventListener('input', event => {
+  const input = event.target;
+  if (input.dataset.ratio !== undefined) {
+    stopMotion();
+    const ratio = Number((10 ** parseFloat(input.value)).toPrecision(3));
+    const index = Number(input.dataset.ratio);
+    state.ratio = state.split ? state.ratio.map((r, i) => i === index ? ratio : r) : [ratio, ratio];
+  }
+  if (input.id === 'how-split') {
+    stopMotion();
+    state.split = input.checked;
+    // A second λ that differs shows at once what it is for; going back to one takes the first.
+    state.ratio = input.checked ? [0.1, 1.5] : [state.ratio[0], state.ratio[0]];
+  }
+  draw();
+});
+
+// One drag a pointer: with two fingers, two points move.
+const drags = new Map();
+const toPlane = event => {
+  const {x, y} = new DOMPoint(event.clientX, event.clientY).matrixTransform(plane.getScreenCTM().inverse());
+  return [x, -y];
+};
+plane.addEventListener('pointerdown', event => {
+  const mark = event.target.closest('.mark');
+  if (!mark || event.button !== 0) return;
+  const index = Number(mark.dataset.index), [x, y] = toPlane(event);
+  drags.set(event.pointerId, {index, dx: state.points[index][0] - x, dy: state.points[index][1] - y});
+  mark.setPointerCapture(event.pointerId);
+  mark.focus({preventScroll: true});
+  event.preventDefault();
+});
+// A finger on a cross moves the cross, beside it the page. The property touch-action does not do on parts of an SVG.
+plane.addEventListener('touchstart', event => {
+  if (event.target.closest('.mark')) event.preventDefault();
+}, {passive: false});
+plane.addEventListener('pointermove', event => {
+  const drag = drags.get(event.pointerId);
+  if (!drag || drag.index >= state.points.length) return;
+  const [x, y] = toPlane(event);
+  move(drag.index, x + drag.dx, y + drag.dy);
+});
+for (const end of ['pointerup', 'pointercancel', 'lostpointercapture']) {
+  plane.addEventListener(end, event => drags.delete(event.pointerId));
+}
+plane.addEventListener('keydown', event => {
+  const mark = event.target.closest('.mark');
+  if (!mark) return;
+  const index = Number(mark.dataset.index), [x, y] = state.points[index], by = event.shiftKey ? 0.5 : 0.1;
+  const to = {ArrowLeft: [x - by, y], ArrowRight: [x + by, y], ArrowUp: [x, y + by], ArrowDown: [x, y - by]}[event.key];
+  if (to) move(index, ...to);
+  else if (event.key === 'Delete' || event.key === 'Backspace') {
+    remove(index);
+    marks.children[Math.min(index, state.points.length - 1)].focus();
+  } else return;
+  event.preventDefault();
+});
+
+draw();
+watch('value', draw);

@@ -1,0 +1,5 @@
+"""The Studio tab."""
+
+from .tab import Studio
+
+__all__ = ["Studio"]

@@ -1,0 +1,46 @@
+"""`convert`, `info`, `bench`."""
+
+from pathlib import Path
+
+import torch
+
+from ..checkpoints.peers import Rosinality
+
+
+def test_info_tells_of_a_prior_and_of_a_sheet(run):
+    facts = run("info", "tiny.safetensors", prior=False)
+    assert facts["dim"] == 768 and [level["dim"] for level in facts["levels"]] == [384, 384]
+    run("sample", "images", "-n", 1, "--seed", 7, "-o", "s.png")
+    assert run("info", "s.png", prior=False)["seed"] == "7"
+
+
+def test_info_without_an_argument_lists_the_priors(run):
+    facts = run("info", prior=False)
+    assert facts["shipped"] == ["celeba128", "celeba64"]
+    assert {"licence", "hardware", "sha256", "address"} <= set(facts["known"][0])
+
+
+def test_convert_turns_a_peers_checkpoint_into_a_prior(run):
+    """What no tensor tells is asked for; the result serves like any prior."""
+    Rosinality().save(Path())
+    asked = run("info", "model.pt", prior=False)
+    assert asked["format"] == "rosinality/glow-pytorch" and set(asked["asks"]) == {"image_size", "bits"}
+    words = run("convert", "model.pt", "-o", "out.safetensors", prior=False, fails=True)
+    assert "image_size" in words
+    run("convert", "model.pt", "-o", "out.safetensors", "--image-size", 16, "--set", "bits=5", prior=False)
+    assert run("info", "out.safetensors", prior=False)["dim"] == 768
+    run("sample", "images", "-n", 2, "--prior", "out.safetensors", prior=False)
+
+
+def test_a_file_of_no_known_format_says_what_was_found(run):
+    torch.save({"weights": torch.zeros(3)}, "other.pt")
+    assert "weights" in run("convert", "other.pt", "-o", "out.safetensors", prior=False, fails=True)
+
+
+def test_bench_times_both_directions(run):
+    facts = run("bench", "-n", 2, "--repeats", 1)
+    assert facts["decode"]["n"] == 2 and facts["encode"]["images_per_s"] > 0
+    assert facts["preview"]["n"] == 2
+    # Where the processor has no tiles for bfloat16 there is one arithmetic, and nothing to be off from.
+    assert facts["preview"]["bfloat16"] == ("preview in float32" in facts)
+    assert not facts["preview"]["bfloat16"] or 0 <= facts["preview"]["error"] <= 2 / 255

@@ -1,0 +1,87 @@
+"""`sample`, `sweep`, `interpolate`: run as a person runs them, on the shipped prior and on a tiny one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from transflow_core.images import read_png_metadata
+from transflow_core.shipped import DEFAULT_PRIOR
+
+from ..helpers import EXAMPLES, ROOT
+from .conftest import pixels
+
+
+@pytest.mark.slow
+def test_the_readme_example_runs_and_is_reproducible(tmp_path):
+    """A cold process on 18 images of the shipped prior: the same seed gives the same sheet, another seed another."""
+
+    def sample(name, seed):
+        command = [sys.executable, "-m", "transflow_core", "sample", EXAMPLES / "greyscale"]
+        command += ["--lam-ratio", "0.5", "-n", "4", "--seed", str(seed), "-o", tmp_path / name]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert str(tmp_path / name) in done.stdout
+        return pixels(tmp_path / name)
+
+    first, again, other = sample("a.png", 0), sample("b.png", 0), sample("c.png", 1)
+    assert (first == again).all() and (first != other).any()
+    facts = read_png_metadata(tmp_path / "a.png")
+    assert facts["lam_ratio"] == "0.5" and facts["prior"] == DEFAULT_PRIOR and facts["m"] == "18.0"
+
+
+def test_greyscale_evidence_gives_greyer_samples_than_the_prior(celeba64):
+    from transflow_core.engine import Engine
+    from transflow_core.posterior import Gaussian
+
+    engine = Engine(celeba64)
+    intake = engine.intake(sorted((EXAMPLES / "greyscale").glob("*.png")))
+
+    def chroma(gaussian):
+        x = engine.sample(gaussian, 8)
+        return float((x.amax(1) - x.amin(1)).mean())
+
+    greys = [chroma(intake.posterior(ratio)) for ratio in (0.05, 0.3, 1.0)]
+    prior = chroma(Gaussian.standard(celeba64.dim))
+    assert greys[0] < greys[1] < greys[2] < prior and greys[1] < 0.5 * prior
+
+
+def test_sample_writes_a_sheet_images_and_a_posterior(run):
+    result = run("sample", "images", "-n", 3, "-o", "sheet.png", "--images", "out", "--save-posterior", "p.safetensors")
+    assert result["m"] == 5 and result["n"] == 3 and [e["used"] for e in result["evidence"]] == [True] * 5
+    assert sorted(path.name for path in Path("out").iterdir()) == [f"sample_000{i}.png" for i in range(3)]
+    assert result["files"] == ["sheet.png", "out", "p.safetensors"]
+    again = run("sample", "p.safetensors", "-n", 3, "-o", "again.png")
+    assert (pixels("sheet.png") == pixels("again.png")).all() and "evidence" not in again
+
+
+def test_a_saved_posterior_takes_another_lambda(run):
+    run("sample", "images", "--lam-ratio", 0.5, "--save-posterior", "p.safetensors", "-n", 2)
+    run("sample", "images", "--lam-ratio", 2, "-n", 2, "-o", "two.png")
+    run("sample", "p.safetensors", "--lam-ratio", 2, "-n", 2, "-o", "saved.png")
+    assert np.abs(pixels("two.png") - pixels("saved.png")).max() <= 1
+
+
+def test_lambda_by_value_and_by_ratio_agree(run):
+    run("sample", "images", "--lam", 2.5, "-n", 2, "-o", "a.png")
+    run("sample", "images", "--lam-ratio", 0.5, "-n", 2, "-o", "b.png")
+    run("sample", "images", "--lam-ratio", "0.5,0.5", "-n", 2, "-o", "c.png")
+    assert (pixels("a.png") == pixels("b.png")).all() and np.abs(pixels("a.png") - pixels("c.png")).max() <= 1
+
+
+def test_sweep_has_a_column_for_each_lambda(run):
+    result = run("sweep", "images", "--lam-ratios", "0.1,1", "-n", 3, "-o", "sweep.png")
+    assert result["lam_ratios"] == [0.1, 1.0]
+    wide = Image.open("sweep.png").width
+    run("sweep", "images", "--lam-ratios", "0.1,1,2,3", "-n", 3, "-o", "sweep.png")
+    assert Image.open("sweep.png").width > 1.7 * wide
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "webp"])
+def test_interpolate_writes_a_strip_or_an_animation(run, suffix):
+    run("sample", "images/1.png", "--save-posterior", "b.safetensors")
+    run("interpolate", "images/0.png", "b.safetensors", "--steps", 3, "-n", 2, "-o", f"way.{suffix}")
+    with Image.open(f"way.{suffix}") as image:
+        assert getattr(image, "n_frames", 1) == (1 if suffix == "png" else 4)

@@ -1,0 +1,42 @@
+"""What tests share that is no fixture: where things lie, a prior made on the spot, how a browser starts."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from transflow_core.checkpoints import Checkpoint
+from transflow_core.flows import Glow, GlowConfig, LevelConfig
+from transflow_core.pixels import PixelConvention
+from transflow_core.prior import Prior
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+EXAMPLES = ROOT / "assets" / "examples"
+CHROMIUM = shutil.which("chromium")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def read_conformance(folder: Path) -> dict[str, np.ndarray]:
+    """Inputs and results of a prior, as they lie beside its weights."""
+    with np.load(folder / "conformance.npz") as arrays:
+        return dict(arrays)
+
+
+def make_tiny_prior(seed: int = 0, name: str = "tiny") -> Prior:
+    """A random 16×16 Glow of two levels: not a face in it, but as invertible as a trained one, and quick."""
+    generator = torch.Generator().manual_seed(seed)
+    config = GlowConfig(image_size=16, levels=(LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
+    flow = Glow(config, generator)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
+    checkpoint = Checkpoint(flow, PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
+    return Prior.from_checkpoint(checkpoint, device="cpu")

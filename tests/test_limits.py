@@ -1,0 +1,81 @@
+"""Bounds: what comes from outside is brought into them, or refused in words."""
+
+import math
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transflow_core import limits
+from transflow_core.limits import Range, choice, count, is_number, number, numbers
+
+NO_NUMBERS = (True, False, None, "1", "", [], {}, b"1", 1j, math.nan)
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
+def test_what_is_no_number_is_never_taken_for_one(value):
+    within = Range(-10, 10)
+    assert value not in within
+    for take in (number, count):
+        with pytest.raises(ValueError, match="it must be a"):
+            take(value, "it", within)
+    with pytest.raises(ValueError, match="it must be a number from -10 to 10"):
+        within.clip(value, "it")
+    with pytest.raises(ValueError, match="each of them must be a number"):
+        numbers([1, value], "them", within)
+
+
+@given(st.floats(allow_nan=False) | st.integers(), st.floats(-1e6, 1e6), st.floats(0, 1e6))
+def test_a_number_is_taken_as_it_is_or_refused_or_brought_to_the_nearer_end(value, low, width):
+    within = Range(low, low + width)
+    if low <= value <= low + width:
+        assert value in within and number(value, "it", within) == value == within.clip(value, "it")
+        return
+    assert value not in within
+    with pytest.raises(ValueError, match="it must be a number from"):
+        number(value, "it", within)
+    if math.isfinite(value):
+        assert within.clip(value, "it") == (within.low if value < low else within.high)
+    else:
+        with pytest.raises(ValueError, match="it must be a number from"):
+            within.clip(value, "it")
+
+
+@given(st.floats(-100, 100))
+def test_a_count_is_whole(value):
+    if value == round(value):
+        assert count(value, "it", Range(-100, 100)) == value
+        assert isinstance(count(value, "it", Range(-100, 100)), int)
+    else:
+        with pytest.raises(ValueError, match="whole number from -100 to 100"):
+            count(value, "it", Range(-100, 100))
+
+
+def test_lists_and_words_are_checked_too():
+    assert numbers((1, 2.5), "them", Range(0, 3)) == [1.0, 2.5]
+    for wrong in (3, "12", None, {1: 2}):
+        with pytest.raises(ValueError, match="them must be a list of numbers"):
+            numbers(wrong, "them", Range(0, 3))
+    with pytest.raises(ValueError, match="a list of 3 numbers"):
+        numbers([1], "them", Range(0, 3), length=3)
+    assert choice("b", "it", {"a": 1, "b": 2}) == "b"
+    for wrong in ("c", "", None, 1, ["a"]):
+        with pytest.raises(ValueError, match="it must be one of a, b"):
+            choice(wrong, "it", ("a", "b"))
+
+
+def test_a_long_value_does_not_fill_the_message():
+    with pytest.raises(ValueError) as caught:
+        number("x" * 10_000, "it", Range(0, 1))
+    assert len(str(caught.value)) < 100
+
+
+def test_every_range_is_in_order_and_every_default_lies_in_its_range():
+    ranges = [value for value in vars(limits).values() if isinstance(value, Range)]
+    assert len(ranges) >= 10 and all(one.low < one.high for one in ranges)
+    assert {field.name for field in fields(Range)} == {"low", "high"}
+    for ratio in (limits.DEFAULT_LAM_RATIO, *limits.SWEEP_RATIOS):
+        assert ratio in limits.LAM_RATIO and ratio in limits.LAM_RATIO_SLIDER
+    assert len(limits.SWEEP_RATIOS) <= limits.MOST_RATIOS and limits.SAMPLES.high <= limits.MOST_DECODED
+    assert is_number(1) and not is_number(True)

@@ -1,0 +1,125 @@
+"""Verbs that draw: `sample`, `sweep`, `interpolate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..limits import SWEEP_RATIOS
+from ..shipped import DEFAULT_PRIOR
+from . import options
+from .work import working
+
+__all__ = ["interpolate", "sample", "sweep"]
+
+
+def sample(
+    evidence: options.Evidence,
+    output: options.Output = Path("samples.png"),
+    number: options.Number = 16,
+    lam_ratio: options.LamRatio = None,
+    lam: options.Lam = None,
+    seed: options.Seed = 0,
+    temperature: options.Temperature = 1.0,
+    images: Annotated[Path | None, typer.Option(help="Also write each sample into this folder.")] = None,
+    posterior_file: Annotated[Path | None, typer.Option("--save-posterior", help="Also save the posterior.")] = None,
+    prior: options.Prior = DEFAULT_PRIOR,
+    device: options.Device = "auto",
+    whole: options.Whole = "auto",
+    faces: options.Faces = "largest",
+    landmarks: options.Landmarks = "5",
+    as_json: options.AsJson = False,
+) -> None:
+    """Sample images that resemble the evidence, as one sheet."""
+    from ..images import contact_sheet, save_png, to_pil
+
+    with working(as_json) as work:
+        engine = work.engine(prior, device)
+        intake = work.intake(engine, evidence, whole, faces, landmarks)
+        posterior = work.posterior(engine, intake, lam_ratio, lam)
+        x = engine.sample(posterior, number, seed=seed, temperature=temperature, progress=work.progress)
+        pictures = to_pil(x)
+        how = {"command": "sample", "seed": str(seed), "temperature": str(temperature), **work.provenance}
+        save_png(contact_sheet(pictures), output, metadata=how)
+        work.wrote(output)
+        if images is not None:
+            images.mkdir(parents=True, exist_ok=True)
+            for index, picture in enumerate(pictures):
+                picture.save(images / f"sample_{index:04d}.png")
+            work.wrote(images)
+        if posterior_file is not None:
+            posterior.save(posterior_file, metadata=work.provenance)
+            work.wrote(posterior_file)
+        work.result |= {"n": number, "seed": seed, "temperature": temperature}
+
+
+def sweep(
+    evidence: options.Evidence,
+    output: options.Output = Path("sweep.png"),
+    lam_ratios: Annotated[str, typer.Option(help="The λ/m to show, as a list.")] = ",".join(map(str, SWEEP_RATIOS)),
+    number: options.Number = 4,
+    seed: options.Seed = 0,
+    temperature: options.Temperature = 1.0,
+    prior: options.Prior = DEFAULT_PRIOR,
+    device: options.Device = "auto",
+    whole: options.Whole = "auto",
+    faces: options.Faces = "largest",
+    landmarks: options.Landmarks = "5",
+    as_json: options.AsJson = False,
+) -> None:
+    """Show what λ does: the same draws at several λ/m, a column each (Fig. 7 and 8 of the paper)."""
+    from ..images import labelled_rows, save_png, to_pil
+
+    with working(as_json) as work:
+        ratios = options.numbers(lam_ratios, "--lam-ratios")
+        engine = work.engine(prior, device)
+        posterior = work.intake(engine, evidence, whole, faces, landmarks).posterior()
+        x = engine.sweep(posterior, ratios, number, seed=seed, temperature=temperature, progress=work.progress)
+        rows = [to_pil(x[:, draw]) for draw in range(number)]
+        labels = [f"λ/m = {ratio:g}" for ratio in ratios]
+        how = {"command": "sweep", "lam_ratios": lam_ratios, "seed": str(seed), "temperature": str(temperature)}
+        save_png(labelled_rows(rows, column_labels=labels), output, metadata=how | work.provenance)
+        work.wrote(output)
+        work.result |= {"lam_ratios": ratios, "n": number, "seed": seed, "temperature": temperature}
+
+
+def interpolate(
+    a: Annotated[Path, typer.Argument(help="Image, folder of images, or saved posterior.", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="The other end.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A strip (.png) or an animation (.webp, .gif, .mp4).")
+    ] = Path("interpolation.png"),
+    steps: Annotated[int, typer.Option(min=2, max=1000, help="Posteriors along the way, both ends included.")] = 8,
+    number: options.Number = 4,
+    method: Annotated[str, typer.Option(help='"linear", as in the paper, or "wasserstein".')] = "linear",
+    lam_ratio: options.LamRatio = None,
+    lam: options.Lam = None,
+    seed: options.Seed = 0,
+    temperature: options.Temperature = 1.0,
+    prior: options.Prior = DEFAULT_PRIOR,
+    device: options.Device = "auto",
+    whole: options.Whole = "auto",
+    faces: options.Faces = "largest",
+    landmarks: options.Landmarks = "5",
+    as_json: options.AsJson = False,
+) -> None:
+    """Go from one posterior to another with the same draws (Fig. 3 of the paper)."""
+    from ..images import ANIMATION_SUFFIXES, contact_sheet, labelled_rows, save_animation, save_png, to_pil
+
+    with working(as_json) as work:
+        engine = work.engine(prior, device)
+        intakes = [work.intake(engine, [end], whole, faces, landmarks) for end in (a, b)]
+        start, end = (work.posterior(engine, intake, lam_ratio, lam) for intake in intakes)
+        how = {"method": method, "seed": seed, "temperature": temperature}
+        x = engine.interpolate(start, end, steps, number, progress=work.progress, **how)
+        if output.suffix.lower() in ANIMATION_SUFFIXES:
+            save_animation([contact_sheet(to_pil(frame)) for frame in x], output, boomerang=True)
+        else:
+            labels = [f"{i / (steps - 1):.2f}" for i in range(steps)]
+            rows = [to_pil(x[:, draw]) for draw in range(number)]
+            facts = {"command": "interpolate", "method": method, "steps": str(steps), "seed": str(seed)}
+            save_png(labelled_rows(rows, column_labels=labels), output, metadata=facts | work.provenance)
+        work.wrote(output)
+        work.result |= {"steps": steps, "n": number, **how}

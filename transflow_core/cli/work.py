@@ -1,0 +1,127 @@
+"""A verb under way: what it says, its progress, its result for `--json`, and how it ends when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+
+from ..limits import DEFAULT_LAM_RATIO, choice
+from .options import numbers
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+    from ..evidence import Evidence
+    from ..intake import Intake
+    from ..posterior import Posterior
+
+__all__ = ["Work", "working"]
+
+
+class Work:
+    """One verb under way.
+
+    Attributes:
+        result: what `--json` prints when it is done.
+        provenance: how a result was made, for what is written into sheets and posteriors.
+        live: whether a bar is shown, so that progress need not be said as well.
+        speaks: False where another process of the same run tells.
+    """
+
+    def __init__(self, as_json: bool, bar: Progress) -> None:
+        self.as_json, self._bar = as_json, bar
+        self.live, self.speaks = not bar.disable, True
+        self.result: dict[str, Any] = {}
+        self.provenance: dict[str, str] = {}
+        self._task = bar.add_task("loading", total=None)
+
+    def say(self, words: str) -> None:
+        """Words for a person: on standard output, or on standard error when that is taken by JSON."""
+        if self.speaks:
+            print(words, file=sys.stderr if self.as_json else sys.stdout)
+
+    def wrote(self, path: Path) -> None:
+        """Note a file that was written."""
+        self.result.setdefault("files", []).append(str(path))
+        self.say(f"wrote {path}")
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """An engine's progress, as a bar on standard error."""
+        self._bar.update(self._task, completed=done, total=total, description=what)
+
+    def engine(self, prior: str, device: str) -> Engine:
+        """The prior at work, noted in the result."""
+        from ..engine import Engine
+        from ..prior import load_prior
+
+        engine = Engine(load_prior(prior, device=device))
+        self.provenance |= {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
+        self.result |= {"prior": engine.prior.name, "device": str(engine.prior.device)}
+        return engine
+
+    def intake(self, engine: Engine, paths: list[Path], whole: str, faces: str, landmarks: str) -> Intake:
+        """Files and folders as they were read, or one saved posterior; what was skipped is said."""
+        from ..images import find_images
+
+        choice(faces, "--faces", ("largest", "all"))
+        intake = engine.intake(
+            find_images(paths), whole=whole, faces=faces, landmarks=landmarks, progress=self.progress
+        )
+        if intake.saved is None:
+            self.result.setdefault("evidence", []).extend(image.to_dict() for image in intake.evidence)
+        for image in intake.evidence:
+            if not image.used or (image.verdict and image.verdict.word == "far outside"):
+                self.say(f"{image.name}: {image.summary}")
+        return intake.checked()
+
+    def evidence(self, engine: Engine, paths: list[Path], whole: str, faces: str, landmarks: str) -> Evidence:
+        """Files and folders as they were read, where a saved posterior is none."""
+        intake = self.intake(engine, paths, whole, faces, landmarks)
+        if intake.saved is not None:
+            raise ValueError(f"{intake.saved_name} is a saved posterior: give images")
+        return intake.evidence
+
+    def posterior(self, engine: Engine, intake: Intake, lam_ratio: str | None, lam: str | None) -> Posterior:
+        """The posterior of what was read, with λ noted in the result."""
+        if lam_ratio is not None and lam is not None:
+            raise ValueError("give --lam-ratio or --lam, not both")
+        how: dict[str, Any] = {}
+        if lam is not None:
+            how = {"lam": _number_or_list(lam, "--lam")}
+        elif lam_ratio is not None or intake.saved is None:
+            how = {"lam_ratio": _number_or_list(lam_ratio or str(DEFAULT_LAM_RATIO), "--lam-ratio")}
+        posterior = intake.posterior(**{key: engine.ratio(value) for key, value in how.items()})
+        facts = how | {"m": posterior.m}
+        self.result |= facts
+        self.provenance |= {key: str(value) for key, value in facts.items()}
+        return posterior
+
+
+def _number_or_list(text: str, option: str) -> float | list[float]:
+    values = numbers(text, option)
+    return values[0] if len(values) == 1 else values
+
+
+@contextmanager
+def working(as_json: bool, counted: bool = True) -> Iterator[Work]:
+    """Run one verb: progress while it works, its JSON when it is done, and errors as one plain sentence."""
+    start = time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn() if counted else TaskProgressColumn())
+    console = Console(stderr=True)
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            work = Work(as_json, bar)
+            yield work
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    if as_json and work.speaks:
+        print(json.dumps(work.result | {"seconds": round(time.perf_counter() - start, 3)}))

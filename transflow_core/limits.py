@@ -1,0 +1,141 @@
+"""Every bound of the program, once, with its reason; and the checks by which what comes from outside meets it.
+
+There are two ways to meet a bound. An argument of the API or of the command line that leaves it is refused in words
+(`number`, `count`, `numbers`, `choice`). A slider of the page cannot leave it unless somebody edited the page: it is
+brought back (`Range.clip`).
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal, TypeGuard, TypeVar
+
+__all__ = ["Range", "choice", "count", "is_number", "number", "numbers"]
+
+S = TypeVar("S", bound=str)
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `low` to `high`, both among them.
+
+    Example:
+        >>> Range(0.01, 10).clip(30, "λ/m"), 3 in Range(0, 2), True in Range(0, 2)
+        (10.0, False, False)
+    """
+
+    low: float
+    high: float
+
+    def clip(self, value: object, name: str) -> float:
+        """A slider's number, brought into the range. Raises ValueError for what is no finite number at all."""
+        if not is_number(value) or not math.isfinite(value):
+            raise ValueError(f"{name} must be a number {self}")
+        return min(max(float(value), float(self.low)), float(self.high))
+
+    def __contains__(self, value: object) -> bool:
+        return is_number(value) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"from {self.low:.12g} to {self.high:.12g}"
+
+
+# What decides a draw ------------------------------------------------------------------------------------------------
+
+LAM_RATIO = Range(0, 1000)
+"""λ/m of an argument: 0 is the evidence's mean itself, and at 1000 the evidence counts for a thousandth."""
+LAM_RATIO_SLIDER = Range(0.01, 10)
+"""λ/m of a slider: below it samples are copies of the mean, above it they are the prior's."""
+DEFAULT_LAM_RATIO = 0.5
+"""In the middle of what the paper advises, 0.3 to 0.7."""
+SWEEP_RATIOS = (0.05, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)
+"""The λ/m of a sweep when nobody says which: the advised ones, and what lies beyond at either end."""
+MOST_RATIOS = 16
+"""Columns of a sweep: more do not fit a screen."""
+TEMPERATURE = Range(0, 1.5)
+"""At 1.5 two in three images of celeba64 already have pixels that are not finite."""
+SEED = Range(0, 2**31 - 1)
+"""What every language that calls the API can hold as an integer."""
+WEIGHT = Range(0, 100)
+"""How often one image of the evidence counts; as often as the most images that there may be."""
+
+# How much one request may ask for -----------------------------------------------------------------------------------
+
+MOST_IMAGES = 100
+"""Images of one place: evidence, or a list of the API. The paper's sets have 20; a hundred are read in a minute."""
+MOST_CLASSIFIED = 200
+"""Images of one call of `classify`, examples and queries of all its lists together."""
+MOST_DECODED = 128
+"""Images that one call decodes: seconds on two cores, so that nobody holds them for minutes."""
+SAMPLES = Range(1, 64)
+"""Samples on the page: a sheet of 8 × 8."""
+STEPS, STEPS_SLIDER = Range(2, 64), Range(3, 24)
+"""Posteriors of an interpolation, both ends included: of a call, and of the page, where a strip has to fit."""
+MOST_DRAWS = 6
+"""Rows of the page's interpolation: each is decoded at some thirty frames."""
+
+# Classes ------------------------------------------------------------------------------------------------------------
+
+Likelihood = Literal["low-rank", "levels", "diagonal", "isotropic", "paper"]
+LIKELIHOODS: dict[Likelihood, str] = {
+    "low-rank": "directions learned from the examples",
+    "levels": "one variance for each latent level",
+    "diagonal": "one variance for each dimension",
+    "isotropic": "λI around the examples' mean",
+    "paper": "λI around 0, as in the paper",
+}
+"""The shapes of Σ that classes may share, and what a person reads; see `FewShotClassifier`."""
+CLASSIFIER_LAM_RATIO = Range(1e-6, 1000)
+"""λ/m of a classifier: at 0 its predictives have no width, and cannot be compared."""
+CLASSES_ON_PAGE, CLASSES_OF_CALL, CLASSES_OF_FILE = Range(2, 10), Range(1, 20), Range(1, 1000)
+"""Classes that a page has room for, that one call fits, and that a saved classifier holds."""
+MOST_EXAMPLES, MOST_QUERIES = 30, 60
+"""Images of one class, and queries, on the page."""
+CLASS_NAME_LENGTH = 40
+"""Characters of a class's name on the page."""
+
+
+# Checks -------------------------------------------------------------------------------------------------------------
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a value is a number. In Python true and false are, too, and never meant."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def number(value: object, name: str, within: Range) -> float:
+    """A number as an argument. Raises ValueError, with its name and range, for anything else, true and NaN included.
+
+    Example:
+        >>> number(2, "temperature", TEMPERATURE)
+        Traceback (most recent call last):
+        ValueError: temperature must be a number from 0 to 1.5, not 2
+    """
+    if not is_number(value) or value not in within:
+        raise ValueError(f"{name} must be a number {within}, not {reprlib.repr(value)}")
+    return float(value)
+
+
+def count(value: object, name: str, within: Range) -> int:
+    """A whole number as an argument; 3.0 is one, since JSON may write it so. Raises ValueError as `number` does."""
+    if not is_number(value) or value not in within or value != int(value):
+        raise ValueError(f"{name} must be a whole number {within}, not {reprlib.repr(value)}")
+    return int(value)
+
+
+def numbers(values: object, name: str, within: Range, length: int | None = None) -> list[float]:
+    """A list of numbers, of this length if one is given. Raises ValueError as `number` does."""
+    if not isinstance(values, list | tuple) or (length is not None and len(values) != length):
+        raise ValueError(f"{name} must be a list of {'' if length is None else f'{length} '}numbers")
+    return [number(value, f"each of {name}", within) for value in values]
+
+
+def choice(value: object, name: str, options: Collection[S]) -> S:
+    """One of several words. Raises ValueError, naming them, for anything else."""
+    for option in options:
+        if value == option:
+            return option
+    raise ValueError(f"{name} must be one of {', '.join(options)}, not {reprlib.repr(value)}")

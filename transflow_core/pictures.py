@@ -1,0 +1,102 @@
+"""Files to pictures: read, decoded, and their faces aligned; what is wrong with one is kept and said."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from .faces import AlignedFace, align
+from .images import ImageError, load_image
+
+__all__ = ["Picture", "Source", "content_of", "digest_of", "read_picture", "serve"]
+
+Source = str | os.PathLike | bytes | BinaryIO | Image.Image
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file as it was read: every face in it, or why there is none.
+
+    Attributes:
+        name: what a person calls the file.
+        faces: aligned faces, largest first; empty when `problem` says why.
+        whole: the picture's centre square in the frame, whether or not there are faces; None if it could not be read.
+        problem: in plain words, or None.
+    """
+
+    name: str
+    faces: tuple[AlignedFace, ...] = ()
+    whole: AlignedFace | None = None
+    problem: str | None = None
+
+
+def content_of(source: Source) -> tuple[str, bytes | Path | Image.Image, str]:
+    """Name, content and digest of one source, for `read_picture`; of a file on disk, no more than a part is in memory.
+
+    Raises ImageError if a path cannot be read.
+    """
+    if isinstance(source, Image.Image):
+        name = Path(getattr(source, "filename", "") or "image").name
+        return name, source, digest_of(source)
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if not path.is_file():  # a pipe or a device may never end
+            raise ImageError(path.name, "there is no such file.")
+        try:
+            with path.open("rb") as file:
+                return path.name, path, hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ImageError(path.name, f"it cannot be read ({error.strerror or error}).") from error
+    name = Path(getattr(source, "name", "") or "image").name
+    data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else source.read()
+    return name, data, hashlib.sha256(data).hexdigest()
+
+
+def digest_of(image: Image.Image) -> str:
+    """A digest of an image's pixels, mode and size."""
+    return hashlib.sha256(image.tobytes() + repr((image.mode, image.size)).encode()).hexdigest()
+
+
+def read_picture(
+    content: bytes | Path | Image.Image, *, name: str, size: int, whole: str = "auto", landmarks: str = "5"
+) -> Picture:
+    """Decode a file and align its faces. A file that cannot be used gives a Picture whose `problem` says why.
+
+    Args:
+        content, name: see `images.load_image`.
+        size: side of the frame, in pixels.
+        whole, landmarks: see `faces.align`.
+    """
+    try:
+        image = load_image(content, name=name)
+    except ImageError as error:
+        return Picture(error.name, problem=error.problem)
+    faces = tuple(align(image, size=size, whole=whole, landmarks=landmarks))
+    square = faces[0] if faces and faces[0].placement == "whole" else align(image, size=size, whole="always")[0]
+    return Picture(name, faces, square, None if faces else "no face was found in it.")
+
+
+def serve() -> None:
+    """Read pictures for another process, of which this is a child: arguments come pickled on stdin, pictures go back.
+
+    It ends with its parent, and makes way for it: while the parent computes, it has a tenth of a core.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    os.nice(10)
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a decoder prints is no reply
+    while True:
+        try:
+            content, how = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        pickle.dump(read_picture(content, **how), replies)
+        replies.flush()
