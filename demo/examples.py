@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from transflow_core.shipped import ASSETS
+
 __all__ = ["EXAMPLES", "ExampleSet", "example_sets"]
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
+EXAMPLES = ASSETS / "examples"
 
 
 @dataclass(frozen=True)

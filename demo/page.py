@@ -1,6 +1,7 @@
 """The page: header, prior picker, tabs."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -14,10 +15,12 @@ from .engines import Engines
 from .events import on
 from .explain import Explain
 from .interpolate import Interpolate
+from .queues import SERVER
 from .session import Session
 from .studio import Studio
+from .style import CSS, THEME
 
-__all__ = ["build"]
+__all__ = ["build", "launch"]
 
 _TITLE = """
 # Transflow Studio
@@ -54,6 +57,19 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
         demo.unload(Session.left)
         add_endpoints(engines)
     return demo
+
+
+def launch(demo: gr.Blocks, **options: Any) -> Any:
+    """Serve the page; keywords are those of `gr.Blocks.launch`, such as `server_port`."""
+    return demo.queue(max_size=None, api_open=False).launch(
+        theme=THEME,
+        css=CSS,
+        show_error=True,
+        max_file_size="64mb",
+        footer_links=["api", "settings"],
+        **SERVER,
+        **options,
+    )
 
 
 def _seen(tab: gr.Tab) -> list[Dependency]:

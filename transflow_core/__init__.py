@@ -41,6 +41,7 @@ _PUBLIC = {
     "to_pil": "images",
 }
 
+__version__ = "0.2.0"
 __all__ = sorted(_PUBLIC)
 
 

@@ -1,10 +1,15 @@
-"""The priors that ship in `assets/models`, by name; nothing is read or imported to tell them."""
+"""What ships beside the code, by name; nothing is read or imported to tell it."""
 
 from pathlib import Path
 
-__all__ = ["CLASSIFYING_PRIOR", "DEFAULT_PRIOR", "MODELS", "shipped_priors"]
+__all__ = ["ASSETS", "CLASSIFYING_PRIOR", "DEFAULT_PRIOR", "MODELS", "shipped_priors"]
 
-MODELS = Path(__file__).resolve().parent.parent / "assets" / "models"
+_PACKAGE = Path(__file__).resolve().parent
+# Installed, the assets lie inside the package; in a checkout and on a Space beside it.
+ASSETS = next((found for found in (_PACKAGE / "assets", _PACKAGE.parent / "assets") if found.is_dir()), _PACKAGE)
+"""Priors that ship and example evidence."""
+
+MODELS = ASSETS / "models"
 
 DEFAULT_PRIOR = "celeba128"
 """What the page, the command line and `load_prior` take when nobody says which."""
@@ -14,11 +19,12 @@ CLASSIFYING_PRIOR = "celeba64"
 
 
 def shipped_priors() -> list[str]:
-    """Names of the priors that ship, the default one first.
+    """Names of the priors that ship, the default one first; none where the models are missing.
 
     Example:
         >>> shipped_priors()
         ['celeba128', 'celeba64']
     """
-    names = sorted(folder.name for folder in MODELS.iterdir() if (folder / "model.safetensors").is_file())
+    folders = MODELS.iterdir() if MODELS.is_dir() else ()
+    names = sorted(folder.name for folder in folders if (folder / "model.safetensors").is_file())
     return sorted(names, key=lambda name: name != DEFAULT_PRIOR)

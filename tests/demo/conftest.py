@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demo import CSS, SERVER, THEME, Engines, build
+from demo import Engines, build, launch
 from transflow_core.images import enlarge, sheets
 
 from ..helpers import make_tiny_prior
@@ -25,8 +25,7 @@ def served(tmp_path_factory) -> Iterator[str]:
     priors = tmp_path_factory.mktemp("priors")
     make_tiny_prior().save(priors / "tiny.safetensors")
     demo = build(Engines(priors))
-    shown = {"theme": THEME, "css": CSS, "show_error": True}
-    _, url, _ = demo.queue().launch(prevent_thread_lock=True, quiet=True, **shown, **SERVER)
+    _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
     yield url.rstrip("/")
     demo.close()
     if before is None:

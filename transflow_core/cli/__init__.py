@@ -6,7 +6,7 @@ Nothing here imports torch, dlib or the page before a verb runs: `--help` is the
 
 import typer
 
-from . import classify, evidence, priors, sampling, train
+from . import classify, evidence, page, priors, sampling, train
 
 __all__ = ["app", "main"]
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 
 for verb in (
+    page.app,
     sampling.sample,
     sampling.sweep,
     sampling.interpolate,
@@ -33,5 +34,5 @@ for verb in (
 
 
 def main() -> None:
-    """Entry point of `python -m transflow_core`."""
+    """Entry point of `transflow` and of `python -m transflow_core`."""
     app()

@@ -1,0 +1,70 @@
+"""The folder that a Hugging Face Space, or a container, is made of: what runs, and nothing else.
+
+    python -m deploy.space build/space                 # the folder alone
+    python -m deploy.space build/space --upload OWNER/NAME
+
+It is built from the files that git tracks, so that nobody's photographs or runs slip in. A `git push` of the checkout's
+own history would be refused by the Hub, which wants weights in LFS or Xet from the first commit on; `hf upload` sends
+the folder by itself, and `.gitattributes` tells a clone which files are large.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["build", "main"]
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+#: What a host needs, as patterns of the tracked files' paths.
+_WANTED = re.compile(
+    r"(app\.py|requirements\.txt|README\.md|LICENSE|CHANGELOG\.md|CITATION\.cff"
+    r"|transflow_core/.+|demo/.+|docs/images/.+"
+    r"|assets/examples/.+"
+    r"|assets/models/[^/]+/(config\.json|model\.safetensors|typicality\.json|MODEL_CARD\.md))"
+)
+#: The Hub refuses a plain file of more than 10 MB, and binary ones of more than 1 MB.
+_ATTRIBUTES = "".join(
+    f"*.{kind} filter=lfs diff=lfs merge=lfs -text\n" for kind in ("safetensors", "npz", "mp4", "webp")
+)
+
+
+def build(folder: Path) -> list[Path]:
+    """Write the Space's folder; what stood there goes. Returns the files, relative to it.
+
+    Raises ValueError if the folder is not empty and holds no Space that was built here.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / ".gitattributes").is_file():
+        raise ValueError(f"{folder} is not empty, and was not built by this command: choose another folder")
+    shutil.rmtree(folder, ignore_errors=True)
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=_ROOT, capture_output=True, check=True).stdout.decode()
+    files = [Path(name) for name in listed.split("\0") if _WANTED.fullmatch(name)]
+    for file in files:
+        target = folder / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_ROOT / file, target)
+    (folder / ".gitattributes").write_text(_ATTRIBUTES, encoding="utf-8")
+    return [*files, Path(".gitattributes")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m deploy.space`."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.space", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="where the Space's files go")
+    parser.add_argument("--upload", metavar="OWNER/NAME", help="send it there; `hf auth login` comes first")
+    options = parser.parse_args(arguments)
+    files = build(options.folder)
+    size = sum((options.folder / file).stat().st_size for file in files)
+    print(f"{options.folder}: {len(files)} files, {size / 2**20:.0f} MiB")
+    if options.upload:
+        command = ["hf", "upload", options.upload, str(options.folder), ".", "--repo-type", "space"]
+        subprocess.run([*command, "--delete", "*", "--commit-message", "Transflow Studio"], check=True)
+
+
+if __name__ == "__main__":
+    main()
