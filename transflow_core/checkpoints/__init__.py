@@ -7,7 +7,7 @@ from .hub import fetch, is_hub_address
 from .known import KNOWN_PRIORS, KnownPrior, known_prior
 from .memory import available_memory, estimate_memory
 from .native import load_native, save_native
-from .tensorflow_graph import run_graph
+from .tensorflow import run_graph
 
 __all__ = [
     "CELEBA_ATTRIBUTES",

@@ -9,19 +9,20 @@ import torch
 from safetensors import safe_open
 
 from .base import Checkpoint, CheckpointError, Tensors, guarded
-from .chaiyujin import CHAIYUJIN
 from .containers import kind_of, open_tensors
-from .formats import Format
-from .glowip import GLOWIP
-from .graph_structure import graph_settings, graph_tensors, named_tensors
-from .graphdef import Graph, read_graph
 from .native import load_native, native_fingerprint
-from .normflows import NORMFLOWS
-from .openai import OPENAI
-from .rosinality import ROSINALITY
-from .settings import Setting, resolve
-from .tensorflow_graph import check_against_graph, tensorflow_is_installed
-from .y0ast import Y0AST
+from .peers import CHAIYUJIN, GLOWIP, NORMFLOWS, ROSINALITY, Y0AST, Format
+from .peers.options import Setting, resolve
+from .tensorflow import (
+    OPENAI,
+    Graph,
+    check_against_graph,
+    graph_settings,
+    graph_tensors,
+    named_tensors,
+    read_graph,
+    tensorflow_is_installed,
+)
 
 __all__ = ["FORMATS", "Recognised", "convert", "recognise"]
 

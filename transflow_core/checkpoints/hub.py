@@ -11,7 +11,7 @@ import huggingface_hub
 from huggingface_hub import errors
 
 from .base import CheckpointError
-from .settings import SIDE_FILES
+from .peers.options import SIDE_FILES
 
 __all__ = ["fetch", "is_hub_address"]
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from .faces import LEFT_EYE, RIGHT_EYE, describe
-from .faces.models import hog_detections
-from .images import enlarge, to_pil
+from transflow_core.faces import LEFT_EYE, RIGHT_EYE, describe
+from transflow_core.faces.models import hog_detections
+from transflow_core.images import enlarge, to_pil
 
 __all__ = ["as_unit", "chroma", "descriptor_distance", "diversity", "face_rate", "mean_descriptor", "region_distance"]
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from ..flows import CouplingConfig, Glow, LevelConfig
-from ..pixels import PixelConvention
-from .base import CheckpointError, Tensors
+from ...flows import CouplingConfig, Glow, LevelConfig
+from ...pixels import PixelConvention
+from ..base import CheckpointError, Tensors
 from .folding import Assembly, Net, Rotation, coupling_kind, glow_config, log_of_scale, rim_weight, top_maps, with_rim
-from .formats import Format
-from .settings import BITS, IMAGE_SIZE
+from .format import Format
+from .options import BITS, IMAGE_SIZE
 
 __all__ = ["ROSINALITY"]
 

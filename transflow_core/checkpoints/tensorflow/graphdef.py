@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import CheckpointError
+from ..base import CheckpointError
 
 __all__ = ["Constant", "Graph", "Node", "read_graph"]
 

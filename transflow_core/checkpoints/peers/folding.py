@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..flows import CouplingConfig, Glow, GlowConfig, InvertibleConv1x1, LevelConfig
-from .base import CheckpointError
-from .memory import require_memory
+from ...flows import CouplingConfig, Glow, GlowConfig, InvertibleConv1x1, LevelConfig
+from ..base import CheckpointError
+from ..memory import require_memory
 
 __all__ = [
     "Assembly",

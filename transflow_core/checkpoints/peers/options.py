@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .base import CheckpointError, guarded
+from ..base import CheckpointError, guarded
 
 __all__ = ["BITS", "IMAGE_SIZE", "LABEL", "SIDE_FILES", "Setting", "pick_label", "resolve", "side_files", "side_values"]
 

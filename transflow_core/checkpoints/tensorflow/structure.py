@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from .base import CheckpointError, Tensors
+from ..base import CheckpointError, Tensors
 from .graphdef import Graph, Node
 
 __all__ = ["graph_settings", "graph_tensors", "image_node", "named_tensors"]

@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ..flows import CouplingConfig, Glow, LevelConfig
-from ..pixels import PixelConvention
-from .base import CheckpointError, Tensors
+from ...flows import CouplingConfig, Glow, LevelConfig
+from ...pixels import PixelConvention
+from ..base import CheckpointError, Tensors
 from .folding import Assembly, Net, Rotation, after_norm, coupling_kind, glow_config, halves_from_interleaved
-from .formats import Format
-from .settings import BITS, IMAGE_SIZE, Setting
+from .format import Format
+from .options import BITS, IMAGE_SIZE, Setting
 
 __all__ = ["GLOWIP"]
 

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..pixels import PixelConvention
-from .base import Checkpoint, CheckpointError, guarded
-from .graph_structure import graph_settings
+from ...pixels import PixelConvention
+from ..base import Checkpoint, CheckpointError, guarded
 from .graphdef import Graph, read_graph
+from .structure import graph_settings
 
 __all__ = ["GraphNodes", "TensorFlowFlow", "check_against_graph", "run_graph", "tensorflow_is_installed"]
 

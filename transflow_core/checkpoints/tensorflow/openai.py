@@ -6,12 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..flows import CouplingConfig, Glow, LevelConfig
-from ..pixels import PixelConvention
-from .base import CheckpointError, Tensors
-from .folding import Assembly, Net, Rotation, after_norm, coupling_kind, glow_config, halves_from_interleaved, top_maps
-from .formats import Format
-from .settings import BITS, IMAGE_SIZE, LABEL, pick_label
+from ...flows import CouplingConfig, Glow, LevelConfig
+from ...pixels import PixelConvention
+from ..base import CheckpointError, Tensors
+from ..peers.folding import (
+    Assembly,
+    Net,
+    Rotation,
+    after_norm,
+    coupling_kind,
+    glow_config,
+    halves_from_interleaved,
+    top_maps,
+)
+from ..peers.format import Format
+from ..peers.options import BITS, IMAGE_SIZE, LABEL, pick_label
 
 __all__ = ["OPENAI"]
 

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..flows import CouplingConfig, Glow, LevelConfig
-from ..pixels import PixelConvention
-from .base import CheckpointError, Tensors
+from ...flows import CouplingConfig, Glow, LevelConfig
+from ...pixels import PixelConvention
+from ..base import CheckpointError, Tensors
 from .folding import Assembly, Net, Rotation, after_norm, coupling_kind, glow_config, halves_from_interleaved, top_maps
-from .formats import Format
-from .settings import LABEL, pick_label
+from .format import Format
+from .options import LABEL, pick_label
 
 __all__ = ["CHAIYUJIN", "PortNames", "read_port"]
 
