@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..flows import Flow
 from ..pixels import PixelConvention
 
 __all__ = ["Checkpoint", "CheckpointError", "Tensors", "guarded"]
@@ -24,8 +25,7 @@ class Checkpoint:
     """A flow read from a file, with everything that makes it a prior.
 
     Attributes:
-        flow: `forward`: x (n, C, S, S) -> (z (n, D), log_det (n,)); `inverse` back; `latent_shapes` from fine to
-            coarse.
+        flow: see `flows.Flow`.
         pixels: how 8-bit pixels become the flow's x.
         name: a short word for people.
         fingerprint: hexadecimal digest of the weights; equal fingerprints mean equal latents.
@@ -33,7 +33,7 @@ class Checkpoint:
         metadata: free words: format, licence, where it came from.
     """
 
-    flow: nn.Module
+    flow: Flow
     pixels: PixelConvention
     name: str
     fingerprint: str

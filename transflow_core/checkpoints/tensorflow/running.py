@@ -95,12 +95,6 @@ class GraphNodes:
         return cls("input/image", eps, decoder, "model_1/Reshape_4")
 
 
-@dataclass(frozen=True)
-class _ImageShape:
-    image_size: int
-    channels: int = 3
-
-
 def tensorflow_is_installed() -> bool:
     """Can the graph be run here?"""
     return importlib.util.find_spec("tensorflow") is not None
@@ -138,7 +132,7 @@ class TensorFlowFlow(nn.Module):
             shape = self._tensor(nodes.image).shape.as_list()
             if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or not shape[1]:
                 raise CheckpointError(f"{path}: {nodes.image} takes images of {shape}, expected (any, S, S, 3)")
-            self.config = _ImageShape(shape[1])
+            self.image_size, self.channels = shape[1], 3
             blank = np.zeros((1, shape[1], shape[2], 3), np.uint8)
             eps = self._run(nodes.eps, {nodes.image: blank})
         self.latent_shapes = tuple((e.shape[3], e.shape[1], e.shape[2]) for e in eps)
@@ -176,12 +170,12 @@ class TensorFlowFlow(nn.Module):
         for image in u:  # one at a time: a large graph's batch is a large graph's memory
             eps = self._run(self.nodes.eps, {self.nodes.image: image[None]})
             parts.append(np.concatenate([e.transpose(0, 3, 1, 2).reshape(1, -1) for e in eps], 1))
-        z = torch.from_numpy(np.concatenate(parts)) if parts else torch.zeros(0, 3 * self.config.image_size**2)
+        z = torch.from_numpy(np.concatenate(parts)) if parts else torch.zeros(0, 3 * self.image_size**2)
         return z.to(x.device, torch.float32), x.new_full((len(x),), torch.nan)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, 3, S, S), nan (n,))."""
-        images = [z.new_zeros(0, 3, self.config.image_size, self.config.image_size)]
+        images = [z.new_zeros(0, 3, self.image_size, self.image_size)]
         for row in z.detach().cpu().split(1):
             parts = row.split([math.prod(shape) for shape in self.latent_shapes], 1)
             feeds = {
@@ -219,7 +213,7 @@ def check_against_graph(
     """
     reference = TensorFlowFlow(path, graph, GraphNodes.of(graph, path))
     generator = torch.Generator().manual_seed(0)
-    size = reference.config.image_size
+    size = reference.image_size
     smooth = torch.rand(1, 3, 4, 4, generator=generator)  # noise would be far outside what the flow can represent
     u = (torch.nn.functional.interpolate(smooth, size=(size, size), mode="bilinear") * 255).floor()
     v = pixels.from_bytes(u.to(torch.uint8))
