@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ from torch import Tensor
 
 from .checkpoints import (
     KNOWN_PRIORS,
+    OWNER,
     Checkpoint,
     CheckpointError,
+    HubAccess,
     convert,
+    discard,
     fetch,
     is_hub_address,
     known_prior,
@@ -266,13 +269,21 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     return torch.device(device)
 
 
-def load_prior(name: str | Path = DEFAULT_PRIOR, device: str | torch.device = "auto", **options: Any) -> Prior:
+def load_prior(
+    name: str | Path = DEFAULT_PRIOR,
+    device: str | torch.device = "auto",
+    *,
+    access: HubAccess = OWNER,
+    **options: Any,
+) -> Prior:
     """Load a prior by a shipped name, from a file or folder, from the Hub, or by the name of a known public one.
 
     Args:
         name: a shipped name; a native file or folder; a peer's checkpoint (see `checkpoints.FORMATS`), which is
             converted; `"hf://owner/repo/file"`, with `@revision` to pin it; or a name of `checkpoints.KNOWN_PRIORS`.
         device: where the flow goes.
+        access: whose token the Hub sees, and what is fetched from it; `checkpoints.VISITOR` for an address that a
+            stranger gave. With it, what turns out to be no prior does not stay in the cache.
         options: settings that a peer's checkpoint does not tell, such as `image_size=64, bits=5`.
 
     Raises:
@@ -284,7 +295,7 @@ def load_prior(name: str | Path = DEFAULT_PRIOR, device: str | torch.device = "a
     if str(name) in shipped_priors():
         path = MODELS / str(name)
     elif is_hub_address(name):
-        path = fetch(str(name))
+        path = fetch(str(name), access=access)
     elif not path.exists() and not Path(f"{path}.index").exists():  # a TensorFlow checkpoint's name is a prefix
         if known is None:
             public = ", ".join(prior.name for prior in KNOWN_PRIORS if prior.fetchable)
@@ -294,5 +305,11 @@ def load_prior(name: str | Path = DEFAULT_PRIOR, device: str | torch.device = "a
             )
         if not known.fetchable:
             raise FileNotFoundError(f"{known.name} cannot be fetched by name: {known.address}. {known.note}")
-        path, options = fetch(known.address, known.sha256), dict(known.settings) | options
-    return Prior.from_checkpoint(convert(path, options=options), device)
+        path = fetch(known.address, known.sha256, replace(access, any_format=True))
+        options = dict(known.settings) | options
+    try:
+        return Prior.from_checkpoint(convert(path, options=options), device)
+    except CheckpointError:
+        if is_hub_address(name) and not access.any_format:
+            discard(path)
+        raise

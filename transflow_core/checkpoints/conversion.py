@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
+from ..untrusted import open_safetensors
 from .base import Checkpoint, CheckpointError, Tensors, guarded
-from .containers import kind_of, open_tensors
+from .containers import LARGEST_HEADER, kind_of, open_tensors
 from .native import load_native, native_fingerprint
 from .peers import CHAIYUJIN, GLOWIP, NORMFLOWS, ROSINALITY, Y0AST, Format
 from .peers.options import Setting, resolve
@@ -85,7 +85,8 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None) -> Ch
     kind = kind_of(path)
     if kind == "native folder" or (kind == "safetensors" and _is_native(path)):
         if options:
-            raise CheckpointError(f"{path}: a native file tells everything itself; it takes no {sorted(options)[0]!r}")
+            given = sorted(options)[0]
+            raise CheckpointError(f"{path.name}: a native file tells everything itself; it takes no {given!r}")
         return load_native(path)
     metadata = {}
     if kind == "graph":
@@ -97,7 +98,7 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None) -> Ch
             options = graph_settings(graph) | options
     else:
         found, tensors = _match(path, kind)
-    values = resolve(found.settings, options, path, f"{path} ({found.name})")
+    values = resolve(found.settings, options, path, f"{path.name} ({found.name})")
     with guarded(path, f"{found.name} checkpoint"):
         flow, pixels = found.read(tensors, values)
         if kind == "graph" and check:
@@ -120,7 +121,7 @@ def _graph_tensors(graph: Graph, check: bool) -> Tensors:
 
 def _is_native(path: Path) -> bool:
     """A file of ours has its configuration in the header; safetensors without it are a peer's."""
-    with guarded(path, "safetensors file"), safe_open(path, "pt") as file:
+    with guarded(path, "safetensors file"), open_safetensors(path, "prior", path.name, LARGEST_HEADER) as file:
         names = list(file.keys())
         return "config" in (file.metadata() or {}) or not any(f.recognises(_names_only(names)) for f in FORMATS)
 
@@ -139,6 +140,6 @@ def _match(path: Path, kind: str) -> tuple[Format, Tensors]:
     listed = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
     known = "; ".join(f"{f.name} ({f.marks[0].replace(chr(92), '').rstrip('$')})" for f in FORMATS)
     raise CheckpointError(
-        f"{path}: found a {kind} of {len(names)} tensors ({listed}), which is no Glow that is known. Expected tensors "
-        f"like those of {known}"
+        f"{path.name}: found a {kind} of {len(names)} tensors ({listed}), which is no Glow that is known. Expected "
+        f"tensors like those of {known}"
     )

@@ -86,7 +86,7 @@ def _facts(text: str | None) -> dict[str, Any]:
         raise ValueError("its threshold must lie between 0 and 1")
     if facts.get("accuracy") is not None and not _number(facts["accuracy"], 0, 1):
         raise ValueError("its accuracy must be a share")
-    return facts
+    return {"accuracy": None, **facts}
 
 
 def _number(value: Any, low: float, high: float) -> bool:

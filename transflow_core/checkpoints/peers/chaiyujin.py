@@ -68,7 +68,7 @@ def read_port(
     )
     channels = config.level_shapes[-1][0]
     tensors.shape("prior_h", -1, 2 * channels, height, height)
-    assembly = Assembly(config, where)
+    assembly = Assembly(config, tensors)
     for i, (steps, split) in enumerate(plan):
         channels, level = config.level_shapes[i][0], config.levels[i]
         for k, j in enumerate(steps):

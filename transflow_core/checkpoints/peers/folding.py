@@ -1,5 +1,6 @@
 """From a peer's layers to the native ones: whatever is linear is folded into the weights, once, in float64."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...flows import CouplingConfig, Glow, GlowConfig, InvertibleConv1x1, LevelConfig
-from ..base import CheckpointError
+from ..base import CheckpointError, Tensors
+from ..invertible import require_invertible
 from ..memory import require_memory
 
 __all__ = [
@@ -24,6 +26,9 @@ __all__ = [
     "top_maps",
     "with_rim",
 ]
+
+# A matrix becomes three factors, and some maps and matrices are made where a peer has none: small ones.
+_MOST_FOLD, _SPARE_NUMBERS = 4, 1 << 22
 
 
 @dataclass(frozen=True)
@@ -153,16 +158,20 @@ def glow_config(
 class Assembly:
     """A native Glow being filled with folded tensors. Every shape is held against the configuration.
 
-    Raises CheckpointError at once if this machine has not the memory for it.
+    Raises CheckpointError at once if this machine has not the memory for it, or if the file has far fewer numbers than
+    the flow: shapes and settings alone must not make a large one.
     """
 
-    def __init__(self, config: GlowConfig, where: str) -> None:
-        require_memory(config, where)
-        self.config, self.where = config, where
+    def __init__(self, config: GlowConfig, tensors: Tensors) -> None:
+        require_memory(config, tensors.where)
+        self.config, self.where = config, tensors.where
         with torch.device("meta"):
             self._flow = Glow(config)
         self._expected = {name: tuple(t.shape) for name, t in self._flow.state_dict().items()}
         self._state: dict[str, Tensor] = {}
+        needed = sum(map(math.prod, self._expected.values()))
+        if needed > _SPARE_NUMBERS + _MOST_FOLD * tensors.declared:
+            raise CheckpointError(f"{self.where}: a flow of {needed:,} numbers, of which the file has few")
 
     def _put(self, name: str, tensor: Tensor) -> None:
         if self._expected.get(name) != tuple(tensor.shape):
@@ -204,9 +213,10 @@ class Assembly:
         self.top(torch.zeros(shape), torch.zeros(shape))
 
     def finish(self) -> Glow:
-        """The flow, frozen. CheckpointError if a tensor was never filled in."""
+        """The flow, frozen. CheckpointError if a tensor was never filled in, or if a step cannot be inverted."""
         missing = self._expected.keys() - self._state.keys()
         if missing:
             raise CheckpointError(f"{self.where}: nothing fills {sorted(missing)[0]} and {len(missing) - 1} more")
         self._flow.load_state_dict(self._state, assign=True)
+        require_invertible(self._flow, self.where)
         return self._flow.requires_grad_(False).eval()

@@ -40,7 +40,7 @@ def _read(tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelCon
     affine = kinds == {"affine"}
     coupling = CouplingConfig(kind="affine" if affine else "additive", scale=_SCALES[settings["scale_map"]])
     config = glow_config(where, settings["image_size"], first_channels // 4, levels, coupling)
-    assembly = Assembly(config, where)
+    assembly = Assembly(config, tensors)
     negated = affine and settings["scale_map"] == "exp"  # their exp scales in the sampling direction
     for i, level in enumerate(config.levels):
         channels, *size = config.level_shapes[i]
@@ -70,7 +70,7 @@ def _convolutions(tensors: Tensors, block: str) -> tuple[str, str, str]:
 
 def _norm(tensors: Tensors, name: str, channels: int) -> tuple[Tensor, Tensor]:
     done = name + "data_dep_init_done"
-    if done in tensors and not tensors.take(done).all():
+    if done in tensors and not tensors.flag(done):
         raise CheckpointError(f"{tensors.where}: its actnorm was never initialised: this model has not been trained")
     s, t = (tensors.take(name + n, 1, channels, 1, 1).flatten() for n in "st")
     return s, t

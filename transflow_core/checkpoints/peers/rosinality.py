@@ -38,7 +38,7 @@ def _read(tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelCon
         CouplingConfig(kind="affine" if affine else "additive", scale="sigmoid"),
         edge=True,
     )
-    assembly = Assembly(config, where)
+    assembly = Assembly(config, tensors)
     for i, (level, (channels, *size)) in enumerate(zip(config.levels, config.level_shapes, strict=True)):
         for k in range(level.steps):
             _read_step(tensors, assembly, i, k, channels, level.width, affine)
@@ -58,7 +58,7 @@ def _read(tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelCon
 
 def _read_step(tensors: Tensors, assembly: Assembly, i: int, k: int, channels: int, width: int, affine: bool) -> None:
     step, half = f"blocks.{i}.flows.{k}.", channels // 2
-    if step + "actnorm.initialized" in tensors and not tensors.take(step + "actnorm.initialized").all():
+    if step + "actnorm.initialized" in tensors and not tensors.flag(step + "actnorm.initialized"):
         raise CheckpointError(f"{tensors.where}: its actnorm was never initialised: this model has not been trained")
     log_scale, signs = log_of_scale(tensors.take(step + "actnorm.scale", 1, channels, 1, 1).flatten(), tensors.where)
     # Whether W is factorised differs from level to level: the peer's last block forgets its `--no_lu`.

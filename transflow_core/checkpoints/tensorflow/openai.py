@@ -47,7 +47,7 @@ def _read(tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelCon
         CouplingConfig(kind="affine" if affine else "additive", scale="sigmoid"),
         edge=True,
     )
-    assembly = Assembly(config, where)
+    assembly = Assembly(config, tensors)
     for i, level in enumerate(config.levels):
         channels = config.level_shapes[i][0]
         for k in range(level.steps):

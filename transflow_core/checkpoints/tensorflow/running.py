@@ -67,10 +67,10 @@ class GraphNodes:
         nodes = cls._beside(path) or cls._documented(graph)
         for name in (nodes.image, *nodes.eps, *nodes.decoder, nodes.decoded):
             if name not in graph.nodes:
-                raise CheckpointError(f"{path}: the graph has no node {name}, through which it would be run")
+                raise CheckpointError(f"{path.name}: the graph has no node {name}, through which it would be run")
         if not nodes.eps or len(nodes.eps) != len(nodes.decoder):
             raise CheckpointError(
-                f"{path}: {len(nodes.eps)} encoder outputs and {len(nodes.decoder)} decoder inputs do not match"
+                f"{path.name}: {len(nodes.eps)} encoder outputs and {len(nodes.decoder)} decoder inputs do not match"
             )
         return nodes
 
@@ -110,17 +110,17 @@ class TensorFlowFlow(nn.Module):
 
     def __init__(self, path: Path, graph: Graph, nodes: GraphNodes) -> None:
         super().__init__()
-        self.where, self.nodes = str(path), nodes
+        self.nodes = nodes
         strange = sorted({n.op for n in graph.nodes.values()} - _PURE)
         if strange:
             raise CheckpointError(
-                f"{path}: the graph holds operations that do more than compute: {', '.join(strange[:5])}"
+                f"{path.name}: the graph holds operations that do more than compute: {', '.join(strange[:5])}"
             )
         try:
             import tensorflow as tf
         except ImportError as error:
             raise CheckpointError(
-                f"{path}: running the graph needs tensorflow, an optional extra (pip install tensorflow-cpu)"
+                f"{path.name}: running the graph needs tensorflow, an optional extra (pip install tensorflow-cpu)"
             ) from error
         with guarded(path, "TensorFlow graph"):
             definition = tf.compat.v1.GraphDef()
@@ -131,13 +131,13 @@ class TensorFlowFlow(nn.Module):
             self._session = tf.compat.v1.Session(graph=self._graph)
             shape = self._tensor(nodes.image).shape.as_list()
             if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or not shape[1]:
-                raise CheckpointError(f"{path}: {nodes.image} takes images of {shape}, expected (any, S, S, 3)")
+                raise CheckpointError(f"{path.name}: {nodes.image} takes images of {shape}, expected (any, S, S, 3)")
             self.image_size, self.channels = shape[1], 3
             blank = np.zeros((1, shape[1], shape[2], 3), np.uint8)
             eps = self._run(nodes.eps, {nodes.image: blank})
         self.latent_shapes = tuple((e.shape[3], e.shape[1], e.shape[2]) for e in eps)
         if sum(map(math.prod, self.latent_shapes)) != 3 * shape[1] * shape[2]:
-            raise CheckpointError(f"{path}: its latents {self.latent_shapes} are not as many numbers as its pixels")
+            raise CheckpointError(f"{path.name}: its latents {self.latent_shapes} are not as many as its pixels")
         # What has no weights in torch still has to say where it is.
         self._anchor = nn.Parameter(torch.zeros(0), requires_grad=False)
 
@@ -194,7 +194,7 @@ def run_graph(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path.name}: no such file")
     with guarded(path, "TensorFlow graph"):
         graph = read_graph(path)
         settings = graph_settings(graph)
@@ -226,6 +226,6 @@ def check_against_graph(
         worst = float(difference.abs().max())
         if not worst <= tolerance:
             raise CheckpointError(
-                f"{path}: the converted flow's {what} differ from the graph's own by {worst:.3g}: the inside of "
+                f"{path.name}: the converted flow's {what} differ from the graph's own by {worst:.3g}: the inside of "
                 "this graph is not OpenAI's public Glow. Use run_graph, which runs it as it is"
             )
