@@ -24,9 +24,11 @@ class Autoencoding(Protocol):
 
     def encode(self, x: Tensor) -> Tensor:
         """Images to latents of prior N(0, I)."""
+        ...
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents to images."""
+        ...
 
 
 class _Adapted(nn.Module):
@@ -59,6 +61,11 @@ class _Adapted(nn.Module):
         """(n, D) -> (x (n, C, S, S), log_det (n,))."""
         x, log_det = self._functions[1](z)
         return x.reshape(len(z), self.channels, self.image_size, self.image_size).float(), log_det.reshape(len(z))
+
+
+def _level(shape: tuple[int, ...]) -> Shape:
+    """A latent's shape as (C, H, W); what has no pixels is all channels."""
+    return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (math.prod(shape), 1, 1)
 
 
 def adapt_flow(
@@ -146,7 +153,7 @@ def adapt_encoder(
         z = model.encode(torch.zeros(1, *image))
     inner = tuple(z.shape[1:])
     if latent_shapes is None:
-        latent_shapes = [inner if len(inner) == 3 else (z[0].numel(), 1, 1)]
+        latent_shapes = [_level(inner)]
     flow = _Adapted(
         undensed(lambda x: model.encode(x).flatten(1)),
         undensed(lambda v: model.decode(v.reshape(-1, *inner))),
@@ -216,7 +223,7 @@ def adapt_transform(
         )
     with torch.inference_mode():
         z = forward(torch.zeros(1, *image))[0]
-    latent = tuple(z.shape[1:]) if z.ndim == 4 else image
+    latent = _level(tuple(z.shape[1:])) if z.ndim == 4 else image
     flow = _Adapted(forward, inverse, transform, image, [latent])
     return adapt_flow(flow.eval(), pixels, name, fingerprint, "transform")
 
@@ -285,6 +292,6 @@ def adapt_normflows(
         x, log_det = model.forward_and_log_det(latents if multiscale else latents[0])
         return x, total + log_det
 
-    levels = [shape if len(shape) == 3 else (math.prod(shape), 1, 1) for shape in shapes[::-1]]
+    levels = [_level(shape) for shape in shapes[::-1]]
     flow = _Adapted(forward, inverse, model, image, levels)
     return adapt_flow(flow.eval(), pixels, name, fingerprint, "normflows model")

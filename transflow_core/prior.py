@@ -95,10 +95,9 @@ class Prior:
 
     def __post_init__(self) -> None:
         levels, start = [], 0
-        for shape in self.flow.latent_shapes:
-            dim = math.prod(shape)
-            levels.append(LatentLevel(f"{shape[1]}×{shape[2]}", tuple(shape), slice(start, start + dim)))
-            start += dim
+        for c, h, w in self.flow.latent_shapes:
+            levels.append(LatentLevel(f"{h}×{w}", (c, h, w), slice(start, start + c * h * w)))
+            start += c * h * w
         self.levels: tuple[LatentLevel, ...] = tuple(levels)
         self.dim: int = start
 

@@ -88,7 +88,7 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None) -> Ch
             given = sorted(options)[0]
             raise CheckpointError(f"{path.name}: a native file tells everything itself; it takes no {given!r}")
         return load_native(path)
-    metadata = {}
+    metadata, graph, check = {}, None, False
     if kind == "graph":
         check = _CHECK.check(options.pop("check", _CHECK.default))
         with guarded(path, "TensorFlow graph"):
@@ -101,7 +101,7 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None) -> Ch
     values = resolve(found.settings, options, path, f"{path.name} ({found.name})")
     with guarded(path, f"{found.name} checkpoint"):
         flow, pixels = found.read(tensors, values)
-        if kind == "graph" and check:
+        if graph is not None and check:
             check_against_graph(flow, pixels, path, graph)
             metadata["checked"] = "against the graph, run by TensorFlow"
     name = path.name.split(".")[0] or path.name
@@ -127,7 +127,7 @@ def _is_native(path: Path) -> bool:
 
 
 def _names_only(names: list[str]) -> Tensors:
-    return Tensors(dict.fromkeys(names, ()), dict.fromkeys(names).__getitem__, "")
+    return Tensors(dict.fromkeys(names, ()), dict.fromkeys(names, torch.empty(0)).__getitem__, "")
 
 
 def _match(path: Path, kind: str) -> tuple[Format, Tensors]:

@@ -111,9 +111,8 @@ class _Repository:
         return path
 
     def _get(self, name: str) -> str:
-        options = {"local_files_only": True} if self.offline else {}
         return huggingface_hub.hf_hub_download(
-            self.repo, name, revision=self.revision, token=self.access.token, **options
+            self.repo, name, revision=self.revision, token=self.access.token, local_files_only=self.offline
         )
 
     def _check(self, name: str, size: int | None) -> None:

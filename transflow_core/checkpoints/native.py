@@ -68,7 +68,7 @@ def load_native(path: str | Path) -> Checkpoint:
                 raise CheckpointError(f"{path.name}: {error}") from error
             require_memory(glow, path.name)
             with torch.device("meta"):
-                flow = GrownGlow(glow) if grown else Glow(glow)
+                flow = GrownGlow(glow) if isinstance(glow, GrownConfig) else Glow(glow)
             _check_header(tensors, flow, path)
             state = {_module_name(name): tensors.get_tensor(name).float() for name in tensors.keys()}  # noqa: SIM118
     except (CheckpointError, FileNotFoundError):

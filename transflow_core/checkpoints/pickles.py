@@ -20,8 +20,9 @@ _INTEGERS = {"BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1"}
 _KEEPS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 # What tensors in dictionaries are made of. torch allows more, of which some allocate whatever they are told.
 _ALLOWED = re.compile(
-    r"collections OrderedDict|torch\._utils _rebuild_(tensor|tensor_v2|parameter|parameter_with_state)"
-    r"|torch(\.storage)? \w+Storage|torch (Size|device|[a-z]+\d*)|torch\.serialization _get_layout|_codecs encode"
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor|tensor_v2|parameter|parameter_with_state)|_codecs encode"
+    r"|torch(\.storage)? \w+Storage|torch (Size|device|bool|bfloat16|(u?int|float|complex)\d\w*)"
+    r"|torch\.serialization _get_layout"
 )
 
 
@@ -53,10 +54,12 @@ def inspect_pickle(stream: io.BytesIO, budget: int, where: str) -> None:
             raise CheckpointError(f"{where}: too many objects for a checkpoint")
         if op.name == "GLOBAL" and not _ALLOWED.fullmatch(str(argument)):
             raise CheckpointError(f"{where}: unsupported global {str(argument)[:80]!r}: expected weights and no code")
+        if not stack and (op.name in _KEEPS or op.name == "DUP"):
+            raise CheckpointError(f"{where}: its pickle keeps something that is not there")
         if op.name == "MARK":
             stack.append(_MARK)
         elif op.name in _KEEPS:
-            memo[len(memo) if op.name == "MEMOIZE" else argument] = stack[-1]
+            memo[argument if isinstance(argument, int) else len(memo)] = stack[-1]
         elif op.name in ("GET", "BINGET", "LONG_BINGET"):
             if argument not in memo:
                 raise CheckpointError(f"{where}: its pickle refers to something that is not there")

@@ -1,6 +1,7 @@
 """From a peer's layers to the native ones: whatever is linear is folded into the weights, once, in float64."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,12 +52,17 @@ class Rotation:
         return cls(layer.P, layer.L.detach(), layer.U.detach(), layer.sign, layer.log_diag.detach())
 
     @classmethod
-    def from_factors(cls, P: Tensor, L: Tensor, U: Tensor, sign: Tensor, log_diag: Tensor, where: str) -> "Rotation":
-        """Factors as a peer stores them. CheckpointError if P is no permutation or a sign is no sign."""
+    def from_factors(cls, tensors: Tensors, names: Sequence[str], channels: int) -> "Rotation":
+        """Factors as a peer stores them: the names of P, L, U (C, C), sign and log_diag (C,).
+
+        CheckpointError if P is no permutation or a sign is no sign.
+        """
+        P, L, U = (tensors.take(name, channels, channels) for name in names[:3])
+        sign, log_diag = (tensors.take(name, channels) for name in names[3:])
         if not (
             P.sum(0).eq(1).all() and P.sum(1).eq(1).all() and P.square().sum().eq(len(P)) and sign.abs().eq(1).all()
         ):
-            raise CheckpointError(f"{where}: a 1×1 convolution's factors are not a permutation and signs")
+            raise CheckpointError(f"{tensors.where}: a 1×1 convolution's factors are not a permutation and signs")
         return cls(P, L.tril(-1), U.triu(1), sign, log_diag)
 
     def after_signs(self, signs: Tensor) -> "Rotation":
@@ -163,7 +169,6 @@ class Assembly:
     """
 
     def __init__(self, config: GlowConfig, tensors: Tensors) -> None:
-        require_memory(config, tensors.where)
         self.config, self.where = config, tensors.where
         with torch.device("meta"):
             self._flow = Glow(config)
@@ -172,6 +177,7 @@ class Assembly:
         needed = sum(map(math.prod, self._expected.values()))
         if needed > _SPARE_NUMBERS + _MOST_FOLD * tensors.declared:
             raise CheckpointError(f"{self.where}: a flow of {needed:,} numbers, of which the file has few")
+        require_memory(config, self.where)
 
     def _put(self, name: str, tensor: Tensor) -> None:
         if self._expected.get(name) != tuple(tensor.shape):

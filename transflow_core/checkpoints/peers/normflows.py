@@ -43,18 +43,18 @@ def _read(tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelCon
     assembly = Assembly(config, tensors)
     negated = affine and settings["scale_map"] == "exp"  # their exp scales in the sampling direction
     for i, level in enumerate(config.levels):
-        channels, *size = config.level_shapes[i]
+        channels, height, width = config.level_shapes[i]
         theirs = count - 1 - i
         for k in range(level.steps):
             block = f"flows.{theirs}.{level.steps - 1 - k}.flows."
             _read_step(tensors, assembly, (i, k), block, channels, level.width, affine, negated)
         if theirs:
-            mean, log_std = _base(tensors, theirs, settings["label"], (channels // 2, *size), whole=False)
+            mean, log_std = _base(tensors, theirs, settings["label"], (channels // 2, height, width), whole=False)
             # Unconditional, so the split's convolution has no weight and its bias is all.
             weight = torch.zeros(channels, channels // 2, 3, 3, dtype=torch.float64)
             assembly.split(i, weight, torch.cat([mean, log_std]), torch.zeros(channels, dtype=torch.float64))
         else:
-            mean, log_std = _base(tensors, theirs, settings["label"], (channels, *size), whole=True)
+            mean, log_std = _base(tensors, theirs, settings["label"], (channels, height, width), whole=True)
             assembly.top(mean, log_std)
     tensors.refuse_unknown([r"\.data_dep_init_done$", r"\.flows\.1\.eye$"])
     return assembly.finish(), PixelConvention(bits=settings["bits"], offset=0.0)
@@ -92,9 +92,8 @@ def _read_step(
     if rotate + "W" in tensors:
         rotation = Rotation.from_matrix(tensors.take(rotate + "W", channels, channels), tensors.where)
     else:
-        square = (tensors.take(rotate + name, channels, channels) for name in "PLU")
-        diagonal = (tensors.take(rotate + name, channels) for name in ("sign_S", "log_S"))
-        rotation = Rotation.from_factors(*square, *diagonal, tensors.where)
+        names = [rotate + name for name in ("P", "L", "U", "sign_S", "log_S")]
+        rotation = Rotation.from_factors(tensors, names, channels)
     first, middle, last = _convolutions(tensors, block)
 
     def conv(name: str, *shape: int) -> tuple[Tensor, Tensor]:

@@ -66,9 +66,8 @@ def _read_step(tensors: Tensors, assembly: Assembly, i: int, k: int, channels: i
         matrix = tensors.take(step + "invconv.weight", channels, channels, 1, 1)[:, :, 0, 0]
         rotation = Rotation.from_matrix(matrix, tensors.where)
     else:
-        factors = (tensors.take(f"{step}invconv.{name}", channels, channels) for name in ("w_p", "w_l", "w_u"))
-        diagonal = (tensors.take(f"{step}invconv.{name}", channels) for name in ("s_sign", "w_s"))
-        rotation = Rotation.from_factors(*factors, *diagonal, tensors.where)
+        names = [f"{step}invconv.{name}" for name in ("w_p", "w_l", "w_u", "s_sign", "w_s")]
+        rotation = Rotation.from_factors(tensors, names, channels)
     out, net = (channels if affine else half), step + "coupling.net."
     folded = Net(
         conv_in=(with_rim(tensors.take(net + "0.weight", width, half, 3, 3)), tensors.take(net + "0.bias", width)),

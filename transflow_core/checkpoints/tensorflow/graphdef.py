@@ -21,8 +21,8 @@ MOST_COMPUTED = 1 << 22
 """Numbers of a graph that are not stored in it, over all its constants: one number declared many times over, or the
 result of arithmetic. A Glow has some thousands, of actnorms; its kernels are stored."""
 
-# Fields and listed whole numbers that are parsed: half a minute of Python, and three times OpenAI's largest graph.
-_MOST_FIELDS = 8_000_000
+# Fields and listed whole numbers that are parsed: a quarter of a minute of Python. A step of OpenAI's takes some 4,000.
+_MOST_FIELDS = 4_000_000
 _LONGEST_NAME = 1000
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 10: "?", 19: "<f2"}
 # Where TensorProto lists single numbers, by dtype; and how those fields' numbers are kept here.
@@ -238,4 +238,4 @@ class _Reader:
             self._count()
             number, at = _varint(value, at)
             numbers += _signed(number & (1 << 64) - 1).to_bytes(8, "little", signed=True)
-        return numbers
+        return bytes(numbers)

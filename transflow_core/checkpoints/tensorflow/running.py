@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...flows import Flow
 from ...pixels import PixelConvention
 from ..base import Checkpoint, CheckpointError, guarded
 from .graphdef import Graph, read_graph
@@ -204,9 +205,7 @@ def run_graph(path: str | Path) -> Checkpoint:
     return Checkpoint(flow, pixels, path.stem, digest, metadata={"format": "OpenAI Glow, run by TensorFlow"})
 
 
-def check_against_graph(
-    flow: nn.Module, pixels: PixelConvention, path: Path, graph: Graph, tolerance: float = 5e-3
-) -> None:
+def check_against_graph(flow: Flow, pixels: PixelConvention, path: Path, graph: Graph, tolerance: float = 5e-3) -> None:
     """Hold a converted flow against the graph that it came from, on random bytes and latents, in both directions.
 
     Raises CheckpointError when a latent or a pixel differs by more than the tolerance.
@@ -218,8 +217,8 @@ def check_against_graph(
     u = (torch.nn.functional.interpolate(smooth, size=(size, size), mode="bilinear") * 255).floor()
     v = pixels.from_bytes(u.to(torch.uint8))
     with torch.inference_mode():
-        theirs = reference(v - 0.5)[0]
-        ours = flow(pixels.dequantise(v, torch.full_like(v, 0.5)))[0]
+        theirs = reference.forward(v - 0.5)[0]
+        ours = flow.forward(pixels.dequantise(v, torch.full_like(v, 0.5)))[0]
         z = 0.7 * torch.randn(1, theirs.shape[1], generator=generator)
         differences = {"latents": ours - theirs, "pixels": flow.inverse(z)[0] - reference.inverse(z)[0]}
     for what, difference in differences.items():

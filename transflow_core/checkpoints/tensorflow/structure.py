@@ -64,10 +64,10 @@ def image_node(graph: Graph) -> Node:
     for name in ("input/image", "input/enc_x"):
         if any(n.name == name for n in placeholders):
             return graph.nodes[name]
-    images = [n for n in placeholders if n.shape and len(n.shape) == 4 and n.shape[3] in (1, 3)]
+    images = [(n.shape[1], n) for n in placeholders if n.shape and len(n.shape) == 4 and n.shape[3] in (1, 3)]
     if not images:
         raise CheckpointError(f"{graph.where}: the graph has no placeholder for images (input/image)")
-    return max(images, key=lambda n: n.shape[1])
+    return max(images, key=lambda image: image[0])[1]
 
 
 def graph_settings(graph: Graph) -> dict[str, int]:
