@@ -10,7 +10,7 @@ from torch import nn
 from transflow_core.adapters import adapt_flow
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.flows import CoarseFlow, Flow, count_parameters
+from transflow_core.flows import CoarseFlow, Flow, InvertibleConv1x1, count_parameters
 from transflow_core.pixels import PixelConvention
 from transflow_core.posterior import Posterior, interpolate
 from transflow_core.prior import Prior
@@ -88,6 +88,42 @@ def test_engine_evidence_posterior_samples_and_classes(prior):
     dark, light = (0.2 * images(), 0.2 * images() + 0.8)
     classifier = FewShotClassifier(prior).fit({"dark": dark, "light": light})
     assert classifier.predict(dark) == ["dark"] * 4
+
+
+class WithoutFloat64(torch.Tensor):
+    """A tensor as on Apple's GPUs: it can be moved to the CPU, and has no float64."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        if isinstance(result, cls) and result.dtype == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return result
+
+
+def test_densities_need_no_float64_where_the_flow_computes():
+    class Elsewhere(Own):
+        def forward(self, x):
+            return tuple(tensor.as_subclass(WithoutFloat64) for tensor in super().forward(x))
+
+    with pytest.raises(TypeError, match="MPS"):
+        torch.zeros(1).as_subclass(WithoutFloat64).double()
+    here, there = (Prior(flow, PixelConvention(), "own", "x") for flow in (Own(), Elsewhere()))
+    assert isinstance(there.encode(images()), WithoutFloat64)
+    assert there.log_prob(images()).equal(here.log_prob(images()))
+    assert there.bits_per_dim(images()).equal(here.bits_per_dim(images()))
+
+
+def test_the_inverse_of_a_1x1_convolution_needs_none_either():
+    layer = InvertibleConv1x1(4, torch.Generator().manual_seed(0))
+    y = torch.ones(1, 4, 2, 2)
+    expected = layer.inverse(y)[0].detach()
+    layer.L = nn.Parameter(layer.L.detach().clone().as_subclass(WithoutFloat64))
+    assert layer.inverse(y)[0].equal(expected)
+    with torch.no_grad():
+        assert layer.inverse(y)[0].equal(expected)
 
 
 def test_it_stays_where_it_is_when_it_is_no_module():
