@@ -340,6 +340,13 @@ def test_a_file_that_was_tampered_with_is_refused(saved, change):
         FewShotClassifier.load(path, None)
 
 
+def test_a_file_that_tells_no_accuracy_is_a_classifier_that_knows_none(saved):
+    path, tensors, facts = saved
+    del facts["accuracy"]
+    save_file(tensors, path, {"classifier": json.dumps(facts)})
+    assert FewShotClassifier.load(path, None).held_out_accuracy is None
+
+
 @pytest.mark.parametrize("content", [b"", b"not a file", b"\xff" * 64])
 def test_what_is_no_classifier_is_refused(tmp_path, content):
     path = tmp_path / "c.safetensors"

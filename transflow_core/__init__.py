@@ -15,18 +15,20 @@ from importlib import import_module
 from typing import Any
 
 # What is public, and the module that it lives in: imported when first used, so that `import transflow_core.images` or
-# `--help` need not wait for torch and dlib.
+# `--help` need not wait for torch and dlib. `__init__.pyi` tells type checkers the same.
 _PUBLIC = {
     "AlignedFace": "faces",
     "CheckpointError": "checkpoints",
     "Engine": "engine",
     "Evidence": "evidence",
     "FewShotClassifier": "fewshot",
+    "Flow": "flows",
     "Gaussian": "posterior",
     "ImageError": "images",
     "Posterior": "posterior",
     "Prior": "prior",
     "adapt_encoder": "adapters",
+    "adapt_flow": "adapters",
     "adapt_normflows": "adapters",
     "adapt_transform": "adapters",
     "align": "faces",

@@ -1,4 +1,4 @@
-"""A researcher's own model as a prior: anything with encode and decode, a normflows model, a transform.
+"""A researcher's own model as a prior: a flow, anything with encode and decode, a normflows model, a transform.
 
 Each function gives a `Checkpoint`, and `Prior.from_checkpoint` makes it a prior like any other. What they ask of a
 model is that its latents, once whitened, are N(0, I): that is what the posterior's mathematics stands on.
@@ -7,18 +7,16 @@ model is that its latents, once whitened, are N(0, I): that is what the posterio
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from .checkpoints import Checkpoint
+from .flows import Flow, Shape, device_of
 from .pixels import PixelConvention
 
-__all__ = ["Autoencoding", "adapt_encoder", "adapt_normflows", "adapt_transform"]
-
-Shape = tuple[int, int, int]
+__all__ = ["Autoencoding", "adapt_encoder", "adapt_flow", "adapt_normflows", "adapt_transform"]
 
 
 class Autoencoding(Protocol):
@@ -26,15 +24,11 @@ class Autoencoding(Protocol):
 
     def encode(self, x: Tensor) -> Tensor:
         """Images to latents of prior N(0, I)."""
+        ...
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents to images."""
-
-
-@dataclass(frozen=True)
-class _ImageShape:
-    image_size: int
-    channels: int
+        ...
 
 
 class _Adapted(nn.Module):
@@ -51,8 +45,8 @@ class _Adapted(nn.Module):
         super().__init__()
         if image[1] != image[2]:
             raise ValueError(f"priors are over square images, not {image[1]}×{image[2]}")
-        self.config = _ImageShape(image[1], image[0])
-        self.latent_shapes = tuple(tuple(shape) for shape in latent_shapes)
+        self.channels, self.image_size = image[:2]
+        self.latent_shapes = tuple(latent_shapes)
         self.model = model
         self._functions = forward, inverse
         # A model without parameters still has to say where it is.
@@ -66,29 +60,65 @@ class _Adapted(nn.Module):
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(n, D) -> (x (n, C, S, S), log_det (n,))."""
         x, log_det = self._functions[1](z)
-        shape = (self.config.channels, self.config.image_size, self.config.image_size)
-        return x.reshape(len(z), *shape).float(), log_det.reshape(len(z))
+        return x.reshape(len(z), self.channels, self.image_size, self.image_size).float(), log_det.reshape(len(z))
 
 
-def _checkpoint(flow: _Adapted, pixels: PixelConvention, name: str, kind: str, fingerprint: str | None) -> Checkpoint:
-    """Try the flow on one image, so that a wrong shape shows here, and take its fingerprint."""
-    size, channels = flow.config.image_size, flow.config.channels
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(1, channels, size, size, generator=generator) * pixels.scale - pixels.offset
+def _level(shape: tuple[int, ...]) -> Shape:
+    """A latent's shape as (C, H, W); what has no pixels is all channels."""
+    return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (math.prod(shape), 1, 1)
+
+
+def adapt_flow(
+    flow: Flow,
+    pixels: PixelConvention | None = None,
+    name: str = "adapted",
+    fingerprint: str | None = None,
+    kind: str = "own flow",
+) -> Checkpoint:
+    """A flow of one's own (see `flows.Flow`), tried on one image so that a wrong shape shows here.
+
+    Args:
+        flow: a torch module or any other object.
+        pixels: how intensities become x; default, x is in [0, 1].
+        name, fingerprint: of the prior; the fingerprint is by default taken from the weights, and where there are none,
+            from what the flow makes of one image.
+        kind: what it is, for people.
+
+    Raises:
+        ValueError: its latents or images do not have the shapes that it tells.
+
+    Example:
+        >>> class Doubled:
+        ...     image_size, channels, latent_shapes = 4, 3, ((3, 4, 4),)
+        ...     def forward(self, x):
+        ...         return 2 * x.flatten(1), torch.full((len(x),), 48 * math.log(2))
+        ...     def inverse(self, z):
+        ...         return z.reshape(-1, 3, 4, 4) / 2, torch.full((len(z),), -48 * math.log(2))
+        >>> from transflow_core.prior import Prior
+        >>> Prior.from_checkpoint(adapt_flow(Doubled())).encode(torch.rand(2, 3, 4, 4)).shape
+        torch.Size([2, 48])
+    """
+    pixels = pixels or PixelConvention(offset=0.0)
+    dim, device = sum(map(math.prod, flow.latent_shapes)), device_of(flow)
+    shape = (1, flow.channels, flow.image_size, flow.image_size)
+    x = pixels.to_flow(torch.rand(shape, generator=torch.Generator().manual_seed(0))).to(device)
     with torch.inference_mode():
-        z, log_det = flow(x)
+        z, log_det = flow.forward(x)
         back, _ = flow.inverse(z)
-    if z.shape != (1, sum(map(math.prod, flow.latent_shapes))) or log_det.shape != (1,) or back.shape != x.shape:
-        raise ValueError(f"{name}: its latents are {tuple(z.shape)} and its images {tuple(back.shape)}")
+    if z.shape != (1, dim) or log_det.shape != (1,) or back.shape != x.shape:
+        raise ValueError(
+            f"{name}: an image {tuple(x.shape)} becomes latents {tuple(z.shape)} and log_det {tuple(log_det.shape)}, "
+            f"and these an image {tuple(back.shape)}; expected (1, {dim}), (1,) and the first shape"
+        )
     if fingerprint is None:
         digest = hashlib.sha256(kind.encode())
-        state = flow.state_dict()
+        state = flow.state_dict() if isinstance(flow, nn.Module) else {}
         for key in sorted(state):
             digest.update(key.encode() + state[key].detach().cpu().contiguous().numpy().tobytes())
-        if len(state) == 1:  # only the anchor: what the model does to one image stands for what it is
-            digest.update(z.double().numpy().round(4).tobytes())
+        if not any(tensor.numel() for tensor in state.values()):
+            digest.update(z.cpu().double().numpy().round(4).tobytes())
         fingerprint = digest.hexdigest()[:16]
-    return Checkpoint(flow.eval(), pixels, name, fingerprint, metadata={"format": kind})
+    return Checkpoint(flow, pixels, name, fingerprint, metadata={"format": kind})
 
 
 def adapt_encoder(
@@ -123,7 +153,7 @@ def adapt_encoder(
         z = model.encode(torch.zeros(1, *image))
     inner = tuple(z.shape[1:])
     if latent_shapes is None:
-        latent_shapes = [inner if len(inner) == 3 else (z[0].numel(), 1, 1)]
+        latent_shapes = [_level(inner)]
     flow = _Adapted(
         undensed(lambda x: model.encode(x).flatten(1)),
         undensed(lambda v: model.decode(v.reshape(-1, *inner))),
@@ -131,7 +161,7 @@ def adapt_encoder(
         image,
         latent_shapes,
     )
-    return _checkpoint(flow, pixels or PixelConvention(offset=0.0), name, "encode/decode", fingerprint)
+    return adapt_flow(flow.eval(), pixels, name, fingerprint, "encode/decode")
 
 
 def adapt_transform(
@@ -193,9 +223,9 @@ def adapt_transform(
         )
     with torch.inference_mode():
         z = forward(torch.zeros(1, *image))[0]
-    latent = tuple(z.shape[1:]) if z.ndim == 4 else image
+    latent = _level(tuple(z.shape[1:])) if z.ndim == 4 else image
     flow = _Adapted(forward, inverse, transform, image, [latent])
-    return _checkpoint(flow, pixels or PixelConvention(offset=0.0), name, "transform", fingerprint)
+    return adapt_flow(flow.eval(), pixels, name, fingerprint, "transform")
 
 
 def adapt_normflows(
@@ -262,6 +292,6 @@ def adapt_normflows(
         x, log_det = model.forward_and_log_det(latents if multiscale else latents[0])
         return x, total + log_det
 
-    levels = [shape if len(shape) == 3 else (math.prod(shape), 1, 1) for shape in shapes[::-1]]
+    levels = [_level(shape) for shape in shapes[::-1]]
     flow = _Adapted(forward, inverse, model, image, levels)
-    return _checkpoint(flow, pixels or PixelConvention(offset=0.0), name, "normflows model", fingerprint)
+    return adapt_flow(flow.eval(), pixels, name, fingerprint, "normflows model")

@@ -2,26 +2,29 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from .checkpoints import (
     KNOWN_PRIORS,
+    OWNER,
     Checkpoint,
     CheckpointError,
+    HubAccess,
     convert,
+    discard,
     fetch,
     is_hub_address,
     known_prior,
     save_native,
 )
-from .flows import Glow, GrownGlow
+from .flows import CoarseFlow, Flow, count_parameters, device_of, move, place
 from .pixels import PixelConvention
 from .shipped import DEFAULT_PRIOR, MODELS, shipped_priors
 from .typicality import Typicality
@@ -51,8 +54,8 @@ class Encoded:
 
     Attributes:
         z: (m, D) float32 whitened latents.
-        log_prior: (m,) float64, log N(z; 0, I) in nats: the number that the paper reports.
-        log_prob: (m,) float64, log density of the image's x under the flow, in nats.
+        log_prior: (m,) float64 on the CPU, log N(z; 0, I) in nats: the number that the paper reports.
+        log_prob: (m,) float64 on the CPU, log density of the image's x under the flow, in nats.
     """
 
     z: Tensor
@@ -61,8 +64,8 @@ class Encoded:
 
 
 def standard_log_prob(z: Tensor) -> Tensor:
-    """log N(z; 0, I) in nats: (m, D) -> (m,) float64."""
-    return -0.5 * (z.double().square().sum(1) + z.shape[1] * math.log(2 * math.pi))
+    """log N(z; 0, I) in nats: (m, D) -> (m,) float64, on the CPU: Apple's GPUs have no float64."""
+    return -0.5 * (z.cpu().double().square().sum(1) + z.shape[1] * math.log(2 * math.pi))
 
 
 @dataclass
@@ -70,9 +73,7 @@ class Prior:
     """A trained flow that can be conditioned on evidence.
 
     Args:
-        flow: a module with `forward`: x (n, C, S, S) -> (z (n, D), log_det (n,)), `inverse` back, and
-            `latent_shapes`, the (C, H, W) of its latents from fine to coarse, in the order in which z holds them. z
-            must be whitened: N(0, I).
+        flow: see `flows.Flow`: a Glow that was read, or a flow of your own.
         pixels: how bytes become x.
         name: a short word for people.
         fingerprint: equal fingerprints mean equal latents; it keys caches and saved posteriors.
@@ -85,7 +86,7 @@ class Prior:
         (64, 12288, ['32×32', '16×16', '8×8', '4×4', '2×2'])
     """
 
-    flow: nn.Module
+    flow: Flow
     pixels: PixelConvention
     name: str
     fingerprint: str
@@ -94,10 +95,9 @@ class Prior:
 
     def __post_init__(self) -> None:
         levels, start = [], 0
-        for shape in self.flow.latent_shapes:
-            dim = math.prod(shape)
-            levels.append(LatentLevel(f"{shape[1]}×{shape[2]}", tuple(shape), slice(start, start + dim)))
-            start += dim
+        for c, h, w in self.flow.latent_shapes:
+            levels.append(LatentLevel(f"{h}×{w}", (c, h, w), slice(start, start + c * h * w)))
+            start += c * h * w
         self.levels: tuple[LatentLevel, ...] = tuple(levels)
         self.dim: int = start
 
@@ -110,11 +110,8 @@ class Prior:
                 typicality = Typicality.from_dict(checkpoint.typicality)
             except ValueError as error:
                 raise CheckpointError(f"{checkpoint.name}: {error}") from error
-        flow = checkpoint.flow
-        if isinstance(flow, Glow | GrownGlow):
-            flow.channels_last()
         return cls(
-            flow=flow.to(pick_device(device)).requires_grad_(False).eval(),
+            flow=place(checkpoint.flow, pick_device(device)),
             pixels=checkpoint.pixels,
             name=checkpoint.name,
             fingerprint=checkpoint.fingerprint,
@@ -125,21 +122,21 @@ class Prior:
     @property
     def image_size(self) -> int:
         """Side of the square images, in pixels."""
-        return self.flow.config.image_size
+        return self.flow.image_size
 
     @property
     def channels(self) -> int:
         """Colour channels of the images."""
-        return self.flow.config.channels
+        return self.flow.channels
 
     @property
     def device(self) -> torch.device:
-        """Where the flow's weights are."""
-        return next(self.flow.parameters()).device
+        """Where the flow computes."""
+        return device_of(self.flow)
 
     def to(self, device: str | torch.device) -> "Prior":
-        """Move the flow, in place; returns self."""
-        self.flow.to(pick_device(device))
+        """Move the flow, in place; returns self. A flow that is no torch module stays where it is."""
+        move(self.flow, pick_device(device))
         return self
 
     def to_unit(self, images: Images) -> Tensor:
@@ -189,11 +186,11 @@ class Prior:
         v = self.to_unit(images)
         z, log_det = [torch.zeros(0, self.dim, device=self.device)], [torch.zeros(0, device=self.device)]
         for batch in v.split(batch_size) if len(v) else ():
-            batch_z, batch_log_det = self.flow(self.pixels.to_flow(batch))
+            batch_z, batch_log_det = self.flow.forward(self.pixels.to_flow(batch))
             z.append(batch_z)
             log_det.append(batch_log_det)
         latents, log_prior = torch.cat(z), standard_log_prob(torch.cat(z))
-        return Encoded(latents, log_prior, log_prior + torch.cat(log_det).double())
+        return Encoded(latents, log_prior, log_prior + torch.cat(log_det).cpu().double())
 
     def encode(self, images: Images, batch_size: int = 32) -> Tensor:
         """z = f⁻¹(x): PIL images, uint8 (m, S, S, C) or float (m, C, S, S) in [0, 1] -> (m, D) float32.
@@ -206,17 +203,17 @@ class Prior:
     def decode(self, z: Tensor, batch_size: int = 32, coarse: bool = False) -> Tensor:
         """x = f(z): (n, D) -> (n, C, S, S) float32 in [0, 1]. Raises ValueError on another width.
 
-        With `coarse`, a grown flow gives the 2×2 means of that, (n, C, S/2, S/2), in half the time: for
-        previews. Other flows have nothing coarser to give.
+        With `coarse`, a flow that can (see `flows.CoarseFlow`) gives the 2×2 means of that, (n, C, S/2, S/2), in half
+        the time: for previews. Other flows have nothing coarser to give.
         """
         z = torch.as_tensor(z, dtype=torch.float32)
         if z.ndim != 2 or z.shape[1] != self.dim:
             raise ValueError(f"latents of this prior are (n, {self.dim}), not {tuple(z.shape)}")
-        coarse = coarse and isinstance(self.flow, GrownGlow)
-        side = self.image_size // 2 if coarse else self.image_size
+        means = self.flow.means if coarse and isinstance(self.flow, CoarseFlow) else None
+        side = self.image_size // 2 if means else self.image_size
         images = [torch.zeros(0, self.channels, side, side, device=self.device)]
         for batch in z.to(self.device).split(batch_size) if len(z) else ():
-            images.append(self.pixels.from_flow(self.flow.means(batch) if coarse else self.flow.inverse(batch)[0]))
+            images.append(self.pixels.from_flow(means(batch) if means else self.flow.inverse(batch)[0]))
         return torch.cat(images)
 
     def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:
@@ -235,9 +232,9 @@ class Prior:
         bits = [torch.zeros(0, dtype=torch.float64)]
         for batch in v.split(batch_size) if len(v) else ():
             noise = torch.stack([torch.rand(batch.shape[1:], generator=generator) for _ in batch])
-            z, log_det = self.flow(self.pixels.dequantise(batch, noise.to(batch)))
-            nats = standard_log_prob(z) + log_det.double()
-            bits.append((self.pixels.nats_per_dim - nats / self.dim).cpu() / math.log(2))
+            z, log_det = self.flow.forward(self.pixels.dequantise(batch, noise.to(batch)))
+            nats = standard_log_prob(z) + log_det.cpu().double()
+            bits.append((self.pixels.nats_per_dim - nats / self.dim) / math.log(2))
         return torch.cat(bits)
 
     def save(self, path: str | Path, half: bool = False) -> None:
@@ -256,7 +253,7 @@ class Prior:
             "channels": self.channels,
             "dim": self.dim,
             "levels": [{"name": level.name, "shape": list(level.shape), "dim": level.dim} for level in self.levels],
-            "parameters": sum(p.numel() for p in self.flow.parameters()),
+            "parameters": count_parameters(self.flow),
             "bits": self.pixels.bits,
             "device": str(self.device),
             "typicality": self.typicality is not None,
@@ -271,13 +268,21 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     return torch.device(device)
 
 
-def load_prior(name: str | Path = DEFAULT_PRIOR, device: str | torch.device = "auto", **options: Any) -> Prior:
+def load_prior(
+    name: str | Path = DEFAULT_PRIOR,
+    device: str | torch.device = "auto",
+    *,
+    access: HubAccess = OWNER,
+    **options: Any,
+) -> Prior:
     """Load a prior by a shipped name, from a file or folder, from the Hub, or by the name of a known public one.
 
     Args:
         name: a shipped name; a native file or folder; a peer's checkpoint (see `checkpoints.FORMATS`), which is
             converted; `"hf://owner/repo/file"`, with `@revision` to pin it; or a name of `checkpoints.KNOWN_PRIORS`.
         device: where the flow goes.
+        access: whose token the Hub sees, and what is fetched from it; `checkpoints.VISITOR` for an address that a
+            stranger gave. With it, what turns out to be no prior does not stay in the cache.
         options: settings that a peer's checkpoint does not tell, such as `image_size=64, bits=5`.
 
     Raises:
@@ -289,7 +294,7 @@ def load_prior(name: str | Path = DEFAULT_PRIOR, device: str | torch.device = "a
     if str(name) in shipped_priors():
         path = MODELS / str(name)
     elif is_hub_address(name):
-        path = fetch(str(name))
+        path = fetch(str(name), access=access)
     elif not path.exists() and not Path(f"{path}.index").exists():  # a TensorFlow checkpoint's name is a prefix
         if known is None:
             public = ", ".join(prior.name for prior in KNOWN_PRIORS if prior.fetchable)
@@ -299,5 +304,11 @@ def load_prior(name: str | Path = DEFAULT_PRIOR, device: str | torch.device = "a
             )
         if not known.fetchable:
             raise FileNotFoundError(f"{known.name} cannot be fetched by name: {known.address}. {known.note}")
-        path, options = fetch(known.address, known.sha256), dict(known.settings) | options
-    return Prior.from_checkpoint(convert(path, options=options), device)
+        path = fetch(known.address, known.sha256, replace(access, any_format=True))
+        options = dict(known.settings) | options
+    try:
+        return Prior.from_checkpoint(convert(path, options=options), device)
+    except CheckpointError:
+        if is_hub_address(name) and not access.any_format:
+            discard(path)
+        raise

@@ -8,15 +8,33 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-__all__ = ["MAX_HEADER", "open_safetensors"]
+__all__ = ["MAX_HEADER", "check_safetensors", "open_safetensors"]
 
 _MAX_BYTES = 2**31
 MAX_HEADER = 2**20
 """Bytes that a header may have. It holds names, shapes and words, never numbers."""
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def check_safetensors(path: Path, what: str, where: str | None = None, max_header: int = MAX_HEADER) -> None:
+    """Look at a file's sizes, and raise what `open_safetensors` raises."""
+    where = where or str(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{where}: no such file")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(len(_LFS_POINTER))
+    if start == _LFS_POINTER:
+        raise ValueError(f"{where}: a git-LFS pointer, not the file itself: `git lfs pull` fetches it")
+    if len(start) < 8 or not 0 < struct.unpack("<Q", start[:8])[0] <= min(max_header, size - 8):
+        raise ValueError(f"{where}: not a safetensors file, or a truncated one")
+    if size > _MAX_BYTES:
+        raise ValueError(f"{where}: {size / 2**20:,.0f} MiB is too large for a {what}")
+
 
 @contextmanager
-def open_safetensors(path: Path, what: str) -> Iterator[Any]:
+def open_safetensors(path: Path, what: str, where: str | None = None, max_header: int = MAX_HEADER) -> Iterator[Any]:
     """The file's handle (see `safetensors.safe_open`), in a with block; what is wrong with the file is a ValueError.
 
     The handle maps the file: clone a tensor that outlives the block, or whoever overwrites the file changes it.
@@ -24,22 +42,18 @@ def open_safetensors(path: Path, what: str) -> Iterator[Any]:
     Args:
         path: of the file.
         what: whose file it is, for the message about one that is too large.
+        where: what messages call it; by default the path.
+        max_header: bytes that its header may have.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no safetensors file, truncated, or of more than 2 GiB.
+        ValueError: it is no safetensors file, truncated, a git-LFS pointer, or of more than 2 GiB.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-    if len(start) < 8 or not 0 < struct.unpack("<Q", start)[0] <= min(MAX_HEADER, size - 8):
-        raise ValueError(f"{path}: not a safetensors file, or a truncated one")
-    if size > _MAX_BYTES:
-        raise ValueError(f"{path}: {size / 2**20:,.0f} MiB is too large for a {what}")
+    where = where or str(path)
+    check_safetensors(path, what, where, max_header)
     try:
         with safe_open(path, "pt") as handle:
             yield handle
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error  # an OSError's words tell the path
+        raise ValueError(f"{where}: not a readable safetensors file ({reason})") from error

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from benchmarks.measures import chroma
 from transflow_core.images import to_pil
-from transflow_core.measures import chroma
 
 from .samples import SEED, evidence_images, measure, prior_samples
 from .setting import Setting

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.measures import as_unit, region_distance
 from transflow_core.images import to_pil
-from transflow_core.measures import as_unit, region_distance
 from transflow_core.typicality import Typicality
 
 from .samples import SEED, measure, prior_samples

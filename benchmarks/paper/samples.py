@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from benchmarks.measures import as_unit, chroma, diversity, face_rate
 from transflow_core.evidence import Evidence
-from transflow_core.measures import as_unit, chroma, diversity, face_rate
 from transflow_core.posterior import Gaussian
 
 from .setting import Setting

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from transflow_core.measures import chroma, descriptor_distance, diversity, face_rate
+from benchmarks.measures import chroma, descriptor_distance, diversity, face_rate
 
 from .samples import SEED, evidence_images, measure, prior_samples
 from .setting import Setting

@@ -1,12 +1,14 @@
 """Priors from the Hub, with the Hub replaced: addresses, pinning, side files, checksums, refusals, offline."""
 
 import hashlib
+from dataclasses import replace
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
-from transflow_core.checkpoints import KNOWN_PRIORS, CheckpointError, fetch, is_hub_address, known_prior
+from transflow_core.checkpoints import KNOWN_PRIORS, VISITOR, CheckpointError, fetch, is_hub_address, known_prior
 from transflow_core.checkpoints import known as known_module
 from transflow_core.prior import load_prior
 
@@ -21,17 +23,28 @@ class Hub:
 
     def __init__(self, root, monkeypatch):
         self.snapshot = root / "snapshots" / COMMIT
-        self.asked = []
+        self.asked, self.tokens, self.sizes = [], set(), {}
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.download)
-        monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", self.list)
+        monkeypatch.setattr(huggingface_hub, "hf_hub_url", lambda repo, name, revision=None: name)
+        monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", self.metadata)
+        monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda api, repo, revision=None: self.list(api))
 
-    def download(self, repo_id, filename, revision=None):
+    def metadata(self, name, token=None):
+        """What the Hub says of a file: its size, or what the test makes it say."""
+        self.tokens.add(token)
+        if not (self.snapshot / name).is_file():
+            raise errors.EntryNotFoundError(name)
+        return SimpleNamespace(size=self.sizes.get(name, (self.snapshot / name).stat().st_size))
+
+    def download(self, repo_id, filename, revision=None, token=None):
         self.asked.append((repo_id, filename, revision))
+        self.tokens.add(token)
         if not (self.snapshot / filename).is_file():
             raise errors.EntryNotFoundError(filename)
         return str(self.snapshot / filename)
 
-    def list(self, repo_id, revision=None):
+    def list(self, api):
+        self.tokens.add(api.token)
         return [p.relative_to(self.snapshot).as_posix() for p in self.snapshot.rglob("*") if p.is_file()]
 
     def folder(self, name=""):
@@ -133,13 +146,15 @@ REFUSALS = {
 @pytest.mark.parametrize("case", REFUSALS)
 def test_a_refusal_is_put_into_words(case, hub, monkeypatch):
     error, kind, message = REFUSALS[case]
+    (hub.folder() / "model.pt").write_bytes(b"weights")
 
     def refuse(*_, **__):
         raise error()
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
-    with pytest.raises(kind, match=message):
-        fetch("hf://owner/glow/model.pt")
+    for question in ("hf_hub_download", "get_hf_file_metadata"):
+        monkeypatch.setattr(huggingface_hub, question, refuse)
+        with pytest.raises(kind, match=message):
+            fetch("hf://owner/glow/model.pt")
 
 
 def test_offline_a_file_that_was_never_fetched_is_refused_and_a_cached_one_is_used(tmp_path, monkeypatch):
@@ -157,6 +172,91 @@ def test_offline_a_file_that_was_never_fetched_is_refused_and_a_cached_one_is_us
     make_tiny_prior().save(repository / "snapshots" / COMMIT / "prior.safetensors")
     assert load_prior("hf://owner/glow/prior.safetensors", device="cpu").image_size == 16
     assert load_prior("hf://owner/glow/*.safetensors", device="cpu").image_size == 16
+
+
+def test_a_visitors_address_gets_no_token_and_no_other_format(hub):
+    make_tiny_prior().save(hub.folder() / "small")
+    assert load_prior("hf://owner/faces/small/model.safetensors", device="cpu", access=VISITOR).image_size == 16
+    assert hub.tokens == {False} and len(hub.asked) > 1  # the files beside it, too
+    (hub.folder() / "model.pt").write_bytes(b"x")
+    hub.asked.clear()
+    for name in ("model.pt", "*.safetensors"):
+        with pytest.raises(CheckpointError, match=r"only a \.safetensors file"):
+            load_prior(f"hf://owner/faces/{name}", access=VISITOR)
+    assert not hub.asked
+
+
+def test_the_owners_token_is_the_owners(hub):
+    make_tiny_prior().save(hub.folder() / "prior.safetensors")
+    load_prior("hf://owner/faces/*.safetensors", device="cpu")
+    assert hub.tokens == {None}  # the one that huggingface_hub finds
+
+
+def test_a_file_that_is_too_large_is_refused_before_a_byte_of_it_is_fetched(hub):
+    make_tiny_prior().save(hub.folder() / "prior.safetensors")
+    hub.sizes["prior.safetensors"] = VISITOR.most_bytes + 1
+    with pytest.raises(CheckpointError, match=r"1,024 MiB are fetched"):
+        load_prior("hf://owner/faces/prior.safetensors", access=VISITOR)
+    hub.sizes["prior.safetensors"] = None
+    with pytest.raises(CheckpointError, match="does not tell the size"):
+        load_prior("hf://owner/faces/prior.safetensors", access=VISITOR)
+    assert not hub.asked
+
+
+def test_a_hub_that_sends_more_than_it_said_is_not_believed(hub):
+    make_tiny_prior().save(hub.folder() / "prior.safetensors")
+    hub.sizes["prior.safetensors"] = 10
+    with pytest.raises(CheckpointError, match="are fetched here"):
+        load_prior("hf://owner/faces/prior.safetensors", access=replace(VISITOR, most_bytes=1000))
+
+
+def test_what_a_visitor_had_fetched_for_nothing_leaves_the_cache(hub, tmp_path):
+    content = tmp_path / "blob"
+    content.write_bytes(b"no prior")
+    (hub.folder() / "prior.safetensors").symlink_to(content)
+    with pytest.raises(CheckpointError):
+        load_prior("hf://owner/faces/prior.safetensors", access=VISITOR)
+    assert not content.exists() and not list(hub.snapshot.iterdir())
+
+
+def test_an_unreachable_hub_is_asked_once(tmp_path, monkeypatch):
+    """Not once for each file that may lie beside the weights: every try waits for seconds."""
+    snapshot = tmp_path / "models--owner--glow" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--owner--glow" / "refs").mkdir()
+    (tmp_path / "models--owner--glow" / "refs" / "main").write_text(COMMIT)
+    make_tiny_prior().save(snapshot / "small")
+    asked = []
+
+    def unreachable(*_, **__):
+        asked.append(1)
+        raise Unreachable
+
+    class Unreachable(Exception):
+        """As an HTTP client's, of which there is no telling."""
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", unreachable)
+    assert load_prior("hf://owner/glow/small/model.safetensors", device="cpu").image_size == 16
+    with pytest.raises(CheckpointError, match="cannot be reached"):
+        load_prior("hf://owner/glow/other.safetensors", device="cpu")
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("content", [b"no prior", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"])
+def test_no_error_tells_where_files_lie_here(hub, content, monkeypatch):
+    (hub.folder("models") / "prior.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError) as error:
+        load_prior("hf://owner/faces/models/prior.safetensors")
+    assert "prior.safetensors" in str(error.value) and str(hub.snapshot.parent) not in str(error.value)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", str(hub.snapshot / "prior.safetensors"))
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", full)
+    with pytest.raises(CheckpointError, match="No space left on device") as error:
+        load_prior("hf://owner/faces/models/prior.safetensors")
+    assert str(hub.snapshot) not in str(error.value)
 
 
 def test_known_priors_are_told_apart_and_say_what_is_not_known():

@@ -16,7 +16,7 @@ from transflow_core.checkpoints.pickles import inspect_pickle
 
 from .peers import Chaiyujin, GlowIP, OpenAI, Rosinality, Y0ast
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "tensorflow" / "data"
 
 
 def _zip(folder):

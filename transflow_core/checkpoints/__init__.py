@@ -3,23 +3,27 @@
 from .base import Checkpoint, CheckpointError
 from .conversion import FORMATS, Recognised, convert, recognise
 from .directions import CELEBA_ATTRIBUTES, Directions, load_directions
-from .hub import fetch, is_hub_address
+from .hub import OWNER, VISITOR, HubAccess, discard, fetch, is_hub_address
 from .known import KNOWN_PRIORS, KnownPrior, known_prior
 from .memory import available_memory, estimate_memory
 from .native import load_native, save_native
-from .tensorflow_graph import run_graph
+from .tensorflow import run_graph
 
 __all__ = [
     "CELEBA_ATTRIBUTES",
     "FORMATS",
     "KNOWN_PRIORS",
+    "OWNER",
+    "VISITOR",
     "Checkpoint",
     "CheckpointError",
     "Directions",
+    "HubAccess",
     "KnownPrior",
     "Recognised",
     "available_memory",
     "convert",
+    "discard",
     "estimate_memory",
     "fetch",
     "is_hub_address",

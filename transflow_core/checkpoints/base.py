@@ -1,5 +1,7 @@
 """What every reader returns, the error that every reader raises, and the named tensors that it reads from."""
 
+import hashlib
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..flows import Flow
 from ..pixels import PixelConvention
 
-__all__ = ["Checkpoint", "CheckpointError", "Tensors", "guarded"]
+__all__ = ["Checkpoint", "CheckpointError", "Tensors", "guarded", "sha256_of"]
 
 
 class CheckpointError(ValueError):
@@ -24,8 +27,7 @@ class Checkpoint:
     """A flow read from a file, with everything that makes it a prior.
 
     Attributes:
-        flow: `forward`: x (n, C, S, S) -> (z (n, D), log_det (n,)); `inverse` back; `latent_shapes` from fine to
-            coarse.
+        flow: see `flows.Flow`.
         pixels: how 8-bit pixels become the flow's x.
         name: a short word for people.
         fingerprint: hexadecimal digest of the weights; equal fingerprints mean equal latents.
@@ -33,7 +35,7 @@ class Checkpoint:
         metadata: free words: format, licence, where it came from.
     """
 
-    flow: nn.Module
+    flow: Flow
     pixels: PixelConvention
     name: str
     fingerprint: str
@@ -42,8 +44,8 @@ class Checkpoint:
 
 
 @contextmanager
-def guarded(path: str | Path, what: str) -> Iterator[None]:
-    """Turn whatever a decoder raises on a stranger's bytes into a CheckpointError.
+def guarded(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a decoder raises on a stranger's bytes into a CheckpointError that does not tell the file's folder.
 
     The libraries below promise no set of exceptions for a damaged file (torch alone raises seven types), so this is
     the one place where every Exception is caught.
@@ -53,8 +55,18 @@ def guarded(path: str | Path, what: str) -> Iterator[None]:
     except (CheckpointError, FileNotFoundError):
         raise
     except Exception as error:
-        reason = str(error).strip().split("\n")[0][:300]
-        raise CheckpointError(f"{path}: not a readable {what} ({type(error).__name__}: {reason})") from error
+        words = (error.strerror if isinstance(error, OSError) else None) or str(error).strip()
+        reason = words.split("\n")[0].replace(f"{path.parent}/", "")[:300]
+        raise CheckpointError(f"{path.name}: not a readable {what} ({type(error).__name__}: {reason})") from error
+
+
+def sha256_of(file: Path) -> str:
+    """The file's digest in hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 class Tensors:
@@ -64,6 +76,7 @@ class Tensors:
         shapes: every tensor's name and shape.
         load: name -> tensor, of any real type.
         where: the file, for messages.
+        most: numbers that all of them may have together: what the file can hold. CheckpointError if they declare more.
 
     Example:
         >>> tensors = Tensors({"w": (2,)}, {"w": torch.ones(2)}.__getitem__, "file.pt")
@@ -75,9 +88,14 @@ class Tensors:
         transflow_core.checkpoints.base.CheckpointError: file.pt: w has shape (2,), expected (3,)
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], load: Callable[[str], Tensor], where: str) -> None:
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], load: Callable[[str], Tensor], where: str, most: int | None = None
+    ) -> None:
         self.shapes = dict(shapes)
         self.where = where
+        self.declared = sum(map(math.prod, self.shapes.values()))
+        if most is not None and self.declared > most:
+            raise CheckpointError(f"{where}: its tensors declare more numbers than it can hold ({self.declared:,})")
         self._load = load
         self._taken: set[str] = set()
 
@@ -102,13 +120,19 @@ class Tensors:
         """The numbers in float64, once their shape was checked. CheckpointError if one is not finite."""
         self.shape(name, *expected)
         self._taken.add(name)
-        with guarded(self.where, f"tensor {name}"):
+        with guarded(Path(self.where), f"tensor {name}"):
             tensor = self._load(name).to("cpu", torch.float64)
         if tuple(tensor.shape) != self.shapes[name]:
             raise CheckpointError(f"{self.where}: {name} does not have the shape that it declares")
         if not tensor.sum().isfinite():  # the sum is not finite if one number is not, and is several times quicker
             raise CheckpointError(f"{self.where}: {name} holds numbers that are not finite")
         return tensor
+
+    def flag(self, name: str) -> bool:
+        """A single number that says yes or no. CheckpointError if it is no single number."""
+        if math.prod(self.shape(name)) != 1:
+            raise CheckpointError(f"{self.where}: {name} has shape {self.shapes[name]}, expected a single number")
+        return bool(self.take(name).all())
 
     def numbers(self, pattern: str) -> list[int]:
         """The whole numbers that stand in the pattern's first group, over all names that match it, sorted."""

@@ -6,22 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
+from ..untrusted import open_safetensors
 from .base import Checkpoint, CheckpointError, Tensors, guarded
-from .chaiyujin import CHAIYUJIN
-from .containers import kind_of, open_tensors
-from .formats import Format
-from .glowip import GLOWIP
-from .graph_structure import graph_settings, graph_tensors, named_tensors
-from .graphdef import Graph, read_graph
+from .containers import LARGEST_HEADER, kind_of, open_tensors
 from .native import load_native, native_fingerprint
-from .normflows import NORMFLOWS
-from .openai import OPENAI
-from .rosinality import ROSINALITY
-from .settings import Setting, resolve
-from .tensorflow_graph import check_against_graph, tensorflow_is_installed
-from .y0ast import Y0AST
+from .peers import CHAIYUJIN, GLOWIP, NORMFLOWS, ROSINALITY, Y0AST, Format
+from .peers.options import Setting, resolve
+from .tensorflow import (
+    OPENAI,
+    Graph,
+    check_against_graph,
+    graph_settings,
+    graph_tensors,
+    named_tensors,
+    read_graph,
+    tensorflow_is_installed,
+)
 
 __all__ = ["FORMATS", "Recognised", "convert", "recognise"]
 
@@ -84,9 +85,10 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None) -> Ch
     kind = kind_of(path)
     if kind == "native folder" or (kind == "safetensors" and _is_native(path)):
         if options:
-            raise CheckpointError(f"{path}: a native file tells everything itself; it takes no {sorted(options)[0]!r}")
+            given = sorted(options)[0]
+            raise CheckpointError(f"{path.name}: a native file tells everything itself; it takes no {given!r}")
         return load_native(path)
-    metadata = {}
+    metadata, graph, check = {}, None, False
     if kind == "graph":
         check = _CHECK.check(options.pop("check", _CHECK.default))
         with guarded(path, "TensorFlow graph"):
@@ -96,10 +98,10 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None) -> Ch
             options = graph_settings(graph) | options
     else:
         found, tensors = _match(path, kind)
-    values = resolve(found.settings, options, path, f"{path} ({found.name})")
+    values = resolve(found.settings, options, path, f"{path.name} ({found.name})")
     with guarded(path, f"{found.name} checkpoint"):
         flow, pixels = found.read(tensors, values)
-        if kind == "graph" and check:
+        if graph is not None and check:
             check_against_graph(flow, pixels, path, graph)
             metadata["checked"] = "against the graph, run by TensorFlow"
     name = path.name.split(".")[0] or path.name
@@ -119,13 +121,13 @@ def _graph_tensors(graph: Graph, check: bool) -> Tensors:
 
 def _is_native(path: Path) -> bool:
     """A file of ours has its configuration in the header; safetensors without it are a peer's."""
-    with guarded(path, "safetensors file"), safe_open(path, "pt") as file:
+    with guarded(path, "safetensors file"), open_safetensors(path, "prior", path.name, LARGEST_HEADER) as file:
         names = list(file.keys())
         return "config" in (file.metadata() or {}) or not any(f.recognises(_names_only(names)) for f in FORMATS)
 
 
 def _names_only(names: list[str]) -> Tensors:
-    return Tensors(dict.fromkeys(names, ()), dict.fromkeys(names).__getitem__, "")
+    return Tensors(dict.fromkeys(names, ()), dict.fromkeys(names, torch.empty(0)).__getitem__, "")
 
 
 def _match(path: Path, kind: str) -> tuple[Format, Tensors]:
@@ -138,6 +140,6 @@ def _match(path: Path, kind: str) -> tuple[Format, Tensors]:
     listed = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
     known = "; ".join(f"{f.name} ({f.marks[0].replace(chr(92), '').rstrip('$')})" for f in FORMATS)
     raise CheckpointError(
-        f"{path}: found a {kind} of {len(names)} tensors ({listed}), which is no Glow that is known. Expected tensors "
-        f"like those of {known}"
+        f"{path.name}: found a {kind} of {len(names)} tensors ({listed}), which is no Glow that is known. Expected "
+        f"tensors like those of {known}"
     )

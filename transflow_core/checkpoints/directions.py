@@ -113,15 +113,16 @@ def load_directions(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path.name}: no such file")
     with guarded(path, "NumPy array"):
         with path.open("rb") as file:
-            shape, fortran, dtype = read_npy_header(file, path.stat().st_size, str(path))
+            shape, fortran, dtype = read_npy_header(file, path.stat().st_size, path.name)
             offset = file.tell()
         dim = sum(map(math.prod, latent_shapes))
         if shape != (len(names), dim) or dtype.kind != "f":
             raise CheckpointError(
-                f"{path}: an array of {shape} {dtype}; expected {len(names)} directions of {dim} numbers for this prior"
+                f"{path.name}: an array of {shape} {dtype}; expected {len(names)} directions of {dim} numbers for this "
+                "prior"
             )
         rows = np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
         vectors, start = np.empty(shape, np.float32), 0
@@ -131,5 +132,5 @@ def load_directions(
             vectors[:, start:stop] = level.transpose(0, 3, 1, 2).reshape(len(rows), -1)
             start = stop
     if not np.isfinite(vectors).all():
-        raise CheckpointError(f"{path}: it holds numbers that are not finite")
+        raise CheckpointError(f"{path.name}: it holds numbers that are not finite")
     return Directions(tuple(names), torch.from_numpy(vectors))

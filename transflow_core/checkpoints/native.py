@@ -1,7 +1,8 @@
 """The native format: safetensors weights with a JSON configuration, in a folder or in a single file.
 
-A folder holds `config.json`, `model.safetensors` and, if it was measured, `typicality.json`. A single `.safetensors`
-file carries the same two JSON documents in its header, under "config" and "typicality".
+A folder holds `config.json`, `model.safetensors`, if it was measured `typicality.json`, and `SHA256SUMS`, which
+`sha256sum --check` reads as well: where it is, weights that differ are refused. A single `.safetensors` file carries
+the two JSON documents in its header, under "config" and "typicality".
 """
 
 import hashlib
@@ -11,18 +12,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..flows import Glow, GlowConfig, GrownConfig, GrownGlow
 from ..pixels import PixelConvention
-from .base import Checkpoint, CheckpointError
+from ..untrusted import open_safetensors
+from .base import Checkpoint, CheckpointError, sha256_of
+from .containers import LARGEST_HEADER
+from .invertible import require_invertible
 from .memory import require_memory
 
 __all__ = ["load_native", "native_fingerprint", "save_native"]
 
 FORMAT, GROWN_FORMAT, VERSION = "transflow-glow", "transflow-grown-glow", 1
+_WEIGHTS, _SUMS = "model.safetensors", "SHA256SUMS"
+_LARGEST_DOCUMENT = 1 << 20
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 
 
@@ -31,32 +36,28 @@ def load_native(path: str | Path) -> Checkpoint:
     """Read a native checkpoint from a folder or a `.safetensors` file.
 
     Names, shapes and types in the file's header are held against the configuration before a single weight is read, so
-    that a damaged or hostile file costs nothing. Raises CheckpointError with what is wrong; FileNotFoundError if
-    there is no file.
+    that a damaged or hostile file costs nothing. Raises CheckpointError with what is wrong, and in which file of a
+    folder; FileNotFoundError if there is no file.
     """
     path = Path(path)
-    file = path / "model.safetensors" if path.is_dir() else path
+    file = path / _WEIGHTS if path.is_dir() else path
+    where = f"{path.name}/{_WEIGHTS}" if path.is_dir() else path.name
     if not file.is_file():
-        raise FileNotFoundError(f"{path}: no model.safetensors there" if path.is_dir() else f"{path}: no such file")
+        raise FileNotFoundError(f"{path.name}: no {_WEIGHTS} there" if path.is_dir() else f"{path.name}: no such file")
     try:
-        with safe_open(file, "pt") as tensors:
-            header = tensors.metadata() or {}
+        with open_safetensors(file, "prior", where, LARGEST_HEADER) as tensors:
             if path.is_dir():
-                documents = {
-                    key: (path / f"{key}.json").read_text(encoding="utf-8")
-                    for key in ("config", "typicality")
-                    if (path / f"{key}.json").is_file()
-                }
-            else:
-                documents = header
+                _check_sum(path, where)
+            header = tensors.metadata() or {}
+            documents = _beside(path) if path.is_dir() else header
             config = _document(documents, "config", path)
             if config is None:
                 raise CheckpointError(
-                    f"{path}: there is no configuration (config.json, or `config` in the file's header)"
+                    f"{path.name}: there is no configuration (config.json, or `config` in the file's header)"
                 )
             if config.get("format") not in (FORMAT, GROWN_FORMAT) or config.get("version") != VERSION:
                 raise CheckpointError(
-                    f"{path}: expected format {FORMAT!r} or {GROWN_FORMAT!r} version {VERSION}, "
+                    f"{path.name}: expected format {FORMAT!r} or {GROWN_FORMAT!r} version {VERSION}, "
                     f"found {config.get('format')!r} version {config.get('version')!r}"
                 )
             try:
@@ -64,22 +65,24 @@ def load_native(path: str | Path) -> Checkpoint:
                 glow = GrownConfig.from_dict(config) if grown else GlowConfig.from_dict(config)
                 pixels = _pixels(config)
             except (ValueError, TypeError) as error:
-                raise CheckpointError(f"{path}: {error}") from error
-            require_memory(glow, str(path))
+                raise CheckpointError(f"{path.name}: {error}") from error
+            require_memory(glow, path.name)
             with torch.device("meta"):
-                flow = GrownGlow(glow) if grown else Glow(glow)
+                flow = GrownGlow(glow) if isinstance(glow, GrownConfig) else Glow(glow)
             _check_header(tensors, flow, path)
             state = {_module_name(name): tensors.get_tensor(name).float() for name in tensors.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, UnicodeDecodeError, RecursionError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    except (CheckpointError, FileNotFoundError):
+        raise
+    except (ValueError, RecursionError) as error:
+        words = str(error) if isinstance(error, ValueError) else f"{where}: its configuration is not readable ({error})"
+        raise CheckpointError(words) from error
     for name, tensor in state.items():
         if not np.isfinite(
             tensor.numpy()
         ).all():  # numpy: hundreds of small tensors are not worth waking torch's threads
-            raise CheckpointError(f"{path}: {name} holds numbers that are not finite")
+            raise CheckpointError(f"{path.name}: {name} holds numbers that are not finite")
     flow.load_state_dict(state, assign=True)
+    require_invertible(flow, path.name)
     name = str(config.get("name") or (path.name if path.is_dir() else path.stem))[:80]
     metadata = {k: v for k, v in header.items() if k not in ("config", "typicality", "format")}
     return Checkpoint(
@@ -119,7 +122,8 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
         save_file(state, path, {"format": "pt", **words, **documents})
         return
     path.mkdir(parents=True, exist_ok=True)
-    save_file(state, path / "model.safetensors", {"format": "pt", **words})
+    save_file(state, path / _WEIGHTS, {"format": "pt", **words})
+    (path / _SUMS).write_text(f"{sha256_of(path / _WEIGHTS)}  {_WEIGHTS}\n", encoding="utf-8")
     for key, text in documents.items():
         (path / f"{key}.json").write_text(text + "\n", encoding="utf-8")
 
@@ -162,15 +166,39 @@ def _file_name(name: str) -> str:
     return name.replace(".split.prior.", ".split.")
 
 
+def _check_sum(folder: Path, where: str) -> None:
+    """CheckpointError if the weights are not those that the folder was written with: not one bit of them differs."""
+    sums = folder / _SUMS
+    if not sums.is_file():
+        return
+    words = _small_text(sums).split()
+    if _WEIGHTS not in words[1::2]:
+        raise CheckpointError(f"{folder.name}/{_SUMS}: it does not tell the sum of {_WEIGHTS}")
+    if sha256_of(folder / _WEIGHTS) != words[2 * words[1::2].index(_WEIGHTS)]:
+        raise CheckpointError(f"{where}: the file is damaged: its sha256 is not that of {_SUMS}. Fetch it again")
+
+
+def _beside(folder: Path) -> dict[str, str]:
+    """The JSON documents in a folder, by name."""
+    files = {key: folder / f"{key}.json" for key in ("config", "typicality")}
+    return {key: _small_text(file) for key, file in files.items() if file.is_file()}
+
+
+def _small_text(file: Path) -> str:
+    if file.stat().st_size > _LARGEST_DOCUMENT:
+        raise CheckpointError(f"{file.parent.name}/{file.name}: too large for what it is")
+    return file.read_text(encoding="utf-8")
+
+
 def _document(documents: dict[str, str], key: str, path: Path) -> dict[str, Any] | None:
     if key not in documents:
         return None
     try:
         document = json.loads(documents[key])
     except ValueError as error:
-        raise CheckpointError(f"{path}: its {key} is not JSON ({error})") from error
+        raise CheckpointError(f"{path.name}: its {key} is not JSON ({error})") from error
     if not isinstance(document, dict):
-        raise CheckpointError(f"{path}: its {key} is not a JSON object")
+        raise CheckpointError(f"{path.name}: its {key} is not a JSON object")
     return document
 
 
@@ -180,14 +208,15 @@ def _check_header(tensors: Any, flow: Glow | GrownGlow, path: Path) -> None:
     for what, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):
         if names:
             listed = ", ".join(sorted(names)[:3])
-            raise CheckpointError(f"{path}: it {what} {len(names)} tensor(s) for its configuration: {listed} …")
+            raise CheckpointError(f"{path.name}: it {what} {len(names)} tensor(s) for its configuration: {listed} …")
     for name, entry in found.items():
         if tuple(entry.get_shape()) != expected[name]:
             raise CheckpointError(
-                f"{path}: {name} has shape {tuple(entry.get_shape())}, its configuration says {expected[name]}"
+                f"{path.name}: {name} has shape {tuple(entry.get_shape())}, its configuration says {expected[name]}"
             )
         if entry.get_dtype() not in _DTYPES:
-            raise CheckpointError(f"{path}: {name} is stored as {entry.get_dtype()}; expected one of {sorted(_DTYPES)}")
+            found = entry.get_dtype()
+            raise CheckpointError(f"{path.name}: {name} is stored as {found}; expected one of {sorted(_DTYPES)}")
 
 
 def _fingerprint(state: dict[str, Tensor], config: dict[str, Any]) -> str:

@@ -1,22 +1,29 @@
 """A look at a pickle before torch reads it: how much it would allocate, and whether it is built to explode.
 
 `torch.load(weights_only=True)` runs no code, but it trusts the sizes that a pickle declares, and a pickle of a
-hundred bytes can describe a tuple of 2**100 members, which is hashed when it becomes a key. This walks the opcodes and
-executes none.
+hundred bytes can describe a tuple of 2**100 members, which is hashed when it becomes a key, or call `bytearray(2**40)`,
+which it allows. This walks the opcodes and executes none.
 """
 
 import io
 import pickletools
+import re
 
 from .base import CheckpointError
 
 __all__ = ["inspect_pickle"]
 
-_MOST_OPCODES = 5_000_000
+_MOST_OPCODES = 2_000_000
 _MOST_MEMBERS = 20_000_000
 _MARK = -1
 _INTEGERS = {"BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1"}
 _KEEPS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
+# What tensors in dictionaries are made of. torch allows more, of which some allocate whatever they are told.
+_ALLOWED = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor|tensor_v2|parameter|parameter_with_state)|_codecs encode"
+    r"|torch(\.storage)? \w+Storage|torch (Size|device|bool|bfloat16|(u?int|float|complex)\d\w*)"
+    r"|torch\.serialization _get_layout"
+)
 
 
 def inspect_pickle(stream: io.BytesIO, budget: int, where: str) -> None:
@@ -28,7 +35,8 @@ def inspect_pickle(stream: io.BytesIO, budget: int, where: str) -> None:
         where: the file, for messages.
 
     Raises:
-        CheckpointError: storages larger than the budget, or nested objects beyond any real checkpoint's.
+        CheckpointError: storages larger than the budget, nested objects beyond any real checkpoint's, or something
+            other than tensors, numbers and words.
         ValueError: the bytes are no pickle.
     """
     stack: list[int] = []  # how many objects each entry would unfold to
@@ -44,10 +52,14 @@ def inspect_pickle(stream: io.BytesIO, budget: int, where: str) -> None:
     for count, (op, argument, _) in enumerate(pickletools.genops(stream)):
         if count > _MOST_OPCODES:
             raise CheckpointError(f"{where}: too many objects for a checkpoint")
+        if op.name == "GLOBAL" and not _ALLOWED.fullmatch(str(argument)):
+            raise CheckpointError(f"{where}: unsupported global {str(argument)[:80]!r}: expected weights and no code")
+        if not stack and (op.name in _KEEPS or op.name == "DUP"):
+            raise CheckpointError(f"{where}: its pickle keeps something that is not there")
         if op.name == "MARK":
             stack.append(_MARK)
         elif op.name in _KEEPS:
-            memo[len(memo) if op.name == "MEMOIZE" else argument] = stack[-1]
+            memo[argument if isinstance(argument, int) else len(memo)] = stack[-1]
         elif op.name in ("GET", "BINGET", "LONG_BINGET"):
             if argument not in memo:
                 raise CheckpointError(f"{where}: its pickle refers to something that is not there")

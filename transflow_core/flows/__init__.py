@@ -5,22 +5,26 @@ of shape (n,) in nats: the logarithm of |det| of the Jacobian of the direction t
 """
 
 from .actnorm import ActNorm
+from .contract import CoarseFlow, Flow, Shape
 from .conv1x1 import InvertibleConv1x1
 from .convolution import Conv3x3
 from .coupling import Coupling, CouplingNet
 from .glow import CouplingConfig, Glow, GlowConfig, Level, LevelConfig, Step
 from .grown import DetailConfig, DetailFlow, GrownConfig, GrownGlow
 from .multiscale import GaussianSplit, GaussianTop, haar_merge, haar_split, squeeze, unsqueeze
+from .placing import count_parameters, device_of, move, place
 from .precision import compute_nets_in
 
 __all__ = [
     "ActNorm",
+    "CoarseFlow",
     "Conv3x3",
     "Coupling",
     "CouplingConfig",
     "CouplingNet",
     "DetailConfig",
     "DetailFlow",
+    "Flow",
     "GaussianSplit",
     "GaussianTop",
     "Glow",
@@ -30,10 +34,15 @@ __all__ = [
     "InvertibleConv1x1",
     "Level",
     "LevelConfig",
+    "Shape",
     "Step",
     "compute_nets_in",
+    "count_parameters",
+    "device_of",
     "haar_merge",
     "haar_split",
+    "move",
+    "place",
     "squeeze",
     "unsqueeze",
 ]

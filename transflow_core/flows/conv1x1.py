@@ -72,7 +72,7 @@ class InvertibleConv1x1(nn.Module):
         if self._matrices is None or self._matrices[0] != key:
             with torch.no_grad():
                 weight = self.weight()
-                self._matrices = (key, weight, torch.linalg.inv(weight.double()).float())
+                self._matrices = (key, weight, _inverse(weight))
         return self._matrices[1:]
 
     def _log_det(self, x: Tensor) -> Tensor:
@@ -86,8 +86,13 @@ class InvertibleConv1x1(nn.Module):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
         differentiable = torch.is_grad_enabled()
-        inverse = torch.linalg.inv(self.weight().double()).float() if differentiable else self._fixed()[1]
+        inverse = _inverse(self.weight()) if differentiable else self._fixed()[1]
         return F.conv2d(y, inverse[:, :, None, None]), -self._log_det(y)
+
+
+def _inverse(weight: Tensor) -> Tensor:
+    """By way of float64 on the CPU: Apple's GPUs have none."""
+    return torch.linalg.inv(weight.cpu().double()).to(weight)
 
 
 def _factors(weight: Tensor) -> dict[str, Tensor]:

@@ -211,6 +211,16 @@ class GrownGlow(nn.Module):
         self.details = DetailFlow(config.channels, config.base.image_size, config.details, generator)
 
     @property
+    def image_size(self) -> int:
+        """Side of the images, in pixels."""
+        return self.config.image_size
+
+    @property
+    def channels(self) -> int:
+        """Colour channels of the images."""
+        return self.config.channels
+
+    @property
     def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """(C, H, W) of each level's latent, fine to coarse."""
         return self.config.latent_shapes

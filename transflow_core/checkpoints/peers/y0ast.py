@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..flows import Glow
-from ..pixels import PixelConvention
-from .base import Tensors
+from ...flows import Glow
+from ...pixels import PixelConvention
+from ..base import Tensors
 from .chaiyujin import PortNames, read_port
-from .formats import Format
-from .settings import LABEL
+from .format import Format
+from .options import LABEL
 
 __all__ = ["Y0AST"]
 

@@ -1,6 +1,6 @@
 """OpenAI's frozen graph: read without TensorFlow by name and by structure, and, where it is installed, run by it.
 
-The graphs in `data/` were written by `tensorflow_glow.py`.
+The graphs in `data/` were written by `glow.py`.
 """
 
 import gzip
@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from transflow_core.checkpoints import CheckpointError, convert, recognise, run_graph
-from transflow_core.checkpoints.graph_structure import graph_settings, graph_tensors, image_node, named_tensors
-from transflow_core.checkpoints.graphdef import read_graph
+from transflow_core.checkpoints.tensorflow.graphdef import read_graph
+from transflow_core.checkpoints.tensorflow.structure import graph_settings, graph_tensors, image_node, named_tensors
 from transflow_core.prior import Prior, load_prior
 
-from .peers import OpenAI
+from ..peers import OpenAI
 
 DATA = Path(__file__).parent / "data"
 needs_tensorflow = pytest.mark.skipif(
@@ -126,7 +126,7 @@ def test_a_graph_without_the_documented_nodes_is_not_run(graph_file):
 @pytest.fixture(scope="module", params=["additive", "affine, classes", "no top"])
 def written(request, tmp_path_factory):
     """A graph, a checkpoint and what they compute, written by TensorFlow now."""
-    from .tensorflow_glow import write
+    from .glow import write
 
     folder = tmp_path_factory.mktemp("tensorflow")
     affine = request.param == "affine, classes"

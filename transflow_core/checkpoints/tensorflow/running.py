@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..pixels import PixelConvention
-from .base import Checkpoint, CheckpointError, guarded
-from .graph_structure import graph_settings
+from ...flows import Flow
+from ...pixels import PixelConvention
+from ..base import Checkpoint, CheckpointError, guarded
 from .graphdef import Graph, read_graph
+from .structure import graph_settings
 
 __all__ = ["GraphNodes", "TensorFlowFlow", "check_against_graph", "run_graph", "tensorflow_is_installed"]
 
@@ -67,10 +68,10 @@ class GraphNodes:
         nodes = cls._beside(path) or cls._documented(graph)
         for name in (nodes.image, *nodes.eps, *nodes.decoder, nodes.decoded):
             if name not in graph.nodes:
-                raise CheckpointError(f"{path}: the graph has no node {name}, through which it would be run")
+                raise CheckpointError(f"{path.name}: the graph has no node {name}, through which it would be run")
         if not nodes.eps or len(nodes.eps) != len(nodes.decoder):
             raise CheckpointError(
-                f"{path}: {len(nodes.eps)} encoder outputs and {len(nodes.decoder)} decoder inputs do not match"
+                f"{path.name}: {len(nodes.eps)} encoder outputs and {len(nodes.decoder)} decoder inputs do not match"
             )
         return nodes
 
@@ -95,12 +96,6 @@ class GraphNodes:
         return cls("input/image", eps, decoder, "model_1/Reshape_4")
 
 
-@dataclass(frozen=True)
-class _ImageShape:
-    image_size: int
-    channels: int = 3
-
-
 def tensorflow_is_installed() -> bool:
     """Can the graph be run here?"""
     return importlib.util.find_spec("tensorflow") is not None
@@ -116,17 +111,17 @@ class TensorFlowFlow(nn.Module):
 
     def __init__(self, path: Path, graph: Graph, nodes: GraphNodes) -> None:
         super().__init__()
-        self.where, self.nodes = str(path), nodes
+        self.nodes = nodes
         strange = sorted({n.op for n in graph.nodes.values()} - _PURE)
         if strange:
             raise CheckpointError(
-                f"{path}: the graph holds operations that do more than compute: {', '.join(strange[:5])}"
+                f"{path.name}: the graph holds operations that do more than compute: {', '.join(strange[:5])}"
             )
         try:
             import tensorflow as tf
         except ImportError as error:
             raise CheckpointError(
-                f"{path}: running the graph needs tensorflow, an optional extra (pip install tensorflow-cpu)"
+                f"{path.name}: running the graph needs tensorflow, an optional extra (pip install tensorflow-cpu)"
             ) from error
         with guarded(path, "TensorFlow graph"):
             definition = tf.compat.v1.GraphDef()
@@ -137,13 +132,13 @@ class TensorFlowFlow(nn.Module):
             self._session = tf.compat.v1.Session(graph=self._graph)
             shape = self._tensor(nodes.image).shape.as_list()
             if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or not shape[1]:
-                raise CheckpointError(f"{path}: {nodes.image} takes images of {shape}, expected (any, S, S, 3)")
-            self.config = _ImageShape(shape[1])
+                raise CheckpointError(f"{path.name}: {nodes.image} takes images of {shape}, expected (any, S, S, 3)")
+            self.image_size, self.channels = shape[1], 3
             blank = np.zeros((1, shape[1], shape[2], 3), np.uint8)
             eps = self._run(nodes.eps, {nodes.image: blank})
         self.latent_shapes = tuple((e.shape[3], e.shape[1], e.shape[2]) for e in eps)
         if sum(map(math.prod, self.latent_shapes)) != 3 * shape[1] * shape[2]:
-            raise CheckpointError(f"{path}: its latents {self.latent_shapes} are not as many numbers as its pixels")
+            raise CheckpointError(f"{path.name}: its latents {self.latent_shapes} are not as many as its pixels")
         # What has no weights in torch still has to say where it is.
         self._anchor = nn.Parameter(torch.zeros(0), requires_grad=False)
 
@@ -176,12 +171,12 @@ class TensorFlowFlow(nn.Module):
         for image in u:  # one at a time: a large graph's batch is a large graph's memory
             eps = self._run(self.nodes.eps, {self.nodes.image: image[None]})
             parts.append(np.concatenate([e.transpose(0, 3, 1, 2).reshape(1, -1) for e in eps], 1))
-        z = torch.from_numpy(np.concatenate(parts)) if parts else torch.zeros(0, 3 * self.config.image_size**2)
+        z = torch.from_numpy(np.concatenate(parts)) if parts else torch.zeros(0, 3 * self.image_size**2)
         return z.to(x.device, torch.float32), x.new_full((len(x),), torch.nan)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, 3, S, S), nan (n,))."""
-        images = [z.new_zeros(0, 3, self.config.image_size, self.config.image_size)]
+        images = [z.new_zeros(0, 3, self.image_size, self.image_size)]
         for row in z.detach().cpu().split(1):
             parts = row.split([math.prod(shape) for shape in self.latent_shapes], 1)
             feeds = {
@@ -200,7 +195,7 @@ def run_graph(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path.name}: no such file")
     with guarded(path, "TensorFlow graph"):
         graph = read_graph(path)
         settings = graph_settings(graph)
@@ -210,28 +205,26 @@ def run_graph(path: str | Path) -> Checkpoint:
     return Checkpoint(flow, pixels, path.stem, digest, metadata={"format": "OpenAI Glow, run by TensorFlow"})
 
 
-def check_against_graph(
-    flow: nn.Module, pixels: PixelConvention, path: Path, graph: Graph, tolerance: float = 5e-3
-) -> None:
+def check_against_graph(flow: Flow, pixels: PixelConvention, path: Path, graph: Graph, tolerance: float = 5e-3) -> None:
     """Hold a converted flow against the graph that it came from, on random bytes and latents, in both directions.
 
     Raises CheckpointError when a latent or a pixel differs by more than the tolerance.
     """
     reference = TensorFlowFlow(path, graph, GraphNodes.of(graph, path))
     generator = torch.Generator().manual_seed(0)
-    size = reference.config.image_size
+    size = reference.image_size
     smooth = torch.rand(1, 3, 4, 4, generator=generator)  # noise would be far outside what the flow can represent
     u = (torch.nn.functional.interpolate(smooth, size=(size, size), mode="bilinear") * 255).floor()
     v = pixels.from_bytes(u.to(torch.uint8))
     with torch.inference_mode():
-        theirs = reference(v - 0.5)[0]
-        ours = flow(pixels.dequantise(v, torch.full_like(v, 0.5)))[0]
+        theirs = reference.forward(v - 0.5)[0]
+        ours = flow.forward(pixels.dequantise(v, torch.full_like(v, 0.5)))[0]
         z = 0.7 * torch.randn(1, theirs.shape[1], generator=generator)
         differences = {"latents": ours - theirs, "pixels": flow.inverse(z)[0] - reference.inverse(z)[0]}
     for what, difference in differences.items():
         worst = float(difference.abs().max())
         if not worst <= tolerance:
             raise CheckpointError(
-                f"{path}: the converted flow's {what} differ from the graph's own by {worst:.3g}: the inside of "
+                f"{path.name}: the converted flow's {what} differ from the graph's own by {worst:.3g}: the inside of "
                 "this graph is not OpenAI's public Glow. Use run_graph, which runs it as it is"
             )

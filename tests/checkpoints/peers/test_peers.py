@@ -10,7 +10,7 @@ import torch
 from transflow_core.checkpoints import CheckpointError, convert, load_native, recognise, save_native
 from transflow_core.prior import load_prior
 
-from .peers import VARIANTS, Chaiyujin, GlowIP, Normflows, OpenAI, Rosinality, Y0ast, gaussian
+from .writers import VARIANTS, Chaiyujin, GlowIP, Normflows, OpenAI, Rosinality, Y0ast, gaussian
 
 
 def images(peer, n=3):

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..flows import CouplingConfig, Glow, LevelConfig
-from ..pixels import PixelConvention
-from .base import CheckpointError, Tensors
+from ...flows import CouplingConfig, Glow, LevelConfig
+from ...pixels import PixelConvention
+from ..base import CheckpointError, Tensors
 from .folding import Assembly, Net, Rotation, coupling_kind, glow_config, halves_from_interleaved
-from .formats import Format
-from .settings import BITS, IMAGE_SIZE, LABEL, Setting, pick_label
+from .format import Format
+from .options import BITS, IMAGE_SIZE, LABEL, Setting, pick_label
 
 __all__ = ["NORMFLOWS"]
 
@@ -40,21 +40,21 @@ def _read(tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelCon
     affine = kinds == {"affine"}
     coupling = CouplingConfig(kind="affine" if affine else "additive", scale=_SCALES[settings["scale_map"]])
     config = glow_config(where, settings["image_size"], first_channels // 4, levels, coupling)
-    assembly = Assembly(config, where)
+    assembly = Assembly(config, tensors)
     negated = affine and settings["scale_map"] == "exp"  # their exp scales in the sampling direction
     for i, level in enumerate(config.levels):
-        channels, *size = config.level_shapes[i]
+        channels, height, width = config.level_shapes[i]
         theirs = count - 1 - i
         for k in range(level.steps):
             block = f"flows.{theirs}.{level.steps - 1 - k}.flows."
             _read_step(tensors, assembly, (i, k), block, channels, level.width, affine, negated)
         if theirs:
-            mean, log_std = _base(tensors, theirs, settings["label"], (channels // 2, *size), whole=False)
+            mean, log_std = _base(tensors, theirs, settings["label"], (channels // 2, height, width), whole=False)
             # Unconditional, so the split's convolution has no weight and its bias is all.
             weight = torch.zeros(channels, channels // 2, 3, 3, dtype=torch.float64)
             assembly.split(i, weight, torch.cat([mean, log_std]), torch.zeros(channels, dtype=torch.float64))
         else:
-            mean, log_std = _base(tensors, theirs, settings["label"], (channels, *size), whole=True)
+            mean, log_std = _base(tensors, theirs, settings["label"], (channels, height, width), whole=True)
             assembly.top(mean, log_std)
     tensors.refuse_unknown([r"\.data_dep_init_done$", r"\.flows\.1\.eye$"])
     return assembly.finish(), PixelConvention(bits=settings["bits"], offset=0.0)
@@ -70,7 +70,7 @@ def _convolutions(tensors: Tensors, block: str) -> tuple[str, str, str]:
 
 def _norm(tensors: Tensors, name: str, channels: int) -> tuple[Tensor, Tensor]:
     done = name + "data_dep_init_done"
-    if done in tensors and not tensors.take(done).all():
+    if done in tensors and not tensors.flag(done):
         raise CheckpointError(f"{tensors.where}: its actnorm was never initialised: this model has not been trained")
     s, t = (tensors.take(name + n, 1, channels, 1, 1).flatten() for n in "st")
     return s, t
@@ -92,9 +92,8 @@ def _read_step(
     if rotate + "W" in tensors:
         rotation = Rotation.from_matrix(tensors.take(rotate + "W", channels, channels), tensors.where)
     else:
-        square = (tensors.take(rotate + name, channels, channels) for name in "PLU")
-        diagonal = (tensors.take(rotate + name, channels) for name in ("sign_S", "log_S"))
-        rotation = Rotation.from_factors(*square, *diagonal, tensors.where)
+        names = [rotate + name for name in ("P", "L", "U", "sign_S", "log_S")]
+        rotation = Rotation.from_factors(tensors, names, channels)
     first, middle, last = _convolutions(tensors, block)
 
     def conv(name: str, *shape: int) -> tuple[Tensor, Tensor]:

@@ -6,14 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .base import CheckpointError, guarded
+from ..base import CheckpointError, guarded
 
-__all__ = ["BITS", "IMAGE_SIZE", "LABEL", "SIDE_FILES", "Setting", "pick_label", "resolve", "side_files", "side_values"]
+__all__ = [
+    "BITS",
+    "IMAGE_SIZE",
+    "LABEL",
+    "LARGEST_SIDE_FILE",
+    "SIDE_FILES",
+    "Setting",
+    "pick_label",
+    "resolve",
+    "side_files",
+    "side_values",
+]
 
 SIDE_FILES = ("configs.json", "hparams.json", "names.json", "config.yaml")
 """Files that peers write beside their weights. They are read as data, never run."""
 
-_LARGEST_SIDE_FILE = 1 << 20
+LARGEST_SIDE_FILE = 1 << 16  # a parser takes a hundred times as much
 
 
 @dataclass(frozen=True)
@@ -74,23 +85,28 @@ def side_files(path: Path) -> list[Path]:
 def side_values(path: Path) -> dict[str, Any]:
     """Every plain value that the side files give, by its key wherever it stands in the file.
 
-    The nearest folder wins. Raises CheckpointError for a file that cannot be parsed: a wrong guess would be worse.
+    The nearest folder wins. Raises CheckpointError for a file that cannot be parsed (a wrong guess would be worse), is
+    too large, or is YAML with aliases, which unfold without end.
     """
     values: dict[str, Any] = {}
     for file in side_files(path):
         with guarded(file, "side file"):
-            if file.stat().st_size > _LARGEST_SIDE_FILE:
-                raise CheckpointError(f"{file}: too large for a configuration")
+            if file.stat().st_size > LARGEST_SIDE_FILE:
+                raise CheckpointError(f"{file.name}: too large for a configuration")
             text = file.read_text(encoding="utf-8")
-            if file.suffix == ".yaml":
-                import yaml  # huggingface_hub brings it
-
-                document = yaml.safe_load(text)
-            else:
-                document = json.loads(text)
+            document = _yaml(text, file.name) if file.suffix == ".yaml" else json.loads(text)
         for key, value in _leaves(document, depth=3):
             values.setdefault(key, value)
     return values
+
+
+def _yaml(text: str, where: str) -> Any:
+    import yaml  # huggingface_hub brings it
+
+    for event in yaml.parse(text, yaml.SafeLoader):  # one at a time: nothing is built yet
+        if isinstance(event, yaml.AliasEvent):
+            raise CheckpointError(f"{where}: a configuration with aliases (*{event.anchor}), which are not read")
+    return yaml.safe_load(text)
 
 
 def _leaves(document: Any, depth: int) -> list[tuple[str, Any]]:

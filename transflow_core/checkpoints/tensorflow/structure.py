@@ -14,12 +14,11 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from .base import CheckpointError, Tensors
-from .graphdef import Graph, Node
+from ..base import CheckpointError, Tensors
+from .graphdef import MOST_COMPUTED, Graph, Node
 
 __all__ = ["graph_settings", "graph_tensors", "image_node", "named_tensors"]
 
-_MOST_ELEMENTS = 1 << 26
 _SAME = {"Identity", "StopGradient", "Snapshot", "CheckNumerics", "Print"}
 _SIZES = {"Shape", "ShapeN", "Size", "Rank"}
 _BINARY = {
@@ -65,10 +64,10 @@ def image_node(graph: Graph) -> Node:
     for name in ("input/image", "input/enc_x"):
         if any(n.name == name for n in placeholders):
             return graph.nodes[name]
-    images = [n for n in placeholders if n.shape and len(n.shape) == 4 and n.shape[3] in (1, 3)]
+    images = [(n.shape[1], n) for n in placeholders if n.shape and len(n.shape) == 4 and n.shape[3] in (1, 3)]
     if not images:
         raise CheckpointError(f"{graph.where}: the graph has no placeholder for images (input/image)")
-    return max(images, key=lambda n: n.shape[1])
+    return max(images, key=lambda image: image[0])[1]
 
 
 def graph_settings(graph: Graph) -> dict[str, int]:
@@ -131,6 +130,7 @@ class _Walk:
             for source in node.inputs:
                 self.users.setdefault(source, []).append(node.name)
         self._constants: dict[str, np.ndarray | None] = {}
+        self._left = MOST_COMPUTED
 
     def fail(self, what: str) -> CheckpointError:
         return CheckpointError(
@@ -143,6 +143,12 @@ class _Walk:
             raise self.fail(f"a node reads {name[:80]!r}, which is not there")
         return self.nodes[name]
 
+    def _take(self, *shapes: tuple[int, ...]) -> None:
+        """Account for an array that is computed of such arrays and kept, before it takes memory."""
+        self._left -= math.prod(np.broadcast_shapes(*shapes))
+        if self._left < 0:
+            raise self.fail("its constants are larger than any Glow's")
+
     def constant(self, name: str, depth: int = 24) -> np.ndarray | None:
         """The value of a node that depends on constants alone, in float64 where it was computed; else None."""
         if name not in self._constants:
@@ -151,18 +157,22 @@ class _Walk:
 
     def _evaluate(self, node: Node, depth: int) -> np.ndarray | None:
         if node.op == "Const":
-            return None if node.constant is None or node.constant.dtype == 7 else node.constant.array()
+            if node.constant is None or node.constant.dtype == 7:
+                return None
+            return node.constant.array()  # a view of the file, or one of those that `read_graph` counted
         if node.op in _SAME and node.inputs:
             return self.constant(node.inputs[0], depth - 1)
         if node.op in _UNARY and len(node.inputs) == 1:
             value = self.constant(node.inputs[0], depth - 1)
-            return None if value is None else _UNARY[node.op](value.astype(np.float64))
+            if value is None:
+                return None
+            self._take(value.shape)
+            return _UNARY[node.op](value.astype(np.float64))
         if node.op in _BINARY and len(node.inputs) == 2:
             a, b = (self.constant(i, depth - 1) for i in node.inputs)
             if a is None or b is None:
                 return None
-            if math.prod(np.broadcast_shapes(a.shape, b.shape)) > _MOST_ELEMENTS:
-                raise self.fail("a constant is larger than any Glow's")
+            self._take(a.shape, b.shape)
             return _BINARY[node.op](a.astype(np.float64), b.astype(np.float64))
         if node.op in ("Reshape", "ExpandDims", "Squeeze") and node.inputs:
             value = self.constant(node.inputs[0], depth - 1)

@@ -1,6 +1,6 @@
 """A small Glow as a TensorFlow 1 graph with the node names of OpenAI's published one: run this file to write it.
 
-    python tests/checkpoints/tensorflow_glow.py FOLDER [affine]
+    python tests/checkpoints/tensorflow/glow.py FOLDER [affine]
 
 It needs tensorflow. FOLDER gets `graph.pb` (frozen, names kept), `folded.pb` (every constant subgraph replaced by one
 constant called `…__cf__N`, as freezing tools do), a checkpoint `model.ckpt`, `variables.npz`, and `io.npz` with what

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..flows import CouplingConfig, Glow, LevelConfig
-from ..pixels import PixelConvention
-from .base import CheckpointError, Tensors
+from ...flows import CouplingConfig, Glow, LevelConfig
+from ...pixels import PixelConvention
+from ..base import CheckpointError, Tensors
 from .folding import Assembly, Net, Rotation, after_norm, coupling_kind, glow_config, halves_from_interleaved, top_maps
-from .formats import Format
-from .settings import LABEL, pick_label
+from .format import Format
+from .options import LABEL, pick_label
 
 __all__ = ["CHAIYUJIN", "PortNames", "read_port"]
 
@@ -68,7 +68,7 @@ def read_port(
     )
     channels = config.level_shapes[-1][0]
     tensors.shape("prior_h", -1, 2 * channels, height, height)
-    assembly = Assembly(config, where)
+    assembly = Assembly(config, tensors)
     for i, (steps, split) in enumerate(plan):
         channels, level = config.level_shapes[i][0], config.levels[i]
         for k, j in enumerate(steps):
@@ -113,9 +113,7 @@ def _read_step(
     if rotate + "weight" in tensors:
         rotation = Rotation.from_matrix(tensors.take(rotate + "weight", channels, channels), tensors.where)
     elif rotate + names.factors[0] in tensors:
-        square = (tensors.take(rotate + n, channels, channels) for n in names.factors[:3])
-        diagonal = (tensors.take(rotate + n, channels) for n in names.factors[3:])
-        rotation = Rotation.from_factors(*square, *diagonal, tensors.where)
+        rotation = Rotation.from_factors(tensors, [rotate + n for n in names.factors], channels)
     else:
         raise CheckpointError(
             f"{tensors.where}: {step} has no 1×1 convolution: a flow that shuffles or reverses its channels does not "
@@ -143,14 +141,13 @@ def _read_step(
 def _top(
     tensors: Tensors, names: PortNames, settings: Mapping[str, Any], shape: tuple[int, int, int]
 ) -> tuple[Tensor, Tensor]:
-    channels, *size = shape
+    channels, height, width = shape
     if f"{names.top}.logs" in tensors:
         bias = tensors.take(f"{names.top}.{names.conv}bias", 2 * channels)
-        maps = torch.cat(
-            top_maps(None, bias, 3 * tensors.take(f"{names.top}.logs", 2 * channels, 1, 1).flatten(), size)
-        )
+        log_gain = 3 * tensors.take(f"{names.top}.logs", 2 * channels, 1, 1).flatten()
+        maps = torch.cat(top_maps(None, bias, log_gain, (height, width)))
     else:
-        maps = torch.zeros(2 * channels, *size, dtype=torch.float64)
+        maps = torch.zeros(2 * channels, height, width, dtype=torch.float64)
     if "project_ycond.weight" in tensors:
         classes = tensors.shape("project_ycond.weight", 2 * channels, -1)[1]
         label = pick_label(settings["label"], classes, tensors.where)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..flows import Glow
-from ..pixels import PixelConvention
-from .base import Tensors
-from .settings import Setting
+from ...flows import Glow
+from ...pixels import PixelConvention
+from ..base import Tensors
+from .options import Setting
 
 __all__ = ["Format"]
 

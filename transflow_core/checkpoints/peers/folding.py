@@ -1,5 +1,7 @@
 """From a peer's layers to the native ones: whatever is linear is folded into the weights, once, in float64."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..flows import CouplingConfig, Glow, GlowConfig, InvertibleConv1x1, LevelConfig
-from .base import CheckpointError
-from .memory import require_memory
+from ...flows import CouplingConfig, Glow, GlowConfig, InvertibleConv1x1, LevelConfig
+from ..base import CheckpointError, Tensors
+from ..invertible import require_invertible
+from ..memory import require_memory
 
 __all__ = [
     "Assembly",
@@ -24,6 +27,9 @@ __all__ = [
     "top_maps",
     "with_rim",
 ]
+
+# A matrix becomes three factors, and some maps and matrices are made where a peer has none: small ones.
+_MOST_FOLD, _SPARE_NUMBERS = 4, 1 << 22
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,17 @@ class Rotation:
         return cls(layer.P, layer.L.detach(), layer.U.detach(), layer.sign, layer.log_diag.detach())
 
     @classmethod
-    def from_factors(cls, P: Tensor, L: Tensor, U: Tensor, sign: Tensor, log_diag: Tensor, where: str) -> "Rotation":
-        """Factors as a peer stores them. CheckpointError if P is no permutation or a sign is no sign."""
+    def from_factors(cls, tensors: Tensors, names: Sequence[str], channels: int) -> "Rotation":
+        """Factors as a peer stores them: the names of P, L, U (C, C), sign and log_diag (C,).
+
+        CheckpointError if P is no permutation or a sign is no sign.
+        """
+        P, L, U = (tensors.take(name, channels, channels) for name in names[:3])
+        sign, log_diag = (tensors.take(name, channels) for name in names[3:])
         if not (
             P.sum(0).eq(1).all() and P.sum(1).eq(1).all() and P.square().sum().eq(len(P)) and sign.abs().eq(1).all()
         ):
-            raise CheckpointError(f"{where}: a 1×1 convolution's factors are not a permutation and signs")
+            raise CheckpointError(f"{tensors.where}: a 1×1 convolution's factors are not a permutation and signs")
         return cls(P, L.tril(-1), U.triu(1), sign, log_diag)
 
     def after_signs(self, signs: Tensor) -> "Rotation":
@@ -153,16 +164,20 @@ def glow_config(
 class Assembly:
     """A native Glow being filled with folded tensors. Every shape is held against the configuration.
 
-    Raises CheckpointError at once if this machine has not the memory for it.
+    Raises CheckpointError at once if this machine has not the memory for it, or if the file has far fewer numbers than
+    the flow: shapes and settings alone must not make a large one.
     """
 
-    def __init__(self, config: GlowConfig, where: str) -> None:
-        require_memory(config, where)
-        self.config, self.where = config, where
+    def __init__(self, config: GlowConfig, tensors: Tensors) -> None:
+        self.config, self.where = config, tensors.where
         with torch.device("meta"):
             self._flow = Glow(config)
         self._expected = {name: tuple(t.shape) for name, t in self._flow.state_dict().items()}
         self._state: dict[str, Tensor] = {}
+        needed = sum(map(math.prod, self._expected.values()))
+        if needed > _SPARE_NUMBERS + _MOST_FOLD * tensors.declared:
+            raise CheckpointError(f"{self.where}: a flow of {needed:,} numbers, of which the file has few")
+        require_memory(config, self.where)
 
     def _put(self, name: str, tensor: Tensor) -> None:
         if self._expected.get(name) != tuple(tensor.shape):
@@ -204,9 +219,10 @@ class Assembly:
         self.top(torch.zeros(shape), torch.zeros(shape))
 
     def finish(self) -> Glow:
-        """The flow, frozen. CheckpointError if a tensor was never filled in."""
+        """The flow, frozen. CheckpointError if a tensor was never filled in, or if a step cannot be inverted."""
         missing = self._expected.keys() - self._state.keys()
         if missing:
             raise CheckpointError(f"{self.where}: nothing fills {sorted(missing)[0]} and {len(missing) - 1} more")
         self._flow.load_state_dict(self._state, assign=True)
+        require_invertible(self._flow, self.where)
         return self._flow.requires_grad_(False).eval()

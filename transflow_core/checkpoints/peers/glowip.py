@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ..flows import CouplingConfig, Glow, LevelConfig
-from ..pixels import PixelConvention
-from .base import CheckpointError, Tensors
+from ...flows import CouplingConfig, Glow, LevelConfig
+from ...pixels import PixelConvention
+from ..base import CheckpointError, Tensors
 from .folding import Assembly, Net, Rotation, after_norm, coupling_kind, glow_config, halves_from_interleaved
-from .formats import Format
-from .settings import BITS, IMAGE_SIZE, Setting
+from .format import Format
+from .options import BITS, IMAGE_SIZE, Setting
 
 __all__ = ["GLOWIP"]
 
@@ -48,7 +48,7 @@ def _read(tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelCon
     # The last level's squeeze is built without the flag, too.
     levels[-1] = replace(levels[-1], coupling=None if last == coupling else last, squeeze="blocks")
     config = glow_config(where, settings["image_size"], first_channels // 4, levels, coupling, split_prior=False)
-    assembly = Assembly(config, where)
+    assembly = Assembly(config, tensors)
     for i, steps in enumerate(plan):
         for k, j in enumerate(steps):
             _read_step(tensors, assembly, (i, k, j), config.level_shapes[i][0], config.levels[i].width, affine)

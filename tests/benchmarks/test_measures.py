@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.measures import as_unit, chroma, descriptor_distance, diversity, face_rate, region_distance
 from transflow_core.images import find_images, load_image
-from transflow_core.measures import as_unit, chroma, descriptor_distance, diversity, face_rate, region_distance
 
-from .conftest import ROOT
+from ..conftest import ROOT
 
 
 def examples(name, count=4):

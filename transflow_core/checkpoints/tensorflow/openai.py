@@ -6,12 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..flows import CouplingConfig, Glow, LevelConfig
-from ..pixels import PixelConvention
-from .base import CheckpointError, Tensors
-from .folding import Assembly, Net, Rotation, after_norm, coupling_kind, glow_config, halves_from_interleaved, top_maps
-from .formats import Format
-from .settings import BITS, IMAGE_SIZE, LABEL, pick_label
+from ...flows import CouplingConfig, Glow, LevelConfig
+from ...pixels import PixelConvention
+from ..base import CheckpointError, Tensors
+from ..peers.folding import (
+    Assembly,
+    Net,
+    Rotation,
+    after_norm,
+    coupling_kind,
+    glow_config,
+    halves_from_interleaved,
+    top_maps,
+)
+from ..peers.format import Format
+from ..peers.options import BITS, IMAGE_SIZE, LABEL, pick_label
 
 __all__ = ["OPENAI"]
 
@@ -38,7 +47,7 @@ def _read(tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelCon
         CouplingConfig(kind="affine" if affine else "additive", scale="sigmoid"),
         edge=True,
     )
-    assembly = Assembly(config, where)
+    assembly = Assembly(config, tensors)
     for i, level in enumerate(config.levels):
         channels = config.level_shapes[i][0]
         for k in range(level.steps):

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from ..flows import CouplingConfig, Glow, LevelConfig
-from ..pixels import PixelConvention
-from .base import CheckpointError, Tensors
+from ...flows import CouplingConfig, Glow, LevelConfig
+from ...pixels import PixelConvention
+from ..base import CheckpointError, Tensors
 from .folding import Assembly, Net, Rotation, coupling_kind, glow_config, log_of_scale, rim_weight, top_maps, with_rim
-from .formats import Format
-from .settings import BITS, IMAGE_SIZE
+from .format import Format
+from .options import BITS, IMAGE_SIZE
 
 __all__ = ["ROSINALITY"]
 
@@ -38,7 +38,7 @@ def _read(tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelCon
         CouplingConfig(kind="affine" if affine else "additive", scale="sigmoid"),
         edge=True,
     )
-    assembly = Assembly(config, where)
+    assembly = Assembly(config, tensors)
     for i, (level, (channels, *size)) in enumerate(zip(config.levels, config.level_shapes, strict=True)):
         for k in range(level.steps):
             _read_step(tensors, assembly, i, k, channels, level.width, affine)
@@ -58,7 +58,7 @@ def _read(tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelCon
 
 def _read_step(tensors: Tensors, assembly: Assembly, i: int, k: int, channels: int, width: int, affine: bool) -> None:
     step, half = f"blocks.{i}.flows.{k}.", channels // 2
-    if step + "actnorm.initialized" in tensors and not tensors.take(step + "actnorm.initialized").all():
+    if step + "actnorm.initialized" in tensors and not tensors.flag(step + "actnorm.initialized"):
         raise CheckpointError(f"{tensors.where}: its actnorm was never initialised: this model has not been trained")
     log_scale, signs = log_of_scale(tensors.take(step + "actnorm.scale", 1, channels, 1, 1).flatten(), tensors.where)
     # Whether W is factorised differs from level to level: the peer's last block forgets its `--no_lu`.
@@ -66,9 +66,8 @@ def _read_step(tensors: Tensors, assembly: Assembly, i: int, k: int, channels: i
         matrix = tensors.take(step + "invconv.weight", channels, channels, 1, 1)[:, :, 0, 0]
         rotation = Rotation.from_matrix(matrix, tensors.where)
     else:
-        factors = (tensors.take(f"{step}invconv.{name}", channels, channels) for name in ("w_p", "w_l", "w_u"))
-        diagonal = (tensors.take(f"{step}invconv.{name}", channels) for name in ("s_sign", "w_s"))
-        rotation = Rotation.from_factors(*factors, *diagonal, tensors.where)
+        names = [f"{step}invconv.{name}" for name in ("w_p", "w_l", "w_u", "s_sign", "w_s")]
+        rotation = Rotation.from_factors(tensors, names, channels)
     out, net = (channels if affine else half), step + "coupling.net."
     folded = Net(
         conv_in=(with_rim(tensors.take(net + "0.weight", width, half, 3, 3)), tensors.take(net + "0.bias", width)),

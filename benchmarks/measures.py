@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from torch import Tensor
 
-from .faces import LEFT_EYE, RIGHT_EYE, describe
-from .faces.models import hog_detections
-from .images import enlarge, to_pil
+from transflow_core.faces import LEFT_EYE, RIGHT_EYE, describe
+from transflow_core.faces.models import hog_detections
+from transflow_core.images import enlarge, to_pil
 
 __all__ = ["as_unit", "chroma", "descriptor_distance", "diversity", "face_rate", "mean_descriptor", "region_distance"]
 
@@ -76,8 +77,8 @@ def mean_descriptor(images: ArrayLike) -> NDArray[np.float64]:
     """
     descriptors = []
     for image in to_pil(_checked(images)):
-        eyes = tuple((x * image.width, y * image.height) for x, y in (LEFT_EYE, RIGHT_EYE))
-        descriptors.append(describe(image, eyes))
+        left, right = ((x * image.width, y * image.height) for x, y in (LEFT_EYE, RIGHT_EYE))
+        descriptors.append(describe(image, (left, right)))
     return np.mean(descriptors, axis=0)
 
 
@@ -103,7 +104,8 @@ def diversity(images: ArrayLike) -> float:
         >>> diversity(np.stack([np.zeros((3, 2, 2)), np.ones((3, 2, 2))]))
         1.0
     """
-    x = _checked(images).reshape(len(images), -1).astype(np.float64)
+    x = _checked(images).astype(np.float64)
+    x = x.reshape(len(x), -1)
     if len(x) < 2:
         raise ValueError("diversity needs at least two images")
     pairs = [np.sqrt(np.square(x[i + 1 :] - x[i]).mean(1)) for i in range(len(x) - 1)]
@@ -121,7 +123,7 @@ def _region_colour(images: ArrayLike, box: Box) -> NDArray[np.float32]:
 
 
 def _checked(images: ArrayLike) -> NDArray[np.float32]:
-    x = images.detach().cpu().numpy() if hasattr(images, "detach") else np.asarray(images)
+    x = images.detach().cpu().numpy() if isinstance(images, Tensor) else np.asarray(images)
     if x.ndim != 4 or x.shape[1] != 3 or not len(x) or not np.issubdtype(x.dtype, np.floating):
         raise ValueError(f"images are floats, (n, 3, H, W) with n ≥ 1, not {x.dtype} {x.shape}")
     return x.astype(np.float32)
@@ -129,4 +131,5 @@ def _checked(images: ArrayLike) -> NDArray[np.float32]:
 
 def as_unit(images: list[Image.Image]) -> NDArray[np.float32]:
     """PIL images of one size as floats in [0, 1], (n, 3, H, W): evidence, beside samples."""
-    return np.stack([np.asarray(image.convert("RGB"), np.float32).transpose(2, 0, 1) / 255 for image in images])
+    pixels = [np.asarray(image.convert("RGB"), np.float32).transpose(2, 0, 1) for image in images]
+    return (np.stack(pixels) / 255).astype(np.float32)

@@ -1,0 +1,28 @@
+"""How much memory something takes at its peak, as the kernel counts it: torch's and numpy's too."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PROCESS = Path("/proc/self")
+
+
+def _kib(key: str) -> int:
+    line = next(line for line in (_PROCESS / "status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1])
+
+
+@contextmanager
+def at_most(mib: float) -> Iterator[None]:
+    """AssertionError if what stands in the block took more at its peak; on Linux, elsewhere nothing is measured."""
+    gc.collect()
+    try:
+        (_PROCESS / "clear_refs").write_text("5")  # the peak is what it is now
+        before = _kib("VmRSS")
+    except OSError:
+        yield
+        return
+    yield
+    taken = (_kib("VmHWM") - before) / 1024
+    assert taken <= mib, f"it took {taken:,.0f} MiB"

@@ -1,0 +1,279 @@
+"""Files that a machine makes up: every reader gives a flow or a CheckpointError, in little memory, whatever it is fed.
+
+Bytes are changed in good files of every kind, documents and arrays are made of whatever their syntax allows.
+"""
+
+import gzip
+import io
+import json
+import pickletools
+import string
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from transflow_core.checkpoints import CheckpointError, convert
+from transflow_core.checkpoints.peers.options import side_values
+from transflow_core.checkpoints.pickles import inspect_pickle
+from transflow_core.checkpoints.tensorflow import graph_settings, graph_tensors, read_graph
+
+from ..conftest import make_tiny_prior
+from .memory import at_most
+from .peers import Chaiyujin, GlowIP, OpenAI, Rosinality, Y0ast
+
+DATA = Path(__file__).parent / "tensorflow" / "data"
+# As many examples as take some seconds on a busy machine; one that was found is kept as an `example`.
+few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(few, max_examples=100)
+
+
+@pytest.fixture(autouse=True)
+def in_little_memory():
+    """All examples of a test together: none takes more, and none keeps anything."""
+    with at_most(400):
+        yield
+
+
+def _peer_safetensors(folder):
+    save_file({k: v.contiguous().clone() for k, v in Rosinality((1,), 8, 3).state.items()}, folder / "peer.safetensors")
+    return folder / "peer.safetensors"
+
+
+def _legacy(folder):
+    torch.save(Y0ast((1,), 8, 3).state, folder / "old.pth", _use_new_zipfile_serialization=False)
+    return folder / "old.pth"
+
+
+def _native(folder):
+    make_tiny_prior().save(folder / "native.safetensors")
+    return folder / "native.safetensors"
+
+
+def _graph(name):
+    def write(folder):
+        (folder / f"{name}.pb").write_bytes(gzip.decompress((DATA / f"openai_{name}.pb.gz").read_bytes()))
+        return folder / f"{name}.pb"
+
+    return write
+
+
+MAKERS = {
+    "native": _native,
+    "safetensors": _peer_safetensors,
+    "zip": lambda folder: Chaiyujin((1,), 8, 3).save(folder),
+    "legacy": _legacy,
+    "npz": lambda folder: OpenAI("additive", lu=False, steps=(1,), size=8, width=3).save(folder),
+    "graph": _graph("graph"),
+    "folded": _graph("folded"),
+}
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def good(request, tmp_path_factory):
+    """A good file's bytes and name, and where to put a bad one."""
+    path = MAKERS[request.param](tmp_path_factory.mktemp("fuzz"))
+    return path, path.read_bytes()
+
+
+def read(path, **options):
+    options |= {"check": False} if path.suffix == ".pb" else {}
+    try:
+        convert(path, options=options)
+    except (CheckpointError, FileNotFoundError) as error:
+        assert str(path.parent) not in str(error)
+
+
+edits = st.lists(
+    st.tuples(
+        st.floats(0, 1),  # where, as a share of the file; its ends hold what tells sizes
+        st.sampled_from(["flip", "write", "insert", "delete", "repeat"]),
+        st.one_of(
+            st.binary(min_size=1, max_size=16),
+            st.sampled_from([b"\xff" * 8, b"\x00" * 8, b"\xff\xff\xff\x7f", (2**62).to_bytes(8, "little"), b"9" * 12]),
+        ),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(edits, st.sampled_from(["any", "start", "end"]))
+@few
+def test_changed_bytes(good, changes, place):
+    path, content = good
+    bad = bytearray(content)
+    for share, what, word in changes:
+        span = len(bad) if place == "any" else min(len(bad), 2000)
+        at = int(share * max(0, span - 1)) + (len(bad) - span if place == "end" else 0)
+        if what == "flip" and bad:
+            bad[at] ^= word[0] or 1
+        elif what == "write":
+            bad[at : at + len(word)] = word
+        elif what == "insert":
+            bad[at:at] = word
+        elif what == "delete":
+            del bad[at : at + 64 * len(word)]
+        else:
+            bad[at:at] = bad[at : at + 256 * len(word)]
+    path.write_bytes(bad)
+    read(path)
+
+
+numbers = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.sampled_from([2**40, -1, 1e308, 1024]))
+documents = st.recursive(
+    st.one_of(numbers, st.text(max_size=8)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("native") / "small"
+    make_tiny_prior().save(folder)
+    return folder, json.loads((folder / "config.json").read_text())
+
+
+@given(st.data())
+@many
+def test_configurations_of_whatever_json_allows(native, data):
+    """At one place, or at several: another number, another kind of thing, nothing."""
+    folder, config = native
+    config = json.loads(json.dumps(config))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = config
+        while isinstance(place, dict | list) and place:
+            key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else list(range(len(place)))))
+            if not isinstance(place[key], dict | list) or data.draw(st.booleans()):
+                place[key] = data.draw(documents)
+                break
+            place = place[key]
+    (folder / "config.json").write_text(json.dumps(config))
+    read(folder)
+    (folder / "config.json").write_text(data.draw(st.sampled_from(["{}", "[1]", json.dumps({"base": config})])))
+    read(folder)
+
+
+@given(documents)
+@few
+def test_typicality_of_whatever_json_allows(native, document):
+    from transflow_core.prior import load_prior
+
+    folder, config = native
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "typicality.json").write_text(json.dumps({"quantiles_percent": document, "n": document}))
+    with pytest.raises(CheckpointError):
+        load_prior(folder)
+    (folder / "typicality.json").unlink()
+
+
+@given(st.text(st.sampled_from(string.printable + "&*!<:{}[]"), max_size=200), documents)
+@example("a: &a {x: 1}\nb: {<<: *a}", None)
+@example("- !!python/object/apply:os.system [true]", None)
+@many
+def test_yaml_and_json_beside_the_weights(tmp_path, text, document):
+    for name, content in (("config.yaml", text), ("config.yaml", json.dumps(document)), ("hparams.json", text)):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        try:
+            values = side_values(tmp_path / "model.pt")
+            assert all(isinstance(value, int | float | str | bool) for value in values.values())
+        except CheckpointError as error:
+            assert str(tmp_path) not in str(error)
+        (tmp_path / name).unlink()
+
+
+shapes = st.one_of(arrays.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=6), st.just((2**20, 2**20)))
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return {name.replace("/", "|"): t for name, t in OpenAI("affine", steps=(1, 1), size=8, width=3).state.items()}
+
+
+@given(st.data())
+@few
+def test_archives_with_arrays_of_any_shape_and_kind(tmp_path, variables, data):
+    chosen = data.draw(st.lists(st.sampled_from(sorted(variables)), min_size=1, max_size=3))
+    with zipfile.ZipFile(tmp_path / "variables.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, tensor in variables.items():
+            file = io.BytesIO()
+            if name in chosen:
+                dtype = data.draw(st.sampled_from(["<f4", "<f8", "|u1", "<i8", "<c16", "|O", "<U3", "<M8[s]", "<f2"]))
+                header = {"descr": dtype, "fortran_order": data.draw(st.booleans()), "shape": data.draw(shapes)}
+                np.lib.format.write_array_header_1_0(file, header)
+                file.write(bytes(data.draw(st.sampled_from([0, 4, 4096]))))
+            else:
+                np.save(file, np.asarray(tensor))
+            archive.writestr(f"{name}.npy", file.getvalue())
+    read(tmp_path / "variables.npz", image_size=8, bits=5)
+
+
+@given(st.data())
+@few
+def test_safetensors_with_tensors_of_any_shape_and_kind(tmp_path, data):
+    make_tiny_prior().save(tmp_path / "good.safetensors")
+    tensors = load_file(tmp_path / "good.safetensors")
+    name = data.draw(st.sampled_from(sorted(tensors)))
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float64, torch.float16, torch.int8, torch.bool]))
+    value = data.draw(st.sampled_from([0.0, 1.0, 1e30, -1e30, torch.nan, torch.inf, 1e-30]))
+    shape = data.draw(st.one_of(st.just(tuple(tensors[name].shape)), arrays.array_shapes(max_dims=4, max_side=4)))
+    tensors[name] = torch.full(shape, value if dtype.is_floating_point else 1, dtype=dtype)
+    with safe_open(tmp_path / "good.safetensors", "pt") as file:
+        save_file(tensors, tmp_path / "bad.safetensors", file.metadata())
+    read(tmp_path / "bad.safetensors")
+
+
+opcodes = st.sampled_from([op.code.encode("latin-1") for op in pickletools.opcodes if op.arg is None])
+words_with_arguments = st.sampled_from(
+    [
+        *(b"K\x00", b"K\x05", b"J\xff\xff\xff\x7f", b"\x8a\x05\x00\x00\x00\x00\x01", b"X\x01\x00\x00\x00a"),
+        *(b"q\x00", b"h\x00", b"r\xff\xff\xff\xff", b"cos\nsystem\n", b"ctorch\nFloatStorage\n"),
+        b"ccollections\nOrderedDict\n",
+    ]
+)
+
+
+@given(st.lists(st.one_of(opcodes, words_with_arguments), max_size=60))
+@many
+def test_pickles_of_any_opcodes(tmp_path, words):
+    stream = b"\x80\x02" + b"".join(words) + b"."
+    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", stream)
+        archive.writestr("archive/version", "3")
+    read(tmp_path / "model.pt")
+    (tmp_path / "old.pth").write_bytes(stream)
+    read(tmp_path / "old.pth")
+    with suppress(CheckpointError, ValueError):
+        inspect_pickle(io.BytesIO(stream), len(stream), "pickle")
+
+
+@given(st.binary(max_size=300))
+@many
+def test_graphs_of_any_bytes(tmp_path, content):
+    (tmp_path / "graph.pb").write_bytes(b"\x0a" + content)
+    with suppress(CheckpointError, ValueError):
+        graph = read_graph(tmp_path / "graph.pb")
+        graph_settings(graph)
+        graph_tensors(graph)
+    read(tmp_path / "graph.pb")
+
+
+@given(st.integers(1, 3), st.data())
+@few
+def test_peers_with_tensors_that_do_not_fit(tmp_path, spoilt, data):
+    peer = data.draw(st.sampled_from([Chaiyujin, Y0ast, GlowIP, Rosinality]))(steps=(1, 1), size=8, width=3)
+    for _ in range(spoilt):
+        name = data.draw(st.sampled_from(sorted(peer.state)))
+        same = st.just(tuple(peer.state[name].shape))
+        shape = data.draw(st.one_of(same, arrays.array_shapes(max_dims=5, max_side=9)))
+        peer.state[name] = torch.full(shape, data.draw(st.sampled_from([0.0, 1.0, -1.0, 1e30, 700.0])))
+    read(peer.save(tmp_path), **peer.options)
