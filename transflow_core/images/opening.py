@@ -13,7 +13,17 @@ from PIL import Image, UnidentifiedImageError
 from .memory import MAX_MEMORY, bytes_needed
 from .structure import check_structure, jpeg_scans
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "ImageError", "Source", "check_size", "image_errors", "name_of", "open_image"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "ImageError",
+    "Source",
+    "check_size",
+    "image_errors",
+    "name_of",
+    "open_image",
+    "read_source",
+]
 
 MAX_BYTES = 128 * 2**20
 """Largest file that is read at all, in bytes: the largest honest photograph is a quarter of it."""
@@ -113,7 +123,7 @@ def open_image(source: Source, *, name: str, max_pixels: int = MAX_PIXELS) -> tu
     Returns:
         The picture, not decoded yet, and how many bytes decoding it will take.
     """
-    data = _read(source, name)
+    data = read_source(source, name)
     check_structure(data)
     if data[4:8] == b"ftyp":
         _register_heif()
@@ -139,8 +149,11 @@ def name_of(source: object) -> str:
     return "image"
 
 
-def _read(source: Source, name: str) -> bytes:
-    """The whole file, at most `MAX_BYTES` of it: every codec then works in memory, on bytes that no longer change."""
+def read_source(source: Source, name: str) -> bytes:
+    """The whole file, at most `MAX_BYTES` of it: every codec then works in memory, on bytes that no longer change.
+
+    Raises ImageError if it is empty, larger, no ordinary file, or cannot be read.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
     elif isinstance(source, str | os.PathLike):
