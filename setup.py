@@ -17,7 +17,7 @@ setup(
     package_dir={"transflow_core.demo": "demo", "transflow_core.assets": "assets"},
     package_data={
         "transflow_core": ["py.typed", "*.pyi"],
-        "transflow_core.images": ["*.ttf", "*.txt"],
+        "transflow_core.images": ["fonts/*"],
         "transflow_core.demo": ["**/*.html", "**/*.js", "**/*.css", "**/*.svg", "**/*.png"],
         # What a prior and an example need when they are used; conformance data and pictures of samples stay behind.
         "transflow_core.assets": [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
@@ -17,6 +16,10 @@ __all__ = ["as_unit", "chroma", "descriptor_distance", "diversity", "face_rate",
 # dlib's HOG detector sees faces of 80 pixels and more: an aligned face fills 0.6 of its frame.
 _SIDE = 256
 _HOG_THRESHOLD = 0.0
+
+# Linear sRGB to XYZ, each row divided by its sum: white, D65, is (1, 1, 1). Source: IEC 61966-2-1.
+_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+_TO_XYZ /= _TO_XYZ.sum(axis=1, keepdims=True)
 
 Box = tuple[float, float, float, float]
 
@@ -47,8 +50,7 @@ def chroma(images: ArrayLike) -> float:
         (True, True)
     """
     x = _checked(images)
-    lab = [cv2.cvtColor(np.ascontiguousarray(image.transpose(1, 2, 0)), cv2.COLOR_RGB2Lab) for image in x]
-    return float(np.mean([np.hypot(image[..., 1], image[..., 2]).mean() for image in lab]))
+    return float(np.mean([np.hypot(*_lab_colours(image)).mean() for image in x]))
 
 
 def region_distance(images: ArrayLike, reference: ArrayLike, box: Box) -> float:
@@ -110,6 +112,14 @@ def diversity(images: ArrayLike) -> float:
         raise ValueError("diversity needs at least two images")
     pairs = [np.sqrt(np.square(x[i + 1 :] - x[i]).mean(1)) for i in range(len(x) - 1)]
     return float(np.concatenate(pairs).mean())
+
+
+def _lab_colours(image: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """CIELAB a and b, (H, W) each, of sRGB in [0, 1], (3, H, W). Source: CIE 015:2004, 8.2.1."""
+    linear = np.where(image <= 0.04045, image / 12.92, ((np.maximum(image, 0) + 0.055) / 1.055) ** 2.4)
+    xyz = np.tensordot(_TO_XYZ, linear, axes=1)
+    x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
+    return 500 * (x - y), 200 * (y - z)
 
 
 def _region_colour(images: ArrayLike, box: Box) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from transflow_core.faces import LEFT_EYE, RIGHT_EYE, AlignedFace, align, describe, detect
+from transflow_core.faces import LEFT_EYE, RIGHT_EYE, AlignedFace, align, describe, detect, detection
 from transflow_core.faces.frame import to_frame, to_image
 
 ROOT = Path(__file__).parents[1]
@@ -184,6 +184,36 @@ def test_every_face_is_returned_largest_first(frames: list[Image.Image]) -> None
     assert found[1].how == "face found (2 of 3)"
 
 
+def test_of_too_many_faces_the_largest_are_kept(frames: list[Image.Image], monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [(90, 90 + 100j), (240, 300 + 150j), (150, 520 + 330j)]
+    picture, (_, largest, _) = scene((640, 440), *(placed(frames[i], *place) for i, place in enumerate(places)))
+    monkeypatch.setattr(detection, "_MOST_FOUND", 1)
+    (found,) = align(picture)
+    assert error(found, largest) < TOLERANCE
+
+
+@pytest.mark.parametrize("turned", [0, 90])
+def test_only_the_reduced_picture_is_searched_and_turned(
+    frames: list[Image.Image], turned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of a photograph of 40 megapixels takes 160 MB."""
+    picture, _ = scene((520, 400), placed(frames[0], 200, 300 + 180j, turned))
+    large = picture.resize((2600, 2000), Image.Resampling.BICUBIC)
+    transposed = []
+
+    def noting(image: Image.Image, method: Image.Transpose) -> Image.Image:
+        transposed.append(image.size)
+        return transpose(image, method)
+
+    transpose = Image.Image.transpose
+    monkeypatch.setattr(Image.Image, "transpose", noting)
+    monkeypatch.setattr(Image.Image, "copy", None)
+    (found,) = detect(large)
+    assert found.rotation == turned
+    assert all(width * height <= detection._REDUCED_PIXELS * 1.01 for width, height in transposed)
+    assert bool(transposed) == bool(turned)
+
+
 def test_a_face_that_fills_the_picture_or_touches_its_border_is_found_once(frames: list[Image.Image]) -> None:
     picture, (eyes,) = scene((300, 400), placed(frames[2], 330, 120 + 200j))  # the frame is cut at the left and right
     (found,) = align(picture)
@@ -326,7 +356,7 @@ def test_threads_see_their_own_pictures(frames: list[Image.Image]) -> None:
 
 
 def test_importing_is_light() -> None:
-    code = "import sys, transflow_core.faces; print({'dlib', 'cv2', 'face_recognition_models'} & set(sys.modules))"
+    code = "import sys, transflow_core.faces; print({'dlib', 'face_recognition_models'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from transflow_core.cli import app
 from transflow_core.fewshot import NONE, FewShotClassifier, SharedCovariance, jitter, predictive_log_prob
+from transflow_core.fewshot.augmentation import _warped
 from transflow_core.fewshot.calibration import temperature
 from transflow_core.images import find_images, load_image
 from transflow_core.limits import LIKELIHOODS
@@ -407,6 +408,20 @@ def test_distortions_stay_within_their_bounds():
     for copy in jitter([dot], 40, shift=0.1, degrees=0, scale=0, shear=0)[0][1:]:
         y, x = np.unravel_index(np.asarray(copy).argmax(), (41, 41))
         assert max(abs(x - 20), abs(y - 20)) <= 5
+
+
+def test_a_distorted_ramp_is_the_ramp_where_it_came_from():
+    """Bicubic interpolation nearly keeps a linear function: inside the border every pixel is known."""
+    width, height = 60, 40
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    ramp = Image.fromarray(np.stack([60 + x + y, 200 - 2 * y, 20 + 3 * x], -1).astype(np.uint8))
+    matrix = np.array([[1.05, 0.2, -4.0], [-0.15, 0.95, 6.5]])
+    source_x, source_y = np.linalg.inv(matrix[:, :2]) @ (np.stack([x.ravel(), y.ravel()]) - matrix[:, 2:])
+    expected = np.stack([60 + source_x + source_y, 200 - 2 * source_y, 20 + 3 * source_x], -1)
+    inside = (source_x > 1) & (source_x < width - 2) & (source_y > 1) & (source_y < height - 2)
+    assert inside.sum() > 1000
+    warped = np.asarray(_warped(ramp, matrix), float).reshape(-1, 3)
+    assert np.abs(warped - expected)[inside].max() < 1  # half a level of rounding, and the kernel's own
 
 
 def classify(*arguments):

@@ -1,5 +1,7 @@
 """Contact sheets, strips and labelled rows."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -96,13 +98,19 @@ def test_text_shows_on_any_background(background, expected):
     assert np.abs(np.asarray(text, int) - expected).min() < 60
 
 
-def test_greek_and_other_scripts_are_not_boxes():
+def test_the_letters_and_signs_of_labels_are_not_boxes():
     missing = np.asarray(strip(plain(1), labels=["\U000f0000"]))
+    assert (missing != np.asarray(strip(plain(1), labels=[""]))).any()  # what the font lacks shows as a box
     seen = {missing.tobytes()}
-    for letter in "λμΣζ∞→éЖ日":
+    for letter in "λμΣζ∞→éЖ½⁻…✓":
         drawn = np.asarray(strip(plain(1), labels=[letter]))
         assert drawn.tobytes() not in seen
         seen.add(drawn.tobytes())
+
+
+def test_accents_that_a_file_system_took_apart_stand_on_their_letters():
+    together, apart = (strip(plain(1), labels=[unicodedata.normalize(form, "Müller λ̄")]) for form in ("NFC", "NFD"))
+    assert (np.asarray(together) == np.asarray(apart)).all()
 
 
 def test_text_is_large_enough_for_a_phone_where_it_fits():

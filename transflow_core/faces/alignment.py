@@ -94,7 +94,7 @@ def align(
         raise ValueError(f'whole must be "auto", "always" or "never", not {whole!r}')
     if size < 1:
         raise ValueError(f"size must be a positive number of pixels, not {size}")
-    image = image.convert("RGB")
+    image = image if image.mode == "RGB" else image.convert("RGB")
     if whole == "always":
         return [_taken_whole(image, size, "taken whole")]
 

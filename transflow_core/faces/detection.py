@@ -63,6 +63,8 @@ _LEAST_SIDE = 64
 # tried too, at fewer pixels (0.3 s for the three). As most pictures stand upright, only a sure face counts there.
 _SURE_SCORE = 1.0
 _TURNED_PIXELS = 750_000
+# Each costs some 10 ms from here on, and a face is found up to three times: a wall of portraits must not take minutes.
+_MOST_FOUND = 300
 
 # Two detections are the same face when their eyes' middles are nearer than this share of the larger eye distance: the
 # boxes of two people cheek to cheek overlap as much as two boxes of one face, the eyes never do.
@@ -88,11 +90,12 @@ _TRANSPOSE = {
 
 
 def detect(image: Image.Image, *, landmarks: Landmarks = "5", thorough: bool = True) -> list[Detection]:
-    """Every face of a picture, largest first.
+    """Every face of a picture, largest first; of hundreds the largest.
 
-    dlib's HOG detector looks first. Where it is not sure of a face, it looks again with the picture turned by right
-    angles, and where it has found nothing, dlib's CNN detector looks: it finds faces whose mouth is covered, say. The
-    slower CNN comes last because it sees faces that lie on their side too, and does not say that they do.
+    The picture is reduced to 3 megapixels before it is searched, turned or copied, whatever it has. dlib's HOG detector
+    looks first. Where it is not sure of a face, it looks again with the picture turned by right angles, and where it
+    has found nothing, dlib's CNN detector looks: it finds faces whose mouth is covered, say. The slower CNN comes last
+    because it sees faces that lie on their side too, and does not say that they do.
 
     Args:
         image: a picture of any size. Modes other than RGB are converted plainly.
@@ -107,17 +110,17 @@ def detect(image: Image.Image, *, landmarks: Landmarks = "5", thorough: bool = T
     """
     if landmarks not in ("5", "68"):
         raise ValueError(f'landmarks must be "5" or "68", not {landmarks!r}')
-    image = image.convert("RGB")
-    found, detector, rotation = _hog(image), "hog", 0
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    found, detector, rotation = _hog(image, 0), "hog", 0
     if thorough and _best(found) < _SURE_SCORE:
-        best, turn = max((_best(_hog_glance(_turned(image, angle))), angle) for angle in (90, 180, 270))
+        best, turn = max((_best(_hog_glance(image, angle)), angle) for angle in (90, 180, 270))
         if best >= _SURE_SCORE:
-            found, rotation = _hog(_turned(image, turn)), turn
+            found, rotation = _hog(image, turn), turn
     if thorough and not found:
         found, detector = _cnn(image), "cnn"
 
     detections = []
-    for box, score in found:
+    for box, score in sorted(found, key=lambda one: one[0][2] - one[0][0], reverse=True)[:_MOST_FOUND]:
         eyes = _locate_eyes(image, box, rotation, landmarks)
         if eyes is not None:
             detections.append(Detection(_unturned_box(box, image.size, rotation), eyes, score, detector, rotation))
@@ -128,26 +131,30 @@ def _best(found: _Found) -> float:
     return max((score for _, score in found), default=-math.inf)
 
 
-def _hog(image: Image.Image) -> _Found:
+def _hog(image: Image.Image, angle: int) -> _Found:
     pixels = image.width * image.height
     wanted = max(_ENLARGED_PIXELS, min(pixels, _REDUCED_PIXELS))
     scale = min(_MOST_ENLARGEMENT, math.sqrt(wanted / pixels))
     overview = min(_MOST_ENLARGEMENT, _OVERVIEW_SIDE / max(image.size))
-    found = _hog_at(image, overview, _OVERVIEW_MARGIN, _HOG_THRESHOLD)
+    found = _hog_at(image, angle, overview, _OVERVIEW_MARGIN, _HOG_THRESHOLD)
     for factor in _LOOKS:
         if scale * factor > overview:
-            found += _hog_at(image, scale * factor, _MARGIN, _HOG_THRESHOLD)
+            found += _hog_at(image, angle, scale * factor, _MARGIN, _HOG_THRESHOLD)
     return found
 
 
-def _hog_glance(image: Image.Image) -> _Found:
+def _hog_glance(image: Image.Image, angle: int) -> _Found:
     scale = min(_MOST_ENLARGEMENT, math.sqrt(_TURNED_PIXELS / (image.width * image.height)))
-    return _hog_at(image, scale, _MARGIN, _SURE_SCORE)
+    return _hog_at(image, angle, scale, _MARGIN, _SURE_SCORE)
 
 
-def _hog_at(image: Image.Image, scale: float, margin: float, threshold: float) -> _Found:
-    """HOG over the picture resized by `scale`, with mirrored margins; boxes in pixels of the picture as given."""
-    pixels = np.asarray(_scaled(image, scale))
+def _hog_at(image: Image.Image, angle: int, scale: float, margin: float, threshold: float) -> _Found:
+    """HOG over the picture resized by `scale` and turned by `angle`, with mirrored margins.
+
+    Boxes are in pixels of the picture as given, turned.
+    """
+    pixels = np.asarray(_turned(_scaled(image, scale), angle))
+    width, height = image.size if angle in (0, 180) else image.size[::-1]
     short = min(pixels.shape[:2])
     if short < _LEAST_SIDE:
         return []
@@ -157,7 +164,7 @@ def _hog_at(image: Image.Image, scale: float, margin: float, threshold: float) -
     for box, score in hog_detections(pixels, threshold):
         left, top, right, bottom = ((edge - pad) / scale for edge in box)
         # A face whose middle is outside the picture is a mirror image of one inside it.
-        if 0 <= left + right < 2 * image.width and 0 <= top + bottom < 2 * image.height:
+        if 0 <= left + right < 2 * width and 0 <= top + bottom < 2 * height:
             found.append(((left, top, right, bottom), score))
     return found
 

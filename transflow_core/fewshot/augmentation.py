@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
+import torch
 from PIL import Image
+from torch.nn.functional import grid_sample
 
 __all__ = ["jitter"]
 
@@ -45,13 +46,8 @@ def jitter(
     sets = []
     for index, image in enumerate(images):
         rng = np.random.default_rng((seed, index))
-        pixels = np.asarray(image)
-        variants = [image]
-        for _ in range(copies):
-            matrix = _affine(rng, image.size, shift, degrees, scale, shear)
-            moved = cv2.warpAffine(pixels, matrix, image.size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            variants.append(Image.fromarray(moved))
-        sets.append(variants)
+        matrices = [_affine(rng, image.size, shift, degrees, scale, shear) for _ in range(copies)]
+        sets.append([image, *(_warped(image, matrix) for matrix in matrices)])
     return sets
 
 
@@ -64,3 +60,16 @@ def _affine(
     sides = np.array(size, float)
     centre = (sides - 1) / 2
     return np.column_stack([linear, centre + rng.uniform(-shift, shift, 2) * sides - linear @ centre])
+
+
+def _warped(image: Image.Image, matrix: np.ndarray) -> Image.Image:
+    """The image whose pixel at p comes to stand at `matrix` (p, 1): bicubic, the border continued."""
+    width, height = image.size
+    pixels = torch.from_numpy(np.array(image, np.float64).reshape(height, width, -1)).permute(2, 0, 1)
+    to = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
+    source = (to - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    # grid_sample counts from -1 at the image's left edge, half a pixel before its first pixel's centre, to 1.
+    grid = torch.from_numpy((2 * source + 1) / (width, height) - 1)
+    moved = grid_sample(pixels[None], grid[None], mode="bicubic", padding_mode="border", align_corners=False)[0]
+    values = moved.permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+    return Image.fromarray(values.reshape(np.shape(image)))

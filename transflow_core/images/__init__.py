@@ -2,8 +2,9 @@
 
 from .animations import ANIMATION_SUFFIXES, save_animation
 from .arrays import to_pil, to_uint8
-from .decoding import MAX_BYTES, MAX_PIXELS, ImageError, load_image
+from .decoding import load_image
 from .files import IMAGE_SUFFIXES, find_images
+from .opening import MAX_BYTES, MAX_PIXELS, ImageError
 from .png import read_png_metadata, save_png
 from .sheets import contact_sheet, enlarge, labelled_rows, strip
 

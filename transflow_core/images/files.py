@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from .decoding import ImageError
+from .opening import ImageError
 
 __all__ = ["IMAGE_SUFFIXES", "find_images"]
 

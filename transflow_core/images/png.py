@@ -7,7 +7,8 @@ from typing import BinaryIO
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from .decoding import ImageError, Source, image_errors, name_of, open_image
+from .memory import one_large_at_a_time
+from .opening import ImageError, Source, image_errors, name_of, open_image
 
 __all__ = ["read_png_metadata", "save_png"]
 
@@ -60,7 +61,10 @@ def read_png_metadata(source: Source) -> dict[str, str]:
     """
     name = name_of(source)
     with image_errors(name):
-        image = open_image(source, name=name)
+        image, needed = open_image(source, name=name)
         if not isinstance(image, PngImageFile):
             raise ImageError(name, f"this is a {image.format} image. Only a PNG carries how it was made.")
-        return {key: str(text) for key, text in image.text.items()}
+        if image.is_animated:  # what follows the pixels would be read by decoding all frames
+            raise ImageError(name, "this is an animation. Only a still PNG carries how it was made.")
+        with one_large_at_a_time(needed):
+            return {key: str(text) for key, text in image.text.items()}

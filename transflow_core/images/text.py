@@ -1,23 +1,30 @@
-"""Draw labels in any script, with a font that a dependency carries.
+"""Draw labels in Latin, Greek and Cyrillic letters, with a font of our own.
 
-Pillow's built-in font has no Greek, so that λ comes out as a crossed box. OpenCV 5 carries a Unicode font inside its
-wheel, the same on every machine; nothing has to be installed or shipped.
+Pillow's built-in font has no Greek, so that λ comes out as a crossed box, and what is installed differs from machine to
+machine. `fonts/` holds the letters and signs of labels from DejaVu Sans Condensed 2.37; other scripts show as boxes.
 """
 
 import functools
-from typing import Any
+import io
+import unicodedata
+from importlib import resources
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["draw_text", "fit_text", "line_height", "text_width"]
 
+_FONT = "fonts/DejaVuSansCondensed-subset.ttf"
+
 
 @functools.cache
-def _font() -> Any:
-    import cv2  # only when there is something to write: it takes 75 ms to import
+def _font_file() -> bytes:
+    return resources.files(__package__).joinpath(_FONT).read_bytes()
 
-    return cv2.FontFace("uni")
+
+@functools.lru_cache(maxsize=64)  # sheets of every size on one page must not keep a font each for ever
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # The plain layout: the other is used only where its library is installed, and moves letters by a pixel.
+    return ImageFont.truetype(io.BytesIO(_font_file()), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def line_height(size: int) -> int:
@@ -27,9 +34,7 @@ def line_height(size: int) -> int:
 
 def text_width(text: str, size: int) -> int:
     """Width in pixels of one line of text of `size` pixels."""
-    import cv2
-
-    return cv2.getTextSize((2**15, 2 * size), text, (0, size), _font(), size)[2]
+    return round(_font(size).getlength(_composed(text)))
 
 
 def fit_text(text: str, size: int, width: int) -> str:
@@ -49,8 +54,10 @@ def fit_text(text: str, size: int, width: int) -> str:
 
 def draw_text(canvas: Image.Image, left: int, top: int, text: str, size: int, colour: str) -> None:
     """Write one line onto `canvas` in place, its line box's upper left corner at (`left`, `top`)."""
-    import cv2
+    baseline = top + round(size * 1.05)
+    ImageDraw.Draw(canvas).text((left, baseline), _composed(text), colour, _font(size), anchor="ls")
 
-    mask = np.zeros((line_height(size), text_width(text, size) + size), np.uint8)
-    cv2.putText(mask, text, (0, round(size * 1.05)), 255, _font(), size)
-    canvas.paste(colour, (left, top), Image.fromarray(mask))
+
+def _composed(text: str) -> str:
+    """Accents joined to their letters: macOS stores file names apart, and the plain layout would draw them beside."""
+    return unicodedata.normalize("NFC", text)

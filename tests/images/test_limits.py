@@ -1,0 +1,262 @@
+"""What one picture may cost: memory, however the file is made; one large picture at a time."""
+
+import io
+import json
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from transflow_core.images import ImageError, colours, decoding, load_image, memory, read_png_metadata, save_png
+from transflow_core.images.memory import MAX_MEMORY
+
+from ..conftest import ROOT
+from .test_decoding import avif_header, encode, quarters, textured, tiff_header, webp_header
+
+# The growth of the process, not its whole size; and not resource.getrusage, whose peak a child inherits from us.
+GROWTH = """
+import json, sys
+import numpy, pillow_heif, PIL.ImageCms
+from PIL import Image
+from transflow_core.images import ImageError, load_image
+pillow_heif.register_heif_opener()
+Image.init()
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+before, told = peak(), {}
+for path in sys.argv[1:]:
+    try:
+        told[path] = load_image(path).size
+    except ImageError as error:
+        told[path] = str(error)
+    told[path] = told[path], peak() - before
+print(json.dumps(told))
+"""
+
+
+def growth(*paths) -> dict:
+    command = [sys.executable, "-c", GROWTH, *map(str, paths)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+# The largest that is read of the kinds that take most: (mode, size, how to save).
+HEAVY = {
+    "progressive.jpg": ("RGB", (9000, 6600), {"progressive": True, "subsampling": 0}),
+    "transparent.png": ("RGBA", (10240, 7712), {"compress_level": 1}),
+    "float.tif": ("F", (7600, 6000), {"compression": "tiff_adobe_deflate"}),
+    "transparent.webp": ("RGBA", (5900, 4000), {"method": 0}),
+    "all_colours.avif": ("RGB", (5900, 4000), {"speed": 10, "subsampling": "4:4:4"}),
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads its own peak from /proc")
+def test_no_picture_of_any_kind_takes_500_mb(tmp_path):
+    paths = []
+    for name, (mode, size, options) in HEAVY.items():
+        paths.append(tmp_path / name)
+        Image.new(mode, size).save(paths[-1], **options)
+    for path, (size, bytes_more) in growth(*paths).items():
+        assert bytes_more < 500e6, path
+        assert not isinstance(size, str), (path, size)  # was read: a test of refusals would be another one
+        assert size[0] * size[1] <= memory.REDUCED_ABOVE
+
+
+def progressive_jpeg_header(width: int, height: int) -> bytes:
+    data = encode(Image.new("CMYK", (16, 16)), "JPEG", progressive=True)
+    at = data.index(b"\xff\xc2") + 5
+    return data[:at] + struct.pack(">2H", height, width) + data[at + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        (webp_header, (7296, 5472)),
+        (avif_header, (7296, 5472)),
+        (tiff_header, (10240, 7712)),
+        (progressive_jpeg_header, (10240, 7712)),
+    ],
+)
+def test_what_would_take_too_much_memory_is_refused_in_words(header, size):
+    with pytest.raises(ImageError, match=r"^huge: it is .* million: as .* memory .*smaller, or save it as an ordinary"):
+        load_image(header(*size), name="huge")
+
+
+@pytest.mark.parametrize(
+    ("format", "mode", "options"),
+    [
+        ("PNG", "RGB", {}),
+        ("PNG", "RGBA", {}),
+        ("BMP", "RGB", {}),
+        ("TIFF", "F", {"compression": "tiff_adobe_deflate"}),
+        ("JPEG", "L", {}),
+    ],
+)
+def test_a_large_picture_of_any_format_comes_out_at_half_its_size(format, mode, options, monkeypatch):
+    data = encode(quarters(601, 421).convert(mode), format, **options)
+    whole = load_image(data)
+    monkeypatch.setattr(memory, "REDUCED_ABOVE", 601 * 421 - 1)
+    half = load_image(data)
+    assert (whole.size, half.size) == ((601, 421), (301, 211))
+    assert np.abs(np.asarray(half, int) - np.asarray(whole.reduce(2), int)).max() <= (8 if format == "JPEG" else 0)
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I;16", "I", "F"]
+)
+@pytest.mark.parametrize("reduction", [1, 2])
+def test_strips_give_what_the_whole_picture_gives(mode, reduction, monkeypatch):
+    rng = np.random.default_rng(0)
+    if mode in ("I;16", "I", "F"):
+        dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
+        image = Image.fromarray(rng.integers(0, 60_000, (43, 31)).astype(dtype))
+    elif mode == "LAB":
+        image = Image.frombytes("LAB", (31, 43), rng.bytes(31 * 43 * 3))
+    else:
+        image = textured(31, 43).convert("L" if mode == "LA" else "P" if mode == "PA" else mode).convert(mode)
+    if mode in ("LA", "RGBA"):
+        image.putalpha(Image.fromarray(rng.integers(0, 256, (43, 31), dtype=np.uint8)))
+    whole = colours.to_rgb(image, reduction)
+    monkeypatch.setattr(colours, "_STRIP_PIXELS", 31 * 5)
+    assert whole.size == (-(-31 // reduction), -(-43 // reduction))
+    assert whole.tobytes() == colours.to_rgb(image, reduction).tobytes()
+
+
+def test_large_pictures_wait_for_one_another(monkeypatch):
+    seen = []
+
+    def noting(image, reduction):
+        seen.append(memory._turn.locked())
+        return colours.to_rgb(image, reduction)
+
+    monkeypatch.setattr(decoding, "to_rgb", noting)
+    data = encode(textured(), "PNG")
+    load_image(data)
+    monkeypatch.setattr(memory, "_LARGE", 1000)
+    load_image(data)
+    load_image(textured())
+    with pytest.raises(ImageError):
+        load_image(data[:200])
+    assert seen == [False, True, True]
+    assert not memory._turn.locked()  # a damaged one keeps nobody waiting
+    assert MAX_MEMORY > 2 * 24e6 * 4
+
+
+# --- small files that cost much --------------------------------------------------------------------------------------
+
+
+def directory(entries: int, size: int, order: str = "<", tag: int = 40000, large: bool = False) -> bytes:
+    """A TIFF directory all of whose entries point at the same `size` bytes."""
+    start = (b"II" if order == "<" else b"MM") + struct.pack(
+        order + ("HHHQ" if large else "HI"), *((43, 8, 0, 16) if large else (42, 8))
+    )
+    count, entry = ("Q", "HHQQ") if large else ("H", "HHII")
+    body = b"".join(struct.pack(order + entry, tag + i, 1, size, 0) for i in range(entries))
+    return start + struct.pack(order + count, entries) + body + bytes(8)
+
+
+def jpeg_with(code: int, content: bytes, times: int = 1) -> bytes:
+    data = encode(textured(), "JPEG")
+    return data[:2] + (bytes((0xFF, code)) + struct.pack(">H", len(content) + 2) + content) * times + data[2:]
+
+
+def png_with(kind: bytes, content: bytes, times: int = 1) -> bytes:
+    data = encode(textured(), "PNG")
+    chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return data[:33] + chunk * times + data[33:]
+
+
+def tiff_with(extra: bytes, entries: int, size: int) -> bytes:
+    """A good TIFF whose directory has more entries, filled up to `size` bytes."""
+    data = encode(textured(), "TIFF")
+    (at,) = struct.unpack("<I", data[4:8])
+    (count,) = struct.unpack("<H", data[at : at + 2])
+    own = data[at + 2 : at + 2 + 12 * count]
+    grown = (
+        data[:4] + struct.pack("<I", len(data)) + data[8:] + struct.pack("<H", count + entries) + own + extra + bytes(4)
+    )
+    return grown + bytes(size - len(grown))
+
+
+def subdirectory() -> bytes:
+    """A TIFF with a good first directory and an EXIF directory that points too often at too much."""
+    size, at = 1_000_000, 100_000
+    data = bytearray(tiff_with(struct.pack("<2H2I", 34665, 4, 1, at), 1, size))
+    body = struct.pack("<H", 100) + b"".join(struct.pack("<2H2I", 40000 + i, 1, 900_000, 0) for i in range(100))
+    data[at : at + len(body)] = body
+    return bytes(data)
+
+
+def overlapping() -> bytes:
+    return b"".join(struct.pack("<2H2I", 40000 + i, 1, 1_000_000, 0) for i in range(60))
+
+
+COSTLY = {
+    "exif": lambda: jpeg_with(0xE1, b"Exif\0\0" + directory(3000, 65_000) + bytes(25_000)),
+    "exif, most significant first": lambda: jpeg_with(0xE1, b"Exif\0\0" + directory(3000, 65_000, ">") + bytes(25_000)),
+    "exif in pieces": lambda: jpeg_with(0xE1, b"Exif\0\0" + directory(100, 10_000_000) + bytes(60_000), 10),
+    "several pictures": lambda: jpeg_with(0xE2, b"MPF\0" + directory(3000, 65_000) + bytes(25_000)),
+    "segments": lambda: jpeg_with(0xFE, b"", 20_000),
+    "chunks": lambda: png_with(b"prVt", b"", 200_000),
+    "large chunks": lambda: png_with(b"prVt", bytes(1_000_000), 20),
+    "exif in a PNG": lambda: png_with(b"eXIf", directory(3000, 65_000) + bytes(50_000)),
+    "tiff": lambda: tiff_with(overlapping(), 60, 1_100_000),
+    "bigtiff": lambda: directory(60, 1_000_000, large=True) + bytes(1_000_000),
+    "subdirectory": subdirectory,
+}
+
+
+@pytest.mark.filterwarnings("error")  # Pillow warns of some after it has read them
+@pytest.mark.parametrize("kind", COSTLY)
+def test_a_file_that_costs_more_than_it_holds_is_not_opened(kind, monkeypatch):
+    def opened(*_, **__):
+        raise AssertionError("opened")
+
+    data = COSTLY[kind]()
+    monkeypatch.setattr(Image, "open", opened)
+    with pytest.raises(ImageError, match="damaged"):
+        load_image(data)
+
+
+def test_honest_metadata_pass():
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 60_000
+    exif[0x0112] = 3
+    expected = np.asarray(textured().rotate(180))
+    for format in ("PNG", "WEBP", "TIFF"):
+        options = {"lossless": True} if format == "WEBP" else {}
+        loaded = load_image(encode(textured(), format, exif=exif, icc_profile=bytes(300_000), **options))
+        assert (np.asarray(loaded) == expected).all()
+    assert load_image(encode(textured(), "JPEG", exif=exif, icc_profile=bytes(300_000), progressive=True)).size == (
+        64,
+        48,
+    )
+
+
+def test_a_jpeg_of_many_scans_is_refused():
+    data = encode(textured(), "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    assert load_image(data[:-2] + scan * 20 + data[-2:]).size == (64, 48)
+    with pytest.raises(ImageError, match=r"in 2\d\d passes"):
+        load_image(data[:-2] + scan * 200 + data[-2:])
+
+
+@pytest.mark.parametrize("head", [b"P3 2000 1000 255\n", b"P6 2000 1000 100\n", b"P2 2000 1000 9\n"])
+def test_what_pillow_decodes_slowly_is_refused_when_large(head):
+    with pytest.raises(ImageError, match="2 million, in a seldom used kind of PPM"):
+        load_image(head + b"1 2 3 " * 1000)
+
+
+def test_metadata_of_an_animation_are_not_read_by_decoding_it():
+    file = io.BytesIO()
+    textured().save(file, "PNG", save_all=True, append_images=[quarters(64, 48)])
+    with pytest.raises(ImageError, match="animation"):
+        read_png_metadata(file.getvalue())
+    still = io.BytesIO()
+    save_png(textured(), still, metadata={"a": "b"})
+    assert read_png_metadata(still.getvalue()) == {"a": "b"}
