@@ -22,9 +22,9 @@ class Blend:
 
     With `length`, every deviation is stretched to that length. With the root mean square distance of pieces from their
     mean, the covariance is the evidence's own, S (exactly so for pieces that are equally far from their mean and at
-    right angles, nearly so in high dimensions), and a draw is as far out as a piece is, as Gaussian weights have it only
-    on the average. With few pieces a draw, c is skewed as the evidence's own weights are: much of few, little of the
-    others, and hardly ever the negative of one.
+    right angles, nearly so in high dimensions), and a draw is as far out as a piece is, as Gaussian weights have it
+    only on the average. With few pieces a draw, c is skewed as the evidence's own weights are: much of few, little of
+    the others, and hardly ever the negative of one.
 
     Args:
         mean: (D,).

@@ -46,6 +46,6 @@ def choose_manner(posterior: Posterior) -> Choice:
         )
     return Choice(
         default,
-        f"{len(spread.shares)} pieces of evidence show how members of the set differ, so that each draw is a new member, made "
-        f"of about {default.pieces:g} of them.",
+        f"{len(spread.shares)} pieces of evidence show how members of the set differ, so that each draw is a new one, "
+        f"made of about {default.pieces:g} of them.",
     )

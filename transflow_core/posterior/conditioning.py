@@ -190,7 +190,7 @@ class Posterior(Gaussian):
             >>> posterior = Posterior.condition(torch.tensor([[1.0, 2.0], [3.0, 2.0], [2.0, 5.0]]), lam_ratio=0.5)
             >>> posterior.draw(Manner.blend(pieces=1, lam_ratio=0)).sample(2)
             tensor([[3., 2.],
-                    [2., 5.]])
+                    [3., 2.]])
         """
         slices = level_slices(levels, self.dim)
         ratio = manner.lam_ratio
