@@ -193,7 +193,8 @@ def test_a_weight_of_two_is_the_evidence_twice_and_zero_is_none(covariance, prio
     repeated = Posterior.condition(EVIDENCE[[0, 0, 1, 3, 3, 3]], lam=1.3, likelihood=covariance, prior=prior)
     same(weighted, repeated)
     same(weighted.predictive(), repeated.predictive())
-    assert weighted.m == 6 and weighted.weights.tolist() == [2, 1, 0, 3]
+    assert weighted.m == 6 and weighted.weights.tolist() == [2, 1, 3]
+    assert weighted.latents.equal(EVIDENCE[[0, 1, 3]])
 
 
 def test_evidence_of_no_weight_may_be_broken():
@@ -584,7 +585,8 @@ def test_a_plain_posterior_is_a_small_file_that_others_can_read(tmp_path):
     tensors = load_file(tmp_path / "posterior.safetensors")
     assert tensors["mean"].equal(posterior.mean)
     assert tensors["covariance.diagonal"] == posterior.variance
-    assert set(tensors) == {"mean", "covariance.diagonal", "evidence_mean", "lam_ratio", "likelihood.diagonal"}
+    assert tensors["latents"].equal(EVIDENCE.float())
+    assert set(tensors) == {"mean", "covariance.diagonal", "evidence_mean", "latents", "lam_ratio", "likelihood.diagonal"}
 
 
 def test_words_must_be_text(tmp_path):
@@ -609,7 +611,7 @@ def rewrite(path, tensors=None, document=None, header=None):
         stored.pop(name, None)
         if tensor is not None:
             stored[name] = tensor
-    words = {"format": "transflow-posterior", "version": 1, "m": 4.0, "metadata": {}, **(document or {})}
+    words = {"format": "transflow-posterior", "version": 2, "m": 4.0, "metadata": {}, **(document or {})}
     save_file(stored, path, {"posterior": json.dumps(words)} if header is None else header)
 
 
@@ -637,8 +639,12 @@ def rewrite(path, tensors=None, document=None, header=None):
         ({"tensors": {"likelihood.factor": torch.ones(D, 0)}}, "does not fit"),
         ({"tensors": {"weights": torch.zeros(M)}}, "not all 0"),
         ({"tensors": {"weights": torch.zeros(0)}}, "does not fit"),
+        ({"tensors": {"weights": torch.ones(M - 1)}}, "as many weights"),
+        ({"tensors": {"latents": None}}, "lacks"),
+        ({"tensors": {"latents": torch.zeros(129, D)}}, "does not fit"),
+        ({"tensors": {"latents": torch.full((M, D), math.nan)}}, "finite"),
         ({"document": {"format": "transflow-glow"}}, "expected format"),
-        ({"document": {"version": 2}}, "expected format"),
+        ({"document": {"version": 1}}, "expected format"),
         ({"document": {"m": 0}}, "positive number"),
         ({"document": {"m": True}}, "positive number"),
         ({"document": {"m": "4"}}, "positive number"),

@@ -1,17 +1,38 @@
-"""The Bayesian part: Gaussians over the latent, conditioning them on evidence, and moving between them."""
+"""The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
-from .conditioning import Posterior, per_level
+from .blend import Blend
+from .bounds import Bounded, TypicalSet
+from .choice import Choice, choose_manner
+from .composition import Composed, compose
+from .conditioning import MOST_KEPT, Posterior
 from .covariance import Covariance
 from .gaussian import Gaussian
 from .interpolation import INTERPOLATIONS, interpolate
+from .levels import per_level
+from .manner import DEFAULT_MANNER, KINDS, Manner
 from .noise import standard_normal
+from .sampler import Sampler
+from .spread import Spread
 from .transport import transport
 
 __all__ = [
+    "DEFAULT_MANNER",
     "INTERPOLATIONS",
+    "KINDS",
+    "MOST_KEPT",
+    "Blend",
+    "Bounded",
+    "Choice",
+    "Composed",
     "Covariance",
     "Gaussian",
+    "Manner",
     "Posterior",
+    "Sampler",
+    "Spread",
+    "TypicalSet",
+    "choose_manner",
+    "compose",
     "interpolate",
     "per_level",
     "standard_normal",

@@ -1,12 +1,21 @@
-"""Interpolation between two posteriors."""
+"""Interpolation between two posteriors, or between any two samplers."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor
+
+from .blend import Blend
+from .bounds import Bounded, TypicalSet
+from .composition import Composed
 from .covariance import Covariance
 from .gaussian import Gaussian
+from .sampler import Sampler
 from .transport import bures_geodesic
 
-__all__ = ["INTERPOLATIONS", "interpolate"]
+__all__ = ["INTERPOLATIONS", "Between", "interpolate"]
 
 
 def _mixture(a: Covariance, b: Covariance, t: float) -> Covariance:
@@ -20,21 +29,24 @@ INTERPOLATIONS: dict[str, Callable[[Covariance, Covariance, float], Covariance]]
 }
 
 
-def interpolate(a: Gaussian, b: Gaussian, t: float, method: str = "linear") -> Gaussian:
-    """The Gaussian at t between two of them (Fig. 3); t = 0 gives a, t = 1 gives b.
+def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sampler:
+    """The sampler at t between two of them (Fig. 3); t = 0 gives a, t = 1 gives b.
+
+    Of Gaussians it is a Gaussian. Where draws are blended from pieces of evidence, each draw keeps its weights in a and
+    in b: "linear" mixes the two deviations by √(1 - t) and √t, as covariances are mixed, and "wasserstein" by 1 - t and
+    t, as standard deviations are. A bound goes with its sampler; a composition is interpolated level by level.
 
     Args:
-        a, b: Gaussians (posteriors) of one dimension D.
+        a, b: samplers of one dimension D.
         t: 0 to 1.
         method: "linear", the paper's, (1 - t)(μa, Σa) + t(μb, Σb): a low-rank part stays low-rank, of the sum of
             both ranks. "wasserstein", the shortest path of optimal transport: means and, for diagonals, standard
             deviations are interpolated; exact too for a multiple of the identity plus low rank.
 
-    Raises ValueError for t outside [0, 1], an unknown method, dimensions that differ, or "wasserstein" with a low-rank
-    part on a general diagonal.
+    Raises ValueError for t outside [0, 1], an unknown method, dimensions or levels that differ, or "wasserstein" with a
+    low-rank part on a general diagonal.
 
     Example:
-        >>> import torch
         >>> a, b = Gaussian(torch.zeros(2), 1.0), Gaussian(torch.ones(2), 0.25)
         >>> for method in INTERPOLATIONS:
         ...     print(method, interpolate(a, b, 0.5, method).variance.item())
@@ -49,6 +61,79 @@ def interpolate(a: Gaussian, b: Gaussian, t: float, method: str = "linear") -> G
         raise ValueError(f"dimensions differ: {a.dim} and {b.dim}; both posteriors must come from the same prior")
     if t in (0, 1):
         end = a if t == 0 else b
-        return Gaussian(end.mean, end.covariance)
+        return Gaussian(end.mean, end.covariance) if isinstance(end, Gaussian) else end
+    if isinstance(a, Composed) or isinstance(b, Composed):
+        return _composed(a, b, t, method)
+    if isinstance(a, Bounded) or isinstance(b, Bounded):
+        return _bounded(a, b, t, method)
     mean = (1 - t) * a.mean + t * b.mean
-    return Gaussian(mean, INTERPOLATIONS[method](a.covariance, b.covariance, t))
+    covariance = INTERPOLATIONS[method](a.covariance, b.covariance, t)
+    if isinstance(a, Gaussian) and isinstance(b, Gaussian):
+        return Gaussian(mean, covariance)
+    shares = (math.sqrt(1 - t), math.sqrt(t)) if method == "linear" else (1 - t, t)
+    parts = [(share, part) for x, y in zip((a, b), shares, strict=True) for share, part in _blends(x, y)]
+    return Between(mean, covariance, tuple(parts))
+
+
+@dataclass(frozen=True, eq=False)
+class Between:
+    """Draws on the way from one sampler to another: a mean, noise, and the deviations of both sides' blends.
+
+    Args:
+        mean: (D,).
+        covariance: of the noise.
+        parts: how much of the deviation of which blend.
+    """
+
+    mean: Tensor
+    covariance: Covariance
+    parts: tuple[tuple[float, Blend], ...]
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return len(self.mean)
+
+    def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
+        """(n, D), as `Gaussian.sample`."""
+        z = Gaussian(self.mean, self.covariance).sample(n, seed, temperature, start)
+        for share, blend in self.parts:
+            z = z + temperature * share * blend.deviations(n, seed, start)
+        return z
+
+    def to(self, device: str | torch.device) -> "Between":
+        """The same on another device."""
+        covariance = self.covariance.to(device, self.mean.dtype)
+        parts = tuple((share, blend.to(device)) for share, blend in self.parts)
+        return replace(self, mean=self.mean.to(device), covariance=covariance, parts=parts)
+
+
+def _blends(sampler: Sampler, share: float) -> list[tuple[float, Blend]]:
+    if isinstance(sampler, Between):
+        return [(share * inner, blend) for inner, blend in sampler.parts]
+    return [(share, sampler)] if isinstance(sampler, Blend) else []
+
+
+def _bounded(a: Sampler, b: Sampler, t: float, method: str) -> Sampler:
+    inner = interpolate(*(x.inner if isinstance(x, Bounded) else x for x in (a, b)), t, method)
+    slices = (a if isinstance(a, Bounded) else b).typical.slices
+    sides = [x.typical if isinstance(x, Bounded) else TypicalSet(slices, (math.inf,) * len(slices)) for x in (a, b)]
+    if sides[0].slices != sides[1].slices:
+        raise ValueError("the two samplers are bounded over different levels")
+    # Inverses are mixed: towards a side without a bound, the bound fades away.
+    pairs = zip(sides[0].largest, sides[1].largest, strict=True)
+    return Bounded(inner, TypicalSet(slices, tuple(1 / ((1 - t) / x + t / y) for x, y in pairs)))
+
+
+def _composed(a: Sampler, b: Sampler, t: float, method: str) -> Composed:
+    slices = (a if isinstance(a, Composed) else b).slices
+    sides = [x if isinstance(x, Composed) else Composed((x,) * len(slices), slices) for x in (a, b)]
+    if sides[0].slices != sides[1].slices:
+        raise ValueError("the two samplers are composed over different levels")
+    known: dict[tuple[int, int], Sampler] = {}
+    for x, y in zip(sides[0].samplers, sides[1].samplers, strict=True):
+        if (id(x), id(y)) not in known:
+            known[id(x), id(y)] = interpolate(x, y, t, method)
+    return Composed(
+        tuple(known[id(x), id(y)] for x, y in zip(sides[0].samplers, sides[1].samplers, strict=True)), slices
+    )

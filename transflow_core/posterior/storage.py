@@ -10,14 +10,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..untrusted import MAX_HEADER, open_safetensors
+from .dirichlet import MOST_PIECES
 
 __all__ = ["read_posterior", "write_posterior"]
 
-FORMAT, VERSION = "transflow-posterior", 1
+FORMAT, VERSION = "transflow-posterior", 2
 # Far above what a posterior needs, far below what hurts: a 1024 × 1024 colour image has 3.1 million latents.
 _MAX_DIM, _MAX_COLUMNS = 2**22, 4096
 _DTYPES = {"F32": torch.float32, "F64": torch.float64}
-# The shapes that each tensor may have: () a number, D the latent, m the evidence, k the columns of a factor.
+# The shapes that each tensor may have: () a number, D the latent, p the evidence that is kept, k a factor's columns.
 _SHAPES = {
     "mean": ("D",),
     "covariance.diagonal": ("", "D"),
@@ -29,9 +30,10 @@ _SHAPES = {
     "prior.mean": ("D",),
     "prior.diagonal": ("", "D"),
     "prior.factor": ("Dk",),
-    "weights": ("m",),
+    "weights": ("p",),
+    "latents": ("pD",),
 }
-_REQUIRED = ("mean", "covariance.diagonal", "evidence_mean", "lam_ratio", "likelihood.diagonal")
+_REQUIRED = ("mean", "covariance.diagonal", "evidence_mean", "latents", "lam_ratio", "likelihood.diagonal")
 
 
 def write_posterior(path: str | Path, tensors: Mapping[str, Tensor], m: float, metadata: Mapping[str, str]) -> None:
@@ -109,5 +111,5 @@ def _check_tensors(found: Mapping[str, Any], path: Path) -> None:
 
 def _fits(shape: tuple[int, ...], wanted: str, dim: int) -> bool:
     ranges = {"D": range(dim, dim + 1) if 0 < dim <= _MAX_DIM else range(0), "k": range(1, _MAX_COLUMNS + 1)}
-    ranges["m"] = range(1, 2**20 + 1)
+    ranges["p"] = range(1, MOST_PIECES + 1)
     return len(shape) == len(wanted) and all(size in ranges[axis] for size, axis in zip(shape, wanted, strict=True))

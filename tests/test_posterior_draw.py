@@ -1,0 +1,474 @@
+"""Manners of drawing: their exact limits, their moments, common random numbers, bounds, composition and files."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from transflow_core.posterior import (
+    KINDS,
+    MOST_KEPT,
+    Blend,
+    Bounded,
+    Covariance,
+    Gaussian,
+    Manner,
+    Posterior,
+    Sampler,
+    Spread,
+    TypicalSet,
+    choose_manner,
+    compose,
+    interpolate,
+    per_level,
+)
+from transflow_core.posterior.dirichlet import dirichlet_noise, dirichlet_weights
+from transflow_core.posterior.spread import LIKENESSES
+
+D, M = 40, 12
+LEVELS = (slice(0, 24), slice(24, 34), slice(34, 40))
+NOWHERE = TypicalSet(LEVELS, (math.inf,) * 3)
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+EVIDENCE = per_level([0.4, 0.8, 1.0], LEVELS).double() * normal(M, D) + 0.5 * normal(D, seed=1)
+POSTERIOR = Posterior.condition(EVIDENCE, lam_ratio=0.3)
+MANNERS = {
+    "mean": Manner.mean(0.4),
+    "per level": Manner.mean([0.1, 0.4, 2.0]),
+    "predictive": Manner.predictive(likeness=0.8, lam_ratio=0.1, pieces=4),
+    "predictive, per level": Manner.predictive(likeness=0.5, lam_ratio=[0.1, 0.2, 0.3]),
+    "predictive, Gaussian": Manner.predictive(likeness=0.9, pieces=M),
+    "blend": Manner.blend(pieces=3),
+    "blend, per level": Manner.blend(pieces=2, lam_ratio=[0.0, 0.1, 0.2]),
+}
+every_manner = pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS.keys())
+
+
+def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
+    torch.testing.assert_close(actual, expected.to(actual.dtype), rtol=tolerance, atol=tolerance)
+
+
+def unbounded(posterior: Posterior, manner: Manner) -> Sampler:
+    sampler = posterior.draw(manner, LEVELS)
+    return sampler.inner if isinstance(sampler, Bounded) else sampler
+
+
+# Manners as values.
+
+manners = st.one_of(
+    st.builds(Manner.mean, st.floats(0, 1e9) | st.lists(st.floats(0), min_size=1, max_size=6)),
+    st.builds(Manner.predictive, st.floats(0, 1), st.floats(0), st.floats(1, 1e6)),
+    st.builds(Manner.blend, st.floats(1, 1e6), st.lists(st.floats(0), min_size=1, max_size=6)),
+)
+
+
+@given(manners)
+@settings(max_examples=200, deadline=None)
+def test_a_manner_survives_text_json_and_code(manner):
+    assert Manner.from_dict(json.loads(json.dumps(manner.to_dict(), allow_nan=False))) == manner
+    assert eval(repr(manner), {"Manner": Manner}) == manner
+    if isinstance(manner.lam_ratio, tuple) and len(manner.lam_ratio) == 1:
+        return  # one number in a list of one is written as one number
+    assert Manner.parse(str(manner)) == manner
+    assert hash(manner) == hash(replace(manner))
+
+
+def test_text_may_leave_numbers_to_the_defaults():
+    assert {kind: Manner.parse(kind) for kind in KINDS} == KINDS
+    assert Manner.parse(" blend: pieces=3 , lam_ratio=0.1/0.2 ") == Manner.blend(3, (0.1, 0.2))
+    assert Manner.blend(3).with_lam([0.5, 1]) == Manner.blend(3, (0.5, 1.0))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "median", "mean:pieces=2", "blend:pieces", "blend:pieces=2,pieces=3", "blend:pieces=0.5", "blend:pieces=nan",
+     "predictive:likeness=1.5", "predictive:likeness=x", "mean:lam_ratio=-1", "mean:lam_ratio=", "x" * 2000,
+     "mean:lam_ratio=" + "/".join("1" * 100), "mean:kind=blend", "blend:__class__=1"],
+)  # fmt: skip
+def test_text_that_is_no_manner(text):
+    with pytest.raises(ValueError, match=r"manner|number|lam_ratio|pieces|likeness"):
+        Manner.parse(text)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [None, [], {"kind": []}, {"kind": "mean", "lam_ratio": True}, {"kind": "mean", "lam_ratio": []},
+     {"kind": "blend", "pieces": None}, {"kind": "blend", 3: 4}, {"kind": "mean", "lam_ratio": {"a": 1}},
+     {"kind": "mean", "lam_ratio": [[1.0]]}, {"kind": "mean", "lam_ratio": 10**400}],
+)  # fmt: skip
+def test_json_that_is_no_manner(values):
+    with pytest.raises(ValueError, match=r"manner|number"):
+        Manner.from_dict(values)
+
+
+# Dirichlet weights.
+
+
+EQUAL = torch.full((M,), 1 / M, dtype=torch.float64)
+UNEQUAL = torch.arange(1.0, M + 1, dtype=torch.float64) / 78
+
+
+@pytest.mark.parametrize("pieces", [1.0, 1.2, 2.0, 5.0, 11.0, 12.0, 100.0])
+@pytest.mark.parametrize("shares", [EQUAL, UNEQUAL])
+def test_weights_have_the_moments_of_the_dirichlet_distribution(shares, pieces):
+    weights = dirichlet_weights(shares, M, pieces, dirichlet_noise(4000, M, seed=1, start=0))
+    close(weights.sum(1), torch.ones(4000).double(), 1e-12)
+    assert (weights >= 0).all()
+    close(weights.mean(0), shares, 0.02)
+    # k = (mα + 1) / (α + 1) with α = A / m, and Var wᵢ = sᵢ (1 - sᵢ) / (A + 1).
+    total = math.inf if pieces >= M else (pieces - 1) / (1 - pieces / M)
+    expected = shares.square().sum() + (shares * (1 - shares)).sum() / (total + 1)
+    assert weights.square().sum(1).mean().item() == pytest.approx(expected.item(), rel=0.03)
+    if shares is EQUAL:
+        assert expected.item() == pytest.approx(1 / min(pieces, M))
+
+
+def test_weights_at_the_ends():
+    noise = dirichlet_noise(50, M, seed=1, start=0)
+    assert dirichlet_weights(UNEQUAL, 6.5, 6.5, noise).equal(UNEQUAL.expand(50, M))
+    one = dirichlet_weights(UNEQUAL, M, 1.0, noise)
+    assert one.max(1).values.equal(torch.ones(50).double())
+    close(dirichlet_weights(UNEQUAL, M, 1 + 1e-5, noise), one, 0.05)
+
+
+def test_weights_move_continuously_and_share_their_noise():
+    noise = dirichlet_noise(20, M, seed=3, start=0)
+    path = torch.stack([dirichlet_weights(EQUAL, M, k, noise) for k in torch.linspace(1, M, 600).tolist()])
+    assert path.diff(dim=0).abs().max() < 0.3
+    assert dirichlet_noise(5, M, seed=3, start=15).equal(noise[15:])
+    assert dirichlet_noise(20, M - 4, seed=3, start=0).equal(noise[:, : M - 4])
+
+
+# Exact limits.
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.3, math.inf])
+def test_a_blend_of_all_pieces_is_the_papers_posterior(ratio):
+    blend = unbounded(POSTERIOR, Manner.blend(pieces=M, lam_ratio=ratio))
+    paper = POSTERIOR.with_lam(ratio)
+    close(blend.sample(5, seed=2), paper.sample(5, seed=2), 1e-12)
+    close(blend.moments.covariance.dense(D), paper.covariance.dense(D), 1e-12)
+
+
+@pytest.mark.parametrize("prior", [None, Gaussian(normal(D, seed=4), Covariance(0.7, normal(D, 2, seed=5)))])
+@pytest.mark.parametrize("likelihood", [Covariance(1.0), Covariance(0.5, 0.3 * normal(D, 3, seed=6))])
+def test_each_draw_of_a_blend_is_of_the_posterior_under_its_weights(prior, likelihood):
+    posterior = Posterior.condition(EVIDENCE, 0.3, prior=prior, likelihood=likelihood)
+    blend = unbounded(posterior, Manner.blend(pieces=3, lam_ratio=0.2))
+    z, weights = blend.sample(4, seed=7), blend.weights(4, seed=7)
+    for i in range(4):
+        own = Posterior.condition(EVIDENCE, 0.2, weights=weights[i], prior=prior, likelihood=likelihood)
+        close(z[i], own.sample(1, seed=7, start=i)[0])
+
+
+def test_a_blend_of_one_piece_at_lambda_zero_is_a_piece():
+    z = unbounded(POSTERIOR, Manner.blend(pieces=1, lam_ratio=0.0)).sample(30)
+    nearest = torch.cdist(z, EVIDENCE).min(1)
+    close(nearest.values, torch.zeros(30), 1e-6)
+    assert len(nearest.indices.unique()) > 6
+
+
+@pytest.mark.parametrize("manner", [Manner.predictive(0.8), Manner.blend(3), Manner.mean()])
+def test_an_infinite_lambda_is_the_prior(manner):
+    whole = unbounded(POSTERIOR, manner.with_lam(math.inf))
+    close(whole.sample(3, seed=1), Gaussian.standard(D, torch.float64).sample(3, seed=1), 1e-12)
+
+
+def test_likeness_zero_is_a_scalar_covariance_and_eq_9_to_11():
+    """With one level, Σ is then a multiple of the identity: the paper's own predictive at the λ of that multiple."""
+    spread = Spread.of(EVIDENCE)
+    sampler = POSTERIOR.draw(Manner.predictive(likeness=0.0, lam_ratio=0.3)).inner
+    variance = sampler.covariance.diagonal - 0.3 / 1.3
+    close(variance, torch.full((D,), 0.81 / 1.3 * spread.variance[0]).double(), 1e-6)
+    paper = Posterior.condition(EVIDENCE, lam_ratio=0.3, likelihood=variance[0].item() / (0.3 * M)).predictive()
+    expected = Gaussian(sampler.mean, paper.covariance)
+    scalar = Posterior.condition(EVIDENCE, lam_ratio=0.3)
+    close(expected.covariance.diagonal - paper.covariance.diagonal, torch.tensor(0.0))
+    close(sampler.sample(3), Gaussian(scalar.mean, sampler.covariance).sample(3))
+    assert not sampler.deviations(3).any()
+
+
+def test_the_covariance_estimate_keeps_the_variance_of_each_level():
+    spread = Spread.of(EVIDENCE, levels=LEVELS)
+    empirical = EVIDENCE.T.cov()
+    for likeness in (0.0, 0.6, [0.2, 0.5, 0.9]):
+        dense = spread.covariance(likeness).dense(D)
+        for level, v in zip(LEVELS, spread.variance, strict=True):
+            assert dense.diagonal()[level].mean().item() == pytest.approx(v)
+            assert empirical.diagonal()[level].mean().item() == pytest.approx(v)
+    close(spread.covariance(0.6).dense(D) - spread.noise(0.8).dense(D), 0.36 * empirical)
+    assert spread.covariance(0.0).factor is None
+
+
+def test_the_covariance_of_the_predictive_is_that_of_eq_9_to_11():
+    """Moments as written, and draws that have them: with Gaussian weights and with few pieces alike."""
+    for pieces in (3, M):
+        manner = Manner.predictive(likeness=0.8, lam_ratio=0.1, pieces=pieces)
+        sampler = unbounded(POSTERIOR, manner)
+        sigma = Spread.of(EVIDENCE, levels=LEVELS)
+        written = 0.81 * (0.64 * EVIDENCE.T.cov() + sigma.noise(0.6).dense(D)) / 1.1
+        close(sampler.moments.covariance.dense(D), 0.1 / 1.1 * torch.eye(D).double() + written)
+        z = sampler.sample(20_000, seed=1)
+        close(z.mean(0), EVIDENCE.mean(0) / 1.1, 0.03)
+        # The stretched weights have S but for the pieces' unequal lengths and angles.
+        assert (z.T.cov() - sampler.moments.covariance.dense(D)).norm() < 0.15 * sampler.moments.covariance.dense(
+            D
+        ).norm()
+
+
+def test_every_deviation_is_as_long_as_a_piece_is_far_from_the_mean():
+    for pieces in (1.5, 4, M):
+        sampler = unbounded(POSTERIOR, Manner.predictive(likeness=1.0, lam_ratio=0.0, pieces=pieces))
+        length = sampler.deviations(20).norm(dim=1)
+        close(length, 0.9 * EVIDENCE.T.cov().trace().sqrt().expand(20), 1e-6)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 100])
+@pytest.mark.parametrize("likeness", [0.0, 0.9, 1.0])
+def test_any_number_of_pieces_gives_sane_draws(m, likeness):
+    z = normal(m, D).float()
+    posterior = Posterior.condition(z, lam_ratio=0.1)
+    assert choose_manner(posterior).why.endswith(".")
+    for manner in (Manner.predictive(likeness, 0.05), Manner.blend(2), choose_manner(posterior).manner):
+        draws = posterior.draw(manner, LEVELS).sample(16)
+        assert torch.isfinite(draws).all()
+        # As long as the evidence is, within what 40 dimensions let expect.
+        assert 0.2 < draws.square().mean() / z.square().mean() < 1.6
+    assert len(Spread.of(z, levels=LEVELS).held_out_likeness) == 3
+    assert torch.isfinite(posterior.draw(Manner.predictive(likeness, 0.05), LEVELS).mean).all()
+
+
+def test_one_piece_is_blended_with_itself():
+    posterior = Posterior.condition(EVIDENCE[:1], lam_ratio=0.1)
+    close(unbounded(posterior, Manner.blend(1)).sample(3), posterior.sample(3), 1e-12)
+    assert not unbounded(posterior, Manner.predictive(1.0)).deviations(3).any()
+
+
+# What the evidence chooses.
+
+
+def test_held_out_density_finds_how_much_the_set_has_in_common():
+    """Pieces that differ in two directions and hardly elsewhere; and pieces that differ in all directions alike."""
+    few = normal(30, 2, seed=1) @ normal(2, D, seed=2) + 0.05 * normal(30, D, seed=3)
+    assert min(Spread.of(few, levels=LEVELS).held_out_likeness) >= 0.9
+    assert max(Spread.of(normal(30, D), levels=LEVELS).held_out_likeness) <= 0.6
+
+
+def test_held_out_density_is_that_of_the_gaussian():
+    """Against the dense formula, piece by piece."""
+    z = EVIDENCE[:6]
+    weights = torch.tensor([1.0, 2.0, 1.0, 1.0, 0.5, 1.0]).double()
+    spread = Spread.of(z, weights)
+    found = spread._held_out(slice(0, D))
+    expected = torch.zeros(len(LIKENESSES), dtype=torch.float64)
+    for index, ell in enumerate(LIKENESSES):
+        for i in range(6):
+            others = [j for j in range(6) if j != i]
+            rest = Spread.of(z[others], weights[others])
+            shares = rest.shares
+            mean = shares @ z[others]
+            gaussian = Gaussian(mean, rest.covariance(ell).scaled(1 + 1 / rest.count))
+            expected[index] += spread.shares[i] * gaussian.log_prob(z[i : i + 1])[0]
+    close(found - found[0], expected - expected[0], 1e-8)
+
+
+# Common random numbers.
+
+
+@every_manner
+def test_draws_depend_on_the_seed_alone(manner):
+    sampler = POSTERIOR.draw(manner, LEVELS)
+    assert isinstance(sampler, Sampler) and sampler.dim == D
+    sheet = sampler.sample(6, seed=5)
+    close(sampler.sample(2, seed=5), sheet[:2], 1e-12)
+    close(sampler.sample(2, seed=5, start=3), sheet[3:5], 1e-12)
+    close(sampler.to("cpu").sample(6, seed=5), sheet, 1e-12)
+    assert not torch.allclose(sampler.sample(6, seed=6), sheet)
+    close(sampler.sample(2, temperature=0.0), sampler.mean.expand(2, D), 1e-12)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        [Manner.predictive(ell / 200) for ell in range(201)],
+        [Manner.predictive(0.9, pieces=1 + 11 * i / 800) for i in range(801)],
+        [Manner.predictive(0.9, lam_ratio=10 ** (i / 50 - 4)) for i in range(300)],
+        [Manner.blend(1 + 11 * i / 800) for i in range(801)],
+        [Manner.blend(2, lam_ratio=10 ** (i / 50 - 4)) for i in range(300)],
+    ],
+)
+def test_draws_morph_along_every_slider(path):
+    z = torch.stack([POSTERIOR.draw(manner, LEVELS).sample(4, seed=3) for manner in path])
+    assert z.diff(dim=0).abs().max() < 0.25
+    assert (z[-1] - z[0]).abs().max() > 0.3
+
+
+# Weights.
+
+
+def test_weighted_evidence_counts_in_every_manner():
+    heavy = Posterior.condition(EVIDENCE, 0.1, weights=[1e6, *[1.0] * (M - 1)])
+    for manner in (Manner.blend(2, 0.0), Manner.predictive(1.0, 0.0)):
+        close(heavy.draw(manner, LEVELS).sample(3), EVIDENCE[:1].expand(3, D), 0.05)
+    none = Posterior.condition(EVIDENCE, 0.1, weights=[0.0, *[1.0] * (M - 1)])
+    without = Posterior.condition(EVIDENCE[1:], 0.1)
+    for manner in MANNERS.values():
+        close(none.draw(manner, LEVELS).sample(3), without.draw(manner, LEVELS).sample(3))
+
+
+def test_a_weight_of_two_is_the_piece_twice_in_every_moment():
+    weights = torch.tensor([2.0] + [1.0] * (M - 1))
+    weighted, repeated = (
+        Posterior.condition(EVIDENCE, 0.1, weights=weights),
+        Posterior.condition(EVIDENCE[[0, *range(M)]], 0.1),
+    )
+    for manner in (Manner.blend(3), Manner.predictive(0.8), Manner.predictive(0.8, pieces=M)):
+        a, b = (unbounded(posterior, manner).moments for posterior in (weighted, repeated))
+        close(a.mean, b.mean)
+        close(a.covariance.dense(D), b.covariance.dense(D))
+    assert Spread.of(EVIDENCE, weights * 0.01).variance == pytest.approx(
+        Spread.of(EVIDENCE, weights).variance, rel=0.02
+    )
+
+
+def test_more_evidence_than_is_kept():
+    z = normal(500, D)
+    posterior = Posterior.condition(z, 0.2)
+    assert posterior.latents.shape == (MOST_KEPT, D) and posterior.m == 500
+    assert posterior.weights.sum().item() == pytest.approx(500)
+    close(posterior.evidence_mean, z.mean(0), 1e-12)
+    close(posterior.with_lam(0.7).mean, z.mean(0) / 1.7, 1e-12)
+    assert posterior.latents[0].equal(z[0]) and posterior.latents[-1].equal(z[-1])
+
+
+# Bounds.
+
+
+def test_pulled_back_draws_lie_on_the_bound_and_on_the_ray():
+    typical = TypicalSet.of(EVIDENCE, LEVELS)
+    assert (typical.pull_back(EVIDENCE, EVIDENCE.mean(0))[1] == 1).all()
+    centre = EVIDENCE.mean(0)
+    z = centre + normal(50, D, seed=9) * torch.linspace(0.1, 8, 50).unsqueeze(1)
+    pulled, t = typical.pull_back(z, centre)
+    largest = torch.tensor(typical.largest, dtype=torch.float64)
+    rms = torch.stack([pulled[:, s].square().mean(1).sqrt() for s in LEVELS], 1)
+    assert (rms <= largest + 1e-5).all()
+    outside = t < 1
+    assert outside.any() and not outside.all()
+    assert pulled[~outside].equal(z[~outside])
+    # As far out as any level allows.
+    close((rms / largest)[outside].max(1).values, torch.ones(int(outside.sum())))
+    close(pulled - centre, t.unsqueeze(1) * (z - centre))
+
+
+def test_bounds_are_the_evidences_own_or_the_priors():
+    class Measured:
+        median_rms = (0.1, 5.0, 0.1)
+
+    own, both = TypicalSet.of(EVIDENCE, LEVELS), TypicalSet.of(EVIDENCE, LEVELS, Measured())
+    assert both.largest == (own.largest[0], 5.0, own.largest[2])
+
+
+def test_a_bounded_sampler_says_which_draws_were_pulled_back():
+    sampler = POSTERIOR.draw(Manner.predictive(1.0), LEVELS)
+    pulled = sampler.pulled(200, seed=1, temperature=2.0)
+    differs = (sampler.sample(200, seed=1, temperature=2.0) != sampler.inner.sample(200, seed=1, temperature=2.0)).any(
+        1
+    )
+    assert pulled.equal(differs) and pulled.any()
+    assert not sampler.pulled(200, seed=1, temperature=0.3).any()
+
+
+def test_a_centre_that_is_not_typical_leaves_the_level_alone():
+    typical = TypicalSet((slice(0, D),), (0.1,))
+    z = normal(3, D)
+    assert typical.pull_back(z, torch.ones(D).double())[0].equal(z)
+
+
+# Composition.
+
+
+def test_structure_from_here_and_style_from_there():
+    a, b = POSTERIOR.draw(MANNERS["blend"], LEVELS), Gaussian.standard(D, torch.float64)
+    both = compose([a, a, b], LEVELS)
+    z = both.sample(5, seed=3, temperature=0.8)
+    assert z[:, :34].equal(a.sample(5, seed=3, temperature=0.8)[:, :34])
+    assert z[:, 34:].equal(b.sample(5, seed=3, temperature=0.8)[:, 34:])
+    assert both.mean.equal(torch.cat([a.mean[:34], b.mean[34:]])) and both.dim == D
+    assert both.to("cpu").sample(5, seed=3, temperature=0.8).equal(z)
+    for wrong in ([a, b], [a, a, Gaussian.standard(D + 1)]):
+        with pytest.raises(ValueError, match=r"samplers|dimensions"):
+            compose(wrong, LEVELS)
+
+
+# Interpolation.
+
+
+@pytest.mark.parametrize("method", ["linear", "wasserstein"])
+@pytest.mark.parametrize("to", MANNERS.values(), ids=MANNERS.keys())
+@every_manner
+def test_any_two_samplers_can_be_interpolated(manner, to, method):
+    a, b = POSTERIOR.draw(manner, LEVELS), Posterior.condition(-EVIDENCE[:5], 0.2).draw(to, LEVELS)
+    for t, end in ((0, a), (1, b)):
+        assert interpolate(a, b, t, method).sample(3, seed=1).equal(end.sample(3, seed=1))
+        close(interpolate(a, b, abs(t - 1e-9), method).sample(3, seed=1), end.sample(3, seed=1), 1e-3)
+    middle = interpolate(a, b, 0.5, method)
+    assert isinstance(middle, Sampler)
+    close(middle.mean, (a.mean + b.mean) / 2)
+    close(middle.to("cpu").sample(3), middle.sample(3), 1e-12)
+
+
+def test_a_blend_of_all_pieces_is_interpolated_as_the_paper_does():
+    a, b = POSTERIOR, Posterior.condition(-EVIDENCE[:5], 0.2)
+    for method in ("linear", "wasserstein"):
+        paper = interpolate(a, b, 0.3, method).sample(4)
+        blends = [p.draw(Manner.blend(1e6, p.lam_ratio.item()), LEVELS).inner for p in (a, b)]
+        close(interpolate(*blends, 0.3, method).sample(4), paper, 1e-12)
+
+
+def test_compositions_are_interpolated_level_by_level():
+    a, b = POSTERIOR.draw(MANNERS["predictive"], LEVELS), Gaussian.standard(D, torch.float64)
+    mixed = interpolate(compose([a, a, b], LEVELS), b, 0.4)
+    close(mixed.sample(3)[:, :34], interpolate(a, b, 0.4).sample(3)[:, :34])
+    close(mixed.sample(3)[:, 34:], b.sample(3)[:, 34:])
+    with pytest.raises(ValueError, match="levels"):
+        interpolate(compose([a, a, b], LEVELS), compose([b], [slice(0, D)]), 0.4)
+
+
+# Files.
+
+
+def test_a_saved_posterior_carries_every_manner(tmp_path):
+    posterior = Posterior.condition(EVIDENCE.float(), 0.3, weights=[*[1.0] * (M - 1), 2.5])
+    posterior.save(tmp_path / "posterior", {"manner": str(MANNERS["blend"])})
+    again = Posterior.load(tmp_path / "posterior")
+    assert Manner.parse(again.metadata["manner"]) == MANNERS["blend"]
+    for manner in MANNERS.values():
+        assert again.draw(manner, LEVELS).sample(3).equal(posterior.draw(manner, LEVELS).sample(3))
+
+
+def test_a_damaged_manner_is_refused():
+    with pytest.raises(ValueError, match="pieces is a number"):
+        Manner.parse("blend:pieces=2;rm")
+
+
+def test_levels_must_fit():
+    with pytest.raises(ValueError, match="level"):
+        POSTERIOR.draw(Manner.blend(), LEVELS[:2])
+    with pytest.raises(ValueError, match="level"):
+        POSTERIOR.draw(Manner.mean([0.1, 0.2]), LEVELS)
+
+
+def test_a_blend_without_noise_has_no_density():
+    with pytest.raises(ValueError, match="singular"):
+        _ = unbounded(POSTERIOR, Manner.blend(2, 0.0)).moments
+    assert isinstance(unbounded(POSTERIOR, Manner.blend(2)), Blend)

@@ -1,0 +1,70 @@
+"""Decoding that never fails: a latent on which the flow cannot be inverted is pulled back until it can be."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Decoded", "decode_in_range"]
+
+_STEPS = 5
+# Of a picture that is black, white or a pure colour in most places, nothing can be seen: a flow that overflows, but not
+# to infinity, gives such. Sketches on white paper are mostly white, but not in colour, and not black besides.
+_MOST_SATURATED = 0.6
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Images of latents, some of which were pulled back.
+
+    Attributes:
+        images: (n, C, S, S) in [0, 1], finite.
+        z: (n, D), the latents that they show.
+        pulled: (n,) bool, which were pulled back.
+    """
+
+    images: Tensor
+    z: Tensor
+    pulled: Tensor
+
+
+def decode_in_range(decode: Callable[[Tensor], Tensor], z: Tensor, centre: Tensor) -> Decoded:
+    """Decode latents, moving those whose image is broken along the ray to `centre` until it is not.
+
+    The share of the way that can be kept is found by bisection, to 1/32, all broken rows at once. A row that is broken
+    even next to the centre becomes the centre; if that is broken as well, there is nothing better to show.
+
+    Args:
+        decode: (k, D) -> (k, C, S, S), in batches as it likes.
+        z: (n, D).
+        centre: (D,), of what was sampled: `sampler.mean`.
+    """
+    images = decode(z)
+    wrong = broken(images)
+    if not wrong.any():
+        return Decoded(images, z, wrong)
+    rows = wrong.nonzero().flatten()
+    z, images = z.clone(), images.clone()
+    middle = centre.to(z)
+    start = z[rows]
+    low, high = torch.zeros(len(rows), 1).to(z), torch.ones(len(rows), 1).to(z)
+    z[rows], images[rows] = middle, torch.nan_to_num(decode(middle[None]), 0.0, 1.0, 0.0).clamp(0, 1)
+    for _ in range(_STEPS):
+        share = (low + high) / 2
+        tried = middle + share * (start - middle)
+        shown = decode(tried)
+        good = ~broken(shown)
+        z[rows[good]], images[rows[good]] = tried[good], shown[good]
+        good = good.to(share.device).unsqueeze(1)
+        low, high = torch.where(good, share, low), torch.where(good, high, share)
+    return Decoded(images, z, wrong)
+
+
+def broken(images: Tensor) -> Tensor:
+    """(n, C, S, S) -> (n,) bool: not finite somewhere, or at both ends of the range in most places."""
+    flat = images.reshape(len(images), -1)
+    finite = torch.isfinite(flat).all(1)
+    clear = flat.nan_to_num(0.0)
+    black, white = (clear <= 0).float().mean(1), (clear >= 1).float().mean(1)
+    return ~finite | ((black + white > _MOST_SATURATED) & (torch.minimum(black, white) > 0.1))
