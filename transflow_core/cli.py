@@ -430,7 +430,7 @@ def train(
     """Train a prior of your own images. Ctrl-C saves; --resume goes on. Under torchrun, processes share each batch."""
     from dataclasses import replace
 
-    from .flows import DetailConfig
+    from .flows import GlowConfig, GrownConfig
     from .pixels import PixelConvention
     from .prior import load_prior
     from .training import PRESETS, Processes, bfloat16_is_faster, prepare, resumed_settings
@@ -442,7 +442,7 @@ def train(
         if preset not in PRESETS:
             raise ValueError(f"no preset called {preset!r}: there are {', '.join(PRESETS)}")
         shape = PRESETS[preset].flow
-        if isinstance(shape, DetailConfig) and grow is None:
+        if not isinstance(shape, GlowConfig | GrownConfig) and grow is None:
             raise ValueError(f"the preset {preset} grows a prior: say which, with --grow")
         base = load_prior(grow, device="cpu") if grow else None
         begun = load_prior(start, device="cpu") if start else None

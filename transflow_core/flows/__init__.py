@@ -12,6 +12,8 @@ from .glow import CouplingConfig, Glow, GlowConfig, Level, LevelConfig, Step
 from .grown import DetailConfig, DetailFlow, GrownConfig, GrownGlow
 from .multiscale import GaussianSplit, GaussianTop, haar_merge, haar_split, squeeze, unsqueeze
 from .precision import compute_nets_in
+from .rotation import ScaledRotation
+from .symmetric import OddNet, SymmetricConfig, SymmetricFlow
 
 __all__ = [
     "ActNorm",
@@ -30,7 +32,11 @@ __all__ = [
     "InvertibleConv1x1",
     "Level",
     "LevelConfig",
+    "OddNet",
+    "ScaledRotation",
     "Step",
+    "SymmetricConfig",
+    "SymmetricFlow",
     "compute_nets_in",
     "haar_merge",
     "haar_split",
