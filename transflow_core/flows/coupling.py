@@ -18,12 +18,12 @@ __all__ = [
     "innermost_channels",
     "inverse_sigmoid_log_scale",
     "sigmoid_log_scale",
-    "tanh_log_scale",
+    "bounded",
 ]
 
 
-def tanh_log_scale(r: Tensor, cap: float = 2.0) -> Tensor:
-    """`log s = cap * tanh(r / cap)`: bounded by ±cap, so neither direction can overflow."""
+def bounded(r: Tensor, cap: float = 2.0) -> Tensor:
+    """`cap * tanh(r / cap)`, about r where r is small: of log-scales, so that neither direction can overflow."""
     return cap * torch.tanh(r / cap)
 
 
@@ -45,7 +45,7 @@ def exponential_log_scale(r: Tensor) -> Tensor:
 
 
 SCALES: dict[str, Callable[..., Tensor]] = {
-    "tanh": tanh_log_scale,
+    "tanh": bounded,
     "sigmoid": sigmoid_log_scale,
     "inverse-sigmoid": inverse_sigmoid_log_scale,
     "exponential": exponential_log_scale,

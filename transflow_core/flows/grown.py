@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .actnorm import ActNorm
 from .conv1x1 import InvertibleConv1x1
 from .convolution import Conv3x3
-from .coupling import Coupling, CouplingNet, autocast, tanh_log_scale
+from .coupling import Coupling, CouplingNet, autocast, bounded
 from .glow import Glow, GlowConfig
 from .multiscale import haar_merge, haar_split
 from .symmetric import SymmetricConfig, SymmetricFlow
@@ -27,7 +27,7 @@ _LARGEST_SIDE = 1024
 class DetailConfig:
     """The flow of the details: `steps` conditional steps, nets of `width`, a context of `context` channels.
 
-    `cap` bounds the couplings' log-scales (see `tanh_log_scale`).
+    `cap` bounds the couplings' log-scales (see `bounded`).
     """
 
     steps: int = 4
@@ -113,7 +113,7 @@ class _Step(nn.Module):
         changed = channels // 2  # of an odd number of channels the net reads one more than it changes
         read = channels - changed + context
         net = CouplingNet(read, 2 * changed, config.width, (side, side), generator=generator)
-        self.coupling = Coupling(net, partial(tanh_log_scale, cap=config.cap))
+        self.coupling = Coupling(net, partial(bounded, cap=config.cap))
 
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         x, actnorm = self.actnorm(x)

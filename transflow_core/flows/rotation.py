@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .coupling import tanh_log_scale
+from .coupling import bounded
 
 __all__ = ["ScaledRotation"]
 
@@ -35,7 +35,7 @@ class ScaledRotation(nn.Module):
 
     def _rotation_and_log_scale(self) -> tuple[Tensor, Tensor]:
         skew, one = self.skew - self.skew.T, torch.eye(len(self.skew), device=self.skew.device)
-        return torch.linalg.solve(one + skew, one - skew), tanh_log_scale(self.scale, self.cap)
+        return torch.linalg.solve(one + skew, one - skew), bounded(self.scale, self.cap)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""

@@ -52,7 +52,7 @@ def bits_per_level(flow: Glow | GrownGlow, x: Tensor, nats: float) -> list[dict[
     found.append((x.shape[1:], *flow(x), nats))
     return [
         {
-            "level": f"{shape[1]}×{shape[2]}",
+            "level": f"{shape[1]}×{shape[2]}" if shape[0] > flow.config.channels else "rest",
             "dim": math.prod(shape),
             "bits": float(_bits(eps, log_det, nats).mean()),
             "rms": float(eps.square().mean().sqrt()),
