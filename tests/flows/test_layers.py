@@ -167,6 +167,7 @@ LAYERS = {
     "step": lambda: step(position=True),
     "additive step": lambda: step(coupling=CouplingConfig(kind="additive")),
     "glow": lambda: small_glow(position=True),
+    "bounded glow": lambda: small_glow(bounded=True),
     "sigmoid glow, edge": lambda: small_glow(edge=True, coupling=CouplingConfig(scale="sigmoid")),
     "glow without split priors": lambda: small_glow(split_prior=False),
     "haar": Haar,

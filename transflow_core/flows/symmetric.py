@@ -14,15 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .coupling import Coupling, autocast, innermost_channels, bounded
+from .coupling import SHIFT_CAP, Coupling, autocast, bounded, innermost_channels
+from .multiscale import LOG_STD_CAP
 from .rotation import ScaledRotation
 
 __all__ = ["OddNet", "SymmetricConfig", "SymmetricFlow", "tails"]
 
-_GATE = 4.0
-_SHIFT = 8.0
-_SPREAD = 3.0
-_TAIL = 0.5
+_GATE_CAP = 4.0
+_TAIL_CAP = 0.5
 
 
 @dataclass(frozen=True)
@@ -124,10 +123,9 @@ class _Context(nn.Module):
 class OddNet(nn.Module):
     """What a coupling reads its shift and scale from: the shift odd in a, the scale even, both given the context.
 
-    `gate = clamp(mid(relu(even_in(a tanh a) + context_in(context))))`; `t = bound(odd_out(odd_in(a) * gate))`, without
-    biases; `r = even_out(gate)`. So a passes linearly, through a filter that the context and its own size choose. Far
-    from the data, where gate and bound are saturated, t and r do not move: there an error of rounding in a is not
-    multiplied on the way back.
+    `gate = clamp(mid(relu(even_in(a tanh a) + context_in(context))))`; `t = odd_out(odd_in(a) * gate)`, without biases;
+    `r = even_out(gate)`. So a passes linearly, through a filter that the context and its own size choose from a bounded
+    set.
 
     Args:
         read, changed: channels of a, and of the half that is changed.
@@ -150,9 +148,8 @@ class OddNet(nn.Module):
         """(n, read, H, W) and (n, context, H, W) -> (n, 2 * changed, H, W)."""
         with autocast(a.device, self.compute_dtype):
             h = (self.even_in(a * torch.tanh(a)) + self.context_in(context)).relu_()
-            gate = F.hardtanh(self.mid(h), 0.0, _GATE, inplace=True)
-            shift = bounded(self.odd_out(self.odd_in(a) * gate), _SHIFT)
-            return torch.cat([shift, self.even_out(gate)], 1)
+            gate = F.hardtanh(self.mid(h), 0.0, _GATE_CAP, inplace=True)
+            return torch.cat([self.odd_out(self.odd_in(a) * gate), self.even_out(gate)], 1)
 
 
 class _Step(nn.Module):
@@ -163,7 +160,7 @@ class _Step(nn.Module):
         changed = channels // 2  # of an odd number of channels the net reads one more than it changes
         self.linear = ScaledRotation(channels, config.cap, generator)
         net = OddNet(channels - changed, changed, config.context, config.width, generator)
-        self.coupling = Coupling(net, partial(bounded, cap=config.cap))
+        self.coupling = Coupling(net, partial(bounded, cap=config.cap), shift_cap=SHIFT_CAP)
 
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         x, linear = self.linear(x)
@@ -229,8 +226,8 @@ class SymmetricFlow(nn.Module):
         differences, h = self.context(means)
         with autocast(means.device, self.compute_dtype):
             gate, spread, tail = torch.sigmoid(self.gate(h)), self.spread(h), self.tail(h)
-        log_std = self.log_std[:, None, None] + bounded(spread.float(), _SPREAD)
-        return h, self.centre(differences * gate.float()), log_std, bounded(tail.float(), _TAIL)
+        log_std = self.log_std[:, None, None] + bounded(spread.float(), LOG_STD_CAP)
+        return h, self.centre(differences * gate.float()), log_std, bounded(tail.float(), _TAIL_CAP)
 
     def forward(self, details: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """(n, 3C, H, W) and (n, C, H, W) -> (eps (n, 3C, H, W), log_det (n,))."""
