@@ -15,11 +15,11 @@ __all__ = [
     "Coupling",
     "CouplingNet",
     "autocast",
+    "bounded",
     "exponential_log_scale",
     "innermost_channels",
     "inverse_sigmoid_log_scale",
     "sigmoid_log_scale",
-    "bounded",
 ]
 
 

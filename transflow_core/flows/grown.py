@@ -199,9 +199,9 @@ class DetailFlow(nn.Module):
 class GrownGlow(nn.Module):
     """A flow of images twice as large as its base's: `z = [details' eps, base's z]`, N(0, I) as ever.
 
-    `means, details = haar_split(x)`; the base models the means, which it was trained on; `DetailFlow` the details given
-    the means (see also `SymmetricFlow`). `log p(x) = log p(means) + log p(details | means) - N log 2`, with N numbers in the means (see
-    `haar_split`). Reference: Wavelet Flow (Yu, Derpanis and Brubaker, 2020).
+    `means, details = haar_split(x)`; the base models the means; `SymmetricFlow` or `DetailFlow` the details given the
+    means. `log p(x) = log p(means) + log p(details | means) - N log 2`, with N numbers in the means (see `haar_split`).
+    Reference: Wavelet Flow (Yu, Derpanis and Brubaker, 2020).
 
     Example:
         >>> import torch

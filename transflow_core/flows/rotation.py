@@ -10,7 +10,7 @@ __all__ = ["ScaledRotation"]
 
 
 class ScaledRotation(nn.Module):
-    """`y = Q diag(s) x` at every pixel: `Q = (I + S)⁻¹ (I - S)` with `S = A - Aᵀ`, and `log s = cap * tanh(scale / cap)`.
+    """`y = Q diag(s) x` at every pixel: `Q = (I + S)⁻¹ (I - S)` with `S = A - Aᵀ`, `log s = cap * tanh(scale / cap)`.
 
     What an actnorm and a 1×1 convolution do together, without the shift: a linear map, and so an odd one. Q is the
     Cayley transform of a skew matrix, a rotation, whose inverse is its transpose; the condition number is at most

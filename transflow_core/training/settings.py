@@ -122,9 +122,7 @@ PRESETS: dict[str, Preset] = {
     # Haar levels down to 8×8, where what remains is a face's light and pose: no symmetry of textures, so a Glow.
     "celeba64": Preset(
         _wavelet(
-            GlowConfig(
-                8, _levels((12, 8), (192, 192)), position=True, bounded=True, coupling=CouplingConfig(cap=1.0)
-            ),
+            GlowConfig(8, _levels((12, 8), (192, 192)), position=True, bounded=True, coupling=CouplingConfig(cap=1.0)),
             SymmetricConfig(steps=8, width=128, context=96),
             SymmetricConfig(steps=8, width=128, context=96),
             SymmetricConfig(steps=8, width=96, context=64),

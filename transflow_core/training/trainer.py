@@ -199,7 +199,7 @@ class _Run:
                 f"the images are {images.image_size}×{images.image_size}, "
                 f"the flow's {self.flow.config.image_size}×{self.flow.config.image_size}"
             )
-        self.start = f"{start.name} ({start.fingerprint})" if start else None
+        self.start, self.grown = (f"{prior.name} ({prior.fingerprint})" if prior else None for prior in (start, grow))
         self.description = {
             "settings": settings.to_dict(),
             "architecture": self.flow.config.to_dict(),
@@ -414,5 +414,7 @@ class _Run:
         prior = load_prior(self.folder, device=self.group.device)  # as people get it, halved or not
         write_conformance(prior, self.folder / "conformance.npz")
         sheet(prior, self.folder / "samples.png", self.settings.sheet_temperature)
-        card = model_card(prior, self.images, self.settings, self.counters, self.words, self.start, self.blend)
+        card = model_card(
+            prior, self.images, self.settings, self.counters, self.words, self.start, self.grown, self.blend
+        )
         (self.folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
