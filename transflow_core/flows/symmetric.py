@@ -109,14 +109,14 @@ class _Context(nn.Module):
         differences = F.conv2d(F.pad(means, (2, 2, 2, 2), mode="replicate"), kernel)
         with autocast(means.device, self.compute_dtype):
             h = self.conv_in(torch.cat([means, differences], 1))
-            h = (h + self.position.to(h.dtype)).relu_()
+            h = h.add_(self.position.to(h.dtype)).relu_()
             beside = []
             for conv in self.down:
                 beside.append(h)
                 h = conv(F.avg_pool2d(h, 2)).relu_()
             h = h + self.far_position.to(h.dtype)
             for conv, finer in zip(self.up, reversed(beside), strict=True):
-                h = (finer + F.interpolate(conv(h), scale_factor=2, mode="bilinear")).relu_()
+                h = F.interpolate(conv(h), scale_factor=2, mode="bilinear").add_(finer).relu_()
             return differences, self.conv_out(h).relu_()
 
 
@@ -147,9 +147,12 @@ class OddNet(nn.Module):
     def forward(self, a: Tensor, context: Tensor) -> Tensor:
         """(n, read, H, W) and (n, context, H, W) -> (n, 2 * changed, H, W)."""
         with autocast(a.device, self.compute_dtype):
-            h = (self.even_in(a * torch.tanh(a)) + self.context_in(context)).relu_()
+            # In place, as far as gradients allow it: these maps are large, and memory is slower than arithmetic.
+            h = self.even_in(a * torch.tanh(a)).add_(self.context_in(context)).relu_()
             gate = F.hardtanh(self.mid(h), 0.0, _GATE_CAP, inplace=True)
-            return torch.cat([self.odd_out(self.odd_in(a) * gate), self.even_out(gate)], 1)
+            h = self.odd_in(a)
+            h = h * gate if torch.is_grad_enabled() else h.mul_(gate)
+            return torch.cat([self.odd_out(h), self.even_out(gate)], 1)
 
 
 class _Step(nn.Module):
