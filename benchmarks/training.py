@@ -4,9 +4,9 @@
 
 Both are a Glow of 64×64, 5 levels, steps 6 12 16 16 8, widths 96 192 256 256 256, with LU-parametrised 1×1
 convolutions and batches of 32. normflows' has sigmoid scales and unconditional Gaussians, and no position maps:
-"the same architecture" is ours without them; "as it is trained" has them, with the nets in float32 and in bfloat16. A
-step is the loss, its gradient, clipping and Adam. The kinds take turns, so that whatever slows the machine slows all.
-Needs an idle machine.
+"the same architecture" is ours without them; then with them, the nets in float32 and in bfloat16. A step is the loss,
+its gradient, clipping and Adam. The kinds take turns, so that whatever slows the machine slows all. Needs an idle
+machine.
 """
 
 import statistics
@@ -82,8 +82,8 @@ def main() -> None:
     kinds = {
         "normflows": theirs(same, x),
         "ours, the same architecture": ours(same, x, None),
-        "ours as it is trained, nets in float32": ours(trained, x, None),
-        "ours as it is trained, nets in bfloat16": ours(trained, x, torch.bfloat16),
+        "ours with position maps, nets in float32": ours(trained, x, None),
+        "ours with position maps, nets in bfloat16": ours(trained, x, torch.bfloat16),
     }
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     for turn in range(ROUNDS + 1):
