@@ -1,25 +1,33 @@
-"""Two priors side by side: bits per dimension of held-out images, face rates, sharpness, time, and a sheet of samples.
+"""Two priors side by side, as models of faces and as what is conditioned: a table, and a sheet of samples.
 
     python -m benchmarks.priors celeba64 runs/mine --data faces.zip --held-out 'val*/*' -o sheet.png
     python -m benchmarks.priors celeba64 celeba128 -o grown.png
     python -m benchmarks.priors celeba64 runs/mine -n 4000 --seed 2 --temperatures 0.7
+    python -m benchmarks.priors celeba64 runs/mine --data faces.zip --distances --far assets/examples/noise_bar anime/
 
 Samples share their noise: of two priors of one size the whole latent; of a prior and one that was grown from it the
 latents of the smaller, so that each pair shows one face. Sharpness is the root mean square of the Haar details
 (differences within 2×2 pixels) at the larger of the two sizes; the smaller prior's samples are enlarged by bicubic
 interpolation. A face rate of 100 % tells two priors apart no more: there are also the scores of dlib's detector, and
-with `--data` the share of samples of which it is at least as sure as of nineteen in twenty held-out faces. Held-out
-images are not shown.
+with `--data` the share of samples of which it is at least as sure as of nineteen in twenty held-out faces.
+
+What is conditioned lies nearer the origin than samples do, or far from all faces: hence grids (`levels.grid`) down to
+temperature 0; the root mean square of each level over held-out faces, with noise as in training (`--data`); and
+what becomes of pictures unlike any face on the way there and back. `--distances` adds kernel distances (KID), in units
+of 10⁻³, precision and recall between samples and held-out faces, each at the prior's own size: about 0.1 s an image.
+An error is that of the mean, from halves of both sets. Held-out images are not shown.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -30,7 +38,16 @@ from transflow_core.posterior import standard_normal
 from transflow_core.prior import Prior, load_prior
 from transflow_core.training import prepare
 
+from .distances import kid, precision_recall, standardised
+from .features import colour_texture, descriptors
+from .levels import far_pictures, grid, reconstruction_error, whitening
+
 SHOWN = 12
+GRIDS = (0.0, 0.3, 0.5, 0.7)
+SPACES = {"face descriptor": descriptors, "colour and texture": colour_texture}
+HALVES = 20
+
+Rows = dict[str, list[str]]
 
 
 def enlarged(x: Tensor, side: int) -> Tensor:
@@ -46,10 +63,15 @@ def sharpness(x: Tensor) -> float:
     return float(haar_split(x)[1].square().mean().sqrt())
 
 
-def sureness(x: Tensor) -> np.ndarray:
+def sureness(x: Tensor) -> NDArray[np.float64]:
     """(n,) scores of dlib's HOG detector, enlarged to 256 pixels as for the face rate; 0 where it finds no face."""
     pictures = [np.asarray(enlarge(image, 256)) for image in to_pil(x)]
     return np.array([max((score for _, score in hog_detections(picture, 0.0)), default=0.0) for picture in pictures])
+
+
+def samples(prior: Prior, noise: Tensor, temperature: float) -> Tensor:
+    """The prior's images of the last of the noise's numbers, which a prior that was grown from it shares."""
+    return torch.cat([prior.decode(temperature * z[:, z.shape[1] - prior.dim :]).cpu() for z in noise.split(50)])
 
 
 def decode_seconds(priors: list[Prior], n: int = 16, repeats: int = 7) -> list[float]:
@@ -65,6 +87,96 @@ def decode_seconds(priors: list[Prior], n: int = 16, repeats: int = 7) -> list[f
     return [statistics.median(times) for times in seconds]
 
 
+def with_error(
+    measure: Callable[[NDArray, NDArray], float], a: NDArray, b: NDArray, seed: int = 0
+) -> tuple[float, float]:
+    """A measure of two sets, and its standard error: the delete-half jackknife over both."""
+    value, rng = measure(a, b), np.random.default_rng(seed)
+
+    def half(rows: NDArray) -> NDArray:
+        return rows[rng.permutation(len(rows))[: len(rows) // 2]]
+
+    others = np.array([measure(half(a), half(b)) for _ in range(HALVES)])
+    return value, float(np.sqrt(np.square(others - value).mean()))
+
+
+def distances(x: Tensor, real: dict[str, NDArray[np.float64]]) -> dict[str, str]:
+    """By space: KID to the real faces' features, in 10⁻³, with its error; precision and recall."""
+    found = {}
+    for space, features in SPACES.items():
+        scale = standardised(real[space])
+        a, b = scale(features(x)), scale(real[space])
+        value, error = with_error(kid, a, b)
+        precision, recall = precision_recall(a, b)
+        found[space] = f"{1e3 * value:.1f} ± {1e3 * error:.1f}, {precision:.2f}, {recall:.2f}"
+    return found
+
+
+def as_models(
+    priors: list[Prior], held_out: list[NDArray[np.uint8]], options: argparse.Namespace
+) -> tuple[Rows, list[list[Image.Image]]]:
+    """Bits, and what samples are like; and some of them, a row for each temperature and prior."""
+    rows: Rows = {}
+    side, most = max(prior.image_size for prior in priors), max(prior.dim for prior in priors)
+    real = [prior.to_unit(images).cpu() for prior, images in zip(priors, held_out, strict=False)]
+    for prior, images in zip(priors, held_out, strict=False):
+        bits = prior.bits_per_dim(images)
+        error = float(bits.std() / len(bits) ** 0.5)
+        rows.setdefault("bits per dimension, held out", []).append(
+            f"{float(bits.mean()):.4f} ± {error:.4f} ({len(bits)} images)"
+        )
+    sure = [np.percentile(sureness(v), 5) for v in real]
+    spaces = [{space: features(v) for space, features in SPACES.items()} for v in real] if options.distances else []
+    if real:
+        rows["sharpness, held-out images"] = [f"{sharpness(enlarged(v, side)):.4f}" for v in real]
+    noise = standard_normal(options.n, most, seed=options.seed)
+    shown = []
+    for temperature in options.temperatures:
+        for place, prior in enumerate(priors):
+            x = samples(prior, noise, temperature)
+            scores = sureness(x)
+            error, least = scores.std() / len(scores) ** 0.5, np.percentile(scores, [1, 0])
+            cells = {
+                f"face rate ({options.n} samples)": f"{(scores > 0).mean():.1%}",
+                "detector's score: mean, 1st percentile, least": (
+                    f"{scores.mean():.3f} ± {error:.3f}, {least[0]:.2f}, {least[1]:.2f}"
+                ),
+                "sharpness": f"{sharpness(enlarged(x, side)):.4f}",
+            }
+            if sure:
+                cells["as sure a face as 95 % of held-out ones"] = f"{(scores >= sure[place]).mean():.1%}"
+            if spaces:
+                for space, cell in distances(x, spaces[place]).items():
+                    cells[f"KID × 10³, precision, recall: {space}"] = cell
+            for what, cell in cells.items():
+                rows.setdefault(f"temperature {temperature:g}: {what}", []).append(cell)
+            shown.append(to_pil(enlarged(x[:SHOWN], side)))
+    return rows, shown
+
+
+def as_conditioned(priors: list[Prior], held_out: list[NDArray[np.uint8]], options: argparse.Namespace) -> Rows:
+    """Grids near the origin, whitening, and pictures that are no faces there and back."""
+    rows: Rows = {}
+    noise = standard_normal(min(options.n, 64), max(prior.dim for prior in priors), seed=options.seed)
+
+    def add(what: str, x: Tensor) -> None:
+        rows.setdefault(f"grid of 2 and 4 pixels in 1/255, {what}", []).append(f"{grid(x):.2f}, {grid(x, 4):.2f}")
+
+    for prior, images in zip(priors, held_out, strict=False):
+        add("held-out images", prior.to_unit(images).cpu())
+        levels = ", ".join(f"{name} {rms:.3f}" for name, rms in whitening(prior, images[:128]).items())
+        rows.setdefault("root mean square of each level, held out", []).append(levels)
+    for prior in priors:
+        for temperature in GRIDS:
+            add(f"temperature {temperature:g}", samples(prior, noise[:1] if temperature == 0 else noise, temperature))
+        for kind, images in far_pictures(prior.image_size, options.far):
+            error = reconstruction_error(prior, images)
+            rows.setdefault(f"largest error there and back in 1/255: {len(error)} of {kind}", []).append(
+                f"{error.max():.2g}"
+            )
+    return rows
+
+
 def main() -> None:
     """Print the table and write the sheet."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.priors", description=__doc__)
@@ -74,48 +186,25 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=500, help="samples for each face rate")
     parser.add_argument("--seed", type=int, default=1, help="of the noise")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.5, 0.7, 0.85, 1.0])
+    parser.add_argument("--distances", action="store_true", help="with --data: KID, precision and recall as well")
+    parser.add_argument("--far", type=Path, nargs="+", default=[], help="folders of pictures unlike the data")
     parser.add_argument("-o", "--output", type=Path, help="a sheet of samples")
     options = parser.parse_args()
+    if options.distances and not options.data:
+        parser.error("--distances are to held-out images: give --data")
 
     priors = [load_prior(name) for name in options.priors]
-    names = [f"{prior.name} {prior.fingerprint[:8]}" for prior in priors]
-    side, most = max(prior.image_size for prior in priors), max(prior.dim for prior in priors)
-    rows: dict[str, list[str]] = {}
-    sure = []  # of held-out faces, at each prior's size
-    if options.data:
-        rows["bits per dimension, held out"] = []
-        for prior in priors:
-            with tempfile.TemporaryDirectory() as cache:
-                held_out = prepare(options.data, prior.image_size, Path(cache), held_out=options.held_out).held_out
-                bits = prior.bits_per_dim(np.array(held_out))
-            error = float(bits.std() / len(bits) ** 0.5)
-            rows["bits per dimension, held out"].append(f"{float(bits.mean()):.4f} ± {error:.4f} ({len(bits)} images)")
-            v = prior.to_unit(np.array(held_out)).cpu()
-            sure.append(np.percentile(sureness(v), 5))
-            if prior.image_size == side:
-                rows["sharpness, held-out images"] = [f"{sharpness(v):.4f}"] * 2
-    noise = standard_normal(options.n, most, seed=options.seed)
-    shown = []
-    for temperature in options.temperatures:
-        rates, found, sharp, as_sure = [], [], [], []
-        for place, prior in enumerate(priors):
-            x = torch.cat([prior.decode(temperature * z[:, most - prior.dim :]).cpu() for z in noise.split(50)])
-            scores = sureness(x)
-            rates.append(f"{(scores > 0).mean():.1%}")
-            error, least = scores.std() / len(scores) ** 0.5, np.percentile(scores, [1, 0])
-            found.append(f"{scores.mean():.3f} ± {error:.3f}, {least[0]:.2f}, {least[1]:.2f}")
-            as_sure += [f"{(scores >= sure[place]).mean():.1%}"] if sure else []
-            sharp.append(f"{sharpness(enlarged(x, side)):.4f}")
-            shown.append(to_pil(enlarged(x[:SHOWN], side)))
-        rows[f"face rate, temperature {temperature:g} ({options.n} samples)"] = rates
-        rows[f"detector's score, temperature {temperature:g}: mean, 1st percentile, least"] = found
-        if as_sure:
-            rows[f"as sure a face as 95 % of held-out ones, temperature {temperature:g}"] = as_sure
-        rows[f"sharpness, temperature {temperature:g}"] = sharp
+    held_out = []
+    for prior in priors if options.data else ():
+        with tempfile.TemporaryDirectory() as cache:
+            images = prepare(options.data, prior.image_size, Path(cache), held_out=options.held_out)
+            held_out.append(np.array(images.held_out))
+    rows, shown = as_models(priors, held_out, options)
+    rows |= as_conditioned(priors, held_out, options)
     seconds = decode_seconds(priors)
     rows["seconds for 16 samples"] = [f"{value:.3f}" for value in seconds]
     rows["times the first"] = [f"{value / seconds[0]:.2f}" for value in seconds]
-    print(f"| | {' | '.join(names)} |\n|---|---|---|")
+    print(f"| | {' | '.join(f'{prior.name} {prior.fingerprint[:8]}' for prior in priors)} |\n|---|---|---|")
     for what, cells in rows.items():
         print(f"| {what} | {' | '.join(cells)} |")
     if options.output:
@@ -123,7 +212,7 @@ def main() -> None:
         if words[0] == words[1]:
             words = ["1st", "2nd"]
         labels = [f"{word}, {t:g}" for t in options.temperatures for word in words]
-        how = {"priors": ", ".join(names), "seed": str(options.seed)}
+        how = {"priors": ", ".join(options.priors), "seed": str(options.seed)}
         save_png(labelled_rows(shown, row_labels=labels), options.output, metadata=how)
 
 

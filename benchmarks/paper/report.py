@@ -256,9 +256,9 @@ classes: how many directions carry it.
    divided: classes with a long mean are favoured. Centring at the
    evidence's own mean (eq. 3 with the domain's mean as μ0) removes that; λ/m = 0.05 nearly does.
 3. **The variance within classes lies in some sixteen directions of 12,288** (forty in pixels), while a scalar Σ weighs
-   all alike. A low-rank Σ, estimated from all classes together, discounts slant, thickness and shift: {latents} in the trained latents, {pixels} in pixels
-   and {untrained} in those of an untrained flow, % at m = {few} (the rows of "low-rank Σ, centred"). With few examples
-   the trained latents are behind; with many they are ahead."""
+   all alike. A low-rank Σ, estimated from all classes together, discounts slant, thickness and shift: {latents} in the
+   trained latents, {pixels} in pixels and {untrained} in those of an untrained flow, % at m = {few}
+   (the rows of "low-rank Σ, centred"). With few examples the trained latents are behind; with many they are ahead."""
 
 
 def _table1(r: Result) -> str:

@@ -14,16 +14,19 @@ import torch
 from safetensors.torch import load_file
 
 from transflow_core.engine import Engine
-from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig
+from transflow_core.flows import GlowConfig, GrownConfig, GrownGlow, LevelConfig, SymmetricConfig, haar_split
 from transflow_core.pixels import PixelConvention
 from transflow_core.posterior import Posterior, per_level
 from transflow_core.prior import load_prior
 from transflow_core.training import PRESETS, ImageSet, TrainingError, TrainSettings, train, trainer
+from transflow_core.training.batches import batch
+from transflow_core.training.density import BitsPerDim, bits_per_level
 
 from ..helpers import ROOT
 from .conftest import discs
 
 TINY = PRESETS["tiny32"].flow
+DETAILS = SymmetricConfig(steps=2, width=16, context=8)
 PIXELS = PixelConvention(bits=5)
 
 
@@ -203,20 +206,23 @@ def test_a_blend_is_the_mean_of_the_weights_before_and_after(trained, disc_set, 
             train(disc_set, tmp_path / "b", TINY, PIXELS, settings(steps=1), start=begin, blend=wrong)
 
 
-def test_a_prior_grows_by_one_level_and_its_base_stays_as_it_is(trained, tmp_path):
+def test_a_prior_grows_by_one_level_and_its_base_learns_on(trained, tmp_path):
     base = load_prior(trained[0].folder, device="cpu")
     images = ImageSet(discs(64, side=64), discs(24, side=64, seed=1), "larger discs", {})
     options = settings(steps=40, batch_size=8)
-    result = train(images, tmp_path, DetailConfig(2, 16, 8), PIXELS, options, name="grown", grow=base, half=True)
+    result = train(images, tmp_path, DETAILS, PIXELS, options, name="grown", grow=base, half=True)
     assert result.measured[-1]["held_out_bits"] < result.measured[0]["held_out_bits"] - 0.1
     prior = load_prior(tmp_path, device="cpu")
     assert (prior.image_size, prior.dim) == (64, 64 * 64 * 3)
     assert [level.name for level in prior.levels] == ["32×32", "16×16", "8×8", "4×4"]
-    # The base's part of the latent is the base's own, up to the float16 that its nets are kept in.
-    means = torch.nn.functional.avg_pool2d(prior.to_unit(images.held_out), 2)
-    torch.testing.assert_close(
-        prior.encode(images.held_out)[:, 32 * 32 * 9 :], base.encode(means), atol=0.05, rtol=0.05
-    )
+    # What models the means began as the base, and sees now what details see: means with half the noise.
+    x = batch(images.held_out, PIXELS, 0, size=24, seed=0, mirror=False)
+    means = haar_split(x)[0]
+    with torch.no_grad():
+        before, after = (
+            flow(means)[0][:, : 16 * 16 * 6].square().mean().sqrt() for flow in (base.flow, prior.flow.base)
+        )
+    assert before < 0.9 and abs(after - 1) < 0.7 * abs(before - 1), (before, after)
     with np.load(tmp_path / "conformance.npz") as data:
         assert np.abs(prior.encode(data["images"]).numpy() - data["z"]).max() < 1e-3
     # Posteriors and a λ a level work as on any prior.
@@ -234,18 +240,37 @@ def test_a_prior_grows_by_one_level_and_its_base_stays_as_it_is(trained, tmp_pat
     # Weights to begin with are those of the details: what models the means is the prior that is grown now.
     other = train(ImageSet(discs(16), discs(4), "few", {}), tmp_path / "other", TINY, PIXELS, settings(steps=1))
     again = train(
-        images, tmp_path / "again", DetailConfig(2, 16, 8), PIXELS, settings(steps=1, batch_size=8, learning_rate=1e-9),
+        images, tmp_path / "again", DETAILS, PIXELS, settings(steps=1, batch_size=8, learning_rate=1e-9),
         start=prior, grow=load_prior(other.folder, device="cpu"),
     )  # fmt: skip
     state = load_prior(again.folder, device="cpu").flow.state_dict()
     for name, tensor in load_prior(other.folder, device="cpu").flow.state_dict().items():
-        assert tensor.equal(state[f"base.{name}"]), name
+        torch.testing.assert_close(tensor, state[f"base.{name}"], atol=1e-6, rtol=0, msg=name)
     for name, tensor in prior.flow.details.state_dict().items():
         torch.testing.assert_close(tensor, state[f"details.{name}"], atol=1e-6, rtol=0)
     with pytest.raises(TrainingError, match="the images are 32×32"):
-        train(ImageSet(discs(4), discs(2), "x", {}), tmp_path / "b", DetailConfig(), PIXELS, options, grow=base)
+        train(ImageSet(discs(4), discs(2), "x", {}), tmp_path / "b", DETAILS, PIXELS, options, grow=base)
     with pytest.raises(TrainingError, match="a prior to grow"):
-        train(images, tmp_path / "b", DetailConfig(), PIXELS, options)
+        train(images, tmp_path / "b", DETAILS, PIXELS, options)
+
+
+def test_where_the_bits_are(disc_set):
+    """The levels' bits are the whole's, and every level trains on its own part alone."""
+    flow = GrownGlow(GrownConfig(GlowConfig(16, (LevelConfig(2, 8),)), DETAILS), torch.Generator().manual_seed(0))
+    x = batch(disc_set.train, PIXELS, 0, size=16, seed=0, mirror=True)
+    flow.initialise(x)
+    levels = bits_per_level(flow, x, PIXELS.nats_per_dim)
+    assert [(level["level"], level["dim"]) for level in levels] == [("16×16", 2304), ("rest", 768)]
+    whole = BitsPerDim(flow, PIXELS)(x).mean()
+    expected = sum(level["dim"] * level["bits"] for level in levels) / 3072
+    torch.testing.assert_close(whole.detach(), torch.tensor(expected))
+    assert 0.9 < levels[0]["rms"] < 1.1
+    # The means are data to the details: their gradient is the same, whatever the base is.
+    (gradient,) = torch.autograd.grad(whole, [flow.details.log_std])
+    with torch.no_grad():
+        flow.base.top.log_std.add_(1)
+    (other,) = torch.autograd.grad(BitsPerDim(flow, PIXELS)(x).mean(), [flow.details.log_std])
+    torch.testing.assert_close(gradient, other)
 
 
 def test_the_schedule():

@@ -14,6 +14,8 @@ from .grown import DetailConfig, DetailFlow, GrownConfig, GrownGlow
 from .multiscale import GaussianSplit, GaussianTop, haar_merge, haar_split, squeeze, unsqueeze
 from .placing import count_parameters, device_of, move, place
 from .precision import compute_nets_in
+from .rotation import ScaledRotation
+from .symmetric import OddNet, SymmetricConfig, SymmetricFlow
 
 __all__ = [
     "ActNorm",
@@ -34,8 +36,12 @@ __all__ = [
     "InvertibleConv1x1",
     "Level",
     "LevelConfig",
+    "OddNet",
+    "ScaledRotation",
     "Shape",
     "Step",
+    "SymmetricConfig",
+    "SymmetricFlow",
     "compute_nets_in",
     "count_parameters",
     "device_of",

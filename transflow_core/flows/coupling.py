@@ -11,18 +11,20 @@ from .convolution import Conv3x3
 
 __all__ = [
     "SCALES",
+    "SHIFT_CAP",
     "Coupling",
     "CouplingNet",
     "autocast",
+    "bounded",
     "exponential_log_scale",
+    "innermost_channels",
     "inverse_sigmoid_log_scale",
     "sigmoid_log_scale",
-    "tanh_log_scale",
 ]
 
 
-def tanh_log_scale(r: Tensor, cap: float = 2.0) -> Tensor:
-    """`log s = cap * tanh(r / cap)`: bounded by ±cap, so neither direction can overflow."""
+def bounded(r: Tensor, cap: float = 2.0) -> Tensor:
+    """`cap * tanh(r / cap)`, about r where r is small: of log-scales, so that neither direction can overflow."""
     return cap * torch.tanh(r / cap)
 
 
@@ -44,16 +46,26 @@ def exponential_log_scale(r: Tensor) -> Tensor:
 
 
 SCALES: dict[str, Callable[..., Tensor]] = {
-    "tanh": tanh_log_scale,
+    "tanh": bounded,
     "sigmoid": sigmoid_log_scale,
     "inverse-sigmoid": inverse_sigmoid_log_scale,
     "exponential": exponential_log_scale,
 }
 
 
+SHIFT_CAP = 8.0
+"""Of a coupling's shift, in standard deviations. Where a shift is saturated, errors of rounding in what it was read
+from are not multiplied on the way back: evidence far from the data returns."""
+
+
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager:
     """Convolutions inside compute in `dtype`; None changes nothing, and costs nothing."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def innermost_channels(x: Tensor) -> Tensor:
+    """The same (C, H, W), laid out as a channels-last batch is, for sums with one."""
+    return x.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 class CouplingNet(nn.Module):
@@ -102,10 +114,12 @@ class CouplingNet(nn.Module):
         """Lay the tensors out with the channels innermost: the same float32 arithmetic takes half the time on a CPU."""
         self.to(memory_format=torch.channels_last)
         if self.position is not None:
-            self.position.data = self.position.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+            self.position.data = innermost_channels(self.position.data)
 
-    def forward(self, a: Tensor) -> Tensor:
-        """(n, in_channels, H, W) -> (n, out_channels, H, W)."""
+    def forward(self, a: Tensor, context: Tensor | None = None) -> Tensor:
+        """(n, in_channels, H, W), some of them the context's if there is one -> (n, out_channels, H, W)."""
+        if context is not None:
+            a = torch.cat([a, context], 1)
         with autocast(a.device, self.compute_dtype):
             h = self.conv_in(a.to(self.compute_dtype or a.dtype, memory_format=torch.channels_last))
             if self.position is not None:
@@ -128,6 +142,7 @@ class Coupling(nn.Module):
         log_scale: r -> log s, elementwise; None makes the coupling additive.
         scale_first: `b * s + t` instead of `(b + t) * s`.
         transforms_first: the net reads the second half and the first half changes.
+        shift_cap: bounds t (see `bounded`).
     """
 
     def __init__(
@@ -136,8 +151,10 @@ class Coupling(nn.Module):
         log_scale: Callable[[Tensor], Tensor] | None,
         scale_first: bool = False,
         transforms_first: bool = False,
+        shift_cap: float | None = None,
     ) -> None:
         super().__init__()
+        self.shift_cap = shift_cap
         self.net = net
         self.log_scale = log_scale
         self.scale_first = scale_first
@@ -152,11 +169,11 @@ class Coupling(nn.Module):
         return torch.cat([changed, read] if self.transforms_first else [read, changed], 1)
 
     def _shift_and_log_scale(self, a: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        h = self.net(a if context is None else torch.cat([a, context], 1)).float()
-        if self.log_scale is None:
-            return h, None
-        t, r = h.chunk(2, 1)
-        return t, self.log_scale(r)
+        h = (self.net(a) if context is None else self.net(a, context)).float()
+        t, r = (h, None) if self.log_scale is None else h.chunk(2, 1)
+        if self.shift_cap is not None:
+            t = bounded(t, self.shift_cap)
+        return t, None if r is None else self.log_scale(r)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""

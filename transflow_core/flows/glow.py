@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from .actnorm import ActNorm
 from .conv1x1 import InvertibleConv1x1
 from .convolution import Conv3x3
-from .coupling import SCALES, Coupling, CouplingNet
-from .multiscale import SQUEEZES, GaussianSplit, GaussianTop
+from .coupling import SCALES, SHIFT_CAP, Coupling, CouplingNet
+from .multiscale import LOG_STD_CAP, SQUEEZES, GaussianSplit, GaussianTop
+from .rotation import ScaledRotation
 
 __all__ = ["CouplingConfig", "Glow", "GlowConfig", "Level", "LevelConfig", "Step"]
 
 # A configuration can come from a stranger's file. These bounds are far above any published Glow and far below what
 # would exhaust a machine merely by being built.
+_FLAGS = ("position", "edge", "split_prior", "bounded")
 _LIMITS = {"image_size": 1024, "channels": 16, "steps": 128, "width": 4096, "levels": 9}
 
 
@@ -116,6 +118,9 @@ class LevelConfig:
 class GlowConfig:
     """Everything that fixes a Glow's shape. Levels run from fine to coarse.
 
+    With `bounded` no weights can make it ill-conditioned far from the data: a `ScaledRotation` mixes the channels in
+    place of Glow's own 1×1 convolution, and the couplings' shifts and the splits' log-scales have bounds.
+
     Raises ValueError on construction when the numbers cannot be a Glow (or could only exhaust the machine).
 
     Example:
@@ -132,13 +137,14 @@ class GlowConfig:
     position: bool = False
     edge: bool = False
     split_prior: bool = True
+    bounded: bool = False
     coupling: CouplingConfig = field(default_factory=CouplingConfig)
 
     def __post_init__(self) -> None:
         _integer(self.image_size, "image_size", 2, _LIMITS["image_size"])
         _integer(self.channels, "channels", 1, _LIMITS["channels"])
         _integer(len(self.levels), "the number of levels", 1, _LIMITS["levels"])
-        for name in ("position", "edge", "split_prior"):
+        for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false")
         if self.image_size % 2 ** len(self.levels):
@@ -164,7 +170,7 @@ class GlowConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "GlowConfig":
         """From parsed JSON. Raises ValueError on anything missing, unknown or out of range."""
         try:
-            known = {k: values[k] for k in ("image_size", "channels", "position", "edge", "split_prior") if k in values}
+            known = {k: values[k] for k in ("image_size", "channels", *_FLAGS) if k in values}
             return cls(
                 levels=tuple(LevelConfig.from_dict(level) for level in values["levels"]),
                 coupling=CouplingConfig(**values.get("coupling", {})),
@@ -174,8 +180,9 @@ class GlowConfig:
             raise ValueError(f"this is not a Glow's configuration: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON stores it."""
-        return asdict(self) | {"levels": [level.to_dict() for level in self.levels]}
+        """As JSON stores it: without "bounded" where it is not, as in files that are older than it."""
+        values = asdict(self) | {"levels": [level.to_dict() for level in self.levels]}
+        return values if self.bounded else {key: value for key, value in values.items() if key != "bounded"}
 
 
 class Step(nn.Module):
@@ -193,11 +200,19 @@ class Step(nn.Module):
         channels, *size = shape
         coupling = coupling or config.coupling
         self.actnorm = ActNorm(channels)
-        self.conv1x1 = InvertibleConv1x1(channels, generator)
+        self.conv1x1 = (
+            ScaledRotation(channels, generator=generator) if config.bounded else InvertibleConv1x1(channels, generator)
+        )
         log_scale = coupling.log_scale()
         out = channels if log_scale else channels // 2
         net = CouplingNet(channels // 2, out, width, tuple(size) if config.position else None, config.edge, generator)
-        self.coupling = Coupling(net, log_scale, coupling.order == "scale-first", coupling.transforms == "first")
+        self.coupling = Coupling(
+            net,
+            log_scale,
+            scale_first=coupling.order == "scale-first",
+            transforms_first=coupling.transforms == "first",
+            shift_cap=SHIFT_CAP if config.bounded else None,
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
@@ -274,7 +289,8 @@ class Glow(nn.Module):
             steps = [Step(shape, level.width, config, generator, level.coupling) for _ in range(level.steps)]
             channels = shape[0]
             prior = Conv3x3(channels // 2, channels, config.edge) if config.split_prior else None
-            levels.append(Level(steps, GaussianSplit(prior) if i < last else None, level.squeeze))
+            split = GaussianSplit(prior, LOG_STD_CAP if config.bounded else None) if i < last else None
+            levels.append(Level(steps, split, level.squeeze))
         self.levels = nn.ModuleList(levels)
         self.top = GaussianTop(*config.level_shapes[-1])
 

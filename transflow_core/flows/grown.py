@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from .actnorm import ActNorm
 from .conv1x1 import InvertibleConv1x1
 from .convolution import Conv3x3
-from .coupling import Coupling, CouplingNet, autocast, tanh_log_scale
+from .coupling import Coupling, CouplingNet, autocast, bounded
 from .glow import Glow, GlowConfig
 from .multiscale import haar_merge, haar_split
+from .symmetric import SymmetricConfig, SymmetricFlow
 
 __all__ = ["DetailConfig", "DetailFlow", "GrownConfig", "GrownGlow"]
 
@@ -26,7 +27,7 @@ _LARGEST_SIDE = 1024
 class DetailConfig:
     """The flow of the details: `steps` conditional steps, nets of `width`, a context of `context` channels.
 
-    `cap` bounds the couplings' log-scales (see `tanh_log_scale`).
+    `cap` bounds the couplings' log-scales (see `bounded`).
     """
 
     steps: int = 4
@@ -42,6 +43,13 @@ class DetailConfig:
         if isinstance(self.cap, bool) or not isinstance(self.cap, int | float) or not 0 < self.cap <= 100:
             raise ValueError(f"details cap must be a number above 0, not {self.cap!r}")
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON stores it."""
+        return asdict(self)
+
+
+_KINDS = {None: DetailConfig, "symmetric": SymmetricConfig}
+
 
 @dataclass(frozen=True)
 class GrownConfig:
@@ -55,7 +63,7 @@ class GrownConfig:
     """
 
     base: "GlowConfig | GrownConfig"
-    details: DetailConfig = DetailConfig()
+    details: DetailConfig | SymmetricConfig = DetailConfig()
 
     def __post_init__(self) -> None:
         if self.image_size > _LARGEST_SIDE:
@@ -81,15 +89,16 @@ class GrownConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "GrownConfig":
         """From parsed JSON. Raises ValueError on anything missing, unknown or out of range."""
         try:
-            details, base = DetailConfig(**values["details"]), values["base"]
+            details, base = dict(values["details"]), values["base"]
+            of_details = _KINDS[details.pop("kind", None)]
             kind = cls if "base" in base else GlowConfig
-            return cls(kind.from_dict(base), details)
+            return cls(kind.from_dict(base), of_details(**details))
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"this is not a grown flow's configuration: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON stores it."""
-        return {"details": asdict(self.details), "base": self.base.to_dict()}
+        return {"details": self.details.to_dict(), "base": self.base.to_dict()}
 
 
 class _Step(nn.Module):
@@ -104,7 +113,7 @@ class _Step(nn.Module):
         changed = channels // 2  # of an odd number of channels the net reads one more than it changes
         read = channels - changed + context
         net = CouplingNet(read, 2 * changed, config.width, (side, side), generator=generator)
-        self.coupling = Coupling(net, partial(tanh_log_scale, cap=config.cap))
+        self.coupling = Coupling(net, partial(bounded, cap=config.cap))
 
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         x, actnorm = self.actnorm(x)
@@ -153,6 +162,11 @@ class DetailFlow(nn.Module):
             h = F.relu(self.context_out(h))
         return torch.cat([means.contiguous(memory_format=torch.channels_last), h.float()], 1)
 
+    def channels_last(self) -> None:
+        """Lay the nets out for speed; no number changes."""
+        for step in self.steps:
+            step.coupling.net.channels_last()
+
     @torch.no_grad()
     def initialise(self, details: Tensor, means: Tensor) -> None:
         """Set every actnorm from one batch: each step's input is standardised."""
@@ -185,9 +199,9 @@ class DetailFlow(nn.Module):
 class GrownGlow(nn.Module):
     """A flow of images twice as large as its base's: `z = [details' eps, base's z]`, N(0, I) as ever.
 
-    `means, details = haar_split(x)`; the base models the means, which it was trained on; `DetailFlow` the details given
-    the means. `log p(x) = log p(means) + log p(details | means) - N log 2`, with N numbers in the means (see
-    `haar_split`). Reference: Wavelet Flow (Yu, Derpanis and Brubaker, 2020).
+    `means, details = haar_split(x)`; the base models the means; `SymmetricFlow` or `DetailFlow` the details given the
+    means. `log p(x) = log p(means) + log p(details | means) - N log 2`, with N numbers in the means (see `haar_split`).
+    Reference: Wavelet Flow (Yu, Derpanis and Brubaker, 2020).
 
     Example:
         >>> import torch
@@ -208,7 +222,8 @@ class GrownGlow(nn.Module):
         if base is None:
             base = (GrownGlow if isinstance(config.base, GrownConfig) else Glow)(config.base, generator)
         self.base = base
-        self.details = DetailFlow(config.channels, config.base.image_size, config.details, generator)
+        of_details = SymmetricFlow if isinstance(config.details, SymmetricConfig) else DetailFlow
+        self.details = of_details(config.channels, config.base.image_size, config.details, generator)
 
     @property
     def image_size(self) -> int:
@@ -228,16 +243,15 @@ class GrownGlow(nn.Module):
     def channels_last(self) -> "GrownGlow":
         """Lay the nets out for speed; no number changes. Returns self."""
         self.base.channels_last()
-        for module in self.details.modules():
-            if isinstance(module, CouplingNet):
-                module.channels_last()
+        self.details.channels_last()
         return self
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
-        """Set the details' actnorms from one batch of images, (n, C, S, S); the base is trained already."""
+        """Start every level from one batch of images, (n, C, S, S)."""
         means, details = haar_split(x)
         self.details.initialise(details, means)
+        self.base.initialise(means)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""

@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .convolution import Conv3x3
+from .coupling import bounded
 
 __all__ = [
+    "LOG_STD_CAP",
     "SQUEEZES",
     "GaussianSplit",
     "GaussianTop",
@@ -19,6 +21,10 @@ __all__ = [
     "unquarter",
     "unsqueeze",
 ]
+
+
+LOG_STD_CAP = 3.0
+"""Of log-scales that something else predicts: a factor of 20 either way about the scale that is learned."""
 
 
 def squeeze(x: Tensor) -> Tensor:
@@ -99,17 +105,20 @@ class GaussianSplit(nn.Module):
 
     Args:
         prior: maps (n, C/2, H, W) to (n, C, H, W); None takes eps = second: its prior is N(0, I) already.
+        cap: bounds log_std (see `bounded`).
     """
 
-    def __init__(self, prior: Conv3x3 | None) -> None:
+    def __init__(self, prior: Conv3x3 | None, cap: float | None = None) -> None:
         super().__init__()
         self.prior = prior
+        self.cap = cap
 
     def _mean_and_log_std(self, first: Tensor) -> tuple[Tensor, Tensor]:
         if self.prior is None:
             zeros = torch.zeros_like(first)
             return zeros, zeros
-        return self.prior(first).float().chunk(2, 1)
+        mean, log_std = self.prior(first).float().chunk(2, 1)
+        return mean, log_std if self.cap is None else bounded(log_std, self.cap)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(n, C, H, W) -> (first, eps, log_det), the first two (n, C/2, H, W)."""

@@ -3,14 +3,11 @@
 import torch
 from torch import nn
 
-from .coupling import CouplingNet
-from .grown import DetailFlow
-
 __all__ = ["compute_nets_in"]
 
 
 def compute_nets_in(flow: nn.Module, dtype: torch.dtype | None) -> None:
     """Let the nets inside a flow compute in `dtype`; None is float32."""
     for module in flow.modules():
-        if isinstance(module, CouplingNet | DetailFlow):
+        if hasattr(module, "compute_dtype"):
             module.compute_dtype = dtype

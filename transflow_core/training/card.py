@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..flows import GrownGlow
+from ..flows import GrownConfig
 from ..prior import Prior
 from .data import ImageSet
 from .settings import TrainSettings
@@ -20,17 +20,19 @@ def model_card(
     counters: Counters,
     words: dict[str, str],
     start: str | None = None,
+    grown: str | None = None,
     blend: float = 1.0,
 ) -> str:
-    """Markdown. `words` has what a person said: "data", "licence", "command"; what they did not say is called so."""
+    """Markdown. `words` has what a person said: "data", "licence", "command"; what they did not say is called so.
+
+    `start` and `grown` name the priors whose weights the run, and its means, began with.
+    """
     parameters = sum(p.numel() for p in prior.flow.parameters())
-    grown = isinstance(prior.flow, GrownGlow)
     rows = _thinned(counters.measured)
     last = rows[-1]
     begun = f" from the weights of {start}" if start else " from nothing"
     if grown:
-        trained = sum(p.numel() for p in prior.flow.details.parameters())
-        begun = f", of the details' flow alone ({trained:,} parameters),{begun}: the rest is the prior that was grown"
+        begun += f", the means from those of {grown}"
     lines = [
         f"# {prior.name}",
         "",
@@ -73,23 +75,25 @@ def model_card(
     if rows[0]["held_out_images"] < last["held_out_images"]:
         number = "last two" if blend < 1 else "last"
         lines += ["", f"Held-out bits on the way are of {rows[0]['held_out_images']} images, the {number} of all."]
-    if grown:
-        lines += ["", "Bits in training are of the details given the means; held-out bits are of the whole image."]
     lines += ["", f"Samples at temperature {settings.sheet_temperature:g}:", "", "![samples](samples.png)", ""]
     return "\n".join(lines)
 
 
 def _architecture(prior: Prior) -> str:
     size = f"{prior.image_size}×{prior.image_size}, {'RGB' if prior.channels == 3 else f'{prior.channels} channels'}"
-    if isinstance(prior.flow, GrownGlow):
-        details = prior.flow.config.details
-        return (
-            f"Grown Glow, {size}: {details.steps} conditional steps of width {details.width} on the Haar details of a "
-            f"{prior.image_size // 2}×{prior.image_size // 2} prior"
-        )
-    levels = prior.flow.config.levels
-    steps, widths = (" ".join(str(getattr(level, key)) for level in levels) for key in ("steps", "width"))
-    return f"Glow, {size}, {len(levels)} levels, steps {steps}, coupling widths {widths}"
+    details, config = [], prior.flow.config
+    while isinstance(config, GrownConfig):
+        details.append(config.details)
+        config = config.base
+    steps, widths = (" ".join(str(getattr(level, key)) for level in config.levels) for key in ("steps", "width"))
+    glow = f"{len(config.levels)} levels, steps {steps}, coupling widths {widths}"
+    if not details:
+        return f"Glow, {size}, {glow}"
+    steps, widths = (" ".join(str(getattr(level, key)) for level in details) for key in ("steps", "width"))
+    return (
+        f"Grown Glow, {size}: Haar details in {len(details)} levels, fine to coarse, conditional steps {steps} of "
+        f"widths {widths}, on a Glow of {config.image_size}×{config.image_size} ({glow})"
+    )
 
 
 def _thinned(rows: list[dict[str, float]]) -> list[dict[str, float]]:

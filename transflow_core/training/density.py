@@ -8,43 +8,57 @@ import time
 import torch
 from torch import Tensor, nn
 
-from ..flows import CouplingNet, DetailFlow, Glow, GrownGlow, haar_split
+from ..flows import CouplingNet, Glow, GrownGlow, haar_split
 from ..pixels import PixelConvention
 
-__all__ = ["BitsPerDim", "bfloat16_is_faster"]
+__all__ = ["BitsPerDim", "bfloat16_is_faster", "bits_per_level"]
 
 
 class BitsPerDim(nn.Module):
     """Images x, (n, C, S, S), as training sees them -> bits per dimension of each, (n,).
 
-    Of a Glow: `-(log p(x) - D log 2**bits) / (D log 2)`. Of a grown flow only the details' part, given the means, over
-    the details' dimensions: the base is trained already, and its part is constant.
+    `-(log p(x) - D log 2**bits) / (D log 2)`. Of a grown flow this is a sum over its levels, each with weights of its
+    own: they train side by side on the same images, every one on means as the details above it see them.
     """
 
     def __init__(self, flow: Glow | GrownGlow, pixels: PixelConvention) -> None:
         super().__init__()
-        self.grown = isinstance(flow, GrownGlow)
-        # Only what is trained belongs to the module, or its copies would carry the base along.
-        self.flow: Glow | DetailFlow = flow.details if self.grown else flow
+        self.flow = flow
         self.nats = pixels.nats_per_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.grown:
-            means, details = haar_split(x)
-            eps, log_det = self.flow(details, means)
-            eps = eps.flatten(1)
-        else:
-            eps, log_det = self.flow(x)
-        log_prob = log_det - 0.5 * (eps.square().sum(1) + eps.shape[1] * math.log(2 * math.pi))
-        return (self.nats - log_prob / eps.shape[1]) / math.log(2)
+        return _bits(*self.flow(x), self.nats)
 
-    def initialise(self, x: Tensor) -> None:
-        """Actnorms from one batch."""
-        if self.grown:
-            means, details = haar_split(x)
-            self.flow.initialise(details, means)
-        else:
-            self.flow.initialise(x)
+
+def _bits(eps: Tensor, log_det: Tensor, nats: float) -> Tensor:
+    eps = eps.flatten(1)
+    log_prob = log_det - 0.5 * (eps.square().sum(1) + eps.shape[1] * math.log(2 * math.pi))
+    return (nats - log_prob / eps.shape[1]) / math.log(2)
+
+
+@torch.no_grad()
+def bits_per_level(flow: Glow | GrownGlow, x: Tensor, nats: float) -> list[dict[str, float]]:
+    """Where a flow's bits are: for its details, level by level, and for the Glow at the bottom, of images x as trained.
+
+    "bits" are a dimension of the level's own: the mean of them all, weighted by "dim", is the whole's bits per
+    dimension. "rms" is the root mean square of the level's latent, 1 where it is whitened. `nats`: log 2**bits.
+    """
+    found = []
+    while isinstance(flow, GrownGlow):
+        means, details = haar_split(x)
+        found.append((flow.latent_shapes[0], *flow.details(details, means), nats))
+        # A mean is half of what an orthonormal transform would give, and its density twice that one's.
+        flow, x, nats = flow.base, means, nats + math.log(2)
+    found.append((x.shape[1:], *flow(x), nats))
+    return [
+        {
+            "level": f"{shape[1]}×{shape[2]}" if shape[0] > flow.config.channels else "rest",
+            "dim": math.prod(shape),
+            "bits": float(_bits(eps, log_det, nats).mean()),
+            "rms": float(eps.square().mean().sqrt()),
+        }
+        for shape, eps, log_det, nats in found
+    ]
 
 
 def bfloat16_is_faster(device: torch.device, repeats: int = 5) -> bool:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..flows import DetailConfig, GlowConfig
 from ..limits import choice
 from ..pixels import PixelConvention
 from ..prior import Prior, load_prior, pick_device
 from .data import LEAST_HELD_OUT, ImageSet
 from .density import bfloat16_is_faster
 from .processes import Processes
-from .settings import PRESETS, TrainSettings
+from .settings import PRESETS, Architecture, TrainSettings
 from .state import TrainingError, resumed_settings
 
 __all__ = ["NETS", "Plan", "check_blend", "check_held_out", "plan"]
@@ -35,7 +34,7 @@ class Plan:
     """
 
     image_size: int
-    architecture: GlowConfig | DetailConfig
+    architecture: Architecture
     pixels: PixelConvention
     settings: TrainSettings
     start: Prior | None = None

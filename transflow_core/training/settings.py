@@ -6,9 +6,12 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..flows import DetailConfig, GlowConfig, LevelConfig
+from ..flows import CouplingConfig, DetailConfig, GlowConfig, GrownConfig, LevelConfig, SymmetricConfig
 
-__all__ = ["PRESETS", "Preset", "TrainSettings"]
+__all__ = ["PRESETS", "Architecture", "Preset", "TrainSettings"]
+
+Architecture = GlowConfig | GrownConfig | DetailConfig | SymmetricConfig
+"""Of a whole flow, or of the details of one whose means another prior models."""
 
 
 def _levels(steps: tuple[int, ...], widths: tuple[int, ...]) -> tuple[LevelConfig, ...]:
@@ -95,24 +98,37 @@ class Preset:
     """An architecture with the schedule that suits it.
 
     Attributes:
-        flow: a Glow's shape, or the details' when the preset grows a prior.
+        flow: a flow's shape, or the details' when the preset grows a prior.
         bits: a channel that training sees; None: as the prior that is grown.
         settings: see there.
         image_size: side, in pixels.
     """
 
-    flow: GlowConfig | DetailConfig
+    flow: Architecture
     bits: int | None
     settings: TrainSettings
     image_size: int
 
 
+def _wavelet(base: GlowConfig, *details: SymmetricConfig) -> GrownConfig:
+    """Details upon details, from coarse to fine."""
+    flow = base
+    for level in details:
+        flow = GrownConfig(flow, level)
+    return flow
+
+
 PRESETS: dict[str, Preset] = {
-    # The prior that ships.
+    # Haar levels down to 8×8, where what remains is a face's light and pose: no symmetry of textures, so a Glow.
     "celeba64": Preset(
-        GlowConfig(64, _levels((6, 12, 16, 16, 8), (96, 192, 256, 256, 256)), position=True),
+        _wavelet(
+            GlowConfig(8, _levels((12, 8), (192, 192)), position=True, bounded=True, coupling=CouplingConfig(cap=1.0)),
+            SymmetricConfig(steps=8, width=128, context=96),
+            SymmetricConfig(steps=8, width=128, context=96),
+            SymmetricConfig(steps=8, width=96, context=64),
+        ),
         5,
-        TrainSettings(minutes=90),
+        TrainSettings(steps=16_000, learning_rate=1e-3, every_minutes=10),
         64,
     ),
     # Seconds on two cores: for tests, and for seeing whether images are read as they should be.
@@ -122,12 +138,12 @@ PRESETS: dict[str, Preset] = {
         TrainSettings(steps=200, batch_size=16, learning_rate=2e-3, warmup_steps=20, ema=0.98),
         32,
     ),
-    # Grown from a 64×64 prior (`train --grow celeba64`): only the details are trained. Bits as the base's: with finer
-    # noise a line where a face is smooth would lie hundreds of standard deviations out, and posteriors with it.
+    # Grown from a 64×64 prior (`train --grow celeba64`). Bits as the base's: with finer noise a line where a face is
+    # smooth would lie hundreds of standard deviations out, and posteriors with it.
     "celeba128": Preset(
-        DetailConfig(steps=6, width=64, context=32),
+        SymmetricConfig(steps=6, width=64, context=48),
         None,
-        TrainSettings(minutes=60, batch_size=16, learning_rate=1e-3),
+        TrainSettings(steps=16_000, batch_size=16, learning_rate=1e-3, every_minutes=10),
         128,
     ),
     # For a GPU: the size of the paper's figures, from nothing.

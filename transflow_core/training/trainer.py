@@ -20,17 +20,17 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoints.native import native_fingerprint
-from ..flows import DetailConfig, Glow, GlowConfig, GrownConfig, GrownGlow, compute_nets_in
+from ..flows import Glow, GlowConfig, GrownConfig, GrownGlow, compute_nets_in, haar_split
 from ..pixels import PixelConvention
 from ..prior import Prior, load_prior, pick_device
 from .batches import batch, first_images
 from .card import model_card
 from .data import ImageSet
-from .density import BitsPerDim
+from .density import BitsPerDim, bits_per_level
 from .journal import Journal, sheet
 from .plan import check_blend, check_held_out
 from .processes import Processes
-from .settings import TrainSettings
+from .settings import Architecture, TrainSettings
 from .state import STATE, Counters, TrainingError, read_state, start_adam, write_state
 from .statistics import measure_typicality, write_conformance
 
@@ -38,6 +38,7 @@ __all__ = ["Progress", "Trained", "TrainingError", "train"]
 
 _LOG_EVERY = 20
 _MEASURED_ON_THE_WAY = 256
+_LEVELS_OF = 64
 _TYPICALITY_OF = 512
 _TOO_MANY_SKIPPED = 50
 
@@ -92,7 +93,7 @@ class Trained:
 def train(
     images: ImageSet,
     folder: str | os.PathLike[str],
-    architecture: GlowConfig | DetailConfig,
+    architecture: Architecture,
     pixels: PixelConvention,
     settings: TrainSettings,
     *,
@@ -117,10 +118,11 @@ def train(
 
     Args:
         images: see `prepare`.
-        architecture: of a Glow; or of the details, with `grow`.
+        architecture: of a flow; or of the details of one, with `grow`.
         pixels: what training sees of the bytes.
         start: weights to begin with, of the same architecture; with `grow` only those of the details.
-        grow: the prior that models the 2×2 means, whose weights stay as they are.
+        grow: the prior whose weights the 2×2 means begin with. They go on learning: the means of four noisy pixels
+            have half the noise of the images that it saw.
         words: what the model card says and nobody can measure: "data", "licence", "command".
         half: keep the nets' weights in float16 (see `save_native`).
         blend: of a run with `start`, the share of the trained weights in what is kept at the end, in (0, 1]; the rest
@@ -145,24 +147,24 @@ def train(
     return run.go(progress or (lambda _: None), stop or threading.Event())
 
 
-def _build(architecture: GlowConfig | DetailConfig, start: Prior | None, grow: Prior | None, seed: int) -> Any:
+def _build(architecture: Architecture, start: Prior | None, grow: Prior | None, seed: int) -> Glow | GrownGlow:
     generator = torch.Generator().manual_seed(seed)
-    if isinstance(architecture, DetailConfig):
+    if isinstance(architecture, GlowConfig | GrownConfig):
+        if grow is not None:
+            raise TrainingError("this architecture is a whole flow's: it does not grow another")
+        flow = (Glow if isinstance(architecture, GlowConfig) else GrownGlow)(architecture, generator)
+    else:
         if grow is None:
             raise TrainingError("an architecture of details needs a prior to grow")
         flow = GrownGlow(GrownConfig(grow.flow.config, architecture), generator, copy.deepcopy(grow.flow))
-        trained = flow.details
-    else:
-        if grow is not None:
-            raise TrainingError("this architecture is a whole flow's: it does not grow another")
-        flow = trained = Glow(architecture, generator)
     if start is not None:
         if start.flow.config.to_dict() != flow.config.to_dict():
             raise TrainingError(f"{start.name} has another architecture than the one to be trained")
-        trained.load_state_dict((start.flow if grow is None else start.flow.details).state_dict())
-    flow.requires_grad_(False)
-    trained.requires_grad_(True)
-    return flow.channels_last()
+        if grow is None:
+            flow.load_state_dict(start.flow.state_dict())
+        else:
+            flow.details.load_state_dict(start.flow.details.state_dict())
+    return flow.requires_grad_(True).channels_last()
 
 
 class _Run:
@@ -172,7 +174,7 @@ class _Run:
         self,
         images: ImageSet,
         folder: Path,
-        architecture: GlowConfig | DetailConfig,
+        architecture: Architecture,
         pixels: PixelConvention,
         settings: TrainSettings,
         name: str,
@@ -199,7 +201,7 @@ class _Run:
                 f"the images are {images.image_size}×{images.image_size}, "
                 f"the flow's {self.flow.config.image_size}×{self.flow.config.image_size}"
             )
-        self.start = f"{start.name} ({start.fingerprint})" if start else None
+        self.start, self.grown = (f"{prior.name} ({prior.fingerprint})" if prior else None for prior in (start, grow))
         self.description = {
             "settings": settings.to_dict(),
             "architecture": self.flow.config.to_dict(),
@@ -209,23 +211,25 @@ class _Run:
             "grow": grow.fingerprint if grow else None,
         }
         self.flow.to(group.device)
-        density = BitsPerDim(self.flow, pixels)
         if not resume and start is None:
-            density.initialise(first_images(images.train, pixels, settings.seed).to(group.device))
+            x = first_images(images.train, pixels, settings.seed).to(group.device)
+            if grow is None:
+                self.flow.initialise(x)
+            else:
+                means, details = haar_split(x)
+                self.flow.details.initialise(details, means)
         self.averaged = copy.deepcopy(self.flow)
-        self.begun = copy.deepcopy(density.flow) if blend < 1 else None
+        self.begun = copy.deepcopy(self.flow) if blend < 1 else None
         compute_nets_in(self.flow, torch.bfloat16 if settings.half_nets else None)
-        self.trained = density.flow
-        self.trained_average = self.averaged.details if density.grown else self.averaged
-        self.parameters = list(self.trained.parameters())
+        self.parameters = list(self.flow.parameters())
         self.adam = torch.optim.Adam(self.parameters, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
         start_adam(self.adam)
         self.counters = Counters()
         if resume:
-            self.counters = read_state(self.state_file, self.trained, self.trained_average, self.adam, self.description)
-        self.density: nn.Module = density
+            self.counters = read_state(self.state_file, self.flow, self.averaged, self.adam, self.description)
+        self.density: nn.Module = BitsPerDim(self.flow, pixels)
         if group.count > 1:
-            self.density = DistributedDataParallel(density, broadcast_buffers=False)  # they never change
+            self.density = DistributedDataParallel(self.density, broadcast_buffers=False)  # they never change
         self.recent: deque[tuple[float, int, float]] = deque(maxlen=50)  # clock, images and bits of the last steps
 
     def go(self, progress: Callable[[Progress], None], stop: threading.Event) -> Trained:
@@ -351,7 +355,7 @@ class _Run:
             # A mean over everything seen so far, until that is longer than the decay's own memory.
             decay = min(settings.ema, (1 + counters.step) / (10 + counters.step))
             with torch.no_grad():
-                torch._foreach_lerp_(list(self.trained_average.parameters()), self.parameters, 1 - decay)
+                torch._foreach_lerp_(list(self.averaged.parameters()), self.parameters, 1 - decay)
         return bits, norm
 
     def _prior(self) -> Prior:
@@ -368,7 +372,7 @@ class _Run:
         self._measure(prior, everything)
         sheet(prior, self.folder / "samples" / f"step_{counters.step:07d}.png", self.settings.sheet_temperature)
         counters.seconds = time.monotonic() - self.began
-        write_state(self.state_file, self.trained, self.trained_average, self.adam, counters, self.description)
+        write_state(self.state_file, self.flow, self.averaged, self.adam, counters, self.description)
         self._save_prior(prior)
 
     def _measure(self, prior: Prior, everything: bool) -> None:
@@ -386,7 +390,9 @@ class _Run:
         }
         counters.measured.append(row)
         facts = {key: value for key, value in row.items() if key != "step" and value is not None}
-        self._note("held_out", not_finite=int((~found.isfinite()).sum()), **facts)
+        x = batch(held_out, self.pixels, 0, size=min(_LEVELS_OF, len(held_out)), seed=0, mirror=False)
+        levels = bits_per_level(prior.flow, x.to(self.group.device), self.pixels.nats_per_dim)
+        self._note("held_out", not_finite=int((~found.isfinite()).sum()), levels=levels, **facts)
 
     def _save_prior(self, prior: Prior) -> None:
         """Each file is replaced as a whole: a prior that was there before stays readable throughout."""
@@ -400,7 +406,7 @@ class _Run:
         """What only a finished run gets: typicality, conformance data, the last sheet and the card."""
         if self.begun is not None:
             with torch.no_grad():
-                for kept, begun in zip(self.trained_average.parameters(), self.begun.parameters(), strict=True):
+                for kept, begun in zip(self.averaged.parameters(), self.begun.parameters(), strict=True):
                     kept.lerp_(begun, 1 - self.blend)
             self._measure(self._prior(), everything=True)
         progress(self._progress("measuring typicality"))
@@ -410,5 +416,7 @@ class _Run:
         prior = load_prior(self.folder, device=self.group.device)  # as people get it, halved or not
         write_conformance(prior, self.folder / "conformance.npz")
         sheet(prior, self.folder / "samples.png", self.settings.sheet_temperature)
-        card = model_card(prior, self.images, self.settings, self.counters, self.words, self.start, self.blend)
+        card = model_card(
+            prior, self.images, self.settings, self.counters, self.words, self.start, self.grown, self.blend
+        )
         (self.folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
