@@ -78,7 +78,6 @@ def _grey_by_range(image: Image.Image) -> _Conversion:
     elif high > low:
         scale = 255 / (high - low)
     else:
-        scale, low = 0.0, 0.0
         return lambda strip: Image.new("RGB", strip.size, (128, 128, 128))
     return lambda strip: _grey(np.asarray(strip), scale, low)
 
@@ -100,16 +99,19 @@ def _lab() -> ImageCms.ImageCmsProfile:
 
 def _to_srgb(profile: bytes | None, mode: str) -> _Conversion:
     """Convert by the embedded profile; a profile that is broken or of another colour space is passed over."""
-    with_none: _Conversion = lambda strip: strip  # noqa: E731
     if not profile:
-        return with_none
+        return _as_it_is
     try:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "sRGB" in (embedded.profile.profile_description or ""):
-            return with_none  # nearly all that have one; from sRGB to sRGB takes 0.2 s on a phone photograph
+            return _as_it_is  # nearly all that have one; from sRGB to sRGB takes 0.2 s on a phone photograph
         out = "RGBA" if mode == "RGBA" else "RGB"
         transform = ImageCms.buildTransform(embedded, _srgb(), mode, out)
         ImageCms.applyTransform(Image.new(mode, (1, 1)), transform)
     except Exception:
-        return with_none
+        return _as_it_is
     return lambda strip: ImageCms.applyTransform(strip, transform)
+
+
+def _as_it_is(strip: Image.Image) -> Image.Image:
+    return strip
