@@ -15,7 +15,7 @@ from .session import Session
 
 __all__ = ["on"]
 
-_ENDED = "This page was left alone for so long that what it was given is forgotten. Give it again, or load the page."
+_LOST = "This page was left alone for so long that what it was given is forgotten. Give it again, or load the page."
 
 
 def on(
@@ -25,7 +25,6 @@ def on(
     outputs: Any = (),
     *,
     event: bool = False,
-    opening: bool = False,
     **options: Any,
 ) -> list[Dependency]:
     """Call `handler(session, *inputs)` when something happens. Gives what more can be done after.
@@ -40,28 +39,27 @@ def on(
             does it all.
         inputs, outputs: components, or one.
         event: call `handler(session, data, *inputs)`, with the event's own data, a dictionary that may hold anything.
-        opening: this event opens the page.
         options: as for Gradio's events.
     """
     some = (triggers, inputs, outputs)
     triggers, inputs, outputs = ([*one] if isinstance(one, Sequence) else [one] for one in some)
     quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
     options = {"concurrency_limit": None, **quiet, **options}
-    call = handler and _call(handler, event, bool(outputs), opening)
+    call = handler and _call(handler, event, bool(outputs))
     followed = [before.then(call, inputs, outputs, **options) for before in triggers if isinstance(before, Dependency)]
     events = [trigger for trigger in triggers if not isinstance(trigger, Dependency)]
     return [*followed, gr.on(events, call, inputs, outputs, **options)] if events else followed
 
 
-def _call(handler: Callable, event: bool, answers: bool, opening: bool) -> Callable:
+def _call(handler: Callable, event: bool, answers: bool) -> Callable:
     """The function that Gradio is given; it finds what it must put in front of the inputs by its annotations."""
     nothing = gr.skip() if answers else None
 
     def prepared(request: gr.Request, values: Sequence[Any]) -> tuple[Session, Sequence[Any]]:
         session = Session.of(request)
-        if not (session.opened or opening):
-            warn(_ENDED)
-        session.opened = True
+        if session.lost:
+            session.lost = False
+            warn(_LOST)
         if event:
             data = values[0]._data
             values = [data if isinstance(data, dict) else {}, *values[1:]]

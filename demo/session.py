@@ -6,6 +6,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections import deque
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -37,10 +38,11 @@ class Session:
         id: owner of the visitor's work.
         intakes: what each place of the page was given.
         tab: the tab that is looked at.
-        opened: whether the page was opened under this session; if not, the one that it was opened under is over.
+        lost: whether there was one before it, which is over, so that what the page shows is forgotten.
     """
 
     _all: ClassVar[dict[str, Session]] = {}
+    _over: ClassVar[deque[str]] = deque(maxlen=2000)  # ids of sessions that are over
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _swept: ClassVar[float] = 0.0
 
@@ -48,7 +50,7 @@ class Session:
         self.id = id
         self.intakes: dict[str, Intake] = {}
         self.tab = "studio"
-        self.opened = False
+        self.lost = id in Session._over
         self._kept: dict[type, object] = {}
         self._places: set[str] = set()
         self._folder: Path | None = None
@@ -70,6 +72,7 @@ class Session:
                 over += list(cls._all.values())[: max(0, len(cls._all) - len(over) - _MOST)]
                 for other in over:
                     cls._all.pop(other.id, None)
+                    cls._over.append(other.id)
         for other in over:
             other.close()
         return session

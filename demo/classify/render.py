@@ -158,7 +158,7 @@ def class_pictures(classes: Mapping[str, Evidence], means: Sequence[Image.Image]
         return '<p class="status">Here each class appears: its most typical example, and the mean of all.</p>'
     figures = []
     for (name, evidence), mean in zip(classes.items(), means, strict=True):
-        pictures = (("example", "most typical example", medoid(evidence).face.image), ("mean", "mean image", mean))
+        pictures = (("example", "most typical example", medoid(evidence)), ("mean", "mean image", mean))
         images = "".join(
             f'<img class="{kind}" src="{data_uri(image)}" alt="{words} of {escape(name)}" width="64" height="64">'
             for kind, words, image in pictures

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from transflow_core.engine import Engine
-from transflow_core.evidence import Evidence, EvidenceImage
+from transflow_core.evidence import Evidence
 from transflow_core.fewshot import NONE, Answer, FewShotClassifier, jitter
 from transflow_core.limits import LAM_RATIO_SLIDER, LIKELIHOODS, Range, choice
 
@@ -80,7 +80,7 @@ def fitted(
     Raises ValueError as the classifier does, Cancelled if `stop` is set.
     """
     # Latents are compared by identity, and stay alive with the key.
-    latents = [(name, [image.latent for image in evidence.used]) for name, evidence in classes.items()]
+    latents = [(name, [image.latent for image in evidence.used if image.latent]) for name, evidence in classes.items()]
     key = (engine.prior.fingerprint, rule, latents)
     if known is not None and known.key == key:
         return known
@@ -102,7 +102,7 @@ def fitted(
 
 def _variants(evidence: Evidence, copies: int) -> list[Image.Image]:
     """Each example and its copies. They depend on the example alone, so that the engine may know their latents."""
-    frames = [image.face.image for image in evidence.used]
+    frames = [image.face.image for image in evidence.used if image.face]
     return [one for frame in frames for one in jitter([frame], copies, seed=crc32(frame.tobytes()), **DISTORTION)[0]]
 
 
@@ -138,9 +138,10 @@ def judged(engine: Engine, fit: Fit, queries: Evidence, stop: Event | None = Non
     return Result(fit, dict(zip(used, answers, strict=True)), queries)
 
 
-def medoid(evidence: Evidence) -> EvidenceImage:
+def medoid(evidence: Evidence) -> Image.Image:
     """The example that is nearest to the mean of all: a picture of the class that is no mixture."""
-    return evidence.used[int((evidence.z - evidence.z.mean(0)).square().sum(1).argmin())]
+    frames = [image.face.image for image in evidence.used if image.face]
+    return frames[int((evidence.z - evidence.z.mean(0)).square().sum(1).argmin())]
 
 
 def table(result: Result) -> str:

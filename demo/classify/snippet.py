@@ -68,9 +68,8 @@ def latents(files):
 
 def _files(evidence: Evidence) -> list[str] | None:
     """Files as a person has them: examples by their place in the checkout, uploads by name; None when one has none."""
-    sources = [image.source for image in evidence.used]
-    if not sources or not all(isinstance(source, str | Path) for source in sources):
+    paths = [Path(image.source) for image in evidence.used if isinstance(image.source, str | Path)]
+    if not paths or len(paths) < len(evidence.used):
         return None
     root = EXAMPLES.parent.parent
-    paths = [Path(source) for source in sources]
     return [path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name for path in paths]

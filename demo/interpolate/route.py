@@ -159,9 +159,8 @@ def routes(settings: RouteSettings, a: Intake, b: Intake, dim: int) -> tuple[lis
 
 
 def _direct(side_a: Intake, side_b: Intake) -> Route:
-    images = first_image(side_a, "A"), first_image(side_b, "B")
-    a, b = (Posterior.condition(image.latent.z[None], lam_ratio=0.0) for image in images)
-    names = " and ".join(image.name for image in images)
+    names = f"{first_image(side_a, 'A').name} and {first_image(side_b, 'B').name}"
+    a, b = (Posterior.condition(side.evidence.z[:1], lam_ratio=0.0) for side in (side_a, side_b))
     caption = (
         f"The straight line between the latents of two images, {names} (Fig. 4); λ and temperature play no part. "
         f"Its middle need not look like a face. {_lengths(a, b, 'linear')}"

@@ -143,7 +143,8 @@ def _python_image(name: str, intake: Intake, side: str) -> list[str]:
     image, path = first_image(intake, side), _image_path(intake, side)
     if _as_largest_face(intake, side):
         return [f"{name} = engine.posterior([{path!r}], 0)"]
-    face = "whole" if image.face is image.picture.whole else f"faces[{image.face.index}]"
+    chosen = image.face
+    face = "whole" if chosen is None or chosen is image.picture.whole else f"faces[{chosen.index}]"
     return [
         f"image = engine.intake([{path!r}]).evidence[0]",
         f"image = engine.choose(image, image.picture.{face})",

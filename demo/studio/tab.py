@@ -114,7 +114,7 @@ class Studio:
         on(self._dice.click, self._roll, (), self._seed)
         named = [prior, self._address]
         query = "prior => [prior, location.search.slice(1)]"
-        opened = on(demo.load, self._open, named, [*self._panel.outputs, *main], opening=True, js=query)
+        opened = on(demo.load, self._open, named, [*self._panel.outputs, *main], js=query)
         reset = on(self._reset.click, self._defaults, (), controls[1:])
         released = [*(s.release for s in sliders), self._seed.change, self._by_level.change]
         on([*opened, *reset, *released], self._refresh, controls, shown)

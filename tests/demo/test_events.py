@@ -1,12 +1,14 @@
 """How handlers are called, and what strangers are told."""
 
 import logging
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
+import demo.events
 from demo.errors import words_of
 from demo.events import on
 from demo.session import Session
@@ -57,6 +59,15 @@ def test_a_handler_has_its_visitors_session_in_front(client):
     session, words = client.predict("hello", api_name="/who").split()
     assert words == "hello" and session == client.session_hash
     assert client.predict("again", api_name="/who") == f"{session} again"
+
+
+def test_whoever_comes_back_too_late_is_told_once(client, monkeypatch):
+    told = []
+    monkeypatch.setattr(demo.events, "warn", told.append)
+    Session.of(SimpleNamespace(session_hash=client.session_hash)).lost = True
+    for _ in range(2):
+        client.predict("x", api_name="/who")
+    assert len(told) == 1 and "forgotten" in told[0]
 
 
 def test_a_handler_may_go_in_steps(client):

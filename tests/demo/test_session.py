@@ -1,6 +1,7 @@
 """A visitor's session: found again, kept by use, and over at some time."""
 
 import shutil
+from collections import deque
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +21,7 @@ def clock(monkeypatch):
     now = SimpleNamespace(seconds=1000.0)
     monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     monkeypatch.setattr(Session, "_all", {})
+    monkeypatch.setattr(Session, "_over", deque())
     monkeypatch.setattr(Session, "_swept", 0.0)
     return now
 
@@ -44,7 +46,8 @@ def test_a_session_is_kept_as_long_as_it_is_used(clock):
         clock.seconds += 3600
         assert Session.of(request("used")) is used
     assert left_alone.intakes == {} and not folder.exists()
-    assert Session.of(request("left alone")) is not left_alone
+    back = Session.of(request("left alone"))
+    assert back is not left_alone and back.lost and not Session.of(request("used")).lost
 
 
 def test_a_page_that_is_closed_ends_its_work_and_may_come_back_for_a_while(clock):
