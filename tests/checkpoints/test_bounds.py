@@ -17,7 +17,7 @@ from transflow_core.checkpoints.tensorflow import graphdef
 from transflow_core.flows import GlowConfig, LevelConfig
 from transflow_core.prior import load_prior
 
-from ..conftest import make_tiny_prior
+from ..helpers import make_tiny_prior
 from .memory import at_most
 from .peers import Chaiyujin, GlowIP, Rosinality
 

@@ -26,7 +26,7 @@ from transflow_core.checkpoints.peers.options import side_values
 from transflow_core.checkpoints.pickles import inspect_pickle
 from transflow_core.checkpoints.tensorflow import graph_settings, graph_tensors, read_graph
 
-from ..conftest import make_tiny_prior
+from ..helpers import make_tiny_prior
 from .memory import at_most
 from .peers import Chaiyujin, GlowIP, OpenAI, Rosinality, Y0ast
 

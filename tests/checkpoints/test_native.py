@@ -12,7 +12,7 @@ from transflow_core.checkpoints import CheckpointError
 from transflow_core.prior import load_prior
 from transflow_core.typicality import Typicality
 
-from ..conftest import make_tiny_prior
+from ..helpers import make_tiny_prior
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from transflow_core.images import ImageError, colours, decoding, load_image, memory, read_png_metadata, save_png
 from transflow_core.images.memory import MAX_MEMORY
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 from .test_decoding import avif_header, encode, quarters, textured, tiff_header, webp_header
 
 # The growth of the process, not its whole size; and not resource.getrusage, whose peak a child inherits from us.
