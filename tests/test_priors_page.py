@@ -18,7 +18,7 @@ def test_the_page_has_an_example_for_each_adapter():
         "load_directions(",
         "load_prior(",
     ):
-        assert any(word in example for example in EXAMPLES), word
+        assert any(f"{name}(" in example for example in EXAMPLES), name
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
