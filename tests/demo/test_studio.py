@@ -284,6 +284,23 @@ def test_a_visitor_whose_images_are_read_holds_up_no_other(new_page, served, mon
     wait_status(one, "m = 2 ")
 
 
+def test_a_page_that_is_closed_ends_what_it_asked_for(page, served, monkeypatch):
+    encode, reading, ended = Engine.encode, threading.Event(), threading.Event()
+
+    def until_ended(self, frames, *, stop=None, **how):
+        reading.set()
+        assert stop.wait(60)
+        ended.set()
+        return encode(self, frames, stop=stop, **how)
+
+    opened(page, served)
+    monkeypatch.setattr(Engine, "encode", until_ended)
+    page.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:2])
+    assert reading.wait(60)
+    page.close()
+    assert ended.wait(60)
+
+
 def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served):
     opened(page, served)
     page.click("#evidence [data-example=sketch]")
