@@ -6,19 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from demo.settings import Settings
 from PIL import Image
 from typer.testing import CliRunner
 
 from demo.examples import example_sets
-from demo.panel import Given
-from demo.snippet import POSTERIOR_FILE, command_line, python_code
+from demo.studio.settings import Asked, Settings
+from demo.studio.snippet import POSTERIOR_FILE, command_line, python_code
 from transflow_core.cli import app
 from transflow_core.engine import Engine
-from transflow_core.evidence import Evidence
 from transflow_core.images import contact_sheet, to_pil
+from transflow_core.intake import Intake
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -43,39 +42,34 @@ def folder(tmp_path, monkeypatch):
 
 def given(engine, folder, kind):
     if kind == "example":
-        files = example_sets()["sketch"].files
-        return Given("celeba64", engine.evidence(files), files, example="sketch")
-    files = tuple(str(path) for path in sorted(folder.glob("*.png")))
-    evidence = engine.evidence(files)
+        return replace(engine.intake(example_sets()["sketch"].files), example="sketch")
+    files = sorted(map(str, folder.glob("*.png")))
+    intake = engine.intake([Image.open(file) for file in files] if kind == "webcam" else files)
     if kind == "chosen":
-        picture = evidence[0].picture
-        assert len(picture.faces) == 2
-        evidence = evidence.put(0, engine.choose([(picture, picture.faces[1])])[0])
-        whole = evidence[1].picture
-        evidence = evidence.put(1, engine.choose([(whole, whole.whole)])[0]).replace(2, weight=2.5)
-    if kind == "webcam":
-        files = tuple(Image.open(file) for file in files)
-    found = Given("celeba64", Evidence(tuple(evidence)), files)
+        group, photo = intake.evidence[0], intake.evidence[1]
+        assert len(group.picture.faces) == 2
+        intake = intake.put(0, engine.choose(group, group.picture.faces[1]))
+        intake = intake.put(1, engine.choose(photo, photo.picture.whole)).replace(2, weight=2.5)
     if kind == "saved":
-        saved = replace(found.posterior(3.0), metadata={})
-        return Given("celeba64", saved=saved, saved_name="mine.safetensors")
-    return found
+        saved = replace(intake.posterior(3.0), metadata={})
+        return Intake("celeba64", saved=saved, saved_name="mine.safetensors")
+    return intake
 
 
 @pytest.mark.usefixtures("unsmoothed_sheets")
 @pytest.mark.parametrize("levels", [(), (0.2, 0.3, 0.5, 0.7, 1.0)], ids=["one λ", "λ by level"])
 @pytest.mark.parametrize("kind", ["example", "files", "chosen", "webcam", "saved"])
 def test_the_snippets_reproduce_the_sheet(engine, folder, kind, levels):
-    what, settings = given(engine, folder, kind), Settings(0.4, 0.9, 4, 7, levels)
-    posterior = what.posterior(settings.ratio(engine.prior))
+    asked = Asked(given(engine, folder, kind), "celeba64", Settings(0.4, 0.9, 4, 7, levels))
+    posterior = asked.posterior(engine)
     shown = contact_sheet(to_pil(engine.sample(posterior, 4, seed=7, temperature=0.9)))
-    posterior.save(folder / (what.saved_name or POSTERIOR_FILE))
+    posterior.save(folder / (asked.intake.saved_name or POSTERIOR_FILE))
     posterior.save(folder / POSTERIOR_FILE)  # the person has downloaded it
 
-    exec(compile(python_code(what, settings), "snippet", "exec"), {})
+    exec(compile(python_code(asked), "snippet", "exec"), {})
     in_python = Image.open("sheet.png").convert("RGB")
     (folder / "sheet.png").unlink()
-    words = shlex.split(command_line(what, settings))
+    words = shlex.split(command_line(asked))
     assert words[:3] == ["python", "-m", "transflow_core"]
     result = CliRunner().invoke(app, words[3:])
     assert result.exit_code == 0, result.output

@@ -75,6 +75,7 @@ def upload(page, files, used):
 
 def drag(page, start, end, steps=12):
     """Drag λ from one place of its track (0 to 1) to another, and leave the mouse down."""
+    page.locator("#lam-range").scroll_into_view_if_needed()
     box = page.locator("#lam-range").bounding_box()
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + start * box["width"], y)
