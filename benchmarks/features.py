@@ -7,13 +7,14 @@ apart (a drawing from a photograph); the descriptors tell faces apart, and say l
 import functools
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from transflow_core.faces import LEFT_EYE, RIGHT_EYE, describe
 from transflow_core.images import to_pil
+
+from .measures import lab
 
 __all__ = ["FEATURES", "colour_texture", "descriptors", "network"]
 
@@ -22,27 +23,50 @@ _FLOOR = 0.1  # CIELAB units, of 100: flat paper has details of 0, whose logarit
 
 
 def colour_texture(images: ArrayLike) -> NDArray[np.float64]:
-    """Where which colours are, and how much detail of which size: (n, 3, S, S) in [0, 1], S ≥ 64 -> (n, 264).
+    """Where which colours are, and how much detail of which size: (n, 3, S, S) in [0, 1] -> (n, 264).
 
     192 numbers are the mean CIELAB colour of 8×8 cells; 64 the root mean square, in decibels, of lightness in the four
     finest bands of a Laplacian pyramid in 4×4 cells; 8 the same of both colour channels over the whole picture. Their
-    deviations within a set of pictures are of one size, around 10.
+    deviations within a set of pictures are of one size, around 10. S is a multiple of 32.
     """
     return np.stack([_colour_texture(image) for image in _checked(images)])
 
 
 def _colour_texture(image: NDArray[np.float32]) -> NDArray[np.float64]:
-    lab = cv2.cvtColor(np.ascontiguousarray(image.transpose(1, 2, 0)), cv2.COLOR_RGB2Lab)
-    layout = cv2.resize(lab, (_GRID, _GRID), interpolation=cv2.INTER_AREA).ravel()
+    colours = lab(image)
+    layout = _cell_means(colours, _GRID).ravel()
     lightness, chroma = [], []
     for _ in range(_SCALES):
-        smaller = cv2.pyrDown(lab)
-        band = np.square(lab - cv2.pyrUp(smaller, dstsize=lab.shape[1::-1]))
-        cells = cv2.resize(band[..., 0], (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
-        lightness.append(_decibels(cells).ravel())
-        chroma.append(_decibels(band[..., 1:].mean((0, 1))))
-        lab = smaller
-    return np.concatenate([layout, *lightness, *chroma]).astype(np.float64)
+        smaller = _halved(colours)
+        band = np.square(colours - _doubled(smaller))
+        lightness.append(_decibels(_cell_means(band[:1], _CELLS)).ravel())
+        chroma.append(_decibels(band[1:].mean((1, 2))))
+        colours = smaller
+    return np.concatenate([layout, *lightness, *chroma])
+
+
+def _cell_means(x: NDArray, cells: int) -> NDArray:
+    """(C, S, S) -> (C, cells, cells), S a multiple of cells."""
+    c, side, _ = x.shape
+    return x.reshape(c, cells, side // cells, cells, side // cells).mean((2, 4))
+
+
+def _halved(x: NDArray) -> NDArray:
+    """(C, S, S) -> (C, S/2, S/2), S even, by the binomial filter: Burt, Adelson 1983, "The Laplacian Pyramid"."""
+    for _ in range(2):  # along one axis, then the other
+        padded = np.pad(x, ((0, 0), (0, 0), (2, 2)), "reflect")
+        taps = enumerate((1, 4, 6, 4, 1))
+        x = sum(weight / 16 * padded[..., k : k + x.shape[-1] : 2] for k, weight in taps).swapaxes(1, 2)
+    return x
+
+
+def _doubled(x: NDArray) -> NDArray:
+    """(C, S, S) -> (C, 2S, 2S), by the same filter; mirrored at the one end and continued at the other."""
+    for _ in range(2):
+        before, after = np.concatenate([x[..., 1:2], x[..., :-1]], -1), np.concatenate([x[..., 1:], x[..., -1:]], -1)
+        pairs = np.stack([(before + 6 * x + after) / 8, (x + after) / 2], -1)
+        x = pairs.reshape(*x.shape[:2], -1).swapaxes(1, 2)
+    return x
 
 
 def _decibels(square: NDArray) -> NDArray:

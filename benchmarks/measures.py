@@ -11,7 +11,16 @@ from transflow_core.faces import LEFT_EYE, RIGHT_EYE, describe
 from transflow_core.faces.models import hog_detections
 from transflow_core.images import enlarge, to_pil
 
-__all__ = ["as_unit", "chroma", "descriptor_distance", "diversity", "face_rate", "mean_descriptor", "region_distance"]
+__all__ = [
+    "as_unit",
+    "chroma",
+    "descriptor_distance",
+    "diversity",
+    "face_rate",
+    "lab",
+    "mean_descriptor",
+    "region_distance",
+]
 
 # dlib's HOG detector sees faces of 80 pixels and more: an aligned face fills 0.6 of its frame.
 _SIDE = 256
@@ -50,7 +59,7 @@ def chroma(images: ArrayLike) -> float:
         (True, True)
     """
     x = _checked(images)
-    return float(np.mean([np.hypot(*_lab_colours(image)).mean() for image in x]))
+    return float(np.mean([np.hypot(*lab(image)[1:]).mean() for image in x]))
 
 
 def region_distance(images: ArrayLike, reference: ArrayLike, box: Box) -> float:
@@ -114,12 +123,17 @@ def diversity(images: ArrayLike) -> float:
     return float(np.concatenate(pairs).mean())
 
 
-def _lab_colours(image: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """CIELAB a and b, (H, W) each, of sRGB in [0, 1], (3, H, W). Source: CIE 015:2004, 8.2.1."""
+def lab(image: NDArray[np.float32]) -> NDArray[np.float64]:
+    """CIELAB, (3, H, W), L from 0 to 100, of sRGB in [0, 1], (3, H, W). Source: CIE 015:2004, 8.2.1.
+
+    Example:
+        >>> lab(np.ones((3, 1, 1), np.float32)).ravel().round(3) + 0.0
+        array([100.,   0.,   0.])
+    """
     linear = np.where(image <= 0.04045, image / 12.92, ((np.maximum(image, 0) + 0.055) / 1.055) ** 2.4)
     xyz = np.tensordot(_TO_XYZ, linear, axes=1)
     x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
-    return 500 * (x - y), 200 * (y - z)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 def _region_colour(images: ArrayLike, box: Box) -> NDArray[np.float32]:

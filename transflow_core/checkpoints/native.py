@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..flows import Glow, GlowConfig, GrownConfig, GrownGlow
+from ..flows import GlowConfig, GrownConfig, GrownGlow, TrainableFlow, build_flow
 from ..pixels import PixelConvention
 from ..untrusted import open_safetensors
 from .base import Checkpoint, CheckpointError, sha256_of
@@ -68,7 +68,7 @@ def load_native(path: str | Path) -> Checkpoint:
                 raise CheckpointError(f"{path.name}: {error}") from error
             require_memory(glow, path.name)
             with torch.device("meta"):
-                flow = GrownGlow(glow) if isinstance(glow, GrownConfig) else Glow(glow)
+                flow = build_flow(glow)
             _check_header(tensors, flow, path)
             state = {_module_name(name): tensors.get_tensor(name).float() for name in tensors.keys()}  # noqa: SIM118
     except (CheckpointError, FileNotFoundError):
@@ -102,7 +102,7 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
     of about 2e-4 relative in those weights. Everything that is inverted exactly stays in float32.
     """
     path, flow = Path(path), checkpoint.flow
-    if not isinstance(flow, Glow | GrownGlow):
+    if not isinstance(flow, TrainableFlow):
         raise TypeError(
             f"only a Glow, or one that was grown, can be saved in the native format, not {type(flow).__name__}"
         )
@@ -128,13 +128,13 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
         (path / f"{key}.json").write_text(text + "\n", encoding="utf-8")
 
 
-def native_fingerprint(flow: Glow | GrownGlow, pixels: PixelConvention, name: str) -> str:
+def native_fingerprint(flow: TrainableFlow, pixels: PixelConvention, name: str) -> str:
     """The fingerprint that this flow has when it is read back from a native file: 16 hexadecimal digits."""
     state = {name: tensor.detach().cpu().float() for name, tensor in flow.state_dict().items()}
     return _fingerprint(state, json.loads(json.dumps(_config(name, pixels, flow))))
 
 
-def _config(name: str, pixels: PixelConvention, flow: Glow | GrownGlow) -> dict[str, Any]:
+def _config(name: str, pixels: PixelConvention, flow: TrainableFlow) -> dict[str, Any]:
     document = {
         "format": GROWN_FORMAT if isinstance(flow, GrownGlow) else FORMAT,
         "version": VERSION,
@@ -202,7 +202,7 @@ def _document(documents: dict[str, str], key: str, path: Path) -> dict[str, Any]
     return document
 
 
-def _check_header(tensors: Any, flow: Glow | GrownGlow, path: Path) -> None:
+def _check_header(tensors: Any, flow: TrainableFlow, path: Path) -> None:
     expected = {_file_name(name): tuple(t.shape) for name, t in flow.state_dict().items()}
     found = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 (safe_open is no mapping)
     for what, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):

@@ -175,7 +175,10 @@ def _cnn(image: Image.Image) -> _Found:
     if min(pixels.shape[:2]) < _LEAST_SIDE:
         return []
     found = cnn_detections(pixels, _CNN_THRESHOLD)
-    return [(tuple(edge / scale for edge in box), score) for box, score in found]
+    return [
+        ((left / scale, top / scale, right / scale, bottom / scale), score)
+        for (left, top, right, bottom), score in found
+    ]
 
 
 def _scaled(image: Image.Image, scale: float) -> Image.Image:
@@ -243,4 +246,5 @@ def _pair(eyes: list[complex]) -> Eyes:
 def _cutout_box(dx: float, dy: float, scale: float) -> _Box:
     x, y, side = _CUTOUT_BOX
     x, y, half = x + dx * side, y + dy * side, scale * side / 2
-    return tuple(_CUTOUT_SIDE * edge for edge in (x - half, y - half, x + half, y + half))
+    left, top, right, bottom = (_CUTOUT_SIDE * edge for edge in (x - half, y - half, x + half, y + half))
+    return left, top, right, bottom

@@ -65,11 +65,12 @@ def _affine(
 def _warped(image: Image.Image, matrix: np.ndarray) -> Image.Image:
     """The image whose pixel at p comes to stand at `matrix` (p, 1): bicubic, the border continued."""
     width, height = image.size
-    pixels = torch.from_numpy(np.array(image, np.float64).reshape(height, width, -1)).permute(2, 0, 1)
+    array = np.array(image, np.float64)
+    pixels = torch.from_numpy(array.reshape(height, width, -1)).permute(2, 0, 1)
     to = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
     source = (to - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
     # grid_sample counts from -1 at the image's left edge, half a pixel before its first pixel's centre, to 1.
     grid = torch.from_numpy((2 * source + 1) / (width, height) - 1)
     moved = grid_sample(pixels[None], grid[None], mode="bicubic", padding_mode="border", align_corners=False)[0]
     values = moved.permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
-    return Image.fromarray(values.reshape(np.shape(image)))
+    return Image.fromarray(values.reshape(array.shape))

@@ -10,7 +10,17 @@ from .conv1x1 import InvertibleConv1x1
 from .convolution import Conv3x3
 from .coupling import Coupling, CouplingNet
 from .glow import CouplingConfig, Glow, GlowConfig, Level, LevelConfig, Step
-from .grown import DetailConfig, DetailFlow, GrownConfig, GrownGlow
+from .grown import (
+    DetailConfig,
+    DetailFlow,
+    FlowConfig,
+    GrownConfig,
+    GrownGlow,
+    TrainableFlow,
+    build_flow,
+    encode_levels,
+    unrolled,
+)
 from .multiscale import GaussianSplit, GaussianTop, haar_merge, haar_split, squeeze, unsqueeze
 from .placing import count_parameters, device_of, move, place
 from .precision import compute_nets_in
@@ -27,6 +37,7 @@ __all__ = [
     "DetailConfig",
     "DetailFlow",
     "Flow",
+    "FlowConfig",
     "GaussianSplit",
     "GaussianTop",
     "Glow",
@@ -42,13 +53,17 @@ __all__ = [
     "Step",
     "SymmetricConfig",
     "SymmetricFlow",
+    "TrainableFlow",
+    "build_flow",
     "compute_nets_in",
     "count_parameters",
     "device_of",
+    "encode_levels",
     "haar_merge",
     "haar_split",
     "move",
     "place",
     "squeeze",
+    "unrolled",
     "unsqueeze",
 ]

@@ -1,20 +1,19 @@
 """Coupling layers: half of the channels shift and scale the other half."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .convolution import Conv3x3
+from .precision import MixedPrecision
 
 __all__ = [
     "SCALES",
     "SHIFT_CAP",
     "Coupling",
     "CouplingNet",
-    "autocast",
     "bounded",
     "exponential_log_scale",
     "innermost_channels",
@@ -58,25 +57,17 @@ SHIFT_CAP = 8.0
 from are not multiplied on the way back: evidence far from the data returns."""
 
 
-def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager:
-    """Convolutions inside compute in `dtype`; None changes nothing, and costs nothing."""
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
-
-
 def innermost_channels(x: Tensor) -> Tensor:
     """The same (C, H, W), laid out as a channels-last batch is, for sums with one."""
     return x.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
-class CouplingNet(nn.Module):
+class CouplingNet(MixedPrecision):
     """The function that a coupling reads its shift and scale from.
 
     `net(a) = conv_out(relu(conv_mid(relu(conv_in(a) + position)))) * exp(3 * log_gain)`, with 3×3, 1×1 and 3×3
     convolutions. `position` is a learned (width, H, W) map, or absent: aligned faces have their eyes at the same
     pixel in every image, which a convolution cannot know.
-
-    `compute_dtype` is None, or the type in which the net alone computes (torch.bfloat16 in training: half the time
-    where the processor has it). The flow's own arithmetic stays in float32, and what encodes evidence leaves it None.
 
     Args:
         in_channels, out_channels: of what is read, and of the parameters that are written.
@@ -101,18 +92,17 @@ class CouplingNet(nn.Module):
         self.conv_out = Conv3x3(width, out_channels, edge)
         self.log_gain = nn.Parameter(torch.zeros(out_channels))
         self.position = nn.Parameter(torch.zeros(width, *size)) if size else None
-        self.compute_dtype: torch.dtype | None = None
         if self.conv_in.weight.is_meta:  # shapes only: see InvertibleConv1x1
             return
         with torch.no_grad():
             for conv in (self.conv_in, self.conv_mid):
                 conv.weight.normal_(0, 0.05, generator=generator)
-                conv.bias.zero_()  # conv_out stays at zero: a coupling starts as the identity
+                conv.get_parameter("bias").zero_()  # conv_out stays at zero: a coupling starts as the identity
 
     @torch.no_grad()
     def channels_last(self) -> None:
         """Lay the tensors out with the channels innermost: the same float32 arithmetic takes half the time on a CPU."""
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
         if self.position is not None:
             self.position.data = innermost_channels(self.position.data)
 
@@ -120,7 +110,7 @@ class CouplingNet(nn.Module):
         """(n, in_channels, H, W), some of them the context's if there is one -> (n, out_channels, H, W)."""
         if context is not None:
             a = torch.cat([a, context], 1)
-        with autocast(a.device, self.compute_dtype):
+        with self.autocast(a):
             h = self.conv_in(a.to(self.compute_dtype or a.dtype, memory_format=torch.channels_last))
             if self.position is not None:
                 h += self.position.to(h.dtype)  # a sum of two types would convert the larger one
@@ -170,10 +160,12 @@ class Coupling(nn.Module):
 
     def _shift_and_log_scale(self, a: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
         h = (self.net(a) if context is None else self.net(a, context)).float()
-        t, r = (h, None) if self.log_scale is None else h.chunk(2, 1)
-        if self.shift_cap is not None:
-            t = bounded(t, self.shift_cap)
-        return t, None if r is None else self.log_scale(r)
+        if self.log_scale is None:
+            t, log_s = h, None
+        else:
+            t, r = h.chunk(2, 1)
+            log_s = self.log_scale(r)
+        return t if self.shift_cap is None else bounded(t, self.shift_cap), log_s
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""

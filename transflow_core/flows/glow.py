@@ -1,9 +1,9 @@
 """Glow: the multi-scale flow, assembled from a small configuration."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +102,8 @@ class LevelConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "LevelConfig":
         """From parsed JSON; TypeError or ValueError on anything missing, unknown or out of range."""
         coupling = values.get("coupling")
-        return cls(**dict(values) | {"coupling": None if coupling is None else CouplingConfig(**coupling)})
+        known: dict[str, Any] = {**values, "coupling": None if coupling is None else CouplingConfig(**coupling)}
+        return cls(**known)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON stores it: what is as usual is left out."""
@@ -197,7 +198,7 @@ class Step(nn.Module):
         coupling: CouplingConfig | None = None,
     ) -> None:
         super().__init__()
-        channels, *size = shape
+        channels, size = shape[0], shape[1:]
         coupling = coupling or config.coupling
         self.actnorm = ActNorm(channels)
         self.conv1x1 = (
@@ -205,7 +206,7 @@ class Step(nn.Module):
         )
         log_scale = coupling.log_scale()
         out = channels if log_scale else channels // 2
-        net = CouplingNet(channels // 2, out, width, tuple(size) if config.position else None, config.edge, generator)
+        net = CouplingNet(channels // 2, out, width, size if config.position else None, config.edge, generator)
         self.coupling = Coupling(
             net,
             log_scale,
@@ -237,7 +238,7 @@ class Level(nn.Module):
 
     def __init__(self, steps: list[Step], split: GaussianSplit | None, squeeze: str = "blocks") -> None:
         super().__init__()
-        self.steps = nn.ModuleList(steps)
+        self.steps = cast("Sequence[Step]", nn.ModuleList(steps))
         self.split = split
         self.squeeze, self.unsqueeze = SQUEEZES[squeeze]
 
@@ -256,6 +257,7 @@ class Level(nn.Module):
         """(rest, eps or None) -> (x, log_det)."""
         total = x.new_zeros(len(x))
         if self.split is not None:
+            assert eps is not None  # only the coarsest level has none
             x, total = self.split.inverse(x, eps)
         for step in reversed(self.steps):
             x, log_det = step.inverse(x)
@@ -291,7 +293,7 @@ class Glow(nn.Module):
             prior = Conv3x3(channels // 2, channels, config.edge) if config.split_prior else None
             split = GaussianSplit(prior, LOG_STD_CAP if config.bounded else None) if i < last else None
             levels.append(Level(steps, split, level.squeeze))
-        self.levels = nn.ModuleList(levels)
+        self.levels = cast("Sequence[Level]", nn.ModuleList(levels))
         self.top = GaussianTop(*config.level_shapes[-1])
 
     @property

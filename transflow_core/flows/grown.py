@@ -1,10 +1,10 @@
 """A flow grown by one level: a trained flow for the 2×2 means of an image, and a conditional one for its details."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +13,23 @@ from torch import Tensor, nn
 from .actnorm import ActNorm
 from .conv1x1 import InvertibleConv1x1
 from .convolution import Conv3x3
-from .coupling import Coupling, CouplingNet, autocast, bounded
+from .coupling import Coupling, CouplingNet, bounded
 from .glow import Glow, GlowConfig
 from .multiscale import haar_merge, haar_split
+from .precision import MixedPrecision
 from .symmetric import SymmetricConfig, SymmetricFlow
 
-__all__ = ["DetailConfig", "DetailFlow", "GrownConfig", "GrownGlow"]
+__all__ = [
+    "DetailConfig",
+    "DetailFlow",
+    "FlowConfig",
+    "GrownConfig",
+    "GrownGlow",
+    "TrainableFlow",
+    "build_flow",
+    "encode_levels",
+    "unrolled",
+]
 
 _LARGEST_SIDE = 1024
 
@@ -62,7 +73,7 @@ class GrownConfig:
         (16, ((9, 8, 8), (12, 4, 4)), True)
     """
 
-    base: "GlowConfig | GrownConfig"
+    base: "FlowConfig"
     details: DetailConfig | SymmetricConfig = DetailConfig()
 
     def __post_init__(self) -> None:
@@ -128,7 +139,7 @@ class _Step(nn.Module):
         return y, coupling + conv1x1 + actnorm
 
 
-class DetailFlow(nn.Module):
+class DetailFlow(MixedPrecision):
     """Details given means: K conditional steps, then a Gaussian whose mean and scale the means predict.
 
     The context is `[means, relu(conv(relu(conv(means))))]`; `mean, log_std = halves(prior(context))`; `eps = (y - mean)
@@ -150,22 +161,23 @@ class DetailFlow(nn.Module):
             with torch.no_grad():
                 for conv in (self.context_in, self.context_out):
                     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
-                    conv.bias.zero_()
+                    conv.get_parameter("bias").zero_()
         read = channels + config.context
-        self.steps = nn.ModuleList(_Step(3 * channels, read, side, config, generator) for _ in range(config.steps))
+        steps = nn.ModuleList(_Step(3 * channels, read, side, config, generator) for _ in range(config.steps))
+        self.steps = cast("Sequence[_Step]", steps)
         self.prior = Conv3x3(read, 6 * channels)
-        self.compute_dtype: torch.dtype | None = None
 
     def _context(self, means: Tensor) -> Tensor:
-        with autocast(means.device, self.compute_dtype):
+        with self.autocast(means):
             h = F.relu(self.context_in(means.contiguous(memory_format=torch.channels_last)))
             h = F.relu(self.context_out(h))
         return torch.cat([means.contiguous(memory_format=torch.channels_last), h.float()], 1)
 
     def channels_last(self) -> None:
         """Lay the nets out for speed; no number changes."""
-        for step in self.steps:
-            step.coupling.net.channels_last()
+        for module in self.modules():
+            if isinstance(module, CouplingNet):
+                module.channels_last()
 
     @torch.no_grad()
     def initialise(self, details: Tensor, means: Tensor) -> None:
@@ -215,15 +227,16 @@ class GrownGlow(nn.Module):
     """
 
     def __init__(
-        self, config: GrownConfig, generator: torch.Generator | None = None, base: "Glow | GrownGlow | None" = None
+        self, config: GrownConfig, generator: torch.Generator | None = None, base: "TrainableFlow | None" = None
     ) -> None:
         super().__init__()
         self.config = config
-        if base is None:
-            base = (GrownGlow if isinstance(config.base, GrownConfig) else Glow)(config.base, generator)
-        self.base = base
-        of_details = SymmetricFlow if isinstance(config.details, SymmetricConfig) else DetailFlow
-        self.details = of_details(config.channels, config.base.image_size, config.details, generator)
+        self.base = build_flow(config.base, generator) if base is None else base
+        details, channels, side = config.details, config.channels, config.base.image_size
+        if isinstance(details, SymmetricConfig):
+            self.details = SymmetricFlow(channels, side, details, generator)
+        else:
+            self.details = DetailFlow(channels, side, details, generator)
 
     @property
     def image_size(self) -> int:
@@ -249,9 +262,14 @@ class GrownGlow(nn.Module):
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
         """Start every level from one batch of images, (n, C, S, S)."""
+        self.initialise_details(x)
+        self.base.initialise(haar_split(x)[0])
+
+    @torch.no_grad()
+    def initialise_details(self, x: Tensor) -> None:
+        """Start the details alone from one batch of images, (n, C, S, S): of a base that was trained before."""
         means, details = haar_split(x)
         self.details.initialise(details, means)
-        self.base.initialise(means)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
@@ -272,3 +290,40 @@ class GrownGlow(nn.Module):
         details, details_log_det = self.details.inverse(eps.reshape(len(z), *shape), means)
         log_det = details_log_det + base_log_det + math.prod(means.shape[1:]) * math.log(2)
         return haar_merge(means, details), log_det
+
+
+TrainableFlow = Glow | GrownGlow
+"""What is trained here, and kept in the native format."""
+
+FlowConfig = GlowConfig | GrownConfig
+"""What fixes a `TrainableFlow`'s shape."""
+
+
+def build_flow(config: FlowConfig, generator: torch.Generator | None = None) -> TrainableFlow:
+    """A new flow of this shape."""
+    return Glow(config, generator) if isinstance(config, GlowConfig) else GrownGlow(config, generator)
+
+
+def unrolled(config: FlowConfig) -> tuple[list[DetailConfig | SymmetricConfig], GlowConfig]:
+    """The details of each level that a flow was grown by, fine to coarse, and the Glow at the bottom."""
+    details = []
+    while isinstance(config, GrownConfig):
+        details.append(config.details)
+        config = config.base
+    return details, config
+
+
+def encode_levels(flow: TrainableFlow, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The factors of a flow's density, fine to coarse: of each level's details given means, and of the last means.
+
+    Each is (eps, log_det (n,)) in its own variables: eps is (n, 3C, H, W) for details, and the Glow's flat z at the
+    bottom. `GrownGlow.forward` adds what the transform from means and details to pixels contributes.
+
+    Args:
+        x: images, (n, C, S, S).
+    """
+    while isinstance(flow, GrownGlow):
+        x, details = haar_split(x)
+        yield flow.details(details, x)
+        flow = flow.base
+    yield flow(x)

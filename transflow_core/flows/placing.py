@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from .contract import Flow
-from .glow import Glow
-from .grown import GrownGlow
+from .grown import TrainableFlow
 
 __all__ = ["count_parameters", "device_of", "move", "place"]
 
@@ -31,7 +30,7 @@ def move(flow: Flow, device: torch.device) -> None:
 
 def place(flow: F, device: torch.device) -> F:
     """Move a flow, freeze it and lay it out for speed, in place; returns it. No number changes."""
-    if isinstance(flow, Glow | GrownGlow):
+    if isinstance(flow, TrainableFlow):
         flow.channels_last()
     if isinstance(flow, nn.Module):
         flow.to(device).requires_grad_(False).eval()

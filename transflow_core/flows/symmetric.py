@@ -6,16 +6,18 @@ details at z = 0 are the centre, and their mean over z of any temperature is too
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .coupling import SHIFT_CAP, Coupling, autocast, bounded, innermost_channels
+from .coupling import SHIFT_CAP, Coupling, bounded, innermost_channels
 from .multiscale import LOG_STD_CAP
+from .precision import MixedPrecision
 from .rotation import ScaledRotation
 
 __all__ = ["OddNet", "SymmetricConfig", "SymmetricFlow", "tails"]
@@ -88,7 +90,7 @@ def _zero_convolution(read: int, written: int, size: int, **options: Any) -> nn.
     return conv
 
 
-class _Context(nn.Module):
+class _Context(MixedPrecision):
     """Differences of the means, and features of them: a small U-net with a learned position map at either end."""
 
     def __init__(self, channels: int, side: int, width: int, reach: int, generator: torch.Generator | None) -> None:
@@ -104,7 +106,6 @@ class _Context(nn.Module):
         self.far_position = nn.Parameter(torch.zeros(width, side >> reach, side >> reach))
         self.up = nn.ModuleList(_convolution(width, width, 3, generator) for _ in range(reach))
         self.conv_out = _convolution(width, width, 3, generator)
-        self.compute_dtype: torch.dtype | None = None
 
     def forward(self, means: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (differences, features), both (n, width, H, W)."""
@@ -112,7 +113,7 @@ class _Context(nn.Module):
         # Each channel's taps sum to zero: what they give vanishes where the means are flat.
         kernel = self.differences.weight - self.differences.weight.mean((2, 3), keepdim=True)
         differences = F.conv2d(F.pad(means, (2, 2, 2, 2), mode="replicate"), kernel)
-        with autocast(means.device, self.compute_dtype):
+        with self.autocast(means):
             h = self.conv_in(torch.cat([means, differences], 1))
             h = h.add_(self.position.to(h.dtype)).relu_()
             beside = []
@@ -125,7 +126,7 @@ class _Context(nn.Module):
             return differences, self.conv_out(h).relu_()
 
 
-class OddNet(nn.Module):
+class OddNet(MixedPrecision):
     """What a coupling reads its shift and scale from: the shift odd in a, the scale even, both given the context.
 
     `gate = clamp(mid(relu(even_in(a tanh a) + context_in(context))))`; `t = odd_out(odd_in(a) * gate)`, without biases;
@@ -157,11 +158,10 @@ class OddNet(nn.Module):
         self.odd_out = _zero_convolution(width, changed, 3, bias=False)  # zero: a coupling starts as the identity
         self.even_out = _zero_convolution(width, changed * (2 if lopsided else 1), 3)
         self.lopsided = lopsided
-        self.compute_dtype: torch.dtype | None = None
 
     def forward(self, a: Tensor, context: Tensor) -> Tensor:
         """(n, read, H, W) and (n, context, H, W) -> (n, 2 * changed, H, W)."""
-        with autocast(a.device, self.compute_dtype):
+        with self.autocast(a):
             # In place, as far as gradients allow it: these maps are large, and memory is slower than arithmetic.
             h = self.even_in(a * torch.tanh(a)).add_(self.context_in(context)).relu_()
             gate = F.hardtanh(self.mid(h), 0.0, _GATE_CAP, inplace=True)
@@ -195,7 +195,7 @@ class _Step(nn.Module):
         return y, coupling + linear
 
 
-class SymmetricFlow(nn.Module):
+class SymmetricFlow(MixedPrecision):
     """Details d given means c: `eps = F(tails((d - centre(c)) * exp(-log_std(c))))`, F odd: K conditional steps.
 
     `centre = W (differences * gate(h))`, with `differences` linear in c and zero where c is flat, h the features of c
@@ -228,13 +228,13 @@ class SymmetricFlow(nn.Module):
         self.tail = _zero_convolution(width, details, 1)
         self.off_centre = _zero_convolution(width, details, 3) if config.lopsided else None
         self.log_std = nn.Parameter(torch.zeros(details))
-        self.steps = nn.ModuleList(_Step(details, config, generator) for _ in range(config.steps))
-        self.compute_dtype: torch.dtype | None = None
+        steps = nn.ModuleList(_Step(details, config, generator) for _ in range(config.steps))
+        self.steps = cast("Sequence[_Step]", steps)
 
     @torch.no_grad()
     def channels_last(self) -> None:
         """Lay the tensors out for speed; no number changes."""
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
         for position in (self.context.position, self.context.far_position):
             position.data = innermost_channels(position.data)
 
@@ -247,7 +247,7 @@ class SymmetricFlow(nn.Module):
     def _conditions(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(features, centre, log_std, log_delta) of the means."""
         differences, h = self.context(means)
-        with autocast(means.device, self.compute_dtype):
+        with self.autocast(means):
             gate, spread, tail = torch.sigmoid(self.gate(h)), self.spread(h), self.tail(h)
         log_std = self.log_std[:, None, None] + bounded(spread.float(), LOG_STD_CAP)
         centre = self.centre(differences * gate.float())

@@ -21,7 +21,7 @@ def to_rgb(image: Image.Image, reduction: int = 1) -> Image.Image:
     A transparent image is composited on white. Greyscale of more than 8 bits is scaled as `load_image` says.
     """
     convert = _conversion(image)
-    rgb = Image.new("RGB", tuple(-(-side // reduction) for side in image.size))
+    rgb = Image.new("RGB", (-(-image.width // reduction), -(-image.height // reduction)))
     for top, strip in _strips(image, reduction):
         strip = convert(strip)
         rgb.paste(strip.reduce(reduction) if reduction > 1 else strip, (0, top // reduction))
@@ -46,8 +46,7 @@ def _conversion(image: Image.Image) -> _Conversion:
         to_srgb = _to_srgb(profile, "RGBA")
         return lambda strip: _over_white(to_srgb(_in_mode(_in_mode(strip, "LA", only="La"), "RGBA"))).convert("RGB")
     if image.mode == "LAB":
-        transform = ImageCms.buildTransform(_lab(), _srgb(), "LAB", "RGB")
-        return lambda strip: ImageCms.applyTransform(strip, transform)
+        return ImageCms.ImageCmsTransform(_lab(), _srgb(), "LAB", "RGB").apply
     mode = {"1": "L", "P": "RGB", "HSV": "RGB", "YCbCr": "RGB"}.get(image.mode, image.mode)
     to_srgb = _to_srgb(profile, mode)
     return lambda strip: _in_mode(to_srgb(_in_mode(strip, mode)), "RGB")
@@ -103,14 +102,14 @@ def _to_srgb(profile: bytes | None, mode: str) -> _Conversion:
         return _as_it_is
     try:
         embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in (embedded.profile.profile_description or ""):
+        if "sRGB" in ImageCms.getProfileDescription(embedded):
             return _as_it_is  # nearly all that have one; from sRGB to sRGB takes 0.2 s on a phone photograph
         out = "RGBA" if mode == "RGBA" else "RGB"
-        transform = ImageCms.buildTransform(embedded, _srgb(), mode, out)
-        ImageCms.applyTransform(Image.new(mode, (1, 1)), transform)
+        transform = ImageCms.ImageCmsTransform(embedded, _srgb(), mode, out)
+        transform.apply(Image.new(mode, (1, 1)))
     except Exception:
         return _as_it_is
-    return lambda strip: ImageCms.applyTransform(strip, transform)
+    return transform.apply
 
 
 def _as_it_is(strip: Image.Image) -> Image.Image:

@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from PIL import Image
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 __all__ = ["MAX_MEMORY", "REDUCED_ABOVE", "bytes_needed", "one_large_at_a_time", "reduction"]
 
@@ -66,7 +66,8 @@ def bytes_a_pixel(mode: str) -> int:
 
 def _besides(image: Image.Image, scans: int) -> float:
     match image.format:
-        case "JPEG" | "MPO" if scans > 1:  # then all coefficients are kept, two bytes each
+        case "JPEG" | "MPO" if scans > 1 and isinstance(image, JpegImagePlugin.JpegImageFile):
+            # Then all coefficients are kept, two bytes each.
             largest = max(across * down for _, across, down, _ in image.layer)
             return sum(2 * across * down / largest for _, across, down, _ in image.layer)
         case "WEBP":
@@ -76,12 +77,13 @@ def _besides(image: Image.Image, scans: int) -> float:
         case "HEIF":
             usual = image.info.get("chroma") == 420 and image.mode != "RGBA"
             return _HEIF_USUAL if usual else _HEIF_OTHER
-        case "TIFF":  # a strip, which may be the whole picture, before it is unpacked; or the picture, to turn it
+        case "TIFF" if isinstance(image, TiffImagePlugin.TiffImageFile):
+            # A strip, which may be the whole picture, before it is unpacked; or the picture, to turn it.
             return max(_tiff_piece(image), bytes_a_pixel(image.mode))
     return 0
 
 
-def _tiff_piece(image: Image.Image) -> float:
+def _tiff_piece(image: TiffImagePlugin.TiffImageFile) -> float:
     """Bytes of the largest strip or tile that there can be, by pixels of the picture."""
     tags = image.tag_v2
     bits = tags.get(258, (1,))

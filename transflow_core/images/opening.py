@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from .memory import MAX_MEMORY, bytes_needed
 from .structure import check_structure, jpeg_scans
@@ -227,7 +227,7 @@ def check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
         raise ImageError(name, f"it is {width} × {height} pixels, a thin strip. Crop it to what it should show.")
 
 
-def _check_cost(image: Image.Image, data: bytes, name: str) -> float:
+def _check_cost(image: ImageFile.ImageFile, data: bytes, name: str) -> float:
     pixels = image.width * image.height
     size = f"it is {image.width} × {image.height} pixels, {pixels / 1e6:,.0f} million"
     scans = jpeg_scans(data) if image.format in ("JPEG", "MPO") else 1

@@ -13,12 +13,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["draw_text", "fit_text", "line_height", "text_width"]
 
+_PACKAGE = "transflow_core.images"
 _FONT = "fonts/DejaVuSansCondensed-subset.ttf"
 
 
 @functools.cache
 def _font_file() -> bytes:
-    return resources.files(__package__).joinpath(_FONT).read_bytes()
+    return resources.files(_PACKAGE).joinpath(_FONT).read_bytes()
 
 
 @functools.lru_cache(maxsize=64)  # sheets of every size on one page must not keep a font each for ever

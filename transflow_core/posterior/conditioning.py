@@ -199,13 +199,14 @@ class Posterior(Gaussian):
         if manner.kind == "mean":
             return posterior
         spread = Spread.of(self.latents, self.weights, slices)
-        if manner.kind == "blend":
+        if manner.pieces is not None:  # a blend
             # μp is linear in the evidence's mean, and so in the weights.
             moved = _update(self.prior, posterior.lam_ratio, self.likelihood)[0](spread.directions)
             inner: Sampler = Blend(
                 posterior.mean, moved, spread.shares, posterior.covariance, spread.count, manner.pieces
             )
         else:
+            assert manner.likeness is not None  # a manner has the numbers of its kind
             off = (1 - manner.likeness**2) / spread.count
             share = (1 / (1 + posterior.lam_ratio)).to(self.mean)
             along = _DRAWN_IN * math.sqrt(1 - off) * share.sqrt()

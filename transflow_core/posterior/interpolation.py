@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -29,6 +30,14 @@ INTERPOLATIONS: dict[str, Callable[[Covariance, Covariance, float], Covariance]]
 }
 
 
+@overload
+def interpolate(a: Gaussian, b: Gaussian, t: float, method: str = "linear") -> Gaussian: ...
+
+
+@overload
+def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sampler: ...
+
+
 def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sampler:
     """The sampler at t between two of them (Fig. 3); t = 0 gives a, t = 1 gives b.
 
@@ -43,8 +52,8 @@ def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sam
             both ranks. "wasserstein", the shortest path of optimal transport: means and, for diagonals, standard
             deviations are interpolated; exact too for a multiple of the identity plus low rank.
 
-    Raises ValueError for t outside [0, 1], an unknown method, dimensions or levels that differ, or "wasserstein" with a
-    low-rank part on a general diagonal.
+    Raises ValueError for t outside [0, 1], an unknown method, dimensions or levels that differ, a sampler of an
+    unknown kind, or "wasserstein" with a low-rank part on a general diagonal.
 
     Example:
         >>> a, b = Gaussian(torch.zeros(2), 1.0), Gaussian(torch.ones(2), 0.25)
@@ -67,7 +76,7 @@ def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sam
     if isinstance(a, Bounded) or isinstance(b, Bounded):
         return _bounded(a, b, t, method)
     mean = (1 - t) * a.mean + t * b.mean
-    covariance = INTERPOLATIONS[method](a.covariance, b.covariance, t)
+    covariance = INTERPOLATIONS[method](_noise(a), _noise(b), t)
     if isinstance(a, Gaussian) and isinstance(b, Gaussian):
         return Gaussian(mean, covariance)
     shares = (math.sqrt(1 - t), math.sqrt(t)) if method == "linear" else (1 - t, t)
@@ -108,6 +117,12 @@ class Between:
         return replace(self, mean=self.mean.to(device), covariance=covariance, parts=parts)
 
 
+def _noise(sampler: Sampler) -> Covariance:
+    if isinstance(sampler, Gaussian | Bootstrap | Between):
+        return sampler.covariance
+    raise ValueError(f"there is no way between samplers of which one is a {type(sampler).__name__}")
+
+
 def _bootstraps(sampler: Sampler, share: float) -> list[tuple[float, Bootstrap]]:
     if isinstance(sampler, Between):
         return [(share * inner, part) for inner, part in sampler.parts]
@@ -115,8 +130,9 @@ def _bootstraps(sampler: Sampler, share: float) -> list[tuple[float, Bootstrap]]
 
 
 def _bounded(a: Sampler, b: Sampler, t: float, method: str) -> Sampler:
-    inner = interpolate(*(x.inner if isinstance(x, Bounded) else x for x in (a, b)), t, method)
-    slices = (a if isinstance(a, Bounded) else b).typical.slices
+    x, y = (side.inner if isinstance(side, Bounded) else side for side in (a, b))
+    inner = interpolate(x, y, t, method)
+    slices = next(side.typical.slices for side in (a, b) if isinstance(side, Bounded))
     sides = [x.typical if isinstance(x, Bounded) else TypicalSet(slices, (math.inf,) * len(slices)) for x in (a, b)]
     if sides[0].slices != sides[1].slices:
         raise ValueError("the two samplers are bounded over different levels")
@@ -126,7 +142,7 @@ def _bounded(a: Sampler, b: Sampler, t: float, method: str) -> Sampler:
 
 
 def _composed(a: Sampler, b: Sampler, t: float, method: str) -> Composed:
-    slices = (a if isinstance(a, Composed) else b).slices
+    slices = next(side.slices for side in (a, b) if isinstance(side, Composed))
     sides = [x if isinstance(x, Composed) else Composed((x,) * len(slices), slices) for x in (a, b)]
     if sides[0].slices != sides[1].slices:
         raise ValueError("the two samplers are composed over different levels")

@@ -45,14 +45,7 @@ class Manner:
     def __post_init__(self) -> None:
         if self.kind not in _NUMBERS:
             raise ValueError(f"unknown manner of drawing {self.kind!r}; there are {', '.join(_NUMBERS)}")
-        ratio = self.lam_ratio
-        if isinstance(ratio, Sequence) and not isinstance(ratio, str):
-            if not 1 <= len(ratio) <= _MOST_LEVELS:
-                raise ValueError(f"lam_ratio is one number, or one a level, not {len(ratio)} of them")
-            ratio = tuple(_number(value, "lam_ratio", 0.0, math.inf) for value in ratio)
-        else:
-            ratio = _number(ratio, "lam_ratio", 0.0, math.inf)
-        object.__setattr__(self, "lam_ratio", ratio)
+        object.__setattr__(self, "lam_ratio", _ratio(self.lam_ratio))
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if name in _NUMBERS[self.kind]:
@@ -63,17 +56,17 @@ class Manner:
     @classmethod
     def mean(cls, lam_ratio: float | Sequence[float] = 0.5) -> "Manner":
         """The paper's posterior of the mean."""
-        return cls("mean", lam_ratio)
+        return cls("mean", _ratio(lam_ratio))
 
     @classmethod
     def predictive(cls, likeness: float = 0.85, lam_ratio: float | Sequence[float] = 0.01) -> "Manner":
         """New members of the set."""
-        return cls("predictive", lam_ratio, likeness=likeness)
+        return cls("predictive", _ratio(lam_ratio), likeness=likeness)
 
     @classmethod
     def blend(cls, pieces: float = 2.0, lam_ratio: float | Sequence[float] = 0.1) -> "Manner":
         """Blends of effectively `pieces` pieces."""
-        return cls("blend", lam_ratio, pieces=pieces)
+        return cls("blend", _ratio(lam_ratio), pieces=pieces)
 
     def with_lam(self, lam_ratio: float | Sequence[float]) -> "Manner":
         """The same manner at another λ/m."""
@@ -131,6 +124,14 @@ class Manner:
 
 _NUMBERS: dict[str, tuple[str, ...]] = {"mean": (), "predictive": ("likeness",), "blend": ("pieces",)}
 _RANGES = {"likeness": (0.0, 1.0), "pieces": (1.0, 1e6)}
+
+
+def _ratio(value: Any) -> float | tuple[float, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return _number(value, "lam_ratio", 0.0, math.inf)
+    if not 1 <= len(value) <= _MOST_LEVELS:
+        raise ValueError(f"lam_ratio is one number, or one a level, not {len(value)} of them")
+    return tuple(_number(one, "lam_ratio", 0.0, math.inf) for one in value)
 
 
 def _number(value: Any, name: str, low: float, high: float) -> float:

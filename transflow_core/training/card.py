@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..flows import GrownConfig
+from ..flows import FlowConfig, count_parameters, unrolled
 from ..prior import Prior
 from .data import ImageSet
 from .settings import TrainSettings
@@ -15,6 +15,7 @@ _ROWS = 16
 
 def model_card(
     prior: Prior,
+    architecture: FlowConfig,
     images: ImageSet,
     settings: TrainSettings,
     counters: Counters,
@@ -27,7 +28,6 @@ def model_card(
 
     `start` and `grown` name the priors whose weights the run, and its means, began with.
     """
-    parameters = sum(p.numel() for p in prior.flow.parameters())
     rows = _thinned(counters.measured)
     last = rows[-1]
     begun = f" from the weights of {start}" if start else " from nothing"
@@ -36,7 +36,8 @@ def model_card(
     lines = [
         f"# {prior.name}",
         "",
-        f"{_architecture(prior)}; {parameters:,} parameters; trained on {prior.pixels.bits}-bit images.",
+        f"{_architecture(prior, architecture)}; {count_parameters(prior.flow):,} parameters; "
+        f"trained on {prior.pixels.bits}-bit images.",
         "",
         f"- **Data**: {words.get('data') or 'not said by whoever trained it'}. {len(images.train):,} images for "
         f"training, {len(images.held_out):,} held out"
@@ -79,12 +80,9 @@ def model_card(
     return "\n".join(lines)
 
 
-def _architecture(prior: Prior) -> str:
+def _architecture(prior: Prior, architecture: FlowConfig) -> str:
     size = f"{prior.image_size}×{prior.image_size}, {'RGB' if prior.channels == 3 else f'{prior.channels} channels'}"
-    details, config = [], prior.flow.config
-    while isinstance(config, GrownConfig):
-        details.append(config.details)
-        config = config.base
+    details, config = unrolled(architecture)
     steps, widths = (" ".join(str(getattr(level, key)) for level in config.levels) for key in ("steps", "width"))
     glow = f"{len(config.levels)} levels, steps {steps}, coupling widths {widths}"
     if not details:

@@ -8,7 +8,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from ..flows import CouplingNet, Glow, GrownGlow, haar_split
+from ..flows import CouplingNet, TrainableFlow, encode_levels
 from ..pixels import PixelConvention
 
 __all__ = ["BitsPerDim", "bfloat16_is_faster", "bits_per_level"]
@@ -21,13 +21,14 @@ class BitsPerDim(nn.Module):
     own: they train side by side on the same images, every one on means as the details above it see them.
     """
 
-    def __init__(self, flow: Glow | GrownGlow, pixels: PixelConvention) -> None:
+    def __init__(self, flow: TrainableFlow, pixels: PixelConvention) -> None:
         super().__init__()
         self.flow = flow
         self.nats = pixels.nats_per_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return _bits(*self.flow(x), self.nats)
+        z, log_det = self.flow(x)
+        return _bits(z, log_det, self.nats)
 
 
 def _bits(eps: Tensor, log_det: Tensor, nats: float) -> Tensor:
@@ -37,27 +38,21 @@ def _bits(eps: Tensor, log_det: Tensor, nats: float) -> Tensor:
 
 
 @torch.no_grad()
-def bits_per_level(flow: Glow | GrownGlow, x: Tensor, nats: float) -> list[dict[str, float]]:
+def bits_per_level(flow: TrainableFlow, x: Tensor, nats: float) -> list[dict[str, float | str]]:
     """Where a flow's bits are: for its details, level by level, and for the Glow at the bottom, of images x as trained.
 
     "bits" are a dimension of the level's own: the mean of them all, weighted by "dim", is the whole's bits per
     dimension. "rms" is the root mean square of the level's latent, 1 where it is whitened. `nats`: log 2**bits.
     """
-    found = []
-    while isinstance(flow, GrownGlow):
-        means, details = haar_split(x)
-        found.append((flow.latent_shapes[0], *flow.details(details, means), nats))
-        # A mean is half of what an orthonormal transform would give, and its density twice that one's.
-        flow, x, nats = flow.base, means, nats + math.log(2)
-    found.append((x.shape[1:], *flow(x), nats))
     return [
         {
-            "level": f"{shape[1]}×{shape[2]}" if shape[0] > flow.config.channels else "rest",
-            "dim": math.prod(shape),
-            "bits": float(_bits(eps, log_det, nats).mean()),
+            "level": f"{eps.shape[2]}×{eps.shape[3]}" if eps.ndim == 4 else "rest",
+            "dim": eps[0].numel(),
+            # A mean is half of what an orthonormal transform would give, and its density twice that one's.
+            "bits": float(_bits(eps, log_det, nats + depth * math.log(2)).mean()),
             "rms": float(eps.square().mean().sqrt()),
         }
-        for shape, eps, log_det, nats in found
+        for depth, (eps, log_det) in enumerate(encode_levels(flow, x))
     ]
 
 

@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..flows import CouplingConfig, DetailConfig, GlowConfig, GrownConfig, LevelConfig, SymmetricConfig
+from ..flows import CouplingConfig, DetailConfig, FlowConfig, GlowConfig, GrownConfig, LevelConfig, SymmetricConfig
 
 __all__ = ["PRESETS", "Architecture", "Preset", "TrainSettings"]
 
-Architecture = GlowConfig | GrownConfig | DetailConfig | SymmetricConfig
+Architecture = FlowConfig | DetailConfig | SymmetricConfig
 """Of a whole flow, or of the details of one whose means another prior models."""
 
 
@@ -110,9 +110,9 @@ class Preset:
     image_size: int
 
 
-def _wavelet(base: GlowConfig, *details: SymmetricConfig) -> GrownConfig:
+def _wavelet(base: GlowConfig, *details: SymmetricConfig) -> FlowConfig:
     """Details upon details, from coarse to fine."""
-    flow = base
+    flow: FlowConfig = base
     for level in details:
         flow = GrownConfig(flow, level)
     return flow

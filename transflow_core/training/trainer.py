@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoints.native import native_fingerprint
-from ..flows import Glow, GlowConfig, GrownConfig, GrownGlow, compute_nets_in, haar_split
+from ..flows import FlowConfig, GrownConfig, GrownGlow, TrainableFlow, build_flow, compute_nets_in
 from ..pixels import PixelConvention
 from ..prior import Prior, load_prior, pick_device
 from .batches import batch, first_images
@@ -147,24 +147,34 @@ def train(
     return run.go(progress or (lambda _: None), stop or threading.Event())
 
 
-def _build(architecture: Architecture, start: Prior | None, grow: Prior | None, seed: int) -> Glow | GrownGlow:
+def _build(
+    architecture: Architecture, start: Prior | None, grow: Prior | None, seed: int
+) -> tuple[TrainableFlow, Callable[[Tensor], None]]:
+    """The flow, and what starts the levels of it that are new from a batch of images."""
     generator = torch.Generator().manual_seed(seed)
-    if isinstance(architecture, GlowConfig | GrownConfig):
+    if isinstance(architecture, FlowConfig):
         if grow is not None:
             raise TrainingError("this architecture is a whole flow's: it does not grow another")
-        flow = (Glow if isinstance(architecture, GlowConfig) else GrownGlow)(architecture, generator)
+        flow = build_flow(architecture, generator)
+        trained, initialise = "", flow.initialise
     else:
         if grow is None:
             raise TrainingError("an architecture of details needs a prior to grow")
-        flow = GrownGlow(GrownConfig(grow.flow.config, architecture), generator, copy.deepcopy(grow.flow))
+        base = _trainable(grow)
+        flow = GrownGlow(GrownConfig(base.config, architecture), generator, copy.deepcopy(base))
+        trained, initialise = "details", flow.initialise_details
     if start is not None:
-        if start.flow.config.to_dict() != flow.config.to_dict():
+        begun = _trainable(start)
+        if begun.config.to_dict() != flow.config.to_dict():
             raise TrainingError(f"{start.name} has another architecture than the one to be trained")
-        if grow is None:
-            flow.load_state_dict(start.flow.state_dict())
-        else:
-            flow.details.load_state_dict(start.flow.details.state_dict())
-    return flow.requires_grad_(True).channels_last()
+        flow.get_submodule(trained).load_state_dict(begun.get_submodule(trained).state_dict())
+    return flow.requires_grad_(True).channels_last(), initialise
+
+
+def _trainable(prior: Prior) -> TrainableFlow:
+    if not isinstance(prior.flow, TrainableFlow):
+        raise TrainingError(f"{prior.name}: only a Glow, or one that was grown, can be trained on")
+    return prior.flow
 
 
 class _Run:
@@ -195,7 +205,7 @@ class _Run:
             raise TrainingError(f"{folder} has no run to go on with")
         if not resume and self.state_file.is_file():
             raise TrainingError(f"{folder} has a run already: resume it, or choose another folder")
-        self.flow = _build(architecture, start, grow, settings.seed)
+        self.flow, initialise = _build(architecture, start, grow, settings.seed)
         if images.image_size != self.flow.config.image_size:
             raise TrainingError(
                 f"the images are {images.image_size}×{images.image_size}, "
@@ -212,16 +222,11 @@ class _Run:
         }
         self.flow.to(group.device)
         if not resume and start is None:
-            x = first_images(images.train, pixels, settings.seed).to(group.device)
-            if grow is None:
-                self.flow.initialise(x)
-            else:
-                means, details = haar_split(x)
-                self.flow.details.initialise(details, means)
+            initialise(first_images(images.train, pixels, settings.seed).to(group.device))
         self.averaged = copy.deepcopy(self.flow)
         self.begun = copy.deepcopy(self.flow) if blend < 1 else None
         compute_nets_in(self.flow, torch.bfloat16 if settings.half_nets else None)
-        self.parameters = list(self.flow.parameters())
+        self.parameters: list[Tensor] = list(self.flow.parameters())
         self.adam = torch.optim.Adam(self.parameters, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
         start_adam(self.adam)
         self.counters = Counters()
@@ -391,7 +396,7 @@ class _Run:
         counters.measured.append(row)
         facts = {key: value for key, value in row.items() if key != "step" and value is not None}
         x = batch(held_out, self.pixels, 0, size=min(_LEVELS_OF, len(held_out)), seed=0, mirror=False)
-        levels = bits_per_level(prior.flow, x.to(self.group.device), self.pixels.nats_per_dim)
+        levels = bits_per_level(self.averaged, x.to(self.group.device), self.pixels.nats_per_dim)
         self._note("held_out", not_finite=int((~found.isfinite()).sum()), levels=levels, **facts)
 
     def _save_prior(self, prior: Prior) -> None:
@@ -417,6 +422,14 @@ class _Run:
         write_conformance(prior, self.folder / "conformance.npz")
         sheet(prior, self.folder / "samples.png", self.settings.sheet_temperature)
         card = model_card(
-            prior, self.images, self.settings, self.counters, self.words, self.start, self.grown, self.blend
+            prior,
+            self.flow.config,
+            self.images,
+            self.settings,
+            self.counters,
+            self.words,
+            self.start,
+            self.grown,
+            self.blend,
         )
         (self.folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
