@@ -12,6 +12,7 @@ and, on the first splits only since they are slow, dlib's face descriptors.
 """
 
 import argparse
+import functools
 import json
 import time
 from collections import defaultdict
@@ -69,10 +70,15 @@ class Set:
         return order[: len(order) // 2], order[len(order) // 2 :]
 
 
+@functools.cache
+def of_prior(space: str, name: str) -> NDArray[np.float64]:
+    """Features of 64 samples of the prior: the same for all sets and splits."""
+    prior = load_prior(name)
+    return FEATURES[space](draw(Gaussian(torch.zeros(prior.dim), 0.49), prior, 64, seed=0)[0])
+
+
 def sampler_of(manner: str, z: torch.Tensor, prior: Prior) -> Sampler:
     """What draws in the manner of this name, given these latents."""
-    if manner == PRIOR:
-        return Gaussian(torch.zeros(prior.dim), 0.49)
     return Posterior.condition(z, lam_ratio=1.0).draw(MANNERS[manner], prior.levels, prior.typicality)
 
 
@@ -99,14 +105,18 @@ def compared(samples: NDArray, given: NDArray, held_out: NDArray) -> dict[str, f
     }
 
 
-def turn(pictures: Set, manner: str, split: int, prior: Prior, n: int, spaces: list[str], faces: bool) -> dict:
+def turn(
+    pictures: Set, manner: str, split: int, prior: Prior, name: str, n: int, spaces: list[str], faces: bool
+) -> dict:
     """One set, one manner, one split: a row of the file."""
     given, held_out = pictures.halves(split)
     row: dict = {"set": pictures.name, "manner": manner, "split": split, "n": n, "given": len(given)}
+    images = None
     if manner == REAL:
-        # The given half stands for samples, so that both sides of every measure are real pictures. Nearest given
-        # pictures say nothing then.
+        # The given half stands for samples, so that both sides of every measure are real pictures.
         images, features = pictures.images[given], {space: pictures.features(space)[given] for space in spaces}
+    elif manner == PRIOR:
+        features = {space: of_prior(space, name) for space in spaces}
     else:
         sampler = sampler_of(manner, pictures.z[torch.from_numpy(given)], prior)
         images, row["pulled"], row["broken"] = draw(sampler, prior, n, seed=split)
@@ -117,7 +127,7 @@ def turn(pictures: Set, manner: str, split: int, prior: Prior, n: int, spaces: l
     if manner == REAL:
         for space in spaces:
             row[space]["novelty"] = 1.0
-    if faces:
+    if faces and images is not None:
         row["faces"] = face_rate(images)
     return row
 
@@ -134,7 +144,7 @@ def measure(sets: list[Set], prior: Prior, options: argparse.Namespace) -> None:
                 if (pictures.name, manner, split) in done:
                     continue
                 start = time.perf_counter()
-                rows.append(turn(pictures, manner, split, prior, options.samples, spaces, slow))
+                rows.append(turn(pictures, manner, split, prior, options.prior, options.samples, spaces, slow))
                 words = ", ".join(f"{rows[-1][space]['energy']:.2f}" for space in spaces)
                 print(f"{split} {pictures.name}, {manner}: {words} ({time.perf_counter() - start:.1f} s)", flush=True)
             document = {"prior": prior.name, "fingerprint": prior.fingerprint, "rows": rows}
