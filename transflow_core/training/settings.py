@@ -141,7 +141,7 @@ PRESETS: dict[str, Preset] = {
     # Grown from a 64×64 prior (`train --grow celeba64`). Bits as the base's: with finer noise a line where a face is
     # smooth would lie hundreds of standard deviations out, and posteriors with it.
     "celeba128": Preset(
-        SymmetricConfig(steps=6, width=64, context=48),
+        SymmetricConfig(steps=6, width=48, context=48),
         None,
         TrainSettings(steps=16_000, batch_size=16, learning_rate=1e-3, every_minutes=10),
         128,
