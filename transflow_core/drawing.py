@@ -71,7 +71,9 @@ def described(manner: Manner) -> str:
     return ", ".join(words)
 
 
-def sweep_of(manner: Manner, m: float, values: Sequence[float] | None = None) -> dict[str, Manner]:
+def sweep_of(
+    manner: Manner, m: float, values: Sequence[float] | None = None, lam_ratios: Sequence[float] | None = None
+) -> dict[str, Manner]:
     """The manner at several values of its own number, by their labels: λ/m of "mean", the likeness of "predictive", the
     pieces of "blend".
 
@@ -79,9 +81,14 @@ def sweep_of(manner: Manner, m: float, values: Sequence[float] | None = None) ->
         manner: its other numbers stay.
         m: pieces of evidence: there is no blend of more.
         values: by default those of `limits`.
+        lam_ratios: sweep λ/m in the stead of its own number.
+
+    Raises ValueError for both, and for a number out of its range.
     """
-    if manner.kind == "mean":
-        return {f"λ/m = {ratio:g}": manner.with_lam(ratio) for ratio in values or SWEEP_RATIOS}
+    if values is not None and lam_ratios is not None:
+        raise ValueError("give values of the manner's own number, or of λ/m, not both")
+    if manner.kind == "mean" or lam_ratios is not None:
+        return {f"λ/m = {ratio:g}": manner.with_lam(ratio) for ratio in lam_ratios or values or SWEEP_RATIOS}
     if manner.kind == "predictive":
         return {f"{100 * value:.3g} % like": replace(manner, likeness=value) for value in values or SWEEP_LIKENESS}
     few = values or [*(k for k in SWEEP_PIECES if k < m), m]

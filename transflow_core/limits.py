@@ -61,8 +61,8 @@ PIECES = Range(1, 1000)
 """Pieces of evidence that effectively make up one draw: there is no less than one, and more than there are is all."""
 SWEEP_PIECES = (1, 1.5, 2, 3, 4, 6, 10, 20)
 """Those of a sweep, as far as there are as many; all of them come last."""
-MOST_RATIOS = 16
-"""Columns of a sweep: more do not fit a screen."""
+COLUMNS = Range(1, 16)
+"""Of a sweep: more do not fit a screen."""
 TEMPERATURE = Range(0, 1.5)
 """At 1.5 two in three images of celeba64 already have pixels that are not finite."""
 SEED = Range(0, 2**31 - 1)
