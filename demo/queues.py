@@ -41,14 +41,7 @@ class Lane:
     Args:
         each: how many of one owner run at once.
         total: how many run at once in all; None for no limit.
-        waiting: how many of one owner may wait; one more is refused.
-        most: how many may run and wait in all.
-
-    Example:
-        >>> lane = Lane()
-        >>> with lane.turn("somebody") as stop:
-        ...     lane.busy("somebody"), stop.is_set()
-        (True, False)
+        waiting, most: how many of one owner may wait, and of all run and wait; one more is refused.
     """
 
     def __init__(self, *, each: int = 1, total: int | None = None, waiting: int = 16, most: int = 1000) -> None:
@@ -58,11 +51,7 @@ class Lane:
 
     @contextmanager
     def turn(self, owner: Hashable, *, newest: bool = False) -> Iterator[Stop]:
-        """Wait for a turn, and have it within.
-
-        Args:
-            owner: whose turn.
-            newest: end all that the owner asked for before: only this is wanted now.
+        """Wait for the owner's turn, and have it within. The `newest` ends all that the owner asked for before.
 
         Raises Cancelled if it is stopped while it waits, ValueError if too many wait already.
         """

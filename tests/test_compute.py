@@ -1,6 +1,7 @@
 """Where a server computes and reads pictures: in turn, and in threads of their own."""
 
 import contextvars
+import itertools
 import os
 import subprocess
 import sys
@@ -45,6 +46,13 @@ def test_it_has_all_cores_and_everybody_else_has_one():
     assert apart(threads_of_each) == (3, 1, 1)
 
 
+@pytest.fixture
+def equal_jobs(monkeypatch):
+    """Each job takes as long as the next."""
+    seconds = itertools.count()
+    monkeypatch.setattr(compute_module, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+
+
 class Held:
     """A fair thread that is busy until it is let go: what is asked meanwhile waits, and is noted when it is done."""
 
@@ -68,7 +76,7 @@ class Held:
         return self.done
 
 
-def test_owners_take_turns_and_each_keeps_its_own_order():
+def test_owners_take_turns_and_each_keeps_its_own_order(equal_jobs):
     held = Held()
     for index in range(4):
         held.ask("many", f"m{index}")
@@ -78,17 +86,48 @@ def test_owners_take_turns_and_each_keeps_its_own_order():
     assert held.finished() == ["m0", "few 0", "one 0", "m1", "few 1", "m2", "m3"]
 
 
-def test_who_comes_late_waits_for_one_job_of_each_owner_alone():
+def test_who_comes_late_waits_for_the_job_that_runs_alone(equal_jobs):
     """A hundred batches of one visitor delay another by one: the first of these asks for the light one's work."""
     held = Held()
     with owned_by("heavy"):
         held.thread.submit(lambda: held.done.append("h0") or held.ask("light", "l"))
     for index in range(1, 100):
         held.ask("heavy", f"h{index}")
-    assert held.finished()[:4] == ["h0", "h1", "l", "h2"]
+    assert held.finished()[:4] == ["h0", "l", "h1", "h2"]
 
 
-def test_what_nobody_waits_for_any_more_is_dropped_and_takes_no_turn():
+def test_long_jobs_do_not_outweigh_short_ones(monkeypatch):
+    """Photographs take seconds, and small pictures a tenth: who has these is served as long, not as often."""
+    held, clock = Held(), [0.0]
+    monkeypatch.setattr(compute_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def work(name, seconds):
+        held.done.append(name)
+        clock[0] += seconds
+
+    for owner, seconds in (("long", 4.0), ("short", 1.0)):
+        with owned_by(owner):
+            for _ in range(8):
+                held.thread.submit(work, owner, seconds)
+    done = held.finished()
+    assert done[:11] == ["long", *["short"] * 4, "long", *["short"] * 4, "long"] and len(done) == 16
+
+
+def test_who_was_away_is_owed_nothing(equal_jobs):
+    """Else a page that was quiet for an hour would have the thread for as long."""
+    held = Held()
+    held.ask("quiet", "q0")
+    for index in range(20):
+        held.ask("busy", f"b{index}")
+    with owned_by("busy"):
+        held.thread.submit(lambda: [held.ask("quiet", f"q{index}") for index in (1, 2, 3)])
+    for index in range(20, 23):
+        held.ask("busy", f"b{index}")
+    assert held.finished()[21:] == ["q1", "b20", "q2", "b21", "q3", "b22"]
+    assert len(held.thread._served) <= 3
+
+
+def test_what_nobody_waits_for_any_more_is_dropped_and_takes_no_turn(equal_jobs):
     held, stop, kept = Held(), threading.Event(), threading.Event()
     stopped = [held.ask("a", f"stopped {index}", stop=stop) for index in range(3)]
     wanted, given_up = held.ask("a", "wanted", stop=kept), held.ask("a", "given up")
@@ -102,7 +141,7 @@ def test_what_nobody_waits_for_any_more_is_dropped_and_takes_no_turn():
     assert wanted.done() and other.done()
 
 
-def test_without_an_owner_work_belongs_to_the_thread_that_asks():
+def test_without_an_owner_work_belongs_to_the_thread_that_asks(equal_jobs):
     held = Held()
     for name in ("a", "b"):
         apart(lambda name=name: [held.thread.submit(held.done.append, f"{name}{index}") for index in range(2)])
@@ -112,7 +151,7 @@ def test_without_an_owner_work_belongs_to_the_thread_that_asks():
     assert done in (["a0", "b0", "a1", "b1"], ["a0", "a1", "b0", "b1"])
 
 
-def test_each_step_of_a_generator_is_owned_though_it_runs_in_a_context_of_its_own():
+def test_each_step_of_a_generator_is_owned_though_it_runs_in_a_context_of_its_own(equal_jobs):
     """So does Gradio run the steps of a handler."""
     held, closed = Held(), []
 

@@ -10,7 +10,8 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections import OrderedDict, deque
+import time
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -66,10 +67,11 @@ def owned_steps(owner: Hashable, steps: Iterator[T]) -> Iterator[T]:
 
 
 class FairThread:
-    """A thread that runs jobs of several owners, one of each in turn.
+    """A thread that runs jobs of several owners in turn, so that each has the same share of its time.
 
-    An owner with a hundred jobs delays another's first by the one that is running. So run work in pieces: a batch of
-    images, or a picture; not a whole set.
+    The next job is of the owner who was served the shortest, counted from when they came: who has a hundred jobs delays
+    another's first by the one that is running, and long jobs do not outweigh short ones (start-time fair queueing, of
+    Goyal, Vin and Cheng, 1996). So run work in pieces: a batch of images, or a picture; not a whole set.
 
     Args:
         name: of the thread.
@@ -84,7 +86,10 @@ class FairThread:
         self._executor = ThreadPoolExecutor(1, name)
         self._thread = self._executor.submit(threading.current_thread).result()
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[Hashable, deque[_Job]] = OrderedDict()  # whose turn it is comes first
+        self._waiting: dict[Hashable, deque[_Job]] = {}
+        # Seconds that owners were served, and those of the last one whose turn came: who comes anew starts there.
+        self._served: dict[Hashable, float] = {}
+        self._now = 0.0
 
     @classmethod
     @functools.cache
@@ -109,9 +114,12 @@ class FairThread:
         future: Future[T] = Future()
         owner = _owner.get()
         owner = threading.get_ident() if owner is None else owner
+        job = _Job(owner, future, functools.partial(function, *args, **kwargs), stop)
         with self._lock:
-            job = _Job(future, functools.partial(function, *args, **kwargs), stop)
-            self._waiting.setdefault(owner, deque()).append(job)
+            if owner not in self._waiting:
+                self._waiting[owner] = deque()
+                self._served[owner] = max(self._served.get(owner, 0.0), self._now)
+            self._waiting[owner].append(job)
         self._executor.submit(self._step)
         return future
 
@@ -119,27 +127,41 @@ class FairThread:
         job = self._next()
         if job is None:
             return
+        begun = time.perf_counter()
         try:
-            job.future.set_result(job.call())
-        except BaseException as error:
+            result, error = job.call(), None
+        except BaseException as raised:
+            result, error = None, raised
+        with self._lock:
+            self._served[job.owner] += time.perf_counter() - begun
+        if error is None:
+            job.future.set_result(result)
+        else:
             job.future.set_exception(error)
 
     def _next(self) -> _Job | None:
-        """The first job that is still wanted, of the owner whose turn it is; what is not wanted takes no turn."""
+        """The first job that is still wanted, of the owner who was served the shortest."""
         with self._lock:
             while self._waiting:
-                owner, jobs = self._waiting.popitem(last=False)
-                while jobs:
-                    job = jobs.popleft()
-                    if job.begins():
-                        if jobs:
-                            self._waiting[owner] = jobs  # behind all others
-                        return job
+                owner = min(self._waiting, key=self._served.__getitem__)
+                job = self._waiting[owner].popleft()
+                if not self._waiting[owner]:
+                    del self._waiting[owner]
+                if job.begins():
+                    self._now = self._served[owner]
+                    # What was served to those who are gone is forgotten once it makes no difference.
+                    self._served = {
+                        other: seconds
+                        for other, seconds in self._served.items()
+                        if other in self._waiting or other == owner or seconds > self._now
+                    }
+                    return job
         return None
 
 
 @dataclass(frozen=True)
 class _Job:
+    owner: Hashable
     future: Future
     call: Callable[[], Any]
     stop: threading.Event | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -98,10 +99,8 @@ def serve() -> None:
     os.nice(10)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a decoder prints is no reply
-    while True:
-        try:
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is over
+        while True:
             content, how = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        pickle.dump(read_picture(content, **how), replies)
-        replies.flush()
+            pickle.dump(read_picture(content, **how), replies)
+            replies.flush()

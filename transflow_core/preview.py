@@ -5,7 +5,7 @@ import functools
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .flows import compute_nets_in
 from .posterior import standard_normal
@@ -51,12 +51,15 @@ class Preview:
     def fast(self) -> Prior:
         """The prior that decodes on a processor: one with nets in bfloat16, or the very same."""
         prior = self._prior
-        nets = any(hasattr(module, "compute_dtype") for module in prior.flow.modules())
-        if not nets or not has_tiles():
+        flow = prior.flow
+        if not isinstance(flow, nn.Module) or not has_tiles():
             return prior
-        tensors = (*prior.flow.parameters(), *prior.flow.buffers())
-        fast = replace(prior, flow=copy.deepcopy(prior.flow, {id(tensor): tensor for tensor in tensors}))
-        compute_nets_in(fast.flow, torch.bfloat16)
+        if not any(hasattr(module, "compute_dtype") for module in flow.modules()):
+            return prior
+        tensors = (*flow.parameters(), *flow.buffers())
+        flow = copy.deepcopy(flow, {id(tensor): tensor for tensor in tensors})
+        compute_nets_in(flow, torch.bfloat16)
+        fast = replace(prior, flow=flow)
         z = standard_normal(2, prior.dim)
         error = (fast.decode(z, coarse=True) - prior.decode(z, coarse=True)).abs().max()
         return fast if error <= _LARGEST_ERROR else prior

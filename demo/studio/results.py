@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import torch
 from gradio.components import Component
 from PIL import Image
 
@@ -30,6 +29,8 @@ from .snippet import POSTERIOR_FILE, command_line, python_code
 __all__ = ["Results", "Screen", "Whole"]
 
 _SWEEP_ROWS, _REBUILT = 3, 24
+# What each inner tab shows, by its key.
+_PARTS = {key: (key,) for key in ("gallery", "sweep", "numbers", "away")} | {"mean": ("mean", "rebuilt")}
 Shown = dict[Component, Any]
 
 
@@ -104,23 +105,14 @@ class Results:
                 self._python = gr.Code(language="python", label="The same in Python", elem_id="python")
                 self._shell = gr.Code(language="shell", label="The same on the command line", elem_id="shell")
         self.tabs = {"gallery": gallery, "sweep": sweep, "mean": mean, "numbers": numbers, "away": away}
-        self.outputs = [
-            *(self._gallery, self._sweep, self._mean, self._rebuilt),
-            *(self._numbers, self._json, self._python, self._shell),
-        ]
-        self._make = {
-            "gallery": self._make_gallery,
-            "sweep": self._make_sweep,
-            "mean": self._make_mean,
-            "numbers": self._make_numbers,
-            "away": self._make_code,
-        }
+        pictures = [self._gallery, self._sweep, self._mean, self._rebuilt]
+        self.outputs = [*pictures, self._numbers, self._json, self._python, self._shell]
 
     def fill(self, screen: Screen, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        """Make the tab that is looked at, unless it was made from the same before. Raises Cancelled."""
-        while screen.made.get(key := screen.looked) != (made_from := _made_from(key, whole.asked)):
-            yield from self._make[key](whole, stop)
-            screen.made[key] = made_from
+        """Make what the open tab shows and was not made from the same before. Raises Cancelled."""
+        while part := next((p for p in _PARTS[screen.looked] if screen.made.get(p) != _made_from(p, whole.asked)), ""):
+            yield from getattr(self, f"_make_{part}")(whole, stop)
+            screen.made[part] = _made_from(part, whole.asked)
 
     def _make_gallery(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
         yield {self._gallery: [(enlarge(image, 192), f"{index}") for index, image in enumerate(whole.pictures)]}
@@ -137,16 +129,19 @@ class Results:
         yield {self._sweep: picture(labelled_rows(rows, column_labels=labels), "the same draws at several λ/m")}
 
     def _make_mean(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        """The mean, and the evidence as the flow gives it back from its latents: what the posterior was told."""
-        mean, evidence = whole.posterior.mean.cpu()[None], whole.asked.intake.evidence
-        used = len(evidence.used)
-        x = whole.engine.decode(torch.cat([mean, evidence.z[:_REBUILT]]) if used else mean, stop=stop)
-        caption = "the evidence, decoded from its latents"
-        caption += f" (the first {_REBUILT})" if used > _REBUILT else ""
-        yield {
-            self._mean: _figure(picture(enlarge(to_pil(x[:1])[0], 256), "posterior mean μp"), "posterior mean μp"),
-            self._rebuilt: _figure(sheet(x[1:], caption), caption) if used else _note("No evidence to rebuild."),
-        }
+        image = enlarge(to_pil(whole.engine.decode(whole.posterior.mean[None], stop=stop))[0], 256)
+        yield {self._mean: _figure(picture(image, "posterior mean μp"), "posterior mean μp")}
+
+    def _make_rebuilt(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
+        """The evidence as the flow gives it back from its latents: what the posterior was told."""
+        evidence = whole.asked.intake.evidence
+        if not evidence.used:
+            yield {self._rebuilt: _note("No evidence to rebuild.")}
+            return
+        x = whole.engine.decode(evidence.z[:_REBUILT], stop=stop)
+        more = f" (the first {_REBUILT})" if len(evidence.used) > _REBUILT else ""
+        caption = f"the evidence, decoded from its latents{more}"
+        yield {self._rebuilt: _figure(sheet(x, caption), caption)}
 
     def _make_numbers(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
         told = [image.to_dict() for image in whole.asked.intake.evidence]
@@ -155,17 +150,16 @@ class Results:
             self._json: json.dumps(told, indent=1, ensure_ascii=False),
         }
 
-    def _make_code(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
+    def _make_away(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
         asked, ready = whole.asked, whole.asked.intake.ready
         yield {self._python: python_code(asked) if ready else "", self._shell: command_line(asked) if ready else ""}
 
 
-def _made_from(key: str, asked: Asked) -> Hashable:
-    """What an inner tab depends on: λ and the number of samples play no part in the sweep, nor draws in the mean."""
+def _made_from(part: str, asked: Asked) -> Hashable:
+    """What of that which was asked for a part depends on: λ plays no part in the sweep, nor draws in the mean."""
     settings = asked.settings
-    if key == "sweep":
-        return asked.intake, asked.prior, settings.seed, settings.temperature
-    return (asked.intake, asked.prior, settings.ratio) if key == "mean" else asked
+    depends = {"sweep": (settings.seed, settings.temperature), "mean": settings.ratio, "rebuilt": None}
+    return asked.intake, asked.prior, depends.get(part, settings)
 
 
 def _whole(session: Session) -> Whole:

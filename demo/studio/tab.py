@@ -129,9 +129,10 @@ class Studio:
     def _asked(self, session: Session, prior: str, values: Sequence[Any]) -> tuple[Asked, Engine]:
         """What the controls say. Evidence that is still to be read under a prior chosen just now is none."""
         engine, intake = self._engines.get(prior), self._panel.intake(session)
+        given = intake.prior == prior and (intake.saved is not None or len(intake.evidence))
         lam, temperature, n, seed, by_level, *levels = values
         settings = Settings.checked(lam, temperature, n, seed, levels[: len(engine.prior.levels)] if by_level else ())
-        return Asked(intake if intake.prior == prior else _NOTHING, prior, settings), engine
+        return Asked(intake if given else _NOTHING, prior, settings), engine
 
     def _roll(self, session: Session) -> dict:
         return {self._seed: random.randrange(10_000)}
@@ -160,7 +161,8 @@ class Studio:
         with contextlib.suppress(ValueError):  # an address that was typed wrong opens with the defaults
             lam, temperature, n, seed = (float(told.get(key) or v) for key, v in zip(_KEYS, values, strict=True))
             settings = Settings.checked(lam, temperature, n, seed)
-        return self._panel.open(session, told.get("example", ""), prior) | self._set(settings)
+        shown = self._panel.open(session, told["example"], prior) if "example" in told else {}
+        return shown | self._set(settings)
 
     # What is shown ------------------------------------------------------------------------------------------------
 
@@ -181,13 +183,17 @@ class Studio:
             return {self._sheet: sheet(x, "samples"), self._status: _timing(asked, time.perf_counter() - started)}
 
     def _evidence_changed(self, session: Session, prior: str, *values: Any) -> Iterator[dict]:
-        """Unless it changes again already: then what follows that comes here, too."""
-        if not session.busy(self._panel.place):
+        """Unless it changes again already, for what follows that comes here, too; or the page is only being opened."""
+        opening = session.of_kind(Screen).asked is None and not self._panel.intake(session).prior
+        if not opening and not session.busy(self._panel.place):
             yield from self._refresh(session, prior, *values)
 
     def _look(self, key: str, session: Session, prior: str, *values: Any) -> Iterator[dict]:
-        """An inner tab was opened."""
-        session.of_kind(Screen).looked = key
+        """An inner tab was opened; the first one opens with the page, which sees to it."""
+        screen = session.of_kind(Screen)
+        if screen.looked == key and screen.whole is None:
+            return
+        screen.looked = key
         asked, engine = self._asked(session, prior, values)
         with session.turn(_PLACE) as stop:
             yield from self._fill(session, asked, engine, stop)

@@ -22,6 +22,8 @@ from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.fewshot import NONE, FewShotClassifier
 
+from .conftest import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
 
@@ -116,7 +118,10 @@ def test_digits_in_one_click(page, served, shot):
     assert page.locator("#classify-classes .class-slot").count() == 10
     assert page.input_value("#classify-7-name textarea") == "7"
     assert "images of 7" in page.inner_text("#classify-7-files")
-    page.wait_for_function("!document.querySelector('#classify-status').innerText.includes('Learning')")
+    # 650 inversions, which a busy machine takes minutes for.
+    page.wait_for_function(
+        "!document.querySelector('#classify-status').innerText.includes('Learning')", timeout=10 * PATIENCE
+    )
     shown = answers(page)
     shot(page, "classify_digits")
     rows = rows_of(take_away(page, "#classify-csv").read_text(encoding="utf-8"))

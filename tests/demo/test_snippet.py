@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from demo.settings import Settings
 from PIL import Image
 from typer.testing import CliRunner
 
 from demo.examples import example_sets
 from demo.panel import Given
-from demo.settings import Settings
 from demo.snippet import POSTERIOR_FILE, command_line, python_code
 from transflow_core.cli import app
 from transflow_core.engine import Engine

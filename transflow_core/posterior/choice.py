@@ -8,6 +8,8 @@ from .spread import Spread
 
 __all__ = ["Choice", "choose_manner"]
 
+_FEW = 5
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -38,11 +40,10 @@ def choose_manner(posterior: Posterior) -> Choice:
             "One piece of evidence does not show how others would differ from it, so that the draws are the paper's.",
         )
     default = DEFAULT_MANNER
-    if pieces < 2 * default.pieces:
-        few = max(2.0, round(pieces / 2))
+    if pieces < _FEW:
         return Choice(
-            replace(default, pieces=few),
-            f"There are few pieces of evidence, so that each draw is made of about {few:g} of them.",
+            replace(default, likeness=0.85),
+            f"{len(spread.shares)} pieces of evidence span little, so that draws leave what they span as well.",
         )
     return Choice(
         default,

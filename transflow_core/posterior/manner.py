@@ -67,7 +67,7 @@ class Manner:
 
     @classmethod
     def predictive(
-        cls, likeness: float = 0.85, lam_ratio: float | Sequence[float] = 0.02, pieces: float = 6.0
+        cls, likeness: float = 1.0, lam_ratio: float | Sequence[float] = 0.01, pieces: float = 3.0
     ) -> "Manner":
         """New members of the set."""
         return cls("predictive", lam_ratio, likeness=likeness, pieces=pieces)

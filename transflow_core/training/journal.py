@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..images import contact_sheet, save_png, to_pil
+from ..limits import is_number
 from ..posterior import standard_normal
 from ..prior import Prior
 
@@ -32,7 +33,7 @@ class Journal:
         self._file.write(json.dumps({"event": event, "step": step, **facts}) + "\n")
         if self._board is not None:
             for key, value in facts.items():
-                if isinstance(value, int | float) and not isinstance(value, bool):
+                if is_number(value):
                     self._board.add_scalar(f"{event}/{key}", value, step)
 
     def close(self) -> None:
