@@ -209,7 +209,8 @@ class Endpoints:
             evidence, or would not decode, and were pulled back), evidence (as `encode` tells it; empty for a saved
             posterior), seconds.
 
-        Errors: as `encode`, and when no image can be used; numbers out of range; text that is no manner; a posterior that was made with another prior, or among other files.
+        Errors: as `encode`, and when no image can be used; numbers out of range; text that is no manner; a posterior
+            that was made with another prior, or among other files.
         """
         engine = self._engines.get(prior)
         drawn = _drawn(n, Range(1, limits.MOST_DECODED), seed, temperature)
@@ -261,7 +262,9 @@ class Endpoints:
         lists = {"lam_ratios": lam_ratios, "values": values}
         for name, given in lists.items():
             if given is not None and len(numbers(given, name, limits.LAM_RATIO)) not in limits.COLUMNS:
-                raise ValueError(f"{name} takes {limits.COLUMNS.low} to {limits.COLUMNS.high} numbers, not {len(given)}")
+                raise ValueError(
+                    f"{name} takes {limits.COLUMNS.low} to {limits.COLUMNS.high} numbers, not {len(given)}"
+                )
         columns = len(lam_ratios or values or limits.SWEEP_PIECES) + (lam_ratios is values is None)
         drawn = _drawn(n, Range(1, limits.MOST_DECODED // columns), seed, temperature)
         with _timed() as facts:
@@ -524,13 +527,16 @@ def _asked(engine: Engine, manner: Any, lam_ratio: Any, likeness: Any, pieces: A
     }
 
 
-def _drawing(
-    engine: Engine, posterior: Posterior, asked: dict[str, Any]
-) -> tuple[Posterior, Sampler, dict[str, Any]]:
+def _drawing(engine: Engine, posterior: Posterior, asked: dict[str, Any]) -> tuple[Posterior, Sampler, dict[str, Any]]:
     """A posterior at the λ/m of the manner asked for, what its samples are drawn from, and what is told of both."""
     choice_made = ask(posterior, **asked)
     manner = choice_made.manner
-    facts = {"m": posterior.m, "manner": str(manner), "why": choice_made.why, "lam_ratio": manner.to_dict()["lam_ratio"]}
+    facts = {
+        "m": posterior.m,
+        "manner": str(manner),
+        "why": choice_made.why,
+        "lam_ratio": manner.to_dict()["lam_ratio"],
+    }
     posterior = posterior.with_lam(engine.ratio(manner.lam_ratio))
     return posterior, engine.draw(posterior, manner), _made_by(engine) | facts
 

@@ -59,15 +59,13 @@ def _chosen(posterior: Posterior) -> Choice:
 
 
 def described(manner: Manner) -> str:
-    """A manner in one line for a person: `like the whole set, likeness 85 %, λ/m = 0.02`."""
+    """A manner in a few words for a person, but for its λ/m: `like the whole set, likeness 85 %, 3 pieces each`."""
     title = TITLES[manner.kind]
-    ratio = manner.lam_ratio
     words = [title[0].lower() + title[1:]]
     if manner.likeness is not None:
         words.append(f"likeness {100 * manner.likeness:.3g} %")
     if manner.pieces is not None:
         words.append(f"{manner.pieces:g} pieces each")
-    words.append("λ/m = " + ("/".join(f"{r:g}" for r in ratio) if isinstance(ratio, tuple) else f"{ratio:g}"))
     return ", ".join(words)
 
 

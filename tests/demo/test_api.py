@@ -204,9 +204,7 @@ def test_interpolate(client, saved, output):
         a=[handle_file(saved)], b=images("cartoon", 2), steps=3, n=2, output=output, api_name="/interpolate"
     )
     assert Path(file).suffix == f".{output}" and Path(file).stat().st_size > 1000
-    assert (
-        told["a"]["m"] == 3 and told["b"]["m"] == 2 and told["a"]["lam_ratio"] == 0.4 != told["b"]["lam_ratio"]
-    )
+    assert told["a"]["m"] == 3 and told["b"]["m"] == 2 and told["a"]["lam_ratio"] == 0.4 != told["b"]["lam_ratio"]
     if output in ("webp", "gif"):
         with Image.open(file) as image:
             assert image.n_frames == 4  # there and back

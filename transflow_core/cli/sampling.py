@@ -86,7 +86,8 @@ def sweep(
         if values is not None and lam_ratios is not None:
             raise ValueError("give --values or --lam-ratios, not both")
         shown = {"values": values, "lam_ratios": lam_ratios}
-        lists = {key: text and options.numbers(text, f"--{key.replace('_', '-')}") for key, text in shown.items()}
+        given = {key: text for key, text in shown.items() if text is not None}
+        lists = {key: options.numbers(text, f"--{key.replace('_', '-')}") for key, text in given.items()}
         engine = work.engine(prior, device)
         intake = work.intake(engine, evidence, whole, faces, landmarks)
         posterior, base = work.asked(engine, intake, manner, None, None)

@@ -90,7 +90,13 @@ class Work:
         return intake.evidence
 
     def asked(
-        self, engine: Engine, intake: Intake, manner: str, lam_ratio: str | None, lam: str | None, **numbers: float | None
+        self,
+        engine: Engine,
+        intake: Intake,
+        manner: str,
+        lam_ratio: str | None,
+        lam: str | None,
+        **numbers: float | None,
     ) -> tuple[Posterior, Manner]:
         """The posterior of what was read, and in which manner it is drawn from; both noted in the result."""
         from ..drawing import ask, described
@@ -105,7 +111,7 @@ class Work:
         choice = ask(posterior, manner, lam_ratio=ratio, **numbers)
         chosen = choice.manner
         posterior = posterior.with_lam(engine.ratio(chosen.lam_ratio))
-        self.say(f"drawn {described(chosen)}. {choice.why}")
+        self.say(f"drawn {described(chosen)} ({chosen}). {choice.why}")
         self.result |= {"manner": str(chosen), "why": choice.why, "lam_ratio": chosen.to_dict()["lam_ratio"]}
         self.result["m"] = posterior.m
         self.provenance |= {key: str(self.result[key]) for key in ("manner", "lam_ratio", "m")}
