@@ -24,6 +24,7 @@ setup(
             "models/*/config.json",
             "models/*/model.safetensors",
             "models/*/typicality.json",
+            "models/*/SHA256SUMS",
             "models/*/MODEL_CARD.md",
             "examples/**/*.png",
             "examples/*.json",

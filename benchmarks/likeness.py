@@ -41,7 +41,7 @@ RATIOS = (0.3, 0.5, 0.7)  # what the paper recommends
 MANNERS: dict[str, Manner] = {
     **{f"the paper's, λ/m = {ratio:g}": Manner.mean(ratio) for ratio in RATIOS},
     f"blends of {KINDS['blend'].pieces:g}, λ/m = {KINDS['blend'].lam_ratio:g}": KINDS["blend"],
-    "predictive, Gaussian weights": Manner.predictive(pieces=1e6),
+    "predictive, Gaussian (likeness 0)": Manner.predictive(likeness=0.0),
     "predictive, the default": DEFAULT_MANNER,
 }
 DEFAULT = "predictive, the default"

@@ -27,7 +27,7 @@ class Engines:
     def __init__(self, folder: Path | None = None, device: str = "auto", most: int = 3) -> None:
         self._folder, self._device, self._most = folder, device, most
         # A GPU has an order of its own.
-        self._compute = ComputeThread.shared() if pick_device(device).type == "cpu" else None
+        self._compute: ComputeThread | None = ComputeThread.shared() if pick_device(device).type == "cpu" else None
         self._engines: OrderedDict[str, Future[Engine]] = OrderedDict()
         self._lock = threading.Lock()  # held for a moment, never while a prior is loaded
 

@@ -26,7 +26,7 @@ _WANTED = re.compile(
     r"(app\.py|requirements\.txt|README\.md|LICENSE|CHANGELOG\.md|CITATION\.cff"
     r"|transflow_core/.+|demo/.+|docs/images/.+"
     r"|assets/examples/.+"
-    r"|assets/models/[^/]+/(config\.json|model\.safetensors|typicality\.json|MODEL_CARD\.md))"
+    r"|assets/models/[^/]+/(config\.json|model\.safetensors|typicality\.json|SHA256SUMS|MODEL_CARD\.md))"
 )
 #: The Hub refuses a plain file of more than 10 MB, and binary ones of more than 1 MB.
 _ATTRIBUTES = "".join(

@@ -27,7 +27,7 @@ from transflow_core.posterior import (
     interpolate,
     per_level,
 )
-from transflow_core.posterior.dirichlet import dirichlet_noise, dirichlet_weights
+from transflow_core.posterior.dirichlet import dirichlet_weights, piece_noise
 from transflow_core.posterior.spread import LIKENESSES
 
 D, M = 40, 12
@@ -44,9 +44,9 @@ POSTERIOR = Posterior.condition(EVIDENCE, lam_ratio=0.3)
 MANNERS = {
     "mean": Manner.mean(0.4),
     "per level": Manner.mean([0.1, 0.4, 2.0]),
-    "predictive": Manner.predictive(likeness=0.8, lam_ratio=0.1, pieces=4),
+    "predictive": Manner.predictive(likeness=0.8, lam_ratio=0.1),
     "predictive, per level": Manner.predictive(likeness=0.5, lam_ratio=[0.1, 0.2, 0.3]),
-    "predictive, Gaussian": Manner.predictive(likeness=0.9, pieces=M),
+    "predictive, Gaussian": Manner.predictive(likeness=0.0),
     "blend": Manner.blend(pieces=3),
     "blend, per level": Manner.blend(pieces=2, lam_ratio=[0.0, 0.1, 0.2]),
 }
@@ -66,7 +66,7 @@ def unbounded(posterior: Posterior, manner: Manner) -> Sampler:
 
 manners = st.one_of(
     st.builds(Manner.mean, st.floats(0, 1e9) | st.lists(st.floats(0), min_size=1, max_size=6)),
-    st.builds(Manner.predictive, st.floats(0, 1), st.floats(0), st.floats(1, 1e6)),
+    st.builds(Manner.predictive, st.floats(0, 1), st.floats(0)),
     st.builds(Manner.blend, st.floats(1, 1e6), st.lists(st.floats(0), min_size=1, max_size=6)),
 )
 
@@ -91,7 +91,8 @@ def test_text_may_leave_numbers_to_the_defaults():
 @pytest.mark.parametrize(
     "text",
     ["", "median", "mean:pieces=2", "blend:pieces", "blend:pieces=2,pieces=3", "blend:pieces=0.5", "blend:pieces=nan",
-     "predictive:likeness=1.5", "predictive:likeness=x", "mean:lam_ratio=-1", "mean:lam_ratio=", "x" * 2000,
+     "predictive:likeness=1.5", "predictive:pieces=3", "predictive:likeness=x", "mean:lam_ratio=-1",
+     "mean:lam_ratio=", "x" * 2000,
      "mean:lam_ratio=" + "/".join("1" * 100), "mean:kind=blend", "blend:__class__=1"],
 )  # fmt: skip
 def test_text_that_is_no_manner(text):
@@ -120,7 +121,7 @@ UNEQUAL = torch.arange(1.0, M + 1, dtype=torch.float64) / 78
 @pytest.mark.parametrize("pieces", [1.0, 1.2, 2.0, 5.0, 11.0, 12.0, 100.0])
 @pytest.mark.parametrize("shares", [EQUAL, UNEQUAL])
 def test_weights_have_the_moments_of_the_dirichlet_distribution(shares, pieces):
-    weights = dirichlet_weights(shares, M, pieces, dirichlet_noise(4000, M, seed=1, start=0))
+    weights = dirichlet_weights(shares, M, pieces, piece_noise(4000, M, seed=1, start=0))
     close(weights.sum(1), torch.ones(4000).double(), 1e-12)
     assert (weights >= 0).all()
     close(weights.mean(0), shares, 0.02)
@@ -133,7 +134,7 @@ def test_weights_have_the_moments_of_the_dirichlet_distribution(shares, pieces):
 
 
 def test_weights_at_the_ends():
-    noise = dirichlet_noise(50, M, seed=1, start=0)
+    noise = piece_noise(50, M, seed=1, start=0)
     assert dirichlet_weights(UNEQUAL, 6.5, 6.5, noise).equal(UNEQUAL.expand(50, M))
     one = dirichlet_weights(UNEQUAL, M, 1.0, noise)
     assert one.max(1).values.equal(torch.ones(50).double())
@@ -141,11 +142,11 @@ def test_weights_at_the_ends():
 
 
 def test_weights_move_continuously_and_share_their_noise():
-    noise = dirichlet_noise(20, M, seed=3, start=0)
+    noise = piece_noise(20, M, seed=3, start=0)
     path = torch.stack([dirichlet_weights(EQUAL, M, k, noise) for k in torch.linspace(1, M, 600).tolist()])
     assert path.diff(dim=0).abs().max() < 0.3
-    assert dirichlet_noise(5, M, seed=3, start=15).equal(noise[15:])
-    assert dirichlet_noise(20, M - 4, seed=3, start=0).equal(noise[:, : M - 4])
+    assert piece_noise(5, M, seed=3, start=15).equal(noise[15:])
+    assert piece_noise(20, M - 4, seed=3, start=0).equal(noise[:, : M - 4])
 
 
 # Exact limits.
@@ -183,18 +184,15 @@ def test_an_infinite_lambda_is_the_prior(manner):
     close(whole.sample(3, seed=1), Gaussian.standard(D, torch.float64).sample(3, seed=1), 1e-12)
 
 
-def test_likeness_zero_is_a_scalar_covariance_and_eq_9_to_11():
-    """With one level, Σ is then a multiple of the identity: the paper's own predictive at the λ of that multiple."""
-    spread = Spread.of(EVIDENCE)
-    sampler = POSTERIOR.draw(Manner.predictive(likeness=0.0, lam_ratio=0.3)).inner
-    variance = sampler.covariance.diagonal - 0.3 / 1.3
-    close(variance, torch.full((D,), 0.81 / 1.3 * spread.variance[0]).double(), 1e-6)
-    paper = Posterior.condition(EVIDENCE, lam_ratio=0.3, likelihood=variance[0].item() / (0.3 * M)).predictive()
-    expected = Gaussian(sampler.mean, paper.covariance)
-    scalar = Posterior.condition(EVIDENCE, lam_ratio=0.3)
-    close(expected.covariance.diagonal - paper.covariance.diagonal, torch.tensor(0.0))
-    close(sampler.sample(3), Gaussian(scalar.mean, sampler.covariance).sample(3))
-    assert not sampler.deviations(3).any()
+def test_without_what_the_pieces_span_sigma_is_a_scalar_and_all_is_the_papers():
+    """a = 0: with one level, Σ is a multiple of the identity, λI for λ = V."""
+    sigma = Spread.of(EVIDENCE).covariance(0.0)
+    variance = sigma.diagonal[0].item()
+    close(sigma.dense(D), variance * torch.eye(D).double())
+    ours = Posterior.condition(EVIDENCE, lam=1.0, likelihood=sigma)
+    paper = Posterior.condition(EVIDENCE, lam=variance)
+    close(ours.mean, paper.mean)
+    close(ours.predictive().covariance.dense(D), paper.predictive().covariance.dense(D))
 
 
 def test_the_covariance_estimate_keeps_the_variance_of_each_level():
@@ -209,27 +207,37 @@ def test_the_covariance_estimate_keeps_the_variance_of_each_level():
     assert spread.covariance(0.0).factor is None
 
 
-def test_the_covariance_of_the_predictive_is_that_of_eq_9_to_11():
-    """Moments as written, and draws that have them: with Gaussian weights and with few pieces alike."""
-    for pieces in (3, M):
-        manner = Manner.predictive(likeness=0.8, lam_ratio=0.1, pieces=pieces)
-        sampler = unbounded(POSTERIOR, manner)
-        sigma = Spread.of(EVIDENCE, levels=LEVELS)
-        written = 0.81 * (0.64 * EVIDENCE.T.cov() + sigma.noise(0.6).dense(D)) / 1.1
-        close(sampler.moments.covariance.dense(D), 0.1 / 1.1 * torch.eye(D).double() + written)
-        z = sampler.sample(20_000, seed=1)
-        close(z.mean(0), EVIDENCE.mean(0) / 1.1, 0.03)
-        # The stretched weights have S but for the pieces' unequal lengths and angles.
-        assert (z.T.cov() - sampler.moments.covariance.dense(D)).norm() < 0.15 * sampler.moments.covariance.dense(
-            D
-        ).norm()
+@pytest.mark.parametrize("likeness", [0.0, 0.8, 1.0])
+def test_the_predictive_has_the_moments_of_eq_9_to_11(likeness):
+    """As written, N(μp, Σp + Σ), and in its draws, at every likeness: exactly so for pieces at right angles."""
+    evidence = 3 * torch.linalg.qr(normal(D, M)).Q.T + normal(D, seed=1)
+    sampler = unbounded(Posterior.condition(evidence, 0.3), Manner.predictive(likeness, lam_ratio=0.1))
+    off = (1 - likeness**2) / M
+    noise = Spread.of(evidence, levels=LEVELS).noise(off**0.5).dense(D)
+    expected = 0.1 / 1.1 * torch.eye(D).double() + 0.81 / 1.1 * ((1 - off) * evidence.T.cov() + noise)
+    close(sampler.moments.covariance.dense(D), expected)
+    close(sampler.moments.mean, evidence.mean(0) / 1.1)
+    z = sampler.sample(20_000, seed=1)
+    close(z.mean(0), evidence.mean(0) / 1.1, 0.03)
+    assert (z.T.cov() - expected).norm() < 0.05 * expected.norm()
+
+
+def test_a_predictive_of_likeness_one_is_the_pieces_drawn_in():
+    sampler = unbounded(POSTERIOR, Manner.predictive(likeness=1.0, lam_ratio=0.0))
+    lead = sampler.lead(40, seed=3)
+    assert len(lead.unique()) > 8
+    close(
+        torch.nn.functional.cosine_similarity(sampler.deviations(40, seed=3), EVIDENCE[lead] - EVIDENCE.mean(0)),
+        torch.ones(40),
+    )
 
 
 def test_every_deviation_is_as_long_as_a_piece_is_far_from_the_mean():
-    for pieces in (1.5, 4, M):
-        sampler = unbounded(POSTERIOR, Manner.predictive(likeness=1.0, lam_ratio=0.0, pieces=pieces))
+    for likeness in (0.0, 0.7, 1.0):
+        sampler = unbounded(POSTERIOR, Manner.predictive(likeness, lam_ratio=0.0))
         length = sampler.deviations(20).norm(dim=1)
-        close(length, 0.9 * EVIDENCE.T.cov().trace().sqrt().expand(20), 1e-6)
+        expected = 0.9 * ((1 - (1 - likeness**2) / M) * EVIDENCE.T.cov().trace()).sqrt()
+        close(length, expected.expand(20), 1e-6)
 
 
 @pytest.mark.parametrize("m", [1, 2, 3, 100])
@@ -300,7 +308,6 @@ def test_draws_depend_on_the_seed_alone(manner):
     "path",
     [
         [Manner.predictive(ell / 200) for ell in range(201)],
-        [Manner.predictive(0.9, pieces=1 + 11 * i / 800) for i in range(801)],
         [Manner.predictive(0.9, lam_ratio=10 ** (i / 50 - 4)) for i in range(300)],
         [Manner.blend(1 + 11 * i / 800) for i in range(801)],
         [Manner.blend(2, lam_ratio=10 ** (i / 50 - 4)) for i in range(300)],
@@ -317,7 +324,7 @@ def test_draws_morph_along_every_slider(path):
 
 def test_weighted_evidence_counts_in_every_manner():
     heavy = Posterior.condition(EVIDENCE, 0.1, weights=[1e6, *[1.0] * (M - 1)])
-    for manner in (Manner.blend(2, 0.0), Manner.predictive(1.0, 0.0)):
+    for manner in (Manner.blend(2, 0.0), Manner.predictive(0.8, 0.0)):
         close(heavy.draw(manner, LEVELS).sample(3), EVIDENCE[:1].expand(3, D), 0.05)
     none = Posterior.condition(EVIDENCE, 0.1, weights=[0.0, *[1.0] * (M - 1)])
     without = Posterior.condition(EVIDENCE[1:], 0.1)
@@ -331,7 +338,7 @@ def test_a_weight_of_two_is_the_piece_twice_in_every_moment():
         Posterior.condition(EVIDENCE, 0.1, weights=weights),
         Posterior.condition(EVIDENCE[[0, *range(M)]], 0.1),
     )
-    for manner in (Manner.blend(3), Manner.predictive(0.8), Manner.predictive(0.8, pieces=M)):
+    for manner in (Manner.blend(3), Manner.predictive(0.8), Manner.predictive(0.0)):
         a, b = (unbounded(posterior, manner).moments for posterior in (weighted, repeated))
         close(a.mean, b.mean)
         close(a.covariance.dense(D), b.covariance.dense(D))

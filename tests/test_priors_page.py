@@ -10,14 +10,8 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_page_has_an_example_for_each_adapter():
-    for word in (
-        "adapt_flow(",
-        "adapt_encoder(",
-        "adapt_normflows(",
-        "adapt_transform(",
-        "load_directions(",
-        "load_prior(",
-    ):
+    adapters = ("adapt_flow(", "adapt_encoder(", "adapt_normflows(", "adapt_transform(")
+    for word in (*adapters, "load_directions(", "load_prior("):
         assert any(word in example for example in EXAMPLES), word
 
 

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.measures import as_unit, chroma, descriptor_distance, diversity, face_rate, region_distance
 from transflow_core.images import find_images, load_image
 
-from ..conftest import ROOT
+from ..helpers import ROOT
 
 
 def examples(name, count=4):

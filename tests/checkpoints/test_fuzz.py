@@ -226,7 +226,7 @@ def test_safetensors_with_tensors_of_any_shape_and_kind(tmp_path, data):
     dtype = data.draw(st.sampled_from([torch.float32, torch.float64, torch.float16, torch.int8, torch.bool]))
     value = data.draw(st.sampled_from([0.0, 1.0, 1e30, -1e30, torch.nan, torch.inf, 1e-30]))
     shape = data.draw(st.one_of(st.just(tuple(tensors[name].shape)), arrays.array_shapes(max_dims=4, max_side=4)))
-    tensors[name] = torch.full(shape, value if dtype.is_floating_point else 1, dtype=dtype)
+    tensors[name] = torch.full(shape, value).to(dtype)
     with safe_open(tmp_path / "good.safetensors", "pt") as file:
         save_file(tensors, tmp_path / "bad.safetensors", file.metadata())
     read(tmp_path / "bad.safetensors")

@@ -36,7 +36,7 @@ class Hub:
             raise errors.EntryNotFoundError(name)
         return SimpleNamespace(size=self.sizes.get(name, (self.snapshot / name).stat().st_size))
 
-    def download(self, repo_id, filename, revision=None, token=None):
+    def download(self, repo_id, filename, revision=None, token=None, local_files_only=False):
         self.asked.append((repo_id, filename, revision))
         self.tokens.add(token)
         if not (self.snapshot / filename).is_file():

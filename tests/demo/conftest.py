@@ -9,7 +9,7 @@ import pytest
 from demo import Engines, build, launch
 from transflow_core.images import enlarge, sheets
 
-from ..helpers import make_tiny_prior
+from ..helpers import frames, make_tiny_prior
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARTIFACTS = ROOT / "artifacts"
@@ -98,5 +98,5 @@ def unfold(page, title: str) -> None:
     That would go over what was typed meanwhile, which no person is quick enough for.
     """
     page.get_by_text(title).click()
-    page.wait_for_timeout(500)
+    frames(page, 30)
     page.evaluate("new Promise(done => requestIdleCallback(done))")

@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import subprocess
+import threading
 from pathlib import Path
 
 import httpx
@@ -340,6 +341,32 @@ def posted(served, endpoint, **arguments):
     with httpx.Client(timeout=120) as http:
         answer = http.post(url, json=arguments)
         return http.get(f"{url}/{answer.json()['event_id']}").text
+
+
+def test_sixty_four_calls_hold_up_nobody_else(served, new_page, monkeypatch):
+    """Whoever fills their places waits alone: pages open, and another address is answered."""
+    read, go_on = Engine.read, threading.Event()
+
+    def held(*args, **how):
+        assert go_on.wait(120)
+        return read(*args, **how)
+
+    with httpx.Client(timeout=120) as http, SETS["sepia"][0].open("rb") as file:
+        path = http.post(f"{served}/gradio_api/upload", files={"files": file}).json()[0]
+        url, given = f"{served}/gradio_api/call/v2/align", {"images": [{"path": path, "meta": FILE}], "whole": "always"}
+        monkeypatch.setattr(Engine, "read", held)
+        calls = [http.post(url, json=given).json()["event_id"] for _ in range(64)]
+        try:
+            other = {"x-forwarded-for": "192.0.2.1"}
+            call = http.post(f"{served}/gradio_api/call/v2/encode", json={"images": given["images"]}, headers=other)
+            answer = http.get(f"{served}/gradio_api/call/v2/encode/{call.json()['event_id']}").text
+            assert "event: complete" in answer
+            page = new_page()
+            page.goto(served)
+            page.wait_for_selector("#sheet img")
+        finally:
+            go_on.set()
+        assert all("event: complete" in http.get(f"{url}/{call}").text for call in calls)
 
 
 @pytest.mark.parametrize(

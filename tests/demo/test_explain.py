@@ -11,6 +11,8 @@ from demo.explain.tab import numbers
 from transflow_core.posterior import Posterior
 from transflow_core.prior import standard_log_prob
 
+from ..helpers import frames
+
 DIGITS = 6e-4  # the page writes three decimals
 
 
@@ -275,7 +277,7 @@ def test_the_sweep_moves_until_it_is_stopped(page, served):
     button.click()
     expect(button).to_have_text("Sweep λ")
     stopped = page.locator("#how-lam").input_value()
-    page.wait_for_timeout(200)
+    frames(page)
     assert page.locator("#how-lam").input_value() == stopped
 
 

@@ -24,7 +24,7 @@ from transflow_core.images import read_png_metadata
 from transflow_core.intake import Intake
 from transflow_core.posterior import Covariance, Posterior
 
-from ..helpers import ROOT
+from ..helpers import ROOT, frames
 from .conftest import unfold
 
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
@@ -138,13 +138,13 @@ def test_the_show_plays_once_and_play_can_be_paused(page, served):
     page.wait_for_function("document.querySelector('#player canvas').dataset.frame > 3")
     page.click("#player .play")
     at = frame(page)
-    page.wait_for_timeout(300)
+    frames(page)
     assert frame(page) == at and page.get_attribute("#player .play", "aria-label") == "Play"
 
 
 def test_no_show_for_who_asks_for_less_motion(page, served):
     tried(page, served)
-    page.wait_for_timeout(500)
+    frames(page, 30)
     assert frame(page) == 0 and page.get_attribute("#player .play", "aria-label") == "Play"
 
 

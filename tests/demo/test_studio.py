@@ -5,7 +5,6 @@ import io
 import re
 import shutil
 import threading
-import time
 import zipfile
 
 import numpy as np
@@ -19,6 +18,7 @@ from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata
 from transflow_core.posterior import Posterior
 
+from ..helpers import frames
 from .conftest import unfold
 
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
@@ -123,12 +123,17 @@ def test_the_last_value_of_a_drag_wins(page, served):
 
 def test_a_preview_that_comes_late_does_not_blur_the_whole_images(page, served, monkeypatch):
     """The last preview of a drag, asked for while an earlier one was made, runs after the slider was let go."""
-    preview, sample, asked, whole = Engine.preview, Engine.sample, threading.Event(), []
+    preview, sample, whole = Engine.preview, Engine.sample, []
+    asked, released, idle = threading.Event(), threading.Event(), threading.Event()
 
     def slow_preview(*args, **how):
+        idle.clear()
         asked.set()
-        time.sleep(0.5)
-        return preview(*args, **how)
+        released.wait()
+        try:
+            return preview(*args, **how)
+        finally:
+            idle.set()
 
     def kept_sample(*args, **how):
         whole.append(sample(*args, **how))
@@ -138,10 +143,13 @@ def test_a_preview_that_comes_late_does_not_blur_the_whole_images(page, served, 
     monkeypatch.setattr(Engine, "preview", slow_preview)
     monkeypatch.setattr(Engine, "sample", kept_sample)
     drag(page, 0.2, 0.9, steps=40)
-    assert asked.wait(60)
+    asked.wait()
     page.mouse.up()
+    released.set()
     page.wait_for_url(re.compile(f"lam={slider(page):g}&"))
-    page.wait_for_timeout(2000)  # nothing on the page tells that no preview will come
+    frames(page, 60)  # a preview that was still asked for is under way by now
+    idle.wait()
+    frames(page)
     assert len(whole) == 1
     assert sheet(page) in rendered(whole[0], "samples")
     assert f"λ/m = {slider(page):g}," in status(page)
@@ -274,6 +282,23 @@ def test_a_visitor_whose_images_are_read_holds_up_no_other(new_page, served, mon
     one.wait_for_url(re.compile(f"lam={slider(one):g}&"))
     go_on.set()
     wait_status(one, "m = 2 ")
+
+
+def test_a_page_that_is_closed_ends_what_it_asked_for(page, served, monkeypatch):
+    encode, reading, ended = Engine.encode, threading.Event(), threading.Event()
+
+    def until_ended(self, frames, *, stop=None, **how):
+        reading.set()
+        assert stop.wait(60)
+        ended.set()
+        return encode(self, frames, stop=stop, **how)
+
+    opened(page, served)
+    monkeypatch.setattr(Engine, "encode", until_ended)
+    page.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:2])
+    assert reading.wait(60)
+    page.close()
+    assert ended.wait(60)
 
 
 def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served):

@@ -176,6 +176,7 @@ LAYERS = {
     "tails": Tails,
     "details": lambda: Details(DetailFlow(1, 4, DetailConfig(2, 8, 4), generator())),
     "symmetric details": lambda: Details(SymmetricFlow(1, 4, SymmetricConfig(2, 8, 4), generator())),
+    "lopsided details": lambda: Details(SymmetricFlow(1, 4, SymmetricConfig(2, 8, 4, lopsided=True), generator())),
     "grown glow": lambda: small_grown(),
 }
 

@@ -112,7 +112,16 @@ def test_initialisation_gives_each_detail_its_own_scale():
 
 
 @pytest.mark.parametrize(
-    "values", [{"steps": 0}, {"width": True}, {"reach": -1}, {"cap": float("inf")}, {"context": 10**9}, {"unknown": 1}]
+    "values",
+    [
+        {"steps": 0},
+        {"lopsided": 1},
+        {"width": True},
+        {"reach": -1},
+        {"cap": float("inf")},
+        {"context": 10**9},
+        {"unknown": 1},
+    ],
 )
 def test_other_configurations_are_refused(values):
     base = GlowConfig(image_size=8, levels=(LevelConfig(1, 8),)).to_dict()

@@ -31,6 +31,8 @@ class SymmetricConfig:
     Args:
         cap: bounds the log-scales of couplings and of linear layers (see `bounded`).
         reach: how often the features halve the means' side at most, to see further around each pixel.
+        lopsided: gives the symmetry up, for details too coarse to be seen as a pattern: a centre, and shifts, of any
+            features of the means.
     """
 
     steps: int = 6
@@ -38,6 +40,7 @@ class SymmetricConfig:
     context: int = 48
     cap: float = 1.0
     reach: int = 2
+    lopsided: bool = False
 
     def __post_init__(self) -> None:
         for name, least, most in (("steps", 1, 64), ("width", 1, 1024), ("context", 1, 1024), ("reach", 0, 8)):
@@ -46,6 +49,8 @@ class SymmetricConfig:
                 raise ValueError(f"details {name} must be a whole number from {least} to {most}, not {value!r}")
         if isinstance(self.cap, bool) or not isinstance(self.cap, int | float) or not 0 < self.cap <= 100:
             raise ValueError(f"details cap must be a number above 0, not {self.cap!r}")
+        if not isinstance(self.lopsided, bool):
+            raise ValueError(f"details lopsided must be true or false, not {self.lopsided!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON stores it."""
@@ -132,16 +137,26 @@ class OddNet(nn.Module):
         context: channels of the context.
         width: hidden channels.
         generator: makes the initial weights reproducible.
+        lopsided: adds a shift that is even in a.
     """
 
-    def __init__(self, read: int, changed: int, context: int, width: int, generator: torch.Generator | None) -> None:
+    def __init__(
+        self,
+        read: int,
+        changed: int,
+        context: int,
+        width: int,
+        generator: torch.Generator | None,
+        lopsided: bool = False,
+    ) -> None:
         super().__init__()
         self.odd_in = _convolution(read, width, 3, generator, bias=False)
         self.even_in = _convolution(read, width, 3, generator, bias=False)
         self.context_in = _convolution(context, width, 1, generator)
         self.mid = _convolution(width, width, 1, generator)
         self.odd_out = _zero_convolution(width, changed, 3, bias=False)  # zero: a coupling starts as the identity
-        self.even_out = _zero_convolution(width, changed, 3)
+        self.even_out = _zero_convolution(width, changed * (2 if lopsided else 1), 3)
+        self.lopsided = lopsided
         self.compute_dtype: torch.dtype | None = None
 
     def forward(self, a: Tensor, context: Tensor) -> Tensor:
@@ -152,7 +167,11 @@ class OddNet(nn.Module):
             gate = F.hardtanh(self.mid(h), 0.0, _GATE_CAP, inplace=True)
             h = self.odd_in(a)
             h = h * gate if torch.is_grad_enabled() else h.mul_(gate)
-            return torch.cat([self.odd_out(h), self.even_out(gate)], 1)
+            shift, even = self.odd_out(h), self.even_out(gate)
+            if self.lopsided:
+                more, even = even.chunk(2, 1)
+                shift = shift + more
+            return torch.cat([shift, even], 1)
 
 
 class _Step(nn.Module):
@@ -162,7 +181,7 @@ class _Step(nn.Module):
         super().__init__()
         changed = channels // 2  # of an odd number of channels the net reads one more than it changes
         self.linear = ScaledRotation(channels, config.cap, generator)
-        net = OddNet(channels - changed, changed, config.context, config.width, generator)
+        net = OddNet(channels - changed, changed, config.context, config.width, generator, config.lopsided)
         self.coupling = Coupling(net, partial(bounded, cap=config.cap), shift_cap=SHIFT_CAP)
 
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,6 +226,7 @@ class SymmetricFlow(nn.Module):
         self.centre = _zero_convolution(width, details, 1, bias=False)
         self.spread = _zero_convolution(width, details, 3)
         self.tail = _zero_convolution(width, details, 1)
+        self.off_centre = _zero_convolution(width, details, 3) if config.lopsided else None
         self.log_std = nn.Parameter(torch.zeros(details))
         self.steps = nn.ModuleList(_Step(details, config, generator) for _ in range(config.steps))
         self.compute_dtype: torch.dtype | None = None
@@ -230,7 +250,10 @@ class SymmetricFlow(nn.Module):
         with autocast(means.device, self.compute_dtype):
             gate, spread, tail = torch.sigmoid(self.gate(h)), self.spread(h), self.tail(h)
         log_std = self.log_std[:, None, None] + bounded(spread.float(), LOG_STD_CAP)
-        return h, self.centre(differences * gate.float()), log_std, bounded(tail.float(), _TAIL_CAP)
+        centre = self.centre(differences * gate.float())
+        if self.off_centre is not None:
+            centre = centre + self.off_centre(h.float())
+        return h, centre, log_std, bounded(tail.float(), _TAIL_CAP)
 
     def forward(self, details: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """(n, 3C, H, W) and (n, C, H, W) -> (eps (n, 3C, H, W), log_det (n,))."""

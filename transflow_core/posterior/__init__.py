@@ -1,6 +1,6 @@
 """The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
-from .blend import Blend
+from .bootstrap import Blend, Smoothed
 from .bounds import Bounded, TypicalSet
 from .choice import Choice, choose_manner
 from .composition import Composed, compose
@@ -29,6 +29,7 @@ __all__ = [
     "Manner",
     "Posterior",
     "Sampler",
+    "Smoothed",
     "Spread",
     "TypicalSet",
     "choose_manner",

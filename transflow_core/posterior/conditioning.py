@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .blend import Blend
+from .bootstrap import Blend, Smoothed
 from .bounds import Bounded, LevelQuantiles, TypicalSet
 from .covariance import Covariance
 from .dirichlet import MOST_PIECES
@@ -171,9 +171,10 @@ class Posterior(Gaussian):
         """The sampler of a manner of drawing, at the manner's λ/m.
 
         - "mean" is this posterior itself, with that λ.
-        - "predictive" is N(μp, Σp + Σ) (eq. 9-11) with Σ = τ² (ℓ² S + (1 - ℓ²) V) / (1 + r), see `Spread`; τ = 0.9.
-          The part along the evidence's own directions, S, is drawn by weights of `manner.pieces` effective pieces:
-          their covariance is that of Gaussian ones, and beyond it they have the evidence's shape (see `Blend`).
+        - "predictive" has the moments of N(μp, Σp + Σ) (eq. 9-11), with Σ = τ² ((1 - β) S + β V) / (1 + r), S the
+          evidence's covariance and V one variance a level (see `Spread`); τ = 0.9. Beyond its moments it is a kernel
+          density: of Σ the share ℓ² comes from which piece a draw leans on, the rest is Gaussian (see `Smoothed`),
+          with β = (1 - ℓ²) / m off the directions that m pieces span.
         - "blend" is the posterior under Dirichlet weights that each draw has for itself: N(μp(w), Σp). At k = m it is
           the paper's.
 
@@ -201,23 +202,22 @@ class Posterior(Gaussian):
         if manner.kind == "blend":
             # μp is linear in the evidence's mean, and so in the weights.
             moved = _update(self.prior, posterior.lam_ratio, self.likelihood)[0](spread.directions)
-            blend = Blend(posterior.mean, moved, spread.shares, spread.count, manner.pieces, posterior.covariance)
-        else:
-            share = (1 / (1 + posterior.lam_ratio)).to(self.mean)
-            along, off = (
-                _DRAWN_IN * manner.likeness * share.sqrt(),
-                _DRAWN_IN * math.sqrt(1 - manner.likeness**2),
+            inner: Sampler = Blend(
+                posterior.mean, moved, spread.shares, posterior.covariance, spread.count, manner.pieces
             )
-            blend = Blend(
+        else:
+            off = (1 - manner.likeness**2) / spread.count
+            share = (1 / (1 + posterior.lam_ratio)).to(self.mean)
+            along = _DRAWN_IN * math.sqrt(1 - off) * share.sqrt()
+            inner = Smoothed(
                 posterior.mean,
                 along * spread.directions,
                 spread.shares,
-                spread.count,
-                manner.pieces,
-                posterior.covariance + spread.noise(off).scaled(share),
-                length=spread.length(along),
+                posterior.covariance + spread.noise(_DRAWN_IN * math.sqrt(off)).scaled(share),
+                manner.likeness,
+                spread.length(along),
             )
-        return Bounded(blend, TypicalSet.of(self.latents, slices, typicality))
+        return Bounded(inner, TypicalSet.of(self.latents, slices, typicality))
 
     def transport(self, z: Tensor) -> Tensor:
         """Move latents of the prior into the posterior by optimal transport: (n, D) -> (n, D).

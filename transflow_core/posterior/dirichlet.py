@@ -5,7 +5,7 @@ from torch import Tensor
 
 from .noise import standard_normal
 
-__all__ = ["MOST_PIECES", "concentration", "dirichlet_noise", "dirichlet_weights"]
+__all__ = ["MOST_PIECES", "dirichlet_weights", "one_piece", "piece_noise", "total_concentration"]
 
 # The noise of piece i is the same however many pieces there are, so that one more piece does not reshuffle all draws.
 MOST_PIECES = 128
@@ -13,10 +13,10 @@ MOST_PIECES = 128
 _STREAM = 0x5851F42D4C957F2D
 
 
-def dirichlet_noise(n: int, p: int, seed: int, start: int) -> Tensor:
-    """(n, p) float64 standard normal for `dirichlet_weights`, independent of the latents' noise of the same seed."""
-    stream = (seed ^ _STREAM) & (2**63 - 1)
-    return standard_normal(n, MOST_PIECES, stream, start)[:, :p].double()
+def piece_noise(n: int, p: int, seed: int, start: int, stream: int = 0) -> Tensor:
+    """(n, p) float64 standard normal, one number a piece, independent of the latents' noise and of other streams'."""
+    own = (seed ^ (_STREAM + 2 * stream)) & (2**63 - 1)
+    return standard_normal(n, MOST_PIECES, own, start)[:, :p].double()
 
 
 def dirichlet_weights(shares: Tensor, count: float, pieces: float, noise: Tensor) -> Tensor:
@@ -35,17 +35,24 @@ def dirichlet_weights(shares: Tensor, count: float, pieces: float, noise: Tensor
     Returns:
         (n, p) float64, rows of sum 1.
     """
-    total = concentration(count, pieces)
+    total = total_concentration(count, pieces)
     if total is None:
         return shares.expand_as(noise)
-    log_u = torch.special.log_ndtr(noise)
     if total == 0:
-        # The limit of the below: α log x → log u, and the largest takes all.
-        return torch.nn.functional.one_hot((log_u / shares).argmax(1), len(shares)).to(shares)
+        return torch.nn.functional.one_hot(one_piece(shares, noise), len(shares)).to(shares)
+    log_u = torch.special.log_ndtr(noise)
     return _log_gamma_quantile(log_u, (total * shares).expand_as(log_u)).softmax(1)
 
 
-def concentration(count: float, pieces: float) -> float | None:
+def one_piece(shares: Tensor, noise: Tensor) -> Tensor:
+    """The piece that has all weight at k = 1, (n,): piece i with the probability of its share.
+
+    It is the limit of gamma variates of vanishing shape, where α log x → log u: the largest takes all.
+    """
+    return (torch.special.log_ndtr(noise) / shares).argmax(1)
+
+
+def total_concentration(count: float, pieces: float) -> float | None:
     """A = αm, 0 at k = 1; None stands for infinity, where k is all pieces."""
     left = 1 - pieces / count
     # Nearer than this to all pieces, weights differ from the shares by less than anyone could see.

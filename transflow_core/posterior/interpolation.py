@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .blend import Blend
+from .bootstrap import Bootstrap
 from .bounds import Bounded, TypicalSet
 from .composition import Composed
 from .covariance import Covariance
@@ -32,7 +32,7 @@ INTERPOLATIONS: dict[str, Callable[[Covariance, Covariance, float], Covariance]]
 def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sampler:
     """The sampler at t between two of them (Fig. 3); t = 0 gives a, t = 1 gives b.
 
-    Of Gaussians it is a Gaussian. Where draws are blended from pieces of evidence, each draw keeps its weights in a and
+    Of Gaussians it is a Gaussian. Where draws are made of pieces of evidence, each draw keeps its pieces in a and
     in b: "linear" mixes the two deviations by √(1 - t) and √t, as covariances are mixed, and "wasserstein" by 1 - t and
     t, as standard deviations are. A bound goes with its sampler; a composition is interpolated level by level.
 
@@ -71,23 +71,23 @@ def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sam
     if isinstance(a, Gaussian) and isinstance(b, Gaussian):
         return Gaussian(mean, covariance)
     shares = (math.sqrt(1 - t), math.sqrt(t)) if method == "linear" else (1 - t, t)
-    parts = [(share, part) for x, y in zip((a, b), shares, strict=True) for share, part in _blends(x, y)]
+    parts = [(share, part) for x, y in zip((a, b), shares, strict=True) for share, part in _bootstraps(x, y)]
     return Between(mean, covariance, tuple(parts))
 
 
 @dataclass(frozen=True, eq=False)
 class Between:
-    """Draws on the way from one sampler to another: a mean, noise, and the deviations of both sides' blends.
+    """Draws on the way from one sampler to another: a mean, noise, and the deviations of both sides' pieces.
 
     Args:
         mean: (D,).
         covariance: of the noise.
-        parts: how much of the deviation of which blend.
+        parts: how much of which sampler's deviation.
     """
 
     mean: Tensor
     covariance: Covariance
-    parts: tuple[tuple[float, Blend], ...]
+    parts: tuple[tuple[float, Bootstrap], ...]
 
     @property
     def dim(self) -> int:
@@ -97,21 +97,21 @@ class Between:
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
         """(n, D), as `Gaussian.sample`."""
         z = Gaussian(self.mean, self.covariance).sample(n, seed, temperature, start)
-        for share, blend in self.parts:
-            z = z + temperature * share * blend.deviations(n, seed, start)
+        for share, part in self.parts:
+            z = z + temperature * share * part.deviations(n, seed, start)
         return z
 
     def to(self, device: str | torch.device) -> "Between":
         """The same on another device."""
         covariance = self.covariance.to(device, self.mean.dtype)
-        parts = tuple((share, blend.to(device)) for share, blend in self.parts)
+        parts = tuple((share, part.to(device)) for share, part in self.parts)
         return replace(self, mean=self.mean.to(device), covariance=covariance, parts=parts)
 
 
-def _blends(sampler: Sampler, share: float) -> list[tuple[float, Blend]]:
+def _bootstraps(sampler: Sampler, share: float) -> list[tuple[float, Bootstrap]]:
     if isinstance(sampler, Between):
-        return [(share * inner, blend) for inner, blend in sampler.parts]
-    return [(share, sampler)] if isinstance(sampler, Blend) else []
+        return [(share * inner, part) for inner, part in sampler.parts]
+    return [(share, sampler)] if isinstance(sampler, Bootstrap) else []
 
 
 def _bounded(a: Sampler, b: Sampler, t: float, method: str) -> Sampler:

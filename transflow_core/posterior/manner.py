@@ -16,7 +16,7 @@ class Manner:
     """One of three ways to draw, and its numbers. Made by `Manner.mean`, `Manner.predictive` and `Manner.blend`.
 
     - "mean": the paper's, a draw of the posterior of the *mean* of the set, N(μp, Σp).
-    - "predictive": a new member of the set, N(μp, Σp + Σ) (eq. 9-11), with Σ estimated from the evidence.
+    - "predictive": a new member of the set, with the moments N(μp, Σp + Σ) of eq. 9-11, Σ estimated from the evidence.
     - "blend": the Bayesian bootstrap: each draw has its own Dirichlet weights over the evidence, and is of the paper's
       posterior under them.
 
@@ -25,9 +25,9 @@ class Manner:
     Attributes:
         kind: "mean", "predictive" or "blend".
         lam_ratio: r, from 0 to infinity: one number, or one a latent level, fine to coarse.
-        likeness: of "predictive", 0 to 1: 1 draws only what the pieces of evidence span, 0 with one variance a level.
-        pieces: of "predictive" and "blend", k ≥ 1: how many pieces of evidence effectively make up one draw. More than
-            there are pieces counts as all of them: for "blend" that is "mean", for "predictive" Gaussian weights.
+        likeness: of "predictive", 0 to 1: 1 draws the pieces of evidence themselves, 0 Gaussian mixtures of all.
+        pieces: of "blend", k ≥ 1: how many pieces of evidence effectively make up one draw. With all of them, or more
+            than there are, it is "mean".
 
     Raises ValueError for an unknown kind or a number out of its range.
 
@@ -66,11 +66,9 @@ class Manner:
         return cls("mean", lam_ratio)
 
     @classmethod
-    def predictive(
-        cls, likeness: float = 1.0, lam_ratio: float | Sequence[float] = 0.01, pieces: float = 3.0
-    ) -> "Manner":
+    def predictive(cls, likeness: float = 0.85, lam_ratio: float | Sequence[float] = 0.01) -> "Manner":
         """New members of the set."""
-        return cls("predictive", lam_ratio, likeness=likeness, pieces=pieces)
+        return cls("predictive", lam_ratio, likeness=likeness)
 
     @classmethod
     def blend(cls, pieces: float = 2.0, lam_ratio: float | Sequence[float] = 0.1) -> "Manner":
@@ -131,7 +129,7 @@ class Manner:
         return f"Manner.{self.kind}({', '.join(f'{name}={value}' for name, value in numbers.items())})"
 
 
-_NUMBERS: dict[str, tuple[str, ...]] = {"mean": (), "predictive": ("likeness", "pieces"), "blend": ("pieces",)}
+_NUMBERS: dict[str, tuple[str, ...]] = {"mean": (), "predictive": ("likeness",), "blend": ("pieces",)}
 _RANGES = {"likeness": (0.0, 1.0), "pieces": (1.0, 1e6)}
 
 

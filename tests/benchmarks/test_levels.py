@@ -1,0 +1,79 @@
+"""Measures of a prior's levels: patterns of a known size are told, and a way that does not lead back is."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.levels import far_pictures, grid, reconstruction_error, whitening
+from transflow_core.pixels import PixelConvention
+from transflow_core.prior import Prior
+
+SIDE = 16
+
+
+class Scaled:
+    """z = (scale · x): whitened by the scale alone, and with a wrong way back when `broken`."""
+
+    image_size, channels, latent_shapes = SIDE, 3, ((3, SIDE, SIDE),)
+
+    def __init__(self, scale: float, broken: float = 0.0):
+        self.scale, self.broken = scale, broken
+        self.config = self
+
+    def forward(self, x):
+        return self.scale * x.flatten(1), torch.full((len(x),), x[0].numel() * math.log(self.scale))
+
+    def inverse(self, z):
+        x = z.reshape(-1, 3, SIDE, SIDE) / self.scale + self.broken
+        return x, torch.full((len(z),), -z.shape[1] * math.log(self.scale))
+
+    def parameters(self):
+        return iter([torch.zeros(1)])
+
+    __call__ = forward
+
+
+def prior(scale: float = 1.0, broken: float = 0.0) -> Prior:
+    return Prior(Scaled(scale, broken), PixelConvention(bits=5), "scaled", "0")
+
+
+@pytest.mark.parametrize("period", [2, 4, 8])
+def test_a_grid_is_measured_at_its_own_period(period):
+    x = torch.arange(32).expand(32, 32)
+    stripes = 0.5 + 0.01 * ((x // (period // 2)) % 2 * 2 - 1)
+    picture = stripes.expand(2, 3, 32, 32).float()
+    # One of the three directions has details of 2 · 0.01.
+    assert grid(picture, period) == pytest.approx(255 * 0.02 / math.sqrt(3), rel=1e-4)
+    for other in {2, 4, 8} - {period}:
+        assert grid(picture, other) < 1e-3
+
+
+def test_shading_is_hardly_a_grid_and_noise_averages_out():
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
+    assert 1 < grid(ramp) < 3
+    noise = 0.02 * torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert grid(noise) < 0.5
+
+
+def test_whitening_is_the_scale_of_dequantised_images():
+    images = np.full((8, SIDE, SIDE, 3), 128, np.uint8)  # the bin [0, 1/32) of x: rms 1 / (32 √3)
+    (rms,) = whitening(prior(32 * math.sqrt(3)), images).values()
+    assert rms == pytest.approx(1, abs=0.02)
+    (rms,) = whitening(prior(16 * math.sqrt(3)), images, batch_size=3).values()
+    assert rms == pytest.approx(0.5, abs=0.01)
+
+
+def test_an_error_there_and_back_is_told_and_a_loss_is_infinite(tmp_path):
+    Image.new("RGB", (40, 30), (10, 200, 30)).save(tmp_path / "picture.png")
+    found = dict(far_pictures(SIDE, [tmp_path]))
+    assert set(found) == {"noise", "grey noise", "one colour", "checks and stripes", tmp_path.name}
+    for images in found.values():
+        assert images.dtype == np.uint8 and images.shape[1:] == (SIDE, SIDE, 3)
+        assert (reconstruction_error(prior(), images) < 0.01).all()
+    assert found[tmp_path.name][0, 0, 0].tolist() == [10, 200, 30]
+    grey = found["grey noise"]
+    assert reconstruction_error(prior(broken=0.01), grey).max() == pytest.approx(2.55, abs=0.1)
+    assert np.isinf(reconstruction_error(prior(broken=math.nan), grey)).all()
