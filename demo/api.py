@@ -21,13 +21,14 @@ from safetensors.torch import save_file
 
 from transflow_core import limits
 from transflow_core.compute import owned_by
+from transflow_core.drawing import AUTO, ask, sweep_of
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.images import contact_sheet, labelled_rows, save_animation, save_png, to_pil
 from transflow_core.intake import Intake
 from transflow_core.limits import Likelihood, Range, choice, count, number, numbers
-from transflow_core.posterior import Posterior
+from transflow_core.posterior import Manner, Posterior, Sampler
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 from .engines import Engines
@@ -129,37 +130,41 @@ class Endpoints:
         self,
         images: Files,
         prior: str = DEFAULT_PRIOR,
-        lam_ratio: float | list[float] = limits.DEFAULT_LAM_RATIO,
+        lam_ratio: float | list[float] | None = None,
         weights: list[float] | None = None,
         whole: Whole = "auto",
+        manner: str = AUTO,
+        likeness: float | None = None,
+        pieces: float | None = None,
     ) -> tuple[gr.FileData, dict]:
         """The posterior of evidence (eq. 3-8), as a file that `sample`, `sweep`, `interpolate` and the page take.
 
         Args:
             images: 1 to 100 uploaded images.
             prior: a name that `info` offers, or hf://owner/repo/file.
-            lam_ratio: λ/m, 0 to 1000; one number, or one for each latent level, fine to coarse. 0.3 to 0.7 is advised.
+            lam_ratio: λ/m, 0 to 1000; one number, or one for each latent level, fine to coarse. By default the
+                manner's.
             weights: how often each image counts, 0 to 100; one for each. All count once by default.
             whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
+            manner, likeness, pieces: as for `sample`; the file keeps them.
 
         Returns:
-            A safetensors file; and prior, fingerprint, m (sum of weights), lam_ratio, mean_norm (‖μp‖), kl (from
-            posterior to prior, nats; null at λ = 0, where it is infinite), evidence (as `encode` tells it).
+            A safetensors file; and prior, fingerprint, m (sum of weights), manner, why, lam_ratio, mean_norm (‖μp‖),
+            kl (from posterior to prior, nats; null at λ = 0, where it is infinite), evidence (as `encode` tells it).
 
         Errors: as `encode`, and when no image can be used; numbers out of range; another number of weights or levels.
         """
         engine = self._engines.get(prior)
-        ratio = _ratio(lam_ratio, engine)
+        asked = _asked(engine, manner, lam_ratio, likeness, pieces)
         intake = self._images(engine, images, "images", whole)
         if weights is not None:
             for index, weight in enumerate(numbers(weights, "weights", limits.WEIGHT, len(intake.evidence))):
                 intake = intake.replace(index, weight=weight)
-        posterior = intake.checked().posterior(engine.ratio(ratio))
+        posterior, _, facts = _drawing(engine, intake.checked().posterior(), asked)
         path = _new_file("posterior.safetensors")
-        words = ", ".join(f"{value:g}" for value in (ratio if isinstance(ratio, list) else [ratio]))
-        posterior.save(path, metadata=_made_by(engine) | {"lam_ratio": words})
+        posterior.save(path, metadata=_made_by(engine) | {key: str(facts[key]) for key in ("manner", "lam_ratio")})
         kl = engine.run(posterior.kl, posterior.prior, stop=self._stop)
-        return _file(path), _facts(engine, posterior, ratio) | {
+        return _file(path), facts | {
             "mean_norm": float(posterior.mean.double().norm()),
             "kl": kl if kl < float("inf") else None,
             "evidence": _told(intake.evidence),
@@ -175,33 +180,48 @@ class Endpoints:
         temperature: float = 1.0,
         whole: Whole = "auto",
         output: Sheet = "sheet",
+        manner: str = AUTO,
+        likeness: float | None = None,
+        pieces: float | None = None,
     ) -> tuple[Files, dict]:
         """New images that resemble the evidence.
 
         Args:
             evidence: 1 to 100 uploaded images, or one saved posterior (.safetensors).
             prior: a name that `info` offers, or hf://owner/repo/file.
-            lam_ratio: λ/m, 0 to 1000; one number, or one for each latent level, fine to coarse. By default 0.5 for
-                images, and a saved posterior's own.
+            lam_ratio: λ/m, 0 to 1000; one number, or one for each latent level, fine to coarse. By default the
+                manner's.
             n: number of samples, 1 to 128.
             seed: 0 to 2³¹ - 1; it gives the same noise at every λ and temperature.
             temperature: multiplies the standard deviation, 0 to 1.5.
             whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
             output: "sheet", or one file a sample ("images").
+            manner: "predictive" (like the whole set), "blend" (like blends of a few of the images), "mean" (the paper's
+                posterior of the mean; λ/m of 0.3 to 0.7 is advised there); numbers may follow, as in
+                "blend:pieces=2,lam_ratio=0.1". "auto" is what a saved posterior was kept with, else what suits the
+                evidence.
+            likeness: of "predictive", 0 to 1: how far samples differ from each other as the images do.
+            pieces: of "blend" and "predictive", 1 to 1000: how many images effectively make up one sample.
 
         Returns:
-            PNG files: one sheet, or n of (S, S) pixels; and prior, fingerprint, m, lam_ratio, n, seed, temperature,
-            evidence (as `encode` tells it; empty for a saved posterior), seconds.
+            PNG files: one sheet, or n of (S, S) pixels; and prior, fingerprint, m, manner, why (it was taken: a
+            sentence), lam_ratio, n, seed, temperature, pulled (how many samples lay outside what is typical of the
+            evidence, or would not decode, and were pulled back), evidence (as `encode` tells it; empty for a saved
+            posterior), seconds.
 
-        Errors: as `condition`; a posterior that was made with another prior, or among other files.
+        Errors: as `encode`, and when no image can be used; numbers out of range; text that is no manner; a posterior
+            that was made with another prior, or among other files.
         """
         engine = self._engines.get(prior)
         drawn = _drawn(n, Range(1, limits.MOST_DECODED), seed, temperature)
         choice(output, "output", get_args(Sheet))
+        asked = _asked(engine, manner, lam_ratio, likeness, pieces)
         with _timed() as facts:
-            posterior, told = self._posterior(engine, evidence, "evidence", lam_ratio, whole)
-            pictures = to_pil(engine.sample(posterior, stop=self._stop, **drawn))
-            facts |= _facts(engine, posterior, lam_ratio) | drawn
+            posterior, told = self._posterior(engine, evidence, "evidence", whole)
+            _, sampler, made = _drawing(engine, posterior, asked)
+            decoded = engine.drawn(sampler, stop=self._stop, **drawn)
+            pictures = to_pil(decoded.images)
+            facts |= made | drawn | {"pulled": int(decoded.pulled.sum())}
         facts["evidence"] = told
         if output == "images":
             return [_picture(picture, f"sample_{i:04d}.png") for i, picture in enumerate(pictures)], facts
@@ -216,35 +236,47 @@ class Endpoints:
         seed: int = 0,
         temperature: float = 1.0,
         whole: Whole = "auto",
+        manner: str = AUTO,
+        values: list[float] | None = None,
     ) -> tuple[gr.FileData, dict]:
-        """The same draws at several λ/m, a column each (Fig. 7 and 8).
+        """The same draws at several values of one number, a column each: of λ/m as in Fig. 7 and 8, or of the manner's
+        own number.
 
         Args:
             evidence: 1 to 100 uploaded images, or one saved posterior (.safetensors).
             prior: a name that `info` offers, or hf://owner/repo/file.
-            lam_ratios: 1 to 16 values of λ/m, 0 to 1000; by default 0.05, 0.2, 0.3, 0.5, 0.7, 1, 3.
+            lam_ratios: 1 to 16 values of λ/m, 0 to 1000, to sweep it in place of the manner's own number.
             n: rows; n times the number of values is at most 128.
-            seed, temperature, whole: as for `sample`.
+            seed, temperature, whole, manner: as for `sample`.
+            values: 1 to 16 values of the manner's own number: the likeness of "predictive", the pieces of "blend", λ/m
+                of "mean". By default some from one end to the other.
 
         Returns:
-            One PNG; and prior, fingerprint, m, lam_ratios, n, seed, temperature, evidence, seconds.
+            One PNG; and prior, fingerprint, m, manner, why, manners (the text of each column's), n, seed, temperature,
+            evidence, seconds.
 
-        Errors: as `sample`.
+        Errors: as `sample`; both lists.
         """
         engine = self._engines.get(prior)
-        ratios = (
-            list(limits.SWEEP_RATIOS) if lam_ratios is None else numbers(lam_ratios, "lam_ratios", limits.LAM_RATIO)
-        )
-        if not 1 <= len(ratios) <= limits.MOST_RATIOS:
-            raise ValueError(f"lam_ratios takes 1 to {limits.MOST_RATIOS} numbers, not {len(ratios)}")
-        drawn = _drawn(n, Range(1, limits.MOST_DECODED // len(ratios)), seed, temperature)
+        asked = _asked(engine, manner, None, None, None)
+        lists = {"lam_ratios": lam_ratios, "values": values}
+        for name, given in lists.items():
+            if given is not None and len(numbers(given, name, limits.LAM_RATIO)) not in limits.COLUMNS:
+                raise ValueError(
+                    f"{name} takes {limits.COLUMNS.low} to {limits.COLUMNS.high} numbers, not {len(given)}"
+                )
+        columns = len(lam_ratios or values or limits.SWEEP_PIECES) + (lam_ratios is values is None)
+        drawn = _drawn(n, Range(1, limits.MOST_DECODED // columns), seed, temperature)
         with _timed() as facts:
-            posterior, told = self._posterior(engine, evidence, "evidence", None, whole)
-            x = engine.sweep(posterior, ratios, stop=self._stop, **drawn)
-            facts |= _made_by(engine) | {"m": posterior.m, "lam_ratios": ratios} | drawn
+            posterior, told = self._posterior(engine, evidence, "evidence", whole)
+            choice_made = ask(posterior, **asked)
+            swept = sweep_of(choice_made.manner, posterior.m, **lists)
+            x = engine.sweep(posterior, swept.values(), stop=self._stop, **drawn)
+            facts |= _made_by(engine) | {"m": posterior.m, "manner": str(choice_made.manner), "why": choice_made.why}
+            facts |= {"manners": [str(one) for one in swept.values()]} | drawn
         facts["evidence"] = told
         rows = [to_pil(x[:, row]) for row in range(x.shape[1])]
-        sheet = labelled_rows(rows, column_labels=[f"λ/m = {ratio:g}" for ratio in ratios])
+        sheet = labelled_rows(rows, column_labels=list(swept))
         return _picture(sheet, "sweep.png", facts), facts
 
     def interpolate(
@@ -260,6 +292,9 @@ class Endpoints:
         temperature: float = 1.0,
         whole: Whole = "auto",
         output: Animation = "png",
+        manner: str = AUTO,
+        likeness: float | None = None,
+        pieces: float | None = None,
     ) -> tuple[gr.FileData, dict]:
         """From one posterior to another with the same draws (Fig. 3).
 
@@ -269,12 +304,13 @@ class Endpoints:
             steps: posteriors along the way, both ends included: 2 to 64.
             n: draws; n times steps is at most 128.
             method: "linear", as in the paper, or "wasserstein".
-            lam_ratio, seed, temperature, whole: as for `sample`; λ/m is that of both ends.
+            lam_ratio, seed, temperature, whole, manner, likeness, pieces: as for `sample`, and for both ends; with
+                "auto", each end has its own manner.
             output: a strip ("png"), or an animation there and back ("webp", "gif", "mp4").
 
         Returns:
-            One file; and prior, fingerprint, steps, n, method, seed, temperature, seconds, a and b: each m, lam_ratio,
-            evidence.
+            One file; and prior, fingerprint, steps, n, method, seed, temperature, seconds, a and b: each m, manner,
+            why, lam_ratio, evidence.
 
         Errors: as `sample`.
         """
@@ -283,11 +319,13 @@ class Endpoints:
         drawn = _drawn(n, Range(1, limits.MOST_DECODED // steps), seed, temperature)
         choice(method, "method", get_args(Method))
         choice(output, "output", get_args(Animation))
+        asked = _asked(engine, manner, lam_ratio, likeness, pieces)
         with _timed() as facts:
             told, ends = {}, {}
             for name, files in (("a", a), ("b", b)):
-                ends[name], evidence = self._posterior(engine, files, name, lam_ratio, whole)
-                told[name] = _facts(engine, ends[name], lam_ratio) | {"evidence": evidence}
+                posterior, evidence = self._posterior(engine, files, name, whole)
+                _, ends[name], made = _drawing(engine, posterior, asked)
+                told[name] = made | {"evidence": evidence}
             n = drawn.pop("n")
             x = engine.interpolate(ends["a"], ends["b"], steps, n, method=method, stop=self._stop, **drawn)
             facts |= _made_by(engine) | {"steps": steps, "n": n, "method": method} | drawn
@@ -381,13 +419,10 @@ class Endpoints:
             raise ValueError(f"{name}: give images, not a saved posterior")
         return intake
 
-    def _posterior(
-        self, engine: Engine, files: Any, name: str, lam_ratio: Any, whole: Any
-    ) -> tuple[Posterior, list[dict]]:
+    def _posterior(self, engine: Engine, files: Any, name: str, whole: Any) -> tuple[Posterior, list[dict]]:
         """From images or a saved one, and what is to be told of the images."""
-        ratio = None if lam_ratio is None else _ratio(lam_ratio, engine)
         intake = self._intake(engine, files, name, whole).checked()
-        return intake.posterior(engine.ratio(ratio)), _told(intake.evidence)
+        return intake.posterior(), _told(intake.evidence)
 
 
 ENDPOINTS = ("info", "align", "encode", "condition", "sample", "sweep", "interpolate", "classify")
@@ -480,10 +515,30 @@ def _made_by(engine: Engine) -> dict[str, str]:
     return {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
 
 
-def _facts(engine: Engine, posterior: Posterior, lam_ratio: Any) -> dict[str, Any]:
-    """What a posterior was made of. Of a λ/m that differs by dimension, what the caller gave is told."""
-    scalar = posterior.lam_ratio.ndim == 0
-    return _made_by(engine) | {"m": posterior.m, "lam_ratio": float(posterior.lam_ratio) if scalar else lam_ratio}
+def _asked(engine: Engine, manner: Any, lam_ratio: Any, likeness: Any, pieces: Any) -> dict[str, Any]:
+    """Keywords of `drawing.ask`, checked before anything is read."""
+    if manner != AUTO:
+        Manner.parse(manner)
+    return {
+        "told": manner,
+        "lam_ratio": None if lam_ratio is None else _ratio(lam_ratio, engine),
+        "likeness": None if likeness is None else number(likeness, "likeness", limits.LIKENESS),
+        "pieces": None if pieces is None else number(pieces, "pieces", limits.PIECES),
+    }
+
+
+def _drawing(engine: Engine, posterior: Posterior, asked: dict[str, Any]) -> tuple[Posterior, Sampler, dict[str, Any]]:
+    """A posterior at the λ/m of the manner asked for, what its samples are drawn from, and what is told of both."""
+    choice_made = ask(posterior, **asked)
+    manner = choice_made.manner
+    facts = {
+        "m": posterior.m,
+        "manner": str(manner),
+        "why": choice_made.why,
+        "lam_ratio": manner.to_dict()["lam_ratio"],
+    }
+    posterior = posterior.with_lam(engine.ratio(manner.lam_ratio))
+    return posterior, engine.draw(posterior, manner), _made_by(engine) | facts
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from .queues import EXPORTS
 from .session import Session
 from .static import static
 
-__all__ = ["download", "log_slider", "renamed", "track"]
+__all__ = ["download", "lam_update", "log_slider", "track"]
 
 _BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
 _TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
@@ -39,7 +39,8 @@ def track(range_id: str, attributes: str = "") -> str:
 
 
 def log_slider(value: float = 0.5, *, name: str, elem_id: str, **options: Any) -> gr.HTML:
-    """A slider for λ/m from 0.01 to 10 on a logarithmic scale, with the recommended band [0.3, 0.7] marked.
+    """A slider for λ/m from 0.01 to 10 on a logarithmic scale; with the band [0.3, 0.7] marked, which the paper advises
+    for its own manner of drawing, once `lam_update` says so.
 
     Its value is λ/m itself. `input` fires while it moves, `release` when it is let go (or a key was pressed).
     """
@@ -47,7 +48,7 @@ def log_slider(value: float = 0.5, *, name: str, elem_id: str, **options: Any) -
     return gr.HTML(
         value,
         # It holds no value: nothing is drawn anew under a finger that drags.
-        html_template='<div class="log-slider"><div class="row"><label for="${range_id}">${name}</label>'
+        html_template='<div class="log-slider ${advice}"><div class="row"><label for="${range_id}">${name}</label>'
         f'<output for="${{range_id}}"></output></div>{track("${range_id}")}</div>',
         js_on_load=static("log_slider.js"),
         elem_id=elem_id,
@@ -57,14 +58,17 @@ def log_slider(value: float = 0.5, *, name: str, elem_id: str, **options: Any) -
     )
 
 
-def renamed(name: str, elem_id: str, visible: bool) -> dict:
-    """An update of a `log_slider`: another name, shown or not."""
-    return gr.update(visible=visible, **_props(name, elem_id))
+def lam_update(
+    name: str, elem_id: str, *, value: float | None = None, advised: bool = False, **options: Any
+) -> dict[str, Any]:
+    """An update of a `log_slider`: its name, whether the paper's advice is marked; its value where one is given."""
+    changes: dict[str, Any] = {**options, **_props(name, elem_id, advised)}
+    return gr.update(**changes) if value is None else gr.update(value=value, **changes)
 
 
-def _props(name: str, elem_id: str) -> dict[str, str]:
+def _props(name: str, elem_id: str, advised: bool = False) -> dict[str, str]:
     """What the template reads. An update replaces all of it: one that is left out would be undefined."""
-    return {"name": name, "range_id": f"{elem_id}-range"}
+    return {"name": name, "range_id": f"{elem_id}-range", "advice": "advised" if advised else "plain"}
 
 
 # The file itself is handed over: the browser takes it at once, since it was written because it was asked for.

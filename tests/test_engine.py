@@ -12,7 +12,7 @@ from transflow_core.compute import ComputeThread, FairThread, PictureLane
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.intake import Intake
 from transflow_core.pictures import read_picture
-from transflow_core.posterior import per_level
+from transflow_core.posterior import KINDS, Gaussian, Manner, compose, per_level
 
 from .helpers import make_tiny_prior
 from .test_evidence import count_inversions, squares
@@ -195,7 +195,7 @@ def test_a_posterior_of_files_is_that_of_their_evidence(engine, files, saved):
 
 def test_a_sweep_moves_a_saved_posterior_too(engine, saved):
     posterior = engine.posterior([saved])
-    x = engine.sweep(posterior, [0.2, 0.7], 2, seed=3)
+    x = engine.sweep(posterior, [Manner.mean(0.2), Manner.mean(0.7)], 2, seed=3)
     torch.testing.assert_close(x[1], engine.sample(posterior, 2, seed=3), atol=1e-4, rtol=0)
 
 
@@ -204,3 +204,31 @@ def test_a_source_without_a_name_has_one(engine):
     assert engine.read(image).name == "image"
     image.filename = str(Path("folder") / "picture 1.png")
     assert engine.read(image).name == "picture 1.png"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_manner_changes_what_is_drawn_and_shares_its_noise_with_previews_and_sweeps(engine, kind):
+    posterior = engine.intake(squares(4)).posterior()
+    sampler = engine.draw(posterior, KINDS[kind])
+    x = engine.sample(sampler, 3, seed=5)
+    others = [engine.sample(engine.draw(posterior, other), 3, seed=5) for key, other in KINDS.items() if key != kind]
+    assert all((x - other).abs().mean() > 1e-3 for other in others)
+    torch.testing.assert_close(engine.sweep(posterior, [KINDS[kind]], 3, seed=5)[0], x, atol=1e-4, rtol=0)
+    torch.testing.assert_close(engine.preview(sampler, 3, seed=5), x, atol=2 / 255, rtol=0)
+    path = engine.interpolate(sampler, engine.draw(posterior, Manner.mean(1.0)), 2, 3, seed=5)
+    torch.testing.assert_close(path[0], x, atol=1e-4, rtol=0)
+
+
+def test_draws_that_leave_the_typical_set_or_do_not_decode_are_pulled_back_and_counted(engine):
+    posterior = engine.intake(squares(4)).posterior()
+    sampler = engine.draw(posterior, Manner.predictive(likeness=0.0, lam_ratio=3.0))
+    calm, wild = (engine.drawn(sampler, 8, temperature=t) for t in (0.0, 1.5))
+    assert calm.pulled.sum() == 0 and wild.pulled.any()
+    assert torch.equal(wild.pulled, sampler.pulled(8, temperature=1.5))
+    half = compose([sampler, Gaussian.standard(engine.prior.dim)], engine.prior.levels)
+    assert torch.equal(engine.drawn(half, 8, temperature=1.5).pulled, wild.pulled)
+    far = Gaussian(posterior.mean, 1e12)  # no image of it is finite
+    drawn = engine.drawn(far, 4)
+    assert drawn.pulled.all() and torch.isfinite(drawn.images).all()
+    assert torch.isfinite(engine.preview(far, 4)).all()
+    assert torch.isfinite(engine.interpolate(far, posterior, 3, 2)).all()

@@ -11,7 +11,7 @@ from PIL import Image
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import to_pil
-from transflow_core.posterior import Gaussian
+from transflow_core.posterior import Gaussian, Manner
 from transflow_core.typicality import Typicality
 
 from .helpers import make_tiny_prior
@@ -201,7 +201,7 @@ def test_faces_of_a_group_are_chosen_by_hand(shipped, conformance):
 
 def test_samples_share_their_noise_at_every_lambda(engine):
     evidence = read(engine, squares(3))
-    x = engine.sweep(evidence.condition(lam_ratio=1.0), [0.3, 0.5], 2, seed=4)
+    x = engine.sweep(evidence.condition(lam_ratio=1.0), map(Manner.mean, (0.3, 0.5)), 2, seed=4)
     assert x.shape == (2, 2, 3, 16, 16)
     torch.testing.assert_close(x[1], engine.sample(evidence.condition(lam_ratio=0.5), 2, seed=4), atol=1e-4, rtol=0)
     assert not x[0].equal(x[1])

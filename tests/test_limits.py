@@ -77,5 +77,8 @@ def test_every_range_is_in_order_and_every_default_lies_in_its_range():
     assert {field.name for field in fields(Range)} == {"low", "high"}
     for ratio in (limits.DEFAULT_LAM_RATIO, *limits.SWEEP_RATIOS):
         assert ratio in limits.LAM_RATIO and ratio in limits.LAM_RATIO_SLIDER
-    assert len(limits.SWEEP_RATIOS) <= limits.MOST_RATIOS and limits.SAMPLES.high <= limits.MOST_DECODED
+    assert (
+        max(len(limits.SWEEP_RATIOS), len(limits.SWEEP_PIECES) + 1) <= limits.COLUMNS.high
+        and limits.SAMPLES.high <= limits.MOST_DECODED
+    )
     assert is_number(1) and not is_number(True)

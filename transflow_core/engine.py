@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, S
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from PIL import Image
@@ -22,11 +22,12 @@ from .faces import AlignedFace
 from .images import ImageError
 from .intake import Intake
 from .pictures import Landmarks, Picture, Source, Whole, content_of, digest_of, read_picture
-from .posterior import Gaussian, Posterior, interpolate, per_level
+from .posterior import Bounded, Composed, Manner, Posterior, Sampler, interpolate, per_level
 from .preview import Preview
 from .prior import Prior
+from .pullback import Decoded, decode_in_range
 
-__all__ = ["Cancelled", "Engine", "Progress", "Sampler"]
+__all__ = ["Cancelled", "Engine", "Progress"]
 
 T = TypeVar("T")
 
@@ -42,20 +43,6 @@ _AHEAD = 2 * _BATCH
 
 # A picture, the face of it that is taken, and what was given with it.
 _Chosen = tuple[Picture, AlignedFace | None, dict[str, Any]]
-
-
-class Sampler(Protocol):
-    """A distribution of latents: a `Gaussian`, a `Posterior`, or another manner of drawing."""
-
-    @property
-    def dim(self) -> int: ...
-
-    @property
-    def mean(self) -> Tensor: ...
-
-    def sample(self, n: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
-        """(n, D); draw i of a seed has the same noise in every distribution."""
-        ...
 
 
 class _Cache:
@@ -296,18 +283,46 @@ class Engine:
             raise ValueError(f"{path.name} was made with {name}, not with {self.prior.name}: choose that prior for it")
         return posterior
 
-    def decode(self, z: Tensor, *, progress: Progress | None = None, stop: threading.Event | None = None) -> Tensor:
-        """Latents (n, D) -> images (n, C, S, S) in [0, 1] on the CPU, batch by batch."""
-        images = []
-        for start in range(0, len(z), self.batch_size):
-            _report(progress, start, len(z), "sampling")
-            images.append(self.run(self.prior.decode, z[start : start + self.batch_size], stop=stop).cpu())
-        _report(progress, len(z), len(z), "sampling")
-        return torch.cat(images) if images else self.prior.decode(z).cpu()
+    def draw(self, posterior: Posterior, manner: Manner) -> Sampler:
+        """What samples of a posterior are drawn from: see `Posterior.draw`, with this prior's levels and typical set.
+
+        Raises ValueError if the manner has another number of λ/m than the prior has levels.
+        """
+        return posterior.draw(manner, self.prior.levels, self.prior.typicality)
+
+    def decode(
+        self,
+        z: Tensor,
+        *,
+        centre: Tensor | None = None,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Tensor:
+        """Latents (n, D) -> images (n, C, S, S) in [0, 1] on the CPU, batch by batch.
+
+        With a `centre`, (D,) or (n, D), a latent whose image is broken is pulled back towards it until it is not.
+        """
+
+        return self._decoded(z, centre, progress, stop).images
+
+    def _decoded(
+        self, z: Tensor, centre: Tensor | None, progress: Progress | None, stop: threading.Event | None
+    ) -> Decoded:
+        def batches(z: Tensor) -> Tensor:
+            images = []
+            for start in range(0, len(z), self.batch_size):
+                _report(progress, start, len(z), "sampling")
+                images.append(self.run(self.prior.decode, z[start : start + self.batch_size], stop=stop).cpu())
+            _report(progress, len(z), len(z), "sampling")
+            return torch.cat(images) if images else self.prior.decode(z).cpu()
+
+        if centre is None:
+            return Decoded(batches(z), z, torch.zeros(len(z), dtype=torch.bool))
+        return decode_in_range(batches, z, centre)
 
     def sample(
         self,
-        posterior: Sampler,
+        sampler: Sampler,
         n: int,
         *,
         seed: int = 0,
@@ -315,13 +330,37 @@ class Engine:
         progress: Progress | None = None,
         stop: threading.Event | None = None,
     ) -> Tensor:
-        """n images from a posterior, (n, C, S, S) in [0, 1]. A seed gives the same noise at every λ."""
-        z = posterior.sample(n, seed=seed, temperature=temperature)
-        return self.decode(z, progress=progress, stop=stop)
+        """n images, (n, C, S, S) in [0, 1], of a posterior (the paper's manner) or of what `draw` gives.
+
+        A seed gives the same noise at every λ and in every manner. None is broken: see `decode_in_range`.
+        """
+        return self.drawn(sampler, n, seed=seed, temperature=temperature, progress=progress, stop=stop).images
+
+    def drawn(
+        self,
+        sampler: Sampler,
+        n: int,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Decoded:
+        """The images of `sample` with their latents, and which were pulled back: because they lay outside the typical
+        set of the evidence, or because their image would have been broken."""
+        if isinstance(sampler, Bounded):
+            z, share = sampler.typical.pull_back(sampler.inner.sample(n, seed, temperature), sampler.mean)
+            outside = share < 1
+        else:
+            z = sampler.sample(n, seed, temperature)
+            composed = isinstance(sampler, Composed)
+            outside = sampler.pulled(n, seed, temperature) if composed else torch.zeros(n, dtype=torch.bool)
+        decoded = self._decoded(z, sampler.mean, progress, stop)
+        return replace(decoded, pulled=decoded.pulled | outside.cpu())
 
     def preview(
         self,
-        posterior: Sampler,
+        sampler: Sampler,
         n: int,
         *,
         seed: int = 0,
@@ -332,13 +371,17 @@ class Engine:
 
         They are of the very draws that `sample` gives, so that nothing but sharpness changes afterwards.
         """
-        z = posterior.sample(n, seed=seed, temperature=temperature)
-        return self.run(self._preview.decode, z, self.batch_size, stop=stop).cpu()
+
+        def decode(z: Tensor) -> Tensor:
+            return self.run(self._preview.decode, z, self.batch_size, stop=stop).cpu()
+
+        z = sampler.sample(n, seed=seed, temperature=temperature)
+        return decode_in_range(decode, z, sampler.mean).images
 
     def sweep(
         self,
         posterior: Posterior,
-        lam_ratios: Sequence[float],
+        manners: Iterable[Manner],
         n: int,
         *,
         seed: int = 0,
@@ -346,14 +389,15 @@ class Engine:
         progress: Progress | None = None,
         stop: threading.Event | None = None,
     ) -> Tensor:
-        """The same n draws at each λ/m, as in Fig. 7 and 8: (len(lam_ratios), n, C, S, S) in [0, 1]."""
-        at = [posterior.with_lam(ratio) for ratio in lam_ratios]
+        """The same n draws in several manners, (manners, n, C, S, S) in [0, 1]: at several λ/m of the paper's it is
+        Fig. 7 and 8; see `drawing.sweep_of`."""
+        at = [self.draw(posterior, manner) for manner in manners]
         return self._draws(at, n, seed=seed, temperature=temperature, progress=progress, stop=stop)
 
     def interpolate(
         self,
-        a: Gaussian,
-        b: Gaussian,
+        a: Sampler,
+        b: Sampler,
         steps: int,
         n: int,
         *,
@@ -371,7 +415,7 @@ class Engine:
 
     def _draws(
         self,
-        distributions: Sequence[Sampler],
+        samplers: Sequence[Sampler],
         n: int,
         *,
         seed: int,
@@ -379,10 +423,11 @@ class Engine:
         progress: Progress | None,
         stop: threading.Event | None,
     ) -> Tensor:
-        """The same n draws of each: (len(distributions), n, C, S, S)."""
-        z = torch.cat([one.sample(n, seed=seed, temperature=temperature) for one in distributions])
-        images = self.decode(z, progress=progress, stop=stop)
-        return images.reshape(len(distributions), n, *images.shape[1:])
+        """The same n draws of each: (len(samplers), n, C, S, S)."""
+        z = torch.cat([one.sample(n, seed=seed, temperature=temperature) for one in samplers])
+        centres = torch.cat([one.mean.expand(n, -1) for one in samplers])
+        images = self.decode(z, centre=centres, progress=progress, stop=stop)
+        return images.reshape(len(samplers), n, *images.shape[1:])
 
     def _submit(
         self, source: Source, whole: Whole, landmarks: Landmarks, stop: threading.Event | None

@@ -53,8 +53,16 @@ DEFAULT_LAM_RATIO = 0.5
 """In the middle of what the paper advises, 0.3 to 0.7."""
 SWEEP_RATIOS = (0.05, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)
 """The λ/m of a sweep when nobody says which: the advised ones, and what lies beyond at either end."""
-MOST_RATIOS = 16
-"""Columns of a sweep: more do not fit a screen."""
+LIKENESS = Range(0, 1)
+"""How far draws of the predictive keep to the directions in which the evidence differs; a slider shows per cent."""
+SWEEP_LIKENESS = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
+"""The likenesses of a sweep: closer towards 1, where samples change more."""
+PIECES = Range(1, 1000)
+"""Pieces of evidence that effectively make up one draw: there is no less than one, and more than there are is all."""
+SWEEP_PIECES = (1, 1.5, 2, 3, 4, 6, 10, 20)
+"""Those of a sweep, as far as there are as many; all of them come last."""
+COLUMNS = Range(1, 16)
+"""Of a sweep: more do not fit a screen."""
 TEMPERATURE = Range(0, 1.5)
 """At 1.5 two in three images of celeba64 already have pixels that are not finite."""
 SEED = Range(0, 2**31 - 1)

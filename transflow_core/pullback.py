@@ -38,7 +38,7 @@ def decode_in_range(decode: Callable[[Tensor], Tensor], z: Tensor, centre: Tenso
     Args:
         decode: (k, D) -> (k, C, S, S), in batches as it likes.
         z: (n, D).
-        centre: (D,), of what was sampled: `sampler.mean`.
+        centre: of what was sampled, `sampler.mean`: (D,), or (n, D) where rows come from several samplers.
     """
     images = decode(z)
     wrong = broken(images)
@@ -46,10 +46,10 @@ def decode_in_range(decode: Callable[[Tensor], Tensor], z: Tensor, centre: Tenso
         return Decoded(images, z, wrong)
     rows = wrong.nonzero().flatten()
     z, images = z.clone(), images.clone()
-    middle = centre.to(z)
+    middle = centre.to(z).expand_as(z)[rows]
     start = z[rows]
     low, high = torch.zeros(len(rows), 1).to(z), torch.ones(len(rows), 1).to(z)
-    z[rows], images[rows] = middle, torch.nan_to_num(decode(middle[None]), 0.0, 1.0, 0.0).clamp(0, 1)
+    z[rows], images[rows] = middle, torch.nan_to_num(decode(middle), 0.0, 1.0, 0.0).clamp(0, 1)
     for _ in range(_STEPS):
         share = (low + high) / 2
         tried = middle + share * (start - middle)

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.measures import chroma, descriptor_distance, diversity, face_rate
+from transflow_core.posterior import Manner
 
 from .samples import SEED, evidence_images, measure, prior_samples
 from .setting import Setting
@@ -21,7 +22,7 @@ def sweep(
     n, shown = setting.count(24), setting.count(4)
     ratios = ratios[::3] if setting.fast else ratios
     evidence = setting.evidence(name, most, shipped)
-    x = setting.engine.sweep(evidence.condition(lam_ratio=1.0), ratios, n, seed=SEED)
+    x = setting.engine.sweep(evidence.condition(lam_ratio=1.0), map(Manner.mean, ratios), n, seed=SEED)
     reference, described = evidence_images(evidence), setting.count(12)
 
     def facts(images: Tensor) -> dict[str, float]:

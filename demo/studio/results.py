@@ -1,4 +1,4 @@
-"""What the Studio makes of its samples: five inner tabs, each filled when it is looked at, and files to take away."""
+"""What the Studio makes of its samples: six inner tabs, each filled when it is looked at, and files to take away."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ import gradio as gr
 from gradio.components import Component
 from PIL import Image
 
+from transflow_core.drawing import sweep_of
 from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_png, to_pil
-from transflow_core.limits import SWEEP_RATIOS
-from transflow_core.posterior import Gaussian, Posterior
+from transflow_core.posterior import Blend, Bounded, Gaussian, Posterior, Sampler
+from transflow_core.prior import LatentLevel
 
 from ..queues import Stop
 from ..render import number, picture, sheet
 from ..session import Session
 from ..widgets import download
+from .levels import Levels, strips
 from .settings import Asked
 from .snippet import POSTERIOR_FILE, command_line, python_code
 
@@ -30,7 +32,7 @@ __all__ = ["Results", "Screen", "Whole"]
 
 _SWEEP_ROWS, _REBUILT = 3, 24
 # What each inner tab shows, by its key.
-_PARTS = {key: (key,) for key in ("gallery", "sweep", "numbers", "away")} | {"mean": ("mean", "rebuilt")}
+_PARTS = {key: (key,) for key in ("gallery", "sweep", "levels", "numbers", "away")} | {"mean": ("mean", "rebuilt")}
 Shown = dict[Component, Any]
 
 
@@ -41,16 +43,23 @@ class Whole:
     Attributes:
         asked: what the controls said.
         engine: the prior at work.
-        posterior: that of the evidence; the prior itself without.
+        sampler: what they were drawn from.
         pictures: the samples.
+        pulled: how many of them were pulled back to the typical set, or until they decode.
         seconds: that they took.
     """
 
     asked: Asked
     engine: Engine
-    posterior: Gaussian
+    sampler: Sampler
     pictures: list[Image.Image]
+    pulled: int
     seconds: float
+
+    @property
+    def posterior(self) -> Gaussian:
+        """That of the evidence; the prior itself without."""
+        return self.asked.posterior(self.engine)
 
 
 @dataclass
@@ -76,6 +85,7 @@ class Results:
     Attributes:
         tabs: by key, for their `select`.
         outputs: all that `fill` gives values for.
+        levels: where the levels of the samples come from, in an inner tab of its own.
     """
 
     def __init__(self) -> None:
@@ -84,8 +94,10 @@ class Results:
                 self._gallery = gr.Gallery(
                     columns=8, height="auto", object_fit="contain", label="Samples", show_label=False, elem_id="gallery"
                 )
-            with gr.Tab("λ sweep") as sweep:
-                self._sweep = gr.HTML(elem_id="sweep", label="The same draws at several λ/m")
+            with gr.Tab("Sweep") as sweep:
+                self._sweep = gr.HTML(elem_id="sweep", label="The same draws at several values of one number")
+            with gr.Tab("Structure and style") as levels:
+                self.levels = Levels()
             with gr.Tab("Mean and evidence") as mean, gr.Row():
                 self._mean = gr.HTML(elem_id="mean", label="Posterior mean")
                 self._rebuilt = gr.HTML(elem_id="rebuilt", label="The evidence, rebuilt from its latents")
@@ -104,8 +116,15 @@ class Results:
                 )
                 self._python = gr.Code(language="python", label="The same in Python", elem_id="python")
                 self._shell = gr.Code(language="shell", label="The same on the command line", elem_id="shell")
-        self.tabs = {"gallery": gallery, "sweep": sweep, "mean": mean, "numbers": numbers, "away": away}
-        pictures = [self._gallery, self._sweep, self._mean, self._rebuilt]
+        self.tabs = {
+            "gallery": gallery,
+            "sweep": sweep,
+            "levels": levels,
+            "mean": mean,
+            "numbers": numbers,
+            "away": away,
+        }
+        pictures = [self._gallery, self._sweep, self.levels.strips, self._mean, self._rebuilt]
         self.outputs = [*pictures, self._numbers, self._json, self._python, self._shell]
 
     def fill(self, screen: Screen, whole: Whole, stop: Stop) -> Iterator[Shown]:
@@ -118,19 +137,24 @@ class Results:
         yield {self._gallery: [(enlarge(image, 192), f"{index}") for index, image in enumerate(whole.pictures)]}
 
     def _make_sweep(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        if not isinstance(whole.posterior, Posterior):
-            yield {self._sweep: _note("A sweep over λ needs evidence.")}
+        if not whole.asked.intake.ready:
+            yield {self._sweep: _note("A sweep needs evidence.")}
             return
-        yield {self._sweep: _note("The sweep over λ is being made…")}
-        draws = dict(whole.asked.settings.draws, n=_SWEEP_ROWS)
-        x = whole.engine.sweep(whole.posterior, SWEEP_RATIOS, stop=stop, **draws)
+        yield {self._sweep: _note("The sweep is being made…")}
+        draws, posterior = dict(whole.asked.settings.draws, n=_SWEEP_ROWS), whole.asked.intake.posterior()
+        swept = sweep_of(whole.asked.settings.manner, posterior.m)
+        x = whole.engine.sweep(posterior, swept.values(), stop=stop, **draws)
         rows = [to_pil(x[:, row]) for row in range(_SWEEP_ROWS)]
-        labels = [f"λ/m {ratio:g}" for ratio in SWEEP_RATIOS]
-        yield {self._sweep: picture(labelled_rows(rows, column_labels=labels), "the same draws at several λ/m")}
+        alt = f"the same draws from {next(iter(swept))} to {next(reversed(swept))}"
+        yield {self._sweep: picture(labelled_rows(rows, column_labels=list(swept)), alt)}
+
+    def _make_levels(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
+        yield {self.levels.strips: strips(whole.asked, whole.engine, stop)}
 
     def _make_mean(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        image = enlarge(to_pil(whole.engine.decode(whole.posterior.mean[None], stop=stop))[0], 256)
-        yield {self._mean: _figure(picture(image, "posterior mean μp"), "posterior mean μp")}
+        image = enlarge(to_pil(whole.engine.decode(whole.sampler.mean[None], stop=stop))[0], 256)
+        caption = "mean of what is drawn" if whole.asked.settings.mixed else "posterior mean μp"
+        yield {self._mean: _figure(picture(image, caption), caption)}
 
     def _make_rebuilt(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
         """The evidence as the flow gives it back from its latents: what the posterior was told."""
@@ -156,9 +180,16 @@ class Results:
 
 
 def _made_from(part: str, asked: Asked) -> Hashable:
-    """What of that which was asked for a part depends on: λ plays no part in the sweep, nor draws in the mean."""
+    """What of that which was asked for a part depends on: what is swept plays no part in the sweep, nor draws in the
+    mean."""
     settings = asked.settings
-    depends = {"sweep": (settings.seed, settings.temperature), "mean": settings.ratio, "rebuilt": None}
+    draws = settings.seed, settings.temperature
+    depends: dict[str, Hashable] = {
+        "sweep": (tuple(map(str, sweep_of(settings.manner, 2.0).values())), *draws),
+        "levels": (settings.manner, settings.structure, settings.style, settings.split, *draws),
+        "mean": (settings.manner, settings.structure, settings.style, settings.split),
+        "rebuilt": None,
+    }
     return asked.intake, asked.prior, depends.get(part, settings)
 
 
@@ -175,6 +206,7 @@ def _how(whole: Whole) -> dict[str, str]:
     return {
         "prior": whole.engine.prior.name,
         "fingerprint": whole.engine.prior.fingerprint,
+        "manner": str(settings.manner),
         "lam_ratio": settings.words,
         "temperature": f"{settings.temperature:g}",
         "seed": str(settings.seed),
@@ -198,11 +230,11 @@ def _zip_file(session: Session) -> Path:
 
 def _posterior_file(session: Session) -> Path:
     whole, path = _whole(session), session.file(POSTERIOR_FILE)
-    if not isinstance(whole.posterior, Posterior):
+    intake, posterior = whole.asked.intake, whole.posterior
+    if not isinstance(posterior, Posterior):
         raise ValueError("Without evidence there is no posterior to take: what you see is the prior.")
-    intake = whole.asked.intake
     names = ", ".join(image.name for image in intake.used)[:2000]
-    whole.posterior.save(path, metadata=_how(whole) | {"evidence": names or intake.saved_name})
+    posterior.save(path, metadata=_how(whole) | {"evidence": names or intake.saved_name})
     return path
 
 
@@ -216,28 +248,55 @@ def _figure(content: str, caption: str) -> str:
 
 def _numbers(whole: Whole) -> str:
     """Every number behind the samples, with its equation."""
-    prior, posterior = whole.engine.prior, whole.posterior
+    prior, posterior, settings = whole.engine.prior, whole.posterior, whole.asked.settings
     rows = [("prior", f"{prior.name} ({prior.fingerprint})"), ("D, dimensions of the latent", f"{prior.dim:,}")]
+    moments = _moments(whole.sampler)
     if isinstance(posterior, Posterior):
         norm = float(posterior.evidence_mean.double().square().sum())
         rows += [
             ("m, pieces of evidence (sum of weights)", f"{posterior.m:g}"),
-            ("λ/m", whole.asked.settings.words),
+            ("manner of drawing", str(settings.manner)),
+            ("λ/m", settings.words),
             ("λ", f"{float(posterior.lam):g}" if posterior.lam.ndim == 0 else "one for each level"),
             ("‖ζ̄‖², evidence mean (D under the prior if m = 1)", number(norm)),
             ("‖μp‖², eq. 7", number(float(posterior.mean.double().square().sum()))),
             ("Σp, eq. 8 (mean over dimensions)", f"{float(posterior.variance.double().mean()):.4f}"),
             ("KL(posterior ‖ prior)", f"{number(posterior.kl(posterior.prior))} nats"),
         ]
+    if moments is not None:
+        rows += [
+            ("what is drawn: variance (mean over dimensions)", f"{float(moments.variance.double().mean()):.4f}"),
+            ("what is drawn: rank of its covariance beyond a diagonal", f"{moments.covariance.rank}"),
+        ]
+    rows.append(("samples pulled back to what is typical, or until they decode", f"{whole.pulled} of {settings.n}"))
     body = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+    mean = whole.sampler.mean
     levels = "".join(
         f"<tr><th scope='row'>{escape(level.name)}</th><td>{level.dim:,}</td>"
-        f"<td>{float(posterior.mean[level.slice].double().square().mean().sqrt()):.3f}</td>"
-        f"<td>{float(posterior.variance.expand(prior.dim)[level.slice].double().mean().sqrt()):.3f}</td></tr>"
+        f"<td>{float(mean[level.slice].double().square().mean().sqrt()):.3f}</td>"
+        f"<td>{_deviation(moments, level)}</td></tr>"
         for level in prior.levels
     )
     return (
         f"<div class='table'><table>{body}</table>"
-        "<table><thead><tr><th>level, fine to coarse</th><th>dimensions</th><th>root mean square of μp</th>"
-        f"<th>standard deviation</th></tr></thead><tbody>{levels}</tbody></table></div>"
+        "<table><thead><tr><th>level, fine to coarse</th><th>dimensions</th><th>root mean square of the mean</th>"
+        f"<th>standard deviation of draws</th></tr></thead><tbody>{levels}</tbody></table></div>"
     )
+
+
+def _moments(sampler: Sampler) -> Gaussian | None:
+    """Mean and covariance of what is drawn, before anything is pulled back; None where they have no such form."""
+    inner = sampler.inner if isinstance(sampler, Bounded) else sampler
+    if isinstance(inner, Blend):
+        try:
+            return inner.moments
+        except ValueError:
+            return None
+    return inner if isinstance(inner, Gaussian) else None
+
+
+def _deviation(moments: Gaussian | None, level: LatentLevel) -> str:
+    if moments is None:
+        return "–"
+    variance = moments.variance.expand(len(moments.mean))[level.slice]
+    return f"{float(variance.double().mean().sqrt()):.3f}"

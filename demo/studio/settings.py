@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from transflow_core.engine import Engine, Sampler
+from transflow_core.engine import Engine
 from transflow_core.intake import Intake
-from transflow_core.limits import DEFAULT_LAM_RATIO, LAM_RATIO_SLIDER, SAMPLES, SEED, TEMPERATURE
-from transflow_core.posterior import Gaussian
+from transflow_core.limits import SAMPLES, SEED, TEMPERATURE, Range, choice
+from transflow_core.posterior import DEFAULT_MANNER, Gaussian, Manner, Sampler, compose
 
-__all__ = ["Asked", "Settings"]
+from ..examples import example_sets
+
+__all__ = ["EVIDENCE", "PRIOR", "SPLIT", "Asked", "Settings", "sources"]
+
+EVIDENCE, PRIOR = "evidence", "prior"
+SPLIT = Range(0, 32)
+"""Levels that are style: no flow has more."""
+
+
+def sources() -> dict[str, str]:
+    """Where the levels of a latent may come from: what a person reads, by key."""
+    return {EVIDENCE: "your evidence", PRIOR: "the prior"} | {
+        key: f"example: {example.title}" for key, example in example_sets().items()
+    }
 
 
 @dataclass(frozen=True)
@@ -19,30 +31,47 @@ class Settings:
     """Everything but the prior and its evidence that decides what is on the screen.
 
     Attributes:
-        lam_ratio: λ/m, 0.01 to 10.
+        manner: how samples are drawn.
         temperature: 0 to 1.5.
         n: number of samples, 1 to 64.
         seed: 0 to 2³¹ - 1.
-        levels: one λ/m a latent level, fine to coarse, in place of `lam_ratio`; empty for one λ for all.
+        structure, style: keys of `sources`: where coarse and fine levels come from.
+        split: how many of the finest levels are style; more than there are is all.
+        auto: the manner was chosen for the evidence, not by hand.
     """
 
-    lam_ratio: float = DEFAULT_LAM_RATIO
+    manner: Manner = DEFAULT_MANNER
     temperature: float = 1.0
     n: int = 16
     seed: int = 0
-    levels: tuple[float, ...] = ()
+    structure: str = EVIDENCE
+    style: str = EVIDENCE
+    split: int = 3
+    auto: bool = field(default=True, compare=False)
 
     @classmethod
     def checked(
-        cls, lam_ratio: object, temperature: object, n: object, seed: object, levels: Sequence[object] = ()
+        cls,
+        manner: Manner,
+        temperature: object,
+        n: object,
+        seed: object,
+        structure: object = EVIDENCE,
+        style: object = EVIDENCE,
+        split: object = 3,
+        auto: object = True,
     ) -> Settings:
-        """From untrusted values: out of range is brought into it. Raises ValueError if one is no number at all."""
+        """From untrusted values: out of range is brought into it. Raises ValueError if one is no number at all, or a
+        source is none."""
         return cls(
-            lam_ratio=LAM_RATIO_SLIDER.clip(lam_ratio, "λ/m"),
+            manner=manner,
             temperature=TEMPERATURE.clip(temperature, "temperature"),
             n=int(SAMPLES.clip(n, "the number of samples")),
             seed=int(SEED.clip(seed, "the seed")),
-            levels=tuple(LAM_RATIO_SLIDER.clip(level, "λ/m of a level") for level in levels),
+            structure=choice(structure, "the source of the structure", sources()),
+            style=choice(style, "the source of the style", sources()),
+            split=int(SPLIT.clip(split, "the number of fine levels")),
+            auto=bool(auto),
         )
 
     @property
@@ -51,14 +80,15 @@ class Settings:
         return {"n": self.n, "seed": self.seed, "temperature": self.temperature}
 
     @property
-    def ratio(self) -> float | tuple[float, ...]:
-        """λ/m, one number or one a level."""
-        return self.levels or self.lam_ratio
-
-    @property
     def words(self) -> str:
         """λ/m for a person: `0.5`, or the levels' from fine to coarse."""
-        return ", ".join(f"{level:g}" for level in self.levels) or f"{self.lam_ratio:g}"
+        ratio = self.manner.lam_ratio
+        return ", ".join(f"{level:g}" for level in (ratio if isinstance(ratio, tuple) else (ratio,)))
+
+    @property
+    def mixed(self) -> bool:
+        """Whether levels come from elsewhere than the evidence."""
+        return (self.structure, self.style) != (EVIDENCE, EVIDENCE)
 
 
 @dataclass(frozen=True)
@@ -77,10 +107,28 @@ class Asked:
 
     def sampler(self, engine: Engine) -> Sampler:
         """What the samples are drawn from."""
-        return self.posterior(engine)
+        settings = self.settings
+        if not settings.mixed:
+            return self.source(engine, EVIDENCE)
+        split = min(settings.split, len(engine.prior.levels))
+        return self.mixture(engine, settings.style, settings.structure, split)
+
+    def mixture(self, engine: Engine, style: str, structure: str, split: int) -> Sampler:
+        """The `split` finest levels from one source, the others from another."""
+        fine = self.source(engine, style)
+        coarse = fine if structure == style else self.source(engine, structure)
+        levels = engine.prior.levels
+        return compose([fine] * split + [coarse] * (len(levels) - split), levels)
+
+    def source(self, engine: Engine, key: str) -> Sampler:
+        """What is drawn from a source alone, in the manner asked for."""
+        if key == PRIOR or (key == EVIDENCE and not self.intake.ready):
+            return Gaussian.standard(engine.prior.dim)
+        intake = self.intake if key == EVIDENCE else engine.intake(example_sets()[key].files)
+        return engine.draw(intake.posterior(), self.settings.manner)
 
     def posterior(self, engine: Engine) -> Gaussian:
-        """The posterior; the prior itself without evidence."""
+        """The evidence's posterior at the λ/m asked for; the prior itself without evidence."""
         if not self.intake.ready:
             return Gaussian.standard(engine.prior.dim)
-        return self.intake.posterior(engine.ratio(self.settings.ratio))
+        return self.intake.posterior(engine.ratio(self.settings.manner.lam_ratio))

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from transflow_core.images import read_png_metadata
+from transflow_core.posterior import Manner
 from transflow_core.shipped import DEFAULT_PRIOR
 
 from ..helpers import EXAMPLES, ROOT
@@ -74,10 +75,33 @@ def test_lambda_by_value_and_by_ratio_agree(run):
 
 def test_sweep_has_a_column_for_each_lambda(run):
     result = run("sweep", "images", "--lam-ratios", "0.1,1", "-n", 3, "-o", "sweep.png")
-    assert result["lam_ratios"] == [0.1, 1.0]
+    assert [Manner.parse(text).lam_ratio for text in result["manners"]] == [0.1, 1.0]
     wide = Image.open("sweep.png").width
     run("sweep", "images", "--lam-ratios", "0.1,1,2,3", "-n", 3, "-o", "sweep.png")
     assert Image.open("sweep.png").width > 1.7 * wide
+
+
+def test_a_manner_of_drawing_is_chosen_told_and_kept(run):
+    chosen = run("sample", "images", "-n", 2, "-o", "auto.png", "--save-posterior", "p.safetensors")
+    assert chosen["why"].endswith(".") and chosen["pulled"] >= 0
+    told = run("sample", "images", "--manner", chosen["manner"], "-n", 2, "-o", "told.png")
+    kept = run("sample", "p.safetensors", "-n", 2, "-o", "kept.png")
+    assert told["manner"] == kept["manner"] == chosen["manner"]
+    assert (pixels("auto.png") == pixels("told.png")).all() and (pixels("auto.png") == pixels("kept.png")).all()
+    assert read_png_metadata(Path("auto.png"))["manner"] == chosen["manner"]
+    few = run("sample", "images", "--manner", "blend", "--pieces", 1.5, "-n", 2, "-o", "blend.png")
+    alike = run("sample", "images", "--likeness", 0.3, "-n", 2, "-o", "alike.png")
+    assert Manner.parse(few["manner"]).pieces == 1.5 and Manner.parse(alike["manner"]).likeness == 0.3
+    sheets = [pixels(f"{name}.png").tobytes() for name in ("auto", "blend", "alike")]
+    assert len(set(sheets)) == 3
+
+
+def test_a_sweep_follows_the_manner(run):
+    result = run("sweep", "images", "--manner", "blend", "-n", 1, "-o", "sweep.png")
+    pieces = [Manner.parse(text).pieces for text in result["manners"]]
+    assert pieces[0] == 1 and pieces[-1] == 5 and pieces == sorted(pieces)
+    result = run("sweep", "images", "--manner", "predictive", "--values", "0,1", "-n", 1, "-o", "sweep.png")
+    assert [Manner.parse(text).likeness for text in result["manners"]] == [0, 1]
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif", "webp"])

@@ -21,7 +21,7 @@ from demo.api import ENDPOINTS, Endpoints
 from demo.examples import example_sets
 from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata, to_uint8
-from transflow_core.posterior import Posterior, per_level
+from transflow_core.posterior import Manner, Posterior, choose_manner, per_level
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETS = {key: example.files for key, example in example_sets().items()}
@@ -144,6 +144,7 @@ def test_condition(client, engine):
     weights, levels = [1.0, 2.0, 0.5], [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
     file, told = client.predict(images=images("red_hair", 3), lam_ratio=levels, weights=weights, api_name="/condition")
     posterior = Posterior.load(file)
+    assert Manner.parse(posterior.metadata["manner"]).lam_ratio == tuple(levels) and told["why"]
     expected = Posterior.condition(
         engine.intake(SETS["red_hair"][:3]).evidence.z, per_level(levels, engine.prior.levels), weights=weights
     )
@@ -166,12 +167,15 @@ def test_sample_from_images_and_from_a_saved_posterior(client, engine, saved):
     how = {"n": 3, "seed": 5, "temperature": 0.8, "output": "images", "api_name": "/sample"}
     from_images, told = client.predict(evidence=images("greyscale", 3), lam_ratio=0.4, **how)
     from_file, told_file = client.predict(evidence=[handle_file(saved)], **how)
-    posterior = engine.posterior(SETS["greyscale"][:3], 0.4)
-    expected = to_uint8(engine.sample(posterior, 3, seed=5, temperature=0.8)).astype(int)
+    posterior = engine.posterior(SETS["greyscale"][:3])
+    sampler = engine.draw(posterior, choose_manner(posterior).manner.with_lam(0.4))
+    expected = to_uint8(engine.sample(sampler, 3, seed=5, temperature=0.8)).astype(int)
     for a, b, x in zip(from_images, from_file, expected, strict=True):
         assert np.abs(pixels(a) - x).max() <= 1 and np.abs(pixels(b) - x).max() <= 1
     assert told["m"] == told_file["m"] == 3 and told["lam_ratio"] == told_file["lam_ratio"] == 0.4
     assert len(told["evidence"]) == 3 and told_file["evidence"] == []
+    assert told["manner"] == told_file["manner"] == str(choose_manner(posterior).manner.with_lam(0.4))
+    assert 0 <= told["pulled"] <= 3 and told_file["why"] != told["why"]
     # A λ that is given takes the place of the saved one.
     moved, told = client.predict(evidence=[handle_file(saved)], lam_ratio=3.0, **how)
     assert told["lam_ratio"] == 3.0 and np.abs(pixels(moved[0]) - pixels(from_file[0])).max() > 10
@@ -186,11 +190,13 @@ def test_a_sheet_says_how_it_was_made(client, saved):
 
 def test_sweep(client, saved):
     picture, told = client.predict(evidence=[handle_file(saved)], lam_ratios=[0.05, 5], n=2, api_name="/sweep")
-    assert told["lam_ratios"] == [0.05, 5] and told["m"] == 3
+    assert [Manner.parse(text).lam_ratio for text in told["manners"]] == [0.05, 5] and told["m"] == 3
     height, width, _ = pixels(picture).shape
     assert width > 2 * 64 and height > 2 * 64
-    wider, told = client.predict(evidence=images("greyscale", 2), n=2, api_name="/sweep")
-    assert len(told["lam_ratios"]) == 7 and pixels(wider).shape[1] > 3 * width
+    wider, told = client.predict(evidence=images("greyscale", 2), n=2, manner="mean", api_name="/sweep")
+    assert len(told["manners"]) == 7 and pixels(wider).shape[1] > 3 * width
+    _, told = client.predict(evidence=images("greyscale", 2), n=1, manner="blend", values=[1, 2], api_name="/sweep")
+    assert [Manner.parse(text).pieces for text in told["manners"]] == [1, 2]
 
 
 @pytest.mark.parametrize("output", ["png", "webp", "gif", "mp4"])
@@ -199,9 +205,7 @@ def test_interpolate(client, saved, output):
         a=[handle_file(saved)], b=images("cartoon", 2), steps=3, n=2, output=output, api_name="/interpolate"
     )
     assert Path(file).suffix == f".{output}" and Path(file).stat().st_size > 1000
-    assert (
-        told["a"]["m"] == 3 and told["b"]["m"] == 2 and told["a"]["lam_ratio"] == 0.4 and told["b"]["lam_ratio"] == 0.5
-    )
+    assert told["a"]["m"] == 3 and told["b"]["m"] == 2 and told["a"]["lam_ratio"] == 0.4 != told["b"]["lam_ratio"]
     if output in ("webp", "gif"):
         with Image.open(file) as image:
             assert image.n_frames == 4  # there and back
@@ -250,12 +254,21 @@ def refusal(client, endpoint, **arguments):
         ("sample", {"lam_ratio": 1e9}, "lam_ratio must be"),
         ("sample", {"lam_ratio": [0.5, 0.5]}, "list of 6 numbers"),
         ("sample", {"lam_ratio": [0.5, 0.5, 0.5, 0.5, 0.5, "x"]}, "each of lam_ratio must be a number"),
+        ("sample", {"manner": "like mine"}, "unknown manner of drawing 'like mine'"),
+        ("sample", {"manner": "mean:likeness=1"}, "has no number called likeness"),
+        ("sample", {"manner": None}, "short text"),
+        ("sample", {"likeness": 85}, "likeness must be a number from 0 to 1"),
+        ("sample", {"pieces": 0}, "pieces must be a number from 1"),
+        ("condition", {"manner": "blend", "likeness": 0.5}, "no number of the manner 'blend'"),
+        ("sweep", {"values": [1], "lam_ratios": [1]}, "not both"),
+        ("sweep", {"manner": "predictive", "values": [1, 7]}, "likeness goes from 0 to 1"),
+        ("interpolate", {"manner": "x"}, "unknown manner"),
         ("sample", {"whole": "maybe"}, "whole must be one of auto, always, never"),
         ("sample", {"output": "/tmp/x"}, "output must be one of sheet, images"),
         ("sample", {"prior": "nobody"}, "not among the priors offered"),
         ("sample", {"prior": "/etc/passwd"}, "not among the priors offered"),
         ("sample", {"prior": "assets/models/celeba64"}, "not among the priors offered"),
-        ("sweep", {"n": 100}, "n must be a whole number from 1 to 18"),
+        ("sweep", {"n": 100}, "n must be a whole number from 1 to 14"),
         ("sweep", {"lam_ratios": []}, "1 to 16 numbers"),
         ("sweep", {"lam_ratios": [0.5] * 17}, "1 to 16 numbers"),
         ("sweep", {"lam_ratios": 3}, "must be a list"),

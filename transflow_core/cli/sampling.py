@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..limits import SWEEP_RATIOS
+from ..limits import choice
 from ..shipped import DEFAULT_PRIOR
 from . import options
 from .work import working
@@ -19,6 +19,9 @@ def sample(
     evidence: options.Evidence,
     output: options.Output = Path("samples.png"),
     number: options.Number = 16,
+    manner: options.Manner = "auto",
+    likeness: options.Likeness = None,
+    pieces: options.Pieces = None,
     lam_ratio: options.LamRatio = None,
     lam: options.Lam = None,
     seed: options.Seed = 0,
@@ -38,9 +41,11 @@ def sample(
     with working(as_json) as work:
         engine = work.engine(prior, device)
         intake = work.intake(engine, evidence, whole, faces, landmarks)
-        posterior = work.posterior(engine, intake, lam_ratio, lam)
-        x = engine.sample(posterior, number, seed=seed, temperature=temperature, progress=work.progress)
-        pictures = to_pil(x)
+        numbers = {"likeness": likeness, "pieces": pieces}
+        posterior, drawn_in = work.asked(engine, intake, manner, lam_ratio, lam, **numbers)
+        sampler = engine.draw(posterior, drawn_in)
+        drawn = engine.drawn(sampler, number, seed=seed, temperature=temperature, progress=work.progress)
+        pictures = to_pil(drawn.images)
         how = {"command": "sample", "seed": str(seed), "temperature": str(temperature), **work.provenance}
         save_png(contact_sheet(pictures), output, metadata=how)
         work.wrote(output)
@@ -52,13 +57,17 @@ def sample(
         if posterior_file is not None:
             posterior.save(posterior_file, metadata=work.provenance)
             work.wrote(posterior_file)
-        work.result |= {"n": number, "seed": seed, "temperature": temperature}
+        work.result |= {"n": number, "seed": seed, "temperature": temperature, "pulled": int(drawn.pulled.sum())}
 
 
 def sweep(
     evidence: options.Evidence,
     output: options.Output = Path("sweep.png"),
-    lam_ratios: Annotated[str, typer.Option(help="The λ/m to show, as a list.")] = ",".join(map(str, SWEEP_RATIOS)),
+    manner: options.Manner = "auto",
+    values: Annotated[
+        str | None, typer.Option(help="What to show of the manner's own number: likeness, pieces, or λ/m; a list.")
+    ] = None,
+    lam_ratios: Annotated[str | None, typer.Option(help="Show these λ/m in its stead, as a list.")] = None,
     number: options.Number = 4,
     seed: options.Seed = 0,
     temperature: options.Temperature = 1.0,
@@ -69,20 +78,28 @@ def sweep(
     landmarks: options.Landmarks = "5",
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what λ does: the same draws at several λ/m, a column each (Fig. 7 and 8 of the paper)."""
+    """Show what one number does, a column each for the same draws: at several λ/m, Fig. 7 and 8 of the paper."""
+    from ..drawing import sweep_of
     from ..images import labelled_rows, save_png, to_pil
 
     with working(as_json) as work:
-        ratios = options.numbers(lam_ratios, "--lam-ratios")
+        if values is not None and lam_ratios is not None:
+            raise ValueError("give --values or --lam-ratios, not both")
+        shown = {"values": values, "lam_ratios": lam_ratios}
+        given = {key: text for key, text in shown.items() if text is not None}
+        lists = {key: options.numbers(text, f"--{key.replace('_', '-')}") for key, text in given.items()}
         engine = work.engine(prior, device)
-        posterior = work.intake(engine, evidence, whole, faces, landmarks).posterior()
-        x = engine.sweep(posterior, ratios, number, seed=seed, temperature=temperature, progress=work.progress)
+        intake = work.intake(engine, evidence, whole, faces, landmarks)
+        posterior, base = work.asked(engine, intake, manner, None, None)
+        swept = sweep_of(base, posterior.m, **lists)
+        x = engine.sweep(posterior, swept.values(), number, seed=seed, temperature=temperature, progress=work.progress)
         rows = [to_pil(x[:, draw]) for draw in range(number)]
-        labels = [f"λ/m = {ratio:g}" for ratio in ratios]
-        how = {"command": "sweep", "lam_ratios": lam_ratios, "seed": str(seed), "temperature": str(temperature)}
-        save_png(labelled_rows(rows, column_labels=labels), output, metadata=how | work.provenance)
+        how = {"command": "sweep", "manners": "; ".join(map(str, swept.values()))}
+        how |= {"seed": str(seed), "temperature": str(temperature)}
+        save_png(labelled_rows(rows, column_labels=list(swept)), output, metadata=how | work.provenance)
         work.wrote(output)
-        work.result |= {"lam_ratios": ratios, "n": number, "seed": seed, "temperature": temperature}
+        work.result |= {"manners": [str(one) for one in swept.values()]}
+        work.result |= {"n": number, "seed": seed, "temperature": temperature}
 
 
 def interpolate(
@@ -94,6 +111,9 @@ def interpolate(
     steps: Annotated[int, typer.Option(min=2, max=1000, help="Posteriors along the way, both ends included.")] = 8,
     number: options.Number = 4,
     method: Annotated[str, typer.Option(help='"linear", as in the paper, or "wasserstein".')] = "linear",
+    manner: options.Manner = "auto",
+    likeness: options.Likeness = None,
+    pieces: options.Pieces = None,
     lam_ratio: options.LamRatio = None,
     lam: options.Lam = None,
     seed: options.Seed = 0,
@@ -107,11 +127,15 @@ def interpolate(
 ) -> None:
     """Go from one posterior to another with the same draws (Fig. 3 of the paper)."""
     from ..images import ANIMATION_SUFFIXES, contact_sheet, labelled_rows, save_animation, save_png, to_pil
+    from ..posterior import INTERPOLATIONS
 
     with working(as_json) as work:
+        choice(method, "--method", INTERPOLATIONS)
         engine = work.engine(prior, device)
         intakes = [work.intake(engine, [end], whole, faces, landmarks) for end in (a, b)]
-        start, end = (work.posterior(engine, intake, lam_ratio, lam) for intake in intakes)
+        numbers = {"likeness": likeness, "pieces": pieces}
+        ends = [work.asked(engine, intake, manner, lam_ratio, lam, **numbers) for intake in intakes]
+        start, end = (engine.draw(posterior, drawn_in) for posterior, drawn_in in ends)
         how = {"method": method, "seed": seed, "temperature": temperature}
         x = engine.interpolate(start, end, steps, number, progress=work.progress, **how)
         if output.suffix.lower() in ANIMATION_SUFFIXES:

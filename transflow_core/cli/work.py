@@ -14,14 +14,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
-from ..limits import DEFAULT_LAM_RATIO, choice
+from ..limits import choice
 from .options import numbers
 
 if TYPE_CHECKING:
     from ..engine import Engine
     from ..evidence import Evidence
     from ..intake import Intake
-    from ..posterior import Posterior
+    from ..posterior import Manner, Posterior
 
 __all__ = ["Work", "working"]
 
@@ -89,20 +89,33 @@ class Work:
             raise ValueError(f"{intake.saved_name} is a saved posterior: give images")
         return intake.evidence
 
-    def posterior(self, engine: Engine, intake: Intake, lam_ratio: str | None, lam: str | None) -> Posterior:
-        """The posterior of what was read, with λ noted in the result."""
+    def asked(
+        self,
+        engine: Engine,
+        intake: Intake,
+        manner: str,
+        lam_ratio: str | None,
+        lam: str | None,
+        **numbers: float | None,
+    ) -> tuple[Posterior, Manner]:
+        """The posterior of what was read, and in which manner it is drawn from; both noted in the result."""
+        from ..drawing import ask, described
+
         if lam_ratio is not None and lam is not None:
             raise ValueError("give --lam-ratio or --lam, not both")
-        how: dict[str, Any] = {}
+        posterior = intake.posterior()
+        ratio = None if lam_ratio is None else _number_or_list(lam_ratio, "--lam-ratio")
         if lam is not None:
-            how = {"lam": _number_or_list(lam, "--lam")}
-        elif lam_ratio is not None or intake.saved is None:
-            how = {"lam_ratio": _number_or_list(lam_ratio or str(DEFAULT_LAM_RATIO), "--lam-ratio")}
-        posterior = intake.posterior(**{key: engine.ratio(value) for key, value in how.items()})
-        facts = how | {"m": posterior.m}
-        self.result |= facts
-        self.provenance |= {key: str(value) for key, value in facts.items()}
-        return posterior
+            values = _number_or_list(lam, "--lam")
+            ratio = [v / posterior.m for v in values] if isinstance(values, list) else values / posterior.m
+        choice = ask(posterior, manner, lam_ratio=ratio, **numbers)
+        chosen = choice.manner
+        posterior = posterior.with_lam(engine.ratio(chosen.lam_ratio))
+        self.say(f"drawn {described(chosen)} ({chosen}). {choice.why}")
+        self.result |= {"manner": str(chosen), "why": choice.why, "lam_ratio": chosen.to_dict()["lam_ratio"]}
+        self.result["m"] = posterior.m
+        self.provenance |= {key: str(self.result[key]) for key in ("manner", "lam_ratio", "m")}
+        return posterior, chosen
 
 
 def _number_or_list(text: str, option: str) -> float | list[float]:

@@ -1,0 +1,188 @@
+"""The choice of how samples are drawn: three manners in words, the numbers of the one chosen, and "choose for me"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+
+from transflow_core.drawing import TITLES, ask
+from transflow_core.limits import LAM_RATIO_SLIDER, LIKENESS, PIECES, choice
+from transflow_core.posterior import DEFAULT_MANNER, KINDS, Choice, Manner, Posterior
+
+from .events import on
+from .session import Session
+from .widgets import lam_update
+
+__all__ = ["MannerChoice"]
+
+_HELP = {
+    "predictive": "Each sample is a new member of the set, as different from your images as they are from each other.",
+    "blend": "Each sample is mixed from a few of your images: the fewer, the crisper, and the nearer to copies.",
+    "mean": "What your images have in common, drawn as in the paper: a tint of the set on what the model knows.",
+}
+_FEWEST = 2  # a slider from 1 to 1 cannot be moved
+Shown = dict[Component, Any]
+
+
+class MannerChoice:
+    """Build the radio, the sliders and the box inside the current Blocks, and `advanced()` where there is room for it.
+
+    Args:
+        elem_id: prefix of the ids of its components.
+
+    Attributes:
+        inputs: the components whose values `read` takes, in order; λ/m is not among them.
+        outputs: all that `shown` gives values for.
+        sliders: those of its own numbers, for previews.
+    """
+
+    def __init__(self, elem_id: str) -> None:
+        self._lams: Sequence[tuple[gr.HTML, str]] = ()
+        with gr.Row(elem_id=elem_id):
+            self.kind = gr.Radio(
+                [(title, kind) for kind, title in TITLES.items()],
+                value=DEFAULT_MANNER.kind,
+                label="Draw samples",
+                elem_id=f"{elem_id}-kind",
+                scale=4,
+                min_width=260,
+            )
+            self.auto = gr.Checkbox(
+                True, label="Choose for me", elem_id=f"{elem_id}-auto", scale=1, min_width=140, container=False
+            )
+        self._words = gr.HTML(
+            _words(DEFAULT_MANNER.kind), elem_id=f"{elem_id}-words", elem_classes="status manner-words"
+        )
+        self._likeness = gr.Slider(
+            100 * LIKENESS.low,
+            100 * LIKENESS.high,
+            100 * (DEFAULT_MANNER.likeness or 0),
+            step=1,
+            label="Likeness, % (how far samples keep to the ways in which your images differ)",
+            visible=DEFAULT_MANNER.kind == "predictive",
+            elem_id=f"{elem_id}-likeness",
+        )
+        self._pieces = _pieces("Images that make up one sample", KINDS["blend"].pieces, f"{elem_id}-pieces")
+        self._made_of: gr.Slider | None = None
+        self._elem_id = elem_id
+
+    def advanced(self) -> None:
+        """A number that few want to change: how many images make up one sample of "like the whole set"."""
+        label = "Of samples like the whole set: images that make up one"
+        self._made_of = _pieces(label, DEFAULT_MANNER.pieces, f"{self._elem_id}-made-of", visible=True)
+
+    def wire(self, lams: Sequence[tuple[gr.HTML, str]], more: Sequence[Any] = ()) -> list[Dependency]:
+        """Moving anything by hand ends "choose for me"; another kind brings its own numbers along.
+
+        Args:
+            lams: the sliders of λ/m that go with it, with their names.
+            more: other events that are a choice by hand.
+
+        Gives when the kind was chosen and its numbers are there.
+        """
+        self._lams = lams
+        by_hand = [*(slider.input for slider in self.sliders), *(lam.input for lam, _ in lams), *more]
+        on(by_hand, None, (), self.auto, js="() => false")
+        return on(self.kind.input, self._take_kind, self.kind, self.outputs)
+
+    @property
+    def sliders(self) -> list[gr.Slider]:
+        """See above."""
+        return [slider for slider in (self._likeness, self._pieces, self._made_of) if slider is not None]
+
+    @property
+    def inputs(self) -> list[Component]:
+        """See above."""
+        return [self.auto, self.kind, *self.sliders]
+
+    @property
+    def outputs(self) -> list[Component]:
+        """See above."""
+        return [*self.inputs, self._words, *(lam for lam, _ in self._lams)]
+
+    @staticmethod
+    def read(values: Sequence[Any], lam_ratio: Any) -> Manner:
+        """The manner that the controls say: of untrusted values of `inputs`, out of range is brought into it."""
+        _, kind, likeness, pieces, made_of = values
+        kind = choice(kind, "the manner of drawing", TITLES)
+        levels = isinstance(lam_ratio, tuple)
+        ratio = tuple(map(_ratio, lam_ratio)) if levels else _ratio(lam_ratio)
+        if kind == "predictive":
+            share = LIKENESS.clip(_percent(likeness), "likeness")
+            return Manner.predictive(share, ratio, PIECES.clip(made_of, "the number of pieces"))
+        if kind == "blend":
+            return Manner.blend(PIECES.clip(pieces, "the number of pieces"), ratio)
+        return Manner.mean(ratio)
+
+    def shown(self, made: Choice, auto: bool, m: float | None = None) -> Shown:
+        """The controls at a manner.
+
+        Args:
+            made: the manner, and why.
+            auto: whether it was chosen for them.
+            m: pieces of evidence, where they are known: a slider goes no further.
+        """
+        manner = made.manner
+        most: dict[str, Any] = {} if m is None else {"maximum": max(_FEWEST, m)}
+        blend = manner.pieces if manner.kind == "blend" else KINDS["blend"].pieces
+        made_of = manner.pieces if manner.kind == "predictive" else DEFAULT_MANNER.pieces
+        likeness = manner.likeness if manner.likeness is not None else DEFAULT_MANNER.likeness
+        values: Shown = {
+            self.auto: auto,
+            self.kind: manner.kind,
+            self._words: _words(manner.kind, made.why if auto else ""),
+            self._likeness: gr.update(value=100 * (likeness or 0), visible=manner.kind == "predictive"),
+            self._pieces: gr.update(value=_within(blend, m), visible=manner.kind == "blend", **most),
+        }
+        if self._made_of is not None:
+            values[self._made_of] = gr.update(
+                value=_within(made_of, m), interactive=manner.kind == "predictive", **most
+            )
+        for lam, name in self._lams:
+            ratio = manner.lam_ratio
+            scalar = (
+                None if isinstance(ratio, tuple) else LAM_RATIO_SLIDER.clip(min(ratio, LAM_RATIO_SLIDER.high), "λ/m")
+            )
+            values[lam] = lam_update(name, str(lam.elem_id), value=scalar, advised=manner.kind == "mean")
+        return values
+
+    def limited(self, m: float) -> Shown:
+        """The sliders, going no further than there are pieces of evidence."""
+        return {slider: gr.update(maximum=max(_FEWEST, m)) for slider in self.sliders if slider is not self._likeness}
+
+    def chosen(self, posterior: Posterior | None) -> Shown:
+        """The controls at the manner that suits the evidence; without any, at the default."""
+        if posterior is None:
+            return self.shown(Choice(DEFAULT_MANNER, ""), True)
+        return self.shown(ask(posterior), True, posterior.m)
+
+    def _take_kind(self, session: Session, kind: str) -> Shown:
+        kind = choice(kind, "the manner of drawing", TITLES)
+        shown = self.shown(Choice(KINDS[kind], ""), False)
+        return shown | {self.kind: gr.skip()}
+
+
+def _pieces(label: str, value: float | None, elem_id: str, visible: bool = False) -> gr.Slider:
+    return gr.Slider(1, 20, value or 1, step=0.5, label=label, elem_id=elem_id, visible=visible)
+
+
+def _within(value: float | None, m: float | None) -> float:
+    return min(value or 1, max(_FEWEST, m)) if m is not None else value or 1
+
+
+def _percent(value: object) -> object:
+    return round(value / 100, 6) if isinstance(value, int | float) else value
+
+
+def _ratio(value: Any) -> float:
+    return LAM_RATIO_SLIDER.clip(value, "λ/m")
+
+
+def _words(kind: str, why: str = "") -> str:
+    chosen = f" <b>Chosen for you:</b> {escape(why)}" if why else ""
+    return f"{escape(_HELP[kind])}{chosen}"

@@ -1,0 +1,4 @@
+element.addEventListener('click', event => {
+  const button = event.target.closest('button[data-split]');
+  if (button) trigger('select', {split: Number(button.dataset.split)});
+});
