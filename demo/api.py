@@ -62,7 +62,7 @@ class Endpoints:
         """What a prior is.
 
         Args:
-            prior: a name of `offered`, or hf://owner/repo/file.
+            prior: a name of `offered`, or hf://owner/repo/file where the host lets.
 
         Returns:
             name, fingerprint, image_size (pixels), channels, dim (D), levels (name, shape (C, H, W), dim; fine to
@@ -105,7 +105,7 @@ class Endpoints:
 
         Args:
             images: 1 to 100 uploaded images.
-            prior: a name that `info` offers, or hf://owner/repo/file.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
             whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
 
         Returns:
@@ -137,7 +137,7 @@ class Endpoints:
 
         Args:
             images: 1 to 100 uploaded images.
-            prior: a name that `info` offers, or hf://owner/repo/file.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
             lam_ratio: λ/m, 0 to 1000; one number, or one for each latent level, fine to coarse. 0.3 to 0.7 is advised.
             weights: how often each image counts, 0 to 100; one for each. All count once by default.
             whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
@@ -180,7 +180,7 @@ class Endpoints:
 
         Args:
             evidence: 1 to 100 uploaded images, or one saved posterior (.safetensors).
-            prior: a name that `info` offers, or hf://owner/repo/file.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
             lam_ratio: λ/m, 0 to 1000; one number, or one for each latent level, fine to coarse. By default 0.5 for
                 images, and a saved posterior's own.
             n: number of samples, 1 to 128.
@@ -221,7 +221,7 @@ class Endpoints:
 
         Args:
             evidence: 1 to 100 uploaded images, or one saved posterior (.safetensors).
-            prior: a name that `info` offers, or hf://owner/repo/file.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
             lam_ratios: 1 to 16 values of λ/m, 0 to 1000; by default 0.05, 0.2, 0.3, 0.5, 0.7, 1, 3.
             n: rows; n times the number of values is at most 128.
             seed, temperature, whole: as for `sample`.
@@ -265,7 +265,7 @@ class Endpoints:
 
         Args:
             a, b: each 1 to 100 uploaded images, or one saved posterior (.safetensors).
-            prior: a name that `info` offers, or hf://owner/repo/file.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
             steps: posteriors along the way, both ends included: 2 to 64.
             n: draws; n times steps is at most 128.
             method: "linear", as in the paper, or "wasserstein".
@@ -315,7 +315,8 @@ class Endpoints:
         Args:
             examples: class name to uploaded images, at least one each: 1 to 20 classes.
             queries: the uploaded images to classify. Examples and queries together are at most 200.
-            prior: a name that `info` offers, or hf://owner/repo/file; by default the one that tells classes apart best.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets; by default the one that tells
+                classes apart best.
             lam_ratio: λ/m, 1e-6 to 1000; null chooses it from the examples.
             likelihood: the shape of Σ: "paper" is λI around 0, "isotropic" λI around the examples' mean.
             whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
