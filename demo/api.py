@@ -63,7 +63,7 @@ class Endpoints:
         """What a prior is.
 
         Args:
-            prior: a name of `offered`, or hf://owner/repo/file.
+            prior: a name of `offered`, or hf://owner/repo/file where the host lets.
 
         Returns:
             name, fingerprint, image_size (pixels), channels, dim (D), levels (name, shape (C, H, W), dim; fine to
@@ -106,7 +106,7 @@ class Endpoints:
 
         Args:
             images: 1 to 100 uploaded images.
-            prior: a name that `info` offers, or hf://owner/repo/file.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
             whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
 
         Returns:
@@ -141,7 +141,7 @@ class Endpoints:
 
         Args:
             images: 1 to 100 uploaded images.
-            prior: a name that `info` offers, or hf://owner/repo/file.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
             lam_ratio: λ/m, 0 to 1000; one number, or one for each latent level, fine to coarse. By default the
                 manner's.
             weights: how often each image counts, 0 to 100; one for each. All count once by default.
@@ -188,7 +188,7 @@ class Endpoints:
 
         Args:
             evidence: 1 to 100 uploaded images, or one saved posterior (.safetensors).
-            prior: a name that `info` offers, or hf://owner/repo/file.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
             lam_ratio: λ/m, 0 to 1000; one number, or one for each latent level, fine to coarse. By default the
                 manner's.
             n: number of samples, 1 to 128.
@@ -244,7 +244,7 @@ class Endpoints:
 
         Args:
             evidence: 1 to 100 uploaded images, or one saved posterior (.safetensors).
-            prior: a name that `info` offers, or hf://owner/repo/file.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
             lam_ratios: 1 to 16 values of λ/m, 0 to 1000, to sweep it in place of the manner's own number.
             n: rows; n times the number of values is at most 128.
             seed, temperature, whole, manner: as for `sample`.
@@ -300,7 +300,7 @@ class Endpoints:
 
         Args:
             a, b: each 1 to 100 uploaded images, or one saved posterior (.safetensors).
-            prior: a name that `info` offers, or hf://owner/repo/file.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
             steps: posteriors along the way, both ends included: 2 to 64.
             n: draws; n times steps is at most 128.
             method: "linear", as in the paper, or "wasserstein".
@@ -353,7 +353,8 @@ class Endpoints:
         Args:
             examples: class name to uploaded images, at least one each: 1 to 20 classes.
             queries: the uploaded images to classify. Examples and queries together are at most 200.
-            prior: a name that `info` offers, or hf://owner/repo/file; by default the one that tells classes apart best.
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets; by default the one that tells
+                classes apart best.
             lam_ratio: λ/m, 1e-6 to 1000; null chooses it from the examples.
             likelihood: the shape of Σ: "paper" is λI around 0, "isotropic" λI around the examples' mean.
             whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".

@@ -1,17 +1,23 @@
 """The priors that one running page serves: loaded when first asked for, kept, and shared by all sessions."""
 
+import fnmatch
+import os
+import reprlib
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 from pathlib import Path
 
-from transflow_core.checkpoints import is_hub_address
+from transflow_core.checkpoints import OWNER, VISITOR, is_hub_address
 from transflow_core.compute import ComputeThread, PictureLane
 from transflow_core.engine import Engine
 from transflow_core.prior import load_prior, pick_device
 from transflow_core.shipped import shipped_priors
 
 __all__ = ["Engines"]
+
+# Addresses that are fetched at once: each may take the host's line for minutes.
+_FETCHING = 2
 
 
 class Engines:
@@ -21,11 +27,25 @@ class Engines:
         folder: whose `.safetensors` files are offered beside the shipped priors; None offers the shipped ones
             only.
         device: see `load_prior`.
-        most: how many priors stay in memory; the least recently used goes first.
+        most, most_foreign: how many of these priors stay in memory, and how many from addresses that visitors gave;
+            the least recently used of a kind goes first, so that no address puts out what is offered.
+        hub: which Hub addresses visitors may give: "off", "on", or patterns of owner/repo with commas between them, such
+            as "me/glow, friends/*". By default what TRANSFLOW_HUB says in the environment, and "off" without it.
     """
 
-    def __init__(self, folder: Path | None = None, device: str = "auto", most: int = 3) -> None:
-        self._folder, self._device, self._most = folder, device, most
+    def __init__(
+        self,
+        folder: Path | None = None,
+        device: str = "auto",
+        most: int = 3,
+        most_foreign: int = 1,
+        hub: str | None = None,
+    ) -> None:
+        self._folder, self._device = folder, device
+        self._most = {False: most, True: most_foreign}
+        hub = os.environ.get("TRANSFLOW_HUB", "") if hub is None else hub
+        self._hub = {"": [], "off": [], "on": ["*"]}.get(hub.strip().lower(), [one.strip() for one in hub.split(",")])
+        self._fetching = threading.Semaphore(_FETCHING)
         # A GPU has an order of its own.
         self._compute: ComputeThread | None = ComputeThread.shared() if pick_device(device).type == "cpu" else None
         self._engines: OrderedDict[str, Future[Engine]] = OrderedDict()
@@ -34,6 +54,22 @@ class Engines:
     def names(self) -> list[str]:
         """What the prior picker offers: shipped names, then names of the folder's files."""
         return [*shipped_priors(), *self._files()]
+
+    @property
+    def about(self) -> str:
+        """What a visitor may choose, in a sentence."""
+        if not self._hub:
+            return "One that is offered here"
+        return "A shipped one, or hf://owner/repo/file" + ("" if self._hub == ["*"] else f" of {', '.join(self._hub)}")
+
+    @property
+    def takes_addresses(self) -> bool:
+        """Whether visitors may name a prior of the Hub."""
+        return bool(self._hub)
+
+    def _allowed(self, address: str) -> bool:
+        owner, _, rest = address.removeprefix("hf://").partition("/")
+        return any(fnmatch.fnmatchcase(f"{owner}/{rest.partition('/')[0]}", pattern) for pattern in self._hub)
 
     def _files(self) -> dict[str, Path]:
         """By name alone: a visitor need not learn where they lie on the host's disk."""
@@ -45,11 +81,12 @@ class Engines:
         """The engine of a prior. Raises what `load_prior` raises, and ValueError for a prior that is not offered.
 
         Who asks for a prior that is being loaded, or downloaded, waits for it; nobody else does. A visitor may name a
-        shipped prior, an offered file, or a Hub address; not any path of the host's disk.
+        shipped prior, an offered file, or a Hub address that the host lets (`hub`); not any path of the host's disk.
         """
-        if name not in self.names() and not is_hub_address(name):
-            offered = ", ".join(self.names())
-            raise ValueError(f"{name!r} is not among the priors offered here: {offered}, or hf://owner/repo/file")
+        if name not in self.names() and not (is_hub_address(name) and self._allowed(name)):
+            offered = ", ".join(self.names()) + (", or hf://owner/repo/file" if self._hub == ["*"] else "")
+            offered += f", or hf:// addresses of {', '.join(self._hub)}" if self._hub not in ([], ["*"]) else ""
+            raise ValueError(f"{reprlib.repr(name)} is not among the priors offered here: {offered}")
         with self._lock:
             known = self._engines.get(name)
             engine = known or self._engines.setdefault(name, Future())
@@ -59,14 +96,22 @@ class Engines:
         return engine.result()
 
     def _load(self, name: str, engine: Future[Engine]) -> None:
+        foreign = is_hub_address(name)
+        place = not foreign or self._fetching.acquire(blocking=False)
         try:
-            prior = load_prior(self._files().get(name, name), device=self._device)
+            if not place:
+                raise ValueError("Other priors are being fetched just now. Try again in a few minutes.")
+            access = VISITOR if foreign else OWNER
+            prior = load_prior(self._files().get(name, name), device=self._device, access=access)
             engine.set_result(Engine(prior, compute=self._compute, pictures=PictureLane.shared()))
         except BaseException as error:
             engine.set_exception(error)
+        finally:
+            if foreign and place:
+                self._fetching.release()
         with self._lock:
             if engine.exception() is not None:
                 self._engines.pop(name, None)  # the next who asks tries again
-            loaded = [key for key, other in self._engines.items() if other.done()]
-            for key in loaded[: max(0, len(loaded) - self._most)]:
+            loaded = [key for key, other in self._engines.items() if other.done() and is_hub_address(key) == foreign]
+            for key in loaded[: max(0, len(loaded) - self._most[foreign])]:
                 del self._engines[key]

@@ -42,7 +42,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
     with gr.Blocks(title="Transflow Studio", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         with gr.Row():
             gr.Markdown(_TITLE, elem_id="title")
-            prior, chosen = _prior_picker(engines, first_prior, "A shipped one, or hf://owner/repo/file", "prior")
+            prior, chosen = _prior_picker(engines, first_prior, engines.about, "prior")
         with gr.Tab("Studio", id="studio") as tab:
             Studio(engines, prior, [*chosen, *_seen(tab)], demo)
         with gr.Tab("Interpolate", id="interpolate") as tab:
@@ -88,7 +88,7 @@ def _prior_picker(engines: Engines, value: str, about: str, elem_id: str) -> tup
         value=value,
         label="Prior",
         info=about,
-        allow_custom_value=True,
+        allow_custom_value=engines.takes_addresses,
         elem_id=elem_id,
         scale=0,
         min_width=260,

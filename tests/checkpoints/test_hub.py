@@ -1,6 +1,7 @@
 """Priors from the Hub, with the Hub replaced: addresses, pinning, side files, checksums, refusals, offline."""
 
 import hashlib
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ class Hub:
 
     def __init__(self, root, monkeypatch):
         self.snapshot = root / "snapshots" / COMMIT
-        self.asked, self.tokens, self.sizes = [], set(), {}
+        self.asked, self.tokens, self.caches, self.sizes = [], set(), set(), {}
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.download)
         monkeypatch.setattr(huggingface_hub, "hf_hub_url", lambda repo, name, revision=None: name)
         monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", self.metadata)
@@ -36,7 +37,8 @@ class Hub:
             raise errors.EntryNotFoundError(name)
         return SimpleNamespace(size=self.sizes.get(name, (self.snapshot / name).stat().st_size))
 
-    def download(self, repo_id, filename, revision=None, token=None, local_files_only=False):
+    def download(self, repo_id, filename, revision=None, token=None, local_files_only=False, cache_dir=None):
+        self.caches.add(cache_dir)
         self.asked.append((repo_id, filename, revision))
         self.tokens.add(token)
         if not (self.snapshot / filename).is_file():
@@ -184,6 +186,28 @@ def test_a_visitors_address_gets_no_token_and_no_other_format(hub):
         with pytest.raises(CheckpointError, match=r"only a \.safetensors file"):
             load_prior(f"hf://owner/faces/{name}", access=VISITOR)
     assert not hub.asked
+
+
+def test_a_visitors_files_lie_apart_from_what_the_owners_token_fetched(hub):
+    make_tiny_prior().save(hub.folder() / "prior.safetensors")
+    load_prior("hf://owner/faces/prior.safetensors", device="cpu", access=VISITOR)
+    assert hub.caches == {VISITOR.cache} and VISITOR.cache is not None
+    hub.caches.clear()
+    load_prior("hf://owner/faces/prior.safetensors", device="cpu")
+    assert hub.caches == {None}
+
+
+def test_a_visitors_cache_holds_so_much_and_the_oldest_goes(hub, tmp_path):
+    access = replace(VISITOR, cache=tmp_path / "visitors", most_cached=2500)
+    for age, name in enumerate(("models--a--new", "models--a--old", "models--a--older")):
+        (access.cache / name).mkdir(parents=True)
+        (access.cache / name / "blob").write_bytes(bytes(1000))
+        os.utime(access.cache / name, (1e9 - age, 1e9 - age))
+    hub.snapshot = access.cache / "models--a--older" / "snapshots" / COMMIT
+    (hub.folder() / "model.safetensors").write_bytes(bytes(100))
+    fetch("hf://a/older/model.safetensors", access=access)
+    # The one that was just asked for stays, whatever its age.
+    assert sorted(folder.name for folder in access.cache.iterdir()) == ["models--a--new", "models--a--older"]
 
 
 def test_the_owners_token_is_the_owners(hub):

@@ -17,12 +17,13 @@ class Loader:
     """`load_prior` as a test wants it: counted, and held up where a test says so."""
 
     def __init__(self):
-        self.loaded, self.gates, self.reached = [], {}, {}
+        self.loaded, self.accesses, self.gates, self.reached = [], [], {}, {}
 
     def hold(self, name):
         self.gates[name], self.reached[name] = threading.Event(), threading.Event()
 
-    def __call__(self, source, device="auto"):
+    def __call__(self, source, device="auto", access=None):
+        self.accesses.append(access)
         name = getattr(source, "name", source)
         if name in self.gates:
             self.reached[name].set()
@@ -88,7 +89,7 @@ def test_a_prior_that_is_being_loaded_is_not_put_out(folder, loader):
 def test_what_cannot_be_loaded_is_told_to_each_who_asks_and_tried_again(folder, loader, monkeypatch):
     engines = Engines(folder, device="cpu")
 
-    def fails(source, device="auto"):
+    def fails(source, **_):
         raise ValueError("it is no prior")
 
     with monkeypatch.context() as broken:
@@ -104,3 +105,56 @@ def test_only_what_is_offered_is_loaded(folder, loader, name):
     with pytest.raises(ValueError, match="not among the priors offered"):
         Engines(folder, device="cpu").get(name)
     assert loader.loaded == []
+
+
+HUB = "hf://owner/faces/prior.safetensors"
+
+
+def test_addresses_are_off_unless_the_host_says_otherwise(loader, monkeypatch):
+    monkeypatch.delenv("TRANSFLOW_HUB", raising=False)
+    for engines in (Engines(device="cpu"), Engines(device="cpu", hub="off"), Engines(device="cpu", hub="me/*, a/faces")):
+        with pytest.raises(ValueError, match="not among the priors offered"):
+            engines.get(HUB)
+    assert loader.loaded == [] and not Engines(device="cpu").takes_addresses
+    for hub in ("on", "owner/*", "a/b, owner/faces"):
+        Engines(device="cpu", hub=hub).get(HUB)
+    monkeypatch.setenv("TRANSFLOW_HUB", "owner/faces")
+    Engines(device="cpu").get(HUB)
+    assert loader.loaded == [HUB] * 4
+    with pytest.raises(ValueError, match=r"addresses of owner/faces$"):
+        Engines(device="cpu").get("hf://owner/faces2/prior.safetensors")
+
+
+def test_a_visitors_address_gets_nothing_of_the_owners(folder, loader):
+    engines = Engines(folder, device="cpu", hub="on")
+    engines.get(HUB)
+    engines.get("a.safetensors")
+    assert [access.token for access in loader.accesses] == [False, None]
+
+
+def test_addresses_put_out_one_another_and_nothing_that_is_offered(folder, loader):
+    engines = Engines(folder, device="cpu", most=2, most_foreign=1, hub="on")
+    mine = [engines.get(f"{name}.safetensors") for name in "ab"]
+    for index in range(5):
+        engines.get(f"hf://owner/faces/{index}.safetensors")
+    assert [engines.get(f"{name}.safetensors") for name in "ab"] == mine
+    engines.get("hf://owner/faces/4.safetensors")
+    assert len(loader.loaded) == 7
+
+
+def test_few_addresses_are_fetched_at_once(loader):
+    engines = Engines(device="cpu", hub="on", most_foreign=9)
+    slow = [f"hf://slow/hub/{index}.safetensors" for index in range(2)]
+    for name in slow:
+        loader.hold(name)
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            waiting = [pool.submit(engines.get, name) for name in slow]
+            assert all(loader.reached[name].wait(PATIENCE) for name in slow)
+            with pytest.raises(ValueError, match="Try again in a few minutes"):
+                engines.get(HUB)
+        finally:
+            for name in slow:
+                loader.gates[name].set()
+        assert all(one.result(PATIENCE) for one in waiting)
+    engines.get(HUB)

@@ -2,13 +2,14 @@
 
 import fnmatch
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-from huggingface_hub import errors
+from huggingface_hub import constants, errors
 
 from .base import CheckpointError, sha256_of
 from .peers.options import LARGEST_SIDE_FILE, SIDE_FILES
@@ -26,18 +27,29 @@ class HubAccess:
         token: as huggingface_hub takes it: None for the token of whoever runs this program, False for none.
         most_bytes: of one file. The Hub is asked for the size before a byte of it is fetched.
         any_format: fetch formats other than safetensors too, and files that a pattern finds.
+        cache: the folder that keeps what was fetched; None for huggingface_hub's own.
+        most_cached: bytes that this folder may hold; the repository that was fetched longest ago goes first.
     """
 
     token: bool | None = None
     most_bytes: int = 16 << 30
     any_format: bool = True
+    cache: Path | None = None
+    most_cached: int | None = None
 
 
 OWNER = HubAccess()
 """For whoever runs the program: their own token, any format."""
 
-VISITOR = HubAccess(token=False, most_bytes=1 << 30, any_format=False)
-"""For addresses that strangers give: no token, safetensors of at most 1 GiB."""
+VISITOR = HubAccess(
+    token=False,
+    most_bytes=1 << 30,
+    any_format=False,
+    cache=Path(constants.HF_HOME) / "transflow-visitors",
+    most_cached=4 << 30,
+)
+"""For addresses that strangers give: no token, safetensors of at most 1 GiB, in a cache apart of at most 4 GiB: what
+the owner's token once fetched is in the other one, and would be found there without it."""
 
 
 def is_hub_address(name: str | Path) -> bool:
@@ -72,6 +84,7 @@ def fetch(address: str, sha256: str | None = None, access: HubAccess = OWNER) ->
         name = _only_match(address, repo, name, revision, access)
     hub = _Repository(address, repo, revision, access)
     path = hub.download(name)
+    _make_room(access, path)
     if sha256 is not None and (found := sha256_of(path)) != sha256:
         raise CheckpointError(f"{address}: its sha256 is {found}, expected {sha256}: the file is not the known one")
     return _with_side_files(hub, path, name)
@@ -112,7 +125,12 @@ class _Repository:
 
     def _get(self, name: str) -> str:
         return huggingface_hub.hf_hub_download(
-            self.repo, name, revision=self.revision, token=self.access.token, local_files_only=self.offline
+            self.repo,
+            name,
+            revision=self.revision,
+            token=self.access.token,
+            local_files_only=self.offline,
+            cache_dir=self.access.cache,
         )
 
     def _check(self, name: str, size: int | None) -> None:
@@ -123,6 +141,24 @@ class _Repository:
                 f"{self.address}: {name} has {size / 2**20:,.0f} MiB, and at most "
                 f"{self.access.most_bytes / 2**20:,.0f} MiB are fetched here"
             )
+
+
+def _make_room(access: HubAccess, path: Path) -> None:
+    """Keep the cache within its bounds: whole repositories go, but the one that `path` lies in."""
+    if access.cache is None or access.most_cached is None or not access.cache.is_dir():
+        return
+    kept = {
+        folder: (folder.stat().st_mtime, sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file()))
+        for folder in access.cache.glob("models--*")
+    }
+    total = sum(size for _, size in kept.values())
+    for folder in sorted(kept, key=lambda folder: kept[folder][0]):
+        if total > access.most_cached and folder not in path.parents:
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= kept[folder][1]
+    for folder in kept:
+        if folder in path.parents:
+            folder.touch()  # it was used now
 
 
 def _with_side_files(hub: _Repository, path: Path, name: str) -> Path:
@@ -147,7 +183,11 @@ def _only_match(address: str, repo: str, pattern: str, revision: str | None, acc
         names = _ask(address, huggingface_hub.HfApi(token=access.token).list_repo_files, repo, revision=revision)
     except CheckpointError as error:
         try:
-            folder = Path(huggingface_hub.snapshot_download(repo, revision=revision, local_files_only=True))
+            folder = Path(
+                huggingface_hub.snapshot_download(
+                    repo, revision=revision, local_files_only=True, cache_dir=access.cache
+                )
+            )
         except Exception:
             raise error from None
         names = [str(p.relative_to(folder).as_posix()) for p in folder.rglob("*") if p.is_file()]

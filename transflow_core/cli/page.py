@@ -23,6 +23,14 @@ def app(
     priors: Annotated[Path, typer.Option(help="A folder whose .safetensors files are offered.")] = Path("priors"),
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
     device: options.Device = "auto",
+    hub: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TRANSFLOW_HUB",
+            help="Whether visitors may give hf:// addresses: off, on, or owner/repo patterns with commas. "
+            "[default: on for this machine alone, off where others are let in]",
+        ),
+    ] = None,
 ) -> None:
     """Start the page, as `python app.py` does in a checkout."""
     # Installed, the page lies inside the package; in a checkout beside it.
@@ -31,4 +39,5 @@ def app(
         print("error: the page is not installed here; run this in a checkout, or install the wheel", file=sys.stderr)
         raise typer.Exit(1)
     page = import_module(name)
-    page.launch(page.build(page.Engines(priors, device)), server_name=host, server_port=port, inbrowser=browser)
+    hub = hub or ("on" if host in ("127.0.0.1", "localhost", "::1") else "off")
+    page.launch(page.build(page.Engines(priors, device, hub=hub)), server_name=host, server_port=port, inbrowser=browser)
