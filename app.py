@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import zero_gpu  # on that hardware, it must come before whatever imports torch
 from demo import Engines, build, launch
 
 # A prior that is put into `priors/` (see `python -m transflow_core convert`) is offered on the page.
-demo = build(Engines(Path(__file__).parent / "priors"))
+demo = build(Engines(Path(__file__).parent / "priors", device=zero_gpu.DEVICE))
 
 if __name__ == "__main__":
     launch(demo)

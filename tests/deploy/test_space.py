@@ -1,0 +1,162 @@
+"""The Space's folder, by itself: what is in it, and that it starts and answers, on the CPU and on ZeroGPU."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from deploy import space
+
+from ..helpers import ROOT
+
+# What the platform's package does, as far as the Space can tell: CUDA seems to be there, the launch sends a report if a
+# function is registered, and a registered function runs in a forked process.
+SPACES = '''
+import functools, json, os, sys
+import torch
+
+assert os.environ["SPACES_ZERO_GPU"] == "true"
+assert not torch.cuda.is_initialized()
+assert "demo" not in sys.modules and "transflow_core" not in sys.modules, "it comes too late"
+torch.cuda.is_available = lambda: True
+torch.cuda.get_device_name = lambda *_: f"stand-in, seen from {os.getppid()}"
+registered = {}
+
+def _in_a_fork(function):
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(theirs, json.dumps(function()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    return json.loads(os.read(ours, 4096))
+
+def GPU(duration):
+    def register(function):
+        registered[function.__name__] = duration
+        return functools.wraps(function)(lambda: _in_a_fork(function))
+    return register
+
+import gradio as gr
+_launch = gr.Blocks.launch
+
+def launch(*args, **kwargs):
+    gr.Blocks.launch = _launch
+    import zero_gpu
+    report = {"registered": registered, "answer": zero_gpu.gpu_name(), "pid": os.getpid()}
+    with open(os.environ["REPORT"], "w") as file:
+        json.dump(report, file)
+    return gr.Blocks.launch(*args, **kwargs)
+
+gr.Blocks.launch = launch
+'''
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("space") / "space"
+    space.build(folder)
+    return folder
+
+
+def test_what_a_space_is_made_of(folder: Path) -> None:
+    """All that runs, nothing that is only tested or trained; large files are told to git."""
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"app.py", "zero_gpu.py", "requirements.txt", "README.md", "LICENSE", ".gitattributes"} <= files
+    assert "assets/models/celeba64/model.safetensors" in files
+    assert not [name for name in files if re.match(r"(tests|benchmarks|deploy|runs)/|.*conformance", name)]
+    large = [name for name in files if (folder / name).stat().st_size > 10 << 20]
+    assert large and all(name.endswith(".safetensors") for name in large)
+    assert "*.safetensors filter=lfs" in (folder / ".gitattributes").read_text(encoding="utf-8")
+
+
+def test_every_requirement_of_a_space_is_bounded(folder: Path) -> None:
+    """What works today must still be what is installed when the Space is built again in a year."""
+    lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    requirements = [line for line in lines if line and not line.startswith("#")]
+    assert requirements and all(re.fullmatch(r"[\w-]+>=[\d.]+,<[\d.]+", line) for line in requirements), requirements
+    assert any(line.startswith("av>=") for line in requirements), "a Space offers videos"
+
+
+def test_the_folder_is_built_anew_but_nobody_elses_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ValueError, match="not empty"):
+        space.build(tmp_path)
+    assert (tmp_path / "mine.txt").is_file()
+
+
+@contextmanager
+def started(folder: Path, **environment: str) -> Iterator[str]:
+    """The address of `python app.py`, run in the Space's folder with nothing of the checkout on the path."""
+    own = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "SPACES_ZERO_GPU", "GRADIO_SERVER_PORT")}
+    log = folder / "log.txt"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "app.py"],
+            cwd=folder,
+            env=own | {"GRADIO_ANALYTICS_ENABLED": "False"} | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield _waited_for(lambda: re.search(r"http://[\w.:]+", log.read_text()), process, log).group()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _waited_for(found: Callable[[], re.Match | None], process: subprocess.Popen, log: Path) -> re.Match:
+    while not (match := found()):
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.2)
+    return match
+
+
+def sheet_of(url: str, folder: Path) -> tuple[Path, dict]:
+    pictures = sorted((folder / "assets/examples/greyscale").glob("*.png"))[:2]
+    client = Client(url, verbose=False, download_files=str(folder))
+    try:
+        assert client.predict(prior="celeba64", api_name="/info")["device"] == "cpu"
+        evidence = [handle_file(str(path)) for path in pictures]
+        [sheet], facts = client.predict(evidence=evidence, prior="celeba64", n=2, api_name="/sample")
+    finally:
+        client.close()
+    return Path(sheet), facts
+
+
+@pytest.mark.slow
+def test_it_starts_and_answers_by_itself(folder: Path) -> None:
+    with started(folder) as url:
+        sheet, facts = sheet_of(url, folder)
+        assert facts["m"] == 2
+        with Image.open(sheet) as picture:
+            assert picture.width > 64
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="ZeroGPU forks")
+def test_on_zero_gpu_it_reports_and_computes_on_the_cpu(folder: Path, tmp_path: Path) -> None:
+    """A function is registered before the launch, and runs in a fork; engines stay where no quota is spent."""
+    (tmp_path / "spaces.py").write_text(SPACES, encoding="utf-8")
+    report = tmp_path / "report.json"
+    with started(folder, PYTHONPATH=str(tmp_path), SPACES_ZERO_GPU="true", REPORT=str(report)) as url:
+        _, facts = sheet_of(url, folder)
+        assert facts["m"] == 2
+    told = json.loads(report.read_text(encoding="utf-8"))
+    assert told["registered"] == {"gpu_name": 5}
+    assert told["answer"] == f"stand-in, seen from {told['pid']}", "it ran in a fork of the page's process"
+
+
+def test_readme_names_a_python_that_the_platform_has() -> None:
+    """ZeroGPU has 3.10 and 3.12, and nothing between."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(r'^python_version: "3\.1[02]"$', readme, re.M)
