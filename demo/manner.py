@@ -21,7 +21,7 @@ from .widgets import lam_update
 __all__ = ["MannerChoice"]
 
 _HELP = {
-    "predictive": "Each sample is a new member of the set; the higher the likeness, the more it leans on one of your images.",
+    "predictive": "Each sample is a new member of the set; with more likeness it leans more on one of your images.",
     "blend": "Each sample is mixed from a few of your images: the fewer, the crisper, and the nearer to copies.",
     "mean": "What your images have in common, drawn as in the paper: a tint of the set on what the model knows.",
 }
@@ -53,13 +53,10 @@ class MannerChoice:
                 container=False,
                 elem_id=f"{elem_id}-kind",
             )
-            with gr.Row():
-                self.auto = gr.Checkbox(
-                    True, label="Choose for me", elem_id=f"{elem_id}-auto", scale=0, min_width=150, container=False
-                )
-                self._words = gr.HTML(
-                    _words(DEFAULT_MANNER.kind), elem_id=f"{elem_id}-words", elem_classes="status", label="Why"
-                )
+            self.auto = gr.Checkbox(True, label="Choose for me", elem_id=f"{elem_id}-auto", container=False)
+            self._words = gr.HTML(
+                _words(DEFAULT_MANNER.kind), elem_id=f"{elem_id}-words", elem_classes="status", label="Why"
+            )
             with gr.Row() as self.row:
                 self._likeness = gr.Slider(
                     100 * LIKENESS.low,
@@ -69,11 +66,10 @@ class MannerChoice:
                     label="Likeness, %",
                     visible=DEFAULT_MANNER.kind == "predictive",
                     elem_id=f"{elem_id}-likeness",
-                    container=False,
                     min_width=220,
                 )
                 self._pieces = _pieces(
-                    "Images in one sample", KINDS["blend"].pieces, f"{elem_id}-pieces", container=False, min_width=220
+                    "Images in one sample", KINDS["blend"].pieces, f"{elem_id}-pieces", min_width=220
                 )
 
     def wire(self, lams: Sequence[tuple[gr.HTML, str]], more: Sequence[Any] = ()) -> list[Dependency]:
@@ -88,6 +84,7 @@ class MannerChoice:
         self._lams = lams
         by_hand = [*(slider.input for slider in self.sliders), *(lam.input for lam, _ in lams), *more]
         on(by_hand, None, (), self.auto, js="() => false")
+        on(self.auto.change, self._reword, [self.kind, self.auto], self._words)
         return on(self.kind.input, self._take_kind, self.kind, self.outputs)
 
     @property
@@ -154,6 +151,10 @@ class MannerChoice:
         if posterior is None:
             return self.shown(Choice(DEFAULT_MANNER, ""), True)
         return self.shown(ask(posterior), True, posterior.m)
+
+    def _reword(self, session: Session, kind: str, auto: bool) -> Shown:
+        """What was moved by hand was not chosen."""
+        return {} if auto else {self._words: _words(choice(kind, "the manner of drawing", TITLES))}
 
     def _take_kind(self, session: Session, kind: str) -> Shown:
         kind = choice(kind, "the manner of drawing", TITLES)
