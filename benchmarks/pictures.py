@@ -11,23 +11,24 @@ from PIL import Image
 from demo.examples import example_sets
 from transflow_core.engine import Engine
 from transflow_core.images import enlarge, labelled_rows, to_pil
+from transflow_core.posterior import choose_manner
 from transflow_core.prior import load_prior
 
 from .page import ARGUMENTS, ROOT, serve
 
 OUT = ROOT / "docs" / "images"
 SHOWN = ("greyscale", "red_hair", "sketch", "sepia", "cartoon")
-RATIO = 0.4
 
 
 def overview(path: Path) -> None:
-    """A row for each example set: three pieces of evidence, then samples of its posterior, the same draws in each."""
+    """A row for each example set: three pieces of evidence, then samples as the page draws them by itself."""
     engine = Engine(load_prior())
     rows, titles = [], []
     for key in SHOWN:
         example = example_sets()[key]
         evidence = engine.intake(example.files).evidence
-        samples = to_pil(engine.sample(evidence.condition(lam_ratio=RATIO), 7, seed=2))
+        posterior = evidence.condition(lam_ratio=1.0)
+        samples = to_pil(engine.sample(engine.draw(posterior, choose_manner(posterior).manner), 7, seed=2))
         arrow = Image.new("RGB", samples[0].size, "white")
         rows.append([*(image.face.image for image in evidence[:3]), arrow, *samples])
         titles.append(example.title)

@@ -200,8 +200,8 @@ class Endpoints:
                 posterior of the mean; λ/m of 0.3 to 0.7 is advised there); numbers may follow, as in
                 "blend:pieces=2,lam_ratio=0.1". "auto" is what a saved posterior was kept with, else what suits the
                 evidence.
-            likeness: of "predictive", 0 to 1: how far samples differ from each other as the images do.
-            pieces: of "blend" and "predictive", 1 to 1000: how many images effectively make up one sample.
+            likeness: of "predictive", 0 to 1: near 1 a sample leans on one of the images, near 0 it mixes all of them.
+            pieces: of "blend", 1 to 1000: how many images effectively make up one sample.
 
         Returns:
             PNG files: one sheet, or n of (S, S) pixels; and prior, fingerprint, m, manner, why (it was taken: a

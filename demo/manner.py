@@ -21,7 +21,7 @@ from .widgets import lam_update
 __all__ = ["MannerChoice"]
 
 _HELP = {
-    "predictive": "Each sample is a new member of the set, as different from your images as they are from each other.",
+    "predictive": "Each sample is a new member of the set; with more likeness it leans more on one of your images.",
     "blend": "Each sample is mixed from a few of your images: the fewer, the crisper, and the nearer to copies.",
     "mean": "What your images have in common, drawn as in the paper: a tint of the set on what the model knows.",
 }
@@ -30,7 +30,7 @@ Shown = dict[Component, Any]
 
 
 class MannerChoice:
-    """Build the radio, the sliders and the box inside the current Blocks, and `advanced()` where there is room for it.
+    """Build the radio, the sliders and the box inside the current Blocks.
 
     Args:
         elem_id: prefix of the ids of its components.
@@ -39,42 +39,38 @@ class MannerChoice:
         inputs: the components whose values `read` takes, in order; λ/m is not among them.
         outputs: all that `shown` gives values for.
         sliders: those of its own numbers, for previews.
+        row: where its sliders are: λ/m may stand beside them.
     """
 
     def __init__(self, elem_id: str) -> None:
         self._lams: Sequence[tuple[gr.HTML, str]] = ()
-        with gr.Row(elem_id=elem_id):
+        with gr.Column(elem_id=elem_id, elem_classes="manner"):
             self.kind = gr.Radio(
                 [(title, kind) for kind, title in TITLES.items()],
                 value=DEFAULT_MANNER.kind,
                 label="Draw samples",
+                show_label=False,
+                container=False,
                 elem_id=f"{elem_id}-kind",
-                scale=4,
-                min_width=260,
             )
-            self.auto = gr.Checkbox(
-                True, label="Choose for me", elem_id=f"{elem_id}-auto", scale=1, min_width=140, container=False
+            self.auto = gr.Checkbox(True, label="Choose for me", elem_id=f"{elem_id}-auto", container=False)
+            self._words = gr.HTML(
+                _words(DEFAULT_MANNER.kind), elem_id=f"{elem_id}-words", elem_classes="status", label="Why"
             )
-        self._words = gr.HTML(
-            _words(DEFAULT_MANNER.kind), elem_id=f"{elem_id}-words", elem_classes="status manner-words"
-        )
-        self._likeness = gr.Slider(
-            100 * LIKENESS.low,
-            100 * LIKENESS.high,
-            100 * (DEFAULT_MANNER.likeness or 0),
-            step=1,
-            label="Likeness, % (how far samples keep to the ways in which your images differ)",
-            visible=DEFAULT_MANNER.kind == "predictive",
-            elem_id=f"{elem_id}-likeness",
-        )
-        self._pieces = _pieces("Images that make up one sample", KINDS["blend"].pieces, f"{elem_id}-pieces")
-        self._made_of: gr.Slider | None = None
-        self._elem_id = elem_id
-
-    def advanced(self) -> None:
-        """A number that few want to change: how many images make up one sample of "like the whole set"."""
-        label = "Of samples like the whole set: images that make up one"
-        self._made_of = _pieces(label, DEFAULT_MANNER.pieces, f"{self._elem_id}-made-of", visible=True)
+            with gr.Row() as self.row:
+                self._likeness = gr.Slider(
+                    100 * LIKENESS.low,
+                    100 * LIKENESS.high,
+                    100 * (DEFAULT_MANNER.likeness or 0),
+                    step=1,
+                    label="Likeness, %",
+                    visible=DEFAULT_MANNER.kind == "predictive",
+                    elem_id=f"{elem_id}-likeness",
+                    min_width=220,
+                )
+                self._pieces = _pieces(
+                    "Images in one sample", KINDS["blend"].pieces, f"{elem_id}-pieces", min_width=220
+                )
 
     def wire(self, lams: Sequence[tuple[gr.HTML, str]], more: Sequence[Any] = ()) -> list[Dependency]:
         """Moving anything by hand ends "choose for me"; another kind brings its own numbers along.
@@ -88,12 +84,13 @@ class MannerChoice:
         self._lams = lams
         by_hand = [*(slider.input for slider in self.sliders), *(lam.input for lam, _ in lams), *more]
         on(by_hand, None, (), self.auto, js="() => false")
+        on(self.auto.change, self._reword, [self.kind, self.auto], self._words)
         return on(self.kind.input, self._take_kind, self.kind, self.outputs)
 
     @property
     def sliders(self) -> list[gr.Slider]:
         """See above."""
-        return [slider for slider in (self._likeness, self._pieces, self._made_of) if slider is not None]
+        return [self._likeness, self._pieces]
 
     @property
     def inputs(self) -> list[Component]:
@@ -108,13 +105,12 @@ class MannerChoice:
     @staticmethod
     def read(values: Sequence[Any], lam_ratio: Any) -> Manner:
         """The manner that the controls say: of untrusted values of `inputs`, out of range is brought into it."""
-        _, kind, likeness, pieces, made_of = values
+        _, kind, likeness, pieces = values
         kind = choice(kind, "the manner of drawing", TITLES)
         levels = isinstance(lam_ratio, tuple)
         ratio = tuple(map(_ratio, lam_ratio)) if levels else _ratio(lam_ratio)
         if kind == "predictive":
-            share = LIKENESS.clip(_percent(likeness), "likeness")
-            return Manner.predictive(share, ratio, PIECES.clip(made_of, "the number of pieces"))
+            return Manner.predictive(LIKENESS.clip(_percent(likeness), "likeness"), ratio)
         if kind == "blend":
             return Manner.blend(PIECES.clip(pieces, "the number of pieces"), ratio)
         return Manner.mean(ratio)
@@ -130,7 +126,6 @@ class MannerChoice:
         manner = made.manner
         most: dict[str, Any] = {} if m is None else {"maximum": max(_FEWEST, m)}
         blend = manner.pieces if manner.kind == "blend" else KINDS["blend"].pieces
-        made_of = manner.pieces if manner.kind == "predictive" else DEFAULT_MANNER.pieces
         likeness = manner.likeness if manner.likeness is not None else DEFAULT_MANNER.likeness
         values: Shown = {
             self.auto: auto,
@@ -139,10 +134,6 @@ class MannerChoice:
             self._likeness: gr.update(value=100 * (likeness or 0), visible=manner.kind == "predictive"),
             self._pieces: gr.update(value=_within(blend, m), visible=manner.kind == "blend", **most),
         }
-        if self._made_of is not None:
-            values[self._made_of] = gr.update(
-                value=_within(made_of, m), interactive=manner.kind == "predictive", **most
-            )
         for lam, name in self._lams:
             ratio = manner.lam_ratio
             scalar = (
@@ -153,7 +144,7 @@ class MannerChoice:
 
     def limited(self, m: float) -> Shown:
         """The sliders, going no further than there are pieces of evidence."""
-        return {slider: gr.update(maximum=max(_FEWEST, m)) for slider in self.sliders if slider is not self._likeness}
+        return {self._pieces: gr.update(maximum=max(_FEWEST, m))}
 
     def chosen(self, posterior: Posterior | None) -> Shown:
         """The controls at the manner that suits the evidence; without any, at the default."""
@@ -161,14 +152,18 @@ class MannerChoice:
             return self.shown(Choice(DEFAULT_MANNER, ""), True)
         return self.shown(ask(posterior), True, posterior.m)
 
+    def _reword(self, session: Session, kind: str, auto: bool) -> Shown:
+        """What was moved by hand was not chosen."""
+        return {} if auto else {self._words: _words(choice(kind, "the manner of drawing", TITLES))}
+
     def _take_kind(self, session: Session, kind: str) -> Shown:
         kind = choice(kind, "the manner of drawing", TITLES)
         shown = self.shown(Choice(KINDS[kind], ""), False)
         return shown | {self.kind: gr.skip()}
 
 
-def _pieces(label: str, value: float | None, elem_id: str, visible: bool = False) -> gr.Slider:
-    return gr.Slider(1, 20, value or 1, step=0.5, label=label, elem_id=elem_id, visible=visible)
+def _pieces(label: str, value: float | None, elem_id: str, visible: bool = False, **options: Any) -> gr.Slider:
+    return gr.Slider(1, 20, value or 1, step=0.5, label=label, elem_id=elem_id, visible=visible, **options)
 
 
 def _within(value: float | None, m: float | None) -> float:

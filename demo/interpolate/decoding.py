@@ -84,10 +84,10 @@ class Decoding:
 
     def _decode(self, route: Route, places: Sequence[float], n: int) -> Generator[None, None, NDArray[np.uint8]]:
         settings = self._settings
-        z = route.latents(places, n, settings.seed, settings.temperature)
-        parts = []
-        for batch in z.split(self._engine.batch_size):
-            parts.append(to_uint8(self._engine.decode(batch, stop=self._stop)))
+        z, means = route.latents(places, n, settings.seed, settings.temperature)
+        size, parts = self._engine.batch_size, []
+        for batch, centre in zip(z.split(size), means.split(size), strict=True):
+            parts.append(to_uint8(self._engine.decode(batch, centre=centre, stop=self._stop)))
             self.done += len(batch)
             yield
         images = np.concatenate(parts)
@@ -111,7 +111,8 @@ def write(kind: str, result: Result, session: Session) -> Path:
     if kind in POSTERIOR_FILES:
         path = session.file(POSTERIOR_FILES[kind])
         words = {key: result.metadata[key] for key in ("prior", "fingerprint")} | {"evidence": result.metadata[kind]}
-        getattr(result.shown[0], kind).save(path, metadata=words)
+        posterior, manner = result.shown[0].ends["ab".index(kind)]
+        posterior.save(path, metadata=words | {"manner": str(manner)})
         return path
     if kind == "png":
         path = session.file(STRIP_FILE)

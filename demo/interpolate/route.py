@@ -12,7 +12,6 @@ from torch import Tensor
 from transflow_core.evidence import EvidenceImage
 from transflow_core.intake import Intake
 from transflow_core.limits import (
-    DEFAULT_LAM_RATIO,
     LAM_RATIO_SLIDER,
     MOST_DRAWS,
     SEED,
@@ -21,7 +20,8 @@ from transflow_core.limits import (
     Range,
     choice,
 )
-from transflow_core.posterior import Posterior, interpolate
+from transflow_core.posterior import DEFAULT_MANNER, Gaussian, Manner, Posterior, Sampler, interpolate
+from transflow_core.prior import Prior
 
 from ..examples import example_sets
 
@@ -35,6 +35,9 @@ METHODS = {
     "direct": "Direct",
     "compare": "Compare all",
 }
+_LAM = float(DEFAULT_MANNER.lam_ratio) if isinstance(DEFAULT_MANNER.lam_ratio, float) else 0.5
+# Draws whose lengths are measured where there is no formula: in thousands of dimensions they hardly differ.
+_MEASURED = 4
 # So many frames make a smooth scrubber: beyond, faces of 64 pixels hardly differ from one to the next.
 _FRAMES = 28
 
@@ -50,19 +53,29 @@ class RouteSettings:
         n: draws, a row each, 1 to 6.
         seed: 0 to 2³¹ - 1; draw i of a seed has the same noise at every step.
         temperature: 0 to 1.5.
+        manner: how both ends are drawn from, each at its own λ/m.
     """
 
     method: str = "linear"
-    lam_a: float = DEFAULT_LAM_RATIO
-    lam_b: float = DEFAULT_LAM_RATIO
+    lam_a: float = _LAM
+    lam_b: float = _LAM
     steps: int = 8
     n: int = 3
     seed: int = 0
     temperature: float = 1.0
+    manner: Manner = DEFAULT_MANNER
 
     @classmethod
     def checked(
-        cls, method: object, lam_a: object, lam_b: object, steps: object, n: object, seed: object, temperature: object
+        cls,
+        method: object,
+        lam_a: object,
+        lam_b: object,
+        steps: object,
+        n: object,
+        seed: object,
+        temperature: object,
+        manner: Manner = DEFAULT_MANNER,
     ) -> RouteSettings:
         """From untrusted values: out of range is brought into it. Raises ValueError if one is of no use at all."""
         return cls(
@@ -73,6 +86,7 @@ class RouteSettings:
             n=int(DRAWS.clip(n, "the number of draws")),
             seed=int(SEED.clip(seed, "the seed")),
             temperature=TEMPERATURE.clip(temperature, "temperature"),
+            manner=manner,
         )
 
     @property
@@ -99,15 +113,17 @@ class Route:
         key: "linear", "wasserstein" or "direct".
         title: its name on the page.
         caption: what is done, and what the numbers say.
-        a, b: the ends. A single image is a posterior at λ = 0: a point.
+        a, b: what is drawn from at the ends. A single image is a posterior at λ = 0: a point.
+        ends: their posteriors, each with the manner in which it is drawn from.
         n: draws; 1 where the ends are points.
     """
 
     key: str
     title: str
     caption: str
-    a: Posterior
-    b: Posterior
+    a: Sampler
+    b: Sampler
+    ends: tuple[tuple[Posterior, Manner], tuple[Posterior, Manner]]
     n: int
 
     @property
@@ -115,10 +131,12 @@ class Route:
         """The method of `posterior.interpolate`."""
         return "wasserstein" if self.key == "wasserstein" else "linear"
 
-    def latents(self, places: Sequence[float], n: int, seed: int, temperature: float) -> Tensor:
-        """n draws at each t of `places`, with the same noise everywhere: (len(places) * n, D), t by t."""
+    def latents(self, places: Sequence[float], n: int, seed: int, temperature: float) -> tuple[Tensor, Tensor]:
+        """n draws at each t of `places`, with the same noise everywhere, (len(places) * n, D), t by t; and the mean of
+        what each was drawn from."""
         path = [interpolate(self.a, self.b, t, method=self.method) for t in places]
-        return torch.cat([point.sample(n, seed=seed, temperature=temperature) for point in path])
+        means = torch.cat([point.mean.expand(n, -1) for point in path])
+        return torch.cat([point.sample(n, seed=seed, temperature=temperature) for point in path]), means
 
 
 def name_of(intake: Intake) -> str:
@@ -138,7 +156,7 @@ def first_image(intake: Intake, side: str) -> EvidenceImage:
     return intake.used[0]
 
 
-def routes(settings: RouteSettings, a: Intake, b: Intake, dim: int) -> tuple[list[Route], list[str]]:
+def routes(settings: RouteSettings, a: Intake, b: Intake, prior: Prior) -> tuple[list[Route], list[str]]:
     """The routes that the settings ask for, and what to say about those that cannot be shown beside the others.
 
     A side without evidence is the prior. Raises ValueError, in words for the page, if the one method asked for does not
@@ -148,7 +166,7 @@ def routes(settings: RouteSettings, a: Intake, b: Intake, dim: int) -> tuple[lis
     found, notes = [], []
     for key in keys:
         try:
-            found.append(_direct(a, b) if key == "direct" else _posteriors(key, settings, a, b, dim))
+            found.append(_direct(a, b) if key == "direct" else _posteriors(key, settings, a, b, prior))
         except ValueError as error:
             if len(keys) == 1:
                 raise
@@ -165,15 +183,19 @@ def _direct(side_a: Intake, side_b: Intake) -> Route:
         f"The straight line between the latents of two images, {names} (Fig. 4); λ and temperature play no part. "
         f"Its middle need not look like a face. {_lengths(a, b, 'linear')}"
     )
-    return Route("direct", METHODS["direct"], caption, a, b, 1)
+    point = Manner.mean(0.0)
+    return Route("direct", METHODS["direct"], caption, a, b, ((a, point), (b, point)), 1)
 
 
-def _posteriors(key: str, settings: RouteSettings, side_a: Intake, side_b: Intake, dim: int) -> Route:
+def _posteriors(key: str, settings: RouteSettings, side_a: Intake, side_b: Intake, prior: Prior) -> Route:
     # The prior is a posterior as well: at an infinite λ no evidence counts.
-    a, b = (
-        side.posterior(ratio) if side.ready else Posterior.condition(torch.zeros(1, dim), lam_ratio=math.inf)
+    ends = tuple(
+        (side.posterior(ratio), settings.manner.with_lam(ratio))
+        if side.ready
+        else (Posterior.condition(torch.zeros(1, prior.dim), lam_ratio=math.inf), Manner.mean(math.inf))
         for side, ratio in ((side_a, settings.lam_a), (side_b, settings.lam_b))
     )
+    a, b = (posterior.draw(manner, prior.levels, prior.typicality) for posterior, manner in ends)
     try:
         lengths = _lengths(a, b, key)
     except ValueError as error:
@@ -181,7 +203,7 @@ def _posteriors(key: str, settings: RouteSettings, side_a: Intake, side_b: Intak
             "the Wasserstein path between these two posteriors has no small form, because the covariance of one has a "
             "low-rank part. Choose Posterior, which is the paper's method, or other posteriors."
         ) from error
-    route = Route(key, METHODS[key], "", a, b, settings.n)
+    route = Route(key, METHODS[key], "", a, b, (ends[0], ends[1]), settings.n)
     if key == "linear":
         caption = "Means and covariances are mixed (Fig. 3): (1 − t)(μA, ΣA) + t(μB, ΣB). A row is one draw all along. "
     else:
@@ -193,14 +215,19 @@ def _posteriors(key: str, settings: RouteSettings, side_a: Intake, side_b: Intak
 
 def _one_path(route: Route) -> bool:
     """Whether both methods give the same: Σ is the same at both ends."""
+    if not isinstance(route.a, Gaussian) or not isinstance(route.b, Gaussian):
+        return False
     a, b = route.a.variance, route.b.variance
     return a.ndim == b.ndim == 0 and bool(torch.isclose(a, b))
 
 
-def _lengths(a: Posterior, b: Posterior, method: str) -> str:
+def _lengths(a: Sampler, b: Sampler, method: str) -> str:
     """How long latents are on the way: where the prior's flow is at home, E‖z‖² is about D."""
     values = []
     for t in (0.0, 0.5, 1.0):
         point = interpolate(a, b, t, method=method)
-        values.append(float(point.mean.double().square().mean() + point.variance.double().mean()))
+        if isinstance(point, Gaussian):
+            values.append(float(point.mean.double().square().mean() + point.variance.double().mean()))
+        else:
+            values.append(float(point.sample(_MEASURED).double().square().mean()))
     return "Mean ‖z‖²/D at t = 0, ½, 1: " + ", ".join(f"{value:.2f}" for value in values) + "."

@@ -29,7 +29,7 @@ def python_code(shown: Sequence[Route], a: Intake, b: Intake, settings: RouteSet
         f"engine = tfc.Engine(tfc.load_prior({a.prior!r}))",
     ]
     if keys != ["direct"]:
-        lines += [_python_end("a", a, settings.lam_a), _python_end("b", b, settings.lam_b)]
+        lines += [_python_end("a", a, settings, settings.lam_a), _python_end("b", b, settings, settings.lam_b)]
     if "direct" in keys:
         lines += [*_python_image("image_a", a, "A"), *_python_image("image_b", b, "B")]
     draw = f"seed={settings.seed}, temperature={settings.temperature:g}"
@@ -88,7 +88,7 @@ def command_line(shown: Sequence[Route], a: Intake, b: Intake, settings: RouteSe
             if not _as_largest_face(a, "A") or not _as_largest_face(b, "B"):
                 lines.append("# the face that was picked by hand can only be named in Python")
                 continue
-            sources, options = images, "--lam-ratio 0 -n 1"
+            sources, options = images, "--manner mean:lam_ratio=0 -n 1"
         else:
             if ends is None:
                 ends, ratio = _command_ends(a, b, settings, prior, lines)
@@ -100,18 +100,18 @@ def command_line(shown: Sequence[Route], a: Intake, b: Intake, settings: RouteSe
 
 
 def _command_ends(a: Intake, b: Intake, settings: RouteSettings, prior: str, lines: list[str]) -> tuple[list[str], str]:
-    """The two arguments of `interpolate` and its λ; adds commands that save an end as a file where that is needed.
+    """The two arguments of `interpolate` and its manner; adds commands that save an end as a file where that is needed.
 
-    `interpolate` takes one path an end and one λ for both.
+    `interpolate` takes one path an end and one manner for both; a saved posterior keeps its own.
     """
     paths = [_end_paths(intake) for intake in (a, b)]
     if settings.lam_a == settings.lam_b and all(len(found) == 1 for found in paths):
-        return [found[0] for found in paths], f"--lam-ratio {settings.lam_a:g} "
+        return [found[0] for found in paths], f"--manner {settings.manner.with_lam(settings.lam_a)} "
     for letter, found, lam in (("a", paths[0], settings.lam_a), ("b", paths[1], settings.lam_b)):
         if found:
             sources = " ".join(map(shlex.quote, found))
             lines.append(
-                f"python -m transflow_core sample {sources} --lam-ratio {lam:g} {prior} -n 1 "
+                f"python -m transflow_core sample {sources} --manner {settings.manner.with_lam(lam)} {prior} -n 1 "
                 f"--save-posterior {POSTERIOR_FILES[letter]} -o sample_{letter}.png"
             )
         else:
@@ -127,15 +127,17 @@ def _end_paths(intake: Intake) -> list[str]:
     return paths if paths and is_plain(intake) else []
 
 
-def _python_end(letter: str, intake: Intake, lam: float) -> str:
+def _python_end(letter: str, intake: Intake, settings: RouteSettings, lam: float) -> str:
     if not intake.ready:
         return f"{letter} = tfc.Gaussian.standard(engine.prior.dim)"
+    paths, where = _end_paths(intake), ""
     if intake.saved is not None:
-        return f"{letter} = tfc.Posterior.load({intake.saved_name!r}).with_lam({lam:g})"
-    paths = _end_paths(intake)
-    if not paths:
-        return f"{letter} = tfc.Posterior.load({POSTERIOR_FILES[letter]!r})  # the file to take away on this page"
-    return f"{letter} = engine.posterior(tfc.find_images({paths!r}), {lam:g})"
+        posterior = f"tfc.Posterior.load({intake.saved_name!r})"
+    elif paths:
+        posterior = f"engine.posterior(tfc.find_images({paths!r}))"
+    else:
+        posterior, where = f"tfc.Posterior.load({POSTERIOR_FILES[letter]!r})", "  # the file to take away on this page"
+    return f"{letter} = engine.draw({posterior}, tfc.{settings.manner.with_lam(lam)!r}){where}"
 
 
 def _python_image(name: str, intake: Intake, side: str) -> list[str]:

@@ -22,6 +22,7 @@ from ..engines import Engines
 from ..errors import words_of
 from ..events import on
 from ..examples import example_sets
+from ..manner import MannerChoice
 from ..panel import EvidencePanel
 from ..session import Session
 from ..widgets import download, log_slider
@@ -75,6 +76,7 @@ class Interpolate:
             self.a, self.lam_a = self._build_end("A", "where it starts", prior, follow)
             with gr.Column(scale=6, min_width=340, elem_id="interpolate-way"):
                 # Controls above what they change: a strip that grows must not push a slider from under the pointer.
+                self.manner = MannerChoice("interpolate-manner")
                 self._build_controls()
                 self._player = player("player")
                 with gr.Row(elem_id="interpolate-exports"):
@@ -93,7 +95,7 @@ class Interpolate:
         key = letter.lower()
         with gr.Column(scale=4, min_width=280, elem_id=f"interpolate-{key}"):
             gr.Markdown(f"### {letter}, {about}")
-            lam = log_slider(DEFAULT.lam_a, name=f"λ/m of {letter}", elem_id=f"lam-{key}")
+            lam = log_slider(DEFAULT.lam_a, name=_lam_name(letter), elem_id=f"lam-{key}")
             panel = EvidencePanel(self._engines, prior, place=f"side-{key}", title=letter, tab=PLACE, follow=follow)
         return panel, lam
 
@@ -133,11 +135,15 @@ class Interpolate:
 
     def _wire(self, prior: gr.components.Component) -> None:
         settings = [self.method, self.lam_a, self.lam_b, self.steps, self.n, self.seed, self.temperature]
+        settings += self.manner.inputs
+        kind = self.manner.wire([(self.lam_a, _lam_name("A")), (self.lam_b, _lam_name("B"))])
         outputs = [self._player, self._status, self._stop_button, self._python, self._shell]
         tried = on(self._try.click, self._take_examples, prior, [*self.a.outputs, *self.b.outputs, self._status])
-        sliders = [self.lam_a, self.lam_b, self.steps, self.n, self.temperature]
+        given = [*tried, *self.a.events, *self.b.events, self.manner.auto.input]
+        chosen = on(given, self._choose, [prior, self.manner.auto], self.manner.outputs)
+        sliders = [self.lam_a, self.lam_b, self.steps, self.n, self.temperature, *self.manner.sliders]
         moved = [event for slider in sliders for event in (slider.input, slider.release)]
-        changed = [self.method.change, self.seed.change, *moved, *tried, *self.a.events, *self.b.events]
+        changed = [self.method.change, self.seed.change, *moved, *kind, *chosen]
         on(changed, self._run, [prior, *settings], outputs)
         on(self._run_button.click, partial(self._run, again=True), [prior, *settings], outputs)
         on(self._stop_button.click, self._stop, queue=False)
@@ -148,6 +154,17 @@ class Interpolate:
             yield {self._status: _status(f"Reading {example_sets()[key].title} …", index, len(_TRY))}
             yield panel.open(session, key, prior)
         yield {self._status: _status("")}
+
+    def _choose(self, session: Session, prior: str, auto: bool) -> dict:
+        """One manner for both ends: the one that suits the end with fewer pieces of evidence."""
+        sides = [side.intake(session) for side in (self.a, self.b)]
+        posteriors = [side.posterior() for side in sides if side.ready and side.prior == prior]
+        if not posteriors:
+            return {}
+        fewest = min(posteriors, key=lambda posterior: posterior.m)
+        if not auto:
+            return self.manner.limited(fewest.m)
+        return self.manner.chosen(fewest)
 
     def _stop(self, session: Session) -> None:
         session.of_kind(_Kept).request = None
@@ -163,7 +180,8 @@ class Interpolate:
         if any(side.ready and side.prior != prior for side in (a, b)):
             yield {self._status: _status(f"A and B are read with {prior} …")}  # and this is called again then
             return
-        request = (a, b, prior, *values)
+        own, manner = values[:7], list(values[7:])
+        request = (a, b, prior, *own, *manner[1:])  # by whom the manner was chosen changes nothing
         if request == kept.request and not again:
             return
         kept.request = request
@@ -173,9 +191,9 @@ class Interpolate:
                 if not (a.ready or b.ready):
                     nothing = "Give A or B something first: images, an example set, or a posterior that you saved"
                     raise ValueError(nothing if again else "")
-                settings = RouteSettings.checked(*values)
+                settings = RouteSettings.checked(*own, manner=self.manner.read(manner, own[1]))
                 engine = self._engines.get(prior)
-                shown, notes = routes(settings, a, b, engine.prior.dim)
+                shown, notes = routes(settings, a, b, engine.prior)
             except (ValueError, OSError) as error:
                 kept.result = None
                 yield self._shown(None, str(error) and f"{words_of(error).removesuffix('.')}.", running=False)
@@ -236,6 +254,10 @@ def _slider(label: str, bound: Any, value: float, step: float = 1) -> gr.Slider:
     )
 
 
+def _lam_name(letter: str) -> str:
+    return f"λ/m of {letter}"
+
+
 def _status(words: str, done: int | None = None, total: int = 1) -> str:
     bar = f'<progress value="{done}" max="{total}" aria-label="Progress"></progress> ' if done is not None else ""
     return f'<div class="status" role="status">{bar}{escape(words)}</div>'
@@ -248,6 +270,7 @@ def _metadata(prior: Prior, settings: RouteSettings, a: Intake, b: Intake, shown
         "method": ", ".join(route.key for route in shown),
         "a": name_of(a),
         "b": name_of(b),
+        "manner": str(settings.manner),
         "lam_ratio_a": f"{settings.lam_a:g}",
         "lam_ratio_b": f"{settings.lam_b:g}",
         "steps": str(settings.steps),

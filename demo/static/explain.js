@@ -35,10 +35,65 @@ const standardNormal = (seed, count) => {
   });
 };
 
+// Uniform numbers of draw i, the same at every λ and in every manner.
+const uniforms = (seed, i) => {
+  let state = Math.imul(seed, 0x9e3779b1) ^ Math.imul(i + 1, 0x85ebca6b);
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return (((t ^ (t >>> 14)) >>> 0) + 0.5) / 4294967296;
+  };
+};
+const normal = uniform => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+// Marsaglia and Tsang 2000; below 1, the log of a boosted draw, since x itself would be 0.
+const logGamma = (shape, uniform) => {
+  if (shape < 1) return logGamma(shape + 1, uniform) + Math.log(uniform()) / shape;
+  const d = shape - 1 / 3, c = 1 / Math.sqrt(9 * d);
+  for (;;) {
+    const x = normal(uniform), v = (1 + c * x) ** 3;
+    if (v > 0 && Math.log(uniform()) < x * x / 2 + d - d * v + d * Math.log(v)) return Math.log(d * v);
+  }
+};
+// Dirichlet weights of m pieces of which effectively k make up a draw: k = (mα + 1)/(α + 1).
+const weights = (m, k, uniform) => {
+  if (k >= m) return Array(m).fill(1 / m);
+  const alpha = (k - 1) / (m - k);
+  if (!alpha) {
+    const chosen = Math.floor(uniform() * m);
+    return Array.from({length: m}, (_, i) => Number(i === chosen));
+  }
+  const logs = Array.from({length: m}, () => logGamma(alpha, uniform)), most = Math.max(...logs);
+  const parts = logs.map(value => Math.exp(value - most)), sum = parts.reduce((a, b) => a + b);
+  return parts.map(part => part / sum);
+};
+
+// What a draw adds to the posterior's in each manner, and the covariance of that: see Posterior.draw.
+const deviations = (points, centre, ratio, manner) => {
+  const m = points.length, d = points.map(point => [point[0] - centre[0], point[1] - centre[1]]);
+  const mix = (c, scale) => [0, 1].map(axis => scale[axis] * c.reduce((sum, value, i) => sum + value * d[i][axis], 0));
+  const between = scale => [[0, 0], [0, 1], [1, 1]].map(([i, j]) =>
+    scale[i] * scale[j] * d.reduce((sum, e) => sum + e[i] * e[j], 0) / m);
+  if (manner.kind === 'predictive') {
+    const scale = ratio.map(r => Math.sqrt(share(r))), l = manner.likeness;
+    return {covariance: between(scale), draw: uniform => {
+      const lead = Math.floor(uniform() * m), rest = Math.sqrt((1 - l * l) / m);
+      return mix(d.map((_, i) => l * Number(i === lead) + rest * normal(uniform)), scale);
+    }};
+  }
+  if (manner.kind === 'blend' && manner.pieces < m) {
+    const total = m * (manner.pieces - 1) / (m - manner.pieces), scale = ratio.map(share);
+    return {covariance: between(scale).map(value => value / (total + 1)),
+      draw: uniform => mix(weights(m, manner.pieces, uniform).map(w => w - 1 / m), scale)};
+  }
+  return {covariance: [0, 0, 0], draw: () => [0, 0]};
+};
+
 // ---- what is on the screen -----------------------------------------------------------------------------------------
 
 const state = {};
-const initial = () => ({points: START.map(point => [...point]), ratio: [0.5, 0.5], split: false, seed: 1});
+const initial = () => ({points: START.map(point => [...point]), ratio: [0.5, 0.5], split: false, seed: 1,
+  manner: {kind: 'mean', likeness: 0.85, pieces: 2}});
 Object.assign(state, initial());
 let noise = standardNormal(state.seed, DRAWS);
 
@@ -91,12 +146,19 @@ const drawEvidence = () => {
 };
 
 const drawPosterior = ({centre, mean, variance}) => {
-  const std = variance.map(Math.sqrt);
+  const std = variance.map(Math.sqrt), more = deviations(state.points, centre, state.ratio, state.manner);
+  const [a, b, c] = [variance[0] + more.covariance[0], more.covariance[1], variance[1] + more.covariance[2]];
+  // Axes of the ellipse of [[a, b], [b, c]]; without b they are the plane's, in their order.
+  const half = Math.hypot((a - c) / 2, b), axes = b ? [(a + c) / 2 + half, (a + c) / 2 - half] : [a, c];
+  const turned = b ? -90 / Math.PI * Math.atan2(2 * b, a - c) : 0;
   findAll('.posterior ellipse').forEach(ellipse => {
-    const sigmas = Number(ellipse.dataset.sigmas);
-    place(ellipse, {cx: mean[0], cy: -mean[1], rx: sigmas * std[0], ry: sigmas * std[1]});
+    const sigmas = Number(ellipse.dataset.sigmas), [rx, ry] = axes.map(v => sigmas * Math.sqrt(Math.max(v, 0)));
+    place(ellipse, {cx: mean[0], cy: -mean[1], rx, ry, transform: `rotate(${turned} ${mean[0]} ${-mean[1]})`});
   });
-  noise.forEach((e, i) => place(dots[i], {cx: mean[0] + std[0] * e[0], cy: -(mean[1] + std[1] * e[1]), r: 0.05}));
+  noise.forEach((e, i) => {
+    const [x, y] = more.draw(uniforms(state.seed, i));
+    place(dots[i], {cx: mean[0] + std[0] * e[0] + x, cy: -(mean[1] + std[1] * e[1] + y), r: 0.05});
+  });
   place(find('.mean'), {cx: mean[0], cy: -mean[1], 'data-z1': mean[0], 'data-z2': mean[1]});
   place(find('.centre'), {transform: `translate(${centre[0]} ${-centre[1]})`});
   place(find('.pull'), {x2: centre[0], y2: -centre[1]});
@@ -151,6 +213,17 @@ const writeShell = () => {
       : 'Farther out than photographs, where the prior’s own draws are: the evidence hardly counts.';
 };
 
+const drawManner = () => {
+  const {kind, likeness, pieces} = state.manner, m = state.points.length;
+  findAll('[data-manner]').forEach(node => { node.hidden = node.dataset.manner !== kind; });
+  find(`input[name=how-manner][value=${kind}]`).checked = true;
+  find('#how-likeness').value = 100 * likeness;
+  place(find('#how-pieces'), {max: Math.max(m, 2)});
+  find('#how-pieces').value = pieces;
+  write('likeness', number(100 * likeness, 0));
+  write('pieces', short(Math.min(pieces, m)));
+};
+
 const drawSliders = () => {
   find('.one').hidden = state.split;
   find('.each').hidden = !state.split;
@@ -176,6 +249,7 @@ const draw = () => {
   writeNumbers(posterior);
   writeShell();
   drawSliders();
+  drawManner();
   // Said once the hand rests: a screen reader need not hear each step of a drag.
   clearTimeout(saying);
   saying = setTimeout(() => {
@@ -281,6 +355,9 @@ element.addEventListener('input', event => {
     const index = Number(input.dataset.ratio);
     state.ratio = state.split ? state.ratio.map((r, i) => i === index ? ratio : r) : [ratio, ratio];
   }
+  if (input.name === 'how-manner') state.manner = {...state.manner, kind: input.value};
+  if (input.id === 'how-likeness') state.manner = {...state.manner, likeness: Number(input.value) / 100};
+  if (input.id === 'how-pieces') state.manner = {...state.manner, pieces: Number(input.value)};
   if (input.id === 'how-split') {
     stopMotion();
     state.split = input.checked;

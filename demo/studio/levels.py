@@ -51,15 +51,23 @@ class Levels:
             )
         self.strips = gr.HTML(elem_id="strips", label="What each level carries", js_on_load=static("levels.js"))
         self.inputs: list[Component] = [structure, style, self.split]
-        picked = on(self.strips.select, self._pick, (), self.split, event=True)
+        self._structure = structure
+        picked = on(self.strips.select, self._pick, [structure, style], [structure, self.split], event=True)
         self.events = [structure.input, style.input, *picked]
 
     def among(self, levels: int) -> dict[Component, Any]:
         """For a prior of so many levels."""
         return {self.split: gr.update(maximum=levels)}
 
-    def _pick(self, session: Session, data: dict) -> dict:
-        return {self.split: int(SPLIT.clip(data.get("split"), "the split"))}
+    def _pick(self, session: Session, data: dict, structure: str, style: str) -> dict:
+        """A strip was clicked: what it shows is taken."""
+        taken = {self.split: int(SPLIT.clip(data.get("split"), "the split"))}
+        return taken | ({self._structure: _beside(style)} if structure == style else {})
+
+
+def _beside(style: str) -> str:
+    """What the structure comes from in strips of one source alone."""
+    return EVIDENCE if style == PRIOR else PRIOR
 
 
 def strips(asked: Asked, engine: Engine, stop: Stop) -> str:
@@ -67,8 +75,8 @@ def strips(asked: Asked, engine: Engine, stop: Stop) -> str:
     settings = asked.settings
     style, structure = settings.style, settings.structure
     if style == structure:
-        structure = PRIOR
-    if style == structure or (EVIDENCE in (style, structure) and not asked.intake.ready):
+        structure = _beside(style)
+    if EVIDENCE in (style, structure) and not asked.intake.ready:
         return '<p class="status">There is nothing to take levels from yet: give evidence, or choose an example.</p>'
     levels, names = engine.prior.levels, sources()
     splits = range(len(levels) + 1)

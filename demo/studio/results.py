@@ -17,7 +17,7 @@ from PIL import Image
 from transflow_core.drawing import sweep_of
 from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_png, to_pil
-from transflow_core.posterior import Blend, Bounded, Gaussian, Posterior, Sampler
+from transflow_core.posterior import Blend, Bounded, Gaussian, Posterior, Sampler, Smoothed
 from transflow_core.prior import LatentLevel
 
 from ..queues import Stop
@@ -287,7 +287,7 @@ def _numbers(whole: Whole) -> str:
 def _moments(sampler: Sampler) -> Gaussian | None:
     """Mean and covariance of what is drawn, before anything is pulled back; None where they have no such form."""
     inner = sampler.inner if isinstance(sampler, Bounded) else sampler
-    if isinstance(inner, Blend):
+    if isinstance(inner, Blend | Smoothed):
         try:
             return inner.moments
         except ValueError:

@@ -37,7 +37,7 @@ __all__ = ["Studio"]
 
 _MOST_LEVELS = 8
 _PLACE, _TAB = "samples", "studio"
-_LAM = "λ/m, how far samples may stray"
+_LAM = "λ/m, how far they may stray"
 _DEFAULT, _NOTHING = Settings(), Intake()
 # The address keeps the settings: it can be sent to somebody, and a reload comes back to them.
 _MANNER = {"manner": "kind", "lam": "lam_ratio", "likeness": "likeness", "pieces": "pieces"}
@@ -71,7 +71,8 @@ class Studio:
             with gr.Column(scale=6, min_width=320):
                 # The choice first and the samples right below: on a phone too, both are in sight while one is dragged.
                 self._manner = MannerChoice("manner")
-                self._lam = log_slider(_lam(_DEFAULT.manner), name=_LAM, elem_id="lam")
+                with self._manner.row:
+                    self._lam = log_slider(_lam(_DEFAULT.manner), name=_LAM, elem_id="lam", min_width=220)
                 self._sheet = gr.HTML(elem_id="sheet", elem_classes="sheet", label="Samples")
                 self._status = gr.HTML("", elem_id="samples-status", elem_classes="status")
                 self._build_controls(engines.get(prior.value))
@@ -106,7 +107,6 @@ class Studio:
             self._dice = gr.Button("New seed", elem_id="dice", size="sm", min_width=90)
             self._reset = gr.Button("Reset all", elem_id="reset", size="sm", min_width=90)
         with gr.Accordion("Advanced: one λ/m for each latent level", open=False):
-            self._manner.advanced()
             gr.Markdown("Coarse levels hold pose and the shape of the face, fine ones texture.", elem_classes="status")
             self._by_level = gr.Checkbox(False, label="Use these instead of the slider above", elem_id="by-level")
             self._levels = [

@@ -112,7 +112,11 @@ HUB = "hf://owner/faces/prior.safetensors"
 
 def test_addresses_are_off_unless_the_host_says_otherwise(loader, monkeypatch):
     monkeypatch.delenv("TRANSFLOW_HUB", raising=False)
-    for engines in (Engines(device="cpu"), Engines(device="cpu", hub="off"), Engines(device="cpu", hub="me/*, a/faces")):
+    for engines in (
+        Engines(device="cpu"),
+        Engines(device="cpu", hub="off"),
+        Engines(device="cpu", hub="me/*, a/faces"),
+    ):
         with pytest.raises(ValueError, match="not among the priors offered"):
             engines.get(HUB)
     assert loader.loaded == [] and not Engines(device="cpu").takes_addresses

@@ -56,6 +56,13 @@ def ellipse(page, sigmas):
     return [float(shape.get_attribute(name)) for name in ("cx", "cy", "rx", "ry")]
 
 
+def samples(page):
+    places = page.locator("#how .samples circle").evaluate_all(
+        "dots => dots.map(dot => [Number(dot.getAttribute('cx')), -Number(dot.getAttribute('cy'))])"
+    )
+    return torch.tensor(places, dtype=torch.float64)
+
+
 def agrees(page, ratio):
     """Every number and every shape of the page against the core, at the λ/m that it should be at."""
     points = evidence(page)
@@ -73,10 +80,7 @@ def agrees(page, ratio):
         # The figure's y goes down; what it draws has all decimals.
         assert [cx, -cy] == pytest.approx(posterior.mean.tolist(), abs=1e-9)
         assert [rx, ry] == pytest.approx([sigmas * math.sqrt(v) for v in variance], abs=1e-9)
-    samples = page.locator("#how .samples circle").evaluate_all(
-        "dots => dots.map(dot => [Number(dot.getAttribute('cx')), -Number(dot.getAttribute('cy'))])"
-    )
-    return torch.tensor(samples, dtype=torch.float64), posterior
+    return samples(page), posterior
 
 
 @pytest.mark.parametrize("ratio", [0.01, 0.2, 0.5, 1.0, 10.0])
@@ -352,3 +356,41 @@ def test_the_words_do_without_measured_statistics(tiny_prior):
     """A prior of which nobody measured photographs: the textbook distance stands in, and is not called measured."""
     found = numbers(tiny_prior)
     assert found == {"dim": tiny_prior.dim, "photograph": math.sqrt(tiny_prior.dim), "measured": False}
+
+
+def test_the_three_manners_draw_from_the_same_random_numbers(page, served, shot):
+    opened(page, served)
+    paper, posterior = agrees(page, 0.5)
+    points = evidence(page)
+    d = points - points.mean(0)
+    spread = d.T @ d / len(points)
+
+    def axes():
+        return sorted(v**2 for v in ellipse(page, 1)[2:])
+
+    def take(kind):
+        page.locator(f"#how input[value={kind}]").check()
+        return samples(page)
+
+    def move(name, value):
+        page.locator(f"#how-{name}").evaluate(
+            "(input, at) => { input.value = at; input.dispatchEvent(new Event('input', {bubbles: true})); }", value
+        )
+
+    # Like the whole set: N(μp, Σp + Σ), eq. 9-11, with the evidence's own Σ, seen through the posterior's share of it.
+    whole = take("predictive")
+    expected = torch.linalg.eigvalsh(torch.eye(2, dtype=torch.float64) / 3 + spread / 1.5)
+    assert axes() == pytest.approx(expected.tolist(), abs=1e-6)
+    assert (whole - paper).abs().max() > 0.1 and torch.equal(whole, samples(page))
+    shot(page, "how_manners")
+    # Blends of all are the paper's, exactly; of one, each draw is near a piece.
+    blend = take("blend")
+    assert (blend - paper).abs().max() > 0.1
+    move("pieces", 3)
+    assert torch.allclose(samples(page), paper, atol=1e-9)
+    move("pieces", 1)
+    slide(page, "how-lam", 0.01)
+    far = torch.cdist(samples(page), evidence(page)).min(1).values
+    assert far.max() < 0.6
+    page.click("#how [data-do=reset]")
+    assert torch.allclose(samples(page), paper, atol=1e-9)

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from transflow_core.cli import app
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.images import read_png_metadata
 from transflow_core.intake import Intake
-from transflow_core.posterior import Covariance, Posterior
+from transflow_core.posterior import Covariance, Manner, Posterior
 
 from ..helpers import ROOT, frames
 from .conftest import unfold
@@ -307,7 +308,7 @@ def given(engine, *files, example="", weight=1.0):
 
 def made(engine, settings, a, b):
     """What the page would show, with all frames."""
-    shown, _ = routes(settings, a, b, engine.prior.dim)
+    shown, _ = routes(settings, a, b, engine.prior)
     decoding = Decoding(engine, threading.Event(), settings, shown)
     for _ in (*decoding.strips(), *decoding.between()):
         pass
@@ -369,6 +370,8 @@ def ends(case, engine, folder):
         ("files", {"lam_a": 1.0, "method": "compare"}),
         ("files", {"seed": 3, "temperature": 0.7, "n": 2}),
         ("the prior", {}),
+        ("examples", {"manner": Manner.blend(), "lam_a": 0.1, "lam_b": 0.2, "n": 2}),
+        ("files", {"manner": Manner.mean(), "lam_a": 0.5, "lam_b": 0.5}),
         ("saved", {"lam_a": 0.3}),
         ("weights", {}),
     ],
@@ -424,12 +427,12 @@ def low_rank(dim):
 
 
 def test_what_does_not_fit_is_said_in_words():
-    low = low_rank(8)
+    low, prior = low_rank(8), SimpleNamespace(dim=8, levels=(slice(0, 8),), typicality=None)
     with pytest.raises(ValueError, match="low-rank part"):
-        routes(RouteSettings(method="wasserstein"), low, Intake("x"), 8)
+        routes(RouteSettings(method="wasserstein"), low, Intake("x"), prior)
     with pytest.raises(ValueError, match="A is a saved posterior"):
-        routes(RouteSettings(method="direct"), low, Intake("x"), 8)
-    shown, notes = routes(RouteSettings(method="compare"), low, Intake("x"), 8)
+        routes(RouteSettings(method="direct"), low, Intake("x"), prior)
+    shown, notes = routes(RouteSettings(method="compare"), low, Intake("x"), prior)
     assert [route.key for route in shown] == ["linear"] and len(notes) == 2
     assert notes[0].startswith("Wasserstein is left out") and notes[1].startswith("Direct is left out")
 
@@ -437,13 +440,13 @@ def test_what_does_not_fit_is_said_in_words():
 def test_two_strips_that_are_the_same_are_explained(engine):
     a, b = given(engine, EXAMPLES["sepia"][0]), given(engine, EXAMPLES["cartoon"][0])
     for lam_b, same in ((0.5, True), (0.4, False)):
-        _, notes = routes(RouteSettings(method="compare", lam_b=lam_b), a, b, engine.prior.dim)
+        _, notes = routes(RouteSettings("compare", 0.5, lam_b, manner=Manner.mean()), a, b, engine.prior)
         assert bool(notes) == same and all("Posterior and Wasserstein are the same" in note for note in notes)
 
 
 def test_a_run_ends_at_its_next_batch(engine):
     settings, stop = RouteSettings(steps=24, n=2), threading.Event()
-    shown, _ = routes(settings, Intake("celeba64"), Intake("celeba64"), engine.prior.dim)
+    shown, _ = routes(settings, Intake("celeba64"), Intake("celeba64"), engine.prior)
     decoding = Decoding(engine, stop, settings, shown)
     running = decoding.strips()
     next(running)

@@ -15,6 +15,7 @@ from demo.studio.snippet import POSTERIOR_FILE, command_line, python_code
 from transflow_core.cli import app
 from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, to_pil
+from transflow_core.posterior import Manner
 from transflow_core.intake import Intake
 
 from ..helpers import ROOT
@@ -57,12 +58,16 @@ def given(engine, folder, kind):
 
 
 @pytest.mark.usefixtures("unsmoothed_sheets")
-@pytest.mark.parametrize("levels", [(), (0.2, 0.3, 0.5, 0.7, 1.0)], ids=["one λ", "λ by level"])
+@pytest.mark.parametrize(
+    "manner",
+    [Manner.predictive(), Manner.blend(1.5, (0.2, 0.3, 0.5, 0.7, 1.0))],
+    ids=["like the set", "blends, λ by level"],
+)
 @pytest.mark.parametrize("kind", ["example", "files", "chosen", "webcam", "saved"])
-def test_the_snippets_reproduce_the_sheet(engine, folder, kind, levels):
-    asked = Asked(given(engine, folder, kind), "celeba64", Settings(0.4, 0.9, 4, 7, levels))
+def test_the_snippets_reproduce_the_sheet(engine, folder, kind, manner):
+    asked = Asked(given(engine, folder, kind), "celeba64", Settings(manner, 0.9, 4, 7))
     posterior = asked.posterior(engine)
-    shown = contact_sheet(to_pil(engine.sample(posterior, 4, seed=7, temperature=0.9)))
+    shown = contact_sheet(to_pil(engine.sample(asked.sampler(engine), 4, seed=7, temperature=0.9)))
     posterior.save(folder / (asked.intake.saved_name or POSTERIOR_FILE))
     posterior.save(folder / POSTERIOR_FILE)  # the person has downloaded it
 
@@ -77,3 +82,14 @@ def test_the_snippets_reproduce_the_sheet(engine, folder, kind, levels):
 
     for made in (in_python, on_the_command_line):
         assert np.abs(np.asarray(made).astype(int) - np.asarray(shown)).max() <= 1
+
+
+@pytest.mark.usefixtures("unsmoothed_sheets")
+def test_the_snippet_of_levels_from_two_sources_reproduces_the_sheet(engine, folder):
+    settings = Settings(Manner.mean(0.3), 0.9, 4, 7, structure="evidence", style="sepia", split=2)
+    asked = Asked(given(engine, folder, "files"), "celeba64", settings)
+    shown = contact_sheet(to_pil(engine.sample(asked.sampler(engine), 4, seed=7, temperature=0.9)))
+    exec(compile(python_code(asked), "snippet", "exec"), {})
+    made = Image.open("sheet.png").convert("RGB")
+    assert np.abs(np.asarray(made).astype(int) - np.asarray(shown)).max() <= 1
+    assert command_line(asked).startswith("#")

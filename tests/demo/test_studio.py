@@ -16,11 +16,12 @@ from demo.examples import example_sets
 from demo.render import sheet as rendered
 from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata
-from transflow_core.posterior import Posterior
+from transflow_core.posterior import DEFAULT_MANNER, Manner, Posterior, choose_manner
 
 from ..helpers import frames
 from .conftest import unfold
 
+LAM = DEFAULT_MANNER.lam_ratio
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
 
 
@@ -96,6 +97,9 @@ def test_upload_two_files_drag_the_slider_and_the_picture_changes(page, served, 
     upload(page, EXAMPLES["greyscale"][:2], used=2)
     first = sheet(page)
     assert first != prior
+    page.get_by_label("The paper's").click()
+    page.wait_for_url(re.compile("manner=mean"))
+    first = sheet(page)
     drag(page, 0.55, 0.1)
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=first)
     page.mouse.up()
@@ -163,9 +167,9 @@ def test_a_key_moves_the_slider(page, served_small):
     before = sheet(page)
     page.focus("#lam-range")
     for _ in range(10):
-        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowRight")
     wait_status(page, f"λ/m = {slider(page):g},")
-    assert slider(page) < 0.45 and sheet(page) != before
+    assert slider(page) > 1.2 * LAM and sheet(page) != before
 
 
 def test_ten_files_of_which_two_are_broken(page, served_small, shot, tmp_path):
@@ -325,7 +329,7 @@ def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served_sm
 def test_an_address_that_was_typed_wrong_opens_with_the_defaults(page, served_small):
     opened(page, served_small + "/?lam=nan&t=hot&n=1e99&seed=-5&example=../../etc")
     assert "the prior itself" in status(page)
-    assert slider(page) == pytest.approx(0.5, abs=0.005)
+    assert slider(page) == pytest.approx(LAM, rel=0.02)
 
 
 def test_new_seed_and_reset(page, served_small):
@@ -338,7 +342,7 @@ def test_new_seed_and_reset(page, served_small):
     page.click("#reset")
     wait_status(page, "seed 0")
     page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=before)
-    assert slider(page) == pytest.approx(0.5, abs=0.005)
+    assert slider(page) == pytest.approx(LAM, rel=0.02)
 
 
 def test_one_lambda_for_each_level(page, served):
@@ -348,11 +352,11 @@ def test_one_lambda_for_each_level(page, served):
     same = sheet(page)
     unfold(page, "Advanced: one λ/m for each latent level")
     page.click("#by-level input")
-    wait_status(page, "λ/m = 0.5, 0.5, 0.5, 0.5, 0.5")
+    wait_status(page, "λ/m = " + ", ".join([f"{LAM:g}"] * 5))
     assert np.abs(decoded(sheet(page)) - decoded(same)).max() <= 8  # JPEG of the same samples, to rounding
     page.focus("#lam-4-range")
     page.keyboard.press("End")
-    wait_status(page, "λ/m = 0.5, 0.5, 0.5, 0.5, 10")
+    wait_status(page, "λ/m = " + ", ".join([f"{LAM:g}"] * 4 + ["10"]))
     assert np.abs(decoded(sheet(page)) - decoded(same)).mean() > 3
 
 
@@ -371,7 +375,10 @@ def test_what_is_taken_away_is_what_is_on_the_screen(page, served, tmp_path, sho
     take(page, "#get-sheet").save_as(tmp_path / "sheet.png")
     take(page, "#get-zip").save_as(tmp_path / "samples.zip")
     take(page, "#get-posterior").save_as(tmp_path / "posterior.safetensors")
-    assert read_png_metadata(tmp_path / "sheet.png")["lam_ratio"] == "0.5"
+    drawn = Manner.parse(read_png_metadata(tmp_path / "sheet.png")["manner"])
+    assert drawn == choose_manner(Posterior.load(tmp_path / "posterior.safetensors")).manner
+    assert str(drawn) in page.inner_text("#shell") and repr(drawn) in page.inner_text("#python")
+    assert Posterior.load(tmp_path / "posterior.safetensors").metadata["manner"] == str(drawn)
     with zipfile.ZipFile(tmp_path / "samples.zip") as archive:
         assert len(archive.namelist()) == 16
         assert Image.open(io.BytesIO(archive.read("sample_0000.png"))).size == (128, 128)
@@ -422,7 +429,7 @@ def test_every_number_is_there(page, served, shot):
     page.get_by_text("Each image, as JSON").click()
     assert "log_prior" in page.inner_text("#evidence-json")
     shot(page, "studio_numbers")
-    for tab, name in (("λ sweep", "sweep"), ("Mean and evidence", "rebuilt")):
+    for tab, name in (("Sweep", "sweep"), ("Mean and evidence", "rebuilt")):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_selector(f"#{name} img")
         shot(page, f"studio_{name}")
@@ -430,8 +437,8 @@ def test_every_number_is_there(page, served, shot):
 
 def test_a_sweep_that_is_not_there_yet_says_so(page, served_small, monkeypatch):
     opened(page, served_small)
-    page.get_by_role("tab", name="λ sweep").click()
-    page.get_by_text("A sweep over λ needs evidence").wait_for()
+    page.get_by_role("tab", name="Sweep").click()
+    page.get_by_text("A sweep needs evidence").wait_for()
     swept, go_on = Engine.sweep, threading.Event()
 
     def late(*args, **how):
@@ -440,7 +447,7 @@ def test_a_sweep_that_is_not_there_yet_says_so(page, served_small, monkeypatch):
 
     monkeypatch.setattr(Engine, "sweep", late)
     page.click("#evidence [data-example=sepia]")
-    page.get_by_text("The sweep over λ is being made").wait_for()
+    page.get_by_text("The sweep is being made").wait_for()
     go_on.set()
     page.wait_for_selector("#sweep img")
 
@@ -454,20 +461,22 @@ def test_what_is_not_looked_at_is_not_made(page, served_small, monkeypatch):
 
     monkeypatch.setattr(Engine, "sweep", counted)
     chosen(page, served_small, "red_hair")
+    page.get_by_label("The paper's").click()
+    page.wait_for_url(re.compile("manner=mean"))
     assert not swept
-    page.get_by_role("tab", name="λ sweep").click()
+    page.get_by_role("tab", name="Sweep").click()
     page.wait_for_selector("#sweep img")
     first = page.get_attribute("#sweep img", "src")
     drag(page, 0.5, 0.3)
     page.mouse.up()
     page.wait_for_url(re.compile(f"lam={slider(page):g}&"))
-    assert len(swept) == 1  # λ plays no part in it
+    assert len(swept) == 1  # λ plays no part in the sweep of the paper's manner
     page.get_by_role("tab", name="Gallery").click()
     page.fill("#seed input", "7")
     page.press("#seed input", "Enter")
     page.wait_for_url(re.compile("seed=7"))
     assert len(swept) == 1
-    page.get_by_role("tab", name="λ sweep").click()
+    page.get_by_role("tab", name="Sweep").click()
     page.wait_for_function("src => (document.querySelector('#sweep img')?.src ?? src) !== src", arg=first)
     assert len(swept) == 2
 
@@ -548,7 +557,7 @@ def test_a_slider_moved_while_another_prior_reads_the_evidence(page, served, mon
     page.get_by_role("option", name="tiny.safetensors").click()
     page.get_by_role("tab", name="Numbers").click()
     page.focus("#lam-range")
-    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('#numbers').innerText.includes('tiny (')")
     assert "the prior itself" in status(page)
     assert page.locator("[data-testid=toast-body]").count() == 0
@@ -564,3 +573,91 @@ def test_a_prior_that_is_not_offered_is_refused_in_words(page, served_small):
     page.wait_for_function("document.querySelector('#prior input').value === 'tiny.safetensors'")
     assert page.get_by_text("is not among the priors offered here").count() == 1
     upload(page, EXAMPLES["sepia"][:1], used=1)
+
+
+def drag_own(page, name, start, end):
+    """Drag a manner's own slider and leave the mouse down."""
+    box = page.locator(f"#manner-{name} input[type=range]").bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], y)
+    page.mouse.down()
+    for step in range(1, 9):
+        page.mouse.move(box["x"] + (start + (end - start) * step / 8) * box["width"], y)
+
+
+def test_the_manner_is_chosen_for_the_evidence_until_a_hand_moves_it(page, served, shot):
+    chosen(page, served, "sketch")
+    assert page.is_checked("#manner-auto input") and "Chosen for you" in page.inner_text("#manner-words")
+    assert "like the whole set" in status(page) and not page.locator("#lam .band").is_visible()
+    before = sheet(page)
+    drag_own(page, "likeness", 0.85, 0.1)
+    page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)  # a preview
+    assert "likeness=" not in page.url
+    page.mouse.up()
+    page.wait_for_url(re.compile("manner=predictive.*likeness=0"))
+    page.wait_for_function("!document.querySelector('#manner-words').innerText.includes('Chosen for you')")
+    assert not page.is_checked("#manner-auto input")
+    page.click("#evidence [data-example=sepia]")  # other evidence leaves it alone
+    page.wait_for_url(re.compile("manner=predictive.*example=sepia"))
+    page.click("#manner-auto input")
+    page.wait_for_url(lambda url: "example=sepia" in url and "manner" not in url)
+    assert "Chosen for you" in page.inner_text("#manner-words")
+    shot(page, "studio_manner")
+
+
+def test_the_manner_changes_what_is_drawn_and_comes_back_on_reload(page, served, shot):
+    chosen(page, served, "greyscale")
+    sheets = [sheet(page)]
+    page.get_by_label("The paper's").click()  # one click away
+    page.wait_for_url(re.compile("manner=mean&lam=0.5"))
+    assert page.locator("#lam .band").is_visible() and not page.locator("#manner-likeness").is_visible()
+    assert "0.50 (recommended)" in page.inner_text("#lam")
+    sheets.append(sheet(page))
+    page.get_by_label("Like blends of a few").click()
+    page.wait_for_url(re.compile("manner=blend.*pieces=2&"))
+    sheets.append(sheet(page))
+    assert len(set(sheets)) == 3
+    page.get_by_role("tab", name="Take away").click()
+    page.wait_for_function("document.querySelector('#shell').innerText.includes('blend:')")
+    assert "tfc.Manner.blend(" in page.inner_text("#python")
+    page.reload()
+    wait_status(page, "like blends of a few, 2 pieces each")
+    wait_status(page, "m = 18")
+    assert sheet(page) == sheets[-1] and not page.is_checked("#manner-auto input")
+    page.get_by_role("tab", name="Sweep").click()
+    page.wait_for_selector("#sweep img")
+    assert "from 1 piece to 18 pieces" in page.get_attribute("#sweep img", "alt")
+    page.get_by_role("tab", name="Numbers").click()
+    page.wait_for_function("document.querySelector('#numbers').innerText.includes('of 16')")
+    assert "blend:lam_ratio=0.1,pieces=2" in page.inner_text("#numbers")
+    page.click("#reset")
+    wait_status(page, "like the whole set")
+    assert page.is_checked("#manner-auto input")
+
+
+def test_structure_from_here_and_style_from_there(page, served, shot):
+    chosen(page, served, "sketch")
+    before = sheet(page)
+    page.get_by_role("tab", name="Structure and style").click()
+    page.wait_for_selector("#strips img")
+    strips = page.locator("#strips img")
+    assert strips.count() == 7 and len({strips.nth(i).get_attribute("src") for i in range(7)}) == 7
+    page.click("#strips [data-split='2']")
+    page.wait_for_url(re.compile("structure=prior&style=evidence&split=2"))
+    assert sheet(page) != before and "structure: the prior" in status(page)
+    page.wait_for_selector("#strips [data-split='2'][aria-pressed=true]")
+    mixed = sheet(page)
+    page.get_by_role("tab", name="Take away").click()
+    page.wait_for_function("document.querySelector('#python').innerText.includes('tfc.compose')")
+    shot(page, "studio_structure")
+    page.reload()
+    wait_status(page, "structure: the prior")
+    wait_status(page, "m = 18")
+    assert sheet(page) == mixed
+    page.click("#reset")
+    page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=before)
+
+
+def test_an_address_with_a_manner_that_is_none_opens_with_the_default(page, served):
+    opened(page, served + "/?manner=mine&likeness=x&structure=nowhere")
+    assert page.is_checked("#manner-kind input[value=predictive]")

@@ -39,11 +39,9 @@ Manner = Annotated[
     ),
 ]
 Likeness = Annotated[
-    float | None, typer.Option("--likeness", help="Of predictive, 0 to 1: how far draws differ as the evidence does.")
+    float | None, typer.Option("--likeness", help="Of predictive, 0 to 1: near 1 a draw leans on one of the pieces.")
 ]
-Pieces = Annotated[
-    float | None, typer.Option("--pieces", help="Of blend and predictive, 1 and more: pieces that make up one draw.")
-]
+Pieces = Annotated[float | None, typer.Option("--pieces", help="Of blend, 1 and more: pieces that make up one draw.")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same noise at every λ.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="Scales the standard deviation.")]
 Number = Annotated[int, typer.Option("-n", "--number", min=1, max=10_000, help="How many samples.")]
