@@ -4,6 +4,7 @@
 import functools
 import inspect
 import json
+import math
 import mimetypes
 import threading
 import time
@@ -32,7 +33,8 @@ from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 from .engines import Engines
 from .errors import refusing
-from .queues import API
+from .guard import caller_of
+from .queues import CALLS
 from .session import new_folder
 
 __all__ = ["ENDPOINTS", "Endpoints", "add_endpoints"]
@@ -335,6 +337,8 @@ class Endpoints:
             lam_ratio = number(lam_ratio, "lam_ratio", limits.CLASSIFIER_LAM_RATIO)
         if not isinstance(examples, dict) or len(examples) not in limits.CLASSES_OF_CALL:
             raise ValueError(f"examples takes {limits.CLASSES_OF_CALL} classes, each a name with its images")
+        for name in examples:
+            limits.class_name(name)
         given = [len(files) for files in (*examples.values(), queries) if isinstance(files, list)]
         if sum(given) > limits.MOST_CLASSIFIED:
             raise ValueError(f"at most {limits.MOST_CLASSIFIED} images in one call, examples and queries together")
@@ -413,19 +417,18 @@ def _answering(engines: Engines, method: Callable) -> Callable:
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
         request = LocalContext.request.get(None)
-        owner = request.session_hash if request else None
-        with refusing(markup=False), API.turn(_caller(request)) as stop, owned_by(owner):
+        session = request.session_hash if request else None
+        turn = CALLS.turn(_caller(request), LocalContext.event_id.get(None), session)
+        with refusing(markup=False), turn as stop, owned_by(session):
             return _plain(getattr(Endpoints(engines, stop), method.__name__)(*args, **kwargs))
 
     return call
 
 
 def _caller(request: gr.Request | None) -> str:
-    """The address that a call comes from; behind a proxy, the one that the nearest proxy tells."""
-    if request is None:
-        return ""
-    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[-1].strip()
-    return forwarded or (request.client.host if request.client else "")
+    """The address that a call comes from."""
+    scope = getattr(getattr(request, "request", None), "scope", None)
+    return caller_of(scope) if scope else ""
 
 
 def _plain(value: Any) -> Any:
@@ -483,8 +486,9 @@ def _made_by(engine: Engine) -> dict[str, str]:
 
 def _facts(engine: Engine, posterior: Posterior, lam_ratio: Any) -> dict[str, Any]:
     """What a posterior was made of. Of a λ/m that differs by dimension, what the caller gave is told."""
-    scalar = posterior.lam_ratio.ndim == 0
-    return _made_by(engine) | {"m": posterior.m, "lam_ratio": float(posterior.lam_ratio) if scalar else lam_ratio}
+    ratio = float(posterior.lam_ratio) if posterior.lam_ratio.ndim == 0 else lam_ratio
+    # A saved posterior may be the prior itself, with λ = ∞, for which JSON has no word.
+    return _made_by(engine) | {"m": posterior.m, "lam_ratio": None if ratio == math.inf else ratio}
 
 
 @contextmanager
