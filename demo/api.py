@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from transflow_core import limits
-from transflow_core.compute import owned_by
+from transflow_core.compute import Cancelled, owned_by
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
@@ -419,8 +419,11 @@ def _answering(engines: Engines, method: Callable) -> Callable:
         request = LocalContext.request.get(None)
         session = request.session_hash if request else None
         turn = CALLS.turn(_caller(request), LocalContext.event_id.get(None), session)
-        with refusing(markup=False), turn as stop, owned_by(session):
-            return _plain(getattr(Endpoints(engines, stop), method.__name__)(*args, **kwargs))
+        try:
+            with refusing(markup=False), turn as stop, owned_by(session):
+                return _plain(getattr(Endpoints(engines, stop), method.__name__)(*args, **kwargs))
+        except Cancelled as error:  # whoever asked is gone: nobody reads it, and it is no fault to be printed
+            raise gr.Error("The call was given up.", print_exception=False) from error
 
     return call
 
