@@ -9,6 +9,7 @@ from gradio.events import Dependency
 
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
+from .agents import serve_tools
 from .api import add_endpoints
 from .classify import Classify
 from .engines import Engines
@@ -60,13 +61,17 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
 
 
 def launch(demo: gr.Blocks, **options: Any) -> Any:
-    """Serve the page; keywords are those of `gr.Blocks.launch`, such as `server_port`."""
+    """Serve the page; keywords are those of `gr.Blocks.launch`, such as `server_port`.
+
+    Where the package `mcp` is installed (the extra of that name), the endpoints are tools for agents as well.
+    """
     return demo.queue(max_size=None, api_open=False).launch(
         theme=THEME,
         css=CSS,
         show_error=True,
         max_file_size="64mb",
         footer_links=["api", "settings"],
+        mcp_server=serve_tools(),
         **SERVER,
         **options,
     )

@@ -20,7 +20,7 @@ from ..helpers import ROOT
 
 # What the platform's package does, as far as the Space can tell: CUDA seems to be there, the launch sends a report if a
 # function is registered, and a registered function runs in a forked process.
-SPACES = '''
+SPACES = """
 import functools, json, os, sys
 import torch
 
@@ -58,7 +58,7 @@ def launch(*args, **kwargs):
     return gr.Blocks.launch(*args, **kwargs)
 
 gr.Blocks.launch = launch
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,11 @@ def test_the_folder_is_built_anew_but_nobody_elses_is_touched(tmp_path: Path) ->
 @contextmanager
 def started(folder: Path, **environment: str) -> Iterator[str]:
     """The address of `python app.py`, run in the Space's folder with nothing of the checkout on the path."""
-    own = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "SPACES_ZERO_GPU", "GRADIO_SERVER_PORT")}
+    own = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("PYTHONPATH", "SPACES_ZERO_GPU", "GRADIO_SERVER_PORT")
+    }
     log = folder / "log.txt"
     with log.open("w") as output:
         process = subprocess.Popen(
