@@ -15,10 +15,16 @@ from .images import find_images as find_images
 from .images import load_image as load_image
 from .images import to_pil as to_pil
 from .posterior import Gaussian as Gaussian
+from .posterior import Manner as Manner
 from .posterior import Posterior as Posterior
+from .posterior import choose_manner as choose_manner
+from .posterior import compose as compose
 from .posterior import interpolate as interpolate
 from .posterior import per_level as per_level
 from .posterior import standard_normal as standard_normal
 from .prior import Prior as Prior
 from .prior import load_prior as load_prior
+from .publishing import load_classifier as load_classifier
+from .publishing import load_posterior as load_posterior
+from .publishing import push_to_hub as push_to_hub
 from .shipped import shipped_priors as shipped_priors
