@@ -1,4 +1,4 @@
-"""The page under use by many at once: who gets whose answer, who waits how long, what is left in memory and on the disk.
+"""The page under use by many at once: who gets whose answer, who waits how long, what is left in memory and on disk.
 
     python -m benchmarks.soak                            # 20 clients of 50 actions and four pages: an idle machine
     python -m benchmarks.soak --clients 4 --actions 5 --pages 0
@@ -241,7 +241,7 @@ def pages(url: str, count: int, over: threading.Event, figures: Figures) -> None
             before = page.get_attribute("#sheet img", "src")
             page.locator(".examples button[data-example]").nth(turn % 3).click()
             changed = "before => document.querySelector('#sheet img')?.src !== before"
-            figures.timed("page, example", lambda page=page, b=before: page.wait_for_function(changed, arg=b))
+            figures.timed("page, example", lambda page=page, js=changed, b=before: page.wait_for_function(js, arg=b))
         browser.close()
 
 
@@ -322,7 +322,8 @@ def main() -> None:
     print(f"answers of somebody else, or that differ: {figures.mixed}, of {len(figures.answers)} questions")
     ratio = statistics.median(beside) / statistics.median(alone)
     print(
-        f"light caller: {statistics.median(alone):.2f} s alone, {statistics.median(beside):.2f} s beside: {ratio:.1f} ×;",
+        f"light caller: {statistics.median(alone):.2f} s alone, {statistics.median(beside):.2f} s beside: "
+        f"{ratio:.1f} ×;",
         end=" ",
     )
     print(f"{statistics.median(after):.2f} s when all are gone")

@@ -33,6 +33,7 @@ from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 from .engines import Engines
 from .errors import refusing
+from .given import file_of
 from .guard import caller_of
 from .queues import CALLS
 from .session import new_folder
@@ -477,7 +478,7 @@ def _plain(value: Any) -> Any:
 
 
 def _uploaded(files: Any, name: str) -> list[Path]:
-    """Paths of files that a client uploaded. Raises ValueError for none, too many, and anything else.
+    """Paths of files that a client uploaded, or gave as text. Raises ValueError for none, too many, and anything else.
 
     Gradio moves only what is marked as a file, and looks at where it comes from only once it has launched: what stands
     here was never checked, so that it is checked here.
@@ -489,12 +490,21 @@ def _uploaded(files: Any, name: str) -> list[Path]:
     folder = Path(get_upload_folder()).resolve()
     paths = []
     for file in files:
+        if isinstance(file, str):
+            file = {"path": str(_named(file, name))}
         given = file.get("path") if isinstance(file, dict) else None
         path = Path(given).resolve() if isinstance(given, str) and "\0" not in given else folder
         if folder not in path.parents or not path.is_file():
             raise ValueError(f"{name}: only uploaded files are read (gradio_client.handle_file uploads one)")
         paths.append(path)
     return paths
+
+
+def _named(address: str, name: str) -> Path:
+    try:
+        return file_of(address)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _ratio(value: Any, engine: Engine) -> float | list[float]:

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
+from .agents import serve_tools
 from .api import add_endpoints
 from .classify import Classify
 from .engines import Engines
@@ -78,6 +79,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
 def launch(demo: gr.Blocks, **options: Any) -> Any:
     """Serve the page; keywords are those of `gr.Blocks.launch`, such as `server_port`.
 
+    Where the package `mcp` is installed (the extra of that name), the endpoints are tools for agents as well.
     Told to end by SIGTERM, it lets no more work begin, waits for what is under way, and ends.
     """
     fetch_no_addresses()
@@ -93,6 +95,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
         footer_links=["api", "settings"],
         app_kwargs={"middleware": [guard]},
         run_history=False,
+        mcp_server=serve_tools(),
         **SERVER,
         **options,
     )
