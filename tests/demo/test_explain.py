@@ -360,7 +360,7 @@ def test_the_words_do_without_measured_statistics(tiny_prior):
 
 def test_the_three_manners_draw_from_the_same_random_numbers(page, served, shot):
     opened(page, served)
-    paper, posterior = agrees(page, 0.5)
+    paper, _ = agrees(page, 0.5)
     points = evidence(page)
     d = points - points.mean(0)
     spread = d.T @ d / len(points)

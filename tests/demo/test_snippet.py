@@ -15,8 +15,8 @@ from demo.studio.snippet import POSTERIOR_FILE, command_line, python_code
 from transflow_core.cli import app
 from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, to_pil
-from transflow_core.posterior import Manner
 from transflow_core.intake import Intake
+from transflow_core.posterior import Manner
 
 from ..helpers import ROOT
 
