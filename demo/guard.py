@@ -5,6 +5,7 @@ An ASGI middleware: it sees each request before Gradio does, and each answer aft
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import time
@@ -145,7 +146,7 @@ class Guard:
             if size is None:
                 return 411, "An upload must tell its size."
             words = self._quota.room(caller_of(scope), size)
-            return words and (413, words)
+            return None if words is None else (413, words)
         if size is not None and size > _BODY:
             return 413, "This request is too large."
         return None
@@ -194,12 +195,19 @@ def _length(scope: Message) -> int | None:
 
 
 def caller_of(scope: Message) -> str:
-    """The address that a request comes from; behind a proxy, the one that the nearest proxy tells."""
-    for key, value in scope.get("headers", ()):
+    """The address that a request comes from; what a proxy of the host's own network tells, where it comes from one.
+
+    From anywhere else, the header could say anything: whoever writes a new address into each call would have no bounds.
+    """
+    host = (scope.get("client") or ("",))[0]
+    try:
+        trusted = ipaddress.ip_address(host).is_private
+    except ValueError:
+        trusted = False
+    for key, value in scope.get("headers", ()) if trusted else ():
         if key == b"x-forwarded-for" and (told := value.decode("latin-1").rpartition(",")[-1].strip()):
             return told
-    client = scope.get("client")
-    return client[0] if client else ""
+    return host
 
 
 async def _answer(send: Send, status: int, words: str) -> None:

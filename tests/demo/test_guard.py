@@ -1,14 +1,18 @@
 """What stands before Gradio, seen from outside: headers, uploads, addresses, callers who leave, long calls."""
 
 import json
+import struct
 import threading
+import zlib
 from pathlib import Path
 
 import httpx
 import pytest
 
+from benchmarks.visitors import Visitor
 from demo import Engines, build, guard, launch, queues
 from demo.guard import Quota
+from demo.session import Session
 from transflow_core.engine import Engine
 
 from ..helpers import EXAMPLES, make_tiny_prior
@@ -101,6 +105,19 @@ def test_all_uploads_together_have_a_bound_also_between_two_sweeps():
     assert quota.room("b", 200, now=100) is None
 
 
+@pytest.mark.parametrize(
+    ("peer", "told", "caller"),
+    [
+        ("127.0.0.1", "1.1.1.1, 9.9.9.9", "9.9.9.9"),
+        ("10.0.3.7", "9.9.9.9", "9.9.9.9"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("8.8.8.8", "9.9.9.9", "8.8.8.8"),  # no proxy of ours: it may write what it likes
+    ],
+)
+def test_only_a_proxy_of_the_host_is_believed(peer, told, caller):
+    assert guard.caller_of({"client": (peer, 1), "headers": [(b"x-forwarded-for", told.encode())]}) == caller
+
+
 def test_an_upload_beyond_the_quota_is_refused_in_words(http, monkeypatch):
     monkeypatch.setattr(Quota, "room", lambda self, caller, size: f"{caller} may not give {size}")
     answer = http.post(
@@ -136,6 +153,20 @@ def test_a_full_disk_under_a_result_is_told_in_words(http, monkeypatch):
     monkeypatch.setattr(api, "save_png", full)
     text = http.get(call(http)).text
     assert "event: error" in text and "disk of this server is full" in text and "/some" not in text
+
+
+def test_a_picture_of_the_camera_meets_the_limits_of_pictures_and_is_kept_as_a_file(small, tmp_path):
+    """177 megapixels, as a header claims them: nothing is decoded, and the session keeps a path."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 8_850, 8, 2, 0, 0, 0)
+    header = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    data = b"\x89PNG\r\n\x1a\n" + header + b"\0\0\0\0IEND\xaeB`\x82"
+    visitor = Visitor(small[1])
+    (file,) = visitor.upload([("image.png", data)])
+    visitor.happens("evidence-camera", "input", value=file)
+    session = Session._all[visitor._session]
+    (image,) = session.intakes["evidence"].evidence
+    assert "million" in image.problem and image.name == "picture 1"
+    assert Path(image.source).read_bytes() == data and image.source in Session.in_use()
 
 
 # ---- addresses -----------------------------------------------------------------------------------------------------
