@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The page under use by many at once: who gets whose answer, who waits how long, what is left in memory and on disk.
-=======
 """The page under use by many at once: whose answer who gets, who waits how long, what is left in memory and on disk.
->>>>>>> hard
 
     python -m benchmarks.soak                            # 20 clients of 50 actions and four pages: an idle machine
     python -m benchmarks.soak --clients 4 --actions 5 --pages 0
@@ -245,12 +241,7 @@ def pages(url: str, count: int, over: threading.Event, figures: Figures) -> None
             page = opened[turn % count]
             before = page.get_attribute("#sheet img", "src")
             page.locator(".examples button[data-example]").nth(turn % 3).click()
-<<<<<<< HEAD
-            changed = "before => document.querySelector('#sheet img')?.src !== before"
-            figures.timed("page, example", lambda page=page, js=changed, b=before: page.wait_for_function(js, arg=b))
-=======
             figures.timed("page, example", lambda page=page, b=before: page.wait_for_function(_CHANGED, arg=b))
->>>>>>> hard
         browser.close()
 
 
@@ -330,16 +321,8 @@ def main() -> None:
         print(f"  {count} × {words}")
     print(f"answers of somebody else, or that differ: {figures.mixed}, of {len(figures.answers)} questions")
     ratio = statistics.median(beside) / statistics.median(alone)
-<<<<<<< HEAD
-    print(
-        f"light caller: {statistics.median(alone):.2f} s alone, {statistics.median(beside):.2f} s beside: "
-        f"{ratio:.1f} ×;",
-        end=" ",
-    )
-=======
     print(f"light caller: {statistics.median(alone):.2f} s alone, ", end="")
     print(f"{statistics.median(beside):.2f} s beside: {ratio:.1f} ×, ", end="")
->>>>>>> hard
     print(f"{statistics.median(after):.2f} s when all are gone")
     print(f"memory: {warm:.0f} MB warm, {end:.0f} MB at the end ({100 * (end / max(warm, 1) - 1):+.0f} %)")
     print(f"files: {files[0]} ({files[1]:.0f} MB), {files_end[0]} ({files_end[1]:.0f} MB) at the end;", end=" ")

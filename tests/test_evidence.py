@@ -11,13 +11,8 @@ from PIL import Image
 from transflow_core import pictures
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence
-<<<<<<< HEAD
-from transflow_core.images import to_pil
-from transflow_core.posterior import Gaussian, Manner
-=======
 from transflow_core.images import ImageError, opening, to_pil
-from transflow_core.posterior import Gaussian
->>>>>>> hard
+from transflow_core.posterior import Gaussian, Manner
 from transflow_core.typicality import Typicality
 
 from .helpers import make_tiny_prior
