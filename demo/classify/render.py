@@ -170,9 +170,9 @@ def class_pictures(classes: Mapping[str, Evidence], means: Sequence[Image.Image]
     )
 
 
-def result_status(result: Result, chosen: bool) -> str:
+def result_status(result: Result) -> str:
     """One line of numbers: how many right, the held-out accuracy, λ/m."""
-    classifier, parts = result.fit.classifier, []
+    classifier, rule, parts = result.fit.classifier, result.fit.rule, []
     known = [right for right in map(result.right, result.answers) if right is not None]
     if result.answers:
         none = sum(answer.none for answer in result.answers.values())
@@ -184,7 +184,9 @@ def result_status(result: Result, chosen: bool) -> str:
             f"examples found again when held out: <b>{_percent(classifier.held_out_accuracy)}</b> "
             f"(by chance {_percent(1 / len(result.classes))})"
         )
-    parts.append(f"λ/m = {classifier.lam_ratio:.3g}{', chosen from the examples' if chosen else ''}")
+    parts.append(f"λ/m = {classifier.lam_ratio:.3g}{', chosen from the examples' if rule.lam_ratio is None else ''}")
+    if rule.copies:
+        parts.append(f"learned from {rule.copies} distorted copies of each example")
     parts.append(f"none of these above {classifier.threshold:.2f}")
     parts.append(f"fitted in {result.fit.seconds:.2f} s")
     return " · ".join(parts)

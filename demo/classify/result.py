@@ -63,11 +63,13 @@ class Fit:
 
     Attributes:
         classifier: it.
+        rule: how it was made.
         seconds: how long fitting took.
         key: what it was fitted to, so that it need not be fitted again for another query.
     """
 
     classifier: FewShotClassifier
+    rule: Rule
     seconds: float
     key: tuple
 
@@ -97,7 +99,7 @@ def fitted(
     started = time.perf_counter()
     classifier = FewShotClassifier(engine.prior, **rule.arguments)
     engine.run(classifier.fit_latents, evidence, stop=stop)
-    return Fit(classifier, time.perf_counter() - started, key)
+    return Fit(classifier, rule, time.perf_counter() - started, key)
 
 
 def _variants(evidence: Evidence, copies: int) -> list[Image.Image]:

@@ -439,8 +439,15 @@ class Classify:
                 classes = _classes(session, kept.opened, names, prior)
                 rule = Rule.checked(likelihood, None if chosen else lam, copies)
                 # What can be said without the copies is said at once.
-                plain = [replace(rule, copies=0)] if rule.copies and kept.fit is None else []
+                learned = kept.fit is not None and kept.fit.rule.copies
+                plain = [replace(rule, copies=0)] if rule.copies and not learned else []
                 engine = self._engines.get(prior)
+                # What does not depend on the fit is not kept waiting for it.
+                if kept.view == "classes":
+                    means = torch.stack([evidence.z.mean(0) for evidence in classes.values()])
+                    yield {self._pictures: class_pictures(classes, to_pil(engine.decode(means, stop=stop)))}
+                if kept.view == "away":
+                    yield {self._python: python_code(prior, classes, queries, rule, whole=whole)}
                 said = "Fitting the classes…"
                 if kept.fit is None:
                     yield {self._status: said}
@@ -454,7 +461,7 @@ class Classify:
                     except StopIteration as end:
                         fit: Fit = end.value
                     kept.fit, kept.result = fit, judged(engine, fit, queries, stop)
-                    said = result_status(kept.result, chosen)
+                    said = result_status(kept.result)
                     shown: Shown = {self._status: said, self._cards: query_cards(queries, kept.result)}
                     if chosen:
                         shown[self._lam] = LAM_RATIO_SLIDER.clip(fit.classifier.lam_ratio, "λ/m")
@@ -467,12 +474,6 @@ class Classify:
                     self._pictures: class_pictures({}),
                     self._python: "",
                 }
-                return
-            if kept.view == "classes":
-                means = torch.stack([evidence.z.mean(0) for evidence in classes.values()])
-                yield {self._pictures: class_pictures(classes, to_pil(engine.decode(means, stop=stop)))}
-            if kept.view == "away":
-                yield {self._python: python_code(prior, classes, queries, rule, whole=whole)}
 
     def _table_file(self, session: Session) -> Path:
         path, result = session.file("answers.csv"), session.of_kind(_Kept).result
