@@ -477,7 +477,7 @@ def test_what_is_not_looked_at_is_not_made(page, served, monkeypatch):
     page.wait_for_url(re.compile("seed=7"))
     assert len(swept) == 1
     page.get_by_role("tab", name="Sweep").click()
-    page.wait_for_function("src => document.querySelector('#sweep img').src !== src", arg=first)
+    page.wait_for_function("src => (document.querySelector('#sweep img')?.src ?? src) !== src", arg=first)
     assert len(swept) == 2
 
 
