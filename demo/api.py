@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from transflow_core import limits
-from transflow_core.compute import owned_by
+from transflow_core.compute import Cancelled, owned_by
 from transflow_core.drawing import AUTO, ask, sweep_of
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
@@ -33,7 +33,9 @@ from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 from .engines import Engines
 from .errors import refusing
-from .queues import API
+from .given import file_of
+from .guard import caller_of
+from .queues import CALLS
 from .session import new_folder
 
 __all__ = ["ENDPOINTS", "Endpoints", "add_endpoints"]
@@ -373,6 +375,8 @@ class Endpoints:
             lam_ratio = number(lam_ratio, "lam_ratio", limits.CLASSIFIER_LAM_RATIO)
         if not isinstance(examples, dict) or len(examples) not in limits.CLASSES_OF_CALL:
             raise ValueError(f"examples takes {limits.CLASSES_OF_CALL} classes, each a name with its images")
+        for name in examples:
+            limits.class_name(name)
         given = [len(files) for files in (*examples.values(), queries) if isinstance(files, list)]
         if sum(given) > limits.MOST_CLASSIFIED:
             raise ValueError(f"at most {limits.MOST_CLASSIFIED} images in one call, examples and queries together")
@@ -448,19 +452,21 @@ def _answering(engines: Engines, method: Callable) -> Callable:
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
         request = LocalContext.request.get(None)
-        owner = request.session_hash if request else None
-        with refusing(markup=False), API.turn(_caller(request)) as stop, owned_by(owner):
-            return _plain(getattr(Endpoints(engines, stop), method.__name__)(*args, **kwargs))
+        session = request.session_hash if request else None
+        turn = CALLS.turn(_caller(request), LocalContext.event_id.get(None), session)
+        try:
+            with refusing(markup=False), turn as stop, owned_by(session):
+                return _plain(getattr(Endpoints(engines, stop), method.__name__)(*args, **kwargs))
+        except Cancelled as error:  # whoever asked is gone: nobody reads it, and it is no fault to be printed
+            raise gr.Error("The call was given up.", print_exception=False) from error
 
     return call
 
 
 def _caller(request: gr.Request | None) -> str:
-    """The address that a call comes from; behind a proxy, the one that the nearest proxy tells."""
-    if request is None:
-        return ""
-    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[-1].strip()
-    return forwarded or (request.client.host if request.client else "")
+    """The address that a call comes from."""
+    scope = getattr(getattr(request, "request", None), "scope", None)
+    return caller_of(scope) if scope else ""
 
 
 def _plain(value: Any) -> Any:
@@ -472,7 +478,7 @@ def _plain(value: Any) -> Any:
 
 
 def _uploaded(files: Any, name: str) -> list[Path]:
-    """Paths of files that a client uploaded. Raises ValueError for none, too many, and anything else.
+    """Paths of files that a client uploaded, or gave as text. Raises ValueError for none, too many, and anything else.
 
     Gradio moves only what is marked as a file, and looks at where it comes from only once it has launched: what stands
     here was never checked, so that it is checked here.
@@ -484,12 +490,21 @@ def _uploaded(files: Any, name: str) -> list[Path]:
     folder = Path(get_upload_folder()).resolve()
     paths = []
     for file in files:
+        if isinstance(file, str):
+            file = {"path": str(_named(file, name))}
         given = file.get("path") if isinstance(file, dict) else None
         path = Path(given).resolve() if isinstance(given, str) and "\0" not in given else folder
         if folder not in path.parents or not path.is_file():
             raise ValueError(f"{name}: only uploaded files are read (gradio_client.handle_file uploads one)")
         paths.append(path)
     return paths
+
+
+def _named(address: str, name: str) -> Path:
+    try:
+        return file_of(address)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _ratio(value: Any, engine: Engine) -> float | list[float]:

@@ -29,8 +29,8 @@ class Engines:
         device: see `load_prior`.
         most, most_foreign: how many of these priors stay in memory, and how many from addresses that visitors gave;
             the least recently used of a kind goes first, so that no address puts out what is offered.
-        hub: which Hub addresses visitors may give: "off", "on", or patterns of owner/repo with commas between them, such
-            as "me/glow, friends/*". By default what TRANSFLOW_HUB says in the environment, and "off" without it.
+        hub: which Hub addresses visitors may give: "off", "on", or patterns of owner/repo with commas between them,
+            such as "me/glow, friends/*". By default what TRANSFLOW_HUB says in the environment, and "off" without it.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 from collections.abc import Iterator
@@ -17,6 +18,16 @@ __all__ = ["refusing", "tell", "warn", "words_of"]
 _log = logging.getLogger(__name__)
 # The folders of an absolute path. An address such as hf://owner/file has none, and neither has and/or.
 _FOLDERS = re.compile(r"(?<![\w:/.~])(?:/[^\s/'\":,][^/'\":,\n]*)+/(?=[^\s/])")
+# The system's words for what the host must mend are no words for a visitor.
+_FAULTS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "The disk of this server is full. Try again in a while."),
+    **dict.fromkeys(
+        (errno.EROFS, errno.EACCES, errno.EPERM), "This server may not write to its disk, so that no file can be made."
+    ),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Too much is open on this server. Try again in a while."),
+    errno.EIO: "The disk of this server does not answer. Try again in a while.",
+    errno.ENOENT: "A file is no longer there: files are kept for an hour. Give it again.",
+}
 _UNKNOWN = "Something went wrong in the program, and it was written down. Nothing that you gave is lost: try again."
 
 
@@ -46,7 +57,9 @@ def refusing(markup: bool = True) -> Iterator[None]:
 def words_of(error: BaseException) -> str:
     """An error's words, without the folders that they name."""
     # The system's own words name a path of this machine; those of `load_prior` have no number.
-    words = error.strerror if isinstance(error, OSError) and error.errno is not None else str(error)
+    words = str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        words = _FAULTS.get(error.errno, error.strerror)
     return _FOLDERS.sub("", words or type(error).__name__)
 
 

@@ -1,26 +1,41 @@
 """The page: header, prior picker, tabs."""
 
+import logging
+import signal
+import threading
+import time
 from collections.abc import Iterator
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
+from starlette.middleware import Middleware
 
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
+from .agents import serve_tools
 from .api import add_endpoints
 from .classify import Classify
 from .engines import Engines
+from .errors import words_of
 from .events import on
 from .explain import Explain
+from .guard import Guard, Quota, fetch_no_addresses
 from .interpolate import Interpolate
-from .queues import SERVER
+from .janitor import Janitor, own_folder
+from .queues import SERVER, drain
 from .session import Session
 from .studio import Studio
 from .style import CSS, THEME
 
 __all__ = ["build", "launch"]
+
+_log = logging.getLogger(__name__)
+# Seconds: hosts kill what has not ended half a minute after it was told to.
+_DRAINING = 20
 
 _TITLE = """
 # Transflow Studio
@@ -37,9 +52,11 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
             wait.
     """
     engines = engines or Engines()
-    engines.get(first_prior)
-    # Output pictures are files in a cache: those older than an hour go, every ten minutes.
-    with gr.Blocks(title="Transflow Studio", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
+    first_prior, missing = _loaded(engines, first_prior)
+    own_folder()
+    with gr.Blocks(title="Transflow Studio", analytics_enabled=False) as demo:
+        if missing:
+            gr.HTML(f"<p class='missing-priors' role='status'>{escape(missing)}</p>", elem_id="missing", padding=True)
         with gr.Row():
             gr.Markdown(_TITLE, elem_id="title")
             prior, chosen = _prior_picker(engines, first_prior, engines.about, "prior")
@@ -60,16 +77,51 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
 
 
 def launch(demo: gr.Blocks, **options: Any) -> Any:
-    """Serve the page; keywords are those of `gr.Blocks.launch`, such as `server_port`."""
+    """Serve the page; keywords are those of `gr.Blocks.launch`, such as `server_port`.
+
+    Where the package `mcp` is installed (the extra of that name), the endpoints are tools for agents as well.
+    Told to end by SIGTERM, it lets no more work begin, waits for what is under way, and ends.
+    """
+    fetch_no_addresses()
+    janitor = Janitor(Session.in_use, Path(demo.GRADIO_CACHE))
+    guard = Middleware(Guard, quota=Quota(used=lambda: janitor.left))
+    if threading.current_thread() is threading.main_thread() and not options.get("prevent_thread_lock"):
+        signal.signal(signal.SIGTERM, _terminate)
     return demo.queue(max_size=None, api_open=False).launch(
         theme=THEME,
         css=CSS,
         show_error=True,
         max_file_size="64mb",
         footer_links=["api", "settings"],
+        app_kwargs={"middleware": [guard]},
+        run_history=False,
+        mcp_server=serve_tools(),
         **SERVER,
         **options,
     )
+
+
+def _terminate(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one means it
+    drain(_DRAINING)
+    time.sleep(1)  # what was finished last is sent
+    raise KeyboardInterrupt
+
+
+def _loaded(engines: Engines, first_prior: str) -> tuple[str, str]:
+    """The first prior that can be loaded, the wanted one before all; and what is wrong with those before it.
+
+    Ends the program, in words, where none can.
+    """
+    wrong = []
+    for name in dict.fromkeys((first_prior, *engines.names())):
+        try:
+            engines.get(name)
+            return name, " ".join(wrong)
+        except (ValueError, OSError) as error:
+            _log.error("the prior %s cannot be loaded: %s", name, error)
+            wrong.append(f"The prior {name} cannot be loaded: {words_of(error)}.")
+    raise SystemExit("error: " + " ".join(wrong))
 
 
 def _seen(tab: gr.Tab) -> list[Dependency]:

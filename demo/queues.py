@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from transflow_core.compute import Cancelled
 
-__all__ = ["API", "EXPORTS", "SERVER", "VISITORS", "Lane", "Stop"]
+__all__ = ["API", "CALLS", "EXPORTS", "SERVER", "VISITORS", "Calls", "Lane", "Stop", "drain"]
 
 
 class Stop(threading.Event):
@@ -23,9 +24,11 @@ class Stop(threading.Event):
 
     Attributes:
         by_hand: whether the person pressed Stop; otherwise something newer takes its place, or the person left.
+        late: whether it took longer than it may.
     """
 
     by_hand = False
+    late = False
 
 
 @dataclass(eq=False)
@@ -48,15 +51,19 @@ class Lane:
         self.each, self.total, self.waiting, self._most = each, total or most, waiting, most
         self._tickets: list[_Ticket] = []  # in the order in which they came
         self._changed = threading.Condition()
+        self._closed = False
 
     @contextmanager
-    def turn(self, owner: Hashable, *, newest: bool = False) -> Iterator[Stop]:
+    def turn(self, owner: Hashable, *, newest: bool = False, stop: Stop | None = None) -> Iterator[Stop]:
         """Wait for the owner's turn, and have it within. The `newest` ends all that the owner asked for before.
 
-        Raises Cancelled if it is stopped while it waits, ValueError if too many wait already.
+        Raises Cancelled if it is stopped while it waits, by `drop` where it brought its own `stop`; ValueError if too
+        many wait already, or the lane is closed.
         """
-        ticket = _Ticket(owner)
+        ticket = _Ticket(owner, stop or Stop())
         with self._changed:
+            if self._closed:
+                raise ValueError("The server is being restarted. Try again in a minute.")
             if newest:
                 self._stop(owner, by_hand=False)
             elif len(self._of(owner)) >= self.each + self.waiting or len(self._tickets) >= self._most:
@@ -79,6 +86,18 @@ class Lane:
         """End what the owner has running and waiting."""
         with self._changed:
             self._stop(owner, by_hand=by_hand)
+
+    def drop(self, stop: Stop) -> None:
+        """End the one piece of work that brought this `stop`."""
+        with self._changed:
+            stop.set()
+            self._changed.notify_all()
+
+    def drained(self, seconds: float) -> bool:
+        """Let nobody in any more, and wait so long for those who are; gives whether all were finished."""
+        with self._changed:
+            self._closed = True
+            return self._changed.wait_for(lambda: not self._tickets, seconds)
 
     def busy(self, owner: Hashable) -> bool:
         """Whether the owner has something running or waiting."""
@@ -114,6 +133,72 @@ EXPORTS = Lane(total=2, waiting=3)
 # By the caller's address. Whoever has calls running and 64 more waiting holds up nobody but themselves: eight places
 # stay for others, and the page waits here not at all.
 API = Lane(each=4, total=12, waiting=64, most=256)
+
+
+class Calls:
+    """Calls of the API that are under way: whoever hangs up ends theirs, and none takes longer than it may.
+
+    Args:
+        lane: in which they have their turns.
+        seconds: that one may take, from its turn on.
+    """
+
+    def __init__(self, lane: Lane, seconds: float = 600) -> None:
+        self.seconds, self._lane = seconds, lane
+        self._stops: dict[tuple[str, str], set[Stop]] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self, owner: Hashable, event: str | None, session: str | None) -> Iterator[Stop]:
+        """`Lane.turn`, for the call that this event of Gradio's is, asked for in this session."""
+        stop = Stop()
+        keys = [(kind, key) for kind, key in (("event", event), ("session", session)) if key]
+        with self._lock:
+            for key in keys:
+                self._stops.setdefault(key, set()).add(stop)
+        try:
+            with self._lane.turn(owner, stop=stop):
+                timer = threading.Timer(self.seconds, self._late, [stop])
+                timer.daemon = True
+                timer.start()
+                try:
+                    yield stop
+                finally:
+                    timer.cancel()
+        except Cancelled:
+            if stop.late:
+                raise ValueError(
+                    f"This took longer than the {self.seconds:g} s that a call may. Ask for less."
+                ) from None
+            raise
+        finally:
+            with self._lock:
+                for key in keys:
+                    self._stops[key].discard(stop)
+                    if not self._stops[key]:
+                        del self._stops[key]
+
+    def left(self, kind: str, key: str) -> None:
+        """Whoever waited for this event, or for all of this session, hung up."""
+        with self._lock:
+            stops = list(self._stops.get((kind, key), ()))
+        for stop in stops:
+            self._lane.drop(stop)
+
+    def _late(self, stop: Stop) -> None:
+        stop.late = True
+        self._lane.drop(stop)
+
+
+# Ten minutes are what the largest call takes on two busy cores, several times over.
+CALLS = Calls(API)
+
+
+def drain(seconds: float) -> bool:
+    """Let no new work begin, and wait so long for what is under way; gives whether all of it was finished."""
+    end = time.monotonic() + seconds
+    return all([lane.drained(max(0.0, end - time.monotonic())) for lane in (API, EXPORTS, VISITORS)])
+
 
 # How the app is launched. Gradio gives a place and a thread to each event, those that wait for their turn among them;
 # they cost little. It keeps half a megabyte of settings for each session, for ever if it is not told otherwise.

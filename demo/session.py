@@ -86,6 +86,17 @@ class Session:
             session._end_work()
             session._over_at = time.monotonic() + _LEFT
 
+    @classmethod
+    def in_use(cls) -> list[Path]:
+        """Files that sessions may read again, under another prior say, and the folders of their results."""
+        with cls._lock:
+            sessions = list(cls._all.values())
+        held = [session._folder for session in sessions if session._folder is not None]
+        for session in sessions:
+            for intake in tuple(session.intakes.values()):
+                held += [Path(source) for source in intake.sources if isinstance(source, str | Path)]
+        return held
+
     def touch(self) -> None:
         """Keep it for longer."""
         self._over_at = time.monotonic() + _IDLE

@@ -13,7 +13,8 @@ def evidence_paths(intake: Intake) -> list[str] | None:
     """The evidence's files as a person has them; None when there are none, or two that a name does not tell apart."""
     if intake.example:
         return [(EXAMPLES / intake.example).relative_to(EXAMPLES.parent.parent).as_posix()]
-    names = [Path(source).name for source in intake.sources if isinstance(source, str | Path)]
+    # A picture of the camera has a name without a suffix, and is no file of theirs.
+    names = [Path(source).name for source in intake.sources if isinstance(source, str | Path) and Path(source).suffix]
     return names if intake.saved is None and len(set(names)) == len(intake.sources) else None
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from transflow_core import pictures
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence
-from transflow_core.images import to_pil
+from transflow_core.images import ImageError, opening, to_pil
 from transflow_core.posterior import Gaussian, Manner
 from transflow_core.typicality import Typicality
 
@@ -251,3 +252,18 @@ def test_cuda_gives_the_same_samples():
     gpu.prior.to("cuda")
     x, y = (e.sample(read(e, squares(2)).condition(lam_ratio=0.5), 2) for e in (cpu, gpu))
     torch.testing.assert_close(x, y, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["path", "file"])
+def test_a_source_that_is_larger_than_any_picture_is_not_read_to_its_end(tmp_path, monkeypatch, kind):
+
+    for module in (pictures, opening):
+        monkeypatch.setattr(module, "MAX_BYTES", 1000)
+    path = tmp_path / "large.png"
+    path.write_bytes(bytes(5000))
+    with path.open("rb") as file, pytest.raises(ImageError, match="larger than"):
+        pictures.content_of(path if kind == "path" else file)
+    with path.open("rb") as file:
+        with pytest.raises(ImageError):
+            pictures.content_of(file)
+        assert file.tell() <= 1001 or kind == "path"

@@ -289,6 +289,23 @@ def test_held_out_density_is_that_of_the_gaussian():
     close(found - found[0], expected - expected[0], 1e-8)
 
 
+def test_classes_that_differ_in_how_they_vary_are_told_apart_by_the_estimate():
+    """The predictive under the estimated Σ classifies where the paper's scalar cannot: both classes have one mean."""
+    bases = [normal(3, D, seed=20), normal(3, D, seed=21)]
+    classes = [normal(40, 3, seed=22 + i) @ basis + 0.3 * normal(40, D, seed=24 + i) for i, basis in enumerate(bases)]
+
+    def right(predictives: list[Gaussian]) -> float:
+        scores = [torch.stack([p.log_prob(z[20:]) for p in predictives], 1).argmax(1) for z in classes]
+        return torch.cat([scores[0] == 0, scores[1] == 1]).double().mean().item()
+
+    ours, paper = [], []
+    for z in (z[:20] for z in classes):
+        sigma = Spread.of(z, levels=LEVELS).covariance()
+        ours.append(Posterior.condition(z, lam=1.0, likelihood=sigma).predictive())
+        paper.append(Posterior.condition(z, lam_ratio=0.1).predictive())
+    assert right(ours) > 0.95 > 0.8 > right(paper)
+
+
 # Common random numbers.
 
 

@@ -24,6 +24,9 @@ from .posterior import per_level as per_level
 from .posterior import standard_normal as standard_normal
 from .prior import Prior as Prior
 from .prior import load_prior as load_prior
+from .publishing import load_classifier as load_classifier
+from .publishing import load_posterior as load_posterior
+from .publishing import push_to_hub as push_to_hub
 from .shipped import shipped_priors as shipped_priors
 
 __version__: str

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from .compute import Cancelled, ComputeThread, PictureLane
-from .evidence import Evidence, EvidenceImage, Latent
+from .evidence import LARGEST_LATENT, Evidence, EvidenceImage, Latent
 from .faces import AlignedFace
 from .images import ImageError
 from .intake import Intake
@@ -281,6 +281,10 @@ class Engine:
         if posterior.dim != self.prior.dim or made_with not in (None, self.prior.fingerprint):
             name = posterior.metadata.get("prior", "another prior")
             raise ValueError(f"{path.name} was made with {name}, not with {self.prior.name}: choose that prior for it")
+        if not posterior.mean.abs().max() < LARGEST_LATENT:
+            raise ValueError(
+                f"{path.name} lies beyond all that this prior can show: it is damaged, or no posterior of it"
+            )
         return posterior
 
     def draw(self, posterior: Posterior, manner: Manner) -> Sampler:

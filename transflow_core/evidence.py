@@ -15,13 +15,14 @@ from .pictures import Picture, Source
 from .posterior import Posterior
 from .typicality import Typicality, Verdict
 
-__all__ = ["Evidence", "EvidenceImage", "Latent"]
+__all__ = ["LARGEST_LATENT", "Evidence", "EvidenceImage", "Latent"]
 
 # The flow holds an image when decode(encode(image)) shows it again. Beyond two bytes of error nobody would call it
 # the same.
 _LARGEST_ERROR = 2 / 255
-# A standard normal never leaves ±7. With a latent this far out, one image would throw the mean of a hundred good ones.
-_LARGEST_LATENT = 1000.0
+LARGEST_LATENT = 1000.0
+"""No number of a latent in use is as large. A standard normal never leaves ±7, and with a latent this far out one image
+would throw the mean of a hundred good ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Latent:
     @property
     def held(self) -> bool:
         """Whether the flow holds the image: it comes back, and no number of its latent is beyond all bounds."""
-        return self.error is None or (self.error < _LARGEST_ERROR and bool(self.z.abs().max() < _LARGEST_LATENT))
+        return self.error is None or (self.error < _LARGEST_ERROR and bool(self.z.abs().max() < LARGEST_LATENT))
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,8 @@ CLASSES_ON_PAGE, CLASSES_OF_CALL, CLASSES_OF_FILE = Range(2, 10), Range(1, 20), 
 """Classes that a page has room for, that one call fits, and that a saved classifier holds."""
 MOST_EXAMPLES, MOST_QUERIES = 30, 60
 """Images of one class, and queries, on the page."""
-CLASS_NAME_LENGTH = 40
-"""Characters of a class's name on the page."""
+CLASS_NAME_LENGTH, MOST_NAME_LENGTH = 40, 200
+"""Characters of a class's name on the page, and at all."""
 
 
 # Checks -------------------------------------------------------------------------------------------------------------
@@ -139,6 +139,21 @@ def numbers(values: object, name: str, within: Range, length: int | None = None)
     if not isinstance(values, list | tuple) or (length is not None and len(values) != length):
         raise ValueError(f"{name} must be a list of {'' if length is None else f'{length} '}numbers")
     return [number(value, f"each of {name}", within) for value in values]
+
+
+def class_name(value: object) -> str:
+    """A class's name as it can be shown and saved. Raises ValueError for anything else.
+
+    Example:
+        >>> class_name("a\\0b")
+        Traceback (most recent call last):
+        ValueError: the name of a class is 1 to 200 printable characters, not 'a\\x00b'
+    """
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > MOST_NAME_LENGTH:
+        raise ValueError(
+            f"the name of a class is 1 to {MOST_NAME_LENGTH} printable characters, not {reprlib.repr(value)}"
+        )
+    return value
 
 
 def choice(value: object, name: str, options: Collection[S]) -> S:

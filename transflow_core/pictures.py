@@ -18,6 +18,7 @@ from .faces import AlignedFace, align
 from .faces.alignment import Whole
 from .faces.models import Landmarks
 from .images import ImageError, load_image
+from .images.opening import MAX_BYTES, name_of, read_source
 
 __all__ = ["Landmarks", "Picture", "Source", "Whole", "content_of", "digest_of", "read_picture", "serve"]
 
@@ -55,14 +56,16 @@ def content_of(source: Source) -> tuple[str, bytes | Path | Image.Image, str]:
             raise ImageError(path.name, "there is no such file.")
         digest = hashlib.sha256()
         try:
+            if path.stat().st_size > MAX_BYTES:
+                read_source(path, path.name)  # refuses it, in its words
             with path.open("rb") as file:
                 while part := file.read(2**20):
                     digest.update(part)
             return path.name, path, digest.hexdigest()
         except OSError as error:
             raise ImageError(path.name, f"it cannot be read ({error.strerror or error}).") from error
-    name = Path(getattr(source, "name", "") or "image").name
-    data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else source.read()
+    name = name_of(source)
+    data = read_source(source, name)
     return name, data, hashlib.sha256(data).hexdigest()
 
 

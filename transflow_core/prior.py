@@ -24,6 +24,7 @@ from .checkpoints import (
     known_prior,
     save_native,
 )
+from .devices import in_halves
 from .flows import CoarseFlow, Flow, count_parameters, device_of, move, place
 from .pixels import PixelConvention
 from .shipped import DEFAULT_PRIOR, MODELS, shipped_priors
@@ -186,9 +187,9 @@ class Prior:
         v = self.to_unit(images)
         z, log_det = [torch.zeros(0, self.dim, device=self.device)], [torch.zeros(0, device=self.device)]
         for batch in v.split(batch_size) if len(v) else ():
-            batch_z, batch_log_det = self.flow.forward(self.pixels.to_flow(batch))
-            z.append(batch_z)
-            log_det.append(batch_log_det)
+            for batch_z, batch_log_det in in_halves(lambda x: self.flow.forward(self.pixels.to_flow(x)), batch):
+                z.append(batch_z)
+                log_det.append(batch_log_det)
         latents, log_prior = torch.cat(z), standard_log_prob(torch.cat(z))
         return Encoded(latents, log_prior, log_prior + torch.cat(log_det).cpu().double())
 
@@ -213,7 +214,7 @@ class Prior:
         side = self.image_size // 2 if means else self.image_size
         images = [torch.zeros(0, self.channels, side, side, device=self.device)]
         for batch in z.to(self.device).split(batch_size) if len(z) else ():
-            images.append(self.pixels.from_flow(means(batch) if means else self.flow.inverse(batch)[0]))
+            images += in_halves(lambda z: self.pixels.from_flow(means(z) if means else self.flow.inverse(z)[0]), batch)
         return torch.cat(images)
 
     def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:

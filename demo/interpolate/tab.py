@@ -14,6 +14,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from transflow_core.compute import Cancelled
+from transflow_core.images import writes_mp4
 from transflow_core.intake import Intake
 from transflow_core.limits import SEED, STEPS_SLIDER, TEMPERATURE
 from transflow_core.prior import Prior
@@ -40,7 +41,7 @@ _EXPORTS = {
     "png": "Strip (PNG)",
     "webp": "Animation (WebP)",
     "gif": "Animation (GIF)",
-    "mp4": "Video (MP4)",
+    **({"mp4": "Video (MP4)"} if writes_mp4() else {}),
     "a": "Posterior A",
     "b": "Posterior B",
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -21,19 +21,13 @@ from ..errors import tell, warn
 from ..events import on
 from ..examples import example_sets
 from ..queues import Stop
-from ..session import Session
+from ..session import Session, new_folder
 from ..static import static
 from .cards import cards, examples_html, summary
 
 __all__ = ["CARDS_JS", "EXAMPLES_JS", "EvidencePanel"]
 
 CARDS_JS, EXAMPLES_JS = static("cards.js"), static("examples.js")
-
-
-class _Snapshot(bytes):
-    """A picture that is no file of a person's: what it is called."""
-
-    name: str
 
 
 Shown = dict[Component, Any]
@@ -133,8 +127,9 @@ class EvidencePanel:
         yield {self._camera: None}
         if file is not None:
             with session.turn(self.place) as stop:
-                snapshot = _Snapshot(Path(file).read_bytes())
-                snapshot.name = f"picture {len(self.intake(session).evidence) + 1}"
+                # A file, not its bytes: of what is refused, a session keeps a name.
+                snapshot = new_folder() / f"picture {len(self.intake(session).evidence) + 1}"
+                shutil.copyfile(file, snapshot)
                 yield from self._add(session, [snapshot], prior, stop)
 
     def _add(self, session: Session, sources: Sequence[Source], prior: str, stop: Stop) -> Iterator[Shown]:

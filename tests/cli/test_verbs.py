@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -59,3 +60,15 @@ def test_help_waits_for_no_large_library():
     )  # fmt: skip
     imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "typer" in imported and not imported & {"torch", "dlib", "gradio", "numpy", "PIL", "cv2"}
+
+
+def test_addresses_of_visitors_are_on_for_this_machine_alone(monkeypatch):
+    told = []
+    page = SimpleNamespace(Engines=lambda *_, hub: told.append(hub), build=lambda _: None, launch=lambda *_, **__: None)
+    monkeypatch.setattr("transflow_core.cli.page.import_module", lambda _: page)
+    monkeypatch.delenv("TRANSFLOW_HUB", raising=False)
+    for arguments in ([], ["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--hub", "me/glow"], ["--hub", "off"]):
+        assert CliRunner().invoke(app, ["app", *arguments]).exit_code == 0
+    monkeypatch.setenv("TRANSFLOW_HUB", "friends/*")
+    assert CliRunner().invoke(app, ["app"]).exit_code == 0
+    assert told == ["on", "off", "me/glow", "off", "friends/*"]

@@ -1,9 +1,9 @@
 """A served demo and a real browser. Screenshots go to `artifacts/`, so that a person can look at them."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from demo import Engines, build, launch
@@ -18,20 +18,31 @@ PATIENCE = 120_000
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory) -> Iterator[str]:
-    """The address of the demo, served from this process with a cache folder of its own, and a second prior."""
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("gradio"))
-    priors = tmp_path_factory.mktemp("priors")
-    make_tiny_prior().save(priors / "tiny.safetensors")
-    demo = build(Engines(priors))
+def engines(tmp_path_factory) -> Iterator[Engines]:
+    """The priors of both pages: those that ship, and a tiny one; and a cache folder for what the pages serve."""
+    folder = tmp_path_factory.mktemp("priors")
+    make_tiny_prior().save(folder / "tiny.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        yield Engines(folder)
+
+
+def _serve(demo: gr.Blocks) -> Iterator[str]:
     _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
     yield url.rstrip("/")
     demo.close()
-    if before is None:
-        del os.environ["GRADIO_TEMP_DIR"]
-    else:
-        os.environ["GRADIO_TEMP_DIR"] = before
+
+
+@pytest.fixture(scope="session")
+def served(engines) -> Iterator[str]:
+    """The address of the demo, served from this process."""
+    yield from _serve(build(engines))
+
+
+@pytest.fixture(scope="session")
+def served_small(engines) -> Iterator[str]:
+    """The same with the tiny prior, for tests that are not about its images: they need not wait for them."""
+    yield from _serve(build(engines, first_prior="tiny.safetensors"))
 
 
 @pytest.fixture

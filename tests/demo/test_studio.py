@@ -160,8 +160,8 @@ def test_a_preview_that_comes_late_does_not_blur_the_whole_images(page, served, 
     assert f"λ/m = {slider(page):g}," in status(page)
 
 
-def test_a_key_moves_the_slider(page, served):
-    opened(page, served)
+def test_a_key_moves_the_slider(page, served_small):
+    opened(page, served_small)
     page.click("#evidence [data-example=cartoon]")
     wait_status(page, "m = 18 ")
     before = sheet(page)
@@ -172,12 +172,12 @@ def test_a_key_moves_the_slider(page, served):
     assert slider(page) > 1.2 * LAM and sheet(page) != before
 
 
-def test_ten_files_of_which_two_are_broken(page, served, shot, tmp_path):
+def test_ten_files_of_which_two_are_broken(page, served_small, shot, tmp_path):
     files = EXAMPLES["greyscale"][:8]
     for name, data in (("empty.png", b""), ("torn.jpg", b"\xff\xd8\xff\xe0 this is no photograph")):
         (tmp_path / name).write_bytes(data)
         files.append(str(tmp_path / name))
-    opened(page, served)
+    opened(page, served_small)
     upload(page, files, used=8)
     assert page.locator("#evidence-cards .card").count() == 10
     broken = page.locator("#evidence-cards .card.problem")
@@ -188,17 +188,17 @@ def test_ten_files_of_which_two_are_broken(page, served, shot, tmp_path):
     shot(page, "studio_two_broken")
 
 
-def test_a_hostile_file_name_is_only_a_name(page, served, tmp_path):
+def test_a_hostile_file_name_is_only_a_name(page, served_small, tmp_path):
     name = "<img src=x onerror=window.pwned=1>.png"
     shutil.copy(EXAMPLES["sepia"][0], tmp_path / name)
-    opened(page, served)
+    opened(page, served_small)
     upload(page, [str(tmp_path / name)], used=1)
     assert page.evaluate("window.pwned") is None
     assert page.locator("#evidence-cards img").count() == 1
 
 
-def test_a_card_can_be_removed_weighted_and_taken_whole(page, served):
-    opened(page, served)
+def test_a_card_can_be_removed_weighted_and_taken_whole(page, served_small):
+    opened(page, served_small)
     upload(page, EXAMPLES["sepia"][:3], used=3)
     three = sheet(page)
     page.click("#evidence-cards [data-action=remove][data-index='0']")
@@ -220,13 +220,13 @@ def test_a_card_can_be_removed_weighted_and_taken_whole(page, served):
     wait_status(page, "the prior itself")
 
 
-def test_another_face_of_a_group_photo_can_be_chosen(page, served, tmp_path, conformance):
+def test_another_face_of_a_group_photo_can_be_chosen(page, served_small, tmp_path, conformance):
     canvas = Image.new("RGB", (640, 320), (96, 128, 96))
     for index, x in enumerate((20, 360)):
         face = Image.fromarray(conformance["images"][index]).resize((256 - 40 * index,) * 2, Image.Resampling.LANCZOS)
         canvas.paste(face, (x, 40))
     canvas.save(tmp_path / "group.jpg", quality=95)
-    opened(page, served)
+    opened(page, served_small)
     upload(page, [str(tmp_path / "group.jpg")], used=1)
     assert "(1 of 2)" in page.inner_text("#evidence-cards")
     before = sheet(page)
@@ -235,8 +235,8 @@ def test_another_face_of_a_group_photo_can_be_chosen(page, served, tmp_path, con
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)
 
 
-def test_two_sessions_do_not_see_each_others_evidence(new_page, served):
-    one, two = opened(new_page(), served), opened(new_page(), served)
+def test_two_sessions_do_not_see_each_others_evidence(new_page, served_small):
+    one, two = opened(new_page(), served_small), opened(new_page(), served_small)
     upload(one, EXAMPLES["greyscale"][:2], used=2)
     assert two.locator("#evidence-cards .card").count() == 0 and "the prior itself" in status(two)
     upload(two, EXAMPLES["red_hair"][:3], used=3)
@@ -247,7 +247,7 @@ def test_two_sessions_do_not_see_each_others_evidence(new_page, served):
     assert "greyscale" not in two.inner_text("#evidence-cards")
 
 
-def test_the_newest_click_ends_the_older_ones(page, served, monkeypatch):
+def test_the_newest_click_ends_the_older_ones(page, served_small, monkeypatch):
     encode, last = Engine.encode, threading.Event()
 
     def until_ended(self, frames, *, stop=None, **how):
@@ -255,7 +255,7 @@ def test_the_newest_click_ends_the_older_ones(page, served, monkeypatch):
             assert stop.wait(60)
         return encode(self, frames, stop=stop, **how)
 
-    opened(page, served)
+    opened(page, served_small)
     monkeypatch.setattr(Engine, "encode", until_ended)
     for key in ("greyscale", "red_hair", "sepia"):
         page.click(f"#evidence [data-example={key}]")
@@ -266,8 +266,8 @@ def test_the_newest_click_ends_the_older_ones(page, served, monkeypatch):
     assert page.locator("#evidence-cards .card").count() == 18 and "m = 18 " in status(page)
 
 
-def test_a_visitor_whose_images_are_read_holds_up_no_other(new_page, served, monkeypatch):
-    one, two = opened(new_page(), served), opened(new_page(), served)
+def test_a_visitor_whose_images_are_read_holds_up_no_other(new_page, served_small, monkeypatch):
+    one, two = opened(new_page(), served_small), opened(new_page(), served_small)
     encode, reading, go_on = Engine.encode, threading.Event(), threading.Event()
 
     def first_waits(*args, **how):
@@ -289,7 +289,7 @@ def test_a_visitor_whose_images_are_read_holds_up_no_other(new_page, served, mon
     wait_status(one, "m = 2 ")
 
 
-def test_a_page_that_is_closed_ends_what_it_asked_for(page, served, monkeypatch):
+def test_a_page_that_is_closed_ends_what_it_asked_for(page, served_small, monkeypatch):
     encode, reading, ended = Engine.encode, threading.Event(), threading.Event()
 
     def until_ended(self, frames, *, stop=None, **how):
@@ -298,7 +298,7 @@ def test_a_page_that_is_closed_ends_what_it_asked_for(page, served, monkeypatch)
         ended.set()
         return encode(self, frames, stop=stop, **how)
 
-    opened(page, served)
+    opened(page, served_small)
     monkeypatch.setattr(Engine, "encode", until_ended)
     page.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:2])
     assert reading.wait(60)
@@ -306,8 +306,8 @@ def test_a_page_that_is_closed_ends_what_it_asked_for(page, served, monkeypatch)
     assert ended.wait(60)
 
 
-def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served):
-    opened(page, served)
+def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served_small):
+    opened(page, served_small)
     page.click("#evidence [data-example=sketch]")
     wait_status(page, "m = 18 ")
     page.fill("#seed input", "42")
@@ -326,14 +326,14 @@ def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served):
     wait_status(page, "the prior itself")
 
 
-def test_an_address_that_was_typed_wrong_opens_with_the_defaults(page, served):
-    opened(page, served + "/?lam=nan&t=hot&n=1e99&seed=-5&example=../../etc")
+def test_an_address_that_was_typed_wrong_opens_with_the_defaults(page, served_small):
+    opened(page, served_small + "/?lam=nan&t=hot&n=1e99&seed=-5&example=../../etc")
     assert "the prior itself" in status(page)
     assert slider(page) == pytest.approx(LAM, rel=0.02)
 
 
-def test_new_seed_and_reset(page, served):
-    opened(page, served)
+def test_new_seed_and_reset(page, served_small):
+    opened(page, served_small)
     before = sheet(page)
     page.click("#dice")
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)
@@ -396,20 +396,20 @@ def test_what_is_taken_away_is_what_is_on_the_screen(page, served, tmp_path, sho
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=shown)
 
 
-def test_a_file_that_is_no_posterior_is_refused_in_words(page, served, tmp_path):
+def test_a_file_that_is_no_posterior_is_refused_in_words(page, served_small, tmp_path):
     (tmp_path / "evil.safetensors").write_bytes(b"\x00" * 100)
-    opened(page, served)
+    opened(page, served_small)
     page.set_input_files("#evidence-files input[type=file]", str(tmp_path / "evil.safetensors"))
     page.get_by_text("evil.safetensors is not a saved posterior").wait_for()
 
 
-def test_a_posterior_that_is_refused_is_told_as_text_and_does_not_stand_in_the_way(page, served, tmp_path):
+def test_a_posterior_that_is_refused_is_told_as_text_and_does_not_stand_in_the_way(page, served_small, tmp_path):
     evidence = torch.ones(1, 768)
     name = "<b id=injected>another</b>"
     Posterior.condition(evidence, 0.5, metadata={"prior": name, "fingerprint": "x"}).save(
         tmp_path / "foreign.safetensors"
     )
-    opened(page, served)
+    opened(page, served_small)
     page.set_input_files("#evidence-files input[type=file]", str(tmp_path / "foreign.safetensors"))
     page.get_by_text(f"was made with {name}").wait_for()
     assert page.locator("#injected").count() == 0
@@ -435,8 +435,8 @@ def test_every_number_is_there(page, served, shot):
         shot(page, f"studio_{name}")
 
 
-def test_a_sweep_that_is_not_there_yet_says_so(page, served, monkeypatch):
-    opened(page, served)
+def test_a_sweep_that_is_not_there_yet_says_so(page, served_small, monkeypatch):
+    opened(page, served_small)
     page.get_by_role("tab", name="Sweep").click()
     page.get_by_text("A sweep needs evidence").wait_for()
     swept, go_on = Engine.sweep, threading.Event()
@@ -452,7 +452,7 @@ def test_a_sweep_that_is_not_there_yet_says_so(page, served, monkeypatch):
     page.wait_for_selector("#sweep img")
 
 
-def test_what_is_not_looked_at_is_not_made(page, served, monkeypatch):
+def test_what_is_not_looked_at_is_not_made(page, served_small, monkeypatch):
     sweep, swept = Engine.sweep, []
 
     def counted(*args, **how):
@@ -460,7 +460,7 @@ def test_what_is_not_looked_at_is_not_made(page, served, monkeypatch):
         return sweep(*args, **how)
 
     monkeypatch.setattr(Engine, "sweep", counted)
-    chosen(page, served, "red_hair")
+    chosen(page, served_small, "red_hair")
     page.get_by_label("The paper's").click()
     page.wait_for_url(re.compile("manner=mean"))
     assert not swept
@@ -500,8 +500,8 @@ def test_the_page_fits_its_window_and_nothing_jumps(new_page, served, shot, widt
     shot(page, f"studio_{width}_{'dark' if dark else 'light'}")
 
 
-def test_every_control_has_a_name(page, served):
-    opened(page, served)
+def test_every_control_has_a_name(page, served_small):
+    opened(page, served_small)
     page.click("#evidence [data-example=greyscale]")
     wait_status(page, "m = 18 ")
     unnamed = page.evaluate(
@@ -513,7 +513,7 @@ def test_every_control_has_a_name(page, served):
     assert not unnamed, unnamed
 
 
-def test_stop_stops_reading(page, served):
+def test_stop_stops_reading(page, served_small):
     """Forty different pictures without a face take a while each; Stop ends that, and what was read stays."""
     rng = np.random.default_rng(0)
     files = []
@@ -521,7 +521,7 @@ def test_stop_stops_reading(page, served):
         buffer = io.BytesIO()
         Image.fromarray(rng.integers(0, 256, (300, 200, 3), dtype=np.uint8)).save(buffer, "PNG")
         files.append({"name": f"noise{index}.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
-    opened(page, served)
+    opened(page, served_small)
     page.set_input_files("#evidence-files input[type=file]", files)
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("images were not read").wait_for()
@@ -565,12 +565,12 @@ def test_a_slider_moved_while_another_prior_reads_the_evidence(page, served, mon
     wait_status(page, "m = 2 ")
 
 
-def test_a_prior_that_is_not_offered_is_refused_in_words(page, served):
-    opened(page, served)
+def test_a_prior_that_is_not_offered_is_refused_in_words(page, served_small):
+    opened(page, served_small)
     page.fill("#prior input", "/etc/passwd")
     page.press("#prior input", "Enter")
     page.get_by_text("is not among the priors offered here").first.wait_for()
-    page.wait_for_function("document.querySelector('#prior input').value === 'celeba128'")
+    page.wait_for_function("document.querySelector('#prior input').value === 'tiny.safetensors'")
     assert page.get_by_text("is not among the priors offered here").count() == 1
     upload(page, EXAMPLES["sepia"][:1], used=1)
 

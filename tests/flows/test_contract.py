@@ -78,7 +78,7 @@ def test_it_encodes_decodes_scores_and_tells_its_levels(prior):
 def test_engine_evidence_posterior_samples_and_classes(prior):
     pictures = [Image.fromarray((v.permute(1, 2, 0) * 255).byte().numpy()) for v in images()]
     engine = Engine(prior)
-    evidence = engine.evidence(pictures, whole="always")
+    evidence = engine.intake(pictures, whole="always").evidence
     assert [image.problem for image in evidence] == [None] * 4
     posterior = evidence.condition(lam_ratio=0.5)
     torch.testing.assert_close(posterior.mean, evidence.z.mean(0) / 1.5)

@@ -125,5 +125,5 @@ def test_errors(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="fps"):
             save_animation(frames(), tmp_path / "a.gif", fps=fps)
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ImportError, match="pip install av"):
+    with pytest.raises(ValueError, match="pip install av"):
         save_animation(frames(), tmp_path / "a.mp4")

@@ -3,7 +3,7 @@
 from .base import Checkpoint, CheckpointError
 from .conversion import FORMATS, Recognised, convert, recognise
 from .directions import CELEBA_ATTRIBUTES, Directions, load_directions
-from .hub import OWNER, VISITOR, HubAccess, discard, fetch, is_hub_address
+from .hub import OWNER, VISITOR, HubAccess, discard, fetch, is_hub_address, upload
 from .known import KNOWN_PRIORS, KnownPrior, known_prior
 from .memory import available_memory, estimate_memory
 from .native import load_native, save_native
@@ -33,4 +33,5 @@ __all__ = [
     "recognise",
     "run_graph",
     "save_native",
+    "upload",
 ]

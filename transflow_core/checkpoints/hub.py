@@ -1,4 +1,4 @@
-"""Files from the Hugging Face Hub: `hf://owner/repo/path/to/file[@revision]`, cached, with a checksum where known."""
+"""Files of the Hugging Face Hub, there and back: `hf://owner/repo/file[@revision]`, cached and checked."""
 
 import fnmatch
 import re
@@ -14,7 +14,7 @@ from huggingface_hub import constants, errors
 from .base import CheckpointError, sha256_of
 from .peers.options import LARGEST_SIDE_FILE, SIDE_FILES
 
-__all__ = ["OWNER", "VISITOR", "HubAccess", "discard", "fetch", "is_hub_address"]
+__all__ = ["OWNER", "VISITOR", "HubAccess", "discard", "fetch", "is_hub_address", "upload"]
 
 _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+?)(?:@(?P<revision>[\w./-]+))?")
 
@@ -88,6 +88,16 @@ def fetch(address: str, sha256: str | None = None, access: HubAccess = OWNER) ->
     if sha256 is not None and (found := sha256_of(path)) != sha256:
         raise CheckpointError(f"{address}: its sha256 is {found}, expected {sha256}: the file is not the known one")
     return _with_side_files(hub, path, name)
+
+
+def upload(folder: Path, repo: str, *, private: bool, token: str | None, message: str) -> None:
+    """Send a folder's files to a model repository, in one commit; a repository that is not there is made.
+
+    Raises CheckpointError or FileNotFoundError where the Hub refuses, or cannot be reached.
+    """
+    api, address = huggingface_hub.HfApi(token=token), f"hf://{repo}"
+    _ask(address, api.create_repo, repo, private=private, exist_ok=True)
+    _ask(address, api.upload_folder, repo_id=repo, folder_path=folder, commit_message=message)
 
 
 def discard(path: Path) -> None:

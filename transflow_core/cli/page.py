@@ -40,6 +40,5 @@ def app(
         raise typer.Exit(1)
     page = import_module(name)
     hub = hub or ("on" if host in ("127.0.0.1", "localhost", "::1") else "off")
-    page.launch(
-        page.build(page.Engines(priors, device, hub=hub)), server_name=host, server_port=port, inbrowser=browser
-    )
+    demo = page.build(page.Engines(priors, device, hub=hub))
+    page.launch(demo, server_name=host, server_port=port, inbrowser=browser)

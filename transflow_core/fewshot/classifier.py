@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..limits import CLASSES_OF_FILE, LIKELIHOODS, Likelihood, choice
+from ..limits import CLASSES_OF_FILE, LIKELIHOODS, Likelihood, choice, class_name
 from ..prior import Images, Prior
 from .answer import Answer
 from .augmentation import jitter
@@ -437,6 +437,7 @@ def _checked(evidence: Mapping[str, Tensor], dim: int | None) -> list[Tensor]:
         raise ValueError(f"at most {CLASSES_OF_FILE.high} classes, not {len(evidence)}")
     groups = []
     for name, z in evidence.items():
+        class_name(name)
         z = torch.as_tensor(z).detach().cpu().float()
         z = z.unsqueeze(1) if z.ndim == 2 else z
         if z.ndim != 3 or not z.numel():

@@ -1,6 +1,6 @@
 """Images at the program's edge: untrusted files in, pictures, sheets and animations out."""
 
-from .animations import ANIMATION_SUFFIXES, save_animation
+from .animations import ANIMATION_SUFFIXES, save_animation, writes_mp4
 from .arrays import to_pil, to_uint8
 from .decoding import load_image
 from .files import IMAGE_SUFFIXES, find_images
@@ -25,4 +25,5 @@ __all__ = [
     "strip",
     "to_pil",
     "to_uint8",
+    "writes_mp4",
 ]

@@ -3,15 +3,21 @@
 import os
 from collections.abc import Sequence
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["ANIMATION_SUFFIXES", "save_animation"]
+__all__ = ["ANIMATION_SUFFIXES", "save_animation", "writes_mp4"]
 
 ANIMATION_SUFFIXES = (".webp", ".gif", ".mp4")
-"""What `save_animation` writes, by the suffix of the path."""
+"""What `save_animation` writes, by the suffix of the path; an MP4 only where `writes_mp4`."""
+
+
+def writes_mp4() -> bool:
+    """Whether PyAV, an optional package of 104 MB, is installed."""
+    return find_spec("av") is not None
 
 
 def save_animation(
@@ -37,8 +43,8 @@ def save_animation(
         boomerang: play forwards and then backwards, so that a loop has no jump; the ends are shown once.
 
     Raises:
-        ValueError: no frames, frames of different sizes, another suffix, or an `fps` out of range.
-        ImportError: an MP4 without PyAV; the message says what to install.
+        ValueError: no frames, frames of different sizes, another suffix, an `fps` out of range, or an MP4 without PyAV;
+            the message says what to install.
     """
     frames = [frame.convert("RGB") for frame in frames]
     if not frames:
@@ -99,10 +105,12 @@ def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
 
 
 def _save_mp4(frames: Sequence[Image.Image], path: Path, fps: float) -> None:
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError("an MP4 needs PyAV: pip install av. WebP and GIF need nothing more.") from error
+    if not writes_mp4():
+        raise ValueError(
+            "an MP4 needs PyAV, which is not installed here (pip install av); WebP and GIF need nothing more"
+        )
+    import av
+
     width, height = (side + side % 2 for side in frames[0].size)
     # An absolute path, because FFmpeg would take "a:b.mp4" for a protocol.
     with av.open(str(path.resolve()), "w", format="mp4", options={"movflags": "+faststart"}) as file:

@@ -17,6 +17,8 @@ __all__ = ["read_posterior", "write_posterior"]
 FORMAT, VERSION = "transflow-posterior", 2
 # Far above what a posterior needs, far below what hurts: a 1024 × 1024 colour image has 3.1 million latents.
 _MAX_DIM, _MAX_COLUMNS = 2**22, 4096
+# Beyond these, sums of squares overflow or cancel: far outside of what evidence gives, whose latents are near ±7.
+_MOST_MEAN, _MOST_FACTOR, _LEAST_VARIANCE, _MOST_VARIANCE, _MOST_RATIO = 1e9, 1e6, 1e-30, 1e12, 1e12
 _DTYPES = {"F32": torch.float32, "F64": torch.float64}
 # The shapes that each tensor may have: () a number, D the latent, p the evidence that is kept, k a factor's columns.
 _SHAPES = {
@@ -64,7 +66,20 @@ def read_posterior(path: str | Path) -> tuple[dict[str, Tensor], float, dict[str
         # λ may be infinite: that is the prior.
         if tensor.isnan().any() or (name != "lam_ratio" and tensor.isinf().any()):
             raise ValueError(f"{path}: {name} holds numbers that are not finite")
+        _check_size(name, tensor, path)
     return tensors, float(document["m"]), document["metadata"]
+
+
+def _check_size(name: str, tensor: Tensor, path: Path) -> None:
+    size = tensor.abs()
+    if name.endswith("diagonal"):
+        fits = (size == 0) | ((size >= _LEAST_VARIANCE) & (size <= _MOST_VARIANCE))
+    elif name == "lam_ratio":
+        fits = (size <= _MOST_RATIO) | size.isinf()
+    else:
+        fits = size <= (_MOST_FACTOR if name.endswith("factor") else _MOST_MEAN)
+    if not fits.all():
+        raise ValueError(f"{path}: {name} holds numbers that are too large, or too small, to compute with")
 
 
 def _document(header: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -82,7 +97,7 @@ def _document(header: Mapping[str, str], path: Path) -> dict[str, Any]:
             f"found {document.get('format')!r} version {document.get('version')!r}"
         )
     m, metadata = document.get("m"), document.get("metadata")
-    if isinstance(m, bool) or not isinstance(m, int | float) or not 0 < m < 1e300:
+    if isinstance(m, bool) or not isinstance(m, int | float) or not 1e-12 < m < 1e12:
         raise ValueError(f"{path}: m, the number of pieces of evidence, must be a positive number, not {m!r}")
     if not isinstance(metadata, dict) or not all(isinstance(word, str) for word in metadata.values()):
         raise ValueError(f"{path}: its metadata must map text to text")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..cards import front_matter
 from ..flows import FlowConfig, count_parameters, unrolled
 from ..prior import Prior
 from .data import ImageSet
@@ -24,7 +25,9 @@ def model_card(
     grown: str | None = None,
     blend: float = 1.0,
 ) -> str:
-    """Markdown. `words` has what a person said: "data", "licence", "command"; what they did not say is called so.
+    """Markdown under the YAML that the Hub reads.
+
+    `words` has what a person said: "data", "licence", "command"; what they did not say is called so.
 
     `start` and `grown` name the priors whose weights the run, and its means, began with.
     """
@@ -34,6 +37,7 @@ def model_card(
     if grown:
         begun += f", the means from those of {grown}"
     lines = [
+        front_matter(words.get("licence", ""), tags=["prior", "glow"], thumbnail="samples.png"),
         f"# {prior.name}",
         "",
         f"{_architecture(prior, architecture)}; {count_parameters(prior.flow):,} parameters; "

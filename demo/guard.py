@@ -1,0 +1,227 @@
+"""What stands before Gradio: headers, sizes of uploads, addresses that are not fetched, and callers who left.
+
+An ASGI middleware: it sees each request before Gradio does, and each answer after.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import gradio as gr
+from gradio import processing_utils
+
+from .errors import words_of
+from .queues import CALLS
+
+__all__ = ["Guard", "Quota", "caller_of", "fetch_no_addresses"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+# Gradio writes scripts and styles into the page, and makes functions of the `js=` of events: so "unsafe". No font, no
+# script and no picture comes from elsewhere, and nothing is sent elsewhere. A Space is shown in a frame of the Hub.
+_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self' data: blob:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self' https://huggingface.co https://*.hf.space",
+    )
+)
+HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"content-security-policy": _POLICY.encode(),
+    b"referrer-policy": b"no-referrer",  # a shared link tells what somebody looks at
+    b"permissions-policy": b"camera=(self), microphone=(), geolocation=()",
+}
+_log = logging.getLogger(__name__)
+_MOST_CALLERS = 10_000
+_BODY = 2**23
+"""Bytes that a request without files may have: no argument of any event comes near."""
+
+
+class Quota:
+    """Bytes that a caller may upload within an hour, and all together may have lying here.
+
+    Args:
+        each: bytes of one caller within `seconds`: a hundred large photographs, twice.
+        total: bytes on the disk, as `used` tells them.
+        used: what lies there now.
+    """
+
+    def __init__(
+        self, each: int = 2 * 2**30, total: int = 8 * 2**30, seconds: float = 3600, used: Callable[[], int] = lambda: 0
+    ) -> None:
+        self.each, self.total, self._seconds, self._used = each, total, seconds, used
+        self._given: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()
+
+    def room(self, caller: str, size: int, now: float | None = None) -> str | None:
+        """Count an upload; or why it is refused, in words."""
+        now = time.monotonic() if now is None else now
+        given = self._given.setdefault(caller, deque())
+        self._given.move_to_end(caller)
+        if len(self._given) > _MOST_CALLERS:
+            self._given.popitem(last=False)
+        while given and now - given[0][0] > self._seconds:
+            given.popleft()
+        if sum(bytes_ for _, bytes_ in given) + size > self.each:
+            return f"You uploaded {self.each / 2**30:.1f} GB within an hour: that is all that one visitor may."
+        lately = sum(bytes_ for some in self._given.values() for at, bytes_ in some if now - at < 60)
+        if self._used() + lately + size > self.total:
+            return "There is no room for more uploads just now. Try again in a while."
+        given.append((now, size))
+        return None
+
+
+class Guard:
+    """Gradio's app with all of this before it.
+
+    Args:
+        app: the ASGI app behind it.
+        quota: of uploads.
+    """
+
+    def __init__(self, app: Callable, quota: Quota | None = None) -> None:
+        self._app, self._quota = app, quota or Quota()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                own = [(key, value) for key, value in message.get("headers", ()) if key.lower() not in HEADERS]
+                message = {**message, "headers": own + list(HEADERS.items())}
+            await send(message)
+
+        try:
+            refused = self._refused(scope)
+            if refused is not None:
+                await _answer(sending, *refused)
+            else:
+                await self._app(scope, _watched(scope, receive), sending)
+        except _TooLarge as error:
+            if begun:
+                raise
+            await _answer(sending, 413, str(error))
+        except OSError as error:  # a full or a read-only disk under an upload
+            if begun:
+                raise
+            await _answer(sending, 507, words_of(error))
+        except (KeyError, TypeError, ValueError, RecursionError):
+            # What Gradio does not expect of a request: an endpoint that there is not, data that is no list.
+            if begun or scope["method"] != "POST":
+                raise
+            _log.info("a request that Gradio does not take", exc_info=True)
+            await _answer(sending, 400, "This request is not as the API takes it: see /gradio_api/info.")
+
+    def _refused(self, scope: Message) -> tuple[int, str] | None:
+        path, method, size = unquote(scope["path"]), scope["method"], _length(scope)
+        if "/file=http:" in path or "/file=https:" in path or "/proxy=" in path:
+            return 403, "Files of other servers are not fetched here."  # Gradio would stream them, as an open proxy
+        if method != "POST":
+            return None
+        if path.rstrip("/").endswith("/upload"):
+            if size is None:
+                return 411, "An upload must tell its size."
+            words = self._quota.room(caller_of(scope), size)
+            return None if words is None else (413, words)
+        if size is not None and size > _BODY:
+            return 413, "This request is too large."
+        return None
+
+
+class _TooLarge(Exception):
+    """More came than was told, or than a request may have."""
+
+
+def _watched(scope: Message, receive: Receive) -> Receive:
+    """What is received, counted; and who hangs up while an answer is waited for ends the calls that it would tell."""
+    told = _length(scope)
+    most = told if told is not None else _BODY
+    waits_for = _waits_for(scope) if scope["method"] == "GET" else None
+    come = 0
+
+    async def receiving() -> Message:
+        nonlocal come
+        message = await receive()
+        if message["type"] == "http.disconnect" and waits_for is not None:
+            CALLS.left(*waits_for)
+        come += len(message.get("body", b""))
+        if come > most:
+            raise _TooLarge("This request is too large.")
+        return message
+
+    return receiving
+
+
+def _waits_for(scope: Message) -> tuple[str, str] | None:
+    """The event, or the session, whose answer a request waits for."""
+    path = scope["path"].rstrip("/")
+    if path.endswith("/queue/data"):
+        asked = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        return "session", asked.get("session_hash", [""])[0]
+    if "/gradio_api/call/" in path:
+        return "event", path.rpartition("/")[2]
+    return None
+
+
+def _length(scope: Message) -> int | None:
+    for key, value in scope.get("headers", ()):
+        if key == b"content-length":
+            return int(value) if value.isdigit() else None
+    return None
+
+
+def caller_of(scope: Message) -> str:
+    """The address that a request comes from; what a proxy of the host's own network tells, where it comes from one.
+
+    From anywhere else, the header could say anything: whoever writes a new address into each call would have no bounds.
+    """
+    host = (scope.get("client") or ("",))[0]
+    try:
+        trusted = ipaddress.ip_address(host).is_private
+    except ValueError:
+        trusted = False
+    for key, value in scope.get("headers", ()) if trusted else ():
+        if key == b"x-forwarded-for" and (told := value.decode("latin-1").rpartition(",")[-1].strip()):
+            return told
+    return host
+
+
+async def _answer(send: Send, status: int, words: str) -> None:
+    # As Gradio words what it refuses: its script and its client show `detail`.
+    body = json.dumps({"detail": words, "error": words}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def fetch_no_addresses() -> None:
+    """Gradio fetches a file that is given by its address, whatever its size: here it does not, for anybody."""
+
+    async def refused(url: str) -> Any:
+        raise gr.Error("Files are not fetched from an address: upload them.", print_exception=False)
+
+    processing_utils.async_ssrf_protected_get = refused

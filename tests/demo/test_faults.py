@@ -1,0 +1,147 @@
+"""Faults of the host: a prior that is missing or damaged, and a server that is told to end while it works."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from demo import Engines, build
+from demo.queues import Lane
+
+from ..helpers import EXAMPLES, ROOT, make_tiny_prior
+
+PATIENCE = 120
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+@pytest.fixture
+def priors(tmp_path, monkeypatch):
+    """A folder with a good prior, `good.safetensors`, and nothing that ships."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    monkeypatch.setattr("demo.engines.shipped_priors", list)
+    (tmp_path / "priors").mkdir()
+    make_tiny_prior().save(tmp_path / "priors" / "good.safetensors")
+    return tmp_path / "priors"
+
+
+def spoil(path, how):
+    data = path.read_bytes()
+    bad = path.with_name("bad.safetensors")
+    if how != "missing":
+        bad.write_bytes({"pointer": POINTER, "short": data[: len(data) // 2], "empty": b""}[how])
+
+
+@pytest.mark.parametrize("how", ["pointer", "short", "empty", "missing"])
+def test_a_first_prior_that_cannot_be_loaded_is_named_and_the_page_comes_with_another(priors, how):
+    spoil(priors / "good.safetensors", how)
+    demo = build(Engines(priors, device="cpu"), first_prior="bad.safetensors")
+    (told,) = (b.value for b in demo.blocks.values() if getattr(b, "elem_id", None) == "missing")
+    assert "bad.safetensors" in told and str(priors) not in told
+    assert ("git lfs pull" in told) == (how == "pointer")
+    (picker,) = (b for b in demo.blocks.values() if getattr(b, "elem_id", None) == "prior")
+    assert picker.value == "good.safetensors"
+
+
+def test_without_any_prior_it_ends_in_words(priors):
+    (priors / "good.safetensors").write_bytes(POINTER)
+    with pytest.raises(SystemExit, match=r"good\.safetensors.*git lfs pull"):
+        build(Engines(priors, device="cpu"), first_prior="good.safetensors")
+
+
+def test_a_good_page_tells_of_no_fault(priors):
+    demo = build(Engines(priors, device="cpu"), first_prior="good.safetensors")
+    assert not [b for b in demo.blocks.values() if getattr(b, "elem_id", None) == "missing"]
+
+
+# ---- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_lane_that_is_drained_lets_nobody_in_and_waits_for_those_who_are():
+    lane = Lane()
+    with lane.turn("a"):
+        assert not lane.drained(0)
+        with pytest.raises(ValueError, match="being restarted"), lane.turn("b"):
+            pass
+    assert lane.drained(0)
+
+
+_PAGE = """
+import sys
+from pathlib import Path
+from demo import Engines, build, launch
+from transflow_core.engine import Engine
+import time
+
+def slow(self, *args, **how):
+    Path(sys.argv[2]).touch()
+    while not Path(sys.argv[3]).exists():
+        time.sleep(0.02)
+    return read(self, *args, **how)
+
+read, Engine.read = Engine.read, slow
+launch(build(Engines(Path(sys.argv[1]), device="cpu"), first_prior="good.safetensors"), quiet=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a signal of Unix")
+def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(priors, tmp_path):
+    begun, go_on = tmp_path / "begun", tmp_path / "go_on"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    command = [sys.executable, "-c", _PAGE, str(priors), str(begun), str(go_on)]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/gradio_api", timeout=PATIENCE) as http:
+            wait_for(lambda: http.get("/info").status_code == 200, process)
+            with (EXAMPLES / "sepia" / "sepia_00.png").open("rb") as file:
+                path = http.post("/upload", files={"files": file}).json()[0]
+            images = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
+            given = {"images": images, "prior": "good.safetensors", "whole": "always"}
+            call = http.post("/call/v2/align", json=given).json()["event_id"]
+            wait_for(begun.exists, process)
+            with http.stream("GET", f"/call/v2/align/{call}") as answer:
+                process.send_signal(signal.SIGTERM)
+                wait_for(lambda: "being restarted" in refusal(http, given), process)
+                go_on.touch()
+                text = "".join(answer.iter_text())
+        assert "event: complete" in text and json.loads(text.partition("data: ")[2].splitlines()[0])[1]
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0 and "Traceback" not in errors, errors
+        assert not list((tmp_path / "gradio").glob("transflow-studio-*"))  # nothing is left behind
+    finally:
+        process.kill()
+        process.wait()
+
+
+def refusal(http, given):
+    call = http.post("/call/v2/align", json=given).json()["event_id"]
+    text = ""
+    with http.stream("GET", f"/call/v2/align/{call}") as answer:
+        for line in answer.iter_lines():
+            text += line
+            if line.startswith("data:") and "null" not in line:
+                break
+            if "heartbeat" in line:
+                break
+    return text
+
+
+def wait_for(reached, process):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        assert process.poll() is None
+        try:
+            if reached():
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("not reached")

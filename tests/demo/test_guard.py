@@ -1,0 +1,277 @@
+"""What stands before Gradio, seen from outside: headers, uploads, addresses, callers who leave, long calls."""
+
+import json
+import struct
+import threading
+import zlib
+from pathlib import Path
+
+import httpx
+import pytest
+
+from benchmarks.visitors import Visitor
+from demo import Engines, build, guard, launch, queues
+from demo.guard import Quota
+from demo.session import Session
+from transflow_core.engine import Engine
+
+from ..helpers import EXAMPLES, make_tiny_prior
+
+PATIENCE = 120
+FILE = {"_type": "gradio.FileData"}
+FACE = EXAMPLES / "sepia" / "sepia_00.png"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A page of the tiny prior alone: its app, and its address."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        priors = tmp_path_factory.mktemp("priors")
+        make_tiny_prior().save(priors / "tiny.safetensors")
+        demo = build(Engines(priors, device="cpu"), first_prior="tiny.safetensors")
+        app, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
+        yield app, url.rstrip("/")
+        demo.close()
+
+
+@pytest.fixture
+def http(small):
+    with httpx.Client(base_url=small[1], timeout=PATIENCE) as client:
+        yield client
+
+
+def uploaded(http):
+    with FACE.open("rb") as file:
+        return http.post("/gradio_api/upload", files={"files": file}).json()[0]
+
+
+def call(http, endpoint="align", **given):
+    path = uploaded(http)
+    given = {"images": [{"path": path, "meta": FILE}], "prior": "tiny.safetensors", "whole": "always"} | given
+    return (
+        f"/gradio_api/call/v2/{endpoint}/" + http.post(f"/gradio_api/call/v2/{endpoint}", json=given).json()["event_id"]
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/info", "/nothing", "/theme.css"])
+def test_every_answer_has_the_headers(http, path):
+    headers = http.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "object-src 'none'" in headers["content-security-policy"]
+
+
+def test_the_page_works_under_its_policy_and_talks_to_nobody_else(small, new_page):
+    page = new_page()  # a complaint on its console, as of what the policy refuses, fails this test
+    asked = set()
+    page.on("request", lambda request: asked.add(request.url))
+    page.goto(small[1])
+    page.wait_for_selector("#sheet img")
+    for tab in ("Interpolate", "Classify", "How it works", "Studio"):
+        page.get_by_role("tab", name=tab, exact=True).click()
+    page.wait_for_selector("#sheet img")
+    own = (small[1], "data:", "blob:")
+    assert not [url for url in asked if not url.startswith(own)]
+
+
+def test_sessions_of_gradio_are_few(small):
+    """Each keeps half a megabyte, whoever made it with a raw call, and Gradio's default is ten thousand."""
+    assert small[0].state_holder.capacity == queues.SERVER["state_session_capacity"] <= 200
+
+
+# ---- files -------------------------------------------------------------------------------------------------------
+
+
+def test_an_upload_lies_in_a_folder_of_this_process(http, small):
+    assert "/transflow-studio-" in uploaded(http)
+
+
+def test_a_quota_is_a_callers_own_and_comes_back():
+    quota = Quota(each=100, total=1000, seconds=60)
+    assert quota.room("a", 60, now=0) is None
+    assert "within an hour" in quota.room("a", 60, now=1)
+    assert quota.room("b", 60, now=1) is None and quota.room("a", 40, now=2) is None
+    assert quota.room("a", 60, now=61) is None
+
+
+def test_all_uploads_together_have_a_bound_also_between_two_sweeps():
+    lying = 900
+    quota = Quota(each=10_000, total=1000, seconds=3600, used=lambda: lying)
+    assert "no room" in quota.room("a", 200, now=0)
+    assert quota.room("a", 60, now=0) is None and "no room" in quota.room("b", 60, now=1)
+    lying = 0
+    assert quota.room("b", 200, now=100) is None
+
+
+@pytest.mark.parametrize(
+    ("peer", "told", "caller"),
+    [
+        ("127.0.0.1", "1.1.1.1, 9.9.9.9", "9.9.9.9"),
+        ("10.0.3.7", "9.9.9.9", "9.9.9.9"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("8.8.8.8", "9.9.9.9", "8.8.8.8"),  # no proxy of ours: it may write what it likes
+    ],
+)
+def test_only_a_proxy_of_the_host_is_believed(peer, told, caller):
+    assert guard.caller_of({"client": (peer, 1), "headers": [(b"x-forwarded-for", told.encode())]}) == caller
+
+
+def test_an_upload_beyond_the_quota_is_refused_in_words(http, monkeypatch):
+    monkeypatch.setattr(Quota, "room", lambda self, caller, size: f"{caller} may not give {size}")
+    answer = http.post(
+        "/gradio_api/upload", files={"files": b"x" * 1000}, headers={"x-forwarded-for": "1.1.1.1, 9.9.9.9"}
+    )
+    assert answer.status_code == 413 and answer.json()["detail"].startswith("9.9.9.9 may not give 1")
+
+
+def test_an_upload_that_does_not_tell_its_size_is_refused(http):
+    answer = http.post("/gradio_api/upload", content=iter([b"--x"]), headers={"content-type": "multipart/form-data"})
+    assert answer.status_code == 411
+
+
+@pytest.mark.parametrize("number", [28, 30])
+def test_a_disk_that_is_full_or_read_only_is_told_in_words(http, monkeypatch, number):
+    from gradio import route_utils
+
+    def fails(*_, **__):
+        raise OSError(number, "no", "/some/where")
+
+    monkeypatch.setattr(route_utils, "NamedTemporaryFile", fails)
+    answer = http.post("/gradio_api/upload", files={"files": b"x"})
+    assert answer.status_code == 507 and "disk" in answer.json()["detail"]
+    assert "/some" not in answer.text and "Errno" not in answer.text
+
+
+def test_a_full_disk_under_a_result_is_told_in_words(http, monkeypatch):
+    from demo import api
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "/some/where")
+
+    monkeypatch.setattr(api, "save_png", full)
+    text = http.get(call(http)).text
+    assert "event: error" in text and "disk of this server is full" in text and "/some" not in text
+
+
+def test_a_picture_of_the_camera_meets_the_limits_of_pictures_and_is_kept_as_a_file(small, tmp_path):
+    """177 megapixels, as a header claims them: nothing is decoded, and the session keeps a path."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 8_850, 8, 2, 0, 0, 0)
+    header = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    data = b"\x89PNG\r\n\x1a\n" + header + b"\0\0\0\0IEND\xaeB`\x82"
+    visitor = Visitor(small[1])
+    (file,) = visitor.upload([("image.png", data)])
+    visitor.happens("evidence-camera", "input", value=file)
+    session = Session._all[visitor._session]
+    (image,) = session.intakes["evidence"].evidence
+    assert "million" in image.problem and image.name == "picture 1"
+    assert Path(image.source).read_bytes() == data and image.source in Session.in_use()
+
+
+# ---- addresses -----------------------------------------------------------------------------------------------------
+
+
+def test_no_file_is_fetched_from_an_address(http, small):
+    for path in ("http://example.com/x.png", "https://example.com/x.png", f"{small[1]}/theme.css"):
+        url = "/gradio_api/call/v2/align"
+        event = http.post(url, json={"images": [{"path": path, "meta": FILE}]}).json()["event_id"]
+        text = http.get(f"{url}/{event}").text
+        assert "event: error" in text and "upload them" in text
+
+
+@pytest.mark.parametrize(
+    "path", ["file=https://example.com/x", "file=http%3A//example.com/x", "proxy=https://example.com"]
+)
+def test_nothing_is_passed_on_from_elsewhere(http, path):
+    answer = http.get(f"/gradio_api/{path}")
+    assert answer.status_code == 403 and "other servers" in answer.text
+
+
+# ---- calls ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"data": 3}', '{"data": []}', "null", '"x"', "[" * 5000, "\x00"])
+@pytest.mark.parametrize("path", ["call/align", "call/v2/align", "call/v2/nothing", "queue/join", "run/align"])
+def test_a_call_without_sense_is_refused_in_words(http, path, body):
+    answer = http.post(f"/gradio_api/{path}", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code < 500 and "Traceback" not in answer.text
+    if answer.status_code == 200 and "event_id" in answer.json() and path != "queue/join":
+        text = http.get(f"/gradio_api/{path}/{answer.json()['event_id']}").text
+        assert "event: error" in text
+
+
+def test_a_request_that_is_too_large_is_refused(http, monkeypatch):
+    monkeypatch.setattr(guard, "_BODY", 1000)
+    assert http.post("/gradio_api/call/v2/align", content=b" " * 1001).status_code == 413
+    assert http.post("/gradio_api/call/v2/align", content=iter([b" " * 600] * 2)).status_code in (400, 413)
+
+
+class Held:
+    """`Engine.read`, held up until it is stopped: what it saw."""
+
+    def __init__(self, monkeypatch):
+        self.begun, self.stopped = threading.Event(), threading.Event()
+        monkeypatch.setattr(Engine, "read", self.read)
+
+    def read(self, *_, stop, **__):
+        self.begun.set()
+        assert stop.wait(PATIENCE)
+        self.stopped.set()
+        raise queues.Cancelled
+
+
+def test_who_hangs_up_ends_the_call(http, small, monkeypatch):
+    held = Held(monkeypatch)
+    url = call(http)
+    with httpx.Client(base_url=small[1], timeout=PATIENCE) as leaving, leaving.stream("GET", url):
+        assert held.begun.wait(PATIENCE)
+    assert held.stopped.wait(PATIENCE)
+
+
+def test_a_call_takes_no_longer_than_it_may_and_is_told_so(http, monkeypatch):
+    monkeypatch.setattr(queues.CALLS, "seconds", 0.05)
+    held = Held(monkeypatch)
+    text = http.get(call(http)).text
+    assert held.stopped.is_set() and "longer than the 0.05 s" in text
+
+
+def test_infinite_numbers_are_null(http, tmp_path):
+    """JSON has no word for them: λ = ∞ is in a saved posterior of the prior itself."""
+    import torch
+
+    from transflow_core.posterior import Posterior
+
+    prior = make_tiny_prior()
+    saved = tmp_path / "prior.safetensors"
+    Posterior.condition(torch.ones(2, prior.dim), float("inf")).save(saved)
+    with saved.open("rb") as file:
+        path = http.post("/gradio_api/upload", files={"files": file}).json()[0]
+    url = "/gradio_api/call/v2/sample"
+    given = {"evidence": [{"path": path, "meta": FILE}], "n": 1, "prior": "tiny.safetensors"}
+    text = http.get(f"{url}/{http.post(url, json=given).json()['event_id']}").text
+    assert "event: complete" in text, text
+    facts = json.loads(text.partition("data: ")[2].splitlines()[0], parse_constant=pytest.fail)[1]
+    assert facts["lam_ratio"] is None and facts["m"] == 2
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\0b", "\ud800", "x" * 1000, "a\nb"])
+def test_a_class_has_a_name_that_can_be_shown(http, name):
+    path = uploaded(http)
+    files = [{"path": path, "meta": FILE}]
+    body = json.dumps({"examples": {name: files}, "queries": files, "prior": "tiny.safetensors"})
+    url = "/gradio_api/call/v2/classify"
+    answer = http.post(url, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code < 500
+    if answer.status_code == 200:
+        text = http.get(f"{url}/{answer.json()['event_id']}").text
+        assert "event: error" in text and "name" in text
+
+
+def test_an_upload_that_was_swept_is_told_in_words(http):
+    path = uploaded(http)
+    Path(path).unlink()
+    url = "/gradio_api/call/v2/encode"
+    given = {"images": [{"path": path, "meta": FILE}], "prior": "tiny.safetensors"}
+    text = http.get(f"{url}/{http.post(url, json=given).json()['event_id']}").text
+    assert "event: error" in text and "Errno" not in text and "only uploaded files" in text

@@ -1,0 +1,91 @@
+"""Old files go by age and by size, what is in use stays, and what a dead process left goes at the next start."""
+
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from demo import janitor as janitors
+from demo import session as sessions
+from demo.janitor import Janitor, own_folder, sweep
+from demo.session import Session
+from transflow_core.evidence import Evidence, EvidenceImage
+from transflow_core.intake import Intake
+from transflow_core.pictures import Picture
+
+NOW = time.time()
+
+
+def write(path, size=10):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    return path
+
+
+def test_files_go_by_age_whoever_wrote_them_and_their_folders_go_too(tmp_path):
+    files = [write(tmp_path / place) for place in ("aa/upload.png", "bb/cc/result.webp", "tmp0000")]
+    assert sweep(tmp_path, age=3600, now=NOW + 1800) == 30 and all(file.exists() for file in files)
+    assert sweep(tmp_path, age=3600, now=NOW + 4000) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_session_uses_stays_however_old_it_is(tmp_path):
+    source, result, other = (write(tmp_path / place) for place in ("aa/face.png", "session/sheet.png", "bb/other.png"))
+    assert sweep(tmp_path, [source, result.parent], age=3600, now=NOW + 9000) == 20
+    assert source.exists() and result.exists() and not other.exists()
+
+
+def test_the_oldest_go_where_there_are_too_many_bytes_and_those_in_use_last(tmp_path):
+    files = [write(tmp_path / name / "file", 1000) for name in "abcd"]
+    for age, file in enumerate(files):
+        os.utime(file, (NOW + 100 - age, NOW + 100 - age))  # the last one is the oldest
+    assert sweep(tmp_path, [files[3]], total=2500, now=NOW + 100) == 2000
+    assert [file.exists() for file in files] == [True, False, False, True]
+    assert sweep(tmp_path, [files[3]], total=0, now=NOW + 100) == 0
+
+
+def test_a_folder_that_vanishes_and_one_that_cannot_be_read_are_no_fault(tmp_path):
+    assert sweep(tmp_path / "nowhere") == 0
+    Janitor(lambda: [], tmp_path / "nowhere").close()
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(janitors, "_own", None)
+    return own_folder()
+
+
+def test_a_process_has_a_folder_of_its_own_that_nobody_else_reads(own, tmp_path):
+    assert own.parent == tmp_path and own.stat().st_mode & 0o077 == 0
+    assert own_folder() == own and os.environ["GRADIO_TEMP_DIR"] == str(own)
+
+
+def test_what_killed_processes_left_goes_at_the_start_and_nothing_of_others(own, tmp_path):
+    dead, alive, foreign = (tmp_path / name for name in ("transflow-studio-1", "transflow-studio-2", "somebody"))
+    for folder in (dead, alive, foreign):
+        write(folder / "file")
+    for folder in (dead, foreign):
+        os.utime(folder, (1e9, 1e9))
+    Janitor(lambda: [], own).close()
+    assert not dead.exists() and alive.exists() and foreign.exists() and own.exists()
+
+
+def test_a_session_holds_the_sources_of_its_evidence_and_its_results(own, monkeypatch):
+    monkeypatch.setattr(Session, "_all", {})
+    monkeypatch.setattr(sessions, "_EVERY", 1e9)
+    session = Session.of(SimpleNamespace(session_hash="one"))
+    upload, unused = write(own / "hash" / "face.png"), write(own / "hash2" / "unused.png")
+    image = EvidenceImage(Picture("face.png"), None, problem="no face", source=str(upload))
+    session.intakes["evidence"] = Intake("tiny", Evidence((image,)))
+    result = write(session.file("sheet.png"))
+    janitor = Janitor(Session.in_use, own, age=-1.0)
+    janitor.close()
+    assert upload.exists() and result.exists() and not unused.exists()
+    assert janitor.left == 20
+    session.close()
+    janitor.sweep()
+    assert not result.exists() and not upload.exists()
+    assert Path(own).exists()
