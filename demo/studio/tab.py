@@ -294,7 +294,7 @@ def _timing(asked: Asked, seconds: float) -> str:
     settings, intake = asked.settings, asked.intake
     words = "the prior itself"
     if intake.ready:
-        words = f"λ/m = {settings.words}, m = {intake.posterior().m:g}, {described(settings.manner)}"
+        words = f"λ/m = {settings.words}, m = {intake.posterior().m:g} · {described(settings.manner)}"
     if settings.mixed:
         names = sources()
         words += f" · structure: {names[settings.structure]}, style: {names[settings.style]}"
