@@ -19,10 +19,13 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import random
 import shutil
+import signal
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -130,8 +133,10 @@ class Client:
         self._actions = [self.example, self.slider, self.clear, self.sample, self.encode, self.classify, self.drop]
         self._actions += [self.garbage, self.leave]
 
-    def run(self, actions: int) -> None:
+    def run(self, actions: int, until: float = math.inf) -> None:
         for _ in range(actions):
+            if time.monotonic() > until:
+                return
             action = self._random.choice(self._actions)
             self._figures.timed(action.__name__, action)
 
@@ -274,8 +279,10 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--actions", type=int, default=50, help="of each client")
     parser.add_argument("--pages", type=int, default=4, help="real pages in Chromium")
+    parser.add_argument("--minutes", type=float, default=30, help="no action begins later than this")
     parser.add_argument("--light", type=int, default=10, help="calls of the light caller, alone and beside the others")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server is ended, too
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     process, url, _ = serve()
@@ -289,11 +296,11 @@ def main() -> None:
         others = [threading.Thread(target=work, args=(url, over), daemon=True) for work in (heavy, flood)]
         if given.pages:
             others.append(threading.Thread(target=pages, args=(url, given.pages, over, figures), daemon=True))
-        start = time.perf_counter()
+        start, until = time.perf_counter(), time.monotonic() + 60 * given.minutes
         for other in others:
             other.start()
         clients = [Client(url, index, figures) for index in range(given.clients)]
-        threads = [threading.Thread(target=client.run, args=(given.actions,)) for client in clients]
+        threads = [threading.Thread(target=client.run, args=(given.actions, until), daemon=True) for client in clients]
         for thread in threads:
             thread.start()
         beside = light(caller, given.light, 2000)

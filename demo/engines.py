@@ -62,11 +62,6 @@ class Engines:
             return "One that is offered here"
         return "A shipped one, or hf://owner/repo/file" + ("" if self._hub == ["*"] else f" of {', '.join(self._hub)}")
 
-    @property
-    def takes_addresses(self) -> bool:
-        """Whether visitors may name a prior of the Hub."""
-        return bool(self._hub)
-
     def _allowed(self, address: str) -> bool:
         owner, _, rest = address.removeprefix("hf://").partition("/")
         return any(fnmatch.fnmatchcase(f"{owner}/{rest.partition('/')[0]}", pattern) for pattern in self._hub)

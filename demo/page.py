@@ -140,7 +140,7 @@ def _prior_picker(engines: Engines, value: str, about: str, elem_id: str) -> tup
         value=value,
         label="Prior",
         info=about,
-        allow_custom_value=engines.takes_addresses,
+        allow_custom_value=True,
         elem_id=elem_id,
         scale=0,
         min_width=260,

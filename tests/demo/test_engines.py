@@ -115,7 +115,7 @@ def test_addresses_are_off_unless_the_host_says_otherwise(loader, monkeypatch):
     for hub in (None, "off", "me/*, a/faces"):
         with pytest.raises(ValueError, match="not among the priors offered"):
             Engines(device="cpu", hub=hub).get(HUB)
-    assert loader.loaded == [] and not Engines(device="cpu").takes_addresses
+    assert loader.loaded == [] and "hf://" not in Engines(device="cpu").about
     for hub in ("on", "owner/*", "a/b, owner/faces"):
         Engines(device="cpu", hub=hub).get(HUB)
     monkeypatch.setenv("TRANSFLOW_HUB", "owner/faces")
