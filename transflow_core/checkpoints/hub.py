@@ -1,4 +1,4 @@
-"""Files from the Hugging Face Hub, and to it: `hf://owner/repo/path/to/file[@revision]`, cached, with a checksum where known."""
+"""Files from the Hugging Face Hub, `hf://owner/repo/path/to/file[@revision]`, cached and checked; and folders to it."""
 
 import fnmatch
 import re

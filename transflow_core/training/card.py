@@ -24,7 +24,9 @@ def model_card(
     grown: str | None = None,
     blend: float = 1.0,
 ) -> str:
-    """Markdown under the YAML that the Hub reads. `words` has what a person said: "data", "licence", "command"; what they did not say is called so.
+    """Markdown under the YAML that the Hub reads.
+
+    `words` has what a person said: "data", "licence", "command"; what they did not say is called so.
 
     `start` and `grown` name the priors whose weights the run, and its means, began with.
     """
