@@ -1,4 +1,4 @@
-"""Files from the Hugging Face Hub, `hf://owner/repo/path/to/file[@revision]`, cached and checked; and folders to it."""
+"""Files of the Hugging Face Hub, there and back: `hf://owner/repo/file[@revision]`, cached and checked."""
 
 import fnmatch
 import re
