@@ -1,4 +1,4 @@
-"""A file that a call gives as text, as agents must: base64 in a data: address, or an address on the web."""
+"""A file that a call gives as text, as agents must: base64 in a data: address, or the address of an earlier result."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import mimetypes
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-
-from gradio.processing_utils import ssrf_protected_download
 
 from transflow_core.images import MAX_BYTES
 
@@ -24,29 +22,22 @@ _OURS = "/gradio_api/file="
 def file_of(address: str) -> Path:
     """The file that an address gives, in a folder of this server; or the place of one that this server gave out.
 
-    Where the latter lies is untrusted, as a path is that a client names: whoever calls checks it. What is fetched comes
-    from public addresses alone: Gradio asks no machine of a private network.
+    Where the latter lies is untrusted, as a path is that a client names: whoever calls checks it. Nothing is fetched,
+    from any address: a stranger would choose the server, and the size.
 
     Args:
-        address: `data:image/png;base64,…`, or `http://…` or `https://…`.
+        address: `data:image/png;base64,…`, or `http(s)://…/gradio_api/file=…`.
 
     Raises:
-        ValueError: it is none of these, not base64, larger than a picture may be, or cannot be fetched.
+        ValueError: it is neither, is not base64, or larger than a picture may be.
     """
     if match := _DATA.match(address):
         return _decoded(address[match.end() :], match["kind"])
-    if not address.startswith(("http://", "https://")):
-        raise ValueError("expected an uploaded file, base64 as data:image/png;base64,…, or an http(s) address")
-    if _OURS in address:
+    if address.startswith(("http://", "https://")) and _OURS in address:
         return Path(unquote(urlsplit(address).path.partition(_OURS)[2]))
-    try:
-        path = Path(ssrf_protected_download(address, str(new_folder())))
-    except Exception as error:  # of whichever HTTP client Gradio has
-        raise ValueError(f"{address[:200]} could not be fetched: is it a public address of a picture?") from error
-    if path.stat().st_size > MAX_BYTES:
-        path.unlink()
-        raise ValueError(f"{address[:200]} has more than {MAX_BYTES >> 20} MiB")
-    return path
+    raise ValueError(
+        "only uploaded files are read, base64 as data:image/png;base64,…, and addresses of this server's own results"
+    )
 
 
 def _decoded(text: str, kind: str | None) -> Path:

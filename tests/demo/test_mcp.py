@@ -4,10 +4,12 @@ import asyncio
 import base64
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+from demo.agents import Tools
 from transflow_core.images import save_png
 
 mcp = pytest.importorskip("mcp", reason="tools for agents are optional and need the package mcp")
@@ -52,6 +54,18 @@ def test_every_endpoint_is_a_tool_and_nothing_else_is(tools_of):
     assert sorted(tools) == sorted(ENDPOINTS)
     assert tools["sample"].inputSchema["required"] == ["evidence"]
     assert "resemble the evidence" in tools["sample"].description
+    assert "base64" in tools["sample"].inputSchema["properties"]["evidence"]["items"]["format"]
+
+
+@pytest.mark.parametrize(("host", "told"), [("8.8.8.8", "8.8.8.8"), ("10.0.0.2", "198.51.100.7")])
+def test_a_stranger_does_not_say_whom_a_call_comes_from(monkeypatch, host, told):
+    """Only a proxy of the host's own network does; Gradio would hand on whatever header came."""
+    request = SimpleNamespace(client=SimpleNamespace(host=host))
+    tools = Tools.__new__(Tools)
+    tools.mcp_server = SimpleNamespace(request_context=SimpleNamespace(request=request))
+    given = ("/info", [], {"x-forwarded-for": "198.51.100.7"}, None)
+    monkeypatch.setattr(Tools.__base__, "_prepare_tool_call_args", lambda *_: given)
+    assert tools._prepare_tool_call_args("info", {})[2]["x-forwarded-for"] == told
 
 
 def test_a_sample_sheet_from_pictures(tools_of, tmp_path):
@@ -96,8 +110,8 @@ def test_classes_of_pictures(tools_of, tmp_path):
     ("given", "why"),
     [
         ("data:image/png;base64,!!!!", "not base64"),
-        ("/etc/passwd", "http"),
-        ("http://127.0.0.1:1/a.png", "could not be fetched"),
+        ("/etc/passwd", "only uploaded files are read"),
+        ("http://127.0.0.1:1/a.png", "only uploaded files are read"),
         ("http://127.0.0.1/gradio_api/file=/etc/passwd", "only uploaded files are read"),
     ],
 )
