@@ -27,6 +27,7 @@ from .conftest import discs
 
 TINY = PRESETS["tiny32"].flow
 DETAILS = SymmetricConfig(steps=2, width=16, context=8)
+WAVELETS = GrownConfig(GlowConfig(16, (LevelConfig(2, 16), LevelConfig(2, 16)), position=True, bounded=True), DETAILS)
 PIXELS = PixelConvention(bits=5)
 
 
@@ -110,20 +111,20 @@ def test_tensorboard_gets_the_same_numbers_where_it_is_installed(disc_set, tmp_p
     assert not (tmp_path / "without" / "tensorboard").exists() and log(tmp_path / "without")
 
 
-@pytest.mark.parametrize("half_nets", [False, True])
-def test_a_run_that_was_stopped_ends_in_the_same_bits(disc_set, tmp_path, half_nets):
+@pytest.mark.parametrize("architecture, half_nets", [(TINY, False), (TINY, True), (WAVELETS, True)])
+def test_a_run_that_was_stopped_ends_in_the_same_bits(disc_set, tmp_path, architecture, half_nets):
     options = settings(steps=30, half_nets=half_nets)
-    train(disc_set, tmp_path / "whole", TINY, PIXELS, options)
+    train(disc_set, tmp_path / "whole", architecture, PIXELS, options)
     stop = threading.Event()
 
     def stop_at_11(now):
         if now.step == 11:
             stop.set()
 
-    first = train(disc_set, tmp_path / "parts", TINY, PIXELS, options, progress=stop_at_11, stop=stop)
+    first = train(disc_set, tmp_path / "parts", architecture, PIXELS, options, progress=stop_at_11, stop=stop)
     assert not first.finished and first.step == 11
     assert load_prior(tmp_path / "parts", device="cpu").typicality is None  # usable already, though not measured
-    second = train(disc_set, tmp_path / "parts", TINY, PIXELS, options, resume=True)
+    second = train(disc_set, tmp_path / "parts", architecture, PIXELS, options, resume=True)
     assert second.finished and second.step == 30
     for file in ("training.safetensors", "model.safetensors"):
         whole, parts = (load_file(tmp_path / folder / file) for folder in ("whole", "parts"))
