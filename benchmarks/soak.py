@@ -72,8 +72,14 @@ class Caller:
         url = f"/call/v2/{endpoint}"
         return f"{url}/{self.http.post(url, json=given).raise_for_status().json()['event_id']}"
 
-    def end(self, url: str) -> list[Any]:
-        text = self.http.get(url).raise_for_status().text
+    def end(self, url: str, over: threading.Event | None = None) -> list[Any]:
+        """The answer; whoever has `over` hangs up at the next heartbeat after it is set."""
+        text = ""
+        with self.http.stream("GET", url) as answer:
+            for line in answer.raise_for_status().iter_lines():
+                text += f"{line}\n"
+                if over is not None and over.is_set():
+                    raise Garbage("hung up")
         if "event: complete" not in text:
             raise Garbage(text[-300:])
         return json.loads(text.partition("event: complete\ndata: ")[2].splitlines()[0])
@@ -213,7 +219,7 @@ def heavy(url: str, over: threading.Event) -> None:
             return
         files = caller.upload(*((f"{i}.jpg", noise(10**6 + salt + i)) for i in range(12)))
         with contextlib.suppress(Garbage):
-            caller.call("align", images=files, prior=PRIOR)
+            caller.end(caller.begin("align", images=files, prior=PRIOR), over)
 
 
 def flood(url: str, over: threading.Event) -> None:
@@ -224,7 +230,7 @@ def flood(url: str, over: threading.Event) -> None:
         calls = [caller.begin("align", images=files, prior=PRIOR, whole="always") for _ in range(64)]
         for call in calls:
             with contextlib.suppress(Garbage):
-                caller.end(call)
+                caller.end(call, over)
 
 
 def pages(url: str, count: int, over: threading.Event, figures: Figures) -> None:
@@ -290,7 +296,7 @@ def main() -> None:
     try:
         caller = Caller(url, 242)
         light(caller, 2, 10)  # loads what is loaded once
-        Client(url, 243, Figures()).run(9)
+        Client(url, 243, Figures()).run(9, time.monotonic() + 60 * given.minutes)
         alone = light(caller, given.light, 1000)
         warm, files = memory(process), _disk(folder)
         others = [threading.Thread(target=work, args=(url, over), daemon=True) for work in (heavy, flood)]
