@@ -60,7 +60,7 @@ class Hub:
 
         return Told
 
-    def download(self, repo, name, revision=None, token=None, local_files_only=False):
+    def download(self, repo, name, **_):
         return str(self._path(repo, name))
 
     def card(self, repo):
