@@ -1,6 +1,5 @@
 """The endpoints as tools of agents, by the Model Context Protocol: what Gradio's server of it leaves out."""
 
-import ipaddress
 import json
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -8,6 +7,8 @@ from typing import Any
 
 import gradio.mcp
 from gradio_client.utils import is_file_obj_with_meta
+
+from .guard import caller_of
 
 __all__ = ["Tools", "serve_tools"]
 
@@ -29,9 +30,8 @@ class Tools(gradio.mcp.GradioMCPServer):
         """Gradio calls its own endpoint with the caller's headers: no stranger says there whom a call comes from."""
         endpoint, given, headers, block = super()._prepare_tool_call_args(name, arguments)
         request = self.mcp_server.request_context.request
-        host = request.client.host if request is not None and request.client else ""
-        if not _is_private(host):
-            headers["x-forwarded-for"] = host
+        if request is not None:
+            headers["x-forwarded-for"] = caller_of(request.scope)
         return endpoint, given, headers, block
 
     def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
@@ -45,13 +45,6 @@ def _worded(schema: Any) -> Any:
         words = {"format": "a picture in base64: data:image/png;base64,…"} if "format" in schema else {}
         return {key: _worded(value) for key, value in schema.items()} | words
     return [_worded(value) for value in schema] if isinstance(schema, list) else schema
-
-
-def _is_private(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        return False
 
 
 def _parts(output: Any) -> Sequence[Any]:
