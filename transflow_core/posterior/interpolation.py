@@ -138,7 +138,7 @@ def _bounded(a: Sampler, b: Sampler, t: float, method: str) -> Sampler:
         raise ValueError("the two samplers are bounded over different levels")
     # Inverses are mixed: towards a side without a bound, the bound fades away.
     pairs = zip(sides[0].largest, sides[1].largest, strict=True)
-    return Bounded(inner, TypicalSet(slices, tuple(1 / ((1 - t) / x + t / y) for x, y in pairs)))
+    return Bounded(inner, TypicalSet(slices, tuple(1 / ((1 - t) / x + t / y) if x and y else 0.0 for x, y in pairs)))
 
 
 def _composed(a: Sampler, b: Sampler, t: float, method: str) -> Composed:
