@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from transflow_core.measures import as_unit, face_rate
 
+from benchmarks.measures import as_unit, face_rate
 from transflow_core.faces import align
 from transflow_core.images import find_images, labelled_rows, load_image, to_pil
 from transflow_core.posterior import DEFAULT_MANNER, KINDS, Bounded, Gaussian, Manner, Posterior, Sampler
