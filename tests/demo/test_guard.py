@@ -236,8 +236,8 @@ def test_a_call_takes_no_longer_than_it_may_and_is_told_so(http, monkeypatch):
     assert held.stopped.is_set() and "longer than the 0.05 s" in text
 
 
-def test_infinite_numbers_are_null(http, tmp_path):
-    """JSON has no word for them: λ = ∞ is in a saved posterior of the prior itself."""
+def test_infinite_numbers_are_text(http, tmp_path):
+    """JSON has no number for them: λ = ∞ is in a saved posterior of the prior itself."""
     import torch
 
     from transflow_core.posterior import Posterior
@@ -249,10 +249,11 @@ def test_infinite_numbers_are_null(http, tmp_path):
         path = http.post("/gradio_api/upload", files={"files": file}).json()[0]
     url = "/gradio_api/call/v2/sample"
     given = {"evidence": [{"path": path, "meta": FILE}], "n": 1, "prior": "tiny.safetensors"}
+    given["manner"] = "mean:lam_ratio=inf"
     text = http.get(f"{url}/{http.post(url, json=given).json()['event_id']}").text
     assert "event: complete" in text, text
     facts = json.loads(text.partition("data: ")[2].splitlines()[0], parse_constant=pytest.fail)[1]
-    assert facts["lam_ratio"] is None and facts["m"] == 2
+    assert facts["lam_ratio"] == "inf" and facts["m"] == 2
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\0b", "\ud800", "x" * 1000, "a\nb"])

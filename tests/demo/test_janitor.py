@@ -15,8 +15,6 @@ from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.intake import Intake
 from transflow_core.pictures import Picture
 
-NOW = time.time()
-
 
 def write(path, size=10):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,24 +24,25 @@ def write(path, size=10):
 
 def test_files_go_by_age_whoever_wrote_them_and_their_folders_go_too(tmp_path):
     files = [write(tmp_path / place) for place in ("aa/upload.png", "bb/cc/result.webp", "tmp0000")]
-    assert sweep(tmp_path, age=3600, now=NOW + 1800) == 30 and all(file.exists() for file in files)
-    assert sweep(tmp_path, age=3600, now=NOW + 4000) == 0
+    assert sweep(tmp_path, age=3600, now=time.time() + 1800) == 30 and all(file.exists() for file in files)
+    assert sweep(tmp_path, age=3600, now=time.time() + 4000) == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_session_uses_stays_however_old_it_is(tmp_path):
     source, result, other = (write(tmp_path / place) for place in ("aa/face.png", "session/sheet.png", "bb/other.png"))
-    assert sweep(tmp_path, [source, result.parent], age=3600, now=NOW + 9000) == 20
+    assert sweep(tmp_path, [source, result.parent], age=3600, now=time.time() + 9000) == 20
     assert source.exists() and result.exists() and not other.exists()
 
 
 def test_the_oldest_go_where_there_are_too_many_bytes_and_those_in_use_last(tmp_path):
     files = [write(tmp_path / name / "file", 1000) for name in "abcd"]
+    later = time.time() + 100
     for age, file in enumerate(files):
-        os.utime(file, (NOW + 100 - age, NOW + 100 - age))  # the last one is the oldest
-    assert sweep(tmp_path, [files[3]], total=2500, now=NOW + 100) == 2000
+        os.utime(file, (later - age, later - age))  # the last one is the oldest
+    assert sweep(tmp_path, [files[3]], total=2500, now=later) == 2000
     assert [file.exists() for file in files] == [True, False, False, True]
-    assert sweep(tmp_path, [files[3]], total=0, now=NOW + 100) == 0
+    assert sweep(tmp_path, [files[3]], total=0, now=later) == 0
 
 
 def test_a_folder_that_vanishes_and_one_that_cannot_be_read_are_no_fault(tmp_path):
