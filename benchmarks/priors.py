@@ -177,8 +177,8 @@ def as_conditioned(priors: list[Prior], held_out: list[NDArray[np.uint8]], optio
     return rows
 
 
-def main() -> None:
-    """Print the table and write the sheet."""
+def arguments() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.priors", description=__doc__)
     parser.add_argument("priors", nargs=2, help="names, files or folders")
     parser.add_argument("--data", type=Path, help="a folder or zip with held-out images")
@@ -189,6 +189,12 @@ def main() -> None:
     parser.add_argument("--distances", action="store_true", help="with --data: KID, precision and recall as well")
     parser.add_argument("--far", type=Path, nargs="+", default=[], help="folders of pictures unlike the data")
     parser.add_argument("-o", "--output", type=Path, help="a sheet of samples")
+    return parser
+
+
+def main() -> None:
+    """Print the table and write the sheet."""
+    parser = arguments()
     options = parser.parse_args()
     if options.distances and not options.data:
         parser.error("--distances are to held-out images: give --data")

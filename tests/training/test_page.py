@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from benchmarks import priors
 from transflow_core.cli import app
 from transflow_core.prior import load_prior
 from transflow_core.training import PRESETS
@@ -42,10 +43,13 @@ def test_the_first_command_trains_a_prior(disc_folder, monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_option_is_one(command):
-    verb = next(word for word in command if word in ("train", "convert"))
+    verb = next(word for word in command if word in ("train", "convert", "benchmarks.priors"))
+    after = command[command.index(verb) + 1 :]
+    if verb == "benchmarks.priors":
+        priors.arguments().parse_args(after)
+        return
     parameters = typer.main.get_command(app).commands[verb].params
     options = {option for parameter in parameters for option in parameter.opts}
-    after = command[command.index(verb) + 1 :]
     assert {word for word in after if word.startswith("-")} <= options
     if "--preset" in after:
         assert after[after.index("--preset") + 1] in PRESETS
