@@ -26,6 +26,7 @@ _HELP = {
     "mean": "What your images have in common, drawn as in the paper: a tint of the set on what the model knows.",
 }
 _FEWEST = 2  # a slider from 1 to 1 cannot be moved
+_MOST = 20  # and one as far as this before the evidence is known
 Shown = dict[Component, Any]
 
 
@@ -143,8 +144,9 @@ class MannerChoice:
         return values
 
     def limited(self, m: float) -> Shown:
-        """The sliders, going no further than there are pieces of evidence."""
-        return {self._pieces: gr.update(maximum=max(_FEWEST, m))}
+        """The sliders, going as far as there are pieces of evidence. Never less far than they begin: Gradio refuses a
+        value above the maximum before a handler sees it, and more pieces than there are count as all."""
+        return {self._pieces: gr.update(maximum=max(_MOST, m))}
 
     def chosen(self, posterior: Posterior | None) -> Shown:
         """The controls at the manner that suits the evidence; without any, at the default."""
@@ -163,7 +165,7 @@ class MannerChoice:
 
 
 def _pieces(label: str, value: float | None, elem_id: str, visible: bool = False, **options: Any) -> gr.Slider:
-    return gr.Slider(1, 20, value or 1, step=0.5, label=label, elem_id=elem_id, visible=visible, **options)
+    return gr.Slider(1, _MOST, value or 1, step=0.5, label=label, elem_id=elem_id, visible=visible, **options)
 
 
 def _within(value: float | None, m: float | None) -> float:

@@ -56,8 +56,9 @@ class Levels:
         self.events = [structure.input, style.input, *picked]
 
     def among(self, levels: int) -> dict[Component, Any]:
-        """For a prior of so many levels."""
-        return {self.split: gr.update(maximum=levels)}
+        """For a prior of so many levels. No fewer than the slider starts at: Gradio refuses a value above the maximum
+        before a handler sees it, and more levels than there are count as all."""
+        return {self.split: gr.update(maximum=max(levels, Settings.split))}
 
     def _pick(self, session: Session, data: dict, structure: str, style: str) -> dict:
         """A strip was clicked: what it shows is taken."""

@@ -41,6 +41,14 @@ def opened(page, url, calm=True):
     return page
 
 
+def paper(page):
+    """Draw as the paper does, and wait for the strip of it."""
+    before = page.get_attribute("#player .strip img", "src")
+    page.click("#interpolate-manner-kind input[value=mean]")
+    page.wait_for_function("src => document.querySelector('#player .strip img').src !== src", arg=before)
+    wait_status(page, "images in")
+
+
 def wait_status(page, words):
     page.wait_for_function(
         "words => document.querySelector('#interpolate-status').innerText.includes(words)", arg=words
@@ -151,6 +159,7 @@ def test_no_show_for_who_asks_for_less_motion(page, served):
 
 def test_methods(page, served, shot):
     tried(page, served)
+    paper(page)  # a covariance that is one number
     choose(page, "wasserstein")
     caption = page.locator("#player figcaption")
     caption.get_by_text("the two paths are one").wait_for()  # one λ on both sides
@@ -229,6 +238,7 @@ def test_downloads_are_what_is_on_the_screen(page, served, tmp_path, monkeypatch
     page.click("#interpolate-get-png")
     page.get_by_text("There is nothing to save yet").wait_for()
     tried(page, served)
+    paper(page)
     png, webp, gif, mp4, a, b = (take(page, kind, tmp_path) for kind in ("png", "webp", "gif", "mp4", "a", "b"))
     assert read_png_metadata(png).items() >= {"a": "Greyscale", "b": "Red hair", "lam_ratio_b": "0.5"}.items()
     for path in (webp, gif):

@@ -128,7 +128,7 @@ def test_the_last_value_of_a_drag_wins(page, served):
 
 def test_a_preview_that_comes_late_does_not_blur_the_whole_images(page, served, monkeypatch):
     """The last preview of a drag, asked for while an earlier one was made, runs after the slider was let go."""
-    preview, sample, whole = Engine.preview, Engine.sample, []
+    preview, drawn, whole = Engine.preview, Engine.drawn, []
     asked, released, idle = threading.Event(), threading.Event(), threading.Event()
 
     def slow_preview(*args, **how):
@@ -140,13 +140,13 @@ def test_a_preview_that_comes_late_does_not_blur_the_whole_images(page, served, 
         finally:
             idle.set()
 
-    def kept_sample(*args, **how):
-        whole.append(sample(*args, **how))
+    def kept(*args, **how):
+        whole.append(drawn(*args, **how))
         return whole[-1]
 
     chosen(page, served, "red_hair")
     monkeypatch.setattr(Engine, "preview", slow_preview)
-    monkeypatch.setattr(Engine, "sample", kept_sample)
+    monkeypatch.setattr(Engine, "drawn", kept)
     drag(page, 0.2, 0.9, steps=40)
     asked.wait()
     page.mouse.up()
@@ -156,7 +156,7 @@ def test_a_preview_that_comes_late_does_not_blur_the_whole_images(page, served, 
     idle.wait()
     frames(page)
     assert len(whole) == 1
-    assert sheet(page) in rendered(whole[0], "samples")
+    assert sheet(page) in rendered(whole[0].images, "samples")
     assert f"λ/m = {slider(page):g}," in status(page)
 
 
