@@ -29,24 +29,26 @@ TOTAL = 4 * 2**30
 """Bytes that all files together may have: what Spaces and small hosts have to spare."""
 
 
-_own: Path | None = None
+_made: set[Path] = set()
 
 
 def own_folder() -> Path:
     """A new folder, that only this user may read, for Gradio's uploads and results; made once in a process.
 
     It lies in the system's folder for such, or in GRADIO_TEMP_DIR, which names it from then on. Neither is ours to
-    sweep: Gradio's own is shared by all its programs on a machine.
+    sweep: Gradio's own is shared by all its programs on a machine. Where GRADIO_TEMP_DIR names one that was made here,
+    that one it is: a second page of this process must not move the first one's uploads.
     """
-    global _own
-    if _own is None or Path(get_upload_folder()) != _own or not _own.is_dir():
+    own = Path(get_upload_folder())
+    if own not in _made or not own.is_dir():
         within = os.environ.get("GRADIO_TEMP_DIR")
         if within is not None:
             Path(within).mkdir(parents=True, exist_ok=True)
-        _own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=within)).resolve()
-        os.environ["GRADIO_TEMP_DIR"] = str(_own)
-        atexit.register(shutil.rmtree, _own, ignore_errors=True)
-    return _own
+        own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=within)).resolve()
+        os.environ["GRADIO_TEMP_DIR"] = str(own)
+        _made.add(own)
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+    return own
 
 
 def sweep(

@@ -69,7 +69,7 @@ def new_page(browser) -> Iterator[Callable]:
         context.close()
     # A request that the closed network refuses is no fault of the page's code.
     # Neither is the stream that a reload cuts off.
-    foreign = ("net::ERR", "Failed to load resource", "AbortError", "Connection errored out")
+    foreign = ("net::ERR", "Failed to load resource", "Failed to fetch", "AbortError", "Connection errored out")
     own = [text for text in complaints if not any(word in text for word in foreign)]
     assert not own, own
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from demo import janitor as janitors
 from demo import session as sessions
 from demo.janitor import Janitor, own_folder, sweep
 from demo.session import Session
@@ -53,12 +52,19 @@ def test_a_folder_that_vanishes_and_one_that_cannot_be_read_are_no_fault(tmp_pat
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(janitors, "_own", None)
     return own_folder()
 
 
 def test_a_process_has_a_folder_of_its_own_that_nobody_else_reads(own, tmp_path):
     assert own.parent == tmp_path and own.stat().st_mode & 0o077 == 0
+    assert own_folder() == own and os.environ["GRADIO_TEMP_DIR"] == str(own)
+
+
+def test_a_page_of_another_folder_does_not_move_the_folder_of_the_first(own, tmp_path):
+    """Gradio takes an upload only from the folder that GRADIO_TEMP_DIR names: that of every page must stay its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "another"))
+        assert own_folder().parent == tmp_path / "another"
     assert own_folder() == own and os.environ["GRADIO_TEMP_DIR"] == str(own)
 
 
