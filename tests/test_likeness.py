@@ -79,7 +79,7 @@ def test_the_network_is_asked_only_where_it_is_installed():
 
 
 def test_the_table_is_written_from_the_numbers(tmp_path):
-    """Two sets, two splits; the share of the paper's best is what it says. Sets that ship do not move the others' mean."""
+    """Two sets, two splits; the share of the paper's best is what it says, and sets that ship move no other mean."""
     space = "colour and texture"
 
     def row(name: str, manner: str, split: int, energy: float) -> dict:
