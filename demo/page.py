@@ -28,6 +28,7 @@ from .interpolate import Interpolate
 from .janitor import Janitor, own_folder
 from .queues import SERVER, drain
 from .session import Session
+from .static import static
 from .studio import Studio
 from .style import CSS, THEME
 
@@ -90,6 +91,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     return demo.queue(max_size=None, api_open=False).launch(
         theme=THEME,
         css=CSS,
+        js=static("anywhere.js"),
         show_error=True,
         max_file_size="64mb",
         footer_links=["api", "settings"],

@@ -14,7 +14,7 @@ from .queues import EXPORTS
 from .session import Session
 from .static import static
 
-__all__ = ["download", "lam_update", "log_slider", "track"]
+__all__ = ["download", "lam_update", "log_slider", "status_line", "track"]
 
 _BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
 _TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
@@ -69,6 +69,13 @@ def lam_update(
 def _props(name: str, elem_id: str, advised: bool = False) -> dict[str, str]:
     """What the template reads. An update replaces all of it: one that is left out would be undefined."""
     return {"name": name, "range_id": f"{elem_id}-range", "advice": "advised" if advised else "plain"}
+
+
+def status_line(value: str, *, elem_id: str, **options: Any) -> gr.HTML:
+    """A line that says what is going on; what changes in it is read out to those who cannot see it."""
+    return gr.HTML(
+        value, js_on_load="element.setAttribute('role', 'status')", elem_id=elem_id, elem_classes="status", **options
+    )
 
 
 # The file itself is handed over: the browser takes it at once, since it was written because it was asked for.

@@ -95,7 +95,7 @@ class Interpolate:
     ) -> tuple[EvidencePanel, gr.HTML]:
         key = letter.lower()
         with gr.Column(scale=4, min_width=280, elem_id=f"interpolate-{key}"):
-            gr.Markdown(f"### {letter}, {about}")
+            gr.Markdown(f"## {letter}, {about}")
             lam = log_slider(DEFAULT.lam_a, name=_lam_name(letter), elem_id=f"lam-{key}")
             panel = EvidencePanel(self._engines, prior, place=f"side-{key}", title=letter, tab=PLACE, follow=follow)
         return panel, lam

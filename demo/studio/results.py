@@ -89,7 +89,7 @@ class Results:
     """
 
     def __init__(self) -> None:
-        with gr.Tabs():
+        with gr.Tabs(elem_id="results"):
             with gr.Tab("Gallery") as gallery:
                 self._gallery = gr.Gallery(
                     columns=8, height="auto", object_fit="contain", label="Samples", show_label=False, elem_id="gallery"

@@ -27,9 +27,9 @@ from ..events import on
 from ..manner import MannerChoice
 from ..panel import EvidencePanel
 from ..queues import Stop
-from ..render import sheet
+from ..render import sheet, updating
 from ..session import Session
-from ..widgets import lam_update, log_slider
+from ..widgets import lam_update, log_slider, status_line
 from .results import Results, Screen, Whole
 from .settings import EVIDENCE, Asked, Settings, sources
 
@@ -74,7 +74,7 @@ class Studio:
                 with self._manner.row:
                     self._lam = log_slider(_lam(_DEFAULT.manner), name=_LAM, elem_id="lam", min_width=220)
                 self._sheet = gr.HTML(elem_id="sheet", elem_classes="sheet", label="Samples")
-                self._status = gr.HTML("", elem_id="samples-status", elem_classes="status")
+                self._status = status_line("", elem_id="samples-status")
                 self._build_controls(engines.get(prior.value))
         self._results = Results()
         self._address = gr.Textbox(visible="hidden", label="Address")
@@ -267,6 +267,7 @@ class Studio:
         """The samples first, then the inner tab that is looked at, then the address: only what is not so already."""
         screen = session.of_kind(Screen)
         if screen.whole is None or screen.whole.asked != asked:
+            yield {self._status: updating(engine.before)}
             started, sampler = time.perf_counter(), asked.sampler(engine)
             drawn = engine.drawn(sampler, stop=stop, **asked.settings.draws)
             pictures, pulled = to_pil(drawn.images), int(drawn.pulled.sum())
