@@ -13,6 +13,7 @@ from .manner import DEFAULT_MANNER, KINDS, Manner
 from .noise import standard_normal
 from .sampler import Sampler
 from .spread import Spread
+from .statistics import Statistics
 from .transport import transport
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Sampler",
     "Smoothed",
     "Spread",
+    "Statistics",
     "TypicalSet",
     "choose_manner",
     "compose",
