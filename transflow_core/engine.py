@@ -446,13 +446,17 @@ class Engine:
         if known is not None:
             return _done(replace(known, name=name))
 
-        def work() -> Picture:
-            read = self._lane.read if self._lane is not None else read_picture
-            picture = read(content, name=name, size=self.prior.image_size, whole=whole, landmarks=landmarks)
-            self._pictures.put(key, picture)
-            return picture
+        how: dict[str, Any] = {"name": name, "size": self.prior.image_size, "whole": whole, "landmarks": landmarks}
+        if self._lane is None:
+            reading = _done(read_picture(content, **how))
+        else:
+            reading = self._lane.submit(content, stop=stop, **how)
+        reading.add_done_callback(lambda read: self._keep(key, read))
+        return reading
 
-        return self._lane.submit(work, stop=stop) if self._lane is not None else _done(work())
+    def _keep(self, key: Hashable, read: Future[Picture]) -> None:
+        if not read.cancelled() and read.exception() is None:
+            self._pictures.put(key, read.result())
 
     def _read_ahead(
         self, sources: Sequence[Source], whole: Whole, landmarks: Landmarks, stop: threading.Event | None
