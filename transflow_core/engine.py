@@ -22,10 +22,21 @@ from .faces import AlignedFace
 from .images import ImageError
 from .intake import Intake
 from .pictures import Landmarks, Picture, Source, Whole, content_of, digest_of, read_picture
-from .posterior import Bounded, Composed, Manner, Posterior, Sampler, interpolate, per_level
+from .posterior import (
+    LIKENESS_TO_EVIDENCE,
+    Bounded,
+    Composed,
+    Manner,
+    Posterior,
+    Restyling,
+    Sampler,
+    interpolate,
+    per_level,
+)
 from .preview import Preview
 from .prior import Prior
 from .pullback import Decoded, decode_in_range
+from .restyled import Restyled
 
 __all__ = ["Cancelled", "Engine", "Pick", "Progress"]
 
@@ -425,6 +436,46 @@ class Engine:
             raise ValueError(f"an interpolation has at least 2 steps, its ends, not {steps}")
         path = [interpolate(a, b, i / (steps - 1), method=method) for i in range(steps)]
         return self._draws(path, n, seed=seed, temperature=temperature, progress=progress, stop=stop)
+
+    def restyle(
+        self,
+        photographs: Iterable[EvidenceImage],
+        posterior: Posterior,
+        strengths: Sequence[float | Sequence[float]] = (1.0,),
+        *,
+        likeness: float | Sequence[float] = LIKENESS_TO_EVIDENCE,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Restyled:
+        """Photographs of people in the style of the evidence, by optimal transport of their latents: see `Restyling`.
+
+        Args:
+            photographs: faces that were read: `intake([file], faces="all").evidence`; those without a latent are left
+                out.
+            posterior: of the evidence.
+            strengths: from 0, the photograph itself, to 1; each one number, or one for each latent level, fine to
+                coarse.
+            likeness: 0 keeps most of the person, 1 what the evidence has.
+
+        Raises ValueError, in words, when there is no face to restyle.
+
+        Example:
+            >>> engine = Engine(load_prior("celeba64"))
+            >>> photograph = Image.new("RGB", (90, 120), "grey")
+            >>> evidence = engine.posterior([Image.new("RGB", (64, 64), "white")])
+            >>> restyled = engine.restyle(engine.intake([photograph], faces="all").evidence, evidence)
+            >>> restyled.pasted(photograph).size
+            (90, 120)
+        """
+        photographs = Evidence(tuple(photographs))
+        faces = photographs.used
+        z = photographs.z
+        towards = Restyling.of(posterior, self.prior.levels, self.prior.typicality, likeness)
+        rows = torch.cat([self.run(towards, z, strength, stop=stop) for strength in strengths])
+        # The photograph itself can be decoded: what cannot be is pulled back towards it.
+        images = self.decode(rows, centre=z.repeat(len(strengths), 1), progress=progress, stop=stop)
+        before = self.prior.to_unit([face.face.image for face in faces if face.face is not None]).cpu()
+        return Restyled(faces, before, images.reshape(len(strengths), *before.shape))
 
     def _draws(
         self,
