@@ -22,10 +22,21 @@ from .faces import AlignedFace
 from .images import ImageError
 from .intake import Intake
 from .pictures import Landmarks, Picture, Source, Whole, content_of, digest_of, read_picture
-from .posterior import Bounded, Composed, Manner, Posterior, Sampler, interpolate, per_level
+from .posterior import (
+    LIKENESS_TO_EVIDENCE,
+    Bounded,
+    Composed,
+    Manner,
+    Posterior,
+    Restyling,
+    Sampler,
+    interpolate,
+    per_level,
+)
 from .preview import Preview
 from .prior import Prior
 from .pullback import Decoded, decode_in_range
+from .restyled import Restyled
 
 __all__ = ["Cancelled", "Engine", "Pick", "Progress"]
 
@@ -426,6 +437,46 @@ class Engine:
         path = [interpolate(a, b, i / (steps - 1), method=method) for i in range(steps)]
         return self._draws(path, n, seed=seed, temperature=temperature, progress=progress, stop=stop)
 
+    def restyle(
+        self,
+        photographs: Iterable[EvidenceImage],
+        posterior: Posterior,
+        strengths: Sequence[float | Sequence[float]] = (1.0,),
+        *,
+        likeness: float | Sequence[float] = LIKENESS_TO_EVIDENCE,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Restyled:
+        """Photographs of people in the style of the evidence, by optimal transport of their latents: see `Restyling`.
+
+        Args:
+            photographs: faces that were read: `intake([file], faces="all").evidence`; those without a latent are left
+                out.
+            posterior: of the evidence.
+            strengths: from 0, the photograph itself, to 1; each one number, or one for each latent level, fine to
+                coarse.
+            likeness: 0 keeps most of the person, 1 what the evidence has.
+
+        Raises ValueError, in words, when there is no face to restyle.
+
+        Example:
+            >>> engine = Engine(load_prior("celeba64"))
+            >>> photograph = Image.new("RGB", (90, 120), "grey")
+            >>> evidence = engine.posterior([Image.new("RGB", (64, 64), "white")])
+            >>> restyled = engine.restyle(engine.intake([photograph], faces="all").evidence, evidence)
+            >>> restyled.pasted(photograph).size
+            (90, 120)
+        """
+        photographs = Evidence(tuple(photographs))
+        faces = photographs.used
+        z = photographs.z
+        towards = Restyling.of(posterior, self.prior.levels, self.prior.typicality, likeness)
+        rows = torch.cat([self.run(towards, z, strength, stop=stop) for strength in strengths])
+        # The photograph itself can be decoded: what cannot be is pulled back towards it.
+        images = self.decode(rows, centre=z.repeat(len(strengths), 1), progress=progress, stop=stop)
+        before = self.prior.to_unit([face.face.image for face in faces if face.face is not None]).cpu()
+        return Restyled(faces, before, images.reshape(len(strengths), *before.shape))
+
     def _draws(
         self,
         samplers: Sequence[Sampler],
@@ -455,13 +506,17 @@ class Engine:
         if known is not None:
             return _done(replace(known, name=name))
 
-        def work() -> Picture:
-            read = self._lane.read if self._lane is not None else read_picture
-            picture = read(content, name=name, size=self.prior.image_size, whole=whole, landmarks=landmarks)
-            self._pictures.put(key, picture)
-            return picture
+        how: dict[str, Any] = {"name": name, "size": self.prior.image_size, "whole": whole, "landmarks": landmarks}
+        if self._lane is None:
+            reading = _done(read_picture(content, **how))
+        else:
+            reading = self._lane.submit(content, stop=stop, **how)
+        reading.add_done_callback(lambda read: self._keep(key, read))
+        return reading
 
-        return self._lane.submit(work, stop=stop) if self._lane is not None else _done(work())
+    def _keep(self, key: Hashable, read: Future[Picture]) -> None:
+        if not read.cancelled() and read.exception() is None:
+            self._pictures.put(key, read.result())
 
     def _read_ahead(
         self, sources: Sequence[Source], whole: Whole, landmarks: Landmarks, stop: threading.Event | None
@@ -509,9 +564,11 @@ class Engine:
             back = self.prior.decode(encoded.z[index : index + 1])
             error = float((back[0] - v[index]).abs().max())
             errors[index] = error if error == error else float("inf")
-        rms = map(tuple, self.prior.level_rms(encoded.z).tolist())
-        numbers = encoded.log_prior.tolist(), encoded.log_prob.tolist(), rms, errors
-        return [Latent(z.clone(), *rest) for z, *rest in zip(encoded.z.cpu().unbind(), *numbers, strict=True)]
+        rms, densities = self.prior.level_rms(encoded.z).tolist(), zip(encoded.log_prior, encoded.log_prob, strict=True)
+        return [
+            Latent(z.clone(), float(log_prior), float(log_prob), tuple(row), error)
+            for z, (log_prior, log_prob), row, error in zip(encoded.z.cpu(), densities, rms, errors, strict=True)
+        ]
 
     def _typical(self, log_prior: float) -> bool:
         typicality = self.prior.typicality
