@@ -34,7 +34,7 @@ def measure_typicality(
         finite = encoded.log_prob.isfinite() & encoded.log_prior.isfinite()
         log_prior.append(encoded.log_prior[finite])
         log_prob.append(encoded.log_prob[finite])
-        z = encoded.z[finite].double()
+        z = encoded.z.cpu()[finite].double()  # Apple's GPUs have no float64
         rms.append(torch.stack([z[:, level.slice].square().mean(1).sqrt() for level in prior.levels], 1))
     values, densities, levels = (torch.cat(parts).cpu().numpy() for parts in (log_prior, log_prob, rms))
     if len(values) < 2:
