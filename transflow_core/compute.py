@@ -66,6 +66,12 @@ def owned_steps(owner: Hashable, steps: Iterator[T]) -> Iterator[T]:
             close()  # a generator that is given up lets go of what it asked for
 
 
+def _asking() -> Hashable:
+    """The owner of what is asked for here."""
+    owner = _owner.get()
+    return threading.get_ident() if owner is None else owner
+
+
 class FairThread:
     """A thread that runs jobs of several owners in turn, so that each has the same share of its time.
 
@@ -90,12 +96,22 @@ class FairThread:
         # Seconds that owners were served, and those of the last one whose turn came: who comes anew starts there.
         self._served: dict[Hashable, float] = {}
         self._now = 0.0
+        self._running: Hashable = None
 
     @classmethod
     @functools.cache
     def shared(cls: type[S]) -> S:
         """The one of this process, where a server wants no second."""
         return cls()
+
+    @property
+    def before(self) -> int:
+        """How many other owners have a job that is running, or that comes before the next one of who asks."""
+        me = _asking()
+        with self._lock:
+            served = max(self._served.get(me, 0.0), self._now)
+            before = {other for other in self._waiting if self._served[other] <= served} | {self._running}
+        return len(before - {me, None})
 
     def run(self, function: Callable[..., T], *args: Any, stop: threading.Event | None = None, **kwargs: Any) -> T:
         """`function(*args, **kwargs)`, run in the thread at its owner's turn; gives or raises what it does.
@@ -112,8 +128,7 @@ class FairThread:
     ) -> Future[T]:
         """As `run`, without waiting; the future can be cancelled until its turn comes."""
         future: Future[T] = Future()
-        owner = _owner.get()
-        owner = threading.get_ident() if owner is None else owner
+        owner = _asking()
         job = _Job(owner, future, functools.partial(function, *args, **kwargs), stop)
         with self._lock:
             if owner not in self._waiting:
@@ -133,6 +148,7 @@ class FairThread:
         except BaseException as raised:
             result, error = None, raised
         with self._lock:
+            self._running = None
             self._served[job.owner] += time.perf_counter() - begun
         if error is None:
             job.future.set_result(result)
@@ -148,6 +164,7 @@ class FairThread:
                 if not self._waiting[owner]:
                     del self._waiting[owner]
                 if job.begins():
+                    self._running = owner
                     self._now = self._served[owner]
                     # What was served to those who are gone is forgotten once it makes no difference.
                     self._served = {

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import pickle
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from .faces import AlignedFace, align
 from .faces.alignment import Whole, may_be_ready
@@ -22,6 +23,7 @@ from .images.opening import MAX_BYTES, image_errors, name_of, open_image, read_s
 
 __all__ = ["Landmarks", "Picture", "Source", "Whole", "content_of", "digest_of", "is_quick", "read_picture", "serve"]
 
+_PREVIEW = 480
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image
 
 _QUICK_BYTES, _QUICK_PIXELS = 2**20, 300_000
@@ -36,12 +38,16 @@ class Picture:
         faces: aligned faces, largest first; empty when `problem` says why.
         whole: the picture's centre square in the frame, whether or not there are faces; None if it could not be read.
         problem: in plain words, or None.
+        size: width and height of the upright picture, in pixels: those of the faces' boxes.
+        preview: the whole picture as a JPEG, at most 480 pixels long, to point at its faces.
     """
 
     name: str
     faces: tuple[AlignedFace, ...] = ()
     whole: AlignedFace | None = None
     problem: str | None = None
+    size: tuple[int, int] = (0, 0)
+    preview: bytes = field(default=b"", repr=False)
 
 
 def content_of(source: Source) -> tuple[str, bytes | Path | Image.Image, str]:
@@ -92,7 +98,15 @@ def read_picture(
         return Picture(error.name, problem=error.problem)
     faces = tuple(align(image, size=size, whole=whole, landmarks=landmarks))
     square = faces[0] if faces and faces[0].placement == "whole" else align(image, size=size, whole="always")[0]
-    return Picture(name, faces, square, None if faces else "no face was found in it.")
+    problem = None if faces else "no face was found in it."
+    return Picture(name, faces, square, problem, image.size, _preview(image))
+
+
+def _preview(image: Image.Image) -> bytes:
+    width, height = (min(side, _PREVIEW) for side in image.size)
+    buffer = io.BytesIO()
+    ImageOps.contain(image, (width, height)).convert("RGB").save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
 
 
 def is_quick(content: bytes | Path | Image.Image, *, size: int, whole: Whole = "auto") -> bool:
