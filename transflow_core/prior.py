@@ -125,6 +125,10 @@ class Prior:
             metadata=dict(checkpoint.metadata),
         )
 
+    def level_rms(self, z: Tensor) -> Tensor:
+        """Root mean square of each level of latents, (n, D) -> (n, levels), fine to coarse."""
+        return torch.stack([z[:, level.slice].square().mean(1).sqrt() for level in self.levels], 1)
+
     @property
     def image_size(self) -> int:
         """Side of the square images, in pixels."""

@@ -11,6 +11,7 @@ from .interpolation import INTERPOLATIONS, interpolate
 from .levels import per_level
 from .manner import DEFAULT_MANNER, KINDS, Manner
 from .noise import standard_normal
+from .restyling import LIKENESS_TO_EVIDENCE, Restyling
 from .sampler import Sampler
 from .spread import Spread
 from .statistics import Statistics
@@ -20,6 +21,7 @@ __all__ = [
     "DEFAULT_MANNER",
     "INTERPOLATIONS",
     "KINDS",
+    "LIKENESS_TO_EVIDENCE",
     "MOST_KEPT",
     "Blend",
     "Bounded",
@@ -29,6 +31,7 @@ __all__ = [
     "Gaussian",
     "Manner",
     "Posterior",
+    "Restyling",
     "Sampler",
     "Smoothed",
     "Spread",
