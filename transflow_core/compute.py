@@ -245,8 +245,8 @@ class PictureLane:
 
     @property
     def before(self) -> int:
-        """As `FairThread.before`, for photographs: what is quick waits for nobody long."""
-        return self._slow.before
+        """How many other owners have their turn before who asks; see `FairThread.before`."""
+        return max(self._quick.before, self._slow.before)
 
     def submit(
         self, content: bytes | Path | Image.Image, *, stop: threading.Event | None = None, **how: Any

@@ -8,6 +8,7 @@ from .test_studio import opened, wait_status
 TABS = ("Studio", "Interpolate", "Classify", "How it works")
 # Contrast, names, order and targets of 24 pixels; "minor" ones are matters of taste.
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+REACHED_JS = "document.activeElement?.id === 'lam-range'"
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -27,6 +28,19 @@ def test_no_tab_has_a_barrier(new_page, served_small, width, dark):
             if one["impact"] != "minor":
                 found += [(tab, one["id"], node["html"][:200]) for node in one["nodes"]]
     assert not found, found
+
+
+def test_the_slider_is_ten_keys_from_the_top(page, served_small):
+    opened(page, served_small)
+    page.click("#evidence [data-example=sepia]")
+    wait_status(page, "m = 18 ")
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    page.mouse.click(2, 2)
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if page.evaluate(REACHED_JS):
+            break
+    assert page.evaluate(REACHED_JS), page.evaluate("document.activeElement.outerHTML.slice(0, 300)")
 
 
 def test_nothing_moves_for_those_who_ask_for_that(page, served_small):
