@@ -7,9 +7,11 @@ from pathlib import Path
 
 from transflow_core.shipped import ASSETS
 
-__all__ = ["EXAMPLES", "ExampleSet", "example_sets"]
+__all__ = ["EXAMPLES", "PHOTOGRAPH", "ExampleSet", "example_sets"]
 
 EXAMPLES = ASSETS / "examples"
+#: A photograph to try: pictures on a wall, of people whom the prior made up.
+PHOTOGRAPH = EXAMPLES / "photograph.png"
 
 
 @dataclass(frozen=True)

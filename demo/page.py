@@ -27,6 +27,7 @@ from .guard import Guard, Quota, fetch_no_addresses
 from .interpolate import Interpolate
 from .janitor import Janitor, own_folder
 from .queues import SERVER, drain
+from .restyle import Restyle
 from .session import Session
 from .studio import Studio
 from .style import CSS, THEME
@@ -62,6 +63,8 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
             prior, chosen = _prior_picker(engines, first_prior, engines.about, "prior")
         with gr.Tab("Studio", id="studio") as tab:
             Studio(engines, prior, [*chosen, *_seen(tab)], demo)
+        with gr.Tab("Restyle", id="restyle") as tab:
+            Restyle(engines, prior, [*chosen, *_seen(tab)])
         with gr.Tab("Interpolate", id="interpolate") as tab:
             Interpolate(engines, prior, [*chosen, *_seen(tab)])
         with gr.Tab("Classify", id="classify") as tab:
