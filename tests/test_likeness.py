@@ -93,7 +93,8 @@ def test_the_table_is_written_from_the_numbers(tmp_path):
             entries.append(row(name, "the paper's, λ/m = 0.3", split, 12.0 * factor))
             entries.append(row(name, "the paper's, λ/m = 0.5", split, (9.0 + 2 * split) * factor))
             entries.append(row(name, likeness.DEFAULT, split, 2.0 * factor))
-    text = likeness.table(json.loads(json.dumps(entries)))
+    text = likeness.table(json.loads(json.dumps(entries)), {"a": {"lam_ratio": 0.02, "likeness": [0.1, 0.3]}})
     assert "| the paper's, λ/m = 0.5 | 10.00 ± 1.00 | 30.00 ± 3.00 | 20.00 ± 1.58 |" in text
     assert "at 20% of the paper's best (the paper's, λ/m = 0.5)" in text
+    assert "| a | 0.02 | 0.1, 0.3 |" in text
     assert "25.0%" in text and "| the paper's, λ/m = 0.5 | 90.00 ± 9.00 | 90.00 ± 9.00 |" in text

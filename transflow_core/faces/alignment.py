@@ -11,7 +11,7 @@ from .detection import Detection, Detector, detect
 from .frame import LEFT_EYE, RIGHT_EYE, Eyes, centre_square, to_frame, to_image
 from .models import Landmarks
 
-__all__ = ["AlignedFace", "Placement", "Whole", "align"]
+__all__ = ["AlignedFace", "Placement", "Whole", "align", "may_be_ready"]
 
 Whole = Literal["auto", "always", "never"]
 Placement = Literal["aligned", "kept", "whole"]
@@ -100,7 +100,7 @@ def align(
     if whole == "always":
         return [_taken_whole(image, size, "taken whole")]
 
-    ready = whole == "auto" and image.width == image.height <= _READY_SIZE * size
+    ready = may_be_ready(image.size, size, whole)
     faces = detect(image, landmarks=landmarks, thorough=not ready)
     if not faces:
         return [] if whole == "never" else [_taken_whole(image, size, "no face found: taken whole")]
@@ -109,6 +109,11 @@ def align(
     if ready and faces[0].score < _READY_SCORE:
         return [_taken_whole(image, size, "no face found for sure: taken whole")]
     return [_aligned(image, size, face, index, len(faces)) for index, face in enumerate(faces)]
+
+
+def may_be_ready(picture: tuple[int, int], size: int, whole: Whole) -> bool:
+    """Whether a picture of these sides may have been made for the frame, so that no long search is made in it."""
+    return whole == "auto" and picture[0] == picture[1] <= _READY_SIZE * size
 
 
 def _in_place(face: Detection, image: Image.Image) -> bool:

@@ -14,6 +14,7 @@ from .noise import standard_normal
 from .restyling import LIKENESS_TO_EVIDENCE, Restyling
 from .sampler import Sampler
 from .spread import Spread
+from .statistics import Statistics
 from .transport import transport
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Sampler",
     "Smoothed",
     "Spread",
+    "Statistics",
     "TypicalSet",
     "choose_manner",
     "compose",
