@@ -89,6 +89,7 @@ class Restyle:
                 file_types=sorted(IMAGE_SUFFIXES),
                 height=130,
                 elem_id="restyle-files",
+                elem_classes="takes-files",
             )
             with gr.Accordion("Webcam or clipboard", open=False):
                 self._camera = gr.Image(

@@ -5,7 +5,7 @@ import pytest
 from ..helpers import frames
 from .test_studio import opened, wait_status
 
-TABS = ("Studio", "Interpolate", "Classify", "How it works")
+TABS = ("Studio", "Restyle", "Interpolate", "Classify", "How it works")
 # Contrast, names, order and targets of 24 pixels; "minor" ones are matters of taste.
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 REACHED_JS = "document.activeElement?.id === 'lam-range'"
