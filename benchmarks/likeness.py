@@ -3,6 +3,7 @@
     python -m benchmarks.likeness                                    # the example sets that ship
     python -m benchmarks.likeness --evidence FOLDER --splits 20      # every folder in FOLDER is a set of pictures
     python -m benchmarks.likeness --sheets FOLDER                    # besides, samples beside their evidence
+    python -m benchmarks.likeness --gallery docs/results             # besides, samples alone, each manner a row
 
 The split and the seed of the samples differ from turn to turn. What was measured is added to the JSON file as it
 comes, and what is there already is not measured again, so that a run can be stopped and continued; the table is written
@@ -15,7 +16,6 @@ import argparse
 import functools
 import json
 import time
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from benchmarks.measures import as_unit, face_rate
 from transflow_core.faces import align
 from transflow_core.images import find_images, labelled_rows, load_image, to_pil
 from transflow_core.posterior import DEFAULT_MANNER, KINDS, Bounded, Gaussian, Manner, Posterior, Sampler
+from transflow_core.posterior.spread import Spread
 from transflow_core.prior import Prior, load_prior
 from transflow_core.pullback import decode_in_range
 
@@ -35,6 +36,8 @@ from .features import FEATURES
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE, NUMBERS = ROOT / "docs" / "results" / "likeness.md", ROOT / "docs" / "results" / "likeness.json"
+EXAMPLES = ROOT / "assets" / "examples"
+SHIPPED, OTHERS = "the example sets that ship", "other sets"
 SLOW = "face descriptor"
 PRIOR = "the prior, temperature 0.7"
 REAL = "real pictures"
@@ -55,6 +58,14 @@ k = 3. Diversity: mean distance between two samples, in units of that between tw
 distance to the nearest given picture, in units of a held-out picture's: 0 is a copy.
 
 """
+LEFT_OUT = """## What held-out density would choose
+
+A piece of evidence is most probable given the others, in the paper's predictive (eq. 9-11) with a scalar Σ, at a λ/m
+that is far below what looks good, and with a Σ of its own at a likeness near 0: in so many dimensions each piece leaves
+the others in directions of its own. So density does not choose the manner.
+
+"""
+RATIOS_LEFT_OUT = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
 class Set:
@@ -62,6 +73,7 @@ class Set:
 
     def __init__(self, folder: Path, prior: Prior) -> None:
         self.name = folder.name
+        self.group = SHIPPED if folder.parent.resolve() == EXAMPLES else OTHERS
         frames = [align(load_image(path), size=prior.image_size)[0].image for path in find_images(folder)]
         self.z = prior.encode(frames, 8).cpu()
         self.images = as_unit(frames)
@@ -120,6 +132,7 @@ def turn(
     """One set, one manner, one split: a row of the file."""
     given, held_out = pictures.halves(split)
     row: dict = {"set": pictures.name, "manner": manner, "split": split, "n": n, "given": len(given)}
+    row["group"] = pictures.group
     images = None
     if manner == REAL:
         # The given half stands for samples, so that both sides of every measure are real pictures. How new a given
@@ -144,7 +157,9 @@ def turn(
 
 def measure(sets: list[Set], prior: Prior, options: argparse.Namespace) -> None:
     """Add what is missing to the file of numbers, split by split."""
-    rows = json.loads(options.numbers.read_text())["rows"] if options.numbers.exists() else []
+    numbers = json.loads(options.numbers.read_text()) if options.numbers.exists() else {}
+    rows, chosen = numbers.get("rows", []), numbers.get("left_out", {})
+    chosen |= {pictures.name: left_out(pictures.z, prior) for pictures in sets}
     for split in range(options.splits):
         slow = split < options.slow_splits
         spaces = [space for space in FEATURES if slow or space != SLOW]
@@ -159,10 +174,22 @@ def measure(sets: list[Set], prior: Prior, options: argparse.Namespace) -> None:
                 rows.append(turn(pictures, manner, split, prior, options.prior, options.samples, spaces, slow))
                 words = ", ".join(f"{rows[-1][space]['energy']:.2f}" for space in spaces)
                 print(f"{split} {pictures.name}, {manner}: {words} ({time.perf_counter() - start:.1f} s)", flush=True)
-            write_numbers(options.numbers, prior, rows)
+            write_numbers(options.numbers, prior, rows, chosen)
 
 
-def write_numbers(path: Path, prior: Prior, rows: list[dict]) -> None:
+def left_out(z: torch.Tensor, prior: Prior) -> dict:
+    """What the density of each piece of evidence, of (p, D), given the others would choose: the scalar Σ's λ/m in the
+    paper's predictive (eq. 9-11), and the likeness of each level's Σ, fine to coarse."""
+    density = []
+    for ratio in RATIOS_LEFT_OUT:
+        rows = range(len(z))
+        others = [Posterior.condition(z[[j for j in rows if j != i]], lam_ratio=ratio).predictive() for i in rows]
+        density.append(np.mean([other.log_prob(z[i : i + 1]).item() for i, other in enumerate(others)]))
+    likeness = Spread.of(z, levels=prior.levels).held_out_likeness
+    return {"lam_ratio": RATIOS_LEFT_OUT[int(np.argmax(density))], "likeness": list(likeness)}
+
+
+def write_numbers(path: Path, prior: Prior, rows: list[dict], chosen: dict[str, dict]) -> None:
     """One row a line, four decimals."""
 
     def rounded(value):
@@ -170,7 +197,7 @@ def write_numbers(path: Path, prior: Prior, rows: list[dict]) -> None:
             return {key: rounded(part) for key, part in value.items()}
         return round(value, 4) if isinstance(value, float) else value
 
-    head = json.dumps({"prior": prior.name, "fingerprint": prior.fingerprint})[:-1]
+    head = json.dumps({"prior": prior.name, "fingerprint": prior.fingerprint, "left_out": chosen})[:-1]
     lines = ",\n".join(json.dumps(rounded(row), ensure_ascii=False) for row in rows)
     path.write_text(f'{head}, "rows": [\n{lines}\n]}}\n')
 
@@ -188,13 +215,29 @@ def sheet(pictures: Set, prior: Prior, path: Path, n: int = 64, columns: int = 1
     labelled_rows(rows, row_labels=labels, cell=96).save(path)
 
 
-def table(rows: list[dict]) -> str:
-    """The page's section: energy distances by set, then the other measures, as Markdown."""
-    groups = {"real sets": defaultdict(list)}
-    for row in rows:
-        groups["real sets"][row["manner"]].append(row)
+def gallery(pictures: Set, prior: Prior, path: Path, columns: int = 8) -> None:
+    """Samples alone, the whole set as evidence: a row a manner, all of the same random numbers."""
+    manners = [name for name in MANNERS if name != "the paper's, λ/m = 0.5"]
+    rows = [to_pil(draw(sampler_of(name, pictures.z, prior), prior, columns, 0)[0]) for name in manners]
+    labelled_rows(rows, row_labels=manners, cell=96).save(path, quality=90)
+
+
+def table(rows: list[dict], chosen: dict[str, dict]) -> str:
+    """The page: a section for each group of sets, as Markdown, and what held-out density would choose."""
+    groups = [group for group in (OTHERS, SHIPPED) if any(row["group"] == group for row in rows)]
+    sections = [f"## {group.capitalize()}\n\n" + section([r for r in rows if r["group"] == group]) for group in groups]
+    lines = ["| set | λ/m | likeness of each level, fine to coarse |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {best['lam_ratio']:g} | {', '.join(f'{value:g}' for value in best['likeness'])} |"
+        for name, best in chosen.items()
+    ]
+    return HEAD + "\n\n".join(sections) + "\n\n" + LEFT_OUT + "\n".join(lines) + "\n"
+
+
+def section(rows: list[dict]) -> str:
+    """Energy distances by set, then the other measures."""
     names = list(dict.fromkeys(row["set"] for row in rows))
-    manners = [name for name in (REAL, PRIOR, *MANNERS) if name in groups["real sets"]]
+    manners = [name for name in (REAL, PRIOR, *MANNERS) if any(row["manner"] == name for row in rows)]
     parts = []
     for space in FEATURES:
         having = [row for row in rows if space in row]
@@ -205,17 +248,15 @@ def table(rows: list[dict]) -> str:
         best = (np.inf, "")
         mean_of = {}
         for manner in manners:
-            cells, per_set = [], []
-            for name in names:
-                values = [r[space]["energy"] for r in having if (r["set"], r["manner"]) == (name, manner)]
-                per_set.append(values)
-                cells.append(_with_error(values))
-            mean = float(np.mean([np.mean(v) for v in per_set if v]))
-            error = float(np.sqrt(sum(_error(v) ** 2 for v in per_set)) / len(per_set))
+            of_sets = [
+                [r[space]["energy"] for r in having if (r["set"], r["manner"]) == (name, manner)] for name in names
+            ]
+            mean = float(np.mean([np.mean(values) for values in of_sets if values]))
+            error = float(np.sqrt(sum(_error(values) ** 2 for values in of_sets)) / len(of_sets))
             mean_of[manner] = mean
             if manner.startswith("the paper"):
                 best = min(best, (mean, manner))
-            lines.append(f"| {manner} | {' | '.join(cells)} | {mean:.2f} ± {error:.2f} |")
+            lines.append(f"| {manner} | {' | '.join(map(_with_error, of_sets))} | {mean:.2f} ± {error:.2f} |")
         splits = max(row["split"] for row in having) + 1
         if DEFAULT in mean_of and best[1]:
             lines += ["", f"The default is at {mean_of[DEFAULT] / best[0]:.0%} of the paper's best ({best[1]})."]
@@ -223,21 +264,22 @@ def table(rows: list[dict]) -> str:
     lines = ["| | space | KID | precision | recall | diversity | novelty |", "|" + "---|" * 7]
     for manner in manners:
         for space in FEATURES:
-            values = [row[space] for row in groups["real sets"][manner] if space in row]
+            values = [row[space] for row in rows if row["manner"] == manner and space in row]
             if values:
-                cells = [_with_error([v[key] for v in values]) for key in ("kid", "precision", "recall", "diversity")]
-                cells.append(_with_error([v["novelty"] for v in values]))
-                lines.append(f"| {manner} | {space} | {' | '.join(cells)} |")
+                keys = ("kid", "precision", "recall", "diversity", "novelty")
+                lines.append(
+                    f"| {manner} | {space} | {' | '.join(_with_error([v[k] for v in values]) for k in keys)} |"
+                )
     parts.append("\n".join(lines))
     lines = ["| | faces found | pulled back to the typical set | since it did not decode |", "|---|---|---|---|"]
     for manner in manners:
-        group = groups["real sets"][manner]
+        group = [row for row in rows if row["manner"] == manner]
         found = [row["faces"] for row in group if "faces" in row]
         cells = [f"{np.mean(found):.0%}" if found else ""]
         cells += [f"{np.mean([r[key] for r in group]):.1%}" if key in group[0] else "" for key in ("pulled", "broken")]
         lines.append(f"| {manner} | {' | '.join(cells)} |")
     parts.append("\n".join(lines))
-    return HEAD + "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
 def _error(values: list[float]) -> float:
@@ -254,7 +296,7 @@ def main() -> None:
         prog="python -m benchmarks.likeness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--prior", default="celeba128", help="name, file or folder")
-    parser.add_argument("--evidence", type=Path, default=ROOT / "assets" / "examples", help="a folder of sets")
+    parser.add_argument("--evidence", type=Path, default=EXAMPLES, help="a folder of sets")
     parser.add_argument("--sets", nargs="+", help="names of folders in it; by default all with eight pictures or more")
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--slow-splits", type=int, default=2, help="of these, with descriptors and the face rate")
@@ -262,6 +304,7 @@ def main() -> None:
     parser.add_argument("--numbers", type=Path, default=NUMBERS, help="the JSON file")
     parser.add_argument("--table", type=Path, default=TABLE, help="the Markdown file")
     parser.add_argument("--sheets", type=Path, help="a folder for sheets; they show the evidence")
+    parser.add_argument("--gallery", type=Path, help="a folder for sheets of samples alone")
     options = parser.parse_args()
     prior = load_prior(options.prior)
     folders = [options.evidence / name for name in options.sets] if options.sets else _folders(options.evidence)
@@ -270,8 +313,12 @@ def main() -> None:
         options.sheets.mkdir(parents=True, exist_ok=True)
         for pictures in sets:
             sheet(pictures, prior, options.sheets / f"{pictures.name}.png")
+    if options.gallery:
+        for pictures in sets:
+            gallery(pictures, prior, options.gallery / f"like_{pictures.name}.jpg")
     measure(sets, prior, options)
-    options.table.write_text(table(json.loads(options.numbers.read_text())["rows"]))
+    numbers = json.loads(options.numbers.read_text())
+    options.table.write_text(table(numbers["rows"], numbers["left_out"]))
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -114,8 +114,8 @@ class Endpoints:
         Returns:
             A safetensors file with `z`, (m, D) float32, of the m images that can be used, their names in its metadata
             (null when there are none); and one object an image: name, used, summary (in words), log_prior
-            (log N(z; 0, I) in nats), log_prob (log density of the image, nats), typicality ("typical", "unusual",
-            "far outside"), percentile (0 to 100), box, eyes.
+            (log N(z; 0, I) in nats), log_prob (log density of the image, nats), typicality ("typical",
+            "far outside"), way ("too busy", "too smooth", ""), percentile (0 to 100), box, eyes.
 
         Errors: no file, more than 100, a file that was not uploaded. An image that cannot be used has its `problem`.
         """

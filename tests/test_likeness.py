@@ -79,20 +79,22 @@ def test_the_network_is_asked_only_where_it_is_installed():
 
 
 def test_the_table_is_written_from_the_numbers(tmp_path):
-    """Two sets, two splits; the share of the paper's best is what it says."""
+    """Two sets, two splits; the share of the paper's best is what it says, and sets that ship move no other mean."""
     space = "colour and texture"
 
     def row(name: str, manner: str, split: int, energy: float) -> dict:
         measures = dict.fromkeys(("kid", "precision", "recall", "diversity", "novelty"), 0.5) | {"energy": energy}
-        return {"set": name, "manner": manner, "split": split, space: measures, "pulled": 0.25, "broken": 0.0}
+        row = {"set": name, "manner": manner, "split": split, space: measures, "pulled": 0.25, "broken": 0.0}
+        return row | {"group": likeness.SHIPPED if name == "ours" else likeness.OTHERS}
 
     entries = []
-    for name, factor in (("a", 1), ("b", 3)):
+    for name, factor in (("a", 1), ("b", 3), ("ours", 9)):
         for split in (0, 1):
             entries.append(row(name, "the paper's, λ/m = 0.3", split, 12.0 * factor))
             entries.append(row(name, "the paper's, λ/m = 0.5", split, (9.0 + 2 * split) * factor))
             entries.append(row(name, likeness.DEFAULT, split, 2.0 * factor))
-    text = likeness.table(json.loads(json.dumps(entries)))
+    text = likeness.table(json.loads(json.dumps(entries)), {"a": {"lam_ratio": 0.02, "likeness": [0.1, 0.3]}})
     assert "| the paper's, λ/m = 0.5 | 10.00 ± 1.00 | 30.00 ± 3.00 | 20.00 ± 1.58 |" in text
     assert "at 20% of the paper's best (the paper's, λ/m = 0.5)" in text
-    assert "25.0%" in text
+    assert "| a | 0.02 | 0.1, 0.3 |" in text
+    assert "25.0%" in text and "| the paper's, λ/m = 0.5 | 90.00 ± 9.00 | 90.00 ± 9.00 |" in text

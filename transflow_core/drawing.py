@@ -59,7 +59,7 @@ def _chosen(posterior: Posterior) -> Choice:
 
 
 def described(manner: Manner) -> str:
-    """A manner in a few words for a person, but for its λ/m: `like the whole set, likeness 85 %`."""
+    """A manner in a few words for a person, but for its λ/m: `like the whole set, likeness 90 %`."""
     title = TITLES[manner.kind]
     words = [title[0].lower() + title[1:]]
     if manner.likeness is not None:

@@ -55,7 +55,7 @@ SWEEP_RATIOS = (0.05, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)
 """The λ/m of a sweep when nobody says which: the advised ones, and what lies beyond at either end."""
 LIKENESS = Range(0, 1)
 """How far a draw of the predictive leans on one piece of evidence; a slider shows per cent."""
-SWEEP_LIKENESS = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
+SWEEP_LIKENESS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
 """The likenesses of a sweep: closer towards 1, where samples change more."""
 PIECES = Range(1, 1000)
 """Pieces of evidence that effectively make up one draw: there is no less than one, and more than there are is all."""

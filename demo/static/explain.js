@@ -93,7 +93,7 @@ const deviations = (points, centre, ratio, manner) => {
 
 const state = {};
 const initial = () => ({points: START.map(point => [...point]), ratio: [0.5, 0.5], split: false, seed: 1,
-  manner: {kind: 'mean', likeness: 0.85, pieces: 2}});
+  manner: {kind: 'mean', likeness: 0.9, pieces: 2}});
 Object.assign(state, initial());
 let noise = standardNormal(state.seed, DRAWS);
 

@@ -12,6 +12,7 @@ from transflow_core.posterior import Posterior
 from transflow_core.prior import standard_log_prob
 
 from ..helpers import frames
+from .conftest import PATIENCE
 
 DIGITS = 6e-4  # the page writes three decimals
 
@@ -26,6 +27,22 @@ def opened(page, url):
     tab.click()
     page.wait_for_selector("#how .mark")
     return page
+
+
+@pytest.fixture(scope="module")
+def visit(browser, served):
+    """One page for all tests that only touch the figure."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    yield opened(page, served)
+    page.close()
+
+
+@pytest.fixture
+def how(visit):
+    """The figure as it is at first."""
+    visit.click("#how [data-do=reset]")
+    return visit
 
 
 def written(page, name):
@@ -84,14 +101,14 @@ def agrees(page, ratio):
 
 
 @pytest.mark.parametrize("ratio", [0.01, 0.2, 0.5, 1.0, 10.0])
-def test_numbers_and_shapes_agree_with_the_core(page, served, ratio):
-    opened(page, served)
+def test_numbers_and_shapes_agree_with_the_core(how, ratio):
+    page = how
     agrees(page, slide(page, "how-lam", ratio))
 
 
 @pytest.mark.parametrize(("go", "ratio"), [("0", 0.0), ("1", 1.0), ("Infinity", math.inf)])
-def test_the_special_cases_are_exact(page, served, go, ratio):
-    opened(page, served)
+def test_the_special_cases_are_exact(how, go, ratio):
+    page = how
     page.click(f"#how [data-go='{go}']")
     page.wait_for_function(
         "text => document.querySelector(\"#how [data-out='ratio1']\").textContent === text",
@@ -100,8 +117,8 @@ def test_the_special_cases_are_exact(page, served, go, ratio):
     agrees(page, ratio)
 
 
-def test_a_lambda_for_each_dimension(page, served):
-    opened(page, served)
+def test_a_lambda_for_each_dimension(how):
+    page = how
     page.check("#how-split")
     ratios = [slide(page, "how-lam-1", 0.1), slide(page, "how-lam-2", 2.0)]
     _, posterior = agrees(page, torch.tensor(ratios, dtype=torch.float64))
@@ -111,8 +128,8 @@ def test_a_lambda_for_each_dimension(page, served):
     assert abs(posterior.mean[1] / posterior.mean[0] - slope) > 0.1
 
 
-def test_samples_keep_their_random_numbers(page, served):
-    opened(page, served)
+def test_samples_keep_their_random_numbers(how):
+    page = how
     few, at_half = agrees(page, 0.5)
     large = slide(page, "how-lam", 3.0)
     many, at_three = agrees(page, large)
@@ -125,8 +142,9 @@ def test_samples_keep_their_random_numbers(page, served):
     assert not torch.allclose(other, many)
 
 
-def test_a_cross_is_dragged_and_everything_follows(page, served, shot):
-    opened(page, served)
+def test_a_cross_is_dragged_and_everything_follows(how, shot):
+    page = how
+    page.locator("#how .plane").scroll_into_view_if_needed()
     before = evidence(page)
     box = page.locator("#how .mark").first.locator(".hit").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -168,8 +186,8 @@ def test_a_finger_drags_a_cross(browser, served):
     context.close()
 
 
-def test_everything_is_reached_by_keyboard(page, served):
-    opened(page, served)
+def test_everything_is_reached_by_keyboard(how):
+    page = how
     mark = page.locator("#how .mark").nth(1)
     mark.focus()
     page.keyboard.press("Shift+Tab")
@@ -215,8 +233,8 @@ def test_everything_is_reached_by_keyboard(page, served):
         assert any(words in name for name in names), (words, names)
 
 
-def test_evidence_is_added_and_removed(page, served):
-    opened(page, served)
+def test_evidence_is_added_and_removed(how):
+    page = how
     add, remove = page.locator("#how [data-do=add]"), page.locator("#how [data-do=remove]")
     for m in (4, 5, 6):
         add.click()
@@ -236,8 +254,8 @@ def test_evidence_is_added_and_removed(page, served):
     agrees(page, 0.5)
 
 
-def test_evidence_far_out_is_told_from_evidence_at_home(page, served):
-    opened(page, served)
+def test_evidence_far_out_is_told_from_evidence_at_home(how):
+    page = how
     verdict = page.locator("#how .verdict")
     assert "inside" in verdict.inner_text()
     page.click("#how [data-do=far]")
@@ -249,9 +267,9 @@ def test_evidence_far_out_is_told_from_evidence_at_home(page, served):
 
 
 @pytest.mark.parametrize("m", [1, 18, 100])
-def test_distances_in_the_flows_own_dimensions(page, served, default_prior, m):
+def test_distances_in_the_flows_own_dimensions(how, default_prior, m):
     """The bars against a posterior of unrelated latents as long as a measured photograph's."""
-    opened(page, served)
+    page = how
     page.locator("#how-many").evaluate(
         "(input, m) => { input.value = m; input.dispatchEvent(new Event('input', {bubbles: true})); }", m
     )
@@ -271,8 +289,8 @@ def test_distances_in_the_flows_own_dimensions(page, served, default_prior, m):
     assert written(page, "length-prior") == pytest.approx(math.sqrt(default_prior.dim), abs=0.06)
 
 
-def test_the_sweep_moves_until_it_is_stopped(page, served):
-    opened(page, served)
+def test_the_sweep_moves_until_it_is_stopped(how):
+    page = how
     button = page.locator("#how [data-do=sweep]")
     button.click()
     expect(button).to_have_text("Stop")
@@ -358,8 +376,8 @@ def test_the_words_do_without_measured_statistics(tiny_prior):
     assert found == {"dim": tiny_prior.dim, "photograph": math.sqrt(tiny_prior.dim), "measured": False}
 
 
-def test_the_three_manners_draw_from_the_same_random_numbers(page, served, shot):
-    opened(page, served)
+def test_the_three_manners_draw_from_the_same_random_numbers(how, shot):
+    page = how
     paper, _ = agrees(page, 0.5)
     points = evidence(page)
     d = points - points.mean(0)

@@ -597,7 +597,7 @@ def test_the_manner_is_chosen_for_the_evidence_until_a_hand_moves_it(page, serve
     assert page.is_checked("#manner-auto input") and "Chosen for you" in page.inner_text("#manner-words")
     assert "like the whole set" in status(page) and not page.locator("#lam .band").is_visible()
     before = sheet(page)
-    drag_own(page, "likeness", 0.85, 0.1)
+    drag_own(page, "likeness", 0.9, 0.1)
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)  # a preview
     assert "likeness=" not in page.url
     page.mouse.up()

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
 from ..limits import choice
-from .options import numbers
+from .options import number_or_list
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -57,12 +57,12 @@ class Work:
         """An engine's progress, as a bar on standard error."""
         self._bar.update(self._task, completed=done, total=total, description=what)
 
-    def engine(self, prior: str, device: str) -> Engine:
-        """The prior at work, noted in the result."""
+    def engine(self, prior: str, device: str, **how: Any) -> Engine:
+        """The prior at work, noted in the result; keywords as for `Engine`."""
         from ..engine import Engine
         from ..prior import load_prior
 
-        engine = Engine(load_prior(prior, device=device))
+        engine = Engine(load_prior(prior, device=device), **how)
         self.provenance |= {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
         self.result |= {"prior": engine.prior.name, "device": str(engine.prior.device)}
         return engine
@@ -104,9 +104,9 @@ class Work:
         if lam_ratio is not None and lam is not None:
             raise ValueError("give --lam-ratio or --lam, not both")
         posterior = intake.posterior()
-        ratio = None if lam_ratio is None else _number_or_list(lam_ratio, "--lam-ratio")
+        ratio = None if lam_ratio is None else number_or_list(lam_ratio, "--lam-ratio")
         if lam is not None:
-            values = _number_or_list(lam, "--lam")
+            values = number_or_list(lam, "--lam")
             ratio = [v / posterior.m for v in values] if isinstance(values, list) else values / posterior.m
         choice = ask(posterior, manner, lam_ratio=ratio, **numbers)
         chosen = choice.manner
@@ -116,11 +116,6 @@ class Work:
         self.result["m"] = posterior.m
         self.provenance |= {key: str(self.result[key]) for key in ("manner", "lam_ratio", "m")}
         return posterior, chosen
-
-
-def _number_or_list(text: str, option: str) -> float | list[float]:
-    values = numbers(text, option)
-    return values[0] if len(values) == 1 else values
 
 
 @contextmanager

@@ -108,8 +108,9 @@ class Smoothed(Bootstrap):
     kernel density estimate whose kernel has the pieces' own covariance S, and whose centres are drawn in so that its
     covariance is S at every ℓ. At ℓ = 1 draws are the pieces; at ℓ = 0 they are N(mean, S), but for their length.
 
-    Every deviation is stretched to `length`. A piece's length hardly varies, since there are so many dimensions, but
-    that of a Gaussian mixture of few pieces does; such draws would be too short or too long for the flow.
+    Every deviation is stretched: its square is ℓ² of its piece's, and 1 - ℓ² of the mean over pieces. The length of a
+    Gaussian mixture of few pieces varies much, and such draws would be too short or too long for the flow; and a piece
+    with more in it than others, a mask or a pattern, is washed out if its draws are as short as the others'.
 
     Args:
         likeness: ℓ, 0 to 1.
@@ -128,11 +129,15 @@ class Smoothed(Bootstrap):
         p = len(self.shares)
         if not self.length:
             return torch.zeros(n, p, dtype=torch.float64)
-        lead = torch.nn.functional.one_hot(self.lead(n, seed, start), p) - self.shares
+        index = self.lead(n, seed, start)
+        lead = torch.nn.functional.one_hot(index, p) - self.shares
         noise = self.shares.sqrt() * piece_noise(n, p, seed, start, stream=1)
         others = noise - self.shares * noise.sum(1, keepdim=True)
         c = self.likeness * self._unit(lead) + math.sqrt(1 - self.likeness**2) * self._unit(others)
-        return self.length * self._unit(c)
+        squares = self._gram.diagonal()
+        own = squares[index] / (self.shares @ squares)
+        stretch = (self.likeness**2 * own + 1 - self.likeness**2).sqrt()
+        return self.length * stretch.unsqueeze(1) * self._unit(c)
 
     @property
     def _scale(self) -> float:

@@ -25,7 +25,7 @@ class Choice:
 def choose_manner(posterior: Posterior) -> Choice:
     """The manner that suits the evidence of a posterior.
 
-    Held-out density does not choose it. On six real sets the best isotropic λ/m under leave-one-out was 0.01, and the
+    Held-out density does not choose it. On six real sets the best isotropic λ/m under leave-one-out is 0.01, and the
     best Σ nearly all V (ℓ = 0.1 to 0.3), since in so many dimensions each piece leaves the others in directions of its
     own: draws of that are means with noise. What the distance to held-out pictures and eyes prefer is the predictive,
     on every set (`python -m benchmarks.likeness`), as soon as there are two pieces that differ.

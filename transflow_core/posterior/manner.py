@@ -59,7 +59,7 @@ class Manner:
         return cls("mean", _ratio(lam_ratio))
 
     @classmethod
-    def predictive(cls, likeness: float = 0.85, lam_ratio: float | Sequence[float] = 0.01) -> "Manner":
+    def predictive(cls, likeness: float = 0.9, lam_ratio: float | Sequence[float] = 0.01) -> "Manner":
         """New members of the set."""
         return cls("predictive", _ratio(lam_ratio), likeness=likeness)
 
