@@ -36,7 +36,7 @@ from .features import colour_texture, descriptors
 from .likeness import ROOT, Set, sets_in
 
 TABLE, CURVES = ROOT / "docs" / "results" / "restyle.md", ROOT / "docs" / "results" / "restyle.svg"
-STRENGTHS = (0.33, 0.67, 1.0)
+STRENGTHS = (0.5, 1.0)
 DEFAULT = "low rank, likeness 0.7 (the default)"
 HEAD = """<!-- Written by `python -m benchmarks.restyle`. -->
 How far restyled photographs are from the held-out half of a set (energy distance in colour and texture, 0 is as near as

@@ -26,5 +26,5 @@ THEME = themes.Default(
     block_info_text_color_dark="*neutral_300",
 )
 
-_PARTS = ("page", "panel", "log_slider", "studio", "restyle", "interpolate", "classify", "explain")
+_PARTS = ("page", "panel", "slider", "studio", "restyle", "interpolate", "classify", "explain")
 CSS = "".join(static(f"{part}.css") for part in _PARTS)

@@ -116,6 +116,17 @@ class EvidencePanel:
             *_, shown = self._example(session, key, prior, stop)
         return shown
 
+    def add(self, session: Session, sources: Sequence[Source], prior: str) -> Iterator[Shown]:
+        """More evidence, as if it were dropped."""
+        with session.turn(self.place) as stop:
+            yield from self._add(session, sources, prior, stop)
+
+    def put(self, session: Session, intake: Intake, prior: str) -> Shown:
+        """What was given before takes the place of what is there."""
+        with session.turn(self.place, newest=True):
+            session.intakes[self.place] = intake if intake.prior else Intake(prior)
+            return self._show(session)
+
     def _add_files(self, session: Session, files: list[str] | None, prior: str) -> Iterator[Shown]:
         """Files were dropped. The drop zone is emptied at once: it takes more, whatever becomes of these."""
         yield {self._files: None}

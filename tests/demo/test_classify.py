@@ -30,7 +30,7 @@ FILES = {key: [str(file) for file in example.files] for key, example in example_
 
 def opened(page, url):
     """Open the page at the tab; on a phone it is in the menu of tabs that do not fit."""
-    page.goto(url)
+    page.goto(url + "/?example=none")
     page.wait_for_selector("#sheet img")
     if page.get_by_role("tab", name="Classify").count():
         page.get_by_role("tab", name="Classify").click()

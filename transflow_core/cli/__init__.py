@@ -6,7 +6,7 @@ Nothing here imports torch, dlib or the page before a verb runs: `--help` is the
 
 import typer
 
-from . import classify, condition, evidence, page, priors, restyle, sampling, train
+from . import bench, classify, condition, evidence, page, priors, restyle, sampling, train
 
 __all__ = ["app", "main"]
 
@@ -29,7 +29,7 @@ for verb in (
     classify.classify,
     priors.convert,
     priors.info,
-    priors.bench,
+    bench.bench,
     train.train,
 ):
     app.command()(verb)
