@@ -11,7 +11,9 @@ from transflow_core.limits import WEIGHT
 from ..examples import example_sets
 from ..render import data_uri, number, uri_of
 
-__all__ = ["details", "examples_html", "summary", "taken_faces", "thumbnails"]
+__all__ = ["NOTHING", "details", "examples_html", "summary", "taken_faces", "thumbnails"]
+
+NOTHING = "No evidence yet: the samples are the prior’s own, whatever λ is."
 
 _SPOILS = "It can spoil the samples: remove it or lower its weight if they look broken."
 _WARNINGS = {
@@ -21,12 +23,12 @@ _WARNINGS = {
 _SIZE = 96, 96  # pixels of a thumbnail: sharp at its 60 on most screens, and 18 of them are 70 kB
 
 
-def summary(intake: Intake) -> str:
-    """How much of what was given conditions the posterior."""
+def summary(intake: Intake, nothing: str = NOTHING) -> str:
+    """How much of what was given conditions the posterior; `nothing` when nothing was."""
     if intake.saved is not None:
         return f"Saved posterior <b>{escape(intake.saved_name)}</b>, m = {intake.saved.m:g}"
     if not len(intake.evidence):
-        return "No evidence yet: the samples are the prior’s own, whatever λ is."
+        return nothing
     used, total = len(intake.used), len(intake.evidence)
     if used < total:
         return f"<b>{used} of {total}</b> images condition the posterior"

@@ -21,7 +21,7 @@ from ..queues import Stop
 from ..session import Session, new_folder
 from ..static import static
 from ..widgets import status_line
-from .cards import examples_html, summary
+from .cards import NOTHING, examples_html, summary
 from .reading import Given, again
 from .shelf import Shelf, Shown
 
@@ -46,6 +46,7 @@ class EvidencePanel(Shelf):
         title: a heading for the panel.
         tab: the tab that it is in; the evidence is read under another prior once that tab is looked at.
         follow: when the prior was changed or the tab came into view.
+        nothing: what to say while there is none.
 
     Attributes:
         place: see above.
@@ -62,8 +63,9 @@ class EvidencePanel(Shelf):
         title: str,
         tab: str,
         follow: Sequence[Dependency],
+        nothing: str = NOTHING,
     ) -> None:
-        self._tab = tab
+        self._tab, self._nothing = tab, nothing
         with gr.Group(elem_id=place):
             self._files = gr.File(
                 label=f"{title}: drop images here",
@@ -91,7 +93,7 @@ class EvidencePanel(Shelf):
                 padding=True,
             )
         with gr.Row(equal_height=True):
-            self._status = status_line(summary(Intake()), elem_id=f"{place}-status")
+            self._status = status_line(summary(Intake(), nothing), elem_id=f"{place}-status")
             self._stop = gr.Button("Stop", variant="stop", size="sm", visible=False, min_width=80, scale=0)
             self._undo = gr.Button("Undo", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{place}-undo")
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{place}-clear")
@@ -213,7 +215,7 @@ class EvidencePanel(Shelf):
 
     def _show(self, session: Session, reading: str = "") -> Shown:
         return self._images(session) | {
-            self._status: reading or summary(self.intake(session)),
+            self._status: reading or summary(self.intake(session), self._nothing),
             self._stop: gr.update(visible=bool(reading)),
             self._undo: gr.update(visible=not reading and self.place in session.of_kind(_Before)),
         }

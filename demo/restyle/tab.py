@@ -73,7 +73,10 @@ class Restyle:
         with gr.Row():
             with gr.Column(scale=5, min_width=320):
                 self._build_photograph()
-                self._panel = EvidencePanel(engines, prior, place="style", title="Style", tab=PLACE, follow=follow)
+                nothing = "No style yet: choose a set above, or drop a few images."
+                self._panel = EvidencePanel(
+                    engines, prior, place="style", title="Style", tab=PLACE, follow=follow, nothing=nothing
+                )
             with gr.Column(scale=7, min_width=320):
                 self._build_result(engines.get(prior.value).prior.levels)
         with gr.Accordion("The same as code", open=False, elem_id="restyle-code"):
