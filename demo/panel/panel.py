@@ -46,6 +46,7 @@ class EvidencePanel(Shelf):
         title: a heading for the panel.
         tab: the tab that it is in; the evidence is read under another prior once that tab is looked at.
         follow: when the prior was changed or the tab came into view.
+        opening: key of the example set that is read as the page opens, if any.
 
     Attributes:
         place: see above.
@@ -62,6 +63,7 @@ class EvidencePanel(Shelf):
         title: str,
         tab: str,
         follow: Sequence[Dependency],
+        opening: str = "",
     ) -> None:
         self._tab = tab
         with gr.Group(elem_id=place):
@@ -91,7 +93,8 @@ class EvidencePanel(Shelf):
                 padding=True,
             )
         with gr.Row(equal_height=True):
-            self._status = status_line(summary(Intake()), elem_id=f"{place}-status")
+            first = f"Reading {example_sets()[opening].title} …" if opening else summary(Intake())
+            self._status = status_line(first, elem_id=f"{place}-status")
             self._stop = gr.Button("Stop", variant="stop", size="sm", visible=False, min_width=80, scale=0)
             self._undo = gr.Button("Undo", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{place}-undo")
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{place}-clear")
@@ -108,11 +111,10 @@ class EvidencePanel(Shelf):
         ]
         on(self._stop.click, lambda session: session.stop(place), queue=False)
 
-    def open(self, session: Session, key: str, prior: str) -> Shown:
-        """Read a whole example set, as when a shared link names one. There is nothing for an unknown key."""
+    def open(self, session: Session, key: str, prior: str) -> Iterator[Shown]:
+        """Read an example set, as when a shared link names one. There is nothing for an unknown key."""
         with session.turn(self.place, newest=True) as stop:
-            *_, shown = self._example(session, key, prior, stop)
-        return shown
+            yield from self._example(session, key, prior, stop)
 
     def add(self, session: Session, sources: Sequence[Source], prior: str) -> Iterator[Shown]:
         """More evidence, as if it were dropped."""
