@@ -8,9 +8,11 @@ from pathlib import Path
 from transflow_core.intake import Intake
 from transflow_core.shipped import ASSETS
 
-__all__ = ["EXAMPLES", "ExampleSet", "example_sets", "title_of"]
+__all__ = ["EXAMPLES", "PHOTOGRAPH", "ExampleSet", "example_sets", "title_of"]
 
 EXAMPLES = ASSETS / "examples"
+#: A photograph to try: pictures on a wall, of people whom the prior made up.
+PHOTOGRAPH = EXAMPLES / "photograph.png"
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,9 @@ from .guard import Guard, Quota, fetch_no_addresses
 from .interpolate import Interpolate
 from .janitor import Janitor, own_folder
 from .queues import SERVER, drain
+from .restyle import Restyle
 from .session import Session
-from .static import FOLDER
+from .static import FOLDER, static
 from .studio import Studio
 from .style import CSS, THEME
 
@@ -44,7 +45,13 @@ _log = logging.getLogger(__name__)
 # Seconds: hosts kill what has not ended half a minute after it was told to.
 _DRAINING = 20
 
-_TABS = {"studio": "Studio", "interpolate": "Interpolate", "classify": "Classify", "how": "How it works"}
+_TABS = {
+    "studio": "Studio",
+    "restyle": "Restyle",
+    "interpolate": "Interpolate",
+    "classify": "Classify",
+    "how": "How it works",
+}
 _ABOUT = "Show a trained generative model a handful of images, and it makes new ones like them. Nothing is trained."
 _TITLE = f"# Transflow Studio\n{_ABOUT}"
 
@@ -92,6 +99,8 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
         arrived = on(demo.load, arrive, query, [query, tabs, prior], js="() => location.search.slice(1)")
         with places["studio"] as tab:
             Studio(engines, prior, [*chosen, *_seen(tab)], arrived, query)
+        with places["restyle"] as tab:
+            Restyle(engines, prior, [*chosen, *_seen(tab)])
         with places["interpolate"] as tab:
             Interpolate(engines, prior, [*chosen, *_seen(tab)], arrived, query)
         with places["classify"] as tab:
@@ -120,6 +129,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     return demo.queue(max_size=None, api_open=False).launch(
         theme=THEME,
         css=CSS,
+        js=static("anywhere.js"),
         show_error=True,
         max_file_size="64mb",
         footer_links=["api", "settings"],
