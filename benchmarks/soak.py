@@ -1,15 +1,18 @@
 """The page under use by many at once: whose answer who gets, who waits how long, what is left in memory and on disk.
 
-    python -m benchmarks.soak                            # 20 clients of 50 actions and four pages: an idle machine
-    python -m benchmarks.soak --clients 4 --actions 5 --pages 0
+    python -m benchmarks.soak --write                # both parts, the figures into docs/reliability.md: an idle machine
+    python -m benchmarks.soak light                      # a light caller alone, and beside the others
+    python -m benchmarks.soak crowd --clients 4 --actions 5 --pages 0
 
 On the loopback alone, against `python app.py` that it starts and ends. Each client has a page's session, the API, or
 both; one in ten of the actions is garbage, and in one of ten the client hangs up before the answer. Beside them, one
 client aligns twelve pictures without a face again and again, and another sends 64 calls at a time. A caller of light
-calls is timed alone, and beside all of these.
+calls is timed alone, beside each of these two, and in the crowd.
 
 What must hold: an answer has the seed that was asked for; equal questions have equal answers; nothing fails but what is
-garbage; the light caller waits at most twice as long; and in the end nobody waits.
+garbage; the light caller waits at most twice as long beside the heavy one; memory at the end is within a tenth of what
+it was when each client had done a few actions; and of the files none is left once they are older than a file may be
+(here two minutes).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import argparse
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -30,7 +34,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +43,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.page import ARGUMENTS, ROOT, serve
+from benchmarks.tables import into
 from benchmarks.visitors import Visitor
 
 EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*/*.png"))
 KEYS = list(json.loads((ROOT / "assets" / "examples" / "sets.json").read_text(encoding="utf-8")))
 PRIOR = "celeba64"
 _CHANGED = "before => document.querySelector('#sheet img')?.src !== before"
+_A_TURN = 5
 META = {"_type": "gradio.FileData"}
 
 
@@ -117,6 +123,11 @@ class Figures:
         with self._lock:
             self.mixed += self.answers.setdefault(question, digest) != digest
 
+    def count(self) -> int:
+        """Of all that was done."""
+        with self._lock:
+            return sum(map(len, self.waits.values()))
+
     def wrong(self) -> None:
         with self._lock:
             self.mixed += 1
@@ -145,6 +156,10 @@ class Client:
                 return
             action = self._random.choice(self._actions)
             self._figures.timed(action.__name__, action)
+
+    def close(self) -> None:
+        """Close the page."""
+        self._visitor.leave()
 
     def _example(self) -> tuple[str, bytes]:
         path = self._random.choice(EXAMPLES)
@@ -211,60 +226,85 @@ def light(caller: Caller, count: int, salt: int) -> list[float]:
     return waits
 
 
-def heavy(url: str, over: threading.Event) -> None:
+def heavy(url: str, over: threading.Event, begun: threading.Event) -> None:
     """Twelve pictures without a face, again and again."""
     caller = Caller(url, 240)
-    for salt in range(0, 10**6, 12):
+    pictures = [noise(10**6 + index) for index in range(12)]
+    for turn in itertools.count():
         if over.is_set():
             return
-        files = caller.upload(*((f"{i}.jpg", noise(10**6 + salt + i)) for i in range(12)))
+        # A few bytes behind a picture make a file of it that is in nobody's cache.
+        files = caller.upload(*((f"{i}.jpg", data + b"%d" % turn) for i, data in enumerate(pictures)))
         with contextlib.suppress(Garbage):
-            caller.end(caller.begin("align", images=files, prior=PRIOR), over)
+            call = caller.begin("align", images=files, prior=PRIOR)
+            begun.set()
+            caller.end(call, over)
 
 
-def flood(url: str, over: threading.Event) -> None:
+def flood(url: str, over: threading.Event, begun: threading.Event) -> None:
     """64 calls at a time, as long as there are others."""
     caller = Caller(url, 241)
     files = caller.upload(("small.png", noise(5, 64)))
     while not over.is_set():
         calls = [caller.begin("align", images=files, prior=PRIOR, whole="always") for _ in range(64)]
+        begun.set()
         for call in calls:
             with contextlib.suppress(Garbage):
                 caller.end(call, over)
 
 
-def pages(url: str, count: int, over: threading.Event, figures: Figures) -> None:
-    """Real pages in Chromium: examples are clicked, tabs looked at; what a console complains of is an error."""
+@contextlib.contextmanager
+def under_way(url: str, *works: Callable[[str, threading.Event, threading.Event], None]) -> Iterator[None]:
+    """Each of the works has begun, and ends in the end."""
+    over, threads = threading.Event(), []
+    try:
+        for work in works:
+            begun = threading.Event()
+            threads.append(threading.Thread(target=work, args=(url, over, begun), daemon=True))
+            threads[-1].start()
+            begun.wait(600)
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def pages(count: int, figures: Figures) -> Callable[[str, threading.Event, threading.Event], None]:
+    """Real pages in Chromium: examples are clicked; what a console complains of is an error."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        opened = []
-        for _ in range(count):
-            page = browser.new_page()
-            page.set_default_timeout(600_000)
-            page.on("pageerror", lambda error: figures.errors.update([f"page: {error}"]))
-            figures.timed("page opened", lambda page=page: (page.goto(url), page.wait_for_selector("#sheet img")))
-            opened.append(page)
-        for turn in range(10**6):
-            if over.is_set():
-                break
-            page = opened[turn % count]
-            before = page.get_attribute("#sheet img", "src")
-            page.locator(".examples button[data-example]").nth(turn % 3).click()
-            figures.timed("page, example", lambda page=page, b=before: page.wait_for_function(_CHANGED, arg=b))
-        browser.close()
+    def work(url: str, over: threading.Event, begun: threading.Event) -> None:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+            opened = []
+            for _ in range(count):
+                page = browser.new_page()
+                page.set_default_timeout(600_000)
+                page.on("pageerror", lambda error: figures.errors.update([f"page: {error}"]))
+                figures.timed("page opened", lambda page=page: (page.goto(url), page.wait_for_selector("#sheet img")))
+                opened.append(page)
+            begun.set()
+            for turn in itertools.count():
+                if over.is_set():
+                    break
+                page = opened[turn % count]
+                before = page.get_attribute("#sheet img", "src")
+                page.locator(".examples button[data-example]").nth(turn % 3).click()
+                figures.timed("page, example", lambda page=page, b=before: page.wait_for_function(_CHANGED, arg=b))
+            browser.close()
+
+    return work
 
 
-def memory(process: Any) -> float:
-    """Megabytes of the server and its children that nobody else has: 0 where there is no /proc."""
-    total = 0
+def memory(process: Any) -> tuple[float, float]:
+    """Megabytes of the server, and of its children: 0 where there is no /proc."""
+    children = 0
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{process.pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                total += _resident(int(child))
-        total += _resident(process.pid)
-    return total / 1024
+            children += sum(_resident(int(child)) for child in (task / "children").read_text().split())
+        return _resident(process.pid) / 1024, children / 1024
+    return 0.0, 0.0
 
 
 def _resident(pid: int) -> int:
@@ -279,67 +319,124 @@ def _disk(folder: Path) -> tuple[int, float]:
     return len(files), sum(files) / 2**20
 
 
+@contextlib.contextmanager
+def server(kept: int) -> Iterator[tuple[Any, str, Path]]:
+    """A page of its own: process, address, and the folder of its files, each kept for so many seconds."""
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        os.environ |= {"GRADIO_TEMP_DIR": folder, "TRANSFLOW_KEEP": str(kept)}
+        process, url, _ = serve()
+        try:
+            yield process, url, Path(folder)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def light_part(given: argparse.Namespace) -> str:
+    """The light caller, alone and beside the heavy ones in turns, as a table: a machine is not always equally fast."""
+    salt, waits = itertools.count(1000, 1000), defaultdict(list)
+    beside = {"alone": [], "beside the heavy one": [heavy], "beside 64 calls": [flood], "beside both": [heavy, flood]}
+    with server(3600) as (_, url, _):
+        caller = Caller(url, 242)
+        light(caller, 5, 10)  # loads what is loaded once
+        for _ in range(math.ceil(given.light / _A_TURN)):
+            for name, works in beside.items():
+                with under_way(url, *works):
+                    waits[name] += light(caller, _A_TURN, next(salt))
+    rows = [f"| {name} | {row(found)} | {ratio(found, waits['alone']):.2f} |" for name, found in waits.items()]
+    return "\n".join(["| a light call | count | median, s | 95 %, s | ratio |", "|---|---|---|---|---|", *rows])
+
+
+def ratio(waits: list[float], alone: list[float]) -> float:
+    """Of the medians."""
+    return statistics.median(waits) / statistics.median(alone)
+
+
+def row(waits: list[float]) -> str:
+    """Count, median and 95 % as cells."""
+    last = sorted(waits)[min(len(waits) - 1, int(0.95 * len(waits)))]
+    return f"{len(waits)} | {statistics.median(waits):.2f} | {last:.2f}"
+
+
+def crowd_part(given: argparse.Namespace) -> str:
+    """Everybody at once: the figures, as tables."""
+    figures, kept = Figures(), 120
+    with server(kept) as (process, url, folder):
+        caller = Caller(url, 242)
+        light(caller, 2, 10)
+        alone = light(caller, given.light, 1000)
+        clients = [Client(url, index, figures) for index in range(given.clients)]
+        until = time.monotonic() + 60 * given.minutes
+        works = [heavy, flood, *([pages(given.pages, figures)] if given.pages else [])]
+        with under_way(url, *works):
+            all_of(clients, given.warm, until)
+            warm, start, before = memory(process), time.perf_counter(), figures.count()
+            beside: list[float] = []
+            timed = threading.Thread(target=lambda: beside.extend(light(caller, given.light, 2000)))
+            timed.start()
+            all_of(clients, given.actions, until)
+            seconds, actions, end = time.perf_counter() - start, figures.count() - before, memory(process)
+            timed.join()
+        after = light(caller, given.light, 3000)
+        files = _disk(folder)
+        print("the crowd has left:", files, end, figures.errors, file=sys.stderr)
+        for client in clients:
+            client.close()
+        patience = time.monotonic() + 3 * kept
+        while time.monotonic() < patience and _disk(folder)[0]:
+            time.sleep(1)
+        light(caller, 1, 4000)  # sessions that are over are closed by the next who asks
+        left, quiet = _disk(folder), memory(process)
+    growth = 100 * (sum(end) / max(sum(warm), 1) - 1)
+    lines = ["| action | count | median, s | 95 %, s |", "|---|---|---|---|"]
+    lines += [f"| {kind} | {row(waits)} |" for kind, waits in sorted(figures.waits.items())]
+    lines += [
+        "",
+        f"- {given.clients} clients did {actions} actions in {seconds:.0f} s, beside {given.pages} pages, the heavy "
+        "one and the one of 64 calls.",
+        f"- Unexpected errors: {sum(figures.errors.values())}. Answers of somebody else, or that differ: "
+        f"{figures.mixed}, of {len(figures.answers)} questions that were asked more than once or not.",
+        f"- A light call: {statistics.median(alone):.2f} s alone, {statistics.median(beside):.2f} s in the crowd "
+        f"({ratio(beside, alone):.1f} times), {statistics.median(after):.2f} s when all are gone.",
+        f"- Memory, server and its two readers of pictures: {warm[0]:.0f} + {warm[1]:.0f} MB when each client had done "
+        f"{given.warm} actions, {end[0]:.0f} + {end[1]:.0f} MB at the end ({growth:+.0f} %), "
+        f"{quiet[0]:.0f} + {quiet[1]:.0f} MB when all had left.",
+        f"- Files: {files[0]} ({files[1]:.0f} MB) at the end, {left[0]} when they were older than the {kept} s for "
+        "which they were kept here.",
+    ]
+    return "\n".join([*lines, *(f"- {count} × {words}" for words, count in figures.errors.most_common())])
+
+
+def all_of(clients: list[Client], actions: int, until: float) -> None:
+    """So many actions of each, side by side."""
+    threads = [threading.Thread(target=client.run, args=(actions, until), daemon=True) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+PARTS = {"light": light_part, "crowd": crowd_part}
+
+
 def main() -> None:
     """Run it, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help="light, crowd; both by default")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--actions", type=int, default=50, help="of each client")
+    parser.add_argument("--warm", type=int, default=5, help="actions of each client before memory is looked at")
     parser.add_argument("--pages", type=int, default=4, help="real pages in Chromium")
     parser.add_argument("--minutes", type=float, default=30, help="no action begins later than this")
-    parser.add_argument("--light", type=int, default=10, help="calls of the light caller, alone and beside the others")
+    parser.add_argument("--light", type=int, default=20, help="calls of the light caller, alone and beside the others")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/reliability.md")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server is ended, too
-    folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    process, url, _ = serve()
-    figures, over = Figures(), threading.Event()
-    try:
-        caller = Caller(url, 242)
-        light(caller, 2, 10)  # loads what is loaded once
-        Client(url, 243, Figures()).run(9, time.monotonic() + 60 * given.minutes)
-        alone = light(caller, given.light, 1000)
-        warm, files = memory(process), _disk(folder)
-        others = [threading.Thread(target=work, args=(url, over), daemon=True) for work in (heavy, flood)]
-        if given.pages:
-            others.append(threading.Thread(target=pages, args=(url, given.pages, over, figures), daemon=True))
-        start, until = time.perf_counter(), time.monotonic() + 60 * given.minutes
-        for other in others:
-            other.start()
-        clients = [Client(url, index, figures) for index in range(given.clients)]
-        threads = [threading.Thread(target=client.run, args=(given.actions, until), daemon=True) for client in clients]
-        for thread in threads:
-            thread.start()
-        beside = light(caller, given.light, 2000)
-        for thread in threads:
-            thread.join()
-        seconds = time.perf_counter() - start
-        over.set()
-        for other in others:
-            other.join()
-        after = light(caller, given.light, 3000)
-        end, files_end = memory(process), _disk(folder)
-    finally:
-        over.set()
-        process.terminate()
-        process.wait()
-    left = list(folder.iterdir())
-    shutil.rmtree(folder, ignore_errors=True)
-    print(f"{given.clients} clients of {given.actions} actions, {given.pages} pages: {seconds:.0f} s\n")
-    print("| action | count | median, s | 95 %, s |\n|---|---|---|---|")
-    for kind, waits in sorted(figures.waits.items()):
-        last = sorted(waits)[min(len(waits) - 1, int(0.95 * len(waits)))]
-        print(f"| {kind} | {len(waits)} | {statistics.median(waits):.2f} | {last:.2f} |")
-    print(f"\nunexpected errors: {sum(figures.errors.values())}")
-    for words, count in figures.errors.most_common():
-        print(f"  {count} × {words}")
-    print(f"answers of somebody else, or that differ: {figures.mixed}, of {len(figures.answers)} questions")
-    ratio = statistics.median(beside) / statistics.median(alone)
-    print(f"light caller: {statistics.median(alone):.2f} s alone, ", end="")
-    print(f"{statistics.median(beside):.2f} s beside: {ratio:.1f} ×, ", end="")
-    print(f"{statistics.median(after):.2f} s when all are gone")
-    print(f"memory: {warm:.0f} MB warm, {end:.0f} MB at the end ({100 * (end / max(warm, 1) - 1):+.0f} %)")
-    print(f"files: {files[0]} ({files[1]:.0f} MB), {files_end[0]} ({files_end[1]:.0f} MB) at the end;", end=" ")
-    print(f"{len(left)} folders when the server was told to end")
+    for name in given.parts or PARTS:
+        text = PARTS[name](given)
+        print(text, flush=True)
+        if given.write:
+            into(ROOT / "docs" / "reliability.md", f"soak-{name}", text)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, 
 from transflow_core.pixels import PixelConvention
 from transflow_core.training.density import BitsPerDim
 
+from .peers import normflows_glow
+
 BATCH = 32
 ROUNDS = 8
 LEVELS = tuple(LevelConfig(*level) for level in ((6, 96), (12, 192), (16, 256), (16, 256), (8, 256)))
@@ -52,22 +54,7 @@ def ours(config: GlowConfig, x: torch.Tensor, dtype: torch.dtype | None) -> tupl
 
 def theirs(config: GlowConfig, x: torch.Tensor) -> tuple[Step, int]:
     """A step of normflows' multi-scale flow of the same shape, and the number of parameters."""
-    import normflows as nf
-
-    bases, merges, flows = [], [], []
-    count = len(config.levels)
-    for i in reversed(range(count)):  # theirs run coarse to fine
-        channels, height, width = config.level_shapes[i]
-        level = config.levels[i]
-        blocks = [nf.flows.GlowBlock(channels, level.width) for _ in range(level.steps)]
-        flows.append([*blocks, nf.flows.Squeeze()])
-        shape = (channels, height, width) if i == count - 1 else (channels // 2, height, width)
-        bases.append(nf.distributions.GlowBase(shape))
-        if i < count - 1:
-            merges.append(nf.flows.Merge())
-    model = nf.MultiscaleFlow(bases, flows, merges, class_cond=False)
-    with torch.no_grad():
-        model.log_prob(x, None)  # their actnorms start from the first batch
+    model = normflows_glow(config, x)
     parameters = list(model.parameters())
     return _step(parameters, lambda: model.forward_kld(x) / config.image_size**2), sum(p.numel() for p in parameters)
 

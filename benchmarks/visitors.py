@@ -75,6 +75,11 @@ class Visitor:
             data = None
         return time.perf_counter() - start
 
+    def leave(self) -> None:
+        """Close the page: a browser's heartbeat ends then."""
+        with self._client.stream("GET", f"/heartbeat/{self._session}") as stream:
+            next(stream.iter_bytes(), None)
+
     def _run(self, event: dict[str, Any], values: dict[int, Any], data: Any) -> None:
         inputs = [values.get(key, self._components[key].get("value")) for key in event["inputs"]]
         body = {"fn_index": event["id"], "data": inputs, "event_data": data, "session_hash": self._session}

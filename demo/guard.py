@@ -1,4 +1,4 @@
-"""What stands before Gradio: headers, sizes of uploads, addresses that are not fetched, and callers who left.
+"""What stands before Gradio: headers, sizes and owners of uploads, addresses that are not fetched, callers who left.
 
 An ASGI middleware: it sees each request before Gradio does, and each answer after.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import re
+import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -20,7 +22,7 @@ from gradio import processing_utils
 from .errors import words_of
 from .queues import CALLS
 
-__all__ = ["Guard", "Quota", "caller_of", "fetch_no_addresses"]
+__all__ = ["Guard", "Quota", "Uploads", "caller_of", "fetch_no_addresses"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -52,6 +54,8 @@ HEADERS = {
 }
 _log = logging.getLogger(__name__)
 _MOST_CALLERS = 10_000
+_MOST_UPLOADS = 200_000
+_DIGEST, _COOKIE = re.compile(r"[0-9a-f]{64}"), "transflow_visitor"
 _BODY = 2**23
 """Bytes that a request without files may have: no argument of any event comes near."""
 
@@ -89,6 +93,30 @@ class Quota:
         return None
 
 
+class Uploads:
+    """Who uploaded what: nobody else may see it, or have it read for them.
+
+    A visitor is told apart by a cookie of random bits that the page gives, which lasts as long as the browser is open;
+    without one, as from a program, by the address. Gradio puts an upload into a folder whose name is a digest, wherever
+    a path to it comes from.
+    """
+
+    def __init__(self) -> None:
+        self._owners: OrderedDict[str, set[str]] = OrderedDict()
+
+    def came(self, told: str, visitor: str) -> None:
+        """These words of Gradio's answer name the uploads of a visitor. Who gives the same bytes has the file, too."""
+        for digest in _DIGEST.findall(told):
+            self._owners.setdefault(digest, set()).add(visitor)
+        while len(self._owners) > _MOST_UPLOADS:
+            self._owners.popitem(last=False)
+
+    def foreign(self, asked: str, visitors: Collection[str]) -> bool:
+        """Whether a request names an upload that none of these gave."""
+        text = unquote(unquote(asked)).lower()
+        return any(self._owners.get(digest, set(visitors)).isdisjoint(visitors) for digest in _DIGEST.findall(text))
+
+
 class Guard:
     """Gradio's app with all of this before it.
 
@@ -98,29 +126,41 @@ class Guard:
     """
 
     def __init__(self, app: Callable, quota: Quota | None = None) -> None:
-        self._app, self._quota = app, quota or Quota()
+        self._app, self._quota, self._uploads = app, quota or Quota(), Uploads()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
+        begun, cookie, caller = False, _cookie(scope), caller_of(scope)
+        uploads = scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/upload")
 
         async def sending(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
                 own = [(key, value) for key, value in message.get("headers", ()) if key.lower() not in HEADERS]
+                if not cookie and scope["path"].rstrip("/") in ("", scope.get("root_path")):
+                    own.append(_new_cookie(scope))
                 message = {**message, "headers": own + list(HEADERS.items())}
+            elif uploads:
+                self._uploads.came(message.get("body", b"").decode("latin-1"), cookie or caller)
             await send(message)
 
         try:
             refused = self._refused(scope)
+            receive = _watched(scope, receive)
+            asked = scope["path"]
+            if refused is None and scope["method"] == "POST" and not uploads:
+                body, receive = await _read(receive)
+                asked += body
+            if refused is None and self._uploads.foreign(asked, {cookie, caller} - {""}):
+                refused = 403, "This file is another visitor's: upload your own."
             if refused is not None:
                 await _answer(sending, *refused)
             else:
-                await self._app(scope, _watched(scope, receive), sending)
+                await self._app(scope, receive, sending)
         except _TooLarge as error:
             if begun:
                 raise
@@ -176,6 +216,24 @@ def _watched(scope: Message, receive: Receive) -> Receive:
     return receiving
 
 
+async def _read(receive: Receive) -> tuple[str, Receive]:
+    """What a request holds, with every escape of JSON undone; and the same to be received once more."""
+    messages = [await receive()]
+    while messages[-1].get("more_body"):
+        messages.append(await receive())
+    body = b"".join(message.get("body", b"") for message in messages)
+    try:
+        text = json.dumps(json.loads(body))
+    except (ValueError, RecursionError):
+        text = body.decode("latin-1")
+    coming = iter(messages)
+
+    async def again() -> Message:
+        return next(coming, None) or await receive()
+
+    return text, again
+
+
 def _waits_for(scope: Message) -> tuple[str, str] | None:
     """The event, or the session, whose answer a request waits for."""
     path = scope["path"].rstrip("/")
@@ -208,6 +266,20 @@ def caller_of(scope: Message) -> str:
         if key == b"x-forwarded-for" and (told := value.decode("latin-1").rpartition(",")[-1].strip()):
             return told
     return host
+
+
+def _cookie(scope: Message) -> str:
+    """What the page gave to this visitor; empty for anything else."""
+    told = [value.decode("latin-1") for key, value in scope.get("headers", ()) if key == b"cookie"]
+    found = re.search(rf"(?:^|;\s*){_COOKIE}=([0-9a-f]{{32}})(?:;|$)", "; ".join(told))
+    return found[1] if found else ""
+
+
+def _new_cookie(scope: Message) -> tuple[bytes, bytes]:
+    """A Space's page lies in a frame of another site, where a browser keeps a cookie only if it is told all of this."""
+    told = dict(scope.get("headers", ())).get(b"x-forwarded-proto", scope.get("scheme", "").encode())
+    where = "SameSite=None; Secure; Partitioned" if told == b"https" else "SameSite=Lax"
+    return b"set-cookie", f"{_COOKIE}={secrets.token_hex(16)}; Path=/; HttpOnly; {where}".encode()
 
 
 async def _answer(send: Send, status: int, words: str) -> None:

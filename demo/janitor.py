@@ -22,9 +22,9 @@ __all__ = ["Janitor", "own_folder", "sweep"]
 
 _log = logging.getLogger(__name__)
 _PREFIX = "transflow-studio-"
-# Seconds. A file is looked at within an hour of being made, or a session holds it (`in_use`). A folder that no process
-# has touched for ten sweeps is of one that is over.
-AGE, EVERY, DEAD = 3600.0, 60.0, 600.0
+# Seconds. A file is looked at within an hour of being made, or a session holds it (`in_use`); the host may say less. A
+# folder that no process has touched for ten sweeps is of one that is over.
+AGE, EVERY, DEAD = float(os.environ.get("TRANSFLOW_KEEP", 3600)), 60.0, 600.0
 TOTAL = 4 * 2**30
 """Bytes that all files together may have: what Spaces and small hosts have to spare."""
 

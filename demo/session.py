@@ -16,6 +16,7 @@ from gradio.utils import get_upload_folder
 
 from transflow_core.intake import Intake
 
+from .janitor import AGE
 from .queues import VISITORS, Stop
 
 __all__ = ["Session", "new_folder"]
@@ -84,7 +85,7 @@ class Session:
             session = cls._all.get(request.session_hash or "")
         if session is not None:
             session._end_work()
-            session._over_at = time.monotonic() + _LEFT
+            session._over_at = time.monotonic() + min(_LEFT, AGE)
 
     @classmethod
     def in_use(cls) -> list[Path]:

@@ -19,7 +19,7 @@ from transflow_core.adapters import adapt_encoder
 from transflow_core.compute import Cancelled, ComputeThread, FairThread, PictureLane, owned_by, owned_steps
 from transflow_core.engine import Engine
 from transflow_core.images import to_pil
-from transflow_core.pictures import read_picture
+from transflow_core.pictures import is_quick, read_picture
 from transflow_core.posterior import Gaussian
 from transflow_core.prior import Prior
 
@@ -238,7 +238,7 @@ def test_the_lane_reads_what_this_process_would(lane, celeba64, content, tmp_pat
         canvas.save(content)
     elif content == "digit":
         content = Image.new("L", (28, 28))
-    found = lane.read(content, name="a", size=64)
+    found = lane.submit(content, name="a", size=64).result()
     expected = read_picture(content, name="a", size=64)
     assert (found.name, found.problem) == (expected.name, expected.problem)
     for ours, theirs in zip([*found.faces, found.whole], [*expected.faces, expected.whole], strict=True):
@@ -253,9 +253,9 @@ def test_a_decoder_that_dies_takes_one_picture_along(lane, tmp_path):
         def __reduce__(self):
             return os._exit, (1,)
 
-    found = lane.read(Deadly(), name="evil.heic", size=64)
+    found = lane.submit(Deadly(), name="evil.heic", size=64).result()
     assert found.name == "evil.heic" and "decoder" in found.problem and not found.faces
-    assert lane.read(Image.new("RGB", (8, 8)), name="b", size=64).faces
+    assert lane.submit(Image.new("RGB", (8, 8)), name="b", size=64).result().faces
 
 
 def test_a_picture_that_takes_too_long_is_given_up(monkeypatch):
@@ -264,7 +264,60 @@ def test_a_picture_that_takes_too_long_is_given_up(monkeypatch):
             return time.sleep, (1e6,)
 
     monkeypatch.setattr(compute_module, "_SECONDS", 0.01)
-    assert "decoder" in PictureLane().read(Endless(), name="a", size=64).problem
+    assert "decoder" in PictureLane().submit(Endless(), name="a", size=64).result().problem
+
+
+def test_what_was_begun_is_given_to_who_asks_for_the_same(lane, tmp_path):
+    file = tmp_path / "a.png"
+    Image.new("RGB", (64, 64), "grey").save(file)
+    lane.begin([file], size=64, whole="always")
+    (begun,) = lane._begun.values()
+    begun.result()
+    file.unlink()
+    assert lane.submit(file, name="a.png", size=32, whole="always").result().problem  # other words: it is read now
+    assert lane.submit(file, name="a.png", size=64, whole="always") is begun and begun.result().faces
+    assert lane.submit(file, name="a.png", size=64, whole="always").result().problem
+
+
+def test_a_small_picture_does_not_wait_for_a_large_one_nor_for_its_owners_own(lane):
+    """The first is looked at and goes to the slow reader, where it stays for as long as it takes."""
+    held = threading.Event()
+    lane._slow.submit(held.wait)
+    try:
+        with owned_by("heavy"):
+            large = [lane.submit(Image.new("RGB", (900, 400)), name="large", size=64) for _ in range(3)]
+        for owner, how in (("light", {}), ("light", {"whole": "always"}), ("heavy", {})):
+            with owned_by(owner):
+                assert lane.submit(Image.new("RGB", (64, 64)), name="small", size=64, **how).result().faces
+        assert not any(picture.done() for picture in large)
+        assert large[2].cancel()
+    finally:
+        held.set()
+    assert [picture.result().name for picture in large[:2]] == ["large"] * 2
+
+
+@pytest.mark.parametrize(
+    ("size", "whole", "quick"),
+    [
+        ((128, 128), "auto", True),  # may be in the frame already: one look
+        ((300, 300), "auto", False),  # is searched from all sides
+        ((100, 60), "auto", False),
+        ((64, 64), "never", False),
+        ((500, 400), "always", True),
+        ((5000, 4000), "always", False),
+    ],
+)
+def test_what_is_quick_is_known_by_the_header(size, whole, quick, tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", size).save(path)
+    for content in (path, path.read_bytes(), Image.new("RGB", size)):
+        assert is_quick(content, size=64, whole=whole) == quick
+
+
+def test_a_large_file_is_not_even_opened_to_see_whether_it_is_quick(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(bytes(2**20 + 1))
+    assert not is_quick(path, size=64) and is_quick(b"no picture", size=64)
 
 
 def test_the_lanes_process_ends_with_this_one():

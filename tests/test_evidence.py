@@ -180,7 +180,7 @@ def test_an_image_that_the_flow_cannot_hold_is_left_out_with_the_reason(shipped)
 def test_noise_is_told_apart_and_may_stay(shipped):
     noise = squares(1, size=64)[0]
     image = read(shipped, [noise])[0]
-    assert image.verdict.word == "far outside" and "far outside" in image.summary
+    assert image.verdict.word == "far outside" and "far too busy" in image.summary
     assert image.used and image.latent.error < 1e-3
     assert image.to_dict()["typicality"] == "far outside"
 
@@ -233,7 +233,7 @@ def test_a_prior_without_statistics_gives_no_verdict_but_checks_the_round_trip(e
 
 def test_a_verdict_is_made_where_there_are_statistics():
     prior = make_tiny_prior()
-    prior.typicality = Typicality(2, (0.0, 100.0), (-2.0, -1.0), (-2.0, -1.0), ((0.0, 1.0),) * 2)
+    prior.typicality = Typicality(2, (0.0, 100.0), (-2.0, -1.0), (-2.0, -1.0), ((0.0, 0.01),) * 2)
     assert read(Engine(prior), squares(1))[0].verdict.word == "far outside"
 
 

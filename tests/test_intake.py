@@ -19,7 +19,7 @@ DIM = 6
 def image(seed=0, weight=1.0, problem=None):
     """A piece of evidence, or one that could not become one."""
     z = torch.randn(DIM, generator=torch.Generator().manual_seed(seed))
-    face = AlignedFace(Image.new("RGB", (4, 4)), (0, 0, 4, 4), None, "taken whole", "whole")
+    face = AlignedFace(Image.new("RGB", (4, 4)), (0, 0, 4, 4), None, "taken whole", "whole", (4 + 0j, 0j))
     latent = None if problem else Latent(z, -1.0, -1.0)
     picture = Picture(f"{seed}.png", problem=problem)
     return EvidenceImage(picture, face, latent, weight=weight, problem=problem, source=f"{seed}.png")

@@ -169,9 +169,15 @@ def test_auto_is_the_gpu_when_there_is_one():
 
 
 def test_typicality_tells_faces_from_noise(celeba64, conformance):
-    faces = celeba64.encode_and_score(conformance["images"]).log_prior
-    assert {celeba64.typicality.judge(float(v)).word for v in faces} <= {"typical", "unusual"}
+    def verdicts(images):
+        encoded = celeba64.encode_and_score(images)
+        rms = celeba64.level_rms(encoded.z).tolist()
+        return [celeba64.typicality.judge(*one) for one in zip(encoded.log_prior.tolist(), rms, strict=True)]
+
+    assert {(one.word, one.way) for one in verdicts(conformance["images"])} == {("typical", "")}
     noise = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
-    verdict = celeba64.typicality.judge(float(celeba64.encode_and_score(noise).log_prior[0]))
-    assert verdict.word == "far outside" and verdict.percentile == 0
-    assert celeba64.typicality.judge(float("nan")).word == "far outside"
+    blank = np.full((1, 64, 64, 3), 128, np.uint8)
+    (busy,), (smooth,) = verdicts(noise), verdicts(blank)
+    assert (busy.word, busy.way, busy.percentile) == ("far outside", "too busy", 0)
+    assert (smooth.word, smooth.way, smooth.percentile) == ("far outside", "too smooth", 100)
+    assert celeba64.typicality.judge(float("nan"), [float("nan")] * 5).word == "far outside"

@@ -12,13 +12,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from PIL import Image
 
 from .pictures import Picture
@@ -66,6 +65,12 @@ def owned_steps(owner: Hashable, steps: Iterator[T]) -> Iterator[T]:
             close()  # a generator that is given up lets go of what it asked for
 
 
+def _asking() -> Hashable:
+    """The owner of what is asked for here."""
+    owner = _owner.get()
+    return threading.get_ident() if owner is None else owner
+
+
 class FairThread:
     """A thread that runs jobs of several owners in turn, so that each has the same share of its time.
 
@@ -90,12 +95,22 @@ class FairThread:
         # Seconds that owners were served, and those of the last one whose turn came: who comes anew starts there.
         self._served: dict[Hashable, float] = {}
         self._now = 0.0
+        self._running: Hashable = None
 
     @classmethod
     @functools.cache
     def shared(cls: type[S]) -> S:
         """The one of this process, where a server wants no second."""
         return cls()
+
+    @property
+    def before(self) -> int:
+        """How many other owners have a job that is running, or that comes before the next one of who asks."""
+        me = _asking()
+        with self._lock:
+            served = max(self._served.get(me, 0.0), self._now)
+            before = {other for other in self._waiting if self._served[other] <= served} | {self._running}
+        return len(before - {me, None})
 
     def run(self, function: Callable[..., T], *args: Any, stop: threading.Event | None = None, **kwargs: Any) -> T:
         """`function(*args, **kwargs)`, run in the thread at its owner's turn; gives or raises what it does.
@@ -112,8 +127,7 @@ class FairThread:
     ) -> Future[T]:
         """As `run`, without waiting; the future can be cancelled until its turn comes."""
         future: Future[T] = Future()
-        owner = _owner.get()
-        owner = threading.get_ident() if owner is None else owner
+        owner = _asking()
         job = _Job(owner, future, functools.partial(function, *args, **kwargs), stop)
         with self._lock:
             if owner not in self._waiting:
@@ -133,6 +147,7 @@ class FairThread:
         except BaseException as raised:
             result, error = None, raised
         with self._lock:
+            self._running = None
             self._served[job.owner] += time.perf_counter() - begun
         if error is None:
             job.future.set_result(result)
@@ -148,6 +163,7 @@ class FairThread:
                 if not self._waiting[owner]:
                     del self._waiting[owner]
                 if job.begins():
+                    self._running = owner
                     self._now = self._served[owner]
                     # What was served to those who are gone is forgotten once it makes no difference.
                     self._served = {
@@ -196,33 +212,94 @@ class ComputeThread(FairThread):
 
     def __init__(self) -> None:
         super().__init__("compute")
+        import torch  # not before: the command line has a lane for pictures while it is loaded
+
         threads = torch.get_num_threads()
         self.run(torch.set_num_threads, threads)
         self.run(torch.get_num_threads)  # from here on it counts as one that has computed, and keeps its number
         torch.set_num_threads(1)
 
 
-class PictureLane(FairThread):
-    """A lane that decodes files and finds the faces in them, one picture a turn, in a process of its own.
+class PictureLane:
+    """Decodes files and finds the faces in them, a picture a turn, in processes of its own.
 
     dlib's CNN detector, which looks at each picture in which nothing else was found, holds Python's lock for as long as
     it looks (see `faces.models`): in a thread it would stop all others of a server. A decoder that fails on a crafted
     file takes its process along and no more: the next picture has a new one.
 
+    There are two: one for what is quick (`pictures.is_quick`), so that a small picture never waits for the seconds that
+    somebody's photograph takes, and one for all else, which makes way for whatever else the machine computes.
+
     Example:
-        >>> PictureLane().read(b"no picture", name="a.png", size=64).problem
+        >>> PictureLane().submit(b"no picture", name="a.png", size=64).result().problem
         'this is not an image. JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF and BMP are read.'
     """
 
     def __init__(self) -> None:
-        super().__init__("pictures")
+        self._quick, self._slow = _Reader("quick pictures", nice=0), _Reader("pictures", nice=10)
+        self._begun: dict[Hashable, Future[Picture]] = {}
+
+    def begin(self, files: Iterable[Path], **how: Any) -> None:
+        """Read files that somebody will ask for: `submit` with the same words then gives what was begun."""
+        for file in files:
+            words = {"name": file.name, **how}
+            self._begun[file, tuple(sorted(words.items()))] = self.submit(file, **words)
+
+    @classmethod
+    @functools.cache
+    def shared(cls) -> PictureLane:
+        """The one of this process, where a server wants no second."""
+        return cls()
+
+    @property
+    def before(self) -> int:
+        """How many other owners have their turn before who asks; see `FairThread.before`."""
+        return max(self._quick.before, self._slow.before)
+
+    def submit(
+        self, content: bytes | Path | Image.Image, *, stop: threading.Event | None = None, **how: Any
+    ) -> Future[Picture]:
+        """`pictures.read_picture` at its owner's turn; see `FairThread.submit`."""
+        if isinstance(content, Path) and (begun := self._begun.pop((content, tuple(sorted(how.items()))), None)):
+            return begun
+        read: Future[Picture] = Future()
+        context = contextvars.copy_context()
+
+        def ask(reader: _Reader, then: Callable[[Any], None], **more: bool) -> None:
+            asked = reader.submit(reader.ask, content, how | more, stop=stop)
+            read.add_done_callback(lambda _: read.cancelled() and asked.cancel())
+            asked.add_done_callback(lambda _: answered(asked, then))
+
+        def answered(asked: Future[Picture | None], then: Callable[[Any], None]) -> None:
+            if asked.cancelled() or read.cancelled():
+                return
+            error = asked.exception()
+            with contextlib.suppress(InvalidStateError):  # it was given up just now
+                if error is None:
+                    then(asked.result())
+                else:
+                    read.set_exception(error)
+
+        def looked(picture: Picture | None) -> None:
+            if picture is None:
+                context.run(ask, self._slow, read.set_result)
+            else:
+                read.set_result(picture)
+
+        ask(self._quick, looked, quick=True)
+        return read
+
+
+class _Reader(FairThread):
+    """A thread with a child process that runs `pictures.serve`."""
+
+    def __init__(self, name: str, nice: int) -> None:
+        super().__init__(name)
+        self._nice = nice
         self._worker = self._started()
 
-    def read(self, content: bytes | Path | Image.Image, **how: Any) -> Picture:
-        """`pictures.read_picture` at its owner's turn."""
-        return self.run(self._ask, content, how)
-
-    def _ask(self, content: bytes | Path | Image.Image, how: dict[str, Any]) -> Picture:
+    def ask(self, content: bytes | Path | Image.Image, how: dict[str, Any]) -> Picture | None:
+        """What the child answers, within the thread."""
         question = pickle.dumps((content, how))
         if self._worker.poll() is not None:
             self._worker = self._started()
@@ -241,13 +318,12 @@ class PictureLane(FairThread):
         finally:
             timer.cancel()
 
-    @staticmethod
-    def _started() -> subprocess.Popen[bytes]:
+    def _started(self) -> subprocess.Popen[bytes]:
         # Not by multiprocessing, whose child would run the main module again: the page's builds the page.
         package = Path(__file__).resolve().parent
         paths = [str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.Popen(
-            [sys.executable, "-c", f"from {package.name}.pictures import serve; serve()"],
+            [sys.executable, "-c", f"from {package.name}.pictures import serve; serve({self._nice})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},

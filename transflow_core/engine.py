@@ -22,15 +22,28 @@ from .faces import AlignedFace
 from .images import ImageError
 from .intake import Intake
 from .pictures import Landmarks, Picture, Source, Whole, content_of, digest_of, read_picture
-from .posterior import Bounded, Composed, Manner, Posterior, Sampler, interpolate, per_level
+from .posterior import (
+    LIKENESS_TO_EVIDENCE,
+    Bounded,
+    Composed,
+    Manner,
+    Posterior,
+    Restyling,
+    Sampler,
+    interpolate,
+    per_level,
+)
 from .preview import Preview
 from .prior import Prior
 from .pullback import Decoded, decode_in_range
+from .restyled import Restyled
 
-__all__ = ["Cancelled", "Engine", "Progress"]
+__all__ = ["Cancelled", "Engine", "Pick", "Progress"]
 
 T = TypeVar("T")
 
+Pick = Literal["largest", "all", "whole"] | int
+"""Which of a picture's faces: its largest, all, the picture whole, or face number 0, 1, … in their order."""
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, how much there is, and what is being done."""
 
@@ -86,7 +99,7 @@ class Engine:
         >>> engine = Engine(load_prior("celeba64"))
         >>> intake = engine.intake([Image.new("RGB", (64, 64), "grey")])
         >>> intake.evidence[0].summary, intake.posterior(lam_ratio=0.5).mean.shape
-        ('no face found: taken whole; unusual for this prior', torch.Size([12288]))
+        ('no face found: taken whole; far too smooth for this prior', torch.Size([12288]))
     """
 
     def __init__(
@@ -116,6 +129,11 @@ class Engine:
         _check(stop)
         return function(*args, **kwargs)
 
+    @property
+    def before(self) -> int:
+        """How many others have their turn before what is asked for now, where this engine computes or reads."""
+        return max((thread.before for thread in (self._compute, self._lane) if thread is not None), default=0)
+
     def read(
         self, source: Source, *, whole: Whole = "auto", landmarks: Landmarks = "5", stop: threading.Event | None = None
     ) -> Picture:
@@ -134,7 +152,7 @@ class Engine:
         onto: Intake | None = None,
         whole: Whole = "auto",
         landmarks: Landmarks = "5",
-        faces: Literal["largest", "all"] = "largest",
+        faces: Pick | Sequence[Pick] = "largest",
         labels: Sequence[str] | None = None,
         weights: Sequence[float] | None = None,
         most: int | None = None,
@@ -153,14 +171,17 @@ class Engine:
             sources: paths, bytes, binary files or PIL images.
             onto: what these are added to; nothing by default.
             whole, landmarks: see `faces.align`.
-            faces: of a picture with several, the largest, or all as evidence of their own.
+            faces: what is taken of a picture: its largest face, "all" as evidence of their own, face number 0, 1, …,
+                or "whole"; one for all sources, or one for each.
             labels, weights: one for each source; see `EvidenceImage`.
             most: images that there may be in the end; those that do not fit are left out with a note.
             stop: set it to end after the batch that is under way.
         """
         onto = replace(Intake(self.prior.name) if onto is None else onto, notes=(), left=0)
         sources = list(sources)
-        given = list(zip(sources, labels or [""] * len(sources), weights or [1.0] * len(sources), strict=True))
+        n = len(sources)
+        picks: Sequence[Pick] = faces if isinstance(faces, list | tuple) else [faces] * n  # type: ignore[list-item]
+        given = list(zip(sources, labels or [""] * n, weights or [1.0] * n, picks, strict=True))
         saved = [path for path in map(_posterior_file, sources) if path is not None]
         if saved and len(sources) == 1:
             yield self._with_saved(onto, saved[0])
@@ -176,16 +197,15 @@ class Engine:
             given = given[:room]
         onto = replace(onto, left=len(given), notes=tuple(notes))
         yield onto
-        reading = self._read_ahead([source for source, _, _ in given], whole, landmarks, stop)
+        reading = self._read_ahead([source for source, *_ in given], whole, landmarks, stop)
         try:
             batch: list[_Chosen] = []
             size = 1
-            for left, (picture, (source, label, weight)) in zip(
+            for left, (picture, (source, label, weight, pick)) in zip(
                 reversed(range(len(given))), zip(reading, given, strict=True), strict=True
             ):
                 how = {"source": source, "label": label, "weight": weight}
-                found = picture.faces if faces == "all" else picture.faces[:1]
-                batch += [(picture, face, how) for face in found or (None,)]
+                batch += [(picture, face, how) for face in _taken(picture, pick)]
                 if not left or len(batch) >= size:
                     onto = onto.added(self._judged(batch, stop=stop), left)
                     yield onto
@@ -417,6 +437,46 @@ class Engine:
         path = [interpolate(a, b, i / (steps - 1), method=method) for i in range(steps)]
         return self._draws(path, n, seed=seed, temperature=temperature, progress=progress, stop=stop)
 
+    def restyle(
+        self,
+        photographs: Iterable[EvidenceImage],
+        posterior: Posterior,
+        strengths: Sequence[float | Sequence[float]] = (1.0,),
+        *,
+        likeness: float | Sequence[float] = LIKENESS_TO_EVIDENCE,
+        progress: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> Restyled:
+        """Photographs of people in the style of the evidence, by optimal transport of their latents: see `Restyling`.
+
+        Args:
+            photographs: faces that were read: `intake([file], faces="all").evidence`; those without a latent are left
+                out.
+            posterior: of the evidence.
+            strengths: from 0, the photograph itself, to 1; each one number, or one for each latent level, fine to
+                coarse.
+            likeness: 0 keeps most of the person, 1 what the evidence has.
+
+        Raises ValueError, in words, when there is no face to restyle.
+
+        Example:
+            >>> engine = Engine(load_prior("celeba64"))
+            >>> photograph = Image.new("RGB", (90, 120), "grey")
+            >>> evidence = engine.posterior([Image.new("RGB", (64, 64), "white")])
+            >>> restyled = engine.restyle(engine.intake([photograph], faces="all").evidence, evidence)
+            >>> restyled.pasted(photograph).size
+            (90, 120)
+        """
+        photographs = Evidence(tuple(photographs))
+        faces = photographs.used
+        z = photographs.z
+        towards = Restyling.of(posterior, self.prior.levels, self.prior.typicality, likeness)
+        rows = torch.cat([self.run(towards, z, strength, stop=stop) for strength in strengths])
+        # The photograph itself can be decoded: what cannot be is pulled back towards it.
+        images = self.decode(rows, centre=z.repeat(len(strengths), 1), progress=progress, stop=stop)
+        before = self.prior.to_unit([face.face.image for face in faces if face.face is not None]).cpu()
+        return Restyled(faces, before, images.reshape(len(strengths), *before.shape))
+
     def _draws(
         self,
         samplers: Sequence[Sampler],
@@ -446,13 +506,17 @@ class Engine:
         if known is not None:
             return _done(replace(known, name=name))
 
-        def work() -> Picture:
-            read = self._lane.read if self._lane is not None else read_picture
-            picture = read(content, name=name, size=self.prior.image_size, whole=whole, landmarks=landmarks)
-            self._pictures.put(key, picture)
-            return picture
+        how: dict[str, Any] = {"name": name, "size": self.prior.image_size, "whole": whole, "landmarks": landmarks}
+        if self._lane is None:
+            reading = _done(read_picture(content, **how))
+        else:
+            reading = self._lane.submit(content, stop=stop, **how)
+        reading.add_done_callback(lambda read: self._keep(key, read))
+        return reading
 
-        return self._lane.submit(work, stop=stop) if self._lane is not None else _done(work())
+    def _keep(self, key: Hashable, read: Future[Picture]) -> None:
+        if not read.cancelled() and read.exception() is None:
+            self._pictures.put(key, read.result())
 
     def _read_ahead(
         self, sources: Sequence[Source], whole: Whole, landmarks: Landmarks, stop: threading.Event | None
@@ -500,17 +564,26 @@ class Engine:
             back = self.prior.decode(encoded.z[index : index + 1])
             error = float((back[0] - v[index]).abs().max())
             errors[index] = error if error == error else float("inf")
-        rows = zip(encoded.z.cpu().unbind(), encoded.log_prior.tolist(), encoded.log_prob.tolist(), errors, strict=True)
-        return [Latent(z.clone(), log_prior, log_prob, error) for z, log_prior, log_prob, error in rows]
+        rms = [tuple(row) for row in self.prior.level_rms(encoded.z).tolist()]
+        rows = zip(encoded.z.cpu(), encoded.log_prior.tolist(), encoded.log_prob.tolist(), rms, errors, strict=True)
+        return [Latent(z.clone(), prior, image, level, error) for z, prior, image, level, error in rows]
 
     def _typical(self, log_prior: float) -> bool:
         typicality = self.prior.typicality
-        return typicality is not None and typicality.judge(log_prior).word == "typical"
+        return typicality is not None and 1 <= typicality.percentile(log_prior) <= 99
 
 
 def _posterior_file(source: Source) -> Path | None:
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     return path if path is not None and path.suffix.lower() == ".safetensors" else None
+
+
+def _taken(picture: Picture, pick: Pick) -> Sequence[AlignedFace | None]:
+    """The faces that are meant; the largest where there is no such face, None where there is none at all."""
+    if pick == "whole":
+        return (picture.whole,)
+    some = picture.faces[pick : pick + 1] if isinstance(pick, int) else picture.faces if pick == "all" else ()
+    return some or picture.faces[:1] or (None,)
 
 
 def _done(picture: Picture) -> Future[Picture]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ class Latent:
         z: (D,) float32.
         log_prior: log N(z; 0, I) in nats, as the paper reports it.
         log_prob: log density of the image's x, in nats.
+        level_rms: root mean square of each level of z, fine to coarse.
         error: largest difference, in [0, 1], between the image and decode(z), or None where there was no reason to
             look: the latent is typical.
     """
@@ -40,6 +41,7 @@ class Latent:
     z: Tensor
     log_prior: float
     log_prob: float
+    level_rms: tuple[float, ...] = ()
     error: float | None = None
 
     @property
@@ -56,7 +58,7 @@ class EvidenceImage:
         picture: the file that it came from.
         face: the face, or the whole picture, that was chosen; None when there is none.
         latent: None when there is no face, or when the flow cannot hold the image.
-        verdict: where its log-prior lies among held-out images, if the prior knows.
+        verdict: where its latent lies among those of held-out images, if the prior knows.
         weight: how many times the image counts, 0 or more.
         problem: why it is left out, in plain words; None if it is used.
         source: where it came from, to be read again under another prior.
@@ -84,7 +86,7 @@ class EvidenceImage:
         """What became of a picture's face, or of a picture without one; `given`: weight, source, label."""
         if face is None or latent is None:
             return cls(picture, None, problem=picture.problem, **given)
-        verdict = typicality.judge(latent.log_prior) if typicality else None
+        verdict = typicality.judge(latent.log_prior, latent.level_rms) if typicality else None
         problem = None
         if not latent.held:
             problem = "it is so unlike the images that this flow was trained on that the flow cannot be inverted on it."
@@ -94,6 +96,13 @@ class EvidenceImage:
     def name(self) -> str:
         """The file's name."""
         return self.picture.name
+
+    @property
+    def pick(self) -> int | Literal["largest", "whole"]:
+        """What `Engine.stream` is told to take the same of its picture again."""
+        if self.face is None or self.face is self.picture.faces[0]:
+            return "largest"
+        return "whole" if self.face.placement == "whole" else self.face.index
 
     @property
     def used(self) -> bool:
@@ -107,7 +116,7 @@ class EvidenceImage:
             return f"skipped: {self.problem}"
         words = self.face.how
         if self.verdict is not None and self.verdict.word != "typical":
-            words += f"; {self.verdict.word} for this prior"
+            words += f"; far {self.verdict.way} for this prior"
         return words
 
     def to_dict(self) -> dict:
@@ -125,6 +134,7 @@ class EvidenceImage:
             # An adapted model may give no density: JSON has no word for that but null.
             "log_prob": latent.log_prob if latent and math.isfinite(latent.log_prob) else None,
             "typicality": self.verdict and self.verdict.word,
+            "way": self.verdict and self.verdict.way,
             "percentile": self.verdict and self.verdict.percentile,
         }
 

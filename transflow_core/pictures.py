@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import pickle
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from .faces import AlignedFace, align
-from .faces.alignment import Whole
+from .faces.alignment import Whole, may_be_ready
 from .faces.models import Landmarks
 from .images import ImageError, load_image
-from .images.opening import MAX_BYTES, name_of, read_source
+from .images.opening import MAX_BYTES, image_errors, name_of, open_image, read_source
 
-__all__ = ["Landmarks", "Picture", "Source", "Whole", "content_of", "digest_of", "read_picture", "serve"]
+__all__ = ["Landmarks", "Picture", "Source", "Whole", "content_of", "digest_of", "is_quick", "read_picture", "serve"]
 
+_PREVIEW = 480
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image
+
+_QUICK_BYTES, _QUICK_PIXELS = 2**20, 300_000
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,16 @@ class Picture:
         faces: aligned faces, largest first; empty when `problem` says why.
         whole: the picture's centre square in the frame, whether or not there are faces; None if it could not be read.
         problem: in plain words, or None.
+        size: width and height of the upright picture, in pixels: those of the faces' boxes.
+        preview: the whole picture as a JPEG, at most 480 pixels long, to point at its faces.
     """
 
     name: str
     faces: tuple[AlignedFace, ...] = ()
     whole: AlignedFace | None = None
     problem: str | None = None
+    size: tuple[int, int] = (0, 0)
+    preview: bytes = field(default=b"", repr=False)
 
 
 def content_of(source: Source) -> tuple[str, bytes | Path | Image.Image, str]:
@@ -90,20 +98,45 @@ def read_picture(
         return Picture(error.name, problem=error.problem)
     faces = tuple(align(image, size=size, whole=whole, landmarks=landmarks))
     square = faces[0] if faces and faces[0].placement == "whole" else align(image, size=size, whole="always")[0]
-    return Picture(name, faces, square, None if faces else "no face was found in it.")
+    problem = None if faces else "no face was found in it."
+    return Picture(name, faces, square, problem, image.size, _preview(image))
 
 
-def serve() -> None:
+def _preview(image: Image.Image) -> bytes:
+    width, height = (min(side, _PREVIEW) for side in image.size)
+    buffer = io.BytesIO()
+    ImageOps.contain(image, (width, height)).convert("RGB").save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def is_quick(content: bytes | Path | Image.Image, *, size: int, whole: Whole = "auto") -> bool:
+    """Whether `read_picture` takes some hundredths of a second, a tenth at most: by its header, few pixels and no long
+    search for faces."""
+    try:
+        if not isinstance(content, Image.Image):
+            if (content.stat().st_size if isinstance(content, Path) else len(content)) > _QUICK_BYTES:
+                return False
+            with image_errors("image"):
+                content, _ = open_image(content, name="image")
+    except (ImageError, OSError):
+        return True  # so is its refusal
+    pixels = content.width * content.height
+    return pixels <= _QUICK_PIXELS and (whole == "always" or may_be_ready(content.size, size, whole))
+
+
+def serve(nice: int) -> None:
     """Read pictures for another process, of which this is a child: arguments come pickled on stdin, pictures go back.
 
-    It ends with its parent, and makes way for it: while the parent computes, it has a tenth of a core.
+    None goes back where a `quick` answer was asked for and there is none. It ends with its parent, and makes way for
+    it: at 10, it has a tenth of a core while the parent computes.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    os.nice(10)
+    os.nice(nice)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a decoder prints is no reply
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is over
         while True:
             content, how = pickle.load(sys.stdin.buffer)
-            pickle.dump(read_picture(content, **how), replies)
+            slow = how.pop("quick", False) and not is_quick(content, size=how["size"], whole=how.get("whole", "auto"))
+            pickle.dump(None if slow else read_picture(content, **how), replies)
             replies.flush()

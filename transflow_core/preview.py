@@ -1,13 +1,12 @@
 """Decoding for the eye, while a slider moves: less exact and faster."""
 
-import copy
 import functools
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .flows import compute_nets_in
+from .flows import TrainableFlow
 from .posterior import standard_normal
 from .prior import Prior
 
@@ -23,11 +22,10 @@ class Preview:
     On a processor, a grown flow gives the 2×2 means of its images (see `GrownGlow.means`), and the nets inside the
     couplings compute in bfloat16 where the processor has matrix tiles for it (AMX; 1.8 times as fast, by
     `python -m transflow_core bench`) and no pixel of a sample changes by more than 2/255, which is found out at the
-    first preview. On a GPU a preview is the image itself.
+    first preview. On a GPU the image is whole, and the nets compute in float16 under the same condition.
 
     Evidence never comes this way: an inverse rebuilds what the nets read only to float32 rounding, of which bfloat16
-    makes an error of 1e-2. The preview's flow is another object with the same weights, so that an inversion which
-    runs at the same time is not touched.
+    makes an error of 1e-2.
 
     Args:
         prior: the prior; it may be moved to another device afterwards.
@@ -44,22 +42,16 @@ class Preview:
 
     def decode(self, z: Tensor, batch_size: int = 32) -> Tensor:
         """(n, D) -> (n, C, S, S), or (n, C, S/2, S/2), in [0, 1] on the prior's device."""
-        on_processor = self._prior.device.type == "cpu"
-        return (self.fast if on_processor else self._prior).decode(z, batch_size, coarse=on_processor)
+        return self.fast.decode(z, batch_size, coarse=self._prior.device.type == "cpu")
 
     @functools.cached_property
     def fast(self) -> Prior:
-        """The prior that decodes on a processor: one with nets in bfloat16, or the very same."""
+        """The prior that decodes: one with nets of half the precision, or the very same."""
         prior = self._prior
-        flow = prior.flow
-        if not isinstance(flow, nn.Module) or not has_tiles():
+        on_gpu = prior.device.type == "cuda"
+        if not isinstance(prior.flow, TrainableFlow) or not (on_gpu or has_tiles()):
             return prior
-        if not any(hasattr(module, "compute_dtype") for module in flow.modules()):
-            return prior
-        tensors = (*flow.parameters(), *flow.buffers())
-        flow = copy.deepcopy(flow, {id(tensor): tensor for tensor in tensors})
-        compute_nets_in(flow, torch.bfloat16)
-        fast = replace(prior, flow=flow)
+        fast = replace(prior, nets=torch.float16 if on_gpu else torch.bfloat16)
         z = standard_normal(2, prior.dim)
         error = (fast.decode(z, coarse=True) - prior.decode(z, coarse=True)).abs().max()
         return fast if error <= _LARGEST_ERROR else prior

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from .checkpoints import (
     save_native,
 )
 from .devices import in_halves
-from .flows import CoarseFlow, Flow, count_parameters, device_of, move, place
+from .flows import CoarseFlow, Flow, count_parameters, device_of, inference_form, move, place
 from .pixels import PixelConvention
 from .shipped import DEFAULT_PRIOR, MODELS, shipped_priors
 from .typicality import Typicality
@@ -80,6 +81,9 @@ class Prior:
         fingerprint: equal fingerprints mean equal latents; it keys caches and saved posteriors.
         typicality: quantiles over held-out images, or None when nobody measured them.
         metadata: free words.
+        nets: the type in which the nets inside the flow's couplings compute; None is float32 (see `Preview`).
+
+    The flow that computes is its `inference_form`, made when it is first used: change no weight afterwards.
 
     Example:
         >>> prior = load_prior("celeba64")
@@ -93,6 +97,7 @@ class Prior:
     fingerprint: str
     typicality: Typicality | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    nets: torch.dtype | None = None
 
     def __post_init__(self) -> None:
         levels, start = [], 0
@@ -120,6 +125,10 @@ class Prior:
             metadata=dict(checkpoint.metadata),
         )
 
+    def level_rms(self, z: Tensor) -> Tensor:
+        """Root mean square of each level of latents, (n, D) -> (n, levels), fine to coarse."""
+        return torch.stack([z[:, level.slice].square().mean(1).sqrt() for level in self.levels], 1)
+
     @property
     def image_size(self) -> int:
         """Side of the square images, in pixels."""
@@ -138,7 +147,12 @@ class Prior:
     def to(self, device: str | torch.device) -> "Prior":
         """Move the flow, in place; returns self. A flow that is no torch module stays where it is."""
         move(self.flow, pick_device(device))
+        self.__dict__.pop("_form", None)
         return self
+
+    @cached_property
+    def _form(self) -> Flow:
+        return inference_form(self.flow, self.nets)
 
     def to_unit(self, images: Images) -> Tensor:
         """Any accepted form of m images -> (m, C, S, S) float32 in [0, 1], on the prior's device.
@@ -187,7 +201,7 @@ class Prior:
         v = self.to_unit(images)
         z, log_det = [torch.zeros(0, self.dim, device=self.device)], [torch.zeros(0, device=self.device)]
         for batch in v.split(batch_size) if len(v) else ():
-            for batch_z, batch_log_det in in_halves(lambda x: self.flow.forward(self.pixels.to_flow(x)), batch):
+            for batch_z, batch_log_det in in_halves(lambda x: self._form.forward(self.pixels.to_flow(x)), batch):
                 z.append(batch_z)
                 log_det.append(batch_log_det)
         latents, log_prior = torch.cat(z), standard_log_prob(torch.cat(z))
@@ -210,11 +224,11 @@ class Prior:
         z = torch.as_tensor(z, dtype=torch.float32)
         if z.ndim != 2 or z.shape[1] != self.dim:
             raise ValueError(f"latents of this prior are (n, {self.dim}), not {tuple(z.shape)}")
-        means = self.flow.means if coarse and isinstance(self.flow, CoarseFlow) else None
+        means = self._form.means if coarse and isinstance(self._form, CoarseFlow) else None
         side = self.image_size // 2 if means else self.image_size
         images = [torch.zeros(0, self.channels, side, side, device=self.device)]
         for batch in z.to(self.device).split(batch_size) if len(z) else ():
-            images += in_halves(lambda z: self.pixels.from_flow(means(z) if means else self.flow.inverse(z)[0]), batch)
+            images += in_halves(lambda z: self.pixels.from_flow(means(z) if means else self._form.inverse(z)[0]), batch)
         return torch.cat(images)
 
     def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:
@@ -233,7 +247,7 @@ class Prior:
         bits = [torch.zeros(0, dtype=torch.float64)]
         for batch in v.split(batch_size) if len(v) else ():
             noise = torch.stack([torch.rand(batch.shape[1:], generator=generator) for _ in batch])
-            z, log_det = self.flow.forward(self.pixels.dequantise(batch, noise.to(batch)))
+            z, log_det = self._form.forward(self.pixels.dequantise(batch, noise.to(batch)))
             nats = standard_log_prob(z) + log_det.cpu().double()
             bits.append((self.pixels.nats_per_dim - nats / self.dim) / math.log(2))
         return torch.cat(bits)

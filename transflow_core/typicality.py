@@ -1,12 +1,17 @@
 """Is an image's latent where the latents of held-out training images lie? Judged against measured quantiles."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 __all__ = ["Typicality", "Verdict"]
+
+# So far beyond what was measured a level may be: of photographs of faces none is, while blanks, heavy blur, solid bars
+# and noise are (`python -m benchmarks.flagged`).
+_BEYOND = 1.5
 
 
 @dataclass(frozen=True)
@@ -14,21 +19,24 @@ class Verdict:
     """Where one value lies among held-out images.
 
     Attributes:
-        value: what was judged, in nats.
+        value: log N(z; 0, I), in nats.
         low, high: the central 90 % of held-out images (quantiles 5 and 95 %).
         percentile: 0 to 100, interpolated between the measured quantiles; 0 or 100 outside all of them.
-        word: "typical" inside the middle 98 %, "unusual" outside it, "far outside" beyond the extremes by more than the
-            whole measured range (the paper's noisy occlusion lay there).
+        word: "far outside" when the latent of some level is, by its root mean square, half as large again as the
+            largest that was measured, or the smallest is half as large again as it; "typical" otherwise.
+        way: of what is far outside, "too busy" (noise, hard edges) or "too smooth" (blank, blurred); "" otherwise.
     """
 
     value: float
     low: float
     high: float
     percentile: float
-    word: str
+    word: Literal["typical", "far outside"]
+    way: Literal["", "too busy", "too smooth"] = ""
 
     def __str__(self) -> str:
-        return f"{self.word}: {self.value:,.0f} (held-out images: {self.low:,.0f} to {self.high:,.0f})"
+        word = f"{self.word}, {self.way}" if self.way else self.word
+        return f"{word}: {self.value:,.0f} (held-out images: {self.low:,.0f} to {self.high:,.0f})"
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,8 @@ class Typicality:
         >>> t = Typicality.from_dict({
         ...     "n": 3, "quantiles_percent": [0, 50, 100], "latent_log_prior_nats": [-30, -20, -10],
         ...     "image_log_prob_nats": [1, 2, 3], "level_rms": [[0.4, 0.5, 0.6]]})
-        >>> t.judge(-15.0).word, t.judge(-15.0).percentile, t.judge(-300.0).word
-        ('typical', 75.0, 'far outside')
+        >>> t.judge(-15.0, [0.5]).word, t.judge(-15.0, [0.5]).percentile, t.judge(-300.0, [2.0]).way
+        ('typical', 75.0, 'too busy')
     """
 
     n: int
@@ -90,16 +98,22 @@ class Typicality:
             "level_rms": [list(row) for row in self.level_rms],
         }
 
-    def judge(self, log_prior: float) -> Verdict:
-        """Judge log N(z; 0, I), in nats, of one noise-free image. A value that is not finite is far outside."""
-        rows, percent = np.asarray(self.log_prior), np.asarray(self.percent)
-        low, high = (float(np.interp(p, percent, rows)) for p in (5, 95))
-        if not np.isfinite(log_prior):
-            return Verdict(float(log_prior), low, high, 0.0, "far outside")
-        edge_low, edge_high = (float(np.interp(p, percent, rows)) for p in (1, 99))
-        span = rows[-1] - rows[0]
-        if rows[0] - span <= log_prior <= rows[-1] + span:
-            word = "typical" if edge_low <= log_prior <= edge_high else "unusual"
-        else:
-            word = "far outside"
-        return Verdict(float(log_prior), low, high, float(np.interp(log_prior, rows, percent)), word)
+    def percentile(self, log_prior: float) -> float:
+        """Where log N(z; 0, I) lies among held-out images, 0 to 100, interpolated; 0 for what is not finite."""
+        return float(np.interp(log_prior, self.log_prior, self.percent)) if math.isfinite(log_prior) else 0.0
+
+    def judge(self, log_prior: float, level_rms: Sequence[float]) -> Verdict:
+        """Judge the latent of one noise-free image.
+
+        Args:
+            log_prior: log N(z; 0, I), in nats.
+            level_rms: root mean square of each level of z, fine to coarse. What is not finite is far outside.
+        """
+        low, high = (float(np.interp(p, self.percent, self.log_prior)) for p in (5, 95))
+        measured = list(zip(level_rms, self.level_rms, strict=False))
+        smooth = any(rms * _BEYOND < row[0] for rms, row in measured)
+        busy = not all(rms <= row[-1] * _BEYOND for rms, row in measured)
+        way = "too busy" if busy else "too smooth" if smooth else ""
+        return Verdict(
+            float(log_prior), low, high, self.percentile(log_prior), "far outside" if way else "typical", way
+        )

@@ -133,8 +133,8 @@ which dlib's HOG detector finds one at 256×256.
 
 On the way the distance to the first set {trend(means(post, "a"), one)}, that to the second
 {trend(means(post, "b"), one)}, and the lightness {trend(means(post, "lightness"), one)}. The paper's second set
-is of one sitter, and its samples turn their heads and lose their hair; these portraits are of many, so that this
-cannot be looked for.
+is of one sitter, and its samples turn their heads and lose their hair; where portraits are of many, this cannot
+be looked for.
 
 ![Figure 4](results/{r["picture_direct"]})
 

@@ -34,6 +34,7 @@ def words(r: Result) -> str:
 
 The paper: a λ that is too low gives the mean, one that is too high the prior. At the ends of the sweep the samples have
 these shares of the prior's diversity: {shares}. How near they come to the evidence, and at which λ/m nearest, is under
-"Distance to held-out evidence". The paper's sets are of one sitter and of one character; these are of many.
+"Distance to held-out evidence". The
+paper's sets are of one sitter and of one character.
 
 """ + "\n\n".join(parts)

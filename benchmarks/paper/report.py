@@ -29,7 +29,7 @@ def render(results: Result) -> str:
 Every figure and the table of *Transflow Learning* on the prior `{run["prior"]}` (fingerprint
 `{run["fingerprint"][:12]}`, {run["image_size"]}×{run["image_size"]} pixels, D = {run["dim"]:,}). Written by
 
-    python -m benchmarks.paper --evidence FOLDER    # everything: {minutes:.0f} minutes, as below
+    python -m benchmarks.paper --evidence FOLDER    # everything; what is below took {minutes:.0f} minutes
     python -m benchmarks.paper --only fig7          # one section; --fast: a small subset in seconds
 
 from [results.json](results/results.json), where every number is; sentences are made from the numbers, so that a re-run

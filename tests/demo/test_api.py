@@ -358,7 +358,10 @@ def test_sixty_four_calls_hold_up_nobody_else(served, new_page, monkeypatch):
         calls = [http.post(url, json=given).json()["event_id"] for _ in range(64)]
         try:
             other = {"x-forwarded-for": "192.0.2.1"}
-            call = http.post(f"{served}/gradio_api/call/v2/encode", json={"images": given["images"]}, headers=other)
+            file.seek(0)
+            path = http.post(f"{served}/gradio_api/upload", files={"files": file}, headers=other).json()[0]
+            given = {"images": [{"path": path, "meta": FILE}]}
+            call = http.post(f"{served}/gradio_api/call/v2/encode", json=given, headers=other)
             answer = http.get(f"{served}/gradio_api/call/v2/encode/{call.json()['event_id']}").text
             assert "event: complete" in answer
             page = new_page()

@@ -169,6 +169,73 @@ def test_a_picture_of_the_camera_meets_the_limits_of_pictures_and_is_kept_as_a_f
     assert Path(image.source).read_bytes() == data and image.source in Session.in_use()
 
 
+# ---- owners ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(small):
+    """`opened(**headers)` is a visitor: a client with the cookie that the page gave."""
+    clients = []
+
+    def visitor(page=True, **headers):
+        clients.append(httpx.Client(base_url=small[1], timeout=PATIENCE, headers=headers))
+        if page:
+            assert "httponly" in clients[-1].get("/").headers["set-cookie"].lower()
+        return clients[-1]
+
+    yield visitor
+    for client in clients:
+        client.close()
+
+
+def given_to(http, data):
+    return http.post("/gradio_api/upload", files={"files": ("mine.png", data)}).json()[0]
+
+
+def naming(path):
+    """What names a file, to somebody who wants it hidden."""
+    name = path.rsplit("/", 2)[1]
+    escaped = path.replace(name, "".join(f"\\u{ord(letter):04x}" for letter in name))
+    detour = path.replace(name, f"nothing/../{name}")
+    image = '{{"images": [{{"path": "{}", "meta": {{"_type": "gradio.FileData"}}}}], "prior": "tiny.safetensors"}}'
+    yield from (image.format(one) for one in (path, escaped, detour))
+    yield '{{"images": ["http://localhost/gradio_api/file={}"]}}'.format(
+        path.replace(name, f"%{ord(name[0]):x}{name[1:]}")
+    )
+
+
+def test_what_a_visitor_uploads_is_seen_and_used_by_nobody_else(opened):
+    """Not even from the same address, by somebody who knows the path."""
+    data = FACE.read_bytes() + b"a visitor's"
+    mine, other, program = opened(), opened(), opened(page=False)
+    path = given_to(mine, data)
+    file, call = f"/gradio_api/file={path}", "/gradio_api/call/v2/align"
+    assert mine.get(file).content == data
+    for url in (file, file.replace("/transflow", "/%74ransflow"), f"{file}?x=1"):
+        assert [one.get(url).status_code for one in (other, program)] == [403, 403]
+    for body in naming(path):
+        for url in (call, "/gradio_api/queue/join", "/gradio_api/run/align"):
+            answer = other.post(url, content=body, headers={"content-type": "application/json"})
+            assert answer.status_code == 403 and "another visitor's" in answer.json()["detail"], body
+    event = mine.post(call, content=next(naming(path)), headers={"content-type": "application/json"}).json()["event_id"]
+    assert "event: complete" in mine.get(f"{call}/{event}").text
+    assert given_to(other, data) == path and other.get(file).content == data  # who has the file may have it
+
+
+def test_a_programs_uploads_are_its_addresses(opened):
+    mine, same, other = (opened(page=False, **{"x-forwarded-for": f"192.0.2.{n}"}) for n in (1, 1, 2))
+    file = f"/gradio_api/file={given_to(mine, FACE.read_bytes() + b'a program')}"
+    assert [one.get(file).status_code for one in (mine, same, other)] == [200, 200, 403]
+
+
+@pytest.mark.parametrize(
+    ("proto", "words"), [("https", "samesite=none; secure; partitioned"), ("http", "samesite=lax")]
+)
+def test_the_cookie_is_kept_in_a_spaces_frame_as_well(small, proto, words):
+    told = httpx.get(small[1], headers={"x-forwarded-proto": proto}).headers["set-cookie"].lower()
+    assert words in told and "path=/" in told
+
+
 # ---- addresses -----------------------------------------------------------------------------------------------------
 
 

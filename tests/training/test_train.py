@@ -72,7 +72,9 @@ def test_the_folder_holds_a_whole_prior(trained, disc_set):
     prior = load_prior(result.folder, device="cpu")
     assert prior.name == "discs" and prior.pixels == PIXELS and prior.image_size == 32
     assert prior.typicality.n == 40 and len(prior.typicality.level_rms) == len(prior.levels)
-    typical = [prior.typicality.judge(v).word for v in prior.encode_and_score(disc_set.held_out).log_prior.tolist()]
+    held_out = prior.encode_and_score(disc_set.held_out)
+    rows = zip(held_out.log_prior.tolist(), prior.level_rms(held_out.z).tolist(), strict=True)
+    typical = [prior.typicality.judge(*row).word for row in rows]
     assert "far outside" not in typical and typical.count("typical") > 30
     with np.load(result.folder / "conformance.npz") as data:
         assert np.abs(prior.encode(data["images"]).numpy() - data["z"]).max() < 1e-4

@@ -6,7 +6,7 @@ Nothing here imports torch, dlib or the page before a verb runs: `--help` is the
 
 import typer
 
-from . import classify, evidence, page, priors, sampling, train
+from . import bench, classify, condition, evidence, page, priors, restyle, sampling, train
 
 __all__ = ["app", "main"]
 
@@ -22,12 +22,14 @@ for verb in (
     sampling.sample,
     sampling.sweep,
     sampling.interpolate,
+    restyle.restyle,
+    condition.condition,
     evidence.align,
     evidence.encode,
     classify.classify,
     priors.convert,
     priors.info,
-    priors.bench,
+    bench.bench,
     train.train,
 ):
     app.command()(verb)

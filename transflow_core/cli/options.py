@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["numbers", "settings"]
+__all__ = ["number_or_list", "numbers", "settings"]
 
 _EVIDENCE = "Images and folders of images; or one posterior that was saved as .safetensors."
 Evidence = Annotated[list[Path], typer.Argument(help=_EVIDENCE, show_default=False)]
@@ -59,6 +59,12 @@ def numbers(text: str, option: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"{option} takes a number, or numbers with commas between them, not {text!r}") from None
+
+
+def number_or_list(text: str, option: str) -> float | list[float]:
+    """One number, or several with commas between them."""
+    values = numbers(text, option)
+    return values[0] if len(values) == 1 else values
 
 
 def settings(image_size: int | None, bits: int | None, more: list[str] | None) -> dict[str, Any]:

@@ -1,19 +1,17 @@
-"""Verbs about priors: `convert`, `info`, `bench`."""
+"""Verbs about priors: `convert`, `info`."""
 
 from __future__ import annotations
 
-import statistics
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..shipped import DEFAULT_PRIOR, shipped_priors
+from ..shipped import shipped_priors
 from . import options
 from .work import Work, working
 
-__all__ = ["bench", "convert", "info"]
+__all__ = ["convert", "info"]
 
 
 def convert(
@@ -82,47 +80,3 @@ def _facts(what: str, settings: dict[str, Any]) -> dict[str, Any]:
     if found is not None and found.asks and not settings:
         return {"format": found.format, "container": found.container, "asks": dict(found.asks)}
     return load_prior(what, device="cpu", **settings).info()
-
-
-def bench(
-    prior: options.Prior = DEFAULT_PRIOR,
-    device: options.Device = "auto",
-    number: options.Number = 16,
-    repeats: Annotated[int, typer.Option(min=1, max=1000, help="Timed runs of each.")] = 5,
-    as_json: options.AsJson = False,
-) -> None:
-    """Time inversion and sampling of a prior on this machine."""
-    import torch
-
-    from ..posterior import standard_normal
-    from ..preview import Preview
-
-    with working(as_json) as work:
-        flow = work.engine(prior, device).prior
-        preview = Preview(flow)
-        z = 0.7 * standard_normal(number, flow.dim)
-        x = flow.decode(z)
-        jobs = {
-            "decode": lambda: flow.decode(z, batch_size=number),
-            "preview": lambda: preview.decode(z, batch_size=number),
-            "encode": lambda: flow.encode(x, number),
-        }
-        bfloat16 = preview.fast is not flow and flow.device.type == "cpu"
-        if bfloat16:
-            jobs["preview in float32"] = lambda: flow.decode(z, batch_size=number, coarse=True)
-        for index, (name, job) in enumerate(jobs.items()):
-            seconds = []
-            for repeat in range(repeats + 1):
-                work.progress(index * (repeats + 1) + repeat, len(jobs) * (repeats + 1), f"timing {name}")
-                start = time.perf_counter()
-                job().cpu()  # waits for the device
-                seconds.append(time.perf_counter() - start)
-            middle = statistics.median(seconds[1:])  # the first run makes the flow's matrices ready
-            work.result[name] = {"n": number, "median_s": middle, "images_per_s": number / middle}
-            work.say(f"{name} {number} images: {1000 * middle:.0f} ms ({number / middle:.0f} images/s)")
-        work.result["preview"]["bfloat16"] = bfloat16
-        if bfloat16:
-            error = float((jobs["preview"]() - jobs["preview in float32"]()).abs().max())
-            work.result["preview"]["error"] = error
-            work.say(f"previews have nets in bfloat16, and are off by {255 * error:.1f}/255 at most")
-        work.result["threads"] = torch.get_num_threads()

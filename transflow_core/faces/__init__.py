@@ -4,5 +4,6 @@ from .alignment import AlignedFace, align
 from .descriptor import describe
 from .detection import Detection, detect
 from .frame import LEFT_EYE, RIGHT_EYE
+from .pasting import paste
 
-__all__ = ["LEFT_EYE", "RIGHT_EYE", "AlignedFace", "Detection", "align", "describe", "detect"]
+__all__ = ["LEFT_EYE", "RIGHT_EYE", "AlignedFace", "Detection", "align", "describe", "detect", "paste"]

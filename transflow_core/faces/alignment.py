@@ -8,10 +8,10 @@ from typing import Any, Literal
 from PIL import Image
 
 from .detection import Detection, Detector, detect
-from .frame import LEFT_EYE, RIGHT_EYE, Eyes, centre_square, to_frame
+from .frame import LEFT_EYE, RIGHT_EYE, Eyes, centre_square, to_frame, to_image
 from .models import Landmarks
 
-__all__ = ["AlignedFace", "Placement", "Whole", "align"]
+__all__ = ["AlignedFace", "Placement", "Whole", "align", "may_be_ready"]
 
 Whole = Literal["auto", "always", "never"]
 Placement = Literal["aligned", "kept", "whole"]
@@ -36,6 +36,7 @@ class AlignedFace:
         eyes: ((x, y), (x, y)), the eye centres, image-left first once the face stands upright; None where no face was
             found.
         how: what was done, in plain words for a person.
+        similarity: (a, b): the frame's point p, x + iy as fractions of its side, is `a · p + b` in the picture.
         placement: the same for a program. "aligned": moved by its eyes; "kept": its eyes were at their places already;
             "whole": the picture's centre square, with no regard to faces.
         detector: "hog", "cnn", or None where no face was found.
@@ -49,6 +50,7 @@ class AlignedFace:
     eyes: Eyes | None
     how: str
     placement: Placement
+    similarity: tuple[complex, complex]
     detector: Detector | None = None
     rotation: int = 0
     score: float | None = None
@@ -98,7 +100,7 @@ def align(
     if whole == "always":
         return [_taken_whole(image, size, "taken whole")]
 
-    ready = whole == "auto" and image.width == image.height <= _READY_SIZE * size
+    ready = may_be_ready(image.size, size, whole)
     faces = detect(image, landmarks=landmarks, thorough=not ready)
     if not faces:
         return [] if whole == "never" else [_taken_whole(image, size, "no face found: taken whole")]
@@ -107,6 +109,11 @@ def align(
     if ready and faces[0].score < _READY_SCORE:
         return [_taken_whole(image, size, "no face found for sure: taken whole")]
     return [_aligned(image, size, face, index, len(faces)) for index, face in enumerate(faces)]
+
+
+def may_be_ready(picture: tuple[int, int], size: int, whole: Whole) -> bool:
+    """Whether a picture of these sides may have been made for the frame, so that no long search is made in it."""
+    return whole == "auto" and picture[0] == picture[1] <= _READY_SIZE * size
 
 
 def _in_place(face: Detection, image: Image.Image) -> bool:
@@ -119,12 +126,16 @@ def _taken_whole(image: Image.Image, size: int, how: str) -> AlignedFace:
     square = centre_square(image)
     if square != (0, 0, *image.size):
         how += " (its centre square)"
-    return AlignedFace(_resized(image.crop(square), size), square, None, how, "whole")
+    similarity = complex(square[2] - square[0]), complex(*square[:2])
+    return AlignedFace(_resized(image.crop(square), size), square, None, how, "whole", similarity)
 
 
 def _kept(image: Image.Image, size: int, face: Detection) -> AlignedFace:
     how = "already in the frame: taken as it is" + (", resized" if image.width != size else "")
-    return AlignedFace(_resized(image, size), face.box, face.eyes, how, "kept", face.detector, 0, face.score)
+    similarity = complex(image.width), 0j
+    return AlignedFace(
+        _resized(image, size), face.box, face.eyes, how, "kept", similarity, face.detector, 0, face.score
+    )
 
 
 def _resized(image: Image.Image, size: int) -> Image.Image:
@@ -139,10 +150,9 @@ def _aligned(image: Image.Image, size: int, face: Detection, index: int, count: 
         how += " by the slower detector"
     if count > 1:
         how += f" ({index + 1} of {count})"
-    frame = to_frame(image, face.eyes, size)
-    return AlignedFace(
-        frame, face.box, face.eyes, how, "aligned", face.detector, face.rotation, face.score, index, count
-    )
+    frame, similarity = to_frame(image, face.eyes, size), to_image(face.eyes)
+    found = face.detector, face.rotation, face.score
+    return AlignedFace(frame, face.box, face.eyes, how, "aligned", similarity, *found, index, count)
 
 
 _TURNS = {90: "90° to the left", 180: "180°", 270: "90° to the right"}

@@ -21,6 +21,7 @@ from .grown import (
     encode_levels,
     unrolled,
 )
+from .inference import inference_form
 from .multiscale import GaussianSplit, GaussianTop, haar_merge, haar_split, squeeze, unsqueeze
 from .placing import count_parameters, device_of, move, place
 from .precision import compute_nets_in
@@ -61,6 +62,7 @@ __all__ = [
     "encode_levels",
     "haar_merge",
     "haar_split",
+    "inference_form",
     "move",
     "place",
     "squeeze",

@@ -15,7 +15,7 @@ class InvertibleConv1x1(nn.Module):
     section 3.2, eq. 10-11.
 
     The inverse is taken in float64: with 192 channels a float32 inverse loses two digits, and sixteen of them in a
-    row lose the image. Both matrices are kept until a parameter changes.
+    row lose the image. `inference_form` keeps it.
 
     Example:
         >>> import torch
@@ -44,7 +44,6 @@ class InvertibleConv1x1(nn.Module):
         self.L = nn.Parameter(factors["L"])
         self.U = nn.Parameter(factors["U"])
         self.log_diag = nn.Parameter(factors["log_diag"])
-        self._matrices: tuple[tuple[int, ...], Tensor, Tensor] | None = None
 
     @classmethod
     def from_matrix(cls, weight: Tensor) -> "InvertibleConv1x1":
@@ -65,34 +64,18 @@ class InvertibleConv1x1(nn.Module):
         upper = self.U.triu(1) + torch.diag(self.sign * self.log_diag.exp())
         return self.P @ lower @ upper
 
-    def _fixed(self) -> tuple[Tensor, Tensor]:
-        """W and its inverse for evaluation, computed once for each state of the parameters."""
-        tensors = (self.P, self.sign, self.L, self.U, self.log_diag)
-        key = tuple(k for t in tensors for k in (t.data_ptr(), t._version))
-        if self._matrices is None or self._matrices[0] != key:
-            with torch.no_grad():
-                weight = self.weight()
-                self._matrices = (key, weight, _inverse(weight))
-        return self._matrices[1:]
-
     def _log_det(self, x: Tensor) -> Tensor:
         return (self.log_diag.sum() * (x.shape[2] * x.shape[3])).expand(x.shape[0])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
-        weight = self.weight() if torch.is_grad_enabled() else self._fixed()[0]
-        return F.conv2d(x, weight[:, :, None, None]), self._log_det(x)
+        return F.conv2d(x, self.weight()[:, :, None, None]), self._log_det(x)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
-        differentiable = torch.is_grad_enabled()
-        inverse = _inverse(self.weight()) if differentiable else self._fixed()[1]
+        weight = self.weight()
+        inverse = torch.linalg.inv(weight.cpu().double()).to(weight)  # on the CPU: Apple's GPUs have no float64
         return F.conv2d(y, inverse[:, :, None, None]), -self._log_det(y)
-
-
-def _inverse(weight: Tensor) -> Tensor:
-    """By way of float64 on the CPU: Apple's GPUs have none."""
-    return torch.linalg.inv(weight.cpu().double()).to(weight)
 
 
 def _factors(weight: Tensor) -> dict[str, Tensor]:

@@ -37,11 +37,15 @@ class ScaledRotation(nn.Module):
         skew, one = self.skew - self.skew.T, torch.eye(len(self.skew), device=self.skew.device)
         return torch.linalg.solve(one + skew, one - skew), bounded(self.scale, self.cap)
 
+    def weight(self) -> Tensor:
+        """Q diag(s), (C, C), differentiable."""
+        rotation, log_scale = self._rotation_and_log_scale()
+        return rotation * log_scale.exp()
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
-        rotation, log_scale = self._rotation_and_log_scale()
-        y = F.conv2d(x, (rotation * log_scale.exp())[:, :, None, None])
-        return y, (log_scale.sum() * (x.shape[2] * x.shape[3])).expand(len(x))
+        log_det = bounded(self.scale, self.cap).sum() * (x.shape[2] * x.shape[3])
+        return F.conv2d(x, self.weight()[:, :, None, None]), log_det.expand(len(x))
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""

@@ -22,7 +22,7 @@ from .rotation import ScaledRotation
 
 __all__ = ["OddNet", "SymmetricConfig", "SymmetricFlow", "tails"]
 
-_GATE_CAP = 4.0
+GATE_CAP = 4.0
 _TAIL_CAP = 0.5
 
 
@@ -149,7 +149,7 @@ class OddNet(MixedPrecision):
         with self.autocast(a):
             # In place, as far as gradients allow it: these maps are large, and memory is slower than arithmetic.
             h = self.even_in(a * torch.tanh(a)).add_(self.context_in(context)).relu_()
-            gate = F.hardtanh(self.mid(h), 0.0, _GATE_CAP, inplace=True)
+            gate = F.hardtanh(self.mid(h), 0.0, GATE_CAP, inplace=True)
             h = self.odd_in(a)
             h = h * gate if torch.is_grad_enabled() else h.mul_(gate)
             return torch.cat([self.odd_out(h), self.even_out(gate)], 1)
@@ -225,7 +225,7 @@ class SymmetricFlow(MixedPrecision):
         self.log_std.copy_(torch.log(details.square().mean((0, 2, 3)).sqrt() + 1e-6))
 
     def _conditions(self, means: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(features, centre, log_std, log_delta) of the means."""
+        """(features, centre, log_std, log_delta) of the means, all (n, ..., H, W)."""
         differences, h = self.context(means)
         with self.autocast(means):
             gate, spread, tail = torch.sigmoid(self.gate(h)), self.spread(h), self.tail(h)
@@ -245,7 +245,8 @@ class SymmetricFlow(MixedPrecision):
     def inverse(self, eps: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """The inverse of `forward` for the same means."""
         h, centre, log_std, log_delta = self._conditions(means)
-        x, total = eps, log_std.sum((1, 2, 3))
+        x = eps.clone(memory_format=torch.channels_last)  # steps may write over what they are given
+        total = log_std.sum((1, 2, 3))
         for step in reversed(self.steps):
             x, log_det = step.inverse(x, h)
             total = total + log_det

@@ -11,14 +11,17 @@ from .interpolation import INTERPOLATIONS, interpolate
 from .levels import per_level
 from .manner import DEFAULT_MANNER, KINDS, Manner
 from .noise import standard_normal
+from .restyling import LIKENESS_TO_EVIDENCE, Restyling
 from .sampler import Sampler
 from .spread import Spread
+from .statistics import Statistics
 from .transport import transport
 
 __all__ = [
     "DEFAULT_MANNER",
     "INTERPOLATIONS",
     "KINDS",
+    "LIKENESS_TO_EVIDENCE",
     "MOST_KEPT",
     "Blend",
     "Bounded",
@@ -28,9 +31,11 @@ __all__ = [
     "Gaussian",
     "Manner",
     "Posterior",
+    "Restyling",
     "Sampler",
     "Smoothed",
     "Spread",
+    "Statistics",
     "TypicalSet",
     "choose_manner",
     "compose",

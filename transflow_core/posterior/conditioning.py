@@ -1,4 +1,4 @@
-"""Conditioning a Gaussian prior on evidence: the posterior, its predictive, and its transport map."""
+"""Conditioning a Gaussian prior on evidence: the posterior and its predictive."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,6 @@ from .manner import Manner
 from .sampler import Sampler
 from .spread import Spread
 from .storage import read_posterior, write_posterior
-from .transport import transport
 
 __all__ = ["MOST_KEPT", "Posterior"]
 
@@ -219,14 +218,6 @@ class Posterior(Gaussian):
                 spread.length(along),
             )
         return Bounded(inner, TypicalSet.of(self.latents, slices, typicality))
-
-    def transport(self, z: Tensor) -> Tensor:
-        """Move latents of the prior into the posterior by optimal transport: (n, D) -> (n, D).
-
-        T(z) = μp + Σp^½ z for the prior N(0, I): each image changes as little as it can while the whole prior becomes
-        the posterior. See `transflow_core.posterior.transport` for general priors and its limits.
-        """
-        return transport(z, self.prior, self)
 
     def to(self, device: str | torch.device) -> "Posterior":
         """The same posterior on another device."""

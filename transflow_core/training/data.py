@@ -7,17 +7,17 @@ import fnmatch
 import hashlib
 import json
 import os
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..faces import align
-from ..images import IMAGE_SUFFIXES, MAX_BYTES, ImageError, find_images, load_image
+from ..images import ImageError, Member, find_members, load_image
 
 __all__ = ["ALIGN", "LEAST_HELD_OUT", "DataError", "ImageSet", "prepare"]
 
@@ -67,7 +67,7 @@ def prepare(
     """Decode a folder or a zip of images to `size`, once; later calls with the same arguments map what lies in `cache`.
 
     Args:
-        data: a folder (with the folders below it) or a zip. Neither is trusted.
+        data: a folder (with the folders below it), a zip or a tar. None is trusted.
         size: side in pixels. Larger images are cut to their centre square and averaged down: 2×2 means where that is
             the factor. Images smaller than `size` are left out: enlarged ones would teach blur.
         cache: a folder for the arrays; it holds the images, so it is as private as they are.
@@ -83,9 +83,14 @@ def prepare(
     """
     if align_faces not in ALIGN:
         raise DataError(f"images are aligned {', '.join(ALIGN)}; not {align_faces!r}")
-    files = dict(_files(Path(data)))
+    files = _files(Path(data))
     chosen = _held_out(list(files), held_out)
-    key = {"size": size, "align": align_faces, "held_out": held_out, "files": _digest(files)}
+    key = {
+        "size": size,
+        "align": align_faces,
+        "held_out": held_out,
+        "files": _digest({name: (None if one.start else one.path, one.size) for name, one in files.items()}),
+    }
     description = cache / "images.json"
     arrays = {part: cache / f"{part}.uint8" for part in ("train", "held_out")}
     if description.is_file():
@@ -96,17 +101,16 @@ def prepare(
     cache.mkdir(parents=True, exist_ok=True)
     counts, left_out = {"train": 0, "held_out": 0}, dict[str, int]()
     with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(zipfile.ZipFile(data)) if Path(data).is_file() else None
         # Straight to the disk: a large set need not fit in memory. What a running process maps is not overwritten.
         written = {}
         for part, file in arrays.items():
             file.unlink(missing_ok=True)
             written[part] = stack.enter_context(file.open("wb"))
-        for index, name in enumerate(files):
+        for index, (name, member) in enumerate(files.items()):
             if progress is not None and index % 50 == 0:
                 progress(index, len(files), "reading images")
             try:
-                row = _frame(_content(name, files, opened), name, size, align_faces)
+                row = _frame(member, name, size, align_faces)
             except ImageError as error:
                 left_out[error.problem] = left_out.get(error.problem, 0) + 1
                 continue
@@ -130,42 +134,20 @@ def _mapped(arrays: dict[str, Path], counts: dict[str, int], size: int) -> dict[
 _USES = {"train": "train on", "held_out": "hold out"}
 
 
-def _files(data: Path) -> Iterator[tuple[str, tuple[Path | None, int]]]:
-    """Each image's name within the data set -> where it lies (None: in the zip) and its size in bytes."""
-    if data.is_file():
-        try:
-            with zipfile.ZipFile(data) as opened:
-                entries = opened.infolist()
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise DataError(f"{data}: neither a folder nor a zip that can be read ({error})") from error
-        for entry in sorted(entries, key=lambda entry: entry.filename):
-            hidden = any(part.startswith((".", "__MACOSX")) for part in entry.filename.split("/"))
-            if not entry.is_dir() and not hidden and os.path.splitext(entry.filename)[1].lower() in IMAGE_SUFFIXES:
-                yield entry.filename, (None, entry.file_size)
-        return
-    for file in find_images(data):
-        yield file.relative_to(data).as_posix(), (file, file.stat().st_size)
-
-
-def _content(name: str, files: Mapping[str, tuple[Path | None, int]], opened: zipfile.ZipFile | None) -> bytes | Path:
-    path, length = files[name]
-    if path is not None:
-        return path
-    if length > MAX_BYTES:
-        raise ImageError(name, f"it has more than {MAX_BYTES >> 20} MB.")
-    assert opened is not None  # what has no path lies in the zip
+def _files(data: Path) -> dict[str, Member]:
+    """Each image's name within the data set -> where it lies."""
+    if data.is_file() and data.suffix.lower() not in (".zip", ".tar"):
+        raise DataError(f"{data}: neither a folder nor a zip or tar")
     try:
-        with opened.open(name) as entry:
-            content = entry.read(MAX_BYTES + 1)  # what the archive says of its sizes may be untrue
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
-        raise ImageError(name, "it cannot be unpacked.") from error
-    if len(content) > MAX_BYTES:
-        raise ImageError(name, f"it has more than {MAX_BYTES >> 20} MB.")
-    return content
+        return {member.name: member for member in find_members(data)}
+    except ImageError as error:
+        if data.is_file():
+            raise DataError(str(error)) from error
+        raise
 
 
-def _frame(content: bytes | Path, name: str, size: int, align_faces: str) -> NDArray[np.uint8]:
-    image = load_image(content, name=name)
+def _frame(member: Member, name: str, size: int, align_faces: str) -> NDArray[np.uint8]:
+    image = load_image(cast(BinaryIO, member), name=name)
     if align_faces != "never":
         faces = align(image, size=size, whole="never")
         if faces:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from transflow_core.checkpoints import CheckpointError, convert, load_native, recognise, save_native
+from transflow_core.flows import inference_form
 from transflow_core.prior import load_prior
 
 from .writers import VARIANTS, Chaiyujin, GlowIP, Normflows, OpenAI, Rosinality, Y0ast, gaussian
@@ -26,14 +27,16 @@ def variant(request, tmp_path):
     return peer, peer.save(tmp_path)
 
 
-def test_latents_density_and_reconstruction_are_the_peers(variant):
+@pytest.mark.parametrize("form", [lambda flow: flow, inference_form], ids=["training", "inference"])
+def test_latents_density_and_reconstruction_are_the_peers(variant, form):
     peer, path = variant
     checkpoint = convert(path, options=peer.options)
     x = images(peer)
     latents, log_det = peer.encode(x)
     with torch.inference_mode():
-        z, ours = checkpoint.flow(x)
-        back, inverse = checkpoint.flow.inverse(z)
+        flow = form(checkpoint.flow)
+        z, ours = flow(x)
+        back, inverse = flow.inverse(z)
     expected = torch.cat([latent.flatten(1) for latent in latents], 1)
     assert checkpoint.flow.latent_shapes == tuple(tuple(latent.shape[1:]) for latent in latents)
     torch.testing.assert_close(z.double(), expected, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,196 @@
+"""The wheel in fresh environments: whether it runs there outside the checkout, and how much an install brings along.
+
+    python -m benchmarks.installs python3.10 python3.12 python3.13       # several GB of downloads each
+    python -m benchmarks.installs --before 9bc99b9                       # sizes alone: now, and at an older commit
+
+For each Python: a virtual environment in a temporary folder, `pip install` of the wheel with all that it needs,
+`transflow sample` on a shipped example, `transflow app` until the page and a call of its API answer; then all of it is
+deleted. With `--write` the table goes into docs/hosting.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.tables import into
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "hosting.md"
+_SIZES = """
+import importlib.metadata as m, json
+sizes = {}
+for one in m.distributions():
+    files = [one.locate_file(file) for file in one.files or ()]
+    sizes[one.metadata["Name"].lower()] = sum(f.stat().st_size for f in files if f.is_file() and f.suffix != ".pyc")
+print(json.dumps(sizes))
+"""
+# What comes with torch for GPUs, or is torch.
+_TORCH = ("torch", "nvidia", "triton", "cuda")
+
+
+def build_wheel(folder: Path) -> Path:
+    """The wheel, built from what git tracks, since a working folder may hold anything; by this environment's `build`.
+
+    Returns the file, in `folder`.
+    """
+    with tempfile.TemporaryDirectory() as source:
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                target = Path(source) / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, target)
+        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), source]
+        subprocess.run(command, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+@contextmanager
+def environment(python: str) -> Iterator[Path]:
+    """The folder of programs of a fresh virtual environment, which is deleted in the end."""
+    with tempfile.TemporaryDirectory(prefix="installs-") as folder:
+        subprocess.run([python, "-m", "venv", folder], check=True)
+        programs = Path(folder) / ("Scripts" if os.name == "nt" else "bin")
+        subprocess.run([programs / "python", "-m", "pip", "install", "-q", "-U", "pip"], check=True, cwd=folder)
+        yield programs
+
+
+def install(programs: Path, *what: str) -> float:
+    """Seconds that `pip install` took."""
+    start = time.perf_counter()
+    subprocess.run([programs / "python", "-m", "pip", "install", "-q", *what], check=True, cwd=programs)
+    return time.perf_counter() - start
+
+
+def sizes(programs: Path) -> tuple[float, float]:
+    """Megabytes of all that is installed, pip apart: without torch and what it brings for GPUs, and these."""
+    told = subprocess.run([programs / "python", "-c", _SIZES], capture_output=True, check=True, cwd=programs).stdout
+    found = {name: size for name, size in json.loads(told).items() if name != "pip"}
+    torch = sum(size for name, size in found.items() if name.startswith(_TORCH))
+    return (sum(found.values()) - torch) / 1e6, torch / 1e6
+
+
+def samples(programs: Path, folder: Path) -> float:
+    """Seconds of `transflow sample` on a shipped example, from a folder that is no checkout."""
+    where = subprocess.run(
+        [programs / "python", "-c", "import transflow_core as t; print(t.__path__[0])"],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=folder,
+    ).stdout.strip()
+    assert ROOT not in Path(where).parents
+    example = Path(where) / "assets" / "examples" / "greyscale"
+    start = time.perf_counter()
+    command = [programs / "transflow", "sample", str(example), "-n", "4", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert not done.returncode, done.stderr
+    assert json.loads(done.stdout)["m"] == 18 and (folder / "samples.png").is_file()
+    return time.perf_counter() - start
+
+
+def answers(programs: Path, folder: Path) -> float:
+    """Seconds from `transflow app` to a page that answers; a call of its API is answered, too."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = time.perf_counter()
+    log = folder / "log.txt"
+    with log.open("w") as output:
+        command = [programs / "transflow", "app", "--port", str(port), "--no-browser"]
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            assert process.poll() is None and time.perf_counter() - start < 300, log.read_text()
+            try:
+                urllib.request.urlopen(url, timeout=30).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        seconds = time.perf_counter() - start
+        info = f"{url}/gradio_api/call/v2/info"
+        call = urllib.request.Request(info, b"{}", {"content-type": "application/json"})
+        with urllib.request.urlopen(call, timeout=300) as answer:
+            event = json.load(answer)["event_id"]
+        with urllib.request.urlopen(f"{info}/{event}", timeout=300) as answer:
+            told = answer.read().decode()
+        assert "event: complete" in told and "celeba64" in told, told
+        return seconds
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def tried(python: str, wheel: Path) -> str:
+    """A row of the table."""
+    with environment(python) as programs, tempfile.TemporaryDirectory(prefix="elsewhere-") as folder:
+        version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+        seconds = install(programs, str(wheel))
+        code = "import importlib.metadata as m; print(m.version('torch'), m.version('gradio'))"
+        torch, gradio = subprocess.run(
+            [programs / "python", "-c", code], capture_output=True, text=True, check=True, cwd=folder
+        ).stdout.split()
+        rest, with_torch = sizes(programs)
+        sampled, answered = samples(programs, Path(folder)), answers(programs, Path(folder))
+    return (
+        f"| {version} | {torch}, {gradio} | {seconds:.0f} s | {rest:.0f} + {with_torch:.0f} MB "
+        f"| {sampled:.0f} s | {answered:.0f} s |"
+    )
+
+
+def compared(before: str) -> str:
+    """What the requirements of a commit and today's bring along, as a table."""
+    rows = ["| requirements | without torch | torch |", "|---|---|---|"]
+    old = subprocess.run(["git", "show", f"{before}:requirements.txt"], cwd=ROOT, capture_output=True, check=True)
+    rest = []
+    for name, text in ((f"of {before}", old.stdout), ("now", (ROOT / "requirements.txt").read_bytes())):
+        with environment(sys.executable) as programs, tempfile.TemporaryDirectory() as folder:
+            listed = Path(folder) / "requirements.txt"
+            listed.write_bytes(text)
+            install(programs, "-r", str(listed))
+            own, torch = sizes(programs)
+        rest.append(own)
+        rows.append(f"| {name} | {own:.0f} MB | {torch:.0f} MB |")
+    return "\n".join([*rows, "", f"Without torch that is {100 * (1 - rest[1] / rest[0]):.0f} % less."])
+
+
+def main() -> None:
+    """Print the tables, and write them where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("pythons", nargs="*", metavar="PYTHON")
+    parser.add_argument("--before", metavar="COMMIT", help="compare the size of its requirements with today's")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}")
+    given = parser.parse_args()
+    tables = {}
+    if given.pythons:
+        rows = ["| Python | torch, gradio | `pip install` | size, + torch | `transflow sample` | `transflow app` |"]
+        rows.append("|---|---|---|---|---|---|")
+        with tempfile.TemporaryDirectory() as folder:
+            wheel = build_wheel(Path(folder))
+            for python in given.pythons:
+                rows.append(tried(python, wheel))
+                print(rows[-1], flush=True)
+        tables["installs"] = "\n".join(rows)
+    if given.before:
+        tables["sizes"] = compared(given.before)
+    for name, table in tables.items():
+        print(table)
+        if given.write:
+            into(PAGE, name, table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Restyling: the map's laws, the way back into the photograph, and the engine's part in both."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from transflow_core.engine import Engine
+from transflow_core.faces import align, paste
+from transflow_core.faces.frame import to_frame
+from transflow_core.images import to_pil
+from transflow_core.posterior import Gaussian, Posterior, Restyling, Spread, standard_normal, transport
+from transflow_core.prior import LatentLevel
+
+from .helpers import EXAMPLES
+
+LEVELS = (LatentLevel("4×4", (2, 4, 4), slice(0, 32)), LatentLevel("2×2", (3, 2, 2), slice(32, 44)))
+D = 44
+
+
+def evidence(scale: float = 1.0, m: int = 7) -> Posterior:
+    return Posterior.condition((1 + scale * standard_normal(m, D, seed=1)).double(), lam_ratio=1.0)
+
+
+def photographs(n: int = 5) -> torch.Tensor:
+    """Every channel of every level has mean 0 and the level mean square 1: the map's source is N(0, I) for them."""
+    parts = []
+    for level in LEVELS:
+        x = standard_normal(n, level.dim, seed=3).double().reshape(n, level.shape[0], -1)
+        x = x - x.mean(2, keepdim=True)
+        parts.append((x / x.square().mean((1, 2), keepdim=True).sqrt()).reshape(n, -1))
+    return torch.cat(parts, 1)
+
+
+def test_at_strength_0_it_is_the_photograph_to_the_bit_and_the_way_is_straight():
+    towards, z = Restyling.of(evidence(), LEVELS), photographs().float()
+    assert torch.equal(towards(z, 0), z)
+    assert torch.allclose(towards(z, 0.25), z + 0.25 * (towards(z) - z), atol=1e-6)
+    one_level = towards(z, [0.0, 1.0])
+    assert torch.equal(one_level[:, LEVELS[0].slice], z[:, LEVELS[0].slice])
+    assert torch.allclose(one_level[:, LEVELS[1].slice], towards(z)[:, LEVELS[1].slice])
+
+
+@pytest.mark.parametrize("likeness", [0.0, 0.7, 0.999])
+def test_each_level_is_the_monge_map_onto_the_evidences_gaussian(likeness):
+    posterior = evidence(0.5)
+    towards, z = Restyling.of(posterior, LEVELS, likeness=likeness), photographs()
+    covariance = Spread.of(posterior.latents, None, [level.slice for level in LEVELS]).covariance(likeness)
+    for level in LEVELS:
+        part = level.slice
+        sigma = covariance.dense(D)[part, part]
+        values, vectors = torch.linalg.eigh(sigma)  # T = μ + Σ^½ z, symmetric and positive: monotone
+        expected = posterior.evidence_mean[part] + z[:, part] @ vectors @ values.sqrt().diag() @ vectors.T
+        assert torch.allclose(towards(z)[:, part], expected, atol=1e-8)
+
+
+def test_towards_what_photographs_are_it_moves_nothing():
+    """Evidence whose Gaussian is the photograph's own: mean 0, one variance 1."""
+    pieces = torch.cat([torch.eye(D), -torch.eye(D)]).double() * (D * (1 - 1 / (2 * D))) ** 0.5
+    towards = Restyling.of(Posterior.condition(pieces, lam_ratio=1.0), LEVELS, likeness=0.0)
+    assert torch.allclose(towards(photographs()), photographs(), atol=1e-8)
+
+
+def test_one_scalar_variance_is_the_papers_transport():
+    posterior = evidence()
+    towards = Restyling.of(posterior, likeness=0.0)
+    z = photographs()
+    z = z - z.mean(1, keepdim=True)
+    z = z / z.square().mean(1, keepdim=True).sqrt()
+    target = Gaussian(posterior.evidence_mean, towards.targets[0].covariance)
+    assert torch.allclose(towards(z), transport(z, Gaussian.standard(D, torch.float64), target))
+
+
+def test_the_photographs_own_light_and_contrast_do_not_count():
+    towards, z = Restyling.of(evidence(), LEVELS), photographs()
+    light = torch.cat([torch.full((level.dim,), 3.0 + i) for i, level in enumerate(LEVELS)]).double()
+    assert torch.allclose(towards(1.7 * z + light), towards(z), atol=1e-8)
+
+
+def test_what_is_out_of_range_is_refused_in_words():
+    with pytest.raises(ValueError, match="likeness is one number from 0 to 1, or one for each of 2 levels"):
+        Restyling.of(evidence(), LEVELS, likeness=1.5)
+    for strength in (-0.1, [0.5], float("nan")):
+        with pytest.raises(ValueError, match="strength is one number"):
+            Restyling.of(evidence(), LEVELS)(photographs(), strength)
+
+
+def noise(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(60, 190, (height // 10 + 1, width // 10 + 1, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (150, 90), (300, 700)])
+def test_pasting_puts_the_change_where_the_frame_was_and_nothing_elsewhere(size):
+    image = noise(*size)
+    face = align(image, size=32, whole="always")[0]
+    same = paste(image, [face], [np.zeros((32, 32, 3))])
+    assert same.tobytes() == image.tobytes()
+    changed = np.asarray(paste(image, [face], [np.full((32, 32, 3), 0.2)])).astype(int) - np.asarray(image)
+    left, top, right, bottom = face.box
+    assert abs(changed[(top + bottom) // 2, (left + right) // 2] - 51).max() <= 1
+    outside = np.ones(changed.shape[:2], bool)
+    outside[top:bottom, left:right] = False
+    assert not changed[outside].any()
+    steps = np.abs(np.diff(changed[..., 0], axis=0)).max(), np.abs(np.diff(changed[..., 0], axis=1)).max()
+    assert max(steps) < 51 * 2 / (0.28 * min(size)) + 2, "a seam"
+
+
+def test_the_way_back_is_the_inverse_of_the_alignment():
+    """A turned, moved frame: what is painted into the frame is found there when the picture is aligned again."""
+    image = noise(400, 300)
+    eyes = ((170.0, 120.0), (215.0, 140.0))
+    frame = to_frame(image, eyes, 64)
+    from transflow_core.faces.frame import to_image
+
+    face = align(frame, size=64, whole="always")[0]
+    face = type(face)(frame, (0, 0, 1, 1), eyes, "", "aligned", to_image(eyes))
+    change = np.zeros((64, 64, 3))
+    change[26:38, 20:30] = 0.25
+    again = np.asarray(to_frame(paste(image, [face], [change]), eyes, 64)).astype(float) - np.asarray(frame)
+    assert np.abs(again / 255 - change).mean() < 0.01
+    assert abs(again[32, 25] / 255 - 0.25).max() < 0.02
+
+
+def test_faces_that_overlap_share_the_place():
+    image = noise(64, 64)
+    face = align(image, size=16, whole="always")[0]
+    twice = np.asarray(paste(image, [face, face], [np.full((16, 16, 3), 0.2)] * 2)).astype(int) - np.asarray(image)
+    assert abs(twice[32, 32] - 51).max() <= 2
+
+
+def test_the_engine_gives_the_photograph_at_0_and_takes_the_colours_at_1(celeba64):
+    engine = Engine(celeba64)
+    posterior = engine.posterior(sorted((EXAMPLES / "sepia").glob("*.png"))[:6], whole="always")
+    photograph = noise(200, 260)
+    photograph.paste(
+        to_pil(celeba64.decode(0.6 * standard_normal(1, celeba64.dim, seed=5)))[0].resize((160, 160)), (20, 40)
+    )
+    taken = engine.intake([photograph], whole="always").evidence
+    restyled = engine.restyle(taken, posterior, [0, 0.5, 1])
+    assert restyled.after.shape == (3, 1, 3, 64, 64)
+    for toned in (True, False):
+        same = restyled.pasted(photograph, 0, toned=toned)
+        assert np.abs(np.asarray(same).astype(int) - np.asarray(photograph)).max() <= 1
+    reddish = [np.subtract(*np.asarray(restyled.pasted(photograph, step)).mean((0, 1))[[0, 2]]) for step in range(3)]
+    assert reddish[0] < reddish[1] < reddish[2], "sepia is brown, in the rest of the photograph as well"
+    first, half, full = (restyled.identity(step)[0] for step in range(3))
+    assert first < 0.1 and first < half and first < full
+    with pytest.raises(ValueError, match="no images"):
+        engine.restyle([], posterior)

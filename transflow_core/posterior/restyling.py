@@ -1,0 +1,137 @@
+"""The map that restyles a photograph: optimal transport from its own statistics to those of the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .bounds import LevelQuantiles
+from .conditioning import Posterior
+from .covariance import Covariance
+from .gaussian import Gaussian
+from .levels import HasSlice, level_slices
+from .spread import Spread
+from .transport import transport
+
+__all__ = ["LIKENESS_TO_EVIDENCE", "HasShape", "Restyling"]
+
+LIKENESS_TO_EVIDENCE = 0.7
+"""ℓ of the map unless another is asked for (`python -m benchmarks.restyle`)."""
+# At 1 nothing would be left of what the evidence does not span, and its covariance were singular.
+_MOST_LIKENESS = 0.999
+
+
+class HasShape(HasSlice, Protocol):
+    """A level of a prior: where it lies in the latent, and its (C, H, W)."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Restyling:
+    """T, level by level the Monge map from one photograph's Gaussian to the evidence's, and the geodesic towards it.
+
+    A photograph is no draw of N(0, I): its fine levels are shorter, and its light and colours are its own. Its Gaussian
+    is measured on itself: N(c, σ² I) at each level, c the mean of each channel over the level's places, σ the root mean
+    square about c or what is typical of photographs, whichever is more. The evidence's is N(μ, ℓ² S + (1 - ℓ²) V), S
+    its covariance and V one variance a level (see `Spread`); ℓ near 0 keeps most of the person, ℓ near 1 what the
+    evidence has. With both, T(z) = μ + Σ^½ (z - c) / σ.
+
+    Attributes:
+        targets: N(μ, Σ) of each level.
+        typical: the median root mean square of photographs at each level.
+        shapes: (C, H, W) of each.
+
+    Example:
+        >>> posterior = Posterior.condition(torch.tensor([[1.0, 3.0], [3.0, 1.0]]), lam_ratio=1.0)
+        >>> Restyling.of(posterior)(torch.tensor([[5.0, 7.0]]), 0.0)
+        tensor([[5., 7.]])
+    """
+
+    slices: tuple[slice, ...]
+    targets: tuple[Gaussian, ...]
+    typical: tuple[float, ...]
+    shapes: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(
+        cls,
+        posterior: Posterior,
+        levels: Sequence[HasShape] = (),
+        typicality: LevelQuantiles | None = None,
+        likeness: float | Sequence[float] = LIKENESS_TO_EVIDENCE,
+    ) -> Restyling:
+        """Towards the evidence of a posterior; its λ takes no part.
+
+        Args:
+            posterior: as `Posterior.condition` made it.
+            levels: `prior.levels`; without them the whole latent is one level of one channel.
+            typicality: `prior.typicality`; without it photographs are taken to have a root mean square of 1.
+            likeness: ℓ in [0, 1], one number or one a level, fine to coarse.
+
+        Raises ValueError if the levels do not fit, or ℓ is out of its range.
+        """
+        slices = level_slices(levels, posterior.dim)
+        shapes = tuple(level.shape for level in levels) or ((1, 1, posterior.dim),)
+        spread = Spread.of(posterior.latents, posterior.weights, slices)
+        ell = [min(value, _MOST_LIKENESS) for value in _each(likeness, len(slices), "likeness")]
+        covariance = spread.covariance(ell)
+        factor = covariance.factor
+        targets = tuple(
+            Gaussian(
+                posterior.evidence_mean[part],
+                Covariance(covariance.diagonal[part][0], None if factor is None else factor[part]),
+            )
+            for part in slices
+        )
+        typical = tuple(typicality.median_rms) if typicality is not None else (1.0,) * len(slices)
+        return cls(slices, targets, typical, shapes)
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.slices[-1].stop
+
+    @property
+    def mean(self) -> Tensor:
+        """μ, (D,)."""
+        return torch.cat([target.mean for target in self.targets])
+
+    def __call__(self, z: Tensor, strength: float | Sequence[float] = 1.0) -> Tensor:
+        """z + s (T(z) - z), on the geodesic: (n, D) -> (n, D). At s = 0 it is z to the bit, at s = 1 T(z).
+
+        Args:
+            z: latents of photographs.
+            strength: s in [0, 1], one number or one a level, fine to coarse: small at the coarse levels keeps the
+                structure of the photograph and takes colours and texture.
+
+        Raises ValueError if it is out of its range, or another number of levels.
+        """
+        s = _each(strength, len(self.slices), "strength")
+        parts = [z[:, part] for part in self.slices]
+        for i, (x, share) in enumerate(zip(parts, s, strict=True)):
+            if share:
+                parts[i] = x + share * (self._moved(x, i) - x)
+        return torch.cat(parts, 1)
+
+    def _moved(self, x: Tensor, level: int) -> Tensor:
+        channels, h, w = self.shapes[level]
+        target = self.targets[level]
+        centred = x.reshape(len(x), channels, h * w)
+        if h * w > 1:  # of one place alone the mean is the value itself, and would leave nothing of it
+            centred = centred - centred.mean(2, keepdim=True)
+        centred = centred.reshape(len(x), -1)
+        own = centred.square().mean(1, keepdim=True).sqrt().clamp_min(self.typical[level])
+        return transport(centred / own, Gaussian.standard(target.dim, x.dtype, x.device), target)
+
+
+def _each(values: float | Sequence[float], count: int, name: str) -> list[float]:
+    each = [float(values)] * count if isinstance(values, int | float) else list(values)
+    if len(each) != count or not all(0 <= value <= 1 for value in each):
+        raise ValueError(f"{name} is one number from 0 to 1, or one for each of {count} levels, not {values!r}")
+    return each
