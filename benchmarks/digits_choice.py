@@ -1,4 +1,4 @@
-"""How the frame of a digit and the strength of its distorted copies were chosen, on digits that Table 1 never tests.
+"""How a digit's frame, the strength of its copies and a Σ a level were chosen, on digits that Table 1 never tests.
 
     python -m benchmarks.digits_choice              # writes docs/results/digits_choice.md
     python -m benchmarks.digits_choice --draws 1    # sooner
@@ -51,7 +51,9 @@ FRAMES = {
 STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
 
 
-def accuracies(prior: Prior, digits: Digits, strength: float, shots: tuple[int, ...], draws: int, tested: int) -> dict:
+def accuracies(
+    prior: Prior, digits: Digits, strength: float, levels: bool, shots: tuple[int, ...], draws: int, tested: int
+) -> dict:
     """Of each m, a summary over draws of the accuracy in % on `tested` digits of the pool that are no evidence."""
     found: dict[int, list[float]] = {m: [] for m in shots}
     side = prior.image_size
@@ -63,7 +65,7 @@ def accuracies(prior: Prior, digits: Digits, strength: float, shots: tuple[int, 
         most = 40 if strength else 0
         copies = [encode_row(prior, row) for row in rank_variants(digits, drawn, side, draw, most, how)]
         for m in shots:
-            scores = ours(FewShotClassifier(prior), variants_of(copies, m, most), query)
+            scores = ours(FewShotClassifier(prior if levels else None), variants_of(copies, m, most), query)
             found[m].append(judged(scores, digits.labels[left])["accuracy"])
     return {m: summary(values) for m, values in found.items()}
 
@@ -83,11 +85,14 @@ def main() -> None:
     options = parser.parse_args()
     prior, digits, shots = load_prior(options.prior), load_digits(), tuple(options.shots)
     fields = {"pixels": digits.pixels, "labels": digits.labels, "pool": digits.pool, "test": digits.test}
-    runs = {f"frame: {name}": (Framed(**fields, **how), 1.0) for name, how in FRAMES.items()}
-    runs |= {f"distortions × {strength:g}": (Framed(**fields), strength) for strength in STRENGTHS if strength != 1}
+    runs = {f"frame: {name}": (Framed(**fields, **how), 1.0, True) for name, how in FRAMES.items()}
+    runs |= {
+        f"distortions × {strength:g}": (Framed(**fields), strength, True) for strength in STRENGTHS if strength != 1
+    }
+    runs["one Σ for all levels"] = (Framed(**fields), 1.0, False)
     rows, chosen = [], None
-    for name, (framed, strength) in runs.items():
-        found = accuracies(prior, framed, strength, shots, options.draws, options.tested)
+    for name, (framed, strength, levels) in runs.items():
+        found = accuracies(prior, framed, strength, levels, shots, options.draws, options.tested)
         chosen = chosen or found
         rows.append([name, *[_cell(found[m], chosen[m], found is chosen) for m in shots]])
         print(*rows[-1], flush=True)

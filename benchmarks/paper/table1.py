@@ -235,9 +235,9 @@ Accuracy in %, mean ± half the 95 % t interval over {r["draws"]} draws of the m
 {r["test_digits"]:,} test digits ({r["source"]}), none of which evidence is drawn from. Digits are enlarged to the
 prior's frame; pixels are that frame at half its size. "Copies" are distorted copies of the evidence, the same for
 every rule. Every choice is made on the draw's own evidence: λ, shrinkage and temperature of ours, k of k-NN, C
-and γ of the SVM, the penalty of the logistic regression (held out with their copies; scikit-learn's usual values
-at m = 1, where nothing can be held out). Strength of the distortions
-and framing: `python -m benchmarks.digits_choice`, on digits that are never tested.
+and γ of the SVM, the penalty of the logistic regression (held out with their copies; at m = 1, where nothing can be
+held out, the middle of each grid, for the SVM scikit-learn's own values). Strength of the distortions, framing and a Σ
+for each level were chosen on digits that are never tested: `python -m benchmarks.digits_choice`.
 
 {table(["accuracy, %", *[f"m = {m}" for m in shots]], rows)}
 
