@@ -15,7 +15,7 @@ from .words import Result, amount, difference, sign, table
 __all__ = ["run", "words"]
 
 _DOMAINS = ("cartoon", "sepia")
-_ROWS = {"samples, λ/m = 0.5": Manner.mean(0.5), "samples, our default": DEFAULT_MANNER}
+_ROWS = {"λ/m = 0.5": Manner.mean(0.5), "our default": DEFAULT_MANNER}
 _SPACE = "energy, colour and texture"
 
 

@@ -26,7 +26,7 @@ def render(results: Result) -> str:
     rows = [[name, f"{value:.0f}"] for name, value in seconds.items()]
     head = f"""# The paper, reproduced and answered
 
-Every figure and the table of *Transflow Learning* on the prior `{run["prior"]}` (fingerprint
+The figures and the table of *Transflow Learning* on the prior `{run["prior"]}` (fingerprint
 `{run["fingerprint"][:12]}`, {run["image_size"]}×{run["image_size"]} pixels, D = {run["dim"]:,}). Written by
 
     python -m benchmarks.paper --evidence FOLDER    # everything; what is below took {minutes:.0f} minutes

@@ -13,7 +13,7 @@ from transflow_core.images import save_png
 from transflow_core.posterior import Posterior
 
 from .setting import Setting
-from .words import Result, listing, table
+from .words import Result, table
 
 __all__ = ["run", "words"]
 
@@ -87,15 +87,10 @@ def words(r: Result) -> str:
     whole = r["held_out_all"]
     told = ""
     if whole is not None:
-        below = [
-            f"{name.replace('_', ' ')} at {ratio}"
-            for name, entry in r["sets"].items()
-            for ratio in ratios
-            if entry["told"][ratio] < whole
-        ]
+        below = [entry["told"][ratio] < whole for entry in r["sets"].values() for ratio in ratios]
         told = (
-            f" Over held-out faces without noise the levels' medians give {whole:.2f}. Shorter than that are samples "
-            f"for: {listing(below)}."
+            f" Over held-out faces without noise the levels' medians give {whole:.2f}; samples are shorter in "
+            f"{sum(below)} of the {len(below)} cells of the table."
         )
     return f"""## The typical set
 
