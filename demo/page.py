@@ -35,7 +35,7 @@ from .janitor import Janitor, own_folder
 from .queues import SERVER, drain
 from .restyle import Restyle
 from .session import Session
-from .static import FOLDER
+from .static import FOLDER, static
 from .studio import Studio
 from .style import CSS, THEME
 
@@ -131,6 +131,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     return demo.queue(max_size=None, api_open=False).launch(
         theme=THEME,
         css=CSS,
+        js=static("anywhere.js"),
         show_error=True,
         max_file_size="64mb",
         footer_links=["api", "settings"],

@@ -14,7 +14,7 @@ from .queues import EXPORTS
 from .session import Session
 from .static import static
 
-__all__ = ["download", "log_slider", "relay", "slider", "track"]
+__all__ = ["download", "log_slider", "relay", "slider", "status_line", "track"]
 
 _BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
 _TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
@@ -90,6 +90,13 @@ def _slider(value: float, range_input: str, name: str, elem_id: str, far: str, o
 def relay(event: str) -> gr.HTML:
     """What the server says to a script of the page: each value becomes the `detail` of an event of the document."""
     return gr.HTML(None, js_on_load=static("relay.js").replace("$EVENT", event), visible="hidden", label=event)
+
+
+def status_line(value: str, *, elem_id: str, **options: Any) -> gr.HTML:
+    """A line that says what is going on; what changes in it is read out to those who cannot see it."""
+    return gr.HTML(
+        value, js_on_load="element.setAttribute('role', 'status')", elem_id=elem_id, elem_classes="status", **options
+    )
 
 
 # The file itself is handed over: the browser takes it at once, since it was written because it was asked for.

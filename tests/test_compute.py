@@ -267,6 +267,18 @@ def test_a_picture_that_takes_too_long_is_given_up(monkeypatch):
     assert "decoder" in PictureLane().submit(Endless(), name="a", size=64).result().problem
 
 
+def test_what_was_begun_is_given_to_who_asks_for_the_same(lane, tmp_path):
+    file = tmp_path / "a.png"
+    Image.new("RGB", (64, 64), "grey").save(file)
+    lane.begin([file], size=64, whole="always")
+    (begun,) = lane._begun.values()
+    begun.result()
+    file.unlink()
+    assert lane.submit(file, name="a.png", size=32, whole="always").result().problem  # other words: it is read now
+    assert lane.submit(file, name="a.png", size=64, whole="always") is begun and begun.result().faces
+    assert lane.submit(file, name="a.png", size=64, whole="always").result().problem
+
+
 def test_a_small_picture_does_not_wait_for_a_large_one_nor_for_its_owners_own(lane):
     """The first is looked at and goes to the slow reader, where it stays for as long as it takes."""
     held = threading.Event()

@@ -12,13 +12,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from PIL import Image
 
 from .pictures import Picture
@@ -206,6 +205,7 @@ class ComputeThread(FairThread):
     team that is there already stays.
 
     Example:
+        >>> import torch
         >>> compute = ComputeThread()
         >>> compute.run(torch.add, torch.ones(1), 1)
         tensor([2.])
@@ -213,6 +213,8 @@ class ComputeThread(FairThread):
 
     def __init__(self) -> None:
         super().__init__("compute")
+        import torch  # not before: the command line has a lane for pictures while it is loaded
+
         threads = torch.get_num_threads()
         self.run(torch.set_num_threads, threads)
         self.run(torch.get_num_threads)  # from here on it counts as one that has computed, and keeps its number
@@ -236,6 +238,13 @@ class PictureLane:
 
     def __init__(self) -> None:
         self._quick, self._slow = _Reader("quick pictures", nice=0), _Reader("pictures", nice=10)
+        self._begun: dict[Hashable, Future[Picture]] = {}
+
+    def begin(self, files: Iterable[Path], **how: Any) -> None:
+        """Read files that somebody will ask for: `submit` with the same words then gives what was begun."""
+        for file in files:
+            words = {"name": file.name, **how}
+            self._begun[file, tuple(sorted(words.items()))] = self.submit(file, **words)
 
     @classmethod
     @functools.cache
@@ -252,6 +261,8 @@ class PictureLane:
         self, content: bytes | Path | Image.Image, *, stop: threading.Event | None = None, **how: Any
     ) -> Future[Picture]:
         """`pictures.read_picture` at its owner's turn; see `FairThread.submit`."""
+        if isinstance(content, Path) and (begun := self._begun.pop((content, tuple(sorted(how.items()))), None)):
+            return begun
         read: Future[Picture] = Future()
         context = contextvars.copy_context()
 

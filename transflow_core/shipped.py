@@ -1,8 +1,9 @@
 """What ships beside the code, by name; nothing is read or imported to tell it."""
 
+import json
 from pathlib import Path
 
-__all__ = ["ASSETS", "CLASSIFYING_PRIOR", "DEFAULT_PRIOR", "MODELS", "shipped_priors"]
+__all__ = ["ASSETS", "CLASSIFYING_PRIOR", "DEFAULT_PRIOR", "MODELS", "shipped_image_size", "shipped_priors"]
 
 _PACKAGE = Path(__file__).resolve().parent
 # Installed, the assets lie inside the package; in a checkout and on a Space beside it.
@@ -28,3 +29,18 @@ def shipped_priors() -> list[str]:
     folders = MODELS.iterdir() if MODELS.is_dir() else ()
     names = sorted(folder.name for folder in folders if (folder / "model.safetensors").is_file())
     return sorted(names, key=lambda name: name != DEFAULT_PRIOR)
+
+
+def shipped_image_size(name: str) -> int | None:
+    """Side of a shipped prior's images, in pixels, from its description alone; None of another prior.
+
+    Example:
+        >>> shipped_image_size("celeba128"), shipped_image_size("mine")
+        (128, None)
+    """
+    if name not in shipped_priors():
+        return None
+    config, factor = json.loads((MODELS / name / "config.json").read_text(encoding="utf-8")), 1
+    while "base" in config:  # grown
+        config, factor = config["base"], 2 * factor
+    return factor * config["image_size"]

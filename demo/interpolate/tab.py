@@ -28,6 +28,7 @@ from ..events import on
 from ..examples import example_sets, title_of
 from ..manner import MannerChoice
 from ..panel import EvidencePanel
+from ..render import progress
 from ..session import Session
 from ..widgets import download, log_slider, relay
 from .decoding import Decoding, Result, write
@@ -188,8 +189,8 @@ class Interpolate:
 
     def _take_examples(self, session: Session, prior: str) -> Iterator[dict]:
         """Both ends filled at one click."""
-        for index, (panel, key) in enumerate(zip((self.a, self.b), _TRY, strict=True)):
-            yield {self._status: _status(f"Reading {example_sets()[key].title} …", index, len(_TRY))}
+        for panel, key in zip((self.a, self.b), _TRY, strict=True):
+            yield {self._status: _status(f"Reading {example_sets()[key].title} …")}
             yield panel.open(session, key, prior)
         yield {self._status: _status("")}
 
@@ -239,23 +240,23 @@ class Interpolate:
             decoding = Decoding(engine, stop, settings, shown)
             metadata = _metadata(engine.prior, settings, a, b, shown)
 
-            def progress() -> dict:
+            def so_far() -> dict:
                 """A bar, or nothing while it is quick."""
-                if time.perf_counter() - started < _QUICK:
+                seconds = time.perf_counter() - started
+                if seconds < _QUICK:
                     return {}
-                done = f"{decoding.done} of {decoding.total} images"
-                words = _status(done, decoding.done, decoding.total)
-                return {self._status: words, self._stop_button: gr.update(interactive=True)}
+                bar = progress(decoding.done, decoding.total, seconds, engine.before, "images")
+                return {self._status: _status("", bar), self._stop_button: gr.update(interactive=True)}
 
             try:
                 for _ in decoding.strips():
-                    yield progress()
+                    yield so_far()
                 kept.result = decoding.result(metadata)
                 code = python_code(shown, a, b, settings), command_line(shown, a, b, settings)
                 ends = title_of(a), title_of(b)
-                yield self._shown(player_value(kept.result, ends), "", *code, running=True) | progress()
+                yield self._shown(player_value(kept.result, ends), "", *code, running=True) | so_far()
                 for _ in decoding.between():
-                    yield progress()
+                    yield so_far()
             except Cancelled:
                 # What is shown stays. Something newer says for itself what it does.
                 if stop.by_hand:
@@ -302,8 +303,7 @@ def _address(settings: RouteSettings, a: Intake, b: Intake) -> str:
     return urlencode(told | {"seed": settings.seed, "t": f"{settings.temperature:g}"}, safe="/:,=")
 
 
-def _status(words: str, done: int | None = None, total: int = 1) -> str:
-    bar = f'<progress value="{done}" max="{total}" aria-label="Progress"></progress> ' if done is not None else ""
+def _status(words: str, bar: str = "") -> str:
     return f'<div class="status" role="status">{bar}{escape(words)}</div>'
 
 

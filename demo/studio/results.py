@@ -46,7 +46,7 @@ class Results:
     """
 
     def __init__(self) -> None:
-        with gr.Tabs():
+        with gr.Tabs(elem_id="results"):
             with gr.Tab("Take away") as away:
                 with gr.Row():
                     download("Sheet (PNG)", _sheet_file, elem_id="get-sheet", min_width=150)

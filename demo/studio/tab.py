@@ -27,9 +27,10 @@ from ..events import on
 from ..manner import MannerChoice
 from ..panel import EvidencePanel
 from ..queues import Stop
+from ..render import updating
 from ..session import Session, new_folder
 from ..static import static
-from ..widgets import log_slider, slider
+from ..widgets import log_slider, slider, status_line
 from .history import OPENING, Past, history, settings_in, told
 from .results import Results
 from .screen import Screen, Whole
@@ -74,7 +75,7 @@ class Studio:
                         _lam(_DEFAULT.manner), name="close to your images", far="free", sign="λ/m ", elem_id="lam"
                     )
                     self._sheet = Sheet(opening=prior.value == DEFAULT_PRIOR)
-                self._status = gr.HTML("", elem_id="samples-status", elem_classes="status")
+                self._status = status_line("", elem_id="samples-status")
                 self._history = history()
                 self._manner = MannerChoice("manner")
                 self._build_controls(engines.get(self._first_prior))
@@ -344,6 +345,7 @@ class Studio:
     def _draw(self, session: Session, asked: Asked, engine: Engine, stop: Stop) -> Iterator[dict]:
         screen = session.of_kind(Screen)
         if screen.whole is None or screen.whole.asked != asked:
+            yield {self._status: updating(engine.before)}
             started, sampler = time.perf_counter(), asked.sampler(engine)
             drawn = engine.drawn(sampler, stop=stop, **asked.settings.draws)
             pictures, pulled = to_pil(drawn.images), int(drawn.pulled.sum())

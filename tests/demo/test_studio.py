@@ -178,22 +178,6 @@ def test_a_key_moves_the_slider(page, served_small):
     assert slider(page) > 1.2 * LAM and sheet(page) != before
 
 
-def test_ten_files_of_which_two_are_broken(page, served_small, shot, tmp_path):
-    files = EXAMPLES["greyscale"][:8]
-    for name, data in (("empty.png", b""), ("torn.jpg", b"\xff\xd8\xff\xe0 this is no photograph")):
-        (tmp_path / name).write_bytes(data)
-        files.append(str(tmp_path / name))
-    opened(page, served_small)
-    upload(page, files, used=8)
-    assert page.locator("#evidence-cards .card").count() == 10
-    broken = page.locator("#evidence-cards .card.problem")
-    assert broken.count() == 2
-    words = broken.all_inner_texts()
-    assert "empty.png" in words[0] and "skipped: " in words[0] and "torn.jpg" in words[1]
-    assert "8 of 10" in page.inner_text("#evidence-status")
-    shot(page, "studio_two_broken")
-
-
 def test_a_hostile_file_name_is_only_a_name(page, served_small, tmp_path):
     name = "<img src=x onerror=window.pwned=1>.png"
     shutil.copy(EXAMPLES["sepia"][0], tmp_path / name)
@@ -203,54 +187,16 @@ def test_a_hostile_file_name_is_only_a_name(page, served_small, tmp_path):
     assert page.locator("#evidence-cards img").count() == 1
 
 
-def test_a_card_can_be_removed_weighted_and_taken_whole(page, served_small):
-    opened(page, served_small)
-    upload(page, EXAMPLES["sepia"][:3], used=3)
-    three = sheet(page)
-    page.click("#evidence-cards [data-action=remove][data-index='0']")
-    wait_status(page, "m = 2 ")
-    assert "sepia_00" not in page.inner_text("#evidence-cards")
-    two = sheet(page)
-    weight = page.locator("#evidence-cards input[data-index='0']")
-    weight.fill("3")
-    weight.press("Tab")
-    wait_status(page, "m = 4 ")
-    assert len({three, two, sheet(page)}) == 3
-    page.select_option("#evidence-cards select[data-index='1']", "whole")
-    page.wait_for_function("document.querySelectorAll('#evidence-cards .verdict')[1].innerText.includes('taken whole')")
-    weight = page.locator("#evidence-cards input[data-index='0']")
-    weight.fill("0")
-    weight.press("Tab")
-    wait_status(page, "m = 1 ")
-    page.click("#evidence-clear")
-    wait_status(page, "the prior itself")
-
-
-def test_another_face_of_a_group_photo_can_be_chosen(page, served_small, tmp_path, conformance):
-    canvas = Image.new("RGB", (640, 320), (96, 128, 96))
-    for index, x in enumerate((20, 360)):
-        face = Image.fromarray(conformance["images"][index]).resize((256 - 40 * index,) * 2, Image.Resampling.LANCZOS)
-        canvas.paste(face, (x, 40))
-    canvas.save(tmp_path / "group.jpg", quality=95)
-    opened(page, served_small)
-    upload(page, [str(tmp_path / "group.jpg")], used=1)
-    assert "(1 of 2)" in page.inner_text("#evidence-cards")
-    before = sheet(page)
-    page.select_option("#evidence-cards select", "1")
-    page.wait_for_function("document.querySelector('#evidence-cards').innerText.includes('(2 of 2)')")
-    page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)
-
-
 def test_two_sessions_do_not_see_each_others_evidence(new_page, served_small):
     one, two = opened(new_page(), served_small), opened(new_page(), served_small)
     upload(one, EXAMPLES["greyscale"][:2], used=2)
     assert two.locator("#evidence-cards .card").count() == 0 and "the prior itself" in status(two)
     upload(two, EXAMPLES["red_hair"][:3], used=3)
-    assert "red_hair" not in one.inner_text("#evidence-cards") and "m = 2 " in status(one)
+    assert "red_hair" not in one.inner_html("#evidence-cards") and "m = 2 " in status(one)
     drag(one, 0.5, 0.4)
     one.mouse.up()
     wait_status(one, f"λ/m = {slider(one):g}, m = 2 ")
-    assert "greyscale" not in two.inner_text("#evidence-cards")
+    assert "greyscale" not in two.inner_html("#evidence-cards")
 
 
 def test_the_newest_click_ends_the_older_ones(page, served_small, monkeypatch):
@@ -268,7 +214,7 @@ def test_the_newest_click_ends_the_older_ones(page, served_small, monkeypatch):
     last.set()
     page.click("#evidence [data-example=cartoon]")
     page.wait_for_url(re.compile("example=cartoon"))
-    assert page.locator("#evidence-cards .name", has_text="cartoon").count() == 18
+    assert page.locator("#evidence-cards img[alt*=cartoon]").count() == page.locator("#evidence-cards .card").count()
     assert page.locator("#evidence-cards .card").count() == 18 and "m = 18 " in status(page)
 
 
@@ -401,13 +347,6 @@ def test_what_is_taken_away_is_what_is_on_the_screen(page, served, tmp_path, sho
     drag(page, 0.5, 0.2)
     page.mouse.up()
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=shown)
-
-
-def test_a_file_that_is_no_posterior_is_refused_in_words(page, served_small, tmp_path):
-    (tmp_path / "evil.safetensors").write_bytes(b"\x00" * 100)
-    opened(page, served_small)
-    page.set_input_files("#evidence-files input[type=file]", str(tmp_path / "evil.safetensors"))
-    page.get_by_text("evil.safetensors is not a saved posterior").wait_for()
 
 
 def test_a_posterior_that_is_refused_is_told_as_text_and_does_not_stand_in_the_way(page, served_small, tmp_path):

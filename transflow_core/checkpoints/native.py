@@ -223,5 +223,5 @@ def _fingerprint(state: dict[str, Tensor], config: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     for name in sorted(state):
         digest.update(name.encode())
-        digest.update(state[name].numpy().tobytes())
+        digest.update(state[name].contiguous().numpy().data)
     return digest.hexdigest()[:16]

@@ -61,7 +61,7 @@ def encode(
     from safetensors.torch import save_file
 
     with working(as_json) as work:
-        engine = work.engine(prior, device)
+        engine = work.engine(prior, device, pictures, whole=whole, landmarks=landmarks)
         evidence = work.evidence(engine, pictures, whole, faces, landmarks)
         for image in evidence:
             if image.latent is not None:

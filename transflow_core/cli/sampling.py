@@ -39,7 +39,7 @@ def sample(
     from ..images import contact_sheet, save_png, to_pil
 
     with working(as_json) as work:
-        engine = work.engine(prior, device)
+        engine = work.engine(prior, device, evidence, whole=whole, landmarks=landmarks)
         intake = work.intake(engine, evidence, whole, faces, landmarks)
         numbers = {"likeness": likeness, "pieces": pieces}
         posterior, drawn_in = work.asked(engine, intake, manner, lam_ratio, lam, **numbers)
@@ -88,7 +88,7 @@ def sweep(
         shown = {"values": values, "lam_ratios": lam_ratios}
         given = {key: text for key, text in shown.items() if text is not None}
         lists = {key: options.numbers(text, f"--{key.replace('_', '-')}") for key, text in given.items()}
-        engine = work.engine(prior, device)
+        engine = work.engine(prior, device, evidence, whole=whole, landmarks=landmarks)
         intake = work.intake(engine, evidence, whole, faces, landmarks)
         posterior, base = work.asked(engine, intake, manner, None, None)
         swept = sweep_of(base, posterior.m, **lists)
@@ -131,7 +131,7 @@ def interpolate(
 
     with working(as_json) as work:
         choice(method, "--method", INTERPOLATIONS)
-        engine = work.engine(prior, device)
+        engine = work.engine(prior, device, [a, b], whole=whole, landmarks=landmarks)
         intakes = [work.intake(engine, [end], whole, faces, landmarks) for end in (a, b)]
         numbers = {"likeness": likeness, "pieces": pieces}
         ends = [work.asked(engine, intake, manner, lam_ratio, lam, **numbers) for intake in intakes]

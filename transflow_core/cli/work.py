@@ -15,15 +15,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
 from ..limits import choice
+from ..shipped import shipped_image_size
 from .options import number_or_list
 
 if TYPE_CHECKING:
+    from ..compute import PictureLane
     from ..engine import Engine
     from ..evidence import Evidence
     from ..intake import Intake
     from ..posterior import Manner, Posterior
 
 __all__ = ["Work", "working"]
+
+# Starting a process takes as long as reading a few pictures; and pictures that are read wait in memory.
+_WORTH_A_PROCESS, _BEGUN = 8, 64
 
 
 class Work:
@@ -57,8 +62,13 @@ class Work:
         """An engine's progress, as a bar on standard error."""
         self._bar.update(self._task, completed=done, total=total, description=what)
 
-    def engine(self, prior: str, device: str, **how: Any) -> Engine:
-        """The prior at work, noted in the result; keywords as for `Engine`."""
+    def engine(self, prior: str, device: str, reads: list[Path] | None = None, **how: Any) -> Engine:
+        """The prior at work, noted in the result; keywords as for `Engine`.
+
+        Pictures that it `reads`, by these keywords (see `read_picture`), are begun while torch is loaded.
+        """
+        if reads is not None:
+            how = {"pictures": _lane(prior, reads, **how)}
         from ..engine import Engine
         from ..prior import load_prior
 
@@ -116,6 +126,23 @@ class Work:
         self.result["m"] = posterior.m
         self.provenance |= {key: str(self.result[key]) for key in ("manner", "lam_ratio", "m")}
         return posterior, chosen
+
+
+def _lane(prior: str, paths: list[Path], **how: Any) -> PictureLane | None:
+    """Processes that read pictures, which have begun if the prior's size is known; for a few it is not worth it."""
+    from ..compute import PictureLane
+    from ..images import ImageError, find_images
+
+    try:
+        files = find_images(paths)
+    except ImageError:
+        return None  # it is said when they are asked for
+    if len(files) < _WORTH_A_PROCESS:
+        return None
+    lane, size = PictureLane(), shipped_image_size(prior)
+    if size is not None:
+        lane.begin(files[:_BEGUN], size=size, **how)
+    return lane
 
 
 @contextmanager
