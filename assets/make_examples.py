@@ -209,6 +209,24 @@ CHANGES: dict[str, tuple[str, str, Callable]] = {
 }
 
 
+def photograph(prior: Prior) -> Image.Image:
+    """A wall with three framed portraits, to be restyled by who has no photograph at hand."""
+    rng = np.random.default_rng(98)
+    y, x = np.mgrid[0:420, 0:800].astype(np.float32)
+    light = 0.62 + 0.2 * np.exp(-(((x - 300) / 420) ** 2 + ((y - 60) / 300) ** 2))
+    grain = 0.012 * rng.standard_normal((420, 800, 1)).astype(np.float32)
+    wall = as_image(light[..., None] * np.array([0.80, 0.86, 0.84], np.float32) + grain)
+    drawing = ImageDraw.Draw(wall)
+    for (left, top, side), face in zip(
+        ((50, 100, 200), (300, 50, 240), (590, 120, 170)), faces(prior, 98)[::5], strict=False
+    ):
+        drawing.rectangle((left - 16, top - 10, left + side + 24, top + side + 26), fill=(112, 116, 112))  # its shadow
+        drawing.rectangle((left - 18, top - 18, left + side + 17, top + side + 17), fill=(58, 44, 36))
+        drawing.rectangle((left - 8, top - 8, left + side + 7, top + side + 7), fill=(240, 236, 226))
+        wall.paste(face.resize((side, side), Image.Resampling.LANCZOS), (left, top))
+    return wall
+
+
 def main() -> None:
     """Write every set, and `sets.json` with a title and a sentence for each."""
     prior = load_prior(device="cpu")
@@ -224,6 +242,7 @@ def main() -> None:
         "title": "Cartoon",
         "about": "Faces drawn from shapes: far outside the training data, as in Fig. 8.",
     }
+    photograph(prior).save(EXAMPLES / "photograph.png", optimize=True)
     (EXAMPLES / "sets.json").write_text(json.dumps(sets, indent=1) + "\n", encoding="utf-8")
 
 

@@ -307,7 +307,7 @@ def main() -> None:
     parser.add_argument("--gallery", type=Path, help="a folder for sheets of samples alone")
     options = parser.parse_args()
     prior = load_prior(options.prior)
-    folders = [options.evidence / name for name in options.sets] if options.sets else _folders(options.evidence)
+    folders = [options.evidence / name for name in options.sets] if options.sets else sets_in(options.evidence)
     sets = [Set(folder, prior) for folder in folders]
     if options.sheets:
         options.sheets.mkdir(parents=True, exist_ok=True)
@@ -321,7 +321,7 @@ def main() -> None:
     options.table.write_text(table(numbers["rows"], numbers["left_out"]))
 
 
-def _folders(parent: Path) -> list[Path]:
+def sets_in(parent: Path) -> list[Path]:
     """Folders that hold eight pictures themselves, not in folders of their own."""
     folders = [folder for folder in sorted(parent.iterdir()) if folder.is_dir()]
     return [folder for folder in folders if sum(path.parent == folder for path in find_images(folder)) >= 8]

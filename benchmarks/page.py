@@ -1,13 +1,17 @@
 """How long a visitor waits: from a cold start to a page that answers, and from a slider's move to new pixels.
 
-The slider is measured with each prior that ships: while it moves (of a grown prior, the 2×2 means are shown), and from
-letting it go to the whole images.
+The slider is measured with each prior that ships: while the strip of λ serves it and while the server does (of a grown
+prior, the 2×2 means are shown), and from letting it go to the whole images; and how long it takes until the strip is
+there.
 
     python -m benchmarks.page
+    python -m benchmarks.page --strip     # how far a cross-fade is from the true images, by the number of λ
 
 Needs Debian's chromium and an idle machine.
 """
 
+import argparse
+import math
 import os
 import shutil
 import socket
@@ -17,6 +21,9 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from transflow_core.shipped import shipped_priors
 
@@ -30,24 +37,43 @@ ARGUMENTS = [
 ]
 MOVES, RELEASES = 30, 8
 
-# In the page: set the slider as a drag or its end does, and time until the sheet's new picture is decoded and painted.
+# In the page: set the slider as a drag or its end does, and time until what it changes is painted: the canvas of the
+# strip, or a new picture of the sheet.
 _MOVE = """
-([position, event]) => new Promise(done => {
-  const range = document.querySelector('#lam-range');
-  const before = document.querySelector('#sheet img').src;
+([position, event, strip]) => new Promise(done => {
+  const range = document.querySelector('#lam-range'), canvas = document.querySelector('#sheet canvas');
   const start = performance.now();
-  const observer = new MutationObserver(async () => {
-    const image = document.querySelector('#sheet img');
-    if (!image || image.src === before) return;
-    observer.disconnect();
-    await image.decode();
-    requestAnimationFrame(() => done(performance.now() - start));
+  const painted = () => requestAnimationFrame(() => {
+    const after = new MessageChannel();
+    after.port1.onmessage = () => done(performance.now() - start);
+    after.port2.postMessage(0);
   });
-  observer.observe(document.querySelector('#sheet'), {subtree: true, childList: true, attributes: true});
+  const observer = new MutationObserver(async () => {
+    observer.disconnect();
+    if (!strip) await document.querySelector('#sheet img').decode();
+    painted();
+  });
+  if (strip) observer.observe(canvas, {attributeFilter: ['data-at']});
+  else observer.observe(document.querySelector('#sheet .stage img'), {attributeFilter: ['src']});
   range.value = position;
   range.dispatchEvent(new Event(event, {bubbles: true}));
 })
 """
+# Milliseconds from new evidence, as the panel says it, to the strip.
+_STRIP = """
+key => new Promise(done => {
+  let start = 0;
+  const panel = new MutationObserver(() => {
+    if (document.querySelector('#evidence-status').innerText.includes('18')) start ||= performance.now();
+  });
+  panel.observe(document.querySelector('#evidence-status'), {subtree: true, childList: true, characterData: true});
+  document.addEventListener('strip', () => { panel.disconnect(); done(performance.now() - start); }, {once: true});
+  document.querySelector(`#evidence [data-example=${key}]`).click();
+})
+"""
+# Strips do not reach the page, so that the server is asked.
+_NO_STRIP = "document.addEventListener('strip', event => event.stopImmediatePropagation(), true)"
+_PLACES = 48  # of the errors: even numbers of λ divide it
 
 
 def serve() -> tuple[subprocess.Popen, str, float]:
@@ -70,60 +96,113 @@ def serve() -> tuple[subprocess.Popen, str, float]:
     raise RuntimeError("the page did not answer within two minutes")
 
 
-def slider_delays(url: str) -> dict[tuple[str, str], list[float]]:
-    """Milliseconds from λ's moves and releases to new pixels, 16 samples, 18 pieces of evidence, for each prior."""
+def delays(url: str, prior: str) -> dict[str, list[float]]:
+    """Milliseconds of each wait with 16 samples and 18 pieces of evidence."""
     from playwright.sync_api import sync_playwright
 
+    found: dict[str, list[float]] = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(url)
-        page.wait_for_selector("#sheet img")
-        page.click("#evidence [data-example=red_hair]")
-        page.wait_for_url("**example=red_hair*")
-        delays: dict[tuple[str, str], list[float]] = {}
-        for prior in shipped_priors():
-            page.click("#prior input")
-            page.get_by_role("option", name=prior).click()
-            page.get_by_role("tab", name="Numbers").click()
-            page.wait_for_function("name => document.querySelector('#numbers').innerText.includes(name)", arg=prior)
-            page.get_by_role("tab", name="Gallery").click()
-            for event, times in (("input", MOVES), ("change", RELEASES)):
-                found = []
-                for move in range(times + 3):
-                    found.append(page.evaluate(_MOVE, [-1.9 + 2.8 * (move * 7 % MOVES) / MOVES, event]))
-                    if event == "change":
-                        page.wait_for_timeout(4000)  # for everything that follows a release
-                delays[prior, event] = found[3:]  # the first warm the caches of the flow's matrices
+
+        def opened(strip: bool) -> Any:
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(180_000)
+            if not strip:
+                page.add_init_script(_NO_STRIP)
+            page.goto(f"{url}/?prior={prior}&example=greyscale")
+            page.wait_for_function("document.querySelector('#sheet img')?.alt.includes('greyscale')")
+            return page
+
+        def places(count: int) -> list[float]:
+            return [-1.9 + 2.8 * (move * 7 % MOVES) / MOVES for move in range(count)]
+
+        page = opened(strip=True)
+        page.wait_for_selector("#sheet .compare:enabled")
+        found["new evidence to its strip"] = [page.evaluate(_STRIP, key) for key in ("red_hair", "sepia", "sketch")]
+        page.wait_for_timeout(3000)
+        moved = [page.evaluate(_MOVE, [place, "input", True]) for place in places(4 * MOVES)]
+        found["moved, by the strip"] = moved[3:]
+        released = []
+        for place in places(RELEASES + 2):
+            released.append(page.evaluate(_MOVE, [place, "change", False]))
+            page.wait_for_timeout(3000)  # for everything that follows a release
+        found["let go to whole images"] = released[2:]  # the first warm the caches of the flow's matrices
+        page.close()
+        page = opened(strip=False)
+        page.wait_for_timeout(5000)
+        found["moved, by the server"] = [page.evaluate(_MOVE, [place, "input", False]) for place in places(MOVES)][3:]
         browser.close()
-    return delays
+    return found
+
+
+def crossfade_errors(prior: str, draws: int = 8) -> list[tuple[str, int, float, float, float]]:
+    """How far midpoints of a cross-fade are from the true previews, in levels of 255, by the number of λ of a strip.
+
+    Gives (manner, number, mean error, that of the worst sample, that of the median sample at the worst midpoint).
+    """
+    from demo.examples import example_sets
+    from demo.studio.strip import lam_places
+    from transflow_core.engine import Engine
+    from transflow_core.posterior import KINDS
+    from transflow_core.prior import load_prior
+
+    engine, found = Engine(load_prior(prior)), []
+    for kind, manner in KINDS.items():
+        errors: dict[int, list[torch.Tensor]] = {}
+        for key in ("red_hair", "sketch", "cartoon"):
+            posterior = engine.intake(example_sets()[key].files).posterior()
+            at = [engine.draw(posterior, manner.with_lam(place)) for place in lam_places(_PLACES + 1)]
+            x = torch.stack([255 * engine.preview(one, draws) for one in at])
+            for count in (5, 7, 9, 13, 25):
+                step = _PLACES // (count - 1)
+                middle = (x[:-1:step] + x[step::step]) / 2
+                errors.setdefault(count, []).append((middle - x[step // 2 :: step]).abs().mean((2, 3, 4)))
+        for count, some in errors.items():
+            each = torch.stack(some)  # (sets, midpoints, draws)
+            worst = each.median(-1).values.max()
+            found.append((kind, count, float(each.mean()), float(each.max()), float(worst)))
+    return found
 
 
 def main() -> None:
     """Print the table."""
+    arguments = argparse.ArgumentParser(description="How long a visitor waits.")
+    arguments.add_argument("--strip", action="store_true", help="errors of the cross-fade instead")
+    arguments.add_argument("--prior", action="append", help="of these alone; may be given again")
+    options = arguments.parse_args()
+    priors = options.prior or shipped_priors()
+    if options.strip:
+        print("| prior | manner | number of λ | mean error, of 255 | worst sample | median at the worst midpoint |")
+        print("|---|---|---|---|---|---|")
+        for prior in priors:
+            for kind, count, *errors in crossfade_errors(prior):
+                print(f"| {prior} | {kind} | {count} | {' | '.join(f'{error:.1f}' for error in errors)} |")
+        return
     starts = []
-    for _ in range(3):
-        process, url, seconds = serve()
+    for _ in range(2):
+        process, _, seconds = serve()
         starts.append(seconds)
-        if len(starts) < 3:
-            process.terminate()
-            process.wait()
+        process.terminate()
+        process.wait()
+    process, url, seconds = serve()
+    starts.append(seconds)
     try:
-        delays = slider_delays(url)
+        found = {prior: delays(url, prior) for prior in priors}
     finally:
         process.terminate()
         process.wait()
-    print("| what | median | range |\n|---|---|---|")
+    print("| what | median | 95th percentile | range |\n|---|---|---|---|")
     print(
-        f"| `python app.py` to a page that answers | {statistics.median(starts):.1f} s | "
+        f"| `python app.py` to a page that answers | {statistics.median(starts):.1f} s | | "
         f"{min(starts):.1f}-{max(starts):.1f} s |"
     )
-    for (prior, event), found in delays.items():
-        what = "moved to new pixels" if event == "input" else "let go to whole images"
-        print(
-            f"| {prior}: slider {what}, 16 samples ({len(found)} times) | {statistics.median(found):.0f} ms | "
-            f"{min(found):.0f}-{max(found):.0f} ms |"
-        )
+    for prior, waits in found.items():
+        for what, some in waits.items():
+            late = sorted(some)[math.ceil(0.95 * len(some)) - 1]
+            print(
+                f"| {prior}, 16 samples: {what} ({len(some)} times) | {statistics.median(some):.0f} ms | "
+                f"{late:.0f} ms | {min(some):.0f}-{max(some):.0f} ms |"
+            )
 
 
 if __name__ == "__main__":

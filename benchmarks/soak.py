@@ -379,6 +379,7 @@ def crowd_part(given: argparse.Namespace) -> str:
             timed.join()
         after = light(caller, given.light, 3000)
         files = _disk(folder)
+        print("the crowd has left:", files, end, figures.errors, file=sys.stderr)
         for client in clients:
             client.close()
         patience = time.monotonic() + 3 * kept

@@ -25,10 +25,10 @@ from transflow_core.drawing import AUTO, ask, sweep_of
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.images import contact_sheet, labelled_rows, save_animation, save_png, to_pil
+from transflow_core.images import contact_sheet, enlarge, labelled_rows, load_image, save_animation, save_png, to_pil
 from transflow_core.intake import Intake
 from transflow_core.limits import Likelihood, Range, choice, count, number, numbers
-from transflow_core.posterior import Manner, Posterior, Sampler
+from transflow_core.posterior import LIKENESS_TO_EVIDENCE, Manner, Posterior, Sampler
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 from .engines import Engines
@@ -341,6 +341,81 @@ class Endpoints:
             file = _file(path)
         return file, facts | told
 
+    def restyle(
+        self,
+        photographs: Files,
+        evidence: Files,
+        prior: str = DEFAULT_PRIOR,
+        strength: float | list[float] = 1.0,
+        likeness: float = LIKENESS_TO_EVIDENCE,
+        toned: bool = True,
+        whole: Whole = "auto",
+        output: Animation = "png",
+    ) -> tuple[Files, list[dict], dict]:
+        """Photographs of people in the style of the evidence: every face in them, and the colours around.
+
+        Args:
+            photographs: 1 to 12 uploaded pictures.
+            evidence: of the style: 1 to 100 uploaded images, or one saved posterior (.safetensors).
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
+            strength: from 0, the photograph itself, to 1, all of the style; one number, or one for each latent level,
+                fine to coarse: small at the coarse levels keeps structure and light.
+            likeness: 0 keeps most of the person, 1 gives what the evidence has.
+            toned: whether the rest of a photograph takes the colours that its faces took.
+            whole: whether a picture is taken whole: "auto" (when no face is in it), "always", "never".
+            output: each photograph at its full size ("png"), or an animation of the way there and back ("webp", "gif",
+                "mp4"), at most 640 pixels a side.
+
+        Returns:
+            A file for each photograph that can be used; one object a photograph: name, faces (each as `encode` tells
+            it, and `identity`: the distance of dlib's descriptors before and after, under 0.6 usually one person); and
+            prior, fingerprint, m, strength, likeness, toned, evidence, seconds.
+
+        Errors: as `sample`; no photograph that can be used; more than 128 images to decode, a face at each step.
+        """
+        engine = self._engines.get(prior)
+        choice(output, "output", get_args(Animation))
+        if not isinstance(toned, bool):
+            raise ValueError("toned must be true or false")
+        if isinstance(strength, list):
+            numbers(strength, "strength", limits.STRENGTH, len(engine.prior.levels))
+        else:
+            strength = number(strength, "strength", limits.STRENGTH)
+        made = {"strength": strength, "likeness": number(likeness, "likeness", limits.LIKENESS), "toned": toned}
+        if isinstance(photographs, list) and len(photographs) > limits.MOST_PHOTOGRAPHS:
+            raise ValueError(f"photographs: at most {limits.MOST_PHOTOGRAPHS} in one call, not {len(photographs)}")
+        shares = [1.0] if output == "png" else [i / (limits.RESTYLE_FRAMES - 1) for i in range(limits.RESTYLE_FRAMES)]
+        way = [[s * v for v in strength] if isinstance(strength, list) else s * strength for s in shares]
+        files, told = [], []
+        with _timed() as facts:
+            posterior, style = self._posterior(engine, evidence, "evidence", whole)
+            facts |= _made_by(engine) | {"m": posterior.m} | made
+            found = self._images(engine, photographs, "photographs", whole, faces="all").checked().evidence
+            count(len(found.used) * len(way), "the number of images", Range(1, limits.MOST_DECODED))
+            for path in dict.fromkeys(str(image.source) for image in found):
+                of = [image for image in found if str(image.source) == path]
+                told.append({"name": of[0].name, "faces": [image.to_dict() for image in of]})
+                used = [(image, face) for image, face in zip(of, told[-1]["faces"], strict=True) if image.used]
+                if not used:
+                    continue
+                restyled = engine.restyle(
+                    [image for image, _ in used], posterior, way, likeness=made["likeness"], stop=self._stop
+                )
+                for (_, face), distance in zip(used, engine.run(restyled.identity, stop=self._stop), strict=True):
+                    face["identity"] = distance
+                image, scale = load_image(path), 1.0
+                if output != "png":
+                    scale = min(1.0, limits.RESTYLE_SIDE / max(image.size))
+                    image = enlarge(image, round(scale * max(image.size)))
+                pictures = [restyled.pasted(image, step, toned=toned, scale=scale) for step in range(len(way))]
+                if output == "png":
+                    files.append(_picture(pictures[0], f"{Path(path).stem}.png", facts))
+                else:
+                    target = _new_file(f"{Path(path).stem}.{output}")
+                    save_animation(pictures, target, boomerang=True)
+                    files.append(_file(target))
+        return files, told, facts | {"evidence": style}
+
     def classify(
         self,
         examples: dict[str, Files],
@@ -409,17 +484,17 @@ class Endpoints:
             "queries": results,
         }
 
-    def _intake(self, engine: Engine, files: Any, name: str, whole: Any) -> Intake:
+    def _intake(self, engine: Engine, files: Any, name: str, whole: Any, **how: Any) -> Intake:
         """What became of uploaded files, whether or not they can be used."""
         choice(whole, "whole", get_args(Whole))
-        intake = engine.intake(_uploaded(files, name), whole=whole, stop=self._stop)
+        intake = engine.intake(_uploaded(files, name), whole=whole, stop=self._stop, **how)
         if intake.notes:
             raise ValueError(f"{name}: {' '.join(intake.notes)}")
         return intake
 
-    def _images(self, engine: Engine, files: Any, name: str, whole: Any) -> Intake:
+    def _images(self, engine: Engine, files: Any, name: str, whole: Any, **how: Any) -> Intake:
         """The same, where only images will do."""
-        intake = self._intake(engine, files, name, whole)
+        intake = self._intake(engine, files, name, whole, **how)
         if intake.saved is not None:
             raise ValueError(f"{name}: give images, not a saved posterior")
         return intake
@@ -430,7 +505,7 @@ class Endpoints:
         return intake.posterior(), _told(intake.evidence)
 
 
-ENDPOINTS = ("info", "align", "encode", "condition", "sample", "sweep", "interpolate", "classify")
+ENDPOINTS = ("info", "align", "encode", "condition", "sample", "sweep", "interpolate", "restyle", "classify")
 """Names of the endpoints, without the slash."""
 
 

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from transflow_core.intake import Intake
 from transflow_core.shipped import ASSETS
 
-__all__ = ["EXAMPLES", "ExampleSet", "example_sets"]
+__all__ = ["EXAMPLES", "PHOTOGRAPH", "ExampleSet", "example_sets", "title_of"]
 
 EXAMPLES = ASSETS / "examples"
+#: A photograph to try: pictures on a wall, of people whom the prior made up.
+PHOTOGRAPH = EXAMPLES / "photograph.png"
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,8 @@ def example_sets() -> dict[str, ExampleSet]:
         key: ExampleSet(key, entry["title"], entry["about"], tuple(sorted((EXAMPLES / key).glob("*.png"))))
         for key, entry in words.items()
     }
+
+
+def title_of(intake: Intake) -> str:
+    """What a person would call what a place was given."""
+    return example_sets()[intake.example].title if intake.example else intake.title

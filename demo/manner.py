@@ -11,12 +11,12 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from transflow_core.drawing import TITLES, ask
-from transflow_core.limits import LAM_RATIO_SLIDER, LIKENESS, PIECES, choice
+from transflow_core.limits import LAM_RATIO_SLIDER, LIKENESS, PIECES, Range, choice
 from transflow_core.posterior import DEFAULT_MANNER, KINDS, Choice, Manner, Posterior
 
 from .events import on
 from .session import Session
-from .widgets import lam_update
+from .widgets import slider
 
 __all__ = ["MannerChoice"]
 
@@ -40,11 +40,10 @@ class MannerChoice:
         inputs: the components whose values `read` takes, in order; λ/m is not among them.
         outputs: all that `shown` gives values for.
         sliders: those of its own numbers, for previews.
-        row: where its sliders are: λ/m may stand beside them.
     """
 
     def __init__(self, elem_id: str) -> None:
-        self._lams: Sequence[tuple[gr.HTML, str]] = ()
+        self._lams: Sequence[gr.HTML] = ()
         with gr.Column(elem_id=elem_id, elem_classes="manner"):
             self.kind = gr.Radio(
                 [(title, kind) for kind, title in TITLES.items()],
@@ -58,38 +57,45 @@ class MannerChoice:
             self._words = gr.HTML(
                 _words(DEFAULT_MANNER.kind), elem_id=f"{elem_id}-words", elem_classes="status", label="Why"
             )
-            with gr.Row() as self.row:
-                self._likeness = gr.Slider(
-                    100 * LIKENESS.low,
-                    100 * LIKENESS.high,
+            with gr.Row():
+                self._likeness = slider(
                     100 * (DEFAULT_MANNER.likeness or 0),
+                    Range(100 * LIKENESS.low, 100 * LIKENESS.high),
                     step=1,
-                    label="Likeness, %",
-                    visible=DEFAULT_MANNER.kind == "predictive",
+                    name="Likeness",
                     elem_id=f"{elem_id}-likeness",
+                    unit=" %",
+                    visible=DEFAULT_MANNER.kind == "predictive",
                     min_width=220,
                 )
-                self._pieces = _pieces(
-                    "Images in one sample", KINDS["blend"].pieces, f"{elem_id}-pieces", min_width=220
+                self._pieces = slider(
+                    KINDS["blend"].pieces or 1,
+                    Range(PIECES.low, _MOST),
+                    step=0.5,
+                    name="Images in one sample",
+                    elem_id=f"{elem_id}-pieces",
+                    visible=DEFAULT_MANNER.kind == "blend",
+                    min_width=220,
                 )
 
-    def wire(self, lams: Sequence[tuple[gr.HTML, str]], more: Sequence[Any] = ()) -> list[Dependency]:
+    def wire(self, lams: Sequence[gr.HTML], more: Sequence[Any] = ()) -> list[Dependency]:
         """Moving anything by hand ends "choose for me"; another kind brings its own numbers along.
 
         Args:
-            lams: the sliders of λ/m that go with it, with their names.
+            lams: the sliders of λ/m that go with it.
             more: other events that are a choice by hand.
 
         Gives when the kind was chosen and its numbers are there.
         """
         self._lams = lams
-        by_hand = [*(slider.input for slider in self.sliders), *(lam.input for lam, _ in lams), *more]
+        moved = [*self.sliders, *lams]
+        by_hand = [*(event for one in moved for event in (one.input, one.release)), *more]
         on(by_hand, None, (), self.auto, js="() => false")
         on(self.auto.change, self._reword, [self.kind, self.auto], self._words)
         return on(self.kind.input, self._take_kind, self.kind, self.outputs)
 
     @property
-    def sliders(self) -> list[gr.Slider]:
+    def sliders(self) -> list[gr.HTML]:
         """See above."""
         return [self._likeness, self._pieces]
 
@@ -101,7 +107,7 @@ class MannerChoice:
     @property
     def outputs(self) -> list[Component]:
         """See above."""
-        return [*self.inputs, self._words, *(lam for lam, _ in self._lams)]
+        return [*self.inputs, self._words, *self._lams]
 
     @staticmethod
     def read(values: Sequence[Any], lam_ratio: Any) -> Manner:
@@ -125,7 +131,6 @@ class MannerChoice:
             m: pieces of evidence, where they are known: a slider goes no further.
         """
         manner = made.manner
-        most: dict[str, Any] = {} if m is None else {"maximum": max(_FEWEST, m)}
         blend = manner.pieces if manner.kind == "blend" else KINDS["blend"].pieces
         likeness = manner.likeness if manner.likeness is not None else DEFAULT_MANNER.likeness
         values: Shown = {
@@ -133,20 +138,18 @@ class MannerChoice:
             self.kind: manner.kind,
             self._words: _words(manner.kind, made.why if auto else ""),
             self._likeness: gr.update(value=100 * (likeness or 0), visible=manner.kind == "predictive"),
-            self._pieces: gr.update(value=_within(blend, m), visible=manner.kind == "blend", **most),
+            self._pieces: gr.update(most=_most(m), value=min(blend or 1, _most(m)), visible=manner.kind == "blend"),
         }
-        for lam, name in self._lams:
-            ratio = manner.lam_ratio
-            scalar = (
-                None if isinstance(ratio, tuple) else LAM_RATIO_SLIDER.clip(min(ratio, LAM_RATIO_SLIDER.high), "λ/m")
-            )
-            values[lam] = lam_update(name, str(lam.elem_id), value=scalar, advised=manner.kind == "mean")
+        ratio = manner.lam_ratio
+        for lam in self._lams:
+            values[lam] = gr.update(advised=manner.kind == "mean" and not isinstance(ratio, tuple))
+            if not isinstance(ratio, tuple):
+                values[lam]["value"] = LAM_RATIO_SLIDER.clip(min(ratio, LAM_RATIO_SLIDER.high), "λ/m")
         return values
 
     def limited(self, m: float) -> Shown:
-        """The sliders, going as far as there are pieces of evidence. Never less far than they begin: Gradio refuses a
-        value above the maximum before a handler sees it, and more pieces than there are count as all."""
-        return {self._pieces: gr.update(maximum=max(_MOST, m))}
+        """The sliders, going as far as there are pieces of evidence."""
+        return {self._pieces: gr.update(most=_most(m))}
 
     def chosen(self, posterior: Posterior | None) -> Shown:
         """The controls at the manner that suits the evidence; without any, at the default."""
@@ -164,12 +167,9 @@ class MannerChoice:
         return shown | {self.kind: gr.skip()}
 
 
-def _pieces(label: str, value: float | None, elem_id: str, visible: bool = False, **options: Any) -> gr.Slider:
-    return gr.Slider(1, _MOST, value or 1, step=0.5, label=label, elem_id=elem_id, visible=visible, **options)
-
-
-def _within(value: float | None, m: float | None) -> float:
-    return min(value or 1, max(_FEWEST, m)) if m is not None else value or 1
+def _most(m: float | None) -> float:
+    """How far the slider of pieces goes."""
+    return _MOST if m is None else max(_FEWEST, m)
 
 
 def _percent(value: object) -> object:

@@ -1,6 +1,8 @@
 """The page: header, prior picker, tabs."""
 
+import contextlib
 import logging
+import os
 import signal
 import threading
 import time
@@ -8,11 +10,15 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import Route
 
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
@@ -27,7 +33,9 @@ from .guard import Guard, Quota, fetch_no_addresses
 from .interpolate import Interpolate
 from .janitor import Janitor, own_folder
 from .queues import SERVER, drain
+from .restyle import Restyle
 from .session import Session
+from .static import FOLDER, static
 from .studio import Studio
 from .style import CSS, THEME
 
@@ -37,10 +45,24 @@ _log = logging.getLogger(__name__)
 # Seconds: hosts kill what has not ended half a minute after it was told to.
 _DRAINING = 20
 
-_TITLE = """
-# Transflow Studio
-Show a trained generative model a handful of images, and it makes new ones like them. Nothing is trained.
-"""
+_TABS = {
+    "studio": "Studio",
+    "restyle": "Restyle",
+    "interpolate": "Interpolate",
+    "classify": "Classify",
+    "how": "How it works",
+}
+_ABOUT = "Show a trained generative model a handful of images, and it makes new ones like them. Nothing is trained."
+_TITLE = f"# Transflow Studio\n{_ABOUT}"
+
+
+class _Page(gr.Blocks):
+    """Says of itself what links to it show; Gradio has places for it, and fills them for its own interfaces alone."""
+
+    def get_config_file(self) -> Any:
+        host = os.environ.get("SPACE_HOST")  # what reads links wants a whole address, which a Space knows
+        picture = f"https://{host}/preview.jpg" if host else "preview.jpg"
+        return super().get_config_file() | {"thumbnail": picture, "simple_description": _ABOUT}
 
 
 def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> gr.Blocks:
@@ -54,22 +76,39 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
     engines = engines or Engines()
     first_prior, missing = _loaded(engines, first_prior)
     own_folder()
-    with gr.Blocks(title="Transflow Studio", analytics_enabled=False) as demo:
+    with _Page(title="Transflow Studio", analytics_enabled=False) as demo:
         if missing:
             gr.HTML(f"<p class='missing-priors' role='status'>{escape(missing)}</p>", elem_id="missing", padding=True)
         with gr.Row():
             gr.Markdown(_TITLE, elem_id="title")
             prior, chosen = _prior_picker(engines, first_prior, engines.about, "prior")
-        with gr.Tab("Studio", id="studio") as tab:
-            Studio(engines, prior, [*chosen, *_seen(tab)], demo)
-        with gr.Tab("Interpolate", id="interpolate") as tab:
-            Interpolate(engines, prior, [*chosen, *_seen(tab)])
-        with gr.Tab("Classify", id="classify") as tab:
+        query = gr.Textbox(visible="hidden", label="Address")
+        with gr.Tabs() as tabs:
+            places = {key: gr.Tab(title, id=key) for key, title in _TABS.items()}
+
+        def arrive(session: Session, told: str) -> dict:
+            """The page opens at the tab, and with the prior, that its address names."""
+            found = dict(parse_qsl(told))
+            session.tab = found["tab"] if found.get("tab") in _TABS else "studio"
+            shown = {query: told, tabs: gr.Tabs(selected=session.tab)}
+            with contextlib.suppress(ValueError, OSError):
+                engines.get(found.get("prior", first_prior))
+                shown[prior] = found.get("prior", first_prior)
+            return shown
+
+        arrived = on(demo.load, arrive, query, [query, tabs, prior], js="() => location.search.slice(1)")
+        with places["studio"] as tab:
+            Studio(engines, prior, [*chosen, *_seen(tab)], arrived, query)
+        with places["restyle"] as tab:
+            Restyle(engines, prior, [*chosen, *_seen(tab)])
+        with places["interpolate"] as tab:
+            Interpolate(engines, prior, [*chosen, *_seen(tab)], arrived, query)
+        with places["classify"] as tab:
             # The fine details of a larger prior drown what tells classes apart: the tab has a prior of its own.
             about = "Of this tab alone: celeba64 tells classes apart better"
             own, own_chosen = _prior_picker(engines, CLASSIFYING_PRIOR, about, "classify-prior")
             Classify(engines, own, [*own_chosen, *_seen(tab)])
-        with gr.Tab("How it works", id="how") as tab:
+        with places["how"] as tab:
             Explain(engines, prior, [*chosen, *_seen(tab)])
         demo.unload(Session.left)
         add_endpoints(engines)
@@ -90,15 +129,21 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     return demo.queue(max_size=None, api_open=False).launch(
         theme=THEME,
         css=CSS,
+        js=static("anywhere.js"),
         show_error=True,
         max_file_size="64mb",
         footer_links=["api", "settings"],
-        app_kwargs={"middleware": [guard]},
+        favicon_path=FOLDER / "icon.svg",
+        app_kwargs={"middleware": [guard], "routes": [Route("/preview.jpg", _preview)]},
         run_history=False,
         mcp_server=serve_tools(),
         **SERVER,
         **options,
     )
+
+
+def _preview(_: Request) -> FileResponse:
+    return FileResponse(FOLDER / "preview.jpg")
 
 
 def _terminate(*_: object) -> None:
@@ -126,7 +171,9 @@ def _loaded(engines: Engines, first_prior: str) -> tuple[str, str]:
 
 def _seen(tab: gr.Tab) -> list[Dependency]:
     """When a tab came into view: only then is what it shows computed."""
-    return on(tab.select, lambda session: setattr(session, "tab", tab.id))
+    # The address follows: see `static/history.js`.
+    seen = f"() => document.dispatchEvent(new CustomEvent('seen', {{detail: '{tab.id}'}}))"
+    return on(tab.select, lambda session: setattr(session, "tab", tab.id), js=seen)
 
 
 class _Chosen(dict[str, str]):

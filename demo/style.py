@@ -24,7 +24,13 @@ THEME = themes.Default(
     block_info_text_color="*neutral_600",
     body_text_color_subdued_dark="*neutral_300",
     block_info_text_color_dark="*neutral_300",
+    # Its accent has one of 4.46 against white.
+    color_accent="*primary_600",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_dark="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_700",
 )
 
-_PARTS = ("page", "panel", "log_slider", "studio", "interpolate", "classify", "explain")
+_PARTS = ("page", "panel", "slider", "studio", "restyle", "interpolate", "classify", "explain")
 CSS = "".join(static(f"{part}.css") for part in _PARTS)

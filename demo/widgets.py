@@ -7,14 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from transflow_core.limits import LAM_RATIO_SLIDER
+from transflow_core.limits import LAM_RATIO_SLIDER, Range
 
 from .events import on
 from .queues import EXPORTS
 from .session import Session
 from .static import static
 
-__all__ = ["download", "lam_update", "log_slider", "track"]
+__all__ = ["download", "log_slider", "relay", "slider", "status_line", "track"]
 
 _BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
 _TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
@@ -38,37 +38,65 @@ def track(range_id: str, attributes: str = "") -> str:
     )
 
 
-def log_slider(value: float = 0.5, *, name: str, elem_id: str, **options: Any) -> gr.HTML:
+def log_slider(
+    value: float = 0.5, *, name: str, elem_id: str, far: str = "", sign: str = "", **options: Any
+) -> gr.HTML:
     """A slider for λ/m from 0.01 to 10 on a logarithmic scale; with the band [0.3, 0.7] marked, which the paper advises
-    for its own manner of drawing, once `lam_update` says so.
+    for its own manner of drawing, once `gr.update(advised=True)` says so; `gr.update(name=…)` renames it.
 
-    Its value is λ/m itself. `input` fires while it moves, `release` when it is let go (or a key was pressed).
+    Its value is λ/m itself. `input` fires while it moves, unless a sprite in the page serves it (`static/sheet.js`);
+    then `pause` does when it rests. `release` fires when it is let go (or a key was pressed).
+
+    Args:
+        value: λ/m.
+        name: at its left; of its low end where there is a name for the other.
+        elem_id: the component's.
+        far: what its high end means.
+        sign: before the number, such as "λ/m ".
     """
     # A function and not a subclass of gr.HTML: Gradio would write a stub file beside the module of a subclass.
+    range_input = track(f"{elem_id}-range", f'data-sign="{sign}"')
+    return _slider(value, range_input, name, elem_id, far, options)
+
+
+def slider(
+    value: float, within: Range, *, step: float, name: str, elem_id: str, unit: str = "", **options: Any
+) -> gr.HTML:
+    """A slider with the events of a `log_slider`, for any other number. Its value is not checked on its way here.
+
+    An update may move its end: `gr.update(most=…)`.
+    """
+    range_input = (
+        f'<input type="range" id="{elem_id}-range" data-unit="{unit}" min="{within.low:g}" max="{within.high:g}" '
+        f'step="{step:g}">'
+    )
+    return _slider(value, range_input, name, elem_id, "", options)
+
+
+def _slider(value: float, range_input: str, name: str, elem_id: str, far: str, options: dict[str, Any]) -> gr.HTML:
     return gr.HTML(
         value,
-        # It holds no value: nothing is drawn anew under a finger that drags.
-        html_template='<div class="log-slider ${advice}"><div class="row"><label for="${range_id}">${name}</label>'
-        f'<output for="${{range_id}}"></output></div>{track("${range_id}")}</div>',
-        js_on_load=static("log_slider.js"),
+        # It holds nothing that changes: nothing is drawn anew under a finger that drags. What an update leaves out is
+        # undefined for the script, which leaves it as it is.
+        html_template=f'<div class="own-slider"><div class="row"><label for="{elem_id}-range">{name}</label>'
+        f'<output for="{elem_id}-range"></output><span>{far}</span></div>{range_input}</div>',
+        js_on_load=static("slider.js"),
         elem_id=elem_id,
         label=name,
-        **_props(name, elem_id),
         **options,
     )
 
 
-def lam_update(
-    name: str, elem_id: str, *, value: float | None = None, advised: bool = False, **options: Any
-) -> dict[str, Any]:
-    """An update of a `log_slider`: its name, whether the paper's advice is marked; its value where one is given."""
-    changes: dict[str, Any] = {**options, **_props(name, elem_id, advised)}
-    return gr.update(**changes) if value is None else gr.update(value=value, **changes)
+def relay(event: str) -> gr.HTML:
+    """What the server says to a script of the page: each value becomes the `detail` of an event of the document."""
+    return gr.HTML(None, js_on_load=static("relay.js").replace("$EVENT", event), visible="hidden", label=event)
 
 
-def _props(name: str, elem_id: str, advised: bool = False) -> dict[str, str]:
-    """What the template reads. An update replaces all of it: one that is left out would be undefined."""
-    return {"name": name, "range_id": f"{elem_id}-range", "advice": "advised" if advised else "plain"}
+def status_line(value: str, *, elem_id: str, **options: Any) -> gr.HTML:
+    """A line that says what is going on; what changes in it is read out to those who cannot see it."""
+    return gr.HTML(
+        value, js_on_load="element.setAttribute('role', 'status')", elem_id=elem_id, elem_classes="status", **options
+    )
 
 
 # The file itself is handed over: the browser takes it at once, since it was written because it was asked for.

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from transflow_core.devices import DeviceError, in_halves
 
@@ -73,3 +75,52 @@ def test_any_other_error_is_its_own():
 
     with pytest.raises(RuntimeError, match="size of tensor a"):
         in_halves(wrong, torch.zeros(4))
+
+
+class Apple(TorchDispatchMode):
+    """A device without float64, as Apple's GPUs are: torch's "meta", whose tensors have no numbers, so that they come
+    back as zeros, or as the identity."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
+            return True  # all that the flow asks is whether pixels are in their range
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_flatten(result)[0]:
+            if isinstance(tensor, torch.Tensor) and tensor.is_meta and tensor.dtype == torch.float64:
+                raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support it")
+        return result
+
+
+@pytest.fixture
+def on_apple(monkeypatch):
+    """The tiny prior there."""
+    prior, brought = make_tiny_prior(), torch.Tensor.cpu
+    prior.flow.to("meta")
+
+    def back(tensor):
+        if not tensor.is_meta:
+            return brought(tensor)
+        square = tensor.ndim == 2 and tensor.shape[0] == tensor.shape[1]  # some are inverted
+        return torch.eye(len(tensor), dtype=tensor.dtype) if square else torch.zeros(tensor.shape, dtype=tensor.dtype)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", back)
+    with Apple():
+        yield prior
+
+
+def test_densities_are_summed_up_where_there_is_float64(on_apple):
+    assert on_apple.device.type == "meta"
+    with pytest.raises(TypeError, match="MPS"):
+        torch.zeros(1, device="meta").double()
+    images = torch.rand(3, on_apple.channels, on_apple.image_size, on_apple.image_size)
+    assert on_apple.log_prob(images).dtype == on_apple.bits_per_dim(images).dtype == torch.float64
+    assert on_apple.decode(torch.zeros(2, on_apple.dim)).is_meta
+
+
+def test_apples_own_words_for_too_little_memory_halve_the_batch_as_well():
+    def small(rows):
+        if len(rows) > 1:
+            raise RuntimeError("MPS backend out of memory (MPS allocated: 5.02 GB, max allowed: 5.4 GB)")
+        return len(rows)
+
+    assert in_halves(small, torch.zeros(3)) == [1, 1, 1]

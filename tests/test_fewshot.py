@@ -188,9 +188,28 @@ def test_class_means_are_the_posteriors_means():
     centre = torch.stack([z.mean(0) for z in evidence.values()]).mean(0)
     for found, z in zip(classifier.class_means(), evidence.values(), strict=True):
         posterior = Posterior.condition(
-            z, lam=1.0, likelihood=classifier.sigma.covariance(), prior=Gaussian(centre, 1.0)
+            z, lam=1.0, likelihood=classifier.parts[0].sigma.covariance(), prior=Gaussian(centre, 1.0)
         )
         torch.testing.assert_close(found, posterior.mean, atol=1e-4, rtol=1e-4)
+
+
+def test_each_level_has_a_low_rank_sigma_and_a_weight_of_its_own(tiny_prior, tmp_path):
+    z = normal(24, tiny_prior.dim)
+    coarse = tiny_prior.levels[-1].slice
+    z[:12, coarse] += 0.7  # what tells the classes apart lies in one level
+    evidence = {"up": z[:9], "flat": z[12:21]}
+    classifier = FewShotClassifier(tiny_prior).fit_latents(evidence)
+    total, queries = 0, z[[9, 10, 11, 21, 22, 23]]
+    for part, level in zip(classifier.parts, tiny_prior.levels, strict=True):
+        alone = FewShotClassifier(None).fit_latents({name: rows[:, level.slice] for name, rows in evidence.items()})
+        assert part.slice == level.slice and part.weight == pytest.approx(1 / alone.temperature)
+        total = total + part.weight * alone.score_latents(queries[:, level.slice])
+    torch.testing.assert_close(classifier.score_latents(queries), total)
+    assert classifier.predict_latents(queries) == ["up"] * 3 + ["flat"] * 3
+    classifier.save(tmp_path / "c.safetensors")
+    again = FewShotClassifier.load(tmp_path / "c.safetensors", tiny_prior)
+    torch.testing.assert_close(again.score_latents(queries), classifier.score_latents(queries))
+    torch.testing.assert_close(again.class_means(), classifier.class_means())
 
 
 def test_novelty_tells_other_kinds_of_latents_and_not_the_evidence():
@@ -313,12 +332,12 @@ def saved(tmp_path):
     "change",
     [
         lambda tensors, facts: tensors.pop("means"),
-        lambda tensors, facts: tensors.pop("sigma.along"),
+        lambda tensors, facts: tensors.pop("sigma.0.along"),
         lambda tensors, facts: tensors.update(extra=torch.zeros(1)),
         lambda tensors, facts: tensors.update(means=tensors["means"][:2].clone()),
         lambda tensors, facts: tensors.update(means=tensors["means"].double()),
         lambda tensors, facts: tensors["centre"].fill_(math.nan),
-        lambda tensors, facts: tensors["sigma.rest"].fill_(-1.0),
+        lambda tensors, facts: tensors["sigma.0.rest"].fill_(-1.0),
         lambda tensors, facts: tensors["counts"].fill_(0.0),
         lambda tensors, facts: tensors["novelty.covariance"].neg_(),
         lambda tensors, facts: facts.update(version=99),
@@ -331,6 +350,11 @@ def saved(tmp_path):
         lambda tensors, facts: facts.update(accuracy=-1),
         lambda tensors, facts: facts.update(likelihood="round"),
         lambda tensors, facts: facts.update(centred=1),
+        lambda tensors, facts: facts.update(parts=[]),
+        lambda tensors, facts: facts.update(parts=[[20, 1.0], [40, 1.0]]),
+        lambda tensors, facts: facts.update(parts=[[41, 1.0]]),
+        lambda tensors, facts: facts.update(parts=[[40, 0.0]]),
+        lambda tensors, facts: facts.update(parts=[40]),
     ],
 )
 def test_a_file_that_was_tampered_with_is_refused(saved, change):

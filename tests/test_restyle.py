@@ -131,14 +131,14 @@ def test_faces_that_overlap_share_the_place():
 
 def test_the_engine_gives_the_photograph_at_0_and_takes_the_colours_at_1(celeba64):
     engine = Engine(celeba64)
-    posterior = engine.posterior(sorted((EXAMPLES / "sepia").glob("*.png"))[:6])
+    posterior = engine.posterior(sorted((EXAMPLES / "sepia").glob("*.png"))[:6], whole="always")
     photograph = noise(200, 260)
     photograph.paste(
         to_pil(celeba64.decode(0.6 * standard_normal(1, celeba64.dim, seed=5)))[0].resize((160, 160)), (20, 40)
     )
-    taken = engine.intake([photograph], faces="all").evidence
+    taken = engine.intake([photograph], whole="always").evidence
     restyled = engine.restyle(taken, posterior, [0, 0.5, 1])
-    assert restyled.after.shape == (3, len(taken), 3, 64, 64)
+    assert restyled.after.shape == (3, 1, 3, 64, 64)
     for toned in (True, False):
         same = restyled.pasted(photograph, 0, toned=toned)
         assert np.abs(np.asarray(same).astype(int) - np.asarray(photograph)).max() <= 1

@@ -251,6 +251,11 @@ class PictureLane:
         """The one of this process, where a server wants no second."""
         return cls()
 
+    @property
+    def before(self) -> int:
+        """How many other owners have their turn before who asks; see `FairThread.before`."""
+        return max(self._quick.before, self._slow.before)
+
     def submit(
         self, content: bytes | Path | Image.Image, *, stop: threading.Event | None = None, **how: Any
     ) -> Future[Picture]:

@@ -40,12 +40,14 @@ def in_halves(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
         # The parts are computed below, outside: in here the traceback would keep what the first try had taken.
         reason = error.with_traceback(None)
     except RuntimeError as error:
-        if not any(words in str(error) for words in _LOST):
+        if any(words in str(error) for words in _LOST):
+            raise DeviceError(
+                "the GPU stopped answering, and will not before this program is started again; on a processor it works "
+                "with device cpu"
+            ) from error
+        if "MPS backend out of memory" not in str(error):  # Apple's GPUs have no class of their own for it
             raise
-        raise DeviceError(
-            "the GPU stopped answering, and will not before this program is started again; on a processor it works "
-            "with device cpu"
-        ) from error
+        reason = error.with_traceback(None)
     if len(batch) == 1:
         raise DeviceError(
             "the GPU has not enough free memory for a single image: end what else runs on it, take a smaller prior, or "

@@ -564,9 +564,9 @@ class Engine:
             back = self.prior.decode(encoded.z[index : index + 1])
             error = float((back[0] - v[index]).abs().max())
             errors[index] = error if error == error else float("inf")
-        rms = map(tuple, self.prior.level_rms(encoded.z).tolist())
-        numbers = encoded.log_prior.tolist(), encoded.log_prob.tolist(), rms, errors
-        return [Latent(z.clone(), *rest) for z, *rest in zip(encoded.z.cpu().unbind(), *numbers, strict=True)]
+        rms = [tuple(row) for row in self.prior.level_rms(encoded.z).tolist()]
+        rows = zip(encoded.z.cpu(), encoded.log_prior.tolist(), encoded.log_prob.tolist(), rms, errors, strict=True)
+        return [Latent(z.clone(), prior, image, level, error) for z, prior, image, level, error in rows]
 
     def _typical(self, log_prior: float) -> bool:
         typicality = self.prior.typicality

@@ -55,6 +55,8 @@ SWEEP_RATIOS = (0.05, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)
 """The λ/m of a sweep when nobody says which: the advised ones, and what lies beyond at either end."""
 LIKENESS = Range(0, 1)
 """How far a draw of the predictive leans on one piece of evidence; a slider shows per cent."""
+STRENGTH = Range(0, 1)
+"""Of a restyled photograph: 0 is the photograph itself, 1 all of the style."""
 SWEEP_LIKENESS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
 """The likenesses of a sweep: closer towards 1, where samples change more."""
 PIECES = Range(1, 1000)
@@ -74,6 +76,10 @@ WEIGHT = Range(0, 100)
 
 MOST_IMAGES = 100
 """Images of one place: evidence, or a list of the API. The paper's sets have 20; a hundred are read in a minute."""
+MOST_PHOTOGRAPHS = 12
+"""Photographs that the page restyles, one at a time: each may have many faces."""
+RESTYLE_FRAMES, RESTYLE_SIDE = 13, 640
+"""Frames of an animated restyling, one way, and the side of its pictures: what a phone plays and a message carries."""
 MOST_CLASSIFIED = 200
 """Images of one call of `classify`, examples and queries of all its lists together."""
 MOST_DECODED = 128

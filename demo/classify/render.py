@@ -15,7 +15,7 @@ from ..render import data_uri
 from .result import Result, medoid
 from .tasks import Task
 
-__all__ = ["class_pictures", "examples_html", "query_cards", "reading", "result_status", "thumbnails"]
+__all__ = ["class_pictures", "examples_count", "examples_html", "query_cards", "result_status"]
 
 
 def examples_html(tasks: dict[str, Task]) -> str:
@@ -32,53 +32,19 @@ def examples_html(tasks: dict[str, Task]) -> str:
     return f'<div class="examples tasks" role="group" aria-label="Ready classes and queries">{"".join(buttons)}</div>'
 
 
-def thumbnails(evidence: Evidence) -> str:
-    """The examples of one class: a thumbnail each with a button to remove it, and what happened to each file."""
+def examples_count(evidence: Evidence) -> str:
+    """How many examples a class has."""
     if not evidence:
-        return '<div class="pile"><p class="status">No examples yet</p></div>'
+        return "No examples yet"
     used, total = len(evidence.used), len(evidence)
-    count = f"{used} example{'s' * (used != 1)}" + (f", {total - used} skipped" if used < total else "")
-    thumbs = "".join(_thumb(index, image) for index, image in enumerate(evidence))
-    skipped = "".join(_verdict(image) for image in evidence if not image.used)
-    rest = "".join(_verdict(image) for image in evidence.used)
-    details = f"<details><summary>each file</summary><ul>{rest}</ul></details>" if rest else ""
-    return (
-        f'<div class="pile"><p class="count">{count}</p><div class="thumbs" role="list">{thumbs}</div>'
-        f'<ul class="skipped">{skipped}</ul>{details}</div>'
-    )
-
-
-def _thumb(index: int, image: EvidenceImage) -> str:
-    name = escape(image.name)
-    inside = (
-        f'<img src="{data_uri(image.face.image)}" alt="{name}" width="40" height="40">'
-        if image.face
-        else f'<span class="missing" role="img" aria-label="{name}, not readable">?</span>'
-    )
-    return (
-        f'<div class="thumb{"" if image.used else " problem"}" role="listitem">{inside}'
-        f'<button type="button" class="remove" data-action="remove" data-index="{index}" '
-        f'aria-label="remove {name}" title="Remove {name}">×</button></div>'
-    )
-
-
-def _verdict(image: EvidenceImage) -> str:
-    return f"<li><b>{escape(image.name)}</b>: {escape(image.summary)}</li>"
-
-
-def reading(done: int, total: int) -> str:
-    """Progress while images are read."""
-    return (
-        f'<p role="status"><progress max="{total}" value="{done}" aria-label="images read"></progress> '
-        f"{done} of {total} images read</p>"
-    )
+    return f"{used} example{'s' * (used != 1)}" + (f", {total - used} skipped" if used < total else "")
 
 
 def query_cards(queries: Evidence, result: Result | None) -> str:
     """One card a query, with its answer where there is one. `panel.CARDS_JS` listens to their buttons."""
     cards = "".join(_card(index, image, result) for index, image in enumerate(queries))
     if not cards:
-        cards = '<p class="hint">Each image that you drop above gets a card here: what it is, and how surely.</p>'
+        return '<p class="hint">Each image that you drop above gets a card here: what it is, and how surely.</p>'
     return f'<div class="queries" role="list">{cards}</div>'
 
 
@@ -109,7 +75,7 @@ def _card(index: int, image: EvidenceImage, result: Result | None) -> str:
 
 def _frame(index: int, state: str, name: str, thumbnail: str, words: str, below: str) -> str:
     return (
-        f'<div class="card query {state}" role="listitem">'
+        f'<div class="query {state}" role="listitem">'
         f'<button type="button" class="remove" data-action="remove" data-index="{index}" '
         f'aria-label="remove {name}" title="Remove">×</button>'
         f'<div class="top">{thumbnail}<div class="words">'

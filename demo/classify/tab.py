@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -27,23 +28,25 @@ from transflow_core.limits import (
     MOST_QUERIES,
     Range,
 )
-from transflow_core.pictures import Source
+from transflow_core.pictures import Whole
 
 from ..engines import Engines
-from ..errors import tell, warn
+from ..errors import warn
 from ..events import on
-from ..panel import CARDS_JS, EXAMPLES_JS
+from ..panel import CARDS_JS, EXAMPLES_JS, Given, Shown, again, read
 from ..queues import Stop
+from ..render import progress, updating
 from ..session import Session
-from ..widgets import download, log_slider
-from .render import class_pictures, examples_html, query_cards, reading, result_status, thumbnails
+from ..widgets import download, log_slider, status_line
+from .render import class_pictures, examples_html, query_cards, result_status
 from .result import COPIES, Fit, Result, Rule, fitted, judged, table
+from .slot import FEWEST, Slot, default_name, zone
 from .snippet import CLASSIFIER_FILE, python_code
 from .tasks import MNIST_PACKAGE, Task, has_mnist, random_digits, tasks
 
 __all__ = ["Classify"]
 
-FEWEST, MOST = int(CLASSES_ON_PAGE.low), int(CLASSES_ON_PAGE.high)
+MOST = int(CLASSES_ON_PAGE.high)
 _CLASSES = tuple(f"classify-{index}" for index in range(MOST))
 _QUERIES, _ANSWERS = "classify-queries", "classify-answers"
 _PLACES = (*_CLASSES, _QUERIES)
@@ -54,20 +57,6 @@ _TO_ANSWERS_JS = """
 () => { if (innerWidth < 760) document.querySelector('#classify-status').scrollIntoView({block: 'start'}); }
 """
 _NOTHING = "Give at least two classes an example each."
-
-Shown = dict[Any, Any]  # component: its value, or an update of it
-
-
-@dataclass(frozen=True, eq=False)
-class _Slot:
-    """The components of one class, and the place of its examples among the session's intakes."""
-
-    place: str
-    box: gr.Column
-    name: gr.Textbox
-    remove: gr.Button
-    files: gr.File
-    shown: gr.HTML
 
 
 @dataclass
@@ -110,7 +99,7 @@ class Classify:
         self._wire(prior, follow)
 
     def _build_classes(self) -> None:
-        gr.Markdown("### 1. Show a few examples of each class", elem_classes="step")
+        gr.Markdown("## 1. Show a few examples of each class", elem_classes="step")
         self._examples = gr.HTML(
             examples_html(tasks()), js_on_load=EXAMPLES_JS, elem_id="classify-examples", label="Ready classes"
         )
@@ -127,52 +116,20 @@ class Classify:
                 elem_classes="status",
             )
         with gr.Row(elem_id="classify-classes"):
-            self._slots = [self._build_slot(index, place) for index, place in enumerate(_CLASSES)]
+            self._slots = [Slot(self._engines, place, index) for index, place in enumerate(_CLASSES)]
         with gr.Row():
             self._add = gr.Button("Add a class", size="sm", elem_id="classify-add")
             self._clear = gr.Button("Clear all", size="sm", elem_id="classify-clear")
 
-    def _build_slot(self, index: int, place: str) -> _Slot:
-        box = gr.Column(elem_id=place, elem_classes="class-slot", min_width=150, visible=index < FEWEST)
-        with box:
-            with gr.Row(equal_height=True, elem_classes="class-head"):
-                name = gr.Textbox(
-                    _default_name(index),
-                    label=f"Name of class {index + 1}",
-                    show_label=False,
-                    container=False,
-                    max_length=CLASS_NAME_LENGTH,
-                    elem_id=f"{place}-name",
-                    min_width=60,
-                )
-                remove = gr.Button(
-                    f"Remove class {index + 1}",
-                    size="sm",
-                    min_width=30,
-                    scale=0,
-                    interactive=False,
-                    elem_id=f"{place}-remove",
-                    elem_classes="cross",
-                )
-            files = gr.File(
-                label=_zone(_default_name(index)),
-                file_count="multiple",
-                file_types=sorted(IMAGE_SUFFIXES),
-                height=72,
-                elem_id=f"{place}-files",
-                elem_classes="small-drop",
-            )
-            shown = gr.HTML(thumbnails(Evidence()), js_on_load=CARDS_JS, elem_id=f"{place}-examples", label="Examples")
-        return _Slot(place, box, name, remove, files, shown)
-
     def _build_queries(self) -> None:
-        gr.Markdown("### 2. Ask what other images are", elem_classes="step")
+        gr.Markdown("## 2. Ask what other images are", elem_classes="step")
         self._files = gr.File(
             label="Queries: drop images here",
             file_count="multiple",
             file_types=sorted(IMAGE_SUFFIXES),
             height=140,
             elem_id=_QUERIES,
+            elem_classes="takes-files",
         )
         self._lam = log_slider(0.1, name="λ/m, how far a class may stray from its examples", elem_id="classify-lam")
         with gr.Row():
@@ -200,7 +157,7 @@ class Classify:
             )
 
     def _build_results(self) -> None:
-        self._status = gr.HTML(_NOTHING, elem_id="classify-status", elem_classes="status")
+        self._status = status_line(_NOTHING, elem_id="classify-status")
         with gr.Tabs(elem_id="classify-results"):
             with gr.Tab("Answers") as answers:
                 self._cards = gr.HTML(
@@ -218,8 +175,13 @@ class Classify:
     def _wire(self, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
         progress = [self._progress, self._done]
         names = [slot.name for slot in self._slots]
-        parts = [part for slot in self._slots for part in (slot.box, slot.name, slot.remove, slot.files, slot.shown)]
-        everything = [*parts, self._cards, *progress, self._whole, self._copies]
+        everything = [
+            *(part for slot in self._slots for part in slot.parts),
+            self._cards,
+            *progress,
+            self._whole,
+            self._copies,
+        ]
         filled = on(self._examples.select, self._take_task, prior, everything, event=True)
         if self._draw is not None:
             filled += on(self._draw.click, self._draw_digits, [self._drawn, prior], everything)
@@ -230,7 +192,7 @@ class Classify:
             *on(self._add.click, self._add_class, outputs=everything),
             *on(self._clear.click, self._clear_all, prior, everything),
             *on(self._files.upload, self._add_queries, [self._files, *read], [self._files, *progress]),
-            *on(self._cards.edit, partial(self._remove_image, _QUERIES), event=True),
+            *on(self._cards.edit, self._remove_query, event=True),
             *on(self._whole.input, self._read_again, read, everything),
             *on(follow, self._follow, read, everything),
             # Moving λ by hand means choosing it by hand.
@@ -239,12 +201,9 @@ class Classify:
         for index, slot in enumerate(self._slots):
             changed += [
                 *on(
-                    slot.files.upload,
-                    partial(self._add_examples, slot),
-                    [slot.files, *read],
-                    [slot.files, slot.shown, *progress],
+                    slot.files.upload, partial(self._add_examples, slot), [slot.files, *read], [*slot.parts, *progress]
                 ),
-                *on(slot.shown.edit, partial(self._remove_example, slot), outputs=slot.shown, event=True),
+                *slot.events,
                 *on(slot.remove.click, partial(self._remove_class, index), prior, everything),
                 *on([slot.name.submit, slot.name.blur], partial(self._rename, slot), slot.name, slot.files),
             ]
@@ -260,7 +219,7 @@ class Classify:
     # Reading -----------------------------------------------------------------------------------------------------
 
     def _add_examples(
-        self, slot: _Slot, session: Session, files: list[str] | None, whole: bool, prior: str
+        self, slot: Slot, session: Session, files: list[str] | None, whole: bool, prior: str
     ) -> Iterator[Shown]:
         yield {slot.files: None}  # it takes more at once
         yield from self._add_files(session, slot.place, files, whole, prior, MOST_EXAMPLES)
@@ -273,9 +232,9 @@ class Classify:
         self, session: Session, place: str, files: list[str] | None, whole: bool, prior: str, most: int
     ) -> Iterator[Shown]:
         with session.turn(place) as stop:
-            given, onto = [(place, file, "") for file in files or []], _intake(session, place, prior)
+            given, onto = [Given(place, file) for file in files or []], _intake(session, place, prior)
             if onto.prior != prior:  # it was chosen while these were on their way
-                given = [*_again(place, onto), *given]
+                given = [*again(place, onto.evidence), *given]
                 onto = Intake(prior)
             yield from self._read(session, given, {place: onto}, whole, stop, most)
 
@@ -292,8 +251,9 @@ class Classify:
 
     def _fill(self, session: Session, task: Task, prior: str) -> Iterator[Shown]:
         """One click replaces what is there, and ends what is still being read."""
-        given = [(place, file, "") for place, of in zip(_CLASSES, task.classes.values(), strict=False) for file in of]
-        given += [(_QUERIES, source, truth) for source, truth in task.queries]
+        classes = zip(_CLASSES, task.classes.values(), strict=False)
+        given = [Given(place, file) for place, of in classes for file in of]
+        given += [Given(_QUERIES, source, truth) for source, truth in task.queries]
         with _all_places(session, newest=True) as stop:
             yield (
                 self._boxes(session, tuple(index < len(task.classes) for index in range(MOST)))
@@ -305,7 +265,7 @@ class Classify:
     def _read_again(self, session: Session, whole: bool, prior: str) -> Iterator[Shown]:
         """Another prior, or another way to take pictures: everything is aligned and inverted anew."""
         with _all_places(session) as stop:
-            given = [one for place in _PLACES for one in _again(place, _intake(session, place))]
+            given = [one for place in _PLACES for one in again(place, _intake(session, place).evidence)]
             yield from self._read(session, given, dict.fromkeys(_PLACES, Intake(prior)), whole, stop)
 
     def _follow(self, session: Session, whole: bool, prior: str) -> Iterator[Shown]:
@@ -315,41 +275,25 @@ class Classify:
     def _read(
         self,
         session: Session,
-        given: Sequence[tuple[str, Source, str]],
+        given: Sequence[Given],
         onto: Mapping[str, Intake],
         whole: bool,
         stop: Stop,
         most: int | None = None,
     ) -> Iterator[Shown]:
-        """Read images, each for a place and with a label; a batch may be of several classes."""
-        session.intakes.update(onto)
-        yield self._shown(session, onto)
-        places, labels = [place for place, _, _ in given], [label for _, _, label in given]
-        sources = [source for _, source, _ in given]
-        first = intake = next(iter(onto.values()))  # where there are several, they are empty
-        before, done = len(first.evidence), 0
-        for intake in self._engines.get(first.prior).stream(
-            sources, onto=first, labels=labels, whole="always" if whole else "auto", most=most, stop=stop
-        ):
-            new = list(zip(places[done:], intake.evidence.images[before + done :], strict=False))
-            for place, image in new:
-                session.intakes[place] = session.intakes[place].added([image])
-            done += len(new)
-            total = done + intake.left
-            progress = {self._progress: gr.update(visible=total > 0), self._done: reading(done, total)}
-            yield progress | self._shown(session, [place for place, _ in new])
-        for note in intake.notes:
-            warn(note)
-        if stop.by_hand:
-            tell(f"Stopped: {intake.left} images were not read.")
-        busy = any(session.busy(place) for place in _PLACES if place not in onto)
-        yield {self._progress: gr.update(visible=busy)}
+        engine = self._engines.get(next(iter(onto.values())).prior)
+        how: Whole = "always" if whole else "auto"
+        for words, places in read(engine, session, given, onto, stop, whole=how, most=most):
+            busy = bool(words) or any(session.busy(place) for place in _PLACES if place not in onto)
+            progress = {self._progress: gr.update(visible=busy)} | ({self._done: words} if words else {})
+            yield progress | self._shown(session, places)
 
     def _shown(self, session: Session, places: Iterable[str]) -> Shown:
         """The examples of classes that were just read; queries are shown with their answers."""
-        return {
-            slot.shown: thumbnails(session.intakes[slot.place].evidence) for slot in self._slots if slot.place in places
-        }
+        shown: Shown = {}
+        for slot in self._slots:
+            shown |= slot.shown(session) if slot.place in places else {}
+        return shown
 
     def _end_reading(self, session: Session) -> None:
         for place in _PLACES:
@@ -363,13 +307,13 @@ class Classify:
         boxes = {slot.box: gr.update(visible=shown) for slot, shown in zip(self._slots, opened, strict=True)}
         return boxes | {slot.remove: gr.update(interactive=sum(opened) > FEWEST) for slot in self._slots}
 
-    def _named(self, names: Mapping[_Slot, str]) -> Shown:
+    def _named(self, names: Mapping[Slot, str]) -> Shown:
         return {slot.name: name for slot, name in names.items()} | {
-            slot.files: gr.update(label=_zone(name)) for slot, name in names.items()
+            slot.files: gr.update(label=zone(name)) for slot, name in names.items()
         }
 
-    def _rename(self, slot: _Slot, session: Session, name: str) -> Shown:
-        return {slot.files: gr.update(label=_zone(name))}
+    def _rename(self, slot: Slot, session: Session, name: str) -> Shown:
+        return {slot.files: gr.update(label=zone(name))}
 
     def _add_class(self, session: Session) -> Shown:
         opened = session.of_kind(_Kept).opened
@@ -390,7 +334,7 @@ class Classify:
     def _emptied(self, session: Session, index: int, prior: str) -> Shown:
         slot = self._slots[index]
         session.intakes[slot.place] = Intake(prior)
-        return self._named({slot: _default_name(index)}) | self._shown(session, [slot.place])
+        return self._named({slot: default_name(index)}) | self._shown(session, [slot.place])
 
     def _clear_all(self, session: Session, prior: str) -> Shown:
         with _all_places(session, newest=True):
@@ -400,17 +344,13 @@ class Classify:
                 shown |= self._emptied(session, index, prior)
             return shown
 
-    def _remove_example(self, slot: _Slot, session: Session, data: dict) -> Shown:
-        self._remove_image(slot.place, session, data)
-        return self._shown(session, [slot.place])
-
-    def _remove_image(self, place: str, session: Session, data: dict) -> None:
+    def _remove_query(self, session: Session, data: dict) -> None:
         index = data.get("index")
-        with session.turn(place):
-            intake = _intake(session, place)
+        with session.turn(_QUERIES):
+            intake = _intake(session, _QUERIES)
             # It may be the card of an image that is gone already.
-            if data.get("action") == "remove" and isinstance(index, int) and 0 <= index < len(intake.evidence):
-                session.intakes[place] = intake.removed(index)
+            if isinstance(index, int) and 0 <= index < len(intake.evidence):
+                session.intakes[_QUERIES] = intake.removed(index)
 
     # Judging -----------------------------------------------------------------------------------------------------
 
@@ -450,14 +390,14 @@ class Classify:
                     yield {self._python: python_code(prior, classes, queries, rule, whole=whole)}
                 said = "Fitting the classes…"
                 if kept.fit is None:
-                    yield {self._status: said}
+                    yield {self._status: updating(engine.before, said)}
                 for one in (*plain, rule):
-                    fitting = fitted(engine, classes, one, kept.fit, stop)
+                    fitting, begun = fitted(engine, classes, one, kept.fit, stop), time.monotonic()
                     try:
                         while True:
                             done, total = next(fitting)
-                            learning = f"Learning from distorted copies: <b>{done} of {total}</b>"
-                            yield {self._status: f"{learning} · {said}"}
+                            learned = progress(done, total, time.monotonic() - begun, engine.before, "distorted copies")
+                            yield {self._status: f"{learned} · {said}"}
                     except StopIteration as end:
                         fit: Fit = end.value
                     kept.fit, kept.result = fit, judged(engine, fit, queries, stop)
@@ -498,22 +438,8 @@ def _all_places(session: Session, newest: bool = False) -> Iterator[Stop]:
         yield first
 
 
-def _default_name(index: int) -> str:
-    return f"Class {index + 1}"
-
-
-def _zone(name: str) -> str:
-    """What a class's drop zone says."""
-    return f"+ images of {name}"
-
-
 def _intake(session: Session, place: str, prior: str = "") -> Intake:
     return session.intakes.get(place) or Intake(prior)
-
-
-def _again(place: str, intake: Intake) -> list[tuple[str, Source, str]]:
-    """What is to be read to have the same once more."""
-    return [(place, image.source, image.label) for image in intake.evidence if image.source is not None]
 
 
 def _evidence(session: Session, place: str, prior: str) -> Evidence:
@@ -531,10 +457,10 @@ def _classes(session: Session, opened: Sequence[bool], names: Sequence[str], pri
             continue
         # What a file of a classifier can hold: printable, and not too long.
         name = "".join(c for c in str(names[index] or "") if c.isprintable()).strip()[:CLASS_NAME_LENGTH]
-        name = name or _default_name(index)
+        name = name or default_name(index)
         if name in classes:
             raise ValueError(
-                f"Two classes have the same name. Give each a name of its own, such as {_default_name(index)}."
+                f"Two classes have the same name. Give each a name of its own, such as {default_name(index)}."
             )
         classes[name] = evidence
     if len(classes) < FEWEST:

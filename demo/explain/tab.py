@@ -71,7 +71,7 @@ def _slider(elem_id: str, index: int, name: str) -> str:
     """λ/m as the Studio's slider shows it."""
     range_input = track(elem_id, f'data-ratio="{index}"')
     return (
-        f'<div class="log-slider"><div class="row"><label for="{elem_id}">{name}</label>'
+        f'<div class="own-slider advised"><div class="row"><label for="{elem_id}">{name}</label>'
         f'<output for="{elem_id}"></output></div>{range_input}</div>'
     )
 

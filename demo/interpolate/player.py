@@ -25,7 +25,7 @@ def player(elem_id: str) -> gr.HTML:
     return gr.HTML(
         None,
         html_template=static("player.html"),
-        js_on_load=static("player.js"),
+        js_on_load=static("sprite.js") + static("player.js"),
         elem_id=elem_id,
         label="From A to B",
     )

@@ -23,9 +23,7 @@ from transflow_core.limits import (
 from transflow_core.posterior import DEFAULT_MANNER, Gaussian, Manner, Posterior, Sampler, interpolate
 from transflow_core.prior import Prior
 
-from ..examples import example_sets
-
-__all__ = ["DRAWS", "METHODS", "Route", "RouteSettings", "first_image", "name_of", "routes"]
+__all__ = ["DRAWS", "METHODS", "Route", "RouteSettings", "first_image", "routes"]
 
 DRAWS = Range(1, MOST_DRAWS)
 #: What the page calls each method, by its key. "compare" is all three.
@@ -137,11 +135,6 @@ class Route:
         path = [interpolate(self.a, self.b, t, method=self.method) for t in places]
         means = torch.cat([point.mean.expand(n, -1) for point in path])
         return torch.cat([point.sample(n, seed=seed, temperature=temperature) for point in path]), means
-
-
-def name_of(intake: Intake) -> str:
-    """What a person would call what a side holds."""
-    return example_sets()[intake.example].title if intake.example else intake.title
 
 
 def first_image(intake: Intake, side: str) -> EvidenceImage:

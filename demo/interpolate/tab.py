@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 from gradio.events import Dependency
@@ -17,19 +19,21 @@ from transflow_core.compute import Cancelled
 from transflow_core.images import writes_mp4
 from transflow_core.intake import Intake
 from transflow_core.limits import SEED, STEPS_SLIDER, TEMPERATURE
+from transflow_core.posterior import Choice, Manner
 from transflow_core.prior import Prior
 
 from ..engines import Engines
 from ..errors import words_of
 from ..events import on
-from ..examples import example_sets
+from ..examples import example_sets, title_of
 from ..manner import MannerChoice
 from ..panel import EvidencePanel
+from ..render import progress
 from ..session import Session
-from ..widgets import download, log_slider
+from ..widgets import download, log_slider, relay
 from .decoding import Decoding, Result, write
 from .player import player, player_value
-from .route import DRAWS, METHODS, Route, RouteSettings, name_of, routes
+from .route import DRAWS, METHODS, Route, RouteSettings, routes
 from .snippet import command_line, python_code
 
 __all__ = ["Interpolate"]
@@ -69,9 +73,18 @@ class Interpolate:
         engines: the priors that the page serves.
         prior: the component with the name of this session's prior.
         follow: when the prior was changed or the tab came into view.
+        arrived: when the page was opened, and `query` holds what its address says.
+        query: a component.
     """
 
-    def __init__(self, engines: Engines, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
+    def __init__(
+        self,
+        engines: Engines,
+        prior: gr.components.Component,
+        follow: Sequence[Dependency],
+        arrived: Sequence[Dependency],
+        query: gr.components.Component,
+    ) -> None:
         self._engines = engines
         with gr.Row(elem_id="interpolate-tab"):
             self.a, self.lam_a = self._build_end("A", "where it starts", prior, follow)
@@ -88,15 +101,16 @@ class Interpolate:
         with gr.Accordion("The same as code", open=False, elem_id="interpolate-code"):
             self._python = gr.Code(language="python", label="Python", elem_id="interpolate-python", wrap_lines=True)
             self._shell = gr.Code(language="shell", label="Command line", elem_id="interpolate-shell", wrap_lines=True)
-        self._wire(prior)
+        self._address = relay("told")
+        self._wire(prior, arrived, query)
 
     def _build_end(
         self, letter: str, about: str, prior: gr.components.Component, follow: Sequence[Dependency]
     ) -> tuple[EvidencePanel, gr.HTML]:
         key = letter.lower()
         with gr.Column(scale=4, min_width=280, elem_id=f"interpolate-{key}"):
-            gr.Markdown(f"### {letter}, {about}")
-            lam = log_slider(DEFAULT.lam_a, name=_lam_name(letter), elem_id=f"lam-{key}")
+            gr.Markdown(f"## {letter}, {about}")
+            lam = log_slider(DEFAULT.lam_a, name=f"λ/m of {letter}", elem_id=f"lam-{key}")
             panel = EvidencePanel(self._engines, prior, place=f"side-{key}", title=letter, tab=PLACE, follow=follow)
         return panel, lam
 
@@ -134,25 +148,49 @@ class Interpolate:
                     min_width=140,
                 )
 
-    def _wire(self, prior: gr.components.Component) -> None:
+    def _wire(
+        self, prior: gr.components.Component, arrived: Sequence[Dependency], query: gr.components.Component
+    ) -> None:
         settings = [self.method, self.lam_a, self.lam_b, self.steps, self.n, self.seed, self.temperature]
         settings += self.manner.inputs
-        kind = self.manner.wire([(self.lam_a, _lam_name("A")), (self.lam_b, _lam_name("B"))])
-        outputs = [self._player, self._status, self._stop_button, self._python, self._shell]
+        kind = self.manner.wire([self.lam_a, self.lam_b])
+        outputs = [self._player, self._status, self._stop_button, self._python, self._shell, self._address]
+        own = [*self.a.outputs, *self.b.outputs, *settings, *self.manner.outputs]
+        opened = on(arrived, self._open, [prior, query], [*dict.fromkeys(own)])
         tried = on(self._try.click, self._take_examples, prior, [*self.a.outputs, *self.b.outputs, self._status])
         given = [*tried, *self.a.events, *self.b.events, self.manner.auto.input]
         chosen = on(given, self._choose, [prior, self.manner.auto], self.manner.outputs)
         sliders = [self.lam_a, self.lam_b, self.steps, self.n, self.temperature, *self.manner.sliders]
         moved = [event for slider in sliders for event in (slider.input, slider.release)]
-        changed = [self.method.change, self.seed.change, *moved, *kind, *chosen]
+        changed = [self.method.change, self.seed.change, *moved, *kind, *chosen, *opened]
         on(changed, self._run, [prior, *settings], outputs)
         on(self._run_button.click, partial(self._run, again=True), [prior, *settings], outputs)
         on(self._stop_button.click, self._stop, queue=False)
 
+    def _open(self, session: Session, prior: str, query: str) -> dict:
+        """The tab opens with the ends and the settings that its address names."""
+        found = dict(parse_qsl(query))
+        if found.get("tab") != PLACE:
+            return {}
+        ends = {key: panel for key, panel in (("a", self.a), ("b", self.b)) if found.get(key) in example_sets()}
+        shown = {}
+        for key, panel in ends.items():
+            shown |= panel.open(session, found[key], prior)
+        shown |= self._choose(session, prior, True)
+        with contextlib.suppress(ValueError, KeyError):  # an address that was typed wrong opens with the defaults
+            numbers = [float(found[key]) for key in ("lam_a", "lam_b", "steps", "n", "seed", "t")]
+            told = RouteSettings.checked(found["method"], *numbers, manner=Manner.parse(found["manner"]))
+            shown |= self.manner.shown(Choice(told.manner, ""), False)
+            for lam, ratio in ((self.lam_a, told.lam_a), (self.lam_b, told.lam_b)):
+                shown[lam] = shown[lam] | {"value": ratio}
+            rest = {self.method: told.method, self.steps: told.steps, self.n: told.n}
+            shown |= rest | {self.seed: told.seed, self.temperature: told.temperature}
+        return shown
+
     def _take_examples(self, session: Session, prior: str) -> Iterator[dict]:
         """Both ends filled at one click."""
-        for index, (panel, key) in enumerate(zip((self.a, self.b), _TRY, strict=True)):
-            yield {self._status: _status(f"Reading {example_sets()[key].title} …", index, len(_TRY))}
+        for panel, key in zip((self.a, self.b), _TRY, strict=True):
+            yield {self._status: _status(f"Reading {example_sets()[key].title} …")}
             yield panel.open(session, key, prior)
         yield {self._status: _status("")}
 
@@ -202,23 +240,23 @@ class Interpolate:
             decoding = Decoding(engine, stop, settings, shown)
             metadata = _metadata(engine.prior, settings, a, b, shown)
 
-            def progress() -> dict:
+            def so_far() -> dict:
                 """A bar, or nothing while it is quick."""
-                if time.perf_counter() - started < _QUICK:
+                seconds = time.perf_counter() - started
+                if seconds < _QUICK:
                     return {}
-                done = f"{decoding.done} of {decoding.total} images"
-                words = _status(done, decoding.done, decoding.total)
-                return {self._status: words, self._stop_button: gr.update(interactive=True)}
+                bar = progress(decoding.done, decoding.total, seconds, engine.before, "images")
+                return {self._status: _status("", bar), self._stop_button: gr.update(interactive=True)}
 
             try:
                 for _ in decoding.strips():
-                    yield progress()
+                    yield so_far()
                 kept.result = decoding.result(metadata)
                 code = python_code(shown, a, b, settings), command_line(shown, a, b, settings)
-                ends = name_of(a), name_of(b)
-                yield self._shown(player_value(kept.result, ends), "", *code, running=True) | progress()
+                ends = title_of(a), title_of(b)
+                yield self._shown(player_value(kept.result, ends), "", *code, running=True) | so_far()
                 for _ in decoding.between():
-                    yield progress()
+                    yield so_far()
             except Cancelled:
                 # What is shown stays. Something newer says for itself what it does.
                 if stop.by_hand:
@@ -231,7 +269,9 @@ class Interpolate:
                 f"{settings.steps} steps, {settings.frames} frames · {decoding.total} images in {seconds:.2f} s · "
                 f"seed {settings.seed}."
             )
-            yield self._shown(player_value(kept.result, ends), " ".join([words, *notes]), *code, running=False)
+            told = {"place": PLACE, "query": _address(settings, a, b)}
+            done = self._shown(player_value(kept.result, ends), " ".join([words, *notes]), *code, running=False)
+            yield done | {self._address: told}
 
     def _shown(self, value: dict | None, words: str, python: str = "", shell: str = "", *, running: bool) -> dict:
         return {
@@ -255,12 +295,15 @@ def _slider(label: str, bound: Any, value: float, step: float = 1) -> gr.Slider:
     )
 
 
-def _lam_name(letter: str) -> str:
-    return f"λ/m of {letter}"
+def _address(settings: RouteSettings, a: Intake, b: Intake) -> str:
+    """What an address keeps: all but files of one's own."""
+    told = {"tab": PLACE, "a": a.example, "b": b.example, "method": settings.method, "manner": settings.manner}
+    told |= {"prior": a.prior or b.prior}
+    told |= {"lam_a": f"{settings.lam_a:g}", "lam_b": f"{settings.lam_b:g}", "steps": settings.steps, "n": settings.n}
+    return urlencode(told | {"seed": settings.seed, "t": f"{settings.temperature:g}"}, safe="/:,=")
 
 
-def _status(words: str, done: int | None = None, total: int = 1) -> str:
-    bar = f'<progress value="{done}" max="{total}" aria-label="Progress"></progress> ' if done is not None else ""
+def _status(words: str, bar: str = "") -> str:
     return f'<div class="status" role="status">{bar}{escape(words)}</div>'
 
 
@@ -269,8 +312,8 @@ def _metadata(prior: Prior, settings: RouteSettings, a: Intake, b: Intake, shown
     return {
         "command": "interpolate",
         "method": ", ".join(route.key for route in shown),
-        "a": name_of(a),
-        "b": name_of(b),
+        "a": title_of(a),
+        "b": title_of(b),
         "manner": str(settings.manner),
         "lam_ratio_a": f"{settings.lam_a:g}",
         "lam_ratio_b": f"{settings.lam_b:g}",

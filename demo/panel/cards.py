@@ -1,4 +1,4 @@
-"""What the evidence panel shows: a card an image, a line that sums it up, buttons of example sets."""
+"""What the evidence panel shows: a thumbnail an image, the details of one, a line that sums up, example sets."""
 
 from html import escape
 
@@ -9,9 +9,16 @@ from transflow_core.intake import Intake
 from transflow_core.limits import WEIGHT
 
 from ..examples import example_sets
-from ..render import data_uri, number
+from ..render import data_uri, number, uri_of
 
-__all__ = ["cards", "examples_html", "summary"]
+__all__ = ["details", "examples_html", "summary", "taken_faces", "thumbnails"]
+
+_SPOILS = "It can spoil the samples: remove it or lower its weight if they look broken."
+_WARNINGS = {
+    "too busy": f"Noise, hard edges, or no face: far from what this prior was trained on. {_SPOILS}",
+    "too smooth": f"Blank or blurred: far from what this prior was trained on. {_SPOILS}",
+}
+_SIZE = 96, 96  # pixels of a thumbnail: sharp at its 60 on most screens, and 18 of them are 70 kB
 
 
 def summary(intake: Intake) -> str:
@@ -19,53 +26,127 @@ def summary(intake: Intake) -> str:
     if intake.saved is not None:
         return f"Saved posterior <b>{escape(intake.saved_name)}</b>, m = {intake.saved.m:g}"
     if not len(intake.evidence):
-        return "No evidence yet: the samples come from the prior itself."
+        return "No evidence yet: the samples are the prior’s own, whatever λ is."
     used, total = len(intake.used), len(intake.evidence)
-    return f"<b>{used} of {total}</b> images condition the posterior" if used < total else f"<b>m = {total}</b> images"
+    if used < total:
+        return f"<b>{used} of {total}</b> images condition the posterior"
+    return f"<b>{used}</b> image{'s' * (used > 1)}, m = {sum(image.weight for image in intake.used):g}"
 
 
 def examples_html() -> str:
     """A button for each example set. `static/examples.js` listens to them."""
     buttons = []
-    for example in example_sets().values():
+    for index, example in enumerate(example_sets().values()):
         strip = Image.new("RGB", (256, 128))
-        for index, file in enumerate(example.files[:2]):
+        for place, file in enumerate(example.files[:2]):
             with Image.open(file) as image:
-                strip.paste(image.convert("RGB").resize((128, 128)), (128 * index, 0))
+                strip.paste(image.convert("RGB").resize((128, 128)), (128 * place, 0))
         buttons.append(
-            f'<button type="button" data-example="{example.key}" title="{escape(example.about)}">'
+            f'<button type="button" data-example="{example.key}" title="{escape(example.about)}"{_stop(index)}>'
             f'<img src="{data_uri(strip)}" alt="" width="128" height="64">{escape(example.title)}</button>'
         )
-    return f'<div class="examples" role="group" aria-label="Example sets">{"".join(buttons)}</div>'
+    return f'<div class="examples" role="group" aria-label="Example sets" data-roving>{"".join(buttons)}</div>'
 
 
-def cards(evidence: Evidence) -> str:
-    """The evidence, one card an image, with its controls. `static/cards.js` listens to them.
+def thumbnails(evidence: Evidence, opened: int | None = None) -> str:
+    """The evidence at a glance: each image opens its details and can be removed. `static/cards.js` listens.
 
     Every string that came with a file is escaped.
+
+    Args:
+        evidence: the images.
+        opened: the place of the one whose details are shown.
     """
-    return f'<div class="cards" role="list">{"".join(_card(i, image) for i, image in enumerate(evidence))}</div>'
+    images = "".join(_thumbnail(index, image, index == opened) for index, image in enumerate(evidence))
+    return f'<div class="cards" role="list" data-roving>{images}</div>' if images else ""
 
 
-def _card(index: int, image: EvidenceImage) -> str:
-    name = escape(image.name)
-    state = "problem" if image.problem else "warning" if _far(image) else "unused" if image.weight == 0 else "fine"
-    thumbnail = (
-        f'<img src="{data_uri(image.face.image, "PNG")}" alt="aligned face from {name}" width="88" height="88">'
+def _thumbnail(index: int, image: EvidenceImage, opened: bool) -> str:
+    name, words = escape(image.name), escape(f"{image.name}: {image.summary}")
+    inside = (
+        f'<img src="{data_uri(image.face.image.resize(_SIZE))}" alt="{words}" width="{_SIZE[0]}" height="{_SIZE[1]}">'
         if image.face
-        else '<div class="missing" aria-hidden="true">?</div>'
+        else f'<span class="missing" role="img" aria-label="{words}">?</span>'
     )
+    mark = "!" if _far(image) else f"×{image.weight:g}" if image.face and image.weight != 1 else ""
+    badge = f'<span class="badge">{mark}</span>' if mark else ""
     return (
-        f'<div class="card {state}" role="listitem">'
-        f'<button type="button" class="remove" data-action="remove" data-index="{index}" '
-        f'aria-label="remove {name}" title="Remove">×</button>'
-        f'{thumbnail}<div class="name" title="{name}">{name}</div>'
-        f'<div class="verdict">{escape(image.summary)}</div>{_likelihood(image)}{_controls(index, image)}</div>'
+        f'<div class="card {_state(image)}" role="listitem"><button type="button" class="open" data-action="open" '
+        f'data-index="{index}" aria-expanded="{str(opened).lower()}" title="{words}"{_stop(index)}>{inside}{badge}'
+        f'</button><button type="button" class="remove" data-action="remove" data-index="{index}" tabindex="-1" '
+        f'aria-label="remove {name}" title="Remove">×</button></div>'
     )
+
+
+def _stop(index: int) -> str:
+    """One of a group is reached by Tab, the others from it by arrow keys (`static/anywhere.js`)."""
+    return f' data-stop tabindex="{-1 if index else 0}"'
+
+
+def _state(image: EvidenceImage) -> str:
+    return "problem" if image.problem else "warning" if _far(image) else "unused" if image.weight == 0 else "fine"
 
 
 def _far(image: EvidenceImage) -> bool:
     return image.verdict is not None and image.verdict.word == "far outside"
+
+
+def details(evidence: Evidence, index: int | None, weighted: bool = True) -> str:
+    """All about one image: its picture with the faces to choose from, what happened to it, its weight if it has one."""
+    if index is None:
+        return ""
+    image = evidence[index]
+    name, weight = escape(image.name), _weight(evidence, index) if weighted else ""
+    return (
+        f'<section class="details {_state(image)}" aria-label="{name}">{_picture(evidence, index)}<div class="words">'
+        f'<div class="name">{name}</div><div class="verdict">{escape(image.summary)}</div>'
+        f"{_likelihood(image)}{_faces(image, index)}{weight}"
+        f'<div class="buttons">{_button("remove", index, "Remove")}{_button("open", index, "Close")}</div>'
+        "</div></section>"
+    )
+
+
+def _button(action: str, index: int, words: str, value: str = "", pressed: bool | None = None) -> str:
+    state = "" if pressed is None else f' aria-pressed="{str(pressed).lower()}"'
+    return (
+        f'<button type="button" data-action="{action}" data-index="{index}" value="{value}"{state}>'
+        f"{escape(words)}</button>"
+    )
+
+
+def _picture(evidence: Evidence, index: int) -> str:
+    """The whole picture. Where it has several faces, each is a button that takes or leaves it."""
+    picture = evidence[index].picture
+    if not picture.preview:
+        return ""
+    width, height = picture.size
+    taken = taken_faces(evidence, index)
+    boxes = []
+    for face in picture.faces:
+        if face.placement == "whole":
+            continue
+        left, top, right, bottom = face.box
+        place = (
+            f"left: {100 * left / width:.2f}%; top: {100 * top / height:.2f}%; "
+            f"width: {100 * (right - left) / width:.2f}%; height: {100 * (bottom - top) / height:.2f}%"
+        )
+        boxes.append(
+            f'<button type="button" class="box" data-action="face" data-index="{index}" value="{face.index}" '
+            f'style="{place}" aria-pressed="{str(face.index in taken).lower()}" '
+            f'aria-label="face {face.index + 1} of {len(picture.faces)}"></button>'
+        )
+    alt = escape(f"{picture.name}, the whole picture")
+    return f'<div class="source"><img src="{uri_of(picture.preview)}" alt="{alt}">{"".join(boxes)}</div>'
+
+
+def taken_faces(evidence: Evidence, index: int) -> dict[int, int]:
+    """Of the picture of one image: which faces are taken, and the places of their images."""
+    source = evidence[index].source
+    return {
+        image.face.index: place
+        for place, image in enumerate(evidence)
+        if image.face and image.face.placement != "whole" and image.source == source
+    }
 
 
 def _likelihood(image: EvidenceImage) -> str:
@@ -73,32 +154,31 @@ def _likelihood(image: EvidenceImage) -> str:
         return ""
     text = f"log p(z) {number(image.latent.log_prior)}"
     if image.verdict is not None:
-        text += f'<br><span class="range">typical {number(image.verdict.low)} … {number(image.verdict.high)}</span>'
-    if _far(image):
-        text += (
-            '<br><strong class="warn">Far outside what this prior knows: it can spoil the samples. '
-            "Remove it or lower its weight if they look broken.</strong>"
-        )
+        text += f", typical {number(image.verdict.low)} … {number(image.verdict.high)}"
+    text += f"<br>‖z‖² / D {float(image.latent.z.square().mean()):.2f}"
+    if image.verdict is not None and image.verdict.way:
+        text += f'<br><strong class="warn">{_WARNINGS[image.verdict.way]}</strong>'
     return f'<div class="likelihood">{text}</div>'
 
 
-def _controls(index: int, image: EvidenceImage) -> str:
+def _faces(image: EvidenceImage, index: int) -> str:
+    faces = [face for face in image.picture.faces if face.placement != "whole"]
+    if image.face is None or not faces:
+        return ""
+    hint, buttons = "", _button("face", index, "Take it whole", "whole", image.face.placement == "whole")
+    if len(faces) > 1:
+        hint = f'<p class="hint">{len(faces)} faces: click those in the picture to take or leave them.</p>'
+        buttons = _button("face", index, f"Use all {len(faces)} faces", "all") + buttons
+    return f'{hint}<div class="buttons">{buttons}</div>'
+
+
+def _weight(evidence: Evidence, index: int) -> str:
+    image = evidence[index]
     if image.face is None:
         return ""
-    name = escape(image.name)
-    choices = [
-        (str(number), f"face {number + 1} of {len(image.picture.faces)}")
-        for number, face in enumerate(image.picture.faces)
-        if face.placement != "whole"
-    ]
-    choices.append(("whole", "taken whole"))
-    chosen = "whole" if image.face.placement == "whole" else str(image.face.index)
-    options = "".join(
-        f'<option value="{value}"{" selected" if value == chosen else ""}>{label}</option>' for value, label in choices
-    )
+    share = f" of m = {sum(one.weight for one in evidence.used):g}" if image.used else ""
     return (
-        f'<label>crop <select data-action="face" data-index="{index}" aria-label="crop of {name}">'
-        f"{options}</select></label>"
-        f'<label>weight <input type="number" min="{WEIGHT.low:g}" max="{WEIGHT.high:g}" step="0.5" '
-        f'value="{image.weight:g}" data-action="weight" data-index="{index}" aria-label="weight of {name}"></label>'
+        f'<label>weight <input type="number" min="{WEIGHT.low:g}" max="{WEIGHT.high:g}" step="any" '
+        f'value="{image.weight:g}" data-action="weight" data-index="{index}" aria-label="weight of '
+        f'{escape(image.name)}">{share}</label>'
     )

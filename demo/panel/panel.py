@@ -1,11 +1,10 @@
-"""The evidence panel: files in, cards that say what happened to each, and one intake out."""
+"""The evidence panel: files in, thumbnails that say what happened to each, and one intake out."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -14,30 +13,31 @@ from gradio.events import Dependency
 from transflow_core.evidence import Source
 from transflow_core.images import IMAGE_SUFFIXES
 from transflow_core.intake import Intake
-from transflow_core.limits import MOST_IMAGES, WEIGHT
 
 from ..engines import Engines
-from ..errors import tell, warn
 from ..events import on
 from ..examples import example_sets
 from ..queues import Stop
 from ..session import Session, new_folder
 from ..static import static
-from .cards import cards, examples_html, summary
+from ..widgets import status_line
+from .cards import examples_html, summary
+from .reading import Given, again
+from .shelf import Shelf, Shown
 
-__all__ = ["CARDS_JS", "EXAMPLES_JS", "EvidencePanel"]
+__all__ = ["EXAMPLES_JS", "EvidencePanel"]
 
-CARDS_JS, EXAMPLES_JS = static("cards.js"), static("examples.js")
-
-
-Shown = dict[Component, Any]
+EXAMPLES_JS = static("examples.js")
 
 
-class EvidencePanel:
-    """Drop zone, webcam and clipboard, example sets, cards. Build it inside the current Blocks.
+class _Before(dict[str, Intake]):
+    """What each place held before something was taken away, to be had back."""
 
-    What a visitor gives is `session.intakes[place]`; changes of it take turns in that place, and a click on an example
-    set, or on "Clear all", ends those that are still under way.
+
+class EvidencePanel(Shelf):
+    """Drop zone, webcam and clipboard, example sets, thumbnails. Build it inside the current Blocks.
+
+    A click on an example set, or on "Clear all", ends the changes that are still under way.
 
     Args:
         engines: the priors that the page serves.
@@ -63,15 +63,15 @@ class EvidencePanel:
         tab: str,
         follow: Sequence[Dependency],
     ) -> None:
-        self.place = place
-        self._engines, self._tab = engines, tab
+        self._tab = tab
         with gr.Group(elem_id=place):
             self._files = gr.File(
                 label=f"{title}: drop images here",
                 file_count="multiple",
                 file_types=[*sorted(IMAGE_SUFFIXES), ".safetensors"],
-                height=130,
+                height=128,
                 elem_id=f"{place}-files",
+                elem_classes="takes-files",
             )
             with gr.Accordion("Webcam or clipboard", open=False):
                 # As a file: Gradio would decode it before it met any limit.
@@ -91,30 +91,41 @@ class EvidencePanel:
                 padding=True,
             )
         with gr.Row(equal_height=True):
-            self._status = gr.HTML(summary(Intake()), elem_classes="status", elem_id=f"{place}-status")
+            self._status = status_line(summary(Intake()), elem_id=f"{place}-status")
             self._stop = gr.Button("Stop", variant="stop", size="sm", visible=False, min_width=80, scale=0)
+            self._undo = gr.Button("Undo", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{place}-undo")
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{place}-clear")
-        self._cards = gr.HTML("", js_on_load=CARDS_JS, elem_id=f"{place}-cards", label="Evidence")
-        self.outputs = [self._cards, self._status, self._stop]
+        super().__init__(engines, place)
+        self.outputs = [self._cards, self._details, self._status, self._stop, self._undo]
         self.events = [
             *on(self._files.upload, self._add_files, [self._files, prior], [*self.outputs, self._files]),
             *on(self._camera.input, self._add_picture, [self._camera, prior], [*self.outputs, self._camera]),
             *on(examples.select, self._take_example, prior, self.outputs, event=True),
-            *on(self._cards.edit, self._edit, prior, self.outputs, event=True),
+            *self._wire(self.outputs),
             *on(clear.click, self._clear, prior, self.outputs),
+            *on(self._undo.click, self._take_back, prior, self.outputs),
             *on(follow, self._follow, prior, self.outputs),
         ]
         on(self._stop.click, lambda session: session.stop(place), queue=False)
-
-    def intake(self, session: Session) -> Intake:
-        """What the visitor gave."""
-        return session.intakes.get(self.place) or Intake()
 
     def open(self, session: Session, key: str, prior: str) -> Shown:
         """Read a whole example set, as when a shared link names one. There is nothing for an unknown key."""
         with session.turn(self.place, newest=True) as stop:
             *_, shown = self._example(session, key, prior, stop)
         return shown
+
+    def add(self, session: Session, sources: Sequence[Source], prior: str) -> Iterator[Shown]:
+        """More evidence, as if it were dropped."""
+        with session.turn(self.place) as stop:
+            yield from self._add(session, sources, prior, stop)
+
+    def put(self, session: Session, intake: Intake, prior: str) -> Shown:
+        """What was given before takes the place of what is there."""
+        with session.turn(self.place, newest=True):
+            self._put(session, intake if intake.prior else Intake(prior))
+            return self._show(session)
+
+    # Reading -----------------------------------------------------------------------------------------------------
 
     def _add_files(self, session: Session, files: list[str] | None, prior: str) -> Iterator[Shown]:
         """Files were dropped. The drop zone is emptied at once: it takes more, whatever becomes of these."""
@@ -133,87 +144,76 @@ class EvidencePanel:
                 yield from self._add(session, [snapshot], prior, stop)
 
     def _add(self, session: Session, sources: Sequence[Source], prior: str, stop: Stop) -> Iterator[Shown]:
-        intake = self.intake(session)
-        if intake.prior == prior:
-            return self._read(session, sources, intake, stop)
-        return self._read_again(session, intake, prior, stop, sources)
+        intake, given = self.intake(session), [Given(self.place, source) for source in sources]
+        if intake.prior != prior:
+            given, intake = [*again(self.place, intake.evidence), *given], Intake(prior)
+        return self._read(session, given, intake, stop)
 
     def _take_example(self, session: Session, data: dict, prior: str) -> Iterator[Shown]:
         """One click replaces what is there: an example is a thing to look at, not to mix."""
         with session.turn(self.place, newest=True) as stop:
+            if not self.intake(session).example:
+                self._keep(session)
             yield from self._example(session, str(data.get("example")), prior, stop)
 
     def _example(self, session: Session, key: str, prior: str, stop: Stop) -> Iterator[Shown]:
         files = example_sets()[key].files if key in example_sets() else ()
-        yield from self._read(session, files, Intake(prior), stop, example=key if files else "")
+        given = [Given(self.place, file) for file in files]
+        yield from self._read_as(session, given, prior, stop, example=key if files else "")
 
     def _follow(self, session: Session, prior: str) -> Iterator[Shown]:
         """Under another prior, the evidence is aligned to its frame and inverted through it anew."""
         if session.tab != self._tab or self.intake(session).prior in ("", prior):
             return
         with session.turn(self.place) as stop:
-            old = self.intake(session)
-            if old.prior not in ("", prior):
-                yield from self._read_again(session, old, prior, stop)
+            if self.intake(session).prior not in ("", prior):
+                yield from self._read_again(session, self.intake(session), prior, stop)
 
-    def _read_again(
-        self, session: Session, old: Intake, prior: str, stop: Stop, more: Sequence[Source] = ()
+    def _read_again(self, session: Session, old: Intake, prior: str, stop: Stop) -> Iterator[Shown]:
+        return self._read_as(session, again(self.place, old.evidence), prior, stop, old.example)
+
+    def _read_as(
+        self, session: Session, given: Sequence[Given], prior: str, stop: Stop, example: str
     ) -> Iterator[Shown]:
-        weights = [*(image.weight for image in old.evidence), *[1.0] * len(more)]
-        example = "" if more else old.example
-        return self._read(session, [*old.sources, *more], Intake(prior), stop, example, weights=weights)
+        """Images in the place of those before; an example set is one when all of it is there."""
+        self._put(session, Intake(prior))
+        for shown in self._read(session, given, Intake(prior), stop):
+            if example and not self.intake(session).left:
+                session.intakes[self.place] = replace(self.intake(session), example=example)
+            yield shown
 
-    def _read(
-        self, session: Session, sources: Sequence[Source], onto: Intake, stop: Stop, example: str = "", **how: Any
-    ) -> Iterator[Shown]:
-        """Read and invert, so that each image is seen as soon as it is there; an example set is one when all are."""
-        intake = onto
-        for intake in self._engines.get(onto.prior).stream(sources, onto=onto, most=MOST_IMAGES, stop=stop, **how):
-            session.intakes[self.place] = replace(intake, example="" if intake.left else example or intake.example)
-            yield self._show(session, reading=intake.left > 0)
-        for note in intake.notes:
-            warn(note)
-        if stop.by_hand:
-            tell(f"Stopped: {intake.left} images were not read.")
-        yield self._show(session)
-
-    def _edit(self, session: Session, data: dict, prior: str) -> Shown:
-        """A card's control was used: remove, another crop, another weight."""
-        action, index, value = (data.get(key) for key in ("action", "index", "value"))
-        with session.turn(self.place) as stop:
-            intake = self.intake(session)
-            if not isinstance(index, int) or not 0 <= index < len(intake.evidence):
-                return {}  # the card of an image that is gone already
-            image = intake.evidence[index]
-            if action == "remove":
-                intake = intake.removed(index)
-            elif action == "weight":
-                intake = intake.replace(index, weight=_weight(value))
-            elif action == "face":
-                faces = {str(i): face for i, face in enumerate(image.picture.faces)} | {"whole": image.picture.whole}
-                if (face := faces.get(str(value))) is not None:
-                    chosen = self._engines.get(intake.prior).choose(image, face, stop=stop)
-                    intake = intake.put(index, chosen)
-            session.intakes[self.place] = intake
-            return self._show(session)
+    # Taking away, and back ---------------------------------------------------------------------------------------
 
     def _clear(self, session: Session, prior: str) -> Shown:
         with session.turn(self.place, newest=True):
-            session.intakes[self.place] = Intake(prior)
+            self._keep(session)
+            self._put(session, Intake(prior))
             return self._show(session)
 
-    def _show(self, session: Session, reading: bool = False) -> Shown:
+    def _keep(self, session: Session) -> None:
         intake = self.intake(session)
-        return {
-            self._cards: cards(intake.evidence),
-            self._status: summary(intake),
-            self._stop: gr.update(visible=reading),
+        if intake.saved is not None or len(intake.evidence):
+            session.of_kind(_Before)[self.place] = intake
+
+    def _edit(self, session: Session, data: dict) -> Iterator[Shown]:
+        if data.get("action") in ("remove", "face"):
+            self._keep(session)
+        yield from super()._edit(session, data)
+
+    def _take_back(self, session: Session, prior: str) -> Iterator[Shown]:
+        with session.turn(self.place, newest=True) as stop:
+            before = session.of_kind(_Before).pop(self.place, None)
+            if before is None:
+                return
+            if before.prior == prior:
+                self._put(session, replace(before, left=0))
+                yield self._show(session)
+            else:
+                yield from self._read_again(session, before, prior, stop)
+
+    def _show(self, session: Session, reading: str = "") -> Shown:
+        return self._images(session) | {
+            self._status: reading or summary(self.intake(session)),
+            self._stop: gr.update(visible=bool(reading)),
+            self._undo: gr.update(visible=not reading and self.place in session.of_kind(_Before)),
         }
-
-
-def _weight(value: object) -> float:
-    """A weight as it was typed; 1 for what is no number."""
-    try:
-        return WEIGHT.clip(float(value), "the weight")  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return 1.0

@@ -1,6 +1,5 @@
-// The body of a function of `element`, `props`, `trigger` and `watch`: it holds player.html.
+// The body of a function of `element`, `props`, `trigger` and `watch`, after sprite.js: it holds player.html.
 const SECONDS = 2.4, GAP = 4;  // from A to B while it plays; between pictures, in pixels of the sprite
-const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
 const find = selector => element.querySelector(selector);
 let t = 0, sprite = null, latest = 0, playing = false, direction = 1, before = 0, shownOnce = false, showOff = false;
 
@@ -12,10 +11,12 @@ const draw = () => {
   const width = columns * place - GAP, height = rows * place - GAP;
   if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
   const frame = Math.round(t * (frames - 1)), paint = canvas.getContext('2d');
-  for (let i = 0; i < cells; i++) {
-    const x = (i % columns) * place, y = Math.floor(i / columns) * place;
-    paint.drawImage(sprite, i * size, frame * size, size, size, x, y, size, size);
-  }
+  fade(paint, playing ? t * (frames - 1) : frame, from => {
+    for (let i = 0; i < cells; i++) {
+      const x = (i % columns) * place, y = Math.floor(i / columns) * place;
+      paint.drawImage(sprite, i * size, from * size, size, size, x, y, size, size);
+    }
+  });
   const at = frames > 1 ? frame / (frames - 1) : 0, words = 't = ' + at.toFixed(2), range = find('input');
   if (Number(range.value) !== frame) range.value = frame;
   range.setAttribute('aria-valuetext', words + ' of the way from ' + value.a + ' to ' + value.b);
@@ -102,10 +103,7 @@ const show = async () => {
     find('.end-a').textContent = 'A'; find('.end-b').textContent = 'B';
     return;
   }
-  const image = new Image();
-  image.src = value.sprite;
-  await image.decode();
-  const bitmap = await createImageBitmap(image);  // decoded once, so that a frame costs one copy
+  const bitmap = await bitmapOf(value.sprite);
   if (turn !== latest) return;
   sprite = bitmap;
   find('input').max = value.frames - 1;

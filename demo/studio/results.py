@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from PIL import Image
 
 from transflow_core.drawing import sweep_of
-from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_png, to_pil
-from transflow_core.posterior import Blend, Bounded, Gaussian, Posterior, Sampler, Smoothed
+from transflow_core.limits import SWEEP_RATIOS
+from transflow_core.posterior import Blend, Bounded, Gaussian, Manner, Posterior, Sampler, Smoothed
 from transflow_core.prior import LatentLevel
 
 from ..queues import Stop
@@ -25,58 +23,16 @@ from ..render import number, picture, sheet
 from ..session import Session
 from ..widgets import download
 from .levels import Levels, strips
+from .screen import Screen, Whole
 from .settings import Asked
 from .snippet import POSTERIOR_FILE, command_line, python_code
 
-__all__ = ["Results", "Screen", "Whole"]
+__all__ = ["Results"]
 
 _SWEEP_ROWS, _REBUILT = 3, 24
 # What each inner tab shows, by its key.
-_PARTS = {key: (key,) for key in ("gallery", "sweep", "levels", "numbers", "away")} | {"mean": ("mean", "rebuilt")}
+_PARTS = {key: (key,) for key in ("away", "sweep", "levels", "numbers")} | {"mean": ("mean", "rebuilt")}
 Shown = dict[Component, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Whole:
-    """Whole images, and what they were drawn from.
-
-    Attributes:
-        asked: what the controls said.
-        engine: the prior at work.
-        sampler: what they were drawn from.
-        pictures: the samples.
-        pulled: how many of them were pulled back to the typical set, or until they decode.
-        seconds: that they took.
-    """
-
-    asked: Asked
-    engine: Engine
-    sampler: Sampler
-    pictures: list[Image.Image]
-    pulled: int
-    seconds: float
-
-    @property
-    def posterior(self) -> Gaussian:
-        """That of the evidence; the prior itself without."""
-        return self.asked.posterior(self.engine)
-
-
-@dataclass
-class Screen:
-    """What one visitor sees.
-
-    Attributes:
-        asked: what is being made, or was made last.
-        whole: the images that stand on the screen; None while previews stand there.
-        looked: key of the inner tab that is looked at.
-        made: what each inner tab was made from.
-    """
-
-    asked: Asked | None = None
-    whole: Whole | None = None
-    looked: str = "gallery"
-    made: dict[str, Hashable] = field(default_factory=dict)
 
 
 class Results:
@@ -86,15 +42,26 @@ class Results:
         tabs: by key, for their `select`.
         outputs: all that `fill` gives values for.
         levels: where the levels of the samples come from, in an inner tab of its own.
+        over: what the sweep is over; `Screen.over` follows it.
     """
 
     def __init__(self) -> None:
-        with gr.Tabs():
-            with gr.Tab("Gallery") as gallery:
-                self._gallery = gr.Gallery(
-                    columns=8, height="auto", object_fit="contain", label="Samples", show_label=False, elem_id="gallery"
+        with gr.Tabs(elem_id="results"):
+            with gr.Tab("Take away") as away:
+                with gr.Row():
+                    download("Sheet (PNG)", _sheet_file, elem_id="get-sheet", min_width=150)
+                    download("All images (ZIP)", _zip_file, elem_id="get-zip", min_width=150)
+                    download("Posterior", _posterior_file, elem_id="get-posterior", min_width=150)
+                gr.Markdown(
+                    "The posterior is a file of its own: drop it on the evidence here or in the Interpolate tab later.",
+                    elem_classes="status",
                 )
+                with gr.Accordion("The same as code", open=False):
+                    self._python = gr.Code(language="python", label="The same in Python", elem_id="python")
+                    self._shell = gr.Code(language="shell", label="The same on the command line", elem_id="shell")
             with gr.Tab("Sweep") as sweep:
+                options = [("the manner's own number", "own"), ("λ/m", "lam")]
+                self.over = gr.Radio(options, value="own", label="The same draws over", elem_id="sweep-over")
                 self._sweep = gr.HTML(elem_id="sweep", label="The same draws at several values of one number")
             with gr.Tab("Structure and style") as levels:
                 self.levels = Levels()
@@ -105,44 +72,32 @@ class Results:
                 self._numbers = gr.HTML(elem_id="numbers", label="Every number")
                 with gr.Accordion("Each image, as JSON", open=False):
                     self._json = gr.Code(language="json", elem_id="evidence-json", label="Evidence", max_lines=30)
-            with gr.Tab("Take away") as away:
-                with gr.Row():
-                    download("Sheet (PNG)", _sheet_file, elem_id="get-sheet", min_width=150)
-                    download("All images (ZIP)", _zip_file, elem_id="get-zip", min_width=150)
-                    download("Posterior", _posterior_file, elem_id="get-posterior", min_width=150)
-                gr.Markdown(
-                    "The posterior is a file of its own: drop it on the evidence here or in the Interpolate tab later.",
-                    elem_classes="status",
-                )
-                self._python = gr.Code(language="python", label="The same in Python", elem_id="python")
-                self._shell = gr.Code(language="shell", label="The same on the command line", elem_id="shell")
         self.tabs = {
-            "gallery": gallery,
+            "away": away,
             "sweep": sweep,
             "levels": levels,
             "mean": mean,
             "numbers": numbers,
-            "away": away,
         }
-        pictures = [self._gallery, self._sweep, self.levels.strips, self._mean, self._rebuilt]
+        pictures = [self._sweep, self.levels.strips, self._mean, self._rebuilt]
         self.outputs = [*pictures, self._numbers, self._json, self._python, self._shell]
 
     def fill(self, screen: Screen, whole: Whole, stop: Stop) -> Iterator[Shown]:
         """Make what the open tab shows and was not made from the same before. Raises Cancelled."""
-        while part := next((p for p in _PARTS[screen.looked] if screen.made.get(p) != _made_from(p, whole.asked)), ""):
-            yield from getattr(self, f"_make_{part}")(whole, stop)
-            screen.made[part] = _made_from(part, whole.asked)
+        for part in _PARTS[screen.looked]:
+            made_from = _made_from(part, whole.asked, screen.over)
+            if screen.made.get(part) != made_from:
+                how = {"over": screen.over} if part == "sweep" else {}
+                yield from getattr(self, f"_make_{part}")(whole, stop, **how)
+                screen.made[part] = made_from
 
-    def _make_gallery(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        yield {self._gallery: [(enlarge(image, 192), f"{index}") for index, image in enumerate(whole.pictures)]}
-
-    def _make_sweep(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
+    def _make_sweep(self, whole: Whole, stop: Stop, over: str) -> Iterator[Shown]:
         if not whole.asked.intake.ready:
             yield {self._sweep: _note("A sweep needs evidence.")}
             return
         yield {self._sweep: _note("The sweep is being made…")}
         draws, posterior = dict(whole.asked.settings.draws, n=_SWEEP_ROWS), whole.asked.intake.posterior()
-        swept = sweep_of(whole.asked.settings.manner, posterior.m)
+        swept = _swept(whole.asked, posterior.m, over)
         x = whole.engine.sweep(posterior, swept.values(), stop=stop, **draws)
         rows = [to_pil(x[:, row]) for row in range(_SWEEP_ROWS)]
         alt = f"the same draws from {next(iter(swept))} to {next(reversed(swept))}"
@@ -179,13 +134,18 @@ class Results:
         yield {self._python: python_code(asked) if ready else "", self._shell: command_line(asked) if ready else ""}
 
 
-def _made_from(part: str, asked: Asked) -> Hashable:
+def _swept(asked: Asked, m: float, over: str) -> dict[str, Manner]:
+    """The manners of the sweep, see `Screen.over`."""
+    return sweep_of(asked.settings.manner, m, lam_ratios=SWEEP_RATIOS if over == "lam" else None)
+
+
+def _made_from(part: str, asked: Asked, over: str) -> Hashable:
     """What of that which was asked for a part depends on: what is swept plays no part in the sweep, nor draws in the
     mean."""
     settings = asked.settings
     draws = settings.seed, settings.temperature
     depends: dict[str, Hashable] = {
-        "sweep": (tuple(map(str, sweep_of(settings.manner, 2.0).values())), *draws),
+        "sweep": (tuple(map(str, _swept(asked, 2.0, over).values())), *draws),
         "levels": (settings.manner, settings.structure, settings.style, settings.split, *draws),
         "mean": (settings.manner, settings.structure, settings.style, settings.split),
         "rebuilt": None,
@@ -200,22 +160,9 @@ def _whole(session: Session) -> Whole:
     return whole
 
 
-def _how(whole: Whole) -> dict[str, str]:
-    """What a file says of itself."""
-    settings = whole.asked.settings
-    return {
-        "prior": whole.engine.prior.name,
-        "fingerprint": whole.engine.prior.fingerprint,
-        "manner": str(settings.manner),
-        "lam_ratio": settings.words,
-        "temperature": f"{settings.temperature:g}",
-        "seed": str(settings.seed),
-    }
-
-
 def _sheet_file(session: Session) -> Path:
     whole, path = _whole(session), session.file("sheet.png")
-    save_png(contact_sheet(whole.pictures), path, metadata=_how(whole))
+    save_png(contact_sheet(whole.pictures), path, metadata=whole.how)
     return path
 
 
@@ -234,7 +181,7 @@ def _posterior_file(session: Session) -> Path:
     if not isinstance(posterior, Posterior):
         raise ValueError("Without evidence there is no posterior to take: what you see is the prior.")
     names = ", ".join(image.name for image in intake.used)[:2000]
-    posterior.save(path, metadata=_how(whole) | {"evidence": names or intake.saved_name})
+    posterior.save(path, metadata=whole.how | {"evidence": names or intake.saved_name})
     return path
 
 

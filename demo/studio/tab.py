@@ -6,10 +6,9 @@ import contextlib
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 import gradio as gr
 from gradio.components import Component
@@ -21,36 +20,30 @@ from transflow_core.images import to_pil
 from transflow_core.intake import Intake
 from transflow_core.limits import LAM_RATIO_SLIDER, SAMPLES, SEED, TEMPERATURE
 from transflow_core.posterior import Choice, Manner
+from transflow_core.shipped import DEFAULT_PRIOR
 
 from ..engines import Engines
 from ..events import on
 from ..manner import MannerChoice
 from ..panel import EvidencePanel
 from ..queues import Stop
-from ..render import sheet
-from ..session import Session
-from ..widgets import lam_update, log_slider
-from .results import Results, Screen, Whole
-from .settings import EVIDENCE, Asked, Settings, sources
+from ..render import updating
+from ..session import Session, new_folder
+from ..static import static
+from ..widgets import log_slider, slider, status_line
+from .history import OPENING, Past, history, settings_in, told
+from .results import Results
+from .screen import Screen, Whole
+from .settings import Asked, Settings, sources
+from .sheet import Given, Sheet
+from .strip import Strip
 
 __all__ = ["Studio"]
 
 _MOST_LEVELS = 8
-_PLACE, _TAB = "samples", "studio"
-_LAM = "λ/m, how far they may stray"
+_PLACE, _STRIP, _TAB = "samples", "strip", "studio"
 _DEFAULT, _NOTHING = Settings(), Intake()
-# The address keeps the settings: it can be sent to somebody, and a reload comes back to them.
-_MANNER = {"manner": "kind", "lam": "lam_ratio", "likeness": "likeness", "pieces": "pieces"}
-_LEVELS = ("structure", "style", "split")
-_ADDRESS_JS = """
-told => {
-  const query = new URLSearchParams(location.search);
-  for (const key of ['manner', 'lam', 'likeness', 'pieces', 't', 'n', 'seed', 'structure', 'style', 'split',
-    'example']) query.delete(key);
-  for (const [key, value] of new URLSearchParams(told)) query.set(key, value);
-  history.replaceState(null, '', '?' + query.toString());
-}
-"""
+_STEP = '<h2 class="step"><b>{}</b> {}</h2>'
 
 
 class Studio:
@@ -60,41 +53,54 @@ class Studio:
         engines: the priors that the page serves.
         prior: the component with the name of this session's prior.
         follow: when the prior was changed or the tab came into view.
-        demo: the page, whose opening this tab answers.
+        arrived: when the page was opened, and `query` holds what its address says.
+        query: a component.
     """
 
-    def __init__(self, engines: Engines, prior: Component, follow: Sequence[Dependency], demo: gr.Blocks) -> None:
-        self._engines = engines
-        with gr.Row():
-            with gr.Column(scale=5, min_width=320):
-                self._panel = EvidencePanel(engines, prior, place="evidence", title="Evidence", tab=_TAB, follow=follow)
-            with gr.Column(scale=6, min_width=320):
-                # The choice first and the samples right below: on a phone too, both are in sight while one is dragged.
+    def __init__(
+        self,
+        engines: Engines,
+        prior: Component,
+        follow: Sequence[Dependency],
+        arrived: Sequence[Dependency],
+        query: Component,
+    ) -> None:
+        self._engines, self._prior, self._first_prior = engines, prior, str(prior.value)
+        with gr.Row(elem_id="studio"):
+            # The result first: few presses of Tab reach λ, and on a phone it is what is seen. On a desktop it is right.
+            with gr.Column(scale=6, min_width=320, elem_id="made"):
+                gr.HTML(_STEP.format(2, "Move the slider"), elem_classes="steps")
+                with gr.Column(elem_id="result"):
+                    self._lam = log_slider(
+                        _lam(_DEFAULT.manner), name="close to your images", far="free", sign="λ/m ", elem_id="lam"
+                    )
+                    self._sheet = Sheet(opening=prior.value == DEFAULT_PRIOR)
+                self._status = status_line("", elem_id="samples-status")
+                self._history = history()
                 self._manner = MannerChoice("manner")
-                with self._manner.row:
-                    self._lam = log_slider(_lam(_DEFAULT.manner), name=_LAM, elem_id="lam", min_width=220)
-                self._sheet = gr.HTML(elem_id="sheet", elem_classes="sheet", label="Samples")
-                self._status = gr.HTML("", elem_id="samples-status", elem_classes="status")
-                self._build_controls(engines.get(prior.value))
+                self._build_controls(engines.get(self._first_prior))
+            with gr.Column(scale=5, min_width=320, elem_id="given"):
+                gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
+                self._panel = EvidencePanel(engines, prior, place="evidence", title="Evidence", tab=_TAB, follow=follow)
+        gr.HTML(_STEP.format(3, "Keep what you like"), elem_classes="steps")
         self._results = Results()
-        self._address = gr.Textbox(visible="hidden", label="Address")
-        self._wire(prior, follow, demo)
+        self._wire(prior, follow, arrived, query)
 
     def _build_controls(self, engine: Engine) -> None:
-        with gr.Row():
-            self._temperature = gr.Slider(
-                TEMPERATURE.low,
-                TEMPERATURE.high,
-                _DEFAULT.temperature,
-                step=0.05,
-                label="Temperature",
-                elem_id="temperature",
-                min_width=140,
+        with gr.Row(elem_id="draws"):
+            self._temperature = slider(
+                _DEFAULT.temperature, TEMPERATURE, step=0.05, name="Temperature", elem_id="temperature", min_width=140
             )
-            self._n = gr.Slider(
-                SAMPLES.low, SAMPLES.high, _DEFAULT.n, step=1, label="Samples", elem_id="number", min_width=140
+            # Not a slider: what is typed into one moves it, and no event tells when it is let go.
+            self._n = gr.Number(
+                _DEFAULT.n,
+                label="Samples",
+                precision=0,
+                minimum=SAMPLES.low,
+                maximum=SAMPLES.high,
+                elem_id="number",
+                min_width=90,
             )
-        with gr.Row():
             self._seed = gr.Number(
                 _DEFAULT.seed,
                 label="Seed",
@@ -114,31 +120,48 @@ class Studio:
                 for i, name in enumerate(_level_names(engine))
             ]
 
-    def _wire(self, prior: Component, follow: Sequence[Dependency], demo: gr.Blocks) -> None:
+    def _wire(
+        self, prior: Component, follow: Sequence[Dependency], arrived: Sequence[Dependency], query: Component
+    ) -> None:
         main = [self._temperature, self._n, self._seed, *self._results.levels.inputs]
         levels = [self._by_level, *self._levels]
         controls = [prior, *main, *self._manner.inputs, self._lam, *levels]
-        shown = [self._sheet, self._status, self._address, *self._results.outputs]
+        shown = [self._sheet.view, self._sheet.strip, self._status, self._history, *self._results.outputs]
         lams = [self._lam, *self._levels]
-        by_hand = [self._by_level.input, *(lam.input for lam in self._levels)]
-        kind = self._manner.wire([(self._lam, _LAM)], by_hand)
-        sliders = [*lams, *self._manner.sliders, self._results.levels.split, self._temperature, self._n]
-        on([s.input for s in sliders], self._preview, controls, [self._sheet, self._status], trigger_mode="always_last")
+        by_hand = [self._by_level.input, *(event for lam in self._levels for event in (lam.input, lam.release))]
+        kind = self._manner.wire([self._lam], by_hand)
+        sliders = [*lams, *self._manner.sliders, self._results.levels.split, self._temperature]
+        moved, seen = [s.input for s in sliders], [self._sheet.view, self._status]
+        on(moved, self._preview, controls, seen, trigger_mode="always_last")
+        on(self._lam.pause, self._rest, controls, seen)
+        on(self._sheet.view.expand, self._enlarge, (), self._sheet.sample, event=True)
+        used = on(self._sheet.view.apply, self._use, prior, self._panel.outputs, event=True)
         on(self._dice.click, self._roll, (), self._seed)
-        named = [prior, self._address]
-        query = "prior => [prior, location.search.slice(1)]"
+        # Where the levels have one λ, theirs follow it.
+        evenly = "(lam, own, ...levels) => own ? levels : levels.map(() => lam)"
+        on(self._lam.release, None, [self._lam, *levels], self._levels, js=evenly)
+        advice = [self._by_level, self._manner.kind]
+        on(self._by_level.change, self._advise, advice, self._lam)
         manner = [*self._manner.outputs, *levels]
-        opened = on(demo.load, self._open, named, [*self._panel.outputs, *main, *manner], js=query)
+        everything = [*self._panel.outputs, *main, *manner]
+        opened = on(arrived, self._open, [prior, query], everything)
+        opened += on(self._history.select, self._restore, prior, [prior, *everything], event=True)
         reset = on(self._reset.click, self._defaults, prior, [*main, *manner])
         asked = on(self._manner.auto.input, self._choose, [prior, self._manner.auto], manner)
-        new = on(self._panel.events, self._choose, [prior, self._manner.auto], manner)
-        released = [*(s.release for s in sliders), self._seed.change, self._by_level.change, self._manner.auto.change]
+        new = on([*self._panel.events, *used], self._choose, [prior, self._manner.auto], manner)
+        released = [
+            *(s.release for s in sliders),
+            self._seed.change,
+            self._n.change,
+            self._by_level.change,
+            self._manner.auto.change,
+        ]
         released += [*kind, *asked, *self._results.levels.events]
         on([*opened, *reset, *released], self._refresh, controls, shown)
         on(new, self._evidence_changed, controls, shown)
+        on(self._results.over.input, self._sweep_over, [self._results.over, *controls], shown)
         for key, tab in self._results.tabs.items():
             on(tab.select, partial(self._look, key), controls, shown)
-        on(self._address.change, None, self._address, js=_ADDRESS_JS)
         on(follow, self._relevel, prior, [*self._levels, *self._results.levels.inputs])
 
     # What is asked for --------------------------------------------------------------------------------------------
@@ -203,18 +226,30 @@ class Studio:
 
     def _relevel(self, session: Session, prior: str) -> dict:
         """Another prior may have other levels: name and show as many sliders."""
-        names = _level_names(self._engines.get(prior))
-        shown = {self._levels[i]: lam_update(name, f"lam-{i}", visible=bool(name)) for i, name in enumerate(names)}
+        pairs = zip(self._levels, _level_names(self._engines.get(prior)), strict=True)
+        shown: dict = {slider: gr.update(name=name, visible=bool(name)) for slider, name in pairs}
         return shown | self._results.levels.among(len(self._engines.get(prior).prior.levels))
+
+    def _advise(self, session: Session, by_level: bool, kind: str) -> dict:
+        """The slider does not say what the paper advises where it plays no part."""
+        return {self._lam: gr.update(advised=kind == "mean" and not by_level)}
 
     def _open(self, session: Session, prior: str, query: str) -> dict:
         """The page opens with the settings and the example set that its address names."""
-        told = dict(parse_qsl(query))
+        found = dict(parse_qsl(query))
         settings = _DEFAULT
         with contextlib.suppress(ValueError):  # an address that was typed wrong opens with the defaults
-            settings = _told(told)
-        shown = self._panel.open(session, told["example"], prior) if "example" in told else {}
-        return shown | self._set(session, settings, prior)
+            settings = settings_in(found)
+        return self._panel.open(session, found.get("example", OPENING), prior) | self._set(session, settings, prior)
+
+    def _restore(self, session: Session, data: dict, prior: str) -> dict:
+        """Back to a state: with its evidence while it is known, else as its address says."""
+        owner, _, number = str(data.get("id")).partition("/")
+        known = session.of_kind(Past).get(int(number)) if owner == session.id and number.isdecimal() else None
+        if known is None:
+            return self._open(session, prior, str(data.get("query")))
+        shown = self._panel.put(session, known.intake, known.prior)
+        return shown | {self._prior: known.prior} | self._set(session, known.settings, known.prior)
 
     # What is shown ------------------------------------------------------------------------------------------------
 
@@ -228,11 +263,25 @@ class Studio:
         if screen.asked == asked:
             return {}
         screen.asked = None
+        session.stop(_STRIP)  # what it decoded is kept
         with session.turn(_PLACE, newest=True) as stop:
             screen.whole = None
             started = time.perf_counter()
             x = engine.preview(asked.sampler(engine), stop=stop, **asked.settings.draws)
-            return {self._sheet: sheet(x, "samples"), self._status: _timing(asked, time.perf_counter() - started)}
+            words = _timing(asked, time.perf_counter() - started)
+            return self._sheet.shown(to_pil(x), asked, session.of_kind(Strip).meet(asked)) | {self._status: words}
+
+    def _enlarge(self, session: Session, data: dict) -> dict:
+        """A sample was clicked: it comes as it was drawn."""
+        whole = session.of_kind(Screen).whole
+        return self._sheet.one(whole, data.get("index"), session.of_kind(Given)) if whole is not None else {}
+
+    def _use(self, session: Session, data: dict, prior: str) -> Iterator[dict]:
+        """A sample becomes evidence, as if its file were dropped."""
+        name, content = session.of_kind(Given).get(data)
+        file = new_folder() / name
+        file.write_bytes(content)
+        yield from self._panel.add(session, [file], prior)
 
     def _evidence_changed(self, session: Session, prior: str, *values: Any) -> Iterator[dict]:
         """Unless it changes again already, for what follows that comes here, too; or the page is only being opened."""
@@ -250,30 +299,59 @@ class Studio:
             screen.asked = asked
             yield from self._fill(session, asked, engine, stop)
 
+    def _sweep_over(self, session: Session, over: str, prior: str, *values: Any) -> Iterator[dict]:
+        session.of_kind(Screen).over = over
+        yield from self._look("sweep", session, prior, *values)
+
     def _refresh(self, session: Session, prior: str, *values: Any) -> Iterator[dict]:
         """Bring what is looked at to what the controls and the evidence say; the newest such wish ends the older."""
         asked, engine = self._asked(session, prior, values)
         screen = session.of_kind(Screen)
         if session.tab != _TAB:
             return
-        under_way = screen.asked == asked and session.busy(_PLACE)
+        same = screen.asked == asked and session.busy(_PLACE)
         screen.asked = asked  # equal or not: by whom the manner was chosen is for the address
-        if under_way:
+        if same and not screen.resting:
             return
-        with session.turn(_PLACE, newest=True) as stop:
+        session.stop(_STRIP)
+        with session.turn(_PLACE, newest=not same) as stop:
+            screen.resting = False
             yield from self._fill(session, asked, engine, stop)
+        with session.turn(_STRIP, newest=True) as stop:
+            for value in session.of_kind(Strip).missing(asked, engine, stop):
+                if session.tab != _TAB:
+                    return  # nobody sees it
+                yield {self._sheet.strip: value} if value else {}
+
+    def _rest(self, session: Session, prior: str, *values: Any) -> Iterator[dict]:
+        """The slider rests where only the strip was shown: the whole images, before it is let go."""
+        asked, engine = self._asked(session, prior, values)
+        screen = session.of_kind(Screen)
+        if screen.asked != asked:
+            session.stop(_STRIP)
+            screen.asked = asked
+            with session.turn(_PLACE, newest=True) as stop:
+                screen.resting = True
+                yield from self._draw(session, asked, engine, stop)
 
     def _fill(self, session: Session, asked: Asked, engine: Engine, stop: Stop) -> Iterator[dict]:
         """The samples first, then the inner tab that is looked at, then the address: only what is not so already."""
         screen = session.of_kind(Screen)
+        yield from self._draw(session, asked, engine, stop)
+        assert screen.whole is not None
+        yield from self._results.fill(screen, screen.whole, stop)
+        yield {self._history: told(session, screen.asked or asked, self._first_prior)}
+
+    def _draw(self, session: Session, asked: Asked, engine: Engine, stop: Stop) -> Iterator[dict]:
+        screen = session.of_kind(Screen)
         if screen.whole is None or screen.whole.asked != asked:
+            yield {self._status: updating(engine.before)}
             started, sampler = time.perf_counter(), asked.sampler(engine)
             drawn = engine.drawn(sampler, stop=stop, **asked.settings.draws)
             pictures, pulled = to_pil(drawn.images), int(drawn.pulled.sum())
             screen.whole = Whole(asked, engine, sampler, pictures, pulled, time.perf_counter() - started)
-            yield {self._sheet: sheet(drawn.images, "samples"), self._status: _timing(asked, screen.whole.seconds)}
-        yield from self._results.fill(screen, screen.whole, stop)
-        yield {self._address: _address(screen.asked or asked)}
+            seen = self._sheet.shown(pictures, asked, session.of_kind(Strip).meet(asked))
+            yield seen | {self._status: _timing(asked, screen.whole.seconds)}
 
 
 def _lam(manner: Manner) -> float:
@@ -292,39 +370,10 @@ def _level_names(engine: Engine) -> list[str]:
 
 def _timing(asked: Asked, seconds: float) -> str:
     settings, intake = asked.settings, asked.intake
-    words = "the prior itself"
+    words = "the prior itself: give images, and the slider has something to be close to"
     if intake.ready:
         words = f"λ/m = {settings.words}, m = {intake.posterior().m:g} · {described(settings.manner)}"
     if settings.mixed:
         names = sources()
         words += f" · structure: {names[settings.structure]}, style: {names[settings.style]}"
     return f"{words} · {settings.n} samples in {seconds:.2f} s · seed {settings.seed}"
-
-
-def _told(told: dict[str, str]) -> Settings:
-    """The settings in an address. Raises ValueError for what is none."""
-    by_hand = "manner" in told
-    manner = _DEFAULT.manner
-    if by_hand:
-        text = {name: told[key] for key, name in _MANNER.items() if key in told}
-        numbers = ",".join(f"{name}={value}" for name, value in text.items() if name != "kind")
-        manner = Manner.parse(f"{text['kind']}:{numbers}")
-    numbers = [float(told.get(key) or value) for key, value in (("t", 1), ("n", _DEFAULT.n), ("seed", 0))]
-    levels = [told.get("structure", EVIDENCE), told.get("style", EVIDENCE), float(told.get("split") or _DEFAULT.split)]
-    return Settings.checked(manner, *numbers, *levels, auto=not by_hand)
-
-
-def _address(asked: Asked) -> str:
-    """What the address keeps of it: nothing of a page that stands as it opens."""
-    settings, example = asked.settings, asked.intake.example
-    told: dict[str, Any] = {}
-    if not settings.auto:
-        values = dict(part.split("=") for part in str(settings.manner).partition(":")[2].split(","))
-        told = {key: values[name] for key, name in _MANNER.items() if name in values}
-        told = {"manner": settings.manner.kind} | told
-    told |= {"t": f"{settings.temperature:g}", "n": settings.n, "seed": settings.seed}
-    if settings.mixed:
-        told |= {key: getattr(settings, key) for key in _LEVELS}
-    if replace(settings, manner=_DEFAULT.manner) == _DEFAULT and settings.auto and not example:
-        return ""
-    return urlencode(told | ({"example": example} if example else {}), safe="/")

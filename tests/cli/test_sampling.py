@@ -110,3 +110,15 @@ def test_interpolate_writes_a_strip_or_an_animation(run, suffix):
     run("interpolate", "images/0.png", "b.safetensors", "--steps", 3, "-n", 2, "-o", f"way.{suffix}")
     with Image.open(f"way.{suffix}") as image:
         assert getattr(image, "n_frames", 1) == (1 if suffix == "png" else 4)
+
+
+def test_restyle_writes_the_photograph_or_the_way(run):
+    Image.open("images/0.png").resize((40, 50)).save("photograph.png")
+    told = run("restyle", "photograph.png", "--style", "images", "--strength", 0, "--whole", "always")
+    assert abs(pixels("restyled.png") - pixels("photograph.png")).max() <= 1
+    assert told["m"] == 5 and told["faces"][0]["used"] and told["identity"] == [pytest.approx(0, abs=0.1)]
+    assert read_png_metadata("restyled.png")["strength"] == "0.0"
+    more = ["--likeness", 0.5, "--keep-levels", 1, "--no-toned", "--steps", 3]
+    run("restyle", "photograph.png", "--style", "images", "--whole", "always", "-o", "way.webp", *more)
+    with Image.open("way.webp") as way:
+        assert way.size == (40, 50) and way.n_frames == 4

@@ -16,7 +16,7 @@ from ..helpers import ROOT
 def test_help_is_there_for_every_verb():
     listing = CliRunner().invoke(app, ["--help"]).stdout
     verbs = list(typer.main.get_command(app).commands)
-    assert len(verbs) == 12
+    assert len(verbs) == 13
     for verb in verbs:
         assert verb in listing
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0

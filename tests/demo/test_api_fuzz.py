@@ -34,6 +34,7 @@ NAMES = {
     "sample": ["evidence", "prior", "lam_ratio", "n", "seed", "temperature", "output", "whole"],
     "sweep": ["evidence", "prior", "lam_ratios", "n", "seed", "temperature", "whole"],
     "interpolate": ["a", "b", "prior", "lam_ratio", "steps", "n", "method", "seed", "temperature", "output", "whole"],
+    "restyle": ["photographs", "evidence", "prior", "strength", "likeness", "toned", "whole", "output"],
     "classify": ["examples", "queries", "prior", "lam_ratio", "likelihood", "whole"],
 }
 
@@ -63,7 +64,7 @@ def endpoints(tmp_path_factory):
 @example(name="classify", wrong={0: {"": [{}]}})
 def test_any_argument(endpoints, name, wrong):
     api, files = endpoints
-    given = {key: files for key in ("images", "evidence", "a", "b", "queries") if key in NAMES[name]}
+    given = {key: files for key in ("images", "evidence", "a", "b", "queries", "photographs") if key in NAMES[name]}
     given |= {"prior": "tiny"} | ({"examples": {"a": files, "b": files}} if name == "classify" else {})
     given |= {key: 2 for key in ("n", "steps") if key in NAMES[name]}
     given |= {NAMES[name][place % len(NAMES[name])]: value for place, value in wrong.items()}

@@ -30,7 +30,7 @@ FILES = {key: [str(file) for file in example.files] for key, example in example_
 
 def opened(page, url):
     """Open the page at the tab; on a phone it is in the menu of tabs that do not fit."""
-    page.goto(url)
+    page.goto(url + "/?example=none")
     page.wait_for_selector("#sheet img")
     if page.get_by_role("tab", name="Classify").count():
         page.get_by_role("tab", name="Classify").click()
@@ -67,7 +67,7 @@ def add_examples(page, index, files):
 
 def wait_examples(page, index, words):
     page.wait_for_function(
-        "([i, words]) => document.querySelector(`#classify-${i}-examples`)?.innerText.includes(words)",
+        "([i, words]) => document.querySelector(`#classify-${i}`)?.innerText.includes(words)",
         arg=[index, words],
     )
 
@@ -161,8 +161,7 @@ def test_own_files_of_which_one_is_broken(page, served, shot, tmp_path):
     rename(page, 0, "grey")
     add_examples(page, 0, [*FILES["greyscale"][:4], str(torn)])
     wait_examples(page, 0, "4 examples, 1 skipped")
-    words = page.inner_text("#classify-0-examples")
-    assert "torn.jpg: skipped: " in words
+    assert "torn.jpg: skipped: " in page.get_attribute("#classify-0-cards .problem .open", "title")
     assert "at least two classes" in status(page)
     add_examples(page, 1, FILES["cartoon"][:4])
     wait_examples(page, 1, "4 examples")
@@ -173,14 +172,15 @@ def test_own_files_of_which_one_is_broken(page, served, shot, tmp_path):
     rename(page, 1, "drawn")
     page.wait_for_function("document.querySelector('#classify-answers').innerText.includes('drawn')")
     assert "images of drawn" in page.inner_text("#classify-1-files")
-    page.click("#classify-0-examples summary")
+    page.click("#classify-0-cards .problem .open")
+    page.wait_for_selector("#classify-0-details .details")
     shot(page, "classify_own_files")
     # What is not wanted goes away, one at a time.
     page.click("#classify-answers [data-action=remove][data-index='0']")
     wait_answers(page, 1)
     assert answers(page) == ["drawn"]
-    page.hover("#classify-1-examples .thumb")
-    page.click("#classify-1-examples [data-action=remove][data-index='0']")
+    page.hover("#classify-1-cards .card")
+    page.click("#classify-1-cards [data-action=remove][data-index='0']")
     wait_examples(page, 1, "3 examples")
 
 
@@ -221,7 +221,7 @@ def test_classes_are_added_and_removed(page, served):
     assert page.input_value("#classify-1-name textarea") == "Class 2"
     page.click("#classify-clear")
     wait_status(page, "at least two classes")
-    assert slots.count() == 2 and page.locator("#classify-answers .card").count() == 0
+    assert slots.count() == 2 and page.locator("#classify-answers .query").count() == 0
 
 
 def test_two_classes_of_one_name_are_not_taken_for_one(page, served):
@@ -240,9 +240,9 @@ def test_classes_filled_at_the_same_time_do_not_disturb_each_other(page, served)
     add_examples(page, 0, noise(3, seed=2))  # a second drop into the same class, while it is being read
     add_examples(page, 1, FILES["cartoon"][:3])
     wait_examples(page, 1, "3 examples")
-    page.wait_for_function("document.querySelectorAll('#classify-0-examples .thumb').length === 13")
+    page.wait_for_function("document.querySelectorAll('#classify-0-cards .card').length === 13")
     page.wait_for_selector("#classify-progress", state="hidden")
-    assert page.locator("#classify-1-examples .thumb").count() == 3
+    assert page.locator("#classify-1-cards .card").count() == 3
 
 
 def test_stop_stops_reading(page, served, shot):
@@ -253,7 +253,7 @@ def test_stop_stops_reading(page, served, shot):
     page.click("#classify-stop")
     page.get_by_text("images were not read").wait_for()
     page.wait_for_selector("#classify-progress", state="hidden")
-    assert page.locator("#classify-0-examples .thumb").count() < 30
+    assert page.locator("#classify-0-cards .card").count() < 30
 
 
 def test_stop_stops_what_waits_as_well(page, served):
@@ -266,7 +266,7 @@ def test_stop_stops_what_waits_as_well(page, served):
     page.wait_for_selector("#classify-progress", state="hidden")
     add_examples(page, 1, FILES["cartoon"][:3])
     wait_examples(page, 1, "3 examples")
-    assert page.locator("#classify-0-examples .thumb").count() < 30
+    assert page.locator("#classify-0-cards .card").count() < 30
 
 
 def test_lambda_by_hand_and_chosen(page, served):

@@ -35,7 +35,7 @@ def opened(page, url, calm=True):
     """The tab, at rest: who asks for less motion gets no show at the first picture."""
     if calm:
         page.emulate_media(reduced_motion="reduce")
-    page.goto(url)
+    page.goto(url + "/?example=none")
     page.get_by_role("tab", name="Interpolate").click()
     page.wait_for_selector("#player canvas")
     return page

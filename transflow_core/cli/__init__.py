@@ -6,7 +6,7 @@ Nothing here imports torch, dlib or the page before a verb runs: `--help` is the
 
 import typer
 
-from . import bench, classify, condition, evidence, page, priors, sampling, train
+from . import bench, classify, condition, evidence, page, priors, restyle, sampling, train
 
 __all__ = ["app", "main"]
 
@@ -22,6 +22,7 @@ for verb in (
     sampling.sample,
     sampling.sweep,
     sampling.interpolate,
+    restyle.restyle,
     condition.condition,
     evidence.align,
     evidence.encode,

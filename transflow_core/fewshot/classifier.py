@@ -26,6 +26,21 @@ _MULTIPLES = (0.8, 1.0, 1.25, 1.6, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of the latent that has a Σ of its own: a level, or all of it.
+
+    Attributes:
+        slice: which numbers of the latent.
+        sigma: Σ there, λ included.
+        weight: by which its log densities are multiplied when the parts' are added, above 0.
+    """
+
+    slice: slice
+    sigma: SharedCovariance
+    weight: float
+
+
+@dataclass(frozen=True)
 class _State:
     """All that was learned. The evidence itself is not kept: only means, and the directions in which it varies."""
 
@@ -33,7 +48,7 @@ class _State:
     counts: Tensor
     means: Tensor
     centre: Tensor
-    sigma: SharedCovariance
+    parts: tuple[Part, ...]
     temperature: float
     novelty: NoveltyScale
     accuracy: float | None
@@ -51,7 +66,9 @@ class FewShotClassifier:
     around their means, and the prior of the class means is centred at the evidence's overall mean: eq. 3-4 with the
     domain's mean as μ0. Every choice is made by examples that were held out (5 folds, or as many as there are examples
     a class), with no label beyond the evidence's own: the shape's shrinkage and the temperature are those under which
-    their classes are likeliest, λ is the one under which they themselves are.
+    their classes are likeliest, λ is the one under which they themselves are. Of a low-rank Σ each level chooses for
+    itself, and its log densities are divided by its own temperature before they are added: levels differ in how much
+    they tell of a class, and in how far their dimensions are from independent.
 
     Args:
         prior: the flow whose latents are compared; None for a classifier of latents alone.
@@ -127,7 +144,7 @@ class FewShotClassifier:
         dim = groups[0].shape[2]
         slices = tuple(level.slice for level in self.prior.levels) if self.prior else (slice(0, dim),)
         counts = torch.tensor([len(group) for group in groups], dtype=torch.float64)
-        scores, own, held_out, sigma = self._hold_out(groups, slices)
+        scores, own, held_out, parts = self._hold_out(groups, slices)
         rows = scores[held_out, :-1]
         right = (rows.argmax(1) == own[held_out]).double().mean() if held_out.any() else None
         means, centre = self._means(groups)
@@ -137,7 +154,7 @@ class FewShotClassifier:
             counts=counts,
             means=means,
             centre=centre,
-            sigma=sigma,
+            parts=parts,
             temperature=temperature(scores[:, :-1], own, held_out),
             novelty=_novelty_scale(size, scores, own, held_out),
             accuracy=None if right is None else float(right),
@@ -155,14 +172,16 @@ class FewShotClassifier:
         return tuple(int(count) for count in self._state.counts)
 
     @property
-    def sigma(self) -> SharedCovariance:
-        """Σ, λ included."""
-        return self._state.sigma
+    def parts(self) -> tuple[Part, ...]:
+        """Σ of each part of the latent: of each level where it is low-rank and there is a prior, else of all of it."""
+        return self._state.parts
 
     @property
     def lam_ratio(self) -> float:
         """λ/m, given or chosen: Σ's mean variance by the mean number of examples a class."""
-        return float(self.sigma.covariance().variance.mean()) * len(self.counts) / sum(self.counts)
+        state = self._state
+        variances = [part.sigma.covariance().variance.expand(state.means[0, part.slice].shape) for part in state.parts]
+        return float(torch.cat(variances).mean()) * len(state.counts) / float(state.counts.sum())
 
     @property
     def temperature(self) -> float:
@@ -187,16 +206,21 @@ class FewShotClassifier:
         state = self._state
         # Shrunk towards the centre in Σ's basis, as the predictive's mean is.
         counts, x = state.counts.unsqueeze(1), (state.means - state.centre).double()
-        mean = counts / (counts + state.sigma.rest) * x
-        if state.sigma.basis is not None and state.sigma.along is not None:
-            basis = state.sigma.basis.double()
-            inside = x @ basis
-            change = counts / (counts + state.sigma.along) - counts / (counts + state.sigma.rest)
-            mean = mean + (change * inside) @ basis.T
-        return (state.centre + mean).float()
+        for part in state.parts:
+            sigma, inner = part.sigma, x[:, part.slice]
+            mean = counts / (counts + sigma.rest) * inner
+            if sigma.basis is not None and sigma.along is not None:
+                basis = sigma.basis.double()
+                change = counts / (counts + sigma.along) - counts / (counts + sigma.rest)
+                mean = mean + (change * (inner @ basis)) @ basis.T
+            x[:, part.slice] = mean
+        return (state.centre + x).float()
 
     def score_latents(self, z: Tensor) -> Tensor:
-        """Log predictive density of each latent under each class, in nats (eq. 9-11): (n, D) -> (n, C) float64."""
+        """Log predictive density of each latent under each class, in nats (eq. 9-11): (n, D) -> (n, C) float64.
+
+        Of several parts it is the sum of theirs, each by its weight.
+        """
         return self._scores(z)[:, :-1]
 
     def predict_proba_latents(self, z: Tensor, class_prior: Sequence[float] | None = None) -> Tensor:
@@ -255,15 +279,16 @@ class FewShotClassifier:
                 "counts": state.counts,
                 "means": state.means,
                 "centre": state.centre,
-                "sigma.rest": state.sigma.rest,
-                **({} if state.sigma.basis is None else {"sigma.basis": state.sigma.basis}),
-                **({} if state.sigma.along is None else {"sigma.along": state.sigma.along}),
+                **{
+                    name: tensor for i, part in enumerate(state.parts) for name, tensor in part.sigma.tensors(i).items()
+                },
                 "novelty.known": state.novelty.known,
                 "novelty.novel": state.novelty.novel,
                 "novelty.covariance": state.novelty.covariance,
             },
             {
                 "classes": list(state.classes),
+                "parts": [[part.slice.stop, part.weight] for part in state.parts],
                 "likelihood": self.likelihood,
                 "centred": self.centred,
                 "fingerprint": fingerprint,
@@ -289,7 +314,12 @@ class FewShotClassifier:
             counts=tensors["counts"],
             means=tensors["means"],
             centre=tensors["centre"],
-            sigma=SharedCovariance(tensors["sigma.rest"], tensors.get("sigma.basis"), tensors.get("sigma.along")),
+            parts=tuple(
+                Part(slice(start, stop), SharedCovariance.of_tensors(tensors, index), weight)
+                for index, (start, (stop, weight)) in enumerate(
+                    zip([0, *[stop for stop, _ in facts["parts"]]], facts["parts"], strict=False)
+                )
+            ),
             temperature=facts["temperature"],
             novelty=NoveltyScale(
                 tensors["novelty.known"], tensors["novelty.novel"], tensors["novelty.covariance"], facts["threshold"]
@@ -313,7 +343,12 @@ class FewShotClassifier:
         state = self._state
         if z.ndim != 2 or z.shape[1] != state.means.shape[1]:
             raise ValueError(f"latents are (n, {state.means.shape[1]}), not {tuple(z.shape)}")
-        return _with_prior(z.detach().cpu(), state.means, state.counts, [state.sigma], state.centre)[0]
+        z, total = z.detach().cpu(), 0
+        for part in state.parts:
+            s = part.slice
+            found = _with_prior(z[:, s], state.means[:, s], state.counts, [part.sigma], state.centre[s])[0]
+            total = total + part.weight * found
+        return torch.as_tensor(total)
 
     def _probabilities(self, scores: Tensor, class_prior: Sequence[float] | None) -> Tensor:
         logits = scores / self._state.temperature
@@ -330,11 +365,25 @@ class FewShotClassifier:
 
     def _hold_out(
         self, groups: list[Tensor], slices: tuple[slice, ...]
-    ) -> tuple[Tensor, Tensor, Tensor, SharedCovariance]:
-        """Choose Σ by held-out examples; their scores under it, the prior's last.
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[Part, ...]]:
+        """Choose each part's Σ and weight by held-out examples; their scores under them, the prior's last.
 
-        Returns scores (n, C + 1), own class (n,), held out or not (n,), and Σ for all of the evidence.
+        Returns scores (n, C + 1), own class (n,), held out or not (n,), and the parts for all of the evidence.
         """
+        if self.likelihood != "low-rank" or len(slices) == 1:
+            scores, own, held_out, sigma = self._hold_out_part(groups, slices)
+            return scores, own, held_out, (Part(slice(0, groups[0].shape[2]), sigma, 1.0),)
+        found = [
+            self._hold_out_part([group[..., s] for group in groups], (slice(0, s.stop - s.start),)) for s in slices
+        ]
+        weights = [1 / temperature(scores[:, :-1], own, held_out) for scores, own, held_out, _ in found]
+        total = torch.stack([w * scores for w, (scores, _, _, _) in zip(weights, found, strict=True)]).sum(0)
+        parts = zip(slices, (sigma for _, _, _, sigma in found), weights, strict=True)
+        return total, found[0][1], found[0][2], tuple(Part(*part) for part in parts)
+
+    def _hold_out_part(
+        self, groups: list[Tensor], slices: tuple[slice, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, SharedCovariance]:
         counts = torch.tensor([len(group) for group in groups], dtype=torch.float64)
         own = torch.cat([torch.full((len(group),), index) for index, group in enumerate(groups)])
         position = torch.cat([torch.arange(len(group)) for group in groups])

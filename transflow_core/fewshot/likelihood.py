@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +39,19 @@ class SharedCovariance:
         """scale · Σ."""
         along = None if self.along is None else self.along * scale
         return SharedCovariance(self.rest * scale, self.basis, along)
+
+    def tensors(self, index: int) -> dict[str, Tensor]:
+        """Its tensors by the names under which a file keeps those of part `index`."""
+        named = {"rest": self.rest, "basis": self.basis, "along": self.along}
+        return {f"sigma.{index}.{name}": tensor for name, tensor in named.items() if tensor is not None}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor], index: int) -> SharedCovariance:
+        """From what `tensors` gave."""
+        rest, basis, along = (tensors.get(f"sigma.{index}.{name}") for name in ("rest", "basis", "along"))
+        if rest is None:
+            raise ValueError(f"part {index} has no variance")
+        return cls(rest, basis, along)
 
     def covariance(self) -> Covariance:
         """The same matrix as `Posterior.condition` takes it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,22 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..limits import CLASSES_OF_FILE, Range, number
+from ..limits import CLASSES_OF_FILE, Range, count, number
 from ..untrusted import MAX_HEADER, open_safetensors
 
 __all__ = ["read_classifier", "write_classifier"]
 
-FORMAT, VERSION = "transflow-classifier", 1
-_MAX_DIM, _MAX_COLUMNS = 2**22, 4096
+FORMAT, VERSION = "transflow-classifier", 2
+_MAX_DIM, _MAX_COLUMNS, _MAX_PARTS = 2**22, 4096, 32
 _TYPES = {
     "counts": "F64",
     "means": "F32",
     "centre": "F32",
-    "sigma.rest": "F64",
-    "sigma.basis": "F32",
-    "sigma.along": "F64",
     "novelty.known": "F64",
     "novelty.novel": "F64",
     "novelty.covariance": "F64",
 }
-_REQUIRED = _TYPES.keys() - {"sigma.basis", "sigma.along"}
+_SIGMA = {"rest": "F64", "basis": "F32", "along": "F64"}
 
 
 def write_classifier(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -52,6 +49,7 @@ def read_classifier(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
                 {name: tuple(handle.get_slice(name).get_shape()) for name in names},
                 {name: handle.get_slice(name).get_dtype() for name in names},
                 len(facts["classes"]),
+                [stop for stop, _ in facts["parts"]],
             )
             tensors = {name: handle.get_tensor(name).clone() for name in names}
             _check_numbers(tensors)
@@ -77,6 +75,13 @@ def _facts(text: str | None) -> dict[str, Any]:
         or len(set(classes)) != len(classes)
     ):
         raise ValueError("its classes must be a list of different printable names")
+    parts = facts.get("parts")
+    if not isinstance(parts, list) or not 1 <= len(parts) <= _MAX_PARTS:
+        raise ValueError(f"its parts must be a list of at most {_MAX_PARTS}")
+    for part in parts:
+        if not isinstance(part, list) or len(part) != 2:
+            raise ValueError("each of its parts must be its end and its weight")
+        part[:] = count(part[0], "the end of a part", Range(1, _MAX_DIM)), number(part[1], "a weight", Range(1e-9, 1))
     if not isinstance(facts.get("likelihood"), str) or not isinstance(facts.get("fingerprint"), str):
         raise ValueError("its likelihood and fingerprint must be text")
     if not isinstance(facts.get("centred"), bool):
@@ -88,29 +93,41 @@ def _facts(text: str | None) -> dict[str, Any]:
     return facts
 
 
-def _check_shapes(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str], classes: int) -> None:
-    if not shapes.keys() >= _REQUIRED or shapes.keys() - _TYPES.keys():
-        raise ValueError(f"a classifier has the tensors {', '.join(sorted(_REQUIRED))}, and perhaps a basis")
-    if ("sigma.basis" in shapes) != ("sigma.along" in shapes):
-        raise ValueError("its basis is incomplete")
-    for name, dtype in dtypes.items():
-        if dtype != _TYPES[name]:
-            raise ValueError(f"{name} is stored as {dtype}; expected {_TYPES[name]}")
-    dim, columns = (next(iter(shapes.get(name, ())), 0) for name in ("centre", "sigma.along"))
+def _check_shapes(
+    shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str], classes: int, stops: Sequence[int]
+) -> None:
+    dim = next(iter(shapes.get("centre", ())), 0)
+    starts = [0, *stops[:-1]]
+    if not 0 < dim <= _MAX_DIM or stops[-1] != dim or any(a >= b for a, b in zip(starts, stops, strict=True)):
+        raise ValueError("its parts do not divide its latents")
     signs = 2 if classes < 3 else 3
-    fitting = {
-        "counts": [(classes,)],
-        "means": [(classes, dim)],
-        "centre": [(dim,)],
-        "sigma.rest": [()] if "sigma.basis" in shapes else [(), (dim,)],
-        "sigma.basis": [(dim, columns)],
-        "sigma.along": [(columns,)],
-        "novelty.known": [(signs,)],
-        "novelty.novel": [(signs,)],
-        "novelty.covariance": [(signs, signs)],
-    }
+    types, fitting = (
+        dict(_TYPES),
+        {
+            "counts": [(classes,)],
+            "means": [(classes, dim)],
+            "centre": [(dim,)],
+            "novelty.known": [(signs,)],
+            "novelty.novel": [(signs,)],
+            "novelty.covariance": [(signs, signs)],
+        },
+    )
+    for index, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+        rest, basis, along = (f"sigma.{index}.{name}" for name in _SIGMA)
+        types |= dict(zip((rest, basis, along), _SIGMA.values(), strict=True))
+        columns = next(iter(shapes.get(along, ())), 0)
+        if columns > min(stop - start, _MAX_COLUMNS):
+            raise ValueError(f"part {index} has more directions than it may have")
+        fitting |= {rest: [()] if basis in shapes else [(), (stop - start,)]}
+        if basis in shapes or along in shapes:
+            fitting |= {basis: [(stop - start, columns)], along: [(columns,)]}
+    if shapes.keys() != fitting.keys():
+        raise ValueError(f"a classifier of these parts has the tensors {', '.join(sorted(fitting))}")
+    for name, dtype in dtypes.items():
+        if dtype != types[name]:
+            raise ValueError(f"{name} is stored as {dtype}; expected {types[name]}")
     wrong = [name for name, shape in shapes.items() if shape not in fitting[name]]
-    if wrong or not 0 < dim <= _MAX_DIM or columns > min(dim, _MAX_COLUMNS):
+    if wrong:
         raise ValueError(f"the shapes of its tensors do not fit each other: {dict(shapes)}")
 
 
@@ -120,8 +137,8 @@ def _check_numbers(tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name} holds numbers that are not finite")
     if (tensors["counts"] < 1).any():
         raise ValueError("its counts must be at least 1")
-    for name in ("sigma.rest", "sigma.along"):
-        if name in tensors and (tensors[name] <= 0).any():
+    for name, tensor in tensors.items():
+        if name.startswith("sigma.") and not name.endswith(".basis") and (tensor <= 0).any():
             raise ValueError("its variances must be above 0")
     covariance = tensors["novelty.covariance"]
     if not covariance.equal(covariance.T) or (torch.linalg.eigvalsh(covariance) <= 0).any():

@@ -34,7 +34,7 @@ def measure_typicality(
         finite = encoded.log_prob.isfinite() & encoded.log_prior.isfinite()
         log_prior.append(encoded.log_prior[finite])
         log_prob.append(encoded.log_prob[finite])
-        rms.append(prior.level_rms(encoded.z[finite].double()))
+        rms.append(prior.level_rms(encoded.z.cpu()[finite].double()))  # Apple's GPUs have no float64
     values, densities, levels = (torch.cat(parts).cpu().numpy() for parts in (log_prior, log_prob, rms))
     if len(values) < 2:
         raise ValueError("typicality needs at least two held-out images that the flow can hold")

@@ -1,0 +1,64 @@
+"""The page's own pictures: its icon, what links to it show (og:image), and the sheet that it opens with.
+
+The samples are the page's own, of an example set, as it draws them with nothing changed. Run from the checkout, after
+anything that changes what they are:
+
+    python -m assets.make_pictures
+"""
+
+from PIL import Image, ImageDraw
+
+from demo.examples import example_sets
+from demo.static import FOLDER
+from demo.studio.history import OPENING
+from demo.studio.settings import Settings
+from demo.studio.sheet import sheet_picture
+from transflow_core.drawing import ask
+from transflow_core.engine import Engine
+from transflow_core.images import enlarge, to_pil
+from transflow_core.images.text import draw_text
+from transflow_core.prior import load_prior
+
+INDIGO = "#6366f1"
+_CURVE = '<path d="{}" fill="none" stroke="{}" stroke-width="2.5" stroke-linecap="round"/>'
+# Two bells: the prior, and what the evidence makes of it.
+ICON = "\n".join(
+    (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">',
+        f'<rect width="32" height="32" rx="8" fill="{INDIGO}"/>',
+        _CURVE.format("M13 25 C18 25 18 14 21 14 S24 25 29 25", "#c7d2fe"),
+        _CURVE.format("M3 25 C9 25 8 8 12 8 S15 25 21 25", "#fff"),
+        "</svg>\n",
+    )
+)
+
+
+def preview(evidence: list[Image.Image], samples: list[Image.Image]) -> Image.Image:
+    """1200×630, as Open Graph wants it: a few pieces of evidence, and samples."""
+    card = Image.new("RGB", (1200, 630), "white")
+    ImageDraw.Draw(card).rectangle((0, 0, 1200, 14), INDIGO)
+    draw_text(card, 60, 44, "Transflow Studio", 64, "#1e293b")
+    draw_text(
+        card, 60, 128, "Show a trained model a handful of images, and it makes new ones like them.", 30, "#475569"
+    )
+    for index, image in enumerate(evidence[:6]):
+        card.paste(enlarge(image, 128), (60 + index % 2 * 136, 206 + index // 2 * 136))
+    draw_text(card, 352, 366, "→", 72, INDIGO)
+    for index, image in enumerate(samples[:15]):
+        card.paste(enlarge(image, 128), (450 + index % 5 * 136, 206 + index // 5 * 136))
+    return card
+
+
+def main() -> None:
+    """Write them into `demo/static`."""
+    (FOLDER / "icon.svg").write_text(ICON, encoding="utf-8")
+    engine, settings = Engine(load_prior()), Settings()
+    intake = engine.intake(example_sets()[OPENING].files)
+    samples = to_pil(engine.sample(engine.draw(intake.posterior(), ask(intake.posterior()).manner), **settings.draws))
+    sheet_picture(samples).save(FOLDER / "opening.jpg", quality=88)
+    evidence = [image.face.image for image in intake.used if image.face is not None]
+    preview(evidence, samples).save(FOLDER / "preview.jpg", quality=85)
+
+
+if __name__ == "__main__":
+    main()

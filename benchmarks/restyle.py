@@ -1,0 +1,253 @@
+"""Which map restyles a photograph best: how near it comes to the style, against how much of the person is left.
+
+    python -m benchmarks.restyle                               # the example sets that ship, and people made up
+    python -m benchmarks.restyle --evidence FOLDER --photographs FOLDER
+
+Half of each set is given, at random; photographs are restyled at several strengths with each map, and compared with
+the half that is held out: the energy distance in colour and texture (`benchmarks.features`), standardised on the given
+half. Identity is the distance of dlib's descriptors from the photograph to what became of it. Table and
+curves show numbers and nobody's face; `--sheets` writes pictures, of the photographs that were given.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transflow_core.faces import align
+from transflow_core.images import find_images, labelled_rows, load_image, to_pil
+from transflow_core.posterior import (
+    Covariance,
+    Gaussian,
+    Posterior,
+    Restyling,
+    Spread,
+    standard_normal,
+    transport,
+)
+from transflow_core.prior import Prior, load_prior
+from transflow_core.pullback import decode_in_range
+
+from .distances import energy_distance, standardised
+from .features import colour_texture, descriptors
+from .likeness import ROOT, Set, sets_in
+
+TABLE, CURVES = ROOT / "docs" / "results" / "restyle.md", ROOT / "docs" / "results" / "restyle.svg"
+STRENGTHS = (0.5, 1.0)
+DEFAULT = "low rank, likeness 0.7 (the default)"
+HEAD = """<!-- Written by `python -m benchmarks.restyle`. -->
+How far restyled photographs are from the held-out half of a set (energy distance in colour and texture, 0 is as near as
+real pictures of it), and how far each is from the photograph that it was (distance of dlib's descriptors; under 0.6 is
+usually taken for one person). Both small is good; at strength 0 the person is all there, and the distance to the set
+is that of the photographs.
+
+"""
+
+Map = Callable[[Tensor], Tensor]
+
+
+def papers(z: Tensor, prior: Prior) -> Map:
+    """T from N(0, I) to the posterior of the mean, a scalar Σ."""
+    posterior = Posterior.condition(z, lam_ratio=0.3)
+    return lambda x: transport(x, posterior.prior, posterior)
+
+
+def mean_difference(z: Tensor, prior: Prior) -> Map:
+    """Glow's manipulation vector: the mean of the set less that of photographs, which is 0 for a whitened latent."""
+    return lambda x: x + z.mean(0)
+
+
+def level_statistics(z: Tensor, prior: Prior) -> Map:
+    """Mean and deviation of every channel over its level become those of the evidence: Gatys' idea, in the latent."""
+
+    def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.mean(2, keepdim=True), x.std(2, keepdim=True).clamp_min(0.05)
+
+    def moved(x: Tensor) -> Tensor:
+        parts = []
+        for level in prior.levels:
+            here, there = (y[:, level.slice].reshape(len(y), level.shape[0], -1) for y in (x, z))
+            (mean, std), (means, stds) = statistics(here), statistics(there)
+            parts.append(((here - mean) / std * stds.mean(0) + means.mean(0)).reshape(len(x), -1))
+        return torch.cat(parts, 1)
+
+    return moved
+
+
+def restyling(likeness: float) -> Callable[[Tensor, Prior], Map]:
+    """The program's map: whitened by the photograph's own statistics."""
+
+    def of(z: Tensor, prior: Prior) -> Map:
+        return Restyling.of(Posterior.condition(z, lam_ratio=1.0), prior.levels, prior.typicality, likeness)
+
+    return of
+
+
+def not_whitened(z: Tensor, prior: Prior) -> Map:
+    """The same target, as if a photograph were a draw of N(0, I)."""
+    target = restyling(0.7)(z, prior)
+    assert isinstance(target, Restyling)
+    return lambda x: torch.cat(
+        [
+            transport(x[:, part], Gaussian.standard(gaussian.dim), gaussian)
+            for part, gaussian in zip(target.slices, target.targets, strict=True)
+        ],
+        1,
+    )
+
+
+def diagonal(z: Tensor, prior: Prior) -> Map:
+    """One variance a dimension, from the median level of photographs."""
+    assert prior.typicality is not None
+    spread = Spread.of(z, None, prior.levels)
+    source = spread.levels([rms**2 for rms in prior.typicality.median_rms])
+    target = Gaussian(z.mean(0), Covariance(spread.directions.square().sum(0) / (len(z) - 1)))
+    return lambda x: transport(x, Gaussian(torch.zeros(prior.dim), Covariance(source)), target)
+
+
+MAPS: dict[str, Callable[[Tensor, Prior], Map]] = {
+    "the paper's, λ/m = 0.3": papers,
+    "mean difference (Glow)": mean_difference,
+    "level statistics (Gatys)": level_statistics,
+    "diagonal": diagonal,
+    "low rank 0.7, not whitened": not_whitened,
+    "one variance a level (likeness 0)": restyling(0.0),
+    "low rank, likeness 0.4": restyling(0.4),
+    DEFAULT: restyling(0.7),
+    "low rank, likeness 0.9": restyling(0.9),
+}
+
+
+def people(prior: Prior, n: int, folder: Path | None) -> Tensor:
+    """Latents of photographs: of the faces in a folder, or of people whom the prior makes up."""
+    if folder is None:
+        images = prior.decode(0.7 * standard_normal(n, prior.dim, seed=7)).clamp(0, 1)
+        return prior.encode(images, 8).cpu()
+    faces = [
+        face.image
+        for file in find_images(folder)
+        for face in align(load_image(file), size=prior.image_size, whole="never")
+        if face.box[2] - face.box[0] >= prior.image_size / 2
+    ]
+    return prior.encode(
+        [faces[i] for i in np.linspace(0, len(faces) - 1, min(n, len(faces))).round().astype(int)], 8
+    ).cpu()
+
+
+def measured(pictures: Set, z: Tensor, prior: Prior, sheets: Path | None) -> list[dict]:
+    """A row a map and strength; strength 0 is a row of its own."""
+    given, held_out = pictures.halves(0)
+    scale = standardised(pictures.features("colour and texture")[given])
+    real = scale(pictures.features("colour and texture")[held_out])
+
+    def decoded(latents: Tensor) -> np.ndarray:
+        shown = decode_in_range(lambda rows: prior.decode(rows, 8).cpu(), latents, z)
+        return shown.images.clamp(0, 1).numpy()
+
+    photographs = decoded(z)
+    before = descriptors(photographs)
+    rows = [{"set": pictures.name, "map": "", "strength": 0.0, "identity": 0.0}]
+    rows[0]["energy"] = energy_distance(scale(colour_texture(photographs)), real)
+    shown, labels = [to_pil(photographs)], ["photographs"]
+    for name, of in MAPS.items():
+        moved = of(pictures.z[torch.from_numpy(given)], prior)(z)
+        for strength in STRENGTHS:
+            images = decoded(z + strength * (moved - z))
+            identity = float(np.linalg.norm(descriptors(images) - before, axis=1).mean())
+            energy = energy_distance(scale(colour_texture(images)), real)
+            rows.append({"set": pictures.name, "map": name, "strength": strength, "energy": energy})
+            rows[-1]["identity"] = identity
+            print(f"{pictures.name}, {name}, {strength:g}: {energy:.2f} / {identity:.2f}", flush=True)
+        shown.append(to_pil(decoded(moved)))
+        labels.append(name)
+    if sheets is not None:
+        labelled_rows(shown, row_labels=labels, cell=96).save(sheets / f"restyle_{pictures.name}.png")
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """Energy distance / identity at each strength, the mean over sets; and every set at strength 1."""
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+
+    def cell(of: list[dict]) -> str:
+        return " / ".join(f"{np.mean([row[key] for row in of]):.2f}" for key in ("energy", "identity"))
+
+    lines = ["| map | " + " | ".join(f"strength {s:g}" for s in STRENGTHS) + " |", "|---" * (1 + len(STRENGTHS)) + "|"]
+    for name in MAPS:
+        cells = [cell([row for row in rows if (row["map"], row["strength"]) == (name, s)]) for s in STRENGTHS]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    nothing = np.mean([row["energy"] for row in rows if not row["map"]])
+    parts = [f"Mean over {len(sets)} sets (photographs themselves: {nothing:.2f} / 0):\n", *lines, ""]
+    lines = [f"| strength 1 | {' | '.join(sets)} |", "|---" * (1 + len(sets)) + "|"]
+    lines.append("| photographs | " + " | ".join(f"{r['energy']:.2f} / 0" for r in rows if not r["map"]) + " |")
+    for name in MAPS:
+        full = [row for row in rows if (row["map"], row["strength"]) == (name, 1.0)]
+        lines.append(f"| {name} | {' | '.join(cell([row]) for row in full)} |")
+    return HEAD + "![Curves over strength](restyle.svg)\n\n" + "\n".join([*parts, *lines]) + "\n"
+
+
+def curves(rows: list[dict], width: int = 760, height: int = 420) -> str:
+    """Identity against distance, the mean over sets: a line a map, from the photographs (left) to strength 1."""
+    colours = ("#888888", "#b45309", "#0891b2", "#15803d", "#be123c", "#a78bfa", "#818cf8", "#4338ca", "#1e1b4b")
+    start = np.mean([row["energy"] for row in rows if not row["map"]])
+    lines = {}
+    for name in MAPS:
+        at = [[r for r in rows if (r["map"], r["strength"]) == (name, s)] for s in STRENGTHS]
+        lines[name] = [
+            (0.0, start),
+            *((np.mean([r["identity"] for r in a]), np.mean([r["energy"] for r in a])) for a in at),
+        ]
+    most = [max(point[axis] for line in lines.values() for point in line) for axis in (0, 1)]
+    left, top, right, bottom = 50, 16, width - 270, height - 44
+
+    def place(x: float, y: float) -> str:
+        return f"{left + (right - left) * x / most[0]:.1f},{bottom - (bottom - top) * y / most[1]:.1f}"
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"'
+        ' font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<path d="M{left},{top} V{bottom} H{right}" fill="none" stroke="black"/>',
+        f'<text x="{(left + right) / 2}" y="{height - 10}" text-anchor="middle">identity: descriptor distance</text>',
+        f'<text transform="rotate(-90)" x="{-(top + bottom) / 2}" y="14" text-anchor="middle">distance to the set'
+        "</text>",
+        f'<text x="{right}" y="{bottom + 16}" text-anchor="end">{most[0]:.2f}</text>',
+        f'<text x="{left - 6}" y="{top + 10}" text-anchor="end">{most[1]:.0f}</text>',
+    ]
+    for index, (name, line) in enumerate(lines.items()):
+        colour, thick = colours[index], 3 if name == DEFAULT else 1.5
+        points = " ".join(place(*point) for point in line)
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{thick}"/>')
+        y = top + 14 + 20 * index
+        parts.append(f'<path d="M{right + 16},{y - 4} h24" stroke="{colour}" stroke-width="{thick}"/>')
+        parts.append(f'<text x="{right + 46}" y="{y}">{name}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def main() -> None:
+    """Measure, and write table and curves."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.restyle", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--prior", default="celeba128", help="name, file or folder")
+    parser.add_argument("--evidence", type=Path, default=ROOT / "assets" / "examples", help="a folder of sets")
+    parser.add_argument("--photographs", type=Path, help="a folder; by default people whom the prior makes up")
+    parser.add_argument("-n", type=int, default=12, help="photographs")
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--curves", type=Path, default=CURVES)
+    parser.add_argument("--sheets", type=Path, help="a folder for pictures")
+    options = parser.parse_args()
+    prior = load_prior(options.prior)
+    z = people(prior, options.n, options.photographs)
+    rows = []
+    for folder in sets_in(options.evidence):
+        rows += measured(Set(folder, prior), z, prior, options.sheets)
+        options.table.write_text(table(rows), encoding="utf-8")
+        options.curves.write_text(curves(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""The Restyle tab."""
+
+from .tab import Restyle
+
+__all__ = ["Restyle"]

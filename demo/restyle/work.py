@@ -1,0 +1,142 @@
+"""What the Restyle tab computes: a photograph at one strength, at several, and the files that it can become."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+
+from transflow_core.engine import Engine
+from transflow_core.evidence import EvidenceImage, Source
+from transflow_core.images import labelled_rows, load_image, save_animation, save_png
+from transflow_core.intake import Intake
+from transflow_core.limits import LIKENESS, RESTYLE_FRAMES, RESTYLE_SIDE, STRENGTH, Range
+from transflow_core.posterior import LIKENESS_TO_EVIDENCE, Posterior
+from transflow_core.restyled import Restyled
+
+from ..session import Session
+
+__all__ = ["Asked", "Settings", "Sitting", "write"]
+
+_SHOWN = 1024  # pixels of a side: no photograph is shown larger
+_STEPS = 6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The tab's numbers: strength and likeness from 0 to 1, how many coarse levels stay, and whether the rest of the
+    photograph takes the colours."""
+
+    strength: float = 1.0
+    likeness: float = LIKENESS_TO_EVIDENCE
+    kept: int = 0
+    toned: bool = True
+
+    @classmethod
+    def checked(cls, strength: object, likeness: object, kept: object, toned: object) -> Settings:
+        """From untrusted values, in per cent: out of range is brought into it."""
+        of_hundred = Range(0, 100)
+        return cls(
+            STRENGTH.clip(of_hundred.clip(strength, "strength") / 100, "strength"),
+            LIKENESS.clip(of_hundred.clip(likeness, "likeness") / 100, "likeness"),
+            int(Range(0, 32).clip(kept, "the number of levels")),
+            bool(toned),
+        )
+
+    def at(self, strength: float, levels: int) -> float | list[float]:
+        """The strength of each level, as `Engine.restyle` takes it."""
+        kept = min(self.kept, levels)
+        return [strength] * (levels - kept) + [0.0] * kept if kept else strength
+
+
+@dataclass(frozen=True, eq=False)
+class Sitting:
+    """One photograph, as the page shows it: reduced, by so much, with those of its faces that can be restyled."""
+
+    source: Source
+    name: str
+    image: Image.Image
+    scale: float
+    faces: tuple[EvidenceImage, ...]
+
+    @classmethod
+    def of(cls, intake: Intake, index: int) -> Sitting:
+        """The photograph of this index among those that were given."""
+        sources = list(dict.fromkeys(image.source for image in intake.used if image.source is not None))
+        source = sources[min(index, len(sources) - 1)]
+        faces = tuple(image for image in intake.used if image.source == source)
+        whole = load_image(source)
+        image = whole.copy()
+        image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
+        return cls(source, faces[0].name, image, image.width / whole.width, faces)
+
+    def smaller(self, side: int) -> Sitting:
+        """The same at no more than this side, in pixels."""
+        image = self.image.copy()
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        return replace(self, image=image, scale=self.scale * image.width / self.image.width)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A photograph, a style, and numbers: all that decides what is seen."""
+
+    sitting: Sitting
+    posterior: Posterior
+    style: Intake
+    prior: str
+    settings: Settings
+
+    def restyled(
+        self, engine: Engine, strengths: list[float], stop: threading.Event | None = None, faces: int | None = None
+    ) -> Restyled:
+        """At several strengths, of all faces or of so many, the largest first."""
+        chosen, settings = self.sitting.faces[:faces], self.settings
+        levels = [settings.at(strength, len(engine.prior.levels)) for strength in strengths]
+        return engine.restyle(chosen, self.posterior, levels, likeness=settings.likeness, stop=stop)
+
+    def strip(self, engine: Engine, stop: threading.Event) -> Image.Image:
+        """The largest face on the way from the photograph to all of the style."""
+        strengths = [i / (_STEPS - 1) for i in range(_STEPS)]
+        restyled = self.restyled(engine, strengths, stop, faces=1)
+        row = [restyled.frames(step)[0] for step in range(_STEPS)]
+        return labelled_rows([row], column_labels=[f"{s:.0%}" for s in strengths], background="#808080", gap=2)
+
+    def metadata(self, engine: Engine) -> dict[str, str]:
+        """What the files say of themselves."""
+        settings = self.settings
+        return {
+            "command": "restyle",
+            "evidence": self.style.example or self.style.title,
+            "strength": f"{settings.strength:g}",
+            "likeness": f"{settings.likeness:g}",
+            "levels_kept": str(settings.kept),
+            "toned": str(settings.toned).lower(),
+            "prior": engine.prior.name,
+            "fingerprint": engine.prior.fingerprint,
+        }
+
+
+def write(kind: str, asked: Asked, engine: Engine, session: Session) -> Path:
+    """Write one file: "png", the photograph at its full size; "strip"; or an animation of the way."""
+    settings = asked.settings
+    if kind in ("png", "strip"):
+        path = session.file("restyled.png" if kind == "png" else "restyle_strip.png")
+        if kind == "strip":
+            picture = asked.strip(engine, threading.Event())
+        else:
+            restyled = asked.restyled(engine, [settings.strength])
+            picture = restyled.pasted(load_image(asked.sitting.source), toned=settings.toned)
+        save_png(picture, path, metadata=asked.metadata(engine))
+        return path
+    sitting = asked.sitting.smaller(RESTYLE_SIDE)
+    restyled = asked.restyled(engine, [settings.strength * i / (RESTYLE_FRAMES - 1) for i in range(RESTYLE_FRAMES)])
+    frames = [
+        restyled.pasted(sitting.image, step, toned=settings.toned, scale=sitting.scale)
+        for step in range(RESTYLE_FRAMES)
+    ]
+    path = session.file(f"restyled.{kind}")
+    save_animation(frames, path, boomerang=True)
+    return path

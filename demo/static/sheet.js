@@ -1,0 +1,170 @@
+// The body of a function of `element`, `props`, `trigger` and `watch`, after sprite.js: it holds sheet.html.
+const MOST_PINS = 12;
+const find = selector => element.querySelector(selector);
+const picture = find('.stage img'), canvas = find('.stage canvas'), cells = find('.cells'), viewer = find('.viewer');
+const compare = find('.compare');
+let strip = null, sprite = null, arrived = 0, shown = 0, sample = null, pins = [], comparing = false;
+
+// The sheet and what moves over it --------------------------------------------------------------------------------
+
+const serves = () => sprite && props.value && props.value.strip === strip.serial;
+const overlay = (at, words) => {
+  const height = strip.height, paint = canvas.getContext('2d');
+  if (canvas.width !== strip.width || canvas.height !== height) { canvas.width = strip.width; canvas.height = height; }
+  fade(paint, at, frame => paint.drawImage(sprite, 0, frame * height, strip.width, height, 0, 0, strip.width, height));
+  canvas.hidden = false;
+  canvas.dataset.at = at.toFixed(3);
+  find('.badge').hidden = !words;
+  find('.badge').textContent = words;
+};
+const uncover = () => { canvas.hidden = true; find('.badge').hidden = true; };
+
+const showSheet = async () => {
+  const value = props.value;
+  if (!value || (value.opening && location.search.length > 1)) return;  // an address says what is shown first
+  const turn = ++shown;
+  picture.src = value.src; picture.alt = value.alt; picture.hidden = false;
+  await picture.decode().catch(() => {});
+  if (turn !== shown) return;
+  find('.stage').style.aspectRatio = picture.naturalWidth + ' / ' + picture.naturalHeight;
+  if (!comparing) uncover();
+  compare.disabled = !serves();
+  if (viewer.open && sample.index !== undefined) open(sample.index);  // a sample of the sheet that was there before
+  if (cells.childElementCount === value.n && cells.style.getPropertyValue('--columns') == value.columns) return;
+  cells.style.setProperty('--columns', value.columns);
+  cells.replaceChildren(...Array.from({length: value.n}, (_, index) => {
+    const cell = document.createElement('button');
+    cell.type = 'button'; cell.tabIndex = index ? -1 : 0;
+    cell.setAttribute('aria-label', 'Sample ' + (index + 1) + ' of ' + value.n);
+    return cell;
+  }));
+};
+showSheet();
+watch('value', showSheet);
+
+document.addEventListener('strip', async event => {
+  const value = event.detail, turn = ++arrived;
+  if (!value) return;
+  const bitmap = await bitmapOf(value.src);
+  if (turn !== arrived) return;
+  strip = value; sprite = bitmap;
+  compare.disabled = !serves();
+});
+// A slider moves: where the strip has what it asks for, the server need not be asked.
+document.addEventListener('scrub', event => {
+  const {slider, place} = event.detail;
+  if (!serves() || strip.slider !== slider || strip.at.length < 2) return;
+  event.preventDefault();
+  if (Math.abs(place - props.value.place) < 0.005) { uncover(); return; }  // back where the sheet itself is of
+  const at = strip.at, next = Math.max(1, at.findIndex(one => one >= place)), low = at[next - 1], high = at[next];
+  shown++;  // a sheet that was asked for before is late
+  overlay(next - 1 + Math.min(1, Math.max(0, (place - low) / (high - low))), '');
+});
+
+// Hold to compare -------------------------------------------------------------------------------------------------
+
+const hold = on => {
+  if (on === comparing || (on && !serves())) return;
+  comparing = on;
+  compare.setAttribute('aria-pressed', String(on));
+  if (on) overlay(strip.at.length, 'without your images'); else uncover();
+};
+compare.addEventListener('pointerdown', event => { compare.setPointerCapture(event.pointerId); hold(true); });
+for (const end of ['pointerup', 'pointercancel', 'blur']) compare.addEventListener(end, () => hold(false));
+compare.addEventListener('contextmenu', event => event.preventDefault());
+const holds = event => {
+  const typing = event.target.closest?.('input:not([type=range]), textarea, select, [contenteditable=true], dialog');
+  const key = event.key.toLowerCase() === 'b' && !event.ctrlKey && !event.metaKey && !event.altKey && !typing;
+  return element.offsetParent && (key || (event.target === compare && (event.key === ' ' || event.key === 'Enter')));
+};
+document.addEventListener('keydown', event => { if (holds(event)) { event.preventDefault(); hold(true); } });
+document.addEventListener('keyup', event => { if (comparing && holds(event)) hold(false); });
+window.addEventListener('blur', () => hold(false));
+
+// One sample ------------------------------------------------------------------------------------------------------
+
+const crop = index => {
+  const {columns, cell, gap} = props.value, part = document.createElement('canvas');
+  part.width = part.height = cell;
+  const x = gap + (index % columns) * (cell + gap), y = gap + Math.floor(index / columns) * (cell + gap);
+  part.getContext('2d').drawImage(picture, x, y, cell, cell, 0, 0, cell, cell);
+  return part.toDataURL('image/jpeg', 0.92);
+};
+const showSample = value => {  // as it is there: cut from the sheet, and a moment later as the server has it
+  sample = value;
+  const image = viewer.querySelector('img'), whole = Boolean(value.id), link = viewer.querySelector('a');
+  image.src = value.src; image.alt = value.words;
+  viewer.querySelector('.words').textContent = value.words;
+  for (const button of viewer.querySelectorAll('button.needs')) button.disabled = !whole;
+  link.classList.toggle('off', !whole);
+  if (whole) { link.href = value.src; link.download = value.name; } else link.removeAttribute('href');
+  viewer.querySelector('[data-do=pin]').textContent = pins.some(pin => pin.id === value.id) ? 'Unpin' : 'Pin';
+  for (const button of viewer.querySelectorAll('.across button')) button.hidden = value.index === undefined;
+  if (!viewer.open) viewer.showModal();
+};
+const open = index => {
+  const {n} = props.value, at = (index + n) % n;
+  cells.childNodes.forEach((cell, place) => { cell.tabIndex = place === at ? 0 : -1; });
+  showSample({index: at, src: crop(at), words: 'Sample ' + (at + 1) + ' of ' + n});
+  trigger('expand', {index: at});
+};
+document.addEventListener('sample', event => {
+  const value = event.detail;
+  if (value && viewer.open && sample && sample.index === value.index) showSample(value);
+});
+const showPins = () => {
+  find('.pins').hidden = !pins.length;
+  find('.pins').replaceChildren(...pins.map((pin, place) => {
+    const button = document.createElement('button'), image = document.createElement('img');
+    button.type = 'button'; button.dataset.pin = place;
+    image.src = pin.src; image.alt = 'pinned: ' + pin.words; image.width = image.height = 64;
+    button.append(image);
+    return button;
+  }));
+};
+const say = words => { viewer.querySelector('.words').textContent = words; };
+const actions = {
+  close: () => viewer.close(),
+  back: () => open(sample.index - 1),
+  next: () => open(sample.index + 1),
+  pin: () => {
+    const known = pins.some(pin => pin.id === sample.id);
+    pins = known ? pins.filter(pin => pin.id !== sample.id) : [...pins, {...sample, index: undefined}].slice(-MOST_PINS);
+    showPins();
+    showSample(sample);
+  },
+  copy: async () => {
+    const blob = await (await fetch(sample.src)).blob();
+    try {
+      await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
+      say('Copied to the clipboard.');
+    } catch { say('This browser does not let a page copy pictures. Download it instead.'); }
+  },
+};
+viewer.addEventListener('click', event => {
+  if (event.target === viewer) viewer.close();  // beside it
+  const button = event.target.closest('button');
+  if (button?.dataset.do) actions[button.dataset.do]();
+  // What the server does with a sample: "apply": it becomes evidence; "edit" is free for another.
+  if (button?.dataset.ask) { trigger(button.dataset.ask, {id: sample.id}); viewer.close(); }
+});
+viewer.addEventListener('keydown', event => {
+  if (sample.index === undefined) return;
+  const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -props.value.columns, ArrowDown: props.value.columns}[event.key];
+  if (step) { event.preventDefault(); open(sample.index + step); }
+});
+viewer.addEventListener('close', () => cells.querySelector('[tabindex="0"]')?.focus());
+element.addEventListener('click', event => {
+  const pin = event.target.closest('[data-pin]'), cell = event.target.closest('.cells button');
+  if (pin) showSample(pins[Number(pin.dataset.pin)]);
+  if (cell && canvas.hidden) open([...cells.children].indexOf(cell));
+});
+cells.addEventListener('keydown', event => {
+  const at = [...cells.children].indexOf(event.target), {n, columns} = props.value;
+  const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns}[event.key];
+  if (!step || at + step < 0 || at + step >= n) return;
+  event.preventDefault();
+  event.target.tabIndex = -1;
+  cells.children[at + step].tabIndex = 0;
+  cells.children[at + step].focus();
+});

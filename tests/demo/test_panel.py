@@ -1,0 +1,253 @@
+"""The evidence panel as a visitor uses it, in a real browser: thumbnails, faces, drops from anywhere, undo."""
+
+import base64
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from demo.render import progress
+from transflow_core.compute import FairThread, owned_by
+from transflow_core.engine import Engine
+
+from .test_studio import EXAMPLES, opened, sheet, upload, wait_status
+
+CARDS = "#evidence-cards .card"
+# As a file that is dragged, or pasted, from another program.
+GIVE_JS = """
+([kind, files, x, y]) => {
+  const given = new DataTransfer();
+  for (const [name, type, data] of files)
+    given.items.add(new File([Uint8Array.from(atob(data), one => one.charCodeAt(0))], name, {type}));
+  const init = {bubbles: true, cancelable: true, clientX: x, clientY: y};
+  const event = kind === 'paste' ? new ClipboardEvent(kind, {...init, clipboardData: given})
+    : new DragEvent(kind, {...init, dataTransfer: given});
+  return (document.elementFromPoint(x, y) ?? document.body).dispatchEvent(event);
+}
+"""
+
+
+def give(page, kind, files, at=(5, 5)):
+    """Whether the browser may still do what it does by itself, such as to leave the page for the file."""
+    read = [(Path(file).name, "image/png", base64.b64encode(Path(file).read_bytes()).decode()) for file in files]
+    return page.evaluate(GIVE_JS, [kind, read, *at])
+
+
+def cards(page, n):
+    page.wait_for_function("([at, n]) => document.querySelectorAll(at).length === n", arg=[CARDS, n])
+
+
+def details(page, words):
+    page.wait_for_function("words => document.querySelector('#evidence-details').innerText.includes(words)", arg=words)
+
+
+@pytest.fixture
+def group(tmp_path, conformance):
+    """A photograph of two faces, the larger one at the left."""
+    canvas = Image.new("RGB", (640, 320), (96, 128, 96))
+    for index, x in enumerate((20, 360)):
+        face = Image.fromarray(conformance["images"][index]).resize((256 - 40 * index,) * 2, Image.Resampling.LANCZOS)
+        canvas.paste(face, (x, 40))
+    canvas.save(tmp_path / "group.jpg", quality=95)
+    return str(tmp_path / "group.jpg")
+
+
+def test_ten_files_of_which_two_are_broken_and_one_is_no_posterior(page, served_small, shot, tmp_path):
+    files = EXAMPLES["greyscale"][:8]
+    for name, data in (("empty.png", b""), ("torn.jpg", b"\xff\xd8\xff\xe0 this is no photograph")):
+        (tmp_path / name).write_bytes(data)
+        files.append(str(tmp_path / name))
+    opened(page, served_small)
+    upload(page, files, used=8)
+    assert page.locator(CARDS).count() == 10
+    broken = page.locator("#evidence-cards .card.problem .open")
+    assert broken.count() == 2
+    assert "empty.png: skipped: " in broken.first.get_attribute("title")
+    assert "8 of 10" in page.inner_text("#evidence-status")
+    broken.last.click()
+    details(page, "skipped: ")
+    assert "torn.jpg" in page.inner_text("#evidence-details")
+    shot(page, "panel_two_broken")
+    (tmp_path / "evil.safetensors").write_bytes(b"\x00" * 100)
+    page.set_input_files("#evidence-files input[type=file]", str(tmp_path / "evil.safetensors"))
+    page.get_by_text("evil.safetensors is not a saved posterior").wait_for()
+    assert "evil" not in page.inner_text("#evidence") and page.locator(CARDS).count() == 10
+
+
+def test_eighteen_are_in_sight_at_once_and_one_has_its_details(page, served_small):
+    opened(page, served_small)
+    page.click("#evidence [data-example=sepia]")
+    wait_status(page, "m = 18 ")
+    page.locator("#evidence-cards").scroll_into_view_if_needed()
+    boxes = [one.bounding_box() for one in page.locator(CARDS).all()]
+    assert len(boxes) == 18 and max(box["y"] + box["height"] for box in boxes) <= 900
+    assert min(box["y"] for box in boxes) >= 0
+    page.focus("#evidence-cards .open")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    details(page, "sepia_01.png")
+    assert page.get_attribute("#evidence-cards [data-index='1']", "aria-expanded") == "true"
+    assert all(words in page.inner_text("#evidence-details") for words in ("log p(z)", "‖z‖²", "of m = 18"))
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#evidence-details .details", state="detached")
+    assert page.evaluate("document.activeElement.dataset.index") == "1"
+
+
+def test_an_image_is_removed_once_and_comes_back(page, served_small):
+    opened(page, served_small)
+    upload(page, EXAMPLES["sepia"][:3], used=3)
+    three = sheet(page)
+    page.hover(f"{CARDS} >> nth=0")
+    box = page.locator("#evidence-cards .remove").first.bounding_box()
+    for _ in range(2):  # not as one double click: the system did not take it for one
+        page.mouse.click(box["x"] + 12, box["y"] + 12)
+    wait_status(page, "m = 2 ")
+    assert "sepia_00" not in page.inner_html("#evidence-cards")
+    page.click("#evidence-undo")
+    wait_status(page, "m = 3 ")
+    page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=three)
+    page.wait_for_selector("#evidence-undo", state="hidden")
+    page.focus("#evidence-cards .open")
+    page.keyboard.press("Delete")
+    wait_status(page, "m = 2 ")
+    assert page.evaluate("document.activeElement.dataset.action") == "open"  # of the one that came into its place
+    page.click("#evidence-clear")
+    wait_status(page, "the prior itself")
+    assert "whatever λ is" in page.inner_text("#evidence-status")
+    page.click("#evidence-undo")
+    wait_status(page, "m = 2 ")
+
+
+def test_a_weight_counts_and_one_that_cannot_be_is_said(page, served_small):
+    opened(page, served_small)
+    upload(page, EXAMPLES["sepia"][:2], used=2)
+    page.click(f"{CARDS} .open")
+    weight = page.locator("#evidence-details input")
+    for typed, m in (("3", "m = 4 "), ("0", "m = 1 ")):
+        weight.fill(typed)
+        weight.press("Enter")
+        wait_status(page, m)
+    assert "1 of 2" in page.inner_text("#evidence-status")
+    weight.fill("-2")
+    weight.press("Enter")
+    page.get_by_text("A weight is a number from 0 to 100: it stays 0").wait_for()
+    page.wait_for_function("document.querySelector('#evidence-details input').value === '0'")
+    page.click("#evidence-details [value=whole]")
+    details(page, "taken whole")
+    page.click(f"{CARDS} .remove >> nth=1", force=True)
+    page.wait_for_function("document.querySelector('#evidence-status').innerText.includes('0 of 1 image')")
+
+
+def test_faces_are_taken_and_left_in_their_picture(page, served_small, group, shot):
+    opened(page, served_small)
+    upload(page, [group], used=1)
+    first = sheet(page)
+    page.click(f"{CARDS} .open")
+    boxes = page.locator("#evidence-details .box")
+    boxes.first.wait_for()
+    assert [box.get_attribute("aria-pressed") for box in boxes.all()] == ["true", "false"]
+    shot(page, "panel_faces")
+    boxes.last.click()
+    wait_status(page, "m = 2 ")
+    cards(page, 2)
+    boxes.first.click()
+    wait_status(page, "m = 1 ")
+    details(page, "(2 of 2)")
+    assert sheet(page) != first
+    boxes.last.click()
+    page.get_by_text("No other face of this picture is taken").wait_for()
+    page.click("#evidence-details [value=all]")
+    wait_status(page, "m = 2 ")
+    # Another prior takes the same faces.
+    page.click("#evidence-details [value=whole]")
+    wait_status(page, "m = 1 ")
+    details(page, "taken whole")
+    boxes.last.click()
+    details(page, "(2 of 2)")
+
+
+def test_files_dropped_or_pasted_anywhere_become_evidence(page, served_small, shot):
+    opened(page, served_small)
+    assert not give(page, "dragover", EXAMPLES["sepia"][:1], at=(1200, 600))
+    assert page.locator("body.drags").count() == 1 and page.locator("#evidence-files.dropping").count() == 1
+    shot(page, "panel_drop")
+    assert not give(page, "drop", EXAMPLES["sepia"][:2], at=(1200, 600))  # far from any zone
+    wait_status(page, "m = 2 ")
+    assert page.locator("body.drags").count() == 0
+    give(page, "paste", EXAMPLES["greyscale"][:1])
+    wait_status(page, "m = 3 ")
+    # In a tab with several zones it is the one below the pointer.
+    page.get_by_role("tab", name="Interpolate").click()
+    page.wait_for_selector("#side-b-files input[type=file]", state="attached")
+    box = page.locator("#side-b-status").bounding_box()
+    give(page, "drop", EXAMPLES["sepia"][:1], at=(box["x"] + 9, box["y"] + 9))
+    page.wait_for_selector("#side-b-cards .card")
+    assert page.locator("#side-a-cards .card").count() == 0
+
+
+def test_reading_says_how_far_it_is_and_who_comes_before(page, served_small, monkeypatch):
+    encode, go_on = Engine.encode, threading.Event()
+
+    def waits(self, frames, **how):
+        if len(frames) > 1:
+            assert go_on.wait(60)
+        return encode(self, frames, **how)
+
+    opened(page, served_small)
+    monkeypatch.setattr(Engine, "encode", waits)
+    monkeypatch.setattr(Engine, "before", 2)
+    page.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:12])
+    page.wait_for_function(
+        "document.querySelector('#evidence-status [role=status]')?.innerText"
+        ".match(/1 of 12 images read, \\d+ s left · 2 others before you/)"
+    )
+    go_on.set()
+    wait_status(page, "m = 12 ")
+
+
+def test_what_is_stale_is_dimmed_until_the_new_is_there(page, served_small, monkeypatch):
+    drawn, go_on = Engine.drawn, threading.Event()
+
+    def waits(*args, **how):
+        assert go_on.wait(60)
+        return drawn(*args, **how)
+
+    opened(page, served_small)
+    upload(page, EXAMPLES["greyscale"][:2], used=2)
+    monkeypatch.setattr(Engine, "drawn", waits)
+    page.focus("#evidence-cards .open")
+    page.keyboard.press("Delete")
+    page.wait_for_selector("#samples-status .updating")
+    page.wait_for_function("getComputedStyle(document.querySelector('#sheet')).opacity < .6")
+    go_on.set()
+    wait_status(page, "m = 1 ")
+    page.wait_for_function("getComputedStyle(document.querySelector('#sheet')).opacity === '1'")
+
+
+def test_words_of_progress():
+    assert "3 of 12 images read, 6 s left" in progress(3, 12, 2.0, 0)
+    assert progress(0, 2, 1.0, 1).endswith("0 of 2 images read · 1 other before you")
+    assert progress(2, 2, 1.0, 3) == ""
+
+
+def test_who_comes_before_is_counted():
+    thread, running, go_on = FairThread(), threading.Event(), threading.Event()
+
+    def job():
+        running.set()
+        go_on.wait(60)
+
+    with owned_by("one"):
+        first = thread.submit(job)
+        assert running.wait(60) and thread.before == 0
+    with owned_by("two"):
+        second = thread.submit(int)
+        assert thread.before == 1
+    with owned_by("three"):
+        assert thread.before == 2
+    go_on.set()
+    first.result(), second.result()
+    with owned_by("three"):
+        thread.run(int)
+        assert thread.before == 0

@@ -1,0 +1,217 @@
+"""The sheet of samples in a browser: one sample enlarged, kept and used; the strip of λ; states to go back to."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from demo.examples import example_sets
+from demo.queues import Stop
+from demo.studio.history import Past, address_of, settings_in
+from demo.studio.settings import Asked, Settings
+from demo.studio.strip import MOST_DRAWS, PLACES, Strip, lam_places
+from transflow_core.engine import Engine
+from transflow_core.images import read_png_metadata
+from transflow_core.intake import Intake
+from transflow_core.posterior import KINDS
+
+from ..helpers import frames, make_tiny_prior
+from .test_studio import EXAMPLES, chosen, drag, opened, sheet, slider, status, wait_status
+
+
+def picture_of(page, selector):
+    """Pixels of an image or a canvas of the page."""
+    data = page.evaluate(
+        """selector => {
+            const from = document.querySelector(selector), copy = document.createElement('canvas');
+            copy.width = copy.height = 64;
+            copy.getContext('2d').drawImage(from, 0, 0, 64, 64);
+            return [...copy.getContext('2d').getImageData(0, 0, 64, 64).data];
+        }""",
+        selector,
+    )
+    return np.array(data).reshape(64, 64, 4)[..., :3]
+
+
+def alike(a, b):
+    """How far two pictures are one, 1 for the same: noise of a prior that was not trained survives no JPEG as it is."""
+    return np.corrcoef(a.mean(-1).ravel(), b.mean(-1).ravel())[0, 1]
+
+
+def with_strip(page, url, example="red_hair"):
+    """The page with an example set, and its strip there."""
+    chosen(page, url, example)
+    page.wait_for_selector("#sheet .compare:enabled")
+
+
+def test_the_sheet_is_the_gallery(page, served_small, tmp_path, shot):
+    chosen(page, served_small, "sepia")
+    assert page.get_attribute("#sheet img", "alt") == "16 samples, sepia, λ/m 0.01"
+    page.focus("#sheet .cells button")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")  # the fifth
+    page.wait_for_selector("#sheet .viewer a[href]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.viewer .words').innerText.startsWith('Sample 6 of 16: sepia')")
+    with page.expect_download() as download:
+        page.click("#sheet .viewer a")
+    assert download.value.suggested_filename == "sepia_seed0_06.png"
+    download.value.save_as(tmp_path / "one.png")
+    told = read_png_metadata(tmp_path / "one.png")
+    assert Image.open(tmp_path / "one.png").size == (16, 16)
+    assert told["sample"] == "5" and told["seed"] == "0" and told["prior"] == "tiny" and "sepia_00" in told["evidence"]
+    assert told["manner"].startswith("predictive:")
+    page.click("#sheet [data-do=copy]")
+    page.get_by_text("Copied to the clipboard").wait_for()
+    copied = page.evaluate(
+        """async () => {
+            const [item] = await navigator.clipboard.read();
+            return [...new Uint8Array(await (await item.getType('image/png')).arrayBuffer())];
+        }"""
+    )
+    with Image.open(io.BytesIO(bytes(copied))) as image, Image.open(tmp_path / "one.png") as drawn:
+        assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(drawn))
+    page.click("#sheet [data-do=pin]")
+    shot(page, "studio_viewer")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#sheet .viewer")
+    # What is pinned stays when the sheet changes, and can still become evidence.
+    page.click("#evidence-clear")
+    wait_status(page, "the prior itself")
+    page.click("#sheet .pins button")
+    page.click("#sheet .viewer [data-ask=apply]")
+    wait_status(page, "m = 1 ")
+    assert "sepia_seed0_06.png" in page.content()
+
+
+def test_the_strip_moves_the_samples_without_the_server(page, served_small, monkeypatch, shot):
+    preview, asked = Engine.preview, []
+    with_strip(page, served_small)
+    near = picture_of(page, "#sheet img")
+    monkeypatch.setattr(Engine, "preview", lambda *a, **k: asked.append(1) or preview(*a, **k))
+    drag(page, 0.01, 0.99, steps=30)
+    assert float(page.get_attribute("#sheet canvas", "data-at")) > 7.9 and not asked
+    far = picture_of(page, "#sheet canvas")
+    shot(page, "studio_strip")
+    page.mouse.up()
+    page.wait_for_selector("#sheet canvas", state="hidden")
+    wait_status(page, f"λ/m = {slider(page):g},")
+    page.wait_for_url(re.compile(f"lam={slider(page):g}&"))
+    whole = picture_of(page, "#sheet img")
+    assert alike(far, whole) > 0.8 > alike(far, near)  # what was shown is what is drawn
+    frames(page)
+    assert not asked  # of the same strip, nothing is made again
+
+
+def test_hold_to_compare_shows_the_same_draws_without_evidence(page, served_small):
+    opened(page, served_small)
+    prior = picture_of(page, "#sheet img")
+    page.click("#evidence [data-example=red_hair]")
+    page.wait_for_selector("#sheet .compare:enabled")
+    whole = picture_of(page, "#sheet img")
+    page.keyboard.down("b")
+    page.get_by_text("without your images").wait_for()
+    shown = picture_of(page, "#sheet canvas")
+    assert alike(shown, prior) > 0.8 > alike(shown, whole)
+    page.keyboard.up("b")
+    assert not page.is_visible("#sheet canvas")
+    page.hover("#sheet .compare")
+    page.mouse.down()
+    assert page.get_attribute("#sheet .compare", "aria-pressed") == "true" and page.is_visible("#sheet canvas")
+    page.mouse.up()
+    assert not page.is_visible("#sheet canvas")
+
+
+def test_undo_back_and_the_address(page, new_page, served_small):
+    page.goto(served_small)  # opens on a good result
+    page.wait_for_url(re.compile("example=red_hair"))
+    first = sheet(page)
+    page.set_input_files("#evidence-files input[type=file]", EXAMPLES["sepia"][:2])
+    page.wait_for_url(re.compile("example=none"))
+    wait_status(page, "m = 20 ")
+    page.fill("#number input", "4")
+    page.wait_for_url(re.compile("n=4"))
+    assert page.locator("#sheet .cells button").count() == 4
+    page.go_back()  # files of one's own are there again, too
+    wait_status(page, "16 samples in")
+    assert "m = 20 " in status(page)
+    page.click("#history .undo")
+    page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=first)
+    page.wait_for_url(re.compile("example=red_hair"))
+    page.go_forward()
+    wait_status(page, "m = 20 ")
+    assert page.locator("#history .states button").count() == 3
+    page.click("#reset")
+    page.wait_for_url(lambda url: "n=4" not in url)
+    page.click("#history .link")
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    # A tab, its ends and its manner come with the address, too.
+    page.get_by_role("tab", name="Interpolate").click()
+    page.wait_for_url(re.compile("tab=interpolate"))
+    page.click("#interpolate-try")
+    page.wait_for_url(re.compile("a=greyscale&b=red_hair"))
+    other = new_page()
+    other.goto(page.url)
+    other.wait_for_selector("#player .strip img")
+    assert other.get_attribute("#player .strip img", "src") == page.get_attribute("#player .strip img", "src")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_on_a_phone_the_result_stays_in_sight(new_page, served_small, shot, dark):
+    page = new_page(width=390, height=844, dark=dark)
+    page.goto(served_small)
+    wait_status(page, "m = 18 ")
+    page.click("#drawer .handle")
+    page.click("#evidence [data-example=sepia]")
+    page.wait_for_url(re.compile("example=sepia"))
+    assert page.get_attribute("#drawer .handle", "aria-expanded") == "false"
+    for below in (0, 400):
+        page.mouse.wheel(0, below)
+        frames(page, 30)
+        lam, stage = (page.locator(at).bounding_box() for at in ("#lam-range", "#sheet .stage"))
+        assert lam["y"] >= 0 and stage["y"] + stage["height"] <= 844 - 52
+    shot(page, f"studio_phone_{'dark' if dark else 'light'}")
+
+
+def test_a_strip_is_made_once_and_of_few_draws():
+    engine = Engine(make_tiny_prior())
+    intake = engine.intake(example_sets()["sepia"].files[:3])
+    asked, strip = Asked(intake, "tiny", Settings(n=4)), Strip()
+    assert strip.meet(Asked(Intake(), "tiny", Settings())) == 0  # nothing moves without evidence
+    first = strip.meet(asked)
+    steps = strip.missing(asked, engine, Stop())
+    next(steps)
+    steps.close()  # a drag came in between
+    *_, told = strip.missing(asked, engine, Stop())
+    assert told["serial"] == first and len(told["at"]) == PLACES and told["at"] == sorted(told["at"])
+    assert list(strip.missing(asked, engine, Stop())) == []  # the page has it
+    moved = Asked(intake, "tiny", Settings(KINDS["predictive"].with_lam(3.0), n=4))
+    assert strip.meet(moved) == first  # λ alone is another
+    assert strip.meet(Asked(intake, "tiny", Settings(n=4, seed=1))) != first
+    large = Asked(intake, "tiny", Settings(n=MOST_DRAWS + 1))
+    strip.meet(large)
+    *_, told = strip.missing(large, engine, Stop())
+    assert told["at"] == []  # too many to move; without evidence they are shown all the same
+
+
+def test_places_of_a_strip_are_even_on_the_slider():
+    steps = torch.tensor(lam_places(5)).log().diff()
+    assert torch.allclose(steps, steps[0].expand(4)) and lam_places(5)[0] == pytest.approx(0.01)
+
+
+def test_the_past_holds_ten_states_of_no_more_images_than_one_place():
+    past, states = Past(), [Asked(Intake(), "tiny", Settings(seed=seed)) for seed in range(12)]
+    numbers = [past.keep(asked) for asked in states]
+    assert past.get(numbers[1]) is None and past.get(numbers[2]) is states[2] and past.get("x") is None
+    assert past.keep(Asked(states[5].intake, "tiny", Settings(seed=5))) == numbers[5]
+
+
+@pytest.mark.parametrize("manner", [*KINDS.values(), KINDS["mean"].with_lam((0.1, 0.5))])
+def test_an_address_says_it_all(manner):
+    settings = Settings(manner, 0.7, 9, 42, "prior", "evidence", 2, auto=False)
+    told = address_of(Asked(Intake(), "other", settings), "tiny")
+    query = dict(part.split("=") for part in told.split("&"))
+    assert settings_in(query) == settings and query["prior"] == "other" and query["example"] == "none"
