@@ -85,7 +85,7 @@ def serve() -> tuple[subprocess.Popen, str, float]:
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
-    while time.perf_counter() - start < 120:
+    while time.perf_counter() - start < 300:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 if answer.status == 200:
@@ -93,7 +93,7 @@ def serve() -> tuple[subprocess.Popen, str, float]:
         except OSError:
             time.sleep(0.02)
     process.kill()
-    raise RuntimeError("the page did not answer within two minutes")
+    raise RuntimeError("the page did not answer within five minutes")
 
 
 def delays(url: str, prior: str) -> dict[str, list[float]]:

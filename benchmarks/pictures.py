@@ -43,12 +43,14 @@ def screenshots(url: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1280, "height": 1180})
+        page.set_default_timeout(120_000)
         page.goto(url)
-        page.wait_for_selector("#sheet img")
-        page.click("#evidence [data-example=red_hair]")
-        page.wait_for_url("**example=red_hair*")
-        page.wait_for_timeout(1500)
+        page.wait_for_selector("#sheet .compare:enabled")  # the strip is the last to come
         _shot(page, "studio")
+        phone = browser.new_page(viewport={"width": 390, "height": 844}, device_scale_factor=2)
+        phone.goto(f"{url}/?example=sketch")
+        phone.wait_for_selector("#sheet .compare:enabled", timeout=120_000)
+        _shot(phone, "phone")
         page.get_by_role("tab", name="Interpolate").click()
         page.get_by_role("button", name="Try it").first.click()
         page.wait_for_timeout(15_000)
@@ -68,7 +70,9 @@ def _shot(page, name: str) -> None:
     png = OUT / f"{name}.png"
     page.screenshot(path=png)
     with Image.open(png) as image:
-        enlarge(image.convert("RGB"), 1280).save(OUT / f"{name}.jpg", quality=85)
+        enlarge(image.convert("RGB"), 1280 if image.width > image.height else 1080).save(
+            OUT / f"{name}.jpg", quality=85
+        )
     png.unlink()
 
 

@@ -12,7 +12,7 @@ calls is timed alone, beside each of these two, and in the crowd.
 What must hold: an answer has the seed that was asked for; equal questions have equal answers; nothing fails but what is
 garbage; the light caller waits at most twice as long beside the heavy one; memory at the end is within a tenth of what
 it was when each client had done a few actions; and of the files none is left once they are older than a file may be
-(here two minutes).
+(here one minute).
 """
 
 from __future__ import annotations
@@ -360,7 +360,7 @@ def row(waits: list[float]) -> str:
 
 def crowd_part(given: argparse.Namespace) -> str:
     """Everybody at once: the figures, as tables."""
-    figures, kept = Figures(), 120
+    figures, kept = Figures(), 60
     with server(kept) as (process, url, folder):
         caller = Caller(url, 242)
         light(caller, 2, 10)

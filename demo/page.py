@@ -89,8 +89,10 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
         def arrive(session: Session, told: str) -> dict:
             """The page opens at the tab, and with the prior, that its address names."""
             found = dict(parse_qsl(told))
-            session.tab = found["tab"] if found.get("tab") in _TABS else "studio"
-            shown = {query: told, tabs: gr.Tabs(selected=session.tab)}
+            shown: dict[Any, Any] = {query: told}
+            if found.get("tab") in _TABS:  # else whoever clicked on another tab meanwhile stays there
+                session.tab = found["tab"]
+                shown[tabs] = gr.Tabs(selected=session.tab)
             with contextlib.suppress(ValueError, OSError):
                 engines.get(found.get("prior", first_prior))
                 shown[prior] = found.get("prior", first_prior)

@@ -30,10 +30,10 @@ def read_conformance(folder: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def make_tiny_prior(seed: int = 0, name: str = "tiny") -> Prior:
-    """A random 16×16 Glow of two levels: not a face in it, but as invertible as a trained one, and quick."""
+def make_tiny_prior(seed: int = 0, name: str = "tiny", side: int = 16) -> Prior:
+    """A random Glow of two levels, by default 16×16: no face in it, but as invertible as a trained one, and quick."""
     generator = torch.Generator().manual_seed(seed)
-    config = GlowConfig(image_size=16, levels=(LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
+    config = GlowConfig(image_size=side, levels=(LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
     flow = Glow(config, generator)
     with torch.no_grad():
         for parameter in flow.parameters():

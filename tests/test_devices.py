@@ -1,11 +1,13 @@
 """A device with little memory, and one that is lost, played by a flow that fails: no GPU is needed."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from transflow_core.devices import DeviceError, in_halves
+from transflow_core.training.statistics import measure_typicality
 
 from .helpers import make_tiny_prior
 
@@ -77,12 +79,15 @@ def test_any_other_error_is_its_own():
         in_halves(wrong, torch.zeros(4))
 
 
+_ASKS = {getattr(torch.ops.aten, name).default for name in ("_local_scalar_dense", "item", "is_nonzero")}
+
+
 class Apple(TorchDispatchMode):
     """A device without float64, as Apple's GPUs are: torch's "meta", whose tensors have no numbers, so that they come
     back as zeros, or as the identity."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
+        if function in _ASKS and args[0].is_meta:
             return True  # all that the flow asks is whether pixels are in their range
         result = function(*args, **(kwargs or {}))
         for tensor in tree_flatten(result)[0]:
@@ -115,6 +120,11 @@ def test_densities_are_summed_up_where_there_is_float64(on_apple):
     images = torch.rand(3, on_apple.channels, on_apple.image_size, on_apple.image_size)
     assert on_apple.log_prob(images).dtype == on_apple.bits_per_dim(images).dtype == torch.float64
     assert on_apple.decode(torch.zeros(2, on_apple.dim)).is_meta
+
+
+def test_typicality_is_measured_without_float64_on_the_device(on_apple):
+    held_out = np.zeros((3, on_apple.image_size, on_apple.image_size, on_apple.channels), np.uint8)
+    assert measure_typicality(on_apple, held_out)
 
 
 def test_apples_own_words_for_too_little_memory_halve_the_batch_as_well():

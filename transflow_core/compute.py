@@ -205,6 +205,7 @@ class ComputeThread(FairThread):
     team that is there already stays.
 
     Example:
+        >>> import torch
         >>> compute = ComputeThread()
         >>> compute.run(torch.add, torch.ones(1), 1)
         tensor([2.])

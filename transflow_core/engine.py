@@ -460,6 +460,7 @@ class Engine:
         Raises ValueError, in words, when there is no face to restyle.
 
         Example:
+            >>> from transflow_core import load_prior
             >>> engine = Engine(load_prior("celeba64"))
             >>> photograph = Image.new("RGB", (90, 120), "grey")
             >>> evidence = engine.posterior([Image.new("RGB", (64, 64), "white")])

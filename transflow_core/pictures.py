@@ -19,6 +19,7 @@ from .faces import AlignedFace, align
 from .faces.alignment import Whole, may_be_ready
 from .faces.models import Landmarks
 from .images import ImageError, load_image
+from .images.memory import limit_growth
 from .images.opening import MAX_BYTES, image_errors, name_of, open_image, read_source
 
 __all__ = ["Landmarks", "Picture", "Source", "Whole", "content_of", "digest_of", "is_quick", "read_picture", "serve"]
@@ -127,8 +128,9 @@ def is_quick(content: bytes | Path | Image.Image, *, size: int, whole: Whole = "
 def serve(nice: int) -> None:
     """Read pictures for another process, of which this is a child: arguments come pickled on stdin, pictures go back.
 
-    None goes back where a `quick` answer was asked for and there is none. It ends with its parent, and makes way for
-    it: at 10, it has a tenth of a core while the parent computes.
+    None goes back where a `quick` answer was asked for and there is none. No picture takes more than 500 MB, whatever
+    its header says. The process ends with its parent, and makes way for it: at 10, it has a tenth of a core while the
+    parent computes.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     os.nice(nice)
@@ -137,6 +139,7 @@ def serve(nice: int) -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is over
         while True:
             content, how = pickle.load(sys.stdin.buffer)
+            limit_growth()
             slow = how.pop("quick", False) and not is_quick(content, size=how["size"], whole=how.get("whole", "auto"))
             pickle.dump(None if slow else read_picture(content, **how), replies)
             replies.flush()

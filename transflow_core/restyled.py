@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from .evidence import EvidenceImage
-from .faces import describe, paste
+from .faces import LEFT_EYE, RIGHT_EYE, describe, paste
 from .images import to_pil
 
 __all__ = ["Restyled"]
@@ -63,8 +63,11 @@ class Restyled:
     def identity(self, step: int = -1, most: int | None = None) -> list[float]:
         """How far each face, or each of the first `most`, is from what it was, by dlib's descriptor: under 0.6 is
         usually taken for one person."""
+        side = self.before.shape[-1]
+        (x0, y0), (x1, y1) = LEFT_EYE, RIGHT_EYE
+        eyes = (x0 * side, y0 * side), (x1 * side, y1 * side)
         pairs = zip(to_pil(self.before[:most]), to_pil(self.after[step][:most]), strict=True)
-        return [float(np.linalg.norm(describe(before) - describe(after))) for before, after in pairs]
+        return [float(np.linalg.norm(describe(before, eyes) - describe(after, eyes))) for before, after in pairs]
 
 
 def _colours(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,8 @@
-"""Every figure and the table of the paper, by one command: `python -m benchmarks.paper [--fast] [--only fig7]`."""
+"""The paper's figures and table, and what else is known of them, by one command.
+
+python -m benchmarks.paper --evidence FOLDER --mnist FOLDER    # everything
+python -m benchmarks.paper --only fig7 --fast                  # one section, a small subset of it
+"""
 
 from __future__ import annotations
 
@@ -9,35 +13,39 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from transflow_core.engine import Engine
 from transflow_core.prior import load_prior
 
-from . import fig2, fig3, fig5, fig6, fig7, fig8, fig9, table1
-from .report import render
+from .report import SECTIONS, render
 from .setting import ROOT, Setting
 
-__all__ = ["FIGURES", "main"]
+__all__ = ["main"]
 
-FIGURES = {
-    "fig2": fig2.run,
-    "fig3": fig3.run,
-    "fig5": fig5.run,
-    "fig6": fig6.run,
-    "fig7": fig7.run,
-    "fig8": fig8.run,
-    "fig9": fig9.run,
-    "table1": table1.run,
-}
 _OUT = ROOT / "benchmarks" / "out"
+_PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "evidence"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is asked for, and write results.md, its pictures and results.json."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.paper", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=FIGURES, default=list(FIGURES), help="these; fig3 draws 3 and 4")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.paper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="these; fig3 draws 3 and 4")
     parser.add_argument("--fast", action="store_true", help="few samples and digits, shipped evidence: seconds")
     parser.add_argument("--prior", default="celeba64", help="a shipped name, a file or a folder")
     parser.add_argument("--device", default="cpu", help='"cpu", "cuda" or "auto"')
+    parser.add_argument(
+        "--evidence",
+        type=Path,
+        default=_PHOTOGRAPHS if _PHOTOGRAPHS.is_dir() else None,
+        help="a folder with a folder of photographs for each set (anime, glasses, greyscale, painted, plain, red_hair, "
+        "sketch); for those that are missing, the examples that ship",
+    )
+    parser.add_argument("--mnist", type=Path, help="a folder with MNIST's own test set (t10k-*-ubyte, also .gz)")
+    parser.add_argument("--draws", type=int, default=10, help="draws of few-shot evidence")
+    parser.add_argument("--splits", type=int, default=6, help="random halves and seeds in the other sections")
     parser.add_argument(
         "--output", type=Path, help="folder for results.md and results/; docs, or with --fast benchmarks/out/fast"
     )
@@ -49,19 +57,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pictures.mkdir(parents=True, exist_ok=True)
     record = pictures / "results.json"
     results = _earlier(record, prior.fingerprint, options.fast)
-    setting = Setting(Engine(prior), pictures, None if options.fast else _OUT, options.fast)
+    setting = Setting(
+        Engine(prior),
+        pictures,
+        cache=None if options.fast else _OUT,
+        photographs=None if options.fast else options.evidence,
+        mnist=options.mnist,
+        most_draws=options.draws,
+        most_splits=options.splits,
+        fast=options.fast,
+    )
     for name in options.only:
         start = time.perf_counter()
-        results[name] = FIGURES[name](setting)
+        results[name] = SECTIONS[name].run(setting)
         seconds = time.perf_counter() - start
         setting.say(f"{name}: {seconds:.0f} s")
         results["run"]["seconds"][name] = round(seconds, 1)
         known = results["run"]["evidence"]
-        for key, words in setting.evidence_used.items():  # "24 photographs (anime)": the most that a figure takes
+        for key, words in setting.evidence_used.items():  # "24 photographs (anime)": the most that a section takes
             known[key] = max(known.get(key, words), words, key=lambda words: int(words.split()[0]))
         results["run"] |= {"prior": prior.name, "image_size": prior.image_size, "dim": prior.dim}
-        # After each figure, so that a run that is stopped keeps what it has.
+        results["run"]["threads"] = torch.get_num_threads()
+        # After each section, so that a run that is stopped keeps what it has.
         record.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        results = json.loads(record.read_text(encoding="utf-8"))
         (output / "results.md").write_text(render(results), encoding="utf-8")
 
 

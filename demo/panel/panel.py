@@ -47,6 +47,7 @@ class EvidencePanel(Shelf):
         tab: the tab that it is in; the evidence is read under another prior once that tab is looked at.
         follow: when the prior was changed or the tab came into view.
         nothing: what to say while there is none.
+        opening: key of the example set that is read as the page opens, if any.
 
     Attributes:
         place: see above.
@@ -64,6 +65,7 @@ class EvidencePanel(Shelf):
         tab: str,
         follow: Sequence[Dependency],
         nothing: str = NOTHING,
+        opening: str = "",
     ) -> None:
         self._tab, self._nothing = tab, nothing
         with gr.Group(elem_id=place):
@@ -93,7 +95,8 @@ class EvidencePanel(Shelf):
                 padding=True,
             )
         with gr.Row(equal_height=True):
-            self._status = status_line(summary(Intake(), nothing), elem_id=f"{place}-status")
+            first = f"Reading {example_sets()[opening].title} …" if opening else summary(Intake(), nothing)
+            self._status = status_line(first, elem_id=f"{place}-status")
             self._stop = gr.Button("Stop", variant="stop", size="sm", visible=False, min_width=80, scale=0)
             self._undo = gr.Button("Undo", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{place}-undo")
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{place}-clear")
@@ -110,11 +113,10 @@ class EvidencePanel(Shelf):
         ]
         on(self._stop.click, lambda session: session.stop(place), queue=False)
 
-    def open(self, session: Session, key: str, prior: str) -> Shown:
-        """Read a whole example set, as when a shared link names one. There is nothing for an unknown key."""
+    def open(self, session: Session, key: str, prior: str) -> Iterator[Shown]:
+        """Read an example set, as when a shared link names one. There is nothing for an unknown key."""
         with session.turn(self.place, newest=True) as stop:
-            *_, shown = self._example(session, key, prior, stop)
-        return shown
+            yield from self._example(session, key, prior, stop)
 
     def add(self, session: Session, sources: Sequence[Source], prior: str) -> Iterator[Shown]:
         """More evidence, as if it were dropped."""

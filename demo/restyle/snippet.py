@@ -5,18 +5,16 @@ from pathlib import Path
 
 from ..examples import PHOTOGRAPH
 from ..snippet import evidence_paths, is_plain
-from .work import Asked
+from .work import POSTERIOR_FILE, Asked
 
 __all__ = ["command_line", "python_code"]
-
-_POSTERIOR = "posterior.safetensors"
 
 
 def python_code(asked: Asked) -> str:
     """Python that writes the same picture."""
     settings, levels = asked.settings, asked.settings.kept
     photograph, style = _photograph(asked), _style(asked)
-    source = f"tfc.find_images({style!r})" if asked.style.saved is None else repr(style)
+    source = repr(style) if style[0].endswith(".safetensors") else f"tfc.find_images({style!r})"
     strength = f"[{settings.strength:g}]"
     if levels:
         strength = f"[[{settings.strength:g}] * (len(engine.prior.levels) - {levels}) + [0.0] * {levels}]"
@@ -54,8 +52,8 @@ def _photograph(asked: Asked) -> str:
 
 
 def _style(asked: Asked) -> list[str]:
-    """Paths that describe the style; a posterior to be saved in the Studio where only that does."""
+    """Paths that describe the style; the file to take away where only that does."""
     paths = evidence_paths(asked.style)
     if asked.style.saved is not None:
         return [asked.style.saved_name]
-    return paths if paths and is_plain(asked.style) else [_POSTERIOR]
+    return paths if paths and is_plain(asked.style) else [POSTERIOR_FILE]

@@ -39,6 +39,7 @@ _EXPORTS = {
     "strip": "Strip (PNG)",
     "webp": "Animation (WebP)",
     **({"mp4": "Video (MP4)"} if writes_mp4() else {}),
+    "style": "Style (posterior)",
 }
 _HINT = (
     "<p class='hint'>Drop a photograph of a person, and choose a style below it: "
@@ -244,7 +245,7 @@ class Restyle:
             }
             strip = asked.strip(engine, stop)
             yield {self._strip: picture(strip, "the largest face, from the photograph to all of the style")}
-            distances = engine.run(restyled.identity, most=_MEASURED, stop=stop)
+            distances = restyled.identity(most=_MEASURED)  # in this thread: nobody's batch waits for it
             yield {self._status: f"{words} {_likeness(distances)}"}
 
     def _export(self, kind: str, session: Session) -> Path:

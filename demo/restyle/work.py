@@ -18,7 +18,9 @@ from transflow_core.restyled import Restyled
 
 from ..session import Session
 
-__all__ = ["Asked", "Settings", "Sitting", "write"]
+__all__ = ["POSTERIOR_FILE", "Asked", "Settings", "Sitting", "write"]
+
+POSTERIOR_FILE = "posterior.safetensors"
 
 _SHOWN = 1024  # pixels of a side: no photograph is shown larger
 _STEPS = 6
@@ -120,8 +122,13 @@ class Asked:
 
 
 def write(kind: str, asked: Asked, engine: Engine, session: Session) -> Path:
-    """Write one file: "png", the photograph at its full size; "strip"; or an animation of the way."""
+    """Write one file: "png", the photograph at its full size; "strip"; "style", the posterior; or an animation of the
+    way."""
     settings = asked.settings
+    if kind == "style":
+        path = session.file(POSTERIOR_FILE)
+        asked.posterior.save(path, {key: asked.metadata(engine)[key] for key in ("prior", "fingerprint", "evidence")})
+        return path
     if kind in ("png", "strip"):
         path = session.file("restyled.png" if kind == "png" else "restyle_strip.png")
         if kind == "strip":

@@ -3,7 +3,7 @@
 const MOST = 10, PLACE = 'studio';
 const undo = element.querySelector('.undo'), link = element.querySelector('.link');
 const last = {};  // what each tab's address says
-let states = [], now = null;
+let states = [], now = null, going = false;
 
 const show = () => {
   const at = states.findIndex(state => state.id === now);
@@ -32,9 +32,10 @@ const keep = async told => {
   const url = '?' + told.query, here = history.state;
   const entry = {place: PLACE, id: told.id, query: told.query};
   last[PLACE] = told.query;
-  if (here && here.id !== told.id && now !== null) history.pushState(entry, '', url);
+  if (here && here.id !== told.id && now !== null && !going) history.pushState(entry, '', url);
   else history.replaceState(entry, '', url);
   now = told.id;
+  going = false;
   const state = {...told, picture: thumbnail()}, known = states.findIndex(one => one.id === told.id);
   if (known < 0) states = [...states, state].slice(-MOST); else states[known] = state;
   show();
@@ -42,6 +43,7 @@ const keep = async told => {
 watch('value', () => { if (props.value) keep(props.value); });
 const go = state => {
   now = state.id;
+  going = true;  // what comes is this entry, under another number where the server has forgotten it
   trigger('select', {id: state.id, query: state.query});
 };
 window.addEventListener('popstate', event => {
@@ -54,8 +56,10 @@ element.addEventListener('click', async event => {
   if (event.target === undo) history.back();
   if (state) trigger('select', states[Number(state.dataset.place)]);
   if (event.target !== link) return;
-  await navigator.clipboard.writeText(location.href).catch(() => {});
-  link.textContent = 'Copied';
+  try {
+    await navigator.clipboard.writeText(location.href);
+    link.textContent = 'Copied';
+  } catch { link.textContent = 'See the address'; }  // a page that came by plain HTTP may not
   setTimeout(() => { link.textContent = 'Copy link'; }, 1500);
 });
 // Other tabs: "told" says what the address is to keep of one, "seen" that it came into view.

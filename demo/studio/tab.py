@@ -81,7 +81,8 @@ class Studio:
                 self._build_controls(engines.get(self._first_prior))
             with gr.Column(scale=5, min_width=320, elem_id="given"):
                 gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
-                self._panel = EvidencePanel(engines, prior, place="evidence", title="Evidence", tab=_TAB, follow=follow)
+                how = {"place": "evidence", "title": "Evidence", "tab": _TAB, "opening": OPENING}
+                self._panel = EvidencePanel(engines, prior, follow=follow, **how)
         gr.HTML(_STEP.format(3, "Keep what you like"), elem_classes="steps")
         self._results = Results()
         self._wire(prior, follow, arrived, query)
@@ -234,22 +235,26 @@ class Studio:
         """The slider does not say what the paper advises where it plays no part."""
         return {self._lam: gr.update(advised=kind == "mean" and not by_level)}
 
-    def _open(self, session: Session, prior: str, query: str) -> dict:
+    def _open(self, session: Session, prior: str, query: str) -> Iterator[dict]:
         """The page opens with the settings and the example set that its address names."""
         found = dict(parse_qsl(query))
         settings = _DEFAULT
         with contextlib.suppress(ValueError):  # an address that was typed wrong opens with the defaults
             settings = settings_in(found)
-        return self._panel.open(session, found.get("example", OPENING), prior) | self._set(session, settings, prior)
+        shown: dict = {}
+        for shown in self._panel.open(session, found.get("example", OPENING), prior):
+            yield shown
+        yield shown | self._set(session, settings, prior)  # again: of two answers in one frame, the page takes the last
 
-    def _restore(self, session: Session, data: dict, prior: str) -> dict:
+    def _restore(self, session: Session, data: dict, prior: str) -> Iterator[dict]:
         """Back to a state: with its evidence while it is known, else as its address says."""
         owner, _, number = str(data.get("id")).partition("/")
         known = session.of_kind(Past).get(int(number)) if owner == session.id and number.isdecimal() else None
         if known is None:
-            return self._open(session, prior, str(data.get("query")))
+            yield from self._open(session, prior, str(data.get("query")))
+            return
         shown = self._panel.put(session, known.intake, known.prior)
-        return shown | {self._prior: known.prior} | self._set(session, known.settings, known.prior)
+        yield shown | {self._prior: known.prior} | self._set(session, known.settings, known.prior)
 
     # What is shown ------------------------------------------------------------------------------------------------
 

@@ -199,6 +199,20 @@ def test_sweep(client, saved):
     assert [Manner.parse(text).pieces for text in told["manners"]] == [1, 2]
 
 
+def test_restyle(client, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    given = [*images("red_hair", 2), handle_file(str(tmp_path / "broken.png"))]
+    how = {"photographs": given, "evidence": images("sepia", 2), "prior": "tiny.safetensors", "whole": "always"}
+    files, told, facts = client.predict(**how, strength=0.0, api_name="/restyle")
+    for file, path in zip(files, SETS["red_hair"], strict=False):
+        assert np.abs(pixels(file) - pixels(path)).max() <= 1
+    assert len(files) == 2 and [len(one["faces"]) for one in told] == [1, 1, 1]
+    assert told[0]["faces"][0]["identity"] < 0.1 and told[2]["faces"][0]["problem"] and facts["m"] == 2
+    files, _, facts = client.predict(**how, strength=[1.0, 0.5], toned=False, output="webp", api_name="/restyle")
+    with Image.open(files[1]) as way:
+        assert way.n_frames == 24 and way.size == (128, 128) and facts["strength"] == [1.0, 0.5]
+
+
 @pytest.mark.parametrize("output", ["png", "webp", "gif", "mp4"])
 def test_interpolate(client, saved, output):
     file, told = client.predict(
@@ -279,6 +293,10 @@ def refusal(client, endpoint, **arguments):
         ("interpolate", {"steps": 64, "n": 3}, "n must be a whole number from 1 to 2"),
         ("interpolate", {"method": "magic"}, "method must be one of linear, wasserstein"),
         ("interpolate", {"output": "exe"}, "output must be one of"),
+        ("restyle", {"strength": 2}, "strength must be a number from 0 to 1"),
+        ("restyle", {"strength": [1.0]}, "list of 6 numbers"),
+        ("restyle", {"toned": "yes"}, "toned must be true or false"),
+        ("restyle", {"output": "exe"}, "output must be one of"),
         ("classify", {"examples": {}}, "from 1 to 20 classes"),
         ("classify", {"examples": [1]}, "from 1 to 20 classes"),
         ("classify", {"lam_ratio": 0}, "lam_ratio must be"),
@@ -292,6 +310,7 @@ def test_numbers_and_words_out_of_range_are_refused(client, endpoint, wrong, wor
         "sweep": {"evidence": two},
         "condition": {"images": two},
         "interpolate": {"a": two, "b": two},
+        "restyle": {"photographs": two, "evidence": two},
         "classify": {"examples": {"a": two, "b": two}, "queries": two},
     }[endpoint]
     assert words in refusal(client, endpoint, **(given | wrong))
@@ -300,6 +319,7 @@ def test_numbers_and_words_out_of_range_are_refused(client, endpoint, wrong, wor
 def test_no_files_too_many_files_and_a_mixture_are_refused(client, saved):
     assert "at least one file" in refusal(client, "encode", images=[])
     one = images("greyscale", 1)
+    assert "at most 12 in one call" in refusal(client, "restyle", photographs=one * 13, evidence=one)
     assert "at most 100 files" in refusal(client, "align", images=one * 101)
     assert "at most 200 images" in refusal(
         client, "classify", examples={"a": one * 90, "b": one * 90}, queries=one * 30

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from typer.testing import CliRunner
 
-from demo.examples import PHOTOGRAPH, example_sets
+from demo.examples import PHOTOGRAPH
 from demo.restyle.snippet import command_line, python_code
 from demo.restyle.work import Asked, Settings, Sitting, write
 from demo.session import Session
@@ -16,7 +16,14 @@ from transflow_core.images import load_image, read_png_metadata
 
 from ..helpers import ROOT
 
-SEPIA = example_sets()["sepia"]
+
+def style_files(folder, n=3):
+    """Pictures that the tiny prior takes as they are, so that nobody waits for a detector."""
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
+    paths = [folder / f"style_{i}.png" for i in range(n)]
+    for path, image in zip(paths, pixels, strict=True):
+        Image.fromarray(image).save(path)
+    return paths
 
 
 def wait_status(page, words):
@@ -34,7 +41,7 @@ def test_a_photograph_and_one_click_give_both_pictures_a_strip_and_files(page, s
     page.click("#restyle-try")
     wait_status(page, "choose a style")
     assert "3 faces found" in page.inner_text("#restyle-given")
-    page.click("#style-examples button[data-example=sepia]")
+    page.set_input_files("#style-files input", style_files(tmp_path))
     wait_status(page, "descriptor")
     assert len(sources(page)) == 2 and page.is_visible("#restyle-strip img")
     before = sources(page)
@@ -59,16 +66,16 @@ def test_a_photograph_and_one_click_give_both_pictures_a_strip_and_files(page, s
     wait_status(page, "1 face in")
 
 
-def asked_of(engines, settings):
+def asked_of(engines, folder, settings):
     engine = engines.get("tiny.safetensors")
     taken = engine.intake([PHOTOGRAPH], faces="all")
-    style = replace(engine.intake(SEPIA.files), example="sepia")
+    style = engine.intake(style_files(folder))
     return engine, Asked(Sitting.of(taken, 0), style.posterior(), style, "tiny.safetensors", settings)
 
 
 def test_the_code_makes_the_same_picture(engines, tmp_path, monkeypatch):
     settings = Settings(strength=0.6, likeness=0.5, kept=1, toned=False)
-    engine, asked = asked_of(engines, settings)
+    engine, asked = asked_of(engines, tmp_path, settings)
     expected = np.asarray(load_image(write("png", asked, engine, Session("a")))).astype(int)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "assets").symlink_to(ROOT / "assets")
@@ -81,9 +88,17 @@ def test_the_code_makes_the_same_picture(engines, tmp_path, monkeypatch):
     assert np.abs(np.asarray(load_image("restyled.png")) - expected).max() <= 1
 
 
-def test_what_a_page_sends_is_brought_into_range(engines):
+def test_a_style_that_files_do_not_describe_is_a_file_to_take(engines, tmp_path):
+    engine, asked = asked_of(engines, tmp_path, Settings())
+    asked = replace(asked, style=asked.style.replace(0, weight=2.0))
+    path = write("style", replace(asked, posterior=asked.style.posterior()), engine, Session("c"))
+    assert f"[{path.name!r}]" in python_code(asked) and f"--style {path.name}" in command_line(asked)
+    assert engine.load_posterior(path).m == 4
+
+
+def test_what_a_page_sends_is_brought_into_range(engines, tmp_path):
     assert Settings.checked(300, -5, 99, 1) == Settings(1.0, 0.0, 32, True)
-    engine, asked = asked_of(engines, Settings(strength=0.0, kept=32))
+    engine, asked = asked_of(engines, tmp_path, Settings(strength=0.0, kept=32))
     same = load_image(write("png", asked, engine, Session("b")))
     assert np.abs(np.asarray(same).astype(int) - np.asarray(load_image(PHOTOGRAPH))).max() <= 1
     frames = Image.open(write("webp", asked, engine, Session("b"))).n_frames

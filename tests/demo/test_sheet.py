@@ -2,6 +2,7 @@
 
 import io
 import re
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -174,6 +175,14 @@ def test_on_a_phone_the_result_stays_in_sight(new_page, served_small, shot, dark
         lam, stage = (page.locator(at).bounding_box() for at in ("#lam-range", "#sheet .stage"))
         assert lam["y"] >= 0 and stage["y"] + stage["height"] <= 844 - 52
     shot(page, f"studio_phone_{'dark' if dark else 'light'}")
+
+
+def test_what_a_link_to_the_page_shows(served_small):
+    with urlopen(served_small) as answer:
+        page = answer.read().decode()
+    assert '<meta property="og:image" content="preview.jpg"' in page and "a handful of images" in page
+    with urlopen(f"{served_small}/preview.jpg") as answer, Image.open(io.BytesIO(answer.read())) as image:
+        assert image.size == (1200, 630)
 
 
 def test_a_strip_is_made_once_and_of_few_draws():

@@ -429,7 +429,7 @@ def test_what_is_not_looked_at_is_not_made(page, served_small, monkeypatch):
 
 def below_lambda(page):
     """Pixels from λ to the first control below the sheet: they must not change when a sheet arrives."""
-    top, below = (page.locator(at).bounding_box()["y"] for at in ("#lam", "#temperature"))
+    top, below = (page.locator(at).bounding_box()["y"] for at in ("#lam", "#manner"))
     return below - top
 
 

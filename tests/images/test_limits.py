@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ import json, sys
 import numpy, pillow_heif, PIL.ImageCms
 from PIL import Image
 from transflow_core.images import ImageError, load_image
+from transflow_core.images.memory import limit_growth
 pillow_heif.register_heif_opener()
 Image.init()
 def peak():
@@ -30,6 +32,7 @@ def peak():
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
 before, told = peak(), {}
 for path in sys.argv[1:]:
+    limit_growth()
     try:
         told[path] = load_image(path).size
     except ImageError as error:
@@ -65,6 +68,13 @@ def test_no_picture_of_any_kind_takes_500_mb(tmp_path):
         assert bytes_more < 500e6, path
         assert not isinstance(size, str), (path, size)  # was read: a test of refusals would be another one
         assert size[0] * size[1] <= memory.REDUCED_ABOVE
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads its own peak from /proc")
+def test_a_picture_that_is_larger_than_its_header_says_takes_no_more_either():
+    """120 megapixels behind a header that says 16: without a limit it takes 601 MB."""
+    ((told, bytes_more),) = growth(Path(__file__).with_name("larger_than_it_says.avif")).values()
+    assert isinstance(told, str) and told.startswith("larger_than_it_says.avif") and bytes_more < 500e6
 
 
 def progressive_jpeg_header(width: int, height: int) -> bytes:

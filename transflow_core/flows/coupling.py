@@ -30,7 +30,8 @@ def bounded(r: Tensor, cap: float = 2.0) -> Tensor:
 def sigmoid_log_scale(r: Tensor, offset: float = 2.0, plus: float = 0.0) -> Tensor:
     """`s = sigmoid(r + offset) + plus`; with `plus` 0 it is OpenAI's Glow and its descendants."""
     if plus == 0:
-        return F.logsigmoid(r + offset)  # stays finite where the sigmoid itself underflows
+        # Stays finite where the sigmoid itself underflows; `F.logsigmoid` would copy r into another layout.
+        return -F.softplus(-(r + offset))
     return torch.log(torch.sigmoid(r + offset) + plus)
 
 

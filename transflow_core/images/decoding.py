@@ -37,7 +37,8 @@ def load_image(
     greatest). An image of more than 24 megapixels comes out at half its width and height.
 
     Whatever the file, the process grows by less than 500 MB, and of several threads one at a time decodes a large
-    image: one that would take more is refused by its header. Only an AVIF whose header lies about its size takes more.
+    image: one that would take more is refused by its header. An AVIF whose header lies about its size takes more,
+    except where `memory.limit_growth` stands before it, as in a server.
 
     The result is a new image without metadata, so that nothing turns it a second time; the pixels of a PIL source are
     never changed.

@@ -1,12 +1,14 @@
 """What decoding a picture takes, known from its header; large ones are decoded one at a time."""
 
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
-__all__ = ["MAX_MEMORY", "REDUCED_ABOVE", "bytes_needed", "one_large_at_a_time", "reduction"]
+__all__ = ["MAX_MEMORY", "REDUCED_ABOVE", "bytes_needed", "limit_growth", "one_large_at_a_time", "reduction"]
 
 MAX_MEMORY = 420_000_000
 """Most that decoding one picture may take, in bytes, its file included. With what metadata take and what an allocator
@@ -29,6 +31,20 @@ _HEIF_USUAL, _HEIF_OTHER = 3.8, 12
 
 
 _JPEG = ("JPEG", "MPO")
+_MAX_GROWTH = 480_000_000
+
+
+def limit_growth() -> None:
+    """From here on this process may take 480 MB more than it has; what it then has not is a MemoryError, or an error of
+    whatever decodes. For a file whose header lies: a decoder goes by what it finds behind it. On Linux alone."""
+    if not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    has = next(int(line.split()[1]) for line in lines if line.startswith("VmData:")) * 1024
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (has + _MAX_GROWTH, most))
 
 
 def bytes_needed(image: Image.Image, file_size: int, scans: int) -> float:
