@@ -59,10 +59,8 @@ def test_a_photograph_and_one_click_give_both_pictures_a_strip_and_files(page, s
     assert load_image(path).size == load_image(PHOTOGRAPH).size
     assert read_png_metadata(path)["strength"] == "0.3"
     # Two photographs: one is shown, and the other is a click away.
-    small = tmp_path / "second.png"
-    Image.new("RGB", (40, 60), "teal").save(small)
-    page.set_input_files("#restyle-files input", [PHOTOGRAPH, small])
-    page.get_by_label("second.png").click()
+    page.set_input_files("#restyle-files input", [PHOTOGRAPH, tmp_path / "style_0.png"])
+    page.get_by_label("style_0.png").click()
     wait_status(page, "1 face in")
 
 
