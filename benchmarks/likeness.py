@@ -159,14 +159,14 @@ def measure(sets: list[Set], prior: Prior, options: argparse.Namespace) -> None:
     """Add what is missing to the file of numbers, split by split."""
     numbers = json.loads(options.numbers.read_text()) if options.numbers.exists() else {}
     rows, chosen = numbers.get("rows", []), numbers.get("left_out", {})
-    chosen |= {pictures.name: left_out(pictures.z, prior) for pictures in sets}
+    chosen |= {f"{pictures.name}, of {pictures.group}": left_out(pictures.z, prior) for pictures in sets}
     for split in range(options.splits):
         slow = split < options.slow_splits
         spaces = [space for space in FEATURES if slow or space != SLOW]
         for pictures in sets:
             for manner in (REAL, PRIOR, *MANNERS):
-                this = (pictures.name, manner, split)
-                found = [row for row in rows if (row["set"], row["manner"], row["split"]) == this]
+                this = (pictures.group, pictures.name, manner, split)
+                found = [row for row in rows if (row["group"], row["set"], row["manner"], row["split"]) == this]
                 if any(space in row for row in found for space in spaces[-1:]):
                     continue
                 rows = [row for row in rows if row not in found]
@@ -228,7 +228,7 @@ def table(rows: list[dict], chosen: dict[str, dict]) -> str:
     sections = [f"## {group.capitalize()}\n\n" + section([r for r in rows if r["group"] == group]) for group in groups]
     lines = ["| set | λ/m | likeness of each level, fine to coarse |", "|---|---|---|"]
     lines += [
-        f"| {name} | {best['lam_ratio']:g} | {', '.join(f'{value:g}' for value in best['likeness'])} |"
+        f"| {name.replace('_', ' ')} | {best['lam_ratio']:g} | {', '.join(f'{value:g}' for value in best['likeness'])} |"
         for name, best in chosen.items()
     ]
     return HEAD + "\n\n".join(sections) + "\n\n" + LEFT_OUT + "\n".join(lines) + "\n"

@@ -60,7 +60,7 @@ def test_a_photograph_and_one_click_give_both_pictures_a_strip_and_files(page, s
     assert read_png_metadata(path)["strength"] == "0.3"
     # Two photographs: one is shown, and the other is a click away.
     page.set_input_files("#restyle-files input", [PHOTOGRAPH, tmp_path / "style_0.png"])
-    page.get_by_label("style_0.png").click()
+    page.locator("#restyle-which").get_by_label("style_0.png").click()
     wait_status(page, "1 face in")
 
 
