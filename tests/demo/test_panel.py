@@ -99,6 +99,16 @@ def test_eighteen_are_in_sight_at_once_and_one_has_its_details(page, served_smal
     assert page.evaluate("document.activeElement.dataset.index") == "1"
 
 
+def test_own_images_take_the_place_of_the_example_that_the_page_opened_with(page, served_small):
+    page.goto(served_small)
+    wait_status(page, "m = 18 ")
+    upload(page, EXAMPLES["sepia"][:2], used=2)
+    page.click("#evidence-undo")
+    wait_status(page, "m = 18 ")
+    upload(page, EXAMPLES["sepia"][:1], used=1)
+    upload(page, EXAMPLES["sepia"][1:3], used=3)  # what is one's own is added to
+
+
 def test_an_image_is_removed_once_and_comes_back(page, served_small):
     opened(page, served_small)
     upload(page, EXAMPLES["sepia"][:3], used=3)
