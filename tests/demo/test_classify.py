@@ -29,14 +29,8 @@ FILES = {key: [str(file) for file in example.files] for key, example in example_
 
 
 def opened(page, url):
-    """Open the page at the tab; on a phone it is in the menu of tabs that do not fit."""
-    page.goto(url + "/?example=none")
-    page.wait_for_selector("#sheet img")
-    if page.get_by_role("tab", name="Classify").count():
-        page.get_by_role("tab", name="Classify").click()
-    else:
-        page.get_by_role("button", name="More tabs").first.click()
-        page.locator(".overflow-dropdown button", has_text="Classify").click()
+    """Open the page at the tab."""
+    page.goto(url + "/?tab=classify&example=none")
     page.wait_for_selector("#classify-add")
     return page
 

@@ -18,13 +18,7 @@ DIGITS = 6e-4  # the page writes three decimals
 
 
 def opened(page, url):
-    page.goto(url + "/?example=none")
-    page.wait_for_selector("#sheet img")
-    tab = page.get_by_role("tab", name="How it works")
-    if not tab.is_visible():  # a phone has no room for all tabs: the last ones are in a menu
-        page.locator(".overflow-menu > button").first.click()
-        tab = page.locator(".overflow-dropdown button", has_text="How it works").first
-    tab.click()
+    page.goto(url + "/?tab=how&example=none")
     page.wait_for_selector("#how .mark")
     return page
 

@@ -35,8 +35,7 @@ def opened(page, url, calm=True):
     """The tab, at rest: who asks for less motion gets no show at the first picture."""
     if calm:
         page.emulate_media(reduced_motion="reduce")
-    page.goto(url + "/?example=none")
-    page.get_by_role("tab", name="Interpolate").click()
+    page.goto(url + "/?tab=interpolate&example=none")
     page.wait_for_selector("#player canvas")
     return page
 
@@ -97,8 +96,8 @@ def set_number(page, elem_id, value):
     box.press("Enter")
 
 
-def test_two_examples_make_a_strip_and_the_scrubber_needs_no_server(page, served, shot):
-    opened(page, served)
+def test_two_examples_make_a_strip_and_the_scrubber_needs_no_server(page, served_small, shot):
+    opened(page, served_small)
     assert "Give A and B" in page.inner_text("#player .hint") and page.is_disabled("#scrubber")
     pick(page, "a", "sepia")
     wait_ends(page, "Sepia", "the prior")  # an end without evidence is the prior, as its panel says
@@ -128,8 +127,8 @@ def test_two_examples_make_a_strip_and_the_scrubber_needs_no_server(page, served
     shot(page, "interpolate_two_examples")
 
 
-def test_the_show_plays_once_and_play_can_be_paused(page, served):
-    opened(page, served, calm=False)
+def test_the_show_plays_once_and_play_can_be_paused(page, served_small):
+    opened(page, served_small, calm=False)
     page.evaluate(
         """() => {
             const canvas = document.querySelector('#player canvas');
@@ -151,14 +150,14 @@ def test_the_show_plays_once_and_play_can_be_paused(page, served):
     assert frame(page) == at and page.get_attribute("#player .play", "aria-label") == "Play"
 
 
-def test_no_show_for_who_asks_for_less_motion(page, served):
-    tried(page, served)
+def test_no_show_for_who_asks_for_less_motion(page, served_small):
+    tried(page, served_small)
     frames(page, 30)
     assert frame(page) == 0 and page.get_attribute("#player .play", "aria-label") == "Play"
 
 
-def test_methods(page, served, shot):
-    tried(page, served)
+def test_methods(page, served_small, shot):
+    tried(page, served_small)
     paper(page)  # a covariance that is one number
     choose(page, "wasserstein")
     caption = page.locator("#player figcaption")
@@ -180,8 +179,8 @@ def test_methods(page, served, shot):
     shot(page, "interpolate_compare")
 
 
-def test_run_without_anything_says_at_once_what_is_missing(page, served):
-    opened(page, served)
+def test_run_without_anything_says_at_once_what_is_missing(page, served_small):
+    opened(page, served_small)
     page.click("#interpolate-run")
     wait_status(page, "Give A or B something first")
     pick(page, "b", "sketch")
@@ -193,8 +192,8 @@ def test_run_without_anything_says_at_once_what_is_missing(page, served):
     wait_status(page, "give A one")
 
 
-def test_a_step_more_keeps_the_place(page, served):
-    tried(page, served)
+def test_a_step_more_keeps_the_place(page, served_small):
+    tried(page, served_small)
     page.focus("#scrubber")
     page.keyboard.press("End")
     set_number(page, "interpolate-steps", 5)
@@ -233,11 +232,11 @@ def take(page, kind, folder):
 
 
 @pytest.mark.usefixtures("unsmoothed_sheets")
-def test_downloads_are_what_is_on_the_screen(page, served, tmp_path, monkeypatch, shot):
-    opened(page, served)
+def test_downloads_are_what_is_on_the_screen(page, served_small, tmp_path, monkeypatch, shot):
+    opened(page, served_small)
     page.click("#interpolate-get-png")
     page.get_by_text("There is nothing to save yet").wait_for()
-    tried(page, served)
+    tried(page, served_small)
     paper(page)
     png, webp, gif, mp4, a, b = (take(page, kind, tmp_path) for kind in ("png", "webp", "gif", "mp4", "a", "b"))
     assert read_png_metadata(png).items() >= {"a": "Greyscale", "b": "Red hair", "lam_ratio_b": "0.5"}.items()
@@ -268,10 +267,10 @@ def test_downloads_are_what_is_on_the_screen(page, served, tmp_path, monkeypatch
     shot(page, "interpolate_code")
 
 
-def test_a_saved_posterior_is_an_end_but_no_image(page, served, tmp_path, default_prior):
+def test_a_saved_posterior_is_an_end_but_no_image(page, served_small, tmp_path, default_prior):
     posterior = Posterior.condition(torch.zeros(2, default_prior.dim), lam_ratio=0.5)
     posterior.save(tmp_path / "mine.safetensors")
-    opened(page, served)
+    opened(page, served_small)
     page.set_input_files("#side-a-files input[type=file]", str(tmp_path / "mine.safetensors"))
     pick(page, "b", "sketch")
     wait_ends(page, "mine.safetensors", "Pencil sketch")
@@ -281,8 +280,8 @@ def test_a_saved_posterior_is_an_end_but_no_image(page, served, tmp_path, defaul
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_fits_its_window_and_nothing_jumps(new_page, served, shot, width, dark):
-    page = opened(new_page(width=width, height=900, dark=dark), served)
+def test_it_fits_its_window_and_nothing_jumps(new_page, served_small, shot, width, dark):
+    page = opened(new_page(width=width, height=900, dark=dark), served_small)
 
     def place():
         top, slider = (page.locator(at).bounding_box()["y"] for at in ("#interpolate-run", "#scrubber"))

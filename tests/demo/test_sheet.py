@@ -132,18 +132,18 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     first = sheet(page)
     page.set_input_files("#evidence-files input[type=file]", EXAMPLES["sepia"][:2])
     page.wait_for_url(re.compile("example=none"))
-    wait_status(page, "m = 20 ")
+    wait_status(page, "m = 2 ")
     page.fill("#number input", "4")
     page.wait_for_url(re.compile("n=4"))
     assert page.locator("#sheet .cells button").count() == 4
     page.go_back()  # files of one's own are there again, too
     wait_status(page, "16 samples in")
-    assert "m = 20 " in status(page)
+    assert "m = 2 " in status(page)
     page.click("#history .undo")
     page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=first)
     page.wait_for_url(re.compile("example=red_hair"))
     page.go_forward()
-    wait_status(page, "m = 20 ")
+    wait_status(page, "m = 2 ")
     assert page.locator("#history .states button").count() == 3
     page.click("#reset")
     page.wait_for_url(lambda url: "n=4" not in url)

@@ -271,7 +271,7 @@ def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served_sm
     wait_status(page, "seed 42")
     wait_status(page, "m = 18 ")
     assert sheet(page) == before
-    upload(page, EXAMPLES["sepia"][:1], used=19)
+    upload(page, EXAMPLES["sepia"][:1], used=1)
     page.wait_for_url(re.compile("example=none"))
     page.reload()
     page.wait_for_selector("#sheet img")
@@ -435,8 +435,8 @@ def below_lambda(page):
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_fits_its_window_and_nothing_jumps(new_page, served, shot, width, dark):
-    page = opened(new_page(width=width, height=900, dark=dark), served)
+def test_the_page_fits_its_window_and_nothing_jumps(new_page, served_small, shot, width, dark):
+    page = opened(new_page(width=width, height=900, dark=dark), served_small)
     distance = below_lambda(page)
     page.click("#evidence [data-example=greyscale]")
     wait_status(page, "m = 18 ")
@@ -531,8 +531,8 @@ def drag_own(page, name, start, end):
         page.mouse.move(box["x"] + (start + (end - start) * step / 8) * box["width"], y)
 
 
-def test_the_manner_is_chosen_for_the_evidence_until_a_hand_moves_it(page, served, shot):
-    chosen(page, served, "sketch")
+def test_the_manner_is_chosen_for_the_evidence_until_a_hand_moves_it(page, served_small, shot):
+    chosen(page, served_small, "sketch")
     assert page.is_checked("#manner-auto input") and "Chosen for you" in page.inner_text("#manner-words")
     assert "like the whole set" in status(page) and not page.locator("#lam .band").is_visible()
     before = sheet(page)
@@ -551,8 +551,8 @@ def test_the_manner_is_chosen_for_the_evidence_until_a_hand_moves_it(page, serve
     shot(page, "studio_manner")
 
 
-def test_the_manner_changes_what_is_drawn_and_comes_back_on_reload(page, served, shot):
-    chosen(page, served, "greyscale")
+def test_the_manner_changes_what_is_drawn_and_comes_back_on_reload(page, served_small, shot):
+    chosen(page, served_small, "greyscale")
     sheets = [sheet(page)]
     page.get_by_label("The paper's").click()  # one click away
     page.wait_for_url(re.compile("manner=mean&lam=0.5"))
@@ -605,6 +605,6 @@ def test_structure_from_here_and_style_from_there(page, served, shot):
     page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=before)
 
 
-def test_an_address_with_a_manner_that_is_none_opens_with_the_default(page, served):
-    opened(page, served + "/?example=none&manner=mine&likeness=x&structure=nowhere")
+def test_an_address_with_a_manner_that_is_none_opens_with_the_default(page, served_small):
+    opened(page, served_small + "/?example=none&manner=mine&likeness=x&structure=nowhere")
     assert page.is_checked("#manner-kind input[value=predictive]")
