@@ -232,11 +232,11 @@ def take(page, kind, folder):
 
 
 @pytest.mark.usefixtures("unsmoothed_sheets")
-def test_downloads_are_what_is_on_the_screen(page, served_small, tmp_path, monkeypatch, shot):
-    opened(page, served_small)
+def test_downloads_are_what_is_on_the_screen(page, served, tmp_path, monkeypatch, shot):
+    opened(page, served)
     page.click("#interpolate-get-png")
     page.get_by_text("There is nothing to save yet").wait_for()
-    tried(page, served_small)
+    tried(page, served)
     paper(page)
     png, webp, gif, mp4, a, b = (take(page, kind, tmp_path) for kind in ("png", "webp", "gif", "mp4", "a", "b"))
     assert read_png_metadata(png).items() >= {"a": "Greyscale", "b": "Red hair", "lam_ratio_b": "0.5"}.items()
@@ -267,10 +267,10 @@ def test_downloads_are_what_is_on_the_screen(page, served_small, tmp_path, monke
     shot(page, "interpolate_code")
 
 
-def test_a_saved_posterior_is_an_end_but_no_image(page, served_small, tmp_path, default_prior):
+def test_a_saved_posterior_is_an_end_but_no_image(page, served, tmp_path, default_prior):
     posterior = Posterior.condition(torch.zeros(2, default_prior.dim), lam_ratio=0.5)
     posterior.save(tmp_path / "mine.safetensors")
-    opened(page, served_small)
+    opened(page, served)
     page.set_input_files("#side-a-files input[type=file]", str(tmp_path / "mine.safetensors"))
     pick(page, "b", "sketch")
     wait_ends(page, "mine.safetensors", "Pencil sketch")
