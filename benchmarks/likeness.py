@@ -62,7 +62,8 @@ LEFT_OUT = """## What held-out density would choose
 
 A piece of evidence is most probable given the others, in the paper's predictive (eq. 9-11) with a scalar Σ, at a λ/m
 that is far below what looks good, and with a Σ of its own at a likeness near 0: in so many dimensions each piece leaves
-the others in directions of its own. So density does not choose the manner.
+the others in directions of its own. So density does not choose the manner. Cartoons, put together from few parts, and
+noise bars are the exceptions.
 
 """
 RATIOS_LEFT_OUT = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -160,6 +161,7 @@ def measure(sets: list[Set], prior: Prior, options: argparse.Namespace) -> None:
     numbers = json.loads(options.numbers.read_text()) if options.numbers.exists() else {}
     rows, chosen = numbers.get("rows", []), numbers.get("left_out", {})
     chosen |= {f"{pictures.name}, of {pictures.group}": left_out(pictures.z, prior) for pictures in sets}
+    write_numbers(options.numbers, prior, rows, chosen)
     for split in range(options.splits):
         slow = split < options.slow_splits
         spaces = [space for space in FEATURES if slow or space != SLOW]
@@ -217,9 +219,10 @@ def sheet(pictures: Set, prior: Prior, path: Path, n: int = 64, columns: int = 1
 
 def gallery(pictures: Set, prior: Prior, path: Path, columns: int = 8) -> None:
     """Samples alone, the whole set as evidence: a row a manner, all of the same random numbers."""
-    manners = [name for name in MANNERS if name != "the paper's, λ/m = 0.5"]
-    rows = [to_pil(draw(sampler_of(name, pictures.z, prior), prior, columns, 0)[0]) for name in manners]
-    labelled_rows(rows, row_labels=manners, cell=96).save(path, quality=90)
+    labels = dict(zip(MANNERS, ("paper, 0.3", "", "paper, 0.7", "blends of 2", "Gaussian", "default"), strict=True))
+    shown = [name for name, label in labels.items() if label]
+    rows = [to_pil(draw(sampler_of(name, pictures.z, prior), prior, columns, 0)[0]) for name in shown]
+    labelled_rows(rows, row_labels=[labels[name] for name in shown], cell=96).save(path, quality=90)
 
 
 def table(rows: list[dict], chosen: dict[str, dict]) -> str:
@@ -227,11 +230,19 @@ def table(rows: list[dict], chosen: dict[str, dict]) -> str:
     groups = [group for group in (OTHERS, SHIPPED) if any(row["group"] == group for row in rows)]
     sections = [f"## {group.capitalize()}\n\n" + section([r for r in rows if r["group"] == group]) for group in groups]
     lines = ["| set | λ/m | likeness of each level, fine to coarse |", "|---|---|---|"]
-    lines += [
-        f"| {name.replace('_', ' ')} | {best['lam_ratio']:g} | {', '.join(f'{value:g}' for value in best['likeness'])} |"
-        for name, best in chosen.items()
-    ]
+    for name, best in chosen.items():
+        likeness = ", ".join(f"{value:g}" for value in best["likeness"])
+        lines.append(f"| {name.replace('_', ' ')} | {best['lam_ratio']:g} | {likeness} |")
     return HEAD + "\n\n".join(sections) + "\n\n" + LEFT_OUT + "\n".join(lines) + "\n"
+
+
+def look(sheets: list[Path]) -> str:
+    """The galleries that lie beside the page."""
+    if not sheets:
+        return ""
+    shown = [f"![{sheet.stem.removeprefix('like_').replace('_', ' ')}]({sheet.name})" for sheet in sheets]
+    words = "The whole set is given; a row a manner, and a column the same random numbers. No evidence is shown."
+    return "\n" + "\n\n".join(["## What it looks like", words, *shown]) + "\n"
 
 
 def section(rows: list[dict]) -> str:
@@ -318,7 +329,8 @@ def main() -> None:
             gallery(pictures, prior, options.gallery / f"like_{pictures.name}.jpg")
     measure(sets, prior, options)
     numbers = json.loads(options.numbers.read_text())
-    options.table.write_text(table(numbers["rows"], numbers["left_out"]))
+    sheets = sorted(options.table.parent.glob("like_*.jpg"))
+    options.table.write_text(table(numbers["rows"], numbers["left_out"]) + look(sheets))
 
 
 def sets_in(parent: Path) -> list[Path]:
