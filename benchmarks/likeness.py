@@ -160,7 +160,10 @@ def measure(sets: list[Set], prior: Prior, options: argparse.Namespace) -> None:
     """Add what is missing to the file of numbers, split by split."""
     numbers = json.loads(options.numbers.read_text()) if options.numbers.exists() else {}
     rows, chosen = numbers.get("rows", []), numbers.get("left_out", {})
-    chosen |= {f"{pictures.name}, of {pictures.group}": left_out(pictures.z, prior) for pictures in sets}
+    for pictures in sets:
+        name = f"{pictures.name}, of {pictures.group}"
+        if name not in chosen:
+            chosen[name] = left_out(pictures.z, prior)
     write_numbers(options.numbers, prior, rows, chosen)
     for split in range(options.splits):
         slow = split < options.slow_splits

@@ -1,7 +1,7 @@
 """Components that Gradio does not have."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from .queues import EXPORTS
 from .session import Session
 from .static import static
 
-__all__ = ["download", "log_slider", "relay", "slider", "status_line", "track"]
+__all__ = ["download", "drop_zone", "log_slider", "relay", "slider", "status_line", "track", "whole_number"]
 
 _BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
 _TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
@@ -85,6 +85,42 @@ def _slider(value: float, range_input: str, name: str, elem_id: str, far: str, o
         label=name,
         **options,
     )
+
+
+def whole_number(value: int, within: Range, *, label: str, elem_id: str, min_width: int) -> gr.Number:
+    """A field for a whole number."""
+    return gr.Number(
+        value,
+        label=label,
+        precision=0,
+        minimum=within.low,
+        maximum=within.high,
+        elem_id=elem_id,
+        min_width=min_width,
+    )
+
+
+def drop_zone(label: str, file_types: Sequence[str], *, elem_id: str, height: int) -> tuple[gr.File, gr.Image]:
+    """Where files are dropped, `{elem_id}-files`, and below it the camera and the clipboard, `{elem_id}-camera`."""
+    files = gr.File(
+        label=label,
+        file_count="multiple",
+        file_types=list(file_types),
+        height=height,
+        elem_id=f"{elem_id}-files",
+        elem_classes="takes-files",
+    )
+    with gr.Accordion("Webcam or clipboard", open=False):
+        # As a file: Gradio would decode it before it met any limit.
+        camera = gr.Image(
+            sources=["webcam", "clipboard"],
+            type="filepath",
+            image_mode=None,
+            label="One picture",
+            height=240,
+            elem_id=f"{elem_id}-camera",
+        )
+    return files, camera
 
 
 def relay(event: str) -> gr.HTML:

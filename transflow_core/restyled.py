@@ -11,13 +11,24 @@ from .evidence import EvidenceImage
 from .faces import LEFT_EYE, RIGHT_EYE, describe, paste
 from .images import to_pil
 
-__all__ = ["Restyled"]
+__all__ = ["Restyled", "keeping"]
 
 # The face takes this share of the frame's side; what is in it counts so much less for the colours around it.
 _FACE, _OF_FACE = 0.55, 0.15
 # A photograph of one tone does not tell what becomes of others: they move as that one does.
 _RIDGE = 0.001
 _LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def keeping(kept: int, strength: float, levels: int) -> list[float]:
+    """The strength of each level, fine to coarse, where the `kept` coarsest, or all there are, stay the photograph's.
+
+    Example:
+        >>> keeping(2, 0.8, levels=5)
+        [0.8, 0.8, 0.8, 0.0, 0.0]
+    """
+    kept = min(kept, levels)
+    return [strength] * (levels - kept) + [0.0] * kept
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ from ..manner import MannerChoice
 from ..panel import EvidencePanel
 from ..render import progress
 from ..session import Session
-from ..widgets import download, log_slider, relay
+from ..widgets import download, log_slider, relay, whole_number
 from .decoding import Decoding, Result, write
 from .player import player, player_value
 from .route import DRAWS, METHODS, Route, RouteSettings, routes
@@ -138,14 +138,8 @@ class Interpolate:
                 self.n = _slider("Draws", DRAWS, DEFAULT.n)
             with gr.Row():
                 self.temperature = _slider("Temperature", TEMPERATURE, DEFAULT.temperature, step=0.05)
-                self.seed = gr.Number(
-                    DEFAULT.seed,
-                    label="First seed",
-                    precision=0,
-                    minimum=SEED.low,
-                    maximum=SEED.high,
-                    elem_id="interpolate-seed",
-                    min_width=140,
+                self.seed = whole_number(
+                    DEFAULT.seed, SEED, label="First seed", elem_id="interpolate-seed", min_width=140
                 )
 
     def _wire(

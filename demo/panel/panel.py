@@ -20,7 +20,7 @@ from ..examples import example_sets
 from ..queues import Stop
 from ..session import Session, new_folder
 from ..static import static
-from ..widgets import status_line
+from ..widgets import drop_zone, status_line
 from .cards import NOTHING, examples_html, summary
 from .reading import Given, again
 from .shelf import Shelf, Shown
@@ -69,24 +69,8 @@ class EvidencePanel(Shelf):
     ) -> None:
         self._tab, self._nothing = tab, nothing
         with gr.Group(elem_id=place):
-            self._files = gr.File(
-                label=f"{title}: drop images here",
-                file_count="multiple",
-                file_types=[*sorted(IMAGE_SUFFIXES), ".safetensors"],
-                height=128,
-                elem_id=f"{place}-files",
-                elem_classes="takes-files",
-            )
-            with gr.Accordion("Webcam or clipboard", open=False):
-                # As a file: Gradio would decode it before it met any limit.
-                self._camera = gr.Image(
-                    sources=["webcam", "clipboard"],
-                    type="filepath",
-                    image_mode=None,
-                    label="One picture",
-                    height=240,
-                    elem_id=f"{place}-camera",
-                )
+            kinds = [*sorted(IMAGE_SUFFIXES), ".safetensors"]
+            self._files, self._camera = drop_zone(f"{title}: drop images here", kinds, elem_id=place, height=128)
             examples = gr.HTML(
                 examples_html(),
                 js_on_load=EXAMPLES_JS,

@@ -26,7 +26,7 @@ from ..examples import PHOTOGRAPH
 from ..panel import EvidencePanel
 from ..render import data_uri, picture
 from ..session import Session, new_folder
-from ..widgets import download
+from ..widgets import download, drop_zone
 from .snippet import command_line, python_code
 from .work import Asked, Settings, Sitting, write
 
@@ -87,23 +87,9 @@ class Restyle:
 
     def _build_photograph(self) -> None:
         with gr.Group(elem_id="restyle-photograph"):
-            self._files = gr.File(
-                label="Photograph: drop one here, or several",
-                file_count="multiple",
-                file_types=sorted(IMAGE_SUFFIXES),
-                height=130,
-                elem_id="restyle-files",
-                elem_classes="takes-files",
+            self._files, self._camera = drop_zone(
+                "Photograph: drop one here, or several", sorted(IMAGE_SUFFIXES), elem_id="restyle", height=130
             )
-            with gr.Accordion("Webcam or clipboard", open=False):
-                self._camera = gr.Image(
-                    sources=["webcam", "clipboard"],
-                    type="filepath",
-                    image_mode=None,
-                    label="One picture",
-                    height=240,
-                    elem_id="restyle-camera",
-                )
             self._try = gr.Button(
                 "None at hand? Take this one: people whom the model made up", elem_id="restyle-try", size="sm"
             )

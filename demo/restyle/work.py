@@ -14,7 +14,7 @@ from transflow_core.images import labelled_rows, load_image, save_animation, sav
 from transflow_core.intake import Intake
 from transflow_core.limits import LIKENESS, RESTYLE_FRAMES, RESTYLE_SIDE, STRENGTH, Range
 from transflow_core.posterior import LIKENESS_TO_EVIDENCE, Posterior
-from transflow_core.restyled import Restyled
+from transflow_core.restyled import Restyled, keeping
 
 from ..session import Session
 
@@ -46,11 +46,6 @@ class Settings:
             int(Range(0, 32).clip(kept, "the number of levels")),
             bool(toned),
         )
-
-    def at(self, strength: float, levels: int) -> float | list[float]:
-        """The strength of each level, as `Engine.restyle` takes it."""
-        kept = min(self.kept, levels)
-        return [strength] * (levels - kept) + [0.0] * kept if kept else strength
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +91,7 @@ class Asked:
     ) -> Restyled:
         """At several strengths, of all faces or of so many, the largest first."""
         chosen, settings = self.sitting.faces[:faces], self.settings
-        levels = [settings.at(strength, len(engine.prior.levels)) for strength in strengths]
+        levels = [keeping(settings.kept, strength, len(engine.prior.levels)) for strength in strengths]
         return engine.restyle(chosen, self.posterior, levels, likeness=settings.likeness, stop=stop)
 
     def strip(self, engine: Engine, stop: threading.Event) -> Image.Image:

@@ -23,7 +23,7 @@ from ..widgets import relay
 from .screen import Whole
 from .settings import Asked
 
-__all__ = ["GAP", "Given", "Sheet", "sheet_picture"]
+__all__ = ["GAP", "Enlarged", "Sheet", "sheet_picture"]
 
 GAP = 2
 """Pixels between the cells."""
@@ -31,7 +31,7 @@ _MOST_GIVEN = 40  # samples of one visitor, at most 60 kB each: those on the she
 Shown = dict[Component, Any]
 
 
-class Given:
+class Enlarged:
     """What one visitor enlarged: name and content of files, by the id that the page knows them by; the last ones."""
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Sheet:
         }
         return {self.view: value}
 
-    def one(self, whole: Whole, index: object, given: Given) -> Shown:
+    def one(self, whole: Whole, index: object, given: Enlarged) -> Shown:
         """One of the samples, at its own size, as a file that says how it was made."""
         if not isinstance(index, int) or not 0 <= index < len(whole.pictures):
             return {}

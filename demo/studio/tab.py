@@ -30,12 +30,12 @@ from ..queues import Stop
 from ..render import updating
 from ..session import Session, new_folder
 from ..static import static
-from ..widgets import log_slider, slider, status_line
+from ..widgets import log_slider, slider, status_line, whole_number
 from .history import OPENING, Past, history, settings_in, told
 from .results import Results
 from .screen import Screen, Whole
 from .settings import Asked, Settings, sources
-from .sheet import Given, Sheet
+from .sheet import Enlarged, Sheet
 from .strip import Strip
 
 __all__ = ["Studio"]
@@ -93,24 +93,8 @@ class Studio:
                 _DEFAULT.temperature, TEMPERATURE, step=0.05, name="Temperature", elem_id="temperature", min_width=140
             )
             # Not a slider: what is typed into one moves it, and no event tells when it is let go.
-            self._n = gr.Number(
-                _DEFAULT.n,
-                label="Samples",
-                precision=0,
-                minimum=SAMPLES.low,
-                maximum=SAMPLES.high,
-                elem_id="number",
-                min_width=90,
-            )
-            self._seed = gr.Number(
-                _DEFAULT.seed,
-                label="Seed",
-                precision=0,
-                minimum=SEED.low,
-                maximum=SEED.high,
-                elem_id="seed",
-                min_width=110,
-            )
+            self._n = whole_number(_DEFAULT.n, SAMPLES, label="Samples", elem_id="number", min_width=90)
+            self._seed = whole_number(_DEFAULT.seed, SEED, label="Seed", elem_id="seed", min_width=110)
             self._dice = gr.Button("New seed", elem_id="dice", size="sm", min_width=90)
             self._reset = gr.Button("Reset all", elem_id="reset", size="sm", min_width=90)
         with gr.Accordion("Advanced: one λ/m for each latent level", open=False):
@@ -279,11 +263,11 @@ class Studio:
     def _enlarge(self, session: Session, data: dict) -> dict:
         """A sample was clicked: it comes as it was drawn."""
         whole = session.of_kind(Screen).whole
-        return self._sheet.one(whole, data.get("index"), session.of_kind(Given)) if whole is not None else {}
+        return self._sheet.one(whole, data.get("index"), session.of_kind(Enlarged)) if whole is not None else {}
 
     def _use(self, session: Session, data: dict, prior: str) -> Iterator[dict]:
         """A sample becomes evidence, as if its file were dropped."""
-        name, content = session.of_kind(Given).get(data)
+        name, content = session.of_kind(Enlarged).get(data)
         file = new_folder() / name
         file.write_bytes(content)
         yield from self._panel.add(session, [file], prior)

@@ -38,6 +38,7 @@ def restyle(
     """Restyle a photograph: every face in it, and the colours around them."""
     from ..images import ANIMATION_SUFFIXES, load_image, save_animation, save_png
     from ..posterior import LIKENESS_TO_EVIDENCE
+    from ..restyled import keeping
 
     with working(as_json) as work:
         image = load_image(photograph)
@@ -49,11 +50,10 @@ def restyle(
         animated = output.suffix.lower() in ANIMATION_SUFFIXES
         strengths = [strength * i / (steps - 1) for i in range(steps)] if animated else [strength]
         levels = len(engine.prior.levels)
-        kept = min(keep_levels, levels)
-        each = [[value] * (levels - kept) + [0.0] * kept for value in strengths]
+        each = [keeping(keep_levels, value, levels) for value in strengths]
         restyled = engine.restyle(faces, towards, each, likeness=ell, progress=work.progress)
         pictures = [restyled.pasted(image, step, toned=toned) for step in range(len(strengths))]
-        told = {"strength": strength, "likeness": ell, "levels_kept": kept, "toned": toned}
+        told = {"strength": strength, "likeness": ell, "levels_kept": min(keep_levels, levels), "toned": toned}
         if animated:
             save_animation(pictures, output, boomerang=True)
         else:
