@@ -119,24 +119,26 @@ class EvidencePanel(Shelf):
         """Files were dropped. The drop zone is emptied at once: it takes more, whatever becomes of these."""
         yield {self._files: None}
         with session.turn(self.place) as stop:
-            yield from self._own(session, files or [], prior, stop)
+            if files:
+                self._give_way(session, prior)
+            yield from self._add(session, files or [], prior, stop)
 
     def _add_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Shown]:
         """A picture of the camera or the clipboard."""
         yield {self._camera: None}
         if file is not None:
             with session.turn(self.place) as stop:
+                self._give_way(session, prior)
                 # A file, not its bytes: of what is refused, a session keeps a name.
                 snapshot = new_folder() / f"picture {len(self.intake(session).evidence) + 1}"
                 shutil.copyfile(file, snapshot)
-                yield from self._own(session, [snapshot], prior, stop)
+                yield from self._add(session, [snapshot], prior, stop)
 
-    def _own(self, session: Session, sources: Sequence[Source], prior: str, stop: Stop) -> Iterator[Shown]:
-        """Images of one's own take the place of an example, the one that the page opened with above all."""
-        if sources and self.intake(session).example:
+    def _give_way(self, session: Session, prior: str) -> None:
+        """An example, the one that the page opened with above all, gives its place to images of one's own."""
+        if self.intake(session).example:
             self._keep(session)
             self._put(session, Intake(prior))
-        return self._add(session, sources, prior, stop)
 
     def _add(self, session: Session, sources: Sequence[Source], prior: str, stop: Stop) -> Iterator[Shown]:
         intake, given = self.intake(session), [Given(self.place, source) for source in sources]
