@@ -226,10 +226,8 @@ class Studio:
         settings = _DEFAULT
         with contextlib.suppress(ValueError):  # an address that was typed wrong opens with the defaults
             settings = settings_in(found)
-        shown: dict = {}
-        for shown in self._panel.open(session, found.get("example", OPENING), prior):
-            yield shown
-        yield shown | self._set(session, settings, prior)  # again: of two answers in one frame, the page takes the last
+        yield from self._panel.open(session, found.get("example", OPENING), prior)
+        yield self._set(session, settings, prior)
 
     def _restore(self, session: Session, data: dict, prior: str) -> Iterator[dict]:
         """Back to a state: with its evidence while it is known, else as its address says."""
