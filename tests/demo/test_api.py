@@ -21,7 +21,7 @@ from demo.api import ENDPOINTS, Endpoints
 from demo.examples import example_sets
 from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata, to_uint8
-from transflow_core.posterior import Manner, Posterior, choose_manner, per_level
+from transflow_core.posterior import Manner, Posterior, choose_manner, mixed, per_level
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETS = {key: example.files for key, example in example_sets().items()}
@@ -213,6 +213,15 @@ def test_restyle(client, tmp_path):
         assert way.n_frames == 24 and way.size == (128, 128) and facts["strength"] == [1.0, 0.5]
 
 
+def test_mix_gives_a_posterior_that_the_others_take(client, engine, saved):
+    file, told = client.predict(a=[handle_file(saved)], b=images("cartoon", 2), how="both", share=0.4, api_name="/mix")
+    assert told["m"] == 5 and told["a"] == [] and len(told["b"]) == 2
+    first, second = engine.load_posterior(saved), engine.posterior(SETS["cartoon"][:2])
+    assert torch.allclose(Posterior.load(file).mean, mixed(first, second, "both", 0.4).mean, atol=1e-4)
+    _, facts = client.predict(evidence=[handle_file(file)], n=1, api_name="/sample")
+    assert facts["m"] == 5
+
+
 @pytest.mark.parametrize("output", ["png", "webp", "gif", "mp4"])
 def test_interpolate(client, saved, output):
     file, told = client.predict(
@@ -296,6 +305,9 @@ def refusal(client, endpoint, **arguments):
         ("restyle", {"strength": 2}, "strength must be a number from 0 to 1"),
         ("restyle", {"strength": [1.0]}, "list of 6 numbers"),
         ("restyle", {"toned": "yes"}, "toned must be true or false"),
+        ("sample", {"robust": 1}, "robust must be true or false"),
+        ("mix", {"how": "less", "share": 0.95}, "from 0 to 0.9"),
+        ("mix", {"how": "more"}, "how must be one of both, less, towards"),
         ("restyle", {"output": "exe"}, "output must be one of"),
         ("classify", {"examples": {}}, "from 1 to 20 classes"),
         ("classify", {"examples": [1]}, "from 1 to 20 classes"),
@@ -311,6 +323,7 @@ def test_numbers_and_words_out_of_range_are_refused(client, endpoint, wrong, wor
         "condition": {"images": two},
         "interpolate": {"a": two, "b": two},
         "restyle": {"photographs": two, "evidence": two},
+        "mix": {"a": two, "b": two},
         "classify": {"examples": {"a": two, "b": two}, "queries": two},
     }[endpoint]
     assert words in refusal(client, endpoint, **(given | wrong))

@@ -30,11 +30,12 @@ NAMES = {
     "info": ["prior"],
     "align": ["images", "prior", "whole"],
     "encode": ["images", "prior", "whole"],
-    "condition": ["images", "prior", "lam_ratio", "weights", "whole"],
+    "condition": ["images", "prior", "lam_ratio", "weights", "whole", "robust"],
     "sample": ["evidence", "prior", "lam_ratio", "n", "seed", "temperature", "output", "whole"],
     "sweep": ["evidence", "prior", "lam_ratios", "n", "seed", "temperature", "whole"],
     "interpolate": ["a", "b", "prior", "lam_ratio", "steps", "n", "method", "seed", "temperature", "output", "whole"],
-    "restyle": ["photographs", "evidence", "prior", "strength", "likeness", "toned", "whole", "output"],
+    "restyle": ["photographs", "evidence", "prior", "strength", "likeness", "toned", "whole", "output", "robust"],
+    "mix": ["a", "b", "prior", "how", "share", "whole", "robust"],
     "classify": ["examples", "queries", "prior", "lam_ratio", "likelihood", "whole"],
 }
 
