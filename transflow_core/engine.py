@@ -127,13 +127,20 @@ class Engine:
         self._pictures = _Cache(cached)
         self._latents = _Cache(cached)
 
-    def run(self, function: Callable[..., T], *args: Any, stop: threading.Event | None = None, **kwargs: Any) -> T:
+    def run(
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        stop: threading.Event | None = None,
+        aside: bool = False,
+        **kwargs: Any,
+    ) -> T:
         """`function(*args, **kwargs)`, where this engine computes: for long arithmetic with its latents.
 
-        Raises Cancelled if `stop` is set before its turn.
+        Raises Cancelled if `stop` is set before its turn; `aside`: see `FairThread.submit`.
         """
         if self._compute is not None:
-            return self._compute.run(function, *args, stop=stop, **kwargs)
+            return self._compute.run(function, *args, stop=stop, aside=aside, **kwargs)
         _check(stop)
         return function(*args, **kwargs)
 
@@ -405,14 +412,16 @@ class Engine:
         seed: int = 0,
         temperature: float = 1.0,
         stop: threading.Event | None = None,
+        aside: bool = False,
     ) -> Tensor:
         """The images of `sample` while a slider is dragged, faster; `Preview` says what a processor does less exactly.
 
-        They are of the very draws that `sample` gives, so that nothing but sharpness changes afterwards.
+        They are of the very draws that `sample` gives, so that nothing but sharpness changes afterwards. `aside` is for
+        those that nobody waits for: they make way for all else (`FairThread.submit`).
         """
 
         def decode(z: Tensor) -> Tensor:
-            return self.run(self._preview.decode, z, self.batch_size, stop=stop).cpu()
+            return self.run(self._preview.decode, z, self.batch_size, stop=stop, aside=aside).cpu()
 
         z = sampler.sample(n, seed=seed, temperature=temperature)
         return decode_in_range(decode, z, sampler.mean).images
