@@ -28,6 +28,7 @@ from transflow_core.fewshot import FewShotClassifier
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, load_image, save_animation, save_png, to_pil
 from transflow_core.intake import Intake
 from transflow_core.limits import Likelihood, Range, choice, count, number, numbers, truth
+from transflow_core.masked import in_frames
 from transflow_core.posterior import LIKENESS_TO_EVIDENCE, MIXES, Manner, Mix, Posterior, Sampler, mixed
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
@@ -140,6 +141,7 @@ class Endpoints:
         likeness: float | None = None,
         pieces: float | None = None,
         robust: bool = True,
+        masks: Files | None = None,
     ) -> tuple[gr.FileData, dict]:
         """The posterior of evidence (eq. 3-8), as a file that `sample`, `sweep`, `interpolate` and the page take.
 
@@ -152,6 +154,8 @@ class Endpoints:
             whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
             manner, likeness, pieces: as for `sample`; the file keeps them.
             robust: as for `sample`.
+            masks: uploaded pictures, white where an image does not count: one for all, or one for each; in the
+                proportions of the image.
 
         Returns:
             A safetensors file; and prior, fingerprint, m (sum of weights), manner, why, lam_ratio, mean_norm (‖μp‖),
@@ -165,6 +169,9 @@ class Endpoints:
         if weights is not None:
             for index, weight in enumerate(numbers(weights, "weights", limits.WEIGHT, len(intake.evidence))):
                 intake = intake.replace(index, weight=weight)
+        if masks is not None:
+            over = in_frames(intake.evidence, _pictures(masks, "masks"))
+            intake = engine.masked(intake, over, stop=self._stop)
         posterior, _, facts = _drawing(engine, intake.checked().posterior(), asked)
         path = _new_file("posterior.safetensors")
         posterior.save(path, metadata=_made_by(engine) | {key: str(facts[key]) for key in ("manner", "lam_ratio")})
@@ -208,8 +215,8 @@ class Endpoints:
                 evidence.
             likeness: of "predictive", 0 to 1: near 1 a sample leans on one of the images, near 0 it mixes all of them.
             pieces: of "blend", 1 to 1000: how many images effectively make up one sample.
-            robust: whether an image far outside of what this prior was trained on counts less, in proportion to the
-                square of how far it is (`counts` says how much); not where half of the images are. False takes all as
+            robust: whether an image far outside of what this prior was trained on counts less, by the fourth
+                power of how far it is (`counts` says how much); not where half of the images are. False takes all as
                 they are.
 
         Returns:
@@ -362,6 +369,7 @@ class Endpoints:
         whole: Whole = "auto",
         output: Animation = "png",
         robust: bool = True,
+        masks: Files | None = None,
     ) -> tuple[Files, list[dict], dict]:
         """Photographs of people in the style of the evidence: every face in them, and the colours around.
 
@@ -377,6 +385,8 @@ class Endpoints:
             output: each photograph at its full size ("png"), or an animation of the way there and back ("webp", "gif",
                 "mp4"), at most 640 pixels a side.
             robust: as for `sample`, of the evidence.
+            masks: uploaded pictures, white where something on a face is to go, which is then drawn anew before: one for
+                all photographs, or one for each; in the proportions of the photograph.
 
         Returns:
             A file for each photograph that can be used; one object a photograph: name, faces (each as `encode` tells
@@ -403,18 +413,23 @@ class Endpoints:
             facts |= _made_by(engine) | {"m": posterior.m} | made
             found = self._images(engine, photographs, "photographs", whole, faces="all").checked().evidence
             count(len(found.used) * len(way), "the number of images", Range(1, limits.MOST_DECODED))
-            for path in dict.fromkeys(str(image.source) for image in found):
+            paths = dict.fromkeys(str(image.source) for image in found)
+            over = [None] if masks is None else _pictures(masks, "masks")
+            if len(over) not in (1, len(paths)):
+                raise ValueError(f"masks: give one, or one for each of {len(paths)} photographs, not {len(over)}")
+            for path, mask in zip(paths, over * len(paths) if len(over) == 1 else over, strict=True):
                 of = [image for image in found if str(image.source) == path]
                 told.append({"name": of[0].name, "faces": [image.to_dict() for image in of]})
                 used = [(image, face) for image, face in zip(of, told[-1]["faces"], strict=True) if image.used]
                 if not used:
                     continue
-                restyled = engine.restyle(
-                    [image for image, _ in used], posterior, way, likeness=made["likeness"], stop=self._stop
-                )
+                image, faces = load_image(path), tuple(image for image, _ in used)
+                if mask is not None:
+                    image, faces = engine.paint_away(image, faces, mask, stop=self._stop)
+                restyled = engine.restyle(faces, posterior, way, likeness=made["likeness"], stop=self._stop)
                 for (_, face), distance in zip(used, engine.run(restyled.identity, stop=self._stop), strict=True):
                     face["identity"] = distance
-                image, scale = load_image(path), 1.0
+                scale = 1.0
                 if output != "png":
                     scale = min(1.0, limits.RESTYLE_SIDE / max(image.size))
                     image = enlarge(image, round(scale * max(image.size)))
@@ -625,6 +640,11 @@ def _uploaded(files: Any, name: str) -> list[Path]:
             raise ValueError(f"{name}: only uploaded files are read (gradio_client.handle_file uploads one)")
         paths.append(path)
     return paths
+
+
+def _pictures(files: Any, name: str) -> list[Image.Image]:
+    """Uploaded files as pictures. Raises ValueError as `_uploaded` does, and for one that is none."""
+    return [load_image(path) for path in _uploaded(files, name)]
 
 
 def _named(address: str, name: str) -> Path:

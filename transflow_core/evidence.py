@@ -194,10 +194,10 @@ class Evidence(Sequence[EvidenceImage]):
         """How many times each image counts, in or out of use: its weight, and less where it lies far outside.
 
         A piece whose latent is, at some level, k times as far out as the line beyond which it is told so (see
-        `Verdict.excess`) counts 1 / k²: as if the noise of its likelihood had a k times larger deviation, which is the
-        weight that a Student t gives an outlier (Lange, Little, Taylor 1989). So no piece moves the mean by more than
-        one at that line would. Where such pieces are half of those in use or more, they are no outliers but what was
-        meant, and all count in full; so does one that is taken as it is.
+        `Verdict.excess`) counts 1 / k⁴, the weight that Geman and McClure (1987) give an outlier far out: it adds to
+        the mean at most what a piece at the line would, and to the variance, which goes as k², less and less. Where
+        such pieces are half of those in use or more, they are no outliers but what was meant, and all count in full; so
+        does one that is taken as it is.
         """
         used = self.used
         outliers = sum(image.far for image in used)
@@ -206,7 +206,7 @@ class Evidence(Sequence[EvidenceImage]):
         def share(image: EvidenceImage) -> float:
             if spared or not image.robust or image.verdict is None:
                 return 1.0
-            return 1 / image.verdict.excess**2
+            return 1 / image.verdict.excess**4
 
         return tuple(image.weight * share(image) if image.used else 0.0 for image in self.images)
 

@@ -10,10 +10,12 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from .evidence import EvidenceImage
+from .faces import mask_in_frame
 from .posterior import Covariance, Gaussian, Spread, per_level
 from .prior import Prior
 
-__all__ = ["fill", "frame_mask", "likely"]
+__all__ = ["fill", "frame_mask", "in_frames", "likely"]
 
 # λ of the rounds, from where the part is all but the mean's to where the image is all but its own. More rounds change
 # little (`python -m benchmarks.masks`).
@@ -30,6 +32,25 @@ Run = Callable[..., Tensor]
 def frame_mask(mask: Image.Image, size: int) -> Image.Image:
     """A mask over a face's frame at the frame's size: mode L, 255 where nothing counts, else 0."""
     return mask.convert("L").resize((size, size), Image.Resampling.BOX).point(_WHITE)
+
+
+def in_frames(evidence: Sequence[EvidenceImage], masks: Sequence[Image.Image]) -> dict[int, Image.Image]:
+    """Masks over whole pictures as `Engine.masked` takes them: for the place of a piece, the part that its frame shows.
+
+    Args:
+        evidence: the pieces.
+        masks: one for all, or one for each, in the proportions of its picture; white where nothing counts.
+
+    Raises ValueError for another number of masks, or other proportions.
+    """
+    if len(masks) not in (1, len(evidence)):
+        raise ValueError(f"{len(evidence)} images take one mask, or one for each, not {len(masks)}")
+    each = list(masks) * len(evidence) if len(masks) == 1 else masks
+    return {
+        index: mask_in_frame(mask, image.picture.size, image.face)
+        for index, (image, mask) in enumerate(zip(evidence, each, strict=True))
+        if image.face is not None
+    }
 
 
 def likely(prior: Prior, others: Tensor | None = None, weights: Tensor | None = None) -> Gaussian:

@@ -141,3 +141,22 @@ def test_mix_makes_one_posterior_of_two_sets(run):
     a, b, less = (Posterior.load(f"{name}.safetensors") for name in ("a", "b", "less"))
     assert torch.equal(b.latents, Posterior.load("posterior.safetensors").latents[2:])
     assert (less.evidence_mean - b.evidence_mean).norm() > 0 and less.metadata["prior"] == "tiny" and a.m == 2
+
+
+def test_what_a_mask_covers_does_not_count(run):
+    mask = Image.new("L", (32, 32))
+    mask.paste(255, (8, 8, 20, 16))
+    mask.save("mask.png")
+    picture = Image.open("images/0.png")
+    picture.paste((9, 200, 30), (5, 5, 9, 7))
+    picture.save("images/0.png")
+    run("sample", "images", "-n", 1, "--save-posterior", "a.safetensors", "--mask", "mask.png")
+    picture.paste((200, 9, 30), (5, 5, 9, 7))
+    picture.save("images/0.png")
+    run("sample", "images", "-n", 1, "--save-posterior", "b.safetensors", "--mask", "mask.png")
+    run("sample", "images", "-n", 1, "--save-posterior", "c.safetensors")
+    a, b, c = (Posterior.load(f"{name}.safetensors").evidence_mean for name in "abc")
+    torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+    assert (a - c).abs().max() > 0.1
+    words = run("sample", "images", "--mask", "mask.png", "--mask", "mask.png", fails=True)
+    assert "5 images take one mask, or one for each, not 2" in words

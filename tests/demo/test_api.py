@@ -156,6 +156,21 @@ def test_condition(client, engine):
     assert told["mean_norm"] == pytest.approx(expected.mean.norm().item(), rel=1e-4)
 
 
+def test_condition_without_what_a_mask_covers(client, tmp_path):
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (12, 24, 52, 38))
+    mask.save(tmp_path / "mask.png")
+    with Image.open(SETS["red_hair"][0]) as face:
+        barred = face.convert("RGB")
+    barred.paste((57, 255, 20), (26, 50, 100, 74))
+    barred.save(tmp_path / "barred.png")
+    how = {"lam_ratio": 0, "whole": "always", "prior": "celeba64", "api_name": "/condition"}
+    given = [images("red_hair", 1), [handle_file(str(tmp_path / "barred.png"))]]
+    over = [handle_file(str(tmp_path / "mask.png"))]
+    a, b = (Posterior.load(client.predict(images=one, masks=over, **how)[0]) for one in given)
+    assert torch.allclose(a.mean, b.mean, atol=1e-3)
+
+
 def test_condition_at_zero_is_the_mean_of_the_evidence(client, engine):
     file, told = client.predict(images=images("red_hair", 2), lam_ratio=0, api_name="/condition")
     posterior = Posterior.load(file)
@@ -208,6 +223,14 @@ def test_restyle(client, tmp_path):
         assert np.abs(pixels(file) - pixels(path)).max() <= 1
     assert len(files) == 2 and [len(one["faces"]) for one in told] == [1, 1, 1]
     assert told[0]["faces"][0]["identity"] < 0.1 and told[2]["faces"][0]["problem"] and facts["m"] == 2
+    mask = Image.new("L", (128, 128))
+    mask.paste(255, (40, 50, 88, 66))
+    mask.save(tmp_path / "mask.png")
+    painted, _, _ = client.predict(
+        **how, strength=0.0, masks=[handle_file(str(tmp_path / "mask.png"))], api_name="/restyle"
+    )
+    changed = np.abs(pixels(painted[0]) - pixels(SETS["red_hair"][0])).max(2) > 1
+    assert changed[52:64, 44:84].mean() > 0.5 and not changed[:20].any() and not changed[-20:].any()
     files, _, facts = client.predict(**how, strength=[1.0, 0.5], toned=False, output="webp", api_name="/restyle")
     with Image.open(files[1]) as way:
         assert way.n_frames == 24 and way.size == (128, 128) and facts["strength"] == [1.0, 0.5]

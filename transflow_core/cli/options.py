@@ -30,6 +30,11 @@ Robust = Annotated[
     ),
 ]
 
+Masks = Annotated[
+    list[Path] | None,
+    typer.Option("--mask", help="White where an image does not count: one for all of them, or given once for each."),
+]
+
 LamRatio = Annotated[
     str | None,
     typer.Option(

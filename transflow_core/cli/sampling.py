@@ -34,6 +34,7 @@ def sample(
     faces: options.Faces = "largest",
     landmarks: options.Landmarks = "5",
     robust: options.Robust = True,
+    mask: options.Masks = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Sample images that resemble the evidence, as one sheet."""
@@ -41,7 +42,7 @@ def sample(
 
     with working(as_json) as work:
         engine = work.engine(prior, device, evidence, whole=whole, landmarks=landmarks)
-        intake = work.intake(engine, evidence, whole, faces, landmarks, robust)
+        intake = work.intake(engine, evidence, whole, faces, landmarks, robust, mask)
         numbers = {"likeness": likeness, "pieces": pieces}
         posterior, drawn_in = work.asked(engine, intake, manner, lam_ratio, lam, **numbers)
         sampler = engine.draw(posterior, drawn_in)

@@ -78,15 +78,28 @@ class Work:
         return engine
 
     def intake(
-        self, engine: Engine, paths: list[Path], whole: str, faces: str, landmarks: str, robust: bool = True
+        self,
+        engine: Engine,
+        paths: list[Path],
+        whole: str,
+        faces: str,
+        landmarks: str,
+        robust: bool = True,
+        masks: list[Path] | None = None,
     ) -> Intake:
-        """Files and folders as they were read, or one saved posterior; what was skipped, or counts less, is said."""
-        from ..images import find_images
+        """Files and folders as they were read, without what masks cover; or one saved posterior. What was skipped, or
+        counts less, is said."""
+        from ..images import find_images, load_image
+        from ..masked import in_frames
 
         choice(faces, "--faces", ("largest", "all"))
         intake = engine.intake(
             find_images(paths), whole=whole, faces=faces, landmarks=landmarks, robust=robust, progress=self.progress
         )
+        if masks:
+            if intake.saved is not None:
+                raise ValueError("a saved posterior takes no --mask: give images")
+            intake = engine.masked(intake, in_frames(intake.evidence, [load_image(mask) for mask in masks]))
         if intake.saved is None:
             self.result.setdefault("evidence", []).extend(intake.evidence.to_dicts())
         for image, counts in zip(intake.evidence, intake.evidence.counts, strict=True):
