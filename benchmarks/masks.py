@@ -29,7 +29,7 @@ BAR = (0.20, 0.40, 0.80, 0.56)  # as in Figure 6
 NEON = (57, 255, 20)
 SETS = ("red_hair", "sepia", "greyscale")
 ROUNDS = (0, 1, 2, 4, 8, 16)
-DEFAULT = 4
+DEFAULT = 2
 MANNERS = {"the paper's, λ/m = 0.3": Manner.mean(0.3), "predictive": Manner.predictive()}
 HEAD = """<!-- Written by `python -m benchmarks.masks`. -->
 Faces of the example sets (nobody's) with a bar over the eyes. *PSNR*: of the pixels under the bar against the face

@@ -17,9 +17,9 @@ from .prior import Prior
 
 __all__ = ["fill", "frame_mask", "in_frames", "likely"]
 
-# λ of the rounds, from where the part is all but the mean's to where the image is all but its own. More rounds change
-# little (`python -m benchmarks.masks`).
-_FIRST, _LAST, _ROUNDS = 3.0, 0.05, 4
+# λ of the rounds, from where the part is all but the mean's to where the image is all but its own. Of none to sixteen
+# rounds, two come nearest to the face that was there (`python -m benchmarks.masks`).
+_FIRST, _LAST, _ROUNDS = 3.0, 0.05, 2
 # Pixels of the frame about what was painted that do not count either: the edge of a thing is half the thing's.
 _EDGE = 1
 

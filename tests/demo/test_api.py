@@ -162,7 +162,7 @@ def test_condition_without_what_a_mask_covers(client, tmp_path):
     mask.save(tmp_path / "mask.png")
     with Image.open(SETS["red_hair"][0]) as face:
         barred = face.convert("RGB")
-    barred.paste((57, 255, 20), (26, 50, 100, 74))
+    barred.paste((57, 255, 20), (34, 58, 92, 66))
     barred.save(tmp_path / "barred.png")
     how = {"lam_ratio": 0, "whole": "always", "prior": "celeba64", "api_name": "/condition"}
     given = [images("red_hair", 1), [handle_file(str(tmp_path / "barred.png"))]]
