@@ -96,7 +96,10 @@ class Restyle:
     def _build_photograph(self) -> None:
         with gr.Group(elem_id="restyle-photograph"):
             self._files, self._camera = drop_zone(
-                "Photograph: drop one here, or several", sorted(IMAGE_SUFFIXES), elem_id="restyle", height=130
+                "Photograph: drop one here, or several",
+                [*sorted(IMAGE_SUFFIXES), ".safetensors"],
+                elem_id="restyle",
+                height=130,
             )
             self._try = gr.Button(
                 "None at hand? Take this one: people whom the model made up", elem_id="restyle-try", size="sm"
@@ -144,7 +147,9 @@ class Restyle:
         numbers = [self._strength, self._likeness, self._levels, self._toned]
         given = [self._given, self._which]
         taken = [
-            *on(self._files.upload, self._take_files, [self._files, prior], [*given, self._files]),
+            *on(
+                self._files.upload, self._take_files, [self._files, prior], [*given, self._files, *self._panel.outputs]
+            ),
             *on(self._camera.input, self._take_picture, [self._camera, prior], [*given, self._camera]),
             *on(self._try.click, self._take_example, prior, given),
             *on(self._paint.edit, self._paint_over, (), (), event=True),
@@ -161,7 +166,13 @@ class Restyle:
 
     def _take_files(self, session: Session, files: list[str] | None, prior: str) -> Iterator[Shown]:
         yield {self._files: None}
-        yield from self._read(session, list(files or []), prior)
+        # A posterior is a style, wherever on the page it is dropped.
+        styles = [file for file in files or [] if Path(file).suffix.lower() == ".safetensors"]
+        photographs = [file for file in files or [] if file not in styles]
+        if styles:
+            yield from self._panel.add(session, styles, prior)
+        if photographs:
+            yield from self._read(session, photographs, prior)
 
     def _take_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Shown]:
         yield {self._camera: None}

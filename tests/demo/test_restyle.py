@@ -102,6 +102,19 @@ def test_what_is_painted_away_is_gone_and_comes_back(page, served_small, tmp_pat
     page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src === src", arg=whole[0])
 
 
+def test_a_posterior_is_a_style_wherever_it_is_dropped(page, served_small, engines, tmp_path):
+    engine = engines.get("tiny.safetensors")
+    how = {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
+    engine.posterior(style_files(tmp_path)).save(tmp_path / "mine.safetensors", metadata=how)
+    page.goto(f"{served_small}/?tab=restyle&example=none")
+    page.click("#restyle-try")
+    page.wait_for_selector("#restyle-slider img")
+    page.set_input_files("#restyle-files input", [tmp_path / "mine.safetensors"])
+    page.wait_for_function("document.querySelector('#style-status').innerText.includes('mine.safetensors')")
+    wait_status(page, "3 faces in")
+    assert "3 faces found" in page.inner_text("#restyle-given"), "the photograph stays"
+
+
 @pytest.mark.parametrize(
     "text", [7, None, "4x4", "4x4:zzzz", "4x4:fff", "999x1:f", "0x4:", "97x1:" + 25 * "f", "9" * 9999]
 )
