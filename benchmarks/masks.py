@@ -37,6 +37,12 @@ as it was, in dB. *Faces*: share in which dlib's HOG detector finds one at 256×
 nats. What lies under a mask takes no part, so that a solid bar and a noisy one are filled alike: bars that are noise
 are in the second table.
 
+The detector finds faces behind bars as well, and its column says little; that the bar's place has the faces' colour,
+and no bar is seen, says more. With no round the part is the prior's mean face, fitted to what is around it: all but a
+few tenths of a decibel come from that, and more rounds draw sharper eyes that are further from those that were there.
+With every piece masked at the same place, nothing of the set says what was there: fillings go towards the prior's
+mean.
+
 """
 
 
@@ -133,7 +139,7 @@ def main() -> None:
                 )
                 print(lines[-1], flush=True)
                 rows.append(to_pil(x[:8]))
-                labels.append(f"samples, {how}")
+                labels.append(how.removeprefix("the paper's, "))
     labelled_rows(rows, row_labels=labels, cell=72).convert("RGB").save(options.picture, quality=88)
     options.table.write_text(
         HEAD + f"![Bars, and without]({PICTURE.name})\n\n" + "\n".join(lines) + "\n", encoding="utf-8"
