@@ -16,8 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
+from transflow_core.engine import Engine
 from transflow_core.faces import align
 from transflow_core.images import find_images, labelled_rows, load_image, to_pil
 from transflow_core.posterior import (
@@ -34,7 +36,7 @@ from transflow_core.pullback import decode_in_range
 
 from .distances import energy_distance, standardised
 from .features import colour_texture, descriptors
-from .likeness import ROOT, Set, sets_in
+from .likeness import EXAMPLES, ROOT, Set, sets_in
 
 TABLE, CURVES = ROOT / "docs" / "results" / "restyle.md", ROOT / "docs" / "results" / "restyle.svg"
 STRENGTHS = (0.5, 1.0)
@@ -59,6 +61,14 @@ whitened, keep more of the person and are as near: whitening is paid for where l
 fail: on sketches the mean difference breaks the light of half the pictures, and Gatys' statistics leave a photograph.
 The paper's map pales everybody to the set's mean. All but the low-rank one are in this benchmark alone, and off in the
 program.
+
+"""
+
+_PICTURES = """![The photograph that ships, of nobody, in each style that ships](restyle.jpg)
+
+*At the default, by `python -m benchmarks.restyle --picture docs/results/restyle.jpg`.*
+
+![Curves over strength](restyle.svg)
 
 """
 
@@ -223,7 +233,7 @@ def table(rows: list[dict], who: str = "photographs") -> str:
     for name in MAPS:
         full = [row for row in rows if (row["map"], row["strength"]) == (name, 1.0)]
         lines.append(f"| {name} | {' | '.join(cell([row]) for row in full)} |")
-    return HEAD + "![Curves over strength](restyle.svg)\n\n" + "\n".join([*parts, *lines]) + "\n"
+    return HEAD + _PICTURES + "\n".join([*parts, *lines]) + "\n"
 
 
 def curves(rows: list[dict], width: int = 760, height: int = 420) -> str:
@@ -265,6 +275,25 @@ def curves(rows: list[dict], width: int = 760, height: int = 420) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
+def gallery(prior: Prior, path: Path) -> None:
+    """The photograph that ships, of people whom the prior made up, in the style of each set that ships."""
+    engine, photograph = Engine(prior), load_image(EXAMPLES / "photograph.png")
+    faces = engine.intake([photograph], faces="all").evidence
+    pictures, labels = [photograph], ["photograph"]
+    for folder in sets_in(EXAMPLES):
+        style = engine.posterior(find_images(folder), whole="always")
+        pictures.append(engine.restyle(faces, style).pasted(photograph))
+        labels.append(folder.name.replace("_", " "))
+    small = [picture.resize((400, 210), Image.Resampling.LANCZOS) for picture in pictures]
+    rows = -(-len(small) // 2)
+    sheet = Image.new("RGB", (2 * 404, rows * 236), "white")
+    for index, (picture, label) in enumerate(zip(small, labels, strict=True)):
+        left, top = 404 * (index % 2), 236 * (index // 2)
+        sheet.paste(picture, (left, top + 22))
+        ImageDraw.Draw(sheet).text((left + 4, top + 4), label, "black")
+    sheet.save(path, quality=85)
+
+
 def main() -> None:
     """Measure, and write table and curves."""
     parser = argparse.ArgumentParser(
@@ -276,9 +305,13 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=12, help="photographs")
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--curves", type=Path, default=CURVES)
+    parser.add_argument("--picture", type=Path, help="write the photograph that ships in each style here, and no more")
     parser.add_argument("--sheets", type=Path, help="a folder for pictures")
     options = parser.parse_args()
     prior = load_prior(options.prior)
+    if options.picture is not None:
+        gallery(prior, options.picture)
+        return
     who = "people whom the prior makes up" if options.photographs is None else "faces of photographs"
     z = people(prior, options.n, options.photographs)
     rows = []
