@@ -59,12 +59,12 @@ _MOVE = """
   range.dispatchEvent(new Event(event, {bubbles: true}));
 })
 """
-# Milliseconds from new evidence, as the panel says it, to the strip.
-_STRIP = """
+# Milliseconds from new evidence, as the panel says when all of it is read, to the strip.
+_STRIP = r"""
 key => new Promise(done => {
   let start = 0;
   const panel = new MutationObserver(() => {
-    if (document.querySelector('#evidence-status').innerText.includes('18')) start ||= performance.now();
+    if (/^\s*18 images, m/.test(document.querySelector('#evidence-status').innerText)) start ||= performance.now();
   });
   panel.observe(document.querySelector('#evidence-status'), {subtree: true, childList: true, characterData: true});
   document.addEventListener('strip', () => { panel.disconnect(); done(performance.now() - start); }, {once: true});

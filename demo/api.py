@@ -27,8 +27,9 @@ from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, load_image, save_animation, save_png, to_pil
 from transflow_core.intake import Intake
-from transflow_core.limits import Likelihood, Range, choice, count, number, numbers
-from transflow_core.posterior import LIKENESS_TO_EVIDENCE, Manner, Posterior, Sampler
+from transflow_core.limits import Likelihood, Range, choice, count, number, numbers, truth
+from transflow_core.masked import in_frames
+from transflow_core.posterior import LIKENESS_TO_EVIDENCE, MIXES, Manner, Mix, Posterior, Sampler, mixed
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 from .engines import Engines
@@ -115,7 +116,8 @@ class Endpoints:
             A safetensors file with `z`, (m, D) float32, of the m images that can be used, their names in its metadata
             (null when there are none); and one object an image: name, used, summary (in words), log_prior
             (log N(z; 0, I) in nats), log_prob (log density of the image, nats), typicality ("typical",
-            "far outside"), way ("too busy", "too smooth", ""), percentile (0 to 100), box, eyes.
+            "far outside"), way ("too busy", "too smooth", ""), percentile (0 to 100), box, eyes, weight, counts (how
+            many times it would count).
 
         Errors: no file, more than 100, a file that was not uploaded. An image that cannot be used has its `problem`.
         """
@@ -138,6 +140,8 @@ class Endpoints:
         manner: str = AUTO,
         likeness: float | None = None,
         pieces: float | None = None,
+        robust: bool = True,
+        masks: Files | None = None,
     ) -> tuple[gr.FileData, dict]:
         """The posterior of evidence (eq. 3-8), as a file that `sample`, `sweep`, `interpolate` and the page take.
 
@@ -149,6 +153,9 @@ class Endpoints:
             weights: how often each image counts, 0 to 100; one for each. All count once by default.
             whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
             manner, likeness, pieces: as for `sample`; the file keeps them.
+            robust: as for `sample`.
+            masks: uploaded pictures, white where an image does not count: one for all, or one for each; in the
+                proportions of the image.
 
         Returns:
             A safetensors file; and prior, fingerprint, m (sum of weights), manner, why, lam_ratio, mean_norm (‖μp‖),
@@ -158,10 +165,13 @@ class Endpoints:
         """
         engine = self._engines.get(prior)
         asked = _asked(engine, manner, lam_ratio, likeness, pieces)
-        intake = self._images(engine, images, "images", whole)
+        intake = self._images(engine, images, "images", whole, robust=truth(robust, "robust"))
         if weights is not None:
             for index, weight in enumerate(numbers(weights, "weights", limits.WEIGHT, len(intake.evidence))):
                 intake = intake.replace(index, weight=weight)
+        if masks is not None:
+            over = in_frames(intake.evidence, _pictures(masks, "masks"))
+            intake = engine.masked(intake, over, stop=self._stop)
         posterior, _, facts = _drawing(engine, intake.checked().posterior(), asked)
         path = _new_file("posterior.safetensors")
         posterior.save(path, metadata=_made_by(engine) | {key: str(facts[key]) for key in ("manner", "lam_ratio")})
@@ -185,6 +195,7 @@ class Endpoints:
         manner: str = AUTO,
         likeness: float | None = None,
         pieces: float | None = None,
+        robust: bool = True,
     ) -> tuple[Files, dict]:
         """New images that resemble the evidence.
 
@@ -204,6 +215,9 @@ class Endpoints:
                 evidence.
             likeness: of "predictive", 0 to 1: near 1 a sample leans on one of the images, near 0 it mixes all of them.
             pieces: of "blend", 1 to 1000: how many images effectively make up one sample.
+            robust: whether an image far outside of what this prior was trained on counts less, by the fourth
+                power of how far it is (`counts` says how much); not where half of the images are. False takes all as
+                they are.
 
         Returns:
             PNG files: one sheet, or n of (S, S) pixels; and prior, fingerprint, m, manner, why (it was taken: a
@@ -219,7 +233,7 @@ class Endpoints:
         choice(output, "output", get_args(Sheet))
         asked = _asked(engine, manner, lam_ratio, likeness, pieces)
         with _timed() as facts:
-            posterior, told = self._posterior(engine, evidence, "evidence", whole)
+            posterior, told = self._posterior(engine, evidence, "evidence", whole, robust)
             _, sampler, made = _drawing(engine, posterior, asked)
             decoded = engine.drawn(sampler, stop=self._stop, **drawn)
             pictures = to_pil(decoded.images)
@@ -240,6 +254,7 @@ class Endpoints:
         whole: Whole = "auto",
         manner: str = AUTO,
         values: list[float] | None = None,
+        robust: bool = True,
     ) -> tuple[gr.FileData, dict]:
         """The same draws at several values of one number, a column each: of λ/m as in Fig. 7 and 8, or of the manner's
         own number.
@@ -252,6 +267,7 @@ class Endpoints:
             seed, temperature, whole, manner: as for `sample`.
             values: 1 to 16 values of the manner's own number: the likeness of "predictive", the pieces of "blend", λ/m
                 of "mean". By default some from one end to the other.
+            robust: as for `sample`.
 
         Returns:
             One PNG; and prior, fingerprint, m, manner, why, manners (the text of each column's), n, seed, temperature,
@@ -270,7 +286,7 @@ class Endpoints:
         columns = len(lam_ratios or values or limits.SWEEP_PIECES) + (lam_ratios is values is None)
         drawn = _drawn(n, Range(1, limits.MOST_DECODED // columns), seed, temperature)
         with _timed() as facts:
-            posterior, told = self._posterior(engine, evidence, "evidence", whole)
+            posterior, told = self._posterior(engine, evidence, "evidence", whole, robust)
             choice_made = ask(posterior, **asked)
             swept = sweep_of(choice_made.manner, posterior.m, **lists)
             x = engine.sweep(posterior, swept.values(), stop=self._stop, **drawn)
@@ -297,6 +313,7 @@ class Endpoints:
         manner: str = AUTO,
         likeness: float | None = None,
         pieces: float | None = None,
+        robust: bool = True,
     ) -> tuple[gr.FileData, dict]:
         """From one posterior to another with the same draws (Fig. 3).
 
@@ -306,7 +323,7 @@ class Endpoints:
             steps: posteriors along the way, both ends included: 2 to 64.
             n: draws; n times steps is at most 128.
             method: "linear", as in the paper, or "wasserstein".
-            lam_ratio, seed, temperature, whole, manner, likeness, pieces: as for `sample`, and for both ends; with
+            lam_ratio, seed, temperature, whole, manner, likeness, pieces, robust: as for `sample`, of both ends; with
                 "auto", each end has its own manner.
             output: a strip ("png"), or an animation there and back ("webp", "gif", "mp4").
 
@@ -325,7 +342,7 @@ class Endpoints:
         with _timed() as facts:
             told, ends = {}, {}
             for name, files in (("a", a), ("b", b)):
-                posterior, evidence = self._posterior(engine, files, name, whole)
+                posterior, evidence = self._posterior(engine, files, name, whole, robust)
                 _, ends[name], made = _drawing(engine, posterior, asked)
                 told[name] = made | {"evidence": evidence}
             n = drawn.pop("n")
@@ -351,6 +368,8 @@ class Endpoints:
         toned: bool = True,
         whole: Whole = "auto",
         output: Animation = "png",
+        robust: bool = True,
+        masks: Files | None = None,
     ) -> tuple[Files, list[dict], dict]:
         """Photographs of people in the style of the evidence: every face in them, and the colours around.
 
@@ -365,6 +384,9 @@ class Endpoints:
             whole: whether a picture is taken whole: "auto" (when no face is in it), "always", "never".
             output: each photograph at its full size ("png"), or an animation of the way there and back ("webp", "gif",
                 "mp4"), at most 640 pixels a side.
+            robust: as for `sample`, of the evidence.
+            masks: uploaded pictures, white where something on a face is to go, which is then drawn anew before: one for
+                all photographs, or one for each; in the proportions of the photograph.
 
         Returns:
             A file for each photograph that can be used; one object a photograph: name, faces (each as `encode` tells
@@ -375,8 +397,7 @@ class Endpoints:
         """
         engine = self._engines.get(prior)
         choice(output, "output", get_args(Animation))
-        if not isinstance(toned, bool):
-            raise ValueError("toned must be true or false")
+        truth(toned, "toned")
         if isinstance(strength, list):
             numbers(strength, "strength", limits.STRENGTH, len(engine.prior.levels))
         else:
@@ -388,22 +409,27 @@ class Endpoints:
         way = [[s * v for v in strength] if isinstance(strength, list) else s * strength for s in shares]
         files, told = [], []
         with _timed() as facts:
-            posterior, style = self._posterior(engine, evidence, "evidence", whole)
+            posterior, style = self._posterior(engine, evidence, "evidence", whole, robust)
             facts |= _made_by(engine) | {"m": posterior.m} | made
             found = self._images(engine, photographs, "photographs", whole, faces="all").checked().evidence
             count(len(found.used) * len(way), "the number of images", Range(1, limits.MOST_DECODED))
-            for path in dict.fromkeys(str(image.source) for image in found):
+            paths = dict.fromkeys(str(image.source) for image in found)
+            over = [None] if masks is None else _pictures(masks, "masks")
+            if len(over) not in (1, len(paths)):
+                raise ValueError(f"masks: give one, or one for each of {len(paths)} photographs, not {len(over)}")
+            for path, mask in zip(paths, over * len(paths) if len(over) == 1 else over, strict=True):
                 of = [image for image in found if str(image.source) == path]
                 told.append({"name": of[0].name, "faces": [image.to_dict() for image in of]})
                 used = [(image, face) for image, face in zip(of, told[-1]["faces"], strict=True) if image.used]
                 if not used:
                     continue
-                restyled = engine.restyle(
-                    [image for image, _ in used], posterior, way, likeness=made["likeness"], stop=self._stop
-                )
+                image, faces = load_image(path), tuple(image for image, _ in used)
+                if mask is not None:
+                    image, faces = engine.paint_away(image, faces, mask, stop=self._stop)
+                restyled = engine.restyle(faces, posterior, way, likeness=made["likeness"], stop=self._stop)
                 for (_, face), distance in zip(used, engine.run(restyled.identity, stop=self._stop), strict=True):
                     face["identity"] = distance
-                image, scale = load_image(path), 1.0
+                scale = 1.0
                 if output != "png":
                     scale = min(1.0, limits.RESTYLE_SIDE / max(image.size))
                     image = enlarge(image, round(scale * max(image.size)))
@@ -415,6 +441,45 @@ class Endpoints:
                     save_animation(pictures, target, boomerang=True)
                     files.append(_file(target))
         return files, told, facts | {"evidence": style}
+
+    def mix(
+        self,
+        a: Files,
+        b: Files,
+        prior: str = DEFAULT_PRIOR,
+        how: Mix = "both",
+        share: float = 0.5,
+        whole: Whole = "auto",
+        robust: bool = True,
+    ) -> tuple[gr.FileData, dict]:
+        """One posterior of two sets of evidence, as a file that every other endpoint and the page take.
+
+        Args:
+            a, b: each 1 to 100 uploaded images, or one saved posterior (.safetensors).
+            prior: a name that `info` offers, or hf://owner/repo/file where the host lets.
+            how: "both" (more of both: Bayes' rule with all evidence, of which b has this share), "less" (like a, and
+                less like b, whose likelihood is divided out), "towards" (a, moved so far along the difference of the
+                means).
+            share: how much of it, 0 to 1, of "less" to 0.9: beyond, no posterior is left; 0 is a alone.
+            whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
+            robust: as for `sample`.
+
+        Returns:
+            A safetensors file; and prior, fingerprint, how, share, m, a and b (what `encode` tells of their images).
+
+        Errors: as `sample`.
+        """
+        engine = self._engines.get(prior)
+        choice(how, "how", MIXES)
+        share = number(share, "share", limits.SHARE)
+        (first, of_a), (second, of_b) = (
+            self._posterior(engine, files, name, whole, robust) for name, files in (("a", a), ("b", b))
+        )
+        posterior = engine.run(mixed, first, second, how, share, stop=self._stop)
+        path = _new_file("posterior.safetensors")
+        posterior.save(path, metadata=_made_by(engine))
+        facts = {"how": how, "share": share, "m": posterior.m, "a": of_a, "b": of_b}
+        return _file(path), _made_by(engine) | facts
 
     def classify(
         self,
@@ -499,13 +564,15 @@ class Endpoints:
             raise ValueError(f"{name}: give images, not a saved posterior")
         return intake
 
-    def _posterior(self, engine: Engine, files: Any, name: str, whole: Any) -> tuple[Posterior, list[dict]]:
+    def _posterior(
+        self, engine: Engine, files: Any, name: str, whole: Any, robust: Any
+    ) -> tuple[Posterior, list[dict]]:
         """From images or a saved one, and what is to be told of the images."""
-        intake = self._intake(engine, files, name, whole).checked()
+        intake = self._intake(engine, files, name, whole, robust=truth(robust, "robust")).checked()
         return intake.posterior(), _told(intake.evidence)
 
 
-ENDPOINTS = ("info", "align", "encode", "condition", "sample", "sweep", "interpolate", "restyle", "classify")
+ENDPOINTS = ("info", "align", "encode", "condition", "sample", "sweep", "interpolate", "restyle", "mix", "classify")
 """Names of the endpoints, without the slash."""
 
 
@@ -575,6 +642,11 @@ def _uploaded(files: Any, name: str) -> list[Path]:
     return paths
 
 
+def _pictures(files: Any, name: str) -> list[Image.Image]:
+    """Uploaded files as pictures. Raises ValueError as `_uploaded` does, and for one that is none."""
+    return [load_image(path) for path in _uploaded(files, name)]
+
+
 def _named(address: str, name: str) -> Path:
     try:
         return file_of(address)
@@ -599,7 +671,7 @@ def _drawn(n: Any, within: Range, seed: Any, temperature: Any) -> dict[str, Any]
 
 
 def _told(evidence: Evidence) -> list[dict]:
-    return [image.to_dict() for image in evidence]
+    return evidence.to_dicts()
 
 
 def _made_by(engine: Engine) -> dict[str, str]:

@@ -28,12 +28,15 @@ _FAULTS = {
     errno.EIO: "The disk of this server does not answer. Try again in a while.",
     errno.ENOENT: "A file is no longer there: files are kept for an hour. Give it again.",
 }
+_NO_MEMORY = "This server has not enough free memory for that just now. Ask for less, or try again in a while."
 _UNKNOWN = "Something went wrong in the program, and it was written down. Nothing that you gave is lost: try again."
 
 
 @contextmanager
 def refusing(markup: bool = True) -> Iterator[None]:
     """What is refused within becomes a message: ValueError and OSError in their own words, anything else is logged.
+
+    Memory that the host does not have is the host's to mend, and is told as such.
 
     Cancelled passes: whoever gave the work up need not be told.
 
@@ -44,8 +47,8 @@ def refusing(markup: bool = True) -> Iterator[None]:
         yield
     except (Cancelled, gr.Error):
         raise
-    except (ValueError, OSError) as error:
-        words = words_of(error)
+    except (ValueError, OSError, MemoryError) as error:
+        words = _NO_MEMORY if isinstance(error, MemoryError) else words_of(error)
         if markup and words.partition(" ")[0].isalpha():  # a sentence, and no file's name
             words = words[0].upper() + words[1:]
         raise gr.Error(escape(words, quote=False) if markup else words, print_exception=False) from error

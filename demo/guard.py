@@ -5,6 +5,7 @@ An ASGI middleware: it sees each request before Gradio does, and each answer aft
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
@@ -22,7 +23,7 @@ from gradio import processing_utils
 from .errors import words_of
 from .queues import CALLS
 
-__all__ = ["Guard", "Quota", "Uploads", "caller_of", "fetch_no_addresses"]
+__all__ = ["Guard", "Pace", "Quota", "Uploads", "caller_of", "fetch_no_addresses"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -56,6 +57,7 @@ _log = logging.getLogger(__name__)
 _MOST_CALLERS = 10_000
 _MOST_UPLOADS = 200_000
 _DIGEST, _COOKIE = re.compile(r"[0-9a-f]{64}"), "transflow_visitor"
+_CALL = "/gradio_api/call/"
 _BODY = 2**23
 """Bytes that a request without files may have: no argument of any event comes near."""
 
@@ -93,6 +95,37 @@ class Quota:
         return None
 
 
+class Pace:
+    """How fast one caller's calls of the API are let in: the first few at once, then so many a second.
+
+    A call costs the server's one interpreter some ten milliseconds before and after anything is computed, which no
+    queue behind it can share out: 64 small calls at a time would have all others wait for that. So they wait before it,
+    where waiting costs nothing (the generic cell rate algorithm of ATM, ITU-T I.371).
+
+    Args:
+        rate: calls a second.
+        burst: how many may come at once after a silence.
+        patience: seconds; whoever would wait longer is refused.
+    """
+
+    def __init__(self, rate: float = 10, burst: int = 20, patience: float = 60) -> None:
+        self._each, self._burst, self._patience = 1 / rate, burst, patience
+        self._due: OrderedDict[str, float] = OrderedDict()  # when each caller would have paid for all calls so far
+
+    def wait(self, caller: str, now: float | None = None) -> float | None:
+        """Count a call; seconds that it waits, or None where that is too long and it is not let in."""
+        now = time.monotonic() if now is None else now
+        due = max(self._due.get(caller, now), now) + self._each
+        wait = max(0.0, due - now - self._burst * self._each)
+        if wait > self._patience:
+            return None
+        self._due[caller] = due
+        self._due.move_to_end(caller)
+        if len(self._due) > _MOST_CALLERS:
+            self._due.popitem(last=False)
+        return wait
+
+
 class Uploads:
     """Who uploaded what: nobody else may see it, or have it read for them.
 
@@ -123,10 +156,15 @@ class Guard:
     Args:
         app: the ASGI app behind it.
         quota: of uploads.
+        calls: the pace of the API's calls.
+        events: that of the page's events, some ten for each click; a class behind one address has it together.
     """
 
-    def __init__(self, app: Callable, quota: Quota | None = None) -> None:
+    def __init__(
+        self, app: Callable, quota: Quota | None = None, calls: Pace | None = None, events: Pace | None = None
+    ) -> None:
         self._app, self._quota, self._uploads = app, quota or Quota(), Uploads()
+        self._calls, self._events = calls or Pace(), events or Pace(rate=40, burst=200)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -151,6 +189,12 @@ class Guard:
         try:
             refused = self._refused(scope)
             receive = _watched(scope, receive)
+            if refused is None and (pace := self._pace_of(scope)) is not None:
+                wait = pace.wait(caller)
+                if wait is None:
+                    refused = 429, "Too many calls at once. Wait for some of them, then go on."
+                else:
+                    await asyncio.sleep(wait)
             asked = scope["path"]
             if refused is None and scope["method"] == "POST" and not uploads:
                 body, receive = await _read(receive)
@@ -175,6 +219,12 @@ class Guard:
                 raise
             _log.info("a request that Gradio does not take", exc_info=True)
             await _answer(sending, 400, "This request is not as the API takes it: see /gradio_api/info.")
+
+    def _pace_of(self, scope: Message) -> Pace | None:
+        path = scope["path"].rstrip("/")
+        if scope["method"] != "POST":
+            return None
+        return self._calls if _CALL in path else self._events if path.endswith("/queue/join") else None
 
     def _refused(self, scope: Message) -> tuple[int, str] | None:
         path, method, size = unquote(scope["path"]), scope["method"], _length(scope)
@@ -240,7 +290,7 @@ def _waits_for(scope: Message) -> tuple[str, str] | None:
     if path.endswith("/queue/data"):
         asked = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         return "session", asked.get("session_hash", [""])[0]
-    if "/gradio_api/call/" in path:
+    if _CALL in path:
         return "event", path.rpartition("/")[2]
     return None
 

@@ -133,7 +133,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     return demo.queue(max_size=None, api_open=False).launch(
         theme=THEME,
         css=CSS,
-        js=static("anywhere.js"),
+        js=f"() => {{{static('paint.js')}({static('anywhere.js')})()}}",
         show_error=True,
         max_file_size="64mb",
         footer_links=["api", "settings"],

@@ -19,7 +19,8 @@ def evidence_paths(intake: Intake) -> list[str] | None:
 
 
 def is_plain(intake: Intake) -> bool:
-    """Whether every image counts once, as its largest face."""
+    """Whether every image counts once, as its largest face, and none was spared by hand."""
     return all(
-        image.weight == 1 and (image.face is None or image.face is image.picture.faces[0]) for image in intake.evidence
+        image.weight == 1 and image.robust and (image.face is None or image.face is image.picture.faces[0])
+        for image in intake.evidence
     )

@@ -70,7 +70,7 @@ class Held:
         """What was done, in order."""
         self._go_on.set()
         with owned_by("the test"):
-            while self.thread._waiting:
+            while self.thread._turns._waiting or self.thread._aside._waiting:
                 self.thread.run(lambda: None)
             self.thread.run(lambda: None)  # the last one was begun before this
         return self.done
@@ -113,6 +113,45 @@ def test_long_jobs_do_not_outweigh_short_ones(monkeypatch):
     assert done[:11] == ["long", *["short"] * 4, "long", *["short"] * 4, "long"] and len(done) == 16
 
 
+def test_what_is_aside_makes_way_for_all_others_whoever_asks(equal_jobs):
+    held = Held()
+    for index in range(3):
+        held.ask("one", f"aside {index}", aside=True)
+    held.ask("two", "aside of two", aside=True)
+    with owned_by("one"):
+        held.thread.submit(lambda: held.done.append("first") or held.ask("three", "late"))
+    held.ask("two", "second")
+    assert held.finished() == ["first", "second", "late", "aside 0", "aside of two", "aside 1", "aside 2"]
+
+
+def test_what_is_aside_and_stopped_does_not_wait_for_a_turn(equal_jobs):
+    """Each slider that was let go leaves one, with a thread of the server that waits for it."""
+    held, stop, seen = Held(), threading.Event(), []
+    asides = [held.ask("one", f"aside {index}", aside=True, stop=stop) for index in range(3)]
+    kept = held.ask("one", "kept", aside=True)
+    stop.set()
+    held.ask("two", "first")
+    with owned_by("two"):
+        held.thread.submit(lambda: seen.extend(future.done() for future in (*asides, kept)))
+    assert held.finished() == ["first", "kept"] and seen == [True, True, True, False]
+    for future in asides:
+        with pytest.raises(Cancelled):
+            future.result()
+
+
+def test_what_was_done_aside_is_not_held_against_who_asked(equal_jobs):
+    held = Held()
+    for index in range(5):
+        held.ask("one", f"aside {index}", aside=True)
+    with owned_by("three"):
+        held.thread.submit(
+            lambda: [held.ask(owner, f"{owner} {index}") for index in range(3) for owner in ("two", "one")],
+            aside=True,
+        )
+    turns = ["two 0", "one 0", "two 1", "one 1", "two 2", "one 2"]
+    assert [name for name in held.finished() if "aside" not in name] == turns
+
+
 def test_who_was_away_is_owed_nothing(equal_jobs):
     """Else a page that was quiet for an hour would have the thread for as long."""
     held = Held()
@@ -124,7 +163,7 @@ def test_who_was_away_is_owed_nothing(equal_jobs):
     for index in range(20, 23):
         held.ask("busy", f"b{index}")
     assert held.finished()[21:] == ["q1", "b20", "q2", "b21", "q3", "b22"]
-    assert len(held.thread._served) <= 3
+    assert len(held.thread._turns.served) <= 3
 
 
 def test_what_nobody_waits_for_any_more_is_dropped_and_takes_no_turn(equal_jobs):

@@ -1,5 +1,9 @@
 """A device with little memory, and one that is lost, played by a flow that fails: no GPU is needed."""
 
+import ast
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +13,7 @@ from torch.utils._pytree import tree_flatten
 from transflow_core.devices import DeviceError, in_halves
 from transflow_core.training.statistics import measure_typicality
 
-from .helpers import make_tiny_prior
+from .helpers import ROOT, make_tiny_prior
 
 
 class Small:
@@ -69,6 +73,39 @@ def test_a_device_that_is_lost_is_said_and_not_asked_again():
     with pytest.raises(DeviceError, match="stopped answering"):
         in_halves(lost, torch.zeros(4))
     assert asked == [4]
+
+
+_SHORT_OF_MEMORY = """
+import resource, torch
+from transflow_core.devices import DeviceError, in_halves
+
+row, batches = 2**25, []  # 128 MiB of float32
+
+def takes(rows):
+    batches.append(len(rows))
+    return torch.ones(len(rows), row).sum().item()
+
+in_halves(takes, torch.zeros(1, 1))
+held = int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (held + 3 * 4 * row, resource.RLIM_INFINITY))
+print(in_halves(takes, torch.zeros(9, 1)), batches)
+resource.setrlimit(resource.RLIMIT_DATA, (held + row, resource.RLIM_INFINITY))
+try:
+    in_halves(takes, torch.zeros(2, 1))
+except DeviceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a limit of memory that Linux keeps")
+def test_a_system_that_gives_no_more_memory_has_smaller_batches_and_then_words():
+    """A real limit, and torch's real allocator."""
+    done = subprocess.run([sys.executable, "-c", _SHORT_OF_MEMORY], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    halves, words = done.stdout.splitlines()
+    sums, batches = ast.literal_eval(halves.replace("] [", "], ["))
+    assert sum(sums) == 9 * 2**25 and batches[:3] == [1, 9, 4] and len(sums) > 3
+    assert words.startswith("this machine has not enough free memory for a single image")
 
 
 def test_any_other_error_is_its_own():

@@ -2,6 +2,7 @@
 
 import io
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from PIL import Image
 
 from transflow_core import pictures
 from transflow_core.engine import Cancelled, Engine
-from transflow_core.evidence import Evidence
+from transflow_core.evidence import Evidence, EvidenceImage, Latent
+from transflow_core.faces import align
 from transflow_core.images import ImageError, opening, to_pil
+from transflow_core.pictures import Picture
 from transflow_core.posterior import Gaussian, Manner
 from transflow_core.typicality import Typicality
 
@@ -235,6 +238,51 @@ def test_a_verdict_is_made_where_there_are_statistics():
     prior = make_tiny_prior()
     prior.typicality = Typicality(2, (0.0, 100.0), (-2.0, -1.0), (-2.0, -1.0), ((0.0, 0.01),) * 2)
     assert read(Engine(prior), squares(1))[0].verdict.word == "far outside"
+
+
+def judged(*sizes, weights=None, robust=None):
+    """Pieces whose two levels have these root mean squares; from 0.5 to 2 was measured."""
+    typicality = Typicality(2, (0.0, 100.0), (-2.0, -1.0), (-2.0, -1.0), ((0.5, 2.0),) * 2)
+    whole = align(Image.new("RGB", (4, 4)), size=4, whole="always")[0]
+    pieces = []
+    for index, size in enumerate(sizes):
+        latent = Latent(size * torch.ones(2), 0.0, 0.0, (size, 1.0))
+        piece = EvidenceImage.judged(Picture(f"{index}.png", (whole,), whole), whole, latent, typicality)
+        pieces.append(replace(piece, weight=(weights or {}).get(index, 1.0), robust=index != robust))
+    return Evidence(tuple(pieces))
+
+
+def test_a_piece_far_outside_counts_as_if_its_noise_were_as_much_larger():
+    evidence = judged(1.0, 1.5, 2.9, 6.0, 0.5 / 3)
+    # The line is at half as much again as what was measured: 3, and a third.
+    assert evidence.counts == pytest.approx((1, 1, 1, (3 / 6) ** 4, (1.5 / 3) ** 4))
+    assert [one["counts"] for one in evidence.to_dicts()] == list(evidence.counts)
+    assert evidence.weights.tolist() == pytest.approx(evidence.counts)
+    posterior = evidence.condition(lam_ratio=1.0)
+    assert posterior.m == pytest.approx(sum(evidence.counts))
+    # However far out, it adds no more than a piece at the line does, neither to the mean nor to the variance.
+    for size in (3.1, 30.0, 900.0):
+        far = judged(1.0, 1.0, 1.0, size)
+        assert far.counts[3] * size <= 3.0 and far.counts[3] * size**2 <= 9.0
+    assert judged(1.0, 1.0, float("nan")).counts[2] == 0 == judged(1.0, 1.0, 0.0).counts[2]
+
+
+def test_what_is_taken_as_it_is_and_what_most_are_counts_in_full():
+    assert judged(1.0, 1.0, 6.0, robust=2).counts == (1, 1, 1)
+    assert judged(1.0, 6.0).counts == (1, 1), "half of them: what was meant, and no outlier"
+    assert judged(1.0, 1.0, 6.0, 6.0, weights={1: 0.0}).counts == (1, 0, 1, 1)
+    assert judged(1.0, 1.0, 1.0, 6.0, weights={3: 8.0}).counts == pytest.approx((1, 1, 1, 0.5))
+    assert Evidence().counts == ()
+
+
+def test_the_engine_passes_on_whether_evidence_is_taken_robustly(engine):
+    engine.prior.typicality = Typicality(2, (0.0, 100.0), (-2.0, -1.0), (-2.0, -1.0), ((0.9, 1.1),) * 2)
+    two = squares(2)
+    assert [image.robust for image in read(engine, two)] == [True, True]
+    assert [image.robust for image in read(engine, two, robust=False)] == [False, False]
+    mixed = read(engine, two, robust=[False, True])
+    assert [image.robust for image in mixed] == [False, True]
+    assert not engine.choose(mixed[0], mixed[0].picture.whole).robust
 
 
 def test_the_prior_itself_can_be_sampled(engine):

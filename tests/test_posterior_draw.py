@@ -495,3 +495,12 @@ def test_a_blend_without_noise_has_no_density():
     with pytest.raises(ValueError, match="singular"):
         _ = unbounded(POSTERIOR, Manner.blend(2, 0.0)).moments
     assert isinstance(unbounded(POSTERIOR, Manner.blend(2)), Blend)
+
+
+def test_what_hardly_counts_says_nothing_of_what_is_typical():
+    z = torch.cat([torch.linspace(-1, 1, 48).reshape(6, 8), torch.full((1, 8), 50.0)])
+    bounds = [
+        Posterior.condition(z, lam_ratio=0.1, weights=[1.0] * 6 + [last]).draw(Manner.predictive()).typical.largest[0]
+        for last in (1.0, 0.01)
+    ]
+    assert bounds[0] > 40 and bounds[1] < 4

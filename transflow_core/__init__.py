@@ -42,6 +42,7 @@ _PUBLIC = {
     "load_image": "images",
     "load_posterior": "publishing",
     "load_prior": "prior",
+    "mixed": "posterior",
     "per_level": "posterior",
     "push_to_hub": "publishing",
     "shipped_priors": "shipped",

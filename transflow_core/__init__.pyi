@@ -20,6 +20,7 @@ from .posterior import Posterior as Posterior
 from .posterior import choose_manner as choose_manner
 from .posterior import compose as compose
 from .posterior import interpolate as interpolate
+from .posterior import mixed as mixed
 from .posterior import per_level as per_level
 from .posterior import standard_normal as standard_normal
 from .prior import Prior as Prior

@@ -91,10 +91,7 @@ class FairThread:
         self._executor = ThreadPoolExecutor(1, name)
         self._thread = self._executor.submit(threading.current_thread).result()
         self._lock = threading.Lock()
-        self._waiting: dict[Hashable, deque[_Job]] = {}
-        # Seconds that owners were served, and those of the last one whose turn came: who comes anew starts there.
-        self._served: dict[Hashable, float] = {}
-        self._now = 0.0
+        self._turns, self._aside = _Turns(), _Turns()
         self._running: Hashable = None
 
     @classmethod
@@ -108,11 +105,17 @@ class FairThread:
         """How many other owners have a job that is running, or that comes before the next one of who asks."""
         me = _asking()
         with self._lock:
-            served = max(self._served.get(me, 0.0), self._now)
-            before = {other for other in self._waiting if self._served[other] <= served} | {self._running}
+            before = self._turns.before(me) | {self._running}
         return len(before - {me, None})
 
-    def run(self, function: Callable[..., T], *args: Any, stop: threading.Event | None = None, **kwargs: Any) -> T:
+    def run(
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        stop: threading.Event | None = None,
+        aside: bool = False,
+        **kwargs: Any,
+    ) -> T:
         """`function(*args, **kwargs)`, run in the thread at its owner's turn; gives or raises what it does.
 
         Raises Cancelled if `stop` is set before that turn comes. From within the thread itself, the call is made at
@@ -120,27 +123,48 @@ class FairThread:
         """
         if threading.current_thread() is self._thread:
             return function(*args, **kwargs)
-        return self.submit(function, *args, stop=stop, **kwargs).result()
+        return self.submit(function, *args, stop=stop, aside=aside, **kwargs).result()
 
     def submit(
-        self, function: Callable[..., T], *args: Any, stop: threading.Event | None = None, **kwargs: Any
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        stop: threading.Event | None = None,
+        aside: bool = False,
+        **kwargs: Any,
     ) -> Future[T]:
-        """As `run`, without waiting; the future can be cancelled until its turn comes."""
+        """As `run`, without waiting; the future can be cancelled until its turn comes.
+
+        Raises Cancelled where the process ends.
+
+        Args:
+            aside: for what nobody waits for: it has its turn when there is nothing else for anybody.
+        """
         future: Future[T] = Future()
-        owner = _asking()
-        job = _Job(owner, future, functools.partial(function, *args, **kwargs), stop)
         with self._lock:
-            if owner not in self._waiting:
-                self._waiting[owner] = deque()
-                self._served[owner] = max(self._served.get(owner, 0.0), self._now)
-            self._waiting[owner].append(job)
-        self._executor.submit(self._step)
+            (self._aside if aside else self._turns).add(
+                _Job(_asking(), future, functools.partial(function, *args, **kwargs), stop)
+            )
+        try:
+            self._executor.submit(self._step)
+        except RuntimeError:  # the process ends
+            raise Cancelled from None
         return future
 
     def _step(self) -> None:
-        job = self._next()
-        if job is None:
-            return
+        with self._lock:
+            stopped = [*self._turns.stopped(), *self._aside.stopped()]
+        for job in stopped:  # not in their turn, which what is aside may not have for minutes
+            job.begins()
+        with self._lock:
+            turns = self._turns
+            job = turns.next()
+            if job is None:
+                turns = self._aside
+                job = turns.next()
+            if job is None:
+                return
+            self._running = job.owner if turns is self._turns else None  # what makes way is in nobody's way
         begun = time.perf_counter()
         try:
             result, error = job.call(), None
@@ -148,34 +172,14 @@ class FairThread:
             result, error = None, raised
         with self._lock:
             self._running = None
-            self._served[job.owner] += time.perf_counter() - begun
+            turns.served[job.owner] += time.perf_counter() - begun
         if error is None:
             job.future.set_result(result)
         else:
             job.future.set_exception(error)
 
-    def _next(self) -> _Job | None:
-        """The first job that is still wanted, of the owner who was served the shortest."""
-        with self._lock:
-            while self._waiting:
-                owner = min(self._waiting, key=self._served.__getitem__)
-                job = self._waiting[owner].popleft()
-                if not self._waiting[owner]:
-                    del self._waiting[owner]
-                if job.begins():
-                    self._running = owner
-                    self._now = self._served[owner]
-                    # What was served to those who are gone is forgotten once it makes no difference.
-                    self._served = {
-                        other: seconds
-                        for other, seconds in self._served.items()
-                        if other in self._waiting or other == owner or seconds > self._now
-                    }
-                    return job
-        return None
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Job:
     owner: Hashable
     future: Future
@@ -189,6 +193,58 @@ class _Job:
             self.future.set_exception(Cancelled())
             return False
         return wanted
+
+
+class _Turns:
+    """Which job is next, of those that wait. Not thread-safe: a FairThread locks it.
+
+    Attributes:
+        served: seconds of each owner; `now`, of the last one whose turn came: who comes anew starts there.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, deque[_Job]] = {}
+        self.served: dict[Hashable, float] = {}
+        self.now = 0.0
+
+    def add(self, job: _Job) -> None:
+        if job.owner not in self._waiting:
+            self._waiting[job.owner] = deque()
+            self.served[job.owner] = max(self.served.get(job.owner, 0.0), self.now)
+        self._waiting[job.owner].append(job)
+
+    def before(self, me: Hashable) -> set[Hashable]:
+        """Who waits for a job that comes before the next one of this owner."""
+        served = max(self.served.get(me, 0.0), self.now)
+        return {other for other in self._waiting if self.served[other] <= served}
+
+    def stopped(self) -> list[_Job]:
+        """Those that nobody wants any more, taken out."""
+        over = [job for jobs in self._waiting.values() for job in jobs if job.stop is not None and job.stop.is_set()]
+        for job in over:
+            jobs = self._waiting[job.owner]
+            jobs.remove(job)
+            if not jobs:
+                del self._waiting[job.owner]
+        return over
+
+    def next(self) -> _Job | None:
+        """The first job that is still wanted, of the owner who was served the shortest."""
+        while self._waiting:
+            owner = min(self._waiting, key=self.served.__getitem__)
+            job = self._waiting[owner].popleft()
+            if not self._waiting[owner]:
+                del self._waiting[owner]
+            if job.begins():
+                self.now = self.served[owner]
+                # What was served to those who are gone is forgotten once it makes no difference.
+                self.served = {
+                    other: seconds
+                    for other, seconds in self.served.items()
+                    if other in self._waiting or other == owner or seconds > self.now
+                }
+                return job
+        return None
 
 
 class ComputeThread(FairThread):

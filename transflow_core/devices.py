@@ -18,6 +18,8 @@ _LOST = (
     "GPU is lost",
     "has fallen off the bus",
 )
+# What has no class of its own where memory is short: Apple's GPUs, and a processor whose system gives no more.
+_SHORT = ("MPS backend out of memory", "can't allocate memory", "not enough memory")
 
 
 class DeviceError(OSError):
@@ -36,7 +38,7 @@ def in_halves(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
     """
     try:
         return [function(batch)]
-    except torch.OutOfMemoryError as error:
+    except (torch.OutOfMemoryError, MemoryError) as error:
         # The parts are computed below, outside: in here the traceback would keep what the first try had taken.
         reason = error.with_traceback(None)
     except RuntimeError as error:
@@ -45,10 +47,15 @@ def in_halves(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
                 "the GPU stopped answering, and will not before this program is started again; on a processor it works "
                 "with device cpu"
             ) from error
-        if "MPS backend out of memory" not in str(error):  # Apple's GPUs have no class of their own for it
+        if not any(words in str(error) for words in _SHORT):
             raise
         reason = error.with_traceback(None)
     if len(batch) == 1:
+        if batch.device.type == "cpu":
+            raise DeviceError(
+                "this machine has not enough free memory for a single image: end what else runs on it, or take a "
+                "smaller prior"
+            ) from reason
         raise DeviceError(
             "the GPU has not enough free memory for a single image: end what else runs on it, take a smaller prior, or "
             "compute on the processor (device cpu)"

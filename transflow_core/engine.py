@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from .compute import Cancelled, ComputeThread, PictureLane
 from .evidence import LARGEST_LATENT, Evidence, EvidenceImage, Latent
-from .faces import AlignedFace
-from .images import ImageError
+from .faces import AlignedFace, mask_in_frame, paste
+from .images import ImageError, to_pil
 from .intake import Intake
+from .masked import fill, frame_mask, likely
 from .pictures import Landmarks, Picture, Source, Whole, content_of, digest_of, read_picture
 from .posterior import (
     LIKENESS_TO_EVIDENCE,
     Bounded,
     Composed,
+    Gaussian,
     Manner,
     Posterior,
     Restyling,
@@ -53,6 +58,9 @@ _BATCH = 8
 # Pictures of one reading that wait in the lane: enough that the flow never waits for it, and no more in memory.
 _AHEAD = 2 * _BATCH
 
+
+# What is painted away ends where the mask does; only a frame's own edge needs a soft one.
+_PAINTED_FEATHER = 0.04
 
 # A picture, the face of it that is taken, and what was given with it.
 _Chosen = tuple[Picture, AlignedFace | None, dict[str, Any]]
@@ -119,13 +127,20 @@ class Engine:
         self._pictures = _Cache(cached)
         self._latents = _Cache(cached)
 
-    def run(self, function: Callable[..., T], *args: Any, stop: threading.Event | None = None, **kwargs: Any) -> T:
+    def run(
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        stop: threading.Event | None = None,
+        aside: bool = False,
+        **kwargs: Any,
+    ) -> T:
         """`function(*args, **kwargs)`, where this engine computes: for long arithmetic with its latents.
 
-        Raises Cancelled if `stop` is set before its turn.
+        Raises Cancelled if `stop` is set before its turn; `aside`: see `FairThread.submit`.
         """
         if self._compute is not None:
-            return self._compute.run(function, *args, stop=stop, **kwargs)
+            return self._compute.run(function, *args, stop=stop, aside=aside, **kwargs)
         _check(stop)
         return function(*args, **kwargs)
 
@@ -155,6 +170,7 @@ class Engine:
         faces: Pick | Sequence[Pick] = "largest",
         labels: Sequence[str] | None = None,
         weights: Sequence[float] | None = None,
+        robust: bool | Sequence[bool] = True,
         most: int | None = None,
         stop: threading.Event | None = None,
     ) -> Iterator[Intake]:
@@ -174,6 +190,8 @@ class Engine:
             faces: what is taken of a picture: its largest face, "all" as evidence of their own, face number 0, 1, …,
                 or "whole"; one for all sources, or one for each.
             labels, weights: one for each source; see `EvidenceImage`.
+            robust: whether what lies far outside counts less, see `Evidence.counts`; one for all sources, or one for
+                each.
             most: images that there may be in the end; those that do not fit are left out with a note.
             stop: set it to end after the batch that is under way.
         """
@@ -181,7 +199,12 @@ class Engine:
         sources = list(sources)
         n = len(sources)
         picks: Sequence[Pick] = faces if isinstance(faces, list | tuple) else [faces] * n  # type: ignore[list-item]
-        given = list(zip(sources, labels or [""] * n, weights or [1.0] * n, picks, strict=True))
+        robustly = [robust] * n if isinstance(robust, bool) else robust
+        each = zip(sources, labels or [""] * n, weights or [1.0] * n, robustly, strict=True)
+        hows: list[dict[str, Any]] = [
+            dict(zip(("source", "label", "weight", "robust"), values, strict=True)) for values in each
+        ]
+        given = list(zip(sources, hows, picks, strict=True))
         saved = [path for path in map(_posterior_file, sources) if path is not None]
         if saved and len(sources) == 1:
             yield self._with_saved(onto, saved[0])
@@ -201,10 +224,9 @@ class Engine:
         try:
             batch: list[_Chosen] = []
             size = 1
-            for left, (picture, (source, label, weight, pick)) in zip(
+            for left, (picture, (_, how, pick)) in zip(
                 reversed(range(len(given))), zip(reading, given, strict=True), strict=True
             ):
-                how = {"source": source, "label": label, "weight": weight}
                 batch += [(picture, face, how) for face in _taken(picture, pick)]
                 if not left or len(batch) >= size:
                     onto = onto.added(self._judged(batch, stop=stop), left)
@@ -261,7 +283,7 @@ class Engine:
         self, image: EvidenceImage, face: AlignedFace | None, *, stop: threading.Event | None = None
     ) -> EvidenceImage:
         """The same piece of evidence by another face of its picture, or by the picture taken whole."""
-        how = {"source": image.source, "label": image.label, "weight": image.weight}
+        how = {"source": image.source, "label": image.label, "weight": image.weight, "robust": image.robust}
         return self._judged([(image.picture, face, how)], stop=stop)[0]
 
     def encode(
@@ -390,14 +412,16 @@ class Engine:
         seed: int = 0,
         temperature: float = 1.0,
         stop: threading.Event | None = None,
+        aside: bool = False,
     ) -> Tensor:
         """The images of `sample` while a slider is dragged, faster; `Preview` says what a processor does less exactly.
 
-        They are of the very draws that `sample` gives, so that nothing but sharpness changes afterwards.
+        They are of the very draws that `sample` gives, so that nothing but sharpness changes afterwards. `aside` is for
+        those that nobody waits for: they make way for all else (`FairThread.submit`).
         """
 
         def decode(z: Tensor) -> Tensor:
-            return self.run(self._preview.decode, z, self.batch_size, stop=stop).cpu()
+            return self.run(self._preview.decode, z, self.batch_size, stop=stop, aside=aside).cpu()
 
         z = sampler.sample(n, seed=seed, temperature=temperature)
         return decode_in_range(decode, z, sampler.mean).images
@@ -477,6 +501,98 @@ class Engine:
         images = self.decode(rows, centre=z.repeat(len(strengths), 1), progress=progress, stop=stop)
         before = self.prior.to_unit([face.face.image for face in faces if face.face is not None]).cpu()
         return Restyled(faces, before, images.reshape(len(strengths), *before.shape))
+
+    def masked(
+        self, intake: Intake, masks: Mapping[int, Image.Image | None], *, stop: threading.Event | None = None
+    ) -> Intake:
+        """Pieces of evidence of which a part does not count: it is filled in, by what the rest of the piece and the
+        other pieces make likely (see `masked.fill`), and what is filled in conditions.
+
+        Args:
+            intake: evidence, read.
+            masks: for the place of a piece, its mask over the face's frame, white where nothing counts; any size. None,
+                or one that is all black, lets all of it count again.
+
+        Example:
+            >>> from transflow_core import load_prior
+            >>> engine = Engine(load_prior("celeba64"))
+            >>> mask = Image.new("L", (64, 64))
+            >>> mask.paste(255, (10, 20, 50, 30))
+            >>> intake = engine.masked(engine.intake([Image.new("RGB", (64, 64), "grey")]), {0: mask})
+            >>> intake.evidence[0].filled.getpixel((0, 0))
+            (128, 128, 128)
+        """
+        for index, mask in masks.items():
+            image = intake.evidence[index]
+            mask = mask and frame_mask(mask, self.prior.image_size)
+            whole = image if image.mask is None else self.choose(image, image.face, stop=stop)
+            intake = intake.put(index, replace(whole, mask=mask if mask and image.face and mask.getbbox() else None))
+        places = [index for index in masks if intake.evidence[index].mask is not None]
+        if not places:
+            return intake
+        # What is far outside is no guide to what is likely.
+        others = Evidence(tuple(image for image in intake.evidence if image.mask is None and not image.far))
+        towards = likely(self.prior, others.z, others.weights) if others.used else likely(self.prior)
+        pieces = [intake.evidence[index] for index in places]
+        for index, image in zip(places, self._filled(pieces, towards, stop), strict=True):
+            intake = intake.put(index, image)
+        return intake
+
+    def paint_away(
+        self,
+        photograph: Image.Image,
+        faces: Iterable[EvidenceImage],
+        mask: Image.Image,
+        *,
+        stop: threading.Event | None = None,
+    ) -> tuple[Image.Image, tuple[EvidenceImage, ...]]:
+        """A photograph of people without what a mask covers of their faces' frames: it is drawn anew, by what the rest
+        of each face makes likely; the rest of the photograph stays. Gives it, and the faces as they are in it.
+
+        Args:
+            photograph: as `load_image` gives it.
+            faces: of it, as `intake([photograph], faces="all").evidence` has them.
+            mask: white where something is to go, in the proportions of the photograph.
+
+        Raises ValueError for a mask of other proportions, and one that touches no face's frame.
+        """
+        faces = tuple(faces)
+        cut = [image.face and mask_in_frame(mask, photograph.size, image.face) for image in faces]
+        touched = [i for i, one in enumerate(cut) if one is not None and one.getbbox()]
+        if not touched:
+            raise ValueError("the mask touches no face: what lies outside of the faces' frames cannot be drawn anew")
+        pieces = [
+            replace(image, mask=frame_mask(one, self.prior.image_size))
+            for image, one in zip(faces, cut, strict=True)
+            if one is not None and one.getbbox()
+        ]
+        filled = self._filled(pieces, likely(self.prior), stop)
+        placed, changes, now = [], [], dict(zip(touched, filled, strict=True))
+        for before, after in zip(pieces, filled, strict=True):
+            assert before.face is not None and after.filled is not None  # a face was cut, and filled in
+            placed.append(before.face)
+            changes.append((np.asarray(after.filled, float) - np.asarray(before.face.image, float)) / 255)
+        for i, after in now.items():
+            face = after.face and after.filled and replace(after.face, image=after.filled)
+            now[i] = replace(after, face=face, mask=None, filled=None)
+        painted = paste(photograph, placed, changes, feather=_PAINTED_FEATHER)
+        return painted, tuple(now.get(i, image) for i, image in enumerate(faces))
+
+    def _filled(
+        self, pieces: Sequence[EvidenceImage], towards: Gaussian, stop: threading.Event | None
+    ) -> list[EvidenceImage]:
+        """Pieces with masks, filled in and judged as they are then."""
+        run, filled = partial(self.run, stop=stop), []
+        for start in range(0, len(pieces), _BATCH):
+            batch = pieces[start : start + _BATCH]
+            frames = self.prior.to_unit([piece.face.image for piece in batch if piece.face is not None])
+            masks = [piece.mask for piece in batch if piece.mask is not None]
+            filled += to_pil(fill(self.prior, frames, masks, towards, run=run))
+        latents = self.encode(filled, stop=stop)
+        return [
+            replace(piece.rejudged(latent, self.prior.typicality), filled=frame)
+            for piece, latent, frame in zip(pieces, latents, filled, strict=True)
+        ]
 
     def _draws(
         self,
@@ -561,10 +677,12 @@ class Engine:
         encoded = self.prior.encode_and_score(v, self.batch_size)
         typical = torch.tensor([self._typical(float(value)) for value in encoded.log_prior])
         errors: list[float | None] = [None] * len(frames)
-        for index in torch.nonzero(~typical).flatten().tolist():
-            back = self.prior.decode(encoded.z[index : index + 1])
-            error = float((back[0] - v[index]).abs().max())
-            errors[index] = error if error == error else float("inf")
+        doubted = torch.nonzero(~typical).flatten()
+        if len(doubted):
+            back = self.prior.decode(encoded.z[doubted], self.batch_size)
+            largest = (back - v[doubted]).abs().flatten(1).amax(1).nan_to_num(math.inf, math.inf)
+            for index, error in zip(doubted.tolist(), largest.tolist(), strict=True):
+                errors[index] = error
         rms = [tuple(row) for row in self.prior.level_rms(encoded.z).tolist()]
         rows = zip(encoded.z.cpu(), encoded.log_prior.tolist(), encoded.log_prob.tolist(), rms, errors, strict=True)
         return [Latent(z.clone(), prior, image, level, error) for z, prior, image, level, error in rows]

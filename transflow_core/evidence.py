@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, overload
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .faces import AlignedFace
@@ -63,6 +65,9 @@ class EvidenceImage:
         problem: why it is left out, in plain words; None if it is used.
         source: where it came from, to be read again under another prior.
         label: the class that it is known to be of; "" for unknown.
+        robust: whether it counts less where it lies far outside, see `Evidence.counts`; else it is taken as it is.
+        mask: what of the face's frame does not count, mode L, white there; None where all of it does.
+        filled: the frame as it counts, where a part does not: see `masked.fill`.
     """
 
     picture: Picture
@@ -73,6 +78,9 @@ class EvidenceImage:
     problem: str | None = None
     source: Source | None = None
     label: str = ""
+    robust: bool = True
+    mask: Image.Image | None = None
+    filled: Image.Image | None = None
 
     @classmethod
     def judged(
@@ -83,14 +91,18 @@ class EvidenceImage:
         typicality: Typicality | None,
         **given: Any,
     ) -> EvidenceImage:
-        """What became of a picture's face, or of a picture without one; `given`: weight, source, label."""
+        """What became of a picture's face, or of a picture without one; `given`: weight, source, label, robust."""
         if face is None or latent is None:
             return cls(picture, None, problem=picture.problem, **given)
+        return cls(picture, face, **given).rejudged(latent, typicality)
+
+    def rejudged(self, latent: Latent, typicality: Typicality | None) -> EvidenceImage:
+        """The same piece with another latent, and what is to be said of it."""
         verdict = typicality.judge(latent.log_prior, latent.level_rms) if typicality else None
         problem = None
         if not latent.held:
             problem = "it is so unlike the images that this flow was trained on that the flow cannot be inverted on it."
-        return cls(picture, face, latent, verdict, problem=problem, **given)
+        return replace(self, latent=latent, verdict=verdict, problem=problem)
 
     @property
     def name(self) -> str:
@@ -110,17 +122,22 @@ class EvidenceImage:
         return self.problem is None and self.weight > 0
 
     @property
+    def far(self) -> bool:
+        """Whether it lies far outside of where the latents of photographs do."""
+        return self.verdict is not None and self.verdict.word == "far outside"
+
+    @property
     def summary(self) -> str:
         """What happened, in a short sentence for a person."""
         if self.problem or self.face is None:
             return f"skipped: {self.problem}"
-        words = self.face.how
-        if self.verdict is not None and self.verdict.word != "typical":
+        words = self.face.how + ("; a part is left out" if self.mask is not None else "")
+        if self.far and self.verdict is not None:
             words += f"; far {self.verdict.way} for this prior"
         return words
 
     def to_dict(self) -> dict:
-        """Every number, as JSON takes it."""
+        """Every number, as JSON takes it; `Evidence.to_dicts` adds how much it counts."""
         face, latent = self.face, self.latent
         return {
             "name": self.name,
@@ -172,10 +189,35 @@ class Evidence(Sequence[EvidenceImage]):
             raise ValueError(self.why_unusable())
         return torch.stack([image.latent.z for image in self.used if image.latent is not None])
 
+    @cached_property
+    def counts(self) -> tuple[float, ...]:
+        """How many times each image counts, in or out of use: its weight, and less where it lies far outside.
+
+        A piece whose latent is, at some level, k times as far out as the line beyond which it is told so (see
+        `Verdict.excess`) counts 1 / k⁴, the weight that Geman and McClure (1987) give an outlier far out: it adds to
+        the mean at most what a piece at the line would, and to the variance, which goes as k², less and less. Where
+        such pieces are half of those in use or more, they are no outliers but what was meant, and all count in full; so
+        does one that is taken as it is.
+        """
+        used = self.used
+        outliers = sum(image.far for image in used)
+        spared = 2 * outliers >= len(used)
+
+        def share(image: EvidenceImage) -> float:
+            if spared or not image.robust or image.verdict is None:
+                return 1.0
+            return 1 / image.verdict.excess**4
+
+        return tuple(image.weight * share(image) if image.used else 0.0 for image in self.images)
+
     @property
     def weights(self) -> Tensor:
-        """Weights of those in use, (m,)."""
-        return torch.tensor([image.weight for image in self.used])
+        """How many times each of those in use counts, (m,): see `counts`."""
+        return torch.tensor([count for image, count in zip(self.images, self.counts, strict=True) if image.used])
+
+    def to_dicts(self) -> list[dict]:
+        """Of every image, what `EvidenceImage.to_dict` tells and how many times it counts, as JSON takes it."""
+        return [image.to_dict() | {"counts": count} for image, count in zip(self.images, self.counts, strict=True)]
 
     def why_unusable(self) -> str:
         """What to tell a person when no image is in use."""

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard, TypeVar
 
-__all__ = ["Range", "choice", "count", "is_number", "number", "numbers"]
+__all__ = ["Range", "choice", "count", "is_number", "number", "numbers", "truth"]
 
 S = TypeVar("S", bound=str)
 
@@ -57,6 +57,8 @@ LIKENESS = Range(0, 1)
 """How far a draw of the predictive leans on one piece of evidence; a slider shows per cent."""
 STRENGTH = Range(0, 1)
 """Of a restyled photograph: 0 is the photograph itself, 1 all of the style."""
+SHARE = Range(0, 1)
+"""Of a second set in a mix: 0 is the first alone."""
 SWEEP_LIKENESS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
 """The likenesses of a sweep: closer towards 1, where samples change more."""
 PIECES = Range(1, 1000)
@@ -145,6 +147,13 @@ def numbers(values: object, name: str, within: Range, length: int | None = None)
     if not isinstance(values, list | tuple) or (length is not None and len(values) != length):
         raise ValueError(f"{name} must be a list of {'' if length is None else f'{length} '}numbers")
     return [number(value, f"each of {name}", within) for value in values]
+
+
+def truth(value: object, name: str) -> bool:
+    """True or false as an argument. Raises ValueError, with its name, for anything else, 0 and 1 included."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, not {reprlib.repr(value)}")
+    return value
 
 
 def class_name(value: object) -> str:

@@ -25,6 +25,7 @@ class Verdict:
         word: "far outside" when the latent of some level is, by its root mean square, half as large again as the
             largest that was measured, or the smallest is half as large again as it; "typical" otherwise.
         way: of what is far outside, "too busy" (noise, hard edges) or "too smooth" (blank, blurred); "" otherwise.
+        excess: by which factor the level that is farthest out lies beyond that half; 1 for what is typical.
     """
 
     value: float
@@ -33,6 +34,7 @@ class Verdict:
     percentile: float
     word: Literal["typical", "far outside"]
     way: Literal["", "too busy", "too smooth"] = ""
+    excess: float = 1.0
 
     def __str__(self) -> str:
         word = f"{self.word}, {self.way}" if self.way else self.word
@@ -114,6 +116,11 @@ class Typicality:
         smooth = any(rms * _BEYOND < row[0] for rms, row in measured)
         busy = not all(rms <= row[-1] * _BEYOND for rms, row in measured)
         way = "too busy" if busy else "too smooth" if smooth else ""
-        return Verdict(
-            float(log_prior), low, high, self.percentile(log_prior), "far outside" if way else "typical", way
-        )
+        word = "far outside" if way else "typical"
+        excess = max(_times_beyond(rms, row[0], row[-1]) for rms, row in measured) / _BEYOND if way else 1.0
+        return Verdict(float(log_prior), low, high, self.percentile(log_prior), word, way, excess)
+
+
+def _times_beyond(rms: float, low: float, high: float) -> float:
+    """By which factor a root mean square lies outside of what was measured; under 1 within."""
+    return max(rms / high, low / rms) if 0 < rms < math.inf and high > 0 else math.inf

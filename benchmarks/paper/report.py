@@ -45,6 +45,11 @@ and "nearer" are said only where the interval of the paired difference leaves ou
     missing = [name for name in SECTIONS if name not in results]
     if missing:
         parts.insert(1, f"**Not measured in this run**: {', '.join(missing)} (`--only {' '.join(missing)}` adds them).")
+    parts.append(
+        "## Beyond the paper\n\nThree pages of their own: [samples like the whole set](results/likeness.md); "
+        "[photographs restyled](results/restyle.md), where the paper says that it would be unable to modify a single "
+        "image in a meaningful way; and [bars that do not count](results/masks.md), as in Figure 6."
+    )
     took = f"Seconds of each section, on the machine of this run ({run['threads']} threads):"
     parts.append(f"## What it took\n\n{took}\n\n{table(['section', 's'], rows)}")
     return "\n\n".join(map(_filled, "\n\n".join(parts).split("\n\n"))) + "\n"

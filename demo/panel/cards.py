@@ -9,17 +9,18 @@ from transflow_core.intake import Intake
 from transflow_core.limits import WEIGHT
 
 from ..examples import example_sets
+from ..painting import paintable
 from ..render import data_uri, number, uri_of
 
 __all__ = ["NOTHING", "details", "examples_html", "mostly_far", "summary", "taken_faces", "thumbnails"]
 
 NOTHING = "No evidence yet: the samples are the prior’s own, whatever λ is."
 
-_SPOILS = "It can spoil the samples: remove it or lower its weight if they look broken."
 _WARNINGS = {
     "too busy": "Noise, hard edges, or no face: far from what this prior was trained on.",
     "too smooth": "Blank or blurred: far from what this prior was trained on.",
 }
+_SPOILS = "It can spoil the samples: remove it or lower its weight if they look broken."
 _MOST = "Most of them are far from what this prior was trained on: the samples can look broken."
 _SIZE = 96, 96  # pixels of a thumbnail: sharp at its 60 on most screens, and 18 of them are 70 kB
 
@@ -31,7 +32,7 @@ def summary(intake: Intake, nothing: str = NOTHING) -> str:
     if not len(intake.evidence):
         return nothing
     used, total = len(intake.used), len(intake.evidence)
-    words = f"<b>{used}</b> image{'s' * (used > 1)}, m = {sum(image.weight for image in intake.used):g}"
+    words = f"<b>{used}</b> image{'s' * (used > 1)}, m = {round(sum(intake.evidence.counts), 2):g}"
     if used < total:
         words = f"<b>{used} of {total}</b> images condition the posterior"
     if intake.example:
@@ -58,7 +59,7 @@ def examples_html() -> str:
 
 def mostly_far(evidence: Evidence) -> bool:
     """Whether more than half are far from what the prior was trained on: then it is said once, not of each."""
-    return 2 * sum(map(_far, evidence)) > len(evidence)
+    return 2 * sum(image.far for image in evidence) > len(evidence)
 
 
 def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True) -> str:
@@ -73,16 +74,17 @@ def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True
     """
     warns = warns and (len(evidence) == 1 or not mostly_far(evidence))
     images = "".join(
-        _thumbnail(index, image, index == opened, warns and _far(image)) for index, image in enumerate(evidence)
+        _thumbnail(index, image, index == opened, warns and image.far) for index, image in enumerate(evidence)
     )
     return f'<div class="cards" role="list" data-roving>{images}</div>' if images else ""
 
 
 def _thumbnail(index: int, image: EvidenceImage, opened: bool, warned: bool) -> str:
     name, words = escape(image.name), escape(f"{image.name}: {image.summary}")
+    frame = image.filled or (image.face and image.face.image)
     inside = (
-        f'<img src="{data_uri(image.face.image.resize(_SIZE))}" alt="{words}" width="{_SIZE[0]}" height="{_SIZE[1]}">'
-        if image.face
+        f'<img src="{data_uri(frame.resize(_SIZE))}" alt="{words}" width="{_SIZE[0]}" height="{_SIZE[1]}">'
+        if frame
         else f'<span class="missing" role="img" aria-label="{words}">?</span>'
     )
     mark = "!" if warned else f"×{image.weight:g}" if image.face and image.weight != 1 else ""
@@ -105,10 +107,6 @@ def _state(image: EvidenceImage, warned: bool) -> str:
     return "problem" if image.problem else "warning" if warned else "unused" if image.weight == 0 else "fine"
 
 
-def _far(image: EvidenceImage) -> bool:
-    return image.verdict is not None and image.verdict.word == "far outside"
-
-
 def details(evidence: Evidence, index: int | None, weighted: bool = True) -> str:
     """All about one image: its picture with the faces to choose from, what happened to it.
 
@@ -121,11 +119,12 @@ def details(evidence: Evidence, index: int | None, weighted: bool = True) -> str
         return ""
     image = evidence[index]
     name, weight = escape(image.name), _weight(evidence, index) if weighted else ""
-    state = _state(image, weighted and _far(image))
+    state = _state(image, weighted and image.far)
     return (
         f'<section class="details {state}" aria-label="{name}">{_picture(evidence, index)}<div class="words">'
         f'<div class="name">{name}</div><div class="verdict">{escape(image.summary)}</div>'
-        f"{_likelihood(image, weighted)}{_faces(image, index)}{weight}"
+        f"{_likelihood(image)}{_far_outside(evidence, index, weighted)}{_faces(image, index)}{weight}"
+        f"{_painting(evidence, index)}"
         f'<div class="buttons">{_button("remove", index, "Remove")}{_button("open", index, "Close")}</div>'
         "</div></section>"
     )
@@ -174,17 +173,33 @@ def taken_faces(evidence: Evidence, index: int) -> dict[int, int]:
     }
 
 
-def _likelihood(image: EvidenceImage, spoils: bool) -> str:
+def _likelihood(image: EvidenceImage) -> str:
     if image.latent is None:
         return ""
     text = f"log p(z) {number(image.latent.log_prior)}"
     if image.verdict is not None:
         text += f", typical {number(image.verdict.low)} … {number(image.verdict.high)}"
     text += f"<br>‖z‖² / D {float(image.latent.z.square().mean()):.2f}"
-    if image.verdict is not None and image.verdict.way:
-        warning = _WARNINGS[image.verdict.way] + f" {_SPOILS}" * spoils
-        text += f'<br><strong class="warn">{warning}</strong>'
     return f'<div class="likelihood">{text}</div>'
+
+
+def _far_outside(evidence: Evidence, index: int, weighted: bool) -> str:
+    """What is unusual about an image, how much it counts therefore, and a button that has it otherwise."""
+    image = evidence[index]
+    if image.verdict is None or not image.verdict.way:
+        return ""
+    words, button = _WARNINGS[image.verdict.way], ""
+    if weighted and image.used:
+        count = evidence.counts[index]
+        if count < image.weight:
+            words += f" So it counts as {count:.2g} of an image only, and does not spoil the samples."
+            button = _button("robust", index, "Take it as it is", "off")
+        elif image.robust:
+            words += f" So are most of these images: it counts in full. {_SPOILS}"
+        else:
+            words += f" It counts in full all the same. {_SPOILS}"
+            button = _button("robust", index, "Let it count less", "on")
+    return f'<p class="hint"><strong class="warn">{words}</strong></p><div class="buttons">{button}</div>'
 
 
 def _faces(image: EvidenceImage, index: int) -> str:
@@ -198,11 +213,35 @@ def _faces(image: EvidenceImage, index: int) -> str:
     return f'{hint}<div class="buttons">{buttons}</div>'
 
 
+def _painting(evidence: Evidence, index: int) -> str:
+    """The frame, to paint over what shall not count."""
+    image = evidence[index]
+    if image.face is None:
+        return ""
+    frame, filled = image.face.image, ""
+    if image.filled is not None:
+        filled = f'<img src="{data_uri(image.filled)}" alt="what counts in its place" width="72" height="72">'
+    painted = paintable(
+        data_uri(frame),
+        frame.size,
+        index=index,
+        name=image.name,
+        apply="Leave this out",
+        apply_all=f"Out of all {len(evidence)}" if len(evidence) > 1 else "",
+        mask=image.mask,
+    )
+    opened = " open" if image.mask is not None else ""
+    return (
+        f'<details class="leave-out"{opened}><summary>Leave out a part of it</summary>'
+        f'<p class="hint">Paint over what shall not count, such as a hand or a caption.</p>{painted}{filled}</details>'
+    )
+
+
 def _weight(evidence: Evidence, index: int) -> str:
     image = evidence[index]
     if image.face is None:
         return ""
-    share = f" of m = {sum(one.weight for one in evidence.used):g}" if image.used else ""
+    share = f" of m = {round(sum(evidence.counts), 2):g}" if image.used else ""
     return (
         f'<label>weight <input type="number" min="{WEIGHT.low:g}" max="{WEIGHT.high:g}" step="any" '
         f'value="{image.weight:g}" data-action="weight" data-index="{index}" aria-label="weight of '

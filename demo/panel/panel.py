@@ -174,7 +174,8 @@ class EvidencePanel(Shelf):
     ) -> Iterator[Shown]:
         """Images in the place of those before; an example set is one when all of it is there."""
         self._put(session, Intake(prior))
-        for shown in self._read(session, given, Intake(prior), stop):
+        # An example set was made for the frame: nobody waits for faces to be looked for in it.
+        for shown in self._read(session, given, Intake(prior), stop, "always" if example else "auto"):
             if example and not self.intake(session).left:
                 session.intakes[self.place] = replace(self.intake(session), example=example)
             yield shown

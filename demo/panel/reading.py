@@ -28,12 +28,13 @@ class Given:
     label: str = ""
     weight: float = 1.0
     pick: Pick = "largest"
+    robust: bool = True
 
 
 def again(place: str, images: Sequence[EvidenceImage]) -> list[Given]:
     """What is to be read to have the same once more, under another prior say."""
     return [
-        Given(place, image.source, image.label, image.weight, image.pick)
+        Given(place, image.source, image.label, image.weight, image.pick, image.robust)
         for image in images
         if image.source is not None
     ]
@@ -67,6 +68,7 @@ def read(
         labels=[one.label for one in given],
         weights=[one.weight for one in given],
         faces=[one.pick for one in given],
+        robust=[one.robust for one in given],
         whole=whole,
         most=most,
         stop=stop,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,15 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+from transflow_core.compute import Cancelled
 from transflow_core.intake import Intake
 from transflow_core.limits import MOST_IMAGES, WEIGHT
+from transflow_core.pictures import Whole
 
 from ..engines import Engines
 from ..errors import tell, warn
 from ..events import on
+from ..painting import mask_of
 from ..queues import Stop
 from ..session import Session
 from ..static import static
@@ -96,6 +100,13 @@ class Shelf(ABC):
             elif action == "weight":
                 weight = _weight(value, intake.evidence[index].weight)
                 session.intakes[self.place] = intake.replace(index, weight=weight)
+            elif action == "robust":
+                session.intakes[self.place] = intake.replace(index, robust=value == "on")
+            elif action in ("mask", "masks"):
+                masks = dict.fromkeys(range(len(intake.evidence)) if action == "masks" else [index], mask_of(value))
+                yield self._show(session, "Drawing anew what is left out …")
+                with contextlib.suppress(Cancelled):  # by the Stop button: all stays as it is
+                    session.intakes[self.place] = self._engines.get(intake.prior).masked(intake, masks, stop=stop)
             elif action == "face":
                 yield from self._pick(session, index, str(value), stop)
             yield self._show(session)
@@ -134,12 +145,14 @@ class Shelf(ABC):
             if face not in wanted:
                 self._remove(session, taken[face])
         if missing and image.source is not None:
-            given = [Given(self.place, image.source, image.label, image.weight, face) for face in missing]
+            given = [Given(self.place, image.source, image.label, image.weight, face, image.robust) for face in missing]
             yield from self._read(session, given, self.intake(session), stop)
 
-    def _read(self, session: Session, given: Sequence[Given], onto: Intake, stop: Stop) -> Iterator[Shown]:
+    def _read(
+        self, session: Session, given: Sequence[Given], onto: Intake, stop: Stop, whole: Whole = "auto"
+    ) -> Iterator[Shown]:
         engine = self._engines.get(onto.prior)
-        for words, _ in read(engine, session, given, {self.place: onto}, stop, most=MOST_IMAGES):
+        for words, _ in read(engine, session, given, {self.place: onto}, stop, whole=whole, most=MOST_IMAGES):
             yield self._show(session, words)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..examples import PHOTOGRAPH
 from ..snippet import evidence_paths, is_plain
-from .work import POSTERIOR_FILE, Asked
+from .work import MASK_FILE, POSTERIOR_FILE, Asked
 
 __all__ = ["command_line", "python_code"]
 
@@ -19,15 +19,20 @@ def python_code(asked: Asked) -> str:
     if levels:
         strength = f"[[{settings.strength:g}] * (len(engine.prior.levels) - {levels}) + [0.0] * {levels}]"
     toned = "" if settings.toned else ", toned=False"
+    away = [f"photograph, faces = engine.paint_away(photograph, faces, tfc.load_image({MASK_FILE!r}))"]
+    if asked.sitting.mask is None:
+        away = []
     return "\n".join(
         [
             "import transflow_core as tfc",
             "",
             f"engine = tfc.Engine(tfc.load_prior({asked.prior!r}))",
             f"style = engine.posterior({source})",
+            f"photograph = tfc.load_image({photograph!r})",
             f'faces = engine.intake([{photograph!r}], faces="all").evidence',
+            *away,
             f"restyled = engine.restyle(faces, style, {strength}, likeness={settings.likeness:g})",
-            f'restyled.pasted(tfc.load_image({photograph!r}){toned}).save("restyled.png")',
+            f'restyled.pasted(photograph{toned}).save("restyled.png")',
         ]
     )
 
@@ -38,6 +43,7 @@ def command_line(asked: Asked) -> str:
     options = f"--strength {settings.strength:g} --likeness {settings.likeness:g}"
     options += f" --keep-levels {settings.kept}" if settings.kept else ""
     options += "" if settings.toned else " --no-toned"
+    options += "" if asked.sitting.mask is None else f" --mask {MASK_FILE}"
     style = " ".join(f"--style {shlex.quote(path)}" for path in _style(asked))
     photograph, prior = shlex.quote(_photograph(asked)), shlex.quote(asked.prior)
     return f"python -m transflow_core restyle {photograph} {style} {options} --prior {prior} -o restyled.png"

@@ -14,7 +14,9 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
+from PIL import Image
 
+from transflow_core.engine import Engine
 from transflow_core.images import IMAGE_SUFFIXES, writes_mp4
 from transflow_core.intake import Intake
 from transflow_core.limits import MOST_PHOTOGRAPHS
@@ -23,12 +25,14 @@ from ..engines import Engines
 from ..errors import warn
 from ..events import on
 from ..examples import PHOTOGRAPH
+from ..painting import mask_of, paintable
 from ..panel import EvidencePanel
-from ..render import data_uri, picture
+from ..queues import Stop
+from ..render import data_uri, picture, uri_of
 from ..session import Session, new_folder
 from ..widgets import code, download, drop_zone
 from .snippet import command_line, python_code
-from .work import Asked, Settings, Sitting, write
+from .work import Asked, Settings, Sitting, write, write_painted
 
 __all__ = ["Restyle"]
 
@@ -49,15 +53,19 @@ _HINT = (
 _MEASURED = 3
 _SAME_PERSON = 0.6  # dlib's threshold
 
+_PAINTED_JS = "element.addEventListener('painted', ({detail}) => trigger('edit', detail))"
+_AWAY = "<p class='hint'>Paint over glasses or a hand on a face: it is drawn anew, and the rest stays.</p>"
+
 Shown = dict[Component, Any]
 
 
 @dataclass
 class _Kept:
-    """What a visitor's tab shows, and the photograph that it was last made of."""
+    """What a visitor's tab shows, the photograph that it was last made of, and what is painted away of which."""
 
     asked: Asked | None = None
     sitting: tuple[Any, Sitting] | None = None
+    mask: tuple[Any, Image.Image] | None = None
 
 
 class Restyle:
@@ -88,7 +96,10 @@ class Restyle:
     def _build_photograph(self) -> None:
         with gr.Group(elem_id="restyle-photograph"):
             self._files, self._camera = drop_zone(
-                "Photograph: drop one here, or several", sorted(IMAGE_SUFFIXES), elem_id="restyle", height=130
+                "Photograph: drop one here, or several",
+                [*sorted(IMAGE_SUFFIXES), ".safetensors"],
+                elem_id="restyle",
+                height=130,
             )
             self._try = gr.Button(
                 "None at hand? Take this one: people whom the model made up", elem_id="restyle-try", size="sm"
@@ -124,6 +135,9 @@ class Restyle:
             self._toned = gr.Checkbox(
                 _DEFAULT.toned, label="The rest of the photograph takes the colours too", elem_id="restyle-toned"
             )
+        with gr.Accordion("Paint something away", open=False, elem_id="restyle-away"):
+            self._paint = gr.HTML("", js_on_load=_PAINTED_JS, elem_id="restyle-paint", label="Paint something away")
+            download("Mask (PNG)", partial(self._export, "mask"), elem_id="restyle-get-mask", size="sm", min_width=120)
         self._strip = gr.HTML("", elem_id="restyle-strip", label="From 0 to 100 %")
         with gr.Row(elem_id="restyle-exports"):
             for kind, label in _EXPORTS.items():
@@ -133,13 +147,16 @@ class Restyle:
         numbers = [self._strength, self._likeness, self._levels, self._toned]
         given = [self._given, self._which]
         taken = [
-            *on(self._files.upload, self._take_files, [self._files, prior], [*given, self._files]),
+            *on(
+                self._files.upload, self._take_files, [self._files, prior], [*given, self._files, *self._panel.outputs]
+            ),
             *on(self._camera.input, self._take_picture, [self._camera, prior], [*given, self._camera]),
             *on(self._try.click, self._take_example, prior, given),
+            *on(self._paint.edit, self._paint_over, (), (), event=True),
             *on(follow, self._follow, prior, given),
         ]
         sliders = [self._strength, self._likeness, self._levels]
-        shown = [self._hint, self._slider, self._status, self._strip, self._python, self._shell]
+        shown = [self._hint, self._slider, self._status, self._strip, self._paint, self._python, self._shell]
         asked = [prior, self._which, *numbers]
         changed = [*taken, *self._panel.events, self._which.input, self._toned.input]
         on([*changed, *(slider.release for slider in sliders)], self._run, asked, shown)
@@ -149,7 +166,13 @@ class Restyle:
 
     def _take_files(self, session: Session, files: list[str] | None, prior: str) -> Iterator[Shown]:
         yield {self._files: None}
-        yield from self._read(session, list(files or []), prior)
+        # A posterior is a style, wherever on the page it is dropped.
+        styles = [file for file in files or [] if Path(file).suffix.lower() == ".safetensors"]
+        photographs = [file for file in files or [] if file not in styles]
+        if styles:
+            yield from self._panel.add(session, styles, prior)
+        if photographs:
+            yield from self._read(session, photographs, prior)
 
     def _take_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Shown]:
         yield {self._camera: None}
@@ -160,6 +183,12 @@ class Restyle:
 
     def _take_example(self, session: Session, prior: str) -> Iterator[Shown]:
         yield from self._read(session, [PHOTOGRAPH], prior)
+
+    def _paint_over(self, session: Session, data: dict) -> None:
+        """What was painted is away from now on, of the photograph that is shown."""
+        kept, mask = session.of_kind(_Kept), mask_of(data.get("mask"))
+        if kept.sitting is not None:
+            kept.mask = (kept.sitting[0][:2], mask) if mask is not None else None
 
     def _follow(self, session: Session, prior: str) -> Iterator[Shown]:
         """Under another prior, the photographs are read anew."""
@@ -201,29 +230,28 @@ class Restyle:
             return
         kept = session.of_kind(_Kept)
         with session.turn(PLACE, newest=True) as stop:
-            index = int(which or 0)
-            if kept.sitting is None or kept.sitting[0] != (photographs, index):
-                kept.sitting = (photographs, index), Sitting.of(photographs, index)
-            sitting = kept.sitting[1]
+            engine, before = self._engines.get(prior), kept.sitting
+            sitting = self._sitting(kept, engine, photographs, int(which or 0), stop)
+            shown: Shown = {self._hint: gr.update(visible=False)}
+            if kept.sitting is not before:  # else a hand may be painting just now
+                shown[self._paint] = _paintable(sitting)
             if not style.ready or style.left or style.prior != prior:
                 kept.asked = None
                 words = "Now choose a style: an example set, or images of your own." if not style.left else ""
-                yield {
-                    self._hint: gr.update(visible=False),
+                yield shown | {
                     self._slider: gr.update(value=(sitting.image, sitting.image), visible=True),
                     self._status: words,
                     self._strip: "",
                 }
                 return
             started = time.perf_counter()
-            engine, settings = self._engines.get(prior), Settings.checked(*numbers)
+            settings = Settings.checked(*numbers)
             asked = kept.asked = Asked(sitting, style.posterior(), style, prior, settings)
             restyled = asked.restyled(engine, [settings.strength], stop)
             after = engine.run(restyled.pasted, sitting.image, toned=settings.toned, scale=sitting.scale, stop=stop)
             count = len(sitting.faces)
             words = f"{count} face{'s' * (count > 1)} in {time.perf_counter() - started:.1f} s."
-            yield {
-                self._hint: gr.update(visible=False),
+            yield shown | {
                 self._slider: gr.update(value=(sitting.image, after), visible=True),
                 self._status: words,
                 self._python: python_code(asked),
@@ -234,8 +262,19 @@ class Restyle:
             distances = restyled.identity(most=_MEASURED)  # in this thread: nobody's batch waits for it
             yield {self._status: f"{words} {_likeness(distances)}"}
 
+    def _sitting(self, kept: _Kept, engine: Engine, photographs: Intake, index: int, stop: Stop) -> Sitting:
+        """The photograph that is meant, without what was painted away of it."""
+        mask = kept.mask[1] if kept.mask is not None and kept.mask[0] == (photographs, index) else None
+        asked = (photographs, index, mask)
+        if kept.sitting is None or kept.sitting[0] != asked:
+            kept.sitting = asked, Sitting.of(engine, photographs, index, mask, stop)
+        return kept.sitting[1]
+
     def _export(self, kind: str, session: Session) -> Path:
-        asked = session.of_kind(_Kept).asked
+        kept = session.of_kind(_Kept)
+        asked, photographs = kept.asked, session.intakes.get(PHOTOGRAPHS)
+        if kept.sitting is not None and photographs is not None and (asked is None or kind == "mask"):
+            return write_painted(kind, kept.sitting[1], self._engines.get(photographs.prior), session)
         if asked is None:
             raise ValueError("There is nothing to save yet. Give a photograph and a style.")
         return write(kind, asked, self._engines.get(asked.prior), session)
@@ -254,6 +293,13 @@ def _faces(intake: Intake) -> str:
     found = sum(image.face is not None and image.face.placement != "whole" for image in intake.used)
     words = f"{found} face{'s' * (found != 1)} found" if found else "No face found: taken whole"
     return f'<div class="faces">{"".join(faces)}<span>{words}</span></div>'
+
+
+def _paintable(sitting: Sitting) -> str:
+    """The photograph, to paint over."""
+    picture = sitting.given[0].picture
+    source = uri_of(picture.preview)
+    return _AWAY + paintable(source, picture.size, index=0, name=sitting.name, apply="Paint it away", mask=sitting.mask)
 
 
 def _likeness(distances: list[float]) -> str:

@@ -18,9 +18,9 @@ from transflow_core.restyled import Restyled, keeping
 
 from ..session import Session
 
-__all__ = ["POSTERIOR_FILE", "Asked", "Settings", "Sitting", "write"]
+__all__ = ["MASK_FILE", "POSTERIOR_FILE", "Asked", "Settings", "Sitting", "write", "write_painted"]
 
-POSTERIOR_FILE = "posterior.safetensors"
+POSTERIOR_FILE, MASK_FILE = "posterior.safetensors", "mask.png"
 
 _SHOWN = 1024  # pixels of a side: no photograph is shown larger
 _STEPS = 6
@@ -50,30 +50,63 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Sitting:
-    """One photograph, as the page shows it: reduced, by so much, with those of its faces that can be restyled."""
+    """One photograph, as the page shows it: reduced, by so much, with those of its faces that can be restyled.
+
+    Attributes:
+        given: the faces as they were read.
+        mask: what was painted away, if anything was: white there.
+        faces: the faces as they are now.
+    """
 
     source: Source
     name: str
     image: Image.Image
     scale: float
+    given: tuple[EvidenceImage, ...]
+    mask: Image.Image | None
     faces: tuple[EvidenceImage, ...]
 
     @classmethod
-    def of(cls, intake: Intake, index: int) -> Sitting:
-        """The photograph of this index among those that were given."""
+    def of(
+        cls,
+        engine: Engine,
+        intake: Intake,
+        index: int,
+        mask: Image.Image | None = None,
+        stop: threading.Event | None = None,
+    ) -> Sitting:
+        """The photograph of this index among those that were given, without what the mask covers."""
         sources = list(dict.fromkeys(image.source for image in intake.used if image.source is not None))
         source = sources[min(index, len(sources) - 1)]
-        faces = tuple(image for image in intake.used if image.source == source)
+        given = tuple(image for image in intake.used if image.source == source)
         whole = load_image(source)
-        image = whole.copy()
-        image.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
-        return cls(source, faces[0].name, image, image.width / whole.width, faces)
+        scale = min(1.0, _SHOWN / max(whole.size))
+        size = max(1, round(scale * whole.width)), max(1, round(scale * whole.height))
+        # As large as the file that can be taken away: the code that is shown makes the same of it.
+        mask = mask and mask.resize(size, Image.Resampling.NEAREST)
+        whole, faces = _without(engine, whole, given, mask, stop)
+        image = whole if size == whole.size else whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        return cls(source, given[0].name, image, image.width / whole.width, given, mask, faces)
+
+    def full(self, engine: Engine) -> Image.Image:
+        """The photograph at its full size, without what was painted away."""
+        return _without(engine, load_image(self.source), self.given, self.mask, None)[0]
 
     def smaller(self, side: int) -> Sitting:
         """The same at no more than this side, in pixels."""
         image = self.image.copy()
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         return replace(self, image=image, scale=self.scale * image.width / self.image.width)
+
+
+def _without(
+    engine: Engine,
+    photograph: Image.Image,
+    faces: tuple[EvidenceImage, ...],
+    mask: Image.Image | None,
+    stop: threading.Event | None,
+) -> tuple[Image.Image, tuple[EvidenceImage, ...]]:
+    return engine.paint_away(photograph, faces, mask, stop=stop) if mask is not None else (photograph, faces)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +163,7 @@ def write(kind: str, asked: Asked, engine: Engine, session: Session) -> Path:
             picture = asked.strip(engine, threading.Event())
         else:
             restyled = asked.restyled(engine, [settings.strength])
-            picture = restyled.pasted(load_image(asked.sitting.source), toned=settings.toned)
+            picture = restyled.pasted(asked.sitting.full(engine), toned=settings.toned)
         save_png(picture, path, metadata=asked.metadata(engine))
         return path
     sitting = asked.sitting.smaller(RESTYLE_SIDE)
@@ -141,4 +174,19 @@ def write(kind: str, asked: Asked, engine: Engine, session: Session) -> Path:
     ]
     path = session.file(f"restyled.{kind}")
     save_animation(frames, path, boomerang=True)
+    return path
+
+
+def write_painted(kind: str, sitting: Sitting, engine: Engine, session: Session) -> Path:
+    """Write what there is before a style is chosen: "mask", what was painted away; "png", the photograph without it.
+
+    Raises ValueError where nothing was painted, and for every other kind.
+    """
+    if sitting.mask is None or kind not in ("mask", "png"):
+        raise ValueError("There is nothing to save yet. " + ("Choose a style." if kind != "mask" else "Paint first."))
+    path = session.file(MASK_FILE if kind == "mask" else "painted.png")
+    if kind == "mask":
+        sitting.mask.save(path)
+    else:
+        save_png(sitting.full(engine), path, metadata={"command": "paint away", "prior": engine.prior.name})
     return path

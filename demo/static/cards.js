@@ -1,6 +1,8 @@
 // Delegated listeners: what is shown is drawn anew at each change, the element that holds it stays.
 const tell = ({dataset: {action, index}, value}) =>
   trigger(action === 'open' ? 'select' : 'edit', {action, index: Number(index), value: value ?? ''});
+element.addEventListener('painted', ({target: {dataset: {index}}, detail}) =>
+  tell({dataset: {action: detail.all ? 'masks' : 'mask', index}, value: detail.mask}));
 let gone = null;
 element.addEventListener('click', event => {
   const button = event.target.closest('button[data-action]');

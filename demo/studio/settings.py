@@ -124,7 +124,7 @@ class Asked:
         """What is drawn from a source alone, in the manner asked for."""
         if key == PRIOR or (key == EVIDENCE and not self.intake.ready):
             return Gaussian.standard(engine.prior.dim)
-        intake = self.intake if key == EVIDENCE else engine.intake(example_sets()[key].files)
+        intake = self.intake if key == EVIDENCE else engine.intake(example_sets()[key].files, whole="always")
         return engine.draw(intake.posterior(), self.settings.manner)
 
     def posterior(self, engine: Engine) -> Gaussian:

@@ -67,6 +67,8 @@ def _posterior(asked: Asked) -> list[str]:
             lines.append(f"intake = intake.put({index}, engine.choose(image, image.picture.{face}))")
         if image.weight != 1:
             lines.append(f"intake = intake.replace({index}, weight={image.weight:g})")
+        if not image.robust:
+            lines.append(f"intake = intake.replace({index}, robust=False)")
     return [*lines, "posterior = intake.posterior()"]
 
 

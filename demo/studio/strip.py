@@ -66,8 +66,8 @@ class Strip:
         return self.serial
 
     def missing(self, asked: Asked, engine: Engine, stop: Stop) -> Iterator[dict | None]:
-        """Decode what is not yet, from the λ/m asked for outwards; gives None after each, and in the end what
-        `static/sheet.js` needs, once. Raises Cancelled."""
+        """Decode what is not yet, from the λ/m asked for outwards, while nobody waits for anything else; gives None
+        after each, and in the end what `static/sheet.js` needs, once. Raises Cancelled."""
         if self.sent or not self.serial:
             return
         serial, done = self.serial, self.done
@@ -79,7 +79,7 @@ class Strip:
             if place not in done:
                 at = replace(asked, settings=replace(settings, manner=settings.manner.with_lam(place)))
                 drawn = Gaussian.standard(engine.prior.dim) if place == math.inf else at.sampler(engine)
-                done[place] = to_pil(engine.preview(drawn, stop=stop, **settings.draws))
+                done[place] = to_pil(engine.preview(drawn, stop=stop, aside=True, **settings.draws))
                 yield None
         cell = 64 * -(-engine.prior.image_size // 128)  # half of the sheet's
         frames = [sheet_picture(done[place], cell=cell, gap=GAP // 2) for place in (*sorted(places), math.inf)]

@@ -111,7 +111,7 @@ class Studio:
         main = [self._temperature, self._n, self._seed, *self._results.levels.inputs]
         levels = [self._by_level, *self._levels]
         controls = [prior, *main, *self._manner.inputs, self._lam, *levels]
-        shown = [self._sheet.view, self._sheet.strip, self._status, self._history, *self._results.outputs]
+        shown = [self._sheet.view, self._status, self._history, *self._results.outputs]
         lams = [self._lam, *self._levels]
         by_hand = [self._by_level.input, *(event for lam in self._levels for event in (lam.input, lam.release))]
         kind = self._manner.wire([self._lam], by_hand)
@@ -142,8 +142,9 @@ class Studio:
             self._manner.auto.change,
         ]
         released += [*kind, *asked, *self._results.levels.events]
-        on([*opened, *reset, *released], self._refresh, controls, shown)
-        on(new, self._evidence_changed, controls, shown)
+        refreshed = on([*opened, *reset, *released], self._refresh, controls, shown)
+        refreshed += on(new, self._evidence_changed, controls, shown)
+        on(refreshed, self._fill_strip, controls, self._sheet.strip)
         on(self._results.over.input, self._sweep_over, [self._results.over, *controls], shown)
         for key, tab in self._results.tabs.items():
             on(tab.select, partial(self._look, key), controls, shown)
@@ -225,10 +226,8 @@ class Studio:
         settings = _DEFAULT
         with contextlib.suppress(ValueError):  # an address that was typed wrong opens with the defaults
             settings = settings_in(found)
-        shown: dict = {}
-        for shown in self._panel.open(session, found.get("example", OPENING), prior):
-            yield shown
-        yield shown | self._set(session, settings, prior)  # again: of two answers in one frame, the page takes the last
+        yield from self._panel.open(session, found.get("example", OPENING), prior)
+        yield self._set(session, settings, prior)
 
     def _restore(self, session: Session, data: dict, prior: str) -> Iterator[dict]:
         """Back to a state: with its evidence while it is known, else as its address says."""
@@ -306,6 +305,12 @@ class Studio:
         with session.turn(_PLACE, newest=not same) as stop:
             screen.resting = False
             yield from self._fill(session, asked, engine, stop)
+
+    def _fill_strip(self, session: Session, prior: str, *values: Any) -> Iterator[dict]:
+        """What a drag will show, once the samples are there: nobody waits for it, and it makes way for all else."""
+        asked, engine = self._asked(session, prior, values)
+        if session.of_kind(Screen).asked != asked or session.busy(_PLACE):
+            return  # another refresh is under way, which this follows as well
         with session.turn(_STRIP, newest=True) as stop:
             for value in session.of_kind(Strip).missing(asked, engine, stop):
                 if session.tab != _TAB:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from transflow_core.images import read_png_metadata
-from transflow_core.posterior import Manner
+from transflow_core.posterior import Manner, Posterior
 from transflow_core.shipped import DEFAULT_PRIOR
 
 from ..helpers import EXAMPLES, ROOT
@@ -118,7 +119,44 @@ def test_restyle_writes_the_photograph_or_the_way(run):
     assert abs(pixels("restyled.png") - pixels("photograph.png")).max() <= 1
     assert told["m"] == 5 and told["faces"][0]["used"] and told["identity"] == [pytest.approx(0, abs=0.1)]
     assert read_png_metadata("restyled.png")["strength"] == "0.0"
+    mask = Image.new("L", (20, 25))
+    mask.paste(255, (7, 9, 12, 14))
+    mask.save("mask.png")
+    run("restyle", "photograph.png", "--style", "images", "--strength", 0, "--whole", "always", "--mask", "mask.png")
+    changed = abs(pixels("restyled.png") - pixels("photograph.png")).max(2) > 1
+    assert changed[20:26, 16:22].mean() > 0.8 and not changed[:8].any() and not changed[-8:].any()
     more = ["--likeness", 0.5, "--keep-levels", 1, "--no-toned", "--steps", 3]
     run("restyle", "photograph.png", "--style", "images", "--whole", "always", "-o", "way.webp", *more)
     with Image.open("way.webp") as way:
         assert way.size == (40, 50) and way.n_frames == 4
+
+
+def test_mix_makes_one_posterior_of_two_sets(run):
+    run("sample", "images/0.png", "images/1.png", "-n", 1, "--save-posterior", "a.safetensors", "--as-it-is")
+    run("sample", "images/2.png", "-n", 1, "--save-posterior", "b.safetensors")
+    told = run("mix", "a.safetensors", "b.safetensors", "--share", 0.5)
+    assert told["m"] == 4 and run("sample", "posterior.safetensors", "-n", 1)["m"] == 4
+    told = run("mix", "images", "b.safetensors", "--how", "less", "--share", 0.2, "-o", "less.safetensors")
+    assert told["m"] == pytest.approx(4) and told["how"] == "less" and len(told["evidence"]) == 5
+    a, b, less = (Posterior.load(f"{name}.safetensors") for name in ("a", "b", "less"))
+    assert torch.equal(b.latents, Posterior.load("posterior.safetensors").latents[2:])
+    assert (less.evidence_mean - b.evidence_mean).norm() > 0 and less.metadata["prior"] == "tiny" and a.m == 2
+
+
+def test_what_a_mask_covers_does_not_count(run):
+    mask = Image.new("L", (32, 32))
+    mask.paste(255, (8, 8, 20, 16))
+    mask.save("mask.png")
+    picture = Image.open("images/0.png")
+    picture.paste((9, 200, 30), (5, 5, 9, 7))
+    picture.save("images/0.png")
+    run("sample", "images", "-n", 1, "--save-posterior", "a.safetensors", "--mask", "mask.png")
+    picture.paste((200, 9, 30), (5, 5, 9, 7))
+    picture.save("images/0.png")
+    run("sample", "images", "-n", 1, "--save-posterior", "b.safetensors", "--mask", "mask.png")
+    run("sample", "images", "-n", 1, "--save-posterior", "c.safetensors")
+    a, b, c = (Posterior.load(f"{name}.safetensors").evidence_mean for name in "abc")
+    torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+    assert (a - c).abs().max() > 0.1
+    words = run("sample", "images", "--mask", "mask.png", "--mask", "mask.png", fails=True)
+    assert "5 images take one mask, or one for each, not 2" in words

@@ -16,7 +16,7 @@ from ..helpers import ROOT
 def test_help_is_there_for_every_verb():
     listing = CliRunner().invoke(app, ["--help"]).stdout
     verbs = list(typer.main.get_command(app).commands)
-    assert len(verbs) == 13
+    assert len(verbs) == 14
     for verb in verbs:
         assert verb in listing
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0
@@ -39,6 +39,8 @@ def test_help_is_there_for_every_verb():
         (["sample", "images", "--whole", "half"], "auto"),
         (["sample", "tiny.safetensors"], "tiny.safetensors"),
         (["interpolate", "images/0.png", "images/1.png", "--method", "magic"], "magic"),
+        (["mix", "images/0.png", "images/1.png", "--how", "magic"], "--how must be one of both, less, towards"),
+        (["mix", "images/0.png", "images/1.png", "--how", "less", "--share", "0.95"], "from 0 to 0.9"),
     ],
 )
 def test_mistakes_end_in_one_sentence(run, arguments, message):

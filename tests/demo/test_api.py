@@ -21,7 +21,7 @@ from demo.api import ENDPOINTS, Endpoints
 from demo.examples import example_sets
 from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata, to_uint8
-from transflow_core.posterior import Manner, Posterior, choose_manner, per_level
+from transflow_core.posterior import Manner, Posterior, choose_manner, mixed, per_level
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETS = {key: example.files for key, example in example_sets().items()}
@@ -156,6 +156,21 @@ def test_condition(client, engine):
     assert told["mean_norm"] == pytest.approx(expected.mean.norm().item(), rel=1e-4)
 
 
+def test_condition_without_what_a_mask_covers(client, tmp_path):
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (12, 24, 52, 38))
+    mask.save(tmp_path / "mask.png")
+    with Image.open(SETS["red_hair"][0]) as face:
+        barred = face.convert("RGB")
+    barred.paste((57, 255, 20), (34, 58, 92, 66))
+    barred.save(tmp_path / "barred.png")
+    how = {"lam_ratio": 0, "whole": "always", "prior": "celeba64", "api_name": "/condition"}
+    given = [images("red_hair", 1), [handle_file(str(tmp_path / "barred.png"))]]
+    over = [handle_file(str(tmp_path / "mask.png"))]
+    a, b = (Posterior.load(client.predict(images=one, masks=over, **how)[0]) for one in given)
+    assert torch.allclose(a.mean, b.mean, atol=1e-3)
+
+
 def test_condition_at_zero_is_the_mean_of_the_evidence(client, engine):
     file, told = client.predict(images=images("red_hair", 2), lam_ratio=0, api_name="/condition")
     posterior = Posterior.load(file)
@@ -208,9 +223,26 @@ def test_restyle(client, tmp_path):
         assert np.abs(pixels(file) - pixels(path)).max() <= 1
     assert len(files) == 2 and [len(one["faces"]) for one in told] == [1, 1, 1]
     assert told[0]["faces"][0]["identity"] < 0.1 and told[2]["faces"][0]["problem"] and facts["m"] == 2
+    mask = Image.new("L", (128, 128))
+    mask.paste(255, (40, 50, 88, 66))
+    mask.save(tmp_path / "mask.png")
+    painted, _, _ = client.predict(
+        **how, strength=0.0, masks=[handle_file(str(tmp_path / "mask.png"))], api_name="/restyle"
+    )
+    changed = np.abs(pixels(painted[0]) - pixels(SETS["red_hair"][0])).max(2) > 1
+    assert changed[52:64, 44:84].mean() > 0.5 and not changed[:20].any() and not changed[-20:].any()
     files, _, facts = client.predict(**how, strength=[1.0, 0.5], toned=False, output="webp", api_name="/restyle")
     with Image.open(files[1]) as way:
         assert way.n_frames == 24 and way.size == (128, 128) and facts["strength"] == [1.0, 0.5]
+
+
+def test_mix_gives_a_posterior_that_the_others_take(client, engine, saved):
+    file, told = client.predict(a=[handle_file(saved)], b=images("cartoon", 2), how="both", share=0.4, api_name="/mix")
+    assert told["m"] == 5 and told["a"] == [] and len(told["b"]) == 2
+    first, second = engine.load_posterior(saved), engine.posterior(SETS["cartoon"][:2])
+    assert torch.allclose(Posterior.load(file).mean, mixed(first, second, "both", 0.4).mean, atol=1e-4)
+    _, facts = client.predict(evidence=[handle_file(file)], n=1, api_name="/sample")
+    assert facts["m"] == 5
 
 
 @pytest.mark.parametrize("output", ["png", "webp", "gif", "mp4"])
@@ -296,6 +328,9 @@ def refusal(client, endpoint, **arguments):
         ("restyle", {"strength": 2}, "strength must be a number from 0 to 1"),
         ("restyle", {"strength": [1.0]}, "list of 6 numbers"),
         ("restyle", {"toned": "yes"}, "toned must be true or false"),
+        ("sample", {"robust": 1}, "robust must be true or false"),
+        ("mix", {"how": "less", "share": 0.95}, "from 0 to 0.9"),
+        ("mix", {"how": "more"}, "how must be one of both, less, towards"),
         ("restyle", {"output": "exe"}, "output must be one of"),
         ("classify", {"examples": {}}, "from 1 to 20 classes"),
         ("classify", {"examples": [1]}, "from 1 to 20 classes"),
@@ -311,6 +346,7 @@ def test_numbers_and_words_out_of_range_are_refused(client, endpoint, wrong, wor
         "condition": {"images": two},
         "interpolate": {"a": two, "b": two},
         "restyle": {"photographs": two, "evidence": two},
+        "mix": {"a": two, "b": two},
         "classify": {"examples": {"a": two, "b": two}, "queries": two},
     }[endpoint]
     assert words in refusal(client, endpoint, **(given | wrong))

@@ -35,6 +35,9 @@ def client():
         def breaks(session, words):
             raise RuntimeError("/root/secret of the program")
 
+        def too_large(session, words):
+            raise MemoryError("Unable to allocate 9 GiB for an array")
+
         def given_up(session, words):
             raise Cancelled
 
@@ -45,7 +48,7 @@ def client():
         def moved(session, data, words):
             return {told: f"{type(data).__name__} {words}"}
 
-        for handler in (who, steps, refuses, breaks, given_up, given_up_midway):
+        for handler in (who, steps, refuses, breaks, too_large, given_up, given_up_midway):
             on(given.submit, handler, given, told, api_visibility="public", api_name=handler.__name__)
         on(given.submit, moved, given, told, event=True, api_visibility="public", api_name="moved")
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
@@ -74,6 +77,12 @@ def test_a_handler_may_go_in_steps(client):
     assert client.submit("one two three", api_name="/steps").result() == "three"
     # Whoever says nothing changes nothing: an empty value would be one.
     assert client.predict("", api_name="/steps") == {"__type__": "update"}
+
+
+def test_memory_that_the_host_has_not_is_told_as_such(client, caplog):
+    with pytest.raises(AppError, match="not enough free memory"):
+        client.predict("x", api_name="/too_large")
+    assert not caplog.records
 
 
 def test_work_that_was_given_up_changes_nothing(client):

@@ -6,13 +6,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+from huggingface_hub import constants, file_download
 
+import demo.engines
 from demo import Engines, build
 from demo.queues import Lane
+from transflow_core.checkpoints import hub
 
 from ..helpers import EXAMPLES, ROOT, make_tiny_prior
 
@@ -57,6 +64,71 @@ def test_without_any_prior_it_ends_in_words(priors):
 def test_a_good_page_tells_of_no_fault(priors):
     demo = build(Engines(priors, device="cpu"), first_prior="good.safetensors")
     assert not [b for b in demo.blocks.values() if getattr(b, "elem_id", None) == "missing"]
+
+
+# ---- the network ----------------------------------------------------------------------------------------------------
+
+
+class SlowHub(BaseHTTPRequestHandler):
+    """A Hub of one file, over a line on which half of it comes, and then nothing until `go_on` is set."""
+
+    content, stuck, go_on = b"", threading.Event(), threading.Event()
+
+    def do_HEAD(self):
+        found = self.path.endswith("/prior.safetensors")
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Length", str(len(self.content) if found else 0))
+        if found:
+            self.send_header("ETag", '"1"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+        else:
+            self.send_header("X-Error-Code", "EntryNotFound")
+        self.end_headers()
+
+    def do_GET(self):
+        self.do_HEAD()
+        if self.path.endswith("/prior.safetensors"):
+            half = len(self.content) // 2
+            self.wfile.write(self.content[:half])
+            self.wfile.flush()
+            self.stuck.set()
+            self.go_on.wait(PATIENCE)
+            self.wfile.write(self.content[half:])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def slow_hub(priors, monkeypatch, tmp_path):
+    SlowHub.content = (priors / "good.safetensors").read_bytes()
+    SlowHub.stuck, SlowHub.go_on = threading.Event(), threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SlowHub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    for module in (constants, file_download):
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+    monkeypatch.setattr(hub, "VISITOR", replace(hub.VISITOR, cache=tmp_path / "cache"))
+    monkeypatch.setattr(demo.engines, "VISITOR", hub.VISITOR)
+    yield SlowHub
+    SlowHub.go_on.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_slow_network_delays_only_who_gave_the_address(priors, slow_hub):
+    engines = Engines(priors, device="cpu", hub="on")
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(engines.get, "hf://owner/faces/prior.safetensors")
+        try:
+            assert slow_hub.stuck.wait(PATIENCE)
+            assert engines.get("good.safetensors").prior.image_size == 16
+            assert not slow.done()
+        finally:
+            slow_hub.go_on.set()
+        assert slow.result(PATIENCE).prior.image_size == 16
 
 
 # ---- the end ---------------------------------------------------------------------------------------------------------

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.visitors import Visitor
 from demo import Engines, build, guard, launch, queues
-from demo.guard import Quota
+from demo.guard import Pace, Quota
 from demo.session import Session
 from transflow_core.engine import Engine
 
@@ -116,6 +118,39 @@ def test_all_uploads_together_have_a_bound_also_between_two_sweeps():
 )
 def test_only_a_proxy_of_the_host_is_believed(peer, told, caller):
     assert guard.caller_of({"client": (peer, 1), "headers": [(b"x-forwarded-for", told.encode())]}) == caller
+
+
+class TestPace:
+    def test_the_first_come_at_once_and_the_others_at_their_rate(self):
+        pace = Pace(rate=10, burst=3, patience=60)
+        waits = [pace.wait("a", now=5.0) for _ in range(6)]
+        assert waits == pytest.approx([0, 0, 0, 0.1, 0.2, 0.3])
+
+    def test_nobody_waits_for_another_and_silence_is_paid_back_up_to_the_burst(self):
+        pace = Pace(rate=10, burst=3, patience=60)
+        for _ in range(20):
+            pace.wait("a", now=5.0)
+        assert pace.wait("b", now=5.0) == 0
+        assert [pace.wait("a", now=1000.0) for _ in range(4)] == pytest.approx([0, 0, 0, 0.1])
+
+    @given(st.lists(st.floats(0, 5), min_size=1, max_size=60), st.floats(0.5, 20), st.integers(1, 10))
+    def test_no_second_lets_in_more_than_burst_and_rate(self, gaps, rate, burst):
+        pace, now, begun = Pace(rate, burst, patience=1e9), 0.0, []
+        for gap in gaps:
+            now += gap
+            begun.append(now + pace.wait("a", now))
+        for start in begun:
+            assert sum(start <= at < start + 1 for at in begun) <= burst + rate + 1 + 1e-6
+
+    def test_whoever_would_wait_too_long_is_refused_and_it_costs_nothing(self):
+        pace = Pace(rate=1, burst=1, patience=2)
+        assert [pace.wait("a", now=0.0) for _ in range(5)] == pytest.approx([0, 1, 2, None, None])
+        assert pace.wait("a", now=1.0) == pytest.approx(2)
+
+    def test_a_call_too_many_is_refused_in_words(self, http, monkeypatch):
+        monkeypatch.setattr(Pace, "wait", lambda self, caller: None)
+        answer = http.post("/gradio_api/call/v2/info", json={})
+        assert answer.status_code == 429 and "Too many" in answer.json()["detail"]
 
 
 def test_an_upload_beyond_the_quota_is_refused_in_words(http, monkeypatch):

@@ -1,15 +1,20 @@
 """The Restyle tab, as a visitor uses it, and the code that it shows, run."""
 
+import re
 import shlex
 from dataclasses import replace
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
 from demo.examples import PHOTOGRAPH
+from demo.painting import mask_of, paintable
 from demo.restyle.snippet import command_line, python_code
-from demo.restyle.work import Asked, Settings, Sitting, write
+from demo.restyle.work import Asked, Settings, Sitting, write, write_painted
 from demo.session import Session
 from transflow_core.cli import app
 from transflow_core.images import load_image, read_png_metadata
@@ -64,16 +69,88 @@ def test_a_photograph_and_one_click_give_both_pictures_a_strip_and_files(page, s
     wait_status(page, "1 face in")
 
 
-def asked_of(engines, folder, settings):
+def paint(page, canvas, start, end):
+    """A stroke over a canvas, between two places in fractions of its sides."""
+    page.locator(canvas).scroll_into_view_if_needed()
+    box = page.locator(canvas).bounding_box()
+    (x0, y0), (x1, y1) = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move(x1, y1, steps=5)
+    page.mouse.up()
+
+
+def test_what_is_painted_away_is_gone_and_comes_back(page, served_small, tmp_path):
+    page.goto(f"{served_small}/?tab=restyle&example=none")
+    page.click("#restyle-try")
+    page.wait_for_selector("#restyle-slider img")
+    whole = sources(page)
+    page.get_by_text("Paint something away").click()
+    page.wait_for_selector("#restyle-paint canvas")
+    paint(page, "#restyle-paint canvas", (0.44, 0.35), (0.56, 0.4))
+    page.click("#restyle-paint [data-paint=apply]")
+    other = "src => document.querySelector('#restyle-slider img')?.src !== src"
+    page.wait_for_function(other, arg=whole[0])
+    page.wait_for_selector("#restyle-paint canvas[data-mask][data-shown]")
+    with page.expect_download() as download:
+        page.click("#restyle-get-mask")
+    download.value.save_as(tmp_path / "mask.png")
+    mask = load_image(tmp_path / "mask.png")
+    left, top, right, bottom = np.array(mask.getbbox()) / np.tile(mask.size, 2)
+    assert 0.3 < left < 0.44 and 0.56 < right < 0.7 and 0.2 < top < bottom < 0.6
+    page.click("#restyle-paint [data-paint=clear]")
+    page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src === src", arg=whole[0])
+
+
+def test_a_posterior_is_a_style_wherever_it_is_dropped(page, served_small, engines, tmp_path):
+    engine = engines.get("tiny.safetensors")
+    how = {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
+    engine.posterior(style_files(tmp_path)).save(tmp_path / "mine.safetensors", metadata=how)
+    page.goto(f"{served_small}/?tab=restyle&example=none")
+    page.click("#restyle-try")
+    page.wait_for_selector("#restyle-slider img")
+    page.set_input_files("#restyle-files input", [tmp_path / "mine.safetensors"])
+    page.wait_for_function("document.querySelector('#style-status').innerText.includes('mine.safetensors')")
+    wait_status(page, "3 faces in")
+    assert "3 faces found" in page.inner_text("#restyle-given"), "the photograph stays"
+
+
+@pytest.mark.parametrize(
+    "text", [7, None, "4x4", "4x4:zzzz", "4x4:fff", "999x1:f", "0x4:", "97x1:" + 25 * "f", "9" * 9999]
+)
+def test_a_mask_that_nobody_painted_is_refused_in_words(text):
+    with pytest.raises(ValueError, match="no painted mask"):
+        mask_of(text)
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 99))
+def test_a_painted_mask_comes_back(width, height, seed):
+    cells = re.search(
+        r'<canvas width="(\d+)" height="(\d+)"', paintable("x", (width, height), index=0, name="", apply="")
+    )
+    size = int(cells[1]), int(cells[2])
+    assert max(size) == 96 or min(width, height) / max(width, height) < 0.01
+    painted = Image.fromarray(np.random.default_rng(seed).integers(0, 2, size[::-1], dtype=np.uint8) * 255)
+    html = paintable("x", (width, height), index=0, name="", apply="", mask=painted)
+    told = mask_of(re.search('data-mask="(.*?)"', html)[1])
+    assert (told is None and not painted.getbbox()) or told.tobytes() == painted.tobytes()
+
+
+def asked_of(engines, folder, settings, mask=None):
     engine = engines.get("tiny.safetensors")
     taken = engine.intake([PHOTOGRAPH], faces="all")
     style = engine.intake(style_files(folder))
-    return engine, Asked(Sitting.of(taken, 0), style.posterior(), style, "tiny.safetensors", settings)
+    return engine, Asked(Sitting.of(engine, taken, 0, mask), style.posterior(), style, "tiny.safetensors", settings)
 
 
-def test_the_code_makes_the_same_picture(engines, tmp_path, monkeypatch):
+@pytest.mark.parametrize("painted", [False, True])
+def test_the_code_makes_the_same_picture(engines, tmp_path, monkeypatch, painted):
     settings = Settings(strength=0.6, likeness=0.5, kept=1, toned=False)
-    engine, asked = asked_of(engines, tmp_path, settings)
+    mask = Image.new("L", (96, 50))
+    mask.paste(255, (44, 16, 54, 22))
+    engine, asked = asked_of(engines, tmp_path, settings, mask if painted else None)
+    if painted:
+        write_painted("mask", asked.sitting, engine, Session("a")).rename(tmp_path / "mask.png")
     expected = np.asarray(load_image(write("png", asked, engine, Session("a")))).astype(int)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "assets").symlink_to(ROOT / "assets")

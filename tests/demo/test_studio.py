@@ -258,6 +258,21 @@ def test_a_page_that_is_closed_ends_what_it_asked_for(page, served_small, monkey
     assert ended.wait(60)
 
 
+def test_the_sheet_is_always_of_the_seed_that_its_words_tell(page, served_small):
+    """Answers that come within one frame: a script that changes the one before in place would lose a sheet in some."""
+    opened(page, served_small)
+    page.click("#evidence [data-example=sketch]")
+    wait_status(page, "m = 18 ")
+    seen = {}
+    for seed in (1, 2, 3, 4, 1, 2, 3, 4):
+        page.fill("#seed input", str(seed))
+        page.press("#seed input", "Enter")
+        wait_status(page, f"seed {seed}")
+        page.wait_for_url(re.compile(f"seed={seed}&"))
+        assert seen.setdefault(seed, sheet(page)) == sheet(page)
+    assert len(set(seen.values())) == 4
+
+
 def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served_small):
     opened(page, served_small)
     page.click("#evidence [data-example=sketch]")

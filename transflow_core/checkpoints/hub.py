@@ -43,13 +43,14 @@ OWNER = HubAccess()
 
 VISITOR = HubAccess(
     token=False,
-    most_bytes=1 << 30,
+    most_bytes=96 << 20,
     any_format=False,
     cache=Path(constants.HF_HOME) / "transflow-visitors",
     most_cached=4 << 30,
 )
-"""For addresses that strangers give: no token, safetensors of at most 1 GiB, in a cache apart of at most 4 GiB: what
-the owner's token once fetched is in the other one, and would be found there without it."""
+"""For addresses that strangers give: no token, safetensors of at most 96 MiB, in a cache apart of at most 4 GiB: what
+the owner's token once fetched is in the other one, and would be found there without it. In memory a prior takes up to
+five times its file: weights that are stored as halves, and those of the inference form."""
 
 
 def is_hub_address(name: str | Path) -> bool:

@@ -6,7 +6,7 @@ Nothing here imports torch, dlib or the page before a verb runs: `--help` is the
 
 import typer
 
-from . import bench, classify, condition, evidence, page, priors, restyle, sampling, train
+from . import bench, classify, condition, evidence, mix, page, priors, restyle, sampling, train
 
 __all__ = ["app", "main"]
 
@@ -23,6 +23,7 @@ for verb in (
     sampling.sweep,
     sampling.interpolate,
     restyle.restyle,
+    mix.mix,
     condition.condition,
     evidence.align,
     evidence.encode,

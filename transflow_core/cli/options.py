@@ -22,6 +22,19 @@ Whole = Annotated[str, typer.Option("--whole", help="Take images whole: auto (wh
 Faces = Annotated[str, typer.Option("--faces", help="Of a picture with several faces: largest, or all.")]
 Landmarks = Annotated[str, typer.Option("--landmarks", help="dlib's landmark model: 5 (free licence) or 68.")]
 
+Robust = Annotated[
+    bool,
+    typer.Option(
+        "--robust/--as-it-is",
+        help="Images far outside of what the prior was trained on count less, unless half of them are; or all in full.",
+    ),
+]
+
+Masks = Annotated[
+    list[Path] | None,
+    typer.Option("--mask", help="White where an image does not count: one for all of them, or given once for each."),
+]
+
 LamRatio = Annotated[
     str | None,
     typer.Option(

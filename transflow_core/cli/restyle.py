@@ -28,11 +28,15 @@ def restyle(
     ] = None,
     keep_levels: Annotated[int, typer.Option(min=0, help="So many coarse latent levels stay the photograph's.")] = 0,
     toned: Annotated[bool, typer.Option(help="The rest of the photograph takes the colours too.")] = True,
+    mask: Annotated[
+        Path | None, typer.Option(help="White where something in the photograph is to go: it is drawn anew before.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=2, max=200, help="Frames of an animation, one way.")] = 13,
     prior: options.Prior = DEFAULT_PRIOR,
     device: options.Device = "auto",
     whole: options.Whole = "auto",
     landmarks: options.Landmarks = "5",
+    robust: options.Robust = True,
     as_json: options.AsJson = False,
 ) -> None:
     """Restyle a photograph: every face in it, and the colours around them."""
@@ -45,7 +49,9 @@ def restyle(
         engine = work.engine(prior, device)
         faces = work.evidence(engine, [photograph], whole, "all", landmarks)
         work.result["faces"] = work.result.pop("evidence", [])
-        towards = work.intake(engine, style, whole, "largest", landmarks).posterior()
+        if mask is not None:
+            image, faces = engine.paint_away(image, faces, load_image(mask))
+        towards = work.intake(engine, style, whole, "largest", landmarks, robust).posterior()
         ell = LIKENESS_TO_EVIDENCE if likeness is None else likeness
         animated = output.suffix.lower() in ANIMATION_SUFFIXES
         strengths = [strength * i / (steps - 1) for i in range(steps)] if animated else [strength]

@@ -33,6 +33,8 @@ def sample(
     whole: options.Whole = "auto",
     faces: options.Faces = "largest",
     landmarks: options.Landmarks = "5",
+    robust: options.Robust = True,
+    mask: options.Masks = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Sample images that resemble the evidence, as one sheet."""
@@ -40,7 +42,7 @@ def sample(
 
     with working(as_json) as work:
         engine = work.engine(prior, device, evidence, whole=whole, landmarks=landmarks)
-        intake = work.intake(engine, evidence, whole, faces, landmarks)
+        intake = work.intake(engine, evidence, whole, faces, landmarks, robust, mask)
         numbers = {"likeness": likeness, "pieces": pieces}
         posterior, drawn_in = work.asked(engine, intake, manner, lam_ratio, lam, **numbers)
         sampler = engine.draw(posterior, drawn_in)
@@ -76,6 +78,7 @@ def sweep(
     whole: options.Whole = "auto",
     faces: options.Faces = "largest",
     landmarks: options.Landmarks = "5",
+    robust: options.Robust = True,
     as_json: options.AsJson = False,
 ) -> None:
     """Show what one number does, a column each for the same draws: at several λ/m, Fig. 7 and 8 of the paper."""
@@ -89,7 +92,7 @@ def sweep(
         given = {key: text for key, text in shown.items() if text is not None}
         lists = {key: options.numbers(text, f"--{key.replace('_', '-')}") for key, text in given.items()}
         engine = work.engine(prior, device, evidence, whole=whole, landmarks=landmarks)
-        intake = work.intake(engine, evidence, whole, faces, landmarks)
+        intake = work.intake(engine, evidence, whole, faces, landmarks, robust)
         posterior, base = work.asked(engine, intake, manner, None, None)
         swept = sweep_of(base, posterior.m, **lists)
         x = engine.sweep(posterior, swept.values(), number, seed=seed, temperature=temperature, progress=work.progress)
@@ -123,6 +126,7 @@ def interpolate(
     whole: options.Whole = "auto",
     faces: options.Faces = "largest",
     landmarks: options.Landmarks = "5",
+    robust: options.Robust = True,
     as_json: options.AsJson = False,
 ) -> None:
     """Go from one posterior to another with the same draws (Fig. 3 of the paper)."""
@@ -132,7 +136,7 @@ def interpolate(
     with working(as_json) as work:
         choice(method, "--method", INTERPOLATIONS)
         engine = work.engine(prior, device, [a, b], whole=whole, landmarks=landmarks)
-        intakes = [work.intake(engine, [end], whole, faces, landmarks) for end in (a, b)]
+        intakes = [work.intake(engine, [end], whole, faces, landmarks, robust) for end in (a, b)]
         numbers = {"likeness": likeness, "pieces": pieces}
         ends = [work.asked(engine, intake, manner, lam_ratio, lam, **numbers) for intake in intakes]
         start, end = (engine.draw(posterior, drawn_in) for posterior, drawn_in in ends)

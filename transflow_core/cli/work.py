@@ -77,19 +77,35 @@ class Work:
         self.result |= {"prior": engine.prior.name, "device": str(engine.prior.device)}
         return engine
 
-    def intake(self, engine: Engine, paths: list[Path], whole: str, faces: str, landmarks: str) -> Intake:
-        """Files and folders as they were read, or one saved posterior; what was skipped is said."""
-        from ..images import find_images
+    def intake(
+        self,
+        engine: Engine,
+        paths: list[Path],
+        whole: str,
+        faces: str,
+        landmarks: str,
+        robust: bool = True,
+        masks: list[Path] | None = None,
+    ) -> Intake:
+        """Files and folders as they were read, without what masks cover; or one saved posterior. What was skipped, or
+        counts less, is said."""
+        from ..images import find_images, load_image
+        from ..masked import in_frames
 
         choice(faces, "--faces", ("largest", "all"))
         intake = engine.intake(
-            find_images(paths), whole=whole, faces=faces, landmarks=landmarks, progress=self.progress
+            find_images(paths), whole=whole, faces=faces, landmarks=landmarks, robust=robust, progress=self.progress
         )
+        if masks:
+            if intake.saved is not None:
+                raise ValueError("a saved posterior takes no --mask: give images")
+            intake = engine.masked(intake, in_frames(intake.evidence, [load_image(mask) for mask in masks]))
         if intake.saved is None:
-            self.result.setdefault("evidence", []).extend(image.to_dict() for image in intake.evidence)
-        for image in intake.evidence:
-            if not image.used or (image.verdict and image.verdict.word == "far outside"):
-                self.say(f"{image.name}: {image.summary}")
+            self.result.setdefault("evidence", []).extend(intake.evidence.to_dicts())
+        for image, counts in zip(intake.evidence, intake.evidence.counts, strict=True):
+            if not image.used or image.far:
+                less = f"; it counts {counts:.2g} times (--as-it-is: in full)" if counts < image.weight else ""
+                self.say(f"{image.name}: {image.summary}{less if image.used else ''}")
         return intake.checked()
 
     def evidence(self, engine: Engine, paths: list[Path], whole: str, faces: str, landmarks: str) -> Evidence:

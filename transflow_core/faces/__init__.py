@@ -4,6 +4,16 @@ from .alignment import AlignedFace, align
 from .descriptor import describe
 from .detection import Detection, detect
 from .frame import LEFT_EYE, RIGHT_EYE
-from .pasting import paste
+from .pasting import mask_in_frame, paste
 
-__all__ = ["LEFT_EYE", "RIGHT_EYE", "AlignedFace", "Detection", "align", "describe", "detect", "paste"]
+__all__ = [
+    "LEFT_EYE",
+    "RIGHT_EYE",
+    "AlignedFace",
+    "Detection",
+    "align",
+    "describe",
+    "detect",
+    "mask_in_frame",
+    "paste",
+]

@@ -11,9 +11,9 @@ from PIL import Image
 
 from .alignment import AlignedFace
 
-__all__ = ["paste"]
+__all__ = ["mask_in_frame", "paste"]
 
-# Share of the frame's side over which a change fades towards an edge that lies inside the picture.
+# By eye: of a face in another style, nothing of its square is seen.
 _FEATHER = 0.28
 # Pixels of the frame beyond its edge that bicubic interpolation reads.
 _MARGIN = 2
@@ -24,7 +24,11 @@ Plane = NDArray[np.float32]
 
 
 def paste(
-    image: Image.Image, faces: Sequence[AlignedFace], changes: Sequence[NDArray[np.floating]] | NDArray[np.floating]
+    image: Image.Image,
+    faces: Sequence[AlignedFace],
+    changes: Sequence[NDArray[np.floating]] | NDArray[np.floating],
+    *,
+    feather: float = _FEATHER,
 ) -> Image.Image:
     """The picture with each face's change added, feathered; where nothing changes, no byte does.
 
@@ -34,6 +38,7 @@ def paste(
         image: the RGB picture that the faces were found in.
         faces: as `align` gave them for it.
         changes: of each face, (S, S, 3), in [-1, 1]: its frame as it shall be, less its frame as it is.
+        feather: share of the frame's side over which a change fades towards an edge that lies inside the picture.
 
     Example:
         >>> from .alignment import align
@@ -49,7 +54,7 @@ def paste(
         for face, planes in pairs:
             left, right = _columns(image, face, top, top + len(band))
             if left < right:
-                mask = _mask(image, face, left, top, (right - left, len(band)))[..., None]
+                mask = _mask(image, face, feather, left, top, (right - left, len(band)))[..., None]
                 moved[:, left:right] += mask * _warped(face, planes, left, top, (right - left, len(band)))
                 total[:, left:right] += mask[..., 0]
         if total.any():
@@ -57,6 +62,36 @@ def paste(
             moved = band + 255 * moved / np.maximum(total, 1)[..., None]
             band[:] = np.rint(moved.clip(0, 255))
     return Image.fromarray(pixels)
+
+
+def mask_in_frame(mask: Image.Image, picture: tuple[int, int], face: AlignedFace) -> Image.Image:
+    """The part of a mask that a face's frame shows: mode L, as large as the frame.
+
+    Args:
+        mask: over the whole picture, in its proportions; any size.
+        picture: width and height of the picture that the face was found in.
+        face: as `align` gave it for that picture.
+
+    Raises ValueError if the mask has other proportions than the picture, by more than a pixel of it.
+
+    Example:
+        >>> from .alignment import align
+        >>> mask = Image.new("L", (30, 20))
+        >>> mask.paste(255, (0, 0, 15, 20))
+        >>> mask_in_frame(mask, (30, 20), align(Image.new("RGB", (30, 20)), size=8)[0]).getbbox()
+        (0, 0, 4, 8)
+    """
+    across, down = mask.width / picture[0], mask.height / picture[1]
+    if abs(across / down - 1) * mask.height > max(1.0, across):
+        raise ValueError(
+            f"the mask has {mask.width}×{mask.height} pixels, which are not the proportions of a picture of "
+            f"{picture[0]}×{picture[1]}"
+        )
+    a, b = face.similarity
+    u = a / face.image.width
+    rows = (across * u.real, -across * u.imag, across * b.real, down * u.imag, down * u.real, down * b.imag)
+    cut = mask.convert("L").transform(face.image.size, Image.Transform.AFFINE, rows, Image.Resampling.BILINEAR)
+    return cut.point([255 * (value > 127) for value in range(256)])
 
 
 def _planes(face: AlignedFace, change: NDArray) -> list[Image.Image]:
@@ -87,7 +122,7 @@ def _warped(face: AlignedFace, planes: Sequence[Image.Image], left: int, top: in
     return np.stack([np.asarray(plane.transform(size, *how)) for plane in planes], -1)
 
 
-def _mask(image: Image.Image, face: AlignedFace, left: int, top: int, size: tuple[int, int]) -> Plane:
+def _mask(image: Image.Image, face: AlignedFace, feather: float, left: int, top: int, size: tuple[int, int]) -> Plane:
     """How much of the change a part of the picture takes, (h, w) from 0 to 1."""
     a, b = face.similarity
     x, y = np.arange(size[0]) + left + 0.5, np.arange(size[1]) + top + 0.5
@@ -101,7 +136,7 @@ def _mask(image: Image.Image, face: AlignedFace, left: int, top: int, size: tupl
     ):
         one, other = (a * end + b for end in ends)
         seen = any(_inside(one + t * (other - one), image) for t in np.linspace(0, 1, 33))
-        t = np.clip(distance / (_FEATHER if seen else 1e-6), 0, 1)
+        t = np.clip(distance / (feather if seen else 1e-6), 0, 1)
         mask *= t * t * (3 - 2 * t)
     return mask
 

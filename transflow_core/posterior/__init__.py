@@ -1,5 +1,6 @@
 """The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
+from .algebra import MIXES, Mix, Mixture, combined, mixed
 from .bootstrap import Blend, Smoothed
 from .bounds import Bounded, TypicalSet
 from .choice import Choice, choose_manner
@@ -22,6 +23,7 @@ __all__ = [
     "INTERPOLATIONS",
     "KINDS",
     "LIKENESS_TO_EVIDENCE",
+    "MIXES",
     "MOST_KEPT",
     "Blend",
     "Bounded",
@@ -30,6 +32,8 @@ __all__ = [
     "Covariance",
     "Gaussian",
     "Manner",
+    "Mix",
+    "Mixture",
     "Posterior",
     "Restyling",
     "Sampler",
@@ -38,8 +42,10 @@ __all__ = [
     "Statistics",
     "TypicalSet",
     "choose_manner",
+    "combined",
     "compose",
     "interpolate",
+    "mixed",
     "per_level",
     "standard_normal",
     "transport",

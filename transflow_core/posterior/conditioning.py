@@ -217,7 +217,14 @@ class Posterior(Gaussian):
                 manner.likeness,
                 spread.length(along),
             )
-        return Bounded(inner, TypicalSet.of(self.latents, slices, typicality))
+        return Bounded(inner, TypicalSet.of(self.latents[self._counting], slices, typicality))
+
+    @property
+    def _counting(self) -> Tensor:
+        """(p,) bool: pieces that count a tenth as much as the one that counts most, or more. What hardly counts, such
+        as noise among photographs, says nothing of what is typical."""
+        counts = torch.ones(len(self.latents)) if self.weights is None else self.weights
+        return (counts >= 0.1 * counts.max()).to(self.latents.device)
 
     def to(self, device: str | torch.device) -> "Posterior":
         """The same posterior on another device."""

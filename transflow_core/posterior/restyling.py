@@ -19,9 +19,9 @@ from .transport import transport
 
 __all__ = ["LIKENESS_TO_EVIDENCE", "HasShape", "Restyling"]
 
-LIKENESS_TO_EVIDENCE = 0.7
-"""ℓ of the map unless another is asked for: by eye on six sets of evidence, the style is plain and the person is known.
-`python -m benchmarks.restyle` compares it with others."""
+LIKENESS_TO_EVIDENCE = 0.4
+"""ℓ of the map unless another is asked for: the style is plain, and on most sets the person is taken for the same one.
+`python -m benchmarks.restyle` compares it with others (docs/results/restyle.md)."""
 # At 1 nothing would be left of what the evidence does not span, and its covariance were singular.
 _MOST_LIKENESS = 0.999
 

@@ -1,0 +1,81 @@
+"""Painting over a picture in the page: the picture with its canvas as HTML, and what comes back as a mask."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["mask_of", "paintable"]
+
+# Cells of the longer side: finer than a finger.
+_CELLS = 96
+_TEXT = re.compile(r"([1-9]\d{0,1})x([1-9]\d{0,1}):([0-9a-f]+)")
+
+
+def paintable(
+    source: str,
+    size: tuple[int, int],
+    *,
+    index: int,
+    name: str,
+    apply: str,
+    apply_all: str = "",
+    mask: Image.Image | None = None,
+) -> str:
+    """A picture that can be painted over. `static/paint.js` serves it.
+
+    Args:
+        source: the picture's address.
+        size: its width and height.
+        index: comes back as `data-index`.
+        name: of the picture, for those who cannot see it.
+        apply, apply_all: the words of the button, and of another one where the mask may be for all pictures.
+        mask: what is painted already.
+    """
+    width, height = _grid(size)
+    painted = f' data-mask="{_told(mask.resize((width, height)))}"' if mask is not None else ""
+    every = f'<button type="button" data-paint="all">{escape(apply_all)}</button>' if apply_all else ""
+    return (
+        f'<div class="paint" data-index="{index}"><div class="canvas"><img src="{source}" alt="{escape(name)}">'
+        f'<canvas width="{width}" height="{height}" tabindex="0" role="img"{painted} '
+        f'aria-label="paint over {escape(name)}: arrow keys move, the space bar paints"></canvas></div>'
+        f'<div class="buttons"><button type="button" data-paint="apply">{escape(apply)}</button>{every}'
+        '<button type="button" data-paint="clear">Clear</button></div></div>'
+    )
+
+
+def mask_of(text: object) -> Image.Image | None:
+    """The mask that `static/paint.js` tells, mode L, white where it was painted; None for "". Its text is not trusted.
+
+    Raises ValueError for anything else.
+
+    Example:
+        >>> mask_of("4x2:0f").getbbox()
+        (0, 1, 4, 2)
+    """
+    if text == "":
+        return None
+    found = _TEXT.fullmatch(text) if isinstance(text, str) and len(text) < _CELLS**2 else None
+    if found is None:
+        raise ValueError("this is no painted mask")
+    width, height, digits = int(found[1]), int(found[2]), found[3]
+    if max(width, height) > _CELLS or len(digits) != -(-width * height // 4):
+        raise ValueError("this is no painted mask")
+    bits = np.array([int(digit, 16) for digit in digits], np.uint8)
+    cells = np.unpackbits(bits[:, None], axis=1)[:, 4:].ravel()[: width * height].reshape(height, width)
+    return Image.fromarray(255 * cells) if cells.any() else None
+
+
+def _told(mask: Image.Image) -> str:
+    cells = (np.asarray(mask.convert("L")) > 127).ravel()
+    digits = np.packbits(np.pad(cells, (0, -len(cells) % 4)).reshape(-1, 4), axis=1)[:, 0] >> 4
+    return f"{mask.width}x{mask.height}:" + "".join(f"{digit:x}" for digit in digits)
+
+
+def _grid(size: tuple[int, int]) -> tuple[int, int]:
+    """Cells of a picture, across and down."""
+    width, height = (max(1, round(side * _CELLS / max(size))) for side in size)
+    return width, height

@@ -1,0 +1,80 @@
+// Paint over a picture: every `.paint` of the page, now and later. When a hand is content, the box gets the event
+// `painted`. Its detail is the mask, "WxH:" and a bit a cell, row by row, as hexadecimal digits ("" for nothing), and
+// whether it is for all pictures.
+{
+  const disc = (canvas, x, y) => {
+    const brush = canvas.getContext('2d');
+    brush.fillStyle = '#e11d48';
+    brush.beginPath();
+    brush.arc(x, y, Math.max(canvas.width, canvas.height) / 18, 0, 2 * Math.PI);
+    brush.fill();
+    canvas.dataset.painted = 'yes';
+  };
+  const place = (canvas, {clientX, clientY}) => {
+    const {left, top, width, height} = canvas.getBoundingClientRect();
+    return [(clientX - left) / width * canvas.width, (clientY - top) / height * canvas.height];
+  };
+  const line = (canvas, from, to) => {
+    const steps = Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1])) || 1;
+    for (let i = 1; i <= steps; i++) disc(canvas, ...from.map((at, axis) => at + i / steps * (to[axis] - at)));
+  };
+  const told = canvas => {
+    const {width, height} = canvas, {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
+    let digits = '', some = false;
+    for (let i = 0; i < width * height; i += 4) {
+      let four = 0;
+      for (let bit = 0; bit < 4; bit++) four = 2 * four + ((data[4 * (i + bit) + 3] ?? 0) > 127);
+      digits += four.toString(16);
+      some ||= four > 0;
+    }
+    return some ? `${width}x${height}:${digits}` : '';
+  };
+  const show = canvas => {
+    const [size, digits] = (canvas.dataset.mask ?? '').split(':');
+    canvas.dataset.shown = 'yes';
+    if (size !== `${canvas.width}x${canvas.height}`) return;
+    const brush = canvas.getContext('2d'), picture = brush.createImageData(canvas.width, canvas.height);
+    [...digits].forEach((digit, i) => {
+      for (let bit = 0; bit < 4; bit++)
+        if (parseInt(digit, 16) & (8 >> bit) && 4 * i + bit < canvas.width * canvas.height) picture.data.set([225, 29, 72, 255], 4 * (4 * i + bit));
+    });
+    brush.putImageData(picture, 0, 0);
+  };
+  let last = null, at = null;  // of a pointer that is down; of the keyboard
+  document.addEventListener('pointerdown', event => {
+    const canvas = event.target.closest?.('.paint canvas');
+    if (!canvas || event.button) return;
+    canvas.setPointerCapture(event.pointerId);
+    last = place(canvas, event);
+    disc(canvas, ...last);
+  });
+  document.addEventListener('pointermove', event => {
+    if (!last || !event.target.matches?.('.paint canvas')) return;
+    const to = place(event.target, event);
+    line(event.target, last, to);
+    last = to;
+  });
+  for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => { last = null; });
+  document.addEventListener('keydown', event => {
+    const canvas = event.target;
+    if (!canvas.matches?.('.paint canvas')) return;
+    const step = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], ' ': [0, 0]}[event.key];
+    if (!step) return;
+    event.preventDefault();
+    at = (at ?? [canvas.width / 2, canvas.height / 2]).map((one, axis) =>
+      Math.min(Math.max(one + step[axis] * canvas.width / 16, 0), axis ? canvas.height : canvas.width));
+    if (event.key === ' ' || event.shiftKey) disc(canvas, ...at);
+  });
+  document.addEventListener('click', event => {
+    const box = event.target.closest?.('[data-paint]')?.closest('.paint');
+    if (!box) return;
+    const canvas = box.querySelector('canvas'), {paint: kind} = event.target.closest('[data-paint]').dataset;
+    if (kind === 'clear') {
+      canvas.getContext('2d').clearRect(0, 0, canvas.width, canvas.height);
+      if (!canvas.dataset.mask) return;
+    }
+    box.dispatchEvent(new CustomEvent('painted', {bubbles: true, detail: {mask: told(canvas), all: kind === 'all'}}));
+  });
+  new MutationObserver(() => document.querySelectorAll('.paint canvas[data-mask]:not([data-shown])').forEach(show))
+    .observe(document.body, {childList: true, subtree: true});
+}
