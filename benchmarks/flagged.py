@@ -3,6 +3,7 @@
 Ordinary photographs of faces should (nearly) never be; blanks, heavy blur, noise and bars of noise should always be.
 
     python -m benchmarks.flagged [FOLDER …] [--prior celeba128]
+    python -m benchmarks.flagged --write …       # and into docs/priors.md
 """
 
 import argparse
@@ -16,6 +17,9 @@ from transflow_core.images import find_images
 from transflow_core.prior import load_prior
 from transflow_core.shipped import ASSETS
 
+from .page import ROOT
+from .tables import into
+
 _SIDE = 128
 
 
@@ -27,8 +31,8 @@ def _bad(face: Image.Image) -> dict[str, list[Image.Image]]:
     return {
         "blank": [Image.new("RGB", (_SIDE, _SIDE), colour) for colour in ("black", "white", "grey", "red", "skyblue")],
         "noise": [Image.fromarray(rng.integers(0, 256, (_SIDE, _SIDE, 3), np.uint8)) for _ in range(4)],
-        "a face, blurred": [face.filter(ImageFilter.GaussianBlur(radius)) for radius in (2, 4, 8)],
-        "a face with noise": [Image.fromarray(one) for one in noisy],
+        "a face, blurred by 2, 4 and 8 pixels": [face.filter(ImageFilter.GaussianBlur(radius)) for radius in (2, 4, 8)],
+        "a face with noise of σ 20, 40 and 80": [Image.fromarray(one) for one in noisy],
     }
 
 
@@ -37,16 +41,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--prior", default="celeba128")
+    parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     engine = Engine(load_prior(given.prior, device="cpu"))
-    examples = sorted(path for path in (ASSETS / "examples").iterdir() if path.is_dir() and path.name != "digits")
-    sets = {f"{path.parent.name}/{path.name}": find_images([path]) for path in (*examples, *given.folders)}
+    examples = sorted(path for path in (ASSETS / "examples").iterdir() if path.is_dir())
+    sets = {f"{path.parent.name}/{path.name}": find_images([path]) for path in (*given.folders, *examples)}
     face = Image.open(sets["examples/greyscale"][0]).convert("RGB").resize((_SIDE, _SIDE))
-    print("| images | n | too busy | too smooth |\n| --- | --- | --- | --- |")
+    lines = ["| images | n | too busy | too smooth |", "| --- | --- | --- | --- |"]
+    print(*lines, sep="\n")
     for name, sources in {**sets, **_bad(face)}.items():
-        verdicts = [image.verdict for image in engine.intake(sources).evidence if image.verdict is not None]
+        evidence = engine.intake(sources, faces="all").evidence
+        verdicts = [image.verdict for image in evidence if image.verdict is not None]
         busy, smooth = (sum(one.way == way for one in verdicts) for way in ("too busy", "too smooth"))
-        print(f"| {name} | {len(verdicts)} | {busy} | {smooth} |", flush=True)
+        lines.append(f"| {name} | {len(verdicts)} | {busy} | {smooth} |")
+        print(lines[-1], flush=True)
+    if given.write:
+        into(ROOT / "docs" / "priors.md", "flagged", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python -m benchmarks.peers --threads 1
     python -m benchmarks.peers --threads 2
+    python -m benchmarks.peers --profile        # where the time of ours goes, layer by layer
 
 Both are a Glow of 64×64, 4 levels of 16 steps, width 256, affine couplings with sigmoid scales and unconditional
 Gaussians, of random weights that the first batch has standardised; normflows from PyPI (requirements-dev.txt). Ours is
@@ -9,7 +10,10 @@ in its inference form. Shares are of the fastest float32 convolution of the same
 """
 
 import argparse
+import math
 import statistics
+from collections import defaultdict
+from typing import Any
 
 import torch
 from torch import nn
@@ -43,12 +47,52 @@ def normflows_glow(config: GlowConfig, x: torch.Tensor) -> nn.Module:
     return model
 
 
+def profiled(form: Any, z: torch.Tensor, repeats: int = 3) -> list[tuple[str, float, float]]:
+    """Where the time of decoding goes: (what, its share, GFLOP/s, 0 for what only moves numbers), largest share first.
+
+    Convolutions and products of matrices are told apart by their weights and maps, all else by what it does.
+    """
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as seen:
+        for _ in range(repeats):
+            form.inverse(z)
+    seconds, flops = defaultdict(float), defaultdict(float)
+    for event in seen.key_averages(group_by_input_shape=True):
+        shapes, name, count = event.input_shapes, event.key.removeprefix("aten::"), event.count
+        work = 0.0
+        if name == "mkldnn_convolution":
+            (n, _, height, width), (out, inside, side, _) = shapes[:2]
+            work = 2.0 * n * height * width * out * inside * side**2
+            name = f"{side}×{side} convolution, {inside} to {out} channels, {height}×{width}"
+        elif name == "addmm":
+            (rows, inside), (_, out) = shapes[1:3]
+            work, name = 2.0 * rows * inside * out, f"product of matrices, {inside} to {out} channels"
+        seconds[name] += event.self_cpu_time_total / 1e6
+        flops[name] += work * count
+    total = sum(seconds.values())
+    rows = [(name, spent / total, flops[name] / spent / 1e9 if spent else 0.0) for name, spent in seconds.items()]
+    return sorted(rows, key=lambda row: -row[1])
+
+
+def print_profile(form: Any, n: int) -> None:
+    """The table of `profiled` for n images, with shares of the peak; what is below a hundredth is one row."""
+    z = form(torch.rand(n, 3, 64, 64) - 0.5)[0]
+    peak = max(convolution_peak() for _ in range(3))
+    print(f"decoding {n} images; {torch.get_num_threads()} threads, peak {peak:.0f} GFLOP/s\n")
+    print("| what | share of time | share of peak |\n|---|---|---|")
+    rows = profiled(form, z)
+    for name, share, rate in rows:
+        if share >= 0.01:
+            print(f"| {name} | {share:.0%} | {f'{rate / peak:.0%}' if rate else ''} |")
+    print(f"| all else | {math.fsum(share for _, share, _ in rows if share < 0.01):.0%} | |")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--profile", action="store_true", help="of ours instead, for 16 images")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
@@ -58,6 +102,10 @@ def main() -> None:
     flow.initialise(first)
     flow = place(flow, torch.device("cpu"))
     form = inference_form(flow)
+    if given.profile:
+        with torch.inference_mode():
+            print_profile(form, 16)
+        return
     print(f"{given.threads} threads, torch {torch.__version__}; images a second, medians of {given.rounds} rounds\n")
     print("| images | | normflows | ours | times normflows | share of peak | GFLOP/s |")
     print("|---|---|---|---|---|---|---|")

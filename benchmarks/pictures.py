@@ -37,7 +37,7 @@ def overview(path: Path) -> None:
 
 
 def screenshots(url: str) -> None:
-    """Each tab with something in it."""
+    """Each tab with something in it, once all of it is there."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -47,26 +47,57 @@ def screenshots(url: str) -> None:
         page.goto(url)
         page.wait_for_selector("#sheet .compare:enabled")  # the strip is the last to come
         _shot(page, "studio")
-        phone = browser.new_page(viewport={"width": 390, "height": 844}, device_scale_factor=2)
+        phone = browser.new_page(
+            viewport={"width": 390, "height": 844}, device_scale_factor=2, has_touch=True, is_mobile=True
+        )
+        phone.set_default_timeout(120_000)
         phone.goto(f"{url}/?example=sketch")
-        phone.wait_for_selector("#sheet .compare:enabled", timeout=120_000)
+        phone.wait_for_selector("#sheet .compare:enabled")
         _shot(phone, "phone")
+        page.get_by_role("tab", name="Restyle").click()
+        page.click("#restyle-try")
+        page.click("#style [data-example=sketch]")
+        _says(page, "#restyle-status", "descriptor")
+        _shot(page, "restyle")
         page.get_by_role("tab", name="Interpolate").click()
-        page.get_by_role("button", name="Try it").first.click()
-        page.wait_for_timeout(15_000)
+        page.click("#interpolate-try")
+        _says(page, "#interpolate-status", "images in")
+        page.wait_for_selector("#player .play[aria-label=Play]:enabled")  # it played, there and back
+        page.locator("#scrubber").evaluate(
+            "range => { range.value = range.max / 2; range.dispatchEvent(new Event('input', {bubbles: true})); }"
+        )
         _shot(page, "interpolate")
         page.get_by_role("tab", name="Classify").click()
-        page.wait_for_timeout(1000)
-        page.get_by_role("button", name="digits").first.click()
-        page.wait_for_timeout(15_000)
+        page.click("#classify-examples [data-example=digits]")
+        _says(page, "#classify-status", "learned from")
+        page.wait_for_selector("#classify-progress", state="hidden")
         _shot(page, "classify")
         page.get_by_role("tab", name="How it works").click()
-        page.wait_for_timeout(2000)
+        page.wait_for_selector("#how-lam")
         _shot(page, "how_it_works")
         browser.close()
 
 
+def _says(page, selector: str, words: str) -> None:
+    page.wait_for_function(
+        "([at, words]) => document.querySelector(at)?.innerText.includes(words)", arg=[selector, words], timeout=600_000
+    )
+
+
+# Every picture is decoded, and what was dimmed has faded in.
+_STILL_JS = """
+async () => {
+  document.activeElement?.blur();
+  scrollTo(0, 0);
+  await Promise.all([...document.images].filter(one => one.offsetParent).map(one => one.decode().catch(() => {})));
+  for (let frame = 0; frame < 60; frame++) await new Promise(requestAnimationFrame);
+}
+"""
+
+
 def _shot(page, name: str) -> None:
+    page.mouse.move(2, 2)  # nothing is hovered
+    page.evaluate(_STILL_JS)
     png = OUT / f"{name}.png"
     page.screenshot(path=png)
     with Image.open(png) as image:

@@ -107,8 +107,10 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
             Interpolate(engines, prior, [*chosen, *_seen(tab)], arrived, query)
         with places["classify"] as tab:
             # The fine details of a larger prior drown what tells classes apart: the tab has a prior of its own.
-            about = "Of this tab alone: celeba64 tells classes apart better"
-            own, own_chosen = _prior_picker(engines, CLASSIFYING_PRIOR, about, "classify-prior")
+            about = "celeba64 tells classes apart better"
+            own, own_chosen = _prior_picker(
+                engines, CLASSIFYING_PRIOR, about, "classify-prior", label="Prior of this tab"
+            )
             Classify(engines, own, [*own_chosen, *_seen(tab)])
         with places["how"] as tab:
             Explain(engines, prior, [*chosen, *_seen(tab)])
@@ -182,12 +184,14 @@ class _Chosen(dict[str, str]):
     """The last good prior of each picker."""
 
 
-def _prior_picker(engines: Engines, value: str, about: str, elem_id: str) -> tuple[Component, list[Dependency]]:
+def _prior_picker(
+    engines: Engines, value: str, about: str, elem_id: str, label: str = "Prior"
+) -> tuple[Component, list[Dependency]]:
     """The picker, and when another prior was chosen and loaded. One that is refused is told once, and goes again."""
     picker = gr.Dropdown(
         engines.names(),
         value=value,
-        label="Prior",
+        label=label,
         info=about,
         allow_custom_value=True,
         elem_id=elem_id,

@@ -118,6 +118,7 @@ def drop_zone(label: str, file_types: Sequence[str], *, elem_id: str, height: in
             image_mode=None,
             label="One picture",
             height=240,
+            buttons=[],  # it is taken at once; and nothing is shared through somebody else's server
             elem_id=f"{elem_id}-camera",
         )
     return files, camera

@@ -124,6 +124,21 @@ def test_what_is_aside_makes_way_for_all_others_whoever_asks(equal_jobs):
     assert held.finished() == ["first", "second", "late", "aside 0", "aside of two", "aside 1", "aside 2"]
 
 
+def test_what_is_aside_and_stopped_does_not_wait_for_a_turn(equal_jobs):
+    """Each slider that was let go leaves one, with a thread of the server that waits for it."""
+    held, stop, seen = Held(), threading.Event(), []
+    asides = [held.ask("one", f"aside {index}", aside=True, stop=stop) for index in range(3)]
+    kept = held.ask("one", "kept", aside=True)
+    stop.set()
+    held.ask("two", "first")
+    with owned_by("two"):
+        held.thread.submit(lambda: seen.extend(future.done() for future in (*asides, kept)))
+    assert held.finished() == ["first", "kept"] and seen == [True, True, True, False]
+    for future in asides:
+        with pytest.raises(Cancelled):
+            future.result()
+
+
 def test_what_was_done_aside_is_not_held_against_who_asked(equal_jobs):
     held = Held()
     for index in range(5):

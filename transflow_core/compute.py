@@ -153,6 +153,10 @@ class FairThread:
 
     def _step(self) -> None:
         with self._lock:
+            stopped = [*self._turns.stopped(), *self._aside.stopped()]
+        for job in stopped:  # not in their turn, which what is aside may not have for minutes
+            job.begins()
+        with self._lock:
             turns = self._turns
             job = turns.next()
             if job is None:
@@ -175,7 +179,7 @@ class FairThread:
             job.future.set_exception(error)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Job:
     owner: Hashable
     future: Future
@@ -213,6 +217,16 @@ class _Turns:
         """Who waits for a job that comes before the next one of this owner."""
         served = max(self.served.get(me, 0.0), self.now)
         return {other for other in self._waiting if self.served[other] <= served}
+
+    def stopped(self) -> list[_Job]:
+        """Those that nobody wants any more, taken out."""
+        over = [job for jobs in self._waiting.values() for job in jobs if job.stop is not None and job.stop.is_set()]
+        for job in over:
+            jobs = self._waiting[job.owner]
+            jobs.remove(job)
+            if not jobs:
+                del self._waiting[job.owner]
+        return over
 
     def next(self) -> _Job | None:
         """The first job that is still wanted, of the owner who was served the shortest."""

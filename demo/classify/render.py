@@ -11,11 +11,14 @@ from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.fewshot import NONE, Answer
 from transflow_core.images import load_image
 
+from ..panel import mostly_far
 from ..render import data_uri
 from .result import Result, medoid
 from .tasks import Task
 
 __all__ = ["class_pictures", "examples_count", "examples_html", "query_cards", "result_status"]
+
+_MOST_BARS = 4  # of the likeliest classes on a card; "Answers (CSV)" has all
 
 
 def examples_html(tasks: dict[str, Task]) -> str:
@@ -91,12 +94,18 @@ def _truth(right: bool | None, truth: str) -> str:
 
 
 def _bars(answer: Answer, threshold: float) -> str:
+    likely = sorted(answer.probabilities.values())[-_MOST_BARS:][0]
+    shown = {name: p for name, p in answer.probabilities.items() if p >= likely}
+    rest = len(answer.probabilities) - len(shown)
     rows = "".join(
         f'<tr{" class=best" if name == answer.best else ""}><th scope="row" title="{escape(name)}">{escape(name)}</th>'
         f'<td class="bar" aria-hidden="true"><span style="width: {100 * p:.2f}%"></span></td>'
         f"<td>{escape(_percent(p))}</td></tr>"
-        for name, p in answer.probabilities.items()
+        for name, p in shown.items()
     )
+    if rest:
+        p = max(0.0, 1 - sum(shown.values()))
+        rows += f'<tr><th scope="row">{rest} others</th><td></td><td>{escape(_percent(p))}</td></tr>'
     caption = "If it had to be one of them" if answer.none else "Probability"
     sign = "&gt;" if answer.none else "≤"
     return (
@@ -136,8 +145,13 @@ def class_pictures(classes: Mapping[str, Evidence], means: Sequence[Image.Image]
     )
 
 
-def result_status(result: Result) -> str:
-    """One line of numbers: how many right, the held-out accuracy, λ/m."""
+def result_status(result: Result, classes: Mapping[str, Evidence]) -> str:
+    """One line of numbers: how many right, the held-out accuracy, λ/m; and whether the prior knows such images.
+
+    Args:
+        result: all answers.
+        classes: name to examples.
+    """
     classifier, rule, parts = result.fit.classifier, result.fit.rule, []
     known = [right for right in map(result.right, result.answers) if right is not None]
     if result.answers:
@@ -155,4 +169,6 @@ def result_status(result: Result) -> str:
         parts.append(f"learned from {rule.copies} distorted copies of each example")
     parts.append(f"none of these above {classifier.threshold:.2f}")
     parts.append(f"fitted in {result.fit.seconds:.2f} s")
+    if mostly_far(Evidence(tuple(image for evidence in classes.values() for image in evidence))):
+        parts.append("this prior was trained on nothing like these examples")
     return " · ".join(parts)

@@ -401,7 +401,7 @@ class Classify:
                     except StopIteration as end:
                         fit: Fit = end.value
                     kept.fit, kept.result = fit, judged(engine, fit, queries, stop)
-                    said = result_status(kept.result)
+                    said = result_status(kept.result, classes)
                     shown: Shown = {self._status: said, self._cards: query_cards(queries, kept.result)}
                     if chosen:
                         shown[self._lam] = LAM_RATIO_SLIDER.clip(fit.classifier.lam_ratio, "λ/m")

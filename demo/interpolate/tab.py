@@ -90,7 +90,6 @@ class Interpolate:
             self.a, self.lam_a = self._build_end("A", "where it starts", prior, follow)
             with gr.Column(scale=6, min_width=340, elem_id="interpolate-way"):
                 # Controls above what they change: a strip that grows must not push a slider from under the pointer.
-                self.manner = MannerChoice("interpolate-manner")
                 self._build_controls()
                 self._player = player("player")
                 with gr.Row(elem_id="interpolate-exports"):
@@ -132,7 +131,9 @@ class Interpolate:
             info="Direct joins the latents of two images: the first in use of A, and of B.",
             elem_id="interpolate-method",
         )
-        with gr.Accordion("Steps, draws, temperature, seed", open=False, elem_id="interpolate-more"):
+        # Folded, so that the picture is in sight when "Try it" is clicked.
+        with gr.Accordion("How it draws: manner, steps, temperature, seed", open=False, elem_id="interpolate-more"):
+            self.manner = MannerChoice("interpolate-manner")
             with gr.Row():
                 self.steps = _slider("Steps", STEPS_SLIDER, DEFAULT.steps)
                 self.n = _slider("Draws", DRAWS, DEFAULT.n)
@@ -184,10 +185,13 @@ class Interpolate:
 
     def _take_examples(self, session: Session, prior: str) -> Iterator[dict]:
         """Both ends filled at one click."""
+        shown: dict = {}
         for panel, key in zip((self.a, self.b), _TRY, strict=True):
             yield {self._status: _status(f"Reading {example_sets()[key].title} …")}
-            yield from panel.open(session, key, prior)
-        yield {self._status: _status("")}
+            for step in panel.open(session, key, prior):
+                shown |= step
+                yield step
+        yield shown | {self._status: _status("")}  # all again: of several answers in one frame, the page takes the last
 
     def _choose(self, session: Session, prior: str, auto: bool) -> dict:
         """One manner for both ends: the one that suits the end with fewer pieces of evidence."""

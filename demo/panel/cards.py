@@ -12,7 +12,7 @@ from ..examples import example_sets
 from ..painting import paintable
 from ..render import data_uri, number, uri_of
 
-__all__ = ["NOTHING", "details", "examples_html", "summary", "taken_faces", "thumbnails"]
+__all__ = ["NOTHING", "details", "examples_html", "mostly_far", "summary", "taken_faces", "thumbnails"]
 
 NOTHING = "No evidence yet: the samples are the prior’s own, whatever λ is."
 
@@ -21,6 +21,7 @@ _WARNINGS = {
     "too smooth": "Blank or blurred: far from what this prior was trained on.",
 }
 _SPOILS = "It can spoil the samples: remove it or lower its weight if they look broken."
+_MOST = "Most of them are far from what this prior was trained on: the samples can look broken."
 _SIZE = 96, 96  # pixels of a thumbnail: sharp at its 60 on most screens, and 18 of them are 70 kB
 
 
@@ -31,9 +32,14 @@ def summary(intake: Intake, nothing: str = NOTHING) -> str:
     if not len(intake.evidence):
         return nothing
     used, total = len(intake.used), len(intake.evidence)
+    words = f"<b>{used}</b> image{'s' * (used > 1)}, m = {round(sum(intake.evidence.counts), 2):g}"
     if used < total:
-        return f"<b>{used} of {total}</b> images condition the posterior"
-    return f"<b>{used}</b> image{'s' * (used > 1)}, m = {round(sum(intake.evidence.counts), 2):g}"
+        words = f"<b>{used} of {total}</b> images condition the posterior"
+    if intake.example:
+        words += f". {escape(example_sets()[intake.example].about)}"
+    if mostly_far(intake.evidence) and total > 1:
+        words = f"{words.removesuffix('.')}. {_MOST}"
+    return words
 
 
 def examples_html() -> str:
@@ -51,7 +57,12 @@ def examples_html() -> str:
     return f'<div class="examples" role="group" aria-label="Example sets" data-roving>{"".join(buttons)}</div>'
 
 
-def thumbnails(evidence: Evidence, opened: int | None = None) -> str:
+def mostly_far(evidence: Evidence) -> bool:
+    """Whether more than half are far from what the prior was trained on: then it is said once, not of each."""
+    return 2 * sum(image.far for image in evidence) > len(evidence)
+
+
+def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True) -> str:
     """The evidence at a glance: each image opens its details and can be removed. `static/cards.js` listens.
 
     Every string that came with a file is escaped.
@@ -59,12 +70,16 @@ def thumbnails(evidence: Evidence, opened: int | None = None) -> str:
     Args:
         evidence: the images.
         opened: the place of the one whose details are shown.
+        warns: whether images that are far outside are marked, where they are not most of them.
     """
-    images = "".join(_thumbnail(index, image, index == opened) for index, image in enumerate(evidence))
+    warns = warns and (len(evidence) == 1 or not mostly_far(evidence))
+    images = "".join(
+        _thumbnail(index, image, index == opened, warns and image.far) for index, image in enumerate(evidence)
+    )
     return f'<div class="cards" role="list" data-roving>{images}</div>' if images else ""
 
 
-def _thumbnail(index: int, image: EvidenceImage, opened: bool) -> str:
+def _thumbnail(index: int, image: EvidenceImage, opened: bool, warned: bool) -> str:
     name, words = escape(image.name), escape(f"{image.name}: {image.summary}")
     frame = image.filled or (image.face and image.face.image)
     inside = (
@@ -72,10 +87,11 @@ def _thumbnail(index: int, image: EvidenceImage, opened: bool) -> str:
         if frame
         else f'<span class="missing" role="img" aria-label="{words}">?</span>'
     )
-    mark = "!" if image.far else f"×{image.weight:g}" if image.face and image.weight != 1 else ""
+    mark = "!" if warned else f"×{image.weight:g}" if image.face and image.weight != 1 else ""
     badge = f'<span class="badge">{mark}</span>' if mark else ""
+    state = _state(image, warned)
     return (
-        f'<div class="card {_state(image)}" role="listitem"><button type="button" class="open" data-action="open" '
+        f'<div class="card {state}" role="listitem"><button type="button" class="open" data-action="open" '
         f'data-index="{index}" aria-expanded="{str(opened).lower()}" title="{words}"{_stop(index)}>{inside}{badge}'
         f'</button><button type="button" class="remove" data-action="remove" data-index="{index}" tabindex="-1" '
         f'aria-label="remove {name}" title="Remove">×</button></div>'
@@ -87,18 +103,25 @@ def _stop(index: int) -> str:
     return f' data-stop tabindex="{-1 if index else 0}"'
 
 
-def _state(image: EvidenceImage) -> str:
-    return "problem" if image.problem else "warning" if image.far else "unused" if image.weight == 0 else "fine"
+def _state(image: EvidenceImage, warned: bool) -> str:
+    return "problem" if image.problem else "warning" if warned else "unused" if image.weight == 0 else "fine"
 
 
 def details(evidence: Evidence, index: int | None, weighted: bool = True) -> str:
-    """All about one image: its picture with the faces to choose from, what happened to it, its weight if it has one."""
+    """All about one image: its picture with the faces to choose from, what happened to it.
+
+    Args:
+        evidence: the images.
+        index: of the one; None for none.
+        weighted: whether samples are drawn from them: an image has a weight then, and can spoil them.
+    """
     if index is None:
         return ""
     image = evidence[index]
     name, weight = escape(image.name), _weight(evidence, index) if weighted else ""
+    state = _state(image, weighted and image.far)
     return (
-        f'<section class="details {_state(image)}" aria-label="{name}">{_picture(evidence, index)}<div class="words">'
+        f'<section class="details {state}" aria-label="{name}">{_picture(evidence, index)}<div class="words">'
         f'<div class="name">{name}</div><div class="verdict">{escape(image.summary)}</div>'
         f"{_likelihood(image)}{_far_outside(evidence, index, weighted)}{_faces(image, index)}{weight}"
         f"{_painting(evidence, index)}"

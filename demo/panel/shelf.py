@@ -48,7 +48,8 @@ class Shelf(ABC):
     Args:
         engines: the priors that the page serves.
         place: of the session's intakes; prefix of the ids of its components.
-        weighted: whether an image can count more than once.
+        weighted: whether samples are drawn from them: an image can count more than once, and what can spoil samples
+            is marked.
     """
 
     def __init__(self, engines: Engines, place: str, *, weighted: bool = True) -> None:
@@ -73,7 +74,7 @@ class Shelf(ABC):
         evidence, opened = self.intake(session).evidence, session.of_kind(_Opened).at.get(self.place)
         opened = opened if opened is not None and opened < len(evidence) else None
         shown = details(evidence, opened, self._weighted)
-        return {self._cards: thumbnails(evidence, opened), self._details: shown}
+        return {self._cards: thumbnails(evidence, opened, self._weighted), self._details: shown}
 
     def _put(self, session: Session, intake: Intake) -> None:
         """Other images altogether: no details are shown."""

@@ -43,6 +43,16 @@
     event.stopPropagation();
     give(nearest(at), files);
   }, true);
+  // Files that one tab gives to a zone of another, which has none until it was seen.
+  document.addEventListener('give', ({detail: {tab, zone, files}}) => {
+    [...document.querySelectorAll('[role=tab]')].find(one => one.textContent.trim() === tab).click();
+    window.scrollTo({top: 0});
+    const there = () => {
+      const at = document.querySelector(zone);
+      if (at?.querySelector('input[type=file]')) give(at, files); else requestAnimationFrame(there);
+    };
+    there();
+  });
   // Of a group, and of a row of tabs, one is reached by Tab and the others from it by arrow keys.
   const stops = target => [...target.closest('[data-roving], [role=tablist]')?.querySelectorAll('[data-stop], [role=tab]') ?? []];
   addEventListener('keydown', event => {

@@ -1,15 +1,17 @@
-// On a phone the evidence lies in a drawer below the samples (studio.css): what was chosen there closes it.
+// On a phone the evidence lies in a drawer below the samples (studio.css): what was chosen there closes it, and photos
+// are added without opening it.
 const handle = element.querySelector('.handle'), drawer = element.closest('#given');
 const pull = open => {
   drawer.classList.toggle('open', open);
   handle.setAttribute('aria-expanded', String(open));
 };
 const shut = () => {
-  if (!drawer.classList.contains('open')) return;
+  if (!handle.offsetParent) return;
   pull(false);
   window.scrollTo({top: 0});
 };
 handle.addEventListener('click', () => pull(!drawer.classList.contains('open')));
+element.querySelector('.add').addEventListener('click', () => drawer.querySelector('.takes-files input[type=file]')?.click());
 drawer.addEventListener('click', event => { if (event.target.closest('[data-example]')) shut(); });
 drawer.addEventListener('change', event => { if (event.target.type === 'file') shut(); });
 document.addEventListener('pointerdown', event => { if (!drawer.contains(event.target)) pull(false); });

@@ -122,6 +122,7 @@ const showPins = () => {
     return button;
   }));
 };
+const blobOf = async one => (await fetch(one.src)).blob();
 const say = words => { viewer.querySelector('.words').textContent = words; };
 const actions = {
   close: () => viewer.close(),
@@ -133,8 +134,14 @@ const actions = {
     showPins();
     showSample(sample);
   },
+  restyle: async () => {  // it is the photograph of the Restyle tab, as if its file were dropped there
+    const file = new File([await blobOf(sample)], sample.name, {type: 'image/png'});
+    viewer.close();
+    const detail = {tab: 'Restyle', zone: '#restyle-files', files: [file]};
+    document.dispatchEvent(new CustomEvent('give', {detail}));
+  },
   copy: async () => {
-    const blob = await (await fetch(sample.src)).blob();
+    const blob = await blobOf(sample);
     try {
       await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
       say('Copied to the clipboard.');
@@ -145,7 +152,7 @@ viewer.addEventListener('click', event => {
   if (event.target === viewer) viewer.close();  // beside it
   const button = event.target.closest('button');
   if (button?.dataset.do) actions[button.dataset.do]();
-  // What the server does with a sample: "apply": it becomes evidence; "edit" is free for another.
+  // What the server does with a sample: "apply": it becomes evidence.
   if (button?.dataset.ask) { trigger(button.dataset.ask, {id: sample.id}); viewer.close(); }
 });
 viewer.addEventListener('keydown', event => {

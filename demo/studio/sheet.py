@@ -59,7 +59,7 @@ class Sheet:
         opening: whether it shows what a page that has no address will, before that is made.
 
     Its scripts tell, as events of `view`: `expand`, that a sample was enlarged ({"index"}); `apply`, that one is to be
-    evidence ({"id"}). A button of `static/sheet.html` with another `data-ask`, such as "edit", tells of that event.
+    evidence ({"id"}).
 
     Attributes:
         view: see above.

@@ -47,14 +47,19 @@ def served_small(engines) -> Iterator[str]:
 
 @pytest.fixture
 def new_page(browser) -> Iterator[Callable]:
-    """`new_page(width=1280, height=900, dark=False)` opens a new visitor; a complaint on a console fails the test."""
+    """`new_page(width=1280, height=900, dark=False, touch=False)` opens a new visitor, with `touch` on a phone.
+
+    A complaint on a console fails the test.
+    """
     contexts, complaints = [], []
 
-    def open_page(width: int = 1280, height: int = 900, dark: bool = False):
+    def open_page(width: int = 1280, height: int = 900, dark: bool = False, touch: bool = False):
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
             accept_downloads=True,
+            has_touch=touch,
+            is_mobile=touch,
             permissions=["clipboard-read", "clipboard-write"],
         )
         context.set_default_timeout(PATIENCE)

@@ -5,28 +5,108 @@ import pytest
 from ..helpers import frames
 from .test_studio import opened, wait_status
 
-TABS = ("Studio", "Restyle", "Interpolate", "Classify", "How it works")
 # Contrast, names, order and targets of 24 pixels; "minor" ones are matters of taste.
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 REACHED_JS = "document.activeElement?.id === 'lam-range'"
+UNFOLD_JS = """
+() => document.querySelectorAll('button.label-wrap:not(.open)').forEach(one => { if (one.offsetParent) one.click(); })
+"""
+
+
+def press(page, selector):
+    """A click, wherever the element lies: in a drawer that is shut, too."""
+    page.wait_for_selector(selector, state="attached")
+    page.evaluate("at => document.querySelector(at).click()", selector)
+
+
+def says(page, selector, words):
+    page.wait_for_function(
+        "([at, words]) => document.querySelector(at)?.innerText.includes(words)", arg=[selector, words]
+    )
+
+
+def filled_studio(page):
+    press(page, "#evidence [data-example=red_hair]")
+    wait_status(page, "m = 18 ")
+    press(page, "#evidence-cards .open")
+    page.wait_for_selector("#evidence-details .details", state="attached")
+    yield "Studio"
+    if page.is_visible("#drawer .handle"):
+        page.click("#drawer .handle")
+        yield "the drawer"
+        page.keyboard.press("Escape")
+    for inner in ("Sweep", "Structure and style", "Mean and evidence", "Numbers", "Take away"):
+        page.locator("#results").get_by_role("tab", name=inner, exact=True).evaluate("one => one.click()")
+        frames(page, 20)
+        yield inner
+    press(page, "#sheet .cells button")
+    page.wait_for_selector("#sheet .viewer a[href]")
+    yield "a sample"
+    page.keyboard.press("Escape")
+
+
+def filled_restyle(page):
+    press(page, "#restyle-try")
+    says(page, "#restyle-status", "choose a style")
+    press(page, "#style [data-example=sepia]")
+    says(page, "#restyle-status", "descriptor")
+    yield "Restyle"
+
+
+def filled_interpolate(page):
+    press(page, "#interpolate-try")
+    page.wait_for_selector("#player .strip img")
+    says(page, "#interpolate-status", "images in")
+    yield "Interpolate"
+
+
+def filled_classify(page):
+    press(page, "#classify-examples [data-example=styles]")
+    says(page, "#classify-status", "answers right")
+    press(page, "#classify-0-cards .open")
+    page.wait_for_selector("#classify-0-details .details")
+    yield "Classify"
+    for inner in ("Classes", "Take away"):
+        page.locator("#classify-results").get_by_role("tab", name=inner, exact=True).evaluate("one => one.click()")
+        frames(page, 20)
+        yield inner
+
+
+def filled_how(page):
+    page.wait_for_selector("#how-lam")
+    yield "How it works"
+
+
+TABS = {
+    "Studio": filled_studio,
+    "Restyle": filled_restyle,
+    "Interpolate": filled_interpolate,
+    "Classify": filled_classify,
+    "How it works": filled_how,
+}
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_tab_has_a_barrier(new_page, served_small, width, dark):
+    """As it opens, and with something in it and all of it unfolded."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = opened(new_page(width=width, height=900, dark=dark), served_small)
-    page.evaluate("document.querySelector('#evidence [data-example=red_hair]').click()")
-    wait_status(page, "m = 18 ")
-    page.evaluate("document.querySelector('#evidence-cards .open').click()")
-    page.wait_for_selector("#evidence-details .details", state="attached")
     found = []
-    for tab in TABS:
-        page.get_by_role("tab", name=tab, exact=True).click()
+
+    def look(place):
         frames(page, 40)  # dimmed things fade in
         for one in axe.run(page, options=OPTIONS).response["violations"]:
             if one["impact"] != "minor":
-                found += [(tab, one["id"], node["html"][:200]) for node in one["nodes"]]
+                found.extend((place, one["id"], node["html"][:200]) for node in one["nodes"])
+
+    for tab, filled in TABS.items():
+        page.get_by_role("tab", name=tab, exact=True).click()
+        frames(page, 20)
+        look(f"{tab}, empty")
+        for place in filled(page):
+            page.evaluate(UNFOLD_JS)
+            look(place)
     assert not found, found
 
 
@@ -53,3 +133,13 @@ def test_nothing_moves_for_those_who_ask_for_that(page, served_small):
         }).map(one => one.outerHTML.slice(0, 120))"""
     )
     assert not moving, moving[:5]
+
+
+def test_no_button_of_gradios_offers_what_it_cannot_do(served_small, page):
+    """Sharing sends a picture to a server that is not ours, and works on that server alone."""
+    page.goto(served_small)
+    config = page.evaluate("window.gradio_config.components.map(({type, props}) => [type, props.buttons])")
+    kinds = {kind for kind, _ in config}
+    assert {"image", "imageslider", "code"} <= kinds
+    assert not [kind for kind, buttons in config if "share" in (buttons or [])]
+    assert all(buttons == [] for kind, buttons in config if kind == "image")

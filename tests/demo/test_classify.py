@@ -116,6 +116,9 @@ def test_digits_in_one_click(page, served, shot):
     page.wait_for_function(
         "document.querySelector('#classify-status').innerText.includes('12 distorted copies')", timeout=10 * PATIENCE
     )
+    # A prior of faces has seen no digits, which is said once.
+    assert "trained on nothing like these" in status(page)
+    assert page.locator("#classify-classes .badge").count() == 0
     shown = answers(page)
     shot(page, "classify_digits")
     rows = rows_of(take_away(page, "#classify-csv").read_text(encoding="utf-8"))

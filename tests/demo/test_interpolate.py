@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from demo.examples import example_sets
+from demo.interpolate import Interpolate
 from demo.interpolate.decoding import Decoding, Result, strip_picture, write
 from demo.interpolate.route import METHODS, RouteSettings, routes
 from demo.interpolate.snippet import command_line, python_code
@@ -40,9 +42,15 @@ def opened(page, url, calm=True):
     return page
 
 
+def unfolded(page, elem_id):
+    if not page.locator(f"#{elem_id}").is_visible():
+        unfold(page, "How it draws")
+
+
 def paper(page):
     """Draw as the paper does, and wait for the strip of it."""
     before = page.get_attribute("#player .strip img", "src")
+    unfolded(page, "interpolate-manner")
     page.click("#interpolate-manner-kind input[value=mean]")
     page.wait_for_function("src => document.querySelector('#player .strip img').src !== src", arg=before)
     wait_status(page, "images in")
@@ -89,8 +97,7 @@ def choose(page, method):
 
 
 def set_number(page, elem_id, value):
-    if not page.locator(f"#{elem_id}").is_visible():
-        unfold(page, "Steps, draws, temperature, seed")
+    unfolded(page, elem_id)
     box = page.locator(f"#{elem_id} input[type=number]")
     box.fill(str(value))
     box.press("Enter")
@@ -444,6 +451,15 @@ def test_what_does_not_fit_is_said_in_words():
     shown, notes = routes(RouteSettings(method="compare"), low, Intake("x"), prior)
     assert [route.key for route in shown] == ["linear"] and len(notes) == 2
     assert notes[0].startswith("Wasserstein is left out") and notes[1].startswith("Direct is left out")
+
+
+def test_the_last_answer_of_try_it_says_all(engines):
+    """Of two answers that come in one frame, the page takes the last: a Stop button of one end would stay."""
+    with gr.Blocks():
+        prior, query = gr.Textbox("tiny.safetensors"), gr.Textbox()
+        tab = Interpolate(engines, prior, [], [], query)
+    *_, last = tab._take_examples(Session("a"), "tiny.safetensors")
+    assert set(last) == {*tab.a.outputs, *tab.b.outputs, tab._status}
 
 
 def test_two_strips_that_are_the_same_are_explained(engine):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from demo.examples import example_sets
 from demo.queues import Stop
+from demo.static import FOLDER
 from demo.studio.history import Past, address_of, settings_in
 from demo.studio.settings import Asked, Settings
 from demo.studio.strip import MOST_DRAWS, PLACES, Strip, lam_places
@@ -26,8 +27,9 @@ from .test_studio import EXAMPLES, chosen, drag, opened, sheet, slider, status, 
 def picture_of(page, selector):
     """Pixels of an image or a canvas of the page."""
     data = page.evaluate(
-        """selector => {
+        """async selector => {
             const from = document.querySelector(selector), copy = document.createElement('canvas');
+            await from.decode?.();
             copy.width = copy.height = 64;
             copy.getContext('2d').drawImage(from, 0, 0, 64, 64);
             return [...copy.getContext('2d').getImageData(0, 0, 64, 64).data];
@@ -86,6 +88,16 @@ def test_the_sheet_is_the_gallery(page, served_small, tmp_path, shot):
     page.click("#sheet .viewer [data-ask=apply]")
     wait_status(page, "m = 1 ")
     assert "sepia_seed0_06.png" in page.content()
+
+
+def test_a_sample_is_restyled(page, served_small):
+    chosen(page, served_small, "sepia")
+    page.click("#sheet .cells button")
+    page.wait_for_selector("#sheet .viewer a[href]")
+    page.click("#sheet .viewer [data-do=restyle]")
+    page.get_by_role("tab", name="Restyle", selected=True).wait_for()
+    page.wait_for_function("document.querySelector('#restyle-given')?.innerText.includes('taken whole')")
+    page.wait_for_function("document.querySelector('#restyle-status').innerText.includes('choose a style')")
 
 
 def test_the_strip_moves_the_samples_without_the_server(page, served_small, monkeypatch, shot):
@@ -181,6 +193,9 @@ def test_what_a_link_to_the_page_shows(served_small):
     with urlopen(served_small) as answer:
         page = answer.read().decode()
     assert '<meta property="og:image" content="preview.jpg"' in page and "a handful of images" in page
+    assert '<meta property="og:title" content="Transflow Studio"' in page
+    with urlopen(f"{served_small}/favicon.ico") as answer:
+        assert answer.read() == (FOLDER / "icon.svg").read_bytes()
     with urlopen(f"{served_small}/preview.jpg") as answer, Image.open(io.BytesIO(answer.read())) as image:
         assert image.size == (1200, 630)
 
