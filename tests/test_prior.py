@@ -180,4 +180,6 @@ def test_typicality_tells_faces_from_noise(celeba64, conformance):
     (busy,), (smooth,) = verdicts(noise), verdicts(blank)
     assert (busy.word, busy.way, busy.percentile) == ("far outside", "too busy", 0)
     assert (smooth.word, smooth.way, smooth.percentile) == ("far outside", "too smooth", 100)
-    assert celeba64.typicality.judge(float("nan"), [float("nan")] * 5).word == "far outside"
+    nothing = celeba64.typicality.judge(float("nan"), [float("nan")] * 5)
+    assert nothing.word == "far outside" and nothing.excess == float("inf")
+    assert {one.excess for one in verdicts(conformance["images"])} == {1.0} and min(busy.excess, smooth.excess) > 1.5

@@ -167,7 +167,12 @@ class EvidencePanel(Shelf):
                 yield from self._read_again(session, self.intake(session), prior, stop)
 
     def _read_again(self, session: Session, old: Intake, prior: str, stop: Stop) -> Iterator[Shown]:
-        return self._read_as(session, again(self.place, old.evidence), prior, stop, old.example)
+        yield from self._read_as(session, again(self.place, old.evidence), prior, stop, old.example)
+        read = [image for image in old.evidence if image.source is not None]
+        masks = {index: image.mask for index, image in enumerate(read) if image.mask is not None}
+        if masks and not self.intake(session).left:
+            session.intakes[self.place] = self._engines.get(prior).masked(self.intake(session), masks, stop=stop)
+            yield self._show(session)
 
     def _read_as(
         self, session: Session, given: Sequence[Given], prior: str, stop: Stop, example: str

@@ -188,7 +188,8 @@ class Restyle:
         """What was painted is away from now on, of the photograph that is shown."""
         kept, mask = session.of_kind(_Kept), mask_of(data.get("mask"))
         if kept.sitting is not None:
-            kept.mask = (kept.sitting[0][:2], mask) if mask is not None else None
+            photographs, index, _ = kept.sitting[0]
+            kept.mask = ((photographs.sources, index), mask) if mask is not None else None
 
     def _follow(self, session: Session, prior: str) -> Iterator[Shown]:
         """Under another prior, the photographs are read anew."""
@@ -264,10 +265,14 @@ class Restyle:
 
     def _sitting(self, kept: _Kept, engine: Engine, photographs: Intake, index: int, stop: Stop) -> Sitting:
         """The photograph that is meant, without what was painted away of it."""
-        mask = kept.mask[1] if kept.mask is not None and kept.mask[0] == (photographs, index) else None
+        mask = kept.mask[1] if kept.mask is not None and kept.mask[0] == (photographs.sources, index) else None
         asked = (photographs, index, mask)
         if kept.sitting is None or kept.sitting[0] != asked:
-            kept.sitting = asked, Sitting.of(engine, photographs, index, mask, stop)
+            try:
+                kept.sitting = asked, Sitting.of(engine, photographs, index, mask, stop)
+            except ValueError:  # it touches no face, which is said once
+                kept.mask = None
+                raise
         return kept.sitting[1]
 
     def _export(self, kind: str, session: Session) -> Path:

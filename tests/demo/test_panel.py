@@ -317,6 +317,16 @@ def test_a_part_is_left_out_of_one_image_and_of_all(page, served_small):
     page.wait_for_function(
         "() => [...document.querySelectorAll('#evidence-cards .open')].every(one => one.title.includes('left out'))"
     )
+    # Under another prior it is left out as well.
+    page.fill("#prior input", "celeba64")
+    page.press("#prior input", "Enter")
+    page.wait_for_selector("#evidence-details .details", state="detached")
+    page.wait_for_function(
+        "() => (all => all.length === 3 && all.every(one => one.title.includes('left out')))"
+        "([...document.querySelectorAll('#evidence-cards .open')])"
+    )
+    page.click("#evidence-cards .open")
+    page.wait_for_selector("#evidence-details canvas[data-mask][data-shown]")
     # By keys alone, too: what is painted grows under the space bar.
     page.click("#evidence-details [data-paint=clear]")
     page.wait_for_selector("#evidence-details canvas:not([data-mask])", state="attached")

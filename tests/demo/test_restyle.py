@@ -98,6 +98,16 @@ def test_what_is_painted_away_is_gone_and_comes_back(page, served_small, tmp_pat
     mask = load_image(tmp_path / "mask.png")
     left, top, right, bottom = np.array(mask.getbbox()) / np.tile(mask.size, 2)
     assert 0.3 < left < 0.44 and 0.56 < right < 0.7 and 0.2 < top < bottom < 0.6
+    # What touches no face is refused in words, and all stays as it was before.
+    page.click("#restyle-paint [data-paint=clear]")
+    page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src === src", arg=whole[0])
+    paint(page, "#restyle-paint canvas", (0.02, 0.95), (0.1, 0.97))
+    page.click("#restyle-paint [data-paint=apply]")
+    page.get_by_text("touches no face").wait_for()
+    paint(page, "#restyle-paint canvas", (0.44, 0.35), (0.56, 0.4))
+    page.click("#restyle-paint [data-paint=apply]")
+    page.wait_for_function(other, arg=whole[0])
+    page.wait_for_selector("#restyle-paint canvas[data-mask][data-shown]")
     page.click("#restyle-paint [data-paint=clear]")
     page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src === src", arg=whole[0])
 

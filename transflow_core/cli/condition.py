@@ -27,7 +27,10 @@ def condition(
     workers: Annotated[int, typer.Option(min=1, max=10_000, help="With --ray: how many.")] = 2,
     as_json: options.AsJson = False,
 ) -> None:
-    """Condition on a set of any size, in little memory; give it again after a stop, and it goes on where it was."""
+    """Condition on a set of any size, in little memory; give it again after a stop, and it goes on where it was.
+
+    Every image counts in full: which are far outside of most is known only when all were seen.
+    """
     from ..compute import PictureLane
     from ..streaming import statistics_by_ray, statistics_of_set
 
