@@ -17,7 +17,7 @@ from transflow_core.prior import load_prior
 from .page import ARGUMENTS, ROOT, serve
 
 OUT = ROOT / "docs" / "images"
-SHOWN = ("greyscale", "red_hair", "sketch", "sepia", "cartoon")
+SHOWN = ("greyscale", "red_hair", "sketch", "sepia")
 
 
 def overview(path: Path) -> None:
