@@ -24,8 +24,12 @@ THEME = themes.Default(
     block_info_text_color="*neutral_600",
     body_text_color_subdued_dark="*neutral_300",
     block_info_text_color_dark="*neutral_300",
-    # Its accent has one of 4.46 against white.
+    # Its accent has one of 4.46 against white, its red one of 3.76.
     color_accent="*primary_600",
+    button_cancel_background_fill="#b91c1c",
+    button_cancel_background_fill_dark="#b91c1c",
+    button_cancel_background_fill_hover="#991b1b",
+    button_cancel_background_fill_hover_dark="#991b1b",
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_dark="*primary_600",
     button_primary_background_fill_hover="*primary_700",

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -14,7 +14,7 @@ from .queues import EXPORTS
 from .session import Session
 from .static import static
 
-__all__ = ["download", "drop_zone", "log_slider", "relay", "slider", "status_line", "track", "whole_number"]
+__all__ = ["code", "download", "drop_zone", "log_slider", "relay", "slider", "status_line", "track", "whole_number"]
 
 _BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
 _TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
@@ -122,6 +122,11 @@ def drop_zone(label: str, file_types: Sequence[str], *, elem_id: str, height: in
             elem_id=f"{elem_id}-camera",
         )
     return files, camera
+
+
+def code(language: Literal["python", "shell", "json"], *, label: str, elem_id: str, **options: Any) -> gr.Code:
+    """Code to take along. Gradio's button that downloads it is a link around a button, too small for a finger."""
+    return gr.Code(language=language, label=label, elem_id=elem_id, buttons=["copy"], **options)
 
 
 def relay(event: str) -> gr.HTML:

@@ -37,7 +37,7 @@ from ..panel import CARDS_JS, EXAMPLES_JS, Given, Shown, again, read
 from ..queues import Stop
 from ..render import progress, updating
 from ..session import Session
-from ..widgets import download, log_slider, status_line
+from ..widgets import code, download, log_slider, status_line
 from .render import class_pictures, examples_html, query_cards, result_status
 from .result import COPIES, Fit, Result, Rule, fitted, judged, table
 from .slot import FEWEST, Slot, default_name, zone
@@ -169,7 +169,7 @@ class Classify:
                 with gr.Row():
                     download("Answers (CSV)", self._table_file, elem_id="classify-csv", min_width=150)
                     download("Classifier", self._classifier_file, elem_id="classify-file", min_width=150)
-                self._python = gr.Code(language="python", label="The same in Python", elem_id="classify-python")
+                self._python = code("python", label="The same in Python", elem_id="classify-python")
         self._views = {"answers": answers, "classes": classes, "away": away}
 
     def _wire(self, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:

@@ -30,7 +30,7 @@ from ..manner import MannerChoice
 from ..panel import EvidencePanel
 from ..render import progress
 from ..session import Session
-from ..widgets import download, log_slider, relay, whole_number
+from ..widgets import code, download, log_slider, relay, whole_number
 from .decoding import Decoding, Result, write
 from .player import player, player_value
 from .route import DRAWS, METHODS, Route, RouteSettings, routes
@@ -98,8 +98,8 @@ class Interpolate:
                         download(label, write_it, elem_id=f"interpolate-get-{kind}", size="sm", min_width=120)
             self.b, self.lam_b = self._build_end("B", "where it ends", prior, follow)
         with gr.Accordion("The same as code", open=False, elem_id="interpolate-code"):
-            self._python = gr.Code(language="python", label="Python", elem_id="interpolate-python", wrap_lines=True)
-            self._shell = gr.Code(language="shell", label="Command line", elem_id="interpolate-shell", wrap_lines=True)
+            self._python = code("python", label="Python", elem_id="interpolate-python", wrap_lines=True)
+            self._shell = code("shell", label="Command line", elem_id="interpolate-shell", wrap_lines=True)
         self._address = relay("told")
         self._wire(prior, arrived, query)
 
@@ -185,13 +185,10 @@ class Interpolate:
 
     def _take_examples(self, session: Session, prior: str) -> Iterator[dict]:
         """Both ends filled at one click."""
-        shown: dict = {}
         for panel, key in zip((self.a, self.b), _TRY, strict=True):
             yield {self._status: _status(f"Reading {example_sets()[key].title} …")}
-            for step in panel.open(session, key, prior):
-                shown |= step
-                yield step
-        yield shown | {self._status: _status("")}  # all again: of several answers in one frame, the page takes the last
+            yield from panel.open(session, key, prior)
+        yield {self._status: _status("")}
 
     def _choose(self, session: Session, prior: str, auto: bool) -> dict:
         """One manner for both ends: the one that suits the end with fewer pieces of evidence."""
@@ -251,9 +248,9 @@ class Interpolate:
                 for _ in decoding.strips():
                     yield so_far()
                 kept.result = decoding.result(metadata)
-                code = python_code(shown, a, b, settings), command_line(shown, a, b, settings)
+                snippets = python_code(shown, a, b, settings), command_line(shown, a, b, settings)
                 ends = title_of(a), title_of(b)
-                yield self._shown(player_value(kept.result, ends), "", *code, running=True) | so_far()
+                yield self._shown(player_value(kept.result, ends), "", *snippets, running=True) | so_far()
                 for _ in decoding.between():
                     yield so_far()
             except Cancelled:
@@ -269,7 +266,7 @@ class Interpolate:
                 f"seed {settings.seed}."
             )
             told = {"place": PLACE, "query": _address(settings, a, b)}
-            done = self._shown(player_value(kept.result, ends), " ".join([words, *notes]), *code, running=False)
+            done = self._shown(player_value(kept.result, ends), " ".join([words, *notes]), *snippets, running=False)
             yield done | {self._address: told}
 
     def _shown(self, value: dict | None, words: str, python: str = "", shell: str = "", *, running: bool) -> dict:

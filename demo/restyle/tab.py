@@ -30,7 +30,7 @@ from ..panel import EvidencePanel
 from ..queues import Stop
 from ..render import data_uri, picture, uri_of
 from ..session import Session, new_folder
-from ..widgets import download, drop_zone
+from ..widgets import code, download, drop_zone
 from .snippet import command_line, python_code
 from .work import Asked, Settings, Sitting, write, write_painted
 
@@ -89,8 +89,8 @@ class Restyle:
             with gr.Column(scale=7, min_width=320):
                 self._build_result(engines.get(prior.value).prior.levels)
         with gr.Accordion("The same as code", open=False, elem_id="restyle-code"):
-            self._python = gr.Code(language="python", label="Python", elem_id="restyle-python", wrap_lines=True)
-            self._shell = gr.Code(language="shell", label="Command line", elem_id="restyle-shell", wrap_lines=True)
+            self._python = code("python", label="Python", elem_id="restyle-python", wrap_lines=True)
+            self._shell = code("shell", label="Command line", elem_id="restyle-shell", wrap_lines=True)
         self._wire(prior, follow)
 
     def _build_photograph(self) -> None:

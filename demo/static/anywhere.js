@@ -53,6 +53,10 @@
     };
     there();
   });
+  // Code that scrolls is reached by Tab, too: CodeMirror takes it out.
+  new MutationObserver(() => {
+    for (const one of document.querySelectorAll('.cm-scroller[tabindex="-1"]')) one.tabIndex = 0;
+  }).observe(document.body, {childList: true, subtree: true});
   // Of a group, and of a row of tabs, one is reached by Tab and the others from it by arrow keys.
   const stops = target => [...target.closest('[data-roving], [role=tablist]')?.querySelectorAll('[data-stop], [role=tab]') ?? []];
   addEventListener('keydown', event => {

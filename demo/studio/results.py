@@ -21,7 +21,7 @@ from transflow_core.prior import LatentLevel
 from ..queues import Stop
 from ..render import number, picture, sheet
 from ..session import Session
-from ..widgets import download
+from ..widgets import code, download
 from .levels import Levels, strips
 from .screen import Screen, Whole
 from .settings import Asked
@@ -57,8 +57,8 @@ class Results:
                     elem_classes="status",
                 )
                 with gr.Accordion("The same as code", open=False):
-                    self._python = gr.Code(language="python", label="The same in Python", elem_id="python")
-                    self._shell = gr.Code(language="shell", label="The same on the command line", elem_id="shell")
+                    self._python = code("python", label="The same in Python", elem_id="python")
+                    self._shell = code("shell", label="The same on the command line", elem_id="shell")
             with gr.Tab("Sweep") as sweep:
                 options = [("the manner's own number", "own"), ("λ/m", "lam")]
                 self.over = gr.Radio(options, value="own", label="The same draws over", elem_id="sweep-over")
@@ -71,7 +71,7 @@ class Results:
             with gr.Tab("Numbers") as numbers:
                 self._numbers = gr.HTML(elem_id="numbers", label="Every number")
                 with gr.Accordion("Each image, as JSON", open=False):
-                    self._json = gr.Code(language="json", elem_id="evidence-json", label="Evidence", max_lines=30)
+                    self._json = code("json", label="Evidence", elem_id="evidence-json", max_lines=30)
         self.tabs = {
             "away": away,
             "sweep": sweep,

@@ -8,7 +8,6 @@ import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
-import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -16,7 +15,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from demo.examples import example_sets
-from demo.interpolate import Interpolate
 from demo.interpolate.decoding import Decoding, Result, strip_picture, write
 from demo.interpolate.route import METHODS, RouteSettings, routes
 from demo.interpolate.snippet import command_line, python_code
@@ -451,15 +449,6 @@ def test_what_does_not_fit_is_said_in_words():
     shown, notes = routes(RouteSettings(method="compare"), low, Intake("x"), prior)
     assert [route.key for route in shown] == ["linear"] and len(notes) == 2
     assert notes[0].startswith("Wasserstein is left out") and notes[1].startswith("Direct is left out")
-
-
-def test_the_last_answer_of_try_it_says_all(engines):
-    """Of two answers that come in one frame, the page takes the last: a Stop button of one end would stay."""
-    with gr.Blocks():
-        prior, query = gr.Textbox("tiny.safetensors"), gr.Textbox()
-        tab = Interpolate(engines, prior, [], [], query)
-    *_, last = tab._take_examples(Session("a"), "tiny.safetensors")
-    assert set(last) == {*tab.a.outputs, *tab.b.outputs, tab._status}
 
 
 def test_two_strips_that_are_the_same_are_explained(engine):
