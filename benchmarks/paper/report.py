@@ -46,9 +46,10 @@ and "nearer" are said only where the interval of the paired difference leaves ou
     if missing:
         parts.insert(1, f"**Not measured in this run**: {', '.join(missing)} (`--only {' '.join(missing)}` adds them).")
     parts.append(
-        "## Beyond the paper\n\nThree pages of their own: [samples like the whole set](results/likeness.md); "
+        "## Beyond the paper\n\nPages of their own: [samples like the whole set](results/likeness.md); "
         "[photographs restyled](results/restyle.md), where the paper says that it would be unable to modify a single "
-        "image in a meaningful way; and [bars that do not count](results/masks.md), as in Figure 6."
+        "image in a meaningful way; [bars that do not count](results/masks.md), as in Figure 6; and [what spoilt "
+        "pieces do](results/robust.md)."
     )
     took = f"Seconds of each section, on the machine of this run ({run['threads']} threads):"
     parts.append(f"## What it took\n\n{took}\n\n{table(['section', 's'], rows)}")

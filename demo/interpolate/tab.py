@@ -32,6 +32,7 @@ from ..render import progress
 from ..session import Session
 from ..widgets import code, download, log_slider, relay, whole_number
 from .decoding import Decoding, Result, write
+from .mix import MixPanel
 from .player import player, player_value
 from .route import DRAWS, METHODS, Route, RouteSettings, routes
 from .snippet import command_line, python_code
@@ -97,6 +98,7 @@ class Interpolate:
                         write_it = partial(self._export, kind)
                         download(label, write_it, elem_id=f"interpolate-get-{kind}", size="sm", min_width=120)
             self.b, self.lam_b = self._build_end("B", "where it ends", prior, follow)
+        MixPanel(engines, prior, self.a, self.b)
         with gr.Accordion("The same as code", open=False, elem_id="interpolate-code"):
             self._python = code("python", label="Python", elem_id="interpolate-python", wrap_lines=True)
             self._shell = code("shell", label="Command line", elem_id="interpolate-shell", wrap_lines=True)

@@ -23,7 +23,7 @@ from transflow_core.cli import app
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.images import read_png_metadata
 from transflow_core.intake import Intake
-from transflow_core.posterior import Covariance, Manner, Posterior
+from transflow_core.posterior import Covariance, Manner, Posterior, mixed
 
 from ..helpers import ROOT, frames
 from .conftest import unfold
@@ -468,3 +468,23 @@ def test_a_run_ends_at_its_next_batch(engine):
     with pytest.raises(Cancelled):
         next(running)
     assert decoding.done == engine.batch_size
+
+
+def test_a_and_b_in_one_posterior_are_shown_and_taken_away(page, served_small, engines, tmp_path):
+    opened(page, served_small)
+    for side, key in (("a", "sepia"), ("b", "cartoon")):
+        page.set_input_files(f"#side-{side}-files input[type=file]", EXAMPLES[key][:3])
+        page.wait_for_function(
+            "side => document.querySelector(`#side-${side}-status`).innerText.includes('m = 3')", arg=side
+        )
+    page.get_by_text("A and B in one posterior").click()
+    page.get_by_label("A, and less like B").check()
+    page.wait_for_selector("#mix-shown img")
+    with page.expect_download() as download:
+        page.click("#mix-get")
+    download.value.save_as(tmp_path / "mixed.safetensors")
+    engine = engines.get("tiny.safetensors")
+    ends = [engine.posterior(EXAMPLES[key][:3]) for key in ("sepia", "cartoon")]
+    found = engine.load_posterior(tmp_path / "mixed.safetensors")
+    assert found.m == pytest.approx(0.7 * 3)
+    torch.testing.assert_close(found.evidence_mean, mixed(*ends, "less", 0.3).evidence_mean, atol=1e-4, rtol=1e-4)

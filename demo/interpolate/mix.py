@@ -1,0 +1,75 @@
+"""A and B in one posterior: more of both, less like the other, towards the other; shown, and taken away as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from transflow_core.limits import Range
+from transflow_core.posterior import MIXES, Mix, Posterior, choose_manner, mixed
+
+from ..engines import Engines
+from ..events import on
+from ..panel import EvidencePanel
+from ..render import sheet
+from ..session import Session
+from ..widgets import download
+
+__all__ = ["MixPanel"]
+
+_WORDS: dict[Mix, str] = {"both": "More of both", "less": "A, and less like B", "towards": "A, moved towards B"}
+_FILE = "mixed.safetensors"
+_SHOWN = 8
+# In per cent. Of "less" the core lets 90, where nothing is left of most sets; at 60 the mean is 2.5 times as far away.
+_SHARE, _DEFAULT = Range(0, 60), 30
+
+
+class MixPanel:
+    """Build it inside the current Blocks.
+
+    Args:
+        engines: the priors that the page serves.
+        prior: the component with the name of this session's prior.
+        a, b: the two sets.
+    """
+
+    def __init__(self, engines: Engines, prior: Component, a: EvidencePanel, b: EvidencePanel) -> None:
+        self._engines, self._a, self._b = engines, a, b
+        with gr.Accordion("A and B in one posterior", open=False, elem_id="mix"):
+            how = gr.Radio([(words, key) for key, words in _WORDS.items()], label="Mix", value=None, elem_id="mix-how")
+            share = gr.Slider(
+                _SHARE.low, _SHARE.high, _DEFAULT, step=5, label="How much of it, %", elem_id="mix-share", min_width=200
+            )
+            self._shown = gr.HTML("", elem_id="mix-shown", label="Samples of it")
+            download("Posterior", self._write, [prior, how, share], elem_id="mix-get", size="sm", min_width=120)
+            gr.Markdown("The file is evidence: drop it in the Studio, or as a style.", elem_classes="hint")
+        on([how.input, share.release], self._show, [prior, how, share], self._shown)
+
+    def _posterior(self, session: Session, prior: str, how: Any, share: Any) -> Posterior:
+        ends = [panel.intake(session) for panel in (self._a, self._b)]
+        if how not in MIXES:
+            raise ValueError("Choose how A and B are mixed.")
+        if not all(intake.ready and intake.prior == prior and not intake.left for intake in ends):
+            raise ValueError("Give A and B evidence first.")
+        first, second = (intake.posterior() for intake in ends)
+        return mixed(first, second, how, _SHARE.clip(share, "the share") / 100)
+
+    def _show(self, session: Session, prior: str, how: Any, share: Any) -> dict[Component, str]:
+        """Samples of the mix, as soon as something is chosen."""
+        if how is None:
+            return {}
+        with session.turn("mix", newest=True) as stop:
+            engine, posterior = self._engines.get(prior), self._posterior(session, prior, how, share)
+            manner = choose_manner(posterior).manner
+            x = engine.sample(engine.draw(posterior, manner), _SHOWN, stop=stop)
+            return {self._shown: sheet(x, f"samples: {_WORDS[how]}", columns=4)}
+
+    def _write(self, session: Session, prior: str, how: Any, share: Any) -> Path:
+        posterior, engine = self._posterior(session, prior, how, share), self._engines.get(prior)
+        path = session.file(_FILE)
+        told = {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
+        posterior.save(path, metadata=told | {"manner": str(choose_manner(posterior).manner)})
+        return path
