@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class MixPanel:
             self._shown = gr.HTML("", elem_id="mix-shown", label="Samples of it")
             download("Posterior", self._write, [prior, how, share], elem_id="mix-get", size="sm", min_width=120)
             gr.Markdown("The file is evidence: drop it in the Studio, or as a style.", elem_classes="hint")
-        on([how.input, share.release], self._show, [prior, how, share], self._shown)
+        on([how.input, share.release, *a.events, *b.events], self._show, [prior, how, share], self._shown)
 
     def _posterior(self, session: Session, prior: str, how: Any, share: Any) -> Posterior:
         ends = [panel.intake(session) for panel in (self._a, self._b)]
@@ -58,11 +59,14 @@ class MixPanel:
         return mixed(first, second, how, _SHARE.clip(share, "the share") / 100)
 
     def _show(self, session: Session, prior: str, how: Any, share: Any) -> dict[Component, str]:
-        """Samples of the mix, as soon as something is chosen."""
+        """Samples of the mix, as soon as something is chosen, and again when A or B are others."""
         if how is None:
             return {}
         with session.turn("mix", newest=True) as stop:
-            engine, posterior = self._engines.get(prior), self._posterior(session, prior, how, share)
+            try:
+                engine, posterior = self._engines.get(prior), self._posterior(session, prior, how, share)
+            except ValueError as error:
+                return {self._shown: f'<p class="hint">{escape(str(error))}</p>'}
             manner = choose_manner(posterior).manner
             x = engine.sample(engine.draw(posterior, manner), _SHOWN, stop=stop)
             return {self._shown: sheet(x, f"samples: {_WORDS[how]}", columns=4)}
