@@ -28,8 +28,8 @@ from .symmetric import GATE_CAP, OddNet
 __all__ = ["inference_form"]
 
 _CACHE = 2**22
-"""Bytes of the widest hidden map that a core works on at once. More than its second-level cache has: below some four images
-torch takes slower ways through a convolution, which costs more than the next cache does."""
+"""Bytes of the widest hidden map that a core works on at once. More than its second-level cache has: below some four
+images torch takes slower ways through a convolution, which costs more than the next cache does."""
 
 AnyFlow = TypeVar("AnyFlow", bound=Flow)
 _Size = tuple[int, int]
