@@ -286,7 +286,7 @@ def test_noise_among_faces_counts_less_until_it_is_taken_as_it_is(page, served, 
     Image.fromarray(noise).save(tmp_path / "noise.png")
     opened(page, served)
     page.set_input_files("#evidence-files input[type=file]", [*EXAMPLES["sepia"][:3], str(tmp_path / "noise.png")])
-    wait_evidence(page, "4 images, m = 3.")
+    wait_evidence(page, "4 images, m = 3")
     page.click("#evidence-cards .warning .open")
     details(page, "of an image only")
     shot(page, "panel_robust")
@@ -294,7 +294,7 @@ def test_noise_among_faces_counts_less_until_it_is_taken_as_it_is(page, served, 
     wait_evidence(page, "4 images, m = 4")
     details(page, "in full all the same")
     page.get_by_role("button", name="Let it count less").click()
-    wait_evidence(page, "4 images, m = 3.")
+    wait_evidence(page, "4 images, m = 3")
 
 
 def test_a_part_is_left_out_of_one_image_and_of_all(page, served_small):
