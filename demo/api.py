@@ -28,7 +28,7 @@ from transflow_core.fewshot import FewShotClassifier
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, load_image, save_animation, save_png, to_pil
 from transflow_core.intake import Intake
 from transflow_core.limits import Likelihood, Range, choice, count, number, numbers, truth
-from transflow_core.masked import in_frames
+from transflow_core.masked import in_frames, one_for_each
 from transflow_core.posterior import LIKENESS_TO_EVIDENCE, MIXES, Manner, Mix, Posterior, Sampler, mixed
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
@@ -126,7 +126,7 @@ class Endpoints:
         if not evidence.used:
             return None, _told(evidence)
         path = _new_file("latents.safetensors")
-        header = _made_by(engine) | {"names": json.dumps([image.name for image in evidence.used])}
+        header = engine.prior.provenance | {"names": json.dumps([image.name for image in evidence.used])}
         save_file({"z": evidence.z.contiguous()}, path, header)
         return _file(path), _told(evidence)
 
@@ -174,7 +174,9 @@ class Endpoints:
             intake = engine.masked(intake, over, stop=self._stop)
         posterior, _, facts = _drawing(engine, intake.checked().posterior(), asked)
         path = _new_file("posterior.safetensors")
-        posterior.save(path, metadata=_made_by(engine) | {key: str(facts[key]) for key in ("manner", "lam_ratio")})
+        posterior.save(
+            path, metadata=engine.prior.provenance | {key: str(facts[key]) for key in ("manner", "lam_ratio")}
+        )
         kl = engine.run(posterior.kl, posterior.prior, stop=self._stop)
         return _file(path), facts | {
             "mean_norm": float(posterior.mean.double().norm()),
@@ -290,7 +292,11 @@ class Endpoints:
             choice_made = ask(posterior, **asked)
             swept = sweep_of(choice_made.manner, posterior.m, **lists)
             x = engine.sweep(posterior, swept.values(), stop=self._stop, **drawn)
-            facts |= _made_by(engine) | {"m": posterior.m, "manner": str(choice_made.manner), "why": choice_made.why}
+            facts |= engine.prior.provenance | {
+                "m": posterior.m,
+                "manner": str(choice_made.manner),
+                "why": choice_made.why,
+            }
             facts |= {"manners": [str(one) for one in swept.values()]} | drawn
         facts["evidence"] = told
         rows = [to_pil(x[:, row]) for row in range(x.shape[1])]
@@ -347,7 +353,7 @@ class Endpoints:
                 told[name] = made | {"evidence": evidence}
             n = drawn.pop("n")
             x = engine.interpolate(ends["a"], ends["b"], steps, n, method=method, stop=self._stop, **drawn)
-            facts |= _made_by(engine) | {"steps": steps, "n": n, "method": method} | drawn
+            facts |= engine.prior.provenance | {"steps": steps, "n": n, "method": method} | drawn
         if output == "png":
             labels = [f"{i / (steps - 1):.2f}" for i in range(steps)]
             rows = [to_pil(x[:, draw]) for draw in range(n)]
@@ -410,14 +416,12 @@ class Endpoints:
         files, told = [], []
         with _timed() as facts:
             posterior, style = self._posterior(engine, evidence, "evidence", whole, robust)
-            facts |= _made_by(engine) | {"m": posterior.m} | made
+            facts |= engine.prior.provenance | {"m": posterior.m} | made
             found = self._images(engine, photographs, "photographs", whole, faces="all").checked().evidence
             count(len(found.used) * len(way), "the number of images", Range(1, limits.MOST_DECODED))
             paths = dict.fromkeys(str(image.source) for image in found)
             over = [None] if masks is None else _pictures(masks, "masks")
-            if len(over) not in (1, len(paths)):
-                raise ValueError(f"masks: give one, or one for each of {len(paths)} photographs, not {len(over)}")
-            for path, mask in zip(paths, over * len(paths) if len(over) == 1 else over, strict=True):
+            for path, mask in zip(paths, one_for_each(over, len(paths), "photographs"), strict=True):
                 of = [image for image in found if str(image.source) == path]
                 told.append({"name": of[0].name, "faces": [image.to_dict() for image in of]})
                 used = [(image, face) for image, face in zip(of, told[-1]["faces"], strict=True) if image.used]
@@ -477,9 +481,9 @@ class Endpoints:
         )
         posterior = engine.run(mixed, first, second, how, share, stop=self._stop)
         path = _new_file("posterior.safetensors")
-        posterior.save(path, metadata=_made_by(engine))
+        posterior.save(path, metadata=engine.prior.provenance)
         facts = {"how": how, "share": share, "m": posterior.m, "a": of_a, "b": of_b}
-        return _file(path), _made_by(engine) | facts
+        return _file(path), engine.prior.provenance | facts
 
     def classify(
         self,
@@ -541,7 +545,7 @@ class Endpoints:
                 result |= {"novelty": answer.novelty, "none_of_these": answer.none}
             results.append(result)
         return {
-            **_made_by(engine),
+            **engine.prior.provenance,
             "classes": list(classifier.classes),
             "threshold": classifier.threshold,
             "held_out_accuracy": classifier.held_out_accuracy,
@@ -674,10 +678,6 @@ def _told(evidence: Evidence) -> list[dict]:
     return evidence.to_dicts()
 
 
-def _made_by(engine: Engine) -> dict[str, str]:
-    return {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
-
-
 def _asked(engine: Engine, manner: Any, lam_ratio: Any, likeness: Any, pieces: Any) -> dict[str, Any]:
     """Keywords of `drawing.ask`, checked before anything is read."""
     if manner != AUTO:
@@ -701,7 +701,7 @@ def _drawing(engine: Engine, posterior: Posterior, asked: dict[str, Any]) -> tup
         "lam_ratio": manner.to_dict()["lam_ratio"],
     }
     posterior = posterior.with_lam(engine.ratio(manner.lam_ratio))
-    return posterior, engine.draw(posterior, manner), _made_by(engine) | facts
+    return posterior, engine.draw(posterior, manner), engine.prior.provenance | facts
 
 
 @contextmanager

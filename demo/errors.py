@@ -48,7 +48,7 @@ def refusing(markup: bool = True) -> Iterator[None]:
     except (Cancelled, gr.Error):
         raise
     except (ValueError, OSError, MemoryError) as error:
-        words = _NO_MEMORY if isinstance(error, MemoryError) else words_of(error)
+        words = words_of(error)
         if markup and words.partition(" ")[0].isalpha():  # a sentence, and no file's name
             words = words[0].upper() + words[1:]
         raise gr.Error(escape(words, quote=False) if markup else words, print_exception=False) from error
@@ -63,6 +63,8 @@ def words_of(error: BaseException) -> str:
     words = str(error)
     if isinstance(error, OSError) and error.errno is not None:
         words = _FAULTS.get(error.errno, error.strerror)
+    if isinstance(error, MemoryError):
+        words = _NO_MEMORY
     return _FOLDERS.sub("", words or type(error).__name__)
 
 

@@ -22,14 +22,21 @@ from PIL import Image
 
 from .pictures import Picture
 
-__all__ = ["Cancelled", "ComputeThread", "FairThread", "PictureLane", "owned_by", "owned_steps"]
+__all__ = ["Cancelled", "ComputeThread", "FairThread", "PictureLane", "owned_by", "owned_steps", "worker_path"]
 
 # The slowest picture that is let in takes ten seconds on an idle core.
 _SECONDS = 120.0
 
+_PACKAGE = Path(__file__).resolve().parent
+
 T = TypeVar("T")
 S = TypeVar("S", bound="FairThread")
 _owner: contextvars.ContextVar[Hashable] = contextvars.ContextVar("owner", default=None)
+
+
+def worker_path() -> str:
+    """The PYTHONPATH of another process of this program: what is imported here, from a checkout say, is found there."""
+    return os.pathsep.join([str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 class Cancelled(Exception):
@@ -154,17 +161,15 @@ class FairThread:
     def _step(self) -> None:
         with self._lock:
             stopped = [*self._turns.stopped(), *self._aside.stopped()]
-        for job in stopped:  # not in their turn, which what is aside may not have for minutes
-            job.begins()
-        with self._lock:
-            turns = self._turns
-            job = turns.next()
+            turns, job = self._turns, self._turns.next()
             if job is None:
-                turns = self._aside
-                job = turns.next()
-            if job is None:
-                return
-            self._running = job.owner if turns is self._turns else None  # what makes way is in nobody's way
+                turns, job = self._aside, self._aside.next()
+            else:
+                self._running = job.owner  # what makes way is in nobody's way
+        for over in stopped:  # not in their turn, which what is aside may not have for minutes
+            over.begins()
+        if job is None:
+            return
         begun = time.perf_counter()
         try:
             result, error = job.call(), None
@@ -377,11 +382,9 @@ class _Reader(FairThread):
 
     def _started(self) -> subprocess.Popen[bytes]:
         # Not by multiprocessing, whose child would run the main module again: the page's builds the page.
-        package = Path(__file__).resolve().parent
-        paths = [str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.Popen(
-            [sys.executable, "-c", f"from {package.name}.pictures import serve; serve({self._nice})"],
+            [sys.executable, "-c", f"from {_PACKAGE.name}.pictures import serve; serve({self._nice})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env={**os.environ, "PYTHONPATH": worker_path()},
         )

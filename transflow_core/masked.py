@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from .evidence import EvidenceImage
-from .faces import mask_in_frame
+from .faces import WHITE, mask_in_frame
 from .posterior import Covariance, Gaussian, Spread, per_level
 from .prior import Prior
 
-__all__ = ["fill", "frame_mask", "in_frames", "likely"]
+__all__ = ["fill", "frame_mask", "in_frames", "likely", "one_for_each"]
 
 # λ of the rounds, from where the part is all but the mean's to where the image is all but its own. Of none to sixteen
 # rounds, two come nearest to the face that was there (`python -m benchmarks.masks`).
@@ -23,15 +24,23 @@ _FIRST, _LAST, _ROUNDS = 3.0, 0.05, 2
 # Pixels of the frame about what was painted that do not count either: the edge of a thing is half the thing's.
 _EDGE = 1
 
-# What counts as white.
-_WHITE = [255 * (value > 127) for value in range(256)]
-
 Run = Callable[..., Tensor]
+M = TypeVar("M")
 
 
 def frame_mask(mask: Image.Image, size: int) -> Image.Image:
     """A mask over a face's frame at the frame's size: mode L, 255 where nothing counts, else 0."""
-    return mask.convert("L").resize((size, size), Image.Resampling.BOX).point(_WHITE)
+    return mask.convert("L").resize((size, size), Image.Resampling.BOX).point(WHITE)
+
+
+def one_for_each(masks: Sequence[M], n: int, what: str) -> list[M]:
+    """Masks that were given, one for all or one for each of n, as n of them.
+
+    Raises ValueError for another number; `what` names the n there.
+    """
+    if len(masks) not in (1, n):
+        raise ValueError(f"{n} {what} take one mask, or one for each, not {len(masks)}")
+    return list(masks) * n if len(masks) == 1 else list(masks)
 
 
 def in_frames(evidence: Sequence[EvidenceImage], masks: Sequence[Image.Image]) -> dict[int, Image.Image]:
@@ -43,12 +52,10 @@ def in_frames(evidence: Sequence[EvidenceImage], masks: Sequence[Image.Image]) -
 
     Raises ValueError for another number of masks, or other proportions.
     """
-    if len(masks) not in (1, len(evidence)):
-        raise ValueError(f"{len(evidence)} images take one mask, or one for each, not {len(masks)}")
-    each = list(masks) * len(evidence) if len(masks) == 1 else masks
+    each = zip(evidence, one_for_each(masks, len(evidence), "images"), strict=True)
     return {
         index: mask_in_frame(mask, image.picture.size, image.face)
-        for index, (image, mask) in enumerate(zip(evidence, each, strict=True))
+        for index, (image, mask) in enumerate(each)
         if image.face is not None
     }
 

@@ -259,6 +259,11 @@ class Prior:
             Checkpoint(self.flow, self.pixels, self.name, self.fingerprint, typicality, self.metadata), path, half=half
         )
 
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What a file that was made with this prior says of it."""
+        return {"prior": self.name, "fingerprint": self.fingerprint}
+
     def info(self) -> dict[str, Any]:
         """What there is to know, as JSON takes it."""
         return {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import pickle
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
+from .compute import worker_path
 from .engine import Engine, Progress
 from .images import Member, find_members
 from .posterior import Statistics
@@ -111,8 +111,6 @@ def statistics_by_ray(
     except ImportError as error:
         raise ValueError(f"Ray is not installed: pip install 'transflow-studio[ray]' ({error})") from error
 
-    # A worker is another process, with another path: what is imported here from a checkout is found there, too.
-    path = os.pathsep.join([str(Path(__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     rows = [{"member": pickle.dumps(asdict(member))} for member in find_members(paths)]
     parts = ray.data.from_items(rows).map_batches(
         _Worker,
@@ -120,7 +118,7 @@ def statistics_by_ray(
         batch_size=_CHUNK,
         concurrency=workers,
         num_gpus=1 if device.startswith("cuda") else None,
-        runtime_env={"env_vars": {"PYTHONPATH": path}},
+        runtime_env={"env_vars": {"PYTHONPATH": worker_path()}},
     )
     found, done = None, 0
     for row in cast(Iterator[dict[str, Any]], parts.iter_rows()):

@@ -74,6 +74,5 @@ class MixPanel:
     def _write(self, session: Session, prior: str, how: Any, share: Any) -> Path:
         posterior, engine = self._posterior(session, prior, how, share), self._engines.get(prior)
         path = session.file(_FILE)
-        told = {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
-        posterior.save(path, metadata=told | {"manner": str(choose_manner(posterior).manner)})
+        posterior.save(path, metadata=engine.prior.provenance | {"manner": str(choose_manner(posterior).manner)})
         return path

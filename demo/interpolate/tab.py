@@ -319,6 +319,5 @@ def _metadata(prior: Prior, settings: RouteSettings, a: Intake, b: Intake, shown
         "n": str(settings.n),
         "seed": str(settings.seed),
         "temperature": f"{settings.temperature:g}",
-        "prior": prior.name,
-        "fingerprint": prior.fingerprint,
+        **prior.provenance,
     }

@@ -32,7 +32,7 @@ def summary(intake: Intake, nothing: str = NOTHING) -> str:
     if not len(intake.evidence):
         return nothing
     used, total = len(intake.used), len(intake.evidence)
-    words = f"<b>{used}</b> image{'s' * (used > 1)}, m = {round(sum(intake.evidence.counts), 2):g}"
+    words = f"<b>{used}</b> image{'s' * (used > 1)}, m = {_m(intake.evidence)}"
     if used < total:
         words = f"<b>{used} of {total}</b> images condition the posterior"
     if intake.example:
@@ -40,6 +40,11 @@ def summary(intake: Intake, nothing: str = NOTHING) -> str:
     if mostly_far(intake.evidence) and total > 1:
         words = f"{words.removesuffix('.')}. {_MOST}"
     return words
+
+
+def _m(evidence: Evidence) -> str:
+    """How many pieces all of it counts as; of what hardly counts, no digits are shown."""
+    return f"{round(sum(evidence.counts), 2):g}"
 
 
 def examples_html() -> str:
@@ -241,7 +246,7 @@ def _weight(evidence: Evidence, index: int) -> str:
     image = evidence[index]
     if image.face is None:
         return ""
-    share = f" of m = {round(sum(evidence.counts), 2):g}" if image.used else ""
+    share = f" of m = {_m(evidence)}" if image.used else ""
     return (
         f'<label>weight <input type="number" min="{WEIGHT.low:g}" max="{WEIGHT.high:g}" step="any" '
         f'value="{image.weight:g}" data-action="weight" data-index="{index}" aria-label="weight of '

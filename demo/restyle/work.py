@@ -144,8 +144,7 @@ class Asked:
             "likeness": f"{settings.likeness:g}",
             "levels_kept": str(settings.kept),
             "toned": str(settings.toned).lower(),
-            "prior": engine.prior.name,
-            "fingerprint": engine.prior.fingerprint,
+            **engine.prior.provenance,
         }
 
 

@@ -41,8 +41,7 @@ class Whole:
         settings, prior = self.asked.settings, self.engine.prior
         names = ", ".join(image.name for image in self.asked.intake.used)[:2000] or self.asked.intake.saved_name
         return {
-            "prior": prior.name,
-            "fingerprint": prior.fingerprint,
+            **prior.provenance,
             "manner": str(settings.manner),
             "lam_ratio": settings.words,
             "temperature": f"{settings.temperature:g}",

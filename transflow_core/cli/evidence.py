@@ -71,6 +71,6 @@ def encode(
                 )
         if output is not None:
             names = json.dumps([image.name for image in evidence.used])
-            header = {"names": names, "prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
+            header = {"names": names} | engine.prior.provenance
             save_file({"z": evidence.z.contiguous()}, output, header)
             work.wrote(output)

@@ -73,7 +73,7 @@ class Work:
         from ..prior import load_prior
 
         engine = Engine(load_prior(prior, device=device), **how)
-        self.provenance |= {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
+        self.provenance |= engine.prior.provenance
         self.result |= {"prior": engine.prior.name, "device": str(engine.prior.device)}
         return engine
 

@@ -4,11 +4,12 @@ from .alignment import AlignedFace, align
 from .descriptor import describe
 from .detection import Detection, detect
 from .frame import LEFT_EYE, RIGHT_EYE
-from .pasting import mask_in_frame, paste
+from .pasting import WHITE, mask_in_frame, paste
 
 __all__ = [
     "LEFT_EYE",
     "RIGHT_EYE",
+    "WHITE",
     "AlignedFace",
     "Detection",
     "align",

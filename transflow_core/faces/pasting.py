@@ -11,7 +11,10 @@ from PIL import Image
 
 from .alignment import AlignedFace
 
-__all__ = ["mask_in_frame", "paste"]
+__all__ = ["WHITE", "mask_in_frame", "paste"]
+
+WHITE = [255 * (value > 127) for value in range(256)]
+"""What counts as white in a mask, for `Image.point`: nothing between it and black is left."""
 
 # By eye: of a face in another style, nothing of its square is seen.
 _FEATHER = 0.28
@@ -91,7 +94,7 @@ def mask_in_frame(mask: Image.Image, picture: tuple[int, int], face: AlignedFace
     u = a / face.image.width
     rows = (across * u.real, -across * u.imag, across * b.real, down * u.imag, down * u.real, down * b.imag)
     cut = mask.convert("L").transform(face.image.size, Image.Transform.AFFINE, rows, Image.Resampling.BILINEAR)
-    return cut.point([255 * (value > 127) for value in range(256)])
+    return cut.point(WHITE)
 
 
 def _planes(face: AlignedFace, change: NDArray) -> list[Image.Image]:
