@@ -1,5 +1,6 @@
 """The priors that one running page serves: loaded when first asked for, kept, and shared by all sessions."""
 
+import contextlib
 import fnmatch
 import os
 import reprlib
@@ -9,10 +10,12 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from transflow_core.checkpoints import OWNER, VISITOR, is_hub_address
-from transflow_core.compute import ComputeThread, PictureLane
+from transflow_core.compute import Cancelled, ComputeThread, PictureLane
 from transflow_core.engine import Engine
 from transflow_core.prior import load_prior, pick_device
 from transflow_core.shipped import shipped_priors
+
+from .examples import example_sets
 
 __all__ = ["Engines"]
 
@@ -89,6 +92,17 @@ class Engines:
         if known is None:
             self._load(name, engine)
         return engine.result()
+
+    def read_examples(self, name: str) -> None:
+        """Invert the example sets while nobody waits for anything: a first click on one is as quick as the next.
+
+        On a GPU, which has no such order and needs none, nothing happens.
+        """
+        if self._compute is not None:
+            engine = self.get(name)
+            with contextlib.suppress(Cancelled):  # the process ends
+                for some in example_sets().values():
+                    engine.intake(some.files, whole="always", aside=True)
 
     def _load(self, name: str, engine: Future[Engine]) -> None:
         foreign = is_hub_address(name)

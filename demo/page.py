@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,14 @@ _ABOUT = "Show a trained generative model a handful of images, and it makes new 
 _TITLE = f"# Transflow Studio\n{_ABOUT}"
 
 
-class _Page(gr.Blocks):
-    """Says of itself what links to it show; Gradio has places for it, and fills them for its own interfaces alone."""
+class Page(gr.Blocks):
+    """Says of itself what links to it show; Gradio has places for it, and fills them for its own interfaces alone.
+
+    Attributes:
+        ahead: what may be done before anybody asks for it.
+    """
+
+    ahead: Callable[[], None]
 
     def get_config_file(self) -> Any:
         host = os.environ.get("SPACE_HOST")  # what reads links wants a whole address, which a Space knows
@@ -65,7 +72,7 @@ class _Page(gr.Blocks):
         return super().get_config_file() | {"thumbnail": picture, "simple_description": _ABOUT}
 
 
-def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> gr.Blocks:
+def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> Page:
     """The whole demo, to be launched.
 
     Args:
@@ -76,7 +83,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
     engines = engines or Engines()
     first_prior, missing = _loaded(engines, first_prior)
     own_folder()
-    with _Page(title="Transflow Studio", analytics_enabled=False) as demo:
+    with Page(title="Transflow Studio", analytics_enabled=False) as demo:
         if missing:
             gr.HTML(f"<p class='missing-priors' role='status'>{escape(missing)}</p>", elem_id="missing", padding=True)
         with gr.Row():
@@ -116,10 +123,11 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> g
             Explain(engines, prior, [*chosen, *_seen(tab)])
         demo.unload(Session.left)
         add_endpoints(engines)
+    demo.ahead = partial(engines.read_examples, first_prior)
     return demo
 
 
-def launch(demo: gr.Blocks, **options: Any) -> Any:
+def launch(demo: Page, **options: Any) -> Any:
     """Serve the page; keywords are those of `gr.Blocks.launch`, such as `server_port`.
 
     Where the package `mcp` is installed (the extra of that name), the endpoints are tools for agents as well.
@@ -130,6 +138,7 @@ def launch(demo: gr.Blocks, **options: Any) -> Any:
     guard = Middleware(Guard, quota=Quota(used=lambda: janitor.left))
     if threading.current_thread() is threading.main_thread() and not options.get("prevent_thread_lock"):
         signal.signal(signal.SIGTERM, _terminate)
+        threading.Thread(target=demo.ahead, name="ahead", daemon=True).start()
     return demo.queue(max_size=None, api_open=False).launch(
         theme=THEME,
         css=CSS,

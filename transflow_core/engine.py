@@ -172,6 +172,7 @@ class Engine:
         weights: Sequence[float] | None = None,
         robust: bool | Sequence[bool] = True,
         most: int | None = None,
+        aside: bool = False,
         stop: threading.Event | None = None,
     ) -> Iterator[Intake]:
         """Read, align and invert files a few at a time, and give what there is after each time.
@@ -193,6 +194,7 @@ class Engine:
             robust: whether what lies far outside counts less, see `Evidence.counts`; one for all sources, or one for
                 each.
             most: images that there may be in the end; those that do not fit are left out with a note.
+            aside: the flow inverts them when nobody waits for anything, see `FairThread.submit`.
             stop: set it to end after the batch that is under way.
         """
         onto = replace(Intake(self.prior.name) if onto is None else onto, notes=(), left=0)
@@ -229,7 +231,7 @@ class Engine:
             ):
                 batch += [(picture, face, how) for face in _taken(picture, pick)]
                 if not left or len(batch) >= size:
-                    onto = onto.added(self._judged(batch, stop=stop), left)
+                    onto = onto.added(self._judged(batch, stop=stop, aside=aside), left)
                     yield onto
                     batch, size = [], min(2 * size, _BATCH)
         except Cancelled:
@@ -291,9 +293,13 @@ class Engine:
         frames: Sequence[Image.Image],
         *,
         progress: Progress | None = None,
+        aside: bool = False,
         stop: threading.Event | None = None,
     ) -> list[Latent]:
-        """Latents of images that are in the frame already, from the cache where they are known."""
+        """Latents of images that are in the frame already, from the cache where they are known.
+
+        `aside`: see `FairThread.submit`.
+        """
         keys = [(digest_of(frame), self.prior.fingerprint) for frame in frames]
         found = {key: self._latents.get(key) for key in keys}
         known = {key: latent for key, latent in found.items() if latent is not None}
@@ -301,7 +307,7 @@ class Engine:
         for start in range(0, len(missing), self.batch_size):
             _report(progress, start, len(missing), "inverting the flow")
             batch = missing[start : start + self.batch_size]
-            latents = self.run(self._invert, [frame for _, frame in batch], stop=stop)
+            latents = self.run(self._invert, [frame for _, frame in batch], stop=stop, aside=aside)
             for (key, _), latent in zip(batch, latents, strict=True):
                 known[key] = latent
                 self._latents.put(key, latent)
@@ -663,8 +669,11 @@ class Engine:
             return replace(onto, notes=(f"{path.name} cannot be read ({error.strerror or 'no such file'}).",))
         return replace(onto, evidence=Evidence(), saved=saved, saved_name=path.name, example="")
 
-    def _judged(self, chosen: Sequence[_Chosen], stop: threading.Event | None) -> list[EvidenceImage]:
-        latents = iter(self.encode([face.image for _, face, _ in chosen if face is not None], stop=stop))
+    def _judged(
+        self, chosen: Sequence[_Chosen], stop: threading.Event | None, aside: bool = False
+    ) -> list[EvidenceImage]:
+        frames = [face.image for _, face, _ in chosen if face is not None]
+        latents = iter(self.encode(frames, aside=aside, stop=stop))
         typicality = self.prior.typicality
         return [
             EvidenceImage.judged(picture, face, next(latents) if face else None, typicality, **how)

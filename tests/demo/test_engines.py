@@ -7,6 +7,8 @@ import pytest
 
 import demo.engines
 from demo.engines import Engines
+from demo.examples import example_sets
+from transflow_core.compute import ComputeThread
 
 from ..helpers import make_tiny_prior
 
@@ -158,3 +160,18 @@ def test_few_addresses_are_fetched_at_once(loader):
                 loader.gates[name].set()
         assert all(one.result(PATIENCE) for one in waiting)
     engines.get(HUB)
+
+
+def test_the_example_sets_are_inverted_before_a_click_while_nobody_waits(folder, loader, monkeypatch):
+    engines = Engines(folder, device="cpu")
+    engine = engines.get("a.safetensors")
+    invert, batches, aside = engine._invert, [], []
+    monkeypatch.setattr(engine, "_invert", lambda frames: batches.append(len(frames)) or invert(frames))
+    submit = ComputeThread.submit
+    monkeypatch.setattr(ComputeThread, "submit", lambda *a, **k: aside.append(k.get("aside", False)) or submit(*a, **k))
+    engines.read_examples("a.safetensors")
+    assert batches and aside and all(aside)
+    seen = len(batches)
+    for some in example_sets().values():
+        assert engine.intake(some.files, whole="always").used
+    assert len(batches) == seen
