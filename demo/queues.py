@@ -13,6 +13,10 @@ import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from gradio import state_holder
 
 from transflow_core.compute import Cancelled
 
@@ -200,8 +204,21 @@ def drain(seconds: float) -> bool:
     return all([lane.drained(max(0.0, end - time.monotonic())) for lane in (API, EXPORTS, VISITORS)])
 
 
+class _SessionState(state_holder.SessionState):
+    """What Gradio keeps of a session, without a description of every component of the page.
+
+    That is for its deep links, which are not used here; it took half a megabyte, and 35 ms in which the server answers
+    nobody, for each call of the API, which is a session of its own.
+    """
+
+    def __init__(self, blocks: Any) -> None:
+        super().__init__(SimpleNamespace(default_config=blocks.default_config, blocks={}))  # type: ignore[arg-type]
+
+
+state_holder.SessionState = _SessionState
+
 # How the app is launched. Gradio gives a place and a thread to each event, those that wait for their turn among them;
-# they cost little. It keeps half a megabyte of settings for each session, for ever if it is not told otherwise.
+# they cost little. It keeps the state of each session for ever if it is not told otherwise.
 SERVER = {"max_threads": 400, "state_session_capacity": 200}
 
 # After each event Gradio sums up all events so far, for a dashboard that nobody sees: with pandas, and in tens of

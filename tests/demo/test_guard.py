@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gradio.blocks import BlocksConfig
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,8 +80,19 @@ def test_the_page_works_under_its_policy_and_talks_to_nobody_else(small, new_pag
 
 
 def test_sessions_of_gradio_are_few(small):
-    """Each keeps half a megabyte, whoever made it with a raw call, and Gradio's default is ten thousand."""
+    """Whoever made them with a raw call; Gradio's default is ten thousand."""
     assert small[0].state_holder.capacity == queues.SERVER["state_session_capacity"] <= 200
+
+
+def test_a_call_does_not_describe_the_whole_page(small, http, monkeypatch):
+    """For each call, which is a session of its own, Gradio would, in the thread that answers everybody."""
+    described, describe = [], BlocksConfig.config_for_block
+    counted = staticmethod(lambda *a, **k: described.append(a) or describe(*a, **k))
+    monkeypatch.setattr(BlocksConfig, "config_for_block", counted)
+    before = len(small[0].state_holder.session_data)
+    assert "event: complete" in http.get(call(http)).text
+    assert len(small[0].state_holder.session_data) > before
+    assert len(described) < len(small[0].blocks.blocks) / 10
 
 
 # ---- files -------------------------------------------------------------------------------------------------------
