@@ -6,21 +6,37 @@ waits while another is measured, since a process's threads cannot be undone.
 
     python -m benchmarks.threads
 
+The second table is of one `ComputeThread`, alone and beside something that keeps a core busy, as torch and Python come
+and as they are here: the time for which OpenMP's threads spin (`transflow_core/__init__.py`), and that after which
+Python changes threads.
+
+    python -m benchmarks.threads --busy
+
 Needs an idle machine.
 """
 
 import argparse
+import contextlib
+import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 WAYS = {
     "main": "the main thread of a program",
     "requests": "the threads of two requests, in turn",
     "compute": "a `ComputeThread` that the two ask",
+}
+# Of the second table: GNU's own number of spins, and Python's own seconds.
+_PLAIN = {"GOMP_SPINCOUNT": "300000", "SWITCHING": "0.005"}
+_BESIDE = {
+    "alone": "alone",
+    "process": "beside a process that keeps a core busy",
+    "thread": "beside a thread of Python that is always busy",
 }
 _DECODES = 10
 
@@ -46,8 +62,61 @@ def _work(way: str, prior_name: str, n: int) -> None:
     run: Callable = (
         (lambda turn: decode()) if way == "main" else (lambda turn: requests[turn % 2].submit(decode).result())
     )
-    for _ in sys.stdin:
-        print(statistics.median(run(turn) for turn in range(_DECODES)), flush=True)
+    if "SWITCHING" in os.environ:
+        sys.setswitchinterval(float(os.environ["SWITCHING"]))
+    for line in sys.stdin:
+        with _beside(line.strip()):
+            count = 2 if line.strip() == "thread" else _DECODES  # a quarter of a minute each
+            print(statistics.median(run(turn) for turn in range(count)), flush=True)
+
+
+@contextlib.contextmanager
+def _beside(what: str) -> Iterator[None]:
+    """With such a neighbour: see `_BESIDE`."""
+    if what == "process":
+        busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        yield
+        busy.kill()
+        busy.wait()
+    elif what == "thread":
+        over = threading.Event()
+
+        def spin() -> None:
+            while not over.is_set():
+                sum(range(1000))
+
+        thread = threading.Thread(target=spin)
+        thread.start()
+        yield
+        over.set()
+        thread.join()
+    else:
+        yield
+
+
+def _busy(command: list[str], rounds: int) -> None:
+    """Print the second table."""
+    processes = [
+        subprocess.Popen(
+            [*command, "compute"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | changed
+        )
+        for changed in (_PLAIN, {})
+    ]
+    seconds: dict[tuple[str, int], list[float]] = {}
+    for turn in range(rounds + 1):
+        for beside in _BESIDE:
+            for index, process in enumerate(processes):
+                print(beside, file=process.stdin, flush=True)
+                took = float(process.stdout.readline())
+                if turn:  # the first warms up
+                    seconds.setdefault((beside, index), []).append(took)
+    for process in processes:
+        process.stdin.close()
+        process.wait()
+    print("| | as torch and Python come | here | ratio |\n|---|---|---|---|")
+    for beside, words in _BESIDE.items():
+        theirs, ours = (statistics.median(seconds[beside, index]) for index in range(2))
+        print(f"| {words} | {1000 * theirs:.0f} ms | {1000 * ours:.0f} ms | {theirs / ours:.2f} |")
 
 
 def main() -> None:
@@ -56,12 +125,16 @@ def main() -> None:
     parser.add_argument("--prior", default="celeba64")
     parser.add_argument("-n", type=int, default=16, help="images at once")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--busy", action="store_true", help="the second table")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.way:
         _work(given.way, given.prior, given.n)
         return
     command = [sys.executable, "-m", "benchmarks.threads", "--prior", given.prior, "-n", str(given.n), "--way"]
+    if given.busy:
+        _busy(command, given.rounds)
+        return
     processes = {
         way: subprocess.Popen([*command, way], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for way in WAYS
     }

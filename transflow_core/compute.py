@@ -26,6 +26,8 @@ __all__ = ["Cancelled", "ComputeThread", "FairThread", "PictureLane", "owned_by"
 
 # The slowest picture that is let in takes ten seconds on an idle core.
 _SECONDS = 120.0
+# Seconds after which a thread that wants Python's lock is given it; Python's own are 25 times as long.
+_SWITCHING = 2e-4
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -274,6 +276,9 @@ class ComputeThread(FairThread):
 
     def __init__(self) -> None:
         super().__init__("compute")
+        # A flow lets go of Python's lock at each of its thousands of operations, and waits that long for it afterwards
+        # where another thread has taken it.
+        sys.setswitchinterval(_SWITCHING)
         import torch  # not before: the command line has a lane for pictures while it is loaded
 
         threads = torch.get_num_threads()
