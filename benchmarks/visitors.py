@@ -34,11 +34,14 @@ class Visitor:
 
     Args:
         url: where the page is.
+
+    Attributes:
+        session: as Gradio knows it.
     """
 
     def __init__(self, url: str) -> None:
         self._client = httpx.Client(base_url=f"{url}/gradio_api", timeout=None)
-        self._session = secrets.token_hex(6)
+        self.session = secrets.token_hex(6)
         config = httpx.get(f"{url}/config", timeout=60).json()
         self._events = {event["id"]: event for event in config["dependencies"]}
         self._components = {component["id"]: component["props"] for component in config["components"]}
@@ -79,16 +82,16 @@ class Visitor:
 
     def leave(self) -> None:
         """Close the page: a browser's heartbeat ends then."""
-        with self._client.stream("GET", f"/heartbeat/{self._session}") as stream:
+        with self._client.stream("GET", f"/heartbeat/{self.session}") as stream:
             next(stream.iter_bytes(), None)
 
     def _run(self, event: dict[str, Any], values: dict[int, Any], data: Any) -> None:
         inputs = [values.get(key, self._components[key].get("value")) for key in event["inputs"]]
-        body = {"fn_index": event["id"], "data": inputs, "event_data": data, "session_hash": self._session}
+        body = {"fn_index": event["id"], "data": inputs, "event_data": data, "session_hash": self.session}
         asked = self._client.post("/queue/join", json=body).raise_for_status().json()["event_id"]
         if event["outputs"] and self._ahead.issuperset(event["outputs"]):
             return
-        with self._client.stream("GET", "/queue/data", params={"session_hash": self._session}) as stream:
+        with self._client.stream("GET", "/queue/data", params={"session_hash": self.session}) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line[5:]) if line.startswith("data:") else {}
                 if message.get("msg") == "process_completed" and message.get("event_id") == asked:

@@ -33,7 +33,7 @@ from .explain import Explain
 from .guard import Guard, Quota, fetch_no_addresses
 from .interpolate import Interpolate
 from .janitor import Janitor, own_folder
-from .queues import SERVER, drain
+from .queues import SERVER, drain, keep_pages
 from .restyle import Restyle
 from .session import Session
 from .static import FOLDER, static
@@ -139,7 +139,9 @@ def launch(demo: Page, **options: Any) -> Any:
     if threading.current_thread() is threading.main_thread() and not options.get("prevent_thread_lock"):
         signal.signal(signal.SIGTERM, _terminate)
         threading.Thread(target=demo.ahead, name="ahead", daemon=True).start()
-    return demo.queue(max_size=None, api_open=False).launch(
+    demo.queue(max_size=None, api_open=False)
+    keep_pages(demo)
+    return demo.launch(
         theme=THEME,
         css=CSS,
         js=f"() => {{{static('paint.js')}({static('anywhere.js')})()}}",

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from gradio import state_holder
+import gradio as gr
+from gradio import state_holder, utils
+from gradio.queueing import Queue
 
 from transflow_core.compute import Cancelled
 
-__all__ = ["API", "CALLS", "EXPORTS", "SERVER", "VISITORS", "Calls", "Lane", "Stop", "drain"]
+__all__ = ["API", "CALLS", "EXPORTS", "SERVER", "VISITORS", "Calls", "Lane", "Stop", "drain", "keep_pages"]
 
 
 class Stop(threading.Event):
@@ -216,6 +218,33 @@ class _SessionState(state_holder.SessionState):
 
 
 state_holder.SessionState = _SessionState
+
+
+class _Messages(utils.LRUCache):
+    """What is to be sent to each session of Gradio's, and of the sessions the last ones that something was sent to.
+
+    Gradio's own keeps the last 2,000 that came: each call of the API is one, so that a caller of ten calls a second
+    would put out every page that was opened more than three minutes ago, with all that it waits for.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__(queue.pending_messages_per_session.max_size)
+        self._events = queue.pending_event_ids_session
+
+    def __getitem__(self, session: str) -> Any:
+        self.move_to_end(session)
+        return super().__getitem__(session)
+
+    def popitem(self, last: bool = True) -> tuple[str, Any]:
+        session, messages = super().popitem(last)
+        self._events.pop(session, None)  # else kept for ever
+        return session, messages
+
+
+def keep_pages(demo: gr.Blocks) -> None:
+    """To be called once `demo.queue` was: callers of the API do not put out pages that are open."""
+    demo._queue.pending_messages_per_session = _Messages(demo._queue)
+
 
 # How the app is launched. Gradio gives a place and a thread to each event, those that wait for their turn among them;
 # they cost little. It keeps the state of each session for ever if it is not told otherwise.

@@ -95,6 +95,21 @@ def test_a_call_does_not_describe_the_whole_page(small, http, monkeypatch):
     assert len(described) < len(small[0].blocks.blocks) / 10
 
 
+def test_callers_put_out_no_page_that_is_in_use(small, monkeypatch):
+    """Each call is a session of Gradio's, which keeps messages for so many of them."""
+    queue = small[0].blocks._queue
+    sent, events = queue.pending_messages_per_session, queue.pending_event_ids_session
+    monkeypatch.setattr(sent, "max_size", len(sent) + 2)
+    sent["a page"], events["a page"] = object(), set()
+    for index in range(2 * sent.max_size):
+        assert sent["a page"]  # as a stream that is open does at each message and heartbeat
+        sent[f"call {index}"], events[f"call {index}"] = object(), set()
+    assert "a page" in sent and "a page" in events
+    assert "call 0" not in sent and "call 0" not in events
+    for session in [key for key in sent if key.startswith(("call", "a page"))]:
+        del sent[session], events[session]
+
+
 # ---- files -------------------------------------------------------------------------------------------------------
 
 
@@ -210,7 +225,7 @@ def test_a_picture_of_the_camera_meets_the_limits_of_pictures_and_is_kept_as_a_f
     visitor = Visitor(small[1])
     (file,) = visitor.upload([("image.png", data)])
     visitor.happens("evidence-camera", "input", value=file)
-    session = Session._all[visitor._session]
+    session = Session._all[visitor.session]
     image = session.intakes["evidence"].evidence[-1]
     assert "million" in image.problem and image.name == "picture 1"
     assert Path(image.source).read_bytes() == data and image.source in Session.in_use()
