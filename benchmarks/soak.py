@@ -44,7 +44,7 @@ from PIL import Image
 
 from benchmarks.page import ARGUMENTS, ROOT, serve
 from benchmarks.tables import into
-from benchmarks.visitors import Visitor
+from benchmarks.visitors import ONCE, Visitor
 
 EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*/*.png"))
 KEYS = list(json.loads((ROOT / "assets" / "examples" / "sets.json").read_text(encoding="utf-8")))
@@ -68,7 +68,7 @@ class Caller:
 
     def __init__(self, url: str, index: int) -> None:
         headers = {"x-forwarded-for": f"192.0.2.{index % 250 + 1}"}
-        self.http = httpx.Client(base_url=f"{url}/gradio_api", timeout=600, headers=headers)
+        self.http = httpx.Client(base_url=f"{url}/gradio_api", timeout=600, headers=headers, limits=ONCE)
 
     def upload(self, *files: tuple[str, bytes]) -> list[dict[str, Any]]:
         paths = self.http.post("/upload", files=[("files", file) for file in files]).raise_for_status().json()

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
+from .allocator import few_arenas
 from .pictures import Picture
 
 __all__ = ["Cancelled", "ComputeThread", "FairThread", "PictureLane", "owned_by", "owned_steps", "worker_path"]
@@ -276,6 +277,7 @@ class ComputeThread(FairThread):
 
     def __init__(self) -> None:
         super().__init__("compute")
+        few_arenas()
         # A flow lets go of Python's lock at each of its thousands of operations, and waits that long for it afterwards
         # where another thread has taken it.
         sys.setswitchinterval(_SWITCHING)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .allocator import keep_freed
 from .checkpoints import (
     KNOWN_PRIORS,
     OWNER,
@@ -152,6 +153,7 @@ class Prior:
 
     @cached_property
     def _form(self) -> Flow:
+        keep_freed()
         return inference_form(self.flow, self.nets)
 
     def to_unit(self, images: Images) -> Tensor:
