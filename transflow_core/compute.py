@@ -387,6 +387,12 @@ class _Reader(FairThread):
         finally:
             timer.cancel()
 
+    def __del__(self) -> None:
+        """Its process ends with it."""
+        with contextlib.suppress(AttributeError, OSError):  # it was never begun
+            self._worker.kill()
+            self._worker.wait()
+
     def _started(self) -> subprocess.Popen[bytes]:
         # Not by multiprocessing, whose child would run the main module again: the page's builds the page.
         return subprocess.Popen(
