@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
@@ -387,17 +388,18 @@ class _Reader(FairThread):
         finally:
             timer.cancel()
 
-    def __del__(self) -> None:
-        """Its process ends with it."""
-        with contextlib.suppress(AttributeError, OSError):  # it was never begun
-            self._worker.kill()
-            self._worker.wait()
-
     def _started(self) -> subprocess.Popen[bytes]:
         # Not by multiprocessing, whose child would run the main module again: the page's builds the page.
-        return subprocess.Popen(
+        worker = subprocess.Popen(
             [sys.executable, "-c", f"from {_PACKAGE.name}.pictures import serve; serve({self._nice})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": worker_path()},
         )
+        weakref.finalize(self, _end, worker)
+        return worker
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    worker.kill()
+    worker.communicate()  # closes its pipes
