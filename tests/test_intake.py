@@ -81,6 +81,15 @@ def test_the_evidence_is_stacked_once(monkeypatch):
     assert len(asked) == 2
 
 
+def test_what_is_forgotten_is_computed_again():
+    intake = Intake().added([image(1), image(2)])
+    before = intake.posterior(0.3)
+    intake.forget()
+    intake.forget()
+    after = intake.posterior(0.3)
+    assert after.latents is not before.latents and torch.equal(after.mean, before.mean)
+
+
 def test_a_saved_posterior_stands_in_the_place_of_evidence_until_images_come():
     saved = Posterior.condition(torch.ones(2, DIM), lam_ratio=0.7)
     intake = Intake("a", saved=saved, saved_name="mine.safetensors")

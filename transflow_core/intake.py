@@ -105,6 +105,10 @@ class Intake:
             lam_ratio = DEFAULT_LAM_RATIO
         return self._at_one.with_lam(lam_ratio, lam=lam)
 
+    def forget(self) -> None:
+        """Let go of the posterior, as large as the latents themselves; it is computed again when it is asked for."""
+        self.__dict__.pop("_at_one", None)
+
     @functools.cached_property
     def _at_one(self) -> Posterior:
         return self.saved if self.saved is not None else self.evidence.condition(lam_ratio=1.0)

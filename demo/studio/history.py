@@ -50,6 +50,9 @@ class Past:
         self._states[self._last] = asked
         while len(self._states) > _MOST or (len(self._states) > 1 and self._images() > MOST_IMAGES):
             self._states.popitem(last=False)
+        for known in self._states.values():
+            if known.intake is not asked.intake:
+                known.intake.forget()
         return self._last
 
     def get(self, number: object) -> Asked | None:

@@ -1,7 +1,9 @@
 """The sheet of samples in a browser: one sample enlarged, kept and used; the strip of λ; states to go back to."""
 
+import gc
 import io
 import re
+import weakref
 from urllib.request import urlopen
 
 import numpy as np
@@ -16,8 +18,10 @@ from demo.studio.history import Past, address_of, settings_in
 from demo.studio.settings import Asked, Settings
 from demo.studio.strip import MOST_DRAWS, PLACES, Strip, lam_places
 from transflow_core.engine import Engine
+from transflow_core.evidence import EvidenceImage, Latent
 from transflow_core.images import read_png_metadata
 from transflow_core.intake import Intake
+from transflow_core.pictures import Picture
 from transflow_core.posterior import KINDS
 
 from ..helpers import frames, make_tiny_prior
@@ -231,6 +235,21 @@ def test_the_past_holds_ten_states_of_no_more_images_than_one_place():
     numbers = [past.keep(asked) for asked in states]
     assert past.get(numbers[1]) is None and past.get(numbers[2]) is states[2] and past.get("x") is None
     assert past.keep(Asked(states[5].intake, "tiny", Settings(seed=5))) == numbers[5]
+
+
+def test_states_of_the_past_keep_latents_and_no_posteriors():
+    """A posterior is as large as all latents that it was made of: ten of each visitor are much."""
+    latent = Latent(torch.zeros(6), -1.0, -1.0)
+    intakes = [Intake().added([EvidenceImage(Picture("a.png"), None, latent)]) for _ in range(3)]
+    past, posteriors = Past(), []
+    for seed, intake in enumerate(intakes):
+        posterior = intake.posterior()
+        posteriors.append(weakref.ref(posterior.latents))
+        past.keep(Asked(intake, "tiny", Settings(seed=seed)))
+        del posterior
+    gc.collect()
+    assert [posterior() is None for posterior in posteriors] == [True, True, False]
+    assert intakes[0].posterior().m == 1
 
 
 @pytest.mark.parametrize("manner", [*KINDS.values(), KINDS["mean"].with_lam((0.1, 0.5))])
