@@ -1,11 +1,11 @@
 """Coverage-guided fuzzing of what reads strangers' files, where atheris runs (`pip install atheris`, on Linux).
 
-    python -m tests.fuzz posterior --seconds 300
+    python -m benchmarks.fuzz posterior --seconds 300
 
 A reader may refuse a file in words. Whatever else it raises ends the run, and libFuzzer leaves the file that did it in
-the folder `--found`: it becomes an `example` of the tests that Hypothesis makes up the same kinds of files for
-(`images/test_fuzz.py`, `test_untrusted_fuzz.py`, `checkpoints/test_fuzz.py`), which need no atheris and run in CI. The
-seeds are the good files of those tests.
+the folder `--found`: it becomes an `example` of the tests for which Hypothesis makes up the same kinds of files
+(`images/test_fuzz.py`, `test_untrusted_fuzz.py` and `checkpoints/test_fuzz.py` in `tests/`), which need no atheris and
+run in CI. The seeds are the good files of those tests.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ with atheris.instrument_imports(include=["transflow_core"]):
 import torch
 from safetensors.torch import save_file
 
-from .checkpoints.peers import OpenAI, Rosinality, Y0ast
-from .helpers import make_tiny_prior
-from .images.test_fuzz import CORPUS
+from tests.checkpoints.peers import OpenAI, Rosinality, Y0ast
+from tests.helpers import make_tiny_prior
+from tests.images.test_fuzz import CORPUS
 
 _LARGEST = 1 << 16  # bytes: what is read first is what tells sizes
-_GRAPHS = Path(__file__).parent / "checkpoints" / "tensorflow" / "data"
+_GRAPHS = Path(__file__).parent.parent / "tests" / "checkpoints" / "tensorflow" / "data"
 
 
 def image(path: Path) -> None:
