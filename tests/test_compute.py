@@ -70,7 +70,7 @@ class Held:
         """What was done, in order."""
         self._go_on.set()
         with owned_by("the test"):
-            while self.thread._turns._waiting or self.thread._aside._waiting:
+            while self.thread._turns._waiting or any(some._waiting for some in self.thread._aside):
                 self.thread.run(lambda: None)
             self.thread.run(lambda: None)  # the last one was begun before this
         return self.done
@@ -116,19 +116,23 @@ def test_long_jobs_do_not_outweigh_short_ones(monkeypatch):
 def test_what_is_aside_makes_way_for_all_others_whoever_asks(equal_jobs):
     held = Held()
     for index in range(3):
-        held.ask("one", f"aside {index}", aside=True)
-    held.ask("two", "aside of two", aside=True)
+        held.ask("one", f"aside {index}", aside=1)
+    held.ask("two", "aside of two", aside=1)
+    held.ask("three", "perhaps for nobody", aside=2)
     with owned_by("one"):
         held.thread.submit(lambda: held.done.append("first") or held.ask("three", "late"))
     held.ask("two", "second")
-    assert held.finished() == ["first", "second", "late", "aside 0", "aside of two", "aside 1", "aside 2"]
+    assert held.finished() == [
+        *("first", "second", "late", "aside 0", "aside of two", "aside 1", "aside 2"),
+        "perhaps for nobody",
+    ]
 
 
 def test_what_is_aside_and_stopped_does_not_wait_for_a_turn(equal_jobs):
     """Each slider that was let go leaves one, with a thread of the server that waits for it."""
     held, stop, seen = Held(), threading.Event(), []
-    asides = [held.ask("one", f"aside {index}", aside=True, stop=stop) for index in range(3)]
-    kept = held.ask("one", "kept", aside=True)
+    asides = [held.ask("one", f"aside {index}", aside=1, stop=stop) for index in range(3)]
+    kept = held.ask("one", "kept", aside=1)
     stop.set()
     held.ask("two", "first")
     with owned_by("two"):
@@ -142,11 +146,11 @@ def test_what_is_aside_and_stopped_does_not_wait_for_a_turn(equal_jobs):
 def test_what_was_done_aside_is_not_held_against_who_asked(equal_jobs):
     held = Held()
     for index in range(5):
-        held.ask("one", f"aside {index}", aside=True)
+        held.ask("one", f"aside {index}", aside=1)
     with owned_by("three"):
         held.thread.submit(
             lambda: [held.ask(owner, f"{owner} {index}") for index in range(3) for owner in ("two", "one")],
-            aside=True,
+            aside=1,
         )
     turns = ["two 0", "one 0", "two 1", "one 1", "two 2", "one 2"]
     assert [name for name in held.finished() if "aside" not in name] == turns

@@ -102,7 +102,7 @@ class FairThread:
         self._executor = ThreadPoolExecutor(1, name)
         self._thread = self._executor.submit(threading.current_thread).result()
         self._lock = threading.Lock()
-        self._turns, self._aside = _Turns(), _Turns()
+        self._turns, self._aside = _Turns(), (_Turns(), _Turns())
         self._running: Hashable = None
 
     @classmethod
@@ -124,7 +124,7 @@ class FairThread:
         function: Callable[..., T],
         *args: Any,
         stop: threading.Event | None = None,
-        aside: bool = False,
+        aside: int = 0,
         **kwargs: Any,
     ) -> T:
         """`function(*args, **kwargs)`, run in the thread at its owner's turn; gives or raises what it does.
@@ -141,7 +141,7 @@ class FairThread:
         function: Callable[..., T],
         *args: Any,
         stop: threading.Event | None = None,
-        aside: bool = False,
+        aside: int = 0,
         **kwargs: Any,
     ) -> Future[T]:
         """As `run`, without waiting; the future can be cancelled until its turn comes.
@@ -149,11 +149,12 @@ class FairThread:
         Raises Cancelled where the process ends.
 
         Args:
-            aside: for what nobody waits for: it has its turn when there is nothing else for anybody.
+            aside: 1 for what nobody waits for: it has its turn when there is nothing else for anybody; 2 for what
+                nobody may ever ask for, which comes after that, too.
         """
         future: Future[T] = Future()
         with self._lock:
-            (self._aside if aside else self._turns).add(
+            (self._aside[aside - 1] if aside else self._turns).add(
                 _Job(_asking(), future, functools.partial(function, *args, **kwargs), stop)
             )
         try:
@@ -164,11 +165,13 @@ class FairThread:
 
     def _step(self) -> None:
         with self._lock:
-            stopped = [*self._turns.stopped(), *self._aside.stopped()]
-            turns, job = self._turns, self._turns.next()
-            if job is None:
-                turns, job = self._aside, self._aside.next()
-            else:
+            turns, job = self._turns, None
+            stopped = [one for some in (turns, *self._aside) for one in some.stopped()]
+            for turns in (self._turns, *self._aside):
+                job = turns.next()
+                if job is not None:
+                    break
+            if job is not None and turns is self._turns:
                 self._running = job.owner  # what makes way is in nobody's way
         for over in stopped:  # not in their turn, which what is aside may not have for minutes
             over.begins()

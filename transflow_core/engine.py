@@ -132,7 +132,7 @@ class Engine:
         function: Callable[..., T],
         *args: Any,
         stop: threading.Event | None = None,
-        aside: bool = False,
+        aside: int = 0,
         **kwargs: Any,
     ) -> T:
         """`function(*args, **kwargs)`, where this engine computes: for long arithmetic with its latents.
@@ -172,7 +172,7 @@ class Engine:
         weights: Sequence[float] | None = None,
         robust: bool | Sequence[bool] = True,
         most: int | None = None,
-        aside: bool = False,
+        aside: int = 0,
         stop: threading.Event | None = None,
     ) -> Iterator[Intake]:
         """Read, align and invert files a few at a time, and give what there is after each time.
@@ -293,7 +293,7 @@ class Engine:
         frames: Sequence[Image.Image],
         *,
         progress: Progress | None = None,
-        aside: bool = False,
+        aside: int = 0,
         stop: threading.Event | None = None,
     ) -> list[Latent]:
         """Latents of images that are in the frame already, from the cache where they are known.
@@ -418,7 +418,7 @@ class Engine:
         seed: int = 0,
         temperature: float = 1.0,
         stop: threading.Event | None = None,
-        aside: bool = False,
+        aside: int = 0,
     ) -> Tensor:
         """The images of `sample` while a slider is dragged, faster; `Preview` says what a processor does less exactly.
 
@@ -669,9 +669,7 @@ class Engine:
             return replace(onto, notes=(f"{path.name} cannot be read ({error.strerror or 'no such file'}).",))
         return replace(onto, evidence=Evidence(), saved=saved, saved_name=path.name, example="")
 
-    def _judged(
-        self, chosen: Sequence[_Chosen], stop: threading.Event | None, aside: bool = False
-    ) -> list[EvidenceImage]:
+    def _judged(self, chosen: Sequence[_Chosen], stop: threading.Event | None, aside: int = 0) -> list[EvidenceImage]:
         frames = [face.image for _, face, _ in chosen if face is not None]
         latents = iter(self.encode(frames, aside=aside, stop=stop))
         typicality = self.prior.typicality

@@ -79,7 +79,7 @@ class Strip:
             if place not in done:
                 at = replace(asked, settings=replace(settings, manner=settings.manner.with_lam(place)))
                 drawn = Gaussian.standard(engine.prior.dim) if place == math.inf else at.sampler(engine)
-                done[place] = to_pil(engine.preview(drawn, stop=stop, aside=True, **settings.draws))
+                done[place] = to_pil(engine.preview(drawn, stop=stop, aside=1, **settings.draws))
                 yield None
         cell = 64 * -(-engine.prior.image_size // 128)  # half of the sheet's
         frames = [sheet_picture(done[place], cell=cell, gap=GAP // 2) for place in (*sorted(places), math.inf)]
