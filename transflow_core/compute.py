@@ -102,7 +102,7 @@ class FairThread:
         self._executor = ThreadPoolExecutor(1, name)
         self._thread = self._executor.submit(threading.current_thread).result()
         self._lock = threading.Lock()
-        self._turns, self._aside = _Turns(), (_Turns(), _Turns())
+        self._turns = tuple(_Turns() for _ in range(3))  # by what is `aside`, see `submit`
         self._running: Hashable = None
 
     @classmethod
@@ -116,7 +116,7 @@ class FairThread:
         """How many other owners have a job that is running, or that comes before the next one of who asks."""
         me = _asking()
         with self._lock:
-            before = self._turns.before(me) | {self._running}
+            before = self._turns[0].before(me) | {self._running}
         return len(before - {me, None})
 
     def run(
@@ -154,9 +154,7 @@ class FairThread:
         """
         future: Future[T] = Future()
         with self._lock:
-            (self._aside[aside - 1] if aside else self._turns).add(
-                _Job(_asking(), future, functools.partial(function, *args, **kwargs), stop)
-            )
+            self._turns[aside].add(_Job(_asking(), future, functools.partial(function, *args, **kwargs), stop))
         try:
             self._executor.submit(self._step)
         except RuntimeError:  # the process ends
@@ -165,17 +163,13 @@ class FairThread:
 
     def _step(self) -> None:
         with self._lock:
-            turns, job = self._turns, None
-            stopped = [one for some in (turns, *self._aside) for one in some.stopped()]
-            for turns in (self._turns, *self._aside):
-                job = turns.next()
-                if job is not None:
-                    break
-            if job is not None and turns is self._turns:
+            stopped = [one for some in self._turns for one in some.stopped()]
+            turns, job = next(((some, one) for some in self._turns if (one := some.next())), (None, None))
+            if job is not None and turns is self._turns[0]:
                 self._running = job.owner  # what makes way is in nobody's way
         for over in stopped:  # not in their turn, which what is aside may not have for minutes
             over.begins()
-        if job is None:
+        if job is None or turns is None:
             return
         begun = time.perf_counter()
         try:

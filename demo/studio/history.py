@@ -42,6 +42,9 @@ class Past:
 
     def keep(self, asked: Asked) -> int:
         """Its number: that of an equal one that is still known."""
+        for known in self._states.values():
+            if known.intake is not asked.intake:
+                known.intake.forget()
         for number, known in self._states.items():
             if known == asked:
                 self._states[number] = asked  # by whom the manner was chosen may differ
@@ -50,9 +53,6 @@ class Past:
         self._states[self._last] = asked
         while len(self._states) > _MOST or (len(self._states) > 1 and self._images() > MOST_IMAGES):
             self._states.popitem(last=False)
-        for known in self._states.values():
-            if known.intake is not asked.intake:
-                known.intake.forget()
         return self._last
 
     def get(self, number: object) -> Asked | None:

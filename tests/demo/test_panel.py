@@ -52,7 +52,9 @@ def details(page, words):
 
 
 def wait_evidence(page, words):
-    page.wait_for_function("words => document.querySelector('#evidence-status').innerText.includes(words)", arg=words)
+    """Wait for these words, or for a number's end where they end in one: 3 is not 3.5."""
+    told = "document.querySelector('#evidence-status').innerText.split(words)"
+    page.wait_for_function(f"words => {told}.slice(1).some(rest => !/^\\.?\\d/.test(rest))", arg=words)
 
 
 @pytest.fixture
