@@ -303,18 +303,21 @@ def pages(count: int, figures: Figures) -> Callable[[str, threading.Event, threa
 
 def memory(process: Any) -> tuple[float, float]:
     """Megabytes of the server, and of its children: 0 where there is no /proc."""
-    children = 0
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{process.pid}/task").iterdir():
-            children += sum(_resident(int(child)) for child in (task / "children").read_text().split())
-        return _resident(process.pid) / 1024, children / 1024
-    return 0.0, 0.0
+    tasks = Path(f"/proc/{process.pid}/task")
+    if not tasks.is_dir():
+        return 0.0, 0.0
+    children: list[str] = []
+    for task in tasks.iterdir():
+        with contextlib.suppress(OSError):  # of a thread that has ended meanwhile
+            children += (task / "children").read_text().split()
+    return _resident(process.pid) / 1024, sum(_resident(int(child)) for child in children) / 1024
 
 
 def _resident(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
+    with contextlib.suppress(OSError):  # of a child that has ended meanwhile
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
     return 0
 
 

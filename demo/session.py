@@ -66,17 +66,23 @@ class Session:
             session = cls._all.pop(key, None) or cls(key or secrets.token_hex(8))
             session.touch()
             cls._all[session.id] = session  # the last one, since it is used
-            now, over = time.monotonic(), []
-            if now - cls._swept > _EVERY or len(cls._all) > _MOST:
-                cls._swept = now
-                over = [other for other in cls._all.values() if other._over_at < now]
-                over += list(cls._all.values())[: max(0, len(cls._all) - len(over) - _MOST)]
-                for other in over:
-                    cls._all.pop(other.id, None)
-                    cls._over.append(other.id)
-        for other in over:
-            other.close()
+            due = time.monotonic() - cls._swept > _EVERY or len(cls._all) > _MOST
+        if due:
+            cls.sweep()
         return session
+
+    @classmethod
+    def sweep(cls) -> None:
+        """Close the sessions that are over, and where there are too many those that were used longest ago."""
+        with cls._lock:
+            cls._swept = now = time.monotonic()
+            over = [session for session in cls._all.values() if session._over_at < now]
+            over += list(cls._all.values())[: max(0, len(cls._all) - len(over) - _MOST)]
+            for session in over:
+                cls._all.pop(session.id, None)
+                cls._over.append(session.id)
+        for session in over:
+            session.close()
 
     @classmethod
     def left(cls, request: gr.Request) -> None:
@@ -89,7 +95,12 @@ class Session:
 
     @classmethod
     def in_use(cls) -> list[Path]:
-        """Files that sessions may read again, under another prior say, and the folders of their results."""
+        """Files that sessions may read again, under another prior say, and the folders of their results.
+
+        The janitor asks every minute. Sessions that are over are closed on the way, so that they end on a page that
+        nobody visits any more as well.
+        """
+        cls.sweep()
         with cls._lock:
             sessions = list(cls._all.values())
         held = [session._folder for session in sessions if session._folder is not None]

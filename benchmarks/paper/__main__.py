@@ -1,6 +1,6 @@
 """The paper's figures and table, and what else is known of them, by one command.
 
-python -m benchmarks.paper --evidence FOLDER --mnist FOLDER    # everything
+python -m benchmarks.paper --evidence FOLDER --faces SET --mnist FOLDER    # everything
 python -m benchmarks.paper --only fig7 --fast                  # one section, a small subset of it
 """
 
@@ -25,6 +25,7 @@ __all__ = ["main"]
 
 _OUT = ROOT / "benchmarks" / "out"
 _PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "evidence"
+_FACES = ROOT.parent / "shared" / "data" / "celeba.zip"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,8 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--evidence",
         type=Path,
         default=_PHOTOGRAPHS if _PHOTOGRAPHS.is_dir() else None,
-        help="a folder with a folder of photographs for each set (anime, glasses, greyscale, painted, plain, red_hair, "
+        help="a folder with a folder of photographs for each set (anime, glasses, greyscale, painted, red_hair, "
         "sketch); for those that are missing, the examples that ship",
+    )
+    parser.add_argument(
+        "--faces",
+        type=Path,
+        default=_FACES if _FACES.is_file() else None,
+        help="a folder, zip or tar of plain faces, of which val*/* are held out, if it has such; else sampled faces",
     )
     parser.add_argument("--mnist", type=Path, help="a folder with MNIST's own test set (t10k-*-ubyte, also .gz)")
     parser.add_argument("--draws", type=int, default=10, help="draws of few-shot evidence")
@@ -62,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pictures,
         cache=None if options.fast else _OUT,
         photographs=None if options.fast else options.evidence,
+        faces=None if options.fast else options.faces,
         mnist=options.mnist,
         most_draws=options.draws,
         most_splits=options.splits,

@@ -29,13 +29,14 @@ def render(results: Result) -> str:
 The figures and the table of *Transflow Learning* on the prior `{run["prior"]}` (fingerprint
 `{run["fingerprint"][:12]}`, {run["image_size"]}×{run["image_size"]} pixels, D = {run["dim"]:,}). Written by
 
-    python -m benchmarks.paper --evidence FOLDER    # everything; what is below took {minutes:.0f} minutes
+    python -m benchmarks.paper --evidence FOLDER --faces SET    # everything; what is below took {minutes:.0f} minutes
     python -m benchmarks.paper --only fig7          # one section; --fast: a small subset in seconds
 
 from [results.json](results/results.json), where every number is; sentences are made from the numbers, so that a re-run
 changes both. Samples use temperature 1 unless it is said, and the same noise in every column of a figure (common random
 numbers). Evidence: {evidence} (the most that a section takes). Photographs are of
-the folder that is given, a folder for each set, and are not published; pictures show samples, and of evidence
+the folder that is given, a folder for each set, plain ones of the set of faces that priors are trained from, and held
+out there; they are not published; pictures show samples, and of evidence
 only faces that nobody has.
 
 **Measures.** *Chroma*: mean CIELAB chroma. *Diversity*: mean root-mean-square difference of two samples. ± is

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from PIL import Image
 from torch import Tensor
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.images import find_images, labelled_rows, save_png, to_pil
+from transflow_core.images import find_images, find_members, labelled_rows, save_png, to_pil
 from transflow_core.prior import Prior
 
 __all__ = ["ROOT", "Setting"]
@@ -30,6 +31,7 @@ class Setting:
         pictures: where pictures go.
         cache: where what takes long is kept, or None.
         photographs: a folder with a folder of photographs for each set, or None for the examples that ship.
+        faces: a folder, zip or tar of plain faces, or None; of one that priors are trained from, the part `val*/*`.
         mnist: a folder with MNIST's own test set, or None.
         most_draws, most_splits: draws of few-shot evidence, and random halves and seeds elsewhere, in a full run.
         fast: few samples, few digits, shipped evidence: what the tests run.
@@ -40,6 +42,7 @@ class Setting:
     pictures: Path
     cache: Path | None
     photographs: Path | None = None
+    faces: Path | None = None
     mnist: Path | None = None
     most_draws: int = 10
     most_splits: int = 6
@@ -79,11 +82,16 @@ class Setting:
         return found
 
     def plain(self, most: int, engine: Engine | None = None) -> Evidence:
-        """Plain photographs of faces, the folder `plain`; where there is none, sampled faces in their place."""
-        if not self.fast and self.photographs and (self.photographs / "plain").is_dir():
-            return self.evidence("plain", most, engine=engine)
-        self.evidence_used["plain"] = f"{most} sampled faces (plain)"
-        return (engine or self.engine).intake(self.shipped_faces(most), whole="always").evidence
+        """Plain photographs of faces: the first of `faces` that are held out; without it, sampled faces."""
+        engine = engine or self.engine
+        if self.faces is None:
+            self.evidence_used["plain"] = f"{most} sampled faces (plain)"
+            return engine.intake(self.shipped_faces(most), whole="always").evidence
+        members = list(find_members(self.faces))
+        held_out = [member for member in members if fnmatch(member.name, "val*/*")] or members
+        found = engine.intake([cast(BinaryIO, member) for member in held_out[:most]]).evidence
+        self.evidence_used["plain"] = f"{len(found.used)} photographs (plain)"
+        return found
 
     def shipped_faces(self, most: int) -> list[Image.Image]:
         """Faces that nobody has: samples of the prior at temperature 0.7, so that pictures of them may be shown."""

@@ -108,7 +108,8 @@ def words(r: Result) -> str:
     return f"""## A second task: which style or kind?
 
 {len(r["used"])} classes: {listing(r["used"])}. Photographs and drawings are of a folder that is given
-(`--evidence`); what is missing there is taken of the examples that ship. {r["tested"]} of each class are tested,
+(`--evidence`), plain ones of a set of faces (`--faces`); what is missing is taken of the examples that ship, and of
+samples. {r["tested"]} of each class are tested,
 {r["draws"]} draws, 95 % t intervals over them; nothing was tuned on this task. Pixels are the frames at half
 their size.
 

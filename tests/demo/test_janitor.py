@@ -80,7 +80,6 @@ def test_what_killed_processes_left_goes_at_the_start_and_nothing_of_others(own,
 
 def test_a_session_holds_the_sources_of_its_evidence_and_its_results(own, monkeypatch):
     monkeypatch.setattr(Session, "_all", {})
-    monkeypatch.setattr(sessions, "_EVERY", 1e9)
     session = Session.of(SimpleNamespace(session_hash="one"))
     upload, unused = write(own / "hash" / "face.png"), write(own / "hash2" / "unused.png")
     image = EvidenceImage(Picture("face.png"), None, problem="no face", source=str(upload))
@@ -94,3 +93,17 @@ def test_a_session_holds_the_sources_of_its_evidence_and_its_results(own, monkey
     janitor.sweep()
     assert not result.exists() and not upload.exists()
     assert Path(own).exists()
+
+
+def test_files_of_a_page_that_was_closed_go_though_nobody_comes_after_it(own, monkeypatch):
+    monkeypatch.setattr(Session, "_all", {})
+    visitor = SimpleNamespace(session_hash="the last")
+    result = write(Session.of(visitor).file("sheet.png"))
+    janitor = Janitor(Session.in_use, own, age=-1.0)
+    janitor.close()
+    Session.left(visitor)
+    janitor.sweep()
+    assert result.exists()  # it may come back
+    monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 3600))
+    janitor.sweep()
+    assert not result.exists()
