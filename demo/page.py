@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -136,12 +137,14 @@ def launch(demo: Page, **options: Any) -> Any:
     fetch_no_addresses()
     janitor = Janitor(Session.in_use, Path(demo.GRADIO_CACHE))
     guard = Middleware(Guard, quota=Quota(used=lambda: janitor.left))
-    if threading.current_thread() is threading.main_thread() and not options.get("prevent_thread_lock"):
+    stays = not options.pop("prevent_thread_lock", False)
+    if stays and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
-        threading.Thread(target=demo.ahead, name="ahead", daemon=True).start()
     demo.queue(max_size=None, api_open=False)
     keep_pages(demo)
-    return demo.launch(
+    # Gradio takes its own page for unreachable, and gives up, where it does not answer within three seconds: what may
+    # take all of a busy machine begins after that.
+    launched = demo.launch(
         theme=THEME,
         css=CSS,
         js=f"() => {{{static('paint.js')}({static('anywhere.js')})()}}",
@@ -153,8 +156,14 @@ def launch(demo: Page, **options: Any) -> Any:
         run_history=False,
         mcp_server=serve_tools(),
         **SERVER,
+        prevent_thread_lock=True,
         **options,
     )
+    if stays:
+        threading.Thread(target=demo.ahead, name="ahead", daemon=True).start()
+        if not getattr(sys, "ps1", sys.flags.interactive):  # where Gradio does not wait, either
+            demo.block_thread()
+    return launched
 
 
 def _preview(_: Request) -> FileResponse:

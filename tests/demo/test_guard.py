@@ -1,6 +1,7 @@
 """What stands before Gradio, seen from outside: headers, uploads, addresses, callers who leave, long calls."""
 
 import json
+import queue
 import struct
 import threading
 import zlib
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from benchmarks.visitors import Visitor
 from demo import Engines, build, guard, launch, queues
 from demo.guard import Pace, Quota
+from demo.page import Page
 from demo.session import Session
 from transflow_core.engine import Engine
 
@@ -35,6 +37,22 @@ def small(tmp_path_factory):
         demo = build(Engines(priors, device="cpu"), first_prior="tiny.safetensors")
         app, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
         yield app, url.rstrip("/")
+        demo.close()
+
+
+def test_what_may_take_all_of_the_machine_begins_when_the_page_answers(tmp_path, monkeypatch):
+    """Gradio gives up where its own page does not answer it within three seconds."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(Page, "block_thread", lambda self: None)
+    make_tiny_prior().save(tmp_path / "tiny.safetensors")
+    demo = build(Engines(tmp_path, device="cpu"), first_prior="tiny.safetensors")
+    addresses = queue.SimpleQueue()
+    demo.ahead = lambda: addresses.put(demo.local_url)
+    try:
+        _, url, _ = launch(demo, quiet=True)
+        assert addresses.get(timeout=PATIENCE) == url
+    finally:
         demo.close()
 
 
