@@ -6,7 +6,8 @@
 
 Both are a Glow of 64×64, 4 levels of 16 steps, width 256, affine couplings with sigmoid scales and unconditional
 Gaussians, of random weights that the first batch has standardised; normflows from PyPI (requirements-dev.txt). Ours is
-in its inference form. Shares are of the fastest float32 convolution of the same round. Needs an idle machine.
+in its inference form, a part of the batch on each core, as a `Prior` has it. Shares are of the fastest float32
+convolution of the same round. Needs an idle machine.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import torch
 from torch import nn
 
 from transflow_core.cli.bench import convolution_peak, flops_of, in_turn, timed
+from transflow_core.cores import on_cores
 from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, inference_form, place
 
 CONFIG = GlowConfig(
@@ -117,9 +119,9 @@ def main() -> None:
             jobs = {
                 "peak": convolution_peak,
                 "theirs encode": timed(lambda x=x: theirs.inverse_and_log_det(x)),
-                "ours encode": timed(lambda x=x: form(x)),
+                "ours encode": timed(lambda x=x: on_cores(form, x)),
                 "theirs decode": timed(lambda latents=latents: theirs.forward_and_log_det(list(latents))),
-                "ours decode": timed(lambda z=z: form.inverse(z)),
+                "ours decode": timed(lambda z=z: on_cores(form.inverse, z)),
             }
             found = in_turn(jobs, given.rounds)
             for way in ("encode", "decode"):

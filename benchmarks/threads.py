@@ -6,9 +6,9 @@ waits while another is measured, since a process's threads cannot be undone.
 
     python -m benchmarks.threads
 
-The second table is of one `ComputeThread`, alone and beside something that keeps a core busy, as torch and Python come
-and as they are here: the time for which OpenMP's threads spin (`transflow_core/__init__.py`), and that after which
-Python changes threads.
+The second table is of one `ComputeThread`, alone and beside something that keeps cores busy, as torch and Python come
+and as they are here: a part of the batch on each core (`transflow_core/cores.py`), the time for which OpenMP's threads
+spin (`transflow_core/__init__.py`), and that after which Python changes threads.
 
     python -m benchmarks.threads --busy
 
@@ -31,11 +31,12 @@ WAYS = {
     "requests": "the threads of two requests, in turn",
     "compute": "a `ComputeThread` that the two ask",
 }
-# Of the second table: GNU's own number of spins, and Python's own seconds.
+# Of the second table: GNU's own number of spins, and Python's own seconds; the batch is in one part.
 _PLAIN = {"GOMP_SPINCOUNT": "300000", "SWITCHING": "0.005"}
 _BESIDE = {
     "alone": "alone",
     "process": "beside a process that keeps a core busy",
+    "processes": "beside a process for each core",
     "thread": "beside a thread of Python that is always busy",
 }
 _DECODES = 10
@@ -43,6 +44,7 @@ _DECODES = 10
 
 def _work(way: str, prior_name: str, n: int) -> None:
     """In a process of its own: for each line that comes in, decode ten times and print the median in seconds."""
+    from transflow_core import prior as prior_module
     from transflow_core.compute import ComputeThread
     from transflow_core.engine import Engine
     from transflow_core.posterior import Gaussian
@@ -64,20 +66,23 @@ def _work(way: str, prior_name: str, n: int) -> None:
     )
     if "SWITCHING" in os.environ:
         sys.setswitchinterval(float(os.environ["SWITCHING"]))
+        prior_module.on_cores = lambda function, batch: [function(batch)]
     for line in sys.stdin:
         with _beside(line.strip()):
-            count = 2 if line.strip() == "thread" else _DECODES  # a quarter of a minute each
+            count = 2 if line.strip() in ("processes", "thread") else _DECODES  # up to a quarter of a minute each
             print(statistics.median(run(turn) for turn in range(count)), flush=True)
 
 
 @contextlib.contextmanager
 def _beside(what: str) -> Iterator[None]:
     """With such a neighbour: see `_BESIDE`."""
-    if what == "process":
-        busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    if what.startswith("process"):
+        command = [sys.executable, "-c", "while True: pass"]
+        busy = [subprocess.Popen(command) for _ in range(1 if what == "process" else os.cpu_count() or 1)]
         yield
-        busy.kill()
-        busy.wait()
+        for process in busy:
+            process.kill()
+            process.wait()
     elif what == "thread":
         over = threading.Event()
 

@@ -281,9 +281,12 @@ class ComputeThread(FairThread):
         sys.setswitchinterval(_SWITCHING)
         import torch  # not before: the command line has a lane for pictures while it is loaded
 
+        from .cores import begin_cores
+
         threads = torch.get_num_threads()
         self.run(torch.set_num_threads, threads)
         self.run(torch.get_num_threads)  # from here on it counts as one that has computed, and keeps its number
+        self.run(begin_cores)  # the number of all that follow is set below
         torch.set_num_threads(1)
 
 

@@ -1,11 +1,11 @@
 """A prior: a trained flow, its pixel convention and its metadata. This is what evidence conditions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from .checkpoints import (
     known_prior,
     save_native,
 )
+from .cores import on_cores
 from .devices import in_halves
 from .flows import CoarseFlow, Flow, count_parameters, device_of, inference_form, move, place
 from .pixels import PixelConvention
@@ -34,6 +35,7 @@ from .typicality import Typicality
 
 __all__ = ["Encoded", "LatentLevel", "Prior", "load_prior", "pick_device", "standard_log_prob"]
 
+T = TypeVar("T")
 Images = Sequence[Image.Image] | Sequence[np.ndarray] | np.ndarray | Tensor
 
 
@@ -156,6 +158,15 @@ class Prior:
         keep_freed()
         return inference_form(self.flow, self.nets)
 
+    def _computed(self, function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
+        """`function` of the parts of a batch, in order: a part a core, and smaller where memory is short.
+
+        A flow that is none of ours may keep something between two calls, and has the batch as it is.
+        """
+        if self._form is self.flow:
+            return in_halves(function, batch)
+        return [one for some in on_cores(partial(in_halves, function), batch) for one in some]
+
     def to_unit(self, images: Images) -> Tensor:
         """Any accepted form of m images -> (m, C, S, S) float32 in [0, 1], on the prior's device.
 
@@ -203,9 +214,9 @@ class Prior:
         v = self.to_unit(images)
         z, log_det = [torch.zeros(0, self.dim, device=self.device)], [torch.zeros(0, device=self.device)]
         for batch in v.split(batch_size) if len(v) else ():
-            for batch_z, batch_log_det in in_halves(lambda x: self._form.forward(self.pixels.to_flow(x)), batch):
-                z.append(batch_z)
-                log_det.append(batch_log_det)
+            for part_z, part_log_det in self._computed(lambda x: self._form.forward(self.pixels.to_flow(x)), batch):
+                z.append(part_z)
+                log_det.append(part_log_det)
         latents, log_prior = torch.cat(z), standard_log_prob(torch.cat(z))
         return Encoded(latents, log_prior, log_prior + torch.cat(log_det).cpu().double())
 
@@ -230,7 +241,9 @@ class Prior:
         side = self.image_size // 2 if means else self.image_size
         images = [torch.zeros(0, self.channels, side, side, device=self.device)]
         for batch in z.to(self.device).split(batch_size) if len(z) else ():
-            images += in_halves(lambda z: self.pixels.from_flow(means(z) if means else self._form.inverse(z)[0]), batch)
+            images += self._computed(
+                lambda z: self.pixels.from_flow(means(z) if means else self._form.inverse(z)[0]), batch
+            )
         return torch.cat(images)
 
     def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:
@@ -249,9 +262,9 @@ class Prior:
         bits = [torch.zeros(0, dtype=torch.float64)]
         for batch in v.split(batch_size) if len(v) else ():
             noise = torch.stack([torch.rand(batch.shape[1:], generator=generator) for _ in batch])
-            z, log_det = self._form.forward(self.pixels.dequantise(batch, noise.to(batch)))
-            nats = standard_log_prob(z) + log_det.cpu().double()
-            bits.append((self.pixels.nats_per_dim - nats / self.dim) / math.log(2))
+            for z, log_det in self._computed(self._form.forward, self.pixels.dequantise(batch, noise.to(batch))):
+                nats = standard_log_prob(z) + log_det.cpu().double()
+                bits.append((self.pixels.nats_per_dim - nats / self.dim) / math.log(2))
         return torch.cat(bits)
 
     def save(self, path: str | Path, half: bool = False) -> None:

@@ -1,0 +1,63 @@
+"""A batch on all cores of a processor: a part of it on each, in a thread of its own.
+
+torch would have all cores work on one operation after the other, and each of a flow's thousands of operations then
+waits for the slowest core: where another program has one for a moment, all wait, and images take several times as long
+(`python -m benchmarks.threads --busy`). Parts of a batch wait for nobody before their end.
+"""
+
+import functools
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["begin_cores", "on_cores"]
+
+T = TypeVar("T")
+
+
+def on_cores(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
+    """`function` of each part of a batch, (n, ...), n ≥ 1, in order, under `torch.inference_mode`.
+
+    There are as many parts as this thread has threads of torch's (`torch.get_num_threads`), each computed by one. A
+    batch that is smaller than that, or that lies on another device, is one part, computed here.
+
+    Args:
+        function: may be called by several threads at once.
+
+    Example:
+        >>> sum(on_cores(lambda rows: rows.sum().item(), torch.ones(4, 2)))
+        8.0
+    """
+    count = torch.get_num_threads()
+    if batch.device.type != "cpu" or not 1 < count <= len(batch):
+        with torch.inference_mode():
+            return [function(batch)]
+    return list(_pool(count).map(torch.inference_mode()(function), batch.tensor_split(count)))
+
+
+def begin_cores() -> None:
+    """Have the threads ready that a batch of this thread's is computed by, before the first one comes.
+
+    Afterwards threads that have not computed yet have as many of torch's as this one: `torch.set_num_threads` is of all
+    those, too.
+    """
+    if (count := torch.get_num_threads()) > 1:
+        _pool(count)
+
+
+@functools.cache
+def _pool(count: int) -> ThreadPoolExecutor:
+    pool, all_there = ThreadPoolExecutor(count, "core"), threading.Barrier(count)
+
+    def alone(_: int) -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # from here on it counts as one that has computed, and keeps its number
+        all_there.wait()
+
+    list(pool.map(alone, range(count)))
+    torch.set_num_threads(count)
+    return pool
