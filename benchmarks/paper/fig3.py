@@ -18,7 +18,7 @@ from transflow_core.posterior import Posterior, interpolate
 from .near import Pictures
 from .samples import SEED
 from .setting import Setting
-from .words import Result, amount, number, summary, table, trend
+from .words import Result, amount, difference, number, sign, summary, table, trend
 
 __all__ = ["run", "words"]
 
@@ -112,12 +112,12 @@ def words(r: Result) -> str:
         return [cell[key]["mean"] for cell in path]
 
     head = ["t", "distance to the first", "distance to the second", "lightness", "diversity", "faces, %"]
-    least = {name: min(means(path, "faces")[1:-1]) for name, path in r["paths"].items()}
-    finding = (
-        "is reproduced: faces are found in fewer of its intermediate images than of the other's"
-        if least["direct"] < min(90.0, least["posteriors"])
-        else "is not reproduced"
-    )
+    faces = [cell["faces"] for cell in direct]
+    ends = sorted((faces[0], faces[-1]), key=lambda cell: cell["mean"])
+    least = min(faces[1:-1], key=lambda cell: cell["mean"])
+    finding = "is not reproduced: that is no fewer than at one of the ends"
+    if sign(difference(least, ends[0])) < 0:
+        finding = "is reproduced: that is fewer than at either end"
     return f"""## Figures 3 and 4: between two posteriors, and directly between two images
 
 ![Figure 3](results/{r["picture"]})
@@ -140,7 +140,8 @@ be looked for.
 
 *Directly between two latents*, shown on the shipped cartoons and sepia portraits because a direct path begins with the
 evidence itself; in the table, between the same halves as above. The paper finds that "many intermediate images are not
-faces". Between the ends at least {least["direct"]:.0f} % are, by dlib's detector, and at least
-{least["posteriors"]:.0f} % on the path of posteriors: the paper's finding {finding}.
+faces". By dlib's detector {none(least["mean"])} % of the direct path's are where it has the fewest between its ends,
+and {none(ends[0]["mean"])} and {none(ends[1]["mean"])} % at the ends, which are the evidence; at least
+{none(min(means(post, "faces")))} % on the path of posteriors. The paper's finding {finding}.
 
 {table(head, row(direct))}"""

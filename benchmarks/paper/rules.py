@@ -8,8 +8,8 @@ are scored. Where nothing can be held out (one piece a class), the middle of eac
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -48,6 +48,18 @@ class Evidence:
     labels: NDArray[np.int64]
     first: NDArray[np.bool_]
     fold: NDArray[np.int64]
+    _far: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def own(self) -> Tensor:
+        """(n, n) squared distances between the rows."""
+        return _distances(self.x, self.x)
+
+    def far(self, query: Tensor) -> Tensor:
+        """(q, n) squared distances of queries to the rows, which several rules ask for."""
+        if id(query) not in self._far:
+            self._far[id(query)] = query, _distances(query, self.x)  # the query is kept, so that its id stays its own
+        return self._far[id(query)][1]
 
     @classmethod
     def of(cls, groups: Groups) -> Evidence:
@@ -87,7 +99,7 @@ def ours(classifier: FewShotClassifier, groups: Groups, query: Tensor) -> Tensor
 
 def neighbours(evidence: Evidence, query: Tensor, counts: Sequence[int] = _NEIGHBOURS) -> Tensor:
     """k-NN by votes; of a tie, the class of the nearest. k is chosen by held-out pieces."""
-    own, far = _distances(evidence.x, evidence.x), _distances(query, evidence.x)
+    own, far = evidence.own, evidence.far(query)
     classes = 1 + evidence.labels.max()
 
     def votes(distances: Tensor, kept: NDArray, k: int) -> NDArray[np.float64]:
@@ -113,7 +125,7 @@ def nearest_mean(evidence: Evidence, query: Tensor) -> Tensor:
 
 def svm(evidence: Evidence, query: Tensor) -> Tensor:
     """An RBF-SVM, one class against another; C and γ by held-out pieces."""
-    own, far = _distances(evidence.x, evidence.x), _distances(query, evidence.x)
+    own, far = evidence.own, evidence.far(query)
     pieces = own[evidence.first][:, evidence.first]
     scale = float(pieces[pieces > 0].median())
 
