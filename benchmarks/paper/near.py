@@ -138,9 +138,9 @@ def words(r: Result) -> str:
     return f"""## Distance to held-out evidence
 
 Half of a set is given, at random, {r["n"]} samples are drawn, and compared with the half that is held out: the energy
-distance between features that are standardised on the given half (`benchmarks/features.py`, `benchmarks/distances.py`);
-0 is as near as real pictures of the set are to one another. Mean ± half the 95 % interval over {r["splits"]}
-splits, each with a seed of its own. Sets: {used}. {_RECIPE}
+distance between features that are standardised on the given half (`benchmarks/features.py`, `benchmarks/distances.py`).
+The yardstick, *real pictures*, are the given half itself. Mean ± half the 95 %
+interval over {r["splits"]} splits, each with a seed of its own. Sets: {used}. {_RECIPE}
 
 """ + "\n\n".join(parts)
 
