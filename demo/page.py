@@ -144,21 +144,25 @@ def launch(demo: Page, **options: Any) -> Any:
     keep_pages(demo)
     # Gradio takes its own page for unreachable, and gives up, where it does not answer within three seconds: what may
     # take all of a busy machine begins after that.
-    launched = demo.launch(
-        theme=THEME,
-        css=CSS,
-        js=f"() => {{{static('paint.js')}({static('anywhere.js')})()}}",
-        show_error=True,
-        max_file_size="64mb",
-        footer_links=["api", "settings"],
-        favicon_path=FOLDER / "icon.svg",
-        app_kwargs={"middleware": [guard], "routes": [Route("/preview.jpg", _preview)]},
-        run_history=False,
-        mcp_server=serve_tools(),
-        **SERVER,
-        prevent_thread_lock=True,
-        **options,
-    )
+    try:
+        launched = demo.launch(
+            theme=THEME,
+            css=CSS,
+            js=f"() => {{{static('paint.js')}({static('anywhere.js')})()}}",
+            show_error=True,
+            max_file_size="64mb",
+            footer_links=["api", "settings"],
+            favicon_path=FOLDER / "icon.svg",
+            app_kwargs={"middleware": [guard], "routes": [Route("/preview.jpg", _preview)]},
+            run_history=False,
+            mcp_server=serve_tools(),
+            **SERVER,
+            prevent_thread_lock=True,
+            **options,
+        )
+    except KeyboardInterrupt:  # told to end before it had begun
+        demo.close()
+        raise SystemExit(0) from None
     if stays:
         threading.Thread(target=demo.ahead, name="ahead", daemon=True).start()
         if not getattr(sys, "ps1", sys.flags.interactive):  # where Gradio does not wait, either

@@ -56,6 +56,20 @@ def test_what_may_take_all_of_the_machine_begins_when_the_page_answers(tmp_path,
         demo.close()
 
 
+def test_a_server_that_is_told_to_end_before_it_has_begun_ends_without_a_complaint(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    make_tiny_prior().save(tmp_path / "tiny.safetensors")
+    demo = build(Engines(tmp_path, device="cpu"), first_prior="tiny.safetensors")
+
+    def told(*_, **__):
+        raise KeyboardInterrupt  # as on SIGTERM
+
+    monkeypatch.setattr(demo, "launch", told)
+    with pytest.raises(SystemExit) as ended:
+        launch(demo, prevent_thread_lock=True)
+    assert ended.value.code == 0
+
+
 @pytest.fixture
 def http(small):
     with httpx.Client(base_url=small[1], timeout=PATIENCE) as client:
