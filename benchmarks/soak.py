@@ -91,7 +91,7 @@ class Caller:
                 if over is not None and over.is_set():
                     raise Garbage("hung up")
         if "event: complete" not in text:
-            raise Garbage(text[-300:])
+            raise Garbage(text.rpartition("event: error")[2][-300:])
         return json.loads(text.partition("event: complete\ndata: ")[2].splitlines()[0])
 
     def call(self, endpoint: str, **given: Any) -> list[Any]:
@@ -392,7 +392,6 @@ def crowd_part(given: argparse.Namespace) -> str:
         patience = time.monotonic() + 2 * kept + _CLOSED
         while time.monotonic() < patience and _disk(folder)[0]:
             time.sleep(1)
-        light(caller, 1, 4000)  # sessions that are over are closed by the next who asks
         left, quiet = _disk(folder), memory(process)
     growth = 100 * (sum(end) / max(sum(warm), 1) - 1)
     lines = ["| action | count | median, s | 95 %, s |", "|---|---|---|---|"]

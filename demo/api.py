@@ -36,6 +36,7 @@ from .engines import Engines
 from .errors import refusing
 from .given import file_of
 from .guard import caller_of
+from .janitor import held
 from .queues import CALLS
 from .session import new_folder
 
@@ -601,12 +602,26 @@ def _answering(engines: Engines, method: Callable) -> Callable:
         session = request.session_hash if request else None
         turn = CALLS.turn(_caller(request), LocalContext.event_id.get(None), session)
         try:
-            with refusing(markup=False), turn as stop, owned_by(session):
+            with refusing(markup=False), held(_given(args, kwargs)), turn as stop, owned_by(session):
                 return _plain(getattr(Endpoints(engines, stop), method.__name__)(*args, **kwargs))
         except Cancelled as error:  # whoever asked is gone: nobody reads it, and it is no fault to be printed
             raise gr.Error("The call was given up.", print_exception=False) from error
 
     return call
+
+
+def _given(*values: Any) -> list[Path]:
+    """Paths of all uploaded files among the arguments of a call, however deep they lie; nothing is refused here."""
+    folder, found, left = Path(get_upload_folder()).resolve(), [], list(values)
+    while left:
+        value = left.pop()
+        if isinstance(value, gr.FileData):
+            value = {"path": value.path}
+        path = value.get("path") if isinstance(value, dict) else None
+        if isinstance(path, str) and "\0" not in path and folder in (file := Path(path).resolve()).parents:
+            found.append(file)
+        left += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return found
 
 
 def _caller(request: gr.Request | None) -> str:

@@ -13,12 +13,14 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
-__all__ = ["Janitor", "own_folder", "sweep"]
+__all__ = ["Janitor", "held", "own_folder", "sweep"]
 
 _log = logging.getLogger(__name__)
 _PREFIX = "transflow-studio-"
@@ -108,6 +110,24 @@ def _changed(path: str) -> float:
         return time.time()
 
 
+_held: Counter[Path] = Counter()
+_holding = threading.Lock()
+
+
+@contextmanager
+def held(files: Collection[Path]) -> Iterator[None]:
+    """Within, these files are in use: a call that waits for its turn finds what it was given, however long it takes."""
+    with _holding:
+        _held.update(files)
+    try:
+        yield
+    finally:
+        with _holding:
+            _held.subtract(files)
+            for file in [file for file in files if not _held[file]]:
+                del _held[file]
+
+
 class Janitor:
     """Sweeps a folder every minute in a thread of its own, from now on; and folders that dead processes left.
 
@@ -135,7 +155,9 @@ class Janitor:
             for other in self._folder.parent.glob(f"{_PREFIX}*"):
                 if other != self._folder and time.time() - _changed(str(other)) > DEAD:
                     shutil.rmtree(other, ignore_errors=True)
-        self.left = sweep(self._folder, list(self._in_use()), self._age, self.total)
+        with _holding:
+            in_use = list(_held)
+        self.left = sweep(self._folder, [*in_use, *self._in_use()], self._age, self.total)
 
     def close(self) -> None:
         """Sweep no more."""

@@ -7,14 +7,16 @@ import threading
 import zlib
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
 from gradio.blocks import BlocksConfig
+from gradio.utils import get_upload_folder
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.visitors import Visitor
-from demo import Engines, build, guard, launch, queues
+from demo import Engines, api, build, guard, janitor, launch, queues
 from demo.guard import Pace, Quota
 from demo.page import Page
 from demo.session import Session
@@ -388,6 +390,27 @@ def test_who_hangs_up_ends_the_call(http, small, monkeypatch):
     with httpx.Client(base_url=small[1], timeout=PATIENCE) as leaving, leaving.stream("GET", url):
         assert held.begun.wait(PATIENCE)
     assert held.stopped.wait(PATIENCE)
+
+
+def test_what_a_call_was_given_is_in_use_while_it_waits_and_runs(http, small, monkeypatch):
+    held = Held(monkeypatch)
+    url = call(http)
+    with httpx.Client(base_url=small[1], timeout=PATIENCE) as leaving, leaving.stream("GET", url):
+        assert held.begun.wait(PATIENCE)
+        (file,) = janitor._held
+        janitor.sweep(file.parent.parent, list(janitor._held), age=-1.0)
+        assert file.read_bytes() == FACE.read_bytes()
+    assert held.stopped.wait(PATIENCE)
+
+
+def test_uploads_are_found_however_deep_they_lie_and_nothing_else(small):
+    folder = Path(get_upload_folder()).resolve()
+    one, two = folder / "a" / "one.png", folder / "b" / "two.png"
+    given = {
+        "class": [{"path": str(one), "meta": FILE}, {"path": "a\0b"}, {"path": "/etc/passwd"}, {"path": 3}],
+        "n": 1,
+    }
+    assert sorted(api._given((given, [[gr.FileData(path=str(two))]], "text"), {"deep": None})) == [one, two]
 
 
 def test_a_call_takes_no_longer_than_it_may_and_is_told_so(http, monkeypatch):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from demo import session as sessions
-from demo.janitor import Janitor, own_folder, sweep
+from demo.janitor import Janitor, held, own_folder, sweep
 from demo.session import Session
 from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.intake import Intake
@@ -107,3 +107,15 @@ def test_files_of_a_page_that_was_closed_go_though_nobody_comes_after_it(own, mo
     monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 3600))
     janitor.sweep()
     assert not result.exists()
+
+
+def test_files_of_a_call_that_waits_for_its_turn_stay(own):
+    waiting, other = write(own / "a" / "face.png"), write(own / "b" / "other.png")
+    janitor = Janitor(lambda: [], own, age=1e9)
+    janitor.close()
+    janitor._age = -1.0
+    with held([waiting]), held([waiting]):
+        janitor.sweep()
+        assert waiting.exists() and not other.exists()
+    janitor.sweep()
+    assert not waiting.exists()
