@@ -116,7 +116,7 @@ class Figures:
             return action()
         except Exception as error:
             with self._lock:
-                self.errors[f"{kind}: {type(error).__name__}: {str(error)[:120]}"] += 1
+                self.errors[f"{kind}: {type(error).__name__}: {' '.join(str(error).split())[:120]}"] += 1
         finally:
             with self._lock:
                 self.waits[kind].append(time.perf_counter() - start)
