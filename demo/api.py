@@ -612,16 +612,24 @@ def _answering(engines: Engines, method: Callable) -> Callable:
 
 def _given(*values: Any) -> list[Path]:
     """Paths of all uploaded files among the arguments of a call, however deep they lie; nothing is refused here."""
-    folder, found, left = Path(get_upload_folder()).resolve(), [], list(values)
+    found, left = [], list(values)
     while left:
         value = left.pop()
         if isinstance(value, gr.FileData):
             value = {"path": value.path}
-        path = value.get("path") if isinstance(value, dict) else None
-        if isinstance(path, str) and "\0" not in path and folder in (file := Path(path).resolve()).parents:
+        if (file := _upload_of(value)) is not None:
             found.append(file)
         left += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     return found
+
+
+def _upload_of(value: Any) -> Path | None:
+    """Where a file given as {"path": …} lies, if that is among the uploads; whether it is there is not asked."""
+    given = value.get("path") if isinstance(value, dict) else None
+    if not isinstance(given, str) or "\0" in given:
+        return None
+    path = Path(given).resolve()
+    return path if Path(get_upload_folder()).resolve() in path.parents else None
 
 
 def _caller(request: gr.Request | None) -> str:
@@ -648,14 +656,10 @@ def _uploaded(files: Any, name: str) -> list[Path]:
         raise ValueError(f"{name}: give a list of at least one file (gradio_client.handle_file)")
     if len(files) > limits.MOST_IMAGES:
         raise ValueError(f"{name}: at most {limits.MOST_IMAGES} files in one call, not {len(files)}")
-    folder = Path(get_upload_folder()).resolve()
     paths = []
     for file in files:
-        if isinstance(file, str):
-            file = {"path": str(_named(file, name))}
-        given = file.get("path") if isinstance(file, dict) else None
-        path = Path(given).resolve() if isinstance(given, str) and "\0" not in given else folder
-        if folder not in path.parents or not path.is_file():
+        path = _upload_of({"path": str(_named(file, name))} if isinstance(file, str) else file)
+        if path is None or not path.is_file():
             raise ValueError(f"{name}: only uploaded files are read (gradio_client.handle_file uploads one)")
         paths.append(path)
     return paths

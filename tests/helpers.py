@@ -1,6 +1,7 @@
 """What tests share that is no fixture: where things lie, a prior made on the spot, how a browser starts."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,12 @@ def make_tiny_prior(seed: int = 0, name: str = "tiny", side: int = 16) -> Prior:
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
     checkpoint = Checkpoint(flow, PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
     return Prior.from_checkpoint(checkpoint, device="cpu")
+
+
+def apart(function, *args):
+    """Called in a new thread."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(function, *args).result()
 
 
 def frames(page, n: int = 20) -> None:

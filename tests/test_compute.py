@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -23,13 +22,7 @@ from transflow_core.pictures import is_quick, read_picture
 from transflow_core.posterior import Gaussian
 from transflow_core.prior import Prior
 
-from .helpers import ROOT
-
-
-def apart(function, *args):
-    """Called in a new thread."""
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(function, *args).result()
+from .helpers import ROOT, apart
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """A batch in parts, one on each core."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -10,13 +9,7 @@ from transflow_core.compute import ComputeThread
 from transflow_core.cores import on_cores
 from transflow_core.prior import Prior, load_prior
 
-from .helpers import make_tiny_prior
-
-
-def apart(function, *args):
-    """Called in a new thread."""
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(function, *args).result()
+from .helpers import apart, make_tiny_prior
 
 
 def with_threads(count, function):

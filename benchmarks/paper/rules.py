@@ -48,7 +48,7 @@ class Evidence:
     labels: NDArray[np.int64]
     first: NDArray[np.bool_]
     fold: NDArray[np.int64]
-    _far: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+    _far: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def own(self) -> Tensor:

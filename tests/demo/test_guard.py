@@ -29,14 +29,18 @@ FILE = {"_type": "gradio.FileData"}
 FACE = EXAMPLES / "sepia" / "sepia_00.png"
 
 
+def tiny_page(folder):
+    """The page of the tiny prior alone."""
+    make_tiny_prior().save(folder / "tiny.safetensors")
+    return build(Engines(folder, device="cpu"), first_prior="tiny.safetensors")
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A page of the tiny prior alone: its app, and its address."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        priors = tmp_path_factory.mktemp("priors")
-        make_tiny_prior().save(priors / "tiny.safetensors")
-        demo = build(Engines(priors, device="cpu"), first_prior="tiny.safetensors")
+        demo = tiny_page(tmp_path_factory.mktemp("priors"))
         app, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
         yield app, url.rstrip("/")
         demo.close()
@@ -47,8 +51,7 @@ def test_what_may_take_all_of_the_machine_begins_when_the_page_answers(tmp_path,
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(Page, "block_thread", lambda self: None)
-    make_tiny_prior().save(tmp_path / "tiny.safetensors")
-    demo = build(Engines(tmp_path, device="cpu"), first_prior="tiny.safetensors")
+    demo = tiny_page(tmp_path)
     addresses = queue.SimpleQueue()
     demo.ahead = lambda: addresses.put(demo.local_url)
     try:
@@ -60,8 +63,7 @@ def test_what_may_take_all_of_the_machine_begins_when_the_page_answers(tmp_path,
 
 def test_a_server_that_is_told_to_end_before_it_has_begun_ends_without_a_complaint(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    make_tiny_prior().save(tmp_path / "tiny.safetensors")
-    demo = build(Engines(tmp_path, device="cpu"), first_prior="tiny.safetensors")
+    demo = tiny_page(tmp_path)
 
     def told(*_, **__):
         raise KeyboardInterrupt  # as on SIGTERM

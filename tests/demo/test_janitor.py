@@ -111,11 +111,9 @@ def test_files_of_a_page_that_was_closed_go_though_nobody_comes_after_it(own, mo
 
 def test_files_of_a_call_that_waits_for_its_turn_stay(own):
     waiting, other = write(own / "a" / "face.png"), write(own / "b" / "other.png")
-    janitor = Janitor(lambda: [], own, age=1e9)
-    janitor.close()
-    janitor._age = -1.0
     with held([waiting]), held([waiting]):
-        janitor.sweep()
+        janitor = Janitor(lambda: [], own, age=-1.0)  # sweeps at its start
+        janitor.close()
         assert waiting.exists() and not other.exists()
     janitor.sweep()
     assert not waiting.exists()
