@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import gradio as gr
+import httpx
+from gradio import networking
 from gradio.components import Component
 from gradio.events import Dependency
 from starlette.middleware import Middleware
@@ -128,6 +130,19 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
     return demo
 
 
+def _answers(url: str) -> bool:
+    """Whether a page can be reached, with a minute's patience: Gradio's own has three seconds, and takes the page of a
+    busy machine for unreachable."""
+    try:
+        status = httpx.head(url, timeout=60, verify=False).status_code
+    except httpx.HTTPError:
+        return False
+    return status < 400 or status == 401  # it may ask for a password
+
+
+networking.url_ok = _answers
+
+
 def launch(demo: Page, **options: Any) -> Any:
     """Serve the page; keywords are those of `gr.Blocks.launch`, such as `server_port`.
 
@@ -142,8 +157,7 @@ def launch(demo: Page, **options: Any) -> Any:
         signal.signal(signal.SIGTERM, _terminate)
     demo.queue(max_size=None, api_open=False)
     keep_pages(demo)
-    # Gradio takes its own page for unreachable, and gives up, where it does not answer within three seconds: what may
-    # take all of a busy machine begins after that.
+    # Gradio asks its own page for an answer: what may take all of a busy machine begins after that.
     try:
         launched = demo.launch(
             theme=THEME,

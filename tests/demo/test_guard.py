@@ -2,14 +2,17 @@
 
 import json
 import queue
+import socket
 import struct
 import threading
+import time
 import zlib
 from pathlib import Path
 
 import gradio as gr
 import httpx
 import pytest
+from gradio import networking
 from gradio.blocks import BlocksConfig
 from gradio.utils import get_upload_folder
 from hypothesis import given
@@ -47,7 +50,6 @@ def small(tmp_path_factory):
 
 
 def test_what_may_take_all_of_the_machine_begins_when_the_page_answers(tmp_path, monkeypatch):
-    """Gradio gives up where its own page does not answer it within three seconds."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(Page, "block_thread", lambda self: None)
@@ -59,6 +61,25 @@ def test_what_may_take_all_of_the_machine_begins_when_the_page_answers(tmp_path,
         assert addresses.get(timeout=PATIENCE) == url
     finally:
         demo.close()
+
+
+def test_a_page_that_answers_late_is_reached_and_one_that_is_not_there_is_not():
+    """As that of a busy machine: Gradio's own patience is three seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+        def answer():
+            asking, _ = listening.accept()
+            with asking:
+                asking.recv(4096)
+                time.sleep(3.5)
+                asking.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        assert networking.url_ok(url)
+        answering.join()
+    assert not networking.url_ok(url)
 
 
 def test_a_server_that_is_told_to_end_before_it_has_begun_ends_without_a_complaint(tmp_path, monkeypatch):

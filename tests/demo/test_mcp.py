@@ -12,6 +12,8 @@ from PIL import Image
 from demo.agents import Tools
 from transflow_core.images import save_png
 
+from ..helpers import apart
+
 mcp = pytest.importorskip("mcp", reason="tools for agents are optional and need the package mcp")
 
 
@@ -29,7 +31,7 @@ def tools_of(served):
             await session.initialize()
             return await (session.call_tool(name, arguments) if name else session.list_tools())
 
-    return lambda name=None, **arguments: asyncio.run(ask(name, arguments))
+    return lambda name=None, **arguments: apart(asyncio.run, ask(name, arguments))  # Playwright has a loop in this one
 
 
 def picture(tmp_path, colour):
