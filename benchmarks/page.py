@@ -59,15 +59,24 @@ _MOVE = """
   range.dispatchEvent(new Event(event, {bubbles: true}));
 })
 """
-# Milliseconds from new evidence, as the panel says when all of it is read, to the strip.
+# Milliseconds from new evidence, as the panel says when all of it is read, to the strip of every second λ, and to the
+# whole strip.
 _STRIP = r"""
 key => new Promise(done => {
   let start = 0;
+  const waits = [];
   const panel = new MutationObserver(() => {
     if (/^\s*18 images, m/.test(document.querySelector('#evidence-status').innerText)) start ||= performance.now();
   });
   panel.observe(document.querySelector('#evidence-status'), {subtree: true, childList: true, characterData: true});
-  document.addEventListener('strip', () => { panel.disconnect(); done(performance.now() - start); }, {once: true});
+  document.addEventListener('strip', function seen(event) {
+    if (!event.detail) return;
+    waits.push(performance.now() - start);
+    if (!event.detail.bare) return;
+    panel.disconnect();
+    document.removeEventListener('strip', seen);
+    done(waits);
+  });
   document.querySelector(`#evidence [data-example=${key}]`).click();
 })
 """
@@ -118,7 +127,9 @@ def delays(url: str, prior: str) -> dict[str, list[float]]:
 
         page = opened(strip=True)
         page.wait_for_selector("#sheet .compare:enabled")
-        found["new evidence to its strip"] = [page.evaluate(_STRIP, key) for key in ("red_hair", "sepia", "sketch")]
+        waits = [page.evaluate(_STRIP, key) for key in ("red_hair", "sepia", "sketch", "cartoon", "neon_bar")]
+        found["new evidence to its strip"] = [first for first, _ in waits]
+        found["new evidence to all nine λ of it"] = [last for _, last in waits]
         page.wait_for_timeout(3000)
         moved = [page.evaluate(_MOVE, [place, "input", True]) for place in places(4 * MOVES)]
         found["moved, by the strip"] = moved[3:]

@@ -301,6 +301,24 @@ def pages(count: int, figures: Figures) -> Callable[[str, threading.Event, threa
     return work
 
 
+@contextlib.contextmanager
+def watched(process: Any) -> Iterator[list[float]]:
+    """Within, the megabytes of the server and its children, each five seconds."""
+    seen, over = [sum(memory(process))], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(5):
+            seen.append(sum(memory(process)))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
 def memory(process: Any) -> tuple[float, float]:
     """Megabytes of the server, and of its children: 0 where there is no /proc."""
     tasks = Path(f"/proc/{process.pid}/task")
@@ -377,23 +395,26 @@ def crowd_part(given: argparse.Namespace) -> str:
         works = [heavy, flood, *([pages(given.pages, figures)] if given.pages else [])]
         with under_way(url, *works):
             all_of(clients, given.warm, until)
-            warm, start, before = memory(process), time.perf_counter(), figures.count()
+            start, before = time.perf_counter(), figures.count()
             beside: list[float] = []
             timed = threading.Thread(target=lambda: beside.extend(light(caller, given.light, 2000)))
             timed.start()
-            all_of(clients, given.actions, until)
-            seconds, actions, end = time.perf_counter() - start, figures.count() - before, memory(process)
+            with watched(process) as seen:
+                all_of(clients, given.actions, until)
+            seconds, actions = time.perf_counter() - start, figures.count() - before
             timed.join()
         after = light(caller, given.light, 3000)
         files = _disk(folder)
-        print("the crowd has left:", files, end, figures.errors, file=sys.stderr)
+        print("the crowd has left:", files, seen[::12], figures.errors, file=sys.stderr)
         for client in clients:
             client.close()
         patience = time.monotonic() + 2 * kept + _CLOSED
         while time.monotonic() < patience and _disk(folder)[0]:
             time.sleep(1)
         left, quiet = _disk(folder), memory(process)
-    growth = 100 * (sum(end) / max(sum(warm), 1) - 1)
+    # What is held for a moment goes up and down by more than a tenth: medians of a minute.
+    first, last = (statistics.median(some) for some in (seen[:12], seen[-12:]))
+    growth = 100 * (last / max(first, 1) - 1)
     lines = ["| action | count | median, s | 95 %, s |", "|---|---|---|---|"]
     lines += [f"| {kind} | {row(waits)} |" for kind, waits in sorted(figures.waits.items())]
     lines += [
@@ -404,9 +425,9 @@ def crowd_part(given: argparse.Namespace) -> str:
         f"{figures.mixed}, of {len(figures.answers)} questions that were asked more than once or not.",
         f"- A light call: {statistics.median(alone):.2f} s alone, {statistics.median(beside):.2f} s in the crowd "
         f"({ratio(beside, alone):.1f} times), {statistics.median(after):.2f} s when all are gone.",
-        f"- Memory, server and its two readers of pictures: {warm[0]:.0f} + {warm[1]:.0f} MB when each client had done "
-        f"{given.warm} actions, {end[0]:.0f} + {end[1]:.0f} MB at the end ({growth:+.0f} %), "
-        f"{quiet[0]:.0f} + {quiet[1]:.0f} MB when all had left.",
+        f"- Memory of the server and its two readers of pictures: {first:.0f} MB in the minute after each client had "
+        f"done {given.warm} actions, {last:.0f} MB in the last one ({growth:+.0f} %), {max(seen):.0f} MB at most, "
+        f"{sum(quiet):.0f} MB when all had left.",
         f"- Files: {files[0]} ({files[1]:.0f} MB) at the end, {left[0]} when they were older than the {kept} s for "
         "which they were kept here.",
     ]

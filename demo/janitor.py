@@ -1,4 +1,4 @@
-"""Files that visitors leave behind: a folder of this process alone, swept by age and size.
+"""What visitors leave behind: files, in a folder of this process alone, swept by age and size, and memory.
 
 Gradio forgets most of the files that it writes (its `delete_cache` knows what it handed over itself, and not what it
 copied), and what a killed process left stays for ever. So all lies in one folder, and whatever is not in use goes.
@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
+
+from transflow_core import allocator
 
 __all__ = ["Janitor", "held", "own_folder", "sweep"]
 
@@ -129,7 +131,8 @@ def held(files: Collection[Path]) -> Iterator[None]:
 
 
 class Janitor:
-    """Sweeps a folder every minute in a thread of its own, from now on; and folders that dead processes left.
+    """Sweeps a folder every minute in a thread of its own, from now on; and folders that dead processes left. Memory
+    that was taken and is free goes back to the system then.
 
     Args:
         in_use: gives the files and folders that visitors still use.
@@ -169,3 +172,4 @@ class Janitor:
                 self.sweep()
             except Exception:
                 _log.exception("the sweep of old files failed")
+            allocator.give_back()  # of what many visitors took at a time, and nobody needs now

@@ -13,12 +13,13 @@ import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 from gradio import state_holder, utils
-from gradio.queueing import Queue
+from gradio.queueing import Event, Queue
 
 from transflow_core.compute import Cancelled
 
@@ -241,9 +242,20 @@ class _Messages(utils.LRUCache):
         return session, messages
 
 
+def _send(queue: Queue, event: Event, message: Any) -> None:
+    """As Gradio does, where whoever asked is still there; who left between two steps of an event is no error, and the
+    event ends."""
+    if event.session_hash in queue.pending_messages_per_session:
+        Queue.send_message(queue, event, message)
+    else:
+        event.alive = False
+
+
 def keep_pages(demo: gr.Blocks) -> None:
-    """To be called once `demo.queue` was: callers of the API do not put out pages that are open."""
+    """To be called once `demo.queue` was: callers of the API do not put out pages that are open, and whoever leaves
+    ends what they asked for without an error."""
     demo._queue.pending_messages_per_session = _Messages(demo._queue)
+    demo._queue.send_message = partial(_send, demo._queue)  # type: ignore[method-assign]
 
 
 # How the app is launched. Gradio gives a place and a thread to each event, those that wait for their turn among them;

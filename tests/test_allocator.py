@@ -45,13 +45,30 @@ for line in open("/proc/self/maps"):
 print(ours, reserved)
 met.wait()
 """
+# Megabytes that the process has of 200 that it took in blocks of 1 MB and freed, before they are given back and after.
+KEPT = """
+import ctypes, re
+from transflow_core.allocator import give_back, keep_freed
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) >> 10
+kept, before = keep_freed(), resident()
+blocks = [libc.malloc(1 << 20) for _ in range(201)]
+for block in blocks:
+    ctypes.memset(block, 1, 1 << 20)
+for block in blocks[:-1]:
+    libc.free(block)
+held = resident() - before
+print(kept and give_back(), held, resident() - before)
+"""
 
 
 def told(script, **environment):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))} | environment
     run = subprocess.run([sys.executable, "-c", script], env=env, cwd=ROOT, capture_output=True, text=True, check=True)
-    did, number = run.stdout.split()
-    return did == "True", int(number)
+    did, *numbers = run.stdout.split()
+    return did == "True", *map(int, numbers)
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +90,8 @@ def test_many_threads_have_few_heaps():
     left_alone, theirs = told(HEAPS, MALLOC_ARENA_MAX="16")
     assert done and not left_alone
     assert ours < theirs
+
+
+def test_what_is_kept_is_given_back_when_asked_for():
+    done, kept, left = told(KEPT)
+    assert done and kept > 150 and left < 50

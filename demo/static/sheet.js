@@ -8,6 +8,7 @@ let strip = null, sprite = null, arrived = 0, shown = 0, sample = null, pins = [
 // The sheet and what moves over it --------------------------------------------------------------------------------
 
 const serves = () => sprite && props.value && props.value.strip === strip.serial;
+const compares = () => serves() && strip.bare;  // the first strip comes without what the prior itself draws
 const overlay = (at, words) => {
   const height = strip.height, paint = canvas.getContext('2d');
   if (canvas.width !== strip.width || canvas.height !== height) { canvas.width = strip.width; canvas.height = height; }
@@ -28,7 +29,7 @@ const showSheet = async () => {
   if (turn !== shown) return;
   find('.stage').style.aspectRatio = picture.naturalWidth + ' / ' + picture.naturalHeight;
   if (!comparing) uncover();
-  compare.disabled = !serves();
+  compare.disabled = !compares();
   if (viewer.open && sample.index !== undefined) open(sample.index);  // a sample of the sheet that was there before
   if (cells.childElementCount === value.n && cells.style.getPropertyValue('--columns') == value.columns) return;
   cells.style.setProperty('--columns', value.columns);
@@ -48,7 +49,7 @@ document.addEventListener('strip', async event => {
   const bitmap = await bitmapOf(value.src);
   if (turn !== arrived) return;
   strip = value; sprite = bitmap;
-  compare.disabled = !serves();
+  compare.disabled = !compares();
 });
 // A slider moves: where the strip has what it asks for, the server need not be asked.
 document.addEventListener('scrub', event => {
@@ -64,7 +65,7 @@ document.addEventListener('scrub', event => {
 // Hold to compare -------------------------------------------------------------------------------------------------
 
 const hold = on => {
-  if (on === comparing || (on && !serves())) return;
+  if (on === comparing || (on && !compares())) return;
   comparing = on;
   compare.setAttribute('aria-pressed', String(on));
   if (on) overlay(strip.at.length, 'without your images'); else uncover();

@@ -26,9 +26,10 @@ from .sheet import GAP, sheet_picture
 __all__ = ["MOST_DRAWS", "PLACES", "Strip", "lam_places"]
 
 PLACES = 9
-"""λ/m of a strip, evenly on the slider's logarithmic scale."""
+"""λ/m of a strip, evenly on the slider's logarithmic scale. Every second one comes first, as a strip of its own: it is
+there in half the time."""
 MOST_DRAWS = 25
-"""Draws of a strip: 250 coarse previews, 2 to 3 s of two cores at 128×128 and some 300 kB to the browser, at most once
+"""Draws of a strip: 250 coarse previews, 2 to 3 s of two cores at 128×128 and some 450 kB to the browser, at most once
 for each change of anything but λ. Larger sheets are previewed by the server as they move."""
 
 
@@ -45,14 +46,14 @@ class Strip:
     Attributes:
         serial: changes with all but λ that decides the draws; 0 while there is no evidence.
         base: that.
-        done: previews by λ/m, inf for the prior's; nothing once it was sent, since the page has it then.
-        sent: whether the page has it.
+        done: previews by λ/m, inf for the prior's; nothing once all were sent, since the page has them then.
+        sent: how many the page has.
     """
 
     serial: int = 0
     base: Hashable = None
     done: dict[float, list[Image.Image]] = field(default_factory=dict)
-    sent: bool = False
+    sent: int = 0
     _last: int = field(default_factory=lambda: secrets.randbelow(2**30))  # no other session's, which a page may outlive
 
     def meet(self, asked: Asked) -> int:
@@ -61,42 +62,53 @@ class Strip:
         base = replace(asked, settings=replace(asked.settings, manner=manner.with_lam(1.0))), _moves(asked)
         if base != self.base:
             self._last += 1
-            self.base, self.done, self.sent = base, {}, False
+            self.base, self.done, self.sent = base, {}, 0
         self.serial = self._last if asked.intake.ready else 0
         return self.serial
 
     def missing(self, asked: Asked, engine: Engine, stop: Stop) -> Iterator[dict | None]:
         """Decode what is not yet, from the λ/m asked for outwards, while nobody waits for anything else; gives None
-        after each, and in the end what `static/sheet.js` needs, once. Raises Cancelled."""
-        if self.sent or not self.serial:
-            return
-        serial, done = self.serial, self.done
+        after each, and what `static/sheet.js` needs once every second one is there, and again with all. Raises
+        Cancelled."""
         places = lam_places() if _moves(asked) else []
+        if not self.serial or self.sent > len(places):
+            return
+        serial, done, frames = self.serial, self.done, list[float]()
         settings, now = asked.settings, asked.settings.manner.lam_ratio
+        coarse, fine = places[::2], places[1::2]
         if not isinstance(now, tuple):
-            places.sort(key=lambda place: abs(math.log(place / now)))
-        for place in (*places, math.inf):
-            if place not in done:
-                at = replace(asked, settings=replace(settings, manner=settings.manner.with_lam(place)))
-                drawn = Gaussian.standard(engine.prior.dim) if place == math.inf else at.sampler(engine)
-                done[place] = to_pil(engine.preview(drawn, stop=stop, aside=1, **settings.draws))
-                yield None
-        cell = 64 * -(-engine.prior.image_size // 128)  # half of the sheet's
-        frames = [sheet_picture(done[place], cell=cell, gap=GAP // 2) for place in (*sorted(places), math.inf)]
-        width, height = frames[0].size
-        sprite = Image.new("RGB", (width, height * len(frames)))
-        for index, frame in enumerate(frames):
-            sprite.paste(frame, (0, index * height))
+            for part in (coarse, fine):
+                part.sort(key=lambda place: abs(math.log(place / now)))
+        for part in (coarse, [*fine, math.inf]):
+            for place in part:
+                if place not in done:
+                    at = replace(asked, settings=replace(settings, manner=settings.manner.with_lam(place)))
+                    drawn = Gaussian.standard(engine.prior.dim) if place == math.inf else at.sampler(engine)
+                    done[place] = to_pil(engine.preview(drawn, stop=stop, aside=1, **settings.draws))
+                    yield None
+            frames = sorted([*frames, *part])
+            if serial == self.serial and len(frames) > self.sent:
+                self.sent = len(frames)
+                yield {"serial": serial, "slider": "lam-range"} | _sprite(frames, done, engine.prior.image_size)
         if serial == self.serial:
-            self.sent, self.done = True, {}
-            yield {
-                "serial": serial,
-                "slider": "lam-range",
-                "at": [math.log10(place) for place in sorted(places)],
-                "src": data_uri(sprite, quality=80),
-                "width": width,
-                "height": height,
-            }
+            self.done = {}
+
+
+def _sprite(frames: list[float], done: dict[float, list[Image.Image]], size: int) -> dict:
+    """The previews at these λ/m in one picture, below one another; those of the prior are the last, where they are."""
+    cell = 64 * -(-size // 128)  # half of the sheet's
+    sheets = [sheet_picture(done[place], cell=cell, gap=GAP // 2) for place in frames]
+    width, height = sheets[0].size
+    sprite = Image.new("RGB", (width, height * len(sheets)))
+    for index, sheet in enumerate(sheets):
+        sprite.paste(sheet, (0, index * height))
+    return {
+        "at": [math.log10(place) for place in frames if place != math.inf],
+        "bare": math.inf in frames,
+        "src": data_uri(sprite, quality=80),
+        "width": width,
+        "height": height,
+    }
 
 
 def _moves(asked: Asked) -> bool:

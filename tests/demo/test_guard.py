@@ -1,5 +1,6 @@
 """What stands before Gradio, seen from outside: headers, uploads, addresses, callers who leave, long calls."""
 
+import asyncio
 import json
 import queue
 import socket
@@ -8,6 +9,7 @@ import threading
 import time
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import httpx
@@ -165,6 +167,18 @@ def test_callers_put_out_no_page_that_is_in_use(small, monkeypatch):
     assert "call 0" not in sent and "call 0" not in events
     for session in [key for key in sent if key.startswith(("call", "a page"))]:
         del sent[session], events[session]
+
+
+def test_whoever_left_between_two_steps_of_an_event_ends_it_without_an_error(small):
+    queue = small[0].blocks._queue
+    gone, here = (SimpleNamespace(session_hash=name, _id=name, alive=True) for name in ("gone", "here"))
+    queue.pending_messages_per_session["here"] = messages = asyncio.Queue()
+    try:
+        for event in (gone, here):
+            queue.send_message(event, SimpleNamespace())
+    finally:
+        del queue.pending_messages_per_session["here"]
+    assert not gone.alive and here.alive and messages.get_nowait().event_id == "here"
 
 
 # ---- files -------------------------------------------------------------------------------------------------------

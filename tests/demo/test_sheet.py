@@ -2,6 +2,7 @@
 
 import gc
 import io
+import math
 import re
 import weakref
 from urllib.request import urlopen
@@ -211,10 +212,15 @@ def test_a_strip_is_made_once_and_of_few_draws():
     assert strip.meet(Asked(Intake(), "tiny", Settings())) == 0  # nothing moves without evidence
     first = strip.meet(asked)
     steps = strip.missing(asked, engine, Stop())
-    next(steps)
+    assert next(steps) is None
     steps.close()  # a drag came in between
-    *_, told = strip.missing(asked, engine, Stop())
-    assert told["serial"] == first and len(told["at"]) == PLACES and told["at"] == sorted(told["at"])
+    steps = strip.missing(asked, engine, Stop())
+    told = next(filter(None, steps))
+    assert told["at"] == [math.log10(place) for place in lam_places()[::2]] and not told["bare"]
+    steps.close()  # and another, when the page had half of them
+    *early, told = strip.missing(asked, engine, Stop())
+    assert not any(early)  # what it has is not sent again
+    assert told["serial"] == first and len(told["at"]) == PLACES and told["at"] == sorted(told["at"]) and told["bare"]
     assert list(strip.missing(asked, engine, Stop())) == []  # the page has it
     moved = Asked(intake, "tiny", Settings(KINDS["predictive"].with_lam(3.0), n=4))
     assert strip.meet(moved) == first  # λ alone is another
