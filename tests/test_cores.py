@@ -5,8 +5,9 @@ import threading
 import pytest
 import torch
 
+from transflow_core import cores
 from transflow_core.compute import ComputeThread
-from transflow_core.cores import on_cores
+from transflow_core.cores import on_cores, others_run
 from transflow_core.prior import Prior, load_prior
 
 from .helpers import apart, make_tiny_prior
@@ -38,12 +39,39 @@ def test_a_batch_has_a_part_for_each_thread_in_order_computed_by_one_of_torchs()
 
 
 @pytest.mark.parametrize(("threads", "rows"), [(1, 7), (3, 2)])
-def test_what_cannot_be_shared_is_computed_where_it_is(threads, rows):
+def test_what_cannot_be_shared_is_computed_where_it_is(threads, rows, monkeypatch):
+    monkeypatch.setattr(cores, "others_run", lambda _: False)
+
     def here():
         return threading.get_ident(), on_cores(seen, torch.zeros(rows, 1))
 
     me, parts = with_threads(threads, here)
     assert parts == [([0.0] * rows, threads, True, me)]
+
+
+def test_few_images_are_computed_by_a_core_each_where_others_run(monkeypatch):
+    monkeypatch.setattr(cores, "others_run", lambda _: True)
+    parts = with_threads(3, lambda: on_cores(seen, torch.zeros(2, 1)))
+    assert [(rows, threads, inference) for rows, threads, inference, _ in parts] == [([0.0], 1, True)] * 2
+
+
+@pytest.mark.parametrize(
+    ("told", "busy"),
+    [
+        ("0.5 0.4 0.3 1/79 4711", False),
+        ("0.5 0.4 0.3 3/79 4711", False),
+        ("0.5 0.4 0.3 4/79 4711", True),
+        ("", False),
+        ("0.5 0.4", False),
+        (None, False),
+    ],
+)
+def test_others_run_where_more_threads_would_run_than_there_are_cores(told, busy, tmp_path, monkeypatch):
+    monkeypatch.setattr(cores, "_LOADAVG", tmp_path / "loadavg")
+    monkeypatch.setattr(cores.os, "cpu_count", lambda: 4)
+    if told is not None:
+        (tmp_path / "loadavg").write_text(told)
+    assert others_run(2) is busy
 
 
 def test_the_parts_are_computed_at_the_same_time():

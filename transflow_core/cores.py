@@ -2,28 +2,33 @@
 
 torch would have all cores work on one operation after the other, and each of a flow's thousands of operations then
 waits for the slowest core: where another program has one for a moment, all wait, and images take several times as long
-(`python -m benchmarks.threads --busy`). Parts of a batch wait for nobody before their end.
+(`python -m benchmarks.threads --busy`). Parts of a batch wait for nobody before their end. What has fewer images than
+cores is computed torch's way where the machine has nothing else to do, and else by one core an image.
 """
 
 import functools
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["begin_cores", "on_cores"]
+__all__ = ["begin_cores", "on_cores", "others_run"]
 
 T = TypeVar("T")
+_LOADAVG = Path("/proc/loadavg")
 
 
 def on_cores(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
     """`function` of each part of a batch, (n, ...), n ≥ 1, in order, under `torch.inference_mode`.
 
-    There are as many parts as this thread has threads of torch's (`torch.get_num_threads`), each computed by one. A
-    batch that is smaller than that, or that lies on another device, is one part, computed here.
+    There are as many parts as this thread has threads of torch's (`torch.get_num_threads`), each computed by one. Of
+    fewer images each is a part where other programs or threads keep the machine busy (`others_run`), else all are one,
+    computed here, where none do. So is a batch that lies on another device.
 
     Args:
         function: may be called by several threads at once.
@@ -33,10 +38,24 @@ def on_cores(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
         8.0
     """
     count = torch.get_num_threads()
-    if batch.device.type != "cpu" or not 1 < count <= len(batch):
+    if batch.device.type != "cpu" or count == 1 or (len(batch) < count and not others_run(count)):
         with torch.inference_mode():
             return [function(batch)]
-    return list(_pool(count).map(torch.inference_mode()(function), batch.tensor_split(count)))
+    parts = batch.tensor_split(min(count, len(batch)))
+    return list(_pool(count).map(torch.inference_mode()(function), parts))
+
+
+def others_run(count: int) -> bool:
+    """Whether `count` more threads would wait for cores that the machine's other threads have at this moment.
+
+    By the number of threads that run, of all programs, this one among them (Linux, /proc/loadavg); False where there is
+    no such number.
+    """
+    try:
+        running = int(_LOADAVG.read_text(encoding="ascii").split()[3].split("/")[0])
+    except (OSError, ValueError, IndexError):
+        return False
+    return running - 1 + count > (os.cpu_count() or count)
 
 
 def begin_cores() -> None:
