@@ -56,21 +56,29 @@ def test_few_images_are_computed_by_a_core_each_where_others_run(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("told", "busy"),
+    ("told", "spinning", "busy"),
     [
-        ("0.5 0.4 0.3 1/79 4711", False),
-        ("0.5 0.4 0.3 3/79 4711", False),
-        ("0.5 0.4 0.3 4/79 4711", True),
-        ("", False),
-        ("0.5 0.4", False),
-        (None, False),
+        ("0.5 0.4 0.3 1/79 4711", 0, False),
+        ("0.5 0.4 0.3 3/79 4711", 0, False),
+        ("0.5 0.4 0.3 4/79 4711", 0, True),
+        ("0.5 0.4 0.3 4/79 4711", 1, False),
+        ("0.5 0.4 0.3 6/79 4711", 2, True),
+        ("", 0, False),
+        ("0.5 0.4", 0, False),
+        (None, 0, False),
     ],
 )
-def test_others_run_where_more_threads_would_run_than_there_are_cores(told, busy, tmp_path, monkeypatch):
+def test_others_run_where_more_threads_would_run_than_there_are_cores(told, spinning, busy, tmp_path, monkeypatch):
     monkeypatch.setattr(cores, "_LOADAVG", tmp_path / "loadavg")
+    monkeypatch.setattr(cores, "_TASKS", tmp_path / "task")
     monkeypatch.setattr(cores.os, "cpu_count", lambda: 4)
     if told is not None:
         (tmp_path / "loadavg").write_text(told)
+    # Numbers that no thread has: torch's, of which some run and one sleeps; and this thread, which is Python's.
+    states = {threading.get_native_id(): "R", 5_000_000: "S"} | {6_000_000 + index: "R" for index in range(spinning)}
+    for number, state in states.items():
+        (tmp_path / "task" / str(number)).mkdir(parents=True)
+        (tmp_path / "task" / str(number) / "stat").write_text(f"{number} (a) b) {state} 1 2 3")
     assert others_run(2) is busy
 
 

@@ -6,6 +6,7 @@ waits for the slowest core: where another program has one for a moment, all wait
 cores is computed torch's way where the machine has nothing else to do, and else by one core an image.
 """
 
+import contextlib
 import functools
 import os
 import threading
@@ -21,6 +22,7 @@ __all__ = ["begin_cores", "on_cores", "others_run"]
 
 T = TypeVar("T")
 _LOADAVG = Path("/proc/loadavg")
+_TASKS = Path("/proc/self/task")
 
 
 def on_cores(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
@@ -46,16 +48,30 @@ def on_cores(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
 
 
 def others_run(count: int) -> bool:
-    """Whether `count` more threads would wait for cores that the machine's other threads have at this moment.
+    """Whether `count` more threads would wait for cores that other threads have at this moment, of any program.
 
-    By the number of threads that run, of all programs, this one among them (Linux, /proc/loadavg); False where there is
-    no such number.
+    By the number of threads that run on the machine, this one among them (Linux, /proc/loadavg); False where there is
+    no such number. Torch's own do not count: they spin for some milliseconds after an operation.
     """
-    try:
-        running = int(_LOADAVG.read_text(encoding="ascii").split()[3].split("/")[0])
-    except (OSError, ValueError, IndexError):
-        return False
-    return running - 1 + count > (os.cpu_count() or count)
+    for _ in range(2):  # one of torch's may stop between a look at all and a look at those
+        try:
+            running = int(_LOADAVG.read_text(encoding="ascii").split()[3].split("/")[0])
+        except (OSError, ValueError, IndexError):
+            return False
+        free = (os.cpu_count() or count) + 1 - count
+        if running <= free or running - _spinning() <= free:
+            return False
+    return True
+
+
+def _spinning() -> int:
+    """Threads of this process that run and are not Python's."""
+    pythons, found = {thread.native_id for thread in threading.enumerate()}, 0
+    for task in _TASKS.iterdir():
+        if int(task.name) not in pythons:
+            with contextlib.suppress(OSError):  # it has ended
+                found += (task / "stat").read_text().rpartition(")")[2].split()[0] == "R"
+    return found
 
 
 def begin_cores() -> None:
