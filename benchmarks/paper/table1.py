@@ -181,6 +181,12 @@ def framed_pixels(images: list[Image.Image]) -> Tensor:
     return torch.from_numpy(np.stack(halves)).flatten(1)
 
 
+def _standing(ahead: list[str], behind: list[str]) -> str:
+    """At which m."""
+    where = [f"{word} at m = {listing(some)}" for word, some in (("ahead", ahead), ("behind", behind)) if some]
+    return ", ".join(where) or "neither ahead nor behind at any m"
+
+
 def words(r: Result) -> str:
     """The section of the page."""
     shots = [str(m) for m in r["shots"]]
@@ -207,7 +213,7 @@ def words(r: Result) -> str:
     def at(name: str, what: str) -> str:
         won = [m for m, gain in zip(shots, gains[name], strict=True) if sign(gain) > 0]
         lost = [m for m, gain in zip(shots, gains[name], strict=True) if sign(gain) < 0]
-        return f"- against {what}: ahead at m = {listing(won)}, behind at m = {listing(lost)}."
+        return f"- against {what}: {_standing(won, lost)}."
 
     own = r["rows"][OURS]
     stated = ", ".join(
@@ -316,5 +322,4 @@ Centring at the evidence's own mean (eq. 3 with the domain's mean as μ0) takes 
 **The variance within classes lies in {facts["latents"]["directions"]:.0f} directions**
 ({facts["pixels"]["directions"]:.0f} in pixels), while a scalar Σ weighs all alike. A low-rank Σ, estimated
 from all classes together, discounts them. Accuracy without copies at m = {listing(shots)}, in %: {series}. So
-the trained latents are ahead of pixels, under this rule and beyond the 95 % interval, at m = {listing(ahead)},
-and behind at m = {listing(behind)}."""
+against pixels, under this rule and beyond the 95 % interval, the trained latents are {_standing(ahead, behind)}."""
