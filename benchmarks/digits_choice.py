@@ -97,9 +97,10 @@ def main() -> None:
         rows.append([name, *[_cell(found[m], chosen[m], found is chosen) for m in shots]])
         print(*rows[-1], flush=True)
     head = ["accuracy, % (difference from the first row)", *[f"m = {m}" for m in shots]]
+    command = f"python -m benchmarks.digits_choice --shots {' '.join(map(str, shots))} --draws {options.draws}"
     note = f"Prior {prior.name} ({prior.fingerprint[:12]}), {options.draws} draws, {options.tested} digits each."
     options.output.write_text(
-        f"<!-- Written by `python -m benchmarks.digits_choice`. -->\n{__doc__}\n{note}\n\n{table(head, rows)}\n"
+        f"<!-- Written by `{command}`. -->\n{__doc__}\n{note}\n\n{table(head, rows)}\n"
     )
 
 
