@@ -99,9 +99,7 @@ def main() -> None:
     head = ["accuracy, % (difference from the first row)", *[f"m = {m}" for m in shots]]
     command = f"python -m benchmarks.digits_choice --shots {' '.join(map(str, shots))} --draws {options.draws}"
     note = f"Prior {prior.name} ({prior.fingerprint[:12]}), {options.draws} draws, {options.tested} digits each."
-    options.output.write_text(
-        f"<!-- Written by `{command}`. -->\n{__doc__}\n{note}\n\n{table(head, rows)}\n"
-    )
+    options.output.write_text(f"<!-- Written by `{command}`. -->\n{__doc__}\n{note}\n\n{table(head, rows)}\n")
 
 
 def _cell(found: dict, chosen: dict, same: bool) -> str:
