@@ -29,8 +29,8 @@ def on_cores(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
     """`function` of each part of a batch, (n, ...), n ≥ 1, in order, under `torch.inference_mode`.
 
     There are as many parts as this thread has threads of torch's (`torch.get_num_threads`), each computed by one. Of
-    fewer images each is a part where other programs or threads keep the machine busy (`others_run`), else all are one,
-    computed here, where none do. So is a batch that lies on another device.
+    fewer images each is a part where other programs or threads keep the machine busy (`others_run`); where none do, all
+    are one part, computed here. So is a batch that lies on another device.
 
     Args:
         function: may be called by several threads at once.

@@ -29,7 +29,7 @@ PLACES = 9
 """λ/m of a strip, evenly on the slider's logarithmic scale. Every second one comes first, as a strip of its own: it is
 there in half the time."""
 MOST_DRAWS = 25
-"""Draws of a strip: 250 coarse previews, 2 to 3 s of two cores at 128×128 and some 450 kB to the browser, at most once
+"""Draws of a strip: 250 coarse previews, 2 to 3 s of two cores at 128×128 and some 530 kB to the browser, at most once
 for each change of anything but λ. Larger sheets are previewed by the server as they move."""
 
 
