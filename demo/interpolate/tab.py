@@ -61,10 +61,12 @@ class _Kept:
     Attributes:
         result: what the files to take away are made of.
         request: evidence, prior and settings of the newest run, while nobody stopped it.
+        said: what that run said at its end, or "" until then.
     """
 
     result: Result | None = None
     request: tuple | None = None
+    said: str = ""
 
 
 class Interpolate:
@@ -186,11 +188,11 @@ class Interpolate:
         return shown
 
     def _take_examples(self, session: Session, prior: str) -> Iterator[dict]:
-        """Both ends filled at one click."""
+        """Both ends filled at one click. The run that follows says what comes next: a status that was emptied here
+        could reach a slow browser after the one of a quick run."""
         for panel, key in zip((self.a, self.b), _TRY, strict=True):
             yield {self._status: _status(f"Reading {example_sets()[key].title} …")}
             yield from panel.open(session, key, prior)
-        yield {self._status: _status("")}
 
     def _choose(self, session: Session, prior: str, auto: bool) -> dict:
         """One manner for both ends: the one that suits the end with fewer pieces of evidence."""
@@ -220,8 +222,10 @@ class Interpolate:
         own, manner = values[:7], list(values[7:])
         request = (a, b, prior, *own, *manner[1:])  # by whom the manner was chosen changes nothing
         if request == kept.request and not again:
+            if kept.said:
+                yield {self._status: _status(kept.said)}
             return
-        kept.request = request
+        kept.request, kept.said = request, ""
         with session.turn(PLACE, newest=True) as stop:
             started = time.perf_counter()
             try:
@@ -232,8 +236,8 @@ class Interpolate:
                 engine = self._engines.get(prior)
                 shown, notes = routes(settings, a, b, engine.prior)
             except (ValueError, OSError) as error:
-                kept.result = None
-                yield self._shown(None, str(error) and f"{words_of(error).removesuffix('.')}.", running=False)
+                kept.result, kept.said = None, str(error) and f"{words_of(error).removesuffix('.')}."
+                yield self._shown(None, kept.said, running=False)
                 return
             decoding = Decoding(engine, stop, settings, shown)
             metadata = _metadata(engine.prior, settings, a, b, shown)
@@ -267,8 +271,9 @@ class Interpolate:
                 f"{settings.steps} steps, {settings.frames} frames · {decoding.total} images in {seconds:.2f} s · "
                 f"seed {settings.seed}."
             )
+            kept.said = " ".join([words, *notes])
             told = {"place": PLACE, "query": _address(settings, a, b)}
-            done = self._shown(player_value(kept.result, ends), " ".join([words, *notes]), *snippets, running=False)
+            done = self._shown(player_value(kept.result, ends), kept.said, *snippets, running=False)
             yield done | {self._address: told}
 
     def _shown(self, value: dict | None, words: str, python: str = "", shell: str = "", *, running: bool) -> dict:
