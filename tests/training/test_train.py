@@ -156,6 +156,16 @@ def test_a_run_goes_on_only_as_it_began(disc_set, tmp_path):
         train(disc_set, tmp_path, TINY, PIXELS, options, resume=True)
 
 
+def test_a_run_that_has_ended_goes_on_with_a_larger_budget(disc_set, tmp_path):
+    train(disc_set, tmp_path, TINY, PIXELS, settings(steps=8))
+    result = train(disc_set, tmp_path, TINY, PIXELS, settings(steps=20, minutes=60), resume=True)
+    assert result.finished and result.step == 20
+    rates = {line["step"]: line["learning_rate"] for line in log(tmp_path) if line["event"] == "step"}
+    assert rates[20] < settings().learning_rate  # the schedule is the new budget's, to its end
+    again = train(disc_set, tmp_path, TINY, PIXELS, settings(steps=20, minutes=60), resume=True)
+    assert again.step == 20
+
+
 def test_a_step_that_is_not_finite_is_skipped_and_reported(disc_set, tmp_path, monkeypatch):
     real = trainer.batch
 

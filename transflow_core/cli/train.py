@@ -62,7 +62,9 @@ def train(
         ),
     ] = 1.0,
     half: Annotated[bool, typer.Option(help="Store the nets' weights in float16: half the size.")] = False,
-    resume: Annotated[bool, typer.Option(help="Go on with the run in the folder; give the same options.")] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the run in the folder; give the same options, but any budget.")
+    ] = False,
     device: options.Device = "auto",
     as_json: options.AsJson = False,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ __all__ = ["STATE", "Counters", "TrainingError", "read_state", "resumed_settings
 STATE = "training.safetensors"
 _FORMAT = "transflow-training 1"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_BUDGET = ("steps", "minutes")
 
 
 class TrainingError(ValueError):
@@ -96,7 +98,7 @@ def read_state(
 ) -> Counters:
     """Put a checkpoint's tensors where they were, bit for bit, and tell where the run stands.
 
-    Raises TrainingError if the file is damaged, or is of another run.
+    Raises TrainingError if the file is damaged, or is of another run. The budget alone may be another one.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -105,8 +107,8 @@ def read_state(
                 raise TrainingError(f"{path} is not the checkpoint of a training run")
             earlier = json.loads(header["run"])
             for key, value in json.loads(json.dumps(run)).items():
-                if earlier.get(key) != value:
-                    difference = _difference(earlier.get(key), value)
+                difference = _difference(earlier.get(key), value, _BUDGET if key == "settings" else ())
+                if difference:
                     raise TrainingError(
                         f"{path}: the run has another {key}; it goes on only as it began ({difference})"
                     )
@@ -129,7 +131,9 @@ def _tensor(file: Any, name: str, like: Tensor) -> Tensor:
     return tensor
 
 
-def _difference(earlier: Any, now: Any) -> str:
+def _difference(earlier: Any, now: Any, free: Sequence[str]) -> str:
+    """In words, or "" if there is none but of what is free to change."""
     if isinstance(earlier, dict) and isinstance(now, dict):
-        return ", ".join(f"{k}: {earlier.get(k)!r}, now {v!r}" for k, v in now.items() if earlier.get(k) != v)
-    return f"{earlier!r}, now {now!r}"
+        keys = [key for key in {**earlier, **now} if key not in free and earlier.get(key) != now.get(key)]
+        return ", ".join(f"{key}: {earlier.get(key)!r}, now {now.get(key)!r}" for key in keys)
+    return "" if earlier == now else f"{earlier!r}, now {now!r}"

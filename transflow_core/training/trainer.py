@@ -129,7 +129,8 @@ def train(
             are the weights that it began with. Long training makes a flow ill-conditioned on images unlike its data;
             the mean of the two keeps most of the gain and of the robustness. Reference: Wortsman et al., "Robust
             fine-tuning of zero-shot models" (2022).
-        resume: go on from the folder's checkpoint.
+        resume: go on from the folder's checkpoint. The budget may be another one than before: the schedule follows the
+            new one from there on.
         group: the processes that share the work, and where each computes; by default this one, on a GPU if there is
             one.
         progress, stop: called after every step; ends the run, saved, after the step in which it is set.
