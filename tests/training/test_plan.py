@@ -54,6 +54,16 @@ def test_growing_takes_its_preset_and_the_pixels_of_what_is_grown(tmp_path, tiny
     assert plan(tmp_path, grow=tiny, nets="float32", bits=8).pixels.bits == 8
 
 
+def test_weights_without_a_preset_bring_their_architecture_along(tmp_path, tiny):
+    made = plan(tmp_path, start=tiny, nets="float32", interior=300.0)
+    assert made.start is not None and made.architecture == made.start.flow.config and made.grow is None
+    assert (made.image_size, made.pixels) == (16, made.start.pixels)
+    assert made.settings == PRESETS["celeba64"].settings.with_given(interior=300.0)
+    larger = plan(tmp_path, start="celeba128", nets="float32")
+    assert larger.image_size == 128 and larger.settings == PRESETS["celeba128"].settings
+    assert plan(tmp_path, start=tiny, preset="tiny32", nets="float32").architecture == PRESETS["tiny32"].flow
+
+
 def test_what_is_given_goes_over_the_preset_and_a_budget_over_the_whole_budget(tmp_path):
     made = plan(tmp_path, preset="celeba64", nets="float32", steps=7, seed=3, learning_rate=None)
     assert (made.settings.steps, made.settings.minutes, made.settings.seed) == (7, None, 3)

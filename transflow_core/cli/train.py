@@ -61,6 +61,13 @@ def train(
             "which keeps the flow steadier on images unlike its data."
         ),
     ] = 1.0,
+    interior: Annotated[
+        float | None,
+        typer.Option(
+            help="With --from: weight that keeps what cool latents decode to, and takes the grid out of it; 300 is one "
+            "that does. [default: 0]"
+        ),
+    ] = None,
     half: Annotated[bool, typer.Option(help="Store the nets' weights in float16: half the size.")] = False,
     resume: Annotated[
         bool, typer.Option(help="Go on with the run in the folder; give the same options, but any budget.")
@@ -93,6 +100,7 @@ def train(
             batch_size=batch_size,
             learning_rate=learning_rate,
             every_minutes=every_minutes,
+            interior=interior,
             seed=seed,
         )
         reading = {"align_faces": align_faces, "held_out": held_out, "progress": work.progress}

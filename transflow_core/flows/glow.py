@@ -329,6 +329,18 @@ class Glow(nn.Module):
             if level.split is not None:
                 x, _, _ = level.split(x)
 
+    @torch.no_grad()
+    def whiten(self, x: Tensor) -> None:
+        """Scale the latents of levels that are not whitened over a batch of images, (n, C, S, S), channel by channel.
+
+        As where the weights were trained on images with more noise, or less. No other number changes.
+        """
+        for level in self.levels:
+            x, eps, _ = level(x)
+            if level.split is not None and eps is not None:
+                level.split.whiten(eps)
+        self.top.whiten(self.top(x)[0])
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
         latents, total = [], x.new_zeros(len(x))

@@ -15,7 +15,7 @@ from .conv1x1 import InvertibleConv1x1
 from .convolution import Conv3x3
 from .coupling import Coupling, CouplingNet, bounded
 from .glow import Glow, GlowConfig
-from .multiscale import haar_merge, haar_split
+from .multiscale import haar_merge, haar_split, whiten_split
 from .precision import MixedPrecision
 from .symmetric import SymmetricConfig, SymmetricFlow
 
@@ -187,6 +187,11 @@ class DetailFlow(MixedPrecision):
             step.actnorm.initialise(details)
             details, _ = step(details, context)
 
+    @torch.no_grad()
+    def whiten(self, details: Tensor, means: Tensor) -> None:
+        """See `Glow.whiten`."""
+        whiten_split(self.prior, self(details, means)[0])
+
     def forward(self, details: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """(n, 3C, H, W) and (n, C, H, W) -> (eps (n, 3C, H, W), log_det (n,))."""
         details = details.contiguous(memory_format=torch.channels_last)
@@ -270,6 +275,14 @@ class GrownGlow(nn.Module):
         """Start the details alone from one batch of images, (n, C, S, S): of a base that was trained before."""
         means, details = haar_split(x)
         self.details.initialise(details, means)
+
+    @torch.no_grad()
+    def whiten(self, x: Tensor) -> None:
+        """See `Glow.whiten`; details whose scales are bounded by construction are left to training."""
+        means, details = haar_split(x)
+        if isinstance(self.details, DetailFlow):
+            self.details.whiten(details, means)
+        self.base.whiten(means)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""

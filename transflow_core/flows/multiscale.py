@@ -1,5 +1,6 @@
 """The multi-scale parts: trading space for channels, and taking latents out under a Gaussian prior."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -20,11 +21,14 @@ __all__ = [
     "squeeze",
     "unquarter",
     "unsqueeze",
+    "whiten_split",
 ]
 
 
 LOG_STD_CAP = 3.0
 """Of log-scales that something else predicts: a factor of 20 either way about the scale that is learned."""
+
+_OFF = 0.05
 
 
 def squeeze(x: Tensor) -> Tensor:
@@ -131,6 +135,12 @@ class GaussianSplit(nn.Module):
         mean, log_std = self._mean_and_log_std(first)
         return torch.cat([first, eps * log_std.exp() + mean], 1), log_std.sum((1, 2, 3))
 
+    @torch.no_grad()
+    def whiten(self, eps: Tensor) -> None:
+        """Give eps, (n, C/2, H, W) of images that are typical, a root mean square of 1 in each channel from now on."""
+        if self.prior is not None:
+            whiten_split(self.prior, eps)
+
 
 class GaussianTop(nn.Module):
     """The last latents, whitened under a learned Gaussian: `eps = (x - mean) * exp(-log_std)`, both maps (C, H, W)."""
@@ -147,3 +157,25 @@ class GaussianTop(nn.Module):
     def inverse(self, eps: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
         return eps * self.log_std.exp() + self.mean, self.log_std.sum().expand(len(eps))
+
+    @torch.no_grad()
+    def whiten(self, eps: Tensor) -> None:
+        """As `GaussianSplit.whiten`."""
+        if _is_off(eps):
+            self.log_std += _log_rms(eps)[:, None, None]
+
+
+@torch.no_grad()
+def whiten_split(prior: Conv3x3, eps: Tensor) -> None:
+    """Change the log-scales that a convolution predicts beside means, so that eps, (n, C, H, W), is whitened."""
+    if _is_off(eps):
+        prior.bias[-eps.shape[1] :] += _log_rms(eps)
+
+
+def _log_rms(eps: Tensor) -> Tensor:
+    return 0.5 * torch.log(eps.square().mean((0, 2, 3)) + 1e-6)
+
+
+def _is_off(eps: Tensor) -> bool:
+    """By more than the chance of which images were looked at."""
+    return abs(0.5 * math.log(float(eps.square().mean()) + 1e-6)) > _OFF

@@ -57,6 +57,12 @@ def model_card(
         f"- **Held out**: {last['held_out_bits']:.4f} bits per dimension ({last['held_out_images']:,} images, "
         f"{prior.pixels.bits} bits).",
     ]
+    if settings.interior:
+        lines.append(
+            "- **Interior**: the nets of the finest levels alone were trained, and beside the bits they minimise "
+            f"{settings.interior:g} times the mean squared distance of what latents of small norm decode to from what "
+            "they decoded to before, less its grid (`transflow_core/training/interior.py`)."
+        )
     if blend < 1:
         lines.append(
             f"- **Blended**: the weights are {blend:.0%} of the trained ones and {1 - blend:.0%} of those that the run "

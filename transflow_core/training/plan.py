@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..flows import TrainableFlow
 from ..limits import choice
 from ..pixels import PixelConvention
 from ..prior import Prior, load_prior, pick_device
@@ -16,7 +17,7 @@ from .processes import Processes
 from .settings import PRESETS, Architecture, TrainSettings
 from .state import TrainingError, resumed_settings
 
-__all__ = ["NETS", "Plan", "check_blend", "check_held_out", "plan"]
+__all__ = ["NETS", "Plan", "check_blend", "check_held_out", "plan", "trainable"]
 
 NETS = ("auto", "float32", "bfloat16")
 """What coupling nets compute in; auto: whichever is faster here."""
@@ -57,6 +58,13 @@ def check_blend(blend: float, start: Prior | None) -> None:
         raise TrainingError("blend is a share in (0, 1], and below 1 there must be weights to begin with")
 
 
+def trainable(prior: Prior) -> TrainableFlow:
+    """A prior's flow. Raises TrainingError where it is of no kind that is trained here."""
+    if not isinstance(prior.flow, TrainableFlow):
+        raise TrainingError(f"{prior.name}: only a Glow, or one that was grown, can be trained on")
+    return prior.flow
+
+
 def check_held_out(images: ImageSet) -> None:
     """Raises TrainingError, before the first step, where typicality could not be measured after the last."""
     if len(images.held_out) < LEAST_HELD_OUT:
@@ -84,7 +92,8 @@ def plan(
 
     Args:
         folder: of the run; with `resume` it has one, whose settings hold where none are given.
-        preset: a word of `PRESETS`; by default "celeba64", or "celeba128" with `grow`.
+        preset: a word of `PRESETS`; by default "celeba64", or "celeba128" with `grow`. A whole prior's weights to begin
+            with, without a preset, bring their architecture, image size and bits along.
         grow, start: priors, as `load_prior` takes them.
         nets: a word of `NETS`. With "auto" both are tried for a moment; a run that goes on keeps what it began with.
         bits: a channel that training sees; by default the preset's, or those of the prior that is grown.
@@ -100,11 +109,16 @@ def plan(
         32
     """
     group = group or Processes(0, 1, pick_device("auto"))
-    preset = choice(preset or ("celeba128" if grow else "celeba64"), "the preset", PRESETS)
+    begun = load_prior(start, device="cpu") if start else None
+    whole = begun if preset is None and grow is None else None
+    larger = whole.image_size > 64 if whole else grow
+    preset = choice(preset or ("celeba128" if larger else "celeba64"), "the preset", PRESETS)
     chosen = PRESETS[preset]
     choice(nets, "the nets", NETS)
     base = load_prior(grow, device="cpu") if grow else None
-    if chosen.bits is None:
+    if whole is not None:
+        size, pixels = whole.image_size, whole.pixels
+    elif chosen.bits is None:
         if base is None:
             raise TrainingError(f"the preset {preset} grows a prior: say which, with --grow")
         size, pixels = 2 * base.image_size, base.pixels
@@ -118,10 +132,10 @@ def plan(
     began = resumed_settings(Path(folder)) if resume else chosen.settings
     return Plan(
         size,
-        chosen.flow,
+        chosen.flow if whole is None else trainable(whole).config,
         pixels if bits is None else replace(pixels, bits=bits),
         began.with_given(**settings, half_nets=half_nets),
-        start=load_prior(start, device="cpu") if start else None,
+        start=begun,
         grow=base,
         blend=blend,
         half=half,

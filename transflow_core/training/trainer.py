@@ -27,8 +27,9 @@ from .batches import batch, first_images
 from .card import model_card
 from .data import ImageSet
 from .density import BitsPerDim, bits_per_level
+from .interior import interior_latents, interior_penalty, that_draw_grids
 from .journal import Journal, sheet
-from .plan import check_blend, check_held_out
+from .plan import check_blend, check_held_out, trainable
 from .processes import Processes
 from .settings import Architecture, TrainSettings
 from .state import STATE, Counters, TrainingError, read_state, start_adam, write_state
@@ -41,6 +42,7 @@ _MEASURED_ON_THE_WAY = 256
 _LEVELS_OF = 64
 _TYPICALITY_OF = 512
 _TOO_MANY_SKIPPED = 50
+_LATENTS_OF = 4  # as many images a step go with one latent of the interior
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def train(
         images: see `prepare`.
         architecture: of a flow; or of the details of one, with `grow`.
         pixels: what training sees of the bytes.
-        start: weights to begin with, of the same architecture; with `grow` only those of the details.
+        start: weights to begin with, of the same architecture; with `grow` only those of the details. Levels that are
+            not whitened over these images, with this noise, are scaled first.
         grow: the prior whose weights the 2×2 means begin with. They go on learning: the means of four noisy pixels
             have half the noise of the images that it saw.
         words: what the model card says and nobody can measure: "data", "licence", "command".
@@ -161,21 +164,19 @@ def _build(
     else:
         if grow is None:
             raise TrainingError("an architecture of details needs a prior to grow")
-        base = _trainable(grow)
+        base = trainable(grow)
         flow = GrownGlow(GrownConfig(base.config, architecture), generator, copy.deepcopy(base))
         trained, initialise = "details", flow.initialise_details
     if start is not None:
-        begun = _trainable(start)
+        begun = trainable(start)
         if begun.config.to_dict() != flow.config.to_dict():
             raise TrainingError(f"{start.name} has another architecture than the one to be trained")
         flow.get_submodule(trained).load_state_dict(begun.get_submodule(trained).state_dict())
     return flow.requires_grad_(True).channels_last(), initialise
 
 
-def _trainable(prior: Prior) -> TrainableFlow:
-    if not isinstance(prior.flow, TrainableFlow):
-        raise TrainingError(f"{prior.name}: only a Glow, or one that was grown, can be trained on")
-    return prior.flow
+def _learning(flow: TrainableFlow) -> list[Tensor]:
+    return [parameter for parameter in flow.parameters() if parameter.requires_grad]
 
 
 class _Run:
@@ -199,6 +200,10 @@ class _Run:
     ) -> None:
         self.images, self.folder, self.pixels, self.settings = images, folder, pixels, settings
         self.name, self.words, self.half, self.blend, self.group = name, words, half, blend, group
+        if settings.interior and start is None:
+            raise TrainingError("what is decoded near the origin is kept from weights to begin with: say which")
+        if settings.interior and settings.batch_size % (_LATENTS_OF * group.count):
+            raise TrainingError(f"with an interior, a batch is a multiple of {_LATENTS_OF * group.count}")
         if settings.batch_size % group.count:
             raise TrainingError(f"a batch of {settings.batch_size} does not part evenly among {group.count} processes")
         self.state_file = folder / STATE
@@ -224,10 +229,17 @@ class _Run:
         self.flow.to(group.device)
         if not resume and start is None:
             initialise(first_images(images.train, pixels, settings.seed).to(group.device))
+        if start is not None or grow is not None:
+            # Always, so that what a run goes on from is what it began with.
+            self.flow.whiten(first_images(images.train, pixels, settings.seed).to(group.device))
+        if settings.interior:
+            self.flow.requires_grad_(False)
+            for parameter in that_draw_grids(self.flow):
+                parameter.requires_grad_(True)
         self.averaged = copy.deepcopy(self.flow)
-        self.begun = copy.deepcopy(self.flow) if blend < 1 else None
+        self.begun = copy.deepcopy(self.flow).requires_grad_(False) if blend < 1 or settings.interior else None
         compute_nets_in(self.flow, torch.bfloat16 if settings.half_nets else None)
-        self.parameters: list[Tensor] = list(self.flow.parameters())
+        self.parameters, self.kept = _learning(self.flow), _learning(self.averaged)
         self.adam = torch.optim.Adam(self.parameters, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
         start_adam(self.adam)
         self.counters = Counters()
@@ -237,6 +249,7 @@ class _Run:
         if group.count > 1:
             self.density = DistributedDataParallel(self.density, broadcast_buffers=False)  # they never change
         self.recent: deque[tuple[float, int, float]] = deque(maxlen=50)  # clock, images and bits of the last steps
+        self.penalties: deque[float] = deque(maxlen=50)  # of the interior
 
     def go(self, progress: Callable[[Progress], None], stop: threading.Event) -> Trained:
         """Train until the budget is used or `stop` is set."""
@@ -277,8 +290,10 @@ class _Run:
                         "again or resume from the last checkpoint"
                     )
                 if counters.step % _LOG_EVERY == 0 and self.recent:
+                    penalty = {"interior": sum(self.penalties) / len(self.penalties)} if self.penalties else {}
                     self._note(
                         "step",
+                        **penalty,
                         images=counters.images,
                         seconds=round(counters.seconds, 2),
                         bits=self._bits(),
@@ -349,10 +364,13 @@ class _Run:
             part=(group.rank, group.count),
         ).to(group.device)
         self.adam.zero_grad(set_to_none=True)
-        loss = self.density(x).mean()
-        loss.backward()
+        bits = self.density(x).mean()
+        penalty = self._interior()
+        (bits if penalty is None else bits + penalty).backward()
+        if penalty is not None:
+            self.penalties.append(float(penalty.detach()))
         norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip)
-        bits = float(group.mean(loss.detach()))
+        bits = float(group.mean(bits.detach()))
         norm = float(norm) if math.isfinite(bits) else math.nan
         if math.isfinite(norm):
             for options in self.adam.param_groups:
@@ -361,8 +379,21 @@ class _Run:
             # A mean over everything seen so far, until that is longer than the decay's own memory.
             decay = min(settings.ema, (1 + counters.step) / (10 + counters.step))
             with torch.no_grad():
-                torch._foreach_lerp_(list(self.averaged.parameters()), self.parameters, 1 - decay)
+                torch._foreach_lerp_(self.kept, self.parameters, 1 - decay)
         return bits, norm
+
+    def _interior(self) -> Tensor | None:
+        settings, group = self.settings, self.group
+        if not settings.interior or self.begun is None:
+            return None
+        z = interior_latents(
+            self.flow.latent_shapes,
+            self.counters.step,
+            size=settings.batch_size // _LATENTS_OF,
+            seed=settings.seed,
+            part=(group.rank, group.count),
+        )
+        return settings.interior * interior_penalty(self.flow, self.begun, z.to(group.device))
 
     def _prior(self) -> Prior:
         fingerprint = native_fingerprint(self.averaged, self.pixels, self.name)
@@ -410,7 +441,7 @@ class _Run:
 
     def _finish(self, progress: Callable[[Progress], None]) -> None:
         """What only a finished run gets: typicality, conformance data, the last sheet and the card."""
-        if self.begun is not None:
+        if self.begun is not None and self.blend < 1:
             with torch.no_grad():
                 for kept, begun in zip(self.averaged.parameters(), self.begun.parameters(), strict=True):
                     kept.lerp_(begun, 1 - self.blend)

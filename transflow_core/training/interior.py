@@ -1,0 +1,128 @@
+"""What a flow decodes inside the typical shell, where the likelihood says nothing: kept, and freed of its grid.
+
+Posterior means, blends and cool samples are latents of small norm. Maximum likelihood never looks there, and a
+multi-scale Glow draws a pattern of two pixels' period over whatever it shows. A penalty on the pattern alone makes such
+latents grey and flat, since nothing else holds them; hence the distance to pictures that the flow had before, without
+their pattern.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..flows import (
+    ActNorm,
+    Glow,
+    InvertibleConv1x1,
+    ScaledRotation,
+    TrainableFlow,
+    haar_merge,
+    haar_split,
+    unrolled,
+)
+
+__all__ = ["interior_latents", "interior_penalty", "that_draw_grids", "without_grid"]
+
+_WARMEST = 0.8
+_LEVELS = 2
+_FOURTH_DIFFERENCE = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0]) / 16
+_WINDOW = 9
+
+
+def _alternating(side: int, down: bool, across: bool) -> Tensor:
+    """(side, side) of 1 and -1, alternating down, across, or both as a checkerboard does."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    return 1.0 - 2.0 * ((down * y + across * x) % 2)
+
+
+def without_grid(x: Tensor, scales: int = 1) -> Tensor:
+    """Images without the patterns of two pixels' period that keep their phase over a neighbourhood: (n, C, S, S).
+
+    A pattern's local amplitude is what is left of its fourth difference, demodulated, in a mean over windows of nine
+    pixels, taken twice: hair and edges change their phase within it and stay.
+
+    Args:
+        scales: 2 does the same to the 2×2 means, for patterns of four pixels, and so on.
+
+    Example:
+        >>> import torch
+        >>> checks = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(1, 1, 16, 16)
+        >>> ramp = torch.linspace(0, 1, 32).expand(1, 1, 32, 32)
+        >>> bool((without_grid(ramp + checks) - ramp).abs().max() < 1e-3)
+        True
+    """
+    if scales > 1:
+        means, details = haar_split(x)
+        x = haar_merge(without_grid(means, scales - 1), details)
+    n, channels, side, _ = x.shape
+    found = torch.zeros_like(x)
+    flat = x.reshape(n * channels, 1, side, side)
+    taps = _FOURTH_DIFFERENCE.to(x)
+    for down, across in ((False, True), (True, False), (True, True)):
+        pattern, sharp = _alternating(side, down, across).to(x), flat
+        # Mirrored about the outermost pixel, an alternating pattern goes on.
+        if across:
+            sharp = F.conv2d(F.pad(sharp, (2, 2, 0, 0), mode="reflect"), taps.view(1, 1, 1, 5))
+        if down:
+            sharp = F.conv2d(F.pad(sharp, (0, 0, 2, 2), mode="reflect"), taps.view(1, 1, 5, 1))
+        amplitude = sharp * pattern
+        for _ in range(2):
+            near = F.pad(amplitude, (_WINDOW // 2,) * 4, mode="reflect" if side > _WINDOW else "replicate")
+            amplitude = F.avg_pool2d(near, _WINDOW, 1)
+        found += (amplitude * pattern).reshape(x.shape)
+    return x - found
+
+
+def interior_latents(
+    shapes: tuple[tuple[int, int, int], ...], step: int, *, size: int, seed: int, part: tuple[int, int] = (0, 1)
+) -> Tensor:
+    """The latents of one step, (size / parts, D): they follow from the seed and the step alone (see `batch`).
+
+    The first is the origin. Of the others every second has one temperature, uniform in [0, 0.8], and every second a
+    temperature for each level, uniform in [0, 1], as latents of evidence and posteriors have.
+    """
+    random = np.random.default_rng((seed, step, 2))
+    lengths = [math.prod(shape) for shape in shapes]
+    z = random.standard_normal((size, sum(lengths)), np.float32)
+    each = random.random((size, len(lengths)), np.float32)
+    each[0::2] = _WARMEST * each[0::2, :1]
+    each[0] = 0
+    z *= np.repeat(each, lengths, axis=1)
+    index, count = part
+    return torch.from_numpy(z[index * size // count : (index + 1) * size // count])
+
+
+def interior_penalty(flow: TrainableFlow, before: TrainableFlow, z: Tensor) -> Tensor:
+    """Mean squared distance of what `flow` decodes latents (n, D) to, from what `before` did, less its grids.
+
+    Of a Glow these are patterns of two and of four pixels; of each level that it was grown by, twice as large ones too.
+    """
+    with torch.no_grad():
+        wanted = without_grid(before.inverse(z)[0], _LEVELS + len(unrolled(before.config)[0]))
+    return (flow.inverse(z)[0] - wanted).square().mean()
+
+
+def that_draw_grids(flow: TrainableFlow) -> Iterator[nn.Parameter]:
+    """What the penalty may change: the nets of the details' flows, and of a Glow's two finest levels.
+
+    What is decoded depends too sharply on the linear maps between them: with those, or the coarser levels, the penalty
+    grows from the first step on at any learning rate that moves it.
+    """
+    while not isinstance(flow, Glow):
+        yield from _of_nets(flow.details)
+        flow = flow.base
+    for level in flow.levels[:_LEVELS]:
+        yield from _of_nets(level)
+
+
+def _of_nets(module: nn.Module) -> Iterator[nn.Parameter]:
+    yield from module.parameters(recurse=False)
+    for part in module.children():
+        if not isinstance(part, ActNorm | InvertibleConv1x1 | ScaledRotation):
+            yield from _of_nets(part)
