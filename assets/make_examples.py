@@ -218,7 +218,7 @@ def photograph(prior: Prior) -> Image.Image:
     wall = as_image(light[..., None] * np.array([0.80, 0.86, 0.84], np.float32) + grain)
     drawing = ImageDraw.Draw(wall)
     for (left, top, side), face in zip(
-        ((50, 100, 200), (300, 50, 240), (590, 120, 170)), faces(prior, 98)[::5], strict=False
+        ((50, 100, 200), (300, 50, 240), (590, 120, 170)), faces(prior, 90)[::5], strict=False
     ):
         drawing.rectangle((left - 16, top - 10, left + side + 24, top + side + 26), fill=(112, 116, 112))  # its shadow
         drawing.rectangle((left - 18, top - 18, left + side + 17, top + side + 17), fill=(58, 44, 36))

@@ -134,7 +134,8 @@ PRESETS: dict[str, Preset] = {
             SymmetricConfig(steps=8, width=96, context=64),
         ),
         5,
-        TrainSettings(steps=16_000, learning_rate=1e-3, every_minutes=10),
+        # By images seen, batches of 16 learn half as much again as batches of 32 do, and cost a quarter more.
+        TrainSettings(steps=32_000, batch_size=16, learning_rate=1e-3, every_minutes=10),
         64,
     ),
     # Seconds on two cores: for tests, and for seeing whether images are read as they should be.
