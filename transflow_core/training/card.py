@@ -100,8 +100,8 @@ def _architecture(prior: Prior, architecture: FlowConfig) -> str:
     steps, widths = (" ".join(str(getattr(level, key)) for level in details) for key in ("steps", "width"))
     plural = "s" if len(details) > 1 else ""
     return (
-        f"Grown Glow, {size}: Haar details in {len(details)} level{plural}, fine to coarse, conditional steps {steps} of "
-        f"widths {widths}, on a Glow of {config.image_size}×{config.image_size} ({glow})"
+        f"Grown Glow, {size}: Haar details in {len(details)} level{plural}, fine to coarse, conditional steps {steps} "
+        f"of widths {widths}, on a Glow of {config.image_size}×{config.image_size} ({glow})"
     )
 
 
