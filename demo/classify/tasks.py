@@ -66,7 +66,7 @@ def tasks() -> dict[str, Task]:
             "Styles of faces",
             f"{_STYLE_EXAMPLES} examples of each of four styles, other images of the same, and two that are neither.",
             {name: files[:_STYLE_EXAMPLES] for name, files in styles.items()},
-            (*style_queries, *((sets[key].files[0], NONE) for key in ("neon_bar", "noise_bar"))),
+            (*style_queries, *((file, NONE) for file in sets["noise_bar"].files[:2])),
         ),
     }
 
