@@ -54,7 +54,7 @@ def without_grid(x: Tensor, scales: int = 1) -> Tensor:
         >>> import torch
         >>> checks = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(1, 1, 16, 16)
         >>> ramp = torch.linspace(0, 1, 32).expand(1, 1, 32, 32)
-        >>> bool((without_grid(ramp + checks) - ramp).abs().max() < 1e-3)
+        >>> bool((without_grid(ramp + checks) - ramp).abs().max() < 5e-3)
         True
     """
     if scales > 1:
