@@ -36,6 +36,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 MOVES, RELEASES = 30, 8
+SETS = ("red_hair", "sepia", "sketch", "cartoon", "neon_bar")
 
 # In the page: set the slider as a drag or its end does, and time until what it changes is painted: the canvas of the
 # strip, or a new picture of the sheet.
@@ -85,14 +86,26 @@ _NO_STRIP = "document.addEventListener('strip', event => event.stopImmediateProp
 _PLACES = 48  # of the errors: even numbers of λ divide it
 
 
-def serve() -> tuple[subprocess.Popen, str, float]:
-    """Start `python app.py` in a process of its own; returns it, its address, and seconds until the page answered."""
+def serve(*command: str, stderr: int | None = None) -> tuple[subprocess.Popen, str, float]:
+    """Start the app in a process of its own; returns it, its address, and seconds until the page answered.
+
+    Args:
+        command: Python's arguments, by default `app.py`.
+        stderr: as of `subprocess.Popen`.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *(command or ["app.py"])],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        text=True,
+    )
     url = f"http://127.0.0.1:{port}"
     while time.perf_counter() - start < 300:
         try:
@@ -103,6 +116,11 @@ def serve() -> tuple[subprocess.Popen, str, float]:
             time.sleep(0.02)
     process.kill()
     raise RuntimeError("the page did not answer within five minutes")
+
+
+def places(count: int) -> list[float]:
+    """Positions of the slider, log₁₀ λ/m, that jump to and fro."""
+    return [-1.9 + 2.8 * (move * 7 % MOVES) / MOVES for move in range(count)]
 
 
 def delays(url: str, prior: str) -> dict[str, list[float]]:
@@ -122,12 +140,9 @@ def delays(url: str, prior: str) -> dict[str, list[float]]:
             page.wait_for_function("document.querySelector('#sheet img')?.alt.includes('greyscale')")
             return page
 
-        def places(count: int) -> list[float]:
-            return [-1.9 + 2.8 * (move * 7 % MOVES) / MOVES for move in range(count)]
-
         page = opened(strip=True)
         page.wait_for_selector("#sheet .compare:enabled")
-        waits = [page.evaluate(_STRIP, key) for key in ("red_hair", "sepia", "sketch", "cartoon", "neon_bar")]
+        waits = [page.evaluate(_STRIP, key) for key in SETS]
         found["new evidence to its strip"] = [first for first, _ in waits]
         found["new evidence to all nine λ of it"] = [last for _, last in waits]
         page.wait_for_timeout(3000)

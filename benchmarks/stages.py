@@ -14,22 +14,18 @@ import importlib
 import resource
 import runpy
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from transflow_core.shipped import DEFAULT_PRIOR
+from transflow_core.shipped import ASSETS, DEFAULT_PRIOR
 
-ROOT = Path(__file__).resolve().parent.parent
-RELEASES, KEYS = 9, ("red_hair", "sepia", "sketch", "cartoon", "neon_bar")
+RELEASES = 9
 
 # In the page: let the slider go, and mark the request, its answer, the new picture, and when it is decoded and painted.
 _RELEASE = """
@@ -111,18 +107,15 @@ def serve_marked() -> None:
     _marked(Engine, "drawn", "server: decodes", "server: decoded")
     _marked(Engine, "preview", "server: previews", "server: previewed")
     sys.argv = ["app.py"]
-    runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
+    runpy.run_path("app.py", run_name="__main__")
 
 
 @contextmanager
 def _served() -> Iterator[tuple[str, list[tuple[str, float]]]]:
     """The address of the app in a process of its own, and its marks as they come, in ms."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = ["env", f"GRADIO_SERVER_PORT={port}", "GRADIO_SERVER_NAME=127.0.0.1"]
-    command += [sys.executable, "-m", "benchmarks.stages", "--serve"]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    from .page import serve
+
+    server, url, _ = serve("-m", "benchmarks.stages", "--serve", stderr=subprocess.PIPE)
     marks: list[tuple[str, float]] = []
 
     def read() -> None:
@@ -132,14 +125,7 @@ def _served() -> Iterator[tuple[str, list[tuple[str, float]]]]:
                 marks.append((mark, float(when)))
 
     threading.Thread(target=read, daemon=True).start()
-    url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(url, timeout=5):
-                    break
-            except OSError:
-                time.sleep(0.5)
         yield url, marks
     finally:
         server.terminate()
@@ -174,7 +160,7 @@ def waits(prior: str) -> None:
     """Print the two tables of the page."""
     from playwright.sync_api import sync_playwright
 
-    from .page import ARGUMENTS  # not above: what starts cold imports as little as it can
+    from .page import ARGUMENTS, SETS, places  # not above: what starts cold imports as little as it can
 
     with _served() as (url, marks), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
@@ -191,9 +177,9 @@ def waits(prior: str) -> None:
             page.wait_for_timeout(2_500)  # for everything that follows
             return _between(seen, marks[begun:], last)
 
-        released = [measured(_RELEASE, -1.9 + 2.8 * (turn * 7 % 30) / 30, "painted") for turn in range(RELEASES + 1)]
+        released = [measured(_RELEASE, place, "painted") for place in places(RELEASES + 1)]
         _table(f"{prior}: slider let go to whole images", released[1:])
-        _table(f"{prior}: new evidence to its strips", [measured(_CLICK, key, "nine") for key in KEYS])
+        _table(f"{prior}: new evidence to its strips", [measured(_CLICK, key, "nine") for key in SETS])
         browser.close()
 
 
@@ -211,13 +197,12 @@ def cold(prior: str) -> None:
         return result
 
     stage("import torch", lambda: importlib.import_module("torch"))
-    engine = stage("import the engine", lambda: importlib.import_module("transflow_core.engine"))
-    loading = stage("import dlib and the rest", lambda: importlib.import_module("transflow_core.prior"))
-    begun = stage("load the prior", lambda: engine.Engine(loading.load_prior(prior)))
-    files = sorted((ROOT / "assets" / "examples" / "greyscale").glob("*.png"))
-    intake = stage("read, align and invert", lambda: begun.intake(files))
+    core = stage("import the engine", lambda: importlib.import_module("transflow_core.engine"))
+    engine = stage("load the prior", lambda: core.Engine(importlib.import_module("transflow_core").load_prior(prior)))
+    files = sorted((ASSETS / "examples" / "greyscale").glob("*.png"))
+    intake = stage("read, align and invert", lambda: engine.intake(files))
     posterior = stage("condition", intake.posterior)
-    stage("draw and decode 16", lambda: begun.sample(posterior, n=16))
+    stage("draw and decode 16", lambda: engine.sample(posterior, n=16))
 
 
 def main() -> None:

@@ -227,11 +227,12 @@ class _Run:
             "grow": grow.fingerprint if grow else None,
         }
         self.flow.to(group.device)
-        if not resume and start is None:
-            initialise(first_images(images.train, pixels, settings.seed).to(group.device))
-        if start is not None or grow is not None:
-            # Always, so that what a run goes on from is what it began with.
-            self.flow.whiten(first_images(images.train, pixels, settings.seed).to(group.device))
+        if start is not None or not resume:  # also where a run goes on that is held to what it began with
+            seen = first_images(images.train, pixels, settings.seed).to(group.device)
+            if start is None:
+                initialise(seen)
+            if start is not None or grow is not None:
+                self.flow.whiten(seen)
         if settings.interior:
             self.flow.requires_grad_(False)
             for parameter in that_draw_grids(self.flow):
