@@ -89,13 +89,12 @@ def _call(handler: Callable, event: bool, answers: bool) -> Callable:
 
     def steps(request: gr.Request, *values: Any) -> Iterator[Any]:
         session, inputs = prepared(request, values)
-        said = False
         with contextlib.suppress(Cancelled), refusing():
             for given in owned_steps(session.id, handler(session, *inputs)):
-                said = True
                 yield nothing if given == {} else given
-        if not said:
-            yield nothing  # Gradio empties the outputs of a generator that ends without a word
+        # At the end of a generator Gradio says its last word again (and empties the outputs of one that said none). By
+        # then what took its place may have said another: the "updating…" of work that was given up would stay.
+        yield nothing
 
     call = steps if inspect.isgeneratorfunction(handler) else answer
     if event:

@@ -14,6 +14,15 @@ from demo.events import on
 from demo.session import Session
 from transflow_core.compute import Cancelled
 
+NOTHING = {"__type__": "update"}
+
+
+def spoken(client, words, name):
+    """What a handler said in steps, but for that which changes nothing."""
+    job = client.submit(words, api_name=name)
+    job.result()
+    return [one for one in job.outputs() if one != NOTHING]
+
 
 @pytest.fixture(scope="module")
 def client():
@@ -74,9 +83,9 @@ def test_whoever_comes_back_too_late_is_told_once(client, monkeypatch):
 
 
 def test_a_handler_may_go_in_steps(client):
-    assert client.submit("one two three", api_name="/steps").result() == "three"
+    assert spoken(client, "one two three", "/steps") == ["one", "two", "three"]
     # Whoever says nothing changes nothing: an empty value would be one.
-    assert client.predict("", api_name="/steps") == {"__type__": "update"}
+    assert spoken(client, "", "/steps") == []
 
 
 def test_memory_that_the_host_has_not_is_told_as_such(client, caplog):
@@ -86,8 +95,14 @@ def test_memory_that_the_host_has_not_is_told_as_such(client, caplog):
 
 
 def test_work_that_was_given_up_changes_nothing(client):
-    assert client.predict("x", api_name="/given_up") == {"__type__": "update"}
-    assert client.predict("kept", api_name="/given_up_midway") == "kept"
+    assert client.predict("x", api_name="/given_up") == NOTHING
+    assert spoken(client, "kept", "/given_up_midway") == ["kept"]
+
+
+@pytest.mark.parametrize("name", ["/steps", "/given_up_midway"])
+def test_the_end_of_a_handler_does_not_say_again_what_it_said(client, name):
+    """It comes when its turn is over: what the page shows by then may be another's."""
+    assert client.submit("word", api_name=name).result() == NOTHING
 
 
 def test_an_events_own_data_come_as_a_dictionary(client):
