@@ -5,11 +5,11 @@
     python -m benchmarks.likeness --sheets FOLDER                    # besides, samples beside their evidence
     python -m benchmarks.likeness --gallery docs/results             # besides, samples alone, each manner a row
 
-The split and the seed of the samples differ from turn to turn. What was measured is added to the JSON file as it
-comes, and what is there already is not measured again, so that a run can be stopped and continued; the table is written
-from the file. Distances are energy distances in features that are standardised on the given half: 0 is as near as real
-pictures of the set are to one another. Three spaces (`benchmarks.features`): colour and texture, an ImageNet network,
-and, on the first splits only since they are slow, dlib's face descriptors.
+The split and the seed of the samples differ from turn to turn. What was measured is added to the JSON file as it comes,
+and what is there of the same prior is not measured again, so that a run can be stopped and continued; the table is
+written from the file. Distances are energy distances in features that are standardised on the given half: 0 is as near
+as real pictures of the set are to one another. Three spaces (`benchmarks.features`): colour and texture, an ImageNet
+network, and, on the first splits only since they are slow, dlib's face descriptors.
 """
 
 import argparse
@@ -157,8 +157,10 @@ def turn(
 
 
 def measure(sets: list[Set], prior: Prior, options: argparse.Namespace) -> None:
-    """Add what is missing to the file of numbers, split by split."""
+    """Add what is missing to the file of numbers, split by split. What it holds of another prior goes."""
     numbers = json.loads(options.numbers.read_text()) if options.numbers.exists() else {}
+    if numbers.get("fingerprint") != prior.fingerprint:
+        numbers = {}
     rows, chosen = numbers.get("rows", []), numbers.get("left_out", {})
     for pictures in sets:
         name = f"{pictures.name}, of {pictures.group}"

@@ -1,6 +1,8 @@
 """The measures of `benchmarks.likeness`: laws of the distances, and that features tell what they claim to."""
 
 import json
+from argparse import Namespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from benchmarks import likeness
 from benchmarks.distances import diversity, energy_distance, kid, novelty, precision_recall, standardised
 from benchmarks.features import colour_texture, network
+
+from .helpers import make_tiny_prior
 
 
 def rows(n: int, d: int = 5, seed: int = 0, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:
@@ -98,3 +102,33 @@ def test_the_table_is_written_from_the_numbers(tmp_path):
     assert "at 20% of the paper's best (the paper's, λ/m = 0.5)" in text
     assert "| a | 0.02 | 0.1, 0.3 |" in text
     assert "25.0%" in text and "| the paper's, λ/m = 0.5 | 90.00 ± 9.00 | 90.00 ± 9.00 |" in text
+
+
+def test_what_is_there_is_not_measured_again_unless_it_is_of_another_prior(tmp_path, monkeypatch):
+    prior, other = make_tiny_prior(seed=0), make_tiny_prior(seed=1)
+    asked = []
+
+    def turn(pictures, manner: str, split: int, prior, *_) -> dict:
+        asked.append(prior)
+        space = "colour and texture"
+        row = {"set": pictures.name, "group": pictures.group, "manner": manner, "split": split, space: {"energy": 1.0}}
+        return row | {"network": {"energy": 1.0}}
+
+    monkeypatch.setattr(likeness, "turn", turn)
+    monkeypatch.setattr(likeness, "left_out", lambda z, prior: {"lam_ratio": 0.1, "likeness": [0.5]})
+    monkeypatch.setattr(likeness, "MANNERS", {})
+    pictures = SimpleNamespace(name="a", group=likeness.OTHERS, z=None)
+    options = Namespace(numbers=tmp_path / "numbers.json", splits=2, slow_splits=0, prior="", samples=4)
+
+    def measured(by, splits: int) -> list:
+        asked.clear()
+        options.splits = splits
+        likeness.measure([pictures], by, options)
+        return asked
+
+    per_split = 2  # real pictures, and the prior
+    assert measured(prior, 1) == [prior] * per_split
+    assert measured(prior, 2) == [prior] * per_split  # the second split alone
+    assert measured(prior, 2) == []
+    assert measured(other, 2) == [other] * 2 * per_split
+    assert json.loads(options.numbers.read_text())["fingerprint"] == other.fingerprint
