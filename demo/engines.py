@@ -61,9 +61,11 @@ class Engines:
     @property
     def about(self) -> str:
         """What a visitor may choose, in a sentence."""
+        words = "The model that your images bend"
         if not self._hub:
-            return "One that is offered here"
-        return "A shipped one, or hf://owner/repo/file" + ("" if self._hub == ["*"] else f" of {', '.join(self._hub)}")
+            return words
+        of = "" if self._hub == ["*"] else f" of {', '.join(self._hub)}"
+        return f"{words}: one of these, or hf://owner/repo/file{of}"
 
     def _allowed(self, address: str) -> bool:
         owner, _, rest = address.removeprefix("hf://").partition("/")

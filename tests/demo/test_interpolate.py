@@ -63,10 +63,14 @@ def wait_status(page, words):
 
 
 def wait_ends(page, a, b):
-    """Until the picture on the screen is that of these two, with all frames."""
+    """Until the picture on the screen is that of these two, with all frames of the eight steps it starts with.
+
+    When its strip alone is there, the status may still be what the picture before it said.
+    """
     page.wait_for_function(
         """([a, b]) => document.querySelector('#player .end-a').innerText === 'A: ' + a
-            && document.querySelector('#player .end-b').innerText === 'B: ' + b""",
+            && document.querySelector('#player .end-b').innerText === 'B: ' + b
+            && document.querySelector('#scrubber').max === '28'""",
         arg=[a, b],
     )
     wait_status(page, "images in")
