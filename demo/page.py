@@ -162,7 +162,7 @@ def launch(demo: Page, **options: Any) -> Any:
         launched = demo.launch(
             theme=THEME,
             css=CSS,
-            js=f"() => {{{static('paint.js')}({static('anywhere.js')})()}}",
+            js=f"() => {{{static('stream.js')}{static('paint.js')}({static('anywhere.js')})()}}",
             show_error=True,
             max_file_size="64mb",
             footer_links=["api", "settings"],
