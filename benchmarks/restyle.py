@@ -56,11 +56,11 @@ nearer than with one variance a level or a dimension, and on four of six sets th
 one; at 0.7 and 0.9 it is nearer yet, and on most sets the person is another one. By eye, on sheets of the same faces:
 at 0.4 greyscale, painted and sketched faces keep their features; from 0.7 on, hair and beards of the set's pieces come
 in, which on drawings far from photographs (anime) is what makes them look drawn, so that the slider goes there. On
-sets that are photographs (red hair, glasses) the plainer maps, the mean difference and the diagonal that is not
-whitened, keep more of the person and are as near: whitening is paid for where little of it is needed. On drawings they
-fail: on sketches the mean difference breaks the light of half the pictures, and Gatys' statistics leave a photograph.
-The paper's map pales everybody to the set's mean. All but the low-rank one are in this benchmark alone, and off in the
-program.
+sets that are photographs the plainer maps, the mean difference and the diagonal that is not whitened, keep more of the
+person, and are as near on red hair, though further on glasses: whitening is paid for where little of it is needed. On
+drawings they fail: on sketches the mean difference breaks the light of half the pictures, and Gatys' statistics leave a
+photograph. The paper's map pales everybody to the set's mean. All but the low-rank one are in this benchmark alone, and
+off in the program.
 
 """
 
