@@ -20,18 +20,18 @@
       line.page.enqueue(bytes.encode(text + '\n\n'));
     }
   };
-  // Reads a stream of the server to its end; whether that was a close.
+  // Reads a stream of the server to its end, which the server or a proxy makes; whether anything was told.
   const read = async (own, body) => {
-    let rest = '', closed = false;
+    let rest = '', heard = false;
     for (const reader = body.pipeThrough(new TextDecoderStream()).getReader(); ;) {
       const {done, value} = await reader.read();
-      if (done) return closed;
+      if (done) return heard;
       const parts = (rest + value).split('\n\n');
       rest = parts.pop();
       for (const text of parts) {
         const [, message, id] = head.exec(text.slice(0, 300)) ?? [];
-        if (message === 'close_stream') closed = true;
-        else own.told.push({text, id, over: message === 'process_completed'});
+        heard = true;
+        if (message !== 'close_stream') own.told.push({text, id, over: message === 'process_completed'});
       }
       if (line === own) pass();
     }
@@ -39,20 +39,17 @@
   const follow = async (own, answer) => {
     own.followed = true;
     try {
-      let closed = true;
-      while (closed && (answer || going.size) && line === own) {
+      while ((answer || going.size) && line === own) {
         const {ok, status, body} = answer ?? await plain(own.request.clone());
         if (!ok) throw new Error('the stream is refused: ' + status);
         answer = null;
-        closed = await read(own, body);
+        if (!await read(own, body)) throw new Error('the stream tells nothing');
       }
       own.followed = false;
-      if (closed) return;
-      own.page.close();
     } catch (error) {
       own.page.error(error);
+      if (line === own) { line = null; going.clear(); }
     }
-    if (line === own) { line = null; going.clear(); }
   };
 
   const join = async (what, how) => {
@@ -78,7 +75,10 @@
     const answer = await plain(request.clone());
     if (!answer.ok) return answer;
     const own = {request, told: [], followed: false, page: null};
-    const body = new ReadableStream({start: page => { own.page = page; }});
+    const body = new ReadableStream({
+      start: page => { own.page = page; },
+      cancel: () => { if (line === own) line = null; },
+    });
     line = own;
     follow(own, answer);
     return new Response(body, {status: answer.status, headers: answer.headers});

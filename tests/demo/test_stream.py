@@ -111,6 +111,17 @@ def test_one_stream_for_good_but_none_of_the_server_while_nothing_goes_on(play):
     assert (ended, streams) == ("", 2)
 
 
+def test_a_proxy_that_ends_a_stream_takes_nothing_away(play):
+    heard, ended, streams = play(
+        BEGIN
+        + """
+        serve.tell(serve.event('process_generating', 'a', 1)); serve.streams.at(-1).close(); await settle();
+        serve.tell(serve.event('process_completed', 'a'))"""
+    )
+    assert heard == ["took a", "process_generating a 1", "process_completed a"]
+    assert (ended, streams) == ("", 2)
+
+
 def test_pieces_are_put_together_wherever_they_were_cut(play):
     heard, _, _ = play(
         BEGIN
@@ -123,7 +134,13 @@ def test_pieces_are_put_together_wherever_they_were_cut(play):
 
 
 @pytest.mark.parametrize(
-    "how", ["serve.streams.at(-1).error(new TypeError('lost'))", "serve.status = 404; serve.close()"]
+    "how",
+    [
+        "serve.streams.at(-1).error(new TypeError('lost'))",
+        "serve.status = 404; serve.close()",
+        "serve.streams.at(-1).close()",
+    ],
+    ids=["cut", "refused", "silent"],
 )
 def test_a_line_that_breaks_is_told_and_another_begins_anew(play, how):
     heard, ended, _ = play(
