@@ -54,7 +54,9 @@ def main() -> None:
     (FOLDER / "icon.svg").write_text(ICON, encoding="utf-8")
     engine, settings = Engine(load_prior()), Settings()
     intake = engine.intake(example_sets()[OPENING].files)
-    samples = to_pil(engine.sample(engine.draw(intake.posterior(), ask(intake.posterior()).manner), **settings.draws))
+    posterior = intake.posterior()
+    manner = ask(posterior, looks=engine.looks).manner
+    samples = to_pil(engine.sample(engine.draw(posterior, manner), **settings.draws))
     sheet_picture(samples).save(FOLDER / "opening.jpg", quality=88)
     evidence = [image.face.image for image in intake.used if image.face is not None]
     preview(evidence, samples).save(FOLDER / "preview.jpg", quality=85)

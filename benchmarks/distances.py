@@ -1,15 +1,15 @@
 """How far apart two sets of feature vectors are, how much of each the other covers, and how varied and new one is.
 
-All take rows of features, (n, d). `standardised` puts features of different units on one scale first; its statistics
-come from one reference set, so that all that is compared with that set is measured by one rule.
+All but `interval` take rows of features, (n, d). `standardised` puts features of different units on one scale first;
+its statistics come from one reference set, so that all that is compared with that set is measured by one rule.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["diversity", "energy_distance", "kid", "novelty", "precision_recall", "standardised"]
+__all__ = ["diversity", "energy_distance", "interval", "kid", "nearest", "novelty", "precision_recall", "standardised"]
 
 Rows = NDArray[np.float64]
 
@@ -69,9 +69,40 @@ def diversity(samples: Rows, real: Rows) -> float:
     return float(_among(samples) / _among(real))
 
 
-def novelty(samples: Rows, given: Rows, held_out: Rows) -> float:
-    """Mean distance of a sample to the nearest given row, in units of a held-out row's: 0 is copies, 1 new as real."""
-    return float(_distances(samples, given).min(1).mean() / _distances(held_out, given).min(1).mean())
+def nearest(rows: Rows, given: Rows) -> Rows:
+    """Distance of each row to the nearest given one, (n,)."""
+    return _distances(rows, given).min(1)
+
+
+def novelty(samples: Rows, given: Rows, held_out: Rows) -> Rows:
+    """Distance of each sample to the nearest given row, in units of the mean of a held-out row's, (n,).
+
+    0 is a copy; a mean of 1 is as new as real images.
+    """
+    return nearest(samples, given) / nearest(held_out, given).mean()
+
+
+def interval(groups: Sequence[Sequence[float]], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval (Efron 1979, percentiles) of the mean over groups of each group's mean.
+
+    Each resample draws groups with replacement, then values of each with replacement. Of one group, only values.
+
+    Example:
+        >>> interval([[1.0, 1.0], [3.0, 3.0]])
+        (1.0, 3.0)
+    """
+    rng = np.random.default_rng(seed)
+    sizes = np.array([len(group) for group in groups])
+    values = np.zeros((len(groups), sizes.max()))
+    for row, group in zip(values, groups, strict=True):
+        row[: len(group)] = group
+    chosen = rng.integers(len(groups), size=(resamples, len(groups)))
+    count = sizes[chosen][..., None]
+    which = (rng.random((*chosen.shape, sizes.max())) * count).astype(int)
+    kept = np.arange(sizes.max()) < count
+    means = (values[chosen[..., None], which] * kept).sum(2) / sizes[chosen]
+    low, high = np.percentile(means.mean(1), (2.5, 97.5))
+    return float(low), float(high)
 
 
 def _distances(a: Rows, b: Rows) -> Rows:

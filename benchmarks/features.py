@@ -1,4 +1,5 @@
-"""Features in which samples and evidence are compared: colour and texture, a network of ImageNet's, dlib's descriptors.
+"""Features in which samples and evidence are compared: colour and texture, a network of ImageNet's, dlib's descriptors,
+and small pixels.
 
 All are fixed functions of an image, trained on none of what they judge. Colour and texture and the network tell domains
 apart (a drawing from a photograph); the descriptors tell faces apart, and say little of a drawing.
@@ -16,9 +17,10 @@ from transflow_core.images import to_pil
 
 from .measures import lab
 
-__all__ = ["FEATURES", "colour_texture", "descriptors", "network"]
+__all__ = ["DESCRIPTOR", "FEATURES", "PIXELS", "colour_texture", "descriptors", "network", "pixels"]
 
 _GRID, _SCALES, _CELLS = 8, 4, 4
+_SIDE = 32
 _FLOOR = 0.1  # CIELAB units, of 100: flat paper has details of 0, whose logarithm would decide everything
 
 
@@ -56,7 +58,8 @@ def _halved(x: NDArray) -> NDArray:
     for _ in range(2):  # along one axis, then the other
         padded = np.pad(x, ((0, 0), (0, 0), (2, 2)), "reflect")
         taps = enumerate((1, 4, 6, 4, 1))
-        x = sum(weight / 16 * padded[..., k : k + x.shape[-1] : 2] for k, weight in taps).swapaxes(1, 2)
+        parts = [weight / 16 * padded[..., k : k + x.shape[-1] : 2] for k, weight in taps]
+        x = functools.reduce(np.add, parts).swapaxes(1, 2)
     return x
 
 
@@ -82,8 +85,9 @@ def network(images: ArrayLike) -> NDArray[np.float64]:
     x = torch.from_numpy(_checked(images))
     if x.shape[-1] != 128:
         x = torch.nn.functional.interpolate(x, size=128, mode="bicubic", antialias=True)
+    features: Callable[..., torch.Tensor] = getattr(_network(), "extract_features")  # noqa: B009
     with torch.inference_mode():
-        maps = [_network().extract_features((batch - 0.5) * 2).mean((2, 3)) for batch in x.split(16)]
+        maps = [features((batch - 0.5) * 2).mean((2, 3)) for batch in x.split(16)]
     return torch.cat(maps).double().numpy()
 
 
@@ -103,21 +107,30 @@ def descriptors(images: ArrayLike) -> NDArray[np.float64]:
     """
     rows = []
     for image in to_pil(_checked(images)):
-        eyes = tuple((x * image.width, y * image.height) for x, y in (LEFT_EYE, RIGHT_EYE))
-        rows.append(describe(image, eyes))
+        left, right = ((x * image.width, y * image.height) for x, y in (LEFT_EYE, RIGHT_EYE))
+        rows.append(describe(image, (left, right)))
     return np.stack(rows).astype(np.float64)
 
 
+def pixels(images: ArrayLike) -> NDArray[np.float64]:
+    """The image at 32×32 pixels: (n, 3, S, S) in [0, 1] -> (n, 3072). Distances are root mean squares over numbers."""
+    x = torch.nn.functional.interpolate(torch.from_numpy(_checked(images)), size=(_SIDE, _SIDE), mode="area")
+    return x.flatten(1).double().numpy() / (3 * _SIDE**2) ** 0.5
+
+
 def _checked(images: ArrayLike) -> NDArray[np.float32]:
-    x = images.detach().cpu().numpy() if hasattr(images, "detach") else np.asarray(images)
+    x = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
     if x.ndim != 4 or x.shape[1] != 3 or not len(x):
         raise ValueError(f"images are floats, (n, 3, S, S) with n ≥ 1, not {x.dtype} {x.shape}")
     return x.astype(np.float32)
 
 
+#: The slow space, and the one whose distances need no scale.
+DESCRIPTOR, PIXELS = "face descriptor", "32×32 pixels"
 #: Every space by its name.
 FEATURES: dict[str, Callable[[ArrayLike], NDArray[np.float64]]] = {
     "colour and texture": colour_texture,
     "network": network,
-    "face descriptor": descriptors,
+    DESCRIPTOR: descriptors,
+    PIXELS: pixels,
 }

@@ -1,19 +1,20 @@
-"""Do samples look like the evidence? Half of each set is given, and samples are compared with the half held out.
+"""Are samples as near to a set as its other images, and as new? Half of each set is given, and half is held out.
 
     python -m benchmarks.likeness                                    # the example sets that ship
     python -m benchmarks.likeness --evidence FOLDER --splits 20      # every folder in FOLDER is a set of pictures
+    python -m benchmarks.likeness --sitter FOLDER                    # besides, one person: five photographs are given
     python -m benchmarks.likeness --sheets FOLDER                    # besides, samples beside their evidence
-    python -m benchmarks.likeness --gallery docs/results             # besides, samples alone, each manner a row
+    python -m benchmarks.likeness --gallery docs/results             # besides, samples alone, each method a row
 
-The split and the seed of the samples differ from turn to turn. What was measured is added to the JSON file as it comes,
-and what is there of the same prior is not measured again, so that a run can be stopped and continued; the table is
-written from the file. Distances are energy distances in features that are standardised on the given half: 0 is as near
-as real pictures of the set are to one another. Three spaces (`benchmarks.features`): colour and texture, an ImageNet
-network, and, on the first splits only since they are slow, dlib's face descriptors.
+Each split has its own halves and its own seed. `--first-split` takes fresh ones. Every number goes into a JSON file as
+soon as it is measured. A row is measured again only if the model, the method's numbers or the number of samples
+changed. So you can stop a run and continue it. The page and the chart are written from the file.
+
+Four spaces (`benchmarks.features`): colour and texture, an ImageNet network, small pixels, and dlib's face descriptors.
+Descriptors are slow, so only the first splits have them.
 """
 
 import argparse
-import functools
 import json
 import time
 from pathlib import Path
@@ -23,180 +24,137 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.measures import as_unit, face_rate
-from transflow_core.faces import align
-from transflow_core.images import find_images, labelled_rows, load_image, to_pil
-from transflow_core.posterior import DEFAULT_MANNER, KINDS, Bounded, Gaussian, Manner, Posterior, Sampler
-from transflow_core.posterior.spread import Spread
+from transflow_core.engine import Engine
+from transflow_core.images import labelled_rows, to_pil
 from transflow_core.prior import Prior, load_prior
-from transflow_core.pullback import decode_in_range
 
-from .distances import diversity, energy_distance, kid, novelty, precision_recall, standardised
-from .features import FEATURES
+from . import sitter
+from .distances import diversity, energy_distance, kid, nearest, novelty, precision_recall, standardised
+from .features import DESCRIPTOR, FEATURES, PIXELS
+from .likeness_page import front, page
+from .measures import face_rate
+from .methods import (
+    DEFAULT,
+    GIVEN,
+    HELD_OUT,
+    METHODS,
+    MIRRORED,
+    PREDICTIVE,
+    PRIOR,
+    Given,
+    Method,
+    Shown,
+    prior_features,
+)
+from .sets import EXAMPLES, PHOTOGRAPHS, ROOT, Set, sets_in
 
-ROOT = Path(__file__).resolve().parent.parent
 TABLE, NUMBERS = ROOT / "docs" / "results" / "likeness.md", ROOT / "docs" / "results" / "likeness.json"
-EXAMPLES = ROOT / "assets" / "examples"
-SHIPPED, OTHERS = "the example sets that ship", "other sets"
-SLOW = "face descriptor"
-PRIOR = "the prior, temperature 0.7"
-REAL = "real pictures"
-RATIOS = (0.3, 0.5, 0.7)  # what the paper recommends
-MANNERS: dict[str, Manner] = {
-    **{f"the paper's, λ/m = {ratio:g}": Manner.mean(ratio) for ratio in RATIOS},
-    f"blends of {KINDS['blend'].pieces:g}, λ/m = {KINDS['blend'].lam_ratio:g}": KINDS["blend"],
-    "predictive, Gaussian (likeness 0)": Manner.predictive(likeness=0.0),
-    "predictive, the default": DEFAULT_MANNER,
-}
-DEFAULT = "predictive, the default"
-HEAD = """<!-- Written by `python -m benchmarks.likeness`; its numbers are in likeness.json. -->
-Half of each set is given, at random, and samples are compared with the half that is held out; every split has its own
-seed. Errors are standard errors over splits. "real pictures" compares the given half itself with the held-out one: what
-a perfect sampler would get. Features are standardised on the given half. Energy distance and KID are without bias, 0
-for equal distributions. Precision and recall: shares of samples inside the support of real pictures, and the reverse;
-k = 3. Diversity: mean distance between two samples, in units of that between two held-out pictures. Novelty: mean
-distance to the nearest given picture, in units of a held-out picture's: 0 is a copy.
-
-"""
-LEFT_OUT = """## What held-out density would choose
-
-A piece of evidence is most probable given the others, in the paper's predictive (eq. 9-11) with a scalar Σ, at a λ/m
-that is far below what looks good, and with a Σ of its own at a likeness near 0: in so many dimensions each piece leaves
-the others in directions of its own. So density does not choose the manner. Cartoons, put together from few parts, and
-noise bars are the exceptions.
-
-"""
-RATIOS_LEFT_OUT = (0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0)
+SAME_PERSON = 0.6  # dlib's threshold
 
 
-class Set:
-    """A set of pictures: frames, latents, and their features in each space that was asked for so far."""
+def compared(
+    samples: NDArray, given: NDArray, held_out: NDArray, mirrored: NDArray | None = None, scaled: bool = True
+) -> dict[str, float]:
+    """Every measure in one space, of features that are not standardised yet.
 
-    def __init__(self, folder: Path, prior: Prior) -> None:
-        self.name = folder.name
-        self.group = SHIPPED if folder.parent.resolve() == EXAMPLES else OTHERS
-        frames = [align(load_image(path), size=prior.image_size)[0].image for path in find_images(folder)]
-        self.z = prior.encode(frames, 8).cpu()
-        self.images = as_unit(frames)
-        self._features: dict[str, NDArray[np.float64]] = {}
-
-    def features(self, space: str) -> NDArray[np.float64]:
-        """(m, d)."""
-        if space not in self._features:
-            self._features[space] = FEATURES[space](self.images)
-        return self._features[space]
-
-    def halves(self, split: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Indices of what is given and what is held out."""
-        order = np.random.default_rng(split).permutation(len(self.z))
-        return order[: len(order) // 2], order[len(order) // 2 :]
-
-
-@functools.cache
-def of_prior(space: str, name: str) -> NDArray[np.float64]:
-    """Features of 64 samples of the prior: the same for all sets and splits."""
-    prior = load_prior(name)
-    return FEATURES[space](draw(Gaussian(torch.zeros(prior.dim), 0.49), prior, 64, seed=0)[0])
-
-
-def sampler_of(manner: str, z: torch.Tensor, prior: Prior) -> Sampler:
-    """What draws in the manner of this name, given these latents."""
-    return Posterior.condition(z, lam_ratio=1.0).draw(MANNERS[manner], prior.levels, prior.typicality)
-
-
-def draw(sampler: Sampler, prior: Prior, n: int, seed: int) -> tuple[NDArray[np.float32], float, float]:
-    """Images (n, 3, S, S), and the shares that were pulled back: to the typical set, and since they did not decode."""
-    z = sampler.sample(n, seed)
-    decoded = decode_in_range(lambda rows: prior.decode(rows, 8).cpu(), z, sampler.mean)
-    bounded = sampler.pulled(n, seed).double().mean().item() if isinstance(sampler, Bounded) else 0.0
-    return decoded.images.clamp(0, 1).numpy(), bounded, decoded.pulled.double().mean().item()
-
-
-def compared(samples: NDArray, given: NDArray, held_out: NDArray) -> dict[str, float]:
-    """Every measure in one space, of features that are not standardised yet."""
-    scale = standardised(given)
-    a, b, c = scale(samples), scale(held_out), scale(given)
+    Args:
+        samples, given, held_out: rows of features.
+        mirrored: of the given images' mirror images. With them a mirrored copy is no news either.
+        scaled: standardise on the given half first.
+    """
+    scale = standardised(given) if scaled else lambda rows: rows
+    known = given if mirrored is None else np.concatenate([given, mirrored])
+    a, b, c = scale(samples), scale(held_out), scale(known)
     precision, recall = precision_recall(a, b)
+    new = novelty(a, c, b)
     return {
         "energy": energy_distance(a, b),
         "kid": kid(a, b),
         "precision": precision,
         "recall": recall,
         "diversity": diversity(a, b),
-        "novelty": novelty(a, c, b),
+        "novelty": float(new.mean()),
+        "tenth": float(np.percentile(new, 10)),
+        "near": float(nearest(samples, known).mean()),
     }
 
 
-def turn(
-    pictures: Set, manner: str, split: int, prior: Prior, name: str, n: int, spaces: list[str], faces: bool
-) -> dict:
-    """One set, one manner, one split: a row of the file."""
-    given, held_out = pictures.halves(split)
-    row: dict = {"set": pictures.name, "manner": manner, "split": split, "n": n, "given": len(given)}
-    row["group"] = pictures.group
-    images = None
-    if manner == REAL:
-        # The given half stands for samples, so that both sides of every measure are real pictures. How new a given
-        # picture is cannot be asked; a held-out one is so by definition.
-        images, features = pictures.images[given], {space: pictures.features(space)[given] for space in spaces}
-    elif manner == PRIOR:
-        features = {space: of_prior(space, name) for space in spaces}
-    else:
-        sampler = sampler_of(manner, pictures.z[torch.from_numpy(given)], prior)
-        images, row["pulled"], row["broken"] = draw(sampler, prior, n, seed=split)
-        features = {space: FEATURES[space](images) for space in spaces}
+def turn(pictures: Set, method: Method, given: Given, split: int, spaces: list[str], faces: bool) -> dict:
+    """One set, one method, one split: a row of the file."""
+    inside, outside = pictures.halves(split)
+    real = {HELD_OUT: (outside, False), GIVEN: (inside, False), MIRRORED: (inside, True)}
+    shown = Shown(pictures.images[outside]) if method.name == HELD_OUT else method.draw(given)
+    noisy = given.looks.guard.noisy(torch.from_numpy(shown.images)).numpy()
+    row: dict = {"set": pictures.name, "group": pictures.group, "method": method.name, "split": split}
+    row |= {"text": method.text, "n": given.n, "given": len(inside)}
+    row["noisy"] = float((noisy if shown.redrawn is None else shown.redrawn).mean())
+    row["noisy_shown"] = float(noisy.mean())
+    if shown.projected is not None:
+        row["projected"] = float(shown.projected.mean())
     for space in spaces:
-        real = pictures.features(space)
-        row[space] = compared(features[space], real[given], real[held_out])
-    if manner == REAL:
-        for space in spaces:
-            row[space]["novelty"] = 1.0
-    if faces and images is not None:
-        row["faces"] = face_rate(images)
+        if method.name in real:
+            which, flipped = real[method.name]
+            features = pictures.features(space, flipped)[which]
+        elif method.name == PRIOR:
+            features = prior_features(given.engine, space)
+        else:
+            features = FEATURES[space](shown.images)
+        known, mirrored = (pictures.features(space, flipped)[inside] for flipped in (False, True))
+        row[space] = compared(features, known, pictures.features(space)[outside], mirrored, space != PIXELS)
+        if method.name == HELD_OUT:  # the held-out half beside itself
+            row[space] = {key: row[space][key] for key in ("novelty", "tenth", "near")}
+        if space == DESCRIPTOR and pictures.name in PHOTOGRAPHS:
+            apart = nearest(features, np.concatenate([known, mirrored]))
+            row[space]["within"] = float((apart < SAME_PERSON).mean())
+    if faces and method.name != PRIOR:
+        row["faces"] = face_rate(shown.images)
     return row
 
 
-def measure(sets: list[Set], prior: Prior, options: argparse.Namespace) -> None:
-    """Add what is missing to the file of numbers, split by split. What it holds of another prior goes."""
-    numbers = json.loads(options.numbers.read_text()) if options.numbers.exists() else {}
+def measure(sets: list[Set], engine: Engine, options: argparse.Namespace) -> None:
+    """Add what is missing to the file of numbers, split by split. Numbers of another model go."""
+    numbers = read_numbers(options.numbers, engine.prior)
+    for split in range(options.first_split, options.first_split + options.splits):
+        turn_of = split - options.first_split
+        slow = turn_of < options.slow_splits
+        spaces = [space for space in FEATURES if slow or space != DESCRIPTOR]
+        for pictures in sets:
+            wanted = [method for method in METHODS.values() if method.every or turn_of < options.other_splits]
+            missing = []
+            for method in wanted:
+                same = {"group": pictures.group, "set": pictures.name, "method": method.name, "split": split}
+                found = [row for row in numbers["rows"] if same.items() <= row.items()]
+                as_now = {"text": method.text, "n": options.samples}
+                if not any(as_now.items() <= row.items() and all(space in row for space in spaces) for row in found):
+                    numbers["rows"] = [row for row in numbers["rows"] if row not in found]
+                    missing.append(method)
+            if not missing:
+                continue
+            inside, _ = pictures.halves(split)
+            z = pictures.z[torch.from_numpy(inside)]
+            given = Given(engine, z, pictures.images[inside], options.samples, seed=split)
+            for method in missing:
+                start = time.perf_counter()
+                row = turn(pictures, method, given, split, spaces, slow)
+                numbers["rows"].append(row)
+                words = ", ".join(f"{row[space]['novelty']:.2f}" for space in spaces)
+                seconds = time.perf_counter() - start
+                print(f"{split} {pictures.name}, {method.name}: novelty {words} ({seconds:.1f} s)", flush=True)
+            write_numbers(options.numbers, engine.prior, numbers)
+    if options.sitter:
+        numbers["people"] = sitter.measure(options.sitter, engine, options, numbers["people"])
+    write_numbers(options.numbers, engine.prior, numbers)
+
+
+def read_numbers(path: Path, prior: Prior) -> dict[str, list[dict]]:
+    """Rows of this model: of sets, and of people."""
+    numbers = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if numbers.get("fingerprint") != prior.fingerprint:
         numbers = {}
-    rows, chosen = numbers.get("rows", []), numbers.get("left_out", {})
-    for pictures in sets:
-        name = f"{pictures.name}, of {pictures.group}"
-        if name not in chosen:
-            chosen[name] = left_out(pictures.z, prior)
-    write_numbers(options.numbers, prior, rows, chosen)
-    for split in range(options.splits):
-        slow = split < options.slow_splits
-        spaces = [space for space in FEATURES if slow or space != SLOW]
-        for pictures in sets:
-            for manner in (REAL, PRIOR, *MANNERS):
-                this = (pictures.group, pictures.name, manner, split)
-                found = [row for row in rows if (row["group"], row["set"], row["manner"], row["split"]) == this]
-                if any(space in row for row in found for space in spaces[-1:]):
-                    continue
-                rows = [row for row in rows if row not in found]
-                start = time.perf_counter()
-                rows.append(turn(pictures, manner, split, prior, options.prior, options.samples, spaces, slow))
-                words = ", ".join(f"{rows[-1][space]['energy']:.2f}" for space in spaces)
-                print(f"{split} {pictures.name}, {manner}: {words} ({time.perf_counter() - start:.1f} s)", flush=True)
-            write_numbers(options.numbers, prior, rows, chosen)
+    return {key: [row for row in numbers.get(key, []) if "method" in row] for key in ("rows", "people")}
 
 
-def left_out(z: torch.Tensor, prior: Prior) -> dict:
-    """What the density of each piece of evidence, of (p, D), given the others would choose: the scalar Σ's λ/m in the
-    paper's predictive (eq. 9-11), and the likeness of each level's Σ, fine to coarse."""
-    density = []
-    for ratio in RATIOS_LEFT_OUT:
-        rows = range(len(z))
-        others = [Posterior.condition(z[[j for j in rows if j != i]], lam_ratio=ratio).predictive() for i in rows]
-        density.append(np.mean([other.log_prob(z[i : i + 1]).item() for i, other in enumerate(others)]))
-    likeness = Spread.of(z, levels=prior.levels).held_out_likeness
-    return {"lam_ratio": RATIOS_LEFT_OUT[int(np.argmax(density))], "likeness": list(likeness)}
-
-
-def write_numbers(path: Path, prior: Prior, rows: list[dict], chosen: dict[str, dict]) -> None:
+def write_numbers(path: Path, prior: Prior, numbers: dict[str, list[dict]]) -> None:
     """One row a line, four decimals."""
 
     def rounded(value):
@@ -204,110 +162,43 @@ def write_numbers(path: Path, prior: Prior, rows: list[dict], chosen: dict[str, 
             return {key: rounded(part) for key, part in value.items()}
         return round(value, 4) if isinstance(value, float) else value
 
-    head = json.dumps({"prior": prior.name, "fingerprint": prior.fingerprint, "left_out": chosen})[:-1]
-    lines = ",\n".join(json.dumps(rounded(row), ensure_ascii=False) for row in rows)
-    path.write_text(f'{head}, "rows": [\n{lines}\n]}}\n')
+    parts = [f'"prior": {json.dumps(prior.name)}, "fingerprint": {json.dumps(prior.fingerprint)}']
+    for key, rows in numbers.items():
+        lines = ",\n".join(json.dumps(rounded(row), ensure_ascii=False) for row in rows)
+        parts.append(f'"{key}": [\n{lines}\n]')
+    path.write_text("{" + ", ".join(parts) + "}\n", encoding="utf-8")
 
 
-def sheet(pictures: Set, prior: Prior, path: Path, n: int = 64, columns: int = 16) -> None:
-    """The whole set as evidence, then n samples of the default, then a row of the paper's at 0.3 and 0.7."""
+def current(rows: list[dict], splits: range, texts: dict[str, str]) -> list[dict]:
+    """Rows of these splits, of methods whose texts are these."""
+    return [row for row in rows if row["split"] in splits and texts.get(row["method"]) == row["text"]]
+
+
+def sheet(pictures: Set, engine: Engine, path: Path, n: int = 64, columns: int = 16) -> None:
+    """The whole set as evidence, then n samples of the default, then a row of what was the default before."""
     rows = [to_pil(pictures.images[:columns])]
-    images, _, _ = draw(sampler_of(DEFAULT, pictures.z, prior), prior, n, seed=0)
+    images = METHODS[DEFAULT].draw(Given(engine, pictures.z, pictures.images, n, seed=0)).images
     rows += [to_pil(images[start : start + columns]) for start in range(0, n, columns)]
-    for ratio in (0.3, 0.7):
-        rows.append(to_pil(draw(sampler_of(f"the paper's, λ/m = {ratio:g}", pictures.z, prior), prior, columns, 0)[0]))
-    labels = ["evidence", *["samples"] * (len(rows) - 3), "paper, 0.3", "paper, 0.7"]
-    blank = Image.new("RGB", (prior.image_size, prior.image_size), "white")
+    labels = ["evidence", *["samples"] * (len(rows) - 1), "predictive"]
+    few = Given(engine, pictures.z, pictures.images, columns, seed=0)
+    rows.append(to_pil(METHODS[PREDICTIVE].draw(few).images))
+    blank = Image.new("RGB", rows[0][0].size, "white")
     rows = [row + [blank] * (columns - len(row)) for row in rows]
     labelled_rows(rows, row_labels=labels, cell=96).save(path)
 
 
-def gallery(pictures: Set, prior: Prior, path: Path, columns: int = 8) -> None:
-    """Samples alone, the whole set as evidence: a row a manner, all of the same random numbers."""
-    labels = dict(zip(MANNERS, ("paper, 0.3", "", "paper, 0.7", "blends of 2", "Gaussian", "default"), strict=True))
-    shown = [name for name, label in labels.items() if label]
-    rows = [to_pil(draw(sampler_of(name, pictures.z, prior), prior, columns, 0)[0]) for name in shown]
-    labelled_rows(rows, row_labels=[labels[name] for name in shown], cell=96).save(path, quality=90)
-
-
-def table(rows: list[dict], chosen: dict[str, dict]) -> str:
-    """The page: a section for each group of sets, as Markdown, and what held-out density would choose."""
-    groups = [group for group in (OTHERS, SHIPPED) if any(row["group"] == group for row in rows)]
-    sections = [f"## {group.capitalize()}\n\n" + section([r for r in rows if r["group"] == group]) for group in groups]
-    lines = ["| set | λ/m | likeness of each level, fine to coarse |", "|---|---|---|"]
-    for name, best in chosen.items():
-        likeness = ", ".join(f"{value:g}" for value in best["likeness"])
-        lines.append(f"| {name.replace('_', ' ')} | {best['lam_ratio']:g} | {likeness} |")
-    return HEAD + "\n\n".join(sections) + "\n\n" + LEFT_OUT + "\n".join(lines) + "\n"
-
-
-def look(sheets: list[Path]) -> str:
-    """The galleries that lie beside the page."""
-    if not sheets:
-        return ""
-    shown = [f"![{sheet.stem.removeprefix('like_').replace('_', ' ')}]({sheet.name})" for sheet in sheets]
-    words = "The whole set is given; a row a manner, and a column the same random numbers. No evidence is shown."
-    return "\n" + "\n\n".join(["## What it looks like", words, *shown]) + "\n"
-
-
-def section(rows: list[dict]) -> str:
-    """Energy distances by set, then the other measures."""
-    names = list(dict.fromkeys(row["set"] for row in rows))
-    manners = [name for name in (REAL, PRIOR, *MANNERS) if any(row["manner"] == name for row in rows)]
-    parts = []
-    for space in FEATURES:
-        having = [row for row in rows if space in row]
-        if not having:
-            continue
-        head = f"| {space} | " + " | ".join(name.replace("_", " ") for name in names) + " | mean |"
-        lines = [head, "|" + "---|" * (len(names) + 2)]
-        best = (np.inf, "")
-        mean_of = {}
-        for manner in manners:
-            of_sets = [
-                [r[space]["energy"] for r in having if (r["set"], r["manner"]) == (name, manner)] for name in names
-            ]
-            mean = float(np.mean([np.mean(values) for values in of_sets if values]))
-            error = float(np.sqrt(sum(_error(values) ** 2 for values in of_sets)) / len(of_sets))
-            mean_of[manner] = mean
-            if manner.startswith("the paper"):
-                best = min(best, (mean, manner))
-            lines.append(f"| {manner} | {' | '.join(map(_with_error, of_sets))} | {mean:.2f} ± {error:.2f} |")
-        splits = max(row["split"] for row in having) + 1
-        if DEFAULT in mean_of and best[1]:
-            lines += ["", f"The default is at {mean_of[DEFAULT] / best[0]:.0%} of the paper's best ({best[1]})."]
-        parts.append(f"Energy distance to the held-out half, {splits} splits:\n\n" + "\n".join(lines))
-    lines = ["| | space | KID | precision | recall | diversity | novelty |", "|" + "---|" * 7]
-    for manner in manners:
-        for space in FEATURES:
-            values = [row[space] for row in rows if row["manner"] == manner and space in row]
-            if values:
-                keys = ("kid", "precision", "recall", "diversity", "novelty")
-                lines.append(
-                    f"| {manner} | {space} | {' | '.join(_with_error([v[k] for v in values]) for k in keys)} |"
-                )
-    parts.append("\n".join(lines))
-    lines = ["| | faces found | pulled back to the typical set | since it did not decode |", "|---|---|---|---|"]
-    for manner in manners:
-        group = [row for row in rows if row["manner"] == manner]
-        found = [row["faces"] for row in group if "faces" in row]
-        cells = [f"{np.mean(found):.0%}" if found else ""]
-        cells += [f"{np.mean([r[key] for r in group]):.1%}" if key in group[0] else "" for key in ("pulled", "broken")]
-        lines.append(f"| {manner} | {' | '.join(cells)} |")
-    parts.append("\n".join(lines))
-    return "\n\n".join(parts)
-
-
-def _error(values: list[float]) -> float:
-    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
-
-
-def _with_error(values: list[float]) -> str:
-    return f"{np.mean(values):.2f} ± {_error(values):.2f}" if values else ""
+def gallery(pictures: Set, engine: Engine, path: Path, columns: int = 8) -> None:
+    """Samples alone, the whole set as evidence: a row a method, all of the same random numbers."""
+    given = Given(engine, pictures.z, pictures.images, columns, seed=0)
+    shown = {"predictive": PREDICTIVE, "the default": DEFAULT}
+    shown |= {f"likeness {value}": f"local, likeness {value}" for value in ("0.75", "0.5", "0.25", "0")}
+    shown |= {"blends of 2": "blends of 2", "paper, 0.3": "the paper's, λ/m = 0.3"}
+    rows = [to_pil(METHODS[name].draw(given).images) for name in shown.values()]
+    labelled_rows(rows, row_labels=list(shown), cell=96).save(path, quality=90)
 
 
 def main() -> None:
-    """Measure, and write numbers, table and sheets."""
+    """Measure, and write numbers, page, chart and sheets."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.likeness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -315,33 +206,37 @@ def main() -> None:
     parser.add_argument("--evidence", type=Path, default=EXAMPLES, help="a folder of sets")
     parser.add_argument("--sets", nargs="+", help="names of folders in it; by default all with eight pictures or more")
     parser.add_argument("--splits", type=int, default=20)
-    parser.add_argument("--slow-splits", type=int, default=2, help="of these, with descriptors and the face rate")
-    parser.add_argument("--samples", type=int, default=16, help="a split")
+    parser.add_argument("--first-split", type=int, default=0, help="splits K to K + splits - 1, and no others")
+    parser.add_argument("--slow-splits", type=int, default=2, help="the first of these have descriptors and face rates")
+    parser.add_argument("--other-splits", type=int, default=5, help="the first of these have the less important rows")
+    parser.add_argument("--samples", type=int, default=24, help="of each method, in each split")
+    parser.add_argument("--sitter", type=Path, nargs="+", help="folders with seven photographs of one person, or more")
     parser.add_argument("--numbers", type=Path, default=NUMBERS, help="the JSON file")
-    parser.add_argument("--table", type=Path, default=TABLE, help="the Markdown file")
+    parser.add_argument("--table", type=Path, default=TABLE, help="the Markdown file; the chart lies beside it")
     parser.add_argument("--sheets", type=Path, help="a folder for sheets; they show the evidence")
     parser.add_argument("--gallery", type=Path, help="a folder for sheets of samples alone")
     options = parser.parse_args()
+    for path in (options.numbers, options.table):
+        path.parent.mkdir(parents=True, exist_ok=True)
     prior = load_prior(options.prior)
+    engine = Engine(prior, cached=1024)
     folders = [options.evidence / name for name in options.sets] if options.sets else sets_in(options.evidence)
     sets = [Set(folder, prior) for folder in folders]
     if options.sheets:
         options.sheets.mkdir(parents=True, exist_ok=True)
         for pictures in sets:
-            sheet(pictures, prior, options.sheets / f"{pictures.name}.png")
+            sheet(pictures, engine, options.sheets / f"{pictures.name}.png")
     if options.gallery:
         for pictures in sets:
-            gallery(pictures, prior, options.gallery / f"like_{pictures.name}.jpg")
-    measure(sets, prior, options)
-    numbers = json.loads(options.numbers.read_text())
-    sheets = sorted(options.table.parent.glob("like_*.jpg"))
-    options.table.write_text(table(numbers["rows"], numbers["left_out"]) + look(sheets))
-
-
-def sets_in(parent: Path) -> list[Path]:
-    """Folders that hold eight pictures themselves, not in folders of their own."""
-    folders = [folder for folder in sorted(parent.iterdir()) if folder.is_dir()]
-    return [folder for folder in folders if sum(path.parent == folder for path in find_images(folder)) >= 8]
+            gallery(pictures, engine, options.gallery / f"like_{pictures.name}.jpg")
+    measure(sets, engine, options)
+    numbers = read_numbers(options.numbers, prior)
+    splits = range(options.first_split, options.first_split + options.splits)
+    rows = current(numbers["rows"], splits, {name: method.text for name, method in METHODS.items()})
+    people = current(numbers["people"], splits, sitter.texts())
+    charts = front(rows, options.table)
+    galleries = sorted(options.table.parent.glob("like_*.jpg"))
+    options.table.write_text(page(rows, people, charts, galleries), encoding="utf-8")
 
 
 if __name__ == "__main__":

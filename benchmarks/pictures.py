@@ -28,9 +28,11 @@ def overview(path: Path) -> None:
         example = example_sets()[key]
         evidence = engine.intake(example.files).evidence
         posterior = evidence.condition(lam_ratio=1.0)
-        samples = to_pil(engine.sample(engine.draw(posterior, choose_manner(posterior).manner), 7, seed=2))
+        samples = to_pil(
+            engine.sample(engine.draw(posterior, choose_manner(posterior, engine.looks(posterior)).manner), 7, seed=2)
+        )
         arrow = Image.new("RGB", samples[0].size, "white")
-        rows.append([*(image.face.image for image in evidence[:3]), arrow, *samples])
+        rows.append([*(image.face.image for image in evidence[:3] if image.face), arrow, *samples])
         titles.append(example.title)
     columns = ["evidence", "", "", "", "samples"] + [""] * 6
     labelled_rows(rows, row_labels=titles, column_labels=columns, cell=128).save(path, quality=88)

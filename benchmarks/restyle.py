@@ -34,9 +34,10 @@ from transflow_core.posterior import (
 from transflow_core.prior import Prior, load_prior
 from transflow_core.pullback import decode_in_range
 
+from .charts import Chart
 from .distances import energy_distance, standardised
 from .features import colour_texture, descriptors
-from .likeness import EXAMPLES, ROOT, Set, sets_in
+from .sets import EXAMPLES, ROOT, Set, sets_in
 
 TABLE, CURVES = ROOT / "docs" / "results" / "restyle.md", ROOT / "docs" / "results" / "restyle.svg"
 STRENGTHS = (0.5, 1.0)
@@ -191,8 +192,8 @@ def measured(pictures: Set, z: Tensor, prior: Prior, sheets: Path | None) -> lis
     real = scale(pictures.features("colour and texture")[held_out])
 
     def decoded(latents: Tensor) -> np.ndarray:
-        shown = decode_in_range(lambda rows: prior.decode(rows, 8).cpu(), latents, z)
-        return shown.images.clamp(0, 1).numpy()
+        images, _, _ = decode_in_range(lambda rows: prior.decode(rows, 8).cpu(), latents, z)
+        return images.clamp(0, 1).numpy()
 
     photographs = decoded(z)
     before = descriptors(photographs)
@@ -236,7 +237,7 @@ def table(rows: list[dict], who: str = "photographs") -> str:
     return HEAD + _PICTURES + "\n".join([*parts, *lines]) + "\n"
 
 
-def curves(rows: list[dict], width: int = 760, height: int = 420) -> str:
+def curves(rows: list[dict]) -> str:
     """Identity against distance, the mean over sets: a line a map, from the photographs (left) to strength 1."""
     colours = ("#888888", "#b45309", "#0891b2", "#15803d", "#65a30d", "#a3e635")
     colours += ("#be123c", "#a78bfa", "#818cf8", "#4338ca", "#1e1b4b")
@@ -248,31 +249,13 @@ def curves(rows: list[dict], width: int = 760, height: int = 420) -> str:
             (0.0, start),
             *((np.mean([r["identity"] for r in a]), np.mean([r["energy"] for r in a])) for a in at),
         ]
-    most = [max(point[axis] for line in lines.values() for point in line) for axis in (0, 1)]
-    left, top, right, bottom = 50, 16, width - 270, height - 44
-
-    def place(x: float, y: float) -> str:
-        return f"{left + (right - left) * x / most[0]:.1f},{bottom - (bottom - top) * y / most[1]:.1f}"
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"'
-        ' font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<path d="M{left},{top} V{bottom} H{right}" fill="none" stroke="black"/>',
-        f'<text x="{(left + right) / 2}" y="{height - 10}" text-anchor="middle">identity: descriptor distance</text>',
-        f'<text transform="rotate(-90)" x="{-(top + bottom) / 2}" y="14" text-anchor="middle">distance to the set'
-        "</text>",
-        f'<text x="{right}" y="{bottom + 16}" text-anchor="end">{most[0]:.2f}</text>',
-        f'<text x="{left - 6}" y="{top + 10}" text-anchor="end">{most[1]:.0f}</text>',
-    ]
+    across, up = (max(point[axis] for line in lines.values() for point in line) for axis in (0, 1))
+    chart = Chart("identity: descriptor distance", "distance to the set", (0, across), (0, up), margin=270)
     for index, (name, line) in enumerate(lines.items()):
-        colour, thick = colours[index], 3 if name == DEFAULT else 1.5
-        points = " ".join(place(*point) for point in line)
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{thick}"/>')
-        y = top + 14 + 20 * index
-        parts.append(f'<path d="M{right + 16},{y - 4} h24" stroke="{colour}" stroke-width="{thick}"/>')
-        parts.append(f'<text x="{right + 46}" y="{y}">{name}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+        thick = 3 if name == DEFAULT else 1.5
+        chart.line(line, colours[index], thick)
+        chart.legend(index, name, colours[index], thick)
+    return chart.svg()
 
 
 def gallery(prior: Prior, path: Path) -> None:

@@ -18,12 +18,12 @@ from transflow_core.prior import load_prior
 
 from .distances import energy_distance, standardised
 from .features import colour_texture
-from .likeness import EXAMPLES, ROOT
 from .measures import as_unit, face_rate
+from .sets import EXAMPLES, ROOT
 
 TABLE = ROOT / "docs" / "results" / "robust.md"
 SETS = ("greyscale", "red_hair", "sepia", "sketch")
-MANNERS = {"the paper's, λ/m = 0.3": Manner.mean(0.3), "predictive": Manner.predictive()}
+MANNERS = {"the paper's, λ/m = 0.3": Manner.mean(0.3), "local": Manner.local()}
 HEAD = """<!-- Written by `python -m benchmarks.robust`. -->
 Nine pieces of an example set, and with them a picture of noise and a blank one. Energy distance of 16 samples to the
 nine that are held out, in colour and texture / share of samples in which dlib's HOG detector finds a face, in %.

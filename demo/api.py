@@ -212,11 +212,11 @@ class Endpoints:
             temperature: multiplies the standard deviation, 0 to 1.5.
             whole: whether an image is taken whole: "auto" (when no face is in it), "always", "never".
             output: "sheet", or one file a sample ("images").
-            manner: "predictive" (like the whole set), "blend" (like blends of a few of the images), "mean" (the paper's
+            manner: "local" (new members of the set), "blend" (blends of a few of the images), "mean" (the paper's
                 posterior of the mean; λ/m of 0.3 to 0.7 is advised there); numbers may follow, as in
                 "blend:pieces=2,lam_ratio=0.1". "auto" is what a saved posterior was kept with, else what suits the
                 evidence.
-            likeness: of "predictive", 0 to 1: near 1 a sample leans on one of the images, near 0 it mixes all of them.
+            likeness: of "local", from 1, closer to single images, to 0, newer: put together from more of them.
             pieces: of "blend", 1 to 1000: how many images effectively make up one sample.
             robust: whether an image far outside of what this prior was trained on counts less, by the fourth
                 power of how far it is (`counts` says how much); not where half of the images are. False takes all as
@@ -224,9 +224,11 @@ class Endpoints:
 
         Returns:
             PNG files: one sheet, or n of (S, S) pixels; and prior, fingerprint, m, manner, why (it was taken: a
-            sentence), lam_ratio, n, seed, temperature, pulled (how many samples lay outside what is typical of the
-            evidence, or would not decode, and were pulled back), evidence (as `encode` tells it; empty for a saved
-            posterior), seconds.
+            sentence), lam_ratio, n, seed, temperature, redrawn (how many samples came out noisy and were drawn
+            again), projected (how many stayed noisy, and were moved towards one image), guarded (how many were kept
+            within the evidence's own values inside the flow), closest (an object a sample: name of the image that it
+            is closest to, distance: 0 is a copy, 1 is as different as two of the images, and mirrored), evidence (as
+            `encode` tells it; empty for a saved posterior), seconds.
 
         Errors: as `encode`, and when no image can be used; numbers out of range; text that is no manner; a posterior
             that was made with another prior, or among other files.
@@ -236,12 +238,13 @@ class Endpoints:
         choice(output, "output", get_args(Sheet))
         asked = _asked(engine, manner, lam_ratio, likeness, pieces)
         with _timed() as facts:
-            posterior, told = self._posterior(engine, evidence, "evidence", whole, robust)
-            _, sampler, made = _drawing(engine, posterior, asked)
+            intake = self._intake(engine, evidence, "evidence", whole, robust=truth(robust, "robust")).checked()
+            posterior, sampler, made = _drawing(engine, intake.posterior(), asked)
             decoded = engine.drawn(sampler, stop=self._stop, **drawn)
             pictures = to_pil(decoded.images)
-            facts |= made | drawn | {"pulled": int(decoded.pulled.sum())}
-        facts["evidence"] = told
+            closest = engine.closest(decoded.images, posterior, intake.evidence, stop=self._stop)
+            facts |= made | drawn | decoded.counts | {"closest": [one.to_dict() for one in closest]}
+        facts["evidence"] = _told(intake.evidence)
         if output == "images":
             return [_picture(picture, f"sample_{i:04d}.png") for i, picture in enumerate(pictures)], facts
         return [_picture(contact_sheet(pictures), "sheet.png", facts)], facts
@@ -268,7 +271,7 @@ class Endpoints:
             lam_ratios: 1 to 16 values of λ/m, 0 to 1000, to sweep it in place of the manner's own number.
             n: rows; n times the number of values is at most 128.
             seed, temperature, whole, manner: as for `sample`.
-            values: 1 to 16 values of the manner's own number: the likeness of "predictive", the pieces of "blend", λ/m
+            values: 1 to 16 values of the manner's own number: the likeness of "local", the pieces of "blend", λ/m
                 of "mean". By default some from one end to the other.
             robust: as for `sample`.
 
@@ -290,7 +293,7 @@ class Endpoints:
         drawn = _drawn(n, Range(1, limits.MOST_DECODED // columns), seed, temperature)
         with _timed() as facts:
             posterior, told = self._posterior(engine, evidence, "evidence", whole, robust)
-            choice_made = ask(posterior, **asked)
+            choice_made = ask(posterior, looks=engine.looks, **asked)
             swept = sweep_of(choice_made.manner, posterior.m, **lists)
             x = engine.sweep(posterior, swept.values(), stop=self._stop, **drawn)
             facts |= engine.prior.provenance | {
@@ -711,7 +714,7 @@ def _asked(engine: Engine, manner: Any, lam_ratio: Any, likeness: Any, pieces: A
 
 def _drawing(engine: Engine, posterior: Posterior, asked: dict[str, Any]) -> tuple[Posterior, Sampler, dict[str, Any]]:
     """A posterior at the λ/m of the manner asked for, what its samples are drawn from, and what is told of both."""
-    choice_made = ask(posterior, **asked)
+    choice_made = ask(posterior, looks=engine.looks, **asked)
     manner = choice_made.manner
     facts = {
         "m": posterior.m,
@@ -743,6 +746,6 @@ def _file(path: Path) -> gr.FileData:
 def _picture(image: Image.Image, name: str, facts: dict[str, Any] | None = None) -> gr.FileData:
     """A PNG that says how it was made."""
     path = _new_file(name)
-    told = {key: str(value) for key, value in (facts or {}).items() if key not in ("evidence", "seconds")}
+    told = {key: str(value) for key, value in (facts or {}).items() if key not in ("evidence", "seconds", "closest")}
     save_png(image, path, metadata=told)
     return _file(path)

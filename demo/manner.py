@@ -11,6 +11,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from transflow_core.drawing import TITLES, ask
+from transflow_core.engine import Engine
 from transflow_core.limits import LAM_RATIO_SLIDER, LIKENESS, PIECES, Range, choice
 from transflow_core.posterior import DEFAULT_MANNER, KINDS, Choice, Manner, Posterior
 
@@ -21,9 +22,9 @@ from .widgets import slider
 __all__ = ["MannerChoice"]
 
 _HELP = {
-    "predictive": "Each sample is a new member of the set; with more likeness it leans more on one of your images.",
-    "blend": "Each sample is mixed from a few of your images: the fewer, the crisper, and the nearer to copies.",
-    "mean": "What your images have in common, drawn as in the paper: a tint of the set on what the model knows.",
+    "local": "Each sample is put together from several of your images, each place of it from another one.",
+    "blend": "Each sample averages a few of your images. Fewer images give crisper samples, but nearly copies.",
+    "mean": "The paper's method. Samples show only what all your images share.",
 }
 _FEWEST = 2  # a slider from 1 to 1 cannot be moved
 _MOST = 20  # and one as far as this before the evidence is known
@@ -62,10 +63,11 @@ class MannerChoice:
                     100 * (DEFAULT_MANNER.likeness or 0),
                     Range(100 * LIKENESS.low, 100 * LIKENESS.high),
                     step=1,
-                    name="Likeness",
+                    name="newer",
+                    far="closer to my photos",
                     elem_id=f"{elem_id}-likeness",
                     unit=" %",
-                    visible=DEFAULT_MANNER.kind == "predictive",
+                    visible=DEFAULT_MANNER.kind == "local",
                     min_width=220,
                 )
                 self._pieces = slider(
@@ -116,8 +118,8 @@ class MannerChoice:
         kind = choice(kind, "the manner of drawing", TITLES)
         levels = isinstance(lam_ratio, tuple)
         ratio = tuple(map(_ratio, lam_ratio)) if levels else _ratio(lam_ratio)
-        if kind == "predictive":
-            return Manner.predictive(LIKENESS.clip(_percent(likeness), "likeness"), ratio)
+        if kind == "local":
+            return Manner.local(LIKENESS.clip(_percent(likeness), "likeness"), ratio)
         if kind == "blend":
             return Manner.blend(PIECES.clip(pieces, "the number of pieces"), ratio)
         return Manner.mean(ratio)
@@ -137,7 +139,7 @@ class MannerChoice:
             self.auto: auto,
             self.kind: manner.kind,
             self._words: _words(manner.kind, made.why if auto else ""),
-            self._likeness: gr.update(value=100 * (likeness or 0), visible=manner.kind == "predictive"),
+            self._likeness: gr.update(value=100 * (likeness or 0), visible=manner.kind == "local"),
             self._pieces: gr.update(most=_most(m), value=min(blend or 1, _most(m)), visible=manner.kind == "blend"),
         }
         ratio = manner.lam_ratio
@@ -151,11 +153,11 @@ class MannerChoice:
         """The sliders, going as far as there are pieces of evidence."""
         return {self._pieces: gr.update(most=_most(m))}
 
-    def chosen(self, posterior: Posterior | None) -> Shown:
+    def chosen(self, posterior: Posterior | None, engine: Engine) -> Shown:
         """The controls at the manner that suits the evidence; without any, at the default."""
         if posterior is None:
             return self.shown(Choice(DEFAULT_MANNER, ""), True)
-        return self.shown(ask(posterior), True, posterior.m)
+        return self.shown(ask(posterior, looks=engine.looks), True, posterior.m)
 
     def _reword(self, session: Session, kind: str, auto: bool) -> Shown:
         """What was moved by hand was not chosen."""

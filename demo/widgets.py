@@ -60,9 +60,9 @@ def log_slider(
 
 
 def slider(
-    value: float, within: Range, *, step: float, name: str, elem_id: str, unit: str = "", **options: Any
+    value: float, within: Range, *, step: float, name: str, elem_id: str, far: str = "", unit: str = "", **options: Any
 ) -> gr.HTML:
-    """A slider with the events of a `log_slider`, for any other number. Its value is not checked on its way here.
+    """A slider with the ends and events of a `log_slider`, for any other number. Its value is not checked here.
 
     An update may move its end: `gr.update(most=…)`.
     """
@@ -70,10 +70,12 @@ def slider(
         f'<input type="range" id="{elem_id}-range" data-unit="{unit}" min="{within.low:g}" max="{within.high:g}" '
         f'step="{step:g}">'
     )
-    return _slider(value, range_input, name, elem_id, "", options)
+    return _slider(value, range_input, name, elem_id, far, options)
 
 
 def _slider(value: float, range_input: str, name: str, elem_id: str, far: str, options: dict[str, Any]) -> gr.HTML:
+    if far:  # who hears it hears both ends
+        range_input = range_input.replace("<input ", f'<input aria-label="{name} ↔ {far}" ', 1)
     return gr.HTML(
         value,
         # It holds nothing that changes: nothing is drawn anew under a finger that drags. What an update leaves out is

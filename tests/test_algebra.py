@@ -14,6 +14,7 @@ from transflow_core.posterior import (
     Manner,
     Mixture,
     Posterior,
+    Sampler,
     combined,
     mixed,
     standard_normal,
@@ -88,7 +89,7 @@ def test_towards_these_moves_the_pieces_along_the_difference_of_the_means(share)
 def test_a_share_of_nothing_is_the_first_and_every_manner_draws(how):
     a, b = condition(evidence(4, 1)), condition(evidence(3, 2), weights=[1.0, 2.0, 0.5])
     assert mixed(a, b, how, 0) is a
-    for manner in (Manner.mean(0.5), Manner.predictive(), Manner.blend()):
+    for manner in (Manner.mean(0.5), Manner.local(), Manner.blend()):
         assert torch.isfinite(mixed(a, b, how, 0.4).draw(manner).sample(3)).all()
 
 
@@ -149,6 +150,7 @@ def test_a_mixture_takes_each_sample_of_one_or_of_the_other():
     assert all((more | ~less).all() for less, more in pairwise(taken)), "none turns back"
     assert 0.2 < taken[1].float().mean() < 0.4
     mixture = Mixture(a, b, 0.3)
+    assert isinstance(mixture, Sampler) and mixture.guard is None
     assert mixture.sample(6, seed=3)[4:].equal(mixture.sample(2, seed=3, start=4))
     torch.testing.assert_close(mixture.mean, torch.full((DIM,), 2.7))
     with pytest.raises(ValueError, match="from 0 to 1"):

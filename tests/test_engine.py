@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from transflow_core.compute import ComputeThread, FairThread, PictureLane
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.intake import Intake
 from transflow_core.pictures import read_picture
-from transflow_core.posterior import KINDS, Gaussian, Manner, compose, per_level
+from transflow_core.posterior import KINDS, Manner, per_level
 
 from .helpers import make_tiny_prior
 from .test_evidence import count_inversions, squares
@@ -125,6 +126,8 @@ def test_pictures_that_wait_are_few_and_dropped_when_nobody_wants_them(tiny_prio
     lane.gate.release()
     assert len(next(steps).evidence) == 1
     assert 8 <= lane.asked <= 16  # enough for a batch, while memory does not grow with the set
+    while len(lane.started) < 2:  # the next one is under way
+        time.sleep(0.001)
     if why == "closed":
         steps.close()
     else:
@@ -218,18 +221,3 @@ def test_a_manner_changes_what_is_drawn_and_shares_its_noise_with_previews_and_s
     torch.testing.assert_close(engine.preview(sampler, 3, seed=5), x, atol=2 / 255, rtol=0)
     path = engine.interpolate(sampler, engine.draw(posterior, Manner.mean(1.0)), 2, 3, seed=5)
     torch.testing.assert_close(path[0], x, atol=1e-4, rtol=0)
-
-
-def test_draws_that_leave_the_typical_set_or_do_not_decode_are_pulled_back_and_counted(engine):
-    posterior = engine.intake(squares(4)).posterior()
-    sampler = engine.draw(posterior, Manner.predictive(likeness=0.0, lam_ratio=3.0))
-    calm, wild = (engine.drawn(sampler, 8, temperature=t) for t in (0.0, 1.5))
-    assert calm.pulled.sum() == 0 and wild.pulled.any()
-    assert torch.equal(wild.pulled, sampler.pulled(8, temperature=1.5))
-    half = compose([sampler, Gaussian.standard(engine.prior.dim)], engine.prior.levels)
-    assert torch.equal(engine.drawn(half, 8, temperature=1.5).pulled, wild.pulled)
-    far = Gaussian(posterior.mean, 1e12)  # no image of it is finite
-    drawn = engine.drawn(far, 4)
-    assert drawn.pulled.all() and torch.isfinite(drawn.images).all()
-    assert torch.isfinite(engine.preview(far, 4)).all()
-    assert torch.isfinite(engine.interpolate(far, posterior, 3, 2)).all()

@@ -1,15 +1,35 @@
-"""The measures of `benchmarks.likeness`: laws of the distances, and that features tell what they claim to."""
+"""`benchmarks.likeness`: laws of the distances, what features tell, its rows, and the page that it writes."""
 
 import json
+import re
 from argparse import Namespace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from benchmarks import likeness
-from benchmarks.distances import diversity, energy_distance, kid, novelty, precision_recall, standardised
-from benchmarks.features import colour_texture, network
+from benchmarks import likeness, sitter
+from benchmarks.charts import Chart
+from benchmarks.distances import (
+    diversity,
+    energy_distance,
+    interval,
+    kid,
+    nearest,
+    novelty,
+    precision_recall,
+    standardised,
+)
+from benchmarks.features import DESCRIPTOR, FEATURES, colour_texture, network, pixels
+from benchmarks.likeness_page import chart, front, page, pareto
+from benchmarks.methods import DEFAULT, GIVEN, HELD_OUT, METHODS, MIRRORED, PREDICTIVE, PRIOR, Given, Method, Shown
+from benchmarks.predictive import Predictive
+from benchmarks.sets import OTHERS, SHIPPED
+from transflow_core.engine import Engine
+from transflow_core.posterior import standard_normal
 
 from .helpers import make_tiny_prior
 
@@ -46,8 +66,8 @@ def test_diversity_and_novelty_are_relative_to_real_ones():
     given, held_out = rows(300), rows(300, seed=1)
     assert diversity(rows(300, seed=2), held_out) == pytest.approx(1, abs=0.05)
     assert diversity(rows(300, seed=2, scale=0.5), held_out) == pytest.approx(0.5, abs=0.05)
-    assert novelty(given[:20], given, held_out) == pytest.approx(0, abs=1e-6)
-    assert novelty(rows(300, seed=2), given, held_out) == pytest.approx(1, abs=0.05)
+    assert novelty(given[:20], given, held_out) == pytest.approx(np.zeros(20), abs=1e-6)
+    assert novelty(rows(300, seed=2), given, held_out).mean() == pytest.approx(1, abs=0.05)
     with pytest.raises(ValueError, match="two rows"):
         diversity(rows(1), held_out)
 
@@ -82,53 +102,239 @@ def test_the_network_is_asked_only_where_it_is_installed():
     assert features.shape == (3, 1280) and np.isfinite(features).all()
 
 
-def test_the_table_is_written_from_the_numbers(tmp_path):
-    """Two sets, two splits; the share of the paper's best is what it says, and sets that ship move no other mean."""
-    space = "colour and texture"
-
-    def row(name: str, manner: str, split: int, energy: float) -> dict:
-        measures = dict.fromkeys(("kid", "precision", "recall", "diversity", "novelty"), 0.5) | {"energy": energy}
-        row = {"set": name, "manner": manner, "split": split, space: measures, "pulled": 0.25, "broken": 0.0}
-        return row | {"group": likeness.SHIPPED if name == "ours" else likeness.OTHERS}
-
-    entries = []
-    for name, factor in (("a", 1), ("b", 3), ("ours", 9)):
-        for split in (0, 1):
-            entries.append(row(name, "the paper's, λ/m = 0.3", split, 12.0 * factor))
-            entries.append(row(name, "the paper's, λ/m = 0.5", split, (9.0 + 2 * split) * factor))
-            entries.append(row(name, likeness.DEFAULT, split, 2.0 * factor))
-    text = likeness.table(json.loads(json.dumps(entries)), {"a": {"lam_ratio": 0.02, "likeness": [0.1, 0.3]}})
-    assert "| the paper's, λ/m = 0.5 | 10.00 ± 1.00 | 30.00 ± 3.00 | 20.00 ± 1.58 |" in text
-    assert "at 20% of the paper's best (the paper's, λ/m = 0.5)" in text
-    assert "| a | 0.02 | 0.1, 0.3 |" in text
-    assert "25.0%" in text and "| the paper's, λ/m = 0.5 | 90.00 ± 9.00 | 90.00 ± 9.00 |" in text
+def test_a_mirrored_copy_is_new_only_to_those_who_do_not_look_for_it():
+    given, mirrored, held_out = rows(20), rows(20, seed=1), rows(20, seed=2)
+    blind = likeness.compared(mirrored, given, held_out)
+    seen = likeness.compared(mirrored, given, held_out, mirrored)
+    assert blind["novelty"] > 0.5 and max(seen["novelty"], seen["near"]) < 1e-5
+    half_copies = likeness.compared(np.concatenate([given[:5], rows(20, seed=3)]), given, held_out)
+    assert half_copies["tenth"] < 1e-6 < 0.5 < half_copies["novelty"]
 
 
-def test_what_is_there_is_not_measured_again_unless_it_is_of_another_prior(tmp_path, monkeypatch):
-    prior, other = make_tiny_prior(seed=0), make_tiny_prior(seed=1)
+def test_an_interval_holds_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    held = 0
+    for trial in range(200):
+        low, high = interval([rng.normal(size=20)], resamples=300, seed=trial)
+        held += low < 0 < high
+    assert 178 <= held <= 199
+    assert interval([[1.0] * 9]) == (1, 1)
+    assert interval([[1.0, 2.0, 4.0], [3.0]], seed=1) == interval([[1.0, 2.0, 4.0], [3.0]], seed=1)
+    # Two groups that differ are drawn themselves; their sizes do not weigh.
+    assert interval([[0.0] * 50, [1.0]]) == (0, 1)
+
+
+def test_small_pixels_have_root_mean_squares_as_distances():
+    black, grey = np.zeros((1, 3, 64, 64)), np.full((1, 3, 64, 64), 0.5)
+    assert nearest(pixels(grey), pixels(black)) == pytest.approx(0.5)
+
+
+@pytest.fixture
+def given():
+    """Eight images of a tiny prior."""
+    engine = Engine(make_tiny_prior())
+    images = engine.decode(0.5 * standard_normal(8, engine.prior.dim, seed=3)).clamp(0, 1)
+    return Given(engine, engine.prior.encode(images), images.numpy(), n=5, seed=1)
+
+
+def test_every_method_draws_images_that_are_its_own(given):
+    shown = {name: method.draw(given) for name, method in METHODS.items() if name != PRIOR}
+    for name, one in shown.items():
+        if METHODS[name].text != "real images":
+            assert one.images.shape == (5, *given.images.shape[1:]), name
+        assert np.isfinite(one.images).all() and one.images.min() >= 0 and one.images.max() <= 1, name
+    assert (shown[MIRRORED].images == given.images[..., ::-1]).all()
+    assert (
+        DEFAULT.startswith("the default") and shown[DEFAULT].redrawn is not None and shown[PREDICTIVE].redrawn is None
+    )
+    drawn = [shown[name].images for name in METHODS if name in shown and METHODS[name].text != "real images"]
+    unlike = [not np.array_equal(a, b) for i, a in enumerate(drawn) for b in drawn[:i]]
+    assert sum(unlike) >= len(unlike) - 2  # the guard and the clipped chroma may change nothing here
+
+
+def test_pasted_pixels_lie_between_their_donors(given):
+    name = next(name for name in METHODS if name.startswith("pixels"))
+    both = np.concatenate([given.images, given.images[..., ::-1]])
+    pasted = METHODS[name].draw(given).images
+    assert (pasted <= both.max(0) + 1e-5).all() and (pasted >= both.min(0) - 1e-5).all()
+    apart = np.abs(pasted[:, None] - both).mean((2, 3, 4)).min(1)
+    assert (apart > 1e-3).all()  # of two donors, none alone
+
+
+def test_yesterdays_default_draws_near_copies_inside_the_typical_set():
+    prior = make_tiny_prior()
+    z = standard_normal(6, prior.dim, seed=1) * torch.linspace(0.5, 1.5, 6)[:, None]
+    old = Predictive.of(z, prior)
+    drawn = old.sample(40, seed=2)
+    torch.testing.assert_close(drawn[:7], old.sample(7, seed=2))
+    for level in prior.levels:
+        sizes = [x[:, level.slice].square().mean(1).sqrt().max() for x in (drawn, z)]
+        assert sizes[0] <= sizes[1] * 1.0001
+    noisy = Predictive.of(0.1 * z, prior, lam_ratio=0.5).sample(10)  # much noise around short latents
+    assert max(noisy[:, level.slice].square().mean(1).max() for level in prior.levels) < 0.1
+    squares = (drawn[:, None] - z).square().sum(2).sort(1).values
+    assert (squares[:, 0] < 0.6 * squares[:, 1]).float().mean() > 0.8  # each leans on one image
+    leaning = Predictive.of(z, prior, likeness=0.0).sample(40, seed=2)
+    assert (leaning[:, None] - z).square().sum(2).amin(1).mean() > 2 * squares[:, 0].mean()
+
+
+def measured(name: str, method: str, split: int, energy: float, new: float = 0.5) -> dict:
+    measures = dict.fromkeys(("kid", "precision", "recall", "diversity", "tenth", "near"), 0.5)
+    measures |= {"energy": energy, "novelty": new}
+    row = {"set": name, "group": SHIPPED if name == "ours" else OTHERS, "method": method, "split": split, "n": 4}
+    row |= {"text": METHODS[method].text, "noisy": 0.25, "noisy_shown": 0.0, "projected": 0.125}
+    return row | {"network": measures, DESCRIPTOR: measures | {"within": 0.8 if method == DEFAULT else 0.4}}
+
+
+ENTRIES = [
+    entry
+    for name, factor in (("a", 1), ("b", 3), ("ours", 9))
+    for split in (0, 1)
+    for entry in (
+        measured(name, HELD_OUT, split, 0.0, 1.0),
+        measured(name, PREDICTIVE, split, 2.0 * factor),
+        measured(name, DEFAULT, split, (4.0 + 2 * split) * factor, 0.9),
+    )
+]
+
+
+def test_the_page_is_written_from_the_numbers(tmp_path):
+    """Two sets of one group, two splits; sets that ship move no mean of others."""
+    text = page(json.loads(json.dumps(ENTRIES)), [], {}, [])
+    assert f"| {DEFAULT} | 10.00 [" in text and f"| {DEFAULT} | 45.00 [36.00, 54.00]" in text
+    assert f"| {PREDICTIVE} | 4.00 [2.00, 6.00]" in text
+    less = text[text.index("less predictive's") :]
+    assert f"| {DEFAULT} | 6.00 [" in less and f"| {PREDICTIVE} | 0.00 [0.00, 0.00]" in less
+    assert f"| {DEFAULT} | 5.00 [4.00, 6.00] | 15.00 [12.00, 18.00] |" in text  # set by set
+    assert "2.0 times" in text and "25.0%" in text and "12.5%" in text
+    assert "No measured row ships" in text
+    person = {"person": "p", "split": 0, "method": sitter.OTHERS, "mean": 0.4, "nearest": 0.35, "within": 1.0}
+    assert f"| {sitter.OTHERS} | 0.40 | 0.35 | 1.00 |" in page(ENTRIES, [person], {}, [])
+
+
+def test_the_front_joins_what_nothing_beats_and_labels_every_method(tmp_path):
+    assert pareto({"a": (1, 0.2), "b": (2, 0.5), "c": (3, 0.4), "d": (3, 0.6), "e": (1, 0.1)}) == ["a", "b", "d"]
+    charts = front(ENTRIES, tmp_path / "like.md")
+    assert [path.name for path in charts.values()] == ["like.svg", "like_shipped.svg"]
+    drawn = charts[OTHERS].read_text(encoding="utf-8")
+    assert drawn == chart([row for row in ENTRIES if row["group"] == OTHERS])
+    assert all(f">{name}</text>" in drawn for name in (HELD_OUT, PREDICTIVE, DEFAULT)) and GIVEN not in drawn
+    assert "(like.svg)" in page(ENTRIES, [], charts, [])
+
+
+def test_labels_of_a_chart_do_not_cover_one_another():
+    drawn = Chart("across", "up", (0, 1), (0, 1))
+    for index in range(6):
+        drawn.point(0.5 + index / 1000, 0.5, f"point <{index}>")
+    heights = sorted(float(y) for y in re.findall(r'y="([\d.]+)" text-anchor="start">point &lt;', drawn.svg()))
+    assert len(heights) == 6 and min(np.diff(heights)) >= 12
+    left, right = (drawn.place(x, 0)[0] for x in (0, 1))
+    assert (left, right) == (50, drawn.right)
+
+
+def options_of(folder: Path, **more) -> Namespace:
+    found = {"numbers": folder / "numbers.json", "splits": 1, "first_split": 0, "slow_splits": 0, "other_splits": 9}
+    return Namespace(**found | {"samples": 4, "sitter": None, "evidence": folder} | more)
+
+
+def test_only_what_changed_is_measured_again(tmp_path, monkeypatch):
+    engines = [Engine(make_tiny_prior(seed=seed)) for seed in (0, 1)]
     asked = []
 
-    def turn(pictures, manner: str, split: int, prior, *_) -> dict:
-        asked.append(prior)
-        space = "colour and texture"
-        row = {"set": pictures.name, "group": pictures.group, "manner": manner, "split": split, space: {"energy": 1.0}}
-        return row | {"network": {"energy": 1.0}}
+    def turn(pictures, method, given, split, spaces, faces) -> dict:
+        asked.append((method.name, split))
+        row = {"set": pictures.name, "group": pictures.group, "method": method.name, "split": split}
+        return row | {"text": method.text, "n": given.n} | {space: {"novelty": 1.0} for space in spaces}
+
+    def method(name: str, text: str, every: bool = True):
+        return SimpleNamespace(name=name, text=text, every=every)
 
     monkeypatch.setattr(likeness, "turn", turn)
-    monkeypatch.setattr(likeness, "left_out", lambda z, prior: {"lam_ratio": 0.1, "likeness": [0.5]})
-    monkeypatch.setattr(likeness, "MANNERS", {})
-    pictures = SimpleNamespace(name="a", group=likeness.OTHERS, z=None)
-    options = Namespace(numbers=tmp_path / "numbers.json", splits=2, slow_splits=0, prior="", samples=4)
+    methods = {"a": method("a", "1"), "b": method("b", "1"), "c": method("c", "1", every=False)}
+    monkeypatch.setattr(likeness, "METHODS", methods)
+    z = torch.zeros(4, engines[0].prior.dim)
+    pictures = SimpleNamespace(name="x", group=OTHERS, z=z, images=np.zeros((4, 3, 8, 8)))
+    pictures.halves = lambda split: (np.arange(2), np.arange(2, 4))
 
-    def measured(by, splits: int) -> list:
+    def measured(engine=engines[0], **more) -> list:
         asked.clear()
-        options.splits = splits
-        likeness.measure([pictures], by, options)
-        return asked
+        likeness.measure([pictures], engine, options_of(tmp_path, other_splits=1, **more))
+        return sorted(asked)
 
-    per_split = 2  # real pictures, and the prior
-    assert measured(prior, 1) == [prior] * per_split
-    assert measured(prior, 2) == [prior] * per_split  # the second split alone
-    assert measured(prior, 2) == []
-    assert measured(other, 2) == [other] * 2 * per_split
-    assert json.loads(options.numbers.read_text())["fingerprint"] == other.fingerprint
+    assert measured() == [("a", 0), ("b", 0), ("c", 0)]
+    assert measured(splits=2) == [("a", 1), ("b", 1)]  # the less important row is of the first split alone
+    assert measured(splits=2) == []
+    methods["b"] = method("b", "2")
+    assert measured(splits=2) == [("b", 0), ("b", 1)]
+    assert measured(first_split=7) == [("a", 7), ("b", 7), ("c", 7)]
+    assert measured(slow_splits=1) == [("a", 0), ("b", 0), ("c", 0)]  # descriptors were missing
+    assert measured(samples=5, slow_splits=1) == [("a", 0), ("b", 0), ("c", 0)]
+    numbers = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))
+    assert len(numbers["rows"]) == len({(row["method"], row["split"]) for row in numbers["rows"]}) == 8
+    now = likeness.current(numbers["rows"], range(2), {"a": "1", "b": "3"})
+    assert [(row["method"], row["split"]) for row in now] == [("a", 1), ("a", 0)]
+    assert measured(engines[1]) == [("a", 0), ("b", 0), ("c", 0)]
+    assert json.loads((tmp_path / "numbers.json").read_text())["fingerprint"] == engines[1].prior.fingerprint
+
+
+def photographs(folder: Path, colour: int, n: int) -> Path:
+    """n pictures of noise around one grey."""
+    folder.mkdir()
+    rng = np.random.default_rng(colour)
+    for index in range(n):
+        noisy = rng.integers(colour, colour + 60, (64, 64, 3)).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{index}.png")
+    return folder
+
+
+def test_a_row_is_measured_of_real_files(tmp_path, monkeypatch):
+    monkeypatch.setitem(FEATURES, "network", pixels)
+    monkeypatch.setitem(FEATURES, DESCRIPTOR, pixels)
+    engine = Engine(make_tiny_prior(side=32))
+    pictures = likeness.Set(photographs(tmp_path / "greyscale", 100, 8), engine.prior)
+    inside, _ = pictures.halves(0)
+    given = Given(engine, pictures.z[torch.from_numpy(inside)], pictures.images[inside], 3, 0)
+    spaces = list(FEATURES)
+    found = {
+        name: likeness.turn(pictures, METHODS[name], given, 0, spaces, False)
+        for name in (HELD_OUT, GIVEN, MIRRORED, DEFAULT, PRIOR)
+    }
+    assert found[HELD_OUT]["network"].keys() == {"novelty", "tenth", "near"}
+    assert found[HELD_OUT]["network"]["novelty"] == pytest.approx(1)
+    for name in (GIVEN, MIRRORED):
+        assert found[name]["network"]["novelty"] == pytest.approx(0, abs=1e-5) and found[name]["noisy"] == 0
+    assert 0 < found[DEFAULT][DESCRIPTOR]["novelty"] < found[PRIOR][DESCRIPTOR]["novelty"]
+    assert found[HELD_OUT][DESCRIPTOR]["within"] == 1 and "projected" in found[DEFAULT]
+    # Torn are those that were drawn again, whatever is left of them.
+    shown = Shown(given.images[:3], redrawn=np.array([True, False, False]), projected=np.array([True, True, False]))
+    row = likeness.turn(pictures, Method("m", "t", lambda given: shown), given, 0, [], False)
+    assert (row["noisy"], row["noisy_shown"], row["projected"]) == pytest.approx((1 / 3, 0, 2 / 3))
+
+
+def test_near_to_a_person_is_told_from_near_to_another():
+    person, other = rows(6, 128, scale=0.02), rows(5, 128, seed=1, shift=0.1, scale=0.02)
+    own, far = sitter.nearness(person, person, own=True), sitter.nearness(other, person)
+    assert 0 < own["nearest"] < 0.6 < far["nearest"] and own["mean"] < far["mean"]
+    assert (own["within"], far["within"]) == (1, 0)
+    # By itself a photograph would be at distance 0: it is left out.
+    assert sitter.nearness(person, person)["nearest"] == pytest.approx(0, abs=1e-6)
+
+
+def test_one_person_is_measured_against_others(tmp_path, monkeypatch):
+    monkeypatch.setitem(FEATURES, DESCRIPTOR, pixels)
+    engine = Engine(make_tiny_prior(side=32))
+    folders = [photographs(tmp_path / name, colour, 8) for name, colour in (("dark", 20), ("light", 180))]
+    options = options_of(tmp_path)
+    found = sitter.measure(folders, engine, options, [])
+    assert {(row["person"], row["method"]) for row in found} == {
+        (name, method) for name in ("dark", "light") for method in sitter.texts()
+    }
+    of = {row["method"]: row for row in found if row["person"] == "dark"}
+    assert of[sitter.OTHERS]["nearest"] < of[sitter.IMPOSTORS]["nearest"]
+    assert DEFAULT in of and of[sitter.FIVE]["nearest"] < 0.5 * of[sitter.IMPOSTORS]["nearest"]
+    assert sitter.measure(folders, engine, options, found) == found  # nothing again
+    assert "people: 2" in page([], found, {}, [])
+    with pytest.raises(ValueError, match="at least 7"):
+        sitter.measure([photographs(tmp_path / "few", 90, 6)], engine, options, [])
+    with pytest.raises(ValueError, match="no other people"):
+        sitter.measure(folders[:1], engine, options, [])

@@ -573,6 +573,33 @@ def test_a_saved_posterior_is_the_same_posterior(tmp_path, covariance, prior, ra
     assert (tmp_path / "second.safetensors").read_bytes() == (tmp_path / "posterior.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.0, 0.5]])
+def test_what_of_each_piece_is_visible_is_kept(tmp_path, weights):
+    """And a file of before there were masks opens, with all of each piece visible."""
+    visible = torch.rand(M, 6, 6, generator=rng(1))
+    posterior = Posterior.condition(EVIDENCE, 0.5, weights=weights, visible=visible)
+    kept = visible if weights is None else visible[[0, 2, 3]]  # a piece of no weight is not kept, nor is its mask
+    assert posterior.visible.equal(kept) and posterior.with_lam(2.0).visible is posterior.visible
+    posterior.save(tmp_path / "p")
+    again = Posterior.load(tmp_path / "p")
+    assert again.visible.equal(kept) and len(again.visible) == len(again.latents)
+    Posterior.condition(EVIDENCE, 0.5, weights=weights).save(tmp_path / "old")
+    assert "visible" not in load_file(tmp_path / "old") and Posterior.load(tmp_path / "old").visible is None
+
+
+@pytest.mark.parametrize("shape", [(M - 1, 6, 6), (M, 36), (6, 6)])
+def test_masks_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=f"visible is .* for {M} pieces of evidence"):
+        Posterior.condition(EVIDENCE, 0.5, visible=torch.ones(shape))
+
+
+def test_more_evidence_than_is_kept_has_the_masks_of_what_is():
+    visible = torch.arange(300.0)[:, None, None].expand(-1, 2, 2) / 300
+    z = torch.arange(300.0)[:, None].expand(-1, D)
+    posterior = Posterior.condition(z, 0.5, visible=visible)
+    close(posterior.visible[:, 0, 0] * 300, posterior.latents[:, 0], 1e-4)
+
+
 @pytest.mark.parametrize("ratio", [0.0, math.inf])
 def test_the_ends_can_be_saved(tmp_path, ratio):
     Posterior.condition(EVIDENCE, ratio).save(tmp_path / "end")
@@ -641,6 +668,10 @@ def rewrite(path, tensors=None, document=None, header=None):
         ({"tensors": {"weights": torch.zeros(M)}}, "not all 0"),
         ({"tensors": {"weights": torch.zeros(0)}}, "does not fit"),
         ({"tensors": {"weights": torch.ones(M - 1)}}, "as many weights"),
+        ({"tensors": {"visible": torch.ones(M - 1, 4, 4)}}, "its masks are not as many as its pieces of evidence"),
+        ({"tensors": {"visible": torch.ones(M, 4)}}, "does not fit"),
+        ({"tensors": {"visible": torch.ones(M, 999, 4)}}, "does not fit"),
+        ({"tensors": {"visible": torch.full((M, 4, 4), math.nan)}}, "finite"),
         ({"tensors": {"latents": None}}, "lacks"),
         ({"tensors": {"latents": torch.zeros(129, D)}}, "does not fit"),
         ({"tensors": {"latents": torch.full((M, D), math.nan)}}, "finite"),

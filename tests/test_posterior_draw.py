@@ -1,4 +1,4 @@
-"""Manners of drawing: their exact limits, their moments, common random numbers, bounds, composition and files."""
+"""Manners of drawing: their exact limits, their moments, common random numbers, composition and files."""
 
 import json
 import math
@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from transflow_core.drawing import ask
 from transflow_core.posterior import (
     KINDS,
     MOST_KEPT,
     Blend,
-    Bounded,
     Covariance,
     Gaussian,
+    Local,
     Manner,
     Posterior,
     Sampler,
     Spread,
-    TypicalSet,
     choose_manner,
     compose,
     interpolate,
@@ -32,7 +32,6 @@ from transflow_core.posterior.spread import LIKENESSES
 
 D, M = 40, 12
 LEVELS = (slice(0, 24), slice(24, 34), slice(34, 40))
-NOWHERE = TypicalSet(LEVELS, (math.inf,) * 3)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -44,12 +43,18 @@ POSTERIOR = Posterior.condition(EVIDENCE, lam_ratio=0.3)
 MANNERS = {
     "mean": Manner.mean(0.4),
     "per level": Manner.mean([0.1, 0.4, 2.0]),
-    "predictive": Manner.predictive(likeness=0.8, lam_ratio=0.1),
-    "predictive, per level": Manner.predictive(likeness=0.5, lam_ratio=[0.1, 0.2, 0.3]),
-    "predictive, Gaussian": Manner.predictive(likeness=0.0),
+    "local": Manner.local(likeness=0.8, lam_ratio=0.1),
+    "local, per level": Manner.local(likeness=0.5, lam_ratio=[0.1, 0.2, 0.3]),
+    "local, newest": Manner.local(likeness=0.0),
     "blend": Manner.blend(pieces=3),
     "blend, per level": Manner.blend(pieces=2, lam_ratio=[0.0, 0.1, 0.2]),
 }
+
+
+def drawn(posterior: Posterior, manner: Manner) -> Sampler:
+    return posterior.draw(manner, LEVELS)
+
+
 every_manner = pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS.keys())
 
 
@@ -57,16 +62,11 @@ def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
     torch.testing.assert_close(actual, expected.to(actual.dtype), rtol=tolerance, atol=tolerance)
 
 
-def unbounded(posterior: Posterior, manner: Manner) -> Sampler:
-    sampler = posterior.draw(manner, LEVELS)
-    return sampler.inner if isinstance(sampler, Bounded) else sampler
-
-
 # Manners as values.
 
 manners = st.one_of(
     st.builds(Manner.mean, st.floats(0, 1e9) | st.lists(st.floats(0), min_size=1, max_size=6)),
-    st.builds(Manner.predictive, st.floats(0, 1), st.floats(0)),
+    st.builds(Manner.local, st.floats(0, 1), st.floats(0)),
     st.builds(Manner.blend, st.floats(1, 1e6), st.lists(st.floats(0), min_size=1, max_size=6)),
 )
 
@@ -88,10 +88,18 @@ def test_text_may_leave_numbers_to_the_defaults():
     assert Manner.blend(3).with_lam([0.5, 1]) == Manner.blend(3, (0.5, 1.0))
 
 
+@given(st.floats(0, 1), st.floats(0, 1e3))
+def test_what_older_files_and_links_say_is_local_at_the_same_likeness(likeness, ratio):
+    new = Manner.local(likeness, ratio)
+    old = str(new).replace("local", "predictive")
+    assert old != str(new) and Manner.parse(old) == new == Manner.from_dict(new.to_dict() | {"kind": "predictive"})
+    assert Manner.parse("predictive") == KINDS["local"] and Manner.parse(old).kind == "local"
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "median", "mean:pieces=2", "blend:pieces", "blend:pieces=2,pieces=3", "blend:pieces=0.5", "blend:pieces=nan",
-     "predictive:likeness=1.5", "predictive:pieces=3", "predictive:likeness=x", "mean:lam_ratio=-1",
+     "local:likeness=1.5", "local:pieces=3", "predictive:likeness=x", "mean:lam_ratio=-1",
      "mean:lam_ratio=", "x" * 2000,
      "mean:lam_ratio=" + "/".join("1" * 100), "mean:kind=blend", "blend:__class__=1"],
 )  # fmt: skip
@@ -154,7 +162,7 @@ def test_weights_move_continuously_and_share_their_noise():
 
 @pytest.mark.parametrize("ratio", [0.0, 0.3, math.inf])
 def test_a_blend_of_all_pieces_is_the_papers_posterior(ratio):
-    blend = unbounded(POSTERIOR, Manner.blend(pieces=M, lam_ratio=ratio))
+    blend = drawn(POSTERIOR, Manner.blend(pieces=M, lam_ratio=ratio))
     paper = POSTERIOR.with_lam(ratio)
     close(blend.sample(5, seed=2), paper.sample(5, seed=2), 1e-12)
     close(blend.moments.covariance.dense(D), paper.covariance.dense(D), 1e-12)
@@ -164,7 +172,7 @@ def test_a_blend_of_all_pieces_is_the_papers_posterior(ratio):
 @pytest.mark.parametrize("likelihood", [Covariance(1.0), Covariance(0.5, 0.3 * normal(D, 3, seed=6))])
 def test_each_draw_of_a_blend_is_of_the_posterior_under_its_weights(prior, likelihood):
     posterior = Posterior.condition(EVIDENCE, 0.3, prior=prior, likelihood=likelihood)
-    blend = unbounded(posterior, Manner.blend(pieces=3, lam_ratio=0.2))
+    blend = drawn(posterior, Manner.blend(pieces=3, lam_ratio=0.2))
     z, weights = blend.sample(4, seed=7), blend.weights(4, seed=7)
     for i in range(4):
         own = Posterior.condition(EVIDENCE, 0.2, weights=weights[i], prior=prior, likelihood=likelihood)
@@ -172,15 +180,15 @@ def test_each_draw_of_a_blend_is_of_the_posterior_under_its_weights(prior, likel
 
 
 def test_a_blend_of_one_piece_at_lambda_zero_is_a_piece():
-    z = unbounded(POSTERIOR, Manner.blend(pieces=1, lam_ratio=0.0)).sample(30)
+    z = drawn(POSTERIOR, Manner.blend(pieces=1, lam_ratio=0.0)).sample(30)
     nearest = torch.cdist(z, EVIDENCE).min(1)
     close(nearest.values, torch.zeros(30), 1e-6)
     assert len(nearest.indices.unique()) > 6
 
 
-@pytest.mark.parametrize("manner", [Manner.predictive(0.8), Manner.blend(3), Manner.mean()])
+@pytest.mark.parametrize("manner", [Manner.blend(3), Manner.mean()])
 def test_an_infinite_lambda_is_the_prior(manner):
-    whole = unbounded(POSTERIOR, manner.with_lam(math.inf))
+    whole = drawn(POSTERIOR, manner.with_lam(math.inf))
     close(whole.sample(3, seed=1), Gaussian.standard(D, torch.float64).sample(3, seed=1), 1e-12)
 
 
@@ -207,57 +215,25 @@ def test_the_covariance_estimate_keeps_the_variance_of_each_level():
     assert spread.covariance(0.0).factor is None
 
 
-@pytest.mark.parametrize("likeness", [0.0, 0.8, 1.0])
-def test_the_predictive_has_the_moments_of_eq_9_to_11(likeness):
-    """As written, N(μp, Σp + Σ), and in its draws, at every likeness: exactly so for pieces at right angles."""
-    evidence = 3 * torch.linalg.qr(normal(D, M)).Q.T + normal(D, seed=1)
-    sampler = unbounded(Posterior.condition(evidence, 0.3), Manner.predictive(likeness, lam_ratio=0.1))
-    off = (1 - likeness**2) / M
-    noise = Spread.of(evidence, levels=LEVELS).noise(off**0.5).dense(D)
-    expected = 0.1 / 1.1 * torch.eye(D).double() + 0.81 / 1.1 * ((1 - off) * evidence.T.cov() + noise)
-    close(sampler.moments.covariance.dense(D), expected)
-    close(sampler.moments.mean, evidence.mean(0) / 1.1)
-    z = sampler.sample(20_000, seed=1)
-    close(z.mean(0), evidence.mean(0) / 1.1, 0.03)
-    assert (z.T.cov() - expected).norm() < 0.05 * expected.norm()
-
-
-def test_a_predictive_of_likeness_one_is_the_pieces_drawn_in():
-    """Each with its own length, and so of the evidence's own covariance."""
-    sampler = unbounded(POSTERIOR, Manner.predictive(likeness=1.0, lam_ratio=0.0))
-    lead = sampler.lead(40, seed=3)
-    assert len(lead.unique()) > 8
-    close(sampler.deviations(40, seed=3), 0.9 * (EVIDENCE[lead] - EVIDENCE.mean(0)) / (1 - 1 / M) ** 0.5, 1e-6)
-
-
-@pytest.mark.parametrize("likeness", [0.0, 0.7])
-def test_a_deviation_is_the_longer_the_farther_its_piece_is_from_the_mean(likeness):
-    sampler = unbounded(POSTERIOR, Manner.predictive(likeness, lam_ratio=0.0))
-    squares = (EVIDENCE - EVIDENCE.mean(0)).square().sum(1)
-    own = likeness**2 * squares[sampler.lead(20)] / squares.mean() + 1 - likeness**2
-    expected = 0.9 * ((1 - (1 - likeness**2) / M) * EVIDENCE.T.cov().trace() * own).sqrt()
-    close(sampler.deviations(20).norm(dim=1), expected, 1e-6)
-
-
 @pytest.mark.parametrize("m", [1, 2, 3, 100])
 @pytest.mark.parametrize("likeness", [0.0, 0.9, 1.0])
 def test_any_number_of_pieces_gives_sane_draws(m, likeness):
     z = normal(m, D).float()
     posterior = Posterior.condition(z, lam_ratio=0.1)
     assert choose_manner(posterior).why.endswith(".")
-    for manner in (Manner.predictive(likeness, 0.05), Manner.blend(2), choose_manner(posterior).manner):
+    for manner in (Manner.local(likeness, 0.05), Manner.blend(2), choose_manner(posterior).manner):
         draws = posterior.draw(manner, LEVELS).sample(16)
         assert torch.isfinite(draws).all()
         # As long as the evidence is, within what 40 dimensions let expect.
         assert 0.2 < draws.square().mean() / z.square().mean() < 1.6
     assert len(Spread.of(z, levels=LEVELS).held_out_likeness) == 3
-    assert torch.isfinite(posterior.draw(Manner.predictive(likeness, 0.05), LEVELS).mean).all()
+    assert torch.isfinite(posterior.draw(Manner.local(likeness, 0.05), LEVELS).mean).all()
 
 
 def test_one_piece_is_blended_with_itself():
     posterior = Posterior.condition(EVIDENCE[:1], lam_ratio=0.1)
-    close(unbounded(posterior, Manner.blend(1)).sample(3), posterior.sample(3), 1e-12)
-    assert not unbounded(posterior, Manner.predictive(1.0)).deviations(3).any()
+    close(drawn(posterior, Manner.blend(1)).sample(3), posterior.sample(3), 1e-12)
+    assert not drawn(posterior, Manner.local(1.0)).deviations(3).any()
 
 
 # What the evidence chooses.
@@ -323,8 +299,7 @@ def test_draws_depend_on_the_seed_alone(manner):
 @pytest.mark.parametrize(
     "path",
     [
-        [Manner.predictive(ell / 200) for ell in range(201)],
-        [Manner.predictive(0.9, lam_ratio=10 ** (i / 50 - 4)) for i in range(300)],
+        [Manner.local(0.9, lam_ratio=10 ** (i / 50 - 4)) for i in range(300)],
         [Manner.blend(1 + 11 * i / 800) for i in range(801)],
         [Manner.blend(2, lam_ratio=10 ** (i / 50 - 4)) for i in range(300)],
     ],
@@ -340,8 +315,9 @@ def test_draws_morph_along_every_slider(path):
 
 def test_weighted_evidence_counts_in_every_manner():
     heavy = Posterior.condition(EVIDENCE, 0.1, weights=[1e6, *[1.0] * (M - 1)])
-    for manner in (Manner.blend(2, 0.0), Manner.predictive(0.8, 0.0)):
-        close(heavy.draw(manner, LEVELS).sample(3), EVIDENCE[:1].expand(3, D), 0.05)
+    for manner in (Manner.blend(2, 0.0), replace(KINDS["local"], likeness=1.0, lam_ratio=0.0)):
+        nearest = torch.cdist(heavy.draw(manner, LEVELS).sample(9), EVIDENCE).argmin(1)
+        assert not nearest.any()
     none = Posterior.condition(EVIDENCE, 0.1, weights=[0.0, *[1.0] * (M - 1)])
     without = Posterior.condition(EVIDENCE[1:], 0.1)
     for manner in MANNERS.values():
@@ -354,10 +330,9 @@ def test_a_weight_of_two_is_the_piece_twice_in_every_moment():
         Posterior.condition(EVIDENCE, 0.1, weights=weights),
         Posterior.condition(EVIDENCE[[0, *range(M)]], 0.1),
     )
-    for manner in (Manner.blend(3), Manner.predictive(0.8), Manner.predictive(0.0)):
-        a, b = (unbounded(posterior, manner).moments for posterior in (weighted, repeated))
-        close(a.mean, b.mean)
-        close(a.covariance.dense(D), b.covariance.dense(D))
+    a, b = (drawn(posterior, Manner.blend(3)).moments for posterior in (weighted, repeated))
+    close(a.mean, b.mean)
+    close(a.covariance.dense(D), b.covariance.dense(D))
     assert Spread.of(EVIDENCE, weights * 0.01).variance == pytest.approx(
         Spread.of(EVIDENCE, weights).variance, rel=0.02
     )
@@ -371,50 +346,6 @@ def test_more_evidence_than_is_kept():
     close(posterior.evidence_mean, z.mean(0), 1e-12)
     close(posterior.with_lam(0.7).mean, z.mean(0) / 1.7, 1e-12)
     assert posterior.latents[0].equal(z[0]) and posterior.latents[-1].equal(z[-1])
-
-
-# Bounds.
-
-
-def test_pulled_back_draws_lie_on_the_bound_and_on_the_ray():
-    typical = TypicalSet.of(EVIDENCE, LEVELS)
-    assert (typical.pull_back(EVIDENCE, EVIDENCE.mean(0))[1] == 1).all()
-    centre = EVIDENCE.mean(0)
-    z = centre + normal(50, D, seed=9) * torch.linspace(0.1, 8, 50).unsqueeze(1)
-    pulled, t = typical.pull_back(z, centre)
-    largest = torch.tensor(typical.largest, dtype=torch.float64)
-    rms = torch.stack([pulled[:, s].square().mean(1).sqrt() for s in LEVELS], 1)
-    assert (rms <= largest + 1e-5).all()
-    outside = t < 1
-    assert outside.any() and not outside.all()
-    assert pulled[~outside].equal(z[~outside])
-    # As far out as any level allows.
-    close((rms / largest)[outside].max(1).values, torch.ones(int(outside.sum())))
-    close(pulled - centre, t.unsqueeze(1) * (z - centre))
-
-
-def test_bounds_are_the_evidences_own_or_the_priors():
-    class Measured:
-        median_rms = (0.1, 5.0, 0.1)
-
-    own, both = TypicalSet.of(EVIDENCE, LEVELS), TypicalSet.of(EVIDENCE, LEVELS, Measured())
-    assert both.largest == (own.largest[0], 5.0, own.largest[2])
-
-
-def test_a_bounded_sampler_says_which_draws_were_pulled_back():
-    sampler = POSTERIOR.draw(Manner.predictive(1.0), LEVELS)
-    pulled = sampler.pulled(200, seed=1, temperature=2.0)
-    differs = (sampler.sample(200, seed=1, temperature=2.0) != sampler.inner.sample(200, seed=1, temperature=2.0)).any(
-        1
-    )
-    assert pulled.equal(differs) and pulled.any()
-    assert not sampler.pulled(200, seed=1, temperature=0.3).any()
-
-
-def test_a_centre_that_is_not_typical_leaves_the_level_alone():
-    typical = TypicalSet((slice(0, D),), (0.1,))
-    z = normal(3, D)
-    assert typical.pull_back(z, torch.ones(D).double())[0].equal(z)
 
 
 # Composition.
@@ -454,12 +385,12 @@ def test_a_blend_of_all_pieces_is_interpolated_as_the_paper_does():
     a, b = POSTERIOR, Posterior.condition(-EVIDENCE[:5], 0.2)
     for method in ("linear", "wasserstein"):
         paper = interpolate(a, b, 0.3, method).sample(4)
-        blends = [p.draw(Manner.blend(1e6, p.lam_ratio.item()), LEVELS).inner for p in (a, b)]
+        blends = [p.draw(Manner.blend(1e6, p.lam_ratio.item()), LEVELS) for p in (a, b)]
         close(interpolate(*blends, 0.3, method).sample(4), paper, 1e-12)
 
 
 def test_compositions_are_interpolated_level_by_level():
-    a, b = POSTERIOR.draw(MANNERS["predictive"], LEVELS), Gaussian.standard(D, torch.float64)
+    a, b = POSTERIOR.draw(MANNERS["local"], LEVELS), Gaussian.standard(D, torch.float64)
     mixed = interpolate(compose([a, a, b], LEVELS), b, 0.4)
     close(mixed.sample(3)[:, :34], interpolate(a, b, 0.4).sample(3)[:, :34])
     close(mixed.sample(3)[:, 34:], b.sample(3)[:, 34:])
@@ -479,6 +410,14 @@ def test_a_saved_posterior_carries_every_manner(tmp_path):
         assert again.draw(manner, LEVELS).sample(3).equal(posterior.draw(manner, LEVELS).sample(3))
 
 
+def test_a_file_of_before_local_opens_and_draws_by_it_at_the_same_likeness(tmp_path):
+    posterior = Posterior.condition(EVIDENCE.float(), 0.3)
+    posterior.save(tmp_path / "posterior", {"manner": "predictive:lam_ratio=0.2,likeness=0.7"})
+    choice = ask(Posterior.load(tmp_path / "posterior"))
+    assert choice.manner == Manner.local(0.7, 0.2) and "saved" in choice.why
+    assert isinstance(posterior.draw(choice.manner, LEVELS), Local)
+
+
 def test_a_damaged_manner_is_refused():
     with pytest.raises(ValueError, match="pieces is a number"):
         Manner.parse("blend:pieces=2;rm")
@@ -493,14 +432,5 @@ def test_levels_must_fit():
 
 def test_a_blend_without_noise_has_no_density():
     with pytest.raises(ValueError, match="singular"):
-        _ = unbounded(POSTERIOR, Manner.blend(2, 0.0)).moments
-    assert isinstance(unbounded(POSTERIOR, Manner.blend(2)), Blend)
-
-
-def test_what_hardly_counts_says_nothing_of_what_is_typical():
-    z = torch.cat([torch.linspace(-1, 1, 48).reshape(6, 8), torch.full((1, 8), 50.0)])
-    bounds = [
-        Posterior.condition(z, lam_ratio=0.1, weights=[1.0] * 6 + [last]).draw(Manner.predictive()).typical.largest[0]
-        for last in (1.0, 0.01)
-    ]
-    assert bounds[0] > 40 and bounds[1] < 4
+        _ = drawn(POSTERIOR, Manner.blend(2, 0.0)).moments
+    assert isinstance(drawn(POSTERIOR, Manner.blend(2)), Blend)

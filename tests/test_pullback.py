@@ -18,31 +18,31 @@ def decode(z):
 def test_rows_that_decode_are_left_alone_and_the_others_go_no_further_than_they_must():
     centre = torch.tensor([0.5, 0.0])
     z = torch.tensor([[1.0, 0.0], [10.0, 0.0], [0.0, -50.0], [0.0, 1.9]])
-    decoded = decode_in_range(decode, z, centre)
-    assert decoded.pulled.tolist() == [False, True, True, False]
-    assert torch.isfinite(decoded.images).all()
-    assert decoded.z[[0, 3]].equal(z[[0, 3]])
-    assert decoded.images.equal(decode(decoded.z))
+    images, found, moved = decode_in_range(decode, z, centre)
+    assert moved.tolist() == [False, True, True, False]
+    assert torch.isfinite(images).all()
+    assert found[[0, 3]].equal(z[[0, 3]])
+    assert images.equal(decode(found))
     for row in (1, 2):
-        step, whole = decoded.z[row] - centre, z[row] - centre
+        step, whole = found[row] - centre, z[row] - centre
         assert torch.nn.functional.cosine_similarity(step, whole, dim=0) > 0.999
         # The next bisection step beyond it does not decode.
         further = centre + (step.norm() / whole.norm() + 1 / 32) * whole
-        assert decoded.z[row].norm() <= 2 < further.norm()
+        assert found[row].norm() <= 2 < further.norm()
 
 
 def test_all_is_well_at_once():
     z = torch.zeros(3, 2)
     calls = []
-    decoded = decode_in_range(lambda rows: calls.append(len(rows)) or decode(rows), z, torch.ones(2))
-    assert calls == [3] and not decoded.pulled.any() and decoded.z.equal(z)
+    _, found, moved = decode_in_range(lambda rows: calls.append(len(rows)) or decode(rows), z, torch.ones(2))
+    assert calls == [3] and not moved.any() and found.equal(z)
 
 
 def test_a_centre_that_is_broken_too_still_gives_an_image():
     def always_broken(z):
         return torch.full((len(z), 3, 2, 2), math.nan)
 
-    assert torch.isfinite(decode_in_range(always_broken, torch.ones(2, 3), torch.zeros(3)).images).all()
+    assert torch.isfinite(decode_in_range(always_broken, torch.ones(2, 3), torch.zeros(3))[0]).all()
 
 
 def test_what_is_broken():
@@ -57,5 +57,12 @@ def test_what_is_broken():
 def test_a_real_flow_shows_something_far_outside(tiny_prior):
     z = torch.randn(4, tiny_prior.dim, generator=torch.Generator().manual_seed(0))
     z[2] *= 1e30
-    decoded = decode_in_range(tiny_prior.decode, z, torch.zeros(tiny_prior.dim))
-    assert decoded.pulled[2] and torch.isfinite(decoded.images).all()
+    images, _, moved = decode_in_range(tiny_prior.decode, z, torch.zeros(tiny_prior.dim))
+    assert moved[2] and torch.isfinite(images).all()
+
+
+def test_each_row_may_have_a_centre_and_a_wrong_of_its_own():
+    z, centres = torch.tensor([[0.0, 1.9], [8.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    _, found, moved = decode_in_range(decode, z, centres, lambda images: images[:, 0, 1, 1] > 0.35)
+    assert moved.tolist() == [True, True]
+    assert found[0, 0] == 0 and 1 < found[0, 1] <= 1.5 and found[1, 1] == 0 and 1 < found[1, 0] <= 1.5

@@ -84,7 +84,7 @@ def use(path):
             assert not math.isnan(moved.kl(moved.prior))
         except ValueError as error:
             assert "singular" in str(error)
-    for manner in (Manner.predictive(), Manner.blend()):
+    for manner in (Manner.local(), Manner.blend()):
         assert posterior.draw(manner).sample(2).isfinite().all()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import os
@@ -9,7 +10,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -28,22 +29,25 @@ from .masked import fill, frame_mask, likely
 from .pictures import Landmarks, Picture, Source, Whole, content_of, digest_of, read_picture
 from .posterior import (
     LIKENESS_TO_EVIDENCE,
-    Bounded,
-    Composed,
+    Closest,
     Gaussian,
+    Guard,
+    Local,
+    Looks,
     Manner,
     Posterior,
     Restyling,
     Sampler,
+    closest,
     interpolate,
     per_level,
 )
 from .preview import Preview
 from .prior import Prior
-from .pullback import Decoded, decode_in_range
+from .pullback import decode_in_range
 from .restyled import Restyled
 
-__all__ = ["Cancelled", "Engine", "Pick", "Progress"]
+__all__ = ["Cancelled", "Drawn", "Engine", "Pick", "Progress"]
 
 T = TypeVar("T")
 
@@ -64,6 +68,34 @@ _PAINTED_FEATHER = 0.04
 
 # A picture, the face of it that is taken, and what was given with it.
 _Chosen = tuple[Picture, AlignedFace | None, dict[str, Any]]
+
+
+# A draw that came out noisy is drawn again so often, with other donors; then it is moved towards its first one.
+_FOLDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Samples, and what was done so that none is noisy.
+
+    Attributes:
+        images: (n, C, S, S) in [0, 1], finite.
+        z: (n, D), the latents that they show.
+        redrawn: (n,) how often each was drawn again.
+        projected: (n,) bool, which were moved towards an image of the evidence, or towards the mean, in the end.
+        guarded: (n,) bool, which would have left the ranges of the evidence by more than these are wide.
+    """
+
+    images: Tensor
+    z: Tensor
+    redrawn: Tensor
+    projected: Tensor
+    guarded: Tensor
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of them were redrawn, projected and guarded."""
+        return {name: int((getattr(self, name) > 0).sum()) for name in ("redrawn", "projected", "guarded")}
 
 
 class _Cache:
@@ -126,6 +158,7 @@ class Engine:
         self._preview = Preview(prior)
         self._pictures = _Cache(cached)
         self._latents = _Cache(cached)
+        self._looks = _Cache(max(16, cached // 3))  # pictures, mirror images and ranges besides
 
     def run(
         self,
@@ -335,42 +368,117 @@ class Engine:
             )
         return posterior
 
-    def draw(self, posterior: Posterior, manner: Manner) -> Sampler:
-        """What samples of a posterior are drawn from: see `Posterior.draw`, with this prior's levels and typical set.
+    def draw(self, posterior: Posterior, manner: Manner, *, stop: threading.Event | None = None) -> Sampler:
+        """What samples of a posterior are drawn from: see `Posterior.draw`, with this prior's levels and its looks.
 
         Raises ValueError if the manner has another number of λ/m than the prior has levels.
         """
-        return posterior.draw(manner, self.prior.levels, self.prior.typicality)
+        looks = None if manner.kind == "mean" else self.looks(posterior, stop=stop)
+        return posterior.draw(manner, self.prior.levels, looks)
+
+    def looks(self, posterior: Posterior, *, aside: int = 0, stop: threading.Event | None = None) -> Looks:
+        """What the images of a posterior look like (see `Posterior.draw`), from the cache where they are known."""
+        rows = posterior.latents
+        keys = [(_content(row), self.prior.fingerprint) for row in rows]
+        known = {key: self._looks.get(key) for key in keys}
+        missing = [index for index, key in enumerate(keys) if known[key] is None]
+        for start in range(0, len(missing), _BATCH):
+            batch = missing[start : start + _BATCH]
+            found = self.run(self.prior.looks, rows[batch], stop=stop, aside=aside)
+            for index, row in zip(batch, found.rows(), strict=True):
+                known[keys[index]] = row
+                self._looks.put(keys[index], row)
+        return Looks.joined([row for key in keys if (row := known[key]) is not None])
+
+    def closest(
+        self,
+        images: Tensor,
+        posterior: Posterior,
+        evidence: Evidence | None = None,
+        *,
+        stop: threading.Event | None = None,
+    ) -> list[Closest]:
+        """Of each image, (n, C, S, S) in [0, 1], the closest one of a posterior, by its name in the evidence: a copy is
+        found out. Of more than 128 images a posterior keeps, and this compares with, 128 (`MOST_KEPT`).
+
+        Args:
+            images: such as `sample` gives.
+            posterior: what they are of.
+            evidence: that it was conditioned on; without it, or of a saved posterior, a name is "image 3".
+        """
+        found = self.run(closest, images, self.looks(posterior, stop=stop), stop=stop)
+        used, kept = () if evidence is None else evidence.used, posterior.latents
+        if len(used) == len(kept):
+            return [replace(one, name=used[one.index].name) for one in found]
+        # A few of many were kept: each is found by its latent.
+        names = {_content(image.latent.z): image.name for image in used if image.latent is not None}
+        return [replace(one, name=names.get(_content(kept[one.index]), one.name)) for one in found]
 
     def decode(
         self,
         z: Tensor,
         *,
         centre: Tensor | None = None,
+        guards: Sequence[Guard | None] = (),
         progress: Progress | None = None,
         stop: threading.Event | None = None,
     ) -> Tensor:
         """Latents (n, D) -> images (n, C, S, S) in [0, 1] on the CPU, batch by batch.
 
-        With a `centre`, (D,) or (n, D), a latent whose image is broken is pulled back towards it until it is not.
+        With a `centre`, (D,) or (n, D), a latent whose image is broken is moved towards it until it is not. With
+        `guards`, one for each latent, none leaves what its guard lets through.
         """
+        if centre is None:
+            return self._decoder(guards, progress, stop)(z)[0]
 
-        return self._decoded(z, centre, progress, stop).images
+        def decode(rows: Tensor) -> Tensor:
+            of_rows = guards if len(guards) < 2 else [guards[int(number)] for number in rows[:, -1]]
+            return self._decoder(of_rows, progress, stop)(rows[:, :-1].contiguous())[0]
 
-    def _decoded(
-        self, z: Tensor, centre: Tensor | None, progress: Progress | None, stop: threading.Event | None
-    ) -> Decoded:
-        def batches(z: Tensor) -> Tensor:
-            images = []
+        # Some rows are decoded again: the number of each goes along, so that it keeps its guard.
+        numbers = torch.arange(len(z)).to(z).unsqueeze(1)
+        numbered, towards = (torch.cat([rows, numbers], 1) for rows in (z, centre.to(z).expand_as(z)))
+        return decode_in_range(decode, numbered, towards)[0]
+
+    def _decoder(
+        self,
+        guards: Sequence[Guard | None],
+        progress: Progress | None,
+        stop: threading.Event | None,
+        coarse: Callable[..., tuple[Tensor, Tensor]] | None = None,
+        aside: int = 0,
+    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """Decodes (n, D) to images, and tells by how much each would have left its guard's ranges, (n,).
+
+        Args:
+            guards: one for each latent, or one for all, or none.
+            coarse: in the place of `Prior.guarded_decode`.
+        """
+        ranges = self._ranges(guards)
+
+        def decode(z: Tensor) -> tuple[Tensor, Tensor]:
+            images, excess = [self.prior.decode(z[:0]).cpu()], [torch.zeros(0)]
             for start in range(0, len(z), self.batch_size):
                 _report(progress, start, len(z), "sampling")
-                images.append(self.run(self.prior.decode, z[start : start + self.batch_size], stop=stop).cpu())
+                rows = slice(start, start + self.batch_size)
+                of_rows = ranges if ranges is None or len(ranges) == 1 else ranges[rows]
+                how = {"stop": stop, "aside": aside, "ranges": of_rows}
+                shown, beyond = self.run(coarse or self.prior.guarded_decode, z[rows], self.batch_size, **how)
+                images.append(shown.cpu())
+                excess.append(beyond.cpu())
             _report(progress, len(z), len(z), "sampling")
-            return torch.cat(images) if images else self.prior.decode(z).cpu()
+            return _coloured(torch.cat(images[len(z) > 0 :]), guards), torch.cat(excess)
 
-        if centre is None:
-            return Decoded(batches(z), z, torch.zeros(len(z), dtype=torch.bool))
-        return decode_in_range(batches, z, centre)
+        return decode
+
+    def _ranges(self, guards: Sequence[Guard | None]) -> Tensor | None:
+        """(n, 2, R), infinite where there is no guard; None where there is none at all."""
+        found = [None if guard is None else guard.ranges for guard in guards]
+        like = next((one for one in found if one is not None), None)
+        if like is None:
+            return None
+        free = torch.tensor([-math.inf, math.inf])[:, None].expand_as(like)
+        return torch.stack([free if one is None else one for one in found])
 
     def sample(
         self,
@@ -384,7 +492,7 @@ class Engine:
     ) -> Tensor:
         """n images, (n, C, S, S) in [0, 1], of a posterior (the paper's manner) or of what `draw` gives.
 
-        A seed gives the same noise at every λ and in every manner. None is broken: see `decode_in_range`.
+        A seed gives the same noise at every λ and in every manner. None is broken: see `drawn`.
         """
         return self.drawn(sampler, n, seed=seed, temperature=temperature, progress=progress, stop=stop).images
 
@@ -397,18 +505,43 @@ class Engine:
         temperature: float = 1.0,
         progress: Progress | None = None,
         stop: threading.Event | None = None,
-    ) -> Decoded:
-        """The images of `sample` with their latents, and which were pulled back: because they lay outside the typical
-        set of the evidence, or because their image would have been broken."""
-        if isinstance(sampler, Bounded):
-            z, share = sampler.typical.pull_back(sampler.inner.sample(n, seed, temperature), sampler.mean)
-            outside = share < 1
+    ) -> Drawn:
+        """The images of `sample`, with what was done so that none is noisy.
+
+        A draw that is put together of several images and comes out noisy (see `Guard.noisy`) is drawn again, with other
+        donors, up to four times; then it is moved towards its first donor until it is whole.
+        """
+        return self._drawn(sampler, n, seed, temperature, self._decoder([sampler.guard], progress, stop))
+
+    def _drawn(
+        self,
+        sampler: Sampler,
+        n: int,
+        seed: int,
+        temperature: float,
+        decode: Callable[[Tensor], tuple[Tensor, Tensor]],
+    ) -> Drawn:
+        z = sampler.sample(n, seed, temperature)
+        images, excess = decode(z)
+        redrawn = torch.zeros(n, dtype=torch.int64)
+        guard = sampler.guard
+        if isinstance(sampler, Local) and guard is not None:
+            bad = guard.noisy(images)
+            z = z.clone()
+            for fold in range(1, _FOLDS + 1):
+                if not bad.any():
+                    break
+                z[bad] = sampler.sample(n, seed, temperature, fold=fold)[bad]
+                redrawn[bad] = fold
+                images[bad], excess[bad] = decode(z[bad])
+                bad[bad.clone()] = guard.noisy(images[bad])
+            if bad.any():
+                first = sampler.first(n, seed, fold=_FOLDS)[bad]
+                images[bad], z[bad], _ = decode_in_range(lambda rows: decode(rows)[0], z[bad], first, guard.noisy)
+            projected = bad
         else:
-            z = sampler.sample(n, seed, temperature)
-            composed = isinstance(sampler, Composed)
-            outside = sampler.pulled(n, seed, temperature) if composed else torch.zeros(n, dtype=torch.bool)
-        decoded = self._decoded(z, sampler.mean, progress, stop)
-        return replace(decoded, pulled=decoded.pulled | outside.cpu())
+            images, z, projected = decode_in_range(lambda rows: decode(rows)[0], z, sampler.mean)
+        return Drawn(images, z, redrawn, projected, excess > 1)
 
     def preview(
         self,
@@ -425,12 +558,8 @@ class Engine:
         They are of the very draws that `sample` gives, so that nothing but sharpness changes afterwards. `aside` is for
         those that nobody waits for: they make way for all else (`FairThread.submit`).
         """
-
-        def decode(z: Tensor) -> Tensor:
-            return self.run(self._preview.decode, z, self.batch_size, stop=stop, aside=aside).cpu()
-
-        z = sampler.sample(n, seed=seed, temperature=temperature)
-        return decode_in_range(decode, z, sampler.mean).images
+        decode = self._decoder([sampler.guard], None, stop, self._preview.decode, aside)
+        return self._drawn(sampler, n, seed, temperature, decode).images
 
     def sweep(
         self,
@@ -503,8 +632,11 @@ class Engine:
         z = photographs.z
         towards = Restyling.of(posterior, self.prior.levels, self.prior.typicality, likeness)
         rows = torch.cat([self.run(towards, z, strength, stop=stop) for strength in strengths])
-        # The photograph itself can be decoded: what cannot be is pulled back towards it.
-        images = self.decode(rows, centre=z.repeat(len(strengths), 1), progress=progress, stop=stop)
+        # Nothing leaves the ranges of the photograph and of the style; colours may.
+        style = self.looks(posterior, stop=stop).guard
+        own = self.run(self.prior.looks, z, stop=stop).rows()
+        guards = [style.union(looks.guard).uncoloured() for looks in own] * len(strengths)
+        images = self.decode(rows, centre=z.repeat(len(strengths), 1), guards=guards, progress=progress, stop=stop)
         before = self.prior.to_unit([face.face.image for face in faces if face.face is not None]).cpu()
         return Restyled(faces, before, images.reshape(len(strengths), *before.shape))
 
@@ -610,11 +742,16 @@ class Engine:
         progress: Progress | None,
         stop: threading.Event | None,
     ) -> Tensor:
-        """The same n draws of each: (len(samplers), n, C, S, S)."""
-        z = torch.cat([one.sample(n, seed=seed, temperature=temperature) for one in samplers])
-        centres = torch.cat([one.mean.expand(n, -1) for one in samplers])
-        images = self.decode(z, centre=centres, progress=progress, stop=stop)
-        return images.reshape(len(samplers), n, *images.shape[1:])
+        """The same n draws of each, as `drawn` gives them: (len(samplers), n, C, S, S)."""
+        images = []
+        for index, sampler in enumerate(samplers):
+
+            def report(done: int, _: int, what: str, before: int = index * n) -> None:
+                _report(progress, before + done, len(samplers) * n, what)
+
+            how = {"seed": seed, "temperature": temperature, "progress": report, "stop": stop}
+            images.append(self.drawn(sampler, n, **how).images)
+        return torch.stack(images)
 
     def _submit(
         self, source: Source, whole: Whole, landmarks: Landmarks, stop: threading.Event | None
@@ -697,6 +834,23 @@ class Engine:
     def _typical(self, log_prior: float) -> bool:
         typicality = self.prior.typicality
         return typicality is not None and 1 <= typicality.percentile(log_prior) <= 99
+
+
+def _content(latent: Tensor) -> bytes:
+    return hashlib.sha1(latent.numpy(force=True).tobytes()).digest()
+
+
+def _coloured(images: Tensor, guards: Sequence[Guard | None]) -> Tensor:
+    """Images, (n, C, S, S), with the colours that their guards let through; one guard may be of all."""
+    if len(guards) == 1:
+        return images if guards[0] is None else guards[0].coloured(images)
+    rows: dict[int, list[int]] = {}
+    for index, guard in enumerate(guards):
+        rows.setdefault(id(guard), []).append(index)
+    for of_guard in rows.values():
+        if (guard := guards[of_guard[0]]) is not None:
+            images[of_guard] = guard.coloured(images[of_guard])
+    return images
 
 
 def _posterior_file(source: Source) -> Path | None:

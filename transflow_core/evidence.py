@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, overload
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -22,6 +23,7 @@ __all__ = ["LARGEST_LATENT", "Evidence", "EvidenceImage", "Latent"]
 # The flow holds an image when decode(encode(image)) shows it again. Beyond two bytes of error nobody would call it
 # the same.
 _LARGEST_ERROR = 2 / 255
+_PLACES = 32
 LARGEST_LATENT = 1000.0
 """No number of a latent in use is as large. A standard normal never leaves ±7, and with a latent this far out one image
 would throw the mean of a hundred good ones."""
@@ -215,6 +217,16 @@ class Evidence(Sequence[EvidenceImage]):
         """How many times each of those in use counts, (m,): see `counts`."""
         return torch.tensor([count for image, count in zip(self.images, self.counts, strict=True) if image.used])
 
+    @property
+    def visible(self) -> Tensor | None:
+        """How much each place of those in use counts, (m, 32, 32) in [0, 1]; None where no mask covers anything."""
+        masks = [image.mask for image in self.used]
+        if not any(masks):
+            return None
+        size = (_PLACES, _PLACES)
+        covered = [mask.resize(size, Image.Resampling.BOX) if mask else Image.new("L", size) for mask in masks]
+        return 1 - torch.from_numpy(np.stack([np.asarray(one, np.float32) / 255 for one in covered]))
+
     def to_dicts(self) -> list[dict]:
         """Of every image, what `EvidenceImage.to_dict` tells and how many times it counts, as JSON takes it."""
         return [image.to_dict() | {"counts": count} for image, count in zip(self.images, self.counts, strict=True)]
@@ -228,7 +240,7 @@ class Evidence(Sequence[EvidenceImage]):
 
     def condition(self, **how: Any) -> Posterior:
         """The posterior given the images in use; keywords as for `Posterior.condition`, such as `lam_ratio=0.5`."""
-        return Posterior.condition(self.z, weights=self.weights, **how)
+        return Posterior.condition(self.z, weights=self.weights, visible=self.visible, **how)
 
     def put(self, index: int, image: EvidenceImage) -> Evidence:
         """The same evidence with another image in one place."""

@@ -54,7 +54,7 @@ DEFAULT_LAM_RATIO = 0.5
 SWEEP_RATIOS = (0.05, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)
 """The λ/m of a sweep when nobody says which: the advised ones, and what lies beyond at either end."""
 LIKENESS = Range(0, 1)
-"""How far a draw of the predictive leans on one piece of evidence; a slider shows per cent."""
+"""From 0, newer, to 1, closer to single images; a slider shows per cent."""
 STRENGTH = Range(0, 1)
 """Of a restyled photograph: 0 is the photograph itself, 1 all of the style."""
 SHARE = Range(0, 1)

@@ -33,16 +33,17 @@ class Preview:
     Example:
         >>> from transflow_core import load_prior
         >>> prior = load_prior("celeba128", device="cpu")
-        >>> Preview(prior).decode(torch.zeros(1, prior.dim)).shape
+        >>> Preview(prior).decode(torch.zeros(1, prior.dim))[0].shape
         torch.Size([1, 3, 64, 64])
     """
 
     def __init__(self, prior: Prior) -> None:
         self._prior = prior
 
-    def decode(self, z: Tensor, batch_size: int = 32) -> Tensor:
-        """(n, D) -> (n, C, S, S), or (n, C, S/2, S/2), in [0, 1] on the prior's device."""
-        return self.fast.decode(z, batch_size, coarse=self._prior.device.type == "cpu")
+    def decode(self, z: Tensor, batch_size: int = 32, ranges: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `Prior.guarded_decode`: (n, D) -> (n, C, S, S), or (n, C, S/2, S/2), in [0, 1] on the prior's device, and
+        by how much each would have left the ranges."""
+        return self.fast.guarded_decode(z, batch_size, self._prior.device.type == "cpu", ranges)
 
     @functools.cached_property
     def fast(self) -> Prior:

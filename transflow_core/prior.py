@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -28,8 +28,9 @@ from .checkpoints import (
 )
 from .cores import on_cores
 from .devices import in_halves
-from .flows import CoarseFlow, Flow, count_parameters, device_of, inference_form, move, place
+from .flows import CoarseFlow, Flow, GuardedFlow, count_parameters, device_of, inference_form, move, place
 from .pixels import PixelConvention
+from .posterior import Looks
 from .shipped import DEFAULT_PRIOR, MODELS, shipped_priors
 from .typicality import Typicality
 
@@ -227,24 +228,103 @@ class Prior:
         """
         return self.encode_and_score(images, batch_size).z
 
-    @torch.inference_mode()
     def decode(self, z: Tensor, batch_size: int = 32, coarse: bool = False) -> Tensor:
         """x = f(z): (n, D) -> (n, C, S, S) float32 in [0, 1]. Raises ValueError on another width.
 
         With `coarse`, a flow that can (see `flows.CoarseFlow`) gives the 2×2 means of that, (n, C, S/2, S/2), in half
         the time: for previews. Other flows have nothing coarser to give.
         """
+        return self.guarded_decode(z, batch_size, coarse)[0]
+
+    @torch.inference_mode()
+    def guarded_decode(
+        self, z: Tensor, batch_size: int = 32, coarse: bool = False, ranges: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `decode`, and no value inside the flow leaves `ranges`, so that no picture breaks into noise.
+
+        Args:
+            z, batch_size, coarse: see `decode`.
+            ranges: (2, R) or (n, 2, R), as `noted_decode` gives them; None for none. A flow that is none of ours takes
+                no notice (see `flows.inference`).
+
+        Returns:
+            The images; and by how many times its width each image would have left a range, (n,): 0 for not at all.
+        """
+        z, form = self._checked(z), self._form
+        coarse = coarse and isinstance(form, CoarseFlow)
+        side = self.image_size // 2 if coarse else self.image_size
+        if ranges is not None and isinstance(form, GuardedFlow):
+            z = torch.cat([z, ranges.to(z).expand(len(z), 2, form.guarded).flatten(1)], 1)
+
+            def decoded(batch: Tensor) -> tuple[Tensor, Tensor]:
+                latents, bounds = batch.split([self.dim, batch.shape[1] - self.dim], 1)
+                return form.guarded_inverse(latents.contiguous(), bounds.unflatten(1, (2, -1)), coarse)
+        else:
+
+            def decoded(batch: Tensor) -> tuple[Tensor, Tensor]:
+                images = cast(CoarseFlow, form).means(batch) if coarse else form.inverse(batch)[0]
+                return images, batch.new_zeros(len(batch))
+
+        images = [torch.zeros(0, self.channels, side, side, device=self.device)]
+        excess = [torch.zeros(0, device=self.device)]
+        for batch in z.split(batch_size) if len(z) else ():
+            for shown, beyond in self._computed(decoded, batch):
+                images.append(self.pixels.from_flow(shown))
+                excess.append(beyond)
+        return torch.cat(images), torch.cat(excess)
+
+    def _checked(self, z: Tensor) -> Tensor:
         z = torch.as_tensor(z, dtype=torch.float32)
         if z.ndim != 2 or z.shape[1] != self.dim:
             raise ValueError(f"latents of this prior are (n, {self.dim}), not {tuple(z.shape)}")
-        means = self._form.means if coarse and isinstance(self._form, CoarseFlow) else None
-        side = self.image_size // 2 if means else self.image_size
-        images = [torch.zeros(0, self.channels, side, side, device=self.device)]
-        for batch in z.to(self.device).split(batch_size) if len(z) else ():
-            images += self._computed(
-                lambda z: self.pixels.from_flow(means(z) if means else self._form.inverse(z)[0]), batch
-            )
-        return torch.cat(images)
+        return z.to(self.device)
+
+    @torch.inference_mode()
+    def noted_decode(self, z: Tensor, batch_size: int = 32) -> tuple[Tensor, Tensor | None]:
+        """As `decode`, and the ranges of each image inside the flow, (n, 2, R); None for a flow that is none of ours.
+
+        What decodes within the ranges of its own latent decodes as without, to the bit.
+        """
+        form, z = self._form, self._checked(z)
+        if not isinstance(form, GuardedFlow):
+            return self.decode(z, batch_size), None
+        images, ranges = self._noted(form.noted_inverse, z, batch_size)
+        return self.pixels.from_flow(images), ranges
+
+    @torch.inference_mode()
+    def noted_encode(self, images: Images, batch_size: int = 32) -> tuple[Tensor, Tensor | None]:
+        """As `encode`, and the images' ranges inside the flow, as `noted_decode` gives them but for rounding."""
+        form, v = self._form, self.to_unit(images)
+        if not isinstance(form, GuardedFlow):
+            return self.encode(v, batch_size), None
+        return self._noted(form.noted_forward, self.pixels.to_flow(v), batch_size)
+
+    def _noted(
+        self, function: Callable[[Tensor], tuple[Tensor, Tensor]], rows: Tensor, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        """Both results of `function` of each batch; of no rows as well."""
+        if not len(rows):
+            return function(rows)
+        found = [part for batch in rows.split(batch_size) for part in self._computed(function, batch)]
+        results, ranges = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return results, ranges
+
+    def looks(self, z: Tensor, batch_size: int = 16) -> Looks:
+        """What latents (p, D) of images look like: see `posterior.Looks`, which `Posterior.draw` takes. On the CPU."""
+        images, ranges = self.noted_decode(z, batch_size)
+        images = images.nan_to_num(0.5, 1.0, 0.0).clamp(0, 1)
+        mirrored, others = self.noted_encode(images.flip(-1), batch_size)
+        # An image whose mirror image the flow cannot invert stands for both.
+        fits = torch.isfinite(mirrored).all(1)
+        mirrored = torch.where(fits[:, None], mirrored, self._checked(z))
+        if ranges is not None and others is not None:
+            others = torch.where(fits[:, None, None], others, ranges)
+            ranges = torch.stack([ranges[:, 0].minimum(others[:, 0]), ranges[:, 1].maximum(others[:, 1])], 1).cpu()
+        usual = None
+        if self.typicality is not None:
+            squares = zip(self.levels, self.typicality.median_rms, strict=True)
+            usual = math.sqrt(sum(level.dim * rms**2 for level, rms in squares) / self.dim)
+        return Looks(images.cpu(), mirrored.cpu(), ranges, usual)
 
     def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:
         """Log density of each image's x in nats, (m,) float64: log N(z; 0, I) plus the log-determinant."""

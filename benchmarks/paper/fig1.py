@@ -25,13 +25,13 @@ def run(setting: Setting) -> dict[str, Any]:
     for name in _DOMAINS:
         evidence = setting.evidence(name, 18)
         posterior = evidence.condition(lam_ratio=1.0)
-        rows.append([image.face.image for image in evidence.used[:shown]])
+        rows.append([image.face.image for image in evidence.used[:shown] if image.face])
         labels.append(name)
         for label, manner in _ROWS.items():
             sampler = setting.engine.draw(posterior, manner)
             rows.append(to_pil(setting.engine.sample(sampler, shown, seed=SEED)))
             labels.append(label)
-        measures = measured(setting, setting.prior, Pictures(name, evidence), samplers(setting.prior, (0.5,)))
+        measures = measured(setting, setting.engine, Pictures(name, evidence), samplers(setting.engine, (0.5,)))
         found[name] = {"m": len(evidence.used), "measures": {k: v[_SPACE] for k, v in measures.items()}}
     picture = setting.show("fig1", [row + [row[0]] * (shown - len(row)) for row in rows], row_labels=labels)
     return {"picture": picture, "domains": found, "splits": setting.splits}

@@ -84,11 +84,13 @@ class Decoding:
 
     def _decode(self, route: Route, places: Sequence[float], n: int) -> Generator[None, None, NDArray[np.uint8]]:
         settings = self._settings
-        z, means = route.latents(places, n, settings.seed, settings.temperature)
+        z, means, guards = route.latents(places, n, settings.seed, settings.temperature)
         size, parts = self._engine.batch_size, []
-        for batch, centre in zip(z.split(size), means.split(size), strict=True):
-            parts.append(to_uint8(self._engine.decode(batch, centre=centre, stop=self._stop)))
-            self.done += len(batch)
+        for start in range(0, len(z), size):
+            rows = slice(start, start + size)
+            how = {"centre": means[rows], "guards": guards[rows], "stop": self._stop}
+            parts.append(to_uint8(self._engine.decode(z[rows], **how)))
+            self.done += len(z[rows])
             yield
         images = np.concatenate(parts)
         return images.reshape(len(places), n, *images.shape[1:])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from transflow_core.engine import Engine
 from transflow_core.evidence import EvidenceImage
 from transflow_core.intake import Intake
 from transflow_core.limits import (
@@ -20,8 +21,7 @@ from transflow_core.limits import (
     Range,
     choice,
 )
-from transflow_core.posterior import DEFAULT_MANNER, Gaussian, Manner, Posterior, Sampler, interpolate
-from transflow_core.prior import Prior
+from transflow_core.posterior import DEFAULT_MANNER, Gaussian, Guard, Manner, Posterior, Sampler, interpolate
 
 __all__ = ["DRAWS", "METHODS", "Route", "RouteSettings", "first_image", "routes"]
 
@@ -129,12 +129,15 @@ class Route:
         """The method of `posterior.interpolate`."""
         return "wasserstein" if self.key == "wasserstein" else "linear"
 
-    def latents(self, places: Sequence[float], n: int, seed: int, temperature: float) -> tuple[Tensor, Tensor]:
-        """n draws at each t of `places`, with the same noise everywhere, (len(places) * n, D), t by t; and the mean of
-        what each was drawn from."""
+    def latents(
+        self, places: Sequence[float], n: int, seed: int, temperature: float
+    ) -> tuple[Tensor, Tensor, list[Guard | None]]:
+        """n draws at each t of `places`, with the same noise everywhere, (len(places) * n, D), t by t; and of each the
+        mean and the guard of what it was drawn from."""
         path = [interpolate(self.a, self.b, t, method=self.method) for t in places]
         means = torch.cat([point.mean.expand(n, -1) for point in path])
-        return torch.cat([point.sample(n, seed=seed, temperature=temperature) for point in path]), means
+        guards = [point.guard for point in path for _ in range(n)]
+        return torch.cat([point.sample(n, seed=seed, temperature=temperature) for point in path]), means, guards
 
 
 def first_image(intake: Intake, side: str) -> EvidenceImage:
@@ -149,7 +152,7 @@ def first_image(intake: Intake, side: str) -> EvidenceImage:
     return intake.used[0]
 
 
-def routes(settings: RouteSettings, a: Intake, b: Intake, prior: Prior) -> tuple[list[Route], list[str]]:
+def routes(settings: RouteSettings, a: Intake, b: Intake, engine: Engine) -> tuple[list[Route], list[str]]:
     """The routes that the settings ask for, and what to say about those that cannot be shown beside the others.
 
     A side without evidence is the prior. Raises ValueError, in words for the page, if the one method asked for does not
@@ -159,7 +162,7 @@ def routes(settings: RouteSettings, a: Intake, b: Intake, prior: Prior) -> tuple
     found, notes = [], []
     for key in keys:
         try:
-            found.append(_direct(a, b) if key == "direct" else _posteriors(key, settings, a, b, prior))
+            found.append(_direct(a, b) if key == "direct" else _posteriors(key, settings, a, b, engine))
         except ValueError as error:
             if len(keys) == 1:
                 raise
@@ -180,15 +183,15 @@ def _direct(side_a: Intake, side_b: Intake) -> Route:
     return Route("direct", METHODS["direct"], caption, a, b, ((a, point), (b, point)), 1)
 
 
-def _posteriors(key: str, settings: RouteSettings, side_a: Intake, side_b: Intake, prior: Prior) -> Route:
+def _posteriors(key: str, settings: RouteSettings, side_a: Intake, side_b: Intake, engine: Engine) -> Route:
     # The prior is a posterior as well: at an infinite λ no evidence counts.
     ends = tuple(
         (side.posterior(ratio), settings.manner.with_lam(ratio))
         if side.ready
-        else (Posterior.condition(torch.zeros(1, prior.dim), lam_ratio=math.inf), Manner.mean(math.inf))
+        else (Posterior.condition(torch.zeros(1, engine.prior.dim), lam_ratio=math.inf), Manner.mean(math.inf))
         for side, ratio in ((side_a, settings.lam_a), (side_b, settings.lam_b))
     )
-    a, b = (posterior.draw(manner, prior.levels, prior.typicality) for posterior, manner in ends)
+    a, b = (engine.draw(posterior, manner) for posterior, manner in ends)
     try:
         lengths = _lengths(a, b, key)
     except ValueError as error:

@@ -203,7 +203,7 @@ class Interpolate:
         fewest = min(posteriors, key=lambda posterior: posterior.m)
         if not auto:
             return self.manner.limited(fewest.m)
-        return self.manner.chosen(fewest)
+        return self.manner.chosen(fewest, self._engines.get(prior))
 
     def _stop(self, session: Session) -> None:
         session.of_kind(_Kept).request = None
@@ -234,7 +234,7 @@ class Interpolate:
                     raise ValueError(nothing if again else "")
                 settings = RouteSettings.checked(*own, manner=self.manner.read(manner, own[1]))
                 engine = self._engines.get(prior)
-                shown, notes = routes(settings, a, b, engine.prior)
+                shown, notes = routes(settings, a, b, engine)
             except (ValueError, OSError) as error:
                 kept.result, kept.said = None, str(error) and f"{words_of(error).removesuffix('.')}."
                 yield self._shown(None, kept.said, running=False)

@@ -68,32 +68,37 @@ const weights = (m, k, uniform) => {
   return parts.map(part => part / sum);
 };
 
-// What a draw adds to the posterior's in each manner, and the covariance of that: see Posterior.draw.
+// What a draw adds to the posterior's in each manner, the covariance of that where it has a form, and the scale of the
+// noise: see Posterior.draw.
 const deviations = (points, centre, ratio, manner) => {
   const m = points.length, d = points.map(point => [point[0] - centre[0], point[1] - centre[1]]);
   const mix = (c, scale) => [0, 1].map(axis => scale[axis] * c.reduce((sum, value, i) => sum + value * d[i][axis], 0));
   const between = scale => [[0, 0], [0, 1], [1, 1]].map(([i, j]) =>
     scale[i] * scale[j] * d.reduce((sum, e) => sum + e[i] * e[j], 0) / m);
-  if (manner.kind === 'predictive') {
-    const scale = ratio.map(r => Math.sqrt(share(r))), l = manner.likeness;
-    return {covariance: between(scale), draw: uniform => {
-      const lead = Math.floor(uniform() * m), rest = Math.sqrt((1 - l * l) / m);
-      return mix(d.map((_, i) => l * Number(i === lead) + rest * normal(uniform)), scale);
+  if (manner.kind === 'local') {  // each number is a place, with weights of its own over the draw's donors
+    const donors = 1 + 8 * (1 - manner.likeness);
+    return {noise: 0.6, draw: uniform => {
+      const rows = d.map((_, i) => [uniform(), i]).sort(([a], [b]) => a - b).slice(0, Math.ceil(donors));
+      return ratio.map((r, axis) => {
+        const parts = rows.map((_, i) => Math.exp(3 * normal(uniform)) * Math.min(1, donors - i));
+        const all = parts.reduce((a, b) => a + b);
+        return 0.9 * share(r) * rows.reduce((sum, [, row], i) => sum + parts[i] / all * d[row][axis], 0);
+      });
     }};
   }
   if (manner.kind === 'blend' && manner.pieces < m) {
     const total = m * (manner.pieces - 1) / (m - manner.pieces), scale = ratio.map(share);
-    return {covariance: between(scale).map(value => value / (total + 1)),
+    return {noise: 1, covariance: between(scale).map(value => value / (total + 1)),
       draw: uniform => mix(weights(m, manner.pieces, uniform).map(w => w - 1 / m), scale)};
   }
-  return {covariance: [0, 0, 0], draw: () => [0, 0]};
+  return {noise: 1, covariance: [0, 0, 0], draw: () => [0, 0]};
 };
 
 // ---- what is on the screen -----------------------------------------------------------------------------------------
 
 const state = {};
 const initial = () => ({points: START.map(point => [...point]), ratio: [0.5, 0.5], split: false, seed: 1,
-  manner: {kind: 'mean', likeness: 0.9, pieces: 2}});
+  manner: {kind: 'mean', likeness: 0.5, pieces: 2}});
 Object.assign(state, initial());
 let noise = standardNormal(state.seed, DRAWS);
 
@@ -146,8 +151,11 @@ const drawEvidence = () => {
 };
 
 const drawPosterior = ({centre, mean, variance}) => {
-  const std = variance.map(Math.sqrt), more = deviations(state.points, centre, state.ratio, state.manner);
-  const [a, b, c] = [variance[0] + more.covariance[0], more.covariance[1], variance[1] + more.covariance[2]];
+  const more = deviations(state.points, centre, state.ratio, state.manner);
+  const std = variance.map(v => more.noise * Math.sqrt(v)), added = noise.map((_, i) => more.draw(uniforms(state.seed, i)));
+  const moment = (i, j) => added.reduce((sum, x) => sum + x[i] * x[j], 0) / DRAWS;
+  const covariance = more.covariance || [moment(0, 0), moment(0, 1), moment(1, 1)];
+  const [a, b, c] = [std[0] ** 2 + covariance[0], covariance[1], std[1] ** 2 + covariance[2]];
   // Axes of the ellipse of [[a, b], [b, c]]; without b they are the plane's, in their order.
   const half = Math.hypot((a - c) / 2, b), axes = b ? [(a + c) / 2 + half, (a + c) / 2 - half] : [a, c];
   const turned = b ? -90 / Math.PI * Math.atan2(2 * b, a - c) : 0;
@@ -156,7 +164,7 @@ const drawPosterior = ({centre, mean, variance}) => {
     place(ellipse, {cx: mean[0], cy: -mean[1], rx, ry, transform: `rotate(${turned} ${mean[0]} ${-mean[1]})`});
   });
   noise.forEach((e, i) => {
-    const [x, y] = more.draw(uniforms(state.seed, i));
+    const [x, y] = added[i];
     place(dots[i], {cx: mean[0] + std[0] * e[0] + x, cy: -(mean[1] + std[1] * e[1] + y), r: 0.05});
   });
   place(find('.mean'), {cx: mean[0], cy: -mean[1], 'data-z1': mean[0], 'data-z2': mean[1]});

@@ -94,6 +94,10 @@ const crop = index => {
 const showSample = value => {  // as it is there: cut from the sheet, and a moment later as the server has it
   sample = value;
   const image = viewer.querySelector('img'), whole = Boolean(value.id), link = viewer.querySelector('a');
+  const closest = viewer.querySelector('.closest'), near = value.closest || {src: '', words: ''};
+  closest.classList.toggle('off', !near.src);
+  if (near.src) closest.firstChild.src = near.src;
+  closest.lastChild.textContent = near.words;
   image.src = value.src; image.alt = value.words;
   viewer.querySelector('.words').textContent = value.words;
   for (const button of viewer.querySelectorAll('button.needs')) button.disabled = !whole;

@@ -15,7 +15,7 @@ from gradio.components import Component
 from transflow_core.drawing import sweep_of
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_png, to_pil
 from transflow_core.limits import SWEEP_RATIOS
-from transflow_core.posterior import Blend, Bounded, Gaussian, Manner, Posterior, Sampler, Smoothed
+from transflow_core.posterior import Blend, Gaussian, Manner, Posterior, Sampler
 from transflow_core.prior import LatentLevel
 
 from ..queues import Stop
@@ -30,6 +30,11 @@ from .snippet import POSTERIOR_FILE, command_line, python_code
 __all__ = ["Results"]
 
 _SWEEP_ROWS, _REBUILT = 3, 24
+_COUNTS = {
+    "redrawn": "samples drawn again, because they came out noisy",
+    "projected": "samples moved towards one image, because they stayed noisy",
+    "guarded": "samples kept within the values that your images have inside the model",
+}
 # What each inner tab shows, by its key.
 _PARTS = {key: (key,) for key in ("away", "sweep", "levels", "numbers")} | {"mean": ("mean", "rebuilt")}
 Shown = dict[Component, Any]
@@ -215,7 +220,7 @@ def _numbers(whole: Whole) -> str:
             ("what is drawn: variance (mean over dimensions)", f"{float(moments.variance.double().mean()):.4f}"),
             ("what is drawn: rank of its covariance beyond a diagonal", f"{moments.covariance.rank}"),
         ]
-    rows.append(("samples pulled back to what is typical, or until they decode", f"{whole.pulled} of {settings.n}"))
+    rows += [(words, f"{whole.counts[name]} of {settings.n}") for name, words in _COUNTS.items()]
     body = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
     mean = whole.sampler.mean
     levels = "".join(
@@ -232,14 +237,13 @@ def _numbers(whole: Whole) -> str:
 
 
 def _moments(sampler: Sampler) -> Gaussian | None:
-    """Mean and covariance of what is drawn, before anything is pulled back; None where they have no such form."""
-    inner = sampler.inner if isinstance(sampler, Bounded) else sampler
-    if isinstance(inner, Blend | Smoothed):
+    """Mean and covariance of what is drawn, before anything is drawn again; None where they have no such form."""
+    if isinstance(sampler, Blend):
         try:
-            return inner.moments
+            return sampler.moments
         except ValueError:
             return None
-    return inner if isinstance(inner, Gaussian) else None
+    return sampler if isinstance(sampler, Gaussian) else None
 
 
 def _deviation(moments: Gaussian | None, level: LatentLevel) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from PIL import Image
 
 from transflow_core.engine import Engine
-from transflow_core.posterior import Gaussian, Sampler
+from transflow_core.posterior import Closest, Gaussian, Sampler
 
 from .settings import Asked
 
@@ -24,7 +25,7 @@ class Whole:
         engine: the prior at work.
         sampler: what they were drawn from.
         pictures: the samples.
-        pulled: how many of them were pulled back to the typical set, or until they decode.
+        counts: how many of them were redrawn, projected and guarded, see `Drawn`.
         seconds: that they took.
     """
 
@@ -32,7 +33,7 @@ class Whole:
     engine: Engine
     sampler: Sampler
     pictures: list[Image.Image]
-    pulled: int
+    counts: dict[str, int]
     seconds: float
 
     @property
@@ -53,6 +54,15 @@ class Whole:
     def posterior(self) -> Gaussian:
         """That of the evidence; the prior itself without."""
         return self.asked.posterior(self.engine)
+
+    @cached_property
+    def closest(self) -> list[Closest]:
+        """Of each sample the closest image of the evidence; empty where there is none."""
+        intake = self.asked.intake
+        if not intake.ready:
+            return []
+        images = self.engine.prior.to_unit(self.pictures).cpu()
+        return self.engine.closest(images, intake.posterior(), intake.evidence)
 
 
 @dataclass

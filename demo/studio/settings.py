@@ -8,7 +8,7 @@ from typing import Any
 from transflow_core.engine import Engine
 from transflow_core.intake import Intake
 from transflow_core.limits import SAMPLES, SEED, TEMPERATURE, Range, choice
-from transflow_core.posterior import DEFAULT_MANNER, Gaussian, Manner, Sampler, compose
+from transflow_core.posterior import DEFAULT_MANNER, PRIOR_TEMPERATURE, Gaussian, Manner, Sampler, compose
 
 from ..examples import example_sets
 
@@ -123,7 +123,7 @@ class Asked:
     def source(self, engine: Engine, key: str) -> Sampler:
         """What is drawn from a source alone, in the manner asked for."""
         if key == PRIOR or (key == EVIDENCE and not self.intake.ready):
-            return Gaussian.standard(engine.prior.dim)
+            return Gaussian.standard(engine.prior.dim, std=PRIOR_TEMPERATURE)
         intake = self.intake if key == EVIDENCE else engine.intake(example_sets()[key].files, whole="always")
         return engine.draw(intake.posterior(), self.settings.manner)
 

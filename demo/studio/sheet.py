@@ -14,7 +14,7 @@ import gradio as gr
 from gradio.components import Component
 from PIL import Image
 
-from transflow_core.images import contact_sheet, save_png
+from transflow_core.images import contact_sheet, save_png, to_pil
 
 from ..examples import title_of
 from ..render import data_uri
@@ -111,7 +111,20 @@ class Sheet:
         given.put(key, name, buffer.getvalue())
         words = f"Sample {index + 1} of {asked.settings.n}: {words_of(asked)}, seed {asked.settings.seed}"
         src = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-        return {self.sample: {"id": key, "index": index, "src": src, "name": name, "words": words}}
+        value = {"id": key, "index": index, "src": src, "name": name, "words": words}
+        return {self.sample: value | {"closest": _closest(whole, index)}}
+
+
+def _closest(whole: Whole, index: int) -> dict[str, str] | None:
+    """The image of the evidence that a sample is closest to, and how close, in words."""
+    if not whole.closest:
+        return None
+    found, images = whole.closest[index], whole.engine.looks(whole.asked.intake.posterior()).images
+    image = images[found.index].flip(-1) if found.mirrored else images[found.index]
+    mirrored = ", mirrored" if found.mirrored else ""
+    scale = "0 is a copy, 1 is as different as two of your images" if len(images) > 1 else "0 is a copy"
+    words = f"Closest of your images: {found.name}{mirrored}, {found.distance:.2f} ({scale})"
+    return {"src": data_uri(to_pil(image[None])[0]), "words": words}
 
 
 def _opening() -> dict[str, Any]:

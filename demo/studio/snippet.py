@@ -75,7 +75,7 @@ def _posterior(asked: Asked) -> list[str]:
 def _source(name: str, key: str, ready: bool) -> list[str]:
     """A source of levels, see `settings.sources`."""
     if key == PRIOR or (key == EVIDENCE and not ready):
-        return [f"{name} = tfc.Gaussian.standard(engine.prior.dim)"]
+        return [f"{name} = tfc.Gaussian.standard(engine.prior.dim, std=0.6)"]
     if key == EVIDENCE:
         return [f"{name} = engine.draw(posterior, manner)"]
     folder = (EXAMPLES / key).relative_to(EXAMPLES.parent.parent).as_posix()

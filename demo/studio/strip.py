@@ -16,11 +16,10 @@ from PIL import Image
 from transflow_core.engine import Engine
 from transflow_core.images import to_pil
 from transflow_core.limits import LAM_RATIO_SLIDER
-from transflow_core.posterior import Gaussian
 
 from ..queues import Stop
 from ..render import data_uri
-from .settings import Asked
+from .settings import PRIOR, Asked
 from .sheet import GAP, sheet_picture
 
 __all__ = ["MOST_DRAWS", "PLACES", "Strip", "lam_places"]
@@ -83,7 +82,7 @@ class Strip:
             for place in part:
                 if place not in done:
                     at = replace(asked, settings=replace(settings, manner=settings.manner.with_lam(place)))
-                    drawn = Gaussian.standard(engine.prior.dim) if place == math.inf else at.sampler(engine)
+                    drawn = asked.source(engine, PRIOR) if place == math.inf else at.sampler(engine)
                     done[place] = to_pil(engine.preview(drawn, stop=stop, aside=1, **settings.draws))
                     yield None
             frames = sorted([*frames, *part])

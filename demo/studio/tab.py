@@ -195,7 +195,7 @@ class Studio:
         if not intake.ready or intake.prior != prior:
             return self._at(Choice(_DEFAULT.manner, ""), True)
         posterior = intake.posterior()
-        return self._at(ask(posterior), True, posterior.m)
+        return self._at(ask(posterior, looks=self._engines.get(prior).looks), True, posterior.m)
 
     def _choose(self, session: Session, prior: str, auto: bool) -> dict:
         """New evidence, or the wish to have it chosen: until something is moved by hand, the manner follows."""
@@ -342,8 +342,8 @@ class Studio:
             yield {self._status: updating(engine.before)}
             started, sampler = time.perf_counter(), asked.sampler(engine)
             drawn = engine.drawn(sampler, stop=stop, **asked.settings.draws)
-            pictures, pulled = to_pil(drawn.images), int(drawn.pulled.sum())
-            screen.whole = Whole(asked, engine, sampler, pictures, pulled, time.perf_counter() - started)
+            pictures = to_pil(drawn.images)
+            screen.whole = Whole(asked, engine, sampler, pictures, drawn.counts, time.perf_counter() - started)
             seen = self._sheet.shown(pictures, asked, session.of_kind(Strip).meet(asked))
             yield seen | {self._status: _timing(asked, screen.whole.seconds)}
 

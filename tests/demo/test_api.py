@@ -190,7 +190,11 @@ def test_sample_from_images_and_from_a_saved_posterior(client, engine, saved):
     assert told["m"] == told_file["m"] == 3 and told["lam_ratio"] == told_file["lam_ratio"] == 0.4
     assert len(told["evidence"]) == 3 and told_file["evidence"] == []
     assert told["manner"] == told_file["manner"] == str(choose_manner(posterior).manner.with_lam(0.4))
-    assert 0 <= told["pulled"] <= 3 and told_file["why"] != told["why"]
+    assert told["redrawn"] >= told["projected"] >= 0 and told["guarded"] >= 0 and told_file["why"] != told["why"]
+    closest = engine.closest(engine.sample(sampler, 3, seed=5, temperature=0.8), posterior)
+    for a, b, one in zip(told["closest"], told_file["closest"], closest, strict=True):
+        assert a["name"] == SETS["greyscale"][one.index].name and b["name"] == f"image {one.index + 1}"
+        assert a["distance"] == pytest.approx(one.distance, abs=0.01) == b["distance"]
     # A λ that is given takes the place of the saved one.
     moved, told = client.predict(evidence=[handle_file(saved)], lam_ratio=3.0, **how)
     assert told["lam_ratio"] == 3.0 and np.abs(pixels(moved[0]) - pixels(from_file[0])).max() > 10
@@ -307,7 +311,7 @@ def refusal(client, endpoint, **arguments):
         ("sample", {"pieces": 0}, "pieces must be a number from 1"),
         ("condition", {"manner": "blend", "likeness": 0.5}, "no number of the manner 'blend'"),
         ("sweep", {"values": [1], "lam_ratios": [1]}, "not both"),
-        ("sweep", {"manner": "predictive", "values": [1, 7]}, "likeness goes from 0 to 1"),
+        ("sweep", {"manner": "local", "values": [1, 7]}, "likeness goes from 0 to 1"),
         ("interpolate", {"manner": "x"}, "unknown manner"),
         ("sample", {"whole": "maybe"}, "whole must be one of auto, always, never"),
         ("sample", {"output": "/tmp/x"}, "output must be one of sheet, images"),

@@ -374,27 +374,47 @@ def test_the_three_manners_draw_from_the_same_random_numbers(how, shot):
     page = how
     paper, _ = agrees(page, 0.5)
     points = evidence(page)
-    d = points - points.mean(0)
-    spread = d.T @ d / len(points)
-
-    def axes():
-        return sorted(v**2 for v in ellipse(page, 1)[2:])
+    inwards = points.mean(0) + 0.9 * (points - points.mean(0))  # images, drawn in as `Local` does
 
     def take(kind):
         page.locator(f"#how input[value={kind}]").check()
         return samples(page)
+
+    def go(end):
+        page.click(f"#how [data-go='{end}']")
+        page.wait_for_function(
+            "text => document.querySelector(\"#how [data-out='ratio1']\").textContent === text",
+            arg={"0": "0", "Infinity": "∞"}[end],
+        )
 
     def move(name, value):
         page.locator(f"#how-{name}").evaluate(
             "(input, at) => { input.value = at; input.dispatchEvent(new Event('input', {bubbles: true})); }", value
         )
 
-    # Like the whole set: N(μp, Σp + Σ), eq. 9-11, with the evidence's own Σ, seen through the posterior's share of it.
-    whole = take("predictive")
-    expected = torch.linalg.eigvalsh(torch.eye(2, dtype=torch.float64) / 3 + spread / 1.5)
-    assert axes() == pytest.approx(expected.tolist(), abs=1e-6)
-    assert (whole - paper).abs().max() > 0.1 and torch.equal(whole, samples(page))
+    # New members: each number between those of the images, but not both by the same weights: some leave the triangle.
+    member = take("local")
+    assert (member - paper).abs().max() > 0.1 and torch.equal(member, samples(page))
     shot(page, "how_manners")
+    go("0")
+    member = samples(page)
+    assert (member >= inwards.amin(0) - 1e-9).all() and (member <= inwards.amax(0) + 1e-9).all()
+    ones = torch.ones(1, 3, dtype=torch.float64)
+    weights = torch.linalg.solve(torch.cat([inwards.T, ones]), torch.cat([member.T, ones[:, :1].expand(1, 90)]))
+    assert weights.min() < -0.05 and ((member - inwards[:, None]).abs().amax(2) > 1e-3).all()
+    # The ellipse is that of the draws.
+    added = member - points.mean(0)
+    axes = sorted(v**2 for v in ellipse(page, 1)[2:])
+    assert axes == pytest.approx(torch.linalg.eigvalsh(added.T @ added / 90).tolist(), abs=1e-6)
+    # Of one image each, draws are the images, drawn in; without evidence they are 0.6 of the prior's.
+    move("likeness", 100)
+    apart = torch.cdist(samples(page), inwards)
+    assert apart.min(1).values.max() < 1e-9 and set(apart.argmin(1).tolist()) == {0, 1, 2}
+    go("Infinity")
+    cool = samples(page)
+    take("mean")
+    assert torch.allclose(cool, 0.6 * samples(page), atol=1e-9)
+    page.click("#how [data-do=reset]")
     # Blends of all are the paper's, exactly; of one, each draw is near a piece.
     blend = take("blend")
     assert (blend - paper).abs().max() > 0.1

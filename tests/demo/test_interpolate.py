@@ -6,7 +6,6 @@ import shlex
 import shutil
 import threading
 from dataclasses import replace
-from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -27,7 +26,7 @@ from transflow_core.images import read_png_metadata
 from transflow_core.intake import Intake
 from transflow_core.posterior import Covariance, Manner, Posterior, mixed
 
-from ..helpers import ROOT, frames
+from ..helpers import ROOT, frames, make_tiny_prior
 from .conftest import unfold
 
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
@@ -331,7 +330,7 @@ def given(engine, *files, example="", weight=1.0):
 
 def made(engine, settings, a, b):
     """What the page would show, with all frames."""
-    shown, _ = routes(settings, a, b, engine.prior)
+    shown, _ = routes(settings, a, b, engine)
     decoding = Decoding(engine, threading.Event(), settings, shown)
     for _ in (*decoding.strips(), *decoding.between()):
         pass
@@ -467,12 +466,13 @@ def low_rank(dim):
 
 
 def test_what_does_not_fit_is_said_in_words():
-    low, prior = low_rank(8), SimpleNamespace(dim=8, levels=(slice(0, 8),), typicality=None)
+    engine = Engine(make_tiny_prior())
+    low = low_rank(engine.prior.dim)
     with pytest.raises(ValueError, match="low-rank part"):
-        routes(RouteSettings(method="wasserstein"), low, Intake("x"), prior)
+        routes(RouteSettings(method="wasserstein"), low, Intake("x"), engine)
     with pytest.raises(ValueError, match="A is a saved posterior"):
-        routes(RouteSettings(method="direct"), low, Intake("x"), prior)
-    shown, notes = routes(RouteSettings(method="compare"), low, Intake("x"), prior)
+        routes(RouteSettings(method="direct"), low, Intake("x"), engine)
+    shown, notes = routes(RouteSettings(method="compare"), low, Intake("x"), engine)
     assert [route.key for route in shown] == ["linear"] and len(notes) == 2
     assert notes[0].startswith("Wasserstein is left out") and notes[1].startswith("Direct is left out")
 
@@ -480,13 +480,13 @@ def test_what_does_not_fit_is_said_in_words():
 def test_two_strips_that_are_the_same_are_explained(engine):
     a, b = given(engine, EXAMPLES["sepia"][0]), given(engine, EXAMPLES["cartoon"][0])
     for lam_b, same in ((0.5, True), (0.4, False)):
-        _, notes = routes(RouteSettings("compare", 0.5, lam_b, manner=Manner.mean()), a, b, engine.prior)
+        _, notes = routes(RouteSettings("compare", 0.5, lam_b, manner=Manner.mean()), a, b, engine)
         assert bool(notes) == same and all("Posterior and Wasserstein are the same" in note for note in notes)
 
 
 def test_a_run_ends_at_its_next_batch(engine):
     settings, stop = RouteSettings(steps=24, n=2), threading.Event()
-    shown, _ = routes(settings, Intake("celeba64"), Intake("celeba64"), engine.prior)
+    shown, _ = routes(settings, Intake("celeba64"), Intake("celeba64"), engine)
     decoding = Decoding(engine, stop, settings, shown)
     running = decoding.strips()
     next(running)

@@ -23,7 +23,7 @@ from transflow_core.evidence import EvidenceImage, Latent
 from transflow_core.images import read_png_metadata
 from transflow_core.intake import Intake
 from transflow_core.pictures import Picture
-from transflow_core.posterior import KINDS
+from transflow_core.posterior import DEFAULT_MANNER, KINDS
 
 from ..helpers import frames, make_tiny_prior
 from .test_studio import EXAMPLES, chosen, drag, opened, sheet, slider, status, wait_status
@@ -57,7 +57,7 @@ def with_strip(page, url, example="red_hair"):
 
 def test_the_sheet_is_the_gallery(page, served_small, tmp_path, shot):
     chosen(page, served_small, "sepia")
-    assert page.get_attribute("#sheet img", "alt") == "16 samples, sepia, λ/m 0.01"
+    assert page.get_attribute("#sheet img", "alt") == f"16 samples, sepia, λ/m {DEFAULT_MANNER.lam_ratio:g}"
     page.focus("#sheet .cells button")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")  # the fifth
@@ -71,7 +71,17 @@ def test_the_sheet_is_the_gallery(page, served_small, tmp_path, shot):
     told = read_png_metadata(tmp_path / "one.png")
     assert Image.open(tmp_path / "one.png").size == (16, 16)
     assert told["sample"] == "5" and told["seed"] == "0" and told["prior"] == "tiny" and "sepia_00" in told["evidence"]
-    assert told["manner"].startswith("predictive:")
+    assert told["manner"].startswith("local:")
+    # Beside it stands the closest of the images, by the very distance that the core gives.
+    engine, files = Engine(make_tiny_prior()), example_sets()["sepia"].files
+    posterior = engine.intake(files, whole="always").posterior()
+    (near,) = engine.closest(engine.prior.to_unit(Image.open(tmp_path / "one.png")), posterior)
+    words = page.inner_text("#sheet .closest")
+    assert words.startswith(f"Closest of your images: {files[near.index].name}") and "0 is a copy, 1 is as" in words
+    assert float(re.search(r", (\d\.\d\d) \(", words)[1]) == pytest.approx(near.distance, abs=0.011)
+    image = Image.open(files[near.index]).convert("RGB").resize((64, 64))
+    given = np.asarray(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if near.mirrored else image)
+    assert alike(picture_of(page, "#sheet .closest img"), given) > 0.8
     page.click("#sheet [data-do=copy]")
     page.get_by_text("Copied to the clipboard").wait_for()
     copied = page.evaluate(
@@ -93,6 +103,13 @@ def test_the_sheet_is_the_gallery(page, served_small, tmp_path, shot):
     page.click("#sheet .viewer [data-ask=apply]")
     wait_status(page, "m = 1 ")
     assert "sepia_seed0_06.png" in page.content()
+
+
+def test_the_prior_alone_is_close_to_no_image(page, served_small):
+    opened(page, served_small)
+    page.click("#sheet .cells button")
+    page.wait_for_selector("#sheet .viewer a[href]")
+    assert not page.is_visible("#sheet .closest") and not page.inner_text("#sheet .closest")
 
 
 def test_a_sample_is_restyled(page, served_small):
@@ -222,7 +239,7 @@ def test_a_strip_is_made_once_and_of_few_draws():
     assert not any(early)  # what it has is not sent again
     assert told["serial"] == first and len(told["at"]) == PLACES and told["at"] == sorted(told["at"]) and told["bare"]
     assert list(strip.missing(asked, engine, Stop())) == []  # the page has it
-    moved = Asked(intake, "tiny", Settings(KINDS["predictive"].with_lam(3.0), n=4))
+    moved = Asked(intake, "tiny", Settings(KINDS["local"].with_lam(3.0), n=4))
     assert strip.meet(moved) == first  # λ alone is another
     assert strip.meet(Asked(intake, "tiny", Settings(n=4, seed=1))) != first
     large = Asked(intake, "tiny", Settings(n=MOST_DRAWS + 1))

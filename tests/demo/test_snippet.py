@@ -60,8 +60,8 @@ def given(engine, folder, kind):
 @pytest.mark.usefixtures("unsmoothed_sheets")
 @pytest.mark.parametrize(
     "manner",
-    [Manner.predictive(), Manner.blend(1.5, (0.2, 0.3, 0.5, 0.7, 1.0))],
-    ids=["like the set", "blends, λ by level"],
+    [Manner.local(), Manner.blend(1.5, (0.2, 0.3, 0.5, 0.7, 1.0))],
+    ids=["new members", "blends, λ by level"],
 )
 @pytest.mark.parametrize("kind", ["example", "files", "chosen", "webcam", "saved"])
 def test_the_snippets_reproduce_the_sheet(engine, folder, kind, manner):

@@ -18,6 +18,7 @@ from demo.studio.strip import Strip
 from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata
 from transflow_core.posterior import DEFAULT_MANNER, Manner, Posterior, choose_manner
+from transflow_core.prior import load_prior
 
 from ..helpers import frames
 from .conftest import unfold
@@ -344,7 +345,9 @@ def test_what_is_taken_away_is_what_is_on_the_screen(page, served, tmp_path, sho
     take(page, "#get-zip").save_as(tmp_path / "samples.zip")
     take(page, "#get-posterior").save_as(tmp_path / "posterior.safetensors")
     drawn = Manner.parse(read_png_metadata(tmp_path / "sheet.png")["manner"])
-    assert drawn == choose_manner(Posterior.load(tmp_path / "posterior.safetensors")).manner
+    posterior = Posterior.load(tmp_path / "posterior.safetensors")
+    looks = load_prior(posterior.metadata["prior"], device="cpu").looks(posterior.latents)
+    assert drawn == choose_manner(posterior, looks).manner
     assert str(drawn) in page.inner_text("#shell") and repr(drawn) in page.inner_text("#python")
     assert Posterior.load(tmp_path / "posterior.safetensors").metadata["manner"] == str(drawn)
     with zipfile.ZipFile(tmp_path / "samples.zip") as archive:
@@ -553,19 +556,19 @@ def drag_own(page, name, start, end):
 def test_the_manner_is_chosen_for_the_evidence_until_a_hand_moves_it(page, served, shot):
     chosen(page, served, "sketch")
     assert page.is_checked("#manner-auto input") and "Chosen for you" in page.inner_text("#manner-words")
-    assert "like the whole set" in status(page) and not page.locator("#lam .band").is_visible()
+    assert "new members of the set" in status(page) and not page.locator("#lam .band").is_visible()
     before = sheet(page)
     drag_own(page, "likeness", 0.9, 0.1)
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)  # a preview
     page.mouse.up()
-    page.wait_for_url(re.compile(r"manner=predictive.*likeness=0(\.[01]\d?)?&"))  # where the hand let go
+    page.wait_for_url(re.compile(r"manner=local.*likeness=0(\.[01]\d?)?&"))  # where the hand let go
     page.wait_for_function("!document.querySelector('#manner-words').innerText.includes('Chosen for you')")
     assert not page.is_checked("#manner-auto input")
     page.click("#evidence [data-example=sepia]")  # other evidence leaves it alone
-    page.wait_for_url(re.compile("manner=predictive.*example=sepia"))
+    page.wait_for_url(re.compile("manner=local.*example=sepia"))
     page.click("#manner-auto input")
     page.wait_for_url(lambda url: "example=sepia" in url and "manner" not in url)
-    assert "Chosen for you" in page.inner_text("#manner-words")
+    page.wait_for_function("document.querySelector('#manner-words').innerText.includes('Chosen for you')")
     shot(page, "studio_manner")
 
 
@@ -595,7 +598,7 @@ def test_the_manner_changes_what_is_drawn_and_comes_back_on_reload(page, served,
     page.wait_for_function("document.querySelector('#numbers').innerText.includes('of 16')")
     assert "blend:lam_ratio=0.1,pieces=2" in page.inner_text("#numbers")
     page.click("#reset")
-    wait_status(page, "like the whole set")
+    wait_status(page, "new members of the set")
     assert page.is_checked("#manner-auto input")
 
 
@@ -625,4 +628,4 @@ def test_structure_from_here_and_style_from_there(page, served, shot):
 
 def test_an_address_with_a_manner_that_is_none_opens_with_the_default(page, served_small):
     opened(page, served_small + "/?example=none&manner=mine&likeness=x&structure=nowhere")
-    assert page.is_checked("#manner-kind input[value=predictive]")
+    assert page.is_checked("#manner-kind input[value=local]")

@@ -53,7 +53,7 @@ def bench(
             x = flow.decode(z, batch_size=n)
             jobs |= {
                 f"decode {n}": timed(lambda z=z, n=n: flow.decode(z, batch_size=n).cpu()),  # cpu: waits for a device
-                f"preview {n}": timed(lambda z=z, n=n: preview.decode(z, batch_size=n).cpu()),
+                f"preview {n}": timed(lambda z=z, n=n: preview.decode(z, batch_size=n)[0].cpu()),
                 f"encode {n}": timed(lambda x=x, n=n: flow.encode(x, batch_size=n).cpu()),
             }
         stages = _stages(engine)
@@ -103,15 +103,13 @@ def _stages(engine: Engine) -> dict[str, Callable[[], float]]:
     image = load_image(file.getvalue(), name="a.jpg")
     z = standard_normal(24, flow.dim)
     posterior = Posterior.condition(z, lam_ratio=0.5)
-    sampler = engine.draw(posterior, Manner.predictive())
+    sampler = engine.draw(posterior, Manner.local())
     x = flow.decode(sampler.sample(_SHEET))
     return {
         "read a picture of 1024×1024": timed(lambda: load_image(file.getvalue(), name="a.jpg")),
         "look for its faces": timed(lambda: align(image, size=size)),
         "invert it": timed(lambda: flow.encode([frame])),
-        "condition on 24 latents": timed(
-            lambda: engine.draw(Posterior.condition(z, lam_ratio=0.5), Manner.predictive())
-        ),
+        "condition on 24 latents": timed(lambda: engine.draw(Posterior.condition(z, lam_ratio=0.5), Manner.local())),
         "move λ": timed(lambda: posterior.with_lam(0.3)),
         "draw 16 latents": timed(lambda: sampler.sample(_SHEET)),
         "decode 16": timed(lambda: engine.decode(z[:_SHEET])),

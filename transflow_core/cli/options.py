@@ -46,15 +46,17 @@ Manner = Annotated[
     str,
     typer.Option(
         "--manner",
-        help='How to draw: "predictive" (like the whole set), "blend" (of a few of the pieces), "mean" (the paper\'s '
+        help='How to draw: "local" (new members of the set), "blend" (of a few images), "mean" (the paper\'s '
         'posterior of the mean), or with numbers: blend:pieces=2,lam_ratio=0.1. "auto" is what a saved posterior was '
         "kept with, else what suits the evidence.",
     ),
 ]
 Likeness = Annotated[
-    float | None, typer.Option("--likeness", help="Of predictive, 0 to 1: near 1 a draw leans on one of the pieces.")
+    float | None, typer.Option("--likeness", help="Of local: from 1, closer to single images, to 0, newer.")
 ]
-Pieces = Annotated[float | None, typer.Option("--pieces", help="Of blend, 1 and more: pieces that make up one draw.")]
+Pieces = Annotated[
+    float | None, typer.Option("--pieces", help="Of blend: how many images one sample is mixed from, at least 1.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same noise at every λ.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="Scales the standard deviation.")]
 Number = Annotated[int, typer.Option("-n", "--number", min=1, max=10_000, help="How many samples.")]

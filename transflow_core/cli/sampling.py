@@ -59,7 +59,10 @@ def sample(
         if posterior_file is not None:
             posterior.save(posterior_file, metadata=work.provenance)
             work.wrote(posterior_file)
-        work.result |= {"n": number, "seed": seed, "temperature": temperature, "pulled": int(drawn.pulled.sum())}
+        work.result |= {"n": number, "seed": seed, "temperature": temperature, **drawn.counts}
+        if as_json:
+            closest = engine.closest(drawn.images, posterior, intake.evidence)
+            work.result["closest"] = [one.to_dict() for one in closest]
 
 
 def sweep(

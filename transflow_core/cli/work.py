@@ -134,7 +134,7 @@ class Work:
         if lam is not None:
             values = number_or_list(lam, "--lam")
             ratio = [v / posterior.m for v in values] if isinstance(values, list) else values / posterior.m
-        choice = ask(posterior, manner, lam_ratio=ratio, **numbers)
+        choice = ask(posterior, manner, looks=engine.looks, lam_ratio=ratio, **numbers)
         chosen = choice.manner
         posterior = posterior.with_lam(engine.ratio(chosen.lam_ratio))
         self.say(f"drawn {described(chosen)} ({chosen}). {choice.why}")

@@ -21,7 +21,7 @@ from .grown import (
     encode_levels,
     unrolled,
 )
-from .inference import inference_form
+from .inference import GuardedFlow, inference_form
 from .multiscale import GaussianSplit, GaussianTop, haar_merge, haar_split, squeeze, unsqueeze
 from .placing import count_parameters, device_of, move, place
 from .precision import compute_nets_in
@@ -45,6 +45,7 @@ __all__ = [
     "GlowConfig",
     "GrownConfig",
     "GrownGlow",
+    "GuardedFlow",
     "InvertibleConv1x1",
     "Level",
     "LevelConfig",

@@ -167,7 +167,8 @@ class DetailFlow(MixedPrecision):
         self.steps = cast("Sequence[_Step]", steps)
         self.prior = Conv3x3(read, 6 * channels)
 
-    def _context(self, means: Tensor) -> Tensor:
+    def context(self, means: Tensor) -> Tensor:
+        """What every step reads of the means: (n, C, H, W) -> (n, C + config.context, H, W)."""
         with self.autocast(means):
             h = F.relu(self.context_in(means.contiguous(memory_format=torch.channels_last)))
             h = F.relu(self.context_out(h))
@@ -182,7 +183,7 @@ class DetailFlow(MixedPrecision):
     @torch.no_grad()
     def initialise(self, details: Tensor, means: Tensor) -> None:
         """Set every actnorm from one batch: each step's input is standardised."""
-        context = self._context(means)
+        context = self.context(means)
         for step in self.steps:
             step.actnorm.initialise(details)
             details, _ = step(details, context)
@@ -195,7 +196,7 @@ class DetailFlow(MixedPrecision):
     def forward(self, details: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """(n, 3C, H, W) and (n, C, H, W) -> (eps (n, 3C, H, W), log_det (n,))."""
         details = details.contiguous(memory_format=torch.channels_last)
-        context, total = self._context(means), details.new_zeros(len(details))
+        context, total = self.context(means), details.new_zeros(len(details))
         for step in self.steps:
             details, log_det = step(details, context)
             total = total + log_det
@@ -204,7 +205,7 @@ class DetailFlow(MixedPrecision):
 
     def inverse(self, eps: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """The inverse of `forward` for the same means."""
-        context = self._context(means)
+        context = self.context(means)
         mean, log_std = self.prior(context).chunk(2, 1)
         details, total = eps * log_std.exp() + mean, log_std.sum((1, 2, 3))
         for step in reversed(self.steps):

@@ -117,7 +117,8 @@ class GaussianSplit(nn.Module):
         self.prior = prior
         self.cap = cap
 
-    def _mean_and_log_std(self, first: Tensor) -> tuple[Tensor, Tensor]:
+    def mean_and_log_std(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        """What the first half predicts of the second: two (n, C/2, H, W)."""
         if self.prior is None:
             zeros = torch.zeros_like(first)
             return zeros, zeros
@@ -127,12 +128,12 @@ class GaussianSplit(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(n, C, H, W) -> (first, eps, log_det), the first two (n, C/2, H, W)."""
         first, second = x.chunk(2, 1)
-        mean, log_std = self._mean_and_log_std(first)
+        mean, log_std = self.mean_and_log_std(first)
         return first, (second - mean) * (-log_std).exp(), -log_std.sum((1, 2, 3))
 
     def inverse(self, first: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """Two (n, C/2, H, W) -> (x, log_det)."""
-        mean, log_std = self._mean_and_log_std(first)
+        mean, log_std = self.mean_and_log_std(first)
         return torch.cat([first, eps * log_std.exp() + mean], 1), log_std.sum((1, 2, 3))
 
     @torch.no_grad()

@@ -232,22 +232,22 @@ class SymmetricFlow(MixedPrecision):
         log_std = self.log_std[:, None, None] + bounded(spread.float(), LOG_STD_CAP)
         return h, self.centre(differences * gate.float()), log_std, bounded(tail.float(), _TAIL_CAP)
 
-    def forward(self, details: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, 3C, H, W) and (n, C, H, W) -> (eps (n, 3C, H, W), log_det (n,))."""
+    def forward(self, details: Tensor, means: Tensor, steps: Sequence[Any] = ()) -> tuple[Tensor, Tensor]:
+        """(n, 3C, H, W) and (n, C, H, W) -> (eps (n, 3C, H, W), log_det (n,)); `steps`: another form of its own."""
         h, centre, log_std, log_delta = self._conditions(means)
         x, slope = tails((details - centre) * (-log_std).exp(), log_delta)
         total = (slope - log_std).sum((1, 2, 3))
-        for step in self.steps:
+        for step in steps or self.steps:
             x, log_det = step(x, h)
             total = total + log_det
         return x, total
 
-    def inverse(self, eps: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, eps: Tensor, means: Tensor, steps: Sequence[Any] = ()) -> tuple[Tensor, Tensor]:
         """The inverse of `forward` for the same means."""
         h, centre, log_std, log_delta = self._conditions(means)
         x = eps.clone(memory_format=torch.channels_last)  # steps may write over what they are given
         total = log_std.sum((1, 2, 3))
-        for step in reversed(self.steps):
+        for step in reversed(steps or self.steps):
             x, log_det = step.inverse(x, h)
             total = total + log_det
         delta = log_delta.exp()

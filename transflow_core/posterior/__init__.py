@@ -1,15 +1,17 @@
 """The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
 from .algebra import MIXES, Mix, Mixture, combined, mixed
-from .bootstrap import Blend, Smoothed
-from .bounds import Bounded, TypicalSet
+from .bootstrap import Blend
 from .choice import Choice, choose_manner
+from .closest import Closest, closest
 from .composition import Composed, compose
 from .conditioning import MOST_KEPT, Posterior
 from .covariance import Covariance
 from .gaussian import Gaussian
+from .guard import Guard, Looks
 from .interpolation import INTERPOLATIONS, interpolate
 from .levels import per_level
+from .local import PRIOR_TEMPERATURE, Local, LocalNumbers
 from .manner import DEFAULT_MANNER, KINDS, Manner
 from .noise import standard_normal
 from .restyling import LIKENESS_TO_EVIDENCE, Restyling
@@ -25,23 +27,27 @@ __all__ = [
     "LIKENESS_TO_EVIDENCE",
     "MIXES",
     "MOST_KEPT",
+    "PRIOR_TEMPERATURE",
     "Blend",
-    "Bounded",
     "Choice",
+    "Closest",
     "Composed",
     "Covariance",
     "Gaussian",
+    "Guard",
+    "Local",
+    "LocalNumbers",
+    "Looks",
     "Manner",
     "Mix",
     "Mixture",
     "Posterior",
     "Restyling",
     "Sampler",
-    "Smoothed",
     "Spread",
     "Statistics",
-    "TypicalSet",
     "choose_manner",
+    "closest",
     "combined",
     "compose",
     "interpolate",

@@ -12,6 +12,7 @@ from torch import Tensor
 from .conditioning import MOST_KEPT, Posterior
 from .covariance import Covariance
 from .gaussian import Gaussian
+from .guard import Guard
 from .noise import standard_normal
 from .sampler import Sampler
 
@@ -83,12 +84,23 @@ def _united(a: Posterior, b: Posterior, share: float) -> Posterior:
     mean = (a.m * a.evidence_mean.double() + more * b.evidence_mean.double()) / (a.m + more)
     weights = torch.cat([_weights(a), more / b.m * _weights(b)])
     latents = torch.cat([a.latents, b.latents.to(a.latents)])
+    chosen = torch.linspace(0, len(latents) - 1, min(MOST_KEPT, len(latents))).round().long()
     if len(latents) > MOST_KEPT:  # evenly spaced ones, as of one set
-        chosen = torch.linspace(0, len(latents) - 1, MOST_KEPT).round().long()
         latents, weights = latents[chosen], weights[chosen]
         weights = weights * ((a.m + more) / weights.sum())
-    both = replace(a, m=a.m + more, evidence_mean=mean.to(a.mean), latents=latents, weights=weights)
+    visible = None
+    if a.visible is not None or b.visible is not None:
+        visible = torch.cat([_visible(a), _visible(b)])
+        visible = visible if len(visible) == len(latents) else visible[chosen]
+    both = replace(a, m=a.m + more, evidence_mean=mean.to(a.mean), latents=latents, weights=weights, visible=visible)
     return both.with_lam(lam=a.lam)
+
+
+def _visible(posterior: Posterior, side: int = 32) -> Tensor:
+    """(p, side, side), whether or not anything is covered."""
+    if posterior.visible is None:
+        return torch.ones(len(posterior.latents), side, side)
+    return torch.nn.functional.interpolate(posterior.visible[None].float(), (side, side), mode="area")[0]
 
 
 def _weights(posterior: Posterior) -> Tensor:
@@ -176,6 +188,11 @@ class Mixture:
     def mean(self) -> Tensor:
         """(D,)."""
         return (1 - self.share) * self.a.mean + self.share * self.b.mean
+
+    @property
+    def guard(self) -> Guard | None:
+        """What either lets through; None where one of them has no bounds."""
+        return Guard.joined([self.a.guard, self.b.guard])
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
         """(n, D)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .bounds import Bounded
+from .guard import Guard
 from .levels import HasSlice, level_slices
 from .sampler import Sampler
 
@@ -35,13 +35,10 @@ class Composed:
         drawn = {id(sampler): sampler.sample(n, seed, temperature, start) for sampler in self.samplers}
         return torch.cat([drawn[id(s)][:, part] for s, part in zip(self.samplers, self.slices, strict=True)], 1)
 
-    def pulled(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> torch.Tensor:
-        """(n,) bool: of which of these samples any part was pulled back, see `Bounded`."""
-        bounded = {id(sampler): sampler for sampler in self.samplers if isinstance(sampler, Bounded)}.values()
-        pulled = torch.zeros(n, dtype=torch.bool)
-        for sampler in bounded:
-            pulled |= sampler.pulled(n, seed, temperature, start).cpu()
-        return pulled
+    @property
+    def guard(self) -> Guard | None:
+        """What any of its samplers lets through; None where one of them has no bounds."""
+        return Guard.joined([sampler.guard for sampler in self.samplers])
 
     def to(self, device: str | torch.device) -> "Composed":
         """The same on another device."""

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .bootstrap import Blend, Smoothed
-from .bounds import Bounded, LevelQuantiles, TypicalSet
+from .bootstrap import Blend
 from .covariance import Covariance
 from .dirichlet import MOST_PIECES
 from .gaussian import Gaussian
-from .levels import HasSlice, level_slices, per_level
+from .guard import Looks
+from .levels import HasSlice, level_shapes, level_slices, per_level
+from .local import GRID, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness
 from .manner import Manner
 from .sampler import Sampler
 from .spread import Spread
@@ -24,9 +25,6 @@ __all__ = ["MOST_KEPT", "Posterior"]
 
 # More evidence than this is kept in part, evenly spaced: draws need no more, and a file of 128×128 stays under 26 MB.
 MOST_KEPT = MOST_PIECES
-# Half-way between pieces, latents as far out as the pieces themselves tear more often than those a little nearer to the
-# middle: by eye, and by the distance to held-out pictures (`python -m benchmarks.likeness`).
-_DRAWN_IN = 0.9
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,6 +44,8 @@ class Posterior(Gaussian):
         likelihood: S, the shape of the likelihood's covariance Σ = λ · S.
         prior: N(μ0, Σ0).
         weights: (p,) float64 on the CPU, of these pieces, of sum m; None when all counted once.
+        visible: (p, V, V) in [0, 1], how much each place of these counts, by what masks cover; None where all of it
+            does. Only draws whose weights differ from place to place (see `Local`) take notice.
         metadata: free words, such as the name and the fingerprint of the flow's prior.
     """
 
@@ -56,6 +56,7 @@ class Posterior(Gaussian):
     likelihood: Covariance
     prior: Gaussian
     weights: Tensor | None = None
+    visible: Tensor | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -67,6 +68,7 @@ class Posterior(Gaussian):
         lam: float | Tensor | None = None,
         likelihood: Covariance | float | Tensor = 1.0,
         weights: Tensor | Sequence[float] | None = None,
+        visible: Tensor | None = None,
         prior: Gaussian | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> "Posterior":
@@ -88,6 +90,7 @@ class Posterior(Gaussian):
                 with a low-rank part.
             weights: (m,) at least 0 and not all 0: piece i counts as w_i pieces. m is then Σ w_i, and ζ̄ the weighted
                 mean. A weight of 0 is as good as leaving the piece out.
+            visible: (m, V, V) in [0, 1]: 0 where a piece does not count. See the attribute.
             prior: N(μ0, Σ0); N(0, I) when left out, which is the prior of a flow's whitened latent. A posterior may
                 be the prior of the next: with one λ by value, the result is that of all evidence at once. A low-rank
                 part adds its columns at each such step.
@@ -120,7 +123,9 @@ class Posterior(Gaussian):
         ratio = _ratio(lam_ratio, lam, m, evidence_mean)
         gain, covariance = _update(prior, ratio, likelihood)
         mean = prior.mean + gain(evidence_mean - prior.mean)
-        latents, weights = _kept(z, weights, m)
+        if visible is not None and (visible.ndim != 3 or len(visible) != len(z)):
+            raise ValueError(f"visible is (m, V, V) for {len(z)} pieces of evidence, not {tuple(visible.shape)}")
+        latents, weights, visible = _kept(z, weights, visible, m)
         return cls(
             mean=mean,
             covariance=covariance,
@@ -131,6 +136,7 @@ class Posterior(Gaussian):
             likelihood=likelihood,
             prior=prior,
             weights=weights,
+            visible=visible,
             metadata=dict(metadata or {}),
         )
 
@@ -161,28 +167,19 @@ class Posterior(Gaussian):
             raise ValueError("at an infinite λ the posterior predictive is flat; take a finite λ")
         return Gaussian(self.mean, self.covariance + self.likelihood.scaled(self.lam))
 
-    def draw(
-        self,
-        manner: Manner,
-        levels: Sequence[HasSlice | slice] = (),
-        typicality: LevelQuantiles | None = None,
-    ) -> Sampler:
+    def draw(self, manner: Manner, levels: Sequence[HasSlice | slice] = (), looks: Looks | None = None) -> Sampler:
         """The sampler of a manner of drawing, at the manner's λ/m.
 
         - "mean" is this posterior itself, with that λ.
-        - "predictive" has the moments of N(μp, Σp + Σ) (eq. 9-11), with Σ = τ² ((1 - β) S + β V) / (1 + r), S the
-          evidence's covariance and V one variance a level (see `Spread`); τ = 0.9. Beyond its moments it is a kernel
-          density: of Σ the share ℓ² comes from which piece a draw leans on, the rest is Gaussian (see `Smoothed`),
-          with β = (1 - ℓ²) / m off the directions that m pieces span.
+        - "local" draws new members of the set: the posterior under weights that differ from place to place, N(μp(w),
+          Σp) (see `Local`). Σp is scaled by 0.6², since the prior alone draws whole faces at that temperature.
         - "blend" is the posterior under Dirichlet weights that each draw has for itself: N(μp(w), Σp). At k = m it is
           the paper's.
-
-        The last two are `Bounded`: a draw outside the typical set of the evidence is pulled back to it.
 
         Args:
             manner: kind and numbers.
             levels: `prior.levels` or slices, needed where λ/m is one number a level; without them all is one level.
-            typicality: `prior.typicality`: measured quantiles of the levels' root mean squares.
+            looks: `prior.looks(posterior.latents)`: with them the last two know mirror images, seams and a guard.
 
         Raises ValueError if the levels do not fit.
 
@@ -198,33 +195,35 @@ class Posterior(Gaussian):
         if manner.kind == "mean":
             return posterior
         spread = Spread.of(self.latents, self.weights, slices)
+        guard = looks and looks.guard.grown(max(ratio) if isinstance(ratio, tuple) else ratio)
+        # μp is linear in the evidence's mean, and so in the weights.
+        gain = _update(self.prior, posterior.lam_ratio, self.likelihood)[0]
         if manner.pieces is not None:  # a blend
-            # μp is linear in the evidence's mean, and so in the weights.
-            moved = _update(self.prior, posterior.lam_ratio, self.likelihood)[0](spread.directions)
-            inner: Sampler = Blend(
-                posterior.mean, moved, spread.shares, posterior.covariance, spread.count, manner.pieces
-            )
-        else:
-            assert manner.likeness is not None  # a manner has the numbers of its kind
-            off = (1 - manner.likeness**2) / spread.count
-            share = (1 / (1 + posterior.lam_ratio)).to(self.mean)
-            along = _DRAWN_IN * math.sqrt(1 - off) * share.sqrt()
-            inner = Smoothed(
+            return Blend(
                 posterior.mean,
-                along * spread.directions,
+                gain(spread.directions),
                 spread.shares,
-                posterior.covariance + spread.noise(_DRAWN_IN * math.sqrt(off)).scaled(share),
-                manner.likeness,
-                spread.length(along),
+                posterior.covariance,
+                spread.count,
+                manner.pieces,
+                guard=guard,
             )
-        return Bounded(inner, TypicalSet.of(self.latents[self._counting], slices, typicality))
-
-    @property
-    def _counting(self) -> Tensor:
-        """(p,) bool: pieces that count a tenth as much as the one that counts most, or more. What hardly counts, such
-        as noise among photographs, says nothing of what is typical."""
-        counts = torch.ones(len(self.latents)) if self.weights is None else self.weights
-        return (counts >= 0.1 * counts.max()).to(self.latents.device)
+        assert manner.likeness is not None  # a manner has the numbers of its kind
+        images = self.latents if looks is None else torch.cat([self.latents, looks.mirrored.to(self.latents)])
+        shares = spread.shares.to(images).repeat(len(images) // len(self.latents))
+        mean = (shares @ images) / shares.sum()
+        flat = flatness(self.latents[:, slices[0]])
+        return Local(
+            self.prior.mean + gain(mean - self.prior.mean),
+            gain(images - mean),
+            spread.shares,
+            posterior.covariance.scaled(PRIOR_TEMPERATURE**2),
+            level_shapes(levels, self.dim),
+            LocalNumbers.of(manner.likeness, flat),
+            pictures=None if looks is None else looks.small(2 * GRID),
+            visible=self.visible,
+            guard=guard,
+        )
 
     def to(self, device: str | torch.device) -> "Posterior":
         """The same posterior on another device."""
@@ -257,6 +256,8 @@ class Posterior(Gaussian):
         }
         if self.weights is not None:
             tensors["weights"] = self.weights
+        if self.visible is not None:
+            tensors["visible"] = self.visible.float()
         prior = self.prior.covariance
         if prior.rank or prior.diagonal.ndim or prior.diagonal != 1 or self.prior.mean.any():
             tensors |= {"prior.mean": self.prior.mean, **_tensors("prior", prior)}
@@ -279,18 +280,23 @@ class Posterior(Gaussian):
             if "prior.mean" in tensors:
                 covariance_0 = Covariance(tensors["prior.diagonal"], tensors.get("prior.factor"))
                 prior = Gaussian(tensors["prior.mean"].to(mean.dtype), covariance_0)
-            if "weights" in tensors:
-                _check_weights(tensors["weights"], len(tensors["latents"]))
+            weights, visible = tensors.get("weights"), tensors.get("visible")
+            if weights is not None:
+                _check_weights(weights, len(tensors["latents"]))
+            if visible is not None:
+                visible = visible.clamp(0, 1)
+            latents, weights, visible = _kept(tensors["latents"].to(mean.dtype), weights, visible, m)
             return cls(
                 mean=mean,
                 covariance=covariance,
                 m=m,
                 lam_ratio=_ratio(ratio, None, m, mean),
                 evidence_mean=tensors["evidence_mean"].to(mean.dtype),
-                latents=tensors["latents"].to(mean.dtype),
+                latents=latents,
                 likelihood=likelihood.to("cpu", mean.dtype),
                 prior=prior,
-                weights=tensors.get("weights"),
+                weights=weights,
+                visible=visible,
                 metadata=metadata,
             )
         except ValueError as error:
@@ -311,16 +317,21 @@ def _check_weights(weights: Tensor, pieces: int) -> None:
         raise ValueError("weights must be finite, at least 0, and not all 0")
 
 
-def _kept(z: Tensor, weights: Tensor | None, m: float) -> tuple[Tensor, Tensor | None]:
-    """At most MOST_KEPT pieces that count, evenly spaced over the evidence, and their weights, of sum m."""
+def _kept(
+    z: Tensor, weights: Tensor | None, visible: Tensor | None, m: float
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """At most MOST_KEPT pieces that count, evenly spaced over the evidence, their weights, of sum m, and what of each
+    is visible."""
     if weights is not None and not weights.all():
         # A piece of no weight takes no place and, since it may be broken, brings no number.
+        visible = None if visible is None else visible[(weights > 0).to(visible.device)]
         z, weights = z[(weights > 0).to(z.device)], weights[weights > 0]
     if len(z) <= MOST_KEPT:
-        return z, weights
+        return z, weights, visible
     chosen = torch.linspace(0, len(z) - 1, MOST_KEPT).round().long()
     weights = torch.ones(MOST_KEPT, dtype=torch.float64) if weights is None else weights[chosen]
-    return z[chosen.to(z.device)], weights * (m / weights.sum())
+    visible = None if visible is None else visible[chosen.to(visible.device)]
+    return z[chosen.to(z.device)], weights * (m / weights.sum()), visible
 
 
 def _weighted_mean(z: Tensor, weights: Tensor | Sequence[float] | None) -> tuple[float, Tensor, Tensor | None]:

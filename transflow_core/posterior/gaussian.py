@@ -44,14 +44,20 @@ class Gaussian:
         object.__setattr__(self, "covariance", covariance)
 
     @classmethod
-    def standard(cls, dim: int, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> "Gaussian":
-        """N(0, I), the prior of a whitened latent."""
-        return cls(torch.zeros(dim, dtype=dtype, device=device), Covariance(1.0))
+    def standard(
+        cls, dim: int, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", *, std: float = 1.0
+    ) -> "Gaussian":
+        """N(0, std² I): at 1 the prior of a whitened latent."""
+        return cls(torch.zeros(dim, dtype=dtype, device=device), Covariance(std**2))
 
     @property
     def dim(self) -> int:
         """D."""
         return len(self.mean)
+
+    @property
+    def guard(self) -> None:
+        """None: the paper's draws are shown as they are."""
 
     @property
     def variance(self) -> Tensor:

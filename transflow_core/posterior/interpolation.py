@@ -8,11 +8,12 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from .bootstrap import Bootstrap
-from .bounds import Bounded, TypicalSet
+from .bootstrap import Blend
 from .composition import Composed
 from .covariance import Covariance
 from .gaussian import Gaussian
+from .guard import Guard
+from .local import Local
 from .sampler import Sampler
 from .transport import bures_geodesic
 
@@ -43,7 +44,7 @@ def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sam
 
     Of Gaussians it is a Gaussian. Where draws are made of pieces of evidence, each draw keeps its pieces in a and
     in b: "linear" mixes the two deviations by √(1 - t) and √t, as covariances are mixed, and "wasserstein" by 1 - t and
-    t, as standard deviations are. A bound goes with its sampler; a composition is interpolated level by level.
+    t, as standard deviations are. A composition is interpolated level by level.
 
     Args:
         a, b: samplers of one dimension D.
@@ -73,15 +74,13 @@ def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sam
         return Gaussian(end.mean, end.covariance) if isinstance(end, Gaussian) else end
     if isinstance(a, Composed) or isinstance(b, Composed):
         return _composed(a, b, t, method)
-    if isinstance(a, Bounded) or isinstance(b, Bounded):
-        return _bounded(a, b, t, method)
     mean = (1 - t) * a.mean + t * b.mean
     covariance = INTERPOLATIONS[method](_noise(a), _noise(b), t)
     if isinstance(a, Gaussian) and isinstance(b, Gaussian):
         return Gaussian(mean, covariance)
     shares = (math.sqrt(1 - t), math.sqrt(t)) if method == "linear" else (1 - t, t)
     parts = [(share, part) for x, y in zip((a, b), shares, strict=True) for share, part in _bootstraps(x, y)]
-    return Between(mean, covariance, tuple(parts))
+    return Between(mean, covariance, tuple(parts), Guard.joined([a.guard, b.guard]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +91,13 @@ class Between:
         mean: (D,).
         covariance: of the noise.
         parts: how much of which sampler's deviation.
+        guard: what pictures of draws stay within.
     """
 
     mean: Tensor
     covariance: Covariance
-    parts: tuple[tuple[float, Bootstrap], ...]
+    parts: tuple[tuple[float, Blend | Local], ...]
+    guard: Guard | None = None
 
     @property
     def dim(self) -> int:
@@ -118,27 +119,15 @@ class Between:
 
 
 def _noise(sampler: Sampler) -> Covariance:
-    if isinstance(sampler, Gaussian | Bootstrap | Between):
+    if isinstance(sampler, Gaussian | Blend | Local | Between):
         return sampler.covariance
     raise ValueError(f"there is no way between samplers of which one is a {type(sampler).__name__}")
 
 
-def _bootstraps(sampler: Sampler, share: float) -> list[tuple[float, Bootstrap]]:
+def _bootstraps(sampler: Sampler, share: float) -> list[tuple[float, Blend | Local]]:
     if isinstance(sampler, Between):
         return [(share * inner, part) for inner, part in sampler.parts]
-    return [(share, sampler)] if isinstance(sampler, Bootstrap) else []
-
-
-def _bounded(a: Sampler, b: Sampler, t: float, method: str) -> Sampler:
-    x, y = (side.inner if isinstance(side, Bounded) else side for side in (a, b))
-    inner = interpolate(x, y, t, method)
-    slices = next(side.typical.slices for side in (a, b) if isinstance(side, Bounded))
-    sides = [x.typical if isinstance(x, Bounded) else TypicalSet(slices, (math.inf,) * len(slices)) for x in (a, b)]
-    if sides[0].slices != sides[1].slices:
-        raise ValueError("the two samplers are bounded over different levels")
-    # Inverses are mixed: towards a side without a bound, the bound fades away.
-    pairs = zip(sides[0].largest, sides[1].largest, strict=True)
-    return Bounded(inner, TypicalSet(slices, tuple(1 / ((1 - t) / x + t / y) if x and y else 0.0 for x, y in pairs)))
+    return [(share, sampler)] if isinstance(sampler, Blend | Local) else []
 
 
 def _composed(a: Sampler, b: Sampler, t: float, method: str) -> Composed:

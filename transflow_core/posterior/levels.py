@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["HasSlice", "level_slices", "per_level"]
+__all__ = ["HasSlice", "LevelQuantiles", "level_shapes", "level_slices", "per_level"]
 
 
 class HasSlice(Protocol):
@@ -14,6 +14,19 @@ class HasSlice(Protocol):
 
     @property
     def slice(self) -> slice: ...
+
+
+class LevelQuantiles(Protocol):
+    """Quantiles of each level's root mean square over held-out images, as `transflow_core.typicality` has them."""
+
+    @property
+    def median_rms(self) -> Sequence[float]: ...
+
+
+def level_shapes(levels: Sequence[HasSlice | slice], dim: int) -> tuple[tuple[int, int, int], ...]:
+    """(C, H, W) of each level; (numbers, 1, 1) of one that does not tell."""
+    plain = [(s.stop - s.start, 1, 1) for s in level_slices(levels, dim)]
+    return tuple(getattr(level, "shape", one) for level, one in zip(levels or plain, plain, strict=True))
 
 
 def level_slices(levels: Sequence[HasSlice | slice], dim: int | None = None) -> tuple[slice, ...]:

@@ -7,25 +7,27 @@ from typing import Any
 
 __all__ = ["DEFAULT_MANNER", "KINDS", "Manner"]
 
+_OLD = "predictive"
 _MOST_LEVELS = 32
 _MOST_TEXT = 1000
 
 
 @dataclass(frozen=True)
 class Manner:
-    """One of three ways to draw, and its numbers. Made by `Manner.mean`, `Manner.predictive` and `Manner.blend`.
+    """One of three ways to draw, and its numbers. Made by `Manner.mean`, `Manner.local` and `Manner.blend`.
 
     - "mean": the paper's, a draw of the posterior of the *mean* of the set, N(μp, Σp).
-    - "predictive": a new member of the set, with the moments N(μp, Σp + Σ) of eq. 9-11, Σ estimated from the evidence.
+    - "local": a new member of the set, each place of it from images of its own: the paper's posterior under weights
+      that differ from place to place (see `Local`). Older files and links call it "predictive".
     - "blend": the Bayesian bootstrap: each draw has its own Dirichlet weights over the evidence, and is of the paper's
       posterior under them.
 
     In all three r = λ/m says how much the prior counts: r → ∞ is the prior N(0, I), r → 0 the evidence alone.
 
     Attributes:
-        kind: "mean", "predictive" or "blend".
+        kind: "mean", "local" or "blend".
         lam_ratio: r, from 0 to infinity: one number, or one a latent level, fine to coarse.
-        likeness: of "predictive", 0 to 1: 1 draws the pieces of evidence themselves, 0 Gaussian mixtures of all.
+        likeness: of "local", 0 to 1: at 1 draws are images of the evidence, and the newer the nearer it is to 0.
         pieces: of "blend", k ≥ 1: how many pieces of evidence effectively make up one draw. With all of them, or more
             than there are, it is "mean".
 
@@ -59,9 +61,9 @@ class Manner:
         return cls("mean", _ratio(lam_ratio))
 
     @classmethod
-    def predictive(cls, likeness: float = 0.9, lam_ratio: float | Sequence[float] = 0.01) -> "Manner":
+    def local(cls, likeness: float = 0.5, lam_ratio: float | Sequence[float] = 0.02) -> "Manner":
         """New members of the set."""
-        return cls("predictive", _ratio(lam_ratio), likeness=likeness)
+        return cls("local", _ratio(lam_ratio), likeness=likeness)
 
     @classmethod
     def blend(cls, pieces: float = 2.0, lam_ratio: float | Sequence[float] = 0.1) -> "Manner":
@@ -84,6 +86,8 @@ class Manner:
         if not isinstance(values, Mapping):
             raise ValueError(f"a manner of drawing is a kind and its numbers, not {type(values).__name__}")
         kind = values.get("kind")
+        if kind == _OLD:
+            kind = "local"
         if not isinstance(kind, str) or kind not in KINDS:
             raise ValueError(f"unknown manner of drawing {str(kind)[:40]!r}; there are {', '.join(KINDS)}")
         numbers = {name: value for name, value in values.items() if name != "kind"}
@@ -94,12 +98,12 @@ class Manner:
 
     @classmethod
     def parse(cls, text: str) -> "Manner":
-        """From text such as "predictive:likeness=0.7,lam_ratio=0.02" or "blend"; levels are joined by "/".
+        """From text such as "local:likeness=0.7,lam_ratio=0.02" or "blend"; levels are joined by "/".
 
         Not trusted: raises ValueError in words.
         """
         if not isinstance(text, str) or len(text) > _MOST_TEXT:
-            raise ValueError("a manner of drawing is a short text such as 'predictive:likeness=0.7'")
+            raise ValueError("a manner of drawing is a short text such as 'local:likeness=0.7'")
         kind, _, rest = text.partition(":")
         values: dict[str, Any] = {"kind": kind.strip()}
         for entry in filter(None, (entry.strip() for entry in rest.split(","))):
@@ -122,7 +126,7 @@ class Manner:
         return f"Manner.{self.kind}({', '.join(f'{name}={value}' for name, value in numbers.items())})"
 
 
-_NUMBERS: dict[str, tuple[str, ...]] = {"mean": (), "predictive": ("likeness",), "blend": ("pieces",)}
+_NUMBERS: dict[str, tuple[str, ...]] = {"mean": (), "local": ("likeness",), "blend": ("pieces",)}
 _RANGES = {"likeness": (0.0, 1.0), "pieces": (1.0, 1e6)}
 
 
@@ -160,5 +164,5 @@ def _code(value: float) -> str:
 
 
 #: Each kind with its default numbers.
-KINDS: dict[str, Manner] = {"mean": Manner.mean(), "predictive": Manner.predictive(), "blend": Manner.blend()}
-DEFAULT_MANNER = KINDS["predictive"]
+KINDS: dict[str, Manner] = {"mean": Manner.mean(), "local": Manner.local(), "blend": Manner.blend()}
+DEFAULT_MANNER = KINDS["local"]

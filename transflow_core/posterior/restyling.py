@@ -9,11 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .bounds import LevelQuantiles
 from .conditioning import Posterior
 from .covariance import Covariance
 from .gaussian import Gaussian
-from .levels import HasSlice, level_slices
+from .levels import HasSlice, LevelQuantiles, level_slices
 from .spread import Spread
 from .transport import transport
 

@@ -5,6 +5,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from .guard import Guard
+
 __all__ = ["Sampler"]
 
 
@@ -24,6 +26,11 @@ class Sampler(Protocol):
     @property
     def mean(self) -> Tensor:
         """(D,), where temperature 0 leads."""
+        ...
+
+    @property
+    def guard(self) -> Guard | None:
+        """What pictures of draws stay within; None for nothing."""
         ...
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:

@@ -16,7 +16,7 @@ __all__ = ["read_posterior", "write_posterior"]
 
 FORMAT, VERSION = "transflow-posterior", 2
 # Far above what a posterior needs, far below what hurts: a 1024 × 1024 colour image has 3.1 million latents.
-_MAX_DIM, _MAX_COLUMNS = 2**22, 4096
+_MAX_DIM, _MAX_COLUMNS, _MAX_SIDE = 2**22, 4096, 256
 # Beyond these, sums of squares overflow or cancel: far outside of what evidence gives, whose latents are near ±7.
 _MOST_MEAN, _MOST_FACTOR, _LEAST_VARIANCE, _MOST_VARIANCE, _MOST_RATIO = 1e9, 1e6, 1e-30, 1e12, 1e12
 _DTYPES = {"F32": torch.float32, "F64": torch.float64}
@@ -34,6 +34,7 @@ _SHAPES = {
     "prior.factor": ("Dk",),
     "weights": ("p",),
     "latents": ("pD",),
+    "visible": ("pVV",),
 }
 _REQUIRED = ("mean", "covariance.diagonal", "evidence_mean", "latents", "lam_ratio", "likelihood.diagonal")
 
@@ -67,6 +68,8 @@ def read_posterior(path: str | Path) -> tuple[dict[str, Tensor], float, dict[str
         if tensor.isnan().any() or (name != "lam_ratio" and tensor.isinf().any()):
             raise ValueError(f"{path}: {name} holds numbers that are not finite")
         _check_size(name, tensor, path)
+    if "visible" in tensors and len(tensors["visible"]) != len(tensors["latents"]):
+        raise ValueError(f"{path}: its masks are not as many as its pieces of evidence")
     return tensors, float(document["m"]), document["metadata"]
 
 
@@ -127,4 +130,5 @@ def _check_tensors(found: Mapping[str, Any], path: Path) -> None:
 def _fits(shape: tuple[int, ...], wanted: str, dim: int) -> bool:
     ranges = {"D": range(dim, dim + 1) if 0 < dim <= _MAX_DIM else range(0), "k": range(1, _MAX_COLUMNS + 1)}
     ranges["p"] = range(1, MOST_PIECES + 1)
+    ranges["V"] = range(1, _MAX_SIDE + 1)
     return len(shape) == len(wanted) and all(size in ranges[axis] for size, axis in zip(shape, wanted, strict=True))

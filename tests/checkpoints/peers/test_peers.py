@@ -35,7 +35,7 @@ def test_latents_density_and_reconstruction_are_the_peers(variant, form):
     latents, log_det = peer.encode(x)
     with torch.inference_mode():
         flow = form(checkpoint.flow)
-        z, ours = flow(x)
+        z, ours = flow.forward(x)
         back, inverse = flow.inverse(z)
     expected = torch.cat([latent.flatten(1) for latent in latents], 1)
     assert checkpoint.flow.latent_shapes == tuple(tuple(latent.shape[1:]) for latent in latents)

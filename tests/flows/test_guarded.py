@@ -1,0 +1,166 @@
+"""Decoding with a guard: exact for what is known, bounded for all else, image by image, of every flow of ours."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from transflow_core.flows import GrownConfig, inference, inference_form
+from transflow_core.posterior import Manner, Posterior
+
+from ..helpers import EXAMPLES
+from .test_inference import built, details, glows, grown
+
+grown_once_or_twice = st.one_of(grown, st.builds(GrownConfig, grown, details))
+flows = st.one_of(glows, grown_once_or_twice)
+caches = st.sampled_from([1, 2**10, 2**30])  # 1: one image at a time
+some = settings(max_examples=30, deadline=None)
+
+
+def known(config, n):
+    """A flow in its inference form, and latents of n images."""
+    form = inference_form(built(config))
+    x = torch.rand(n, config.channels, config.image_size, config.image_size, generator=torch.Generator().manual_seed(n))
+    with torch.inference_mode():
+        return form, form.forward(x - 0.5)[0], x - 0.5
+
+
+def far(z, norm=1e3):
+    """Latents of this norm, which no image led to."""
+    noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
+    return norm * noise / noise.norm(dim=1, keepdim=True)
+
+
+def union(ranges):
+    return torch.stack([ranges[:, 0].amin(0), ranges[:, 1].amax(0)]).expand_as(ranges)
+
+
+def left(ranges, bounds, slack=0.0):
+    """Of each row, whether something is outside."""
+    return ((ranges[:, 0] < bounds[:, 0] - slack) | (ranges[:, 1] > bounds[:, 1] + slack)).any(1)
+
+
+@some
+@given(flows, st.integers(1, 5), caches)
+@torch.inference_mode()
+def test_what_is_noted_decodes_within_its_own_ranges_to_the_bit(config, n, cache):
+    form, z, _ = known(config, n)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "_CACHE", cache)
+        images, given_z = form.inverse(z)[0], z.clone()
+        noted, ranges = form.noted_inverse(z)
+        assert noted.equal(images) and ranges.shape == (n, 2, form.guarded) and (ranges[:, 0] <= ranges[:, 1]).all()
+        for bounds in (ranges, union(ranges)):
+            given_bounds = bounds.clone()
+            guarded, excess = form.guarded_inverse(z, bounds)
+            assert guarded.equal(images) and not excess.any()
+            assert z.equal(given_z) and bounds.equal(given_bounds)  # nobody's tensor is written over
+
+
+@some
+@given(flows, st.integers(1, 3), caches)
+@torch.inference_mode()
+def test_nothing_leaves_the_ranges_where_it_would_without_them(config, n, cache):
+    form, z, _ = known(config, n)
+    bounds = union(form.noted_inverse(z)[1])
+    passed = []
+
+    class Watched(inference._Guard):
+        def __getitem__(self, rows):
+            return Watched(self._ranges[rows], None if self.excess is None else self.excess[rows])
+
+        def pass_(self, x, channels):
+            super().pass_(x, channels)
+            if self.excess is not None:
+                low, high = self._ranges[:, :, channels].unbind(1)
+                passed.append((x.amin((2, 3)) >= low).all() and (x.amax((2, 3)) <= high).all())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "_CACHE", cache)
+        patch.setattr(inference, "_Guard", Watched)
+        images, excess = form.guarded_inverse(far(z), bounds)
+    assert passed and all(passed) and (excess > 1).all()
+    assert left(form.noted_inverse(far(z))[1], bounds).all()
+    assert images.isfinite().all()
+    # What comes out has passed the last of them, and one step's net and linear map: not further for a latent farther.
+    further, more = form.guarded_inverse(far(z, 1e6), bounds)
+    assert (more > excess).all() and further.isfinite().all()
+    if not hasattr(form, "means"):  # details of a grown flow have their own place in the latent
+        assert images.abs().amax() < 1e3 and further.abs().amax() < 1e3
+
+
+@some
+@given(flows, st.integers(1, 5), caches)
+@torch.inference_mode()
+def test_encoding_notes_what_decoding_does_but_for_rounding(config, n, cache):
+    form, _, x = known(config, n)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "_CACHE", cache)
+        z, forth = form.noted_forward(x)
+        assert z.equal(form.forward(x)[0])
+        torch.testing.assert_close(form.noted_inverse(z)[1], forth, atol=1e-3, rtol=1e-3)
+        assert not left(form.noted_inverse(z)[1], forth, 1e-2).any()
+
+
+@some
+@given(flows, st.integers(2, 5), caches)
+@torch.inference_mode()
+def test_each_image_of_a_batch_has_its_own_ranges(config, n, cache):
+    form, z, _ = known(config, n)
+    ranges = form.noted_inverse(z)[1]
+    z = z.roll(1, 0)  # each within another one's ranges
+    alone = [form.guarded_inverse(z[i : i + 1], ranges[i : i + 1]) for i in range(n)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "_CACHE", cache)
+        images, excess = form.guarded_inverse(z, ranges)
+    torch.testing.assert_close(images, torch.cat([one for one, _ in alone]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(excess, torch.cat([one for _, one in alone]), atol=1e-3, rtol=1e-3)
+    assert (excess > 0).all() and not images.allclose(form.inverse(z)[0], atol=1e-4)
+
+
+@some
+@given(grown_once_or_twice, st.integers(1, 3), st.sampled_from([0.0, 1.0, 30.0]))
+@torch.inference_mode()
+def test_coarse_images_are_the_means_of_whole_ones_within_the_same_ranges(config, n, off):
+    form, z, _ = known(config, n)
+    ranges = form.noted_inverse(z)[1]
+    z = z + off * far(z, 1.0)
+    whole, excess = form.guarded_inverse(z, ranges)
+    coarse, of_coarse = form.guarded_inverse(z, ranges, coarse=True)
+    torch.testing.assert_close(coarse, F.avg_pool2d(whole, 2), atol=1e-3, rtol=1e-3)
+    assert (of_coarse <= excess).all()  # the details may leave besides
+
+
+@pytest.fixture(scope="module")
+def cartoon(default_prior):
+    """A set that ships."""
+    paths = sorted((EXAMPLES / "cartoon").glob("*.png"))
+    frames = default_prior.to_unit(np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths]))
+    return Posterior.condition(default_prior.encode(frames), lam_ratio=0.01)
+
+
+def test_a_set_that_ships_decodes_as_without_a_guard(default_prior, cartoon):
+    looks = default_prior.looks(cartoon.latents)
+    images, excess = default_prior.guarded_decode(cartoon.latents, ranges=looks.guard.ranges)
+    assert images.equal(default_prior.decode(cartoon.latents)) and not excess.any()
+    assert not looks.guard.noisy(images).any()
+    mirrored = default_prior.guarded_decode(looks.mirrored, ranges=looks.guard.ranges)[0]
+    torch.testing.assert_close(mirrored, images.flip(-1).clamp(0, 1), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("likeness", [0.9, 0.0])
+def test_no_draw_of_a_set_that_ships_leaves_ten_times_the_range_of_pixels(default_prior, cartoon, likeness):
+    sampler = cartoon.draw(Manner.local(likeness, 0.01), default_prior.levels, default_prior.looks(cartoon.latents))
+    z = sampler.sample(32, seed=1)
+    form, ranges = default_prior._form, sampler.guard.ranges.expand(8, -1, -1)
+
+    def stays(decode):
+        with torch.inference_mode():
+            return torch.cat([decode(part).abs().amax((1, 2, 3)) for part in z.split(8)]) < 10 * 0.5  # pixels: ±½
+
+    assert stays(lambda z: form.guarded_inverse(z, ranges)[0]).all()
+    if likeness == 0.0:  # where images are far from one another
+        assert not stays(lambda z: form.inverse(z)[0]).all()

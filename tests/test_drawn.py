@@ -1,0 +1,282 @@
+"""What the engine does so that no sample is noisy, what it counts, and what it keeps of the evidence."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from transflow_core.adapters import adapt_encoder
+from transflow_core.checkpoints import Checkpoint
+from transflow_core.engine import Engine
+from transflow_core.flows import DetailConfig, GlowConfig, GrownConfig, LevelConfig, build_flow
+from transflow_core.images import to_pil
+from transflow_core.pixels import PixelConvention
+from transflow_core.posterior import KINDS, Gaussian, Guard, Manner, Posterior, compose, interpolate
+from transflow_core.prior import Prior
+
+from .helpers import make_tiny_prior
+
+
+def smooth(n, side=16, channels=3, seed=0):
+    x = torch.rand(n, channels, 4, 4, generator=torch.Generator().manual_seed(seed)) * 0.8 + 0.1
+    return F.interpolate(x, (side, side), mode="bilinear")
+
+
+def random_prior(config, name="random"):
+    generator = torch.Generator().manual_seed(0)
+    flow = build_flow(config, generator)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
+    return Prior.from_checkpoint(Checkpoint(flow.eval(), PixelConvention(bits=5), name, fingerprint=name), device="cpu")
+
+
+def adapted(side=16):
+    """A researcher's own model, whose pictures are broken far out."""
+
+    def decode(z):
+        x = (z.reshape(-1, 3, side, side) + 2) / 4
+        return torch.where((z.abs() > 40).any(1)[:, None, None, None], math.nan, x)
+
+    model = SimpleNamespace(encode=lambda x: 4 * x.flatten(1) - 2, decode=decode)
+    return Prior.from_checkpoint(adapt_encoder(model, (3, side, side)), device="cpu")
+
+
+LEVELS = (LevelConfig(2, 8), LevelConfig(2, 8))
+PRIORS = {
+    "glow": make_tiny_prior,
+    "grown": lambda: random_prior(GrownConfig(GlowConfig(8, LEVELS), DetailConfig(2, 6, 4))),
+    "one channel": lambda: random_prior(GlowConfig(16, LEVELS, 1)),
+    "adapted": adapted,
+    "adapted, small": lambda: adapted(4),
+}
+
+
+@pytest.fixture(params=PRIORS)
+def any_prior(request):
+    return PRIORS[request.param]()
+
+
+def posterior_of(prior, n=4):
+    return Posterior.condition(prior.encode(smooth(n, prior.image_size, prior.channels)), lam_ratio=0.1)
+
+
+def sampler_of(engine, n=4, manner=KINDS["local"]):
+    return engine.draw(posterior_of(engine.prior, n), manner)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_prior_draws_in_every_manner(any_prior, kind):
+    engine = Engine(any_prior)
+    sampler = sampler_of(engine, manner=KINDS[kind])
+    drawn = engine.drawn(sampler, 5, seed=2)
+    side, channels = any_prior.image_size, any_prior.channels
+    assert drawn.images.shape == (5, channels, side, side) and drawn.images.isfinite().all()
+    assert drawn.images.min() >= 0 and drawn.images.max() <= 1
+    assert drawn.z.shape == (5, any_prior.dim)
+    assert drawn.counts.keys() == {"redrawn", "projected", "guarded"}
+    assert engine.sample(sampler, 5, seed=2).equal(drawn.images)
+    guard = sampler.guard
+    shown = any_prior.guarded_decode(drawn.z, ranges=guard and guard.ranges)[0]
+    torch.testing.assert_close(drawn.images, guard.coloured(shown) if guard else shown, atol=1e-4, rtol=0)
+    if kind == "local":
+        assert (guard.ranges is None) == (not hasattr(any_prior._form, "guarded"))
+        assert engine.drawn(sampler, 0).images.shape[0] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_preview_is_the_means_of_the_whole_images(kind):
+    engine = Engine(PRIORS["grown"]())
+    sampler = sampler_of(engine, manner=KINDS[kind])
+    if sampler.guard is not None:  # clipped colours of means are not the means of clipped colours
+        sampler = replace(sampler, guard=sampler.guard.uncoloured())
+    for temperature in (0.1, 1.0):
+        whole = engine.sample(sampler, 6, seed=3, temperature=temperature)
+        preview = engine.preview(sampler, 6, seed=3, temperature=temperature)
+        assert preview.shape[-1] == 8
+        # Where it is black or white, the two may differ within a block.
+        inside = (F.max_pool2d(whole, 2) < 1) & (-F.max_pool2d(-whole, 2) > 0)
+        if sampler.guard is not None:  # the guard sets what is beyond white and black of all channels at once
+            inside = inside.all(1, keepdim=True).expand_as(preview)
+        error = (preview - F.avg_pool2d(whole, 2)).abs()[inside]
+        assert inside.any() and error.median() < 1e-3 and error.mean() < 2 / 255
+
+
+def forced(monkeypatch, noisy):
+    """Guards that find noisy what `noisy` says of a batch of images."""
+    monkeypatch.setattr(Guard, "noisy", lambda self, images: noisy(images))
+
+
+def test_what_is_not_torn_is_drawn_once(monkeypatch):
+    engine = Engine(make_tiny_prior())
+    sampler = sampler_of(engine)
+    forced(monkeypatch, lambda images: torch.zeros(len(images), dtype=torch.bool))
+    drawn = engine.drawn(sampler, 4, seed=1)
+    assert drawn.z.equal(sampler.sample(4, seed=1)) and drawn.counts["redrawn"] == drawn.counts["projected"] == 0
+
+
+@pytest.mark.parametrize("folds", [1, 2, 4])
+def test_a_torn_draw_is_drawn_again_with_another_fold_and_the_others_stay(monkeypatch, folds):
+    engine = Engine(make_tiny_prior())
+    sampler = sampler_of(engine)
+    shown = {f: engine.decode(sampler.sample(4, seed=1, fold=f), guards=[sampler.guard]) for f in range(5)}
+    wrong = torch.stack([shown[f][2] for f in range(folds)])
+
+    def noisy(images):
+        return ((images[:, None] - wrong[None]).abs().amax((2, 3, 4)) < 1e-4).any(1)
+
+    forced(monkeypatch, noisy)
+    drawn = engine.drawn(sampler, 4, seed=1)
+    assert drawn.redrawn.tolist() == [0, 0, folds, 0] and not drawn.projected.any()
+    assert drawn.z[2].equal(sampler.sample(4, seed=1, fold=folds)[2])
+    assert drawn.z[[0, 1, 3]].equal(sampler.sample(4, seed=1)[[0, 1, 3]])
+    torch.testing.assert_close(drawn.images[2], shown[folds][2], atol=1e-5, rtol=0)
+    assert drawn.counts["redrawn"] == 1
+
+
+def test_a_draw_that_stays_torn_is_moved_to_its_first_donor(monkeypatch):
+    engine = Engine(make_tiny_prior())
+    sampler = sampler_of(engine)
+    first = sampler.first(3, seed=1, fold=4)
+    last = sampler.sample(3, seed=1, fold=4)
+    good = engine.decode(first, guards=[sampler.guard])
+
+    def noisy(images):
+        return (images[:, None] - good[None]).abs().mean((2, 3, 4)).amin(1) > 0.02
+
+    forced(monkeypatch, noisy)
+    drawn = engine.drawn(sampler, 3, seed=1)
+    assert drawn.redrawn.tolist() == [4] * 3 and drawn.projected.all()
+    assert drawn.counts == {"redrawn": 3, "projected": 3, "guarded": drawn.counts["guarded"]}
+    assert not noisy(drawn.images).any()
+    step, whole = drawn.z - first, last - first
+    torch.testing.assert_close(F.cosine_similarity(step, whole)[step.norm(dim=1) > 0], torch.ones(3))
+    assert (step.norm(dim=1) < whole.norm(dim=1)).all()
+    # Where nothing is whole, its first donor is what there is.
+    forced(monkeypatch, lambda images: torch.ones(len(images), dtype=torch.bool))
+    assert engine.drawn(sampler, 3, seed=1).z.equal(first)
+
+
+def test_what_leaves_the_ranges_is_counted():
+    engine = Engine(make_tiny_prior())
+    sampler = sampler_of(engine)
+    assert not engine.drawn(sampler_of(engine, manner=Manner.local(1.0, 0.0)), 6).guarded.any()
+    wild = engine.drawn(sampler, 6, temperature=40.0)
+    assert wild.guarded.all() and wild.counts["guarded"] == 6 and wild.images.isfinite().all()
+    mean = engine.drawn(sampler_of(engine, manner=KINDS["mean"]), 6, temperature=40.0)
+    assert not mean.guarded.any()  # the paper's draws are shown as they are
+
+
+@pytest.mark.parametrize("kind", ["local", "blend"])
+def test_no_draw_is_broken_where_no_guard_is_inside_the_flow(kind):
+    engine = Engine(adapted())
+    sampler = sampler_of(engine, manner=KINDS[kind])
+    drawn = engine.drawn(sampler, 6, temperature=60.0)
+    assert drawn.images.isfinite().all() and drawn.projected.all()
+    assert drawn.images.equal(drawn.images.clamp(0, 1))
+
+
+def test_a_latent_whose_image_is_broken_keeps_its_own_guard():
+    """Some of the draws are moved: each is still coloured, and bounded, by the guard of its place."""
+    engine = Engine(make_tiny_prior())
+    local, far = sampler_of(engine), Gaussian(torch.zeros(engine.prior.dim), 1e12)
+    z = torch.cat([local.sample(2), far.sample(2)])
+    centre = torch.cat([local.mean.expand(2, -1), far.mean.expand(2, -1)])
+    images = engine.decode(z, centre=centre, guards=[local.guard] * 2 + [None] * 2)
+    assert images.isfinite().all()
+    torch.testing.assert_close(images[:2], engine.decode(z[:2], guards=[local.guard]), atol=1e-5, rtol=0)
+    alone = engine.decode(z[2:], centre=centre[2:])
+    torch.testing.assert_close(images[2:], alone, atol=1e-4, rtol=0)
+    assert engine.interpolate(local, far, 3, 2).isfinite().all()
+
+
+def test_far_off_all_is_moved_and_finite():
+    engine = Engine(make_tiny_prior())
+    posterior = posterior_of(engine.prior)
+    far = Gaussian(posterior.mean, 1e12)
+    drawn = engine.drawn(far, 4)
+    assert drawn.projected.all() and drawn.images.isfinite().all() and not drawn.redrawn.any()
+    assert engine.preview(far, 4).isfinite().all() and engine.interpolate(far, posterior, 3, 2).isfinite().all()
+
+
+def test_compositions_and_ways_between_are_drawn_within_the_union_of_guards():
+    engine = Engine(make_tiny_prior())
+    a, b = sampler_of(engine), sampler_of(engine, 3, KINDS["blend"])
+    both = a.guard.union(b.guard)
+    for sampler in (compose([a, b], engine.prior.levels), interpolate(a, b, 0.5)):
+        assert sampler.guard.ranges.equal(both.ranges) and sampler.guard.chroma.equal(both.chroma)
+        assert engine.drawn(sampler, 3).images.isfinite().all()
+    assert compose([a, Gaussian.standard(engine.prior.dim)], engine.prior.levels).guard is None
+
+
+def counted(engine, monkeypatch):
+    calls, looks = [], engine.prior.looks
+    monkeypatch.setattr(engine.prior, "looks", lambda z, *args: calls.append(len(z)) or looks(z, *args))
+    return calls
+
+
+def test_looks_are_found_once_an_image_and_stay_in_order(monkeypatch):
+    engine = Engine(make_tiny_prior())
+    calls = counted(engine, monkeypatch)
+    posterior = posterior_of(engine.prior, 5)
+    first = engine.looks(posterior)
+    for manner in (*KINDS.values(), Manner.local(0.1, 0.2), Manner.blend(3)):
+        engine.draw(posterior.with_lam(0.7), manner)
+    assert sum(calls) == 5
+    more = Posterior.condition(torch.cat([posterior_of(engine.prior, 7).latents[5:], posterior.latents.flip(0)]), 0.1)
+    found = engine.looks(more)
+    assert sum(calls) == 7
+    alone = engine.prior.looks(more.latents)
+    for name in ("images", "mirrored", "ranges"):
+        assert getattr(found, name)[2:].equal(getattr(first, name).flip(0))
+        torch.testing.assert_close(getattr(found, name), getattr(alone, name), atol=1e-4, rtol=1e-4)
+    twice = engine.looks(Posterior.condition(posterior.latents[[0, 0, 1]], 0.1))
+    assert twice.images[0].equal(twice.images[1]) and len(twice.images) == 3
+
+
+def test_the_papers_manner_needs_no_looks(monkeypatch):
+    engine = Engine(make_tiny_prior())
+    calls = counted(engine, monkeypatch)
+    engine.draw(posterior_of(engine.prior), Manner.mean(0.3))
+    assert calls == []
+
+
+def test_looks_are_the_images_and_their_mirror_images(any_prior):
+    images = smooth(3, any_prior.image_size, any_prior.channels)
+    looks = any_prior.looks(any_prior.encode(images))
+    torch.testing.assert_close(looks.images, images, atol=1e-4, rtol=0)
+    torch.testing.assert_close(any_prior.decode(looks.mirrored), images.flip(-1), atol=1e-3, rtol=0)
+
+
+def test_an_evidence_image_is_drawn_as_it_is(any_prior):
+    """At likeness 1 and λ = 0, but for what deviations are drawn in by."""
+    engine = Engine(any_prior)
+    sampler = sampler_of(engine, manner=Manner.local(1.0, 0.0))
+    z = sampler.first(4, seed=2)
+    images = engine.decode(z, guards=[sampler.guard])
+    known = smooth(4, any_prior.image_size, any_prior.channels)
+    away = (images[:, None] - torch.cat([known, known.flip(-1)])[None]).abs().amax((2, 3, 4)).amin(1)
+    assert away.max() < 2e-3
+
+
+def test_masks_reach_the_sampler_and_a_saved_posterior_keeps_them(tmp_path):
+    engine = Engine(make_tiny_prior())
+    intake = engine.intake(to_pil(smooth(4)), whole="always")
+    assert intake.evidence.visible is None and engine.draw(intake.posterior(), KINDS["local"]).visible is None
+    mask = np.zeros((16, 16), np.uint8)
+    mask[8:] = 255
+    intake = engine.masked(
+        intake, {1: to_pil(torch.from_numpy(mask / 255).float().expand(1, 3, 16, 16))[0].convert("L")}
+    )
+    posterior = intake.posterior()
+    expected = torch.ones(4, 32, 32)
+    expected[1, 16:] = 0
+    torch.testing.assert_close(posterior.visible, expected)
+    posterior.save(tmp_path / "masked.safetensors", engine.prior.provenance)
+    again = engine.load_posterior(tmp_path / "masked.safetensors")
+    samplers = [engine.draw(one, KINDS["local"]) for one in (posterior, again)]
+    assert samplers[0].sample(3).equal(samplers[1].sample(3))

@@ -1,0 +1,170 @@
+"""What pictures of draws stay within: the evidence itself always does, and what it never shows does not."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transflow_core.posterior import Guard, Looks
+from transflow_core.posterior.guard import chessboard
+
+SIDE, CHANNELS = 32, 5
+
+
+def pictures(m, seed=0, channels=3, side=SIDE):
+    """Smooth pictures with colours that differ from place to place."""
+    x = torch.rand(m, channels, 4, 4, generator=torch.Generator().manual_seed(seed)) * 0.8 + 0.1
+    return F.interpolate(x, (side, side), mode="bicubic", align_corners=False).clamp(0, 1)
+
+
+def guard_of(m=3, seed=0, **how):
+    images = pictures(m, seed, **how)
+    ranges = torch.randn(m, 2, CHANNELS, generator=torch.Generator().manual_seed(seed)).sort(1).values
+    return images, ranges, Looks(images, torch.zeros(m, 1), ranges).guard
+
+
+def lets_through(guard, other):
+    """Whether one lets through all that the other does."""
+    return (
+        all(
+            (wide[0] <= narrow[0] + 1e-6).all() and (wide[1] >= narrow[1] - 1e-6).all()
+            for wide, narrow in ((guard.ranges, other.ranges), (guard.chroma, other.chroma))
+        )
+        and guard.noise >= other.noise
+    )
+
+
+some = settings(max_examples=25, deadline=None)
+
+
+@some
+@given(st.integers(1, 4), st.integers(0, 99), st.sampled_from([1, 3]))
+def test_the_evidence_and_its_mirror_image_pass_unchanged_at_both_sizes(m, seed, channels):
+    images, ranges, guard = guard_of(m, seed, channels=channels)
+    both = torch.cat([images, images.flip(-1)])
+    torch.testing.assert_close(guard.coloured(both), both, atol=1e-6, rtol=0)
+    torch.testing.assert_close(guard.coloured(F.avg_pool2d(both, 2)), F.avg_pool2d(both, 2), atol=1e-6, rtol=0)
+    assert not guard.noisy(both).any() and not guard.noisy(F.avg_pool2d(both, 2)).any()
+    low, high = guard.ranges
+    assert (low < ranges[:, 0]).all() and (high > ranges[:, 1]).all()
+
+
+@some
+@given(st.integers(0, 99), st.sampled_from([0, 1, 2]), st.sampled_from([0.3, -0.3]))
+def test_a_colour_cast_is_clipped_and_grey_stays(seed, channel, cast):
+    images, _, guard = guard_of(2, seed)
+    tinted = images.clone()
+    tinted[:, channel] = (tinted[:, channel] + cast).clamp(0, 1)
+    found = guard.coloured(tinted)
+    low, high = guard.chroma
+    chroma = found - tinted.mean(1, keepdim=True)
+    inside = (found > 0) & (found < 1)  # the cube of colours may cut besides
+    assert ((chroma >= low - 1e-6) & (chroma <= high + 1e-6))[inside].all()
+    assert (found - images).abs().mean() < (tinted - images).abs().mean()
+    grey = torch.rand(2, 1, SIDE, SIDE).expand(-1, 3, -1, -1)
+    passes = (low <= 0).all() and (high >= 0).all()
+    assert not passes or guard.coloured(grey).allclose(grey)
+
+
+def test_a_guard_judges_and_colours_half_size_images_as_it_does_whole_ones():
+    images, _, guard = guard_of(3)
+    generator = torch.Generator().manual_seed(1)
+    # Blocks of 2×2, so that means and whole images tell the same.
+    half = (F.avg_pool2d(images, 2) + 0.3 * torch.randn(3, 3, SIDE // 2, SIDE // 2, generator=generator)).clamp(0, 1)
+    whole = half.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert guard.noisy(half).equal(guard.noisy(whole)) and guard.noisy(half).all()
+    coarse, fine = guard.coloured(half), guard.coloured(whole)
+    assert not coarse.equal(half)
+    # Within each block the wider of its pixels' bounds counts.
+    assert (F.avg_pool2d(fine, 2) - coarse).abs().mean() < 0.2 * (half - coarse).abs().mean()
+
+
+@some
+@given(st.integers(0, 99), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_it_grows_with_the_ratio_from_itself_to_none(seed, r, s):
+    _, _, guard = guard_of(2, seed)
+    same = guard.grown(0.0)
+    assert same.ranges.equal(guard.ranges) and same.chroma.equal(guard.chroma) and same.noise == guard.noise
+    assert lets_through(guard.grown(max(r, s)), guard.grown(min(r, s)))
+    width, wider = (one.ranges[1] - one.ranges[0] for one in (guard, guard.grown(r)))
+    torch.testing.assert_close(wider, width * (1 + 2 * r))
+    assert guard.grown(math.inf) is None
+
+
+@some
+@given(st.integers(0, 99), st.integers(1, 3))
+def test_a_union_is_that_of_all_images_at_once(seed, m):
+    a, b = (guard_of(m, seed + i)[2] for i in range(2))
+    both = a.union(b)
+    assert lets_through(both, a) and lets_through(both, b)
+    for name in ("ranges", "chroma"):
+        assert getattr(both, name).equal(getattr(b.union(a), name)) and getattr(a.union(a), name).equal(
+            getattr(a, name)
+        )
+    images = torch.cat([pictures(m, seed), pictures(m, seed + 1)])
+    chroma = Guard.of(torch.cat([images, images.flip(-1)]), None).chroma
+    torch.testing.assert_close(both.chroma, chroma)
+    assert a.union(Guard.of(images, None)).ranges is None
+    assert Guard.joined([a, b]).chroma.equal(both.chroma) and Guard.joined([a, None]) is None
+    assert Guard.joined([]) is None
+
+
+def test_noise_in_one_place_is_noisy_and_an_edge_is_not():
+    images, _, guard = guard_of(3)
+    noisy = images.clone()
+    board = (torch.arange(16)[:, None] + torch.arange(16)) // 2 % 2  # of the means, a chessboard
+    noisy[1, :, 8:24, 8:24] = (noisy[1, :, 8:24, 8:24] + 0.4 * (board - 0.5)).clamp(0, 1)
+    step = torch.full((1, 3, SIDE, SIDE), 0.2)
+    step[..., SIDE // 2 :] = 0.8
+    assert guard.noisy(torch.cat([noisy, step])).tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("side", [2, 4, 8, 16])
+def test_small_pictures_have_a_guard_too(side):
+    _, _, guard = guard_of(2, side=side)
+    assert guard.noisy(pictures(2, side=side)).tolist() == [False, False]
+
+
+def test_what_is_no_number_is_noisy():
+    images, _, guard = guard_of(2)
+    images[1, 0, 3, 3] = math.nan
+    assert guard.noisy(images).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_looks_of_each_are_looks_of_all(noted):
+    images, ranges, _ = guard_of(3)
+    looks = Looks(images, torch.randn(3, 7), ranges if noted else None)
+    rows = looks.rows()
+    again = Looks.joined(rows)
+    assert len(rows) == 3 and again.images.equal(images) and again.mirrored.equal(looks.mirrored)
+    assert again.ranges.equal(ranges) if noted else again.ranges is None
+    assert Looks.joined(rows[::-1]).mirrored.equal(looks.mirrored.flip(0))
+    small = looks.small(8)
+    assert small.shape == (6, 3, 8, 8) and small[3:].equal(small[:3].flip(-1))
+    torch.testing.assert_close(small[:3], F.avg_pool2d(images, SIDE // 8))
+
+
+def test_a_chessboard_is_measured_where_it_is():
+    board = ((torch.arange(16)[:, None] + torch.arange(16)) % 2).float().expand(1, 3, 16, 16)
+    assert chessboard(0.5 + 0.2 * (board - 0.5)).item() == pytest.approx(0.1)
+    assert chessboard(torch.linspace(0, 1, 16).expand(1, 3, 16, 16)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_eyes_at_the_same_places_are_told_from_eyes_anywhere():
+    generator = torch.Generator().manual_seed(0)
+
+    def faces(shift):
+        images = 0.6 + 0.05 * torch.rand(8, 3, 64, 64, generator=generator)
+        for image in images:
+            dy, dx = (torch.randint(-shift, shift + 1, (2,), generator=generator)).tolist()
+            for eye in (24, 40):
+                image[:, 28 + dy : 33 + dy, eye - 3 + dx : eye + 3 + dx] = 0.1
+        return Looks(images, torch.zeros(8, 4), None)
+
+    assert faces(0).alignment > 0.9
+    assert faces(5).alignment < 0.3
+    assert next(iter(faces(5).rows())).alignment == 1.0

@@ -1,0 +1,184 @@
+"""What the pictures of draws stay within: values inside the flow, and colours, as the evidence has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["Guard", "Looks", "chessboard", "face_lines"]
+
+_EYES = (0.38, 0.58, 0.25, 0.75)  # top, bottom, left and right of where eyes are in the frame
+_MARGIN = 0.01  # of a range: evidence that is encoded again differs in its last bits
+_WINDOW = 9 / 128  # of the frame's side: how far around a pixel its colour may be found
+_NOISE = 1.75, 0.04  # so many times the evidence's own noise is none, nor is less than that
+
+
+@dataclass(frozen=True, eq=False)
+class Guard:
+    """Ranges of a set of images, which draws of it do not leave.
+
+    Attributes:
+        ranges: (2, R), the least and largest value of each channel inside the flow (see `flows.inference`); None for a
+            flow that has none.
+        chroma: (2, 3, S, S), the least and largest chroma, a pixel less its grey, around each pixel.
+        noise: the largest `chessboard` of an image.
+    """
+
+    ranges: Tensor | None
+    chroma: Tensor
+    noise: float
+
+    @classmethod
+    def of(cls, images: Tensor, ranges: Tensor | None) -> Guard:
+        """Of (m, 3, S, S) in [0, 1] and, where the flow notes them, their ranges (m, 2, R)."""
+        if ranges is not None:
+            ranges = ranges.nan_to_num(0.0, math.inf, -math.inf)
+            low, high = ranges[:, 0].amin(0), ranges[:, 1].amax(0)
+            ranges = torch.stack([low - _MARGIN * (high - low), high + _MARGIN * (high - low)])
+        seen = _chroma(images)
+        window = 2 * round(_WINDOW * images.shape[-1] / 2) + 1
+        high = F.max_pool2d(seen.amax(0, keepdim=True), window, 1, window // 2)[0]
+        low = -F.max_pool2d((-seen).amax(0, keepdim=True), window, 1, window // 2)[0]
+        return cls(ranges, torch.stack([low, high]), chessboard(_means(images, images.shape[-1])).max().item())
+
+    def union(self, other: Guard) -> Guard:
+        """What either lets through."""
+        ranges = None
+        if self.ranges is not None and other.ranges is not None:
+            ranges = _united(self.ranges, other.ranges)
+        return Guard(ranges, _united(self.chroma, other.chroma), max(self.noise, other.noise))
+
+    @staticmethod
+    def joined(guards: Sequence[Guard | None]) -> Guard | None:
+        """The union of several; None where one is none."""
+        found = [guard for guard in guards if guard is not None]
+        return reduce(Guard.union, found) if found and len(found) == len(guards) else None
+
+    def uncoloured(self) -> Guard:
+        """The same, for pictures that may have any colour."""
+        return replace(self, chroma=torch.tensor([-math.inf, math.inf])[:, None, None, None].expand_as(self.chroma))
+
+    def grown(self, r: float) -> Guard | None:
+        """At λ/m = r: ranges wider by r times their width on either side; at r = ∞ none is left, as for the prior."""
+        if math.isinf(r):
+            return None
+        return replace(
+            self, ranges=None if self.ranges is None else _wider(self.ranges, r), chroma=_wider(self.chroma, r)
+        )
+
+    def coloured(self, images: Tensor) -> Tensor:
+        """(n, 3, S, S) with the chroma of every pixel clipped; also of the 2×2 means of such images."""
+        low, high = self.chroma.to(images)
+        if images.shape[-1] != low.shape[-1]:
+            size = images.shape[-1]
+            low = -F.adaptive_max_pool2d(-low, size)
+            high = F.adaptive_max_pool2d(high, size)
+        chroma = _chroma(images)
+        return (images - chroma + chroma.clamp(low, high)).clamp(0, 1)
+
+    def noisy(self, images: Tensor) -> Tensor:
+        """(n,) bool: which of (n, 3, S, S), or of their 2×2 means, have more noise, in one place, than any image of the
+        evidence. Judged on the means, so that a preview and its whole image are judged alike."""
+        side = self.chroma.shape[-1]
+        return chessboard(_means(images, side)) > max(_NOISE[0] * self.noise, _NOISE[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """What images of the evidence look like, and their mirror images: what a prior shows of p latents.
+
+    Attributes:
+        images: (p, C, S, S) in [0, 1].
+        mirrored: (p, D), the latents of their mirror images.
+        ranges: (p, 2, R), of both, inside the flow; None for a flow that notes none.
+        usual: root mean square of the latents of held-out images; None where nobody measured it.
+    """
+
+    images: Tensor
+    mirrored: Tensor
+    ranges: Tensor | None
+    usual: float | None = None
+
+    @cached_property
+    def guard(self) -> Guard:
+        """What draws of these images stay within."""
+        return Guard.of(torch.cat([self.images, self.images.flip(-1)]), self.ranges)
+
+    @cached_property
+    def alignment(self) -> float:
+        """How well the eyes of these images sit at the same places: the mean correlation of the lines there, between
+        two of them. Of faces that were aligned it is 0.35 and more; 1 for one image."""
+        lines = face_lines(F.interpolate(self.images, size=(32, 32), mode="area"), _EYES)
+        lines = lines - lines.mean(1, keepdim=True)
+        lines = lines / lines.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        m = len(lines)
+        return 1.0 if m == 1 else float((lines.sum(0).square().sum() - lines.square().sum()) / (m * (m - 1)))
+
+    def small(self, side: int) -> Tensor:
+        """(2p, C, side, side): the images, then their mirror images."""
+        small = F.interpolate(self.images, size=(side, side), mode="area")
+        return torch.cat([small, small.flip(-1)])
+
+    def rows(self) -> list[Looks]:
+        """Each image alone."""
+        ranges = [None] * len(self.images) if self.ranges is None else self.ranges.split(1)
+        rows = zip(self.images.split(1), self.mirrored.split(1), ranges, strict=True)
+        return [Looks(*row, self.usual) for row in rows]
+
+    @classmethod
+    def joined(cls, rows: Sequence[Looks]) -> Looks:
+        """Of all of these images."""
+        ranges = [row.ranges for row in rows if row.ranges is not None]
+        return cls(
+            torch.cat([row.images for row in rows]),
+            torch.cat([row.mirrored for row in rows]),
+            torch.cat(ranges) if len(ranges) == len(rows) else None,
+            rows[0].usual,
+        )
+
+
+def chessboard(images: Tensor) -> Tensor:
+    """(n,) the largest root mean square, over windows of 7×7, of the 2×2 chessboard's amplitude in (n, 3, S, S);
+    infinite of what is not finite."""
+    x = images
+    c = (x[..., :-1, :-1] - x[..., :-1, 1:] - x[..., 1:, :-1] + x[..., 1:, 1:]) / 4
+    window = min(7, c.shape[-1])
+    if not window:
+        return images.new_zeros(len(images))
+    return F.avg_pool2d(c.square().mean(1, keepdim=True), window, 1).amax((1, 2, 3)).sqrt().nan_to_num(math.inf)
+
+
+def _means(images: Tensor, side: int) -> Tensor:
+    """The 2×2 means of images of this side, which may be means already."""
+    return images if images.shape[-1] < side else F.avg_pool2d(images, 2)
+
+
+def face_lines(pictures: Tensor, box: tuple[float, float, float, float] = (0.3, 0.9, 0.22, 0.78)) -> Tensor:
+    """(q, d) of (q, C, S, S): how much darker or lighter than around it each place of the face is; `box`: top, bottom,
+    left, right, as shares of the frame."""
+    side = pictures.shape[-1]
+    top, bottom, left, right = (round(edge * side) for edge in box)
+    grey = pictures.mean(1, keepdim=True)
+    window = 2 * (side // 7) + 1
+    return (grey - F.avg_pool2d(grey, window, 1, window // 2, count_include_pad=False))[
+        :, 0, top:bottom, left:right
+    ].flatten(1)
+
+
+def _chroma(images: Tensor) -> Tensor:
+    return images - images.mean(1, keepdim=True)
+
+
+def _united(a: Tensor, b: Tensor) -> Tensor:
+    return torch.stack([torch.minimum(a[0], b[0]), torch.maximum(a[1], b[1])])
+
+
+def _wider(ranges: Tensor, r: float) -> Tensor:
+    low, high = ranges
+    return torch.stack([low - r * (high - low), high + r * (high - low)])

@@ -1,0 +1,296 @@
+"""The local bootstrap: new members of a set, each place of a draw from images of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .covariance import Covariance
+from .dirichlet import one_piece, piece_noise
+from .gaussian import Gaussian
+from .guard import Guard, face_lines
+from .noise import standard_normal
+
+__all__ = ["GRID", "PRIOR_TEMPERATURE", "Local", "LocalNumbers", "flatness"]
+
+GRID = 16
+"""Fields of weights are drawn on GRID × GRID places, and resized to each level."""
+DRAWN_IN = 0.97
+"""τ: between images, latents as far out as the images themselves tear more often."""
+PRIOR_TEMPERATURE = 0.6
+"""At this temperature the prior alone draws whole faces; at 1 most are torn."""
+_MODES = (7, 5)  # of a field, down and across: what is left out has less than a thousandth of its variance
+_MOST_DONORS = 12
+_PARTS = ((0.47, 0.10), (0.75, 0.10))  # height and half of the size of the eyes and of the mouth, in the frame
+_BEND = 0.06
+_LIKE = 0.5  # of the distance below: donors that are no further from the lead count in full
+_COARSE = 8  # levels of this side and less tell pose and the shape of the face
+
+
+@dataclass(frozen=True)
+class LocalNumbers:
+    """What decides how a draw is put together.
+
+    Attributes:
+        donors: K ≥ 1, how many images one draw has; 2.5 is three, of which the last counts half.
+        near: how much nearer images are preferred as donors of one draw; 0 is not at all.
+        length: of the fields, in sides of the frame: over how much of it one image reigns.
+        sharp: s ≥ 0; 0 averages the donors everywhere, ∞ cuts them out and pastes.
+        cuts: fields that are tried; that is taken whose seams lie where the donors agree.
+        fit: how much less a donor counts the further it is from the first one.
+    """
+
+    donors: float = 5.0
+    near: float = 6.0
+    length: float = 0.6
+    sharp: float = 4.0
+    cuts: int = 64
+    fit: float = 6.0
+
+    @classmethod
+    def of(cls, likeness: float, flat: float = 0.0) -> LocalNumbers:
+        """From likeness 1, images of the evidence themselves, to 0, as new as it goes.
+
+        Args:
+            flat: from 0, photographs and paintings, whose donors mix softly, to 1, flat drawings, whose lines and
+                colours do not bear averages (see `flatness`).
+        """
+        new = 1 - likeness
+        return cls(
+            donors=1 + 8 * new,
+            near=12 * likeness,
+            length=0.9 - 0.6 * new,
+            sharp=4 + 16 * max(flat, 1 - 2 * likeness),
+            cuts=min(64, round(8 + 112 * likeness)),
+            fit=12 * likeness,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Local:
+    """New members of a set: the paper's posterior under weights that differ from place to place.
+
+    ζ_1 … ζ_2m are the latents of m images and of their mirror images, ζ̄ their mean, d_i = ζ_i - ζ̄. A draw has K donors
+    of its own: a lead, by its share, and others without replacement, with probability ~ share · exp(-near · distance),
+    each mirrored where that is nearer to the lead. The distance is half |difference at the coarse levels|², half
+    |difference of the faces' lines|² in small pictures, each in units of its median: donors look the same way. K
+    Gaussian random fields g_i over the frame, symmetric left to right (both eyes have one donor), less their mean over
+    the face (no donor has all of it), say how much each counts where, the same at every level. At place p:
+
+        w_i = softmax_i(s g_i - fit · (distance to the lead - 0.5)₊)  local weights, of sum 1
+        c   = max(1, min(1 / |w|₂, √(Σ w_i e_i / e_w)))              e: mean square around p, of d_i and of Σ w_i d_i
+        z   = N((ζ̄ + c Σ w_i d_i) / (1 + r), r / (1 + r)),  r = λ/m  eq. 3-8, number by number
+
+    Prior and likelihood are diagonal, so that eq. 3-8 hold with weights that differ from number to number: at c = 1
+    it is the posterior of the evidence under these weights. c gives back the variance that an average loses. Limits:
+    one donor is an image of the evidence; a long field is one vector of weights for the frame (the bootstrap);
+    r → ∞ is the prior. A latent without places, all of whose levels are 1×1, has one vector of weights for each draw.
+
+    The fields bend where a face does: they hardly change over the eyes, nor over the mouth, so that each has one donor.
+
+    References:
+        | Image quilting for texture synthesis and transfer (Efros, Freeman, 2001): the seams
+        | https://doi.org/10.1145/383259.383296
+        | The Bayesian bootstrap (Rubin, 1981)
+        | https://doi.org/10.1214/aos/1176345338
+
+    Attributes:
+        mean: (D,), ζ̄ / (1 + r).
+        directions: (q, D), d_i / (1 + r): of p images, and of their mirror images where these are known.
+        shares: (p,) float64 on the CPU, positive, of sum 1.
+        covariance: of the noise.
+        shapes: (C, H, W) of each level.
+        numbers: see `LocalNumbers`.
+        drawn_in: τ, by which deviations of the evidence are multiplied.
+        pictures: (q, C, 2 GRID, 2 GRID), small; None compares no faces and chooses no seams.
+        visible: (p, H, W) in [0, 1], 0 where an image does not count; None where all of each does.
+        guard: what pictures of draws stay within.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    shares: Tensor
+    covariance: Covariance
+    shapes: tuple[tuple[int, int, int], ...]
+    numbers: LocalNumbers = LocalNumbers()
+    drawn_in: float = DRAWN_IN
+    pictures: Tensor | None = None
+    visible: Tensor | None = None
+    guard: Guard | None = None
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return len(self.mean)
+
+    def to(self, device: str | torch.device) -> Local:
+        """The same on another device; donors and weights are drawn on the CPU."""
+        covariance = self.covariance.to(device, self.mean.dtype)
+        return replace(self, mean=self.mean.to(device), directions=self.directions.to(device), covariance=covariance)
+
+    def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0, fold: int = 0) -> Tensor:
+        """(n, D), as `Gaussian.sample`; donors and weights have noise of their own, another one in each `fold`."""
+        noise = Gaussian(self.mean, self.covariance).sample(n, seed, temperature, start)
+        return noise + temperature * self.deviations(n, seed, start, fold)
+
+    def lead(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
+        """(n,) the image that each draw begins with."""
+        return one_piece(self.shares, piece_noise(n, len(self.shares), seed, start, stream=8 * fold))
+
+    def first(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
+        """(n, D) latents of each draw's first donor."""
+        rows, _ = self.mixing(n, seed, start, fold)
+        return self.mean + self.directions[rows[:, 0].to(self.mean.device)]
+
+    def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
+        """τ c Σ w_i d_i of each draw, (n, D)."""
+        rows, logits = self.mixing(n, seed, start, fold)
+        parts, begin = [], 0
+        for shape in self.shapes:
+            part = slice(begin, begin + math.prod(shape))
+            begin = part.stop
+            # A few draws at a time: donors of all levels at once would fill the cache many times.
+            parts.append(torch.cat([self._level(part, shape, *some) for some in _few(rows, logits)]) if n else rows)
+        return torch.cat(parts, 1) if n else self.mean.new_zeros(0, self.dim)
+
+    def _level(self, part: slice, shape: tuple[int, int, int], rows: Tensor, logits: Tensor) -> Tensor:
+        _, h, w = shape
+        d = self.directions[:, part][rows.to(self.mean.device)].unflatten(2, shape)
+        weights = _resized(logits, h, w).softmax(1).to(d)
+        average = torch.einsum("nkhw,nkchw->nchw", weights, d)
+        wanted = (weights * _around(d.square().mean(2))).sum(1)
+        had = _around(average.square().mean(1, keepdim=True))[:, 0]
+        most = weights.square().sum(1).rsqrt()
+        gain = torch.minimum((wanted / had.clamp_min(1e-9)).sqrt(), most).clamp_min(1)
+        return self.drawn_in * (average * gain[:, None]).flatten(1)
+
+    def mixing(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> tuple[Tensor, Tensor]:
+        """Which rows of `directions` make up each draw, (n, K), and the logits of their weights, (n, K, GRID, GRID)."""
+        p, k = len(self.shares), min(math.ceil(self.numbers.donors), len(self.shares), _MOST_DONORS)
+        lead = self.lead(n, seed, start, fold)[:, None]
+        first = lead
+        if self._mirrored:
+            first = lead + p * (piece_noise(n, p, seed, start, stream=8 * fold + 1)[:, :1] > 0)
+        gumbel = -torch.special.log_ndtr(piece_noise(n, p, seed, start, stream=8 * fold + 2)).neg().log()
+        apart = self._apart
+        nearest = apart[:, :p].minimum(apart[:, p:]) if self._mirrored else apart
+        score = gumbel + self.shares.log() - self.numbers.near * nearest[first[:, 0]]
+        rows = score.scatter(1, lead, math.inf).topk(k, 1).indices[:, 1:]
+        if self._mirrored:
+            rows = torch.where(apart[first, rows + p] < apart[first, rows], rows + p, rows)
+        rows = torch.cat([first, rows], 1)
+        return rows, self._logits(rows, n, seed, start, fold)
+
+    def _logits(self, rows: Tensor, n: int, seed: int, start: int, fold: int) -> Tensor:
+        k, numbers = rows.shape[1], self.numbers
+        cuts = numbers.cuts if self.pictures is not None and k > 1 else 1
+        # Of more donors, and of more cuts, the first are the same.
+        shape = (_MOST_DONORS, *_MODES)
+        own = (seed ^ _FIELDS) + 7919 * fold
+        noise = standard_normal(n * cuts, math.prod(shape), own & (2**63 - 1), start * cuts)
+        g = fields(noise.reshape(n * cuts, *shape)[:, :k], numbers.length).reshape(n, cuts, k, GRID, GRID)
+        if not any(h * w > 1 for _, h, w in self.shapes):
+            g = noise.reshape(n, cuts, *shape)[:, :, :k, :1, :1].expand(n, cuts, k, GRID, GRID)
+        counts = (numbers.donors - torch.arange(k)).clamp(1e-30, 1).log()[:, None, None].expand(n, k, GRID, GRID)
+        unlike = (self._apart[rows[:, :1], rows] - _LIKE).clamp_min(0).to(counts)
+        counts = counts - (numbers.fit * unlike)[:, :, None, None]
+        if self.visible is not None:
+            seen = self.visible.cpu()
+            seen = torch.cat([seen, seen.flip(-1)]) if self._mirrored else seen
+            seen = F.interpolate(seen[None].float(), (GRID, GRID), mode="area")[0]
+            counts = counts + seen[rows].clamp_min(1e-12).log() * 2
+        if cuts > 1:
+            assert self.pictures is not None
+            donors = F.avg_pool2d(self.pictures, 2).to(g)[rows].flatten(3)
+            w = (8 * g + counts[:, None]).softmax(2).flatten(3)
+            average = torch.einsum("ncks,nkds->ncds", w, donors)
+            seams = torch.einsum("ncks,nks->nc", w, donors.square().sum(2)) - average.square().sum((2, 3))
+            g = g[torch.arange(n), seams.argmin(1)]
+        else:
+            g = g[:, 0]
+        return numbers.sharp * g + counts
+
+    @property
+    def _mirrored(self) -> bool:
+        return len(self.directions) == 2 * len(self.shares)
+
+    @cached_property
+    def _apart(self) -> Tensor:
+        """(q, q) float64 distances between images, see above."""
+        begins = torch.tensor([math.prod(shape) for shape in self.shapes]).cumsum(0).tolist()
+        coarse = [slice(b - math.prod(s), b) for b, s in zip(begins, self.shapes, strict=True) if s[1] <= _COARSE]
+        d = torch.cat([self.directions[:, part] for part in coarse], 1) if coarse else self.directions
+        apart = _distances(d)
+        return apart if self.pictures is None else (apart + _distances(face_lines(self.pictures))) / 2
+
+
+# Keeps the noise of fields apart from all others under one seed.
+_FIELDS = 0x2545F4914F6CDD1D
+
+
+def fields(noise: Tensor, length: float) -> Tensor:
+    """Noise (..., K, *_MODES) to symmetric fields (..., K, GRID, GRID): over the face of mean 0 and mean square 1."""
+    down, across, face = _roots(length)
+    g = torch.einsum("ym,...mu,xu->...yx", down, noise.float(), across)
+    g = g - (g * face).sum((-1, -2), keepdim=True)
+    return g / (g.square() * face).sum((-1, -2), keepdim=True).clamp_min(1e-12).sqrt()
+
+
+@cache
+def _roots(length: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Square roots of the fields' covariance down, (GRID, m), and across, and the face, (GRID, GRID) of sum 1."""
+    x = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
+    face = torch.exp(-0.5 * (((x[:, None] - 0.55) / 0.3) ** 2 + ((x - 0.5) / 0.3) ** 2))
+
+    def root(a: Tensor, mirrored: bool, modes: int) -> Tensor:
+        def kernel(a: Tensor, b: Tensor) -> Tensor:
+            return torch.exp(-0.5 * ((a[:, None] - b) / length) ** 2)
+
+        k = kernel(a, a) + kernel(a, 1 - a) if mirrored else kernel(a, a)
+        k = k / (k.diagonal()[:, None] * k.diagonal()).sqrt()
+        e, v = torch.linalg.eigh(k)
+        return (v[:, -modes:] * e[-modes:].clamp_min(0).sqrt()).float()
+
+    return root(_bent(x), False, _MODES[0]), root(x, True, _MODES[1]), (face / face.sum()).float()
+
+
+def _bent(y: Tensor) -> Tensor:
+    """Heights of the frame, as the fields see them: all of the eyes at one height, and all of the mouth."""
+    return y + sum(_BEND * torch.tanh((centre - y) / width) for centre, width in _PARTS)
+
+
+def flatness(finest: Tensor) -> float:
+    """From 0 to 1, how flat the drawing of images is, by the finest level of their latents, (p, C·H·W).
+
+    Where most of a picture is one colour, and lines are hard, few of these numbers are large and most are near 0: their
+    kurtosis is 30 and more. Of photographs, paintings and pencil drawings it is 4 to 8.
+    """
+    square = finest.double().square()
+    kurtosis = (square.square().mean(1) / square.mean(1).square().clamp_min(1e-12)).median().item()
+    return min(max((kurtosis - 10) / 15, 0.0), 1.0)
+
+
+def _distances(rows: Tensor) -> Tensor:
+    """(q, q) float64 squared distances, in units of their median."""
+    rows = rows.double().cpu()
+    square = torch.cdist(rows, rows).square()
+    return square / (square[square > 0].median() if square.any() else 1.0)
+
+
+def _resized(g: Tensor, h: int, w: int) -> Tensor:
+    return F.interpolate(g, size=(h, w), mode="bilinear") if h > GRID else F.adaptive_avg_pool2d(g, (h, w))
+
+
+def _around(x: Tensor) -> Tensor:
+    """Means over 3×3 places of (n, K, H, W); over all of them where there are few."""
+    return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False) if x.shape[-1] > 4 else x.mean((-1, -2), keepdim=True)
+
+
+def _few(rows: Tensor, logits: Tensor, most: int = 8) -> Sequence[tuple[Tensor, Tensor]]:
+    return list(zip(rows.split(most), logits.split(most), strict=True))
