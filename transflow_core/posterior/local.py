@@ -88,9 +88,10 @@ class Local:
         z   = N((ζ̄ + c Σ w_i d_i) / (1 + r), r / (1 + r)),  r = λ/m  eq. 3-8, number by number
 
     Prior and likelihood are diagonal, so that eq. 3-8 hold with weights that differ from number to number: at c = 1
-    it is the posterior of the evidence under these weights. c gives back the variance that an average loses. Limits:
-    one donor is an image of the evidence; a long field is one vector of weights for the frame (the bootstrap);
-    r → ∞ is the prior. A latent without places, all of whose levels are 1×1, has one vector of weights for each draw.
+    it is the posterior of the evidence under these weights. c gives back the variance that an average loses. In front
+    of c stands τ = 0.97, and the noise is that of the prior at temperature 0.6 (`PRIOR_TEMPERATURE`). Limits: one donor
+    is an image of the evidence; a long field is one vector of weights for the frame (the bootstrap); r → ∞ is the
+    prior. A latent without places, all of whose levels are 1×1, has one vector of weights for each draw.
 
     The fields bend where a face does: they hardly change over the eyes, nor over the mouth, so that each has one donor.
 
@@ -204,7 +205,8 @@ class Local:
             seen = self.visible.cpu()
             seen = torch.cat([seen, seen.flip(-1)]) if self._mirrored else seen
             seen = F.interpolate(seen[None].float(), (GRID, GRID), mode="area")[0]
-            counts = counts + seen[rows].clamp_min(1e-12).log() * 2
+            # Far below all fields, so that a hidden place is taken only where every donor is hidden.
+            counts = counts + torch.where(seen > 1e-3, seen.clamp_min(1e-3).log(), -300.0)[rows]
         if cuts > 1:
             assert self.pictures is not None
             donors = F.avg_pool2d(self.pictures, 2).to(g)[rows].flatten(3)
