@@ -73,6 +73,7 @@ def test_images_that_do_not_fit_together_are_mixed_less(scale, alignment, likene
     """Eyes at other places, or latents further out than photographs have: samples stay closer to one image."""
     z = torch.randn(40, 500, generator=torch.Generator().manual_seed(0))
     posterior = Posterior.condition(scale * z / z.square().mean().sqrt(), lam_ratio=0.5)
-    found = ask(posterior, looks=lambda _: SimpleNamespace(alignment=alignment, usual=1.0))
+    fitting = SimpleNamespace(alignment=alignment, usual=1.0, of=lambda _: fitting)
+    found = ask(posterior, looks=lambda _: fitting)
     assert found.manner.likeness == pytest.approx(likeness, abs=0.02)
     assert ("one image" in found.why) == (likeness > 0.5)

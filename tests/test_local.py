@@ -333,3 +333,13 @@ def test_likeness_goes_from_one_image_to_many():
     for newer, closer in pairwise(steps):
         assert newer.donors > closer.donors and newer.length < closer.length
         assert newer.near < closer.near and newer.fit < closer.fit and newer.cuts <= closer.cuts
+
+
+def test_what_hardly_counts_does_not_widen_the_guard():
+    """A picture of noise among photographs, whose weight is small, lets no colour or noise through."""
+    z, looks = evidence(), looks_of()
+    plain = Posterior.condition(z[1:], 0.5).draw(Manner.local(), LEVELS, looks.of(torch.arange(P) > 0)).guard
+    for weight, same in ((0.01, True), (1.0, False)):
+        posterior = Posterior.condition(z, 0.5, weights=[weight, *[1.0] * (P - 1)])
+        guard = posterior.draw(Manner.local(), LEVELS, looks).guard
+        assert torch.equal(guard.chroma, plain.chroma) == same

@@ -633,7 +633,7 @@ class Engine:
         towards = Restyling.of(posterior, self.prior.levels, self.prior.typicality, likeness)
         rows = torch.cat([self.run(towards, z, strength, stop=stop) for strength in strengths])
         # Nothing leaves the ranges of the photograph and of the style; colours may.
-        style = self.looks(posterior, stop=stop).guard
+        style = self.looks(posterior, stop=stop).of(posterior.counting).guard
         own = self.run(self.prior.looks, z, stop=stop).rows()
         guards = [style.union(looks.guard).uncoloured() for looks in own] * len(strengths)
         images = self.decode(rows, centre=z.repeat(len(strengths), 1), guards=guards, progress=progress, stop=stop)

@@ -53,8 +53,9 @@ def choose_manner(posterior: Posterior, looks: Looks | None = None) -> Choice:
     usual = DEFAULT_MANNER.likeness or 0.0
     far = apart = 0.0
     if looks is not None:
+        looks = looks.of(posterior.counting)
         apart = _share(-looks.alignment, -_ALIGNED, -_APART)
-        rms = posterior.latents.double().square().mean().sqrt().item()
+        rms = posterior.latents[posterior.counting].double().square().mean().sqrt().item()
         far = _share(rms / looks.usual, _USUAL, _FAR) if looks.usual else 0.0
     likeness, because = max(
         (usual, ""),

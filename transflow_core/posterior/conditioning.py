@@ -195,7 +195,7 @@ class Posterior(Gaussian):
         if manner.kind == "mean":
             return posterior
         spread = Spread.of(self.latents, self.weights, slices)
-        guard = looks and looks.guard.grown(max(ratio) if isinstance(ratio, tuple) else ratio)
+        guard = looks and looks.of(self.counting).guard.grown(max(ratio) if isinstance(ratio, tuple) else ratio)
         # μp is linear in the evidence's mean, and so in the weights.
         gain = _update(self.prior, posterior.lam_ratio, self.likelihood)[0]
         if manner.pieces is not None:  # a blend
@@ -224,6 +224,13 @@ class Posterior(Gaussian):
             visible=self.visible,
             guard=guard,
         )
+
+    @property
+    def counting(self) -> Tensor:
+        """(p,) bool: pieces that count a tenth as much as the one that counts most, or more. What hardly counts, such
+        as noise among photographs, tells nothing of the set."""
+        counts = torch.ones(len(self.latents)) if self.weights is None else self.weights
+        return (counts >= 0.1 * counts.max()).to(self.latents.device)
 
     def to(self, device: str | torch.device) -> "Posterior":
         """The same posterior on another device."""

@@ -131,6 +131,13 @@ class Looks:
         rows = zip(self.images.split(1), self.mirrored.split(1), ranges, strict=True)
         return [Looks(*row, self.usual) for row in rows]
 
+    def of(self, kept: Tensor) -> Looks:
+        """Some of these images: (p,) bool."""
+        kept = kept.to(self.images.device)
+        return Looks(
+            self.images[kept], self.mirrored[kept], None if self.ranges is None else self.ranges[kept], self.usual
+        )
+
     @classmethod
     def joined(cls, rows: Sequence[Looks]) -> Looks:
         """Of all of these images."""
