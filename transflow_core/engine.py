@@ -159,6 +159,7 @@ class Engine:
         self._pictures = _Cache(cached)
         self._latents = _Cache(cached)
         self._looks = _Cache(max(16, cached // 3))  # pictures, mirror images and ranges besides
+        self._joined = _Cache(4)  # of the sets that are looked at: a slider asks for them at every λ
 
     def run(
         self,
@@ -388,7 +389,12 @@ class Engine:
             for index, row in zip(batch, found.rows(), strict=True):
                 known[keys[index]] = row
                 self._looks.put(keys[index], row)
-        return Looks.joined([row for key in keys if (row := known[key]) is not None])
+        together = tuple(keys)
+        looks = self._joined.get(together)
+        if looks is None:
+            looks = Looks.joined([row for key in keys if (row := known[key]) is not None])
+            self._joined.put(together, looks)
+        return looks
 
     def closest(
         self,

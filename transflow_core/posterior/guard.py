@@ -65,12 +65,12 @@ class Guard:
         return replace(self, chroma=torch.tensor([-math.inf, math.inf])[:, None, None, None].expand_as(self.chroma))
 
     def grown(self, r: float) -> Guard | None:
-        """At λ/m = r: ranges wider by r times their width on either side; at r = ∞ none is left, as for the prior."""
+        """At λ/m = r: ranges wider by r times their width on either side, and more noise; at r = ∞ none is left, as for
+        the prior."""
         if math.isinf(r):
             return None
-        return replace(
-            self, ranges=None if self.ranges is None else _wider(self.ranges, r), chroma=_wider(self.chroma, r)
-        )
+        ranges = None if self.ranges is None else _wider(self.ranges, r)
+        return Guard(ranges, _wider(self.chroma, r), self.noise * (1 + 10 * r))
 
     def coloured(self, images: Tensor) -> Tensor:
         """(n, 3, S, S) with the chroma of every pixel clipped; also of the 2×2 means of such images."""
@@ -133,6 +133,8 @@ class Looks:
 
     def of(self, kept: Tensor) -> Looks:
         """Some of these images: (p,) bool."""
+        if kept.all():
+            return self
         kept = kept.to(self.images.device)
         return Looks(
             self.images[kept], self.mirrored[kept], None if self.ranges is None else self.ranges[kept], self.usual
