@@ -161,9 +161,9 @@ interval over {r["splits"]} splits, each with a seed of its own. Sets: {used}. {
 
 
 _RECIPE = (
-    "Rows of λ/m are the paper's posterior, the default is what the page draws, and a manipulation vector is the mean "
-    "latent of the given half less that of plain faces, added to the prior's samples at temperature 0.7, as Glow's "
-    "authors did."
+    "Rows of λ/m are the paper's posterior, the default is what the page drew at the time, and a manipulation vector "
+    "is the mean latent of the given half less that of plain faces, added to the prior's samples at temperature 0.7, "
+    "as Glow's authors did."
 )
 
 
