@@ -47,6 +47,7 @@ class Processes:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         try:
             yield cls(dist.get_rank(), dist.get_world_size(), device)
+            dist.barrier()  # who leaves while others compute can abort them
         finally:
             dist.destroy_process_group()
 
