@@ -46,10 +46,9 @@ from .methods import (
     Shown,
     prior_features,
 )
-from .sets import EXAMPLES, PHOTOGRAPHS, ROOT, Set, sets_in
+from .sets import EXAMPLES, PHOTOGRAPHS, ROOT, SAME_PERSON, Set, sets_in
 
 TABLE, NUMBERS = ROOT / "docs" / "results" / "likeness.md", ROOT / "docs" / "results" / "likeness.json"
-SAME_PERSON = 0.6  # dlib's threshold
 
 
 def compared(

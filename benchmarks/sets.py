@@ -12,13 +12,14 @@ from transflow_core.prior import Prior
 from .features import FEATURES
 from .measures import as_unit
 
-__all__ = ["EXAMPLES", "OTHERS", "PHOTOGRAPHS", "ROOT", "SHIPPED", "Set", "sets_in"]
+__all__ = ["EXAMPLES", "OTHERS", "PHOTOGRAPHS", "ROOT", "SAME_PERSON", "SHIPPED", "Set", "sets_in"]
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "assets" / "examples"
 SHIPPED, OTHERS = "the example sets that ship", "other sets"
 #: Sets of photographs, in which dlib's descriptors tell people apart.
 PHOTOGRAPHS = ("greyscale", "red_hair", "glasses")
+SAME_PERSON = 0.6  # dlib's threshold for descriptors
 
 
 class Set:

@@ -13,14 +13,13 @@ from transflow_core.engine import Engine
 from .distances import nearest
 from .features import DESCRIPTOR, FEATURES
 from .methods import METHODS, Given
-from .sets import PHOTOGRAPHS, Set
+from .sets import PHOTOGRAPHS, SAME_PERSON, Set
 
 __all__ = ["FIVE", "IMPOSTORS", "OTHERS", "measure", "nearness", "texts"]
 
 _GIVEN = 5
 _LEAST = _GIVEN + 2  # two are held out, since each is compared with the rest
 _MOST_SPLITS = 5  # descriptors are slow
-_SAME_PERSON = 0.6
 OTHERS, FIVE = "the person's other photographs", "the five given photographs"
 IMPOSTORS = "photographs of other people"
 
@@ -35,7 +34,7 @@ def nearness(rows: NDArray, person: NDArray, own: bool = False) -> dict[str, flo
     rests = [np.delete(person, index, 0) if own else person for index in range(len(rows))]
     means = [np.linalg.norm(row - rest.mean(0)) for row, rest in zip(rows, rests, strict=True)]
     near = np.array([nearest(row[None], rest)[0] for row, rest in zip(rows, rests, strict=True)])
-    return {"mean": float(np.mean(means)), "nearest": float(near.mean()), "within": float((near < _SAME_PERSON).mean())}
+    return {"mean": float(np.mean(means)), "nearest": float(near.mean()), "within": float((near < SAME_PERSON).mean())}
 
 
 def measure(folders: list[Path], engine: Engine, options: argparse.Namespace, rows: list[dict]) -> list[dict]:

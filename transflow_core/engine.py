@@ -379,7 +379,9 @@ class Engine:
 
     def looks(self, posterior: Posterior, *, aside: int = 0, stop: threading.Event | None = None) -> Looks:
         """What the images of a posterior look like (see `Posterior.draw`), from the cache where they are known."""
-        rows = posterior.latents
+        return self._looks_of(posterior.latents, aside=aside, stop=stop)
+
+    def _looks_of(self, rows: Tensor, *, aside: int = 0, stop: threading.Event | None = None) -> Looks:
         keys = [(_content(row), self.prior.fingerprint) for row in rows]
         known = {key: self._looks.get(key) for key in keys}
         missing = [index for index, key in enumerate(keys) if known[key] is None]
@@ -640,7 +642,7 @@ class Engine:
         rows = torch.cat([self.run(towards, z, strength, stop=stop) for strength in strengths])
         # Nothing leaves the ranges of the photograph and of the style; colours may.
         style = self.looks(posterior, stop=stop).of(posterior.counting).guard
-        own = self.run(self.prior.looks, z, stop=stop).rows()
+        own = self._looks_of(z, stop=stop).rows()
         guards = [style.union(looks.guard).uncoloured() for looks in own] * len(strengths)
         images = self.decode(rows, centre=z.repeat(len(strengths), 1), guards=guards, progress=progress, stop=stop)
         before = self.prior.to_unit([face.face.image for face in faces if face.face is not None]).cpu()

@@ -80,9 +80,9 @@ const deviations = (points, centre, ratio, manner) => {
     return {noise: 0.6, draw: uniform => {
       const rows = d.map((_, i) => [uniform(), i]).sort(([a], [b]) => a - b).slice(0, Math.ceil(donors));
       return ratio.map((r, axis) => {
-        const parts = rows.map((_, i) => Math.exp(3 * normal(uniform)) * Math.min(1, donors - i));
+        const parts = rows.map((_, i) => Math.exp(4 * normal(uniform)) * Math.min(1, donors - i));
         const all = parts.reduce((a, b) => a + b);
-        return 0.9 * share(r) * rows.reduce((sum, [, row], i) => sum + parts[i] / all * d[row][axis], 0);
+        return 0.97 * share(r) * rows.reduce((sum, [, row], i) => sum + parts[i] / all * d[row][axis], 0);
       });
     }};
   }

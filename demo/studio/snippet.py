@@ -2,6 +2,8 @@
 
 import shlex
 
+from transflow_core.posterior import PRIOR_TEMPERATURE
+
 from ..examples import EXAMPLES
 from ..snippet import evidence_paths, is_plain
 from .settings import EVIDENCE, PRIOR, Asked
@@ -75,7 +77,7 @@ def _posterior(asked: Asked) -> list[str]:
 def _source(name: str, key: str, ready: bool) -> list[str]:
     """A source of levels, see `settings.sources`."""
     if key == PRIOR or (key == EVIDENCE and not ready):
-        return [f"{name} = tfc.Gaussian.standard(engine.prior.dim, std=0.6)"]
+        return [f"{name} = tfc.Gaussian.standard(engine.prior.dim, std={PRIOR_TEMPERATURE:g})"]
     if key == EVIDENCE:
         return [f"{name} = engine.draw(posterior, manner)"]
     folder = (EXAMPLES / key).relative_to(EXAMPLES.parent.parent).as_posix()

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from demo.explain.tab import numbers
 from transflow_core.posterior import Posterior
+from transflow_core.posterior.local import DRAWN_IN
 from transflow_core.prior import standard_log_prob
 
 from ..helpers import frames
@@ -374,7 +375,7 @@ def test_the_three_manners_draw_from_the_same_random_numbers(how, shot):
     page = how
     paper, _ = agrees(page, 0.5)
     points = evidence(page)
-    inwards = points.mean(0) + 0.9 * (points - points.mean(0))  # images, drawn in as `Local` does
+    inwards = points.mean(0) + DRAWN_IN * (points - points.mean(0))  # images, drawn in as `Local` does
 
     def take(kind):
         page.locator(f"#how input[value={kind}]").check()

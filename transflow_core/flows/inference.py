@@ -10,7 +10,7 @@ It also decodes with a guard. A flow is trained in one direction, images to late
 image led to can put a coupling's input where its net never was; the net answers with the largest scale that it may,
 the next coupling gets more of the same, and within a few steps the values explode, in one place. So the values of each
 channel are clamped, where they enter a coupling and where a split predicts its log-scales, to the range that they have
-for known images (`Noted`, `Guard`). Known images decode as before, to the bit, and so does every draw that stays
+for known images (`GuardedFlow`). Known images decode as before, to the bit, and so does every draw that stays
 inside.
 
 References:

@@ -12,7 +12,7 @@ from torch import Tensor
 from .conditioning import MOST_KEPT, Posterior
 from .covariance import Covariance
 from .gaussian import Gaussian
-from .guard import Guard
+from .guard import Guard, shrunk
 from .noise import standard_normal
 from .sampler import Sampler
 
@@ -100,7 +100,7 @@ def _visible(posterior: Posterior, side: int = 32) -> Tensor:
     """(p, side, side), whether or not anything is covered."""
     if posterior.visible is None:
         return torch.ones(len(posterior.latents), side, side)
-    return torch.nn.functional.interpolate(posterior.visible[None].float(), (side, side), mode="area")[0]
+    return shrunk(posterior.visible[None].float(), side)[0]
 
 
 def _weights(posterior: Posterior) -> Tensor:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .guard import Looks
+from .guard import Looks, shrunk
 
 __all__ = ["Closest", "closest"]
 
@@ -49,7 +48,7 @@ def closest(images: Tensor, looks: Looks) -> list[Closest]:
         [('image 2', True, 0.0)]
     """
     p, known = len(looks.images), looks.small(_SIDE)
-    apart, rows = _apart(_small(images), known).min(1)
+    apart, rows = _apart(shrunk(images, _SIDE), known).min(1)
     between = _apart(known[:p], known)
     pairs = between[:, :p].minimum(between[:, p:])[tuple(torch.triu_indices(p, p, 1))]
     pairs = pairs[pairs > _SAME]
@@ -59,10 +58,6 @@ def closest(images: Tensor, looks: Looks) -> list[Closest]:
         Closest(row % p, distance, row >= p, f"image {row % p + 1}")
         for row, distance in zip(rows.tolist(), (apart / unit).tolist(), strict=True)
     ]
-
-
-def _small(images: Tensor) -> Tensor:
-    return F.interpolate(images, size=(_SIDE, _SIDE), mode="area")
 
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:

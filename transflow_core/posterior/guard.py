@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Guard", "Looks", "chessboard", "face_lines"]
+__all__ = ["Guard", "Looks", "chessboard", "face_lines", "shrunk"]
 
 _EYES = (0.38, 0.58, 0.25, 0.75)  # top, bottom, left and right of where eyes are in the frame
 _MARGIN = 0.01  # of a range: evidence that is encoded again differs in its last bits
@@ -114,7 +114,7 @@ class Looks:
     def alignment(self) -> float:
         """How well the eyes of these images sit at the same places: the mean correlation of the lines there, between
         two of them. Of faces that were aligned it is 0.35 and more; 1 for one image."""
-        lines = face_lines(F.interpolate(self.images, size=(32, 32), mode="area"), _EYES)
+        lines = face_lines(shrunk(self.images, 32), _EYES)
         lines = lines - lines.mean(1, keepdim=True)
         lines = lines / lines.norm(dim=1, keepdim=True).clamp_min(1e-6)
         m = len(lines)
@@ -122,7 +122,7 @@ class Looks:
 
     def small(self, side: int) -> Tensor:
         """(2p, C, side, side): the images, then their mirror images."""
-        small = F.interpolate(self.images, size=(side, side), mode="area")
+        small = shrunk(self.images, side)
         return torch.cat([small, small.flip(-1)])
 
     def rows(self) -> list[Looks]:
@@ -161,6 +161,11 @@ def chessboard(images: Tensor) -> Tensor:
     if not window:
         return images.new_zeros(len(images))
     return F.avg_pool2d(c.square().mean(1, keepdim=True), window, 1).amax((1, 2, 3)).sqrt().nan_to_num(math.inf)
+
+
+def shrunk(images: Tensor, side: int) -> Tensor:
+    """(n, C, side, side) means over areas of (n, C, S, S)."""
+    return F.interpolate(images, size=(side, side), mode="area")
 
 
 def _means(images: Tensor, side: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from .covariance import Covariance
 from .dirichlet import one_piece, piece_noise
 from .gaussian import Gaussian
-from .guard import Guard, face_lines
+from .guard import Guard, face_lines, shrunk
 from .noise import standard_normal
 
 __all__ = ["GRID", "PRIOR_TEMPERATURE", "Local", "LocalNumbers", "flatness"]
@@ -204,7 +204,7 @@ class Local:
         if self.visible is not None:
             seen = self.visible.cpu()
             seen = torch.cat([seen, seen.flip(-1)]) if self._mirrored else seen
-            seen = F.interpolate(seen[None].float(), (GRID, GRID), mode="area")[0]
+            seen = shrunk(seen[None].float(), GRID)[0]
             # Far below all fields, so that a hidden place is taken only where every donor is hidden.
             counts = counts + torch.where(seen > 1e-3, seen.clamp_min(1e-3).log(), -300.0)[rows]
         if cuts > 1:

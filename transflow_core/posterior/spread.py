@@ -90,11 +90,6 @@ class Spread:
         scale = (self.shares / (1 - 1 / self.count)).sqrt().to(self.directions)
         return Covariance(noise.diagonal, self.directions.T * scale * self.levels(ell).unsqueeze(1))
 
-    def length(self, scale: Tensor) -> float:
-        """Root mean square distance of a piece from the mean when directions are multiplied by `scale`, () or (D,)."""
-        squares = (self.directions * scale).double().square().sum(1).cpu()
-        return math.sqrt((self.shares @ squares).item() / (1 - 1 / self.count)) if len(self.shares) > 1 else 0.0
-
     @cached_property
     def held_out_likeness(self) -> tuple[float, ...]:
         """ℓ of each level under which a piece is most probable given the others: leave-one-out, the levels apart.
