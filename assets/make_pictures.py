@@ -13,11 +13,12 @@ from demo.static import FOLDER
 from demo.studio.history import OPENING
 from demo.studio.settings import Settings
 from demo.studio.sheet import sheet_picture
-from transflow_core.drawing import ask
 from transflow_core.engine import Engine
 from transflow_core.images import enlarge, to_pil
 from transflow_core.images.text import draw_text
+from transflow_core.posterior import resolve
 from transflow_core.prior import load_prior
+from transflow_core.recipes import Method
 
 INDIGO = "#6366f1"
 _CURVE = '<path d="{}" fill="none" stroke="{}" stroke-width="2.5" stroke-linecap="round"/>'
@@ -55,8 +56,8 @@ def main() -> None:
     engine, settings = Engine(load_prior()), Settings()
     intake = engine.intake(example_sets()[OPENING].files)
     posterior = intake.posterior()
-    manner = ask(posterior, looks=engine.looks).manner
-    samples = to_pil(engine.sample(engine.draw(posterior, manner), **settings.draws))
+    how, _ = resolve(settings.recipe.replace(**dict(Method())), posterior, engine.looks)
+    samples = to_pil(engine.sample(engine.draw(posterior, how), **settings.draws))
     sheet_picture(samples).save(FOLDER / "opening.jpg", quality=88)
     evidence = [image.face.image for image in intake.used if image.face is not None]
     preview(evidence, samples).save(FOLDER / "preview.jpg", quality=85)

@@ -48,7 +48,7 @@ _READ = """() => {
   return {
     prior: value('#prior input'), n: Number(value('#number input')), seed: Number(value('#seed input')),
     temperature: Number(value('#temperature-range')), lam: Number(value('#lam-range')),
-    auto: document.querySelector('#manner-auto input').checked,
+    auto: document.querySelector('#method-auto input').checked,
     status: document.querySelector('#samples-status').innerText.trim(),
     cards: document.querySelectorAll('#evidence-cards .card').length,
     sheet: document.querySelector('#sheet img').src, address: location.search,
@@ -81,8 +81,8 @@ class Hands:
             "undo": lambda: self._any("#evidence-undo"),
             "remove": lambda: self._any("#evidence-cards .remove"),
             "thumbnail": lambda: self._any("#evidence-cards .open"),
-            "manner": lambda: self._any("#manner-kind label"),
-            "auto": lambda: page.click("#manner-auto input"),
+            "method": lambda: self._any("#method-kind label"),
+            "auto": lambda: page.click("#method-auto input"),
             "dice": lambda: page.click("#dice"),
             "reset": lambda: page.click("#reset"),
             "number": lambda: self._type("#number input", rng.choice(("1", "4", "16", "20"))),
@@ -121,14 +121,14 @@ class Hands:
         asked, whole, shown = screen.asked, screen.whole, self._page.evaluate(_READ)
         if asked is None or whole is None or whole.asked != asked:
             return [f"no whole images of what was asked for; the page says {shown['status']!r}"]
-        settings, ratio = asked.settings, asked.settings.manner.lam_ratio
+        recipe, ratio = asked.recipe, asked.recipe.lam_ratio
         given = asked.intake.evidence if asked.intake.ready else None
         expected = {
             "prior": asked.prior,
-            "n": settings.n,
-            "seed": settings.seed,
-            "temperature": settings.temperature,
-            "auto": settings.auto,
+            "n": recipe.n,
+            "seed": recipe.seed,
+            "temperature": recipe.temperature,
+            "auto": asked.settings.auto,
             "cards": len(intake.evidence),
             "sheet": data_uri(sheet_picture(whole.pictures)),
             "covered": False,
@@ -137,7 +137,7 @@ class Hands:
         wrong = [
             f"{key} is {shown[key]!r:.60}, not {value!r:.60}" for key, value in expected.items() if shown[key] != value
         ]
-        if not isinstance(ratio, tuple) and abs(shown["lam"] - math.log10(ratio)) > 0.011:
+        if ratio and not isinstance(ratio, tuple) and abs(shown["lam"] - math.log10(ratio)) > 0.011:
             wrong.append(f"λ/m stands at {10 ** shown['lam']:.3g}, not {ratio:.3g}")
         if given is not (intake.evidence if intake.ready else None):
             wrong.append("the samples are of other evidence")

@@ -18,8 +18,8 @@ from torch import Tensor
 from transflow_core.engine import Engine
 from transflow_core.images import labelled_rows, load_image, to_pil
 from transflow_core.masked import fill, frame_mask, likely
-from transflow_core.posterior import Manner
 from transflow_core.prior import load_prior
+from transflow_core.recipes import Method
 
 from .measures import as_unit, face_rate, region_distance
 from .sets import EXAMPLES, ROOT
@@ -30,7 +30,7 @@ NEON = (57, 255, 20)
 SETS = ("red_hair", "sepia", "greyscale")
 ROUNDS = (0, 1, 2, 4, 8, 16)
 DEFAULT = 2
-MANNERS = {"the paper's, λ/m = 0.3": Manner.mean(0.3), "local": Manner.local()}
+METHODS = {"the paper's, λ/m = 0.3": Method(method="posterior", lam_ratio=0.3), "local": Method(method="local")}
 HEAD = """<!-- Written by `python -m benchmarks.masks`. -->
 Faces of the example sets (nobody's) with a bar over the eyes. *PSNR*: of the pixels under the bar against the face
 as it was, in dB. *Faces*: share in which dlib's HOG detector finds one at 256×256. *Density*: mean log N(z; 0, I), in
@@ -121,7 +121,7 @@ def main() -> None:
     density = prior.encode_and_score(truth, 8).log_prior.mean()
     lines.append(f"| the face as it was | | {100 * face_rate(truth.numpy()):.0f} | {density:,.0f} |")
     lines += ["", f"{len(faces)} faces; ± is one standard error over them. Samples, 16 of each:", ""]
-    lines += ["| evidence | manner | faces, % | colour of the bar's place: from the bar's | from the faces' |"]
+    lines += ["| evidence | method | faces, % | colour of the bar's place: from the bar's | from the faces' |"]
     lines += ["|---|---|---|---|---|"]
     rows, labels = [to_pil(truth[:: len(faces) // 8][:8])], ["faces"]
     for name, frames in bars.items():
@@ -131,15 +131,15 @@ def main() -> None:
             used = [image.filled or image.face.image for image in given.evidence if image.face]
             rows.append(used[:: len(used) // 8][:8])
             labels.append(what)
-            for how, manner in MANNERS.items():
-                x = engine.sample(engine.draw(given.posterior(), manner), 16)
+            for row, how in METHODS.items():
+                x = engine.sample(engine.draw(given.posterior(), how), 16)
                 from_bar, from_face = (region_distance(x, as_unit(ref), BAR) for ref in (frames, faces))
                 lines.append(
-                    f"| {what} | {how} | {100 * face_rate(x.numpy()):.0f} | {from_bar:.3f} | {from_face:.3f} |"
+                    f"| {what} | {row} | {100 * face_rate(x.numpy()):.0f} | {from_bar:.3f} | {from_face:.3f} |"
                 )
                 print(lines[-1], flush=True)
                 rows.append(to_pil(x[:8]))
-                labels.append(how.removeprefix("the paper's, "))
+                labels.append(row.removeprefix("the paper's, "))
     labelled_rows(rows, row_labels=labels, cell=72).convert("RGB").save(options.picture, quality=88)
     options.table.write_text(
         HEAD + f"![Bars, and without]({PICTURE.name})\n\n" + "\n".join(lines) + "\n", encoding="utf-8"

@@ -12,19 +12,17 @@ from torch import Tensor
 
 from transflow_core.engine import Engine
 from transflow_core.posterior import (
-    DEFAULT_MANNER,
-    KINDS,
     PRIOR_TEMPERATURE,
     Gaussian,
     Local,
     LocalNumbers,
     Looks,
-    Manner,
     Posterior,
     Sampler,
-    choose_manner,
+    recommend,
 )
 from transflow_core.pullback import decode_in_range
+from transflow_core.recipes import Method as Sampling
 
 from .features import FEATURES
 from .predictive import Predictive
@@ -40,6 +38,18 @@ PRIOR = f"the model alone, temperature {PRIOR_TEMPERATURE:g}"
 _OF_PRIOR = 64
 _CUT = 8.0  # how much sharper pixels are cut than latents: one donor has nearly all of a pixel
 _DONORS = 2.0
+
+
+_LOCAL, _BOOTSTRAP = Sampling(method="local").filled(), Sampling(method="bootstrap").filled()
+
+
+def _posterior(lam_ratio: float) -> Sampling:
+    return Sampling(method="posterior", lam_ratio=lam_ratio)
+
+
+def _text(how: Sampling) -> str:
+    numbers = (f"{name}={value}" for name, value in how.texts().items() if name != "method")
+    return f"{how.method}:{','.join(numbers)}"
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,10 @@ class Given:
         """What the given images look like."""
         return self.engine.looks(self.posterior)
 
-    def sampler(self, manner: Manner) -> Sampler:
+    def sampler(self, how: Sampling) -> Sampler:
         """As `Engine.draw`."""
-        looks = None if manner.kind == "mean" else self.looks
-        return self.posterior.draw(manner, self.engine.prior.levels, looks)
+        looks = None if how.method == "posterior" else self.looks
+        return self.posterior.draw(how, self.engine.prior.levels, looks)
 
     @cached_property
     def predictive(self) -> Shown:
@@ -93,10 +103,10 @@ class Method:
     every: bool = True
 
 
-def _drawn(manner: Manner) -> Callable[[Given], Shown]:
+def _drawn(how: Sampling) -> Callable[[Given], Shown]:
     def draw(given: Given) -> Shown:
-        found = given.engine.drawn(given.sampler(manner), given.n, seed=given.seed)
-        redrawn = (found.redrawn > 0).numpy() if manner.kind == "local" else None
+        found = given.engine.drawn(given.sampler(how), given.n, seed=given.seed)
+        redrawn = (found.redrawn > 0).numpy() if how.method == "local" else None
         return Shown(found.images.clamp(0, 1).numpy(), redrawn, found.projected.numpy())
 
     return draw
@@ -116,7 +126,7 @@ def _guarded(given: Given) -> Shown:
 
 def _pasted(given: Given) -> Shown:
     """The local weights of two donors, on pixels: what does the model add?"""
-    sampler = given.sampler(DEFAULT_MANNER)
+    sampler = given.sampler(_LOCAL)
     assert isinstance(sampler, Local)
     rows, logits = replace(sampler, numbers=replace(sampler.numbers, donors=_DONORS)).mixing(given.n, given.seed)
     images = torch.from_numpy(given.images)
@@ -142,24 +152,24 @@ def _real(name: str, draw: Callable[[Given], Shown]) -> Method:
 
 
 def _local(likeness: float) -> Method:
-    manner = replace(DEFAULT_MANNER, likeness=likeness)
+    how = _LOCAL.replace(likeness=likeness)
     name = f"local, likeness {likeness:g}"
-    text = f"{manner} {LocalNumbers.of(likeness)}, prior at {PRIOR_TEMPERATURE:g}, τ = {Local.drawn_in:g}"
-    return Method(name, text, _drawn(manner))
+    text = f"{_text(how)} {LocalNumbers.of(likeness)}, prior at {PRIOR_TEMPERATURE:g}, τ = {Local.drawn_in:g}"
+    return Method(name, text, _drawn(how))
 
 
 def _chosen(given: Given) -> Shown:
-    return _drawn(choose_manner(given.posterior, given.looks).manner)(given)
+    return _drawn(recommend(given.posterior, given.looks).method)(given)
 
 
-def _of(name: str, manner: Manner) -> Method:
-    return Method(name, str(manner), _drawn(manner), every=False)
+def _of(name: str, how: Sampling) -> Method:
+    return Method(name, _text(how), _drawn(how), every=False)
 
 
-assert DEFAULT_MANNER.likeness is not None  # the default is local
-_LIKENESSES = sorted({1.0, 0.75, 0.5, 0.25, 0.0, DEFAULT_MANNER.likeness}, reverse=True)
+assert _LOCAL.likeness is not None  # the default is local
+_LIKENESSES = sorted({1.0, 0.75, 0.5, 0.25, 0.0, _LOCAL.likeness}, reverse=True)
 DEFAULT = "the default: local, as chosen for the set"
-_NUMBERS = replace(LocalNumbers.of(DEFAULT_MANNER.likeness), donors=_DONORS)
+_NUMBERS = replace(LocalNumbers.of(_LOCAL.likeness), donors=_DONORS)
 _ALL = (
     _real(HELD_OUT, lambda given: Shown(given.images)),  # its images are not given: see `likeness.turn`
     _real(GIVEN, lambda given: Shown(given.images)),
@@ -168,11 +178,11 @@ _ALL = (
     Method("predictive, chroma clipped", "likeness 0.9, lam_ratio 0.01", _clipped),
     Method("predictive, guarded and clipped", "likeness 0.9, lam_ratio 0.01", _guarded, every=False),
     Method(f"pixels cut and pasted, {_DONORS:g} donors", f"{_NUMBERS}, {_CUT:g} times sharper", _pasted),
-    Method(DEFAULT, f"{_local(DEFAULT_MANNER.likeness).text}, closer where images do not fit", _chosen),
+    Method(DEFAULT, f"{_local(_LOCAL.likeness).text}, closer where images do not fit", _chosen),
     *map(_local, _LIKENESSES),
-    _of(f"blends of {KINDS['blend'].pieces:g}", KINDS["blend"]),
-    _of("the paper's, λ/m = 0.3", Manner.mean(0.3)),
-    _of("the paper's, λ/m = 0.5", Manner.mean(0.5)),
+    _of(f"blends of {_BOOTSTRAP.images_per_sample:g}", _BOOTSTRAP),
+    _of("the paper's, λ/m = 0.3", _posterior(0.3)),
+    _of("the paper's, λ/m = 0.5", _posterior(0.5)),
     Method(PRIOR, f"temperature {PRIOR_TEMPERATURE:g}", lambda given: Shown(_prior_images(given.engine))),
 )
 #: Every row by its name, in the order of the page.

@@ -164,20 +164,20 @@ def delays(url: str, prior: str) -> dict[str, list[float]]:
 def crossfade_errors(prior: str, draws: int = 8) -> list[tuple[str, int, float, float, float]]:
     """How far midpoints of a cross-fade are from the true previews, in levels of 255, by the number of λ of a strip.
 
-    Gives (manner, number, mean error, that of the worst sample, that of the median sample at the worst midpoint).
+    Gives (method, number, mean error, that of the worst sample, that of the median sample at the worst midpoint).
     """
     from demo.examples import example_sets
     from demo.studio.strip import lam_places
     from transflow_core.engine import Engine
-    from transflow_core.posterior import KINDS
     from transflow_core.prior import load_prior
+    from transflow_core.recipes import NUMBERS, Method
 
     engine, found = Engine(load_prior(prior)), []
-    for kind, manner in KINDS.items():
+    for kind in NUMBERS:
         errors: dict[int, list[torch.Tensor]] = {}
         for key in ("red_hair", "sketch", "cartoon"):
             posterior = engine.intake(example_sets()[key].files).posterior()
-            at = [engine.draw(posterior, manner.with_lam(place)) for place in lam_places(_PLACES + 1)]
+            at = [engine.draw(posterior, Method(method=kind, lam_ratio=place)) for place in lam_places(_PLACES + 1)]
             x = torch.stack([255 * engine.preview(one, draws) for one in at])
             for count in (5, 7, 9, 13, 25):
                 step = _PLACES // (count - 1)
@@ -198,7 +198,7 @@ def main() -> None:
     options = arguments.parse_args()
     priors = options.prior or shipped_priors()
     if options.strip:
-        print("| prior | manner | number of λ | mean error, of 255 | worst sample | median at the worst midpoint |")
+        print("| prior | method | number of λ | mean error, of 255 | worst sample | median at the worst midpoint |")
         print("|---|---|---|---|---|---|")
         for prior in priors:
             for kind, count, *errors in crossfade_errors(prior):

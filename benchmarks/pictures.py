@@ -11,7 +11,7 @@ from PIL import Image
 from demo.examples import example_sets
 from transflow_core.engine import Engine
 from transflow_core.images import enlarge, labelled_rows, to_pil
-from transflow_core.posterior import choose_manner
+from transflow_core.posterior import recommend
 from transflow_core.prior import load_prior
 
 from .page import ARGUMENTS, ROOT, serve
@@ -29,7 +29,7 @@ def overview(path: Path) -> None:
         evidence = engine.intake(example.files).evidence
         posterior = evidence.condition(lam_ratio=1.0)
         samples = to_pil(
-            engine.sample(engine.draw(posterior, choose_manner(posterior, engine.looks(posterior)).manner), 7, seed=2)
+            engine.sample(engine.draw(posterior, recommend(posterior, engine.looks(posterior)).method), 7, seed=2)
         )
         arrow = Image.new("RGB", samples[0].size, "white")
         rows.append([*(image.face.image for image in evidence[:3] if image.face), arrow, *samples])

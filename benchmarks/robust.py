@@ -13,8 +13,8 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.images import find_images, load_image
-from transflow_core.posterior import Manner
 from transflow_core.prior import load_prior
+from transflow_core.recipes import Method
 
 from .distances import energy_distance, standardised
 from .features import colour_texture
@@ -23,7 +23,7 @@ from .sets import EXAMPLES, ROOT
 
 TABLE = ROOT / "docs" / "results" / "robust.md"
 SETS = ("greyscale", "red_hair", "sepia", "sketch")
-MANNERS = {"the paper's, λ/m = 0.3": Manner.mean(0.3), "local": Manner.local()}
+METHODS = {"the paper's, λ/m = 0.3": Method(method="posterior", lam_ratio=0.3), "local": Method(method="local")}
 HEAD = """<!-- Written by `python -m benchmarks.robust`. -->
 Nine pieces of an example set, and with them a picture of noise and a blank one. Energy distance of 16 samples to the
 nine that are held out, in colour and texture / share of samples in which dlib's HOG detector finds a face, in %.
@@ -42,7 +42,7 @@ def main() -> None:
     side = engine.prior.image_size
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
     spoilt = [noise, Image.new("RGB", (side, side), "grey")]
-    columns = [f"{name}, {how}" for how in MANNERS for name in ("left out", "the default", "as they are")]
+    columns = [f"{name}, {how}" for how in METHODS for name in ("left out", "the default", "as they are")]
     lines = [f"| set | {' | '.join(columns)} | counts |", "|---" * (len(columns) + 2) + "|"]
     for name in SETS:
         files = find_images(EXAMPLES / name)
@@ -56,9 +56,9 @@ def main() -> None:
             engine.intake([*given, *spoilt], whole="always", robust=False),
         ]
         cells = []
-        for manner in MANNERS.values():
+        for how in METHODS.values():
             for intake in intakes:
-                x = engine.sample(engine.draw(intake.posterior(), manner), 16)
+                x = engine.sample(engine.draw(intake.posterior(), how), 16)
                 energy = energy_distance(scale(colour_texture(x)), real)
                 cells.append(f"{energy:.1f} / {100 * face_rate(x.numpy()):.0f}")
         counts = ", ".join(f"{count:.3f}" for count in intakes[1].evidence.counts[-2:])

@@ -45,10 +45,10 @@ _DECODES = 10
 def _work(way: str, prior_name: str, n: int) -> None:
     """In a process of its own: for each line that comes in, decode ten times and print the median in seconds."""
     from transflow_core import prior as prior_module
-    from transflow_core.compute import ComputeThread
     from transflow_core.engine import Engine
     from transflow_core.posterior import Gaussian
     from transflow_core.prior import load_prior
+    from transflow_core.worker import ComputeThread
 
     compute = ComputeThread() if way == "compute" else None
     engine = Engine(load_prior(prior_name, device="cpu"), batch_size=n, compute=compute)

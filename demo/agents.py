@@ -42,7 +42,9 @@ class Tools(gradio.mcp.GradioMCPServer):
 
 def _worded(schema: Any) -> Any:
     if isinstance(schema, dict):
-        words = {"format": "a picture in base64: data:image/png;base64,…"} if "format" in schema else {}
+        words = (
+            {"format": "a picture in base64: data:image/png;base64,…"} if isinstance(schema.get("format"), str) else {}
+        )
         return {key: _worded(value) for key, value in schema.items()} | words
     return [_worded(value) for value in schema] if isinstance(schema, list) else schema
 

@@ -11,7 +11,7 @@ from html import escape
 
 import gradio as gr
 
-from transflow_core.compute import Cancelled
+from transflow_core.worker import Cancelled
 
 __all__ = ["refusing", "tell", "warn", "words_of"]
 

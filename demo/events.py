@@ -9,7 +9,7 @@ import gradio as gr
 from gradio import utils
 from gradio.events import Dependency
 
-from transflow_core.compute import Cancelled, owned_by, owned_steps
+from transflow_core.worker import Cancelled, owned_by, owned_steps
 
 from .errors import refusing, warn
 from .session import Session

@@ -125,7 +125,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
         with places["how"] as tab:
             Explain(engines, prior, [*chosen, *_seen(tab)])
         demo.unload(Session.left)
-        add_endpoints(engines)
+        add_endpoints(engines, demo)
     demo.ahead = partial(engines.read_examples, first_prior)
     return demo
 

@@ -2,7 +2,7 @@
 
 Gradio's own queues are for the whole app: whoever waits in one blocks all who come after. So none of them has a limit
 here (`SERVER`, `events.on`), and order is kept by `Lane`s: for each owner, a visitor or a caller, by itself. What is
-computed is shared out fairly further down, a batch or a picture at a time (`transflow_core.compute`).
+computed is shared out fairly further down, a batch or a picture at a time (`transflow_core.worker`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import gradio as gr
 from gradio import state_holder, utils
 from gradio.queueing import Event, Queue
 
-from transflow_core.compute import Cancelled
+from transflow_core.worker import Cancelled
 
 __all__ = ["API", "CALLS", "EXPORTS", "SERVER", "VISITORS", "Calls", "Lane", "Stop", "drain", "keep_pages"]
 

@@ -11,6 +11,7 @@ from transflow_core.checkpoints import Checkpoint
 from transflow_core.flows import Glow, GlowConfig, LevelConfig
 from transflow_core.pixels import PixelConvention
 from transflow_core.prior import Prior
+from transflow_core.recipes import Method
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -54,3 +55,22 @@ def frames(page, n: int = 20) -> None:
     page.evaluate(
         "n => new Promise(done => { const next = () => n-- ? requestAnimationFrame(next) : done(); next(); })", n
     )
+
+
+METHODS = {name: Method(method=name).filled() for name in ("local", "bootstrap", "posterior")}
+"""Each sampling method with its usual numbers."""
+
+
+def by_local(likeness: float = 0.5, lam_ratio: float | list[float] = 0.02) -> Method:
+    """New members of the set."""
+    return Method(method="local", likeness=likeness, lam_ratio=lam_ratio)
+
+
+def by_bootstrap(images_per_sample: float = 2.0, lam_ratio: float | list[float] = 0.1) -> Method:
+    """Blends of so many images."""
+    return Method(method="bootstrap", images_per_sample=images_per_sample, lam_ratio=lam_ratio)
+
+
+def by_posterior(lam_ratio: float | list[float] = 0.5) -> Method:
+    """The paper's posterior of the mean."""
+    return Method(method="posterior", lam_ratio=lam_ratio)

@@ -11,7 +11,6 @@ from transflow_core.posterior import (
     MIXES,
     Covariance,
     Gaussian,
-    Manner,
     Mixture,
     Posterior,
     Sampler,
@@ -19,6 +18,8 @@ from transflow_core.posterior import (
     mixed,
     standard_normal,
 )
+
+from .helpers import by_bootstrap, by_local, by_posterior
 
 DIM = 5
 
@@ -48,7 +49,7 @@ shares = st.floats(0.05, 0.85)
 @given(st.integers(1, 6), st.integers(1, 6), st.floats(0.01, 50))
 def test_more_of_both_is_bayes_rule_with_all_evidence(m, n, lam):
     a, b = evidence(m, 1), evidence(n, 2)
-    both = mixed(condition(a, lam=lam), condition(b, lam=1.0), "both", n / (m + n))
+    both = mixed(condition(a, lam=lam), condition(b, lam=1.0), "add", n / (m + n))
     expected = condition(torch.cat([a, b]), lam=lam)
     same(both, expected)
     assert both.m == pytest.approx(m + n) and len(both.latents) == m + n
@@ -62,7 +63,7 @@ def test_more_of_both_is_bayes_rule_with_all_evidence(m, n, lam):
 @given(shares)
 def test_less_like_these_divides_their_likelihood_out(share):
     a, b = condition(evidence(4, 1)), condition(evidence(3, 2))
-    less = mixed(a, b, "less", share)
+    less = mixed(a, b, "subtract", share)
     weight = share * a.m / b.m
     expected = combined(a.prior, [(a, 1.0), (b, -weight)])
     same(less, expected)
@@ -79,29 +80,29 @@ def test_less_like_these_divides_their_likelihood_out(share):
 @given(shares)
 def test_towards_these_moves_the_pieces_along_the_difference_of_the_means(share):
     a, b = condition(evidence(4, 1)), condition(evidence(3, 2, at=2.0))
-    moved = mixed(a, b, "towards", share)
+    moved = mixed(a, b, "move", share)
     shift = share * (b.evidence_mean - a.evidence_mean)
     same(moved, condition(a.latents + shift))
     torch.testing.assert_close(moved.latents, a.latents + shift)
 
 
 @pytest.mark.parametrize("how", MIXES)
-def test_a_share_of_nothing_is_the_first_and_every_manner_draws(how):
+def test_a_share_of_nothing_is_the_first_and_every_method_draws(how):
     a, b = condition(evidence(4, 1)), condition(evidence(3, 2), weights=[1.0, 2.0, 0.5])
     assert mixed(a, b, how, 0) is a
-    for manner in (Manner.mean(0.5), Manner.local(), Manner.blend()):
-        assert torch.isfinite(mixed(a, b, how, 0.4).draw(manner).sample(3)).all()
+    for method in (by_posterior(0.5), by_local(), by_bootstrap()):
+        assert torch.isfinite(mixed(a, b, how, 0.4).draw(method).sample(3)).all()
 
 
 def test_all_of_the_second_is_the_second():
     a, b = condition(evidence(4, 1)), condition(evidence(3, 2))
-    same(mixed(a, b, "both", 1), b)
-    torch.testing.assert_close(mixed(a, b, "towards", 1).evidence_mean, b.evidence_mean)
+    same(mixed(a, b, "add", 1), b)
+    torch.testing.assert_close(mixed(a, b, "move", 1).evidence_mean, b.evidence_mean)
 
 
 def test_of_much_evidence_a_part_is_kept_and_counts_for_all():
     a, b = condition(evidence(100, 1)), condition(evidence(90, 2))
-    both = mixed(a, b, "both", 90 / 190)
+    both = mixed(a, b, "add", 90 / 190)
     assert len(both.latents) == 128 and both.m == pytest.approx(190)
     assert both.weights.sum().item() == pytest.approx(190)
     torch.testing.assert_close(both.evidence_mean, torch.cat([evidence(100, 1), evidence(90, 2)]).mean(0))
@@ -109,16 +110,16 @@ def test_of_much_evidence_a_part_is_kept_and_counts_for_all():
 
 def test_what_cannot_be_mixed_is_refused_in_words():
     a, b = condition(evidence(4, 1)), condition(evidence(3, 2))
-    with pytest.raises(ValueError, match="a mix is one of both, less, towards"):
+    with pytest.raises(ValueError, match="a mix is one of add, subtract, move"):
         mixed(a, b, "more", 0.5)
-    for how, share in (("less", 0.95), ("both", 1.1), ("towards", float("nan"))):
+    for how, share in (("subtract", 0.95), ("add", 1.1), ("move", float("nan"))):
         with pytest.raises(ValueError, match=f"the share of '{how}' is a number from 0 to"):
             mixed(a, b, how, share)
     other = condition(evidence(3, 2), prior=Gaussian(torch.ones(DIM).double(), 1.0))
     with pytest.raises(ValueError, match="of different priors"):
-        mixed(a, other, "both")
+        mixed(a, other, "add")
     with pytest.raises(ValueError, match="likelihoods of different shapes"):
-        mixed(a, condition(evidence(3, 2), likelihood=2.0), "both")
+        mixed(a, condition(evidence(3, 2), likelihood=2.0), "add")
 
 
 def test_so_much_can_be_divided_out_and_no_more():

@@ -15,12 +15,12 @@ from PIL import Image
 
 from transflow_core import compute as compute_module
 from transflow_core.adapters import adapt_encoder
-from transflow_core.compute import Cancelled, ComputeThread, FairThread, PictureLane, owned_by, owned_steps
 from transflow_core.engine import Engine
 from transflow_core.images import to_pil
 from transflow_core.pictures import is_quick, read_picture
 from transflow_core.posterior import Gaussian
 from transflow_core.prior import Prior
+from transflow_core.worker import Cancelled, ComputeThread, FairThread, PictureLane, owned_by, owned_steps
 
 from .helpers import ROOT, apart
 
@@ -357,7 +357,7 @@ def test_a_large_file_is_not_even_opened_to_see_whether_it_is_quick(tmp_path):
 
 
 def test_the_lanes_process_ends_with_this_one():
-    code = "from transflow_core.compute import PictureLane; PictureLane(); print('over')"
+    code = "from transflow_core.worker import PictureLane; PictureLane(); print('over')"
     # The lane's process has this one's stderr: it is read to its end when both are over.
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "over\n" and not ended.stderr

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from transflow_core import cores
-from transflow_core.compute import ComputeThread
 from transflow_core.cores import on_cores, others_run
 from transflow_core.prior import Prior, load_prior
+from transflow_core.worker import ComputeThread
 
 from .helpers import apart, make_tiny_prior
 

@@ -15,10 +15,10 @@ from transflow_core.engine import Engine
 from transflow_core.flows import DetailConfig, GlowConfig, GrownConfig, LevelConfig, build_flow
 from transflow_core.images import to_pil
 from transflow_core.pixels import PixelConvention
-from transflow_core.posterior import KINDS, Gaussian, Guard, Manner, Posterior, compose, interpolate
+from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate
 from transflow_core.prior import Prior
 
-from .helpers import make_tiny_prior
+from .helpers import METHODS, by_bootstrap, by_local, by_posterior, make_tiny_prior
 
 
 def smooth(n, side=16, channels=3, seed=0):
@@ -65,14 +65,14 @@ def posterior_of(prior, n=4):
     return Posterior.condition(prior.encode(smooth(n, prior.image_size, prior.channels)), lam_ratio=0.1)
 
 
-def sampler_of(engine, n=4, manner=KINDS["local"]):
-    return engine.draw(posterior_of(engine.prior, n), manner)
+def sampler_of(engine, n=4, how=METHODS["local"]):
+    return engine.draw(posterior_of(engine.prior, n), how)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", METHODS)
 def test_every_prior_draws_in_every_manner(any_prior, kind):
     engine = Engine(any_prior)
-    sampler = sampler_of(engine, manner=KINDS[kind])
+    sampler = sampler_of(engine, how=METHODS[kind])
     drawn = engine.drawn(sampler, 5, seed=2)
     side, channels = any_prior.image_size, any_prior.channels
     assert drawn.images.shape == (5, channels, side, side) and drawn.images.isfinite().all()
@@ -88,10 +88,10 @@ def test_every_prior_draws_in_every_manner(any_prior, kind):
         assert engine.drawn(sampler, 0).images.shape[0] == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", METHODS)
 def test_a_preview_is_the_means_of_the_whole_images(kind):
     engine = Engine(PRIORS["grown"]())
-    sampler = sampler_of(engine, manner=KINDS[kind])
+    sampler = sampler_of(engine, how=METHODS[kind])
     if sampler.guard is not None:  # clipped colours of means are not the means of clipped colours
         sampler = replace(sampler, guard=sampler.guard.uncoloured())
     for temperature in (0.1, 1.0):
@@ -164,17 +164,17 @@ def test_a_draw_that_stays_torn_is_moved_to_its_first_donor(monkeypatch):
 def test_what_leaves_the_ranges_is_counted():
     engine = Engine(make_tiny_prior())
     sampler = sampler_of(engine)
-    assert not engine.drawn(sampler_of(engine, manner=Manner.local(1.0, 0.0)), 6).guarded.any()
+    assert not engine.drawn(sampler_of(engine, how=by_local(1.0, 0.0)), 6).guarded.any()
     wild = engine.drawn(sampler, 6, temperature=40.0)
     assert wild.guarded.all() and wild.counts["guarded"] == 6 and wild.images.isfinite().all()
-    mean = engine.drawn(sampler_of(engine, manner=KINDS["mean"]), 6, temperature=40.0)
+    mean = engine.drawn(sampler_of(engine, how=METHODS["posterior"]), 6, temperature=40.0)
     assert not mean.guarded.any()  # the paper's draws are shown as they are
 
 
-@pytest.mark.parametrize("kind", ["local", "blend"])
+@pytest.mark.parametrize("kind", ["local", "bootstrap"])
 def test_no_draw_is_broken_where_no_guard_is_inside_the_flow(kind):
     engine = Engine(adapted())
-    sampler = sampler_of(engine, manner=KINDS[kind])
+    sampler = sampler_of(engine, how=METHODS[kind])
     drawn = engine.drawn(sampler, 6, temperature=60.0)
     assert drawn.images.isfinite().all() and drawn.projected.all()
     assert drawn.images.equal(drawn.images.clamp(0, 1))
@@ -205,7 +205,7 @@ def test_far_off_all_is_moved_and_finite():
 
 def test_compositions_and_ways_between_are_drawn_within_the_union_of_guards():
     engine = Engine(make_tiny_prior())
-    a, b = sampler_of(engine), sampler_of(engine, 3, KINDS["blend"])
+    a, b = sampler_of(engine), sampler_of(engine, 3, METHODS["bootstrap"])
     both = a.guard.union(b.guard)
     for sampler in (compose([a, b], engine.prior.levels), interpolate(a, b, 0.5)):
         assert sampler.guard.ranges.equal(both.ranges) and sampler.guard.chroma.equal(both.chroma)
@@ -224,8 +224,12 @@ def test_looks_are_found_once_an_image_and_stay_in_order(monkeypatch):
     calls = counted(engine, monkeypatch)
     posterior = posterior_of(engine.prior, 5)
     first = engine.looks(posterior)
-    for manner in (*KINDS.values(), Manner.local(0.1, 0.2), Manner.blend(3)):
-        engine.draw(posterior.with_lam(0.7), manner)
+    for how in (
+        *METHODS.values(),
+        by_local(0.1, 0.2),
+        by_bootstrap(3),
+    ):
+        engine.draw(posterior.with_lam(0.7), how)
     assert sum(calls) == 5
     more = Posterior.condition(torch.cat([posterior_of(engine.prior, 7).latents[5:], posterior.latents.flip(0)]), 0.1)
     found = engine.looks(more)
@@ -241,7 +245,7 @@ def test_looks_are_found_once_an_image_and_stay_in_order(monkeypatch):
 def test_the_papers_manner_needs_no_looks(monkeypatch):
     engine = Engine(make_tiny_prior())
     calls = counted(engine, monkeypatch)
-    engine.draw(posterior_of(engine.prior), Manner.mean(0.3))
+    engine.draw(posterior_of(engine.prior), by_posterior(0.3))
     assert calls == []
 
 
@@ -255,7 +259,7 @@ def test_looks_are_the_images_and_their_mirror_images(any_prior):
 def test_an_evidence_image_is_drawn_as_it_is(any_prior):
     """At likeness 1 and λ = 0, but for what deviations are drawn in by."""
     engine = Engine(any_prior)
-    sampler = sampler_of(engine, manner=Manner.local(1.0, 0.0))
+    sampler = sampler_of(engine, how=by_local(1.0, 0.0))
     z = sampler.first(4, seed=2)
     images = engine.decode(z, guards=[sampler.guard])
     known = smooth(4, any_prior.image_size, any_prior.channels)
@@ -266,7 +270,7 @@ def test_an_evidence_image_is_drawn_as_it_is(any_prior):
 def test_masks_reach_the_sampler_and_a_saved_posterior_keeps_them(tmp_path):
     engine = Engine(make_tiny_prior())
     intake = engine.intake(to_pil(smooth(4)), whole="always")
-    assert intake.evidence.visible is None and engine.draw(intake.posterior(), KINDS["local"]).visible is None
+    assert intake.evidence.visible is None and engine.draw(intake.posterior(), METHODS["local"]).visible is None
     mask = np.zeros((16, 16), np.uint8)
     mask[8:] = 255
     intake = engine.masked(
@@ -278,5 +282,5 @@ def test_masks_reach_the_sampler_and_a_saved_posterior_keeps_them(tmp_path):
     torch.testing.assert_close(posterior.visible, expected)
     posterior.save(tmp_path / "masked.safetensors", engine.prior.provenance)
     again = engine.load_posterior(tmp_path / "masked.safetensors")
-    samplers = [engine.draw(one, KINDS["local"]) for one in (posterior, again)]
+    samplers = [engine.draw(one, METHODS["local"]) for one in (posterior, again)]
     assert samplers[0].sample(3).equal(samplers[1].sample(3))

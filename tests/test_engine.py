@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow_core.compute import ComputeThread, FairThread, PictureLane
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.intake import Intake
 from transflow_core.pictures import read_picture
-from transflow_core.posterior import KINDS, Manner, per_level
+from transflow_core.posterior import per_level
+from transflow_core.worker import ComputeThread, FairThread, PictureLane
 
-from .helpers import make_tiny_prior
+from .helpers import METHODS, by_posterior, make_tiny_prior
 from .test_evidence import count_inversions, squares
 
 
@@ -199,7 +199,7 @@ def test_a_posterior_of_files_is_that_of_their_evidence(engine, files, saved):
 
 def test_a_sweep_moves_a_saved_posterior_too(engine, saved):
     posterior = engine.posterior([saved])
-    x = engine.sweep(posterior, [Manner.mean(0.2), Manner.mean(0.7)], 2, seed=3)
+    x = engine.sweep(posterior, [by_posterior(0.2), by_posterior(0.7)], 2, seed=3)
     torch.testing.assert_close(x[1], engine.sample(posterior, 2, seed=3), atol=1e-4, rtol=0)
 
 
@@ -210,14 +210,14 @@ def test_a_source_without_a_name_has_one(engine):
     assert engine.read(image).name == "picture 1.png"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", METHODS)
 def test_a_manner_changes_what_is_drawn_and_shares_its_noise_with_previews_and_sweeps(engine, kind):
     posterior = engine.intake(squares(4)).posterior()
-    sampler = engine.draw(posterior, KINDS[kind])
+    sampler = engine.draw(posterior, METHODS[kind])
     x = engine.sample(sampler, 3, seed=5)
-    others = [engine.sample(engine.draw(posterior, other), 3, seed=5) for key, other in KINDS.items() if key != kind]
+    others = [engine.sample(engine.draw(posterior, other), 3, seed=5) for key, other in METHODS.items() if key != kind]
     assert all((x - other).abs().mean() > 1e-3 for other in others)
-    torch.testing.assert_close(engine.sweep(posterior, [KINDS[kind]], 3, seed=5)[0], x, atol=1e-4, rtol=0)
+    torch.testing.assert_close(engine.sweep(posterior, [METHODS[kind]], 3, seed=5)[0], x, atol=1e-4, rtol=0)
     torch.testing.assert_close(engine.preview(sampler, 3, seed=5), x, atol=2 / 255, rtol=0)
-    path = engine.interpolate(sampler, engine.draw(posterior, Manner.mean(1.0)), 2, 3, seed=5)
+    path = engine.interpolate(sampler, engine.draw(posterior, by_posterior(1.0)), 2, 3, seed=5)
     torch.testing.assert_close(path[0], x, atol=1e-4, rtol=0)

@@ -15,10 +15,10 @@ from transflow_core.evidence import Evidence, EvidenceImage, Latent
 from transflow_core.faces import align
 from transflow_core.images import ImageError, opening, to_pil
 from transflow_core.pictures import Picture
-from transflow_core.posterior import Gaussian, Manner
+from transflow_core.posterior import Gaussian
 from transflow_core.typicality import Typicality
 
-from .helpers import make_tiny_prior
+from .helpers import by_posterior, make_tiny_prior
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_faces_of_a_group_are_chosen_by_hand(shipped, conformance):
 
 def test_samples_share_their_noise_at_every_lambda(engine):
     evidence = read(engine, squares(3))
-    x = engine.sweep(evidence.condition(lam_ratio=1.0), map(Manner.mean, (0.3, 0.5)), 2, seed=4)
+    x = engine.sweep(evidence.condition(lam_ratio=1.0), map(by_posterior, (0.3, 0.5)), 2, seed=4)
     assert x.shape == (2, 2, 3, 16, 16)
     torch.testing.assert_close(x[1], engine.sample(evidence.condition(lam_ratio=0.5), 2, seed=4), atol=1e-4, rtol=0)
     assert not x[0].equal(x[1])

@@ -9,9 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transflow_core.posterior import PRIOR_TEMPERATURE, Gaussian, Local, Looks, Manner, Posterior, Sampler
+from transflow_core.posterior import PRIOR_TEMPERATURE, Gaussian, Local, Looks, Posterior, Sampler
 from transflow_core.posterior.local import LocalNumbers, fields, flatness
 from transflow_core.prior import LatentLevel
+
+from .helpers import by_local
 
 SHAPES = ((3, 8, 8), (6, 4, 4), (12, 2, 2))
 SIDE, P = 16, 6
@@ -48,7 +50,7 @@ def sampler_of(p=P, r=0.0, levels=LEVELS, looks=True, drawn_in=1.0, weights=None
     dim = levels[-1].slice.stop
     z = evidence(p, dim, seed)
     posterior = Posterior.condition(z, 0.5, weights=weights, visible=visible)
-    found = posterior.draw(Manner.local(0.5, r), levels, looks_of(p, dim, seed) if looks else None)
+    found = posterior.draw(by_local(0.5, r), levels, looks_of(p, dim, seed) if looks else None)
     return replace(found, numbers=replace(found.numbers, **{"fit": 0.0, **numbers}), drawn_in=drawn_in)
 
 
@@ -290,7 +292,7 @@ def test_any_number_of_images_and_any_donors(p, dtype):
     posterior = Posterior.condition(evidence(p).to(dtype), 0.5)
     for looks in (None, looks_of(p)):
         for likeness in (0.0, 0.5, 1.0):
-            sampler = posterior.draw(Manner.local(likeness, 0.1), LEVELS, looks)
+            sampler = posterior.draw(by_local(likeness, 0.1), LEVELS, looks)
             z = sampler.sample(3)
             assert z.dtype == dtype and z.isfinite().all() and sampler.to("cpu").sample(3).equal(z)
             assert sampler.mixing(3)[0].shape[1] == min(p, 12, math.ceil(1 + 8 * (1 - likeness)))
@@ -298,7 +300,7 @@ def test_any_number_of_images_and_any_donors(p, dtype):
 
 def test_float64_is_float32_more_exactly():
     fine, coarse = (
-        Posterior.condition(evidence().to(dtype), 0.5).draw(Manner.local(0.5, 0.1), LEVELS, looks_of())
+        Posterior.condition(evidence().to(dtype), 0.5).draw(by_local(0.5, 0.1), LEVELS, looks_of())
         for dtype in (torch.float64, torch.float32)
     )
     close(coarse.sample(6).double(), fine.sample(6), 1e-4)
@@ -306,7 +308,7 @@ def test_float64_is_float32_more_exactly():
 
 def test_images_that_are_all_one_give_that_image():
     posterior = Posterior.condition(evidence(1).expand(4, -1), 0.5)
-    z = posterior.draw(Manner.local(0.2, 0.0), LEVELS).sample(3)
+    z = posterior.draw(by_local(0.2, 0.0), LEVELS).sample(3)
     close(z, evidence(1).expand(3, -1), 1e-6)
 
 
@@ -338,8 +340,8 @@ def test_likeness_goes_from_one_image_to_many():
 def test_what_hardly_counts_does_not_widen_the_guard():
     """A picture of noise among photographs, whose weight is small, lets no colour or noise through."""
     z, looks = evidence(), looks_of()
-    plain = Posterior.condition(z[1:], 0.5).draw(Manner.local(), LEVELS, looks.of(torch.arange(P) > 0)).guard
+    plain = Posterior.condition(z[1:], 0.5).draw(by_local(), LEVELS, looks.of(torch.arange(P) > 0)).guard
     for weight, same in ((0.01, True), (1.0, False)):
         posterior = Posterior.condition(z, 0.5, weights=[weight, *[1.0] * (P - 1)])
-        guard = posterior.draw(Manner.local(), LEVELS, looks).guard
+        guard = posterior.draw(by_local(), LEVELS, looks).guard
         assert torch.equal(guard.chroma, plain.chroma) == same

@@ -1,34 +1,29 @@
-"""Manners of drawing: their exact limits, their moments, common random numbers, composition and files."""
+"""Sampling methods: their exact limits, their moments, common random numbers, composition and files."""
 
-import json
 import math
-from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
-from transflow_core.drawing import ask
 from transflow_core.posterior import (
-    KINDS,
     MOST_KEPT,
     Blend,
     Covariance,
     Gaussian,
-    Local,
-    Manner,
     Posterior,
     Sampler,
     Spread,
-    choose_manner,
     compose,
     interpolate,
     per_level,
+    recommend,
 )
 from transflow_core.posterior.dirichlet import dirichlet_weights, piece_noise
 from transflow_core.posterior.spread import LIKENESSES
+from transflow_core.recipes import Method
+
+from .helpers import by_bootstrap, by_local, by_posterior
 
 D, M = 40, 12
 LEVELS = (slice(0, 24), slice(24, 34), slice(34, 40))
@@ -40,83 +35,26 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 EVIDENCE = per_level([0.4, 0.8, 1.0], LEVELS).double() * normal(M, D) + 0.5 * normal(D, seed=1)
 POSTERIOR = Posterior.condition(EVIDENCE, lam_ratio=0.3)
-MANNERS = {
-    "mean": Manner.mean(0.4),
-    "per level": Manner.mean([0.1, 0.4, 2.0]),
-    "local": Manner.local(likeness=0.8, lam_ratio=0.1),
-    "local, per level": Manner.local(likeness=0.5, lam_ratio=[0.1, 0.2, 0.3]),
-    "local, newest": Manner.local(likeness=0.0),
-    "blend": Manner.blend(pieces=3),
-    "blend, per level": Manner.blend(pieces=2, lam_ratio=[0.0, 0.1, 0.2]),
+METHODS = {
+    "mean": by_posterior(0.4),
+    "per level": by_posterior([0.1, 0.4, 2.0]),
+    "local": by_local(0.8, 0.1),
+    "local, per level": by_local(0.5, [0.1, 0.2, 0.3]),
+    "local, newest": by_local(0.0),
+    "bootstrap": by_bootstrap(3),
+    "blend, per level": by_bootstrap(2, [0.0, 0.1, 0.2]),
 }
 
 
-def drawn(posterior: Posterior, manner: Manner) -> Sampler:
-    return posterior.draw(manner, LEVELS)
+def drawn(posterior: Posterior, how: Method) -> Sampler:
+    return posterior.draw(how, LEVELS)
 
 
-every_manner = pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS.keys())
+every_method = pytest.mark.parametrize("how", METHODS.values(), ids=METHODS.keys())
 
 
 def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
     torch.testing.assert_close(actual, expected.to(actual.dtype), rtol=tolerance, atol=tolerance)
-
-
-# Manners as values.
-
-manners = st.one_of(
-    st.builds(Manner.mean, st.floats(0, 1e9) | st.lists(st.floats(0), min_size=1, max_size=6)),
-    st.builds(Manner.local, st.floats(0, 1), st.floats(0)),
-    st.builds(Manner.blend, st.floats(1, 1e6), st.lists(st.floats(0), min_size=1, max_size=6)),
-)
-
-
-@given(manners)
-@settings(max_examples=200, deadline=None)
-def test_a_manner_survives_text_json_and_code(manner):
-    assert Manner.from_dict(json.loads(json.dumps(manner.to_dict(), allow_nan=False))) == manner
-    assert eval(repr(manner), {"Manner": Manner}) == manner
-    if isinstance(manner.lam_ratio, tuple) and len(manner.lam_ratio) == 1:
-        return  # one number in a list of one is written as one number
-    assert Manner.parse(str(manner)) == manner
-    assert hash(manner) == hash(replace(manner))
-
-
-def test_text_may_leave_numbers_to_the_defaults():
-    assert {kind: Manner.parse(kind) for kind in KINDS} == KINDS
-    assert Manner.parse(" blend: pieces=3 , lam_ratio=0.1/0.2 ") == Manner.blend(3, (0.1, 0.2))
-    assert Manner.blend(3).with_lam([0.5, 1]) == Manner.blend(3, (0.5, 1.0))
-
-
-@given(st.floats(0, 1), st.floats(0, 1e3))
-def test_what_older_files_and_links_say_is_local_at_the_same_likeness(likeness, ratio):
-    new = Manner.local(likeness, ratio)
-    old = str(new).replace("local", "predictive")
-    assert old != str(new) and Manner.parse(old) == new == Manner.from_dict(new.to_dict() | {"kind": "predictive"})
-    assert Manner.parse("predictive") == KINDS["local"] and Manner.parse(old).kind == "local"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "median", "mean:pieces=2", "blend:pieces", "blend:pieces=2,pieces=3", "blend:pieces=0.5", "blend:pieces=nan",
-     "local:likeness=1.5", "local:pieces=3", "predictive:likeness=x", "mean:lam_ratio=-1",
-     "mean:lam_ratio=", "x" * 2000,
-     "mean:lam_ratio=" + "/".join("1" * 100), "mean:kind=blend", "blend:__class__=1"],
-)  # fmt: skip
-def test_text_that_is_no_manner(text):
-    with pytest.raises(ValueError, match=r"manner|number|lam_ratio|pieces|likeness"):
-        Manner.parse(text)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [None, [], {"kind": []}, {"kind": "mean", "lam_ratio": True}, {"kind": "mean", "lam_ratio": []},
-     {"kind": "blend", "pieces": None}, {"kind": "blend", 3: 4}, {"kind": "mean", "lam_ratio": {"a": 1}},
-     {"kind": "mean", "lam_ratio": [[1.0]]}, {"kind": "mean", "lam_ratio": 10**400}],
-)  # fmt: skip
-def test_json_that_is_no_manner(values):
-    with pytest.raises(ValueError, match=r"manner|number"):
-        Manner.from_dict(values)
 
 
 # Dirichlet weights.
@@ -162,7 +100,7 @@ def test_weights_move_continuously_and_share_their_noise():
 
 @pytest.mark.parametrize("ratio", [0.0, 0.3, math.inf])
 def test_a_blend_of_all_pieces_is_the_papers_posterior(ratio):
-    blend = drawn(POSTERIOR, Manner.blend(pieces=M, lam_ratio=ratio))
+    blend = drawn(POSTERIOR, by_bootstrap(M, ratio))
     paper = POSTERIOR.with_lam(ratio)
     close(blend.sample(5, seed=2), paper.sample(5, seed=2), 1e-12)
     close(blend.moments.covariance.dense(D), paper.covariance.dense(D), 1e-12)
@@ -172,7 +110,7 @@ def test_a_blend_of_all_pieces_is_the_papers_posterior(ratio):
 @pytest.mark.parametrize("likelihood", [Covariance(1.0), Covariance(0.5, 0.3 * normal(D, 3, seed=6))])
 def test_each_draw_of_a_blend_is_of_the_posterior_under_its_weights(prior, likelihood):
     posterior = Posterior.condition(EVIDENCE, 0.3, prior=prior, likelihood=likelihood)
-    blend = drawn(posterior, Manner.blend(pieces=3, lam_ratio=0.2))
+    blend = drawn(posterior, by_bootstrap(3, 0.2))
     z, weights = blend.sample(4, seed=7), blend.weights(4, seed=7)
     for i in range(4):
         own = Posterior.condition(EVIDENCE, 0.2, weights=weights[i], prior=prior, likelihood=likelihood)
@@ -180,15 +118,15 @@ def test_each_draw_of_a_blend_is_of_the_posterior_under_its_weights(prior, likel
 
 
 def test_a_blend_of_one_piece_at_lambda_zero_is_a_piece():
-    z = drawn(POSTERIOR, Manner.blend(pieces=1, lam_ratio=0.0)).sample(30)
+    z = drawn(POSTERIOR, by_bootstrap(1, 0.0)).sample(30)
     nearest = torch.cdist(z, EVIDENCE).min(1)
     close(nearest.values, torch.zeros(30), 1e-6)
     assert len(nearest.indices.unique()) > 6
 
 
-@pytest.mark.parametrize("manner", [Manner.blend(3), Manner.mean()])
-def test_an_infinite_lambda_is_the_prior(manner):
-    whole = drawn(POSTERIOR, manner.with_lam(math.inf))
+@pytest.mark.parametrize("how", [by_bootstrap(3), by_posterior()])
+def test_an_infinite_lambda_is_the_prior(how):
+    whole = drawn(POSTERIOR, how.replace(lam_ratio=math.inf))
     close(whole.sample(3, seed=1), Gaussian.standard(D, torch.float64).sample(3, seed=1), 1e-12)
 
 
@@ -220,20 +158,24 @@ def test_the_covariance_estimate_keeps_the_variance_of_each_level():
 def test_any_number_of_pieces_gives_sane_draws(m, likeness):
     z = normal(m, D).float()
     posterior = Posterior.condition(z, lam_ratio=0.1)
-    assert choose_manner(posterior).why.endswith(".")
-    for manner in (Manner.local(likeness, 0.05), Manner.blend(2), choose_manner(posterior).manner):
-        draws = posterior.draw(manner, LEVELS).sample(16)
+    assert recommend(posterior).reason.endswith(".")
+    for how in (
+        by_local(likeness, 0.05),
+        by_bootstrap(2),
+        recommend(posterior).method,
+    ):
+        draws = posterior.draw(how, LEVELS).sample(16)
         assert torch.isfinite(draws).all()
         # As long as the evidence is, within what 40 dimensions let expect.
         assert 0.2 < draws.square().mean() / z.square().mean() < 1.6
     assert len(Spread.of(z, levels=LEVELS).held_out_likeness) == 3
-    assert torch.isfinite(posterior.draw(Manner.local(likeness, 0.05), LEVELS).mean).all()
+    assert torch.isfinite(posterior.draw(by_local(likeness, 0.05), LEVELS).mean).all()
 
 
 def test_one_piece_is_blended_with_itself():
     posterior = Posterior.condition(EVIDENCE[:1], lam_ratio=0.1)
-    close(drawn(posterior, Manner.blend(1)).sample(3), posterior.sample(3), 1e-12)
-    assert not drawn(posterior, Manner.local(1.0)).deviations(3).any()
+    close(drawn(posterior, by_bootstrap(1)).sample(3), posterior.sample(3), 1e-12)
+    assert not drawn(posterior, by_local(1.0)).deviations(3).any()
 
 
 # What the evidence chooses.
@@ -284,9 +226,9 @@ def test_classes_that_differ_in_how_they_vary_are_told_apart_by_the_estimate():
 # Common random numbers.
 
 
-@every_manner
-def test_draws_depend_on_the_seed_alone(manner):
-    sampler = POSTERIOR.draw(manner, LEVELS)
+@every_method
+def test_draws_depend_on_the_seed_alone(how):
+    sampler = POSTERIOR.draw(how, LEVELS)
     assert isinstance(sampler, Sampler) and sampler.dim == D
     sheet = sampler.sample(6, seed=5)
     close(sampler.sample(2, seed=5), sheet[:2], 1e-12)
@@ -299,13 +241,13 @@ def test_draws_depend_on_the_seed_alone(manner):
 @pytest.mark.parametrize(
     "path",
     [
-        [Manner.local(0.9, lam_ratio=10 ** (i / 50 - 4)) for i in range(300)],
-        [Manner.blend(1 + 11 * i / 800) for i in range(801)],
-        [Manner.blend(2, lam_ratio=10 ** (i / 50 - 4)) for i in range(300)],
+        [by_local(0.9, 10 ** (i / 50 - 4)) for i in range(300)],
+        [by_bootstrap(1 + 11 * i / 800) for i in range(801)],
+        [by_bootstrap(2, 10 ** (i / 50 - 4)) for i in range(300)],
     ],
 )
 def test_draws_morph_along_every_slider(path):
-    z = torch.stack([POSTERIOR.draw(manner, LEVELS).sample(4, seed=3) for manner in path])
+    z = torch.stack([POSTERIOR.draw(how, LEVELS).sample(4, seed=3) for how in path])
     assert z.diff(dim=0).abs().max() < 0.25
     assert (z[-1] - z[0]).abs().max() > 0.3
 
@@ -313,15 +255,18 @@ def test_draws_morph_along_every_slider(path):
 # Weights.
 
 
-def test_weighted_evidence_counts_in_every_manner():
+def test_weighted_evidence_counts_in_every_method():
     heavy = Posterior.condition(EVIDENCE, 0.1, weights=[1e6, *[1.0] * (M - 1)])
-    for manner in (Manner.blend(2, 0.0), replace(KINDS["local"], likeness=1.0, lam_ratio=0.0)):
-        nearest = torch.cdist(heavy.draw(manner, LEVELS).sample(9), EVIDENCE).argmin(1)
+    for how in (
+        by_bootstrap(2, 0.0),
+        by_local(1.0, 0.0),
+    ):
+        nearest = torch.cdist(heavy.draw(how, LEVELS).sample(9), EVIDENCE).argmin(1)
         assert not nearest.any()
     none = Posterior.condition(EVIDENCE, 0.1, weights=[0.0, *[1.0] * (M - 1)])
     without = Posterior.condition(EVIDENCE[1:], 0.1)
-    for manner in MANNERS.values():
-        close(none.draw(manner, LEVELS).sample(3), without.draw(manner, LEVELS).sample(3))
+    for how in METHODS.values():
+        close(none.draw(how, LEVELS).sample(3), without.draw(how, LEVELS).sample(3))
 
 
 def test_a_weight_of_two_is_the_piece_twice_in_every_moment():
@@ -330,7 +275,7 @@ def test_a_weight_of_two_is_the_piece_twice_in_every_moment():
         Posterior.condition(EVIDENCE, 0.1, weights=weights),
         Posterior.condition(EVIDENCE[[0, *range(M)]], 0.1),
     )
-    a, b = (drawn(posterior, Manner.blend(3)).moments for posterior in (weighted, repeated))
+    a, b = (drawn(posterior, by_bootstrap(3)).moments for posterior in (weighted, repeated))
     close(a.mean, b.mean)
     close(a.covariance.dense(D), b.covariance.dense(D))
     assert Spread.of(EVIDENCE, weights * 0.01).variance == pytest.approx(
@@ -352,7 +297,7 @@ def test_more_evidence_than_is_kept():
 
 
 def test_structure_from_here_and_style_from_there():
-    a, b = POSTERIOR.draw(MANNERS["blend"], LEVELS), Gaussian.standard(D, torch.float64)
+    a, b = POSTERIOR.draw(METHODS["bootstrap"], LEVELS), Gaussian.standard(D, torch.float64)
     both = compose([a, a, b], LEVELS)
     z = both.sample(5, seed=3, temperature=0.8)
     assert z[:, :34].equal(a.sample(5, seed=3, temperature=0.8)[:, :34])
@@ -368,10 +313,10 @@ def test_structure_from_here_and_style_from_there():
 
 
 @pytest.mark.parametrize("method", ["linear", "wasserstein"])
-@pytest.mark.parametrize("to", MANNERS.values(), ids=MANNERS.keys())
-@every_manner
-def test_any_two_samplers_can_be_interpolated(manner, to, method):
-    a, b = POSTERIOR.draw(manner, LEVELS), Posterior.condition(-EVIDENCE[:5], 0.2).draw(to, LEVELS)
+@pytest.mark.parametrize("to", METHODS.values(), ids=METHODS.keys())
+@every_method
+def test_any_two_samplers_can_be_interpolated(how, to, method):
+    a, b = POSTERIOR.draw(how, LEVELS), Posterior.condition(-EVIDENCE[:5], 0.2).draw(to, LEVELS)
     for t, end in ((0, a), (1, b)):
         assert interpolate(a, b, t, method).sample(3, seed=1).equal(end.sample(3, seed=1))
         close(interpolate(a, b, abs(t - 1e-9), method).sample(3, seed=1), end.sample(3, seed=1), 1e-3)
@@ -385,12 +330,12 @@ def test_a_blend_of_all_pieces_is_interpolated_as_the_paper_does():
     a, b = POSTERIOR, Posterior.condition(-EVIDENCE[:5], 0.2)
     for method in ("linear", "wasserstein"):
         paper = interpolate(a, b, 0.3, method).sample(4)
-        blends = [p.draw(Manner.blend(1e6, p.lam_ratio.item()), LEVELS) for p in (a, b)]
+        blends = [p.draw(by_bootstrap(1000, p.lam_ratio.item()), LEVELS) for p in (a, b)]
         close(interpolate(*blends, 0.3, method).sample(4), paper, 1e-12)
 
 
 def test_compositions_are_interpolated_level_by_level():
-    a, b = POSTERIOR.draw(MANNERS["local"], LEVELS), Gaussian.standard(D, torch.float64)
+    a, b = POSTERIOR.draw(METHODS["local"], LEVELS), Gaussian.standard(D, torch.float64)
     mixed = interpolate(compose([a, a, b], LEVELS), b, 0.4)
     close(mixed.sample(3)[:, :34], interpolate(a, b, 0.4).sample(3)[:, :34])
     close(mixed.sample(3)[:, 34:], b.sample(3)[:, 34:])
@@ -401,36 +346,23 @@ def test_compositions_are_interpolated_level_by_level():
 # Files.
 
 
-def test_a_saved_posterior_carries_every_manner(tmp_path):
+def test_a_saved_posterior_carries_every_method(tmp_path):
     posterior = Posterior.condition(EVIDENCE.float(), 0.3, weights=[*[1.0] * (M - 1), 2.5])
-    posterior.save(tmp_path / "posterior", {"manner": str(MANNERS["blend"])})
+    posterior.save(tmp_path / "posterior", METHODS["bootstrap"].texts())
     again = Posterior.load(tmp_path / "posterior")
-    assert Manner.parse(again.metadata["manner"]) == MANNERS["blend"]
-    for manner in MANNERS.values():
-        assert again.draw(manner, LEVELS).sample(3).equal(posterior.draw(manner, LEVELS).sample(3))
-
-
-def test_a_file_of_before_local_opens_and_draws_by_it_at_the_same_likeness(tmp_path):
-    posterior = Posterior.condition(EVIDENCE.float(), 0.3)
-    posterior.save(tmp_path / "posterior", {"manner": "predictive:lam_ratio=0.2,likeness=0.7"})
-    choice = ask(Posterior.load(tmp_path / "posterior"))
-    assert choice.manner == Manner.local(0.7, 0.2) and "saved" in choice.why
-    assert isinstance(posterior.draw(choice.manner, LEVELS), Local)
-
-
-def test_a_damaged_manner_is_refused():
-    with pytest.raises(ValueError, match="pieces is a number"):
-        Manner.parse("blend:pieces=2;rm")
+    assert Method.from_texts(again.metadata) == METHODS["bootstrap"]
+    for how in METHODS.values():
+        assert again.draw(how, LEVELS).sample(3).equal(posterior.draw(how, LEVELS).sample(3))
 
 
 def test_levels_must_fit():
     with pytest.raises(ValueError, match="level"):
-        POSTERIOR.draw(Manner.blend(), LEVELS[:2])
+        POSTERIOR.draw(by_bootstrap(), LEVELS[:2])
     with pytest.raises(ValueError, match="level"):
-        POSTERIOR.draw(Manner.mean([0.1, 0.2]), LEVELS)
+        POSTERIOR.draw(by_posterior([0.1, 0.2]), LEVELS)
 
 
 def test_a_blend_without_noise_has_no_density():
     with pytest.raises(ValueError, match="singular"):
-        _ = drawn(POSTERIOR, Manner.blend(2, 0.0)).moments
-    assert isinstance(drawn(POSTERIOR, Manner.blend(2)), Blend)
+        _ = drawn(POSTERIOR, by_bootstrap(2, 0.0)).moments
+    assert isinstance(drawn(POSTERIOR, by_bootstrap(2)), Blend)

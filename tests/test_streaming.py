@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from transflow_core import streaming
-from transflow_core.compute import Cancelled
 from transflow_core.engine import Engine
 from transflow_core.images import ImageError
 from transflow_core.streaming import statistics_by_ray, statistics_of_set
+from transflow_core.worker import Cancelled
 
 from .helpers import make_tiny_prior
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.posterior import Covariance, Manner, Posterior
+from transflow_core.posterior import Covariance, Posterior
 
-from .helpers import make_tiny_prior
+from .helpers import by_bootstrap, by_local, make_tiny_prior
 
 some = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 D, M = 6, 3
@@ -84,8 +84,8 @@ def use(path):
             assert not math.isnan(moved.kl(moved.prior))
         except ValueError as error:
             assert "singular" in str(error)
-    for manner in (Manner.local(), Manner.blend()):
-        assert posterior.draw(manner).sample(2).isfinite().all()
+    for how in (by_local(), by_bootstrap()):
+        assert posterior.draw(how).sample(2).isfinite().all()
 
 
 FLIPS = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8)

@@ -15,19 +15,28 @@ from .images import find_images as find_images
 from .images import load_image as load_image
 from .images import to_pil as to_pil
 from .posterior import Gaussian as Gaussian
-from .posterior import Manner as Manner
 from .posterior import Posterior as Posterior
-from .posterior import choose_manner as choose_manner
 from .posterior import compose as compose
 from .posterior import interpolate as interpolate
 from .posterior import mixed as mixed
 from .posterior import per_level as per_level
+from .posterior import recommend as recommend
 from .posterior import standard_normal as standard_normal
 from .prior import Prior as Prior
 from .prior import load_prior as load_prior
 from .publishing import load_classifier as load_classifier
 from .publishing import load_posterior as load_posterior
 from .publishing import push_to_hub as push_to_hub
+from .recipes import Align as Align
+from .recipes import Classify as Classify
+from .recipes import Condition as Condition
+from .recipes import Encode as Encode
+from .recipes import Interpolate as Interpolate
+from .recipes import Method as Method
+from .recipes import Mix as Mix
+from .recipes import Restyle as Restyle
+from .recipes import Sample as Sample
+from .recipes import Sweep as Sweep
 from .shipped import shipped_priors as shipped_priors
 
 __version__: str

@@ -3,7 +3,15 @@
 import json
 from pathlib import Path
 
-__all__ = ["ASSETS", "CLASSIFYING_PRIOR", "DEFAULT_PRIOR", "MODELS", "shipped_image_size", "shipped_priors"]
+__all__ = [
+    "ASSETS",
+    "CLASSIFYING_PRIOR",
+    "DEFAULT_PRIOR",
+    "MODELS",
+    "example_files",
+    "shipped_image_size",
+    "shipped_priors",
+]
 
 _PACKAGE = Path(__file__).resolve().parent
 # Installed, the assets lie inside the package; in a checkout and on a Space beside it.
@@ -44,3 +52,11 @@ def shipped_image_size(name: str) -> int | None:
     while "base" in config:  # grown
         config, factor = config["base"], 2 * factor
     return factor * config["image_size"]
+
+
+def example_files(name: str) -> list[Path]:
+    """The images of an example set that ships, in their order. Raises ValueError, with those that there are."""
+    folders = sorted(path.name for path in (ASSETS / "examples").iterdir() if path.is_dir())
+    if name not in folders:
+        raise ValueError(f"There is no example set {name!r}; there are {', '.join(folders)}.")
+    return sorted((ASSETS / "examples" / name).glob("*.png"))

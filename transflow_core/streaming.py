@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
-from .compute import worker_path
 from .engine import Engine, Progress
 from .images import Member, find_members
 from .posterior import Statistics
 from .prior import load_prior
+from .worker import worker_path
 
 __all__ = ["statistics_by_ray", "statistics_of", "statistics_of_set"]
 

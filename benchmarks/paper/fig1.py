@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from transflow_core.images import to_pil
-from transflow_core.posterior import DEFAULT_MANNER, Manner
+from transflow_core.recipes import Method
 
 from .near import Pictures, measured, samplers
 from .samples import SEED
@@ -15,7 +15,7 @@ from .words import Result, amount, difference, sign, table
 __all__ = ["run", "words"]
 
 _DOMAINS = ("cartoon", "sepia")
-_ROWS = {"λ/m = 0.5": Manner.mean(0.5), "our default": DEFAULT_MANNER}
+_ROWS = {"λ/m = 0.5": Method(method="posterior"), "our default": Method(method="local")}
 _SPACE = "energy, colour and texture"
 
 
@@ -27,8 +27,8 @@ def run(setting: Setting) -> dict[str, Any]:
         posterior = evidence.condition(lam_ratio=1.0)
         rows.append([image.face.image for image in evidence.used[:shown] if image.face])
         labels.append(name)
-        for label, manner in _ROWS.items():
-            sampler = setting.engine.draw(posterior, manner)
+        for label, how in _ROWS.items():
+            sampler = setting.engine.draw(posterior, how)
             rows.append(to_pil(setting.engine.sample(sampler, shown, seed=SEED)))
             labels.append(label)
         measures = measured(setting, setting.engine, Pictures(name, evidence), samplers(setting.engine, (0.5,)))

@@ -16,8 +16,9 @@ from benchmarks.measures import as_unit, chroma
 from benchmarks.sets import Set
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.posterior import DEFAULT_MANNER, Covariance, Gaussian, Posterior, Sampler
+from transflow_core.posterior import Covariance, Gaussian, Posterior, Sampler
 from transflow_core.prior import load_prior
+from transflow_core.recipes import Method
 from transflow_core.shipped import DEFAULT_PRIOR
 
 from .setting import Setting
@@ -26,7 +27,7 @@ from .words import Result, amount, difference, listing, sign, summary, table
 __all__ = ["Pictures", "measured", "run", "samplers", "spaces", "words"]
 
 REAL, PRIOR = "real pictures", "the prior, temperature 0.7"
-DEFAULT = f"{DEFAULT_MANNER.kind}, the default"
+DEFAULT = "local, the default"
 VECTORS = {f"manipulation vector × {share:g}": share for share in (0.5, 1.0)}
 
 RATIOS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)
@@ -60,7 +61,7 @@ def samplers(engine: Engine, ratios: tuple[float, ...] = RATIOS) -> dict[str, Ma
         return lambda z: Posterior.condition(z, lam_ratio=ratio)
 
     return {f"{ratio:g}": at(ratio) for ratio in ratios} | {
-        DEFAULT: lambda z: engine.draw(Posterior.condition(z, lam_ratio=1.0), DEFAULT_MANNER),
+        DEFAULT: lambda z: engine.draw(Posterior.condition(z, lam_ratio=1.0), Method(method="local")),
         PRIOR: lambda z: Gaussian(torch.zeros(engine.prior.dim), Covariance.of(0.49)),
     }
 

@@ -98,7 +98,7 @@ def fitted(
         evidence = dict(zip(evidence, groups.split([len(some) for some in evidence.values()]), strict=True))
     started = time.perf_counter()
     classifier = FewShotClassifier(engine.prior, **rule.arguments)
-    engine.run(classifier.fit_latents, evidence, stop=stop)
+    engine.call(classifier.fit_latents, evidence, stop=stop)
     return Fit(classifier, rule, time.perf_counter() - started, key)
 
 
@@ -136,7 +136,7 @@ class Result:
 def judged(engine: Engine, fit: Fit, queries: Evidence, stop: Event | None = None) -> Result:
     """Judge every query that could be inverted. Raises Cancelled if `stop` is set."""
     used = [index for index, image in enumerate(queries) if image.used]
-    answers = engine.run(fit.classifier.judge, queries.z, stop=stop) if used else ()
+    answers = engine.call(fit.classifier.judge, queries.z, stop=stop) if used else ()
     return Result(fit, dict(zip(used, answers, strict=True)), queries)
 
 

@@ -113,8 +113,8 @@ def write(kind: str, result: Result, session: Session) -> Path:
     if kind in POSTERIOR_FILES:
         path = session.file(POSTERIOR_FILES[kind])
         words = {key: result.metadata[key] for key in ("prior", "fingerprint")} | {"evidence": result.metadata[kind]}
-        posterior, manner = result.shown[0].ends["ab".index(kind)]
-        posterior.save(path, metadata=words | {"manner": str(manner)})
+        posterior, method = result.shown[0].ends["ab".index(kind)]
+        posterior.save(path, metadata=words | method.texts())
         return path
     if kind == "png":
         path = session.file(STRIP_FILE)

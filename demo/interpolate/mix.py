@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from transflow_core.limits import Range
-from transflow_core.posterior import MIXES, Mix, Posterior, choose_manner, mixed
+from transflow_core.posterior import MIXES, Mix, Posterior, mixed, recommend
 
 from ..engines import Engines
 from ..events import on
@@ -21,10 +21,10 @@ from ..widgets import download
 
 __all__ = ["MixPanel"]
 
-_WORDS: dict[Mix, str] = {"both": "More of both", "less": "A, and less like B", "towards": "A, moved towards B"}
+_WORDS: dict[Mix, str] = {"add": "More of both", "subtract": "A, and less like B", "move": "A, moved towards B"}
 _FILE = "mixed.safetensors"
 _SHOWN = 8
-# In per cent. Of "less" the core lets 90, where nothing is left of most sets; at 60 the mean is 2.5 times as far away.
+# In per cent. Of "subtract" the core lets 90, where nothing is left of most sets; at 60 the mean is 2.5 times as far.
 _SHARE, _DEFAULT = Range(0, 60), 30
 
 
@@ -67,12 +67,11 @@ class MixPanel:
                 engine, posterior = self._engines.get(prior), self._posterior(session, prior, how, share)
             except ValueError as error:
                 return {self._shown: f'<p class="hint">{escape(str(error))}</p>'}
-            manner = choose_manner(posterior).manner
-            x = engine.sample(engine.draw(posterior, manner), _SHOWN, stop=stop)
+            x = engine.sample(engine.draw(posterior, recommend(posterior).method), _SHOWN, stop=stop)
             return {self._shown: sheet(x, f"samples: {_WORDS[how]}", columns=4)}
 
     def _write(self, session: Session, prior: str, how: Any, share: Any) -> Path:
         posterior, engine = self._posterior(session, prior, how, share), self._engines.get(prior)
         path = session.file(_FILE)
-        posterior.save(path, metadata=engine.prior.provenance | {"manner": str(choose_manner(posterior).manner)})
+        posterior.save(path, metadata=engine.prior.provenance | recommend(posterior).method.texts())
         return path

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transflow_core.intake import Intake
+from transflow_core.recipes import Condition, Method
+from transflow_core.views import to_python, to_shell
 
 from ..examples import EXAMPLES
 from ..snippet import evidence_paths, is_plain
@@ -15,6 +17,7 @@ from .route import Route, RouteSettings, first_image
 __all__ = ["POSTERIOR_FILES", "STRIP_FILE", "command_line", "python_code"]
 
 STRIP_FILE = "interpolation.png"
+_POINT: Any = {"method": "posterior", "lam_ratio": 0.0, "likeness": None, "images_per_sample": None}
 #: The ends as files to take away, for evidence that files alone do not describe: weights, faces picked by hand.
 POSTERIOR_FILES = {"a": "posterior_a.safetensors", "b": "posterior_b.safetensors"}
 
@@ -36,7 +39,7 @@ def python_code(shown: Sequence[Route], a: Intake, b: Intake, settings: RouteSet
     calls = []
     for route in shown:
         ends = "image_a, image_b" if route.key == "direct" else "a, b"
-        calls.append(f'engine.interpolate({ends}, {{steps}}, {{n}}, method="{route.method}", {draw})')
+        calls.append(f'engine.interpolate({ends}, {{steps}}, {{n}}, method="{route.path}", {draw})')
     ns = [route.n for route in shown]
     if len(shown) == 1:
         lines += [
@@ -76,47 +79,40 @@ def python_code(shown: Sequence[Route], a: Intake, b: Intake, settings: RouteSet
 
 
 def command_line(shown: Sequence[Route], a: Intake, b: Intake, settings: RouteSettings) -> str:
-    """`python -m transflow_core interpolate …`, one for each route; first `sample` where an end must become a file."""
+    """`transflow interpolate …`, one for each path; first `condition` where an end is more than one path of files."""
     lines: list[str] = []
-    prior = f"--prior {shlex.quote(a.prior)}"
-    common = f"--steps {settings.steps} --seed {settings.seed} --temperature {settings.temperature:g} {prior}"
-    ends, ratio = None, ""
+    ends: list[str] = []
+    asked = settings.recipe.replace(prior=a.prior or b.prior)
     for route in shown:
         output = STRIP_FILE if len(shown) == 1 else f"interpolation_{route.key}.png"
+        recipe = asked.replace(interpolation=route.path, n=route.n)
         if route.key == "direct":
-            images = [_image_path(intake, side) for intake, side in ((a, "A"), (b, "B"))]
             if not _as_largest_face(a, "A") or not _as_largest_face(b, "B"):
                 lines.append("# the face that was picked by hand can only be named in Python")
                 continue
-            sources, options = images, "--manner mean:lam_ratio=0 -n 1"
+            sources = [_image_path(intake, side) for intake, side in ((a, "A"), (b, "B"))]
+            recipe = recipe.replace(**_POINT, lam_ratio_a=None, lam_ratio_b=None)
         else:
-            if ends is None:
-                ends, ratio = _command_ends(a, b, settings, prior, lines)
-            sources, options = ends, f"{ratio}-n {route.n}"
-        paths = " ".join(map(shlex.quote, sources))
-        method = f"--method {route.method} " if route.key == "wasserstein" else ""
-        lines.append(f"python -m transflow_core interpolate {paths} {method}{options} {common} -o {output}")
+            one_each = all(len(_end_paths(intake)) == 1 for intake in (a, b))
+            if not ends:
+                ends = [_end_paths(intake)[0] for intake in (a, b)] if one_each else _as_files(a, b, settings, lines)
+            sources = ends
+            if not one_each:  # each file keeps its own method
+                recipe = recipe.replace(**dict(Method()), lam_ratio_a=None, lam_ratio_b=None)
+        lines.append(to_shell(recipe, sources, output))
     return "\n".join(lines)
 
 
-def _command_ends(a: Intake, b: Intake, settings: RouteSettings, prior: str, lines: list[str]) -> tuple[list[str], str]:
-    """The two arguments of `interpolate` and its manner; adds commands that save an end as a file where that is needed.
-
-    `interpolate` takes one path an end and one manner for both; a saved posterior keeps its own.
-    """
-    paths = [_end_paths(intake) for intake in (a, b)]
-    if settings.lam_a == settings.lam_b and all(len(found) == 1 for found in paths):
-        return [found[0] for found in paths], f"--manner {settings.manner.with_lam(settings.lam_a)} "
-    for letter, found, lam in (("a", paths[0], settings.lam_a), ("b", paths[1], settings.lam_b)):
-        if found:
-            sources = " ".join(map(shlex.quote, found))
-            lines.append(
-                f"python -m transflow_core sample {sources} --manner {settings.manner.with_lam(lam)} {prior} -n 1 "
-                f"--save-posterior {POSTERIOR_FILES[letter]} -o sample_{letter}.png"
-            )
+def _as_files(a: Intake, b: Intake, settings: RouteSettings, lines: list[str]) -> list[str]:
+    """Both ends as posteriors; adds the commands that make them."""
+    for letter, intake, lam in (("a", a, settings.lam_a), ("b", b, settings.lam_b)):
+        paths, file = _end_paths(intake), POSTERIOR_FILES[letter]
+        if paths:
+            how = Condition(**(dict(settings.method.replace(lam_ratio=lam)) | {"prior": intake.prior}))
+            lines.append(to_shell(how, paths, file))
         else:
-            lines.append(f"# {POSTERIOR_FILES[letter]} is the file to take away on this page")
-    return list(POSTERIOR_FILES.values()), ""
+            lines.append(f"# {file} is the file to take away on this page")
+    return list(POSTERIOR_FILES.values())
 
 
 def _end_paths(intake: Intake) -> list[str]:
@@ -137,7 +133,7 @@ def _python_end(letter: str, intake: Intake, settings: RouteSettings, lam: float
         posterior = f"engine.posterior(tfc.find_images({paths!r}))"
     else:
         posterior, where = f"tfc.Posterior.load({POSTERIOR_FILES[letter]!r})", "  # the file to take away on this page"
-    return f"{letter} = engine.draw({posterior}, tfc.{settings.manner.with_lam(lam)!r}){where}"
+    return f"{letter} = engine.draw({posterior}, tfc.{to_python(settings.method.replace(lam_ratio=lam))}){where}"
 
 
 def _python_image(name: str, intake: Intake, side: str) -> list[str]:

@@ -15,18 +15,20 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 from gradio.events import Dependency
 
-from transflow_core.compute import Cancelled
 from transflow_core.images import writes_mp4
 from transflow_core.intake import Intake
 from transflow_core.limits import SEED, STEPS_SLIDER, TEMPERATURE
-from transflow_core.posterior import Choice, Manner
+from transflow_core.posterior import Recommendation
 from transflow_core.prior import Prior
+from transflow_core.recipes import Interpolate as Recipe
+from transflow_core.views import to_link, to_metadata
+from transflow_core.worker import Cancelled
 
 from ..engines import Engines
 from ..errors import words_of
 from ..events import on
 from ..examples import example_sets, title_of
-from ..manner import MannerChoice
+from ..method import MethodChoice
 from ..panel import EvidencePanel
 from ..render import progress
 from ..session import Session
@@ -34,7 +36,7 @@ from ..widgets import code, download, log_slider, relay, whole_number
 from .decoding import Decoding, Result, write
 from .mix import MixPanel
 from .player import player, player_value
-from .route import DRAWS, METHODS, Route, RouteSettings, routes
+from .route import DRAWS, PATHS, Route, RouteSettings, routes
 from .snippet import command_line, python_code
 
 __all__ = ["Interpolate"]
@@ -128,16 +130,16 @@ class Interpolate:
                 f"Try it: {' → '.join(titles)}", size="md", min_width=200, scale=3, elem_id="interpolate-try"
             )
         self._status = gr.HTML(_status(""), elem_id="interpolate-status", label="What is being done")
-        self.method = gr.Radio(
-            [(title, key) for key, title in METHODS.items()],
-            value=DEFAULT.method,
+        self.path = gr.Radio(
+            [(title, key) for key, title in PATHS.items()],
+            value=DEFAULT.path,
             label="Method",
             info="Direct joins the latents of two images: the first in use of A, and of B.",
-            elem_id="interpolate-method",
+            elem_id="interpolate-path",
         )
         # Folded, so that the picture is in sight when "Try it" is clicked.
-        with gr.Accordion("How it draws: manner, steps, temperature, seed", open=False, elem_id="interpolate-more"):
-            self.manner = MannerChoice("interpolate-manner")
+        with gr.Accordion("How it draws: method, steps, temperature, seed", open=False, elem_id="interpolate-more"):
+            self.method = MethodChoice("interpolate-method")
             with gr.Row():
                 self.steps = _slider("Steps", STEPS_SLIDER, DEFAULT.steps)
                 self.n = _slider("Draws", DRAWS, DEFAULT.n)
@@ -150,18 +152,18 @@ class Interpolate:
     def _wire(
         self, prior: gr.components.Component, arrived: Sequence[Dependency], query: gr.components.Component
     ) -> None:
-        settings = [self.method, self.lam_a, self.lam_b, self.steps, self.n, self.seed, self.temperature]
-        settings += self.manner.inputs
-        kind = self.manner.wire([self.lam_a, self.lam_b])
+        settings = [self.path, self.lam_a, self.lam_b, self.steps, self.n, self.seed, self.temperature]
+        settings += self.method.inputs
+        kind = self.method.wire([self.lam_a, self.lam_b])
         outputs = [self._player, self._status, self._stop_button, self._python, self._shell, self._address]
-        own = [*self.a.outputs, *self.b.outputs, *settings, *self.manner.outputs]
+        own = [*self.a.outputs, *self.b.outputs, *settings, *self.method.outputs]
         opened = on(arrived, self._open, [prior, query], [*dict.fromkeys(own)])
         tried = on(self._try.click, self._take_examples, prior, [*self.a.outputs, *self.b.outputs, self._status])
-        given = [*tried, *self.a.events, *self.b.events, self.manner.auto.input]
-        chosen = on(given, self._choose, [prior, self.manner.auto], self.manner.outputs)
-        sliders = [self.lam_a, self.lam_b, self.steps, self.n, self.temperature, *self.manner.sliders]
+        given = [*tried, *self.a.events, *self.b.events, self.method.auto.input]
+        chosen = on(given, self._choose, [prior, self.method.auto], self.method.outputs)
+        sliders = [self.lam_a, self.lam_b, self.steps, self.n, self.temperature, *self.method.sliders]
         moved = [event for slider in sliders for event in (slider.input, slider.release)]
-        changed = [self.method.change, self.seed.change, *moved, *kind, *chosen, *opened]
+        changed = [self.path.change, self.seed.change, *moved, *kind, *chosen, *opened]
         on(changed, self._run, [prior, *settings], outputs)
         on(self._run_button.click, partial(self._run, again=True), [prior, *settings], outputs)
         on(self._stop_button.click, self._stop, queue=False)
@@ -177,13 +179,12 @@ class Interpolate:
             for step in panel.open(session, found[key], prior):
                 shown |= step
         shown |= self._choose(session, prior, True)
-        with contextlib.suppress(ValueError, KeyError):  # an address that was typed wrong opens with the defaults
-            numbers = [float(found[key]) for key in ("lam_a", "lam_b", "steps", "n", "seed", "t")]
-            told = RouteSettings.checked(found["method"], *numbers, manner=Manner.parse(found["manner"]))
-            shown |= self.manner.shown(Choice(told.manner, ""), False)
+        with contextlib.suppress(ValueError):  # an address that was typed wrong opens with the defaults
+            told = settings_in(found)
+            shown |= self.method.shown(Recommendation(told.method, ""), False)
             for lam, ratio in ((self.lam_a, told.lam_a), (self.lam_b, told.lam_b)):
                 shown[lam] = shown[lam] | {"value": ratio}
-            rest = {self.method: told.method, self.steps: told.steps, self.n: told.n}
+            rest = {self.path: told.path, self.steps: told.steps, self.n: told.n}
             shown |= rest | {self.seed: told.seed, self.temperature: told.temperature}
         return shown
 
@@ -195,15 +196,15 @@ class Interpolate:
             yield from panel.open(session, key, prior)
 
     def _choose(self, session: Session, prior: str, auto: bool) -> dict:
-        """One manner for both ends: the one that suits the end with fewer pieces of evidence."""
+        """One method for both ends: the one that suits the end with fewer images."""
         sides = [side.intake(session) for side in (self.a, self.b)]
         posteriors = [side.posterior() for side in sides if side.ready and side.prior == prior]
         if not posteriors:
             return {}
         fewest = min(posteriors, key=lambda posterior: posterior.m)
         if not auto:
-            return self.manner.limited(fewest.m)
-        return self.manner.chosen(fewest, self._engines.get(prior))
+            return self.method.limited(fewest.m)
+        return self.method.chosen(fewest, self._engines.get(prior))
 
     def _stop(self, session: Session) -> None:
         session.of_kind(_Kept).request = None
@@ -219,8 +220,8 @@ class Interpolate:
         if any(side.ready and side.prior != prior for side in (a, b)):
             yield {self._status: _status(f"A and B are read with {prior} …")}  # and this is called again then
             return
-        own, manner = values[:7], list(values[7:])
-        request = (a, b, prior, *own, *manner[1:])  # by whom the manner was chosen changes nothing
+        own, method = values[:7], list(values[7:])
+        request = (a, b, prior, *own, *method[1:])  # by whom the method was chosen changes nothing
         if request == kept.request and not again:
             if kept.said:
                 yield {self._status: _status(kept.said)}
@@ -232,7 +233,7 @@ class Interpolate:
                 if not (a.ready or b.ready):
                     nothing = "Give A or B something first: images, an example set, or a posterior that you saved"
                     raise ValueError(nothing if again else "")
-                settings = RouteSettings.checked(*own, manner=self.manner.read(manner, own[1]))
+                settings = RouteSettings.checked(*own, method=self.method.read(method, own[1]))
                 engine = self._engines.get(prior)
                 shown, notes = routes(settings, a, b, engine)
             except (ValueError, OSError) as error:
@@ -272,7 +273,7 @@ class Interpolate:
                 f"seed {settings.seed}."
             )
             kept.said = " ".join([words, *notes])
-            told = {"place": PLACE, "query": _address(settings, a, b)}
+            told = {"place": PLACE, "query": address_of(settings, a, b)}
             done = self._shown(player_value(kept.result, ends), kept.said, *snippets, running=False)
             yield done | {self._address: told}
 
@@ -298,12 +299,26 @@ def _slider(label: str, bound: Any, value: float, step: float = 1) -> gr.Slider:
     )
 
 
-def _address(settings: RouteSettings, a: Intake, b: Intake) -> str:
+def address_of(settings: RouteSettings, a: Intake, b: Intake) -> str:
     """What an address keeps: all but files of one's own."""
-    told = {"tab": PLACE, "a": a.example, "b": b.example, "method": settings.method, "manner": settings.manner}
-    told |= {"prior": a.prior or b.prior}
-    told |= {"lam_a": f"{settings.lam_a:g}", "lam_b": f"{settings.lam_b:g}", "steps": settings.steps, "n": settings.n}
-    return urlencode(told | {"seed": settings.seed, "t": f"{settings.temperature:g}"}, safe="/:,=")
+    told = {"tab": PLACE, "a": a.example, "b": b.example, "prior": a.prior or b.prior}
+    if settings.path not in ("linear", "wasserstein"):  # two that the page alone has
+        told["interpolation"] = settings.path
+    return "&".join(filter(None, (urlencode(told, safe="/"), to_link(settings.recipe))))
+
+
+def settings_in(query: dict[str, str]) -> RouteSettings:
+    """The settings in an address, of this version or an earlier one. Raises ValueError for what is none."""
+    texts = Recipe.upgrade({name: text for name, text in query.items() if name not in ("a", "b", "prior")})
+    path = texts.pop("interpolation", "linear")
+    recipe = Recipe.from_texts(texts)
+    method = recipe.choices if recipe.method != "auto" else DEFAULT.method
+    lams = recipe.lam_ratio_a, recipe.lam_ratio_b
+    usual = method.filled().lam_ratio
+    lam_a, lam_b = (usual if lam is None else lam for lam in lams)
+    return RouteSettings.checked(
+        path, lam_a, lam_b, recipe.steps, recipe.n, recipe.seed, recipe.temperature, method.filled()
+    )
 
 
 def _status(words: str, bar: str = "") -> str:
@@ -311,18 +326,6 @@ def _status(words: str, bar: str = "") -> str:
 
 
 def _metadata(prior: Prior, settings: RouteSettings, a: Intake, b: Intake, shown: list[Route]) -> dict[str, str]:
-    """What the files say of themselves."""
-    return {
-        "command": "interpolate",
-        "method": ", ".join(route.key for route in shown),
-        "a": title_of(a),
-        "b": title_of(b),
-        "manner": str(settings.manner),
-        "lam_ratio_a": f"{settings.lam_a:g}",
-        "lam_ratio_b": f"{settings.lam_b:g}",
-        "steps": str(settings.steps),
-        "n": str(settings.n),
-        "seed": str(settings.seed),
-        "temperature": f"{settings.temperature:g}",
-        **prior.provenance,
-    }
+    """What the files say about how they were made."""
+    words = {"interpolation": ", ".join(route.key for route in shown), "a": title_of(a), "b": title_of(b)}
+    return to_metadata(settings.recipe) | words | prior.provenance

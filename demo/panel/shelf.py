@@ -12,10 +12,10 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from transflow_core.compute import Cancelled
 from transflow_core.intake import Intake
 from transflow_core.limits import MOST_IMAGES, WEIGHT
 from transflow_core.pictures import Whole
+from transflow_core.worker import Cancelled
 
 from ..engines import Engines
 from ..errors import tell, warn

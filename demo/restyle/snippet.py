@@ -1,7 +1,9 @@
 """Code that reproduces a restyled photograph: Python, and the command line."""
 
-import shlex
 from pathlib import Path
+
+from transflow_core.recipes import Restyle
+from transflow_core.views import to_python, to_shell
 
 from ..examples import PHOTOGRAPH
 from ..snippet import evidence_paths, is_plain
@@ -12,41 +14,38 @@ __all__ = ["command_line", "python_code"]
 
 def python_code(asked: Asked) -> str:
     """Python that writes the same picture."""
-    settings, levels = asked.settings, asked.settings.kept
     photograph, style = _photograph(asked), _style(asked)
-    source = repr(style) if style[0].endswith(".safetensors") else f"tfc.find_images({style!r})"
-    strength = f"[{settings.strength:g}]"
-    if levels:
-        strength = f"[[{settings.strength:g}] * (len(engine.prior.levels) - {levels}) + [0.0] * {levels}]"
-    toned = "" if settings.toned else ", toned=False"
-    away = [f"photograph, faces = engine.paint_away(photograph, faces, tfc.load_image({MASK_FILE!r}))"]
-    if asked.sitting.mask is None:
-        away = []
+    evidence = repr(style) if style[0].endswith(".safetensors") else f"tfc.find_images({style!r})"
+    masks = "" if asked.sitting.mask is None else f", masks=[{MASK_FILE!r}]"
     return "\n".join(
         [
             "import transflow_core as tfc",
             "",
             f"engine = tfc.Engine(tfc.load_prior({asked.prior!r}))",
-            f"style = engine.posterior({source})",
-            f"photograph = tfc.load_image({photograph!r})",
-            f'faces = engine.intake([{photograph!r}], faces="all").evidence',
-            *away,
-            f"restyled = engine.restyle(faces, style, {strength}, likeness={settings.likeness:g})",
-            f'restyled.pasted(photograph{toned}).save("restyled.png")',
+            f"evidence = {evidence}",
+            f"recipe = tfc.{to_python(_recipe(asked))}",
+            f"result = engine.run(recipe, photographs=[{photograph!r}], evidence=evidence{masks})",
+            'result.save("restyled.png")',
         ]
     )
 
 
 def command_line(asked: Asked) -> str:
-    """`python -m transflow_core restyle …`."""
+    """`transflow restyle …`."""
+    style = [word for path in _style(asked) for word in ("--style", path)]
+    masks = [] if asked.sitting.mask is None else ["--mask", MASK_FILE]
+    return to_shell(_recipe(asked), [_photograph(asked), *style, *masks], "restyled.png")
+
+
+def _recipe(asked: Asked) -> Restyle:
     settings = asked.settings
-    options = f"--strength {settings.strength:g} --likeness {settings.likeness:g}"
-    options += f" --keep-levels {settings.kept}" if settings.kept else ""
-    options += "" if settings.toned else " --no-toned"
-    options += "" if asked.sitting.mask is None else f" --mask {MASK_FILE}"
-    style = " ".join(f"--style {shlex.quote(path)}" for path in _style(asked))
-    photograph, prior = shlex.quote(_photograph(asked)), shlex.quote(asked.prior)
-    return f"python -m transflow_core restyle {photograph} {style} {options} --prior {prior} -o restyled.png"
+    return Restyle(
+        prior=asked.prior,
+        strength=settings.strength,
+        likeness=settings.likeness,
+        keep_levels=settings.kept,
+        match_colours=settings.toned,
+    )
 
 
 def _photograph(asked: Asked) -> str:

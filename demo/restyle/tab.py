@@ -249,7 +249,7 @@ class Restyle:
             settings = Settings.checked(*numbers)
             asked = kept.asked = Asked(sitting, style.posterior(), style, prior, settings)
             restyled = asked.restyled(engine, [settings.strength], stop)
-            after = engine.run(restyled.pasted, sitting.image, toned=settings.toned, scale=sitting.scale, stop=stop)
+            after = engine.call(restyled.pasted, sitting.image, toned=settings.toned, scale=sitting.scale, stop=stop)
             count = len(sitting.faces)
             words = f"{count} face{'s' * (count > 1)} in {time.perf_counter() - started:.1f} s."
             yield shown | {

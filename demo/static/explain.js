@@ -35,7 +35,7 @@ const standardNormal = (seed, count) => {
   });
 };
 
-// Uniform numbers of draw i, the same at every λ and in every manner.
+// Uniform numbers of draw i, the same at every λ and with every method.
 const uniforms = (seed, i) => {
   let state = Math.imul(seed, 0x9e3779b1) ^ Math.imul(i + 1, 0x85ebca6b);
   return () => {
@@ -68,15 +68,15 @@ const weights = (m, k, uniform) => {
   return parts.map(part => part / sum);
 };
 
-// What a draw adds to the posterior's in each manner, the covariance of that where it has a form, and the scale of the
+// What a draw adds to the posterior's with each method, the covariance of that where it has a form, and the scale of the
 // noise: see Posterior.draw.
-const deviations = (points, centre, ratio, manner) => {
+const deviations = (points, centre, ratio, method) => {
   const m = points.length, d = points.map(point => [point[0] - centre[0], point[1] - centre[1]]);
   const mix = (c, scale) => [0, 1].map(axis => scale[axis] * c.reduce((sum, value, i) => sum + value * d[i][axis], 0));
   const between = scale => [[0, 0], [0, 1], [1, 1]].map(([i, j]) =>
     scale[i] * scale[j] * d.reduce((sum, e) => sum + e[i] * e[j], 0) / m);
-  if (manner.kind === 'local') {  // each number is a place, with weights of its own over the draw's donors
-    const donors = 1 + 8 * (1 - manner.likeness);
+  if (method.kind === 'local') {  // each number is a place, with weights of its own over the draw's donors
+    const donors = 1 + 8 * (1 - method.likeness);
     return {noise: 0.6, draw: uniform => {
       const rows = d.map((_, i) => [uniform(), i]).sort(([a], [b]) => a - b).slice(0, Math.ceil(donors));
       return ratio.map((r, axis) => {
@@ -86,10 +86,10 @@ const deviations = (points, centre, ratio, manner) => {
       });
     }};
   }
-  if (manner.kind === 'blend' && manner.pieces < m) {
-    const total = m * (manner.pieces - 1) / (m - manner.pieces), scale = ratio.map(share);
+  if (method.kind === 'bootstrap' && method.pieces < m) {
+    const total = m * (method.pieces - 1) / (m - method.pieces), scale = ratio.map(share);
     return {noise: 1, covariance: between(scale).map(value => value / (total + 1)),
-      draw: uniform => mix(weights(m, manner.pieces, uniform).map(w => w - 1 / m), scale)};
+      draw: uniform => mix(weights(m, method.pieces, uniform).map(w => w - 1 / m), scale)};
   }
   return {noise: 1, covariance: [0, 0, 0], draw: () => [0, 0]};
 };
@@ -98,7 +98,7 @@ const deviations = (points, centre, ratio, manner) => {
 
 const state = {};
 const initial = () => ({points: START.map(point => [...point]), ratio: [0.5, 0.5], split: false, seed: 1,
-  manner: {kind: 'mean', likeness: 0.5, pieces: 2}});
+  method: {kind: 'posterior', likeness: 0.5, pieces: 2}});
 Object.assign(state, initial());
 let noise = standardNormal(state.seed, DRAWS);
 
@@ -151,7 +151,7 @@ const drawEvidence = () => {
 };
 
 const drawPosterior = ({centre, mean, variance}) => {
-  const more = deviations(state.points, centre, state.ratio, state.manner);
+  const more = deviations(state.points, centre, state.ratio, state.method);
   const std = variance.map(v => more.noise * Math.sqrt(v)), added = noise.map((_, i) => more.draw(uniforms(state.seed, i)));
   const moment = (i, j) => added.reduce((sum, x) => sum + x[i] * x[j], 0) / DRAWS;
   const covariance = more.covariance || [moment(0, 0), moment(0, 1), moment(1, 1)];
@@ -222,9 +222,9 @@ const writeShell = () => {
 };
 
 const drawManner = () => {
-  const {kind, likeness, pieces} = state.manner, m = state.points.length;
-  findAll('[data-manner]').forEach(node => { node.hidden = node.dataset.manner !== kind; });
-  find(`input[name=how-manner][value=${kind}]`).checked = true;
+  const {kind, likeness, pieces} = state.method, m = state.points.length;
+  findAll('[data-method]').forEach(node => { node.hidden = node.dataset.method !== kind; });
+  find(`input[name=how-method][value=${kind}]`).checked = true;
   find('#how-likeness').value = 100 * likeness;
   place(find('#how-pieces'), {max: Math.max(m, 2)});
   find('#how-pieces').value = pieces;
@@ -363,9 +363,9 @@ element.addEventListener('input', event => {
     const index = Number(input.dataset.ratio);
     state.ratio = state.split ? state.ratio.map((r, i) => i === index ? ratio : r) : [ratio, ratio];
   }
-  if (input.name === 'how-manner') state.manner = {...state.manner, kind: input.value};
-  if (input.id === 'how-likeness') state.manner = {...state.manner, likeness: Number(input.value) / 100};
-  if (input.id === 'how-pieces') state.manner = {...state.manner, pieces: Number(input.value)};
+  if (input.name === 'how-method') state.method = {...state.method, kind: input.value};
+  if (input.id === 'how-likeness') state.method = {...state.method, likeness: Number(input.value) / 100};
+  if (input.id === 'how-pieces') state.method = {...state.method, pieces: Number(input.value)};
   if (input.id === 'how-split') {
     stopMotion();
     state.split = input.checked;

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 import gradio as gr
 
 from transflow_core.limits import MOST_IMAGES
-from transflow_core.posterior import Manner
+from transflow_core.recipes import Method, Sample
+from transflow_core.views import to_link
 
 from ..session import Session
 from ..static import static
-from .settings import EVIDENCE, Asked, Settings
+from .settings import DEFAULT, Asked, Settings
 from .sheet import words_of
 
 __all__ = ["NOTHING", "OPENING", "Past", "address_of", "history", "settings_in", "told"]
@@ -22,8 +22,6 @@ __all__ = ["NOTHING", "OPENING", "Past", "address_of", "history", "settings_in",
 OPENING, NOTHING = "red_hair", "none"
 """The example set that the page opens with; and what an address says in its place when there is none."""
 _MOST = 10
-_MANNER = {"manner": "kind", "lam": "lam_ratio", "likeness": "likeness", "pieces": "pieces"}
-_LEVELS = ("structure", "style", "split")
 
 
 class Past:
@@ -47,7 +45,7 @@ class Past:
                 known.intake.forget()
         for number, known in self._states.items():
             if known == asked:
-                self._states[number] = asked  # by whom the manner was chosen may differ
+                self._states[number] = asked  # by whom the method was chosen may differ
                 return number
         self._last += 1
         self._states[self._last] = asked
@@ -83,33 +81,19 @@ def told(session: Session, asked: Asked, first_prior: str) -> dict[str, Any]:
 
 
 def settings_in(query: dict[str, str]) -> Settings:
-    """The settings in an address. Raises ValueError for what is none."""
-    by_hand = "manner" in query
-    default = Settings()
-    manner = default.manner
-    if by_hand:
-        text = {name: query[key] for key, name in _MANNER.items() if key in query}
-        numbers = ",".join(f"{name}={value}" for name, value in text.items() if name != "kind")
-        manner = Manner.parse(f"{text['kind']}:{numbers}")
-    numbers = [float(query.get(key) or value) for key, value in (("t", 1), ("n", default.n), ("seed", 0))]
-    levels = [
-        query.get("structure", EVIDENCE),
-        query.get("style", EVIDENCE),
-        float(query.get("split") or default.split),
-    ]
-    return Settings.checked(manner, *numbers, *levels, auto=not by_hand)
+    """The settings in an address, of this version or an earlier one. Raises ValueError for what is none."""
+    recipe = Sample.from_texts({name: text for name, text in query.items() if name != "prior"})
+    auto = recipe.method == "auto"
+    method = DEFAULT.choices if auto else recipe.choices
+    draws = recipe.temperature, recipe.n, recipe.seed, recipe.structure, recipe.style, recipe.style_levels
+    return Settings.checked(method, *draws, auto=auto)
 
 
 def address_of(asked: Asked, first_prior: str) -> str:
     """What an address keeps of a state: all but files of one's own. What stands as the page opens is left out."""
-    settings = asked.settings
-    kept: dict[str, Any] = {} if asked.prior == first_prior else {"prior": asked.prior}
-    if not settings.auto:
-        values = dict(part.split("=") for part in str(settings.manner).partition(":")[2].split(","))
-        kept |= {"manner": settings.manner.kind}
-        kept |= {key: values[name] for key, name in _MANNER.items() if name in values}
-    if replace(settings, manner=Settings().manner) != Settings():
-        kept |= {"t": f"{settings.temperature:g}", "n": settings.n, "seed": settings.seed}
-    if settings.mixed:
-        kept |= {key: getattr(settings, key) for key in _LEVELS}
-    return urlencode(kept | {"example": asked.intake.example or NOTHING}, safe="/")
+    recipe = asked.settings.recipe
+    if asked.settings.auto:
+        recipe = recipe.replace(**dict(Method()))
+    kept = {} if asked.prior == first_prior else {"prior": asked.prior}
+    told = urlencode(kept | {"example": asked.intake.example or NOTHING}, safe="/")
+    return "&".join(filter(None, (to_link(recipe), told)))

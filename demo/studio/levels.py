@@ -16,7 +16,7 @@ from ..queues import Stop
 from ..render import picture
 from ..session import Session
 from ..static import static
-from .settings import EVIDENCE, PRIOR, SPLIT, Asked, Settings, sources
+from .settings import DEFAULT, EVIDENCE, PRIOR, SPLIT, Asked, sources
 
 __all__ = ["Levels", "strips"]
 
@@ -47,7 +47,13 @@ class Levels:
                 for name in ("Structure", "Style")
             )
             self.split = gr.Slider(
-                SPLIT.low, 8, Settings.split, step=1, label="Levels that are style", elem_id="split", min_width=160
+                SPLIT.low,
+                8,
+                DEFAULT.style_levels,
+                step=1,
+                label="Levels that are style",
+                elem_id="split",
+                min_width=160,
             )
         self.strips = gr.HTML(elem_id="strips", label="What each level carries", js_on_load=static("levels.js"))
         self.inputs: list[Component] = [structure, style, self.split]
@@ -58,7 +64,7 @@ class Levels:
     def among(self, levels: int) -> dict[Component, Any]:
         """For a prior of so many levels. No fewer than the slider starts at: Gradio refuses a value above the maximum
         before a handler sees it, and more levels than there are count as all."""
-        return {self.split: gr.update(maximum=max(levels, Settings.split))}
+        return {self.split: gr.update(maximum=max(levels, DEFAULT.style_levels))}
 
     def _pick(self, session: Session, data: dict, structure: str, style: str) -> dict:
         """A strip was clicked: what it shows is taken."""
@@ -74,7 +80,7 @@ def _beside(style: str) -> str:
 def strips(asked: Asked, engine: Engine, stop: Stop) -> str:
     """A strip for each place where the levels may be cut; of evidence alone, beside the prior."""
     settings = asked.settings
-    style, structure = settings.style, settings.structure
+    style, structure = settings.recipe.style, settings.recipe.structure
     if style == structure:
         structure = _beside(style)
     if EVIDENCE in (style, structure) and not asked.intake.ready:
@@ -82,7 +88,7 @@ def strips(asked: Asked, engine: Engine, stop: Stop) -> str:
     levels, names = engine.prior.levels, sources()
     splits = range(len(levels) + 1)
     mixtures = [asked.mixture(engine, style, structure, split) for split in splits]
-    how = {"seed": settings.seed, "temperature": settings.temperature}
+    how = {"seed": settings.recipe.seed, "temperature": settings.recipe.temperature}
     shown = []
     for split, mixture in zip(splits, mixtures, strict=True):
         images = to_pil(engine.sample(mixture, _DRAWS, stop=stop, **how))
@@ -93,7 +99,7 @@ def strips(asked: Asked, engine: Engine, stop: Stop) -> str:
         else:
             words = f"{levels[split - 1].name} and finer of {names[style]}, the rest of {names[structure]}"
         strip = picture(contact_sheet(images, columns=_DRAWS, gap=2), words)
-        pressed = str(settings.mixed and settings.split == split).lower()
+        pressed = str(settings.recipe.mixed and settings.recipe.style_levels == split).lower()
         shown.append(
             f'<button type="button" data-split="{split}" aria-pressed="{pressed}">{strip}{escape(words)}</button>'
         )

@@ -12,12 +12,13 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from transflow_core.drawing import sweep_of
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_png, to_pil
-from transflow_core.limits import SWEEP_RATIOS
-from transflow_core.posterior import Blend, Gaussian, Manner, Posterior, Sampler
+from transflow_core.operations import sweep_of
+from transflow_core.posterior import Blend, Gaussian, Posterior, Sampler
 from transflow_core.prior import LatentLevel
+from transflow_core.recipes import Sweep
 
+from ..method import described
 from ..queues import Stop
 from ..render import number, picture, sheet
 from ..session import Session
@@ -65,7 +66,7 @@ class Results:
                     self._python = code("python", label="The same in Python", elem_id="python")
                     self._shell = code("shell", label="The same on the command line", elem_id="shell")
             with gr.Tab("Sweep") as sweep:
-                options = [("the manner's own number", "own"), ("λ/m", "lam")]
+                options = [("the method's own number", "own"), ("λ/m", "lam")]
                 self.over = gr.Radio(options, value="own", label="The same draws over", elem_id="sweep-over")
                 self._sweep = gr.HTML(elem_id="sweep", label="The same draws at several values of one number")
             with gr.Tab("Structure and style") as levels:
@@ -113,7 +114,7 @@ class Results:
 
     def _make_mean(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
         image = enlarge(to_pil(whole.engine.decode(whole.sampler.mean[None], stop=stop))[0], 256)
-        caption = "mean of what is drawn" if whole.asked.settings.mixed else "posterior mean μp"
+        caption = "mean of what is drawn" if whole.asked.settings.recipe.mixed else "posterior mean μp"
         yield {self._mean: _figure(picture(image, caption), caption)}
 
     def _make_rebuilt(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
@@ -130,7 +131,7 @@ class Results:
     def _make_numbers(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
         told = [image.to_dict() for image in whole.asked.intake.evidence]
         yield {
-            self._numbers: whole.engine.run(_numbers, whole, stop=stop),
+            self._numbers: whole.engine.call(_numbers, whole, stop=stop),
             self._json: json.dumps(told, indent=1, ensure_ascii=False),
         }
 
@@ -139,20 +140,32 @@ class Results:
         yield {self._python: python_code(asked) if ready else "", self._shell: command_line(asked) if ready else ""}
 
 
-def _swept(asked: Asked, m: float, over: str) -> dict[str, Manner]:
-    """The manners of the sweep, see `Screen.over`."""
-    return sweep_of(asked.settings.manner, m, lam_ratios=SWEEP_RATIOS if over == "lam" else None)
+def _swept(asked: Asked, m: float, over: str) -> dict[str, Sweep]:
+    """What the sweep draws by, see `Screen.over`."""
+    recipe = Sweep(**dict(asked.recipe.choices), over="lam_ratio" if over == "lam" else "auto")
+    return sweep_of(recipe, m)
 
 
 def _made_from(part: str, asked: Asked, over: str) -> Hashable:
     """What of that which was asked for a part depends on: what is swept plays no part in the sweep, nor draws in the
     mean."""
     settings = asked.settings
-    draws = settings.seed, settings.temperature
+    draws = settings.recipe.seed, settings.recipe.temperature
     depends: dict[str, Hashable] = {
-        "sweep": (tuple(map(str, _swept(asked, 2.0, over).values())), *draws),
-        "levels": (settings.manner, settings.structure, settings.style, settings.split, *draws),
-        "mean": (settings.manner, settings.structure, settings.style, settings.split),
+        "sweep": (tuple(_swept(asked, 2.0, over).values()), *draws),
+        "levels": (
+            settings.recipe.choices,
+            settings.recipe.structure,
+            settings.recipe.style,
+            settings.recipe.style_levels,
+            *draws,
+        ),
+        "mean": (
+            settings.recipe.choices,
+            settings.recipe.structure,
+            settings.recipe.style,
+            settings.recipe.style_levels,
+        ),
         "rebuilt": None,
     }
     return asked.intake, asked.prior, depends.get(part, settings)
@@ -207,7 +220,7 @@ def _numbers(whole: Whole) -> str:
         norm = float(posterior.evidence_mean.double().square().sum())
         rows += [
             ("m, pieces of evidence (sum of weights)", f"{posterior.m:g}"),
-            ("manner of drawing", str(settings.manner)),
+            ("method", described(settings.recipe)),
             ("λ/m", settings.words),
             ("λ", f"{float(posterior.lam):g}" if posterior.lam.ndim == 0 else "one for each level"),
             ("‖ζ̄‖², evidence mean (D under the prior if m = 1)", number(norm)),
@@ -220,7 +233,7 @@ def _numbers(whole: Whole) -> str:
             ("what is drawn: variance (mean over dimensions)", f"{float(moments.variance.double().mean()):.4f}"),
             ("what is drawn: rank of its covariance beyond a diagonal", f"{moments.covariance.rank}"),
         ]
-    rows += [(words, f"{whole.counts[name]} of {settings.n}") for name, words in _COUNTS.items()]
+    rows += [(words, f"{whole.counts[name]} of {settings.recipe.n}") for name, words in _COUNTS.items()]
     body = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
     mean = whole.sampler.mean
     levels = "".join(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.posterior import Closest, Gaussian, Sampler
+from transflow_core.views import to_metadata
 
 from .settings import Asked
 
@@ -39,14 +40,10 @@ class Whole:
     @property
     def how(self) -> dict[str, str]:
         """What a file says of itself."""
-        settings, prior = self.asked.settings, self.engine.prior
         names = ", ".join(image.name for image in self.asked.intake.used)[:2000] or self.asked.intake.saved_name
         return {
-            **prior.provenance,
-            "manner": str(settings.manner),
-            "lam_ratio": settings.words,
-            "temperature": f"{settings.temperature:g}",
-            "seed": str(settings.seed),
+            **to_metadata(self.asked.recipe),
+            **self.engine.prior.provenance,
             **({"evidence": names} if names else {}),
         }
 
@@ -74,7 +71,7 @@ class Screen:
         whole: the images that stand on the screen; None while previews stand there.
         resting: what is being made is for a slider that rests: it is not let go yet.
         looked: key of the inner tab that is looked at.
-        over: what the sweep is over: "own", the manner's own number, or "lam".
+        over: what the sweep is over: "own", the method's own number, or "lam".
         made: what each inner tab was made from.
     """
 

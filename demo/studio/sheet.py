@@ -84,18 +84,18 @@ class Sheet:
             asked: what they are of.
             strip: the number of the strip that moves them; 0 for none.
         """
-        sheet, ratio = sheet_picture(pictures), asked.settings.manner.lam_ratio
+        sheet, ratio = sheet_picture(pictures), asked.settings.recipe.lam_ratio
         cell = max(pictures[0].size)
         cell *= -(-128 // cell)
         value = {
             "src": data_uri(sheet),
-            "alt": f"{asked.settings.n} samples, {words_of(asked)}",
+            "alt": f"{asked.settings.recipe.n} samples, {words_of(asked)}",
             "n": len(pictures),
             "columns": (sheet.width - GAP) // (cell + GAP),
             "cell": cell,
             "gap": GAP,
             "strip": strip,
-            "place": None if isinstance(ratio, tuple) else math.log10(ratio),
+            "place": None if ratio is None or isinstance(ratio, tuple) else math.log10(ratio),
         }
         return {self.view: value}
 
@@ -107,9 +107,9 @@ class Sheet:
         save_png(whole.pictures[index], buffer, metadata=whole.how | {"sample": f"{index}"})
         key = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
         stem = asked.intake.example or ("samples" if asked.intake.ready else "prior")
-        name = f"{stem}_seed{asked.settings.seed}_{index + 1:02d}.png"
+        name = f"{stem}_seed{asked.settings.recipe.seed}_{index + 1:02d}.png"
         given.put(key, name, buffer.getvalue())
-        words = f"Sample {index + 1} of {asked.settings.n}: {words_of(asked)}, seed {asked.settings.seed}"
+        words = f"Sample {index + 1} of {asked.settings.recipe.n}: {words_of(asked)}, seed {asked.settings.recipe.seed}"
         src = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
         value = {"id": key, "index": index, "src": src, "name": name, "words": words}
         return {self.sample: value | {"closest": _closest(whole, index)}}

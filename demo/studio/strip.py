@@ -57,8 +57,7 @@ class Strip:
 
     def meet(self, asked: Asked) -> int:
         """The number of the strip that moves what is asked for; a new one where it is of something else."""
-        manner = asked.settings.manner
-        base = replace(asked, settings=replace(asked.settings, manner=manner.with_lam(1.0))), _moves(asked)
+        base = _at(asked, 1.0), _moves(asked)
         if base != self.base:
             self._last += 1
             self.base, self.done, self.sent = base, {}, 0
@@ -73,15 +72,15 @@ class Strip:
         if not self.serial or self.sent > len(places):
             return
         serial, done, frames = self.serial, self.done, list[float]()
-        settings, now = asked.settings, asked.settings.manner.lam_ratio
+        settings, now = asked.settings, asked.settings.recipe.lam_ratio
         coarse, fine = places[::2], places[1::2]
-        if not isinstance(now, tuple):
+        if now and not isinstance(now, tuple):
             for part in (coarse, fine):
                 part.sort(key=lambda place: abs(math.log(place / now)))
         for part in (coarse, [*fine, math.inf]):
             for place in part:
                 if place not in done:
-                    at = replace(asked, settings=replace(settings, manner=settings.manner.with_lam(place)))
+                    at = _at(asked, place)
                     drawn = asked.source(engine, PRIOR) if place == math.inf else at.sampler(engine)
                     done[place] = to_pil(engine.preview(drawn, stop=stop, aside=1, **settings.draws))
                     yield None
@@ -112,4 +111,9 @@ def _sprite(frames: list[float], done: dict[float, list[Image.Image]], size: int
 
 def _moves(asked: Asked) -> bool:
     """Whether one λ moves the samples, few enough of them. What they are without evidence is shown in any case."""
-    return not isinstance(asked.settings.manner.lam_ratio, tuple) and asked.settings.n <= MOST_DRAWS
+    return not isinstance(asked.settings.recipe.lam_ratio, tuple) and asked.settings.recipe.n <= MOST_DRAWS
+
+
+def _at(asked: Asked, lam_ratio: float) -> Asked:
+    """The same at another λ/m."""
+    return replace(asked, settings=replace(asked.settings, recipe=asked.settings.recipe.replace(lam_ratio=lam_ratio)))

@@ -14,17 +14,17 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from transflow_core.drawing import ask, described
 from transflow_core.engine import Engine
 from transflow_core.images import to_pil
 from transflow_core.intake import Intake
 from transflow_core.limits import LAM_RATIO_SLIDER, SAMPLES, SEED, TEMPERATURE
-from transflow_core.posterior import Choice, Manner
+from transflow_core.posterior import Recommendation, resolve
+from transflow_core.recipes import Method
 from transflow_core.shipped import DEFAULT_PRIOR
 
 from ..engines import Engines
 from ..events import on
-from ..manner import MannerChoice
+from ..method import MethodChoice, described
 from ..panel import EvidencePanel
 from ..queues import Stop
 from ..render import updating
@@ -72,12 +72,12 @@ class Studio:
                 gr.HTML(_STEP.format(2, "Move the slider"), elem_classes="steps")
                 with gr.Column(elem_id="result"):
                     self._lam = log_slider(
-                        _lam(_DEFAULT.manner), name="close to your images", far="free", sign="λ/m ", elem_id="lam"
+                        _lam(_DEFAULT.recipe), name="close to your images", far="free", sign="λ/m ", elem_id="lam"
                     )
                     self._sheet = Sheet(opening=prior.value == DEFAULT_PRIOR)
                 self._status = status_line("", elem_id="samples-status")
                 self._history = history()
-                self._manner = MannerChoice("manner")
+                self._method = MethodChoice("method")
                 self._build_controls(engines.get(self._first_prior))
             with gr.Column(scale=5, min_width=320, elem_id="given"):
                 gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
@@ -90,18 +90,23 @@ class Studio:
     def _build_controls(self, engine: Engine) -> None:
         with gr.Row(elem_id="draws"):
             self._temperature = slider(
-                _DEFAULT.temperature, TEMPERATURE, step=0.05, name="Temperature", elem_id="temperature", min_width=140
+                _DEFAULT.recipe.temperature,
+                TEMPERATURE,
+                step=0.05,
+                name="Temperature",
+                elem_id="temperature",
+                min_width=140,
             )
             # Not a slider: what is typed into one moves it, and no event tells when it is let go.
-            self._n = whole_number(_DEFAULT.n, SAMPLES, label="Samples", elem_id="number", min_width=90)
-            self._seed = whole_number(_DEFAULT.seed, SEED, label="Seed", elem_id="seed", min_width=110)
+            self._n = whole_number(_DEFAULT.recipe.n, SAMPLES, label="Samples", elem_id="number", min_width=90)
+            self._seed = whole_number(_DEFAULT.recipe.seed, SEED, label="Seed", elem_id="seed", min_width=110)
             self._dice = gr.Button("New seed", elem_id="dice", size="sm", min_width=90)
             self._reset = gr.Button("Reset all", elem_id="reset", size="sm", min_width=90)
         with gr.Accordion("Advanced: one λ/m for each latent level", open=False):
             gr.Markdown("Coarse levels hold pose and the shape of the face, fine ones texture.", elem_classes="status")
             self._by_level = gr.Checkbox(False, label="Use these instead of the slider above", elem_id="by-level")
             self._levels = [
-                log_slider(_lam(_DEFAULT.manner), name=name, elem_id=f"lam-{i}", visible=bool(name))
+                log_slider(_lam(_DEFAULT.recipe), name=name, elem_id=f"lam-{i}", visible=bool(name))
                 for i, name in enumerate(_level_names(engine))
             ]
 
@@ -110,12 +115,12 @@ class Studio:
     ) -> None:
         main = [self._temperature, self._n, self._seed, *self._results.levels.inputs]
         levels = [self._by_level, *self._levels]
-        controls = [prior, *main, *self._manner.inputs, self._lam, *levels]
+        controls = [prior, *main, *self._method.inputs, self._lam, *levels]
         shown = [self._sheet.view, self._status, self._history, *self._results.outputs]
         lams = [self._lam, *self._levels]
         by_hand = [self._by_level.input, *(event for lam in self._levels for event in (lam.input, lam.release))]
-        kind = self._manner.wire([self._lam], by_hand)
-        sliders = [*lams, *self._manner.sliders, self._results.levels.split, self._temperature]
+        kind = self._method.wire([self._lam], by_hand)
+        sliders = [*lams, *self._method.sliders, self._results.levels.split, self._temperature]
         moved, seen = [s.input for s in sliders], [self._sheet.view, self._status]
         on(moved, self._preview, controls, seen, trigger_mode="always_last")
         on(self._lam.pause, self._rest, controls, seen)
@@ -125,21 +130,21 @@ class Studio:
         # Where the levels have one λ, theirs follow it.
         evenly = "(lam, own, ...levels) => own ? levels : levels.map(() => lam)"
         on(self._lam.release, None, [self._lam, *levels], self._levels, js=evenly)
-        advice = [self._by_level, self._manner.kind]
+        advice = [self._by_level, self._method.kind]
         on(self._by_level.change, self._advise, advice, self._lam)
-        manner = [*self._manner.outputs, *levels]
-        everything = [*self._panel.outputs, *main, *manner]
+        method = [*self._method.outputs, *levels]
+        everything = [*self._panel.outputs, *main, *method]
         opened = on(arrived, self._open, [prior, query], everything)
         opened += on(self._history.select, self._restore, prior, [prior, *everything], event=True)
-        reset = on(self._reset.click, self._defaults, prior, [*main, *manner])
-        asked = on(self._manner.auto.input, self._choose, [prior, self._manner.auto], manner)
-        new = on([*self._panel.events, *used], self._choose, [prior, self._manner.auto], manner)
+        reset = on(self._reset.click, self._defaults, prior, [*main, *method])
+        asked = on(self._method.auto.input, self._choose, [prior, self._method.auto], method)
+        new = on([*self._panel.events, *used], self._choose, [prior, self._method.auto], method)
         released = [
             *(s.release for s in sliders),
             self._seed.change,
             self._n.change,
             self._by_level.change,
-            self._manner.auto.change,
+            self._method.auto.change,
         ]
         released += [*kind, *asked, *self._results.levels.events]
         refreshed = on([*opened, *reset, *released], self._refresh, controls, shown)
@@ -156,11 +161,12 @@ class Studio:
         """What the controls say. Evidence that is still to be read under a prior chosen just now is none."""
         engine, intake = self._engines.get(prior), self._panel.intake(session)
         given = intake.prior == prior and (intake.saved is not None or len(intake.evidence))
-        temperature, n, seed, structure, style, split, *manner = values
-        manner, (lam, by_level, *levels) = manner[: len(self._manner.inputs)], manner[len(self._manner.inputs) :]
+        temperature, n, seed, structure, style, split, *method = values
+        own = len(self._method.inputs)
+        method, (lam, by_level, *levels) = method[:own], method[own:]
         ratio = tuple(levels[: len(engine.prior.levels)]) if by_level else lam
-        made = self._manner.read(manner, ratio)
-        settings = Settings.checked(made, temperature, n, seed, structure, style, split, auto=manner[0])
+        made = self._method.read(method, ratio)
+        settings = Settings.checked(made, temperature, n, seed, structure, style, split, auto=method[0])
         return Asked(intake if given else _NOTHING, prior, settings), engine
 
     def _roll(self, session: Session) -> dict:
@@ -170,41 +176,51 @@ class Studio:
         return self._set(session, _DEFAULT, prior)
 
     def _set(self, session: Session, settings: Settings, prior: str) -> dict:
-        """The controls at settings; a manner that is chosen for the evidence is chosen anew."""
+        """The controls at settings; a method that is chosen for the evidence is chosen anew."""
         shown = dict(
-            zip(self._results.levels.inputs, (settings.structure, settings.style, settings.split), strict=True)
+            zip(
+                self._results.levels.inputs,
+                (settings.recipe.structure, settings.recipe.style, settings.recipe.style_levels),
+                strict=True,
+            )
         )
-        shown |= {self._temperature: settings.temperature, self._n: settings.n, self._seed: settings.seed}
+        shown |= {
+            self._temperature: settings.recipe.temperature,
+            self._n: settings.recipe.n,
+            self._seed: settings.recipe.seed,
+        }
         if settings.auto:
             return shown | self._chosen(session, prior)
-        return shown | self._at(Choice(settings.manner, ""), False)
+        return shown | self._at(Recommendation(settings.recipe.choices, ""), False)
 
-    def _at(self, made: Choice, auto: bool, m: float | None = None) -> dict:
-        ratio = made.manner.lam_ratio
-        levels = ratio if isinstance(ratio, tuple) else (_lam(made.manner),) * len(self._levels)
+    def _at(self, made: Recommendation, auto: bool, m: float | None = None) -> dict:
+        ratio = made.method.lam_ratio
+        levels = ratio if isinstance(ratio, tuple) else (_lam(made.method),) * len(self._levels)
         clipped = [LAM_RATIO_SLIDER.clip(min(level, LAM_RATIO_SLIDER.high), "λ/m") for level in levels]
         return {
-            **self._manner.shown(made, auto, m),
+            **self._method.shown(made, auto, m),
             self._by_level: isinstance(ratio, tuple),
             **dict(zip(self._levels, clipped, strict=False)),
         }
 
     def _chosen(self, session: Session, prior: str) -> dict:
-        """The controls at the manner that suits the evidence, or at the default while there is none."""
+        """The controls at the method that suits the evidence, or at the default while there is none."""
         intake = self._panel.intake(session)
         if not intake.ready or intake.prior != prior:
-            return self._at(Choice(_DEFAULT.manner, ""), True)
+            return self._at(Recommendation(_DEFAULT.recipe.choices, ""), True)
         posterior = intake.posterior()
-        return self._at(ask(posterior, looks=self._engines.get(prior).looks), True, posterior.m)
+        return self._at(
+            Recommendation(*resolve(Method(), posterior, self._engines.get(prior).looks)), True, posterior.m
+        )
 
     def _choose(self, session: Session, prior: str, auto: bool) -> dict:
-        """New evidence, or the wish to have it chosen: until something is moved by hand, the manner follows."""
+        """New evidence, or the wish to have it chosen: until something is moved by hand, the method follows."""
         intake = self._panel.intake(session)
         if self._opening(session) or session.busy(self._panel.place):
             return {}
         if auto:
             return self._chosen(session, prior)
-        return self._manner.limited(intake.posterior().m) if intake.ready else {}
+        return self._method.limited(intake.posterior().m) if intake.ready else {}
 
     def _opening(self, session: Session) -> bool:
         """Whether the page is only being opened, which sees to everything."""
@@ -218,7 +234,7 @@ class Studio:
 
     def _advise(self, session: Session, by_level: bool, kind: str) -> dict:
         """The slider does not say what the paper advises where it plays no part."""
-        return {self._lam: gr.update(advised=kind == "mean" and not by_level)}
+        return {self._lam: gr.update(advised=kind == "posterior" and not by_level)}
 
     def _open(self, session: Session, prior: str, query: str) -> Iterator[dict]:
         """The page opens with the settings and the example set that its address names."""
@@ -298,7 +314,7 @@ class Studio:
         if session.tab != _TAB:
             return
         same = screen.asked == asked and session.busy(_PLACE)
-        screen.asked = asked  # equal or not: by whom the manner was chosen is for the address
+        screen.asked = asked  # equal or not: by whom the method was chosen is for the address
         if same and not screen.resting:
             return
         session.stop(_STRIP)
@@ -348,9 +364,9 @@ class Studio:
             yield seen | {self._status: _timing(asked, screen.whole.seconds)}
 
 
-def _lam(manner: Manner) -> float:
+def _lam(method: Method) -> float:
     """Where the one slider of λ/m stands."""
-    ratio = manner.lam_ratio[0] if isinstance(manner.lam_ratio, tuple) else manner.lam_ratio
+    ratio = method.lam_ratio[0] if isinstance(method.lam_ratio, tuple) else method.lam_ratio or 0.0
     return LAM_RATIO_SLIDER.clip(min(ratio, LAM_RATIO_SLIDER.high), "λ/m")
 
 
@@ -366,8 +382,8 @@ def _timing(asked: Asked, seconds: float) -> str:
     settings, intake = asked.settings, asked.intake
     words = "the prior itself: give images, and the slider has something to be close to"
     if intake.ready:
-        words = f"λ/m = {settings.words}, m = {intake.posterior().m:g} · {described(settings.manner)}"
-    if settings.mixed:
+        words = f"λ/m = {settings.words}, m = {intake.posterior().m:g} · {described(settings.recipe)}"
+    if settings.recipe.mixed:
         names = sources()
-        words += f" · structure: {names[settings.structure]}, style: {names[settings.style]}"
-    return f"{words} · {settings.n} samples in {seconds:.2f} s · seed {settings.seed}"
+        words += f" · structure: {names[settings.recipe.structure]}, style: {names[settings.recipe.style]}"
+    return f"{words} · {settings.recipe.n} samples in {seconds:.2f} s · seed {settings.recipe.seed}"

@@ -16,7 +16,7 @@ from ..helpers import ROOT
 def test_help_is_there_for_every_verb():
     listing = CliRunner().invoke(app, ["--help"]).stdout
     verbs = list(typer.main.get_command(app).commands)
-    assert len(verbs) == 14
+    assert len(verbs) == 15
     for verb in verbs:
         assert verb in listing
         assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0
@@ -26,28 +26,38 @@ def test_help_is_there_for_every_verb():
     ("arguments", "message"),
     [
         (["sample", "nowhere"], "nowhere"),
-        (["sample", "images", "--lam", "1", "--lam-ratio", "1"], "not both"),
-        (["sample", "images", "--lam-ratio", "big"], "--lam-ratio"),
-        (["sample", "images", "--lam-ratio", "1,2,3"], "2 levels"),
-        (["sample", "images", "--lam-ratio", "-1"], "from 0 to inf"),
-        (["sample", "images", "--manner", "mine"], "unknown manner of drawing 'mine'"),
-        (["sample", "images", "--manner", "mean", "--pieces", "2"], "no number of the manner 'mean'"),
-        (["sample", "images", "--likeness", "85"], "likeness goes from 0 to 1"),
-        (["sweep", "images", "--values", "1", "--lam-ratios", "1"], "not both"),
-        (["sample", "images", "--faces", "most"], "largest"),
-        (["encode", "p.safetensors"], "p.safetensors is a saved posterior"),
-        (["sample", "images", "--whole", "half"], "auto"),
+        (["sample", "images", "--lam-ratio", "big"], "lam_ratio is 'big'"),
+        (["sample", "images", "--lam-ratio", "1,2,3"], "tiny has 2 levels"),
+        (["sample", "images", "--lam-ratio", "-1"], "lam_ratio is '-1'; the least is 0"),
+        (["sample", "images", "--method", "posterior", "--likeness", "1"], "likeness belongs to the method 'local'"),
+        (["sample", "images", "-o", "a.txt"], "a.txt: sample writes .png, a folder"),
+        (["sweep", "images", "--method", "local", "--values", "1,7"], "likeness"),
+        (["encode", "p.safetensors"], "give images, not a saved posterior"),
         (["sample", "tiny.safetensors"], "tiny.safetensors"),
-        (["interpolate", "images/0.png", "images/1.png", "--method", "magic"], "magic"),
-        (["mix", "images/0.png", "images/1.png", "--how", "magic"], "--how must be one of both, less, towards"),
-        (["mix", "images/0.png", "images/1.png", "--how", "less", "--share", "0.95"], "from 0 to 0.9"),
+        (["mix", "images/0.png", "images/1.png", "--how", "subtract", "--share", "0.95"], "from 0 to 0.9"),
     ],
 )
 def test_mistakes_end_in_one_sentence(run, arguments, message):
     if "p.safetensors" in arguments:
-        run("sample", "images", "-n", 1, "--save-posterior", "p.safetensors")
+        run("condition", "images", "-o", "p.safetensors")
     words = run(*arguments, fails=True)
     assert message in words and "Traceback" not in words and words.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "choices"),
+    [
+        (["sample", "images", "--method", "mine"], "'local'"),
+        (["sample", "images", "--faces", "most"], "'largest'"),
+        (["sample", "images", "--likeness", "85"], "less than or equal to 1"),
+        (["sample", "images", "--align", "half"], "'never'"),
+        (["interpolate", "images/0.png", "images/1.png", "--interpolation", "magic"], "'wasserstein'"),
+        (["mix", "images/0.png", "images/1.png", "--how", "magic"], "'subtract'"),
+    ],
+)
+def test_a_wrong_choice_is_refused_with_those_that_there_are(arguments, choices):
+    done = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, arguments)
+    assert done.exit_code == 2 and choices in done.output
 
 
 def test_an_unknown_prior_is_named(run):

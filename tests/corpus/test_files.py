@@ -4,49 +4,54 @@
 """
 
 import json
-from dataclasses import asdict
+import math
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
 
 from demo.studio.history import settings_in
+from demo.studio.settings import DEFAULT
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.images import read_png_metadata
-from transflow_core.posterior import Manner
+from transflow_core.posterior import resolve
+from transflow_core.recipes import Interpolate, Method, Restyle, Sample, Sweep
+from transflow_core.views import from_metadata
 
 HERE = Path(__file__).parent
 LINKS = json.loads((HERE / "links.json").read_text())
+LOCAL = {"prior": "celeba64", "method": "local", "lam_ratio": 0.02, "likeness": 0.5}
 SHEETS = {
-    "sample_local": "local:lam_ratio=0.02,likeness=0.5",
-    "sample_blend": "blend:lam_ratio=0.1,pieces=1.5",
-    "sample_mean": "mean:lam_ratio=0.1/0.2/0.5/1/inf",
-    "sweep": "local:lam_ratio=0.02,likeness=0.5",
-    "interpolate": "mean:lam_ratio=0.3",
+    "sample_local": Sample(**LOCAL, seed=7),
+    "sample_blend": Sample(prior="celeba64", method="bootstrap", lam_ratio=0.1, images_per_sample=1.5, temperature=0.8),
+    "sample_mean": Sample(prior="celeba64", method="posterior", lam_ratio=(0.1, 0.2, 0.5, 1, math.inf)),
+    "sweep": Sweep(**LOCAL),
+    "interpolate": Interpolate(
+        prior="celeba64", method="posterior", lam_ratio=0.3, interpolation="wasserstein", steps=2
+    ),
+    "restyle": Restyle(prior="celeba64", strength=0.7, likeness=0.4, keep_levels=2, match_colours=False),
 }
-OLD = {"method": "kind", "images_per_sample": "pieces", "style_levels": "split"}
-KINDS = {"posterior": "mean", "bootstrap": "blend"}
 
 
 @pytest.mark.parametrize("link", LINKS)
 def test_a_link_opens(link):
-    settings = settings_in(dict(parse_qsl(link)))
-    found = asdict(settings) | asdict(settings.manner)
-    for name, value in LINKS[link].items():
-        value = tuple(map(float, value)) if isinstance(value, list) else KINDS.get(value, value)
-        assert found[OLD.get(name, name)] == value
+    settings, expected = settings_in(dict(parse_qsl(link))), Sample.checked(LINKS[link])
+    assert settings.auto == (expected.method == "auto")
+    assert settings.recipe == (expected.replace(**dict(DEFAULT.choices)) if settings.auto else expected)
 
 
 @pytest.mark.parametrize("name", SHEETS)
 def test_a_sheet_says_how_it_was_drawn(name):
-    assert Manner.parse(read_png_metadata(HERE / "files" / f"{name}.png")["manner"]) == Manner.parse(SHEETS[name])
+    assert from_metadata(read_png_metadata(HERE / "files" / f"{name}.png")) == SHEETS[name]
 
 
 def test_a_posterior_opens(celeba64):
     posterior = Engine(celeba64).load_posterior(HERE / "files" / "posterior_local.safetensors")
     assert posterior.m == pytest.approx(2.993, abs=0.001)
     assert len(posterior.latents) == 3
+    found, reason = resolve(Method(), posterior)
+    assert found == Method(method="local", lam_ratio=0.02, likeness=0.5) and "saved" in reason
 
 
 def test_a_classifier_opens(celeba64):

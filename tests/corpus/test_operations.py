@@ -18,20 +18,21 @@ from torch import Tensor
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.images import to_pil
-from transflow_core.posterior import Manner, interpolate, mixed, standard_normal
+from transflow_core.posterior import interpolate, mixed, standard_normal
 from transflow_core.prior import load_prior
+from transflow_core.recipes import Method
 from transflow_core.restyled import keeping
 
 FILE = Path(__file__).with_name("operations.json")
-MANNERS = {
-    "local": Manner.local(),
-    "local, closer": Manner.local(1.0),
-    "local, newer": Manner.local(0.0, 0.1),
-    "bootstrap": Manner.blend(),
-    "bootstrap of all": Manner.blend(9.0, 0.5),
-    "posterior": Manner.mean(),
-    "posterior at the mean": Manner.mean(0.0),
-    "posterior by level": Manner.mean([0.1, 0.2, 0.5, 1.0, 3.0]),
+BY = {
+    "local": Method(method="local"),
+    "local, closer": Method(method="local", likeness=1.0),
+    "local, newer": Method(method="local", likeness=0.0, lam_ratio=0.1),
+    "bootstrap": Method(method="bootstrap"),
+    "bootstrap of all": Method(method="bootstrap", images_per_sample=9.0, lam_ratio=0.5),
+    "posterior": Method(method="posterior"),
+    "posterior at the mean": Method(method="posterior", lam_ratio=0.0),
+    "posterior by level": Method(method="posterior", lam_ratio=[0.1, 0.2, 0.5, 1.0, 3.0]),
 }
 
 
@@ -71,15 +72,18 @@ def drawn(engine: Engine, sampler: Any) -> dict[str, list]:
     return {"latents": marks(of.z), "pixels": thumbnails(of.images)}
 
 
-def sample(prior: str, manner: Manner) -> dict[str, list]:
+def sample(prior: str, method: Method) -> dict[str, list]:
     engine = engine_of(prior)
-    return drawn(engine, engine.draw(intake_of(prior).posterior(engine.ratio(manner.lam_ratio)), manner))
+    return drawn(engine, engine.draw(intake_of(prior).posterior(engine.ratio(method.lam_ratio)), method))
 
 
 def path(method: str) -> dict[str, list]:
     engine = engine_of("celeba64")
     ends = ((0, 0.1), (4, 2.0))
-    a, b = (engine.draw(intake_of("celeba64", first, 3).posterior(lam), Manner.mean(lam)) for first, lam in ends)
+    a, b = (
+        engine.draw(intake_of("celeba64", first, 3).posterior(lam), Method(method="posterior", lam_ratio=lam))
+        for first, lam in ends
+    )
     middle = interpolate(a, b, 0.5, method=method)
     x = engine.interpolate(a, b, 3, 1, method=method, seed=3)
     return {"latents": marks(middle.sample(1, 3)), "pixels": thumbnails(x)}
@@ -140,10 +144,10 @@ def unit(images: list[Image.Image]) -> Tensor:
 
 
 CASES: dict[str, Any] = {
-    **{f"sample {name}": partial(sample, "celeba64", manner) for name, manner in MANNERS.items()},
-    "sample at 128 pixels": partial(sample, "celeba128", Manner.local()),
+    **{f"sample {name}": partial(sample, "celeba64", method) for name, method in BY.items()},
+    "sample at 128 pixels": partial(sample, "celeba128", Method(method="local")),
     **{f"interpolate {path_}": partial(path, path_) for path_ in ("linear", "wasserstein")},
-    **{f"mix {how}": partial(mix, how) for how in ("both", "less", "towards")},
+    **{f"mix {how}": partial(mix, how) for how in ("add", "subtract", "move")},
     "weights": weighted,
     "encode": encode,
     "mask": masked,

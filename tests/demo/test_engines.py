@@ -8,7 +8,7 @@ import pytest
 import demo.engines
 from demo.engines import Engines
 from demo.examples import example_sets
-from transflow_core.compute import ComputeThread
+from transflow_core.worker import ComputeThread
 
 from ..helpers import make_tiny_prior
 

@@ -12,7 +12,7 @@ import demo.events
 from demo.errors import words_of
 from demo.events import on
 from demo.session import Session
-from transflow_core.compute import Cancelled
+from transflow_core.worker import Cancelled
 
 NOTHING = {"__type__": "update"}
 

@@ -371,7 +371,7 @@ def test_the_words_do_without_measured_statistics(tiny_prior):
     assert found == {"dim": tiny_prior.dim, "photograph": math.sqrt(tiny_prior.dim), "measured": False}
 
 
-def test_the_three_manners_draw_from_the_same_random_numbers(how, shot):
+def test_the_three_methods_draw_from_the_same_random_numbers(how, shot):
     page = how
     paper, _ = agrees(page, 0.5)
     points = evidence(page)
@@ -396,7 +396,7 @@ def test_the_three_manners_draw_from_the_same_random_numbers(how, shot):
     # New members: each number between those of the images, but not both by the same weights: some leave the triangle.
     member = take("local")
     assert (member - paper).abs().max() > 0.1 and torch.equal(member, samples(page))
-    shot(page, "how_manners")
+    shot(page, "how_methods")
     go("0")
     member = samples(page)
     assert (member >= inwards.amin(0) - 1e-9).all() and (member <= inwards.amax(0) + 1e-9).all()
@@ -413,11 +413,11 @@ def test_the_three_manners_draw_from_the_same_random_numbers(how, shot):
     assert apart.min(1).values.max() < 1e-9 and set(apart.argmin(1).tolist()) == {0, 1, 2}
     go("Infinity")
     cool = samples(page)
-    take("mean")
+    take("posterior")
     assert torch.allclose(cool, 0.6 * samples(page), atol=1e-9)
     page.click("#how [data-do=reset]")
     # Blends of all are the paper's, exactly; of one, each draw is near a piece.
-    blend = take("blend")
+    blend = take("bootstrap")
     assert (blend - paper).abs().max() > 0.1
     move("pieces", 3)
     assert torch.allclose(samples(page), paper, atol=1e-9)

@@ -176,7 +176,7 @@ def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(priors, tmp_pat
             with (EXAMPLES / "sepia" / "sepia_00.png").open("rb") as file:
                 path = http.post("/upload", files={"files": file}).json()[0]
             images = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
-            given = {"images": images, "prior": "good.safetensors", "whole": "always"}
+            given = {"images": images, "prior": "good.safetensors", "align": "never"}
             call = http.post("/call/v2/align", json=given).json()["event_id"]
             wait_for(begun.exists, process)
             with http.stream("GET", f"/call/v2/align/{call}") as answer:

@@ -110,7 +110,7 @@ def uploaded(http):
 
 def call(http, endpoint="align", **given):
     path = uploaded(http)
-    given = {"images": [{"path": path, "meta": FILE}], "prior": "tiny.safetensors", "whole": "always"} | given
+    given = {"images": [{"path": path, "meta": FILE}], "prior": "tiny.safetensors", "align": "never"} | given
     return (
         f"/gradio_api/call/v2/{endpoint}/" + http.post(f"/gradio_api/call/v2/{endpoint}", json=given).json()["event_id"]
     )
@@ -278,12 +278,12 @@ def test_a_disk_that_is_full_or_read_only_is_told_in_words(http, monkeypatch, nu
 
 
 def test_a_full_disk_under_a_result_is_told_in_words(http, monkeypatch):
-    from demo import api
+    from transflow_core.operations import result
 
     def full(*_, **__):
         raise OSError(28, "No space left on device", "/some/where")
 
-    monkeypatch.setattr(api, "save_png", full)
+    monkeypatch.setattr(result, "save_png", full)
     text = http.get(call(http)).text
     assert "event: error" in text and "disk of this server is full" in text and "/some" not in text
 
@@ -470,18 +470,18 @@ def test_infinite_numbers_are_text(http, tmp_path):
         path = http.post("/gradio_api/upload", files={"files": file}).json()[0]
     url = "/gradio_api/call/v2/sample"
     given = {"evidence": [{"path": path, "meta": FILE}], "n": 1, "prior": "tiny.safetensors"}
-    given["manner"] = "mean:lam_ratio=inf"
+    given |= {"method": "posterior", "lam_ratio": "inf"}
     text = http.get(f"{url}/{http.post(url, json=given).json()['event_id']}").text
     assert "event: complete" in text, text
     facts = json.loads(text.partition("data: ")[2].splitlines()[0], parse_constant=pytest.fail)[1]
-    assert facts["lam_ratio"] == "inf" and facts["m"] == 2
+    assert facts["recipe"]["lam_ratio"] == "inf" and facts["m"] == 2
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\0b", "\ud800", "x" * 1000, "a\nb"])
 def test_a_class_has_a_name_that_can_be_shown(http, name):
     path = uploaded(http)
     files = [{"path": path, "meta": FILE}]
-    body = json.dumps({"examples": {name: files}, "queries": files, "prior": "tiny.safetensors"})
+    body = json.dumps({"examples": {name: files}, "images": files, "prior": "tiny.safetensors"})
     url = "/gradio_api/call/v2/classify"
     answer = http.post(url, content=body, headers={"content-type": "application/json"})
     assert answer.status_code < 500

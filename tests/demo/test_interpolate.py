@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from demo.examples import example_sets
 from demo.interpolate.decoding import Decoding, Result, strip_picture, write
-from demo.interpolate.route import METHODS, RouteSettings, routes
+from demo.interpolate.route import PATHS, RouteSettings, routes
 from demo.interpolate.snippet import command_line, python_code
 from demo.interpolate.tab import Interpolate
 from demo.session import Session
@@ -24,9 +24,9 @@ from transflow_core.cli import app
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.images import read_png_metadata
 from transflow_core.intake import Intake
-from transflow_core.posterior import Covariance, Manner, Posterior, mixed
+from transflow_core.posterior import Covariance, Posterior, mixed
 
-from ..helpers import ROOT, frames, make_tiny_prior
+from ..helpers import ROOT, by_bootstrap, by_posterior, frames, make_tiny_prior
 from .conftest import unfold
 
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
@@ -49,8 +49,8 @@ def unfolded(page, elem_id):
 def paper(page):
     """Draw as the paper does, and wait for the strip of it."""
     before = page.get_attribute("#player .strip img", "src")
-    unfolded(page, "interpolate-manner")
-    page.click("#interpolate-manner-kind input[value=mean]")
+    unfolded(page, "interpolate-method")
+    page.click("#interpolate-method-kind input[value=mean]")
     page.wait_for_function("src => document.querySelector('#player .strip img').src !== src", arg=before)
     wait_status(page, "images in")
 
@@ -99,7 +99,7 @@ def painted(page):
 
 
 def choose(page, method):
-    page.get_by_label(METHODS[method], exact=True).check()
+    page.get_by_label(PATHS[method], exact=True).check()
 
 
 def set_number(page, elem_id, value):
@@ -351,8 +351,8 @@ def run_shell(lines, folder, monkeypatch):
     for line in lines.splitlines():
         words = shlex.split(line, comments=True)
         if words:
-            assert words[:3] == ["python", "-m", "transflow_core"]
-            result = CliRunner().invoke(app, words[3:])
+            assert words[0] == "transflow"
+            result = CliRunner().invoke(app, words[1:])
             assert result.exit_code == 0, result.output
 
 
@@ -387,13 +387,13 @@ def ends(case, engine, folder):
     ("case", "how"),
     [
         ("examples", {}),
-        ("files", {"lam_b": 0.2, "method": "wasserstein"}),
-        ("examples", {"method": "direct"}),
-        ("files", {"lam_a": 1.0, "method": "compare"}),
+        ("files", {"lam_b": 0.2, "path": "wasserstein"}),
+        ("examples", {"path": "direct"}),
+        ("files", {"lam_a": 1.0, "path": "compare"}),
         ("files", {"seed": 3, "temperature": 0.7, "n": 2}),
         ("the prior", {}),
-        ("examples", {"manner": Manner.blend(), "lam_a": 0.1, "lam_b": 0.2, "n": 2}),
-        ("files", {"manner": Manner.mean(), "lam_a": 0.5, "lam_b": 0.5}),
+        ("examples", {"method": by_bootstrap(), "lam_a": 0.1, "lam_b": 0.2, "n": 2}),
+        ("files", {"method": by_posterior(), "lam_a": 0.5, "lam_b": 0.5}),
         ("saved", {"lam_a": 0.3}),
         ("weights", {}),
     ],
@@ -423,8 +423,8 @@ def test_what_a_run_said_stands_whatever_was_told_meanwhile(engines):
     with gr.Blocks():
         prior, query = gr.Textbox(), gr.Textbox()
         tab = Interpolate(engines, prior, [], [], query)
-    numbers = [tab.method, tab.lam_a, tab.lam_b, tab.steps, tab.n, tab.seed, tab.temperature]
-    values = [component.value for component in [*numbers, *tab.manner.inputs]]
+    numbers = [tab.path, tab.lam_a, tab.lam_b, tab.steps, tab.n, tab.seed, tab.temperature]
+    values = [component.value for component in [*numbers, *tab.method.inputs]]
     session = Session("somebody")
     told = [step[tab._status] for step in tab._take_examples(session, "tiny.safetensors") if tab._status in step]
     assert all("Reading" in words for words in told) and len(told) == 2
@@ -444,7 +444,7 @@ def test_each_step_is_a_frame(steps):
 
 def test_frames_begin_at_a_and_end_at_b(engine):
     a, b = given(engine, EXAMPLES["sepia"][0]), given(engine, EXAMPLES["cartoon"][0])
-    result = made(engine, RouteSettings(method="direct", steps=3), a, b)
+    result = made(engine, RouteSettings(path="direct", steps=3), a, b)
     for frame, side in ((result.frames[0, 0], a), (result.frames[-1, 0], b)):
         image = np.asarray(side.evidence[0].face.image).astype(int)
         assert np.abs(frame.astype(int) - image).max() <= 2
@@ -469,10 +469,10 @@ def test_what_does_not_fit_is_said_in_words():
     engine = Engine(make_tiny_prior())
     low = low_rank(engine.prior.dim)
     with pytest.raises(ValueError, match="low-rank part"):
-        routes(RouteSettings(method="wasserstein"), low, Intake("x"), engine)
+        routes(RouteSettings(path="wasserstein"), low, Intake("x"), engine)
     with pytest.raises(ValueError, match="A is a saved posterior"):
-        routes(RouteSettings(method="direct"), low, Intake("x"), engine)
-    shown, notes = routes(RouteSettings(method="compare"), low, Intake("x"), engine)
+        routes(RouteSettings(path="direct"), low, Intake("x"), engine)
+    shown, notes = routes(RouteSettings(path="compare"), low, Intake("x"), engine)
     assert [route.key for route in shown] == ["linear"] and len(notes) == 2
     assert notes[0].startswith("Wasserstein is left out") and notes[1].startswith("Direct is left out")
 
@@ -480,7 +480,7 @@ def test_what_does_not_fit_is_said_in_words():
 def test_two_strips_that_are_the_same_are_explained(engine):
     a, b = given(engine, EXAMPLES["sepia"][0]), given(engine, EXAMPLES["cartoon"][0])
     for lam_b, same in ((0.5, True), (0.4, False)):
-        _, notes = routes(RouteSettings("compare", 0.5, lam_b, manner=Manner.mean()), a, b, engine)
+        _, notes = routes(RouteSettings("compare", 0.5, lam_b, method=by_posterior()), a, b, engine)
         assert bool(notes) == same and all("Posterior and Wasserstein are the same" in note for note in notes)
 
 
@@ -513,4 +513,4 @@ def test_a_and_b_in_one_posterior_are_shown_and_taken_away(page, served_small, e
     ends = [engine.posterior(EXAMPLES[key][:3]) for key in ("sepia", "cartoon")]
     found = engine.load_posterior(tmp_path / "mixed.safetensors")
     assert found.m == pytest.approx(0.7 * 3)
-    torch.testing.assert_close(found.evidence_mean, mixed(*ends, "less", 0.3).evidence_mean, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.evidence_mean, mixed(*ends, "subtract", 0.3).evidence_mean, atol=1e-4, rtol=1e-4)

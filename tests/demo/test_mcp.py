@@ -72,18 +72,22 @@ def test_a_stranger_does_not_say_whom_a_call_comes_from(monkeypatch, host, told)
 
 def test_a_sample_sheet_from_pictures(tools_of, tmp_path):
     pictures = [picture(tmp_path, colour) for colour in ("orange", "navy")]
-    answer = tools_of("sample", evidence=pictures, prior="tiny.safetensors", whole="always", n=4, seed=3)
+    answer = tools_of("sample", evidence=pictures, prior="tiny.safetensors", align="never", n=4, seed=3)
     assert not answer.isError, words(answer)
     [sheet] = [content for content in answer.content if content.type == "image"]
     with Image.open(io.BytesIO(base64.b64decode(sheet.data))) as image:
         assert image.width > 2 * 16 and len(image.convert("RGB").getcolors(1 << 20)) > 8
     facts = told(answer)
-    assert facts["m"] == 2 and facts["seed"] == 3 and [image["used"] for image in facts["evidence"]] == [True, True]
+    assert (
+        facts["m"] == 2
+        and facts["recipe"]["seed"] == 3
+        and [image["used"] for image in facts["evidence"]] == [True, True]
+    )
 
 
 def test_each_picture_of_an_answer_is_shown(tools_of, tmp_path):
     answer = tools_of(
-        "sample", evidence=[picture(tmp_path, "red")], prior="tiny.safetensors", whole="always", n=3, output="images"
+        "sample", evidence=[picture(tmp_path, "red")], prior="tiny.safetensors", align="never", n=3, format="images"
     )
     assert [content.type for content in answer.content if content.type == "image"] == ["image"] * 3
 
@@ -91,21 +95,21 @@ def test_each_picture_of_an_answer_is_shown(tools_of, tmp_path):
 def test_a_posterior_of_one_tool_is_evidence_of_another(tools_of, tmp_path):
     """By the address that the first tool gave, though it is of a machine that no server would be sent to."""
     how = {"prior": "tiny.safetensors"}
-    posterior = tools_of("condition", images=[picture(tmp_path, "orange")], whole="always", lam_ratio=0.25, **how)
+    posterior = tools_of("condition", evidence=[picture(tmp_path, "orange")], align="never", lam_ratio=0.25, **how)
     assert not posterior.isError, words(posterior)
     address = next(c.text for c in posterior.content if c.type == "text" and c.text.startswith("http"))
     answer = tools_of("sample", evidence=[address], n=1, **how)
     assert not answer.isError, words(answer)
-    assert told(answer)["lam_ratio"] == 0.25
+    assert told(answer)["recipe"]["lam_ratio"] == 0.25
 
 
 def test_classes_of_pictures(tools_of, tmp_path):
     warm, cold = ([picture(tmp_path, colour) for colour in pair] for pair in (("red", "orange"), ("blue", "navy")))
     answer = tools_of(
-        "classify", examples={"warm": warm, "cold": cold}, queries=[warm[0]], whole="always", prior="tiny.safetensors"
+        "classify", examples={"warm": warm, "cold": cold}, images=[warm[0]], align="never", prior="tiny.safetensors"
     )
     assert not answer.isError, words(answer)
-    assert told(answer)["classes"] == ["warm", "cold"]
+    assert told(answer)["classes"] == {"warm": 2, "cold": 2}
 
 
 @pytest.mark.parametrize(

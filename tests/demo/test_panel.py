@@ -10,10 +10,10 @@ from PIL import Image
 
 from demo.examples import example_sets
 from demo.render import progress
-from transflow_core.compute import FairThread, owned_by
 from transflow_core.engine import Engine
 from transflow_core.faces import align
 from transflow_core.images import load_image
+from transflow_core.worker import FairThread, owned_by
 
 from .test_studio import EXAMPLES, opened, sheet, upload, wait_status
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from demo.queues import Lane
-from transflow_core.compute import Cancelled
+from transflow_core.worker import Cancelled
 
 PATIENCE = 60
 

@@ -168,7 +168,7 @@ def test_the_code_makes_the_same_picture(engines, tmp_path, monkeypatch, painted
     exec(python_code(asked), {})
     assert np.abs(np.asarray(load_image("restyled.png")) - expected).max() <= 1
     (tmp_path / "restyled.png").unlink()
-    result = CliRunner().invoke(app, shlex.split(command_line(asked))[3:])
+    result = CliRunner().invoke(app, shlex.split(command_line(asked))[1:])
     assert result.exit_code == 0, result.output
     assert np.abs(np.asarray(load_image("restyled.png")) - expected).max() <= 1
 

@@ -16,6 +16,7 @@ from demo.examples import example_sets
 from demo.queues import Stop
 from demo.static import FOLDER
 from demo.studio.history import Past, address_of, settings_in
+from demo.studio.settings import DEFAULT as OPENED
 from demo.studio.settings import Asked, Settings
 from demo.studio.strip import MOST_DRAWS, PLACES, Strip, lam_places
 from transflow_core.engine import Engine
@@ -23,9 +24,8 @@ from transflow_core.evidence import EvidenceImage, Latent
 from transflow_core.images import read_png_metadata
 from transflow_core.intake import Intake
 from transflow_core.pictures import Picture
-from transflow_core.posterior import DEFAULT_MANNER, KINDS
 
-from ..helpers import frames, make_tiny_prior
+from ..helpers import METHODS, by_posterior, frames, make_tiny_prior
 from .test_studio import EXAMPLES, chosen, drag, opened, sheet, slider, status, wait_status
 
 
@@ -57,7 +57,7 @@ def with_strip(page, url, example="red_hair"):
 
 def test_the_sheet_is_the_gallery(page, served_small, tmp_path, shot):
     chosen(page, served_small, "sepia")
-    assert page.get_attribute("#sheet img", "alt") == f"16 samples, sepia, λ/m {DEFAULT_MANNER.lam_ratio:g}"
+    assert page.get_attribute("#sheet img", "alt") == f"16 samples, sepia, λ/m {METHODS['local'].lam_ratio:g}"
     page.focus("#sheet .cells button")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")  # the fifth
@@ -71,7 +71,7 @@ def test_the_sheet_is_the_gallery(page, served_small, tmp_path, shot):
     told = read_png_metadata(tmp_path / "one.png")
     assert Image.open(tmp_path / "one.png").size == (16, 16)
     assert told["sample"] == "5" and told["seed"] == "0" and told["prior"] == "tiny" and "sepia_00" in told["evidence"]
-    assert told["manner"].startswith("local:")
+    assert told["recipe"] == "sample" and told["method"] == "local"
     # Beside it stands the closest of the images, by the very distance that the core gives.
     engine, files = Engine(make_tiny_prior()), example_sets()["sepia"].files
     posterior = engine.intake(files, whole="always").posterior()
@@ -134,7 +134,7 @@ def test_the_strip_moves_the_samples_without_the_server(page, served_small, monk
     page.mouse.up()
     page.wait_for_selector("#sheet canvas", state="hidden")
     wait_status(page, f"λ/m = {slider(page):g},")
-    page.wait_for_url(re.compile(f"lam={slider(page):g}&"))
+    page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))
     whole = picture_of(page, "#sheet img")
     assert alike(far, whole) > 0.8 > alike(far, near)  # what was shown is what is drawn
     frames(page)
@@ -183,7 +183,7 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     page.wait_for_url(lambda url: "n=4" not in url)
     page.click("#history .link")
     assert page.evaluate("navigator.clipboard.readText()") == page.url
-    # A tab, its ends and its manner come with the address, too.
+    # A tab, its ends and its method come with the address, too.
     page.get_by_role("tab", name="Interpolate").click()
     page.wait_for_url(re.compile("tab=interpolate"))
     page.click("#interpolate-try")
@@ -225,7 +225,7 @@ def test_what_a_link_to_the_page_shows(served_small):
 def test_a_strip_is_made_once_and_of_few_draws():
     engine = Engine(make_tiny_prior())
     intake = engine.intake(example_sets()["sepia"].files[:3])
-    asked, strip = Asked(intake, "tiny", Settings(n=4)), Strip()
+    asked, strip = Asked(intake, "tiny", Settings(OPENED.replace(n=4))), Strip()
     assert strip.meet(Asked(Intake(), "tiny", Settings())) == 0  # nothing moves without evidence
     first = strip.meet(asked)
     steps = strip.missing(asked, engine, Stop())
@@ -239,10 +239,10 @@ def test_a_strip_is_made_once_and_of_few_draws():
     assert not any(early)  # what it has is not sent again
     assert told["serial"] == first and len(told["at"]) == PLACES and told["at"] == sorted(told["at"]) and told["bare"]
     assert list(strip.missing(asked, engine, Stop())) == []  # the page has it
-    moved = Asked(intake, "tiny", Settings(KINDS["local"].with_lam(3.0), n=4))
+    moved = Asked(intake, "tiny", Settings(OPENED.replace(lam_ratio=3.0, n=4)))
     assert strip.meet(moved) == first  # λ alone is another
-    assert strip.meet(Asked(intake, "tiny", Settings(n=4, seed=1))) != first
-    large = Asked(intake, "tiny", Settings(n=MOST_DRAWS + 1))
+    assert strip.meet(Asked(intake, "tiny", Settings(OPENED.replace(n=4, seed=1)))) != first
+    large = Asked(intake, "tiny", Settings(OPENED.replace(n=MOST_DRAWS + 1)))
     strip.meet(large)
     *_, told = strip.missing(large, engine, Stop())
     assert told["at"] == []  # too many to move; without evidence they are shown all the same
@@ -254,10 +254,10 @@ def test_places_of_a_strip_are_even_on_the_slider():
 
 
 def test_the_past_holds_ten_states_of_no_more_images_than_one_place():
-    past, states = Past(), [Asked(Intake(), "tiny", Settings(seed=seed)) for seed in range(12)]
+    past, states = Past(), [Asked(Intake(), "tiny", Settings(OPENED.replace(seed=seed))) for seed in range(12)]
     numbers = [past.keep(asked) for asked in states]
     assert past.get(numbers[1]) is None and past.get(numbers[2]) is states[2] and past.get("x") is None
-    assert past.keep(Asked(states[5].intake, "tiny", Settings(seed=5))) == numbers[5]
+    assert past.keep(Asked(states[5].intake, "tiny", Settings(OPENED.replace(seed=5)))) == numbers[5]
 
 
 def test_states_of_the_past_keep_latents_and_no_posteriors():
@@ -268,16 +268,16 @@ def test_states_of_the_past_keep_latents_and_no_posteriors():
     for seed, intake in enumerate(intakes):
         posterior = intake.posterior()
         posteriors.append(weakref.ref(posterior.latents))
-        past.keep(Asked(intake, "tiny", Settings(seed=seed)))
+        past.keep(Asked(intake, "tiny", Settings(OPENED.replace(seed=seed))))
         del posterior
     gc.collect()
     assert [posterior() is None for posterior in posteriors] == [True, True, False]
     assert intakes[0].posterior().m == 1
 
 
-@pytest.mark.parametrize("manner", [*KINDS.values(), KINDS["mean"].with_lam((0.1, 0.5))])
-def test_an_address_says_it_all(manner):
-    settings = Settings(manner, 0.7, 9, 42, "prior", "evidence", 2, auto=False)
+@pytest.mark.parametrize("how", [*METHODS.values(), by_posterior((0.1, 0.5))])
+def test_an_address_says_it_all(how):
+    settings = Settings.checked(how, 0.7, 9, 42, "prior", "evidence", 2, auto=False)
     told = address_of(Asked(Intake(), "other", settings), "tiny")
     query = dict(part.split("=") for part in told.split("&"))
     assert settings_in(query) == settings and query["prior"] == "other" and query["example"] == "none"

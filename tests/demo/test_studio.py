@@ -17,13 +17,15 @@ from demo.render import sheet as rendered
 from demo.studio.strip import Strip
 from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata
-from transflow_core.posterior import DEFAULT_MANNER, Manner, Posterior, choose_manner
+from transflow_core.posterior import Posterior, recommend
 from transflow_core.prior import load_prior
+from transflow_core.recipes import Sample
+from transflow_core.views import from_metadata, to_python, to_shell
 
-from ..helpers import frames
+from ..helpers import METHODS, frames
 from .conftest import unfold
 
-LAM = DEFAULT_MANNER.lam_ratio
+LAM = METHODS["local"].lam_ratio
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
 
 
@@ -106,7 +108,7 @@ def test_upload_two_files_drag_the_slider_and_the_picture_changes(page, served, 
     first = sheet(page)
     assert first != prior
     page.get_by_label("The paper's").click()
-    page.wait_for_url(re.compile("manner=mean"))
+    page.wait_for_url(re.compile("method=posterior"))
     first = sheet(page)
     drag(page, 0.55, 0.1)
     page.mouse.up()
@@ -124,7 +126,7 @@ def test_the_last_value_of_a_drag_wins(page, served, no_strip):
     wait_status(page, f"λ/m = {slider(page):g},")  # while the button is still down
     dragged = decoded(sheet(page))
     page.mouse.up()
-    page.wait_for_url(re.compile(f"lam={slider(page):g}&"))  # after everything else
+    page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))  # after everything else
     assert f"λ/m = {slider(page):g}," in status(page)
     # What was shown on the way are the means of what stands there now: the same faces, in the same place, less sharp.
     shown = decoded(sheet(page))
@@ -158,7 +160,7 @@ def test_a_preview_that_comes_late_does_not_blur_the_whole_images(page, served, 
     asked.wait()
     page.mouse.up()
     released.set()
-    page.wait_for_url(re.compile(f"lam={slider(page):g}&"))
+    page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))
     frames(page, 60)  # a preview that was still asked for is under way by now
     idle.wait()
     frames(page)
@@ -237,7 +239,7 @@ def test_a_visitor_whose_images_are_read_holds_up_no_other(new_page, served_smal
     wait_status(two, "the prior itself")
     drag(one, 0.5, 0.4)  # what is not read yet does not hold up one's own slider either
     one.mouse.up()
-    one.wait_for_url(re.compile(f"lam={slider(one):g}&"))
+    one.wait_for_url(re.compile(f"lam_ratio={slider(one):g}&"))
     go_on.set()
     wait_status(one, "m = 2 ")
 
@@ -344,12 +346,14 @@ def test_what_is_taken_away_is_what_is_on_the_screen(page, served, tmp_path, sho
     take(page, "#get-sheet").save_as(tmp_path / "sheet.png")
     take(page, "#get-zip").save_as(tmp_path / "samples.zip")
     take(page, "#get-posterior").save_as(tmp_path / "posterior.safetensors")
-    drawn = Manner.parse(read_png_metadata(tmp_path / "sheet.png")["manner"])
+    recipe = from_metadata(read_png_metadata(tmp_path / "sheet.png"))
+    assert isinstance(recipe, Sample)
     posterior = Posterior.load(tmp_path / "posterior.safetensors")
     looks = load_prior(posterior.metadata["prior"], device="cpu").looks(posterior.latents)
-    assert drawn == choose_manner(posterior, looks).manner
-    assert str(drawn) in page.inner_text("#shell") and repr(drawn) in page.inner_text("#python")
-    assert Posterior.load(tmp_path / "posterior.safetensors").metadata["manner"] == str(drawn)
+    assert recipe.choices == recommend(posterior, looks).method
+    assert to_shell(recipe, [], "sheet.png").split(maxsplit=2)[2] in page.inner_text("#shell")
+    assert to_python(recipe) in page.inner_text("#python")
+    assert Sample.from_texts(posterior.metadata) == recipe
     with zipfile.ZipFile(tmp_path / "samples.zip") as archive:
         assert len(archive.namelist()) == 16
         assert Image.open(io.BytesIO(archive.read("sample_0000.png"))).size == (128, 128)
@@ -428,15 +432,15 @@ def test_what_is_not_looked_at_is_not_made(page, served_small, monkeypatch):
     monkeypatch.setattr(Engine, "sweep", counted)
     chosen(page, served_small, "red_hair")
     page.get_by_label("The paper's").click()
-    page.wait_for_url(re.compile("manner=mean"))
+    page.wait_for_url(re.compile("method=posterior"))
     assert not swept
     page.get_by_role("tab", name="Sweep").click()
     page.wait_for_selector("#sweep img")
     first = page.get_attribute("#sweep img", "src")
     drag(page, 0.5, 0.3)
     page.mouse.up()
-    page.wait_for_url(re.compile(f"lam={slider(page):g}&"))
-    assert len(swept) == 1  # λ plays no part in the sweep of the paper's manner
+    page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))
+    assert len(swept) == 1  # λ plays no part in the sweep of the paper's method
     page.get_by_role("tab", name="Take away").click()
     page.fill("#seed input", "7")
     page.press("#seed input", "Enter")
@@ -449,7 +453,7 @@ def test_what_is_not_looked_at_is_not_made(page, served_small, monkeypatch):
 
 def below_lambda(page):
     """Pixels from λ to the first control below the sheet: they must not change when a sheet arrives."""
-    top, below = (page.locator(at).bounding_box()["y"] for at in ("#lam-range", "#manner"))
+    top, below = (page.locator(at).bounding_box()["y"] for at in ("#lam-range", "#method"))
     return below - top
 
 
@@ -543,9 +547,9 @@ def test_a_prior_that_is_not_offered_is_refused_in_words(page, served_small):
 
 
 def drag_own(page, name, start, end):
-    """Drag a manner's own slider and leave the mouse down."""
-    page.locator(f"#manner-{name}").scroll_into_view_if_needed()
-    box = page.locator(f"#manner-{name} input[type=range]").bounding_box()
+    """Drag a method's own slider and leave the mouse down."""
+    page.locator(f"#method-{name}").scroll_into_view_if_needed()
+    box = page.locator(f"#method-{name} input[type=range]").bounding_box()
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + start * box["width"], y)
     page.mouse.down()
@@ -553,53 +557,53 @@ def drag_own(page, name, start, end):
         page.mouse.move(box["x"] + (start + (end - start) * step / 8) * box["width"], y)
 
 
-def test_the_manner_is_chosen_for_the_evidence_until_a_hand_moves_it(page, served, shot):
+def test_the_method_is_chosen_for_the_evidence_until_a_hand_moves_it(page, served, shot):
     chosen(page, served, "sketch")
-    assert page.is_checked("#manner-auto input") and "Chosen for you" in page.inner_text("#manner-words")
+    assert page.is_checked("#method-auto input") and "Chosen for you" in page.inner_text("#method-words")
     assert "new members of the set" in status(page) and not page.locator("#lam .band").is_visible()
     before = sheet(page)
     drag_own(page, "likeness", 0.9, 0.1)
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)  # a preview
     page.mouse.up()
-    page.wait_for_url(re.compile(r"manner=local.*likeness=0(\.[01]\d?)?&"))  # where the hand let go
-    page.wait_for_function("!document.querySelector('#manner-words').innerText.includes('Chosen for you')")
-    assert not page.is_checked("#manner-auto input")
+    page.wait_for_url(re.compile(r"method=local.*likeness=0(\.[01]\d?)?&"))  # where the hand let go
+    page.wait_for_function("!document.querySelector('#method-words').innerText.includes('Chosen for you')")
+    assert not page.is_checked("#method-auto input")
     page.click("#evidence [data-example=sepia]")  # other evidence leaves it alone
-    page.wait_for_url(re.compile("manner=local.*example=sepia"))
-    page.click("#manner-auto input")
-    page.wait_for_url(lambda url: "example=sepia" in url and "manner" not in url)
-    page.wait_for_function("document.querySelector('#manner-words').innerText.includes('Chosen for you')")
-    shot(page, "studio_manner")
+    page.wait_for_url(re.compile("method=local.*example=sepia"))
+    page.click("#method-auto input")
+    page.wait_for_url(lambda url: "example=sepia" in url and "method" not in url)
+    page.wait_for_function("document.querySelector('#method-words').innerText.includes('Chosen for you')")
+    shot(page, "studio_method")
 
 
-def test_the_manner_changes_what_is_drawn_and_comes_back_on_reload(page, served, shot):
+def test_the_method_changes_what_is_drawn_and_comes_back_on_reload(page, served, shot):
     chosen(page, served, "greyscale")
     sheets = [sheet(page)]
     page.get_by_label("The paper's").click()  # one click away
-    page.wait_for_url(re.compile("manner=mean&lam=0.5"))
-    assert page.locator("#lam .band").is_visible() and not page.locator("#manner-likeness").is_visible()
+    page.wait_for_url(re.compile("method=posterior&lam_ratio=0.5"))
+    assert page.locator("#lam .band").is_visible() and not page.locator("#method-likeness").is_visible()
     assert "0.50 (recommended)" in page.inner_text("#lam")
     sheets.append(sheet(page))
     page.get_by_label("Like blends of a few").click()
-    page.wait_for_url(re.compile("manner=blend.*pieces=2&"))
+    page.wait_for_url(re.compile("method=bootstrap.*images_per_sample=2&"))
     sheets.append(sheet(page))
     assert len(set(sheets)) == 3
     unfold(page, "The same as code")
     page.wait_for_function("document.querySelector('#shell').innerText.includes('blend:')")
-    assert "tfc.Manner.blend(" in page.inner_text("#python")
+    assert "tfc.Sample(method='bootstrap'" in page.inner_text("#python")
     page.reload()
-    wait_status(page, "like blends of a few, 2 pieces each")
+    wait_status(page, "like blends of a few, 2 images each")
     wait_status(page, "m = 18")
-    assert sheet(page) == sheets[-1] and not page.is_checked("#manner-auto input")
+    assert sheet(page) == sheets[-1] and not page.is_checked("#method-auto input")
     page.get_by_role("tab", name="Sweep").click()
     page.wait_for_selector("#sweep img")
-    assert "from 1 piece to 18 pieces" in page.get_attribute("#sweep img", "alt")
+    assert "from 1 images each to 18 images each" in page.get_attribute("#sweep img", "alt")
     page.get_by_role("tab", name="Numbers").click()
     page.wait_for_function("document.querySelector('#numbers').innerText.includes('of 16')")
-    assert "blend:lam_ratio=0.1,pieces=2" in page.inner_text("#numbers")
+    assert "like blends of a few, 2 images each" in page.inner_text("#numbers")
     page.click("#reset")
     wait_status(page, "new members of the set")
-    assert page.is_checked("#manner-auto input")
+    assert page.is_checked("#method-auto input")
 
 
 def test_structure_from_here_and_style_from_there(page, served, shot):
@@ -610,7 +614,7 @@ def test_structure_from_here_and_style_from_there(page, served, shot):
     strips = page.locator("#strips img")
     assert strips.count() == 7 and len({strips.nth(i).get_attribute("src") for i in range(7)}) == 7
     page.click("#strips [data-split='2']")
-    page.wait_for_url(re.compile("structure=prior&style=evidence&split=2"))
+    page.wait_for_url(re.compile("structure=prior&style_levels=2"))
     assert sheet(page) != before and "structure: the prior" in status(page)
     page.wait_for_selector("#strips [data-split='2'][aria-pressed=true]")
     mixed = sheet(page)
@@ -626,6 +630,6 @@ def test_structure_from_here_and_style_from_there(page, served, shot):
     page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=before)
 
 
-def test_an_address_with_a_manner_that_is_none_opens_with_the_default(page, served_small):
+def test_an_address_with_a_method_that_is_none_opens_with_the_default(page, served_small):
     opened(page, served_small + "/?example=none&manner=mine&likeness=x&structure=nowhere")
-    assert page.is_checked("#manner-kind input[value=local]")
+    assert page.is_checked("#method-kind input[value=local]")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from transflow_core.flows import GrownConfig, inference, inference_form
-from transflow_core.posterior import Manner, Posterior
+from transflow_core.posterior import Posterior
 
-from ..helpers import EXAMPLES
+from ..helpers import EXAMPLES, by_local
 from .test_inference import built, details, glows, grown
 
 grown_once_or_twice = st.one_of(grown, st.builds(GrownConfig, grown, details))
@@ -153,7 +153,11 @@ def test_a_set_that_ships_decodes_as_without_a_guard(default_prior, cartoon):
 
 @pytest.mark.parametrize("likeness", [0.9, 0.0])
 def test_no_draw_of_a_set_that_ships_leaves_ten_times_the_range_of_pixels(default_prior, cartoon, likeness):
-    sampler = cartoon.draw(Manner.local(likeness, 0.01), default_prior.levels, default_prior.looks(cartoon.latents))
+    sampler = cartoon.draw(
+        by_local(likeness, 0.01),
+        default_prior.levels,
+        default_prior.looks(cartoon.latents),
+    )
     z = sampler.sample(32, seed=1)
     form, ranges = default_prior._form, sampler.guard.ranges.expand(8, -1, -1)
 

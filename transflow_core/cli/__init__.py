@@ -1,12 +1,15 @@
-"""The command line: one thin function a verb. Results go to files, words and `--json` to standard output, progress to
-standard error.
+"""The command line: a command for each recipe, and a few that are none. Results go to files, words and `--json` to
+standard output, progress to standard error.
 
-Nothing here imports torch, dlib or the page before a verb runs: `--help` is there at once.
+Nothing here imports torch, dlib or the page before a command runs: `--help` is there at once.
 """
 
 import typer
 
-from . import bench, classify, condition, evidence, mix, page, priors, restyle, sampling, train
+from ..recipes import RECIPES
+from ..views import add_command
+from . import bench, page, priors, sets, train
+from .operations import run_recipe
 
 __all__ = ["app", "main"]
 
@@ -17,23 +20,11 @@ app = typer.Typer(
     help="Transflow Learning: bend a trained flow towards a handful of images, with no training.",
 )
 
-for verb in (
-    page.app,
-    sampling.sample,
-    sampling.sweep,
-    sampling.interpolate,
-    restyle.restyle,
-    mix.mix,
-    condition.condition,
-    evidence.align,
-    evidence.encode,
-    classify.classify,
-    priors.convert,
-    priors.info,
-    bench.bench,
-    train.train,
-):
-    app.command()(verb)
+app.command()(page.app)
+for recipe in RECIPES.values():
+    add_command(app, recipe, run_recipe)
+for command in (sets.condition_set, priors.convert, priors.info, bench.bench, train.train):
+    app.command()(command)
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ def bench(
         work.say(f"from nothing to the first image: {work.result['load_s']:.2f} s, {work.result['threads']} threads")
         on_cpu, preview = flow.device.type == "cpu", Preview(flow)
         flops = flops_of(lambda: flow.decode(z)) / 1e9
-        sizes = [max(1, int(value)) for value in options.numbers(batches, "--batches")]
+        sizes = [max(1, int(value)) for value in batches.split(",")]
         jobs: dict[str, Callable[[], float]] = {"peak": convolution_peak} if on_cpu else {}
         for n in sizes:
             z = 0.7 * standard_normal(n, flow.dim)
@@ -93,7 +93,8 @@ def _stages(engine: Engine) -> dict[str, Callable[[], float]]:
     """What a sheet of sixteen takes after one picture, a stage each."""
     from ..faces import align
     from ..images import contact_sheet, load_image, to_pil
-    from ..posterior import Manner, Posterior, standard_normal
+    from ..posterior import Posterior, standard_normal
+    from ..recipes import Method
 
     flow = engine.prior
     size = flow.image_size
@@ -103,13 +104,15 @@ def _stages(engine: Engine) -> dict[str, Callable[[], float]]:
     image = load_image(file.getvalue(), name="a.jpg")
     z = standard_normal(24, flow.dim)
     posterior = Posterior.condition(z, lam_ratio=0.5)
-    sampler = engine.draw(posterior, Manner.local())
+    sampler = engine.draw(posterior, Method(method="local"))
     x = flow.decode(sampler.sample(_SHEET))
     return {
         "read a picture of 1024×1024": timed(lambda: load_image(file.getvalue(), name="a.jpg")),
         "look for its faces": timed(lambda: align(image, size=size)),
         "invert it": timed(lambda: flow.encode([frame])),
-        "condition on 24 latents": timed(lambda: engine.draw(Posterior.condition(z, lam_ratio=0.5), Manner.local())),
+        "condition on 24 latents": timed(
+            lambda: engine.draw(Posterior.condition(z, lam_ratio=0.5), Method(method="local"))
+        ),
         "move λ": timed(lambda: posterior.with_lam(0.3)),
         "draw 16 latents": timed(lambda: sampler.sample(_SHEET)),
         "decode 16": timed(lambda: engine.decode(z[:_SHEET])),

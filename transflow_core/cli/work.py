@@ -14,16 +14,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
-from ..limits import choice
 from ..shipped import shipped_image_size
-from .options import number_or_list
 
 if TYPE_CHECKING:
-    from ..compute import PictureLane
     from ..engine import Engine
-    from ..evidence import Evidence
-    from ..intake import Intake
-    from ..posterior import Manner, Posterior
+    from ..worker import PictureLane
 
 __all__ = ["Work", "working"]
 
@@ -36,7 +31,6 @@ class Work:
 
     Attributes:
         result: what `--json` prints when it is done.
-        provenance: how a result was made, for what is written into sheets and posteriors.
         live: whether a bar is shown, so that progress need not be said as well.
         speaks: False where another process of the same run tells.
     """
@@ -45,7 +39,6 @@ class Work:
         self.as_json, self._bar = as_json, bar
         self.live, self.speaks = not bar.disable, True
         self.result: dict[str, Any] = {}
-        self.provenance: dict[str, str] = {}
         self._task = bar.add_task("loading", total=None)
 
     def say(self, words: str) -> None:
@@ -73,81 +66,14 @@ class Work:
         from ..prior import load_prior
 
         engine = Engine(load_prior(prior, device=device), **how)
-        self.provenance |= engine.prior.provenance
         self.result |= {"prior": engine.prior.name, "device": str(engine.prior.device)}
         return engine
-
-    def intake(
-        self,
-        engine: Engine,
-        paths: list[Path],
-        whole: str,
-        faces: str,
-        landmarks: str,
-        robust: bool = True,
-        masks: list[Path] | None = None,
-    ) -> Intake:
-        """Files and folders as they were read, without what masks cover; or one saved posterior. What was skipped, or
-        counts less, is said."""
-        from ..images import find_images, load_image
-        from ..masked import in_frames
-
-        choice(faces, "--faces", ("largest", "all"))
-        intake = engine.intake(
-            find_images(paths), whole=whole, faces=faces, landmarks=landmarks, robust=robust, progress=self.progress
-        )
-        if masks:
-            if intake.saved is not None:
-                raise ValueError("a saved posterior takes no --mask: give images")
-            intake = engine.masked(intake, in_frames(intake.evidence, [load_image(mask) for mask in masks]))
-        if intake.saved is None:
-            self.result.setdefault("evidence", []).extend(intake.evidence.to_dicts())
-        for image, counts in zip(intake.evidence, intake.evidence.counts, strict=True):
-            if not image.used or image.far:
-                less = f"; it counts {counts:.2g} times (--as-it-is: in full)" if counts < image.weight else ""
-                self.say(f"{image.name}: {image.summary}{less if image.used else ''}")
-        return intake.checked()
-
-    def evidence(self, engine: Engine, paths: list[Path], whole: str, faces: str, landmarks: str) -> Evidence:
-        """Files and folders as they were read, where a saved posterior is none."""
-        intake = self.intake(engine, paths, whole, faces, landmarks)
-        if intake.saved is not None:
-            raise ValueError(f"{intake.saved_name} is a saved posterior: give images")
-        return intake.evidence
-
-    def asked(
-        self,
-        engine: Engine,
-        intake: Intake,
-        manner: str,
-        lam_ratio: str | None,
-        lam: str | None,
-        **numbers: float | None,
-    ) -> tuple[Posterior, Manner]:
-        """The posterior of what was read, and in which manner it is drawn from; both noted in the result."""
-        from ..drawing import ask, described
-
-        if lam_ratio is not None and lam is not None:
-            raise ValueError("give --lam-ratio or --lam, not both")
-        posterior = intake.posterior()
-        ratio = None if lam_ratio is None else number_or_list(lam_ratio, "--lam-ratio")
-        if lam is not None:
-            values = number_or_list(lam, "--lam")
-            ratio = [v / posterior.m for v in values] if isinstance(values, list) else values / posterior.m
-        choice = ask(posterior, manner, looks=engine.looks, lam_ratio=ratio, **numbers)
-        chosen = choice.manner
-        posterior = posterior.with_lam(engine.ratio(chosen.lam_ratio))
-        self.say(f"drawn {described(chosen)} ({chosen}). {choice.why}")
-        self.result |= {"manner": str(chosen), "why": choice.why, "lam_ratio": chosen.to_dict()["lam_ratio"]}
-        self.result["m"] = posterior.m
-        self.provenance |= {key: str(self.result[key]) for key in ("manner", "lam_ratio", "m")}
-        return posterior, chosen
 
 
 def _lane(prior: str, paths: list[Path], **how: Any) -> PictureLane | None:
     """Processes that read pictures, which have begun if the prior's size is known; for a few it is not worth it."""
-    from ..compute import PictureLane
     from ..images import ImageError, find_images
+    from ..worker import PictureLane
 
     try:
         files = find_images(paths)

@@ -2,7 +2,6 @@
 
 from .algebra import MIXES, Mix, Mixture, combined, mixed
 from .bootstrap import Blend
-from .choice import Choice, choose_manner
 from .closest import Closest, closest
 from .composition import Composed, compose
 from .conditioning import MOST_KEPT, Posterior
@@ -12,7 +11,7 @@ from .guard import Guard, Looks
 from .interpolation import INTERPOLATIONS, interpolate
 from .levels import per_level
 from .local import PRIOR_TEMPERATURE, Local, LocalNumbers
-from .manner import DEFAULT_MANNER, KINDS, Manner
+from .methods import Recommendation, recommend, resolve
 from .noise import standard_normal
 from .restyling import LIKENESS_TO_EVIDENCE, Restyling
 from .sampler import Sampler
@@ -21,15 +20,12 @@ from .statistics import Statistics
 from .transport import transport
 
 __all__ = [
-    "DEFAULT_MANNER",
     "INTERPOLATIONS",
-    "KINDS",
     "LIKENESS_TO_EVIDENCE",
     "MIXES",
     "MOST_KEPT",
     "PRIOR_TEMPERATURE",
     "Blend",
-    "Choice",
     "Closest",
     "Composed",
     "Covariance",
@@ -38,21 +34,22 @@ __all__ = [
     "Local",
     "LocalNumbers",
     "Looks",
-    "Manner",
     "Mix",
     "Mixture",
     "Posterior",
+    "Recommendation",
     "Restyling",
     "Sampler",
     "Spread",
     "Statistics",
-    "choose_manner",
     "closest",
     "combined",
     "compose",
     "interpolate",
     "mixed",
     "per_level",
+    "recommend",
+    "resolve",
     "standard_normal",
     "transport",
 ]

@@ -18,7 +18,7 @@ from .sampler import Sampler
 
 __all__ = ["MIXES", "Mix", "Mixture", "combined", "mixed"]
 
-Mix = Literal["both", "less", "towards"]
+Mix = Literal["add", "subtract", "move"]
 """What a second set does to a first: see `mixed`."""
 MIXES: tuple[Mix, ...] = get_args(Mix)
 # Of the first set's evidence so much may be divided out: the mean then lies ten times as far from the second set's as
@@ -29,13 +29,13 @@ _MOST_LESS = 0.9
 def mixed(a: Posterior, b: Posterior, how: Mix, share: float = 0.5) -> Posterior:
     """Of two posteriors of one prior, the posterior that a person means by a word; λ is the first's, by value.
 
-    - "both": more of both. Bayes' rule with both sets at once, p(z) p(A | z) p(B | z)^w; with the exponent
+    - "add": more of both. Bayes' rule with both sets at once, p(z) p(A | z) p(B | z)^w; with the exponent
       w = t / (1 - t) · m_a / m_b the second set has the share t of all evidence. It is the product of both posteriors,
       divided by their prior once; its predictive is a mixture, since each draw leans on a piece of either set.
-    - "less": like the first, and less like the second, whose likelihood is divided out: p(z) p(A | z) / p(B | z)^w with
-      w = t m_a / m_b. The mean of the evidence becomes (ζ̄_a - t ζ̄_b) / (1 - t), of m = (1 - t) m_a pieces. It is a
+    - "subtract": like the first, and less like the second, whose likelihood is divided out: p(z) p(A | z) / p(B | z)^w
+      with w = t m_a / m_b. The mean of the evidence becomes (ζ̄_a - t ζ̄_b) / (1 - t), of m = (1 - t) m_a pieces. It is a
       Gaussian for every w with 1 + (m_a - w m_b) / λ > 0, and a posterior that has a λ/m for t < 1; t is 0.9 at most.
-    - "towards": the first set's pieces, moved by t of the difference of the means, ζ̄_b - ζ̄_a: Glow's attribute
+    - "move": the first set's pieces, moved by t of the difference of the means, ζ̄_b - ζ̄_a: Glow's attribute
       direction.
 
     In the latter two the pieces keep their deviations from the mean, and so does what is drawn in every manner.
@@ -52,7 +52,7 @@ def mixed(a: Posterior, b: Posterior, how: Mix, share: float = 0.5) -> Posterior
     """
     if how not in MIXES:
         raise ValueError(f"a mix is one of {', '.join(MIXES)}, not {how!r}")
-    most = {"both": 1.0, "less": _MOST_LESS, "towards": 1.0}[how]
+    most = {"add": 1.0, "subtract": _MOST_LESS, "move": 1.0}[how]
     if not 0 <= share <= most:
         raise ValueError(f"the share of {how!r} is a number from 0 to {most:g}, not {share!r}")
     if a.dim != b.dim or not (_alike(a.prior.covariance, b.prior.covariance) and a.prior.mean.equal(b.prior.mean)):
@@ -61,12 +61,12 @@ def mixed(a: Posterior, b: Posterior, how: Mix, share: float = 0.5) -> Posterior
         raise ValueError("the two posteriors have likelihoods of different shapes")
     if share == 0:
         return a
-    if share == 1 and how == "both":
+    if share == 1 and how == "add":
         return b.with_lam(lam=a.lam)
-    if how == "both":
+    if how == "add":
         return _united(a, b, share)
-    kept = 1 - share if how == "less" else 1.0
-    shift = share / kept * (a.evidence_mean - b.evidence_mean) * (1 if how == "less" else -1)
+    kept = 1 - share if how == "subtract" else 1.0
+    shift = share / kept * (a.evidence_mean - b.evidence_mean) * (1 if how == "subtract" else -1)
     weights = a.weights if kept == 1 else kept * _weights(a)
     lam = a.lam
     return replace(

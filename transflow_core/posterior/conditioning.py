@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..recipes import Method
 from .bootstrap import Blend
 from .covariance import Covariance
 from .dirichlet import MOST_PIECES
@@ -15,7 +16,6 @@ from .gaussian import Gaussian
 from .guard import Looks
 from .levels import HasSlice, level_shapes, level_slices, per_level
 from .local import GRID, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness
-from .manner import Manner
 from .sampler import Sampler
 from .spread import Spread
 from .storage import read_posterior, write_posterior
@@ -31,7 +31,7 @@ MOST_KEPT = MOST_PIECES
 class Posterior(Gaussian):
     """N(μp, Σp): the latents of images that resemble the evidence (section 3.1). Made by `Posterior.condition`.
 
-    It carries what it came from, so that λ (`with_lam`) and the manner of drawing (`draw`) can be changed later, in a
+    It carries what it came from, so that λ (`with_lam`) and the sampling method (`draw`) can be changed later, in a
     saved file too.
 
     Attributes:
@@ -167,17 +167,18 @@ class Posterior(Gaussian):
             raise ValueError("at an infinite λ the posterior predictive is flat; take a finite λ")
         return Gaussian(self.mean, self.covariance + self.likelihood.scaled(self.lam))
 
-    def draw(self, manner: Manner, levels: Sequence[HasSlice | slice] = (), looks: Looks | None = None) -> Sampler:
-        """The sampler of a manner of drawing, at the manner's λ/m.
+    def draw(self, how: Method, levels: Sequence[HasSlice | slice] = (), looks: Looks | None = None) -> Sampler:
+        """What samples are drawn from by a method, at the λ/m of the method.
 
-        - "mean" is this posterior itself, with that λ.
+        - "posterior" is this posterior itself, with that λ.
         - "local" draws new members of the set: the posterior under weights that differ from place to place, N(μp(w),
           Σp) (see `Local`). Σp is scaled by 0.6², since the prior alone draws whole faces at that temperature.
-        - "blend" is the posterior under Dirichlet weights that each draw has for itself: N(μp(w), Σp). At k = m it is
-          the paper's.
+        - "bootstrap" is the posterior under Dirichlet weights that each draw has for itself: N(μp(w), Σp). At k = m it
+          is the paper's.
 
         Args:
-            manner: kind and numbers.
+            how: a method with numbers; those that are left out are its defaults. "auto" is the default method: see
+                `methods.resolve`.
             levels: `prior.levels` or slices, needed where λ/m is one number a level; without them all is one level.
             looks: `prior.looks(posterior.latents)`: with them the last two know mirror images, seams and a guard.
 
@@ -185,30 +186,32 @@ class Posterior(Gaussian):
 
         Example:
             >>> posterior = Posterior.condition(torch.tensor([[1.0, 2.0], [3.0, 2.0], [2.0, 5.0]]), lam_ratio=0.5)
-            >>> posterior.draw(Manner.blend(pieces=1, lam_ratio=0)).sample(2)
+            >>> posterior.draw(Method(method="bootstrap", images_per_sample=1, lam_ratio=0)).sample(2)
             tensor([[3., 2.],
                     [3., 2.]])
         """
         slices = level_slices(levels, self.dim)
-        ratio = manner.lam_ratio
+        how = (how.replace(method="local") if how.method == "auto" else how).filled()
+        ratio = how.lam_ratio
+        assert ratio is not None  # it is filled
         posterior = self.with_lam(per_level(ratio, slices) if isinstance(ratio, tuple) else ratio)
-        if manner.kind == "mean":
+        if how.method == "posterior":
             return posterior
         spread = Spread.of(self.latents, self.weights, slices)
         guard = looks and looks.of(self.counting).guard.grown(max(ratio) if isinstance(ratio, tuple) else ratio)
         # μp is linear in the evidence's mean, and so in the weights.
         gain = _update(self.prior, posterior.lam_ratio, self.likelihood)[0]
-        if manner.pieces is not None:  # a blend
+        if how.images_per_sample is not None:
             return Blend(
                 posterior.mean,
                 gain(spread.directions),
                 spread.shares,
                 posterior.covariance,
                 spread.count,
-                manner.pieces,
+                how.images_per_sample,
                 guard=guard,
             )
-        assert manner.likeness is not None  # a manner has the numbers of its kind
+        assert how.likeness is not None  # it is filled
         images = self.latents if looks is None else torch.cat([self.latents, looks.mirrored.to(self.latents)])
         shares = spread.shares.to(images).repeat(len(images) // len(self.latents))
         mean = (shares @ images) / shares.sum()
@@ -219,7 +222,7 @@ class Posterior(Gaussian):
             spread.shares,
             posterior.covariance.scaled(PRIOR_TEMPERATURE**2),
             level_shapes(levels, self.dim),
-            LocalNumbers.of(manner.likeness, flat),
+            LocalNumbers.of(how.likeness, flat),
             pictures=None if looks is None else looks.small(2 * GRID),
             visible=self.visible,
             guard=guard,

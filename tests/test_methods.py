@@ -1,0 +1,90 @@
+"""Which sampling method is meant: asked for, kept in a file, or recommended."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from demo.method import described
+from transflow_core.operations import sweep_of
+from transflow_core.posterior import Posterior, recommend, resolve
+from transflow_core.recipes import Method, Sample, Sweep
+
+from .helpers import METHODS, by_bootstrap, by_posterior
+
+
+@pytest.fixture
+def posterior():
+    z = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
+    return Posterior.condition(z, lam_ratio=0.5)
+
+
+def test_by_default_it_is_the_one_that_suits_the_evidence(posterior):
+    assert resolve(Method(), posterior) == recommend(posterior)
+    found, reason = resolve(Sample(lam_ratio=0.3, n=3), posterior)
+    assert found == Sample(**dict(recommend(posterior).method.replace(lam_ratio=0.3)), n=3) and reason.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        by_bootstrap(1.5, (0.1, 0.2)).texts(),
+        {"manner": "blend:lam_ratio=0.1/0.2,pieces=1.5"},
+        {"recipe": "condition", **by_bootstrap(1.5, (0.1, 0.2)).texts(), "prior": "celeba64", "m": "3.0"},
+    ],
+)
+def test_a_saved_posterior_keeps_its_own(posterior, metadata):
+    found, reason = resolve(Method(), replace(posterior, metadata=metadata))
+    assert found == by_bootstrap(1.5, (0.1, 0.2)) and "saved" in reason
+    assert resolve(by_posterior(), replace(posterior, metadata=metadata))[0] == by_posterior()
+
+
+@pytest.mark.parametrize("text", ["<b>nothing</b>", "", "blend:pieces=x", "mean:lam_ratio=nan", "x" * 5000])
+def test_text_in_a_file_that_is_none_does_no_harm(posterior, text):
+    assert resolve(Method(), replace(posterior, metadata={"manner": text})) == recommend(posterior)
+
+
+def test_a_number_that_belongs_to_one_method_chooses_it(posterior):
+    one = Posterior.condition(torch.ones(1, 8), lam_ratio=0.5)
+    assert resolve(Method(likeness=0.7), one)[0] == METHODS["local"].replace(likeness=0.7)
+    assert resolve(Method(images_per_sample=3), posterior)[0] == METHODS["bootstrap"].replace(images_per_sample=3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_sweep_moves_the_methods_own_number_alone(name):
+    recipe = Sweep(**dict(METHODS[name]))
+    swept = list(sweep_of(recipe, 5).values())
+    own = {"posterior": "lam_ratio", "local": "likeness", "bootstrap": "images_per_sample"}[name]
+    values = [getattr(one, own) for one in swept]
+    assert values == sorted(set(values)) and len(values) > 4
+    assert {one.replace(**{own: 1.0}) for one in swept} == {recipe.replace(**{own: 1.0})}
+    assert name != "bootstrap" or values[-1] == 5  # never more than there are
+    assert [one.lam_ratio for one in sweep_of(recipe.replace(over="lam_ratio", values=(0.0, 2.0)), 5).values()] == [
+        0,
+        2,
+    ]
+
+
+def test_a_sweep_over_another_methods_number_is_refused():
+    with pytest.raises(ValueError, match="does not belong to the method 'posterior'"):
+        sweep_of(Sweep(**dict(METHODS["posterior"]), over="likeness"), 3)
+
+
+def test_a_person_reads_what_it_is():
+    assert described(by_bootstrap(2)) == "like blends of a few, 2 images each"
+    assert described(by_posterior((0.1, 3.0))) == "the paper's posterior of the mean"
+
+
+@pytest.mark.parametrize(
+    ("scale", "alignment", "likeness"),
+    [(0.5, 0.5, 0.5), (0.5, 0.34, 0.5), (0.5, 0.29, 0.72), (0.5, 0.1, 0.95), (1.685, 0.5, 0.75), (3.0, 0.1, 1.0)],
+)
+def test_images_that_do_not_fit_together_are_mixed_less(scale, alignment, likeness):
+    """Eyes at other places, or latents further out than photographs have: samples stay closer to one image."""
+    z = torch.randn(40, 500, generator=torch.Generator().manual_seed(0))
+    posterior = Posterior.condition(scale * z / z.square().mean().sqrt(), lam_ratio=0.5)
+    fitting = SimpleNamespace(alignment=alignment, usual=1.0, of=lambda _: fitting)
+    found, reason = resolve(Method(), posterior, lambda _: fitting)
+    assert found.likeness == pytest.approx(likeness, abs=0.02)
+    assert ("one image" in reason) == (likeness > 0.5)

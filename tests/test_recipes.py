@@ -1,0 +1,158 @@
+"""Recipes and their views: whatever is a parameter is in all of them, and comes back the same."""
+
+import json
+import math
+import shlex
+
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from transflow_core import recipes
+from transflow_core.images import read_png_metadata
+from transflow_core.operations import Result
+from transflow_core.recipes import RECIPES, Condition, Interpolate, Method, Restyle, Sample, Sweep, parameter, plain
+from transflow_core.views import add_command, from_link, from_metadata, to_link, to_metadata, to_python, to_shell
+
+ratios = st.floats(0, allow_nan=False)
+methods = st.one_of(
+    st.builds(Method, lam_ratio=st.none() | ratios | st.lists(ratios, min_size=2, max_size=6).map(tuple)),
+    st.builds(Method, method=st.sampled_from(["auto", "local"]), likeness=st.floats(0, 1)),
+    st.builds(Method, method=st.just("bootstrap"), images_per_sample=st.floats(1, 1000), lam_ratio=ratios),
+)
+EXAMPLES = [
+    Sample(method="bootstrap", images_per_sample=1, lam_ratio=(0.1, math.inf), robust=False, n=3),
+    Sweep(over="lam_ratio", values=(0.1, 2), align="never"),
+    Interpolate(interpolation="wasserstein", lam_ratio_a=0.3, seed=2**31 - 1),
+    Restyle(strength=(0.5, 1), match_colours=False, keep_levels=2),
+    Condition(weights=(1, 0.5), likeness=0.25),
+    *(model() for model in RECIPES.values()),
+]
+of_examples = pytest.mark.parametrize("recipe", EXAMPLES, ids=lambda recipe: to_link(recipe) or recipe.title())
+
+
+def command_of(model):
+    """The command of a recipe alone, and the recipes that it was called with."""
+    app, seen = typer.Typer(), []
+    app.callback()(lambda: None)  # so that a single command keeps its name
+    add_command(app, model, lambda model, values, inputs, **_: seen.append(texts_to(model, values)))
+    return app, seen
+
+
+def texts_to(model, values):
+    return model.from_texts({name: recipes.to_text(value) for name, value in values.items()})
+
+
+@of_examples
+def test_every_view_gives_the_recipe_back(recipe):
+    assert from_link(type(recipe), to_link(recipe)) == recipe
+    assert from_metadata(to_metadata(recipe)) == recipe
+    assert eval(to_python(recipe), dict(RECIPES and {type(recipe).__name__: type(recipe)})) == recipe
+    assert type(recipe).checked(json.loads(json.dumps(plain(recipe.model_dump()), allow_nan=False))) == recipe
+    app, seen = command_of(type(recipe))
+    classes = [] if recipe.title() != "classify" else ["--class", "cats"]
+    pair = ["b.png"] if "b" in recipe.inputs else []
+    style = ["--style", "s.png"] if recipe.title() == "restyle" else []
+    words = shlex.split(to_shell(recipe, ["a.png", *pair, *classes, *style], "out.png"))[1:]
+    done = CliRunner().invoke(app, words)
+    assert seen == [recipe], done.output
+
+
+@given(methods)
+@settings(max_examples=200, deadline=None)
+def test_a_method_survives_text_json_and_code(method):
+    assert Method.from_texts(method.texts()) == method
+    assert from_link(Method, to_link(method)) == method
+    assert eval(to_python(method), {"Method": Method}) == method
+    assert Method.checked(json.loads(json.dumps(plain(method.model_dump()), allow_nan=False))) == method
+    assert hash(method) == hash(method.model_copy())
+
+
+def test_a_link_says_what_differs_and_a_picture_says_all():
+    assert to_link(Sample()) == "" and to_link(Sample(n=4)) == "n=4"
+    assert to_metadata(Sample()).keys() >= {"recipe", "method", "n", "seed", "temperature", "prior"}
+
+
+def test_one_line_more_and_a_parameter_is_in_every_view():
+    class Sharper(Sample):
+        """Draw new, sharper images."""
+
+        sharpness: float = parameter(0.5, "How crisp the samples are.", ge=0, le=1)
+
+    recipe = Sharper(sharpness=0.75)
+    app, seen = command_of(Sharper)
+    shown = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, ["sharper", "--help"]).output
+    assert "--sharpness" in shown and "How crisp the samples are." in shown
+    CliRunner().invoke(app, shlex.split(to_shell(recipe, ["a.png"]))[1:])
+    assert seen == [recipe]
+    assert to_link(recipe) == "sharpness=0.75" and to_metadata(recipe)["sharpness"] == "0.75"
+    assert to_python(recipe) == "Sharper(sharpness=0.75)"
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "words"),
+    [
+        (Sample, {"n": 0}, "n is 0; the least is 1."),
+        (Sample, {"temperature": 2}, "temperature is 2; the most is 1.5."),
+        (Sample, {"temperature": math.nan}, "temperature is nan"),
+        (Sample, {"n": True}, "n is true; give a number or a word."),
+        (Sample, {"n": 2.5}, "n is 2.5"),
+        (Sample, {"seed": None}, "seed is None"),
+        (Sample, {"lam_ratio": -1}, "lam_ratio is -1; the least is 0."),
+        (Sample, {"lam_ratio": "big"}, "lam_ratio is 'big'"),
+        (Sample, {"lam_ratio": [1.0] * 40}, "not 40 of them"),
+        (Sample, {"method": "mean"}, "method is 'mean'; choose 'auto', 'local', 'bootstrap' or 'posterior'."),
+        (Sample, {"method": "posterior", "likeness": 1}, "likeness belongs to the method 'local'."),
+        (Sample, {"sead": 1}, "There is no parameter 'sead'."),
+        (Sample, {"prior": 3}, "prior is 3"),
+        (Sample.limited(n=64), {"n": 65}, "n is 65; the most is 64."),
+        (Sweep.limited(most=128), {"n": 100}, "this decodes 900 images; the most is 128."),
+        (Sweep, {"values": []}, "values is []"),
+        (Interpolate.limited(most=128), {"n": 20}, "this decodes 160 images"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_sentence(model, values, words):
+    with pytest.raises(ValueError) as caught:
+        model.checked(values)
+    assert words in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        ("blend", {"method": "bootstrap"}),
+        ("mean:lam_ratio=0.1/0.5/inf", {"method": "posterior", "lam_ratio": (0.1, 0.5, math.inf)}),
+        ("predictive:lam_ratio=0.2,likeness=0.7", {"method": "local", "lam_ratio": 0.2, "likeness": 0.7}),
+        (" blend: pieces=1e6 , lam_ratio=0 ", {"method": "bootstrap", "lam_ratio": 0.0, "images_per_sample": 1000.0}),
+    ],
+)
+def test_what_version_0_2_wrote_opens(text, new):
+    assert Method.from_texts({"manner": text}) == Method(**new)
+
+
+@pytest.mark.parametrize("text", ["median", "mean:pieces=2", "blend:pieces", "blend:pieces=0.5", "local:likeness=x"])
+def test_old_text_that_is_none_is_refused(text):
+    with pytest.raises(ValueError):
+        Method.from_texts({"manner": text})
+
+
+@pytest.mark.parametrize("name", ["nothing.txt", "a.jpg", "a.safetensors"])
+def test_a_file_that_an_operation_cannot_write_is_refused_with_those_that_it_can(name, tmp_path):
+    with pytest.raises(ValueError, match=r"sample writes .*\.png"):
+        Result(Sample(), {}).save(tmp_path / name)
+
+
+def test_a_sheet_says_how_it_was_made(tmp_path):
+    from PIL import Image
+
+    image = Image.new("RGB", (4, 4))
+    result = Result(Sample(method="local").filled(), {"m": 2.0, "prior": "p"}, {"sample_0000": [image]}, image)
+    assert [path.name for path in (*result.save(tmp_path / "a.png"), *result.save(tmp_path / "b"))] == [
+        "a.png",
+        "sample_0000.png",
+    ]
+    for file in ("a.png", "b/sample_0000.png"):
+        texts = read_png_metadata(tmp_path / file)
+        assert from_metadata(texts) == result.recipe.replace(prior="p") and texts["m"] == "2.0"

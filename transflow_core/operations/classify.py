@@ -1,0 +1,71 @@
+"""Classify: which class images are of, from a few examples of each, or that they are of none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..compute import Compute
+from ..evidence import Evidence
+from ..fewshot import FewShotClassifier
+from ..recipes import Classify
+from .result import Result
+from .source import Given, facts_of
+
+__all__ = ["classify"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    classifier: FewShotClassifier
+
+    def save(self, path: Path, metadata: Mapping[str, str]) -> None:
+        self.classifier.save(path)
+
+
+def classify(engine: Compute, recipe: Classify, given: Given) -> Result:
+    """The probabilities of each image's classes, and how unlike all of them it is."""
+    examples = given.inputs["examples"]
+    told: dict[str, Any] = {}
+    if isinstance(examples, FewShotClassifier):
+        classifier = examples
+    else:
+        shown = {name: _class(engine, recipe, given, name, value) for name, value in examples.items()}
+        told = {name: evidence.to_dicts() for name, evidence in shown.items()}
+        classifier = FewShotClassifier(engine.prior, recipe.lam_ratio, likelihood=recipe.covariance)
+        if recipe.copies:
+            frames = {name: [image.face.image for image in of.used if image.face] for name, of in shown.items()}
+            engine.call(classifier.fit, frames, augment=recipe.copies, stop=given.stop)
+        else:
+            engine.call(classifier.fit_latents, {name: of.z for name, of in shown.items()}, stop=given.stop)
+    found = given.images(engine, recipe, "images", some=False).evidence
+    answers = iter(engine.call(classifier.judge, found.z, stop=given.stop) if found.used else ())
+    results, lines = [], []
+    for image in found:
+        result: dict[str, Any] = {"name": image.name, "problem": image.problem}
+        if image.used:
+            answer = next(answers)
+            result |= {"best": answer.best, "probabilities": dict(answer.probabilities)}
+            result |= {"novelty": answer.novelty, "none_of_these": answer.none}
+            sure = "" if answer.none else f" ({answer.probabilities[answer.best]:.0%})"
+            lines.append(f"{image.name}: {answer.word}{sure}, novelty {answer.novelty:.2f}")
+        else:
+            lines.append(f"{image.name}: {image.summary}")
+        results.append(result)
+    facts = facts_of(engine, recipe) | {
+        "classes": dict(zip(classifier.classes, classifier.counts, strict=True)),
+        "threshold": classifier.threshold,
+        "held_out_accuracy": classifier.held_out_accuracy,
+        "examples": told,
+        "images": results,
+    }
+    return Result(recipe, facts, saved=_Fitted(classifier), lines=tuple(lines))
+
+
+def _class(engine: Compute, recipe: Classify, given: Given, name: str, value: Any) -> Evidence:
+    evidence = given.intake(engine, recipe, value).evidence
+    if not evidence.used:
+        raise ValueError(f"class {name!r}: {evidence.why_unusable()}")
+    return evidence

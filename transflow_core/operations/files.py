@@ -1,0 +1,99 @@
+"""Condition, Mix, Encode and Align: posteriors, latents and aligned faces, as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..compute import Compute
+from ..pictures import Source
+from ..posterior import mixed
+from ..recipes import Align, Condition, Encode, Mix
+from .result import Result
+from .sampling import ignored, resolved
+from .source import Given, facts_of, notes_of, whole_of
+
+__all__ = ["align", "condition", "encode", "mix"]
+
+
+def condition(engine: Compute, recipe: Condition, given: Given) -> Result:
+    """The posterior of evidence, with the method that it is to be drawn by."""
+    intake = given.images(engine, recipe, "evidence")
+    if recipe.weights is not None:
+        if len(recipe.weights) != len(intake.evidence):
+            raise ValueError(f"weights: give one for each of {len(intake.evidence)} images, not {len(recipe.weights)}.")
+        for index, weight in enumerate(recipe.weights):
+            intake = intake.replace(index, weight=weight)
+    intake = ignored(engine, given, intake).checked()
+    posterior = intake.posterior()
+    recipe, reason = resolved(engine, recipe, posterior)
+    posterior = posterior.with_lam(engine.ratio(recipe.lam_ratio))
+    kl = engine.call(posterior.kl, posterior.prior, stop=given.stop)
+    facts = facts_of(engine, recipe) | {"m": posterior.m, "reason": reason}
+    facts |= {"mean_norm": float(posterior.mean.double().norm()), "kl": kl if kl < float("inf") else None}
+    facts["evidence"] = intake.evidence.to_dicts()
+    return Result(
+        recipe, facts, saved=posterior, lines=(*notes_of(intake), f"{posterior.m:g} images condition it. {reason}")
+    )
+
+
+def mix(engine: Compute, recipe: Mix, given: Given) -> Result:
+    """One posterior of two sets."""
+    a, b = (given.evidence(engine, recipe, name) for name in ("a", "b"))
+    posterior = engine.call(mixed, a.posterior(), b.posterior(), recipe.how, recipe.share, stop=given.stop)
+    facts = facts_of(engine, recipe) | {"m": posterior.m}
+    facts |= {"a": a.evidence.to_dicts(), "b": b.evidence.to_dicts()}
+    return Result(
+        recipe, facts, saved=posterior, lines=(*notes_of(a), *notes_of(b), f"{posterior.m:g} images condition it.")
+    )
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Latents of images, (m, D) float32, and the images' names."""
+
+    z: Tensor
+    names: tuple[str, ...]
+
+    def save(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """As one safetensors file: `z`, with the names in its metadata."""
+        save_file({"z": self.z.contiguous()}, path, {**metadata, "names": json.dumps(self.names)})
+
+
+def encode(engine: Compute, recipe: Encode, given: Given) -> Result:
+    """Latents of images, with their likelihoods and how typical they are."""
+    evidence = given.images(engine, recipe, "images").evidence
+    lines = tuple(
+        f"{image.name}: log N(z; 0, I) = {image.latent.log_prior:,.1f} nats, "
+        f"log p(x) = {image.latent.log_prob:,.1f} nats" + (f", {image.verdict}" if image.verdict else "")
+        for image in evidence
+        if image.latent is not None
+    )
+    facts = facts_of(engine, recipe) | {"images": evidence.to_dicts()}
+    return Result(recipe, facts, saved=Latents(evidence.z, tuple(image.name for image in evidence.used)), lines=lines)
+
+
+def align(engine: Compute, recipe: Align, given: Given) -> Result:
+    """Every face of pictures, in the frame that the prior was trained on."""
+    sources: list[Source] = list(given.inputs["images"])
+    how: dict[str, Any] = {"whole": whole_of(recipe), "landmarks": recipe.landmarks, "size": recipe.size}
+    pictures, told, lines = {}, [], []
+    for index, source in enumerate(sources):
+        if given.progress is not None:
+            given.progress(index, len(sources), "looking for faces")
+        picture = engine.read(source, stop=given.stop, **how)
+        faces = picture.faces[:1] if recipe.faces == "largest" else picture.faces
+        names = [f"{index:04d}_{picture.name.rpartition('.')[0] or picture.name}_{n}" for n in range(len(faces))]
+        pictures |= {name: [face.image] for name, face in zip(names, faces, strict=True)}
+        found = [{"file": f"{name}.png"} | face.to_dict() for name, face in zip(names, faces, strict=True)]
+        told.append({"name": picture.name, "problem": picture.problem, "faces": found})
+        lines.append(f"{picture.name}: {picture.problem or '; '.join(face.how for face in faces)}")
+    if not pictures:
+        raise ValueError("No face was found. With align=auto a picture without a face is used whole.")
+    return Result(recipe, facts_of(engine, recipe) | {"pictures": told}, pictures, lines=tuple(lines))

@@ -1,0 +1,160 @@
+"""What a recipe looks like elsewhere: a command, a link, the text inside a picture, Python and a shell command.
+
+Each view is one function for all recipes, and names no parameter. The endpoint, the tool for agents and the controls of
+the page are made the same way, where Gradio is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_origin
+from urllib.parse import parse_qsl, urlencode
+
+import typer
+
+from .recipes import RECIPES, Recipe, bounds, kinds, ordered, to_text
+
+__all__ = ["add_command", "from_link", "from_metadata", "signature", "to_link", "to_metadata", "to_python", "to_shell"]
+
+
+def signature(
+    function: Callable[..., Any],
+    model: type[Recipe],
+    types: Mapping[str, Any],
+    more: Mapping[str, tuple[Any, str]],
+    default_of: Mapping[str, Any] | None = None,
+) -> None:
+    """Give a function the name, the signature and the documentation of a recipe: one line for each argument.
+
+    Args:
+        types: of each input, each parameter and each of `more`; and "return".
+        more: what a view adds: a default and a description of each.
+        default_of: parameters, where a view writes a default in its own way.
+    """
+    words = {name: one.description for name, one in model.inputs.items()}
+    words |= {name: str(field.description) for name, field in ordered(model).items()}
+    words |= {name: description for name, (_, description) in more.items()}
+    defaults = {name: field.default for name, field in ordered(model).items()} | dict(default_of or {})
+    defaults |= {name: default for name, (default, _) in more.items()}
+    defaults |= {name: None for name, one in model.inputs.items() if one.kind == "masks"}
+    order = sorted(words, key=lambda name: name in defaults)
+    kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    given = [inspect.Parameter(name, kind, default=defaults.get(name, empty), annotation=types[name]) for name in order]
+    function.__name__, function.__annotations__ = model.title(), dict(types)
+    lines = [f"    {name}: {words[name]}" for name in order]
+    function.__doc__ = "\n".join([inspect.cleandoc(str(model.__doc__)), "", "Args:", *lines])
+    function.__signature__ = inspect.Signature(given, return_annotation=types["return"])  # type: ignore[attr-defined]
+
+
+def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) -> None:
+    """A command: an argument or option for each input, an option for each parameter.
+
+    The only set of files is any number of arguments; two sets are one path each. Masks and classes are options that can
+    be given again and again.
+
+    Args:
+        run: called with the recipe, the paths of each input, and `output`, `device`, `as_json`.
+    """
+
+    def command(**values: Any) -> None:
+        inputs = {name: values.pop(name) for name in model.inputs}
+        rest = {name: values.pop(name) for name in more}
+        run(model, {name: value for name, value in values.items() if value is not None}, inputs, **rest)
+
+    types: dict[str, Any] = {"return": None}
+    defaults: dict[str, Any] = {}
+    sets = [name for name, one in model.inputs.items() if one.kind in ("images", "set")]
+    for name, one in model.inputs.items():
+        flag = f"--{_singular(name)}"
+        if one.kind in ("masks", "classes") or (name in sets[1:] and not _pair(model)):
+            needed = one.kind != "masks"
+            types[name] = Annotated[
+                list[Path] if needed else list[Path] | None,
+                typer.Option(flag, help=one.description, show_default=False),
+            ]
+        else:
+            paths = Path if _pair(model) else list[Path]
+            types[name] = Annotated[paths, typer.Argument(help=one.description, show_default=False)]
+    for name, field in ordered(model).items():
+        found = kinds(field)
+        text = len(found) > 1 or get_origin(found[0]) is tuple  # a list is written 0.1,0.5
+        kind = str if text else found[0]
+        low, high = (None, None) if text else bounds(field)
+        default: Any = to_text(field.default) if text and field.default is not None else field.default
+        types[name] = Annotated[kind | None if default is None else kind, _option(name, field, low, high, default)]
+        defaults[name] = default
+    more: dict[str, tuple[Any, str]] = {
+        "output": (
+            Path(model.output) if model.output else None,
+            "Where the result goes. A folder takes every image by itself.",
+        ),
+        "device": ("auto", "auto, cpu, cuda, …"),
+        "as_json": (False, "Print the facts as JSON."),
+    }
+    types["output"] = Annotated[Path | None, typer.Option("-o", "--output", help=more["output"][1])]
+    types["device"] = Annotated[str, typer.Option(help=more["device"][1])]
+    types["as_json"] = Annotated[bool, typer.Option("--json", help=more["as_json"][1])]
+    signature(command, model, types, more, defaults)
+    app.command(model.title(), help=inspect.cleandoc(str(model.__doc__)))(command)
+
+
+def _option(name: str, field: Any, low: Any, high: Any, default: Any) -> Any:
+    flags = [f"-{name}", f"--{name}"] if len(name) == 1 else []
+    return typer.Option(*flags, help=field.description, min=low, max=high, show_default=default is not None)
+
+
+def _pair(model: type[Recipe]) -> bool:
+    """Whether it takes two sets: a path each."""
+    return sum(one.kind == "set" for one in model.inputs.values()) == 2
+
+
+def _singular(name: str) -> str:
+    return {"masks": "mask", "examples": "class", "evidence": "style"}.get(name, name)
+
+
+def to_link(recipe: Recipe) -> str:
+    """What was asked for: what differs from the defaults, as the query of an address."""
+    return urlencode({name: to_text(value) for name, value in recipe.changed().items()}, safe="/:,")
+
+
+def from_link(model: type[Recipe], query: str) -> Recipe:
+    """Back from `to_link`, and from links of earlier versions. Raises ValueError in one sentence."""
+    return model.from_texts(dict(parse_qsl(query)))
+
+
+def to_metadata(recipe: Recipe) -> dict[str, str]:
+    """What was done, inside a picture or a posterior: every value, so that a changed default changes no saved sheet."""
+    return {"recipe": recipe.title(), **recipe.texts()}
+
+
+def from_metadata(texts: Mapping[str, str]) -> Recipe:
+    """Back from `to_metadata`, and from pictures of earlier versions. Raises ValueError in one sentence."""
+    name = texts.get("recipe") or texts.get("command", "")
+    if name not in RECIPES:
+        raise ValueError("The file does not say how it was made.")
+    return RECIPES[name].from_texts(texts)
+
+
+def to_python(recipe: Recipe) -> str:
+    """A line of Python: `Sample(n=4, seed=3)`."""
+    values = (f"{name}={_code(value)}" for name, value in recipe.changed().items())
+    return f"{type(recipe).__name__}({', '.join(values)})"
+
+
+def to_shell(recipe: Recipe, inputs: Sequence[str], output: str = "") -> str:
+    """A shell command; `inputs` are words of it, with their flags."""
+    words = ["transflow", recipe.title(), *inputs]
+    for name, value in recipe.changed().items():
+        flag = f"-{name}" if len(name) == 1 else f"--{'no-' * (value is False)}{name.replace('_', '-')}"
+        words += [flag] if isinstance(value, bool) else [flag, to_text(value)]
+    return shlex.join([*words, *(["-o", output] if output else [])])
+
+
+def _code(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_code, value))}{',' if len(value) == 1 else ''})"
+    return 'float("inf")' if value == math.inf else repr(value).removesuffix(".0") if value is not None else "None"
