@@ -108,7 +108,7 @@ def _as_files(a: Intake, b: Intake, settings: RouteSettings, lines: list[str]) -
     for letter, intake, lam in (("a", a, settings.lam_a), ("b", b, settings.lam_b)):
         paths, file = _end_paths(intake), POSTERIOR_FILES[letter]
         if paths:
-            how = Condition(**(dict(settings.method.replace(lam_ratio=lam)) | {"prior": intake.prior}))
+            how = Condition.checked(dict(settings.method.replace(lam_ratio=lam)) | {"prior": intake.prior})
             lines.append(to_shell(how, paths, file))
         else:
             lines.append(f"# {file} is the file to take away on this page")
