@@ -17,6 +17,7 @@ setup(
     package_dir={"transflow_core.demo": "demo", "transflow_core.assets": "assets"},
     package_data={
         "transflow_core": ["py.typed", "*.pyi"],
+        "transflow_core.checkpoints": ["*.json"],
         "transflow_core.images": ["fonts/*"],
         "transflow_core.demo": ["**/*.html", "**/*.js", "**/*.css", "**/*.svg", "**/*.png", "**/*.jpg"],
         # What a prior and an example need when they are used; conformance data and pictures of samples stay behind.

@@ -11,7 +11,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 def test_the_page_has_an_example_for_each_adapter():
     adapters = ("adapt_flow(", "adapt_encoder(", "adapt_normflows(", "adapt_transform(")
-    for word in (*adapters, "load_directions(", "load_prior("):
+    for word in (*adapters, "load_prior("):
         assert any(word in example for example in EXAMPLES), word
 
 
@@ -26,9 +26,9 @@ def test_an_example_runs(number, tmp_path, monkeypatch, capsys):
 
 
 def test_the_page_lists_every_format_and_what_it_asks_for():
-    from transflow_core.checkpoints import FORMATS
+    from transflow_core.checkpoints import LAYOUTS
 
-    for known in FORMATS:
+    for known in LAYOUTS:
         row = next(line for line in PAGE.splitlines() if line.startswith("|") and known.name.split(" (")[0] in line)
         for setting in known.settings:
             if setting.default is ...:

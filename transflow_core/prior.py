@@ -393,12 +393,12 @@ def load_prior(
     """Load a prior by a shipped name, from a file or folder, from the Hub, or by the name of a known public one.
 
     Args:
-        name: a shipped name; a native file or folder; a peer's checkpoint (see `checkpoints.FORMATS`), which is
-            converted; `"hf://owner/repo/file"`, with `@revision` to pin it; or a name of `checkpoints.KNOWN_PRIORS`.
+        name: a shipped name; a native file or folder; a file of another project (see `checkpoints.LAYOUTS`), which
+            is converted; `"hf://owner/repo/file"`, with `@revision` to pin it; or a name of `checkpoints.KNOWN_PRIORS`.
         device: where the flow goes.
         access: whose token the Hub sees, and what is fetched from it; `checkpoints.VISITOR` for an address that a
             stranger gave. With it, what turns out to be no prior does not stay in the cache.
-        options: settings that a peer's checkpoint does not tell, such as `image_size=64, bits=5`.
+        options: settings that a file of another project does not tell, such as `image_size=64, bits=5`.
 
     Raises:
         FileNotFoundError: there is nothing of that name; the message says what there is.
@@ -410,7 +410,7 @@ def load_prior(
         path = MODELS / str(name)
     elif is_hub_address(name):
         path = fetch(str(name), access=access)
-    elif not path.exists() and not Path(f"{path}.index").exists():  # a TensorFlow checkpoint's name is a prefix
+    elif not path.exists():
         if known is None:
             public = ", ".join(prior.name for prior in KNOWN_PRIORS if prior.fetchable)
             raise FileNotFoundError(

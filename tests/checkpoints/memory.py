@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from transflow_core.checkpoints import CheckpointError, convert
+
 _PROCESS = Path("/proc/self")
 
 
@@ -26,3 +30,10 @@ def at_most(mib: float) -> Iterator[None]:
     yield
     taken = (_kib("VmHWM") - before) / 1024
     assert taken <= mib, f"it took {taken:,.0f} MiB"
+
+
+def refused(path: Path, match: str, **options: object) -> None:
+    """`convert` says no for this reason, in 200 MiB (torch and a small flow are within it), and names no folder."""
+    with at_most(200), pytest.raises(CheckpointError, match=match) as error:
+        convert(path, options=options)
+    assert str(path.parent) not in str(error.value)

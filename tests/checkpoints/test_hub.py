@@ -14,7 +14,7 @@ from transflow_core.checkpoints import known as known_module
 from transflow_core.prior import load_prior
 
 from ..helpers import make_tiny_prior
-from .peers import GlowIP
+from .writers import GlowIP
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

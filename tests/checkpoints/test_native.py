@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from transflow_core.checkpoints import CheckpointError
+from transflow_core.checkpoints import CheckpointError, load_native
 from transflow_core.prior import load_prior
 from transflow_core.typicality import Typicality
 
 from ..helpers import make_tiny_prior
+from .memory import refused
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
 
@@ -122,16 +123,69 @@ def test_a_header_that_declares_a_huge_size_is_refused_at_once(tmp_path):
         load_prior(file, device="cpu")
 
 
-def test_a_pickle_is_not_opened(tmp_path):
-    """A pickle runs code when it is read; this one would leave a file behind."""
-    import pickle
+def test_a_native_folder_with_a_huge_configuration(tmp_path):
+    make_tiny_prior().save(tmp_path / "small")
+    for name in ("config.json", "typicality.json"):
+        good = (tmp_path / "small" / name).read_bytes() if name == "config.json" else b""
+        (tmp_path / "small" / name).write_bytes(b" " * 3_000_000)
+        refused(tmp_path / "small", f"small/{name}: too large")
+        (tmp_path / "small" / name).write_bytes(good)
 
-    class Payload:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "ran"), "w"))
 
-    file = tmp_path / "model.pt"
-    file.write_bytes(pickle.dumps(Payload()))
-    with pytest.raises(CheckpointError):
-        load_prior(file, device="cpu")
-    assert not (tmp_path / "ran").exists()
+@pytest.fixture
+def folder(tmp_path):
+    make_tiny_prior().save(tmp_path / "small")
+    return tmp_path / "small"
+
+
+def test_one_flipped_bit_in_the_weights_is_seen_and_the_file_named(folder):
+    assert load_native(folder).name == "tiny"
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1000] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"^small/model\.safetensors: the file is damaged: its sha256"):
+        load_prior(folder)
+    (folder / "SHA256SUMS").unlink()
+    load_prior(folder, device="cpu")  # without the sum nothing tells
+
+
+@pytest.mark.parametrize("sums", ["", "x", "0" * 64 + "  other.safetensors", " " * 2_000_000])
+def test_sums_that_tell_nothing_of_the_weights_are_refused(folder, sums):
+    (folder / "SHA256SUMS").write_text(sums)
+    with pytest.raises(CheckpointError, match="small/SHA256SUMS"):
+        load_prior(folder)
+
+
+def test_short_and_missing_weights_are_named(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    with pytest.raises(CheckpointError, match=r"^small/model\.safetensors: "):
+        load_prior(folder)
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=r"small: no model\.safetensors"):
+        load_prior(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pt", "graph.pb"])
+def test_a_git_lfs_pointer_is_called_one(folder, name):
+    (folder / name).write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 47331428\n")
+    with pytest.raises(CheckpointError, match="git lfs pull"):
+        load_prior(folder if name == "model.safetensors" else folder / name)
+
+
+def test_the_priors_that_ship_have_their_sums():
+    from transflow_core.shipped import MODELS, shipped_priors
+
+    for name in shipped_priors():
+        assert (MODELS / name / "SHA256SUMS").is_file()
+
+
+@pytest.mark.parametrize("what", ["P", "L", "U", "log_diag"])
+def test_a_1x1_convolution_that_cannot_be_inverted_is_refused_when_it_is_read(saved, what):
+    file, tensors, header = saved
+    name = f"levels.1.steps.0.conv1x1.{what}"
+    tensors[name].zero_() if what == "P" else tensors[name].fill_(1e30 if what != "log_diag" else -200)
+    save_file(tensors, file, header)
+    with pytest.raises(CheckpointError, match=r"levels\.1\.steps\.0\.conv1x1"):
+        load_prior(file)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints.peers import Rosinality
+from ..checkpoints.writers import Rosinality
 
 
 def test_info_tells_of_a_prior_and_of_a_sheet(run):
@@ -24,7 +24,7 @@ def test_convert_turns_a_peers_checkpoint_into_a_prior(run):
     """What no tensor tells is asked for; the result serves like any prior."""
     Rosinality().save(Path())
     asked = run("info", "model.pt", prior=False)
-    assert asked["format"] == "rosinality/glow-pytorch" and set(asked["asks"]) == {"image_size", "bits"}
+    assert asked["format"] == "rosinality/glow-pytorch" and set(asked["settings"]) == {"image_size", "bits"}
     words = run("convert", "model.pt", "-o", "out.safetensors", prior=False, fails=True)
     assert "image_size" in words
     run("convert", "model.pt", "-o", "out.safetensors", "--image-size", 16, "--set", "bits=5", prior=False)

@@ -75,7 +75,7 @@ def test_it_grows_again():
         back, inverse_log_det = flow.inverse(z)
     torch.testing.assert_close(back, x, atol=1e-5, rtol=0)
     torch.testing.assert_close(log_det, -inverse_log_det, atol=1e-2, rtol=1e-5)
-    assert estimate_memory(config) > estimate_memory(config.base) > estimate_memory(BASE)
+    assert estimate_memory(flow) > estimate_memory(flow.base) > estimate_memory(flow.base.base)
 
 
 def test_actnorms_start_from_data():

@@ -1,23 +1,20 @@
 """File formats of trained flows. Every reader treats its file as untrusted input and runs no code from it."""
 
-from .base import Checkpoint, CheckpointError
-from .conversion import FORMATS, Recognised, convert, recognise
-from .directions import CELEBA_ATTRIBUTES, Directions, load_directions
+from .convert import Recognised, convert, recognise
 from .hub import OWNER, VISITOR, HubAccess, discard, fetch, is_hub_address, upload
 from .known import KNOWN_PRIORS, KnownPrior, known_prior
+from .layouts import LAYOUTS
 from .memory import available_memory, estimate_memory
-from .native import load_native, save_native
-from .tensorflow import run_graph
+from .native import Checkpoint, load_native, save_native
+from .tensors import CheckpointError
 
 __all__ = [
-    "CELEBA_ATTRIBUTES",
-    "FORMATS",
     "KNOWN_PRIORS",
+    "LAYOUTS",
     "OWNER",
     "VISITOR",
     "Checkpoint",
     "CheckpointError",
-    "Directions",
     "HubAccess",
     "KnownPrior",
     "Recognised",
@@ -28,10 +25,8 @@ __all__ = [
     "fetch",
     "is_hub_address",
     "known_prior",
-    "load_directions",
     "load_native",
     "recognise",
-    "run_graph",
     "save_native",
     "upload",
 ]

@@ -11,8 +11,9 @@ from typing import Any
 import huggingface_hub
 from huggingface_hub import constants, errors
 
-from .base import CheckpointError, sha256_of
-from .peers.options import LARGEST_SIDE_FILE, SIDE_FILES
+from .native import sha256_of
+from .settings import LARGEST_SIDE_FILE, SIDE_FILES
+from .tensors import CheckpointError
 
 __all__ = ["OWNER", "VISITOR", "HubAccess", "discard", "fetch", "is_hub_address", "upload"]
 

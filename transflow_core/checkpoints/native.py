@@ -7,6 +7,8 @@ the two JSON documents in its header, under "config" and "typicality".
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +17,39 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..flows import GlowConfig, GrownConfig, GrownGlow, TrainableFlow, build_flow
+from ..flows import Flow, GlowConfig, GrownConfig, GrownGlow, InvertibleConv1x1, TrainableFlow, build_flow
 from ..pixels import PixelConvention
 from ..untrusted import open_safetensors
-from .base import Checkpoint, CheckpointError, sha256_of
-from .containers import LARGEST_HEADER
-from .invertible import require_invertible
 from .memory import require_memory
+from .tensors import LARGEST_HEADER, CheckpointError
 
-__all__ = ["load_native", "native_fingerprint", "save_native"]
+__all__ = ["Checkpoint", "load_native", "native_fingerprint", "require_invertible", "save_native", "sha256_of"]
 
 FORMAT, GROWN_FORMAT, VERSION = "transflow-glow", "transflow-grown-glow", 1
 _WEIGHTS, _SUMS = "model.safetensors", "SHA256SUMS"
 _LARGEST_DOCUMENT = 1 << 20
-_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+_LARGEST_RESIDUAL = 0.1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A flow read from a file, with everything that makes it a prior.
+
+    Attributes:
+        flow: see `flows.Flow`.
+        pixels: how 8-bit pixels become the flow's x.
+        name: a short word for people.
+        fingerprint: hexadecimal digest of the weights; equal fingerprints mean equal latents.
+        typicality: the parsed `typicality.json`, or None when the file carries none.
+        metadata: free words: format, licence, where it came from.
+    """
+
+    flow: Flow
+    pixels: PixelConvention
+    name: str
+    fingerprint: str
+    typicality: dict[str, Any] | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @torch.inference_mode(False)  # weights made in inference mode could never be trained, nor their changes be seen
@@ -40,58 +61,39 @@ def load_native(path: str | Path) -> Checkpoint:
     folder; FileNotFoundError if there is no file.
     """
     path = Path(path)
-    file = path / _WEIGHTS if path.is_dir() else path
-    where = f"{path.name}/{_WEIGHTS}" if path.is_dir() else path.name
+    folder = path.is_dir()
+    file, where = (path / _WEIGHTS, f"{path.name}/{_WEIGHTS}") if folder else (path, path.name)
     if not file.is_file():
-        raise FileNotFoundError(f"{path.name}: no {_WEIGHTS} there" if path.is_dir() else f"{path.name}: no such file")
+        raise FileNotFoundError(f"{path.name}: no {_WEIGHTS} there" if folder else f"{path.name}: no such file")
     try:
         with open_safetensors(file, "prior", where, LARGEST_HEADER) as tensors:
-            if path.is_dir():
+            if folder:
                 _check_sum(path, where)
             header = tensors.metadata() or {}
-            documents = _beside(path) if path.is_dir() else header
-            config = _document(documents, "config", path)
-            if config is None:
-                raise CheckpointError(
-                    f"{path.name}: there is no configuration (config.json, or `config` in the file's header)"
-                )
-            if config.get("format") not in (FORMAT, GROWN_FORMAT) or config.get("version") != VERSION:
-                raise CheckpointError(
-                    f"{path.name}: expected format {FORMAT!r} or {GROWN_FORMAT!r} version {VERSION}, "
-                    f"found {config.get('format')!r} version {config.get('version')!r}"
-                )
-            try:
-                grown = config["format"] == GROWN_FORMAT
-                glow = GrownConfig.from_dict(config) if grown else GlowConfig.from_dict(config)
-                pixels = _pixels(config)
-            except (ValueError, TypeError) as error:
-                raise CheckpointError(f"{path.name}: {error}") from error
-            require_memory(glow, path.name)
-            with torch.device("meta"):
-                flow = build_flow(glow)
-            _check_header(tensors, flow, path)
+            documents = _documents(path) if folder else header
+            config = _document(documents, "config", path.name)
+            flow, pixels = _empty_flow(config, path.name)
+            _check_header(tensors, flow, path.name)
             state = {_module_name(name): tensors.get_tensor(name).float() for name in tensors.keys()}  # noqa: SIM118
-    except (CheckpointError, FileNotFoundError):
+    except CheckpointError:
         raise
     except (ValueError, RecursionError) as error:
         words = str(error) if isinstance(error, ValueError) else f"{where}: its configuration is not readable ({error})"
         raise CheckpointError(words) from error
     for name, tensor in state.items():
-        if not np.isfinite(
-            tensor.numpy()
-        ).all():  # numpy: hundreds of small tensors are not worth waking torch's threads
+        # numpy: hundreds of small tensors are not worth waking torch's threads.
+        if not np.isfinite(tensor.numpy()).all():
             raise CheckpointError(f"{path.name}: {name} holds numbers that are not finite")
     flow.load_state_dict(state, assign=True)
     require_invertible(flow, path.name)
-    name = str(config.get("name") or (path.name if path.is_dir() else path.stem))[:80]
-    metadata = {k: v for k, v in header.items() if k not in ("config", "typicality", "format")}
+    words = {key: value for key, value in header.items() if key not in ("config", "typicality", "format")}
     return Checkpoint(
         flow=flow.requires_grad_(False).eval(),
         pixels=pixels,
-        name=name,
+        name=str(config.get("name") or (path.name if folder else path.stem))[:80],
         fingerprint=_fingerprint(state, config),
-        typicality=_document(documents, "typicality", path),
-        metadata={"format": f"{config['format']} {VERSION}", **metadata},
+        typicality=_document(documents, "typicality", path.name) if "typicality" in documents else None,
+        metadata={"format": f"{config['format']} {VERSION}", **words},
     )
 
 
@@ -99,30 +101,27 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
     """Write a Glow, or a grown one, as a single `.safetensors` file, or as a folder when `path` has no suffix.
 
     `half` stores convolution weights and position maps in float16, as the shipped prior does: half the size, a change
-    of about 2e-4 relative in those weights. Everything that is inverted exactly stays in float32.
+    of about 2e-4 relative in those weights. Everything that is inverted exactly stays in float32. TypeError for another
+    kind of flow.
     """
     path, flow = Path(path), checkpoint.flow
     if not isinstance(flow, TrainableFlow):
-        raise TypeError(
-            f"only a Glow, or one that was grown, can be saved in the native format, not {type(flow).__name__}"
-        )
-    config = _config(checkpoint.name, checkpoint.pixels, flow)
+        raise TypeError(f"only a Glow, or one that was grown, can be saved as a native file, not {type(flow).__name__}")
     state = {}
     for name, tensor in flow.state_dict().items():
         nets = name.endswith(".position") or (name.endswith(".weight") and tensor.ndim == 4)
-        state[_file_name(name)] = (
-            tensor.detach().to("cpu", torch.float16 if half and nets else torch.float32).contiguous()
-        )
-    documents = {"config": json.dumps(config, indent=1)}
+        dtype = torch.float16 if half and nets else torch.float32
+        state[_file_name(name)] = tensor.detach().to("cpu", dtype).contiguous()
+    documents = {"config": json.dumps(_config(checkpoint.name, checkpoint.pixels, flow), indent=1)}
     if checkpoint.typicality is not None:
         documents["typicality"] = json.dumps(checkpoint.typicality, indent=1)
-    words = {k: v for k, v in checkpoint.metadata.items() if k != "format"}
+    words = {"format": "pt"} | {key: value for key, value in checkpoint.metadata.items() if key != "format"}
     if path.suffix:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, path, {"format": "pt", **words, **documents})
+        save_file(state, path, words | documents)
         return
     path.mkdir(parents=True, exist_ok=True)
-    save_file(state, path / _WEIGHTS, {"format": "pt", **words})
+    save_file(state, path / _WEIGHTS, words)
     (path / _SUMS).write_text(f"{sha256_of(path / _WEIGHTS)}  {_WEIGHTS}\n", encoding="utf-8")
     for key, text in documents.items():
         (path / f"{key}.json").write_text(text + "\n", encoding="utf-8")
@@ -132,6 +131,32 @@ def native_fingerprint(flow: TrainableFlow, pixels: PixelConvention, name: str) 
     """The fingerprint that this flow has when it is read back from a native file: 16 hexadecimal digits."""
     state = {name: tensor.detach().cpu().float() for name, tensor in flow.state_dict().items()}
     return _fingerprint(state, json.loads(json.dumps(_config(name, pixels, flow))))
+
+
+def sha256_of(file: Path) -> str:
+    """The file's digest in hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def require_invertible(flow: torch.nn.Module, where: str) -> None:
+    """CheckpointError, naming the step, if a 1×1 convolution is singular or too nearly so for float32.
+
+    It is found when a file is read, not when somebody waits for an image. The layers keep the inverses.
+    """
+    for name, layer in flow.named_modules():
+        if isinstance(layer, InvertibleConv1x1):
+            eye = torch.eye(len(layer.log_diag))[:, :, None, None]
+            try:
+                residual = (layer(layer.inverse(eye)[0])[0] - eye).abs().max()
+            except RuntimeError as error:  # LinAlgError is one
+                raise CheckpointError(f"{where}: {name} is singular: it cannot be inverted") from error
+            if not residual <= _LARGEST_RESIDUAL:
+                raise CheckpointError(f"{where}: {name} cannot be inverted: the error is {float(residual):.2g}")
 
 
 def _config(name: str, pixels: PixelConvention, flow: TrainableFlow) -> dict[str, Any]:
@@ -148,13 +173,27 @@ def _config(name: str, pixels: PixelConvention, flow: TrainableFlow) -> dict[str
     return document
 
 
-def _pixels(config: dict[str, Any]) -> PixelConvention:
-    return PixelConvention(
-        bits=config.get("bits", 8),
-        offset=config.get("pixel_offset", 0.5),
-        scale=config.get("pixel_scale", 1.0),
-        noise=config.get("pixel_noise", "uniform"),
-    )
+def _empty_flow(config: Mapping[str, Any], where: str) -> tuple[TrainableFlow, PixelConvention]:
+    """The flow of a configuration, without weights, and its pixels."""
+    if config.get("format") not in (FORMAT, GROWN_FORMAT) or config.get("version") != VERSION:
+        raise CheckpointError(
+            f"{where}: expected format {FORMAT!r} or {GROWN_FORMAT!r} version {VERSION}, "
+            f"found {config.get('format')!r} version {config.get('version')!r}"
+        )
+    try:
+        shape = (GrownConfig if config["format"] == GROWN_FORMAT else GlowConfig).from_dict(config)
+        pixels = PixelConvention(
+            bits=config.get("bits", 8),
+            offset=config.get("pixel_offset", 0.5),
+            scale=config.get("pixel_scale", 1.0),
+            noise=config.get("pixel_noise", "uniform"),
+        )
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{where}: {error}") from error
+    with torch.device("meta"):
+        flow = build_flow(shape)
+    require_memory(flow, where)
+    return flow, pixels
 
 
 # The split's net is a module of its own in the flow; the format names its two tensors by the split alone.
@@ -167,56 +206,53 @@ def _file_name(name: str) -> str:
 
 
 def _check_sum(folder: Path, where: str) -> None:
-    """CheckpointError if the weights are not those that the folder was written with: not one bit of them differs."""
+    """CheckpointError if a single bit of the weights differs from those that the folder was written with."""
     sums = folder / _SUMS
     if not sums.is_file():
         return
     words = _small_text(sums).split()
     if _WEIGHTS not in words[1::2]:
-        raise CheckpointError(f"{folder.name}/{_SUMS}: it does not tell the sum of {_WEIGHTS}")
+        raise CheckpointError(f"{folder.name}/{_SUMS}: it has no sum of {_WEIGHTS}")
     if sha256_of(folder / _WEIGHTS) != words[2 * words[1::2].index(_WEIGHTS)]:
-        raise CheckpointError(f"{where}: the file is damaged: its sha256 is not that of {_SUMS}. Fetch it again")
+        raise CheckpointError(f"{where}: the file is damaged: its sha256 is not the one in {_SUMS}. Fetch it again")
 
 
-def _beside(folder: Path) -> dict[str, str]:
-    """The JSON documents in a folder, by name."""
+def _documents(folder: Path) -> dict[str, str]:
     files = {key: folder / f"{key}.json" for key in ("config", "typicality")}
     return {key: _small_text(file) for key, file in files.items() if file.is_file()}
 
 
 def _small_text(file: Path) -> str:
     if file.stat().st_size > _LARGEST_DOCUMENT:
-        raise CheckpointError(f"{file.parent.name}/{file.name}: too large for what it is")
+        raise CheckpointError(f"{file.parent.name}/{file.name}: too large. At most {_LARGEST_DOCUMENT >> 20} MiB")
     return file.read_text(encoding="utf-8")
 
 
-def _document(documents: dict[str, str], key: str, path: Path) -> dict[str, Any] | None:
+def _document(documents: Mapping[str, str], key: str, where: str) -> dict[str, Any]:
     if key not in documents:
-        return None
+        raise CheckpointError(f"{where}: it has no configuration (config.json, or `config` in the file's header)")
     try:
         document = json.loads(documents[key])
     except ValueError as error:
-        raise CheckpointError(f"{path.name}: its {key} is not JSON ({error})") from error
+        raise CheckpointError(f"{where}: its {key} is not JSON ({error})") from error
     if not isinstance(document, dict):
-        raise CheckpointError(f"{path.name}: its {key} is not a JSON object")
+        raise CheckpointError(f"{where}: its {key} is not a JSON object")
     return document
 
 
-def _check_header(tensors: Any, flow: TrainableFlow, path: Path) -> None:
+def _check_header(tensors: Any, flow: TrainableFlow, where: str) -> None:
     expected = {_file_name(name): tuple(t.shape) for name, t in flow.state_dict().items()}
     found = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 (safe_open is no mapping)
     for what, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):
         if names:
             listed = ", ".join(sorted(names)[:3])
-            raise CheckpointError(f"{path.name}: it {what} {len(names)} tensor(s) for its configuration: {listed} …")
+            raise CheckpointError(f"{where}: it {what} {len(names)} tensor(s) for its configuration: {listed} …")
     for name, entry in found.items():
-        if tuple(entry.get_shape()) != expected[name]:
-            raise CheckpointError(
-                f"{path.name}: {name} has shape {tuple(entry.get_shape())}, its configuration says {expected[name]}"
-            )
-        if entry.get_dtype() not in _DTYPES:
-            found = entry.get_dtype()
-            raise CheckpointError(f"{path.name}: {name} is stored as {found}; expected one of {sorted(_DTYPES)}")
+        shape, dtype = tuple(entry.get_shape()), entry.get_dtype()
+        if shape != expected[name]:
+            raise CheckpointError(f"{where}: {name} has shape {shape}, its configuration says {expected[name]}")
+        if dtype not in ("F16", "BF16", "F32", "F64"):
+            raise CheckpointError(f"{where}: {name} is stored as {dtype}, expected F16, BF16, F32 or F64")
 
 
 def _fingerprint(state: dict[str, Tensor], config: dict[str, Any]) -> str:

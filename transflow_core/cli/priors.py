@@ -66,7 +66,7 @@ def _list_priors(work: Work) -> None:
 
 
 def _facts(what: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """How a sheet was made; what a checkpoint asks for; or what a prior is."""
+    """How a sheet was made; which settings a checkpoint needs; or what a prior is."""
     from ..checkpoints import recognise
     from ..images import read_png_metadata
     from ..prior import load_prior
@@ -77,6 +77,6 @@ def _facts(what: str, settings: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{what} does not say how it was made")
         return facts
     found = recognise(what) if Path(what).is_file() else None
-    if found is not None and found.asks and not settings:
-        return {"format": found.format, "container": found.container, "asks": dict(found.asks)}
+    if found is not None and found.settings and not settings:
+        return {"format": found.format, "container": found.container, "settings": dict(found.settings)}
     return load_prior(what, device="cpu", **settings).info()

@@ -1,4 +1,4 @@
-"""Each peer's layout becomes the native Glow with the same latents, densities and images."""
+"""Each layout becomes the native Glow with the same latents, densities and images."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def test_the_format_is_recognised_from_the_file(variant):
     peer, path = variant
     found = recognise(path)
     assert found.format == peer.format
-    assert peer.options.keys() <= found.asks.keys()
+    assert peer.options.keys() <= found.settings.keys()
 
 
 def test_load_prior_takes_the_file_and_its_settings(variant):
@@ -177,7 +177,11 @@ SPOILT = {
         "net.2.bias is missing",
     ),
     "a tensor too many": (Rosinality, lambda s: s.update({"blocks.0.flows.0.gate.weight": torch.zeros(3)}), "gate"),
-    "another shape": (Y0ast, lambda s: s.update({"flow.layers.1.actnorm.bias": torch.zeros(1, 12)}), "expected"),
+    "another shape": (
+        Y0ast,
+        lambda s: s.update({"flow.layers.1.block.0.actnorm.bias": torch.zeros(1, 12)}),
+        "expected",
+    ),
     "a hole in the row": (Y0ast, lambda s: [s.pop(k) for k in [*s] if k.startswith("flow.layers.2.")], "in turn"),
     "not finite": (GlowIP, lambda s: s["glow_modules.1.actnorm.b"].fill_(math.inf), "finite"),
     "singular": (GlowIP, lambda s: s["glow_modules.1.invconv.W"].zero_(), "singular"),
@@ -186,7 +190,7 @@ SPOILT = {
     "mixed couplings": (
         Chaiyujin,
         lambda s: s.update({"flow.layers.5.f.4.weight": torch.zeros(12, 6, 3, 3)}),
-        "different kinds",
+        "all additive",
     ),
     "no rotation": (
         Chaiyujin,
@@ -209,20 +213,6 @@ def test_what_cannot_be_read_exactly_is_refused_with_the_reason(case, tmp_path):
     spoil(peer.state)
     with pytest.raises(CheckpointError, match=message):
         convert(peer.save(tmp_path), options=peer.options)
-
-
-def test_a_file_of_no_known_format_says_what_was_found_and_expected(tmp_path):
-    torch.save({"encoder.weight": torch.zeros(2), "encoder.bias": torch.zeros(2)}, tmp_path / "gan.pt")
-    with pytest.raises(CheckpointError, match=r"encoder\.bias.*rosinality.*OpenAI"):
-        convert(tmp_path / "gan.pt")
-    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
-    with pytest.raises(CheckpointError, match="expected a native"):
-        convert(tmp_path / "photo.jpg")
-    np.save(tmp_path / "z_manipulate.npy", np.zeros((2, 3)))
-    with pytest.raises(CheckpointError, match="load_directions"):
-        convert(tmp_path / "z_manipulate.npy")
-    with pytest.raises(FileNotFoundError):
-        convert(tmp_path / "nothing.pt")
 
 
 def test_a_peers_tensors_in_a_safetensors_file_are_recognised_too(tmp_path):
@@ -265,10 +255,11 @@ def test_a_prior_that_needs_a_larger_machine_says_so_first(tmp_path, monkeypatch
 
 def test_the_estimate_of_memory_grows_with_the_flow():
     from transflow_core.checkpoints import available_memory, estimate_memory
-    from transflow_core.flows import GlowConfig, LevelConfig
+    from transflow_core.flows import Glow, GlowConfig, LevelConfig
 
-    small = GlowConfig(64, (LevelConfig(2, 64),) * 3)
-    large = GlowConfig(256, (LevelConfig(32, 512),) * 6, edge=True)
+    with torch.device("meta"):
+        small = Glow(GlowConfig(64, (LevelConfig(2, 64),) * 3))
+        large = Glow(GlowConfig(256, (LevelConfig(32, 512),) * 6, edge=True))
     assert 0.05e9 < estimate_memory(small) < 0.2e9 < 0.9e9 < estimate_memory(large) < 3e9
     assert available_memory() is None or available_memory() > 0
 

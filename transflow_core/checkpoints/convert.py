@@ -1,0 +1,110 @@
+"""Any known file to the native Glow: what it is, which settings it requires, and its layout's table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..untrusted import open_safetensors
+from .fold import fold
+from .graph import read_graph
+from .layouts import LAYOUTS, OPENAI, Layout
+from .native import Checkpoint, load_native, native_fingerprint
+from .settings import resolve
+from .tensors import LARGEST_HEADER, CheckpointError, Tensors, guarded, kind_of, open_tensors
+
+__all__ = ["Recognised", "convert", "recognise"]
+
+NATIVE = "native"
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a file is.
+
+    Attributes:
+        format: "native", or the name of a layout.
+        container: how its tensors are stored.
+        settings: what `convert` takes for it, each with its meaning.
+    """
+
+    format: str
+    container: str
+    settings: dict[str, str]
+
+
+def recognise(path: str | Path) -> Recognised:
+    """Say what a file is, without reading its numbers.
+
+    Raises FileNotFoundError, or CheckpointError that says what was found and what was expected.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    if _is_native(path, kind):
+        return Recognised(NATIVE, "safetensors", {})
+    layout = OPENAI if kind == "graph" else _match(path, kind)[0]
+    return Recognised(layout.name, kind, {setting.name: setting.meaning for setting in layout.settings})
+
+
+@torch.inference_mode(False)  # see load_native
+def convert(path: str | Path, *, options: Mapping[str, Any] | None = None) -> Checkpoint:
+    """Read any known checkpoint as a native Glow. A native file is read as it is.
+
+    Whatever another project does differently is folded into the weights. So latents are whitened, and `save_native` can
+    write the result.
+
+    Args:
+        path: a native file or folder, or a file of another project. Settings beside it are read (see `SIDE_FILES`).
+        options: settings that no tensor tells, by name (`recognise(path).settings` lists them). They win over a file
+            beside the weights.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it is damaged, of no known format, lacks a setting, or needs a larger machine.
+    """
+    path, options = Path(path), dict(options or {})
+    kind = kind_of(path)
+    if _is_native(path, kind):
+        if options:
+            raise CheckpointError(f"{path.name}: a native file needs no settings. Leave out {sorted(options)[0]!r}")
+        return load_native(path)
+    if kind == "graph":
+        with guarded(path, "TensorFlow graph"):
+            layout, (tensors, found) = OPENAI, read_graph(path)
+        options = found | options
+    else:
+        layout, tensors = _match(path, kind)
+    settings = resolve(layout.settings, options, path, f"{path.name} ({layout.name})")
+    with guarded(path, f"{layout.name} checkpoint"):
+        flow, pixels = fold(layout, tensors, settings)
+    name = path.name.split(".")[0] or path.name
+    metadata = {"format": layout.name, "converted_from": f"{layout.name} ({path.name})"}
+    return Checkpoint(flow, pixels, name, native_fingerprint(flow, pixels, name), metadata=metadata)
+
+
+def _is_native(path: Path, kind: str) -> bool:
+    """Our file has its configuration in the header. Safetensors without it may be of another project."""
+    if kind != "safetensors":
+        return kind == "native folder"
+    with guarded(path, "safetensors file"), open_safetensors(path, "prior", path.name, LARGEST_HEADER) as file:
+        return "config" in (file.metadata() or {}) or _layout_of(set(file.keys())) is None
+
+
+def _layout_of(names: set[str]) -> Layout | None:
+    return next((layout for layout in LAYOUTS if names.issuperset(layout.recognised_by)), None)
+
+
+def _match(path: Path, kind: str) -> tuple[Layout, Tensors]:
+    states = open_tensors(path, kind)
+    for tensors in states:
+        if layout := _layout_of(set(tensors.shapes)):
+            return layout, tensors
+    names = sorted(max((tensors.shapes for tensors in states), key=len))
+    listed = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
+    known = "; ".join(f"{layout.recognised_by[0]} ({layout.name})" for layout in LAYOUTS)
+    raise CheckpointError(
+        f"{path.name}: a {kind} of {len(names)} tensors ({listed}), which are no known Glow. Expected tensors such as "
+        f"{known}"
+    )

@@ -1,0 +1,326 @@
+"""The one reader of other projects' Glows: a table of `layouts.py` and a file's tensors become the native flow.
+
+Whatever is linear is folded into the weights, once, in float64.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..flows import CouplingConfig, Glow, GlowConfig, InvertibleConv1x1, LevelConfig
+from ..pixels import PixelConvention
+from .layouts import Conv, Layout, Norm
+from .memory import require_memory
+from .native import require_invertible
+from .settings import pick_label
+from .tensors import CheckpointError, Tensors
+
+__all__ = ["fold"]
+
+# A matrix becomes three factors, and some maps are made where a file has none. Beyond that, shapes and settings alone
+# must not make a large flow.
+_MOST_FOLD, _SPARE_NUMBERS = 4, 1 << 22
+
+
+def fold(layout: Layout, tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelConvention]:
+    """Read a file's tensors by a layout's table.
+
+    Args:
+        layout, tensors: the table, and the file that it describes.
+        settings: a value for each of the layout's settings.
+
+    Returns:
+        The flow, frozen, and how bytes become its x.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, not finite or of another shape; the flow cannot be inverted; or
+            it needs more memory than there is.
+    """
+    flow = _Fold(layout, tensors, settings).flow()
+    return flow, replace(layout.pixels, bits=settings.get("bits", layout.pixels.bits))
+
+
+class _Fold:
+    def __init__(self, layout: Layout, tensors: Tensors, settings: Mapping[str, Any]) -> None:
+        self.layout, self.tensors, self.settings = layout, tensors, settings
+        self.steps, self.numbers = self._plan()
+        self.config = self._config()
+        with torch.device("meta"):
+            self._flow = Glow(self.config)
+        needed = sum(t.numel() for t in self._flow.state_dict().values())
+        if needed > _SPARE_NUMBERS + _MOST_FOLD * tensors.declared:
+            raise self._wrong(f"its settings make a flow of {needed:,} numbers, but the file has {tensors.declared:,}")
+        require_memory(self._flow, tensors.where)
+        self._state: dict[str, Tensor] = {}
+
+    def _wrong(self, what: str) -> CheckpointError:
+        return CheckpointError(f"{self.tensors.where}: {what}")
+
+    def flow(self) -> Glow:
+        """Fold every layer. See `fold`."""
+        last = len(self.steps) - 1
+        for i, steps in enumerate(self.steps):
+            for k, prefix in enumerate(steps):
+                self._step(f"levels.{i}.steps.{k}.", prefix, i)
+            if i < last and self.config.split_prior:
+                self._split(i)
+        self._top(last)
+        if self.layout.ignored is not None:
+            self.tensors.refuse_unknown(self.layout.ignored)
+        self._flow.load_state_dict(self._state, assign=True)
+        require_invertible(self._flow, self.tensors.where)
+        return self._flow.requires_grad_(False).eval()
+
+    # The shape of the flow.
+
+    def _plan(self) -> tuple[list[list[str]], list[int]]:
+        """The prefixes of each level's steps, fine to coarse; and the number of what follows the steps of each level:
+        of a split in a row of layers, elsewhere of the level itself.
+        """
+        layout, found = self.layout, set()
+        pattern = re.escape(layout.step + layout.actnorm.shift) + "$"
+        for number in ("level", "step"):
+            pattern = pattern.replace(rf"\{{{number}\}}", rf"(?P<{number}>\d{{1,6}})")
+        for name in self.tensors.shapes:
+            if match := re.match(pattern, name):
+                found.add((int(match.groupdict().get("level", 0)), int(match["step"])))
+        if not found:
+            raise self._wrong(f"no tensor is called like {layout.step}{layout.actnorm.shift}")
+        if "{level}" not in layout.step:
+            levels: list[list[int]] = []
+            for n in sorted(step for _, step in found):
+                before = levels[-1][-1] if levels else -2
+                if n == before + 3:  # a split and a squeeze, or before the first level a squeeze alone
+                    levels.append([n])
+                elif n == before + 1:
+                    levels[-1].append(n)
+                else:
+                    raise self._wrong("its layers are not squeeze, steps and split in turn")
+            return [[layout.step.format(step=n) for n in level] for level in levels], [x[-1] + 1 for x in levels]
+        counts = [sum(1 for level, _ in found if level == i) for i in range(len({level for level, _ in found}))]
+        if found != {(i, k) for i, count in enumerate(counts) for k in range(count)}:
+            raise self._wrong("its levels and steps are not numbered in turn")
+        plan = [[layout.step.format(level=i, step=k) for k in range(count)] for i, count in enumerate(counts)]
+        numbers = list(range(len(counts)))
+        return ([steps[::-1] for steps in plan[::-1]], numbers[::-1]) if layout.sampling else (plan, numbers)
+
+    def _net(self, prefix: str) -> tuple[Conv, Conv, Conv]:
+        nets = self.layout.nets
+        return next((net for net in nets if prefix + net[-1].prefix + net[-1].weight in self.tensors), nets[-1])
+
+    def _config(self) -> GlowConfig:
+        layout, tensors, levels, kinds = self.layout, self.tensors, [], set()
+        channels = [math.prod(tensors.shape(steps[0] + layout.actnorm.shift)) for steps in self.steps]
+        for c, steps in zip(channels, self.steps, strict=True):
+            first, _, last = self._net(steps[0])
+            width, out = (self._shape(steps[0] + conv.prefix + conv.weight)[0] for conv in (first, last))
+            kinds.add({c: "affine", c // 2: "additive"}.get(out, f"of {c} channels and {out} numbers"))
+            levels.append(LevelConfig(len(steps), width))
+        if len(kinds) != 1 or not kinds <= {"affine", "additive"}:
+            raise self._wrong(
+                f"its couplings must all be affine, or all additive. They are {' and '.join(sorted(kinds))}"
+            )
+        size: int = self.settings.get("image_size", 0)
+        if layout.size_from:
+            _, _, size, width = tensors.shape(layout.size_from, -1, -1, -1, -1)
+            tensors.shape(layout.size_from, -1, 2 * channels[-1], size, size)
+            size <<= len(levels)
+        try:
+            coupling = CouplingConfig(kind=kinds.pop(), scale="sigmoid")
+            config = GlowConfig(size, tuple(levels), channels[0] // 4, coupling=coupling, **layout.options)
+            return layout.configure(config, self.settings)
+        except ValueError as error:
+            raise self._wrong(str(error)) from error
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        """A convolution's (out, in, height, width)."""
+        shape = self.tensors.shape(name, -1, -1, -1, -1)
+        return shape if self.layout.kernels == "OIHW" else (shape[3], shape[2], shape[0], shape[1])
+
+    # Tensors.
+
+    def _put(self, name: str, tensor: Tensor) -> None:
+        tensor = tensor.to(torch.float32, copy=True).contiguous()  # a tensor of its own, whatever it was a view of
+        if not tensor.sum(dtype=torch.float64).isfinite():
+            raise self._wrong(f"{name} is too large for float32 when it is folded: it overflows")
+        self._state[name] = tensor
+
+    def _vector(self, name: str, count: int) -> Tensor:
+        """`count` numbers, whatever their axes."""
+        if math.prod(shape := self.tensors.shape(name)) != count:
+            raise self._wrong(f"{name} has shape {shape}, expected {count} numbers")
+        return self.tensors.take(name).flatten()
+
+    def _norm(self, prefix: str, norm: Norm, channels: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(shift, log_scale, signs) of `(x + shift) * signs * exp(log_scale)`, (C,) each."""
+        if norm.trained and prefix + norm.trained in self.tensors and not self.tensors.flag(prefix + norm.trained):
+            raise self._wrong("an actnorm was never initialised: this model has not been trained")
+        shift = norm.sign * self._vector(prefix + norm.shift, channels)
+        scale = self._vector(prefix + norm.scale, channels)
+        signs = scale.sign() if norm.linear else torch.ones_like(scale)
+        if (signs == 0).any():
+            raise self._wrong(f"{prefix}{norm.scale} has a scale of zero: it cannot be inverted")
+        log_scale = norm.factor * (scale.abs().log() if norm.linear else scale)
+        return shift * (-log_scale).exp() if norm.shift_last else shift, log_scale, signs
+
+    def _conv(self, prefix: str, conv: Conv, inputs: int, outputs: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Weight (outputs, inputs, size, size) with the native edge channel if there is one, bias, log of the gain."""
+        prefix, stored = prefix + conv.prefix, inputs + (conv.border == "channel" and inputs >= 0)
+        if self.layout.kernels == "OIHW":
+            weight = self.tensors.take(prefix + conv.weight, outputs, stored, size, size)
+        else:
+            weight = self.tensors.take(prefix + conv.weight, size, size, stored, outputs).permute(3, 2, 0, 1)
+        if self.config.edge and size == 3 and conv.border != "channel":
+            # Ones around every channel are an edge whose weight is the sum over the channels. Zeros are no edge at all.
+            edge = weight.sum(1, keepdim=True) if conv.border == "ones" else torch.zeros_like(weight[:, :1])
+            weight = torch.cat([weight, edge], 1)
+        zeros = torch.zeros(outputs, dtype=torch.float64)
+        bias = self._vector(prefix + conv.bias, outputs) if conv.bias else zeros
+        if conv.norm is not None:
+            shift, log_scale, signs = self._norm(prefix, conv.norm, outputs)
+            scale = signs * log_scale.exp()
+            weight, bias = weight * scale[:, None, None, None], (bias + shift) * scale
+        return weight, bias, self._vector(prefix + conv.gain, outputs) if conv.gain else zeros
+
+    # Layers.
+
+    def _step(self, name: str, prefix: str, level: int) -> None:
+        channels, width = self.config.level_shapes[level][0], self.config.levels[level].width
+        half, affine = channels // 2, self.config.coupling.kind == "affine"
+        shift, log_scale, signs = self._norm(prefix, self.layout.actnorm, channels)
+        self._put(name + "actnorm.bias", shift)
+        self._put(name + "actnorm.log_scale", log_scale)
+        factors = self._rotation(prefix, channels)
+        factors["U"], factors["sign"] = factors["U"] * signs, factors["sign"] * signs  # a flipped channel is a column
+        for key, tensor in factors.items():
+            self._put(f"{name}conv1x1.{key}", tensor)
+        out = channels if affine else half
+        sizes = ((half, width, 3), (width, width, 1), (width, out, 3))
+        convs = [self._conv(prefix, conv, *size) for conv, size in zip(self._net(prefix), sizes, strict=True)]
+        weight, bias, gain = convs[-1]
+        if affine:
+            order = self._halves(out).roll(half if self.layout.scale_first else 0)
+            weight, bias, gain = weight[order], bias[order], gain[order]
+        if self.layout.sampling:  # its net's shift is taken away on the way to z, and so is the log of exp's scale
+            turned = -torch.ones(out, dtype=torch.float64)
+            turned[half:] = -1 if self.config.coupling.scale == "exponential" else 1
+            weight, bias = weight * turned[:, None, None, None], bias * turned
+        convs[-1] = weight, bias, gain
+        for key, (weight, bias, _) in zip(("conv_in", "conv_mid", "conv_out"), convs, strict=True):
+            self._put(f"{name}coupling.net.{key}.weight", weight)
+            self._put(f"{name}coupling.net.{key}.bias", bias)
+        self._put(name + "coupling.net.log_gain", gain)
+
+    def _halves(self, count: int) -> Tensor:
+        """The order that turns pairs which take turns into two halves."""
+        index = torch.arange(count)
+        return torch.cat([index[0::2], index[1::2]]) if self.layout.interleaved else index
+
+    def _rotation(self, prefix: str, channels: int) -> dict[str, Tensor]:
+        """The native factors of a 1×1 convolution, `W = P L (U + diag(sign * exp(log_diag)))`."""
+        layout, tensors, eye = self.layout, self.tensors, torch.eye(channels, dtype=torch.float64)
+        if prefix + layout.matrix in tensors:
+            shape = tensors.shape(prefix + layout.matrix)
+            weight = tensors.take(prefix + layout.matrix, channels, channels, *(1 for _ in shape[2:]))
+            weight = weight.reshape(channels, channels)
+        elif layout.factors and prefix + layout.factors[0] in tensors:
+            P, L, U = (tensors.take(prefix + n, channels, channels) for n in layout.factors[:3])
+            sign, log_diag = (self._vector(prefix + n, channels) for n in layout.factors[3:])
+            permutes = P.sum(0).eq(1).all() and P.sum(1).eq(1).all() and P.square().sum().eq(channels)
+            if not permutes or sign.abs().ne(1).any():
+                raise self._wrong(f"the factors of the 1×1 convolution in {prefix} are not a permutation and signs")
+            L, U = L.tril(-1), U.triu(1)  # what lies beyond is masked there
+            if not layout.transposed:
+                return {"P": P, "L": L, "U": U, "sign": sign, "log_diag": log_diag}
+            weight = P @ (L + eye) @ (U + torch.diag(sign * log_diag.exp()))
+        elif layout.shuffle and prefix + layout.shuffle in tensors:
+            order = self._vector(prefix + layout.shuffle, channels).long()
+            if order.sort().values.ne(torch.arange(channels)).any():
+                raise self._wrong(f"{prefix}{layout.shuffle} is not an order of the channels")
+            weight = eye[:, order] if layout.transposed else eye[order]
+        else:
+            raise self._wrong(
+                f"{prefix} has no 1×1 convolution. A flow that shuffles or reverses its channels cannot be read: its "
+                "file does not say in which order"
+            )
+        try:
+            layer = InvertibleConv1x1.from_matrix(weight.T if layout.transposed else weight)
+        except ValueError as error:
+            raise self._wrong(f"{prefix}{error}") from error
+        return {key: tensor.detach() for key, tensor in layer.state_dict().items()}
+
+    def _split(self, level: int) -> None:
+        channels, height, width = self.config.level_shapes[level]
+        half, number, conv = channels // 2, self.numbers[level], self.layout.split
+        if conv is None:
+            maps = self._base(number, (half, height, width))
+            if (maps != maps[:, :1, :1]).any():
+                raise self._wrong(
+                    "the base of a level differs from pixel to pixel. Only the coarsest level's may do so"
+                )
+            # Constants: the native split's convolution has no weight, and its bias is all.
+            weight, bias = torch.zeros(channels, half + self.config.edge, 3, 3), maps[:, 0, 0]
+        else:
+            weight, bias, gain = self._conv("", _numbered(conv, number), half, channels, 3)
+            order, gain = self._halves(channels), (3 * gain).exp()
+            weight, bias = (weight * gain[:, None, None, None])[order], (bias * gain)[order]
+        self._put(f"levels.{level}.split.prior.weight", weight)
+        self._put(f"levels.{level}.split.prior.bias", bias)
+
+    def _top(self, level: int) -> None:
+        channels, height, width = shape = self.config.level_shapes[level]
+        layout, number, count = self.layout, self.numbers[level], 2 * channels
+        maps = torch.zeros(count, height, width, dtype=torch.float64)
+        if layout.base is not None:
+            maps = self._base(number, shape)
+        elif layout.top is not None:
+            top = _numbered(layout.top, number)
+            if layout.top_required or top.prefix + top.bias in self.tensors:
+                weight, bias, gain = self._conv("", top, -1, count, 3)
+                maps = maps + bias[:, None, None]
+                if self.config.edge:  # of an image of zeros, a convolution sees the edge alone
+                    edge = F.pad(torch.zeros(1, 1, height, width, dtype=torch.float64), (1, 1, 1, 1), value=1.0)
+                    maps = maps + F.conv2d(edge, weight[:, -1:])[0]
+                maps = maps * (3 * gain).exp()[:, None, None]
+        if layout.classes is not None and layout.classes.weight in self.tensors:
+            maps = maps + self._class(count)[:, None, None]
+        mean, log_std = maps.chunk(2)
+        self._put("top.mean", mean)
+        self._put("top.log_std", log_std)
+
+    def _class(self, count: int) -> Tensor:
+        """What the chosen class adds to the top prior, (count,)."""
+        classes, tensors = self.layout.classes, self.tensors
+        assert classes is not None
+        weight = tensors.take(classes.weight, *((-1, count) if classes.rows else (count, -1)))
+        weight = weight if classes.rows else weight.T
+        label = pick_label(self.settings["label"], len(weight), tensors.where)
+        row = weight[label] + self._vector(classes.bias, count)
+        return row * (3 * self._vector(classes.gain, count)).exp()
+
+    def _base(self, number: int, shape: tuple[int, int, int]) -> Tensor:
+        """A level's constant mean and log_std, (2C, H, W)."""
+        base, tensors, maps = self.layout.base, self.tensors, []
+        assert base is not None
+        prefix = base.prefix.format(level=number)
+        for name in (prefix + base.mean, prefix + base.log_std):
+            value = tensors.take(name, 1, shape[0], -1, -1)[0]
+            if name + base.gain in tensors:
+                value = value * (3 * self._vector(name + base.gain, shape[0])).exp()[:, None, None]
+            if name + base.classes in tensors:
+                rows = tensors.take(name + base.classes, -1, shape[0])
+                label = pick_label(self.settings["label"], len(rows), tensors.where)
+                value = value + rows[label][:, None, None]
+            maps.append(value.expand(shape))
+        return torch.cat(maps)
+
+
+def _numbered(conv: Conv, number: int) -> Conv:
+    """The layer of one level, or of one place in a row."""
+    return replace(conv, prefix=conv.prefix.format(level=number, step=number))

@@ -1,0 +1,459 @@
+"""OpenAI's Glow in a frozen TensorFlow graph, read without TensorFlow: its variables, found by what they do.
+
+Freezing tools replace `exp(3 * logs)` by one constant called `…__cf__17`, and the code of the published graph is not
+public, so names tell nothing. The structure does: a step is the chain 1×1 convolution, 3×3, ReLU, 1×1, ReLU, 3×3, each
+with a constant shift and scale around it. What is found gets OpenAI's own names, so that their layout serves both.
+
+The file is a protobuf. Its few fields are read here: the `protobuf` package copies all weights, does not bound what a
+small file unfolds to, and needs the schema of TensorFlow to be written out, which is no shorter.
+
+References:
+    https://protobuf.dev/programming-guides/encoding/
+    https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/framework/graph.proto
+"""
+
+import math
+import mmap
+from collections import deque
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .tensors import CheckpointError, Tensors
+
+__all__ = ["read_graph"]
+
+# Numbers that are not stored in the file, over all its constants: one number declared many times over, or the result of
+# arithmetic. A Glow has some thousands, of actnorms; its kernels are stored.
+_MOST_COMPUTED = 1 << 22
+# Parts of a graph that are parsed: a quarter of a minute of Python. A step of OpenAI's takes some 4,000.
+_MOST_FIELDS = 4_000_000
+_LONGEST_CHAIN = 64
+_TYPES = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 9: ("<i8", 10)}  # of TensorFlow: dtype, field of single numbers
+_SAME = {"Identity", "StopGradient", "Snapshot", "CheckNumerics", "Print"}
+_SIZES = {"Shape", "ShapeN", "Size", "Rank"}
+_PADDING = {"Pad", "PadV2", "ConcatV2", "Concat"}
+_SLICING = {"StridedSlice", "Slice", "Split", "SplitV"}
+_BINARY = {
+    **dict.fromkeys(("Add", "AddV2", "BiasAdd"), np.add),
+    **dict.fromkeys(("RealDiv", "Div"), np.divide),
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+}
+_UNARY = {"Exp": np.exp, "Log": np.log, "Neg": np.negative, "Reciprocal": np.reciprocal, "Inv": np.reciprocal}
+
+
+def read_graph(path: Path) -> tuple[Tensors, dict[str, int]]:
+    """The variables of a frozen GraphDef under OpenAI's names, and what it tells of `image_size` and `bits`.
+
+    Raises CheckpointError or ValueError if the file is no graph, declares too much, or is not OpenAI's public Glow.
+    """
+    with path.open("rb") as file:
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # constants stay views of the file
+    graph = _Graph(_Parser().nodes(data), path.name)
+    arrays = _variables(graph)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    return Tensors(shapes, lambda name: torch.from_numpy(np.array(arrays[name])), path.name), _settings(graph)
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """One operation: its kind, the names of the nodes that it reads, and the attributes that are needed."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    constant: np.ndarray | None
+    shape: tuple[int, ...]
+
+
+_Fields = dict[int, list[Any]]
+
+
+class _Parser:
+    """Protobuf's wire format. Whatever is kept of a field takes memory, so their number is bounded."""
+
+    def __init__(self) -> None:
+        self._fields, self._numbers = _MOST_FIELDS, _MOST_COMPUTED
+
+    def nodes(self, data: memoryview) -> dict[str, _Node]:
+        nodes: dict[str, _Node] = {}
+        for part in _parts(self._message(data), 1):
+            node = self._node(part)
+            if node.name in nodes:
+                raise ValueError(f"node {node.name[:80]!r} appears twice")
+            nodes[node.name] = node
+        return nodes
+
+    def _varint(self, data: memoryview, at: int) -> tuple[int, int]:
+        self._fields -= 1
+        if self._fields < 0:
+            raise ValueError("a graph of more parts than any Glow has")
+        value = shift = 0
+        while True:
+            if at >= len(data) or shift > 63:
+                raise ValueError("a number runs past its end")
+            value |= (data[at] & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if data[at - 1] < 0x80:
+                return value & (1 << 64) - 1, at
+
+    def _message(self, data: memoryview) -> _Fields:
+        """Every field's values by its number: an int for a varint, else the bytes."""
+        fields, at = {}, 0
+        while at < len(data):
+            key, at = self._varint(data, at)
+            if key & 7 == 0:
+                value, at = self._varint(data, at)
+            else:
+                length, at = self._varint(data, at) if key & 7 == 2 else ({1: 8, 5: 4}.get(key & 7, len(data)), at)
+                if length > len(data) - at:
+                    raise ValueError("a field declares more bytes than there are")
+                value, at = data[at : at + length], at + length
+            fields.setdefault(key >> 3, []).append(value)
+        return fields
+
+    def _node(self, data: memoryview) -> _Node:
+        fields = self._message(data)
+        attributes = {_text(entry, 1): _parts(entry, 2) for entry in map(self._message, _parts(fields, 5))}
+        value, shape = (
+            _parts(self._message(attributes[key][-1]), number)[-1:] if attributes.get(key) else []
+            for key, number in (("value", 8), ("shape", 7))
+        )
+        # "^name" only orders, "name:1" is a second output.
+        sources = (bytes(source).decode().split(":")[0] for source in _parts(fields, 3))
+        return _Node(
+            _text(fields, 1),
+            _text(fields, 2),
+            tuple(source for source in sources if not source.startswith("^")),
+            self._constant(value[0]) if value else None,
+            self._shape(shape[0]) if shape else (),
+        )
+
+    def _shape(self, data: memoryview) -> tuple[int, ...]:
+        """Sizes, of which an unknown one is negative."""
+        sizes = [self._message(part).get(1, [0])[-1] for part in _parts(self._message(data), 2)]
+        if len(sizes) > 16:
+            raise ValueError("a shape of too many dimensions")
+        return tuple(size - (1 << 64) if size >= 1 << 63 else size for size in sizes)
+
+    def _constant(self, data: memoryview) -> np.ndarray | None:
+        """A tensor of plain numbers, or None for one of another type. What repeats its last number is left out."""
+        fields = self._message(data)
+        dtype, single = _TYPES.get(fields.get(1, [0])[-1], ("", 0))
+        if not dtype:
+            return None
+        shape = tuple(n for part in _parts(fields, 2)[-1:] for n in self._shape(part))
+        if min(shape, default=0) < 0:
+            raise ValueError("a constant of unknown size")
+        if content := _parts(fields, 4):
+            return np.frombuffer(content[-1], dtype).reshape(shape)  # a view of the file
+        listed = np.concatenate([np.zeros(0, dtype), *(self._listed(value, dtype) for value in fields.get(single, []))])
+        self._numbers -= (missing := math.prod(shape) - len(listed))
+        if self._numbers < 0:
+            raise ValueError("its constants declare many more numbers than they have")
+        return np.concatenate([listed, np.repeat(listed[-1:], missing)]).reshape(shape)
+
+    def _listed(self, value: int | memoryview, dtype: str) -> np.ndarray:
+        """Single numbers of a constant: floats as they are, whole ones as varints, one by one or packed."""
+        if dtype in ("<f4", "<f8"):
+            return np.frombuffer(value if isinstance(value, memoryview) else b"", dtype)
+        numbers, at = [value] if isinstance(value, int) else [], 0
+        while isinstance(value, memoryview) and at < len(value):
+            number, at = self._varint(value, at)
+            numbers.append(number)
+        return np.array(numbers, np.uint64).astype(dtype)
+
+
+def _parts(fields: _Fields, number: int) -> list[memoryview]:
+    return [value for value in fields.get(number, []) if isinstance(value, memoryview)]
+
+
+def _text(fields: _Fields, number: int) -> str:
+    return bytes((_parts(fields, number) or [memoryview(b"")])[-1]).decode("utf-8")
+
+
+class _Graph:
+    """A graph seen from both ends: which node reads which, and what is constant."""
+
+    def __init__(self, nodes: dict[str, _Node], where: str) -> None:
+        self.nodes, self.where = nodes, where
+        self.users: dict[str, list[str]] = {}
+        for node in nodes.values():
+            for source in node.inputs:
+                self.users.setdefault(source, []).append(node.name)
+        self._constants: dict[str, np.ndarray | None] = {}
+        self._left = _MOST_COMPUTED
+        self.image = self._image()
+        self.reached = self._reached(self.image.name)
+        convolutions = [node for node in nodes.values() if node.op == "Conv2D" and len(node.inputs) == 2]
+        kernels = {node.name: self.constant(node.inputs[1]) for node in convolutions}
+        self.kernels = {name: k for name, k in kernels.items() if k is not None and k.ndim == 4}
+
+    def fail(self, what: str) -> CheckpointError:
+        return CheckpointError(f"{self.where}: {what}. The inside of this graph is not OpenAI's public Glow")
+
+    def node(self, name: str) -> _Node:
+        if name not in self.nodes:
+            raise self.fail(f"a node reads {name[:80]!r}, which is not there")
+        return self.nodes[name]
+
+    def _image(self) -> _Node:
+        """The placeholder that the encoder reads images from."""
+        found = {n.name: n for n in self.nodes.values() if n.op in ("Placeholder", "PlaceholderV2")}
+        images = [n for n in found.values() if len(n.shape) == 4 and n.shape[3] in (1, 3)]
+        image = (
+            found.get("input/image") or found.get("input/enc_x") or max(images, key=lambda n: n.shape[1], default=None)
+        )
+        if image is None:
+            raise CheckpointError(f"{self.where}: the graph has no placeholder for images (input/image)")
+        return image
+
+    def _reached(self, start: str) -> set[str]:
+        """Every node whose numbers depend on the start's numbers, and not only on its size."""
+        seen, queue = {start}, deque([start])
+        while queue:
+            for user in self.users.get(queue.popleft(), ()):
+                if user not in seen and self.nodes[user].op not in _SIZES:
+                    seen.add(user)
+                    queue.append(user)
+        return seen
+
+    def constant(self, name: str, depth: int = 24) -> np.ndarray | None:
+        """The value of a node that depends on constants alone, in float64 where it was computed; else None."""
+        if name not in self._constants:
+            self._constants[name] = self._evaluate(self.node(name), depth) if depth else None
+        return self._constants[name]
+
+    def _evaluate(self, node: _Node, depth: int) -> np.ndarray | None:
+        if node.op == "Const":
+            return node.constant
+        takes = 2 if node.op in _BINARY or node.op == "Reshape" else 1
+        if node.op not in _SAME | _UNARY.keys() | _BINARY.keys() | {"Reshape", "ExpandDims", "Squeeze"}:
+            return None
+        values = [self.constant(source, depth - 1) for source in node.inputs[:takes]]
+        known = [value for value in values if value is not None]
+        if len(known) != takes:
+            return None
+        if node.op in _SAME:
+            return known[0]
+        if node.op == "Reshape":
+            return known[0].reshape([int(n) for n in known[1].ravel()])
+        if node.op in ("ExpandDims", "Squeeze"):  # where the ones stand plays no part in what follows
+            return known[0].reshape([n for n in known[0].shape if n != 1] or [1])
+        self._left -= math.prod(np.broadcast_shapes(*(value.shape for value in known)))
+        if self._left < 0:
+            raise self.fail("its constants are larger than any Glow's")
+        function = _BINARY.get(node.op) or _UNARY[node.op]
+        return function(*(value.astype(np.float64) for value in known))
+
+    def _affine(self, node: _Node) -> tuple[str, np.ndarray, np.ndarray] | None:
+        """(x, scale, shift) of a node that is `x * scale + shift` with constants, else None."""
+        one, zero = np.ones(1), np.zeros(1)
+        if node.op in _SAME and node.inputs:
+            return node.inputs[0], one, zero
+        if node.op not in _BINARY or len(node.inputs) != 2:
+            return None
+        x, other = node.inputs
+        vector = self._vector(other)
+        if vector is None and node.op in ("Add", "AddV2", "Mul"):
+            x, other = other, x
+            vector = self._vector(other)
+        if vector is None or self.constant(x) is not None:
+            return None
+        if node.op in ("Mul", "RealDiv", "Div"):
+            return x, vector if node.op == "Mul" else 1 / vector, zero
+        return x, one, -vector if node.op == "Sub" else vector
+
+    def _vector(self, name: str) -> np.ndarray | None:
+        """A constant that is one number, or one number a channel, (1,) or (C,)."""
+        value = self.constant(name)
+        if value is None or value.size != (value.shape[-1] if value.ndim else 1):
+            return None
+        return value.reshape(-1).astype(np.float64)
+
+    def back(self, name: str) -> tuple[str, np.ndarray, np.ndarray]:
+        """Follow constant shifts and scales upwards: (source, scale, shift) with `name = source * scale + shift`."""
+        scale, shift = np.ones(1), np.zeros(1)
+        for _ in range(_LONGEST_CHAIN):
+            step = self._affine(self.node(name))
+            if step is None:
+                return name, scale, shift
+            name, s, t = step
+            scale, shift = scale * s, shift + scale * t
+        raise self.fail("a chain of shifts and scales is without end")
+
+    def ahead(self, name: str) -> tuple[str, np.ndarray, np.ndarray]:
+        """Follow them downwards, as long as there is one reader: (end, scale, shift)."""
+        scale, shift = np.ones(1), np.zeros(1)
+        for _ in range(_LONGEST_CHAIN):
+            users = [user for user in self.users.get(name, ()) if self.nodes[user].op not in _SIZES]
+            step = self._affine(self.nodes[users[0]]) if len(users) == 1 else None
+            if step is None:
+                return name, scale, shift
+            name, (_, s, t) = users[0], step
+            scale, shift = scale * s, shift * s + t
+        raise self.fail("a chain of shifts and scales is without end")
+
+    def through(self, name: str, ops: set[str]) -> str:
+        """Go up through operations that only move numbers, along the input that depends on the image."""
+        for _ in range(_LONGEST_CHAIN):
+            sources = [source for source in self.node(name).inputs if source in self.reached]
+            if self.node(name).op not in ops | _SAME or len(sources) != 1:
+                return name
+            name = sources[0]
+        raise self.fail("a chain of slices is without end")
+
+    def slice_of(self, name: str) -> tuple[int, int] | None:
+        """(begin, stride) of a slice over the channels."""
+        node = self.node(name)
+        if node.op != "StridedSlice" or len(node.inputs) != 4:
+            return None
+        begin, stride = self.constant(node.inputs[1]), self.constant(node.inputs[3])
+        if begin is None or stride is None or not begin.size or not stride.size:
+            return None
+        return int(begin.flat[-1]), int(stride.flat[-1])
+
+
+def _settings(graph: _Graph) -> dict[str, int]:
+    """`image_size` from the images' placeholder, `bits` from the noise that the encoder adds."""
+    shape, settings = graph.image.shape, {}
+    if len(shape) == 4 and shape[1] == shape[2] > 0:
+        settings["image_size"] = shape[1]
+    noise = [node.name for node in graph.nodes.values() if node.op == "RandomUniform"]
+    for user in (graph.nodes[user] for name in noise for user in graph.users.get(name, ())):
+        widths = [graph.constant(source) for source in user.inputs if source not in noise]
+        if user.op == "Mul" and len(widths) == 1 and widths[0] is not None and widths[0].size == 1:
+            for bits in range(1, 9):
+                if widths[0].item() == 2.0**-bits:
+                    settings["bits"] = bits
+    return settings
+
+
+_Chain = tuple[str, str, str, str]  # the 1×1 convolution of a step, and the three of its coupling's net
+
+
+def _variables(graph: _Graph) -> dict[str, np.ndarray]:
+    """All arrays of a Glow by OpenAI's names."""
+    threes = [name for name, k in graph.kernels.items() if name in graph.reached and k.shape[:2] == (3, 3)]
+    steps = [step for name in threes if (step := _chain(graph, name))]
+    used = {name for step in steps for name in step}
+    ranks = _ranks(graph, {step[0] for step in steps})
+    steps.sort(key=lambda step: ranks[step[0]])
+    pools = sorted((name for name in threes if name not in used), key=lambda name: ranks[name])
+    if not steps or [ranks[step[0]] for step in steps] != list(range(1, len(steps) + 1)):
+        raise graph.fail(f"found {len(steps)} flow steps that do not follow one another")
+    _check_sigmoids(graph)
+    arrays: dict[str, np.ndarray] = {}
+    for i, (low, high) in enumerate(pairwise([0, *(ranks[pool] for pool in pools), len(steps)])):
+        if high <= low:
+            raise graph.fail("two splits follow one another with no step between")
+        for k, step in enumerate(steps[low:high]):
+            arrays |= _step(graph, f"model/{i}/{k}/", step)
+    for i, pool in enumerate(pools):
+        arrays |= _last_conv(graph, f"model/pool{i}/conv/", pool, paired=True)
+    return arrays | _top(graph, graph.kernels[steps[-1][0]].shape[2])
+
+
+def _chain(graph: _Graph, last: str) -> _Chain | None:
+    """The step whose coupling net ends in this convolution, or None if it ends no coupling net."""
+
+    def before_relu(name: str, size: int) -> str | None:
+        relu = graph.node(graph.through(graph.node(name).inputs[0], _PADDING))
+        if relu.op != "Relu" or not relu.inputs:
+            return None
+        name = graph.back(relu.inputs[0])[0]
+        return name if name in graph.kernels and graph.kernels[name].shape[:2] == (size, size) else None
+
+    if not (middle := before_relu(last, 1)) or not (first := before_relu(middle, 3)):
+        return None
+    rotate = graph.through(graph.node(first).inputs[0], _PADDING | _SLICING)
+    if rotate not in graph.kernels or graph.kernels[rotate].shape[:2] != (1, 1):
+        raise graph.fail(f"before {first} stands no 1×1 convolution of the channels")
+    return rotate, first, middle, last
+
+
+def _ranks(graph: _Graph, counted: set[str]) -> dict[str, int]:
+    """For each node that depends on the image: the most counted nodes on a path to it, itself included."""
+    waiting = {name: sum(i in graph.reached for i in graph.nodes[name].inputs) for name in graph.reached}
+    ranks = dict.fromkeys(graph.reached, 0)
+    queue, done = deque(name for name, count in waiting.items() if not count), 0
+    while queue:
+        name, done = queue.popleft(), done + 1
+        ranks[name] += name in counted
+        for user in graph.users.get(name, ()):
+            if user in waiting:
+                ranks[user] = max(ranks[user], ranks[name])
+                waiting[user] -= 1
+                if not waiting[user]:
+                    queue.append(user)
+    if done != len(graph.reached):
+        raise graph.fail("it holds a loop")
+    return ranks
+
+
+def _check_sigmoids(graph: _Graph) -> None:
+    """An affine coupling must be `(z2 + even channels) * sigmoid(odd channels + 2)`."""
+    for name in graph.reached:
+        if graph.nodes[name].op != "Sigmoid":
+            continue
+        source, scale, shift = graph.back(graph.node(name).inputs[0])
+        fits = np.all(scale == 1) and np.all(shift == 2) and graph.slice_of(source) == (1, 2)
+        products = [graph.node(user) for user in graph.users.get(name, ()) if graph.nodes[user].op == "Mul"]
+        sums = [graph.node(i) for product in products for i in product.inputs if i != name]
+        shifts = [graph.slice_of(i) for node in sums if node.op in ("Add", "AddV2") for i in node.inputs]
+        if not fits or (0, 2) not in shifts:
+            raise graph.fail(f"the coupling at {name} is not (z2 + even channels) * sigmoid(odd channels + 2)")
+
+
+def _shift_and_logs(
+    graph: _Graph, scale: np.ndarray, shift: np.ndarray, channels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`x * scale + shift` as `(x + b) * exp(3 * logs)`."""
+    if not {len(scale), len(shift)} <= {1, channels} or not (scale > 0).all():
+        raise graph.fail("a layer is not followed by one shift and one positive scale for each channel")
+    scale, shift = np.broadcast_to(scale, channels), np.broadcast_to(shift, channels)
+    return shift / scale, np.log(scale) / 3
+
+
+def _step(graph: _Graph, name: str, step: _Chain) -> dict[str, np.ndarray]:
+    rotate, first, middle, last = step
+    channels = graph.kernels[rotate].shape[2]
+    arrays = {name + "invconv/W": graph.kernels[rotate][0, 0]}
+    norms = {"": (*graph.back(graph.node(rotate).inputs[0])[1:], channels)}
+    for layer, conv in (("f1/l_1/", first), ("f1/l_2/", middle)):
+        arrays[f"{name}{layer}W"] = graph.kernels[conv]
+        norms[layer] = (*graph.ahead(conv)[1:], graph.kernels[conv].shape[3])
+    for layer, norm in norms.items():
+        b, logs = _shift_and_logs(graph, *norm)
+        arrays |= {f"{name}{layer}actnorm_center/b": b, f"{name}{layer}actnorm_scale/logs": logs}
+    return arrays | _last_conv(graph, name + "f1/l_last/", last, paired=graph.kernels[last].shape[3] == channels)
+
+
+def _last_conv(graph: _Graph, name: str, conv: str, paired: bool) -> dict[str, np.ndarray]:
+    end, scale, shift = graph.ahead(conv)
+    kernel = graph.kernels[conv]
+    slices = {graph.slice_of(user) for user in graph.users.get(end, ())} - {None}
+    if paired and slices != {(0, 2), (1, 2)}:
+        raise graph.fail(f"the outputs of {conv} are not taken as even and odd channels")
+    b, logs = _shift_and_logs(graph, scale, shift, kernel.shape[3])
+    return {name + "W": kernel, name + "b": b, name + "logs": logs}
+
+
+def _top(graph: _Graph, channels: int) -> dict[str, np.ndarray]:
+    """The learned top prior, which no image reaches: a convolution of zeros, and a row for each class."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, kernel in graph.kernels.items():
+        if name not in graph.reached and kernel.shape == (3, 3, 2 * channels + 1, 2 * channels) and not arrays:
+            arrays = _last_conv(graph, "model/prior/p/", name, paired=False)
+    for node in graph.nodes.values():
+        weight = graph.constant(node.inputs[1]) if node.op == "MatMul" and len(node.inputs) == 2 else None
+        if weight is not None and node.name not in graph.reached and weight.shape[1:] == (2 * channels,):
+            b, logs = _shift_and_logs(graph, *graph.ahead(node.name)[1:], 2 * channels)
+            name = "model/prior/y_emb/"
+            return arrays | {name + "W": weight, name + "b": b, name + "logs": logs}
+    return arrays

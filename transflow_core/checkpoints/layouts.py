@@ -1,0 +1,344 @@
+"""How six projects store a Glow: one table each, of names, order, signs and factors. `fold.py` reads them all.
+
+A layout that is added here needs a writer in `tests/checkpoints/writers.py`; every test of layouts then runs on it.
+
+References:
+    rosinality, https://github.com/rosinality/glow-pytorch
+    chaiyujin, https://github.com/chaiyujin/glow-pytorch
+    y0ast, https://github.com/y0ast/Glow-PyTorch
+    GlowIP, https://github.com/CACTuS-AI/GlowIP
+    normflows, https://github.com/VincentStimper/normalizing-flows
+    OpenAI, https://github.com/openai/glow
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..flows import GlowConfig
+from ..pixels import PixelConvention
+from .settings import BITS, IMAGE_SIZE, LABEL, Setting
+
+__all__ = ["LAYOUTS", "OPENAI", "Base", "Classes", "Conv", "Layout", "Norm"]
+
+
+@dataclass(frozen=True)
+class Norm:
+    """One shift and one scale for each channel: `(x + sign * shift) * exp(factor * scale)`.
+
+    Args:
+        shift, scale: names of the two tensors.
+        sign, factor: see the formula.
+        linear: the file holds the scale itself, of either sign, and not its logarithm.
+        shift_last: the shift is added after the scale: `x * exp(factor * scale) + sign * shift`.
+        trained: name of the flag that says that training has set both; "" where the file has none.
+    """
+
+    shift: str
+    scale: str
+    sign: float = 1.0
+    factor: float = 1.0
+    linear: bool = False
+    shift_last: bool = False
+    trained: str = ""
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution: `(conv(x) + bias) * exp(3 * gain)`, or followed by a `Norm`.
+
+    Args:
+        prefix: what all of its names begin with, the norm's too.
+        weight, bias, gain: names of the tensors; "" where there is none.
+        norm: what follows.
+        border: what a 3×3 convolution sees outside the image: "zeros", "ones", or a "channel" of its own that is 1
+            there and 0 inside, stored as the weight's last input channel.
+    """
+
+    prefix: str
+    weight: str = "weight"
+    bias: str = "bias"
+    gain: str = ""
+    norm: Norm | None = None
+    border: str = "zeros"
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What a class adds to the top prior: `(weight[label] + bias) * exp(3 * gain)`, (2C,).
+
+    `rows` says that the weight is (classes, 2C), and not (2C, classes).
+    """
+
+    weight: str
+    bias: str
+    gain: str
+    rows: bool = False
+
+
+@dataclass(frozen=True)
+class Base:
+    """A level's Gaussian with constant mean and log_std: each is `map * exp(3 * gain) + classes[label]`.
+
+    Args:
+        prefix: what the names begin with, with {level}.
+        mean, log_std: names of the maps, (1, C, H, W) or (1, C, 1, 1).
+        gain, classes: what is appended to these for the tensors of the formula, which need not be there.
+    """
+
+    prefix: str
+    mean: str
+    log_std: str
+    gain: str
+    classes: str
+
+
+_CENTRED = PixelConvention(offset=0.5)
+
+
+def _as_it_is(config: GlowConfig, settings: Mapping[str, Any]) -> GlowConfig:
+    return config
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The table of one project.
+
+    Args:
+        name: whose it is, as people know it.
+        recognised_by: tensors that every such file has.
+        step: what the names of one step begin with. {level} and {step} are its numbers, from 0. Without {level}, all
+            layers are numbered in one row: squeeze, steps and split of a level, then the next one's.
+        actnorm: its names within a step.
+        nets: the coupling's net within a step: 3×3, ReLU, 1×1, ReLU, 3×3. The first that is there counts.
+        matrix: name of the 1×1 convolution as a matrix, (C, C) or (C, C, 1, 1).
+        factors: or its factors P, L, U (C, C), sign and log_diag (C,).
+        shuffle: or the order in which it takes the channels, (C,).
+        transposed: the matrix is stored transposed.
+        kernels: the axes of a convolution's weight: "OIHW", or "HWIO" as TensorFlow has them.
+        interleaved: shifts and scales, and means and log_stds of splits, take turns. Otherwise each has one half.
+        scale_first: of a coupling's two parameters, the scale comes first.
+        sampling: levels and steps run from the latent to the image, and the net's numbers serve that direction.
+        split: prior of a split, with {level} or {step} as above (a row's {step} is the split's own).
+        top: prior of the coarsest level, evaluated on an image of zeros.
+        top_required: False where the top prior is N(0, I) if the file has none.
+        base: in place of both, and with {level}: constants.
+        classes: what a class adds to the top prior.
+        size_from: a tensor (any, any, S, S) of the coarsest level's size, which tells the image's.
+        settings: what the file does not say.
+        pixels: how bytes become x; a setting `bits` replaces its bits.
+        options: fields of `GlowConfig`.
+        configure: changes the configuration by the settings.
+        ignored: patterns of tensors that say nothing; None where the file may hold anything else.
+    """
+
+    name: str
+    recognised_by: tuple[str, ...]
+    step: str
+    actnorm: Norm
+    nets: tuple[tuple[Conv, Conv, Conv], ...]
+    matrix: str
+    factors: tuple[str, ...] = ()
+    shuffle: str = ""
+    transposed: bool = False
+    kernels: str = "OIHW"
+    interleaved: bool = True
+    scale_first: bool = False
+    sampling: bool = False
+    split: Conv | None = None
+    top: Conv | None = None
+    top_required: bool = False
+    base: Base | None = None
+    classes: Classes | None = None
+    size_from: str = ""
+    settings: tuple[Setting, ...] = (LABEL,)
+    pixels: PixelConvention = _CENTRED
+    options: Mapping[str, Any] = field(default_factory=dict)
+    configure: Callable[[GlowConfig, Mapping[str, Any]], GlowConfig] = _as_it_is
+    ignored: tuple[str, ...] | None = ()
+
+
+_ROSINALITY = Layout(
+    name="rosinality/glow-pytorch",
+    recognised_by=("blocks.0.flows.0.actnorm.loc", "blocks.0.prior.conv.weight"),
+    step="blocks.{level}.flows.{step}.",
+    actnorm=Norm("actnorm.loc", "actnorm.scale", linear=True, trained="actnorm.initialized"),
+    nets=(
+        (
+            Conv("coupling.net.0."),
+            Conv("coupling.net.2."),
+            Conv("coupling.net.4.", "conv.weight", "conv.bias", "scale", border="ones"),
+        ),
+    ),
+    # Whether it is factorised differs from level to level: the last block forgets its `--no_lu`.
+    matrix="invconv.weight",
+    factors=("invconv.w_p", "invconv.w_l", "invconv.w_u", "invconv.s_sign", "invconv.w_s"),
+    interleaved=False,
+    scale_first=True,
+    split=Conv("blocks.{level}.prior.", "conv.weight", "conv.bias", "scale", border="ones"),
+    top=Conv("blocks.{level}.prior.", "conv.weight", "conv.bias", "scale", border="ones"),
+    top_required=True,
+    settings=(IMAGE_SIZE, BITS),
+    options={"edge": True},
+    ignored=(r"\.initialized$", r"\.invconv\.(u_mask|l_mask|l_eye)$"),
+)
+
+
+def _glowip(config: GlowConfig, settings: Mapping[str, Any]) -> GlowConfig:
+    """Its last level has one step, built with `last_zeros` in place of `coupling_bias` and without `squeeze_contig`."""
+    coupling = replace(config.coupling, plus=settings["coupling_bias"], order="scale-first", transforms="first")
+    last = replace(coupling, plus=float(settings["last_zeros"]))
+    squeeze = "quarters" if settings["squeeze_contig"] else "blocks"
+    levels = [replace(level, squeeze=squeeze) for level in config.levels]
+    levels[-1] = replace(config.levels[-1], coupling=None if last == coupling else last)
+    return replace(config, levels=tuple(levels), coupling=coupling)
+
+
+_GLOWIP = Layout(
+    name="CACTuS-AI/GlowIP",
+    recognised_by=("glow_modules.1.coupling.net.conv1.weight", "glow_modules.1.invconv.W"),
+    step="glow_modules.{step}.",
+    actnorm=Norm("actnorm.b", "actnorm.logs"),
+    nets=(
+        (
+            Conv("coupling.net.", "conv1.weight", "conv1.bias", norm=Norm("actnorm1.b", "actnorm1.logs")),
+            Conv("coupling.net.", "conv2.weight", "conv2.bias", norm=Norm("actnorm2.b", "actnorm2.logs")),
+            Conv("coupling.net.", "conv3.weight", "conv3.bias", "logs"),
+        ),
+    ),
+    matrix="invconv.W",
+    scale_first=True,
+    settings=(
+        IMAGE_SIZE,
+        BITS,
+        Setting(
+            "last_zeros",
+            "was the model built with last_zeros? Its last scale is then sigmoid + 1",
+            bool,
+            ("last_zeros",),
+        ),
+        Setting("coupling_bias", "the number added to the sigmoid scale", float, ("coupling_bias",), default=0.0),
+        Setting("squeeze_contig", "was the model built with squeeze_contig?", bool, ("squeeze_contig",), default=False),
+    ),
+    options={"split_prior": False},  # every latent is N(0, I)
+    configure=_glowip,
+)
+
+
+def _port(name: str, net: str, conv: str, factors: tuple[str, str], top: str, pixels: PixelConvention) -> Layout:
+    """chaiyujin's layout, which its descendants share but for some names."""
+
+    def normed(layer: str) -> Conv:
+        return Conv(layer, f"{conv}weight", "", norm=Norm("actnorm.bias", "actnorm.logs"))
+
+    def last(layer: str) -> Conv:
+        return Conv(layer, f"{conv}weight", f"{conv}bias", "logs")
+
+    return Layout(
+        name=name,
+        recognised_by=(f"flow.layers.1.{net}.0.{conv}weight", f"flow.layers.1.{net}.4.logs", "prior_h"),
+        step="flow.layers.{step}.",
+        actnorm=Norm("actnorm.bias", "actnorm.logs"),
+        nets=((normed(f"{net}.0."), normed(f"{net}.2."), last(f"{net}.4.")),),
+        matrix="invconv.weight",
+        factors=tuple(f"invconv.{factor}" for factor in ("p", *factors, "sign_s", "log_s")),
+        split=last("flow.layers.{step}.conv."),
+        top=last(top),
+        classes=Classes("project_ycond.weight", "project_ycond.bias", "project_ycond.logs"),
+        size_from="prior_h",  # all zeros; how many rows it has depends on the training batch
+        pixels=pixels,
+        ignored=(r"^prior_h$", r"^project_(class|ycond)\.", r"^learn_top(_fn)?\..*weight$"),
+    )
+
+
+_CHAIYUJIN = _port(
+    "chaiyujin/glow-pytorch",
+    net="f",
+    conv="",
+    factors=("l", "u"),
+    top="learn_top.",
+    pixels=PixelConvention(offset=0.5 / 255, scale=256 / 255, noise="gaussian"),  # x is u / 255
+)
+_Y0AST = _port(
+    "y0ast/Glow-PyTorch",
+    net="block",
+    conv="conv.",
+    factors=("lower", "upper"),
+    top="learn_top_fn.",
+    pixels=_CENTRED,
+)
+
+
+_SCALES = {"sigmoid": "sigmoid", "sigmoid_inv": "inverse-sigmoid", "exp": "exponential"}
+
+
+def _normflows(config: GlowConfig, settings: Mapping[str, Any]) -> GlowConfig:
+    return replace(config, coupling=replace(config.coupling, scale=_SCALES[settings["scale_map"]]))
+
+
+_MAP, _DONE = "0.flows.1.param_map.net.", "data_dep_init_done"
+
+
+def _map_norm(layer: str) -> Norm:
+    return Norm(f"{layer}.t", f"{layer}.s", shift_last=True, trained=f"{layer}.{_DONE}")
+
+
+# Built as normflows builds it: split mode "channel", plain ReLUs (leaky=0), no transform of the input. A file does not
+# say.
+_NORMFLOWS = Layout(
+    name="normflows (GlowBlock, multi-scale)",
+    recognised_by=("flows.0.0.flows.0.flows.1.param_map.net.0.weight", "q0.0.loc"),
+    step="flows.{level}.{step}.flows.",
+    actnorm=Norm("2.t", "2.s", sign=-1, factor=-1, trained=f"2.{_DONE}"),
+    nets=(
+        (  # built with net_actnorm
+            Conv(_MAP, "0.weight", "", norm=_map_norm("1.actNorm")),
+            Conv(_MAP, "3.weight", "", norm=_map_norm("4.actNorm")),
+            Conv(f"{_MAP}6."),
+        ),
+        (Conv(f"{_MAP}0."), Conv(f"{_MAP}2."), Conv(f"{_MAP}4.")),
+    ),
+    matrix="1.W",
+    factors=("1.P", "1.L", "1.U", "1.sign_S", "1.log_S"),
+    sampling=True,
+    base=Base("q0.{level}.", "loc", "log_scale", "_logs", "_cc"),
+    settings=(
+        IMAGE_SIZE,
+        BITS,
+        LABEL,
+        Setting("scale_map", "the coupling's scale map", str, default="sigmoid", choices=tuple(_SCALES)),
+    ),
+    pixels=PixelConvention(offset=0.0),
+    configure=_normflows,
+    ignored=(rf"\.{_DONE}$", r"\.flows\.1\.eye$"),
+)
+
+_LOGS = Norm("actnorm_center/b", "actnorm_scale/logs", factor=3)
+
+OPENAI = Layout(
+    name="OpenAI Glow",
+    recognised_by=("model/0/0/actnorm_center/b", "model/0/0/f1/l_1/W", "model/0/0/f1/l_last/logs"),
+    step="model/{level}/{step}/",
+    actnorm=_LOGS,
+    nets=(
+        (
+            Conv("f1/l_1/", "W", "", norm=_LOGS, border="channel"),
+            Conv("f1/l_2/", "W", "", norm=_LOGS),
+            Conv("f1/l_last/", "W", "b", "logs", border="channel"),
+        ),
+    ),
+    matrix="invconv/W",
+    factors=("invconv/P", "invconv/L", "invconv/U", "invconv/sign_S", "invconv/log_S"),
+    shuffle="shuffle/indices",
+    transposed=True,  # theirs is z @ W
+    kernels="HWIO",
+    split=Conv("model/pool{level}/conv/", "W", "b", "logs", border="channel"),
+    top=Conv("model/prior/p/", "W", "b", "logs", border="channel"),
+    classes=Classes("model/prior/y_emb/W", "model/prior/y_emb/b", "model/prior/y_emb/logs", rows=True),
+    settings=(IMAGE_SIZE, BITS, LABEL),
+    options={"edge": True},
+    ignored=None,  # training also saves the optimiser's slots and moving averages
+)
+
+LAYOUTS: tuple[Layout, ...] = (_ROSINALITY, _CHAIYUJIN, _Y0AST, _GLOWIP, _NORMFLOWS, OPENAI)
+"""The layouts of other projects, in the order in which they are tried."""

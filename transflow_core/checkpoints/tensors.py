@@ -1,0 +1,237 @@
+"""Named tensors of a file that nobody vouches for: PyTorch pickles, NumPy archives, safetensors.
+
+A file says which tensors it has before a number is read. All of them together may declare as many numbers as the file
+has bytes (and `_SPARE_NUMBERS` where it is compressed), so that a small file cannot take much memory.
+"""
+
+import math
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from ..untrusted import check_safetensors
+
+__all__ = ["LARGEST_HEADER", "CheckpointError", "Tensors", "guarded", "kind_of", "open_tensors"]
+
+LARGEST_HEADER = 4 << 20  # bytes of a safetensors header: other projects' names are longer than ours
+_LARGEST_PICKLE = 32 << 20  # bytes of the index in a PyTorch archive
+_SPARE_NUMBERS = 1 << 22
+
+
+class CheckpointError(ValueError):
+    """A file is not a checkpoint that can be read. The message says what was found and what was expected."""
+
+
+@contextmanager
+def guarded(path: Path, what: str) -> Iterator[None]:
+    """Turn every error of a decoder into a CheckpointError, in words that do not name the file's folder.
+
+    The libraries below promise no set of exceptions for a damaged file (torch alone raises seven types). So every
+    Exception is caught here, and only here.
+    """
+    try:
+        yield
+    except (CheckpointError, FileNotFoundError):
+        raise
+    except Exception as error:
+        words = (error.strerror if isinstance(error, OSError) else None) or str(error).strip()
+        reason = words.split("\n")[0].replace(f"{path.parent}/", "")[:300]
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        raise CheckpointError(f"{path.name}: not a readable {what} ({kind}{reason})") from error
+
+
+class Tensors:
+    """The named tensors of a file: shapes are known at once, numbers are read when they are taken.
+
+    Args:
+        shapes: the shape of each tensor, by its name.
+        load: name -> tensor, of any real type.
+        where: the file, for messages.
+        most: how many numbers the file can hold. CheckpointError if its tensors declare more.
+
+    Example:
+        >>> tensors = Tensors({"w": (2,)}, {"w": torch.ones(2)}.__getitem__, "file.pt")
+        >>> tensors.take("w", 2)
+        tensor([1., 1.], dtype=torch.float64)
+        >>> tensors.take("w", -1, 3)
+        Traceback (most recent call last):
+            ...
+        transflow_core.checkpoints.tensors.CheckpointError: file.pt: w has shape (2,), expected (any, 3)
+    """
+
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], load: Callable[[str], Tensor], where: str, most: int | None = None
+    ) -> None:
+        self.shapes, self.where, self._load = dict(shapes), where, load
+        self.declared = sum(map(math.prod, self.shapes.values()))
+        if most is not None and self.declared > most:
+            raise CheckpointError(f"{where}: its tensors declare {self.declared:,} numbers, more than it can hold")
+        self._taken: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.shapes
+
+    def shape(self, name: str, *expected: int) -> tuple[int, ...]:
+        """A tensor's shape. CheckpointError if it is not the expected one, in which -1 stands for any size."""
+        if name not in self.shapes:
+            raise CheckpointError(f"{self.where}: {name} is missing")
+        shape = self.shapes[name]
+        if expected and (len(shape) != len(expected) or any(e not in (-1, n) for n, e in zip(shape, expected))):  # noqa: B905
+            wanted = ", ".join("any" if size == -1 else str(size) for size in expected)
+            raise CheckpointError(f"{self.where}: {name} has shape {shape}, expected ({wanted})")
+        return shape
+
+    def take(self, name: str, *expected: int) -> Tensor:
+        """A tensor in float64, once its shape was checked. CheckpointError if a number in it is not finite."""
+        shape = self.shape(name, *expected)
+        self._taken.add(name)
+        with guarded(Path(self.where), f"tensor {name}"):
+            tensor = self._load(name).to("cpu", torch.float64)
+        if tuple(tensor.shape) != shape:
+            raise CheckpointError(f"{self.where}: {name} does not have the shape that it declares")
+        if not tensor.sum().isfinite():  # the sum is not finite if one number is not, and is several times quicker
+            raise CheckpointError(f"{self.where}: {name} holds numbers that are not finite")
+        return tensor
+
+    def flag(self, name: str) -> bool:
+        """A single number that says yes or no. CheckpointError if it is more than one number."""
+        if math.prod(self.shape(name)) != 1:
+            raise CheckpointError(f"{self.where}: {name} has shape {self.shapes[name]}, expected a single number")
+        return bool(self.take(name).all())
+
+    def refuse_unknown(self, ignored: Iterable[str] = ()) -> None:
+        """CheckpointError if a tensor was neither taken nor matches an ignored pattern: it would mean something."""
+        patterns = [re.compile(pattern) for pattern in ignored]
+        rest = [n for n in self.shapes if n not in self._taken and not any(p.search(n) for p in patterns)]
+        if rest:
+            listed = ", ".join(sorted(rest)[:3])
+            raise CheckpointError(f"{self.where}: {len(rest)} of its tensors have no place in this format: {listed} …")
+
+
+def kind_of(path: Path) -> str:
+    """How a file stores its tensors, by its first bytes: a key of `_READERS`, "native folder" or "graph".
+
+    Raises FileNotFoundError if there is no such file, CheckpointError if it is none of them.
+    """
+    if path.is_dir():
+        return "native folder"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.name}: no such file")
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head[:4] == b"PK\x03\x04":
+        with guarded(path, "zip archive"), zipfile.ZipFile(path) as archive:
+            pickled = any(name.endswith("data.pkl") for name in archive.namelist())
+        return "PyTorch pickle" if pickled else "NumPy archive"
+    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
+        return "PyTorch pickle"
+    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return "safetensors"
+    if head[:1] == b"\x0a":  # the first field of a GraphDef is a node
+        return "graph"
+    if head.startswith(b"version https://"):
+        raise CheckpointError(f"{path.name}: a git-LFS pointer, not the file itself: `git lfs pull` fetches it")
+    raise CheckpointError(
+        f"{path.name}: not a checkpoint. Expected a native .safetensors file, a PyTorch pickle (.pt, .pth, .pkg), a "
+        "NumPy archive (.npz) or a frozen TensorFlow graph (.pb)"
+    )
+
+
+def open_tensors(path: Path, kind: str) -> list[Tensors]:
+    """The dictionaries of tensors that a file of this kind (see `kind_of`) holds, the outermost first.
+
+    Raises CheckpointError.
+    """
+    with guarded(path, kind):
+        return _READERS[kind](path)
+
+
+def _torch_pickle(path: Path) -> list[Tensors]:
+    size, zipped = path.stat().st_size, zipfile.is_zipfile(path)
+    if zipped:
+        _check_archive(path, size)
+    # Mapped, not read: only the tensors that are taken come into memory. The older layout cannot be mapped.
+    loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{path.name}: it holds a {type(loaded).__name__}, expected a dictionary of tensors")
+    candidates = [loaded, *(value for value in loaded.values() if isinstance(value, dict))]
+    states = [state for candidate in candidates if (state := _plain_tensors(candidate, path))]
+    if not states:
+        raise CheckpointError(f"{path.name}: it holds no tensors")
+    return [Tensors({k: tuple(t.shape) for k, t in s.items()}, s.__getitem__, path.name, size) for s in states]
+
+
+def _check_archive(path: Path, size: int) -> None:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(e.filename.endswith("/constants.pkl") for e in entries):
+        raise CheckpointError(f"{path.name}: a TorchScript program, expected a dictionary of tensors")
+    # torch stores without compression; a compressed entry could unfold to anything.
+    if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > size:
+        raise CheckpointError(f"{path.name}: its archive declares more than the file holds")
+    if any(e.filename.endswith("data.pkl") and e.file_size > _LARGEST_PICKLE for e in entries):
+        raise CheckpointError(f"{path.name}: its index (data.pkl) is larger than {_LARGEST_PICKLE >> 20} MiB")
+
+
+def _plain_tensors(candidate: dict[Any, Any], path: Path) -> dict[str, Tensor]:
+    state = {}
+    for name, value in candidate.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            continue
+        if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.device.type != "cpu":
+            raise CheckpointError(f"{path.name}: {name} is not a plain tensor")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise CheckpointError(f"{path.name}: {name} declares more numbers than are stored")  # a stride of 0
+        state[name] = value.detach()
+    # DataParallel and torch.compile each put a word before every name.
+    for prefix in ("module.", "_orig_mod.", "module."):
+        if state and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def _numpy_archive(path: Path) -> list[Tensors]:
+    archive = zipfile.ZipFile(path)  # stays open as long as its tensors
+    # A slash cannot stand in a file's name, so `|` takes its place in TensorFlow's names.
+    entries = {e.filename.removesuffix(".npy").replace("|", "/"): e for e in archive.infolist()}
+
+    def shape(entry: zipfile.ZipInfo) -> tuple[int, ...]:
+        with archive.open(entry) as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_2_0 if version[0] > 1 else np.lib.format.read_array_header_1_0
+            shape, _, dtype = read(file)
+        if dtype.kind not in "fiub":
+            raise CheckpointError(f"{path.name}: {entry.filename} holds {dtype}, expected plain numbers")
+        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > entry.file_size:
+            raise CheckpointError(f"{path.name}: {entry.filename} declares {shape} and has fewer numbers")
+        return shape
+
+    def load(name: str) -> Tensor:
+        with archive.open(entries[name]) as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+
+    shapes = {name: shape(entry) for name, entry in entries.items()}
+    return [Tensors(shapes, load, path.name, path.stat().st_size + _SPARE_NUMBERS)]
+
+
+def _safetensors(path: Path) -> list[Tensors]:
+    check_safetensors(path, "checkpoint", path.name, LARGEST_HEADER)
+    file = safe_open(path, "pt").__enter__()  # mapped; it stays open as long as its tensors
+    shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return [Tensors(shapes, file.get_tensor, path.name, path.stat().st_size)]
+
+
+_READERS: dict[str, Callable[[Path], list[Tensors]]] = {
+    "PyTorch pickle": _torch_pickle,
+    "NumPy archive": _numpy_archive,
+    "safetensors": _safetensors,
+}
