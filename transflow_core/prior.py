@@ -422,7 +422,8 @@ def load_prior(
         path = fetch(known.address, known.sha256, replace(access, any_format=True))
         options = dict(known.settings) | options
     try:
-        return Prior.from_checkpoint(convert(path, options=options), device)
+        any_format = access.any_format or not is_hub_address(name)
+        return Prior.from_checkpoint(convert(path, options=options, any_format=any_format), device)
     except CheckpointError:
         if is_hub_address(name) and not access.any_format:
             discard(path)

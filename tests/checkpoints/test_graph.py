@@ -138,7 +138,7 @@ def test_a_graph_that_computes_much_of_little(tmp_path):
 
 
 def test_a_graph_of_very_many_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "_MOST_FIELDS", 10_000)  # the bound itself takes half a minute to reach
+    monkeypatch.setattr(reader, "_MOST_PARSED", 10_000)  # the bound itself takes half a minute to reach
     (tmp_path / "graph.pb").write_bytes(part(1, part(1, "a") + part(3, "") * 10_000))
     refused(tmp_path / "graph.pb", "more parts")
     packed = part(1, 3) + part(7, bytes(10_000))  # int32: no fields of their own

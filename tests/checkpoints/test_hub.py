@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
+import torch
 from huggingface_hub import errors
 
 from transflow_core.checkpoints import KNOWN_PRIORS, VISITOR, CheckpointError, fetch, is_hub_address, known_prior
@@ -186,6 +187,14 @@ def test_a_visitors_address_gets_no_token_and_no_other_format(hub):
         with pytest.raises(CheckpointError, match=r"only a \.safetensors file"):
             load_prior(f"hf://owner/faces/{name}", access=VISITOR)
     assert not hub.asked
+
+
+def test_a_visitors_pickle_is_not_opened_whatever_it_is_called(hub, monkeypatch):
+    path = GlowIP(steps=(2, 1), size=64, width=3).save(hub.folder())
+    path.rename(path.with_name("prior.safetensors"))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(CheckpointError, match="it holds a PyTorch pickle, expected safetensors"):
+        load_prior("hf://owner/faces/prior.safetensors", access=VISITOR)
 
 
 def test_a_visitors_files_lie_apart_from_what_the_owners_token_fetched(hub):

@@ -49,7 +49,7 @@ def recognise(path: str | Path) -> Recognised:
 
 
 @torch.inference_mode(False)  # see load_native
-def convert(path: str | Path, *, options: Mapping[str, Any] | None = None) -> Checkpoint:
+def convert(path: str | Path, *, options: Mapping[str, Any] | None = None, any_format: bool = True) -> Checkpoint:
     """Read any known checkpoint as a native Glow. A native file is read as it is.
 
     Whatever another project does differently is folded into the weights. So latents are whitened, and `save_native` can
@@ -59,6 +59,8 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None) -> Ch
         path: a native file or folder, or a file of another project. Settings beside it are read (see `SIDE_FILES`).
         options: settings that no tensor tells, by name (`recognise(path).settings` lists them). They win over a file
             beside the weights.
+        any_format: False for a file of somebody whom you do not trust: safetensors alone are opened, by their content.
+            A hostile pickle runs no code, but it can take time and memory.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -66,6 +68,8 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None) -> Ch
     """
     path, options = Path(path), dict(options or {})
     kind = kind_of(path)
+    if not any_format and kind not in ("safetensors", "native folder"):
+        raise CheckpointError(f"{path.name}: it holds a {kind}, expected safetensors. Nothing else is opened here")
     if _is_native(path, kind):
         if options:
             raise CheckpointError(f"{path.name}: a native file needs no settings. Leave out {sorted(options)[0]!r}")

@@ -5,6 +5,7 @@ Whatever is linear is folded into the weights, once, in float64.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -47,6 +48,15 @@ def fold(layout: Layout, tensors: Tensors, settings: Mapping[str, Any]) -> tuple
 
 
 class _Fold:
+    """One file being folded.
+
+    Attributes:
+        steps: of each level, fine to coarse, what the names of each step begin with.
+        numbers: of each level, the number in the names of what follows its steps: in a row of layers that of the split,
+            elsewhere the level's own.
+        config: of the native flow.
+    """
+
     def __init__(self, layout: Layout, tensors: Tensors, settings: Mapping[str, Any]) -> None:
         self.layout, self.tensors, self.settings = layout, tensors, settings
         self.steps, self.numbers = self._plan()
@@ -80,9 +90,7 @@ class _Fold:
     # The shape of the flow.
 
     def _plan(self) -> tuple[list[list[str]], list[int]]:
-        """The prefixes of each level's steps, fine to coarse; and the number of what follows the steps of each level:
-        of a split in a row of layers, elsewhere of the level itself.
-        """
+        """`steps` and `numbers`, by the names of the actnorms."""
         layout, found = self.layout, set()
         pattern = re.escape(layout.step + layout.actnorm.shift) + "$"
         for number in ("level", "step"):
@@ -103,7 +111,8 @@ class _Fold:
                 else:
                     raise self._wrong("its layers are not squeeze, steps and split in turn")
             return [[layout.step.format(step=n) for n in level] for level in levels], [x[-1] + 1 for x in levels]
-        counts = [sum(1 for level, _ in found if level == i) for i in range(len({level for level, _ in found}))]
+        each = Counter(level for level, _ in found)
+        counts = [each[i] for i in range(len(each))]
         if found != {(i, k) for i, count in enumerate(counts) for k in range(count)}:
             raise self._wrong("its levels and steps are not numbered in turn")
         plan = [[layout.step.format(level=i, step=k) for k in range(count)] for i, count in enumerate(counts)]
@@ -123,9 +132,8 @@ class _Fold:
             kinds.add({c: "affine", c // 2: "additive"}.get(out, f"of {c} channels and {out} numbers"))
             levels.append(LevelConfig(len(steps), width))
         if len(kinds) != 1 or not kinds <= {"affine", "additive"}:
-            raise self._wrong(
-                f"its couplings must all be affine, or all additive. They are {' and '.join(sorted(kinds))}"
-            )
+            found = " and ".join(sorted(kinds))
+            raise self._wrong(f"its couplings must all be affine, or all additive. They are {found}")
         size: int = self.settings.get("image_size", 0)
         if layout.size_from:
             _, _, size, width = tensors.shape(layout.size_from, -1, -1, -1, -1)
@@ -207,7 +215,7 @@ class _Fold:
         if affine:
             order = self._halves(out).roll(half if self.layout.scale_first else 0)
             weight, bias, gain = weight[order], bias[order], gain[order]
-        if self.layout.sampling:  # its net's shift is taken away on the way to z, and so is the log of exp's scale
+        if self.layout.sampling:  # to z, the net's shift is subtracted, and so is the log of an exponential scale
             turned = -torch.ones(out, dtype=torch.float64)
             turned[half:] = -1 if self.config.coupling.scale == "exponential" else 1
             weight, bias = weight * turned[:, None, None, None], bias * turned
@@ -261,9 +269,7 @@ class _Fold:
         if conv is None:
             maps = self._base(number, (half, height, width))
             if (maps != maps[:, :1, :1]).any():
-                raise self._wrong(
-                    "the base of a level differs from pixel to pixel. Only the coarsest level's may do so"
-                )
+                raise self._wrong("a level's base differs from pixel to pixel. Only the coarsest level's may do so")
             # Constants: the native split's convolution has no weight, and its bias is all.
             weight, bias = torch.zeros(channels, half + self.config.edge, 3, 3), maps[:, 0, 0]
         else:

@@ -16,6 +16,7 @@ import math
 import mmap
 from collections import deque
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ __all__ = ["read_graph"]
 # Numbers that are not stored in the file, over all its constants: one number declared many times over, or the result of
 # arithmetic. A Glow has some thousands, of actnorms; its kernels are stored.
 _MOST_COMPUTED = 1 << 22
-# Parts of a graph that are parsed: a quarter of a minute of Python. A step of OpenAI's takes some 4,000.
-_MOST_FIELDS = 4_000_000
+# Whole numbers that are parsed, two for each field: a quarter of a minute of Python. A step of OpenAI's has some 8,000.
+_MOST_PARSED = 8_000_000
 _LONGEST_CHAIN = 64
 _TYPES = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 9: ("<i8", 10)}  # of TensorFlow: dtype, field of single numbers
 _SAME = {"Identity", "StopGradient", "Snapshot", "CheckNumerics", "Print"}
@@ -78,7 +79,7 @@ class _Parser:
     """Protobuf's wire format. Whatever is kept of a field takes memory, so their number is bounded."""
 
     def __init__(self) -> None:
-        self._fields, self._numbers = _MOST_FIELDS, _MOST_COMPUTED
+        self._parsed, self._computed = 0, 0
 
     def nodes(self, data: memoryview) -> dict[str, _Node]:
         nodes: dict[str, _Node] = {}
@@ -90,8 +91,8 @@ class _Parser:
         return nodes
 
     def _varint(self, data: memoryview, at: int) -> tuple[int, int]:
-        self._fields -= 1
-        if self._fields < 0:
+        self._parsed += 1
+        if self._parsed > _MOST_PARSED:
             raise ValueError("a graph of more parts than any Glow has")
         value = shift = 0
         while True:
@@ -153,8 +154,8 @@ class _Parser:
         if content := _parts(fields, 4):
             return np.frombuffer(content[-1], dtype).reshape(shape)  # a view of the file
         listed = np.concatenate([np.zeros(0, dtype), *(self._listed(value, dtype) for value in fields.get(single, []))])
-        self._numbers -= (missing := math.prod(shape) - len(listed))
-        if self._numbers < 0:
+        self._computed += (missing := math.prod(shape) - len(listed))
+        if self._computed > _MOST_COMPUTED:
             raise ValueError("its constants declare many more numbers than they have")
         return np.concatenate([listed, np.repeat(listed[-1:], missing)]).reshape(shape)
 
@@ -187,7 +188,7 @@ class _Graph:
             for source in node.inputs:
                 self.users.setdefault(source, []).append(node.name)
         self._constants: dict[str, np.ndarray | None] = {}
-        self._left = _MOST_COMPUTED
+        self._computed = 0
         self.image = self._image()
         self.reached = self._reached(self.image.name)
         convolutions = [node for node in nodes.values() if node.op == "Conv2D" and len(node.inputs) == 2]
@@ -204,14 +205,12 @@ class _Graph:
 
     def _image(self) -> _Node:
         """The placeholder that the encoder reads images from."""
-        found = {n.name: n for n in self.nodes.values() if n.op in ("Placeholder", "PlaceholderV2")}
-        images = [n for n in found.values() if len(n.shape) == 4 and n.shape[3] in (1, 3)]
-        image = (
-            found.get("input/image") or found.get("input/enc_x") or max(images, key=lambda n: n.shape[1], default=None)
-        )
-        if image is None:
+        found = [node for node in self.nodes.values() if node.op in ("Placeholder", "PlaceholderV2")]
+        named = [node for node in found if node.name in ("input/image", "input/enc_x")]
+        images = named or [node for node in found if len(node.shape) == 4 and node.shape[3] in (1, 3)]
+        if not images:
             raise CheckpointError(f"{self.where}: the graph has no placeholder for images (input/image)")
-        return image
+        return max(images, key=lambda node: node.shape[1] if node.shape else 0)
 
     def _reached(self, start: str) -> set[str]:
         """Every node whose numbers depend on the start's numbers, and not only on its size."""
@@ -245,8 +244,8 @@ class _Graph:
             return known[0].reshape([int(n) for n in known[1].ravel()])
         if node.op in ("ExpandDims", "Squeeze"):  # where the ones stand plays no part in what follows
             return known[0].reshape([n for n in known[0].shape if n != 1] or [1])
-        self._left -= math.prod(np.broadcast_shapes(*(value.shape for value in known)))
-        if self._left < 0:
+        self._computed += math.prod(np.broadcast_shapes(*(value.shape for value in known)))
+        if self._computed > _MOST_COMPUTED:
             raise self.fail("its constants are larger than any Glow's")
         function = _BINARY.get(node.op) or _UNARY[node.op]
         return function(*(value.astype(np.float64) for value in known))
@@ -379,20 +378,10 @@ def _chain(graph: _Graph, last: str) -> _Chain | None:
 
 def _ranks(graph: _Graph, counted: set[str]) -> dict[str, int]:
     """For each node that depends on the image: the most counted nodes on a path to it, itself included."""
-    waiting = {name: sum(i in graph.reached for i in graph.nodes[name].inputs) for name in graph.reached}
-    ranks = dict.fromkeys(graph.reached, 0)
-    queue, done = deque(name for name, count in waiting.items() if not count), 0
-    while queue:
-        name, done = queue.popleft(), done + 1
-        ranks[name] += name in counted
-        for user in graph.users.get(name, ()):
-            if user in waiting:
-                ranks[user] = max(ranks[user], ranks[name])
-                waiting[user] -= 1
-                if not waiting[user]:
-                    queue.append(user)
-    if done != len(graph.reached):
-        raise graph.fail("it holds a loop")
+    sources = {name: [i for i in graph.nodes[name].inputs if i in graph.reached] for name in graph.reached}
+    ranks: dict[str, int] = {}
+    for name in TopologicalSorter(sources).static_order():  # a loop is a ValueError
+        ranks[name] = (name in counted) + max((ranks[source] for source in sources[name]), default=0)
     return ranks
 
 

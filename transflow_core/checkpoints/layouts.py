@@ -247,7 +247,7 @@ def _port(name: str, net: str, conv: str, factors: tuple[str, str], top: str, pi
         classes=Classes("project_ycond.weight", "project_ycond.bias", "project_ycond.logs"),
         size_from="prior_h",  # all zeros; how many rows it has depends on the training batch
         pixels=pixels,
-        ignored=(r"^prior_h$", r"^project_(class|ycond)\.", r"^learn_top(_fn)?\..*weight$"),
+        ignored=(r"^prior_h$", r"^project_(class|ycond)\."),
     )
 
 

@@ -1,6 +1,5 @@
 """How much memory a flow needs, and whether this machine has it. Users hear of it before anything fails."""
 
-import os
 from pathlib import Path
 
 from torch import nn
@@ -12,7 +11,7 @@ __all__ = ["available_memory", "estimate_memory", "require_memory"]
 
 
 def available_memory() -> int | None:
-    """Bytes that a process can still take on this machine, or None where the system does not say.
+    """Bytes that a process can still take on this machine, or None where the system does not say (it is not Linux).
 
     The smaller of what the kernel thinks is available and what the container's limit leaves.
     """
@@ -20,10 +19,7 @@ def available_memory() -> int | None:
         lines = Path("/proc/meminfo").read_text().splitlines()
         amount = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, ValueError, StopIteration):
-        try:
-            amount = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, OSError, AttributeError):  # not on this system
-            return None
+        return None
     try:
         group = Path("/sys/fs/cgroup")
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
