@@ -398,7 +398,7 @@ def load_prior(
         device: where the flow goes.
         access: whose token the Hub sees, and what is fetched from it; `checkpoints.VISITOR` for an address that a
             stranger gave. With it, what turns out to be no prior does not stay in the cache.
-        options: settings that a file of another project does not tell, such as `image_size=64, bits=5`.
+        options: settings that a file of another project lacks, such as `image_size=64, bits=5`.
 
     Raises:
         FileNotFoundError: there is nothing of that name; the message says what there is.

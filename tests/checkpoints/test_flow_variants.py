@@ -1,4 +1,4 @@
-"""The couplings, squeezes and pixels that only peers use: invertible, with their Jacobian, strictly configured."""
+"""The couplings, squeezes and pixels that only projects use: invertible, with their Jacobian, strictly configured."""
 
 import pytest
 import torch

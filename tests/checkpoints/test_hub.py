@@ -193,7 +193,7 @@ def test_a_visitors_pickle_is_not_opened_whatever_it_is_called(hub, monkeypatch)
     path = GlowIP(steps=(2, 1), size=64, width=3).save(hub.folder())
     path.rename(path.with_name("prior.safetensors"))
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was opened"))
-    with pytest.raises(CheckpointError, match="it holds a PyTorch pickle, expected safetensors"):
+    with pytest.raises(CheckpointError, match="not a safetensors file, and no other format"):
         load_prior("hf://owner/faces/prior.safetensors", access=VISITOR)
 
 

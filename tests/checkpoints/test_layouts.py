@@ -14,25 +14,25 @@ from transflow_core.prior import load_prior
 from .writers import VARIANTS, Chaiyujin, GlowIP, Normflows, OpenAI, Rosinality, Y0ast, gaussian
 
 
-def images(peer, n=3):
+def images(project, n=3):
     """Smooth random x in the middle of the range."""
     generator = torch.Generator().manual_seed(3)
-    x = torch.rand(n, peer.channels, peer.size, peer.size, generator=generator)
+    x = torch.rand(n, project.channels, project.size, project.size, generator=generator)
     return 0.8 * (x - 0.5)
 
 
 @pytest.fixture(params=VARIANTS, ids=lambda name: name.replace(" ", "-").replace(",", ""))
 def variant(request, tmp_path):
-    peer = VARIANTS[request.param]()
-    return peer, peer.save(tmp_path)
+    project = VARIANTS[request.param]()
+    return project, project.save(tmp_path)
 
 
 @pytest.mark.parametrize("form", [lambda flow: flow, inference_form], ids=["training", "inference"])
-def test_latents_density_and_reconstruction_are_the_peers(variant, form):
-    peer, path = variant
-    checkpoint = convert(path, options=peer.options)
-    x = images(peer)
-    latents, log_det = peer.encode(x)
+def test_latents_density_and_reconstruction_are_those_of_the_project(variant, form):
+    project, path = variant
+    checkpoint = convert(path, options=project.options)
+    x = images(project)
+    latents, log_det = project.encode(x)
     with torch.inference_mode():
         flow = form(checkpoint.flow)
         z, ours = flow.forward(x)
@@ -49,39 +49,39 @@ def test_latents_density_and_reconstruction_are_the_peers(variant, form):
 
 
 def test_a_converted_prior_is_saved_natively_and_needs_no_reader_again(variant, tmp_path):
-    peer, path = variant
-    checkpoint = convert(path, options=peer.options)
+    project, path = variant
+    checkpoint = convert(path, options=project.options)
     save_native(checkpoint, tmp_path / "native.safetensors")
     again = load_native(tmp_path / "native.safetensors")
     assert recognise(tmp_path / "native.safetensors").format == "native"
     assert (again.fingerprint, again.pixels) == (checkpoint.fingerprint, checkpoint.pixels)
     assert again.flow.config == checkpoint.flow.config
-    assert again.metadata["converted_from"].startswith(peer.format)
-    x = images(peer)
+    assert again.metadata["converted_from"].startswith(project.format)
+    x = images(project)
     with torch.inference_mode():
         for one, other in zip(again.flow(x), checkpoint.flow(x), strict=True):
             assert one.equal(other)
 
 
 def test_the_format_is_recognised_from_the_file(variant):
-    peer, path = variant
+    project, path = variant
     found = recognise(path)
-    assert found.format == peer.format
-    assert peer.options.keys() <= found.settings.keys()
+    assert found.format == project.format
+    assert project.options.keys() <= found.settings.keys()
 
 
 def test_load_prior_takes_the_file_and_its_settings(variant):
-    peer, path = variant
-    prior = load_prior(path, device="cpu", **peer.options)
-    assert (prior.image_size, prior.channels, prior.pixels.bits) == (peer.size, peer.channels, peer.bits)
-    u = np.random.default_rng(0).integers(0, 256, (2, peer.size, peer.size, peer.channels), dtype=np.uint8)
+    project, path = variant
+    prior = load_prior(path, device="cpu", **project.options)
+    assert (prior.image_size, prior.channels, prior.pixels.bits) == (project.size, project.channels, project.bits)
+    u = np.random.default_rng(0).integers(0, 256, (2, project.size, project.size, project.channels), dtype=np.uint8)
     z = prior.encode(u)
     assert z.equal(prior.encode(u))  # no dequantisation noise
     torch.testing.assert_close(prior.decode(z), prior.to_unit(u), atol=1e-3, rtol=0)
     assert torch.isfinite(prior.bits_per_dim(u)).all()
 
 
-# What each peer's own preprocessing makes of a byte, with its noise at its mean.
+# What each project's own preprocessing makes of a byte, with its noise at its mean.
 PIXELS = {
     "rosinality": (Rosinality, lambda u: (u + 0.5) / 256 - 0.5),
     "chaiyujin": (Chaiyujin, lambda u: u / 255),
@@ -93,19 +93,19 @@ PIXELS = {
 
 
 @pytest.mark.parametrize("name", PIXELS)
-def test_bytes_become_the_x_that_the_peer_was_trained_on(name, tmp_path):
+def test_bytes_become_the_x_that_the_other_project_was_trained_on(name, tmp_path):
     kind, expected = PIXELS[name]
-    peer = kind()
-    pixels = convert(peer.save(tmp_path), options=peer.options).pixels
+    project = kind()
+    pixels = convert(project.save(tmp_path), options=project.options).pixels
     u = torch.arange(256, dtype=torch.uint8)
     x = pixels.to_flow(pixels.from_bytes(u))
     torch.testing.assert_close(x, expected(u.float()), atol=1e-6, rtol=0)
     assert (pixels.from_flow(x) * 256).floor().clamp(0, 255).to(torch.uint8).equal(u)
 
 
-def test_gaussian_dequantisation_has_the_peers_mean_and_spread(tmp_path):
-    peer = Chaiyujin()
-    pixels = convert(peer.save(tmp_path), options=peer.options).pixels
+def test_gaussian_dequantisation_has_the_other_projects_mean_and_spread(tmp_path):
+    project = Chaiyujin()
+    pixels = convert(project.save(tmp_path), options=project.options).pixels
     u = torch.full((200_000,), 100, dtype=torch.uint8)
     noise = torch.rand(len(u), generator=torch.Generator().manual_seed(0))
     x = pixels.dequantise(pixels.from_bytes(u), noise)
@@ -139,8 +139,8 @@ def test_a_class_conditional_flow_asks_for_its_class(tmp_path):
 
 
 def test_options_win_over_a_file_beside_the_weights(tmp_path):
-    peer = GlowIP(steps=(2, 1))
-    path = peer.save(tmp_path)
+    project = GlowIP(steps=(2, 1))
+    path = project.save(tmp_path)
     assert convert(path).pixels.bits == 5
     assert convert(path, options={"bits": 3}).pixels.bits == 3
     (tmp_path / "configs.json").write_text("{")
@@ -163,11 +163,11 @@ def test_a_yaml_configuration_above_the_training_checkpoints_is_read(tmp_path):
 
 
 def test_a_model_that_was_never_trained_is_refused(tmp_path):
-    for peer, name in ((Rosinality(), "actnorm.initialized"), (Normflows(), "data_dep_init_done")):
-        key = next(k for k in peer.state if k.endswith(name))
-        peer.state[key] = torch.zeros_like(peer.state[key])
+    for project, name in ((Rosinality(), "actnorm.initialized"), (Normflows(), "data_dep_init_done")):
+        key = next(k for k in project.state if k.endswith(name))
+        project.state[key] = torch.zeros_like(project.state[key])
         with pytest.raises(CheckpointError, match="never initialised"):
-            convert(peer.save(tmp_path), options=peer.options)
+            convert(project.save(tmp_path), options=project.options)
 
 
 SPOILT = {
@@ -209,20 +209,20 @@ SPOILT = {
 @pytest.mark.parametrize("case", SPOILT)
 def test_what_cannot_be_read_exactly_is_refused_with_the_reason(case, tmp_path):
     kind, spoil, message = SPOILT[case]
-    peer = kind()
-    spoil(peer.state)
+    project = kind()
+    spoil(project.state)
     with pytest.raises(CheckpointError, match=message):
-        convert(peer.save(tmp_path), options=peer.options)
+        convert(project.save(tmp_path), options=project.options)
 
 
-def test_a_peers_tensors_in_a_safetensors_file_are_recognised_too(tmp_path):
+def test_another_projects_tensors_in_a_safetensors_file_are_recognised_too(tmp_path):
     from safetensors.torch import save_file
 
-    peer = Y0ast()
-    save_file({k: v.contiguous().clone() for k, v in peer.state.items()}, tmp_path / "model.safetensors")
-    assert recognise(tmp_path / "model.safetensors").format == peer.format
-    x = images(peer)
-    expected = peer.encode(x)[0]
+    project = Y0ast()
+    save_file({k: v.contiguous().clone() for k, v in project.state.items()}, tmp_path / "model.safetensors")
+    assert recognise(tmp_path / "model.safetensors").format == project.format
+    x = images(project)
+    expected = project.encode(x)[0]
     with torch.inference_mode():
         z, _ = convert(tmp_path / "model.safetensors").flow(x)
     torch.testing.assert_close(z.double(), torch.cat([e.flatten(1) for e in expected], 1), atol=1e-4, rtol=1e-4)
@@ -230,9 +230,9 @@ def test_a_peers_tensors_in_a_safetensors_file_are_recognised_too(tmp_path):
 
 def test_the_older_layout_of_torch_is_read(tmp_path):
     """The published checkpoints of 2018 and 2019 were not zip archives yet."""
-    peer = Chaiyujin()
-    torch.save(peer.wrapped(peer.state), tmp_path / "old.pkg", _use_new_zipfile_serialization=False)
-    new = convert(peer.save(tmp_path))
+    project = Chaiyujin()
+    torch.save(project.wrapped(project.state), tmp_path / "old.pkg", _use_new_zipfile_serialization=False)
+    new = convert(project.save(tmp_path))
     assert new.flow.state_dict().keys() == (old := convert(tmp_path / "old.pkg")).flow.state_dict().keys()
     assert all(a.equal(b) for a, b in zip(new.flow.state_dict().values(), old.flow.state_dict().values(), strict=True))
 
@@ -265,6 +265,6 @@ def test_the_estimate_of_memory_grows_with_the_flow():
 
 
 def test_a_converted_configuration_is_plain_json(tmp_path):
-    for peer in (GlowIP(steps=(2, 1)), Chaiyujin()):
-        config = convert(peer.save(tmp_path), options=peer.options).flow.config
+    for project in (GlowIP(steps=(2, 1)), Chaiyujin()):
+        config = convert(project.save(tmp_path), options=project.options).flow.config
         assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config

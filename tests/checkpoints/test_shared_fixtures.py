@@ -1,4 +1,4 @@
-"""The peers' own numbers, where the shared folder is beside this checkout: computed by their code, not by ours."""
+"""The projects' own numbers, where the shared folder is beside this checkout: computed by their code, not by ours."""
 
 import math
 from pathlib import Path
@@ -28,7 +28,7 @@ def tensor(array):
 
 
 def latents(folder, io, prefix):
-    """Whitened latents, flat and fine to coarse, as the peer gave them."""
+    """Whitened latents, flat and fine to coarse, as the project gave them."""
     names = sorted(name for name in io if name.startswith(prefix))
     parts = [tensor(io[name]) for name in names]
     if folder.name == "openai":
@@ -45,7 +45,7 @@ def latents(folder, io, prefix):
 
 
 def log_prob(folder, io, z):
-    """log p(x) in nats, from whichever of its numbers the peer gave."""
+    """log p(x) in nats, from whichever of its numbers the project gave."""
     if folder.name == "rosinality":
         return io["log_p"] + io["logdet"]
     if folder.name == "glowip":
@@ -76,7 +76,7 @@ def test_eps_log_likelihood_and_reconstruction(case, tmp_path):
         back = checkpoint.flow.inverse(z)[0]
     torch.testing.assert_close(z, expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(back, x, atol=1e-4, rtol=0)
-    # The peers sum in float32, where the numbers that they add up have steps of 1e-3.
+    # The projects sum in float32, where the numbers that they add up have steps of 1e-3.
     np.testing.assert_allclose(
         standard(z) + log_det.double().numpy(), log_prob(folder, io, expected), atol=1e-3, rtol=1e-6
     )
@@ -95,8 +95,8 @@ def test_samples_from_given_latents(case):
         torch.testing.assert_close(checkpoint.flow.inverse(z)[0], expected, atol=1e-4, rtol=0)
 
 
-def test_bytes_are_scaled_as_the_peer_scales_them(case):
-    """x without noise lies where the peer's x, noise included, lies on average."""
+def test_bytes_are_scaled_as_the_other_project_scales_them(case):
+    """x without noise lies where the project's x, noise included, lies on average."""
     folder, io, checkpoint = case
     u, x = tensor(io["x_uint8"]), io["z_in"] if folder.name == "openai" else io["x_in"]
     ours = checkpoint.pixels.to_flow(checkpoint.pixels.from_bytes(u.to(torch.uint8)))

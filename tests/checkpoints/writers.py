@@ -1,4 +1,4 @@
-"""Small random models in each peer's layout, with that peer's forward mathematics written out plainly.
+"""Small random models in each project's layout, with that project's forward mathematics written out plainly.
 
 These share no code with the readers: each follows the facts in the format's README, in float64 and one step at a time.
 `encode` gives the whitened latents, fine to coarse, and the log-determinant of the whole map to them.
@@ -17,8 +17,8 @@ from torch import Tensor
 
 
 @dataclass
-class Peer:
-    """A model of a peer.
+class Project:
+    """A model of a project.
 
     Args:
         kind: "affine" or "additive".
@@ -56,7 +56,7 @@ class Peer:
         return self.state[name].double()
 
     def factors(self, c: int) -> dict[str, Tensor]:
-        """P, L, U, sign and log_s; what the peers mask away is filled with rubbish, which must not be read."""
+        """P, L, U, sign and log_s; what the projects mask away is filled with rubbish, which must not be read."""
         permutation = torch.eye(c)[torch.randperm(c, generator=self.generator)]
         noise = 0.3 / math.sqrt(c) * torch.randn(2, c, c, generator=self.generator)  # well conditioned
         sign = torch.randn(c, generator=self.generator).sign()
@@ -127,7 +127,7 @@ def sigmoid_scale(x: Tensor, shift: Tensor, raw: Tensor) -> tuple[Tensor, Tensor
     return (x + shift) * scale, scale.log().sum((1, 2, 3))
 
 
-class Rosinality(Peer):
+class Rosinality(Project):
     format = "rosinality/glow-pytorch"
     bits = 5
 
@@ -141,7 +141,7 @@ class Rosinality(Peer):
                 signs = torch.randn(1, c, 1, 1, generator=self.generator).sign()  # a scale may turn negative
                 self.state[s + "actnorm.scale"] = signs * self.random(s + "actnorm.scale", 1, c, 1, 1, mean=1.0)
                 self.state[s + "actnorm.initialized"] = torch.tensor(1, dtype=torch.uint8)
-                if self.lu or i == len(self.steps) - 1:  # the peer's last block is always factorised
+                if self.lu or i == len(self.steps) - 1:  # the project's last block is always factorised
                     f = self.factors(c)
                     names = {"w_p": "P", "w_l": "L", "w_u": "U", "s_sign": "sign", "w_s": "log_s"}
                     self.state |= {f"{s}invconv.{name}": f[key] for name, key in names.items()}
@@ -199,7 +199,7 @@ class Rosinality(Peer):
         return self.zero_conv(torch.zeros_like(x), f"blocks.{len(self.steps) - 1}.prior.").chunk(2, 1)
 
 
-class Chaiyujin(Peer):
+class Chaiyujin(Project):
     format = "chaiyujin/glow-pytorch"
     file = "save_5k0.pkg"
     net, conv, factor_names, top_name = "f", "", ("p", "l", "u", "sign_s", "log_s"), "learn_top"
@@ -300,7 +300,7 @@ class Y0ast(Chaiyujin):
         return {"model": state, "optimizer": {"state": {}}} if self.extra.get("ignite") else state
 
 
-class GlowIP(Peer):
+class GlowIP(Project):
     format = "CACTuS-AI/GlowIP"
     file = "glowmodel.pt"
     bits = 5
@@ -365,7 +365,7 @@ class GlowIP(Peer):
         return torch.zeros_like(x), torch.zeros_like(x)
 
 
-class Normflows(Peer):
+class Normflows(Project):
     format = "normflows (GlowBlock, multi-scale)"
 
     def build(self) -> None:
@@ -464,7 +464,7 @@ class Normflows(Peer):
         return self.base(0)
 
 
-class OpenAI(Peer):
+class OpenAI(Project):
     format = "OpenAI Glow"
     file = "variables.npz"
     bits = 5

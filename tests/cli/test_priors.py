@@ -20,7 +20,7 @@ def test_info_without_an_argument_lists_the_priors(run):
     assert {"licence", "hardware", "sha256", "address"} <= set(facts["known"][0])
 
 
-def test_convert_turns_a_peers_checkpoint_into_a_prior(run):
+def test_convert_turns_another_projects_checkpoint_into_a_prior(run):
     """What no tensor tells is asked for; the result serves like any prior."""
     Rosinality().save(Path())
     asked = run("info", "model.pt", prior=False)

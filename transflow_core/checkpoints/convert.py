@@ -57,7 +57,7 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None, any_f
 
     Args:
         path: a native file or folder, or a file of another project. Settings beside it are read (see `SIDE_FILES`).
-        options: settings that no tensor tells, by name (`recognise(path).settings` lists them). They win over a file
+        options: settings that no tensor gives, by name (`recognise(path).settings` lists them). They win over a file
             beside the weights.
         any_format: False for a file of somebody whom you do not trust: safetensors alone are opened, by their content.
             A hostile pickle runs no code, but it can take time and memory.
@@ -67,9 +67,7 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None, any_f
         CheckpointError: it is damaged, of no known format, lacks a setting, or needs a larger machine.
     """
     path, options = Path(path), dict(options or {})
-    kind = kind_of(path)
-    if not any_format and kind not in ("safetensors", "native folder"):
-        raise CheckpointError(f"{path.name}: it holds a {kind}, expected safetensors. Nothing else is opened here")
+    kind = kind_of(path, any_format)
     if _is_native(path, kind):
         if options:
             raise CheckpointError(f"{path.name}: a native file needs no settings. Leave out {sorted(options)[0]!r}")

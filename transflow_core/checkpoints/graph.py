@@ -1,7 +1,7 @@
 """OpenAI's Glow in a frozen TensorFlow graph, read without TensorFlow: its variables, found by what they do.
 
 Freezing tools replace `exp(3 * logs)` by one constant called `…__cf__17`, and the code of the published graph is not
-public, so names tell nothing. The structure does: a step is the chain 1×1 convolution, 3×3, ReLU, 1×1, ReLU, 3×3, each
+public, so names say nothing. The structure does: a step is the chain 1×1 convolution, 3×3, ReLU, 1×1, ReLU, 3×3, each
 with a constant shift and scale around it. What is found gets OpenAI's own names, so that their layout serves both.
 
 The file is a protobuf. Its few fields are read here: the `protobuf` package copies all weights, does not bound what a
@@ -49,7 +49,7 @@ _UNARY = {"Exp": np.exp, "Log": np.log, "Neg": np.negative, "Reciprocal": np.rec
 
 
 def read_graph(path: Path) -> tuple[Tensors, dict[str, int]]:
-    """The variables of a frozen GraphDef under OpenAI's names, and what it tells of `image_size` and `bits`.
+    """The variables of a frozen GraphDef under OpenAI's names, and the `image_size` and `bits` that it gives.
 
     Raises CheckpointError or ValueError if the file is no graph, declares too much, or is not OpenAI's public Glow.
     """

@@ -124,7 +124,7 @@ class Layout:
         top_required: False where the top prior is N(0, I) if the file has none.
         base: in place of both, and with {level}: constants.
         classes: what a class adds to the top prior.
-        size_from: a tensor (any, any, S, S) of the coarsest level's size, which tells the image's.
+        size_from: a tensor (any, any, S, S) of the coarsest level's size, which gives the image's.
         settings: what the file does not say.
         pixels: how bytes become x; a setting `bits` replaces its bits.
         options: fields of `GlowConfig`.

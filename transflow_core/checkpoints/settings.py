@@ -8,7 +8,17 @@ from typing import Any
 
 from .tensors import CheckpointError, guarded
 
-__all__ = ["BITS", "IMAGE_SIZE", "LABEL", "LARGEST_SIDE_FILE", "SIDE_FILES", "Setting", "pick_label", "resolve"]
+__all__ = [
+    "BITS",
+    "IMAGE_SIZE",
+    "LABEL",
+    "LARGEST_SIDE_FILE",
+    "SIDE_FILES",
+    "Setting",
+    "pick_label",
+    "resolve",
+    "side_values",
+]
 
 SIDE_FILES = ("configs.json", "hparams.json", "names.json", "config.yaml")
 """Files that other projects write beside their weights. They are read as data, never run."""

@@ -116,10 +116,11 @@ class Tensors:
             raise CheckpointError(f"{self.where}: {len(rest)} of its tensors have no place in this format: {listed} …")
 
 
-def kind_of(path: Path) -> str:
+def kind_of(path: Path, any_format: bool = True) -> str:
     """How a file stores its tensors, by its first bytes: a key of `_READERS`, "native folder" or "graph".
 
-    Raises FileNotFoundError if there is no such file, CheckpointError if it is none of them.
+    Raises FileNotFoundError if there is no such file, CheckpointError if it is none of them, or no safetensors and not
+    `any_format`.
     """
     if path.is_dir():
         return "native folder"
@@ -127,18 +128,20 @@ def kind_of(path: Path) -> str:
         raise FileNotFoundError(f"{path.name}: no such file")
     with path.open("rb") as file:
         head = file.read(16)
+    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return "safetensors"
+    if head.startswith(b"version https://"):
+        raise CheckpointError(f"{path.name}: a git-LFS pointer, not the file itself: `git lfs pull` fetches it")
+    if not any_format:
+        raise CheckpointError(f"{path.name}: not a safetensors file, and no other format is opened here")
     if head[:4] == b"PK\x03\x04":
         with guarded(path, "zip archive"), zipfile.ZipFile(path) as archive:
             pickled = any(name.endswith("data.pkl") for name in archive.namelist())
         return "PyTorch pickle" if pickled else "NumPy archive"
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         return "PyTorch pickle"
-    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
-        return "safetensors"
     if head[:1] == b"\x0a":  # the first field of a GraphDef is a node
         return "graph"
-    if head.startswith(b"version https://"):
-        raise CheckpointError(f"{path.name}: a git-LFS pointer, not the file itself: `git lfs pull` fetches it")
     raise CheckpointError(
         f"{path.name}: not a checkpoint. Expected a native .safetensors file, a PyTorch pickle (.pt, .pth, .pkg), a "
         "NumPy archive (.npz) or a frozen TensorFlow graph (.pb)"
