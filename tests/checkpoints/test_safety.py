@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from transflow_core.checkpoints import CheckpointError, convert, recognise
-from transflow_core.checkpoints.fold import _Fold
+from transflow_core.checkpoints.fold import fold
 from transflow_core.checkpoints.layouts import LAYOUTS, OPENAI
 from transflow_core.checkpoints.tensors import Tensors
 
@@ -183,7 +183,7 @@ def test_shapes_and_settings_alone_make_no_large_flow():
             shapes |= {step + "actnorm_center/b": (channels,), step + "shuffle/indices": (channels,)}
             shapes |= {step + "f1/l_1/W": (0, 0, 0, 1), step + "f1/l_last/W": (0, 0, 0, channels)}
     with at_most(200), pytest.raises(CheckpointError, match="but the file has"):
-        _Fold(OPENAI, Tensors(shapes, torch.zeros, "file.npz"), {"image_size": 1024, "bits": 5})
+        fold(OPENAI, Tensors(shapes, torch.zeros, "file.npz"), {"image_size": 1024, "bits": 5})
 
 
 # Files that are not what they seem, and files beside the weights.
