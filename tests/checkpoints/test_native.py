@@ -64,6 +64,11 @@ def saved(tmp_path):
     return file, tensors, header
 
 
+def retired(config, **changes):
+    """A configuration as an earlier version wrote it."""
+    return json.dumps(json.loads(config) | changes)
+
+
 SPOILT = {
     "no configuration": (lambda t, h: h.pop("config"), "configuration"),
     "configuration is no JSON": (lambda t, h: h.update(config="{"), "JSON"),
@@ -72,6 +77,15 @@ SPOILT = {
     "another format": (lambda t, h: h.update(config='{"format": "gan"}'), "gan"),
     "another version": (lambda t, h: h.update(config=h["config"].replace('"version": 1', '"version": 99')), "99"),
     "absurd width": (lambda t, h: h.update(config=h["config"].replace('"width": 8', '"width": 99999999')), "width"),
+    "bounded layers": (lambda t, h: h.update(config=retired(h["config"], bounded=True)), "Version 0.2.0 is the last"),
+    "symmetric details": (
+        lambda t, h: h.update(config=retired(h["config"], base={}, details={"kind": "symmetric"})),
+        "Version 0.2.0 is the last",
+    ),
+    "bounded layers of a base": (
+        lambda t, h: h.update(config=retired(h["config"], details={}, base={"base": {"bounded": True}})),
+        "symmetric details",
+    ),
     "bits": (lambda t, h: h.update(config=h["config"].replace('"bits": 5', '"bits": 0')), "bits"),
     "a tensor is missing": (lambda t, h: t.pop("top.mean"), "top.mean"),
     "a tensor too many": (lambda t, h: t.update(extra=torch.zeros(1)), "extra"),

@@ -11,7 +11,6 @@ from transflow_core.flows import (
     GlowConfig,
     GrownConfig,
     LevelConfig,
-    SymmetricConfig,
     build_flow,
     inference,
     inference_form,
@@ -40,10 +39,9 @@ glows = st.builds(
     position=st.booleans(),
     edge=st.booleans(),
     split_prior=st.booleans(),
-    bounded=st.booleans(),
     coupling=st.sampled_from(COUPLINGS),
 )
-details = st.one_of(st.just(DetailConfig(2, 6, 4)), st.just(SymmetricConfig(2, 6, 4)))
+details = st.just(DetailConfig(2, 6, 4))
 grown = st.builds(GrownConfig, glows, details)
 
 

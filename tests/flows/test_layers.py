@@ -22,18 +22,13 @@ from transflow_core.flows import (
     GrownGlow,
     InvertibleConv1x1,
     LevelConfig,
-    OddNet,
-    ScaledRotation,
     Step,
-    SymmetricConfig,
-    SymmetricFlow,
     haar_merge,
     haar_split,
     squeeze,
     unsqueeze,
 )
 from transflow_core.flows.coupling import SCALES
-from transflow_core.flows.symmetric import tails
 
 
 def generator(seed=0):
@@ -107,23 +102,6 @@ class Given(nn.Module):
         return self.coupling.inverse(y, torch.ones_like(y[:, :1]))
 
 
-class Tails(nn.Module):
-    """The sinh-arcsinh map with a weight for each channel."""
-
-    def __init__(self):
-        super().__init__()
-        self.log_delta = nn.Parameter(torch.zeros(4, 1, 1))
-
-    def forward(self, x):
-        y, slope = tails(x, self.log_delta)
-        return y, slope.sum((1, 2, 3))
-
-    def inverse(self, y):
-        delta = self.log_delta.exp()
-        x, slope = tails(y * delta, -self.log_delta)
-        return x / delta, slope.sum((1, 2, 3))
-
-
 class Images(nn.Module):
     """A whole Glow between images and latents in the images' shape."""
 
@@ -167,15 +145,11 @@ LAYERS = {
     "step": lambda: step(position=True),
     "additive step": lambda: step(coupling=CouplingConfig(kind="additive")),
     "glow": lambda: small_glow(position=True),
-    "bounded glow": lambda: small_glow(bounded=True),
     "sigmoid glow, edge": lambda: small_glow(edge=True, coupling=CouplingConfig(scale="sigmoid")),
     "glow without split priors": lambda: small_glow(split_prior=False),
     "haar": Haar,
-    "scaled rotation": lambda: ScaledRotation(4, generator=generator()),
-    "odd coupling": lambda: Given(OddNet(2, 2, 1, 8, generator())),
-    "tails": Tails,
+    "coupling with a context": lambda: Given(CouplingNet(3, 4, 8)),
     "details": lambda: Details(DetailFlow(1, 4, DetailConfig(2, 8, 4), generator())),
-    "symmetric details": lambda: Details(SymmetricFlow(1, 4, SymmetricConfig(2, 8, 4), generator())),
     "grown glow": lambda: small_grown(),
 }
 

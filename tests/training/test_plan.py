@@ -5,7 +5,7 @@ import importlib
 import pytest
 import torch
 
-from transflow_core.flows import SymmetricConfig
+from transflow_core.flows import DetailConfig
 from transflow_core.pixels import PixelConvention
 from transflow_core.training import PRESETS, ImageSet, Processes, TrainingError, bfloat16_is_faster, plan, train
 
@@ -48,7 +48,7 @@ def test_nothing_said_is_the_preset_that_ships(tmp_path):
 
 def test_growing_takes_its_preset_and_the_pixels_of_what_is_grown(tmp_path, tiny):
     made = plan(tmp_path, grow=tiny, nets="float32")
-    assert isinstance(made.architecture, SymmetricConfig) and made.architecture == PRESETS["celeba128"].flow
+    assert isinstance(made.architecture, DetailConfig) and made.architecture == PRESETS["celeba128"].flow
     assert made.image_size == 2 * made.grow.image_size == 32
     assert made.pixels == made.grow.pixels
     assert plan(tmp_path, grow=tiny, nets="float32", bits=8).pixels.bits == 8

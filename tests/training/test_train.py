@@ -14,10 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from transflow_core.engine import Engine
-from transflow_core.flows import GlowConfig, GrownConfig, GrownGlow, LevelConfig, SymmetricConfig, haar_split
+from transflow_core.flows import DetailConfig, GlowConfig, GrownConfig, GrownGlow, LevelConfig, haar_split
 from transflow_core.pixels import PixelConvention
 from transflow_core.posterior import Posterior, per_level
 from transflow_core.prior import load_prior
+from transflow_core.shipped import MODELS, shipped_priors
 from transflow_core.training import PRESETS, ImageSet, TrainingError, TrainSettings, train, trainer
 from transflow_core.training.batches import batch, first_images
 from transflow_core.training.density import BitsPerDim, bits_per_level
@@ -26,8 +27,8 @@ from ..helpers import ROOT
 from .conftest import discs
 
 TINY = PRESETS["tiny32"].flow
-DETAILS = SymmetricConfig(steps=2, width=16, context=8)
-WAVELETS = GrownConfig(GlowConfig(16, (LevelConfig(2, 16), LevelConfig(2, 16)), position=True, bounded=True), DETAILS)
+DETAILS = DetailConfig(steps=2, width=16, context=8)
+WAVELETS = GrownConfig(GlowConfig(16, (LevelConfig(2, 16), LevelConfig(2, 16)), position=True), DETAILS)
 PIXELS = PixelConvention(bits=5)
 
 
@@ -250,19 +251,19 @@ def test_a_prior_grows_by_one_level_and_its_base_learns_on(trained, tmp_path):
     assert Engine(prior).preview(posterior, 3, seed=0).shape == coarse.shape
     inside = ((sample > 0) & (sample < 1)).all()  # what was clipped has another mean
     assert (coarse - torch.nn.functional.avg_pool2d(sample, 2)).abs().max() < (1e-5 if inside else 0.25)
-    # Weights to begin with are those of the details: what models the means is the prior that is grown now, whitened.
+    # Weights to begin with are those of the details: what models the means is the prior grown now, all whitened.
     other = train(ImageSet(discs(16), discs(4), "few", {}), tmp_path / "other", TINY, PIXELS, settings(steps=1))
     again = train(
         images, tmp_path / "again", DETAILS, PIXELS, settings(steps=1, batch_size=8, learning_rate=1e-9),
         start=prior, grow=load_prior(other.folder, device="cpu"),
     )  # fmt: skip
     state = load_prior(again.folder, device="cpu").flow.state_dict()
-    begun = load_prior(other.folder, device="cpu").flow
-    begun.whiten(haar_split(first_images(images.train, PIXELS, 0))[0])
+    base_of_other = load_prior(other.folder, device="cpu").flow
+    begun = GrownGlow(GrownConfig(base_of_other.config, DETAILS), base=base_of_other)
+    begun.details.load_state_dict(prior.flow.details.state_dict())
+    begun.whiten(first_images(images.train, PIXELS, 0))
     for name, tensor in begun.state_dict().items():
-        torch.testing.assert_close(tensor, state[f"base.{name}"], atol=1e-6, rtol=0, msg=name)
-    for name, tensor in prior.flow.details.state_dict().items():
-        torch.testing.assert_close(tensor, state[f"details.{name}"], atol=1e-6, rtol=0)
+        torch.testing.assert_close(tensor, state[name], atol=1e-6, rtol=0, msg=name)
     with pytest.raises(TrainingError, match="the images are 32×32"):
         train(ImageSet(discs(4), discs(2), "x", {}), tmp_path / "b", DETAILS, PIXELS, options, grow=base)
     with pytest.raises(TrainingError, match="a prior to grow"):
@@ -281,10 +282,10 @@ def test_where_the_bits_are(disc_set):
     torch.testing.assert_close(whole.detach(), torch.tensor(expected))
     assert 0.9 < levels[0]["rms"] < 1.1
     # The means are data to the details: their gradient is the same, whatever the base is.
-    (gradient,) = torch.autograd.grad(whole, [flow.details.log_std])
+    (gradient,) = torch.autograd.grad(whole, [flow.details.prior.bias])
     with torch.no_grad():
         flow.base.top.log_std.add_(1)
-    (other,) = torch.autograd.grad(BitsPerDim(flow, PIXELS)(x).mean(), [flow.details.log_std])
+    (other,) = torch.autograd.grad(BitsPerDim(flow, PIXELS)(x).mean(), [flow.details.prior.bias])
     torch.testing.assert_close(gradient, other)
 
 
@@ -300,13 +301,16 @@ def test_the_schedule():
             TrainSettings(**wrong)
 
 
-def test_presets_are_architectures_that_fit_their_images():
-    for name, preset in PRESETS.items():
-        assert name.endswith(str(preset.image_size))
-        grows = isinstance(preset.flow, SymmetricConfig)
-        flow = GrownConfig(PRESETS["celeba64"].flow, preset.flow) if grows else preset.flow
-        assert flow.image_size == preset.image_size
-        assert type(flow).from_dict(json.loads(json.dumps(flow.to_dict()))) == flow
+def test_presets_are_the_architectures_that_ship():
+    assert set(PRESETS) == {*shipped_priors(), "tiny32"}
+    for name in shipped_priors():
+        preset, shipped = PRESETS[name], json.loads((MODELS / name / "config.json").read_text(encoding="utf-8"))
+        flow = GrownConfig(PRESETS["celeba64"].flow, preset.flow) if "base" in shipped else preset.flow
+        assert (
+            shipped
+            == {key: shipped[key] for key in ("format", "version", "name", "bits", "pixel_offset")} | flow.to_dict()
+        )
+        assert flow.image_size == preset.image_size and shipped["bits"] == (preset.bits or PRESETS["celeba64"].bits)
 
 
 def cli(*arguments, **options):

@@ -26,6 +26,7 @@ from .tensors import LARGEST_HEADER, CheckpointError
 __all__ = ["Checkpoint", "load_native", "native_fingerprint", "require_invertible", "save_native", "sha256_of"]
 
 FORMAT, GROWN_FORMAT, VERSION = "transflow-glow", "transflow-grown-glow", 1
+_LAST_WITH_RETIRED = "0.2.0"
 _WEIGHTS, _SUMS = "model.safetensors", "SHA256SUMS"
 _LARGEST_DOCUMENT = 1 << 20
 _LARGEST_RESIDUAL = 0.1
@@ -180,6 +181,7 @@ def _empty_flow(config: Mapping[str, Any], where: str) -> tuple[TrainableFlow, P
             f"{where}: expected format {FORMAT!r} or {GROWN_FORMAT!r} version {VERSION}, "
             f"found {config.get('format')!r} version {config.get('version')!r}"
         )
+    _refuse_retired(config, where)
     try:
         shape = (GrownConfig if config["format"] == GROWN_FORMAT else GlowConfig).from_dict(config)
         pixels = PixelConvention(
@@ -194,6 +196,19 @@ def _empty_flow(config: Mapping[str, Any], where: str) -> tuple[TrainableFlow, P
         flow = build_flow(shape)
     require_memory(flow, where)
     return flow, pixels
+
+
+def _refuse_retired(config: Mapping[str, Any], where: str) -> None:
+    """CheckpointError for a flow with bounded layers or symmetric details, which earlier versions could train."""
+    part: Any = config
+    while isinstance(part, dict):
+        details = part.get("details")
+        if part.get("bounded") or (isinstance(details, dict) and "kind" in details):
+            raise CheckpointError(
+                f"{where}: this version cannot read flows with bounded layers or symmetric details. "
+                f"Version {_LAST_WITH_RETIRED} is the last that can"
+            )
+        part = part.get("base")
 
 
 # The split's net is a module of its own in the flow; the format names its two tensors by the split alone.

@@ -27,7 +27,7 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder; the prior will lie there.")],
     preset: Annotated[
         str | None,
-        typer.Option(help="celeba64, tiny32, celeba128 (grows a 64×64 prior), celebahq256 (GPU). [default: celeba64]"),
+        typer.Option(help="celeba64, celeba128 (grows a 64×64 prior), or tiny32 (seconds). [default: celeba64]"),
     ] = None,
     grow: Annotated[
         str | None, typer.Option(help="A prior to grow by one level: its images become twice as large.")

@@ -25,8 +25,6 @@ from .inference import GuardedFlow, inference_form
 from .multiscale import GaussianSplit, GaussianTop, haar_merge, haar_split, squeeze, unsqueeze
 from .placing import count_parameters, device_of, move, place
 from .precision import compute_nets_in
-from .rotation import ScaledRotation
-from .symmetric import OddNet, SymmetricConfig, SymmetricFlow
 
 __all__ = [
     "ActNorm",
@@ -49,12 +47,8 @@ __all__ = [
     "InvertibleConv1x1",
     "Level",
     "LevelConfig",
-    "OddNet",
-    "ScaledRotation",
     "Shape",
     "Step",
-    "SymmetricConfig",
-    "SymmetricFlow",
     "TrainableFlow",
     "build_flow",
     "compute_nets_in",

@@ -11,7 +11,6 @@ from .precision import MixedPrecision
 
 __all__ = [
     "SCALES",
-    "SHIFT_CAP",
     "Coupling",
     "CouplingNet",
     "bounded",
@@ -51,11 +50,6 @@ SCALES: dict[str, Callable[..., Tensor]] = {
     "inverse-sigmoid": inverse_sigmoid_log_scale,
     "exponential": exponential_log_scale,
 }
-
-
-SHIFT_CAP = 8.0
-"""Of a coupling's shift, in standard deviations. Where a shift is saturated, errors of rounding in what it was read
-from are not multiplied on the way back: evidence far from the data returns."""
 
 
 def innermost_channels(x: Tensor) -> Tensor:
@@ -133,7 +127,6 @@ class Coupling(nn.Module):
         log_scale: r -> log s, elementwise; None makes the coupling additive.
         scale_first: `b * s + t` instead of `(b + t) * s`.
         transforms_first: the net reads the second half and the first half changes.
-        shift_cap: bounds t (see `bounded`).
     """
 
     def __init__(
@@ -142,10 +135,8 @@ class Coupling(nn.Module):
         log_scale: Callable[[Tensor], Tensor] | None,
         scale_first: bool = False,
         transforms_first: bool = False,
-        shift_cap: float | None = None,
     ) -> None:
         super().__init__()
-        self.shift_cap = shift_cap
         self.net = net
         self.log_scale = log_scale
         self.scale_first = scale_first
@@ -162,11 +153,9 @@ class Coupling(nn.Module):
     def _shift_and_log_scale(self, a: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
         h = (self.net(a) if context is None else self.net(a, context)).float()
         if self.log_scale is None:
-            t, log_s = h, None
-        else:
-            t, r = h.chunk(2, 1)
-            log_s = self.log_scale(r)
-        return t if self.shift_cap is None else bounded(t, self.shift_cap), log_s
+            return h, None
+        t, r = h.chunk(2, 1)
+        return t, self.log_scale(r)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""

@@ -11,15 +11,14 @@ from torch import Tensor, nn
 from .actnorm import ActNorm
 from .conv1x1 import InvertibleConv1x1
 from .convolution import Conv3x3
-from .coupling import SCALES, SHIFT_CAP, Coupling, CouplingNet
-from .multiscale import LOG_STD_CAP, SQUEEZES, GaussianSplit, GaussianTop
-from .rotation import ScaledRotation
+from .coupling import SCALES, Coupling, CouplingNet
+from .multiscale import SQUEEZES, GaussianSplit, GaussianTop
 
 __all__ = ["CouplingConfig", "Glow", "GlowConfig", "Level", "LevelConfig", "Step"]
 
 # A configuration can come from a stranger's file. These bounds are far above any published Glow and far below what
 # would exhaust a machine merely by being built.
-_FLAGS = ("position", "edge", "split_prior", "bounded")
+_FLAGS = ("position", "edge", "split_prior")
 _LIMITS = {"image_size": 1024, "channels": 16, "steps": 128, "width": 4096, "levels": 9}
 
 
@@ -119,9 +118,6 @@ class LevelConfig:
 class GlowConfig:
     """Everything that fixes a Glow's shape. Levels run from fine to coarse.
 
-    With `bounded` no weights can make it ill-conditioned far from the data: a `ScaledRotation` mixes the channels in
-    place of Glow's own 1×1 convolution, and the couplings' shifts and the splits' log-scales have bounds.
-
     Raises ValueError on construction when the numbers cannot be a Glow (or could only exhaust the machine).
 
     Example:
@@ -138,7 +134,6 @@ class GlowConfig:
     position: bool = False
     edge: bool = False
     split_prior: bool = True
-    bounded: bool = False
     coupling: CouplingConfig = field(default_factory=CouplingConfig)
 
     def __post_init__(self) -> None:
@@ -181,9 +176,8 @@ class GlowConfig:
             raise ValueError(f"this is not a Glow's configuration: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON stores it: without "bounded" where it is not, as in files that are older than it."""
-        values = asdict(self) | {"levels": [level.to_dict() for level in self.levels]}
-        return values if self.bounded else {key: value for key, value in values.items() if key != "bounded"}
+        """As JSON stores it."""
+        return asdict(self) | {"levels": [level.to_dict() for level in self.levels]}
 
 
 class Step(nn.Module):
@@ -201,9 +195,7 @@ class Step(nn.Module):
         channels, size = shape[0], shape[1:]
         coupling = coupling or config.coupling
         self.actnorm = ActNorm(channels)
-        self.conv1x1 = (
-            ScaledRotation(channels, generator=generator) if config.bounded else InvertibleConv1x1(channels, generator)
-        )
+        self.conv1x1 = InvertibleConv1x1(channels, generator)
         log_scale = coupling.log_scale()
         out = channels if log_scale else channels // 2
         net = CouplingNet(channels // 2, out, width, size if config.position else None, config.edge, generator)
@@ -212,7 +204,6 @@ class Step(nn.Module):
             log_scale,
             scale_first=coupling.order == "scale-first",
             transforms_first=coupling.transforms == "first",
-            shift_cap=SHIFT_CAP if config.bounded else None,
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -291,7 +282,7 @@ class Glow(nn.Module):
             steps = [Step(shape, level.width, config, generator, level.coupling) for _ in range(level.steps)]
             channels = shape[0]
             prior = Conv3x3(channels // 2, channels, config.edge) if config.split_prior else None
-            split = GaussianSplit(prior, LOG_STD_CAP if config.bounded else None) if i < last else None
+            split = GaussianSplit(prior) if i < last else None
             levels.append(Level(steps, split, level.squeeze))
         self.levels = cast("Sequence[Level]", nn.ModuleList(levels))
         self.top = GaussianTop(*config.level_shapes[-1])

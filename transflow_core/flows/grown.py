@@ -17,7 +17,6 @@ from .coupling import Coupling, CouplingNet, bounded
 from .glow import Glow, GlowConfig
 from .multiscale import haar_merge, haar_split, whiten_split
 from .precision import MixedPrecision
-from .symmetric import SymmetricConfig, SymmetricFlow
 
 __all__ = [
     "DetailConfig",
@@ -59,9 +58,6 @@ class DetailConfig:
         return asdict(self)
 
 
-_KINDS = {None: DetailConfig, "symmetric": SymmetricConfig}
-
-
 @dataclass(frozen=True)
 class GrownConfig:
     """What fixes a grown flow's shape: the flow of the means, which may itself be grown, and that of the details.
@@ -74,7 +70,7 @@ class GrownConfig:
     """
 
     base: "FlowConfig"
-    details: DetailConfig | SymmetricConfig = DetailConfig()
+    details: DetailConfig = DetailConfig()
 
     def __post_init__(self) -> None:
         if self.image_size > _LARGEST_SIDE:
@@ -100,10 +96,9 @@ class GrownConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> "GrownConfig":
         """From parsed JSON. Raises ValueError on anything missing, unknown or out of range."""
         try:
-            details, base = dict(values["details"]), values["base"]
-            of_details = _KINDS[details.pop("kind", None)]
+            base = values["base"]
             kind = cls if "base" in base else GlowConfig
-            return cls(kind.from_dict(base), of_details(**details))
+            return cls(kind.from_dict(base), DetailConfig(**values["details"]))
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"this is not a grown flow's configuration: {error}") from error
 
@@ -217,8 +212,8 @@ class DetailFlow(MixedPrecision):
 class GrownGlow(nn.Module):
     """A flow of images twice as large as its base's: `z = [details' eps, base's z]`, N(0, I) as ever.
 
-    `means, details = haar_split(x)`; the base models the means; `SymmetricFlow` or `DetailFlow` the details given the
-    means. `log p(x) = log p(means) + log p(details | means) - N log 2`, with N numbers in the means (see `haar_split`).
+    `means, details = haar_split(x)`; the base models the means, a `DetailFlow` the details given the means. `log p(x) =
+    log p(means) + log p(details | means) - N log 2`, with N numbers in the means (see `haar_split`).
     Reference: Wavelet Flow (Yu, Derpanis and Brubaker, 2020).
 
     Example:
@@ -238,11 +233,7 @@ class GrownGlow(nn.Module):
         super().__init__()
         self.config = config
         self.base = build_flow(config.base, generator) if base is None else base
-        details, channels, side = config.details, config.channels, config.base.image_size
-        if isinstance(details, SymmetricConfig):
-            self.details = SymmetricFlow(channels, side, details, generator)
-        else:
-            self.details = DetailFlow(channels, side, details, generator)
+        self.details = DetailFlow(config.channels, config.base.image_size, config.details, generator)
 
     @property
     def image_size(self) -> int:
@@ -279,10 +270,9 @@ class GrownGlow(nn.Module):
 
     @torch.no_grad()
     def whiten(self, x: Tensor) -> None:
-        """See `Glow.whiten`; details whose scales are bounded by construction are left to training."""
+        """See `Glow.whiten`."""
         means, details = haar_split(x)
-        if isinstance(self.details, DetailFlow):
-            self.details.whiten(details, means)
+        self.details.whiten(details, means)
         self.base.whiten(means)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -318,7 +308,7 @@ def build_flow(config: FlowConfig, generator: torch.Generator | None = None) -> 
     return Glow(config, generator) if isinstance(config, GlowConfig) else GrownGlow(config, generator)
 
 
-def unrolled(config: FlowConfig) -> tuple[list[DetailConfig | SymmetricConfig], GlowConfig]:
+def unrolled(config: FlowConfig) -> tuple[list[DetailConfig], GlowConfig]:
     """The details of each level that a flow was grown by, fine to coarse, and the Glow at the bottom."""
     details = []
     while isinstance(config, GrownConfig):

@@ -31,12 +31,10 @@ from .actnorm import ActNorm
 from .contract import Flow
 from .conv1x1 import InvertibleConv1x1
 from .convolution import Conv3x3
-from .coupling import Coupling, CouplingNet, bounded, innermost_channels
+from .coupling import Coupling, CouplingNet, innermost_channels
 from .glow import Glow, Level
 from .grown import DetailFlow, GrownGlow
 from .multiscale import haar_merge, haar_split
-from .rotation import ScaledRotation
-from .symmetric import GATE_CAP, OddNet, SymmetricFlow
 
 __all__ = ["GuardedFlow", "inference_form"]
 
@@ -191,11 +189,10 @@ class _Glow(GuardedFlow):
 
 
 class _Grown(GuardedFlow):
-    """A `GrownGlow`. Details of a `SymmetricFlow` are bounded by construction, and have no guard."""
+    """A `GrownGlow`."""
 
     def __init__(self, flow: GrownGlow, nets: torch.dtype | None, channels: _Channels) -> None:
-        form = _Details if isinstance(flow.details, DetailFlow) else _SymmetricDetails
-        self._details = _InPieces(form(cast(Any, flow.details), flow.base.image_size, nets, channels))
+        self._details = _InPieces(_Details(flow.details, flow.base.image_size, nets, channels))
         self._base = _guarded(flow.base, nets, channels)
         super().__init__(flow, channels)
 
@@ -298,22 +295,6 @@ class _Details:
         return x, total
 
 
-class _SymmetricDetails:
-    """A `SymmetricFlow`."""
-
-    def __init__(self, flow: SymmetricFlow, side: int, nets: torch.dtype | None, channels: _Channels) -> None:
-        self._flow = flow
-        self.steps = [_Step(step, 0, (side, side), nets, channels) for step in flow.steps]
-
-    def forward(self, details: Tensor, means: Tensor, _: _Guard | None) -> tuple[Tensor, Tensor]:
-        """As `_Details.forward`."""
-        return self._flow.forward(details, means, self.steps)
-
-    def inverse(self, eps: Tensor, means: Tensor, _: _Guard | None) -> tuple[Tensor, Tensor]:
-        """As `_Details.inverse`."""
-        return self._flow.inverse(eps, means, self.steps)
-
-
 class _InPieces:
     """A level that takes a few images at a time."""
 
@@ -345,12 +326,9 @@ class _Step:
     def __init__(self, step: Any, channels: int, size: _Size, nets: torch.dtype | None, places: _Channels) -> None:
         coupling: Coupling = step.coupling
         self._dtype = nets or torch.float32
-        if isinstance(coupling.net, OddNet):
-            self.linear, self.net = _Linear(step.linear), _OddNet(coupling.net, size, self._dtype)
-        else:
-            net = cast(CouplingNet, coupling.net)
-            self.linear, self.net = _Linear(step.conv1x1, step.actnorm), _Net(net, size, self._dtype)
-        self._log_scale, self._shift_cap = coupling.log_scale, coupling.shift_cap
+        self.linear = _Linear(step.conv1x1, step.actnorm)
+        self.net = _Net(cast(CouplingNet, coupling.net), size, self._dtype)
+        self._log_scale = coupling.log_scale
         self._scale_first, self._transforms_first = coupling.scale_first, coupling.transforms_first
         self._channels = places.take(channels)
 
@@ -364,11 +342,7 @@ class _Step:
         if self._log_scale is not None:
             t, r = t.chunk(2, 1)
             log_s = self._log_scale(r)
-        return b, t if self._shift_cap is None else bounded(t, self._shift_cap), log_s
-
-    def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """`forward`, as a module is called."""
-        return self.forward(x, context)
+        return b, t, log_s
 
     def forward(self, x: Tensor, context: Tensor | None = None, guard: _Guard | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
@@ -400,12 +374,10 @@ class _Step:
 
 
 class _Linear:
-    """`y = W x + c` at every pixel: an actnorm, if there is one, and what mixes the channels."""
+    """`y = W x + c` at every pixel: an actnorm, and the 1×1 convolution behind it."""
 
-    def __init__(self, mixing: InvertibleConv1x1 | ScaledRotation, actnorm: ActNorm | None = None) -> None:
-        weight, bias = mixing.weight(), torch.zeros_like(mixing.weight()[0])
-        if actnorm is not None:
-            weight, bias = weight * actnorm.log_scale.exp(), actnorm.bias
+    def __init__(self, conv1x1: InvertibleConv1x1, actnorm: ActNorm) -> None:
+        weight, bias = conv1x1.weight() * actnorm.log_scale.exp(), actnorm.bias
         exact = weight.cpu().double()  # on the CPU: Apple's GPUs have no float64
         self._log_det = float(torch.linalg.slogdet(exact).logabsdet)  # of one pixel
         self._weight, self._bias = weight[:, :, None, None], weight @ bias
@@ -467,23 +439,3 @@ class _Net:
         """(n, read, H, W) -> (n, written, H, W)."""
         h = self._in(a if context is None else torch.cat([a, context], 1)).relu_()
         return self._out(_pixelwise(h, *self._mid).relu_())
-
-
-class _OddNet:
-    """An `OddNet`."""
-
-    def __init__(self, net: OddNet, size: _Size, dtype: torch.dtype) -> None:
-        self._odd_in, self._even_in, self._odd_out, self._even_out = (
-            conv.weight.to(dtype) for conv in (net.odd_in, net.even_in, net.odd_out, net.even_out)
-        )
-        self._even_bias = net.even_out.get_parameter("bias").to(dtype)
-        self._context_in, self._mid = _pixelwise_weights(net.context_in, dtype), _pixelwise_weights(net.mid, dtype)
-        self.bytes = 4 * len(self._mid[1]) * size[0] * size[1]
-
-    def __call__(self, a: Tensor, context: Tensor | None) -> Tensor:
-        """(n, read, H, W) and (n, context, H, W) -> (n, 2 * changed, H, W)."""
-        assert context is not None  # its flow gives one always
-        h = F.conv2d(a * torch.tanh(a), self._even_in, padding=1).add_(_pixelwise(context, *self._context_in)).relu_()
-        gate = F.hardtanh_(_pixelwise(h, *self._mid), 0.0, GATE_CAP)
-        odd = F.conv2d(F.conv2d(a, self._odd_in, padding=1).mul_(gate), self._odd_out, padding=1)
-        return torch.cat([odd, F.conv2d(gate, self._even_out, self._even_bias, padding=1)], 1)

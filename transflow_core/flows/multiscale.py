@@ -8,10 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .convolution import Conv3x3
-from .coupling import bounded
 
 __all__ = [
-    "LOG_STD_CAP",
     "SQUEEZES",
     "GaussianSplit",
     "GaussianTop",
@@ -24,9 +22,6 @@ __all__ = [
     "whiten_split",
 ]
 
-
-LOG_STD_CAP = 3.0
-"""Of log-scales that something else predicts: a factor of 20 either way about the scale that is learned."""
 
 _OFF = 0.05
 
@@ -109,13 +104,11 @@ class GaussianSplit(nn.Module):
 
     Args:
         prior: maps (n, C/2, H, W) to (n, C, H, W); None takes eps = second: its prior is N(0, I) already.
-        cap: bounds log_std (see `bounded`).
     """
 
-    def __init__(self, prior: Conv3x3 | None, cap: float | None = None) -> None:
+    def __init__(self, prior: Conv3x3 | None) -> None:
         super().__init__()
         self.prior = prior
-        self.cap = cap
 
     def mean_and_log_std(self, first: Tensor) -> tuple[Tensor, Tensor]:
         """What the first half predicts of the second: two (n, C/2, H, W)."""
@@ -123,7 +116,7 @@ class GaussianSplit(nn.Module):
             zeros = torch.zeros_like(first)
             return zeros, zeros
         mean, log_std = self.prior(first).float().chunk(2, 1)
-        return mean, log_std if self.cap is None else bounded(log_std, self.cap)
+        return mean, log_std
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(n, C, H, W) -> (first, eps, log_det), the first two (n, C/2, H, W)."""

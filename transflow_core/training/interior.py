@@ -20,7 +20,6 @@ from ..flows import (
     ActNorm,
     Glow,
     InvertibleConv1x1,
-    ScaledRotation,
     TrainableFlow,
     haar_merge,
     haar_split,
@@ -124,5 +123,5 @@ def that_draw_grids(flow: TrainableFlow) -> Iterator[nn.Parameter]:
 def _of_nets(module: nn.Module) -> Iterator[nn.Parameter]:
     yield from module.parameters(recurse=False)
     for part in module.children():
-        if not isinstance(part, ActNorm | InvertibleConv1x1 | ScaledRotation):
+        if not isinstance(part, ActNorm | InvertibleConv1x1):
             yield from _of_nets(part)

@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..flows import CouplingConfig, DetailConfig, FlowConfig, GlowConfig, GrownConfig, LevelConfig, SymmetricConfig
+from ..flows import DetailConfig, FlowConfig, GlowConfig, LevelConfig
 
 __all__ = ["PRESETS", "Architecture", "Preset", "TrainSettings"]
 
-Architecture = FlowConfig | DetailConfig | SymmetricConfig
+Architecture = FlowConfig | DetailConfig
 """Of a whole flow, or of the details of one whose means another prior models."""
 
 
@@ -116,28 +116,21 @@ class Preset:
     image_size: int
 
 
-def _wavelet(base: GlowConfig, *details: SymmetricConfig) -> FlowConfig:
-    """Details upon details, from coarse to fine."""
-    flow: FlowConfig = base
-    for level in details:
-        flow = GrownConfig(flow, level)
-    return flow
-
-
+# The first two build exactly the priors of these names that ship, each trained several times: see their cards.
 PRESETS: dict[str, Preset] = {
-    # Haar levels down to 8×8, where what remains is a face's light and pose: no symmetry of textures, so a Glow.
     "celeba64": Preset(
-        _wavelet(
-            GlowConfig(8, _levels((12, 8), (192, 192)), position=True, bounded=True, coupling=CouplingConfig(cap=1.0)),
-            SymmetricConfig(steps=8, width=128, context=96),
-            SymmetricConfig(steps=8, width=128, context=96),
-            SymmetricConfig(steps=8, width=96, context=64),
-        ),
+        GlowConfig(64, _levels((6, 12, 16, 16, 8), (96, 192, 256, 256, 256)), position=True),
         5,
-        # To the same bits, batches of 16 need about two thirds of the images that batches of 32 do, at a quarter more
-        # time for each.
-        TrainSettings(steps=32_000, batch_size=16, learning_rate=1e-3, every_minutes=10),
+        TrainSettings(minutes=90),
         64,
+    ),
+    # Grown from a 64×64 prior (`train --grow celeba64`). Bits as the base's: with finer noise a line where a face is
+    # smooth would lie hundreds of standard deviations out, and posteriors with it.
+    "celeba128": Preset(
+        DetailConfig(steps=6, width=64, context=32),
+        None,
+        TrainSettings(minutes=60, batch_size=16, learning_rate=1e-3),
+        128,
     ),
     # Seconds on two cores: for tests, and for seeing whether images are read as they should be.
     "tiny32": Preset(
@@ -145,20 +138,5 @@ PRESETS: dict[str, Preset] = {
         5,
         TrainSettings(steps=200, batch_size=16, learning_rate=2e-3, warmup_steps=20, ema=0.98),
         32,
-    ),
-    # Grown from a 64×64 prior (`train --grow celeba64`). Bits as the base's: with finer noise a line where a face is
-    # smooth would lie hundreds of standard deviations out, and posteriors with it.
-    "celeba128": Preset(
-        SymmetricConfig(steps=6, width=48, context=48),
-        None,
-        TrainSettings(steps=16_000, batch_size=16, learning_rate=1e-3, every_minutes=10),
-        128,
-    ),
-    # For a GPU: the size of the paper's figures, from nothing.
-    "celebahq256": Preset(
-        GlowConfig(256, _levels((16, 24, 32, 32, 32, 16), (128, 256, 384, 512, 512, 512)), position=True),
-        5,
-        TrainSettings(minutes=48 * 60, batch_size=32, learning_rate=5e-4, warmup_steps=1000, half_nets=True),
-        256,
     ),
 }
