@@ -38,7 +38,7 @@ def statistics_of(engine: Engine, members: Sequence[Member], **how: Any) -> Stat
         keys.append(f"{key} {seen[key]}")
         rows.append(image.latent.z)
     z = torch.stack(rows) if rows else torch.zeros(0, engine.prior.dim)
-    return Statistics.of(z, keys, [level.dim for level in engine.prior.levels])
+    return Statistics.of(z, keys)
 
 
 def statistics_of_set(

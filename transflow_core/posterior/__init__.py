@@ -1,6 +1,6 @@
 """The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
-from .algebra import MIXES, Mix, Mixture, combined, mixed
+from .algebra import MIXES, Mix, mixed
 from .bootstrap import Blend
 from .closest import Closest, closest
 from .composition import Composed, compose
@@ -35,7 +35,6 @@ __all__ = [
     "LocalNumbers",
     "Looks",
     "Mix",
-    "Mixture",
     "Posterior",
     "Recommendation",
     "Restyling",
@@ -43,7 +42,6 @@ __all__ = [
     "Spread",
     "Statistics",
     "closest",
-    "combined",
     "compose",
     "interpolate",
     "mixed",

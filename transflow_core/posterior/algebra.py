@@ -1,9 +1,8 @@
-"""Evidence algebra: more of both, less like these, towards these; products and quotients of posteriors; mixtures."""
+"""Evidence algebra: more of both, less like these, towards these."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
@@ -11,12 +10,9 @@ from torch import Tensor
 
 from .conditioning import MOST_KEPT, Posterior
 from .covariance import Covariance
-from .gaussian import Gaussian
-from .guard import Guard, shrunk
-from .noise import standard_normal
-from .sampler import Sampler
+from .guard import shrunk
 
-__all__ = ["MIXES", "Mix", "Mixture", "combined", "mixed"]
+__all__ = ["MIXES", "Mix", "mixed"]
 
 Mix = Literal["add", "subtract", "move"]
 """What a second set does to a first: see `mixed`."""
@@ -114,96 +110,3 @@ def _weights(posterior: Posterior) -> Tensor:
 def _alike(a: Covariance, b: Covariance) -> bool:
     factors = (a.factor is None) == (b.factor is None) and (a.factor is None or a.factor.equal(b.factor))  # type: ignore[arg-type]
     return factors and a.diagonal.shape == b.diagonal.shape and a.diagonal.equal(b.diagonal)
-
-
-def combined(prior: Gaussian, terms: Sequence[tuple[Gaussian, float]]) -> Gaussian:
-    """The Gaussian p ∝ p0 Π (p_i / p0)^w_i: posteriors of one prior multiplied (w > 0) and divided out (w < 0).
-
-    In natural parameters: Λ = Λ0 + Σ w_i (Λ_i - Λ0), Λμ = Λ0 μ0 + Σ w_i (Λ_i μ_i - Λ0 μ0). With one posterior
-    of precision 1 + 1/r divided out of the prior N(0, I), it is a Gaussian as long as w < r.
-
-    Args:
-        prior: p0.
-        terms: each p_i, with its w_i.
-
-    Raises ValueError where a covariance is singular or not diagonal, or the result is no Gaussian: it says the largest
-    share of the exponents under 0 that leaves one.
-
-    Example:
-        >>> prior, likes = Gaussian.standard(1), Gaussian(torch.ones(1), 0.5)
-        >>> both = combined(prior, [(likes, 1.0), (likes, 1.0)])
-        >>> both.mean, round(both.variance.item(), 4)
-        (tensor([1.3333]), 0.3333)
-    """
-    precision, shift = _natural(prior)
-    more, less = torch.zeros_like(precision), torch.zeros_like(precision)
-    moved = torch.zeros_like(shift)
-    for term, exponent in terms:
-        if term.dim != prior.dim:
-            raise ValueError(f"dimensions differ: {prior.dim} and {term.dim}")
-        theirs, of_theirs = _natural(term)
-        change = exponent * (theirs - precision)
-        more, less = more + change.clamp_min(0), less - change.clamp_max(0)
-        moved = moved + exponent * (of_theirs - shift)
-    total = precision + more - less
-    if not (total > 0).all():
-        limit = ((precision + more) / less)[less > 0].min().item()
-        raise ValueError(f"no Gaussian is left: so much can be divided out at {limit:.3g} of these exponents at most")
-    return Gaussian(((shift + moved) / total).to(prior.mean), Covariance((1 / total).to(prior.mean)))
-
-
-def _natural(gaussian: Gaussian) -> tuple[Tensor, Tensor]:
-    """Λ and Λμ of a diagonal Gaussian, (D,) float64."""
-    covariance = gaussian.covariance
-    if covariance.factor is not None:
-        raise ValueError("only Gaussians with a diagonal covariance are multiplied")
-    precision = covariance.inverse_diagonal().double().expand(gaussian.dim)
-    return precision, precision * gaussian.mean.double()
-
-
-@dataclass(frozen=True, eq=False)
-class Mixture:
-    """Draws of one sampler or the other: each sample is of the second with probability `share`.
-
-    Which it is of comes from the seed alone, so that samples turn from the first to the second one by one as the share
-    grows, and none changes otherwise.
-    """
-
-    a: Sampler
-    b: Sampler
-    share: float
-
-    def __post_init__(self) -> None:
-        if self.a.dim != self.b.dim:
-            raise ValueError(f"dimensions differ: {self.a.dim} and {self.b.dim}")
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"the share of a mixture is a number from 0 to 1, not {self.share!r}")
-
-    @property
-    def dim(self) -> int:
-        """D."""
-        return self.a.dim
-
-    @property
-    def mean(self) -> Tensor:
-        """(D,)."""
-        return (1 - self.share) * self.a.mean + self.share * self.b.mean
-
-    @property
-    def guard(self) -> Guard | None:
-        """What either lets through; None where one of them has no bounds."""
-        return Guard.joined([self.a.guard, self.b.guard])
-
-    def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
-        """(n, D)."""
-        # One more number of a noise of its own; the normal distribution function makes it uniform.
-        uniform = torch.special.ndtr(standard_normal(n, 1, seed ^ _OTHER, start)[:, 0].double())
-        first, second = (one.sample(n, seed, temperature, start) for one in (self.a, self.b))
-        return torch.where((uniform < self.share).unsqueeze(1).to(first.device), second, first)
-
-    def to(self, device: str | torch.device) -> Mixture:
-        """The same on another device."""
-        return replace(self, a=self.a.to(device), b=self.b.to(device))
-
-
-_OTHER = 0x6D69_7874
