@@ -23,7 +23,6 @@ from transflow_core.posterior import (
     standard_normal,
     transport,
 )
-from transflow_core.posterior.quadrature import square_root_nodes
 
 D, M = 7, 4
 
@@ -477,30 +476,11 @@ def test_interpolation_ends_at_its_ends_and_refuses_the_rest(method):
 @every_covariance
 def test_the_symmetric_root_is_the_dense_one(covariance):
     eye = torch.eye(D, dtype=torch.float64)
+    if covariance.factor is not None and covariance.diagonal.ndim:
+        with pytest.raises(ValueError, match="no small form"):
+            covariance.symmetric_root(eye)
+        return
     close(covariance.symmetric_root(eye), symmetric_root(covariance.dense(D)))
-
-
-@pytest.mark.parametrize("spread", [0, 2, 8, 16, 30])
-def test_the_quadrature_holds_for_any_condition(spread):
-    low, high = 10.0 ** (-spread / 2), 10.0 ** (spread / 2)
-    nodes = square_root_nodes(low, high)
-    assert len(nodes) < 100
-    for exponent in range(-spread // 2, spread // 2 + 1):
-        x = 10.0**exponent
-        assert sum(w * x / (x + t * t) for t, w in nodes) == pytest.approx(math.sqrt(x), rel=1e-9)
-
-
-def test_the_symmetric_root_of_a_badly_scaled_matrix():
-    diagonal = torch.logspace(-12, 3, D, dtype=torch.float64)
-    covariance = Covariance(diagonal, normal(D, 2) * 10)
-    dense = covariance.dense(D)
-    root = covariance.symmetric_root(torch.eye(D, dtype=torch.float64))
-    scale = dense.diagonal().max()
-    close(root @ root / scale, dense / scale, 1e-8)
-    known = diagonal.clone()
-    known[0] = 0
-    partial = Covariance(known, torch.cat([torch.zeros(1, 2).double(), normal(D - 1, 2)]))
-    close(partial.symmetric_root(torch.eye(D, dtype=torch.float64)), symmetric_root(partial.dense(D)), 1e-7)
 
 
 @every_ratio
@@ -508,6 +488,10 @@ def test_the_symmetric_root_of_a_badly_scaled_matrix():
 def test_transport_moves_the_prior_onto_the_posterior(covariance, ratio):
     posterior = Posterior.condition(EVIDENCE, ratio, likelihood=covariance)
     z = normal(5, D, seed=8)
+    if posterior.covariance.factor is not None and posterior.covariance.diagonal.ndim:
+        with pytest.raises(ValueError, match="low rank"):
+            transport(z, posterior.prior, posterior)
+        return
     close(transport(z, posterior.prior, posterior), posterior.mean + z @ symmetric_root(posterior.covariance.dense(D)))
     assert transport(z.float(), posterior.prior, posterior).dtype == torch.float32
 
@@ -518,7 +502,7 @@ def test_transport_between_any_two_is_optimal(covariance, other):
     """A linear map between Gaussians is the optimal one if it is symmetric, positive, and pushes one onto the other."""
     source, target = Gaussian(normal(D), covariance), Gaussian(normal(D, seed=1), other)
     points = source.mean + torch.eye(D, dtype=torch.float64)
-    if source.covariance.factor is not None and not small_form(covariance, other):
+    if not small_form(covariance, other):
         with pytest.raises(ValueError, match="low rank"):
             transport(points, source, target)
         return

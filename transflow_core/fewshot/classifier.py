@@ -201,21 +201,6 @@ class FewShotClassifier:
         """
         return self._state.accuracy
 
-    def class_means(self) -> Tensor:
-        """Posterior mean of each class, (C, D) float32: `prior.decode` shows it. A class's typical image at small λ."""
-        state = self._state
-        # Shrunk towards the centre in Σ's basis, as the predictive's mean is.
-        counts, x = state.counts.unsqueeze(1), (state.means - state.centre).double()
-        for part in state.parts:
-            sigma, inner = part.sigma, x[:, part.slice]
-            mean = counts / (counts + sigma.rest) * inner
-            if sigma.basis is not None and sigma.along is not None:
-                basis = sigma.basis.double()
-                change = counts / (counts + sigma.along) - counts / (counts + sigma.rest)
-                mean = mean + (change * (inner @ basis)) @ basis.T
-            x[:, part.slice] = mean
-        return (state.centre + x).float()
-
     def score_latents(self, z: Tensor) -> Tensor:
         """Log predictive density of each latent under each class, in nats (eq. 9-11): (n, D) -> (n, C) float64.
 

@@ -6,8 +6,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .quadrature import square_root_nodes
-
 __all__ = ["Covariance"]
 
 # Rows that a quadratic form takes at once: their float64 copies stay near 128 MiB.
@@ -171,23 +169,11 @@ class Covariance:
     def symmetric_root(self, x: Tensor) -> Tensor:
         """Σ^½ x for every row x of (n, D), with the symmetric positive square root: (n, D) float64.
 
-        Exact for a diagonal, and for a multiple of the identity plus low rank. A general diagonal plus low rank goes
-        by a quadrature of Woodbury solves, to about 1e-10 of the largest standard deviation.
+        Raises ValueError for a general diagonal plus low rank, whose square root has no small form.
         """
-        if self.factor is None or self.diagonal.ndim == 0:
-            return self.root(x)
-        x, d, factor = x.double(), self.diagonal.double(), self.factor.double()
-        gram = factor.T @ factor
-        high = d.max().item() + torch.linalg.eigvalsh(gram)[-1].item()
-        # A floor under the spectrum bounds the nodes; it costs 1e-10 of the largest standard deviation at most.
-        low = max(d[d > 0].min().item(), 1e-20 * high)
-        total, eye = x * d.sqrt(), torch.eye(self.rank, dtype=d.dtype, device=d.device)
-        # Only the difference Σ^½ - diag(d)^½ is integrated, which leaves the dimensions outside F exact.
-        for node, weight in square_root_nodes(low, high):
-            solved = factor / (d + node**2).unsqueeze(-1)
-            capacitance = torch.linalg.cholesky(eye + factor.T @ solved)
-            total += (weight * node**2) * torch.cholesky_solve(solved.T @ x.T, capacitance).T @ solved.T
-        return total
+        if self.factor is not None and self.diagonal.ndim:
+            raise ValueError("the square root of a general diagonal plus low rank has no small form")
+        return self.root(x)
 
     def quadratic(self, x: Tensor) -> Tensor:
         """xᵀ Σ^-1 x for every row x of (n, D): (n,) float64, by Woodbury. Raises ValueError if Σ is singular."""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,11 +10,7 @@ from torch import Tensor
 from .covariance import Covariance
 from .levels import HasSlice, level_slices
 
-__all__ = ["LIKENESSES", "Spread"]
-
-#: Candidates among which held-out density chooses.
-LIKENESSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_MOST_HELD_OUT = 24
+__all__ = ["Spread"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,58 +71,15 @@ class Spread:
         b = [b] * len(self.slices) if isinstance(b, int | float) else b
         return Covariance(self.levels([value**2 * v for value, v in zip(b, self.variance, strict=True)]))
 
-    def covariance(self, likeness: float | Sequence[float] | None = None) -> Covariance:
-        """Σ = ℓ² S + (1 - ℓ²) V, the likeness ℓ in [0, 1) one number or one a level, or as held-out density chooses.
+    def covariance(self, likeness: float | Sequence[float]) -> Covariance:
+        """Σ = ℓ² S + (1 - ℓ²) V, the likeness ℓ in [0, 1) one number or one a level.
 
-        It is the likelihood's covariance of eq. 3-11: `Posterior.condition(z, lam=1, likelihood=spread.covariance())`.
+        It is the likelihood's covariance of eq. 3-11: `Posterior.condition(z, lam=1, likelihood=spread.covariance(ℓ))`.
         At ℓ = 0 it is diagonal, one variance a level.
         """
-        ell = self.held_out_likeness if likeness is None else likeness
-        ell = [ell] * len(self.slices) if isinstance(ell, int | float) else ell
+        ell = [likeness] * len(self.slices) if isinstance(likeness, int | float) else likeness
         noise = self.noise([math.sqrt(1 - value**2) for value in ell])
         if len(self.shares) == 1 or not any(ell):
             return noise
         scale = (self.shares / (1 - 1 / self.count)).sqrt().to(self.directions)
         return Covariance(noise.diagonal, self.directions.T * scale * self.levels(ell).unsqueeze(1))
-
-    @cached_property
-    def held_out_likeness(self) -> tuple[float, ...]:
-        """ℓ of each level under which a piece is most probable given the others: leave-one-out, the levels apart.
-
-        With fewer than three pieces, of which two must show how they differ, it is 0.
-        """
-        if len(self.shares) < 3:
-            return (0.0,) * len(self.slices)
-        best = torch.stack([self._held_out(s) for s in self.slices]).argmax(1)
-        return tuple(LIKENESSES[index] for index in best.tolist())
-
-    def _held_out(self, part: slice) -> Tensor:
-        """Mean log density of held-out pieces at one level under each candidate, up to a constant: (K,) float64."""
-        d = self.directions[:, part].double()
-        gram, dim = (d @ d.T).cpu(), d.shape[1]
-        p = len(gram)
-        ell = torch.tensor(LIKENESSES, dtype=torch.float64).square()
-        total = torch.zeros(len(ell), dtype=torch.float64)
-        for i in {round(index * (p - 1) / (min(p, _MOST_HELD_OUT) - 1)) for index in range(min(p, _MOST_HELD_OUT))}:
-            others = [j for j in range(p) if j != i]
-            shares = self.shares[others] / self.shares[others].sum()
-            count = max(self.count * self.shares[others].sum().item(), 1 / shares.square().sum().item())
-            # Everything about the others' mean, in terms of inner products: C takes it off, K are deviations'.
-            centre = torch.eye(p - 1, dtype=torch.float64) - shares
-            inner = centre @ gram[others][:, others] @ centre.T
-            cross = gram[i, others] - gram[others][:, others] @ shares
-            cross = centre @ cross
-            square = gram[i, i] - 2 * shares @ gram[i, others] + shares @ gram[others][:, others] @ shares
-            root = (shares / (1 - 1 / count)).sqrt()
-            s, vectors = torch.linalg.eigh(root * inner * root.unsqueeze(1))
-            s = s.clamp_min(0)
-            along = torch.where(s > 1e-9 * s[-1], (vectors.T @ (root * cross)).square() / s, 0)
-            rest = (1 - ell) * (s.sum() / dim)
-            scale = rest + ell * s.unsqueeze(1)
-            off = (square - along.sum()).clamp_min(0)
-            quadratic = (along.unsqueeze(1) / scale).sum(0) + off / rest
-            log_det = scale.log().sum(0) + (dim - len(s)) * rest.log()
-            # The mean of the others is known to a share of the variance itself.
-            wider = 1 + 1 / count
-            total -= self.shares[i] * 0.5 * (quadratic / wider + log_det)
-        return total

@@ -16,8 +16,8 @@ def transport(z: Tensor, source: Gaussian, target: Gaussian) -> Tensor:
     less in the mean square. From N(0, I) it is μ₁ + Σ₁^½ z; between diagonals, μ₁ + σ₁/σ₀ (z - μ₀).
 
     Raises ValueError if the dimensions differ, if the source is a point in a dimension where the target is not, or if
-    the source has a low-rank part and the two are not both a multiple of the identity plus low rank: for that the map
-    has no form that stays small.
+    one has a low-rank part and the two are not both a multiple of the identity plus low rank: for that the map has no
+    form that stays small.
 
     Example:
         >>> transport(torch.ones(1, 2), Gaussian.standard(2), Gaussian(torch.zeros(2), 0.25))
@@ -31,19 +31,19 @@ def transport(z: Tensor, source: Gaussian, target: Gaussian) -> Tensor:
     if ((a.diagonal == 0) & (b.diagonal > 0)).any():
         raise ValueError("the source is a point in a dimension where the target is not; no map spreads a point")
     shift = z.double() - source.mean
-    if a.factor is None:
+    scalar = a.diagonal.ndim == b.diagonal.ndim == 0
+    if a.factor is None and (b.factor is None or scalar):
         root = a.diagonal.double().sqrt()
         inverse = torch.where(root > 0, 1 / root, 0)
         moved = inverse * b.scaled(a.diagonal.double()).symmetric_root(inverse * shift)
-    elif a.diagonal.ndim == b.diagonal.ndim == 0:
+    elif scalar:
         ratio = (b.diagonal / a.diagonal).sqrt()
         basis, inner, _ = _thin_map(a, b)
         inner.diagonal().sub_(ratio)
         moved = ratio * shift + shift @ basis @ inner @ basis.T
     else:
         raise ValueError(
-            "the transport map needs a source with a diagonal covariance, or both covariances a multiple of the "
-            "identity plus low rank"
+            "the transport map needs two diagonal covariances, or two that are a multiple of the identity plus low rank"
         )
     return (target.mean + moved).to(z.dtype)
 
