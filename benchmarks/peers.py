@@ -77,7 +77,7 @@ def profiled(form: Any, z: torch.Tensor, repeats: int = 3) -> list[tuple[str, fl
 
 def print_profile(form: Any, n: int) -> None:
     """The table of `profiled` for n images, with shares of the peak; what is below a hundredth is one row."""
-    z = form(torch.rand(n, 3, 64, 64) - 0.5)[0]
+    z = form.forward(torch.rand(n, 3, 64, 64) - 0.5)[0]
     peak = max(convolution_peak() for _ in range(3))
     print(f"decoding {n} images; {torch.get_num_threads()} threads, peak {peak:.0f} GFLOP/s\n")
     print("| what | share of time | share of peak |\n|---|---|---|")
@@ -112,14 +112,14 @@ def main() -> None:
     print("| images | | normflows | ours | times normflows | share of peak | GFLOP/s |")
     print("|---|---|---|---|---|---|---|")
     with torch.inference_mode():
-        flops = flops_of(lambda: form(first[:1])) / 1e9
+        flops = flops_of(lambda: form.forward(first[:1])) / 1e9
         for n in given.batches:
             x = torch.rand(n, 3, 64, 64) - 0.5
-            z, latents = form(x)[0], theirs.inverse_and_log_det(x)[0]
+            z, latents = form.forward(x)[0], theirs.inverse_and_log_det(x)[0]
             jobs = {
                 "peak": convolution_peak,
                 "theirs encode": timed(lambda x=x: theirs.inverse_and_log_det(x)),
-                "ours encode": timed(lambda x=x: on_cores(form, x)),
+                "ours encode": timed(lambda x=x: on_cores(form.forward, x)),
                 "theirs decode": timed(lambda latents=latents: theirs.forward_and_log_det(list(latents))),
                 "ours decode": timed(lambda z=z: on_cores(form.inverse, z)),
             }
@@ -132,7 +132,7 @@ def main() -> None:
                 speed = flops * n / statistics.median(other)
                 print(f"| {n} | {way} | {rates} | {ratio:.2f} | {share:.0%} | {speed:.0f} |", flush=True)
         back = {"normflows": theirs.forward_and_log_det(theirs.inverse_and_log_det(first)[0])[0]}
-        back["ours"] = form.inverse(form(first)[0])[0]
+        back["ours"] = form.inverse(form.forward(first)[0])[0]
     errors = ", ".join(f"{name} {float((found - first).abs().max()):.1e}" for name, found in back.items())
     print(f"\nlargest error of a reconstruction: {errors}; {flops:.2f} GFLOP an image")
 

@@ -114,15 +114,19 @@ class Engines:
                 raise ValueError("Other priors are being fetched just now. Try again in a few minutes.")
             access = VISITOR if foreign else OWNER
             prior = load_prior(self._files().get(name, name), device=self._device, access=access)
-            engine.set_result(Engine(prior, compute=self._compute, pictures=PictureLane.shared()))
+            loaded = Engine(prior, compute=self._compute, pictures=PictureLane.shared())
         except BaseException as error:
+            with self._lock:
+                self._engines.pop(name, None)  # the next who asks tries again
             engine.set_exception(error)
+            return
         finally:
             if foreign and place:
                 self._fetching.release()
         with self._lock:
-            if engine.exception() is not None:
-                self._engines.pop(name, None)  # the next who asks tries again
-            loaded = [key for key, other in self._engines.items() if other.done() and is_hub_address(key) == foreign]
-            for key in loaded[: max(0, len(loaded) - self._most[foreign])]:
+            engine.set_result(loaded)
+            # Used now, by whoever waited: others that were asked for meanwhile must not put it out before that.
+            self._engines.move_to_end(name)
+            done = [key for key, other in self._engines.items() if other.done() and is_hub_address(key) == foreign]
+            for key in done[: max(0, len(done) - self._most[foreign])]:
                 del self._engines[key]

@@ -287,7 +287,9 @@ def test_the_engine_passes_on_whether_evidence_is_taken_robustly(engine):
 
 def test_the_prior_itself_can_be_sampled(engine):
     x = engine.sample(Gaussian.standard(engine.prior.dim), 5, temperature=0.0)
-    assert x.shape == (5, 3, 16, 16) and x.isfinite().all() and x[0].equal(x[4])
+    assert x.shape == (5, 3, 16, 16) and x.isfinite().all()
+    # One latent, one image: but for the last bit, since torch sums in another order where a core has more images.
+    torch.testing.assert_close(x, x[:1].expand_as(x), atol=1e-6, rtol=0)
 
 
 def test_an_empty_evidence_is_a_sequence():

@@ -33,6 +33,7 @@ def bench(
     """Time a prior on this machine: both directions, each stage from a file to a sheet, its error and its memory."""
     import torch
 
+    from ..flows import inference_form
     from ..posterior import standard_normal
     from ..preview import Preview
 
@@ -45,7 +46,8 @@ def bench(
         work.result |= {"load_s": time.perf_counter() - start, "threads": torch.get_num_threads()}
         work.say(f"from nothing to the first image: {work.result['load_s']:.2f} s, {work.result['threads']} threads")
         on_cpu, preview = flow.device.type == "cpu", Preview(flow)
-        flops = flops_of(lambda: flow.decode(z)) / 1e9
+        fused = inference_form(flow.flow)
+        flops = flops_of(lambda: fused.inverse(z.to(flow.device))) / 1e9
         sizes = [max(1, int(value)) for value in batches.split(",")]
         jobs: dict[str, Callable[[], float]] = {"peak": convolution_peak} if on_cpu else {}
         for n in sizes:
@@ -145,10 +147,14 @@ def in_turn(jobs: Mapping[str, Callable[[], float]], rounds: int, work: Work | N
 
 
 def flops_of(function: Callable[[], Any]) -> int:
-    """Additions and multiplications of a call's convolutions and products of matrices."""
+    """Additions and multiplications of a call's convolutions and products of matrices, on the thread that calls.
+
+    Torch counts a thread's own operations only: a `Prior` may compute on others (`cores.on_cores`), a flow does not.
+    """
+    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops()
 
