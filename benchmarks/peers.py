@@ -6,7 +6,7 @@
 
 Both are a Glow of 64×64, 4 levels of 16 steps, width 256, affine couplings with sigmoid scales and unconditional
 Gaussians, of random weights that the first batch has standardised; normflows from PyPI (requirements-dev.txt). Ours is
-in its inference form, a part of the batch on each core, as a `Prior` has it. Shares are of the fastest float32
+fused, a part of the batch on each core, as a `Prior` has it. Shares are of the fastest float32
 convolution of the same round. Needs an idle machine.
 """
 
@@ -21,7 +21,7 @@ from torch import nn
 
 from transflow_core.cli.bench import convolution_peak, flops_of, in_turn, timed
 from transflow_core.cores import on_cores
-from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, inference_form, place
+from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, fuse, place
 
 CONFIG = GlowConfig(
     64, tuple(LevelConfig(16, 256) for _ in range(4)), split_prior=False, coupling=CouplingConfig(scale="sigmoid")
@@ -103,7 +103,7 @@ def main() -> None:
     flow = Glow(CONFIG, torch.Generator().manual_seed(0))
     flow.initialise(first)
     flow = place(flow, torch.device("cpu"))
-    form = inference_form(flow)
+    form = fuse(flow)
     if given.profile:
         with torch.inference_mode():
             print_profile(form, 16)

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, compute_nets_in
-from transflow_core.pixels import PixelConvention
+from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, channels_last, compute_nets_in
+from transflow_core.flows.pixels import PixelConvention
 from transflow_core.training.density import BitsPerDim
 
 from .peers import normflows_glow
@@ -44,7 +44,8 @@ def _step(parameters: list[nn.Parameter], loss: Callable[[], torch.Tensor]) -> S
 
 def ours(config: GlowConfig, x: torch.Tensor, dtype: torch.dtype | None) -> tuple[Step, int]:
     """A step of ours, and the number of parameters."""
-    flow = Glow(config, torch.Generator().manual_seed(0)).channels_last()
+    flow = Glow(config, torch.Generator().manual_seed(0))
+    channels_last(flow)
     compute_nets_in(flow, dtype)
     density = BitsPerDim(flow, PixelConvention(bits=5))
     density.initialise(x)

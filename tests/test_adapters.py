@@ -8,7 +8,7 @@ from torch import nn
 from torch.distributions.transforms import AffineTransform, ComposeTransform, SigmoidTransform
 
 from transflow_core.adapters import adapt_encoder, adapt_normflows, adapt_transform
-from transflow_core.pixels import PixelConvention
+from transflow_core.flows.pixels import PixelConvention
 from transflow_core.prior import Prior
 
 IMAGE = (3, 4, 4)

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from transflow_core.adapters import adapt_encoder
 from transflow_core.checkpoints import Checkpoint
 from transflow_core.engine import Engine
-from transflow_core.flows import DetailConfig, GlowConfig, GrownConfig, LevelConfig, build_flow
+from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig, build_flow
+from transflow_core.flows.pixels import PixelConvention
 from transflow_core.images import to_pil
-from transflow_core.pixels import PixelConvention
 from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate
 from transflow_core.prior import Prior
 
@@ -49,7 +49,7 @@ def adapted(side=16):
 LEVELS = (LevelConfig(2, 8), LevelConfig(2, 8))
 PRIORS = {
     "glow": make_tiny_prior,
-    "grown": lambda: random_prior(GrownConfig(GlowConfig(8, LEVELS), DetailConfig(2, 6, 4))),
+    "grown": lambda: random_prior(WaveletConfig(GlowConfig(8, LEVELS), DetailConfig(2, 6, 4))),
     "one channel": lambda: random_prior(GlowConfig(16, LEVELS, 1)),
     "adapted": adapted,
     "adapted, small": lambda: adapted(4),

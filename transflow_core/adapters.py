@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .checkpoints import Checkpoint
 from .flows import Flow, Shape, device_of
-from .pixels import PixelConvention
+from .flows.pixels import PixelConvention
 
 __all__ = ["Autoencoding", "adapt_encoder", "adapt_flow", "adapt_normflows", "adapt_transform"]
 

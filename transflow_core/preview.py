@@ -19,7 +19,7 @@ _LARGEST_ERROR = 2 / 255
 class Preview:
     """What a prior shows while a slider moves.
 
-    On a processor, a grown flow gives the 2×2 means of its images (see `GrownGlow.means`), and the nets inside the
+    On a processor, a wavelet flow gives the 2×2 means of its images (`WaveletGlow.low_pass`), and the nets inside the
     couplings compute in bfloat16 where the processor has matrix tiles for it (AMX; 1.8 times as fast, by
     `python -m transflow_core bench`) and no pixel of a sample changes by more than 2/255, which is found out at the
     first preview. On a GPU the image is whole, and the nets compute in float16 under the same condition.

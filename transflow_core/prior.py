@@ -28,8 +28,8 @@ from .checkpoints import (
 )
 from .cores import on_cores
 from .devices import in_halves
-from .flows import CoarseFlow, Flow, GuardedFlow, count_parameters, device_of, inference_form, move, place
-from .pixels import PixelConvention
+from .flows import CoarseFlow, Flow, GuardedFlow, count_parameters, device_of, fuse, move, place
+from .flows.pixels import PixelConvention
 from .posterior import Looks
 from .shipped import DEFAULT_PRIOR, MODELS, shipped_priors
 from .typicality import Typicality
@@ -87,7 +87,7 @@ class Prior:
         metadata: free words.
         nets: the type in which the nets inside the flow's couplings compute; None is float32 (see `Preview`).
 
-    The flow that computes is its `inference_form`, made when it is first used: change no weight afterwards.
+    The flow that computes is the fused one (`flows.fuse`), made when it is first used: change no weight afterwards.
 
     Example:
         >>> prior = load_prior("celeba64")
@@ -157,7 +157,7 @@ class Prior:
     @cached_property
     def _form(self) -> Flow:
         keep_freed()
-        return inference_form(self.flow, self.nets)
+        return fuse(self.flow, self.nets)
 
     def _computed(self, function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
         """`function` of the parts of a batch, in order: a part a core, and smaller where memory is short.
@@ -245,7 +245,7 @@ class Prior:
         Args:
             z, batch_size, coarse: see `decode`.
             ranges: (2, R) or (n, 2, R), as `noted_decode` gives them; None for none. A flow that is none of ours takes
-                no notice (see `flows.inference`).
+                no notice (see `flows.fused`).
 
         Returns:
             The images; and by how many times its width each image would have left a range, (n,): 0 for not at all.
@@ -262,7 +262,7 @@ class Prior:
         else:
 
             def decoded(batch: Tensor) -> tuple[Tensor, Tensor]:
-                images = cast(CoarseFlow, form).means(batch) if coarse else form.inverse(batch)[0]
+                images = cast(CoarseFlow, form).low_pass(batch) if coarse else form.inverse(batch)[0]
                 return images, batch.new_zeros(len(batch))
 
         images = [torch.zeros(0, self.channels, side, side, device=self.device)]

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from benchmarks.levels import far_pictures, grid, reconstruction_error, whitening
-from transflow_core.pixels import PixelConvention
+from transflow_core.flows.pixels import PixelConvention
 from transflow_core.prior import Prior
 
 SIDE = 16

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig
-from transflow_core.flows.multiscale import quarter, unquarter
-from transflow_core.pixels import PixelConvention
+from transflow_core.flows.glow import quarter, unquarter
+from transflow_core.flows.pixels import PixelConvention
 
 COUPLINGS = {
     "GlowIP": CouplingConfig(scale="sigmoid", order="scale-first", transforms="first"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from transflow_core.checkpoints import CheckpointError, convert, load_native, recognise, save_native
-from transflow_core.flows import inference_form
+from transflow_core.flows import fuse
 from transflow_core.prior import load_prior
 
 from .writers import VARIANTS, Chaiyujin, GlowIP, Normflows, OpenAI, Rosinality, Y0ast, gaussian
@@ -27,12 +27,21 @@ def variant(request, tmp_path):
     return project, project.save(tmp_path)
 
 
-@pytest.mark.parametrize("form", [lambda flow: flow, inference_form], ids=["training", "inference"])
+<<<<<<< HEAD:tests/checkpoints/test_layouts.py
+@pytest.mark.parametrize("form", [lambda flow: flow, fuse], ids=["training", "inference"])
 def test_latents_density_and_reconstruction_are_those_of_the_project(variant, form):
     project, path = variant
     checkpoint = convert(path, options=project.options)
     x = images(project)
     latents, log_det = project.encode(x)
+=======
+@pytest.mark.parametrize("form", [lambda flow: flow, fuse], ids=["training", "inference"])
+def test_latents_density_and_reconstruction_are_the_peers(variant, form):
+    peer, path = variant
+    checkpoint = convert(path, options=peer.options)
+    x = images(peer)
+    latents, log_det = peer.encode(x)
+>>>>>>> 3db5edd (Lay flows/ out as one flow in three files):tests/checkpoints/peers/test_peers.py
     with torch.inference_mode():
         flow = form(checkpoint.flow)
         z, ours = flow.forward(x)

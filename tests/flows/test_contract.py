@@ -11,7 +11,7 @@ from transflow_core.adapters import adapt_flow
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.flows import CoarseFlow, Flow, InvertibleConv1x1, count_parameters
-from transflow_core.pixels import PixelConvention
+from transflow_core.flows.pixels import PixelConvention
 from transflow_core.posterior import Posterior, interpolate
 from transflow_core.prior import Prior
 
@@ -40,7 +40,7 @@ class OwnModule(Own, nn.Module):
 class OwnCoarse(Own):
     """It can also give the means."""
 
-    def means(self, z):
+    def low_pass(self, z):
         return nn.functional.avg_pool2d(self.inverse(z)[0], 2)
 
 

@@ -8,21 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from transflow_core.flows import GrownConfig, inference, inference_form
+from transflow_core.flows import WaveletConfig, fuse, fused
 from transflow_core.posterior import Posterior
 
 from ..helpers import EXAMPLES, by_local
-from .test_inference import built, details, glows, grown
+from .test_fused import built, details, glows, grown
 
-grown_once_or_twice = st.one_of(grown, st.builds(GrownConfig, grown, details))
+grown_once_or_twice = st.one_of(grown, st.builds(WaveletConfig, grown, details))
 flows = st.one_of(glows, grown_once_or_twice)
 caches = st.sampled_from([1, 2**10, 2**30])  # 1: one image at a time
 some = settings(max_examples=30, deadline=None)
 
 
 def known(config, n):
-    """A flow in its inference form, and latents of n images."""
-    form = inference_form(built(config))
+    """A flow fused, and latents of n images."""
+    form = fuse(built(config))
     x = torch.rand(n, config.channels, config.image_size, config.image_size, generator=torch.Generator().manual_seed(n))
     with torch.inference_mode():
         return form, form.forward(x - 0.5)[0], x - 0.5
@@ -49,7 +49,7 @@ def left(ranges, bounds, slack=0.0):
 def test_what_is_noted_decodes_within_its_own_ranges_to_the_bit(config, n, cache):
     form, z, _ = known(config, n)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "_CACHE", cache)
+        patch.setattr(fused, "_CACHE", cache)
         images, given_z = form.inverse(z)[0], z.clone()
         noted, ranges = form.noted_inverse(z)
         assert noted.equal(images) and ranges.shape == (n, 2, form.guarded) and (ranges[:, 0] <= ranges[:, 1]).all()
@@ -68,10 +68,7 @@ def test_nothing_leaves_the_ranges_where_it_would_without_them(config, n, cache)
     bounds = union(form.noted_inverse(z)[1])
     passed = []
 
-    class Watched(inference._Guard):
-        def __getitem__(self, rows):
-            return Watched(self._ranges[rows], None if self.excess is None else self.excess[rows])
-
+    class Watched(fused._Guard):
         def pass_(self, x, channels):
             super().pass_(x, channels)
             if self.excess is not None:
@@ -79,8 +76,8 @@ def test_nothing_leaves_the_ranges_where_it_would_without_them(config, n, cache)
                 passed.append((x.amin((2, 3)) >= low).all() and (x.amax((2, 3)) <= high).all())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "_CACHE", cache)
-        patch.setattr(inference, "_Guard", Watched)
+        patch.setattr(fused, "_CACHE", cache)
+        patch.setattr(fused, "_Guard", Watched)
         images, excess = form.guarded_inverse(far(z), bounds)
     assert passed and all(passed) and (excess > 1).all()
     assert left(form.noted_inverse(far(z))[1], bounds).all()
@@ -88,7 +85,7 @@ def test_nothing_leaves_the_ranges_where_it_would_without_them(config, n, cache)
     # What comes out has passed the last of them, and one step's net and linear map: not further for a latent farther.
     further, more = form.guarded_inverse(far(z, 1e6), bounds)
     assert (more > excess).all() and further.isfinite().all()
-    if not hasattr(form, "means"):  # details of a grown flow have their own place in the latent
+    if not hasattr(form, "low_pass"):  # details of a grown flow have their own place in the latent
         assert images.abs().amax() < 1e3 and further.abs().amax() < 1e3
 
 
@@ -98,7 +95,7 @@ def test_nothing_leaves_the_ranges_where_it_would_without_them(config, n, cache)
 def test_encoding_notes_what_decoding_does_but_for_rounding(config, n, cache):
     form, _, x = known(config, n)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "_CACHE", cache)
+        patch.setattr(fused, "_CACHE", cache)
         z, forth = form.noted_forward(x)
         assert z.equal(form.forward(x)[0])
         torch.testing.assert_close(form.noted_inverse(z)[1], forth, atol=1e-3, rtol=1e-3)
@@ -114,7 +111,7 @@ def test_each_image_of_a_batch_has_its_own_ranges(config, n, cache):
     z = z.roll(1, 0)  # each within another one's ranges
     alone = [form.guarded_inverse(z[i : i + 1], ranges[i : i + 1]) for i in range(n)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "_CACHE", cache)
+        patch.setattr(fused, "_CACHE", cache)
         images, excess = form.guarded_inverse(z, ranges)
     torch.testing.assert_close(images, torch.cat([one for one, _ in alone]), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(excess, torch.cat([one for _, one in alone]), atol=1e-3, rtol=1e-3)

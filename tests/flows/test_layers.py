@@ -18,17 +18,17 @@ from transflow_core.flows import (
     GaussianTop,
     Glow,
     GlowConfig,
-    GrownConfig,
-    GrownGlow,
     InvertibleConv1x1,
     LevelConfig,
     Step,
+    WaveletConfig,
+    WaveletGlow,
+    channels_last,
     haar_merge,
     haar_split,
-    squeeze,
-    unsqueeze,
 )
-from transflow_core.flows.coupling import SCALES
+from transflow_core.flows.glow import squeeze, unsqueeze
+from transflow_core.flows.layers import sigmoid_log_scale, tanh_log_scale
 
 
 def generator(seed=0):
@@ -93,7 +93,7 @@ class Given(nn.Module):
 
     def __init__(self, net):
         super().__init__()
-        self.coupling = Coupling(net, SCALES["tanh"])
+        self.coupling = Coupling(net, tanh_log_scale)
 
     def forward(self, x):
         return self.coupling(x, torch.ones_like(x[:, :1]))
@@ -124,11 +124,11 @@ def small_glow(**options):
 
 def small_grown():
     base = GlowConfig(image_size=2, levels=(LevelConfig(1, 8),), channels=2)
-    return Images(GrownGlow(GrownConfig(base, DetailConfig(2, 8, 4)), generator()))
+    return Images(WaveletGlow(WaveletConfig(base, DetailConfig(2, 8, 4)), generator()))
 
 
-def step(**options):
-    return Step((4, 4, 4), 8, GlowConfig(image_size=8, levels=(LevelConfig(1, 8),), **options), generator())
+def step(coupling=CouplingConfig(), **options):  # noqa: B008
+    return Step((4, 4, 4), 8, coupling, generator=generator(), **options)
 
 
 LAYERS = {
@@ -136,8 +136,8 @@ LAYERS = {
     "conv1x1": lambda: InvertibleConv1x1(4, generator()),
     "conv1x1 from a matrix": lambda: InvertibleConv1x1.from_matrix(torch.randn(4, 4, generator=generator(3))),
     "additive coupling": lambda: Coupling(CouplingNet(2, 2, 8), None),
-    "tanh coupling": lambda: Coupling(CouplingNet(2, 4, 8, size=(4, 4)), SCALES["tanh"]),
-    "sigmoid coupling, edge": lambda: Coupling(CouplingNet(2, 4, 8, edge=True), SCALES["sigmoid"]),
+    "tanh coupling": lambda: Coupling(CouplingNet(2, 4, 8, size=(4, 4)), tanh_log_scale),
+    "sigmoid coupling, edge": lambda: Coupling(CouplingNet(2, 4, 8, edge=True), sigmoid_log_scale),
     "split": lambda: WholeSplit(GaussianSplit(Conv3x3(2, 4))),
     "split, edge": lambda: WholeSplit(GaussianSplit(Conv3x3(2, 4, edge=True))),
     "split without a prior": lambda: WholeSplit(GaussianSplit(None)),
@@ -283,7 +283,8 @@ def test_the_layout_for_speed_changes_no_number(tmp_path):
     with torch.no_grad():
         before = glow(x)[0]
         state = {name: tensor.clone() for name, tensor in glow.state_dict().items()}
-        after = glow.channels_last()(x)[0]
+        channels_last(glow)
+        after = glow(x)[0]
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
     assert all(tensor.equal(state[name]) for name, tensor in glow.state_dict().items())
 

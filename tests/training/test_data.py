@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transflow_core.pixels import PixelConvention
+from transflow_core.flows.pixels import PixelConvention
 from transflow_core.training import DataError, prepare
 from transflow_core.training import data as module
 from transflow_core.training.batches import batch

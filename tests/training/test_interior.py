@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from benchmarks.levels import grid
 from transflow_core.checkpoints import Checkpoint
-from transflow_core.flows import Glow, GlowConfig, GrownConfig, LevelConfig, build_flow, encode_levels, haar_split
-from transflow_core.pixels import PixelConvention
+from transflow_core.flows import Glow, GlowConfig, LevelConfig, WaveletConfig, build_flow, encode_levels, haar_split
+from transflow_core.flows.pixels import PixelConvention
 from transflow_core.prior import Prior, load_prior
 from transflow_core.training import PRESETS, TrainingError, train
 from transflow_core.training.batches import first_images
@@ -72,7 +72,7 @@ def test_linear_maps_and_coarse_levels_are_left_alone():
     names = [name for name, parameter in flow.named_parameters() if id(parameter) in chosen]
     assert names and not [name for name in names if "actnorm" in name or "conv1x1" in name or "levels.2" in name]
     assert {name.split(".")[1] for name in names} == {"0", "1"}
-    grown = build_flow(GrownConfig(flow.config), torch.Generator().manual_seed(0))
+    grown = build_flow(WaveletConfig(flow.config), torch.Generator().manual_seed(0))
     names = {
         name for name, parameter in grown.named_parameters() if any(parameter is one for one in that_draw_grids(grown))
     }
@@ -144,7 +144,7 @@ def test_it_needs_weights_to_begin_with(disc_set, gridded, tmp_path):
 
 def test_levels_that_other_noise_was_learned_with_are_whitened(gridded):
     x = PIXELS.dequantise(torch.rand(64, 3, 64, 64), torch.rand(64, 3, 64, 64))
-    flow = build_flow(GrownConfig(gridded.flow.config), torch.Generator().manual_seed(0))
+    flow = build_flow(WaveletConfig(gridded.flow.config), torch.Generator().manual_seed(0))
     flow.initialise(x)
     before = copy.deepcopy(flow)
     flow.whiten(0.3 * x)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from transflow_core.flows import DetailConfig
-from transflow_core.pixels import PixelConvention
+from transflow_core.flows.pixels import PixelConvention
 from transflow_core.training import PRESETS, ImageSet, Processes, TrainingError, bfloat16_is_faster, plan, train
 
 from ..helpers import make_tiny_prior

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from transflow_core.engine import Engine
-from transflow_core.flows import DetailConfig, GlowConfig, GrownConfig, GrownGlow, LevelConfig, haar_split
-from transflow_core.pixels import PixelConvention
+from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig, WaveletGlow, haar_split
+from transflow_core.flows.pixels import PixelConvention
 from transflow_core.posterior import Posterior, per_level
 from transflow_core.prior import load_prior
 from transflow_core.shipped import MODELS, shipped_priors
@@ -28,7 +28,7 @@ from .conftest import discs
 
 TINY = PRESETS["tiny32"].flow
 DETAILS = DetailConfig(steps=2, width=16, context=8)
-WAVELETS = GrownConfig(GlowConfig(16, (LevelConfig(2, 16), LevelConfig(2, 16)), position=True), DETAILS)
+WAVELETS = WaveletConfig(GlowConfig(16, (LevelConfig(2, 16), LevelConfig(2, 16)), position=True), DETAILS)
 PIXELS = PixelConvention(bits=5)
 
 
@@ -259,7 +259,7 @@ def test_a_prior_grows_by_one_level_and_its_base_learns_on(trained, tmp_path):
     )  # fmt: skip
     state = load_prior(again.folder, device="cpu").flow.state_dict()
     base_of_other = load_prior(other.folder, device="cpu").flow
-    begun = GrownGlow(GrownConfig(base_of_other.config, DETAILS), base=base_of_other)
+    begun = WaveletGlow(WaveletConfig(base_of_other.config, DETAILS), base=base_of_other)
     begun.details.load_state_dict(prior.flow.details.state_dict())
     begun.whiten(first_images(images.train, PIXELS, 0))
     for name, tensor in begun.state_dict().items():
@@ -272,7 +272,7 @@ def test_a_prior_grows_by_one_level_and_its_base_learns_on(trained, tmp_path):
 
 def test_where_the_bits_are(disc_set):
     """The levels' bits are the whole's, and every level trains on its own part alone."""
-    flow = GrownGlow(GrownConfig(GlowConfig(16, (LevelConfig(2, 8),)), DETAILS), torch.Generator().manual_seed(0))
+    flow = WaveletGlow(WaveletConfig(GlowConfig(16, (LevelConfig(2, 8),)), DETAILS), torch.Generator().manual_seed(0))
     x = batch(disc_set.train, PIXELS, 0, size=16, seed=0, mirror=True)
     flow.initialise(x)
     levels = bits_per_level(flow, x, PIXELS.nats_per_dim)
@@ -305,7 +305,7 @@ def test_presets_are_the_architectures_that_ship():
     assert set(PRESETS) == {*shipped_priors(), "tiny32"}
     for name in shipped_priors():
         preset, shipped = PRESETS[name], json.loads((MODELS / name / "config.json").read_text(encoding="utf-8"))
-        flow = GrownConfig(PRESETS["celeba64"].flow, preset.flow) if "base" in shipped else preset.flow
+        flow = WaveletConfig(PRESETS["celeba64"].flow, preset.flow) if "base" in shipped else preset.flow
         assert (
             shipped
             == {key: shipped[key] for key in ("format", "version", "name", "bits", "pixel_offset")} | flow.to_dict()

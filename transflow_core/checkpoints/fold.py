@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..flows import CouplingConfig, Glow, GlowConfig, InvertibleConv1x1, LevelConfig
-from ..pixels import PixelConvention
+from ..flows.pixels import PixelConvention
 from .layouts import Conv, Layout, Norm
 from .memory import require_memory
 from .native import require_invertible

@@ -51,7 +51,7 @@ VISITOR = HubAccess(
 )
 """For addresses that strangers give: no token, safetensors of at most 96 MiB, in a cache apart of at most 4 GiB: what
 the owner's token once fetched is in the other one, and would be found there without it. In memory a prior takes up to
-five times its file: weights that are stored as halves, and those of the inference form."""
+five times its file: weights that are stored as halves, and those of the fused flow."""
 
 
 def is_hub_address(name: str | Path) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..flows import GlowConfig
-from ..pixels import PixelConvention
+from ..flows.pixels import PixelConvention
 from .settings import BITS, IMAGE_SIZE, LABEL, Setting
 
 __all__ = ["LAYOUTS", "OPENAI", "Base", "Classes", "Conv", "Layout", "Norm"]

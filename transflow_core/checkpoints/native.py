@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..flows import Flow, GlowConfig, GrownConfig, GrownGlow, InvertibleConv1x1, TrainableFlow, build_flow
-from ..pixels import PixelConvention
+from ..flows import Flow, GlowConfig, InvertibleConv1x1, TrainableFlow, WaveletConfig, WaveletGlow, build_flow
+from ..flows.pixels import PixelConvention
 from ..untrusted import open_safetensors
 from .memory import require_memory
 from .tensors import LARGEST_HEADER, CheckpointError
@@ -162,7 +162,7 @@ def require_invertible(flow: torch.nn.Module, where: str) -> None:
 
 def _config(name: str, pixels: PixelConvention, flow: TrainableFlow) -> dict[str, Any]:
     document = {
-        "format": GROWN_FORMAT if isinstance(flow, GrownGlow) else FORMAT,
+        "format": GROWN_FORMAT if isinstance(flow, WaveletGlow) else FORMAT,
         "version": VERSION,
         "name": name,
         "bits": pixels.bits,
@@ -183,7 +183,7 @@ def _empty_flow(config: Mapping[str, Any], where: str) -> tuple[TrainableFlow, P
         )
     _refuse_retired(config, where)
     try:
-        shape = (GrownConfig if config["format"] == GROWN_FORMAT else GlowConfig).from_dict(config)
+        shape = (WaveletConfig if config["format"] == GROWN_FORMAT else GlowConfig).from_dict(config)
         pixels = PixelConvention(
             bits=config.get("bits", 8),
             offset=config.get("pixel_offset", 0.5),

@@ -33,7 +33,7 @@ def bench(
     """Time a prior on this machine: both directions, each stage from a file to a sheet, its error and its memory."""
     import torch
 
-    from ..flows import inference_form
+    from ..flows import fuse
     from ..posterior import standard_normal
     from ..preview import Preview
 
@@ -46,7 +46,7 @@ def bench(
         work.result |= {"load_s": time.perf_counter() - start, "threads": torch.get_num_threads()}
         work.say(f"from nothing to the first image: {work.result['load_s']:.2f} s, {work.result['threads']} threads")
         on_cpu, preview = flow.device.type == "cpu", Preview(flow)
-        fused = inference_form(flow.flow)
+        fused = fuse(flow.flow)
         flops = flops_of(lambda: fused.inverse(z.to(flow.device))) / 1e9
         sizes = [max(1, int(value)) for value in batches.split(",")]
         jobs: dict[str, Callable[[], float]] = {"peak": convolution_peak} if on_cpu else {}

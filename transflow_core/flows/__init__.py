@@ -1,30 +1,33 @@
-"""Invertible layers and the Glow built from them.
+"""The invertible part: layers, Glow, its wavelet levels, and the fused flow that encodes and draws."""
 
-Every layer has `forward` (image side to latent side) and `inverse`, both returning `(output, log_det)` with `log_det`
-of shape (n,) in nats: the logarithm of |det| of the Jacobian of the direction that was called.
-"""
-
-from .actnorm import ActNorm
-from .contract import CoarseFlow, Flow, Shape
-from .conv1x1 import InvertibleConv1x1
-from .convolution import Conv3x3
-from .coupling import Coupling, CouplingNet
-from .glow import CouplingConfig, Glow, GlowConfig, Level, LevelConfig, Step
-from .grown import (
+from .base import (
+    CoarseFlow,
+    Flow,
+    Shape,
+    channels_last,
+    compute_nets_in,
+    count_parameters,
+    device_of,
+    move,
+    place,
+)
+from .fused import GuardedFlow, fuse
+from .glow import CouplingConfig, GaussianSplit, GaussianTop, Glow, GlowConfig, Level, LevelConfig, Step
+from .layers import ActNorm, Conv3x3, Coupling, CouplingNet, InvertibleConv1x1
+from .pixels import PixelConvention
+from .wavelet import (
     DetailConfig,
     DetailFlow,
     FlowConfig,
-    GrownConfig,
-    GrownGlow,
     TrainableFlow,
+    WaveletConfig,
+    WaveletGlow,
     build_flow,
     encode_levels,
+    haar_merge,
+    haar_split,
     unrolled,
 )
-from .inference import GuardedFlow, inference_form
-from .multiscale import GaussianSplit, GaussianTop, haar_merge, haar_split, squeeze, unsqueeze
-from .placing import count_parameters, device_of, move, place
-from .precision import compute_nets_in
 
 __all__ = [
     "ActNorm",
@@ -41,26 +44,26 @@ __all__ = [
     "GaussianTop",
     "Glow",
     "GlowConfig",
-    "GrownConfig",
-    "GrownGlow",
     "GuardedFlow",
     "InvertibleConv1x1",
     "Level",
     "LevelConfig",
+    "PixelConvention",
     "Shape",
     "Step",
     "TrainableFlow",
+    "WaveletConfig",
+    "WaveletGlow",
     "build_flow",
+    "channels_last",
     "compute_nets_in",
     "count_parameters",
     "device_of",
     "encode_levels",
+    "fuse",
     "haar_merge",
     "haar_split",
-    "inference_form",
     "move",
     "place",
-    "squeeze",
     "unrolled",
-    "unsqueeze",
 ]

@@ -1,31 +1,62 @@
-"""Glow: the multi-scale flow, assembled from a small configuration."""
+"""Glow: squeeze, steps of flow, split, repeated; assembled from a small configuration."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .actnorm import ActNorm
-from .conv1x1 import InvertibleConv1x1
-from .convolution import Conv3x3
-from .coupling import SCALES, Coupling, CouplingNet
-from .multiscale import SQUEEZES, GaussianSplit, GaussianTop
-
-__all__ = ["CouplingConfig", "Glow", "GlowConfig", "Level", "LevelConfig", "Step"]
-
-# A configuration can come from a stranger's file. These bounds are far above any published Glow and far below what
-# would exhaust a machine merely by being built.
-_FLAGS = ("position", "edge", "split_prior")
-_LIMITS = {"image_size": 1024, "channels": 16, "steps": 128, "width": 4096, "levels": 9}
+from ..limits import Range, choice, count, number, truth
+from .base import Shape
+from .layers import SCALES, ActNorm, Conv3x3, Coupling, CouplingNet, InvertibleConv1x1
 
 
-def _integer(value: Any, name: str, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
-    return value
+def squeeze(x: Tensor) -> Tensor:
+    """(n, C, H, W) -> (n, 4C, H/2, W/2); pixel (dy, dx) of a 2×2 block goes to channel `c*4 + 2*dy + dx`.
+
+    Example:
+        >>> import torch
+        >>> squeeze(torch.arange(4.0).reshape(1, 1, 2, 2)).flatten().tolist()
+        [0.0, 1.0, 2.0, 3.0]
+    """
+    return F.pixel_unshuffle(x, 2)
+
+
+def unsqueeze(x: Tensor) -> Tensor:
+    """The inverse of `squeeze`: (n, 4C, H, W) -> (n, C, 2H, 2W)."""
+    return F.pixel_shuffle(x, 2)
+
+
+def quarter(x: Tensor) -> Tensor:
+    """(n, C, H, W) -> (n, 4C, H/2, W/2) by relabelling memory: channel `c*4 + q` is the q-th quarter of c's raster.
+
+    GlowIP's `squeeze_contig`. A pixel's new neighbours are not its old ones, which is why nobody else does it.
+    """
+    n, c, h, w = x.shape
+    return x.reshape(n, 4 * c, h // 2, w // 2)
+
+
+def unquarter(x: Tensor) -> Tensor:
+    """The inverse of `quarter`: (n, 4C, H, W) -> (n, C, 2H, 2W)."""
+    n, c, h, w = x.shape
+    return x.reshape(n, c // 4, 2 * h, 2 * w)
+
+
+SQUEEZES = {"blocks": (squeeze, unsqueeze), "quarters": (quarter, unquarter)}
+
+
+def set_counts(config: object, **most: int) -> None:
+    """Refuse, with ValueError, fields that are no whole numbers from 1 to the most.
+
+    A configuration can come from a file that nobody vouches for. The bounds are far above any published Glow, and far
+    below what would exhaust a machine merely by being built.
+    """
+    for name, high in most.items():
+        object.__setattr__(config, name, count(getattr(config, name), name, Range(1, high)))
 
 
 @dataclass(frozen=True)
@@ -51,32 +82,20 @@ class CouplingConfig:
     transforms: str = "second"
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("kind", ("affine", "additive")),
-            ("scale", tuple(SCALES)),
-            ("order", ("shift-first", "scale-first")),
-            ("transforms", ("second", "first")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"coupling {name} must be one of {allowed}, not {getattr(self, name)!r}")
-        for name in ("cap", "offset"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e3:
-                raise ValueError(f"coupling {name} must be a number above 0, not {value!r}")
-        if isinstance(self.plus, bool) or not isinstance(self.plus, int | float) or not 0 <= self.plus < 1e3:
-            raise ValueError(f"coupling plus must be a number from 0, not {self.plus!r}")
+        choice(self.kind, "the coupling's kind", ("affine", "additive"))
+        choice(self.scale, "the coupling's scale", SCALES)
+        choice(self.order, "the coupling's order", ("shift-first", "scale-first"))
+        choice(self.transforms, "the half that a coupling transforms", ("second", "first"))
+        number(self.cap, "the coupling's cap", Range(1e-3, 1e3))
+        number(self.offset, "the coupling's offset", Range(1e-3, 1e3))
+        number(self.plus, "the coupling's plus", Range(0, 1e3))
 
     def log_scale(self) -> Callable[[Tensor], Tensor] | None:
         """The elementwise function r -> log s, or None for additive coupling."""
         if self.kind == "additive":
             return None
-        parameters = {
-            "tanh": {"cap": self.cap},
-            "sigmoid": {"offset": self.offset, "plus": self.plus},
-            "inverse-sigmoid": {"offset": self.offset},
-            "exponential": {},
-        }
-        return partial(SCALES[self.scale], **parameters[self.scale])
+        function, names = SCALES[self.scale]
+        return partial(function, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -92,10 +111,8 @@ class LevelConfig:
     squeeze: str = "blocks"
 
     def __post_init__(self) -> None:
-        _integer(self.steps, "steps", 1, _LIMITS["steps"])
-        _integer(self.width, "width", 1, _LIMITS["width"])
-        if self.squeeze not in SQUEEZES:
-            raise ValueError(f"squeeze must be one of {tuple(SQUEEZES)}, not {self.squeeze!r}")
+        set_counts(self, steps=128, width=4096)
+        choice(self.squeeze, "the squeeze", SQUEEZES)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "LevelConfig":
@@ -106,12 +123,8 @@ class LevelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON stores it: what is as usual is left out."""
-        values: dict[str, Any] = {"steps": self.steps, "width": self.width}
-        if self.coupling is not None:
-            values["coupling"] = asdict(self.coupling)
-        if self.squeeze != "blocks":
-            values["squeeze"] = self.squeeze
-        return values
+        usual = {"coupling": None, "squeeze": "blocks"}
+        return {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}
 
 
 @dataclass(frozen=True)
@@ -137,27 +150,23 @@ class GlowConfig:
     coupling: CouplingConfig = field(default_factory=CouplingConfig)
 
     def __post_init__(self) -> None:
-        _integer(self.image_size, "image_size", 2, _LIMITS["image_size"])
-        _integer(self.channels, "channels", 1, _LIMITS["channels"])
-        _integer(len(self.levels), "the number of levels", 1, _LIMITS["levels"])
-        for name in _FLAGS:
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be true or false")
-        if self.image_size % 2 ** len(self.levels):
+        set_counts(self, image_size=1024, channels=16)
+        halvings = count(len(self.levels), "the number of levels", Range(1, 9))
+        for name in ("position", "edge", "split_prior"):
+            truth(getattr(self, name), name)
+        if self.image_size % 2**halvings:
             raise ValueError(
-                f"{len(self.levels)} levels halve the image as often, which a side of {self.image_size} does not allow"
+                f"{halvings} levels halve the image as often, which a side of {self.image_size} does not allow"
             )
 
     @property
-    def level_shapes(self) -> tuple[tuple[int, int, int], ...]:
+    def level_shapes(self) -> tuple[Shape, ...]:
         """(C, H, W) inside each level, after its squeeze and before its split."""
-        return tuple(
-            (4 * self.channels * 2**i, self.image_size >> (i + 1), self.image_size >> (i + 1))
-            for i in range(len(self.levels))
-        )
+        sides = [self.image_size >> (i + 1) for i in range(len(self.levels))]
+        return tuple((4 * self.channels * 2**i, side, side) for i, side in enumerate(sides))
 
     @property
-    def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
+    def latent_shapes(self) -> tuple[Shape, ...]:
         """(C, H, W) of each level's latent, fine to coarse; the coarsest keeps all its channels."""
         *split, top = self.level_shapes
         return (*((c // 2, h, w) for c, h, w in split), top)
@@ -165,12 +174,12 @@ class GlowConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "GlowConfig":
         """From parsed JSON. Raises ValueError on anything missing, unknown or out of range."""
+        names = ("image_size", "channels", "position", "edge", "split_prior")
         try:
-            known = {k: values[k] for k in ("image_size", "channels", *_FLAGS) if k in values}
             return cls(
                 levels=tuple(LevelConfig.from_dict(level) for level in values["levels"]),
                 coupling=CouplingConfig(**values.get("coupling", {})),
-                **known,
+                **{name: values[name] for name in names if name in values},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"this is not a Glow's configuration: {error}") from error
@@ -180,25 +189,109 @@ class GlowConfig:
         return asdict(self) | {"levels": [level.to_dict() for level in self.levels]}
 
 
+def unflatten(z: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
+    """Flat latents (n, D) -> those of each level, (n, C, H, W)."""
+    parts = z.split([math.prod(shape) for shape in shapes], 1)
+    return [part.reshape(len(z), *shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+class GaussianSplit(nn.Module):
+    """Half of the channels leave as whitened latents, under a Gaussian that the other half predicts.
+
+    `first, second = halves(x)`; `mean, log_std = halves(prior(first))`, prior a 3×3 convolution; `eps =
+    (second - mean) * exp(-log_std)`, so that eps is N(0, I) under the model; `first` goes on. The log-determinant is
+    `-sum(log_std)`.
+
+    Args:
+        prior: maps (n, C/2, H, W) to (n, C, H, W); None takes eps = second: its prior is N(0, I) already.
+
+    References:
+        | Glow: Generative Flow with Invertible 1×1 Convolutions (Kingma and Dhariwal, 2018), figure 2b
+        | https://arxiv.org/abs/1807.03039
+    """
+
+    def __init__(self, prior: Conv3x3 | None) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def mean_and_log_std(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        """What the first half predicts of the second: two (n, C/2, H, W)."""
+        if self.prior is None:
+            zeros = torch.zeros_like(first)
+            return zeros, zeros
+        mean, log_std = self.prior(first).float().chunk(2, 1)
+        return mean, log_std
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(n, C, H, W) -> (first, eps, log_det), the first two (n, C/2, H, W)."""
+        first, second = x.chunk(2, 1)
+        mean, log_std = self.mean_and_log_std(first)
+        return first, (second - mean) * (-log_std).exp(), -log_std.sum((1, 2, 3))
+
+    def inverse(self, first: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """Two (n, C/2, H, W) -> (x, log_det)."""
+        mean, log_std = self.mean_and_log_std(first)
+        return torch.cat([first, eps * log_std.exp() + mean], 1), log_std.sum((1, 2, 3))
+
+
+class GaussianTop(nn.Module):
+    """The last latents, whitened under a learned Gaussian: `eps = (x - mean) * exp(-log_std)`, both maps (C, H, W)."""
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(channels, height, width))
+        self.log_std = nn.Parameter(torch.zeros(channels, height, width))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (eps, log_det)."""
+        return (x - self.mean) * (-self.log_std).exp(), -self.log_std.sum().expand(len(x))
+
+    def inverse(self, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (x, log_det)."""
+        return eps * self.log_std.exp() + self.mean, self.log_std.sum().expand(len(eps))
+
+
+@torch.no_grad()
+def whiten(log_std: Tensor, eps: Tensor) -> None:
+    """Change log-scales, (C, ...), so that eps, (n, C, H, W) of typical images, has a root mean square of 1 a channel.
+
+    Nothing changes where eps is off by no more than the chance of which images were looked at.
+    """
+    if abs(0.5 * math.log(float(eps.square().mean()) + 1e-6)) > 0.05:
+        log_rms = 0.5 * torch.log(eps.square().mean((0, 2, 3)) + 1e-6)
+        log_std += log_rms.reshape(-1, *[1] * (log_std.ndim - 1))
+
+
 class Step(nn.Module):
-    """One step of flow: actnorm, invertible 1×1 convolution, coupling."""
+    """One step of flow: actnorm, invertible 1×1 convolution, coupling.
+
+    Args:
+        shape: (C, H, W) of what it maps. Of an odd number of channels the net reads one more than it changes.
+        width: hidden channels of the coupling's net.
+        coupling: what the coupling does with its net.
+        position, edge: see `CouplingNet`.
+        context: channels of the condition that the net reads as well.
+        generator: makes the initial weights reproducible.
+    """
 
     def __init__(
         self,
-        shape: tuple[int, int, int],
+        shape: Shape,
         width: int,
-        config: GlowConfig,
+        coupling: CouplingConfig,
+        position: bool = False,
+        edge: bool = False,
+        context: int = 0,
         generator: torch.Generator | None = None,
-        coupling: CouplingConfig | None = None,
     ) -> None:
         super().__init__()
-        channels, size = shape[0], shape[1:]
-        coupling = coupling or config.coupling
+        channels, log_scale = shape[0], coupling.log_scale()
+        changed = channels // 2
         self.actnorm = ActNorm(channels)
         self.conv1x1 = InvertibleConv1x1(channels, generator)
-        log_scale = coupling.log_scale()
-        out = channels if log_scale else channels // 2
-        net = CouplingNet(channels // 2, out, width, size if config.position else None, config.edge, generator)
+        written = 2 * changed if log_scale else changed
+        size = shape[1:] if position else None
+        net = CouplingNet(channels - changed + context, written, width, size, edge, generator)
         self.coupling = Coupling(
             net,
             log_scale,
@@ -206,16 +299,16 @@ class Step(nn.Module):
             transforms_first=coupling.transforms == "first",
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
         x, actnorm = self.actnorm(x)
         x, conv1x1 = self.conv1x1(x)
-        x, coupling = self.coupling(x)
+        x, coupling = self.coupling(x, context)
         return x, actnorm + conv1x1 + coupling
 
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
-        y, coupling = self.coupling.inverse(y)
+        y, coupling = self.coupling.inverse(y, context)
         y, conv1x1 = self.conv1x1.inverse(y)
         y, actnorm = self.actnorm.inverse(y)
         return y, coupling + conv1x1 + actnorm
@@ -260,8 +353,11 @@ class Glow(nn.Module):
     """The whole flow, between images x, (n, C, S, S), and flat whitened latents z, (n, D), D = C·S·S.
 
     `forward` is f⁻¹ of the paper: z has the prior N(0, I) exactly, and `log p(x) = log N(z; 0, I) + log_det`.
-    `inverse` is f. z holds the levels' latents from fine to coarse, each in C-order. Reference: Glow (Kingma and
-    Dhariwal, 2018).
+    `inverse` is f. z holds the levels' latents from fine to coarse, each in C-order.
+
+    References:
+        | Glow: Generative Flow with Invertible 1×1 Convolutions (Kingma and Dhariwal, 2018)
+        | https://arxiv.org/abs/1807.03039
 
     Example:
         >>> import torch
@@ -275,39 +371,17 @@ class Glow(nn.Module):
 
     def __init__(self, config: GlowConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.config = config
-        last = len(config.levels) - 1
-        levels = []
+        self.config, self.image_size, self.channels = config, config.image_size, config.channels
+        self.latent_shapes = config.latent_shapes
+        levels, last = [], len(config.levels) - 1
         for i, (level, shape) in enumerate(zip(config.levels, config.level_shapes, strict=True)):
-            steps = [Step(shape, level.width, config, generator, level.coupling) for _ in range(level.steps)]
-            channels = shape[0]
-            prior = Conv3x3(channels // 2, channels, config.edge) if config.split_prior else None
-            split = GaussianSplit(prior) if i < last else None
-            levels.append(Level(steps, split, level.squeeze))
+            coupling = level.coupling or config.coupling
+            how = {"position": config.position, "edge": config.edge, "generator": generator}
+            steps = [Step(shape, level.width, coupling, **how) for _ in range(level.steps)]
+            prior = Conv3x3(shape[0] // 2, shape[0], config.edge) if config.split_prior else None
+            levels.append(Level(steps, GaussianSplit(prior) if i < last else None, level.squeeze))
         self.levels = cast("Sequence[Level]", nn.ModuleList(levels))
         self.top = GaussianTop(*config.level_shapes[-1])
-
-    @property
-    def image_size(self) -> int:
-        """Side of the images, in pixels."""
-        return self.config.image_size
-
-    @property
-    def channels(self) -> int:
-        """Colour channels of the images."""
-        return self.config.channels
-
-    @property
-    def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
-        """(C, H, W) of each level's latent, fine to coarse."""
-        return self.config.latent_shapes
-
-    def channels_last(self) -> "Glow":
-        """Lay the coupling nets out for speed; no number changes. Returns self."""
-        for module in self.modules():
-            if isinstance(module, CouplingNet):
-                module.channels_last()
-        return self
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
@@ -328,9 +402,9 @@ class Glow(nn.Module):
         """
         for level in self.levels:
             x, eps, _ = level(x)
-            if level.split is not None and eps is not None:
-                level.split.whiten(eps)
-        self.top.whiten(self.top(x)[0])
+            if eps is not None and level.split is not None and level.split.prior is not None:
+                whiten(level.split.prior.bias[-eps.shape[1] :], eps)
+        whiten(self.top.log_std, self.top(x)[0])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
@@ -346,9 +420,7 @@ class Glow(nn.Module):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""
-        shapes = self.latent_shapes
-        parts = z.split([c * h * w for c, h, w in shapes], 1)
-        *latents, top = (part.reshape(len(z), *shape) for part, shape in zip(parts, shapes, strict=True))
+        *latents, top = unflatten(z, self.latent_shapes)
         x, total = self.top.inverse(top)
         for level, eps in zip(reversed(self.levels), [None, *reversed(latents)], strict=True):
             x, log_det = level.inverse(x, eps)

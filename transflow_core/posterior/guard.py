@@ -24,7 +24,7 @@ class Guard:
     """Ranges of a set of images, which draws of it do not leave.
 
     Attributes:
-        ranges: (2, R), the least and largest value of each channel inside the flow (see `flows.inference`); None for a
+        ranges: (2, R), the least and largest value of each channel inside the flow (see `flows.fused`); None for a
             flow that has none.
         chroma: (2, 3, S, S), the least and largest chroma, a pixel less its grey, around each pixel.
         noise: the largest `chessboard` of an image.

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..pixels import PixelConvention
+from ..flows.pixels import PixelConvention
 
 __all__ = ["batch", "first_images"]
 

@@ -8,8 +8,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from ..flows import CouplingNet, TrainableFlow, encode_levels
-from ..pixels import PixelConvention
+from ..flows import CouplingNet, PixelConvention, TrainableFlow, encode_levels
 
 __all__ = ["BitsPerDim", "bfloat16_is_faster", "bits_per_level"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..flows import TrainableFlow
+from ..flows.pixels import PixelConvention
 from ..limits import choice
-from ..pixels import PixelConvention
 from ..prior import Prior, load_prior, pick_device
 from .data import LEAST_HELD_OUT, ImageSet
 from .density import bfloat16_is_faster

@@ -20,8 +20,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoints.native import native_fingerprint
-from ..flows import FlowConfig, GrownConfig, GrownGlow, TrainableFlow, build_flow, compute_nets_in
-from ..pixels import PixelConvention
+from ..flows import (
+    FlowConfig,
+    PixelConvention,
+    TrainableFlow,
+    WaveletConfig,
+    WaveletGlow,
+    build_flow,
+    channels_last,
+    compute_nets_in,
+    haar_split,
+)
 from ..prior import Prior, load_prior, pick_device
 from .batches import batch, first_images
 from .card import model_card
@@ -165,14 +174,15 @@ def _build(
         if grow is None:
             raise TrainingError("an architecture of details needs a prior to grow")
         base = trainable(grow)
-        flow = GrownGlow(GrownConfig(base.config, architecture), generator, copy.deepcopy(base))
-        trained, initialise = "details", flow.initialise_details
+        flow = WaveletGlow(WaveletConfig(base.config, architecture), generator, copy.deepcopy(base))
+        trained, initialise = "details", lambda x: flow.details.initialise(*reversed(haar_split(x)))
     if start is not None:
         begun = trainable(start)
         if begun.config.to_dict() != flow.config.to_dict():
             raise TrainingError(f"{start.name} has another architecture than the one to be trained")
         flow.get_submodule(trained).load_state_dict(begun.get_submodule(trained).state_dict())
-    return flow.requires_grad_(True).channels_last(), initialise
+    channels_last(flow.requires_grad_(True))
+    return flow, initialise
 
 
 def _learning(flow: TrainableFlow) -> list[Tensor]:

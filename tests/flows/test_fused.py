@@ -1,4 +1,4 @@
-"""The inference form gives the training form's numbers, whatever the flow and the batch."""
+"""The fused flow gives the numbers of the flow that is trained, whatever the flow and the batch."""
 
 import pytest
 import torch
@@ -9,11 +9,11 @@ from transflow_core.flows import (
     CouplingConfig,
     DetailConfig,
     GlowConfig,
-    GrownConfig,
     LevelConfig,
+    WaveletConfig,
     build_flow,
-    inference,
-    inference_form,
+    fuse,
+    fused,
 )
 
 COUPLINGS = (
@@ -42,7 +42,7 @@ glows = st.builds(
     coupling=st.sampled_from(COUPLINGS),
 )
 details = st.just(DetailConfig(2, 6, 4))
-grown = st.builds(GrownConfig, glows, details)
+grown = st.builds(WaveletConfig, glows, details)
 
 
 def built(config):
@@ -66,7 +66,7 @@ def assert_same(flow, form, x):
 
 
 @given(
-    st.one_of(glows, grown, st.builds(GrownConfig, grown, details)),
+    st.one_of(glows, grown, st.builds(WaveletConfig, grown, details)),
     st.integers(1, 5),
     st.sampled_from([1, 2**10, 2**30]),
 )
@@ -75,10 +75,10 @@ def test_it_is_the_same_map_with_the_same_log_det(config, n, cache):
     flow = built(config)
     x = torch.rand(n, config.channels, config.image_size, config.image_size) - 0.5
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "_CACHE", cache)  # 1: one image at a time
-        form = inference_form(flow)
+        patch.setattr(fused, "_CACHE", cache)  # 1: one image at a time
+        form = fuse(flow)
         assert_same(flow, form, x)
-    if isinstance(config, GrownConfig):
+    if isinstance(config, WaveletConfig):
         with torch.inference_mode():
             z, _ = flow(x)
-            torch.testing.assert_close(form.means(z), flow.means(z), atol=2e-4, rtol=1e-4)
+            torch.testing.assert_close(form.low_pass(z), flow.low_pass(z), atol=2e-4, rtol=1e-4)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .limits import Range, choice, count, number
+from ..limits import Range, choice, count, number
 
 __all__ = ["PixelConvention"]
 

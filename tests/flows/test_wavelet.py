@@ -6,19 +6,26 @@ import pytest
 import torch
 
 from transflow_core.checkpoints.memory import estimate_memory
-from transflow_core.flows import DetailConfig, GlowConfig, GrownConfig, GrownGlow, LevelConfig, haar_split
-from transflow_core.flows.coupling import CouplingNet
+from transflow_core.flows import (
+    CouplingNet,
+    DetailConfig,
+    GlowConfig,
+    LevelConfig,
+    WaveletConfig,
+    WaveletGlow,
+    haar_split,
+)
 from transflow_core.prior import standard_log_prob
 
 BASE = GlowConfig(image_size=8, levels=(LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
 
 
-CONFIG = GrownConfig(BASE, DetailConfig(3, 8, 4))
+CONFIG = WaveletConfig(BASE, DetailConfig(3, 8, 4))
 
 
-def grown(config: GrownConfig = CONFIG, seed: int = 0) -> GrownGlow:
+def grown(config: WaveletConfig = CONFIG, seed: int = 0) -> WaveletGlow:
     generator = torch.Generator().manual_seed(seed)
-    flow = GrownGlow(config, generator)
+    flow = WaveletGlow(config, generator)
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
@@ -42,7 +49,7 @@ def test_the_base_models_the_means_and_its_latents_come_last():
         changed, _ = flow.inverse(other)
     torch.testing.assert_close(back, x, atol=1e-5, rtol=0)
     assert (changed - x).abs().max() > 0.1
-    torch.testing.assert_close(flow.means(z), means, atol=1e-5, rtol=0)
+    torch.testing.assert_close(flow.low_pass(z), means, atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.nn.functional.avg_pool2d(changed, 2), means, atol=1e-5, rtol=0)
 
 
@@ -66,9 +73,9 @@ def test_the_means_condition_the_details():
 
 
 def test_it_grows_again():
-    config = GrownConfig(GrownConfig(BASE, DetailConfig(1, 4, 4)), DetailConfig(2, 4, 4))
+    config = WaveletConfig(WaveletConfig(BASE, DetailConfig(1, 4, 4)), DetailConfig(2, 4, 4))
     flow, x = grown(config), images(side=32)
-    assert GrownConfig.from_dict(config.to_dict()) == config
+    assert WaveletConfig.from_dict(config.to_dict()) == config
     assert [shape[1] for shape in flow.latent_shapes] == [16, 8, 4, 2] and flow.config.image_size == 32
     with torch.no_grad():
         z, log_det = flow(x)
@@ -79,7 +86,7 @@ def test_it_grows_again():
 
 
 def test_actnorms_start_from_data():
-    flow = GrownGlow(GrownConfig(BASE, DetailConfig(2, 8, 4)), torch.Generator().manual_seed(0))
+    flow = WaveletGlow(WaveletConfig(BASE, DetailConfig(2, 8, 4)), torch.Generator().manual_seed(0))
     x = 0.1 * images(64)
     flow.initialise(x)
     _, details = haar_split(x)
@@ -117,4 +124,4 @@ def test_nets_in_bfloat16_stay_near_and_leave_the_flow_in_float32():
 )
 def test_other_configurations_are_refused(values):
     with pytest.raises(ValueError):
-        GrownConfig.from_dict(values)
+        WaveletConfig.from_dict(values)

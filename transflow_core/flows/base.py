@@ -1,0 +1,127 @@
+"""What the program asks of a flow, where a flow computes, and in which precision."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from typing import Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+Shape = tuple[int, int, int]
+"""(C, H, W)."""
+
+
+class Flow(Protocol):
+    """A bijection between square images x and flat latents z whose prior is N(0, I).
+
+    Any object with these five words can be conditioned on evidence; it need be no torch module. A module is moved
+    between devices, frozen and counted; whatever else it is stays on the CPU, or on the `device` that it names itself.
+
+    Example:
+        >>> import math
+        >>> import torch
+        >>> class Doubled:
+        ...     image_size, channels, latent_shapes = 4, 1, ((1, 4, 4),)
+        ...     def forward(self, x):
+        ...         return 2 * x.flatten(1), torch.full((len(x),), 16 * math.log(2))
+        ...     def inverse(self, z):
+        ...         return z.reshape(-1, 1, 4, 4) / 2, torch.full((len(z),), -16 * math.log(2))
+        >>> flow: Flow = Doubled()
+    """
+
+    @property
+    def image_size(self) -> int:
+        """S, the side of the images in pixels."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """C, the colour channels of the images."""
+        ...
+
+    @property
+    def latent_shapes(self) -> Sequence[Shape]:
+        """(C, H, W) of each level's latent, fine to coarse, in the order in which z holds them, each in C-order."""
+        ...
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (n, C, S, S) -> (z (n, D), log_det (n,)), D the numbers of all levels; nan where no density is known.
+
+        `log p(x) = log N(z; 0, I) + log_det`, in nats.
+        """
+        ...
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (n, D) -> (images (n, C, S, S), log_det (n,)), of the inverse direction."""
+        ...
+
+
+@runtime_checkable
+class CoarseFlow(Flow, Protocol):
+    """A flow that gives coarser images in less time, as a `WaveletGlow` does: for previews."""
+
+    def low_pass(self, z: Tensor) -> Tensor:
+        """The 2×2 means of `inverse(z)[0]`: (n, D) -> (n, C, S/2, S/2)."""
+        ...
+
+
+class MixedPrecision(nn.Module):
+    """A net inside a flow, whose convolutions can compute in another type than the flow around it.
+
+    `compute_dtype` is None, or the type in which the net alone computes (torch.bfloat16 in training: half the time
+    where the processor has it). The flow's own arithmetic is float32 always. What encodes evidence leaves it None.
+    """
+
+    compute_dtype: torch.dtype | None = None
+
+    def autocast(self, x: Tensor) -> AbstractContextManager:
+        """Convolutions inside compute in `compute_dtype`, on x's device; None changes nothing, and costs nothing."""
+        return nullcontext() if self.compute_dtype is None else torch.autocast(x.device.type, self.compute_dtype)
+
+    def channels_last(self) -> None:
+        """Lay the tensors out for speed, in place. No number changes."""
+
+
+def compute_nets_in(flow: nn.Module, dtype: torch.dtype | None) -> None:
+    """Let the nets inside a flow compute in `dtype`; None is float32."""
+    for module in flow.modules():
+        if isinstance(module, MixedPrecision):
+            module.compute_dtype = dtype
+
+
+def channels_last(flow: nn.Module) -> None:
+    """Lay the nets inside a flow out for speed, in place. No number changes."""
+    for module in flow.modules():
+        if isinstance(module, MixedPrecision):
+            module.channels_last()
+
+
+F = TypeVar("F", bound=Flow)
+
+
+def place(flow: F, device: torch.device) -> F:
+    """Move a flow, freeze it and lay it out for speed, in place; returns it. No number changes."""
+    if isinstance(flow, nn.Module):
+        channels_last(flow)
+        flow.to(device).requires_grad_(False).eval()
+    return flow
+
+
+def move(flow: Flow, device: torch.device) -> None:
+    """Move a module, in place. A flow that is none stays where it is."""
+    if isinstance(flow, nn.Module):
+        flow.to(device)
+
+
+def device_of(flow: Flow) -> torch.device:
+    """Where a module's tensors are; what another flow says of itself in `device`; else the CPU."""
+    if isinstance(flow, nn.Module):
+        tensor = next(chain(flow.parameters(), flow.buffers()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
+    return torch.device(getattr(flow, "device", "cpu"))
+
+
+def count_parameters(flow: Flow) -> int:
+    """The numbers that a module has learned; 0 for a flow that keeps its own in no module."""
+    return sum(p.numel() for p in flow.parameters()) if isinstance(flow, nn.Module) else 0

@@ -1,0 +1,319 @@
+"""The layers of a step of Glow: actnorm, invertible 1×1 convolution, coupling, and the net inside a coupling.
+
+Every layer has `forward` (image side to latent side) and `inverse`, both returning `(output, log_det)` with `log_det`
+of shape (n,) in nats: the logarithm of |det| of the Jacobian of the direction that was called.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .base import MixedPrecision
+
+
+class ActNorm(nn.Module):
+    """Per-channel affine map, `y = (x + bias) * exp(log_scale)`; its log-determinant is `H * W * sum(log_scale)`.
+
+    Initialisation from data is an explicit call, not a flag that the first batch flips: the state is in the two
+    parameters alone, so a saved and reloaded layer can never initialise itself again.
+
+    References:
+        | Glow: Generative Flow with Invertible 1×1 Convolutions (Kingma and Dhariwal, 2018), section 3.1
+        | https://arxiv.org/abs/1807.03039
+
+    Example:
+        >>> import torch
+        >>> layer = ActNorm(3)
+        >>> x = 5 + 2 * torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+        >>> layer.initialise(x)
+        >>> y, log_det = layer(x)
+        >>> bool(y.mean().abs() < 1e-5), log_det.shape
+        (True, torch.Size([8]))
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Set the parameters so that this batch, (n, C, H, W), leaves with mean 0 and variance 1 in each channel."""
+        self.bias.copy_(-x.mean((0, 2, 3)))
+        self.log_scale.copy_(-torch.log(x.std((0, 2, 3), correction=0) + 1e-6))  # a constant channel stays finite
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (y, log_det)."""
+        return (x + self.bias[:, None, None]) * self.log_scale.exp()[:, None, None], _at_pixels(self.log_scale, x)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (x, log_det)."""
+        return y * (-self.log_scale).exp()[:, None, None] - self.bias[:, None, None], -_at_pixels(self.log_scale, y)
+
+
+def _at_pixels(log_diag: Tensor, x: Tensor) -> Tensor:
+    """The log-determinant of one linear map at every pixel of x: (C,) -> (n,)."""
+    return (log_diag.sum() * (x.shape[2] * x.shape[3])).expand(x.shape[0])
+
+
+class InvertibleConv1x1(nn.Module):
+    """Channel mixing `y = W x` with `W = P L (U + diag(sign * exp(log_diag)))`: a learned permutation of channels.
+
+    `P` is a fixed permutation, `L` unit lower triangular, `U` strictly upper triangular (entries outside the
+    triangles are stored but never read), so the log-determinant is `H * W * sum(log_diag)`.
+
+    The inverse is taken in float64: with 192 channels a float32 inverse loses two digits, and sixteen of them in a
+    row lose the image. The fused flow keeps it.
+
+    References:
+        | Glow: Generative Flow with Invertible 1×1 Convolutions (Kingma and Dhariwal, 2018), eq. 10-11
+        | https://arxiv.org/abs/1807.03039
+
+    Example:
+        >>> import torch
+        >>> layer = InvertibleConv1x1(4, generator=torch.Generator().manual_seed(0))
+        >>> x = torch.ones(1, 4, 2, 2)
+        >>> y, log_det = layer(x)
+        >>> torch.allclose(layer.inverse(y)[0], x, atol=1e-6)
+        True
+    """
+
+    P: Tensor
+    sign: Tensor
+
+    def __init__(self, channels: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        if torch.get_default_device().type == "meta":
+            # Shapes only: a checkpoint's tensors take their place. Arithmetic on meta tensors would import torch's
+            # compiler, two seconds that every start of the program would pay.
+            square, row = torch.empty(channels, channels), torch.empty(channels)
+            factors = {"P": square, "sign": row, "L": square, "U": square, "log_diag": row}
+        else:
+            rotation = torch.linalg.qr(torch.randn(channels, channels, generator=generator, dtype=torch.float64))[0]
+            factors = _factors(rotation)
+        self.register_buffer("P", factors["P"])
+        self.register_buffer("sign", factors["sign"])
+        self.L = nn.Parameter(factors["L"])
+        self.U = nn.Parameter(factors["U"])
+        self.log_diag = nn.Parameter(factors["log_diag"])
+
+    @classmethod
+    def from_matrix(cls, weight: Tensor) -> "InvertibleConv1x1":
+        """The layer with `W = weight`, (C, C). Raises ValueError if the matrix is singular or not finite."""
+        if weight.ndim != 2 or weight.shape[0] != weight.shape[1] or not torch.isfinite(weight).all():
+            raise ValueError("an invertible 1×1 convolution needs a square matrix of finite numbers")
+        factors = _factors(weight.double())
+        if factors["log_diag"].isinf().any():
+            raise ValueError("this 1×1 convolution is singular: it cannot be inverted")
+        with torch.device("meta"):  # no random rotation only to throw it away
+            layer = cls(weight.shape[0])
+        layer.load_state_dict(factors, assign=True)
+        return layer
+
+    def weight(self) -> Tensor:
+        """W, (C, C), differentiable."""
+        lower = self.L.tril(-1) + torch.eye(len(self.L), device=self.L.device)
+        upper = self.U.triu(1) + torch.diag(self.sign * self.log_diag.exp())
+        return self.P @ lower @ upper
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (y, log_det)."""
+        return F.conv2d(x, self.weight()[:, :, None, None]), _at_pixels(self.log_diag, x)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (x, log_det)."""
+        weight = self.weight()
+        inverse = torch.linalg.inv(weight.cpu().double()).to(weight)  # on the CPU: Apple's GPUs have no float64
+        return F.conv2d(y, inverse[:, :, None, None]), -_at_pixels(self.log_diag, y)
+
+
+def _factors(weight: Tensor) -> dict[str, Tensor]:
+    """P, L, U, sign and log_diag of a float64 matrix, in float32."""
+    permutation, lower, upper = torch.linalg.lu(weight)
+    diag = upper.diagonal()
+    factors = {"P": permutation, "sign": diag.sign(), "L": lower.tril(-1), "U": upper.triu(1)}
+    return {name: factor.float() for name, factor in (factors | {"log_diag": diag.abs().log()}).items()}
+
+
+class Conv3x3(nn.Module):
+    """3×3 convolution, zero-padded, that can be given sight of the border. It starts at zero, and is not invertible.
+
+    With `edge`, one more input channel is appended that is 1 on the padded rim and 0 inside, and `weight` is
+    (out, in + 1, 3, 3). OpenAI's Glow pads this way; padding every channel with the constant 1 (rosinality's
+    ZeroConv2d) is the same thing with the channels' weights summed into that one.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, edge: bool = False) -> None:
+        super().__init__()
+        self.edge = edge
+        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels + edge, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in, H, W) -> (n, out, H, W)."""
+        if not self.edge:
+            return F.conv2d(x, self.weight, self.bias, padding=1)
+        rim = F.pad(x.new_zeros(1, 1, *x.shape[2:]), (1, 1, 1, 1), value=1.0)
+        # What the rim adds is the same for every image: one small convolution, not a channel in each.
+        return F.conv2d(x, self.weight[:, :-1], self.bias, padding=1) + F.conv2d(rim, self.weight[:, -1:])
+
+
+class CouplingNet(MixedPrecision):
+    """The function that a coupling reads its shift and scale from.
+
+    `net(a) = conv_out(relu(conv_mid(relu(conv_in(a) + position)))) * exp(3 * log_gain)`, with 3×3, 1×1 and 3×3
+    convolutions. `position` is a learned (width, H, W) map, or absent: aligned faces have their eyes at the same
+    pixel in every image, which a convolution cannot know.
+
+    Args:
+        in_channels, out_channels: of what is read, and of the parameters that are written.
+        width: hidden channels.
+        size: (H, W) of the position map, or None for no map.
+        edge: the 3×3 convolutions see the border (see `Conv3x3`).
+        generator: makes the initial weights reproducible.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        size: tuple[int, int] | None = None,
+        edge: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv_in = Conv3x3(in_channels, width, edge)
+        self.conv_mid = nn.Conv2d(width, width, 1)
+        self.conv_out = Conv3x3(width, out_channels, edge)
+        self.log_gain = nn.Parameter(torch.zeros(out_channels))
+        self.position = nn.Parameter(torch.zeros(width, *size)) if size else None
+        if self.conv_in.weight.is_meta:  # shapes only: see InvertibleConv1x1
+            return
+        with torch.no_grad():
+            for conv in (self.conv_in, self.conv_mid):
+                conv.weight.normal_(0, 0.05, generator=generator)
+                conv.get_parameter("bias").zero_()  # conv_out stays at zero: a coupling starts as the identity
+
+    @torch.no_grad()
+    def channels_last(self) -> None:
+        """Lay the tensors out with the channels innermost: the same float32 arithmetic takes half the time on a CPU."""
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
+        if self.position is not None:
+            self.position.data = innermost_channels(self.position.data)
+
+    def forward(self, a: Tensor, context: Tensor | None = None) -> Tensor:
+        """(n, in_channels, H, W), some of them the context's if there is one -> (n, out_channels, H, W)."""
+        if context is not None:
+            a = torch.cat([a, context], 1)
+        with self.autocast(a):
+            h = self.conv_in(a.to(self.compute_dtype or a.dtype, memory_format=torch.channels_last))
+            if self.position is not None:
+                h += self.position.to(h.dtype)  # a sum of two types would convert the larger one
+            h = self.conv_mid(h.relu_()).relu_()  # in place: the net's own intermediates, which no gradient needs
+            return self.conv_out(h) * (3 * self.log_gain).exp()[:, None, None]
+
+
+def innermost_channels(x: Tensor) -> Tensor:
+    """The same (C, H, W), laid out as a channels-last batch is, for sums with one."""
+    return x.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+
+
+class Coupling(nn.Module):
+    """Affine or additive coupling.
+
+    Affine: `a, b = halves(x)`; `t, r = halves(net(a))`; `log s = log_scale(r)`; `y = [a, (b + t) * s]`.
+    Additive coupling has no r: `y = [a, b + net(a)]`. The log-determinant is `sum(log s)`. With a context, the net
+    reads it beside a; it is the condition of the density, and nothing flows back to it.
+
+    Args:
+        net: maps the half that it reads, and the context's channels, to two numbers (affine) or one (additive) for each
+            channel of the other half.
+        log_scale: r -> log s, elementwise; None makes the coupling additive.
+        scale_first: `b * s + t` instead of `(b + t) * s`, which is OpenAI's order.
+        transforms_first: the net reads the second half and the first half changes.
+
+    References:
+        | Density estimation using Real NVP (Dinh et al., 2017)
+        | https://arxiv.org/abs/1605.08803
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        log_scale: Callable[[Tensor], Tensor] | None,
+        scale_first: bool = False,
+        transforms_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.log_scale = log_scale
+        self.scale_first = scale_first
+        self.transforms_first = transforms_first
+
+    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(what the net reads, what changes)."""
+        first, second = x.chunk(2, 1)
+        return (second, first) if self.transforms_first else (first, second)
+
+    def _join(self, read: Tensor, changed: Tensor) -> Tensor:
+        return torch.cat([changed, read] if self.transforms_first else [read, changed], 1)
+
+    def _shift_and_log_scale(self, a: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        h = (self.net(a) if context is None else self.net(a, context)).float()
+        if self.log_scale is None:
+            return h, None
+        t, r = h.chunk(2, 1)
+        return t, self.log_scale(r)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (y, log_det)."""
+        a, b = self._halves(x)
+        t, log_s = self._shift_and_log_scale(a, context)
+        if log_s is None:
+            return self._join(a, b + t), x.new_zeros(len(x))
+        changed = b * log_s.exp() + t if self.scale_first else (b + t) * log_s.exp()
+        return self._join(a, changed), log_s.sum((1, 2, 3))
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (x, log_det)."""
+        a, b = self._halves(y)
+        t, log_s = self._shift_and_log_scale(a, context)
+        if log_s is None:
+            return self._join(a, b - t), y.new_zeros(len(y))
+        original = (b - t) * (-log_s).exp() if self.scale_first else b * (-log_s).exp() - t
+        return self._join(a, original), -log_s.sum((1, 2, 3))
+
+
+def tanh_log_scale(r: Tensor, cap: float = 2.0) -> Tensor:
+    """`log s = cap * tanh(r / cap)`, about r where r is small: neither direction can overflow."""
+    return cap * torch.tanh(r / cap)
+
+
+def sigmoid_log_scale(r: Tensor, offset: float = 2.0, plus: float = 0.0) -> Tensor:
+    """`s = sigmoid(r + offset) + plus`; with `plus` 0 it is OpenAI's Glow and its descendants."""
+    if plus == 0:
+        # Stays finite where the sigmoid itself underflows; `F.logsigmoid` would copy r into another layout.
+        return -F.softplus(-(r + offset))
+    return torch.log(torch.sigmoid(r + offset) + plus)
+
+
+def inverse_sigmoid_log_scale(r: Tensor, offset: float = 2.0) -> Tensor:
+    """`s = 1 / sigmoid(r + offset)`: normflows' scale map "sigmoid_inv"."""
+    return F.softplus(-(r + offset))
+
+
+def exponential_log_scale(r: Tensor) -> Tensor:
+    """`s = exp(r)`, as in Real NVP."""
+    return r
+
+
+SCALES: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
+    "tanh": (tanh_log_scale, ("cap",)),
+    "sigmoid": (sigmoid_log_scale, ("offset", "plus")),
+    "inverse-sigmoid": (inverse_sigmoid_log_scale, ("offset",)),
+    "exponential": (exponential_log_scale, ()),
+}
+"""How a coupling's r becomes log s, by name, and the numbers of `CouplingConfig` that each takes."""

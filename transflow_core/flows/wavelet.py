@@ -1,0 +1,282 @@
+"""Wavelet Flow: a trained flow for the 2×2 means of an image, and a conditional one for the Haar details above them."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..limits import Range, number
+from .base import MixedPrecision, Shape
+from .glow import CouplingConfig, Glow, GlowConfig, Step, set_counts, whiten
+from .layers import Conv3x3
+
+_LARGEST_SIDE = 1024
+
+
+def haar_split(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, C, H, W) -> (low (n, C, H/2, W/2), detail (n, 3C, H/2, W/2)): one level of the 2-D Haar transform.
+
+    Of a block [[p, q], [r, s]] the low-pass is the mean (p + q + r + s) / 4, and the details are (p - q + r - s) / 2,
+    (p + q - r - s) / 2 and (p - q - r + s) / 2: horizontal, vertical, diagonal, each of all channels. With twice the
+    mean it would be orthonormal, so the log-determinant is -log 2 for each mean.
+
+    Example:
+        >>> import torch
+        >>> low, detail = haar_split(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]]))
+        >>> low.flatten().tolist(), detail.flatten().tolist()
+        ([3.0], [-2.0, -3.0, 1.0])
+    """
+    p, q, r, s = F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).unbind(2)
+    top, bottom, left, right = p + q, r + s, p - q, r - s
+    return (top + bottom) / 4, torch.cat([left + right, top - bottom, left - right], 1) / 2
+
+
+def haar_merge(low: Tensor, detail: Tensor) -> Tensor:
+    """The inverse of `haar_split`: (n, C, H, W) and (n, 3C, H, W) -> (n, C, 2H, 2W)."""
+    horizontal, vertical, diagonal = (detail / 2).chunk(3, 1)
+    top, bottom = low + vertical, low - vertical
+    left, right = horizontal + diagonal, horizontal - diagonal
+    blocks = torch.stack([top + left, top - left, bottom + right, bottom - right], 2)
+    return F.pixel_shuffle(blocks.flatten(1, 2), 2)
+
+
+@dataclass(frozen=True)
+class DetailConfig:
+    """The flow of the details: `steps` conditional steps, nets of `width`, a context of `context` channels.
+
+    `cap` bounds the couplings' log-scales.
+    """
+
+    steps: int = 4
+    width: int = 64
+    context: int = 32
+    cap: float = 2.0
+
+    def __post_init__(self) -> None:
+        set_counts(self, steps=64, width=1024, context=1024)
+        number(self.cap, "cap", Range(1e-3, 100))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON stores it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class WaveletConfig:
+    """What fixes a `WaveletGlow`'s shape: the flow of the low-pass, which may itself be one, and that of the details.
+
+    Example:
+        >>> from .glow import LevelConfig
+        >>> config = WaveletConfig(GlowConfig(image_size=8, levels=(LevelConfig(1, 4),)))
+        >>> config.image_size, config.latent_shapes, WaveletConfig.from_dict(config.to_dict()) == config
+        (16, ((9, 8, 8), (12, 4, 4)), True)
+    """
+
+    base: "FlowConfig"
+    details: DetailConfig = DetailConfig()
+
+    def __post_init__(self) -> None:
+        if self.image_size > _LARGEST_SIDE:
+            raise ValueError(f"image_size must be at most {_LARGEST_SIDE}, not {self.image_size}")
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images, in pixels: twice the base's."""
+        return 2 * self.base.image_size
+
+    @property
+    def channels(self) -> int:
+        """Colour channels."""
+        return self.base.channels
+
+    @property
+    def latent_shapes(self) -> tuple[Shape, ...]:
+        """(C, H, W) of each level's latent, fine to coarse: the details, then the base's."""
+        side = self.base.image_size
+        return ((3 * self.channels, side, side), *self.base.latent_shapes)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "WaveletConfig":
+        """From parsed JSON. Raises ValueError on anything missing, unknown or out of range."""
+        try:
+            base = values["base"]
+            kind = cls if "base" in base else GlowConfig
+            return cls(kind.from_dict(base), DetailConfig(**values["details"]))
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"this is not a wavelet flow's configuration: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON stores it."""
+        return {"details": self.details.to_dict(), "base": self.base.to_dict()}
+
+
+class DetailFlow(MixedPrecision):
+    """Details given the low-pass: K conditional steps, then a Gaussian whose mean and scale the low-pass predicts.
+
+    The context is `[low, relu(conv(relu(conv(low))))]`; `mean, log_std = halves(prior(context))`; `eps = (y - mean)
+    * exp(-log_std)`, N(0, I) under the model. All directions take the low-pass as it is: nothing is drawn.
+
+    Args:
+        channels: of the image. Details have three times as many.
+        side: of the low-pass, in pixels.
+        config, generator: see `DetailConfig`, `Glow`.
+    """
+
+    def __init__(
+        self, channels: int, side: int, config: DetailConfig, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.context_in = nn.Conv2d(channels, config.context, 3, padding=1)
+        self.context_out = nn.Conv2d(config.context, config.context, 3, padding=1)
+        if not self.context_in.weight.is_meta:
+            with torch.no_grad():
+                for conv in (self.context_in, self.context_out):
+                    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
+                    conv.get_parameter("bias").zero_()
+        shape, read = (3 * channels, side, side), channels + config.context
+        how = {"position": True, "context": read, "generator": generator}
+        coupling = CouplingConfig(cap=config.cap)
+        steps = nn.ModuleList(Step(shape, config.width, coupling, **how) for _ in range(config.steps))
+        self.steps = cast("Sequence[Step]", steps)
+        self.prior = Conv3x3(read, 6 * channels)
+
+    def context(self, low: Tensor) -> Tensor:
+        """What every step reads of the low-pass: (n, C, H, W) -> (n, C + config.context, H, W)."""
+        low = low.contiguous(memory_format=torch.channels_last)
+        with self.autocast(low):
+            h = F.relu(self.context_out(F.relu(self.context_in(low))))
+        return torch.cat([low, h.float()], 1)
+
+    @torch.no_grad()
+    def initialise(self, detail: Tensor, low: Tensor) -> None:
+        """Set every actnorm from one batch: each step's input is standardised."""
+        context = self.context(low)
+        for step in self.steps:
+            step.actnorm.initialise(detail)
+            detail, _ = step(detail, context)
+
+    def forward(self, detail: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 3C, H, W) and (n, C, H, W) -> (eps (n, 3C, H, W), log_det (n,))."""
+        detail = detail.contiguous(memory_format=torch.channels_last)
+        context, total = self.context(low), detail.new_zeros(len(detail))
+        for step in self.steps:
+            detail, log_det = step(detail, context)
+            total = total + log_det
+        mean, log_std = self.prior(context).chunk(2, 1)
+        return (detail - mean) * (-log_std).exp(), total - log_std.sum((1, 2, 3))
+
+    def inverse(self, eps: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+        """The inverse of `forward` for the same low-pass."""
+        context = self.context(low)
+        mean, log_std = self.prior(context).chunk(2, 1)
+        detail, total = eps * log_std.exp() + mean, log_std.sum((1, 2, 3))
+        for step in reversed(self.steps):
+            detail, log_det = step.inverse(detail, context)
+            total = total + log_det
+        return detail, total
+
+
+class WaveletGlow(nn.Module):
+    """A flow of images twice as large as its base's: `z = [the details' eps, the base's z]`, N(0, I) as ever.
+
+    `low, detail = haar_split(x)`; the base models the low-pass, a `DetailFlow` the details given it. `log p(x) =
+    log p(low) + log p(detail | low) - N log 2`, with N numbers in the low-pass (see `haar_split`).
+
+    References:
+        | Wavelet Flow: Fast Training of High Resolution Normalizing Flows (Yu et al., 2020)
+        | https://arxiv.org/abs/2010.13821
+
+    Example:
+        >>> import torch
+        >>> from .glow import LevelConfig
+        >>> config = WaveletConfig(GlowConfig(image_size=8, levels=(LevelConfig(2, 16), LevelConfig(2, 16))))
+        >>> flow = WaveletGlow(config, generator=torch.Generator().manual_seed(0))
+        >>> x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)) - 0.5
+        >>> z, log_det = flow(x)
+        >>> z.shape, log_det.shape, torch.allclose(flow.inverse(z)[0], x, atol=1e-5)
+        (torch.Size([2, 768]), torch.Size([2]), True)
+    """
+
+    def __init__(
+        self, config: WaveletConfig, generator: torch.Generator | None = None, base: "TrainableFlow | None" = None
+    ) -> None:
+        super().__init__()
+        self.config, self.image_size, self.channels = config, config.image_size, config.channels
+        self.latent_shapes = config.latent_shapes
+        self.base = build_flow(config.base, generator) if base is None else base
+        self.details = DetailFlow(config.channels, config.base.image_size, config.details, generator)
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Start every level from one batch of images, (n, C, S, S)."""
+        low, detail = haar_split(x)
+        self.details.initialise(detail, low)
+        self.base.initialise(low)
+
+    @torch.no_grad()
+    def whiten(self, x: Tensor) -> None:
+        """See `Glow.whiten`."""
+        low, detail = haar_split(x)
+        eps, _ = self.details(detail, low)
+        whiten(self.details.prior.bias[-eps.shape[1] :], eps)
+        self.base.whiten(low)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
+        low, detail = haar_split(x)
+        eps, detail_log_det = self.details(detail, low)
+        z, base_log_det = self.base(low)
+        return torch.cat([eps.flatten(1), z], 1), detail_log_det + base_log_det - math.prod(low.shape[1:]) * math.log(2)
+
+    def low_pass(self, z: Tensor) -> Tensor:
+        """The 2×2 means of `inverse(z)[0]`, (n, C, S/2, S/2), from the base alone: half the time."""
+        return self.base.inverse(z[:, math.prod(self.latent_shapes[0]) :])[0]
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""
+        shape = self.latent_shapes[0]
+        eps, rest = z.split([math.prod(shape), z.shape[1] - math.prod(shape)], 1)
+        low, base_log_det = self.base.inverse(rest)
+        detail, detail_log_det = self.details.inverse(eps.reshape(len(z), *shape), low)
+        return haar_merge(low, detail), detail_log_det + base_log_det + math.prod(low.shape[1:]) * math.log(2)
+
+
+TrainableFlow = Glow | WaveletGlow
+"""What is trained here, and kept in the native format."""
+
+FlowConfig = GlowConfig | WaveletConfig
+"""What fixes a `TrainableFlow`'s shape."""
+
+
+def build_flow(config: FlowConfig, generator: torch.Generator | None = None) -> TrainableFlow:
+    """A new flow of this shape."""
+    return Glow(config, generator) if isinstance(config, GlowConfig) else WaveletGlow(config, generator)
+
+
+def unrolled(config: FlowConfig) -> tuple[list[DetailConfig], GlowConfig]:
+    """The details of each wavelet level, fine to coarse, and the Glow at the bottom."""
+    details = []
+    while isinstance(config, WaveletConfig):
+        details.append(config.details)
+        config = config.base
+    return details, config
+
+
+def encode_levels(flow: TrainableFlow, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The factors of a flow's density, fine to coarse: of each level's details given its low-pass, and of the last one.
+
+    Each is (eps, log_det (n,)) in its own variables: eps is (n, 3C, H, W) for details, and the Glow's flat z at the
+    bottom. `WaveletGlow.forward` adds what the Haar transform contributes.
+
+    Args:
+        x: images, (n, C, S, S).
+    """
+    while isinstance(flow, WaveletGlow):
+        x, detail = haar_split(x)
+        yield flow.details(detail, x)
+        flow = flow.base
+    yield flow(x)
