@@ -47,7 +47,7 @@ def fuse(flow: Flow, nets: torch.dtype | None = None) -> Flow:
         nets: the type in which the nets inside couplings compute; None is float32.
 
     Example:
-        >>> from .glow import GlowConfig, LevelConfig
+        >>> from .glow import Glow, GlowConfig, LevelConfig
         >>> glow = Glow(GlowConfig(8, (LevelConfig(2, 16),)), torch.Generator().manual_seed(0))
         >>> z = torch.zeros(1, 192)
         >>> with torch.no_grad():  # it writes in place, and so has no gradients
