@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transflow_core.training import ImageSet
+from transflow_core import training
+from transflow_core.training import ImageSet, Plan
+
+
+def train(
+    images, folder, architecture, pixels, settings, start=None, grow=None, blend=1.0, half=False, resume=False, **how
+):
+    """`training.train`, of a plan that a test spells out."""
+    plan = Plan(images.image_size, architecture, pixels, settings, start, grow, blend, half, resume)
+    return training.train(images, folder, plan, **how)
 
 
 def discs(n: int, side: int = 32, seed: int = 0) -> np.ndarray:

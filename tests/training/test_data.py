@@ -11,7 +11,7 @@ from PIL import Image
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.training import DataError, prepare
 from transflow_core.training import data as module
-from transflow_core.training.batches import batch
+from transflow_core.training.data import batch
 
 from ..helpers import ROOT
 from .conftest import discs

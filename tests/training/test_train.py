@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from transflow_core.engine import Engine
 from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig, WaveletGlow, haar_split
@@ -19,12 +19,12 @@ from transflow_core.flows.pixels import PixelConvention
 from transflow_core.posterior import Posterior, per_level
 from transflow_core.prior import load_prior
 from transflow_core.shipped import MODELS, shipped_priors
-from transflow_core.training import PRESETS, ImageSet, TrainingError, TrainSettings, train, trainer
-from transflow_core.training.batches import batch, first_images
+from transflow_core.training import PRESETS, ImageSet, Train, TrainingError, trainer
+from transflow_core.training.data import batch, first_images
 from transflow_core.training.density import BitsPerDim, bits_per_level
 
 from ..helpers import ROOT
-from .conftest import discs
+from .conftest import discs, train
 
 TINY = PRESETS["tiny32"].flow
 DETAILS = DetailConfig(steps=2, width=16, context=8)
@@ -32,7 +32,7 @@ WAVELETS = WaveletConfig(GlowConfig(16, (LevelConfig(2, 16), LevelConfig(2, 16))
 PIXELS = PixelConvention(bits=5)
 
 
-def settings(**options) -> TrainSettings:
+def settings(**options) -> Train:
     return PRESETS["tiny32"].settings.with_given(**options)
 
 
@@ -152,7 +152,11 @@ def test_a_run_goes_on_only_as_it_began(disc_set, tmp_path):
             train(images, tmp_path, architecture, PIXELS, how, resume=True)
     with pytest.raises(TrainingError, match="no run"):
         train(disc_set, tmp_path / "elsewhere", TINY, PIXELS, options, resume=True)
-    (tmp_path / "training.safetensors").write_bytes(b"spoilt")
+    state = tmp_path / "training.safetensors"
+    save_file(load_file(state), state, {"format": "transflow-training 1", "counters": "{}", "run": "{}"})
+    with pytest.raises(TrainingError, match=r"version 0\.2\.0 or an earlier one wrote this run"):
+        train(disc_set, tmp_path, TINY, PIXELS, options, resume=True)
+    state.write_bytes(b"spoilt")
     with pytest.raises(TrainingError, match="not a readable checkpoint"):
         train(disc_set, tmp_path, TINY, PIXELS, options, resume=True)
 
@@ -290,7 +294,7 @@ def test_where_the_bits_are(disc_set):
 
 
 def test_the_schedule():
-    plan = TrainSettings(steps=1000, minutes=10.0, learning_rate=1.0, warmup_steps=100, decay=0.5)
+    plan = Train(steps=1000, minutes=10.0, learning_rate=1.0, warmup_steps=100, decay=0.5)
     assert plan.progress(100, 0) == 0.1 and plan.progress(100, 300) == 0.5 and plan.progress(1000, 0) == 1
     rates = [plan.rate(step, step / 1000) for step in range(1000)]
     assert rates[:100] == sorted(rates[:100]) and rates[500:] == sorted(rates[500:], reverse=True)
@@ -298,7 +302,7 @@ def test_the_schedule():
     assert plan.with_given(steps=5).minutes is None and plan.with_given(seed=5).minutes == 10
     for wrong in ({"steps": 0}, {"minutes": -1.0}, {"steps": 1, "decay": 0.0}, {"steps": 1, "ema": 1.0}, {}):
         with pytest.raises(ValueError):
-            TrainSettings(**wrong)
+            Train(**wrong)
 
 
 def test_presets_are_the_architectures_that_ship():
@@ -310,7 +314,7 @@ def test_presets_are_the_architectures_that_ship():
             shipped
             == {key: shipped[key] for key in ("format", "version", "name", "bits", "pixel_offset")} | flow.to_dict()
         )
-        assert flow.image_size == preset.image_size and shipped["bits"] == (preset.bits or PRESETS["celeba64"].bits)
+        assert shipped["bits"] == (preset.bits or PRESETS["celeba64"].bits)
 
 
 def cli(*arguments, **options):

@@ -61,13 +61,10 @@ def train(
             "which keeps the flow steadier on images unlike its data."
         ),
     ] = 1.0,
-    interior: Annotated[
-        float | None,
-        typer.Option(
-            help="With --from: weight that keeps what cool latents decode to, and takes the grid out of it; 300 is one "
-            "that does. [default: 0]"
-        ),
+    checkerboard: Annotated[
+        float | None, typer.Option(help="With --from: weight of the checkerboard penalty. 300 works. [default: 0]")
     ] = None,
+    interior: Annotated[float | None, typer.Option(hidden=True, help="The same: its name before 0.3.")] = None,
     half: Annotated[bool, typer.Option(help="Store the nets' weights in float16: half the size.")] = False,
     resume: Annotated[
         bool, typer.Option(help="Go on with the run in the folder; give the same options, but any budget.")
@@ -100,7 +97,7 @@ def train(
             batch_size=batch_size,
             learning_rate=learning_rate,
             every_minutes=every_minutes,
-            interior=interior,
+            checkerboard=interior if checkerboard is None else checkerboard,
             seed=seed,
         )
         reading = {"align_faces": align_faces, "held_out": held_out, "progress": work.progress}
@@ -110,7 +107,7 @@ def train(
         trained = training.train(
             images,
             output,
-            **plan.to_train(),
+            plan,
             name=name or output.resolve().name,
             words={"data": data_words, "licence": licence, "command": _command()},
             group=group,

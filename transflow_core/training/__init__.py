@@ -1,13 +1,10 @@
 """Maximum likelihood training of a prior: from a folder of images to what `load_prior` reads."""
 
 from .data import DataError, ImageSet, prepare
-from .density import bfloat16_is_faster
-from .plan import NETS, Plan, plan
+from .measure import measure_typicality, write_conformance
 from .processes import Processes
-from .settings import PRESETS, Preset, TrainSettings
-from .state import resumed_settings
-from .statistics import measure_typicality, write_conformance
-from .trainer import Progress, Trained, TrainingError, train
+from .recipe import NETS, PRESETS, Plan, Preset, Train, TrainingError, plan
+from .trainer import Progress, Trained, train
 
 __all__ = [
     "NETS",
@@ -18,14 +15,12 @@ __all__ = [
     "Preset",
     "Processes",
     "Progress",
-    "TrainSettings",
+    "Train",
     "Trained",
     "TrainingError",
-    "bfloat16_is_faster",
     "measure_typicality",
     "plan",
     "prepare",
-    "resumed_settings",
     "train",
     "write_conformance",
 ]

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from ..flows import CouplingNet, PixelConvention, TrainableFlow, encode_levels
 
-__all__ = ["BitsPerDim", "bfloat16_is_faster", "bits_per_level"]
-
 
 class BitsPerDim(nn.Module):
     """Images x, (n, C, S, S), as training sees them -> bits per dimension of each, (n,).

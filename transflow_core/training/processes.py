@@ -14,8 +14,6 @@ from torch import Tensor
 
 from ..prior import pick_device
 
-__all__ = ["Processes"]
-
 T = TypeVar("T")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .settings import TrainSettings
-
-__all__ = ["STATE", "Counters", "TrainingError", "read_state", "resumed_settings", "start_adam", "write_state"]
+from .recipe import Train, TrainingError
 
 STATE = "training.safetensors"
-_FORMAT = "transflow-training 1"
+_FORMAT, _EARLIER_FORMAT = "transflow-training 2", "transflow-training 1"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _BUDGET = ("steps", "minutes")
-
-
-class TrainingError(ValueError):
-    """A run that cannot start, go on, or be continued. The message says what to do."""
 
 
 @dataclass
@@ -81,16 +76,38 @@ def start_adam(adam: torch.optim.Adam) -> None:
         adam.state[parameter] = {"step": torch.zeros((), dtype=torch.float32, device=parameter.device), **moments}
 
 
-def resumed_settings(folder: Path) -> TrainSettings:
+def resumed_settings(folder: Path) -> Train:
     """The settings of the run in a folder. Raises TrainingError if there is none."""
     path = folder / STATE
     if not path.is_file():
         raise TrainingError(f"{folder} has no run to go on with")
+    with _opened(path) as file:
+        return Train(**_run(file, path)["settings"])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The checkpoint, to be read; whatever is wrong with it is a TrainingError."""
     try:
         with safe_open(path, "pt") as file:
-            return TrainSettings(**json.loads((file.metadata() or {})["run"])["settings"])
+            yield file
+    except TrainingError:
+        raise
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{path}: not a readable checkpoint of a training run ({error})") from error
+
+
+def _run(file: Any, path: Path) -> dict[str, Any]:
+    """What was written as `run`."""
+    header = file.metadata() or {}
+    if header.get("format") == _EARLIER_FORMAT:
+        raise TrainingError(
+            f"{path}: version 0.2.0 or an earlier one wrote this run, and only that version can go on with it. "
+            "Its prior can be used, and trained further in another folder, with --from"
+        )
+    if header.get("format") != _FORMAT:
+        raise TrainingError(f"{path} is not the checkpoint of a training run")
+    return json.loads(header["run"])
 
 
 def read_state(
@@ -100,28 +117,20 @@ def read_state(
 
     Raises TrainingError if the file is damaged, or is of another run. The budget alone may be another one.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != _FORMAT:
-                raise TrainingError(f"{path} is not the checkpoint of a training run")
-            earlier = json.loads(header["run"])
-            for key, value in json.loads(json.dumps(run)).items():
-                difference = _difference(earlier.get(key), value, _BUDGET if key == "settings" else ())
-                if difference:
-                    raise TrainingError(
-                        f"{path}: the run has another {key}; it goes on only as it began ({difference})"
-                    )
-            with torch.no_grad():
-                for prefix, module in (("flow", flow), ("averaged", averaged)):
-                    for name, tensor in module.state_dict().items():
-                        tensor.copy_(_tensor(file, f"{prefix}.{name}", tensor))
-                for index, parameter in enumerate(adam.param_groups[0]["params"]):
-                    for key, tensor in adam.state[parameter].items():
-                        tensor.copy_(_tensor(file, f"adam.{index}.{key}", tensor))
-            return Counters(**json.loads(header["counters"]))
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise TrainingError(f"{path}: not a readable checkpoint of a training run ({error})") from error
+    with _opened(path) as file:
+        earlier = _run(file, path)
+        for key, value in json.loads(json.dumps(run)).items():
+            difference = _difference(earlier.get(key), value, _BUDGET if key == "settings" else ())
+            if difference:
+                raise TrainingError(f"{path}: the run has another {key}; it goes on only as it began ({difference})")
+        with torch.no_grad():
+            for prefix, module in (("flow", flow), ("averaged", averaged)):
+                for name, tensor in module.state_dict().items():
+                    tensor.copy_(_tensor(file, f"{prefix}.{name}", tensor))
+            for index, parameter in enumerate(adam.param_groups[0]["params"]):
+                for key, tensor in adam.state[parameter].items():
+                    tensor.copy_(_tensor(file, f"adam.{index}.{key}", tensor))
+        return Counters(**json.loads(file.metadata()["counters"]))
 
 
 def _tensor(file: Any, name: str, like: Tensor) -> Tensor:

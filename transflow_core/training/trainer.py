@@ -21,8 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoints.native import native_fingerprint
 from ..flows import (
-    FlowConfig,
-    PixelConvention,
+    DetailConfig,
     TrainableFlow,
     WaveletConfig,
     WaveletGlow,
@@ -32,26 +31,23 @@ from ..flows import (
     haar_split,
 )
 from ..prior import Prior, load_prior, pick_device
-from .batches import batch, first_images
 from .card import model_card
-from .data import ImageSet
+from .checkerboard import checkerboard_penalty, low_norm_latents, penalised_parameters
+from .data import LEAST_HELD_OUT, ImageSet, batch, first_images
 from .density import BitsPerDim, bits_per_level
-from .interior import interior_latents, interior_penalty, that_draw_grids
-from .journal import Journal, sheet
-from .plan import check_blend, check_held_out, trainable
+from .measure import Log, measure_typicality, sheet, write_conformance
 from .processes import Processes
-from .settings import Architecture, TrainSettings
-from .state import STATE, Counters, TrainingError, read_state, start_adam, write_state
-from .statistics import measure_typicality, write_conformance
-
-__all__ = ["Progress", "Trained", "TrainingError", "train"]
+from .recipe import Plan, TrainingError, trainable
+from .state import STATE, Counters, read_state, start_adam, write_state
 
 _LOG_EVERY = 20
 _MEASURED_ON_THE_WAY = 256
 _LEVELS_OF = 64
 _TYPICALITY_OF = 512
 _TOO_MANY_SKIPPED = 50
-_LATENTS_OF = 4  # as many images a step go with one latent of the interior
+_LATENTS_OF = 4  # as many images a step go with one latent of the checkerboard penalty
+
+Watch = Callable[["Progress"], None]
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,7 @@ class Progress:
         images_per_s: over the last steps.
         seconds_left: by the budget, or None before that can be said.
         bits: bits per dimension of the last steps' images, under the weights that are trained; None before the first.
-        held_out_bits: bits per dimension of held-out images, under the averaged weights, or None before the first
-            measurement.
+        held_out_bits: of held-out images, under the averaged weights; None before the first measurement.
         skipped: steps whose gradient was not finite.
         doing: a word when it is not training: "measuring".
     """
@@ -87,7 +82,7 @@ class Trained:
 
     Attributes:
         folder: holds the prior, its card, samples, the log and the checkpoint.
-        finished: False if it was stopped; it goes on with `resume=True`.
+        finished: False if it was stopped; it goes on with `Plan.resume`.
         step, images, seconds, skipped: see `Counters`.
         measured: the measurements on held-out images, the first before any training.
     """
@@ -104,19 +99,12 @@ class Trained:
 def train(
     images: ImageSet,
     folder: str | os.PathLike[str],
-    architecture: Architecture,
-    pixels: PixelConvention,
-    settings: TrainSettings,
+    plan: Plan,
     *,
     name: str = "prior",
-    start: Prior | None = None,
-    grow: Prior | None = None,
     words: dict[str, str] | None = None,
-    half: bool = False,
-    blend: float = 1.0,
-    resume: bool = False,
     group: Processes | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Watch | None = None,
     stop: threading.Event | None = None,
 ) -> Trained:
     """Train a prior.
@@ -129,20 +117,8 @@ def train(
 
     Args:
         images: see `prepare`.
-        architecture: of a flow; or of the details of one, with `grow`.
-        pixels: what training sees of the bytes.
-        start: weights to begin with, of the same architecture; with `grow` only those of the details. Levels that are
-            not whitened over these images, with this noise, are scaled first.
-        grow: the prior whose weights the 2×2 means begin with. They go on learning: the means of four noisy pixels
-            have half the noise of the images that it saw.
+        plan: see there; `plan(…)` makes one of few words.
         words: what the model card says and nobody can measure: "data", "licence", "command".
-        half: keep the nets' weights in float16 (see `save_native`).
-        blend: of a run with `start`, the share of the trained weights in what is kept at the end, in (0, 1]; the rest
-            are the weights that it began with. Long training makes a flow ill-conditioned on images unlike its data;
-            the mean of the two keeps most of the gain and of the robustness. Reference: Wortsman et al., "Robust
-            fine-tuning of zero-shot models" (2022).
-        resume: go on from the folder's checkpoint. The budget may be another one than before: the schedule follows the
-            new one from there on.
         group: the processes that share the work, and where each computes; by default this one, on a GPU if there is
             one.
         progress, stop: called after every step; ends the run, saved, after the step in which it is set.
@@ -151,35 +127,40 @@ def train(
         TrainingError: the folder has a run already, or none to resume, or another; fewer than two held-out images; or
             nothing but non-finite steps.
     """
-    check_blend(blend, start)
-    check_held_out(images)
+    if len(images.held_out) < LEAST_HELD_OUT:  # before the first step, not where it is measured after the last
+        raise TrainingError(
+            f"typicality is measured on {LEAST_HELD_OUT} held-out images or more, not on {len(images.held_out)}: "
+            "hold out a larger share, or a wider pattern"
+        )
     group = group or Processes(0, 1, pick_device("auto"))
-    run = _Run(
-        images, Path(folder), architecture, pixels, settings, name, start, grow, words or {}, half, blend, resume, group
-    )
+    run = _Run(images, Path(folder), plan, name, words or {}, group)
     return run.go(progress or (lambda _: None), stop or threading.Event())
 
 
-def _build(
-    architecture: Architecture, start: Prior | None, grow: Prior | None, seed: int
-) -> tuple[TrainableFlow, Callable[[Tensor], None]]:
+def _build(plan: Plan) -> tuple[TrainableFlow, Callable[[Tensor], None]]:
     """The flow, and what starts the levels of it that are new from a batch of images."""
-    generator = torch.Generator().manual_seed(seed)
-    if isinstance(architecture, FlowConfig):
-        if grow is not None:
+    generator = torch.Generator().manual_seed(plan.settings.seed)
+    if not isinstance(plan.architecture, DetailConfig):
+        if plan.grow is not None:
             raise TrainingError("this architecture is a whole flow's: it does not grow another")
-        flow = build_flow(architecture, generator)
+        flow = build_flow(plan.architecture, generator)
         trained, initialise = "", flow.initialise
     else:
-        if grow is None:
+        if plan.grow is None:
             raise TrainingError("an architecture of details needs a prior to grow")
-        base = trainable(grow)
-        flow = WaveletGlow(WaveletConfig(base.config, architecture), generator, copy.deepcopy(base))
-        trained, initialise = "details", lambda x: flow.details.initialise(*reversed(haar_split(x)))
-    if start is not None:
-        begun = trainable(start)
+        base = trainable(plan.grow)
+        flow = WaveletGlow(WaveletConfig(base.config, plan.architecture), generator, copy.deepcopy(base))
+        details = flow.details
+
+        def initialise(x: Tensor) -> None:
+            low, detail = haar_split(x)
+            details.initialise(detail, low)
+
+        trained = "details"
+    if plan.start is not None:
+        begun = trainable(plan.start)
         if begun.config.to_dict() != flow.config.to_dict():
-            raise TrainingError(f"{start.name} has another architecture than the one to be trained")
+            raise TrainingError(f"{plan.start.name} has another architecture than the one to be trained")
         flow.get_submodule(trained).load_state_dict(begun.get_submodule(trained).state_dict())
     channels_last(flow.requires_grad_(True))
     return flow, initialise
@@ -193,86 +174,77 @@ class _Run:
     """One run: the flow, its average, the optimizer, and where it stands."""
 
     def __init__(
-        self,
-        images: ImageSet,
-        folder: Path,
-        architecture: Architecture,
-        pixels: PixelConvention,
-        settings: TrainSettings,
-        name: str,
-        start: Prior | None,
-        grow: Prior | None,
-        words: dict[str, str],
-        half: bool,
-        blend: float,
-        resume: bool,
-        group: Processes,
+        self, images: ImageSet, folder: Path, plan: Plan, name: str, words: dict[str, str], group: Processes
     ) -> None:
-        self.images, self.folder, self.pixels, self.settings = images, folder, pixels, settings
-        self.name, self.words, self.half, self.blend, self.group = name, words, half, blend, group
-        if settings.interior and start is None:
-            raise TrainingError("what is decoded near the origin is kept from weights to begin with: say which")
-        if settings.interior and settings.batch_size % (_LATENTS_OF * group.count):
-            raise TrainingError(f"with an interior, a batch is a multiple of {_LATENTS_OF * group.count}")
-        if settings.batch_size % group.count:
-            raise TrainingError(f"a batch of {settings.batch_size} does not part evenly among {group.count} processes")
+        self.images, self.folder, self.name, self.words, self.group = images, folder, name, words, group
+        self.plan = plan
+        self.settings = settings = plan.settings
         self.state_file = folder / STATE
-        if resume and not self.state_file.is_file():
-            raise TrainingError(f"{folder} has no run to go on with")
-        if not resume and self.state_file.is_file():
-            raise TrainingError(f"{folder} has a run already: resume it, or choose another folder")
-        self.flow, initialise = _build(architecture, start, grow, settings.seed)
-        if images.image_size != self.flow.config.image_size:
-            raise TrainingError(
-                f"the images are {images.image_size}×{images.image_size}, "
-                f"the flow's {self.flow.config.image_size}×{self.flow.config.image_size}"
-            )
-        self.start, self.grown = (f"{prior.name} ({prior.fingerprint})" if prior else None for prior in (start, grow))
+        self._check()
+        self.flow, initialise = _build(plan)
+        side = self.flow.image_size
+        if images.image_size != side:
+            raise TrainingError(f"the images are {images.image_size}×{images.image_size}, the flow's {side}×{side}")
         self.description = {
-            "settings": settings.to_dict(),
+            "settings": settings.model_dump(),
             "architecture": self.flow.config.to_dict(),
-            "pixels": {"bits": pixels.bits, "offset": pixels.offset},
+            "pixels": {"bits": plan.pixels.bits, "offset": plan.pixels.offset},
             "data": images.digest,
-            "start": start.fingerprint if start else None,
-            "grow": grow.fingerprint if grow else None,
+            "start": plan.start.fingerprint if plan.start else None,
+            "grow": plan.grow.fingerprint if plan.grow else None,
         }
         self.flow.to(group.device)
-        if start is not None or not resume:  # also where a run goes on that is held to what it began with
-            seen = first_images(images.train, pixels, settings.seed).to(group.device)
-            if start is None:
+        if plan.start is not None or not plan.resume:  # also where a run goes on that is held to what it began with
+            seen = first_images(images.train, plan.pixels, settings.seed).to(group.device)
+            if plan.start is None:
                 initialise(seen)
-            if start is not None or grow is not None:
+            if plan.start is not None or plan.grow is not None:
                 self.flow.whiten(seen)
-        if settings.interior:
+        if settings.checkerboard:
             self.flow.requires_grad_(False)
-            for parameter in that_draw_grids(self.flow):
+            for parameter in penalised_parameters(self.flow):
                 parameter.requires_grad_(True)
         self.averaged = copy.deepcopy(self.flow)
-        self.begun = copy.deepcopy(self.flow).requires_grad_(False) if blend < 1 or settings.interior else None
+        held = plan.blend < 1 or settings.checkerboard
+        self.begun = copy.deepcopy(self.flow).requires_grad_(False) if held else None
         compute_nets_in(self.flow, torch.bfloat16 if settings.half_nets else None)
         self.parameters, self.kept = _learning(self.flow), _learning(self.averaged)
         self.adam = torch.optim.Adam(self.parameters, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
         start_adam(self.adam)
         self.counters = Counters()
-        if resume:
+        if plan.resume:
             self.counters = read_state(self.state_file, self.flow, self.averaged, self.adam, self.description)
-        self.density: nn.Module = BitsPerDim(self.flow, pixels)
+        self.density: nn.Module = BitsPerDim(self.flow, plan.pixels)
         if group.count > 1:
             self.density = DistributedDataParallel(self.density, broadcast_buffers=False)  # they never change
         self.recent: deque[tuple[float, int, float]] = deque(maxlen=50)  # clock, images and bits of the last steps
-        self.penalties: deque[float] = deque(maxlen=50)  # of the interior
+        self.penalties: deque[float] = deque(maxlen=50)
+        self.log: Log | None = None
 
-    def go(self, progress: Callable[[Progress], None], stop: threading.Event) -> Trained:
+    def _check(self) -> None:
+        """Refuse what cannot be a run, before anything is built."""
+        size, count = self.settings.batch_size, self.group.count
+        if self.settings.checkerboard and self.plan.start is None:
+            raise TrainingError("the checkerboard penalty keeps what weights to begin with decode: say which")
+        if self.settings.checkerboard and size % (_LATENTS_OF * count):
+            raise TrainingError(f"with a checkerboard penalty, a batch is a multiple of {_LATENTS_OF * count}")
+        if size % count:
+            raise TrainingError(f"a batch of {size} does not part evenly among {count} processes")
+        if self.plan.resume and not self.state_file.is_file():
+            raise TrainingError(f"{self.folder} has no run to go on with")
+        if not self.plan.resume and self.state_file.is_file():
+            raise TrainingError(f"{self.folder} has a run already: resume it, or choose another folder")
+
+    def go(self, progress: Watch, stop: threading.Event) -> Trained:
         """Train until the budget is used or `stop` is set."""
         counters, settings, group = self.counters, self.settings, self.group
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.journal = Journal(self.folder) if group.first else None
-        self.began = time.monotonic() - counters.seconds
+        self.log = Log(self.folder) if group.first else None
+        self.clock = time.monotonic() - counters.seconds
         due = counters.seconds + 60 * settings.every_minutes
         skipped_in_a_row = 0
         try:
-            event = "resume" if counters.step else "start"
-            self._note(event, processes=group.count, **self.description)
+            self._note("resume" if counters.step else "start", processes=group.count, **self.description)
             if not counters.measured:
                 self._measure_and_save(progress)
             while True:
@@ -287,7 +259,7 @@ class _Run:
                 bits, norm = self._step(used)
                 counters.step += 1
                 counters.images += settings.batch_size
-                counters.seconds = time.monotonic() - self.began
+                counters.seconds = time.monotonic() - self.clock
                 if math.isfinite(norm):
                     self.recent.append((time.monotonic(), counters.images, bits))
                     skipped_in_a_row = 0
@@ -301,17 +273,7 @@ class _Run:
                         "again or resume from the last checkpoint"
                     )
                 if counters.step % _LOG_EVERY == 0 and self.recent:
-                    penalty = {"interior": sum(self.penalties) / len(self.penalties)} if self.penalties else {}
-                    self._note(
-                        "step",
-                        **penalty,
-                        images=counters.images,
-                        seconds=round(counters.seconds, 2),
-                        bits=self._bits(),
-                        gradient_norm=norm if math.isfinite(norm) else str(norm),
-                        learning_rate=settings.rate(counters.step, used),
-                        images_per_s=round(self._images_per_s(), 2),
-                    )
+                    self._note_step(used, norm)
                 progress(self._progress("training"))
             finished = used >= 1
             self._measure_and_save(progress, everything=finished)
@@ -319,21 +281,27 @@ class _Run:
                 self._finish(progress)
             self._note("end" if finished else "stopped", seconds=counters.seconds)
         finally:
-            if self.journal is not None:
-                self.journal.close()
-        return Trained(
-            self.folder,
-            finished,
-            counters.step,
-            counters.images,
-            counters.seconds,
-            counters.skipped,
-            counters.measured,
-        )
+            if self.log is not None:
+                self.log.close()
+        return Trained(self.folder, finished, **vars(counters))
 
     def _note(self, event: str, **facts: Any) -> None:
-        if self.journal is not None:
-            self.journal.write(event, self.counters.step, **facts)
+        if self.log is not None:
+            self.log.write(event, self.counters.step, **facts)
+
+    def _note_step(self, used: float, norm: float) -> None:
+        counters = self.counters
+        penalty = {"checkerboard": sum(self.penalties) / len(self.penalties)} if self.penalties else {}
+        self._note(
+            "step",
+            **penalty,
+            images=counters.images,
+            seconds=round(counters.seconds, 2),
+            bits=self._bits(),
+            gradient_norm=norm if math.isfinite(norm) else str(norm),
+            learning_rate=self.settings.rate(counters.step, used),
+            images_per_s=round(self._images_per_s(), 2),
+        )
 
     def _bits(self) -> float | None:
         """Of the last steps' images."""
@@ -364,54 +332,37 @@ class _Run:
 
     def _step(self, used: float) -> tuple[float, float]:
         """One step: the bits per dimension, and the gradient's norm, which is not finite if the step was skipped."""
-        settings, counters, group = self.settings, self.counters, self.group
-        x = batch(
-            self.images.train,
-            self.pixels,
-            counters.step,
-            size=settings.batch_size,
-            seed=settings.seed,
-            mirror=settings.mirror,
-            part=(group.rank, group.count),
-        ).to(group.device)
+        settings, step, group = self.settings, self.counters.step, self.group
+        how = {"seed": settings.seed, "part": (group.rank, group.count)}
+        size, mirror = settings.batch_size, settings.mirror
+        x = batch(self.images.train, self.plan.pixels, step, size=size, mirror=mirror, **how).to(group.device)
         self.adam.zero_grad(set_to_none=True)
-        bits = self.density(x).mean()
-        penalty = self._interior()
-        (bits if penalty is None else bits + penalty).backward()
-        if penalty is not None:
+        loss = bits = self.density(x).mean()
+        if settings.checkerboard and self.begun is not None:
+            z = low_norm_latents(self.flow.latent_shapes, step, size=size // _LATENTS_OF, **how).to(group.device)
+            penalty = settings.checkerboard * checkerboard_penalty(self.flow, self.begun, z)
             self.penalties.append(float(penalty.detach()))
+            loss = bits + penalty
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip)
         bits = float(group.mean(bits.detach()))
         norm = float(norm) if math.isfinite(bits) else math.nan
         if math.isfinite(norm):
             for options in self.adam.param_groups:
-                options["lr"] = settings.rate(counters.step, used)
+                options["lr"] = settings.rate(step, used)
             self.adam.step()
             # A mean over everything seen so far, until that is longer than the decay's own memory.
-            decay = min(settings.ema, (1 + counters.step) / (10 + counters.step))
+            decay = min(settings.ema, (1 + step) / (10 + step))
             with torch.no_grad():
                 torch._foreach_lerp_(self.kept, self.parameters, 1 - decay)
         return bits, norm
 
-    def _interior(self) -> Tensor | None:
-        settings, group = self.settings, self.group
-        if not settings.interior or self.begun is None:
-            return None
-        z = interior_latents(
-            self.flow.latent_shapes,
-            self.counters.step,
-            size=settings.batch_size // _LATENTS_OF,
-            seed=settings.seed,
-            part=(group.rank, group.count),
-        )
-        return settings.interior * interior_penalty(self.flow, self.begun, z.to(group.device))
-
     def _prior(self) -> Prior:
-        fingerprint = native_fingerprint(self.averaged, self.pixels, self.name)
+        fingerprint = native_fingerprint(self.averaged, self.plan.pixels, self.name)
         metadata = {key: self.words[key] for key in ("data", "licence") if self.words.get(key)}
-        return Prior(self.averaged.eval(), self.pixels, self.name, fingerprint, metadata=metadata)
+        return Prior(self.averaged.eval(), self.plan.pixels, self.name, fingerprint, metadata=metadata)
 
-    def _measure_and_save(self, progress: Callable[[Progress], None], everything: bool = False) -> None:
+    def _measure_and_save(self, progress: Watch, everything: bool = False) -> None:
         """Bits per dimension of held-out images and a sheet of samples, under the averaged weights; a checkpoint."""
         if not self.group.first:
             return
@@ -419,12 +370,12 @@ class _Run:
         prior, counters = self._prior(), self.counters
         self._measure(prior, everything)
         sheet(prior, self.folder / "samples" / f"step_{counters.step:07d}.png", self.settings.sheet_temperature)
-        counters.seconds = time.monotonic() - self.began
+        counters.seconds = time.monotonic() - self.clock
         write_state(self.state_file, self.flow, self.averaged, self.adam, counters, self.description)
         self._save_prior(prior)
 
     def _measure(self, prior: Prior, everything: bool) -> None:
-        counters, held_out = self.counters, self.images.held_out
+        counters, held_out, pixels = self.counters, self.images.held_out, self.plan.pixels
         if not everything and len(held_out) > _MEASURED_ON_THE_WAY:
             held_out = held_out[np.linspace(0, len(held_out) - 1, _MEASURED_ON_THE_WAY).astype(int)]
         found = prior.bits_per_dim(np.array(held_out))
@@ -438,24 +389,24 @@ class _Run:
         }
         counters.measured.append(row)
         facts = {key: value for key, value in row.items() if key != "step" and value is not None}
-        x = batch(held_out, self.pixels, 0, size=min(_LEVELS_OF, len(held_out)), seed=0, mirror=False)
-        levels = bits_per_level(self.averaged, x.to(self.group.device), self.pixels.nats_per_dim)
+        x = batch(held_out, pixels, 0, size=min(_LEVELS_OF, len(held_out)), seed=0, mirror=False)
+        levels = bits_per_level(self.averaged, x.to(self.group.device), pixels.nats_per_dim)
         self._note("held_out", not_finite=int((~found.isfinite()).sum()), levels=levels, **facts)
 
     def _save_prior(self, prior: Prior) -> None:
         """Each file is replaced as a whole: a prior that was there before stays readable throughout."""
         written = self.folder / "writing"
-        prior.save(written, half=self.half)
+        prior.save(written, half=self.plan.half)
         for file in written.iterdir():
             file.replace(self.folder / file.name)
         shutil.rmtree(written)
 
-    def _finish(self, progress: Callable[[Progress], None]) -> None:
+    def _finish(self, progress: Watch) -> None:
         """What only a finished run gets: typicality, conformance data, the last sheet and the card."""
-        if self.begun is not None and self.blend < 1:
+        if self.begun is not None and self.plan.blend < 1:
             with torch.no_grad():
                 for kept, begun in zip(self.averaged.parameters(), self.begun.parameters(), strict=True):
-                    kept.lerp_(begun, 1 - self.blend)
+                    kept.lerp_(begun, 1 - self.plan.blend)
             self._measure(self._prior(), everything=True)
         progress(self._progress("measuring typicality"))
         prior = self._prior()
@@ -464,15 +415,5 @@ class _Run:
         prior = load_prior(self.folder, device=self.group.device)  # as people get it, halved or not
         write_conformance(prior, self.folder / "conformance.npz")
         sheet(prior, self.folder / "samples.png", self.settings.sheet_temperature)
-        card = model_card(
-            prior,
-            self.flow.config,
-            self.images,
-            self.settings,
-            self.counters,
-            self.words,
-            self.start,
-            self.grown,
-            self.blend,
-        )
+        card = model_card(prior, self.plan, self.images, self.counters, self.words)
         (self.folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")

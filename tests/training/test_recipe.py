@@ -1,13 +1,12 @@
 """What a run is to be, decided without the command line and before anything is read."""
 
-import importlib
-
 import pytest
 import torch
 
 from transflow_core.flows import DetailConfig
 from transflow_core.flows.pixels import PixelConvention
-from transflow_core.training import PRESETS, ImageSet, Processes, TrainingError, bfloat16_is_faster, plan, train
+from transflow_core.training import PRESETS, ImageSet, Processes, TrainingError, plan, recipe, train
+from transflow_core.training.density import bfloat16_is_faster
 
 from ..helpers import make_tiny_prior
 from .conftest import discs
@@ -26,8 +25,7 @@ def asked(monkeypatch):
             self.append(device)
             return self.faster
 
-    # By its path the module is not to be had: its package calls the function by the same name.
-    monkeypatch.setattr(importlib.import_module("transflow_core.training.plan"), "bfloat16_is_faster", asked := Asked())
+    monkeypatch.setattr(recipe, "bfloat16_is_faster", asked := Asked())
     return asked
 
 
@@ -55,10 +53,10 @@ def test_growing_takes_its_preset_and_the_pixels_of_what_is_grown(tmp_path, tiny
 
 
 def test_weights_without_a_preset_bring_their_architecture_along(tmp_path, tiny):
-    made = plan(tmp_path, start=tiny, nets="float32", interior=300.0)
+    made = plan(tmp_path, start=tiny, nets="float32", checkerboard=300.0)
     assert made.start is not None and made.architecture == made.start.flow.config and made.grow is None
     assert (made.image_size, made.pixels) == (16, made.start.pixels)
-    assert made.settings == PRESETS["celeba64"].settings.with_given(interior=300.0)
+    assert made.settings == PRESETS["celeba64"].settings.with_given(checkerboard=300.0)
     larger = plan(tmp_path, start="celeba128", nets="float32")
     assert larger.image_size == 128 and larger.settings == PRESETS["celeba128"].settings
     assert plan(tmp_path, start=tiny, preset="tiny32", nets="float32").architecture == PRESETS["tiny32"].flow
@@ -81,7 +79,7 @@ def test_the_nets_are_tried_where_nobody_says(tmp_path, asked, faster):
 
 def test_a_run_that_goes_on_keeps_what_it_began_with(disc_set, tmp_path, asked):
     begun = plan(tmp_path, preset="tiny32", nets="bfloat16", steps=1, learning_rate=0.003)
-    train(disc_set, tmp_path, **begun.to_train())
+    train(disc_set, tmp_path, begun)
     again = plan(tmp_path, preset="tiny32", resume=True, steps=2)
     assert again.resume and again.settings == begun.settings.with_given(steps=2) and not asked
     with pytest.raises(TrainingError, match="no run"):
@@ -108,7 +106,7 @@ def test_too_few_held_out_images_are_said_before_the_first_step(tmp_path):
     made = plan(tmp_path, preset="tiny32", nets="float32", steps=1)
     few = ImageSet(discs(4), discs(1), "few", {})
     with pytest.raises(TrainingError, match="not on 1: hold out a larger share"):
-        train(few, tmp_path, **made.to_train(), progress=lambda _: pytest.fail("a step was taken"))
+        train(few, tmp_path, made, progress=lambda _: pytest.fail("a step was taken"))
     assert not list(tmp_path.iterdir())
 
 

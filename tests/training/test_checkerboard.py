@@ -1,4 +1,4 @@
-"""The interior: grids go from what cool latents decode to, all else stays, and such a run is as any other."""
+"""The checkerboard penalty: patterns go from what latents of small norm decode to, all else stays, runs go on."""
 
 import copy
 import json
@@ -14,9 +14,11 @@ from transflow_core.checkpoints import Checkpoint
 from transflow_core.flows import Glow, GlowConfig, LevelConfig, WaveletConfig, build_flow, encode_levels, haar_split
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.prior import Prior, load_prior
-from transflow_core.training import PRESETS, TrainingError, train
-from transflow_core.training.batches import first_images
-from transflow_core.training.interior import interior_latents, that_draw_grids, without_grid
+from transflow_core.training import PRESETS, TrainingError
+from transflow_core.training.checkerboard import low_norm_latents, penalised_parameters, without_checkerboard
+from transflow_core.training.data import first_images
+
+from .conftest import train
 
 LEVELS = (LevelConfig(2, 16), LevelConfig(2, 16), LevelConfig(2, 16))
 PIXELS = PixelConvention(bits=5)
@@ -40,27 +42,27 @@ def smooth(seed, side=64):
 def test_a_grid_goes_and_the_picture_stays(seed, scales, period):
     x = smooth(seed)
     spoilt = x + 0.02 * torch.linspace(0.5, 1, 64) * chessboard(64, period)
-    cleaned = without_grid(spoilt, scales)
+    cleaned = without_checkerboard(spoilt, scales)
     assert (cleaned - x).square().mean() < 0.02 * (spoilt - x).square().mean()
-    assert (without_grid(x, scales) - x).square().mean() < 0.02 * (spoilt - x).square().mean()
+    assert (without_checkerboard(x, scales) - x).square().mean() < 0.02 * (spoilt - x).square().mean()
 
 
 def test_a_pattern_that_changes_its_phase_is_hair_and_stays():
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(4, 3, 64, 64, generator=generator)
     # Noise has a ninth of a window's pixels' share in each pattern.
-    assert (without_grid(x) - x).square().mean() < 0.05 * x.var()
+    assert (without_checkerboard(x) - x).square().mean() < 0.05 * x.var()
 
 
 def test_latents_follow_from_seed_and_step_and_parts_are_parts_of_the_whole():
     shapes = ((6, 4, 4), (24, 2, 2))
-    whole = interior_latents(shapes, 3, size=8, seed=1)
+    whole = low_norm_latents(shapes, 3, size=8, seed=1)
     assert whole.shape == (8, 192) and whole[0].eq(0).all()
-    parts = [interior_latents(shapes, 3, size=8, seed=1, part=(index, 2)) for index in range(2)]
+    parts = [low_norm_latents(shapes, 3, size=8, seed=1, part=(index, 2)) for index in range(2)]
     assert torch.cat(parts).equal(whole)
-    assert not interior_latents(shapes, 4, size=8, seed=1).equal(whole)
+    assert not low_norm_latents(shapes, 4, size=8, seed=1).equal(whole)
     rms = torch.stack(
-        [z.square().mean(1).sqrt() for z in interior_latents(shapes, 0, size=400, seed=0).split([96, 96], 1)]
+        [z.square().mean(1).sqrt() for z in low_norm_latents(shapes, 0, size=400, seed=0).split([96, 96], 1)]
     )
     assert rms[:, 2::2].max() < 1.1 and (rms[0, 2::2] - rms[1, 2::2]).abs().max() < 0.3  # one temperature
     assert (rms[0, 1::2] - rms[1, 1::2]).abs().max() > 0.5  # one a level
@@ -68,13 +70,15 @@ def test_latents_follow_from_seed_and_step_and_parts_are_parts_of_the_whole():
 
 def test_linear_maps_and_coarse_levels_are_left_alone():
     flow = Glow(GlowConfig(32, LEVELS, position=True), torch.Generator().manual_seed(0))
-    chosen = {id(parameter) for parameter in that_draw_grids(flow)}
+    chosen = {id(parameter) for parameter in penalised_parameters(flow)}
     names = [name for name, parameter in flow.named_parameters() if id(parameter) in chosen]
     assert names and not [name for name in names if "actnorm" in name or "conv1x1" in name or "levels.2" in name]
     assert {name.split(".")[1] for name in names} == {"0", "1"}
     grown = build_flow(WaveletConfig(flow.config), torch.Generator().manual_seed(0))
     names = {
-        name for name, parameter in grown.named_parameters() if any(parameter is one for one in that_draw_grids(grown))
+        name
+        for name, parameter in grown.named_parameters()
+        if any(parameter is one for one in penalised_parameters(grown))
     }
     assert any(name.startswith("details.steps") for name in names) and any("base.levels.1" in name for name in names)
 
@@ -96,26 +100,28 @@ def decoded_grid(prior):
 
 
 def test_training_takes_the_grid_and_keeps_the_rest(disc_set, gridded, tmp_path):
-    how = SETTINGS.with_given(steps=60, interior=300.0)
+    how = SETTINGS.with_given(steps=60, checkerboard=300.0)
     train(disc_set, tmp_path, gridded.flow.config, PIXELS, how, start=gridded)
     after = load_prior(tmp_path, device="cpu")
     assert decoded_grid(gridded) > 4 and decoded_grid(after) < 0.5 * decoded_grid(gridded)
     z = 0.5 * torch.randn(8, gridded.dim, generator=torch.Generator().manual_seed(0))
-    wanted = without_grid(gridded.decode(z), 2)
+    wanted = without_checkerboard(gridded.decode(z), 2)
     assert (after.decode(z) - wanted).square().mean() < 0.8 * (gridded.decode(z) - wanted).square().mean()
     begun = copy.deepcopy(gridded.flow)
     begun.whiten(first_images(disc_set.train, PIXELS, how.seed))
-    trained = {id(parameter) for parameter in that_draw_grids(begun)}
+    trained = {id(parameter) for parameter in penalised_parameters(begun)}
     for (name, before), now in zip(begun.named_parameters(), after.flow.parameters(), strict=True):
         assert id(before) in trained or before.equal(now), name
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    penalties = [line["interior"] for line in lines if line["event"] == "step"]
+    penalties = [line["checkerboard"] for line in lines if line["event"] == "step"]
     assert len(penalties) == 3 and penalties[-1] < penalties[0]
-    assert "- **Interior**: the nets of the finest levels" in (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "- **Checkerboard penalty**: the nets of the finest levels" in (tmp_path / "MODEL_CARD.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_such_a_run_too_ends_in_the_same_bits_when_it_was_stopped(disc_set, gridded, tmp_path):
-    how, stop = SETTINGS.with_given(steps=12, interior=300.0), threading.Event()
+    how, stop = SETTINGS.with_given(steps=12, checkerboard=300.0), threading.Event()
     train(disc_set, tmp_path / "whole", gridded.flow.config, PIXELS, how, start=gridded)
 
     def stop_at_5(now):
@@ -132,14 +138,19 @@ def test_such_a_run_too_ends_in_the_same_bits_when_it_was_stopped(disc_set, grid
 def test_it_needs_weights_to_begin_with(disc_set, gridded, tmp_path):
     config = gridded.flow.config
     with pytest.raises(TrainingError, match="weights to begin with"):
-        train(disc_set, tmp_path, config, PIXELS, SETTINGS.with_given(steps=1, interior=1.0))
+        train(disc_set, tmp_path, config, PIXELS, SETTINGS.with_given(steps=1, checkerboard=1.0))
     with pytest.raises(TrainingError, match="multiple of 4"):
         train(
-            disc_set, tmp_path, config, PIXELS, SETTINGS.with_given(steps=1, batch_size=6, interior=1.0), start=gridded
+            disc_set,
+            tmp_path,
+            config,
+            PIXELS,
+            SETTINGS.with_given(steps=1, batch_size=6, checkerboard=1.0),
+            start=gridded,
         )
     for wrong in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="interior"):
-            SETTINGS.with_given(interior=wrong)
+        with pytest.raises(ValueError, match="checkerboard"):
+            SETTINGS.with_given(checkerboard=wrong)
 
 
 def test_levels_that_other_noise_was_learned_with_are_whitened(gridded):

@@ -1,9 +1,8 @@
-"""What a flow decodes inside the typical shell, where the likelihood says nothing: kept, and freed of its grid.
+"""The checkerboard penalty: what latents of small norm decode to is kept, and freed of checkerboard artifacts.
 
-Posterior means, blends and cool samples are latents of small norm. Maximum likelihood never looks there, and a
-multi-scale Glow draws a pattern of two pixels' period over whatever it shows. A penalty on the pattern alone makes such
-latents grey and flat, since nothing else holds them; hence the distance to pictures that the flow had before, without
-their pattern.
+Posterior means, blends and cool samples are such latents. Maximum likelihood never looks there, and a multi-scale Glow
+draws a pattern of two pixels' period over whatever it shows. A penalty on the pattern alone makes such latents grey and
+flat, since nothing else holds them; hence the distance to pictures that the flow had before, without their pattern.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ from ..flows import (
     unrolled,
 )
 
-__all__ = ["interior_latents", "interior_penalty", "that_draw_grids", "without_grid"]
-
 _WARMEST = 0.8
 _LEVELS = 2
 _FOURTH_DIFFERENCE = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0]) / 16
@@ -40,7 +37,7 @@ def _alternating(side: int, down: bool, across: bool) -> Tensor:
     return 1.0 - 2.0 * ((down * y + across * x) % 2)
 
 
-def without_grid(x: Tensor, scales: int = 1) -> Tensor:
+def without_checkerboard(x: Tensor, scales: int = 1) -> Tensor:
     """Images without the patterns of two pixels' period that keep their phase over a neighbourhood: (n, C, S, S).
 
     A pattern's local amplitude is what is left of its fourth difference, demodulated, in a mean over windows of nine
@@ -53,12 +50,12 @@ def without_grid(x: Tensor, scales: int = 1) -> Tensor:
         >>> import torch
         >>> checks = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(1, 1, 16, 16)
         >>> ramp = torch.linspace(0, 1, 32).expand(1, 1, 32, 32)
-        >>> bool((without_grid(ramp + checks) - ramp).abs().max() < 5e-3)
+        >>> bool((without_checkerboard(ramp + checks) - ramp).abs().max() < 5e-3)
         True
     """
     if scales > 1:
-        means, details = haar_split(x)
-        x = haar_merge(without_grid(means, scales - 1), details)
+        low, detail = haar_split(x)
+        x = haar_merge(without_checkerboard(low, scales - 1), detail)
     n, channels, side, _ = x.shape
     found = torch.zeros_like(x)
     flat = x.reshape(n * channels, 1, side, side)
@@ -78,7 +75,7 @@ def without_grid(x: Tensor, scales: int = 1) -> Tensor:
     return x - found
 
 
-def interior_latents(
+def low_norm_latents(
     shapes: tuple[tuple[int, int, int], ...], step: int, *, size: int, seed: int, part: tuple[int, int] = (0, 1)
 ) -> Tensor:
     """The latents of one step, (size / parts, D): they follow from the seed and the step alone (see `batch`).
@@ -97,17 +94,17 @@ def interior_latents(
     return torch.from_numpy(z[index * size // count : (index + 1) * size // count])
 
 
-def interior_penalty(flow: TrainableFlow, before: TrainableFlow, z: Tensor) -> Tensor:
-    """Mean squared distance of what `flow` decodes latents (n, D) to, from what `before` did, less its grids.
+def checkerboard_penalty(flow: TrainableFlow, before: TrainableFlow, z: Tensor) -> Tensor:
+    """Mean squared distance of what `flow` decodes latents (n, D) to, from what `before` did, less its artifacts.
 
     Of a Glow these are patterns of two and of four pixels; of each level that it was grown by, twice as large ones too.
     """
     with torch.no_grad():
-        wanted = without_grid(before.inverse(z)[0], _LEVELS + len(unrolled(before.config)[0]))
+        wanted = without_checkerboard(before.inverse(z)[0], _LEVELS + len(unrolled(before.config)[0]))
     return (flow.inverse(z)[0] - wanted).square().mean()
 
 
-def that_draw_grids(flow: TrainableFlow) -> Iterator[nn.Parameter]:
+def penalised_parameters(flow: TrainableFlow) -> Iterator[nn.Parameter]:
     """What the penalty may change: the nets of the details' flows, and of a Glow's two finest levels.
 
     What is decoded depends too sharply on the linear maps between them: with those, or the coarser levels, the penalty
