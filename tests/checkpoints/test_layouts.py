@@ -27,21 +27,12 @@ def variant(request, tmp_path):
     return project, project.save(tmp_path)
 
 
-<<<<<<< HEAD:tests/checkpoints/test_layouts.py
 @pytest.mark.parametrize("form", [lambda flow: flow, fuse], ids=["training", "inference"])
 def test_latents_density_and_reconstruction_are_those_of_the_project(variant, form):
     project, path = variant
     checkpoint = convert(path, options=project.options)
     x = images(project)
     latents, log_det = project.encode(x)
-=======
-@pytest.mark.parametrize("form", [lambda flow: flow, fuse], ids=["training", "inference"])
-def test_latents_density_and_reconstruction_are_the_peers(variant, form):
-    peer, path = variant
-    checkpoint = convert(path, options=peer.options)
-    x = images(peer)
-    latents, log_det = peer.encode(x)
->>>>>>> 3db5edd (Lay flows/ out as one flow in three files):tests/checkpoints/peers/test_peers.py
     with torch.inference_mode():
         flow = form(checkpoint.flow)
         z, ours = flow.forward(x)

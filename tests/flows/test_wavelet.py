@@ -2,7 +2,6 @@
 
 import math
 
-import pytest
 import torch
 
 from transflow_core.checkpoints.memory import estimate_memory
@@ -105,23 +104,3 @@ def test_nets_in_bfloat16_stay_near_and_leave_the_flow_in_float32():
         rough, _ = flow(x)
     assert rough.dtype == torch.float32 and not rough.equal(exact)
     torch.testing.assert_close(rough, exact, atol=0.05, rtol=0.05)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {},
-        {"details": {}, "base": {}},
-        {"details": {"steps": 0}, "base": BASE.to_dict()},
-        {"details": {"steps": True}, "base": BASE.to_dict()},
-        {"details": {"width": 10**9}, "base": BASE.to_dict()},
-        {"details": {"cap": float("nan")}, "base": BASE.to_dict()},
-        {"details": {"unknown": 1}, "base": BASE.to_dict()},
-        {"details": {}, "base": {**BASE.to_dict(), "image_size": 1024}},
-        {"details": None, "base": BASE.to_dict()},
-        {"details": {}, "base": []},
-    ],
-)
-def test_other_configurations_are_refused(values):
-    with pytest.raises(ValueError):
-        WaveletConfig.from_dict(values)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,24 +76,17 @@ class Progress:
     doing: str = "training"
 
 
-@dataclass(frozen=True)
-class Trained:
+@dataclass
+class Trained(Counters):
     """What a run came to.
 
     Attributes:
         folder: holds the prior, its card, samples, the log and the checkpoint.
         finished: False if it was stopped; it goes on with `Plan.resume`.
-        step, images, seconds, skipped: see `Counters`.
-        measured: the measurements on held-out images, the first before any training.
     """
 
-    folder: Path
-    finished: bool
-    step: int
-    images: int
-    seconds: float
-    skipped: int
-    measured: list[dict[str, float]] = field(default_factory=list)
+    folder: Path = Path()
+    finished: bool = False
 
 
 def train(
@@ -283,7 +276,7 @@ class _Run:
         finally:
             if self.log is not None:
                 self.log.close()
-        return Trained(self.folder, finished, **vars(counters))
+        return Trained(**vars(counters), folder=self.folder, finished=finished)
 
     def _note(self, event: str, **facts: Any) -> None:
         if self.log is not None:

@@ -1,0 +1,80 @@
+"""Configurations of flows and pixels: to JSON and back, and those that are none, refused."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+
+from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, PixelConvention, WaveletConfig
+
+from .test_guarded import flows
+
+GLOW = GlowConfig(8, (LevelConfig(1, 8), LevelConfig(1, 8), LevelConfig(1, 8))).to_dict()
+WAVELET = WaveletConfig(GlowConfig.from_dict(GLOW)).to_dict()
+LEVEL = {"steps": 1, "width": 4}
+REFUSED = {
+    GlowConfig: [
+        {"image_size": 12},
+        {"image_size": 2**20},
+        {"image_size": True},
+        {"image_size": "8"},
+        {"levels": []},
+        {"levels": 3},
+        {"levels": ["level"]},
+        *({"levels": [LEVEL | wrong]} for wrong in ({"steps": 10**9}, {"width": 0}, {"width": None}, {"bogus": 1})),
+        *({"levels": [LEVEL | {"squeeze": wrong}]} for wrong in ("halves", {})),
+        *({"levels": [LEVEL | {"coupling": wrong}]} for wrong in ({"kind": "spline"}, 3)),
+        {"channels": 0},
+        {"position": "yes"},
+        {"coupling": None},
+        *({"coupling": {"kind": wrong}} for wrong in ("spline", None)),
+        *({"coupling": {"scale": wrong}} for wrong in ("exp", ["tanh"])),
+        *({"coupling": {"plus": wrong}} for wrong in (-1.0, True)),
+        {"coupling": {"cap": float("nan")}},
+        {"coupling": {"order": "both"}},
+        {"coupling": {"transforms": "all"}},
+        {"coupling": {"bogus": 1}},
+    ],
+    WaveletConfig: [
+        {"details": None},
+        *({"details": wrong} for wrong in ({"steps": 0}, {"steps": True}, {"width": 10**9}, {"unknown": 1})),
+        {"details": {"cap": float("nan")}},
+        {"details": {"kind": "other"}},
+        {"base": {}},
+        {"base": []},
+        {"base": GLOW | {"image_size": 1024}},
+    ],
+}
+
+
+@given(flows)
+def test_a_configuration_comes_back_from_json(config):
+    assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(("kind", "change"), [(kind, one) for kind, some in REFUSED.items() for one in some], ids=str)
+def test_what_is_no_configuration_is_refused(kind, change):
+    good = GLOW if kind is GlowConfig else WAVELET
+    assert kind.from_dict(good).to_dict() == good
+    with pytest.raises(ValueError):
+        kind.from_dict(good | change)
+    for missing in good if kind is WaveletConfig else ("image_size", "levels"):
+        with pytest.raises(ValueError):
+            kind.from_dict({name: value for name, value in good.items() if name != missing})
+
+
+@pytest.mark.parametrize(
+    "change", [{"scale": 0}, {"scale": "1"}, {"scale": float("nan")}, {"noise": "none"}, {"noise": []}]
+)
+def test_a_wrong_pixel_convention_is_refused(change):
+    with pytest.raises(ValueError):
+        PixelConvention(**change)
+
+
+def test_a_level_may_have_a_coupling_of_its_own():
+    one, other = CouplingConfig(scale="sigmoid"), CouplingConfig(scale="sigmoid", plus=1.0)
+    flow = Glow(GlowConfig(4, (LevelConfig(1, 4), LevelConfig(1, 4, coupling=other)), channels=1, coupling=one))
+    for level, plus in ((0, 0.0), (1, 1.0)):
+        log_s = flow.levels[level].steps[0].coupling.log_scale(torch.zeros(1))
+        assert log_s.exp().item() == pytest.approx(torch.sigmoid(torch.tensor(2.0)).item() + plus)
