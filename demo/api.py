@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
-from gradio.context import LocalContext
-from gradio.events import api
-from gradio.utils import get_upload_folder
 
 from transflow_core import limits
 from transflow_core.recipes import RECIPES, Reading, Recipe, ordered, plain
@@ -22,6 +19,7 @@ from transflow_core.worker import Cancelled, owned_by
 from .engines import Engines
 from .errors import refusing
 from .given import file_of
+from .gradio_compat import address_of, call_under_way, upload_folder
 from .guard import caller_of
 from .janitor import held
 from .queues import CALLS
@@ -53,7 +51,7 @@ def add_endpoints(engines: Engines, demo: gr.Blocks) -> None:
     """
     for name, function in endpoints(engines).items():
         described = inspect.getdoc(function)
-        made = api(_answering(function), api_name=name, api_description=described, concurrency_limit=None)
+        made = gr.api(_answering(function), api_name=name, api_description=described, concurrency_limit=None)
         model = SERVED.get(name)
         if model is None:
             continue
@@ -147,9 +145,9 @@ def _answering(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        request = LocalContext.request.get(None)
+        request, event = call_under_way()
         session = request.session_hash if request else None
-        turn = CALLS.turn(_caller(request), LocalContext.event_id.get(None), session)
+        turn = CALLS.turn(_caller(request), event, session)
         try:
             with refusing(markup=False), held(_given(args, kwargs)), turn as stop, owned_by(session):
                 return _plain(function(*args, **(kwargs | {"stop": stop})))
@@ -178,12 +176,12 @@ def _upload_of(value: Any) -> Path | None:
     if not isinstance(given, str) or "\0" in given:
         return None
     path = Path(given).resolve()
-    return path if Path(get_upload_folder()).resolve() in path.parents else None
+    return path if Path(upload_folder()).resolve() in path.parents else None
 
 
 def _caller(request: gr.Request | None) -> str:
     """The address that a call comes from."""
-    scope = getattr(getattr(request, "request", None), "scope", None)
+    scope = address_of(request)
     return caller_of(scope) if scope else ""
 
 

@@ -6,29 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
-from gradio import utils
 from gradio.events import Dependency
 
 from transflow_core.worker import Cancelled, owned_by, owned_steps
 
 from .errors import refusing, warn
+from .gradio_compat import data_of
 from .session import Session
 
 __all__ = ["on"]
 
 _LOST = "This page was left alone for so long that what it was given is forgotten. Give it again, or load the page."
-
-
-def _whole(before: Any, after: Any) -> list[list[Any]]:
-    """What Gradio sends of an answer that follows another: all of it, or nothing where it is the same.
-
-    Its own differences have its script change the value before in place: whatever came in the same frame, and was not
-    shown yet, would be lost.
-    """
-    return [] if before == after else [["replace", [], after]]
-
-
-utils.diff = _whole
 
 
 def on(
@@ -74,8 +62,7 @@ def _call(handler: Callable, event: bool, answers: bool) -> Callable:
             session.lost = False
             warn(_LOST)
         if event:
-            data = values[0]._data
-            values = [data if isinstance(data, dict) else {}, *values[1:]]
+            values = [data_of(values[0]), *values[1:]]
         return session, values
 
     def answer(request: gr.Request, *values: Any) -> Any:

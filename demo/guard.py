@@ -1,4 +1,4 @@
-"""What stands before Gradio: headers, sizes and owners of uploads, addresses that are not fetched, callers who left.
+"""What stands before Gradio: headers, sizes and owners of uploads, callers who left.
 
 An ASGI middleware: it sees each request before Gradio does, and each answer after.
 """
@@ -17,13 +17,10 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-import gradio as gr
-from gradio import processing_utils
-
 from .errors import words_of
 from .queues import CALLS
 
-__all__ = ["Guard", "Pace", "Quota", "Uploads", "caller_of", "fetch_no_addresses"]
+__all__ = ["Guard", "Pace", "Quota", "Uploads", "caller_of"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -338,12 +335,3 @@ async def _answer(send: Send, status: int, words: str) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def fetch_no_addresses() -> None:
-    """Gradio fetches a file that is given by its address, whatever its size: here it does not, for anybody."""
-
-    async def refused(url: str) -> Any:
-        raise gr.Error("Files are not fetched from an address: upload them.", print_exception=False)
-
-    processing_utils.async_ssrf_protected_get = refused

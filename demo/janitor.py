@@ -18,9 +18,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gradio.utils import get_upload_folder
-
 from transflow_core import allocator
+
+from .gradio_compat import upload_folder
 
 __all__ = ["Janitor", "held", "own_folder", "sweep"]
 
@@ -43,7 +43,7 @@ def own_folder() -> Path:
     sweep: Gradio's own is shared by all its programs on a machine. Where GRADIO_TEMP_DIR names one that was made here,
     that one it is: a second page of this process must not move the first one's uploads.
     """
-    own = Path(get_upload_folder())
+    own = Path(upload_folder())
     if own not in _made or not own.is_dir():
         within = os.environ.get("GRADIO_TEMP_DIR")
         if within is not None:

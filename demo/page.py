@@ -15,8 +15,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import gradio as gr
-import httpx
-from gradio import networking
 from gradio.components import Component
 from gradio.events import Dependency
 from starlette.middleware import Middleware
@@ -33,10 +31,11 @@ from .engines import Engines
 from .errors import words_of
 from .events import on
 from .explain import Explain
-from .guard import Guard, Quota, fetch_no_addresses
+from .gradio_compat import LinkedBlocks, check_routes, install, keep_pages
+from .guard import Guard, Quota
 from .interpolate import Interpolate
 from .janitor import Janitor, own_folder
-from .queues import SERVER, drain, keep_pages
+from .queues import SERVER, drain
 from .restyle import Restyle
 from .session import Session
 from .static import FOLDER, static
@@ -60,19 +59,21 @@ _ABOUT = "Show a trained generative model a handful of images, and it makes new 
 _TITLE = f"# Transflow Studio\n{_ABOUT}"
 
 
-class Page(gr.Blocks):
-    """Says of itself what links to it show; Gradio has places for it, and fills them for its own interfaces alone.
+class Page(LinkedBlocks):
+    """The page.
 
     Attributes:
+        folder: of uploads and results.
         ahead: what may be done before anybody asks for it.
     """
 
+    folder: Path
     ahead: Callable[[], None]
 
-    def get_config_file(self) -> Any:
+    def link(self) -> dict[str, str]:
         host = os.environ.get("SPACE_HOST")  # what reads links wants a whole address, which a Space knows
         picture = f"https://{host}/preview.jpg" if host else "preview.jpg"
-        return super().get_config_file() | {"thumbnail": picture, "simple_description": _ABOUT}
+        return {"thumbnail": picture, "simple_description": _ABOUT}
 
 
 def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> Page:
@@ -83,10 +84,12 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
         first_prior: the prior that a new session starts with. It is loaded here, so that the first visitor need not
             wait.
     """
+    install()
     engines = engines or Engines()
     first_prior, missing = _loaded(engines, first_prior)
-    own_folder()
+    folder = own_folder()
     with Page(title="Transflow Studio", analytics_enabled=False) as demo:
+        demo.folder = folder
         if missing:
             gr.HTML(f"<p class='missing-priors' role='status'>{escape(missing)}</p>", elem_id="missing", padding=True)
         with gr.Row():
@@ -130,27 +133,13 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
     return demo
 
 
-def _answers(url: str) -> bool:
-    """Whether a page can be reached, with a minute's patience: Gradio's own has three seconds, and takes the page of a
-    busy machine for unreachable."""
-    try:
-        status = httpx.head(url, timeout=60, verify=False).status_code
-    except httpx.HTTPError:
-        return False
-    return status < 400 or status == 401  # it may ask for a password
-
-
-networking.url_ok = _answers
-
-
 def launch(demo: Page, **options: Any) -> Any:
     """Serve the page; keywords are those of `gr.Blocks.launch`, such as `server_port`.
 
     Where the package `mcp` is installed (the extra of that name), the endpoints are tools for agents as well.
     Told to end by SIGTERM, it lets no more work begin, waits for what is under way, and ends.
     """
-    fetch_no_addresses()
-    janitor = Janitor(Session.in_use, Path(demo.GRADIO_CACHE))
+    janitor = Janitor(Session.in_use, demo.folder)
     guard = Middleware(Guard, quota=Quota(used=lambda: janitor.left))
     stays = not options.pop("prevent_thread_lock", False)
     if stays and threading.current_thread() is threading.main_thread():
@@ -169,6 +158,7 @@ def launch(demo: Page, **options: Any) -> Any:
             favicon_path=FOLDER / "icon.svg",
             app_kwargs={"middleware": [guard], "routes": [Route("/preview.jpg", _preview)]},
             run_history=False,
+            ssr_mode=False,
             mcp_server=serve_tools(),
             **SERVER,
             prevent_thread_lock=True,
@@ -177,6 +167,7 @@ def launch(demo: Page, **options: Any) -> Any:
     except KeyboardInterrupt:  # told to end before it had begun
         demo.close()
         raise SystemExit(0) from None
+    check_routes(demo.app)
     if stays:
         threading.Thread(target=demo.ahead, name="ahead", daemon=True).start()
         if not getattr(sys, "ps1", sys.flags.interactive):  # where Gradio does not wait, either

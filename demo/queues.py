@@ -7,23 +7,15 @@ computed is shared out fairly further down, a batch or a picture at a time (`tra
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from types import SimpleNamespace
-from typing import Any
-
-import gradio as gr
-from gradio import state_holder, utils
-from gradio.queueing import Event, Queue
 
 from transflow_core.worker import Cancelled
 
-__all__ = ["API", "CALLS", "EXPORTS", "SERVER", "VISITORS", "Calls", "Lane", "Stop", "drain", "keep_pages"]
+__all__ = ["API", "CALLS", "EXPORTS", "SERVER", "VISITORS", "Calls", "Lane", "Stop", "drain"]
 
 
 class Stop(threading.Event):
@@ -207,61 +199,6 @@ def drain(seconds: float) -> bool:
     return all([lane.drained(max(0.0, end - time.monotonic())) for lane in (API, EXPORTS, VISITORS)])
 
 
-class _SessionState(state_holder.SessionState):
-    """What Gradio keeps of a session, without a description of every component of the page.
-
-    That is for its deep links, which are not used here; it took half a megabyte, and 35 ms in which the server answers
-    nobody, for each call of the API, which is a session of its own.
-    """
-
-    def __init__(self, blocks: Any) -> None:
-        super().__init__(SimpleNamespace(default_config=blocks.default_config, blocks={}))  # type: ignore[arg-type]
-
-
-state_holder.SessionState = _SessionState
-
-
-class _Messages(utils.LRUCache):
-    """What is to be sent to each session of Gradio's, and of the sessions the last ones that something was sent to.
-
-    Gradio's own keeps the last 2,000 that came: each call of the API is one, so that a caller of ten calls a second
-    would put out every page that was opened more than three minutes ago, with all that it waits for.
-    """
-
-    def __init__(self, queue: Queue) -> None:
-        super().__init__(queue.pending_messages_per_session.max_size)
-        self._events = queue.pending_event_ids_session
-
-    def __getitem__(self, session: str) -> Any:
-        self.move_to_end(session)
-        return super().__getitem__(session)
-
-    def popitem(self, last: bool = True) -> tuple[str, Any]:
-        session, messages = super().popitem(last)
-        self._events.pop(session, None)  # else kept for ever
-        return session, messages
-
-
-def _send(queue: Queue, event: Event, message: Any) -> None:
-    """As Gradio does, where whoever asked is still there; who left between two steps of an event is no error, and the
-    event ends."""
-    if event.session_hash in queue.pending_messages_per_session:
-        Queue.send_message(queue, event, message)
-    else:
-        event.alive = False
-
-
-def keep_pages(demo: gr.Blocks) -> None:
-    """To be called once `demo.queue` was: callers of the API do not put out pages that are open, and whoever leaves
-    ends what they asked for without an error."""
-    demo._queue.pending_messages_per_session = _Messages(demo._queue)
-    demo._queue.send_message = partial(_send, demo._queue)  # type: ignore[method-assign]
-
-
 # How the app is launched. Gradio gives a place and a thread to each event, those that wait for their turn among them;
 # they cost little. It keeps the state of each session for ever if it is not told otherwise.
 SERVER = {"max_threads": 400, "state_session_capacity": 200}
-
-# After each event Gradio sums up all events so far, for a dashboard that nobody sees: with pandas, and in tens of
-# milliseconds that all visitors wait.
-os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))

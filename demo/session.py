@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from transflow_core.intake import Intake
 
+from .gradio_compat import upload_folder
 from .janitor import AGE
 from .queues import VISITORS, Stop
 
@@ -154,6 +154,6 @@ class Session:
 
 def new_folder() -> Path:
     """In Gradio's own cache, from which it serves files and removes old ones, under a name nobody can guess."""
-    folder = Path(get_upload_folder()).resolve() / secrets.token_hex(20)
+    folder = Path(upload_folder()).resolve() / secrets.token_hex(20)
     folder.mkdir(parents=True)
     return folder

@@ -6,10 +6,11 @@ import io
 import json
 from types import SimpleNamespace
 
+import gradio.mcp
 import pytest
 from PIL import Image
 
-from demo.agents import Tools
+from demo.agents import serve_tools
 from transflow_core.images import save_png
 
 from ..helpers import apart
@@ -63,6 +64,8 @@ def test_every_endpoint_is_a_tool_and_nothing_else_is(tools_of):
 def test_a_stranger_does_not_say_whom_a_call_comes_from(monkeypatch, host, told):
     """Only a proxy of the host's own network does; Gradio would hand on whatever header came."""
     request = SimpleNamespace(scope={"client": (host, 4242), "headers": [(b"x-forwarded-for", b"198.51.100.7")]})
+    serve_tools()
+    Tools = gradio.mcp.GradioMCPServer
     tools = Tools.__new__(Tools)
     tools.mcp_server = SimpleNamespace(request_context=SimpleNamespace(request=request))
     given = ("/info", [], {"x-forwarded-for": "198.51.100.7"}, None)
