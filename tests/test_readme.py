@@ -2,9 +2,11 @@
 
 import re
 import shlex
+from importlib.metadata import version
 
 import numpy as np
 import pytest
+from packaging.specifiers import SpecifierSet
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -55,6 +57,8 @@ def test_every_picture_and_page_that_it_points_to_is_there():
 def test_the_front_matter_starts_the_space_that_was_tested():
     matter = README.split("---")[1]
     assert re.search(r"^sdk: gradio$", matter, re.M) and re.search(r"^app_file: app.py$", matter, re.M)
-    import gradio
-
-    assert re.search(rf"^sdk_version: {gradio.__version__.split('.')[0]}\.", matter, re.M)
+    [sdk] = re.findall(r"^sdk_version: (\S+)$", matter, re.M)
+    files = ("requirements.txt", "requirements-dev.txt", "pyproject.toml")
+    bounds = [re.findall(r"gradio(?:\[mcp\])?(>=[\d.]+,<\d+)", (ROOT / file).read_text("utf-8")) for file in files]
+    assert bounds == [[">=6.24,<7"]] * 3  # older ones have no `run_history` and do not start
+    assert all(SpecifierSet(">=6.24,<7").contains(found) for found in (sdk, version("gradio")))
