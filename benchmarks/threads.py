@@ -7,8 +7,8 @@ waits while another is measured, since a process's threads cannot be undone.
     python -m benchmarks.threads
 
 The second table is of one `ComputeThread`, alone and beside something that keeps cores busy, as torch and Python come
-and as they are here: a part of the batch on each core (`transflow_core/cores.py`), the time for which OpenMP's threads
-spin (`transflow_core/__init__.py`), and that after which Python changes threads.
+and as they are here (`transflow_core/runtime/`): a part of the batch on each core, the time for which OpenMP's threads
+spin, and that after which Python changes threads.
 
     python -m benchmarks.threads --busy
 
@@ -48,8 +48,10 @@ def _work(way: str, prior_name: str, n: int) -> None:
     from transflow_core.engine import Engine
     from transflow_core.posterior import Gaussian
     from transflow_core.prior import load_prior
+    from transflow_core.runtime import tune
     from transflow_core.worker import ComputeThread
 
+    tune(server=way == "compute")
     compute = ComputeThread() if way == "compute" else None
     engine = Engine(load_prior(prior_name, device="cpu"), batch_size=n, compute=compute)
     normal = Gaussian.standard(engine.prior.dim)

@@ -1,6 +1,19 @@
 """The browser demo: layout, events and wording. What it computes is `transflow_core`'s."""
 
-from .engines import Engines
-from .page import build, launch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engines import Engines
+    from .page import build, launch
 
 __all__ = ["Engines", "build", "launch"]
+
+# Imported when first used: the command line looks at `command` alone, and waits for neither torch nor Gradio.
+_HOMES = {"Engines": "engines", "build": "page", "launch": "page"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from transflow_core import allocator
+from transflow_core.runtime import give_back
 
 from .gradio_compat import upload_folder
 
@@ -172,4 +172,4 @@ class Janitor:
                 self.sweep()
             except Exception:
                 _log.exception("the sweep of old files failed")
-            allocator.give_back()  # of what many visitors took at a time, and nobody needs now
+            give_back()  # of what many visitors took at a time, and nobody needs now

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Route
 
+from transflow_core.runtime import tune
 from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 from .agents import serve_tools
@@ -84,6 +85,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
         first_prior: the prior that a new session starts with. It is loaded here, so that the first visitor need not
             wait.
     """
+    tune(server=True)
     install()
     engines = engines or Engines()
     first_prior, missing = _loaded(engines, first_prior)

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from transflow_core.prior import Prior, load_prior
+from transflow_core.runtime import tune
 from transflow_core.shipped import MODELS
 
 from .helpers import CHROMIUM, CHROMIUM_ARGUMENTS, SHARED, make_tiny_prior, read_conformance
 
+tune()  # a run of the tests is a program
 _THREADS = torch.get_num_threads()
 
 

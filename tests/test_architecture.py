@@ -63,6 +63,14 @@ def test_imports_run_downwards(file):
             assert name[0] not in ("gradio", "gradio_client"), "the page's library belongs to the page"
 
 
+def test_the_core_does_not_name_the_page():
+    """Not by a string, either: no text that could be a module's name has it."""
+    for file in ROOT.glob("transflow_core/**/*.py"):
+        texts = [node.value for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Constant)]
+        names = [*imports(file), *(re.split("[.:]", text) for text in texts if isinstance(text, str))]
+        assert not [name for name in names if "demo" in name], file
+
+
 def test_rooms_of_the_core_have_no_page_above_them():
     """What the table cannot say of itself: the whole page stands above the whole core."""
     page = [HEIGHT[room] for room in HEIGHT if not room.startswith("transflow_core")]

@@ -361,23 +361,3 @@ def test_the_lanes_process_ends_with_this_one():
     # The lane's process has this one's stderr: it is read to its end when both are over.
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "over\n" and not ended.stderr
-
-
-def test_openmp_is_told_not_to_spin_for_long_before_torch_is_there():
-    """What waits for a thread that something else keeps from its core would spin most of the time."""
-    told = subprocess.run(
-        [sys.executable, "-c", "import transflow_core, torch"],
-        env={k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
-        | {"OMP_DISPLAY_ENV": "verbose"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stderr
-    if "GOMP" not in told:
-        pytest.skip("torch computes with another OpenMP here")
-    assert "GOMP_SPINCOUNT = '10000'" in told
-
-
-def test_a_batch_is_not_kept_waiting_for_pythons_lock():
-    ComputeThread()
-    assert sys.getswitchinterval() <= 1e-3

@@ -70,7 +70,8 @@ def test_what_the_wheel_says_of_itself(wheel: Path) -> None:
         metadata = archive.read(f"{folder}/METADATA").decode()
         assert f"Version: {transflow_core.__version__}\n" in metadata
         assert "License-Expression: MIT" in metadata
-        assert "transflow = transflow_core.cli:main" in archive.read(f"{folder}/entry_points.txt").decode()
+        points = archive.read(f"{folder}/entry_points.txt").decode()
+        assert "transflow = transflow_core.cli:main" in points and "app = transflow_core.demo.command:app" in points
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
 
 
@@ -99,3 +100,4 @@ def test_the_page_is_inside_the_package(installed: Path, tmp_path: Path) -> None
         "print(sorted(page.Engines().names()))\n"
     )
     assert _run(installed, tmp_path, "python", "-c", code).strip().endswith("['celeba128', 'celeba64']")
+    assert "Start the page" in _run(installed, tmp_path, "transflow", "app", "--help")

@@ -11,16 +11,8 @@ Example:
     torch.Size([2, 3, 64, 64])
 """
 
-import os
 from importlib import import_module
 from typing import Any
-
-# Where a thread of GNU's OpenMP, with which torch computes, waits for another, it spins for 3 ms before it sleeps. With
-# something else on the core of either it does so nearly all of the time, and images take several times as long
-# (`python -m benchmarks.threads --busy`). A tenth of a millisecond is more than any pause within a flow. The number is
-# read when torch is imported.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 # What is public, and the module that it lives in: imported when first used, so that `import transflow_core.images` or
 # `--help` need not wait for torch and dlib. `__init__.pyi` tells type checkers the same.

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .allocator import keep_freed
 from .checkpoints import (
     KNOWN_PRIORS,
     OWNER,
@@ -26,11 +25,10 @@ from .checkpoints import (
     known_prior,
     save_native,
 )
-from .cores import on_cores
-from .devices import in_halves
 from .flows import CoarseFlow, Flow, GuardedFlow, count_parameters, device_of, fuse, move, place
 from .flows.pixels import PixelConvention
 from .posterior import Looks
+from .runtime.devices import in_halves, on_cores
 from .shipped import DEFAULT_PRIOR, MODELS, shipped_priors
 from .typicality import Typicality
 
@@ -156,7 +154,6 @@ class Prior:
 
     @cached_property
     def _form(self) -> Flow:
-        keep_freed()
         return fuse(self.flow, self.nets)
 
     def _computed(self, function: Callable[[Tensor], T], batch: Tensor) -> list[T]:

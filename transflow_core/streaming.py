@@ -17,6 +17,7 @@ from .engine import Engine, Progress
 from .images import Member, find_members
 from .posterior import Statistics
 from .prior import load_prior
+from .runtime import tune
 from .worker import worker_path
 
 __all__ = ["statistics_by_ray", "statistics_of", "statistics_of_set"]
@@ -83,6 +84,7 @@ class _Worker:
     """A prior in a process of Ray's: rows that name images in, one row with their statistics out."""
 
     def __init__(self, prior: str, device: str, how: dict[str, Any]) -> None:
+        tune()  # a worker is a program of its own
         self._engine, self._how = Engine(load_prior(prior, device=device), cached=1), how
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:

@@ -21,15 +21,12 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from .allocator import few_arenas
 from .pictures import Picture
 
 __all__ = ["Cancelled", "ComputeThread", "FairThread", "PictureLane", "owned_by", "owned_steps", "worker_path"]
 
 # The slowest picture that is let in takes ten seconds on an idle core.
 _SECONDS = 120.0
-# Seconds after which a thread that wants Python's lock is given it; Python's own are 25 times as long.
-_SWITCHING = 2e-4
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -275,13 +272,9 @@ class ComputeThread(FairThread):
 
     def __init__(self) -> None:
         super().__init__("compute")
-        few_arenas()
-        # A flow lets go of Python's lock at each of its thousands of operations, and waits that long for it afterwards
-        # where another thread has taken it.
-        sys.setswitchinterval(_SWITCHING)
         import torch  # not before: the command line has a lane for pictures while it is loaded
 
-        from .cores import begin_cores
+        from .runtime.devices import begin_cores
 
         threads = torch.get_num_threads()
         self.run(torch.set_num_threads, threads)

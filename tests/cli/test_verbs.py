@@ -1,13 +1,14 @@
 """What holds for every verb: help at once, and mistakes that end in a sentence."""
 
+import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+import demo
 from transflow_core.cli import app
 
 from ..helpers import ROOT
@@ -74,10 +75,28 @@ def test_help_waits_for_no_large_library():
     assert "typer" in imported and not imported & {"torch", "dlib", "gradio", "numpy", "PIL", "cv2"}
 
 
+def test_another_package_brings_a_command(tmp_path):
+    """By an entry point, as pip notes it. The page's own is there in a checkout that nobody installed."""
+    (tmp_path / "others.py").write_text("def greet():\n    print('hello')\n")
+    for name, value in (("greet", "others:greet"), ("broken", "nowhere:command")):
+        (noted := tmp_path / f"{name}-1.dist-info").mkdir()
+        (noted / "entry_points.txt").write_text(f"[transflow.commands]\n{name} = {value}\n")
+
+    def told(*arguments):
+        command = [sys.executable, "-m", "transflow_core", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+
+    greeted = told("greet")
+    assert greeted.stdout == "hello\n" and "the command broken cannot be loaded" in greeted.stderr
+    assert "Start the page" in told("app", "--help").stdout
+
+
 def test_addresses_of_visitors_are_on_for_this_machine_alone(monkeypatch):
     told = []
-    page = SimpleNamespace(Engines=lambda *_, hub: told.append(hub), build=lambda _: None, launch=lambda *_, **__: None)
-    monkeypatch.setattr("transflow_core.cli.page.import_module", lambda _: page)
+    monkeypatch.setattr(demo, "Engines", lambda *_, hub: told.append(hub))
+    monkeypatch.setattr(demo, "build", lambda _: None)
+    monkeypatch.setattr(demo, "launch", lambda *_, **__: None)
     monkeypatch.delenv("TRANSFLOW_HUB", raising=False)
     for arguments in ([], ["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--hub", "me/glow"], ["--hub", "off"]):
         assert CliRunner().invoke(app, ["app", *arguments]).exit_code == 0

@@ -1,14 +1,24 @@
 """The command line: a command for each recipe, and a few that are none. Results go to files, words and `--json` to
 standard output, progress to standard error.
 
-Nothing here imports torch, dlib or the page before a command runs: `--help` is there at once.
+Other packages bring commands of their own, each an entry point of the group `transflow.commands`; the page is one.
+Nothing here imports torch or dlib before a command runs: `--help` is there at once.
 """
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 import typer
 
 from ..recipes import RECIPES
+from ..runtime import tune
 from ..views import add_command
-from . import bench, page, priors, sets, train
+from . import bench, priors, sets, train
 from .operations import run_recipe
 
 __all__ = ["app", "main"]
@@ -20,7 +30,34 @@ app = typer.Typer(
     help="Transflow Learning: bend a trained flow towards a handful of images, with no training.",
 )
 
-app.command()(page.app)
+_GROUP = "transflow.commands"
+
+
+def _plugins() -> Iterable[EntryPoint]:
+    """Commands of other packages, by what pip noted. In a checkout also by what pip would note if it were installed."""
+    project, lines = Path(__file__).parents[2] / "pyproject.toml", []
+    if project.is_file():  # read by a pattern: Python 3.10 has no parser of TOML
+        table = re.search(rf'^\[project\.entry-points\."{_GROUP}"\]\n((?:\w.*\n)*)', project.read_text("utf-8"), re.M)
+        lines = re.findall(r'^([\w-]+) = "(.+?)"', table[1], re.M) if table else []
+    ours = [EntryPoint(name, value, _GROUP) for name, value in lines]
+    return {plugin.name: plugin for plugin in [*ours, *entry_points(group=_GROUP)]}.values()
+
+
+def _function(plugin: EntryPoint) -> Callable:
+    """What a command runs. A package that setup.py puts inside this one lies beside it in a checkout."""
+    try:
+        return plugin.load()
+    except ModuleNotFoundError:
+        beside = plugin.value.removeprefix(f"{__name__.partition('.')[0]}.")
+        return EntryPoint(plugin.name, beside, _GROUP).load()
+
+
+for plugin in _plugins():
+    try:
+        app.command(plugin.name)(_function(plugin))
+    except ImportError as error:
+        print(f"warning: the command {plugin.name} cannot be loaded: {error}", file=sys.stderr)
+
 for recipe in RECIPES.values():
     add_command(app, recipe, run_recipe)
 for command in (sets.condition_set, priors.convert, priors.info, bench.bench, train.train):
@@ -29,4 +66,5 @@ for command in (sets.condition_set, priors.convert, priors.info, bench.bench, tr
 
 def main() -> None:
     """Entry point of `transflow` and of `python -m transflow_core`."""
+    tune()
     app()

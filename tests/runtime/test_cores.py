@@ -5,12 +5,12 @@ import threading
 import pytest
 import torch
 
-from transflow_core import cores
-from transflow_core.cores import on_cores, others_run
 from transflow_core.prior import Prior, load_prior
+from transflow_core.runtime import devices
+from transflow_core.runtime.devices import on_cores, others_run
 from transflow_core.worker import ComputeThread
 
-from .helpers import apart, make_tiny_prior
+from ..helpers import apart, make_tiny_prior
 
 
 def with_threads(count, function):
@@ -40,7 +40,7 @@ def test_a_batch_has_a_part_for_each_thread_in_order_computed_by_one_of_torchs()
 
 @pytest.mark.parametrize(("threads", "rows"), [(1, 7), (3, 2)])
 def test_what_cannot_be_shared_is_computed_where_it_is(threads, rows, monkeypatch):
-    monkeypatch.setattr(cores, "others_run", lambda _: False)
+    monkeypatch.setattr(devices, "others_run", lambda _: False)
 
     def here():
         return threading.get_ident(), on_cores(seen, torch.zeros(rows, 1))
@@ -50,7 +50,7 @@ def test_what_cannot_be_shared_is_computed_where_it_is(threads, rows, monkeypatc
 
 
 def test_few_images_are_computed_by_a_core_each_where_others_run(monkeypatch):
-    monkeypatch.setattr(cores, "others_run", lambda _: True)
+    monkeypatch.setattr(devices, "others_run", lambda _: True)
     parts = with_threads(3, lambda: on_cores(seen, torch.zeros(2, 1)))
     assert [(rows, threads, inference) for rows, threads, inference, _ in parts] == [([0.0], 1, True)] * 2
 
@@ -69,9 +69,9 @@ def test_few_images_are_computed_by_a_core_each_where_others_run(monkeypatch):
     ],
 )
 def test_others_run_where_more_threads_would_run_than_there_are_cores(told, spinning, busy, tmp_path, monkeypatch):
-    monkeypatch.setattr(cores, "_LOADAVG", tmp_path / "loadavg")
-    monkeypatch.setattr(cores, "_TASKS", tmp_path / "task")
-    monkeypatch.setattr(cores.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(devices, "_LOADAVG", tmp_path / "loadavg")
+    monkeypatch.setattr(devices, "_TASKS", tmp_path / "task")
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 4)
     if told is not None:
         (tmp_path / "loadavg").write_text(told)
     # Numbers that no thread has: torch's, of which some run and one sleeps; and this thread, which is Python's.

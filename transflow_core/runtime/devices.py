@@ -1,4 +1,4 @@
-"""A batch on all cores of a processor: a part of it on each, in a thread of its own.
+"""A batch on all cores of a processor, a part of it on each; and in halves, on a device whose memory is short.
 
 torch would have all cores work on one operation after the other, and each of a flow's thousands of operations then
 waits for the slowest core: where another program has one for a moment, all wait, and images take several times as long
@@ -18,11 +18,22 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["begin_cores", "on_cores", "others_run"]
+__all__ = ["DeviceError", "begin_cores", "in_halves", "on_cores", "others_run"]
 
 T = TypeVar("T")
 _LOADAVG = Path("/proc/loadavg")
 _TASKS = Path("/proc/self/task")
+# What is thrown when a device does not come back; torch has a class of its own for it since 2.8.
+_LOST = (
+    "CUDA error",
+    "device-side assert",
+    "unspecified launch failure",
+    "illegal memory access",
+    "GPU is lost",
+    "has fallen off the bus",
+)
+# What has no class of its own where memory is short: Apple's GPUs, and a processor whose system gives no more.
+_SHORT = ("MPS backend out of memory", "can't allocate memory", "not enough memory")
 
 
 def on_cores(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
@@ -96,3 +107,47 @@ def _pool(count: int) -> ThreadPoolExecutor:
     list(pool.map(alone, range(count)))
     torch.set_num_threads(count)
     return pool
+
+
+class DeviceError(OSError):
+    """The device that computes cannot: too little memory for a single image, or lost. The message is for a person."""
+
+
+def in_halves(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
+    """`function` of a batch, (n, ...), n ≥ 1; of its halves, one after the other, where the device's memory is short.
+
+    Returns what the function gives, in order: of the whole batch, or of each part. Raises DeviceError if not even one
+    row fits, or the device is lost.
+
+    Example:
+        >>> in_halves(lambda rows: rows.sum().item(), torch.ones(4, 2))
+        [8.0]
+    """
+    try:
+        return [function(batch)]
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        # The parts are computed below, outside: in here the traceback would keep what the first try had taken.
+        reason = error.with_traceback(None)
+    except RuntimeError as error:
+        if any(words in str(error) for words in _LOST):
+            raise DeviceError(
+                "the GPU stopped answering, and will not before this program is started again; on a processor it works "
+                "with device cpu"
+            ) from error
+        if not any(words in str(error) for words in _SHORT):
+            raise
+        reason = error.with_traceback(None)
+    if len(batch) == 1:
+        if batch.device.type == "cpu":
+            raise DeviceError(
+                "this machine has not enough free memory for a single image: end what else runs on it, or take a "
+                "smaller prior"
+            ) from reason
+        raise DeviceError(
+            "the GPU has not enough free memory for a single image: end what else runs on it, take a smaller prior, or "
+            "compute on the processor (device cpu)"
+        ) from reason
+    if batch.is_cuda:
+        torch.cuda.empty_cache()
+    half = len(batch) // 2
+    return in_halves(function, batch[:half]) + in_halves(function, batch[half:])

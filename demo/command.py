@@ -1,16 +1,13 @@
-"""The verb `app`: the page."""
+"""The command `transflow app`: the page, as pyproject.toml brings it to the command line."""
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from . import options
+from transflow_core.runtime import tune
 
 __all__ = ["app"]
 
@@ -22,7 +19,7 @@ def app(
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
     priors: Annotated[Path, typer.Option(help="A folder whose .safetensors files are offered.")] = Path("priors"),
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
-    device: options.Device = "auto",
+    device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", …')] = "auto",
     hub: Annotated[
         str | None,
         typer.Option(
@@ -33,12 +30,9 @@ def app(
     ] = None,
 ) -> None:
     """Start the page, as `python app.py` does in a checkout."""
-    # Installed, the page lies inside the package; in a checkout beside it.
-    name = next((name for name in ("transflow_core.demo", "demo") if find_spec(name)), None)
-    if name is None:
-        print("error: the page is not installed here; run this in a checkout, or install the wheel", file=sys.stderr)
-        raise typer.Exit(1)
-    page = import_module(name)
+    tune(server=True)
+    from . import Engines, build, launch  # not before: `--help` waits for neither torch nor Gradio
+
     hub = hub or ("on" if host in ("127.0.0.1", "localhost", "::1") else "off")
-    demo = page.build(page.Engines(priors, device, hub=hub))
-    page.launch(demo, server_name=host, server_port=port, inbrowser=browser)
+    page = build(Engines(priors, device, hub=hub))
+    launch(page, server_name=host, server_port=port, inbrowser=browser)

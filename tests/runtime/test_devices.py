@@ -10,10 +10,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from transflow_core.devices import DeviceError, in_halves
+from transflow_core.runtime.devices import DeviceError, in_halves
 from transflow_core.training import measure_typicality
 
-from .helpers import ROOT, make_tiny_prior
+from ..helpers import ROOT, make_tiny_prior
 
 
 class Small:
@@ -77,7 +77,7 @@ def test_a_device_that_is_lost_is_said_and_not_asked_again():
 
 _SHORT_OF_MEMORY = """
 import resource, torch
-from transflow_core.devices import DeviceError, in_halves
+from transflow_core.runtime.devices import DeviceError, in_halves
 
 row, batches = 2**25, []  # 128 MiB of float32
 
