@@ -31,7 +31,8 @@ def _parts(output: Any) -> Sequence[Any]:
 
 
 def _is_file(output: Any) -> bool:
-    return isinstance(output, dict) and isinstance(output.get("path"), str) and "_type" in (output.get("meta") or {})
+    """As Gradio marks the files of an answer."""
+    return isinstance(output, dict) and output.get("meta") == {"_type": "gradio.FileData"}
 
 
 def serve_tools() -> bool:

@@ -19,7 +19,7 @@ from transflow_core.worker import Cancelled, owned_by
 from .engines import Engines
 from .errors import refusing
 from .given import file_of
-from .gradio_compat import address_of, call_under_way, upload_folder
+from .gradio_compat import call_under_way, upload_folder
 from .guard import caller_of
 from .janitor import held
 from .queues import CALLS
@@ -145,9 +145,8 @@ def _answering(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        request, event = call_under_way()
-        session = request.session_hash if request else None
-        turn = CALLS.turn(_caller(request), event, session)
+        scope, session, event = call_under_way()
+        turn = CALLS.turn(caller_of(scope) if scope else "", event, session)
         try:
             with refusing(markup=False), held(_given(args, kwargs)), turn as stop, owned_by(session):
                 return _plain(function(*args, **(kwargs | {"stop": stop})))
@@ -177,12 +176,6 @@ def _upload_of(value: Any) -> Path | None:
         return None
     path = Path(given).resolve()
     return path if Path(upload_folder()).resolve() in path.parents else None
-
-
-def _caller(request: gr.Request | None) -> str:
-    """The address that a call comes from."""
-    scope = address_of(request)
-    return caller_of(scope) if scope else ""
 
 
 def _plain(value: Any) -> Any:

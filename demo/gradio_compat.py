@@ -24,7 +24,6 @@ __all__ = [
     "USES",
     "LinkedBlocks",
     "Use",
-    "address_of",
     "call_under_way",
     "check",
     "check_routes",
@@ -241,16 +240,12 @@ def upload_folder() -> str:
     return resolve_name("gradio.utils").get_upload_folder()
 
 
-def call_under_way() -> tuple[gr.Request | None, str | None]:
-    """The request, and the id of the event, that this thread answers."""
+def call_under_way() -> tuple[dict[str, Any], str | None, str | None]:
+    """Of the call that this thread answers: what ASGI says of it, its session, and its event."""
     context = resolve_name("gradio.context.LocalContext")
-    event = getattr(context, "event_id", None)
-    return context.request.get(None), event and event.get(None)
-
-
-def address_of(request: gr.Request | None) -> dict[str, Any]:
-    """What ASGI says of a request; empty where there is none."""
-    return getattr(getattr(request, "request", None), "scope", {})
+    request, event = context.request.get(None), getattr(context, "event_id", None)
+    scope = getattr(getattr(request, "request", None), "scope", {})
+    return scope, getattr(request, "session_hash", None), event and event.get(None)
 
 
 def data_of(event: gr.EventData) -> dict[str, Any]:
