@@ -1,12 +1,22 @@
 """A served demo and a real browser. Screenshots go to `artifacts/`, so that a person can look at them."""
 
+import io
+import shlex
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
 from demo import Engines, build, launch
+from demo.examples import example_sets
+from transflow_core.cli import app
+from transflow_core.compute import Cancelled
+from transflow_core.engine import Engine
 from transflow_core.images import enlarge, sheets
 
 from ..helpers import frames, make_tiny_prior
@@ -15,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ARTIFACTS = ROOT / "artifacts"
 # Generous: the machine that runs the tests may be busy. Nothing is asserted about time.
 PATIENCE = 120_000
+EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +90,35 @@ def new_page(browser) -> Iterator[Callable]:
     assert not own, own
 
 
+class Held:
+    """A method of `Engine` that waits until `go_on` is set, or it is stopped. `which` calls do, by their number."""
+
+    def __init__(self, monkeypatch, method, which=lambda number: True):
+        self.begun, self.go_on, self.stopped = (threading.Event() for _ in range(3))
+        self.calls = 0
+        plain = getattr(Engine, method)
+
+        def held(*args, **how):
+            number, self.calls = self.calls, self.calls + 1
+            while which(number) and not self.go_on.wait(0.01):
+                self.begun.set()
+                if (stop := how.get("stop")) is not None and stop.is_set():
+                    self.stopped.set()
+                    raise Cancelled
+            return plain(*args, **how)
+
+        monkeypatch.setattr(Engine, method, held)
+
+
+@pytest.fixture
+def hold(monkeypatch):
+    """`hold("encode")` is a `Held`."""
+    held = []
+    yield lambda *how, **more: held.append(Held(monkeypatch, *how, **more)) or held[-1]
+    for one in held:
+        one.go_on.set()
+
+
 @pytest.fixture
 def unsmoothed_sheets(monkeypatch) -> None:
     """Sheets that repeat pixels, so that two of them differ by what their images differ.
@@ -116,3 +156,48 @@ def unfold(page, title: str) -> None:
     page.get_by_text(title).click()
     frames(page, 30)
     page.evaluate("new Promise(done => requestIdleCallback(done))")
+
+
+def says(page, selector, words):
+    """Wait until an element has these words."""
+    page.wait_for_function(
+        "([at, words]) => document.querySelector(at)?.innerText.includes(words)", arg=[selector, words]
+    )
+
+
+def saved(page, selector, folder) -> Path:
+    """The file that a click gives."""
+    with page.expect_download() as download:
+        page.click(selector)
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def noise(count, seed, size=(90, 120)):
+    """Pictures without a face, to be uploaded: each takes a while to be read."""
+    rng, files = np.random.default_rng(seed), []
+    for index in range(count):
+        Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).save(buffer := io.BytesIO(), "PNG")
+        files.append({"name": f"noise{seed}_{index}.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
+    return files
+
+
+def run_python(code):
+    """Code that the page shows, in the folder that a person is in."""
+    exec(compile(code, "snippet", "exec"), {})
+
+
+def run_shell(lines):
+    """The same of commands."""
+    for line in lines.splitlines():
+        if words := shlex.split(line, comments=True):
+            assert words[0] == "transflow"
+            result = CliRunner().invoke(app, words[1:])
+            assert result.exit_code == 0, result.output
+
+
+def same(path, picture):
+    """Whether a file holds this picture, to a rounding."""
+    with Image.open(path) as image:
+        return np.abs(np.asarray(image.convert("RGB")).astype(int) - np.asarray(picture).astype(int)).max() <= 1

@@ -3,6 +3,7 @@
 import pytest
 
 from ..helpers import frames
+from .conftest import says
 from .test_studio import opened, wait_status
 
 # Contrast, names, order and targets of 24 pixels; "minor" ones are matters of taste.
@@ -17,12 +18,6 @@ def press(page, selector):
     """A click, wherever the element lies: in a drawer that is shut, too."""
     page.wait_for_selector(selector, state="attached")
     page.evaluate("at => document.querySelector(at).click()", selector)
-
-
-def says(page, selector, words):
-    page.wait_for_function(
-        "([at, words]) => document.querySelector(at)?.innerText.includes(words)", arg=[selector, words]
-    )
 
 
 def look_into(page, results, inner):
@@ -97,7 +92,7 @@ TABS = {
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_no_tab_has_a_barrier(new_page, served_small, width, dark):
+def test_no_tab_has_a_barrier_and_each_fits_its_window(new_page, served_small, shot, width, dark):
     """As it opens, and with something in it and all of it unfolded."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = opened(new_page(width=width, height=900, dark=dark), served_small)
@@ -108,15 +103,38 @@ def test_no_tab_has_a_barrier(new_page, served_small, width, dark):
         for one in axe.run(page, options=OPTIONS).response["violations"]:
             if one["impact"] != "minor":
                 found.extend(f"{place}: {one['id']}: {node['html'][:160]}" for node in one["nodes"])
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            found.append(f"{place}: wider than its window")
 
     for tab, filled in TABS.items():
         page.get_by_role("tab", name=tab, exact=True).click()
         frames(page, 20)
         look(f"{tab}, empty")
         for place in filled(page):
+            if place == tab:
+                shot(page, f"{tab}_{width}_{'dark' if dark else 'light'}")
             page.evaluate(UNFOLD_JS)
             look(place)
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("tab", "upper", "lower"), [("Studio", "#lam-range", "#manner"), ("Interpolate", "#interpolate-run", "#scrubber")]
+)
+def test_nothing_jumps_when_a_result_comes(new_page, served_small, width, tab, upper, lower):
+    page = opened(new_page(width=width, height=900), served_small)
+    page.get_by_role("tab", name=tab, exact=True).click()
+    page.wait_for_selector(lower)
+
+    def distance():
+        top, bottom = (page.locator(at).bounding_box()["y"] for at in (upper, lower))
+        return bottom - top
+
+    frames(page, 20)
+    before = distance()
+    next(TABS[tab](page))
+    assert distance() == pytest.approx(before, abs=2)
 
 
 def test_the_slider_is_ten_keys_from_the_top(page, served_small):

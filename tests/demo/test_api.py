@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import threading
 from pathlib import Path
 
 import httpx
@@ -388,18 +387,12 @@ def posted(served, endpoint, **arguments):
         return http.get(f"{url}/{answer.json()['event_id']}").text
 
 
-def test_sixty_four_calls_hold_up_nobody_else(served, new_page, monkeypatch):
+def test_sixty_four_calls_hold_up_nobody_else(served, new_page, hold):
     """Whoever fills their places waits alone: pages open, and another address is answered."""
-    read, go_on = Engine.read, threading.Event()
-
-    def held(*args, **how):
-        assert go_on.wait(120)
-        return read(*args, **how)
-
     with httpx.Client(timeout=120) as http, SETS["sepia"][0].open("rb") as file:
         path = http.post(f"{served}/gradio_api/upload", files={"files": file}).json()[0]
         url, given = f"{served}/gradio_api/call/v2/align", {"images": [{"path": path, "meta": FILE}], "align": "never"}
-        monkeypatch.setattr(Engine, "read", held)
+        read = hold("read")
         calls = [http.post(url, json=given).json()["event_id"] for _ in range(64)]
         try:
             other = {"x-forwarded-for": "192.0.2.1"}
@@ -413,7 +406,7 @@ def test_sixty_four_calls_hold_up_nobody_else(served, new_page, monkeypatch):
             page.goto(served)
             page.wait_for_selector("#sheet img")
         finally:
-            go_on.set()
+            read.go_on.set()
         assert all("event: complete" in http.get(f"{url}/{call}").text for call in calls)
 
 

@@ -1,6 +1,7 @@
 """What a first-time visitor meets before touching anything, and in plain words."""
 
-from .test_studio import EXAMPLES, opened, slider, upload, wait_status
+from .conftest import EXAMPLES
+from .test_studio import opened, slider, upload, wait_status
 
 SIZE_JS = "at => parseFloat(getComputedStyle(document.querySelector(at)).fontSize)"
 

@@ -24,7 +24,6 @@ from demo import Engines, api, build, guard, janitor, launch, queues
 from demo.guard import Pace, Quota
 from demo.page import Page
 from demo.session import Session
-from transflow_core.engine import Engine
 
 from ..helpers import EXAMPLES, make_tiny_prior
 
@@ -107,12 +106,15 @@ def uploaded(http):
         return http.post("/gradio_api/upload", files={"files": file}).json()[0]
 
 
-def call(http, endpoint="align", **given):
-    path = uploaded(http)
-    given = {"images": [{"path": path, "meta": FILE}], "prior": "tiny.safetensors", "align": "never"} | given
-    return (
-        f"/gradio_api/call/v2/{endpoint}/" + http.post(f"/gradio_api/call/v2/{endpoint}", json=given).json()["event_id"]
-    )
+def begun(http, endpoint, **given):
+    """The address at which the answer of a call comes."""
+    url = f"/gradio_api/call/v2/{endpoint}"
+    return f"{url}/{http.post(url, json=given).json()['event_id']}"
+
+
+def call(http):
+    images = [{"path": uploaded(http), "meta": FILE}]
+    return begun(http, "align", images=images, prior="tiny.safetensors", align="never")
 
 
 @pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/info", "/nothing", "/theme.css"])
@@ -373,9 +375,7 @@ def test_the_cookie_is_kept_in_a_spaces_frame_as_well(small, proto, words):
 
 def test_no_file_is_fetched_from_an_address(http, small):
     for path in ("http://example.com/x.png", "https://example.com/x.png", f"{small[1]}/theme.css"):
-        url = "/gradio_api/call/v2/align"
-        event = http.post(url, json={"images": [{"path": path, "meta": FILE}]}).json()["event_id"]
-        text = http.get(f"{url}/{event}").text
+        text = http.get(begun(http, "align", images=[{"path": path, "meta": FILE}])).text
         assert "event: error" in text and "upload them" in text
 
 
@@ -406,30 +406,16 @@ def test_a_request_that_is_too_large_is_refused(http, monkeypatch):
     assert http.post("/gradio_api/call/v2/align", content=iter([b" " * 600] * 2)).status_code in (400, 413)
 
 
-class Held:
-    """`Engine.read`, held up until it is stopped: what it saw."""
-
-    def __init__(self, monkeypatch):
-        self.begun, self.stopped = threading.Event(), threading.Event()
-        monkeypatch.setattr(Engine, "read", self.read)
-
-    def read(self, *_, stop, **__):
-        self.begun.set()
-        assert stop.wait(PATIENCE)
-        self.stopped.set()
-        raise queues.Cancelled
-
-
-def test_who_hangs_up_ends_the_call(http, small, monkeypatch):
-    held = Held(monkeypatch)
+def test_who_hangs_up_ends_the_call(http, small, hold):
+    held = hold("read")
     url = call(http)
     with httpx.Client(base_url=small[1], timeout=PATIENCE) as leaving, leaving.stream("GET", url):
         assert held.begun.wait(PATIENCE)
     assert held.stopped.wait(PATIENCE)
 
 
-def test_what_a_call_was_given_is_in_use_while_it_waits_and_runs(http, small, monkeypatch):
-    held = Held(monkeypatch)
+def test_what_a_call_was_given_is_in_use_while_it_waits_and_runs(http, small, hold):
+    held = hold("read")
     url = call(http)
     with httpx.Client(base_url=small[1], timeout=PATIENCE) as leaving, leaving.stream("GET", url):
         assert held.begun.wait(PATIENCE)
@@ -449,9 +435,9 @@ def test_uploads_are_found_however_deep_they_lie_and_nothing_else(small):
     assert sorted(api._given((given, [[gr.FileData(path=str(two))]], "text"), {"deep": None})) == [one, two]
 
 
-def test_a_call_takes_no_longer_than_it_may_and_is_told_so(http, monkeypatch):
+def test_a_call_takes_no_longer_than_it_may_and_is_told_so(http, monkeypatch, hold):
     monkeypatch.setattr(queues.CALLS, "seconds", 0.05)
-    held = Held(monkeypatch)
+    held = hold("read")
     text = http.get(call(http)).text
     assert held.stopped.is_set() and "longer than the 0.05 s" in text
 
@@ -467,10 +453,8 @@ def test_infinite_numbers_are_text(http, tmp_path):
     Posterior.condition(torch.ones(2, prior.dim), float("inf")).save(saved)
     with saved.open("rb") as file:
         path = http.post("/gradio_api/upload", files={"files": file}).json()[0]
-    url = "/gradio_api/call/v2/sample"
-    given = {"evidence": [{"path": path, "meta": FILE}], "n": 1, "prior": "tiny.safetensors"}
-    given |= {"method": "posterior", "lam_ratio": "inf"}
-    text = http.get(f"{url}/{http.post(url, json=given).json()['event_id']}").text
+    given = {"evidence": [{"path": path, "meta": FILE}], "n": 1, "method": "posterior", "lam_ratio": "inf"}
+    text = http.get(begun(http, "sample", prior="tiny.safetensors", **given)).text
     assert "event: complete" in text, text
     facts = json.loads(text.partition("data: ")[2].splitlines()[0], parse_constant=pytest.fail)[1]
     assert facts["recipe"]["lam_ratio"] == "inf" and facts["m"] == 2
@@ -492,7 +476,5 @@ def test_a_class_has_a_name_that_can_be_shown(http, name):
 def test_an_upload_that_was_swept_is_told_in_words(http):
     path = uploaded(http)
     Path(path).unlink()
-    url = "/gradio_api/call/v2/encode"
-    given = {"images": [{"path": path, "meta": FILE}], "prior": "tiny.safetensors"}
-    text = http.get(f"{url}/{http.post(url, json=given).json()['event_id']}").text
+    text = http.get(begun(http, "encode", images=[{"path": path, "meta": FILE}], prior="tiny.safetensors")).text
     assert "event: error" in text and "Errno" not in text and "only uploaded files" in text

@@ -15,7 +15,8 @@ from transflow_core.faces import align
 from transflow_core.images import load_image
 from transflow_core.worker import FairThread, owned_by
 
-from .test_studio import EXAMPLES, opened, sheet, upload, wait_status
+from .conftest import EXAMPLES, says
+from .test_studio import opened, sheet, upload, wait_status
 
 CARDS = "#evidence-cards .card"
 # As a file that is dragged, or pasted, from another program.
@@ -48,7 +49,7 @@ def cards(page, n):
 
 
 def details(page, words):
-    page.wait_for_function("words => document.querySelector('#evidence-details').innerText.includes(words)", arg=words)
+    says(page, "#evidence-details", words)
 
 
 def wait_evidence(page, words):
@@ -208,41 +209,28 @@ def test_files_dropped_or_pasted_anywhere_become_evidence(page, served_small, sh
     assert page.locator("#side-a-cards .card").count() == 0
 
 
-def test_reading_says_how_far_it_is_and_who_comes_before(page, served_small, monkeypatch):
-    encode, go_on = Engine.encode, threading.Event()
-
-    def waits(self, frames, **how):
-        if len(frames) > 1:
-            assert go_on.wait(60)
-        return encode(self, frames, **how)
-
+def test_reading_says_how_far_it_is_and_who_comes_before(page, served_small, monkeypatch, hold):
     opened(page, served_small)
-    monkeypatch.setattr(Engine, "encode", waits)
+    encode = hold("encode", which=lambda number: number > 0)
     monkeypatch.setattr(Engine, "before", 2)
     page.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:12])
     page.wait_for_function(
         "document.querySelector('#evidence-status [role=status]')?.innerText"
         ".match(/1 of 12 images read, \\d+ s left · 2 others before you/)"
     )
-    go_on.set()
+    encode.go_on.set()
     wait_status(page, "m = 12 ")
 
 
-def test_what_is_stale_is_dimmed_until_the_new_is_there(page, served_small, monkeypatch):
-    drawn, go_on = Engine.drawn, threading.Event()
-
-    def waits(*args, **how):
-        assert go_on.wait(60)
-        return drawn(*args, **how)
-
+def test_what_is_stale_is_dimmed_until_the_new_is_there(page, served_small, hold):
     opened(page, served_small)
     upload(page, EXAMPLES["greyscale"][:2], used=2)
-    monkeypatch.setattr(Engine, "drawn", waits)
+    drawn = hold("drawn")
     page.focus("#evidence-cards .open")
     page.keyboard.press("Delete")
     page.wait_for_selector("#samples-status .updating")
     page.wait_for_function("getComputedStyle(document.querySelector('#sheet')).opacity < .6")
-    go_on.set()
+    drawn.go_on.set()
     wait_status(page, "m = 1 ")
     page.wait_for_function("getComputedStyle(document.querySelector('#sheet')).opacity === '1'")
 

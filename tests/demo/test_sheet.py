@@ -26,7 +26,8 @@ from transflow_core.intake import Intake
 from transflow_core.pictures import Picture
 
 from ..helpers import METHODS, by_posterior, frames, make_tiny_prior
-from .test_studio import EXAMPLES, chosen, drag, opened, sheet, slider, status, wait_status
+from .conftest import EXAMPLES, saved
+from .test_studio import chosen, drag, opened, sheet, slider, status, wait_status
 
 
 def picture_of(page, selector):
@@ -64,18 +65,15 @@ def test_the_sheet_is_the_gallery(page, served_small, tmp_path, shot):
     page.wait_for_selector("#sheet .viewer a[href]")
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('.viewer .words').innerText.startsWith('Sample 6 of 16: sepia')")
-    with page.expect_download() as download:
-        page.click("#sheet .viewer a")
-    assert download.value.suggested_filename == "sepia_seed0_06.png"
-    download.value.save_as(tmp_path / "one.png")
-    told = read_png_metadata(tmp_path / "one.png")
-    assert Image.open(tmp_path / "one.png").size == (16, 16)
+    one = saved(page, "#sheet .viewer a", tmp_path)
+    told = read_png_metadata(one)
+    assert one.name == "sepia_seed0_06.png" and Image.open(one).size == (16, 16)
     assert told["sample"] == "5" and told["seed"] == "0" and told["prior"] == "tiny" and "sepia_00" in told["evidence"]
     assert told["recipe"] == "sample" and told["method"] == "local"
     # Beside it stands the closest of the images, by the very distance that the core gives.
     engine, files = Engine(make_tiny_prior()), example_sets()["sepia"].files
     posterior = engine.intake(files, whole="always").posterior()
-    (near,) = engine.closest(engine.prior.to_unit(Image.open(tmp_path / "one.png")), posterior)
+    (near,) = engine.closest(engine.prior.to_unit(Image.open(one)), posterior)
     words = page.inner_text("#sheet .closest")
     assert words.startswith(f"Closest of your images: {files[near.index].name}") and "0 is a copy, 1 is as" in words
     assert float(re.search(r", (\d\.\d\d) \(", words)[1]) == pytest.approx(near.distance, abs=0.011)
@@ -90,7 +88,7 @@ def test_the_sheet_is_the_gallery(page, served_small, tmp_path, shot):
             return [...new Uint8Array(await (await item.getType('image/png')).arrayBuffer())];
         }"""
     )
-    with Image.open(io.BytesIO(bytes(copied))) as image, Image.open(tmp_path / "one.png") as drawn:
+    with Image.open(io.BytesIO(bytes(copied))) as image, Image.open(one) as drawn:
         assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(drawn))
     page.click("#sheet [data-do=pin]")
     shot(page, "studio_viewer")

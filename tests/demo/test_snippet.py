@@ -1,23 +1,20 @@
 """The code that the Studio shows reproduces what it shows, in Python and on the command line."""
 
-import shlex
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from demo.examples import example_sets
 from demo.studio.settings import Asked, Settings
 from demo.studio.snippet import POSTERIOR_FILE, command_line, python_code
-from transflow_core.cli import app
 from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, to_pil
 from transflow_core.intake import Intake
 
 from ..helpers import ROOT, by_bootstrap, by_local, by_posterior
+from .conftest import run_python, run_shell, same
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +67,10 @@ def test_the_snippets_reproduce_the_sheet(engine, folder, kind, how):
     posterior.save(folder / (asked.intake.saved_name or POSTERIOR_FILE))
     posterior.save(folder / POSTERIOR_FILE)  # the person has downloaded it
 
-    exec(compile(python_code(asked), "snippet", "exec"), {})
-    in_python = Image.open("sheet.png").convert("RGB")
-    (folder / "sheet.png").unlink()
-    words = shlex.split(command_line(asked))
-    assert words[0] == "transflow"
-    result = CliRunner().invoke(app, words[1:])
-    assert result.exit_code == 0, result.output
-    on_the_command_line = Image.open("sheet.png").convert("RGB")
-
-    for made in (in_python, on_the_command_line):
-        assert np.abs(np.asarray(made).astype(int) - np.asarray(shown)).max() <= 1
+    for run, code in ((run_python, python_code(asked)), (run_shell, command_line(asked))):
+        run(code)
+        assert same("sheet.png", shown)
+        (folder / "sheet.png").unlink()
 
 
 @pytest.mark.usefixtures("unsmoothed_sheets")
@@ -88,11 +78,7 @@ def test_the_snippet_of_levels_from_two_sources_reproduces_the_sheet(engine, fol
     settings = Settings.checked(by_posterior(0.3), 0.9, 4, 7, structure="evidence", style="sepia", style_levels=2)
     asked = Asked(given(engine, folder, "files"), "celeba64", settings)
     shown = contact_sheet(to_pil(engine.sample(asked.sampler(engine), 4, seed=7, temperature=0.9)))
-    exec(compile(python_code(asked), "snippet", "exec"), {})
-    made = Image.open("sheet.png").convert("RGB")
-    assert np.abs(np.asarray(made).astype(int) - np.asarray(shown)).max() <= 1
-    (folder / "sheet.png").unlink()
-    result = CliRunner().invoke(app, shlex.split(command_line(asked))[1:])
-    assert result.exit_code == 0, result.output
-    made = Image.open("sheet.png").convert("RGB")
-    assert np.abs(np.asarray(made).astype(int) - np.asarray(shown)).max() <= 1
+    for run, code in ((run_python, python_code(asked)), (run_shell, command_line(asked))):
+        run(code)
+        assert same("sheet.png", shown)
+        (folder / "sheet.png").unlink()

@@ -4,7 +4,8 @@ import pytest
 
 from demo.static import static
 
-from .test_studio import EXAMPLES, opened, upload, wait_status
+from .conftest import EXAMPLES
+from .test_studio import opened, upload, wait_status
 
 # A server of Gradio's protocol in the page's own `fetch`: `serve.tell` sends what it tells, in pieces as they are, on
 # the last stream that was opened, and `serve.answer` answers a request that was made. `heard` is what the page reads.

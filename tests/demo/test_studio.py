@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.examples import example_sets
 from demo.render import sheet as rendered
 from demo.studio.strip import Strip
 from transflow_core.engine import Engine
@@ -23,10 +22,9 @@ from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata, to_python, to_shell
 
 from ..helpers import METHODS, frames
-from .conftest import unfold
+from .conftest import EXAMPLES, noise, saved, says, unfold
 
 LAM = METHODS["local"].lam_ratio
-EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
 
 
 def opened(page, url):
@@ -68,7 +66,7 @@ def status(page):
 
 
 def wait_status(page, words):
-    page.wait_for_function("words => document.querySelector('#samples-status')?.innerText.includes(words)", arg=words)
+    says(page, "#samples-status", words)
 
 
 def upload(page, files, used):
@@ -221,44 +219,28 @@ def test_the_newest_click_ends_the_older_ones(page, served_small, monkeypatch):
     assert page.locator("#evidence-cards .card").count() == 18 and "m = 18 " in status(page)
 
 
-def test_a_visitor_whose_images_are_read_holds_up_no_other(new_page, served_small, monkeypatch):
+def test_a_visitor_whose_images_are_read_holds_up_no_other(new_page, served_small, hold):
     one, two = opened(new_page(), served_small), opened(new_page(), served_small)
-    encode, reading, go_on = Engine.encode, threading.Event(), threading.Event()
-
-    def first_waits(*args, **how):
-        if not reading.is_set():
-            reading.set()
-            assert go_on.wait(60)
-        return encode(*args, **how)
-
-    monkeypatch.setattr(Engine, "encode", first_waits)
+    first = hold("encode", which=lambda number: number == 0)
     one.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:2])
-    assert reading.wait(60)
+    assert first.begun.wait(60)
     upload(two, EXAMPLES["red_hair"][:3], used=3)
     two.click("#evidence-clear")
     wait_status(two, "the prior itself")
     drag(one, 0.5, 0.4)  # what is not read yet does not hold up one's own slider either
     one.mouse.up()
     one.wait_for_url(re.compile(f"lam_ratio={slider(one):g}&"))
-    go_on.set()
+    first.go_on.set()
     wait_status(one, "m = 2 ")
 
 
-def test_a_page_that_is_closed_ends_what_it_asked_for(page, served_small, monkeypatch):
-    encode, reading, ended = Engine.encode, threading.Event(), threading.Event()
-
-    def until_ended(self, frames, *, stop=None, **how):
-        reading.set()
-        assert stop.wait(60)
-        ended.set()
-        return encode(self, frames, stop=stop, **how)
-
+def test_a_page_that_is_closed_ends_what_it_asked_for(page, served_small, hold):
     opened(page, served_small)
-    monkeypatch.setattr(Engine, "encode", until_ended)
+    encode = hold("encode")
     page.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:2])
-    assert reading.wait(60)
+    assert encode.begun.wait(60)
     page.close()
-    assert ended.wait(60)
+    assert encode.stopped.wait(60)
 
 
 def test_the_sheet_is_always_of_the_seed_that_its_words_tell(page, served_small):
@@ -330,12 +312,6 @@ def test_one_lambda_for_each_level(page, served):
     assert np.abs(decoded(sheet(page)) - decoded(same)).mean() > 3
 
 
-def take(page, button):
-    with page.expect_download() as download:
-        page.click(button)
-    return download.value
-
-
 def test_what_is_taken_away_is_what_is_on_the_screen(page, served, tmp_path, shot):
     opened(page, served)
     page.click("#evidence [data-example=neon_bar]")
@@ -343,29 +319,26 @@ def test_what_is_taken_away_is_what_is_on_the_screen(page, served, tmp_path, sho
     page.get_by_role("tab", name="Take away").click()
     unfold(page, "The same as code")
     page.wait_for_function("document.querySelector('#shell').innerText.includes('neon_bar')")
-    take(page, "#get-sheet").save_as(tmp_path / "sheet.png")
-    take(page, "#get-zip").save_as(tmp_path / "samples.zip")
-    take(page, "#get-posterior").save_as(tmp_path / "posterior.safetensors")
-    recipe = from_metadata(read_png_metadata(tmp_path / "sheet.png"))
+    picture, samples, file = (saved(page, f"#get-{kind}", tmp_path) for kind in ("sheet", "zip", "posterior"))
+    recipe, posterior = from_metadata(read_png_metadata(picture)), Posterior.load(file)
     assert isinstance(recipe, Sample)
-    posterior = Posterior.load(tmp_path / "posterior.safetensors")
     looks = load_prior(posterior.metadata["prior"], device="cpu").looks(posterior.latents)
     assert recipe.choices == recommend(posterior, looks).method
     assert to_shell(recipe, [], "sheet.png").split(maxsplit=2)[2] in page.inner_text("#shell")
     assert to_python(recipe) in page.inner_text("#python")
     assert Sample.from_texts(posterior.metadata) == recipe
-    with zipfile.ZipFile(tmp_path / "samples.zip") as archive:
+    with zipfile.ZipFile(samples) as archive:
         assert len(archive.namelist()) == 16
         assert Image.open(io.BytesIO(archive.read("sample_0000.png"))).size == (128, 128)
-    assert Posterior.load(tmp_path / "posterior.safetensors").m == 18
+    assert posterior.m == 18
     shot(page, "studio_take_away")
     # Dropped in again, it gives the same samples, and λ still moves.
     shown = sheet(page)
     page.click("#evidence-clear")
     wait_status(page, "the prior itself")
-    page.set_input_files("#evidence-files input[type=file]", str(tmp_path / "posterior.safetensors"))
+    page.set_input_files("#evidence-files input[type=file]", str(file))
     wait_status(page, "m = 18 ")
-    assert sheet(page) == shown and "posterior.safetensors" in page.inner_text("#evidence-status")
+    assert sheet(page) == shown and file.name in page.inner_text("#evidence-status")
     drag(page, 0.5, 0.2)
     page.mouse.up()
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=shown)
@@ -405,95 +378,45 @@ def test_every_number_is_there(page, served, shot):
         shot(page, f"studio_{name}")
 
 
-def test_a_sweep_that_is_not_there_yet_says_so(page, served_small, monkeypatch):
+def test_a_sweep_that_is_not_there_yet_says_so(page, served_small, hold):
     opened(page, served_small)
     page.get_by_role("tab", name="Sweep").click()
     page.get_by_text("A sweep needs evidence").wait_for()
-    swept, go_on = Engine.sweep, threading.Event()
-
-    def late(*args, **how):
-        go_on.wait(60)
-        return swept(*args, **how)
-
-    monkeypatch.setattr(Engine, "sweep", late)
+    sweep = hold("sweep")
     page.click("#evidence [data-example=sepia]")
     page.get_by_text("The sweep is being made").wait_for()
-    go_on.set()
+    sweep.go_on.set()
     page.wait_for_selector("#sweep img")
 
 
-def test_what_is_not_looked_at_is_not_made(page, served_small, monkeypatch):
-    sweep, swept = Engine.sweep, []
-
-    def counted(*args, **how):
-        swept.append(1)
-        return sweep(*args, **how)
-
-    monkeypatch.setattr(Engine, "sweep", counted)
+def test_what_is_not_looked_at_is_not_made(page, served_small, hold):
+    sweep = hold("sweep")
+    sweep.go_on.set()  # it only counts
     chosen(page, served_small, "red_hair")
     page.get_by_label("The paper's").click()
     page.wait_for_url(re.compile("method=posterior"))
-    assert not swept
+    assert not sweep.calls
     page.get_by_role("tab", name="Sweep").click()
     page.wait_for_selector("#sweep img")
     first = page.get_attribute("#sweep img", "src")
     drag(page, 0.5, 0.3)
     page.mouse.up()
     page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))
-    assert len(swept) == 1  # λ plays no part in the sweep of the paper's method
+    assert sweep.calls == 1  # λ plays no part in the sweep of the paper's method
     page.get_by_role("tab", name="Take away").click()
     page.fill("#seed input", "7")
     page.press("#seed input", "Enter")
     page.wait_for_url(re.compile("seed=7"))
-    assert len(swept) == 1
+    assert sweep.calls == 1
     page.get_by_role("tab", name="Sweep").click()
     page.wait_for_function("src => (document.querySelector('#sweep img')?.src ?? src) !== src", arg=first)
-    assert len(swept) == 2
-
-
-def below_lambda(page):
-    """Pixels from λ to the first control below the sheet: they must not change when a sheet arrives."""
-    top, below = (page.locator(at).bounding_box()["y"] for at in ("#lam-range", "#method"))
-    return below - top
-
-
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_fits_its_window_and_nothing_jumps(new_page, served_small, shot, width, dark):
-    page = opened(new_page(width=width, height=900, dark=dark), served_small)
-    distance = below_lambda(page)
-    if width < 760:  # a phone has the evidence in a drawer
-        page.click("#drawer .handle")
-    page.click("#evidence [data-example=greyscale]")
-    wait_status(page, "m = 18 ")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert below_lambda(page) == pytest.approx(distance, abs=2)
-    shot(page, f"studio_{width}_{'dark' if dark else 'light'}")
-
-
-def test_every_control_has_a_name(page, served_small):
-    opened(page, served_small)
-    page.click("#evidence [data-example=greyscale]")
-    wait_status(page, "m = 18 ")
-    unnamed = page.evaluate(
-        """() => [...document.querySelectorAll('button, input, select, textarea')]
-            .filter(e => e.offsetParent)
-            .filter(e => !(e.getAttribute('aria-label') || e.title || e.innerText?.trim() || e.labels?.length))
-            .map(e => e.outerHTML.slice(0, 160))"""
-    )
-    assert not unnamed, unnamed
+    assert sweep.calls == 2
 
 
 def test_stop_stops_reading(page, served_small):
-    """Forty different pictures without a face take a while each; Stop ends that, and what was read stays."""
-    rng = np.random.default_rng(0)
-    files = []
-    for index in range(40):
-        buffer = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (300, 200, 3), dtype=np.uint8)).save(buffer, "PNG")
-        files.append({"name": f"noise{index}.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
+    """What was read stays."""
     opened(page, served_small)
-    page.set_input_files("#evidence-files input[type=file]", files)
+    page.set_input_files("#evidence-files input[type=file]", noise(40, seed=0, size=(200, 300)))
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("images were not read").wait_for()
     assert page.locator("#evidence-cards .card").count() < 40
@@ -513,17 +436,11 @@ def test_another_prior_reads_the_evidence_anew(page, served):
     assert page.locator("#evidence-cards .card").count() == 2
 
 
-def test_a_slider_moved_while_another_prior_reads_the_evidence(page, served, monkeypatch):
+def test_a_slider_moved_while_another_prior_reads_the_evidence(page, served, hold):
     """Until then there are samples of the prior that was chosen, and no error."""
-    encode, go_on = Engine.encode, threading.Event()
-
-    def slow_encode(*args, **how):
-        go_on.wait(600)
-        return encode(*args, **how)
-
     opened(page, served)
     upload(page, EXAMPLES["sepia"][:2], used=2)
-    monkeypatch.setattr(Engine, "encode", slow_encode)
+    encode = hold("encode")
     page.click("#prior input")
     page.get_by_role("option", name="tiny.safetensors").click()
     page.get_by_role("tab", name="Numbers").click()
@@ -532,7 +449,7 @@ def test_a_slider_moved_while_another_prior_reads_the_evidence(page, served, mon
     page.wait_for_function("document.querySelector('#numbers').innerText.includes('tiny (')")
     wait_status(page, "the prior itself")  # it may say that it is updating first
     assert page.locator("[data-testid=toast-body]").count() == 0
-    go_on.set()
+    encode.go_on.set()
     wait_status(page, "m = 2 ")
 
 
