@@ -120,7 +120,7 @@ def test_no_tab_has_a_barrier_and_each_fits_its_window(new_page, served_small, s
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize(
-    ("tab", "upper", "lower"), [("Studio", "#lam-range", "#manner"), ("Interpolate", "#interpolate-run", "#scrubber")]
+    ("tab", "upper", "lower"), [("Studio", "#lam-range", "#method"), ("Interpolate", "#interpolate-run", "#scrubber")]
 )
 def test_nothing_jumps_when_a_result_comes(new_page, served_small, width, tab, upper, lower):
     page = opened(new_page(width=width, height=900), served_small)
