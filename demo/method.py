@@ -11,9 +11,9 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from transflow_core.engine import Engine
-from transflow_core.limits import LAM_RATIO_SLIDER, LIKENESS, PIECES, Range, choice
+from transflow_core.limits import LAM_RATIO_SLIDER, Range, choice
 from transflow_core.posterior import Posterior, Recommendation, resolve
-from transflow_core.recipes import NUMBERS, Method
+from transflow_core.recipes import NUMBERS, Method, within
 
 from .events import on
 from .session import Session
@@ -27,6 +27,7 @@ TITLES = {
     "posterior": "The paper's posterior of the mean",
 }
 _DEFAULT = Method(method="local").filled()
+_LIKENESS, _PIECES = within(Method, "likeness"), within(Method, "images_per_sample")
 _HELP = {
     "local": "Each sample is put together from several of your images, each place of it from another one.",
     "bootstrap": "Each sample averages a few of your images. Fewer images give crisper samples, but nearly copies.",
@@ -67,7 +68,7 @@ class MethodChoice:
             with gr.Row():
                 self._likeness = slider(
                     100 * (_DEFAULT.likeness or 0),
-                    Range(100 * LIKENESS.low, 100 * LIKENESS.high),
+                    Range(100 * _LIKENESS.low, 100 * _LIKENESS.high),
                     step=1,
                     name="newer",
                     far="closer to my photos",
@@ -78,7 +79,7 @@ class MethodChoice:
                 )
                 self._pieces = slider(
                     NUMBERS["bootstrap"]["images_per_sample"],
-                    Range(PIECES.low, _MOST),
+                    Range(_PIECES.low, _MOST),
                     step=0.5,
                     name="Images in one sample",
                     elem_id=f"{elem_id}-pieces",
@@ -125,9 +126,9 @@ class MethodChoice:
         ratio = tuple(map(_ratio, lam_ratio)) if isinstance(lam_ratio, tuple) else _ratio(lam_ratio)
         numbers: dict[str, Any] = {}
         if method == "local":
-            numbers["likeness"] = LIKENESS.clip(_percent(likeness), "likeness")
+            numbers["likeness"] = _LIKENESS.clip(_percent(likeness), "likeness")
         elif method == "bootstrap":
-            numbers["images_per_sample"] = PIECES.clip(pieces, "the number of images in a sample")
+            numbers["images_per_sample"] = _PIECES.clip(pieces, "the number of images in a sample")
         return Method(method=method, lam_ratio=ratio, **numbers)  # type: ignore[arg-type]
 
     def shown(self, made: Recommendation, auto: bool, m: float | None = None) -> Shown:

@@ -16,8 +16,8 @@ from transflow_core.fewshot import NONE, FewShotClassifier, SharedCovariance, ji
 from transflow_core.fewshot.augmentation import _warped
 from transflow_core.fewshot.calibration import temperature
 from transflow_core.images import find_images, load_image
-from transflow_core.limits import LIKELIHOODS
 from transflow_core.posterior import Gaussian, Posterior
+from transflow_core.recipes import SHAPES
 
 from .helpers import ROOT
 
@@ -101,7 +101,7 @@ def test_the_papers_rule_is_equation_10_and_11(ratio):
         torch.testing.assert_close(classifier.score_latents(z.float())[:, column], expected, atol=1e-3, rtol=1e-5)
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("likelihood", SHAPES)
 @pytest.mark.parametrize("m", [1, 2, 3, 10])
 def test_classes_that_are_apart_are_told_apart(likelihood, m):
     evidence, queries, names = split(blobs((25, 25, 25), apart=3.0), m)
@@ -258,7 +258,7 @@ def test_what_cannot_be_done_is_said():
         classifier.score_latents(torch.zeros(2, 3))
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("likelihood", SHAPES)
 def test_a_saved_classifier_answers_alike(tmp_path, tiny_prior, likelihood):
     groups = blobs((6, 6, 6), dim=tiny_prior.dim)
     classifier = FewShotClassifier(tiny_prior, likelihood=likelihood).fit_latents(groups)
@@ -447,21 +447,21 @@ def test_the_command_line_takes_folders_as_classes_and_saved_classifiers(tmp_pat
     queries = [folder / f"{folder.name}_01.png" for folder in folders]
     saved = tmp_path / "c.safetensors"
     result, facts = classify(
-        *queries, *(f"--class={folder}" for folder in folders), "--save-classifier", saved, "--device=cpu"
+        *queries, *(f"--class={folder}" for folder in folders), "-o", saved, "--device=cpu"
     )
     assert result.exit_code == 0, result.stderr
     assert facts["classes"] == {"cartoon": 18, "greyscale": 18}
-    assert [entry["class"] for entry in facts["results"]] == ["cartoon", "greyscale"]
-    assert all(sum(entry["probabilities"].values()) == pytest.approx(1) for entry in facts["results"])
+    assert [entry["best"] for entry in facts["images"]] == ["cartoon", "greyscale"]
+    assert all(sum(entry["probabilities"].values()) == pytest.approx(1) for entry in facts["images"])
     again = classify(*queries, "--class", saved, "--device=cpu")[1]
-    for found, expected in zip(again["results"], facts["results"], strict=True):
-        assert found["class"] == expected["class"]
+    for found, expected in zip(again["images"], facts["images"], strict=True):
+        assert found["best"] == expected["best"]
         assert found["probabilities"] == pytest.approx(expected["probabilities"], rel=1e-5)
 
 
 def test_the_command_line_says_what_is_wrong():
     folder = ROOT / "assets" / "examples" / "cartoon"
     query = folder / "cartoon_00.png"
-    for arguments in ([f"--class={folder}"] * 2, [f"--class={folder}", "--likelihood=round"]):
+    for arguments, code in (([f"--class={folder}"] * 2, 1), ([f"--class={folder}", "--covariance=round"], 2)):
         result, _ = classify(query, *arguments, "--device=cpu")
-        assert result.exit_code == 1 and "error:" in result.stderr and "Traceback" not in result.stderr
+        assert result.exit_code == code and "rror" in result.stderr and "Traceback" not in result.stderr

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transflow_core import limits
-from transflow_core.limits import Range, choice, count, is_number, number, numbers
+from transflow_core.limits import Range, choice, count, is_number, number
 
 NO_NUMBERS = (True, False, None, "1", "", [], {}, b"1", 1j, math.nan)
 
@@ -22,8 +22,6 @@ def test_what_is_no_number_is_never_taken_for_one(value):
             take(value, "it", within)
     with pytest.raises(ValueError, match="it must be a number from -10 to 10"):
         within.clip(value, "it")
-    with pytest.raises(ValueError, match="each of them must be a number"):
-        numbers([1, value], "them", within)
 
 
 @given(st.floats(allow_nan=False) | st.integers(), st.floats(-1e6, 1e6), st.floats(0, 1e6))
@@ -52,13 +50,7 @@ def test_a_count_is_whole(value):
             count(value, "it", Range(-100, 100))
 
 
-def test_lists_and_words_are_checked_too():
-    assert numbers((1, 2.5), "them", Range(0, 3)) == [1.0, 2.5]
-    for wrong in (3, "12", None, {1: 2}):
-        with pytest.raises(ValueError, match="them must be a list of numbers"):
-            numbers(wrong, "them", Range(0, 3))
-    with pytest.raises(ValueError, match="a list of 3 numbers"):
-        numbers([1], "them", Range(0, 3), length=3)
+def test_words_are_checked_too():
     assert choice("b", "it", {"a": 1, "b": 2}) == "b"
     for wrong in ("c", "", None, 1, ["a"]):
         with pytest.raises(ValueError, match="it must be one of a, b"):
@@ -73,12 +65,9 @@ def test_a_long_value_does_not_fill_the_message():
 
 def test_every_range_is_in_order_and_every_default_lies_in_its_range():
     ranges = [value for value in vars(limits).values() if isinstance(value, Range)]
-    assert len(ranges) >= 10 and all(one.low < one.high for one in ranges)
+    assert len(ranges) >= 5 and all(one.low < one.high for one in ranges)
     assert {field.name for field in fields(Range)} == {"low", "high"}
     for ratio in (limits.DEFAULT_LAM_RATIO, *limits.SWEEP_RATIOS):
-        assert ratio in limits.LAM_RATIO and ratio in limits.LAM_RATIO_SLIDER
-    assert (
-        max(len(limits.SWEEP_RATIOS), len(limits.SWEEP_PIECES) + 1) <= limits.COLUMNS.high
-        and limits.SAMPLES.high <= limits.MOST_DECODED
-    )
+        assert ratio in limits.LAM_RATIO_SLIDER
+    assert limits.SAMPLES.high <= limits.MOST_DECODED
     assert is_number(1) and not is_number(True)

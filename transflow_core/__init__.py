@@ -59,7 +59,7 @@ _PUBLIC = {
     "to_pil": "images",
 }
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = sorted(_PUBLIC)
 
 

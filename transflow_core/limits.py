@@ -1,8 +1,7 @@
 """Every bound of the program, once, with its reason; and the checks by which what comes from outside meets it.
 
-There are two ways to meet a bound. An argument of the API or of the command line that leaves it is refused in words
-(`number`, `count`, `numbers`, `choice`). A slider of the page cannot leave it unless somebody edited the page: it is
-brought back (`Range.clip`).
+A number in a file that leaves its bound is refused in words (`number`, `count`, `choice`). A slider of the page cannot
+leave it unless somebody edited the page: it is brought back (`Range.clip`).
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import math
 import reprlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
-__all__ = ["Range", "choice", "count", "is_number", "number", "numbers", "truth"]
+__all__ = ["Range", "choice", "count", "is_number", "number", "truth"]
 
 S = TypeVar("S", bound=str)
 
@@ -43,34 +42,18 @@ class Range:
         return f"from {self.low:.12g} to {self.high:.12g}"
 
 
-# What decides a draw ------------------------------------------------------------------------------------------------
+# What decides a draw: the other bounds stand in `recipes` ------------------------------------------------------------
 
-LAM_RATIO = Range(0, 1000)
-"""λ/m of an argument: 0 is the evidence's mean itself, and at 1000 the evidence counts for a thousandth."""
 LAM_RATIO_SLIDER = Range(0.01, 10)
 """λ/m of a slider: below it samples are copies of the mean, above it they are the prior's."""
 DEFAULT_LAM_RATIO = 0.5
 """In the middle of what the paper advises, 0.3 to 0.7."""
 SWEEP_RATIOS = (0.05, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)
 """The λ/m of a sweep when nobody says which: the advised ones, and what lies beyond at either end."""
-LIKENESS = Range(0, 1)
-"""From 0, newer, to 1, closer to single images; a slider shows per cent."""
-STRENGTH = Range(0, 1)
-"""Of a restyled photograph: 0 is the photograph itself, 1 all of the style."""
-SHARE = Range(0, 1)
-"""Of a second set in a mix: 0 is the first alone."""
 SWEEP_LIKENESS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
 """The likenesses of a sweep: closer towards 1, where samples change more."""
-PIECES = Range(1, 1000)
-"""Pieces of evidence that effectively make up one draw: there is no less than one, and more than there are is all."""
 SWEEP_PIECES = (1, 1.5, 2, 3, 4, 6, 10, 20)
-"""Those of a sweep, as far as there are as many; all of them come last."""
-COLUMNS = Range(1, 16)
-"""Of a sweep: more do not fit a screen."""
-TEMPERATURE = Range(0, 1.5)
-"""At 1.5 two in three images of celeba64 already have pixels that are not finite."""
-SEED = Range(0, 2**31 - 1)
-"""What every language that calls the API can hold as an integer."""
+"""Images in a sample in a sweep, as far as there are as many; all of them come last."""
 WEIGHT = Range(0, 100)
 """How often one image of the evidence counts; as often as the most images that there may be."""
 
@@ -95,17 +78,6 @@ MOST_DRAWS = 6
 
 # Classes ------------------------------------------------------------------------------------------------------------
 
-Likelihood = Literal["low-rank", "levels", "diagonal", "isotropic", "paper"]
-LIKELIHOODS: dict[Likelihood, str] = {
-    "low-rank": "directions learned from the examples",
-    "levels": "one variance for each latent level",
-    "diagonal": "one variance for each dimension",
-    "isotropic": "λI around the examples' mean",
-    "paper": "λI around 0, as in the paper",
-}
-"""The shapes of Σ that classes may share, and what a person reads; see `FewShotClassifier`."""
-CLASSIFIER_LAM_RATIO = Range(1e-6, 1000)
-"""λ/m of a classifier: at 0 its predictives have no width, and cannot be compared."""
 CLASSES_ON_PAGE, CLASSES_OF_CALL, CLASSES_OF_FILE = Range(2, 10), Range(1, 20), Range(1, 1000)
 """Classes that a page has room for, that one call fits, and that a saved classifier holds."""
 MOST_EXAMPLES, MOST_QUERIES = 30, 60
@@ -126,9 +98,9 @@ def number(value: object, name: str, within: Range) -> float:
     """A number as an argument. Raises ValueError, with its name and range, for anything else, true and NaN included.
 
     Example:
-        >>> number(2, "temperature", TEMPERATURE)
+        >>> number(200, "weight", WEIGHT)
         Traceback (most recent call last):
-        ValueError: temperature must be a number from 0 to 1.5, not 2
+        ValueError: weight must be a number from 0 to 100, not 200
     """
     if not is_number(value) or value not in within:
         raise ValueError(f"{name} must be a number {within}, not {reprlib.repr(value)}")
@@ -140,13 +112,6 @@ def count(value: object, name: str, within: Range) -> int:
     if not is_number(value) or value not in within or value != int(value):
         raise ValueError(f"{name} must be a whole number {within}, not {reprlib.repr(value)}")
     return int(value)
-
-
-def numbers(values: object, name: str, within: Range, length: int | None = None) -> list[float]:
-    """A list of numbers, of this length if one is given. Raises ValueError as `number` does."""
-    if not isinstance(values, list | tuple) or (length is not None and len(values) != length):
-        raise ValueError(f"{name} must be a list of {'' if length is None else f'{length} '}numbers")
-    return [number(value, f"each of {name}", within) for value in values]
 
 
 def truth(value: object, name: str) -> bool:

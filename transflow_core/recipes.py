@@ -16,6 +16,7 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
+from .limits import Range
 from .shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Recipe",
     "Restyle",
     "Sample",
+    "Shape",
     "Sweep",
     "bounds",
     "kinds",
@@ -41,13 +43,15 @@ __all__ = [
     "ordered",
     "plain",
     "to_text",
+    "within",
 ]
 
 R = TypeVar("R", bound="Recipe")
 Ratio = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-SHAPES = {
+Shape = Literal["low-rank", "levels", "diagonal", "isotropic", "paper"]
+SHAPES: dict[Shape, str] = {
     "low-rank": "directions learned from the examples",
     "levels": "one variance for each latent level",
     "diagonal": "one variance for each dimension",
@@ -91,6 +95,16 @@ def kinds(field: FieldInfo) -> list[Any]:
     some = get_args(field.annotation) if get_origin(field.annotation) is not Literal else ()
     found = [kind for kind in some or (field.annotation,) if kind is not type(None)]
     return [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in found]
+
+
+def within(model: type[Recipe], name: str) -> Range:
+    """The bounds of a parameter, both ends among them.
+
+    Example:
+        >>> str(within(Sample, "temperature"))
+        'from 0 to 1.5'
+    """
+    return Range(*bounds(model.model_fields[name]))
 
 
 def ordered(model: type[Recipe]) -> dict[str, FieldInfo]:
@@ -428,9 +442,7 @@ class Classify(Reading):
     formats = ("safetensors",)
 
     prior: str = parameter(CLASSIFYING_PRIOR, "The trained flow; celeba64 tells classes apart best.")
-    covariance: Literal["low-rank", "levels", "diagonal", "isotropic", "paper"] = parameter(
-        "low-rank", "The shape of Σ, which the classes share."
-    )
+    covariance: Shape = parameter("low-rank", "The shape of Σ, which the classes share.")
     lam_ratio: float | None = parameter(None, "λ/m; by default from the examples.", ge=1e-6, le=1000)
     copies: int = parameter(0, "Distorted copies of each example.", ge=0, le=100)
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.fewshot import NONE, Answer, FewShotClassifier, jitter
-from transflow_core.limits import LAM_RATIO_SLIDER, LIKELIHOODS, Range, choice
+from transflow_core.limits import LAM_RATIO_SLIDER, Range, choice
+from transflow_core.recipes import SHAPES
 
 __all__ = ["COPIES", "DISTORTION", "Fit", "Result", "Rule", "fitted", "judged", "medoid", "table"]
 
@@ -32,7 +33,7 @@ class Rule:
     """How classes are made from examples.
 
     Attributes:
-        likelihood: a key of `LIKELIHOODS`.
+        likelihood: a key of `recipes.SHAPES`.
         lam_ratio: λ/m, or None to choose it from the examples.
         copies: distorted copies of each example, which tell the directions that do not matter.
     """
@@ -45,7 +46,7 @@ class Rule:
     def checked(cls, likelihood: object, lam_ratio: object, copies: object = 0) -> Rule:
         """From untrusted values. Raises ValueError for an unknown likelihood, or what is no number."""
         return cls(
-            choice(likelihood, "the likelihood", LIKELIHOODS),
+            choice(likelihood, "the likelihood", SHAPES),
             None if lam_ratio is None else LAM_RATIO_SLIDER.clip(lam_ratio, "λ/m"),
             int(COPIES.clip(copies, "the number of copies")),
         )

@@ -23,12 +23,12 @@ from transflow_core.limits import (
     CLASS_NAME_LENGTH,
     CLASSES_ON_PAGE,
     LAM_RATIO_SLIDER,
-    LIKELIHOODS,
     MOST_EXAMPLES,
     MOST_QUERIES,
     Range,
 )
 from transflow_core.pictures import Whole
+from transflow_core.recipes import SHAPES
 
 from ..engines import Engines
 from ..errors import warn
@@ -141,7 +141,7 @@ class Classify:
             )
         with gr.Accordion("Advanced: the likelihood", open=False):
             self._likelihood = gr.Dropdown(
-                [(words.capitalize(), key) for key, words in LIKELIHOODS.items()],
+                [(words.capitalize(), key) for key, words in SHAPES.items()],
                 value="low-rank",
                 label="Σ, how images of one class differ",
                 elem_id="classify-likelihood",

@@ -16,14 +16,12 @@ from transflow_core.intake import Intake
 from transflow_core.limits import (
     LAM_RATIO_SLIDER,
     MOST_DRAWS,
-    SEED,
     STEPS_SLIDER,
-    TEMPERATURE,
     Range,
     choice,
 )
 from transflow_core.posterior import Gaussian, Guard, Posterior, Sampler, interpolate
-from transflow_core.recipes import NUMBERS, Interpolate, Method
+from transflow_core.recipes import NUMBERS, Interpolate, Method, within
 
 __all__ = ["DRAWS", "PATHS", "Route", "RouteSettings", "first_image", "routes"]
 
@@ -86,8 +84,8 @@ class RouteSettings:
             lam_b=LAM_RATIO_SLIDER.clip(lam_b, "λ/m of B"),
             steps=int(STEPS_SLIDER.clip(steps, "the number of steps")),
             n=int(DRAWS.clip(n, "the number of draws")),
-            seed=int(SEED.clip(seed, "the seed")),
-            temperature=TEMPERATURE.clip(temperature, "temperature"),
+            seed=int(within(Interpolate, "seed").clip(seed, "the seed")),
+            temperature=within(Interpolate, "temperature").clip(temperature, "temperature"),
             method=method,
         )
 

@@ -17,10 +17,11 @@ from gradio.events import Dependency
 
 from transflow_core.images import writes_mp4
 from transflow_core.intake import Intake
-from transflow_core.limits import SEED, STEPS_SLIDER, TEMPERATURE
+from transflow_core.limits import STEPS_SLIDER
 from transflow_core.posterior import Recommendation
 from transflow_core.prior import Prior
 from transflow_core.recipes import Interpolate as Recipe
+from transflow_core.recipes import within
 from transflow_core.views import to_link, to_metadata
 from transflow_core.worker import Cancelled
 
@@ -144,9 +145,9 @@ class Interpolate:
                 self.steps = _slider("Steps", STEPS_SLIDER, DEFAULT.steps)
                 self.n = _slider("Draws", DRAWS, DEFAULT.n)
             with gr.Row():
-                self.temperature = _slider("Temperature", TEMPERATURE, DEFAULT.temperature, step=0.05)
+                self.temperature = _slider("Temperature", within(Recipe, "temperature"), DEFAULT.temperature, step=0.05)
                 self.seed = whole_number(
-                    DEFAULT.seed, SEED, label="First seed", elem_id="interpolate-seed", min_width=140
+                    DEFAULT.seed, within(Recipe, "seed"), label="First seed", elem_id="interpolate-seed", min_width=140
                 )
 
     def _wire(

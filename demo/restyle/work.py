@@ -12,8 +12,9 @@ from transflow_core.engine import Engine
 from transflow_core.evidence import EvidenceImage, Source
 from transflow_core.images import labelled_rows, load_image, save_animation, save_png
 from transflow_core.intake import Intake
-from transflow_core.limits import LIKENESS, RESTYLE_FRAMES, RESTYLE_SIDE, STRENGTH, Range
+from transflow_core.limits import RESTYLE_FRAMES, RESTYLE_SIDE, Range
 from transflow_core.posterior import LIKENESS_TO_EVIDENCE, Posterior
+from transflow_core.recipes import Restyle, within
 from transflow_core.restyled import Restyled, keeping
 
 from ..session import Session
@@ -41,8 +42,8 @@ class Settings:
         """From untrusted values, in per cent: out of range is brought into it."""
         of_hundred = Range(0, 100)
         return cls(
-            STRENGTH.clip(of_hundred.clip(strength, "strength") / 100, "strength"),
-            LIKENESS.clip(of_hundred.clip(likeness, "likeness") / 100, "likeness"),
+            Range(0, 1).clip(of_hundred.clip(strength, "strength") / 100, "strength"),
+            within(Restyle, "likeness").clip(of_hundred.clip(likeness, "likeness") / 100, "likeness"),
             int(Range(0, 32).clip(kept, "the number of levels")),
             bool(toned),
         )

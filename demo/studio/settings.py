@@ -7,10 +7,10 @@ from typing import Any
 
 from transflow_core.engine import Engine
 from transflow_core.intake import Intake
-from transflow_core.limits import SAMPLES, SEED, TEMPERATURE, Range, choice
+from transflow_core.limits import SAMPLES, Range, choice
 from transflow_core.operations import sampler_of
 from transflow_core.posterior import Gaussian, Sampler
-from transflow_core.recipes import Method, Sample
+from transflow_core.recipes import Method, Sample, within
 
 from ..examples import example_sets
 
@@ -58,9 +58,9 @@ class Settings:
         source is none."""
         recipe = Sample(
             **dict(method.filled()),
-            temperature=TEMPERATURE.clip(temperature, "temperature"),
+            temperature=within(Sample, "temperature").clip(temperature, "temperature"),
             n=int(SAMPLES.clip(n, "the number of samples")),
-            seed=int(SEED.clip(seed, "the seed")),
+            seed=int(within(Sample, "seed").clip(seed, "the seed")),
             structure=choice(structure, "the source of the structure", sources()),
             style=choice(style, "the source of the style", sources()),
             style_levels=int(SPLIT.clip(style_levels, "the number of fine levels")),

@@ -17,9 +17,9 @@ from gradio.events import Dependency
 from transflow_core.engine import Engine
 from transflow_core.images import to_pil
 from transflow_core.intake import Intake
-from transflow_core.limits import LAM_RATIO_SLIDER, SAMPLES, SEED, TEMPERATURE
+from transflow_core.limits import LAM_RATIO_SLIDER, SAMPLES
 from transflow_core.posterior import Recommendation, resolve
-from transflow_core.recipes import Method
+from transflow_core.recipes import Method, Sample, within
 from transflow_core.shipped import DEFAULT_PRIOR
 
 from ..engines import Engines
@@ -91,7 +91,7 @@ class Studio:
         with gr.Row(elem_id="draws"):
             self._temperature = slider(
                 _DEFAULT.recipe.temperature,
-                TEMPERATURE,
+                within(Sample, "temperature"),
                 step=0.05,
                 name="Temperature",
                 elem_id="temperature",
@@ -99,7 +99,9 @@ class Studio:
             )
             # Not a slider: what is typed into one moves it, and no event tells when it is let go.
             self._n = whole_number(_DEFAULT.recipe.n, SAMPLES, label="Samples", elem_id="number", min_width=90)
-            self._seed = whole_number(_DEFAULT.recipe.seed, SEED, label="Seed", elem_id="seed", min_width=110)
+            self._seed = whole_number(
+                _DEFAULT.recipe.seed, within(Sample, "seed"), label="Seed", elem_id="seed", min_width=110
+            )
             self._dice = gr.Button("New seed", elem_id="dice", size="sm", min_width=90)
             self._reset = gr.Button("Reset all", elem_id="reset", size="sm", min_width=90)
         with gr.Accordion("Advanced: one λ/m for each latent level", open=False):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..limits import CLASSES_OF_FILE, LIKELIHOODS, Likelihood, choice, class_name
+from ..limits import CLASSES_OF_FILE, choice, class_name
 from ..prior import Images, Prior
+from ..recipes import Shape
 from .answer import Answer
 from .augmentation import jitter
 from .calibration import NoveltyScale, class_likelihood, signs, temperature
@@ -74,7 +76,7 @@ class FewShotClassifier:
         prior: the flow whose latents are compared; None for a classifier of latents alone.
         lam_ratio: λ/m, above 0, with m the mean number of examples a class. Σ's mean variance is λ.
         lam: λ itself instead, above 0. With neither, λ is chosen from the evidence.
-        likelihood: the shape of Σ, one of `limits.LIKELIHOODS`: "low-rank", "levels", "diagonal", "isotropic", and
+        likelihood: the shape of Σ, one of `recipes.SHAPES`: "low-rank", "levels", "diagonal", "isotropic", and
             "paper", which is "isotropic" with `centre=False`.
         centre: whether the prior of class means is centred at the evidence's overall mean, or at 0 as in the paper.
 
@@ -93,7 +95,7 @@ class FewShotClassifier:
         lam_ratio: float | None = None,
         *,
         lam: float | None = None,
-        likelihood: Likelihood = "low-rank",
+        likelihood: Shape = "low-rank",
         centre: bool = True,
     ) -> None:
         if lam_ratio is not None and lam is not None:
@@ -101,7 +103,7 @@ class FewShotClassifier:
         for name, value in (("lam_ratio", lam_ratio), ("lam", lam)):
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be above 0 and finite: a predictive without width cannot be compared")
-        choice(likelihood, "the likelihood", LIKELIHOODS)
+        choice(likelihood, "the likelihood", get_args(Shape))
         self.prior, self.likelihood, self.centred = prior, likelihood, centre
         if likelihood == "paper":
             self.likelihood, self.centred = "isotropic", False
