@@ -102,7 +102,7 @@ def _endpoint(engines: Engines, model: type[Recipe]) -> Callable[..., Any]:
         recipe = model.checked(values).written_as(form)
         assert isinstance(recipe, Reading)  # every recipe reads images
         engine = engines.get(recipe.prior)
-        result = engine.run(recipe, stop=stop, **_inputs(model, inputs))
+        result = engine.run(recipe, cancel=stop, **_inputs(model, inputs))
         folder = new_folder()
         name = model.title() if form == "images" else f"{Path(model.output).stem or model.title()}.{form}"
         return [_file(path) for path in result.save(folder / name)], plain(result.facts)

@@ -104,7 +104,7 @@ class Engines:
             engine = self.get(name)
             with contextlib.suppress(Cancelled):  # the process ends
                 for some in example_sets().values():
-                    engine.looks(engine.intake(some.files, whole="always", aside=2).posterior(), aside=2)
+                    engine.looks(engine.intake(some.files, whole="always", priority=2).posterior(), priority=2)
 
     def _load(self, name: str, engine: Future[Engine]) -> None:
         foreign = is_hub_address(name)

@@ -91,12 +91,12 @@ def test_another_face_keeps_source_label_and_weight(engine, files):
 @pytest.mark.parametrize("kept", [0, 1, 7])
 def test_a_stop_ends_it_after_the_batch_that_is_under_way(engine, files, kept):
     stop = threading.Event()
-    for intake in engine.stream(files, stop=stop):
+    for intake in engine.stream(files, cancel=stop):
         if len(intake.evidence) == kept:
             stop.set()
     assert len(intake.evidence) == kept and intake.left == len(files) - kept
     with pytest.raises(Cancelled):
-        engine.intake(files, stop=stop)
+        engine.intake(files, cancel=stop)
 
 
 class Gated(FairThread):
@@ -106,9 +106,9 @@ class Gated(FairThread):
         super().__init__("gated")
         self.gate, self.started, self.asked = threading.Semaphore(0), [], 0
 
-    def submit(self, content, *, stop=None, **how):
+    def submit(self, content, *, cancel=None, **how):
         self.asked += 1
-        return super().submit(self.read, content, stop=stop, **how)
+        return super().submit(self.read, content, cancel=cancel, **how)
 
     def read(self, content, **how):
         self.started.append(content)
@@ -120,7 +120,7 @@ class Gated(FairThread):
 def test_pictures_that_wait_are_few_and_dropped_when_nobody_wants_them(tiny_prior, files, why):
     """A visitor closes the page, or presses Stop: only the picture that is under way is read to its end."""
     lane, stop = Gated(), threading.Event()
-    steps = Engine(tiny_prior, pictures=lane).stream(files, stop=stop)
+    steps = Engine(tiny_prior, pictures=lane).stream(files, cancel=stop)
     next(steps)
     assert lane.asked == 0
     lane.gate.release()

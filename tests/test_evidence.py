@@ -159,7 +159,7 @@ def test_progress_is_told_and_stop_stops(engine, folder):
 
     told.clear()
     with pytest.raises(Cancelled):
-        read(engine, squares(8, seed=5), progress=stop_after_the_first, stop=stop)
+        read(engine, squares(8, seed=5), progress=stop_after_the_first, cancel=stop)
     assert [done for done, _, _ in told] == [0, 1]
 
 
@@ -167,7 +167,7 @@ def test_decoding_stops_too(engine):
     stop = threading.Event()
     stop.set()
     with pytest.raises(Cancelled):
-        engine.decode(torch.zeros(4, engine.prior.dim), stop=stop)
+        engine.decode(torch.zeros(4, engine.prior.dim), cancel=stop)
 
 
 def test_an_image_that_the_flow_cannot_hold_is_left_out_with_the_reason(shipped):

@@ -446,9 +446,7 @@ def test_the_command_line_takes_folders_as_classes_and_saved_classifiers(tmp_pat
     folders = [ROOT / "assets" / "examples" / kind for kind in ("cartoon", "greyscale")]
     queries = [folder / f"{folder.name}_01.png" for folder in folders]
     saved = tmp_path / "c.safetensors"
-    result, facts = classify(
-        *queries, *(f"--class={folder}" for folder in folders), "-o", saved, "--device=cpu"
-    )
+    result, facts = classify(*queries, *(f"--class={folder}" for folder in folders), "-o", saved, "--device=cpu")
     assert result.exit_code == 0, result.stderr
     assert facts["classes"] == {"cartoon": 18, "greyscale": 18}
     assert [entry["best"] for entry in facts["images"]] == ["cartoon", "greyscale"]

@@ -132,7 +132,7 @@ def test_somebody_who_left_is_not_waited_for():
     intake = engine.intake(squares(1))
     stop.set()
     with pytest.raises(Cancelled):
-        engine.masked(intake, {0: mask_of((1, 1, 5, 5))}, stop=stop)
+        engine.masked(intake, {0: mask_of((1, 1, 5, 5))}, cancel=stop)
 
 
 def test_a_bar_over_the_eyes_goes(celeba64):

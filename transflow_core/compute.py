@@ -1,4 +1,4 @@
-"""What the page, the API and the command line share: a prior with caches, batches, progress and a way to stop."""
+"""What the page, the API and the command line share: a prior with caches, batches, progress and a way to cancel."""
 
 from __future__ import annotations
 
@@ -165,17 +165,17 @@ class Compute:
         self,
         function: Callable[..., T],
         *args: Any,
-        stop: threading.Event | None = None,
-        aside: int = 0,
+        cancel: threading.Event | None = None,
+        priority: int = 0,
         **kwargs: Any,
     ) -> T:
         """`function(*args, **kwargs)`, where this engine computes: for long arithmetic with its latents.
 
-        Raises Cancelled if `stop` is set before its turn; `aside`: see `FairThread.submit`.
+        Raises Cancelled if `cancel` is set before its turn; `priority`: see `FairThread.submit`.
         """
         if self._compute is not None:
-            return self._compute.run(function, *args, stop=stop, aside=aside, **kwargs)
-        _check(stop)
+            return self._compute.run(function, *args, cancel=cancel, priority=priority, **kwargs)
+        _check(cancel)
         return function(*args, **kwargs)
 
     @property
@@ -190,7 +190,7 @@ class Compute:
         whole: Whole = "auto",
         landmarks: Landmarks = "5",
         size: int | None = None,
-        stop: threading.Event | None = None,
+        cancel: threading.Event | None = None,
     ) -> Picture:
         """One file to its faces, cached by content. What is wrong with a file is said in the Picture, not raised.
 
@@ -199,7 +199,7 @@ class Compute:
             whole, landmarks: see `faces.align`.
             size: side of the aligned faces in pixels; by default the prior's.
         """
-        return self._submit(source, whole, landmarks, stop, size).result()
+        return self._submit(source, whole, landmarks, cancel, size).result()
 
     def stream(
         self,
@@ -213,14 +213,14 @@ class Compute:
         weights: Sequence[float] | None = None,
         robust: bool | Sequence[bool] = True,
         most: int | None = None,
-        aside: int = 0,
-        stop: threading.Event | None = None,
+        priority: int = 0,
+        cancel: threading.Event | None = None,
     ) -> Iterator[Intake]:
         """Read, align and invert files a few at a time, and give what there is after each time.
 
         The first intake is `onto` with what there is to read; the next have 1, 2, 4 and then always 8 images more, and
-        the last is the result. Each has the number of sources that are `left`: 0 in the last one, unless `stop` was set
-        on the way. A file that cannot be used stays in the evidence with its reason; the others go on.
+        the last is the result. Each has the number of sources that are `left`: 0 in the last one, unless `cancel` was
+        set on the way. A file that cannot be used stays in the evidence with its reason; the others go on.
 
         A saved posterior (`.safetensors`) takes the evidence's place when it comes alone; among other files, or when it
         is damaged or another prior's, the intake's `notes` say so. At most 16 pictures are read ahead of the flow.
@@ -235,8 +235,8 @@ class Compute:
             robust: whether what lies far outside counts less, see `Evidence.counts`; one for all sources, or one for
                 each.
             most: images that there may be in the end; those that do not fit are left out with a note.
-            aside: the flow inverts them when nobody waits for anything, see `FairThread.submit`.
-            stop: set it to end after the batch that is under way.
+            priority: the flow inverts them when nobody waits for anything, see `FairThread.submit`.
+            cancel: set it to end after the batch that is under way.
         """
         onto = replace(Intake(self.prior.name) if onto is None else onto, notes=(), left=0)
         sources = list(sources)
@@ -263,7 +263,7 @@ class Compute:
             given = given[:room]
         onto = replace(onto, left=len(given), notes=tuple(notes))
         yield onto
-        reading = self._read_ahead([source for source, *_ in given], whole, landmarks, stop)
+        reading = self._read_ahead([source for source, *_ in given], whole, landmarks, cancel)
         try:
             batch: list[_Chosen] = []
             size = 1
@@ -272,7 +272,7 @@ class Compute:
             ):
                 batch += [(picture, face, how) for face in _taken(picture, pick)]
                 if not left or len(batch) >= size:
-                    onto = onto.added(self._judged(batch, stop=stop, aside=aside), left)
+                    onto = onto.added(self._judged(batch, cancel=cancel, priority=priority), left)
                     yield onto
                     batch, size = [], min(2 * size, _BATCH)
         except Cancelled:
@@ -285,11 +285,11 @@ class Compute:
         sources: Iterable[Source],
         *,
         progress: Progress | None = None,
-        stop: threading.Event | None = None,
+        cancel: threading.Event | None = None,
         **how: Any,
     ) -> Intake:
-        """The last intake of `stream`, whose keywords it takes. Raises Cancelled if `stop` is set on the way."""
-        steps = self.stream(sources, stop=stop, **how)
+        """The last intake of `stream`, whose keywords it takes. Raises Cancelled if `cancel` is set on the way."""
+        steps = self.stream(sources, cancel=cancel, **how)
         intake = begun = next(steps)
         _report(progress, 0, begun.left, "reading the images")
         for intake in steps:
@@ -323,23 +323,23 @@ class Compute:
         return per_level(values, self.prior.levels) if isinstance(values, Sequence) else values
 
     def choose(
-        self, image: EvidenceImage, face: AlignedFace | None, *, stop: threading.Event | None = None
+        self, image: EvidenceImage, face: AlignedFace | None, *, cancel: threading.Event | None = None
     ) -> EvidenceImage:
         """The same piece of evidence by another face of its picture, or by the picture taken whole."""
         how = {"source": image.source, "label": image.label, "weight": image.weight, "robust": image.robust}
-        return self._judged([(image.picture, face, how)], stop=stop)[0]
+        return self._judged([(image.picture, face, how)], cancel=cancel)[0]
 
     def encode(
         self,
         frames: Sequence[Image.Image],
         *,
         progress: Progress | None = None,
-        aside: int = 0,
-        stop: threading.Event | None = None,
+        priority: int = 0,
+        cancel: threading.Event | None = None,
     ) -> list[Latent]:
         """Latents of images that are in the frame already, from the cache where they are known.
 
-        `aside`: see `FairThread.submit`.
+        `priority`: see `FairThread.submit`.
         """
         keys = [(digest_of(frame), self.prior.fingerprint) for frame in frames]
         found = {key: self._latents.get(key) for key in keys}
@@ -348,7 +348,7 @@ class Compute:
         for start in range(0, len(missing), self.batch_size):
             _report(progress, start, len(missing), "inverting the flow")
             batch = missing[start : start + self.batch_size]
-            latents = self.call(self._invert, [frame for _, frame in batch], stop=stop, aside=aside)
+            latents = self.call(self._invert, [frame for _, frame in batch], cancel=cancel, priority=priority)
             for (key, _), latent in zip(batch, latents, strict=True):
                 known[key] = latent
                 self._latents.put(key, latent)
@@ -376,25 +376,25 @@ class Compute:
             )
         return posterior
 
-    def draw(self, posterior: Posterior, how: Method, *, stop: threading.Event | None = None) -> Sampler:
+    def draw(self, posterior: Posterior, how: Method, *, cancel: threading.Event | None = None) -> Sampler:
         """What samples of a posterior are drawn from: see `Posterior.draw`, with this prior's levels and its looks.
 
         Raises ValueError if the method has another number of λ/m than the prior has levels.
         """
-        looks = None if how.method == "posterior" else self.looks(posterior, stop=stop)
+        looks = None if how.method == "posterior" else self.looks(posterior, cancel=cancel)
         return posterior.draw(how, self.prior.levels, looks)
 
-    def looks(self, posterior: Posterior, *, aside: int = 0, stop: threading.Event | None = None) -> Looks:
+    def looks(self, posterior: Posterior, *, priority: int = 0, cancel: threading.Event | None = None) -> Looks:
         """What the images of a posterior look like (see `Posterior.draw`), from the cache where they are known."""
-        return self._looks_of(posterior.latents, aside=aside, stop=stop)
+        return self._looks_of(posterior.latents, priority=priority, cancel=cancel)
 
-    def _looks_of(self, rows: Tensor, *, aside: int = 0, stop: threading.Event | None = None) -> Looks:
+    def _looks_of(self, rows: Tensor, *, priority: int = 0, cancel: threading.Event | None = None) -> Looks:
         keys = [(_content(row), self.prior.fingerprint) for row in rows]
         known = {key: self._looks.get(key) for key in keys}
         missing = [index for index, key in enumerate(keys) if known[key] is None]
         for start in range(0, len(missing), _BATCH):
             batch = missing[start : start + _BATCH]
-            found = self.call(self.prior.looks, rows[batch], stop=stop, aside=aside)
+            found = self.call(self.prior.looks, rows[batch], cancel=cancel, priority=priority)
             for index, row in zip(batch, found.rows(), strict=True):
                 known[keys[index]] = row
                 self._looks.put(keys[index], row)
@@ -411,7 +411,7 @@ class Compute:
         posterior: Posterior,
         evidence: Evidence | None = None,
         *,
-        stop: threading.Event | None = None,
+        cancel: threading.Event | None = None,
     ) -> list[Closest]:
         """Of each image, (n, C, S, S) in [0, 1], the closest one of a posterior, by its name in the evidence: a copy is
         found out. Of more than 128 images a posterior keeps, and this compares with, 128 (`MOST_KEPT`).
@@ -421,7 +421,7 @@ class Compute:
             posterior: what they are of.
             evidence: that it was conditioned on; without it, or of a saved posterior, a name is "image 3".
         """
-        found = self.call(closest, images, self.looks(posterior, stop=stop), stop=stop)
+        found = self.call(closest, images, self.looks(posterior, cancel=cancel), cancel=cancel)
         used, kept = () if evidence is None else evidence.used, posterior.latents
         if len(used) == len(kept):
             return [replace(one, name=used[one.index].name) for one in found]
@@ -436,7 +436,7 @@ class Compute:
         centre: Tensor | None = None,
         guards: Sequence[Guard | None] = (),
         progress: Progress | None = None,
-        stop: threading.Event | None = None,
+        cancel: threading.Event | None = None,
     ) -> Tensor:
         """Latents (n, D) -> images (n, C, S, S) in [0, 1] on the CPU, batch by batch.
 
@@ -444,11 +444,11 @@ class Compute:
         `guards`, one for each latent, none leaves what its guard lets through.
         """
         if centre is None:
-            return self._decoder(guards, progress, stop)(z)[0]
+            return self._decoder(guards, progress, cancel)(z)[0]
 
         def decode(rows: Tensor) -> Tensor:
             of_rows = guards if len(guards) < 2 else [guards[int(number)] for number in rows[:, -1]]
-            return self._decoder(of_rows, progress, stop)(rows[:, :-1].contiguous())[0]
+            return self._decoder(of_rows, progress, cancel)(rows[:, :-1].contiguous())[0]
 
         # Some rows are decoded again: the number of each goes along, so that it keeps its guard.
         numbers = torch.arange(len(z)).to(z).unsqueeze(1)
@@ -459,9 +459,9 @@ class Compute:
         self,
         guards: Sequence[Guard | None],
         progress: Progress | None,
-        stop: threading.Event | None,
+        cancel: threading.Event | None,
         coarse: Callable[..., tuple[Tensor, Tensor]] | None = None,
-        aside: int = 0,
+        priority: int = 0,
     ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """Decodes (n, D) to images, and tells by how much each would have left its guard's ranges, (n,).
 
@@ -477,7 +477,7 @@ class Compute:
                 _report(progress, start, len(z), "sampling")
                 rows = slice(start, start + self.batch_size)
                 of_rows = ranges if ranges is None or len(ranges) == 1 else ranges[rows]
-                how = {"stop": stop, "aside": aside, "ranges": of_rows}
+                how = {"cancel": cancel, "priority": priority, "ranges": of_rows}
                 shown, beyond = self.call(coarse or self.prior.guarded_decode, z[rows], self.batch_size, **how)
                 images.append(shown.cpu())
                 excess.append(beyond.cpu())
@@ -503,13 +503,13 @@ class Compute:
         seed: int = 0,
         temperature: float = 1.0,
         progress: Progress | None = None,
-        stop: threading.Event | None = None,
+        cancel: threading.Event | None = None,
     ) -> Tensor:
         """n images, (n, C, S, S) in [0, 1], of a posterior (the paper's) or of what `draw` gives.
 
         A seed gives the same noise at every λ and with every method. None is broken: see `drawn`.
         """
-        return self.drawn(sampler, n, seed=seed, temperature=temperature, progress=progress, stop=stop).images
+        return self.drawn(sampler, n, seed=seed, temperature=temperature, progress=progress, cancel=cancel).images
 
     def drawn(
         self,
@@ -519,14 +519,14 @@ class Compute:
         seed: int = 0,
         temperature: float = 1.0,
         progress: Progress | None = None,
-        stop: threading.Event | None = None,
+        cancel: threading.Event | None = None,
     ) -> Drawn:
         """The images of `sample`, with what was done so that none is noisy.
 
         A draw that is put together of several images and comes out noisy (see `Guard.noisy`) is drawn again, with other
         donors, up to four times; then it is moved towards its first donor until it is whole.
         """
-        return self._drawn(sampler, n, seed, temperature, self._decoder([sampler.guard], progress, stop))
+        return self._drawn(sampler, n, seed, temperature, self._decoder([sampler.guard], progress, cancel))
 
     def _drawn(
         self,
@@ -565,15 +565,15 @@ class Compute:
         *,
         seed: int = 0,
         temperature: float = 1.0,
-        stop: threading.Event | None = None,
-        aside: int = 0,
+        cancel: threading.Event | None = None,
+        priority: int = 0,
     ) -> Tensor:
         """The images of `sample` while a slider is dragged, faster; `Preview` says what a processor does less exactly.
 
-        They are of the very draws that `sample` gives, so that nothing but sharpness changes afterwards. `aside` is for
-        those that nobody waits for: they make way for all else (`FairThread.submit`).
+        They are of the very draws that `sample` gives, so that nothing but sharpness changes afterwards.
+        `priority`: see `FairThread.submit`.
         """
-        decode = self._decoder([sampler.guard], None, stop, self._preview.decode, aside)
+        decode = self._decoder([sampler.guard], None, cancel, self._preview.decode, priority)
         return self._drawn(sampler, n, seed, temperature, decode).images
 
     def sweep(
@@ -585,12 +585,12 @@ class Compute:
         seed: int = 0,
         temperature: float = 1.0,
         progress: Progress | None = None,
-        stop: threading.Event | None = None,
+        cancel: threading.Event | None = None,
     ) -> Tensor:
         """The same n draws by several methods, (methods, n, C, S, S) in [0, 1]: at several λ/m of the paper's it is
         Fig. 7 and 8."""
         at = [self.draw(posterior, how) for how in methods]
-        return self._draws(at, n, seed=seed, temperature=temperature, progress=progress, stop=stop)
+        return self._draws(at, n, seed=seed, temperature=temperature, progress=progress, cancel=cancel)
 
     def interpolate(
         self,
@@ -603,13 +603,13 @@ class Compute:
         seed: int = 0,
         temperature: float = 1.0,
         progress: Progress | None = None,
-        stop: threading.Event | None = None,
+        cancel: threading.Event | None = None,
     ) -> Tensor:
         """The same n draws at `steps` posteriors from a to b, as in Fig. 3: (steps, n, C, S, S) in [0, 1]."""
         if steps < 2:
             raise ValueError(f"an interpolation has at least 2 steps, its ends, not {steps}")
         path = [interpolate(a, b, i / (steps - 1), method=method) for i in range(steps)]
-        return self._draws(path, n, seed=seed, temperature=temperature, progress=progress, stop=stop)
+        return self._draws(path, n, seed=seed, temperature=temperature, progress=progress, cancel=cancel)
 
     def restyle(
         self,
@@ -619,7 +619,7 @@ class Compute:
         *,
         likeness: float | Sequence[float] = LIKENESS_TO_EVIDENCE,
         progress: Progress | None = None,
-        stop: threading.Event | None = None,
+        cancel: threading.Event | None = None,
     ) -> Restyled:
         """Photographs of people in the style of the evidence, by optimal transport of their latents: see `Restyling`.
 
@@ -646,17 +646,17 @@ class Compute:
         faces = photographs.used
         z = photographs.z
         towards = Restyling.of(posterior, self.prior.levels, self.prior.typicality, likeness)
-        rows = torch.cat([self.call(towards, z, strength, stop=stop) for strength in strengths])
+        rows = torch.cat([self.call(towards, z, strength, cancel=cancel) for strength in strengths])
         # Nothing leaves the ranges of the photograph and of the style; colours may.
-        style = self.looks(posterior, stop=stop).of(posterior.counting).guard
-        own = self._looks_of(z, stop=stop).rows()
+        style = self.looks(posterior, cancel=cancel).of(posterior.counting).guard
+        own = self._looks_of(z, cancel=cancel).rows()
         guards = [style.union(looks.guard).uncoloured() for looks in own] * len(strengths)
-        images = self.decode(rows, centre=z.repeat(len(strengths), 1), guards=guards, progress=progress, stop=stop)
+        images = self.decode(rows, centre=z.repeat(len(strengths), 1), guards=guards, progress=progress, cancel=cancel)
         before = self.prior.to_unit([face.face.image for face in faces if face.face is not None]).cpu()
         return Restyled(faces, before, images.reshape(len(strengths), *before.shape))
 
     def masked(
-        self, intake: Intake, masks: Mapping[int, Image.Image | None], *, stop: threading.Event | None = None
+        self, intake: Intake, masks: Mapping[int, Image.Image | None], *, cancel: threading.Event | None = None
     ) -> Intake:
         """Pieces of evidence of which a part does not count: it is filled in, by what the rest of the piece and the
         other pieces make likely (see `masked.fill`), and what is filled in conditions.
@@ -678,7 +678,7 @@ class Compute:
         for index, mask in masks.items():
             image = intake.evidence[index]
             mask = mask and frame_mask(mask, self.prior.image_size)
-            whole = image if image.mask is None else self.choose(image, image.face, stop=stop)
+            whole = image if image.mask is None else self.choose(image, image.face, cancel=cancel)
             intake = intake.put(index, replace(whole, mask=mask if mask and image.face and mask.getbbox() else None))
         places = [index for index in masks if intake.evidence[index].mask is not None]
         if not places:
@@ -687,7 +687,7 @@ class Compute:
         others = Evidence(tuple(image for image in intake.evidence if image.mask is None and not image.far))
         towards = likely(self.prior, others.z, others.weights) if others.used else likely(self.prior)
         pieces = [intake.evidence[index] for index in places]
-        for index, image in zip(places, self._filled(pieces, towards, stop), strict=True):
+        for index, image in zip(places, self._filled(pieces, towards, cancel), strict=True):
             intake = intake.put(index, image)
         return intake
 
@@ -697,7 +697,7 @@ class Compute:
         faces: Iterable[EvidenceImage],
         mask: Image.Image,
         *,
-        stop: threading.Event | None = None,
+        cancel: threading.Event | None = None,
     ) -> tuple[Image.Image, tuple[EvidenceImage, ...]]:
         """A photograph of people without what a mask covers of their faces' frames: it is drawn anew, by what the rest
         of each face makes likely; the rest of the photograph stays. Gives it, and the faces as they are in it.
@@ -719,7 +719,7 @@ class Compute:
             for image, one in zip(faces, cut, strict=True)
             if one is not None and one.getbbox()
         ]
-        filled = self._filled(pieces, likely(self.prior), stop)
+        filled = self._filled(pieces, likely(self.prior), cancel)
         placed, changes, now = [], [], dict(zip(touched, filled, strict=True))
         for before, after in zip(pieces, filled, strict=True):
             assert before.face is not None and after.filled is not None  # a face was cut, and filled in
@@ -732,16 +732,16 @@ class Compute:
         return painted, tuple(now.get(i, image) for i, image in enumerate(faces))
 
     def _filled(
-        self, pieces: Sequence[EvidenceImage], towards: Gaussian, stop: threading.Event | None
+        self, pieces: Sequence[EvidenceImage], towards: Gaussian, cancel: threading.Event | None
     ) -> list[EvidenceImage]:
         """Pieces with masks, filled in and judged as they are then."""
-        run, filled = partial(self.call, stop=stop), []
+        run, filled = partial(self.call, cancel=cancel), []
         for start in range(0, len(pieces), _BATCH):
             batch = pieces[start : start + _BATCH]
             frames = self.prior.to_unit([piece.face.image for piece in batch if piece.face is not None])
             masks = [piece.mask for piece in batch if piece.mask is not None]
             filled += to_pil(fill(self.prior, frames, masks, towards, run=run))
-        latents = self.encode(filled, stop=stop)
+        latents = self.encode(filled, cancel=cancel)
         return [
             replace(piece.rejudged(latent, self.prior.typicality), filled=frame)
             for piece, latent, frame in zip(pieces, latents, filled, strict=True)
@@ -755,7 +755,7 @@ class Compute:
         seed: int,
         temperature: float,
         progress: Progress | None,
-        stop: threading.Event | None,
+        cancel: threading.Event | None,
     ) -> Tensor:
         """The same n draws of each, as `drawn` gives them: (len(samplers), n, C, S, S)."""
         images = []
@@ -764,7 +764,7 @@ class Compute:
             def report(done: int, _: int, what: str, before: int = index * n) -> None:
                 _report(progress, before + done, len(samplers) * n, what)
 
-            how = {"seed": seed, "temperature": temperature, "progress": report, "stop": stop}
+            how = {"seed": seed, "temperature": temperature, "progress": report, "cancel": cancel}
             images.append(self.drawn(sampler, n, **how).images)
         return torch.stack(images)
 
@@ -773,7 +773,7 @@ class Compute:
         source: Source,
         whole: Whole,
         landmarks: Landmarks,
-        stop: threading.Event | None,
+        cancel: threading.Event | None,
         size: int | None = None,
     ) -> Future[Picture]:
         """One file on its way to its faces; at once where it is known already, or where there is no lane for it."""
@@ -791,7 +791,7 @@ class Compute:
         if self._lane is None:
             reading = _done(read_picture(content, **how))
         else:
-            reading = self._lane.submit(content, stop=stop, **how)
+            reading = self._lane.submit(content, cancel=cancel, **how)
         reading.add_done_callback(lambda read: self._keep(key, read))
         return reading
 
@@ -800,17 +800,17 @@ class Compute:
             self._pictures.put(key, read.result())
 
     def _read_ahead(
-        self, sources: Sequence[Source], whole: Whole, landmarks: Landmarks, stop: threading.Event | None
+        self, sources: Sequence[Source], whole: Whole, landmarks: Landmarks, cancel: threading.Event | None
     ) -> Generator[Picture, None, None]:
         """Pictures in their order; with a lane, those that follow are read meanwhile. Raises Cancelled."""
         coming = iter(sources)
         waiting: deque[Future[Picture]] = deque()
         try:
             while True:
-                _check(stop)
+                _check(cancel)
                 ahead = _AHEAD if self._lane is not None else 1
                 for source in itertools.islice(coming, ahead - len(waiting)):
-                    waiting.append(self._submit(source, whole, landmarks, stop))
+                    waiting.append(self._submit(source, whole, landmarks, cancel))
                 if not waiting:
                     return
                 yield waiting.popleft().result()
@@ -827,9 +827,11 @@ class Compute:
             return replace(onto, notes=(f"{path.name} cannot be read ({error.strerror or 'no such file'}).",))
         return replace(onto, evidence=Evidence(), saved=saved, saved_name=path.name, example="")
 
-    def _judged(self, chosen: Sequence[_Chosen], stop: threading.Event | None, aside: int = 0) -> list[EvidenceImage]:
+    def _judged(
+        self, chosen: Sequence[_Chosen], cancel: threading.Event | None, priority: int = 0
+    ) -> list[EvidenceImage]:
         frames = [face.image for _, face, _ in chosen if face is not None]
-        latents = iter(self.encode(frames, aside=aside, stop=stop))
+        latents = iter(self.encode(frames, priority=priority, cancel=cancel))
         typicality = self.prior.typicality
         return [
             EvidenceImage.judged(picture, face, next(latents) if face else None, typicality, **how)
@@ -893,8 +895,8 @@ def _done(picture: Picture) -> Future[Picture]:
     return future
 
 
-def _check(stop: threading.Event | None) -> None:
-    if stop is not None and stop.is_set():
+def _check(cancel: threading.Event | None) -> None:
+    if cancel is not None and cancel.is_set():
         raise Cancelled
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from .compute import Cancelled, Compute, Drawn, Pick, Progress
-from .operations import OPERATIONS, Given, Result
+from .operations import OPERATIONS, Call, Result
 from .recipes import Recipe
 
 __all__ = ["Cancelled", "Drawn", "Engine", "Pick", "Progress"]
@@ -31,7 +31,7 @@ class Engine(Compute):
         recipe: Recipe,
         *,
         progress: Progress | None = None,
-        stop: threading.Event | None = None,
+        cancel: threading.Event | None = None,
         **inputs: Any,
     ) -> Result:
         """Run a recipe.
@@ -39,7 +39,7 @@ class Engine(Compute):
         Args:
             recipe: what to do. Its `prior` is taken for granted: this engine's is used.
             progress: told how far it is.
-            stop: set it to end with Cancelled at the next batch.
+            cancel: set it to end with Cancelled at the next batch.
             inputs: those of the recipe, by name: paths, bytes, binary files or PIL images; or an `Intake` that was
                 read before; for classes a mapping from their names to either.
 
@@ -52,5 +52,5 @@ class Engine(Compute):
             wrong = f"needs {', '.join(missing)}" if missing else f"takes no {', '.join(sorted(unknown))}"
             raise ValueError(f"{recipe.title()} {wrong}.")
         started = time.perf_counter()
-        result = OPERATIONS[recipe.title()](self, recipe, Given(inputs, progress, stop))
+        result = OPERATIONS[recipe.title()](self, recipe, Call(inputs, progress, cancel))
         return replace(result, facts=result.facts | {"seconds": round(time.perf_counter() - started, 3)})

@@ -99,7 +99,7 @@ class FairThread:
         self._executor = ThreadPoolExecutor(1, name)
         self._thread = self._executor.submit(threading.current_thread).result()
         self._lock = threading.Lock()
-        self._turns = tuple(_Turns() for _ in range(3))  # by what is `aside`, see `submit`
+        self._turns = tuple(_Turns() for _ in range(3))  # by what is `priority`, see `submit`
         self._running: Hashable = None
 
     @classmethod
@@ -120,25 +120,25 @@ class FairThread:
         self,
         function: Callable[..., T],
         *args: Any,
-        stop: threading.Event | None = None,
-        aside: int = 0,
+        cancel: threading.Event | None = None,
+        priority: int = 0,
         **kwargs: Any,
     ) -> T:
         """`function(*args, **kwargs)`, run in the thread at its owner's turn; gives or raises what it does.
 
-        Raises Cancelled if `stop` is set before that turn comes. From within the thread itself, the call is made at
+        Raises Cancelled if `cancel` is set before that turn comes. From within the thread itself, the call is made at
         once.
         """
         if threading.current_thread() is self._thread:
             return function(*args, **kwargs)
-        return self.submit(function, *args, stop=stop, aside=aside, **kwargs).result()
+        return self.submit(function, *args, cancel=cancel, priority=priority, **kwargs).result()
 
     def submit(
         self,
         function: Callable[..., T],
         *args: Any,
-        stop: threading.Event | None = None,
-        aside: int = 0,
+        cancel: threading.Event | None = None,
+        priority: int = 0,
         **kwargs: Any,
     ) -> Future[T]:
         """As `run`, without waiting; the future can be cancelled until its turn comes.
@@ -146,12 +146,12 @@ class FairThread:
         Raises Cancelled where the process ends.
 
         Args:
-            aside: 1 for what nobody waits for: it has its turn when there is nothing else for anybody; 2 for what
+            priority: 1 for what nobody waits for: it has its turn when there is nothing else for anybody; 2 for what
                 nobody may ever ask for, which comes after that, too.
         """
         future: Future[T] = Future()
         with self._lock:
-            self._turns[aside].add(_Job(_asking(), future, functools.partial(function, *args, **kwargs), stop))
+            self._turns[priority].add(_Job(_asking(), future, functools.partial(function, *args, **kwargs), cancel))
         try:
             self._executor.submit(self._step)
         except RuntimeError:  # the process ends
@@ -164,7 +164,7 @@ class FairThread:
             turns, job = next(((some, one) for some in self._turns if (one := some.next())), (None, None))
             if job is not None and turns is self._turns[0]:
                 self._running = job.owner  # what makes way is in nobody's way
-        for over in stopped:  # not in their turn, which what is aside may not have for minutes
+        for over in stopped:  # not in their turn, which what is priority may not have for minutes
             over.begins()
         if job is None or turns is None:
             return
@@ -187,12 +187,12 @@ class _Job:
     owner: Hashable
     future: Future
     call: Callable[[], Any]
-    stop: threading.Event | None
+    cancel: threading.Event | None
 
     def begins(self) -> bool:
         """Whether somebody still waits for it; from now on it cannot be cancelled."""
         wanted = self.future.set_running_or_notify_cancel()
-        if wanted and self.stop is not None and self.stop.is_set():
+        if wanted and self.cancel is not None and self.cancel.is_set():
             self.future.set_exception(Cancelled())
             return False
         return wanted
@@ -223,7 +223,9 @@ class _Turns:
 
     def stopped(self) -> list[_Job]:
         """Those that nobody wants any more, taken out."""
-        over = [job for jobs in self._waiting.values() for job in jobs if job.stop is not None and job.stop.is_set()]
+        over = [
+            job for jobs in self._waiting.values() for job in jobs if job.cancel is not None and job.cancel.is_set()
+        ]
         for job in over:
             jobs = self._waiting[job.owner]
             jobs.remove(job)
@@ -287,7 +289,7 @@ class PictureLane:
     """Decodes files and finds the faces in them, a picture a turn, in processes of its own.
 
     dlib's CNN detector, which looks at each picture in which nothing else was found, holds Python's lock for as long as
-    it looks (see `faces.models`): in a thread it would stop all others of a server. A decoder that fails on a crafted
+    it looks (see `faces.models`): in a thread it would cancel all others of a server. A decoder that fails on a crafted
     file takes its process along and no more: the next picture has a new one.
 
     There are two: one for what is quick (`pictures.is_quick`), so that a small picture never waits for the seconds that
@@ -320,7 +322,7 @@ class PictureLane:
         return max(self._quick.before, self._slow.before)
 
     def submit(
-        self, content: bytes | Path | Image.Image, *, stop: threading.Event | None = None, **how: Any
+        self, content: bytes | Path | Image.Image, *, cancel: threading.Event | None = None, **how: Any
     ) -> Future[Picture]:
         """`pictures.read_picture` at its owner's turn; see `FairThread.submit`."""
         if isinstance(content, Path) and (begun := self._begun.pop((content, tuple(sorted(how.items()))), None)):
@@ -329,7 +331,7 @@ class PictureLane:
         context = contextvars.copy_context()
 
         def ask(reader: _Reader, then: Callable[[Any], None], **more: bool) -> None:
-            asked = reader.submit(reader.ask, content, how | more, stop=stop)
+            asked = reader.submit(reader.ask, content, how | more, cancel=cancel)
             read.add_done_callback(lambda _: read.cancelled() and asked.cancel())
             asked.add_done_callback(lambda _: answered(asked, then))
 

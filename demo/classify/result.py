@@ -92,14 +92,14 @@ def fitted(
     for start in range(0, len(variants), engine.batch_size) if rule.copies else ():
         yield start, len(variants)
         batch = variants[start : start + engine.batch_size]
-        found += [latent.z for latent in engine.encode(batch, stop=stop)]
+        found += [latent.z for latent in engine.encode(batch, cancel=stop)]
     evidence = {name: torch.stack([latent.z for latent in some]) for name, some in latents}
     if rule.copies:
         groups = torch.stack(found).reshape(-1, 1 + rule.copies, engine.prior.dim)
         evidence = dict(zip(evidence, groups.split([len(some) for some in evidence.values()]), strict=True))
     started = time.perf_counter()
     classifier = FewShotClassifier(engine.prior, **rule.arguments)
-    engine.call(classifier.fit_latents, evidence, stop=stop)
+    engine.call(classifier.fit_latents, evidence, cancel=stop)
     return Fit(classifier, rule, time.perf_counter() - started, key)
 
 
@@ -137,7 +137,7 @@ class Result:
 def judged(engine: Engine, fit: Fit, queries: Evidence, stop: Event | None = None) -> Result:
     """Judge every query that could be inverted. Raises Cancelled if `stop` is set."""
     used = [index for index, image in enumerate(queries) if image.used]
-    answers = engine.call(fit.classifier.judge, queries.z, stop=stop) if used else ()
+    answers = engine.call(fit.classifier.judge, queries.z, cancel=stop) if used else ()
     return Result(fit, dict(zip(used, answers, strict=True)), queries)
 
 

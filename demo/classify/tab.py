@@ -385,7 +385,7 @@ class Classify:
                 # What does not depend on the fit is not kept waiting for it.
                 if kept.view == "classes":
                     means = torch.stack([evidence.z.mean(0) for evidence in classes.values()])
-                    yield {self._pictures: class_pictures(classes, to_pil(engine.decode(means, stop=stop)))}
+                    yield {self._pictures: class_pictures(classes, to_pil(engine.decode(means, cancel=stop)))}
                 if kept.view == "away":
                     yield {self._python: python_code(prior, classes, queries, rule, whole=whole)}
                 said = "Fitting the classes…"

@@ -67,7 +67,7 @@ class MixPanel:
                 engine, posterior = self._engines.get(prior), self._posterior(session, prior, how, share)
             except ValueError as error:
                 return {self._shown: f'<p class="hint">{escape(str(error))}</p>'}
-            x = engine.sample(engine.draw(posterior, recommend(posterior).method), _SHOWN, stop=stop)
+            x = engine.sample(engine.draw(posterior, recommend(posterior).method), _SHOWN, cancel=stop)
             return {self._shown: sheet(x, f"samples: {_WORDS[how]}", columns=4)}
 
     def _write(self, session: Session, prior: str, how: Any, share: Any) -> Path:

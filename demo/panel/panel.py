@@ -171,7 +171,7 @@ class EvidencePanel(Shelf):
         read = [image for image in old.evidence if image.source is not None]
         masks = {index: image.mask for index, image in enumerate(read) if image.mask is not None}
         if masks and not self.intake(session).left:
-            session.intakes[self.place] = self._engines.get(prior).masked(self.intake(session), masks, stop=stop)
+            session.intakes[self.place] = self._engines.get(prior).masked(self.intake(session), masks, cancel=stop)
             yield self._show(session)
 
     def _read_as(

@@ -71,7 +71,7 @@ def read(
         robust=[one.robust for one in given],
         whole=whole,
         most=most,
-        stop=stop,
+        cancel=stop,
     ):
         if len(onto) == 1:
             session.intakes.update(dict.fromkeys(onto, intake))

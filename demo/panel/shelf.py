@@ -106,7 +106,7 @@ class Shelf(ABC):
                 masks = dict.fromkeys(range(len(intake.evidence)) if action == "masks" else [index], mask_of(value))
                 yield self._show(session, "Drawing anew what is left out …")
                 with contextlib.suppress(Cancelled):  # by the Stop button: all stays as it is
-                    session.intakes[self.place] = self._engines.get(intake.prior).masked(intake, masks, stop=stop)
+                    session.intakes[self.place] = self._engines.get(intake.prior).masked(intake, masks, cancel=stop)
             elif action == "face":
                 yield from self._pick(session, index, str(value), stop)
             yield self._show(session)
@@ -139,7 +139,7 @@ class Shelf(ABC):
         missing = [face for face in wanted if face not in taken]
         if len(missing) == len(wanted):  # none stays: one thing for the other, in its place
             face = faces[missing.pop(0)] if missing else image.picture.whole
-            session.intakes[self.place] = intake.put(index, engine.choose(image, face, stop=stop))
+            session.intakes[self.place] = intake.put(index, engine.choose(image, face, cancel=stop))
             taken = {face: place for face, place in taken.items() if place != index}
         for face in sorted(taken, key=taken.__getitem__, reverse=True):
             if face not in wanted:

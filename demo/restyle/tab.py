@@ -206,7 +206,7 @@ class Restyle:
                 )
             yield {self._given: "Looking for faces …"}
             engine = self._engines.get(prior)
-            intake = engine.intake(sources[:MOST_PHOTOGRAPHS], onto=Intake(prior), faces="all", stop=stop)
+            intake = engine.intake(sources[:MOST_PHOTOGRAPHS], onto=Intake(prior), faces="all", cancel=stop)
             session.intakes[PHOTOGRAPHS] = intake
             for image in intake.evidence:
                 if image.problem:
@@ -249,7 +249,7 @@ class Restyle:
             settings = Settings.checked(*numbers)
             asked = kept.asked = Asked(sitting, style.posterior(), style, prior, settings)
             restyled = asked.restyled(engine, [settings.strength], stop)
-            after = engine.call(restyled.pasted, sitting.image, toned=settings.toned, scale=sitting.scale, stop=stop)
+            after = engine.call(restyled.pasted, sitting.image, toned=settings.toned, scale=sitting.scale, cancel=stop)
             count = len(sitting.faces)
             words = f"{count} face{'s' * (count > 1)} in {time.perf_counter() - started:.1f} s."
             yield shown | {

@@ -107,7 +107,7 @@ def _without(
     mask: Image.Image | None,
     stop: threading.Event | None,
 ) -> tuple[Image.Image, tuple[EvidenceImage, ...]]:
-    return engine.paint_away(photograph, faces, mask, stop=stop) if mask is not None else (photograph, faces)
+    return engine.paint_away(photograph, faces, mask, cancel=stop) if mask is not None else (photograph, faces)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ class Asked:
         """At several strengths, of all faces or of so many, the largest first."""
         chosen, settings = self.sitting.faces[:faces], self.settings
         levels = [keeping(settings.kept, strength, len(engine.prior.levels)) for strength in strengths]
-        return engine.restyle(chosen, self.posterior, levels, likeness=settings.likeness, stop=stop)
+        return engine.restyle(chosen, self.posterior, levels, likeness=settings.likeness, cancel=stop)
 
     def strip(self, engine: Engine, stop: threading.Event) -> Image.Image:
         """The largest face on the way from the photograph to all of the style."""

@@ -91,7 +91,7 @@ def strips(asked: Asked, engine: Engine, stop: Stop) -> str:
     how = {"seed": settings.recipe.seed, "temperature": settings.recipe.temperature}
     shown = []
     for split, mixture in zip(splits, mixtures, strict=True):
-        images = to_pil(engine.sample(mixture, _DRAWS, stop=stop, **how))
+        images = to_pil(engine.sample(mixture, _DRAWS, cancel=stop, **how))
         if split == 0:
             words = f"all of {names[structure]}"
         elif split == len(levels):

@@ -104,7 +104,7 @@ class Results:
         yield {self._sweep: _note("The sweep is being made…")}
         draws, posterior = dict(whole.asked.settings.draws, n=_SWEEP_ROWS), whole.asked.intake.posterior()
         swept = _swept(whole.asked, posterior.m, over)
-        x = whole.engine.sweep(posterior, swept.values(), stop=stop, **draws)
+        x = whole.engine.sweep(posterior, swept.values(), cancel=stop, **draws)
         rows = [to_pil(x[:, row]) for row in range(_SWEEP_ROWS)]
         alt = f"the same draws from {next(iter(swept))} to {next(reversed(swept))}"
         yield {self._sweep: picture(labelled_rows(rows, column_labels=list(swept)), alt)}
@@ -113,7 +113,7 @@ class Results:
         yield {self.levels.strips: strips(whole.asked, whole.engine, stop)}
 
     def _make_mean(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        image = enlarge(to_pil(whole.engine.decode(whole.sampler.mean[None], stop=stop))[0], 256)
+        image = enlarge(to_pil(whole.engine.decode(whole.sampler.mean[None], cancel=stop))[0], 256)
         caption = "mean of what is drawn" if whole.asked.settings.recipe.mixed else "posterior mean μp"
         yield {self._mean: _figure(picture(image, caption), caption)}
 
@@ -123,7 +123,7 @@ class Results:
         if not evidence.used:
             yield {self._rebuilt: _note("No evidence to rebuild.")}
             return
-        x = whole.engine.decode(evidence.z[:_REBUILT], stop=stop)
+        x = whole.engine.decode(evidence.z[:_REBUILT], cancel=stop)
         more = f" (the first {_REBUILT})" if len(evidence.used) > _REBUILT else ""
         caption = f"the evidence, decoded from its latents{more}"
         yield {self._rebuilt: _figure(sheet(x, caption), caption)}
@@ -131,7 +131,7 @@ class Results:
     def _make_numbers(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
         told = [image.to_dict() for image in whole.asked.intake.evidence]
         yield {
-            self._numbers: whole.engine.call(_numbers, whole, stop=stop),
+            self._numbers: whole.engine.call(_numbers, whole, cancel=stop),
             self._json: json.dumps(told, indent=1, ensure_ascii=False),
         }
 

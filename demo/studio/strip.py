@@ -82,7 +82,7 @@ class Strip:
                 if place not in done:
                     at = _at(asked, place)
                     drawn = asked.source(engine, PRIOR) if place == math.inf else at.sampler(engine)
-                    done[place] = to_pil(engine.preview(drawn, stop=stop, aside=1, **settings.draws))
+                    done[place] = to_pil(engine.preview(drawn, cancel=stop, priority=1, **settings.draws))
                     yield None
             frames = sorted([*frames, *part])
             if serial == self.serial and len(frames) > self.sent:

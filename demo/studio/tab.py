@@ -273,7 +273,7 @@ class Studio:
         with session.turn(_PLACE, newest=True) as stop:
             screen.whole = None
             started = time.perf_counter()
-            x = engine.preview(asked.sampler(engine), stop=stop, **asked.settings.draws)
+            x = engine.preview(asked.sampler(engine), cancel=stop, **asked.settings.draws)
             words = _timing(asked, time.perf_counter() - started)
             return self._sheet.shown(to_pil(x), asked, session.of_kind(Strip).meet(asked)) | {self._status: words}
 
@@ -359,7 +359,7 @@ class Studio:
         if screen.whole is None or screen.whole.asked != asked:
             yield {self._status: updating(engine.before)}
             started, sampler = time.perf_counter(), asked.sampler(engine)
-            drawn = engine.drawn(sampler, stop=stop, **asked.settings.draws)
+            drawn = engine.drawn(sampler, cancel=stop, **asked.settings.draws)
             pictures = to_pil(drawn.images)
             screen.whole = Whole(asked, engine, sampler, pictures, drawn.counts, time.perf_counter() - started)
             seen = self._sheet.shown(pictures, asked, session.of_kind(Strip).meet(asked))

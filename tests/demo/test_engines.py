@@ -166,12 +166,14 @@ def test_few_addresses_are_fetched_at_once(loader):
 def test_the_example_sets_are_inverted_before_a_click_while_nobody_waits(folder, loader, monkeypatch):
     engines = Engines(folder, device="cpu")
     engine = engines.get("a.safetensors")
-    invert, batches, aside = engine._invert, [], []
+    invert, batches, priority = engine._invert, [], []
     monkeypatch.setattr(engine, "_invert", lambda frames: batches.append(len(frames)) or invert(frames))
     submit = ComputeThread.submit
-    monkeypatch.setattr(ComputeThread, "submit", lambda *a, **k: aside.append(k.get("aside", False)) or submit(*a, **k))
+    monkeypatch.setattr(
+        ComputeThread, "submit", lambda *a, **k: priority.append(k.get("priority", False)) or submit(*a, **k)
+    )
     engines.read_examples("a.safetensors")
-    assert batches and aside and all(aside)
+    assert batches and priority and all(priority)
     seen = len(batches)
     for some in example_sets().values():
         assert engine.intake(some.files, whole="always").used

@@ -203,10 +203,10 @@ def test_two_sessions_do_not_see_each_others_evidence(new_page, served_small):
 def test_the_newest_click_ends_the_older_ones(page, served_small, monkeypatch):
     encode, last = Engine.encode, threading.Event()
 
-    def until_ended(self, frames, *, stop=None, **how):
+    def until_ended(self, frames, *, cancel=None, **how):
         if not last.is_set():
-            assert stop.wait(60)
-        return encode(self, frames, stop=stop, **how)
+            assert cancel.wait(60)
+        return encode(self, frames, cancel=cancel, **how)
 
     opened(page, served_small)
     monkeypatch.setattr(Engine, "encode", until_ended)

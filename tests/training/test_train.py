@@ -124,7 +124,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_bits(disc_set, tmp_path, archit
         if now.step == 11:
             stop.set()
 
-    first = train(disc_set, tmp_path / "parts", architecture, PIXELS, options, progress=stop_at_11, stop=stop)
+    first = train(disc_set, tmp_path / "parts", architecture, PIXELS, options, progress=stop_at_11, cancel=stop)
     assert not first.finished and first.step == 11
     assert load_prior(tmp_path / "parts", device="cpu").typicality is None  # usable already, though not measured
     second = train(disc_set, tmp_path / "parts", architecture, PIXELS, options, resume=True)

@@ -112,7 +112,7 @@ def train(
             words={"data": data_words, "licence": licence, "command": _command()},
             group=group,
             progress=lambda now: _show(work, now),
-            stop=stop,
+            cancel=stop,
         )
         if group.first:
             _tell(work, trained)

@@ -5,9 +5,9 @@ from .files import align, condition, encode, mix
 from .restyle import restyle
 from .result import Result
 from .sampling import interpolate, sample, sampler_of, sweep, sweep_of
-from .source import Given, Run
+from .source import Call, Run
 
-__all__ = ["OPERATIONS", "Given", "Result", "Run", "sampler_of", "sweep_of"]
+__all__ = ["OPERATIONS", "Call", "Result", "Run", "sampler_of", "sweep_of"]
 
 OPERATIONS: dict[str, Run] = {
     "sample": sample,

@@ -12,7 +12,7 @@ from ..evidence import Evidence
 from ..fewshot import FewShotClassifier
 from ..recipes import Classify
 from .result import Result
-from .source import Given, facts_of
+from .source import Call, facts_of
 
 __all__ = ["classify"]
 
@@ -25,23 +25,23 @@ class _Fitted:
         self.classifier.save(path)
 
 
-def classify(engine: Compute, recipe: Classify, given: Given) -> Result:
+def classify(engine: Compute, recipe: Classify, call: Call) -> Result:
     """The probabilities of each image's classes, and how unlike all of them it is."""
-    examples = given.inputs["examples"]
+    examples = call.inputs["examples"]
     told: dict[str, Any] = {}
     if isinstance(examples, FewShotClassifier):
         classifier = examples
     else:
-        shown = {name: _class(engine, recipe, given, name, value) for name, value in examples.items()}
+        shown = {name: _class(engine, recipe, call, name, value) for name, value in examples.items()}
         told = {name: evidence.to_dicts() for name, evidence in shown.items()}
         classifier = FewShotClassifier(engine.prior, recipe.lam_ratio, likelihood=recipe.covariance)
         if recipe.copies:
             frames = {name: [image.face.image for image in of.used if image.face] for name, of in shown.items()}
-            engine.call(classifier.fit, frames, augment=recipe.copies, stop=given.stop)
+            engine.call(classifier.fit, frames, augment=recipe.copies, cancel=call.cancel)
         else:
-            engine.call(classifier.fit_latents, {name: of.z for name, of in shown.items()}, stop=given.stop)
-    found = given.images(engine, recipe, "images", some=False).evidence
-    answers = iter(engine.call(classifier.judge, found.z, stop=given.stop) if found.used else ())
+            engine.call(classifier.fit_latents, {name: of.z for name, of in shown.items()}, cancel=call.cancel)
+    found = call.images(engine, recipe, "images", some=False).evidence
+    answers = iter(engine.call(classifier.judge, found.z, cancel=call.cancel) if found.used else ())
     results, lines = [], []
     for image in found:
         result: dict[str, Any] = {"name": image.name, "problem": image.problem}
@@ -64,8 +64,8 @@ def classify(engine: Compute, recipe: Classify, given: Given) -> Result:
     return Result(recipe, facts, saved=_Fitted(classifier), lines=tuple(lines))
 
 
-def _class(engine: Compute, recipe: Classify, given: Given, name: str, value: Any) -> Evidence:
-    evidence = given.intake(engine, recipe, value).evidence
+def _class(engine: Compute, recipe: Classify, call: Call, name: str, value: Any) -> Evidence:
+    evidence = call.intake(engine, recipe, value).evidence
     if not evidence.used:
         raise ValueError(f"class {name!r}: {evidence.why_unusable()}")
     return evidence

@@ -17,24 +17,24 @@ from ..posterior import mixed
 from ..recipes import Align, Condition, Encode, Mix
 from .result import Result
 from .sampling import ignored, resolved
-from .source import Given, facts_of, notes_of, whole_of
+from .source import Call, facts_of, notes_of, whole_of
 
 __all__ = ["align", "condition", "encode", "mix"]
 
 
-def condition(engine: Compute, recipe: Condition, given: Given) -> Result:
+def condition(engine: Compute, recipe: Condition, call: Call) -> Result:
     """The posterior of evidence, with the method that it is to be drawn by."""
-    intake = given.images(engine, recipe, "evidence")
+    intake = call.images(engine, recipe, "evidence")
     if recipe.weights is not None:
         if len(recipe.weights) != len(intake.evidence):
             raise ValueError(f"weights: give one for each of {len(intake.evidence)} images, not {len(recipe.weights)}.")
         for index, weight in enumerate(recipe.weights):
             intake = intake.replace(index, weight=weight)
-    intake = ignored(engine, given, intake).checked()
+    intake = ignored(engine, call, intake).checked()
     posterior = intake.posterior()
     recipe, reason = resolved(engine, recipe, posterior)
     posterior = posterior.with_lam(engine.ratio(recipe.lam_ratio))
-    kl = engine.call(posterior.kl, posterior.prior, stop=given.stop)
+    kl = engine.call(posterior.kl, posterior.prior, cancel=call.cancel)
     facts = facts_of(engine, recipe) | {"m": posterior.m, "reason": reason}
     facts |= {"mean_norm": float(posterior.mean.double().norm()), "kl": kl if kl < float("inf") else None}
     facts["evidence"] = intake.evidence.to_dicts()
@@ -43,10 +43,10 @@ def condition(engine: Compute, recipe: Condition, given: Given) -> Result:
     )
 
 
-def mix(engine: Compute, recipe: Mix, given: Given) -> Result:
+def mix(engine: Compute, recipe: Mix, call: Call) -> Result:
     """One posterior of two sets."""
-    a, b = (given.evidence(engine, recipe, name) for name in ("a", "b"))
-    posterior = engine.call(mixed, a.posterior(), b.posterior(), recipe.how, recipe.share, stop=given.stop)
+    a, b = (call.evidence(engine, recipe, name) for name in ("a", "b"))
+    posterior = engine.call(mixed, a.posterior(), b.posterior(), recipe.how, recipe.share, cancel=call.cancel)
     facts = facts_of(engine, recipe) | {"m": posterior.m}
     facts |= {"a": a.evidence.to_dicts(), "b": b.evidence.to_dicts()}
     return Result(
@@ -66,9 +66,9 @@ class Latents:
         save_file({"z": self.z.contiguous()}, path, {**metadata, "names": json.dumps(self.names)})
 
 
-def encode(engine: Compute, recipe: Encode, given: Given) -> Result:
+def encode(engine: Compute, recipe: Encode, call: Call) -> Result:
     """Latents of images, with their likelihoods and how typical they are."""
-    evidence = given.images(engine, recipe, "images").evidence
+    evidence = call.images(engine, recipe, "images").evidence
     lines = tuple(
         f"{image.name}: log N(z; 0, I) = {image.latent.log_prior:,.1f} nats, "
         f"log p(x) = {image.latent.log_prob:,.1f} nats" + (f", {image.verdict}" if image.verdict else "")
@@ -79,15 +79,15 @@ def encode(engine: Compute, recipe: Encode, given: Given) -> Result:
     return Result(recipe, facts, saved=Latents(evidence.z, tuple(image.name for image in evidence.used)), lines=lines)
 
 
-def align(engine: Compute, recipe: Align, given: Given) -> Result:
+def align(engine: Compute, recipe: Align, call: Call) -> Result:
     """Every face of pictures, in the frame that the prior was trained on."""
-    sources: list[Source] = list(given.inputs["images"])
+    sources: list[Source] = list(call.inputs["images"])
     how: dict[str, Any] = {"whole": whole_of(recipe), "landmarks": recipe.landmarks, "size": recipe.size}
     pictures, told, lines = {}, [], []
     for index, source in enumerate(sources):
-        if given.progress is not None:
-            given.progress(index, len(sources), "looking for faces")
-        picture = engine.read(source, stop=given.stop, **how)
+        if call.progress is not None:
+            call.progress(index, len(sources), "looking for faces")
+        picture = engine.read(source, cancel=call.cancel, **how)
         faces = picture.faces[:1] if recipe.faces == "largest" else picture.faces
         names = [f"{index:04d}_{picture.name.rpartition('.')[0] or picture.name}_{n}" for n in range(len(faces))]
         pictures |= {name: [face.image] for name, face in zip(names, faces, strict=True)}

@@ -14,19 +14,19 @@ from ..masked import one_for_each
 from ..recipes import Restyle
 from ..restyled import keeping
 from .result import Result
-from .source import Given, facts_of, notes_of
+from .source import Call, facts_of, notes_of
 
 __all__ = ["restyle"]
 
 
-def restyle(engine: Compute, recipe: Restyle, given: Given) -> Result:
+def restyle(engine: Compute, recipe: Restyle, call: Call) -> Result:
     """Every photograph with its faces restyled, at its full size; as an animation, at most 640 pixels a side.
 
     Raises ValueError where no photograph has a face to restyle, or too many faces at too many steps.
     """
-    style = given.evidence(engine, recipe)
+    style = call.evidence(engine, recipe)
     posterior = style.posterior()
-    found = given.images(engine, recipe, "photographs", faces="all").evidence
+    found = call.images(engine, recipe, "photographs", faces="all").evidence
     most, cost = type(recipe).most, len(found.used) * recipe.steps
     if most and cost > most:
         raise ValueError(f"this decodes {cost} images, a face at each step; the most is {most}.")
@@ -37,7 +37,7 @@ def restyle(engine: Compute, recipe: Restyle, given: Given) -> Result:
     photographs: dict[int, list[EvidenceImage]] = {}
     for image in found:
         photographs.setdefault(id(image.source), []).append(image)
-    masks = one_for_each(given.masks() or [None], len(photographs), "photographs")
+    masks = one_for_each(call.masks() or [None], len(photographs), "photographs")
     pictures, told, lines = {}, [], []
     for faces, mask in zip(photographs.values(), masks, strict=True):
         facts = [face.to_dict() for face in faces]
@@ -45,7 +45,7 @@ def restyle(engine: Compute, recipe: Restyle, given: Given) -> Result:
         used = [(face, fact) for face, fact in zip(faces, facts, strict=True) if face.used]
         lines.append(f"{faces[0].name}: {len(used)} faces" if used else f"{faces[0].name}: {faces[0].summary}")
         if used:
-            frames, apart = _photograph(engine, recipe, given, [face for face, _ in used], posterior, way, mask)
+            frames, apart = _photograph(engine, recipe, call, [face for face, _ in used], posterior, way, mask)
             for (_, fact), distance in zip(used, apart, strict=True):
                 fact["identity"] = distance
             pictures[_free(pictures, faces[0].name)] = frames
@@ -56,7 +56,7 @@ def restyle(engine: Compute, recipe: Restyle, given: Given) -> Result:
 def _photograph(
     engine: Compute,
     recipe: Restyle,
-    given: Given,
+    call: Call,
     used: list[EvidenceImage],
     posterior: Any,
     way: list[list[float]],
@@ -67,9 +67,11 @@ def _photograph(
     source, faces = used[0].source, tuple(used)
     image = source if isinstance(source, Image.Image) else load_image(source)
     if mask is not None:
-        image, faces = engine.paint_away(image, faces, mask, stop=given.stop)
-    restyled = engine.restyle(faces, posterior, way, likeness=recipe.likeness, progress=given.progress, stop=given.stop)
-    apart = engine.call(restyled.identity, stop=given.stop)
+        image, faces = engine.paint_away(image, faces, mask, cancel=call.cancel)
+    restyled = engine.restyle(
+        faces, posterior, way, likeness=recipe.likeness, progress=call.progress, cancel=call.cancel
+    )
+    apart = engine.call(restyled.identity, cancel=call.cancel)
     scale = 1.0 if len(way) == 1 else min(1.0, RESTYLE_SIDE / max(image.size))
     image = image if scale == 1 else enlarge(image, round(scale * max(image.size)))
     how = {"toned": recipe.match_colours, "scale": scale}

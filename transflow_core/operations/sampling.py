@@ -14,7 +14,7 @@ from ..posterior import PRIOR_TEMPERATURE, Gaussian, Posterior, Sampler, compose
 from ..recipes import Drawing, Interpolate, Method, Sample, Sweep
 from ..shipped import example_files
 from .result import Result
-from .source import Given, facts_of, notes_of
+from .source import Call, facts_of, notes_of
 
 __all__ = ["interpolate", "sample", "sampler_of", "sweep", "sweep_of"]
 
@@ -30,14 +30,14 @@ def resolved(engine: Compute, recipe: M, posterior: Posterior) -> tuple[M, str]:
     return recipe, reason
 
 
-def ignored(engine: Compute, given: Given, intake: Intake) -> Intake:
+def ignored(engine: Compute, call: Call, intake: Intake) -> Intake:
     """Evidence without what masks cover."""
-    masks = given.masks()
+    masks = call.masks()
     if not masks:
         return intake
     if intake.saved is not None:
         raise ValueError("masks: a saved posterior takes none. Give images.")
-    return engine.masked(intake, in_frames(intake.evidence, masks), stop=given.stop)
+    return engine.masked(intake, in_frames(intake.evidence, masks), cancel=call.cancel)
 
 
 def sampler_of(engine: Compute, recipe: Sample, posterior: Posterior | None) -> Sampler:
@@ -63,14 +63,14 @@ def sampler_of(engine: Compute, recipe: Sample, posterior: Posterior | None) -> 
     return compose([style] * fine + [structure] * (len(levels) - fine), levels)
 
 
-def sample(engine: Compute, recipe: Sample, given: Given) -> Result:
+def sample(engine: Compute, recipe: Sample, call: Call) -> Result:
     """New images, with the closest image of the evidence to each."""
-    intake = ignored(engine, given, given.evidence(engine, recipe))
+    intake = ignored(engine, call, call.evidence(engine, recipe))
     posterior = intake.posterior()
     recipe, reason = resolved(engine, recipe, posterior)
-    drawn = engine.drawn(sampler_of(engine, recipe, posterior), **_draws(recipe), **_told(given))
+    drawn = engine.drawn(sampler_of(engine, recipe, posterior), **_draws(recipe), **_told(call))
     pictures = to_pil(drawn.images)
-    closest = engine.closest(drawn.images, posterior, intake.evidence, stop=given.stop)
+    closest = engine.closest(drawn.images, posterior, intake.evidence, cancel=call.cancel)
     facts = facts_of(engine, recipe) | {"m": posterior.m, "reason": reason, **drawn.counts}
     facts |= {"closest": [one.to_dict() for one in closest], "evidence": intake.evidence.to_dicts()}
     named = {f"sample_{index:04d}": [picture] for index, picture in enumerate(pictures)}
@@ -97,15 +97,15 @@ def sweep_of(recipe: Sweep, m: float) -> dict[str, Sweep]:
     return {label.format(value): recipe.replace(**{over: value}) for value in recipe.values or usual[over]}
 
 
-def sweep(engine: Compute, recipe: Sweep, given: Given) -> Result:
+def sweep(engine: Compute, recipe: Sweep, call: Call) -> Result:
     """The same draws at several values of one number."""
-    intake = given.evidence(engine, recipe)
+    intake = call.evidence(engine, recipe)
     posterior = intake.posterior()
     recipe, reason = resolved(engine, recipe, posterior)
     swept = sweep_of(recipe, posterior.m)
     over = recipe.over if recipe.over != "auto" else _changing(list(swept.values()))
     recipe = recipe.replace(over=over, values=tuple(getattr(one, over) for one in swept.values()))
-    x = engine.sweep(posterior, swept.values(), **_draws(recipe), **_told(given))
+    x = engine.sweep(posterior, swept.values(), **_draws(recipe), **_told(call))
     facts = facts_of(engine, recipe) | {"m": posterior.m, "reason": reason, "evidence": intake.evidence.to_dicts()}
     rows = [to_pil(x[:, row]) for row in range(recipe.n)]
     return Result(
@@ -116,12 +116,12 @@ def sweep(engine: Compute, recipe: Sweep, given: Given) -> Result:
     )
 
 
-def interpolate(engine: Compute, recipe: Interpolate, given: Given) -> Result:
+def interpolate(engine: Compute, recipe: Interpolate, call: Call) -> Result:
     """The same draws at posteriors along the path from one set to the other."""
     facts: dict[str, Any] = {}
     ends, made, lines = [], [], []
     for name, ratio in (("a", recipe.lam_ratio_a), ("b", recipe.lam_ratio_b)):
-        intake = given.evidence(engine, recipe, name)
+        intake = call.evidence(engine, recipe, name)
         posterior = intake.posterior()
         asked = recipe if ratio is None else recipe.replace(lam_ratio=ratio)
         end, reason = resolved(engine, asked, posterior)
@@ -131,7 +131,7 @@ def interpolate(engine: Compute, recipe: Interpolate, given: Given) -> Result:
         facts[name] = {"m": posterior.m, "reason": reason, **method, "evidence": intake.evidence.to_dicts()}
         lines += [*notes_of(intake), _line(end, reason)]
     a, b = ends
-    x = engine.interpolate(a, b, recipe.steps, method=recipe.interpolation, **_draws(recipe), **_told(given))
+    x = engine.interpolate(a, b, recipe.steps, method=recipe.interpolation, **_draws(recipe), **_told(call))
     if made[0] == made[1]:  # else each end has the method that suits it
         recipe = made[0]
     labels = [f"{i / (recipe.steps - 1):.2f}" for i in range(recipe.steps)]
@@ -149,8 +149,8 @@ def _draws(recipe: Drawing) -> dict[str, Any]:
     return {"n": recipe.n, "seed": recipe.seed, "temperature": recipe.temperature}  # type: ignore[attr-defined]
 
 
-def _told(given: Given) -> dict[str, Any]:
-    return {"progress": given.progress, "stop": given.stop}
+def _told(call: Call) -> dict[str, Any]:
+    return {"progress": call.progress, "cancel": call.cancel}
 
 
 def _line(recipe: Method, reason: str) -> str:

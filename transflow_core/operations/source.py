@@ -16,7 +16,7 @@ from ..pictures import Source, Whole
 from ..recipes import Reading, Recipe, plain
 from .result import Result
 
-__all__ = ["Given", "Run"]
+__all__ = ["Call", "Run"]
 
 
 def whole_of(recipe: Reading) -> Whole:
@@ -26,18 +26,18 @@ def whole_of(recipe: Reading) -> Whole:
 
 
 @dataclass(frozen=True)
-class Given:
+class Call:
     """What an operation is given beside its recipe.
 
     Attributes:
         inputs: by name: sources, an `Intake`, or for classes a mapping from names to either.
         progress: told how far it is.
-        stop: ends it with Cancelled at its next batch.
+        cancel: ends it with Cancelled at its next batch.
     """
 
     inputs: Mapping[str, Any]
     progress: Progress | None = None
-    stop: threading.Event | None = None
+    cancel: threading.Event | None = None
 
     def intake(self, engine: Compute, recipe: Reading, value: Any, *, faces: Any = None) -> Intake:
         """Sources, read; what was read before stays as it is.
@@ -53,7 +53,7 @@ class Given:
             landmarks=recipe.landmarks,
             robust=recipe.robust,
             progress=self.progress,
-            stop=self.stop,
+            cancel=self.cancel,
         )
 
     def evidence(self, engine: Compute, recipe: Reading, name: str = "evidence") -> Intake:
@@ -82,7 +82,7 @@ class Given:
 class Run(Protocol):
     """Runs one kind of recipe."""
 
-    def __call__(self, engine: Compute, recipe: Any, given: Given) -> Result: ...
+    def __call__(self, engine: Compute, recipe: Any, call: Call) -> Result: ...
 
 
 def facts_of(engine: Compute, recipe: Recipe) -> dict[str, Any]:

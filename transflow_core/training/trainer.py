@@ -98,7 +98,7 @@ def train(
     words: dict[str, str] | None = None,
     group: Processes | None = None,
     progress: Watch | None = None,
-    stop: threading.Event | None = None,
+    cancel: threading.Event | None = None,
 ) -> Trained:
     """Train a prior.
 
@@ -114,7 +114,7 @@ def train(
         words: what the model card says and nobody can measure: "data", "licence", "command".
         group: the processes that share the work, and where each computes; by default this one, on a GPU if there is
             one.
-        progress, stop: called after every step; ends the run, saved, after the step in which it is set.
+        progress, cancel: called after every step; ends the run, saved, after the step in which it is set.
 
     Raises:
         TrainingError: the folder has a run already, or none to resume, or another; fewer than two held-out images; or
@@ -127,7 +127,7 @@ def train(
         )
     group = group or Processes(0, 1, pick_device("auto"))
     run = _Run(images, Path(folder), plan, name, words or {}, group)
-    return run.go(progress or (lambda _: None), stop or threading.Event())
+    return run.go(progress or (lambda _: None), cancel or threading.Event())
 
 
 def _build(plan: Plan) -> tuple[TrainableFlow, Callable[[Tensor], None]]:
@@ -228,8 +228,8 @@ class _Run:
         if not self.plan.resume and self.state_file.is_file():
             raise TrainingError(f"{self.folder} has a run already: resume it, or choose another folder")
 
-    def go(self, progress: Watch, stop: threading.Event) -> Trained:
-        """Train until the budget is used or `stop` is set."""
+    def go(self, progress: Watch, cancel: threading.Event) -> Trained:
+        """Train until the budget is used or `cancel` is set."""
         counters, settings, group = self.counters, self.settings, self.group
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = Log(self.folder) if group.first else None
@@ -242,7 +242,7 @@ class _Run:
                 self._measure_and_save(progress)
             while True:
                 used, stopped, now = group.told(
-                    settings.progress(counters.step, counters.seconds), stop.is_set(), counters.seconds
+                    settings.progress(counters.step, counters.seconds), cancel.is_set(), counters.seconds
                 )
                 if used >= 1 or stopped:
                     break

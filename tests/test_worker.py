@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow_core import compute as compute_module
+from transflow_core import worker as worker_module
 from transflow_core.adapters import adapt_encoder
 from transflow_core.engine import Engine
 from transflow_core.images import to_pil
@@ -43,7 +43,7 @@ def test_it_has_all_cores_and_everybody_else_has_one():
 def equal_jobs(monkeypatch):
     """Each job takes as long as the next."""
     seconds = itertools.count()
-    monkeypatch.setattr(compute_module, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    monkeypatch.setattr(worker_module, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
 
 
 class Held:
@@ -92,7 +92,7 @@ def test_who_comes_late_waits_for_the_job_that_runs_alone(equal_jobs):
 def test_long_jobs_do_not_outweigh_short_ones(monkeypatch):
     """Photographs take seconds, and small pictures a tenth: who has these is served as long, not as often."""
     held, clock = Held(), [0.0]
-    monkeypatch.setattr(compute_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(worker_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
 
     def work(name, seconds):
         held.done.append(name)
@@ -109,14 +109,14 @@ def test_long_jobs_do_not_outweigh_short_ones(monkeypatch):
 def test_what_is_aside_makes_way_for_all_others_whoever_asks(equal_jobs):
     held = Held()
     for index in range(3):
-        held.ask("one", f"aside {index}", aside=1)
-    held.ask("two", "aside of two", aside=1)
-    held.ask("three", "perhaps for nobody", aside=2)
+        held.ask("one", f"priority {index}", priority=1)
+    held.ask("two", "priority of two", priority=1)
+    held.ask("three", "perhaps for nobody", priority=2)
     with owned_by("one"):
         held.thread.submit(lambda: held.done.append("first") or held.ask("three", "late"))
     held.ask("two", "second")
     assert held.finished() == [
-        *("first", "second", "late", "aside 0", "aside of two", "aside 1", "aside 2"),
+        *("first", "second", "late", "priority 0", "priority of two", "priority 1", "priority 2"),
         "perhaps for nobody",
     ]
 
@@ -124,8 +124,8 @@ def test_what_is_aside_makes_way_for_all_others_whoever_asks(equal_jobs):
 def test_what_is_aside_and_stopped_does_not_wait_for_a_turn(equal_jobs):
     """Each slider that was let go leaves one, with a thread of the server that waits for it."""
     held, stop, seen = Held(), threading.Event(), []
-    asides = [held.ask("one", f"aside {index}", aside=1, stop=stop) for index in range(3)]
-    kept = held.ask("one", "kept", aside=1)
+    asides = [held.ask("one", f"priority {index}", priority=1, cancel=stop) for index in range(3)]
+    kept = held.ask("one", "kept", priority=1)
     stop.set()
     held.ask("two", "first")
     with owned_by("two"):
@@ -139,14 +139,14 @@ def test_what_is_aside_and_stopped_does_not_wait_for_a_turn(equal_jobs):
 def test_what_was_done_aside_is_not_held_against_who_asked(equal_jobs):
     held = Held()
     for index in range(5):
-        held.ask("one", f"aside {index}", aside=1)
+        held.ask("one", f"priority {index}", priority=1)
     with owned_by("three"):
         held.thread.submit(
             lambda: [held.ask(owner, f"{owner} {index}") for index in range(3) for owner in ("two", "one")],
-            aside=1,
+            priority=1,
         )
     turns = ["two 0", "one 0", "two 1", "one 1", "two 2", "one 2"]
-    assert [name for name in held.finished() if "aside" not in name] == turns
+    assert [name for name in held.finished() if "priority" not in name] == turns
 
 
 def test_who_was_away_is_owed_nothing(equal_jobs):
@@ -165,8 +165,8 @@ def test_who_was_away_is_owed_nothing(equal_jobs):
 
 def test_what_nobody_waits_for_any_more_is_dropped_and_takes_no_turn(equal_jobs):
     held, stop, kept = Held(), threading.Event(), threading.Event()
-    stopped = [held.ask("a", f"stopped {index}", stop=stop) for index in range(3)]
-    wanted, given_up = held.ask("a", "wanted", stop=kept), held.ask("a", "given up")
+    stopped = [held.ask("a", f"stopped {index}", cancel=stop) for index in range(3)]
+    wanted, given_up = held.ask("a", "wanted", cancel=kept), held.ask("a", "given up")
     other = held.ask("b", "other")
     assert given_up.cancel()
     stop.set()
@@ -299,7 +299,7 @@ def test_a_picture_that_takes_too_long_is_given_up(monkeypatch):
         def __reduce__(self):
             return time.sleep, (1e6,)
 
-    monkeypatch.setattr(compute_module, "_SECONDS", 0.01)
+    monkeypatch.setattr(worker_module, "_SECONDS", 0.01)
     assert "decoder" in PictureLane().submit(Endless(), name="a", size=64).result().problem
 
 
