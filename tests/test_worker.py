@@ -253,7 +253,7 @@ def test_all_priors_of_all_pages_compute_in_one_thread():
 
     pages = Engines(device="cpu"), Engines(device="cpu")
     first, second = (
-        engines.get(name).run(threading.current_thread)
+        engines.get(name).call(threading.current_thread)
         for engines, name in zip(pages, ("celeba64", "celeba128"), strict=True)
     )
     assert first is second is not threading.current_thread()

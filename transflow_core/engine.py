@@ -23,7 +23,7 @@ class Engine(Compute):
         >>> engine = Engine(load_prior("celeba64"))
         >>> result = engine.run(Sample(n=2, prior="celeba64"), evidence=[Image.new("RGB", (64, 64), "grey")])
         >>> result.recipe.method, result.overview.size, result.facts["m"]
-        ('posterior', (132, 66), 1.0)
+        ('posterior', (268, 136), 1.0)
     """
 
     def run(

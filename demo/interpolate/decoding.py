@@ -88,7 +88,7 @@ class Decoding:
         size, parts = self._engine.batch_size, []
         for start in range(0, len(z), size):
             rows = slice(start, start + size)
-            how = {"centre": means[rows], "guards": guards[rows], "stop": self._stop}
+            how = {"centre": means[rows], "guards": guards[rows], "cancel": self._stop}
             parts.append(to_uint8(self._engine.decode(z[rows], **how)))
             self.done += len(z[rows])
             yield

@@ -102,7 +102,7 @@ class Held:
             number, self.calls = self.calls, self.calls + 1
             while which(number) and not self.go_on.wait(0.01):
                 self.begun.set()
-                if (stop := how.get("stop")) is not None and stop.is_set():
+                if (stop := how.get("cancel")) is not None and stop.is_set():
                     self.stopped.set()
                     raise Cancelled
             return plain(*args, **how)

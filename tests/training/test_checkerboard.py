@@ -128,7 +128,7 @@ def test_such_a_run_too_ends_in_the_same_bits_when_it_was_stopped(disc_set, grid
         if now.step == 5:
             stop.set()
 
-    parts = {"start": gridded, "progress": stop_at_5, "stop": stop}
+    parts = {"start": gridded, "progress": stop_at_5, "cancel": stop}
     train(disc_set, tmp_path / "parts", gridded.flow.config, PIXELS, how, **parts)
     train(disc_set, tmp_path / "parts", gridded.flow.config, PIXELS, how, start=gridded, resume=True)
     whole, parts = (load_file(tmp_path / folder / "training.safetensors") for folder in ("whole", "parts"))
