@@ -107,7 +107,7 @@ def _as_files(a: Intake, b: Intake, settings: RouteSettings, lines: list[str]) -
     """Both ends as posteriors; adds the commands that make them."""
     for letter, intake, lam in (("a", a, settings.lam_a), ("b", b, settings.lam_b)):
         paths, file = _end_paths(intake), POSTERIOR_FILES[letter]
-        if paths:
+        if paths and intake.saved is None:
             how = Condition.checked(dict(settings.method.replace(lam_ratio=lam)) | {"prior": intake.prior})
             lines.append(to_shell(how, paths, file))
         else:
