@@ -139,8 +139,8 @@ def test_the_engine_gives_the_photograph_at_0_and_takes_the_colours_at_1(celeba6
     taken = engine.intake([photograph], whole="always").evidence
     restyled = engine.restyle(taken, posterior, [0, 0.5, 1])
     assert restyled.after.shape == (3, 1, 3, 64, 64)
-    for toned in (True, False):
-        same = restyled.pasted(photograph, 0, toned=toned)
+    for match_colours in (True, False):
+        same = restyled.pasted(photograph, 0, match_colours=match_colours)
         assert np.abs(np.asarray(same).astype(int) - np.asarray(photograph)).max() <= 1
     reddish = [np.subtract(*np.asarray(restyled.pasted(photograph, step)).mean((0, 1))[[0, 2]]) for step in range(3)]
     assert reddish[0] < reddish[1] < reddish[2], "sepia is brown, in the rest of the photograph as well"

@@ -49,14 +49,16 @@ class Restyled:
         """The n frames at one strength."""
         return to_pil(self.after[step])
 
-    def pasted(self, image: Image.Image, step: int = -1, *, toned: bool = True, scale: float = 1.0) -> Image.Image:
+    def pasted(
+        self, image: Image.Image, step: int = -1, *, match_colours: bool = True, scale: float = 1.0
+    ) -> Image.Image:
         """The photograph with its faces restyled, seamless: see `faces.paste`. At strength 0 no byte differs by more
         than 1.
 
         Args:
             image: the RGB photograph that the faces come from, as `load_image` gives it.
             step: index of the strength.
-            toned: whether the rest of the photograph takes the colours that the faces took.
+            match_colours: whether the rest of the photograph takes the colours that the faces took.
             scale: of the image, where it is that photograph reduced.
         """
         faces = [
@@ -65,7 +67,7 @@ class Restyled:
             if (face := one.face) is not None
         ]
         before, after = (x.double().numpy().transpose(0, 2, 3, 1) for x in (self.before, self.after[step]))
-        if toned:
+        if match_colours:
             colours = _colours(before, after)
             image = image.convert("RGB", tuple((colours * [1, 1, 1, 255]).ravel()))
             before = (before @ colours[:, :3].T + colours[:, 3]).clip(0, 1)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from transflow_core.recipes import Restyle
 from transflow_core.views import to_python, to_shell
 
 from ..examples import PHOTOGRAPH
@@ -23,7 +22,7 @@ def python_code(asked: Asked) -> str:
             "",
             f"engine = tfc.Engine(tfc.load_prior({asked.prior!r}))",
             f"evidence = {evidence}",
-            f"recipe = tfc.{to_python(_recipe(asked))}",
+            f"recipe = tfc.{to_python(asked.recipe)}",
             f"result = engine.run(recipe, photographs=[{photograph!r}], evidence=evidence{masks})",
             'result.save("restyled.png")',
         ]
@@ -34,18 +33,7 @@ def command_line(asked: Asked) -> str:
     """`transflow restyle …`."""
     style = [word for path in _style(asked) for word in ("--style", path)]
     masks = [] if asked.sitting.mask is None else ["--mask", MASK_FILE]
-    return to_shell(_recipe(asked), [_photograph(asked), *style, *masks], "restyled.png")
-
-
-def _recipe(asked: Asked) -> Restyle:
-    settings = asked.settings
-    return Restyle(
-        prior=asked.prior,
-        strength=settings.strength,
-        likeness=settings.likeness,
-        keep_levels=settings.kept,
-        match_colours=settings.toned,
-    )
+    return to_shell(asked.recipe, [_photograph(asked), *style, *masks], "restyled.png")
 
 
 def _photograph(asked: Asked) -> str:

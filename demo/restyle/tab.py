@@ -20,6 +20,7 @@ from transflow_core.engine import Engine
 from transflow_core.images import IMAGE_SUFFIXES, writes_mp4
 from transflow_core.intake import Intake
 from transflow_core.limits import MOST_PHOTOGRAPHS
+from transflow_core.recipes import Restyle as Recipe
 
 from ..engines import Engines
 from ..errors import warn
@@ -32,12 +33,12 @@ from ..render import data_uri, picture, uri_of
 from ..session import Session, new_folder
 from ..widgets import code, download, drop_zone
 from .snippet import command_line, python_code
-from .work import Asked, Settings, Sitting, write, write_painted
+from .work import Asked, Sitting, settings_of, write, write_painted
 
 __all__ = ["Restyle"]
 
 PLACE, PHOTOGRAPHS = "restyle", "photographs"
-_DEFAULT = Settings()
+_DEFAULT = Recipe()
 _EXPORTS = {
     "png": "Photograph (PNG)",
     "strip": "Strip (PNG)",
@@ -120,7 +121,7 @@ class Restyle:
         )
         self._status = gr.HTML("", elem_id="restyle-status", elem_classes="status", label="What was done")
         with gr.Row():
-            self._strength = _slider("Strength, %", 100 * _DEFAULT.strength, "restyle-strength")
+            self._strength = _slider("Strength, %", 100, "restyle-strength")
             self._likeness = _slider("More like the examples, %", 100 * _DEFAULT.likeness, "restyle-likeness")
         with gr.Accordion("More", open=False, elem_id="restyle-more"):
             self._levels = gr.Slider(
@@ -133,7 +134,9 @@ class Restyle:
                 elem_id="restyle-levels",
             )
             self._toned = gr.Checkbox(
-                _DEFAULT.toned, label="The rest of the photograph takes the colours too", elem_id="restyle-toned"
+                _DEFAULT.match_colours,
+                label="The rest of the photograph takes the colours too",
+                elem_id="restyle-toned",
             )
         with gr.Accordion("Paint something away", open=False, elem_id="restyle-away"):
             self._paint = gr.HTML("", js_on_load=_PAINTED_JS, elem_id="restyle-paint", label="Paint something away")
@@ -246,10 +249,12 @@ class Restyle:
                 }
                 return
             started = time.perf_counter()
-            settings = Settings.checked(*numbers)
+            settings = settings_of(*numbers)
             asked = kept.asked = Asked(sitting, style.posterior(), style, prior, settings)
-            restyled = asked.restyled(engine, [settings.strength], stop)
-            after = engine.call(restyled.pasted, sitting.image, toned=settings.toned, scale=sitting.scale, cancel=stop)
+            restyled = asked.restyled(engine, [asked.strength], stop)
+            after = engine.call(
+                restyled.pasted, sitting.image, match_colours=settings.match_colours, scale=sitting.scale, cancel=stop
+            )
             count = len(sitting.faces)
             words = f"{count} face{'s' * (count > 1)} in {time.perf_counter() - started:.1f} s."
             yield shown | {

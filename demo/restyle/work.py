@@ -13,13 +13,14 @@ from transflow_core.evidence import EvidenceImage, Source
 from transflow_core.images import labelled_rows, load_image, save_animation, save_png
 from transflow_core.intake import Intake
 from transflow_core.limits import RESTYLE_FRAMES, RESTYLE_SIDE, Range
-from transflow_core.posterior import LIKENESS_TO_EVIDENCE, Posterior
+from transflow_core.posterior import Posterior
 from transflow_core.recipes import Restyle, within
 from transflow_core.restyled import Restyled, keeping
+from transflow_core.views import to_metadata
 
 from ..session import Session
 
-__all__ = ["MASK_FILE", "POSTERIOR_FILE", "Asked", "Settings", "Sitting", "write", "write_painted"]
+__all__ = ["MASK_FILE", "POSTERIOR_FILE", "Asked", "Sitting", "settings_of", "write", "write_painted"]
 
 POSTERIOR_FILE, MASK_FILE = "posterior.safetensors", "mask.png"
 
@@ -27,26 +28,15 @@ _SHOWN = 1024  # pixels of a side: no photograph is shown larger
 _STEPS = 6
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The tab's numbers: strength and likeness from 0 to 1, how many coarse levels stay, and whether the rest of the
-    photograph takes the colours."""
-
-    strength: float = 1.0
-    likeness: float = LIKENESS_TO_EVIDENCE
-    kept: int = 0
-    toned: bool = True
-
-    @classmethod
-    def checked(cls, strength: object, likeness: object, kept: object, toned: object) -> Settings:
-        """From untrusted values, in per cent: out of range is brought into it."""
-        of_hundred = Range(0, 100)
-        return cls(
-            Range(0, 1).clip(of_hundred.clip(strength, "strength") / 100, "strength"),
-            within(Restyle, "likeness").clip(of_hundred.clip(likeness, "likeness") / 100, "likeness"),
-            int(Range(0, 32).clip(kept, "the number of levels")),
-            bool(toned),
-        )
+def settings_of(strength: object, likeness: object, keep_levels: object, match_colours: object) -> Restyle:
+    """From untrusted values, the first two in per cent: out of range is brought into it."""
+    of_hundred = Range(0, 100)
+    return Restyle(
+        strength=of_hundred.clip(strength, "strength") / 100,
+        likeness=of_hundred.clip(likeness, "likeness") / 100,
+        keep_levels=int(within(Restyle, "keep_levels").clip(keep_levels, "the number of levels")),
+        match_colours=bool(match_colours),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +108,25 @@ class Asked:
     posterior: Posterior
     style: Intake
     prior: str
-    settings: Settings
+    settings: Restyle
+
+    @property
+    def strength(self) -> float:
+        """One for all levels, as the page has it."""
+        assert not isinstance(self.settings.strength, tuple)
+        return self.settings.strength
+
+    @property
+    def recipe(self) -> Restyle:
+        """What is on the screen, with its prior."""
+        return self.settings.replace(prior=self.prior)
 
     def restyled(
         self, engine: Engine, strengths: list[float], stop: threading.Event | None = None, faces: int | None = None
     ) -> Restyled:
         """At several strengths, of all faces or of so many, the largest first."""
         chosen, settings = self.sitting.faces[:faces], self.settings
-        levels = [keeping(settings.kept, strength, len(engine.prior.levels)) for strength in strengths]
+        levels = [keeping(settings.keep_levels, strength, len(engine.prior.levels)) for strength in strengths]
         return engine.restyle(chosen, self.posterior, levels, likeness=settings.likeness, cancel=stop)
 
     def strip(self, engine: Engine, stop: threading.Event) -> Image.Image:
@@ -137,16 +138,8 @@ class Asked:
 
     def metadata(self, engine: Engine) -> dict[str, str]:
         """What the files say of themselves."""
-        settings = self.settings
-        return {
-            "command": "restyle",
-            "evidence": self.style.example or self.style.title,
-            "strength": f"{settings.strength:g}",
-            "likeness": f"{settings.likeness:g}",
-            "levels_kept": str(settings.kept),
-            "toned": str(settings.toned).lower(),
-            **engine.prior.provenance,
-        }
+        evidence = {"evidence": self.style.example or self.style.title}
+        return to_metadata(self.recipe) | evidence | engine.prior.provenance
 
 
 def write(kind: str, asked: Asked, engine: Engine, session: Session) -> Path:
@@ -162,14 +155,14 @@ def write(kind: str, asked: Asked, engine: Engine, session: Session) -> Path:
         if kind == "strip":
             picture = asked.strip(engine, threading.Event())
         else:
-            restyled = asked.restyled(engine, [settings.strength])
-            picture = restyled.pasted(asked.sitting.full(engine), toned=settings.toned)
+            restyled = asked.restyled(engine, [asked.strength])
+            picture = restyled.pasted(asked.sitting.full(engine), match_colours=settings.match_colours)
         save_png(picture, path, metadata=asked.metadata(engine))
         return path
     sitting = asked.sitting.smaller(RESTYLE_SIDE)
-    restyled = asked.restyled(engine, [settings.strength * i / (RESTYLE_FRAMES - 1) for i in range(RESTYLE_FRAMES)])
+    restyled = asked.restyled(engine, [asked.strength * i / (RESTYLE_FRAMES - 1) for i in range(RESTYLE_FRAMES)])
     frames = [
-        restyled.pasted(sitting.image, step, toned=settings.toned, scale=sitting.scale)
+        restyled.pasted(sitting.image, step, match_colours=settings.match_colours, scale=sitting.scale)
         for step in range(RESTYLE_FRAMES)
     ]
     path = session.file(f"restyled.{kind}")

@@ -12,9 +12,10 @@ from PIL import Image
 from demo.examples import PHOTOGRAPH
 from demo.painting import mask_of, paintable
 from demo.restyle.snippet import command_line, python_code
-from demo.restyle.work import Asked, Settings, Sitting, write, write_painted
+from demo.restyle.work import Asked, Sitting, settings_of, write, write_painted
 from demo.session import Session
 from transflow_core.images import load_image, read_png_metadata
+from transflow_core.recipes import Restyle
 
 from ..helpers import ROOT
 from .conftest import run_python, run_shell, same, saved, says
@@ -147,7 +148,7 @@ def asked_of(engines, folder, settings, mask=None):
 
 @pytest.mark.parametrize("painted", [False, True])
 def test_the_code_makes_the_same_picture(engines, tmp_path, monkeypatch, painted):
-    settings = Settings(strength=0.6, likeness=0.5, kept=1, toned=False)
+    settings = Restyle(strength=0.6, likeness=0.5, keep_levels=1, match_colours=False)
     mask = Image.new("L", (96, 50))
     mask.paste(255, (44, 16, 54, 22))
     engine, asked = asked_of(engines, tmp_path, settings, mask if painted else None)
@@ -164,7 +165,7 @@ def test_the_code_makes_the_same_picture(engines, tmp_path, monkeypatch, painted
 
 
 def test_a_style_that_files_do_not_describe_is_a_file_to_take(engines, tmp_path):
-    engine, asked = asked_of(engines, tmp_path, Settings())
+    engine, asked = asked_of(engines, tmp_path, Restyle())
     asked = replace(asked, style=asked.style.replace(0, weight=2.0))
     path = write("style", replace(asked, posterior=asked.style.posterior()), engine, Session("c"))
     assert f"[{path.name!r}]" in python_code(asked) and f"--style {path.name}" in command_line(asked)
@@ -172,8 +173,8 @@ def test_a_style_that_files_do_not_describe_is_a_file_to_take(engines, tmp_path)
 
 
 def test_what_a_page_sends_is_brought_into_range(engines, tmp_path):
-    assert Settings.checked(300, -5, 99, 1) == Settings(1.0, 0.0, 32, True)
-    engine, asked = asked_of(engines, tmp_path, Settings(strength=0.0, kept=32))
+    assert settings_of(300, -5, 99, 1) == Restyle(strength=1.0, likeness=0.0, keep_levels=32, match_colours=True)
+    engine, asked = asked_of(engines, tmp_path, Restyle(strength=0.0, keep_levels=32))
     assert same(write("png", asked, engine, Session("b")), load_image(PHOTOGRAPH))
     frames = Image.open(write("webp", asked, engine, Session("b"))).n_frames
     assert frames == 1 or frames == 24  # at strength 0 all are one, and WebP may keep one

@@ -74,7 +74,7 @@ def _photograph(
     apart = engine.call(restyled.identity, cancel=call.cancel)
     scale = 1.0 if len(way) == 1 else min(1.0, RESTYLE_SIDE / max(image.size))
     image = image if scale == 1 else enlarge(image, round(scale * max(image.size)))
-    how = {"toned": recipe.match_colours, "scale": scale}
+    how = {"match_colours": recipe.match_colours, "scale": scale}
     return [restyled.pasted(image, step, **how) for step in range(len(way))], apart
 
 
