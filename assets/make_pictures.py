@@ -15,7 +15,7 @@ from demo.studio.settings import Settings
 from demo.studio.sheet import sheet_picture
 from transflow_core.engine import Engine
 from transflow_core.images import enlarge, to_pil
-from transflow_core.images.text import draw_text
+from transflow_core.images.sheets import draw_text
 from transflow_core.posterior import resolve
 from transflow_core.prior import load_prior
 from transflow_core.recipes import Method

@@ -13,7 +13,7 @@ from transflow_core import pictures
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Latent
 from transflow_core.faces import align
-from transflow_core.images import ImageError, opening, to_pil
+from transflow_core.images import ImageError, reading, to_pil
 from transflow_core.pictures import Picture
 from transflow_core.posterior import Gaussian
 from transflow_core.typicality import Typicality
@@ -307,7 +307,7 @@ def test_cuda_gives_the_same_samples():
 @pytest.mark.parametrize("kind", ["path", "file"])
 def test_a_source_that_is_larger_than_any_picture_is_not_read_to_its_end(tmp_path, monkeypatch, kind):
 
-    for module in (pictures, opening):
+    for module in (pictures, reading):
         monkeypatch.setattr(module, "MAX_BYTES", 1000)
     path = tmp_path / "large.png"
     path.write_bytes(bytes(5000))

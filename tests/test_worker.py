@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from PIL import Image
 from transflow_core import worker as worker_module
 from transflow_core.adapters import adapt_encoder
 from transflow_core.engine import Engine
-from transflow_core.images import to_pil
+from transflow_core.images import ImageError, load_image, to_pil
 from transflow_core.pictures import is_quick, read_picture
 from transflow_core.posterior import Gaussian
 from transflow_core.prior import Prior
@@ -280,6 +281,16 @@ def test_the_lane_reads_what_this_process_would(lane, celeba64, content, tmp_pat
     for ours, theirs in zip([*found.faces, found.whole], [*expected.faces, expected.whole], strict=True):
         assert (ours and ours.to_dict()) == (theirs and theirs.to_dict())
         assert (ours and ours.image.tobytes()) == (theirs and theirs.image.tobytes())
+
+
+def test_a_mask_or_photograph_is_decoded_there_too(lane, tiny_prior, tmp_path):
+    Image.new("RGB", (900, 400), "red").save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    engine = Engine(tiny_prior, pictures=lane)
+    with patch("transflow_core.compute.load_image", side_effect=AssertionError):
+        assert engine.picture(tmp_path / "a.png").tobytes() == load_image(tmp_path / "a.png").tobytes()
+        with pytest.raises(ImageError, match=r"^b\.png: this is not an image"):
+            engine.picture(tmp_path / "b.png")
 
 
 def test_a_decoder_that_dies_takes_one_picture_along(lane, tmp_path):

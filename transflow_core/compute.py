@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .evidence import LARGEST_LATENT, Evidence, EvidenceImage, Latent
 from .faces import AlignedFace, mask_in_frame, paste
-from .images import ImageError, to_pil
+from .images import ImageError, load_image, to_pil
 from .intake import Intake
 from .masked import fill, frame_mask, likely
 from .pictures import Landmarks, Picture, Source, Whole, content_of, digest_of, read_picture
@@ -767,6 +767,19 @@ class Compute:
             how = {"seed": seed, "temperature": temperature, "progress": report, "cancel": cancel}
             images.append(self.drawn(sampler, n, **how).images)
         return torch.stack(images)
+
+    def picture(self, source: Source, *, stop: threading.Event | None = None) -> Image.Image:
+        """A whole picture, decoded where this engine reads files: for a server in a child process with limits.
+
+        Raises ImageError if it cannot be used, and Cancelled.
+        """
+        if self._lane is None:
+            return load_image(source)
+        name, content, _ = content_of(source)
+        found = self._lane.submit(content, stop=stop, name=name, size=1, whole="always", keep=True).result()
+        if found.image is None:
+            raise ImageError(name, found.problem or "")
+        return found.image
 
     def _submit(
         self,

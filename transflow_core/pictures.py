@@ -19,8 +19,7 @@ from .faces import AlignedFace, align
 from .faces.alignment import Whole, may_be_ready
 from .faces.models import Landmarks
 from .images import ImageError, load_image
-from .images.memory import limit_growth
-from .images.opening import MAX_BYTES, image_errors, name_of, open_image, read_source
+from .images.reading import MAX_BYTES, image_errors, limit_growth, name_of, open_image, read_source
 
 __all__ = ["Landmarks", "Picture", "Source", "Whole", "content_of", "digest_of", "is_quick", "read_picture", "serve"]
 
@@ -41,6 +40,7 @@ class Picture:
         problem: in plain words, or None.
         size: width and height of the upright picture, in pixels: those of the faces' boxes.
         preview: the whole picture as a JPEG, at most 480 pixels long, to point at its faces.
+        image: the upright picture itself, where it was asked for.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Picture:
     problem: str | None = None
     size: tuple[int, int] = (0, 0)
     preview: bytes = field(default=b"", repr=False)
+    image: Image.Image | None = field(default=None, repr=False)
 
 
 def content_of(source: Source) -> tuple[str, bytes | Path | Image.Image, str]:
@@ -84,7 +85,13 @@ def digest_of(image: Image.Image) -> str:
 
 
 def read_picture(
-    content: bytes | Path | Image.Image, *, name: str, size: int, whole: Whole = "auto", landmarks: Landmarks = "5"
+    content: bytes | Path | Image.Image,
+    *,
+    name: str,
+    size: int,
+    whole: Whole = "auto",
+    landmarks: Landmarks = "5",
+    keep: bool = False,
 ) -> Picture:
     """Decode a file and align its faces. A file that cannot be used gives a Picture whose `problem` says why.
 
@@ -92,11 +99,14 @@ def read_picture(
         content, name: see `images.load_image`.
         size: side of the frame, in pixels.
         whole, landmarks: see `faces.align`.
+        keep: give the picture itself, and look for no faces.
     """
     try:
         image = load_image(content, name=name)
     except ImageError as error:
         return Picture(error.name, problem=error.problem)
+    if keep:
+        return Picture(name, size=image.size, image=image)
     faces = tuple(align(image, size=size, whole=whole, landmarks=landmarks))
     square = faces[0] if faces and faces[0].placement == "whole" else align(image, size=size, whole="always")[0]
     problem = None if faces else "no face was found in it."
@@ -118,7 +128,7 @@ def is_quick(content: bytes | Path | Image.Image, *, size: int, whole: Whole = "
             if (content.stat().st_size if isinstance(content, Path) else len(content)) > _QUICK_BYTES:
                 return False
             with image_errors("image"):
-                content, _ = open_image(content, name="image")
+                content = open_image(content, name="image")
     except (ImageError, OSError):
         return True  # so is its refusal
     pixels = content.width * content.height

@@ -10,7 +10,7 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import EvidenceImage, Source
-from transflow_core.images import labelled_rows, load_image, save_animation, save_png
+from transflow_core.images import labelled_rows, save_animation, save_png
 from transflow_core.intake import Intake
 from transflow_core.limits import RESTYLE_FRAMES, RESTYLE_SIDE, Range
 from transflow_core.posterior import Posterior
@@ -70,7 +70,7 @@ class Sitting:
         sources = list(dict.fromkeys(image.source for image in intake.used if image.source is not None))
         source = sources[min(index, len(sources) - 1)]
         given = tuple(image for image in intake.used if image.source == source)
-        whole = load_image(source)
+        whole = engine.picture(source, stop=stop)
         scale = min(1.0, _SHOWN / max(whole.size))
         size = max(1, round(scale * whole.width)), max(1, round(scale * whole.height))
         # As large as the file that can be taken away: the code that is shown makes the same of it.
@@ -81,7 +81,7 @@ class Sitting:
 
     def full(self, engine: Engine) -> Image.Image:
         """The photograph at its full size, without what was painted away."""
-        return _without(engine, load_image(self.source), self.given, self.mask, None)[0]
+        return _without(engine, engine.picture(self.source), self.given, self.mask, None)[0]
 
     def smaller(self, side: int) -> Sitting:
         """The same at no more than this side, in pixels."""

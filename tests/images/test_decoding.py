@@ -509,7 +509,7 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
 
 
 def test_a_file_too_large_in_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("transflow_core.images.opening.MAX_BYTES", 1000)
+    monkeypatch.setattr("transflow_core.images.reading.MAX_BYTES", 1000)
     data = encode(textured(), "PNG")
     (tmp_path / "large.png").write_bytes(data)
     for source in (data, io.BytesIO(data), tmp_path / "large.png"):

@@ -82,7 +82,7 @@ def test_what_is_no_picture_is_left_out_and_counted(tmp_path):
 
 
 def test_an_archive_that_lies_of_its_sizes_is_read_no_further(tmp_path, monkeypatch):
-    monkeypatch.setattr("transflow_core.images.opening.MAX_BYTES", 2000)
+    monkeypatch.setattr("transflow_core.images.reading.MAX_BYTES", 2000)
     entries = {f"{i}.png": png(picture) for i, picture in enumerate(discs(4))}
     entries["bomb.png"] = bytes(100_000)
     found = prepare(archive(tmp_path / "data.zip", entries), 32, tmp_path / "cache", held_out="0.png")

@@ -1,12 +1,8 @@
-"""Images at the program's edge: untrusted files in, pictures, sheets and animations out."""
+"""Untrusted image files in; sheets, PNG files with text and animations out."""
 
-from .animations import ANIMATION_SUFFIXES, save_animation, writes_mp4
-from .arrays import to_pil, to_uint8
-from .decoding import load_image
-from .files import IMAGE_SUFFIXES, find_images
-from .members import Member, find_members
-from .opening import MAX_BYTES, MAX_PIXELS, ImageError
-from .png import read_png_metadata, save_png
+from .files import IMAGE_SUFFIXES, Member, find_images, find_members
+from .output import ANIMATION_SUFFIXES, read_png_metadata, save_animation, save_png, to_pil, to_uint8, writes_mp4
+from .reading import MAX_BYTES, MAX_PIXELS, ImageError, load_image
 from .sheets import contact_sheet, enlarge, labelled_rows, strip
 
 __all__ = [

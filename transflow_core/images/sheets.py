@@ -1,14 +1,20 @@
-"""Contact sheets, strips and labelled grids of images."""
+"""Contact sheets, strips and labelled grids of images.
 
+`fonts/` holds letters and signs of DejaVu Sans Condensed 2.37 (Latin, Greek, Cyrillic): Pillow's built-in font has no
+Greek, and installed fonts differ from machine to machine.
+"""
+
+import functools
+import io
 import math
+import unicodedata
 from collections.abc import Sequence
-from typing import Literal
+from importlib import resources
+from typing import Any, Literal
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from .text import draw_text, fit_text, line_height, text_width
-
-__all__ = ["contact_sheet", "enlarge", "labelled_rows", "strip"]
+__all__ = ["contact_sheet", "draw_text", "enlarge", "labelled_rows", "strip"]
 
 Enlargement = Literal["smooth", "pixels"]
 
@@ -23,9 +29,8 @@ def enlarge(image: Image.Image, side: int, *, how: Enlargement = "smooth") -> Im
     Args:
         image: any image.
         side: length of the longer side afterwards, in pixels.
-        how: `smooth` is Lanczos, which suits faces: at 2 to 3 times, 64 × 64 samples look like small photographs rather
-            than like blocks. `pixels` repeats pixels, by the largest whole factor that fits, for digits and for looking
-            closely: the result may then be smaller than `side`. Reduction is always by Lanczos.
+        how: `smooth` is Lanczos, which suits faces. `pixels` repeats pixels by the largest whole factor that fits, so
+            that the result may be smaller than `side`. Reduction is always by Lanczos.
 
     Example:
         >>> enlarge(Image.new("RGB", (64, 32)), 150).size, enlarge(Image.new("RGB", (64, 32)), 150, how="pixels").size
@@ -54,9 +59,9 @@ def contact_sheet(
 
     Args:
         images: at least one; those of another size or shape are fitted into the cells.
-        columns: by default so many that the sheet is nearly square, with a full last row when the number allows it.
-        cell: side of a cell in pixels; by default the longest side among the images, times the smallest whole number
-            that makes 128 (so 64 × 64 samples are shown twice as large).
+        columns: by default a nearly square sheet, with a full last row where the number allows it.
+        cell: side of a cell in pixels; by default the longest side of an image, times the smallest whole number that
+            makes 128.
         gap: pixels between cells and around them.
         background: any colour that Pillow knows; the text is black or white, whichever shows.
         labels: one for each image, written below it; what is too long loses its middle.
@@ -79,27 +84,14 @@ def contact_sheet(
     return _grid(rows, cell, gap, background, title, how, captions=captions)
 
 
-def strip(
-    images: Sequence[Image.Image],
-    *,
-    labels: Sequence[str] | None = None,
-    cell: int | None = None,
-    gap: int = 4,
-    background: str = "white",
-    title: str | None = None,
-    how: Enlargement = "smooth",
-) -> Image.Image:
-    """Images side by side, labelled above, as a sweep over λ (Fig. 7 and 8) or an interpolation (Fig. 3) is shown.
-
-    Arguments and errors are those of `contact_sheet`.
+def strip(images: Sequence[Image.Image], *, labels: Sequence[str] | None = None, **how: Any) -> Image.Image:
+    """Images side by side, labelled above, as a sweep over λ (Fig. 7 and 8); arguments as for `labelled_rows`.
 
     Example:
         >>> strip([Image.new("RGB", (64, 64))] * 3).size
         (400, 136)
     """
-    return labelled_rows(
-        [images], column_labels=labels, cell=cell, gap=gap, background=background, title=title, how=how
-    )
+    return labelled_rows([images], column_labels=labels, **how)
 
 
 def labelled_rows(
@@ -164,11 +156,11 @@ def _grid(
     size = _text_size(width, cell, [*(column_labels or ()), *(text for row in captions or () for text in row)])
     margin = 0
     if row_labels:
-        margin = min(max(text_width(text, size) for text in row_labels), 2 * cell) + 2 * gap
+        margin = min(max(_text_width(text, size) for text in row_labels), 2 * cell) + 2 * gap
     width += margin
-    line = line_height(size)
+    line = _line_height(size)
     title_size = max(size, _SMALLEST_TEXT)
-    head = line_height(title_size) + gap if title else 0
+    head = _line_height(title_size) + gap if title else 0
     top = head + (line + gap if column_labels else 0)
     row_height = cell + gap + (line if captions else 0)
 
@@ -176,8 +168,8 @@ def _grid(
     ink = "black" if Image.new("L", (1, 1), background).tobytes()[0] > 127 else "white"
 
     def write(text: str, left: int, top: int, room: int, size: int, centred: bool = True) -> None:
-        text = fit_text(text, size, room)
-        draw_text(sheet, left + (room - text_width(text, size)) // 2 * centred, top, text, size, ink)
+        text = _fit_text(text, size, room)
+        draw_text(sheet, left + (room - _text_width(text, size)) // 2 * centred, top, text, size, ink)
 
     if title:
         write(title, gap, gap, width - 2 * gap, title_size, centred=False)
@@ -200,5 +192,47 @@ def _text_size(width: int, cell: int, texts: Sequence[str]) -> int:
     """Large enough to be read on a phone, where it fits the cells; never smaller than an eighth of a cell."""
     smallest = max(_SMALLEST_TEXT, cell // 8)
     wanted = max(smallest, width // _SHEET_WIDTH_PER_TEXT_SIZE)
-    widest = max((text_width(" ".join(text.split()), wanted) for text in texts), default=0)
+    widest = max((_text_width(" ".join(text.split()), wanted) for text in texts), default=0)
     return max(smallest, min(wanted, wanted * cell // widest)) if widest else wanted
+
+
+@functools.cache
+def _font_file() -> bytes:
+    return resources.files("transflow_core.images").joinpath("fonts/DejaVuSansCondensed-subset.ttf").read_bytes()
+
+
+@functools.lru_cache(maxsize=64)  # sheets of every size on one page must not keep a font each for ever
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # The plain layout: the other is used only where its library is installed, and moves letters by a pixel.
+    return ImageFont.truetype(io.BytesIO(_font_file()), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _line_height(size: int) -> int:
+    return round(size * 1.4)
+
+
+def _text_width(text: str, size: int) -> int:
+    return round(_font(size).getlength(_composed(text)))
+
+
+def _fit_text(text: str, size: int, width: int) -> str:
+    """The text, its middle replaced by an ellipsis where it is too wide: file names differ at their ends."""
+    text = " ".join(text.split())
+    if _text_width(text, size) <= width:
+        return text
+    for keep in range(len(text) - 1, 0, -1):
+        shorter = text[: (keep + 1) // 2].rstrip() + "..." + text[len(text) - keep // 2 :].lstrip()
+        if _text_width(shorter, size) <= width:
+            return shorter
+    return "..."
+
+
+def draw_text(canvas: Image.Image, left: int, top: int, text: str, size: int, colour: str) -> None:
+    """Write one line onto `canvas` in place, its line box's upper left corner at (`left`, `top`)."""
+    baseline = top + round(size * 1.05)
+    ImageDraw.Draw(canvas).text((left, baseline), _composed(text), colour, _font(size), anchor="ls")
+
+
+def _composed(text: str) -> str:
+    """Accents joined to their letters: macOS stores file names apart, and the plain layout would draw them beside."""
+    return unicodedata.normalize("NFC", text)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ..compute import Compute
 from ..evidence import EvidenceImage
-from ..images import enlarge, load_image
+from ..images import enlarge
 from ..limits import RESTYLE_SIDE
 from ..masked import one_for_each
 from ..recipes import Restyle
@@ -37,7 +37,7 @@ def restyle(engine: Compute, recipe: Restyle, call: Call) -> Result:
     photographs: dict[int, list[EvidenceImage]] = {}
     for image in found:
         photographs.setdefault(id(image.source), []).append(image)
-    masks = one_for_each(call.masks() or [None], len(photographs), "photographs")
+    masks = one_for_each(call.masks(engine) or [None], len(photographs), "photographs")
     pictures, told, lines = {}, [], []
     for faces, mask in zip(photographs.values(), masks, strict=True):
         facts = [face.to_dict() for face in faces]
@@ -65,7 +65,7 @@ def _photograph(
     """One photograph at each step, and how far each face is from what it was."""
     assert used[0].source is not None  # it was read from somewhere
     source, faces = used[0].source, tuple(used)
-    image = source if isinstance(source, Image.Image) else load_image(source)
+    image = source if isinstance(source, Image.Image) else engine.picture(source, cancel=call.cancel)
     if mask is not None:
         image, faces = engine.paint_away(image, faces, mask, cancel=call.cancel)
     restyled = engine.restyle(

@@ -32,7 +32,7 @@ def resolved(engine: Compute, recipe: M, posterior: Posterior) -> tuple[M, str]:
 
 def ignored(engine: Compute, call: Call, intake: Intake) -> Intake:
     """Evidence without what masks cover."""
-    masks = call.masks()
+    masks = call.masks(engine)
     if not masks:
         return intake
     if intake.saved is not None:

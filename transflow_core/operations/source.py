@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from PIL import Image
 
 from ..compute import Compute, Progress
-from ..images import load_image
 from ..intake import Intake
 from ..pictures import Source, Whole
 from ..recipes import Reading, Recipe, plain
@@ -73,10 +72,10 @@ class Call:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
-    def masks(self) -> list[Image.Image]:
+    def masks(self, engine: Compute) -> list[Image.Image]:
         """The masks that were given, opened."""
         some: Sequence[Source] = self.inputs.get("masks") or ()
-        return [mask if isinstance(mask, Image.Image) else load_image(mask) for mask in some]
+        return [mask if isinstance(mask, Image.Image) else engine.picture(mask, stop=self.stop) for mask in some]
 
 
 class Run(Protocol):

@@ -1,0 +1,208 @@
+"""Arrays to pictures, PNG files with text, and animations."""
+
+import os
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile, PngInfo
+
+from .reading import ImageError, Source, image_errors, name_of, open_image
+
+__all__ = [
+    "ANIMATION_SUFFIXES",
+    "read_png_metadata",
+    "save_animation",
+    "save_png",
+    "to_pil",
+    "to_uint8",
+    "writes_mp4",
+]
+
+ANIMATION_SUFFIXES = (".webp", ".gif", ".mp4")
+"""What `save_animation` writes, by the suffix of the path; an MP4 only where `writes_mp4`."""
+
+
+def to_uint8(x: ArrayLike) -> NDArray[np.uint8]:
+    """Round float images to bytes. Values are clipped to [0, 1]; those that are not finite become mid-grey (128).
+
+    Args:
+        x: floats in [0, 1], (n, 3, H, W) or (3, H, W); anything that `numpy.asarray` takes, and any torch tensor.
+
+    Returns:
+        (n, H, W, 3) bytes; n = 1 for a single image.
+
+    Raises:
+        ValueError: the shape is another, or the values are not floats.
+
+    Example:
+        >>> to_uint8(np.full((3, 1, 1), 0.5))
+        array([[[[128, 128, 128]]]], dtype=uint8)
+    """
+    tensor: Any = x
+    if hasattr(x, "detach"):  # a torch tensor, told by its methods: importing torch would take seconds
+        tensor = tensor.detach()
+        tensor = (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
+    values = np.asarray(tensor)
+    if not np.issubdtype(values.dtype, np.floating):
+        raise ValueError(f"images are floats in [0, 1], not {values.dtype}")
+    if values.ndim == 3:
+        values = values[None]
+    if values.ndim != 4 or values.shape[1] != 3:
+        raise ValueError(f"images are (n, 3, H, W) or (3, H, W), not {np.shape(tensor)}")
+    values = np.where(np.isfinite(values), values, 128 / 255)
+    return np.rint(values.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1).copy()
+
+
+def to_pil(x: ArrayLike) -> list[Image.Image]:
+    """Float images in [0, 1], (n, 3, H, W) or (3, H, W), as a list of n RGB images; see `to_uint8`.
+
+    Example:
+        >>> [image.size for image in to_pil(np.zeros((2, 3, 4, 5)))]
+        [(5, 4), (5, 4)]
+    """
+    return [Image.fromarray(image) for image in to_uint8(x)]
+
+
+def save_png(
+    image: Image.Image, path: str | os.PathLike[str] | BinaryIO, *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a PNG with text inside. Image viewers show the text; most social networks remove it.
+
+    Args:
+        image: what to save.
+        path: a path or a binary file object.
+        metadata: keys of 1 to 79 printable Latin-1 characters (the format's rule), values of any text without NUL.
+
+    Raises:
+        ValueError: a key or a value that the format cannot hold.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> save_png(Image.new("RGB", (2, 2)), file, metadata={"lam_ratio": "0.5"})
+        >>> read_png_metadata(file.getvalue())
+        {'lam_ratio': '0.5'}
+    """
+    info = PngInfo()
+    for key, value in (metadata or {}).items():
+        if not 1 <= len(key) <= 79 or not key.isprintable() or ord(max(key)) > 255 or key != key.strip():
+            raise ValueError(f"a PNG keyword is 1 to 79 printable Latin-1 characters without outer spaces, not {key!r}")
+        if "\0" in value:
+            raise ValueError(f"the text of {key!r} contains a NUL character, which a PNG cannot hold")
+        info.add_text(key, value)
+    image.save(path, format="PNG", pnginfo=info)
+
+
+def read_png_metadata(source: Source) -> dict[str, str]:
+    """The text inside an untrusted PNG: keyword to text, in the file's order; empty where there is none.
+
+    Args:
+        source: a path, the bytes of a file or a binary file object.
+
+    Raises:
+        ImageError: not a PNG, or one that `load_image` would refuse.
+    """
+    name = name_of(source)
+    with image_errors(name):
+        image = open_image(source, name=name)
+        if not isinstance(image, PngImageFile):
+            raise ImageError(name, f"this is a {image.format} image. Only a PNG carries how it was made.")
+        if image.is_animated:  # what follows the pixels would be read by decoding all frames
+            raise ImageError(name, "this is an animation. Only a still PNG carries how it was made.")
+        return {key: str(text) for key, text in image.text.items()}
+
+
+def writes_mp4() -> bool:
+    """Whether PyAV, an optional package of 104 MB, is installed."""
+    return find_spec("av") is not None
+
+
+def save_animation(
+    frames: Sequence[Image.Image],
+    path: str | os.PathLike[str],
+    *,
+    fps: float = 12.0,
+    loop: bool = True,
+    boomerang: bool = False,
+) -> None:
+    """Write frames as an animation, in the format that the path's suffix names.
+
+    `.webp` is the smallest and has all colours; `.gif` plays everywhere; `.mp4` (H.264, 4:2:0, BT.709) suits video
+    editors and social networks. An MP4 needs even sizes: odd ones grow by a pixel.
+
+    Args:
+        frames: at least one, all of one size.
+        path: where to write; `.webp`, `.gif` or `.mp4`.
+        fps: frames a second, above 0 and at most 50. A GIF rounds it to hundredths of a second a frame.
+        loop: play for ever; otherwise once. In an MP4 the player decides.
+        boomerang: play forwards and then backwards, so that a loop has no jump; the ends are shown once.
+
+    Raises:
+        ValueError: no frames, frames of different sizes, another suffix, an `fps` out of range, or an MP4 without PyAV;
+            the message says what to install.
+    """
+    frames = [frame.convert("RGB") for frame in frames]
+    if not frames:
+        raise ValueError("an animation needs at least one frame")
+    if len({frame.size for frame in frames}) > 1:
+        raise ValueError(f"frames differ in size: {sorted({frame.size for frame in frames})}")
+    if not 0 < fps <= 50:
+        raise ValueError(f"fps must be above 0 and at most 50, not {fps}")
+    if boomerang:
+        frames += frames[-2:0:-1]
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".webp":
+        loops = {"loop": 0 if loop else 1}
+        _save_frames(frames, path, format="WEBP", duration=round(1000 / fps), quality=85, method=4, **loops)
+    elif suffix == ".gif":
+        palette = _shared_palette(frames)
+        # Dithered: without, the borders between flat areas crawl over a morphing face.
+        indexed = [frame.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for frame in frames]
+        loops = {"loop": 0} if loop else {}
+        _save_frames(indexed, path, format="GIF", duration=round(100 / fps) * 10, optimize=False, **loops)
+    elif suffix == ".mp4":
+        _save_mp4(frames, path, fps)
+    else:
+        raise ValueError(f"an animation is saved as {', '.join(ANIMATION_SUFFIXES)}, not as {suffix or 'no suffix'!r}")
+
+
+def _save_frames(frames: Sequence[Image.Image], path: Path, **how: Any) -> None:
+    frames[0].save(path, save_all=True, append_images=frames[1:], **how)
+
+
+def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
+    """One palette for all frames, so that colours do not flicker from frame to frame."""
+    every = max(1, len(frames) // 16)
+    sampled = np.concatenate([np.asarray(frame) for frame in frames[::every]])
+    return Image.fromarray(sampled).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
+
+
+def _save_mp4(frames: Sequence[Image.Image], path: Path, fps: float) -> None:
+    if not writes_mp4():
+        raise ValueError("an MP4 needs PyAV, which is not installed here (pip install av); WebP and GIF need no more")
+    import av
+
+    width, height = (side + side % 2 for side in frames[0].size)
+    # An absolute path, because FFmpeg would take "a:b.mp4" for a protocol.
+    with av.open(str(path.resolve()), "w", format="mp4", options={"movflags": "+faststart"}) as file:
+        stream = file.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"crf": "16", "preset": "medium"}
+        # Untagged, players guess the matrix by the size, and faces turn greenish where they guess differently.
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
+        context.color_range = 1  # 16-235
+        for frame in frames:
+            pixels = np.asarray(frame)
+            pixels = np.pad(pixels, ((0, height - frame.height), (0, width - frame.width), (0, 0)), mode="edge")
+            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode())
