@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from transflow_core.cli.bench import convolution_peak, flops_of, in_turn, timed
+from transflow_core.cli.tools import convolution_peak, flops_of, in_turn, timed
 from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, fuse, place
 from transflow_core.runtime.devices import on_cores
 

@@ -768,7 +768,7 @@ class Compute:
             images.append(self.drawn(sampler, n, **how).images)
         return torch.stack(images)
 
-    def picture(self, source: Source, *, stop: threading.Event | None = None) -> Image.Image:
+    def picture(self, source: Source, *, cancel: threading.Event | None = None) -> Image.Image:
         """A whole picture, decoded where this engine reads files: for a server in a child process with limits.
 
         Raises ImageError if it cannot be used, and Cancelled.
@@ -776,7 +776,7 @@ class Compute:
         if self._lane is None:
             return load_image(source)
         name, content, _ = content_of(source)
-        found = self._lane.submit(content, stop=stop, name=name, size=1, whole="always", keep=True).result()
+        found = self._lane.submit(content, cancel=cancel, name=name, size=1, whole="always", keep=True).result()
         if found.image is None:
             raise ImageError(name, found.problem or "")
         return found.image

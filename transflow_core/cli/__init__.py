@@ -18,8 +18,8 @@ import typer
 from ..recipes import RECIPES
 from ..runtime import tune
 from ..views import add_command
-from . import bench, priors, sets, train
-from .operations import run_recipe
+from . import tools
+from .output import run_recipe
 
 __all__ = ["app", "main"]
 
@@ -60,7 +60,7 @@ for plugin in _plugins():
 
 for recipe in RECIPES.values():
     add_command(app, recipe, run_recipe)
-for command in (sets.condition_set, priors.convert, priors.info, bench.bench, train.train):
+for command in (tools.condition_set, tools.convert, tools.info, tools.bench, tools.train):
     app.command()(command)
 
 

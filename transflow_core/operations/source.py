@@ -75,7 +75,7 @@ class Call:
     def masks(self, engine: Compute) -> list[Image.Image]:
         """The masks that were given, opened."""
         some: Sequence[Source] = self.inputs.get("masks") or ()
-        return [mask if isinstance(mask, Image.Image) else engine.picture(mask, stop=self.stop) for mask in some]
+        return [mask if isinstance(mask, Image.Image) else engine.picture(mask, cancel=self.cancel) for mask in some]
 
 
 class Run(Protocol):

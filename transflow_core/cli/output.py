@@ -1,0 +1,155 @@
+"""What a command prints: its progress, its facts or `--json`, and an error as one sentence."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+
+from ..recipes import Reading, Recipe, to_text
+from ..shipped import shipped_image_size
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+    from ..worker import PictureLane
+
+__all__ = ["Work", "run_recipe", "working"]
+
+# To start a process takes as long as to read a few pictures. Pictures that are read wait in memory.
+_WORTH_A_PROCESS, _BEGUN = 8, 64
+
+
+class Work:
+    """One command at work.
+
+    Attributes:
+        result: what `--json` prints in the end.
+        live: whether a progress bar is shown.
+        speaks: False where another process of the same run prints.
+    """
+
+    def __init__(self, as_json: bool, bar: Progress) -> None:
+        self.as_json, self._bar = as_json, bar
+        self.live, self.speaks = not bar.disable, True
+        self.result: dict[str, Any] = {}
+        self._task = bar.add_task("loading", total=None)
+
+    def say(self, words: str) -> None:
+        """Print a line: on standard output, or with `--json` on standard error."""
+        if self.speaks:
+            print(words, file=sys.stderr if self.as_json else sys.stdout)
+
+    def wrote(self, path: Path) -> None:
+        """Report a file that was written."""
+        self.result.setdefault("files", []).append(str(path))
+        self.say(f"wrote {path}")
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Show progress as a bar on standard error."""
+        self._bar.update(self._task, completed=done, total=total, description=what)
+
+    def engine(self, prior: str, device: str, reads: list[Path] | None = None, **how: Any) -> Engine:
+        """An engine with this prior; keywords as for `Engine`.
+
+        With `reads`, these pictures are read while torch is loaded; keywords as for `read_picture`.
+        """
+        if reads is not None:
+            how = {"pictures": _lane(prior, reads, **how)}
+        from ..engine import Engine
+        from ..prior import load_prior
+
+        engine = Engine(load_prior(prior, device=device), **how)
+        self.result |= {"prior": engine.prior.name, "device": str(engine.prior.device)}
+        return engine
+
+
+def _lane(prior: str, paths: list[Path], **how: Any) -> PictureLane | None:
+    """Processes that read pictures, and have begun if the prior's size is known; None for a few pictures."""
+    from ..images import ImageError, find_images
+    from ..worker import PictureLane
+
+    try:
+        files = find_images(paths)
+    except ImageError:
+        return None  # reported when they are read
+    if len(files) < _WORTH_A_PROCESS:
+        return None
+    lane, size = PictureLane(), shipped_image_size(prior)
+    if size is not None:
+        lane.begin(files[:_BEGUN], size=size, **how)
+    return lane
+
+
+@contextmanager
+def working(as_json: bool, counted: bool = True) -> Iterator[Work]:
+    """Run one command: progress while it works, its JSON in the end, and an error as one sentence."""
+    start = time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn() if counted else TaskProgressColumn())
+    console = Console(stderr=True)
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            work = Work(as_json, bar)
+            yield work
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    if as_json and work.speaks:
+        print(json.dumps(work.result | {"seconds": round(time.perf_counter() - start, 3)}))
+
+
+def run_recipe(
+    model: type[Recipe],
+    values: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    output: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Run the command of a recipe, from its options to its files. Options are checked before anything is loaded."""
+    with working(as_json) as work:
+        recipe = model.from_texts({name: to_text(value) for name, value in values.items()})
+        assert isinstance(recipe, Reading)  # every recipe reads images
+        files = {name: _files(model, name, value) for name, value in inputs.items() if value}
+        if output is not None:
+            from ..operations.result import check_suffix
+
+            check_suffix(model, output)
+            recipe = recipe.written_as(output.suffix.lower().removeprefix("."))
+        reads = [path for name, one in model.inputs.items() if one.kind in ("images", "set") for path in files[name]]
+        whole = {"auto": "auto", "never": "always", "always": "never"}[recipe.align]
+        engine = work.engine(recipe.prior, device, reads, whole=whole, landmarks=recipe.landmarks)
+        if isinstance(files.get("examples"), Path):
+            from ..fewshot import FewShotClassifier
+
+            files["examples"] = FewShotClassifier.load(files["examples"], engine.prior)
+        result = engine.run(recipe, progress=work.progress, **files)
+        for line in result.lines:
+            work.say(line)
+        for path in result.save(output) if output is not None else ():
+            work.wrote(path)
+        work.result |= result.facts
+
+
+def _files(model: type[Recipe], name: str, given: Any) -> Any:
+    """Paths as an engine takes them: the images in folders; classes by the names of their folders."""
+    from ..images import find_images
+
+    paths: list[Path] = given if isinstance(given, list) else [given]
+    if model.inputs[name].kind == "masks":
+        return paths
+    if model.inputs[name].kind != "classes":
+        return find_images(paths)
+    if len(paths) == 1 and paths[0].suffix.lower() == ".safetensors":
+        return paths[0]
+    names = [path.resolve().name for path in paths]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Two classes have one name: {', '.join(names)}.")
+    return {name: find_images([path]) for name, path in zip(names, paths, strict=True)}
