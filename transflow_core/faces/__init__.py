@@ -1,7 +1,6 @@
 """Faces: detection, landmarks, alignment to the frame that the priors were trained on."""
 
-from .alignment import AlignedFace, align
-from .descriptor import describe
+from .alignment import AlignedFace, align, describe
 from .detection import Detection, detect
 from .frame import LEFT_EYE, RIGHT_EYE
 from .pasting import WHITE, mask_in_frame, paste

@@ -1,4 +1,4 @@
-"""Where the faces of a picture are, and where their eyes are: no pixel is moved here."""
+"""Where the faces of a picture are, and where their eyes are."""
 
 from __future__ import annotations
 
@@ -19,14 +19,52 @@ _Box = tuple[float, float, float, float]
 _Found = list[tuple[_Box, float]]
 
 
+# HOG sees faces of 80 px and more, and needs about 0.1 s a megapixel. A small picture is enlarged to the first number
+# of pixels, at most four times; a large one is reduced to the second.
+_ENLARGED_PIXELS, _MOST_ENLARGEMENT, _REDUCED_PIXELS = 1_600_000, 4.0, 3_200_000
+_MARGIN = 0.06
+# A turned face's score moves by 0.4 with where HOG's 8 px cells fall on it: two scales seldom both miss it.
+_LOOKS = (1.0, 0.85)
+# HOG needs a face's surroundings. For a face that fills the picture, a small copy with wide mirrored margins has them.
+_OVERVIEW_SIDE, _OVERVIEW_MARGIN = 400, 0.25
+# Where that copy shows a sure face, looks at up to this many times its scale would only find it again.
+_CLOSER = 1.5
+_HOG_THRESHOLD = 0.0
+# The CNN needs about 4 s a megapixel on one core, and sees faces of 80 px and more as well.
+_CNN_PIXELS, _CNN_THRESHOLD = 250_000, 0.4
+# No detector sees a face in a narrower strip, and the CNN reads outside its memory there.
+_LEAST_SIDE = 64
+# Under this score an upright face may be a false alarm in a picture on its side: the other ways up are tried too, at
+# fewer pixels (0.3 s for the three), and only a sure face counts there.
+_SURE_SCORE, _TURNED_PIXELS = 1.0, 750_000
+# Each costs 10 ms from here on, and a face is found up to three times: a wall of portraits must not take minutes.
+_MOST_FOUND = 300
+# Two detections are one face when their eyes' middles are nearer than this share of the larger eye distance. Boxes of
+# two people cheek to cheek overlap as much as two boxes of one face.
+_SAME_EYES = 0.5
+
+# Eyes are located in an upright cut-out of the face. The landmark model starts from the average box of HOG there
+# (centre x, centre y, side, as fractions of the frame), and from moved and scaled copies: their mean is steadier than
+# one answer. Each round starts from the eyes of the one before, until they keep their places.
+_CUTOUT_SIDE = 256
+_CUTOUT_BOX = (0.5, 0.59, 0.61)
+_JITTER = ((0, 0, 1), (-0.03, 0, 1), (0.03, 0, 1), (0, -0.03, 1), (0, 0.03, 1), (0, 0, 0.93), (0, 0, 1.07))
+_MOST_ROUNDS = 4
+_SETTLED = 0.01  # of the frame
+# The template's eye distance is 0.26 of the frame: outside these bounds the eyes left the face that they started from.
+_EYE_DISTANCE = (0.10, 0.42)
+
+_TRANSPOSE = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+
+
 @dataclass(frozen=True)
 class Detection:
-    """One face in a picture. All coordinates are pixels of that picture, as it was given.
+    """One face in a picture. Coordinates are pixels of that picture, as it was given.
 
     Attributes:
-        box: (left, top, right, bottom) of the face itself, eyebrows to chin; may reach outside the picture.
-        eyes: ((x, y), (x, y)), the eye centres. The eye that is on the image's left once the face stands upright comes
-            first. A pixel covers a unit square: the centre of the first one is (0.5, 0.5).
+        box: (left, top, right, bottom) of the face, eyebrows to chin; may reach outside the picture.
+        eyes: ((x, y), (x, y)), the eye centres, image-left first once the face stands upright. The centre of the first
+            pixel is (0.5, 0.5).
         score: the detector's confidence. HOG: 0 is doubtful, 1 and more is sure. CNN: about 1 is sure.
         detector: "hog" or "cnn".
         rotation: degrees (0, 90, 180, 270) by which the picture was turned counter-clockwise to find the face.
@@ -39,72 +77,18 @@ class Detection:
     rotation: int = 0
 
 
-# The HOG detector sees faces of 80 px and more, and needs about 0.1 s a megapixel. A small picture is enlarged up to
-# the first number of pixels, but at most four times: below 20 px a face holds nothing that a 64 px frame could use. A
-# large one is reduced to the second number.
-_ENLARGED_PIXELS = 1_600_000
-_MOST_ENLARGEMENT = 4.0
-_REDUCED_PIXELS = 3_200_000
-_MARGIN = 0.06
-# A turned face's score moves by 0.4 with where HOG's 8 px cells happen to fall on it: two scales seldom both miss it.
-_LOOKS = (1.0, 0.85)
-# HOG needs a face's surroundings, which a face that fills the picture has not. Such a face is large, so that a second
-# look at a small copy with wide mirrored margins finds it at little cost.
-_OVERVIEW_SIDE = 400
-_OVERVIEW_MARGIN = 0.25
-# Where it is sure of a face, other looks at about that scale, as they are of a picture of 128 px, would find it again.
-_CLOSER = 1.5
-_HOG_THRESHOLD = 0.0
-# The CNN needs about 4 s a megapixel on one core: 1 s at this many pixels, where it sees faces of 80 px and more as
-# well.
-_CNN_PIXELS = 250_000
-_CNN_THRESHOLD = 0.4
-# A narrower strip holds no face that a detector could see, and the CNN reads outside its memory there.
-_LEAST_SIDE = 64
-# Under this score an upright face may be a false alarm in a picture that lies on its side: the other ways up are
-# tried too, at fewer pixels (0.3 s for the three). As most pictures stand upright, only a sure face counts there.
-_SURE_SCORE = 1.0
-_TURNED_PIXELS = 750_000
-# Each costs some 10 ms from here on, and a face is found up to three times: a wall of portraits must not take minutes.
-_MOST_FOUND = 300
-
-# Two detections are the same face when their eyes' middles are nearer than this share of the larger eye distance: the
-# boxes of two people cheek to cheek overlap as much as two boxes of one face, the eyes never do.
-_SAME_EYES = 0.5
-
-# Eyes are located in an upright, normalised cut-out of the face, where the landmark model starts from the box that
-# HOG gives on average to a face in the template (centre x, centre y, side, as fractions of the frame), and from
-# copies of it that are moved and scaled a little: their mean is steadier than one answer. Each round starts from the
-# eyes of the one before, until they keep their places.
-_CUTOUT_SIDE = 256
-_CUTOUT_BOX = (0.5, 0.59, 0.61)
-_JITTER = ((0, 0, 1), (-0.03, 0, 1), (0.03, 0, 1), (0, -0.03, 1), (0, 0.03, 1), (0, 0, 0.93), (0, 0, 1.07))
-_MOST_ROUNDS = 4
-_SETTLED = 0.01  # of the frame
-# The template's eye distance is 0.26 of the frame: outside these bounds the eyes left the face that they started from.
-_EYE_DISTANCE = (0.10, 0.42)
-
-_TRANSPOSE = {
-    90: Image.Transpose.ROTATE_90,
-    180: Image.Transpose.ROTATE_180,
-    270: Image.Transpose.ROTATE_270,
-}
-
-
 def detect(image: Image.Image, *, landmarks: Landmarks = "5", thorough: bool = True) -> list[Detection]:
     """Every face of a picture, largest first; of hundreds the largest.
 
-    The picture is reduced to 3 megapixels before it is searched, turned or copied, whatever it has. dlib's HOG detector
-    looks first. Where it is not sure of a face, it looks again with the picture turned by right angles, and where it
-    has found nothing, dlib's CNN detector looks: it finds faces whose mouth is covered, say. The slower CNN comes last
-    because it sees faces that lie on their side too, and does not say that they do.
+    dlib's HOG detector looks first, at 3 megapixels at most. Where it is not sure of a face, it looks again with the
+    picture turned by right angles. Where it found nothing, dlib's slower CNN looks: it finds covered mouths, say. It comes
+    last because it sees faces on their side too, and does not say that they are.
 
     Args:
-        image: a picture of any size. Modes other than RGB are converted plainly.
+        image: a picture of any size, in any mode.
         landmarks: the model that locates the eyes, "5" (default; free licence) or "68" (trained on iBUG 300-W, whose
             licence excludes commercial use).
-        thorough: False asks the HOG detector only, with the picture as it stands: for small pictures that are probably
-            ready, where a second and third look would cost more than they find.
+        thorough: False asks HOG only, with the picture as it stands: for small pictures that are probably aligned.
 
     Example:
         >>> detect(Image.new("RGB", (64, 64), "grey"))
@@ -152,11 +136,9 @@ def _hog_glance(image: Image.Image, angle: int) -> _Found:
 
 
 def _hog_at(image: Image.Image, angle: int, scale: float, margin: float, threshold: float) -> _Found:
-    """HOG over the picture resized by `scale` and turned by `angle`, with mirrored margins.
-
-    Boxes are in pixels of the picture as given, turned.
-    """
-    pixels = np.asarray(_turned(_scaled(image, scale), angle))
+    """HOG over the picture resized by `scale` and turned, with mirrored margins. Boxes: pixels of the turned one."""
+    scaled = _scaled(image, scale)
+    pixels = np.asarray(scaled.transpose(_TRANSPOSE[angle]) if angle else scaled)
     width, height = image.size if angle in (0, 180) else image.size[::-1]
     short = min(pixels.shape[:2])
     if short < _LEAST_SIDE:
@@ -177,17 +159,15 @@ def _cnn(image: Image.Image) -> _Found:
     pixels = np.asarray(_scaled(image, scale))
     if min(pixels.shape[:2]) < _LEAST_SIDE:
         return []
-    found = cnn_detections(pixels, _CNN_THRESHOLD)
     return [
         ((left / scale, top / scale, right / scale, bottom / scale), score)
-        for (left, top, right, bottom), score in found
+        for (left, top, right, bottom), score in cnn_detections(pixels, _CNN_THRESHOLD)
     ]
 
 
 def _scaled(image: Image.Image, scale: float) -> Image.Image:
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    # reducing_gap: a photograph is first reduced by whole pixels, which is several times faster and as good for
-    # detection.
+    # reducing_gap: a photograph is first reduced by whole pixels, several times faster and as good for detection.
     return image.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
@@ -205,14 +185,10 @@ def _same_face(one: Detection, other: Detection) -> bool:
     return abs(a + b - c - d) / 2 < _SAME_EYES * max(abs(b - a), abs(d - c))
 
 
-def _turned(image: Image.Image, angle: int) -> Image.Image:
-    return image.transpose(_TRANSPOSE[angle]) if angle else image
-
-
 def _unturned(points: list[complex], size: tuple[int, int], angle: int) -> list[complex]:
     """Points x + iy of the picture turned counter-clockwise by `angle`, in pixels of the picture of `size` before."""
     corner = {0: 0, 90: complex(size[0], 0), 180: complex(*size), 270: complex(0, size[1])}[angle]
-    # y points down: counter-clockwise by 90° took x + iy to -i times it, so that the way back multiplies by i.
+    # y points down: counter-clockwise by 90° took x + iy to -i times it, and the way back multiplies by i.
     return [1j ** (angle // 90) * point + corner for point in points]
 
 
@@ -224,7 +200,7 @@ def _unturned_box(box: _Box, size: tuple[int, int], angle: int) -> tuple[int, in
 
 def _locate_eyes(image: Image.Image, box: _Box, angle: int, landmarks: Landmarks) -> Eyes | None:
     """Eye centres in pixels of the picture, from a face box in the picture turned by `angle`; None if it has none."""
-    # Where the average box stands in the template says roughly where the eyes are: the rounds start there.
+    # The rounds start where the template has its eyes when this box is the average one.
     x, y, side = _CUTOUT_BOX
     frame = (box[2] - box[0]) / side
     corner = complex(box[0] + box[2], box[1] + box[3]) / 2 - frame * complex(x, y)

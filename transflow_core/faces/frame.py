@@ -12,13 +12,12 @@ __all__ = ["LEFT_EYE", "RIGHT_EYE", "Eyes", "centre_square", "to_frame", "to_ima
 Eyes = tuple[tuple[float, float], tuple[float, float]]
 
 LEFT_EYE = (0.37, 0.48)
-"""Where the eye on the image's left stands, as fractions of the frame's width and height."""
+"""Place of the eye on the image's left, as fractions of the frame's width and height."""
 RIGHT_EYE = (0.63, 0.48)
-"""Where the eye on the image's right stands."""
+"""Place of the eye on the image's right."""
 
-# A face that is enlarged is interpolated straight into the frame. One that shrinks is warped into a larger frame,
-# with at least one sample a source pixel, which Lanczos then reduces. Beyond four times the picture itself is reduced
-# first, by whole pixels, so that the warp stays cheap.
+# A face that shrinks is warped into a larger frame, with at least a sample for each source pixel; Lanczos reduces it.
+# Beyond four times the picture itself is reduced first, by whole pixels, so that the warp stays cheap.
 _MOST_OVERSAMPLING = 4
 # Source pixels beyond the frame's footprint that bicubic interpolation reads.
 _MARGIN = 4

@@ -12,25 +12,21 @@ __all__ = ["Landmarks", "cnn_detections", "descriptor", "eye_centres", "hog_dete
 
 Landmarks = Literal["5", "68"]
 
-# dlib releases the GIL inside the HOG detector, which keeps its feature pyramid inside itself: two threads that share
-# one would read each other's pictures. Each call borrows an idle one or makes one (0.2 s), so that there are never
-# more than calls at once and photographs are searched in parallel. list.pop and list.append are atomic.
+# dlib releases Python's lock inside the HOG detector, whose feature pyramid is in the object: two threads sharing one
+# would read each other's pictures. Each call borrows an idle one or makes one (0.2 s). list.pop and append are atomic.
 _idle_hogs: list[Any] = []
-# The two networks keep their activations inside themselves too. They are slow and hold the GIL anyway: one at a time.
+# The two networks have their activations inside too, and hold Python's lock: one at a time.
 _network = threading.Lock()
 
-# Indices of the points of each eye, image-left eye first: the two corners in the 5-point model, the whole rim in the
-# other.
+# Points of each eye, image-left eye first: two corners in the 5-point model, the whole rim in the other.
 _EYE_POINTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "5": ((2, 3), (0, 1)),
     "68": (tuple(range(36, 42)), tuple(range(42, 48))),
 }
 
-# dlib and its models are imported where they are first needed: importing transflow_core must stay fast.
-
 
 def _dlib() -> Any:
-    """dlib, whose names are in its binary, where no type checker sees them."""
+    """dlib, imported at its first use, without types: its names are in its binary."""
     import dlib
 
     return dlib
@@ -48,9 +44,9 @@ def hog_detections(pixels: np.ndarray, threshold: float) -> list[tuple[tuple[int
 
 
 def cnn_detections(pixels: np.ndarray, threshold: float) -> list[tuple[tuple[int, int, int, int], float]]:
-    """The same for dlib's CNN (mmod) detector: about 4 s a megapixel on one core, during which the GIL is held."""
+    """The same for dlib's CNN (mmod) detector: about 4 s a megapixel on one core, with Python's lock held."""
     with _network:
-        found = _cnn()(pixels, 0)
+        found = _loaded("cnn")(pixels, 0)
     return [(_corners(one.rect), float(one.confidence)) for one in found if one.confidence >= threshold]
 
 
@@ -59,7 +55,7 @@ def eye_centres(pixels: np.ndarray, boxes: list[tuple[float, float, float, float
 
     A pixel covers a unit square, so that the centre of the first one is at (0.5, 0.5).
     """
-    rectangle, predictor = _dlib().rectangle, _predictor(landmarks)
+    rectangle, predictor = _dlib().rectangle, _loaded(landmarks)
     centres = np.empty((len(boxes), 2, 2))
     for pair, box in zip(centres, boxes, strict=True):
         shape = predictor(pixels, rectangle(*(round(edge) for edge in box)))
@@ -71,7 +67,7 @@ def eye_centres(pixels: np.ndarray, boxes: list[tuple[float, float, float, float
 def descriptor(chip: np.ndarray) -> np.ndarray:
     """dlib's (128,) face descriptor of one uint8 (150, 150, 3) chip."""
     with _network:
-        return np.array(_resnet().compute_face_descriptor(np.ascontiguousarray(chip)))
+        return np.array(_loaded("descriptor").compute_face_descriptor(np.ascontiguousarray(chip)))
 
 
 def _corners(rectangle: Any) -> tuple[int, int, int, int]:
@@ -80,22 +76,14 @@ def _corners(rectangle: Any) -> tuple[int, int, int, int]:
 
 
 @functools.cache
-def _predictor(landmarks: Landmarks) -> Any:
+def _loaded(name: str) -> Any:
+    """A model of dlib: landmarks "5" or "68", "cnn" or "descriptor"."""
     import face_recognition_models as files
 
-    find = {"5": files.pose_predictor_five_point_model_location, "68": files.pose_predictor_model_location}
-    return _dlib().shape_predictor(find[landmarks]())
-
-
-@functools.cache
-def _cnn() -> Any:
-    import face_recognition_models as files
-
-    return _dlib().cnn_face_detection_model_v1(files.cnn_face_detector_model_location())
-
-
-@functools.cache
-def _resnet() -> Any:
-    import face_recognition_models as files
-
-    return _dlib().face_recognition_model_v1(files.face_recognition_model_location())
+    kind, file = {
+        "5": ("shape_predictor", files.pose_predictor_five_point_model_location),
+        "68": ("shape_predictor", files.pose_predictor_model_location),
+        "cnn": ("cnn_face_detection_model_v1", files.cnn_face_detector_model_location),
+        "descriptor": ("face_recognition_model_v1", files.face_recognition_model_location),
+    }[name]
+    return getattr(_dlib(), kind)(file())

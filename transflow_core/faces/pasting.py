@@ -1,4 +1,4 @@
-"""The way back of `align`: what changed in a face's frame, put into the whole picture without a seam."""
+"""The way back of `align`: a change in a face, put into the whole picture without a seam."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .alignment import AlignedFace
 __all__ = ["WHITE", "mask_in_frame", "paste"]
 
 WHITE = [255 * (value > 127) for value in range(256)]
-"""What counts as white in a mask, for `Image.point`: nothing between it and black is left."""
+"""A table for `Image.point`: a mask to black and white."""
 
 # By eye: of a face in another style, nothing of its square is seen.
 _FEATHER = 0.28
@@ -33,14 +33,14 @@ def paste(
     *,
     feather: float = _FEATHER,
 ) -> Image.Image:
-    """The picture with each face's change added, feathered; where nothing changes, no byte does.
+    """The picture with each face's change added, feathered. Where nothing changes, no byte does.
 
-    It is the difference that is enlarged, and not the frame: detail finer than the frame's pixels stays.
+    The difference is enlarged, not the frame: detail finer than the frame's pixels stays.
 
     Args:
         image: the RGB picture that the faces were found in.
         faces: as `align` gave them for it.
-        changes: of each face, (S, S, 3), in [-1, 1]: its frame as it shall be, less its frame as it is.
+        changes: of each face, (S, S, 3), in [-1, 1]: the new frame minus the old.
         feather: share of the frame's side over which a change fades towards an edge that lies inside the picture.
 
     Example:
@@ -106,7 +106,7 @@ def _planes(face: AlignedFace, change: NDArray) -> list[Image.Image]:
 
 
 def _columns(image: Image.Image, face: AlignedFace, top: int, bottom: int) -> tuple[int, int]:
-    """From where to where the frame may be in these rows; nowhere if the first is not less than the second."""
+    """The first column of the frame in these rows, and the one after the last; (0, 0) if there is none."""
     a, b = face.similarity
     corners = [a * p + b for p in (0, 1, 1j, 1 + 1j)]
     xs, ys = [c.real for c in corners], [c.imag for c in corners]
