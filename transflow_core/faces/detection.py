@@ -81,8 +81,8 @@ def detect(image: Image.Image, *, landmarks: Landmarks = "5", thorough: bool = T
     """Every face of a picture, largest first; of hundreds the largest.
 
     dlib's HOG detector looks first, at 3 megapixels at most. Where it is not sure of a face, it looks again with the
-    picture turned by right angles. Where it found nothing, dlib's slower CNN looks: it finds covered mouths, say. It comes
-    last because it sees faces on their side too, and does not say that they are.
+    picture turned by right angles. Where it found nothing, dlib's slower CNN looks, for
+    covered mouths say. It comes last because it sees faces on their side too, and does not say that they are.
 
     Args:
         image: a picture of any size, in any mode.

@@ -40,8 +40,8 @@ MAX_PIXELS = 80_000_000
 REDUCED_ABOVE = 24_000_000
 """An image of more pixels is reduced to half its width and height. No face detector looks at more."""
 
-# Decoders of these hold more than 4 bytes a pixel: with these limits they stay below 420 MB.
-_MOST_PIXELS = {"WEBP": 24_000_000, "AVIF": 24_000_000, "HEIF": 52_000_000, "TIFF": 50_000_000}
+# Decoders of these hold more than 4 bytes a pixel where there are colours: with these limits less than 450 MB.
+_MOST_PIXELS = {"WEBP": 26_000_000, "AVIF": 26_000_000, "HEIF": 52_000_000, "TIFF": 50_000_000}
 _MOST_PROGRESSIVE = 60_000_000
 # Pillow has these decoders in Python: some seconds for a million pixels.
 _SLOW, _MOST_SLOW = ("bmp_rle", "ppm", "ppm_plain"), 1_000_000
@@ -194,6 +194,8 @@ def open_image(source: Source, *, name: str, max_pixels: int = MAX_PIXELS) -> Im
         raise ImageError(name, _unidentified(data)) from error
     _check_size(image, name, max_pixels)
     most = _MOST_PROGRESSIVE if image.info.get("progressive") else _MOST_PIXELS.get(image.format or "", MAX_PIXELS)
+    if image.mode in ("1", "L", "P"):
+        most = MAX_PIXELS
     if image.tile and image.tile[0][0] in _SLOW:
         most = _MOST_SLOW
     pixels = image.width * image.height
