@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transflow_core.images import contact_sheet, enlarge, labelled_rows, strip
+from transflow_core.images import contact_sheet, enlarge, labelled_rows
 
 COLOURS = ["red", "lime", "blue", "yellow", "cyan", "magenta", "gray", "brown", "navy", "olive", "teal", "pink"]
+
+
+def strip(images, labels=None):
+    return labelled_rows([images], column_labels=labels)
 
 
 def plain(count: int, side: int = 64) -> list[Image.Image]:

@@ -3,7 +3,7 @@
 from .files import IMAGE_SUFFIXES, Member, find_images, find_members
 from .output import ANIMATION_SUFFIXES, read_png_metadata, save_animation, save_png, to_pil, to_uint8, writes_mp4
 from .reading import MAX_BYTES, MAX_PIXELS, ImageError, load_image
-from .sheets import contact_sheet, enlarge, labelled_rows, strip
+from .sheets import contact_sheet, enlarge, labelled_rows
 
 __all__ = [
     "ANIMATION_SUFFIXES",
@@ -21,7 +21,6 @@ __all__ = [
     "read_png_metadata",
     "save_animation",
     "save_png",
-    "strip",
     "to_pil",
     "to_uint8",
     "writes_mp4",

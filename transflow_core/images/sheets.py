@@ -1,4 +1,4 @@
-"""Contact sheets, strips and labelled grids of images.
+"""Contact sheets and labelled grids of images.
 
 `fonts/` holds letters and signs of DejaVu Sans Condensed 2.37 (Latin, Greek, Cyrillic): Pillow's built-in font has no
 Greek, and installed fonts differ from machine to machine.
@@ -10,11 +10,11 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any, Literal
+from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["contact_sheet", "draw_text", "enlarge", "labelled_rows", "strip"]
+__all__ = ["contact_sheet", "draw_text", "enlarge", "labelled_rows"]
 
 Enlargement = Literal["smooth", "pixels"]
 
@@ -84,16 +84,6 @@ def contact_sheet(
     return _grid(rows, cell, gap, background, title, how, captions=captions)
 
 
-def strip(images: Sequence[Image.Image], *, labels: Sequence[str] | None = None, **how: Any) -> Image.Image:
-    """Images side by side, labelled above, as a sweep over λ (Fig. 7 and 8); arguments as for `labelled_rows`.
-
-    Example:
-        >>> strip([Image.new("RGB", (64, 64))] * 3).size
-        (400, 136)
-    """
-    return labelled_rows([images], column_labels=labels, **how)
-
-
 def labelled_rows(
     rows: Sequence[Sequence[Image.Image]],
     *,
@@ -105,7 +95,7 @@ def labelled_rows(
     title: str | None = None,
     how: Enlargement = "smooth",
 ) -> Image.Image:
-    """Several rows of images, the columns labelled above and the rows at the left, as one λ for each column.
+    """Rows of images, labelled above and at the left, as a sweep over λ (Fig. 7 and 8) or an interpolation (Fig. 3).
 
     Args:
         rows: rows of images; a row may be shorter than the others.
@@ -113,6 +103,10 @@ def labelled_rows(
         column_labels: one for each column of the longest row.
 
     The other arguments and the errors are those of `contact_sheet`.
+
+    Example:
+        >>> labelled_rows([[Image.new("RGB", (64, 64))] * 3]).size
+        (400, 136)
     """
     _check_labels(row_labels, len(rows), "row_labels", "row")
     _check_labels(column_labels, max(map(len, rows), default=0), "column_labels", "column")
