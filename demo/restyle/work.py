@@ -70,7 +70,7 @@ class Sitting:
         sources = list(dict.fromkeys(image.source for image in intake.used if image.source is not None))
         source = sources[min(index, len(sources) - 1)]
         given = tuple(image for image in intake.used if image.source == source)
-        whole = engine.picture(source, stop=stop)
+        whole = engine.picture(source, cancel=stop)
         scale = min(1.0, _SHOWN / max(whole.size))
         size = max(1, round(scale * whole.width)), max(1, round(scale * whole.height))
         # As large as the file that can be taken away: the code that is shown makes the same of it.
