@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from transflow_core.posterior import Covariance, Gaussian, Posterior, Spread
-from transflow_core.posterior.dirichlet import one_piece, piece_noise
+from transflow_core.posterior.bootstrap import one_piece, piece_noise
 from transflow_core.prior import Prior
 
 __all__ = ["Predictive"]

@@ -394,7 +394,7 @@ def test_log_prob_is_that_of_a_multivariate_normal(covariance):
 def test_long_batches_go_in_chunks(monkeypatch):
     gaussian, z = Gaussian(normal(D), COVARIANCES["diagonal + low rank"]), normal(11, D)
     whole = gaussian.log_prob(z)
-    monkeypatch.setattr("transflow_core.posterior.covariance._CHUNK", 3 * D)
+    monkeypatch.setattr("transflow_core.posterior.gaussian._CHUNK", 3 * D)
     close(gaussian.log_prob(z), whole, 1e-12)
 
 
@@ -471,16 +471,6 @@ def test_interpolation_ends_at_its_ends_and_refuses_the_rest(method):
         interpolate(a, b, 0.5, "slerp")
     with pytest.raises(ValueError, match="dimensions"):
         interpolate(a, Gaussian.standard(D + 1), 0.5, method)
-
-
-@every_covariance
-def test_the_symmetric_root_is_the_dense_one(covariance):
-    eye = torch.eye(D, dtype=torch.float64)
-    if covariance.factor is not None and covariance.diagonal.ndim:
-        with pytest.raises(ValueError, match="no small form"):
-            covariance.symmetric_root(eye)
-        return
-    close(covariance.symmetric_root(eye), symmetric_root(covariance.dense(D)))
 
 
 @every_ratio

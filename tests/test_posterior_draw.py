@@ -19,7 +19,7 @@ from transflow_core.posterior import (
     per_level,
     recommend,
 )
-from transflow_core.posterior.dirichlet import dirichlet_weights, piece_noise
+from transflow_core.posterior.bootstrap import dirichlet_weights, piece_noise
 from transflow_core.recipes import Method
 
 from .helpers import by_bootstrap, by_local, by_posterior

@@ -1,23 +1,19 @@
 """The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
-from .algebra import MIXES, Mix, mixed
 from .bootstrap import Blend
 from .closest import Closest, closest
-from .composition import Composed, compose
 from .conditioning import MOST_KEPT, Posterior
 from .covariance import Covariance
-from .gaussian import Gaussian
+from .gaussian import Gaussian, Sampler, standard_normal
 from .guard import Guard, Looks
-from .interpolation import INTERPOLATIONS, interpolate
-from .levels import per_level
+from .levels import Composed, compose, per_level
 from .local import PRIOR_TEMPERATURE, Local, LocalNumbers
 from .methods import Recommendation, recommend, resolve
-from .noise import standard_normal
+from .mixing import MIXES, Mix, mixed
 from .restyling import LIKENESS_TO_EVIDENCE, Restyling
-from .sampler import Sampler
-from .spread import Spread
+from .shrinkage import Spread
 from .statistics import Statistics
-from .transport import transport
+from .transport import INTERPOLATIONS, interpolate, transport
 
 __all__ = [
     "INTERPOLATIONS",

@@ -1,4 +1,4 @@
-"""The Bayesian bootstrap: draws whose weights over the evidence are their own."""
+"""The Bayesian bootstrap: one vector of Dirichlet weights over the evidence for each draw."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -7,27 +7,30 @@ import torch
 from torch import Tensor
 
 from .covariance import Covariance
-from .dirichlet import dirichlet_weights, piece_noise, total_concentration
-from .gaussian import Gaussian
+from .gaussian import Gaussian, standard_normal
 from .guard import Guard
 
-__all__ = ["Blend"]
+__all__ = ["MOST_PIECES", "Blend", "dirichlet_weights", "one_piece", "piece_noise"]
+
+MOST_PIECES = 128
+"""Columns of the noise. Image i has the same noise however many there are: one more reshuffles no draw."""
+# Keeps the weights' noise apart from the latents' under one seed: any odd constant of 64 bits does.
+_STREAM = 0x5851F42D4C957F2D
 
 
 @dataclass(frozen=True, eq=False)
 class Blend:
-    """The Bayesian bootstrap (Rubin 1981): z = mean + Σᵢ (wᵢ - sharesᵢ) directionᵢ + noise, w Dirichlet weights of each
-    draw's own.
+    """The Bayesian bootstrap (Rubin 1981): z = mean + Σᵢ (wᵢ - sharesᵢ) directionᵢ + noise, with Dirichlet weights w.
 
     Each draw has its own weighted mean of the evidence. Averages lie nearer to the middle: their covariance is
     1 / (αm + 1) of the evidence's.
 
     Args:
         mean: (D,).
-        directions: (p, D), pieces less their weighted mean, mapped as the posterior maps its mean.
+        directions: (p, D), latents less their weighted mean, mapped as the posterior maps its mean.
         shares: (p,) float64 on the CPU, positive, of sum 1.
         covariance: of the noise.
-        count: m, as how many pieces they count.
+        count: m, as how many images they count.
         pieces: k ≥ 1, see `dirichlet_weights`.
         guard: what pictures of draws stay within.
     """
@@ -51,7 +54,7 @@ class Blend:
         return replace(self, mean=self.mean.to(device), directions=self.directions.to(device), covariance=covariance)
 
     def weights(self, n: int, seed: int = 0, start: int = 0) -> Tensor:
-        """w of each draw, (n, p) float64 on the CPU: how much of which piece is in it."""
+        """w of each draw, (n, p) float64 on the CPU: how much of which image is in it."""
         noise = piece_noise(n, len(self.shares), seed, start)
         return dirichlet_weights(self.shares, self.count, self.pieces, noise)
 
@@ -68,11 +71,69 @@ class Blend:
     def moments(self) -> Gaussian:
         """The Gaussian of its mean and covariance.
 
-        Raises ValueError where there is no noise in a dimension that the pieces move in: it has no density.
+        Raises ValueError where there is no noise in a dimension that the images differ in: it has no density.
         """
-        total = total_concentration(self.count, self.pieces)
+        total = _concentration(self.count, self.pieces)
         scale = 0.0 if total is None else 1 / (total + 1)
         factors = [self.directions.T * (self.shares * scale).sqrt().to(self.mean)]
         if self.covariance.factor is not None:
             factors.append(self.covariance.factor)
         return Gaussian(self.mean, Covariance(self.covariance.diagonal, torch.cat(factors, 1)))
+
+
+def piece_noise(n: int, p: int, seed: int, start: int, stream: int = 0) -> Tensor:
+    """(n, p) float64 standard normal, one number an image, independent of the latents' noise and of other streams'."""
+    own = (seed ^ (_STREAM + 2 * stream)) & (2**63 - 1)
+    return standard_normal(n, MOST_PIECES, own, start)[:, :p].double()
+
+
+def dirichlet_weights(shares: Tensor, count: float, pieces: float, noise: Tensor) -> Tensor:
+    """Weights w ~ Dirichlet(α m · shares), with α so that effectively `pieces` of m images make up a draw.
+
+    For equal shares E Σ wᵢ² = (α + 1) / (mα + 1) = 1 / k. At k = m all weights are the shares. At k = 1 one image has
+    all weight, image i with the probability of its share.
+
+    Args:
+        shares: (p,) float64, positive, of sum 1.
+        count: m, as how many images they count.
+        pieces: k ≥ 1; more than m is m.
+        noise: (n, p) standard normal. The gamma quantile function makes it weights that are continuous in k.
+
+    Returns:
+        (n, p) float64, rows of sum 1.
+    """
+    total = _concentration(count, pieces)
+    if total is None:
+        return shares.expand_as(noise)
+    if total == 0:
+        return torch.nn.functional.one_hot(one_piece(shares, noise), len(shares)).to(shares)
+    log_u = torch.special.log_ndtr(noise)
+    return _log_gamma_quantile(log_u, (total * shares).expand_as(log_u)).softmax(1)
+
+
+def one_piece(shares: Tensor, noise: Tensor) -> Tensor:
+    """The image that has all weight at k = 1, (n,): image i with the probability of its share.
+
+    It is the limit of gamma variates of vanishing shape, where α log x → log u: the largest takes all.
+    """
+    return (torch.special.log_ndtr(noise) / shares).argmax(1)
+
+
+def _concentration(count: float, pieces: float) -> float | None:
+    """A = αm, 0 at k = 1; None stands for infinity, where k is all images, to less than anyone could see."""
+    left = 1 - pieces / count
+    return None if left < 1e-6 else (pieces - 1) / left
+
+
+def _log_gamma_quantile(log_u: Tensor, alpha: Tensor) -> Tensor:
+    """log x with P(α, x) = u, the quantile of the gamma distribution: by bisection of log x, to 1e-12."""
+    # For small x, P(α, x) = x^α / Γ(α + 1), to a relative error of x. It is below the root for any x, too.
+    small = (log_u + torch.lgamma(alpha + 1)) / alpha
+    low = small.clamp_min(-30.0)
+    high = (alpha + 45 * alpha.sqrt() + 60).log().expand_as(low)
+    u = log_u.exp()
+    for _ in range(60):
+        middle = (low + high) / 2
+        above = torch.special.gammainc(alpha, middle.exp()) > u
+        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    return torch.where(small < -30, small, (low + high) / 2)

@@ -9,44 +9,40 @@ import torch
 from torch import Tensor
 
 from ..recipes import Method
-from .bootstrap import Blend
+from .bootstrap import MOST_PIECES, Blend
 from .covariance import Covariance
-from .dirichlet import MOST_PIECES
-from .gaussian import Gaussian
+from .gaussian import Gaussian, Sampler
 from .guard import Looks
 from .levels import HasSlice, level_shapes, level_slices, per_level
 from .local import GRID, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness
-from .sampler import Sampler
-from .spread import Spread
+from .shrinkage import Spread
 from .storage import read_posterior, write_posterior
 
-__all__ = ["MOST_KEPT", "Posterior"]
+__all__ = ["MOST_KEPT", "Posterior", "kept"]
 
-
-# More evidence than this is kept in part, evenly spaced: draws need no more, and a file of 128×128 stays under 26 MB.
 MOST_KEPT = MOST_PIECES
+"""Images that a posterior keeps, evenly spaced: draws need no more, and a file of 128×128 stays under 26 MB."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Posterior(Gaussian):
     """N(μp, Σp): the latents of images that resemble the evidence (section 3.1). Made by `Posterior.condition`.
 
-    It carries what it came from, so that λ (`with_lam`) and the sampling method (`draw`) can be changed later, in a
-    saved file too.
+    It keeps its evidence, so that λ (`with_lam`) and the sampling method (`draw`) can change later, in a file too.
 
     Attributes:
         mean: μp, (D,).
         covariance: Σp; `variance` and `std` are its marginals, () or (D,).
-        m: the number of pieces of evidence; the sum of their weights when they were weighted.
+        m: the number of images; the sum of their weights when they were weighted.
         lam_ratio: r = λ / m, () float64 or (D,), from 0 to infinity.
         evidence_mean: ζ̄, (D,), the (weighted) mean of the evidence's latents.
-        latents: (p, D), of the pieces of evidence, p ≤ `MOST_KEPT`: of more, evenly spaced ones.
+        latents: (p, D), of the images, p ≤ `MOST_KEPT`: of more, evenly spaced ones.
         likelihood: S, the shape of the likelihood's covariance Σ = λ · S.
         prior: N(μ0, Σ0).
-        weights: (p,) float64 on the CPU, of these pieces, of sum m; None when all counted once.
-        visible: (p, V, V) in [0, 1], how much each place of these counts, by what masks cover; None where all of it
-            does. Only draws whose weights differ from place to place (see `Local`) take notice.
-        metadata: free words, such as the name and the fingerprint of the flow's prior.
+        weights: (p,) float64 on the CPU, of these images, of sum m; None when all counted once.
+        visible: (p, V, V) in [0, 1], how much each place of these counts under its mask; None where nothing is masked.
+            Only `Local` uses it.
+        metadata: free text, such as the name and the fingerprint of the flow's prior.
     """
 
     m: float
@@ -75,12 +71,11 @@ class Posterior(Gaussian):
         """Bayes' rule with a Gaussian prior and likelihood, in closed form.
 
         Eq. 3-4:   Σp = (Σ0⁻¹ + m Σ⁻¹)⁻¹,   μp = Σp (Σ0⁻¹ μ0 + m Σ⁻¹ ζ̄).
-        Eq. 5-6 are the same with the prior N(0, I). Eq. 7-8, with Σ = λ I and r = λ/m besides:
+        Eq. 5-6 are the same with the prior N(0, I). Eq. 7-8 also have Σ = λ I, with r = λ/m:
         μp = ζ̄ / (1 + r),   Σp = r / (1 + r) · I.
 
-        It is computed from r, with no inverse of Σ0 or Σ, so that it is exact at both ends: r = 0 gives the evidence's
-        mean and no variance, r = ∞ the prior. At r = 1 (λ = m) the mean is ζ̄ / 2 and the covariance I / 2, whatever m
-        is. The paper recommends r in [0.3, 0.7].
+        No Σ0 or Σ is inverted, so both ends are exact: r = 0 gives the evidence's mean and no variance, r = ∞ the
+        prior. The paper recommends r in [0.3, 0.7].
 
         Args:
             z: (m, D) latents of the evidence, m ≥ 1, float32 or float64 (half precision is widened).
@@ -88,13 +83,12 @@ class Posterior(Gaussian):
             lam: λ itself, in place of `lam_ratio`: 0 to infinity, one number or (D,).
             likelihood: S, the shape of Σ = λ^½ S λ^½: 1 for the paper's λ I, (D,) for a diagonal, or a `Covariance`
                 with a low-rank part.
-            weights: (m,) at least 0 and not all 0: piece i counts as w_i pieces. m is then Σ w_i, and ζ̄ the weighted
-                mean. A weight of 0 is as good as leaving the piece out.
-            visible: (m, V, V) in [0, 1]: 0 where a piece does not count. See the attribute.
-            prior: N(μ0, Σ0); N(0, I) when left out, which is the prior of a flow's whitened latent. A posterior may
-                be the prior of the next: with one λ by value, the result is that of all evidence at once. A low-rank
-                part adds its columns at each such step.
-            metadata: free words to keep with it.
+            weights: (m,) at least 0 and not all 0: image i counts as w_i images. m is then Σ w_i, and ζ̄ the weighted
+                mean. A weight of 0 leaves the image out.
+            visible: (m, V, V) in [0, 1]: 0 where an image does not count. See the attribute.
+            prior: N(μ0, Σ0); by default N(0, I), the prior of a flow's whitened latent. It may be a posterior: under
+                one `lam`, conditioning step by step is conditioning at once. Each step adds a low-rank part's columns.
+            metadata: free text to keep with it.
 
         Returns:
             A posterior on z's device, in z's precision.
@@ -120,17 +114,14 @@ class Posterior(Gaussian):
         likelihood = Covariance.of(likelihood).to(z.device, z.dtype)
         if likelihood.dim not in (None, prior.dim):
             raise ValueError(f"the likelihood's covariance has {likelihood.dim} dimensions, the evidence {prior.dim}")
-        ratio = _ratio(lam_ratio, lam, m, evidence_mean)
-        gain, covariance = _update(prior, ratio, likelihood)
-        mean = prior.mean + gain(evidence_mean - prior.mean)
         if visible is not None and (visible.ndim != 3 or len(visible) != len(z)):
             raise ValueError(f"visible is (m, V, V) for {len(z)} pieces of evidence, not {tuple(visible.shape)}")
-        latents, weights, visible = _kept(z, weights, visible, m)
-        return cls(
-            mean=mean,
-            covariance=covariance,
+        latents, weights, visible = kept(z, weights, visible, m)
+        nothing_known = cls(
+            mean=prior.mean,
+            covariance=prior.covariance,
             m=m,
-            lam_ratio=ratio,
+            lam_ratio=torch.tensor(math.inf, dtype=torch.float64),
             evidence_mean=evidence_mean,
             latents=latents,
             likelihood=likelihood,
@@ -139,6 +130,7 @@ class Posterior(Gaussian):
             visible=visible,
             metadata=dict(metadata or {}),
         )
+        return nothing_known.with_lam(lam_ratio, lam=lam)
 
     @property
     def lam(self) -> Tensor:
@@ -159,7 +151,7 @@ class Posterior(Gaussian):
         return replace(self, mean=mean, covariance=covariance, lam_ratio=ratio)
 
     def predictive(self) -> Gaussian:
-        """The posterior predictive of one more latent: N(μp, Σp + Σ), Σ = λ S of one piece of evidence (eq. 9-11).
+        """The posterior predictive of one more latent: N(μp, Σp + Σ), Σ = λ S of one image (eq. 9-11).
 
         Raises ValueError at an infinite λ, where it is flat.
         """
@@ -171,14 +163,13 @@ class Posterior(Gaussian):
         """What samples are drawn from by a method, at the λ/m of the method.
 
         - "posterior" is this posterior itself, with that λ.
-        - "local" draws new members of the set: the posterior under weights that differ from place to place, N(μp(w),
-          Σp) (see `Local`). Σp is scaled by 0.6², since the prior alone draws whole faces at that temperature.
-        - "bootstrap" is the posterior under Dirichlet weights that each draw has for itself: N(μp(w), Σp). At k = m it
-          is the paper's.
+        - "local" draws new members of the set: N(μp(w), 0.6² Σp), with weights w that differ from place to place (see
+          `Local`).
+        - "bootstrap" is N(μp(w), Σp), with Dirichlet weights w of each draw's own (see `Blend`). At k = m it is the
+          paper's.
 
         Args:
-            how: a method with numbers; those that are left out are its defaults. "auto" is the default method: see
-                `methods.resolve`.
+            how: a method and its numbers; the default is "local" (see `methods.resolve`), and so is each number's.
             levels: `prior.levels` or slices, needed where λ/m is one number a level; without them all is one level.
             looks: `prior.looks(posterior.latents)`: with them the last two know mirror images, seams and a guard.
 
@@ -202,27 +193,19 @@ class Posterior(Gaussian):
         # μp is linear in the evidence's mean, and so in the weights.
         gain = _update(self.prior, posterior.lam_ratio, self.likelihood)[0]
         if how.images_per_sample is not None:
-            return Blend(
-                posterior.mean,
-                gain(spread.directions),
-                spread.shares,
-                posterior.covariance,
-                spread.count,
-                how.images_per_sample,
-                guard=guard,
-            )
+            numbers = spread.count, how.images_per_sample, guard
+            return Blend(posterior.mean, gain(spread.directions), spread.shares, posterior.covariance, *numbers)
         assert how.likeness is not None  # it is filled
         images = self.latents if looks is None else torch.cat([self.latents, looks.mirrored.to(self.latents)])
         shares = spread.shares.to(images).repeat(len(images) // len(self.latents))
         mean = (shares @ images) / shares.sum()
-        flat = flatness(self.latents[:, slices[0]])
         return Local(
             self.prior.mean + gain(mean - self.prior.mean),
             gain(images - mean),
             spread.shares,
             posterior.covariance.scaled(PRIOR_TEMPERATURE**2),
             level_shapes(levels, self.dim),
-            LocalNumbers.of(how.likeness, flat),
+            LocalNumbers.of(how.likeness, flatness(self.latents[:, slices[0]])),
             pictures=None if looks is None else looks.small(2 * GRID),
             visible=self.visible,
             guard=guard,
@@ -230,8 +213,7 @@ class Posterior(Gaussian):
 
     @property
     def counting(self) -> Tensor:
-        """(p,) bool: pieces that count a tenth as much as the one that counts most, or more. What hardly counts, such
-        as noise among photographs, tells nothing of the set."""
+        """(p,) bool: images of a tenth of the largest weight or more. Others, such as noise, say nothing of the set."""
         counts = torch.ones(len(self.latents)) if self.weights is None else self.weights
         return (counts >= 0.1 * counts.max()).to(self.latents.device)
 
@@ -250,11 +232,10 @@ class Posterior(Gaussian):
         )
 
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-        """Write it as one safetensors file, with its λ, evidence, prior and words; `metadata` adds words.
+        """Write it as one safetensors file, with its λ, evidence, prior and metadata; `metadata` adds to the latter.
 
-        Nearly all of it is the evidence's latents, 4 p D bytes: 4.7 MB for 24 pieces at 128×128. The tensors "mean",
-        "covariance.diagonal" and "covariance.factor" are the posterior's own, so that other programs can use them as
-        they are.
+        Most of it is the evidence's latents, 4 p D bytes: 4.7 MB for 24 images at 128×128. Other programs can use the
+        tensors "mean", "covariance.diagonal" and "covariance.factor" as they are.
         """
         tensors = {
             "mean": self.mean,
@@ -295,7 +276,7 @@ class Posterior(Gaussian):
                 _check_weights(weights, len(tensors["latents"]))
             if visible is not None:
                 visible = visible.clamp(0, 1)
-            latents, weights, visible = _kept(tensors["latents"].to(mean.dtype), weights, visible, m)
+            latents, weights, visible = kept(tensors["latents"].to(mean.dtype), weights, visible, m)
             return cls(
                 mean=mean,
                 covariance=covariance,
@@ -327,13 +308,11 @@ def _check_weights(weights: Tensor, pieces: int) -> None:
         raise ValueError("weights must be finite, at least 0, and not all 0")
 
 
-def _kept(
+def kept(
     z: Tensor, weights: Tensor | None, visible: Tensor | None, m: float
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """At most MOST_KEPT pieces that count, evenly spaced over the evidence, their weights, of sum m, and what of each
-    is visible."""
-    if weights is not None and not weights.all():
-        # A piece of no weight takes no place and, since it may be broken, brings no number.
+    """At most MOST_KEPT images of some weight, evenly spaced, their weights, of sum m, and their masks."""
+    if weights is not None and not weights.all():  # an image of no weight may be broken
         visible = None if visible is None else visible[(weights > 0).to(visible.device)]
         z, weights = z[(weights > 0).to(z.device)], weights[weights > 0]
     if len(z) <= MOST_KEPT:
@@ -384,11 +363,11 @@ def _update(prior: Gaussian, ratio: Tensor, likelihood: Covariance) -> tuple[Cal
     """Eq. 3-4 without an inverse of Σ0 or Σ, finite for every r in [0, ∞]: the map ζ̄ - μ0 -> μp - μ0, and Σp.
 
     With Σ0 = diag(d0) + F0 F0ᵀ, Σ/m = diag(r d) + (√r F)(√r F)ᵀ, e = 1 / (r d + d0), write z = F0 u + noise and
-    ζ̄ = z + √r F v + noise. Given the k0 + k numbers (u, v) all is diagonal; they have the posterior precision
+    ζ̄ = z + √r F v + noise. Given the k0 + k numbers (u, v) all is diagonal. Their posterior precision is
 
         M = I + Vᵀ V,   V = [√e F0, -√(r e) F],
 
-    and putting them back, with P = [r d e F0, √e d0 √(r e) F] and b = ζ̄ - μ0,
+    and with P = [r d e F0, √e d0 √(r e) F] and b = ζ̄ - μ0,
 
         Σp = diag(r d d0 e) + P M⁻¹ Pᵀ,   μp = μ0 + d0 e b + P M⁻¹ Vᵀ √e b.
 
@@ -424,6 +403,6 @@ def _update(prior: Gaussian, ratio: Tensor, likelihood: Covariance) -> tuple[Cal
         return (to_evidence * rows + (p @ inner).T).reshape(shift.shape).to(dtype)
 
     factor = torch.linalg.solve_triangular(cholesky, p.T, upper=False).T.to(dtype)
-    # At the ends, columns vanish: the prior, or a point, is left exactly. A diagonal may underflow before its factor.
+    # At the ends, columns vanish, and leave exactly the prior or a point. A diagonal may underflow before its factor.
     factor = torch.where((diagonal > 0).unsqueeze(-1), factor, 0)
     return gain, Covariance(diagonal, factor[:, factor.ne(0).any(0)])

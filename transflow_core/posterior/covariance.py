@@ -1,22 +1,18 @@
 """Covariances that never become a D × D matrix: a diagonal, or a diagonal plus a low-rank part."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 __all__ = ["Covariance"]
 
-# Rows that a quadratic form takes at once: their float64 copies stay near 128 MiB.
-_CHUNK = 2**24
-
 
 @dataclass(frozen=True, eq=False)
 class Covariance:
     """The covariance diag(d) + F Fᵀ in D dimensions.
 
-    Arithmetic on it runs in float64; what is stored keeps the precision that it came in.
+    Arithmetic runs in float64; what is stored keeps its precision.
 
     Args:
         diagonal: d ≥ 0: a number, which means that multiple of the identity in any dimension, or (D,).
@@ -97,9 +93,7 @@ class Covariance:
     @property
     def variance(self) -> Tensor:
         """Marginal variances, the diagonal of the whole matrix: () when it is a multiple of the identity, else (D,)."""
-        if self.factor is None:
-            return self.diagonal
-        return self.factor.square().sum(1) + self.diagonal
+        return self.diagonal if self.factor is None else self.factor.square().sum(1) + self.diagonal
 
     def to(self, device: str | torch.device, dtype: torch.dtype) -> "Covariance":
         """On a device, in a precision; itself where nothing changes. A scalar diagonal stays in float64."""
@@ -126,83 +120,19 @@ class Covariance:
         matrix = torch.diag(self.diagonal.double().expand(dim))
         return matrix if self.factor is None else matrix + self.factor.double() @ self.factor.double().T
 
-    @cached_property
-    def _roots(self) -> tuple[Tensor, Tensor]:
-        """√d and its inverse in float64; the inverse of 0 is 0, since what is known exactly takes no part."""
-        root = self.diagonal.double().sqrt()
-        return root, torch.where(root > 0, 1 / root, 0)
-
-    @cached_property
-    def _thin(self) -> tuple[Tensor, Tensor]:
-        """Eigenvalues s (k,) and eigenvectors V (k, k) of Wᵀ W, W = diag(d)^-½ F. All that is low-rank follows:
-
-        (I + W Wᵀ)^½ = I + W V diag(1 / (1 + √(1 + s))) Vᵀ Wᵀ, and (I + W Wᵀ)^-1 = I - W V diag(1 / (1 + s)) Vᵀ Wᵀ.
-        """
-        whitened = self._whitened()
-        s, vectors = torch.linalg.eigh(whitened.T @ whitened)
-        return s.clamp_min(0), vectors
-
-    def _whitened(self) -> Tensor:
-        assert self.factor is not None  # of a diagonal one nobody asks it
-        return self.factor.double() * self._roots[1].unsqueeze(-1)
-
-    def _require_regular(self) -> None:
-        if (self.diagonal == 0).any():
-            raise ValueError(
-                "the covariance is singular (a variance is 0, as at λ = 0): it has no density; take a larger λ"
-            )
-
     def root(self, x: Tensor) -> Tensor:
         """B x for every row x of (n, D), with B Bᵀ = diag(d) + F Fᵀ: (n, D) float64.
 
-        B = diag(d)^½ (I + W Wᵀ)^½ with W = diag(d)^-½ F. It changes continuously with d and F and takes D numbers, no
-        more, so that one noise serves every covariance. Where d is a multiple of the identity, B is symmetric.
+        B = diag(d)^½ (I + W Wᵀ)^½ with W = diag(d)^-½ F, and (I + W Wᵀ)^½ = I + W V diag(1 / (1 + √(1 + s))) Vᵀ Wᵀ
+        from the eigenvalues s and eigenvectors V of Wᵀ W. B changes continuously with d and F and takes D numbers, so
+        one noise serves every covariance. Where d is a multiple of the identity, B is symmetric.
         """
-        x = x.double()
-        root, inverse = self._roots
+        x, root = x.double(), self.diagonal.double().sqrt()
         if self.factor is None:
             return x * root
-        s, vectors = self._thin
-        basis = self.factor.double() @ vectors
-        return x * root + ((x * inverse) @ basis / (1 + (1 + s).sqrt())) @ basis.T
-
-    def symmetric_root(self, x: Tensor) -> Tensor:
-        """Σ^½ x for every row x of (n, D), with the symmetric positive square root: (n, D) float64.
-
-        Raises ValueError for a general diagonal plus low rank, whose square root has no small form.
-        """
-        if self.factor is not None and self.diagonal.ndim:
-            raise ValueError("the square root of a general diagonal plus low rank has no small form")
-        return self.root(x)
-
-    def quadratic(self, x: Tensor) -> Tensor:
-        """xᵀ Σ^-1 x for every row x of (n, D): (n,) float64, by Woodbury. Raises ValueError if Σ is singular."""
-        self._require_regular()
-        inverse, low_rank = self._roots[1], None
-        if self.factor is not None:
-            s, vectors = self._thin
-            low_rank = self._whitened() @ vectors, 1 + s
-        values = []
-        for rows in x.split(max(1, _CHUNK // max(1, x.shape[1]))):
-            white = rows.double() * inverse
-            value = white.square().sum(1)
-            if low_rank is not None:
-                basis, precision = low_rank
-                value = value - ((white @ basis).square() / precision).sum(1)
-            values.append(value)
-        return torch.cat(values)
-
-    def log_det(self, dim: int) -> Tensor:
-        """log |Σ| in `dim` dimensions: () float64, by the determinant lemma. Raises ValueError if Σ is singular."""
-        self._require_regular()
-        total = self.diagonal.double().expand(dim).log().sum()
-        return total if self.factor is None else total + self._thin[0].log1p().sum()
-
-    def inverse_diagonal(self) -> Tensor:
-        """The diagonal of Σ^-1: () or (D,) float64. Raises ValueError if Σ is singular."""
-        self._require_regular()
-        inverse = self._roots[1].square()
-        if self.factor is None:
-            return inverse
-        s, vectors = self._thin
-        return inverse * (1 - ((self._whitened() @ vectors).square() / (1 + s)).sum(1))
+        inverse = torch.where(root > 0, 1 / root, 0)  # what is known exactly takes no part
+        factor = self.factor.double()
+        whitened = factor * inverse.unsqueeze(-1)
+        s, vectors = torch.linalg.eigh(whitened.T @ whitened)
+        basis = factor @ vectors
+        return x * root + ((x * inverse) @ basis / (1 + (1 + s.clamp_min(0)).sqrt())) @ basis.T

@@ -1,15 +1,80 @@
-"""A Gaussian over the latent space: sampling, density, and its divergence from another."""
+"""N(mean, covariance) over the latent: sampling with common random numbers, density, divergence."""
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.distributions import LowRankMultivariateNormal, kl_divergence
 
 from .covariance import Covariance
-from .noise import standard_normal
+from .guard import Guard
 
-__all__ = ["Gaussian"]
+__all__ = ["Gaussian", "Sampler", "standard_normal"]
+
+# Numbers of a latent whose densities are computed at once: their float64 copies stay near 128 MiB.
+_CHUNK = 2**24
+
+
+def standard_normal(n: int, dim: int, seed: int = 0, start: int = 0) -> Tensor:
+    """Rows `start` to `start + n` of a seed's endless table of standard normal noise: (n, dim) float32 on the CPU.
+
+    Row i depends on the seed and on `dim` alone, not on n, batches or device. Samples of one seed therefore share
+    their ε at every λ, temperature and interpolation step.
+
+    Args:
+        n: how many rows, at least 0.
+        dim: length of a row, at least 1.
+        seed: any integer that fits 64 bits.
+        start: index of the first row, at least 0. Rows before it are drawn and thrown away.
+
+    Example:
+        >>> standard_normal(4, 3, seed=7)[2:].equal(standard_normal(2, 3, seed=7, start=2))
+        True
+    """
+    if n < 0 or dim < 1 or start < 0:
+        raise ValueError(f"noise needs n ≥ 0, dim ≥ 1 and start ≥ 0; got n={n}, dim={dim}, start={start}")
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.empty(n, dim)
+    # One row a call: the first rows of torch.randn(n, dim) would change with n.
+    for _ in range(start):
+        torch.randn(dim, generator=generator)
+    for row in noise:
+        torch.randn(dim, generator=generator, out=row)
+    return noise
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A distribution over the latent, with common random numbers.
+
+    Sample i of a seed uses the same noise in every sampler of one dimension, at every temperature, in every batch and
+    on every device. A change of any number morphs the images.
+    """
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def mean(self) -> Tensor:
+        """(D,), where temperature 0 leads."""
+        ...
+
+    @property
+    def guard(self) -> Guard | None:
+        """What pictures of draws stay within; None for nothing."""
+        ...
+
+    def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
+        """(n, D) latents in the mean's precision: samples `start` to `start + n`; `temperature` scales deviations."""
+        ...
+
+    def to(self, device: str | torch.device) -> "Sampler":
+        """The same on another device."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +141,7 @@ class Gaussian:
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
         """Draws z = mean + temperature · B ε with B Bᵀ the covariance: (n, D), in the mean's precision.
 
-        ε is `standard_normal(n, D, seed, start)`: common random numbers. Sample i of a seed has the same ε in every
-        Gaussian of D dimensions and on every device, so a change of λ morphs the images and does not reshuffle them.
+        ε is `standard_normal(n, D, seed, start)`, the same in every Gaussian of D dimensions.
 
         Args:
             n: how many, at least 0.
@@ -91,20 +155,20 @@ class Gaussian:
         return (self.mean + temperature * self.covariance.root(noise)).to(self.mean.dtype)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log N(z; mean, covariance) in nats: (m, D) -> (m,) float64, by Woodbury and the determinant lemma.
+        """log N(z; mean, covariance) in nats: (m, D) -> (m,) float64.
 
         Raises ValueError if the covariance is singular: there is no density at λ = 0.
         """
         if z.ndim != 2 or z.shape[1] != self.dim:
             raise ValueError(f"log_prob takes (m, {self.dim}), not {tuple(z.shape)}")
-        log_det = self.covariance.log_det(self.dim)
-        return -0.5 * (self.covariance.quadratic(z - self.mean) + log_det + self.dim * math.log(2 * math.pi))
+        density = self._density()
+        return torch.cat([density.log_prob(rows.double()) for rows in z.split(max(1, _CHUNK // self.dim))])
 
     def kl(self, other: "Gaussian") -> float:
         """The Kullback-Leibler divergence KL(self ‖ other) in nats, at least 0; infinite where self is singular.
 
-        ½ [tr(Σ₁⁻¹ Σ₀) + (μ₁ - μ₀)ᵀ Σ₁⁻¹ (μ₁ - μ₀) - D + log |Σ₁| - log |Σ₀|]. From a posterior to its prior it is how
-        much the evidence told. Raises ValueError if `other` is singular or has another dimension.
+        From a posterior to its prior it is how much was learned from the evidence. Raises ValueError if `other` is
+        singular or has another dimension.
 
         Example:
             >>> round(Gaussian(torch.ones(2), 1.0).kl(Gaussian.standard(2)), 6)
@@ -112,12 +176,17 @@ class Gaussian:
         """
         if self.dim != other.dim:
             raise ValueError(f"dimensions differ: {self.dim} and {other.dim}")
-        ours, theirs = self.covariance, other.covariance
-        trace = (theirs.inverse_diagonal() * ours.diagonal.double()).expand(self.dim).sum()
-        if ours.factor is not None:
-            trace = trace + theirs.quadratic(ours.factor.T).sum()
-        shift = theirs.quadratic((other.mean - self.mean).unsqueeze(0))[0]
-        log_det = theirs.log_det(self.dim)
-        if (ours.diagonal == 0).any():
+        target = other._density()
+        if (self.covariance.diagonal == 0).any():
             return math.inf
-        return max(0.0, 0.5 * (trace + shift - self.dim + log_det - ours.log_det(self.dim)).item())
+        return max(0.0, kl_divergence(self._density(), target).item())
+
+    def _density(self) -> LowRankMultivariateNormal:
+        diagonal, factor = self.covariance.diagonal.double().expand(self.dim), self.covariance.factor
+        if (diagonal == 0).any():
+            raise ValueError(
+                "the covariance is singular (a variance is 0, as at λ = 0): it has no density; take a larger λ"
+            )
+        mean = self.mean.double()
+        factor = mean.new_zeros(self.dim, 1) if factor is None else factor.double()  # torch knows no rank 0
+        return LowRankMultivariateNormal(mean, factor, diagonal, validate_args=False)

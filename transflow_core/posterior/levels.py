@@ -1,12 +1,16 @@
-"""The latent's levels, as slices of its D numbers: fine to coarse."""
+"""The latent's levels, fine to coarse: one number, or one sampler, for each."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["HasSlice", "LevelQuantiles", "level_shapes", "level_slices", "per_level"]
+from .gaussian import Sampler
+from .guard import Guard
+
+__all__ = ["Composed", "HasSlice", "compose", "level_shapes", "level_slices", "per_level"]
 
 
 class HasSlice(Protocol):
@@ -16,15 +20,8 @@ class HasSlice(Protocol):
     def slice(self) -> slice: ...
 
 
-class LevelQuantiles(Protocol):
-    """Quantiles of each level's root mean square over held-out images, as `transflow_core.typicality` has them."""
-
-    @property
-    def median_rms(self) -> Sequence[float]: ...
-
-
 def level_shapes(levels: Sequence[HasSlice | slice], dim: int) -> tuple[tuple[int, int, int], ...]:
-    """(C, H, W) of each level; (numbers, 1, 1) of one that does not tell."""
+    """(C, H, W) of each level; (numbers, 1, 1) of a level without a shape."""
     plain = [(s.stop - s.start, 1, 1) for s in level_slices(levels, dim)]
     return tuple(getattr(level, "shape", one) for level, one in zip(levels or plain, plain, strict=True))
 
@@ -44,7 +41,7 @@ def level_slices(levels: Sequence[HasSlice | slice], dim: int | None = None) -> 
 
 
 def per_level(values: Sequence[float], levels: Sequence[HasSlice | slice]) -> Tensor:
-    """One number a latent level, spread over the level's dimensions: (D,) float32, as `lam` and `lam_ratio` take it.
+    """One number a latent level, repeated over the level's dimensions: (D,) float32, for `lam` and `lam_ratio`.
 
     Args:
         values: one number for each level, in the order of `levels`: fine to coarse for a prior's.
@@ -58,3 +55,60 @@ def per_level(values: Sequence[float], levels: Sequence[HasSlice | slice]) -> Te
         raise ValueError(f"{len(levels)} levels need as many values, not {len(values)}")
     slices = level_slices(levels)
     return torch.cat([torch.full((s.stop - s.start,), float(v)) for v, s in zip(values, slices, strict=True)])
+
+
+@dataclass(frozen=True, eq=False)
+class Composed:
+    """Draws whose levels come from several samplers. Levels of one sampler are of one draw of it."""
+
+    samplers: tuple[Sampler, ...]
+    slices: tuple[slice, ...]
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.slices[-1].stop
+
+    @property
+    def mean(self) -> Tensor:
+        """(D,), of each level's own sampler."""
+        return torch.cat([sampler.mean[part] for sampler, part in zip(self.samplers, self.slices, strict=True)])
+
+    def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
+        """(n, D): all samplers draw with one seed, so that a level keeps its noise when its sampler changes."""
+        drawn = {id(sampler): sampler.sample(n, seed, temperature, start) for sampler in self.samplers}
+        return torch.cat([drawn[id(s)][:, part] for s, part in zip(self.samplers, self.slices, strict=True)], 1)
+
+    @property
+    def guard(self) -> Guard | None:
+        """What any of its samplers lets through; None where one of them has no bounds."""
+        return Guard.joined([sampler.guard for sampler in self.samplers])
+
+    def to(self, device: str | torch.device) -> "Composed":
+        """The same on another device."""
+        moved = {id(sampler): sampler.to(device) for sampler in self.samplers}
+        return replace(self, samplers=tuple(moved[id(sampler)] for sampler in self.samplers))
+
+
+def compose(samplers: Sequence[Sampler], levels: Sequence[HasSlice | slice]) -> Composed:
+    """A sampler that takes each level from another one: structure from here, style from there.
+
+    Args:
+        samplers: one a level, fine to coarse, of one dimension. Levels of one object belong together as in its draws.
+        levels: `prior.levels`, or slices.
+
+    Raises ValueError if there are not as many samplers as levels, or a dimension differs.
+
+    Example:
+        >>> from .gaussian import Gaussian
+        >>> style, structure = Gaussian(torch.zeros(3), 1.0), Gaussian(torch.ones(3), 0.0)
+        >>> compose([style, structure], [slice(0, 2), slice(2, 3)]).sample(4)[:, 2]
+        tensor([1., 1., 1., 1.])
+    """
+    slices = level_slices(levels)
+    if len(samplers) != len(slices):
+        raise ValueError(f"{len(slices)} levels need as many samplers, not {len(samplers)}")
+    dims = {sampler.dim for sampler in samplers}
+    if dims != {slices[-1].stop}:
+        raise ValueError(f"the samplers have {sorted(dims)} dimensions, the levels {slices[-1].stop}")
+    return Composed(tuple(samplers), slices)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
@@ -11,26 +10,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .bootstrap import one_piece, piece_noise
 from .covariance import Covariance
-from .dirichlet import one_piece, piece_noise
-from .gaussian import Gaussian
+from .gaussian import Gaussian, standard_normal
 from .guard import Guard, face_lines, shrunk
-from .noise import standard_normal
 
 __all__ = ["GRID", "PRIOR_TEMPERATURE", "Local", "LocalNumbers", "flatness"]
 
 GRID = 16
 """Fields of weights are drawn on GRID × GRID places, and resized to each level."""
 DRAWN_IN = 0.97
-"""τ: between images, latents as far out as the images themselves tear more often."""
+"""τ: between images, latents as far out as the images themselves break more often."""
 PRIOR_TEMPERATURE = 0.6
-"""At this temperature the prior alone draws whole faces; at 1 most are torn."""
-_MODES = (7, 5)  # of a field, down and across: what is left out has less than a thousandth of its variance
+"""At this temperature the prior alone draws whole faces; at 1 most are broken."""
+_MODES = (7, 5)  # of a field, down and across: the others have less than a thousandth of its variance
 _MOST_DONORS = 12
 _PARTS = ((0.47, 0.10), (0.75, 0.10))  # height and half of the size of the eyes and of the mouth, in the frame
 _BEND = 0.06
-_LIKE = 0.5  # of the distance below: donors that are no further from the lead count in full
-_COARSE = 8  # levels of this side and less tell pose and the shape of the face
+_LIKE = 0.5  # donors that are no further than this from the lead count in full
+_COARSE = 8  # levels of at most this side have the pose and the shape of the face
+# Keeps the noise of fields apart from all others under one seed.
+_FIELDS = 0x2545F4914F6CDD1D
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class LocalNumbers:
     Attributes:
         donors: K ≥ 1, how many images one draw has; 2.5 is three, of which the last counts half.
         near: how much nearer images are preferred as donors of one draw; 0 is not at all.
-        length: of the fields, in sides of the frame: over how much of it one image reigns.
+        length: of the fields, in sides of the frame: how large the part of one donor is.
         sharp: s ≥ 0; 0 averages the donors everywhere, ∞ cuts them out and pastes.
-        cuts: fields that are tried; that is taken whose seams lie where the donors agree.
+        cuts: fields that are tried. The one whose seams lie where the donors agree is taken.
         fit: how much less a donor counts the further it is from the first one.
     """
 
@@ -55,11 +55,10 @@ class LocalNumbers:
 
     @classmethod
     def of(cls, likeness: float, flat: float = 0.0) -> LocalNumbers:
-        """From likeness 1, images of the evidence themselves, to 0, as new as it goes.
+        """From likeness 1, images of the evidence themselves, to 0, as new as possible.
 
         Args:
-            flat: from 0, photographs and paintings, whose donors mix softly, to 1, flat drawings, whose lines and
-                colours do not bear averages (see `flatness`).
+            flat: from 0, photographs and paintings, whose donors mix softly, to 1, flat drawings (see `flatness`).
         """
         new = 1 - likeness
         return cls(
@@ -76,24 +75,22 @@ class LocalNumbers:
 class Local:
     """New members of a set: the paper's posterior under weights that differ from place to place.
 
-    ζ_1 … ζ_2m are the latents of m images and of their mirror images, ζ̄ their mean, d_i = ζ_i - ζ̄. A draw has K donors
-    of its own: a lead, by its share, and others without replacement, with probability ~ share · exp(-near · distance),
-    each mirrored where that is nearer to the lead. The distance is half |difference at the coarse levels|², half
-    |difference of the faces' lines|² in small pictures, each in units of its median: donors look the same way. K
-    Gaussian random fields g_i over the frame, symmetric left to right (both eyes have one donor), less their mean over
-    the face (no donor has all of it), say how much each counts where, the same at every level. At place p:
+    ζ_1 … ζ_2m are the latents of m images and of their mirror images, ζ̄ their mean, d_i = ζ_i - ζ̄. Each draw has K
+    donors: a lead, by its share, and others without replacement, with probability ~ share · exp(-near · distance), each
+    mirrored where that is nearer to the lead. The distance is half |difference at the coarse levels|², half |difference
+    of the faces' lines|² in small pictures, each in units of its median. K Gaussian random fields g_i over the frame
+    are the weights, the same at every level. They are symmetric left to right, so that both eyes have one donor, and
+    of mean 0 over the face, so that no donor has all of it. They hardly change over the eyes, nor over the mouth. At
+    place p:
 
         w_i = softmax_i(s g_i - fit · (distance to the lead - 0.5)₊)  local weights, of sum 1
         c   = max(1, min(1 / |w|₂, √(Σ w_i e_i / e_w)))              e: mean square around p, of d_i and of Σ w_i d_i
-        z   = N((ζ̄ + c Σ w_i d_i) / (1 + r), r / (1 + r)),  r = λ/m  eq. 3-8, number by number
+        z   = N((ζ̄ + τ c Σ w_i d_i) / (1 + r), 0.6² r / (1 + r)),    r = λ/m, eq. 3-8 number by number
 
-    Prior and likelihood are diagonal, so that eq. 3-8 hold with weights that differ from number to number: at c = 1
-    it is the posterior of the evidence under these weights. c gives back the variance that an average loses. In front
-    of c stands τ = 0.97, and the noise is that of the prior at temperature 0.6 (`PRIOR_TEMPERATURE`). Limits: one donor
-    is an image of the evidence; a long field is one vector of weights for the frame (the bootstrap); r → ∞ is the
-    prior. A latent without places, all of whose levels are 1×1, has one vector of weights for each draw.
-
-    The fields bend where a face does: they hardly change over the eyes, nor over the mouth, so that each has one donor.
+    Prior and likelihood are diagonal, so each number may have its own weights. c gives back the variance that an
+    average loses. τ is 0.97, and 0.6 is `PRIOR_TEMPERATURE`. Limits: one donor is an image of the evidence; a long
+    field is one vector of weights for the frame (the bootstrap); r → ∞ is the prior. A latent without places, all of
+    whose levels are 1×1, has one vector of weights for each draw.
 
     References:
         | Image quilting for texture synthesis and transfer (Efros, Freeman, 2001): the seams
@@ -108,9 +105,9 @@ class Local:
         covariance: of the noise.
         shapes: (C, H, W) of each level.
         numbers: see `LocalNumbers`.
-        drawn_in: τ, by which deviations of the evidence are multiplied.
+        drawn_in: τ.
         pictures: (q, C, 2 GRID, 2 GRID), small; None compares no faces and chooses no seams.
-        visible: (p, H, W) in [0, 1], 0 where an image does not count; None where all of each does.
+        visible: (p, H, W) in [0, 1], 0 where an image does not count; None where nothing is masked.
         guard: what pictures of draws stay within.
     """
 
@@ -157,7 +154,8 @@ class Local:
             part = slice(begin, begin + math.prod(shape))
             begin = part.stop
             # A few draws at a time: donors of all levels at once would fill the cache many times.
-            parts.append(torch.cat([self._level(part, shape, *some) for some in _few(rows, logits)]) if n else rows)
+            few = zip(rows.split(8), logits.split(8), strict=True)
+            parts.append(torch.cat([self._level(part, shape, *some) for some in few]) if n else rows)
         return torch.cat(parts, 1) if n else self.mean.new_zeros(0, self.dim)
 
     def _level(self, part: slice, shape: tuple[int, int, int], rows: Tensor, logits: Tensor) -> Tensor:
@@ -232,10 +230,6 @@ class Local:
         return apart if self.pictures is None else (apart + _distances(face_lines(self.pictures))) / 2
 
 
-# Keeps the noise of fields apart from all others under one seed.
-_FIELDS = 0x2545F4914F6CDD1D
-
-
 def fields(noise: Tensor, length: float) -> Tensor:
     """Noise (..., K, *_MODES) to symmetric fields (..., K, GRID, GRID): over the face of mean 0 and mean square 1."""
     down, across, face = _roots(length)
@@ -270,8 +264,8 @@ def _bent(y: Tensor) -> Tensor:
 def flatness(finest: Tensor) -> float:
     """From 0 to 1, how flat the drawing of images is, by the finest level of their latents, (p, C·H·W).
 
-    Where most of a picture is one colour, and lines are hard, few of these numbers are large and most are near 0: their
-    kurtosis is 30 and more. Of photographs, paintings and pencil drawings it is 4 to 8.
+    Few numbers are large in a picture of flat colours and hard lines: their kurtosis is 30 and more. Of photographs,
+    paintings and pencil drawings it is 4 to 8.
     """
     square = finest.double().square()
     kurtosis = (square.square().mean(1) / square.mean(1).square().clamp_min(1e-12)).median().item()
@@ -292,7 +286,3 @@ def _resized(g: Tensor, h: int, w: int) -> Tensor:
 def _around(x: Tensor) -> Tensor:
     """Means over 3×3 places of (n, K, H, W); over all of them where there are few."""
     return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False) if x.shape[-1] > 4 else x.mean((-1, -2), keepdim=True)
-
-
-def _few(rows: Tensor, logits: Tensor, most: int = 8) -> Sequence[tuple[Tensor, Tensor]]:
-    return list(zip(rows.split(most), logits.split(most), strict=True))

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from ..recipes import NUMBERS, Method
 from .conditioning import Posterior
 from .guard import Looks
-from .spread import Spread
+from .shrinkage import Spread
 
 __all__ = ["Recommendation", "recommend", "resolve"]
 

@@ -12,17 +12,15 @@ from torch import Tensor
 from .conditioning import Posterior
 from .covariance import Covariance
 from .gaussian import Gaussian
-from .levels import HasSlice, LevelQuantiles, level_slices
-from .spread import Spread
+from .levels import HasSlice, level_slices
+from .shrinkage import Spread
 from .transport import transport
 
 __all__ = ["LIKENESS_TO_EVIDENCE", "HasShape", "Restyling"]
 
 LIKENESS_TO_EVIDENCE = 0.4
-"""ℓ of the map unless another is asked for: the style is plain, and on most sets the person is taken for the same one.
-`python -m benchmarks.restyle` compares it with others (docs/results/restyle.md)."""
-# At 1 nothing would be left of what the evidence does not span, and its covariance were singular.
-_MOST_LIKENESS = 0.999
+"""ℓ by default: the style is plain, and most people stay recognisable (docs/results/restyle.md)."""
+_MOST_LIKENESS = 0.999  # at 1 the evidence's covariance would be singular
 
 
 class HasShape(HasSlice, Protocol):
@@ -32,15 +30,21 @@ class HasShape(HasSlice, Protocol):
     def shape(self) -> tuple[int, int, int]: ...
 
 
+class LevelQuantiles(Protocol):
+    """Quantiles of each level's root mean square over held-out images, as `transflow_core.typicality` has them."""
+
+    @property
+    def median_rms(self) -> Sequence[float]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Restyling:
     """T, level by level the Monge map from one photograph's Gaussian to the evidence's, and the geodesic towards it.
 
-    A photograph is no draw of N(0, I): its fine levels are shorter, and its light and colours are its own. Its Gaussian
-    is measured on itself: N(c, σ² I) at each level, c the mean of each channel over the level's places, σ the root mean
-    square about c or what is typical of photographs, whichever is more. The evidence's is N(μ, ℓ² S + (1 - ℓ²) V), S
-    its covariance and V one variance a level (see `Spread`); ℓ near 0 keeps most of the person, ℓ near 1 what the
-    evidence has. With both, T(z) = μ + Σ^½ (z - c) / σ.
+    The photograph's Gaussian is measured on itself: N(c, σ² I) at each level. c is the mean of each channel over the
+    level's places, and σ the root mean square about c, at least what is typical of photographs. The evidence's is
+    N(μ, Σ), Σ = ℓ² S + (1 - ℓ²) V, with S its covariance and V one variance a level (see `Spread`). ℓ near 0 keeps most
+    of the person, ℓ near 1 takes most from the evidence. T(z) = μ + Σ^½ (z - c) / σ.
 
     Attributes:
         targets: N(μ, Σ) of each level.
@@ -81,13 +85,10 @@ class Restyling:
         spread = Spread.of(posterior.latents, posterior.weights, slices)
         ell = [min(value, _MOST_LIKENESS) for value in _each(likeness, len(slices), "likeness")]
         covariance = spread.covariance(ell)
-        factor = covariance.factor
+        factors = [None if covariance.factor is None else covariance.factor[part] for part in slices]
         targets = tuple(
-            Gaussian(
-                posterior.evidence_mean[part],
-                Covariance(covariance.diagonal[part][0], None if factor is None else factor[part]),
-            )
-            for part in slices
+            Gaussian(posterior.evidence_mean[part], Covariance(covariance.diagonal[part][0], factor))
+            for part, factor in zip(slices, factors, strict=True)
         )
         typical = tuple(typicality.median_rms) if typicality is not None else (1.0,) * len(slices)
         return cls(slices, targets, typical, shapes)
@@ -107,8 +108,8 @@ class Restyling:
 
         Args:
             z: latents of photographs.
-            strength: s in [0, 1], one number or one a level, fine to coarse: small at the coarse levels keeps the
-                structure of the photograph and takes colours and texture.
+            strength: s in [0, 1], one number or one a level, fine to coarse. Small at the coarse levels, it keeps the
+                photograph's structure.
 
         Raises ValueError if it is out of its range, or another number of levels.
         """

@@ -1,4 +1,4 @@
-"""What a posterior needs of a set of any size: sums, which many machines can take and one can add up."""
+"""What a posterior needs of a set of any size: sums, which many machines can take and one can add."""
 
 import hashlib
 import json
@@ -23,8 +23,8 @@ _TENSORS = {"total": torch.float64, "latents": torch.float32}
 class Statistics:
     """Sums over m latents. With `+` they are a commutative monoid: any order and any grouping give the same.
 
-    Beside the sums it keeps a sample of the latents, since manners of drawing lean on single pieces: those whose keys
-    have the smallest digests, `MOST_KEPT` at most. Which they are depends on the set alone.
+    Sampling methods need single images, so a sample of the latents is kept too: those whose keys have the smallest
+    digests, `MOST_KEPT` at most. It depends on the set alone.
 
     Attributes:
         m: how many latents.

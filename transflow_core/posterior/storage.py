@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..untrusted import MAX_HEADER, open_safetensors
-from .dirichlet import MOST_PIECES
+from .bootstrap import MOST_PIECES
 
 __all__ = ["read_posterior", "write_posterior"]
 
@@ -55,7 +55,7 @@ def write_posterior(path: str | Path, tensors: Mapping[str, Tensor], m: float, m
 def read_posterior(path: str | Path) -> tuple[dict[str, Tensor], float, dict[str, str]]:
     """Read what `write_posterior` wrote: tensors, m, words.
 
-    The size of the file and all names, shapes and types in its header are checked before a number is read. Raises
+    The file's size, and all names, shapes and types in its header, are checked before a number is read. Raises
     ValueError with what is wrong, FileNotFoundError if there is no file.
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""How the pieces of a set differ from one another: the estimate of Σ, the covariance of one piece (eq. 3-11)."""
+"""How the images of a set differ: the estimate of Σ, the covariance of one image (eq. 3-11)."""
 
 import math
 from collections.abc import Sequence
@@ -15,19 +15,18 @@ __all__ = ["Spread"]
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """The evidence's mean, and the pieces' deviations from it.
+    """The images' deviations from their mean.
 
     Σ is estimated as a² S + b² V: S the empirical covariance, of rank m - 1 at most, and V one variance a level, its
     mean on the diagonal of S. With a² + b² = 1 it is shrinkage towards V, which keeps each level's total variance
     (Ledoit, Wolf 2004, level by level).
 
     Attributes:
-        directions: (p, D), pieces less their weighted mean.
+        directions: (p, D), latents less their weighted mean.
         shares: (p,) float64 on the CPU, positive, of sum 1.
-        count: m, as how many pieces they count: the sum of their weights, or Kish's 1 / Σ shares² where that is more.
+        count: m, as how many images they count: the sum of their weights, or Kish's 1 / Σ shares² where that is more.
         slices: of the levels.
-        variance: V, of each level. One piece alone tells nothing of how others would differ: then it is the piece's own
-            mean square, since images of the prior differ that much.
+        variance: V, of each level; of one image alone its own mean square, since images of the prior differ that much.
     """
 
     directions: Tensor
@@ -38,10 +37,7 @@ class Spread:
 
     @classmethod
     def of(cls, latents: Tensor, weights: Tensor | None = None, levels: Sequence[HasSlice | slice] = ()) -> "Spread":
-        """From (p, D) latents of the evidence and their weights; without levels the whole latent is one.
-
-        Pieces of weight 0 are left out. With `levels`, shrinkage is level by level.
-        """
+        """From (p, D) latents and their weights, of which 0 leaves out; without levels the whole latent is one."""
         slices = level_slices(levels, latents.shape[1])
         weights = torch.ones(len(latents), dtype=torch.float64) if weights is None else weights.double().cpu()
         kept = (weights > 0).nonzero().flatten()
@@ -61,7 +57,7 @@ class Spread:
         return self.directions.shape[1]
 
     def levels(self, values: Sequence[float]) -> Tensor:
-        """One number a level, spread over the latent: (D,) in the latents' precision."""
+        """One number a level, repeated over it: (D,) in the latents' precision."""
         return torch.cat(
             [self.directions.new_full((s.stop - s.start,), v) for s, v in zip(self.slices, values, strict=True)]
         )
@@ -74,8 +70,7 @@ class Spread:
     def covariance(self, likeness: float | Sequence[float]) -> Covariance:
         """Σ = ℓ² S + (1 - ℓ²) V, the likeness ℓ in [0, 1) one number or one a level.
 
-        It is the likelihood's covariance of eq. 3-11: `Posterior.condition(z, lam=1, likelihood=spread.covariance(ℓ))`.
-        At ℓ = 0 it is diagonal, one variance a level.
+        `Posterior.condition(z, lam=1, likelihood=spread.covariance(ℓ))` is eq. 3-11 with it. At ℓ = 0 it is diagonal.
         """
         ell = [likeness] * len(self.slices) if isinstance(likeness, int | float) else likeness
         noise = self.noise([math.sqrt(1 - value**2) for value in ell])

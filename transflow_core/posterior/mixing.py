@@ -1,0 +1,96 @@
+"""Two sets of evidence: add, subtract or move one by the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from .conditioning import Posterior, kept
+from .covariance import Covariance
+from .guard import shrunk
+
+__all__ = ["MIXES", "Mix", "mixed"]
+
+Mix = Literal["add", "subtract", "move"]
+"""What a second set does to a first: see `mixed`."""
+MIXES: tuple[Mix, ...] = get_args(Mix)
+# So much may be subtracted: the mean is then ten times as far from the second set's, beyond all that a flow shows.
+_MOST_LESS = 0.9
+
+
+def mixed(a: Posterior, b: Posterior, how: Mix, share: float = 0.5) -> Posterior:
+    """Two posteriors of one prior, mixed; λ is the first's, by value.
+
+    - "add": more of both. Bayes' rule with both sets at once, p(z) p(A | z) p(B | z)^w. The second set has the share t
+      of all evidence at w = t / (1 - t) · m_a / m_b.
+    - "subtract": less like the second set, whose likelihood is divided out: p(z) p(A | z) / p(B | z)^w with
+      w = t m_a / m_b. The evidence's mean becomes (ζ̄_a - t ζ̄_b) / (1 - t), of m = (1 - t) m_a images; t is at most 0.9.
+    - "move": the first set's images, moved by t of ζ̄_b - ζ̄_a, the difference of the means: Glow's attribute direction.
+
+    In the latter two the images keep their deviations from the mean.
+
+    Args:
+        share: t in [0, 1]; at 0 it is the first posterior itself.
+
+    Raises ValueError for another word or share, and where prior or likelihood differ.
+
+    Example:
+        >>> a, b = (Posterior.condition(torch.full((2, 1), x), lam=1.0) for x in (1.0, 3.0))
+        >>> [mixed(a, b, how, 0.5).evidence_mean.item() for how in MIXES]
+        [2.0, -1.0, 2.0]
+    """
+    if how not in MIXES:
+        raise ValueError(f"a mix is one of {', '.join(MIXES)}, not {how!r}")
+    most = {"add": 1.0, "subtract": _MOST_LESS, "move": 1.0}[how]
+    if not 0 <= share <= most:
+        raise ValueError(f"the share of {how!r} is a number from 0 to {most:g}, not {share!r}")
+    if a.dim != b.dim or not (_alike(a.prior.covariance, b.prior.covariance) and a.prior.mean.equal(b.prior.mean)):
+        raise ValueError("the two posteriors are of different priors")
+    if not _alike(a.likelihood, b.likelihood):
+        raise ValueError("the two posteriors have likelihoods of different shapes")
+    if share == 0:
+        return a
+    if share == 1 and how == "add":
+        return b.with_lam(lam=a.lam)
+    if how == "add":
+        return _united(a, b, share)
+    rest = 1 - share if how == "subtract" else 1.0
+    shift = share / rest * (a.evidence_mean - b.evidence_mean) * (1 if how == "subtract" else -1)
+    weights = a.weights if rest == 1 else rest * _weights(a)
+    mean, latents = a.evidence_mean + shift, a.latents + shift
+    return replace(a, m=rest * a.m, evidence_mean=mean, latents=latents, weights=weights).with_lam(lam=a.lam)
+
+
+def _united(a: Posterior, b: Posterior, share: float) -> Posterior:
+    """All evidence of the first, and so much of the second that it has this share."""
+    more = share / (1 - share) * a.m
+    m = a.m + more
+    mean = (a.m * a.evidence_mean.double() + more * b.evidence_mean.double()) / m
+    visible = None if a.visible is b.visible is None else torch.cat([_visible(a), _visible(b)])
+    weights = torch.cat([_weights(a), more / b.m * _weights(b)])
+    latents, weights, visible = kept(torch.cat([a.latents, b.latents.to(a.latents)]), weights, visible, m)
+    both = replace(a, m=m, evidence_mean=mean.to(a.mean), latents=latents, weights=weights, visible=visible)
+    return both.with_lam(lam=a.lam)
+
+
+def _visible(posterior: Posterior, side: int = 32) -> Tensor:
+    """(p, side, side), ones where nothing is masked."""
+    if posterior.visible is None:
+        return torch.ones(len(posterior.latents), side, side)
+    return shrunk(posterior.visible[None].float(), side)[0]
+
+
+def _weights(posterior: Posterior) -> Tensor:
+    """(p,) float64 of sum m, equal where none were given."""
+    if posterior.weights is not None:
+        return posterior.weights.double()
+    p = len(posterior.latents)
+    return torch.full((p,), posterior.m / p, dtype=torch.float64)
+
+
+def _alike(a: Covariance, b: Covariance) -> bool:
+    factors = (a.factor is None) == (b.factor is None) and (a.factor is None or a.factor.equal(b.factor))  # type: ignore[arg-type]
+    return factors and a.diagonal.shape == b.diagonal.shape and a.diagonal.equal(b.diagonal)
