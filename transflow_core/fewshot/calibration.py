@@ -21,13 +21,11 @@ _LEAST_SPREAD = 0.1
 def temperature(scores: Tensor, own: Tensor, held_out: Tensor) -> float:
     """T ≥ 1 such that softmax(log density / T) is as sure of a class as it is right.
 
-    Log densities of 12,288 dimensions differ by hundreds of nats, since a latent's dimensions are far from independent
-    given the class; taken at their word, every probability would be 0 or 1. T makes the classes of the held-out
-    examples likeliest. As in Platt's scaling their targets are (n + 1) / (n + 2) for the own class, the rest shared by
-    the others, so that ten examples that all come out right do not make anybody certain.
+    Log densities of 12,288 dimensions differ by hundreds of nats, so at T = 1 every probability would be 0 or 1. T
+    makes the classes of the held-out examples likeliest. As in Platt's scaling the target of the own class is
+    (n + 1) / (n + 2), and the others share the rest: ten right answers do not make T certain.
 
-    Where no example was held out (one a class), nothing can be measured: T is then such that the examples themselves
-    get their own class with a probability of 0.9 on average.
+    Without held-out examples (one a class), the examples get their own class with a probability of 0.9 on average.
 
     Args:
         scores: (n, C) log densities in nats; rows of held-out examples without their own part in the evidence.
@@ -49,7 +47,7 @@ def temperature(scores: Tensor, own: Tensor, held_out: Tensor) -> float:
 
 
 def class_likelihood(scores: Tensor, own: Tensor) -> float:
-    """Mean log probability of the own class, in nats, at the temperature that suits best: how well classes are told.
+    """Mean log probability of the own class, in nats, at the best temperature.
 
     Args:
         scores: (n, C) log densities of held-out examples.
@@ -68,13 +66,12 @@ def _tempered(scores: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
 class NoveltyScale:
     """From how well the classes explain an image to the probability that it belongs to none of them.
 
-    The signs: how large the latent is (log mean square); how much the average class explains beyond
-    the prior, and the best class beyond the average one, in nats (of fewer than three classes, only the best beyond the
-    prior). Two samples set the scale: examples held out of their class (known), and examples whose whole class was left
-    out (novel). Both are taken as Gaussians of one covariance; a third, six times as wide, stands for what is like
-    neither, a flat grey among faces, say. Bayes' rule with equal weights gives P(not known). What is explained better
-    than the known images usually are counts as they do: no image is novel for being near its class, as the evidence
-    itself is.
+    The signs: how large the latent is (log mean square), and how much more likely it is, in nats, under the average
+    class than under the prior, and under the best class than under the average one (of fewer than three classes, under
+    the best than under the prior). Two samples set the scale: examples held out of their class (known), and examples
+    whose whole class was left out (novel). Both are taken as Gaussians of one covariance; a third, six times as wide,
+    stands for images that are like neither. Bayes' rule with equal weights gives P(not known). An image that is
+    explained better than known images counts as one of them.
 
     Attributes:
         known, novel: (k,) float64, means of the signs; k = 2 or 3. They coincide where nothing could be measured.
@@ -92,8 +89,8 @@ class NoveltyScale:
     def fit(cls, known: Tensor, novel: Tensor) -> NoveltyScale:
         """From the signs of both samples, (n, k) each.
 
-        Where one sample is missing, its mean is put two standard deviations from the other's: one example a class has
-        no known sample, one class no novel one. With a single image there is no scale either; all is then uncertain.
+        The mean of a missing sample is put two standard deviations from the other's: one example a class has no known
+        sample, one class no novel one. A single image has no scale: all is then uncertain.
         """
         present = [sample for sample in (known, novel) if len(sample)]
         freedom = sum(len(sample) - 1 for sample in present)

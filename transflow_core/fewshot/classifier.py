@@ -14,17 +14,43 @@ from torch import Tensor
 from ..limits import CLASSES_OF_FILE, choice, class_name
 from ..prior import Images, Prior
 from ..recipes import Shape
-from .answer import Answer
 from .augmentation import jitter
 from .calibration import NoveltyScale, class_likelihood, signs, temperature
 from .likelihood import SHAPES, Scatter, SharedCovariance, predictive_log_prob
-from .storage import read_classifier, write_classifier
+from .storage import Header, read_classifier, write_classifier
 
-__all__ = ["FewShotClassifier"]
+__all__ = ["NONE", "Answer", "FewShotClassifier", "Part"]
 
+NONE = "none of these"
+"""The answer for an image that belongs to none of the classes."""
 _FOLDS = 5
 # λ against the scatter of the evidence around the means of its classes.
 _MULTIPLES = (0.8, 1.0, 1.25, 1.6, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one image is.
+
+    Attributes:
+        probabilities: of each class, by name, if it is of one of them: they sum to 1.
+        novelty: 0 to 1, how likely it is none of them.
+        none: whether the novelty is above the classifier's threshold.
+    """
+
+    probabilities: Mapping[str, float]
+    novelty: float
+    none: bool
+
+    @property
+    def best(self) -> str:
+        """The likeliest class."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    @property
+    def word(self) -> str:
+        """The answer in a word: the likeliest class, or `NONE`."""
+        return NONE if self.none else self.best
 
 
 @dataclass(frozen=True)
@@ -34,7 +60,7 @@ class Part:
     Attributes:
         slice: which numbers of the latent.
         sigma: Σ there, λ included.
-        weight: by which its log densities are multiplied when the parts' are added, above 0.
+        weight: above 0, by which its log densities are multiplied before they are added to other parts'.
     """
 
     slice: slice
@@ -44,7 +70,7 @@ class Part:
 
 @dataclass(frozen=True)
 class _State:
-    """All that was learned. The evidence itself is not kept: only means, and the directions in which it varies."""
+    """All that was learned: of the evidence only means, and the directions in which it varies."""
 
     classes: tuple[str, ...]
     counts: Tensor
@@ -60,17 +86,14 @@ class FewShotClassifier:
     """Which class an image is of, by the posterior predictive of each class's few examples (sections 3.2 and 5.3).
 
     Class c with m_c examples has the predictive N(μp, Σp + Σ) of eq. 9-11; Bayes' rule over the classes gives
-    probabilities. All classes share Σ = λS: how far an example lies from its class does not depend on how many were
-    seen. Nothing is trained; fitting is a mean a class, and Σ.
+    probabilities. All classes share Σ = λS. Nothing is trained; fitting is a mean a class, and Σ.
 
-    The paper's rule is `likelihood="paper", lam_ratio=…`. It treats all latent dimensions alike, and
-    shrinks the classes towards the average *face*. Here Σ may have a shape, estimated from the evidence of all classes
-    around their means, and the prior of the class means is centred at the evidence's overall mean: eq. 3-4 with the
-    domain's mean as μ0. Every choice is made by examples that were held out (5 folds, or as many as there are examples
-    a class), with no label beyond the evidence's own: the shape's shrinkage and the temperature are those under which
-    their classes are likeliest, λ is the one under which they themselves are. Of a low-rank Σ each level chooses for
-    itself, and its log densities are divided by its own temperature before they are added: levels differ in how much
-    they tell of a class, and in how far their dimensions are from independent.
+    The paper's rule is `likelihood="paper", lam_ratio=…`: all latent dimensions are alike, and classes shrink towards
+    the average *face*. Here Σ may have a shape, estimated from all examples around their class's mean, and the prior
+    of the class means is centred at the overall mean: eq. 3-4 with that as μ0. Held-out examples decide (5 folds, or
+    as many as there are examples a class): the shape's shrinkage and the temperature are those under which their
+    classes are likeliest, λ is the one under which they themselves are. Of a low-rank Σ each level decides for itself,
+    and its log densities are divided by its own temperature before they are added.
 
     Args:
         prior: the flow whose latents are compared; None for a classifier of latents alone.
@@ -116,7 +139,7 @@ class FewShotClassifier:
         Args:
             evidence: class name to images, at least one each.
             augment: distorted copies of each image that count as the same example (PIL images only; see `jitter`).
-                They tell which directions do not matter, which is all there is to know of Σ from one example a class.
+                They show which directions do not matter. From one example a class, nothing else is known of Σ.
             seed: of the distortions.
 
         Raises ValueError as `fit_latents` does; what `Prior.encode` refuses is refused.
@@ -197,10 +220,7 @@ class FewShotClassifier:
 
     @property
     def held_out_accuracy(self) -> float | None:
-        """Share of the evidence whose class is found when it is held out; None where each class has one example.
-
-        A little too high, as the shape of Σ was chosen on the same examples, and too low, as each fold has fewer.
-        """
+        """Share of the examples whose class is found when they are held out; None where each class has one."""
         return self._state.accuracy
 
     def score_latents(self, z: Tensor) -> Tensor:
@@ -217,8 +237,7 @@ class FewShotClassifier:
     def predict_proba(self, images: Images, class_prior: Sequence[float] | None = None) -> Tensor:
         """Probability of each class, given that the image is of one of them: (n, C) float64, rows summing to 1.
 
-        Bayes' rule on log density / T. Without T (T = 1) the density of 12,288 dimensions would make every answer
-        certain; T comes from held-out evidence, see `calibration.temperature`.
+        Bayes' rule on log density / T: at T = 1 every answer would be certain. See `calibration.temperature`.
 
         Args:
             images: as `Prior.encode` takes them.
@@ -237,10 +256,9 @@ class FewShotClassifier:
     def novelty(self, z: Tensor) -> Tensor:
         """How likely each latent belongs to none of the classes: (n, D) -> (n,) float64 in [0, 1].
 
-        It is judged by the latent's size, and by how much the classes explain beyond the prior's own predictive
-        N(centre, I + Σ) and the best class beyond the average one, against what was measured when examples, and when
-        whole classes, were left out (see `NoveltyScale`). Above `threshold`, say "none of these". Images of another
-        kind are found reliably; an unknown class among similar ones (a digit never shown, among digits) often is not.
+        It is judged by the latent's size and by how well the classes explain it (see `NoveltyScale`). Above
+        `threshold`, say "none of these". Images of another kind are found reliably; an unknown class among similar
+        ones (a digit never shown, among digits) often is not.
         """
         return self._novelty(z, self._scores(z))
 
@@ -259,31 +277,22 @@ class FewShotClassifier:
 
     def save(self, path: str | Path) -> None:
         """Write what was learned to one safetensors file: no evidence, though a class's mean of one is just that."""
-        state, fingerprint = self._state, self.prior.fingerprint if self.prior else ""
-        write_classifier(
-            path,
-            {
-                "counts": state.counts,
-                "means": state.means,
-                "centre": state.centre,
-                **{
-                    name: tensor for i, part in enumerate(state.parts) for name, tensor in part.sigma.tensors(i).items()
-                },
-                "novelty.known": state.novelty.known,
-                "novelty.novel": state.novelty.novel,
-                "novelty.covariance": state.novelty.covariance,
-            },
-            {
-                "classes": list(state.classes),
-                "parts": [[part.slice.stop, part.weight] for part in state.parts],
-                "likelihood": self.likelihood,
-                "centred": self.centred,
-                "fingerprint": fingerprint,
-                "temperature": state.temperature,
-                "threshold": state.novelty.threshold,
-                "accuracy": state.accuracy,
-            },
+        state = self._state
+        tensors = {"counts": state.counts, "means": state.means, "centre": state.centre}
+        for index, part in enumerate(state.parts):
+            tensors |= part.sigma.tensors(index)
+        tensors |= {f"novelty.{name}": getattr(state.novelty, name) for name in ("known", "novel", "covariance")}
+        header = Header(
+            classes=state.classes,
+            parts=tuple((part.slice.stop, part.weight) for part in state.parts),
+            likelihood=self.likelihood,  # type: ignore[arg-type]  # "paper" became "isotropic"
+            centred=self.centred,
+            fingerprint=self.prior.fingerprint if self.prior else "",
+            temperature=state.temperature,
+            threshold=state.novelty.threshold,
+            accuracy=state.accuracy,
         )
+        write_classifier(path, tensors, header)
 
     @classmethod
     def load(cls, path: str | Path, prior: Prior | None) -> FewShotClassifier:
@@ -291,27 +300,24 @@ class FewShotClassifier:
 
         Raises ValueError with what is wrong with it, or if it was made with another prior; FileNotFoundError.
         """
-        tensors, facts = read_classifier(path)
-        if prior is not None and facts["fingerprint"] != prior.fingerprint:
+        tensors, header = read_classifier(path)
+        if prior is not None and header.fingerprint != prior.fingerprint:
             raise ValueError(f"{path}: this classifier was made with another prior than {prior.name}")
-        choice(facts["likelihood"], f"{path}: its likelihood", SHAPES)
-        self = cls(prior, likelihood=facts["likelihood"], centre=facts["centred"])
+        self = cls(prior, likelihood=header.likelihood, centre=header.centred)
+        novelty = {name: tensors[f"novelty.{name}"] for name in ("known", "novel", "covariance")}
+        parts = zip(header.slices(), header.parts, strict=True)
         self._fitted = _State(
-            classes=tuple(facts["classes"]),
+            classes=header.classes,
             counts=tensors["counts"],
             means=tensors["means"],
             centre=tensors["centre"],
             parts=tuple(
-                Part(slice(start, stop), SharedCovariance.of_tensors(tensors, index), weight)
-                for index, (start, (stop, weight)) in enumerate(
-                    zip([0, *[stop for stop, _ in facts["parts"]]], facts["parts"], strict=False)
-                )
+                Part(part, SharedCovariance.of_tensors(tensors, index), weight)
+                for index, (part, (_, weight)) in enumerate(parts)
             ),
-            temperature=facts["temperature"],
-            novelty=NoveltyScale(
-                tensors["novelty.known"], tensors["novelty.novel"], tensors["novelty.covariance"], facts["threshold"]
-            ),
-            accuracy=facts["accuracy"],
+            temperature=header.temperature,
+            novelty=NoveltyScale(**novelty, threshold=header.threshold),
+            accuracy=header.accuracy,
         )
         return self
 
@@ -426,9 +432,8 @@ class FewShotClassifier:
 def _choose(scores: Tensor, own: Tensor, n_shapes: int) -> int:
     """Index of the best candidate, of (S, n, C) held-out scores: the shape by the classes, then λ by the densities.
 
-    The density of an image is no measure of a shape: most of it is about directions that no class differs in. On
-    digits, shapes chosen by it were worse by up to 15 points of accuracy. λ, which hardly changes how classes compare,
-    is a matter of density. Where there is nothing to choose by, it is the middle one of each.
+    Most of an image's density is about directions that no class differs in: on digits, shapes chosen by it were worse
+    by up to 15 points of accuracy. Without held-out examples it is the middle one of each.
     """
     candidates = torch.arange(len(scores)).reshape(n_shapes, -1)
     shape, lam = n_shapes // 2, candidates.shape[1] // 2

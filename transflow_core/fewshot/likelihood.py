@@ -22,8 +22,8 @@ _RANK = 256  # more directions changed the accuracy on digits by less than its s
 class SharedCovariance:
     """Σ: variances along orthonormal directions, and a variance for all that is left.
 
-    The flow's prior N(0, I) looks alike in any orthonormal basis, so that eq. 3-11 stay a matter of single numbers in
-    this one. That makes the predictives of many classes cheap where a general low-rank `Covariance` is not.
+    The prior N(0, I) is the same in any orthonormal basis, so in this one eq. 3-11 are about single numbers. That is
+    cheaper for many classes than a general low-rank `Covariance`.
 
     Attributes:
         rest: variance off the directions, above 0: () float64, or (D,) when there are no directions.
@@ -41,17 +41,16 @@ class SharedCovariance:
         return SharedCovariance(self.rest * scale, self.basis, along)
 
     def tensors(self, index: int) -> dict[str, Tensor]:
-        """Its tensors by the names under which a file keeps those of part `index`."""
+        """Its tensors by their names in a file, as those of part `index`."""
         named = {"rest": self.rest, "basis": self.basis, "along": self.along}
         return {f"sigma.{index}.{name}": tensor for name, tensor in named.items() if tensor is not None}
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, Tensor], index: int) -> SharedCovariance:
         """From what `tensors` gave."""
-        rest, basis, along = (tensors.get(f"sigma.{index}.{name}") for name in ("rest", "basis", "along"))
-        if rest is None:
-            raise ValueError(f"part {index} has no variance")
-        return cls(rest, basis, along)
+        return cls(
+            tensors[f"sigma.{index}.rest"], *(tensors.get(f"sigma.{index}.{name}") for name in ("basis", "along"))
+        )
 
     def covariance(self) -> Covariance:
         """The same matrix as `Posterior.condition` takes it."""
@@ -77,7 +76,7 @@ class Scatter:
 
     @classmethod
     def of(cls, residuals: Tensor, slices: Sequence[slice], directions: bool) -> Scatter:
-        """From (N, D) differences to class means; `directions` can be left out where no one needs them (K = 0)."""
+        """From (N, D) differences to class means; without `directions` K is 0."""
         variance = residuals.double().square().mean(0)
         basis, along = residuals.new_zeros(residuals.shape[1], 0), variance.new_zeros(0)
         if directions:
@@ -96,7 +95,7 @@ def _directions(residuals: Tensor) -> Tensor:
     """(N, D) to (D, K), K ≤ 256: orthonormal directions of the largest variance."""
     n, dim = residuals.shape
     if n < dim:
-        # By the N × N Gram matrix: D × D never exists. What float32 costs in orthogonality, the QR below mends.
+        # By the N × N Gram matrix, never D × D. The QR below makes up for float32's lost orthogonality.
         values, vectors = torch.linalg.eigh(residuals @ residuals.T)
         spanned = residuals.T @ vectors[:, _largest(values)]
     else:

@@ -128,7 +128,8 @@ def _check_tensors(found: Mapping[str, Any], path: Path) -> None:
 
 
 def _fits(shape: tuple[int, ...], wanted: str, dim: int) -> bool:
-    ranges = {"D": range(dim, dim + 1) if 0 < dim <= _MAX_DIM else range(0), "k": range(1, _MAX_COLUMNS + 1)}
-    ranges["p"] = range(1, MOST_PIECES + 1)
-    ranges["V"] = range(1, _MAX_SIDE + 1)
-    return len(shape) == len(wanted) and all(size in ranges[axis] for size, axis in zip(shape, wanted, strict=True))
+    most = {"D": min(dim, _MAX_DIM), "k": _MAX_COLUMNS, "p": MOST_PIECES, "V": _MAX_SIDE}
+    least = {"D": max(dim, 1)}
+    return len(shape) == len(wanted) and all(
+        least.get(axis, 1) <= size <= most[axis] for size, axis in zip(shape, wanted, strict=True)
+    )
