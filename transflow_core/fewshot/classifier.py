@@ -382,7 +382,7 @@ class FewShotClassifier:
         position = torch.cat([torch.arange(len(group)) for group in groups])
         examples = torch.cat([group[:, 0] for group in groups])
         folds = min(_FOLDS, int(counts.max()))
-        # The only example of a class stays in: without it there is no class to be found.
+        # The only example of a class stays in.
         held_out = counts[own] > 1
         final = self._candidates(groups, slices, counts)
         scores = torch.zeros(len(final), len(own), len(groups) + 1, dtype=torch.float64)
@@ -411,7 +411,7 @@ class FewShotClassifier:
         within = torch.cat([_residuals(group) for group in groups])
         power = float(within.double().square().mean())
         if power < 1e-12:
-            # One example a class and no variants: nothing is known of Σ but that classes differ at least as much.
+            # One example a class and no variants: of Σ it is only known that classes differ at least as much.
             means = torch.stack([group.mean((0, 1)) for group in groups])
             power = max(0.5 * float((means - means.mean(0)).double().square().mean()), 1e-3)
             scatter = Scatter.flat(means.shape[1], slices)

@@ -139,14 +139,13 @@ def _level_means(scatter: Scatter) -> Tensor:
 
 
 def _normalised(variance: Tensor) -> SharedCovariance:
-    # A floor keeps dimensions in which the evidence happens to agree from deciding everything.
+    # Without a floor, dimensions in which the examples happen to agree would decide everything.
     variance = variance.clamp_min(1e-3 * variance.mean())
     return SharedCovariance(variance / variance.mean())
 
 
-#: The shapes S that Σ = λS may have (mean variance 1), each with the candidates among which held-out evidence chooses:
-#: λI as in the paper; one variance a latent level; one a dimension, shrunk to its level's; and directions of large
-#: variance, shrunk to the identity.
+#: The shapes S that Σ = λS may have (mean variance 1), each with its candidates: λI as in the paper; one variance a
+#: latent level; one a dimension, shrunk to its level's; and directions of large variance, shrunk to the identity.
 SHAPES: dict[str, Callable[[Scatter], list[SharedCovariance]]] = {
     "isotropic": _isotropic,
     "levels": _levels,
@@ -160,9 +159,9 @@ def predictive_log_prob(
 ) -> Tensor:
     """Log predictive density of each latent under each class and each Σ, in nats (eq. 9-11): (S, n, C) float64.
 
-    The prior of a class's mean is N(centre, I). In Σ's own basis each direction has a variance σ, and with m examples
-    whose mean is ζ̄ (relative to the centre) the predictive is N(m ζ̄ / (m + σ), σ / (m + σ) + σ) in that direction:
-    the same as `Posterior.condition(…, likelihood=Σ, lam=1).predictive()`.
+    The prior of a class's mean is N(centre, I). In a direction of Σ's basis with variance σ, m examples of mean ζ̄
+    (relative to the centre) have the predictive N(m ζ̄ / (m + σ), σ / (m + σ) + σ). It is that of
+    `Posterior.condition(…, likelihood=Σ, lam=1).predictive()`.
 
     Args:
         z: (n, D) latents.
@@ -176,60 +175,35 @@ def predictive_log_prob(
     rows = []
     for chunk in z.split(_CHUNK):
         x = chunk.double() - (0 if centre is None else centre.double())
-        projected: _Projected | None = None
+        projected: dict[int, tuple[Tensor, ...]] = {}
         scores = []
         for sigma in sigmas:
             if sigma.rest.ndim:
                 scores.append(_diagonal_log_prob(x, means, counts, sigma.rest))
                 continue
-            if projected is None or projected.basis is not sigma.basis:
-                projected = _Projected.of(x, means, sigma.basis)
-            scores.append(projected.log_prob(counts, sigma))
+            if id(sigma.basis) not in projected:
+                projected[id(sigma.basis)] = _projected(x, means, sigma.basis)
+            scores.append(_low_rank_log_prob(projected[id(sigma.basis)], x.shape[1], counts, sigma))
         rows.append(torch.stack(scores))
     return torch.cat(rows, 1)
 
 
-@dataclass(frozen=True)
-class _Projected:
-    """Latents and class means along the directions of a basis, and their inner products off it, by Pythagoras.
+def _projected(x: Tensor, means: Tensor, basis: Tensor | None) -> tuple[Tensor, ...]:
+    """Latents (n, K) and class means (C, K) along a basis; inner products xx (n, 1), xm (n, C), mm (C,) off it."""
+    along = x.new_zeros(x.shape[1], 0) if basis is None else basis.double()
+    inside, centres = x @ along, means @ along
+    xx = x.square().sum(1, keepdim=True) - inside.square().sum(1, keepdim=True)
+    return inside, centres, xx, x @ means.T - inside @ centres.T, means.square().sum(1) - centres.square().sum(1)
 
-    Attributes:
-        basis: what they were projected on, or None.
-        x, means: (n, K) and (C, K) coordinates along the basis.
-        xx, xm, mm: (n, 1), (n, C) and (C,) inner products of what is off it.
-        off: D - K.
-    """
 
-    basis: Tensor | None
-    x: Tensor
-    means: Tensor
-    xx: Tensor
-    xm: Tensor
-    mm: Tensor
-    off: int
-
-    @classmethod
-    def of(cls, x: Tensor, means: Tensor, basis: Tensor | None) -> _Projected:
-        along = x.new_zeros(x.shape[1], 0) if basis is None else basis.double()
-        inside, centres = x @ along, means @ along
-        return cls(
-            basis=basis,
-            x=inside,
-            means=centres,
-            xx=x.square().sum(1, keepdim=True) - inside.square().sum(1, keepdim=True),
-            xm=x @ means.T - inside @ centres.T,
-            mm=means.square().sum(1) - centres.square().sum(1),
-            off=x.shape[1] - along.shape[1],
-        )
-
-    def log_prob(self, counts: Tensor, sigma: SharedCovariance) -> Tensor:
-        shrink, variance = (value.T for value in _update(counts, sigma.rest))
-        off = (self.xx - 2 * shrink * self.xm + shrink.square() * self.mm) / variance
-        log_det = self.off * variance.log()
-        if sigma.along is None:
-            return -0.5 * (off + log_det + self.off * math.log(2 * math.pi))
-        inside = _diagonal_log_prob(self.x, self.means, counts, sigma.along)
-        return inside - 0.5 * (off + log_det + self.off * math.log(2 * math.pi))
+def _low_rank_log_prob(projected: tuple[Tensor, ...], dim: int, counts: Tensor, sigma: SharedCovariance) -> Tensor:
+    """(n, C), where Σ has directions of their own variances, and one variance off them."""
+    inside, centres, xx, xm, mm = projected
+    shrink, variance = (value.T for value in _update(counts, sigma.rest))
+    off, along = dim - inside.shape[1], sigma.rest.new_zeros(0) if sigma.along is None else sigma.along
+    quadratic = (xx - 2 * shrink * xm + shrink.square() * mm) / variance
+    rest = quadratic + off * variance.log() + off * math.log(2 * math.pi)
+    return _diagonal_log_prob(inside, centres, counts, along) - 0.5 * rest
 
 
 def _diagonal_log_prob(x: Tensor, means: Tensor, counts: Tensor, sigma: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which image of the evidence a picture is closest to, and how close: a copy is found out."""
+"""Which image of the evidence a picture is closest to, and how close: to find copies."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ class Closest:
 
     Attributes:
         index: its row among the posterior's latents.
-        distance: root mean square difference at 32×32 pixels, in units of the median of it between two images of the
-            evidence that differ: 0 is a copy, 1 is as different as two of them are. Of a single image the unit is its
-            own difference to its mean colour.
+        distance: root mean square difference at 32×32 pixels, in units of its median between two images of the
+            evidence: 0 is a copy. Of a single image the unit is its difference to its mean colour.
         mirrored: whether its mirror image is the closest.
-        name: what a person calls it: its file, or "image 3".
+        name: its file, or "image 3".
     """
 
     index: int

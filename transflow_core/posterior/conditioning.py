@@ -81,8 +81,7 @@ class Posterior(Gaussian):
             z: (m, D) latents of the evidence, m ≥ 1, float32 or float64 (half precision is widened).
             lam_ratio: r = λ/m, 0 to infinity: one number, or (D,) for one a dimension (see `per_level`).
             lam: λ itself, in place of `lam_ratio`: 0 to infinity, one number or (D,).
-            likelihood: S, the shape of Σ = λ^½ S λ^½: 1 for the paper's λ I, (D,) for a diagonal, or a `Covariance`
-                with a low-rank part.
+            likelihood: S, the shape of Σ = λ^½ S λ^½: 1 for the paper's λ I, (D,) for a diagonal, or a `Covariance`.
             weights: (m,) at least 0 and not all 0: image i counts as w_i images. m is then Σ w_i, and ζ̄ the weighted
                 mean. A weight of 0 leaves the image out.
             visible: (m, V, V) in [0, 1]: 0 where an image does not count. See the attribute.
@@ -93,8 +92,8 @@ class Posterior(Gaussian):
         Returns:
             A posterior on z's device, in z's precision.
 
-        Raises ValueError if neither or both of `lam` and `lam_ratio` are given, for a shape that does not fit, a λ or
-        a weight that is negative or not a number, and for evidence that is not finite (it names the rows).
+        Raises ValueError unless one of `lam` and `lam_ratio` is given, for a shape that does not fit, a λ or weight
+        below 0 or NaN, and for evidence that is not finite (it names the rows).
 
         Example:
             >>> evidence = torch.tensor([[1.0, 2.0], [3.0, 2.0]])
@@ -219,17 +218,9 @@ class Posterior(Gaussian):
 
     def to(self, device: str | torch.device) -> "Posterior":
         """The same posterior on another device."""
-        dtype = self.mean.dtype
-        return replace(
-            self,
-            mean=self.mean.to(device),
-            covariance=self.covariance.to(device, dtype),
-            lam_ratio=self.lam_ratio.to(device),
-            evidence_mean=self.evidence_mean.to(device),
-            latents=self.latents.to(device),
-            likelihood=self.likelihood.to(device, dtype),
-            prior=self.prior.to(device),
-        )
+        moved = {name: getattr(self, name).to(device, self.mean.dtype) for name in ("covariance", "likelihood")}
+        names = ("mean", "lam_ratio", "evidence_mean", "latents", "prior")
+        return replace(self, **moved, **{name: getattr(self, name).to(device) for name in names})
 
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write it as one safetensors file, with its λ, evidence, prior and metadata; `metadata` adds to the latter.
@@ -262,30 +253,25 @@ class Posterior(Gaussian):
         """
         tensors, m, metadata = read_posterior(path)
         try:
-            mean, ratio = tensors["mean"], tensors["lam_ratio"]
-            covariance, likelihood = (
-                Covariance(tensors[f"{name}.diagonal"], tensors.get(f"{name}.factor"))
-                for name in ("covariance", "likelihood")
+            mean = tensors["mean"]
+            covariance, likelihood, covariance_0 = (
+                Covariance(tensors.get(f"{name}.diagonal", 1.0), tensors.get(f"{name}.factor"))
+                for name in ("covariance", "likelihood", "prior")
             )
-            prior = Gaussian.standard(len(mean), mean.dtype)
-            if "prior.mean" in tensors:
-                covariance_0 = Covariance(tensors["prior.diagonal"], tensors.get("prior.factor"))
-                prior = Gaussian(tensors["prior.mean"].to(mean.dtype), covariance_0)
             weights, visible = tensors.get("weights"), tensors.get("visible")
             if weights is not None:
                 _check_weights(weights, len(tensors["latents"]))
-            if visible is not None:
-                visible = visible.clamp(0, 1)
+            visible = None if visible is None else visible.clamp(0, 1)
             latents, weights, visible = kept(tensors["latents"].to(mean.dtype), weights, visible, m)
             return cls(
                 mean=mean,
                 covariance=covariance,
                 m=m,
-                lam_ratio=_ratio(ratio, None, m, mean),
+                lam_ratio=_ratio(tensors["lam_ratio"], None, m, mean),
                 evidence_mean=tensors["evidence_mean"].to(mean.dtype),
                 latents=latents,
                 likelihood=likelihood.to("cpu", mean.dtype),
-                prior=prior,
+                prior=Gaussian(tensors.get("prior.mean", torch.zeros_like(mean)).to(mean.dtype), covariance_0),
                 weights=weights,
                 visible=visible,
                 metadata=metadata,

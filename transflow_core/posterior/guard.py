@@ -49,9 +49,7 @@ class Guard:
 
     def union(self, other: Guard) -> Guard:
         """What either lets through."""
-        ranges = None
-        if self.ranges is not None and other.ranges is not None:
-            ranges = _united(self.ranges, other.ranges)
+        ranges = None if self.ranges is None or other.ranges is None else _united(self.ranges, other.ranges)
         return Guard(ranges, _united(self.chroma, other.chroma), max(self.noise, other.noise))
 
     @staticmethod
@@ -65,8 +63,7 @@ class Guard:
         return replace(self, chroma=torch.tensor([-math.inf, math.inf])[:, None, None, None].expand_as(self.chroma))
 
     def grown(self, r: float) -> Guard | None:
-        """At λ/m = r: ranges wider by r times their width on either side, and more noise; at r = ∞ none is left, as for
-        the prior."""
+        """At λ/m = r: ranges wider by r times their width on either side, and more noise; None at r = ∞."""
         if math.isinf(r):
             return None
         ranges = None if self.ranges is None else _wider(self.ranges, r)
@@ -75,16 +72,16 @@ class Guard:
     def coloured(self, images: Tensor) -> Tensor:
         """(n, 3, S, S) with the chroma of every pixel clipped; also of the 2×2 means of such images."""
         low, high = self.chroma.to(images)
-        if images.shape[-1] != low.shape[-1]:
-            size = images.shape[-1]
-            low = -F.adaptive_max_pool2d(-low, size)
-            high = F.adaptive_max_pool2d(high, size)
+        if (size := images.shape[-1]) != low.shape[-1]:
+            low, high = -F.adaptive_max_pool2d(-low, size), F.adaptive_max_pool2d(high, size)
         chroma = _chroma(images)
         return (images - chroma + chroma.clamp(low, high)).clamp(0, 1)
 
     def noisy(self, images: Tensor) -> Tensor:
-        """(n,) bool: which of (n, 3, S, S), or of their 2×2 means, have more noise, in one place, than any image of the
-        evidence. Judged on the means, so that a preview and its whole image are judged alike."""
+        """(n,) bool: which of (n, 3, S, S) have more noise in one place than any image of the evidence.
+
+        Previews, their 2×2 means, are judged alike.
+        """
         side = self.chroma.shape[-1]
         return chessboard(_means(images, side)) > max(_NOISE[0] * self.noise, _NOISE[1])
 
@@ -97,7 +94,7 @@ class Looks:
         images: (p, C, S, S) in [0, 1].
         mirrored: (p, D), the latents of their mirror images.
         ranges: (p, 2, R), of both, inside the flow; None for a flow that notes none.
-        usual: root mean square of the latents of held-out images; None where nobody measured it.
+        usual: root mean square of the latents of held-out images; None where it was not measured.
     """
 
     images: Tensor
@@ -112,8 +109,10 @@ class Looks:
 
     @cached_property
     def alignment(self) -> float:
-        """How well the eyes of these images sit at the same places: the mean correlation of the lines there, between
-        two of them. Of faces that were aligned it is 0.35 and more; 1 for one image."""
+        """How well the eyes are at the same places: the mean correlation of the lines there, between two images.
+
+        Of aligned faces it is 0.35 and more; 1 for one image.
+        """
         lines = face_lines(shrunk(self.images, 32), _EYES)
         lines = lines - lines.mean(1, keepdim=True)
         lines = lines / lines.norm(dim=1, keepdim=True).clamp_min(1e-6)
@@ -136,25 +135,22 @@ class Looks:
         if kept.all():
             return self
         kept = kept.to(self.images.device)
-        return Looks(
-            self.images[kept], self.mirrored[kept], None if self.ranges is None else self.ranges[kept], self.usual
-        )
+        ranges = None if self.ranges is None else self.ranges[kept]
+        return Looks(self.images[kept], self.mirrored[kept], ranges, self.usual)
 
     @classmethod
     def joined(cls, rows: Sequence[Looks]) -> Looks:
         """Of all of these images."""
+        images, mirrored = (torch.cat([getattr(row, name) for row in rows]) for name in ("images", "mirrored"))
         ranges = [row.ranges for row in rows if row.ranges is not None]
-        return cls(
-            torch.cat([row.images for row in rows]),
-            torch.cat([row.mirrored for row in rows]),
-            torch.cat(ranges) if len(ranges) == len(rows) else None,
-            rows[0].usual,
-        )
+        return cls(images, mirrored, torch.cat(ranges) if len(ranges) == len(rows) else None, rows[0].usual)
 
 
 def chessboard(images: Tensor) -> Tensor:
-    """(n,) the largest root mean square, over windows of 7×7, of the 2×2 chessboard's amplitude in (n, 3, S, S);
-    infinite of what is not finite."""
+    """(n,) the largest root mean square amplitude of the 2×2 chessboard in windows of 7×7 of (n, 3, S, S).
+
+    It is infinite of what is not finite.
+    """
     x = images
     c = (x[..., :-1, :-1] - x[..., :-1, 1:] - x[..., 1:, :-1] + x[..., 1:, 1:]) / 4
     window = min(7, c.shape[-1])
@@ -174,15 +170,16 @@ def _means(images: Tensor, side: int) -> Tensor:
 
 
 def face_lines(pictures: Tensor, box: tuple[float, float, float, float] = (0.3, 0.9, 0.22, 0.78)) -> Tensor:
-    """(q, d) of (q, C, S, S): how much darker or lighter than around it each place of the face is; `box`: top, bottom,
-    left, right, as shares of the frame."""
+    """(q, d) of (q, C, S, S): how much darker or lighter than around it each place of the face is.
+
+    The box is top, bottom, left, right, as shares of the frame.
+    """
     side = pictures.shape[-1]
     top, bottom, left, right = (round(edge * side) for edge in box)
     grey = pictures.mean(1, keepdim=True)
     window = 2 * (side // 7) + 1
-    return (grey - F.avg_pool2d(grey, window, 1, window // 2, count_include_pad=False))[
-        :, 0, top:bottom, left:right
-    ].flatten(1)
+    lines = grey - F.avg_pool2d(grey, window, 1, window // 2, count_include_pad=False)
+    return lines[:, 0, top:bottom, left:right].flatten(1)
 
 
 def _chroma(images: Tensor) -> Tensor:

@@ -173,9 +173,8 @@ class Local:
         """Which rows of `directions` make up each draw, (n, K), and the logits of their weights, (n, K, GRID, GRID)."""
         p, k = len(self.shares), min(math.ceil(self.numbers.donors), len(self.shares), _MOST_DONORS)
         lead = self.lead(n, seed, start, fold)[:, None]
-        first = lead
-        if self._mirrored:
-            first = lead + p * (piece_noise(n, p, seed, start, stream=8 * fold + 1)[:, :1] > 0)
+        turned = piece_noise(n, p, seed, start, stream=8 * fold + 1)[:, :1] > 0
+        first = lead + p * turned if self._mirrored else lead
         gumbel = -torch.special.log_ndtr(piece_noise(n, p, seed, start, stream=8 * fold + 2)).neg().log()
         apart = self._apart
         nearest = apart[:, :p].minimum(apart[:, p:]) if self._mirrored else apart
@@ -203,7 +202,7 @@ class Local:
             seen = self.visible.cpu()
             seen = torch.cat([seen, seen.flip(-1)]) if self._mirrored else seen
             seen = shrunk(seen[None].float(), GRID)[0]
-            # Far below all fields, so that a hidden place is taken only where every donor is hidden.
+            # Far below all fields: a hidden place is taken only where every donor is hidden.
             counts = counts + torch.where(seen > 1e-3, seen.clamp_min(1e-3).log(), -300.0)[rows]
         if cuts > 1:
             assert self.pictures is not None
@@ -257,7 +256,7 @@ def _roots(length: float) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _bent(y: Tensor) -> Tensor:
-    """Heights of the frame, as the fields see them: all of the eyes at one height, and all of the mouth."""
+    """Heights of the frame for the fields: all of the eyes at one height, and all of the mouth."""
     return y + sum(_BEND * torch.tanh((centre - y) / width) for centre, width in _PARTS)
 
 

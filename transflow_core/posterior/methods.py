@@ -15,26 +15,25 @@ __all__ = ["Recommendation", "recommend", "resolve"]
 
 M = TypeVar("M", bound=Method)
 
-# The lines around the eyes correlate by so much and more where faces are aligned; where they do so little, likeness is
-# the last number.
+# The alignment of aligned faces, and of others, whose likeness is the last number.
 _ALIGNED, _APART, _CLOSE = 0.34, 0.24, 0.95
-# Root mean square of latents, in units of held-out images': of photographs and paintings it is less than the first
-# number. Beyond the second the images are unlike all that the model knows, and so is what lies between them.
+# Root mean square of latents, in units of held-out images': of photographs and paintings at most the first number. From
+# the second on, images are unlike all that the model knows.
 _USUAL, _FAR = 1.55, 1.82
 
 
 class Recommendation(NamedTuple):
-    """A sampling method with its numbers, and one sentence for a person that says why."""
+    """A sampling method with its numbers, and the reason in one sentence."""
 
     method: Method
     reason: str
 
 
 def resolve(asked: M, posterior: Posterior, looks: Callable[[Posterior], Looks] | None = None) -> tuple[M, str]:
-    """What was asked for with every number of its method, and why: one sentence for a person.
+    """The recipe with every number of its method, and the reason in one sentence.
 
-    With "auto", a number that belongs to one method chooses that method; else a saved posterior keeps the method that
-    it was made with, and other evidence gets the one that suits it (`recommend`). Numbers that were asked for stay.
+    With "auto", a number of one method chooses that method. Otherwise a saved posterior keeps its own method, and other
+    evidence gets the one that suits it (`recommend`). Given numbers stay.
 
     Args:
         asked: any recipe that draws.
@@ -67,12 +66,10 @@ def _saved(posterior: Posterior) -> Recommendation | None:
 
 
 def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendation:
-    """The method that suits the evidence of a posterior.
+    """The method that suits the evidence of a posterior: `Local` from two images on.
 
-    New members of the set (`Local`), as soon as there are two images; `python -m benchmarks.likeness` compares them
-    with other ways to draw. Where the eyes of the images do not sit at the same places, as in many drawings, faces of
-    several images do not fit together; and between images that are unlike all that the model knows, draws break. In
-    both cases draws stay closer to one image.
+    Draws stay closer to one image where eyes are not at the same places, as in many drawings, and where images are
+    unlike all that the model knows.
 
     Args:
         posterior: of the evidence.
@@ -95,10 +92,7 @@ def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendatio
         far = _share(rms / looks.usual, _USUAL, _FAR) if looks.usual else 0.0
     likeness, because = max(
         (usual, ""),
-        (
-            usual + apart * (_CLOSE - usual),
-            " Their eyes are not at the same places: samples stay close to one image.",
-        ),
+        (usual + apart * (_CLOSE - usual), " Their eyes are not at the same places: samples stay close to one image."),
         (usual + far * (1 - usual), " They are unlike what the model knows: samples stay close to one image."),
         key=lambda pair: pair[0],
     )

@@ -12,22 +12,15 @@ from torch import Tensor
 from .conditioning import Posterior
 from .covariance import Covariance
 from .gaussian import Gaussian
-from .levels import HasSlice, level_slices
+from .levels import HasSlice, level_shapes, level_slices
 from .shrinkage import Spread
 from .transport import transport
 
-__all__ = ["LIKENESS_TO_EVIDENCE", "HasShape", "Restyling"]
+__all__ = ["LIKENESS_TO_EVIDENCE", "Restyling"]
 
 LIKENESS_TO_EVIDENCE = 0.4
 """ℓ by default: the style is plain, and most people stay recognisable (docs/results/restyle.md)."""
 _MOST_LIKENESS = 0.999  # at 1 the evidence's covariance would be singular
-
-
-class HasShape(HasSlice, Protocol):
-    """A level of a prior: where it lies in the latent, and its (C, H, W)."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]: ...
 
 
 class LevelQuantiles(Protocol):
@@ -66,7 +59,7 @@ class Restyling:
     def of(
         cls,
         posterior: Posterior,
-        levels: Sequence[HasShape] = (),
+        levels: Sequence[HasSlice] = (),
         typicality: LevelQuantiles | None = None,
         likeness: float | Sequence[float] = LIKENESS_TO_EVIDENCE,
     ) -> Restyling:
@@ -81,7 +74,7 @@ class Restyling:
         Raises ValueError if the levels do not fit, or ℓ is out of its range.
         """
         slices = level_slices(levels, posterior.dim)
-        shapes = tuple(level.shape for level in levels) or ((1, 1, posterior.dim),)
+        shapes = level_shapes(levels, posterior.dim) if levels else ((1, 1, posterior.dim),)
         spread = Spread.of(posterior.latents, posterior.weights, slices)
         ell = [min(value, _MOST_LIKENESS) for value in _each(likeness, len(slices), "likeness")]
         covariance = spread.covariance(ell)

@@ -54,22 +54,20 @@ class Statistics:
             raise ValueError(f"{len(keys)} keys do not fit latents {tuple(z.shape)}")
         if not torch.isfinite(z).all():
             raise ValueError("the evidence is not finite")
-        names = [hashlib.sha256(key.encode()).hexdigest()[:32] for key in keys]
-        kept = sorted(range(len(z)), key=names.__getitem__)[:MOST_KEPT]
-        return cls(len(z), z.cpu().double().sum(0), tuple(names[i] for i in kept), z.cpu().float()[kept])
+        names = tuple(hashlib.sha256(key.encode()).hexdigest()[:32] for key in keys)
+        return cls._sampled(len(z), z.cpu().double().sum(0), names, z.cpu().float())
+
+    @classmethod
+    def _sampled(cls, m: int, total: Tensor, keys: tuple[str, ...], latents: Tensor) -> "Statistics":
+        kept = sorted(range(len(keys)), key=keys.__getitem__)[:MOST_KEPT]
+        return cls(m, total, tuple(keys[i] for i in kept), latents[kept])
 
     def __add__(self, other: "Statistics") -> "Statistics":
         """Of both sets together. Raises ValueError if their latents are of different lengths."""
         if self.total.shape != other.total.shape:
             raise ValueError(f"latents of {len(self.total)} and {len(other.total)} numbers have no common sum")
-        keys = self.keys + other.keys
-        kept = sorted(range(len(keys)), key=keys.__getitem__)[:MOST_KEPT]
-        return Statistics(
-            self.m + other.m,
-            self.total + other.total,
-            tuple(keys[i] for i in kept),
-            torch.cat([self.latents, other.latents])[kept],
-        )
+        latents = torch.cat([self.latents, other.latents])
+        return self._sampled(self.m + other.m, self.total + other.total, self.keys + other.keys, latents)
 
     @cached_property
     def mean(self) -> Tensor:
@@ -79,7 +77,7 @@ class Statistics:
         return self.total / self.m
 
     def posterior(self, lam_ratio: float | Tensor, metadata: dict[str, str] | None = None) -> Posterior:
-        """As `Posterior.condition` of all m latents, but that of more than `MOST_KEPT` it keeps the sample."""
+        """`Posterior.condition` of all m latents; of more than `MOST_KEPT` it keeps the sample."""
         self.mean  # noqa: B018 - raises where there is nothing
         weights = None if self.m == len(self.keys) else [self.m / len(self.keys)] * len(self.keys)
         kept = Posterior.condition(self.latents, lam_ratio, weights=weights, metadata=metadata)

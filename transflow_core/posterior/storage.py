@@ -1,20 +1,20 @@
 """A posterior as a safetensors file. What is read is untrusted: everything is checked before it is used."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import BaseModel, Field, ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..recipes import sentence
 from ..untrusted import MAX_HEADER, open_safetensors
 from .bootstrap import MOST_PIECES
 
 __all__ = ["read_posterior", "write_posterior"]
 
-FORMAT, VERSION = "transflow-posterior", 2
 # Far above what a posterior needs, far below what hurts: a 1024 × 1024 colour image has 3.1 million latents.
 _MAX_DIM, _MAX_COLUMNS, _MAX_SIDE = 2**22, 4096, 256
 # Beyond these, sums of squares overflow or cancel: far outside of what evidence gives, whose latents are near ±7.
@@ -39,11 +39,18 @@ _SHAPES = {
 _REQUIRED = ("mean", "covariance.diagonal", "evidence_mean", "latents", "lam_ratio", "likelihood.diagonal")
 
 
+class _Header(BaseModel, frozen=True, strict=True):
+    """All of a posterior but its tensors."""
+
+    format: Literal["transflow-posterior"]
+    version: Literal[2]
+    m: float = Field(gt=1e-12, lt=1e12)
+    metadata: dict[str, str]
+
+
 def write_posterior(path: str | Path, tensors: Mapping[str, Tensor], m: float, metadata: Mapping[str, str]) -> None:
-    """Write the named tensors, m and free words to one file. Raises ValueError if a word is not text, or too long."""
-    if not all(isinstance(key, str) and isinstance(value, str) for key, value in metadata.items()):
-        raise ValueError("the metadata of a posterior maps text to text")
-    document = json.dumps({"format": FORMAT, "version": VERSION, "m": m, "metadata": dict(metadata)})
+    """Write the named tensors, m and free text to one file. Raises ValueError if that is not text, or too long."""
+    document = _Header(format="transflow-posterior", version=2, m=m, metadata=dict(metadata)).model_dump_json()
     if len(document) > MAX_HEADER // 4:
         raise ValueError(f"the metadata of a posterior is at most {MAX_HEADER // 4} characters, not {len(document)}")
     # safetensors refuses tensors that share memory, as the prior's and the posterior's may.
@@ -53,14 +60,17 @@ def write_posterior(path: str | Path, tensors: Mapping[str, Tensor], m: float, m
 
 
 def read_posterior(path: str | Path) -> tuple[dict[str, Tensor], float, dict[str, str]]:
-    """Read what `write_posterior` wrote: tensors, m, words.
+    """Read what `write_posterior` wrote: tensors, m, text.
 
     The file's size, and all names, shapes and types in its header, are checked before a number is read. Raises
     ValueError with what is wrong, FileNotFoundError if there is no file.
     """
     path = Path(path)
     with open_safetensors(path, "posterior") as handle:
-        document = _document(handle.metadata() or {}, path)
+        try:
+            header = _Header.model_validate_json((handle.metadata() or {}).get("posterior", "{}"))
+        except ValidationError as error:
+            raise ValueError(f"{path}: this is no posterior of this program: {sentence(error).lstrip()}") from error
         _check_tensors({name: handle.get_slice(name) for name in handle.keys()}, path)  # noqa: SIM118
         tensors = {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
     for name, tensor in tensors.items():
@@ -70,7 +80,7 @@ def read_posterior(path: str | Path) -> tuple[dict[str, Tensor], float, dict[str
         _check_size(name, tensor, path)
     if "visible" in tensors and len(tensors["visible"]) != len(tensors["latents"]):
         raise ValueError(f"{path}: its masks are not as many as its pieces of evidence")
-    return tensors, float(document["m"]), document["metadata"]
+    return tensors, header.m, header.metadata
 
 
 def _check_size(name: str, tensor: Tensor, path: Path) -> None:
@@ -83,32 +93,6 @@ def _check_size(name: str, tensor: Tensor, path: Path) -> None:
         fits = size <= (_MOST_FACTOR if name.endswith("factor") else _MOST_MEAN)
     if not fits.all():
         raise ValueError(f"{path}: {name} holds numbers that are too large, or too small, to compute with")
-
-
-def _document(header: Mapping[str, str], path: Path) -> dict[str, Any]:
-    if "posterior" not in header:
-        raise ValueError(f"{path}: there is no posterior in this file; was it saved by this program?")
-    try:
-        document = json.loads(header["posterior"])
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: its description is not JSON ({error})") from error
-    if not isinstance(document, dict):
-        raise ValueError(f"{path}: its description is not a JSON object")
-    if (document.get("format"), document.get("version")) != (FORMAT, VERSION):
-        raise ValueError(
-            f"{path}: expected format {FORMAT!r} version {VERSION}, "
-            f"found {document.get('format')!r} version {document.get('version')!r}"
-        )
-    m, metadata = document.get("m"), document.get("metadata")
-    if isinstance(m, bool) or not isinstance(m, int | float) or not 1e-12 < m < 1e12:
-        raise ValueError(f"{path}: m, the number of pieces of evidence, must be a positive number, not {m!r}")
-    if not isinstance(metadata, dict) or not all(isinstance(word, str) for word in metadata.values()):
-        raise ValueError(f"{path}: its metadata must map text to text")
-    try:
-        json.dumps(metadata, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{path}: its metadata is not valid text ({error})") from error
-    return document
 
 
 def _check_tensors(found: Mapping[str, Any], path: Path) -> None:
