@@ -147,23 +147,19 @@ class FewShotClassifier:
         prior = self._require_prior()
         latents = {}
         for name, images in evidence.items():
-            if not augment:
-                latents[name] = prior.encode(images)
-                continue
-            pictures = [image for image in images if isinstance(image, Image.Image)]
-            if len(pictures) < len(images):
+            pictures = [image for image in images if isinstance(image, Image.Image)] if augment else []
+            if augment and len(pictures) < len(images):
                 raise ValueError("augmentation needs PIL images")
-            variants = jitter(pictures, augment, seed=seed)
-            z = prior.encode([variant for group in variants for variant in group])
-            latents[name] = z.reshape(len(pictures), 1 + augment, -1)
+            variants = [variant for group in jitter(pictures, augment, seed=seed) for variant in group]
+            z = prior.encode(variants if augment else images)
+            latents[name] = z.reshape(len(pictures), 1 + augment, -1) if augment else z
         return self.fit_latents(latents)
 
     def fit_latents(self, evidence: Mapping[str, Tensor]) -> FewShotClassifier:
-        """Learn classes from latents: class name to (m, D), or (m, v, D) with v variants of each example.
+        """Learn classes from latents: class name to (m, D), or (m, v, D) with v variants of each example. Returns self.
 
-        The first variant is the example itself; only it is held out and scored. Returns self.
-
-        Raises ValueError for no class, an empty class, latents that are not finite, or widths that differ.
+        The first variant is the example itself; only it is held out and scored. Raises ValueError for no class, an
+        empty class, latents that are not finite, or widths that differ.
         """
         groups = _checked(evidence, self.prior.dim if self.prior else None)
         dim = groups[0].shape[2]
@@ -254,10 +250,9 @@ class FewShotClassifier:
         return self.predict_latents(self._require_prior().encode(images))
 
     def novelty(self, z: Tensor) -> Tensor:
-        """How likely each latent belongs to none of the classes: (n, D) -> (n,) float64 in [0, 1].
+        """How likely each latent belongs to none of the classes: (n, D) -> (n,) float64 in [0, 1]; see `NoveltyScale`.
 
-        It is judged by the latent's size and by how well the classes explain it (see `NoveltyScale`). Above
-        `threshold`, say "none of these". Images of another kind are found reliably; an unknown class among similar
+        Above `threshold`, say "none of these". Images of another kind are found reliably; a new class among similar
         ones (a digit never shown, among digits) often is not.
         """
         return self._novelty(z, self._scores(z))
