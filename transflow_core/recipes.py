@@ -361,7 +361,7 @@ class Interpolate(Drawing):
     # Not "path": Gradio's clients take an object with that key for a file.
     interpolation: Literal["linear", "wasserstein"] = parameter("linear", "linear, as in the paper, or wasserstein.")
     steps: int = parameter(8, "Posteriors along the path, both ends included.", ge=2, le=1000)
-    n: int = parameter(4, "How many draws, a row each.", ge=1, le=1000)
+    n: int = parameter(3, "How many draws, a row each.", ge=1, le=1000)
     lam_ratio_a: Ratio | None = parameter(None, "λ/m of the first end, if it differs.")
     lam_ratio_b: Ratio | None = parameter(None, "λ/m of the other end, if it differs.")
 

@@ -182,9 +182,10 @@ class Interpolate:
         shown |= self._choose(session, prior, True)
         with contextlib.suppress(ValueError):  # an address that was typed wrong opens with the defaults
             told = settings_in(found)
-            shown |= self.method.shown(Recommendation(told.method, ""), False)
-            for lam, ratio in ((self.lam_a, told.lam_a), (self.lam_b, told.lam_b)):
-                shown[lam] = shown[lam] | {"value": ratio}
+            if {"method", "manner"} & found.keys():
+                shown |= self.method.shown(Recommendation(told.method, ""), False)
+                for lam, ratio in ((self.lam_a, told.lam_a), (self.lam_b, told.lam_b)):
+                    shown[lam] = shown[lam] | {"value": ratio}
             rest = {self.path: told.path, self.steps: told.steps, self.n: told.n}
             shown |= rest | {self.seed: told.seed, self.temperature: told.temperature}
         return shown
