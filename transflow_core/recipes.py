@@ -68,10 +68,12 @@ class Input(NamedTuple):
         description: one line for a person.
         kind: "images" (many files and folders), "set" (images, one folder or one saved posterior), "masks" (pictures,
             may be left out), or "classes" (a name and its images, several times).
+        flag: its option in a command, where it is one that can be given again and again.
     """
 
     description: str
     kind: Literal["images", "set", "masks", "classes"] = "images"
+    flag: str = ""
 
 
 def parameter(default: Any, description: str, *, only: str = "", **bounds: Any) -> Any:
@@ -311,7 +313,7 @@ class Drawing(Method, Reading):
 
 
 _EVIDENCE = Input("Images, folders of images, or one saved posterior (.safetensors).", "set")
-_MASKS = Input("White where an image is ignored: one for all images, or one for each.", "masks")
+_MASKS = Input("White where an image is ignored: one for all images, or one for each.", "masks", "--mask")
 
 
 class Sample(Drawing):
@@ -381,9 +383,9 @@ class Restyle(Reading):
 
     inputs = {
         "photographs": Input("Pictures of people."),
-        "evidence": Input("The style: images, folders of images, or one saved posterior.", "set"),
+        "evidence": Input("The style: images, folders of images, or one saved posterior.", "set", "--style"),
         "masks": Input(
-            "White where something in a photograph is removed first: one for all, or one for each.", "masks"
+            "White where something in a photograph is removed first: one for all, or one for each.", "masks", "--mask"
         ),
     }
     output = "restyled.png"
@@ -437,7 +439,7 @@ class Classify(Reading):
 
     inputs = {
         "images": Input("The images to classify."),
-        "examples": Input("Images of one class, under its name; or one saved classifier.", "classes"),
+        "examples": Input("Images of one class, under its name; or one saved classifier.", "classes", "--class"),
     }
     formats = ("safetensors",)
 

@@ -53,8 +53,8 @@ def signature(
 def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) -> None:
     """A command: an argument or option for each input, an option for each parameter.
 
-    The only set of files is any number of arguments; two sets are one path each. Masks and classes are options that can
-    be given again and again.
+    Two sets of files are one path each; any other number of files are arguments, or an option that is given again and
+    again (see `Input`).
 
     Args:
         run: called with the recipe, the paths of each input, and `output`, `device`, `as_json`.
@@ -67,18 +67,11 @@ def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) 
 
     types: dict[str, Any] = {"return": None}
     defaults: dict[str, Any] = {}
-    sets = [name for name, one in model.inputs.items() if one.kind in ("images", "set")]
+    pair = sum(one.kind == "set" for one in model.inputs.values()) == 2
     for name, one in model.inputs.items():
-        flag = f"--{_singular(name)}"
-        if one.kind in ("masks", "classes") or (name in sets[1:] and not _pair(model)):
-            needed = one.kind != "masks"
-            types[name] = Annotated[
-                list[Path] if needed else list[Path] | None,
-                typer.Option(flag, help=one.description, show_default=False),
-            ]
-        else:
-            paths = Path if _pair(model) else list[Path]
-            types[name] = Annotated[paths, typer.Argument(help=one.description, show_default=False)]
+        paths: Any = list[Path] | None if one.kind == "masks" else Path if pair else list[Path]
+        shown = {"help": one.description, "show_default": False}
+        types[name] = Annotated[paths, typer.Option(one.flag, **shown) if one.flag else typer.Argument(**shown)]
     for name, field in ordered(model).items():
         found = kinds(field)
         text = len(found) > 1 or get_origin(found[0]) is tuple  # a list is written 0.1,0.5
@@ -105,15 +98,6 @@ def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) 
 def _option(name: str, field: Any, low: Any, high: Any, default: Any) -> Any:
     flags = [f"-{name}", f"--{name}"] if len(name) == 1 else []
     return typer.Option(*flags, help=field.description, min=low, max=high, show_default=default is not None)
-
-
-def _pair(model: type[Recipe]) -> bool:
-    """Whether it takes two sets: a path each."""
-    return sum(one.kind == "set" for one in model.inputs.values()) == 2
-
-
-def _singular(name: str) -> str:
-    return {"masks": "mask", "examples": "class", "evidence": "style"}.get(name, name)
 
 
 def to_link(recipe: Recipe) -> str:
