@@ -94,7 +94,9 @@ def sweep_of(recipe: Sweep, m: float) -> dict[str, Sweep]:
         "images_per_sample": [*(k for k in SWEEP_PIECES if k < m), max(m, 1)],
     }
     label = {"lam_ratio": "λ/m = {:g}", "likeness": "likeness {:g}", "images_per_sample": "{:g} images each"}[over]
-    return {label.format(value): recipe.replace(**{over: value}) for value in recipe.values or usual[over]}
+    swept = {value: recipe.replace(**{over: value}) for value in recipe.values or usual[over]}
+    named = {label.format(value): one for value, one in swept.items()}
+    return {"1 image each" if name == "1 images each" else name: one for name, one in named.items()}
 
 
 def sweep(engine: Compute, recipe: Sweep, call: Call) -> Result:
