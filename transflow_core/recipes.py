@@ -10,6 +10,7 @@ import copy
 import math
 import reprlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, Le
@@ -38,6 +39,7 @@ __all__ = [
     "Shape",
     "Sweep",
     "bounds",
+    "check_suffix",
     "kinds",
     "only",
     "ordered",
@@ -474,6 +476,16 @@ RECIPES: dict[str, type[Recipe]] = {
     recipe.title(): recipe for recipe in (Sample, Sweep, Interpolate, Restyle, Mix, Condition, Classify, Align, Encode)
 }
 """Every operation, by its name."""
+
+
+def check_suffix(model: type[Recipe], path: Path) -> None:
+    """Raises ValueError, with the suffixes that there are, for a file that an operation cannot write."""
+    suffix = path.suffix.lower()
+    able = {f".{one}" for one in model.formats if one != "images"} | ({""} if "png" in model.formats else set())
+    able |= {""} if "images" in model.formats else set()
+    if suffix not in able:
+        words = ", ".join(sorted(one or "a folder" for one in able))
+        raise ValueError(f"{path.name}: {model.title()} writes {words}.")
 
 
 def to_text(value: Any) -> str:

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
-from ..recipes import Reading, Recipe, to_text
+from ..recipes import Reading, Recipe, check_suffix, to_text
 from ..shipped import shipped_image_size
 
 if TYPE_CHECKING:
@@ -119,8 +119,6 @@ def run_recipe(
         assert isinstance(recipe, Reading)  # every recipe reads images
         files = {name: _files(model, name, value) for name, value in inputs.items() if value}
         if output is not None:
-            from ..operations.result import check_suffix
-
             check_suffix(model, output)
             recipe = recipe.written_as(output.suffix.lower().removeprefix("."))
         reads = [path for name, one in model.inputs.items() if one.kind in ("images", "set") for path in files[name]]

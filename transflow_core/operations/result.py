@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from ..images import ANIMATION_SUFFIXES, save_animation, save_png
-from ..recipes import Recipe
+from ..recipes import Recipe, check_suffix
 from ..views import to_metadata
 
 __all__ = ["Result", "Saved"]
@@ -77,13 +77,3 @@ class Result:
         else:
             save_png(frames[-1], path, metadata=self.metadata)
         return path
-
-
-def check_suffix(model: type[Recipe], path: Path) -> None:
-    """Raises ValueError, with the suffixes that there are, for a file that an operation cannot write."""
-    suffix = path.suffix.lower()
-    able = {f".{one}" for one in model.formats if one != "images"} | ({""} if "png" in model.formats else set())
-    able |= {""} if "images" in model.formats else set()
-    if suffix not in able:
-        words = ", ".join(sorted(one or "a folder" for one in able))
-        raise ValueError(f"{path.name}: {model.title()} writes {words}.")
