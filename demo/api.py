@@ -11,7 +11,7 @@ from typing import Any, Literal
 import gradio as gr
 
 from transflow_core import limits
-from transflow_core.recipes import RECIPES, Reading, Recipe, ordered, plain
+from transflow_core.recipes import RECIPES, Reading, Recipe, ordered
 from transflow_core.shipped import DEFAULT_PRIOR
 from transflow_core.views import signature
 from transflow_core.worker import Cancelled, owned_by
@@ -67,7 +67,7 @@ def add_endpoints(engines: Engines, demo: gr.Blocks) -> None:
 
 
 def endpoints(engines: Engines) -> dict[str, Callable[..., Any]]:
-    """The function of each endpoint, by its name; `stop`, beside its arguments, ends it with Cancelled."""
+    """The function of each endpoint, by its name; `cancel`, beside its arguments, ends it with Cancelled."""
     return {"info": _info(engines)} | {name: _endpoint(engines, model) for name, model in SERVED.items()}
 
 
@@ -93,7 +93,7 @@ def _endpoint(engines: Engines, model: type[Recipe]) -> Callable[..., Any]:
     """The function of a recipe: files and parameters in; files, and the facts about them, out."""
 
     def endpoint(*args: Any, **named: Any) -> tuple[Files, dict]:
-        stop = named.pop("stop", None)
+        cancel = named.pop("cancel", None)
         values = inspect.signature(endpoint).bind(*args, **named).arguments
         form = values.pop("format", model.formats[0])
         if form not in model.formats:
@@ -102,10 +102,10 @@ def _endpoint(engines: Engines, model: type[Recipe]) -> Callable[..., Any]:
         recipe = model.checked(values).written_as(form)
         assert isinstance(recipe, Reading)  # every recipe reads images
         engine = engines.get(recipe.prior)
-        result = engine.run(recipe, cancel=stop, **_inputs(model, inputs))
+        result = engine.run(recipe, cancel=cancel, **_inputs(model, inputs))
         folder = new_folder()
         name = model.title() if form == "images" else f"{Path(model.output).stem or model.title()}.{form}"
-        return [_file(path) for path in result.save(folder / name)], plain(result.facts)
+        return [_file(path) for path in result.save(folder / name)], result.facts
 
     kinds = {"masks": Files | None, "classes": dict[str, Files]}
     types: dict[str, Any] = {name: kinds.get(one.kind, Files) for name, one in model.inputs.items()}
@@ -149,7 +149,7 @@ def _answering(function: Callable) -> Callable:
         turn = CALLS.turn(caller_of(scope) if scope else "", event, session)
         try:
             with refusing(markup=False), held(_given(args, kwargs)), turn as stop, owned_by(session):
-                return _plain(function(*args, **(kwargs | {"stop": stop})))
+                return _plain(function(*args, **(kwargs | {"cancel": stop})))
         except Cancelled as error:  # whoever asked is gone: nobody reads it, and it is no fault to be printed
             raise gr.Error("The call was given up.", print_exception=False) from error
 

@@ -42,7 +42,7 @@ def log_slider(
     value: float = 0.5, *, name: str, elem_id: str, far: str = "", sign: str = "", **options: Any
 ) -> gr.HTML:
     """A slider for λ/m from 0.01 to 10 on a logarithmic scale; with the band [0.3, 0.7] marked, which the paper advises
-    for its own manner of drawing, once `gr.update(advised=True)` says so; `gr.update(name=…)` renames it.
+    for its own method, once `gr.update(advised=True)` says so; `gr.update(name=…)` renames it.
 
     Its value is λ/m itself. `input` fires while it moves, unless a sprite in the page serves it (`static/sheet.js`);
     then `pause` does when it rests. `release` fires when it is let go (or a key was pressed).

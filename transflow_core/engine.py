@@ -9,7 +9,7 @@ from typing import Any
 
 from .compute import Cancelled, Compute, Drawn, Pick, Progress
 from .operations import OPERATIONS, Call, Result
-from .recipes import Recipe
+from .recipes import Recipe, plain
 
 __all__ = ["Cancelled", "Drawn", "Engine", "Pick", "Progress"]
 
@@ -53,4 +53,4 @@ class Engine(Compute):
             raise ValueError(f"{recipe.title()} {wrong}.")
         started = time.perf_counter()
         result = OPERATIONS[recipe.title()](self, recipe, Call(inputs, progress, cancel))
-        return replace(result, facts=result.facts | {"seconds": round(time.perf_counter() - started, 3)})
+        return replace(result, facts=plain(result.facts) | {"seconds": round(time.perf_counter() - started, 3)})

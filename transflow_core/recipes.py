@@ -239,6 +239,12 @@ class Reading(Recipe):
     landmarks: Literal["5", "68"] = parameter("5", "dlib's landmarks: 5 (free licence) or 68.")
     robust: bool = parameter(True, "Images far from the training data count less, unless half of them are.")
 
+    @property
+    def whole(self) -> Literal["auto", "always", "never"]:
+        """What `faces.align` calls it: whether a picture is used whole."""
+        words: dict[str, Literal["auto", "always", "never"]] = {"auto": "auto", "never": "always", "always": "never"}
+        return words[self.align]
+
 
 class Method(Recipe):
     """How samples are drawn.

@@ -113,6 +113,7 @@ def test_each_end_of_an_interpolation_may_have_its_own_lambda(run):
     ends = ["images/0.png", "images/1.png", "--steps", 2, "-n", 1, "--method", "posterior"]
     told = run("interpolate", *ends, "--lam-ratio-a", 0, "--lam-ratio-b", 3)
     assert [told[end]["lam_ratio"] for end in "ab"] == [0, 3]
+    assert run("interpolate", *ends, "--lam-ratio", "inf")["a"]["lam_ratio"] == "inf"
 
 
 def test_restyle_writes_the_photograph_or_the_path_to_it(run):

@@ -122,8 +122,7 @@ def run_recipe(
             check_suffix(model, output)
             recipe = recipe.written_as(output.suffix.lower().removeprefix("."))
         reads = [path for name, one in model.inputs.items() if one.kind in ("images", "set") for path in files[name]]
-        whole = {"auto": "auto", "never": "always", "always": "never"}[recipe.align]
-        engine = work.engine(recipe.prior, device, reads, whole=whole, landmarks=recipe.landmarks)
+        engine = work.engine(recipe.prior, device, reads, whole=recipe.whole, landmarks=recipe.landmarks)
         if isinstance(files.get("examples"), Path):
             from ..fewshot import FewShotClassifier
 

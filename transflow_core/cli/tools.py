@@ -140,13 +140,12 @@ def condition_set(
 
     Every image counts in full: which are far outside of most is known only when all were seen.
     """
-    from ..operations.source import whole_of
     from ..streaming import statistics_by_ray, statistics_of_set
     from ..worker import PictureLane
 
     with working(as_json) as work:
         recipe = Condition.from_texts({"lam_ratio": lam_ratio, "align": align, "faces": faces})
-        how: dict[str, Any] = {"whole": whole_of(recipe), "faces": faces, "progress": work.progress}
+        how: dict[str, Any] = {"whole": recipe.whole, "faces": faces, "progress": work.progress}
         ratio = recipe.lam_ratio
         # A small cache: no image is asked for twice. The lane reads pictures while the flow inverts those before.
         engine = work.engine(prior, device, cached=1, pictures=None if ray else PictureLane())

@@ -17,7 +17,7 @@ from ..posterior import mixed
 from ..recipes import Align, Condition, Encode, Mix
 from .result import Result
 from .sampling import ignored, resolved
-from .source import Call, facts_of, notes_of, whole_of
+from .source import Call, facts_of, notes_of
 
 __all__ = ["align", "condition", "encode", "mix"]
 
@@ -82,7 +82,7 @@ def encode(engine: Compute, recipe: Encode, call: Call) -> Result:
 def align(engine: Compute, recipe: Align, call: Call) -> Result:
     """Every face of pictures, in the frame that the prior was trained on."""
     sources: list[Source] = list(call.inputs["images"])
-    how: dict[str, Any] = {"whole": whole_of(recipe), "landmarks": recipe.landmarks, "size": recipe.size}
+    how: dict[str, Any] = {"whole": recipe.whole, "landmarks": recipe.landmarks, "size": recipe.size}
     pictures, told, lines = {}, [], []
     for index, source in enumerate(sources):
         if call.progress is not None:

@@ -31,9 +31,8 @@ def restyle(engine: Compute, recipe: Restyle, call: Call) -> Result:
     if most and cost > most:
         raise ValueError(f"this decodes {cost} images, a face at each step; the most is {most}.")
     levels = len(engine.prior.levels)
-    way = [_levels(recipe, (step + 1) / recipe.steps, levels) for step in range(recipe.steps)]
-    if recipe.steps > 1:
-        way = [_levels(recipe, step / (recipe.steps - 1), levels) for step in range(recipe.steps)]
+    shares = [1.0] if recipe.steps == 1 else [step / (recipe.steps - 1) for step in range(recipe.steps)]
+    way = [_levels(recipe, share, levels) for share in shares]
     photographs: dict[int, list[EvidenceImage]] = {}
     for image in found:
         photographs.setdefault(id(image.source), []).append(image)

@@ -20,6 +20,9 @@ __all__ = ["interpolate", "sample", "sampler_of", "sweep", "sweep_of"]
 
 M = TypeVar("M", bound=Method)
 
+_OWN = {"local": "likeness", "bootstrap": "images_per_sample", "posterior": "lam_ratio"}
+"""The number that a sweep of each method changes."""
+
 
 def resolved(engine: Compute, recipe: M, posterior: Posterior) -> tuple[M, str]:
     """The recipe with the numbers of its method, and why. Raises ValueError for another number of levels."""
@@ -84,7 +87,7 @@ def sweep_of(recipe: Sweep, m: float) -> dict[str, Sweep]:
         recipe: `over` is its method's own number where it is "auto".
         m: images of the evidence: no sample is mixed from more.
     """
-    own = {"local": "likeness", "bootstrap": "images_per_sample", "posterior": "lam_ratio"}[recipe.method]
+    own = _OWN[recipe.method]
     over = own if recipe.over == "auto" else recipe.over
     if over not in ("lam_ratio", own):
         raise ValueError(f"over is {over!r}, which does not belong to the method {recipe.method!r}.")
@@ -105,7 +108,7 @@ def sweep(engine: Compute, recipe: Sweep, call: Call) -> Result:
     posterior = intake.posterior()
     recipe, reason = resolved(engine, recipe, posterior)
     swept = sweep_of(recipe, posterior.m)
-    over = recipe.over if recipe.over != "auto" else _changing(list(swept.values()))
+    over = _OWN[recipe.method] if recipe.over == "auto" else recipe.over
     recipe = recipe.replace(over=over, values=tuple(getattr(one, over) for one in swept.values()))
     x = engine.sweep(posterior, swept.values(), **_draws(recipe), **_told(call))
     facts = facts_of(engine, recipe) | {"m": posterior.m, "reason": reason, "evidence": intake.evidence.to_dicts()}
@@ -141,10 +144,6 @@ def interpolate(engine: Compute, recipe: Interpolate, call: Call) -> Result:
     strip = labelled_rows(rows, column_labels=labels)
     frames = [contact_sheet([row[step] for row in rows]) for step in range(recipe.steps)]
     return Result(recipe, facts_of(engine, recipe) | facts, overview=strip, frames=frames, lines=tuple(lines))
-
-
-def _changing(swept: list[Sweep]) -> str:
-    return {"local": "likeness", "bootstrap": "images_per_sample", "posterior": "lam_ratio"}[swept[0].method]
 
 
 def _draws(recipe: Drawing) -> dict[str, Any]:

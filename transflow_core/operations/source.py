@@ -11,17 +11,11 @@ from PIL import Image
 
 from ..compute import Compute, Progress
 from ..intake import Intake
-from ..pictures import Source, Whole
-from ..recipes import Reading, Recipe, plain
+from ..pictures import Source
+from ..recipes import Reading, Recipe
 from .result import Result
 
 __all__ = ["Call", "Run"]
-
-
-def whole_of(recipe: Reading) -> Whole:
-    """What `faces.align` calls it: whether a picture is taken whole."""
-    words: dict[str, Whole] = {"auto": "auto", "never": "always", "always": "never"}
-    return words[recipe.align]
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Call:
             return value
         return engine.intake(
             value,
-            whole=whole_of(recipe),
+            whole=recipe.whole,
             faces=faces or recipe.faces,
             landmarks=recipe.landmarks,
             robust=recipe.robust,
@@ -86,9 +80,7 @@ class Run(Protocol):
 
 def facts_of(engine: Compute, recipe: Recipe) -> dict[str, Any]:
     """What every result tells: the prior, and the recipe."""
-    return engine.prior.provenance | {
-        "recipe": plain({"recipe": recipe.title(), **recipe.model_dump(exclude_none=True)})
-    }
+    return engine.prior.provenance | {"recipe": {"recipe": recipe.title(), **recipe.model_dump(exclude_none=True)}}
 
 
 def notes_of(intake: Intake) -> tuple[str, ...]:
