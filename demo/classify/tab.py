@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -65,11 +65,13 @@ class _Kept:
 
     Attributes:
         opened: which classes are shown.
+        names: of all classes. A box that was just shown may still send its old name.
         fit, result: of what is shown; None while there is nothing to judge by.
         view: the tab of the results that is looked at.
     """
 
     opened: tuple[bool, ...] = _FEWEST_OPEN
+    names: list[str] = field(default_factory=lambda: [default_name(index) for index in range(MOST)])
     fit: Fit | None = None
     result: Result | None = None
     view: str = "answers"
@@ -174,7 +176,6 @@ class Classify:
 
     def _wire(self, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
         progress = [self._progress, self._done]
-        names = [slot.name for slot in self._slots]
         everything = [
             *(part for slot in self._slots for part in slot.parts),
             self._cards,
@@ -205,11 +206,11 @@ class Classify:
                 ),
                 *slot.events,
                 *on(slot.remove.click, partial(self._remove_class, index), prior, everything),
-                *on([slot.name.submit, slot.name.blur], partial(self._rename, slot), slot.name, slot.files),
+                *on([slot.name.submit, slot.name.blur], partial(self._rename, index), slot.name, slot.files),
             ]
         on(self._stop.click, self._end_reading, queue=False)
 
-        asked = [prior, self._likelihood, self._chosen, self._lam, self._copies, self._whole, *names]
+        asked = [prior, self._likelihood, self._chosen, self._lam, self._copies, self._whole]
         shown = [self._status, self._cards, self._pictures, self._python, self._lam]
         on([*changed, self._chosen.input, self._likelihood.input, self._copies.release], self._refresh, asked, shown)
         on(self._lam.input, partial(self._refresh, dragged=True), asked, shown, trigger_mode="always_last")
@@ -257,7 +258,7 @@ class Classify:
         with _all_places(session, newest=True) as stop:
             yield (
                 self._boxes(session, tuple(index < len(task.classes) for index in range(MOST)))
-                | self._named({slot: name for slot, name in zip(self._slots, task.classes, strict=False)})
+                | self._named(session, dict(enumerate(task.classes)))
                 | {self._whole: task.whole, self._copies: task.copies}
             )
             yield from self._read(session, given, dict.fromkeys(_PLACES, Intake(prior)), task.whole, stop)
@@ -307,13 +308,18 @@ class Classify:
         boxes = {slot.box: gr.update(visible=shown) for slot, shown in zip(self._slots, opened, strict=True)}
         return boxes | {slot.remove: gr.update(interactive=sum(opened) > FEWEST) for slot in self._slots}
 
-    def _named(self, names: Mapping[Slot, str]) -> Shown:
-        return {slot.name: name for slot, name in names.items()} | {
-            slot.files: gr.update(label=zone(name)) for slot, name in names.items()
-        }
+    def _named(self, session: Session, names: Mapping[int, str]) -> Shown:
+        shown: Shown = {}
+        for index, name in names.items():
+            shown |= {self._slots[index].name: name} | self._rename(index, session, name)
+        return shown
 
-    def _rename(self, slot: Slot, session: Session, name: str) -> Shown:
-        return {slot.files: gr.update(label=zone(name))}
+    def _rename(self, index: int, session: Session, name: str) -> Shown:
+        # What a file of a classifier can hold: printable, and not too long.
+        name = "".join(c for c in str(name or "") if c.isprintable()).strip()[:CLASS_NAME_LENGTH]
+        name = name or default_name(index)
+        session.of_kind(_Kept).names[index] = name
+        return {self._slots[index].files: gr.update(label=zone(name))}
 
     def _add_class(self, session: Session) -> Shown:
         opened = session.of_kind(_Kept).opened
@@ -334,7 +340,7 @@ class Classify:
     def _emptied(self, session: Session, index: int, prior: str) -> Shown:
         slot = self._slots[index]
         session.intakes[slot.place] = Intake(prior)
-        return self._named({slot: default_name(index)}) | self._shown(session, [slot.place])
+        return self._named(session, {index: default_name(index)}) | self._shown(session, [slot.place])
 
     def _clear_all(self, session: Session, prior: str) -> Shown:
         with _all_places(session, newest=True):
@@ -368,7 +374,6 @@ class Classify:
         lam: float,
         copies: float,
         whole: bool,
-        *names: str,
         dragged: bool = False,
     ) -> Iterator[Shown]:
         """Answers, and what else is looked at. While λ is dragged, it is taken as given."""
@@ -376,7 +381,7 @@ class Classify:
         with session.turn(_ANSWERS, newest=True) as stop:
             queries = _evidence(session, _QUERIES, prior)
             try:
-                classes = _classes(session, kept.opened, names, prior)
+                classes = _classes(session, prior)
                 rule = Rule.checked(likelihood, None if chosen else lam, copies)
                 # What can be said without the copies is said at once.
                 learned = kept.fit is not None and kept.fit.rule.copies
@@ -448,16 +453,13 @@ def _evidence(session: Session, place: str, prior: str) -> Evidence:
     return intake.evidence if intake.prior == prior else Evidence()
 
 
-def _classes(session: Session, opened: Sequence[bool], names: Sequence[str], prior: str) -> dict[str, Evidence]:
+def _classes(session: Session, prior: str) -> dict[str, Evidence]:
     """Name to examples of every class that has some. Raises ValueError with what a person must do first."""
-    classes: dict[str, Evidence] = {}
-    for index, place in enumerate(_CLASSES):
+    kept, classes = session.of_kind(_Kept), dict[str, Evidence]()
+    for index, (place, name) in enumerate(zip(_CLASSES, kept.names, strict=True)):
         evidence = _evidence(session, place, prior)
-        if not opened[index] or not evidence.used:
+        if not kept.opened[index] or not evidence.used:
             continue
-        # What a file of a classifier can hold: printable, and not too long.
-        name = "".join(c for c in str(names[index] or "") if c.isprintable()).strip()[:CLASS_NAME_LENGTH]
-        name = name or default_name(index)
         if name in classes:
             raise ValueError(
                 f"Two classes have the same name. Give each a name of its own, such as {default_name(index)}."

@@ -403,7 +403,8 @@ def test_what_is_not_looked_at_is_not_made(page, served_small, hold):
     page.mouse.up()
     page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))
     assert sweep.calls == 1  # λ plays no part in the sweep of the paper's method
-    page.get_by_role("tab", name="Take away").click()
+    page.get_by_role("tab", name="Numbers").click()
+    page.wait_for_selector("#numbers table")  # so that the page knows what is looked at
     page.fill("#seed input", "7")
     page.press("#seed input", "Enter")
     page.wait_for_url(re.compile("seed=7"))
