@@ -43,7 +43,6 @@ def test_every_figure_is_on_the_page_with_its_picture(fast):
         "A second task",
         "Distance to held-out",
         "The typical set",
-        "What it took",
     ):
         assert f"\n## {title}" in page
     pictures = re.findall(r"\]\((results/\w+\.png)\)", page)

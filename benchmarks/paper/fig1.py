@@ -7,7 +7,7 @@ from typing import Any
 from transflow_core.images import to_pil
 from transflow_core.recipes import Method
 
-from .near import Pictures, measured, samplers
+from .near import Pictures, measured, row_name, samplers
 from .samples import SEED
 from .setting import Setting
 from .words import Result, amount, difference, sign, table
@@ -41,7 +41,7 @@ def words(r: Result) -> str:
     """The section of the page."""
     domains = r["domains"]
     labels = list(next(iter(domains.values()))["measures"])
-    names = [f"λ/m = {label}" if label == "0.5" else label for label in labels]
+    names = [f"λ/m = {label}" if label == "0.5" else row_name(label) for label in labels]
     rows = [
         [name, *[amount(domain["measures"][label]) for domain in domains.values()]]
         for name, label in zip(names, labels, strict=True)
@@ -56,17 +56,16 @@ def words(r: Result) -> str:
         for label in labels[1:-1]
     }
     told = "; ".join(
-        f"{name}: nearer than the prior's own samples on {len(nearer[label])} of {len(domains)}"
+        f"{name} on {len(nearer[label])} of {len(domains)}"
         for name, label in zip(names[1:-1], labels[1:-1], strict=True)
     )
     return f"""## Figure 1: one flow, two domains
 
 ![Figure 1](results/{r["picture"]})
 
-The paper's evidence is {len(domains)} art domains that may not be shown here. In their place are two sets that ship
-({", ".join(f"{name}, m = {domain['m']}" for name, domain in domains.items())}), which show nobody: faces drawn
-from shapes, and the prior's own samples as old prints. Energy distance to the held-out half of the set in colour
-and texture, by random halves ({r["splits"]} splits, 95 % intervals; see "Distance to held-out evidence"). {told}
-(intervals of the paired differences leave out 0).
+The paper's evidence may not be shown here. In its place are {len(domains)} sets that ship
+({", ".join(f"{name}, m = {domain['m']}" for name, domain in domains.items())}): faces drawn from shapes, and samples of
+the prior as old prints. The table has the energy distance to the held-out half of a set in colour and texture, over
+{r["splits"]} splits (see "Distance to held-out evidence"). Nearer than the prior's own samples: {told}.
 
 {table(["", *domains], rows)}"""

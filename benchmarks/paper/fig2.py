@@ -11,7 +11,7 @@ from PIL import Image
 from transflow_core.posterior import Gaussian, Posterior
 
 from .setting import Setting
-from .words import Result, table, trend
+from .words import Result, trend
 
 __all__ = ["run", "words"]
 
@@ -42,18 +42,12 @@ def run(setting: Setting) -> dict[str, Any]:
 
 def words(r: Result) -> str:
     """The section of the page."""
-    rows = [
-        [ratio, f"({p['mean'][0]:.2f}, {p['mean'][1]:.2f})", f"{p['variance']:.2f}"]
-        for ratio, p in r["posteriors"].items()
-    ]
     long = [(p["mean"][0] ** 2 + p["mean"][1] ** 2) ** 0.5 for p in r["posteriors"].values()]
     wide = [p["variance"] for p in r["posteriors"].values()]
     return f"""## Figure 2: prior, evidence, posterior
 
 ![Figure 2](results/{r["picture"]})
 
-The prior N(0, I) in blue, three pieces of evidence as crosses, the posterior in red (each scaled to its own peak; where
-they overlap it is dark). With λ the mean's distance from the prior's {trend(long)}, and the variance
-{trend(wide)}: eq. 3-8.
-
-{table(["λ/m", "posterior mean", "variance"], rows)}"""
+The prior N(0, I) is blue, three images are crosses, the posterior is red. Each is scaled to its own peak. As λ/m grows
+from {next(iter(r["posteriors"]))} to {list(r["posteriors"])[-1]}, the mean's distance from the prior's {trend(long)},
+and the variance {trend(wide)}: eq. 3-8."""

@@ -85,7 +85,7 @@ def words(r: Result) -> str:
     for name, entry in r["sets"].items():
         rows |= {f"posterior, {name}": entry["samples"], f"evidence, {name}": entry["evidence"]}
     red, grey, person = r["sets"]["red_hair"], r["sets"]["greyscale"], r["person"]
-    two, one, three = number(2), number(1), number(3)
+    three = number(3)
 
     def moved(entry: Result, key: str) -> str:
         gain = difference(entry["samples"][key], r["prior"][key])
@@ -100,23 +100,18 @@ def words(r: Result) -> str:
 
 ![Red hair](results/{r["pictures"]["red_hair"]})
 
-λ/m = 0.5, {r["n"]} samples of each of {r["seeds"]} seeds; 95 % intervals over seeds. Evidence: {red["used"]} and
-{grey["used"]}. Redness in the band where hair is, R - (G + B)/2: samples
-{amount(red["samples"]["redness"], two)}, evidence
-{amount(red["evidence"]["redness"], two)}, prior {amount(r["prior"]["redness"], two)}: {moved(red, "redness")}.
+λ/m = 0.5, {r["n"]} samples of each of {r["seeds"]} seeds. Evidence: {red["used"]} and {grey["used"]}. *Redness* is
+R - (G + B)/2 where hair is. Samples go {moved(red, "redness")}.
 
 ![Greyscale](results/{r["pictures"]["greyscale"]})
 
-Chroma: samples {amount(grey["samples"]["chroma"], one)}, evidence {amount(grey["evidence"]["chroma"], one)}, prior
-{amount(r["prior"]["chroma"], one)}: {moved(grey, "chroma")}.
+Chroma goes {moved(grey, "chroma")}.
 
 {measure_table(rows, {"redness": "redness"})}
 
 ![One person](results/{r["pictures"]["person"]})
 
-The paper also conditions on one person. No licence-free pictures of one person were at hand, so that this person
-is made: one sample of the prior in {person["m"]} pictures, mirrored, moved, turned, in other light and colour.
-Distance of the mean face descriptors of samples and evidence (dlib's; two pictures of one person are usually less
-than 0.6 apart): samples
-{amount(person["samples"]["descriptor"], three)}, the prior's {amount(person["prior"]["descriptor"], three)}; difference
-{amount(closer, three)}."""
+The paper also conditions on one person. This person is made: one sample of the prior in {person["m"]} pictures,
+mirrored, moved, turned, in other light and colour. Distance of the mean face descriptors of samples and evidence (of
+one person: usually below 0.6): samples {amount(person["samples"]["descriptor"], three)}, the prior's
+{amount(person["prior"]["descriptor"], three)}, difference {amount(closer, three)}."""

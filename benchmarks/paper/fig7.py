@@ -27,7 +27,6 @@ def words(r: Result) -> str:
 
 ![Figure 7](results/{r["picture"]})
 
-The paper sees "pencil sketches" at a low λ and "very subdued colors" at a high one. In numbers, both ends of the sweep
-{"lie" if between else "do not both lie"} between the evidence's chroma ({grey:.1f}) and the prior's ({own:.1f}),
-in that order.
+The paper sees "pencil sketches" at a low λ and "very subdued colors" at a high one. Here both ends
+{"lie" if between else "do not both lie"} between the evidence's chroma ({grey:.1f}) and the prior's ({own:.1f}).
 {told(r)}"""

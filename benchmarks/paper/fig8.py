@@ -32,9 +32,7 @@ def words(r: Result) -> str:
     )
     return f"""## Figure 8: out of domain
 
-The paper: a λ that is too low gives the mean, one that is too high the prior. At the ends of the sweep the samples have
-these shares of the prior's diversity: {shares}. How near they come to the evidence, and at which λ/m nearest, is under
-"Distance to held-out evidence". The
-paper's sets are of one sitter and of one character.
+The paper: a λ that is too low gives the mean, and one that is too high the prior. At the ends of the sweep samples have
+these shares of the prior's diversity: {shares}.
 
 """ + "\n\n".join(parts)

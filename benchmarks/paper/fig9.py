@@ -13,7 +13,7 @@ from transflow_core.posterior import Posterior
 from .digits import load_digits
 from .samples import SEED
 from .setting import Setting
-from .words import Result, amount, number, summary, table, trend
+from .words import Result, summary, trend
 
 __all__ = ["run", "words"]
 
@@ -49,15 +49,10 @@ def run(setting: Setting) -> dict[str, Any]:
 def words(r: Result) -> str:
     """The section of the page."""
     sizes = [v["rms"]["mean"] for v in r["means"].values()]
-    rows = [[f"m = {m}", amount(v["rms"]), amount(v["common"], number(0))] for m, v in r["means"].items()]
     return f"""## Figure 9: conditioned on a digit
 
 ![Figure 9](results/{r["picture"]})
 
-Digits 0 to {r["digits"] - 1}, a column each, λ/m = 0.5. The paper: with m the sample means come closer to 0 and
-samples become "more humanlike". Here the root mean square of a class's mean latent {trend(sizes)} as m grows,
-over {r["draws"]} draws of the evidence. It does not go to 0, because the mean of *all* digits has a root mean
-square of {r["all"]:.2f} (they share a black background); the last column is the share of the class means' power
-that is one image, their common mean.
-
-{table(["", "rms of the mean", "common to all classes, %"], rows)}"""
+Digits 0 to {r["digits"] - 1}, a column each, λ/m = 0.5. The paper: as m grows the sample means come closer to 0. Here
+the root mean square of a class's mean latent {trend(sizes)}, over {r["draws"]} draws. It does not go to 0, because the
+mean of *all* digits has a root mean square of {r["all"]:.2f}: they share a black background."""

@@ -24,7 +24,7 @@ from transflow_core.shipped import DEFAULT_PRIOR
 from .setting import Setting
 from .words import Result, amount, difference, listing, sign, summary, table
 
-__all__ = ["Pictures", "measured", "run", "samplers", "spaces", "words"]
+__all__ = ["Pictures", "measured", "row_name", "run", "samplers", "spaces", "words"]
 
 REAL, PRIOR = "real pictures", "the prior, temperature 0.7"
 DEFAULT = "local, the default"
@@ -148,24 +148,35 @@ def words(r: Result) -> str:
     """The section of the page."""
     parts = []
     for prior, sets in r["priors"].items():
-        found = {space: _space(sets, r["ratios"], space) for space in NAMES if _has(sets, space)}
-        parts += [f"### {prior}", *found.values(), _choices(sets, r["ratios"])]
+        measured_in = [space for space in NAMES if _has(sets, space)]
+        if prior == list(r["priors"])[-1]:
+            parts += [_space(sets, r["ratios"], space) for space in measured_in]
+            parts.append(_choices(sets, r["ratios"]))
+        else:
+            parts += [
+                f"With {prior}, {NAMES[space]}, nearer are {_compared(sets, r['ratios'], space)}."
+                for space in measured_in
+            ]
     used = listing([entry["used"] for entry in next(iter(r["priors"].values())).values()])
     return f"""## Distance to held-out evidence
 
-Half of a set is given, at random, {r["n"]} samples are drawn, and compared with the half that is held out: the energy
-distance between features that are standardised on the given half (`benchmarks/features.py`, `benchmarks/distances.py`).
-The yardstick, *real pictures*, are the given half itself. Mean ± half the 95 %
-interval over {r["splits"]} splits, each with a seed of its own. Sets: {used}. {_RECIPE}
+Half of each set is given, at random. {r["n"]} samples are compared with the other half: the energy distance of features
+that are standardised on the given half. *Real pictures* are the given half itself. {r["splits"]} splits. Sets: {used}.
+{_RECIPE} Tables are of {list(r["priors"])[-1]}.
 
 """ + "\n\n".join(parts)
 
 
 _RECIPE = (
-    "Rows of λ/m are the paper's posterior, the default is what the page drew at the time, and a manipulation vector "
-    "is the mean latent of the given half less that of plain faces, added to the prior's samples at temperature 0.7, "
-    "as Glow's authors did."
+    f"*Best* is the best for that set, of {', '.join(f'{ratio:g}' for ratio in RATIOS)}. A manipulation vector is the "
+    "mean latent of the given half less that of plain faces, added to samples of the prior, as Glow's authors did "
+    f"(times {' or '.join(f'{share:g}' for share in VECTORS.values())}). The default is that of the page at the time."
 )
+
+
+def row_name(label: str) -> str:
+    """A row of the record, which names the default of its time."""
+    return label if label == DEFAULT else label.replace("the default", "the default then")
 
 
 def _has(sets: Result, space: str) -> bool:
@@ -175,25 +186,35 @@ def _has(sets: Result, space: str) -> bool:
 def _space(sets: Result, ratios: list[float], space: str) -> str:
     key = f"energy, {space}"
     paper = [f"{ratio:g}" for ratio in ratios]
-    # The record names the default of its time.
-    default = next(label for label in next(iter(sets.values()))["measures"] if label.endswith(", the default"))
     rows = [
-        [
-            f"λ/m = {label}" if label in paper else label,
-            *[amount(entry["measures"][label][key]) for entry in sets.values()],
-        ]
-        for label in (REAL, PRIOR, *paper, *VECTORS, default)
+        [shown, *[amount(entry["measures"][_best(entry, labels, key)][key]) for entry in sets.values()]]
+        for shown, labels in (
+            (REAL, [REAL]),
+            (PRIOR, [PRIOR]),
+            ("the paper's, best λ/m", paper),
+            ("manipulation vector, best", list(VECTORS)),
+            (row_name(_default(sets)), [_default(sets)]),
+        )
     ]
-    told = "; ".join(
-        f"{first} on {_nearer(sets, key, this, those)}"
+    head = [NAMES[space], *[name.replace("_", " ") for name in sets]]
+    return f"{table(head, rows)}\n\nNearer are {_compared(sets, ratios, space)}."
+
+
+def _default(sets: Result) -> str:
+    """The record names the default of its time."""
+    return next(label for label in next(iter(sets.values()))["measures"] if label.endswith(", the default"))
+
+
+def _compared(sets: Result, ratios: list[float], space: str) -> str:
+    paper = [f"{ratio:g}" for ratio in ratios]
+    return "; ".join(
+        f"{first} on {_nearer(sets, f'energy, {space}', this, those)}"
         for first, this, those in (
-            ("the default's draws are nearer than the paper's at that set's best λ/m", [default], paper),
-            ("the paper's at its best λ/m than the better of the two vectors", paper, list(VECTORS)),
-            ("the better vector than the paper's at its best λ/m", list(VECTORS), paper),
+            ("the default's samples than the paper's", [_default(sets)], paper),
+            ("the paper's than the vector", paper, list(VECTORS)),
+            ("the vector than the paper's", list(VECTORS), paper),
         )
     )
-    head = [NAMES[space], *[name.replace("_", " ") for name in sets]]
-    return f"{table(head, rows)}\n\nBeyond the 95 % interval of the paired difference, {told}."
 
 
 def _nearer(sets: Result, key: str, these: Sequence[str], those: Sequence[str]) -> str:
@@ -203,7 +224,8 @@ def _nearer(sets: Result, key: str, these: Sequence[str], those: Sequence[str]) 
         for name, entry in sets.items()
         if sign(difference(*(entry["measures"][_best(entry, labels, key)][key] for labels in (these, those)))) < 0
     ]
-    return f"{len(found)} of {len(sets)} sets ({listing(found)})"
+    some = 0 < len(found) < len(sets)
+    return f"{len(found)} of {len(sets)} sets" + (f" ({listing(found)})" if some else "")
 
 
 def _best(entry: Result, labels: Sequence[str], key: str) -> str:
@@ -216,10 +238,10 @@ def _choices(sets: Result, ratios: list[float]) -> str:
 
     keys = [key for key in (f"energy, {space}" for space in NAMES) if _has(sets, key.removeprefix("energy, "))]
     paper = [f"{ratio:g}" for ratio in ratios]
-    head = ["λ/m that would be chosen by", *[name.replace("_", " ") for name in sets]]
+    head = ["best λ/m by", *[name.replace("_", " ") for name in sets]]
     rows = [
         [
-            f"distance to the held-out half, {key.removeprefix('energy, ')}",
+            f"distance, {key.removeprefix('energy, ')}",
             *[_best(e, paper, key) for e in sets.values()],
         ]
         for key in keys
@@ -232,6 +254,6 @@ def _choices(sets: Result, ratios: list[float]) -> str:
         if entry["chosen"]["density"] < min(float(_best(entry, paper, key)) for key in keys)
     ]
     return (
-        table(head, rows) + "\n\nThe paper recommends 0.3 to 0.7. Density chooses less than every distance does on "
+        table(head, rows) + "\n\nThe paper recommends 0.3 to 0.7. Density chooses less than both distances on "
         f"{len(low)} of {len(sets)} sets."
     )

@@ -37,8 +37,9 @@ def sweep(
 def told(r: Result) -> str:
     """What the measures do as λ grows, and their table."""
     chroma, diversity = ([row[key]["mean"] for row in r["sweep"].values()] for key in ("chroma", "diversity"))
-    rows = {f"λ/m = {ratio}": row for ratio, row in r["sweep"].items()}
-    return f"""{r["used"]}; {r["n"]} samples of each of {r["seeds"]} seeds, 95 % intervals over seeds. As λ/m grows,
-chroma {trend(chroma, number(1))} and diversity {trend(diversity)}.
+    every = 2 if len(r["sweep"]) > 5 else 1
+    rows = {f"λ/m = {ratio}": row for ratio, row in list(r["sweep"].items())[::every]}
+    return f"""{r["used"]}, {r["n"]} samples of each of {r["seeds"]} seeds. As λ/m grows, chroma
+{trend(chroma, number(1))} and diversity {trend(diversity)}.
 
 {measure_table(rows | {"the prior": r["prior"], "the evidence": r["evidence"]})}"""

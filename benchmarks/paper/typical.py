@@ -13,7 +13,7 @@ from transflow_core.images import save_png
 from transflow_core.posterior import Posterior
 
 from .setting import Setting
-from .words import Result, table
+from .words import Result, listing
 
 __all__ = ["run", "words"]
 
@@ -79,25 +79,18 @@ def _picture(setting: Setting, sets: dict[str, Any], held_out: dict[str, list[fl
 
 def words(r: Result) -> str:
     """The section of the page."""
-    ratios = list(next(iter(r["sets"].values()))["told"])
-    rows = [
-        [name.replace("_", " "), *[f"{entry['told'][ratio]:.2f}" for ratio in ratios], f"{entry['all']:.2f}"]
-        for name, entry in r["sets"].items()
-    ]
     whole = r["held_out_all"]
     told = ""
     if whole is not None:
-        below = [entry["told"][ratio] < whole for entry in r["sets"].values() for ratio in ratios]
+        below = [entry["told"][ratio] < whole for entry in r["sets"].values() for ratio in entry["told"]]
         told = (
-            f" Over held-out faces without noise the levels' medians give {whole:.2f}; samples are shorter in "
-            f"{sum(below)} of the {len(below)} cells of the table."
+            f" The medians of held-out faces give {whole:.2f}. Samples are shorter in {sum(below)} of {len(below)} "
+            f"cases: each set, at λ/m = {listing(list(next(iter(r['sets'].values()))['told']))}."
         )
     return f"""## The typical set
 
 ![Typical set](results/{r["picture"]})
 
-E‖z‖²/D of the paper's posterior by λ/m, level by level (fine to coarse): |μp|²/D and its variance. In grey where
-90 % of held-out images are, dotted the evidence itself. The trained flow is N(0, I) for images *with* the noise
-that it was trained on, whose E‖z‖²/D is 1; images without it lie inside.{told}
-
-{table(["E‖z‖²/D", *[f"λ/m = {ratio}" for ratio in ratios], "the evidence"], rows)}"""
+E‖z‖²/D of the paper's posterior by λ/m, level by level, fine to coarse. Grey is where 90 % of held-out images are, and
+dotted is the evidence. The flow is N(0, I) for images *with* the noise that it was trained on. Images without noise
+have shorter latents.{told}"""
