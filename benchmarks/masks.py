@@ -32,16 +32,15 @@ ROUNDS = (0, 1, 2, 4, 8, 16)
 DEFAULT = 2
 METHODS = {"the paper's, λ/m = 0.3": Method(method="posterior", lam_ratio=0.3), "local": Method(method="local")}
 HEAD = """<!-- Written by `python -m benchmarks.masks`. -->
-Faces of the example sets (nobody's) with a bar over the eyes. *PSNR*: of the pixels under the bar against the face
-as it was, in dB. *Faces*: share in which dlib's HOG detector finds one at 256×256. *Density*: mean log N(z; 0, I), in
-nats. What lies under a mask takes no part, so that a solid bar and a noisy one are filled alike: bars that are noise
-are in the second table.
+# Ignored parts, measured
 
-The detector finds faces behind bars as well, and its column says little; that the bar's place has the faces' colour,
-and no bar is seen, says more. With no round the part is the prior's mean face, fitted to what is around it: all but a
-few tenths of a decibel come from that, and more rounds draw sharper eyes that are further from those that were there.
-With every piece masked at the same place, nothing of the set says what was there: fillings go towards the prior's
-mean.
+Faces of the example sets, of nobody, have a bar over their eyes. The bar is masked, and the model fills the part.
+*PSNR* compares the pixels under the bar with the face as it was, in dB. *Faces* is the share in which dlib finds a face
+at 256×256. *Density* is the mean log N(z; 0, I), in nats.
+
+Round 0 fits the prior's mean face to what is around the bar, and nearly all of the gain comes from it. More rounds draw
+sharper eyes, which are further from those that were there. dlib finds faces behind bars as well. So look at the colour
+in the bar's place, in the second table.
 
 """
 

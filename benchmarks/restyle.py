@@ -43,25 +43,18 @@ TABLE, CURVES = ROOT / "docs" / "results" / "restyle.md", ROOT / "docs" / "resul
 STRENGTHS = (0.5, 1.0)
 DEFAULT = "low rank, likeness 0.4 (the default)"
 HEAD = """<!-- Written by `python -m benchmarks.restyle`. -->
-How far restyled photographs are from the held-out half of a set (energy distance in colour and texture, 0 is as near as
-real pictures of it), and how far each is from the photograph that it was (distance of dlib's descriptors; under 0.6 is
-usually taken for one person). Both small is good; at strength 0 the person is all there, and the distance to the set
-is that of the photographs.
+# Restyling, measured
 
-Photographs: of a folder (`--photographs`), or people whom the prior makes up. One split of each set and no intervals,
-so that small differences between two maps mean nothing, and those that repeat over the sets do.
+Each cell has two distances; small is good in both. The first is the energy distance of restyled photographs to the
+held-out half of a set, in colour and texture. The second is from each person before to the same person after, between
+dlib's descriptors. dlib takes two photographs for one person below 0.6. Each set has one split, and there are no
+intervals: small differences mean nothing unless they repeat over the sets.
 
-**What was chosen.** The program whitens a photograph by its own statistics and has a low-rank covariance of the set,
-at likeness 0.4. By the table: what is not whitened is further from the set in the mean; at 0.4 the set is a little
-nearer than with one variance a level or a dimension, and on four of six sets the person is still taken for the same
-one; at 0.7 and 0.9 it is nearer yet, and on most sets the person is another one. By eye, on sheets of the same faces:
-at 0.4 greyscale, painted and sketched faces keep their features; from 0.7 on, hair and beards of the set's pieces come
-in, which on drawings far from photographs (anime) is what makes them look drawn, so that the slider goes there. On
-sets that are photographs the plainer maps, the mean difference and the diagonal that is not whitened, keep more of the
-person, and are as near on red hair, though further on glasses: whitening is paid for where little of it is needed. On
-drawings they fail: on sketches the mean difference breaks the light of half the pictures, and Gatys' statistics leave a
-photograph. The paper's map pales everybody to the set's mean. All but the low-rank one are in this benchmark alone, and
-off in the program.
+**What was chosen.** The program whitens a photograph by its own statistics. The set has a low-rank covariance, at
+likeness 0.4. On four of six sets the person stays below 0.6. Likeness 0.7 and 0.9 come nearer to the set, and on most
+sets dlib no longer knows the person. On sets of photographs the plainer maps keep more of the person. On drawings they
+fail: the mean difference breaks the light of half the sketches, and level statistics leave a photograph. The paper's
+map moves everybody towards the set's mean. Only the low-rank map is in the program.
 
 """
 

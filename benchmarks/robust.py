@@ -25,9 +25,11 @@ TABLE = ROOT / "docs" / "results" / "robust.md"
 SETS = ("greyscale", "red_hair", "sepia", "sketch")
 METHODS = {"the paper's, λ/m = 0.3": Method(method="posterior", lam_ratio=0.3), "local": Method(method="local")}
 HEAD = """<!-- Written by `python -m benchmarks.robust`. -->
-Nine pieces of an example set, and with them a picture of noise and a blank one. Energy distance of 16 samples to the
-nine that are held out, in colour and texture / share of samples in which dlib's HOG detector finds a face, in %.
-*Counts*: how many times noise and blank count, see `Evidence.counts`.
+# Outliers, measured
+
+Nine images of an example set are evidence, and with them a picture of noise and a blank one. Cells have the energy
+distance of 16 samples to the nine held-out images, in colour and texture, and the share of samples in which dlib finds
+a face, in %. *Weights* are those of noise and blank: an ordinary image has 1.
 
 """
 
@@ -43,7 +45,7 @@ def main() -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
     spoilt = [noise, Image.new("RGB", (side, side), "grey")]
     columns = [f"{name}, {how}" for how in METHODS for name in ("left out", "the default", "as they are")]
-    lines = [f"| set | {' | '.join(columns)} | counts |", "|---" * (len(columns) + 2) + "|"]
+    lines = [f"| set | {' | '.join(columns)} | weights |", "|---" * (len(columns) + 2) + "|"]
     for name in SETS:
         files = find_images(EXAMPLES / name)
         frames = [load_image(file).resize((side, side), Image.Resampling.LANCZOS) for file in files]
