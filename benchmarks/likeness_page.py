@@ -20,7 +20,13 @@ _NOVELTY = ["network", DESCRIPTOR]
 #: Tables set by set have these rows alone.
 _MAIN = (PREDICTIVE, next(name for name in METHODS if name.startswith("pixels")), DEFAULT, "the paper's, λ/m = 0.5")
 #: These are measured, and drawn in the chart, but have no row of the tables.
-_LEFT_OUT = (MIRRORED, "predictive, chroma clipped", "predictive, guarded and clipped")
+_LEFT_OUT = (
+    MIRRORED,
+    "predictive, chroma clipped",
+    "predictive, guarded and clipped",
+    "local, likeness 0.75",
+    "local, likeness 0.25",
+)
 HEAD = """<!-- Written by `python -m benchmarks.likeness`; its numbers are in likeness.json. -->
 # Are samples like the set, and new?
 
@@ -33,7 +39,6 @@ Samples are drawn from it, and compared with both halves. Each split has its own
   held-out image. 0 is a copy, and 1 is as new as a held-out image. More than 1 is no gain.
 - **Within 0.6**: the share of samples whose face descriptor is within 0.6 of a given image's. dlib takes two such
   images for one person. Only sets of photographs count.
-- **Noisy**: the share of samples with more noise in one place than any given image has.
 
 Features are standardised on the given half. Brackets hold 95 % bootstrap intervals, over sets and
 splits. Splits of one set share its images. So the intervals of one set are too short for a new set of that kind.
@@ -133,10 +138,8 @@ def _section(rows: Rows, chart_file: Path | None) -> list[str]:
         parts += [f"![Distance and novelty of each method]({chart_file.name})", words]
     columns = [(f"energy, {space}", _in(space, "energy")) for space in _ENERGY]
     columns += [(f"novelty, {space}", _in(space, "novelty")) for space in _NOVELTY]
+    columns.append(("within 0.6", _in(DESCRIPTOR, "within")))
     parts += ["### Means over sets", _table(rows, columns)]
-    columns = [("within 0.6", _in(DESCRIPTOR, "within"))]
-    columns.append(("noisy", _in(None, "noisy_shown")))
-    parts.append(_table(rows, columns, share=True))
     parts.append("### Set by set")
     parts += [_by_set(rows, names, key, "network") for key in ("energy", "novelty")]
     return parts
@@ -172,13 +175,13 @@ def _mean(rows: Rows, method: str, value: Value) -> float | None:
     return float(np.mean([np.mean(group) for group in groups])) if groups else None
 
 
-def _cell(groups: list[list[float]], share: bool = False) -> str:
+def _cell(groups: list[list[float]]) -> str:
     """Mean and interval."""
     if not groups:
         return ""
 
     def number(x: float) -> str:
-        return f"{x:.1%}" if share else f"{x:.2f}"
+        return f"{x:.2f}"
 
     mean = float(np.mean([np.mean(group) for group in groups]))
     if max(map(len, groups)) == 1 and len(groups) == 1:
@@ -186,10 +189,10 @@ def _cell(groups: list[list[float]], share: bool = False) -> str:
     return f"{number(mean)} [{', '.join(map(number, interval(groups)))}]"
 
 
-def _table(rows: Rows, columns: Sequence[tuple[str, Value]], share: bool = False) -> str:
+def _table(rows: Rows, columns: Sequence[tuple[str, Value]]) -> str:
     """A row a method; columns that nobody has are left out, and methods that have none."""
     methods = _shown(rows)
-    cells = [(head, [_cell(_values(rows, method, of), share) for method in methods]) for head, of in columns]
+    cells = [(head, [_cell(_values(rows, method, of)) for method in methods]) for head, of in columns]
     cells = [(head, column) for head, column in cells if any(column)]
     lines = ["| | " + " | ".join(head for head, _ in cells) + " |", "|" + "---|" * (len(cells) + 1)]
     for index, method in enumerate(methods):

@@ -182,7 +182,7 @@ def measured(name: str, method: str, split: int, energy: float, new: float = 0.5
     measures = dict.fromkeys(("kid", "precision", "recall", "diversity", "tenth", "near"), 0.5)
     measures |= {"energy": energy, "novelty": new}
     row = {"set": name, "group": SHIPPED if name == "ours" else OTHERS, "method": method, "split": split, "n": 4}
-    row |= {"text": METHODS[method].text, "noisy": 0.5, "noisy_shown": 0.25, "projected": 0.125}
+    row |= {"text": METHODS[method].text, "noisy": 0.5, "noisy_shown": 0.25}
     return row | {"network": measures, DESCRIPTOR: measures | {"within": 0.8 if method == DEFAULT else 0.4}}
 
 
@@ -204,7 +204,7 @@ def test_the_page_is_written_from_the_numbers(tmp_path):
     assert f"| {DEFAULT} | 10.00 [" in text and f"| {DEFAULT} | 45.00 [36.00, 54.00]" in text
     assert f"| {PREDICTIVE} | 4.00 [2.00, 6.00]" in text
     assert f"| {DEFAULT} | 5.00 [4.00, 6.00] | 15.00 [12.00, 18.00] |" in text  # set by set
-    assert f"| {DEFAULT} | 80.0% [80.0%, 80.0%] | 25.0% [" in text
+    assert "| 0.80 [0.80, 0.80] |" in text
     assert "No measured row ships" in text
     person = {"person": "p", "split": 0, "method": sitter.OTHERS, "mean": 0.4, "nearest": 0.35, "within": 1.0}
     assert f"| {sitter.OTHERS} | 0.40 | 0.35 | 1.00 |" in page(ENTRIES, [person], {}, [])

@@ -10,7 +10,7 @@ from transflow_core.recipes import Method
 from .near import Pictures, measured, row_name, samplers
 from .samples import SEED
 from .setting import Setting
-from .words import Result, amount, difference, sign, table
+from .words import Result, difference, sign
 
 __all__ = ["run", "words"]
 
@@ -42,10 +42,6 @@ def words(r: Result) -> str:
     domains = r["domains"]
     labels = list(next(iter(domains.values()))["measures"])
     names = [f"λ/m = {label}" if label == "0.5" else row_name(label) for label in labels]
-    rows = [
-        [name, *[amount(domain["measures"][label]) for domain in domains.values()]]
-        for name, label in zip(names, labels, strict=True)
-    ]
     prior = labels[-1]
     nearer = {
         label: [
@@ -65,7 +61,5 @@ def words(r: Result) -> str:
 
 The paper's evidence may not be shown here. In its place are {len(domains)} sets that ship
 ({", ".join(f"{name}, m = {domain['m']}" for name, domain in domains.items())}): faces drawn from shapes, and samples of
-the prior as old prints. The table has the energy distance to the held-out half of a set in colour and texture, over
-{r["splits"]} splits (see "Distance to held-out evidence"). Nearer than the prior's own samples: {told}.
-
-{table(["", *domains], rows)}"""
+the prior as old prints. By the energy distance to the held-out half of a set, in colour and texture, over {r["splits"]}
+splits, these are nearer than the prior's own samples: {told}."""

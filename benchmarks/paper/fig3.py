@@ -127,9 +127,6 @@ which dlib finds a face at 256×256.
 
 {table(head, row(post))}
 
-On the path the distance to the first set {trend(means(post, "a"), one)}, and to the second
-{trend(means(post, "b"), one)}.
-
 ![Figure 4](results/{r["picture_direct"]})
 
 *Directly between two latents.* The picture has the cartoons and the sepia portraits that ship, because a direct

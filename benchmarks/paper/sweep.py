@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .samples import evidence_images, measure_table, measured_samples, of_images, prior_of
+from .samples import evidence_images, measured_samples, of_images, prior_of
 from .setting import Setting
 from .words import Result, number, trend
 
@@ -37,9 +37,5 @@ def sweep(
 def told(r: Result) -> str:
     """What the measures do as λ grows, and their table."""
     chroma, diversity = ([row[key]["mean"] for row in r["sweep"].values()] for key in ("chroma", "diversity"))
-    every = 2 if len(r["sweep"]) > 5 else 1
-    rows = {f"λ/m = {ratio}": row for ratio, row in list(r["sweep"].items())[::every]}
     return f"""{r["used"]}, {r["n"]} samples of each of {r["seeds"]} seeds. As λ/m grows, chroma
-{trend(chroma, number(1))} and diversity {trend(diversity)}.
-
-{measure_table(rows | {"the prior": r["prior"], "the evidence": r["evidence"]})}"""
+{trend(chroma, number(1))} and diversity {trend(diversity)}."""

@@ -55,7 +55,6 @@ SHOWN = (
     "pixels: low-rank Σ, copies",
     "latents: paper's rule, λ/m = 0.05",
     "latents: low-rank Σ",
-    "latents: 1-NN, copies",
     "latents: RBF-SVM, copies",
     OURS,
     "untrained latents: low-rank Σ",
@@ -210,14 +209,9 @@ def _standing(ahead: list[str], behind: list[str]) -> str:
 def words(r: Result) -> str:
     """The section of the page."""
     shots = [str(m) for m in r["shots"]]
-    one, two = number(1), number(2)
+    one = number(1)
     rows = [[name, *[amount(r["rows"][name][m]["accuracy"], one) for m in shots]] for name in SHOWN]
     rows += [[name, *[one(values[m]) if m in values else "" for m in shots]] for name, values in r["paper"].items()]
-    sure = [
-        [name, *[f"{two(row[m]['nll']['mean'])} / {one(row[m]['ece']['mean'])}" for m in shots]]
-        for name in (OURS, *RIVALS[:3])
-        for row in [r["rows"][name]]
-    ]
     gains = {name: _differences(r, OURS, name) for name in RIVALS}
     paired = [[name, *[amount(gain, one, signed=True) for gain in row]] for name, row in gains.items()]
 
@@ -253,11 +247,6 @@ Ours is "{OURS}". Less another rule, in points, paired by draw:
 Ours is
 
 {lines}
-
-How sure a rule is: negative log-likelihood in nats / expected calibration error in % (ten bins). All rules have a
-temperature by held-out evidence.
-
-{table(["NLL / ECE", *[f"m = {m}" for m in shots]], sure)}
 
 What ours states, and how often it is right, in %: {stated}.
 
