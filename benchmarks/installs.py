@@ -1,7 +1,6 @@
 """The wheel in fresh environments: whether it runs there outside the checkout, and how much an install brings along.
 
     python -m benchmarks.installs python3.10 python3.12 python3.13       # several GB of downloads each
-    python -m benchmarks.installs --before 9bc99b9                       # sizes alone: now, and at an older commit
 
 For each Python: a virtual environment in a temporary folder, `pip install` of the wheel with all that it needs,
 `transflow sample` on a shipped example, `transflow app` until the page and a call of its API answer; then all of it is
@@ -151,45 +150,21 @@ def tried(python: str, wheel: Path) -> str:
     )
 
 
-def compared(before: str) -> str:
-    """What the requirements of a commit and today's bring along, as a table."""
-    rows = ["| requirements | without torch | torch |", "|---|---|---|"]
-    old = subprocess.run(["git", "show", f"{before}:requirements.txt"], cwd=ROOT, capture_output=True, check=True)
-    rest = []
-    for name, text in ((f"of {before}", old.stdout), ("now", (ROOT / "requirements.txt").read_bytes())):
-        with environment(sys.executable) as programs, tempfile.TemporaryDirectory() as folder:
-            listed = Path(folder) / "requirements.txt"
-            listed.write_bytes(text)
-            install(programs, "-r", str(listed))
-            own, torch = sizes(programs)
-        rest.append(own)
-        rows.append(f"| {name} | {own:.0f} MB | {torch:.0f} MB |")
-    return "\n".join([*rows, "", f"Without torch that is {100 * (1 - rest[1] / rest[0]):.0f} % less."])
-
-
 def main() -> None:
-    """Print the tables, and write them where asked."""
+    """Print the table, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("pythons", nargs="*", metavar="PYTHON")
-    parser.add_argument("--before", metavar="COMMIT", help="compare the size of its requirements with today's")
-    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}")
+    parser.add_argument("pythons", nargs="+", metavar="PYTHON")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
     given = parser.parse_args()
-    tables = {}
-    if given.pythons:
-        rows = ["| Python | torch, gradio | `pip install` | size, + torch | `transflow sample` | `transflow app` |"]
-        rows.append("|---|---|---|---|---|---|")
-        with tempfile.TemporaryDirectory() as folder:
-            wheel = build_wheel(Path(folder))
-            for python in given.pythons:
-                rows.append(tried(python, wheel))
-                print(rows[-1], flush=True)
-        tables["installs"] = "\n".join(rows)
-    if given.before:
-        tables["sizes"] = compared(given.before)
-    for name, table in tables.items():
-        print(table)
-        if given.write:
-            into(PAGE, name, table)
+    rows = ["| Python | torch, gradio | `pip install` | size, + torch | `transflow sample` | `transflow app` |"]
+    rows.append("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = build_wheel(Path(folder))
+        for python in given.pythons:
+            rows.append(tried(python, wheel))
+            print(rows[-1], flush=True)
+    if given.write:
+        into(PAGE, "installs", "\n".join(rows))
 
 
 if __name__ == "__main__":

@@ -211,7 +211,8 @@ def words(r: Result) -> str:
     shots = [str(m) for m in r["shots"]]
     one = number(1)
     rows = [[name, *[amount(r["rows"][name][m]["accuracy"], one) for m in shots]] for name in SHOWN]
-    rows += [[name, *[one(values[m]) if m in values else "" for m in shots]] for name, values in r["paper"].items()]
+    published = "paper: its rule"
+    rows.append([published, *[one(r["paper"][published][m]) if m in r["paper"][published] else "" for m in shots]])
     gains = {name: _differences(r, OURS, name) for name in RIVALS}
     paired = [[name, *[amount(gain, one, signed=True) for gain in row]] for name, row in gains.items()]
 
@@ -263,18 +264,6 @@ def _differences(r: Result, a: str, b: str) -> list[dict[str, Any]]:
 def _why(r: Result) -> str:
     shots = [str(m) for m in r["shots"]]
     facts = r["why"]
-    rows = [
-        [
-            name,
-            f"{row['rms']:.2f}",
-            f"{row['faces']:.2f}" if row.get("faces") else "",
-            f"{row['common']:.0%}",
-            f"{row['between_within']:.3f}",
-            f"{row['directions']:.0f}",
-        ]
-        for name, row in facts.items()
-    ]
-    head = ["", "rms", "rms, faces", "share of the common mean", "between / within classes", "directions within"]
     levels = {name.split()[-1]: row for name, row in facts.items() if row.get("faces")}
     larger = [name for name, row in levels.items() if row["rms"] > row["faces"]]
     smaller = [name for name, row in levels.items() if row["rms"] < row["faces"]]
@@ -285,11 +274,6 @@ def _why(r: Result) -> str:
     bias = "; ".join(f"{amount(v)} at λ/m = {ratio}" for ratio, v in r["bias"]["correlation"].items())
     common = facts["latents"]["common"]
     return f"""### Does training the prior on faces help with digits?
-
-{table(head, rows)}
-
-*Rms, faces* is the median of noise-free held-out faces. *Directions* is the participation ratio of the variance
-within classes: how many directions carry it.
 
 **A flow learns to whiten faces.** Digits are longer than faces at the levels {listing(larger)}, and shorter at
 {listing(smaller)}.
