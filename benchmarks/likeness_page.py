@@ -218,8 +218,8 @@ Five photographs of one person are given, and the person's other photographs are
 person as these are?"""
     if not rows:
         return (
-            f"{head} No measured row ships, because no set of one person's photographs is at hand.\n"
-            "Measure one of your own: `python -m benchmarks.likeness --sitter FOLDER`, with seven photographs or more."
+            f"{head} No measured row ships.\n"
+            "Measure seven photographs or more of your own: `python -m benchmarks.likeness --sitter FOLDER`."
         )
     people = list(dict.fromkeys(row["person"] for row in rows))
     names = list(dict.fromkeys(row["method"] for row in rows))
