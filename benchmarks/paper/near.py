@@ -176,7 +176,7 @@ _RECIPE = (
 
 def row_name(label: str) -> str:
     """A row of the record, which names the default of its time."""
-    return label if label == DEFAULT else label.replace("the default", "the default then")
+    return label if label == DEFAULT else label.replace(", the default", " (the former default)")
 
 
 def _has(sets: Result, space: str) -> bool:
