@@ -18,6 +18,7 @@ setup(
     package_data={
         "transflow_core": ["py.typed", "*.pyi"],
         "transflow_core.checkpoints": ["*.json"],
+        "transflow_core.faces": ["centerface.*"],
         "transflow_core.images": ["fonts/*"],
         "transflow_core.demo": ["**/*.html", "**/*.js", "**/*.css", "**/*.svg", "**/*.png", "**/*.jpg"],
         # What a prior and an example need when they are used; conformance data and pictures of samples stay behind.

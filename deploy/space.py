@@ -30,7 +30,7 @@ _WANTED = re.compile(
 )
 #: The Hub refuses a plain file of more than 10 MB, and binary ones of more than 1 MB.
 _ATTRIBUTES = "".join(
-    f"*.{kind} filter=lfs diff=lfs merge=lfs -text\n" for kind in ("safetensors", "npz", "mp4", "webp")
+    f"*.{kind} filter=lfs diff=lfs merge=lfs -text\n" for kind in ("safetensors", "onnx", "npz", "mp4", "webp")
 )
 
 

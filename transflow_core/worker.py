@@ -288,9 +288,7 @@ class ComputeThread(FairThread):
 class PictureLane:
     """Decodes files and finds the faces in them, a picture a turn, in processes of its own.
 
-    dlib's CNN detector, which looks at each picture in which nothing else was found, holds Python's lock for as long as
-    it looks (see `faces.models`): in a thread it would cancel all others of a server. A decoder that fails on a crafted
-    file takes its process along and no more: the next picture has a new one.
+    A decoder that fails on a crafted file takes its process along and no more: the next picture has a new one.
 
     There are two: one for what is quick (`pictures.is_quick`), so that a small picture never waits for the seconds that
     somebody's photograph takes, and one for all else, which makes way for whatever else the machine computes.

@@ -1,22 +1,33 @@
-"""dlib's models, found in the `face_recognition_models` package and loaded once, safe to call from several threads."""
+"""CenterFace and dlib's models, loaded once, safe to call from several threads."""
 
 from __future__ import annotations
 
 import functools
 import threading
+from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
-__all__ = ["Landmarks", "cnn_detections", "descriptor", "eye_centres", "hog_detections"]
+__all__ = ["Landmarks", "centerface", "descriptor", "eye_centres", "hog_detections"]
 
 Landmarks = Literal["5", "68"]
 
-# dlib releases Python's lock inside the HOG detector, whose feature pyramid is in the object: two threads sharing one
-# would read each other's pictures. Each call borrows an idle one or makes one (0.2 s). list.pop and append are atomic.
+# OpenCV and dlib release Python's lock inside a detector, and what it computes is in the object: two threads sharing
+# one would read each other's pictures. Each call borrows an idle one or makes one (0.2 s). list.pop and append are
+# atomic.
 _idle_hogs: list[Any] = []
-# The two networks have their activations inside too, and hold Python's lock: one at a time.
+_idle_centerfaces: list[Any] = []
+# dlib's network has its activations inside too, and holds Python's lock: one at a time.
 _network = threading.Lock()
+
+# CenterFace has an output for every 4 × 4 px, of an input whose sides are multiples of 32. It names its outputs by
+# numbers: how sure, the logarithms of height and width, where in the cell the middle is, and five points (y, x) in the
+# box, of which the first two are the eyes.
+_OUTPUTS, _CELL, _SIDES = ("537", "538", "539", "540"), 4, 32
+_LEAST, _DOUBTFUL, _SURE = 0.5, 0.5, 0.75
+_OVERLAP = 0.3
 
 # Points of each eye, image-left eye first: two corners in the 5-point model, the whole rim in the other.
 _EYE_POINTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -43,11 +54,39 @@ def hog_detections(pixels: np.ndarray, threshold: float) -> list[tuple[tuple[int
     return [(_corners(rectangle), float(score)) for rectangle, score in zip(rectangles, scores, strict=True)]
 
 
-def cnn_detections(pixels: np.ndarray, threshold: float) -> list[tuple[tuple[int, int, int, int], float]]:
-    """The same for dlib's CNN (mmod) detector: about 4 s a megapixel on one core, with Python's lock held."""
-    with _network:
-        found = _loaded("cnn")(pixels, 0)
-    return [(_corners(one.rect), float(one.confidence)) for one in found if one.confidence >= threshold]
+def centerface(pixels: np.ndarray) -> list[tuple[tuple[float, float, float, float], list[complex], float]]:
+    """Faces of 12 px and more in uint8 (H, W, 3): each its box, its eyes as x + iy, and how sure (0 doubtful, 1 sure).
+
+    Boxes are (left, top, right, bottom). About 60 ms for 0.4 megapixels on one core.
+
+    Source: Y. Xu et al., CenterFace (https://arxiv.org/abs/1911.03599). The weights, `centerface.onnx`, have the MIT
+    licence beside them.
+    """
+    try:
+        network = _idle_centerfaces.pop()
+    except IndexError:
+        network = cv2.dnn.readNetFromONNX(str(Path(__file__).with_name("centerface.onnx")))
+    height, width = (-side % _SIDES for side in pixels.shape[:2])
+    padded = cv2.copyMakeBorder(pixels, 0, height, 0, width, cv2.BORDER_REPLICATE)
+    network.setInput(cv2.dnn.blobFromImage(padded))
+    sure, size, middle, points = (output[0] for output in network.forward(_OUTPUTS))
+    _idle_centerfaces.append(network)
+
+    peaks = np.argwhere((sure[0] > _LEAST) & (sure[0] == cv2.dilate(sure[0], np.ones((3, 3)))))
+    boxes, eyes, scores = [], [], []
+    for row, column in peaks:
+        (high, wide), (down, right) = _CELL * np.exp(size[:, row, column]), middle[:, row, column]
+        left, top = _CELL * (column + right + 0.5) - wide / 2, _CELL * (row + down + 0.5) - high / 2
+        boxes.append((left, top, wide, high))
+        eyes.append([complex(left + wide * x, top + high * y) for y, x in points[:4, row, column].reshape(2, 2)])
+        scores.append(float(sure[0, row, column]))
+    kept = cv2.dnn.NMSBoxes(boxes, scores, _LEAST, _OVERLAP)
+    found = []
+    for index in kept:
+        left, top, wide, high = (float(edge) for edge in boxes[index])
+        score = (scores[index] - _DOUBTFUL) / (_SURE - _DOUBTFUL)
+        found.append(((left, top, left + wide, top + high), eyes[index], score))
+    return found
 
 
 def eye_centres(pixels: np.ndarray, boxes: list[tuple[float, float, float, float]], landmarks: Landmarks) -> np.ndarray:
@@ -77,13 +116,12 @@ def _corners(rectangle: Any) -> tuple[int, int, int, int]:
 
 @functools.cache
 def _loaded(name: str) -> Any:
-    """A model of dlib: landmarks "5" or "68", "cnn" or "descriptor"."""
+    """A model of dlib: landmarks "5" or "68", or "descriptor"."""
     import face_recognition_models as files
 
     kind, file = {
         "5": ("shape_predictor", files.pose_predictor_five_point_model_location),
         "68": ("shape_predictor", files.pose_predictor_model_location),
-        "cnn": ("cnn_face_detection_model_v1", files.cnn_face_detector_model_location),
         "descriptor": ("face_recognition_model_v1", files.face_recognition_model_location),
     }[name]
     return getattr(_dlib(), kind)(file())
