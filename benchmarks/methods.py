@@ -21,6 +21,7 @@ from transflow_core.posterior import (
     Sampler,
     recommend,
 )
+from transflow_core.posterior.local import DRAWN_IN
 from transflow_core.pullback import decode_in_range
 from transflow_core.recipes import Method as Sampling
 
@@ -154,7 +155,7 @@ def _real(name: str, draw: Callable[[Given], Shown]) -> Method:
 def _local(likeness: float) -> Method:
     how = _LOCAL.replace(likeness=likeness)
     name = f"local, likeness {likeness:g}"
-    text = f"{_text(how)} {LocalNumbers.of(likeness)}, prior at {PRIOR_TEMPERATURE:g}, τ = {Local.drawn_in:g}"
+    text = f"{_text(how)} {LocalNumbers.of(likeness)}, prior at {PRIOR_TEMPERATURE:g}, τ = {DRAWN_IN:g}"
     return Method(name, text, _drawn(how))
 
 

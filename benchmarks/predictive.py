@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from transflow_core.posterior import Covariance, Gaussian, Posterior, Spread
-from transflow_core.posterior.bootstrap import one_piece, piece_noise
+from transflow_core.posterior.bootstrap import image_noise, one_image
 from transflow_core.prior import Prior
 
 __all__ = ["Predictive"]
@@ -71,9 +71,9 @@ class Predictive:
             length = ((c @ gram) * c).sum(1, keepdim=True).clamp_min(0).sqrt()
             return c * torch.where(length > 0, 1 / length, 0)
 
-        index = one_piece(shares, piece_noise(n, m, seed, 0))
+        index = one_image(shares, image_noise(n, m, seed, 0))
         lead = torch.nn.functional.one_hot(index, m) - shares
-        noise = shares.sqrt() * piece_noise(n, m, seed, 0, stream=1)
+        noise = shares.sqrt() * image_noise(n, m, seed, 0, stream=1)
         others = noise - shares * noise.sum(1, keepdim=True)
         c = self.likeness * unit(lead) + math.sqrt(1 - self.likeness**2) * unit(others)
         stretch = (self.likeness**2 * squares[index] / (shares @ squares) + 1 - self.likeness**2).sqrt()

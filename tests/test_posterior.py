@@ -1,17 +1,13 @@
-"""The posterior against dense matrix formulas, its limits and laws, and saved files that are damaged or hostile."""
+"""The posterior against dense matrix formulas, its limits and laws. Saved files are in `test_saved`."""
 
-import json
 import math
-import struct
-from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.distributions import MultivariateNormal
+from torch.distributions import MultivariateNormal, kl_divergence
 
 from transflow_core.posterior import (
     INTERPOLATIONS,
@@ -49,9 +45,13 @@ COVARIANCES = {
 PRIORS = {"N(0, I)": None, **{name: Gaussian(normal(D, seed=5), c) for name, c in COVARIANCES.items()}}
 RATIOS = {"number": 0.6, "per dimension": positive(D, seed=6)}
 
-every_covariance = pytest.mark.parametrize("covariance", COVARIANCES.values(), ids=COVARIANCES.keys())
-every_prior = pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS.keys())
-every_ratio = pytest.mark.parametrize("ratio", RATIOS.values(), ids=RATIOS.keys())
+
+def every(name: str, cases: dict) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(name, cases.values(), ids=cases.keys())
+
+
+every_covariance, every_other = every("covariance", COVARIANCES), every("other", COVARIANCES)
+every_prior, every_ratio = every("prior", PRIORS), every("ratio", RATIOS)
 
 
 def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
@@ -76,29 +76,37 @@ def likelihood_matrix(lam: float | Tensor, shape: Covariance) -> Tensor:
 # Eq. 3-11, against the matrices themselves.
 
 
-@pytest.mark.parametrize("by", ["ratio", "value"])
 @every_ratio
 @every_prior
 @every_covariance
-def test_the_posterior_is_eq_3_and_4(covariance, prior, ratio, by):
+def test_the_posterior_is_eq_3_and_4_however_it_is_told(covariance, prior, ratio):
     lam = ratio * M
-    given_lam = {"lam_ratio": ratio} if by == "ratio" else {"lam": lam}
-    posterior = Posterior.condition(EVIDENCE, **given_lam, likelihood=covariance, prior=prior)
-    prior = prior or Gaussian.standard(D, torch.float64)
-    prior_precision = torch.linalg.inv(prior.covariance.dense(D))
+    posterior = Posterior.condition(EVIDENCE, ratio, likelihood=covariance, prior=prior)
+    before = prior or Gaussian.standard(D, torch.float64)
+    prior_precision = torch.linalg.inv(before.covariance.dense(D))
     precision = torch.linalg.inv(likelihood_matrix(lam, covariance))
     expected = torch.linalg.inv(prior_precision + M * precision)
-    mean = expected @ (prior_precision @ prior.mean + M * precision @ EVIDENCE.mean(0))
+    mean = expected @ (prior_precision @ before.mean + M * precision @ EVIDENCE.mean(0))
     close(posterior.covariance.dense(D), expected)
     close(posterior.mean, mean)
-    close(posterior.variance.expand(D), expected.diagonal())
     close(posterior.std.expand(D).square(), expected.diagonal())
     close(posterior.lam.expand(D), torch.as_tensor(lam, dtype=torch.float64).expand(D))
-    assert posterior.m == M
-
     predictive = posterior.predictive()
     close(predictive.mean, mean)
     close(predictive.covariance.dense(D), expected + likelihood_matrix(lam, covariance))
+    # λ by value, from another λ, image by image, and with a weight in the place of a copy.
+    how = {"likelihood": covariance, "prior": prior}
+    same(Posterior.condition(EVIDENCE, lam=lam, **how), posterior)
+    same(Posterior.condition(EVIDENCE, 5.0, **how).with_lam(ratio), posterior)
+    same(posterior.with_lam(3.0).with_lam(lam=lam), posterior)
+    step = prior
+    for row in EVIDENCE:
+        step = Posterior.condition(row[None], lam=lam, likelihood=covariance, prior=step)
+    same(step, posterior)
+    weighted = Posterior.condition(EVIDENCE, lam=lam, weights=torch.tensor([2, 1, 0, 3]), **how)
+    same(weighted, Posterior.condition(EVIDENCE[[0, 0, 1, 3, 3, 3]], lam=lam, **how))
+    assert weighted.m == 6 and weighted.weights.tolist() == [2, 1, 3]
+    assert weighted.latents.equal(EVIDENCE[[0, 1, 3]])
 
 
 @pytest.mark.parametrize("m", [1, 2, 30])
@@ -116,11 +124,11 @@ def test_the_papers_three_special_cases(m):
 
 
 def test_the_default_is_cheap_and_in_single_precision():
-    posterior = Posterior.condition(EVIDENCE.float(), lam_ratio=0.5)
+    posterior = Posterior.condition(EVIDENCE.float(), lam_ratio=0.5, metadata={"prior": "tiny"})
     close(posterior.mean, EVIDENCE.mean(0) / 1.5, 1e-6)
     assert posterior.mean.dtype == posterior.sample(2).dtype == torch.float32
     assert posterior.variance.ndim == 0 and posterior.variance.item() == pytest.approx(1 / 3)
-    assert posterior.covariance.factor is None
+    assert posterior.covariance.factor is None and posterior.with_lam(1.0).metadata == {"prior": "tiny"}
     assert Posterior.condition(EVIDENCE.half(), 0.5).mean.dtype == torch.float32
 
 
@@ -130,27 +138,19 @@ def test_the_default_is_cheap_and_in_single_precision():
 @every_prior
 @every_covariance
 def test_an_infinite_lambda_gives_the_prior_and_zero_gives_the_evidence_exactly(covariance, prior):
-    whole = Posterior.condition(EVIDENCE, math.inf, likelihood=covariance, prior=prior)
-    prior_ = prior or Gaussian.standard(D, torch.float64)
-    assert whole.mean.equal(prior_.mean)
-    assert whole.covariance.dense(D).equal(prior_.covariance.dense(D))
+    how = {"likelihood": covariance, "prior": prior}
+    whole, point = (Posterior.condition(EVIDENCE, ratio, **how) for ratio in (math.inf, 0.0))
+    before = prior or Gaussian.standard(D, torch.float64)
+    assert whole.mean.equal(before.mean) and whole.covariance.dense(D).equal(before.covariance.dense(D))
+    close(point.mean, EVIDENCE.mean(0), 1e-14)
+    assert not point.covariance.dense(D).any() and not point.predictive().covariance.dense(D).any()
+    assert point.sample(2).equal(point.mean.expand(2, D))
     with pytest.raises(ValueError, match="finite λ"):
         whole.predictive()
-    point = Posterior.condition(EVIDENCE, lam=0.0, likelihood=covariance, prior=prior)
-    close(point.mean, EVIDENCE.mean(0), 1e-14)
-    assert not point.covariance.dense(D).any()
-    assert point.sample(2).equal(point.mean.expand(2, D))
-    assert not point.predictive().covariance.dense(D).any()
     with pytest.raises(ValueError, match="larger λ"):
         point.log_prob(EVIDENCE)
-
-
-@pytest.mark.parametrize(("near", "limit"), [(1e-14, 0.0), (1e14, math.inf), (1e-200, 0.0), (1e200, math.inf)])
-@every_prior
-@every_covariance
-def test_the_limits_are_approached_smoothly(covariance, prior, near, limit):
-    almost, end = (Posterior.condition(EVIDENCE, r, likelihood=covariance, prior=prior) for r in (near, limit))
-    same(almost, end, 1e-6)
+    for near, limit in ((1e-14, point), (1e-200, point), (1e14, whole), (1e200, whole)):
+        same(Posterior.condition(EVIDENCE, near, **how), limit, 1e-6)
 
 
 @every_covariance
@@ -163,14 +163,14 @@ def test_limits_can_be_mixed_over_dimensions(covariance):
     close(exact.mean[:2], EVIDENCE.mean(0)[:2], 1e-14)
 
 
-def test_a_dimension_that_the_prior_knows_exactly_stays_there():
+@pytest.mark.parametrize("ratio", [0.0, 0.5, math.inf])
+@every_covariance
+def test_a_dimension_that_the_prior_knows_exactly_stays_there(covariance, ratio):
     diagonal = positive(D)
     diagonal[2] = 0
     prior = Gaussian(normal(D), diagonal)
-    for ratio in (0.0, 0.5, math.inf):
-        for shape in COVARIANCES.values():
-            posterior = Posterior.condition(EVIDENCE, ratio, likelihood=shape, prior=prior)
-            assert posterior.mean[2] == prior.mean[2] and not posterior.covariance.dense(D)[2].any()
+    posterior = Posterior.condition(EVIDENCE, ratio, likelihood=covariance, prior=prior)
+    assert posterior.mean[2] == prior.mean[2] and not posterior.covariance.dense(D)[2].any()
 
 
 def test_low_rank_survives_extreme_ratios_in_single_precision():
@@ -180,28 +180,17 @@ def test_low_rank_survives_extreme_ratios_in_single_precision():
         assert torch.isfinite(posterior.sample(3)).all()
 
 
+def test_the_largest_latent_with_low_rank_stays_low_rank():
+    dim, rank = 196_608, 16
+    shape = Covariance(0.5 + torch.rand(dim, generator=rng()), torch.randn(dim, rank, generator=rng()) / 100)
+    z = torch.randn(2, dim, generator=rng())
+    posterior = Posterior.condition(z, 0.5, likelihood=shape)
+    assert posterior.covariance.factor.shape == (dim, rank)
+    assert torch.isfinite(posterior.sample(2)).all()
+    assert torch.isfinite(posterior.predictive().log_prob(z)).all()
+
+
 # Evidence and its weights.
-
-
-@every_prior
-@every_covariance
-def test_a_weight_of_two_is_the_evidence_twice_and_zero_is_none(covariance, prior):
-    weighted = Posterior.condition(
-        EVIDENCE, lam=1.3, likelihood=covariance, prior=prior, weights=torch.tensor([2, 1, 0, 3])
-    )
-    repeated = Posterior.condition(EVIDENCE[[0, 0, 1, 3, 3, 3]], lam=1.3, likelihood=covariance, prior=prior)
-    same(weighted, repeated)
-    same(weighted.predictive(), repeated.predictive())
-    assert weighted.m == 6 and weighted.weights.tolist() == [2, 1, 3]
-    assert weighted.latents.equal(EVIDENCE[[0, 1, 3]])
-
-
-def test_evidence_of_no_weight_may_be_broken():
-    evidence = EVIDENCE.clone()
-    evidence[1] = math.nan
-    assert torch.isfinite(Posterior.condition(evidence, 0.5, weights=[1, 0, 1, 1]).mean).all()
-    with pytest.raises(ValueError, match=r"rows \[1\]"):
-        Posterior.condition(evidence, 0.5)
 
 
 @given(weights=st.lists(st.floats(0, 10), min_size=M, max_size=M).filter(any), lam=st.floats(1e-3, 1e3))
@@ -214,103 +203,85 @@ def test_fractional_weights_are_precisions(weights, lam):
     close(posterior.mean, w @ EVIDENCE / lam / precision)
 
 
-@every_prior
-@every_covariance
-def test_evidence_one_by_one_is_evidence_at_once(covariance, prior):
-    step = prior
-    for row in EVIDENCE:
-        step = Posterior.condition(row[None], lam=2.0, likelihood=covariance, prior=step)
-    same(step, Posterior.condition(EVIDENCE, lam=2.0, likelihood=covariance, prior=prior))
+def test_evidence_of_no_weight_may_be_broken():
+    evidence = EVIDENCE.clone()
+    evidence[1] = math.nan
+    assert torch.isfinite(Posterior.condition(evidence, 0.5, weights=[1, 0, 1, 1]).mean).all()
+    with pytest.raises(ValueError, match=r"rows \[1\]"):
+        Posterior.condition(evidence, 0.5)
 
 
-@every_ratio
-@every_prior
-@every_covariance
-def test_another_lambda_needs_no_evidence(covariance, prior, ratio):
-    posterior = Posterior.condition(EVIDENCE, 5.0, likelihood=covariance, prior=prior, metadata={"prior": "tiny"})
-    moved = posterior.with_lam(ratio)
-    same(moved, Posterior.condition(EVIDENCE, ratio, likelihood=covariance, prior=prior))
-    same(posterior.with_lam(lam=ratio * M), moved)
-    assert moved.metadata == {"prior": "tiny"}
-
-
-def test_one_lambda_a_level():
+def test_one_lambda_a_level(tiny_prior):
     levels = [slice(0, 4), slice(4, 6), slice(6, 7)]
-    spread = per_level([0.1, 1.0, math.inf], levels)
-    assert spread.tolist() == pytest.approx([0.1] * 4 + [1.0] * 2 + [math.inf])
-    posterior = Posterior.condition(EVIDENCE.float(), lam_ratio=spread)
-    close(posterior.mean, EVIDENCE.mean(0) / (1 + spread), 1e-6)
-    close(posterior.variance[:6], (spread / (1 + spread))[:6], 1e-6)
+    ratios = per_level([0.1, 1.0, math.inf], levels)
+    assert ratios.tolist() == pytest.approx([0.1] * 4 + [1.0] * 2 + [math.inf])
+    posterior = Posterior.condition(EVIDENCE.float(), lam_ratio=ratios)
+    close(posterior.mean, EVIDENCE.mean(0) / (1 + ratios), 1e-6)
+    close(posterior.variance[:6], (ratios / (1 + ratios))[:6], 1e-6)
     assert posterior.mean[6] == 0 and posterior.variance[6] == 1
     for values, wrong in (([1.0], levels), ([1.0, 2.0], [slice(0, 4), slice(5, 7)]), ([], [])):
         with pytest.raises(ValueError, match="level"):
             per_level(values, wrong)
+    of_prior = per_level(range(len(tiny_prior.levels)), tiny_prior.levels)
+    assert all((of_prior[level.slice] == value).all() for value, level in enumerate(tiny_prior.levels))
 
 
-def test_the_levels_of_a_prior_are_taken_as_they_are(tiny_prior):
-    spread = per_level(range(1, len(tiny_prior.levels) + 1), tiny_prior.levels)
-    assert spread.shape == (tiny_prior.dim,)
-    for value, level in enumerate(tiny_prior.levels, 1):
-        assert (spread[level.slice] == value).all()
+def test_more_evidence_than_is_kept_has_the_masks_of_what_is():
+    visible = torch.arange(300.0)[:, None, None].expand(-1, 2, 2) / 300
+    z = torch.arange(300.0)[:, None].expand(-1, D)
+    posterior = Posterior.condition(z, 0.5, visible=visible)
+    close(posterior.visible[:, 0, 0] * 300, posterior.latents[:, 0], 1e-4)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "either"),
-        ({"lam": 1.0, "lam_ratio": 1.0}, "either"),
-        ({"lam": -1.0}, "at least 0"),
+        ({"lam_ratio": None}, "either"),
+        ({"lam": 1.0}, "either"),
+        ({"lam_ratio": -1.0}, "at least 0"),
         ({"lam_ratio": math.nan}, "at least 0"),
-        ({"lam": torch.ones(D + 1)}, "one number or"),
-        ({"lam": 1.0, "weights": [1.0]}, "as many weights"),
-        ({"lam": 1.0, "weights": [0.0] * M}, "not all 0"),
-        ({"lam": 1.0, "weights": [1.0, -1.0, 1.0, 1.0]}, "at least 0"),
-        ({"lam": 1.0, "weights": [1.0, math.inf, 1.0, 1.0]}, "finite"),
-        ({"lam": 1.0, "prior": Gaussian.standard(D + 1)}, "dimensions"),
-        ({"lam": 1.0, "likelihood": Covariance(torch.ones(D + 1))}, "dimensions"),
+        ({"lam_ratio": torch.ones(D + 1)}, "one number or"),
+        ({"weights": [1.0]}, "as many weights"),
+        ({"weights": [0.0] * M}, "not all 0"),
+        ({"weights": [1.0, -1.0, 1.0, 1.0]}, "at least 0"),
+        ({"weights": [1.0, math.inf, 1.0, 1.0]}, "finite"),
+        ({"prior": Gaussian.standard(D + 1)}, "dimensions"),
+        ({"likelihood": Covariance(torch.ones(D + 1))}, "dimensions"),
+        ({"visible": torch.ones(M - 1, 6, 6)}, f"visible is .* for {M} images"),
+        ({"visible": torch.ones(M, 36)}, f"visible is .* for {M} images"),
+        ({"z": torch.zeros(D)}, "at least one row"),
+        ({"z": torch.zeros(0, D)}, "at least one row"),
     ],
 )
 def test_arguments_that_make_no_sense(arguments, message):
     with pytest.raises(ValueError, match=message):
-        Posterior.condition(EVIDENCE, **arguments)
-
-
-@pytest.mark.parametrize("shape", [(D,), (0, D), (2, 2, D)])
-def test_evidence_of_the_wrong_shape(shape):
-    with pytest.raises(ValueError, match="at least one row"):
-        Posterior.condition(torch.zeros(shape), 0.5)
+        Posterior.condition(**{"z": EVIDENCE, "lam_ratio": 0.5} | arguments)
 
 
 @pytest.mark.parametrize(
-    ("diagonal", "factor", "message"),
+    ("make", "message"),
     [
-        (-1.0, None, "negative"),
-        (math.nan, None, "finite"),
-        (torch.ones(2, 2), None, "diagonal"),
-        (torch.ones(3), torch.ones(2, 1), "does not fit"),
-        (1.0, torch.full((3, 1), math.inf), "finite"),
-        (0.0, torch.ones(3, 1), "singular"),
-        (torch.tensor([1.0, 0.0]), torch.ones(2, 1), "singular"),
+        (lambda: Covariance(-1.0), "negative"),
+        (lambda: Covariance(math.nan), "finite"),
+        (lambda: Covariance(torch.ones(2, 2)), "diagonal"),
+        (lambda: Covariance(torch.ones(3), torch.ones(2, 1)), "does not fit"),
+        (lambda: Covariance(1.0, torch.full((3, 1), math.inf)), "finite"),
+        (lambda: Covariance(torch.tensor([1.0, 0.0]), torch.ones(2, 1)), "singular"),
+        (lambda: Gaussian(torch.ones(2, 2), 1.0), r"\(D,\)"),
+        (lambda: Gaussian(torch.tensor([math.nan]), 1.0), "finite"),
+        (lambda: Gaussian(torch.arange(3), 1.0), "float32"),
+        (lambda: Gaussian(torch.ones(3), torch.ones(4)), "does not fit"),
+        (lambda: Gaussian.standard(3).sample(1, temperature=-1.0), "temperature"),
+        (lambda: Gaussian.standard(3).sample(1, temperature=math.inf), "temperature"),
+        (lambda: Gaussian.standard(3).log_prob(torch.ones(3)), "log_prob"),
+        (lambda: Gaussian.standard(3).kl(Gaussian.standard(4)), "dimensions"),
+        (lambda: standard_normal(-1, 3), "noise"),
+        (lambda: standard_normal(1, 0), "noise"),
     ],
 )
-def test_what_is_no_covariance(diagonal, factor, message):
+def test_what_is_no_gaussian_and_what_none_can_do(make, message):
     with pytest.raises(ValueError, match=message):
-        Covariance(diagonal, factor)
-
-
-@pytest.mark.parametrize(
-    ("mean", "message"),
-    [
-        (torch.ones(2, 2), r"\(D,\)"),
-        (torch.tensor([math.nan]), "finite"),
-        (torch.arange(3), "float32"),
-    ],
-)
-def test_what_is_no_mean(mean, message):
-    with pytest.raises(ValueError, match=message):
-        Gaussian(mean, 1.0)
-    with pytest.raises(ValueError, match="does not fit"):
-        Gaussian(torch.ones(3), torch.ones(4))
+        make()
 
 
 # Sampling.
@@ -334,20 +305,12 @@ def test_noise_is_standard_and_leaves_the_global_state_alone():
     assert torch.rand(1).equal(expected)
     assert noise.mean().abs() < 0.03 and abs(noise.std() - 1) < 0.02
     close(noise.double().T.cov(), torch.eye(17).double(), 0.15)
-    for wrong in ((-1, 3), (1, 0)):
-        with pytest.raises(ValueError, match="noise"):
-            standard_normal(*wrong)
-
-
-@every_covariance
-def test_the_root_is_a_root(covariance):
-    eye = torch.eye(D, dtype=torch.float64)
-    root = covariance.root(eye).T
-    close(root @ root.T, covariance.dense(D), 1e-12)
 
 
 @every_covariance
 def test_samples_have_the_mean_and_the_covariance(covariance):
+    root = covariance.root(torch.eye(D, dtype=torch.float64)).T
+    close(root @ root.T, covariance.dense(D), 1e-12)
     gaussian = Gaussian(normal(D), covariance)
     for temperature in (1.0, 0.5):
         samples = gaussian.sample(20_000, seed=1, temperature=temperature)
@@ -371,135 +334,86 @@ def test_samples_share_their_noise(covariance):
     assert mean.equal(posteriors[200].mean.expand(4, D))
 
 
-@pytest.mark.parametrize("temperature", [-1.0, math.nan, math.inf])
-def test_temperatures_that_make_no_sense(temperature):
-    with pytest.raises(ValueError, match="temperature"):
-        Gaussian.standard(3).sample(1, temperature=temperature)
-
-
 # Densities.
 
 
+@every_other
 @every_covariance
-def test_log_prob_is_that_of_a_multivariate_normal(covariance):
-    gaussian = Gaussian(normal(D), covariance)
-    z = normal(5, D, seed=9)
-    close(gaussian.log_prob(z), MultivariateNormal(gaussian.mean, covariance.dense(D)).log_prob(z))
-    assert gaussian.log_prob(z.float()).dtype == torch.float64
-    assert gaussian.log_prob(z[:0]).shape == (0,)
-    with pytest.raises(ValueError, match="log_prob"):
-        gaussian.log_prob(z[0])
-
-
-def test_long_batches_go_in_chunks(monkeypatch):
-    gaussian, z = Gaussian(normal(D), COVARIANCES["diagonal + low rank"]), normal(11, D)
-    whole = gaussian.log_prob(z)
-    monkeypatch.setattr("transflow_core.posterior.gaussian._CHUNK", 3 * D)
-    close(gaussian.log_prob(z), whole, 1e-12)
-
-
-@pytest.mark.parametrize("other", COVARIANCES.values(), ids=COVARIANCES.keys())
-@every_covariance
-def test_divergence_is_that_of_torch(covariance, other):
+def test_density_and_divergence_are_those_of_torch(covariance, other, monkeypatch):
     a, b = Gaussian(normal(D), covariance), Gaussian(normal(D, seed=1), other)
     dense = [MultivariateNormal(g.mean, g.covariance.dense(D)) for g in (a, b)]
-    assert a.kl(b) == pytest.approx(torch.distributions.kl_divergence(*dense).item(), abs=1e-9)
+    assert a.kl(b) == pytest.approx(kl_divergence(*dense).item(), abs=1e-9)
     assert a.kl(a) == pytest.approx(0, abs=1e-9)
+    z = normal(11, D, seed=9)
+    close(a.log_prob(z), dense[0].log_prob(z))
+    assert a.log_prob(z.float()).dtype == torch.float64 and a.log_prob(z[:0]).shape == (0,)
+    monkeypatch.setattr("transflow_core.posterior.gaussian._CHUNK", 3 * D)
+    close(a.log_prob(z), dense[0].log_prob(z))
 
 
 def test_divergence_of_a_point_is_infinite():
     point = Posterior.condition(EVIDENCE, 0.0)
     assert point.kl(point.prior) == math.inf
     assert Posterior.condition(EVIDENCE, math.inf).kl(point.prior) == 0
-    with pytest.raises(ValueError, match="dimensions"):
-        point.kl(Gaussian.standard(D + 1))
 
 
 # Interpolation and transport.
 
 
-@pytest.mark.parametrize("other", COVARIANCES.values(), ids=COVARIANCES.keys())
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("path", INTERPOLATIONS)
+@every_other
 @every_covariance
-def test_linear_interpolation_mixes_means_and_covariances(covariance, other):
+def test_interpolation_mixes_covariances_or_standard_deviations(covariance, other, path, t):
     a, b = Gaussian(normal(D), covariance), Gaussian(normal(D, seed=1), other)
-    for t in (0.0, 0.3, 1.0):
-        mixed = interpolate(a, b, t)
-        close(mixed.mean, (1 - t) * a.mean + t * b.mean, 1e-12)
-        close(mixed.covariance.dense(D), (1 - t) * covariance.dense(D) + t * other.dense(D), 1e-12)
-
-
-def small_form(a: Covariance, b: Covariance) -> bool:
-    """Is there a Wasserstein geodesic that is a diagonal plus low rank?"""
-    return (a.factor is None and b.factor is None) or a.diagonal.ndim == b.diagonal.ndim == 0
-
-
-@pytest.mark.parametrize("other", COVARIANCES.values(), ids=COVARIANCES.keys())
-@every_covariance
-def test_wasserstein_interpolation_is_the_bures_geodesic(covariance, other):
-    a, b = Gaussian(normal(D), covariance), Gaussian(normal(D, seed=1), other)
-    if not small_form(covariance, other):
-        with pytest.raises(ValueError, match="method='linear'"):
-            interpolate(a, b, 0.3, "wasserstein")
-        return
     first, last = covariance.dense(D), other.dense(D)
-    root = symmetric_root(first)
-    inverse = torch.linalg.inv(root)
-    optimal = inverse @ symmetric_root(root @ last @ root) @ inverse
-    for t in (0.0, 0.3, 0.8, 1.0):
-        step = (1 - t) * torch.eye(D, dtype=torch.float64) + t * optimal
-        between = interpolate(a, b, t, "wasserstein")
-        close(between.mean, (1 - t) * a.mean + t * b.mean, 1e-12)
-        close(between.covariance.dense(D), step @ first @ step)
-
-
-def test_wasserstein_interpolation_from_a_point():
-    point, wide = Gaussian(normal(D), 0.0), Gaussian(normal(D, seed=1), COVARIANCES["scalar + low rank"])
-    for a, b, t in ((point, wide, 0.3), (wide, point, 0.7)):
-        between = interpolate(a, b, t, "wasserstein")
-        close(between.covariance.dense(D), 0.3**2 * wide.covariance.dense(D))
-
-
-@pytest.mark.parametrize("method", INTERPOLATIONS)
-def test_interpolation_ends_at_its_ends_and_refuses_the_rest(method):
-    a, b = Posterior.condition(EVIDENCE, 0.2), Posterior.condition(-EVIDENCE, positive(D))
-    same(interpolate(a, b, 0, method), a, 0)
-    same(interpolate(a, b, 1, method), b, 0)
-    for t in (-0.1, 1.1, math.nan):
-        with pytest.raises(ValueError, match="t goes"):
-            interpolate(a, b, t, method)
-    with pytest.raises(ValueError, match="unknown method"):
-        interpolate(a, b, 0.5, "slerp")
-    with pytest.raises(ValueError, match="dimensions"):
-        interpolate(a, Gaussian.standard(D + 1), 0.5, method)
-
-
-@every_ratio
-@every_covariance
-def test_transport_moves_the_prior_onto_the_posterior(covariance, ratio):
-    posterior = Posterior.condition(EVIDENCE, ratio, likelihood=covariance)
-    z = normal(5, D, seed=8)
-    if posterior.covariance.factor is not None and posterior.covariance.diagonal.ndim:
-        with pytest.raises(ValueError, match="low rank"):
-            transport(z, posterior.prior, posterior)
+    if path == "linear":
+        expected = (1 - t) * first + t * last
+    elif t in (0, 1):
+        expected = last if t else first
+    elif covariance.factor is None and other.factor is None:
+        expected = torch.diag(((1 - t) * first.diagonal().sqrt() + t * last.diagonal().sqrt()).square())
+    else:
+        with pytest.raises(ValueError, match="method='linear'"):
+            interpolate(a, b, t, path)
         return
-    close(transport(z, posterior.prior, posterior), posterior.mean + z @ symmetric_root(posterior.covariance.dense(D)))
-    assert transport(z.float(), posterior.prior, posterior).dtype == torch.float32
+    between = interpolate(a, b, t, path)
+    close(between.mean, (1 - t) * a.mean + t * b.mean, 1e-12)
+    close(between.covariance.dense(D), expected, 1e-12)
 
 
-@pytest.mark.parametrize("other", COVARIANCES.values(), ids=COVARIANCES.keys())
+@pytest.mark.parametrize(
+    ("t", "path", "message"),
+    [(-0.1, "linear", "t goes"), (1.1, "linear", "t goes"), (math.nan, "linear", "t goes"), (0.5, "slerp", "unknown")],
+)
+def test_what_is_no_path_is_refused(t, path, message):
+    a, b = Posterior.condition(EVIDENCE, 0.2), Posterior.condition(-EVIDENCE, positive(D))
+    with pytest.raises(ValueError, match=message):
+        interpolate(a, b, t, path)
+    with pytest.raises(ValueError, match="dimensions"):
+        interpolate(a, Gaussian.standard(D + 1), 0.5)
+
+
+@every_other
 @every_covariance
-def test_transport_between_any_two_is_optimal(covariance, other):
+def test_transport_is_optimal(covariance, other):
     """A linear map between Gaussians is the optimal one if it is symmetric, positive, and pushes one onto the other."""
     source, target = Gaussian(normal(D), covariance), Gaussian(normal(D, seed=1), other)
     points = source.mean + torch.eye(D, dtype=torch.float64)
-    if not small_form(covariance, other):
-        with pytest.raises(ValueError, match="low rank"):
+    scalar = covariance.diagonal.ndim == other.diagonal.ndim == 0
+    if covariance.factor is not None or (other.factor is not None and not scalar):
+        with pytest.raises(ValueError, match="low-rank"):
             transport(points, source, target)
         return
     matrix = transport(points, source, target) - target.mean
     close(matrix, matrix.T, 1e-7)
     assert torch.linalg.eigvalsh(matrix).min() > 0
     close(matrix @ covariance.dense(D) @ matrix.T, other.dense(D), 1e-7)
+    # From the prior N(0, I) it is μ + Σ^½ z.
+    z, prior = normal(5, D, seed=8), Gaussian.standard(D, torch.float64)
+    if scalar or other.factor is None:
+        close(transport(z, prior, target), target.mean + z @ symmetric_root(other.dense(D)))
+        assert transport(z.float(), prior, target).dtype == torch.float32
 
 
 def test_transport_to_a_point_and_from_one():
@@ -511,228 +425,12 @@ def test_transport_to_a_point_and_from_one():
         transport(normal(2, D + 1), wide, point)
 
 
-# Size.
-
-
-def test_the_largest_latent_with_low_rank_stays_low_rank():
-    dim, rank = 196_608, 16
-    shape = Covariance(0.5 + torch.rand(dim, generator=rng()), torch.randn(dim, rank, generator=rng()) / 100)
-    z = torch.randn(2, dim, generator=rng())
-    posterior = Posterior.condition(z, 0.5, likelihood=shape)
-    assert posterior.covariance.factor.shape == (dim, rank)
-    assert torch.isfinite(posterior.sample(2)).all()
-    assert torch.isfinite(posterior.predictive().log_prob(z)).all()
-
-
-# Files.
-
-
-@every_ratio
-@every_prior
-@every_covariance
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_saved_posterior_is_the_same_posterior(tmp_path, covariance, prior, ratio, dtype):
-    posterior = Posterior.condition(
-        EVIDENCE.to(dtype), ratio, likelihood=covariance, prior=prior, weights=[1, 2, 0, 0.5], metadata={"a": "1"}
-    )
-    posterior.save(tmp_path / "posterior.safetensors", {"prior": "célèbre"})
-    again = Posterior.load(tmp_path / "posterior.safetensors")
-    assert again.metadata == {"a": "1", "prior": "célèbre"}
-    assert again.sample(3).equal(posterior.sample(3))
-    assert again.m == 3.5 and again.lam_ratio.equal(posterior.lam_ratio) and again.weights.equal(posterior.weights)
-    same(again.with_lam(0.1), posterior.with_lam(0.1), 0)
-    same(again.predictive(), posterior.predictive(), 0)
-    same(again.prior, posterior.prior, 0)
-    again.save(tmp_path / "second.safetensors")
-    assert (tmp_path / "second.safetensors").read_bytes() == (tmp_path / "posterior.safetensors").read_bytes()
-
-
-@pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.0, 0.5]])
-def test_what_of_each_piece_is_visible_is_kept(tmp_path, weights):
-    """And a file of before there were masks opens, with all of each piece visible."""
-    visible = torch.rand(M, 6, 6, generator=rng(1))
-    posterior = Posterior.condition(EVIDENCE, 0.5, weights=weights, visible=visible)
-    kept = visible if weights is None else visible[[0, 2, 3]]  # a piece of no weight is not kept, nor is its mask
-    assert posterior.visible.equal(kept) and posterior.with_lam(2.0).visible is posterior.visible
-    posterior.save(tmp_path / "p")
-    again = Posterior.load(tmp_path / "p")
-    assert again.visible.equal(kept) and len(again.visible) == len(again.latents)
-    Posterior.condition(EVIDENCE, 0.5, weights=weights).save(tmp_path / "old")
-    assert "visible" not in load_file(tmp_path / "old") and Posterior.load(tmp_path / "old").visible is None
-
-
-@pytest.mark.parametrize("shape", [(M - 1, 6, 6), (M, 36), (6, 6)])
-def test_masks_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=f"visible is .* for {M} pieces of evidence"):
-        Posterior.condition(EVIDENCE, 0.5, visible=torch.ones(shape))
-
-
-def test_more_evidence_than_is_kept_has_the_masks_of_what_is():
-    visible = torch.arange(300.0)[:, None, None].expand(-1, 2, 2) / 300
-    z = torch.arange(300.0)[:, None].expand(-1, D)
-    posterior = Posterior.condition(z, 0.5, visible=visible)
-    close(posterior.visible[:, 0, 0] * 300, posterior.latents[:, 0], 1e-4)
-
-
-@pytest.mark.parametrize("ratio", [0.0, math.inf])
-def test_the_ends_can_be_saved(tmp_path, ratio):
-    Posterior.condition(EVIDENCE, ratio).save(tmp_path / "end")
-    assert Posterior.load(tmp_path / "end").lam_ratio == ratio
-
-
-def test_a_plain_posterior_is_a_small_file_that_others_can_read(tmp_path):
-    posterior = Posterior.condition(EVIDENCE.float(), 0.5)
-    posterior.save(tmp_path / "posterior.safetensors")
-    tensors = load_file(tmp_path / "posterior.safetensors")
-    assert tensors["mean"].equal(posterior.mean)
-    assert tensors["covariance.diagonal"] == posterior.variance
-    assert tensors["latents"].equal(EVIDENCE.float())
-    names = {"mean", "covariance.diagonal", "evidence_mean", "latents", "lam_ratio", "likelihood.diagonal"}
-    assert set(tensors) == names
-
-
-def test_words_must_be_text(tmp_path):
-    with pytest.raises(ValueError, match="string"):
-        Posterior.condition(EVIDENCE, 0.5).save(tmp_path / "posterior", {"seed": 1})
-    with pytest.raises(ValueError, match="characters"):
-        Posterior.condition(EVIDENCE, 0.5).save(tmp_path / "posterior", {"note": "x" * 2**20})
-
-
-@pytest.fixture
-def saved(tmp_path):
-    path = tmp_path / "posterior.safetensors"
-    prior = Gaussian(normal(D), COVARIANCES["diagonal + low rank"])
-    Posterior.condition(EVIDENCE.float(), 0.5, prior=prior, weights=[1.0] * M).save(path, {"prior": "tiny"})
-    return path
-
-
-def rewrite(path, tensors=None, document=None, header=None):
-    """The saved file with some tensors (None removes one) or fields of its description changed."""
-    stored = load_file(path)
-    for name, tensor in (tensors or {}).items():
-        stored.pop(name, None)
-        if tensor is not None:
-            stored[name] = tensor
-    words = {"format": "transflow-posterior", "version": 2, "m": 4.0, "metadata": {}, **(document or {})}
-    save_file(stored, path, {"posterior": json.dumps(words)} if header is None else header)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"tensors": {"mean": torch.full((D,), math.nan)}}, "finite"),
-        ({"tensors": {"evidence_mean": torch.full((D,), math.inf)}}, "finite"),
-        ({"tensors": {"lam_ratio": torch.tensor(math.nan)}}, "finite"),
-        ({"tensors": {"lam_ratio": torch.tensor(-1.0)}}, "at least 0"),
-        ({"tensors": {"mean": torch.zeros(D + 1)}}, "does not fit"),
-        ({"tensors": {"mean": torch.tensor(0.0)}}, "does not fit"),
-        ({"tensors": {"mean": torch.zeros(0)}}, "does not fit"),
-        ({"tensors": {"mean": torch.zeros(D, dtype=torch.int64)}}, "I64"),
-        ({"tensors": {"mean": torch.zeros(D, dtype=torch.bfloat16)}}, "BF16"),
-        ({"tensors": {"mean": None}}, "lacks"),
-        ({"tensors": {"extra": torch.zeros(1)}}, "no posterior has"),
-        ({"tensors": {"prior.mean": None}}, "prior is incomplete"),
-        ({"tensors": {"prior.mean": None, "prior.diagonal": None}}, "prior is incomplete"),
-        ({"tensors": {"covariance.diagonal": -torch.ones(D)}}, "negative"),
-        ({"tensors": {"covariance.diagonal": torch.zeros(D)}}, "singular"),
-        ({"tensors": {"covariance.diagonal": torch.ones(D, D)}}, "does not fit"),
-        ({"tensors": {"likelihood.diagonal": torch.tensor(-1.0)}}, "negative"),
-        ({"tensors": {"likelihood.factor": torch.ones(D, 5000)}}, "does not fit"),
-        ({"tensors": {"likelihood.factor": torch.ones(D, 0)}}, "does not fit"),
-        ({"tensors": {"weights": torch.zeros(M)}}, "not all 0"),
-        ({"tensors": {"weights": torch.zeros(0)}}, "does not fit"),
-        ({"tensors": {"weights": torch.ones(M - 1)}}, "as many weights"),
-        ({"tensors": {"visible": torch.ones(M - 1, 4, 4)}}, "its masks are not as many as its pieces of evidence"),
-        ({"tensors": {"visible": torch.ones(M, 4)}}, "does not fit"),
-        ({"tensors": {"visible": torch.ones(M, 999, 4)}}, "does not fit"),
-        ({"tensors": {"visible": torch.full((M, 4, 4), math.nan)}}, "finite"),
-        ({"tensors": {"latents": None}}, "lacks"),
-        ({"tensors": {"latents": torch.zeros(129, D)}}, "does not fit"),
-        ({"tensors": {"latents": torch.full((M, D), math.nan)}}, "finite"),
-        ({"document": {"format": "transflow-glow"}}, "format is .transflow-glow.; choose"),
-        ({"document": {"version": 1}}, "version is 1; choose 2"),
-        ({"document": {"m": 0}}, "m is 0: input should be greater"),
-        ({"document": {"m": True}}, "m is "),
-        ({"document": {"m": "4"}}, "m is "),
-        ({"document": {"m": math.nan}}, "m is "),
-        ({"document": {"m": 10**400}}, "m is "),
-        ({"document": {"metadata": {"a": 1}}}, "metadata is 1: .*string"),
-        ({"document": {"metadata": ["a"]}}, "metadata is .*object"),
-        ({"document": {"metadata": {"a": "\ud800"}}}, "JSON"),
-        ({"header": {"format": "pt"}}, "no posterior of this program"),
-        ({"header": {"posterior": "{"}}, "JSON"),
-        ({"header": {"posterior": "[1]"}}, "no posterior of this program"),
-        ({"header": {"posterior": "[" * 100_000}}, "JSON"),
-        ({"header": {"posterior": "x" * 2**21}}, "not a safetensors file"),
-    ],
-)
-def test_a_hostile_file_is_refused_with_its_name_and_the_reason(saved, changes, message):
-    rewrite(saved, **changes)
-    with pytest.raises(ValueError, match=message) as error:
-        Posterior.load(saved)
-    assert str(saved) in str(error.value)
-
-
-def test_a_header_that_claims_more_than_there_is_costs_nothing(saved):
-    header = json.dumps({"mean": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
-    saved.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 64)
-    with pytest.raises(ValueError, match="safetensors"):
-        Posterior.load(saved)
-
-
-def test_a_file_that_is_too_large_is_not_read(saved, monkeypatch):
-    monkeypatch.setattr("transflow_core.untrusted._MAX_BYTES", 100)
-    with pytest.raises(ValueError, match="too large"):
-        Posterior.load(saved)
-
-
-def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        Posterior.load(tmp_path / "nothing.safetensors")
-
-
-def test_a_truncated_file_is_refused_wherever_it_was_cut(saved):
-    data = saved.read_bytes()
-    for length in range(0, len(data), 13):
-        saved.write_bytes(data[:length])
-        with pytest.raises(ValueError, match="safetensors"):
-            Posterior.load(saved)
-
-
-def test_a_damaged_file_is_refused_or_loads_as_a_sane_posterior(saved):
-    """A flipped bit in the header or in the numbers: a ValueError, or something that can be used."""
-    data = saved.read_bytes()
-    positions = torch.randint(len(data), (400,), generator=rng()).tolist()
-    refused = 0
-    for i in positions:
-        for bit in (0, 6):
-            saved.write_bytes(data[:i] + bytes([data[i] ^ (1 << bit)]) + data[i + 1 :])
-            try:
-                posterior = Posterior.load(saved)
-            except ValueError:
-                refused += 1
-                continue
-            assert posterior.sample(2).shape == (2, D) and torch.isfinite(posterior.mean).all()
-    assert refused > 100
-
-
-def test_moving_to_a_device_keeps_everything():
-    posterior = Posterior.condition(EVIDENCE, 0.5, likelihood=COVARIANCES["diagonal + low rank"], metadata={"a": "b"})
-    moved = posterior.to("cpu")
-    same(moved, posterior, 0)
-    assert moved.metadata == {"a": "b"} and moved.m == M
-    same(replace(moved, mean=moved.mean), moved, 0)
-    assert Gaussian.standard(3).to("cpu").covariance.diagonal == 1
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @every_covariance
 def test_a_gpu_gives_the_same(covariance):
-    here = Posterior.condition(EVIDENCE, 0.5, likelihood=covariance)
-    there = Posterior.condition(EVIDENCE.cuda(), 0.5, likelihood=covariance)
-    for posterior in (there, here.to("cuda"), there.with_lam(1.0).with_lam(0.5)):
+    here, there = (Posterior.condition(z, 0.5, likelihood=covariance) for z in (EVIDENCE, EVIDENCE.cuda()))
+    for posterior in (there, there.with_lam(1.0).with_lam(0.5)):
         close(posterior.sample(4).cpu(), here.sample(4))
-        close(transport(EVIDENCE.cuda(), posterior.prior, posterior).cpu(), transport(EVIDENCE, here.prior, here))
         close(posterior.predictive().log_prob(EVIDENCE.cuda()).cpu(), here.predictive().log_prob(EVIDENCE))
         close(interpolate(posterior, posterior.prior, 0.3).mean.cpu(), interpolate(here, here.prior, 0.3).mean)
         assert posterior.kl(posterior.prior) == pytest.approx(here.kl(here.prior))

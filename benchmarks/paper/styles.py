@@ -34,7 +34,7 @@ _SETS = {
     "glasses": None,
 }
 _RULES: dict[str, dict[str, Any]] = {
-    "paper's rule, λ/m = 0.5": {"likelihood": "isotropic", "centre": False, "lam_ratio": 0.5},
+    "paper's rule, λ/m = 0.5": {"likelihood": "paper", "lam_ratio": 0.5},
     "ours": {},
 }
 

@@ -14,7 +14,7 @@ from gradio.components import Component
 
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_png, to_pil
 from transflow_core.operations import sweep_of
-from transflow_core.posterior import Blend, Gaussian, Posterior, Sampler
+from transflow_core.posterior import BayesianBootstrap, Gaussian, Posterior, Sampler
 from transflow_core.prior import LatentLevel
 from transflow_core.recipes import Sweep
 
@@ -251,7 +251,7 @@ def _numbers(whole: Whole) -> str:
 
 def _moments(sampler: Sampler) -> Gaussian | None:
     """Mean and covariance of what is drawn, before anything is drawn again; None where they have no such form."""
-    if isinstance(sampler, Blend):
+    if isinstance(sampler, BayesianBootstrap):
         try:
             return sampler.moments
         except ValueError:

@@ -12,12 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..limits import CLASSES_OF_FILE, choice, class_name
+from ..posterior.storage import write_tensors
 from ..prior import Images, Prior
 from ..recipes import Shape
 from .augmentation import jitter
 from .calibration import NoveltyScale, class_likelihood, signs, temperature
 from .likelihood import SHAPES, Scatter, SharedCovariance, predictive_log_prob
-from .storage import Header, read_classifier, write_classifier
+from .storage import Header, read_classifier
 
 __all__ = ["NONE", "Answer", "FewShotClassifier", "Part"]
 
@@ -26,6 +27,8 @@ NONE = "none of these"
 _FOLDS = 5
 # λ against the scatter of the evidence around the means of its classes.
 _MULTIPLES = (0.8, 1.0, 1.25, 1.6, 2.0, 3.0)
+# What of Σ and of the novelty's scale a file has.
+_SIGMA, _NOVELTY = ("rest", "basis", "along"), ("known", "novel", "covariance")
 
 
 @dataclass(frozen=True)
@@ -68,20 +71,6 @@ class Part:
     weight: float
 
 
-@dataclass(frozen=True)
-class _State:
-    """All that was learned: of the evidence only means, and the directions in which it varies."""
-
-    classes: tuple[str, ...]
-    counts: Tensor
-    means: Tensor
-    centre: Tensor
-    parts: tuple[Part, ...]
-    temperature: float
-    novelty: NoveltyScale
-    accuracy: float | None
-
-
 class FewShotClassifier:
     """Which class an image is of, by the posterior predictive of each class's few examples (sections 3.2 and 5.3).
 
@@ -89,49 +78,51 @@ class FewShotClassifier:
     probabilities. All classes share Σ = λS. Nothing is trained; fitting is a mean a class, and Σ.
 
     The paper's rule is `likelihood="paper", lam_ratio=…`: all latent dimensions are alike, and classes shrink towards
-    the average *face*. Here Σ may have a shape, estimated from all examples around their class's mean, and the prior
-    of the class means is centred at the overall mean: eq. 3-4 with that as μ0. Held-out examples decide (5 folds, or
-    as many as there are examples a class): the shape's shrinkage and the temperature are those under which their
+    the average *face*. Otherwise Σ may have a shape, estimated from all examples around their class's mean, and the
+    prior of the class means is centred at the overall mean: eq. 3-4 with that as μ0. Held-out examples decide (5 folds,
+    or as many as there are examples a class): the shape's shrinkage and the temperature are those under which their
     classes are likeliest, λ is the one under which they themselves are. Of a low-rank Σ each level decides for itself,
     and its log densities are divided by its own temperature before they are added.
 
     Args:
         prior: the flow whose latents are compared; None for a classifier of latents alone.
-        lam_ratio: λ/m, above 0, with m the mean number of examples a class. Σ's mean variance is λ.
-        lam: λ itself instead, above 0. With neither, λ is chosen from the evidence.
-        likelihood: the shape of Σ, one of `recipes.SHAPES`: "low-rank", "levels", "diagonal", "isotropic", and
-            "paper", which is "isotropic" with `centre=False`.
-        centre: whether the prior of class means is centred at the evidence's overall mean, or at 0 as in the paper.
+        lam_ratio: λ/m, above 0, with m the mean number of examples a class. Σ's mean variance is λ. By default λ is
+            chosen from the evidence.
+        likelihood: the shape of Σ, one of `recipes.SHAPES`.
+
+    Attributes:
+        classes: names, in the order given; () before anything was fitted.
+        counts: examples a class.
+        means: (C, D), of their latents.
+        centre: (D,), of the prior of the class means.
+        parts: Σ of each part of the latent: of each level where it is low-rank and there is a prior, else of all of it.
+        temperature: T, by which log densities are divided before Bayes' rule; see `calibration.temperature`.
+        novelty: decides what is of none of the classes.
+        held_out_accuracy: share of the examples whose class is found when they are held out; None where each class has
+            one.
 
     Example:
         >>> from transflow_core import standard_normal
         >>> z = standard_normal(40, 50, seed=0)
         >>> z[:20] += 1.0
         >>> classifier = FewShotClassifier(None).fit_latents({"up": z[:15], "flat": z[20:35]})
-        >>> classifier.predict_latents(z[[15, 16, 35, 36]])
+        >>> [answer.best for answer in classifier.judge(z[[15, 16, 35, 36]])]
         ['up', 'up', 'flat', 'flat']
     """
 
-    def __init__(
-        self,
-        prior: Prior | None,
-        lam_ratio: float | None = None,
-        *,
-        lam: float | None = None,
-        likelihood: Shape = "low-rank",
-        centre: bool = True,
-    ) -> None:
-        if lam_ratio is not None and lam is not None:
-            raise ValueError("give lam or lam_ratio (= lam / m), not both")
-        for name, value in (("lam_ratio", lam_ratio), ("lam", lam)):
-            if value is not None and not 0 < value < float("inf"):
-                raise ValueError(f"{name} must be above 0 and finite: a predictive without width cannot be compared")
-        choice(likelihood, "the likelihood", get_args(Shape))
-        self.prior, self.likelihood, self.centred = prior, likelihood, centre
-        if likelihood == "paper":
-            self.likelihood, self.centred = "isotropic", False
-        self._lam_ratio, self._lam = lam_ratio, lam
-        self._fitted: _State | None = None
+    counts: tuple[int, ...]
+    means: Tensor
+    centre: Tensor
+    parts: tuple[Part, ...]
+    temperature: float
+    novelty: NoveltyScale
+    held_out_accuracy: float | None
+
+    def __init__(self, prior: Prior | None, lam_ratio: float | None = None, *, likelihood: Shape = "low-rank") -> None:
+        if lam_ratio is not None and not 0 < lam_ratio < float("inf"):
+            raise ValueError("lam_ratio must be above 0 and finite: a predictive without width cannot be compared")
+        self.prior, self.likelihood = prior, choice(likelihood, "the likelihood", get_args(Shape))
+        self._lam_ratio, self.classes = lam_ratio, ()
 
     def fit(self, evidence: Mapping[str, Images], *, augment: int = 0, seed: int = 0) -> FewShotClassifier:
         """Learn classes from images in the prior's frame, as `Prior.encode` takes them. Returns self.
@@ -162,62 +153,27 @@ class FewShotClassifier:
         empty class, latents that are not finite, or widths that differ.
         """
         groups = _checked(evidence, self.prior.dim if self.prior else None)
-        dim = groups[0].shape[2]
-        slices = tuple(level.slice for level in self.prior.levels) if self.prior else (slice(0, dim),)
-        counts = torch.tensor([len(group) for group in groups], dtype=torch.float64)
-        scores, own, held_out, parts = self._hold_out(groups, slices)
-        rows = scores[held_out, :-1]
-        right = (rows.argmax(1) == own[held_out]).double().mean() if held_out.any() else None
-        means, centre = self._means(groups)
+        slices = tuple(level.slice for level in self.prior.levels) if self.prior else (slice(0, groups[0].shape[2]),)
+        scores, own, held_out, self.parts = self._hold_out(groups, slices)
+        right = scores[held_out, :-1].argmax(1) == own[held_out]
         size = torch.cat([group[:, 0] for group in groups]).double().square().mean(1)
-        self._fitted = _State(
-            classes=tuple(evidence),
-            counts=counts,
-            means=means,
-            centre=centre,
-            parts=parts,
-            temperature=temperature(scores[:, :-1], own, held_out),
-            novelty=_novelty_scale(size, scores, own, held_out),
-            accuracy=None if right is None else float(right),
-        )
+        self.classes, self.counts = tuple(evidence), tuple(len(group) for group in groups)
+        self.means, self.centre = self._means(groups)
+        self.temperature = temperature(scores[:, :-1], own, held_out)
+        self.novelty = _novelty_scale(size, scores, own, held_out)
+        self.held_out_accuracy = float(right.double().mean()) if len(right) else None
         return self
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names, in the order given; () before anything was fitted."""
-        return self._fitted.classes if self._fitted else ()
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """Examples a class."""
-        return tuple(int(count) for count in self._state.counts)
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """Σ of each part of the latent: of each level where it is low-rank and there is a prior, else of all of it."""
-        return self._state.parts
 
     @property
     def lam_ratio(self) -> float:
         """λ/m, given or chosen: Σ's mean variance by the mean number of examples a class."""
-        state = self._state
-        variances = [part.sigma.covariance().variance.expand(state.means[0, part.slice].shape) for part in state.parts]
-        return float(torch.cat(variances).mean()) * len(state.counts) / float(state.counts.sum())
-
-    @property
-    def temperature(self) -> float:
-        """T, by which log densities are divided before Bayes' rule; see `calibration.temperature`."""
-        return self._state.temperature
+        variances = [part.sigma.covariance().variance.expand(self.means[0, part.slice].shape) for part in self.parts]
+        return float(torch.cat(variances).mean()) * len(self.counts) / sum(self.counts)
 
     @property
     def threshold(self) -> float:
         """The novelty above which to say "none of these"; see `NoveltyScale`."""
-        return self._state.novelty.threshold
-
-    @property
-    def held_out_accuracy(self) -> float | None:
-        """Share of the examples whose class is found when they are held out; None where each class has one."""
-        return self._state.accuracy
+        return self.novelty.threshold
 
     def score_latents(self, z: Tensor) -> Tensor:
         """Log predictive density of each latent under each class, in nats (eq. 9-11): (n, D) -> (n, C) float64.
@@ -226,68 +182,51 @@ class FewShotClassifier:
         """
         return self._scores(z)[:, :-1]
 
-    def predict_proba_latents(self, z: Tensor, class_prior: Sequence[float] | None = None) -> Tensor:
+    def predict_proba_latents(self, z: Tensor) -> Tensor:
         """Probability of each class, (n, C) float64, rows summing to 1; see `predict_proba`."""
-        return self._probabilities(self.score_latents(z), class_prior)
+        return torch.softmax(self.score_latents(z) / self.temperature, dim=1)
 
-    def predict_proba(self, images: Images, class_prior: Sequence[float] | None = None) -> Tensor:
+    def predict_proba(self, images: Images) -> Tensor:
         """Probability of each class, given that the image is of one of them: (n, C) float64, rows summing to 1.
 
-        Bayes' rule on log density / T: at T = 1 every answer would be certain. See `calibration.temperature`.
-
-        Args:
-            images: as `Prior.encode` takes them.
-            class_prior: (C,) positive weights of the classes, equal by default.
+        Bayes' rule on log density / T: at T = 1 every answer would be certain. See `calibration.temperature`. Images
+        are as `Prior.encode` takes them.
         """
-        return self.predict_proba_latents(self._require_prior().encode(images), class_prior)
-
-    def predict_latents(self, z: Tensor) -> list[str]:
-        """The likeliest class of each latent."""
-        return [self.classes[index] for index in self.score_latents(z).argmax(1).tolist()]
-
-    def predict(self, images: Images) -> list[str]:
-        """The likeliest class of each image."""
-        return self.predict_latents(self._require_prior().encode(images))
-
-    def novelty(self, z: Tensor) -> Tensor:
-        """How likely each latent belongs to none of the classes: (n, D) -> (n,) float64 in [0, 1]; see `NoveltyScale`.
-
-        Above `threshold`, say "none of these". Images of another kind are found reliably; a new class among similar
-        ones (a digit never shown, among digits) often is not.
-        """
-        return self._novelty(z, self._scores(z))
-
-    def _novelty(self, z: Tensor, scores: Tensor) -> Tensor:
-        size = z.detach().cpu().double().square().mean(1)
-        return self._state.novelty.novelty(signs(size, scores[:, :-1], scores[:, -1]))
+        return self.predict_proba_latents(self._require_prior().encode(images))
 
     def judge(self, z: Tensor) -> tuple[Answer, ...]:
-        """What each latent is, (n, D) to n answers: its class, how sure that is, and whether it is of none."""
-        scores = self._scores(z)
-        rows = zip(self._probabilities(scores[:, :-1], None).tolist(), self._novelty(z, scores).tolist(), strict=True)
+        """What each latent is, (n, D) to n answers: its class, how sure that is, and whether it is of none.
+
+        Images of another kind are found reliably; a new class among similar ones (a digit never shown, among digits)
+        often is not.
+        """
+        scores, size = self._scores(z), z.detach().cpu().double().square().mean(1)
+        novelty = self.novelty.novelty(signs(size, scores[:, :-1], scores[:, -1])).tolist()
+        probabilities = torch.softmax(scores[:, :-1] / self.temperature, dim=1).tolist()
         return tuple(
-            Answer(dict(zip(self.classes, row, strict=True)), novelty, novelty > self.threshold)
-            for row, novelty in rows
+            Answer(dict(zip(self.classes, row, strict=True)), new, new > self.threshold)
+            for row, new in zip(probabilities, novelty, strict=True)
         )
 
     def save(self, path: str | Path) -> None:
         """Write what was learned to one safetensors file: no evidence, though a class's mean of one is just that."""
-        state = self._state
-        tensors = {"counts": state.counts, "means": state.means, "centre": state.centre}
-        for index, part in enumerate(state.parts):
-            tensors |= part.sigma.tensors(index)
-        tensors |= {f"novelty.{name}": getattr(state.novelty, name) for name in ("known", "novel", "covariance")}
+        self._require_classes()
+        tensors = {"counts": torch.tensor(self.counts, dtype=torch.float64), "means": self.means, "centre": self.centre}
+        for index, part in enumerate(self.parts):
+            named = {name: getattr(part.sigma, name) for name in _SIGMA}
+            tensors |= {f"sigma.{index}.{name}": tensor for name, tensor in named.items() if tensor is not None}
+        tensors |= {f"novelty.{name}": getattr(self.novelty, name) for name in _NOVELTY}
         header = Header(
-            classes=state.classes,
-            parts=tuple((part.slice.stop, part.weight) for part in state.parts),
-            likelihood=self.likelihood,  # type: ignore[arg-type]  # "paper" became "isotropic"
-            centred=self.centred,
+            classes=self.classes,
+            parts=tuple((part.slice.stop, part.weight) for part in self.parts),
+            likelihood="isotropic" if self.likelihood == "paper" else self.likelihood,
+            centred=self.likelihood != "paper",
             fingerprint=self.prior.fingerprint if self.prior else "",
-            temperature=state.temperature,
-            threshold=state.novelty.threshold,
-            accuracy=state.accuracy,
+            temperature=self.temperature,
+            threshold=self.threshold,
+            accuracy=self.held_out_accuracy,
         )
-        write_classifier(path, tensors, header)
+        write_tensors(Path(path), "classifier", tensors, header)
 
     @classmethod
     def load(cls, path: str | Path, prior: Prior | None) -> FewShotClassifier:
@@ -295,32 +234,25 @@ class FewShotClassifier:
 
         Raises ValueError with what is wrong with it, or if it was made with another prior; FileNotFoundError.
         """
-        tensors, header = read_classifier(path)
+        tensors, header = read_classifier(Path(path))
         if prior is not None and header.fingerprint != prior.fingerprint:
             raise ValueError(f"{path}: this classifier was made with another prior than {prior.name}")
-        self = cls(prior, likelihood=header.likelihood, centre=header.centred)
-        novelty = {name: tensors[f"novelty.{name}"] for name in ("known", "novel", "covariance")}
-        parts = zip(header.slices(), header.parts, strict=True)
-        self._fitted = _State(
-            classes=header.classes,
-            counts=tensors["counts"],
-            means=tensors["means"],
-            centre=tensors["centre"],
-            parts=tuple(
-                Part(part, SharedCovariance.of_tensors(tensors, index), weight)
-                for index, (part, (_, weight)) in enumerate(parts)
-            ),
-            temperature=header.temperature,
-            novelty=NoveltyScale(**novelty, threshold=header.threshold),
-            accuracy=header.accuracy,
-        )
+        self = cls(prior, likelihood=header.likelihood if header.centred else "paper")
+        self.classes, self.counts = header.classes, tuple(int(count) for count in tensors["counts"])
+        self.means, self.centre = tensors["means"], tensors["centre"]
+        parts = []
+        for index, (of, (_, weight)) in enumerate(zip(header.slices(), header.parts, strict=True)):
+            named = {name: tensors[key] for name in _SIGMA if (key := f"sigma.{index}.{name}") in tensors}
+            parts.append(Part(of, SharedCovariance(**named), weight))
+        self.parts = tuple(parts)
+        self.temperature, self.held_out_accuracy = header.temperature, header.accuracy
+        novelty = {name: tensors[f"novelty.{name}"] for name in _NOVELTY}
+        self.novelty = NoveltyScale(**novelty, threshold=header.threshold)
         return self
 
-    @property
-    def _state(self) -> _State:
-        if self._fitted is None:
+    def _require_classes(self) -> None:
+        if not self.classes:
             raise ValueError("this classifier has no classes yet: fit it on evidence first")
-        return self._fitted
 
     def _require_prior(self) -> Prior:
         if self.prior is None:
@@ -328,28 +260,21 @@ class FewShotClassifier:
         return self.prior
 
     def _scores(self, z: Tensor) -> Tensor:
-        state = self._state
-        if z.ndim != 2 or z.shape[1] != state.means.shape[1]:
-            raise ValueError(f"latents are (n, {state.means.shape[1]}), not {tuple(z.shape)}")
-        z, total = z.detach().cpu(), 0
-        for part in state.parts:
+        """(n, C + 1): of each class, and of one of which nothing was seen."""
+        self._require_classes()
+        if z.ndim != 2 or z.shape[1] != self.means.shape[1]:
+            raise ValueError(f"latents are (n, {self.means.shape[1]}), not {tuple(z.shape)}")
+        total = torch.zeros(len(z), len(self.classes) + 1, dtype=torch.float64)
+        z, counts = z.detach().cpu(), torch.tensor(self.counts, dtype=torch.float64)
+        for part in self.parts:
             s = part.slice
-            found = _with_prior(z[:, s], state.means[:, s], state.counts, [part.sigma], state.centre[s])[0]
-            total = total + part.weight * found
-        return torch.as_tensor(total)
-
-    def _probabilities(self, scores: Tensor, class_prior: Sequence[float] | None) -> Tensor:
-        logits = scores / self._state.temperature
-        if class_prior is not None:
-            weights = torch.as_tensor(class_prior, dtype=torch.float64)
-            if weights.shape != (len(self.classes),) or not (weights > 0).all() or not weights.isfinite().all():
-                raise ValueError(f"class_prior is {len(self.classes)} positive numbers")
-            logits = logits + weights.log()
-        return torch.softmax(logits, dim=1)
+            scores = _with_prior(z[:, s], self.means[:, s], counts, [part.sigma], self.centre[s])[0]
+            total += part.weight * scores
+        return total
 
     def _means(self, groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         means = torch.stack([group.flatten(0, 1).mean(0) for group in groups])
-        return means, means.mean(0) if self.centred else torch.zeros_like(means[0])
+        return means, torch.zeros_like(means[0]) if self.likelihood == "paper" else means.mean(0)
 
     def _hold_out(
         self, groups: list[Tensor], slices: tuple[slice, ...]
@@ -358,46 +283,43 @@ class FewShotClassifier:
 
         Returns scores (n, C + 1), own class (n,), held out or not (n,), and the parts for all of the evidence.
         """
+        counts = _counts(groups)
+        own = torch.arange(len(groups)).repeat_interleave(counts.long())
+        held_out = counts[own] > 1  # the only example of a class stays in
         if self.likelihood != "low-rank" or len(slices) == 1:
-            scores, own, held_out, sigma = self._hold_out_part(groups, slices)
-            return scores, own, held_out, (Part(slice(0, groups[0].shape[2]), sigma, 1.0),)
-        found = [
-            self._hold_out_part([group[..., s] for group in groups], (slice(0, s.stop - s.start),)) for s in slices
-        ]
-        weights = [1 / temperature(scores[:, :-1], own, held_out) for scores, own, held_out, _ in found]
-        total = torch.stack([w * scores for w, (scores, _, _, _) in zip(weights, found, strict=True)]).sum(0)
-        parts = zip(slices, (sigma for _, _, _, sigma in found), weights, strict=True)
-        return total, found[0][1], found[0][2], tuple(Part(*part) for part in parts)
+            scores, sigma = self._hold_out_part(groups, slices, own, held_out)
+            return scores, own, held_out, (Part(slice(0, slices[-1].stop), sigma, 1.0),)
+        total, parts = torch.zeros(len(own), len(groups) + 1, dtype=torch.float64), []
+        for s in slices:
+            part = [group[..., s] for group in groups]
+            scores, sigma = self._hold_out_part(part, (slice(0, s.stop - s.start),), own, held_out)
+            parts.append(Part(s, sigma, 1 / temperature(scores[:, :-1], own, held_out)))
+            total += parts[-1].weight * scores
+        return total, own, held_out, tuple(parts)
 
     def _hold_out_part(
-        self, groups: list[Tensor], slices: tuple[slice, ...]
-    ) -> tuple[Tensor, Tensor, Tensor, SharedCovariance]:
-        counts = torch.tensor([len(group) for group in groups], dtype=torch.float64)
-        own = torch.cat([torch.full((len(group),), index) for index, group in enumerate(groups)])
-        position = torch.cat([torch.arange(len(group)) for group in groups])
+        self, groups: list[Tensor], slices: tuple[slice, ...], own: Tensor, held_out: Tensor
+    ) -> tuple[Tensor, SharedCovariance]:
+        counts = _counts(groups)
         examples = torch.cat([group[:, 0] for group in groups])
         folds = min(_FOLDS, int(counts.max()))
-        # The only example of a class stays in.
-        held_out = counts[own] > 1
+        fold_of = torch.cat([torch.arange(len(group)) % min(folds, len(group)) for group in groups])
         final = self._candidates(groups, slices, counts)
         scores = torch.zeros(len(final), len(own), len(groups) + 1, dtype=torch.float64)
-        if held_out.any():
-            for fold in range(folds):
-                kept = [
-                    group if len(group) == 1 else group[torch.arange(len(group)) % min(folds, len(group)) != fold]
-                    for group in groups
-                ]
-                size = torch.minimum(counts[own], torch.tensor(float(folds))).long()
-                rows = held_out & (position % size == fold)
-                kept_counts = torch.tensor([len(group) for group in kept], dtype=torch.float64)
-                means, centre = self._means(kept)
-                candidates = self._candidates(kept, slices, counts)
-                scores[:, rows] = _with_prior(examples[rows], means, kept_counts, candidates, centre)
+        for fold in range(folds) if held_out.any() else ():
+            kept = [
+                group if len(group) == 1 else group[torch.arange(len(group)) % min(folds, len(group)) != fold]
+                for group in groups
+            ]
+            rows = held_out & (fold_of == fold)
+            means, centre = self._means(kept)
+            candidates = self._candidates(kept, slices, counts)
+            scores[:, rows] = _with_prior(examples[rows], means, _counts(kept), candidates, centre)
         means, centre = self._means(groups)
-        if not held_out.all():
-            scores[:, ~held_out] = _with_prior(examples[~held_out], means, counts, final, centre)
-        best = _choose(scores[:, held_out, :-1], own[held_out], len(final) // self._multiples)
-        return scores[best], own, held_out, final[best]
+        scores[:, ~held_out] = _with_prior(examples[~held_out], means, counts, final, centre)
+        multiples = len(_MULTIPLES) if self._lam_ratio is None else 1
+        best = _choose(scores[:, held_out, :-1], own[held_out], len(final) // multiples)
+        return scores[best], final[best]
 
     def _candidates(
         self, groups: Sequence[Tensor], slices: tuple[slice, ...], counts: Tensor
@@ -413,15 +335,13 @@ class FewShotClassifier:
         else:
             scatter = Scatter.of(within, slices, directions=self.likelihood == "low-rank")
         shapes = SHAPES[self.likelihood](scatter)
-        lam = self._lam if self._lam_ratio is None else self._lam_ratio * float(counts.mean())
-        if lam is not None:
-            return [candidate.scaled(lam) for candidate in shapes]
+        if self._lam_ratio is not None:
+            return [candidate.scaled(self._lam_ratio * float(counts.mean())) for candidate in shapes]
         return [candidate.scaled(power * multiple) for candidate in shapes for multiple in _MULTIPLES]
 
-    @property
-    def _multiples(self) -> int:
-        """Candidates for λ a shape."""
-        return 1 if self._lam is not None or self._lam_ratio is not None else len(_MULTIPLES)
+
+def _counts(groups: Sequence[Tensor]) -> Tensor:
+    return torch.tensor([len(group) for group in groups], dtype=torch.float64)
 
 
 def _choose(scores: Tensor, own: Tensor, n_shapes: int) -> int:

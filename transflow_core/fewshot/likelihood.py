@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,18 +39,6 @@ class SharedCovariance:
         """scale · Σ."""
         along = None if self.along is None else self.along * scale
         return SharedCovariance(self.rest * scale, self.basis, along)
-
-    def tensors(self, index: int) -> dict[str, Tensor]:
-        """Its tensors by their names in a file, as those of part `index`."""
-        named = {"rest": self.rest, "basis": self.basis, "along": self.along}
-        return {f"sigma.{index}.{name}": tensor for name, tensor in named.items() if tensor is not None}
-
-    @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor], index: int) -> SharedCovariance:
-        """From what `tensors` gave."""
-        return cls(
-            tensors[f"sigma.{index}.rest"], *(tensors.get(f"sigma.{index}.{name}") for name in ("basis", "along"))
-        )
 
     def covariance(self) -> Covariance:
         """The same matrix as `Posterior.condition` takes it."""
@@ -147,6 +135,7 @@ def _normalised(variance: Tensor) -> SharedCovariance:
 #: The shapes S that Σ = λS may have (mean variance 1), each with its candidates: λI as in the paper; one variance a
 #: latent level; one a dimension, shrunk to its level's; and directions of large variance, shrunk to the identity.
 SHAPES: dict[str, Callable[[Scatter], list[SharedCovariance]]] = {
+    "paper": _isotropic,
     "isotropic": _isotropic,
     "levels": _levels,
     "diagonal": _diagonal,

@@ -1,8 +1,8 @@
 """The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
-from .bootstrap import Blend
+from .bootstrap import MOST_KEPT, BayesianBootstrap
 from .closest import Closest, closest
-from .conditioning import MOST_KEPT, Posterior
+from .conditioning import Posterior
 from .covariance import Covariance
 from .gaussian import Gaussian, Sampler, standard_normal
 from .guard import Guard, Looks
@@ -21,7 +21,7 @@ __all__ = [
     "MIXES",
     "MOST_KEPT",
     "PRIOR_TEMPERATURE",
-    "Blend",
+    "BayesianBootstrap",
     "Closest",
     "Composed",
     "Covariance",

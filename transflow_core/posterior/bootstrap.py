@@ -1,6 +1,6 @@
 """The Bayesian bootstrap: one vector of Dirichlet weights over the evidence for each draw."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -10,37 +10,27 @@ from .covariance import Covariance
 from .gaussian import Gaussian, standard_normal
 from .guard import Guard
 
-__all__ = ["MOST_PIECES", "Blend", "dirichlet_weights", "one_piece", "piece_noise"]
+__all__ = ["MOST_KEPT", "BayesianBootstrap", "ImageSampler", "dirichlet_weights", "image_noise", "one_image"]
 
-MOST_PIECES = 128
-"""Columns of the noise. Image i has the same noise however many there are: one more reshuffles no draw."""
+MOST_KEPT = 128
+"""Images that a posterior keeps: draws need no more, and a file of 128×128 stays under 26 MB. So many columns has the
+noise. Image i has the same noise however many there are."""
 # Keeps the weights' noise apart from the latents' under one seed: any odd constant of 64 bits does.
 _STREAM = 0x5851F42D4C957F2D
 
 
-@dataclass(frozen=True, eq=False)
-class Blend:
-    """The Bayesian bootstrap (Rubin 1981): z = mean + Σᵢ (wᵢ - sharesᵢ) directionᵢ + noise, with Dirichlet weights w.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageSampler:
+    """Draws that are put together of images: a mean, the deviations of images from it, and noise.
 
-    Each draw has its own weighted mean of the evidence. Averages lie nearer to the middle: their covariance is
-    1 / (αm + 1) of the evidence's.
-
-    Args:
+    Attributes:
         mean: (D,).
-        directions: (p, D), latents less their weighted mean, mapped as the posterior maps its mean.
-        shares: (p,) float64 on the CPU, positive, of sum 1.
         covariance: of the noise.
-        count: m, as how many images they count.
-        pieces: k ≥ 1, see `dirichlet_weights`.
-        guard: what pictures of draws stay within.
+        guard: what pictures of draws stay within; None for nothing.
     """
 
     mean: Tensor
-    directions: Tensor
-    shares: Tensor
     covariance: Covariance
-    count: float
-    pieces: float
     guard: Guard | None = None
 
     @property
@@ -48,24 +38,43 @@ class Blend:
         """D."""
         return len(self.mean)
 
-    def to(self, device: str | torch.device) -> "Blend":
-        """The same on another device; weights are drawn on the CPU."""
-        covariance = self.covariance.to(device, self.mean.dtype)
-        return replace(self, mean=self.mean.to(device), directions=self.directions.to(device), covariance=covariance)
+    def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
+        """By how much the images of each draw differ from the mean, (n, D), with noise of their own for each `fold`."""
+        raise NotImplementedError
+
+    def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0, fold: int = 0) -> Tensor:
+        """(n, D), as `Gaussian.sample`, whose noise it has, and the deviations of each draw's images."""
+        noise = Gaussian(self.mean, self.covariance).sample(n, seed, temperature, start)
+        return noise + temperature * self.deviations(n, seed, start, fold)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BayesianBootstrap(ImageSampler):
+    """The Bayesian bootstrap (Rubin 1981): z = mean + Σᵢ (wᵢ - sharesᵢ) directionᵢ + noise, with Dirichlet weights w.
+
+    Each draw has its own weighted mean of the evidence. Averages lie nearer to the middle: their covariance is
+    1 / (αm + 1) of the evidence's.
+
+    Attributes:
+        directions: (p, D), latents less their weighted mean, mapped as the posterior maps its mean.
+        shares: (p,) float64 on the CPU, positive, of sum 1.
+        count: m, as how many images they count.
+        images_per_sample: k ≥ 1, see `dirichlet_weights`.
+    """
+
+    directions: Tensor
+    shares: Tensor
+    count: float
+    images_per_sample: float
 
     def weights(self, n: int, seed: int = 0, start: int = 0) -> Tensor:
         """w of each draw, (n, p) float64 on the CPU: how much of which image is in it."""
-        noise = piece_noise(n, len(self.shares), seed, start)
-        return dirichlet_weights(self.shares, self.count, self.pieces, noise)
+        noise = image_noise(n, len(self.shares), seed, start)
+        return dirichlet_weights(self.shares, self.count, self.images_per_sample, noise)
 
-    def deviations(self, n: int, seed: int = 0, start: int = 0) -> Tensor:
-        """Σᵢ (wᵢ - sharesᵢ) directionᵢ of each draw, (n, D)."""
+    def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
+        """Σᵢ (wᵢ - sharesᵢ) directionᵢ of each draw, (n, D); it is the same in every fold."""
         return (self.weights(n, seed, start) - self.shares).to(self.mean) @ self.directions
-
-    def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
-        """(n, D), as `Gaussian.sample`; the noise of a seed is a Gaussian's, w has noise of its own."""
-        noise = Gaussian(self.mean, self.covariance).sample(n, seed, temperature, start)
-        return noise + temperature * self.deviations(n, seed, start)
 
     @cached_property
     def moments(self) -> Gaussian:
@@ -73,7 +82,7 @@ class Blend:
 
         Raises ValueError where there is no noise in a dimension that the images differ in: it has no density.
         """
-        total = _concentration(self.count, self.pieces)
+        total = _concentration(self.count, self.images_per_sample)
         scale = 0.0 if total is None else 1 / (total + 1)
         factors = [self.directions.T * (self.shares * scale).sqrt().to(self.mean)]
         if self.covariance.factor is not None:
@@ -81,14 +90,14 @@ class Blend:
         return Gaussian(self.mean, Covariance(self.covariance.diagonal, torch.cat(factors, 1)))
 
 
-def piece_noise(n: int, p: int, seed: int, start: int, stream: int = 0) -> Tensor:
+def image_noise(n: int, p: int, seed: int, start: int, stream: int = 0) -> Tensor:
     """(n, p) float64 standard normal, one number an image, independent of the latents' noise and of other streams'."""
     own = (seed ^ (_STREAM + 2 * stream)) & (2**63 - 1)
-    return standard_normal(n, MOST_PIECES, own, start)[:, :p].double()
+    return standard_normal(n, MOST_KEPT, own, start)[:, :p].double()
 
 
-def dirichlet_weights(shares: Tensor, count: float, pieces: float, noise: Tensor) -> Tensor:
-    """Weights w ~ Dirichlet(α m · shares), with α so that effectively `pieces` of m images make up a draw.
+def dirichlet_weights(shares: Tensor, count: float, images_per_sample: float, noise: Tensor) -> Tensor:
+    """Weights w ~ Dirichlet(α m · shares), with α so that effectively k of m images make up a draw.
 
     For equal shares E Σ wᵢ² = (α + 1) / (mα + 1) = 1 / k. At k = m all weights are the shares. At k = 1 one image has
     all weight, image i with the probability of its share.
@@ -96,22 +105,22 @@ def dirichlet_weights(shares: Tensor, count: float, pieces: float, noise: Tensor
     Args:
         shares: (p,) float64, positive, of sum 1.
         count: m, as how many images they count.
-        pieces: k ≥ 1; more than m is m.
+        images_per_sample: k ≥ 1; more than m is m.
         noise: (n, p) standard normal. The gamma quantile function makes it weights that are continuous in k.
 
     Returns:
         (n, p) float64, rows of sum 1.
     """
-    total = _concentration(count, pieces)
+    total = _concentration(count, images_per_sample)
     if total is None:
         return shares.expand_as(noise)
     if total == 0:
-        return torch.nn.functional.one_hot(one_piece(shares, noise), len(shares)).to(shares)
+        return torch.nn.functional.one_hot(one_image(shares, noise), len(shares)).to(shares)
     log_u = torch.special.log_ndtr(noise)
     return _log_gamma_quantile(log_u, (total * shares).expand_as(log_u)).softmax(1)
 
 
-def one_piece(shares: Tensor, noise: Tensor) -> Tensor:
+def one_image(shares: Tensor, noise: Tensor) -> Tensor:
     """The image that has all weight at k = 1, (n,): image i with the probability of its share.
 
     It is the limit of gamma variates of vanishing shape, where α log x → log u: the largest takes all.
@@ -119,10 +128,10 @@ def one_piece(shares: Tensor, noise: Tensor) -> Tensor:
     return (torch.special.log_ndtr(noise) / shares).argmax(1)
 
 
-def _concentration(count: float, pieces: float) -> float | None:
+def _concentration(count: float, images_per_sample: float) -> float | None:
     """A = αm, 0 at k = 1; None stands for infinity, where k is all images, to less than anyone could see."""
-    left = 1 - pieces / count
-    return None if left < 1e-6 else (pieces - 1) / left
+    left = 1 - images_per_sample / count
+    return None if left < 1e-6 else (images_per_sample - 1) / left
 
 
 def _log_gamma_quantile(log_u: Tensor, alpha: Tensor) -> Tensor:

@@ -9,19 +9,16 @@ import torch
 from torch import Tensor
 
 from ..recipes import Method
-from .bootstrap import MOST_PIECES, Blend
+from .bootstrap import MOST_KEPT, BayesianBootstrap
 from .covariance import Covariance
 from .gaussian import Gaussian, Sampler
 from .guard import Looks
 from .levels import HasSlice, level_shapes, level_slices, per_level
 from .local import GRID, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness
 from .shrinkage import Spread
-from .storage import read_posterior, write_posterior
+from .storage import PosteriorHeader, read_posterior, write_tensors
 
-__all__ = ["MOST_KEPT", "Posterior", "kept"]
-
-MOST_KEPT = MOST_PIECES
-"""Images that a posterior keeps, evenly spaced: draws need no more, and a file of 128×128 stays under 26 MB."""
+__all__ = ["Posterior", "kept"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,7 +36,7 @@ class Posterior(Gaussian):
         latents: (p, D), of the images, p ≤ `MOST_KEPT`: of more, evenly spaced ones.
         likelihood: S, the shape of the likelihood's covariance Σ = λ · S.
         prior: N(μ0, Σ0).
-        weights: (p,) float64 on the CPU, of these images, of sum m; None when all counted once.
+        weights: (p,) float64 on the CPU, of these images, of sum m.
         visible: (p, V, V) in [0, 1], how much each place of these counts under its mask; None where nothing is masked.
             Only `Local` uses it.
         metadata: free text, such as the name and the fingerprint of the flow's prior.
@@ -51,7 +48,7 @@ class Posterior(Gaussian):
     latents: Tensor
     likelihood: Covariance
     prior: Gaussian
-    weights: Tensor | None = None
+    weights: Tensor
     visible: Tensor | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -105,7 +102,8 @@ class Posterior(Gaussian):
             raise ValueError(f"evidence is (m, D) with at least one row, not {tuple(z.shape)}")
         if z.dtype != torch.float64:
             z = z.float()
-        m, evidence_mean, weights = _weighted_mean(z, weights)
+        weights = _checked(weights, len(z))
+        m, evidence_mean = _weighted_mean(z, weights)
         prior = Gaussian.standard(z.shape[1], z.dtype, z.device) if prior is None else prior
         if prior.dim != z.shape[1]:
             raise ValueError(f"the evidence has {z.shape[1]} dimensions, the prior {prior.dim}")
@@ -114,7 +112,7 @@ class Posterior(Gaussian):
         if likelihood.dim not in (None, prior.dim):
             raise ValueError(f"the likelihood's covariance has {likelihood.dim} dimensions, the evidence {prior.dim}")
         if visible is not None and (visible.ndim != 3 or len(visible) != len(z)):
-            raise ValueError(f"visible is (m, V, V) for {len(z)} pieces of evidence, not {tuple(visible.shape)}")
+            raise ValueError(f"visible is (m, V, V) for {len(z)} images, not {tuple(visible.shape)}")
         latents, weights, visible = kept(z, weights, visible, m)
         nothing_known = cls(
             mean=prior.mean,
@@ -164,8 +162,8 @@ class Posterior(Gaussian):
         - "posterior" is this posterior itself, with that λ.
         - "local" draws new members of the set: N(μp(w), 0.6² Σp), with weights w that differ from place to place (see
           `Local`).
-        - "bootstrap" is N(μp(w), Σp), with Dirichlet weights w of each draw's own (see `Blend`). At k = m it is the
-          paper's.
+        - "bootstrap" is N(μp(w), Σp), with Dirichlet weights w of each draw's own (see `BayesianBootstrap`). At k = m
+          it is the paper's.
 
         Args:
             how: a method and its numbers; the default is "local" (see `methods.resolve`), and so is each number's.
@@ -192,35 +190,35 @@ class Posterior(Gaussian):
         # μp is linear in the evidence's mean, and so in the weights.
         gain = _update(self.prior, posterior.lam_ratio, self.likelihood)[0]
         if how.images_per_sample is not None:
-            numbers = spread.count, how.images_per_sample, guard
-            return Blend(posterior.mean, gain(spread.directions), spread.shares, posterior.covariance, *numbers)
+            return BayesianBootstrap(
+                mean=posterior.mean,
+                covariance=posterior.covariance,
+                guard=guard,
+                directions=gain(spread.directions),
+                shares=spread.shares,
+                count=spread.count,
+                images_per_sample=how.images_per_sample,
+            )
         assert how.likeness is not None  # it is filled
         images = self.latents if looks is None else torch.cat([self.latents, looks.mirrored.to(self.latents)])
         shares = spread.shares.to(images).repeat(len(images) // len(self.latents))
         mean = (shares @ images) / shares.sum()
         return Local(
-            self.prior.mean + gain(mean - self.prior.mean),
-            gain(images - mean),
-            spread.shares,
-            posterior.covariance.scaled(PRIOR_TEMPERATURE**2),
-            level_shapes(levels, self.dim),
-            LocalNumbers.of(how.likeness, flatness(self.latents[:, slices[0]])),
+            mean=self.prior.mean + gain(mean - self.prior.mean),
+            covariance=posterior.covariance.scaled(PRIOR_TEMPERATURE**2),
+            guard=guard,
+            directions=gain(images - mean),
+            shares=spread.shares,
+            shapes=level_shapes(levels, self.dim),
+            numbers=LocalNumbers.of(how.likeness, flatness(self.latents[:, slices[0]])),
             pictures=None if looks is None else looks.small(2 * GRID),
             visible=self.visible,
-            guard=guard,
         )
 
     @property
     def counting(self) -> Tensor:
         """(p,) bool: images of a tenth of the largest weight or more. Others, such as noise, say nothing of the set."""
-        counts = torch.ones(len(self.latents)) if self.weights is None else self.weights
-        return (counts >= 0.1 * counts.max()).to(self.latents.device)
-
-    def to(self, device: str | torch.device) -> "Posterior":
-        """The same posterior on another device."""
-        moved = {name: getattr(self, name).to(device, self.mean.dtype) for name in ("covariance", "likelihood")}
-        names = ("mean", "lam_ratio", "evidence_mean", "latents", "prior")
-        return replace(self, **moved, **{name: getattr(self, name).to(device) for name in names})
+        return (self.weights >= 0.1 * self.weights.max()).to(self.latents.device)
 
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write it as one safetensors file, with its λ, evidence, prior and metadata; `metadata` adds to the latter.
@@ -236,14 +234,15 @@ class Posterior(Gaussian):
             "lam_ratio": self.lam_ratio,
             **_tensors("likelihood", self.likelihood),
         }
-        if self.weights is not None:
+        if not (self.weights == 1).all():
             tensors["weights"] = self.weights
         if self.visible is not None:
             tensors["visible"] = self.visible.float()
         prior = self.prior.covariance
         if prior.rank or prior.diagonal.ndim or prior.diagonal != 1 or self.prior.mean.any():
             tensors |= {"prior.mean": self.prior.mean, **_tensors("prior", prior)}
-        write_posterior(path, tensors, self.m, {**self.metadata, **(metadata or {})})
+        header = PosteriorHeader(m=self.m, metadata={**self.metadata, **(metadata or {})})
+        write_tensors(Path(path), "posterior", tensors, header)
 
     @classmethod
     def load(cls, path: str | Path) -> "Posterior":
@@ -251,16 +250,14 @@ class Posterior(Gaussian):
 
         Raises ValueError with what is wrong with it, FileNotFoundError if there is none.
         """
-        tensors, m, metadata = read_posterior(path)
+        tensors, header = read_posterior(Path(path))
         try:
-            mean = tensors["mean"]
+            m, mean = header.m, tensors["mean"]
             covariance, likelihood, covariance_0 = (
                 Covariance(tensors.get(f"{name}.diagonal", 1.0), tensors.get(f"{name}.factor"))
                 for name in ("covariance", "likelihood", "prior")
             )
-            weights, visible = tensors.get("weights"), tensors.get("visible")
-            if weights is not None:
-                _check_weights(weights, len(tensors["latents"]))
+            weights, visible = _checked(tensors.get("weights"), len(tensors["latents"])), tensors.get("visible")
             visible = None if visible is None else visible.clamp(0, 1)
             latents, weights, visible = kept(tensors["latents"].to(mean.dtype), weights, visible, m)
             return cls(
@@ -274,7 +271,7 @@ class Posterior(Gaussian):
                 prior=Gaussian(tensors.get("prior.mean", torch.zeros_like(mean)).to(mean.dtype), covariance_0),
                 weights=weights,
                 visible=visible,
-                metadata=metadata,
+                metadata=header.metadata,
             )
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
@@ -287,39 +284,34 @@ def _tensors(name: str, covariance: Covariance) -> dict[str, Tensor]:
     return tensors
 
 
-def _check_weights(weights: Tensor, pieces: int) -> None:
-    if weights.shape != (pieces,):
-        raise ValueError(f"{pieces} pieces of evidence need as many weights, not {tuple(weights.shape)}")
+def _checked(weights: Tensor | Sequence[float] | None, images: int) -> Tensor:
+    """Weights of so many images as a tensor; each counts once where none are given."""
+    if weights is None:
+        return torch.ones(images, dtype=torch.float64)
+    weights = torch.as_tensor(weights, dtype=torch.float64).cpu()
+    if weights.shape != (images,):
+        raise ValueError(f"{images} images need as many weights, not {tuple(weights.shape)}")
     if not torch.isfinite(weights).all() or (weights < 0).any() or not weights.any():
         raise ValueError("weights must be finite, at least 0, and not all 0")
+    return weights
 
 
-def kept(
-    z: Tensor, weights: Tensor | None, visible: Tensor | None, m: float
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def kept(z: Tensor, weights: Tensor, visible: Tensor | None, m: float) -> tuple[Tensor, Tensor, Tensor | None]:
     """At most MOST_KEPT images of some weight, evenly spaced, their weights, of sum m, and their masks."""
-    if weights is not None and not weights.all():  # an image of no weight may be broken
-        visible = None if visible is None else visible[(weights > 0).to(visible.device)]
-        z, weights = z[(weights > 0).to(z.device)], weights[weights > 0]
-    if len(z) <= MOST_KEPT:
-        return z, weights, visible
-    chosen = torch.linspace(0, len(z) - 1, MOST_KEPT).round().long()
-    weights = torch.ones(MOST_KEPT, dtype=torch.float64) if weights is None else weights[chosen]
+    chosen = (weights > 0).nonzero().flatten()  # an image of no weight may be broken
+    if len(chosen) > MOST_KEPT:
+        chosen = chosen[torch.linspace(0, len(chosen) - 1, MOST_KEPT).round().long()]
+        weights = weights * (m / weights[chosen].sum())
     visible = None if visible is None else visible[chosen.to(visible.device)]
-    return z[chosen.to(z.device)], weights * (m / weights.sum()), visible
+    return z[chosen.to(z.device)], weights[chosen], visible
 
 
-def _weighted_mean(z: Tensor, weights: Tensor | Sequence[float] | None) -> tuple[float, Tensor, Tensor | None]:
-    """m, ζ̄ in z's precision, and the weights as a tensor."""
-    counts = torch.ones(len(z), dtype=torch.float64)
-    if weights is not None:
-        weights = torch.as_tensor(weights, dtype=torch.float64).cpu()
-        _check_weights(weights, len(z))
-        counts = weights
+def _weighted_mean(z: Tensor, weights: Tensor) -> tuple[float, Tensor]:
+    """m, and ζ̄ in z's precision."""
     total = torch.zeros(z.shape[1], dtype=torch.float64, device=z.device)
     bad = []
     # Row by row: a float64 copy of all evidence at once could take half a gigabyte.
-    for i, (row, count) in enumerate(zip(z, counts.tolist(), strict=True)):
+    for i, (row, count) in enumerate(zip(z, weights.tolist(), strict=True)):
         if count == 0:
             continue
         if not torch.isfinite(row).all():
@@ -327,8 +319,8 @@ def _weighted_mean(z: Tensor, weights: Tensor | Sequence[float] | None) -> tuple
         total += count * row.double()
     if bad:
         raise ValueError(f"the evidence is not finite in rows {bad}; leave those images out")
-    m = counts.sum().item()
-    return m, (total / m).to(z.dtype), weights
+    m = weights.sum().item()
+    return m, (total / m).to(z.dtype)
 
 
 def _ratio(lam_ratio: float | Tensor | None, lam: float | Tensor | None, m: float, like: Tensor) -> Tensor:

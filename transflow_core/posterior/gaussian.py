@@ -49,8 +49,8 @@ def standard_normal(n: int, dim: int, seed: int = 0, start: int = 0) -> Tensor:
 class Sampler(Protocol):
     """A distribution over the latent, with common random numbers.
 
-    Sample i of a seed uses the same noise in every sampler of one dimension, at every temperature, in every batch and
-    on every device. A change of any number morphs the images.
+    Sample i of a seed uses the same noise in every sampler of one dimension, at every temperature and in every batch.
+    A change of any number morphs the images.
     """
 
     @property
@@ -70,10 +70,6 @@ class Sampler(Protocol):
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
         """(n, D) latents in the mean's precision: samples `start` to `start + n`; `temperature` scales deviations."""
-        ...
-
-    def to(self, device: str | torch.device) -> "Sampler":
-        """The same on another device."""
         ...
 
 
@@ -133,10 +129,6 @@ class Gaussian:
     def std(self) -> Tensor:
         """Marginal standard deviations: () where all dimensions share one, else (D,)."""
         return self.variance.sqrt()
-
-    def to(self, device: str | torch.device) -> "Gaussian":
-        """The same Gaussian on another device."""
-        return Gaussian(self.mean.to(device), self.covariance.to(device, self.mean.dtype))
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
         """Draws z = mean + temperature · B ε with B Bᵀ the covariance: (n, D), in the mean's precision.

@@ -126,24 +126,26 @@ class Looks:
 
     def rows(self) -> list[Looks]:
         """Each image alone."""
-        ranges = [None] * len(self.images) if self.ranges is None else self.ranges.split(1)
-        rows = zip(self.images.split(1), self.mirrored.split(1), ranges, strict=True)
-        return [Looks(*row, self.usual) for row in rows]
+        return [self._some(slice(index, index + 1)) for index in range(len(self.images))]
 
     def of(self, kept: Tensor) -> Looks:
         """Some of these images: (p,) bool."""
-        if kept.all():
-            return self
-        kept = kept.to(self.images.device)
-        ranges = None if self.ranges is None else self.ranges[kept]
-        return Looks(self.images[kept], self.mirrored[kept], ranges, self.usual)
+        return self if kept.all() else self._some(kept.to(self.images.device))
+
+    def _some(self, rows: Tensor | slice) -> Looks:
+        ranges = None if self.ranges is None else self.ranges[rows]
+        return Looks(self.images[rows], self.mirrored[rows], ranges, self.usual)
 
     @classmethod
     def joined(cls, rows: Sequence[Looks]) -> Looks:
         """Of all of these images."""
-        images, mirrored = (torch.cat([getattr(row, name) for row in rows]) for name in ("images", "mirrored"))
         ranges = [row.ranges for row in rows if row.ranges is not None]
-        return cls(images, mirrored, torch.cat(ranges) if len(ranges) == len(rows) else None, rows[0].usual)
+        return cls(
+            torch.cat([row.images for row in rows]),
+            torch.cat([row.mirrored for row in rows]),
+            torch.cat(ranges) if len(ranges) == len(rows) else None,
+            rows[0].usual,
+        )
 
 
 def chessboard(images: Tensor) -> Tensor:

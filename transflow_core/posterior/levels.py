@@ -1,7 +1,7 @@
 """The latent's levels, fine to coarse: one number, or one sampler, for each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -22,8 +22,10 @@ class HasSlice(Protocol):
 
 def level_shapes(levels: Sequence[HasSlice | slice], dim: int) -> tuple[tuple[int, int, int], ...]:
     """(C, H, W) of each level; (numbers, 1, 1) of a level without a shape."""
-    plain = [(s.stop - s.start, 1, 1) for s in level_slices(levels, dim)]
-    return tuple(getattr(level, "shape", one) for level, one in zip(levels or plain, plain, strict=True))
+    slices = level_slices(levels, dim)
+    return tuple(
+        getattr(level, "shape", (s.stop - s.start, 1, 1)) for level, s in zip(levels or slices, slices, strict=True)
+    )
 
 
 def level_slices(levels: Sequence[HasSlice | slice], dim: int | None = None) -> tuple[slice, ...]:
@@ -74,20 +76,15 @@ class Composed:
         """(D,), of each level's own sampler."""
         return torch.cat([sampler.mean[part] for sampler, part in zip(self.samplers, self.slices, strict=True)])
 
-    def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
-        """(n, D): all samplers draw with one seed, so that a level keeps its noise when its sampler changes."""
-        drawn = {id(sampler): sampler.sample(n, seed, temperature, start) for sampler in self.samplers}
-        return torch.cat([drawn[id(s)][:, part] for s, part in zip(self.samplers, self.slices, strict=True)], 1)
-
     @property
     def guard(self) -> Guard | None:
         """What any of its samplers lets through; None where one of them has no bounds."""
         return Guard.joined([sampler.guard for sampler in self.samplers])
 
-    def to(self, device: str | torch.device) -> "Composed":
-        """The same on another device."""
-        moved = {id(sampler): sampler.to(device) for sampler in self.samplers}
-        return replace(self, samplers=tuple(moved[id(sampler)] for sampler in self.samplers))
+    def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
+        """(n, D): all samplers draw with one seed, so that a level keeps its noise when its sampler changes."""
+        drawn = {id(sampler): sampler.sample(n, seed, temperature, start) for sampler in self.samplers}
+        return torch.cat([drawn[id(s)][:, part] for s, part in zip(self.samplers, self.slices, strict=True)], 1)
 
 
 def compose(samplers: Sequence[Sampler], levels: Sequence[HasSlice | slice]) -> Composed:

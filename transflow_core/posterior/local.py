@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .bootstrap import one_piece, piece_noise
-from .covariance import Covariance
-from .gaussian import Gaussian, standard_normal
-from .guard import Guard, face_lines, shrunk
+from .bootstrap import ImageSampler, image_noise, one_image
+from .gaussian import standard_normal
+from .guard import face_lines, shrunk
 
-__all__ = ["GRID", "PRIOR_TEMPERATURE", "Local", "LocalNumbers", "flatness"]
+__all__ = ["DRAWN_IN", "GRID", "PRIOR_TEMPERATURE", "Local", "LocalNumbers", "flatness"]
 
 GRID = 16
 """Fields of weights are drawn on GRID × GRID places, and resized to each level."""
@@ -71,8 +71,8 @@ class LocalNumbers:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Local:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Local(ImageSampler):
     """New members of a set: the paper's posterior under weights that differ from place to place.
 
     ζ_1 … ζ_2m are the latents of m images and of their mirror images, ζ̄ their mean, d_i = ζ_i - ζ̄. Each draw has K
@@ -102,44 +102,18 @@ class Local:
         mean: (D,), ζ̄ / (1 + r).
         directions: (q, D), d_i / (1 + r): of p images, and of their mirror images where these are known.
         shares: (p,) float64 on the CPU, positive, of sum 1.
-        covariance: of the noise.
         shapes: (C, H, W) of each level.
         numbers: see `LocalNumbers`.
-        drawn_in: τ.
         pictures: (q, C, 2 GRID, 2 GRID), small; None compares no faces and chooses no seams.
         visible: (p, H, W) in [0, 1], 0 where an image does not count; None where nothing is masked.
-        guard: what pictures of draws stay within.
     """
 
-    mean: Tensor
     directions: Tensor
     shares: Tensor
-    covariance: Covariance
     shapes: tuple[tuple[int, int, int], ...]
-    numbers: LocalNumbers = LocalNumbers()
-    drawn_in: float = DRAWN_IN
+    numbers: LocalNumbers
     pictures: Tensor | None = None
     visible: Tensor | None = None
-    guard: Guard | None = None
-
-    @property
-    def dim(self) -> int:
-        """D."""
-        return len(self.mean)
-
-    def to(self, device: str | torch.device) -> Local:
-        """The same on another device; donors and weights are drawn on the CPU."""
-        covariance = self.covariance.to(device, self.mean.dtype)
-        return replace(self, mean=self.mean.to(device), directions=self.directions.to(device), covariance=covariance)
-
-    def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0, fold: int = 0) -> Tensor:
-        """(n, D), as `Gaussian.sample`; donors and weights have noise of their own, another one in each `fold`."""
-        noise = Gaussian(self.mean, self.covariance).sample(n, seed, temperature, start)
-        return noise + temperature * self.deviations(n, seed, start, fold)
-
-    def lead(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
-        """(n,) the image that each draw begins with."""
-        return one_piece(self.shares, piece_noise(n, len(self.shares), seed, start, stream=8 * fold))
 
     def first(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
         """(n, D) latents of each draw's first donor."""
@@ -148,34 +122,31 @@ class Local:
 
     def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
         """τ c Σ w_i d_i of each draw, (n, D)."""
+        found = self.mean.new_empty(n, self.dim)
         rows, logits = self.mixing(n, seed, start, fold)
-        parts, begin = [], 0
-        for shape in self.shapes:
-            part = slice(begin, begin + math.prod(shape))
-            begin = part.stop
+        for part, shape in self._levels:
             # A few draws at a time: donors of all levels at once would fill the cache many times.
-            few = zip(rows.split(8), logits.split(8), strict=True)
-            parts.append(torch.cat([self._level(part, shape, *some) for some in few]) if n else rows)
-        return torch.cat(parts, 1) if n else self.mean.new_zeros(0, self.dim)
+            for some in torch.arange(n).split(8):
+                found[some, part] = self._level(part, shape, rows[some], logits[some])
+        return found
 
     def _level(self, part: slice, shape: tuple[int, int, int], rows: Tensor, logits: Tensor) -> Tensor:
-        _, h, w = shape
         d = self.directions[:, part][rows.to(self.mean.device)].unflatten(2, shape)
-        weights = _resized(logits, h, w).softmax(1).to(d)
+        weights = _resized(logits, *shape[1:]).softmax(1).to(d)
         average = torch.einsum("nkhw,nkchw->nchw", weights, d)
         wanted = (weights * _around(d.square().mean(2))).sum(1)
         had = _around(average.square().mean(1, keepdim=True))[:, 0]
         most = weights.square().sum(1).rsqrt()
         gain = torch.minimum((wanted / had.clamp_min(1e-9)).sqrt(), most).clamp_min(1)
-        return self.drawn_in * (average * gain[:, None]).flatten(1)
+        return DRAWN_IN * (average * gain[:, None]).flatten(1)
 
     def mixing(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> tuple[Tensor, Tensor]:
         """Which rows of `directions` make up each draw, (n, K), and the logits of their weights, (n, K, GRID, GRID)."""
         p, k = len(self.shares), min(math.ceil(self.numbers.donors), len(self.shares), _MOST_DONORS)
-        lead = self.lead(n, seed, start, fold)[:, None]
-        turned = piece_noise(n, p, seed, start, stream=8 * fold + 1)[:, :1] > 0
-        first = lead + p * turned if self._mirrored else lead
-        gumbel = -torch.special.log_ndtr(piece_noise(n, p, seed, start, stream=8 * fold + 2)).neg().log()
+        noise, side, others = (image_noise(n, p, seed, start, stream=8 * fold + stream) for stream in range(3))
+        lead = one_image(self.shares, noise)[:, None]
+        first = lead + p * (side[:, :1] > 0) if self._mirrored else lead
+        gumbel = -torch.special.log_ndtr(others).neg().log()
         apart = self._apart
         nearest = apart[:, :p].minimum(apart[:, p:]) if self._mirrored else apart
         score = gumbel + self.shares.log() - self.numbers.near * nearest[first[:, 0]]
@@ -219,13 +190,17 @@ class Local:
     def _mirrored(self) -> bool:
         return len(self.directions) == 2 * len(self.shares)
 
+    @property
+    def _levels(self) -> list[tuple[slice, tuple[int, int, int]]]:
+        """Where each level lies in the latent, and its shape."""
+        ends = itertools.accumulate(math.prod(shape) for shape in self.shapes)
+        return [(slice(end - math.prod(shape), end), shape) for end, shape in zip(ends, self.shapes, strict=True)]
+
     @cached_property
     def _apart(self) -> Tensor:
         """(q, q) float64 distances between images, see above."""
-        begins = torch.tensor([math.prod(shape) for shape in self.shapes]).cumsum(0).tolist()
-        coarse = [slice(b - math.prod(s), b) for b, s in zip(begins, self.shapes, strict=True) if s[1] <= _COARSE]
-        d = torch.cat([self.directions[:, part] for part in coarse], 1) if coarse else self.directions
-        apart = _distances(d)
+        coarse = [self.directions[:, part] for part, shape in self._levels if shape[1] <= _COARSE]
+        apart = _distances(torch.cat(coarse, 1) if coarse else self.directions)
         return apart if self.pictures is None else (apart + _distances(face_lines(self.pictures))) / 2
 
 

@@ -59,9 +59,8 @@ def mixed(a: Posterior, b: Posterior, how: Mix, share: float = 0.5) -> Posterior
         return _united(a, b, share)
     rest = 1 - share if how == "subtract" else 1.0
     shift = share / rest * (a.evidence_mean - b.evidence_mean) * (1 if how == "subtract" else -1)
-    weights = a.weights if rest == 1 else rest * _weights(a)
-    mean, latents = a.evidence_mean + shift, a.latents + shift
-    return replace(a, m=rest * a.m, evidence_mean=mean, latents=latents, weights=weights).with_lam(lam=a.lam)
+    moved = {"evidence_mean": a.evidence_mean + shift, "latents": a.latents + shift}
+    return replace(a, m=rest * a.m, weights=rest * a.weights, **moved).with_lam(lam=a.lam)
 
 
 def _united(a: Posterior, b: Posterior, share: float) -> Posterior:
@@ -70,7 +69,7 @@ def _united(a: Posterior, b: Posterior, share: float) -> Posterior:
     m = a.m + more
     mean = (a.m * a.evidence_mean.double() + more * b.evidence_mean.double()) / m
     visible = None if a.visible is b.visible is None else torch.cat([_visible(a), _visible(b)])
-    weights = torch.cat([_weights(a), more / b.m * _weights(b)])
+    weights = torch.cat([a.weights, more / b.m * b.weights])
     latents, weights, visible = kept(torch.cat([a.latents, b.latents.to(a.latents)]), weights, visible, m)
     both = replace(a, m=m, evidence_mean=mean.to(a.mean), latents=latents, weights=weights, visible=visible)
     return both.with_lam(lam=a.lam)
@@ -83,14 +82,6 @@ def _visible(posterior: Posterior, side: int = 32) -> Tensor:
     return shrunk(posterior.visible[None].float(), side)[0]
 
 
-def _weights(posterior: Posterior) -> Tensor:
-    """(p,) float64 of sum m, equal where none were given."""
-    if posterior.weights is not None:
-        return posterior.weights.double()
-    p = len(posterior.latents)
-    return torch.full((p,), posterior.m / p, dtype=torch.float64)
-
-
 def _alike(a: Covariance, b: Covariance) -> bool:
-    factors = (a.factor is None) == (b.factor is None) and (a.factor is None or a.factor.equal(b.factor))  # type: ignore[arg-type]
-    return factors and a.diagonal.shape == b.diagonal.shape and a.diagonal.equal(b.diagonal)
+    same = a.factor is b.factor or (a.factor is not None and b.factor is not None and a.factor.equal(b.factor))
+    return same and a.diagonal.equal(b.diagonal)

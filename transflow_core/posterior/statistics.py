@@ -1,22 +1,28 @@
 """What a posterior needs of a set of any size: sums, which many machines can take and one can add."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from pydantic import BaseModel, Field
 from torch import Tensor
 
-from ..untrusted import open_safetensors
-from .conditioning import MOST_KEPT, Posterior
+from .bootstrap import MOST_KEPT
+from .conditioning import Posterior
+from .storage import LATENT, Shapes, read_tensors, write_tensors
 
 __all__ = ["Statistics"]
 
-_TENSORS = {"total": torch.float64, "latents": torch.float32}
+
+class _Header(BaseModel, frozen=True, strict=True):
+    """All of a file but its tensors."""
+
+    m: int = Field(ge=0)
+    keys: tuple[str, ...]
+    words: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,29 +91,26 @@ class Statistics:
 
     def save(self, path: Path, words: dict[str, str]) -> None:
         """Write it with free words; a file that was there is replaced as a whole."""
-        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        document = {"m": self.m, "keys": self.keys, "words": words}
         beside = path.with_name(f"{path.name}.new")
-        save_file(tensors, beside, {"statistics": json.dumps(document)})
+        header = _Header(m=self.m, keys=self.keys, words=words)
+        write_tensors(beside, "statistics", {"total": self.total, "latents": self.latents}, header)
         beside.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> tuple["Statistics", dict[str, str]]:
         """What `save` wrote. The file is not trusted: raises ValueError for anything else in it."""
-        with open_safetensors(path, "set's statistics") as handle:
-            try:
-                document = json.loads((handle.metadata() or {})["statistics"])
-                tensors = {name: handle.get_tensor(name).clone() for name in _TENSORS}
-                found = cls(m=int(document["m"]), keys=tuple(map(str, document["keys"])), **tensors)
-                words = {str(key): str(value) for key, value in document["words"].items()}
-            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                raise ValueError(f"{path}: no statistics of a set ({error})") from error
-        p = len(found.keys)
-        for name, dtype in _TENSORS.items():
-            tensor = getattr(found, name)
-            shape = (p, found.total.numel()) if name == "latents" else (found.total.numel(),)
-            if tensor.shape != shape or tensor.dtype != dtype or not torch.isfinite(tensor).all():
-                raise ValueError(f"{path}: no statistics of a set ({name})")
-        if p != min(found.m, MOST_KEPT) or list(found.keys) != sorted(found.keys):
-            raise ValueError(f"{path}: no statistics of a set (keys)")
-        return found, words
+        tensors, header = read_tensors(path, "statistics", _Header, _expected, _check)
+        return cls(m=header.m, keys=header.keys, **tensors), header.words
+
+
+def _expected(header: _Header, _: set[str]) -> tuple[Shapes, dict[str, range]]:
+    kept = min(header.m, MOST_KEPT)
+    if len(header.keys) != kept or list(header.keys) != sorted(header.keys):
+        raise ValueError("its keys do not fit the statistics")
+    shapes = {"total": ("F64", "D"), "latents": ("F32", "p D")}
+    return shapes, {"D": LATENT, "p": range(kept, kept + 1)}
+
+
+def _check(_: _Header, tensors: dict[str, Tensor]) -> None:
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise ValueError("its numbers are not finite")

@@ -1,119 +1,144 @@
-"""A posterior as a safetensors file. What is read is untrusted: everything is checked before it is used."""
+"""Tensors and a header as a safetensors file. What is read is untrusted: everything is checked before it is used."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-import torch
 from pydantic import BaseModel, Field, ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..recipes import sentence
 from ..untrusted import MAX_HEADER, open_safetensors
-from .bootstrap import MOST_PIECES
+from .bootstrap import MOST_KEPT
 
-__all__ = ["read_posterior", "write_posterior"]
+__all__ = ["LATENT", "RANK", "PosteriorHeader", "Shapes", "read_posterior", "read_tensors", "write_tensors"]
 
+H = TypeVar("H", bound=BaseModel)
+Shapes = Mapping[str, tuple[str, str]]
+"""What a file's tensors are, by name: their types, and their axes. "|" stands between two choices of axes."""
 # Far above what a posterior needs, far below what hurts: a 1024 × 1024 colour image has 3.1 million latents.
-_MAX_DIM, _MAX_COLUMNS, _MAX_SIDE = 2**22, 4096, 256
-# Beyond these, sums of squares overflow or cancel: far outside of what evidence gives, whose latents are near ±7.
-_MOST_MEAN, _MOST_FACTOR, _LEAST_VARIANCE, _MOST_VARIANCE, _MOST_RATIO = 1e9, 1e6, 1e-30, 1e12, 1e12
-_DTYPES = {"F32": torch.float32, "F64": torch.float64}
-# The shapes that each tensor may have: () a number, D the latent, p the evidence that is kept, k a factor's columns.
-_SHAPES = {
-    "mean": ("D",),
-    "covariance.diagonal": ("", "D"),
-    "covariance.factor": ("Dk",),
-    "evidence_mean": ("D",),
-    "lam_ratio": ("", "D"),
-    "likelihood.diagonal": ("", "D"),
-    "likelihood.factor": ("Dk",),
-    "prior.mean": ("D",),
-    "prior.diagonal": ("", "D"),
-    "prior.factor": ("Dk",),
-    "weights": ("p",),
-    "latents": ("pD",),
-    "visible": ("pVV",),
-}
-_REQUIRED = ("mean", "covariance.diagonal", "evidence_mean", "latents", "lam_ratio", "likelihood.diagonal")
+LATENT, RANK = range(1, 2**22 + 1), range(1, 4097)
+"""The sizes that a latent may have, and the number of directions of a covariance."""
 
 
-class _Header(BaseModel, frozen=True, strict=True):
-    """All of a posterior but its tensors."""
+def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], header: BaseModel) -> None:
+    """Write named tensors and a header to one file. Raises ValueError if the header is too long."""
+    document = header.model_dump_json()
+    if len(document) > MAX_HEADER // 4:
+        raise ValueError(f"the text in a {kind} is at most {MAX_HEADER // 4} characters, not {len(document)}")
+    # safetensors refuses tensors that share memory, as the prior's and the posterior's may.
+    stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    # One entry alone, since safetensors writes several in a random order: equal posteriors are equal files.
+    save_file(stored, path, {kind: document})
 
-    format: Literal["transflow-posterior"]
-    version: Literal[2]
+
+def read_tensors(
+    path: Path,
+    kind: str,
+    model: type[H],
+    expected: Callable[[H, set[str]], tuple[Shapes, Mapping[str, range]]],
+    check: Callable[[H, dict[str, Tensor]], None],
+) -> tuple[dict[str, Tensor], H]:
+    """Read what `write_tensors` wrote.
+
+    The file's size, and all names, shapes and types in its header, are checked before a number is read.
+
+    Args:
+        path: of the file.
+        kind: "posterior", "classifier" …
+        model: of the header.
+        expected: from the header and the names of the tensors to the shapes that these must have, and the sizes of
+            their axes. An axis has one size in all of a file.
+        check: raises ValueError for numbers that cannot be computed with.
+
+    Raises ValueError with what is wrong, FileNotFoundError if there is no file.
+    """
+    with open_safetensors(path, kind) as handle:
+        try:
+            header = model.model_validate_json((handle.metadata() or {}).get(kind, "{}"))
+            found = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
+            _check_shapes(found, *expected(header, set(found)), kind)
+            tensors = {name: handle.get_tensor(name).clone() for name in found}
+            check(header, tensors)
+        except ValidationError as error:
+            raise ValueError(f"{path}: this is no {kind} of this program: {sentence(error).lstrip()}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return tensors, header
+
+
+def _check_shapes(found: Mapping[str, Any], shapes: Shapes, axes: Mapping[str, range], kind: str) -> None:
+    missing, unknown = sorted(shapes.keys() - found.keys()), found.keys() - shapes.keys()
+    if unknown or missing:
+        raise ValueError(f"it lacks {missing}, and has {len(unknown)} tensor(s) that no {kind} has")
+    sizes: dict[str, int] = {}
+    for name, (types, choices) in shapes.items():
+        shape = tuple(found[name].get_shape())
+        names = next((axes for axes in map(str.split, choices.split("|")) if len(axes) == len(shape)), None)
+        if names is None or not all(
+            size in axes[axis] and sizes.setdefault(axis, size) == size for axis, size in zip(names, shape, strict=True)
+        ):
+            raise ValueError(f"{name} has shape {shape}, which does not fit a {kind} with {sizes}")
+        if found[name].get_dtype() not in types.split():
+            raise ValueError(f"{name} is stored as {found[name].get_dtype()}; expected {types}")
+
+
+class PosteriorHeader(BaseModel, frozen=True, strict=True):
+    """All of a posterior but its tensors: m, and free text."""
+
+    format: Literal["transflow-posterior"] = "transflow-posterior"
+    version: Literal[2] = 2
     m: float = Field(gt=1e-12, lt=1e12)
     metadata: dict[str, str]
 
 
-def write_posterior(path: str | Path, tensors: Mapping[str, Tensor], m: float, metadata: Mapping[str, str]) -> None:
-    """Write the named tensors, m and free text to one file. Raises ValueError if that is not text, or too long."""
-    document = _Header(format="transflow-posterior", version=2, m=m, metadata=dict(metadata)).model_dump_json()
-    if len(document) > MAX_HEADER // 4:
-        raise ValueError(f"the metadata of a posterior is at most {MAX_HEADER // 4} characters, not {len(document)}")
-    # safetensors refuses tensors that share memory, as the prior's and the posterior's may.
-    stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    # One entry alone, since safetensors writes several in a random order: equal posteriors are equal files.
-    save_file(stored, path, {"posterior": document})
+# D is the latent, p the images that are kept, k, l and n the columns of factors, V and W the sides of a mask.
+_AXES = {"D": LATENT, "p": range(1, MOST_KEPT + 1), **dict.fromkeys("kln", RANK), **dict.fromkeys("VW", range(1, 257))}
+_REQUIRED = {
+    "mean": "D",
+    "covariance.diagonal": "|D",
+    "evidence_mean": "D",
+    "latents": "p D",
+    "lam_ratio": "|D",
+    "likelihood.diagonal": "|D",
+}
+_OPTIONAL = {
+    "covariance.factor": "D k",
+    "likelihood.factor": "D l",
+    "prior.mean": "D",
+    "prior.diagonal": "|D",
+    "prior.factor": "D n",
+    "weights": "p",
+    "visible": "p V W",
+}
+# Beyond these, sums of squares overflow or cancel: far outside of what evidence gives, whose latents are near ±7.
+_MOST_MEAN, _MOST_FACTOR, _LEAST_VARIANCE, _MOST_VARIANCE, _MOST_RATIO = 1e9, 1e6, 1e-30, 1e12, 1e12
 
 
-def read_posterior(path: str | Path) -> tuple[dict[str, Tensor], float, dict[str, str]]:
-    """Read what `write_posterior` wrote: tensors, m, text.
+def read_posterior(path: Path) -> tuple[dict[str, Tensor], PosteriorHeader]:
+    """Read the tensors and the header of a posterior; raises as `read_tensors`."""
+    return read_tensors(path, "posterior", PosteriorHeader, _expected, _check_numbers)
 
-    The file's size, and all names, shapes and types in its header, are checked before a number is read. Raises
-    ValueError with what is wrong, FileNotFoundError if there is no file.
-    """
-    path = Path(path)
-    with open_safetensors(path, "posterior") as handle:
-        try:
-            header = _Header.model_validate_json((handle.metadata() or {}).get("posterior", "{}"))
-        except ValidationError as error:
-            raise ValueError(f"{path}: this is no posterior of this program: {sentence(error).lstrip()}") from error
-        _check_tensors({name: handle.get_slice(name) for name in handle.keys()}, path)  # noqa: SIM118
-        tensors = {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
+
+def _expected(_: PosteriorHeader, names: set[str]) -> tuple[Shapes, Mapping[str, range]]:
+    some = {name: axes for name, axes in _OPTIONAL.items() if name in names}
+    if any(name.startswith("prior.") for name in some):  # a prior is given as a whole, or not at all
+        some |= {name: _OPTIONAL[name] for name in ("prior.mean", "prior.diagonal")}
+    return {name: ("F32 F64", axes) for name, axes in (_REQUIRED | some).items()}, _AXES
+
+
+def _check_numbers(_: PosteriorHeader, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         # λ may be infinite: that is the prior.
         if tensor.isnan().any() or (name != "lam_ratio" and tensor.isinf().any()):
-            raise ValueError(f"{path}: {name} holds numbers that are not finite")
-        _check_size(name, tensor, path)
-    if "visible" in tensors and len(tensors["visible"]) != len(tensors["latents"]):
-        raise ValueError(f"{path}: its masks are not as many as its pieces of evidence")
-    return tensors, header.m, header.metadata
-
-
-def _check_size(name: str, tensor: Tensor, path: Path) -> None:
-    size = tensor.abs()
-    if name.endswith("diagonal"):
-        fits = (size == 0) | ((size >= _LEAST_VARIANCE) & (size <= _MOST_VARIANCE))
-    elif name == "lam_ratio":
-        fits = (size <= _MOST_RATIO) | size.isinf()
-    else:
-        fits = size <= (_MOST_FACTOR if name.endswith("factor") else _MOST_MEAN)
-    if not fits.all():
-        raise ValueError(f"{path}: {name} holds numbers that are too large, or too small, to compute with")
-
-
-def _check_tensors(found: Mapping[str, Any], path: Path) -> None:
-    unknown, missing = found.keys() - _SHAPES.keys(), [name for name in _REQUIRED if name not in found]
-    if unknown or missing:
-        raise ValueError(f"{path}: it lacks {missing}, and has {len(unknown)} tensor(s) that no posterior has")
-    prior = {name for name in found if name.startswith("prior.")}
-    if prior and not prior >= {"prior.mean", "prior.diagonal"}:
-        raise ValueError(f"{path}: its prior is incomplete")
-    shapes = {name: tuple(entry.get_shape()) for name, entry in found.items()}
-    dim = shapes["mean"][0] if shapes["mean"] else 0
-    for name, shape in shapes.items():
-        if not any(_fits(shape, wanted, dim) for wanted in _SHAPES[name]):
-            raise ValueError(f"{path}: {name} has shape {shape}, which does not fit a latent of {dim} numbers")
-        if found[name].get_dtype() not in _DTYPES:
-            raise ValueError(f"{path}: {name} is stored as {found[name].get_dtype()}; expected F32 or F64")
-
-
-def _fits(shape: tuple[int, ...], wanted: str, dim: int) -> bool:
-    most = {"D": min(dim, _MAX_DIM), "k": _MAX_COLUMNS, "p": MOST_PIECES, "V": _MAX_SIDE}
-    least = {"D": max(dim, 1)}
-    return len(shape) == len(wanted) and all(
-        least.get(axis, 1) <= size <= most[axis] for size, axis in zip(shape, wanted, strict=True)
-    )
+            raise ValueError(f"{name} holds numbers that are not finite")
+        size = tensor.abs()
+        if name.endswith("diagonal"):
+            fits = (size == 0) | ((size >= _LEAST_VARIANCE) & (size <= _MOST_VARIANCE))
+        elif name == "lam_ratio":
+            fits = (size <= _MOST_RATIO) | size.isinf()
+        else:
+            fits = size <= (_MOST_FACTOR if name.endswith("factor") else _MOST_MEAN)
+        if not fits.all():
+            raise ValueError(f"{name} holds numbers that are too large, or too small, to compute with")

@@ -1,0 +1,255 @@
+"""Saved posteriors, classifiers and statistics: what is read is what was written, and what is not is refused."""
+
+import json
+import math
+import struct
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from transflow_core.fewshot import FewShotClassifier
+from transflow_core.posterior import Gaussian, Posterior, Statistics
+
+from .test_posterior import (
+    COVARIANCES,
+    EVIDENCE,
+    D,
+    M,
+    every_covariance,
+    every_prior,
+    every_ratio,
+    normal,
+    rng,
+    same,
+)
+
+
+def save_posterior(path):
+    prior = Gaussian(normal(D), COVARIANCES["diagonal + low rank"])
+    Posterior.condition(EVIDENCE.float(), 0.5, prior=prior, weights=[1, 2, 1, 1]).save(path, {"prior": "tiny"})
+
+
+def use_posterior(path):
+    posterior = Posterior.load(path)
+    assert posterior.sample(2).shape == (2, D) and torch.isfinite(posterior.mean).all()
+
+
+def save_classifier(path):
+    z = normal(12, D).float()
+    FewShotClassifier(None).fit_latents({"a": z[:4], "b": z[4:8] + 1, "c": z[8:] - 1}).save(path)
+
+
+def use_classifier(path):
+    assert len(FewShotClassifier.load(path, None).judge(torch.zeros(2, D))) == 2
+
+
+def save_statistics(path):
+    Statistics.of(normal(3, D).float(), "abc").save(path, {"done": "3"})
+
+
+def use_statistics(path):
+    assert Statistics.load(path)[0].mean.shape == (D,)
+
+
+KINDS = {
+    "posterior": (save_posterior, use_posterior),
+    "classifier": (save_classifier, use_classifier),
+    "statistics": (save_statistics, use_statistics),
+}
+
+
+@pytest.fixture(params=KINDS)
+def saved(request, tmp_path):
+    """A file, and how it is read and used."""
+    save, use = KINDS[request.param]
+    save(tmp_path / "file.safetensors")
+    return tmp_path / "file.safetensors", use
+
+
+def test_what_is_no_whole_file_is_refused(saved):
+    path, use = saved
+    data = path.read_bytes()
+    header = json.dumps({"mean": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
+    cuts = [data[:length] for length in range(0, len(data), 1 + len(data) // 60)]
+    for content in (*cuts, b"not a file", b"\xff" * 64, struct.pack("<Q", len(header)) + header + b"\0" * 64):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="safetensors"):
+            use(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        use(path)
+
+
+def test_a_file_that_is_too_large_is_not_read(saved, monkeypatch):
+    path, use = saved
+    monkeypatch.setattr("transflow_core.untrusted._MAX_BYTES", 100)
+    with pytest.raises(ValueError, match="too large"):
+        use(path)
+
+
+def test_a_damaged_file_is_refused_or_can_be_used(saved):
+    """A flipped bit in the header or in the numbers."""
+    path, use = saved
+    data = path.read_bytes()
+    refused = 0
+    for i in torch.randint(len(data), (300,), generator=rng()).tolist():
+        for bit in (0, 6):
+            path.write_bytes(data[:i] + bytes([data[i] ^ (1 << bit)]) + data[i + 1 :])
+            try:
+                use(path)
+            except ValueError:
+                refused += 1
+    assert refused > 75
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_of_another_kind_is_refused(saved, kind):
+    path, use = saved
+    if use is not KINDS[kind][1]:
+        with pytest.raises(ValueError, match=f"no {kind} of this program"):
+            KINDS[kind][1](path)
+
+
+@pytest.mark.parametrize("header", ["{", "[1]", "[" * 100_000, '{"a": "\\ud800"}', "x" * 2**21])
+def test_a_header_that_is_none_is_refused(saved, header):
+    path, use = saved
+    with safe_open(path, "pt") as handle:
+        (kind,) = handle.metadata()
+    save_file(load_file(path), path, {kind: header})
+    with pytest.raises(ValueError, match=str(path)):
+        use(path)
+
+
+HOSTILE = [
+    ("posterior", {"mean": torch.full((D,), math.nan)}, "finite"),
+    ("posterior", {"evidence_mean": torch.full((D,), math.inf)}, "finite"),
+    ("posterior", {"lam_ratio": torch.tensor(math.nan)}, "finite"),
+    ("posterior", {"lam_ratio": torch.tensor(-1.0)}, "at least 0"),
+    ("posterior", {"mean": torch.zeros(D + 1)}, "does not fit"),
+    ("posterior", {"mean": torch.tensor(0.0)}, "does not fit"),
+    ("posterior", {"mean": torch.zeros(0)}, "does not fit"),
+    ("posterior", {"mean": torch.zeros(D, dtype=torch.int64)}, "I64"),
+    ("posterior", {"mean": torch.zeros(D, dtype=torch.bfloat16)}, "BF16"),
+    ("posterior", {"mean": None}, "lacks"),
+    ("posterior", {"latents": None}, "lacks"),
+    ("posterior", {"extra": torch.zeros(1)}, "no posterior has"),
+    ("posterior", {"prior.mean": None}, r"lacks \['prior.mean'\]"),
+    ("posterior", {"prior.mean": None, "prior.diagonal": None}, "lacks"),
+    ("posterior", {"covariance.diagonal": -torch.ones(D)}, "negative"),
+    ("posterior", {"covariance.diagonal": torch.zeros(D)}, "singular"),
+    ("posterior", {"covariance.diagonal": torch.ones(D, D)}, "does not fit"),
+    ("posterior", {"covariance.diagonal": torch.full((D,), 1e30)}, "too large"),
+    ("posterior", {"likelihood.diagonal": torch.tensor(-1.0)}, "negative"),
+    ("posterior", {"likelihood.factor": torch.ones(D, 5000)}, "does not fit"),
+    ("posterior", {"likelihood.factor": torch.ones(D, 0)}, "does not fit"),
+    ("posterior", {"weights": torch.zeros(M)}, "not all 0"),
+    ("posterior", {"weights": torch.zeros(0)}, "does not fit"),
+    ("posterior", {"weights": torch.ones(M - 1)}, "does not fit"),
+    ("posterior", {"visible": torch.ones(M - 1, 4, 4)}, "does not fit"),
+    ("posterior", {"visible": torch.ones(M, 4)}, "does not fit"),
+    ("posterior", {"visible": torch.ones(M, 999, 4)}, "does not fit"),
+    ("posterior", {"visible": torch.full((M, 4, 4), math.nan)}, "finite"),
+    ("posterior", {"latents": torch.zeros(129, D)}, "does not fit"),
+    ("posterior", {"latents": torch.full((M, D), 1e30)}, "too large"),
+    ("posterior", {"format": "transflow-glow"}, "format is .transflow-glow.; choose"),
+    ("posterior", {"version": 1}, "version is 1; choose 2"),
+    ("posterior", {"m": 0}, "m is 0: input should be greater"),
+    ("posterior", {"m": True}, "m is "),
+    ("posterior", {"m": math.nan}, "m is "),
+    ("posterior", {"m": 10**400}, "m is "),
+    ("posterior", {"metadata": {"a": 1}}, "metadata is 1: .*string"),
+    ("posterior", {"metadata": ["a"]}, "metadata is .*object"),
+    ("classifier", {"means": None}, "lacks"),
+    ("classifier", {"sigma.0.along": None}, "classifier"),
+    ("classifier", {"extra": torch.zeros(1)}, "no classifier has"),
+    ("classifier", {"means": torch.zeros(2, D)}, "does not fit"),
+    ("classifier", {"means": torch.zeros(3, D).double()}, "F64"),
+    ("classifier", {"centre": torch.full((D,), math.nan)}, "finite"),
+    ("classifier", {"sigma.0.rest": torch.tensor(-1.0).double()}, "above 0"),
+    ("classifier", {"counts": torch.zeros(3).double()}, "at least 1"),
+    ("classifier", {"novelty.covariance": -torch.eye(3).double()}, "covariance"),
+    ("classifier", {"version": 99}, "version"),
+    ("classifier", {"classes": ["a", "a", "b"]}, "different printable"),
+    ("classifier", {"classes": ["a", "b\n", "c"]}, "different printable"),
+    ("classifier", {"classes": "abc"}, "classes"),
+    ("classifier", {"temperature": 0}, "temperature"),
+    ("classifier", {"temperature": "1"}, "temperature"),
+    ("classifier", {"threshold": 2.0}, "threshold"),
+    ("classifier", {"accuracy": -1}, "accuracy"),
+    ("classifier", {"likelihood": "round"}, "likelihood"),
+    ("classifier", {"centred": 1}, "centred"),
+    ("classifier", {"parts": []}, "parts"),
+    ("classifier", {"parts": [[3, 1.0], [D, 1.0]]}, "lacks"),
+    ("classifier", {"parts": [[D, 1.0], [3, 1.0]]}, "parts do not divide"),
+    ("classifier", {"parts": [[D + 1, 1.0]]}, "does not fit"),
+    ("classifier", {"parts": [[D, 0.0]]}, "parts"),
+    ("classifier", {"parts": [D]}, "parts"),
+    ("statistics", {"m": 4}, "keys do not fit"),
+    ("statistics", {"keys": ["b", "a", "c"]}, "keys do not fit"),
+    ("statistics", {"keys": 1}, "keys"),
+    ("statistics", {"words": []}, "words"),
+    ("statistics", {"total": torch.zeros(2).double()}, "does not fit"),
+    ("statistics", {"total": torch.full((D,), math.inf).double()}, "finite"),
+    ("statistics", {"latents": None}, "lacks"),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes", "message"), HOSTILE)
+def test_a_hostile_file_is_refused_with_its_name_and_the_reason(tmp_path, kind, changes, message):
+    """Tensors and fields of the header changed; None removes one."""
+    (save, use), path = KINDS[kind], tmp_path / "file.safetensors"
+    save(path)
+    with safe_open(path, "pt") as handle:
+        document = json.loads(handle.metadata()[kind])
+    tensors = load_file(path)
+    for name, value in changes.items():
+        of = document if name in document or (value is not None and not isinstance(value, torch.Tensor)) else tensors
+        of.pop(name, None)
+        of |= {} if value is None else {name: value}
+    save_file(tensors, path, {kind: json.dumps(document)})
+    with pytest.raises(ValueError, match=message) as error:
+        use(path)
+    assert str(path) in str(error.value)
+
+
+@every_ratio
+@every_prior
+@every_covariance
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_saved_posterior_is_the_same_posterior(tmp_path, covariance, prior, ratio, dtype):
+    path, visible = tmp_path / "posterior.safetensors", torch.rand(M, 6, 6, generator=rng(1))
+    how = {"likelihood": covariance, "prior": prior, "weights": [1, 2, 0, 0.5], "visible": visible}
+    posterior = Posterior.condition(EVIDENCE.to(dtype), ratio, metadata={"a": "1"}, **how)
+    posterior.save(path, {"prior": "célèbre"})
+    again = Posterior.load(path)
+    assert again.metadata == {"a": "1", "prior": "célèbre"}
+    assert again.sample(3).equal(posterior.sample(3))
+    assert again.m == 3.5 and again.lam_ratio.equal(posterior.lam_ratio) and again.weights.equal(posterior.weights)
+    # An image of no weight is not kept, nor is its mask.
+    assert again.visible.equal(visible[[0, 1, 3]]) and again.latents.equal(EVIDENCE[[0, 1, 3]].to(dtype))
+    same(again.with_lam(0.1), posterior.with_lam(0.1), 0)
+    same(again.predictive(), posterior.predictive(), 0)
+    same(again.prior, posterior.prior, 0)
+    again.save(tmp_path / "second.safetensors")
+    assert (tmp_path / "second.safetensors").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, math.inf])
+def test_a_plain_posterior_is_a_small_file_that_others_can_read(tmp_path, ratio):
+    path, posterior = tmp_path / "posterior.safetensors", Posterior.condition(EVIDENCE.float(), ratio)
+    posterior.save(path)
+    tensors = load_file(path)
+    assert tensors["mean"].equal(posterior.mean) and tensors["latents"].equal(EVIDENCE.float())
+    assert tensors["covariance.diagonal"] == posterior.variance
+    names = {"mean", "covariance.diagonal", "evidence_mean", "latents", "lam_ratio", "likelihood.diagonal"}
+    assert set(tensors) == names
+    again = Posterior.load(path)
+    assert again.lam_ratio == ratio and again.visible is None and again.weights.equal(posterior.weights)
+
+
+def test_texts_must_be_text(tmp_path):
+    for metadata, message in (({"seed": 1}, "string"), ({"note": "x" * 2**20}, "characters")):
+        with pytest.raises(ValueError, match=message):
+            Posterior.condition(EVIDENCE, 0.5).save(tmp_path / "posterior", metadata)
