@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from transflow_core.posterior import Covariance, Gaussian, Posterior, Spread
+from transflow_core.posterior import Covariance, Gaussian, Posterior, ShrinkageCovariance
 from transflow_core.posterior.bootstrap import image_noise, one_image
 from transflow_core.prior import Prior
 
@@ -42,15 +42,15 @@ class Predictive:
     def of(cls, z: Tensor, prior: Prior, likeness: float = 0.9, lam_ratio: float = 0.01) -> "Predictive":
         """From the latents of the given images, (m, D)."""
         posterior = Posterior.condition(z, lam_ratio=lam_ratio)
-        spread = Spread.of(z, None, prior.levels)
-        off = (1 - likeness**2) / spread.count
+        shrinkage = ShrinkageCovariance.of(z, None, prior.levels)
+        off = (1 - likeness**2) / shrinkage.count
         share = (1 / (1 + posterior.lam_ratio)).to(z)
-        noise = posterior.covariance + spread.noise(_DRAWN_IN * math.sqrt(off)).scaled(share)
-        largest = [z[:, part].double().square().mean(1).sqrt().max().item() for part in spread.slices]
+        noise = posterior.covariance + shrinkage.covariance(0.0).scaled(_DRAWN_IN**2 * off * share)
+        largest = [z[:, part].double().square().mean(1).sqrt().max().item() for part in shrinkage.slices]
         if prior.typicality is not None:
             largest = [max(pair) for pair in zip(largest, prior.typicality.median_rms, strict=True)]
         along = _DRAWN_IN * math.sqrt(1 - off) * share.sqrt()
-        return cls(posterior.mean, along * spread.directions, noise, likeness, spread.slices, tuple(largest))
+        return cls(posterior.mean, along * shrinkage.deviations, noise, likeness, shrinkage.slices, tuple(largest))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """(n, D)."""

@@ -27,7 +27,8 @@ from transflow_core.posterior import (
     Gaussian,
     Posterior,
     Restyling,
-    Spread,
+    ShrinkageCovariance,
+    per_level,
     standard_normal,
     transport,
 )
@@ -124,9 +125,9 @@ def not_whitened(z: Tensor, prior: Prior) -> Map:
 def diagonal(z: Tensor, prior: Prior) -> Map:
     """One variance a dimension, from the median level of photographs."""
     assert prior.typicality is not None
-    spread = Spread.of(z, None, prior.levels)
-    source = spread.levels([rms**2 for rms in prior.typicality.median_rms])
-    target = Gaussian(z.mean(0), Covariance(spread.directions.square().sum(0) / (len(z) - 1)))
+    shrinkage = ShrinkageCovariance.of(z, None, prior.levels)
+    source = per_level([rms**2 for rms in prior.typicality.median_rms], prior.levels)
+    target = Gaussian(z.mean(0), Covariance(shrinkage.deviations.square().sum(0) / (len(z) - 1)))
     return lambda x: transport(x, Gaussian(torch.zeros(prior.dim), Covariance(source)), target)
 
 

@@ -12,7 +12,7 @@ from transflow_core.posterior import (
     Gaussian,
     Posterior,
     Sampler,
-    Spread,
+    ShrinkageCovariance,
     compose,
     interpolate,
     per_level,
@@ -118,17 +118,17 @@ def test_a_bootstrap_of_one_image_at_lambda_zero_is_an_image_and_has_no_density(
 
 
 def test_the_covariance_estimate_keeps_the_variance_of_each_level():
-    spread = Spread.of(EVIDENCE, levels=LEVELS)
+    shrinkage = ShrinkageCovariance.of(EVIDENCE, levels=LEVELS)
     empirical = EVIDENCE.T.cov()
     for likeness in (0.0, 0.6, [0.2, 0.5, 0.9]):
-        dense = spread.covariance(likeness).dense(D)
-        for level, v in zip(LEVELS, spread.variance, strict=True):
+        dense = shrinkage.covariance(likeness).dense(D)
+        for level, v in zip(LEVELS, shrinkage.variance, strict=True):
             assert dense.diagonal()[level].mean().item() == pytest.approx(v)
             assert empirical.diagonal()[level].mean().item() == pytest.approx(v)
-    close(spread.covariance(0.6).dense(D) - spread.noise(0.8).dense(D), 0.36 * empirical)
-    assert spread.covariance(0.0).factor is None
+    close(shrinkage.covariance(0.6).dense(D) - 0.64 * shrinkage.covariance(0.0).dense(D), 0.36 * empirical)
+    assert shrinkage.covariance(0.0).factor is None
     # With one level and no likeness, Σ is a multiple of the identity, the paper's λI for λ = V.
-    sigma = Spread.of(EVIDENCE).covariance(0.0)
+    sigma = ShrinkageCovariance.of(EVIDENCE).covariance(0.0)
     paper = Posterior.condition(EVIDENCE, lam=sigma.diagonal[0].item()).predictive()
     ours = Posterior.condition(EVIDENCE, lam=1.0, likelihood=sigma).predictive()
     close(ours.mean, paper.mean)
@@ -200,8 +200,8 @@ def test_a_weight_of_two_is_the_image_twice_in_every_moment():
     a, b = (posterior.draw(by_bootstrap(3), LEVELS).moments for posterior in (weighted, repeated))
     close(a.mean, b.mean)
     close(a.covariance.dense(D), b.covariance.dense(D))
-    variance = Spread.of(EVIDENCE, weights).variance
-    assert Spread.of(EVIDENCE, weights * 0.01).variance == pytest.approx(variance, rel=0.02)
+    variance = ShrinkageCovariance.of(EVIDENCE, weights).variance
+    assert ShrinkageCovariance.of(EVIDENCE, weights * 0.01).variance == pytest.approx(variance, rel=0.02)
 
 
 def test_more_evidence_than_is_kept():

@@ -9,7 +9,7 @@ from transflow_core.engine import Engine
 from transflow_core.faces import align, paste
 from transflow_core.faces.frame import to_frame
 from transflow_core.images import to_pil
-from transflow_core.posterior import Gaussian, Posterior, Restyling, Spread, standard_normal, transport
+from transflow_core.posterior import Gaussian, Posterior, Restyling, ShrinkageCovariance, standard_normal, transport
 from transflow_core.prior import LatentLevel
 
 from .helpers import EXAMPLES
@@ -45,7 +45,7 @@ def test_at_strength_0_it_is_the_photograph_to_the_bit_and_the_way_is_straight()
 def test_each_level_is_the_monge_map_onto_the_evidences_gaussian(likeness):
     posterior = evidence(0.5)
     towards, z = Restyling.of(posterior, LEVELS, likeness=likeness), photographs()
-    covariance = Spread.of(posterior.latents, None, [level.slice for level in LEVELS]).covariance(likeness)
+    covariance = ShrinkageCovariance.of(posterior.latents, None, [level.slice for level in LEVELS]).covariance(likeness)
     for level in LEVELS:
         part = level.slice
         sigma = covariance.dense(D)[part, part]

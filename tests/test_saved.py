@@ -50,7 +50,7 @@ def save_statistics(path):
 
 
 def use_statistics(path):
-    assert Statistics.load(path)[0].mean.shape == (D,)
+    assert Statistics.load(path)[0].posterior(0.5).mean.shape == (D,)
 
 
 KINDS = {

@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from .evidence import EvidenceImage
 from .faces import WHITE, mask_in_frame
-from .posterior import Covariance, Gaussian, Spread, per_level
+from .posterior import Covariance, Gaussian, ShrinkageCovariance, per_level
 from .prior import Prior
 
 __all__ = ["fill", "frame_mask", "in_frames", "likely", "one_for_each"]
@@ -72,10 +72,10 @@ def likely(prior: Prior, others: Tensor | None = None, weights: Tensor | None = 
     rms = prior.typicality.median_rms if prior.typicality is not None else (1.0,) * len(prior.levels)
     variance, mean = per_level([value**2 for value in rms], prior.levels), torch.zeros(prior.dim)
     if others is not None and len(others):
-        spread = Spread.of(others, weights, prior.levels)
-        mean = others[0] - spread.directions[0]
+        shrinkage = ShrinkageCovariance.of(others, weights, prior.levels)
+        mean = others[0] - shrinkage.deviations[0]
         if len(others) > 1:
-            variance = torch.minimum(variance, per_level(spread.variance, prior.levels))
+            variance = torch.minimum(variance, per_level(shrinkage.variance, prior.levels))
     return Gaussian(mean, Covariance(variance.clamp_min(1e-6)))
 
 

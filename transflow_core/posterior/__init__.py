@@ -11,12 +11,11 @@ from .local import PRIOR_TEMPERATURE, Local, LocalNumbers
 from .methods import Recommendation, recommend, resolve
 from .mixing import MIXES, Mix, mixed
 from .restyling import LIKENESS_TO_EVIDENCE, Restyling
-from .shrinkage import Spread
+from .shrinkage import ShrinkageCovariance
 from .statistics import Statistics
-from .transport import INTERPOLATIONS, interpolate, transport
+from .transport import interpolate, transport
 
 __all__ = [
-    "INTERPOLATIONS",
     "LIKENESS_TO_EVIDENCE",
     "MIXES",
     "MOST_KEPT",
@@ -35,7 +34,7 @@ __all__ = [
     "Recommendation",
     "Restyling",
     "Sampler",
-    "Spread",
+    "ShrinkageCovariance",
     "Statistics",
     "closest",
     "compose",

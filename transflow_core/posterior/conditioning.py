@@ -15,7 +15,7 @@ from .gaussian import Gaussian, Sampler
 from .guard import Looks
 from .levels import HasSlice, level_shapes, level_slices, per_level
 from .local import GRID, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness
-from .shrinkage import Spread
+from .shrinkage import ShrinkageCovariance
 from .storage import PosteriorHeader, read_posterior, write_tensors
 
 __all__ = ["Posterior", "kept"]
@@ -185,7 +185,7 @@ class Posterior(Gaussian):
         posterior = self.with_lam(per_level(ratio, slices) if isinstance(ratio, tuple) else ratio)
         if how.method == "posterior":
             return posterior
-        spread = Spread.of(self.latents, self.weights, slices)
+        shrinkage = ShrinkageCovariance.of(self.latents, self.weights, slices)
         guard = looks and looks.of(self.counting).guard.grown(max(ratio) if isinstance(ratio, tuple) else ratio)
         # μp is linear in the evidence's mean, and so in the weights.
         gain = _update(self.prior, posterior.lam_ratio, self.likelihood)[0]
@@ -194,21 +194,21 @@ class Posterior(Gaussian):
                 mean=posterior.mean,
                 covariance=posterior.covariance,
                 guard=guard,
-                directions=gain(spread.directions),
-                shares=spread.shares,
-                count=spread.count,
+                directions=gain(shrinkage.deviations),
+                shares=shrinkage.weights,
+                count=shrinkage.count,
                 images_per_sample=how.images_per_sample,
             )
         assert how.likeness is not None  # it is filled
         images = self.latents if looks is None else torch.cat([self.latents, looks.mirrored.to(self.latents)])
-        shares = spread.shares.to(images).repeat(len(images) // len(self.latents))
+        shares = shrinkage.weights.to(images).repeat(len(images) // len(self.latents))
         mean = (shares @ images) / shares.sum()
         return Local(
             mean=self.prior.mean + gain(mean - self.prior.mean),
             covariance=posterior.covariance.scaled(PRIOR_TEMPERATURE**2),
             guard=guard,
             directions=gain(images - mean),
-            shares=spread.shares,
+            shares=shrinkage.weights,
             shapes=level_shapes(levels, self.dim),
             numbers=LocalNumbers.of(how.likeness, flatness(self.latents[:, slices[0]])),
             pictures=None if looks is None else looks.small(2 * GRID),
@@ -308,17 +308,12 @@ def kept(z: Tensor, weights: Tensor, visible: Tensor | None, m: float) -> tuple[
 
 def _weighted_mean(z: Tensor, weights: Tensor) -> tuple[float, Tensor]:
     """m, and ζ̄ in z's precision."""
-    total = torch.zeros(z.shape[1], dtype=torch.float64, device=z.device)
-    bad = []
-    # Row by row: a float64 copy of all evidence at once could take half a gigabyte.
-    for i, (row, count) in enumerate(zip(z, weights.tolist(), strict=True)):
-        if count == 0:
-            continue
-        if not torch.isfinite(row).all():
-            bad.append(i)
-        total += count * row.double()
-    if bad:
+    rows = weights.nonzero().flatten().tolist()
+    if bad := [i for i in rows if not torch.isfinite(z[i]).all()]:
         raise ValueError(f"the evidence is not finite in rows {bad}; leave those images out")
+    total = torch.zeros(z.shape[1], dtype=torch.float64, device=z.device)
+    for i in rows:  # row by row: a float64 copy of all evidence at once could take half a gigabyte
+        total += weights[i].item() * z[i].double()
     m = weights.sum().item()
     return m, (total / m).to(z.dtype)
 

@@ -42,8 +42,10 @@ def level_slices(levels: Sequence[HasSlice | slice], dim: int | None = None) -> 
     return tuple(slice(s.start or 0, s.stop) for s in slices)
 
 
-def per_level(values: Sequence[float], levels: Sequence[HasSlice | slice]) -> Tensor:
-    """One number a latent level, repeated over the level's dimensions: (D,) float32, for `lam` and `lam_ratio`.
+def per_level(
+    values: Sequence[float], levels: Sequence[HasSlice | slice], dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """One number a latent level, repeated over the level's dimensions: (D,), for `lam` and `lam_ratio`.
 
     Args:
         values: one number for each level, in the order of `levels`: fine to coarse for a prior's.
@@ -55,8 +57,8 @@ def per_level(values: Sequence[float], levels: Sequence[HasSlice | slice]) -> Te
     """
     if len(values) != len(levels):
         raise ValueError(f"{len(levels)} levels need as many values, not {len(values)}")
-    slices = level_slices(levels)
-    return torch.cat([torch.full((s.stop - s.start,), float(v)) for v, s in zip(values, slices, strict=True)])
+    sizes = torch.tensor([s.stop - s.start for s in level_slices(levels)])
+    return torch.tensor(values, dtype=dtype).repeat_interleave(sizes)
 
 
 @dataclass(frozen=True, eq=False)

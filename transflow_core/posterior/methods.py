@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from ..recipes import NUMBERS, Method
 from .conditioning import Posterior
 from .guard import Looks
-from .shrinkage import Spread
+from .shrinkage import ShrinkageCovariance
 
 __all__ = ["Recommendation", "recommend", "resolve"]
 
@@ -75,9 +75,9 @@ def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendatio
         posterior: of the evidence.
         looks: `prior.looks(posterior.latents)`; without it the images are taken to fit.
     """
-    spread = Spread.of(posterior.latents, posterior.weights)
-    images = len(spread.shares)
-    if min(images, spread.count) < 1.5:
+    shrinkage = ShrinkageCovariance.of(posterior.latents, posterior.weights)
+    images = len(shrinkage.weights)
+    if min(images, shrinkage.count) < 1.5:
         return Recommendation(
             Method(method="posterior", lam_ratio=0.3),
             "One image does not show how others would differ from it, so the samples are the paper's.",

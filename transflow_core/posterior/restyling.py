@@ -13,7 +13,7 @@ from .conditioning import Posterior
 from .covariance import Covariance
 from .gaussian import Gaussian
 from .levels import HasSlice, level_shapes, level_slices
-from .shrinkage import Spread
+from .shrinkage import ShrinkageCovariance
 from .transport import transport
 
 __all__ = ["LIKENESS_TO_EVIDENCE", "Restyling"]
@@ -36,8 +36,8 @@ class Restyling:
 
     The photograph's Gaussian is measured on itself: N(c, σ² I) at each level. c is the mean of each channel over the
     level's places, and σ the root mean square about c, at least what is typical of photographs. The evidence's is
-    N(μ, Σ), Σ = ℓ² S + (1 - ℓ²) V, with S its covariance and V one variance a level (see `Spread`). ℓ near 0 keeps most
-    of the person, ℓ near 1 takes most from the evidence. T(z) = μ + Σ^½ (z - c) / σ.
+    N(μ, Σ), Σ = ℓ² S + (1 - ℓ²) V, with S its covariance and V one variance a level (see `ShrinkageCovariance`). ℓ near
+    0 keeps most of the person, ℓ near 1 takes most from the evidence. T(z) = μ + Σ^½ (z - c) / σ.
 
     Attributes:
         targets: N(μ, Σ) of each level.
@@ -75,26 +75,14 @@ class Restyling:
         """
         slices = level_slices(levels, posterior.dim)
         shapes = level_shapes(levels, posterior.dim) if levels else ((1, 1, posterior.dim),)
-        spread = Spread.of(posterior.latents, posterior.weights, slices)
+        shrinkage = ShrinkageCovariance.of(posterior.latents, posterior.weights, slices)
         ell = [min(value, _MOST_LIKENESS) for value in _each(likeness, len(slices), "likeness")]
-        covariance = spread.covariance(ell)
-        factors = [None if covariance.factor is None else covariance.factor[part] for part in slices]
-        targets = tuple(
-            Gaussian(posterior.evidence_mean[part], Covariance(covariance.diagonal[part][0], factor))
-            for part, factor in zip(slices, factors, strict=True)
-        )
+        covariance, targets = shrinkage.covariance(ell), []
+        for part in slices:
+            factor = None if covariance.factor is None else covariance.factor[part]
+            targets.append(Gaussian(posterior.evidence_mean[part], Covariance(covariance.diagonal[part][0], factor)))
         typical = tuple(typicality.median_rms) if typicality is not None else (1.0,) * len(slices)
-        return cls(slices, targets, typical, shapes)
-
-    @property
-    def dim(self) -> int:
-        """D."""
-        return self.slices[-1].stop
-
-    @property
-    def mean(self) -> Tensor:
-        """μ, (D,)."""
-        return torch.cat([target.mean for target in self.targets])
+        return cls(slices, tuple(targets), typical, shapes)
 
     def __call__(self, z: Tensor, strength: float | Sequence[float] = 1.0) -> Tensor:
         """z + s (T(z) - z), on the geodesic: (n, D) -> (n, D). At s = 0 it is z to the bit, at s = 1 T(z).

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -75,19 +74,16 @@ class Statistics:
         latents = torch.cat([self.latents, other.latents])
         return self._sampled(self.m + other.m, self.total + other.total, self.keys + other.keys, latents)
 
-    @cached_property
-    def mean(self) -> Tensor:
-        """ζ̄, (D,) float64. Raises ValueError where there is nothing."""
+    def posterior(self, lam_ratio: float | Tensor, metadata: dict[str, str] | None = None) -> Posterior:
+        """`Posterior.condition` of all m latents; of more than `MOST_KEPT` it keeps the sample.
+
+        Raises ValueError where there is nothing.
+        """
         if not self.m:
             raise ValueError("there is nothing to condition on")
-        return self.total / self.m
-
-    def posterior(self, lam_ratio: float | Tensor, metadata: dict[str, str] | None = None) -> Posterior:
-        """`Posterior.condition` of all m latents; of more than `MOST_KEPT` it keeps the sample."""
-        self.mean  # noqa: B018 - raises where there is nothing
         weights = None if self.m == len(self.keys) else [self.m / len(self.keys)] * len(self.keys)
         kept = Posterior.condition(self.latents, lam_ratio, weights=weights, metadata=metadata)
-        return replace(kept, evidence_mean=self.mean.to(kept.mean)).with_lam(lam_ratio)
+        return replace(kept, evidence_mean=(self.total / self.m).to(kept.mean)).with_lam(lam_ratio)
 
     def save(self, path: Path, words: dict[str, str]) -> None:
         """Write it with free words; a file that was there is replaced as a whole."""
