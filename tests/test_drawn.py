@@ -70,7 +70,7 @@ def sampler_of(engine, n=4, how=METHODS["local"]):
 
 
 @pytest.mark.parametrize("kind", METHODS)
-def test_every_prior_draws_in_every_manner(any_prior, kind):
+def test_every_prior_draws_by_every_method(any_prior, kind):
     engine = Engine(any_prior)
     sampler = sampler_of(engine, how=METHODS[kind])
     drawn = engine.drawn(sampler, 5, seed=2)
@@ -86,6 +86,10 @@ def test_every_prior_draws_in_every_manner(any_prior, kind):
     if kind == "local":
         assert (guard.ranges is None) == (not hasattr(any_prior._form, "guarded"))
         assert engine.drawn(sampler, 0).images.shape[0] == 0
+    wild = engine.drawn(sampler, 6, temperature=60.0)  # of a model that breaks there, nothing broken is shown
+    assert wild.images.isfinite().all() and wild.images.equal(wild.images.clamp(0, 1))
+    if any_prior.name == "adapted" and kind != "posterior":
+        assert wild.projected.any()
 
 
 @pytest.mark.parametrize("kind", METHODS)
@@ -111,23 +115,15 @@ def forced(monkeypatch, noisy):
     monkeypatch.setattr(Guard, "noisy", lambda self, images: noisy(images))
 
 
-def test_what_is_not_torn_is_drawn_once(monkeypatch):
-    engine = Engine(make_tiny_prior())
-    sampler = sampler_of(engine)
-    forced(monkeypatch, lambda images: torch.zeros(len(images), dtype=torch.bool))
-    drawn = engine.drawn(sampler, 4, seed=1)
-    assert drawn.z.equal(sampler.sample(4, seed=1)) and drawn.counts["redrawn"] == drawn.counts["projected"] == 0
-
-
-@pytest.mark.parametrize("folds", [1, 2, 4])
-def test_a_torn_draw_is_drawn_again_with_another_fold_and_the_others_stay(monkeypatch, folds):
+@pytest.mark.parametrize("folds", [0, 1, 2, 4])
+def test_a_noisy_draw_is_drawn_again_with_another_fold_and_the_others_stay(monkeypatch, folds):
     engine = Engine(make_tiny_prior())
     sampler = sampler_of(engine)
     shown = {f: engine.decode(sampler.sample(4, seed=1, fold=f), guards=[sampler.guard]) for f in range(5)}
-    wrong = torch.stack([shown[f][2] for f in range(folds)])
+    wrong = [shown[f][2] for f in range(folds)]
 
     def noisy(images):
-        return ((images[:, None] - wrong[None]).abs().amax((2, 3, 4)) < 1e-4).any(1)
+        return torch.tensor([any((image - one).abs().max() < 1e-4 for one in wrong) for image in images])
 
     forced(monkeypatch, noisy)
     drawn = engine.drawn(sampler, 4, seed=1)
@@ -135,10 +131,10 @@ def test_a_torn_draw_is_drawn_again_with_another_fold_and_the_others_stay(monkey
     assert drawn.z[2].equal(sampler.sample(4, seed=1, fold=folds)[2])
     assert drawn.z[[0, 1, 3]].equal(sampler.sample(4, seed=1)[[0, 1, 3]])
     torch.testing.assert_close(drawn.images[2], shown[folds][2], atol=1e-5, rtol=0)
-    assert drawn.counts["redrawn"] == 1
+    assert drawn.counts["redrawn"] == bool(folds) and drawn.counts["projected"] == 0
 
 
-def test_a_draw_that_stays_torn_is_moved_to_its_first_donor(monkeypatch):
+def test_a_draw_that_stays_noisy_is_moved_to_its_first_donor(monkeypatch):
     engine = Engine(make_tiny_prior())
     sampler = sampler_of(engine)
     first = sampler.first(3, seed=1, fold=4)
@@ -171,15 +167,6 @@ def test_what_leaves_the_ranges_is_counted():
     assert not mean.guarded.any()  # the paper's draws are shown as they are
 
 
-@pytest.mark.parametrize("kind", ["local", "bootstrap"])
-def test_no_draw_is_broken_where_no_guard_is_inside_the_flow(kind):
-    engine = Engine(adapted())
-    sampler = sampler_of(engine, how=METHODS[kind])
-    drawn = engine.drawn(sampler, 6, temperature=60.0)
-    assert drawn.images.isfinite().all() and drawn.projected.all()
-    assert drawn.images.equal(drawn.images.clamp(0, 1))
-
-
 def test_a_latent_whose_image_is_broken_keeps_its_own_guard():
     """Some of the draws are moved: each is still coloured, and bounded, by the guard of its place."""
     engine = Engine(make_tiny_prior())
@@ -191,19 +178,12 @@ def test_a_latent_whose_image_is_broken_keeps_its_own_guard():
     torch.testing.assert_close(images[:2], engine.decode(z[:2], guards=[local.guard]), atol=1e-5, rtol=0)
     alone = engine.decode(z[2:], centre=centre[2:])
     torch.testing.assert_close(images[2:], alone, atol=1e-4, rtol=0)
-    assert engine.interpolate(local, far, 3, 2).isfinite().all()
-
-
-def test_far_off_all_is_moved_and_finite():
-    engine = Engine(make_tiny_prior())
-    posterior = posterior_of(engine.prior)
-    far = Gaussian(posterior.mean, 1e12)
     drawn = engine.drawn(far, 4)
     assert drawn.projected.all() and drawn.images.isfinite().all() and not drawn.redrawn.any()
-    assert engine.preview(far, 4).isfinite().all() and engine.interpolate(far, posterior, 3, 2).isfinite().all()
+    assert engine.preview(far, 4).isfinite().all() and engine.interpolate(local, far, 3, 2).isfinite().all()
 
 
-def test_compositions_and_ways_between_are_drawn_within_the_union_of_guards():
+def test_compositions_and_paths_are_drawn_within_the_union_of_guards():
     engine = Engine(make_tiny_prior())
     a, b = sampler_of(engine), sampler_of(engine, 3, METHODS["bootstrap"])
     both = a.guard.union(b.guard)
@@ -223,12 +203,10 @@ def test_looks_are_found_once_an_image_and_stay_in_order(monkeypatch):
     engine = Engine(make_tiny_prior())
     calls = counted(engine, monkeypatch)
     posterior = posterior_of(engine.prior, 5)
+    engine.draw(posterior, by_posterior(0.3))
+    assert calls == []  # the paper's method needs none
     first = engine.looks(posterior)
-    for how in (
-        *METHODS.values(),
-        by_local(0.1, 0.2),
-        by_bootstrap(3),
-    ):
+    for how in (*METHODS.values(), by_local(0.1, 0.2), by_bootstrap(3)):
         engine.draw(posterior.with_lam(0.7), how)
     assert sum(calls) == 5
     more = Posterior.condition(torch.cat([posterior_of(engine.prior, 7).latents[5:], posterior.latents.flip(0)]), 0.1)
@@ -242,23 +220,12 @@ def test_looks_are_found_once_an_image_and_stay_in_order(monkeypatch):
     assert twice.images[0].equal(twice.images[1]) and len(twice.images) == 3
 
 
-def test_the_papers_manner_needs_no_looks(monkeypatch):
-    engine = Engine(make_tiny_prior())
-    calls = counted(engine, monkeypatch)
-    engine.draw(posterior_of(engine.prior), by_posterior(0.3))
-    assert calls == []
-
-
-def test_looks_are_the_images_and_their_mirror_images(any_prior):
-    images = smooth(3, any_prior.image_size, any_prior.channels)
+def test_an_evidence_image_is_drawn_as_it_is(any_prior):
+    """At likeness 1 and λ = 0, but for what deviations are drawn in by; and so is its mirror image."""
+    engine, images = Engine(any_prior), smooth(3, any_prior.image_size, any_prior.channels)
     looks = any_prior.looks(any_prior.encode(images))
     torch.testing.assert_close(looks.images, images, atol=1e-4, rtol=0)
     torch.testing.assert_close(any_prior.decode(looks.mirrored), images.flip(-1), atol=1e-3, rtol=0)
-
-
-def test_an_evidence_image_is_drawn_as_it_is(any_prior):
-    """At likeness 1 and λ = 0, but for what deviations are drawn in by."""
-    engine = Engine(any_prior)
     sampler = sampler_of(engine, how=by_local(1.0, 0.0))
     z = sampler.first(4, seed=2)
     images = engine.decode(z, guards=[sampler.guard])

