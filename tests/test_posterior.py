@@ -88,7 +88,7 @@ def test_the_posterior_is_eq_3_and_4_however_it_is_told(covariance, prior, ratio
     mean = expected @ (prior_precision @ before.mean + M * precision @ EVIDENCE.mean(0))
     close(posterior.covariance.dense(D), expected)
     close(posterior.mean, mean)
-    close(posterior.std.expand(D).square(), expected.diagonal())
+    close(posterior.variance.expand(D), expected.diagonal())
     close(posterior.lam.expand(D), torch.as_tensor(lam, dtype=torch.float64).expand(D))
     predictive = posterior.predictive()
     close(predictive.mean, mean)
@@ -313,7 +313,7 @@ def test_samples_have_the_mean_and_the_covariance(covariance):
     gaussian = Gaussian(normal(D), covariance)
     for temperature in (1.0, 0.5):
         samples = gaussian.sample(20_000, seed=1, temperature=temperature)
-        scale = gaussian.std.max().item() ** 2
+        scale = gaussian.variance.max().item()
         close(samples.mean(0), gaussian.mean, 0.03 * scale)
         close(samples.T.cov() / temperature**2, covariance.dense(D), 0.05 * scale)
 

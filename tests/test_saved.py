@@ -89,21 +89,6 @@ def test_a_file_that_is_too_large_is_not_read(saved, monkeypatch):
         use(path)
 
 
-def test_a_damaged_file_is_refused_or_can_be_used(saved):
-    """A flipped bit in the header or in the numbers."""
-    path, use = saved
-    data = path.read_bytes()
-    refused = 0
-    for i in torch.randint(len(data), (300,), generator=rng()).tolist():
-        for bit in (0, 6):
-            path.write_bytes(data[:i] + bytes([data[i] ^ (1 << bit)]) + data[i + 1 :])
-            try:
-                use(path)
-            except ValueError:
-                refused += 1
-    assert refused > 75
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_of_another_kind_is_refused(saved, kind):
     path, use = saved
@@ -135,10 +120,10 @@ HOSTILE = [
     ("posterior", {"mean": None}, "lacks"),
     ("posterior", {"latents": None}, "lacks"),
     ("posterior", {"extra": torch.zeros(1)}, "no posterior has"),
+    ("posterior", {"prior.diagonal": -torch.ones(D)}, "negative"),
+    ("posterior", {"prior.diagonal": torch.zeros(D)}, "singular"),
     ("posterior", {"prior.mean": None}, r"lacks \['prior.mean'\]"),
     ("posterior", {"prior.mean": None, "prior.diagonal": None}, "lacks"),
-    ("posterior", {"covariance.diagonal": -torch.ones(D)}, "negative"),
-    ("posterior", {"covariance.diagonal": torch.zeros(D)}, "singular"),
     ("posterior", {"covariance.diagonal": torch.ones(D, D)}, "does not fit"),
     ("posterior", {"covariance.diagonal": torch.full((D,), 1e30)}, "too large"),
     ("posterior", {"likelihood.diagonal": torch.tensor(-1.0)}, "negative"),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ class Posterior(Gaussian):
 
     Attributes:
         mean: μp, (D,).
-        covariance: Σp; `variance` and `std` are its marginals, () or (D,).
+        covariance: Σp; `variance` has its marginals, () or (D,).
         m: the number of images; the sum of their weights when they were weighted.
         lam_ratio: r = λ / m, () float64 or (D,), from 0 to infinity.
         evidence_mean: ζ̄, (D,), the (weighted) mean of the evidence's latents.
@@ -114,20 +115,23 @@ class Posterior(Gaussian):
         if visible is not None and (visible.ndim != 3 or len(visible) != len(z)):
             raise ValueError(f"visible is (m, V, V) for {len(z)} images, not {tuple(visible.shape)}")
         latents, weights, visible = kept(z, weights, visible, m)
-        nothing_known = cls(
-            mean=prior.mean,
-            covariance=prior.covariance,
+        unseen = cls._unseen(
+            prior,
             m=m,
-            lam_ratio=torch.tensor(math.inf, dtype=torch.float64),
             evidence_mean=evidence_mean,
             latents=latents,
             likelihood=likelihood,
-            prior=prior,
             weights=weights,
             visible=visible,
             metadata=dict(metadata or {}),
         )
-        return nothing_known.with_lam(lam_ratio, lam=lam)
+        return unseen.with_lam(lam_ratio, lam=lam)
+
+    @classmethod
+    def _unseen(cls, prior: Gaussian, **evidence: Any) -> "Posterior":
+        """At an infinite λ, where the evidence counts nothing: the prior itself."""
+        infinite = torch.tensor(math.inf, dtype=torch.float64)
+        return cls(mean=prior.mean, covariance=prior.covariance, lam_ratio=infinite, prior=prior, **evidence)
 
     @property
     def lam(self) -> Tensor:
@@ -252,27 +256,24 @@ class Posterior(Gaussian):
         """
         tensors, header = read_posterior(Path(path))
         try:
-            m, mean = header.m, tensors["mean"]
-            covariance, likelihood, covariance_0 = (
+            mean, weights = tensors["evidence_mean"], _checked(tensors.get("weights"), len(tensors["latents"]))
+            visible = None if "visible" not in tensors else tensors["visible"].clamp(0, 1)
+            latents, weights, visible = kept(tensors["latents"].to(mean.dtype), weights, visible, header.m)
+            likelihood, covariance = (
                 Covariance(tensors.get(f"{name}.diagonal", 1.0), tensors.get(f"{name}.factor"))
-                for name in ("covariance", "likelihood", "prior")
+                for name in ("likelihood", "prior")
             )
-            weights, visible = _checked(tensors.get("weights"), len(tensors["latents"])), tensors.get("visible")
-            visible = None if visible is None else visible.clamp(0, 1)
-            latents, weights, visible = kept(tensors["latents"].to(mean.dtype), weights, visible, m)
-            return cls(
-                mean=mean,
-                covariance=covariance,
-                m=m,
-                lam_ratio=_ratio(tensors["lam_ratio"], None, m, mean),
-                evidence_mean=tensors["evidence_mean"].to(mean.dtype),
+            unseen = cls._unseen(
+                Gaussian(tensors.get("prior.mean", torch.zeros_like(mean)).to(mean.dtype), covariance),
+                m=header.m,
+                evidence_mean=mean,
                 latents=latents,
                 likelihood=likelihood.to("cpu", mean.dtype),
-                prior=Gaussian(tensors.get("prior.mean", torch.zeros_like(mean)).to(mean.dtype), covariance_0),
                 weights=weights,
                 visible=visible,
                 metadata=header.metadata,
             )
+            return unseen.with_lam(tensors["lam_ratio"])  # μp and Σp follow from it
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 

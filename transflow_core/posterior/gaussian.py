@@ -85,8 +85,8 @@ class Gaussian:
 
     Example:
         >>> gaussian = Gaussian(torch.tensor([1.0, -1.0]), 0.25)
-        >>> gaussian.std, gaussian.sample(1000).mean(0).round(decimals=1)
-        (tensor(0.5000, dtype=torch.float64), tensor([ 1., -1.]))
+        >>> gaussian.variance, gaussian.sample(1000).mean(0).round(decimals=1)
+        (tensor(0.2500, dtype=torch.float64), tensor([ 1., -1.]))
     """
 
     mean: Tensor
@@ -124,11 +124,6 @@ class Gaussian:
     def variance(self) -> Tensor:
         """Marginal variances: () where all dimensions share one, else (D,)."""
         return self.covariance.variance
-
-    @property
-    def std(self) -> Tensor:
-        """Marginal standard deviations: () where all dimensions share one, else (D,)."""
-        return self.variance.sqrt()
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
         """Draws z = mean + temperature · B ε with B Bᵀ the covariance: (n, D), in the mean's precision.
