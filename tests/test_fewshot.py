@@ -245,23 +245,9 @@ def test_images_are_classified_through_the_prior(celeba64):
     classifier = FewShotClassifier(celeba64).fit({kind: group[:6] for kind, group in images.items()})
     for index, group in enumerate(images.values()):
         assert classifier.predict_proba(group[6:]).argmax(1).tolist() == [index] * 3
+    assert accuracy(classifier, celeba64.encode(images["sepia"][6:]), ["sepia"] * 3) == 1
     noise = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     assert of_none(classifier, celeba64.encode(noise)) == 1
-
-
-def test_fitting_with_augmentation_counts_each_example_once(tiny_prior):
-    rng = np.random.default_rng(0)
-    images = {
-        name: [Image.fromarray(rng.integers(low, low + 128, (16, 16, 3), dtype=np.uint8)) for _ in range(2)]
-        for name, low in (("dark", 0), ("light", 127))
-    }
-    classifier, again = (FewShotClassifier(tiny_prior).fit(images, augment=3) for _ in range(2))
-    assert classifier.counts == (2, 2)
-    assert classifier.predict_proba(images["dark"]).argmax(1).tolist() == [0, 0]
-    z = torch.zeros(1, tiny_prior.dim)
-    assert again.score_latents(z).equal(classifier.score_latents(z))
-    with pytest.raises(ValueError, match="PIL"):
-        FewShotClassifier(tiny_prior).fit({"a": np.zeros((1, 16, 16, 3), np.uint8)}, augment=1)
 
 
 def test_distorted_copies_depend_on_seed_and_place_alone():

@@ -3,7 +3,6 @@
 import json
 from argparse import Namespace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +23,6 @@ from benchmarks.distances import (
 from benchmarks.features import DESCRIPTOR, FEATURES, colour_texture, pixels
 from benchmarks.likeness_page import chart, front, page, pareto
 from benchmarks.methods import DEFAULT, GIVEN, HELD_OUT, METHODS, MIRRORED, PREDICTIVE, PRIOR, Given, Method, Shown
-from benchmarks.predictive import Predictive
 from benchmarks.sets import OTHERS, SHIPPED
 from transflow_core.engine import Engine
 from transflow_core.posterior import standard_normal
@@ -138,23 +136,6 @@ def test_pasted_pixels_lie_between_their_donors(given):
     assert (apart > 1e-3).all()  # of two donors, none alone
 
 
-def test_yesterdays_default_draws_near_copies_inside_the_typical_set():
-    prior = make_tiny_prior()
-    z = standard_normal(6, prior.dim, seed=1) * torch.linspace(0.5, 1.5, 6)[:, None]
-    old = Predictive.of(z, prior)
-    drawn = old.sample(40, seed=2)
-    torch.testing.assert_close(drawn[:7], old.sample(7, seed=2))
-    for level in prior.levels:
-        sizes = [x[:, level.slice].square().mean(1).sqrt().max() for x in (drawn, z)]
-        assert sizes[0] <= sizes[1] * 1.0001
-    noisy = Predictive.of(0.1 * z, prior, lam_ratio=0.5).sample(10)  # much noise around short latents
-    assert max(noisy[:, level.slice].square().mean(1).max() for level in prior.levels) < 0.1
-    squares = (drawn[:, None] - z).square().sum(2).sort(1).values
-    assert (squares[:, 0] < 0.6 * squares[:, 1]).float().mean() > 0.8  # each leans on one image
-    leaning = Predictive.of(z, prior, likeness=0.0).sample(40, seed=2)
-    assert (leaning[:, None] - z).square().sum(2).amin(1).mean() > 2 * squares[:, 0].mean()
-
-
 def measured(name: str, method: str, split: int, energy: float, new: float = 0.5) -> dict:
     measures = dict.fromkeys(("kid", "precision", "recall", "diversity", "tenth", "near"), 0.5)
     measures |= {"energy": energy, "novelty": new}
@@ -250,34 +231,3 @@ def test_one_person_is_measured_against_others(tmp_path, monkeypatch):
     assert DEFAULT in of and of[sitter.FIVE]["nearest"] < 0.5 * of[sitter.IMPOSTORS]["nearest"]
     assert sitter.measure(folders, engine, options, found) == found  # nothing again
     assert "people: 2" in page([], found, {}, [])
-
-
-def test_only_what_changed_is_measured_again(tmp_path, monkeypatch):
-    engine, asked = Engine(make_tiny_prior()), []
-
-    def turn(pictures, method, given, split, spaces, faces) -> dict:
-        asked.append((method.name, split))
-        row = {"set": pictures.name, "group": pictures.group, "method": method.name, "split": split}
-        return row | {"text": method.text, "n": given.n} | {space: {"novelty": 1.0} for space in spaces}
-
-    methods = {name: SimpleNamespace(name=name, text="1", every=name != "c") for name in "abc"}
-    monkeypatch.setattr(likeness, "turn", turn)
-    monkeypatch.setattr(likeness, "METHODS", methods)
-    pictures = SimpleNamespace(
-        name="x", group=OTHERS, z=torch.zeros(4, engine.prior.dim), images=np.zeros((4, 3, 8, 8))
-    )
-    pictures.halves = lambda split: (np.arange(2), np.arange(2, 4))
-
-    def measured(**more) -> list:
-        asked.clear()
-        likeness.measure([pictures], engine, options_of(tmp_path, other_splits=1, **more))
-        return sorted(asked)
-
-    assert measured() == [("a", 0), ("b", 0), ("c", 0)]
-    assert measured(splits=2) == [("a", 1), ("b", 1)]  # the less important row is of the first split alone
-    methods["b"].text = "2"
-    assert measured(splits=2) == [("b", 0), ("b", 1)]
-    assert measured(slow_splits=1) == [("a", 0), ("b", 0), ("c", 0)]  # descriptors were missing
-    assert measured(samples=5, slow_splits=1) == [("a", 0), ("b", 0), ("c", 0)]
-    engine = Engine(make_tiny_prior(seed=1))
-    assert measured(slow_splits=1, samples=5) == [("a", 0), ("b", 0), ("c", 0)]

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..limits import CLASSES_OF_FILE, choice, class_name
 from ..posterior.storage import write_tensors
 from ..prior import Images, Prior
 from ..recipes import Shape
-from .augmentation import jitter
 from .calibration import NoveltyScale, class_likelihood, signs, temperature
 from .likelihood import SHAPES, Scatter, SharedCovariance, predictive_log_prob
 from .storage import Header, read_classifier
@@ -124,33 +122,21 @@ class FewShotClassifier:
         self.prior, self.likelihood = prior, choice(likelihood, "the likelihood", get_args(Shape))
         self._lam_ratio, self.classes = lam_ratio, ()
 
-    def fit(self, evidence: Mapping[str, Images], *, augment: int = 0, seed: int = 0) -> FewShotClassifier:
-        """Learn classes from images in the prior's frame, as `Prior.encode` takes them. Returns self.
-
-        Args:
-            evidence: class name to images, at least one each.
-            augment: distorted copies of each image that count as the same example (PIL images only; see `jitter`).
-                They show which directions do not matter. From one example a class, nothing else is known of Σ.
-            seed: of the distortions.
+    def fit(self, evidence: Mapping[str, Images]) -> FewShotClassifier:
+        """Learn classes from images in the prior's frame: class name to what `Prior.encode` takes. Returns self.
 
         Raises ValueError as `fit_latents` does; what `Prior.encode` refuses is refused.
         """
         prior = self._require_prior()
-        latents = {}
-        for name, images in evidence.items():
-            pictures = [image for image in images if isinstance(image, Image.Image)] if augment else []
-            if augment and len(pictures) < len(images):
-                raise ValueError("augmentation needs PIL images")
-            variants = [variant for group in jitter(pictures, augment, seed=seed) for variant in group]
-            z = prior.encode(variants if augment else images)
-            latents[name] = z.reshape(len(pictures), 1 + augment, -1) if augment else z
-        return self.fit_latents(latents)
+        return self.fit_latents({name: prior.encode(images) for name, images in evidence.items()})
 
     def fit_latents(self, evidence: Mapping[str, Tensor]) -> FewShotClassifier:
         """Learn classes from latents: class name to (m, D), or (m, v, D) with v variants of each example. Returns self.
 
-        The first variant is the example itself; only it is held out and scored. Raises ValueError for no class, an
-        empty class, latents that are not finite, or widths that differ.
+        The first variant is the example itself; only it is held out and scored. The others, such as distorted copies
+        (see `jitter`), show which directions do not matter: from one example a class, nothing else is known of Σ.
+
+        Raises ValueError for no class, an empty class, latents that are not finite, or widths that differ.
         """
         groups = _checked(evidence, self.prior.dim if self.prior else None)
         slices = tuple(level.slice for level in self.prior.levels) if self.prior else (slice(0, groups[0].shape[2]),)

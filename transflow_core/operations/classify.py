@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..compute import Compute
 from ..evidence import Evidence
-from ..fewshot import FewShotClassifier
+from ..fewshot import FewShotClassifier, jitter
 from ..recipes import Classify
 from .result import Result
 from .source import Call, facts_of
@@ -28,18 +31,13 @@ class _Fitted:
 def classify(engine: Compute, recipe: Classify, call: Call) -> Result:
     """The probabilities of each image's classes, and how unlike all of them it is."""
     examples = call.inputs["examples"]
-    told: dict[str, Any] = {}
     if isinstance(examples, FewShotClassifier):
-        classifier = examples
+        classifier, shown = examples, {}
     else:
         shown = {name: _class(engine, recipe, call, name, value) for name, value in examples.items()}
-        told = {name: evidence.to_dicts() for name, evidence in shown.items()}
         classifier = FewShotClassifier(engine.prior, recipe.lam_ratio, likelihood=recipe.covariance)
-        if recipe.copies:
-            frames = {name: [image.face.image for image in of.used if image.face] for name, of in shown.items()}
-            engine.call(classifier.fit, frames, augment=recipe.copies, cancel=call.cancel)
-        else:
-            engine.call(classifier.fit_latents, {name: of.z for name, of in shown.items()}, cancel=call.cancel)
+        latents = {name: _latents(engine, evidence, recipe.copies, call) for name, evidence in shown.items()}
+        engine.call(classifier.fit_latents, latents, cancel=call.cancel)
     found = call.images(engine, recipe, "images", some=False).evidence
     answers = iter(engine.call(classifier.judge, found.z, cancel=call.cancel) if found.used else ())
     results, lines = [], []
@@ -58,7 +56,7 @@ def classify(engine: Compute, recipe: Classify, call: Call) -> Result:
         "classes": dict(zip(classifier.classes, classifier.counts, strict=True)),
         "threshold": classifier.threshold,
         "held_out_accuracy": classifier.held_out_accuracy,
-        "examples": told,
+        "examples": {name: evidence.to_dicts() for name, evidence in shown.items()},
         "images": results,
     }
     return Result(recipe, facts, saved=_Fitted(classifier), lines=tuple(lines))
@@ -69,3 +67,13 @@ def _class(engine: Compute, recipe: Classify, call: Call, name: str, value: Any)
     if not evidence.used:
         raise ValueError(f"class {name!r}: {evidence.why_unusable()}")
     return evidence
+
+
+def _latents(engine: Compute, evidence: Evidence, copies: int, call: Call) -> Tensor:
+    """(m, D); with distorted copies of each example (m, 1 + copies, D)."""
+    if not copies:
+        return evidence.z
+    frames = [image.face.image for image in evidence.used if image.face]
+    variants = [variant for group in jitter(frames, copies) for variant in group]
+    found = engine.encode(variants, progress=call.progress, cancel=call.cancel)
+    return torch.stack([latent.z for latent in found]).reshape(len(frames), 1 + copies, -1)
