@@ -1,11 +1,10 @@
 """The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
 from .bootstrap import MOST_KEPT, BayesianBootstrap
-from .closest import Closest, closest
 from .conditioning import Posterior
 from .covariance import Covariance
 from .gaussian import Gaussian, Sampler, standard_normal
-from .guard import Guard, Looks
+from .guard import Closest, Guard, Looks, closest
 from .levels import Composed, compose, per_level
 from .local import PRIOR_TEMPERATURE, Local, LocalNumbers
 from .methods import Recommendation, recommend, resolve

@@ -1,4 +1,4 @@
-"""What the pictures of draws stay within: values inside the flow, and colours, as the evidence has them."""
+"""What images of the evidence look like: what pictures of draws stay within, and which image one is closest to."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Guard", "Looks", "chessboard", "face_lines", "shrunk"]
+__all__ = ["Closest", "Guard", "Looks", "chessboard", "closest", "face_lines", "shrunk"]
 
 _EYES = (0.38, 0.58, 0.25, 0.75)  # top, bottom, left and right of where eyes are in the frame
 _MARGIN = 0.01  # of a range: evidence that is encoded again differs in its last bits
 _WINDOW = 9 / 128  # of the frame's side: how far around a pixel its colour may be found
 _NOISE = 1.75, 0.04  # so many times the evidence's own noise is none, nor is less than that
+_COMPARED_AT = 32  # pixels a side at which images are compared
+_SAME = 1e-3  # images that differ by less are one image, twice
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +148,56 @@ class Looks:
             torch.cat(ranges) if len(ranges) == len(rows) else None,
             rows[0].usual,
         )
+
+
+@dataclass(frozen=True)
+class Closest:
+    """The image of the evidence that a picture is closest to.
+
+    Attributes:
+        index: its row among the posterior's latents.
+        distance: root mean square difference at 32×32 pixels, in units of its median between two images of the
+            evidence: 0 is a copy. Of a single image the unit is its difference to its mean colour.
+        mirrored: whether its mirror image is the closest.
+        name: its file, or "image 3".
+    """
+
+    index: int
+    distance: float
+    mirrored: bool
+    name: str
+
+    def to_dict(self) -> dict[str, str | float | bool]:
+        """Name, distance and whether it is mirrored, as JSON takes them."""
+        return {"name": self.name, "distance": round(self.distance, 4), "mirrored": self.mirrored}
+
+
+def closest(images: Tensor, looks: Looks) -> list[Closest]:
+    """Of each of (n, C, S, S) in [0, 1] the closest image of the evidence, or mirror image of one.
+
+    Example:
+        >>> dark, light = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> looks = Looks(torch.stack([dark, light]), torch.zeros(2, 192), None)
+        >>> [(one.name, one.mirrored, one.distance) for one in closest(light.flip(-1)[None], looks)]
+        [('image 2', True, 0.0)]
+    """
+    p, known = len(looks.images), looks.small(_COMPARED_AT)
+    apart, rows = _apart(shrunk(images, _COMPARED_AT), known).min(1)
+    between = _apart(known[:p], known)
+    pairs = between[:, :p].minimum(between[:, p:])[tuple(torch.triu_indices(p, p, 1))]
+    pairs = pairs[pairs > _SAME]
+    plain = known[:p] - known[:p].mean((-1, -2), keepdim=True)
+    unit = pairs.median() if len(pairs) else plain.square().mean().sqrt().clamp_min(_SAME)
+    return [
+        Closest(row % p, distance, row >= p, f"image {row % p + 1}")
+        for row, distance in zip(rows.tolist(), (apart / unit).tolist(), strict=True)
+    ]
+
+
+def _apart(a: Tensor, b: Tensor) -> Tensor:
+    """(n, q) root mean square differences; exactly 0 between what is equal."""
+    a, b = a.flatten(1), b.flatten(1)
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist") / a.shape[1] ** 0.5
 
 
 def chessboard(images: Tensor) -> Tensor:
