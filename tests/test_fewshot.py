@@ -112,8 +112,9 @@ def test_classes_that_are_apart_are_told_apart_by_a_saved_classifier_too(likelih
     classifier = fitted(evidence, likelihood=likelihood)
     assert accuracy(classifier, queries, names) > 0.9
     assert classifier.held_out_accuracy is None if m == 1 else classifier.held_out_accuracy > 0.6
-    classifier.save(tmp_path / "c.safetensors")
+    classifier.save(tmp_path / "c.safetensors", {"recipe": "Classify"})
     loaded = FewShotClassifier.load(tmp_path / "c.safetensors", None)
+    assert loaded.metadata == {"recipe": "Classify"}
     for name in ("classes", "counts", "threshold", "held_out_accuracy", "likelihood", "lam_ratio"):
         assert getattr(loaded, name) == pytest.approx(getattr(classifier, name)), name
     # Not to the last bit: how fast sums are grouped depends on where in memory a tensor starts.

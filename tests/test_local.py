@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transflow_core.posterior import PRIOR_TEMPERATURE, Gaussian, Local, Looks, Posterior, Sampler
-from transflow_core.posterior.local import LocalNumbers, fields, flatness
+from transflow_core.posterior.local import LocalNumbers, flatness
 from transflow_core.prior import LatentLevel
 
 from .helpers import by_local
@@ -147,6 +147,8 @@ def test_weights_sum_to_one_and_are_the_same_on_both_sides_of_the_face(donors, s
     close(weights.sum(1), torch.ones(5, 16, 16), 1e-5)
     close(weights, weights.flip(-1), 1e-3)
     assert all(len({i % P for i in row}) == donors for row in rows.tolist())  # without replacement
+    if donors == 2:  # of mean 0 over the face: no donor has all of it
+        assert (weights.mean((-1, -2)) > 0.01).all()
     if sharp == 0.0:
         close(weights, torch.full_like(weights, 1 / donors), 1e-5)
     if math.isinf(sharp) and donors > 1:
@@ -228,19 +230,6 @@ def test_a_latent_without_places_has_one_vector_of_weights(looks):
             coefficients = torch.linalg.lstsq(d.T, one[level.slice, None]).solution
             close(d.T @ coefficients, one[level.slice, None], 1e-6)
             assert (coefficients > -1e-6).all()
-
-
-@some
-@given(st.integers(0, 50), st.floats(0.2, 2.0))
-def test_fields_are_symmetric_of_mean_square_one_over_the_face_and_smooth_where_they_are_long(seed, length):
-    g = fields(normal(4, 3, 7, 5, seed=seed), length)
-    close(g, g.flip(-1), 1e-3)
-    x = (torch.arange(16) + 0.5) / 16
-    face = torch.exp(-0.5 * (((x[:, None] - 0.55) / 0.3) ** 2 + ((x - 0.5) / 0.3) ** 2))
-    close(((g * face).sum((-1, -2)) / face.sum()).abs().max(), torch.tensor(0.0), 1e-3)
-    close((g.square() * face).sum((-1, -2)).mean(1) / face.sum(), torch.ones(4), 1e-3)
-    smoother = fields(normal(4, 3, 7, 5, seed=seed), 100.0)
-    assert smoother.diff(dim=-1).abs().mean() < g.diff(dim=-1).abs().mean()
 
 
 def test_more_cuts_have_the_same_donors_and_seams_where_they_agree():

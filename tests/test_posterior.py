@@ -108,20 +108,6 @@ def test_the_posterior_is_eq_3_and_4_however_it_is_told(covariance, prior, ratio
     assert weighted.latents.equal(EVIDENCE[[0, 1, 3]])
 
 
-@pytest.mark.parametrize("m", [1, 2, 30])
-def test_the_papers_three_special_cases(m):
-    evidence = 3 + normal(m, D).float()
-    average = evidence.mean(0)
-    small = Posterior.condition(evidence, lam=1e-6 * m)
-    close(small.mean, average, 1e-5)
-    assert 0 < small.variance < 1.1e-6
-    locked = Posterior.condition(evidence, lam=m)
-    close(locked.mean, 0.5 * average, 1e-6)
-    assert locked.variance == 0.5
-    large = Posterior.condition(evidence, lam=1e6 * m)
-    assert large.mean.abs().max() < 1e-5 and abs(large.variance - 1) < 1e-5
-
-
 def test_the_default_is_cheap_and_in_single_precision():
     posterior = Posterior.condition(EVIDENCE.float(), lam_ratio=0.5, metadata={"prior": "tiny"})
     close(posterior.mean, EVIDENCE.mean(0) / 1.5, 1e-6)

@@ -102,6 +102,7 @@ def test_a_posterior_with_changed_bytes(posterior, tmp_path, flips):
 @example(name=1, place=0, value=1e30)  # a factor: LinAlgError of its eigenvalues
 @example(name=4, place=0, value=1e38)
 @example(name=6, place=3, value=1e6)
+@example(name=3, place=0, value=-0.0)  # λ
 def test_a_posterior_with_a_number_of_any_size(posterior, tmp_path, name, place, value):
     use(with_number(posterior, tmp_path / "p.safetensors", name, place, value))
 

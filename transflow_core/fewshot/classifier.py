@@ -98,6 +98,7 @@ class FewShotClassifier:
         novelty: decides what is of none of the classes.
         held_out_accuracy: share of the examples whose class is found when they are held out; None where each class has
             one.
+        metadata: free text of its file.
 
     Example:
         >>> from transflow_core import standard_normal
@@ -120,7 +121,7 @@ class FewShotClassifier:
         if lam_ratio is not None and not 0 < lam_ratio < float("inf"):
             raise ValueError("lam_ratio must be above 0 and finite: a predictive without width cannot be compared")
         self.prior, self.likelihood = prior, choice(likelihood, "the likelihood", get_args(Shape))
-        self._lam_ratio, self.classes = lam_ratio, ()
+        self._lam_ratio, self.classes, self.metadata = lam_ratio, (), {}
 
     def fit(self, evidence: Mapping[str, Images]) -> FewShotClassifier:
         """Learn classes from images in the prior's frame: class name to what `Prior.encode` takes. Returns self.
@@ -194,8 +195,11 @@ class FewShotClassifier:
             for row, new in zip(probabilities, novelty, strict=True)
         )
 
-    def save(self, path: str | Path) -> None:
-        """Write what was learned to one safetensors file: no evidence, though a class's mean of one is just that."""
+    def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+        """Write what was learned to one safetensors file: no evidence, though a class's mean of one is just that.
+
+        `metadata` is free text to keep with it.
+        """
         self._require_classes()
         tensors = {"counts": torch.tensor(self.counts, dtype=torch.float64), "means": self.means, "centre": self.centre}
         for index, part in enumerate(self.parts):
@@ -211,6 +215,7 @@ class FewShotClassifier:
             temperature=self.temperature,
             threshold=self.threshold,
             accuracy=self.held_out_accuracy,
+            metadata={**self.metadata, **(metadata or {})},
         )
         write_tensors(Path(path), "classifier", tensors, header)
 
@@ -224,6 +229,7 @@ class FewShotClassifier:
         if prior is not None and header.fingerprint != prior.fingerprint:
             raise ValueError(f"{path}: this classifier was made with another prior than {prior.name}")
         self = cls(prior, likelihood=header.likelihood if header.centred else "paper")
+        self.metadata = header.metadata
         self.classes, self.counts = header.classes, tuple(int(count) for count in tensors["counts"])
         self.means, self.centre = tensors["means"], tensors["centre"]
         parts = []

@@ -31,6 +31,7 @@ class Header(BaseModel, frozen=True, strict=True):
     temperature: float = Field(ge=1e-3, le=1e9)
     threshold: Share
     accuracy: Share | None = None
+    metadata: dict[str, str] = {}
 
     @field_validator("classes")
     @classmethod

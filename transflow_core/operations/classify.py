@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,14 +15,6 @@ from .result import Result
 from .source import Call, facts_of
 
 __all__ = ["classify"]
-
-
-@dataclass(frozen=True, eq=False)
-class _Fitted:
-    classifier: FewShotClassifier
-
-    def save(self, path: Path, metadata: Mapping[str, str]) -> None:
-        self.classifier.save(path)
 
 
 def classify(engine: Compute, recipe: Classify, call: Call) -> Result:
@@ -59,7 +48,7 @@ def classify(engine: Compute, recipe: Classify, call: Call) -> Result:
         "examples": {name: evidence.to_dicts() for name, evidence in shown.items()},
         "images": results,
     }
-    return Result(recipe, facts, saved=_Fitted(classifier), lines=tuple(lines))
+    return Result(recipe, facts, saved=classifier, lines=tuple(lines))
 
 
 def _class(engine: Compute, recipe: Classify, call: Call, name: str, value: Any) -> Evidence:

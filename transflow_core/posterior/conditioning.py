@@ -274,7 +274,7 @@ class Posterior(Gaussian):
                 metadata=header.metadata,
             )
             return unseen.with_lam(tensors["lam_ratio"])  # μp and Σp follow from it
-        except ValueError as error:
+        except (ValueError, torch.linalg.LinAlgError) as error:
             raise ValueError(f"{path}: {error}") from error
 
 
@@ -329,7 +329,7 @@ def _ratio(lam_ratio: float | Tensor | None, lam: float | Tensor | None, m: floa
         raise ValueError(f"{name} is one number or ({len(like)},), not {tuple(value.shape)}")
     if value.isnan().any() or (value < 0).any():
         raise ValueError(f"{name} must be at least 0")
-    ratio = value / m if lam_ratio is None else value
+    ratio = (value / m if lam_ratio is None else value).abs()  # -0.0 is 0
     return ratio.to(like.dtype) if ratio.ndim else ratio
 
 
