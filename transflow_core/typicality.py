@@ -71,24 +71,18 @@ class Typicality:
     def from_dict(cls, values: Mapping[str, Any]) -> "Typicality":
         """From the parsed `typicality.json`. Raises ValueError if a row is missing, unsorted or not finite."""
         try:
-            rows = {
-                "percent": values["quantiles_percent"],
-                "log_prior": values["latent_log_prior_nats"],
-                "log_prob": values["image_log_prob_nats"],
-            }
-            levels = list(values["level_rms"])
-            arrays = {k: np.asarray(v, dtype=float) for k, v in rows.items()}
-            level_arrays = [np.asarray(v, dtype=float) for v in levels]
+            names = ("quantiles_percent", "latent_log_prior_nats", "image_log_prob_nats")
+            rows = [np.asarray(row, dtype=float) for row in (*(values[name] for name in names), *values["level_rms"])]
             n = int(values["n"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"these are not typicality statistics: {error}") from error
-        for row in (*arrays.values(), *level_arrays):
-            if row.shape != arrays["percent"].shape or row.ndim != 1 or len(row) < 2:
+        for row in rows:
+            if row.shape != rows[0].shape or row.ndim != 1 or len(row) < 2:
                 raise ValueError("typicality statistics need rows of equal length, at least two numbers each")
             if not np.isfinite(row).all() or (np.diff(row) < 0).any():
                 raise ValueError("typicality statistics must be finite and rise with their percentage")
-        plain = {k: tuple(v.tolist()) for k, v in arrays.items()}
-        return cls(n=n, level_rms=tuple(tuple(v.tolist()) for v in level_arrays), **plain)
+        percent, log_prior, log_prob, *levels = (tuple(row.tolist()) for row in rows)
+        return cls(n, percent, log_prior, log_prob, tuple(levels))
 
     def to_dict(self) -> dict[str, Any]:
         """As `typicality.json` stores it."""
