@@ -109,6 +109,7 @@ class FewShotClassifier:
         ['up', 'up', 'flat', 'flat']
     """
 
+    classes: tuple[str, ...]
     counts: tuple[int, ...]
     means: Tensor
     centre: Tensor
@@ -116,6 +117,7 @@ class FewShotClassifier:
     temperature: float
     novelty: NoveltyScale
     held_out_accuracy: float | None
+    metadata: Mapping[str, str]
 
     def __init__(self, prior: Prior | None, lam_ratio: float | None = None, *, likelihood: Shape = "low-rank") -> None:
         if lam_ratio is not None and not 0 < lam_ratio < float("inf"):
@@ -141,11 +143,12 @@ class FewShotClassifier:
         """
         groups = _checked(evidence, self.prior.dim if self.prior else None)
         slices = tuple(level.slice for level in self.prior.levels) if self.prior else (slice(0, groups[0].shape[2]),)
-        scores, own, held_out, self.parts = self._hold_out(groups, slices)
+        scores, own, held_out, parts = self._hold_out(groups, slices)
         right = scores[held_out, :-1].argmax(1) == own[held_out]
         size = torch.cat([group[:, 0] for group in groups]).double().square().mean(1)
         self.classes, self.counts = tuple(evidence), tuple(len(group) for group in groups)
         self.means, self.centre = self._means(groups)
+        self.parts = parts
         self.temperature = temperature(scores[:, :-1], own, held_out)
         self.novelty = _novelty_scale(size, scores, own, held_out)
         self.held_out_accuracy = float(right.double().mean()) if len(right) else None
@@ -295,15 +298,12 @@ class FewShotClassifier:
         counts = _counts(groups)
         examples = torch.cat([group[:, 0] for group in groups])
         folds = min(_FOLDS, int(counts.max()))
-        fold_of = torch.cat([torch.arange(len(group)) % min(folds, len(group)) for group in groups])
+        fold_of = [torch.arange(len(group)) % min(folds, len(group)) for group in groups]
         final = self._candidates(groups, slices, counts)
         scores = torch.zeros(len(final), len(own), len(groups) + 1, dtype=torch.float64)
         for fold in range(folds) if held_out.any() else ():
-            kept = [
-                group if len(group) == 1 else group[torch.arange(len(group)) % min(folds, len(group)) != fold]
-                for group in groups
-            ]
-            rows = held_out & (fold_of == fold)
+            kept = [group if len(group) == 1 else group[of != fold] for group, of in zip(groups, fold_of, strict=True)]
+            rows = held_out & (torch.cat(fold_of) == fold)
             means, centre = self._means(kept)
             candidates = self._candidates(kept, slices, counts)
             scores[:, rows] = _with_prior(examples[rows], means, _counts(kept), candidates, centre)
