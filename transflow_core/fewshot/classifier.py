@@ -323,7 +323,7 @@ class FewShotClassifier:
             # One example a class and no variants: of Σ it is only known that classes differ at least as much.
             means = torch.stack([group.mean((0, 1)) for group in groups])
             power = max(0.5 * float((means - means.mean(0)).double().square().mean()), 1e-3)
-            scatter = Scatter.flat(means.shape[1], slices)
+            scatter = Scatter.of(torch.ones(1, means.shape[1]), slices, directions=False)
         else:
             scatter = Scatter.of(within, slices, directions=self.likelihood == "low-rank")
         shapes = SHAPES[self.likelihood](scatter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -72,12 +73,6 @@ class Scatter:
             along = (residuals @ basis).double().square().mean(0)
         return cls(variance, basis, along, tuple(slices))
 
-    @classmethod
-    def flat(cls, dim: int, slices: Sequence[slice]) -> Scatter:
-        """All dimensions alike: what is assumed where nothing was seen to vary."""
-        one = torch.ones(dim, dtype=torch.float64)
-        return cls(one, torch.zeros(dim, 0), one[:0], tuple(slices))
-
 
 def _directions(residuals: Tensor) -> Tensor:
     """(N, D) to (D, K), K ≤ 256: orthonormal directions of the largest variance."""
@@ -100,13 +95,12 @@ def _isotropic(scatter: Scatter) -> list[SharedCovariance]:
     return [SharedCovariance(torch.tensor(1.0, dtype=torch.float64))]
 
 
-def _levels(scatter: Scatter) -> list[SharedCovariance]:
-    return [_normalised(_level_means(scatter))]
-
-
-def _diagonal(scatter: Scatter) -> list[SharedCovariance]:
-    target = _level_means(scatter)
-    return [_normalised((1 - rho) * scatter.variance + rho * target) for rho in _SHRINKAGES]
+def _diagonal(scatter: Scatter, shrinkages: Sequence[float] = _SHRINKAGES) -> list[SharedCovariance]:
+    means = [scatter.variance[part].mean().expand(part.stop - part.start) for part in scatter.slices]
+    shapes = [(1 - rho) * scatter.variance + rho * torch.cat(means) for rho in shrinkages]
+    # Without a floor, dimensions in which the examples happen to agree would decide everything.
+    floored = [variance.clamp_min(1e-3 * variance.mean()) for variance in shapes]
+    return [SharedCovariance(variance / variance.mean()) for variance in floored]
 
 
 def _low_rank(scatter: Scatter) -> list[SharedCovariance]:
@@ -122,22 +116,12 @@ def _low_rank(scatter: Scatter) -> list[SharedCovariance]:
     ]
 
 
-def _level_means(scatter: Scatter) -> Tensor:
-    return torch.cat([scatter.variance[part].mean().expand(part.stop - part.start) for part in scatter.slices])
-
-
-def _normalised(variance: Tensor) -> SharedCovariance:
-    # Without a floor, dimensions in which the examples happen to agree would decide everything.
-    variance = variance.clamp_min(1e-3 * variance.mean())
-    return SharedCovariance(variance / variance.mean())
-
-
 #: The shapes S that Σ = λS may have (mean variance 1), each with its candidates: λI as in the paper; one variance a
 #: latent level; one a dimension, shrunk to its level's; and directions of large variance, shrunk to the identity.
 SHAPES: dict[str, Callable[[Scatter], list[SharedCovariance]]] = {
     "paper": _isotropic,
     "isotropic": _isotropic,
-    "levels": _levels,
+    "levels": partial(_diagonal, shrinkages=(1.0,)),
     "diagonal": _diagonal,
     "low-rank": _low_rank,
 }
