@@ -66,6 +66,44 @@ class CoarseFlow(Flow, Protocol):
         ...
 
 
+class Guard:
+    """The least and the largest value of each channel at the places inside a fused flow, noted or kept to.
+
+    A flow passes its places in one order forwards, and in the opposite order back.
+
+    Args:
+        ranges: (n, 2, R), for each image the least and largest values of the R channels of all places.
+        excess: (n,), by how many times its width each image would have left a range; None where ranges are noted.
+        at: the channel at which the next place begins: 0 on the way forwards; on the way back R, where it ends.
+    """
+
+    def __init__(self, ranges: Tensor, excess: Tensor | None = None, at: int = 0) -> None:
+        self.ranges, self.excess, self.at = ranges, excess, at
+
+    def rows(self, rows: slice) -> "Guard":
+        """The guard of some images of the batch."""
+        return type(self)(self.ranges[rows], None if self.excess is None else self.excess[rows], self.at)
+
+    def note(self, x: Tensor) -> None:
+        """Forwards: note the ranges of (n, C, H, W)."""
+        self._note(x, self.at)
+        self.at += x.shape[1]
+
+    def check(self, x: Tensor) -> None:
+        """Back: note the ranges of (n, C, H, W), or clamp it to them in place."""
+        end, self.at = self.at, self.at - x.shape[1]
+        if self.excess is None:
+            self._note(x, self.at)
+            return
+        low, high = self.ranges[:, :, self.at : end].unbind(1)
+        beyond = torch.maximum(low - x.amin((2, 3)), x.amax((2, 3)) - high) / (high - low).clamp_min(1e-6)
+        self.excess.copy_(torch.maximum(self.excess, beyond.nan_to_num(0.0).amax(1)))
+        x.clamp_(low[:, :, None, None], high[:, :, None, None])
+
+    def _note(self, x: Tensor, at: int) -> None:
+        self.ranges[:, :, at : at + x.shape[1]] = torch.stack([x.amin((2, 3)), x.amax((2, 3))], 1)
+
+
 class MixedPrecision(nn.Module):
     """A net inside a flow, whose convolutions can compute in another type than the flow around it.
 

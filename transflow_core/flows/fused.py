@@ -20,18 +20,20 @@ References:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any, cast
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from .base import Flow, Shape
-from .glow import Level, Step, unflatten
+from .base import Flow, Guard
+from .glow import Level, Step
 from .layers import ActNorm, Conv3x3, CouplingNet, InvertibleConv1x1, innermost_channels
-from .wavelet import DetailFlow, TrainableFlow, WaveletGlow, haar_merge, haar_split
+from .wavelet import DetailFlow, TrainableFlow, WaveletGlow
+
+M = TypeVar("M", bound=nn.Module)
 
 _CACHE = 2**22
 """Bytes of the widest hidden map that a core works on at once. More than its second-level cache has: below some four
@@ -64,78 +66,42 @@ class GuardedFlow:
 
     Attributes:
         image_size, channels, latent_shapes: see `Flow`.
-        guarded: R, how many channels are guarded.
+        guarded: R, how many channels are guarded: those that enter each coupling, and each level's log-scales.
     """
 
     def __init__(self, flow: TrainableFlow, nets: torch.dtype | None) -> None:
         self.image_size, self.channels, self.latent_shapes = flow.image_size, flow.channels, flow.latent_shapes
-        places, self._details, self._levels = _Places(), [], []
-        while isinstance(flow, WaveletGlow):
-            self._details.append(_InPieces(_Details(flow.details, flow.base.image_size, nets, places)))
-            flow = flow.base
-        for level, shape in zip(flow.levels, flow.config.level_shapes, strict=True):
-            self._levels.append(_InPieces(_Level(level, shape, nets, places)))
-        self._top = flow.top
-        self.guarded = places.count
+        mixed = sum(len(part.log_diag) for part in flow.modules() if isinstance(part, InvertibleConv1x1))
+        self.guarded = mixed + sum(channels for channels, _, _ in flow.latent_shapes[:-1])
+        self._flow = _fused(flow, nets or torch.float32)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
-        return self._forward(x, None)
+        return self._flow(x)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""
-        return self._inverse(z, None)
+        return self._flow.inverse(z)
 
     def guarded_inverse(self, z: Tensor, ranges: Tensor, coarse: bool = False) -> tuple[Tensor, Tensor]:
         """Latents (n, D) and ranges (n, 2, R) -> (images, by how many times its width each would have left one (n,)).
 
         With `coarse`, the images' 2×2 means, of a flow that has them.
         """
-        excess = ranges.new_zeros(len(z))
-        return self._inverse(z, _Guard(ranges, excess), finest=int(coarse))[0], excess
+        guard = Guard(ranges, excess := ranges.new_zeros(len(z)), self.guarded)
+        if coarse and isinstance(self._flow, WaveletGlow):
+            return self._flow.low_pass(z, guard), excess
+        return self._flow.inverse(z, guard)[0], excess
 
     def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), their ranges (n, 2, R): what is clamped when they are decoded)."""
         ranges = x.new_zeros(len(x), 2, self.guarded)
-        return self._forward(x, _Guard(ranges))[0], ranges
+        return self._flow(x, Guard(ranges))[0], ranges
 
     def noted_inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), their ranges (n, 2, R))."""
         ranges = z.new_zeros(len(z), 2, self.guarded)
-        return self._inverse(z, _Guard(ranges))[0], ranges
-
-    def _forward(self, x: Tensor, guard: _Guard | None) -> tuple[Tensor, Tensor]:
-        latents, log_dets = [], []
-        for details in self._details:
-            x, detail = haar_split(x)
-            eps, log_det = details.forward(detail, x, guard)
-            latents.append(eps.flatten(1))
-            log_dets.append((log_det, math.prod(x.shape[1:]) * math.log(2)))
-        total = x.new_zeros(len(x))
-        for level in self._levels:
-            x, eps, log_det = level.forward(x, guard)
-            total = total + log_det
-            if eps is not None:
-                latents.append(eps.flatten(1))
-        x, log_det = self._top(x)
-        total = total + log_det
-        for log_det, haar in reversed(log_dets):
-            total = log_det + total - haar
-        return torch.cat([*latents, x.flatten(1)], 1), total
-
-    def _inverse(self, z: Tensor, guard: _Guard | None, finest: int = 0) -> tuple[Tensor, Tensor]:
-        """As `inverse`, without details that are finer than the `finest`."""
-        *latents, top = unflatten(z, self.latent_shapes)
-        count = len(self._details)
-        x, total = self._top.inverse(top)
-        for level, eps in zip(reversed(self._levels), [None, *reversed(latents[count:])], strict=True):
-            x, log_det = level.inverse(x, eps, guard)
-            total = total + log_det
-        for details, eps in zip(reversed(self._details[finest:]), reversed(latents[finest:count]), strict=True):
-            detail, log_det = details.inverse(eps, x, guard)
-            total = log_det + total + math.prod(x.shape[1:]) * math.log(2)
-            x = haar_merge(x, detail)
-        return x, total
+        return self._flow.inverse(z, Guard(ranges, at=self.guarded))[0], ranges
 
 
 class GuardedWaveletFlow(GuardedFlow):
@@ -143,163 +109,72 @@ class GuardedWaveletFlow(GuardedFlow):
 
     def low_pass(self, z: Tensor) -> Tensor:
         """The 2×2 means of `inverse(z)[0]`, (n, C, S/2, S/2), without the finest details: half the time."""
-        return self._inverse(z, None, finest=1)[0]
+        return cast(WaveletGlow, self._flow).low_pass(z)
 
 
-class _Guard:
-    """Ranges of a batch, (n, 2, R): each image's least and largest value of every channel that is guarded.
-
-    Either what passes is noted in them; or it is clamped to them, and `excess` (n,) is how many times its width each
-    image would have left a range.
-    """
-
-    def __init__(self, ranges: Tensor, excess: Tensor | None = None) -> None:
-        self._ranges, self.excess = ranges, excess
-
-    def __getitem__(self, rows: slice) -> _Guard:
-        return type(self)(self._ranges[rows], None if self.excess is None else self.excess[rows])
-
-    def note(self, x: Tensor, channels: slice) -> None:
-        """Note the ranges of (n, C, H, W)."""
-        self._ranges[:, 0, channels], self._ranges[:, 1, channels] = x.amin((2, 3)), x.amax((2, 3))
-
-    def pass_(self, x: Tensor, channels: slice) -> None:
-        """Note the ranges of (n, C, H, W), or clamp it to them in place."""
-        if self.excess is None:
-            self.note(x, channels)
-            return
-        low, high = self._ranges[:, :, channels].unbind(1)
-        beyond = torch.maximum(low - x.amin((2, 3)), x.amax((2, 3)) - high) / (high - low).clamp_min(1e-6)
-        self.excess.copy_(torch.maximum(self.excess, beyond.nan_to_num(0.0).amax(1)))
-        x.clamp_(low[:, :, None, None], high[:, :, None, None])
+def _fused(flow: TrainableFlow, nets: torch.dtype) -> TrainableFlow:
+    """The flow with fused steps, and levels that take a few images at a time. It shares what needs no change."""
+    if isinstance(flow, WaveletGlow):
+        details = _in_pieces(flow.details, flow.base.image_size, nets)
+        return _changed(flow, details=details, base=_fused(flow.base, nets))
+    sides = [side for _, side, _ in flow.config.level_shapes]
+    levels = [_in_pieces(level, side, nets) for level, side in zip(flow.levels, sides, strict=True)]
+    return _changed(flow, levels=nn.ModuleList(levels))
 
 
-class _Places:
-    """Gives each place that is guarded its channels of a row of ranges."""
-
-    count = 0
-
-    def take(self, count: int) -> slice:
-        self.count += count
-        return slice(self.count - count, self.count)
+def _in_pieces(level: Level | DetailFlow, side: int, nets: torch.dtype) -> _InPieces:
+    steps = nn.ModuleList(_FusedStep(step, side, nets) for step in level.steps)
+    return _InPieces(_changed(level, steps=steps), max(step.net.bytes for step in cast(Sequence[_FusedStep], steps)))
 
 
-class _InPieces:
-    """A level that takes a few images at a time."""
+def _changed(module: M, **parts: nn.Module) -> M:
+    """The same module with other parts."""
+    changed = copy.copy(module)
+    changed._modules = module._modules | parts
+    return changed
 
-    def __init__(self, level: _Level | _Details) -> None:
-        self._level = level
-        self._bytes = max(step.net.bytes for step in level.steps)
+
+class _InPieces(nn.Module):
+    """A level that takes a few images at a time; `size` is of the widest map that it makes of one image, in bytes."""
+
+    def __init__(self, level: nn.Module, size: int) -> None:
+        super().__init__()
+        self.level, self._size = level, size
 
     def forward(self, *batches: Any) -> tuple[Any, ...]:
-        return self._in_pieces(self._level.forward, batches)
+        """See `Level.forward` and `DetailFlow.forward`."""
+        return self._in_pieces(self.level.forward, batches)
 
     def inverse(self, *batches: Any) -> tuple[Any, ...]:
-        return self._in_pieces(self._level.inverse, batches)
+        """See `Level.inverse` and `DetailFlow.inverse`."""
+        return self._in_pieces(cast(Level, self.level).inverse, batches)
 
-    def _in_pieces(self, function: Any, batches: tuple[Any, ...]) -> tuple[Any, ...]:
-        first = cast(Tensor, batches[0])
-        rows = max(1, _CACHE * torch.get_num_threads() // self._bytes)
-        if rows >= len(first) or first.device.type != "cpu":
+    def _in_pieces(self, function: Callable[..., tuple[Any, ...]], batches: tuple[Any, ...]) -> tuple[Any, ...]:
+        *tensors, guard = batches
+        rows, n = max(1, _CACHE * torch.get_num_threads() // self._size), len(tensors[0])
+        if rows >= n or tensors[0].device.type != "cpu":
             return function(*batches)
-        pieces = [
-            function(*(batch if batch is None else batch[start : start + rows] for batch in batches))
-            for start in range(0, len(first), rows)
-        ]
+        pieces, at = [], 0
+        for piece in (slice(start, start + rows) for start in range(0, n, rows)):
+            some = guard and guard.rows(piece)
+            pieces.append(function(*(None if tensor is None else tensor[piece] for tensor in tensors), some))
+            at = some.at if some else at
+        if guard:
+            guard.at = at
         return tuple(None if parts[0] is None else torch.cat(parts) for parts in zip(*pieces, strict=True))
 
 
-class _Steps:
-    """The steps of a level or of details, and the log-scales that are guarded behind them."""
-
-    def __init__(
-        self, steps: Sequence[Step], shape: Shape, scales: int, nets: torch.dtype | None, places: _Places
-    ) -> None:
-        self.steps = [_Step(step, shape, nets, places) for step in steps]
-        self._scales = places.take(scales)
-
-    def _up(self, x: Tensor, context: Tensor | None, guard: _Guard | None) -> tuple[Tensor, Tensor]:
-        x, total = x.contiguous(memory_format=torch.channels_last), x.new_zeros(len(x))
-        for step in self.steps:
-            x, log_det = step.forward(x, context, guard)
-            total = total + log_det
-        return x, total
-
-    def _down(self, x: Tensor, total: Tensor, context: Tensor | None, guard: _Guard | None) -> tuple[Tensor, Tensor]:
-        for step in reversed(self.steps):
-            x, log_det = step.inverse(x, context, guard)
-            total = total + log_det
-        return x, total
-
-
-class _Level(_Steps):
-    """A `Level` of a Glow."""
-
-    def __init__(self, level: Level, shape: Shape, nets: torch.dtype | None, places: _Places) -> None:
-        super().__init__(level.steps, shape, shape[0] // 2 if level.split is not None else 0, nets, places)
-        self._squeeze, self._unsqueeze, self._split = level.squeeze, level.unsqueeze, level.split
-
-    def forward(self, x: Tensor, guard: _Guard | None) -> tuple[Tensor, Tensor | None, Tensor]:
-        """(n, C, H, W) -> (rest, eps or None, log_det)."""
-        x, total = self._up(self._squeeze(x), None, guard)
-        if self._split is None:
-            return x, None, total
-        first, second = x.chunk(2, 1)
-        mean, log_std = self._split.mean_and_log_std(first)
-        if guard is not None:
-            guard.note(log_std, self._scales)
-        return first, (second - mean) * (-log_std).exp(), total - log_std.sum((1, 2, 3))
-
-    def inverse(self, x: Tensor, eps: Tensor | None, guard: _Guard | None) -> tuple[Tensor, Tensor]:
-        """(rest, eps or None) -> (x, log_det)."""
-        total = x.new_zeros(len(x))
-        if self._split is not None:
-            assert eps is not None  # only the coarsest level has none
-            mean, log_std = self._split.mean_and_log_std(x)
-            if guard is not None:
-                guard.pass_(log_std, self._scales)
-            x, total = torch.cat([x, eps * log_std.exp() + mean], 1), log_std.sum((1, 2, 3))
-        x, total = self._down(x, total, None, guard)
-        return self._unsqueeze(x), total
-
-
-class _Details(_Steps):
-    """A `DetailFlow`: details given the low-pass."""
-
-    def __init__(self, flow: DetailFlow, side: int, nets: torch.dtype | None, places: _Places) -> None:
-        channels = 3 * flow.context_in.in_channels
-        super().__init__(flow.steps, (channels, side, side), channels, nets, places)
-        self._flow = flow
-
-    def forward(self, detail: Tensor, low: Tensor, guard: _Guard | None) -> tuple[Tensor, Tensor]:
-        """(n, 3C, H, W) and (n, C, H, W) -> (eps, log_det)."""
-        context = self._flow.context(low)
-        x, total = self._up(detail, context, guard)
-        mean, log_std = self._flow.prior(context).chunk(2, 1)
-        if guard is not None:
-            guard.note(log_std, self._scales)
-        return (x - mean) * (-log_std).exp(), total - log_std.sum((1, 2, 3))
-
-    def inverse(self, eps: Tensor, low: Tensor, guard: _Guard | None) -> tuple[Tensor, Tensor]:
-        """eps and (n, C, H, W) -> (details, log_det)."""
-        context = self._flow.context(low)
-        mean, log_std = self._flow.prior(context).chunk(2, 1)
-        if guard is not None:
-            guard.pass_(log_std, self._scales)
-        return self._down(eps * log_std.exp() + mean, log_std.sum((1, 2, 3)), context, guard)
-
-
-class _Step:
+class _FusedStep(nn.Module):
     """A `Step`: a linear map of the channels, then a coupling (see there for the words)."""
 
-    def __init__(self, step: Step, shape: Shape, nets: torch.dtype | None, places: _Places) -> None:
+    def __init__(self, step: Step, side: int, nets: torch.dtype) -> None:
+        super().__init__()
         coupling = step.coupling
-        self._dtype = nets or torch.float32
+        self._dtype = nets
         self._linear = _Linear(step.conv1x1, step.actnorm)
-        self.net = _Net(cast(CouplingNet, coupling.net), shape[1:], self._dtype)
+        self.net = _Net(cast(CouplingNet, coupling.net), side, nets)
         self._log_scale, self._scale_first = coupling.log_scale, coupling.scale_first
         self._transforms_first = coupling.transforms_first
-        self._channels = places.take(shape[0])
 
     def _read(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """(the half of x that changes, its shift, its log-scale)."""
@@ -313,7 +188,7 @@ class _Step:
         t, r = h.chunk(2, 1)
         return b, t, self._log_scale(r)
 
-    def forward(self, x: Tensor, context: Tensor | None, guard: _Guard | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None, guard: Guard | None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
         x, log_det = self._linear.forward(x)
         b, t, log_s = self._read(x, context)
@@ -324,13 +199,13 @@ class _Step:
         else:
             b.add_(t).mul_(log_s.exp())
         if guard is not None:
-            guard.note(x, self._channels)
+            guard.note(x)
         return x, log_det if log_s is None else log_det + log_s.sum((1, 2, 3))
 
-    def inverse(self, y: Tensor, context: Tensor | None, guard: _Guard | None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor, context: Tensor | None, guard: Guard | None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W), which is written over, -> (x, log_det)."""
         if guard is not None:
-            guard.pass_(y, self._channels)
+            guard.check(y)
         b, t, log_s = self._read(y, context)
         if log_s is None:
             b.sub_(t)
@@ -365,11 +240,11 @@ class _Linear:
 class _Net:
     """A `CouplingNet`."""
 
-    def __init__(self, net: CouplingNet, size: tuple[int, int], dtype: torch.dtype) -> None:
-        self._in = _Conv(net.conv_in, size, dtype, plus=net.position)
+    def __init__(self, net: CouplingNet, side: int, dtype: torch.dtype) -> None:
+        self._in = _Conv(net.conv_in, side, dtype, plus=net.position)
         self._mid, self._bias = net.conv_mid.weight[:, :, 0, 0].to(dtype), net.conv_mid.get_parameter("bias").to(dtype)
-        self._out = _Conv(net.conv_out, size, dtype, gain=(3 * net.log_gain).exp())
-        self.bytes = 4 * len(self._bias) * size[0] * size[1]
+        self._out = _Conv(net.conv_out, side, dtype, gain=(3 * net.log_gain).exp())
+        self.bytes = 4 * len(self._bias) * side**2
 
     def __call__(self, a: Tensor, context: Tensor | None) -> Tensor:
         """(n, read, H, W) -> (n, written, H, W)."""
@@ -385,14 +260,14 @@ class _Conv:
     def __init__(
         self,
         conv: Conv3x3,
-        size: tuple[int, int],
+        side: int,
         dtype: torch.dtype,
         plus: Tensor | None = None,
         gain: Tensor | None = None,
     ) -> None:
         weight, bias = conv.weight[:, : -1 if conv.edge else None], conv.bias[:, None, None]
         if conv.edge:
-            bias = conv(weight.new_zeros(1, weight.shape[1], *size))[0]
+            bias = conv(weight.new_zeros(1, weight.shape[1], side, side))[0]
         if plus is not None:
             bias = bias + plus
         if gain is not None:

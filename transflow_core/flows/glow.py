@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..limits import Range, choice, count, number, truth
-from .base import Shape
+from .base import Guard, Shape
 from .layers import SCALES, ActNorm, Conv3x3, Coupling, CouplingNet, InvertibleConv1x1
 
 
@@ -222,15 +222,19 @@ class GaussianSplit(nn.Module):
         mean, log_std = self.prior(first).float().chunk(2, 1)
         return mean, log_std
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """(n, C, H, W) -> (first, eps, log_det), the first two (n, C/2, H, W)."""
         first, second = x.chunk(2, 1)
         mean, log_std = self.mean_and_log_std(first)
+        if guard is not None:
+            guard.note(log_std)
         return first, (second - mean) * (-log_std).exp(), -log_std.sum((1, 2, 3))
 
-    def inverse(self, first: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, first: Tensor, eps: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Two (n, C/2, H, W) -> (x, log_det)."""
         mean, log_std = self.mean_and_log_std(first)
+        if guard is not None:
+            guard.check(log_std)
         return torch.cat([first, eps * log_std.exp() + mean], 1), log_std.sum((1, 2, 3))
 
 
@@ -299,14 +303,15 @@ class Step(nn.Module):
             transforms_first=coupling.transforms == "first",
         )
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    # A guard is for fused steps alone.
+    def forward(self, x: Tensor, context: Tensor | None = None, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
         x, actnorm = self.actnorm(x)
         x, conv1x1 = self.conv1x1(x)
         x, coupling = self.coupling(x, context)
         return x, actnorm + conv1x1 + coupling
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, y: Tensor, context: Tensor | None = None, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
         y, coupling = self.coupling.inverse(y, context)
         y, conv1x1 = self.conv1x1.inverse(y)
@@ -317,7 +322,8 @@ class Step(nn.Module):
 class Level(nn.Module):
     """Squeeze, the steps, and the split that takes this level's latent out. The coarsest level has no split.
 
-    `forward` returns `(rest, eps, log_det)`; without a split `eps` is None and everything is rest.
+    `forward` returns `(rest, eps, log_det)`; without a split `eps` is None and everything is rest. A guard is for
+    the levels of a fused flow alone (see `fused`).
     """
 
     def __init__(self, steps: list[Step], split: GaussianSplit | None, squeeze: str = "blocks") -> None:
@@ -326,25 +332,25 @@ class Level(nn.Module):
         self.split = split
         self.squeeze, self.unsqueeze = SQUEEZES[squeeze]
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
         """(n, C, H, W) -> (rest, eps or None, log_det)."""
         x, total = self.squeeze(x).contiguous(memory_format=torch.channels_last), x.new_zeros(len(x))
         for step in self.steps:
-            x, log_det = step(x)
+            x, log_det = step(x, None, guard)
             total = total + log_det
         if self.split is None:
             return x, None, total
-        x, eps, log_det = self.split(x)
+        x, eps, log_det = self.split(x, guard)
         return x, eps, total + log_det
 
-    def inverse(self, x: Tensor, eps: Tensor | None) -> tuple[Tensor, Tensor]:
+    def inverse(self, x: Tensor, eps: Tensor | None, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """(rest, eps or None) -> (x, log_det)."""
         total = x.new_zeros(len(x))
         if self.split is not None:
             assert eps is not None  # only the coarsest level has none
-            x, total = self.split.inverse(x, eps)
+            x, total = self.split.inverse(x, eps, guard)
         for step in reversed(self.steps):
-            x, log_det = step.inverse(x)
+            x, log_det = step.inverse(x, None, guard)
             total = total + log_det
         return self.unsqueeze(x), total
 
@@ -406,11 +412,11 @@ class Glow(nn.Module):
                 whiten(level.split.prior.bias[-eps.shape[1] :], eps)
         whiten(self.top.log_std, self.top(x)[0])
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
         latents, total = [], x.new_zeros(len(x))
         for level in self.levels:
-            x, eps, log_det = level(x)
+            x, eps, log_det = level(x, guard)
             total = total + log_det
             if eps is not None:
                 latents.append(eps.flatten(1))
@@ -418,11 +424,11 @@ class Glow(nn.Module):
         latents.append(x.flatten(1))
         return torch.cat(latents, 1), total + log_det
 
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""
         *latents, top = unflatten(z, self.latent_shapes)
         x, total = self.top.inverse(top)
         for level, eps in zip(reversed(self.levels), [None, *reversed(latents)], strict=True):
-            x, log_det = level.inverse(x, eps)
+            x, log_det = level.inverse(x, eps, guard)
             total = total + log_det
         return x, total

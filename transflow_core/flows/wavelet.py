@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..limits import Range, number
-from .base import MixedPrecision, Shape
+from .base import Guard, MixedPrecision, Shape
 from .glow import CouplingConfig, Glow, GlowConfig, Step, set_counts, whiten
 from .layers import Conv3x3
 
@@ -159,23 +159,27 @@ class DetailFlow(MixedPrecision):
             step.actnorm.initialise(detail)
             detail, _ = step(detail, context)
 
-    def forward(self, detail: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, detail: Tensor, low: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """(n, 3C, H, W) and (n, C, H, W) -> (eps (n, 3C, H, W), log_det (n,))."""
         detail = detail.contiguous(memory_format=torch.channels_last)
         context, total = self.context(low), detail.new_zeros(len(detail))
         for step in self.steps:
-            detail, log_det = step(detail, context)
+            detail, log_det = step(detail, context, guard)
             total = total + log_det
         mean, log_std = self.prior(context).chunk(2, 1)
+        if guard is not None:
+            guard.note(log_std)
         return (detail - mean) * (-log_std).exp(), total - log_std.sum((1, 2, 3))
 
-    def inverse(self, eps: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, eps: Tensor, low: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """The inverse of `forward` for the same low-pass."""
         context = self.context(low)
         mean, log_std = self.prior(context).chunk(2, 1)
+        if guard is not None:
+            guard.check(log_std)
         detail, total = eps * log_std.exp() + mean, log_std.sum((1, 2, 3))
         for step in reversed(self.steps):
-            detail, log_det = step.inverse(detail, context)
+            detail, log_det = step.inverse(detail, context, guard)
             total = total + log_det
         return detail, total
 
@@ -225,23 +229,23 @@ class WaveletGlow(nn.Module):
         whiten(self.details.prior.bias[-eps.shape[1] :], eps)
         self.base.whiten(low)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
         low, detail = haar_split(x)
-        eps, detail_log_det = self.details(detail, low)
-        z, base_log_det = self.base(low)
+        eps, detail_log_det = self.details(detail, low, guard)
+        z, base_log_det = self.base(low, guard)
         return torch.cat([eps.flatten(1), z], 1), detail_log_det + base_log_det - math.prod(low.shape[1:]) * math.log(2)
 
-    def low_pass(self, z: Tensor) -> Tensor:
+    def low_pass(self, z: Tensor, guard: Guard | None = None) -> Tensor:
         """The 2×2 means of `inverse(z)[0]`, (n, C, S/2, S/2), from the base alone: half the time."""
-        return self.base.inverse(z[:, math.prod(self.latent_shapes[0]) :])[0]
+        return self.base.inverse(z[:, math.prod(self.latent_shapes[0]) :], guard)[0]
 
-    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""
         shape = self.latent_shapes[0]
         eps, rest = z.split([math.prod(shape), z.shape[1] - math.prod(shape)], 1)
-        low, base_log_det = self.base.inverse(rest)
-        detail, detail_log_det = self.details.inverse(eps.reshape(len(z), *shape), low)
+        low, base_log_det = self.base.inverse(rest, guard)
+        detail, detail_log_det = self.details.inverse(eps.reshape(len(z), *shape), low, guard)
         return haar_merge(low, detail), detail_log_det + base_log_det + math.prod(low.shape[1:]) * math.log(2)
 
 
