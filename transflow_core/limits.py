@@ -1,6 +1,6 @@
 """Every bound of the program, once, with its reason; and the checks by which what comes from outside meets it.
 
-A number in a file that leaves its bound is refused in words (`number`, `count`, `choice`). A slider of the page cannot
+What a file holds is refused in words where it leaves its bound. A slider of the page cannot
 leave it unless somebody edited the page: it is brought back (`Range.clip`).
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar
 
-__all__ = ["Range", "choice", "count", "is_number", "number", "truth"]
+__all__ = ["Range", "choice", "is_number"]
 
 S = TypeVar("S", bound=str)
 
@@ -92,33 +92,6 @@ CLASS_NAME_LENGTH, MOST_NAME_LENGTH = 40, 200
 def is_number(value: Any) -> TypeGuard[int | float]:
     """Whether a value is a number. In Python true and false are, too, and never meant."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def number(value: object, name: str, within: Range) -> float:
-    """A number as an argument. Raises ValueError, with its name and range, for anything else, true and NaN included.
-
-    Example:
-        >>> number(200, "weight", WEIGHT)
-        Traceback (most recent call last):
-        ValueError: weight must be a number from 0 to 100, not 200
-    """
-    if not is_number(value) or value not in within:
-        raise ValueError(f"{name} must be a number {within}, not {reprlib.repr(value)}")
-    return float(value)
-
-
-def count(value: object, name: str, within: Range) -> int:
-    """A whole number as an argument; 3.0 is one, since JSON may write it so. Raises ValueError as `number` does."""
-    if not is_number(value) or value not in within or value != int(value):
-        raise ValueError(f"{name} must be a whole number {within}, not {reprlib.repr(value)}")
-    return int(value)
-
-
-def truth(value: object, name: str) -> bool:
-    """True or false as an argument. Raises ValueError, with its name, for anything else, 0 and 1 included."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, not {reprlib.repr(value)}")
-    return value
 
 
 def class_name(value: object) -> str:

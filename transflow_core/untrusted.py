@@ -1,14 +1,15 @@
-"""A safetensors file that somebody gave: its sizes are checked before anything in it is believed."""
+"""Safetensors files: of one that somebody gave, the sizes are checked before anything in it is believed."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
-__all__ = ["MAX_HEADER", "check_safetensors", "open_safetensors"]
+__all__ = ["MAX_HEADER", "check_safetensors", "open_safetensors", "save_safetensors"]
 
 _MAX_BYTES = 2**31
 MAX_HEADER = 2**20
@@ -57,3 +58,11 @@ def open_safetensors(path: Path, what: str, where: str | None = None, max_header
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error  # an OSError's words tell the path
         raise ValueError(f"{where}: not a readable safetensors file ({reason})") from error
+
+
+def save_safetensors(tensors: Mapping[str, Any], path: Path, header: Mapping[str, str]) -> None:
+    """Write tensors and the words of the header. Other users of the machine can read the file as any other of yours."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(dict(tensors), path, dict(header))
+    path.chmod(mode)  # what safetensors writes, its owner alone can read

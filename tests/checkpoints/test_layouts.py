@@ -1,6 +1,5 @@
 """Each layout becomes the native Glow with the same latents, densities and images."""
 
-import json
 import math
 
 import numpy as np
@@ -262,9 +261,3 @@ def test_the_estimate_of_memory_grows_with_the_flow():
         large = Glow(GlowConfig(256, (LevelConfig(32, 512),) * 6, edge=True))
     assert 0.05e9 < estimate_memory(small) < 0.2e9 < 0.9e9 < estimate_memory(large) < 3e9
     assert available_memory() is None or available_memory() > 0
-
-
-def test_a_converted_configuration_is_plain_json(tmp_path):
-    for project in (GlowIP(steps=(2, 1)), Chaiyujin()):
-        config = convert(project.save(tmp_path), options=project.options).flow.config
-        assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config

@@ -30,6 +30,8 @@ def test_a_saved_prior_is_the_same_prior(tmp_path, where):
     assert (again.name, again.pixels, again.typicality) == (prior.name, prior.pixels, prior.typicality)
     assert again.metadata["licence"] == "none"
     again.save(tmp_path / "second.safetensors")
+    (tmp_path / "plain").touch()  # other users of the machine may read a prior as they may read any other file
+    assert (tmp_path / "second.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert load_prior(tmp_path / "second.safetensors", device="cpu").fingerprint == again.fingerprint
 
 
@@ -90,7 +92,7 @@ SPOILT = {
     "a tensor is missing": (lambda t, h: t.pop("top.mean"), "top.mean"),
     "a tensor too many": (lambda t, h: t.update(extra=torch.zeros(1)), "extra"),
     "another shape": (lambda t, h: t.update({"top.mean": torch.zeros(3)}), "top.mean"),
-    "whole numbers": (lambda t, h: t.update({"top.mean": torch.zeros_like(t["top.mean"], dtype=torch.int64)}), "I64"),
+    "whole numbers": (lambda t, h: t.update({"top.mean": torch.zeros_like(t["top.mean"], dtype=torch.int64)}), "int64"),
     "not finite": (lambda t, h: t["top.mean"].fill_(torch.nan), "finite"),
     "typicality of nonsense": (lambda t, h: h.update(typicality='{"n": "many"}'), "typicality"),
 }

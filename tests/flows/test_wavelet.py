@@ -13,6 +13,7 @@ from transflow_core.flows import (
     WaveletConfig,
     WaveletGlow,
     haar_split,
+    read_config,
 )
 from transflow_core.prior import standard_log_prob
 
@@ -74,7 +75,7 @@ def test_the_means_condition_the_details():
 def test_it_grows_again():
     config = WaveletConfig(WaveletConfig(BASE, DetailConfig(1, 4, 4)), DetailConfig(2, 4, 4))
     flow, x = grown(config), images(side=32)
-    assert WaveletConfig.from_dict(config.to_dict()) == config
+    assert read_config(config.to_dict()) == config
     assert [shape[1] for shape in flow.latent_shapes] == [16, 8, 4, 2] and flow.config.image_size == 32
     with torch.no_grad():
         z, log_det = flow(x)

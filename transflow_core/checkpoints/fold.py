@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from torch import Tensor
 
 from ..flows import CouplingConfig, Glow, GlowConfig, InvertibleConv1x1, LevelConfig
+from ..flows.base import reason
 from ..flows.pixels import PixelConvention
 from .layouts import Conv, Layout, Norm
 from .memory import require_memory
@@ -141,10 +143,11 @@ class _Fold:
             size <<= len(levels)
         try:
             coupling = CouplingConfig(kind=kinds.pop(), scale="sigmoid")
-            config = GlowConfig(size, tuple(levels), channels[0] // 4, coupling=coupling, **layout.options)
+            sizes = {"image_size": size, "levels": tuple(levels), "channels": channels[0] // 4}
+            config = GlowConfig(**sizes, coupling=coupling, **layout.options)
             return layout.configure(config, self.settings)
-        except ValueError as error:
-            raise self._wrong(str(error)) from error
+        except ValidationError as error:
+            raise self._wrong(reason(error)) from error
 
     def _shape(self, name: str) -> tuple[int, ...]:
         """A convolution's (out, in, height, width)."""

@@ -7,6 +7,7 @@ the two JSON documents in its header, under "config" and "typicality".
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from pydantic import ValidationError
 from torch import Tensor
 
-from ..flows import Flow, GlowConfig, InvertibleConv1x1, TrainableFlow, WaveletConfig, WaveletGlow, build_flow
+from ..flows import Flow, InvertibleConv1x1, TrainableFlow, WaveletGlow, build_flow, read_config
+from ..flows.base import reason
 from ..flows.pixels import PixelConvention
-from ..untrusted import open_safetensors
+from ..untrusted import open_safetensors, save_safetensors
 from .memory import require_memory
 from .tensors import LARGEST_HEADER, CheckpointError
 
@@ -29,6 +31,7 @@ FORMAT, GROWN_FORMAT, VERSION = "transflow-glow", "transflow-grown-glow", 1
 _LAST_WITH_RETIRED = "0.2.0"
 _WEIGHTS, _SUMS = "model.safetensors", "SHA256SUMS"
 _LARGEST_DOCUMENT = 1 << 20
+_PIXELS = ("bits", "pixel_offset", "pixel_scale", "pixel_noise")
 _LARGEST_RESIDUAL = 0.1
 
 
@@ -57,9 +60,7 @@ class Checkpoint:
 def load_native(path: str | Path) -> Checkpoint:
     """Read a native checkpoint from a folder or a `.safetensors` file.
 
-    Names, shapes and types in the file's header are held against the configuration before a single weight is read, so
-    that a damaged or hostile file costs nothing. Raises CheckpointError with what is wrong, and in which file of a
-    folder; FileNotFoundError if there is no file.
+    Raises CheckpointError with what is wrong, and in which file of a folder; FileNotFoundError if there is no file.
     """
     path = Path(path)
     folder = path.is_dir()
@@ -74,18 +75,14 @@ def load_native(path: str | Path) -> Checkpoint:
             documents = _documents(path) if folder else header
             config = _document(documents, "config", path.name)
             flow, pixels = _empty_flow(config, path.name)
-            _check_header(tensors, flow, path.name)
-            state = {_module_name(name): tensors.get_tensor(name).float() for name in tensors.keys()}  # noqa: SIM118
+            state = {_module_name(name): _weights(tensors, name) for name in tensors.keys()}  # noqa: SIM118
+        flow.load_state_dict(state, assign=True)
     except CheckpointError:
         raise
-    except (ValueError, RecursionError) as error:
-        words = str(error) if isinstance(error, ValueError) else f"{where}: its configuration is not readable ({error})"
-        raise CheckpointError(words) from error
-    for name, tensor in state.items():
-        # numpy: hundreds of small tensors are not worth waking torch's threads.
-        if not np.isfinite(tensor.numpy()).all():
-            raise CheckpointError(f"{path.name}: {name} holds numbers that are not finite")
-    flow.load_state_dict(state, assign=True)
+    except (ValueError, RuntimeError) as error:
+        words = reason(error) if isinstance(error, ValidationError) else str(error)
+        words = " ".join(words.split("\n\t")[-1].split())[:300]  # of names and shapes, torch writes many lines
+        raise CheckpointError(words if where in words else f"{where}: {words}") from error
     require_invertible(flow, path.name)
     words = {key: value for key, value in header.items() if key not in ("config", "typicality", "format")}
     return Checkpoint(
@@ -112,17 +109,16 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
     for name, tensor in flow.state_dict().items():
         nets = name.endswith(".position") or (name.endswith(".weight") and tensor.ndim == 4)
         dtype = torch.float16 if half and nets else torch.float32
-        state[_file_name(name)] = tensor.detach().to("cpu", dtype).contiguous()
+        state[name.replace(".split.prior.", ".split.")] = tensor.detach().to("cpu", dtype).contiguous()
     documents = {"config": json.dumps(_config(checkpoint.name, checkpoint.pixels, flow), indent=1)}
     if checkpoint.typicality is not None:
         documents["typicality"] = json.dumps(checkpoint.typicality, indent=1)
     words = {"format": "pt"} | {key: value for key, value in checkpoint.metadata.items() if key != "format"}
+    (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
     if path.suffix:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, path, words | documents)
+        save_safetensors(state, path, words | documents)
         return
-    path.mkdir(parents=True, exist_ok=True)
-    save_file(state, path / _WEIGHTS, words)
+    save_safetensors(state, path / _WEIGHTS, words)
     (path / _SUMS).write_text(f"{sha256_of(path / _WEIGHTS)}  {_WEIGHTS}\n", encoding="utf-8")
     for key, text in documents.items():
         (path / f"{key}.json").write_text(text + "\n", encoding="utf-8")
@@ -181,34 +177,16 @@ def _empty_flow(config: Mapping[str, Any], where: str) -> tuple[TrainableFlow, P
             f"{where}: expected format {FORMAT!r} or {GROWN_FORMAT!r} version {VERSION}, "
             f"found {config.get('format')!r} version {config.get('version')!r}"
         )
-    _refuse_retired(config, where)
-    try:
-        shape = (WaveletConfig if config["format"] == GROWN_FORMAT else GlowConfig).from_dict(config)
-        pixels = PixelConvention(
-            bits=config.get("bits", 8),
-            offset=config.get("pixel_offset", 0.5),
-            scale=config.get("pixel_scale", 1.0),
-            noise=config.get("pixel_noise", "uniform"),
+    if re.search(r'"bounded": true|"kind": "symmetric"', json.dumps(config)):
+        raise CheckpointError(
+            f"{where}: this version cannot read flows with bounded layers or symmetric details. "
+            f"Version {_LAST_WITH_RETIRED} is the last that can"
         )
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{where}: {error}") from error
     with torch.device("meta"):
-        flow = build_flow(shape)
+        flow = build_flow(read_config(config))
     require_memory(flow, where)
+    pixels = PixelConvention(**{key.removeprefix("pixel_"): config[key] for key in _PIXELS if key in config})
     return flow, pixels
-
-
-def _refuse_retired(config: Mapping[str, Any], where: str) -> None:
-    """CheckpointError for a flow with bounded layers or symmetric details, which earlier versions could train."""
-    part: Any = config
-    while isinstance(part, dict):
-        details = part.get("details")
-        if part.get("bounded") or (isinstance(details, dict) and "kind" in details):
-            raise CheckpointError(
-                f"{where}: this version cannot read flows with bounded layers or symmetric details. "
-                f"Version {_LAST_WITH_RETIRED} is the last that can"
-            )
-        part = part.get("base")
 
 
 # The split's net is a module of its own in the flow; the format names its two tensors by the split alone.
@@ -216,19 +194,27 @@ def _module_name(name: str) -> str:
     return name.replace(".split.", ".split.prior.")
 
 
-def _file_name(name: str) -> str:
-    return name.replace(".split.prior.", ".split.")
+def _weights(tensors: Any, name: str) -> Tensor:
+    """A tensor of the file, in float32."""
+    tensor = tensors.get_tensor(name)
+    if not tensor.is_floating_point():
+        raise ValueError(f"{name} is stored as {tensor.dtype}, expected floating point")
+    tensor = tensor.float()
+    # numpy: hundreds of small tensors are not worth waking torch's threads.
+    if not np.isfinite(tensor.numpy()).all():
+        raise ValueError(f"{name} holds numbers that are not finite")
+    return tensor
 
 
 def _check_sum(folder: Path, where: str) -> None:
     """CheckpointError if a single bit of the weights differs from those that the folder was written with."""
-    sums = folder / _SUMS
-    if not sums.is_file():
+    if not (folder / _SUMS).is_file():
         return
-    words = _small_text(sums).split()
-    if _WEIGHTS not in words[1::2]:
+    words = _small_text(folder / _SUMS).split()
+    sums = dict(zip(words[1::2], words[::2], strict=False))
+    if _WEIGHTS not in sums:
         raise CheckpointError(f"{folder.name}/{_SUMS}: it has no sum of {_WEIGHTS}")
-    if sha256_of(folder / _WEIGHTS) != words[2 * words[1::2].index(_WEIGHTS)]:
+    if sha256_of(folder / _WEIGHTS) != sums[_WEIGHTS]:
         raise CheckpointError(f"{where}: the file is damaged: its sha256 is not the one in {_SUMS}. Fetch it again")
 
 
@@ -248,26 +234,11 @@ def _document(documents: Mapping[str, str], key: str, where: str) -> dict[str, A
         raise CheckpointError(f"{where}: it has no configuration (config.json, or `config` in the file's header)")
     try:
         document = json.loads(documents[key])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where}: its {key} is not JSON ({error})") from error
     if not isinstance(document, dict):
         raise CheckpointError(f"{where}: its {key} is not a JSON object")
     return document
-
-
-def _check_header(tensors: Any, flow: TrainableFlow, where: str) -> None:
-    expected = {_file_name(name): tuple(t.shape) for name, t in flow.state_dict().items()}
-    found = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 (safe_open is no mapping)
-    for what, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):
-        if names:
-            listed = ", ".join(sorted(names)[:3])
-            raise CheckpointError(f"{where}: it {what} {len(names)} tensor(s) for its configuration: {listed} …")
-    for name, entry in found.items():
-        shape, dtype = tuple(entry.get_shape()), entry.get_dtype()
-        if shape != expected[name]:
-            raise CheckpointError(f"{where}: {name} has shape {shape}, its configuration says {expected[name]}")
-        if dtype not in ("F16", "BF16", "F32", "F64"):
-            raise CheckpointError(f"{where}: {name} is stored as {dtype}, expected F16, BF16, F32 or F64")
 
 
 def _fingerprint(state: dict[str, Tensor], config: dict[str, Any]) -> str:

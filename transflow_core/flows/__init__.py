@@ -26,6 +26,7 @@ from .wavelet import (
     encode_levels,
     haar_merge,
     haar_split,
+    read_config,
     unrolled,
 )
 
@@ -65,5 +66,6 @@ __all__ = [
     "haar_split",
     "move",
     "place",
+    "read_config",
     "unrolled",
 ]

@@ -1,15 +1,38 @@
-"""What the program asks of a flow, where a flow computes, and in which precision."""
+"""What the program asks of a flow and of its configuration, where it computes, and in which precision."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
+from pydantic import ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 Shape = tuple[int, int, int]
 """(C, H, W)."""
+
+
+# A configuration can come from a file that nobody vouches for. The bounds are far above any published Glow, and far
+# below what would exhaust a machine merely by being built.
+KNOWN_ALONE = ConfigDict(extra="forbid")
+
+
+def count(most: int) -> Any:
+    """A field for a whole number from 1 to the most."""
+    return Field(ge=1, le=most, strict=True)
+
+
+def number(least: float, most: float) -> Any:
+    """A field for a number between these, both among them."""
+    return Field(ge=least, le=most, strict=True, allow_inf_nan=False)
+
+
+def reason(error: ValidationError) -> str:
+    """What is wrong with a configuration, in one sentence."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else first["msg"].removeprefix("Value error, ")
 
 
 class Flow(Protocol):

@@ -1,17 +1,18 @@
 """Glow: squeeze, steps of flow, split, repeated; assembled from a small configuration."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, StrictBool
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from ..limits import Range, choice, count, number, truth
-from .base import Guard, Shape
+from .base import KNOWN_ALONE, Guard, Shape, count, number
 from .layers import SCALES, ActNorm, Conv3x3, Coupling, CouplingNet, InvertibleConv1x1
 
 
@@ -49,17 +50,7 @@ def unquarter(x: Tensor) -> Tensor:
 SQUEEZES = {"blocks": (squeeze, unsqueeze), "quarters": (quarter, unquarter)}
 
 
-def set_counts(config: object, **most: int) -> None:
-    """Refuse, with ValueError, fields that are no whole numbers from 1 to the most.
-
-    A configuration can come from a file that nobody vouches for. The bounds are far above any published Glow, and far
-    below what would exhaust a machine merely by being built.
-    """
-    for name, high in most.items():
-        object.__setattr__(config, name, count(getattr(config, name), name, Range(1, high)))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=KNOWN_ALONE)
 class CouplingConfig:
     """What a coupling does with its net.
 
@@ -73,22 +64,13 @@ class CouplingConfig:
         transforms: which half changes, "second" or "first"; the net reads the other.
     """
 
-    kind: str = "affine"
-    scale: str = "tanh"
-    cap: float = 2.0
-    offset: float = 2.0
-    plus: float = 0.0
-    order: str = "shift-first"
-    transforms: str = "second"
-
-    def __post_init__(self) -> None:
-        choice(self.kind, "the coupling's kind", ("affine", "additive"))
-        choice(self.scale, "the coupling's scale", SCALES)
-        choice(self.order, "the coupling's order", ("shift-first", "scale-first"))
-        choice(self.transforms, "the half that a coupling transforms", ("second", "first"))
-        number(self.cap, "the coupling's cap", Range(1e-3, 1e3))
-        number(self.offset, "the coupling's offset", Range(1e-3, 1e3))
-        number(self.plus, "the coupling's plus", Range(0, 1e3))
+    kind: Literal["affine", "additive"] = "affine"
+    scale: Literal["tanh", "sigmoid", "inverse-sigmoid", "exponential"] = "tanh"
+    cap: Annotated[float, number(1e-3, 1e3)] = 2.0
+    offset: Annotated[float, number(1e-3, 1e3)] = 2.0
+    plus: Annotated[float, number(0, 1e3)] = 0.0
+    order: Literal["shift-first", "scale-first"] = "shift-first"
+    transforms: Literal["second", "first"] = "second"
 
     def log_scale(self) -> Callable[[Tensor], Tensor] | None:
         """The elementwise function r -> log s, or None for additive coupling."""
@@ -98,28 +80,17 @@ class CouplingConfig:
         return partial(function, **{name: getattr(self, name) for name in names})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=KNOWN_ALONE)
 class LevelConfig:
     """One level: `steps` flow steps whose coupling nets have `width` hidden channels.
 
     `coupling` replaces the flow's own in this level; `squeeze` is a key of `SQUEEZES`.
     """
 
-    steps: int
-    width: int
+    steps: Annotated[int, count(128)]
+    width: Annotated[int, count(4096)]
     coupling: CouplingConfig | None = None
-    squeeze: str = "blocks"
-
-    def __post_init__(self) -> None:
-        set_counts(self, steps=128, width=4096)
-        choice(self.squeeze, "the squeeze", SQUEEZES)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "LevelConfig":
-        """From parsed JSON; TypeError or ValueError on anything missing, unknown or out of range."""
-        coupling = values.get("coupling")
-        known: dict[str, Any] = {**values, "coupling": None if coupling is None else CouplingConfig(**coupling)}
-        return cls(**known)
+    squeeze: Literal["blocks", "quarters"] = "blocks"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON stores it: what is as usual is left out."""
@@ -131,29 +102,25 @@ class LevelConfig:
 class GlowConfig:
     """Everything that fixes a Glow's shape. Levels run from fine to coarse.
 
-    Raises ValueError on construction when the numbers cannot be a Glow (or could only exhaust the machine).
+    Raises ValueError on construction when the numbers cannot be a Glow (or could only exhaust the machine). JSON stores
+    `to_dict`, and `read_config` reads it.
 
     Example:
         >>> config = GlowConfig(image_size=8, levels=(LevelConfig(2, 16), LevelConfig(2, 16)))
         >>> config.latent_shapes
         ((6, 4, 4), (24, 2, 2))
-        >>> GlowConfig.from_dict(config.to_dict()) == config
-        True
     """
 
-    image_size: int
-    levels: tuple[LevelConfig, ...]
-    channels: int = 3
-    position: bool = False
-    edge: bool = False
-    split_prior: bool = True
-    coupling: CouplingConfig = field(default_factory=CouplingConfig)
+    image_size: Annotated[int, count(1024)]
+    levels: Annotated[tuple[LevelConfig, ...], Field(min_length=1, max_length=9)]
+    channels: Annotated[int, count(16)] = 3
+    position: StrictBool = False
+    edge: StrictBool = False
+    split_prior: StrictBool = True
+    coupling: CouplingConfig = CouplingConfig()
 
     def __post_init__(self) -> None:
-        set_counts(self, image_size=1024, channels=16)
-        halvings = count(len(self.levels), "the number of levels", Range(1, 9))
-        for name in ("position", "edge", "split_prior"):
-            truth(getattr(self, name), name)
+        halvings = len(self.levels)
         if self.image_size % 2**halvings:
             raise ValueError(
                 f"{halvings} levels halve the image as often, which a side of {self.image_size} does not allow"
@@ -170,19 +137,6 @@ class GlowConfig:
         """(C, H, W) of each level's latent, fine to coarse; the coarsest keeps all its channels."""
         *split, top = self.level_shapes
         return (*((c // 2, h, w) for c, h, w in split), top)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "GlowConfig":
-        """From parsed JSON. Raises ValueError on anything missing, unknown or out of range."""
-        names = ("image_size", "channels", "position", "edge", "split_prior")
-        try:
-            return cls(
-                levels=tuple(LevelConfig.from_dict(level) for level in values["levels"]),
-                coupling=CouplingConfig(**values.get("coupling", {})),
-                **{name: values[name] for name in names if name in values},
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"this is not a Glow's configuration: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON stores it."""

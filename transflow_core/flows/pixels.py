@@ -1,12 +1,13 @@
 """How pixels become the numbers that a flow was trained on, and back."""
 
 import math
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from ..limits import Range, choice, count, number
+from .base import count, number
 
 __all__ = ["PixelConvention"]
 
@@ -37,16 +38,10 @@ class PixelConvention:
         ([-0.498046875, 0.001953125, 0.498046875], True)
     """
 
-    bits: int = 8
-    offset: float = 0.5
-    scale: float = 1.0
-    noise: str = "uniform"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "bits", count(self.bits, "bits", Range(1, 8)))
-        number(self.offset, "the pixels' offset", Range(-1, 1))
-        number(self.scale, "the pixels' scale", Range(1 / 256, 256))
-        choice(self.noise, "the pixels' noise", ("uniform", "gaussian"))
+    bits: Annotated[int, count(8)] = 8
+    offset: Annotated[float, number(-1, 1)] = 0.5
+    scale: Annotated[float, number(1 / 256, 256)] = 1.0
+    noise: Literal["uniform", "gaussian"] = "uniform"
 
     @staticmethod
     def from_bytes(u: Tensor) -> Tensor:

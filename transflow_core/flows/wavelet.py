@@ -1,17 +1,18 @@
 """Wavelet Flow: a trained flow for the 2×2 means of an image, and a conditional one for the Haar details above them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any, cast
 
 import torch
 import torch.nn.functional as F
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from ..limits import Range, number
-from .base import Guard, MixedPrecision, Shape
-from .glow import CouplingConfig, Glow, GlowConfig, Step, set_counts, whiten
+from .base import KNOWN_ALONE, Guard, MixedPrecision, Shape, count, number
+from .glow import CouplingConfig, Glow, GlowConfig, Step, whiten
 from .layers import Conv3x3
 
 _LARGEST_SIDE = 1024
@@ -44,25 +45,17 @@ def haar_merge(low: Tensor, detail: Tensor) -> Tensor:
     return F.pixel_shuffle(blocks.flatten(1, 2), 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=KNOWN_ALONE)
 class DetailConfig:
     """The flow of the details: `steps` conditional steps, nets of `width`, a context of `context` channels.
 
     `cap` bounds the couplings' log-scales.
     """
 
-    steps: int = 4
-    width: int = 64
-    context: int = 32
-    cap: float = 2.0
-
-    def __post_init__(self) -> None:
-        set_counts(self, steps=64, width=1024, context=1024)
-        number(self.cap, "cap", Range(1e-3, 100))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON stores it."""
-        return asdict(self)
+    steps: Annotated[int, count(64)] = 4
+    width: Annotated[int, count(1024)] = 64
+    context: Annotated[int, count(1024)] = 32
+    cap: Annotated[float, number(1e-3, 100)] = 2.0
 
 
 @dataclass(frozen=True)
@@ -72,11 +65,11 @@ class WaveletConfig:
     Example:
         >>> from .glow import LevelConfig
         >>> config = WaveletConfig(GlowConfig(image_size=8, levels=(LevelConfig(1, 4),)))
-        >>> config.image_size, config.latent_shapes, WaveletConfig.from_dict(config.to_dict()) == config
+        >>> config.image_size, config.latent_shapes, read_config(config.to_dict()) == config
         (16, ((9, 8, 8), (12, 4, 4)), True)
     """
 
-    base: "FlowConfig"
+    base: "GlowConfig | WaveletConfig"
     details: DetailConfig = DetailConfig()
 
     def __post_init__(self) -> None:
@@ -99,19 +92,9 @@ class WaveletConfig:
         side = self.base.image_size
         return ((3 * self.channels, side, side), *self.base.latent_shapes)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "WaveletConfig":
-        """From parsed JSON. Raises ValueError on anything missing, unknown or out of range."""
-        try:
-            base = values["base"]
-            kind = cls if "base" in base else GlowConfig
-            return cls(kind.from_dict(base), DetailConfig(**values["details"]))
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"this is not a wavelet flow's configuration: {error}") from error
-
     def to_dict(self) -> dict[str, Any]:
         """As JSON stores it."""
-        return {"details": self.details.to_dict(), "base": self.base.to_dict()}
+        return {"details": asdict(self.details), "base": self.base.to_dict()}
 
 
 class DetailFlow(MixedPrecision):
@@ -254,6 +237,17 @@ TrainableFlow = Glow | WaveletGlow
 
 FlowConfig = GlowConfig | WaveletConfig
 """What fixes a `TrainableFlow`'s shape."""
+
+
+def read_config(values: Any) -> FlowConfig:
+    """The inverse of `to_dict`, from parsed JSON; what it does not know at the top is passed over.
+
+    Raises pydantic's ValidationError, a ValueError, on anything missing or out of range; RecursionError on what has no
+    end.
+    """
+    if isinstance(values, dict) and "base" in values:
+        return TypeAdapter(WaveletConfig).validate_python(values | {"base": read_config(values["base"])})
+    return TypeAdapter(GlowConfig).validate_python(values)
 
 
 def build_flow(config: FlowConfig, generator: torch.Generator | None = None) -> TrainableFlow:
