@@ -9,8 +9,8 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from pathlib import Path
 
-from transflow_core.checkpoints import OWNER, VISITOR, is_hub_address
 from transflow_core.engine import Engine
+from transflow_core.hub import OWNER, VISITOR, is_hub_address
 from transflow_core.prior import load_prior, pick_device
 from transflow_core.shipped import shipped_priors
 from transflow_core.worker import Cancelled, ComputeThread, PictureLane

@@ -12,21 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .checkpoints import (
-    KNOWN_PRIORS,
-    OWNER,
-    Checkpoint,
-    CheckpointError,
-    HubAccess,
-    convert,
-    discard,
-    fetch,
-    is_hub_address,
-    known_prior,
-    save_native,
-)
+from .checkpoints import KNOWN_PRIORS, Checkpoint, CheckpointError, convert, save_native
 from .flows import CoarseFlow, Flow, GuardedFlow, count_parameters, device_of, fuse, move, place
 from .flows.pixels import PixelConvention
+from .hub import OWNER, HubAccess, fetch, is_hub_address, opened
 from .posterior import Looks
 from .runtime.devices import in_halves, on_cores
 from .shipped import DEFAULT_PRIOR, MODELS, shipped_priors
@@ -393,7 +382,7 @@ def load_prior(
         name: a shipped name; a native file or folder; a file of another project (see `checkpoints.LAYOUTS`), which
             is converted; `"hf://owner/repo/file"`, with `@revision` to pin it; or a name of `checkpoints.KNOWN_PRIORS`.
         device: where the flow goes.
-        access: whose token the Hub sees, and what is fetched from it; `checkpoints.VISITOR` for an address that a
+        access: whose token the Hub sees, and what is fetched from it; `hub.VISITOR` for an address that a
             stranger gave. With it, what turns out to be no prior does not stay in the cache.
         options: settings that a file of another project lacks, such as `image_size=64, bits=5`.
 
@@ -402,12 +391,9 @@ def load_prior(
         CheckpointError: the file is damaged, of no known format, lacks a setting, or needs a larger machine; or the Hub
             cannot be reached.
     """
-    path, known = Path(name), known_prior(str(name))
-    if str(name) in shipped_priors():
-        path = MODELS / str(name)
-    elif is_hub_address(name):
-        path = fetch(str(name), access=access)
-    elif not path.exists():
+    path = MODELS / str(name) if str(name) in shipped_priors() else Path(name)
+    if not is_hub_address(name) and not path.exists():
+        known = next((prior for prior in KNOWN_PRIORS if prior.name == str(name)), None)
         if known is None:
             public = ", ".join(prior.name for prior in KNOWN_PRIORS if prior.fetchable)
             raise FileNotFoundError(
@@ -416,12 +402,11 @@ def load_prior(
             )
         if not known.fetchable:
             raise FileNotFoundError(f"{known.name} cannot be fetched by name: {known.address}. {known.note}")
-        path = fetch(known.address, known.sha256, replace(access, any_format=True))
-        options = dict(known.settings) | options
-    try:
-        any_format = access.any_format or not is_hub_address(name)
-        return Prior.from_checkpoint(convert(path, options=options, any_format=any_format), device)
-    except CheckpointError:
-        if is_hub_address(name) and not access.any_format:
-            discard(path)
-        raise
+        path = fetch(known.address, replace(access, any_format=True))
+        options = known.settings | options
+    any_format = access.any_format or not is_hub_address(name)
+
+    def read(file: Path) -> Prior:
+        return Prior.from_checkpoint(convert(file, options=options, any_format=any_format), device)
+
+    return opened(name if is_hub_address(name) else path, read, access)

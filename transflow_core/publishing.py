@@ -6,11 +6,9 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-from .cards import front_matter
-from .checkpoints import OWNER, HubAccess, discard, fetch, is_hub_address, upload
 from .fewshot import FewShotClassifier
+from .hub import OWNER, HubAccess, card_head, opened, upload
 from .images import contact_sheet, save_png, to_pil
 from .posterior import Posterior, standard_normal
 from .prior import Prior
@@ -18,8 +16,6 @@ from .prior import Prior
 __all__ = ["load_classifier", "load_posterior", "push_to_hub"]
 
 _SAMPLES = "samples.png"
-_HEAD = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-Kind = Literal["prior", "posterior", "classifier"]
 
 
 def push_to_hub(
@@ -58,111 +54,62 @@ def push_to_hub(
         ValueError: the prior is another than that of the posterior or classifier.
         CheckpointError, FileNotFoundError: the Hub refuses, or cannot be reached.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        kind, file = _write(thing, folder, half)
-        _check(thing, prior)
-        sampled = _draw(thing, prior, folder / _SAMPLES)
-        thumbnail = f"https://huggingface.co/{repo}/resolve/main/{_SAMPLES}" if sampled else None
-        head = front_matter(licence, datasets=datasets, tags=[kind], thumbnail=thumbnail)
-        text = card if card is not None else _words(thing, kind, prior, f"hf://{repo}/{file}", licence, sampled)
-        # A head that somebody wrote is theirs; the Hub wants the address of a thumbnail, not its name.
-        if _HEAD.match(text):
-            text = re.sub(r"(?m)^thumbnail: samples\.png$", f"thumbnail: {thumbnail}", text, count=1)
-        else:
-            text = head + "\n" + text
-        (folder / "README.md").write_text(text, encoding="utf-8")
-        upload(folder, repo, private=private, token=token, message=f"A {kind} of Transflow Studio")
-    return f"hf://{repo}/{file}"
-
-
-def load_posterior(name: str | Path, *, access: HubAccess = OWNER) -> Posterior:
-    """A saved posterior, from a file or from the Hub. Raises what `Posterior.load` and `fetch` raise."""
-    path = _found(name, access)
-    try:
-        return Posterior.load(path)
-    except ValueError:
-        _drop(name, path, access)
-        raise
-
-
-def load_classifier(name: str | Path, prior: Prior | None, *, access: HubAccess = OWNER) -> FewShotClassifier:
-    """A saved classifier, from a file or from the Hub. Raises what `FewShotClassifier.load` and `fetch` raise."""
-    path = _found(name, access)
-    try:
-        return FewShotClassifier.load(path, prior)
-    except ValueError:
-        _drop(name, path, access)
-        raise
-
-
-def _found(name: str | Path, access: HubAccess) -> Path:
-    return fetch(str(name), access=access) if is_hub_address(name) else Path(name)
-
-
-def _drop(name: str | Path, path: Path, access: HubAccess) -> None:
-    """What a stranger's address gave, and is not what it should be, does not stay in the cache."""
-    if is_hub_address(name) and not access.any_format:
-        discard(path)
-
-
-def _write(thing: Prior | Posterior | FewShotClassifier, folder: Path, half: bool) -> tuple[Kind, str]:
+    made_with, samples = f'"{prior.name}"' if prior else "NAME", None
     if isinstance(thing, Prior):
-        thing.save(folder, half=half)
-        return "prior", "model.safetensors"
-    kind: Kind = "posterior" if isinstance(thing, Posterior) else "classifier"
-    thing.save(folder / f"{kind}.safetensors")
-    return kind, f"{kind}.safetensors"
-
-
-def _check(thing: Prior | Posterior | FewShotClassifier, prior: Prior | None) -> None:
-    if prior is None or isinstance(thing, Prior):
-        return
-    if isinstance(thing, Posterior):
-        made_with = thing.metadata.get("fingerprint", prior.fingerprint)
-    else:
-        made_with = thing.prior.fingerprint if thing.prior else prior.fingerprint
-    if made_with != prior.fingerprint or (isinstance(thing, Posterior) and len(thing.mean) != prior.dim):
-        raise ValueError(f"it was made with another prior than {prior.name}")
-
-
-def _draw(thing: Prior | Posterior | FewShotClassifier, prior: Prior | None, path: Path) -> bool:
-    """Sixteen samples; of a classifier none, as it makes no images."""
-    if isinstance(thing, Prior):
-        x = thing.decode(0.7 * standard_normal(16, thing.dim, seed=0))
-    elif isinstance(thing, Posterior) and prior is not None:
-        x = prior.decode(thing.sample(16, seed=0))
-    else:
-        return False
-    save_png(contact_sheet(to_pil(x)), path)
-    return True
-
-
-def _words(
-    thing: Prior | Posterior | FewShotClassifier,
-    kind: Kind,
-    prior: Prior | None,
-    address: str,
-    licence: str,
-    sampled: bool,
-) -> str:
-    made_with = f'"{prior.name}"' if prior else "NAME"
-    if isinstance(thing, Prior):
-        title, call = thing.name, f'prior = tfc.load_prior("{address}")'
+        kind, file, title = "prior", "model.safetensors", thing.name
         what = f"A trained flow of {thing.image_size}×{thing.image_size} images, {thing.dim:,} latents."
+        call = 'prior = tfc.load_prior("{}")'
+        samples = thing.decode(0.7 * standard_normal(16, thing.dim, seed=0))
     elif isinstance(thing, Posterior):
-        title, call = "A posterior", f'posterior = tfc.load_posterior("{address}")'
+        kind, file, title = "posterior", "posterior.safetensors", "A posterior"
         what = (
             f"The posterior of {thing.m:g} pieces of evidence under the prior {made_with}. It holds their latents, of "
             "which that prior makes the images again."
         )
+        call = 'posterior = tfc.load_posterior("{}")'
+        if prior is not None:
+            _check(thing.metadata.get("fingerprint"), len(thing.mean), prior)
+            samples = prior.decode(thing.sample(16, seed=0))
     else:
-        title, call = "A few-shot classifier", f'classifier = tfc.load_classifier("{address}", prior)'
+        kind, file, title = "classifier", "classifier.safetensors", "A few-shot classifier"
         what = f"It tells {', '.join(thing.classes)} apart, by latents of the prior {made_with}."
-    lines = [f"# {title}", "", what, "", f"Licence: {licence or 'not said by whoever uploaded it'}.", ""]
-    if kind == "classifier":
-        call = f"prior = tfc.load_prior({made_with})\n{call}"
-    lines += ["```python", "import transflow_core as tfc", "", call, "```", ""]
-    if sampled:
-        lines += [f"![samples]({_SAMPLES})", ""]
-    return "\n".join(lines)
+        call = f'prior = tfc.load_prior({made_with})\nclassifier = tfc.load_classifier("{{}}", prior)'
+        if prior is not None and thing.prior is not None:
+            _check(thing.prior.fingerprint, thing.prior.dim, prior)
+    address, thumbnail = f"hf://{repo}/{file}", None
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if isinstance(thing, Prior):
+            thing.save(folder, half=half)
+        else:
+            thing.save(folder / file)
+        lines = [f"# {title}", "", what, "", f"Licence: {licence or 'not said by whoever uploaded it'}.", ""]
+        lines += ["```python", "import transflow_core as tfc", "", call.format(address), "```", ""]
+        if samples is not None:
+            save_png(contact_sheet(to_pil(samples)), folder / _SAMPLES)
+            lines += [f"![samples]({_SAMPLES})", ""]
+            thumbnail = f"https://huggingface.co/{repo}/resolve/main/{_SAMPLES}"
+        text = card if card is not None else "\n".join(lines)
+        # A head that somebody wrote is theirs; the Hub wants the address of a thumbnail, not its name.
+        if re.match(r"---\n.*?\n---\n", text, re.DOTALL):
+            text = re.sub(r"(?m)^thumbnail: samples\.png$", f"thumbnail: {thumbnail}", text, count=1)
+        else:
+            text = card_head(licence, datasets=datasets, tags=[kind], thumbnail=thumbnail) + "\n" + text
+        (folder / "README.md").write_text(text, encoding="utf-8")
+        upload(folder, repo, private=private, token=token, message=f"A {kind} of Transflow Studio")
+    return address
+
+
+def load_posterior(name: str | Path, *, access: HubAccess = OWNER) -> Posterior:
+    """A saved posterior, from a file or from the Hub. Raises what `Posterior.load` and `hub.fetch` raise."""
+    return opened(name, Posterior.load, access)
+
+
+def load_classifier(name: str | Path, prior: Prior | None, *, access: HubAccess = OWNER) -> FewShotClassifier:
+    """A saved classifier, from a file or from the Hub. Raises what `FewShotClassifier.load` and `hub.fetch` raise."""
+    return opened(name, lambda path: FewShotClassifier.load(path, prior), access)
+
+
+def _check(fingerprint: str | None, dim: int, prior: Prior) -> None:
+    if fingerprint not in (None, prior.fingerprint) or dim != prior.dim:
+        raise ValueError(f"it was made with another prior than {prior.name}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..cards import front_matter
 from ..flows import DetailConfig, FlowConfig, LevelConfig, count_parameters, unrolled
+from ..hub import card_head
 from ..prior import Prior
 from .data import ImageSet
 from .recipe import Plan
@@ -27,7 +27,7 @@ def model_card(prior: Prior, plan: Plan, images: ImageSet, counters: Counters, w
         begun += f", the means from those of {_named(plan.grow)}"
     left_out = "".join(f" Left out: {count:,} ({why.rstrip('.')})." for why, count in images.left_out.items())
     lines = [
-        front_matter(words.get("licence", ""), tags=["prior", "glow"], thumbnail="samples.png"),
+        card_head(words.get("licence", ""), tags=["prior", "glow"], thumbnail="samples.png"),
         f"# {prior.name}",
         "",
         f"{_architecture(prior)}; {count_parameters(prior.flow):,} parameters; images of {prior.pixels.bits} bits.",

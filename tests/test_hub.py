@@ -1,0 +1,351 @@
+"""To the Hub and back, with the Hub replaced by a folder: addresses, refusals, what visitors may, and cards."""
+
+import os
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import httpx
+import huggingface_hub
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard, errors
+
+from transflow_core.checkpoints import KNOWN_PRIORS, CheckpointError
+from transflow_core.fewshot import FewShotClassifier
+from transflow_core.hub import OWNER, VISITOR, fetch, is_hub_address
+from transflow_core.posterior import Posterior, standard_normal
+from transflow_core.prior import load_prior
+from transflow_core.publishing import load_classifier, load_posterior, push_to_hub
+from transflow_core.shipped import MODELS, shipped_priors
+
+from .checkpoints.writers import GlowIP
+from .helpers import make_tiny_prior
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub:
+    """Repositories in a folder, and what huggingface_hub does with them."""
+
+    def __init__(self, root, monkeypatch):
+        self.root, self.asked, self.tokens, self.sizes, self.private = root, [], set(), {}, {}
+        monkeypatch.setattr(huggingface_hub, "HfApi", self.api)
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", self.download)
+
+    def folder(self, repo="owner/faces", inner="", cache=None):
+        folder = (cache or self.root / "hub") / f"models--{repo.replace('/', '--')}" / "snapshots" / COMMIT / inner
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def api(self, token=None):
+        self.tokens.add(token)
+        return self
+
+    def model_info(self, repo, revision, files_metadata):
+        assert files_metadata
+        files = [path for path in self.folder(repo).rglob("*") if path.is_file()]
+        sizes = {path.relative_to(self.folder(repo)).as_posix(): path.stat().st_size for path in files} | self.sizes
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name, size=sizes[name]) for name in sizes])
+
+    def download(self, repo, revision, token, cache_dir, allow_patterns, local_files_only):
+        assert not local_files_only and not any("*" in name for name in allow_patterns)
+        self.asked.append((repo, allow_patterns[0], revision))
+        self.tokens.add(token)
+        cached = self.folder(repo, cache=cache_dir or self.root / "owner")
+        for name in allow_patterns:
+            if (self.folder(repo) / name).is_file():
+                (cached / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(self.folder(repo) / name, cached / name)
+        return str(cached)
+
+    def create_repo(self, repo, private, exist_ok):
+        assert exist_ok
+        self.private.setdefault(repo, private)
+
+    def upload_folder(self, repo_id, folder_path, commit_message):
+        assert commit_message
+        shutil.copytree(folder_path, self.folder(repo_id), dirs_exist_ok=True)
+
+    def card(self, repo):
+        return ModelCard((self.folder(repo) / "README.md").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    return Hub(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def visitor(tmp_path):
+    return replace(VISITOR, cache=tmp_path / "visitors")
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return make_tiny_prior()
+
+
+# From the Hub -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "address"),
+    [
+        ("prior.safetensors", "prior.safetensors"),
+        ("prior.safetensors", "*.safetensors"),
+        ("small", "small/model.safetensors@v1.0"),  # its configuration comes along
+        ("models/glowmodel.pt", "models/glowmodel.pt@v1.0"),  # and so do another project's settings
+        ("training_checkpoints/glowmodel.pt", "training_checkpoints/*.pt"),
+    ],
+)
+def test_a_prior_is_fetched_with_what_lies_beside_it(hub, prior, file, address):
+    if file.endswith(".pt"):
+        GlowIP(steps=(2, 1)).save(hub.folder(inner=file.partition("/")[0]))
+    else:
+        prior.save(hub.folder() / file)
+    (hub.folder() / "other.bin").write_bytes(b"x")
+    found = load_prior(f"hf://owner/faces/{address}", device="cpu")
+    assert (found.image_size, found.pixels.bits) == (16, 5)
+    [(repo, name, revision)] = hub.asked
+    assert (repo, revision) == ("owner/faces", "v1.0" if "@" in address else None) and "*" not in name
+    assert hub.tokens == {None}  # the owner's, which huggingface_hub finds
+    assert not list((hub.root / "owner").rglob("other.bin"))
+
+
+def test_a_known_prior_is_loaded_by_its_name(hub):
+    GlowIP(steps=(2, 1), size=64, width=3).save(hub.folder("tristan-deep/glow-celeba", "training_checkpoints"))
+    assert load_prior("glow-celeba", device="cpu").image_size == 64
+
+
+def test_a_pattern_must_fit_one_file(hub):
+    for name in ("a.pt", "b.pt"):
+        (hub.folder() / name).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match=r"2 files fit \(.\.pt, .\.pt\)"):
+        fetch("hf://owner/faces/*.pt")
+    for name in ("*.pb", "c.pt"):
+        with pytest.raises(FileNotFoundError, match="no such file"):
+            fetch(f"hf://owner/faces/{name}")
+
+
+@pytest.mark.parametrize(
+    "address", ["hf://", "hf://o", "hf://o/r", "hf://o/r/", "hf://o/r/../x", "hf:/o/r/f", "hf://o/r/f@"]
+)
+def test_a_malformed_address_is_refused_before_anything_is_asked(address, hub):
+    with pytest.raises(CheckpointError, match="expected hf://owner/repo/path"):
+        load_prior(address)
+    assert not hub.asked and not hub.tokens
+
+
+def response(status):
+    return httpx.Response(status, request=httpx.Request("GET", "hub"))
+
+
+class Odd(Exception):
+    """As an HTTP client's, of which there is no telling."""
+
+
+REFUSALS = [
+    (lambda: errors.RepositoryNotFoundError("x", response=response(404)), FileNotFoundError, "private"),
+    (lambda: errors.RevisionNotFoundError("x", response=response(404)), FileNotFoundError, "revision"),
+    (lambda: errors.GatedRepoError("x", response=response(403)), CheckpointError, "access"),
+    (lambda: errors.HfHubHTTPError("x", response=response(500)), CheckpointError, "did not give"),
+    (lambda: errors.HFValidationError("Repo id must be x"), CheckpointError, "Repo id must be x"),
+    (lambda: errors.LocalEntryNotFoundError("x"), CheckpointError, "works offline"),
+    (lambda: errors.OfflineModeIsEnabled("x"), CheckpointError, "HF_HUB_OFFLINE"),
+    (lambda: OSError(28, "No space left on device", "/a/place/here"), CheckpointError, "No space left"),
+    (Odd, CheckpointError, "cannot be reached"),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "message"), REFUSALS)
+def test_a_refusal_is_put_into_words(error, kind, message, hub, prior, monkeypatch):
+    def refuse(*_, **__):
+        raise error()
+
+    prior.save(hub.folder() / "prior.safetensors")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(kind, match=message) as refused:
+        fetch("hf://owner/faces/prior.safetensors")
+    assert "/a/place" not in str(refused.value)
+    monkeypatch.setattr(Hub, "model_info", refuse)
+    monkeypatch.setattr(Hub, "create_repo", refuse)
+    for call in (lambda: fetch("hf://owner/faces/prior.safetensors"), lambda: push_to_hub(prior, "me/flow")):
+        with pytest.raises(kind, match=message):
+            call()
+
+
+def test_offline_a_file_that_was_never_fetched_is_refused_and_a_cached_one_is_used(tmp_path, monkeypatch, prior):
+    """The real client, with HF_HUB_OFFLINE: no network is touched."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    for name in ("prior.safetensors", "*.safetensors"):
+        with pytest.raises(CheckpointError, match="works offline"):
+            fetch(f"hf://owner/glow/{name}")
+    repository = tmp_path / "models--owner--glow"
+    (repository / "snapshots" / COMMIT).mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    prior.save(repository / "snapshots" / COMMIT / "prior.safetensors")
+    for name in ("prior.safetensors", "*.safetensors"):
+        assert load_prior(f"hf://owner/glow/{name}", device="cpu").image_size == 16
+    with pytest.raises(CheckpointError, match="works offline"):
+        fetch("hf://owner/glow/other.safetensors")
+
+
+def test_known_priors_are_told_apart_and_say_what_is_not_known():
+    assert len({prior.name for prior in KNOWN_PRIORS}) == len(KNOWN_PRIORS)
+    for prior in KNOWN_PRIORS:
+        document = prior.to_dict()
+        assert all(document[key] for key in ("title", "address", "format", "licence", "hardware"))
+        assert document["fetchable"] == is_hub_address(prior.address)
+    with pytest.raises(FileNotFoundError, match="by hand"):
+        load_prior("openai-celebahq256")
+    with pytest.raises(FileNotFoundError, match=r"celeba64.*glow-celeba"):
+        load_prior("nobody")
+
+
+# For visitors -------------------------------------------------------------------------------------------------------
+
+
+def test_a_visitors_address_gets_no_token_and_a_cache_apart(hub, visitor, prior):
+    prior.save(hub.folder() / "small")
+    assert load_prior("hf://owner/faces/small/model.safetensors", device="cpu", access=visitor).image_size == 16
+    assert hub.tokens == {False} and visitor.cache != OWNER.cache
+    assert list(visitor.cache.rglob("model.safetensors")) and not (hub.root / "owner").exists()
+    assert (VISITOR.token, VISITOR.any_format, VISITOR.cache is None) == (False, False, False)
+
+
+def test_a_visitors_address_gives_no_other_format_whatever_it_is_called(hub, visitor, monkeypatch):
+    path = GlowIP(steps=(2, 1), size=64, width=3).save(hub.folder())
+    for name in ("glowmodel.pt", "*.safetensors"):
+        with pytest.raises(CheckpointError, match=r"only a \.safetensors file"):
+            load_prior(f"hf://owner/faces/{name}", access=visitor)
+    assert not hub.asked
+    path.rename(path.with_name("prior.safetensors"))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(CheckpointError, match="not a safetensors file, and no other format"):
+        load_prior("hf://owner/faces/prior.safetensors", access=visitor)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [(VISITOR.most_bytes + 1, "96 MiB are fetched"), (None, "does not tell its size"), (10, "are fetched here")],
+)
+def test_a_file_that_is_too_large_is_refused_before_a_byte_of_it_is_fetched(hub, visitor, prior, told, message):
+    prior.save(hub.folder() / "prior.safetensors")
+    hub.sizes["prior.safetensors"] = told
+    access = visitor if told != 10 else replace(visitor, most_bytes=1000)  # a Hub that sends more than it said
+    with pytest.raises(CheckpointError, match=message):
+        load_prior("hf://owner/faces/prior.safetensors", access=access)
+    assert bool(hub.asked) == (told == 10)
+
+
+def test_a_file_beside_it_that_is_too_large_is_not_fetched(hub, visitor, prior):
+    prior.save(hub.folder() / "small")
+    hub.sizes["small/typicality.json"] = 1 << 20
+    (hub.folder() / "small" / "typicality.json").write_bytes(b" " * (1 << 20))
+    load_prior("hf://owner/faces/small/model.safetensors", device="cpu", access=visitor)
+    assert not list(visitor.cache.rglob("typicality.json"))
+
+
+def test_a_visitors_cache_holds_so_much_and_what_was_used_longest_ago_goes(hub, visitor):
+    access = replace(visitor, most_cached=2500)
+    for age, name in enumerate(("new", "old", "older")):
+        (hub.folder(f"a/{name}", cache=access.cache) / "blob").write_bytes(bytes(1000))
+        os.utime(access.cache / f"models--a--{name}", (1e9 - age, 1e9 - age))
+    (hub.folder("a/older") / "model.safetensors").write_bytes(bytes(100))
+    fetch("hf://a/older/model.safetensors", access=access)
+    # The one that was just asked for stays, whatever its age.
+    assert sorted(folder.name for folder in access.cache.iterdir()) == ["models--a--new", "models--a--older"]
+
+
+LOADERS = {
+    "prior": load_prior,
+    "posterior": load_posterior,
+    "classifier": lambda name, access: load_classifier(name, None, access=access),
+}
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+@pytest.mark.parametrize("content", [b"no prior", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"])
+def test_what_a_visitor_had_fetched_for_nothing_leaves_the_cache(hub, visitor, kind, content, monkeypatch):
+    (hub.folder() / "thing.safetensors").write_bytes(content)
+    download = Hub.download
+
+    def linked(self, *args, **options):
+        """As in a real cache, a name is a link to its content."""
+        folder = download(self, *args, **options)
+        shutil.move(f"{folder}/thing.safetensors", visitor.cache / "blob")
+        os.symlink(visitor.cache / "blob", f"{folder}/thing.safetensors")
+        return folder
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", linked.__get__(hub))
+    with pytest.raises(ValueError) as error:
+        LOADERS[kind]("hf://owner/faces/thing.safetensors", access=visitor)
+    assert not [path for path in visitor.cache.rglob("*") if not path.is_dir()]
+    if kind == "prior":
+        assert str(hub.root) not in str(error.value)
+
+
+# To the Hub ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def posterior(prior):
+    made = Posterior.condition(standard_normal(3, prior.dim, seed=1), lam_ratio=0.5)
+    made.metadata["fingerprint"] = prior.fingerprint
+    return made
+
+
+def test_a_prior_there_and_back_and_what_the_hub_reads_of_its_card(hub, prior):
+    address = push_to_hub(prior, "me/flow", licence="cc-by-nc-4.0", datasets=["someone/faces"], token="hf_mine")
+    assert address == "hf://me/flow/model.safetensors" and hub.private == {"me/flow": True} and "hf_mine" in hub.tokens
+    z = standard_normal(2, prior.dim, seed=2)
+    assert load_prior(address, device="cpu").decode(z).equal(prior.decode(z))
+    card = hub.card("me/flow")
+    head = card.data
+    assert (head.license, head.library_name, head.datasets) == ("cc-by-nc-4.0", "transflow-studio", ["someone/faces"])
+    assert {"transflow-learning", "normalizing-flow", "prior"} <= set(head.tags)
+    assert head.thumbnail == "https://huggingface.co/me/flow/resolve/main/samples.png"
+    assert (hub.folder("me/flow") / "samples.png").is_file() and f'tfc.load_prior("{address}")' in card.text
+
+
+def test_words_that_are_no_identifier_stand_in_the_card(hub, prior):
+    push_to_hub(prior, "me/flow", licence="For research alone: ask me", private=False)
+    card = hub.card("me/flow")
+    assert hub.private == {"me/flow": False}
+    assert (card.data.license, card.data.license_name) == ("other", "see-card")
+    assert "For research alone: ask me" in card.text
+
+
+def test_a_posterior_there_and_back(hub, prior, posterior):
+    back = load_posterior(push_to_hub(posterior, "me/red-hair", prior=prior))
+    assert back.mean.equal(posterior.mean) and back.m == 3
+    assert "makes the images again" in hub.card("me/red-hair").text, "whoever uploads photographs is told"
+    assert (hub.folder("me/red-hair") / "samples.png").is_file()
+    with pytest.raises(ValueError, match="another prior"):
+        push_to_hub(posterior, "me/other", prior=make_tiny_prior(seed=5))
+    assert "me/other" not in hub.private
+
+
+def test_a_classifier_there_and_back(hub, prior):
+    classifier = FewShotClassifier(prior, likelihood="isotropic")
+    classifier.fit_latents({name: i + standard_normal(4, prior.dim, seed=i) for i, name in enumerate(("a", "b"))})
+    assert load_classifier(push_to_hub(classifier, "me/classes", prior=prior), prior).classes == ("a", "b")
+    card = hub.card("me/classes")
+    assert 'prior = tfc.load_prior("tiny")' in card.text and card.data.get("thumbnail") is None
+    with pytest.raises(ValueError, match="another prior"):
+        push_to_hub(classifier, "me/other", prior=make_tiny_prior(seed=5))
+
+
+@pytest.mark.parametrize("name", shipped_priors())
+def test_the_cards_that_ship_have_a_head_and_keep_it(hub, prior, name):
+    card = (MODELS / name / "MODEL_CARD.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(card.split("---")[1])
+    assert head["license"] == "other" and head["thumbnail"] == "samples.png" and "prior" in head["tags"]
+    push_to_hub(prior, "me/flow", card=card)
+    pushed = hub.card("me/flow")
+    assert pushed.data.thumbnail.startswith("https://") and pushed.data.tags == head["tags"]
+    assert pushed.text.strip() == card.split("---\n", 2)[2].strip()

@@ -1,0 +1,248 @@
+"""Files of the Hugging Face Hub, there and back: `hf://owner/repo/file[@revision]`, cached and checked; card heads."""
+
+import fnmatch
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import huggingface_hub
+from huggingface_hub import constants, errors
+
+from .checkpoints import CheckpointError
+from .checkpoints.settings import LARGEST_SIDE_FILE, SIDE_FILES
+
+__all__ = ["OWNER", "VISITOR", "HubAccess", "card_head", "fetch", "is_hub_address", "opened", "upload"]
+
+T = TypeVar("T")
+_ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+?)(?:@(?P<revision>[\w./-]+))?")
+_TAGS = ("transflow-learning", "normalizing-flow")
+
+
+@dataclass(frozen=True)
+class HubAccess:
+    """What may be fetched for whoever gave the address.
+
+    Attributes:
+        token: as huggingface_hub takes it: None for the token of whoever runs this program, False for none.
+        most_bytes: of one file. The Hub is asked for the size before a byte of it is fetched.
+        any_format: fetch formats other than safetensors too, and files that a pattern finds.
+        cache: the folder that keeps what was fetched; None for huggingface_hub's own.
+        most_cached: bytes that such a folder may hold; the repository that was used longest ago goes first.
+    """
+
+    token: bool | None = None
+    most_bytes: int = 16 << 30
+    any_format: bool = True
+    cache: Path | None = None
+    most_cached: int = 4 << 30
+
+
+OWNER = HubAccess()
+"""For whoever runs the program: their own token, any format."""
+
+VISITOR = HubAccess(
+    token=False, most_bytes=96 << 20, any_format=False, cache=Path(constants.HF_HOME) / "transflow-visitors"
+)
+"""For addresses that strangers give: no token, safetensors of at most 96 MiB, in a cache apart of at most 4 GiB: what
+the owner's token once fetched is in the other one, and would be found there without it. In memory a prior takes up to
+five times its file: weights that are stored as halves, and those of the fused flow."""
+
+
+def is_hub_address(name: str | Path) -> bool:
+    """Does this name something on the Hub?"""
+    return str(name).startswith("hf:")
+
+
+def opened(name: str | Path, read: Callable[[Path], T], access: HubAccess = OWNER) -> T:
+    """What `read` makes of a file or folder, which is fetched where the name is an address.
+
+    Raises what `fetch` and `read` raise. What `read` refuses with a ValueError leaves a visitor's cache again.
+    """
+    if not is_hub_address(name):
+        return read(Path(name))
+    path = fetch(str(name), access)
+    try:
+        return read(path)
+    except ValueError:
+        if not access.any_format:
+            file = path / "model.safetensors" if path.is_dir() else path
+            for content in {file.resolve(), file}:  # in the cache, names are links to contents
+                content.unlink(missing_ok=True)
+        raise
+
+
+def fetch(address: str, access: HubAccess = OWNER) -> Path:
+    """Download a checkpoint, or find it in the cache, and return where it lies.
+
+    A file that was fetched before is not fetched again. Progress goes to standard error (set
+    HF_HUB_DISABLE_PROGRESS_BARS=1 for none). Configurations beside the file come with it. The file's name may hold a
+    `*` that one file of the repository fits. For a native folder, name its `model.safetensors`.
+
+    Args:
+        address: `hf://owner/repo/path/to/file`, with `@revision` (a commit, tag or branch) to pin it.
+        access: whose token is used, and what may be fetched.
+
+    Raises:
+        FileNotFoundError: the Hub has no such repository, revision or file.
+        CheckpointError: the address is malformed, more than one file fits, the Hub cannot be reached and the file is
+            not cached, access is refused, or the file is larger than allowed or of another format.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if not match or ".." in match["file"].split("/"):
+        raise CheckpointError(f"{address}: expected hf://owner/repo/path/to/file, with @revision to pin it")
+    repo, name, revision = match["repo"], match["file"], match["revision"]
+    if not access.any_format and (not name.endswith(".safetensors") or "*" in name):
+        raise CheckpointError(f"{address}: only a .safetensors file is fetched here; name it without a pattern")
+    api, offline = huggingface_hub.HfApi(token=access.token), False
+    try:
+        info = _ask(address, api.model_info, repo, revision=revision, files_metadata=True)
+        sizes = {file.rfilename: file.size for file in info.siblings or ()}
+        name = _only_match(address, name, sizes)
+        _check_size(address, sizes[name], access)
+        wanted = [name, *(side for side in _beside(name) if (sizes.get(side) or 0) <= LARGEST_SIDE_FILE)]
+    except _UnreachableError:
+        offline, wanted = True, [name, *_beside(name)]
+    folder = Path(
+        _ask(
+            address,
+            huggingface_hub.snapshot_download,
+            repo,
+            revision=revision,
+            token=access.token,
+            cache_dir=access.cache,
+            allow_patterns=wanted,
+            local_files_only=offline,
+        )
+    )
+    if offline:
+        cached = [file.relative_to(folder).as_posix() for file in folder.rglob("*")]
+        if not fnmatch.filter(cached, name):
+            raise _UnreachableError(address)
+        name = _only_match(address, name, cached)
+    path = folder / name
+    _check_size(address, path.stat().st_size, access)  # what came, whatever was said
+    _make_room(access, path)
+    return path.parent if path.name == "model.safetensors" and (path.parent / "config.json").is_file() else path
+
+
+def upload(folder: Path, repo: str, *, private: bool, token: str | None, message: str) -> None:
+    """Send a folder's files to a model repository, in one commit; a repository that is not there is made.
+
+    Raises CheckpointError or FileNotFoundError where the Hub refuses, or cannot be reached.
+    """
+    api, address = huggingface_hub.HfApi(token=token), f"hf://{repo}"
+    _ask(address, api.create_repo, repo, private=private, exist_ok=True)
+    _ask(address, api.upload_folder, repo_id=repo, folder_path=folder, commit_message=message)
+
+
+def card_head(
+    licence: str = "", *, datasets: Sequence[str] = (), tags: Sequence[str] = (), thumbnail: str | None = None
+) -> str:
+    """The YAML before a card's Markdown, with its fences: what the Hub reads of a prior, a posterior or a classifier.
+
+    Args:
+        licence: an identifier of the Hub, such as "mit"; anything else is "other", and told in the card's own words.
+        datasets: what it was trained on, as the Hub calls it.
+        tags: beside those that all of ours have.
+        thumbnail: a picture of what it makes: a file beside the card, or an address.
+
+    Example:
+        >>> print(card_head("mit", tags=["glow"], thumbnail="samples.png"))
+        ---
+        library_name: transflow-studio
+        license: mit
+        tags:
+        - transflow-learning
+        - normalizing-flow
+        - glow
+        thumbnail: samples.png
+        ---
+        <BLANKLINE>
+    """
+    known = re.fullmatch(r"[a-z][a-z0-9.-]*", licence) is not None
+    data = huggingface_hub.ModelCardData(
+        library_name="transflow-studio",
+        license=licence if known else "other",
+        license_name=None if known else "see-card",
+        license_link=None if known else "README.md",
+        tags=[*_TAGS, *tags],
+        datasets=list(datasets) or None,
+        thumbnail=thumbnail,
+    )
+    return f"---\n{data.to_yaml()}\n---\n"
+
+
+def _only_match(address: str, pattern: str, names: Iterable[str]) -> str:
+    found = fnmatch.filter(names, pattern)
+    if not found:
+        raise FileNotFoundError(f"{address}: there is no such file")
+    if len(found) > 1:
+        raise CheckpointError(f"{address}: {len(found)} files fit ({', '.join(found[:5])}); name one")
+    return found[0]
+
+
+def _check_size(address: str, size: int | None, access: HubAccess) -> None:
+    if size is None:
+        raise CheckpointError(f"{address}: the Hub does not tell its size")
+    if size > access.most_bytes:
+        most = access.most_bytes / 2**20
+        raise CheckpointError(
+            f"{address}: it has {size / 2**20:,.0f} MiB, and at most {most:,.0f} MiB are fetched here"
+        )
+
+
+def _beside(name: str) -> list[str]:
+    """What may lie beside a file and tell more of it."""
+    file = PurePosixPath(name)
+    if file.name == "model.safetensors":
+        return [str(file.with_name(side)) for side in ("config.json", "typicality.json", "SHA256SUMS")]
+    folders = [file.parent, *([file.parent.parent] if file.parent.name == "training_checkpoints" else [])]
+    return [str(folder / side) for folder in folders for side in SIDE_FILES]
+
+
+def _make_room(access: HubAccess, path: Path) -> None:
+    """Keep the cache within its bounds: whole repositories go, but the one that `path` lies in."""
+    if access.cache is None:
+        return
+    folders = sorted(access.cache.glob("models--*"), key=lambda folder: folder.stat().st_mtime)
+    sizes = [sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file()) for folder in folders]
+    excess = sum(sizes) - access.most_cached
+    for folder, size in zip(folders, sizes, strict=True):
+        if folder in path.parents:
+            folder.touch()  # it was used now
+        elif excess > 0:
+            shutil.rmtree(folder, ignore_errors=True)
+            excess -= size
+
+
+class _UnreachableError(CheckpointError):
+    """There is no network, or none is wanted."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"{address}: not in the local cache, and the Hub cannot be reached (no network, or HF_HUB_OFFLINE is set). "
+            "Load it once with a connection; after that it works offline"
+        )
+
+
+def _ask(address: str, question: Callable[..., Any], *arguments: str, **options: Any) -> Any:
+    """Ask the Hub, and put its refusals into words."""
+    try:
+        return question(*arguments, **options)
+    except (errors.LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
+        raise _UnreachableError(address) from error
+    except errors.GatedRepoError as error:
+        raise CheckpointError(
+            f"{address}: access must be asked for on the repository's page, and `hf auth login`"
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        raise FileNotFoundError(f"{address}: the Hub has no such repository or revision, or it is private") from error
+    except (errors.HfHubHTTPError, errors.HFValidationError, OSError, ValueError) as error:
+        words = (error.strerror if isinstance(error, OSError) else None) or str(error).strip()
+        reason = words.split("\n")[0][:300]
+        raise CheckpointError(f"{address}: the Hub did not give it ({type(error).__name__}: {reason})") from error
+    except Exception as error:  # of whichever HTTP client this version of the library has: no connection, no answer
+        raise _UnreachableError(address) from error
