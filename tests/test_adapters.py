@@ -1,13 +1,11 @@
 """A researcher's own model as a prior: shapes, whitening, densities, and what is refused."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
 from torch.distributions.transforms import AffineTransform, ComposeTransform, SigmoidTransform
 
-from transflow_core.adapters import adapt_encoder, adapt_normflows, adapt_transform
+from transflow_core.adapters import adapt_encoder, adapt_transform
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.prior import Prior
 
@@ -128,84 +126,5 @@ def test_what_does_not_fit_is_refused():
         adapt_encoder(Whitener(), (3, 4, 8))
     with pytest.raises(TypeError, match="no transform"):
         adapt_transform(object(), IMAGE)
-    with pytest.raises(TypeError, match="no normflows model"):
-        adapt_normflows(object(), IMAGE)
     with pytest.raises((ValueError, RuntimeError)):
         adapt_encoder(Whitener(), IMAGE, [(1, 1, 1)])
-
-
-class TestNormflows:
-    """Models of the library itself, where it is installed."""
-
-    nf = None
-
-    @pytest.fixture(autouse=True)
-    def library(self):
-        type(self).nf = pytest.importorskip("normflows", reason="normflows is not installed")
-
-    def multiscale(self, size=8):
-        """Two levels of GlowBlocks over 8×8 images, away from their zero start."""
-        nf = self.nf
-        q0 = [nf.distributions.GlowBase((24, 2, 2)), nf.distributions.DiagGaussian((6, 4, 4))]
-        flows = [
-            [*(nf.flows.GlowBlock(c, 8, scale=True, init_zeros=False) for _ in range(2)), nf.flows.Squeeze()]
-            for c in (24, 12)
-        ]
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            model = nf.MultiscaleFlow(q0, flows, [nf.flows.Merge()], class_cond=False)
-            for parameter in model.parameters():
-                parameter.data += 0.05 * torch.randn_like(parameter)
-            model.eval()
-            with torch.no_grad():
-                model.inverse_and_log_det(torch.rand(16, 3, 8, 8))  # the first batch initialises its actnorms
-                model.q0[1].loc.fill_(0.1)
-                model.q0[1].log_scale.fill_(0.2)
-        return model
-
-    def test_a_multiscale_model_is_whitened_and_runs_fine_to_coarse(self):
-        model = self.multiscale()
-        prior = Prior.from_checkpoint(adapt_normflows(model, (3, 8, 8)), device="cpu")
-        assert [level.shape for level in prior.levels] == [(6, 4, 4), (24, 2, 2)]
-        x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-        with torch.no_grad():
-            expected = model.log_prob(x, None)
-        torch.testing.assert_close(prior.log_prob(x).float(), expected, atol=1e-3, rtol=1e-5)
-        torch.testing.assert_close(prior.decode(prior.encode(x)), x, atol=1e-4, rtol=0)
-
-    def test_the_adapter_and_the_reader_of_saved_models_agree(self, tmp_path):
-        from transflow_core.prior import load_prior
-
-        model = self.multiscale()
-        model.save(tmp_path / "model.pt")
-        converted = load_prior(tmp_path / "model.pt", device="cpu", image_size=8, bits=8)
-        adapted = Prior.from_checkpoint(adapt_normflows(model, (3, 8, 8)), device="cpu")
-        x = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-        torch.testing.assert_close(converted.encode(x), adapted.encode(x), atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(converted.log_prob(x), adapted.log_prob(x), atol=1e-3, rtol=1e-5)
-
-    def test_a_flow_of_one_level(self):
-        nf = self.nf
-        base = nf.distributions.DiagGaussian(48)
-        base.loc.data += 0.3
-        base.log_scale.data -= 0.5
-
-        class Flat(nn.Module):
-            q0 = base
-
-            def inverse_and_log_det(self, x):
-                return x.flatten(1) * 2, torch.full((len(x),), 48 * math.log(2))
-
-            def forward_and_log_det(self, z):
-                return (z / 2).reshape(-1, *IMAGE), torch.full((len(z),), -48 * math.log(2))
-
-        prior = Prior.from_checkpoint(adapt_normflows(Flat(), IMAGE), device="cpu")
-        expected = base.log_prob(IMAGES.flatten(1) * 2) + 48 * math.log(2)
-        torch.testing.assert_close(prior.log_prob(IMAGES).float(), expected.detach(), atol=1e-3, rtol=1e-5)
-        torch.testing.assert_close(prior.decode(prior.encode(IMAGES)), IMAGES)
-
-    def test_a_base_that_is_no_gaussian_is_refused(self):
-        nf = self.nf
-        model = nf.NormalizingFlow(nf.distributions.UniformGaussian(2, [0]), [])
-        with pytest.raises(TypeError, match="UniformGaussian"):
-            adapt_normflows(model, IMAGE)

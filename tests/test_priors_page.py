@@ -10,7 +10,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_page_has_an_example_for_each_adapter():
-    adapters = ("adapt_flow(", "adapt_encoder(", "adapt_normflows(", "adapt_transform(")
+    adapters = ("adapt_flow(", "adapt_encoder(", "adapt_transform(")
     for word in (*adapters, "load_prior("):
         assert any(word in example for example in EXAMPLES), word
 

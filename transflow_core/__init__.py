@@ -39,7 +39,6 @@ _PUBLIC = {
     "Prior": "prior",
     "adapt_encoder": "adapters",
     "adapt_flow": "adapters",
-    "adapt_normflows": "adapters",
     "adapt_transform": "adapters",
     "align": "faces",
     "recommend": "posterior",

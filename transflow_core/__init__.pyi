@@ -1,6 +1,5 @@
 from .adapters import adapt_encoder as adapt_encoder
 from .adapters import adapt_flow as adapt_flow
-from .adapters import adapt_normflows as adapt_normflows
 from .adapters import adapt_transform as adapt_transform
 from .checkpoints import CheckpointError as CheckpointError
 from .engine import Engine as Engine

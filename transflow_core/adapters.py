@@ -1,4 +1,4 @@
-"""A researcher's own model as a prior: a flow, anything with encode and decode, a normflows model, a transform.
+"""A researcher's own model as a prior: a flow, anything with encode and decode, a transform.
 
 Each function gives a `Checkpoint`, and `Prior.from_checkpoint` makes it a prior like any other. What they ask of a
 model is that its latents, once whitened, are N(0, I): that is what the posterior's mathematics stands on.
@@ -16,7 +16,10 @@ from .checkpoints import Checkpoint
 from .flows import Flow, Shape, device_of
 from .flows.pixels import PixelConvention
 
-__all__ = ["Autoencoding", "adapt_encoder", "adapt_flow", "adapt_normflows", "adapt_transform"]
+Both = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""x to (z, log_det), or back."""
+
+__all__ = ["Autoencoding", "adapt_encoder", "adapt_flow", "adapt_transform"]
 
 
 class Autoencoding(Protocol):
@@ -34,14 +37,7 @@ class Autoencoding(Protocol):
 class _Adapted(nn.Module):
     """Two functions as a flow. A model that is a torch module is registered, so that it moves between devices."""
 
-    def __init__(
-        self,
-        forward: Callable[[Tensor], tuple[Tensor, Tensor]],
-        inverse: Callable[[Tensor], tuple[Tensor, Tensor]],
-        model: Any,
-        image: Shape,
-        latent_shapes: Sequence[Shape],
-    ) -> None:
+    def __init__(self, forward: Both, inverse: Both, model: Any, image: Shape, latent_shapes: Sequence[Shape]) -> None:
         super().__init__()
         if image[1] != image[2]:
             raise ValueError(f"priors are over square images, not {image[1]}×{image[2]}")
@@ -139,28 +135,20 @@ def adapt_encoder(
         image: (C, S, S).
         latent_shapes: the (C, H, W) of the levels of the latent, fine to coarse, in the order in which they lie in
             `z.flatten(1)`; default, one level as `encode` gives it.
-        pixels: how intensities become x; default, x is in [0, 1].
-        name, fingerprint: of the prior; the fingerprint is by default taken from the weights.
+        pixels, name, fingerprint: see `adapt_flow`.
 
     Raises:
         ValueError: the images are not square or the shapes do not fit.
     """
 
-    def undensed(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    def undensed(function: Callable[[Tensor], Tensor]) -> Both:
         return lambda v: (function(v), v.new_full((len(v),), torch.nan))
 
     with torch.inference_mode():
-        z = model.encode(torch.zeros(1, *image))
-    inner = tuple(z.shape[1:])
-    if latent_shapes is None:
-        latent_shapes = [_level(inner)]
-    flow = _Adapted(
-        undensed(lambda x: model.encode(x).flatten(1)),
-        undensed(lambda v: model.decode(v.reshape(-1, *inner))),
-        model,
-        image,
-        latent_shapes,
-    )
+        inner = tuple(model.encode(torch.zeros(1, *image)).shape[1:])
+    forward = undensed(lambda x: model.encode(x).flatten(1))
+    inverse = undensed(lambda z: model.decode(z.reshape(-1, *inner)))
+    flow = _Adapted(forward, inverse, model, image, latent_shapes or [_level(inner)])
     return adapt_flow(flow.eval(), pixels, name, fingerprint, "encode/decode")
 
 
@@ -182,116 +170,39 @@ def adapt_transform(
         transform: the map from x to z.
         image: (C, S, S).
         flatten: the transform takes vectors (n, D) rather than images (n, C, S, S).
-        pixels: how intensities become x; default, x is in [0, 1].
-        name, fingerprint: of the prior.
+        pixels, name, fingerprint: see `adapt_flow`.
 
     Raises:
         TypeError: it is neither kind of transform.
         ValueError: the shapes do not fit.
     """
-    shape = (math.prod(image),) if flatten else image
-
-    def total(log_det: Tensor, n: int) -> Tensor:
-        return log_det.reshape(n, -1).sum(1)  # elementwise transforms give one number a dimension
-
     if hasattr(transform, "log_abs_det_jacobian") and hasattr(transform, "inv"):
 
-        def forward(x: Tensor) -> tuple[Tensor, Tensor]:
-            x = x.reshape(-1, *shape)
+        def forth(x: Tensor) -> tuple[Tensor, Tensor]:
             z = transform(x)
-            return z, total(transform.log_abs_det_jacobian(x, z), len(x))
+            return z, transform.log_abs_det_jacobian(x, z)
 
-        def inverse(z: Tensor) -> tuple[Tensor, Tensor]:
-            z = z.reshape(-1, *shape)
+        def back(z: Tensor) -> tuple[Tensor, Tensor]:
             x = transform.inv(z)
-            return x, -total(transform.log_abs_det_jacobian(x, z), len(z))
+            return x, -transform.log_abs_det_jacobian(x, z)
 
     elif callable(getattr(transform, "forward", None)) and callable(getattr(transform, "inverse", None)):
-
-        def forward(x: Tensor) -> tuple[Tensor, Tensor]:
-            z, log_det = transform.forward(x.reshape(-1, *shape))
-            return z, total(log_det, len(x))
-
-        def inverse(z: Tensor) -> tuple[Tensor, Tensor]:
-            x, log_det = transform.inverse(z.reshape(-1, *shape))
-            return x, total(log_det, len(z))
-
+        forth, back = transform.forward, transform.inverse
     else:
         raise TypeError(
             f"a {type(transform).__name__} is no transform: expected a call, .inv and .log_abs_det_jacobian (zuko), or "
             ".forward and .inverse that give (output, log_abs_det) (nflows)"
         )
+
+    def shaped(function: Both) -> Both:
+        def call(v: Tensor) -> tuple[Tensor, Tensor]:
+            found, log_det = function(v.reshape(-1, *((math.prod(image),) if flatten else image)))
+            return found, log_det.reshape(len(v), -1).sum(1)  # elementwise transforms give one number a dimension
+
+        return call
+
     with torch.inference_mode():
-        z = forward(torch.zeros(1, *image))[0]
+        z = shaped(forth)(torch.zeros(1, *image))[0]
     latent = _level(tuple(z.shape[1:])) if z.ndim == 4 else image
-    flow = _Adapted(forward, inverse, transform, image, [latent])
+    flow = _Adapted(shaped(forth), shaped(back), transform, image, [latent])
     return adapt_flow(flow.eval(), pixels, name, fingerprint, "transform")
-
-
-def adapt_normflows(
-    model: Any,
-    image: Shape,
-    pixels: PixelConvention | None = None,
-    name: str = "adapted",
-    fingerprint: str | None = None,
-) -> Checkpoint:
-    """A `normflows.MultiscaleFlow` or `normflows.NormalizingFlow` over diagonal Gaussians, whatever its layers are.
-
-    Latents are whitened by each level's base distribution (`DiagGaussian` or `GlowBase`, without classes) and put into
-    our order, fine to coarse. (A saved model of GlowBlocks can also be converted: see `load_prior`.)
-
-    Args:
-        model: a normflows model over images (n, C, S, S).
-        image: (C, S, S).
-        pixels: how intensities become x; default, x is in [0, 1].
-        name, fingerprint: of the prior.
-
-    Raises:
-        TypeError: it is no such model, or its base distribution is no diagonal Gaussian.
-    """
-    multiscale = isinstance(getattr(model, "q0", None), nn.ModuleList)
-    if not all(hasattr(model, word) for word in ("q0", "inverse_and_log_det", "forward_and_log_det")):
-        raise TypeError(f"a {type(model).__name__} is no normflows model")
-    bases = list(model.q0) if multiscale else [model.q0]
-    for base in bases:
-        if getattr(base, "class_cond", False) or not (hasattr(base, "loc") and hasattr(base, "log_scale")):
-            raise TypeError(f"its base distribution {type(base).__name__} is no diagonal Gaussian without classes")
-
-    def gaussian(base: Any, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation, in the shape of one latent."""
-        loc, log_scale = base.loc, base.log_scale
-        if hasattr(base, "loc_logs"):  # GlowBase
-            loc = loc * torch.exp(base.loc_logs * base.logscale_factor)
-            log_scale = log_scale * torch.exp(base.log_scale_logs * base.logscale_factor)
-        return loc.expand(1, *latent.shape[1:]), log_scale.expand(1, *latent.shape[1:])
-
-    def encode(x: Tensor) -> tuple[list[Tensor], Tensor]:
-        latents, log_det = model.inverse_and_log_det(x)
-        return (list(latents) if multiscale else [latents]), log_det
-
-    with torch.inference_mode():
-        shapes = [tuple(latent.shape[1:]) for latent in encode(torch.zeros(1, *image))[0]]
-
-    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
-        latents, log_det = encode(x)
-        rows = []
-        for base, latent in zip(bases, latents, strict=True):
-            loc, log_scale = gaussian(base, latent)
-            rows.append(((latent - loc) * torch.exp(-log_scale)).flatten(1))
-            log_det = log_det - log_scale.sum()
-        return torch.cat(rows[::-1], 1), log_det  # theirs run coarse to fine
-
-    def inverse(z: Tensor) -> tuple[Tensor, Tensor]:
-        parts = z.split([math.prod(shape) for shape in shapes[::-1]], 1)[::-1]
-        latents, total = [], z.new_zeros(len(z))
-        for base, part, shape in zip(bases, parts, shapes, strict=True):
-            part = part.reshape(-1, *shape)
-            loc, log_scale = gaussian(base, part)
-            latents.append(part * torch.exp(log_scale) + loc)
-            total = total + log_scale.sum()
-        x, log_det = model.forward_and_log_det(latents if multiscale else latents[0])
-        return x, total + log_det
-
-    levels = [_level(shape) for shape in shapes[::-1]]
-    flow = _Adapted(forward, inverse, model, image, levels)
-    return adapt_flow(flow.eval(), pixels, name, fingerprint, "normflows model")
