@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from .typicality import Typicality
 
 __all__ = ["Encoded", "LatentLevel", "Prior", "load_prior", "pick_device", "standard_log_prob"]
 
-T = TypeVar("T")
 Images = Sequence[Image.Image] | Sequence[np.ndarray] | np.ndarray | Tensor
 
 
@@ -145,14 +144,21 @@ class Prior:
     def _form(self) -> Flow:
         return fuse(self.flow, self.nets)
 
-    def _computed(self, function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
-        """`function` of the parts of a batch, in order: a part a core, and smaller where memory is short.
+    def _batched(
+        self, function: Callable[[Tensor], tuple[Tensor, Tensor]], rows: Tensor, batch_size: int
+    ) -> tuple[Tensor, Tensor]:
+        """Both results of `function` of some rows: a part of each batch a core, and smaller where memory is short.
 
         A flow that is none of ours may keep something between two calls, and has the batch as it is.
         """
-        if self._form is self.flow:
-            return in_halves(function, batch)
-        return [one for some in on_cores(partial(in_halves, function), batch) for one in some]
+        n, rows = len(rows), rows if len(rows) else rows.new_zeros(1, *rows.shape[1:])
+        halved = partial(in_halves, function)
+        found: list[tuple[Tensor, Tensor]] = []
+        for batch in rows.split(batch_size):
+            parts = [halved(batch)] if self._form is self.flow else on_cores(halved, batch)
+            found += [one for some in parts for one in some]
+        first, second = (torch.cat(results)[:n] for results in zip(*found, strict=True))
+        return first, second
 
     def to_unit(self, images: Images) -> Tensor:
         """Any accepted form of m images -> (m, C, S, S) float32 in [0, 1], on the prior's device.
@@ -199,13 +205,9 @@ class Prior:
         An image far from the training data can overflow: its row is then not finite, and the other rows are unharmed.
         """
         v = self.to_unit(images)
-        z, log_det = [torch.zeros(0, self.dim, device=self.device)], [torch.zeros(0, device=self.device)]
-        for batch in v.split(batch_size) if len(v) else ():
-            for part_z, part_log_det in self._computed(lambda x: self._form.forward(self.pixels.to_flow(x)), batch):
-                z.append(part_z)
-                log_det.append(part_log_det)
-        latents, log_prior = torch.cat(z), standard_log_prob(torch.cat(z))
-        return Encoded(latents, log_prior, log_prior + torch.cat(log_det).cpu().double())
+        z, log_det = self._batched(lambda part: self._form.forward(self.pixels.to_flow(part)), v, batch_size)
+        log_prior = standard_log_prob(z)
+        return Encoded(z, log_prior, log_prior + log_det.cpu().double())
 
     def encode(self, images: Images, batch_size: int = 32) -> Tensor:
         """z = f⁻¹(x): PIL images, uint8 (m, S, S, C) or float (m, C, S, S) in [0, 1] -> (m, D) float32.
@@ -238,7 +240,6 @@ class Prior:
         """
         z, form = self._checked(z), self._form
         coarse = coarse and isinstance(form, CoarseFlow)
-        side = self.image_size // 2 if coarse else self.image_size
         if ranges is not None and isinstance(form, GuardedFlow):
             z = torch.cat([z, ranges.to(z).expand(len(z), 2, form.guarded).flatten(1)], 1)
 
@@ -251,13 +252,8 @@ class Prior:
                 images = cast(CoarseFlow, form).low_pass(batch) if coarse else form.inverse(batch)[0]
                 return images, batch.new_zeros(len(batch))
 
-        images = [torch.zeros(0, self.channels, side, side, device=self.device)]
-        excess = [torch.zeros(0, device=self.device)]
-        for batch in z.split(batch_size) if len(z) else ():
-            for shown, beyond in self._computed(decoded, batch):
-                images.append(self.pixels.from_flow(shown))
-                excess.append(beyond)
-        return torch.cat(images), torch.cat(excess)
+        images, excess = self._batched(decoded, z, batch_size)
+        return self.pixels.from_flow(images), excess
 
     def _checked(self, z: Tensor) -> Tensor:
         z = torch.as_tensor(z, dtype=torch.float32)
@@ -274,7 +270,7 @@ class Prior:
         form, z = self._form, self._checked(z)
         if not isinstance(form, GuardedFlow):
             return self.decode(z, batch_size), None
-        images, ranges = self._noted(form.noted_inverse, z, batch_size)
+        images, ranges = self._batched(form.noted_inverse, z, batch_size)
         return self.pixels.from_flow(images), ranges
 
     @torch.inference_mode()
@@ -283,17 +279,7 @@ class Prior:
         form, v = self._form, self.to_unit(images)
         if not isinstance(form, GuardedFlow):
             return self.encode(v, batch_size), None
-        return self._noted(form.noted_forward, self.pixels.to_flow(v), batch_size)
-
-    def _noted(
-        self, function: Callable[[Tensor], tuple[Tensor, Tensor]], rows: Tensor, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
-        """Both results of `function` of each batch; of no rows as well."""
-        if not len(rows):
-            return function(rows)
-        found = [part for batch in rows.split(batch_size) for part in self._computed(function, batch)]
-        results, ranges = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return results, ranges
+        return self._batched(form.noted_forward, self.pixels.to_flow(v), batch_size)
 
     def looks(self, z: Tensor, batch_size: int = 16) -> Looks:
         """What latents (p, D) of images look like: see `posterior.Looks`, which `Posterior.draw` takes. On the CPU."""
@@ -325,13 +311,10 @@ class Prior:
         """
         v = self.to_unit(images)
         generator = torch.Generator().manual_seed(seed)
-        bits = [torch.zeros(0, dtype=torch.float64)]
-        for batch in v.split(batch_size) if len(v) else ():
-            noise = torch.stack([torch.rand(batch.shape[1:], generator=generator) for _ in batch])
-            for z, log_det in self._computed(self._form.forward, self.pixels.dequantise(batch, noise.to(batch))):
-                nats = standard_log_prob(z) + log_det.cpu().double()
-                bits.append((self.pixels.nats_per_dim - nats / self.dim) / math.log(2))
-        return torch.cat(bits)
+        noise = torch.cat([torch.rand(1, *v.shape[1:], generator=generator) for _ in v] or [v])
+        z, log_det = self._batched(self._form.forward, self.pixels.dequantise(v, noise.to(v)), batch_size)
+        nats = standard_log_prob(z) + log_det.cpu().double()
+        return (self.pixels.nats_per_dim - nats / self.dim) / math.log(2)
 
     def save(self, path: str | Path, half: bool = False) -> None:
         """Write the prior in the native format: one `.safetensors` file, or a folder when `path` has no suffix."""

@@ -6,19 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from .tensors import CheckpointError, guarded
 
-__all__ = [
-    "BITS",
-    "IMAGE_SIZE",
-    "LABEL",
-    "LARGEST_SIDE_FILE",
-    "SIDE_FILES",
-    "Setting",
-    "pick_label",
-    "resolve",
-    "side_values",
-]
+__all__ = ["BITS", "IMAGE_SIZE", "LABEL", "LARGEST_SIDE_FILE", "SIDE_FILES", "Setting", "pick_label", "resolve"]
 
 SIDE_FILES = ("configs.json", "hparams.json", "names.json", "config.yaml")
 """Files that other projects write beside their weights. They are read as data, never run."""
@@ -48,14 +40,12 @@ class Setting:
 
     def check(self, value: Any) -> Any:
         """The value in its kind. CheckpointError if it is of another, or none of the choices."""
-        if self.kind is bool and value in (0, 1):
-            value = bool(value)
-        elif self.kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        elif self.kind is int and isinstance(value, float) and value.is_integer():
-            value = int(value)
-        fits = isinstance(value, self.kind) and (self.kind is bool or not isinstance(value, bool))
-        if not fits or (self.choices and value not in self.choices):
+        try:
+            value = TypeAdapter(self.kind).validate_python(value)
+            fits = not self.choices or value in self.choices
+        except ValidationError:
+            fits = False
+        if not fits:
             wanted = f"one of {self.choices}" if self.choices else f"of kind {self.kind.__name__}"
             raise CheckpointError(f"{self.name} ({self.meaning}) must be {wanted}, not {value!r}")
         return value
@@ -91,8 +81,7 @@ def side_values(path: Path) -> dict[str, Any]:
                 raise CheckpointError(f"{file.name}: larger than {LARGEST_SIDE_FILE >> 10} KiB, too large for settings")
             text = file.read_text(encoding="utf-8")
             document = _yaml(text, file.name) if file.suffix == ".yaml" else json.loads(text)
-        for key, value in _leaves(document, depth=3):
-            values.setdefault(key, value)
+        values = _leaves(document, depth=3) | values
     return values
 
 
@@ -105,13 +94,14 @@ def _yaml(text: str, where: str) -> Any:
     return yaml.safe_load(text)
 
 
-def _leaves(document: Any, depth: int) -> list[tuple[str, Any]]:
+def _leaves(document: Any, depth: int) -> dict[str, Any]:
+    """The plain values of a document, the outermost of a name."""
     if not isinstance(document, dict) or not depth:
-        return []
-    found = [(str(k), v) for k, v in document.items() if isinstance(v, int | float | str | bool)]
-    for value in document.values():
-        found += _leaves(value, depth - 1)
-    return found
+        return {}
+    found: dict[str, Any] = {}
+    for value in reversed(document.values()):
+        found |= _leaves(value, depth - 1)
+    return found | {str(k): v for k, v in document.items() if isinstance(v, int | float | str | bool)}
 
 
 def resolve(settings: tuple[Setting, ...], options: Mapping[str, Any], path: Path, where: str) -> dict[str, Any]:
@@ -119,21 +109,16 @@ def resolve(settings: tuple[Setting, ...], options: Mapping[str, Any], path: Pat
 
     Raises CheckpointError that names all that is missing at once, or an option that is no setting.
     """
-    known = {setting.name for setting in settings}
-    for name in options:
-        if name not in known:
-            listed = ", ".join(sorted(known)) or "none"
-            raise CheckpointError(f"{where}: this format has no setting {name!r}. It has: {listed}")
+    if unknown := sorted(options.keys() - {setting.name for setting in settings}):
+        listed = ", ".join(sorted(setting.name for setting in settings)) or "none"
+        raise CheckpointError(f"{where}: this format has no setting {unknown[0]!r}. It has: {listed}")
     beside, values, missing = side_values(path), {}, []
     for setting in settings:
-        given = [options[setting.name]] if options.get(setting.name) is not None else []
-        given += [beside[key] for key in setting.keys if key in beside]
-        if given:
-            values[setting.name] = setting.check(given[0])
-        elif setting.default is ...:
+        given = [options.get(setting.name), *(beside.get(key) for key in setting.keys)]
+        found = next((value for value in given if value is not None), None)
+        if found is None and setting.default is ...:
             missing.append(f"{setting.name} ({setting.meaning})")
-        else:
-            values[setting.name] = setting.default
+        values[setting.name] = setting.default if found is None else setting.check(found)
     if missing:
         raise CheckpointError(f"{where}: the file does not say everything. Please give: {'; '.join(missing)}")
     return values
