@@ -21,6 +21,7 @@ import atheris
 
 with atheris.instrument_imports(include=["transflow_core"]):
     from tests.checkpoints import test_fuzz as checkpoints
+    from tests.checkpoints.test_safety import MAKERS
     from tests.images import test_fuzz as images
     from transflow_core.fewshot import FewShotClassifier
     from transflow_core.posterior import Covariance, Posterior
@@ -55,8 +56,8 @@ def classifier(path: Path) -> None:
 
 def _seeds(reader: str, folder: Path) -> str:
     """Write good files, each an entry of the corpus; gives how the name of such a file ends."""
-    if reader in checkpoints.MAKERS:
-        return checkpoints.MAKERS[reader](folder).suffix
+    if reader in MAKERS:
+        return MAKERS[reader](folder).suffix
     if reader == "image":
         for index, data in enumerate(images.CORPUS.values()):
             (folder / f"{index}").write_bytes(data)
@@ -76,7 +77,7 @@ READERS: dict[str, Callable[[Path], None]] = {
     "image": lambda path: images.read_or_refused(path.read_bytes()),
     "posterior": posterior,
     "classifier": classifier,
-    **dict.fromkeys(checkpoints.MAKERS, checkpoints.read),
+    **dict.fromkeys(MAKERS, checkpoints.read),
 }
 
 

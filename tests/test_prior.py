@@ -38,6 +38,7 @@ def conforms(prior, expected):
 
 def test_latents_densities_and_samples_match_the_conformance_data(shipped):
     conforms(shipped, read_conformance(MODELS / shipped.name))
+    assert (MODELS / shipped.name / "SHA256SUMS").is_file()
 
 
 def test_another_implementations_numbers_are_ours(shared):

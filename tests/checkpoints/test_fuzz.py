@@ -38,18 +38,10 @@ def in_little_memory():
         yield
 
 
-def _native(folder):
-    make_tiny_prior().save(folder / "native.safetensors")
-    return folder / "native.safetensors"
-
-
-MAKERS = {"native": _native, **test_safety.MAKERS}
-
-
-@pytest.fixture(scope="module", params=MAKERS)
+@pytest.fixture(scope="module", params=test_safety.MAKERS)
 def good(request, tmp_path_factory):
     """A good file's bytes and name, and where to put a bad one."""
-    path = MAKERS[request.param](tmp_path_factory.mktemp("fuzz"))
+    path = test_safety.MAKERS[request.param](tmp_path_factory.mktemp("fuzz"))
     return path, path.read_bytes()
 
 

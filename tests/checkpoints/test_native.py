@@ -29,6 +29,8 @@ def test_a_saved_prior_is_the_same_prior(tmp_path, where):
     assert again.encode(IMAGES).equal(prior.encode(IMAGES))
     assert (again.name, again.pixels, again.typicality) == (prior.name, prior.pixels, prior.typicality)
     assert again.metadata["licence"] == "none"
+    make_tiny_prior(1).save(tmp_path / "other.safetensors")
+    assert load_prior(tmp_path / "other.safetensors", device="cpu").fingerprint != again.fingerprint
     again.save(tmp_path / "second.safetensors")
     (tmp_path / "plain").touch()  # other users of the machine may read a prior as they may read any other file
     assert (tmp_path / "second.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
@@ -45,13 +47,6 @@ def test_half_precision_halves_the_nets_and_hardly_moves_the_latents(tmp_path):
     assert stored["levels.0.steps.0.conv1x1.L"].dtype == torch.float32
     again = load_prior(tmp_path / "half.safetensors", device="cpu")
     torch.testing.assert_close(again.encode(IMAGES), prior.encode(IMAGES), atol=5e-3, rtol=5e-3)
-
-
-def test_other_weights_have_another_fingerprint(tmp_path):
-    for seed in (0, 1):
-        make_tiny_prior(seed).save(tmp_path / f"{seed}.safetensors")
-    first, second = (load_prior(tmp_path / f"{seed}.safetensors", device="cpu").fingerprint for seed in (0, 1))
-    assert first != second
 
 
 @pytest.fixture
@@ -108,37 +103,6 @@ def test_a_wrong_file_is_refused_with_the_reason(saved, case):
         load_prior(file, device="cpu")
 
 
-def test_damaged_bytes_never_raise_anything_else(saved):
-    """Truncated anywhere, or with a bit flipped in the header: a CheckpointError, or (in a free word) a prior."""
-    file = saved[0]
-    good = file.read_bytes()
-    rng = np.random.default_rng(0)
-    for cut in [0, 1, 7, 8, 9, 100, len(good) // 2, len(good) - 1]:
-        file.write_bytes(good[:cut])
-        with pytest.raises(CheckpointError):
-            load_prior(file, device="cpu")
-    header = 8 + struct.unpack("<Q", good[:8])[0]
-    refused = 0
-    for _ in range(150):
-        bad = bytearray(good)
-        bad[rng.integers(0, header)] ^= 1 << rng.integers(0, 8)
-        file.write_bytes(bad)
-        try:
-            load_prior(file, device="cpu")
-        except CheckpointError:
-            refused += 1
-    assert refused > 100
-
-
-def test_a_header_that_declares_a_huge_size_is_refused_at_once(tmp_path):
-    file = tmp_path / "huge.safetensors"
-    entry = {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}
-    header = json.dumps({"top.mean": entry}).encode()
-    file.write_bytes(struct.pack("<Q", len(header)) + header)
-    with pytest.raises(CheckpointError):
-        load_prior(file, device="cpu")
-
-
 def test_a_native_folder_with_a_huge_configuration(tmp_path):
     make_tiny_prior().save(tmp_path / "small")
     for name in ("config.json", "typicality.json"):
@@ -188,13 +152,6 @@ def test_a_git_lfs_pointer_is_called_one(folder, name):
     (folder / name).write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 47331428\n")
     with pytest.raises(CheckpointError, match="git lfs pull"):
         load_prior(folder if name == "model.safetensors" else folder / name)
-
-
-def test_the_priors_that_ship_have_their_sums():
-    from transflow_core.shipped import MODELS, shipped_priors
-
-    for name in shipped_priors():
-        assert (MODELS / name / "SHA256SUMS").is_file()
 
 
 @pytest.mark.parametrize("what", ["P", "L", "U", "log_diag"])

@@ -170,7 +170,8 @@ class _Fold:
 
     def _norm(self, prefix: str, norm: Norm, channels: int) -> tuple[Tensor, Tensor, Tensor]:
         """(shift, log_scale, signs) of `(x + shift) * signs * exp(log_scale)`, (C,) each."""
-        if norm.trained and prefix + norm.trained in self.tensors and not self.tensors.flag(prefix + norm.trained):
+        trained = prefix + norm.trained
+        if norm.trained and trained in self.tensors and not self._vector(trained, 1).all():
             raise self._wrong("an actnorm was never initialised: this model has not been trained")
         shift = norm.sign * self._vector(prefix + norm.shift, channels)
         scale = self._vector(prefix + norm.scale, channels)

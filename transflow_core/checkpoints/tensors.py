@@ -101,12 +101,6 @@ class Tensors:
             raise CheckpointError(f"{self.where}: {name} holds numbers that are not finite")
         return tensor
 
-    def flag(self, name: str) -> bool:
-        """A single number that says yes or no. CheckpointError if it is more than one number."""
-        if math.prod(self.shape(name)) != 1:
-            raise CheckpointError(f"{self.where}: {name} has shape {self.shapes[name]}, expected a single number")
-        return bool(self.take(name).all())
-
     def refuse_unknown(self, ignored: Iterable[str] = ()) -> None:
         """CheckpointError if a tensor was neither taken nor matches an ignored pattern: it would mean something."""
         patterns = [re.compile(pattern) for pattern in ignored]
