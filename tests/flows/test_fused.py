@@ -45,13 +45,13 @@ details = st.just(DetailConfig(2, 6, 4))
 grown = st.builds(WaveletConfig, glows, details)
 
 
-def built(config):
+def built(config, scale=0.1):
     """With weights that nothing has trained."""
     generator = torch.Generator().manual_seed(0)
     flow = build_flow(config, generator)
     with torch.no_grad():
         for parameter in flow.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
     return flow.eval()
 
 
