@@ -24,7 +24,7 @@ from transflow_core.checkpoints.settings import side_values
 from ..helpers import make_tiny_prior
 from . import test_safety
 from .memory import at_most
-from .writers import Chaiyujin, GlowIP, OpenAI, Rosinality, Y0ast
+from .projects import CHAIYUJIN, GLOWIP, OPENAI, ROSINALITY, Y0AST, project
 
 # As many examples as take some seconds on a busy machine; one that was found is kept as an `example`.
 few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -156,7 +156,7 @@ shapes = st.one_of(arrays.array_shapes(min_dims=0, max_dims=5, min_side=0, max_s
 
 @pytest.fixture(scope="module")
 def variables():
-    return {name.replace("/", "|"): t for name, t in OpenAI("affine", steps=(1, 1), size=8, width=3).state.items()}
+    return {name.replace("/", "|"): t for name, t in project(OPENAI).state.items()}
 
 
 @given(st.data())
@@ -224,7 +224,7 @@ def test_graphs_of_any_bytes(tmp_path, content):
 @given(st.integers(1, 3), st.data())
 @few
 def test_layouts_with_tensors_that_do_not_fit(tmp_path, spoilt, data):
-    model = data.draw(st.sampled_from([Chaiyujin, Y0ast, GlowIP, Rosinality]))(steps=(1, 1), size=8, width=3)
+    model = project(data.draw(st.sampled_from([CHAIYUJIN, Y0AST, GLOWIP, ROSINALITY])))
     for _ in range(spoilt):
         name = data.draw(st.sampled_from(sorted(model.state)))
         same = st.just(tuple(model.state[name].shape))

@@ -10,30 +10,25 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from transflow_core.checkpoints import CheckpointError, convert, recognise
+from transflow_core.checkpoints import CheckpointError, convert, layouts, recognise
 from transflow_core.checkpoints.fold import fold
-from transflow_core.checkpoints.layouts import LAYOUTS, OPENAI
 from transflow_core.checkpoints.tensors import Tensors
 
 from ..helpers import make_tiny_prior
 from .memory import at_most, refused
+from .projects import CHAIYUJIN, GLOWIP, OPENAI, ROSINALITY, Y0AST, project
 from .test_graph import write_graph
-from .writers import Chaiyujin, GlowIP, OpenAI, Rosinality, Y0ast
-
-
-def _legacy(folder):
-    torch.save(Y0ast((1,), 8, 3).state, folder / "old.pth", _use_new_zipfile_serialization=False)
-    return folder / "old.pth"
 
 
 def _safetensors(folder):
-    state = {k: v.contiguous().clone() for k, v in Rosinality((1,), 8, 3).state.items()}
-    save_file(state, folder / "other.safetensors")
+    save_file(project(ROSINALITY).state, folder / "other.safetensors")
     return folder / "other.safetensors"
 
 
-def _npz(folder, **extra):
-    return OpenAI("additive", lu=False, steps=(1,), size=8, width=3, extra=extra).save(folder)
+def _compressed(folder):
+    with np.load(project(OPENAI).save(folder)) as arrays:
+        np.savez_compressed(folder / "variables.npz", **dict(arrays))
+    return folder / "variables.npz"
 
 
 def _native(folder):
@@ -43,10 +38,10 @@ def _native(folder):
 
 MAKERS = {
     "native": _native,
-    "zip": lambda folder: Chaiyujin((1, 1), 8, 3).save(folder),
-    "legacy": _legacy,
-    "npz": _npz,
-    "compressed npz": lambda folder: _npz(folder, compressed=True),
+    "zip": lambda folder: project(CHAIYUJIN).save(folder),
+    "legacy": lambda folder: project(Y0AST).save(folder, _use_new_zipfile_serialization=False),
+    "npz": lambda folder: project(OPENAI).save(folder),
+    "compressed npz": _compressed,
     "safetensors": _safetensors,
     "graph": write_graph,
     "folded": lambda folder: write_graph(folder, "folded"),
@@ -93,7 +88,7 @@ class Payload:
 @pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize("place", ["alone", "beside the weights"])
 def test_code_in_a_pickle_is_not_run_and_the_reason_is_given(older, place, tmp_path):
-    state = Chaiyujin(steps=(1,), size=8, width=3).state
+    state = project(CHAIYUJIN).state
     payload = Payload(tmp_path / "ran")
     torch.save(
         payload if place == "alone" else {"graph": state, "criterion": payload},
@@ -127,14 +122,14 @@ def test_a_torchscript_program_is_refused(tmp_path):
 
 def _stride_of_zero(folder):
     """Ten bytes of file are any number of gigabytes."""
-    state = Chaiyujin(steps=(1,), size=8, width=3).state
+    state = project(CHAIYUJIN).state
     torch.save(state | {"flow.layers.1.actnorm.bias": torch.zeros(1).expand(1, 2**40, 1, 1)}, folder / "model.pt")
 
 
 def _shared_numbers(folder):
     """Names that share their numbers count each time."""
     shared = torch.zeros(1 << 16)
-    state = Chaiyujin(steps=(1,), size=8, width=3).state | {f"extra.{i}": shared for i in range(100)}
+    state = project(CHAIYUJIN).state | {f"extra.{i}": shared for i in range(100)}
     torch.save(state, folder / "model.pt")
 
 
@@ -145,7 +140,7 @@ def _zip_bomb(folder):
 
 
 def _array(folder, *shape, zeros=0):
-    state = {name: t.numpy() for name, t in Rosinality(steps=(1,), size=8, width=3).state.items()}
+    state = {name: t.numpy() for name, t in project(ROSINALITY).state.items()}
     name = "blocks.0.flows.0.actnorm.initialized"
     np.savez_compressed(folder / "model.npz", **{k: a for k, a in state.items() if k != name})
     with zipfile.ZipFile(folder / "model.npz", "a", zipfile.ZIP_DEFLATED) as archive:
@@ -183,7 +178,7 @@ def test_shapes_and_settings_alone_make_no_large_flow():
             shapes |= {step + "actnorm_center/b": (channels,), step + "shuffle/indices": (channels,)}
             shapes |= {step + "f1/l_1/W": (0, 0, 0, 1), step + "f1/l_last/W": (0, 0, 0, channels)}
     with at_most(200), pytest.raises(CheckpointError, match="but the file has"):
-        fold(OPENAI, Tensors(shapes, torch.zeros, "file.npz"), {"image_size": 1024, "bits": 5})
+        fold(layouts.OPENAI, Tensors(shapes, torch.zeros, "file.npz"), {"image_size": 1024, "bits": 5})
 
 
 # Files that are not what they seem, and files beside the weights.
@@ -203,7 +198,7 @@ def test_what_is_no_checkpoint_says_what_was_found_and_expected(tmp_path):
 
 @pytest.mark.parametrize("file", ["configs.json", "config.yaml"])
 def test_a_damaged_file_beside_the_weights_is_refused(file, tmp_path):
-    path = GlowIP(steps=(1, 1), size=8, width=3).save(tmp_path)
+    path = project(GLOWIP).save(tmp_path)
     (tmp_path / "configs.json").unlink()
     bad = (b"", b"{", b"\xff\xfe", b"a: &a [*a, *a]", b'{"size": "\\ud800"}', b"!!python/object:os.x {}")
     for content in (*bad, b"[" * 200_000, b" " * 2_000_000):
@@ -213,7 +208,7 @@ def test_a_damaged_file_beside_the_weights_is_refused(file, tmp_path):
 
 def test_a_configuration_that_unfolds_by_aliases(tmp_path):
     """Merge keys copy what they merge: seven kilobytes took 1.9 GB and 12 seconds."""
-    path = GlowIP(steps=(1, 1), size=8, width=3).save(tmp_path)
+    path = project(GLOWIP).save(tmp_path)
     (tmp_path / "configs.json").unlink()
     lines = ["a0: &a0 {" + ", ".join(f"k{i}: 1" for i in range(100)) + "}"]
     for one, other in pairwise(f"a{i}" for i in range(7)):
@@ -224,5 +219,5 @@ def test_a_configuration_that_unfolds_by_aliases(tmp_path):
 
 
 def test_every_layout_is_recognised_by_names_of_its_own():
-    names = [set(layout.recognised_by) for layout in LAYOUTS]
+    names = [set(layout.recognised_by) for layout in layouts.LAYOUTS]
     assert not any(a <= b for a in names for b in names if a is not b)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints.writers import Rosinality
+from ..checkpoints.projects import ROSINALITY, project
 
 
 def test_info_tells_of_a_prior_and_of_a_sheet(run):
@@ -22,7 +22,7 @@ def test_info_without_an_argument_lists_the_priors(run):
 
 def test_convert_turns_another_projects_checkpoint_into_a_prior(run):
     """What no tensor tells is asked for; the result serves like any prior."""
-    Rosinality().save(Path())
+    project(ROSINALITY).save(Path())
     asked = run("info", "model.pt", prior=False)
     assert asked["format"] == "rosinality/glow-pytorch" and set(asked["settings"]) == {"image_size", "bits"}
     words = run("convert", "model.pt", "-o", "out.safetensors", prior=False, fails=True)

@@ -1,6 +1,6 @@
 """How six projects store a Glow: one table each, of names, order, signs and factors. `fold.py` reads them all.
 
-A layout that is added here needs a writer in `tests/checkpoints/writers.py`; every test of layouts then runs on it.
+The tests of all layouts run on the small models of `tests/checkpoints/projects.py`; a layout that is added needs one.
 
 References:
     rosinality, https://github.com/rosinality/glow-pytorch
