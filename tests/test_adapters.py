@@ -1,16 +1,51 @@
-"""A researcher's own model as a prior: shapes, whitening, densities, and what is refused."""
+"""A flow of a researcher's own, or a model that is none, is a prior like any other, torch module or not."""
+
+import math
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.distributions.transforms import AffineTransform, ComposeTransform, SigmoidTransform
 
-from transflow_core.adapters import adapt_encoder, adapt_transform
+from transflow_core.adapters import adapt_encoder, adapt_flow, adapt_transform
+from transflow_core.engine import Engine
+from transflow_core.fewshot import FewShotClassifier
+from transflow_core.flows import CoarseFlow, InvertibleConv1x1, count_parameters
 from transflow_core.flows.pixels import PixelConvention
+from transflow_core.posterior import Posterior, interpolate
 from transflow_core.prior import Prior
 
-IMAGE = (3, 4, 4)
+SIZE = 4
+IMAGE = (3, SIZE, SIZE)
+DIM = math.prod(IMAGE)
 IMAGES = torch.rand(5, *IMAGE, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+
+
+class Own:
+    """Fine level: the left half, coarse level: the right half; four times as large."""
+
+    image_size, channels = SIZE, 3
+    latent_shapes = ((3, SIZE, SIZE // 2), (3, SIZE // 2, SIZE))
+
+    def forward(self, x):
+        z = torch.cat([half.flatten(1) for half in x.chunk(2, 3)], 1)
+        return 4 * z, torch.full((len(x),), DIM * math.log(4))
+
+    def inverse(self, z):
+        halves = [half.reshape(-1, 3, SIZE, SIZE // 2) for half in (z / 4).chunk(2, 1)]
+        return torch.cat(halves, 3), torch.full((len(z),), -DIM * math.log(4))
+
+
+class OwnModule(Own, nn.Module):
+    """The same as a torch module without a weight."""
+
+
+class OwnCoarse(Own):
+    """It can also give the means."""
+
+    def low_pass(self, z):
+        return nn.functional.avg_pool2d(self.inverse(z)[0], 2)
 
 
 class Whitener(nn.Module):
@@ -32,7 +67,7 @@ class Coupling(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.log_scale = nn.Parameter(torch.linspace(-0.5, 0.5, 48))
+        self.log_scale = nn.Parameter(torch.linspace(-0.5, 0.5, DIM))
 
     def forward(self, x, context=None):
         return (x - 0.5) * self.log_scale.exp(), self.log_scale.sum().expand(len(x))
@@ -47,10 +82,12 @@ def logit():
 
 
 MODELS = {
-    "encode and decode": lambda: adapt_encoder(Whitener(), IMAGE),
+    "flow": lambda: adapt_flow(Own()),
+    "module": lambda: adapt_flow(OwnModule()),
     "transform": lambda: adapt_transform(logit(), IMAGE),
     "transform of images": lambda: adapt_transform(logit(), IMAGE, flatten=False),
     "nflows": lambda: adapt_transform(Coupling(), IMAGE),
+    "encode and decode": lambda: adapt_encoder(Whitener(), IMAGE),
 }
 
 
@@ -59,36 +96,87 @@ def prior(request):
     return Prior.from_checkpoint(MODELS[request.param](), device="cpu")
 
 
-def test_it_is_a_prior_like_any_other(prior):
-    assert (prior.image_size, prior.channels, prior.dim) == (4, 3, 48)
+def test_it_encodes_decodes_and_has_the_density_of_autograds_jacobian(prior, request):
+    assert (prior.image_size, prior.channels, prior.dim, prior.device.type) == (SIZE, 3, DIM, "cpu")
     z = prior.encode(IMAGES)
-    assert z.shape == (5, 48) and z.dtype == torch.float32
+    assert z.shape == (5, DIM) and z.dtype == torch.float32
     torch.testing.assert_close(prior.decode(z), IMAGES, atol=1e-5, rtol=1e-5)
-    assert prior.info()["dim"] == 48
+    scored = prior.encode_and_score(IMAGES)
+    expected = -0.5 * (z.double().square().sum(1) + DIM * math.log(2 * math.pi))
+    torch.testing.assert_close(scored.log_prior, expected)
+    if request.node.callspec.params["prior"] == "encode and decode":  # no density is known
+        assert scored.log_prob.isnan().all()
+        return
+    x = IMAGES[:1]
+    jacobian = torch.autograd.functional.jacobian(lambda v: prior.flow.forward(v.reshape(1, *IMAGE))[0][0], x.flatten())
+    log_det = torch.linalg.slogdet(jacobian.double()).logabsdet.item()
+    assert scored.log_prob[0].item() == pytest.approx(expected[0].item() + log_det, abs=1e-3)
+    assert prior.flow.inverse(z[:1])[1].item() == pytest.approx(-log_det, abs=1e-3)
+    assert torch.isfinite(prior.bits_per_dim(IMAGES)).all()
 
 
-def test_the_density_is_that_of_autograds_jacobian():
-    for name in ("transform", "transform of images", "nflows"):
-        checkpoint = MODELS[name]()
-        x = IMAGES[:1]
-        jacobian = torch.autograd.functional.jacobian(
-            lambda v, f=checkpoint.flow: f(v.reshape(1, *IMAGE))[0][0], x.flatten()
-        )
-        expected = torch.linalg.slogdet(jacobian.double()).logabsdet
-        z, log_det = checkpoint.flow(x)
-        assert log_det[0].item() == pytest.approx(expected.item(), abs=1e-3)
-        assert checkpoint.flow.inverse(z)[1][0].item() == pytest.approx(-expected.item(), abs=1e-3)
+def test_engine_evidence_posterior_samples_and_classes(prior):
+    pictures = [Image.fromarray((v.permute(1, 2, 0) * 255).byte().numpy()) for v in IMAGES]
+    engine = Engine(prior)
+    evidence = engine.intake(pictures, whole="always").evidence
+    assert [image.problem for image in evidence] == [None] * 5
+    posterior = evidence.condition(lam_ratio=0.5)
+    torch.testing.assert_close(posterior.mean, evidence.z.mean(0) / 1.5)
+    assert engine.sample(posterior, 3).shape == (3, *IMAGE)
+    assert engine.preview(posterior, 2).shape == (2, *IMAGE)
+    assert interpolate(posterior, Posterior.condition(evidence.z[:1], lam_ratio=1.0), 0.5).mean.shape == (DIM,)
+    dark, light = (0.2 * IMAGES + 0.1, 0.2 * IMAGES + 0.7)
+    classifier = FewShotClassifier(prior).fit({"dark": dark, "light": light})
+    assert classifier.predict(dark) == ["dark"] * 5
 
 
-def test_what_has_no_density_says_nan_and_still_has_a_prior():
-    scored = Prior.from_checkpoint(MODELS["encode and decode"](), device="cpu").encode_and_score(IMAGES)
-    assert scored.log_prob.isnan().all() and scored.log_prior.isfinite().all()
+class WithoutFloat64(torch.Tensor):
+    """A tensor as on Apple's GPUs: it can be moved to the CPU, and has no float64."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        if isinstance(result, cls) and result.dtype == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return result
+
+
+def test_densities_and_inverses_need_no_float64_where_the_flow_computes():
+    class Elsewhere(Own):
+        def forward(self, x):
+            return tuple(tensor.as_subclass(WithoutFloat64) for tensor in super().forward(x))
+
+    with pytest.raises(TypeError, match="MPS"):
+        torch.zeros(1).as_subclass(WithoutFloat64).double()
+    here, there = (Prior(flow, PixelConvention(), "own", "x") for flow in (Own(), Elsewhere()))
+    assert isinstance(there.encode(IMAGES), WithoutFloat64)
+    assert there.log_prob(IMAGES).equal(here.log_prob(IMAGES))
+    assert there.bits_per_dim(IMAGES).equal(here.bits_per_dim(IMAGES))
+    layer, y = InvertibleConv1x1(4, torch.Generator().manual_seed(0)), torch.ones(1, 4, 2, 2)
+    expected = layer.inverse(y)[0].detach()
+    layer.L = nn.Parameter(layer.L.detach().clone().as_subclass(WithoutFloat64))
+    assert layer.inverse(y)[0].equal(expected)
+
+
+def test_a_module_moves_with_the_prior_and_another_object_stays_where_it_is():
+    module = Prior.from_checkpoint(adapt_encoder(Whitener(), IMAGE), device="cpu")
+    assert not any(parameter.requires_grad for parameter in module.flow.parameters())
+    assert module.to("meta").device.type == "meta"
+    prior = Prior.from_checkpoint(adapt_flow(Own()), device="meta")
+    assert prior.device.type == "cpu" and prior.to("meta").device.type == "cpu"
+    assert count_parameters(nn.Linear(2, 3)) == 9 and prior.info()["parameters"] == 0
+
+
+def test_only_a_flow_that_has_means_is_coarse():
+    z = torch.randn(2, DIM, generator=torch.Generator().manual_seed(0))
+    for flow, side in ((Own(), SIZE), (OwnCoarse(), SIZE // 2)):
+        assert isinstance(flow, CoarseFlow) == (side < SIZE)
+        assert Prior(flow, PixelConvention(), "own", "x").decode(z, coarse=True).shape == (2, 3, side, side)
 
 
 def test_levels_and_pixels_are_given_where_a_model_has_them():
-    shapes = [(6, 2, 2), (24, 1, 1)]
-    pixels = PixelConvention(bits=5, offset=0.5)
-
     class Centred(Whitener):
         def encode(self, x):
             assert x.min() >= -0.5 and x.max() <= 0.5
@@ -97,34 +185,38 @@ def test_levels_and_pixels_are_given_where_a_model_has_them():
         def decode(self, z):
             return z.reshape(-1, *IMAGE)
 
-    prior = Prior.from_checkpoint(adapt_encoder(Centred(), IMAGE, shapes, pixels), device="cpu")
+    shapes = [(6, 2, 2), (24, 1, 1)]
+    prior = Prior.from_checkpoint(adapt_encoder(Centred(), IMAGE, shapes, PixelConvention(bits=5)), device="cpu")
     assert [level.shape for level in prior.levels] == shapes
+    own = Prior.from_checkpoint(adapt_flow(Own()), device="cpu")
+    assert [(level.name, level.dim) for level in own.levels] == [("4×2", 24), ("2×4", 24)]
     torch.testing.assert_close(prior.decode(prior.encode(IMAGES)), IMAGES)
 
 
-def test_equal_weights_have_equal_fingerprints():
-    def fingerprint(scale):
-        return adapt_encoder(Whitener(scale), IMAGE).fingerprint
-
-    assert fingerprint(3.0) == fingerprint(3.0) != fingerprint(2.0)
-    # Without weights, what it does to an image tells models apart.
-    one, same, other = (
-        adapt_transform(ComposeTransform([AffineTransform(0.0, s)]), IMAGE).fingerprint for s in (2.0, 2.0, 3.0)
-    )
-    assert one == same != other
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda scale: adapt_encoder(Whitener(scale), IMAGE),
+        # Without weights, what it does to an image tells models apart.
+        lambda scale: adapt_transform(ComposeTransform([AffineTransform(0.0, scale)]), IMAGE),
+    ],
+)
+def test_equal_models_have_equal_fingerprints(make):
+    assert make(2.0).fingerprint == make(2.0).fingerprint != make(3.0).fingerprint
     assert adapt_encoder(Whitener(), IMAGE, fingerprint="mine").fingerprint == "mine"
 
 
-def test_a_module_moves_with_the_prior_and_keeps_its_gradients_away():
-    prior = Prior.from_checkpoint(adapt_encoder(Whitener(), IMAGE), device="cpu")
-    assert [p.numel() for p in prior.flow.parameters()] == [0, 1]
-    assert prior.to("meta").device.type == "meta"
+def test_what_does_not_fit_is_refused(tmp_path):
+    class Wrong(Own):
+        latent_shapes = ((3, 2, 2),)
 
-
-def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"latents \(1, 48\)"):
+        adapt_flow(Wrong())
     with pytest.raises(ValueError, match="square"):
         adapt_encoder(Whitener(), (3, 4, 8))
     with pytest.raises(TypeError, match="no transform"):
         adapt_transform(object(), IMAGE)
     with pytest.raises((ValueError, RuntimeError)):
         adapt_encoder(Whitener(), IMAGE, [(1, 1, 1)])
+    with pytest.raises(TypeError, match="only a Glow"):
+        Prior.from_checkpoint(adapt_flow(Own())).save(tmp_path / "own.safetensors")

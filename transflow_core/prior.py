@@ -10,10 +10,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from .checkpoints import KNOWN_PRIORS, Checkpoint, CheckpointError, convert, save_native
-from .flows import CoarseFlow, Flow, GuardedFlow, count_parameters, device_of, fuse, move, place
+from .flows import CoarseFlow, Flow, GuardedFlow, count_parameters, device_of, fuse, place
 from .flows.pixels import PixelConvention
 from .hub import OWNER, HubAccess, fetch, is_hub_address, opened
 from .posterior import Looks
@@ -136,7 +136,8 @@ class Prior:
 
     def to(self, device: str | torch.device) -> "Prior":
         """Move the flow, in place; returns self. A flow that is no torch module stays where it is."""
-        move(self.flow, pick_device(device))
+        if isinstance(self.flow, nn.Module):
+            self.flow.to(pick_device(device))
         self.__dict__.pop("_form", None)
         return self
 

@@ -8,7 +8,6 @@ from .base import (
     compute_nets_in,
     count_parameters,
     device_of,
-    move,
     place,
 )
 from .fused import GuardedFlow, fuse
@@ -64,7 +63,6 @@ __all__ = [
     "fuse",
     "haar_merge",
     "haar_split",
-    "move",
     "place",
     "read_config",
     "unrolled",

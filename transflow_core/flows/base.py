@@ -169,12 +169,6 @@ def place(flow: F, device: torch.device) -> F:
     return flow
 
 
-def move(flow: Flow, device: torch.device) -> None:
-    """Move a module, in place. A flow that is none stays where it is."""
-    if isinstance(flow, nn.Module):
-        flow.to(device)
-
-
 def device_of(flow: Flow) -> torch.device:
     """Where a module's tensors are; what another flow says of itself in `device`; else the CPU."""
     if isinstance(flow, nn.Module):
