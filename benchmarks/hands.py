@@ -28,8 +28,8 @@ from demo.render import data_uri
 from demo.session import Session
 from demo.static import static
 from demo.studio.history import address_of
-from demo.studio.screen import Screen
 from demo.studio.sheet import sheet_picture
+from demo.studio.view_state import ViewState
 from tests.helpers import make_tiny_prior
 
 from .page import ARGUMENTS
@@ -117,29 +117,29 @@ class Hands:
                 return wrong
 
     def _wrong(self) -> list[str]:
-        screen, intake = self.session.of_kind(Screen), self.session.intakes["evidence"]
-        asked, whole, shown = screen.asked, screen.whole, self._page.evaluate(_READ)
-        if asked is None or whole is None or whole.asked != asked:
-            return [f"no whole images of what was asked for; the page says {shown['status']!r}"]
-        recipe, ratio = asked.recipe, asked.recipe.lam_ratio
-        given = asked.intake.evidence if asked.intake.ready else None
+        state, intake = self.session.state(ViewState), self.session.intakes["evidence"]
+        request, result, shown = state.request, state.result, self._page.evaluate(_READ)
+        if request is None or result is None or result.request != request:
+            return [f"no samples of the last request; the page shows {shown['status']!r}"]
+        recipe, ratio = request.recipe, request.recipe.lam_ratio
+        evidence = request.intake.evidence if request.intake.ready else None
         expected = {
-            "prior": asked.prior,
+            "prior": request.prior,
             "n": recipe.n,
             "seed": recipe.seed,
             "temperature": recipe.temperature,
-            "auto": asked.settings.auto,
+            "auto": request.settings.auto,
             "cards": len(intake.evidence),
-            "sheet": data_uri(sheet_picture(whole.pictures)),
+            "sheet": data_uri(sheet_picture(result.pictures)),
             "covered": False,
-            "address": "?" + address_of(asked, FIRST),
+            "address": "?" + address_of(request, FIRST),
         }
         wrong = [
             f"{key} is {shown[key]!r:.60}, not {value!r:.60}" for key, value in expected.items() if shown[key] != value
         ]
         if ratio and not isinstance(ratio, tuple) and abs(shown["lam"] - math.log10(ratio)) > 0.011:
             wrong.append(f"λ/m stands at {10 ** shown['lam']:.3g}, not {ratio:.3g}")
-        if given is not (intake.evidence if intake.ready else None):
+        if evidence is not (intake.evidence if intake.ready else None):
             wrong.append("the samples are of other evidence")
         if "samples in" not in shown["status"]:
             wrong.append(f"the status is {shown['status']!r}")
@@ -209,7 +209,7 @@ def begin(page: Any, url: str, rng: random.Random, condition: str = "fast") -> H
     page.goto(url)
     page.wait_for_function("document.querySelector('#samples-status')?.innerText.includes('samples in')")
     page.wait_for_url("**?example=red_hair")
-    (session,) = (one for key, one in Session._all.items() if key not in before and one.of_kind(Screen).asked)
+    (session,) = (one for key, one in Session._all.items() if key not in before and one.state(ViewState).request)
     chromium = page.context.new_cdp_session(page)
     chromium.send("Network.enable")
     for setting, values in CONDITIONS[condition].items():

@@ -167,7 +167,7 @@ def crossfade_errors(prior: str, draws: int = 8) -> list[tuple[str, int, float, 
     Gives (method, number, mean error, that of the worst sample, that of the median sample at the worst midpoint).
     """
     from demo.examples import example_sets
-    from demo.studio.strip import lam_places
+    from demo.studio.strip import strip_lams
     from transflow_core.engine import Engine
     from transflow_core.prior import load_prior
     from transflow_core.recipes import NUMBERS, Method
@@ -177,7 +177,7 @@ def crossfade_errors(prior: str, draws: int = 8) -> list[tuple[str, int, float, 
         errors: dict[int, list[torch.Tensor]] = {}
         for key in ("red_hair", "sketch", "cartoon"):
             posterior = engine.intake(example_sets()[key].files).posterior()
-            at = [engine.draw(posterior, Method(method=kind, lam_ratio=place)) for place in lam_places(_PLACES + 1)]
+            at = [engine.draw(posterior, Method(method=kind, lam_ratio=place)) for place in strip_lams(_PLACES + 1)]
             x = torch.stack([255 * engine.preview(one, draws) for one in at])
             for count in (5, 7, 9, 13, 25):
                 step = _PLACES // (count - 1)

@@ -37,7 +37,7 @@ key => new Promise(done => {
 # The same from a file that the drop zone takes to the faces that were found.
 _DROPPED = """
 () => new Promise(done => {
-  const given = document.querySelector('#restyle-given');
+  const given = document.querySelector('#restyle-faces');
   let start = 0;
   new MutationObserver((_, observer) => {
     if (!given.querySelector('.faces')) return;

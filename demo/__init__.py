@@ -1,4 +1,4 @@
-"""The browser demo: layout, events and wording. What it computes is `transflow_core`'s."""
+"""The browser demo: layout, events and texts. `transflow_core` does the computing."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engines", "build", "launch"]
 
-# Imported when first used: the command line looks at `command` alone, and waits for neither torch nor Gradio.
+# Imported at first use: the command line imports `command` alone, and waits for neither torch nor Gradio.
 _HOMES = {"Engines": "engines", "build": "page", "launch": "page"}
 
 

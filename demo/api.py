@@ -16,14 +16,14 @@ from transflow_core.shipped import DEFAULT_PRIOR
 from transflow_core.views import signature
 from transflow_core.worker import Cancelled, owned_by
 
+from .cleanup import in_use
 from .engines import Engines
 from .errors import refusing
-from .given import file_of
-from .gradio_compat import call_under_way, upload_folder
-from .guard import caller_of
-from .janitor import held
+from .gradio_compat import current_call, upload_folder
+from .middleware import caller_of
 from .queues import CALLS
 from .session import new_folder
+from .sources import file_of
 
 __all__ = ["ENDPOINTS", "SERVED", "add_endpoints", "endpoints"]
 
@@ -35,9 +35,9 @@ SERVED: dict[str, type[Recipe]] = RECIPES | {
     "interpolate": RECIPES["interpolate"].limited(most=limits.MOST_DECODED, steps=limits.STEPS.high),
     "restyle": RECIPES["restyle"].limited(most=limits.MOST_DECODED),
 }
-"""The recipes as this server runs them: nobody holds it for minutes."""
+"""The recipes with the limits of this server: one call must not occupy it for minutes."""
 _MOST_FILES = {"photographs": limits.MOST_PHOTOGRAPHS}
-_FORMAT = "How the result is written; images is a file for each."
+_FORMAT = "The file format of the result; images is one file for each."
 
 ENDPOINTS = ("info", *SERVED)
 """Names of the endpoints, without the slash."""
@@ -46,51 +46,51 @@ ENDPOINTS = ("info", *SERVED)
 def add_endpoints(engines: Engines, demo: gr.Blocks) -> None:
     """Serve every endpoint from the current Blocks.
 
-    A call waits for its turn among its caller's own, never in a queue of the page (`queues.API`), and what it computes
-    takes turns with what visitors and other callers ask for.
+    A call waits for its caller's other calls alone, never in a queue of the page (`queues.API`). The computing is
+    shared out between the requests of all visitors and callers.
     """
     for name, function in endpoints(engines).items():
         described = inspect.getdoc(function)
-        made = gr.api(_answering(function), api_name=name, api_description=described, concurrency_limit=None)
+        added = gr.api(_call_of(function), api_name=name, api_description=described, concurrency_limit=None)
         model = SERVED.get(name)
         if model is None:
             continue
         schemas = model.model_json_schema()["properties"]
         names = list(inspect.signature(function).parameters)
-        for parameter, component in zip(names, demo.fns[made["id"]].inputs, strict=True):
-            if parameter in schemas:  # the model says more than a type does: bounds, choices, a description
+        for parameter, component in zip(names, demo.fns[added["id"]].inputs, strict=True):
+            if parameter in schemas:  # the model has more than a type: bounds, choices, a description
                 field = model.model_fields[parameter]
                 schema = {key: value for key, value in schemas[parameter].items() if key not in ("title", "only")}
-                told = component.api_info()  # type: ignore[attr-defined]
-                told.clear()
-                told.update(schema, additional_description=field.description)
+                info = component.api_info()  # type: ignore[attr-defined]
+                info.clear()
+                info.update(schema, additional_description=field.description)
 
 
 def endpoints(engines: Engines) -> dict[str, Callable[..., Any]]:
-    """The function of each endpoint, by its name; `cancel`, beside its arguments, ends it with Cancelled."""
+    """The function of each endpoint, by its name. Each also takes `cancel`, which makes it raise Cancelled."""
     return {"info": _info(engines)} | {name: _endpoint(engines, model) for name, model in SERVED.items()}
 
 
 def _info(engines: Engines) -> Callable[..., Any]:
     def info(prior: str = DEFAULT_PRIOR, **_: Any) -> dict:
-        """What a model is.
+        """Describe a model.
 
         Args:
-            prior: a name of `offered`, or hf://owner/repo/file where the host lets.
+            prior: a name of `offered`, or hf://owner/repo/file where the host allows it.
 
         Returns:
             name, fingerprint, image_size (pixels), channels, dim (D), levels (name, shape (C, H, W), dim; fine to
-            coarse), parameters, bits, device, and `offered`, the names that can be asked for.
+            coarse), parameters, bits, device, and `offered`, the names of the models on this server.
         """
         return engines.get(prior).prior.info() | {"offered": engines.names()}
 
-    given = inspect.signature(info)
-    info.__signature__ = given.replace(parameters=[given.parameters["prior"]])  # type: ignore[attr-defined]
+    full = inspect.signature(info)
+    info.__signature__ = full.replace(parameters=[full.parameters["prior"]])  # type: ignore[attr-defined]
     return info
 
 
 def _endpoint(engines: Engines, model: type[Recipe]) -> Callable[..., Any]:
-    """The function of a recipe: files and parameters in; files, and the facts about them, out."""
+    """The function of a recipe: it takes files and parameters, and returns files and the facts about them."""
 
     def endpoint(*args: Any, **named: Any) -> tuple[Files, dict]:
         cancel = named.pop("cancel", None)
@@ -117,12 +117,12 @@ def _endpoint(engines: Engines, model: type[Recipe]) -> Callable[..., Any]:
     return endpoint
 
 
-def _inputs(model: type[Recipe], given: dict[str, Any]) -> dict[str, Any]:
+def _inputs(model: type[Recipe], files: dict[str, Any]) -> dict[str, Any]:
     """Uploaded files of each input, as paths. Raises ValueError for none, too many, and anything else."""
     found: dict[str, Any] = {}
     total = 0
     for name, one in model.inputs.items():
-        value = given[name]
+        value = files[name]
         if one.kind == "classes":
             found[name] = _classes(value, name)
             total += sum(map(len, found[name].values()))
@@ -140,41 +140,41 @@ def _classes(value: Any, name: str) -> dict[str, list[Path]]:
     return {limits.class_name(key): _uploaded(files, f"{name} of {key!r}") for key, files in value.items()}
 
 
-def _answering(function: Callable) -> Callable:
+def _call_of(function: Callable) -> Callable:
     """A function as Gradio calls it: file objects as the plain dicts that it sends, refusals as one sentence."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        scope, session, event = call_under_way()
-        turn = CALLS.turn(caller_of(scope) if scope else "", event, session)
+        scope, session, event = current_call()
+        queued = CALLS.enter(caller_of(scope) if scope else "", event, session)
         try:
-            with refusing(markup=False), held(_given(args, kwargs)), turn as stop, owned_by(session):
-                return _plain(function(*args, **(kwargs | {"cancel": stop})))
-        except Cancelled as error:  # whoever asked is gone: nobody reads it, and it is no fault to be printed
-            raise gr.Error("The call was given up.", print_exception=False) from error
+            with refusing(markup=False), in_use(_uploads_in(args, kwargs)), queued as cancel, owned_by(session):
+                return _plain(function(*args, **(kwargs | {"cancel": cancel})))
+        except Cancelled as error:  # the caller has disconnected: nobody reads this, and it is no fault to be printed
+            raise gr.Error("The call was cancelled.", print_exception=False) from error
 
     return call
 
 
-def _given(*values: Any) -> list[Path]:
-    """Paths of all uploaded files among the arguments of a call, however deep they lie; nothing is refused here."""
-    found, left = [], list(values)
-    while left:
-        value = left.pop()
+def _uploads_in(*values: Any) -> list[Path]:
+    """Paths of all uploaded files among the arguments of a call, at any depth. Nothing is refused here."""
+    found, remaining = [], list(values)
+    while remaining:
+        value = remaining.pop()
         if isinstance(value, gr.FileData):
             value = {"path": value.path}
         if (file := _upload_of(value)) is not None:
             found.append(file)
-        left += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        remaining += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     return found
 
 
 def _upload_of(value: Any) -> Path | None:
-    """Where a file given as {"path": …} lies, if that is among the uploads; whether it is there is not asked."""
-    given = value.get("path") if isinstance(value, dict) else None
-    if not isinstance(given, str) or "\0" in given:
+    """The path of a file {"path": …}, if it lies among the uploads. It need not exist."""
+    name = value.get("path") if isinstance(value, dict) else None
+    if not isinstance(name, str) or "\0" in name:
         return None
-    path = Path(given).resolve()
+    path = Path(name).resolve()
     return path if Path(upload_folder()).resolve() in path.parents else None
 
 
@@ -187,13 +187,13 @@ def _plain(value: Any) -> Any:
 
 
 def _uploaded(files: Any, name: str, most: int = limits.MOST_IMAGES) -> list[Path]:
-    """Paths of files that a client uploaded, or gave as text. Raises ValueError for none, too many, and anything else.
+    """Paths of files that a client uploaded, or sent as text. Raises ValueError for none, too many, and anything else.
 
-    Gradio moves only what is marked as a file, and looks at where it comes from only once it has launched: what stands
-    here was never checked, so that it is checked here.
+    Gradio moves only values that are marked as files, and checks their folders only after its launch. It has not
+    checked these values, so they are checked here.
     """
     if not isinstance(files, list) or not files:
-        raise ValueError(f"{name}: give a list of at least one file (gradio_client.handle_file)")
+        raise ValueError(f"{name}: send a list of at least one file (gradio_client.handle_file)")
     if len(files) > most:
         raise ValueError(f"{name}: at most {most} files in one call, not {len(files)}")
     paths = []

@@ -16,22 +16,22 @@ def app(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="[default: the first free one from 7860 on]")
     ] = None,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    priors: Annotated[Path, typer.Option(help="A folder whose .safetensors files are offered.")] = Path("priors"),
+    host: Annotated[str, typer.Option(help="0.0.0.0 accepts other machines.")] = "127.0.0.1",
+    priors: Annotated[Path, typer.Option(help="A folder of .safetensors files to offer as models.")] = Path("priors"),
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
     device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", …')] = "auto",
     hub: Annotated[
         str | None,
         typer.Option(
             envvar="TRANSFLOW_HUB",
-            help="Whether visitors may give hf:// addresses: off, on, or owner/repo patterns with commas. "
-            "[default: on for this machine alone, off where others are let in]",
+            help="Whether visitors may load hf:// addresses: off, on, or owner/repo patterns with commas. "
+            "[default: on for this machine alone, off where other machines can connect]",
         ),
     ] = None,
 ) -> None:
     """Start the page, as `python app.py` does in a checkout."""
     tune(server=True)
-    from . import Engines, build, launch  # not before: `--help` waits for neither torch nor Gradio
+    from . import Engines, build, launch  # imported here, so that `--help` waits for neither torch nor Gradio
 
     hub = hub or ("on" if host in ("127.0.0.1", "localhost", "::1") else "off")
     page = build(Engines(priors, device, hub=hub))

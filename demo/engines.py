@@ -1,4 +1,4 @@
-"""The priors that one running page serves: loaded when first asked for, kept, and shared by all sessions."""
+"""The priors that one running page serves: loaded at first use, kept, and shared by all sessions."""
 
 import contextlib
 import fnmatch
@@ -19,7 +19,7 @@ from .examples import example_sets
 
 __all__ = ["Engines"]
 
-# Addresses that are fetched at once: each may take the host's line for minutes.
+# Addresses that are fetched at once: each may take all of the host's connection for minutes.
 _FETCHING = 2
 
 
@@ -27,13 +27,12 @@ class Engines:
     """Engines by the name or address of their prior.
 
     Args:
-        folder: whose `.safetensors` files are offered beside the shipped priors; None offers the shipped ones
-            only.
+        folder: its `.safetensors` files are offered beside the shipped priors; None offers the shipped ones only.
         device: see `load_prior`.
-        most, most_foreign: how many of these priors stay in memory, and how many from addresses that visitors gave;
-            the least recently used of a kind goes first, so that no address puts out what is offered.
-        hub: which Hub addresses visitors may give: "off", "on", or patterns of owner/repo with commas between them,
-            such as "me/glow, friends/*". By default what TRANSFLOW_HUB says in the environment, and "off" without it.
+        most, most_from_hub: how many of these priors stay in memory, and how many from Hub addresses of visitors. The
+            least recently used of a kind goes first, so that no address removes an offered prior from memory.
+        hub: which Hub addresses visitors may load: "off", "on", or patterns of owner/repo with commas between them,
+            such as "me/glow, friends/*". By default the value of TRANSFLOW_HUB in the environment, or "off".
     """
 
     def __init__(
@@ -41,38 +40,38 @@ class Engines:
         folder: Path | None = None,
         device: str = "auto",
         most: int = 3,
-        most_foreign: int = 1,
+        most_from_hub: int = 1,
         hub: str | None = None,
     ) -> None:
         self._folder, self._device = folder, device
-        self._most = {False: most, True: most_foreign}
+        self._most = {False: most, True: most_from_hub}
         hub = os.environ.get("TRANSFLOW_HUB", "") if hub is None else hub
         self._hub = {"": [], "off": [], "on": ["*"]}.get(hub.strip().lower(), [one.strip() for one in hub.split(",")])
         self._fetching = threading.Semaphore(_FETCHING)
-        # A GPU has an order of its own.
+        # A GPU needs no such thread.
         self._compute: ComputeThread | None = ComputeThread.shared() if pick_device(device).type == "cpu" else None
         self._engines: OrderedDict[str, Future[Engine]] = OrderedDict()
         self._lock = threading.Lock()  # held for a moment, never while a prior is loaded
 
     def names(self) -> list[str]:
-        """What the prior picker offers: shipped names, then names of the folder's files."""
+        """The names in the model picker: shipped priors, then the folder's files."""
         return [*shipped_priors(), *self._files()]
 
     @property
     def about(self) -> str:
         """What a visitor may choose, in a sentence."""
-        words = "The model that your images bend"
+        text = "The model that your images steer"
         if not self._hub:
-            return words
+            return text
         of = "" if self._hub == ["*"] else f" of {', '.join(self._hub)}"
-        return f"{words}: one of these, or hf://owner/repo/file{of}"
+        return f"{text}: one of these, or hf://owner/repo/file{of}"
 
     def _allowed(self, address: str) -> bool:
         owner, _, rest = address.removeprefix("hf://").partition("/")
         return any(fnmatch.fnmatchcase(f"{owner}/{rest.partition('/')[0]}", pattern) for pattern in self._hub)
 
     def _files(self) -> dict[str, Path]:
-        """By name alone: a visitor need not learn where they lie on the host's disk."""
+        """By name: no visitor sees where they lie on the host's disk."""
         if self._folder is None or not self._folder.is_dir():
             return {}
         return {path.name: path for path in sorted(self._folder.iterdir()) if path.suffix == ".safetensors"}
@@ -80,13 +79,13 @@ class Engines:
     def get(self, name: str) -> Engine:
         """The engine of a prior. Raises what `load_prior` raises, and ValueError for a prior that is not offered.
 
-        Who asks for a prior that is being loaded, or downloaded, waits for it; nobody else does. A visitor may name a
-        shipped prior, an offered file, or a Hub address that the host lets (`hub`); not any path of the host's disk.
+        A request for a prior that is being loaded, or downloaded, waits for it; no other request does. A visitor may
+        name a shipped prior, an offered file, or a Hub address that the host allows (`hub`), but no path of its disk.
         """
         if name not in self.names() and not (is_hub_address(name) and self._allowed(name)):
             offered = ", ".join(self.names()) + (", or hf://owner/repo/file" if self._hub == ["*"] else "")
             offered += f", or hf:// addresses of {', '.join(self._hub)}" if self._hub not in ([], ["*"]) else ""
-            raise ValueError(f"{reprlib.repr(name)} is not among the priors offered here: {offered}")
+            raise ValueError(f"{reprlib.repr(name)} is not a model of this server. Choose {offered}.")
         with self._lock:
             known = self._engines.get(name)
             engine = known or self._engines.setdefault(name, Future())
@@ -96,9 +95,9 @@ class Engines:
         return engine.result()
 
     def read_examples(self, name: str) -> None:
-        """Invert the example sets while nobody waits for anything: a first click on one is as quick as the next.
+        """Invert the example sets while no request waits, so that the first click on one is as quick as the next.
 
-        On a GPU, which has no such order and needs none, nothing happens.
+        On a GPU, which needs no such preparation, nothing happens.
         """
         if self._compute is not None:
             engine = self.get(name)
@@ -107,26 +106,26 @@ class Engines:
                     engine.looks(engine.intake(some.files, whole="always", priority=2).posterior(), priority=2)
 
     def _load(self, name: str, engine: Future[Engine]) -> None:
-        foreign = is_hub_address(name)
-        place = not foreign or self._fetching.acquire(blocking=False)
+        from_hub = is_hub_address(name)
+        may_load = not from_hub or self._fetching.acquire(blocking=False)
         try:
-            if not place:
-                raise ValueError("Other priors are being fetched just now. Try again in a few minutes.")
-            access = VISITOR if foreign else OWNER
+            if not may_load:
+                raise ValueError("The server is loading other models. Try again in a few minutes.")
+            access = VISITOR if from_hub else OWNER
             prior = load_prior(self._files().get(name, name), device=self._device, access=access)
             loaded = Engine(prior, compute=self._compute, pictures=PictureLane.shared())
         except BaseException as error:
             with self._lock:
-                self._engines.pop(name, None)  # the next who asks tries again
+                self._engines.pop(name, None)  # the next request tries again
             engine.set_exception(error)
             return
         finally:
-            if foreign and place:
+            if from_hub and may_load:
                 self._fetching.release()
         with self._lock:
             engine.set_result(loaded)
-            # Used now, by whoever waited: others that were asked for meanwhile must not put it out before that.
+            # It is in use now: priors that were loaded meanwhile must not remove it.
             self._engines.move_to_end(name)
-            done = [key for key, other in self._engines.items() if other.done() and is_hub_address(key) == foreign]
-            for key in done[: max(0, len(done) - self._most[foreign])]:
+            done = [key for key, other in self._engines.items() if other.done() and is_hub_address(key) == from_hub]
+            for key in done[: max(0, len(done) - self._most[from_hub])]:
                 del self._engines[key]

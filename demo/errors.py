@@ -1,4 +1,4 @@
-"""Errors as strangers may read them: no path of this machine, no markup, and no traceback for what is not ours."""
+"""Errors as users may read them: no path of this machine, no markup, and no traceback of a refusal."""
 
 from __future__ import annotations
 
@@ -13,32 +13,31 @@ import gradio as gr
 
 from transflow_core.worker import Cancelled
 
-__all__ = ["refusing", "tell", "warn", "words_of"]
+__all__ = ["message_of", "refusing", "report", "warn"]
 
 _log = logging.getLogger(__name__)
 # The folders of an absolute path. An address such as hf://owner/file has none, and neither has and/or.
 _FOLDERS = re.compile(r"(?<![\w:/.~])(?:/[^\s/'\":,][^/'\":,\n]*)+/(?=[^\s/])")
-# The system's words for what the host must mend are no words for a visitor.
+# The system's messages about faults of the host are of no use to a visitor.
 _FAULTS = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "The disk of this server is full. Try again in a while."),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "The disk of this server is full. Try again in a few minutes."),
     **dict.fromkeys(
-        (errno.EROFS, errno.EACCES, errno.EPERM), "This server may not write to its disk, so that no file can be made."
+        (errno.EROFS, errno.EACCES, errno.EPERM), "This server cannot write to its disk, so it cannot make the file."
     ),
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Too much is open on this server. Try again in a while."),
-    errno.EIO: "The disk of this server does not answer. Try again in a while.",
-    errno.ENOENT: "A file is no longer there: files are kept for an hour. Give it again.",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "The server is too busy. Please try again in a few minutes."),
+    errno.EIO: "The disk of this server does not answer. Try again in a few minutes.",
+    errno.ENOENT: "This file has expired: files are kept for an hour. Add it again.",
 }
-_NO_MEMORY = "This server has not enough free memory for that just now. Ask for less, or try again in a while."
-_UNKNOWN = "Something went wrong in the program, and it was written down. Nothing that you gave is lost: try again."
+_NO_MEMORY = "The server has not enough free memory for this. Request less, or try again in a few minutes."
+_UNKNOWN = "Something went wrong, and the error was logged. Your images are safe. Please try again."
 
 
 @contextmanager
 def refusing(markup: bool = True) -> Iterator[None]:
-    """What is refused within becomes a message: ValueError and OSError in their own words, anything else is logged.
+    """A refusal within becomes a message: ValueError and OSError with their own text. Any other error is logged.
 
-    Memory that the host does not have is the host's to mend, and is told as such.
-
-    Cancelled passes: whoever gave the work up need not be told.
+    A MemoryError becomes a message of its own, because only the host can add memory. Cancelled passes, because nobody
+    waits for the message.
 
     Args:
         markup: whether the message is shown as HTML, as the page does.
@@ -48,31 +47,31 @@ def refusing(markup: bool = True) -> Iterator[None]:
     except (Cancelled, gr.Error):
         raise
     except (ValueError, OSError, MemoryError) as error:
-        words = words_of(error)
-        if markup and words.partition(" ")[0].isalpha():  # a sentence, and no file's name
-            words = words[0].upper() + words[1:]
-        raise gr.Error(escape(words, quote=False) if markup else words, print_exception=False) from error
+        message = message_of(error)
+        if markup and message.partition(" ")[0].isalpha():  # a sentence, and no file's name
+            message = message[0].upper() + message[1:]
+        raise gr.Error(escape(message, quote=False) if markup else message, print_exception=False) from error
     except Exception as error:
         _log.exception("an event of the page failed")
         raise gr.Error(_UNKNOWN, print_exception=False) from error
 
 
-def words_of(error: BaseException) -> str:
-    """An error's words, without the folders that they name."""
-    # The system's own words name a path of this machine; those of `load_prior` have no number.
-    words = str(error)
+def message_of(error: BaseException) -> str:
+    """An error's message, without the folders in it."""
+    # The system's own messages name a path of this machine; those of `load_prior` have no number.
+    message = str(error)
     if isinstance(error, OSError) and error.errno is not None:
-        words = _FAULTS.get(error.errno, error.strerror)
+        message = _FAULTS.get(error.errno, error.strerror)
     if isinstance(error, MemoryError):
-        words = _NO_MEMORY
-    return _FOLDERS.sub("", words or type(error).__name__)
+        message = _NO_MEMORY
+    return _FOLDERS.sub("", message or type(error).__name__)
 
 
-def tell(words: str) -> None:
-    """Say something in passing; it may hold what a stranger wrote."""
-    gr.Info(escape(words, quote=False))
+def report(message: str) -> None:
+    """Show a message for a few seconds. It may hold text of a user."""
+    gr.Info(escape(message, quote=False))
 
 
-def warn(words: str) -> None:
-    """Say that something was not done as it was asked; it may hold what a stranger wrote."""
-    gr.Warning(escape(words, quote=False))
+def warn(message: str) -> None:
+    """Show that a part of a request was not done. The message may hold text of a user."""
+    gr.Warning(escape(message, quote=False))

@@ -1,4 +1,4 @@
-"""How the page's events reach its handlers: one way for all, with the visitor's session in front."""
+"""How the page's events reach its handlers: one function for all, with the visitor's session as the first argument."""
 
 import contextlib
 import inspect
@@ -14,9 +14,11 @@ from .errors import refusing, warn
 from .gradio_compat import data_of
 from .session import Session
 
-__all__ = ["on"]
+__all__ = ["Updates", "on"]
 
-_LOST = "This page was left alone for so long that what it was given is forgotten. Give it again, or load the page."
+Updates = dict[Any, Any]
+"""What a handler returns: the new value of each component, or an update of it."""
+_EXPIRED = "Your session has expired. Add your images again, or reload the page."
 
 
 def on(
@@ -28,15 +30,15 @@ def on(
     event: bool = False,
     **options: Any,
 ) -> list[Dependency]:
-    """Call `handler(session, *inputs)` when something happens. Gives what more can be done after.
+    """Call `handler(session, *inputs)` when something happens. Returns the triggers for what follows it.
 
-    What the handler computes takes turns with what other visitors ask for, and it waits in no queue of Gradio's (see
-    `queues`). What it refuses is told in words (`errors.refusing`). When it is Cancelled, all stays as it is.
+    The handler's work is shared out with that of other visitors, and waits in no queue of Gradio's (see `queues`). A
+    refusal is shown as a message (`errors.refusing`). When the handler is Cancelled, nothing changes.
 
     Args:
-        triggers: events of components, such as `button.click`, and what an earlier `on` gave, to follow it: one or
+        triggers: events of components, such as `button.click`, and results of an earlier `on`, to follow it: one or
             several.
-        handler: gives {component: value}, where whatever is left out stays as it is; or yields such. None where `js`
+        handler: returns `Updates`, or yields them. A component that is not among them stays as it is. None where `js`
             does it all.
         inputs, outputs: components, or one.
         event: call `handler(session, data, *inputs)`, with the event's own data, a dictionary that may hold anything.
@@ -53,14 +55,14 @@ def on(
 
 
 def _call(handler: Callable, event: bool, answers: bool) -> Callable:
-    """The function that Gradio is given; it finds what it must put in front of the inputs by its annotations."""
+    """The function for Gradio, which reads from its annotations what to pass before the inputs."""
     nothing = gr.skip() if answers else None
 
     def prepared(request: gr.Request, values: Sequence[Any]) -> tuple[Session, Sequence[Any]]:
         session = Session.of(request)
-        if session.lost:
-            session.lost = False
-            warn(_LOST)
+        if session.expired:
+            session.expired = False
+            warn(_EXPIRED)
         if event:
             values = [data_of(values[0]), *values[1:]]
         return session, values
@@ -69,18 +71,18 @@ def _call(handler: Callable, event: bool, answers: bool) -> Callable:
         session, inputs = prepared(request, values)
         try:
             with refusing(), owned_by(session.id):
-                given = handler(session, *inputs)
+                updates = handler(session, *inputs)
         except Cancelled:
             return nothing
-        return nothing if given is None or given == {} else given
+        return nothing if updates is None or updates == {} else updates
 
     def steps(request: gr.Request, *values: Any) -> Iterator[Any]:
         session, inputs = prepared(request, values)
         with contextlib.suppress(Cancelled), refusing():
-            for given in owned_steps(session.id, handler(session, *inputs)):
-                yield nothing if given == {} else given
-        # At the end of a generator Gradio says its last word again (and empties the outputs of one that said none). By
-        # then what took its place may have said another: the "updating…" of work that was given up would stay.
+            for updates in owned_steps(session.id, handler(session, *inputs)):
+                yield nothing if updates == {} else updates
+        # At the end of a generator Gradio sends its last updates again, and empties the outputs of one without any. A
+        # newer request may have changed the page by then: the "updating…" of cancelled work would stay.
         yield nothing
 
     call = steps if inspect.isgeneratorfunction(handler) else answer

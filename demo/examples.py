@@ -11,7 +11,7 @@ from transflow_core.shipped import ASSETS
 __all__ = ["EXAMPLES", "PHOTOGRAPH", "ExampleSet", "example_sets", "title_of"]
 
 EXAMPLES = ASSETS / "examples"
-#: A photograph to try: pictures on a wall, of people whom the prior made up.
+#: A photograph to try: pictures on a wall, of people who do not exist. The model drew them.
 PHOTOGRAPH = EXAMPLES / "photograph.png"
 
 
@@ -28,13 +28,13 @@ class ExampleSet:
 @cache
 def example_sets() -> dict[str, ExampleSet]:
     """Every set, by key, in the order of `sets.json`."""
-    words = json.loads((EXAMPLES / "sets.json").read_text(encoding="utf-8"))
+    entries = json.loads((EXAMPLES / "sets.json").read_text(encoding="utf-8"))
     return {
         key: ExampleSet(key, entry["title"], entry["about"], tuple(sorted((EXAMPLES / key).glob("*.png"))))
-        for key, entry in words.items()
+        for key, entry in entries.items()
     }
 
 
 def title_of(intake: Intake) -> str:
-    """What a person would call what a place was given."""
+    """A short name for the images of a panel."""
     return example_sets()[intake.example].title if intake.example else intake.title

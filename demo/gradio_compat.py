@@ -1,7 +1,7 @@
 """Every private name of Gradio that the page uses or replaces. No other file of the page touches one.
 
-Any version of Gradio may change these names. `check` looks for each when the page starts, and says in one sentence what
-an upgrade changed. Where a missing name would make the server unsafe, the page does not start.
+Any version of Gradio may change these names. `check` looks for each when the page starts, and reports each change in
+one sentence. Where a missing name would make the server unsafe, the page does not start.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = [
     "USES",
     "LinkedBlocks",
     "Use",
-    "call_under_way",
     "check",
     "check_routes",
+    "current_call",
     "data_of",
     "install",
     "keep_pages",
@@ -61,32 +61,32 @@ class Use(NamedTuple):
         return hasattr(owner, self.name) or self.name in getattr(getattr(maker, "__code__", None), "co_names", ())
 
     def sentence(self) -> str:
-        """What an upgrade changed."""
+        """The change of an upgrade."""
         return f"Gradio {gr.__version__} has no {self.owner}.{self.name} any more, so {self.loss}."
 
 
 _MCP = "gradio.mcp.GradioMCPServer"
 USES = (
-    Use("gradio.utils", "get_upload_folder", "nobody knows which files are uploads", True),
+    Use("gradio.utils", "get_upload_folder", "the server does not know which files are uploads", True),
     Use("gradio.processing_utils", "async_ssrf_protected_get", "it may fetch any address that a client names", True),
-    Use("gradio.context.LocalContext", "request", "nobody knows who calls the API", True),
+    Use("gradio.context.LocalContext", "request", "the server does not know who calls the API", True),
     Use("gradio.Request", "request", "a caller's address is not known, and a caller has no limits", True),
     Use(_MCP, "simplify_filedata_schema", "it may fetch any address that an agent names", True),
-    Use(_MCP, "_prepare_tool_call_args", "an agent can say that its calls come from somebody else", True),
-    Use(_MCP, "mcp_server", "nobody knows where an agent's call comes from", True),
+    Use(_MCP, "_prepare_tool_call_args", "an agent can pretend to be another caller", True),
+    Use(_MCP, "mcp_server", "the server does not know where an agent's call comes from", True),
     Use(_MCP, "postprocess_output_data", "agents cannot read results as JSON"),
-    Use("gradio.context.LocalContext", "event_id", "a call goes on when its client hangs up"),
+    Use("gradio.context.LocalContext", "event_id", "a call goes on when its client disconnects"),
     Use("gradio.EventData", "_data", "clicks on samples and on the evidence do nothing"),
     Use("gradio.Blocks", "get_config_file", "links to the page show no picture"),
     Use("gradio.Blocks.queue", "_queue", "callers of the API can close pages that are open"),
     Use("gradio.queueing.Queue", "pending_messages_per_session", "callers of the API can close pages that are open"),
     Use("gradio.queueing.Queue", "pending_event_ids_session", "the server never forgets a session's events"),
     Use("gradio.queueing.Queue", "send_message", "a visitor who leaves causes an error in the log"),
-    Use("gradio.queueing.Event", "alive", "the work of a visitor who left goes on"),
+    Use("gradio.queueing.Event", "alive", "the requests of a visitor who left go on"),
     Use("gradio.queueing.Event", "session_hash", "a visitor who leaves causes an error in the log"),
-    Use("gradio.queueing.Queue", "ANAYLTICS_CACHE_FREQUENCY", "everybody waits for statistics after each event"),
-    Use("gradio.state_holder", "SessionState", "each call of the API stops the server for a moment"),
-    Use("gradio.Blocks", "default_config", "each call of the API stops the server for a moment"),
+    Use("gradio.queueing.Queue", "ANAYLTICS_CACHE_FREQUENCY", "all visitors wait for statistics after each event"),
+    Use("gradio.state_holder", "SessionState", "each call of the API blocks the server for a moment"),
+    Use("gradio.Blocks", "default_config", "each call of the API blocks the server for a moment"),
     Use("gradio.utils", "diff", "a browser on a slow line may show a wrong answer"),
     Use("gradio.networking", "url_ok", "the page may not start on a busy machine"),
 )  # fmt: skip
@@ -101,7 +101,7 @@ ROUTES = (
     ("GET", "file=https://example.org"),
     ("GET", "proxy=https://example.org"),
 )
-"""Requests that `guard` knows by their addresses under /gradio_api."""
+"""Requests that `middleware` knows by their addresses under /gradio_api."""
 
 
 def check() -> None:
@@ -114,7 +114,7 @@ def check() -> None:
 
 @functools.cache
 def install() -> None:
-    """`check`, then put our own in the place of what does not suit a server. Done once in a process."""
+    """`check`, then replace the functions that do not suit a server. Done once in a process."""
     check()
     for owner, name, ours in (
         ("gradio.processing_utils", "async_ssrf_protected_get", lambda _: _fetch_nothing),
@@ -122,33 +122,33 @@ def install() -> None:
         ("gradio.utils", "diff", lambda _: _whole),
         ("gradio.state_holder", "SessionState", _light),
     ):
-        with contextlib.suppress(ImportError, AttributeError):  # `check` has said so
+        with contextlib.suppress(ImportError, AttributeError):  # `check` has reported it
             module = resolve_name(owner)
             setattr(module, name, ours(getattr(module, name)))
 
 
 def check_routes(app: Any) -> None:
-    """Raise SystemExit where the guard would not know an upload or a call by its address any more."""
+    """Raise SystemExit where the middleware would not know the address of an upload or a call."""
 
     def known(method: str, end: str) -> bool:
         request = {"type": "http", "method": method, "path": f"/gradio_api/{end}", "root_path": "", "headers": []}
         return any(route.matches(request)[0] is Match.FULL for route in app.routes)
 
     _refuse(
-        f"Gradio {gr.__version__} does not answer {method} /gradio_api/{end} any more, so its new address is unguarded."
+        f"Gradio {gr.__version__} does not answer {method} /gradio_api/{end} any more. Its new address is unprotected."
         for method, end in ROUTES
         if not known(method, end)
     )
 
 
 def _refuse(sentences: Iterable[str]) -> None:
-    if told := " ".join(sentences):
-        raise SystemExit(f"error: {told} Install another version: requirements.txt says which.")
+    if message := " ".join(sentences):
+        raise SystemExit(f"error: {message} Install a version that requirements.txt names.")
 
 
 async def _fetch_nothing(url: str) -> Any:
-    """Gradio fetches a file that is given by its address, whatever its size."""
-    raise gr.Error("Files are not fetched from an address: upload them.", print_exception=False)
+    """Gradio would fetch a file from its address, whatever its size."""
+    raise gr.Error("This server fetches no files from addresses. Upload the file.", print_exception=False)
 
 
 def _answers(url: str) -> bool:
@@ -161,19 +161,19 @@ def _answers(url: str) -> bool:
 
 
 def _whole(before: Any, after: Any) -> list[list[Any]]:
-    """What Gradio sends of an answer that follows another: all of it, or nothing where it is the same.
+    """What Gradio sends when one answer follows another: all of the new answer, or nothing where it is the same.
 
-    Its own differences have its script change the value before in place: whatever came in the same frame, and was not
-    shown yet, would be lost.
+    With Gradio's own differences, its script changes the earlier value in place. Values that came in the same frame,
+    and were not shown yet, would be lost.
     """
     return [] if before == after else [["replace", [], after]]
 
 
 def _light(base: Any) -> type:
-    """What Gradio keeps of a session, without a description of every component of the page.
+    """Gradio's state of a session, without a description of every component of the page.
 
-    Only its deep links need that, which are not used here. It took half a megabyte for each call of the API, which is a
-    session of its own, and 35 ms in which the server answers nobody.
+    Only its deep links need the description, and the page has none. It took half a megabyte for each call of the API,
+    which is a session of its own, and 35 ms in which the server answers nobody.
     """
 
     class SessionState(base):
@@ -184,10 +184,10 @@ def _light(base: Any) -> type:
 
 
 class _Messages(OrderedDict[str, Any]):
-    """What is to be sent to each session; of the sessions the last ones that something was sent to.
+    """The messages for each session. The least recently used session goes first.
 
-    Gradio keeps the last ones that came. Each call of the API is one: ten calls a second would close every page that
-    was opened more than three minutes ago, with all that it waits for.
+    In Gradio, the oldest session goes first, and each call of the API is a session. Ten calls a second would close
+    every page that was opened more than three minutes ago, with all that it waits for.
     """
 
     def __init__(self, events: dict[str, set[str]], max_size: int = 2000) -> None:
@@ -206,26 +206,26 @@ class _Messages(OrderedDict[str, Any]):
 
 
 def keep_pages(demo: gr.Blocks) -> None:
-    """To be called once `demo.queue` was: callers of the API do not close pages that are open, whoever leaves ends what
-    they asked for without an error, and nobody waits for statistics."""
+    """Call this after `demo.queue`. Then API calls close no open page, the requests of a visitor who leaves end without
+    an error, and nobody waits for statistics."""
     queue: Any = getattr(demo, "_queue", None)
     if not hasattr(queue, "pending_event_ids_session") or not hasattr(queue, "send_message"):
-        return  # `check` has said so
+        return  # `check` has reported it
     send, queue.pending_messages_per_session = queue.send_message, _Messages(queue.pending_event_ids_session)
 
     def send_message(event: Any, message: Any) -> None:
         if event.session_hash in queue.pending_messages_per_session:
             send(event, message)
         else:
-            event.alive = False  # who asked left between two steps of the event
+            event.alive = False  # the visitor left between two steps of the event
 
     queue.send_message = send_message
-    # After so many events Gradio sums up all events so far, with pandas, for a dashboard that nobody sees.
+    # After so many events Gradio sums up all events so far, with pandas, for a dashboard that the page does not have.
     queue.ANAYLTICS_CACHE_FREQUENCY = 10**9
 
 
 class LinkedBlocks(gr.Blocks):
-    """Blocks that say what links to them show. Gradio has places for it, and fills them for `gr.Interface` alone."""
+    """Blocks with the picture and the text that links to them show. Gradio has these for `gr.Interface` alone."""
 
     def link(self) -> dict[str, str]:
         """`thumbnail`, the address of a picture, and `simple_description`."""
@@ -240,8 +240,8 @@ def upload_folder() -> str:
     return resolve_name("gradio.utils").get_upload_folder()
 
 
-def call_under_way() -> tuple[dict[str, Any], str | None, str | None]:
-    """Of the call that this thread answers: what ASGI says of it, its session, and its event."""
+def current_call() -> tuple[dict[str, Any], str | None, str | None]:
+    """Of the call that this thread answers: its ASGI scope, its session, and its event."""
     context = resolve_name("gradio.context.LocalContext")
     request, event = context.request.get(None), getattr(context, "event_id", None)
     scope = getattr(getattr(request, "request", None), "scope", {})
@@ -249,37 +249,37 @@ def call_under_way() -> tuple[dict[str, Any], str | None, str | None]:
 
 
 def data_of(event: gr.EventData) -> dict[str, Any]:
-    """All that a browser told of an event."""
+    """All data of an event of the browser."""
     data = vars(event).get("_data")
     return data if isinstance(data, dict) else {}
 
 
 @functools.cache
 def serve_tools(schema: Callable[[Any], Any], parts: Callable[[Any], Sequence[Any]], caller: Callable) -> None:
-    """Have launches serve tools of agents in our way.
+    """Have launches serve tools for agents with these functions.
 
     Args:
-        schema: of a tool's arguments, as agents are to read it.
-        parts: what an agent reads of one output.
-        caller: the address that a request comes from, by what ASGI says of it.
+        schema: from Gradio's schema of a tool's arguments to that for agents.
+        parts: from one output to the parts that an agent reads.
+        caller: from an ASGI scope to the caller's address.
     """
     module: Any = resolve_name("gradio.mcp")
 
     class Tools(module.GradioMCPServer):
         # Gradio 6.31 looks for the files of a list in the wrong place, and would fetch them from any address.
-        def simplify_filedata_schema(self, given: dict[str, Any]) -> tuple[dict[str, Any], list[list[str | int]]]:
-            return schema(super().simplify_filedata_schema(given)[0]), []
+        def simplify_filedata_schema(self, full: dict[str, Any]) -> tuple[dict[str, Any], list[list[str | int]]]:
+            return schema(super().simplify_filedata_schema(full)[0]), []
 
-        # Gradio calls its own endpoint with the agent's headers, which may say anything of where it calls from.
+        # Gradio calls its own endpoint with the agent's headers, which may pretend any address.
         def _prepare_tool_call_args(self, name: str, arguments: dict[str, Any]) -> Any:
-            endpoint, given, headers, block = super()._prepare_tool_call_args(name, arguments)
+            endpoint, values, headers, block = super()._prepare_tool_call_args(name, arguments)
             request = self.mcp_server.request_context.request
             if request is not None:
                 headers["x-forwarded-for"] = caller(request.scope)
-            return endpoint, given, headers, block
+            return endpoint, values, headers, block
 
         def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
             outputs = data[0] if len(data) == 1 and isinstance(data[0], list | tuple) else data
             return super().postprocess_output_data([part for output in outputs for part in parts(output)], root_url)
 
-    module.GradioMCPServer = Tools  # launch takes whatever has this name
+    module.GradioMCPServer = Tools  # launch takes the class of this name

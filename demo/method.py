@@ -1,4 +1,4 @@
-"""The choice of how samples are drawn: three methods in words, the numbers of the chosen one, and "choose for me"."""
+"""The controls of the sampling method: three methods, the numbers of the chosen one, and "choose for me"."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from transflow_core.limits import LAM_RATIO_SLIDER, Range, choice
 from transflow_core.posterior import Posterior, Recommendation, resolve
 from transflow_core.recipes import NUMBERS, Method, within
 
-from .events import on
+from .events import Updates, on
 from .session import Session
 from .widgets import slider
 
-__all__ = ["MethodChoice", "described"]
+__all__ = ["MethodControls", "description_of"]
 
 TITLES = {
     "local": "New members of the set",
@@ -27,18 +27,17 @@ TITLES = {
     "posterior": "The paper's posterior of the mean",
 }
 _DEFAULT = Method(method="local").filled()
-_LIKENESS, _PIECES = within(Method, "likeness"), within(Method, "images_per_sample")
+_LIKENESS, _PER_SAMPLE = within(Method, "likeness"), within(Method, "images_per_sample")
 _HELP = {
-    "local": "Each sample is put together from several of your images, each place of it from another one.",
+    "local": "Each part of a sample comes from another one of your images.",
     "bootstrap": "Each sample averages a few of your images. Fewer images give crisper samples, but nearly copies.",
     "posterior": "The paper's method. Samples show only what all your images share.",
 }
 _FEWEST = 2  # a slider from 1 to 1 cannot be moved
-_MOST = 20  # and one as far as this before the evidence is known
-Shown = dict[Component, Any]
+_MOST = 20  # its maximum before the evidence is known
 
 
-class MethodChoice:
+class MethodControls:
     """Build the radio, the sliders and the box inside the current Blocks.
 
     Args:
@@ -46,7 +45,7 @@ class MethodChoice:
 
     Attributes:
         inputs: the components whose values `read` takes, in order; λ/m is not among them.
-        outputs: all that `shown` gives values for.
+        outputs: the components that `shown` updates.
         sliders: those of its own numbers, for previews.
     """
 
@@ -62,8 +61,8 @@ class MethodChoice:
                 elem_id=f"{elem_id}-kind",
             )
             self.auto = gr.Checkbox(True, label="Choose for me", elem_id=f"{elem_id}-auto", container=False)
-            self._words = gr.HTML(
-                _words(_DEFAULT.method), elem_id=f"{elem_id}-words", elem_classes="status", label="Why"
+            self._reason = gr.HTML(
+                _reason(_DEFAULT.method), elem_id=f"{elem_id}-reason", elem_classes="status", label="The method"
             )
             with gr.Row():
                 self._likeness = slider(
@@ -71,42 +70,42 @@ class MethodChoice:
                     Range(100 * _LIKENESS.low, 100 * _LIKENESS.high),
                     step=1,
                     name="newer",
-                    far="closer to my photos",
+                    far="closer to your images",
                     elem_id=f"{elem_id}-likeness",
                     unit=" %",
                     visible=_DEFAULT.method == "local",
                     min_width=220,
                 )
-                self._pieces = slider(
+                self._per_sample = slider(
                     NUMBERS["bootstrap"]["images_per_sample"],
-                    Range(_PIECES.low, _MOST),
+                    Range(_PER_SAMPLE.low, _MOST),
                     step=0.5,
                     name="Images in one sample",
-                    elem_id=f"{elem_id}-pieces",
+                    elem_id=f"{elem_id}-images-per-sample",
                     visible=_DEFAULT.method == "bootstrap",
                     min_width=220,
                 )
 
     def wire(self, lams: Sequence[gr.HTML], more: Sequence[Any] = ()) -> list[Dependency]:
-        """Moving anything by hand ends "choose for me"; another kind brings its own numbers along.
+        """A user who moves anything turns "choose for me" off; another method brings its own numbers along.
 
         Args:
-            lams: the sliders of λ/m that go with it.
-            more: other events that are a choice by hand.
+            lams: the sliders of λ/m that belong to the method.
+            more: other events that turn it off.
 
-        Gives when the kind was chosen and its numbers are there.
+        Returns when a method was chosen and its numbers are set.
         """
         self._lams = lams
         moved = [*self.sliders, *lams]
-        by_hand = [*(event for one in moved for event in (one.input, one.release)), *more]
-        on(by_hand, None, (), self.auto, js="() => false")
-        on(self.auto.change, self._reword, [self.kind, self.auto], self._words)
-        return on(self.kind.input, self._take_kind, self.kind, self.outputs)
+        by_user = [*(event for one in moved for event in (one.input, one.release)), *more]
+        on(by_user, None, (), self.auto, js="() => false")
+        on(self.auto.change, self._forget_reason, [self.kind, self.auto], self._reason)
+        return on(self.kind.input, self._choose, self.kind, self.outputs)
 
     @property
     def sliders(self) -> list[gr.HTML]:
         """See above."""
-        return [self._likeness, self._pieces]
+        return [self._likeness, self._per_sample]
 
     @property
     def inputs(self) -> list[Component]:
@@ -116,39 +115,39 @@ class MethodChoice:
     @property
     def outputs(self) -> list[Component]:
         """See above."""
-        return [*self.inputs, self._words, *self._lams]
+        return [*self.inputs, self._reason, *self._lams]
 
     @staticmethod
     def read(values: Sequence[Any], lam_ratio: Any) -> Method:
-        """The method that the controls say: of untrusted values of `inputs`, out of range is brought into it."""
-        _, kind, likeness, pieces = values
+        """The method of the controls. The values are untrusted; a number out of range becomes the nearest."""
+        _, kind, likeness, per_sample = values
         method = choice(kind, "the sampling method", TITLES)
         ratio = tuple(map(_ratio, lam_ratio)) if isinstance(lam_ratio, tuple) else _ratio(lam_ratio)
         numbers: dict[str, Any] = {}
         if method == "local":
             numbers["likeness"] = _LIKENESS.clip(_percent(likeness), "likeness")
         elif method == "bootstrap":
-            numbers["images_per_sample"] = _PIECES.clip(pieces, "the number of images in a sample")
+            numbers["images_per_sample"] = _PER_SAMPLE.clip(per_sample, "the number of images in a sample")
         return Method(method=method, lam_ratio=ratio, **numbers)  # type: ignore[arg-type]
 
-    def shown(self, made: Recommendation, auto: bool, m: float | None = None) -> Shown:
+    def shown(self, recommendation: Recommendation, auto: bool, m: float | None = None) -> Updates:
         """The controls at a method.
 
         Args:
-            made: the method with its numbers, and why.
-            auto: whether it was chosen for them.
-            m: images of the evidence, where they are known: a slider goes no further.
+            recommendation: the method with its numbers, and the reason.
+            auto: whether "choose for me" is on.
+            m: images of the evidence, where they are known: the maximum of a slider.
         """
-        method = made.method
+        method = recommendation.method
         few = method.images_per_sample or NUMBERS["bootstrap"]["images_per_sample"]
         likeness = _DEFAULT.likeness if method.likeness is None else method.likeness
         local, bootstrap = method.method == "local", method.method == "bootstrap"
-        values: Shown = {
+        values: Updates = {
             self.auto: auto,
             self.kind: method.method,
-            self._words: _words(method.method, made.reason if auto else ""),
+            self._reason: _reason(method.method, recommendation.reason if auto else ""),
             self._likeness: gr.update(value=100 * (likeness or 0), visible=local),
-            self._pieces: gr.update(most=_most(m), value=min(few, _most(m)), visible=bootstrap),
+            self._per_sample: gr.update(most=_most(m), value=min(few, _most(m)), visible=bootstrap),
         }
         ratio = method.lam_ratio
         for lam in self._lams:
@@ -157,39 +156,39 @@ class MethodChoice:
                 values[lam]["value"] = LAM_RATIO_SLIDER.clip(min(ratio, LAM_RATIO_SLIDER.high), "λ/m")
         return values
 
-    def limited(self, m: float) -> Shown:
-        """The sliders, going as far as there are images of the evidence."""
-        return {self._pieces: gr.update(most=_most(m))}
+    def limited(self, m: float) -> Updates:
+        """The sliders, with the images of the evidence as their maximum."""
+        return {self._per_sample: gr.update(most=_most(m))}
 
-    def chosen(self, posterior: Posterior | None, engine: Engine) -> Shown:
-        """The controls at the method that suits the evidence; without any, at the default."""
+    def chosen(self, posterior: Posterior | None, engine: Engine) -> Updates:
+        """The controls at the method that suits the evidence; without evidence, at the default."""
         if posterior is None:
             return self.shown(Recommendation(_DEFAULT, ""), True)
         return self.shown(Recommendation(*resolve(Method(), posterior, engine.looks)), True, posterior.m)
 
-    def _reword(self, session: Session, kind: str, auto: bool) -> Shown:
-        """What was moved by hand was not chosen."""
-        return {} if auto else {self._words: _words(choice(kind, "the sampling method", TITLES))}
+    def _forget_reason(self, session: Session, kind: str, auto: bool) -> Updates:
+        """The user chose the method: there is no reason to show."""
+        return {} if auto else {self._reason: _reason(choice(kind, "the sampling method", TITLES))}
 
-    def _take_kind(self, session: Session, kind: str) -> Shown:
+    def _choose(self, session: Session, kind: str) -> Updates:
         kind = choice(kind, "the sampling method", TITLES)
         shown = self.shown(Recommendation(Method(method=kind).filled(), ""), False)  # type: ignore[arg-type]
         return shown | {self.kind: gr.skip()}
 
 
-def described(method: Method) -> str:
-    """A method in a few words for a person, but for its λ/m: `new members of the set, likeness 90 %`."""
+def description_of(method: Method) -> str:
+    """A short description of a method, without its λ/m: `new members of the set, likeness 90 %`."""
     title = TITLES.get(method.method, method.method)
-    words = [title[0].lower() + title[1:]]
+    parts = [title[0].lower() + title[1:]]
     if method.likeness is not None:
-        words.append(f"likeness {100 * method.likeness:.3g} %")
+        parts.append(f"likeness {100 * method.likeness:.3g} %")
     if method.images_per_sample is not None:
-        words.append(f"{method.images_per_sample:g} images each")
-    return ", ".join(words)
+        parts.append(f"{method.images_per_sample:g} images each")
+    return ", ".join(parts)
 
 
 def _most(m: float | None) -> float:
-    """How far the slider of images in a sample goes."""
+    """The maximum of the slider of images in a sample."""
     return _MOST if m is None else max(_FEWEST, m)
 
 
@@ -201,6 +200,6 @@ def _ratio(value: Any) -> float:
     return LAM_RATIO_SLIDER.clip(value, "λ/m")
 
 
-def _words(kind: str, why: str = "") -> str:
-    chosen = f" <b>Chosen for you:</b> {escape(why)}" if why else ""
+def _reason(kind: str, reason: str = "") -> str:
+    chosen = f" <b>Chosen for you:</b> {escape(reason)}" if reason else ""
     return f"{escape(_HELP[kind])}{chosen}"

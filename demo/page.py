@@ -1,4 +1,4 @@
-"""The page: header, prior picker, tabs."""
+"""The page: header, model picker, tabs."""
 
 import contextlib
 import logging
@@ -28,14 +28,14 @@ from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 from .agents import serve_tools
 from .api import add_endpoints
 from .classify import Classify
+from .cleanup import Cleanup, own_folder
 from .engines import Engines
-from .errors import words_of
-from .events import on
+from .errors import message_of
+from .events import Updates, on
 from .explain import Explain
 from .gradio_compat import LinkedBlocks, check_routes, install, keep_pages
-from .guard import Guard, Quota
 from .interpolate import Interpolate
-from .janitor import Janitor, own_folder
+from .middleware import Quota, ServerMiddleware
 from .queues import SERVER, drain
 from .restyle import Restyle
 from .session import Session
@@ -46,7 +46,7 @@ from .style import CSS, THEME
 __all__ = ["build", "launch"]
 
 _log = logging.getLogger(__name__)
-# Seconds: hosts kill what has not ended half a minute after it was told to.
+# Seconds. Hosts kill a server that has not ended half a minute after the signal.
 _DRAINING = 20
 
 _TABS = {
@@ -65,25 +65,24 @@ class Page(LinkedBlocks):
 
     Attributes:
         folder: of uploads and results.
-        ahead: what may be done before anybody asks for it.
+        ahead: work to do in advance, while no request waits.
     """
 
     folder: Path
     ahead: Callable[[], None]
 
     def link(self) -> dict[str, str]:
-        host = os.environ.get("SPACE_HOST")  # what reads links wants a whole address, which a Space knows
+        host = os.environ.get("SPACE_HOST")  # readers of links need a full address, and a Space knows its own
         picture = f"https://{host}/preview.jpg" if host else "preview.jpg"
         return {"thumbnail": picture, "simple_description": _ABOUT}
 
 
 def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> Page:
-    """The whole demo, to be launched.
+    """Build the page, to launch it.
 
     Args:
         engines: the priors to offer; the shipped ones by default.
-        first_prior: the prior that a new session starts with. It is loaded here, so that the first visitor need not
-            wait.
+        first_prior: the prior of a new session. It is loaded here, so that the first visitor does not wait for it.
     """
     tune(server=True)
     install()
@@ -99,37 +98,37 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
             prior, chosen = _prior_picker(engines, first_prior, engines.about, "prior")
         query = gr.Textbox(visible="hidden", label="Address")
         with gr.Tabs() as tabs:
-            places = {key: gr.Tab(title, id=key) for key, title in _TABS.items()}
+            panes = {key: gr.Tab(title, id=key) for key, title in _TABS.items()}
 
-        def arrive(session: Session, told: str) -> dict:
-            """The page opens at the tab, and with the prior, that its address names."""
-            found = dict(parse_qsl(told))
-            shown: dict[Any, Any] = {query: told}
-            if found.get("tab") in _TABS:  # else whoever clicked on another tab meanwhile stays there
+        def arrive(session: Session, address: str) -> Updates:
+            """The page opens at the tab, and with the model, of its address."""
+            session.query, found = address, dict(parse_qsl(address))
+            updates: Updates = {}
+            if found.get("tab") in _TABS:  # else a user who clicked on another tab meanwhile stays there
                 session.tab = found["tab"]
-                shown[tabs] = gr.Tabs(selected=session.tab)
+                updates[tabs] = gr.Tabs(selected=session.tab)
             with contextlib.suppress(ValueError, OSError):
                 engines.get(found.get("prior", first_prior))
-                shown[prior] = found.get("prior", first_prior)
-            return shown
+                updates[prior] = found.get("prior", first_prior)
+            return updates
 
-        arrived = on(demo.load, arrive, query, [query, tabs, prior], js="() => location.search.slice(1)")
-        with places["studio"] as tab:
-            Studio(engines, prior, [*chosen, *_seen(tab)], arrived, query)
-        with places["restyle"] as tab:
-            Restyle(engines, prior, [*chosen, *_seen(tab)])
-        with places["interpolate"] as tab:
-            Interpolate(engines, prior, [*chosen, *_seen(tab)], arrived, query)
-        with places["classify"] as tab:
-            # The fine details of a larger prior drown what tells classes apart: the tab has a prior of its own.
+        arrived = on(demo.load, arrive, query, [tabs, prior], js="() => location.search.slice(1)")
+        with panes["studio"] as tab:
+            Studio(engines, prior, [*chosen, *_opened(tab)], arrived)
+        with panes["restyle"] as tab:
+            Restyle(engines, prior, [*chosen, *_opened(tab)])
+        with panes["interpolate"] as tab:
+            Interpolate(engines, prior, [*chosen, *_opened(tab)], arrived)
+        with panes["classify"] as tab:
+            # The fine details of a larger prior hide the differences between classes: the tab has a prior of its own.
             about = "celeba64 tells classes apart better"
             own, own_chosen = _prior_picker(
-                engines, CLASSIFYING_PRIOR, about, "classify-prior", label="Prior of this tab"
+                engines, CLASSIFYING_PRIOR, about, "classify-prior", label="Model of this tab"
             )
-            Classify(engines, own, [*own_chosen, *_seen(tab)])
-        with places["how"] as tab:
-            Explain(engines, prior, [*chosen, *_seen(tab)])
-        demo.unload(Session.left)
+            Classify(engines, own, [*own_chosen, *_opened(tab)])
+        with panes["how"] as tab:
+            Explain(engines, prior, [*chosen, *_opened(tab)])
+        demo.unload(Session.disconnected)
         add_endpoints(engines, demo)
     demo.ahead = partial(engines.read_examples, first_prior)
     return demo
@@ -139,16 +138,16 @@ def launch(demo: Page, **options: Any) -> Any:
     """Serve the page; keywords are those of `gr.Blocks.launch`, such as `server_port`.
 
     Where the package `mcp` is installed (the extra of that name), the endpoints are tools for agents as well.
-    Told to end by SIGTERM, it lets no more work begin, waits for what is under way, and ends.
+    After SIGTERM it accepts no more requests, waits for those that run, and ends.
     """
-    janitor = Janitor(Session.in_use, demo.folder)
-    guard = Middleware(Guard, quota=Quota(used=lambda: janitor.left))
+    cleanup = Cleanup(Session.in_use, demo.folder)
+    middleware = Middleware(ServerMiddleware, quota=Quota(used=lambda: cleanup.size))
     stays = not options.pop("prevent_thread_lock", False)
     if stays and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
     demo.queue(max_size=None, api_open=False)
     keep_pages(demo)
-    # Gradio asks its own page for an answer: what may take all of a busy machine begins after that.
+    # Gradio requests its own page first: work that may take all of a busy machine begins after that.
     try:
         launched = demo.launch(
             theme=THEME,
@@ -158,7 +157,7 @@ def launch(demo: Page, **options: Any) -> Any:
             max_file_size="64mb",
             footer_links=["api", "settings"],
             favicon_path=FOLDER / "icon.svg",
-            app_kwargs={"middleware": [guard], "routes": [Route("/preview.jpg", _preview)]},
+            app_kwargs={"middleware": [middleware], "routes": [Route("/preview.jpg", _preview)]},
             run_history=False,
             ssr_mode=False,
             mcp_server=serve_tools(),
@@ -166,7 +165,7 @@ def launch(demo: Page, **options: Any) -> Any:
             prevent_thread_lock=True,
             **options,
         )
-    except KeyboardInterrupt:  # told to end before it had begun
+    except KeyboardInterrupt:  # it ends before it has begun
         demo.close()
         raise SystemExit(0) from None
     check_routes(demo.app)
@@ -182,16 +181,16 @@ def _preview(_: Request) -> FileResponse:
 
 
 def _terminate(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one means it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second signal ends it at once
     drain(_DRAINING)
-    time.sleep(1)  # what was finished last is sent
+    time.sleep(1)  # the last results are sent
     raise KeyboardInterrupt
 
 
 def _loaded(engines: Engines, first_prior: str) -> tuple[str, str]:
-    """The first prior that can be loaded, the wanted one before all; and what is wrong with those before it.
+    """The first prior that can be loaded, `first_prior` before all; and a message about those before it.
 
-    Ends the program, in words, where none can.
+    Ends the program, with a message, where no prior can be loaded.
     """
     wrong = []
     for name in dict.fromkeys((first_prior, *engines.names())):
@@ -200,25 +199,25 @@ def _loaded(engines: Engines, first_prior: str) -> tuple[str, str]:
             return name, " ".join(wrong)
         except (ValueError, OSError) as error:
             _log.error("the prior %s cannot be loaded: %s", name, error)
-            wrong.append(f"The prior {name} cannot be loaded: {words_of(error)}.")
+            wrong.append(f"The model {name} cannot be loaded: {message_of(error)}.")
     raise SystemExit("error: " + " ".join(wrong))
 
 
-def _seen(tab: gr.Tab) -> list[Dependency]:
-    """When a tab came into view: only then is what it shows computed."""
+def _opened(tab: gr.Tab) -> list[Dependency]:
+    """When a tab was opened: only then is its content computed."""
     # The address follows: see `static/history.js`.
-    seen = f"() => document.dispatchEvent(new CustomEvent('seen', {{detail: '{tab.id}'}}))"
-    return on(tab.select, lambda session: setattr(session, "tab", tab.id), js=seen)
+    opened = f"() => document.dispatchEvent(new CustomEvent('tab-opened', {{detail: '{tab.id}'}}))"
+    return on(tab.select, lambda session: setattr(session, "tab", tab.id), js=opened)
 
 
-class _Chosen(dict[str, str]):
-    """The last good prior of each picker."""
+class _LastPriors(dict[str, str]):
+    """The last prior of each picker that could be loaded."""
 
 
 def _prior_picker(
-    engines: Engines, value: str, about: str, elem_id: str, label: str = "Prior"
+    engines: Engines, value: str, about: str, elem_id: str, label: str = "Model"
 ) -> tuple[Component, list[Dependency]]:
-    """The picker, and when another prior was chosen and loaded. One that is refused is told once, and goes again."""
+    """The picker, and when another prior was chosen and loaded. After a refusal it shows the last good prior again."""
     picker = gr.Dropdown(
         engines.names(),
         value=value,
@@ -230,13 +229,13 @@ def _prior_picker(
         min_width=260,
     )
 
-    def choose(session: Session, name: str) -> Iterator[dict]:
-        chosen = session.of_kind(_Chosen)
+    def choose(session: Session, name: str) -> Iterator[Updates]:
+        last = session.state(_LastPriors)
         try:
             engines.get(name)
         except Exception:
-            yield {picker: chosen.get(elem_id, value)}
+            yield {picker: last.get(elem_id, value)}
             raise
-        chosen[elem_id] = name
+        last[elem_id] = name
 
     return picker, on(picker.change, choose, picker, picker)

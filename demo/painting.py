@@ -1,4 +1,4 @@
-"""Painting over a picture in the page: the picture with its canvas as HTML, and what comes back as a mask."""
+"""Painting over a picture in the page: the picture with its canvas as HTML, and the mask that the page sends."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def paintable(
     apply_all: str = "",
     mask: Image.Image | None = None,
 ) -> str:
-    """A picture that can be painted over. `static/paint.js` serves it.
+    """A picture to paint over, with `static/paint.js`.
 
     Args:
         source: the picture's address.
         size: its width and height.
-        index: comes back as `data-index`.
-        name: of the picture, for those who cannot see it.
-        apply, apply_all: the words of the button, and of another one where the mask may be for all pictures.
-        mask: what is painted already.
+        index: becomes `data-index`.
+        name: of the picture, for users who cannot see it.
+        apply, apply_all: the text of the button, and of another one where the mask may be for all pictures.
+        mask: the current mask.
     """
     width, height = _grid(size)
-    painted = f' data-mask="{_told(mask.resize((width, height)))}"' if mask is not None else ""
+    painted = f' data-mask="{_text_of(mask.resize((width, height)))}"' if mask is not None else ""
     every = f'<button type="button" data-paint="all">{escape(apply_all)}</button>' if apply_all else ""
     return (
         f'<div class="paint" data-index="{index}"><div class="canvas"><img src="{source}" alt="{escape(name)}">'
@@ -48,7 +48,7 @@ def paintable(
 
 
 def mask_of(text: object) -> Image.Image | None:
-    """The mask that `static/paint.js` tells, mode L, white where it was painted; None for "". Its text is not trusted.
+    """The mask that `static/paint.js` sends, mode L, white where it was painted; None for "". Its text is untrusted.
 
     Raises ValueError for anything else.
 
@@ -60,16 +60,16 @@ def mask_of(text: object) -> Image.Image | None:
         return None
     found = _TEXT.fullmatch(text) if isinstance(text, str) and len(text) < _CELLS**2 else None
     if found is None:
-        raise ValueError("this is no painted mask")
+        raise ValueError("this is not a painted mask")
     width, height, digits = int(found[1]), int(found[2]), found[3]
     if max(width, height) > _CELLS or len(digits) != -(-width * height // 4):
-        raise ValueError("this is no painted mask")
+        raise ValueError("this is not a painted mask")
     bits = np.array([int(digit, 16) for digit in digits], np.uint8)
     cells = np.unpackbits(bits[:, None], axis=1)[:, 4:].ravel()[: width * height].reshape(height, width)
     return Image.fromarray(255 * cells) if cells.any() else None
 
 
-def _told(mask: Image.Image) -> str:
+def _text_of(mask: Image.Image) -> str:
     cells = (np.asarray(mask.convert("L")) > 127).ravel()
     digits = np.packbits(np.pad(cells, (0, -len(cells) % 4)).reshape(-1, 4), axis=1)[:, 0] >> 4
     return f"{mask.width}x{mask.height}:" + "".join(f"{digit:x}" for digit in digits)

@@ -1,8 +1,8 @@
-"""Who waits for whom: every queue of the page and of the API, with its limits and their reasons.
+"""Which request waits for which: every queue of the page and of the API, with its limits and their reasons.
 
-Gradio's own queues are for the whole app: whoever waits in one blocks all who come after. So none of them has a limit
-here (`SERVER`, `events.on`), and order is kept by `Lane`s: for each owner, a visitor or a caller, by itself. What is
-computed is shared out fairly further down, a batch or a picture at a time (`transflow_core.worker`).
+Gradio's own queues are for the whole app: one waiting request there blocks all that come after. So none of them has a
+limit here (`SERVER`, `events.on`), and a `Queue` keeps the order: of each client, a visitor or a caller, by itself. The
+computing is shared out fairly further down, a batch or a picture at a time (`transflow_core.worker`).
 """
 
 from __future__ import annotations
@@ -15,190 +15,192 @@ from dataclasses import dataclass, field
 
 from transflow_core.worker import Cancelled
 
-__all__ = ["API", "CALLS", "EXPORTS", "SERVER", "VISITORS", "Calls", "Lane", "Stop", "drain"]
+__all__ = ["API", "CALLS", "EXPORTS", "SERVER", "VISITORS", "Calls", "CancelToken", "Queue", "drain"]
 
 
-class Stop(threading.Event):
-    """Ends one piece of work at its next batch or picture.
+class CancelToken(threading.Event):
+    """Once it is set, a request ends at its next batch or picture.
 
     Attributes:
-        by_hand: whether the person pressed Stop; otherwise something newer takes its place, or the person left.
-        late: whether it took longer than it may.
+        by_user: whether the user pressed Stop. Otherwise a newer request replaced this one, or the user left.
+        timed_out: whether the request took longer than the limit.
     """
 
-    by_hand = False
-    late = False
+    by_user = False
+    timed_out = False
 
 
 @dataclass(eq=False)
-class _Ticket:
-    owner: Hashable
-    stop: Stop = field(default_factory=Stop)
+class _Request:
+    client: Hashable
+    cancel: CancelToken = field(default_factory=CancelToken)
     running: bool = False
 
 
-class Lane:
-    """Turns: each owner's in the order in which they came, and no owner's behind another's.
+class Queue:
+    """Each client's requests run in the order in which they came, and wait for no other client's.
 
     Args:
-        each: how many of one owner run at once.
+        each: how many requests of one client run at once.
         total: how many run at once in all; None for no limit.
-        waiting, most: how many of one owner may wait, and of all run and wait; one more is refused.
+        waiting, most: how many of one client may wait, and of all run and wait. One more is refused.
     """
 
     def __init__(self, *, each: int = 1, total: int | None = None, waiting: int = 16, most: int = 1000) -> None:
         self.each, self.total, self.waiting, self._most = each, total or most, waiting, most
-        self._tickets: list[_Ticket] = []  # in the order in which they came
+        self._requests: list[_Request] = []  # in the order in which they came
         self._changed = threading.Condition()
         self._closed = False
 
     @contextmanager
-    def turn(self, owner: Hashable, *, newest: bool = False, stop: Stop | None = None) -> Iterator[Stop]:
-        """Wait for the owner's turn, and have it within. The `newest` ends all that the owner asked for before.
+    def enter(
+        self, client: Hashable, *, newest: bool = False, cancel: CancelToken | None = None
+    ) -> Iterator[CancelToken]:
+        """Wait in the queue, then run. The `newest` cancels all earlier requests of the client.
 
-        Raises Cancelled if it is stopped while it waits, by `drop` where it brought its own `stop`; ValueError if too
-        many wait already, or the lane is closed.
+        Raises Cancelled if the request is cancelled while it waits; ValueError if too many wait already, or the queue
+        is closed.
         """
-        ticket = _Ticket(owner, stop or Stop())
+        request = _Request(client, cancel or CancelToken())
         with self._changed:
             if self._closed:
-                raise ValueError("The server is being restarted. Try again in a minute.")
+                raise ValueError("The server is restarting. Try again in a minute.")
             if newest:
-                self._stop(owner, by_hand=False)
-            elif len(self._of(owner)) >= self.each + self.waiting or len(self._tickets) >= self._most:
-                raise ValueError("Too much is waiting already. Try again in a moment.")
-            self._tickets.append(ticket)
+                self._cancel(client, by_user=False)
+            elif len(self._of(client)) >= self.each + self.waiting or len(self._requests) >= self._most:
+                raise ValueError("Too many requests are waiting. Try again in a moment.")
+            self._requests.append(request)
             self._changed.notify_all()
         try:
             with self._changed:
-                self._changed.wait_for(lambda: ticket.stop.is_set() or self._first(ticket))
-                if ticket.stop.is_set():
+                self._changed.wait_for(lambda: request.cancel.is_set() or self._is_next(request))
+                if request.cancel.is_set():
                     raise Cancelled
-                ticket.running = True
-            yield ticket.stop
+                request.running = True
+            yield request.cancel
         finally:
             with self._changed:
-                self._tickets.remove(ticket)
+                self._requests.remove(request)
                 self._changed.notify_all()
 
-    def stop(self, owner: Hashable, *, by_hand: bool = True) -> None:
-        """End what the owner has running and waiting."""
+    def cancel(self, client: Hashable, *, by_user: bool = True) -> None:
+        """Cancel what the client has running and waiting."""
         with self._changed:
-            self._stop(owner, by_hand=by_hand)
+            self._cancel(client, by_user=by_user)
 
-    def drop(self, stop: Stop) -> None:
-        """End the one piece of work that brought this `stop`."""
+    def cancel_one(self, cancel: CancelToken) -> None:
+        """Cancel the one request that brought this token."""
         with self._changed:
-            stop.set()
+            cancel.set()
             self._changed.notify_all()
 
-    def drained(self, seconds: float) -> bool:
-        """Let nobody in any more, and wait so long for those who are; gives whether all were finished."""
+    def drain(self, seconds: float) -> bool:
+        """Accept no more requests, and wait so long for the others. Returns whether all of them were finished."""
         with self._changed:
             self._closed = True
-            return self._changed.wait_for(lambda: not self._tickets, seconds)
+            return self._changed.wait_for(lambda: not self._requests, seconds)
 
-    def busy(self, owner: Hashable) -> bool:
-        """Whether the owner has something running or waiting."""
+    def busy(self, client: Hashable) -> bool:
+        """Whether a request of the client runs or waits."""
         with self._changed:
-            return bool(self._of(owner))
+            return bool(self._of(client))
 
-    def _of(self, owner: Hashable) -> list[_Ticket]:
-        return [ticket for ticket in self._tickets if ticket.owner == owner]
+    def _of(self, client: Hashable) -> list[_Request]:
+        return [request for request in self._requests if request.client == client]
 
-    def _stop(self, owner: Hashable, *, by_hand: bool) -> None:
-        for ticket in self._of(owner):
-            ticket.stop.by_hand = by_hand
-            ticket.stop.set()
+    def _cancel(self, client: Hashable, *, by_user: bool) -> None:
+        for request in self._of(client):
+            request.cancel.by_user = by_user
+            request.cancel.set()
         self._changed.notify_all()
 
-    def _first(self, ticket: _Ticket) -> bool:
-        """Whether it is this one's turn: the first of those whose owner has nothing before them."""
+    def _is_next(self, request: _Request) -> bool:
+        """Whether a request may run: the first one whose client has room for one more."""
         running: dict[Hashable, int] = {}
-        for other in self._tickets:
+        for other in self._requests:
             if other.running:
-                running[other.owner] = running.get(other.owner, 0) + 1
+                running[other.client] = running.get(other.client, 0) + 1
         if sum(running.values()) >= self.total:
             return False
-        free = (t for t in self._tickets if not t.running and running.get(t.owner, 0) < self.each)
-        return next(free, None) is ticket
+        free = (r for r in self._requests if not r.running and running.get(r.client, 0) < self.each)
+        return next(free, None) is request
 
 
-# Owners are a visitor's session and a place of the page, such as one evidence panel: each change of a place starts from
-# what the one before it left. Sixteen clicks ahead is more than a hand does; what sends more is no hand.
-VISITORS = Lane()
-# Files to take away, by session: animations take a core of their own for seconds, outside of the compute thread.
-EXPORTS = Lane(total=2, waiting=3)
-# By the caller's address. Whoever has calls running and 64 more waiting holds up nobody but themselves: eight places
-# stay for others, and the page waits here not at all.
-API = Lane(each=4, total=12, waiting=64, most=256)
+# A client is a visitor's session and a part of the page, such as one evidence panel: each change of a part starts from
+# the result of the change before. Sixteen clicks ahead is more than a person makes.
+VISITORS = Queue()
+# Files to download, by session: an animation takes a core of its own for seconds, outside of the compute thread.
+EXPORTS = Queue(total=2, waiting=3)
+# By the caller's address. A caller with calls running and 64 more waiting delays nobody else: eight places stay free
+# for others, and the page does not wait here at all.
+API = Queue(each=4, total=12, waiting=64, most=256)
 
 
 class Calls:
-    """Calls of the API that are under way: whoever hangs up ends theirs, and none takes longer than it may.
+    """The API calls that are running or waiting. A caller who disconnects cancels theirs; none exceeds the time limit.
 
     Args:
-        lane: in which they have their turns.
-        seconds: that one may take, from its turn on.
+        queue: in which they wait.
+        seconds: the time limit of one call, from its start on.
     """
 
-    def __init__(self, lane: Lane, seconds: float = 600) -> None:
-        self.seconds, self._lane = seconds, lane
-        self._stops: dict[tuple[str, str], set[Stop]] = {}
+    def __init__(self, queue: Queue, seconds: float = 600) -> None:
+        self.seconds, self._queue = seconds, queue
+        self._tokens: dict[tuple[str, str], set[CancelToken]] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def turn(self, owner: Hashable, event: str | None, session: str | None) -> Iterator[Stop]:
-        """`Lane.turn`, for the call that this event of Gradio's is, asked for in this session."""
-        stop = Stop()
+    def enter(self, client: Hashable, event: str | None, session: str | None) -> Iterator[CancelToken]:
+        """`Queue.enter`, for the call that this event of Gradio's is, in this session of Gradio's."""
+        cancel = CancelToken()
         keys = [(kind, key) for kind, key in (("event", event), ("session", session)) if key]
         with self._lock:
             for key in keys:
-                self._stops.setdefault(key, set()).add(stop)
+                self._tokens.setdefault(key, set()).add(cancel)
         try:
-            with self._lane.turn(owner, stop=stop):
-                timer = threading.Timer(self.seconds, self._late, [stop])
+            with self._queue.enter(client, cancel=cancel):
+                timer = threading.Timer(self.seconds, self._time_out, [cancel])
                 timer.daemon = True
                 timer.start()
                 try:
-                    yield stop
+                    yield cancel
                 finally:
                     timer.cancel()
         except Cancelled:
-            if stop.late:
+            if cancel.timed_out:
                 raise ValueError(
-                    f"This took longer than the {self.seconds:g} s that a call may. Ask for less."
+                    f"This call took longer than {self.seconds:g} seconds, which is the limit. Request less."
                 ) from None
             raise
         finally:
             with self._lock:
                 for key in keys:
-                    self._stops[key].discard(stop)
-                    if not self._stops[key]:
-                        del self._stops[key]
+                    self._tokens[key].discard(cancel)
+                    if not self._tokens[key]:
+                        del self._tokens[key]
 
-    def left(self, kind: str, key: str) -> None:
-        """Whoever waited for this event, or for all of this session, hung up."""
+    def disconnected(self, kind: str, key: str) -> None:
+        """The client that waited for this event, or for all of this session, disconnected."""
         with self._lock:
-            stops = list(self._stops.get((kind, key), ()))
-        for stop in stops:
-            self._lane.drop(stop)
+            tokens = list(self._tokens.get((kind, key), ()))
+        for cancel in tokens:
+            self._queue.cancel_one(cancel)
 
-    def _late(self, stop: Stop) -> None:
-        stop.late = True
-        self._lane.drop(stop)
+    def _time_out(self, cancel: CancelToken) -> None:
+        cancel.timed_out = True
+        self._queue.cancel_one(cancel)
 
 
-# Ten minutes are what the largest call takes on two busy cores, several times over.
+# Several times what the largest call takes on two busy cores.
 CALLS = Calls(API)
 
 
 def drain(seconds: float) -> bool:
-    """Let no new work begin, and wait so long for what is under way; gives whether all of it was finished."""
+    """Accept no more work, and wait so long for what is running. Returns whether all of it was finished."""
     end = time.monotonic() + seconds
-    return all([lane.drained(max(0.0, end - time.monotonic())) for lane in (API, EXPORTS, VISITORS)])
+    return all([queue.drain(max(0.0, end - time.monotonic())) for queue in (API, EXPORTS, VISITORS)])
 
 
-# How the app is launched. Gradio gives a place and a thread to each event, those that wait for their turn among them;
-# they cost little. It keeps the state of each session for ever if it is not told otherwise.
+# How the app is launched. Gradio gives a thread to each event, and to those that wait in a queue; they cost little. It
+# keeps the state of each session for ever unless it gets a capacity.
 SERVER = {"max_threads": 400, "state_session_capacity": 200}

@@ -1,4 +1,4 @@
-"""From tensors and words to what the page shows."""
+"""Tensors, numbers and progress as HTML."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ __all__ = ["data_uri", "number", "picture", "progress", "sheet", "updating", "ur
 
 
 def data_uri(image: Image.Image, format: str = "JPEG", **options: Any) -> str:
-    """An image inside the page: one message to the browser, no file on the server and no second request."""
+    """An image inside the page: one message to the browser, without a file on the server or a second request."""
     buffer = io.BytesIO()
     image.save(buffer, format, **({"quality": 88} if format == "JPEG" else {}) | options)
     return uri_of(buffer.getvalue(), format)
@@ -27,7 +27,7 @@ def uri_of(data: bytes, format: str = "JPEG") -> str:
 
 
 def picture(image: Image.Image, alt: str, **options: Any) -> str:
-    """An <img> that keeps its place: its size is known before it is decoded."""
+    """An <img> with its size, so that nothing on the page moves when it is decoded."""
     return (
         f'<img class="picture" src="{data_uri(image, **options)}" alt="{escape(alt)}" '
         f'width="{image.width}" height="{image.height}">'
@@ -40,22 +40,22 @@ def sheet(x: Tensor, alt: str, columns: int | None = None) -> str:
 
 
 def number(value: float) -> str:
-    """A number of nats for people: thousands apart, a true minus sign."""
+    """A number of nats as text: thousands apart, a true minus sign."""
     return f"{value:,.0f}".replace("-", "−")
 
 
-def updating(before: int, words: str = "updating…") -> str:
-    """A status while something newer is made: what it is of is dimmed (`panel.css`). `before`: see `Engine.before`."""
-    return f'<span class="updating">{words}{_waiting(before)}</span>'
+def updating(before: int, text: str = "updating…") -> str:
+    """A status while the page is updated; older results are dimmed (`panel.css`). `before`: see `Engine.before`."""
+    return f'<span class="updating">{text}{_waiting(before)}</span>'
 
 
 def _waiting(before: int) -> str:
-    """How many others have their turn before, in words."""
-    return f" · {before} other{'s' * (before > 1)} before you" if before else ""
+    """How many other users are ahead."""
+    return f" · {before} other{'s' * (before > 1)} ahead of you" if before else ""
 
 
 def progress(done: int, total: int, seconds: float, before: int, what: str = "images read") -> str:
-    """A bar, "3 of 12 images read, 4 s left", and who comes before; "" when all is done."""
+    """A bar, "3 of 12 images read, 4 s left", and how many users are ahead; "" when all is done."""
     if done >= total:
         return ""
     left = f", {math.ceil(seconds / done * (total - done))} s left" if done else ""

@@ -1,4 +1,4 @@
-"""What belongs to one visitor: evidence, results, files, turns, and an end."""
+"""What belongs to one visitor: evidence, results, files, requests, and an end."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ import gradio as gr
 
 from transflow_core.intake import Intake
 
+from .cleanup import AGE
 from .gradio_compat import upload_folder
-from .janitor import AGE
-from .queues import VISITORS, Stop
+from .queues import VISITORS, CancelToken
 
 __all__ = ["Session", "new_folder"]
 
 T = TypeVar("T")
-# Seconds. An open page keeps what it was given for a working day; one that was closed, as long as a reconnecting phone
-# may take.
-_IDLE, _LEFT, _EVERY = 8 * 3600, 600, 60
-# So many sessions are kept; the one that was used longest ago goes first. 18 images of evidence are 4 to 10 MB.
+# Seconds. An open page keeps its images for a working day; a closed one, as long as a phone may take to reconnect.
+_IDLE, _DISCONNECTED, _EVERY = 8 * 3600, 600, 60
+# So many sessions are kept; the least recently used one goes first. 18 images of evidence are 4 to 10 MB.
 _MOST = 300
 
 
 class Session:
-    """One visitor's page, from its opening to its end. Each handler of `events.on` is given its own.
+    """One visitor's page, from its opening to its end. Each handler of `events.on` gets the session of its visitor.
 
-    It is found by Gradio's session hash and not kept in a gr.State: a handler that waits for its turn must see what the
-    one before it left, and Gradio reads a State before it calls; nor would a State tell when it is over.
+    It is found by Gradio's session hash and not kept in a gr.State: a handler that waits in a queue must see the result
+    of the one before it, and Gradio reads a State before it calls a handler. A State does not report its end, either.
 
     Attributes:
-        id: owner of the visitor's work.
-        intakes: what each place of the page was given.
-        tab: the tab that is looked at.
-        lost: whether there was one before it, which is over, so that what the page shows is forgotten.
+        id: client of the visitor's requests.
+        intakes: the images of each panel of the page.
+        tab: the tab that is open.
+        query: of the page's address, when it was opened. A browser may still send the value before it.
+        expired: whether an earlier session of this page has expired, with the images that the page shows.
     """
 
     _all: ClassVar[dict[str, Session]] = {}
-    _over: ClassVar[deque[str]] = deque(maxlen=2000)  # ids of sessions that are over
+    _over: ClassVar[deque[str]] = deque(maxlen=2000)  # ids of expired sessions
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _swept: ClassVar[float] = 0.0
 
     def __init__(self, id: str) -> None:
         self.id = id
         self.intakes: dict[str, Intake] = {}
-        self.tab = "studio"
-        self.lost = id in Session._over
-        self._kept: dict[type, object] = {}
-        self._places: set[str] = set()
+        self.tab, self.query = "studio", ""
+        self.expired = id in Session._over
+        self._states: dict[type, object] = {}
+        self._parts: set[str] = set()
         self._folder: Path | None = None
-        self._over_at = 0.0
+        self._expires = 0.0
         self.touch()
 
     @classmethod
     def of(cls, request: gr.Request | None) -> Session:
-        """The session of who asks, kept for longer by being asked for. Sessions that are over are closed on the way."""
+        """The session that a request comes from. This use keeps it for longer, and closes the expired ones."""
         key = (request and request.session_hash) or ""
         with cls._lock:
             session = cls._all.pop(key, None) or cls(key or secrets.token_hex(8))
@@ -73,10 +73,10 @@ class Session:
 
     @classmethod
     def sweep(cls) -> None:
-        """Close the sessions that are over, and where there are too many those that were used longest ago."""
+        """Close the expired sessions, and where there are too many, the least recently used ones."""
         with cls._lock:
             cls._swept = now = time.monotonic()
-            over = [session for session in cls._all.values() if session._over_at < now]
+            over = [session for session in cls._all.values() if session._expires < now]
             over += list(cls._all.values())[: max(0, len(cls._all) - len(over) - _MOST)]
             for session in over:
                 cls._all.pop(session.id, None)
@@ -85,71 +85,70 @@ class Session:
             session.close()
 
     @classmethod
-    def left(cls, request: gr.Request) -> None:
-        """The page was closed, or its connection is lost: what it asked for ends; what it was given stays a while."""
+    def disconnected(cls, request: gr.Request) -> None:
+        """The page was closed, or its connection is lost: its requests are cancelled; its images stay for a while."""
         with cls._lock:
             session = cls._all.get(request.session_hash or "")
         if session is not None:
-            session._end_work()
-            session._over_at = time.monotonic() + min(_LEFT, AGE)
+            session._cancel_all()
+            session._expires = time.monotonic() + min(_DISCONNECTED, AGE)
 
     @classmethod
     def in_use(cls) -> list[Path]:
-        """Files that sessions may read again, under another prior say, and the folders of their results.
+        """Files that sessions may read again, such as for another model, and the folders of their results.
 
-        The janitor asks every minute. Sessions that are over are closed on the way, so that they end on a page that
-        nobody visits any more as well.
+        The cleanup calls this every minute. It closes the expired sessions, also where nobody opens the page any more.
         """
         cls.sweep()
         with cls._lock:
             sessions = list(cls._all.values())
-        held = [session._folder for session in sessions if session._folder is not None]
+        used = [session._folder for session in sessions if session._folder is not None]
         for session in sessions:
             for intake in tuple(session.intakes.values()):
-                held += [Path(source) for source in intake.sources if isinstance(source, str | Path)]
-        return held
+                used += [Path(source) for source in intake.sources if isinstance(source, str | Path)]
+        return used
 
     def touch(self) -> None:
         """Keep it for longer."""
-        self._over_at = time.monotonic() + _IDLE
+        self._expires = time.monotonic() + _IDLE
 
-    def of_kind(self, kind: type[T]) -> T:
-        """What a part of the page keeps for this visitor: the one object of this class, made at its first use."""
-        return self._kept.setdefault(kind, kind())  # type: ignore[return-value]
+    def state(self, kind: type[T]) -> T:
+        """The state of a part of the page for this visitor: the one object of this class, made at its first use."""
+        return self._states.setdefault(kind, kind())  # type: ignore[return-value]
 
-    def turn(self, place: str, *, newest: bool = False) -> AbstractContextManager[Stop]:
-        """This visitor's turn in a place of the page; see `Lane.turn`."""
-        self._places.add(place)
-        return VISITORS.turn((self.id, place), newest=newest)
+    def queued(self, part: str, *, newest: bool = False) -> AbstractContextManager[CancelToken]:
+        """Wait for this visitor's earlier requests to a part of the page, such as a panel; see `Queue.enter`."""
+        self._parts.add(part)
+        return VISITORS.enter((self.id, part), newest=newest)
 
-    def stop(self, place: str) -> None:
-        """The person pressed Stop: end what runs and waits in a place."""
-        VISITORS.stop((self.id, place))
+    def cancel(self, part: str) -> None:
+        """The user pressed Stop: cancel what runs and waits in a part of the page."""
+        VISITORS.cancel((self.id, part))
 
-    def busy(self, place: str) -> bool:
-        """Whether something runs or waits in a place."""
-        return VISITORS.busy((self.id, place))
+    def busy(self, part: str) -> bool:
+        """Whether something runs or waits in a part of the page."""
+        return VISITORS.busy((self.id, part))
 
     def file(self, name: str) -> Path:
-        """Where to write a file of this name, over the one before it, so that a visitor's folder cannot grow.
+        """Where to write a file of this name. It replaces the one before, so that a visitor's folder cannot grow.
 
-        The folder is made when it is first needed, and anew when a cleaner took it.
+        The folder is made at its first use, and again after somebody deleted it.
         """
         if self._folder is None or not self._folder.is_dir():
             self._folder = new_folder()
         return self._folder / name
 
     def close(self) -> None:
-        """End its work, and forget what it was given and made."""
-        self._end_work()
+        """Cancel its requests, and forget its images and results."""
+        self._cancel_all()
         self.intakes.clear()
-        self._kept.clear()
+        self._states.clear()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _end_work(self) -> None:
-        for place in tuple(self._places):
-            VISITORS.stop((self.id, place), by_hand=False)
+    def _cancel_all(self) -> None:
+        for part in tuple(self._parts):
+            VISITORS.cancel((self.id, part), by_user=False)
 
 
 def new_folder() -> Path:

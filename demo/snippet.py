@@ -1,26 +1,98 @@
-"""How the code that the page shows names the evidence."""
+"""The code of a result on the page, in Python and as commands: recipes on the files of the user."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from transflow_core.evidence import EvidenceImage
 from transflow_core.intake import Intake
+from transflow_core.recipes import Reading
+from transflow_core.views import to_python, to_shell
 
 from .examples import EXAMPLES
 
-__all__ = ["evidence_paths", "is_plain"]
+__all__ = ["Step", "command_line", "evidence_files", "file_names", "file_of", "python_code"]
+
+_ROOT = EXAMPLES.parent.parent
 
 
-def evidence_paths(intake: Intake) -> list[str] | None:
-    """The evidence's files as a person has them; None when there are none, or two that a name does not tell apart."""
-    if intake.example:
-        return [(EXAMPLES / intake.example).relative_to(EXAMPLES.parent.parent).as_posix()]
-    # A picture of the camera has a name without a suffix, and is no file of theirs.
-    names = [Path(source).name for source in intake.sources if isinstance(source, str | Path) and Path(source).suffix]
-    return names if intake.saved is None and len(set(names)) == len(intake.sources) else None
+@dataclass(frozen=True)
+class Step:
+    """A recipe on files.
+
+    Attributes:
+        recipe: with its prior.
+        inputs: paths of each input of the recipe, by its name.
+        output: the file of the result.
+    """
+
+    recipe: Reading
+    inputs: Mapping[str, Sequence[str]]
+    output: str
 
 
-def is_plain(intake: Intake) -> bool:
-    """Whether every image counts once, as its largest face, and none was spared by hand."""
-    return all(
+def python_code(steps: Sequence[Step], downloads: Iterable[str] = ()) -> str:
+    """The steps in Python. `downloads`: files of the page's buttons that the steps need."""
+    prior = steps[0].recipe.prior
+    lines = ["import transflow_core as tfc", "", f"engine = tfc.Engine(tfc.load_prior({prior!r}))", *_notes(downloads)]
+    for step in steps:
+        inputs = "".join(f", {name}={_code(paths)}" for name, paths in step.inputs.items())
+        lines.append(f"result = engine.run(tfc.{to_python(step.recipe)}{inputs})")
+        lines.append(f"result.save({step.output!r})")
+    return "\n".join(lines)
+
+
+def command_line(steps: Sequence[Step], downloads: Iterable[str] = ()) -> str:
+    """The steps as commands, a line each."""
+    lines = _notes(downloads)
+    for step in steps:
+        flags = {name: [one.flag] if one.flag else [] for name, one in step.recipe.inputs.items()}
+        parts = [part for name, paths in step.inputs.items() for path in paths for part in (*flags[name], path)]
+        lines.append(to_shell(step.recipe, parts, step.output))
+    return "\n".join(lines)
+
+
+def evidence_files(intake: Intake, posterior: str) -> list[str]:
+    """The files of the evidence; `posterior`, its saved posterior, where the files alone are not all of it.
+
+    So it is with weights, chosen faces, outliers at their full weight, two files of one name, and the webcam.
+    """
+    if intake.saved is not None:
+        return [intake.saved_name]
+    plain = all(
         image.weight == 1 and image.robust and (image.face is None or image.face is image.picture.faces[0])
         for image in intake.evidence
     )
+    if not plain:
+        return [posterior]
+    if intake.example:
+        return [(EXAMPLES / intake.example).relative_to(_ROOT).as_posix()]
+    names = file_names(tuple(intake.evidence))
+    return names if names and len(set(names)) == len(names) else [posterior]
+
+
+def file_names(images: Sequence[EvidenceImage]) -> list[str]:
+    """The files of images as the user has them; none where an image has no file."""
+    files = [Path(image.source) for image in images if isinstance(image.source, str | Path)]
+    # A picture of the camera has a name without a suffix, and is no file of the user's.
+    return [file_of(file) for file in files] if sum(bool(file.suffix) for file in files) == len(images) else []
+
+
+def file_of(source: Any, name: str = "") -> str:
+    """A file as the user has it: an example by its path in the checkout, an upload by its name."""
+    if not isinstance(source, str | Path):
+        return f"{name}.png"
+    path = Path(source)
+    return path.relative_to(_ROOT).as_posix() if path.is_relative_to(_ROOT) else path.name
+
+
+def _notes(downloads: Iterable[str]) -> list[str]:
+    return [f"# download {file} from this page" for file in downloads]
+
+
+def _code(paths: Any) -> str:
+    folders = isinstance(paths, list) and not all(Path(path).suffix for path in paths)
+    return f"tfc.find_images({paths!r})" if folders else repr(paths)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from demo.method import described
+from demo.method import description_of
 from transflow_core.operations import sweep_of
 from transflow_core.posterior import Posterior, recommend, resolve
 from transflow_core.recipes import Method, Sample, Sweep
@@ -72,8 +72,8 @@ def test_a_sweep_over_another_methods_number_is_refused():
 
 
 def test_a_person_reads_what_it_is():
-    assert described(by_bootstrap(2)) == "like blends of a few, 2 images each"
-    assert described(by_posterior((0.1, 3.0))) == "the paper's posterior of the mean"
+    assert description_of(by_bootstrap(2)) == "like blends of a few, 2 images each"
+    assert description_of(by_posterior((0.1, 3.0))) == "the paper's posterior of the mean"
 
 
 @pytest.mark.parametrize(

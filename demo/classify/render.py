@@ -1,4 +1,4 @@
-"""What the Classify tab shows: a class's examples, a card a query with its probabilities, mean images."""
+"""The contents of the Classify tab: example tasks, a card for each query with its probabilities, mean images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.fewshot import NONE, Answer
 from transflow_core.images import load_image
 
-from ..panel import mostly_far
+from ..panel import mostly_outliers
 from ..render import data_uri
 from .result import Result, medoid
 from .tasks import Task
@@ -22,21 +22,21 @@ _MOST_BARS = 4  # of the likeliest classes on a card; "Answers (CSV)" has all
 
 
 def examples_html(tasks: dict[str, Task]) -> str:
-    """One button a task, each with an image of its first four classes."""
+    """A button for each task, with an image of each of its first four classes."""
     buttons = []
     for key, task in tasks.items():
         strip = Image.new("RGB", (256, 64))
-        for place, (first, *_) in enumerate(list(task.classes.values())[:4]):
-            strip.paste(load_image(first).resize((64, 64)), (64 * place, 0))
+        for column, (first, *_) in enumerate(list(task.classes.values())[:4]):
+            strip.paste(load_image(first).resize((64, 64)), (64 * column, 0))
         buttons.append(
             f'<button type="button" data-example="{key}" title="{escape(task.about)}">'
             f'<img src="{data_uri(strip)}" alt="" width="256" height="64">{escape(task.title)}</button>'
         )
-    return f'<div class="examples tasks" role="group" aria-label="Ready classes and queries">{"".join(buttons)}</div>'
+    return f'<div class="examples tasks" role="group" aria-label="Example tasks">{"".join(buttons)}</div>'
 
 
 def examples_count(evidence: Evidence) -> str:
-    """How many examples a class has."""
+    """The number of examples of a class."""
     if not evidence:
         return "No examples yet"
     used, total = len(evidence.used), len(evidence)
@@ -44,10 +44,10 @@ def examples_count(evidence: Evidence) -> str:
 
 
 def query_cards(queries: Evidence, result: Result | None) -> str:
-    """One card a query, with its answer where there is one. `panel.CARDS_JS` listens to their buttons."""
+    """A card for each query, with its answer where there is one. `panel.CARDS_JS` listens to the buttons."""
     cards = "".join(_card(index, image, result) for index, image in enumerate(queries))
     if not cards:
-        return '<p class="hint">Each image that you drop above gets a card here: what it is, and how surely.</p>'
+        return '<p class="hint">Drop images above. The answer for each appears here, with its probability.</p>'
     return f'<div class="queries" role="list">{cards}</div>'
 
 
@@ -63,26 +63,26 @@ def _card(index: int, image: EvidenceImage, result: Result | None) -> str:
     if result is None or answer is None:
         body = f'<p class="verdict">{escape(image.summary)}</p>'
         if image.used:
-            body += '<p class="verdict">Waiting for two classes with examples.</p>'
+            body += '<p class="verdict">Add examples to two classes first.</p>'
         return _frame(index, state, name, thumbnail, body, "")
     best = escape(answer.best)
-    words = (
+    text = (
         f'<p class="answer">{escape(NONE.capitalize())}</p><p class="verdict">closest: {best}</p>'
         if answer.none
         else f'<p class="answer">{best}</p>'
-        f'<p class="verdict">with {escape(_percent(answer.probabilities[answer.best]))}</p>'
+        f'<p class="verdict">probability {escape(_percent(answer.probabilities[answer.best]))}</p>'
     )
     truth = _truth(result.right(index), image.label)
-    return _frame(index, state, name, thumbnail, words + truth, _bars(answer, result.fit.classifier.threshold))
+    return _frame(index, state, name, thumbnail, text + truth, _bars(answer, result.fit.classifier.threshold))
 
 
-def _frame(index: int, state: str, name: str, thumbnail: str, words: str, below: str) -> str:
+def _frame(index: int, state: str, name: str, thumbnail: str, text: str, below: str) -> str:
     return (
         f'<div class="query {state}" role="listitem">'
         f'<button type="button" class="remove" data-action="remove" data-index="{index}" '
         f'aria-label="remove {name}" title="Remove">×</button>'
-        f'<div class="top">{thumbnail}<div class="words">'
-        f'<div class="name" title="{name}">{name}</div>{words}</div></div>{below}</div>'
+        f'<div class="top">{thumbnail}<div class="text">'
+        f'<div class="name" title="{name}">{name}</div>{text}</div></div>{below}</div>'
     )
 
 
@@ -106,7 +106,7 @@ def _bars(answer: Answer, threshold: float) -> str:
     if rest:
         p = max(0.0, 1 - sum(shown.values()))
         rows += f'<tr><th scope="row">{rest} others</th><td></td><td>{escape(_percent(p))}</td></tr>'
-    caption = "If it had to be one of them" if answer.none else "Probability"
+    caption = "If it were one of these classes" if answer.none else "Probability"
     sign = "&gt;" if answer.none else "≤"
     return (
         f'<table class="bars"><caption>{caption}</caption><tbody>{rows}</tbody></table>'
@@ -130,23 +130,23 @@ def class_pictures(classes: Mapping[str, Evidence], means: Sequence[Image.Image]
         means: the decoded means.
     """
     if not classes:
-        return '<p class="status">Here each class appears: its most typical example, and the mean of all.</p>'
+        return '<p class="status">Each class appears here, with its most typical example and its mean image.</p>'
     figures = []
     for (name, evidence), mean in zip(classes.items(), means, strict=True):
         pictures = (("example", "most typical example", medoid(evidence)), ("mean", "mean image", mean))
         images = "".join(
-            f'<img class="{kind}" src="{data_uri(image)}" alt="{words} of {escape(name)}" width="64" height="64">'
-            for kind, words, image in pictures
+            f'<img class="{kind}" src="{data_uri(image)}" alt="{text} of {escape(name)}" width="64" height="64">'
+            for kind, text, image in pictures
         )
         figures.append(f"<figure>{images}<figcaption>{escape(name)}<br>m = {len(evidence.used)}</figcaption></figure>")
     return (
-        '<p class="status">Left, the example that is nearest to the mean of its class; right, the mean of the '
-        f'examples’ latents, decoded: what they share.</p><div class="means">{"".join(figures)}</div>'
+        '<p class="status">Left: the most typical example of a class. Right: the mean of its examples, decoded by the '
+        f'model.</p><div class="means">{"".join(figures)}</div>'
     )
 
 
 def result_status(result: Result, classes: Mapping[str, Evidence]) -> str:
-    """One line of numbers: how many right, the held-out accuracy, λ/m; and whether the prior knows such images.
+    """One line of numbers: right answers, the held-out accuracy, λ/m; and whether the prior knows such images.
 
     Args:
         result: all answers.
@@ -156,12 +156,12 @@ def result_status(result: Result, classes: Mapping[str, Evidence]) -> str:
     known = [right for right in map(result.right, result.answers) if right is not None]
     if result.answers:
         none = sum(answer.none for answer in result.answers.values())
-        parts.append(f"<b>{len(result.answers)}</b> queries, {none} of them of no class")
+        parts.append(f"<b>{len(result.answers)}</b> queries, {none} of them in no class")
     if known:
         parts.append(f"<b>{sum(known)} of {len(known)}</b> answers right")
     if classifier.held_out_accuracy is not None:
         parts.append(
-            f"examples found again when held out: <b>{_percent(classifier.held_out_accuracy)}</b> "
+            f"held-out examples recognised: <b>{_percent(classifier.held_out_accuracy)}</b> "
             f"(by chance {_percent(1 / len(result.classes))})"
         )
     parts.append(f"λ/m = {classifier.lam_ratio:.3g}{', chosen from the examples' if rule.lam_ratio is None else ''}")
@@ -169,6 +169,6 @@ def result_status(result: Result, classes: Mapping[str, Evidence]) -> str:
         parts.append(f"learned from {rule.copies} distorted copies of each example")
     parts.append(f"none of these above {classifier.threshold:.2f}")
     parts.append(f"fitted in {result.fit.seconds:.2f} s")
-    if mostly_far(Evidence(tuple(image for evidence in classes.values() for image in evidence))):
-        parts.append("this prior was trained on nothing like these examples")
+    if mostly_outliers(Evidence(tuple(image for evidence in classes.values() for image in evidence))):
+        parts.append("this model was trained on very different images")
     return " · ".join(parts)

@@ -9,32 +9,33 @@ from transflow_core.images import IMAGE_SUFFIXES
 from transflow_core.limits import CLASS_NAME_LENGTH, CLASSES_ON_PAGE
 
 from ..engines import Engines
-from ..panel import Shelf, Shown
+from ..events import Updates
+from ..panel import ImageList
 from ..session import Session
 from .render import examples_count
 
-__all__ = ["FEWEST", "Slot", "default_name", "zone"]
+__all__ = ["FEWEST", "Slot", "default_name", "drop_label"]
 
 FEWEST = int(CLASSES_ON_PAGE.low)
 
 
-class Slot(Shelf):
+class Slot(ImageList):
     """Build it inside the current Blocks.
 
     Args:
         engines: the priors that the page serves.
-        place: of the session's intakes; prefix of the ids of its components.
+        panel: key of the session's intakes; prefix of the ids of its components.
         index: of the class; the first two are shown from the start.
 
     Attributes:
         box, name, remove, files: its components.
         parts: all of them.
-        events: when an example was removed, or taken by another face.
+        events: when an example was removed, or another face was chosen.
     """
 
-    def __init__(self, engines: Engines, place: str, index: int) -> None:
+    def __init__(self, engines: Engines, panel: str, index: int) -> None:
         self.box = gr.Column(
-            elem_id=place, elem_classes="class-slot takes-around", min_width=150, visible=index < FEWEST
+            elem_id=panel, elem_classes="class-slot takes-around", min_width=150, visible=index < FEWEST
         )
         with self.box:
             with gr.Row(equal_height=True, elem_classes="class-head"):
@@ -44,7 +45,7 @@ class Slot(Shelf):
                     show_label=False,
                     container=False,
                     max_length=CLASS_NAME_LENGTH,
-                    elem_id=f"{place}-name",
+                    elem_id=f"{panel}-name",
                     min_width=60,
                 )
                 self.remove = gr.Button(
@@ -53,36 +54,36 @@ class Slot(Shelf):
                     min_width=30,
                     scale=0,
                     interactive=False,
-                    elem_id=f"{place}-remove",
+                    elem_id=f"{panel}-remove",
                     elem_classes="cross",
                 )
             self.files = gr.File(
-                label=zone(default_name(index)),
+                label=drop_label(default_name(index)),
                 file_count="multiple",
                 file_types=sorted(IMAGE_SUFFIXES),
                 height=72,
-                elem_id=f"{place}-files",
+                elem_id=f"{panel}-files",
                 elem_classes="small-drop takes-files",
             )
             self._count = gr.HTML(examples_count(Evidence()), elem_classes="status", label="Examples")
-            super().__init__(engines, place, weighted=False)
+            super().__init__(engines, panel, weighted=False)
         shown = [self._count, self._cards, self._details]
         self.parts = [self.box, self.name, self.remove, self.files, *shown]
         self.events = self._wire(shown)
 
-    def shown(self, session: Session) -> Shown:
+    def shown(self, session: Session) -> Updates:
         """The examples."""
         return self._images(session) | {self._count: examples_count(self.intake(session).evidence)}
 
-    def _show(self, session: Session, reading: str = "") -> Shown:
+    def _show(self, session: Session, reading: str = "") -> Updates:
         return self.shown(session) | ({self._count: reading} if reading else {})
 
 
 def default_name(index: int) -> str:
-    """What a class is called until it is named."""
+    """The name of a class until the user names it."""
     return f"Class {index + 1}"
 
 
-def zone(name: str) -> str:
-    """What a class's drop zone says."""
+def drop_label(name: str) -> str:
+    """The label of a class's drop zone."""
     return f"+ images of {name}"

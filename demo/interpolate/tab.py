@@ -1,4 +1,4 @@
-"""The Interpolate tab: two posteriors, and everything between them."""
+"""The Interpolate tab: a path from one posterior to another."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ from transflow_core.views import to_link, to_metadata
 from transflow_core.worker import Cancelled
 
 from ..engines import Engines
-from ..errors import words_of
-from ..events import on
+from ..errors import message_of
+from ..events import Updates, on
 from ..examples import example_sets, title_of
-from ..method import MethodChoice
+from ..method import MethodControls
 from ..panel import EvidencePanel
 from ..render import progress
 from ..session import Session
-from ..widgets import code, download, log_slider, relay, whole_number
+from ..snippet import command_line, python_code
+from ..widgets import code_pair, downloads, integer, log_slider, number_slider, relay
 from .decoding import Decoding, Result, write
 from .mix import MixPanel
+from .paths import DRAWS, PATHS, LatentPath, PathSettings, paths_of
 from .player import player, player_value
-from .route import DRAWS, PATHS, Route, RouteSettings, routes
-from .snippet import command_line, python_code
+from .snippet import steps_of
 
 __all__ = ["Interpolate"]
 
-DEFAULT = RouteSettings()
-PLACE = "interpolate"
+DEFAULT = PathSettings()
+TAB = "interpolate"
 _TRY = ("greyscale", "red_hair")
 _EXPORTS = {
     "png": "Strip (PNG)",
@@ -53,23 +54,23 @@ _EXPORTS = {
     "a": "Posterior A",
     "b": "Posterior B",
 }
-# Seconds that nobody needs to be told about.
+# Seconds without a progress bar.
 _QUICK = 0.5
 
 
 @dataclass
-class _Kept:
-    """What a visitor's tab shows.
+class _State:
+    """A visitor's last run.
 
     Attributes:
-        result: what the files to take away are made of.
-        request: evidence, prior and settings of the newest run, while nobody stopped it.
-        said: what that run said at its end, or "" until then.
+        result: for the files to download.
+        request: evidence, prior and settings of the newest run, unless the user stopped it.
+        message: the status at the end of that run, or "" until then.
     """
 
     result: Result | None = None
     request: tuple | None = None
-    said: str = ""
+    message: str = ""
 
 
 class Interpolate:
@@ -78,9 +79,8 @@ class Interpolate:
     Args:
         engines: the priors that the page serves.
         prior: the component with the name of this session's prior.
-        follow: when the prior was changed or the tab came into view.
-        arrived: when the page was opened, and `query` holds what its address says.
-        query: a component.
+        follow: when the prior was changed or the tab was opened.
+        arrived: when the page was opened, and `Session.query` is the query of its address.
     """
 
     def __init__(
@@ -89,26 +89,20 @@ class Interpolate:
         prior: gr.components.Component,
         follow: Sequence[Dependency],
         arrived: Sequence[Dependency],
-        query: gr.components.Component,
     ) -> None:
         self._engines = engines
         with gr.Row(elem_id="interpolate-tab"):
             self.a, self.lam_a = self._build_end("A", "where it starts", prior, follow)
-            with gr.Column(scale=6, min_width=340, elem_id="interpolate-way"):
+            with gr.Column(scale=6, min_width=340, elem_id="interpolate-path-column"):
                 # Controls above what they change: a strip that grows must not push a slider from under the pointer.
                 self._build_controls()
                 self._player = player("player")
-                with gr.Row(elem_id="interpolate-exports"):
-                    for kind, label in _EXPORTS.items():
-                        write_it = partial(self._export, kind)
-                        download(label, write_it, elem_id=f"interpolate-get-{kind}", size="sm", min_width=120)
+                downloads(_EXPORTS, self._export, prefix="interpolate")
             self.b, self.lam_b = self._build_end("B", "where it ends", prior, follow)
         MixPanel(engines, prior, self.a, self.b)
-        with gr.Accordion("The same as code", open=False, elem_id="interpolate-code"):
-            self._python = code("python", label="Python", elem_id="interpolate-python", wrap_lines=True)
-            self._shell = code("shell", label="Command line", elem_id="interpolate-shell", wrap_lines=True)
-        self._address = relay("told")
-        self._wire(prior, arrived, query)
+        self._python, self._shell = code_pair("interpolate-")
+        self._address = relay("address")
+        self._wire(prior, arrived)
 
     def _build_end(
         self, letter: str, about: str, prior: gr.components.Component, follow: Sequence[Dependency]
@@ -117,87 +111,91 @@ class Interpolate:
         with gr.Column(scale=4, min_width=280, elem_id=f"interpolate-{key}"):
             gr.Markdown(f"## {letter}, {about}")
             lam = log_slider(DEFAULT.lam_a, name=f"λ/m of {letter}", elem_id=f"lam-{key}")
-            panel = EvidencePanel(self._engines, prior, place=f"side-{key}", title=letter, tab=PLACE, follow=follow)
+            panel = EvidencePanel(self._engines, prior, panel=f"side-{key}", title=letter, tab=TAB, follow=follow)
         return panel, lam
 
     def _build_controls(self) -> None:
         titles = [example_sets()[key].title for key in _TRY]
         with gr.Row(elem_id="interpolate-buttons"):
             self._run_button = gr.Button("Run", variant="primary", size="md", min_width=70, elem_id="interpolate-run")
-            self._stop_button = gr.Button(
+            self._cancel = gr.Button(
                 "Stop", variant="stop", size="md", min_width=70, interactive=False, elem_id="interpolate-stop"
             )
             self._try = gr.Button(
                 f"Try it: {' → '.join(titles)}", size="md", min_width=200, scale=3, elem_id="interpolate-try"
             )
-        self._status = gr.HTML(_status(""), elem_id="interpolate-status", label="What is being done")
+        self._status = gr.HTML(_status(""), elem_id="interpolate-status", label="Status")
         self.path = gr.Radio(
             [(title, key) for key, title in PATHS.items()],
             value=DEFAULT.path,
-            label="Method",
-            info="Direct joins the latents of two images: the first in use of A, and of B.",
+            label="Path",
+            info="Direct: a straight line between the first image of A and the first of B.",
             elem_id="interpolate-path",
         )
         # Folded, so that the picture is in sight when "Try it" is clicked.
-        with gr.Accordion("How it draws: method, steps, temperature, seed", open=False, elem_id="interpolate-more"):
-            self.method = MethodChoice("interpolate-method")
+        with gr.Accordion("Settings: method, steps, temperature, seed", open=False, elem_id="interpolate-more"):
+            self.method = MethodControls("interpolate-method")
             with gr.Row():
-                self.steps = _slider("Steps", STEPS_SLIDER, DEFAULT.steps)
-                self.n = _slider("Draws", DRAWS, DEFAULT.n)
+                self.steps = number_slider("Steps", STEPS_SLIDER, DEFAULT.steps, elem_id="interpolate-steps")
+                self.n = number_slider("Draws", DRAWS, DEFAULT.n, elem_id="interpolate-draws")
             with gr.Row():
-                self.temperature = _slider("Temperature", within(Recipe, "temperature"), DEFAULT.temperature, step=0.05)
-                self.seed = whole_number(
+                self.temperature = number_slider(
+                    "Temperature",
+                    within(Recipe, "temperature"),
+                    DEFAULT.temperature,
+                    elem_id="interpolate-temperature",
+                    step=0.05,
+                )
+                self.seed = integer(
                     DEFAULT.seed, within(Recipe, "seed"), label="First seed", elem_id="interpolate-seed", min_width=140
                 )
 
-    def _wire(
-        self, prior: gr.components.Component, arrived: Sequence[Dependency], query: gr.components.Component
-    ) -> None:
+    def _wire(self, prior: gr.components.Component, arrived: Sequence[Dependency]) -> None:
         settings = [self.path, self.lam_a, self.lam_b, self.steps, self.n, self.seed, self.temperature]
         settings += self.method.inputs
         kind = self.method.wire([self.lam_a, self.lam_b])
-        outputs = [self._player, self._status, self._stop_button, self._python, self._shell, self._address]
+        outputs = [self._player, self._status, self._cancel, self._python, self._shell, self._address]
         own = [*self.a.outputs, *self.b.outputs, *settings, *self.method.outputs]
-        opened = on(arrived, self._open, [prior, query], [*dict.fromkeys(own)])
-        tried = on(self._try.click, self._take_examples, prior, [*self.a.outputs, *self.b.outputs, self._status])
-        given = [*tried, *self.a.events, *self.b.events, self.method.auto.input]
-        chosen = on(given, self._choose, [prior, self.method.auto], self.method.outputs)
+        opened = on(arrived, self._open, prior, [*dict.fromkeys(own)])
+        tried = on(self._try.click, self._use_examples, prior, [*self.a.outputs, *self.b.outputs, self._status])
+        new = [*tried, *self.a.events, *self.b.events, self.method.auto.input]
+        chosen = on(new, self._choose, [prior, self.method.auto], self.method.outputs)
         sliders = [self.lam_a, self.lam_b, self.steps, self.n, self.temperature, *self.method.sliders]
         moved = [event for slider in sliders for event in (slider.input, slider.release)]
         changed = [self.path.change, self.seed.change, *moved, *kind, *chosen, *opened]
         on(changed, self._run, [prior, *settings], outputs)
         on(self._run_button.click, partial(self._run, again=True), [prior, *settings], outputs)
-        on(self._stop_button.click, self._stop, queue=False)
+        on(self._cancel.click, self._cancel_run, queue=False)
 
-    def _open(self, session: Session, prior: str, query: str) -> dict:
-        """The tab opens with the ends and the settings that its address names."""
-        found = dict(parse_qsl(query))
-        if found.get("tab") != PLACE:
+    def _open(self, session: Session, prior: str) -> Updates:
+        """The tab opens with the ends and the settings of its address."""
+        found = dict(parse_qsl(session.query))
+        if found.get("tab") != TAB:
             return {}
         ends = {key: panel for key, panel in (("a", self.a), ("b", self.b)) if found.get(key) in example_sets()}
-        shown = {}
+        updates = {}
         for key, panel in ends.items():
             for step in panel.open(session, found[key], prior):
-                shown |= step
-        shown |= self._choose(session, prior, True)
-        with contextlib.suppress(ValueError):  # an address that was typed wrong opens with the defaults
-            told = settings_in(found)
+                updates |= step
+        updates |= self._choose(session, prior, True)
+        with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
+            settings = settings_in(found)
             if {"method", "manner"} & found.keys():
-                shown |= self.method.shown(Recommendation(told.method, ""), False)
-                for lam, ratio in ((self.lam_a, told.lam_a), (self.lam_b, told.lam_b)):
-                    shown[lam] = shown[lam] | {"value": ratio}
-            rest = {self.path: told.path, self.steps: told.steps, self.n: told.n}
-            shown |= rest | {self.seed: told.seed, self.temperature: told.temperature}
-        return shown
+                updates |= self.method.shown(Recommendation(settings.method, ""), False)
+                for lam, ratio in ((self.lam_a, settings.lam_a), (self.lam_b, settings.lam_b)):
+                    updates[lam] = updates[lam] | {"value": ratio}
+            updates |= {self.path: settings.path, self.steps: settings.steps, self.n: settings.n}
+            updates |= {self.seed: settings.seed, self.temperature: settings.temperature}
+        return updates
 
-    def _take_examples(self, session: Session, prior: str) -> Iterator[dict]:
-        """Both ends filled at one click. The run that follows says what comes next: a status that was emptied here
-        could reach a slow browser after the one of a quick run."""
+    def _use_examples(self, session: Session, prior: str) -> Iterator[Updates]:
+        """Fill both ends at one click. The status stays until the run that follows: an empty status could reach a slow
+        browser after that of a quick run."""
         for panel, key in zip((self.a, self.b), _TRY, strict=True):
             yield {self._status: _status(f"Reading {example_sets()[key].title} …")}
             yield from panel.open(session, key, prior)
 
-    def _choose(self, session: Session, prior: str, auto: bool) -> dict:
+    def _choose(self, session: Session, prior: str, auto: bool) -> Updates:
         """One method for both ends: the one that suits the end with fewer images."""
         sides = [side.intake(session) for side in (self.a, self.b)]
         posteriors = [side.posterior() for side in sides if side.ready and side.prior == prior]
@@ -208,126 +206,123 @@ class Interpolate:
             return self.method.limited(fewest.m)
         return self.method.chosen(fewest, self._engines.get(prior))
 
-    def _stop(self, session: Session) -> None:
-        session.of_kind(_Kept).request = None
-        session.stop(PLACE)
+    def _cancel_run(self, session: Session) -> None:
+        session.state(_State).request = None
+        session.cancel(TAB)
 
-    def _run(self, session: Session, prior: str, *values: Any, again: bool = False) -> Iterator[dict]:
-        """The strip first, since it is what was asked for; then the frames between its steps, for the scrubber.
+    def _run(self, session: Session, prior: str, *values: Any, again: bool = False) -> Iterator[Updates]:
+        """The strip first; then the frames between its steps, for the scrubber.
 
-        Whatever runs ends at its next batch, and the newest settings follow: a drag is never waited for. The same once
-        more, as when a slider is let go where it was dragged to, is only made if it is asked for `again`.
+        A new request cancels the one that runs, at its next batch. An equal request, such as at the end of a drag, is
+        done only with `again`.
         """
-        kept, a, b = session.of_kind(_Kept), self.a.intake(session), self.b.intake(session)
+        state, a, b = session.state(_State), self.a.intake(session), self.b.intake(session)
         if any(side.ready and side.prior != prior for side in (a, b)):
-            yield {self._status: _status(f"A and B are read with {prior} …")}  # and this is called again then
+            yield {self._status: _status(f"Reading A and B for {prior} …")}  # and this is called again after that
             return
         own, method = values[:7], list(values[7:])
-        request = (a, b, prior, *own, *method[1:])  # by whom the method was chosen changes nothing
-        if request == kept.request and not again:
-            if kept.said:
-                yield {self._status: _status(kept.said)}
+        request = (a, b, prior, *own, *method[1:])  # `auto` does not matter
+        if request == state.request and not again:
+            if state.message:
+                yield {self._status: _status(state.message)}
             return
-        kept.request, kept.said = request, ""
-        with session.turn(PLACE, newest=True) as stop:
+        state.request, state.message = request, ""
+        with session.queued(TAB, newest=True) as cancel:
             started = time.perf_counter()
             try:
                 if not (a.ready or b.ready):
-                    nothing = "Give A or B something first: images, an example set, or a posterior that you saved"
+                    nothing = "Add images to A or B first, or an example set, or a saved posterior"
                     raise ValueError(nothing if again else "")
-                settings = RouteSettings.checked(*own, method=self.method.read(method, own[1]))
+                settings = PathSettings.checked(*own, method=self.method.read(method, own[1]))
                 engine = self._engines.get(prior)
-                shown, notes = routes(settings, a, b, engine)
+                paths, notes = paths_of(settings, a, b, engine)
             except (ValueError, OSError) as error:
-                kept.result, kept.said = None, str(error) and f"{words_of(error).removesuffix('.')}."
-                yield self._shown(None, kept.said, running=False)
+                state.result, state.message = None, str(error) and f"{message_of(error).removesuffix('.')}."
+                yield self._updates(None, state.message, running=False)
                 return
-            decoding = Decoding(engine, stop, settings, shown)
-            metadata = _metadata(engine.prior, settings, a, b, shown)
+            decoding = Decoding(engine, cancel, settings, paths)
+            metadata = _metadata(engine.prior, settings, a, b, paths)
 
-            def so_far() -> dict:
-                """A bar, or nothing while it is quick."""
+            def bar() -> Updates:
+                """A progress bar, after a moment."""
                 seconds = time.perf_counter() - started
                 if seconds < _QUICK:
                     return {}
-                bar = progress(decoding.done, decoding.total, seconds, engine.before, "images")
-                return {self._status: _status("", bar), self._stop_button: gr.update(interactive=True)}
+                done = progress(decoding.done, decoding.total, seconds, engine.before, "images")
+                return {self._status: _status("", done), self._cancel: gr.update(interactive=True)}
 
             try:
                 for _ in decoding.strips():
-                    yield so_far()
-                kept.result = decoding.result(metadata)
-                snippets = python_code(shown, a, b, settings), command_line(shown, a, b, settings)
+                    yield bar()
+                state.result = decoding.result(metadata)
+                code_of = steps_of(paths, a, b, settings)
+                snippets = python_code(*code_of), command_line(*code_of)
                 ends = title_of(a), title_of(b)
-                yield self._shown(player_value(kept.result, ends), "", *snippets, running=True) | so_far()
-                for _ in decoding.between():
-                    yield so_far()
+                yield self._updates(player_value(state.result, ends), "", *snippets, running=True) | bar()
+                for _ in decoding.inner_frames():
+                    yield bar()
             except Cancelled:
-                # What is shown stays. Something newer says for itself what it does.
-                if stop.by_hand:
-                    said = f"Stopped after {decoding.done} of {decoding.total} images."
-                    yield {self._status: _status(said), self._stop_button: gr.update(interactive=False)}
+                # The result so far stays. A newer request has a status of its own.
+                if cancel.by_user:
+                    message = f"Stopped after {decoding.done} of {decoding.total} images."
+                    yield {self._status: _status(message), self._cancel: gr.update(interactive=False)}
                 return
-            kept.result = decoding.result(metadata)
+            state.result = decoding.result(metadata)
             seconds = time.perf_counter() - started
-            words = (
+            message = (
                 f"{settings.steps} steps, {settings.frames} frames · {decoding.total} images in {seconds:.2f} s · "
                 f"seed {settings.seed}."
             )
-            kept.said = " ".join([words, *notes])
-            told = {"place": PLACE, "query": address_of(settings, a, b)}
-            done = self._shown(player_value(kept.result, ends), kept.said, *snippets, running=False)
-            yield done | {self._address: told}
+            state.message = " ".join([message, *notes])
+            address = {"tab": TAB, "query": address_of(settings, a, b)}
+            done = self._updates(player_value(state.result, ends), state.message, *snippets, running=False)
+            yield done | {self._address: address}
 
-    def _shown(self, value: dict | None, words: str, python: str = "", shell: str = "", *, running: bool) -> dict:
+    def _updates(
+        self, value: dict | None, message: str, python: str = "", shell: str = "", *, running: bool
+    ) -> Updates:
         return {
             self._player: value,
-            self._status: _status(words),
-            self._stop_button: gr.update(interactive=running),
+            self._status: _status(message),
+            self._cancel: gr.update(interactive=running),
             self._python: python,
             self._shell: shell,
         }
 
     def _export(self, kind: str, session: Session) -> Path:
-        result = session.of_kind(_Kept).result
+        result = session.state(_State).result
         if result is None:
-            raise ValueError("There is nothing to save yet. Give A and B evidence and wait for the picture.")
+            raise ValueError("There is nothing to save yet. Add images to A and B, and wait for the strip.")
         return write(kind, result, session)
 
 
-def _slider(label: str, bound: Any, value: float, step: float = 1) -> gr.Slider:
-    return gr.Slider(
-        bound.low, bound.high, value, step=step, label=label, elem_id=f"interpolate-{label.lower()}", min_width=140
-    )
-
-
-def address_of(settings: RouteSettings, a: Intake, b: Intake) -> str:
-    """What an address keeps: all but files of one's own."""
-    told = {"tab": PLACE, "a": a.example, "b": b.example, "prior": a.prior or b.prior}
+def address_of(settings: PathSettings, a: Intake, b: Intake) -> str:
+    """The address of a result: all but the user's own files."""
+    values = {"tab": TAB, "a": a.example, "b": b.example, "prior": a.prior or b.prior}
     if settings.path not in ("linear", "wasserstein"):  # two that the page alone has
-        told["interpolation"] = settings.path
-    return "&".join(filter(None, (urlencode(told, safe="/"), to_link(settings.recipe))))
+        values["interpolation"] = settings.path
+    return "&".join(filter(None, (urlencode(values, safe="/"), to_link(settings.recipe))))
 
 
-def settings_in(query: dict[str, str]) -> RouteSettings:
-    """The settings in an address, of this version or an earlier one. Raises ValueError for what is none."""
+def settings_in(query: dict[str, str]) -> PathSettings:
+    """The settings in an address, of this version or an earlier one. Raises ValueError for an invalid one."""
     texts = Recipe.upgrade({name: text for name, text in query.items() if name not in ("a", "b", "prior")})
     path = texts.pop("interpolation", "linear")
     recipe = Recipe.from_texts(texts)
     method = recipe.choices if recipe.method != "auto" else DEFAULT.method
     lams = recipe.lam_ratio_a, recipe.lam_ratio_b
-    usual = method.filled().lam_ratio
-    lam_a, lam_b = (usual if lam is None else lam for lam in lams)
-    return RouteSettings.checked(
+    default = method.filled().lam_ratio
+    lam_a, lam_b = (default if lam is None else lam for lam in lams)
+    return PathSettings.checked(
         path, lam_a, lam_b, recipe.steps, recipe.n, recipe.seed, recipe.temperature, method.filled()
     )
 
 
-def _status(words: str, bar: str = "") -> str:
-    return f'<div class="status" role="status">{bar}{escape(words)}</div>'
+def _status(message: str, bar: str = "") -> str:
+    return f'<div class="status" role="status">{bar}{escape(message)}</div>'
 
 
-def _metadata(prior: Prior, settings: RouteSettings, a: Intake, b: Intake, shown: list[Route]) -> dict[str, str]:
-    """What the files say about how they were made."""
-    words = {"interpolation": ", ".join(route.key for route in shown), "a": title_of(a), "b": title_of(b)}
-    return to_metadata(settings.recipe) | words | prior.provenance
+def _metadata(prior: Prior, settings: PathSettings, a: Intake, b: Intake, paths: list[LatentPath]) -> dict[str, str]:
+    """The text inside the files: how they were made."""
+    texts = {"interpolation": ", ".join(path.key for path in paths), "a": title_of(a), "b": title_of(b)}
+    return to_metadata(settings.recipe) | texts | prior.provenance

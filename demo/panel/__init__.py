@@ -1,8 +1,17 @@
-"""The evidence panel, and what of it other tabs take: thumbnails with their details, and reading."""
+"""The evidence panel, and its parts for other tabs: thumbnails with their details, and reading."""
 
-from .cards import mostly_far
+from .cards import mostly_outliers
+from .image_list import CARDS_JS, ImageList
 from .panel import EXAMPLES_JS, EvidencePanel
-from .reading import Given, again, read
-from .shelf import CARDS_JS, Shelf, Shown
+from .reading import PanelSource, read, sources_of
 
-__all__ = ["CARDS_JS", "EXAMPLES_JS", "EvidencePanel", "Given", "Shelf", "Shown", "again", "mostly_far", "read"]
+__all__ = [
+    "CARDS_JS",
+    "EXAMPLES_JS",
+    "EvidencePanel",
+    "ImageList",
+    "PanelSource",
+    "mostly_outliers",
+    "read",
+    "sources_of",
+]

@@ -1,4 +1,4 @@
-"""What the evidence panel shows: a thumbnail an image, the details of one, a line that sums up, example sets."""
+"""The contents of the evidence panel: a thumbnail of each image, the details of one, a summary, example sets."""
 
 from html import escape
 
@@ -12,38 +12,38 @@ from ..examples import example_sets
 from ..painting import paintable
 from ..render import data_uri, number, uri_of
 
-__all__ = ["NOTHING", "details", "examples_html", "mostly_far", "summary", "taken_faces", "thumbnails"]
+__all__ = ["NOTHING", "details", "examples_html", "faces_in_use", "mostly_outliers", "summary", "thumbnails"]
 
-NOTHING = "No evidence yet: the samples are the prior’s own, whatever λ is."
+NOTHING = "No images yet. These samples come from the model alone."
 
 _WARNINGS = {
-    "too busy": "Noise, hard edges, or no face: far from what this prior was trained on.",
-    "too smooth": "Blank or blurred: far from what this prior was trained on.",
+    "too busy": "Noise, hard edges, or no face: very different from the training images of this model.",
+    "too smooth": "Blank or blurred: very different from the training images of this model.",
 }
-_SPOILS = "It can spoil the samples: remove it or lower its weight if they look broken."
-_MOST = "Most of them are far from what this prior was trained on: the samples can look broken."
+_SPOILS = "Remove it or lower its weight if the samples look broken."
+_MOST = "Most of them are very different from the training images of this model: the samples can look broken."
 _SIZE = 96, 96  # pixels of a thumbnail: sharp at its 60 on most screens, and 18 of them are 70 kB
 
 
 def summary(intake: Intake, nothing: str = NOTHING) -> str:
-    """How much of what was given conditions the posterior; `nothing` when nothing was."""
+    """How many of the images are in use; `nothing` when there are none."""
     if intake.saved is not None:
         return f"Saved posterior <b>{escape(intake.saved_name)}</b>, m = {intake.saved.m:g}"
     if not len(intake.evidence):
         return nothing
     used, total = len(intake.used), len(intake.evidence)
-    words = f"<b>{used}</b> image{'s' * (used > 1)}, m = {_m(intake.evidence)}"
+    text = f"<b>{used}</b> image{'s' * (used > 1)}, m = {_m(intake.evidence)}"
     if used < total:
-        words = f"<b>{used} of {total}</b> images condition the posterior"
+        text = f"<b>{used} of {total}</b> images are in use"
     if intake.example:
-        words += f". {escape(example_sets()[intake.example].about)}"
-    if mostly_far(intake.evidence) and total > 1:
-        words = f"{words.removesuffix('.')}. {_MOST}"
-    return words
+        text += f". {escape(example_sets()[intake.example].about)}"
+    if mostly_outliers(intake.evidence) and total > 1:
+        text = f"{text.removesuffix('.')}. {_MOST}"
+    return text
 
 
 def _m(evidence: Evidence) -> str:
-    """How many pieces all of it counts as; of what hardly counts, no digits are shown."""
+    """The sum of the effective weights, to two decimals."""
     return f"{round(sum(evidence.counts), 2):g}"
 
 
@@ -52,18 +52,18 @@ def examples_html() -> str:
     buttons = []
     for index, example in enumerate(example_sets().values()):
         strip = Image.new("RGB", (256, 128))
-        for place, file in enumerate(example.files[:2]):
+        for column, file in enumerate(example.files[:2]):
             with Image.open(file) as image:
-                strip.paste(image.convert("RGB").resize((128, 128)), (128 * place, 0))
+                strip.paste(image.convert("RGB").resize((128, 128)), (128 * column, 0))
         buttons.append(
-            f'<button type="button" data-example="{example.key}" title="{escape(example.about)}"{_stop(index)}>'
+            f'<button type="button" data-example="{example.key}" title="{escape(example.about)}"{_roving(index)}>'
             f'<img src="{data_uri(strip)}" alt="" width="128" height="64">{escape(example.title)}</button>'
         )
     return f'<div class="examples" role="group" aria-label="Example sets" data-roving>{"".join(buttons)}</div>'
 
 
-def mostly_far(evidence: Evidence) -> bool:
-    """Whether more than half are far from what the prior was trained on: then it is said once, not of each."""
+def mostly_outliers(evidence: Evidence) -> bool:
+    """Whether more than half are outliers: then the page says it once, not of each."""
     return 2 * sum(image.far for image in evidence) > len(evidence)
 
 
@@ -74,10 +74,10 @@ def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True
 
     Args:
         evidence: the images.
-        opened: the place of the one whose details are shown.
-        warns: whether images that are far outside are marked, where they are not most of them.
+        opened: the index of the image whose details are shown.
+        warns: whether outliers are marked, where they are fewer than half.
     """
-    warns = warns and (len(evidence) == 1 or not mostly_far(evidence))
+    warns = warns and (len(evidence) == 1 or not mostly_outliers(evidence))
     images = "".join(
         _thumbnail(index, image, index == opened, warns and image.far) for index, image in enumerate(evidence)
     )
@@ -85,26 +85,26 @@ def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True
 
 
 def _thumbnail(index: int, image: EvidenceImage, opened: bool, warned: bool) -> str:
-    name, words = escape(image.name), escape(f"{image.name}: {image.summary}")
+    name, text = escape(image.name), escape(f"{image.name}: {image.summary}")
     frame = image.filled or (image.face and image.face.image)
     inside = (
-        f'<img src="{data_uri(frame.resize(_SIZE))}" alt="{words}" width="{_SIZE[0]}" height="{_SIZE[1]}">'
+        f'<img src="{data_uri(frame.resize(_SIZE))}" alt="{text}" width="{_SIZE[0]}" height="{_SIZE[1]}">'
         if frame
-        else f'<span class="missing" role="img" aria-label="{words}">?</span>'
+        else f'<span class="missing" role="img" aria-label="{text}">?</span>'
     )
     mark = "!" if warned else f"×{image.weight:g}" if image.face and image.weight != 1 else ""
     badge = f'<span class="badge">{mark}</span>' if mark else ""
     state = _state(image, warned)
     return (
         f'<div class="card {state}" role="listitem"><button type="button" class="open" data-action="open" '
-        f'data-index="{index}" aria-expanded="{str(opened).lower()}" title="{words}"{_stop(index)}>{inside}{badge}'
+        f'data-index="{index}" aria-expanded="{str(opened).lower()}" title="{text}"{_roving(index)}>{inside}{badge}'
         f'</button><button type="button" class="remove" data-action="remove" data-index="{index}" tabindex="-1" '
         f'aria-label="remove {name}" title="Remove">×</button></div>'
     )
 
 
-def _stop(index: int) -> str:
-    """One of a group is reached by Tab, the others from it by arrow keys (`static/anywhere.js`)."""
+def _roving(index: int) -> str:
+    """Tab reaches one button of a group, and arrow keys the others (`static/anywhere.js`)."""
     return f' data-stop tabindex="{-1 if index else 0}"'
 
 
@@ -113,12 +113,12 @@ def _state(image: EvidenceImage, warned: bool) -> str:
 
 
 def details(evidence: Evidence, index: int | None, weighted: bool = True) -> str:
-    """All about one image: its picture with the faces to choose from, what happened to it.
+    """All about one image: its picture with the faces to choose from, and what happened to it.
 
     Args:
         evidence: the images.
-        index: of the one; None for none.
-        weighted: whether samples are drawn from them: an image has a weight then, and can spoil them.
+        index: of the one image; None for none.
+        weighted: whether samples are drawn from the images: an image has a weight then.
     """
     if index is None:
         return ""
@@ -126,54 +126,54 @@ def details(evidence: Evidence, index: int | None, weighted: bool = True) -> str
     name, weight = escape(image.name), _weight(evidence, index) if weighted else ""
     state = _state(image, weighted and image.far)
     return (
-        f'<section class="details {state}" aria-label="{name}">{_picture(evidence, index)}<div class="words">'
+        f'<section class="details {state}" aria-label="{name}">{_picture(evidence, index)}<div class="text">'
         f'<div class="name">{name}</div><div class="verdict">{escape(image.summary)}</div>'
-        f"{_likelihood(image)}{_far_outside(evidence, index, weighted)}{_faces(image, index)}{weight}"
+        f"{_likelihood(image)}{_outlier(evidence, index, weighted)}{_faces(image, index)}{weight}"
         f"{_painting(evidence, index)}"
         f'<div class="buttons">{_button("remove", index, "Remove")}{_button("open", index, "Close")}</div>'
         "</div></section>"
     )
 
 
-def _button(action: str, index: int, words: str, value: str = "", pressed: bool | None = None) -> str:
+def _button(action: str, index: int, text: str, value: str = "", pressed: bool | None = None) -> str:
     state = "" if pressed is None else f' aria-pressed="{str(pressed).lower()}"'
     return (
         f'<button type="button" data-action="{action}" data-index="{index}" value="{value}"{state}>'
-        f"{escape(words)}</button>"
+        f"{escape(text)}</button>"
     )
 
 
 def _picture(evidence: Evidence, index: int) -> str:
-    """The whole picture. Where it has several faces, each is a button that takes or leaves it."""
+    """The picture. Where it has several faces, each is a button: use this face, or not."""
     picture = evidence[index].picture
     if not picture.preview:
         return ""
     width, height = picture.size
-    taken = taken_faces(evidence, index)
+    used = faces_in_use(evidence, index)
     boxes = []
     for face in picture.faces:
         if face.placement == "whole":
             continue
         left, top, right, bottom = face.box
-        place = (
+        position = (
             f"left: {100 * left / width:.2f}%; top: {100 * top / height:.2f}%; "
             f"width: {100 * (right - left) / width:.2f}%; height: {100 * (bottom - top) / height:.2f}%"
         )
         boxes.append(
             f'<button type="button" class="box" data-action="face" data-index="{index}" value="{face.index}" '
-            f'style="{place}" aria-pressed="{str(face.index in taken).lower()}" '
+            f'style="{position}" aria-pressed="{str(face.index in used).lower()}" '
             f'aria-label="face {face.index + 1} of {len(picture.faces)}"></button>'
         )
     alt = escape(f"{picture.name}, the whole picture")
     return f'<div class="source"><img src="{uri_of(picture.preview)}" alt="{alt}">{"".join(boxes)}</div>'
 
 
-def taken_faces(evidence: Evidence, index: int) -> dict[int, int]:
-    """Of the picture of one image: which faces are taken, and the places of their images."""
+def faces_in_use(evidence: Evidence, index: int) -> dict[int, int]:
+    """Of the picture of one image: the faces in use, and the indices of their images."""
     source = evidence[index].source
     return {
-        image.face.index: place
-        for place, image in enumerate(evidence)
+        image.face.index: other
+        for other, image in enumerate(evidence)
         if image.face and image.face.placement != "whole" and image.source == source
     }
 
@@ -188,57 +188,57 @@ def _likelihood(image: EvidenceImage) -> str:
     return f'<div class="likelihood">{text}</div>'
 
 
-def _far_outside(evidence: Evidence, index: int, weighted: bool) -> str:
-    """What is unusual about an image, how much it counts therefore, and a button that has it otherwise."""
+def _outlier(evidence: Evidence, index: int, weighted: bool) -> str:
+    """Why an image is an outlier, its effective weight, and a button that changes it."""
     image = evidence[index]
     if image.verdict is None or not image.verdict.way:
         return ""
-    words, button = _WARNINGS[image.verdict.way], ""
+    text, button = _WARNINGS[image.verdict.way], ""
     if weighted and image.used:
         count = evidence.counts[index]
         if count < image.weight:
-            words += f" So it counts as {count:.2g} of an image only, and does not spoil the samples."
-            button = _button("robust", index, "Take it as it is", "off")
+            text += f" It is an outlier, so its weight was reduced to {count:.2g}."
+            button = _button("robust", index, "Use its full weight", "off")
         elif image.robust:
-            words += f" So are most of these images: it counts in full. {_SPOILS}"
+            text += f" Most of your images are outliers, so it keeps its full weight. {_SPOILS}"
         else:
-            words += f" It counts in full all the same. {_SPOILS}"
-            button = _button("robust", index, "Let it count less", "on")
-    return f'<p class="hint"><strong class="warn">{words}</strong></p><div class="buttons">{button}</div>'
+            text += f" It has its full weight. {_SPOILS}"
+            button = _button("robust", index, "Reduce its weight", "on")
+    return f'<p class="hint"><strong class="warn">{text}</strong></p><div class="buttons">{button}</div>'
 
 
 def _faces(image: EvidenceImage, index: int) -> str:
     faces = [face for face in image.picture.faces if face.placement != "whole"]
     if image.face is None or not faces:
         return ""
-    hint, buttons = "", _button("face", index, "Take it whole", "whole", image.face.placement == "whole")
+    hint, buttons = "", _button("face", index, "Use the whole picture", "whole", image.face.placement == "whole")
     if len(faces) > 1:
-        hint = f'<p class="hint">{len(faces)} faces: click those in the picture to take or leave them.</p>'
+        hint = f'<p class="hint">{len(faces)} faces. Click a face in the picture to use it or not.</p>'
         buttons = _button("face", index, f"Use all {len(faces)} faces", "all") + buttons
     return f'{hint}<div class="buttons">{buttons}</div>'
 
 
 def _painting(evidence: Evidence, index: int) -> str:
-    """The frame, to paint over what shall not count."""
+    """The aligned image, to paint over a part of it."""
     image = evidence[index]
     if image.face is None:
         return ""
     frame, filled = image.face.image, ""
     if image.filled is not None:
-        filled = f'<img src="{data_uri(image.filled)}" alt="what counts in its place" width="72" height="72">'
+        filled = f'<img src="{data_uri(image.filled)}" alt="the image with this part filled in" width="72" height="72">'
     painted = paintable(
         data_uri(frame),
         frame.size,
         index=index,
         name=image.name,
-        apply="Leave this out",
-        apply_all=f"Out of all {len(evidence)}" if len(evidence) > 1 else "",
+        apply="Ignore this part",
+        apply_all=f"Ignore it in all {len(evidence)}" if len(evidence) > 1 else "",
         mask=image.mask,
     )
     opened = " open" if image.mask is not None else ""
     return (
-        f'<details class="leave-out"{opened}><summary>Leave out a part of it</summary>'
-        f'<p class="hint">Paint over what shall not count, such as a hand or a caption.</p>{painted}{filled}</details>'
+        f'<details class="ignore"{opened}><summary>Ignore a part</summary>'
+        f'<p class="hint">Paint over anything to ignore, such as a hand or a caption.</p>{painted}{filled}</details>'
     )
 
 

@@ -1,4 +1,4 @@
-"""Sources read into places of the page, a few at a time, with words on how far it is."""
+"""Reading of images into the panels of the page, a few at a time, with progress."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from transflow_core.evidence import EvidenceImage
 from transflow_core.intake import Intake
 from transflow_core.pictures import Source, Whole
 
-from ..errors import tell, warn
-from ..queues import Stop
+from ..errors import report, warn
+from ..queues import CancelToken
 from ..render import progress
 from ..session import Session
 
-__all__ = ["Given", "again", "read"]
+__all__ = ["PanelSource", "read", "sources_of"]
 
 
 @dataclass(frozen=True)
-class Given:
-    """One source, the place of the page that it is for, and how it is taken: see `Engine.stream`."""
+class PanelSource:
+    """One source, the panel that it is for, and how it is read: see `Engine.stream`."""
 
-    place: str
+    panel: str
     source: Source
     label: str = ""
     weight: float = 1.0
@@ -31,10 +31,10 @@ class Given:
     robust: bool = True
 
 
-def again(place: str, images: Sequence[EvidenceImage]) -> list[Given]:
-    """What is to be read to have the same once more, under another prior say."""
+def sources_of(panel: str, images: Sequence[EvidenceImage]) -> list[PanelSource]:
+    """The sources of these images, to read them again, such as for another prior."""
     return [
-        Given(place, image.source, image.label, image.weight, image.pick, image.robust)
+        PanelSource(panel, image.source, image.label, image.weight, image.pick, image.robust)
         for image in images
         if image.source is not None
     ]
@@ -43,47 +43,47 @@ def again(place: str, images: Sequence[EvidenceImage]) -> list[Given]:
 def read(
     engine: Engine,
     session: Session,
-    given: Sequence[Given],
+    sources: Sequence[PanelSource],
     onto: Mapping[str, Intake],
-    stop: Stop,
+    cancel: CancelToken,
     *,
     whole: Whole = "auto",
     most: int | None = None,
 ) -> Iterator[tuple[str, set[str]]]:
-    """Read and invert, so that each image is seen as soon as it is there; a batch may be of several places.
+    """Read and invert, so that each image appears as soon as it is ready. A batch may be of several panels.
 
-    Yields progress as HTML, "" once all is read, and the places that hold something new. What was refused or left out
-    is told at the end.
+    Yields progress as HTML, "" once all is read, and the panels that have changed. At the end it reports the sources
+    that were refused or not read.
 
     Args:
-        onto: what the places hold before; where there are several, they are empty.
+        onto: the images of the panels so far; where there are several panels, they are empty.
     """
     session.intakes.update(onto)
     first = intake = next(iter(onto.values()))
     before, done, started = len(first.evidence), 0, time.monotonic()
-    changed = set(onto)  # emptied, maybe
+    changed = set(onto)  # a panel may have been emptied
     for intake in engine.stream(
-        [one.source for one in given],
+        [one.source for one in sources],
         onto=first,
-        labels=[one.label for one in given],
-        weights=[one.weight for one in given],
-        faces=[one.pick for one in given],
-        robust=[one.robust for one in given],
+        labels=[one.label for one in sources],
+        weights=[one.weight for one in sources],
+        faces=[one.pick for one in sources],
+        robust=[one.robust for one in sources],
         whole=whole,
         most=most,
-        cancel=stop,
+        cancel=cancel,
     ):
         if len(onto) == 1:
             session.intakes.update(dict.fromkeys(onto, intake))
-        new = list(zip(given[done:], intake.evidence.images[before + done :], strict=False))
+        new = list(zip(sources[done:], intake.evidence.images[before + done :], strict=False))
         for one, image in new if len(onto) > 1 else ():
-            session.intakes[one.place] = session.intakes[one.place].added([image])
+            session.intakes[one.panel] = session.intakes[one.panel].added([image])
         done += len(new)
-        changed |= {one.place for one, _ in new}
+        changed |= {one.panel for one, _ in new}
         yield progress(done, done + intake.left, time.monotonic() - started, engine.before), changed
         changed = set()
     for note in intake.notes:
         warn(note)
-    if stop.by_hand:
-        tell(f"Stopped: {intake.left} images were not read.")
+    if cancel.by_user:
+        report(f"Stopped. Images that were not read: {intake.left}.")
     yield "", changed

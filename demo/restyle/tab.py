@@ -1,4 +1,4 @@
-"""The Restyle tab: a photograph of people, in the style of a few images."""
+"""The Restyle tab: a photo of people, in the style of a few images."""
 
 from __future__ import annotations
 
@@ -19,53 +19,51 @@ from PIL import Image
 from transflow_core.engine import Engine
 from transflow_core.images import IMAGE_SUFFIXES, writes_mp4
 from transflow_core.intake import Intake
-from transflow_core.limits import MOST_PHOTOGRAPHS
+from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.recipes import Restyle as Recipe
 
 from ..engines import Engines
 from ..errors import warn
-from ..events import on
+from ..events import Updates, on
 from ..examples import PHOTOGRAPH
 from ..painting import mask_of, paintable
 from ..panel import EvidencePanel
-from ..queues import Stop
+from ..queues import CancelToken
 from ..render import data_uri, picture, uri_of
 from ..session import Session, new_folder
-from ..widgets import code, download, drop_zone
-from .snippet import command_line, python_code
-from .work import Asked, Sitting, settings_of, write, write_painted
+from ..snippet import command_line, python_code
+from ..widgets import code_pair, download, downloads, drop_zone, number_slider
+from .work import PERCENT, Photograph, Request, settings_of, steps_of, write, write_painted
 
 __all__ = ["Restyle"]
 
-PLACE, PHOTOGRAPHS = "restyle", "photographs"
+TAB, PHOTOGRAPHS = "restyle", "photographs"
 _DEFAULT = Recipe()
 _EXPORTS = {
-    "png": "Photograph (PNG)",
+    "png": "Photo (PNG)",
     "strip": "Strip (PNG)",
     "webp": "Animation (WebP)",
     **({"mp4": "Video (MP4)"} if writes_mp4() else {}),
     "style": "Style (posterior)",
 }
 _HINT = (
-    "<p class='hint'>Drop a photograph of a person, and choose a style below it: "
+    "<p class='hint'>Drop a photo of a person. Then choose a style below it: "
     "an example set, or a few images of your own.</p>"
 )
-# Faces whose likeness to what they were is measured: a third of a second each.
+# Faces that are compared with the photo: a third of a second each.
 _MEASURED = 3
 _SAME_PERSON = 0.6  # dlib's threshold
 
 _PAINTED_JS = "element.addEventListener('painted', ({detail}) => trigger('edit', detail))"
-_AWAY = "<p class='hint'>Paint over glasses or a hand on a face: it is drawn anew, and the rest stays.</p>"
-
-Shown = dict[Component, Any]
+_REMOVE = "<p class='hint'>Paint over glasses or a hand on a face. The model fills in this part. The rest stays.</p>"
 
 
 @dataclass
-class _Kept:
-    """What a visitor's tab shows, the photograph that it was last made of, and what is painted away of which."""
+class _State:
+    """A visitor's last request, the photograph with the key it was made for, and the mask with the key of its photo."""
 
-    asked: Asked | None = None
-    sitting: tuple[Any, Sitting] | None = None
+    request: Request | None = None
+    photograph: tuple[Any, Photograph] | None = None
     mask: tuple[Any, Image.Image] | None = None
 
 
@@ -75,7 +73,7 @@ class Restyle:
     Args:
         engines: the priors that the page serves.
         prior: the component with the name of this session's prior.
-        follow: when the prior was changed or the tab came into view.
+        follow: when the prior was changed or the tab was opened.
     """
 
     def __init__(self, engines: Engines, prior: Component, follow: Sequence[Dependency]) -> None:
@@ -83,32 +81,28 @@ class Restyle:
         with gr.Row():
             with gr.Column(scale=5, min_width=320):
                 self._build_photograph()
-                nothing = "No style yet: choose a set above, or drop a few images."
+                nothing = "No style yet. Choose a set above, or drop a few images."
                 self._panel = EvidencePanel(
-                    engines, prior, place="style", title="Style", tab=PLACE, follow=follow, nothing=nothing
+                    engines, prior, panel="style", title="Style", tab=TAB, follow=follow, nothing=nothing
                 )
             with gr.Column(scale=7, min_width=320):
                 self._build_result(engines.get(prior.value).prior.levels)
-        with gr.Accordion("The same as code", open=False, elem_id="restyle-code"):
-            self._python = code("python", label="Python", elem_id="restyle-python", wrap_lines=True)
-            self._shell = code("shell", label="Command line", elem_id="restyle-shell", wrap_lines=True)
+        self._python, self._shell = code_pair("restyle-")
         self._wire(prior, follow)
 
     def _build_photograph(self) -> None:
         with gr.Group(elem_id="restyle-photograph"):
             self._files, self._camera = drop_zone(
-                "Photograph: drop one here, or several",
+                "Photo: drop one here, or several",
                 [*sorted(IMAGE_SUFFIXES), ".safetensors"],
                 elem_id="restyle",
                 height=130,
             )
-            self._try = gr.Button(
-                "None at hand? Take this one: people whom the model made up", elem_id="restyle-try", size="sm"
-            )
-        self._given = gr.HTML("", elem_id="restyle-given", elem_classes="status", label="Photographs")
+            self._try = gr.Button("Try a sample photo (these people do not exist)", elem_id="restyle-try", size="sm")
+        self._faces = gr.HTML("", elem_id="restyle-faces", elem_classes="status", label="Photos")
 
     def _build_result(self, levels: Sequence[Any]) -> None:
-        self._which = gr.Radio([], label="Photograph", visible=False, elem_id="restyle-which")
+        self._which = gr.Radio([], label="Photo", visible=False, elem_id="restyle-which")
         self._hint = gr.HTML(_HINT, elem_id="restyle-hint", label="What to do")
         self._slider = gr.ImageSlider(
             label="Before and after",
@@ -119,57 +113,57 @@ class Restyle:
             buttons=["fullscreen"],
             elem_id="restyle-slider",
         )
-        self._status = gr.HTML("", elem_id="restyle-status", elem_classes="status", label="What was done")
+        self._status = gr.HTML("", elem_id="restyle-status", elem_classes="status", label="Status")
         with gr.Row():
-            self._strength = _slider("Strength, %", 100, "restyle-strength")
-            self._likeness = _slider("More like the examples, %", 100 * _DEFAULT.likeness, "restyle-likeness")
+            self._strength = number_slider("Strength, %", PERCENT, 100, elem_id="restyle-strength", min_width=200)
+            self._likeness = number_slider(
+                "More like the style images, %",
+                PERCENT,
+                100 * _DEFAULT.likeness,
+                elem_id="restyle-likeness",
+                min_width=200,
+            )
         with gr.Accordion("More", open=False, elem_id="restyle-more"):
-            self._levels = gr.Slider(
+            self._levels = number_slider(
+                "Coarse levels to keep",
+                Range(0, len(levels) - 1),
                 0,
-                len(levels) - 1,
-                0,
-                step=1,
-                label="Coarse levels that stay",
-                info="Their light, shapes and hair stay the photograph's: the style gives texture and finer colours.",
+                info="Keeps light, shapes and hair of the photo. The style changes texture and fine colours.",
                 elem_id="restyle-levels",
             )
-            self._toned = gr.Checkbox(
+            self._match_colours = gr.Checkbox(
                 _DEFAULT.match_colours,
-                label="The rest of the photograph takes the colours too",
-                elem_id="restyle-toned",
+                label="Change the colours of the whole photo",
+                elem_id="restyle-match-colours",
             )
-        with gr.Accordion("Paint something away", open=False, elem_id="restyle-away"):
-            self._paint = gr.HTML("", js_on_load=_PAINTED_JS, elem_id="restyle-paint", label="Paint something away")
+        with gr.Accordion("Remove something", open=False, elem_id="restyle-remove"):
+            self._paint = gr.HTML("", js_on_load=_PAINTED_JS, elem_id="restyle-paint", label="Remove something")
             download("Mask (PNG)", partial(self._export, "mask"), elem_id="restyle-get-mask", size="sm", min_width=120)
         self._strip = gr.HTML("", elem_id="restyle-strip", label="From 0 to 100 %")
-        with gr.Row(elem_id="restyle-exports"):
-            for kind, label in _EXPORTS.items():
-                download(label, partial(self._export, kind), elem_id=f"restyle-get-{kind}", size="sm", min_width=120)
+        downloads(_EXPORTS, self._export, prefix="restyle")
 
     def _wire(self, prior: Component, follow: Sequence[Dependency]) -> None:
-        numbers = [self._strength, self._likeness, self._levels, self._toned]
-        given = [self._given, self._which]
-        taken = [
-            *on(
-                self._files.upload, self._take_files, [self._files, prior], [*given, self._files, *self._panel.outputs]
-            ),
-            *on(self._camera.input, self._take_picture, [self._camera, prior], [*given, self._camera]),
-            *on(self._try.click, self._take_example, prior, given),
+        numbers = [self._strength, self._likeness, self._levels, self._match_colours]
+        read = [self._faces, self._which]
+        changes = [
+            *on(self._files.upload, self._add_files, [self._files, prior], [*read, self._files, *self._panel.outputs]),
+            *on(self._camera.input, self._add_picture, [self._camera, prior], [*read, self._camera]),
+            *on(self._try.click, self._use_sample, prior, read),
             *on(self._paint.edit, self._paint_over, (), (), event=True),
-            *on(follow, self._follow, prior, given),
+            *on(follow, self._follow, prior, read),
         ]
         sliders = [self._strength, self._likeness, self._levels]
         shown = [self._hint, self._slider, self._status, self._strip, self._paint, self._python, self._shell]
-        asked = [prior, self._which, *numbers]
-        changed = [*taken, *self._panel.events, self._which.input, self._toned.input]
-        on([*changed, *(slider.release for slider in sliders)], self._run, asked, shown)
+        inputs = [prior, self._which, *numbers]
+        changed = [*changes, *self._panel.events, self._which.input, self._match_colours.input]
+        on([*changed, *(slider.release for slider in sliders)], self._run, inputs, shown)
         on(follow, self._relevel, prior, self._levels)
 
     # Photographs ---------------------------------------------------------------------------------------------------
 
-    def _take_files(self, session: Session, files: list[str] | None, prior: str) -> Iterator[Shown]:
+    def _add_files(self, session: Session, files: list[str] | None, prior: str) -> Iterator[Updates]:
         yield {self._files: None}
-        # A posterior is a style, wherever on the page it is dropped.
+        # A saved posterior is a style, in whichever drop zone it lands.
         styles = [file for file in files or [] if Path(file).suffix.lower() == ".safetensors"]
         photographs = [file for file in files or [] if file not in styles]
         if styles:
@@ -177,121 +171,122 @@ class Restyle:
         if photographs:
             yield from self._read(session, photographs, prior)
 
-    def _take_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Shown]:
+    def _add_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Updates]:
         yield {self._camera: None}
         if file is not None:
             snapshot = new_folder() / "picture"
             shutil.copyfile(file, snapshot)
             yield from self._read(session, [str(snapshot)], prior)
 
-    def _take_example(self, session: Session, prior: str) -> Iterator[Shown]:
+    def _use_sample(self, session: Session, prior: str) -> Iterator[Updates]:
         yield from self._read(session, [PHOTOGRAPH], prior)
 
     def _paint_over(self, session: Session, data: dict) -> None:
-        """What was painted is away from now on, of the photograph that is shown."""
-        kept, mask = session.of_kind(_Kept), mask_of(data.get("mask"))
-        if kept.sitting is not None:
-            photographs, index, _ = kept.sitting[0]
-            kept.mask = ((photographs.sources, index), mask) if mask is not None else None
+        """The mask is for the photo that is shown."""
+        state, mask = session.state(_State), mask_of(data.get("mask"))
+        if state.photograph is not None:
+            photographs, index, _ = state.photograph[0]
+            state.mask = ((photographs.sources, index), mask) if mask is not None else None
 
-    def _follow(self, session: Session, prior: str) -> Iterator[Shown]:
-        """Under another prior, the photographs are read anew."""
+    def _follow(self, session: Session, prior: str) -> Iterator[Updates]:
+        """For another prior, the photos are read again."""
         old = session.intakes.get(PHOTOGRAPHS)
-        if session.tab == PLACE and old is not None and old.prior != prior:
+        if session.tab == TAB and old is not None and old.prior != prior:
             yield from self._read(session, list(dict.fromkeys(old.sources)), prior)
 
-    def _read(self, session: Session, sources: list[Any], prior: str) -> Iterator[Shown]:
-        """Photographs take the place of those before: every face of each."""
-        with session.turn(PHOTOGRAPHS, newest=True) as stop:
+    def _read(self, session: Session, sources: list[Any], prior: str) -> Iterator[Updates]:
+        """New photos replace all earlier ones. Every face of each is read."""
+        with session.queued(PHOTOGRAPHS, newest=True) as cancel:
             if len(sources) > MOST_PHOTOGRAPHS:
-                warn(
-                    f"Only {MOST_PHOTOGRAPHS} photographs fit: the last {len(sources) - MOST_PHOTOGRAPHS} are left out."
-                )
-            yield {self._given: "Looking for faces …"}
+                extra = len(sources) - MOST_PHOTOGRAPHS
+                warn(f"At most {MOST_PHOTOGRAPHS} photos at a time. The last {extra} were not read.")
+            yield {self._faces: "Looking for faces …"}
             engine = self._engines.get(prior)
-            intake = engine.intake(sources[:MOST_PHOTOGRAPHS], onto=Intake(prior), faces="all", cancel=stop)
+            intake = engine.intake(sources[:MOST_PHOTOGRAPHS], onto=Intake(prior), faces="all", cancel=cancel)
             session.intakes[PHOTOGRAPHS] = intake
             for image in intake.evidence:
                 if image.problem:
                     warn(f"{image.name}: {image.problem}")
             names = [image.name for image in {image.source: image for image in intake.used}.values()]
             yield {
-                self._given: _faces(intake),
+                self._faces: _faces(intake),
                 self._which: gr.update(
                     choices=[(name, index) for index, name in enumerate(names)], value=0, visible=len(names) > 1
                 ),
             }
 
-    def _relevel(self, session: Session, prior: str) -> Shown:
+    def _relevel(self, session: Session, prior: str) -> Updates:
         return {self._levels: gr.update(maximum=len(self._engines.get(prior).prior.levels) - 1)}
 
     # The result ----------------------------------------------------------------------------------------------------
 
-    def _run(self, session: Session, prior: str, which: Any, *numbers: Any) -> Iterator[Shown]:
-        """The photograph first, since it is what was asked for; then the strip, and what became of the likeness."""
+    def _run(self, session: Session, prior: str, which: Any, *numbers: Any) -> Iterator[Updates]:
+        """The restyled photo first; then the strip, and whether the faces still look like the same people."""
         photographs, style = session.intakes.get(PHOTOGRAPHS), self._panel.intake(session)
         if photographs is None or not photographs.used or photographs.prior != prior:
             return
-        kept = session.of_kind(_Kept)
-        with session.turn(PLACE, newest=True) as stop:
-            engine, before = self._engines.get(prior), kept.sitting
-            sitting = self._sitting(kept, engine, photographs, int(which or 0), stop)
-            shown: Shown = {self._hint: gr.update(visible=False)}
-            if kept.sitting is not before:  # else a hand may be painting just now
-                shown[self._paint] = _paintable(sitting)
+        state = session.state(_State)
+        with session.queued(TAB, newest=True) as cancel:
+            engine, before = self._engines.get(prior), state.photograph
+            photograph = self._photograph(state, engine, photographs, int(which or 0), cancel)
+            shown: Updates = {self._hint: gr.update(visible=False)}
+            if state.photograph is not before:  # else the user may be painting now
+                shown[self._paint] = _paintable(photograph)
             if not style.ready or style.left or style.prior != prior:
-                kept.asked = None
-                words = "Now choose a style: an example set, or images of your own." if not style.left else ""
+                state.request = None
+                text = "Now choose a style: an example set, or images of your own." if not style.left else ""
                 yield shown | {
-                    self._slider: gr.update(value=(sitting.image, sitting.image), visible=True),
-                    self._status: words,
+                    self._slider: gr.update(value=(photograph.image, photograph.image), visible=True),
+                    self._status: text,
                     self._strip: "",
                 }
                 return
             started = time.perf_counter()
             settings = settings_of(*numbers)
-            asked = kept.asked = Asked(sitting, style.posterior(), style, prior, settings)
-            restyled = asked.restyled(engine, [asked.strength], stop)
+            request = state.request = Request(photograph, style.posterior(), style, prior, settings)
+            restyled = request.restyled(engine, [request.strength], cancel)
             after = engine.call(
-                restyled.pasted, sitting.image, match_colours=settings.match_colours, scale=sitting.scale, cancel=stop
+                restyled.pasted,
+                photograph.image,
+                match_colours=settings.match_colours,
+                scale=photograph.scale,
+                cancel=cancel,
             )
-            count = len(sitting.faces)
-            words = f"{count} face{'s' * (count > 1)} in {time.perf_counter() - started:.1f} s."
+            count = len(photograph.faces)
+            text = f"{count} face{'s' * (count > 1)} in {time.perf_counter() - started:.1f} s."
             yield shown | {
-                self._slider: gr.update(value=(sitting.image, after), visible=True),
-                self._status: words,
-                self._python: python_code(asked),
-                self._shell: command_line(asked),
+                self._slider: gr.update(value=(photograph.image, after), visible=True),
+                self._status: text,
+                self._python: python_code(steps_of(request)),
+                self._shell: command_line(steps_of(request)),
             }
-            strip = asked.strip(engine, stop)
-            yield {self._strip: picture(strip, "the largest face, from the photograph to all of the style")}
-            distances = restyled.identity(most=_MEASURED)  # in this thread: nobody's batch waits for it
-            yield {self._status: f"{words} {_likeness(distances)}"}
+            strip = request.strip(engine, cancel)
+            yield {self._strip: picture(strip, "the largest face, from the photo to the full style")}
+            distances = restyled.identity(most=_MEASURED)  # in this thread: no batch waits for it
+            yield {self._status: f"{text} {_likeness(distances)}"}
 
-    def _sitting(self, kept: _Kept, engine: Engine, photographs: Intake, index: int, stop: Stop) -> Sitting:
-        """The photograph that is meant, without what was painted away of it."""
-        mask = kept.mask[1] if kept.mask is not None and kept.mask[0] == (photographs.sources, index) else None
-        asked = (photographs, index, mask)
-        if kept.sitting is None or kept.sitting[0] != asked:
+    def _photograph(
+        self, state: _State, engine: Engine, photographs: Intake, index: int, cancel: CancelToken
+    ) -> Photograph:
+        """The photo of this index, without what its mask covers."""
+        mask = state.mask[1] if state.mask is not None and state.mask[0] == (photographs.sources, index) else None
+        key = (photographs, index, mask)
+        if state.photograph is None or state.photograph[0] != key:
             try:
-                kept.sitting = asked, Sitting.of(engine, photographs, index, mask, stop)
-            except ValueError:  # it touches no face, which is said once
-                kept.mask = None
+                state.photograph = key, Photograph.of(engine, photographs, index, mask, cancel)
+            except ValueError:  # the mask touches no face: the message is shown once
+                state.mask = None
                 raise
-        return kept.sitting[1]
+        return state.photograph[1]
 
     def _export(self, kind: str, session: Session) -> Path:
-        kept = session.of_kind(_Kept)
-        asked, photographs = kept.asked, session.intakes.get(PHOTOGRAPHS)
-        if kept.sitting is not None and photographs is not None and (asked is None or kind == "mask"):
-            return write_painted(kind, kept.sitting[1], self._engines.get(photographs.prior), session)
-        if asked is None:
-            raise ValueError("There is nothing to save yet. Give a photograph and a style.")
-        return write(kind, asked, self._engines.get(asked.prior), session)
-
-
-def _slider(label: str, value: float, elem_id: str) -> gr.Slider:
-    return gr.Slider(0, 100, value, step=1, label=label, elem_id=elem_id, min_width=200)
+        state = session.state(_State)
+        request, photographs = state.request, session.intakes.get(PHOTOGRAPHS)
+        if state.photograph is not None and photographs is not None and (request is None or kind == "mask"):
+            return write_painted(kind, state.photograph[1], self._engines.get(photographs.prior), session)
+        if request is None:
+            raise ValueError("There is nothing to save yet. Add a photo and a style.")
+        return write(kind, request, self._engines.get(request.prior), session)
 
 
 def _faces(intake: Intake) -> str:
@@ -301,19 +296,19 @@ def _faces(intake: Intake) -> str:
         if image.face is not None
     ]
     found = sum(image.face is not None and image.face.placement != "whole" for image in intake.used)
-    words = f"{found} face{'s' * (found != 1)} found" if found else "No face found: taken whole"
-    return f'<div class="faces">{"".join(faces)}<span>{words}</span></div>'
+    text = f"{found} face{'s' * (found != 1)} found" if found else "No face found: the whole picture is used"
+    return f'<div class="faces">{"".join(faces)}<span>{text}</span></div>'
 
 
-def _paintable(sitting: Sitting) -> str:
-    """The photograph, to paint over."""
-    picture = sitting.given[0].picture
+def _paintable(photograph: Photograph) -> str:
+    """The photo, to paint over."""
+    picture, name = photograph.read[0].picture, photograph.name
     source = uri_of(picture.preview)
-    return _AWAY + paintable(source, picture.size, index=0, name=sitting.name, apply="Paint it away", mask=sitting.mask)
+    return _REMOVE + paintable(source, picture.size, index=0, name=name, apply="Remove this", mask=photograph.mask)
 
 
 def _likeness(distances: list[float]) -> str:
-    """What dlib's descriptor says of whether it is still the same person."""
+    """Whether dlib's face descriptor takes the faces for the same people."""
     mean = sum(distances) / len(distances)
-    word = "is taken for the same person" if mean < _SAME_PERSON else "is taken for another person"
-    return f"By dlib's descriptor the face {word}: distance {mean:.2f}, where {_SAME_PERSON:g} is the border."
+    who = "the same person" if mean < _SAME_PERSON else "another person"
+    return f"To a face descriptor (dlib), this is {who}: distance {mean:.2f}, limit {_SAME_PERSON:g}."

@@ -1,4 +1,4 @@
-"""What the Restyle tab computes: a photograph at one strength, at several, and the files that it can become."""
+"""The work of the Restyle tab: a photograph at one strength, at several, and the files to download."""
 
 from __future__ import annotations
 
@@ -19,41 +19,53 @@ from transflow_core.restyled import Restyled, keeping
 from transflow_core.views import to_metadata
 
 from ..session import Session
+from ..snippet import Step, evidence_files, file_of
 
-__all__ = ["MASK_FILE", "POSTERIOR_FILE", "Asked", "Sitting", "settings_of", "write", "write_painted"]
+__all__ = [
+    "MASK_FILE",
+    "PERCENT",
+    "POSTERIOR_FILE",
+    "Photograph",
+    "Request",
+    "settings_of",
+    "steps_of",
+    "write",
+    "write_painted",
+]
 
 POSTERIOR_FILE, MASK_FILE = "posterior.safetensors", "mask.png"
+PERCENT = Range(0, 100)
 
-_SHOWN = 1024  # pixels of a side: no photograph is shown larger
+_SHOWN = 1024  # pixels of a side on the page
 _STEPS = 6
 
 
 def settings_of(strength: object, likeness: object, keep_levels: object, match_colours: object) -> Restyle:
-    """From untrusted values, the first two in per cent: out of range is brought into it."""
-    of_hundred = Range(0, 100)
+    """From untrusted values, the first two in per cent. A number out of range becomes the nearest."""
     return Restyle(
-        strength=of_hundred.clip(strength, "strength") / 100,
-        likeness=of_hundred.clip(likeness, "likeness") / 100,
+        strength=PERCENT.clip(strength, "strength") / 100,
+        likeness=PERCENT.clip(likeness, "likeness") / 100,
         keep_levels=int(within(Restyle, "keep_levels").clip(keep_levels, "the number of levels")),
         match_colours=bool(match_colours),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class Sitting:
-    """One photograph, as the page shows it: reduced, by so much, with those of its faces that can be restyled.
+class Photograph:
+    """One photograph at the size of the page, with those of its faces that can be restyled.
 
     Attributes:
-        given: the faces as they were read.
-        mask: what was painted away, if anything was: white there.
-        faces: the faces as they are now.
+        image: the photograph, reduced by `scale`, without what the mask covers.
+        read: the faces as they were read.
+        mask: white where a part is removed; None without one.
+        faces: the faces without what the mask covers.
     """
 
     source: Source
     name: str
     image: Image.Image
     scale: float
-    given: tuple[EvidenceImage, ...]
+    read: tuple[EvidenceImage, ...]
     mask: Image.Image | None
     faces: tuple[EvidenceImage, ...]
 
@@ -64,26 +76,26 @@ class Sitting:
         intake: Intake,
         index: int,
         mask: Image.Image | None = None,
-        stop: threading.Event | None = None,
-    ) -> Sitting:
-        """The photograph of this index among those that were given, without what the mask covers."""
+        cancel: threading.Event | None = None,
+    ) -> Photograph:
+        """The photograph of this index, without what the mask covers."""
         sources = list(dict.fromkeys(image.source for image in intake.used if image.source is not None))
         source = sources[min(index, len(sources) - 1)]
-        given = tuple(image for image in intake.used if image.source == source)
-        whole = engine.picture(source, cancel=stop)
-        scale = min(1.0, _SHOWN / max(whole.size))
-        size = max(1, round(scale * whole.width)), max(1, round(scale * whole.height))
-        # As large as the file that can be taken away: the code that is shown makes the same of it.
+        read = tuple(image for image in intake.used if image.source == source)
+        full = engine.picture(source, cancel=cancel)
+        scale = min(1.0, _SHOWN / max(full.size))
+        size = max(1, round(scale * full.width)), max(1, round(scale * full.height))
+        # As large as the file to download, so that the code on the page makes the same picture.
         mask = mask and mask.resize(size, Image.Resampling.NEAREST)
-        whole, faces = _without(engine, whole, given, mask, stop)
-        image = whole if size == whole.size else whole.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        return cls(source, given[0].name, image, image.width / whole.width, given, mask, faces)
+        full, faces = _without(engine, full, read, mask, cancel)
+        image = full if size == full.size else full.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        return cls(source, read[0].name, image, image.width / full.width, read, mask, faces)
 
     def full(self, engine: Engine) -> Image.Image:
-        """The photograph at its full size, without what was painted away."""
-        return _without(engine, engine.picture(self.source), self.given, self.mask, None)[0]
+        """The photograph at its full size, without what the mask covers."""
+        return _without(engine, engine.picture(self.source), self.read, self.mask, None)[0]
 
-    def smaller(self, side: int) -> Sitting:
+    def smaller(self, side: int) -> Photograph:
         """The same at no more than this side, in pixels."""
         image = self.image.copy()
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -95,16 +107,16 @@ def _without(
     photograph: Image.Image,
     faces: tuple[EvidenceImage, ...],
     mask: Image.Image | None,
-    stop: threading.Event | None,
+    cancel: threading.Event | None,
 ) -> tuple[Image.Image, tuple[EvidenceImage, ...]]:
-    return engine.paint_away(photograph, faces, mask, cancel=stop) if mask is not None else (photograph, faces)
+    return engine.paint_away(photograph, faces, mask, cancel=cancel) if mask is not None else (photograph, faces)
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """A photograph, a style, and numbers: all that decides what is seen."""
+class Request:
+    """A photograph, a style, and settings: all that decides the result."""
 
-    sitting: Sitting
+    photograph: Photograph
     posterior: Posterior
     style: Intake
     prior: str
@@ -112,57 +124,71 @@ class Asked:
 
     @property
     def strength(self) -> float:
-        """One for all levels, as the page has it."""
+        """One strength for all levels, as on the page."""
         assert not isinstance(self.settings.strength, tuple)
         return self.settings.strength
 
     @property
     def recipe(self) -> Restyle:
-        """What is on the screen, with its prior."""
+        """The recipe of the settings, with the prior."""
         return self.settings.replace(prior=self.prior)
 
     def restyled(
-        self, engine: Engine, strengths: list[float], stop: threading.Event | None = None, faces: int | None = None
+        self, engine: Engine, strengths: list[float], cancel: threading.Event | None = None, faces: int | None = None
     ) -> Restyled:
-        """At several strengths, of all faces or of so many, the largest first."""
-        chosen, settings = self.sitting.faces[:faces], self.settings
+        """The faces at several strengths: all of them, or so many, the largest first."""
+        chosen, settings = self.photograph.faces[:faces], self.settings
         levels = [keeping(settings.keep_levels, strength, len(engine.prior.levels)) for strength in strengths]
-        return engine.restyle(chosen, self.posterior, levels, likeness=settings.likeness, cancel=stop)
+        return engine.restyle(chosen, self.posterior, levels, likeness=settings.likeness, cancel=cancel)
 
-    def strip(self, engine: Engine, stop: threading.Event) -> Image.Image:
-        """The largest face on the way from the photograph to all of the style."""
+    def strip(self, engine: Engine, cancel: threading.Event) -> Image.Image:
+        """The largest face, from the photograph to the full style."""
         strengths = [i / (_STEPS - 1) for i in range(_STEPS)]
-        restyled = self.restyled(engine, strengths, stop, faces=1)
+        restyled = self.restyled(engine, strengths, cancel, faces=1)
         row = [restyled.frames(step)[0] for step in range(_STEPS)]
         return labelled_rows([row], column_labels=[f"{s:.0%}" for s in strengths], background="#808080", gap=2)
 
     def metadata(self, engine: Engine) -> dict[str, str]:
-        """What the files say of themselves."""
+        """The text inside the files."""
         evidence = {"evidence": self.style.example or self.style.title}
         return to_metadata(self.recipe) | evidence | engine.prior.provenance
 
 
-def write(kind: str, asked: Asked, engine: Engine, session: Session) -> Path:
-    """Write one file: "png", the photograph at its full size; "strip"; "style", the posterior; or an animation of the
-    way."""
-    settings = asked.settings
+def steps_of(request: Request) -> list[Step]:
+    """The code of a restyled photograph."""
+    photograph = request.photograph
+    inputs = {
+        "photographs": [file_of(photograph.source, photograph.name)],
+        "evidence": evidence_files(request.style, POSTERIOR_FILE),
+    }
+    if photograph.mask is not None:
+        inputs["masks"] = [MASK_FILE]
+    return [Step(request.recipe, inputs, "restyled.png")]
+
+
+def write(kind: str, request: Request, engine: Engine, session: Session) -> Path:
+    """Write one file: "png", the photograph at its full size; "strip"; "style", the posterior; or an animation, from
+    the photograph to the full style."""
+    settings = request.settings
     if kind == "style":
         path = session.file(POSTERIOR_FILE)
-        asked.posterior.save(path, {key: asked.metadata(engine)[key] for key in ("prior", "fingerprint", "evidence")})
+        request.posterior.save(
+            path, {key: request.metadata(engine)[key] for key in ("prior", "fingerprint", "evidence")}
+        )
         return path
     if kind in ("png", "strip"):
         path = session.file("restyled.png" if kind == "png" else "restyle_strip.png")
         if kind == "strip":
-            picture = asked.strip(engine, threading.Event())
+            picture = request.strip(engine, threading.Event())
         else:
-            restyled = asked.restyled(engine, [asked.strength])
-            picture = restyled.pasted(asked.sitting.full(engine), match_colours=settings.match_colours)
-        save_png(picture, path, metadata=asked.metadata(engine))
+            restyled = request.restyled(engine, [request.strength])
+            picture = restyled.pasted(request.photograph.full(engine), match_colours=settings.match_colours)
+        save_png(picture, path, metadata=request.metadata(engine))
         return path
-    sitting = asked.sitting.smaller(RESTYLE_SIDE)
-    restyled = asked.restyled(engine, [asked.strength * i / (RESTYLE_FRAMES - 1) for i in range(RESTYLE_FRAMES)])
+    photograph = request.photograph.smaller(RESTYLE_SIDE)
+    restyled = request.restyled(engine, [request.strength * i / (RESTYLE_FRAMES - 1) for i in range(RESTYLE_FRAMES)])
     frames = [
-        restyled.pasted(sitting.image, step, match_colours=settings.match_colours, scale=sitting.scale)
+        restyled.pasted(photograph.image, step, match_colours=settings.match_colours, scale=photograph.scale)
         for step in range(RESTYLE_FRAMES)
     ]
     path = session.file(f"restyled.{kind}")
@@ -170,16 +196,17 @@ def write(kind: str, asked: Asked, engine: Engine, session: Session) -> Path:
     return path
 
 
-def write_painted(kind: str, sitting: Sitting, engine: Engine, session: Session) -> Path:
-    """Write what there is before a style is chosen: "mask", what was painted away; "png", the photograph without it.
+def write_painted(kind: str, photograph: Photograph, engine: Engine, session: Session) -> Path:
+    """Write a file of a photograph without a style: "mask"; or "png", the photograph without what the mask covers.
 
     Raises ValueError where nothing was painted, and for every other kind.
     """
-    if sitting.mask is None or kind not in ("mask", "png"):
-        raise ValueError("There is nothing to save yet. " + ("Choose a style." if kind != "mask" else "Paint first."))
+    if photograph.mask is None or kind not in ("mask", "png"):
+        missing = "Paint over something first." if kind == "mask" else "Choose a style."
+        raise ValueError(f"There is nothing to save yet. {missing}")
     path = session.file(MASK_FILE if kind == "mask" else "painted.png")
     if kind == "mask":
-        sitting.mask.save(path)
+        photograph.mask.save(path)
     else:
-        save_png(sitting.full(engine), path, metadata={"command": "paint away", "prior": engine.prior.name})
+        save_png(photograph.full(engine), path, metadata={"command": "remove", "prior": engine.prior.name})
     return path

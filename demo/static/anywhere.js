@@ -1,18 +1,18 @@
 () => {
-  // Files that are dropped or pasted anywhere go to the zone that takes files and is nearest to the pointer.
+  // Files that are dropped or pasted anywhere go to the drop zone that is nearest to the pointer.
   let at = {clientX: 0, clientY: 0};
-  const zones = () => [...document.querySelectorAll('.takes-files')].filter(zone => zone.offsetParent);
-  const away = ({clientX: x, clientY: y}, zone) => {
+  const dropZones = () => [...document.querySelectorAll('.takes-files')].filter(zone => zone.offsetParent);
+  const distance = ({clientX: x, clientY: y}, zone) => {
     const {left, right, top, bottom} = (zone.closest('.takes-around') ?? zone).getBoundingClientRect();
     return Math.hypot(Math.max(left - x, 0, x - right), Math.max(top - y, 0, y - bottom));
   };
-  const nearest = event => zones().sort((one, other) => away(event, one) - away(event, other))[0];
-  const give = (zone, files) => {
+  const nearest = event => dropZones().sort((one, other) => distance(event, one) - distance(event, other))[0];
+  const add = (zone, files) => {
     const input = zone?.querySelector('input[type=file]');
     if (!input) return;
-    const given = new DataTransfer();
-    for (const file of files) given.items.add(file);
-    input.files = given.files;
+    const transfer = new DataTransfer();
+    for (const file of files) transfer.items.add(file);
+    input.files = transfer.files;
     input.dispatchEvent(new Event('change', {bubbles: true}));
   };
   const mark = zone => {
@@ -25,39 +25,39 @@
   const typed = event => !hasFiles(event) && event.target.closest?.('input, textarea, [contenteditable=true]');
   addEventListener('dragover', event => {
     if (typed(event)) return;
-    event.preventDefault();  // else a drop beside a zone leaves the page for the file
+    event.preventDefault();  // else the browser would leave the page and show a file that was dropped beside a drop zone
     at = event;
     mark(hasFiles(event) && nearest(event));
   });
   addEventListener('dragleave', event => { if (!event.relatedTarget) mark(null); });
   addEventListener('drop', event => {
     mark(null);
-    if (typed(event) || event.target.closest?.('.takes-files')) return;  // Gradio takes these
+    if (typed(event) || event.target.closest?.('.takes-files')) return;  // Gradio handles these
     event.preventDefault();
-    if (hasFiles(event)) give(nearest(event), event.dataTransfer.files);
+    if (hasFiles(event)) add(nearest(event), event.dataTransfer.files);
   }, true);
   addEventListener('paste', event => {
     const files = [...event.clipboardData?.files ?? []];
     if (!files.length) return;
     event.preventDefault();
     event.stopPropagation();
-    give(nearest(at), files);
+    add(nearest(at), files);
   }, true);
-  // Files that one tab gives to a zone of another, which has none until it was seen.
-  document.addEventListener('give', ({detail: {tab, zone, files}}) => {
+  // Files that one tab adds to a drop zone of another, which is made when its tab is opened.
+  document.addEventListener('add-files', ({detail: {tab, zone, files}}) => {
     [...document.querySelectorAll('[role=tab]')].find(one => one.textContent.trim() === tab).click();
     window.scrollTo({top: 0});
     const there = () => {
       const at = document.querySelector(zone);
-      if (at?.querySelector('input[type=file]')) give(at, files); else requestAnimationFrame(there);
+      if (at?.querySelector('input[type=file]')) add(at, files); else requestAnimationFrame(there);
     };
     there();
   });
-  // Code that scrolls is reached by Tab, too: CodeMirror takes it out.
+  // Tab reaches code that scrolls, too: CodeMirror would skip it.
   new MutationObserver(() => {
     for (const one of document.querySelectorAll('.cm-scroller[tabindex="-1"]')) one.tabIndex = 0;
   }).observe(document.body, {childList: true, subtree: true});
-  // Of a group, and of a row of tabs, one is reached by Tab and the others from it by arrow keys.
+  // Tab reaches one element of a group, and of a row of tabs; arrow keys reach the others.
   const stops = target => [...target.closest('[data-roving], [role=tablist]')?.querySelectorAll('[data-stop], [role=tab]') ?? []];
   addEventListener('keydown', event => {
     const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];

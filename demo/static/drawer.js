@@ -1,6 +1,6 @@
-// On a phone the evidence lies in a drawer below the samples (studio.css): what was chosen there closes it, and photos
-// are added without opening it.
-const handle = element.querySelector('.handle'), drawer = element.closest('#given');
+// On a phone the images are in a drawer below the samples (studio.css). A choice there closes it, and "Add photos" does
+// not open it.
+const handle = element.querySelector('.handle'), drawer = element.closest('#your-images');
 const pull = open => {
   drawer.classList.toggle('open', open);
   handle.setAttribute('aria-expanded', String(open));

@@ -1,6 +1,6 @@
 // Figure 2 of the paper, live in two dimensions: draws the plane, and fills in every number of the page's formulas.
 // Runs as the body of a function of `element`, which holds explain.html, and of `props`, whose value
-// are the prior's numbers. Nothing here asks the server.
+// are the prior's numbers. Nothing here needs the server.
 
 const PLANE = {left: -3.5, right: 5.5, bottom: -3.3, top: 4.2};
 const START = [[1.6, 2.3], [3.1, 1.1], [2.4, 2.9]];
@@ -55,7 +55,7 @@ const logGamma = (shape, uniform) => {
     if (v > 0 && Math.log(uniform()) < x * x / 2 + d - d * v + d * Math.log(v)) return Math.log(d * v);
   }
 };
-// Dirichlet weights of m pieces of which effectively k make up a draw: k = (mα + 1)/(α + 1).
+// Dirichlet weights of m images, of which k effectively make a draw: k = (mα + 1)/(α + 1).
 const weights = (m, k, uniform) => {
   if (k >= m) return Array(m).fill(1 / m);
   const alpha = (k - 1) / (m - k);
@@ -68,14 +68,14 @@ const weights = (m, k, uniform) => {
   return parts.map(part => part / sum);
 };
 
-// What a draw adds to the posterior's with each method, the covariance of that where it has a form, and the scale of the
-// noise: see Posterior.draw.
+// What each method adds to a draw of the posterior, its covariance where there is a formula, and the scale of the noise:
+// see Posterior.draw.
 const deviations = (points, centre, ratio, method) => {
   const m = points.length, d = points.map(point => [point[0] - centre[0], point[1] - centre[1]]);
   const mix = (c, scale) => [0, 1].map(axis => scale[axis] * c.reduce((sum, value, i) => sum + value * d[i][axis], 0));
   const between = scale => [[0, 0], [0, 1], [1, 1]].map(([i, j]) =>
     scale[i] * scale[j] * d.reduce((sum, e) => sum + e[i] * e[j], 0) / m);
-  if (method.kind === 'local') {  // each number is a place, with weights of its own over the draw's donors
+  if (method.kind === 'local') {  // each dimension has weights of its own over the draw's donors
     const donors = 1 + 8 * (1 - method.likeness);
     return {noise: 0.6, draw: uniform => {
       const rows = d.map((_, i) => [uniform(), i]).sort(([a], [b]) => a - b).slice(0, Math.ceil(donors));
@@ -86,10 +86,10 @@ const deviations = (points, centre, ratio, method) => {
       });
     }};
   }
-  if (method.kind === 'bootstrap' && method.pieces < m) {
-    const total = m * (method.pieces - 1) / (m - method.pieces), scale = ratio.map(share);
+  if (method.kind === 'bootstrap' && method.images < m) {
+    const total = m * (method.images - 1) / (m - method.images), scale = ratio.map(share);
     return {noise: 1, covariance: between(scale).map(value => value / (total + 1)),
-      draw: uniform => mix(weights(m, method.pieces, uniform).map(w => w - 1 / m), scale)};
+      draw: uniform => mix(weights(m, method.images, uniform).map(w => w - 1 / m), scale)};
   }
   return {noise: 1, covariance: [0, 0, 0], draw: () => [0, 0]};
 };
@@ -98,7 +98,7 @@ const deviations = (points, centre, ratio, method) => {
 
 const state = {};
 const initial = () => ({points: START.map(point => [...point]), ratio: [0.5, 0.5], split: false, seed: 1,
-  method: {kind: 'posterior', likeness: 0.5, pieces: 2}});
+  method: {kind: 'posterior', likeness: 0.5, images: 2}});
 Object.assign(state, initial());
 let noise = standardNormal(state.seed, DRAWS);
 
@@ -113,25 +113,25 @@ const pair = ([a, b], digits = 3) => `(${number(a, digits)}, ${number(b, digits)
 const write = (name, text) => findAll(`[data-out="${name}"]`).forEach(node => {
   if (node.textContent !== text) node.textContent = text;
 });
-const place = (node, attributes) => Object.entries(attributes).forEach(([name, value]) =>
+const set = (node, attributes) => Object.entries(attributes).forEach(([name, value]) =>
   node.setAttribute(name, value));
 const svg = name => document.createElementNS('http://www.w3.org/2000/svg', name);
 
 const plane = find('.plane'), marks = find('.evidence-marks');
 const dots = noise.map(() => find('.samples').appendChild(svg('circle')));
 
-// One cross a piece of evidence. A mark stays while its point moves, so that a drag and the focus are not lost.
+// A cross for each image of the evidence. A mark stays while its point moves, so that a drag and the focus are not lost.
 const makeMark = () => {
   const mark = svg('g'), ring = svg('circle'), hit = svg('circle'), label = svg('text');
-  place(mark, {class: 'mark', tabindex: 0, role: 'slider', 'aria-roledescription': 'movable point',
+  set(mark, {class: 'mark', tabindex: 0, role: 'slider', 'aria-roledescription': 'movable point',
     'aria-valuemin': PLANE.left, 'aria-valuemax': PLANE.right});
-  place(hit, {class: 'hit', r: 0.5});
-  place(ring, {class: 'ring', r: 0.3});
-  place(label, {x: 0.17, y: -0.17});
+  set(hit, {class: 'hit', r: 0.5});
+  set(ring, {class: 'ring', r: 0.3});
+  set(label, {x: 0.17, y: -0.17});
   mark.append(hit, ring);
   for (const kind of ['halo', 'cross']) {
     const cross = svg('path');
-    place(cross, {class: kind, d: 'M-.13 -.13 L.13 .13 M-.13 .13 L.13 -.13'});
+    set(cross, {class: kind, d: 'M-.13 -.13 L.13 .13 M-.13 .13 L.13 -.13'});
     mark.append(cross);
   }
   mark.append(label);
@@ -143,7 +143,7 @@ const drawEvidence = () => {
   while (marks.children.length < state.points.length) marks.append(makeMark());
   state.points.forEach(([x, y], i) => {
     const mark = marks.children[i];
-    place(mark, {transform: `translate(${x} ${-y})`, 'data-index': i, 'aria-valuenow': x,
+    set(mark, {transform: `translate(${x} ${-y})`, 'data-index': i, 'aria-valuenow': x,
       'aria-label': `Evidence ${i + 1} of ${state.points.length}. Arrow keys move it, Delete removes it`,
       'aria-valuetext': `z₁ ${number(x, 2)}, z₂ ${number(y, 2)}`});
     mark.querySelector('text').textContent = state.points.length > 1 ? String(i + 1) : '';
@@ -161,17 +161,17 @@ const drawPosterior = ({centre, mean, variance}) => {
   const turned = b ? -90 / Math.PI * Math.atan2(2 * b, a - c) : 0;
   findAll('.posterior ellipse').forEach(ellipse => {
     const sigmas = Number(ellipse.dataset.sigmas), [rx, ry] = axes.map(v => sigmas * Math.sqrt(Math.max(v, 0)));
-    place(ellipse, {cx: mean[0], cy: -mean[1], rx, ry, transform: `rotate(${turned} ${mean[0]} ${-mean[1]})`});
+    set(ellipse, {cx: mean[0], cy: -mean[1], rx, ry, transform: `rotate(${turned} ${mean[0]} ${-mean[1]})`});
   });
   noise.forEach((e, i) => {
     const [x, y] = added[i];
-    place(dots[i], {cx: mean[0] + std[0] * e[0] + x, cy: -(mean[1] + std[1] * e[1] + y), r: 0.05});
+    set(dots[i], {cx: mean[0] + std[0] * e[0] + x, cy: -(mean[1] + std[1] * e[1] + y), r: 0.05});
   });
-  place(find('.mean'), {cx: mean[0], cy: -mean[1], 'data-z1': mean[0], 'data-z2': mean[1]});
-  place(find('.centre'), {transform: `translate(${centre[0]} ${-centre[1]})`});
-  place(find('.pull'), {x2: centre[0], y2: -centre[1]});
-  // The name stands on the side away from the evidence's mean, where there is room.
-  place(find('.mean-name'), {x: mean[0] - 0.14, y: -mean[1] + 0.42});
+  set(find('.mean'), {cx: mean[0], cy: -mean[1], 'data-z1': mean[0], 'data-z2': mean[1]});
+  set(find('.centre'), {transform: `translate(${centre[0]} ${-centre[1]})`});
+  set(find('.pull'), {x2: centre[0], y2: -centre[1]});
+  // The name is on the side away from the evidence's mean, where there is space.
+  set(find('.mean-name'), {x: mean[0] - 0.14, y: -mean[1] + 0.42});
 };
 
 const writeNumbers = ({centre, mean, variance}) => {
@@ -190,8 +190,8 @@ const writeNumbers = ({centre, mean, variance}) => {
   write('log-prior', number(-0.5 * (farthest ** 2 + 2 * Math.log(2 * Math.PI)), 2));
   write('reach', number(Math.hypot(...mean), 2));
   find('.verdict').textContent = Math.hypot(...mean) > 2.45
-    ? 'That is outside: the flow was hardly ever trained to draw what lies there.'
-    : 'That is inside: the flow knows how to draw what lies there.';
+    ? 'That is outside: the model was hardly trained there.'
+    : 'That is inside: the model was trained there.';
 };
 
 // Distances from the origin in the flow's D dimensions. D and the length of a measured photograph are the chosen
@@ -215,21 +215,21 @@ const writeShell = () => {
   write('many', String(m));
   const near = lengths.sample / photograph;
   find('.generic').textContent = near < 0.75
-    ? 'Nearer to the origin than any photograph: every sample is close to the average face, so they look alike. '
-      + 'A larger λ brings them back out.'
-    : near <= 1.1 ? 'About as far out as photographs: samples can be as varied and as crisp as the prior allows.'
-      : 'Farther out than photographs, where the prior’s own draws are: the evidence hardly counts.';
+    ? 'Nearer to the origin than any photo: every sample is close to the average face, so they look alike. '
+      + 'A larger λ moves them outwards again.'
+    : near <= 1.1 ? 'About as far out as photos: samples can be as varied and as sharp as those of the model.'
+      : 'Farther out than photos, like samples of the model alone: your images have little effect.';
 };
 
-const drawManner = () => {
-  const {kind, likeness, pieces} = state.method, m = state.points.length;
+const drawMethod = () => {
+  const {kind, likeness, images} = state.method, m = state.points.length;
   findAll('[data-method]').forEach(node => { node.hidden = node.dataset.method !== kind; });
   find(`input[name=how-method][value=${kind}]`).checked = true;
   find('#how-likeness').value = 100 * likeness;
-  place(find('#how-pieces'), {max: Math.max(m, 2)});
-  find('#how-pieces').value = pieces;
+  set(find('#how-images'), {max: Math.max(m, 2)});
+  find('#how-images').value = images;
   write('likeness', number(100 * likeness, 0));
-  write('pieces', short(Math.min(pieces, m)));
+  write('images', short(Math.min(images, m)));
 };
 
 const drawSliders = () => {
@@ -241,15 +241,15 @@ const drawSliders = () => {
     const ratio = state.ratio[Number(input.dataset.ratio)];
     const at = Math.min(Math.max(Math.log10(ratio), SLIDER.low), SLIDER.high);
     if (Math.abs(parseFloat(input.value) - at) > 0.006) input.value = at;
-    const words = short(ratio) + (ratio >= 0.295 && ratio <= 0.705 ? ' (recommended)' : '');
-    input.setAttribute('aria-valuetext', words);
-    find(`output[for="${input.id}"]`).textContent = words;
+    const text = short(ratio) + (ratio >= 0.295 && ratio <= 0.705 ? ' (recommended)' : '');
+    input.setAttribute('aria-valuetext', text);
+    find(`output[for="${input.id}"]`).textContent = text;
   });
   find('[data-do=add]').disabled = state.points.length >= MOST;
   find('[data-do=remove]').disabled = state.points.length <= 1;
 };
 
-let saying = 0;
+let timer = 0;
 const draw = () => {
   const posterior = condition(state.points, state.ratio);
   drawEvidence();
@@ -257,11 +257,11 @@ const draw = () => {
   writeNumbers(posterior);
   writeShell();
   drawSliders();
-  drawManner();
-  // Said once the hand rests: a screen reader need not hear each step of a drag.
-  clearTimeout(saying);
-  saying = setTimeout(() => {
-    find('.said').textContent = `Posterior of ${state.points.length} pieces of evidence: mean ${pair(posterior.mean, 2)}, `
+  drawMethod();
+  // Only at rest: a screen reader would read each step of a drag.
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    find('.live-text').textContent = `Posterior of ${state.points.length} images: mean ${pair(posterior.mean, 2)}, `
       + `variance ${pair(posterior.variance, 2)}.`;
   }, 500);
 };
@@ -275,7 +275,7 @@ const setPoints = points => {
   state.points = points;
   draw();
 };
-// Two decimals, so that what is shown is exact and can be checked by hand.
+// Two decimals, so that the shown numbers are exact and easy to check.
 const snapped = (x, y) => [
   Number(Math.min(Math.max(x, PLANE.left + 0.2), PLANE.right - 0.2).toFixed(2)),
   Number(Math.min(Math.max(y, PLANE.bottom + 0.2), PLANE.top - 0.2).toFixed(2)),
@@ -294,7 +294,7 @@ const stopMotion = () => {
   frame = 0;
   find('[data-do=sweep]').textContent = 'Sweep λ';
 };
-// Glides evenly in Σp = r / (1 + r), which is finite at both ends.
+// Moves evenly in Σp = r / (1 + r), which is finite at both ends.
 const glide = target => {
   stopMotion();
   const from = state.ratio.map(spread), to = spread(target);
@@ -319,8 +319,8 @@ const sweep = () => {
   let begin = 0;
   const step = now => {
     begin ||= now;
-    const way = ((at - SLIDER.low) / width + (now - begin) / 5000) % 2;
-    const ratio = 10 ** (SLIDER.low + width * (way < 1 ? way : 2 - way));
+    const path = ((at - SLIDER.low) / width + (now - begin) / 5000) % 2;
+    const ratio = 10 ** (SLIDER.low + width * (path < 1 ? path : 2 - path));
     state.ratio = [ratio, ratio];
     draw();
     frame = element.isConnected && element.offsetParent ? requestAnimationFrame(step) : 0;
@@ -365,11 +365,11 @@ element.addEventListener('input', event => {
   }
   if (input.name === 'how-method') state.method = {...state.method, kind: input.value};
   if (input.id === 'how-likeness') state.method = {...state.method, likeness: Number(input.value) / 100};
-  if (input.id === 'how-pieces') state.method = {...state.method, pieces: Number(input.value)};
+  if (input.id === 'how-images') state.method = {...state.method, images: Number(input.value)};
   if (input.id === 'how-split') {
     stopMotion();
     state.split = input.checked;
-    // A second λ that differs shows at once what it is for; going back to one takes the first.
+    // A different second λ shows its effect at once. One λ again is the first of both.
     state.ratio = input.checked ? [0.1, 1.5] : [state.ratio[0], state.ratio[0]];
   }
   draw();

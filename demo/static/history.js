@@ -1,18 +1,18 @@
-// The body of a function of `element`, `props`, `trigger` and `watch`: it holds history.html. The address keeps what is
-// looked at, and Back steps through the states of the Studio; a link brings somebody else to the same.
-const MOST = 10, PLACE = 'studio';
+// The body of a function of `element`, `props`, `trigger` and `watch`: it holds history.html. The address keeps the open
+// tab and its state, and Back steps through the states of the Studio. A link opens the same state for another user.
+const MOST = 10, TAB = 'studio';
 const undo = element.querySelector('.undo'), link = element.querySelector('.link');
-const last = {};  // what each tab's address says
+const last = {};  // the query of each tab's address
 let states = [], now = null, going = false;
 
 const show = () => {
   const at = states.findIndex(state => state.id === now);
   undo.disabled = at < 1;
-  element.querySelector('.states').replaceChildren(...states.map((state, place) => {
+  element.querySelector('.states').replaceChildren(...states.map((state, index) => {
     const button = document.createElement('button'), image = document.createElement('img');
-    button.type = 'button'; button.title = state.words; button.dataset.place = place;
-    if (place === at) button.setAttribute('aria-current', 'true');
-    image.src = state.picture; image.alt = state.words; image.width = image.height = 44;
+    button.type = 'button'; button.title = state.text; button.dataset.index = index;
+    if (index === at) button.setAttribute('aria-current', 'true');
+    image.src = state.picture; image.alt = state.text; image.width = image.height = 44;
     button.append(image);
     return button;
   }));
@@ -25,50 +25,50 @@ const thumbnail = () => {
   part.getContext('2d').drawImage(sheet, 0, 0, side, side, 0, 0, 88, 88);
   return part.toDataURL('image/jpeg', 0.8);
 };
-const keep = async told => {
+const keep = async entry => {
   const sheet = document.querySelector('#sheet .stage img');
   await new Promise(done => requestAnimationFrame(done));
   await sheet.decode().catch(() => {});
-  const url = '?' + told.query, here = history.state;
-  const entry = {place: PLACE, id: told.id, query: told.query};
-  last[PLACE] = told.query;
-  if (here && here.id !== told.id && now !== null && !going) history.pushState(entry, '', url);
-  else history.replaceState(entry, '', url);
-  now = told.id;
+  const url = '?' + entry.query, here = history.state;
+  const saved = {tab: TAB, id: entry.id, query: entry.query};
+  last[TAB] = entry.query;
+  if (here && here.id !== entry.id && now !== null && !going) history.pushState(saved, '', url);
+  else history.replaceState(saved, '', url);
+  now = entry.id;
   going = false;
-  const state = {...told, picture: thumbnail()}, known = states.findIndex(one => one.id === told.id);
+  const state = {...entry, picture: thumbnail()}, known = states.findIndex(one => one.id === entry.id);
   if (known < 0) states = [...states, state].slice(-MOST); else states[known] = state;
   show();
 };
 watch('value', () => { if (props.value) keep(props.value); });
 const go = state => {
   now = state.id;
-  going = true;  // what comes is this entry, under another number where the server has forgotten it
+  going = true;  // the next value is this state, with another id if the server has forgotten it
   trigger('select', {id: state.id, query: state.query});
 };
 window.addEventListener('popstate', event => {
-  if (event.state?.place !== PLACE) return;
+  if (event.state?.tab !== TAB) return;
   if (!element.offsetParent) document.querySelector('[role=tab]').click();
   go(event.state);
 });
 element.addEventListener('click', async event => {
-  const state = event.target.closest('[data-place]');
+  const state = event.target.closest('[data-index]');
   if (event.target === undo) history.back();
-  if (state) trigger('select', states[Number(state.dataset.place)]);
+  if (state) trigger('select', states[Number(state.dataset.index)]);
   if (event.target !== link) return;
   try {
     await navigator.clipboard.writeText(location.href);
     link.textContent = 'Copied';
-  } catch { link.textContent = 'See the address'; }  // a page that came by plain HTTP may not
+  } catch { link.textContent = 'See the address'; }  // a page over plain HTTP may not copy
   setTimeout(() => { link.textContent = 'Copy link'; }, 1500);
 });
-// Other tabs: "told" says what the address is to keep of one, "seen" that it came into view.
-const replace = place => {
-  history.replaceState({place, id: now, query: last[place]}, '', '?' + (last[place] ?? 'tab=' + place));
+// Other tabs: "address" brings the query of one, "tab-opened" its name.
+const replace = tab => {
+  history.replaceState({tab, id: now, query: last[tab]}, '', '?' + (last[tab] ?? 'tab=' + tab));
 };
-document.addEventListener('told', event => {
+document.addEventListener('address', event => {
   if (!event.detail) return;
-  last[event.detail.place] = event.detail.query;
-  if (!element.offsetParent) replace(event.detail.place);
+  last[event.detail.tab] = event.detail.query;
+  if (!element.offsetParent) replace(event.detail.tab);
 });
-document.addEventListener('seen', event => { if (now !== null || event.detail !== PLACE) replace(event.detail); });
+document.addEventListener('tab-opened', event => { if (now !== null || event.detail !== TAB) replace(event.detail); });

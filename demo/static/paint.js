@@ -1,6 +1,6 @@
-// Paint over a picture: every `.paint` of the page, now and later. When a hand is content, the box gets the event
-// `painted`. Its detail is the mask, "WxH:" and a bit a cell, row by row, as hexadecimal digits ("" for nothing), and
-// whether it is for all pictures.
+// Paint over a picture: every `.paint` of the page, now and later. A click on one of its buttons triggers the event
+// `painted` of the box. Its detail is the mask, "WxH:" and a bit for each cell, row by row, as hexadecimal digits ("" for
+// nothing), and whether it is for all pictures.
 {
   const disc = (canvas, x, y) => {
     const brush = canvas.getContext('2d');
@@ -10,7 +10,7 @@
     brush.fill();
     canvas.dataset.painted = 'yes';
   };
-  const place = (canvas, {clientX, clientY}) => {
+  const position = (canvas, {clientX, clientY}) => {
     const {left, top, width, height} = canvas.getBoundingClientRect();
     return [(clientX - left) / width * canvas.width, (clientY - top) / height * canvas.height];
   };
@@ -18,7 +18,7 @@
     const steps = Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1])) || 1;
     for (let i = 1; i <= steps; i++) disc(canvas, ...from.map((at, axis) => at + i / steps * (to[axis] - at)));
   };
-  const told = canvas => {
+  const maskOf = canvas => {
     const {width, height} = canvas, {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
     let digits = '', some = false;
     for (let i = 0; i < width * height; i += 4) {
@@ -40,17 +40,17 @@
     });
     brush.putImageData(picture, 0, 0);
   };
-  let last = null, at = null;  // of a pointer that is down; of the keyboard
+  let last = null, at = null;  // of the pointer while it is down; of the keyboard
   document.addEventListener('pointerdown', event => {
     const canvas = event.target.closest?.('.paint canvas');
     if (!canvas || event.button) return;
     canvas.setPointerCapture(event.pointerId);
-    last = place(canvas, event);
+    last = position(canvas, event);
     disc(canvas, ...last);
   });
   document.addEventListener('pointermove', event => {
     if (!last || !event.target.matches?.('.paint canvas')) return;
-    const to = place(event.target, event);
+    const to = position(event.target, event);
     line(event.target, last, to);
     last = to;
   });
@@ -73,7 +73,7 @@
       canvas.getContext('2d').clearRect(0, 0, canvas.width, canvas.height);
       if (!canvas.dataset.mask) return;
     }
-    box.dispatchEvent(new CustomEvent('painted', {bubbles: true, detail: {mask: told(canvas), all: kind === 'all'}}));
+    box.dispatchEvent(new CustomEvent('painted', {bubbles: true, detail: {mask: maskOf(canvas), all: kind === 'all'}}));
   });
   new MutationObserver(() => document.querySelectorAll('.paint canvas[data-mask]:not([data-shown])').forEach(show))
     .observe(document.body, {childList: true, subtree: true});

@@ -7,27 +7,27 @@ const draw = () => {
   const value = props.value;
   if (!sprite || !value) return;
   const {frames, cells, size} = value, columns = cells === 4 ? 2 : Math.min(cells, 3);
-  const rows = Math.ceil(cells / columns), canvas = find('canvas'), place = size + GAP;
-  const width = columns * place - GAP, height = rows * place - GAP;
+  const rows = Math.ceil(cells / columns), canvas = find('canvas'), step = size + GAP;
+  const width = columns * step - GAP, height = rows * step - GAP;
   if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
   const frame = Math.round(t * (frames - 1)), paint = canvas.getContext('2d');
   fade(paint, playing ? t * (frames - 1) : frame, from => {
     for (let i = 0; i < cells; i++) {
-      const x = (i % columns) * place, y = Math.floor(i / columns) * place;
+      const x = (i % columns) * step, y = Math.floor(i / columns) * step;
       paint.drawImage(sprite, i * size, from * size, size, size, x, y, size, size);
     }
   });
-  const at = frames > 1 ? frame / (frames - 1) : 0, words = 't = ' + at.toFixed(2), range = find('input');
+  const at = frames > 1 ? frame / (frames - 1) : 0, text = 't = ' + at.toFixed(2), range = find('input');
   if (Number(range.value) !== frame) range.value = frame;
-  range.setAttribute('aria-valuetext', words + ' of the way from ' + value.a + ' to ' + value.b);
-  find('output').textContent = words;
+  range.setAttribute('aria-valuetext', text + ', from ' + value.a + ' to ' + value.b);
+  find('output').textContent = text;
   canvas.dataset.frame = frame;
-  canvas.setAttribute('aria-label', 'Draws at ' + words + ' between ' + value.a + ' and ' + value.b);
+  canvas.setAttribute('aria-label', 'Draws at ' + text + ' between ' + value.a + ' and ' + value.b);
   element.querySelectorAll('.playhead').forEach(head => {
     const steps = Number(head.dataset.steps);
     head.style.left = (100 * (at * (steps - 1) + 0.5) / steps) + '%';
   });
-  // A strip that is wider than its place goes along.
+  // A strip that is wider than its box scrolls along.
   element.querySelectorAll('.scroll').forEach(scroll => {
     scroll.scrollLeft = at * (scroll.scrollWidth - scroll.clientWidth);
   });
@@ -49,7 +49,7 @@ const tick = now => {
   before = now;
   if (t >= 1) { t = 1; direction = -1; }
   if (t <= 0) {
-    if (showOff && direction < 0) { showOff = false; setPlaying(false); }  // there and back once, at the first picture
+    if (showOff && direction < 0) { showOff = false; setPlaying(false); }  // once there and back, for the first picture
     t = 0; direction = 1;
   }
   draw();
@@ -59,7 +59,7 @@ const tick = now => {
 const make = (tag, name, text) => {
   const made = document.createElement(tag);
   if (name) made.className = name;
-  if (text !== undefined) made.textContent = text;  // never as HTML: the words may hold names of files
+  if (text !== undefined) made.textContent = text;  // never as HTML: the text may hold names of files
   return made;
 };
 
@@ -88,7 +88,7 @@ const buildStrips = value => {
 };
 
 const show = async () => {
-  const value = props.value, turn = ++latest, empty = !value || !value.sprite;
+  const value = props.value, version = ++latest, empty = !value || !value.sprite;
   find('.hint').hidden = !empty;
   find('input').disabled = find('button.play').disabled = empty;
   if (empty) {
@@ -104,7 +104,7 @@ const show = async () => {
     return;
   }
   const bitmap = await bitmapOf(value.sprite);
-  if (turn !== latest) return;
+  if (version !== latest) return;
   sprite = bitmap;
   find('input').max = value.frames - 1;
   find('.end-a').textContent = 'A: ' + value.a; find('.end-b').textContent = 'B: ' + value.b;

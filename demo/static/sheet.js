@@ -3,30 +3,30 @@ const MOST_PINS = 12;
 const find = selector => element.querySelector(selector);
 const picture = find('.stage img'), canvas = find('.stage canvas'), cells = find('.cells'), viewer = find('.viewer');
 const compare = find('.compare');
-let strip = null, sprite = null, arrived = 0, shown = 0, sample = null, pins = [], comparing = false;
+let strip = null, sprite = null, stripVersion = 0, sheetVersion = 0, sample = null, pins = [], comparing = false;
 
 // The sheet and what moves over it --------------------------------------------------------------------------------
 
 const serves = () => sprite && props.value && props.value.strip === strip.serial;
-const compares = () => serves() && strip.bare;  // the first strip comes without what the prior itself draws
-const overlay = (at, words) => {
+const compares = () => serves() && strip.bare;  // the first strip comes without the samples of the model alone
+const overlay = (at, text) => {
   const height = strip.height, paint = canvas.getContext('2d');
   if (canvas.width !== strip.width || canvas.height !== height) { canvas.width = strip.width; canvas.height = height; }
   fade(paint, at, frame => paint.drawImage(sprite, 0, frame * height, strip.width, height, 0, 0, strip.width, height));
   canvas.hidden = false;
   canvas.dataset.at = at.toFixed(3);
-  find('.badge').hidden = !words;
-  find('.badge').textContent = words;
+  find('.badge').hidden = !text;
+  find('.badge').textContent = text;
 };
 const uncover = () => { canvas.hidden = true; find('.badge').hidden = true; };
 
 const showSheet = async () => {
   const value = props.value;
-  if (!value || (value.opening && location.search.length > 1)) return;  // an address says what is shown first
-  const turn = ++shown;
+  if (!value || (value.opening && location.search.length > 1)) return;  // the first samples are those of the address
+  const version = ++sheetVersion;
   picture.src = value.src; picture.alt = value.alt; picture.hidden = false;
   await picture.decode().catch(() => {});
-  if (turn !== shown) return;
+  if (version !== sheetVersion) return;
   find('.stage').style.aspectRatio = picture.naturalWidth + ' / ' + picture.naturalHeight;
   if (!comparing) uncover();
   compare.disabled = !compares();
@@ -44,22 +44,22 @@ showSheet();
 watch('value', showSheet);
 
 document.addEventListener('strip', async event => {
-  const value = event.detail, turn = ++arrived;
+  const value = event.detail, version = ++stripVersion;
   if (!value) return;
   const bitmap = await bitmapOf(value.src);
-  if (turn !== arrived) return;
+  if (version !== stripVersion) return;
   strip = value; sprite = bitmap;
   compare.disabled = !compares();
 });
-// A slider moves: where the strip has what it asks for, the server need not be asked.
+// A slider moves: where the strip has these samples, the server gets no request.
 document.addEventListener('scrub', event => {
-  const {slider, place} = event.detail;
+  const {slider, at: lam} = event.detail;
   if (!serves() || strip.slider !== slider || strip.at.length < 2) return;
   event.preventDefault();
-  if (Math.abs(place - props.value.place) < 0.005) { uncover(); return; }  // back where the sheet itself is of
-  const at = strip.at, next = Math.max(1, at.findIndex(one => one >= place)), low = at[next - 1], high = at[next];
-  shown++;  // a sheet that was asked for before is late
-  overlay(next - 1 + Math.min(1, Math.max(0, (place - low) / (high - low))), '');
+  if (Math.abs(lam - props.value.lam) < 0.005) { uncover(); return; }  // back at the λ/m of the sheet
+  const at = strip.at, next = Math.max(1, at.findIndex(one => one >= lam)), low = at[next - 1], high = at[next];
+  sheetVersion++;  // a sheet that was requested before is late
+  overlay(next - 1 + Math.min(1, Math.max(0, (lam - low) / (high - low))), '');
 });
 
 // Hold to compare -------------------------------------------------------------------------------------------------
@@ -91,15 +91,15 @@ const crop = index => {
   part.getContext('2d').drawImage(picture, x, y, cell, cell, 0, 0, cell, cell);
   return part.toDataURL('image/jpeg', 0.92);
 };
-const showSample = value => {  // as it is there: cut from the sheet, and a moment later as the server has it
+const showSample = value => {  // first cut from the sheet, and a moment later at full quality from the server
   sample = value;
   const image = viewer.querySelector('img'), whole = Boolean(value.id), link = viewer.querySelector('a');
-  const closest = viewer.querySelector('.closest'), near = value.closest || {src: '', words: ''};
+  const closest = viewer.querySelector('.closest'), near = value.closest || {src: '', text: ''};
   closest.classList.toggle('off', !near.src);
   if (near.src) closest.firstChild.src = near.src;
-  closest.lastChild.textContent = near.words;
-  image.src = value.src; image.alt = value.words;
-  viewer.querySelector('.words').textContent = value.words;
+  closest.lastChild.textContent = near.text;
+  image.src = value.src; image.alt = value.text;
+  viewer.querySelector('.text').textContent = value.text;
   for (const button of viewer.querySelectorAll('button.needs')) button.disabled = !whole;
   link.classList.toggle('off', !whole);
   if (whole) { link.href = value.src; link.download = value.name; } else link.removeAttribute('href');
@@ -109,8 +109,8 @@ const showSample = value => {  // as it is there: cut from the sheet, and a mome
 };
 const open = index => {
   const {n} = props.value, at = (index + n) % n;
-  cells.childNodes.forEach((cell, place) => { cell.tabIndex = place === at ? 0 : -1; });
-  showSample({index: at, src: crop(at), words: 'Sample ' + (at + 1) + ' of ' + n});
+  cells.childNodes.forEach((cell, other) => { cell.tabIndex = other === at ? 0 : -1; });
+  showSample({index: at, src: crop(at), text: 'Sample ' + (at + 1) + ' of ' + n});
   trigger('expand', {index: at});
 };
 document.addEventListener('sample', event => {
@@ -119,16 +119,16 @@ document.addEventListener('sample', event => {
 });
 const showPins = () => {
   find('.pins').hidden = !pins.length;
-  find('.pins').replaceChildren(...pins.map((pin, place) => {
+  find('.pins').replaceChildren(...pins.map((pin, pinned) => {
     const button = document.createElement('button'), image = document.createElement('img');
-    button.type = 'button'; button.dataset.pin = place;
-    image.src = pin.src; image.alt = 'pinned: ' + pin.words; image.width = image.height = 64;
+    button.type = 'button'; button.dataset.pin = pinned;
+    image.src = pin.src; image.alt = 'pinned: ' + pin.text; image.width = image.height = 64;
     button.append(image);
     return button;
   }));
 };
 const blobOf = async one => (await fetch(one.src)).blob();
-const say = words => { viewer.querySelector('.words').textContent = words; };
+const report = text => { viewer.querySelector('.text').textContent = text; };
 const actions = {
   close: () => viewer.close(),
   back: () => open(sample.index - 1),
@@ -139,26 +139,26 @@ const actions = {
     showPins();
     showSample(sample);
   },
-  restyle: async () => {  // it is the photograph of the Restyle tab, as if its file were dropped there
+  restyle: async () => {  // it becomes the photo of the Restyle tab, as if its file were dropped there
     const file = new File([await blobOf(sample)], sample.name, {type: 'image/png'});
     viewer.close();
     const detail = {tab: 'Restyle', zone: '#restyle-files', files: [file]};
-    document.dispatchEvent(new CustomEvent('give', {detail}));
+    document.dispatchEvent(new CustomEvent('add-files', {detail}));
   },
   copy: async () => {
     const blob = await blobOf(sample);
     try {
       await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
-      say('Copied to the clipboard.');
-    } catch { say('This browser does not let a page copy pictures. Download it instead.'); }
+      report('Copied to the clipboard.');
+    } catch { report('This browser does not let a page copy pictures. Download the picture instead.'); }
   },
 };
 viewer.addEventListener('click', event => {
   if (event.target === viewer) viewer.close();  // beside it
   const button = event.target.closest('button');
   if (button?.dataset.do) actions[button.dataset.do]();
-  // What the server does with a sample: "apply": it becomes evidence.
-  if (button?.dataset.ask) { trigger(button.dataset.ask, {id: sample.id}); viewer.close(); }
+  // An event for the server, such as "apply": the sample becomes evidence.
+  if (button?.dataset.event) { trigger(button.dataset.event, {id: sample.id}); viewer.close(); }
 });
 viewer.addEventListener('keydown', event => {
   if (sample.index === undefined) return;

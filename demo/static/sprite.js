@@ -1,4 +1,4 @@
-// Put before the scripts that scrub a sprite: frames below one another in one picture.
+// Comes before the scripts that show a sprite: frames below one another in one picture.
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
 // Decoded once, so that a frame costs one copy.
 const bitmapOf = async src => {
@@ -7,9 +7,10 @@ const bitmapOf = async src => {
   await image.decode();
   return createImageBitmap(image);
 };
-// The place `at` between two frames: the next one fades in over the one before. Who wants less motion sees the nearer.
+// A position `at` between two frames: the next one fades in over the one before. Users who prefer less motion see the
+// nearest frame.
 const fade = (paint, at, copy) => {
-  const place = calm.matches ? Math.round(at) : at, frame = Math.floor(place), share = place - frame;
+  const position = calm.matches ? Math.round(at) : at, frame = Math.floor(position), share = position - frame;
   paint.globalAlpha = 1;
   copy(frame);
   if (share < 0.005) return;

@@ -1,37 +1,37 @@
-// Gradio's page hears of what it asked for through a stream, which it opens when it asks and none is open, and which
-// the server closes when nothing is left to tell. On a slow line or a busy phone two things go wrong with that, after
-// which an old picture or an "updating…" stays on the page. What is asked for while the word of the close is under way
-// is never heard of: the page takes its stream for open. And what is told of something before the page knows that it
-// was taken is put aside, and then goes before what was told earlier.
-// So here the page has one stream for good, behind which the server's are opened as they are needed, and what is told
-// waits, with all that comes after, until the page knows of what it is.
+// Gradio's page receives the results of its requests through a stream. The page opens it with a request when none is
+// open, and the server closes it when no request is left. On a slow line or a busy phone two things go wrong, and an old
+// picture or an "updating…" stays on the page. First, the page never gets the result of a request that it makes while
+// the message of the close is on its way, because it believes that its stream is open. Second, the page sets aside a
+// message about a request whose id it does not know yet, and later handles it before messages that came earlier.
+// So here the page has one stream for good, and opens the server's streams behind it as needed. A message waits, with all
+// that come after, until the page knows the id of its request.
 {
   const plain = window.fetch.bind(window), bytes = new TextEncoder();
   const head = /^data:\s*\{"msg":\s*"(\w+)",\s*"event_id":\s*(?:"([^"]*)"|null)/;
-  const going = new Set();  // ids of what was asked for and is not over
-  let asking = 0, line = null;  // how many requests wait for their answer; the page's stream
+  const going = new Set();  // ids of requests that are not finished
+  let joining = 0, line = null;  // how many requests wait for their answer; the page's stream
 
   const pass = () => {
-    while (line?.told.length) {
-      const {text, id, over} = line.told[0];
-      if (id && asking && !going.has(id)) return;
-      line.told.shift();
+    while (line?.messages.length) {
+      const {text, id, over} = line.messages[0];
+      if (id && joining && !going.has(id)) return;
+      line.messages.shift();
       if (over) going.delete(id);
       line.page.enqueue(bytes.encode(text + '\n\n'));
     }
   };
-  // Reads a stream of the server to its end, which the server or a proxy makes; whether anything was told.
+  // Reads a stream of the server until the server or a proxy ends it. Returns whether there was any message.
   const read = async (own, body) => {
-    let rest = '', heard = false;
+    let rest = '', any = false;
     for (const reader = body.pipeThrough(new TextDecoderStream()).getReader(); ;) {
       const {done, value} = await reader.read();
-      if (done) return heard;
+      if (done) return any;
       const parts = (rest + value).split('\n\n');
       rest = parts.pop();
       for (const text of parts) {
         const [, message, id] = head.exec(text.slice(0, 300)) ?? [];
-        heard = true;
-        if (message !== 'close_stream') own.told.push({text, id, over: message === 'process_completed'});
+        any = true;
+        if (message !== 'close_stream') own.messages.push({text, id, over: message === 'process_completed'});
       }
       if (line === own) pass();
     }
@@ -43,7 +43,7 @@
         const {ok, status, body} = answer ?? await plain(own.request.clone());
         if (!ok) throw new Error('the stream is refused: ' + status);
         answer = null;
-        if (!await read(own, body)) throw new Error('the stream tells nothing');
+        if (!await read(own, body)) throw new Error('the stream is empty');
       }
       own.followed = false;
     } catch (error) {
@@ -53,18 +53,18 @@
   };
 
   const join = async (what, how) => {
-    asking++;
+    joining++;
     let id;
     try {
-      const answer = await plain(what, how), told = await answer.text();
-      const reply = new Response(told, {status: answer.status, headers: answer.headers});
-      // All that the page does with the answer is done before a timer runs.
-      reply.json = async () => JSON.parse(told);
-      if (answer.ok) id = JSON.parse(told).event_id;
+      const answer = await plain(what, how), text = await answer.text();
+      const reply = new Response(text, {status: answer.status, headers: answer.headers});
+      // The page handles the answer before a timer runs.
+      reply.json = async () => JSON.parse(text);
+      if (answer.ok) id = JSON.parse(text).event_id;
       return reply;
     } finally {
       setTimeout(() => {
-        asking--;
+        joining--;
         if (id) going.add(id);
         pass();
         if (line && !line.followed && going.size) follow(line);
@@ -74,7 +74,7 @@
   const listen = async request => {
     const answer = await plain(request.clone());
     if (!answer.ok) return answer;
-    const own = {request, told: [], followed: false, page: null};
+    const own = {request, messages: [], followed: false, page: null};
     const body = new ReadableStream({
       start: page => { own.page = page; },
       cancel: () => { if (line === own) line = null; },

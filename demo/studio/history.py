@@ -1,4 +1,4 @@
-"""What a visitor saw before: the last ten states, to go back to, and the address that each of them has."""
+"""The last ten states of a visitor, to go back to, and the address of each."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ from transflow_core.views import to_link
 
 from ..session import Session
 from ..static import static
-from .settings import DEFAULT, Asked, Settings
-from .sheet import words_of
+from .settings import DEFAULT, Request, Settings
+from .sheet import description_of
 
-__all__ = ["NOTHING", "OPENING", "Past", "address_of", "history", "settings_in", "told"]
+__all__ = ["NOTHING", "OPENING", "History", "address_of", "history_bar", "history_entry", "settings_in"]
 
 OPENING, NOTHING = "red_hair", "none"
-"""The example set that the page opens with; and what an address says in its place when there is none."""
+"""The example set that the page opens with; and its value in an address without an example set."""
 _MOST = 10
 
 
-class Past:
-    """A visitor's last states: ten of them, of no more different pieces of evidence than one place may have.
+class History:
+    """A visitor's last states: ten of them, with no more different images in all than one panel may have.
 
     Example:
         >>> from transflow_core.intake import Intake
-        >>> past, asked = Past(), Asked(Intake(), "celeba128", Settings())
-        >>> past.keep(asked) == past.keep(asked), past.get(past.keep(asked)) is asked
+        >>> history, request = History(), Request(Intake(), "celeba128", Settings())
+        >>> history.keep(request) == history.keep(request), history.get(history.keep(request)) is request
         (True, True)
     """
 
     def __init__(self) -> None:
-        self._states: OrderedDict[int, Asked] = OrderedDict()
+        self._states: OrderedDict[int, Request] = OrderedDict()
         self._last = 0
 
-    def keep(self, asked: Asked) -> int:
-        """Its number: that of an equal one that is still known."""
+    def keep(self, request: Request) -> int:
+        """Keep a state. Returns its number, which is that of an equal earlier state."""
         for known in self._states.values():
-            if known.intake is not asked.intake:
+            if known.intake is not request.intake:
                 known.intake.forget()
         for number, known in self._states.items():
-            if known == asked:
-                self._states[number] = asked  # by whom the method was chosen may differ
+            if known == request:
+                self._states[number] = request  # `auto` may differ
                 return number
         self._last += 1
-        self._states[self._last] = asked
+        self._states[self._last] = request
         while len(self._states) > _MOST or (len(self._states) > 1 and self._images() > MOST_IMAGES):
             self._states.popitem(last=False)
         return self._last
 
-    def get(self, number: object) -> Asked | None:
-        """The state of that number, while it is known."""
+    def get(self, number: object) -> Request | None:
+        """The state of a number, while it is kept."""
         return self._states.get(number) if isinstance(number, int) else None
 
     def _images(self) -> int:
-        return len({id(image) for asked in self._states.values() for image in asked.intake.evidence})
+        return len({id(image) for request in self._states.values() for image in request.intake.evidence})
 
 
-def history() -> gr.HTML:
-    """Undo, pictures of the last states, and "Copy link". Its value is `told`'s; `select` tells of a state to go to."""
+def history_bar() -> gr.HTML:
+    """Undo, pictures of the last states, and "Copy link". Its value is a `history_entry`; `select` returns to one."""
     return gr.HTML(
         None,
         html_template=static("history.html"),
@@ -72,16 +72,16 @@ def history() -> gr.HTML:
     )
 
 
-def told(session: Session, asked: Asked, first_prior: str) -> dict[str, Any]:
-    """What `history` is given of a state that is whole."""
-    number = session.of_kind(Past).keep(asked)
-    # The numbers of another session, which browsers keep with the address, mean something else.
+def history_entry(session: Session, request: Request, first_prior: str) -> dict[str, Any]:
+    """The value of `history_bar` for a finished request."""
+    number = session.state(History).keep(request)
+    # Browsers keep it with the address. The same number of another session is another state.
     key = f"{session.id}/{number}"
-    return {"id": key, "query": address_of(asked, first_prior), "words": words_of(asked)}
+    return {"id": key, "query": address_of(request, first_prior), "text": description_of(request)}
 
 
 def settings_in(query: dict[str, str]) -> Settings:
-    """The settings in an address, of this version or an earlier one. Raises ValueError for what is none."""
+    """The settings in an address, of this version or an earlier one. Raises ValueError for an invalid one."""
     recipe = Sample.from_texts({name: text for name, text in query.items() if name != "prior"})
     auto = recipe.method == "auto"
     method = DEFAULT.choices if auto else recipe.choices
@@ -89,11 +89,11 @@ def settings_in(query: dict[str, str]) -> Settings:
     return Settings.checked(method, *draws, auto=auto)
 
 
-def address_of(asked: Asked, first_prior: str) -> str:
-    """What an address keeps of a state: all but files of one's own. What stands as the page opens is left out."""
-    recipe = asked.settings.recipe
-    if asked.settings.auto:
+def address_of(request: Request, first_prior: str) -> str:
+    """The address of a state: all values that differ from the defaults, but for the user's own files."""
+    recipe = request.settings.recipe
+    if request.settings.auto:
         recipe = recipe.replace(**dict(Method()))
-    kept = {} if asked.prior == first_prior else {"prior": asked.prior}
-    told = urlencode(kept | {"example": asked.intake.example or NOTHING}, safe="/")
-    return "&".join(filter(None, (to_link(recipe), told)))
+    values = {} if request.prior == first_prior else {"prior": request.prior}
+    values["example"] = request.intake.example or NOTHING
+    return "&".join(filter(None, (to_link(recipe), urlencode(values, safe="/"))))

@@ -1,4 +1,4 @@
-"""What the Studio makes of its samples: six inner tabs, each filled when it is looked at, and files to take away."""
+"""The Studio's inner tabs, each filled when it is opened, and files to download."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import zipfile
 from collections.abc import Hashable, Iterator
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_png, to_pil
 from transflow_core.operations import sweep_of
@@ -18,27 +16,29 @@ from transflow_core.posterior import BayesianBootstrap, Gaussian, Posterior, Sam
 from transflow_core.prior import LatentLevel
 from transflow_core.recipes import Sweep
 
-from ..method import described
-from ..queues import Stop
+from ..events import Updates
+from ..method import description_of
+from ..queues import CancelToken
 from ..render import number, picture, sheet
 from ..session import Session
-from ..widgets import code, download
+from ..snippet import Step, command_line, evidence_files, python_code
+from ..widgets import code, code_pair, download
 from .levels import Levels, strips
-from .screen import Screen, Whole
-from .settings import Asked
-from .snippet import POSTERIOR_FILE, command_line, python_code
+from .settings import Request
+from .view_state import Result, ViewState
 
-__all__ = ["Results"]
+__all__ = ["POSTERIOR_FILE", "Results", "steps_of"]
+
+POSTERIOR_FILE = "posterior.safetensors"
 
 _SWEEP_ROWS, _REBUILT = 3, 24
 _COUNTS = {
-    "redrawn": "samples drawn again, because they came out noisy",
+    "redrawn": "samples drawn again, because they were noisy",
     "projected": "samples moved towards one image, because they stayed noisy",
     "guarded": "samples kept within the values that your images have inside the model",
 }
-# What each inner tab shows, by its key.
-_PARTS = {key: (key,) for key in ("away", "sweep", "levels", "numbers")} | {"mean": ("mean", "rebuilt")}
-Shown = dict[Component, Any]
+# The parts of each inner tab, by its key.
+_PARTS = {key: (key,) for key in ("download", "sweep", "levels", "numbers")} | {"mean": ("mean", "rebuilt")}
 
 
 class Results:
@@ -46,182 +46,174 @@ class Results:
 
     Attributes:
         tabs: by key, for their `select`.
-        outputs: all that `fill` gives values for.
-        levels: where the levels of the samples come from, in an inner tab of its own.
-        over: what the sweep is over; `Screen.over` follows it.
+        outputs: the components that `fill` updates.
+        levels: the sources of the levels, in an inner tab of its own.
+        over: what the sweep is over; `ViewState.over` follows it.
     """
 
     def __init__(self) -> None:
         with gr.Tabs(elem_id="results"):
-            with gr.Tab("Take away") as away:
+            with gr.Tab("Download") as downloads:
                 with gr.Row():
                     download("Sheet (PNG)", _sheet_file, elem_id="get-sheet", min_width=150)
                     download("All images (ZIP)", _zip_file, elem_id="get-zip", min_width=150)
                     download("Posterior", _posterior_file, elem_id="get-posterior", min_width=150)
                 gr.Markdown(
-                    "The posterior is a file of its own: drop it on the evidence here or in the Interpolate tab later.",
+                    "The posterior file replaces your images. Drop it here later, or in another tab.",
                     elem_classes="status",
                 )
-                with gr.Accordion("The same as code", open=False):
-                    self._python = code("python", label="The same in Python", elem_id="python")
-                    self._shell = code("shell", label="The same on the command line", elem_id="shell")
+                self._python, self._shell = code_pair()
             with gr.Tab("Sweep") as sweep:
                 options = [("the method's own number", "own"), ("λ/m", "lam")]
-                self.over = gr.Radio(options, value="own", label="The same draws over", elem_id="sweep-over")
-                self._sweep = gr.HTML(elem_id="sweep", label="The same draws at several values of one number")
+                self.over = gr.Radio(
+                    options, value="own", label="What changes from left to right", elem_id="sweep-over"
+                )
+                self._sweep = gr.HTML(elem_id="sweep", label="The same samples at several values of one number")
             with gr.Tab("Structure and style") as levels:
                 self.levels = Levels()
-            with gr.Tab("Mean and evidence") as mean, gr.Row():
+            with gr.Tab("Mean and images") as mean, gr.Row():
                 self._mean = gr.HTML(elem_id="mean", label="Posterior mean")
-                self._rebuilt = gr.HTML(elem_id="rebuilt", label="The evidence, rebuilt from its latents")
+                self._rebuilt = gr.HTML(elem_id="rebuilt", label="Your images, decoded from their latents")
             with gr.Tab("Numbers") as numbers:
                 self._numbers = gr.HTML(elem_id="numbers", label="Every number")
                 with gr.Accordion("Each image, as JSON", open=False):
-                    self._json = code("json", label="Evidence", elem_id="evidence-json", max_lines=30)
-        self.tabs = {
-            "away": away,
-            "sweep": sweep,
-            "levels": levels,
-            "mean": mean,
-            "numbers": numbers,
-        }
+                    self._json = code("json", label="Your images", elem_id="evidence-json", max_lines=30)
+        self.tabs = {"download": downloads, "sweep": sweep, "levels": levels, "mean": mean, "numbers": numbers}
         pictures = [self._sweep, self.levels.strips, self._mean, self._rebuilt]
         self.outputs = [*pictures, self._numbers, self._json, self._python, self._shell]
 
-    def fill(self, screen: Screen, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        """Make what the open tab shows and was not made from the same before. Raises Cancelled."""
-        for part in _PARTS[screen.looked]:
-            made_from = _made_from(part, whole.asked, screen.over)
-            if screen.made.get(part) != made_from:
-                how = {"over": screen.over} if part == "sweep" else {}
-                yield from getattr(self, f"_make_{part}")(whole, stop, **how)
-                screen.made[part] = made_from
+    def fill(self, state: ViewState, result: Result, cancel: CancelToken) -> Iterator[Updates]:
+        """Make the parts of the open tab that have changed. Raises Cancelled."""
+        for part in _PARTS[state.open_tab]:
+            made_from = _made_from(part, result.request, state.over)
+            if state.made_from.get(part) != made_from:
+                how = {"over": state.over} if part == "sweep" else {}
+                yield from getattr(self, f"_make_{part}")(result, cancel, **how)
+                state.made_from[part] = made_from
 
-    def _make_sweep(self, whole: Whole, stop: Stop, over: str) -> Iterator[Shown]:
-        if not whole.asked.intake.ready:
-            yield {self._sweep: _note("A sweep needs evidence.")}
+    def _make_sweep(self, result: Result, cancel: CancelToken, over: str) -> Iterator[Updates]:
+        if not result.request.intake.ready:
+            yield {self._sweep: _note("No images yet. A sweep needs some.")}
             return
-        yield {self._sweep: _note("The sweep is being made…")}
-        draws, posterior = dict(whole.asked.settings.draws, n=_SWEEP_ROWS), whole.asked.intake.posterior()
-        swept = _swept(whole.asked, posterior.m, over)
-        x = whole.engine.sweep(posterior, swept.values(), cancel=stop, **draws)
+        yield {self._sweep: _note("Drawing the sweep…")}
+        draws, posterior = dict(result.request.settings.draws, n=_SWEEP_ROWS), result.request.intake.posterior()
+        swept = _swept(result.request, posterior.m, over)
+        x = result.engine.sweep(posterior, swept.values(), cancel=cancel, **draws)
         rows = [to_pil(x[:, row]) for row in range(_SWEEP_ROWS)]
-        alt = f"the same draws from {next(iter(swept))} to {next(reversed(swept))}"
+        alt = f"the same samples from {next(iter(swept))} to {next(reversed(swept))}"
         yield {self._sweep: picture(labelled_rows(rows, column_labels=list(swept)), alt)}
 
-    def _make_levels(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        yield {self.levels.strips: strips(whole.asked, whole.engine, stop)}
+    def _make_levels(self, result: Result, cancel: CancelToken) -> Iterator[Updates]:
+        yield {self.levels.strips: strips(result.request, result.engine, cancel)}
 
-    def _make_mean(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        image = enlarge(to_pil(whole.engine.decode(whole.sampler.mean[None], cancel=stop))[0], 256)
-        caption = "mean of what is drawn" if whole.asked.settings.recipe.mixed else "posterior mean μp"
+    def _make_mean(self, result: Result, cancel: CancelToken) -> Iterator[Updates]:
+        image = enlarge(to_pil(result.engine.decode(result.sampler.mean[None], cancel=cancel))[0], 256)
+        caption = "mean of the samples" if result.request.settings.recipe.mixed else "posterior mean μp"
         yield {self._mean: _figure(picture(image, caption), caption)}
 
-    def _make_rebuilt(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        """The evidence as the flow gives it back from its latents: what the posterior was told."""
-        evidence = whole.asked.intake.evidence
+    def _make_rebuilt(self, result: Result, cancel: CancelToken) -> Iterator[Updates]:
+        """The evidence, decoded from its latents: all that the posterior knows of it."""
+        evidence = result.request.intake.evidence
         if not evidence.used:
-            yield {self._rebuilt: _note("No evidence to rebuild.")}
+            yield {self._rebuilt: _note("No images yet.")}
             return
-        x = whole.engine.decode(evidence.z[:_REBUILT], cancel=stop)
+        x = result.engine.decode(evidence.z[:_REBUILT], cancel=cancel)
         more = f" (the first {_REBUILT})" if len(evidence.used) > _REBUILT else ""
-        caption = f"the evidence, decoded from its latents{more}"
+        caption = f"your images, decoded from their latents{more}"
         yield {self._rebuilt: _figure(sheet(x, caption), caption)}
 
-    def _make_numbers(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        told = [image.to_dict() for image in whole.asked.intake.evidence]
+    def _make_numbers(self, result: Result, cancel: CancelToken) -> Iterator[Updates]:
+        facts = [image.to_dict() for image in result.request.intake.evidence]
         yield {
-            self._numbers: whole.engine.call(_numbers, whole, cancel=stop),
-            self._json: json.dumps(told, indent=1, ensure_ascii=False),
+            self._numbers: result.engine.call(_numbers, result, cancel=cancel),
+            self._json: json.dumps(facts, indent=1, ensure_ascii=False),
         }
 
-    def _make_away(self, whole: Whole, stop: Stop) -> Iterator[Shown]:
-        asked, ready = whole.asked, whole.asked.intake.ready
-        yield {self._python: python_code(asked) if ready else "", self._shell: command_line(asked) if ready else ""}
+    def _make_download(self, result: Result, cancel: CancelToken) -> Iterator[Updates]:
+        request, ready = result.request, result.request.intake.ready
+        yield {
+            self._python: python_code(steps_of(request)) if ready else "",
+            self._shell: command_line(steps_of(request)) if ready else "",
+        }
 
 
-def _swept(asked: Asked, m: float, over: str) -> dict[str, Sweep]:
-    """What the sweep draws by, see `Screen.over`."""
-    recipe = Sweep(**dict(asked.recipe.choices), over="lam_ratio" if over == "lam" else "auto")
+def steps_of(request: Request) -> list[Step]:
+    """The code of a sheet: from the saved posterior, where the files alone are not all of the evidence."""
+    return [Step(request.recipe, {"evidence": evidence_files(request.intake, POSTERIOR_FILE)}, "sheet.png")]
+
+
+def _swept(request: Request, m: float, over: str) -> dict[str, Sweep]:
+    """The recipe of each column of the sweep, see `ViewState.over`."""
+    recipe = Sweep(**dict(request.recipe.choices), over="lam_ratio" if over == "lam" else "auto")
     return sweep_of(recipe, m)
 
 
-def _made_from(part: str, asked: Asked, over: str) -> Hashable:
-    """What of that which was asked for a part depends on: what is swept plays no part in the sweep, nor draws in the
-    mean."""
-    settings = asked.settings
-    draws = settings.recipe.seed, settings.recipe.temperature
+def _made_from(part: str, request: Request, over: str) -> Hashable:
+    """The values of a request on which a part depends. The sweep does not depend on the number that it sweeps, nor the
+    mean on the seed."""
+    recipe = request.settings.recipe
+    draws = recipe.seed, recipe.temperature
+    sources = recipe.choices, recipe.structure, recipe.style, recipe.style_levels
     depends: dict[str, Hashable] = {
-        "sweep": (tuple(_swept(asked, 2.0, over).values()), *draws),
-        "levels": (
-            settings.recipe.choices,
-            settings.recipe.structure,
-            settings.recipe.style,
-            settings.recipe.style_levels,
-            *draws,
-        ),
-        "mean": (
-            settings.recipe.choices,
-            settings.recipe.structure,
-            settings.recipe.style,
-            settings.recipe.style_levels,
-        ),
+        "sweep": (tuple(_swept(request, 2.0, over).values()), *draws),
+        "levels": (*sources, *draws),
+        "mean": sources,
         "rebuilt": None,
     }
-    return asked.intake, asked.prior, depends.get(part, settings)
+    return request.intake, request.prior, depends.get(part, request.settings)
 
 
-def _whole(session: Session) -> Whole:
-    whole = session.of_kind(Screen).whole
-    if whole is None:
-        raise ValueError("The samples are still being made. Take them when they stand still.")
-    return whole
+def _result(session: Session) -> Result:
+    result = session.state(ViewState).result
+    if result is None:
+        raise ValueError("The samples are still being drawn. Download them when they are ready.")
+    return result
 
 
 def _sheet_file(session: Session) -> Path:
-    whole, path = _whole(session), session.file("sheet.png")
-    save_png(contact_sheet(whole.pictures), path, metadata=whole.how)
+    result, path = _result(session), session.file("sheet.png")
+    save_png(contact_sheet(result.pictures), path, metadata=result.metadata)
     return path
 
 
 def _zip_file(session: Session) -> Path:
-    whole, path = _whole(session), session.file("samples.zip")
+    result, path = _result(session), session.file("samples.zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for index, image in enumerate(whole.pictures):
+        for index, image in enumerate(result.pictures):
             with archive.open(f"sample_{index:04d}.png", "w") as entry:
                 image.save(entry, "PNG")
     return path
 
 
 def _posterior_file(session: Session) -> Path:
-    whole, path = _whole(session), session.file(POSTERIOR_FILE)
-    intake, posterior = whole.asked.intake, whole.posterior
+    result, path = _result(session), session.file(POSTERIOR_FILE)
+    intake, posterior = result.request.intake, result.posterior
     if not isinstance(posterior, Posterior):
-        raise ValueError("Without evidence there is no posterior to take: what you see is the prior.")
+        raise ValueError("No images yet. A posterior needs some.")
     names = ", ".join(image.name for image in intake.used)[:2000]
-    posterior.save(path, metadata=whole.how | {"evidence": names or intake.saved_name})
+    posterior.save(path, metadata=result.metadata | {"evidence": names or intake.saved_name})
     return path
 
 
-def _note(words: str) -> str:
-    return f'<p class="status">{words}</p>'
+def _note(text: str) -> str:
+    return f'<p class="status">{text}</p>'
 
 
 def _figure(content: str, caption: str) -> str:
     return f"<figure>{content}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _numbers(whole: Whole) -> str:
+def _numbers(result: Result) -> str:
     """Every number behind the samples, with its equation."""
-    prior, posterior, settings = whole.engine.prior, whole.posterior, whole.asked.settings
-    rows = [("prior", f"{prior.name} ({prior.fingerprint})"), ("D, dimensions of the latent", f"{prior.dim:,}")]
-    moments = _moments(whole.sampler)
+    prior, posterior, settings = result.engine.prior, result.posterior, result.request.settings
+    rows = [("model", f"{prior.name} ({prior.fingerprint})"), ("D, dimensions of the latent", f"{prior.dim:,}")]
+    moments = _moments(result.sampler)
     if isinstance(posterior, Posterior):
         norm = float(posterior.evidence_mean.double().square().sum())
         rows += [
-            ("m, pieces of evidence (sum of weights)", f"{posterior.m:g}"),
-            ("method", described(settings.recipe)),
-            ("λ/m", settings.words),
+            ("m, number of images (sum of weights)", f"{posterior.m:g}"),
+            ("method", description_of(settings.recipe)),
+            ("λ/m", settings.lam_text),
             ("λ", f"{float(posterior.lam):g}" if posterior.lam.ndim == 0 else "one for each level"),
             ("‖ζ̄‖², evidence mean (D under the prior if m = 1)", number(norm)),
             ("‖μp‖², eq. 7", number(float(posterior.mean.double().square().sum()))),
@@ -230,12 +222,12 @@ def _numbers(whole: Whole) -> str:
         ]
     if moments is not None:
         rows += [
-            ("what is drawn: variance (mean over dimensions)", f"{float(moments.variance.double().mean()):.4f}"),
-            ("what is drawn: rank of its covariance beyond a diagonal", f"{moments.covariance.rank}"),
+            ("samples: variance (mean over dimensions)", f"{float(moments.variance.double().mean()):.4f}"),
+            ("samples: rank of the covariance beyond a diagonal", f"{moments.covariance.rank}"),
         ]
-    rows += [(words, f"{whole.counts[name]} of {settings.recipe.n}") for name, words in _COUNTS.items()]
+    rows += [(text, f"{result.counts[name]} of {settings.recipe.n}") for name, text in _COUNTS.items()]
     body = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
-    mean = whole.sampler.mean
+    mean = result.sampler.mean
     levels = "".join(
         f"<tr><th scope='row'>{escape(level.name)}</th><td>{level.dim:,}</td>"
         f"<td>{float(mean[level.slice].double().square().mean().sqrt()):.3f}</td>"
@@ -245,12 +237,12 @@ def _numbers(whole: Whole) -> str:
     return (
         f"<div class='table'><table>{body}</table>"
         "<table><thead><tr><th>level, fine to coarse</th><th>dimensions</th><th>root mean square of the mean</th>"
-        f"<th>standard deviation of draws</th></tr></thead><tbody>{levels}</tbody></table></div>"
+        f"<th>standard deviation of samples</th></tr></thead><tbody>{levels}</tbody></table></div>"
     )
 
 
 def _moments(sampler: Sampler) -> Gaussian | None:
-    """Mean and covariance of what is drawn, before anything is drawn again; None where they have no such form."""
+    """Mean and covariance of the sampler; None where they have no such form."""
     if isinstance(sampler, BayesianBootstrap):
         try:
             return sampler.moments

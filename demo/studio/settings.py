@@ -1,4 +1,4 @@
-"""What the Studio's controls say, checked once, and what it draws from."""
+"""The settings of the Studio's controls, checked once, and what it draws from."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from transflow_core.recipes import Method, Sample, within
 
 from ..examples import example_sets
 
-__all__ = ["DEFAULT", "EVIDENCE", "PRIOR", "SPLIT", "Asked", "Settings", "sources"]
+__all__ = ["DEFAULT", "EVIDENCE", "PRIOR", "SPLIT", "Request", "Settings", "sources"]
 
 EVIDENCE, PRIOR = "evidence", "prior"
 DEFAULT = Sample(method="local").filled()
-"""What the page opens with."""
+"""The settings of a new page."""
 SPLIT = Range(0, 32)
 """Levels that are style: no flow has more."""
 
 
 def sources() -> dict[str, str]:
-    """Where the levels of a latent may come from: what a person reads, by key."""
-    return {EVIDENCE: "your evidence", PRIOR: "the prior"} | {
+    """The possible sources of the levels of a latent: their names on the page, by key."""
+    return {EVIDENCE: "your images", PRIOR: "the model"} | {
         key: f"example: {example.title}" for key, example in example_sets().items()
     }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything but the prior and its evidence that decides what is on the screen.
+    """All that decides the samples, but for the prior and the evidence.
 
     Attributes:
-        recipe: with the method that is shown and its numbers.
-        auto: the method was chosen for the evidence, not by the user.
+        recipe: with the method of the controls and its numbers.
+        auto: whether the method was chosen for the evidence, not by the user.
     """
 
     recipe: Sample = DEFAULT
@@ -54,8 +54,8 @@ class Settings:
         style_levels: object = DEFAULT.style_levels,
         auto: object = True,
     ) -> Settings:
-        """From untrusted values: out of range is brought into it. Raises ValueError if one is no number at all, or a
-        source is none."""
+        """From untrusted values: a number out of range becomes the nearest. Raises ValueError for what is no number,
+        and for an unknown source."""
         recipe = Sample(
             **dict(method.filled()),
             temperature=within(Sample, "temperature").clip(temperature, "temperature"),
@@ -69,24 +69,24 @@ class Settings:
 
     @property
     def draws(self) -> dict[str, Any]:
-        """How many, of which seed and temperature: keywords of `Engine.sample` and its like."""
+        """Number of samples, seed and temperature: keywords of `Engine.sample` and similar methods."""
         return {"n": self.recipe.n, "seed": self.recipe.seed, "temperature": self.recipe.temperature}
 
     @property
-    def words(self) -> str:
-        """λ/m for a person: `0.5`, or the levels' from fine to coarse."""
+    def lam_text(self) -> str:
+        """λ/m as text: `0.5`, or one of each level from fine to coarse."""
         ratio = self.recipe.lam_ratio
         return ", ".join(f"{level:g}" for level in (ratio if isinstance(ratio, tuple) else (ratio or 0.0,)))
 
 
 @dataclass(frozen=True)
-class Asked:
-    """All that decides what is on the screen. Two are equal if the very same evidence is meant.
+class Request:
+    """All that decides the samples. Two requests are equal if they have the very same evidence.
 
     Attributes:
-        intake: the evidence; without any, what is drawn is the prior's.
+        intake: the evidence; without any, the samples are those of the prior.
         prior: the prior's name.
-        settings: what the controls say.
+        settings: the settings of the controls.
     """
 
     intake: Intake
@@ -95,24 +95,24 @@ class Asked:
 
     @property
     def recipe(self) -> Sample:
-        """What is on the screen, with the prior of its own."""
+        """The recipe of the settings, with the prior."""
         return self.settings.recipe.replace(prior=self.prior)
 
     def sampler(self, engine: Engine) -> Sampler:
-        """What the samples are drawn from."""
+        """The sampler of the samples."""
         return sampler_of(engine, self.recipe, self.intake.posterior() if self.intake.ready else None)
 
     def source(self, engine: Engine, key: str) -> Sampler:
-        """What is drawn from one source of levels alone."""
+        """The sampler with all levels of one source."""
         return self.mixture(engine, key, key, 0)
 
     def mixture(self, engine: Engine, style: str, structure: str, style_levels: int) -> Sampler:
-        """The same, with other sources of the levels."""
+        """The sampler with other sources of the levels."""
         recipe = self.recipe.replace(style=style, structure=structure, style_levels=style_levels)
         return sampler_of(engine, recipe, self.intake.posterior() if self.intake.ready else None)
 
     def posterior(self, engine: Engine) -> Gaussian:
-        """The evidence's posterior at the λ/m asked for; the prior itself without evidence."""
+        """The evidence's posterior at the requested λ/m; the prior itself without evidence."""
         if not self.intake.ready:
             return Gaussian.standard(engine.prior.dim)
         return self.intake.posterior(engine.ratio(self.recipe.lam_ratio))

@@ -1,4 +1,4 @@
-"""The samples on the page: one sheet, each of whose cells can be enlarged, kept and used again."""
+"""The samples on the page: one sheet. The user can enlarge each sample, save it, and use it as an image."""
 
 from __future__ import annotations
 
@@ -11,44 +11,43 @@ from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 from PIL import Image
 
 from transflow_core.images import contact_sheet, save_png, to_pil
 
+from ..events import Updates
 from ..examples import title_of
 from ..render import data_uri
 from ..static import FOLDER, static
 from ..widgets import relay
-from .screen import Whole
-from .settings import Asked
+from .settings import Request
+from .view_state import Result
 
-__all__ = ["GAP", "Enlarged", "Sheet", "sheet_picture"]
+__all__ = ["GAP", "Enlarged", "Sheet", "description_of", "sheet_picture"]
 
 GAP = 2
 """Pixels between the cells."""
-_MOST_GIVEN = 40  # samples of one visitor, at most 60 kB each: those on the sheet that were looked at, and pinned ones
-Shown = dict[Component, Any]
+_MOST_ENLARGED = 40  # samples of one visitor, at most 60 kB each: those that were enlarged, and pinned ones
 
 
 class Enlarged:
-    """What one visitor enlarged: name and content of files, by the id that the page knows them by; the last ones."""
+    """The last samples that one visitor enlarged: name and content of a file, by an id."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
 
     def put(self, key: str, name: str, content: bytes) -> None:
-        """Keep one, and no more than there may be."""
+        """Keep one, and forget the oldest where there are too many."""
         self._files[key] = name, content
         self._files.move_to_end(key)
-        while len(self._files) > _MOST_GIVEN:
+        while len(self._files) > _MOST_ENLARGED:
             self._files.popitem(last=False)
 
     def get(self, data: dict) -> tuple[str, bytes]:
-        """Name and content of the one that an event's `id` names. Raises ValueError if there is none."""
+        """Name and content of the sample with an event's `id`. Raises ValueError if there is none."""
         found = self._files.get(str(data.get("id")))
         if found is None:
-            raise ValueError("That sample is no longer kept here. Enlarge it again, or drop its file on the evidence.")
+            raise ValueError("This sample has expired. Open it again, or upload its file.")
         return found
 
 
@@ -56,14 +55,14 @@ class Sheet:
     """Build the sheet inside the current Blocks.
 
     Args:
-        opening: whether it shows what a page that has no address will, before that is made.
+        opening: whether it shows a picture of the first samples of a page without an address, until they are drawn.
 
-    Its scripts tell, as events of `view`: `expand`, that a sample was enlarged ({"index"}); `apply`, that one is to be
-    evidence ({"id"}).
+    Its scripts trigger events of `view`: `expand`, when a sample was enlarged ({"index"}); `apply`, when a sample
+    becomes evidence ({"id"}).
 
     Attributes:
         view: see above.
-        sample, strip: what `one` and a strip give values for.
+        sample, strip: the components for the value of `enlarge` and of a `Strip`.
     """
 
     def __init__(self, opening: bool) -> None:
@@ -76,55 +75,56 @@ class Sheet:
         )
         self.sample, self.strip = relay("sample"), relay("strip")
 
-    def shown(self, pictures: Sequence[Image.Image], asked: Asked, strip: int) -> Shown:
+    def shown(self, pictures: Sequence[Image.Image], request: Request, strip: int) -> Updates:
         """The sheet of these samples.
 
         Args:
             pictures: the samples, or previews of them.
-            asked: what they are of.
-            strip: the number of the strip that moves them; 0 for none.
+            request: what they were drawn from.
+            strip: the number of the strip for a drag of λ; 0 for none.
         """
-        sheet, ratio = sheet_picture(pictures), asked.settings.recipe.lam_ratio
+        sheet, ratio = sheet_picture(pictures), request.settings.recipe.lam_ratio
         cell = max(pictures[0].size)
         cell *= -(-128 // cell)
         value = {
             "src": data_uri(sheet),
-            "alt": f"{asked.settings.recipe.n} samples, {words_of(asked)}",
+            "alt": f"{request.settings.recipe.n} samples, {description_of(request)}",
             "n": len(pictures),
             "columns": (sheet.width - GAP) // (cell + GAP),
             "cell": cell,
             "gap": GAP,
             "strip": strip,
-            "place": None if ratio is None or isinstance(ratio, tuple) else math.log10(ratio),
+            "lam": None if ratio is None or isinstance(ratio, tuple) else math.log10(ratio),
         }
         return {self.view: value}
 
-    def one(self, whole: Whole, index: object, given: Enlarged) -> Shown:
-        """One of the samples, at its own size, as a file that says how it was made."""
-        if not isinstance(index, int) or not 0 <= index < len(whole.pictures):
+    def enlarge(self, result: Result, index: object, enlarged: Enlarged) -> Updates:
+        """One of the samples, at its own size, as a file that contains its recipe."""
+        if not isinstance(index, int) or not 0 <= index < len(result.pictures):
             return {}
-        buffer, asked = io.BytesIO(), whole.asked
-        save_png(whole.pictures[index], buffer, metadata=whole.how | {"sample": f"{index}"})
+        buffer, request = io.BytesIO(), result.request
+        save_png(result.pictures[index], buffer, metadata=result.metadata | {"sample": f"{index}"})
         key = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
-        stem = asked.intake.example or ("samples" if asked.intake.ready else "prior")
-        name = f"{stem}_seed{asked.settings.recipe.seed}_{index + 1:02d}.png"
-        given.put(key, name, buffer.getvalue())
-        words = f"Sample {index + 1} of {asked.settings.recipe.n}: {words_of(asked)}, seed {asked.settings.recipe.seed}"
+        recipe = request.settings.recipe
+        stem = request.intake.example or ("samples" if request.intake.ready else "prior")
+        name = f"{stem}_seed{recipe.seed}_{index + 1:02d}.png"
+        enlarged.put(key, name, buffer.getvalue())
+        text = f"Sample {index + 1} of {recipe.n}: {description_of(request)}, seed {recipe.seed}"
         src = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-        value = {"id": key, "index": index, "src": src, "name": name, "words": words}
-        return {self.sample: value | {"closest": _closest(whole, index)}}
+        value = {"id": key, "index": index, "src": src, "name": name, "text": text}
+        return {self.sample: value | {"closest": _closest(result, index)}}
 
 
-def _closest(whole: Whole, index: int) -> dict[str, str] | None:
-    """The image of the evidence that a sample is closest to, and how close, in words."""
-    if not whole.closest:
+def _closest(result: Result, index: int) -> dict[str, str] | None:
+    """The image of the evidence that is closest to a sample, and its distance as text."""
+    if not result.closest:
         return None
-    found, images = whole.closest[index], whole.engine.looks(whole.asked.intake.posterior()).images
+    found, images = result.closest[index], result.engine.looks(result.request.intake.posterior()).images
     image = images[found.index].flip(-1) if found.mirrored else images[found.index]
     mirrored = ", mirrored" if found.mirrored else ""
     scale = "0 is a copy, 1 is as different as two of your images" if len(images) > 1 else "0 is a copy"
-    words = f"Closest of your images: {found.name}{mirrored}, {found.distance:.2f} ({scale})"
-    return {"src": data_uri(to_pil(image[None])[0]), "words": words}
+    text = f"Closest of your images: {found.name}{mirrored}. Distance {found.distance:.2f} ({scale})."
+    return {"src": data_uri(to_pil(image[None])[0]), "text": text}
 
 
 def _opening() -> dict[str, Any]:
@@ -147,8 +147,8 @@ def sheet_picture(pictures: Sequence[Image.Image], cell: int | None = None, gap:
     return contact_sheet(pictures, background="#808080", cell=cell, gap=gap)
 
 
-def words_of(asked: Asked) -> str:
-    """What samples are of, for who cannot see them."""
-    if not asked.intake.ready:
-        return "of the prior itself"
-    return f"{title_of(asked.intake).lower()}, λ/m {asked.settings.words}"
+def description_of(request: Request) -> str:
+    """What samples are drawn from, as a text in the place of the picture."""
+    if not request.intake.ready:
+        return "of the model alone"
+    return f"{title_of(request.intake).lower()}, λ/m {request.settings.lam_text}"

@@ -1,7 +1,7 @@
-"""The shown draws at several λ/m, as one sprite: while λ is dragged the browser fades between two of them.
+"""The shown samples at several λ/m, as one sprite: while the user drags λ, the browser fades between two of them.
 
-The draws are coupled (one ε at every λ), so that a sheet at one λ/m morphs into the next. `python -m benchmarks.page
---strip` tells how far a cross-fade of neighbours is from the true images, by which their number was chosen.
+The samples are coupled (one ε at every λ), so that a sheet at one λ/m morphs into the next. `python -m benchmarks.page
+--strip` measures how far a cross-fade of neighbours is from the true images. It decided their number.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from transflow_core.engine import Engine
 from transflow_core.images import to_pil
 from transflow_core.limits import LAM_RATIO_SLIDER
 
-from ..queues import Stop
+from ..queues import CancelToken
 from ..render import data_uri
-from .settings import PRIOR, Asked
+from .settings import PRIOR, Request
 from .sheet import GAP, sheet_picture
 
-__all__ = ["MOST_DRAWS", "PLACES", "Strip", "lam_places"]
+__all__ = ["LAMS", "MOST_DRAWS", "Strip", "strip_lams"]
 
-PLACES = 9
-"""λ/m of a strip, evenly on the slider's logarithmic scale. Every second one comes first, as a strip of its own: it is
-there in half the time."""
+LAMS = 9
+"""λ/m of a strip, evenly on the slider's logarithmic scale. Every second one comes first, as a strip of its own, in
+half the time."""
 MOST_DRAWS = 25
-"""Draws of a strip: 250 coarse previews, 2 to 3 s of two cores at 128×128 and some 530 kB to the browser, at most once
-for each change of anything but λ. Larger sheets are previewed by the server as they move."""
+"""Samples of a strip: 250 coarse previews, 2 to 3 s of two cores at 128×128 and about 530 kB to the browser, at most
+once for each change of anything but λ. For a larger sheet, the server draws previews as the slider moves."""
 
 
-def lam_places(count: int = PLACES) -> list[float]:
-    """λ/m evenly on the slider's scale, its ends among them."""
+def strip_lams(count: int = LAMS) -> list[float]:
+    """λ/m evenly on the slider's scale, both ends included."""
     low, high = math.log10(LAM_RATIO_SLIDER.low), math.log10(LAM_RATIO_SLIDER.high)
     return [10 ** (low + (high - low) * i / (count - 1)) for i in range(count)]
 
 
 @dataclass
 class Strip:
-    """A visitor's: what is decoded of the one that is being made, so that a drag in between loses nothing.
+    """A visitor's strip, with the previews so far, so that a drag in between loses nothing.
 
     Attributes:
-        serial: changes with all but λ that decides the draws; 0 while there is no evidence.
-        base: that.
-        done: previews by λ/m, inf for the prior's; nothing once all were sent, since the page has them then.
+        serial: its number; 0 while there is no evidence.
+        base: all that decides the samples but λ. The serial changes with it.
+        done: previews by λ/m, inf for those of the prior; none once all were sent, since the page has them then.
         sent: how many the page has.
     """
 
@@ -53,36 +53,36 @@ class Strip:
     base: Hashable = None
     done: dict[float, list[Image.Image]] = field(default_factory=dict)
     sent: int = 0
-    _last: int = field(default_factory=lambda: secrets.randbelow(2**30))  # no other session's, which a page may outlive
+    _last: int = field(
+        default_factory=lambda: secrets.randbelow(2**30)
+    )  # not a number of an earlier session of the same page
 
-    def meet(self, asked: Asked) -> int:
-        """The number of the strip that moves what is asked for; a new one where it is of something else."""
-        base = _at(asked, 1.0), _moves(asked)
+    def number(self, request: Request) -> int:
+        """The number of the strip for a request: a new one where more than λ has changed."""
+        base = _at(request, 1.0), _moves(request)
         if base != self.base:
             self._last += 1
             self.base, self.done, self.sent = base, {}, 0
-        self.serial = self._last if asked.intake.ready else 0
+        self.serial = self._last if request.intake.ready else 0
         return self.serial
 
-    def missing(self, asked: Asked, engine: Engine, stop: Stop) -> Iterator[dict | None]:
-        """Decode what is not yet, from the λ/m asked for outwards, while nobody waits for anything else; gives None
-        after each, and what `static/sheet.js` needs once every second one is there, and again with all. Raises
-        Cancelled."""
-        places = lam_places() if _moves(asked) else []
-        if not self.serial or self.sent > len(places):
+    def missing(self, request: Request, engine: Engine, cancel: CancelToken) -> Iterator[dict | None]:
+        """Decode the missing previews, from the requested λ/m outwards, while no other request waits. Yields None after
+        each, and the value for `static/sheet.js` after every second one, and again with all. Raises Cancelled."""
+        lams = strip_lams() if _moves(request) else []
+        if not self.serial or self.sent > len(lams):
             return
         serial, done, frames = self.serial, self.done, list[float]()
-        settings, now = asked.settings, asked.settings.recipe.lam_ratio
-        coarse, fine = places[::2], places[1::2]
+        settings, now = request.settings, request.settings.recipe.lam_ratio
+        coarse, fine = lams[::2], lams[1::2]
         if now and not isinstance(now, tuple):
             for part in (coarse, fine):
-                part.sort(key=lambda place: abs(math.log(place / now)))
+                part.sort(key=lambda lam: abs(math.log(lam / now)))
         for part in (coarse, [*fine, math.inf]):
-            for place in part:
-                if place not in done:
-                    at = _at(asked, place)
-                    drawn = asked.source(engine, PRIOR) if place == math.inf else at.sampler(engine)
-                    done[place] = to_pil(engine.preview(drawn, cancel=stop, priority=1, **settings.draws))
+            for lam in part:
+                if lam not in done:
+                    sampler = request.source(engine, PRIOR) if lam == math.inf else _at(request, lam).sampler(engine)
+                    done[lam] = to_pil(engine.preview(sampler, cancel=cancel, priority=1, **settings.draws))
                     yield None
             frames = sorted([*frames, *part])
             if serial == self.serial and len(frames) > self.sent:
@@ -93,15 +93,15 @@ class Strip:
 
 
 def _sprite(frames: list[float], done: dict[float, list[Image.Image]], size: int) -> dict:
-    """The previews at these λ/m in one picture, below one another; those of the prior are the last, where they are."""
+    """The previews at these λ/m in one picture, below one another; those of the prior come last."""
     cell = 64 * -(-size // 128)  # half of the sheet's
-    sheets = [sheet_picture(done[place], cell=cell, gap=GAP // 2) for place in frames]
+    sheets = [sheet_picture(done[lam], cell=cell, gap=GAP // 2) for lam in frames]
     width, height = sheets[0].size
     sprite = Image.new("RGB", (width, height * len(sheets)))
     for index, sheet in enumerate(sheets):
         sprite.paste(sheet, (0, index * height))
     return {
-        "at": [math.log10(place) for place in frames if place != math.inf],
+        "at": [math.log10(lam) for lam in frames if lam != math.inf],
         "bare": math.inf in frames,
         "src": data_uri(sprite, quality=80),
         "width": width,
@@ -109,11 +109,12 @@ def _sprite(frames: list[float], done: dict[float, list[Image.Image]], size: int
     }
 
 
-def _moves(asked: Asked) -> bool:
-    """Whether one λ moves the samples, few enough of them. What they are without evidence is shown in any case."""
-    return not isinstance(asked.settings.recipe.lam_ratio, tuple) and asked.settings.recipe.n <= MOST_DRAWS
+def _moves(request: Request) -> bool:
+    """Whether one λ moves the samples, and they are few enough. Those without evidence are decoded in any case."""
+    return not isinstance(request.settings.recipe.lam_ratio, tuple) and request.settings.recipe.n <= MOST_DRAWS
 
 
-def _at(asked: Asked, lam_ratio: float) -> Asked:
+def _at(request: Request, lam_ratio: float) -> Request:
     """The same at another λ/m."""
-    return replace(asked, settings=replace(asked.settings, recipe=asked.settings.recipe.replace(lam_ratio=lam_ratio)))
+    recipe = request.settings.recipe.replace(lam_ratio=lam_ratio)
+    return replace(request, settings=replace(request.settings, recipe=recipe))

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from demo.interpolate.route import RouteSettings
+from demo.interpolate.paths import PathSettings
 from demo.interpolate.tab import address_of
 from demo.interpolate.tab import settings_in as interpolation_in
 from demo.studio.history import settings_in
@@ -51,7 +51,7 @@ def test_a_link_to_a_path_opens(path):
     link = f"tab=interpolate&a=sepia&b=cartoon&method={path}&manner=blend:lam_ratio=0.1,pieces=2&prior=celeba128"
     settings = interpolation_in(dict(parse_qsl(f"{link}&lam_a=0.1&lam_b=0.2&steps=5&n=2&seed=3&t=0.8")))
     method = Method(method="bootstrap", lam_ratio=0.1, images_per_sample=2)
-    assert settings == RouteSettings(path, 0.1, 0.2, 5, 2, 3, 0.8, method)
+    assert settings == PathSettings(path, 0.1, 0.2, 5, 2, 3, 0.8, method)
     again = address_of(settings, Intake(example="sepia"), Intake(example="cartoon"))
     reopened = interpolation_in(dict(parse_qsl(again)))
     assert replace(reopened, method=method) == settings and reopened.method.images_per_sample == 2

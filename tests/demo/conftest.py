@@ -1,6 +1,8 @@
-"""A served demo and a real browser. Screenshots go to `artifacts/`, so that a person can look at them."""
+"""A served demo and a real browser. Screenshots go to `artifacts/`, for a look at them."""
 
 import io
+import math
+import re
 import shlex
 import threading
 from collections.abc import Callable, Iterator
@@ -19,20 +21,22 @@ from transflow_core.compute import Cancelled
 from transflow_core.engine import Engine
 from transflow_core.images import enlarge, sheets
 
-from ..helpers import frames, make_tiny_prior
+from ..helpers import METHODS, frames, make_tiny_prior
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARTIFACTS = ROOT / "artifacts"
 # Generous: the machine that runs the tests may be busy. Nothing is asserted about time.
-PATIENCE = 120_000
+TIMEOUT = 120_000  # milliseconds
+TINY, OTHER = "tiny.safetensors", "other.safetensors"
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
 
 
 @pytest.fixture(scope="session")
 def engines(tmp_path_factory) -> Iterator[Engines]:
-    """The priors of both pages: those that ship, and a tiny one; and a cache folder for what the pages serve."""
+    """The priors of both pages: those that ship, and two tiny ones; and a cache folder for what the pages serve."""
     folder = tmp_path_factory.mktemp("priors")
-    make_tiny_prior().save(folder / "tiny.safetensors")
+    make_tiny_prior().save(folder / TINY)
+    make_tiny_prior(seed=1, side=32).save(folder / OTHER)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         yield Engines(folder)
@@ -46,26 +50,28 @@ def _serve(demo: gr.Blocks) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def served(engines) -> Iterator[str]:
-    """The address of the demo, served from this process."""
+    """The address of the demo with the priors that ship, served from this process."""
     yield from _serve(build(engines))
 
 
 @pytest.fixture(scope="session")
 def served_small(engines) -> Iterator[str]:
-    """The same with the tiny prior, for tests that are not about its images: they need not wait for them."""
-    yield from _serve(build(engines, first_prior="tiny.safetensors"))
+    """The same with the tiny prior in every tab, for tests that do not check what its images look like."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("demo.page.CLASSIFYING_PRIOR", TINY)
+        demo = build(engines, first_prior=TINY)
+    yield from _serve(demo)
 
 
-@pytest.fixture
-def new_page(browser) -> Iterator[Callable]:
-    """`new_page(width=1280, height=900, dark=False, touch=False)` opens a new visitor, with `touch` on a phone.
+class Visitors:
+    """Opens pages, and collects the errors on their consoles."""
 
-    A complaint on a console fails the test.
-    """
-    contexts, complaints = [], []
+    def __init__(self, browser) -> None:
+        self._browser, self._contexts, self._errors = browser, [], []
 
-    def open_page(width: int = 1280, height: int = 900, dark: bool = False, touch: bool = False):
-        context = browser.new_context(
+    def __call__(self, width: int = 1280, height: int = 900, dark: bool = False, touch: bool = False):
+        """A new visitor, with `touch` on a phone."""
+        context = self._browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
             accept_downloads=True,
@@ -73,28 +79,75 @@ def new_page(browser) -> Iterator[Callable]:
             is_mobile=touch,
             permissions=["clipboard-read", "clipboard-write"],
         )
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
+        context.set_default_timeout(TIMEOUT)
+        self._contexts.append(context)
         page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self._errors.append(str(error)))
+        page.on("console", lambda message: self._errors.append(message.text) if message.type == "error" else None)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    # A request that the closed network refuses is no fault of the page's code.
-    # Neither is the stream that a reload cuts off.
-    foreign = ("net::ERR", "Failed to load resource", "Failed to fetch", "AbortError", "Connection errored out")
-    own = [text for text in complaints if not any(word in text for word in foreign)]
-    assert not own, own
+    def close(self) -> None:
+        """Close all pages."""
+        while self._contexts:
+            self._contexts.pop().close()
+
+    def check(self) -> None:
+        """No page has logged an error so far."""
+        # A request that the closed network refuses is no fault of the page's code.
+        # Neither is the stream that a reload cuts off.
+        network = ("net::ERR", "Failed to load resource", "Failed to fetch", "AbortError", "Connection errored out")
+        errors = [text for text in self._errors if not any(word in text for word in network)]
+        self._errors.clear()
+        assert not errors, errors
+
+
+@pytest.fixture
+def new_page(browser) -> Iterator[Visitors]:
+    """`new_page()` opens a new visitor. An error on a console fails the test."""
+    visitors = Visitors(browser)
+    yield visitors
+    visitors.close()
+    visitors.check()
+
+
+@pytest.fixture
+def page(new_page):
+    """One visitor on a desktop."""
+    return new_page()
+
+
+@pytest.fixture(scope="module")
+def _kept(browser) -> Iterator[dict]:
+    kept = {"visitors": Visitors(browser), "page": None, "failed": 0}
+    yield kept
+    kept["visitors"].close()
+
+
+@pytest.fixture
+def kept_page(_kept, request) -> Iterator[Callable]:
+    """`kept_page(open, reset)`: one page for all tests of a module, since a page takes seconds to load.
+
+    `open(page)` loads it, at first and after a failed test; `reset(page)` brings it back to that state.
+    """
+
+    def get(open_, reset):
+        if _kept["page"] is None or _kept["failed"] != request.session.testsfailed:
+            _kept["visitors"].close()
+            _kept["failed"], _kept["page"] = request.session.testsfailed, _kept["visitors"]()
+            open_(_kept["page"])
+        else:
+            reset(_kept["page"])
+        return _kept["page"]
+
+    yield get
+    _kept["visitors"].check()
 
 
 class Held:
-    """A method of `Engine` that waits until `go_on` is set, or it is stopped. `which` calls do, by their number."""
+    """A method of `Engine` that waits until `go_on` is set, or it is cancelled. `which` calls do, by their number."""
 
     def __init__(self, monkeypatch, method, which=lambda number: True):
-        self.begun, self.go_on, self.stopped = (threading.Event() for _ in range(3))
+        self.begun, self.go_on, self.cancelled = (threading.Event() for _ in range(3))
         self.calls = 0
         plain = getattr(Engine, method)
 
@@ -102,8 +155,8 @@ class Held:
             number, self.calls = self.calls, self.calls + 1
             while which(number) and not self.go_on.wait(0.01):
                 self.begun.set()
-                if (stop := how.get("cancel")) is not None and stop.is_set():
-                    self.stopped.set()
+                if (cancel := how.get("cancel")) is not None and cancel.is_set():
+                    self.cancelled.set()
                     raise Cancelled
             return plain(*args, **how)
 
@@ -129,12 +182,6 @@ def unsmoothed_sheets(monkeypatch) -> None:
     monkeypatch.setattr(sheets, "enlarge", lambda image, side, *, how: enlarge(image, side, how="pixels"))
 
 
-@pytest.fixture
-def page(new_page):
-    """One visitor on a desktop."""
-    return new_page()
-
-
 @pytest.fixture(scope="session")
 def shot() -> Callable:
     """`shot(page, name)` writes `artifacts/NAME.png`, the whole page."""
@@ -149,24 +196,31 @@ def shot() -> Callable:
 
 
 def unfold(page, title: str) -> None:
-    """Open an accordion. What it holds is made then, and given its value a moment later.
+    """Open an accordion. Its contents are made then, and get their values a moment later.
 
-    That would go over what was typed meanwhile, which no person is quick enough for.
+    These would replace a value that was typed meanwhile, for which no user is quick enough.
     """
-    page.get_by_text(title).click()
+    button = page.locator("button.label-wrap", has_text=title)
+    if "open" not in button.get_attribute("class"):
+        button.click()
     frames(page, 30)
     page.evaluate("new Promise(done => requestIdleCallback(done))")
 
 
-def says(page, selector, words):
-    """Wait until an element has these words."""
-    page.wait_for_function(
-        "([at, words]) => document.querySelector(at)?.innerText.includes(words)", arg=[selector, words]
-    )
+def reset_page(page) -> None:
+    """Close dialogs, messages and accordions that an earlier test left open."""
+    page.keyboard.press("Escape")
+    page.evaluate("""() => document.querySelectorAll('[data-testid=toast-close], button.label-wrap.open').forEach(
+      one => { if (one.offsetParent) one.click(); })""")
+
+
+def says(page, selector, text):
+    """Wait until an element has this text."""
+    page.wait_for_function("([at, text]) => document.querySelector(at)?.innerText.includes(text)", arg=[selector, text])
 
 
 def saved(page, selector, folder) -> Path:
-    """The file that a click gives."""
+    """The file that a click downloads."""
     with page.expect_download() as download:
         page.click(selector)
     path = folder / download.value.suggested_filename
@@ -184,16 +238,16 @@ def noise(count, seed, size=(90, 120)):
 
 
 def run_python(code):
-    """Code that the page shows, in the folder that a person is in."""
+    """Code that the page shows, in the current folder."""
     exec(compile(code, "snippet", "exec"), {})
 
 
 def run_shell(lines):
     """The same of commands."""
     for line in lines.splitlines():
-        if words := shlex.split(line, comments=True):
-            assert words[0] == "transflow"
-            result = CliRunner().invoke(app, words[1:])
+        if parts := shlex.split(line, comments=True):
+            assert parts[0] == "transflow"
+            result = CliRunner().invoke(app, parts[1:])
             assert result.exit_code == 0, result.output
 
 
@@ -201,3 +255,51 @@ def same(path, picture):
     """Whether a file holds this picture, to a rounding."""
     with Image.open(path) as image:
         return np.abs(np.asarray(image.convert("RGB")).astype(int) - np.asarray(picture).astype(int)).max() <= 1
+
+
+# The Studio ------------------------------------------------------------------------------------------------------
+
+LAM = METHODS["local"].lam_ratio
+
+
+def opened(page, url):
+    """Open the page and wait for samples: those of the model alone, unless the address says more."""
+    page.goto(url if "?" in url else url + "/?example=none")
+    page.wait_for_selector("#sheet img")
+    page.wait_for_function("document.querySelector('#samples-status')?.innerText.includes('samples in')")
+    return page
+
+
+def reset(page):
+    """Bring a page that another test used to the state of a new one without images."""
+    reset_page(page)
+    page.get_by_role("tab", name="Studio", exact=True).click()
+    if page.input_value("#prior input") != TINY:
+        choose_prior(page, TINY)
+    page.click("#evidence-clear")
+    page.click("#reset")
+    page.get_by_role("tab", name="Download").filter(visible=True).click()
+    page.wait_for_function(
+        """at => /^No images yet.* 16 samples in .* seed 0$/.test(document.querySelector('#samples-status').innerText)
+          && !document.querySelector('#evidence-cards .card')
+          && Math.abs(document.querySelector('#lam-range').value - at) < 0.006
+          && document.querySelector('#method-auto input').checked && location.search === '?example=none'""",
+        arg=math.log10(LAM),
+    )
+
+
+@pytest.fixture
+def studio(kept_page, served_small):
+    """The Studio with the tiny prior and no images. The tests of a module share the page."""
+    return kept_page(lambda page: opened(page, served_small), reset)
+
+
+def choose_prior(page, name):
+    page.click("#prior input")
+    page.get_by_role("option", name=name).click()
+
+
+def choose_example(page, example):
+    """Click an example set, and wait for samples, inner tab and address."""
+    page.click(f"#evidence [data-example={example}]")
+    page.wait_for_url(re.compile(f"example={example}"))

@@ -14,7 +14,7 @@ from transflow_core.engine import Engine
 from ..helpers import EXAMPLES, make_tiny_prior
 
 FACE = EXAMPLES / "sepia" / "sepia_00.png"
-# What JSON can say, small and large; files are what a stranger may write in their place.
+# What JSON can say, small and large; files are any JSON in their place.
 JSON = st.recursive(
     st.one_of(
         st.none(),
@@ -36,7 +36,7 @@ def served(tmp_path_factory):
 
     def get(name):
         if name != "tiny":
-            raise ValueError("not among the priors offered")
+            raise ValueError("not a model of this server")
         return engine
 
     with pytest.MonkeyPatch.context() as patched:

@@ -12,7 +12,7 @@ from transflow_core.worker import ComputeThread
 
 from ..helpers import make_tiny_prior
 
-PATIENCE = 60
+TIMEOUT = 60
 
 
 class Loader:
@@ -29,7 +29,7 @@ class Loader:
         name = getattr(source, "name", source)
         if name in self.gates:
             self.reached[name].set()
-            assert self.gates[name].wait(PATIENCE)
+            assert self.gates[name].wait(TIMEOUT)
         self.loaded.append(name)
         return make_tiny_prior()
 
@@ -55,12 +55,12 @@ def test_a_prior_that_is_being_loaded_blocks_only_who_asks_for_it(folder, loader
     with ThreadPoolExecutor(2) as pool:
         try:
             slow = [pool.submit(engines.get, "b.safetensors") for _ in range(2)]
-            assert loader.reached["b.safetensors"].wait(PATIENCE)
+            assert loader.reached["b.safetensors"].wait(TIMEOUT)
             assert engines.get("a.safetensors") is ready and engines.get("c.safetensors") is not ready
             assert not any(one.done() for one in slow)
         finally:
             loader.gates["b.safetensors"].set()
-        assert slow[0].result(PATIENCE) is slow[1].result(PATIENCE)
+        assert slow[0].result(TIMEOUT) is slow[1].result(TIMEOUT)
     assert loader.loaded.count("b.safetensors") == 1
 
 
@@ -80,12 +80,12 @@ def test_a_prior_that_is_being_loaded_is_not_put_out(folder, loader):
     loader.hold("a.safetensors")
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(engines.get, "a.safetensors")
-        assert loader.reached["a.safetensors"].wait(PATIENCE)
+        assert loader.reached["a.safetensors"].wait(TIMEOUT)
         for name in "bcd":
             engines.get(f"{name}.safetensors")
         loader.gates["a.safetensors"].set()
     # The thread that loaded it is done with everything now: also when others were loaded meanwhile, it stays.
-    assert engines.get("a.safetensors") is slow.result(PATIENCE)
+    assert engines.get("a.safetensors") is slow.result(TIMEOUT)
     assert loader.loaded.count("a.safetensors") == 1
 
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_loaded_is_told_to_each_who_asks_and_tried_again(folder, 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a.safetensors", "e.safetensors", "", "c" * 5000])
 def test_only_what_is_offered_is_loaded(folder, loader, name):
-    with pytest.raises(ValueError, match="not among the priors offered"):
+    with pytest.raises(ValueError, match="not a model of this server"):
         Engines(folder, device="cpu").get(name)
     assert loader.loaded == []
 
@@ -116,7 +116,7 @@ HUB = "hf://owner/faces/prior.safetensors"
 def test_addresses_are_off_unless_the_host_says_otherwise(loader, monkeypatch):
     monkeypatch.delenv("TRANSFLOW_HUB", raising=False)
     for hub in (None, "off", "me/*, a/faces"):
-        with pytest.raises(ValueError, match="not among the priors offered"):
+        with pytest.raises(ValueError, match="not a model of this server"):
             Engines(device="cpu", hub=hub).get(HUB)
     assert loader.loaded == [] and "hf://" not in Engines(device="cpu").about
     for hub in ("on", "owner/*", "a/b, owner/faces"):
@@ -124,7 +124,7 @@ def test_addresses_are_off_unless_the_host_says_otherwise(loader, monkeypatch):
     monkeypatch.setenv("TRANSFLOW_HUB", "owner/faces")
     Engines(device="cpu").get(HUB)
     assert loader.loaded == [HUB] * 4
-    with pytest.raises(ValueError, match=r"addresses of owner/faces$"):
+    with pytest.raises(ValueError, match=r"addresses of owner/faces\.$"):
         Engines(device="cpu").get("hf://owner/faces2/prior.safetensors")
 
 
@@ -136,7 +136,7 @@ def test_a_visitors_address_gets_nothing_of_the_owners(folder, loader):
 
 
 def test_addresses_put_out_one_another_and_nothing_that_is_offered(folder, loader):
-    engines = Engines(folder, device="cpu", most=2, most_foreign=1, hub="on")
+    engines = Engines(folder, device="cpu", most=2, most_from_hub=1, hub="on")
     mine = [engines.get(f"{name}.safetensors") for name in "ab"]
     for index in range(5):
         engines.get(f"hf://owner/faces/{index}.safetensors")
@@ -146,20 +146,20 @@ def test_addresses_put_out_one_another_and_nothing_that_is_offered(folder, loade
 
 
 def test_few_addresses_are_fetched_at_once(loader):
-    engines = Engines(device="cpu", hub="on", most_foreign=9)
+    engines = Engines(device="cpu", hub="on", most_from_hub=9)
     slow = [f"hf://slow/hub/{index}.safetensors" for index in range(2)]
     for name in slow:
         loader.hold(name)
     with ThreadPoolExecutor(2) as pool:
         try:
             waiting = [pool.submit(engines.get, name) for name in slow]
-            assert all(loader.reached[name].wait(PATIENCE) for name in slow)
+            assert all(loader.reached[name].wait(TIMEOUT) for name in slow)
             with pytest.raises(ValueError, match="Try again in a few minutes"):
                 engines.get(HUB)
         finally:
             for name in slow:
                 loader.gates[name].set()
-        assert all(one.result(PATIENCE) for one in waiting)
+        assert all(one.result(TIMEOUT) for one in waiting)
     engines.get(HUB)
 
 

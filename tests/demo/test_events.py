@@ -1,4 +1,4 @@
-"""How handlers are called, and what strangers are told."""
+"""How handlers are called, and how errors are shown."""
 
 import logging
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 import demo.events
-from demo.errors import words_of
+from demo.errors import message_of
 from demo.events import on
 from demo.session import Session
 from transflow_core.worker import Cancelled
@@ -76,10 +76,10 @@ def test_a_handler_has_its_visitors_session_in_front(client):
 def test_whoever_comes_back_too_late_is_told_once(client, monkeypatch):
     told = []
     monkeypatch.setattr(demo.events, "warn", told.append)
-    Session.of(SimpleNamespace(session_hash=client.session_hash)).lost = True
+    Session.of(SimpleNamespace(session_hash=client.session_hash)).expired = True
     for _ in range(2):
         client.predict("x", api_name="/who")
-    assert len(told) == 1 and "forgotten" in told[0]
+    assert len(told) == 1 and "expired" in told[0]
 
 
 def test_a_handler_may_go_in_steps(client):
@@ -123,7 +123,7 @@ def test_a_fault_of_the_program_is_written_down_and_not_shown(client, caplog):
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         (ValueError("give more"), "give more"),
         (ValueError("/root/my models/x.pt: damaged"), "x.pt: damaged"),
@@ -131,14 +131,14 @@ def test_a_fault_of_the_program_is_written_down_and_not_shown(client, caplog):
         (ValueError("hf://owner/repo/file and/or 3/4 or 3 / 4"), "hf://owner/repo/file and/or 3/4 or 3 / 4"),
         (
             FileNotFoundError(2, "No such file", "/root/x"),
-            "A file is no longer there: files are kept for an hour. Give it again.",
+            "This file has expired: files are kept for an hour. Add it again.",
         ),
-        (OSError(28, "No space left", "/root/x"), "The disk of this server is full. Try again in a while."),
-        (OSError(30, "Read-only", "/root/x"), "This server may not write to its disk, so that no file can be made."),
+        (OSError(28, "No space left", "/root/x"), "The disk of this server is full. Try again in a few minutes."),
+        (OSError(30, "Read-only", "/root/x"), "This server cannot write to its disk, so it cannot make the file."),
         (OSError(111, "Connection refused", "/root/x"), "Connection refused"),
         (OSError("no route to the Hub"), "no route to the Hub"),
         (ValueError(), "ValueError"),
     ],
 )
-def test_words_of_an_error(error, words):
-    assert words_of(error) == words
+def test_the_message_of_an_error(error, message):
+    assert message_of(error) == message

@@ -13,7 +13,6 @@ from transflow_core.posterior.local import DRAWN_IN
 from transflow_core.prior import standard_log_prob
 
 from ..helpers import frames
-from .conftest import PATIENCE
 
 DIGITS = 6e-4  # the page writes three decimals
 
@@ -24,20 +23,10 @@ def opened(page, url):
     return page
 
 
-@pytest.fixture(scope="module")
-def visit(browser, served):
-    """One page for all tests that only touch the figure."""
-    page = browser.new_page()
-    page.set_default_timeout(PATIENCE)
-    yield opened(page, served)
-    page.close()
-
-
 @pytest.fixture
-def how(visit):
-    """The figure as it is at first."""
-    visit.click("#how [data-do=reset]")
-    return visit
+def how(kept_page, served):
+    """The figure as it is at first. The tests share the page."""
+    return kept_page(lambda page: opened(page, served), lambda page: page.click("#how [data-do=reset]"))
 
 
 def written(page, name):
@@ -46,14 +35,14 @@ def written(page, name):
 
 
 def evidence(page):
-    """Where the crosses are, from what a screen reader is told."""
+    """Where the crosses are, from their text for a screen reader."""
     marks = page.locator("#how .mark")
     places = [marks.nth(i).get_attribute("aria-valuetext").replace("−", "-") for i in range(marks.count())]
     return torch.tensor([[float(x) for x in re.findall(r"-?\d+\.\d+", text)] for text in places], dtype=torch.float64)
 
 
 def slide(page, elem_id, value):
-    """Move a slider to a λ/m, as a hand does: its own input event. Gives where it came to rest, a step of 2 % away."""
+    """Move a slider to a λ/m, by its own input event. Returns where it comes to rest, a step of 2 % away."""
     page.locator(f"#{elem_id}").evaluate(
         "(input, at) => { input.value = at; input.dispatchEvent(new Event('input', {bubbles: true})); }",
         math.log10(value),
@@ -157,14 +146,13 @@ def test_a_cross_is_dragged_and_everything_follows(how, shot):
     assert torch.equal(evidence(page), after)
 
 
-def test_a_finger_drags_a_cross(browser, served):
-    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    page = opened(context.new_page(), served)
+def test_a_finger_drags_a_cross(new_page, served):
+    page = opened(new_page(width=390, height=844, touch=True), served)
     page.locator("#how .plane").scroll_into_view_if_needed()
     before = evidence(page)
     box = page.locator("#how .mark").first.locator(".hit").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    session = context.new_cdp_session(page)
+    session = page.context.new_cdp_session(page)
 
     def touch(kind, *points):
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": a, "y": b} for a, b in points]})
@@ -178,7 +166,6 @@ def test_a_finger_drags_a_cross(browser, served):
     assert moved[0] > 0.5 and moved[1] < -0.5
     assert page.evaluate("scrollY") == scrolled  # the finger moves the cross, not the page
     agrees(page, 0.5)
-    context.close()
 
 
 def test_everything_is_reached_by_keyboard(how):
@@ -217,7 +204,7 @@ def test_everything_is_reached_by_keyboard(how):
     expected = (
         "λ/m",
         "Evidence 1 of 2",
-        "Add evidence",
+        "Add an image",
         "Sweep λ",
         "Reset",
         "One λ for each",
@@ -298,35 +285,41 @@ def test_the_sweep_moves_until_it_is_stopped(how):
     assert page.locator("#how-lam").input_value() == stopped
 
 
-def test_nothing_moves_by_itself_where_motion_is_unwanted(browser, served):
-    context = browser.new_context(reduced_motion="reduce")
-    page = opened(context.new_page(), served)
-    assert page.locator("#how [data-do=sweep]").is_hidden()
-    page.click("#how [data-go='1']")
-    assert written(page, "ratio1") == 1  # at once, without a glide
-    agrees(page, 1.0)
-    context.close()
-
-
-def test_it_works_with_the_server_out_of_reach(page, served):
-    opened(page, served)
+def test_it_works_without_the_server_and_without_motion(how):
+    page = how
     page.context.set_offline(True)
-    page.click("#how [data-do=add]")
-    agrees(page, slide(page, "how-lam", 0.1))
+    page.emulate_media(reduced_motion="reduce")
+    try:
+        page.click("#how [data-do=add]")
+        agrees(page, slide(page, "how-lam", 0.1))
+        assert page.locator("#how [data-do=sweep]").is_hidden()
+        page.click("#how [data-go='1']")
+        assert written(page, "ratio1") == 1  # at once, without motion
+        agrees(page, 1.0)
+    finally:
+        page.emulate_media(reduced_motion="no-preference")
+        page.context.set_offline(False)
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_it_fits_and_reads_at_every_size(new_page, served, shot, width, dark):
-    page = opened(new_page(width=width, height=900, dark=dark), served)
-    shot(page, f"how_it_works_{width}_{'dark' if dark else 'light'}")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    wide = page.locator("#how math").evaluate_all(
-        "all => all.filter(math => math.checkVisibility()"
-        " && math.parentElement.scrollWidth > math.parentElement.clientWidth + 1).map(math => math.textContent)"
-    )
-    assert wide == []
-    assert page.evaluate(CONTRAST) == []
+def test_it_fits_and_reads_at_every_size(how, shot, width, dark):
+    page = how
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
+    try:
+        frames(page)
+        shot(page, f"how_it_works_{width}_{'dark' if dark else 'light'}")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        wide = page.locator("#how math").evaluate_all(
+            "all => all.filter(math => math.checkVisibility()"
+            " && math.parentElement.scrollWidth > math.parentElement.clientWidth + 1).map(math => math.textContent)"
+        )
+        assert wide == []
+        assert page.evaluate(CONTRAST) == []
+    finally:
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.evaluate("document.body.classList.remove('dark')")
 
 
 # Text of less than 4.5:1 (WCAG AA), by the colours that the browser computed.
@@ -345,7 +338,7 @@ CONTRAST = """() => {
   const poor = [];
   for (const node of document.querySelectorAll('#how *')) {
     const own = [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
-    if (!own || !node.checkVisibility() || node.closest('.said') || node.closest(':disabled')) continue;
+    if (!own || !node.checkVisibility() || node.closest('.live-text') || node.closest(':disabled')) continue;
     const style = getComputedStyle(node), colour = channels(node.closest('svg') ? style.fill : style.color);
     const [light, dark] = [luminance(colour), luminance(background(node))].sort((a, b) => b - a);
     const ratio = (light + 0.05) / (dark + 0.05);
@@ -355,9 +348,9 @@ CONTRAST = """() => {
 }"""
 
 
-def test_another_prior_brings_its_own_numbers(page, served):
-    opened(page, served)
-    page.get_by_label("Prior", exact=True).first.click()
+def test_another_model_brings_its_own_numbers(how):
+    page = how
+    page.get_by_label("Model", exact=True).first.click()
     page.get_by_role("option", name="tiny.safetensors").click()
     page.wait_for_function("document.querySelector(\"#how [data-out='dim']\").textContent === '768'")
     assert written(page, "length-prior") == pytest.approx(math.sqrt(768), abs=0.06)
@@ -419,9 +412,9 @@ def test_the_three_methods_draw_from_the_same_random_numbers(how, shot):
     # Blends of all are the paper's, exactly; of one, each draw is near a piece.
     blend = take("bootstrap")
     assert (blend - paper).abs().max() > 0.1
-    move("pieces", 3)
+    move("images", 3)
     assert torch.allclose(samples(page), paper, atol=1e-9)
-    move("pieces", 1)
+    move("images", 1)
     slide(page, "how-lam", 0.01)
     far = torch.cdist(samples(page), evidence(page)).min(1).values
     assert far.max() < 0.6

@@ -18,12 +18,12 @@ from huggingface_hub import constants, file_download
 
 import demo.engines
 from demo import Engines, build
-from demo.queues import Lane
+from demo.queues import Queue
 from transflow_core import hub
 
 from ..helpers import EXAMPLES, ROOT, make_tiny_prior
 
-PATIENCE = 120
+TIMEOUT = 120
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
@@ -100,7 +100,7 @@ class SlowHub(BaseHTTPRequestHandler):
             self.wfile.write(self.content[:half])
             self.wfile.flush()
             self.stuck.set()
-            self.go_on.wait(PATIENCE)
+            self.go_on.wait(TIMEOUT)
             self.wfile.write(self.content[half:])
 
     def log_message(self, *_):
@@ -131,24 +131,24 @@ def test_a_slow_network_delays_only_who_gave_the_address(priors, slow_hub):
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(engines.get, "hf://owner/faces/prior.safetensors")
         try:
-            assert slow_hub.stuck.wait(PATIENCE)
+            assert slow_hub.stuck.wait(TIMEOUT)
             assert engines.get("good.safetensors").prior.image_size == 16
             assert not slow.done()
         finally:
             slow_hub.go_on.set()
-        assert slow.result(PATIENCE).prior.image_size == 16
+        assert slow.result(TIMEOUT).prior.image_size == 16
 
 
 # ---- the end ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_lane_that_is_drained_lets_nobody_in_and_waits_for_those_who_are():
-    lane = Lane()
-    with lane.turn("a"):
-        assert not lane.drained(0)
-        with pytest.raises(ValueError, match="being restarted"), lane.turn("b"):
+def test_a_drained_queue_accepts_no_more_requests_and_waits_for_the_others():
+    queue = Queue()
+    with queue.enter("a"):
+        assert not queue.drain(0)
+        with pytest.raises(ValueError, match="is restarting"), queue.enter("b"):
             pass
-    assert lane.drained(0)
+    assert queue.drain(0)
 
 
 _PAGE = """
@@ -179,7 +179,7 @@ def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(priors, tmp_pat
     command = [sys.executable, "-c", _PAGE, str(priors), str(begun), str(go_on)]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/gradio_api", timeout=PATIENCE) as http:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/gradio_api", timeout=TIMEOUT) as http:
             wait_for(lambda: http.get("/info").status_code == 200, process)
             with (EXAMPLES / "sepia" / "sepia_00.png").open("rb") as file:
                 path = http.post("/upload", files={"files": file}).json()[0]
@@ -189,11 +189,11 @@ def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(priors, tmp_pat
             wait_for(begun.exists, process)
             with http.stream("GET", f"/call/v2/align/{call}") as answer:
                 process.send_signal(signal.SIGTERM)
-                wait_for(lambda: "being restarted" in refusal(http, given), process)
+                wait_for(lambda: "is restarting" in refusal(http, given), process)
                 go_on.touch()
                 text = "".join(answer.iter_text())
         assert "event: complete" in text and json.loads(text.partition("data: ")[2].splitlines()[0])[1]
-        _, errors = process.communicate(timeout=PATIENCE)
+        _, errors = process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0 and "Traceback" not in errors, errors
         assert not list((tmp_path / "gradio").glob("transflow-studio-*"))  # nothing is left behind
     finally:
@@ -215,7 +215,7 @@ def refusal(http, given):
 
 
 def wait_for(reached, process):
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while time.monotonic() < end:
         assert process.poll() is None
         try:

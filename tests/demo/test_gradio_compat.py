@@ -45,7 +45,7 @@ def test_a_name_that_is_gone_is_told_or_refused(use, monkeypatch, caplog):
 
 
 @pytest.mark.parametrize("gone", ROUTES)
-def test_an_address_that_the_guard_does_not_know_any_more_is_refused(gone):
+def test_an_address_that_the_middleware_does_not_know_is_refused(gone):
     routes = [Route(f"/gradio_api/{end}", id, methods=[method]) for method, end in ROUTES]
     check_routes(SimpleNamespace(routes=routes))
     del routes[ROUTES.index(gone)]
@@ -58,7 +58,7 @@ def test_no_second_server_renders_the_page_and_no_run_is_recorded(served_small, 
     options = {}
     monkeypatch.setattr(Page, "launch", lambda self, **given: options.update(given))
     monkeypatch.setattr(page, "check_routes", lambda app: None)
-    monkeypatch.setattr(page, "Janitor", lambda in_use, folder: None)
+    monkeypatch.setattr(page, "Cleanup", lambda used, folder: None)
     shown = Page()
     shown.folder = tmp_path
     page.launch(shown, prevent_thread_lock=True)

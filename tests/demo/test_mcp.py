@@ -61,7 +61,7 @@ def test_every_endpoint_is_a_tool_and_nothing_else_is(tools_of):
 
 
 @pytest.mark.parametrize(("host", "told"), [("8.8.8.8", "8.8.8.8"), ("10.0.0.2", "198.51.100.7")])
-def test_a_stranger_does_not_say_whom_a_call_comes_from(monkeypatch, host, told):
+def test_an_agent_cannot_pretend_to_be_another_caller(monkeypatch, host, told):
     """Only a proxy of the host's own network does; Gradio would hand on whatever header came."""
     request = SimpleNamespace(scope={"client": (host, 4242), "headers": [(b"x-forwarded-for", b"198.51.100.7")]})
     serve_tools()

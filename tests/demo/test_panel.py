@@ -15,12 +15,12 @@ from transflow_core.faces import align
 from transflow_core.images import load_image
 from transflow_core.worker import FairThread, owned_by
 
-from .conftest import EXAMPLES, says
-from .test_studio import opened, sheet, upload, wait_status
+from .conftest import EXAMPLES, OTHER, choose_example, choose_prior, opened, says
+from .test_studio import sheet, upload, wait_status
 
 CARDS = "#evidence-cards .card"
 # As a file that is dragged, or pasted, from another program.
-GIVE_JS = """
+DROP_JS = """
 ([kind, files, x, y]) => {
   const given = new DataTransfer();
   for (const [name, type, data] of files)
@@ -31,17 +31,17 @@ GIVE_JS = """
   return (document.elementFromPoint(x, y) ?? document.body).dispatchEvent(event);
 }
 """
-# Two clicks in one place, of which the second meets the image that came into the place of the first.
+# Two clicks at one point: the second one meets the next image, which has moved there.
 TWICE_JS = """
 () => [...document.querySelectorAll('#evidence-cards .remove')].slice(0, 2).forEach(one =>
   one.dispatchEvent(new MouseEvent('click', {bubbles: true, detail: 1, clientX: 300, clientY: 300})))
 """
 
 
-def give(page, kind, files, at=(5, 5)):
-    """Whether the browser may still do what it does by itself, such as to leave the page for the file."""
+def drop(page, kind, files, at=(5, 5)):
+    """Drop or paste files. Returns whether the browser would do its own action, such as to open the file."""
     read = [(Path(file).name, "image/png", base64.b64encode(Path(file).read_bytes()).decode()) for file in files]
-    return page.evaluate(GIVE_JS, [kind, read, *at])
+    return page.evaluate(DROP_JS, [kind, read, *at])
 
 
 def cards(page, n):
@@ -53,9 +53,9 @@ def details(page, words):
 
 
 def wait_evidence(page, words):
-    """Wait for these words, or for a number's end where they end in one: 3 is not 3.5."""
-    told = "document.querySelector('#evidence-status').innerText.split(words)"
-    page.wait_for_function(f"words => {told}.slice(1).some(rest => !/^\\.?\\d/.test(rest))", arg=words)
+    """Wait for this text. A number at its end is all of the number: 3 is not 3.5."""
+    parts = "document.querySelector('#evidence-status').innerText.split(words)"
+    page.wait_for_function(f"words => {parts}.slice(1).some(rest => !/^\\.?\\d/.test(rest))", arg=words)
 
 
 @pytest.fixture
@@ -69,12 +69,12 @@ def group(tmp_path, conformance):
     return str(tmp_path / "group.jpg")
 
 
-def test_ten_files_of_which_two_are_broken_and_one_is_no_posterior(page, served_small, shot, tmp_path):
+def test_ten_files_of_which_two_are_broken_and_one_is_no_posterior(studio, shot, tmp_path):
+    page = studio
     files = EXAMPLES["greyscale"][:8]
     for name, data in (("empty.png", b""), ("torn.jpg", b"\xff\xd8\xff\xe0 this is no photograph")):
         (tmp_path / name).write_bytes(data)
         files.append(str(tmp_path / name))
-    opened(page, served_small)
     upload(page, files, used=8)
     assert page.locator(CARDS).count() == 10
     broken = page.locator("#evidence-cards .card.problem .open")
@@ -91,8 +91,8 @@ def test_ten_files_of_which_two_are_broken_and_one_is_no_posterior(page, served_
     assert "evil" not in page.inner_text("#evidence") and page.locator(CARDS).count() == 10
 
 
-def test_eighteen_are_in_sight_at_once_and_one_has_its_details(page, served_small):
-    opened(page, served_small)
+def test_eighteen_are_in_sight_at_once_and_one_has_its_details(studio):
+    page = studio
     page.click("#evidence [data-example=sepia]")
     wait_status(page, "m = 18 ")
     page.locator("#evidence-cards").scroll_into_view_if_needed()
@@ -110,18 +110,19 @@ def test_eighteen_are_in_sight_at_once_and_one_has_its_details(page, served_smal
     assert page.evaluate("document.activeElement.dataset.index") == "1"
 
 
-def test_own_images_take_the_place_of_the_example_that_the_page_opened_with(page, served_small):
-    page.goto(served_small)
-    wait_status(page, "m = 18 ")
+def test_own_images_replace_an_example_set_and_are_added_to_own_images(studio):
+    page = studio
+    choose_example(page, "red_hair")
     upload(page, EXAMPLES["sepia"][:2], used=2)
     page.click("#evidence-undo")
     wait_status(page, "m = 18 ")
     upload(page, EXAMPLES["sepia"][:1], used=1)
-    upload(page, EXAMPLES["sepia"][1:3], used=3)  # what is one's own is added to
+    says(page, "#evidence-status", "1 image, m = 1")
+    upload(page, EXAMPLES["sepia"][1:3], used=3)
 
 
-def test_an_image_is_removed_once_and_comes_back(page, served_small):
-    opened(page, served_small)
+def test_an_image_is_removed_once_and_comes_back(studio):
+    page = studio
     upload(page, EXAMPLES["sepia"][:3], used=3)
     three = sheet(page)
     page.evaluate(TWICE_JS)
@@ -136,14 +137,14 @@ def test_an_image_is_removed_once_and_comes_back(page, served_small):
     wait_status(page, "m = 2 ")
     assert page.evaluate("document.activeElement.dataset.action") == "open"  # of the one that came into its place
     page.click("#evidence-clear")
-    wait_status(page, "the prior itself")
-    assert "whatever λ is" in page.inner_text("#evidence-status")
+    wait_status(page, "No images yet")
+    assert "come from the model alone" in page.inner_text("#evidence-status")
     page.click("#evidence-undo")
     wait_status(page, "m = 2 ")
 
 
-def test_a_weight_counts_and_one_that_cannot_be_is_said(page, served_small):
-    opened(page, served_small)
+def test_a_weight_counts_and_an_invalid_one_is_refused(studio):
+    page = studio
     upload(page, EXAMPLES["sepia"][:2], used=2)
     page.click(f"{CARDS} .open")
     weight = page.locator("#evidence-details input")
@@ -154,7 +155,7 @@ def test_a_weight_counts_and_one_that_cannot_be_is_said(page, served_small):
     assert "1 of 2" in page.inner_text("#evidence-status")
     weight.fill("-2")
     weight.press("Enter")
-    page.get_by_text("A weight is a number from 0 to 100: it stays 0").wait_for()
+    page.get_by_text("A weight is a number from 0 to 100. It stays 0").wait_for()
     page.wait_for_function("document.querySelector('#evidence-details input').value === '0'")
     page.click("#evidence-details [value=whole]")
     details(page, "taken whole")
@@ -162,8 +163,8 @@ def test_a_weight_counts_and_one_that_cannot_be_is_said(page, served_small):
     page.wait_for_function("document.querySelector('#evidence-status').innerText.includes('0 of 1 image')")
 
 
-def test_faces_are_taken_and_left_in_their_picture(page, served_small, group, shot):
-    opened(page, served_small)
+def test_faces_of_a_picture_are_chosen(studio, group, shot):
+    page = studio
     upload(page, [group], used=1)
     first = sheet(page)
     page.click(f"{CARDS} .open")
@@ -179,10 +180,9 @@ def test_faces_are_taken_and_left_in_their_picture(page, served_small, group, sh
     details(page, "(2 of 2)")
     assert sheet(page) != first
     boxes.last.click()
-    page.get_by_text("No other face of this picture is taken").wait_for()
+    page.get_by_text("This is the only face in use").wait_for()
     page.click("#evidence-details [value=all]")
     wait_status(page, "m = 2 ")
-    # Another prior takes the same faces.
     page.click("#evidence-details [value=whole]")
     wait_status(page, "m = 1 ")
     details(page, "taken whole")
@@ -190,40 +190,40 @@ def test_faces_are_taken_and_left_in_their_picture(page, served_small, group, sh
     details(page, "(2 of 2)")
 
 
-def test_files_dropped_or_pasted_anywhere_become_evidence(page, served_small, shot):
-    opened(page, served_small)
-    assert not give(page, "dragover", EXAMPLES["sepia"][:1], at=(1200, 600))
+def test_files_dropped_or_pasted_anywhere_become_evidence(studio, shot):
+    page = studio
+    assert not drop(page, "dragover", EXAMPLES["sepia"][:1], at=(1200, 600))
     assert page.locator("body.drags").count() == 1 and page.locator("#evidence-files.dropping").count() == 1
     shot(page, "panel_drop")
-    assert not give(page, "drop", EXAMPLES["sepia"][:2], at=(1200, 600))  # far from any zone
+    assert not drop(page, "drop", EXAMPLES["sepia"][:2], at=(1200, 600))  # far from any drop zone
     wait_status(page, "m = 2 ")
     assert page.locator("body.drags").count() == 0
-    give(page, "paste", EXAMPLES["greyscale"][:1])
+    drop(page, "paste", EXAMPLES["greyscale"][:1])
     wait_status(page, "m = 3 ")
-    # In a tab with several zones it is the one below the pointer.
+    # In a tab with several drop zones it is the one below the pointer.
     page.get_by_role("tab", name="Interpolate").click()
     page.wait_for_selector("#side-b-files input[type=file]", state="attached")
     box = page.locator("#side-b-status").bounding_box()
-    give(page, "drop", EXAMPLES["sepia"][:1], at=(box["x"] + 9, box["y"] + 9))
+    drop(page, "drop", EXAMPLES["sepia"][:1], at=(box["x"] + 9, box["y"] + 9))
     page.wait_for_selector("#side-b-cards .card")
     assert page.locator("#side-a-cards .card").count() == 0
 
 
-def test_reading_says_how_far_it_is_and_who_comes_before(page, served_small, monkeypatch, hold):
-    opened(page, served_small)
+def test_progress_of_reading_and_the_users_ahead(studio, monkeypatch, hold):
+    page = studio
     encode = hold("encode", which=lambda number: number > 0)
     monkeypatch.setattr(Engine, "before", 2)
     page.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:12])
     page.wait_for_function(
         "document.querySelector('#evidence-status [role=status]')?.innerText"
-        ".match(/1 of 12 images read, \\d+ s left · 2 others before you/)"
+        ".match(/1 of 12 images read, \\d+ s left · 2 others ahead of you/)"
     )
     encode.go_on.set()
     wait_status(page, "m = 12 ")
 
 
-def test_what_is_stale_is_dimmed_until_the_new_is_there(page, served_small, hold):
-    opened(page, served_small)
+def test_old_samples_are_dimmed_until_the_new_ones_are_there(studio, hold):
+    page = studio
     upload(page, EXAMPLES["greyscale"][:2], used=2)
     drawn = hold("drawn")
     page.focus("#evidence-cards .open")
@@ -235,13 +235,13 @@ def test_what_is_stale_is_dimmed_until_the_new_is_there(page, served_small, hold
     page.wait_for_function("getComputedStyle(document.querySelector('#sheet')).opacity === '1'")
 
 
-def test_words_of_progress():
+def test_the_text_of_progress():
     assert "3 of 12 images read, 6 s left" in progress(3, 12, 2.0, 0)
-    assert progress(0, 2, 1.0, 1).endswith("0 of 2 images read · 1 other before you")
+    assert progress(0, 2, 1.0, 1).endswith("0 of 2 images read · 1 other ahead of you")
     assert progress(2, 2, 1.0, 3) == ""
 
 
-def test_who_comes_before_is_counted():
+def test_the_users_ahead_are_counted():
     thread, running, go_on = FairThread(), threading.Event(), threading.Event()
 
     def job():
@@ -271,28 +271,28 @@ def test_of_an_example_set_nothing_changes_where_faces_are_not_looked_for(key):
         assert found.tobytes() == whole.tobytes()
 
 
-def test_noise_among_faces_counts_less_until_it_is_taken_as_it_is(page, served, shot, tmp_path):
+def test_noise_among_faces_has_a_reduced_weight_until_the_user_restores_it(page, served, shot, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     opened(page, served)
     page.set_input_files("#evidence-files input[type=file]", [*EXAMPLES["sepia"][:3], str(tmp_path / "noise.png")])
     wait_evidence(page, "4 images, m = 3")
     page.click("#evidence-cards .warning .open")
-    details(page, "of an image only")
+    details(page, "its weight was reduced to")
     shot(page, "panel_robust")
-    page.get_by_role("button", name="Take it as it is").click()
+    page.get_by_role("button", name="Use its full weight").click()
     wait_evidence(page, "4 images, m = 4")
-    details(page, "in full all the same")
-    page.get_by_role("button", name="Let it count less").click()
+    details(page, "It has its full weight")
+    page.get_by_role("button", name="Reduce its weight").click()
     wait_evidence(page, "4 images, m = 3")
 
 
-def test_a_part_is_left_out_of_one_image_and_of_all(page, served_small):
-    opened(page, served_small)
+def test_a_part_of_one_image_and_of_all_is_ignored(studio):
+    page = studio
     upload(page, EXAMPLES["sepia"][:3], used=3)
     before = sheet(page)
     page.click("#evidence-cards .open")
-    page.get_by_text("Leave out a part of it").click()
+    page.get_by_text("Ignore a part").click()
     page.locator("#evidence-details canvas").scroll_into_view_if_needed()
     box = page.locator("#evidence-details canvas").bounding_box()
     page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
@@ -307,9 +307,8 @@ def test_a_part_is_left_out_of_one_image_and_of_all(page, served_small):
     page.wait_for_function(
         "() => [...document.querySelectorAll('#evidence-cards .open')].every(one => one.title.includes('left out'))"
     )
-    # Under another prior it is left out as well.
-    page.fill("#prior input", "celeba64")
-    page.press("#prior input", "Enter")
+    # For another model it is ignored as well.
+    choose_prior(page, OTHER)
     page.wait_for_selector("#evidence-details .details", state="detached")
     page.wait_for_function(
         "() => (all => all.length === 3 && all.every(one => one.title.includes('left out')))"
@@ -320,7 +319,7 @@ def test_a_part_is_left_out_of_one_image_and_of_all(page, served_small):
     # By keys alone, too: what is painted grows under the space bar.
     page.click("#evidence-details [data-paint=clear]")
     page.wait_for_selector("#evidence-details canvas:not([data-mask])", state="attached")
-    page.get_by_text("Leave out a part of it").click()
+    page.get_by_text("Ignore a part").click()
     page.focus("#evidence-details canvas")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Space")

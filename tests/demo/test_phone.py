@@ -1,8 +1,7 @@
-"""From opening the page on a phone to a saved picture of one's own, by a finger; its taps are counted."""
+"""From the open page on a phone to a saved picture of one's own, with a finger. Its taps are counted."""
 
 import re
 
-import pytest
 from PIL import Image
 
 from demo.examples import PHOTOGRAPH
@@ -11,8 +10,8 @@ from transflow_core.images import read_png_metadata
 from ..helpers import ROOT, frames
 from .test_studio import wait_status
 
-# Where a finger can hit an element without scrolling first; null where something else lies over it, or nothing is seen.
-PLACE_JS = """
+# The point where a finger hits an element without scrolling; null where something else covers it.
+POINT_JS = """
 one => {
   const {left, top, width, height} = one.getBoundingClientRect(), x = left + width / 2, y = top + height / 2;
   const hit = document.elementFromPoint(x, y);
@@ -22,7 +21,7 @@ one => {
 
 
 class Finger:
-    """Taps what is in sight, and counts."""
+    """Taps visible elements, and counts the taps."""
 
     def __init__(self, page) -> None:
         self.page, self.taps = page, 0
@@ -30,29 +29,28 @@ class Finger:
     def tap(self, selector: str) -> None:
         one = self.page.locator(selector)
         one.wait_for()
-        frames(self.page, 30)  # a drawer or a window that is still coming
-        place = one.evaluate(PLACE_JS)
-        assert place, f"{selector} is not where a finger can tap it"
-        self.page.touchscreen.tap(*place)
+        frames(self.page, 30)  # a drawer or a window may still move
+        point = one.evaluate(POINT_JS)
+        assert point, f"{selector} is not where a finger can tap it"
+        self.page.touchscreen.tap(*point)
         self.taps += 1
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served_small, tmp_path, shot, dark):
-    page = new_page(width=390, height=844, dark=dark, touch=True)
+def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served_small, tmp_path, shot):
+    page = new_page(width=390, height=844, touch=True)
     page.goto(served_small)
-    wait_status(page, "m = 18 ")  # it opens on an example: there is something to see before anything is given
+    wait_status(page, "m = 18 ")  # it opens with an example set
     finger = Finger(page)
-    with page.expect_file_chooser() as chooser:  # from here on it is the phone's own: its gallery, or its camera
+    with page.expect_file_chooser() as chooser:  # now the phone shows its gallery, or its camera
         finger.tap("#drawer .add")
     assert chooser.value.is_multiple()
     chooser.value.set_files(PHOTOGRAPH)
     wait_status(page, "m = 1 ")
     page.wait_for_url(re.compile("example=none"))
-    shot(page, f"phone_own_{'dark' if dark else 'light'}")
+    shot(page, "phone_own")
     finger.tap("#sheet .cells button >> nth=0")
     page.wait_for_selector("#sheet .viewer a[href]")
-    shot(page, f"phone_viewer_{'dark' if dark else 'light'}")
+    shot(page, "phone_viewer")
     with page.expect_download() as download:
         finger.tap("#sheet .viewer a")
     path = tmp_path / download.value.suggested_filename

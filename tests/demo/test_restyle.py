@@ -11,9 +11,9 @@ from PIL import Image
 
 from demo.examples import PHOTOGRAPH
 from demo.painting import mask_of, paintable
-from demo.restyle.snippet import command_line, python_code
-from demo.restyle.work import Asked, Sitting, settings_of, write, write_painted
+from demo.restyle.work import Photograph, Request, settings_of, steps_of, write, write_painted
 from demo.session import Session
+from demo.snippet import command_line, python_code
 from transflow_core.images import load_image, read_png_metadata
 from transflow_core.recipes import Restyle
 
@@ -22,7 +22,7 @@ from .conftest import run_python, run_shell, same, saved, says
 
 
 def style_files(folder, n=3):
-    """Pictures that the tiny prior takes as they are, so that nobody waits for a detector."""
+    """Pictures that the tiny prior takes as they are, without face detection."""
     pixels = np.random.default_rng(0).integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
     paths = [folder / f"style_{i}.png" for i in range(n)]
     for path, image in zip(paths, pixels, strict=True):
@@ -38,13 +38,12 @@ def sources(page):
     return page.eval_on_selector_all("#restyle-slider img", "images => images.map(image => image.src)")
 
 
-def test_a_photograph_and_one_click_give_both_pictures_a_strip_and_files(page, served_small, tmp_path):
-    page.goto(served_small)
-    page.get_by_role("tab", name="Restyle").click()
+def test_a_photo_and_one_click_make_both_pictures_a_strip_and_files(page, served_small, engines, tmp_path):
+    page.goto(f"{served_small}/?tab=restyle&example=none")
     page.wait_for_selector("#restyle-hint .hint")
     page.click("#restyle-try")
     wait_status(page, "choose a style")
-    assert "3 faces found" in page.inner_text("#restyle-given")
+    assert "3 faces found" in page.inner_text("#restyle-faces")
     page.set_input_files("#style-files input", style_files(tmp_path))
     wait_status(page, "descriptor")
     assert len(sources(page)) == 2 and page.is_visible("#restyle-strip img")
@@ -59,7 +58,15 @@ def test_a_photograph_and_one_click_give_both_pictures_a_strip_and_files(page, s
     path = saved(page, "#restyle-get-png", tmp_path)
     assert load_image(path).size == load_image(PHOTOGRAPH).size
     assert read_png_metadata(path)["strength"] == "0.3"
-    # Two photographs: one is shown, and the other is a click away.
+    # A posterior is a style, in whichever drop zone it lands.
+    engine = engines.get("tiny.safetensors")
+    how = {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
+    engine.posterior(style_files(tmp_path)).save(tmp_path / "mine.safetensors", metadata=how)
+    page.set_input_files("#restyle-files input", [tmp_path / "mine.safetensors"])
+    says(page, "#style-status", "mine.safetensors")
+    wait_status(page, "3 faces in")
+    assert "3 faces found" in page.inner_text("#restyle-faces"), "the photo stays"
+    # Two photos: one is shown, and the other is a click away.
     page.set_input_files("#restyle-files input", [PHOTOGRAPH, tmp_path / "style_0.png"])
     page.locator("#restyle-which").get_by_label("style_0.png").click()
     wait_status(page, "1 face in")
@@ -76,12 +83,12 @@ def paint(page, canvas, start, end):
     page.mouse.up()
 
 
-def test_what_is_painted_away_is_gone_and_comes_back(page, served_small, tmp_path):
+def test_a_painted_part_is_removed_and_comes_back(page, served_small, tmp_path):
     page.goto(f"{served_small}/?tab=restyle&example=none")
     page.click("#restyle-try")
     page.wait_for_selector("#restyle-slider img")
     whole = sources(page)
-    page.get_by_text("Paint something away").click()
+    page.get_by_text("Remove something").click()
     page.wait_for_selector("#restyle-paint canvas")
     paint(page, "#restyle-paint canvas", (0.44, 0.35), (0.56, 0.4))
     page.click("#restyle-paint [data-paint=apply]")
@@ -91,7 +98,7 @@ def test_what_is_painted_away_is_gone_and_comes_back(page, served_small, tmp_pat
     mask = load_image(saved(page, "#restyle-get-mask", tmp_path))
     left, top, right, bottom = np.array(mask.getbbox()) / np.tile(mask.size, 2)
     assert 0.3 < left < 0.44 and 0.56 < right < 0.7 and 0.2 < top < bottom < 0.6
-    # What touches no face is refused in words, and all stays as it was before.
+    # A mask that touches no face is refused, and nothing changes.
     page.click("#restyle-paint [data-paint=clear]")
     page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src === src", arg=whole[0])
     paint(page, "#restyle-paint canvas", (0.02, 0.95), (0.1, 0.97))
@@ -105,24 +112,11 @@ def test_what_is_painted_away_is_gone_and_comes_back(page, served_small, tmp_pat
     page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src === src", arg=whole[0])
 
 
-def test_a_posterior_is_a_style_wherever_it_is_dropped(page, served_small, engines, tmp_path):
-    engine = engines.get("tiny.safetensors")
-    how = {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
-    engine.posterior(style_files(tmp_path)).save(tmp_path / "mine.safetensors", metadata=how)
-    page.goto(f"{served_small}/?tab=restyle&example=none")
-    page.click("#restyle-try")
-    page.wait_for_selector("#restyle-slider img")
-    page.set_input_files("#restyle-files input", [tmp_path / "mine.safetensors"])
-    page.wait_for_function("document.querySelector('#style-status').innerText.includes('mine.safetensors')")
-    wait_status(page, "3 faces in")
-    assert "3 faces found" in page.inner_text("#restyle-given"), "the photograph stays"
-
-
 @pytest.mark.parametrize(
     "text", [7, None, "4x4", "4x4:zzzz", "4x4:fff", "999x1:f", "0x4:", "97x1:" + 25 * "f", "9" * 9999]
 )
-def test_a_mask_that_nobody_painted_is_refused_in_words(text):
-    with pytest.raises(ValueError, match="no painted mask"):
+def test_an_invalid_mask_is_refused(text):
+    with pytest.raises(ValueError, match="not a painted mask"):
         mask_of(text)
 
 
@@ -139,11 +133,13 @@ def test_a_painted_mask_comes_back(width, height, seed):
     assert (told is None and not painted.getbbox()) or told.tobytes() == painted.tobytes()
 
 
-def asked_of(engines, folder, settings, mask=None):
+def request_of(engines, folder, settings, mask=None):
     engine = engines.get("tiny.safetensors")
     taken = engine.intake([PHOTOGRAPH], faces="all")
     style = engine.intake(style_files(folder))
-    return engine, Asked(Sitting.of(engine, taken, 0, mask), style.posterior(), style, "tiny.safetensors", settings)
+    return engine, Request(
+        Photograph.of(engine, taken, 0, mask), style.posterior(), style, "tiny.safetensors", settings
+    )
 
 
 @pytest.mark.parametrize("painted", [False, True])
@@ -151,30 +147,32 @@ def test_the_code_makes_the_same_picture(engines, tmp_path, monkeypatch, painted
     settings = Restyle(strength=0.6, likeness=0.5, keep_levels=1, match_colours=False)
     mask = Image.new("L", (96, 50))
     mask.paste(255, (44, 16, 54, 22))
-    engine, asked = asked_of(engines, tmp_path, settings, mask if painted else None)
+    engine, request = request_of(engines, tmp_path, settings, mask if painted else None)
     if painted:
-        write_painted("mask", asked.sitting, engine, Session("a")).rename(tmp_path / "mask.png")
-    expected = load_image(write("png", asked, engine, Session("a")))
+        write_painted("mask", request.photograph, engine, Session("a")).rename(tmp_path / "mask.png")
+    expected = load_image(write("png", request, engine, Session("a")))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "assets").symlink_to(ROOT / "assets")
     engine.prior.save(tmp_path / "tiny.safetensors")
-    for run, code in ((run_python, python_code(asked)), (run_shell, command_line(asked))):
+    for run, code in ((run_python, python_code(steps_of(request))), (run_shell, command_line(steps_of(request)))):
         run(code)
         assert same("restyled.png", expected)
         (tmp_path / "restyled.png").unlink()
 
 
-def test_a_style_that_files_do_not_describe_is_a_file_to_take(engines, tmp_path):
-    engine, asked = asked_of(engines, tmp_path, Restyle())
-    asked = replace(asked, style=asked.style.replace(0, weight=2.0))
-    path = write("style", replace(asked, posterior=asked.style.posterior()), engine, Session("c"))
-    assert f"[{path.name!r}]" in python_code(asked) and f"--style {path.name}" in command_line(asked)
+def test_a_style_that_files_do_not_describe_is_a_file_to_download(engines, tmp_path):
+    engine, request = request_of(engines, tmp_path, Restyle())
+    request = replace(request, style=request.style.replace(0, weight=2.0))
+    path = write("style", replace(request, posterior=request.style.posterior()), engine, Session("c"))
+    assert f"[{path.name!r}]" in python_code(steps_of(request)) and f"--style {path.name}" in command_line(
+        steps_of(request)
+    )
     assert engine.load_posterior(path).m == 4
 
 
-def test_what_a_page_sends_is_brought_into_range(engines, tmp_path):
+def test_numbers_of_the_page_out_of_range_become_the_nearest(engines, tmp_path):
     assert settings_of(300, -5, 99, 1) == Restyle(strength=1.0, likeness=0.0, keep_levels=32, match_colours=True)
-    engine, asked = asked_of(engines, tmp_path, Restyle(strength=0.0, keep_levels=32))
-    assert same(write("png", asked, engine, Session("b")), load_image(PHOTOGRAPH))
-    frames = Image.open(write("webp", asked, engine, Session("b"))).n_frames
+    engine, request = request_of(engines, tmp_path, Restyle(strength=0.0, keep_levels=32))
+    assert same(write("png", request, engine, Session("b")), load_image(PHOTOGRAPH))
+    frames = Image.open(write("webp", request, engine, Session("b"))).n_frames
     assert frames == 1 or frames == 24  # at strength 0 all are one, and WebP may keep one

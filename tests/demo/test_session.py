@@ -17,7 +17,7 @@ def request(name):
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """Seconds that pass when told, and no sessions of other tests."""
+    """Seconds that pass when a test says so, and no sessions of other tests."""
     now = SimpleNamespace(seconds=1000.0)
     monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     monkeypatch.setattr(Session, "_all", {})
@@ -34,8 +34,8 @@ def test_each_visitor_has_a_session_and_finds_it_again():
     one, two = Session.of(request("one")), Session.of(request("two"))
     assert Session.of(request("one")) is one is not two
     one.intakes["evidence"] = Intake("tiny")
-    one.of_kind(Results).append(1)
-    assert two.intakes == {} and two.of_kind(Results) == [] and one.of_kind(Results) == [1]
+    one.state(Results).append(1)
+    assert two.intakes == {} and two.state(Results) == [] and one.state(Results) == [1]
 
 
 def test_a_session_is_kept_as_long_as_it_is_used(clock):
@@ -47,17 +47,17 @@ def test_a_session_is_kept_as_long_as_it_is_used(clock):
         assert Session.of(request("used")) is used
     assert left_alone.intakes == {} and not folder.exists()
     back = Session.of(request("left alone"))
-    assert back is not left_alone and back.lost and not Session.of(request("used")).lost
+    assert back is not left_alone and back.expired and not Session.of(request("used")).expired
 
 
 def test_a_page_that_is_closed_ends_its_work_and_may_come_back_for_a_while(clock):
     session = Session.of(request("phone"))
-    with session.turn("evidence") as stop:
-        Session.left(request("phone"))
-        assert stop.is_set() and not stop.by_hand
+    with session.queued("evidence") as cancel:
+        Session.disconnected(request("phone"))
+        assert cancel.is_set() and not cancel.by_user
     clock.seconds += 60
     assert Session.of(request("phone")) is session
-    Session.left(request("phone"))
+    Session.disconnected(request("phone"))
     clock.seconds += 3600
     Session.of(request("somebody else"))
     assert Session.of(request("phone")) is not session

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from demo.examples import example_sets
-from demo.queues import Stop
+from demo.queues import CancelToken
 from demo.static import FOLDER
-from demo.studio.history import Past, address_of, settings_in
+from demo.studio.history import History, address_of, settings_in
 from demo.studio.settings import DEFAULT as OPENED
-from demo.studio.settings import Asked, Settings
-from demo.studio.strip import MOST_DRAWS, PLACES, Strip, lam_places
+from demo.studio.settings import Request, Settings
+from demo.studio.strip import LAMS, MOST_DRAWS, Strip, strip_lams
 from transflow_core.engine import Engine
 from transflow_core.evidence import EvidenceImage, Latent
 from transflow_core.images import read_png_metadata
@@ -26,8 +26,8 @@ from transflow_core.intake import Intake
 from transflow_core.pictures import Picture
 
 from ..helpers import METHODS, by_posterior, frames, make_tiny_prior
-from .conftest import EXAMPLES, saved
-from .test_studio import chosen, drag, opened, sheet, slider, status, wait_status
+from .conftest import EXAMPLES, choose_example, saved, says
+from .test_studio import drag, sheet, slider, status, wait_status
 
 
 def picture_of(page, selector):
@@ -50,33 +50,28 @@ def alike(a, b):
     return np.corrcoef(a.mean(-1).ravel(), b.mean(-1).ravel())[0, 1]
 
 
-def with_strip(page, url, example="red_hair"):
-    """The page with an example set, and its strip there."""
-    chosen(page, url, example)
-    page.wait_for_selector("#sheet .compare:enabled")
-
-
-def test_the_sheet_is_the_gallery(page, served_small, tmp_path, shot):
-    chosen(page, served_small, "sepia")
+def test_the_sheet_is_the_gallery(studio, tmp_path, shot):
+    page = studio
+    choose_example(page, "sepia")
     assert page.get_attribute("#sheet img", "alt") == f"16 samples, sepia, λ/m {METHODS['local'].lam_ratio:g}"
     page.focus("#sheet .cells button")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")  # the fifth
     page.wait_for_selector("#sheet .viewer a[href]")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('.viewer .words').innerText.startsWith('Sample 6 of 16: sepia')")
+    says(page, "#sheet .viewer .text", "Sample 6 of 16: sepia")
     one = saved(page, "#sheet .viewer a", tmp_path)
-    told = read_png_metadata(one)
+    text = read_png_metadata(one)
     assert one.name == "sepia_seed0_06.png" and Image.open(one).size == (16, 16)
-    assert told["sample"] == "5" and told["seed"] == "0" and told["prior"] == "tiny" and "sepia_00" in told["evidence"]
-    assert told["recipe"] == "sample" and told["method"] == "local"
+    assert text["sample"] == "5" and text["seed"] == "0" and text["prior"] == "tiny" and "sepia_00" in text["evidence"]
+    assert text["recipe"] == "sample" and text["method"] == "local"
     # Beside it stands the closest of the images, by the very distance that the core gives.
     engine, files = Engine(make_tiny_prior()), example_sets()["sepia"].files
     posterior = engine.intake(files, whole="always").posterior()
     (near,) = engine.closest(engine.prior.to_unit(Image.open(one)), posterior)
     words = page.inner_text("#sheet .closest")
     assert words.startswith(f"Closest of your images: {files[near.index].name}") and "0 is a copy, 1 is as" in words
-    assert float(re.search(r", (\d\.\d\d) \(", words)[1]) == pytest.approx(near.distance, abs=0.011)
+    assert float(re.search(r"Distance (\d\.\d\d) \(", words)[1]) == pytest.approx(near.distance, abs=0.011)
     image = Image.open(files[near.index]).convert("RGB").resize((64, 64))
     given = np.asarray(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if near.mirrored else image)
     assert alike(picture_of(page, "#sheet .closest img"), given) > 0.8
@@ -96,37 +91,40 @@ def test_the_sheet_is_the_gallery(page, served_small, tmp_path, shot):
     assert not page.is_visible("#sheet .viewer")
     # What is pinned stays when the sheet changes, and can still become evidence.
     page.click("#evidence-clear")
-    wait_status(page, "the prior itself")
+    wait_status(page, "No images yet")
     page.click("#sheet .pins button")
-    page.click("#sheet .viewer [data-ask=apply]")
+    page.click("#sheet .viewer [data-event=apply]")
     wait_status(page, "m = 1 ")
     assert "sepia_seed0_06.png" in page.content()
 
 
-def test_the_prior_alone_is_close_to_no_image(page, served_small):
-    opened(page, served_small)
+def test_the_prior_alone_is_close_to_no_image(studio):
+    page = studio
     page.click("#sheet .cells button")
     page.wait_for_selector("#sheet .viewer a[href]")
     assert not page.is_visible("#sheet .closest") and not page.inner_text("#sheet .closest")
 
 
-def test_a_sample_is_restyled(page, served_small):
-    chosen(page, served_small, "sepia")
+def test_a_sample_is_restyled(studio):
+    page = studio
+    choose_example(page, "sepia")
     page.click("#sheet .cells button")
     page.wait_for_selector("#sheet .viewer a[href]")
     page.click("#sheet .viewer [data-do=restyle]")
     page.get_by_role("tab", name="Restyle", selected=True).wait_for()
-    page.wait_for_function("document.querySelector('#restyle-given')?.innerText.includes('taken whole')")
+    page.wait_for_function("document.querySelector('#restyle-faces')?.innerText.includes('whole picture')")
     page.wait_for_function("document.querySelector('#restyle-status').innerText.includes('choose a style')")
 
 
-def test_the_strip_moves_the_samples_without_the_server(page, served_small, monkeypatch, shot):
-    preview, asked = Engine.preview, []
-    with_strip(page, served_small)
+def test_the_strip_moves_the_samples_without_the_server(studio, monkeypatch, shot):
+    page = studio
+    preview, previewed = Engine.preview, []
+    choose_example(page, "red_hair")
+    page.wait_for_selector("#sheet .compare:enabled")
     near = picture_of(page, "#sheet img")
-    monkeypatch.setattr(Engine, "preview", lambda *a, **k: asked.append(1) or preview(*a, **k))
+    monkeypatch.setattr(Engine, "preview", lambda *a, **k: previewed.append(1) or preview(*a, **k))
     drag(page, 0.01, 0.99, steps=30)
-    assert float(page.get_attribute("#sheet canvas", "data-at")) > 7.9 and not asked
+    assert float(page.get_attribute("#sheet canvas", "data-at")) > 7.9 and not previewed
     far = picture_of(page, "#sheet canvas")
     shot(page, "studio_strip")
     page.mouse.up()
@@ -136,11 +134,11 @@ def test_the_strip_moves_the_samples_without_the_server(page, served_small, monk
     whole = picture_of(page, "#sheet img")
     assert alike(far, whole) > 0.8 > alike(far, near)  # what was shown is what is drawn
     frames(page)
-    assert not asked  # of the same strip, nothing is made again
+    assert not previewed  # the strip is not made again
 
 
-def test_hold_to_compare_shows_the_same_draws_without_evidence(page, served_small):
-    opened(page, served_small)
+def test_hold_to_compare_shows_the_same_draws_without_evidence(studio):
+    page = studio
     prior = picture_of(page, "#sheet img")
     page.click("#evidence [data-example=red_hair]")
     page.wait_for_selector("#sheet .compare:enabled")
@@ -192,9 +190,8 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     assert other.get_attribute("#player .strip img", "src") == page.get_attribute("#player .strip img", "src")
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_on_a_phone_the_result_stays_in_sight(new_page, served_small, shot, dark):
-    page = new_page(width=390, height=844, dark=dark)
+def test_on_a_phone_the_samples_stay_visible(new_page, served_small, shot):
+    page = new_page(width=390, height=844)
     page.goto(served_small)
     wait_status(page, "m = 18 ")
     page.click("#drawer .handle")
@@ -206,7 +203,7 @@ def test_on_a_phone_the_result_stays_in_sight(new_page, served_small, shot, dark
         frames(page, 30)
         lam, stage = (page.locator(at).bounding_box() for at in ("#lam-range", "#sheet .stage"))
         assert lam["y"] >= 0 and stage["y"] + stage["height"] <= 844 - 52
-    shot(page, f"studio_phone_{'dark' if dark else 'light'}")
+    shot(page, "studio_phone")
 
 
 def test_what_a_link_to_the_page_shows(served_small):
@@ -223,50 +220,50 @@ def test_what_a_link_to_the_page_shows(served_small):
 def test_a_strip_is_made_once_and_of_few_draws():
     engine = Engine(make_tiny_prior())
     intake = engine.intake(example_sets()["sepia"].files[:3])
-    asked, strip = Asked(intake, "tiny", Settings(OPENED.replace(n=4))), Strip()
-    assert strip.meet(Asked(Intake(), "tiny", Settings())) == 0  # nothing moves without evidence
-    first = strip.meet(asked)
-    steps = strip.missing(asked, engine, Stop())
+    request, strip = Request(intake, "tiny", Settings(OPENED.replace(n=4))), Strip()
+    assert strip.number(Request(Intake(), "tiny", Settings())) == 0  # nothing moves without evidence
+    first = strip.number(request)
+    steps = strip.missing(request, engine, CancelToken())
     assert next(steps) is None
     steps.close()  # a drag came in between
-    steps = strip.missing(asked, engine, Stop())
+    steps = strip.missing(request, engine, CancelToken())
     told = next(filter(None, steps))
-    assert told["at"] == [math.log10(place) for place in lam_places()[::2]] and not told["bare"]
+    assert told["at"] == [math.log10(place) for place in strip_lams()[::2]] and not told["bare"]
     steps.close()  # and another, when the page had half of them
-    *early, told = strip.missing(asked, engine, Stop())
+    *early, told = strip.missing(request, engine, CancelToken())
     assert not any(early)  # what it has is not sent again
-    assert told["serial"] == first and len(told["at"]) == PLACES and told["at"] == sorted(told["at"]) and told["bare"]
-    assert list(strip.missing(asked, engine, Stop())) == []  # the page has it
-    moved = Asked(intake, "tiny", Settings(OPENED.replace(lam_ratio=3.0, n=4)))
-    assert strip.meet(moved) == first  # λ alone is another
-    assert strip.meet(Asked(intake, "tiny", Settings(OPENED.replace(n=4, seed=1)))) != first
-    large = Asked(intake, "tiny", Settings(OPENED.replace(n=MOST_DRAWS + 1)))
-    strip.meet(large)
-    *_, told = strip.missing(large, engine, Stop())
+    assert told["serial"] == first and len(told["at"]) == LAMS and told["at"] == sorted(told["at"]) and told["bare"]
+    assert list(strip.missing(request, engine, CancelToken())) == []  # the page has it
+    moved = Request(intake, "tiny", Settings(OPENED.replace(lam_ratio=3.0, n=4)))
+    assert strip.number(moved) == first  # λ alone is another
+    assert strip.number(Request(intake, "tiny", Settings(OPENED.replace(n=4, seed=1)))) != first
+    large = Request(intake, "tiny", Settings(OPENED.replace(n=MOST_DRAWS + 1)))
+    strip.number(large)
+    *_, told = strip.missing(large, engine, CancelToken())
     assert told["at"] == []  # too many to move; without evidence they are shown all the same
 
 
 def test_places_of_a_strip_are_even_on_the_slider():
-    steps = torch.tensor(lam_places(5)).log().diff()
-    assert torch.allclose(steps, steps[0].expand(4)) and lam_places(5)[0] == pytest.approx(0.01)
+    steps = torch.tensor(strip_lams(5)).log().diff()
+    assert torch.allclose(steps, steps[0].expand(4)) and strip_lams(5)[0] == pytest.approx(0.01)
 
 
-def test_the_past_holds_ten_states_of_no_more_images_than_one_place():
-    past, states = Past(), [Asked(Intake(), "tiny", Settings(OPENED.replace(seed=seed))) for seed in range(12)]
-    numbers = [past.keep(asked) for asked in states]
-    assert past.get(numbers[1]) is None and past.get(numbers[2]) is states[2] and past.get("x") is None
-    assert past.keep(Asked(states[5].intake, "tiny", Settings(OPENED.replace(seed=5)))) == numbers[5]
+def test_the_history_has_ten_states_with_no_more_images_than_one_panel():
+    history, states = History(), [Request(Intake(), "tiny", Settings(OPENED.replace(seed=seed))) for seed in range(12)]
+    numbers = [history.keep(request) for request in states]
+    assert history.get(numbers[1]) is None and history.get(numbers[2]) is states[2] and history.get("x") is None
+    assert history.keep(Request(states[5].intake, "tiny", Settings(OPENED.replace(seed=5)))) == numbers[5]
 
 
-def test_states_of_the_past_keep_latents_and_no_posteriors():
+def test_states_of_the_history_keep_latents_and_no_posteriors():
     """A posterior is as large as all latents that it was made of: ten of each visitor are much."""
     latent = Latent(torch.zeros(6), -1.0, -1.0)
     intakes = [Intake().added([EvidenceImage(Picture("a.png"), None, latent)]) for _ in range(3)]
-    past, posteriors = Past(), []
+    history, posteriors = History(), []
     for seed, intake in enumerate(intakes):
         posterior = intake.posterior()
         posteriors.append(weakref.ref(posterior.latents))
-        past.keep(Asked(intake, "tiny", Settings(OPENED.replace(seed=seed))))
+        history.keep(Request(intake, "tiny", Settings(OPENED.replace(seed=seed))))
         del posterior
     gc.collect()
     assert [posterior() is None for posterior in posteriors] == [True, True, False]
@@ -276,6 +273,6 @@ def test_states_of_the_past_keep_latents_and_no_posteriors():
 @pytest.mark.parametrize("how", [*METHODS.values(), by_posterior((0.1, 0.5))])
 def test_an_address_says_it_all(how):
     settings = Settings.checked(how, 0.7, 9, 42, "prior", "evidence", 2, auto=False)
-    told = address_of(Asked(Intake(), "other", settings), "tiny")
+    told = address_of(Request(Intake(), "other", settings), "tiny")
     query = dict(part.split("=") for part in told.split("&"))
     assert settings_in(query) == settings and query["prior"] == "other" and query["example"] == "none"

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from demo.examples import example_sets
-from demo.studio.settings import Asked, Settings
-from demo.studio.snippet import POSTERIOR_FILE, command_line, python_code
+from demo.snippet import command_line, python_code
+from demo.studio.results import POSTERIOR_FILE, steps_of
+from demo.studio.settings import Request, Settings
 from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, to_pil
 from transflow_core.intake import Intake
@@ -37,7 +38,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def given(engine, folder, kind):
+def evidence_of(engine, folder, kind):
     if kind == "example":
         return replace(engine.intake(example_sets()["sketch"].files), example="sketch")
     files = sorted(map(str, folder.glob("*.png")))
@@ -61,13 +62,13 @@ def given(engine, folder, kind):
 )
 @pytest.mark.parametrize("kind", ["example", "files", "chosen", "webcam", "saved"])
 def test_the_snippets_reproduce_the_sheet(engine, folder, kind, how):
-    asked = Asked(given(engine, folder, kind), "celeba64", Settings.checked(how, 0.9, 4, 7))
-    posterior = asked.posterior(engine)
-    shown = contact_sheet(to_pil(engine.sample(asked.sampler(engine), 4, seed=7, temperature=0.9)))
-    posterior.save(folder / (asked.intake.saved_name or POSTERIOR_FILE))
+    request = Request(evidence_of(engine, folder, kind), "celeba64", Settings.checked(how, 0.9, 4, 7))
+    posterior = request.posterior(engine)
+    shown = contact_sheet(to_pil(engine.sample(request.sampler(engine), 4, seed=7, temperature=0.9)))
+    posterior.save(folder / (request.intake.saved_name or POSTERIOR_FILE))
     posterior.save(folder / POSTERIOR_FILE)  # the person has downloaded it
 
-    for run, code in ((run_python, python_code(asked)), (run_shell, command_line(asked))):
+    for run, code in ((run_python, python_code(steps_of(request))), (run_shell, command_line(steps_of(request)))):
         run(code)
         assert same("sheet.png", shown)
         (folder / "sheet.png").unlink()
@@ -76,9 +77,9 @@ def test_the_snippets_reproduce_the_sheet(engine, folder, kind, how):
 @pytest.mark.usefixtures("unsmoothed_sheets")
 def test_the_snippet_of_levels_from_two_sources_reproduces_the_sheet(engine, folder):
     settings = Settings.checked(by_posterior(0.3), 0.9, 4, 7, structure="evidence", style="sepia", style_levels=2)
-    asked = Asked(given(engine, folder, "files"), "celeba64", settings)
-    shown = contact_sheet(to_pil(engine.sample(asked.sampler(engine), 4, seed=7, temperature=0.9)))
-    for run, code in ((run_python, python_code(asked)), (run_shell, command_line(asked))):
+    request = Request(evidence_of(engine, folder, "files"), "celeba64", settings)
+    shown = contact_sheet(to_pil(engine.sample(request.sampler(engine), 4, seed=7, temperature=0.9)))
+    for run, code in ((run_python, python_code(steps_of(request))), (run_shell, command_line(steps_of(request)))):
         run(code)
         assert same("sheet.png", shown)
         (folder / "sheet.png").unlink()

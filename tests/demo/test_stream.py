@@ -1,14 +1,14 @@
-"""What the page hears of what it asked for (`static/stream.js`): all of it, in order, over a slow line as well."""
+"""The page gets all messages about its requests, in order, over a slow line as well (`static/stream.js`)."""
 
 import pytest
 
 from demo.static import static
 
-from .conftest import EXAMPLES
-from .test_studio import opened, upload, wait_status
+from .conftest import EXAMPLES, opened
+from .test_studio import upload, wait_status
 
-# A server of Gradio's protocol in the page's own `fetch`: `serve.tell` sends what it tells, in pieces as they are, on
-# the last stream that was opened, and `serve.answer` answers a request that was made. `heard` is what the page reads.
+# A server of Gradio's protocol in the page's own `fetch`: `serve.send` sends chunks on the last stream that was
+# opened, and `serve.answer` answers a request that was made. `heard` is what the page reads.
 SERVER = """
 window.serve = {streams: [], joins: {}, status: 200};
 window.fetch = async (what, how) => {
@@ -19,11 +19,11 @@ window.fetch = async (what, how) => {
   serve.streams.push(to);
   return new Response(body, {status: serve.status});
 };
-serve.tell = (...pieces) => pieces.forEach(piece => serve.streams.at(-1).enqueue(piece));
+serve.send = (...chunks) => chunks.forEach(chunk => serve.streams.at(-1).enqueue(chunk));
 serve.event = (msg, id, output) => new TextEncoder().encode(
   'data: ' + JSON.stringify({msg, event_id: id, output}) + '\\n\\n');
 serve.answer = name => serve.joins[name].done(new Response(JSON.stringify({event_id: name})));
-serve.close = () => { serve.tell(serve.event('close_stream', null)); serve.streams.at(-1).close(); };
+serve.close = () => { serve.send(serve.event('close_stream', null)); serve.streams.at(-1).close(); };
 """
 # What Gradio's script does, as far as it matters here.
 PAGE = """
@@ -53,11 +53,14 @@ const listen = async () => {
 
 
 @pytest.fixture
-def play(new_page):
-    """`play(script)` runs the steps of a conversation; gives what the page heard, how its stream ended, and how many
-    streams of the server there were."""
-    page = new_page()
-    page.goto("about:blank")
+def play(kept_page):
+    """`play(script)` runs the steps of a conversation. It returns the messages that the page got, how its stream ended,
+    and how many streams the server had."""
+
+    def blank(page):
+        page.goto("about:blank")
+
+    page = kept_page(blank, blank)
 
     def run(script: str) -> tuple[list[str], str, int]:
         heard = page.evaluate(
@@ -72,28 +75,28 @@ def play(new_page):
 BEGIN = "join('a'); await settle(); serve.answer('a'); await settle(); listen(); await settle();"
 
 
-def test_what_is_told_of_something_waits_until_the_page_knows_of_it_and_so_does_all_that_follows(play):
+def test_a_message_about_an_unknown_request_waits_with_all_that_follow(play):
     heard, _, _ = play(
         BEGIN
         + """
         join('b'); await settle();
-        serve.tell(serve.event('process_generating', 'a', 1), serve.event('process_generating', 'b', 1));
-        serve.tell(serve.event('process_generating', 'a', 2), serve.event('process_completed', 'b', 2));
+        serve.send(serve.event('process_generating', 'a', 1), serve.event('process_generating', 'b', 1));
+        serve.send(serve.event('process_generating', 'a', 2), serve.event('process_completed', 'b', 2));
         await settle(); heard.push('now'); serve.answer('b')"""
     )
-    told = ["process_generating b 1", "process_generating a 2", "process_completed b 2"]
-    assert heard == ["took a", "process_generating a 1", "now", "took b", *told]
+    expected = ["process_generating b 1", "process_generating a 2", "process_completed b 2"]
+    assert heard == ["took a", "process_generating a 1", "now", "took b", *expected]
 
 
-def test_what_is_asked_for_while_the_server_closes_is_heard_of(play):
-    """The server had nothing left to tell when it closed; the answer overtakes the word of it."""
+def test_a_request_during_the_close_gets_its_result(play):
+    """The answer to the request overtakes the message of the close."""
     heard, ended, streams = play(
         BEGIN
         + """
-        serve.tell(serve.event('process_completed', 'a'));
+        serve.send(serve.event('process_completed', 'a'));
         join('b'); await settle(); serve.answer('b'); await settle();
         serve.close(); await settle();
-        serve.tell(serve.event('process_completed', 'b'))"""
+        serve.send(serve.event('process_completed', 'b'))"""
     )
     assert heard == ["took a", "process_completed a", "took b", "process_completed b"]
     assert (ended, streams) == ("", 2)
@@ -103,10 +106,10 @@ def test_one_stream_for_good_but_none_of_the_server_while_nothing_goes_on(play):
     heard, ended, streams = play(
         BEGIN
         + """
-        serve.tell(serve.event('process_completed', 'a')); serve.close(); await settle();
+        serve.send(serve.event('process_completed', 'a')); serve.close(); await settle();
         heard.push(serve.streams.length);
         join('b'); await settle(); heard.push(serve.streams.length); serve.answer('b'); await settle();
-        serve.tell(serve.event('process_completed', 'b')); serve.close()"""
+        serve.send(serve.event('process_completed', 'b')); serve.close()"""
     )
     assert heard == ["took a", "process_completed a", 1, 1, "took b", "process_completed b"]
     assert (ended, streams) == ("", 2)
@@ -116,20 +119,20 @@ def test_a_proxy_that_ends_a_stream_takes_nothing_away(play):
     heard, ended, streams = play(
         BEGIN
         + """
-        serve.tell(serve.event('process_generating', 'a', 1)); serve.streams.at(-1).close(); await settle();
-        serve.tell(serve.event('process_completed', 'a'))"""
+        serve.send(serve.event('process_generating', 'a', 1)); serve.streams.at(-1).close(); await settle();
+        serve.send(serve.event('process_completed', 'a'))"""
     )
     assert heard == ["took a", "process_generating a 1", "process_completed a"]
     assert (ended, streams) == ("", 2)
 
 
-def test_pieces_are_put_together_wherever_they_were_cut(play):
+def test_chunks_are_joined_wherever_they_were_cut(play):
     heard, _, _ = play(
         BEGIN
         + """
-        const told = serve.event('process_generating', 'a', 'λ/m …');
-        told.forEach((_, at) => serve.tell(told.slice(at, at + 1)));
-        serve.tell(serve.event('heartbeat', null))"""
+        const chunk = serve.event('process_generating', 'a', 'λ/m …');
+        chunk.forEach((_, at) => serve.send(chunk.slice(at, at + 1)));
+        serve.send(serve.event('heartbeat', null))"""
     )
     assert heard == ["took a", "process_generating a λ/m …", "heartbeat"]
 
@@ -143,13 +146,13 @@ def test_pieces_are_put_together_wherever_they_were_cut(play):
     ],
     ids=["cut", "refused", "silent"],
 )
-def test_a_line_that_breaks_is_told_and_another_begins_anew(play, how):
+def test_a_broken_line_is_an_error_and_a_new_one_works(play, how):
     heard, ended, _ = play(
         BEGIN
         + f"""
         {how}; await settle(); heard.push(ended); ended = '';
         serve.status = 200; join('b'); await settle(); serve.answer('b'); await settle(); listen(); await settle();
-        serve.tell(serve.event('process_completed', 'b'))"""
+        serve.send(serve.event('process_completed', 'b'))"""
     )
     assert heard == ["took a", "broken", "took b", "process_completed b"] and ended == ""
 
@@ -159,26 +162,26 @@ def test_an_answer_that_never_comes_holds_nothing_up(play):
         BEGIN
         + """
         const lost = join('b').catch(() => heard.push('lost')); await settle();
-        serve.tell(serve.event('process_generating', 'b', 1), serve.event('process_generating', 'a', 1));
+        serve.send(serve.event('process_generating', 'b', 1), serve.event('process_generating', 'a', 1));
         await settle(); serve.joins.b.fail(new TypeError('no network')); await settle()"""
     )
     assert heard == ["took a", "lost", "process_generating b 1", "process_generating a 1"]
 
 
-def test_a_stream_that_is_refused_is_told_as_it_is(play):
+def test_a_refused_stream_is_refused_for_the_page(play):
     assert play("serve.status = 404; await listen()")[1] == "refused"
 
 
-# Every piece of the stream comes late, and no answer does.
+# Every chunk of the stream comes late, and no answer does.
 SLOW = """
 {
   const plain = window.fetch;
   window.fetch = async (what, how) => {
     const answer = await plain(what, how);
     if (!String(what.url ?? what).includes('/queue/data')) return answer;
-    const late = new TransformStream({async transform(piece, to) {
+    const late = new TransformStream({async transform(chunk, to) {
       await new Promise(done => setTimeout(done, 100));
-      to.enqueue(piece);
+      to.enqueue(chunk);
     }});
     return new Response(answer.body.pipeThrough(late), {status: answer.status, headers: answer.headers});
   };

@@ -6,6 +6,7 @@ import re
 import shutil
 import threading
 import zipfile
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -13,33 +14,22 @@ import torch
 from PIL import Image
 
 from demo.render import sheet as rendered
+from demo.studio.history import settings_in
 from demo.studio.strip import Strip
 from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata
 from transflow_core.posterior import Posterior, recommend
-from transflow_core.prior import load_prior
 from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata, to_python, to_shell
 
-from ..helpers import METHODS, frames
-from .conftest import EXAMPLES, noise, saved, says, unfold
-
-LAM = METHODS["local"].lam_ratio
-
-
-def opened(page, url):
-    """Open the page and wait for samples: the prior's own, unless the address says more."""
-    page.goto(url if "?" in url else url + "/?example=none")
-    page.wait_for_selector("#sheet img")
-    page.wait_for_function("document.querySelector('#samples-status')?.innerText.includes('samples in')")
-    return page
+from ..helpers import frames
+from .conftest import EXAMPLES, LAM, OTHER, TINY, choose_example, choose_prior, noise, opened, saved, says, unfold
 
 
 def chosen(page, url, example):
     """Open the page with an example set, at rest: samples, files and sweep are there, and the address tells."""
     opened(page, url)
-    page.click(f"#evidence [data-example={example}]")
-    page.wait_for_url(re.compile(f"example={example}"))
+    choose_example(page, example)
 
 
 def sheet(page):
@@ -98,16 +88,14 @@ def slider(page):
     return float(page.evaluate("Number(Math.pow(10, document.querySelector('#lam-range').value).toPrecision(3))"))
 
 
-def test_upload_two_files_drag_the_slider_and_the_picture_changes(page, served, shot):
+def test_two_files_the_slider_and_the_numbers_with_the_shipped_model(page, served, shot):
     opened(page, served)
-    prior = sheet(page)
-    assert "the prior itself" in status(page)
+    before = sheet(page)
+    assert "No images yet" in status(page)
     upload(page, EXAMPLES["greyscale"][:2], used=2)
-    first = sheet(page)
-    assert first != prior
+    assert sheet(page) != before
     page.get_by_label("The paper's").click()
     page.wait_for_url(re.compile("method=posterior"))
-    first = sheet(page)
     drag(page, 0.55, 0.1)
     page.mouse.up()
     wait_status(page, f"λ/m = {slider(page):g}")
@@ -116,6 +104,19 @@ def test_upload_two_files_drag_the_slider_and_the_picture_changes(page, served, 
     pixels = decoded(sheet(page))
     assert np.ptp(pixels, axis=-1).mean() < 12
     shot(page, "studio_two_files")
+    page.click("#evidence [data-example=noise_bar]")
+    wait_status(page, "m = 18 ")
+    # The paper's noisy occlusion: all of the images are outliers.
+    assert "Most of them are very different" in page.inner_text("#evidence-status")
+    assert page.locator("#evidence-cards .card.warning").count() == 0
+    page.get_by_role("tab", name="Numbers").click()
+    page.wait_for_function("document.querySelector('#numbers').innerText.includes('KL')")
+    text = page.inner_text("#numbers")
+    for name in ("λ/m", "‖μp‖²", "Σp", "KL", "32×32"):
+        assert name in text
+    page.get_by_text("Each image, as JSON").click()
+    page.wait_for_function("document.querySelector('#evidence-json').innerText.includes('log_prior')")
+    shot(page, "studio_numbers")
 
 
 def test_the_last_value_of_a_drag_wins(page, served, no_strip):
@@ -133,14 +134,14 @@ def test_the_last_value_of_a_drag_wins(page, served, no_strip):
     assert torch.cuda.is_available() or roughness(shown) > roughness(dragged)
 
 
-def test_a_preview_that_comes_late_does_not_blur_the_whole_images(page, served, monkeypatch, no_strip):
-    """The last preview of a drag, asked for while an earlier one was made, runs after the slider was let go."""
-    preview, drawn, whole = Engine.preview, Engine.drawn, []
-    asked, released, idle = threading.Event(), threading.Event(), threading.Event()
+def test_a_preview_that_comes_late_does_not_blur_the_samples(studio, monkeypatch, no_strip):
+    """The last preview of a drag, requested while an earlier one was drawn, runs after the slider was released."""
+    page, preview, drawn, results = studio, Engine.preview, Engine.drawn, []
+    begun, released, idle = threading.Event(), threading.Event(), threading.Event()
 
     def slow_preview(*args, **how):
         idle.clear()
-        asked.set()
+        begun.set()
         released.wait()
         try:
             return preview(*args, **how)
@@ -148,27 +149,27 @@ def test_a_preview_that_comes_late_does_not_blur_the_whole_images(page, served, 
             idle.set()
 
     def kept(*args, **how):
-        whole.append(drawn(*args, **how))
-        return whole[-1]
+        results.append(drawn(*args, **how))
+        return results[-1]
 
-    chosen(page, served, "red_hair")
+    choose_example(page, "red_hair")
     monkeypatch.setattr(Engine, "preview", slow_preview)
     monkeypatch.setattr(Engine, "drawn", kept)
     drag(page, 0.2, 0.9, steps=40)
-    asked.wait()
+    begun.wait()
     page.mouse.up()
     released.set()
     page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))
-    frames(page, 60)  # a preview that was still asked for is under way by now
+    frames(page, 60)  # a preview that was still requested runs by now
     idle.wait()
     frames(page)
-    assert len(whole) == 1
-    assert sheet(page) in rendered(whole[0].images, "samples")
+    assert len(results) == 1
+    assert sheet(page) in rendered(results[0].images, "samples")
     assert f"λ/m = {slider(page):g}," in status(page)
 
 
-def test_a_key_moves_the_slider(page, served_small):
-    opened(page, served_small)
+def test_a_key_moves_the_slider(studio):
+    page = studio
     page.click("#evidence [data-example=cartoon]")
     wait_status(page, "m = 18 ")
     before = sheet(page)
@@ -179,28 +180,17 @@ def test_a_key_moves_the_slider(page, served_small):
     assert slider(page) > 1.2 * LAM and sheet(page) != before
 
 
-def test_a_hostile_file_name_is_only_a_name(page, served_small, tmp_path):
+def test_a_hostile_file_name_is_only_a_name(studio, tmp_path):
+    page = studio
     name = "<img src=x onerror=window.pwned=1>.png"
     shutil.copy(EXAMPLES["sepia"][0], tmp_path / name)
-    opened(page, served_small)
     upload(page, [str(tmp_path / name)], used=1)
     assert page.evaluate("window.pwned") is None
     assert page.locator("#evidence-cards img").count() == 1
 
 
-def test_two_sessions_do_not_see_each_others_evidence(new_page, served_small):
-    one, two = opened(new_page(), served_small), opened(new_page(), served_small)
-    upload(one, EXAMPLES["greyscale"][:2], used=2)
-    assert two.locator("#evidence-cards .card").count() == 0 and "the prior itself" in status(two)
-    upload(two, EXAMPLES["red_hair"][:3], used=3)
-    assert "red_hair" not in one.inner_html("#evidence-cards") and "m = 2 " in status(one)
-    drag(one, 0.5, 0.4)
-    one.mouse.up()
-    wait_status(one, f"λ/m = {slider(one):g}, m = 2 ")
-    assert "greyscale" not in two.inner_html("#evidence-cards")
-
-
-def test_the_newest_click_ends_the_older_ones(page, served_small, monkeypatch):
+def test_the_newest_click_ends_the_older_ones(studio, monkeypatch):
+    page = studio
     encode, last = Engine.encode, threading.Event()
 
     def until_ended(self, frames, *, cancel=None, **how):
@@ -208,7 +198,6 @@ def test_the_newest_click_ends_the_older_ones(page, served_small, monkeypatch):
             assert cancel.wait(60)
         return encode(self, frames, cancel=cancel, **how)
 
-    opened(page, served_small)
     monkeypatch.setattr(Engine, "encode", until_ended)
     for key in ("greyscale", "red_hair", "sepia"):
         page.click(f"#evidence [data-example={key}]")
@@ -219,33 +208,30 @@ def test_the_newest_click_ends_the_older_ones(page, served_small, monkeypatch):
     assert page.locator("#evidence-cards .card").count() == 18 and "m = 18 " in status(page)
 
 
-def test_a_visitor_whose_images_are_read_holds_up_no_other(new_page, served_small, hold):
-    one, two = opened(new_page(), served_small), opened(new_page(), served_small)
+def test_visitors_neither_delay_one_another_nor_see_each_others_images(studio, new_page, served_small, hold):
+    one, two = studio, opened(new_page(), served_small)
     first = hold("encode", which=lambda number: number == 0)
     one.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:2])
     assert first.begun.wait(60)
     upload(two, EXAMPLES["red_hair"][:3], used=3)
-    two.click("#evidence-clear")
-    wait_status(two, "the prior itself")
-    drag(one, 0.5, 0.4)  # what is not read yet does not hold up one's own slider either
+    drag(one, 0.5, 0.4)  # images that are being read delay not even the same visitor's slider
     one.mouse.up()
     one.wait_for_url(re.compile(f"lam_ratio={slider(one):g}&"))
     first.go_on.set()
-    wait_status(one, "m = 2 ")
-
-
-def test_a_page_that_is_closed_ends_what_it_asked_for(page, served_small, hold):
-    opened(page, served_small)
+    wait_status(one, f"λ/m = {slider(one):g}, m = 2 ")
+    assert "red_hair" not in one.inner_html("#evidence-cards")
+    assert "greyscale" not in two.inner_html("#evidence-cards") and "m = 3 " in status(two)
+    # A visitor who leaves cancels their requests.
     encode = hold("encode")
-    page.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:2])
+    two.set_input_files("#evidence-files input[type=file]", EXAMPLES["sepia"][:2])
     assert encode.begun.wait(60)
-    page.close()
-    assert encode.stopped.wait(60)
+    two.close()
+    assert encode.cancelled.wait(60)
 
 
-def test_the_sheet_is_always_of_the_seed_that_its_words_tell(page, served_small):
+def test_the_sheet_is_always_of_the_seed_in_its_status(studio):
     """Answers that come within one frame: a script that changes the one before in place would lose a sheet in some."""
-    opened(page, served_small)
+    page = studio
     page.click("#evidence [data-example=sketch]")
     wait_status(page, "m = 18 ")
     seen = {}
@@ -275,17 +261,25 @@ def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served_sm
     page.wait_for_url(re.compile("example=none"))
     page.reload()
     page.wait_for_selector("#sheet img")
-    wait_status(page, "the prior itself")
+    wait_status(page, "No images yet")
 
 
-def test_an_address_that_was_typed_wrong_opens_with_the_defaults(page, served_small):
-    opened(page, served_small + "/?lam=nan&t=hot&n=1e99&seed=-5&example=../../etc")
-    assert "the prior itself" in status(page)
+def test_an_invalid_address_opens_with_the_defaults(page, served_small):
+    opened(page, served_small + "/?lam=nan&t=hot&n=1e99&seed=-5&manner=mine&structure=nowhere&example=../../etc")
+    assert "No images yet" in status(page) and page.is_checked("#method-kind input[value=local]")
     assert slider(page) == pytest.approx(LAM, rel=0.02)
 
 
-def test_new_seed_and_reset(page, served_small):
-    opened(page, served_small)
+@pytest.mark.parametrize(
+    "query", ["lam=nan", "t=hot", "n=1e99", "seed=-5", "manner=mine", "likeness=x", "structure=nowhere"]
+)
+def test_each_invalid_value_of_an_address_is_refused(query):
+    with pytest.raises(ValueError):
+        settings_in(dict(parse_qsl(query)))
+
+
+def test_new_seed_and_reset(studio):
+    page = studio
     before = sheet(page)
     page.click("#dice")
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)
@@ -297,45 +291,31 @@ def test_new_seed_and_reset(page, served_small):
     assert slider(page) == pytest.approx(LAM, rel=0.02)
 
 
-def test_one_lambda_for_each_level(page, served):
-    opened(page, served)
-    page.click("#evidence [data-example=red_hair]")
-    wait_status(page, "m = 18 ")
-    same = sheet(page)
-    unfold(page, "Advanced: one λ/m for each latent level")
-    page.click("#by-level input")
-    wait_status(page, "λ/m = " + ", ".join([f"{LAM:g}"] * 5))
-    assert np.abs(decoded(sheet(page)) - decoded(same)).max() <= 8  # JPEG of the same samples, to rounding
-    page.focus("#lam-4-range")
-    page.keyboard.press("End")
-    wait_status(page, "λ/m = " + ", ".join([f"{LAM:g}"] * 4 + ["10"]))
-    assert np.abs(decoded(sheet(page)) - decoded(same)).mean() > 3
-
-
-def test_what_is_taken_away_is_what_is_on_the_screen(page, served, tmp_path, shot):
-    opened(page, served)
+def test_downloads_are_what_the_page_shows(studio, engines, tmp_path, shot):
+    page = studio
     page.click("#evidence [data-example=neon_bar]")
     wait_status(page, "m = 18 ")
-    page.get_by_role("tab", name="Take away").click()
+    page.get_by_role("tab", name="Download").click()
     unfold(page, "The same as code")
     page.wait_for_function("document.querySelector('#shell').innerText.includes('neon_bar')")
     picture, samples, file = (saved(page, f"#get-{kind}", tmp_path) for kind in ("sheet", "zip", "posterior"))
     recipe, posterior = from_metadata(read_png_metadata(picture)), Posterior.load(file)
     assert isinstance(recipe, Sample)
-    looks = load_prior(posterior.metadata["prior"], device="cpu").looks(posterior.latents)
+    looks = engines.get(TINY).prior.looks(posterior.latents)
     assert recipe.choices == recommend(posterior, looks).method
-    assert to_shell(recipe, [], "sheet.png").split(maxsplit=2)[2] in page.inner_text("#shell")
-    assert to_python(recipe) in page.inner_text("#python")
+    shown = recipe.replace(prior=TINY)  # a file has the model's own name
+    assert to_shell(shown, [], "sheet.png").split(maxsplit=2)[2] in page.inner_text("#shell")
+    assert to_python(shown) in page.inner_text("#python")
     assert Sample.from_texts(posterior.metadata) == recipe
     with zipfile.ZipFile(samples) as archive:
         assert len(archive.namelist()) == 16
-        assert Image.open(io.BytesIO(archive.read("sample_0000.png"))).size == (128, 128)
+        assert Image.open(io.BytesIO(archive.read("sample_0000.png"))).size == (16, 16)
     assert posterior.m == 18
     shot(page, "studio_take_away")
     # Dropped in again, it gives the same samples, and λ still moves.
     shown = sheet(page)
     page.click("#evidence-clear")
-    wait_status(page, "the prior itself")
+    wait_status(page, "No images yet")
     page.set_input_files("#evidence-files input[type=file]", str(file))
     wait_status(page, "m = 18 ")
     assert sheet(page) == shown and file.name in page.inner_text("#evidence-status")
@@ -344,55 +324,35 @@ def test_what_is_taken_away_is_what_is_on_the_screen(page, served, tmp_path, sho
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=shown)
 
 
-def test_a_posterior_that_is_refused_is_told_as_text_and_does_not_stand_in_the_way(page, served_small, tmp_path):
+def test_a_posterior_of_another_model_is_refused_as_text_and_changes_nothing(studio, tmp_path):
+    page = studio
     evidence = torch.ones(1, 768)
     name = "<b id=injected>another</b>"
     Posterior.condition(evidence, 0.5, metadata={"prior": name, "fingerprint": "x"}).save(
         tmp_path / "foreign.safetensors"
     )
-    opened(page, served_small)
     page.set_input_files("#evidence-files input[type=file]", str(tmp_path / "foreign.safetensors"))
     page.get_by_text(f"was made with {name}").wait_for()
     assert page.locator("#injected").count() == 0
     upload(page, EXAMPLES["sepia"][:2], used=2)
 
 
-def test_every_number_is_there(page, served, shot):
-    opened(page, served)
-    page.click("#evidence [data-example=noise_bar]")
-    wait_status(page, "m = 18 ")
-    # The paper's noisy occlusion is far outside, all of it.
-    assert "Most of them are far" in page.inner_text("#evidence-status")
-    assert page.locator("#evidence-cards .card.warning").count() == 0
-    page.get_by_role("tab", name="Numbers").click()
-    page.wait_for_function("document.querySelector('#numbers').innerText.includes('KL')")
-    words = page.inner_text("#numbers")
-    for name in ("λ/m", "‖μp‖²", "Σp", "KL", "32×32"):
-        assert name in words
-    page.get_by_text("Each image, as JSON").click()
-    assert "log_prior" in page.inner_text("#evidence-json")
-    shot(page, "studio_numbers")
-    for tab, name in (("Sweep", "sweep"), ("Mean and evidence", "rebuilt")):
-        page.get_by_role("tab", name=tab).click()
-        page.wait_for_selector(f"#{name} img")
-        shot(page, f"studio_{name}")
-
-
-def test_a_sweep_that_is_not_there_yet_says_so(page, served_small, hold):
-    opened(page, served_small)
+def test_a_sweep_that_is_not_there_yet_says_so(studio, hold):
+    page = studio
     page.get_by_role("tab", name="Sweep").click()
-    page.get_by_text("A sweep needs evidence").wait_for()
+    page.get_by_text("A sweep needs some").wait_for()
     sweep = hold("sweep")
     page.click("#evidence [data-example=sepia]")
-    page.get_by_text("The sweep is being made").wait_for()
+    page.get_by_text("Drawing the sweep").wait_for()
     sweep.go_on.set()
     page.wait_for_selector("#sweep img")
 
 
-def test_what_is_not_looked_at_is_not_made(page, served_small, hold):
+def test_only_the_open_inner_tab_is_made(studio, hold):
+    page = studio
     sweep = hold("sweep")
     sweep.go_on.set()  # it only counts
-    chosen(page, served_small, "red_hair")
+    choose_example(page, "red_hair")
     page.get_by_label("The paper's").click()
     page.wait_for_url(re.compile("method=posterior"))
     assert not sweep.calls
@@ -404,7 +364,7 @@ def test_what_is_not_looked_at_is_not_made(page, served_small, hold):
     page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))
     assert sweep.calls == 1  # λ plays no part in the sweep of the paper's method
     page.get_by_role("tab", name="Numbers").click()
-    page.wait_for_selector("#numbers table")  # so that the page knows what is looked at
+    page.wait_for_selector("#numbers table")  # so that the server knows which tab is open
     page.fill("#seed input", "7")
     page.press("#seed input", "Enter")
     page.wait_for_url(re.compile("seed=7"))
@@ -414,53 +374,44 @@ def test_what_is_not_looked_at_is_not_made(page, served_small, hold):
     assert sweep.calls == 2
 
 
-def test_stop_stops_reading(page, served_small):
-    """What was read stays."""
-    opened(page, served_small)
-    page.set_input_files("#evidence-files input[type=file]", noise(40, seed=0, size=(200, 300)))
+def test_stop_cancels_reading(studio, hold):
+    """The images that were read stay."""
+    page = studio
+    encode = hold("encode", which=lambda number: number > 0)
+    page.set_input_files("#evidence-files input[type=file]", noise(12, seed=0))
+    assert encode.begun.wait(60)
     page.get_by_role("button", name="Stop").click()
-    page.get_by_text("images were not read").wait_for()
-    assert page.locator("#evidence-cards .card").count() < 40
+    page.get_by_text("Images that were not read").wait_for()
+    assert page.locator("#evidence-cards .card").count() < 12
 
 
-def test_another_prior_reads_the_evidence_anew(page, served):
-    opened(page, served)
-    upload(page, EXAMPLES["sepia"][:2], used=2)
-    page.click("#prior input")
-    page.get_by_role("option", name="tiny.safetensors").click()
-    unfold(page, "Advanced: one λ/m for each latent level")
-    page.get_by_text("λ/m of level 4×4 (coarsest").wait_for()
-    assert page.locator("#lam-1-range").is_visible() and page.locator("#lam-2-range").count() == 0
-    page.get_by_role("tab", name="Numbers").click()
-    page.wait_for_function("document.querySelector('#numbers').innerText.includes('768')")
-    wait_status(page, "m = 2 ")
-    assert page.locator("#evidence-cards .card").count() == 2
-
-
-def test_a_slider_moved_while_another_prior_reads_the_evidence(page, served, hold):
-    """Until then there are samples of the prior that was chosen, and no error."""
-    opened(page, served)
+def test_another_model_reads_the_images_again_and_delays_nothing(studio, hold):
+    """Until they are read there are samples of the new model alone, and no error."""
+    page = studio
     upload(page, EXAMPLES["sepia"][:2], used=2)
     encode = hold("encode")
-    page.click("#prior input")
-    page.get_by_role("option", name="tiny.safetensors").click()
+    choose_prior(page, OTHER)
     page.get_by_role("tab", name="Numbers").click()
     page.focus("#lam-range")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('#numbers').innerText.includes('tiny (')")
-    wait_status(page, "the prior itself")  # it may say that it is updating first
+    page.wait_for_function("document.querySelector('#numbers').innerText.includes('3,072')")
+    wait_status(page, "No images yet")  # it may show "updating…" first
     assert page.locator("[data-testid=toast-body]").count() == 0
     encode.go_on.set()
     wait_status(page, "m = 2 ")
+    assert page.locator("#evidence-cards .card").count() == 2
+    unfold(page, "Advanced: one λ/m for each latent level")
+    page.get_by_text("λ/m of level 8×8 (coarsest").wait_for()
+    assert page.locator("#lam-1-range").is_visible() and page.locator("#lam-2-range").count() == 0
 
 
-def test_a_prior_that_is_not_offered_is_refused_in_words(page, served_small):
-    opened(page, served_small)
+def test_a_model_that_is_not_offered_is_refused(studio):
+    page = studio
     page.fill("#prior input", "/etc/passwd")
     page.press("#prior input", "Enter")
-    page.get_by_text("is not among the priors offered here").first.wait_for()
+    page.get_by_text("is not a model of this server").first.wait_for()
     page.wait_for_function("document.querySelector('#prior input').value === 'tiny.safetensors'")
-    assert page.get_by_text("is not among the priors offered here").count() == 1
+    assert page.get_by_text("is not a model of this server").count() == 1
     upload(page, EXAMPLES["sepia"][:1], used=1)
 
 
@@ -475,27 +426,28 @@ def drag_own(page, name, start, end):
         page.mouse.move(box["x"] + (start + (end - start) * step / 8) * box["width"], y)
 
 
-def test_the_method_is_chosen_for_the_evidence_until_a_hand_moves_it(page, served, shot):
-    chosen(page, served, "sketch")
-    assert page.is_checked("#method-auto input") and "Chosen for you" in page.inner_text("#method-words")
+def test_the_method_is_chosen_for_the_evidence_until_the_user_moves_it(studio, shot):
+    page = studio
+    choose_example(page, "sketch")
+    assert page.is_checked("#method-auto input") and "Chosen for you" in page.inner_text("#method-reason")
     assert "new members of the set" in status(page) and not page.locator("#lam .band").is_visible()
     before = sheet(page)
     drag_own(page, "likeness", 0.9, 0.1)
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)  # a preview
     page.mouse.up()
-    page.wait_for_url(re.compile(r"method=local.*likeness=0(\.[01]\d?)?&"))  # where the hand let go
-    page.wait_for_function("!document.querySelector('#method-words').innerText.includes('Chosen for you')")
+    page.wait_for_url(re.compile(r"method=local.*likeness=0(\.[01]\d?)?&"))  # where the user let go
+    page.wait_for_function("!document.querySelector('#method-reason').innerText.includes('Chosen for you')")
     assert not page.is_checked("#method-auto input")
     page.click("#evidence [data-example=sepia]")  # other evidence leaves it alone
     page.wait_for_url(re.compile("method=local.*example=sepia"))
     page.click("#method-auto input")
     page.wait_for_url(lambda url: "example=sepia" in url and "method" not in url)
-    page.wait_for_function("document.querySelector('#method-words').innerText.includes('Chosen for you')")
+    page.wait_for_function("document.querySelector('#method-reason').innerText.includes('Chosen for you')")
     shot(page, "studio_method")
 
 
-def test_the_method_changes_what_is_drawn_and_comes_back_on_reload(page, served, shot):
-    chosen(page, served, "greyscale")
+def test_the_method_changes_the_samples_and_comes_back_on_reload(page, served_small, shot):
+    chosen(page, served_small, "greyscale")
     sheets = [sheet(page)]
     page.get_by_label("The paper's").click()  # one click away
     page.wait_for_url(re.compile("method=posterior&lam_ratio=0.5"))
@@ -508,7 +460,7 @@ def test_the_method_changes_what_is_drawn_and_comes_back_on_reload(page, served,
     assert len(set(sheets)) == 3
     unfold(page, "The same as code")
     page.wait_for_function("document.querySelector('#shell').innerText.includes('--images-per-sample 2')")
-    assert "tfc.Sample(method='bootstrap'" in page.inner_text("#python")
+    assert "method='bootstrap'" in page.inner_text("#python")
     page.reload()
     wait_status(page, "like blends of a few, 2 images each")
     wait_status(page, "m = 18")
@@ -524,30 +476,25 @@ def test_the_method_changes_what_is_drawn_and_comes_back_on_reload(page, served,
     assert page.is_checked("#method-auto input")
 
 
-def test_structure_from_here_and_style_from_there(page, served, shot):
-    chosen(page, served, "sketch")
+def test_structure_and_style_have_two_sources(page, served_small, shot):
+    chosen(page, served_small, "sketch")
     before = sheet(page)
     page.get_by_role("tab", name="Structure and style").click()
     page.wait_for_selector("#strips img")
     strips = page.locator("#strips img")
-    assert strips.count() == 7 and len({strips.nth(i).get_attribute("src") for i in range(7)}) == 7
-    page.click("#strips [data-split='2']")
-    page.wait_for_url(re.compile("structure=prior&style_levels=2"))
-    assert sheet(page) != before and "structure: the prior" in status(page)
-    page.wait_for_selector("#strips [data-split='2'][aria-pressed=true]")
+    assert strips.count() == 3 and len({strips.nth(i).get_attribute("src") for i in range(3)}) == 3
+    page.click("#strips [data-split='1']")
+    page.wait_for_url(re.compile("structure=prior&style_levels=1"))
+    assert sheet(page) != before and "structure: the model" in status(page)
+    page.wait_for_selector("#strips [data-split='1'][aria-pressed=true]")
     mixed = sheet(page)
-    page.get_by_role("tab", name="Take away").click()
+    page.get_by_role("tab", name="Download").click()
     unfold(page, "The same as code")
     page.wait_for_function("document.querySelector('#python').innerText.includes('structure=')")
     shot(page, "studio_structure")
     page.reload()
-    wait_status(page, "structure: the prior")
+    wait_status(page, "structure: the model")
     wait_status(page, "m = 18")
     assert sheet(page) == mixed
     page.click("#reset")
     page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=before)
-
-
-def test_an_address_with_a_method_that_is_none_opens_with_the_default(page, served_small):
-    opened(page, served_small + "/?example=none&manner=mine&likeness=x&structure=nowhere")
-    assert page.is_checked("#method-kind input[value=local]")

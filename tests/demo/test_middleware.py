@@ -1,4 +1,4 @@
-"""What stands before Gradio, seen from outside: headers, uploads, addresses, callers who leave, long calls."""
+"""The middleware and the API from outside: headers, uploads, addresses, callers who disconnect, long calls."""
 
 import asyncio
 import json
@@ -20,14 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.visitors import Visitor
-from demo import Engines, api, build, guard, janitor, launch, queues
-from demo.guard import Pace, Quota
+from demo import Engines, api, build, cleanup, launch, middleware, queues
+from demo.middleware import Quota, RateLimit
 from demo.page import Page
 from demo.session import Session
 
 from ..helpers import EXAMPLES, make_tiny_prior
 
-PATIENCE = 120
+TIMEOUT = 120
 FILE = {"_type": "gradio.FileData"}
 FACE = EXAMPLES / "sepia" / "sepia_00.png"
 
@@ -58,13 +58,13 @@ def test_what_may_take_all_of_the_machine_begins_when_the_page_answers(tmp_path,
     demo.ahead = lambda: addresses.put(demo.local_url)
     try:
         _, url, _ = launch(demo, quiet=True)
-        assert addresses.get(timeout=PATIENCE) == url
+        assert addresses.get(timeout=TIMEOUT) == url
     finally:
         demo.close()
 
 
 def test_a_page_that_answers_late_is_reached_and_one_that_is_not_there_is_not(small):
-    """As that of a busy machine: Gradio's own patience is three seconds."""
+    """As that of a busy machine: Gradio itself waits for three seconds."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
 
@@ -97,7 +97,7 @@ def test_a_server_that_is_told_to_end_before_it_has_begun_ends_without_a_complai
 
 @pytest.fixture
 def http(small):
-    with httpx.Client(base_url=small[1], timeout=PATIENCE) as client:
+    with httpx.Client(base_url=small[1], timeout=TIMEOUT) as client:
         yield client
 
 
@@ -191,19 +191,19 @@ def test_an_upload_lies_in_a_folder_of_this_process(http, small):
 
 def test_a_quota_is_a_callers_own_and_comes_back():
     quota = Quota(each=100, total=1000, seconds=60)
-    assert quota.room("a", 60, now=0) is None
-    assert "within an hour" in quota.room("a", 60, now=1)
-    assert quota.room("b", 60, now=1) is None and quota.room("a", 40, now=2) is None
-    assert quota.room("a", 60, now=61) is None
+    assert quota.refusal("a", 60, now=0) is None
+    assert "Upload limit" in quota.refusal("a", 60, now=1)
+    assert quota.refusal("b", 60, now=1) is None and quota.refusal("a", 40, now=2) is None
+    assert quota.refusal("a", 60, now=61) is None
 
 
 def test_all_uploads_together_have_a_bound_also_between_two_sweeps():
     lying = 900
     quota = Quota(each=10_000, total=1000, seconds=3600, used=lambda: lying)
-    assert "no room" in quota.room("a", 200, now=0)
-    assert quota.room("a", 60, now=0) is None and "no room" in quota.room("b", 60, now=1)
+    assert "full of uploads" in quota.refusal("a", 200, now=0)
+    assert quota.refusal("a", 60, now=0) is None and "full of uploads" in quota.refusal("b", 60, now=1)
     lying = 0
-    assert quota.room("b", 200, now=100) is None
+    assert quota.refusal("b", 200, now=100) is None
 
 
 @pytest.mark.parametrize(
@@ -216,44 +216,44 @@ def test_all_uploads_together_have_a_bound_also_between_two_sweeps():
     ],
 )
 def test_only_a_proxy_of_the_host_is_believed(peer, told, caller):
-    assert guard.caller_of({"client": (peer, 1), "headers": [(b"x-forwarded-for", told.encode())]}) == caller
+    assert middleware.caller_of({"client": (peer, 1), "headers": [(b"x-forwarded-for", told.encode())]}) == caller
 
 
-class TestPace:
+class TestRateLimit:
     def test_the_first_come_at_once_and_the_others_at_their_rate(self):
-        pace = Pace(rate=10, burst=3, patience=60)
-        waits = [pace.wait("a", now=5.0) for _ in range(6)]
+        limit = RateLimit(rate=10, burst=3, timeout=60)
+        waits = [limit.wait("a", now=5.0) for _ in range(6)]
         assert waits == pytest.approx([0, 0, 0, 0.1, 0.2, 0.3])
 
     def test_nobody_waits_for_another_and_silence_is_paid_back_up_to_the_burst(self):
-        pace = Pace(rate=10, burst=3, patience=60)
+        limit = RateLimit(rate=10, burst=3, timeout=60)
         for _ in range(20):
-            pace.wait("a", now=5.0)
-        assert pace.wait("b", now=5.0) == 0
-        assert [pace.wait("a", now=1000.0) for _ in range(4)] == pytest.approx([0, 0, 0, 0.1])
+            limit.wait("a", now=5.0)
+        assert limit.wait("b", now=5.0) == 0
+        assert [limit.wait("a", now=1000.0) for _ in range(4)] == pytest.approx([0, 0, 0, 0.1])
 
     @given(st.lists(st.floats(0, 5), min_size=1, max_size=60), st.floats(0.5, 20), st.integers(1, 10))
     def test_no_second_lets_in_more_than_burst_and_rate(self, gaps, rate, burst):
-        pace, now, begun = Pace(rate, burst, patience=1e9), 0.0, []
+        limit, now, begun = RateLimit(rate, burst, timeout=1e9), 0.0, []
         for gap in gaps:
             now += gap
-            begun.append(now + pace.wait("a", now))
+            begun.append(now + limit.wait("a", now))
         for start in begun:
             assert sum(start <= at < start + 1 for at in begun) <= burst + rate + 1 + 1e-6
 
     def test_whoever_would_wait_too_long_is_refused_and_it_costs_nothing(self):
-        pace = Pace(rate=1, burst=1, patience=2)
-        assert [pace.wait("a", now=0.0) for _ in range(5)] == pytest.approx([0, 1, 2, None, None])
-        assert pace.wait("a", now=1.0) == pytest.approx(2)
+        limit = RateLimit(rate=1, burst=1, timeout=2)
+        assert [limit.wait("a", now=0.0) for _ in range(5)] == pytest.approx([0, 1, 2, None, None])
+        assert limit.wait("a", now=1.0) == pytest.approx(2)
 
     def test_a_call_too_many_is_refused_in_words(self, http, monkeypatch):
-        monkeypatch.setattr(Pace, "wait", lambda self, caller: None)
+        monkeypatch.setattr(RateLimit, "wait", lambda self, caller: None)
         answer = http.post("/gradio_api/call/v2/info", json={})
         assert answer.status_code == 429 and "Too many" in answer.json()["detail"]
 
 
 def test_an_upload_beyond_the_quota_is_refused_in_words(http, monkeypatch):
-    monkeypatch.setattr(Quota, "room", lambda self, caller, size: f"{caller} may not give {size}")
+    monkeypatch.setattr(Quota, "refusal", lambda self, caller, size: f"{caller} may not give {size}")
     answer = http.post(
         "/gradio_api/upload", files={"files": b"x" * 1000}, headers={"x-forwarded-for": "1.1.1.1, 9.9.9.9"}
     )
@@ -312,7 +312,7 @@ def opened(small):
     clients = []
 
     def visitor(page=True, **headers):
-        clients.append(httpx.Client(base_url=small[1], timeout=PATIENCE, headers=headers))
+        clients.append(httpx.Client(base_url=small[1], timeout=TIMEOUT, headers=headers))
         if page:
             assert "httponly" in clients[-1].get("/").headers["set-cookie"].lower()
         return clients[-1]
@@ -376,7 +376,7 @@ def test_the_cookie_is_kept_in_a_spaces_frame_as_well(small, proto, words):
 def test_no_file_is_fetched_from_an_address(http, small):
     for path in ("http://example.com/x.png", "https://example.com/x.png", f"{small[1]}/theme.css"):
         text = http.get(begun(http, "align", images=[{"path": path, "meta": FILE}])).text
-        assert "event: error" in text and "upload them" in text
+        assert "event: error" in text and "Upload the file" in text
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_a_call_without_sense_is_refused_in_words(http, path, body):
 
 
 def test_a_request_that_is_too_large_is_refused(http, monkeypatch):
-    monkeypatch.setattr(guard, "_BODY", 1000)
+    monkeypatch.setattr(middleware, "_BODY", 1000)
     assert http.post("/gradio_api/call/v2/align", content=b" " * 1001).status_code == 413
     assert http.post("/gradio_api/call/v2/align", content=iter([b" " * 600] * 2)).status_code in (400, 413)
 
@@ -409,20 +409,20 @@ def test_a_request_that_is_too_large_is_refused(http, monkeypatch):
 def test_who_hangs_up_ends_the_call(http, small, hold):
     held = hold("read")
     url = call(http)
-    with httpx.Client(base_url=small[1], timeout=PATIENCE) as leaving, leaving.stream("GET", url):
-        assert held.begun.wait(PATIENCE)
-    assert held.stopped.wait(PATIENCE)
+    with httpx.Client(base_url=small[1], timeout=TIMEOUT) as leaving, leaving.stream("GET", url):
+        assert held.begun.wait(TIMEOUT)
+    assert held.cancelled.wait(TIMEOUT)
 
 
 def test_what_a_call_was_given_is_in_use_while_it_waits_and_runs(http, small, hold):
     held = hold("read")
     url = call(http)
-    with httpx.Client(base_url=small[1], timeout=PATIENCE) as leaving, leaving.stream("GET", url):
-        assert held.begun.wait(PATIENCE)
-        (file,) = janitor._held
-        janitor.sweep(file.parent.parent, list(janitor._held), age=-1.0)
+    with httpx.Client(base_url=small[1], timeout=TIMEOUT) as leaving, leaving.stream("GET", url):
+        assert held.begun.wait(TIMEOUT)
+        (file,) = cleanup._used
+        cleanup.sweep(file.parent.parent, list(cleanup._used), age=-1.0)
         assert file.read_bytes() == FACE.read_bytes()
-    assert held.stopped.wait(PATIENCE)
+    assert held.cancelled.wait(TIMEOUT)
 
 
 def test_uploads_are_found_however_deep_they_lie_and_nothing_else(small):
@@ -432,14 +432,14 @@ def test_uploads_are_found_however_deep_they_lie_and_nothing_else(small):
         "class": [{"path": str(one), "meta": FILE}, {"path": "a\0b"}, {"path": "/etc/passwd"}, {"path": 3}],
         "n": 1,
     }
-    assert sorted(api._given((given, [[gr.FileData(path=str(two))]], "text"), {"deep": None})) == [one, two]
+    assert sorted(api._uploads_in((given, [[gr.FileData(path=str(two))]], "text"), {"deep": None})) == [one, two]
 
 
 def test_a_call_takes_no_longer_than_it_may_and_is_told_so(http, monkeypatch, hold):
     monkeypatch.setattr(queues.CALLS, "seconds", 0.05)
     held = hold("read")
     text = http.get(call(http)).text
-    assert held.stopped.is_set() and "longer than the 0.05 s" in text
+    assert held.cancelled.is_set() and "longer than 0.05 seconds" in text
 
 
 def test_infinite_numbers_are_text(http, tmp_path):

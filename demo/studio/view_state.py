@@ -1,4 +1,4 @@
-"""What one visitor of the Studio sees, and what it was made from."""
+"""The state of the Studio for one visitor: the last request and its result."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from transflow_core.engine import Engine
 from transflow_core.posterior import Closest, Gaussian, Sampler
 from transflow_core.views import to_metadata
 
-from .settings import Asked
+from .settings import Request
 
-__all__ = ["Screen", "Whole"]
+__all__ = ["Result", "ViewState"]
 
 
 @dataclass(frozen=True, eq=False)
-class Whole:
-    """Whole images, and what they were drawn from.
+class Result:
+    """Samples at their full size, and what they were drawn from.
 
     Attributes:
-        asked: what the controls said.
+        request: the settings of the controls.
         engine: the prior at work.
         sampler: what they were drawn from.
         pictures: the samples.
@@ -30,7 +30,7 @@ class Whole:
         seconds: that they took.
     """
 
-    asked: Asked
+    request: Request
     engine: Engine
     sampler: Sampler
     pictures: list[Image.Image]
@@ -38,24 +38,24 @@ class Whole:
     seconds: float
 
     @property
-    def how(self) -> dict[str, str]:
-        """What a file says of itself."""
-        names = ", ".join(image.name for image in self.asked.intake.used)[:2000] or self.asked.intake.saved_name
+    def metadata(self) -> dict[str, str]:
+        """The text inside a file of these samples."""
+        names = ", ".join(image.name for image in self.request.intake.used)[:2000] or self.request.intake.saved_name
         return {
-            **to_metadata(self.asked.recipe),
+            **to_metadata(self.request.recipe),
             **self.engine.prior.provenance,
             **({"evidence": names} if names else {}),
         }
 
     @property
     def posterior(self) -> Gaussian:
-        """That of the evidence; the prior itself without."""
-        return self.asked.posterior(self.engine)
+        """The posterior of the evidence; the prior itself without evidence."""
+        return self.request.posterior(self.engine)
 
     @cached_property
     def closest(self) -> list[Closest]:
-        """Of each sample the closest image of the evidence; empty where there is none."""
-        intake = self.asked.intake
+        """For each sample the closest image of the evidence; empty without evidence."""
+        intake = self.request.intake
         if not intake.ready:
             return []
         images = self.engine.prior.to_unit(self.pictures).cpu()
@@ -63,21 +63,21 @@ class Whole:
 
 
 @dataclass
-class Screen:
+class ViewState:
     """What one visitor sees.
 
     Attributes:
-        asked: what is being made, or was made last.
-        whole: the images that stand on the screen; None while previews stand there.
-        resting: what is being made is for a slider that rests: it is not let go yet.
-        looked: key of the inner tab that is looked at.
+        request: the request that runs, or ran last.
+        result: the samples on the page; None while it shows previews.
+        resting: whether the request is for a slider that rests, and that the user still holds.
+        open_tab: key of the open inner tab.
         over: what the sweep is over: "own", the method's own number, or "lam".
-        made: what each inner tab was made from.
+        made_from: the request of each inner tab's contents, as far as they depend on it.
     """
 
-    asked: Asked | None = None
-    whole: Whole | None = None
+    request: Request | None = None
+    result: Result | None = None
     resting: bool = False
-    looked: str = "away"
+    open_tab: str = "download"
     over: str = "own"
-    made: dict[str, Hashable] = field(default_factory=dict)
+    made_from: dict[str, Hashable] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A file that a call gives as text, as agents must: base64 in a data: address, or the address of an earlier result."""
+"""A file that an API call sends as text, as agents must: base64 in a data: address, or the address of a result."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _OURS = "/gradio_api/file="
 
 
 def file_of(address: str) -> Path:
-    """The file that an address gives, in a folder of this server; or the place of one that this server gave out.
+    """The file of an address: decoded into a folder of this server, or the path of a result of this server.
 
-    Where the latter lies is untrusted, as a path is that a client names: whoever calls checks it. Nothing is fetched,
-    from any address: a stranger would choose the server, and the size.
+    That path is untrusted, like any path that a client sends: the caller must check it. Nothing is fetched from any
+    address, since a client would choose the server, and the size.
 
     Args:
         address: `data:image/png;base64,…`, or `http(s)://…/gradio_api/file=…`.
 
     Raises:
-        ValueError: it is neither, is not base64, or larger than a picture may be.
+        ValueError: it is neither, is not base64, or is larger than a picture may be.
     """
     if match := _DATA.match(address):
         return _decoded(address[match.end() :], match["kind"])
@@ -42,7 +42,7 @@ def file_of(address: str) -> Path:
 
 def _decoded(text: str, kind: str | None) -> Path:
     if len(text) > MAX_BYTES // 3 * 4 + 4:
-        raise ValueError(f"a picture in base64 may have {MAX_BYTES >> 20} MiB")
+        raise ValueError(f"a picture in base64 may have at most {MAX_BYTES >> 20} MiB")
     try:
         content = base64.b64decode(text, validate=True)
     except binascii.Error as error:

@@ -1,4 +1,4 @@
-"""The ways from A to B that the Interpolate tab shows: their ends, their latents, and a true sentence about each."""
+"""The paths from A to B of the Interpolate tab: their ends, their latents, and a caption for each."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from transflow_core.limits import (
 from transflow_core.posterior import Gaussian, Guard, Posterior, Sampler, interpolate
 from transflow_core.recipes import NUMBERS, Interpolate, Method, within
 
-__all__ = ["DRAWS", "PATHS", "Route", "RouteSettings", "first_image", "routes"]
+__all__ = ["DRAWS", "PATHS", "LatentPath", "PathSettings", "first_image", "paths_of"]
 
 DRAWS = Range(1, MOST_DRAWS)
-#: What the page calls each path, by its key. "compare" is all three.
+#: The name of each path on the page, by its key. "compare" is all three.
 PATHS = {
     "linear": "Posterior",
     "wasserstein": "Wasserstein",
@@ -36,15 +36,15 @@ PATHS = {
 _DEFAULT = Method(method="local").filled()
 _PRIOR = Method(method="posterior", lam_ratio=math.inf)
 _LAM = NUMBERS["local"]["lam_ratio"]
-# Draws whose lengths are measured where there is no formula: in thousands of dimensions they hardly differ.
+# Draws whose length is measured where there is no formula: in thousands of dimensions they hardly differ.
 _MEASURED = 4
-# So many frames make a smooth scrubber: beyond, faces of 64 pixels hardly differ from one to the next.
+# So many frames make a smooth scrubber: with more, faces of 64 pixels hardly differ from one to the next.
 _FRAMES = 28
 
 
 @dataclass(frozen=True)
-class RouteSettings:
-    """Everything but the evidence that decides what the tab shows.
+class PathSettings:
+    """All that decides the result, but for the evidence.
 
     Attributes:
         path: a key of `PATHS`.
@@ -53,7 +53,7 @@ class RouteSettings:
         n: draws, a row each, 1 to 6.
         seed: 0 to 2³¹ - 1; draw i of a seed has the same noise at every step.
         temperature: 0 to 1.5.
-        method: how both ends are drawn from, each at its own λ/m.
+        method: the sampling method of both ends, each at its own λ/m.
     """
 
     path: str = "linear"
@@ -76,8 +76,8 @@ class RouteSettings:
         seed: object,
         temperature: object,
         method: Method = _DEFAULT,
-    ) -> RouteSettings:
-        """From untrusted values: out of range is brought into it. Raises ValueError if one is of no use at all."""
+    ) -> PathSettings:
+        """From untrusted values: a number out of range becomes the nearest. Raises ValueError for any other value."""
         return cls(
             path=choice(path, "the path", PATHS),
             lam_a=LAM_RATIO_SLIDER.clip(lam_a, "λ/m of A"),
@@ -91,7 +91,7 @@ class RouteSettings:
 
     @property
     def recipe(self) -> Interpolate:
-        """The same as a recipe; what only the page has is a straight line there."""
+        """The same as a recipe. A path that only the page has is a straight line there."""
         values: dict[str, Any] = dict(self.method) | {"interpolation": "linear", "lam_ratio": self.lam_a}
         if self.path == "wasserstein":
             values["interpolation"] = self.path
@@ -109,22 +109,22 @@ class RouteSettings:
         """Frames of the scrubber, 20 to 37.
 
         Example:
-            >>> [RouteSettings(steps=steps).frames for steps in (3, 8, 13, 24)]
+            >>> [PathSettings(steps=steps).frames for steps in (3, 8, 13, 24)]
             [29, 29, 25, 24]
         """
         return self.stride * (self.steps - 1) + 1
 
 
 @dataclass(frozen=True)
-class Route:
-    """One way from A to B.
+class LatentPath:
+    """One path from A to B.
 
     Attributes:
         key: "linear", "wasserstein" or "direct".
         title: its name on the page.
-        caption: what is done, and what the numbers say.
-        a, b: what is drawn from at the ends. A single image is a posterior at λ = 0: a point.
-        ends: their posteriors, each with the method by which it is drawn from.
+        caption: what the path does, with its numbers.
+        a, b: the samplers at the ends. A single image is a posterior at λ = 0: a point.
+        ends: their posteriors, each with its sampling method.
         n: draws; 1 where the ends are points.
     """
 
@@ -137,38 +137,38 @@ class Route:
     n: int
 
     @property
-    def path(self) -> str:
-        """The path of `posterior.interpolate`."""
+    def interpolation(self) -> str:
+        """The `method` of `posterior.interpolate`."""
         return "wasserstein" if self.key == "wasserstein" else "linear"
 
     def latents(
-        self, places: Sequence[float], n: int, seed: int, temperature: float
+        self, ts: Sequence[float], n: int, seed: int, temperature: float
     ) -> tuple[Tensor, Tensor, list[Guard | None]]:
-        """n draws at each t of `places`, with the same noise everywhere, (len(places) * n, D), t by t; and of each the
-        mean and the guard of what it was drawn from."""
-        path = [interpolate(self.a, self.b, t, method=self.path) for t in places]
-        means = torch.cat([point.mean.expand(n, -1) for point in path])
-        guards = [point.guard for point in path for _ in range(n)]
-        return torch.cat([point.sample(n, seed=seed, temperature=temperature) for point in path]), means, guards
+        """n draws at each t, with the same noise everywhere, (len(ts) * n, D), t by t; and of each the mean and the
+        guard of its sampler."""
+        samplers = [interpolate(self.a, self.b, t, method=self.interpolation) for t in ts]
+        means = torch.cat([sampler.mean.expand(n, -1) for sampler in samplers])
+        guards = [sampler.guard for sampler in samplers for _ in range(n)]
+        return torch.cat([one.sample(n, seed=seed, temperature=temperature) for one in samplers]), means, guards
 
 
 def first_image(intake: Intake, side: str) -> EvidenceImage:
-    """The image that stands for a side in direct interpolation. Raises ValueError with what to do if there is none."""
+    """The first image in use of a side. Raises ValueError, with what to do, if there is none."""
     if intake.saved is not None:
         raise ValueError(
-            f"direct interpolation joins two images, and {side} is a saved posterior, which holds none. "
-            f"Give {side} an image, or choose another path."
+            f"a direct path needs two images, and {side} is a saved posterior without images. "
+            f"Add an image to {side}, or choose another path."
         )
     if not intake.used:
-        raise ValueError(f"direct interpolation joins two images: give {side} one, or choose another path.")
+        raise ValueError(f"a direct path needs two images. Add one to {side}, or choose another path.")
     return intake.used[0]
 
 
-def routes(settings: RouteSettings, a: Intake, b: Intake, engine: Engine) -> tuple[list[Route], list[str]]:
-    """The routes that the settings ask for, and what to say about those that cannot be shown beside the others.
+def paths_of(settings: PathSettings, a: Intake, b: Intake, engine: Engine) -> tuple[list[LatentPath], list[str]]:
+    """The requested paths, and notes about those that cannot be shown beside the others.
 
-    A side without evidence is the prior. Raises ValueError, in words for the page, if the one path asked for does not
-    fit.
+    A side without evidence is the prior. Raises ValueError, with a message for the page, if the one requested path is
+    not possible.
     """
     keys = ["linear", "wasserstein", "direct"] if settings.path == "compare" else [settings.path]
     found, notes = [], []
@@ -178,25 +178,27 @@ def routes(settings: RouteSettings, a: Intake, b: Intake, engine: Engine) -> tup
         except ValueError as error:
             if len(keys) == 1:
                 raise
-            notes.append(f"{PATHS[key]} is left out: {error}")
+            notes.append(f"{PATHS[key]} is not shown: {error}")
     if len(found) > 1 and found[1].key == "wasserstein" and _one_path(found[1]):
-        notes.append("The strips of Posterior and Wasserstein are the same: A and B have one Σ. Give them different λ.")
+        notes.append(
+            "The strips of Posterior and Wasserstein are the same, because A and B have the same Σ. Choose different λ."
+        )
     return found, notes
 
 
-def _direct(side_a: Intake, side_b: Intake) -> Route:
+def _direct(side_a: Intake, side_b: Intake) -> LatentPath:
     names = f"{first_image(side_a, 'A').name} and {first_image(side_b, 'B').name}"
     a, b = (Posterior.condition(side.evidence.z[:1], lam_ratio=0.0) for side in (side_a, side_b))
     caption = (
-        f"The straight line between the latents of two images, {names} (Fig. 4); λ and temperature play no part. "
-        f"Its middle need not look like a face. {_lengths(a, b, 'linear')}"
+        f"A straight line between the latents of two images, {names} (Fig. 4). λ and temperature have no effect. "
+        f"The middle may not look like a face. {_lengths(a, b, 'linear')}"
     )
     point = Method(method="posterior", lam_ratio=0.0)
-    return Route("direct", PATHS["direct"], caption, a, b, ((a, point), (b, point)), 1)
+    return LatentPath("direct", PATHS["direct"], caption, a, b, ((a, point), (b, point)), 1)
 
 
-def _posteriors(key: str, settings: RouteSettings, side_a: Intake, side_b: Intake, engine: Engine) -> Route:
-    # The prior is a posterior as well: at an infinite λ no evidence counts.
+def _posteriors(key: str, settings: PathSettings, side_a: Intake, side_b: Intake, engine: Engine) -> LatentPath:
+    # The prior is a posterior as well: at an infinite λ the evidence has no effect.
     ends = tuple(
         (side.posterior(ratio), settings.method.replace(lam_ratio=ratio))
         if side.ready
@@ -208,29 +210,29 @@ def _posteriors(key: str, settings: RouteSettings, side_a: Intake, side_b: Intak
         lengths = _lengths(a, b, key)
     except ValueError as error:
         raise ValueError(
-            "the Wasserstein path between these two posteriors has no small form, because the covariance of one has a "
-            "low-rank part. Choose Posterior, which is the paper's method, or other posteriors."
+            "the Wasserstein path is not possible here, because the covariance of one posterior has a low-rank part. "
+            "Choose Posterior, which is the paper's method, or other posteriors."
         ) from error
-    route = Route(key, PATHS[key], "", a, b, (ends[0], ends[1]), settings.n)
+    path = LatentPath(key, PATHS[key], "", a, b, (ends[0], ends[1]), settings.n)
     if key == "linear":
-        caption = "Means and covariances are mixed (Fig. 3): (1 − t)(μA, ΣA) + t(μB, ΣB). A row is one draw all along. "
+        caption = "Mixes means and covariances (Fig. 3): (1 − t)(μA, ΣA) + t(μB, ΣB). Each row is one draw. "
     else:
-        caption = "Means are mixed as in the posterior's path; of the covariances, the standard deviations. "
-        if _one_path(route):
-            caption += "Σ is the same at A and B, so that the two paths are one: give A and B different λ. "
-    return replace(route, caption=caption + lengths)
+        caption = "Mixes means, and standard deviations instead of covariances. Each row is one draw. "
+        if _one_path(path):
+            caption += "Σ is the same at A and B, so the two paths are one. Choose different λ for A and B. "
+    return replace(path, caption=caption + lengths)
 
 
-def _one_path(route: Route) -> bool:
-    """Whether both paths give the same: Σ is the same at both ends."""
-    if not isinstance(route.a, Gaussian) or not isinstance(route.b, Gaussian):
+def _one_path(path: LatentPath) -> bool:
+    """Whether both paths are the same: Σ is the same at both ends."""
+    if not isinstance(path.a, Gaussian) or not isinstance(path.b, Gaussian):
         return False
-    a, b = route.a.variance, route.b.variance
+    a, b = path.a.variance, path.b.variance
     return a.ndim == b.ndim == 0 and bool(torch.isclose(a, b))
 
 
 def _lengths(a: Sampler, b: Sampler, method: str) -> str:
-    """How long latents are on the way: where the prior's flow is at home, E‖z‖² is about D."""
+    """The length of the latents along the path: for typical latents of the prior, E‖z‖² is about D."""
     values = []
     for t in (0.0, 0.5, 1.0):
         point = interpolate(a, b, t, method=method)

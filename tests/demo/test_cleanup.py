@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from demo import session as sessions
-from demo.janitor import Janitor, held, own_folder, sweep
+from demo.cleanup import Cleanup, in_use, own_folder, sweep
 from demo.session import Session
 from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.intake import Intake
@@ -46,7 +46,7 @@ def test_the_oldest_go_where_there_are_too_many_bytes_and_those_in_use_last(tmp_
 
 def test_a_folder_that_vanishes_and_one_that_cannot_be_read_are_no_fault(tmp_path):
     assert sweep(tmp_path / "nowhere") == 0
-    Janitor(lambda: [], tmp_path / "nowhere").close()
+    Cleanup(lambda: [], tmp_path / "nowhere").close()
 
 
 @pytest.fixture
@@ -74,23 +74,23 @@ def test_what_killed_processes_left_goes_at_the_start_and_nothing_of_others(own,
         write(folder / "file")
     for folder in (dead, foreign):
         os.utime(folder, (1e9, 1e9))
-    Janitor(lambda: [], own).close()
+    Cleanup(lambda: [], own).close()
     assert not dead.exists() and alive.exists() and foreign.exists() and own.exists()
 
 
-def test_a_session_holds_the_sources_of_its_evidence_and_its_results(own, monkeypatch):
+def test_a_session_uses_the_sources_of_its_evidence_and_its_results(own, monkeypatch):
     monkeypatch.setattr(Session, "_all", {})
     session = Session.of(SimpleNamespace(session_hash="one"))
     upload, unused = write(own / "hash" / "face.png"), write(own / "hash2" / "unused.png")
     image = EvidenceImage(Picture("face.png"), None, problem="no face", source=str(upload))
     session.intakes["evidence"] = Intake("tiny", Evidence((image,)))
     result = write(session.file("sheet.png"))
-    janitor = Janitor(Session.in_use, own, age=-1.0)
-    janitor.close()
+    cleanup = Cleanup(Session.in_use, own, age=-1.0)
+    cleanup.close()
     assert upload.exists() and result.exists() and not unused.exists()
-    assert janitor.left == 20
+    assert cleanup.size == 20
     session.close()
-    janitor.sweep()
+    cleanup.sweep()
     assert not result.exists() and not upload.exists()
     assert Path(own).exists()
 
@@ -99,21 +99,21 @@ def test_files_of_a_page_that_was_closed_go_though_nobody_comes_after_it(own, mo
     monkeypatch.setattr(Session, "_all", {})
     visitor = SimpleNamespace(session_hash="the last")
     result = write(Session.of(visitor).file("sheet.png"))
-    janitor = Janitor(Session.in_use, own, age=-1.0)
-    janitor.close()
-    Session.left(visitor)
-    janitor.sweep()
+    cleanup = Cleanup(Session.in_use, own, age=-1.0)
+    cleanup.close()
+    Session.disconnected(visitor)
+    cleanup.sweep()
     assert result.exists()  # it may come back
     monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 3600))
-    janitor.sweep()
+    cleanup.sweep()
     assert not result.exists()
 
 
-def test_files_of_a_call_that_waits_for_its_turn_stay(own):
+def test_files_of_a_call_that_waits_in_a_queue_stay(own):
     waiting, other = write(own / "a" / "face.png"), write(own / "b" / "other.png")
-    with held([waiting]), held([waiting]):
-        janitor = Janitor(lambda: [], own, age=-1.0)  # sweeps at its start
-        janitor.close()
+    with in_use([waiting]), in_use([waiting]):
+        cleanup = Cleanup(lambda: [], own, age=-1.0)  # sweeps at its start
+        cleanup.close()
         assert waiting.exists() and not other.exists()
-    janitor.sweep()
+    cleanup.sweep()
     assert not waiting.exists()

@@ -1,6 +1,6 @@
-"""What stands before Gradio: headers, sizes and owners of uploads, callers who left.
+"""The middleware before Gradio: headers, sizes and owners of uploads, rate limits, callers who disconnect.
 
-An ASGI middleware: it sees each request before Gradio does, and each answer after.
+It sees each request before Gradio does (ASGI), and each answer after.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from .errors import words_of
+from .errors import message_of
 from .queues import CALLS
 
-__all__ = ["Guard", "Pace", "Quota", "Uploads", "caller_of"]
+__all__ = ["Quota", "RateLimit", "ServerMiddleware", "Uploads", "caller_of"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -47,7 +47,7 @@ _POLICY = "; ".join(
 HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"content-security-policy": _POLICY.encode(),
-    b"referrer-policy": b"no-referrer",  # a shared link tells what somebody looks at
+    b"referrer-policy": b"no-referrer",  # a link holds the settings of its user
     b"permissions-policy": b"camera=(self), microphone=(), geolocation=()",
 }
 _log = logging.getLogger(__name__)
@@ -56,65 +56,65 @@ _MOST_UPLOADS = 200_000
 _DIGEST, _COOKIE = re.compile(r"[0-9a-f]{64}"), "transflow_visitor"
 _CALL = "/gradio_api/call/"
 _BODY = 2**23
-"""Bytes that a request without files may have: no argument of any event comes near."""
+"""Bytes that a request without files may have: the arguments of an event have far fewer."""
 
 
 class Quota:
-    """Bytes that a caller may upload within an hour, and all together may have lying here.
+    """Bytes that a caller may upload within an hour, and that all uploads may have on the disk.
 
     Args:
         each: bytes of one caller within `seconds`: a hundred large photographs, twice.
-        total: bytes on the disk, as `used` tells them.
-        used: what lies there now.
+        total: bytes on the disk.
+        used: returns how many of them are used now.
     """
 
     def __init__(
         self, each: int = 2 * 2**30, total: int = 8 * 2**30, seconds: float = 3600, used: Callable[[], int] = lambda: 0
     ) -> None:
         self.each, self.total, self._seconds, self._used = each, total, seconds, used
-        self._given: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()
+        self._uploaded: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()
 
-    def room(self, caller: str, size: int, now: float | None = None) -> str | None:
-        """Count an upload; or why it is refused, in words."""
+    def refusal(self, caller: str, size: int, now: float | None = None) -> str | None:
+        """Count an upload, and return None; or return the message that refuses it."""
         now = time.monotonic() if now is None else now
-        given = self._given.setdefault(caller, deque())
-        self._given.move_to_end(caller)
-        if len(self._given) > _MOST_CALLERS:
-            self._given.popitem(last=False)
-        while given and now - given[0][0] > self._seconds:
-            given.popleft()
-        if sum(bytes_ for _, bytes_ in given) + size > self.each:
-            return f"You uploaded {self.each / 2**30:.1f} GB within an hour: that is all that one visitor may."
-        lately = sum(bytes_ for some in self._given.values() for at, bytes_ in some if now - at < 60)
+        uploaded = self._uploaded.setdefault(caller, deque())
+        self._uploaded.move_to_end(caller)
+        if len(self._uploaded) > _MOST_CALLERS:
+            self._uploaded.popitem(last=False)
+        while uploaded and now - uploaded[0][0] > self._seconds:
+            uploaded.popleft()
+        if sum(bytes_ for _, bytes_ in uploaded) + size > self.each:
+            return f"Upload limit reached: {self.each / 2**30:g} GB an hour."
+        lately = sum(bytes_ for some in self._uploaded.values() for at, bytes_ in some if now - at < 60)
         if self._used() + lately + size > self.total:
-            return "There is no room for more uploads just now. Try again in a while."
-        given.append((now, size))
+            return "The server's disk is full of uploads. Try again in a few minutes."
+        uploaded.append((now, size))
         return None
 
 
-class Pace:
-    """How fast one caller's calls of the API are let in: the first few at once, then so many a second.
+class RateLimit:
+    """How fast the API accepts one caller's calls: the first few at once, then so many a second.
 
-    A call costs the server's one interpreter some ten milliseconds before and after anything is computed, which no
-    queue behind it can share out: 64 small calls at a time would have all others wait for that. So they wait before it,
+    A call costs the server's one interpreter some ten milliseconds before and after anything is computed, and no queue
+    behind it can share these out: all others would wait for 64 small calls at a time. So the calls wait before it,
     where waiting costs nothing (the generic cell rate algorithm of ATM, ITU-T I.371).
 
     Args:
         rate: calls a second.
         burst: how many may come at once after a silence.
-        patience: seconds; whoever would wait longer is refused.
+        timeout: seconds; a call that would wait longer is refused.
     """
 
-    def __init__(self, rate: float = 10, burst: int = 20, patience: float = 60) -> None:
-        self._each, self._burst, self._patience = 1 / rate, burst, patience
+    def __init__(self, rate: float = 10, burst: int = 20, timeout: float = 60) -> None:
+        self._each, self._burst, self._timeout = 1 / rate, burst, timeout
         self._due: OrderedDict[str, float] = OrderedDict()  # when each caller would have paid for all calls so far
 
     def wait(self, caller: str, now: float | None = None) -> float | None:
-        """Count a call; seconds that it waits, or None where that is too long and it is not let in."""
+        """Count a call. Returns the seconds that it must wait, or None if it would exceed the timeout."""
         now = time.monotonic() if now is None else now
         due = max(self._due.get(caller, now), now) + self._each
         wait = max(0.0, due - now - self._burst * self._each)
-        if wait > self._patience:
+        if wait > self._timeout:
             return None
         self._due[caller] = due
         self._due.move_to_end(caller)
@@ -124,44 +124,48 @@ class Pace:
 
 
 class Uploads:
-    """Who uploaded what: nobody else may see it, or have it read for them.
+    """Who uploaded which file: nobody else may see it, or use it in a request.
 
-    A visitor is told apart by a cookie of random bits that the page gives, which lasts as long as the browser is open;
-    without one, as from a program, by the address. Gradio puts an upload into a folder whose name is a digest, wherever
-    a path to it comes from.
+    A visitor is known by a cookie of random bits that the page sets, which lasts as long as the browser is open; a
+    program has no cookie, and is known by its address. Gradio puts an upload into a folder whose name is a digest, and
+    every path to the file has this name.
     """
 
     def __init__(self) -> None:
-        self._owners: OrderedDict[str, set[str]] = OrderedDict()
+        self._visitors: OrderedDict[str, set[str]] = OrderedDict()
 
-    def came(self, told: str, visitor: str) -> None:
-        """These words of Gradio's answer name the uploads of a visitor. Who gives the same bytes has the file, too."""
-        for digest in _DIGEST.findall(told):
-            self._owners.setdefault(digest, set()).add(visitor)
-        while len(self._owners) > _MOST_UPLOADS:
-            self._owners.popitem(last=False)
+    def add(self, answer: str, visitor: str) -> None:
+        """This answer of Gradio's names the uploads of a visitor. Two visitors may upload the same bytes."""
+        for digest in _DIGEST.findall(answer):
+            self._visitors.setdefault(digest, set()).add(visitor)
+        while len(self._visitors) > _MOST_UPLOADS:
+            self._visitors.popitem(last=False)
 
-    def foreign(self, asked: str, visitors: Collection[str]) -> bool:
-        """Whether a request names an upload that none of these gave."""
-        text = unquote(unquote(asked)).lower()
-        return any(self._owners.get(digest, set(visitors)).isdisjoint(visitors) for digest in _DIGEST.findall(text))
+    def of_others(self, request: str, visitors: Collection[str]) -> bool:
+        """Whether a request names an upload of somebody who is not among these."""
+        text = unquote(unquote(request)).lower()
+        return any(self._visitors.get(digest, set(visitors)).isdisjoint(visitors) for digest in _DIGEST.findall(text))
 
 
-class Guard:
+class ServerMiddleware:
     """Gradio's app with all of this before it.
 
     Args:
         app: the ASGI app behind it.
         quota: of uploads.
-        calls: the pace of the API's calls.
-        events: that of the page's events, some ten for each click; a class behind one address has it together.
+        calls: the rate limit of API calls.
+        events: the rate limit of the page's events, ten for each click; a class behind one address shares it.
     """
 
     def __init__(
-        self, app: Callable, quota: Quota | None = None, calls: Pace | None = None, events: Pace | None = None
+        self,
+        app: Callable,
+        quota: Quota | None = None,
+        calls: RateLimit | None = None,
+        events: RateLimit | None = None,
     ) -> None:
         self._app, self._quota, self._uploads = app, quota or Quota(), Uploads()
-        self._calls, self._events = calls or Pace(), events or Pace(rate=40, burst=200)
+        self._calls, self._events = calls or RateLimit(), events or RateLimit(rate=40, burst=200)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -180,23 +184,23 @@ class Guard:
                     own.append(_new_cookie(scope))
                 message = {**message, "headers": own + list(HEADERS.items())}
             elif uploads:
-                self._uploads.came(message.get("body", b"").decode("latin-1"), cookie or caller)
+                self._uploads.add(message.get("body", b"").decode("latin-1"), cookie or caller)
             await send(message)
 
         try:
             refused = self._refused(scope)
             receive = _watched(scope, receive)
-            if refused is None and (pace := self._pace_of(scope)) is not None:
-                wait = pace.wait(caller)
+            if refused is None and (limit := self._limit_of(scope)) is not None:
+                wait = limit.wait(caller)
                 if wait is None:
-                    refused = 429, "Too many calls at once. Wait for some of them, then go on."
+                    refused = 429, "Too many requests. Wait until some have finished."
                 else:
                     await asyncio.sleep(wait)
-            asked = scope["path"]
+            request = scope["path"]
             if refused is None and scope["method"] == "POST" and not uploads:
                 body, receive = await _read(receive)
-                asked += body
-            if refused is None and self._uploads.foreign(asked, {cookie, caller} - {""}):
+                request += body
+            if refused is None and self._uploads.of_others(request, {cookie, caller} - {""}):
                 refused = 403, "This file is another visitor's: upload your own."
             if refused is not None:
                 await _answer(sending, *refused)
@@ -209,15 +213,15 @@ class Guard:
         except OSError as error:  # a full or a read-only disk under an upload
             if begun:
                 raise
-            await _answer(sending, 507, words_of(error))
+            await _answer(sending, 507, message_of(error))
         except (KeyError, TypeError, ValueError, RecursionError):
-            # What Gradio does not expect of a request: an endpoint that there is not, data that is no list.
+            # Gradio fails on such a request: an unknown endpoint, data that is no list.
             if begun or scope["method"] != "POST":
                 raise
-            _log.info("a request that Gradio does not take", exc_info=True)
-            await _answer(sending, 400, "This request is not as the API takes it: see /gradio_api/info.")
+            _log.info("a request that Gradio does not accept", exc_info=True)
+            await _answer(sending, 400, "This is not a request of the API: see /gradio_api/info.")
 
-    def _pace_of(self, scope: Message) -> Pace | None:
+    def _limit_of(self, scope: Message) -> RateLimit | None:
         path = scope["path"].rstrip("/")
         if scope["method"] != "POST":
             return None
@@ -226,37 +230,37 @@ class Guard:
     def _refused(self, scope: Message) -> tuple[int, str] | None:
         path, method, size = unquote(scope["path"]), scope["method"], _length(scope)
         if "/file=http:" in path or "/file=https:" in path or "/proxy=" in path:
-            return 403, "Files of other servers are not fetched here."  # Gradio would stream them, as an open proxy
+            return 403, "This server fetches no files of other servers."  # Gradio would stream them, as an open proxy
         if method != "POST":
             return None
         if path.rstrip("/").endswith("/upload"):
             if size is None:
-                return 411, "An upload must tell its size."
-            words = self._quota.room(caller_of(scope), size)
-            return None if words is None else (413, words)
+                return 411, "An upload must have a content-length."
+            message = self._quota.refusal(caller_of(scope), size)
+            return None if message is None else (413, message)
         if size is not None and size > _BODY:
             return 413, "This request is too large."
         return None
 
 
 class _TooLarge(Exception):
-    """More came than was told, or than a request may have."""
+    """A body is larger than its content-length, or than a request may be."""
 
 
 def _watched(scope: Message, receive: Receive) -> Receive:
-    """What is received, counted; and who hangs up while an answer is waited for ends the calls that it would tell."""
-    told = _length(scope)
-    most = told if told is not None else _BODY
+    """`receive` that counts bytes. When a client disconnects while it waits for an answer, its calls are cancelled."""
+    length = _length(scope)
+    most = length if length is not None else _BODY
     waits_for = _waits_for(scope) if scope["method"] == "GET" else None
-    come = 0
+    received = 0
 
     async def receiving() -> Message:
-        nonlocal come
+        nonlocal received
         message = await receive()
         if message["type"] == "http.disconnect" and waits_for is not None:
-            CALLS.left(*waits_for)
-        come += len(message.get("body", b""))
-        if come > most:
+            CALLS.disconnected(*waits_for)
+        received += len(message.get("body", b""))
+        if received > most:
             raise _TooLarge("This request is too large.")
         return message
 
@@ -264,7 +268,7 @@ def _watched(scope: Message, receive: Receive) -> Receive:
 
 
 async def _read(receive: Receive) -> tuple[str, Receive]:
-    """What a request holds, with every escape of JSON undone; and the same to be received once more."""
+    """The body of a request, with every escape of JSON undone; and a `receive` that returns the same body again."""
     messages = [await receive()]
     while messages[-1].get("more_body"):
         messages.append(await receive())
@@ -273,10 +277,10 @@ async def _read(receive: Receive) -> tuple[str, Receive]:
         text = json.dumps(json.loads(body))
     except (ValueError, RecursionError):
         text = body.decode("latin-1")
-    coming = iter(messages)
+    remaining = iter(messages)
 
     async def again() -> Message:
-        return next(coming, None) or await receive()
+        return next(remaining, None) or await receive()
 
     return text, again
 
@@ -285,8 +289,8 @@ def _waits_for(scope: Message) -> tuple[str, str] | None:
     """The event, or the session, whose answer a request waits for."""
     path = scope["path"].rstrip("/")
     if path.endswith("/queue/data"):
-        asked = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        return "session", asked.get("session_hash", [""])[0]
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        return "session", query.get("session_hash", [""])[0]
     if _CALL in path:
         return "event", path.rpartition("/")[2]
     return None
@@ -300,9 +304,9 @@ def _length(scope: Message) -> int | None:
 
 
 def caller_of(scope: Message) -> str:
-    """The address that a request comes from; what a proxy of the host's own network tells, where it comes from one.
+    """The address that a request comes from; behind a proxy of the host's own network, the address in its header.
 
-    From anywhere else, the header could say anything: whoever writes a new address into each call would have no bounds.
+    Any other client could write anything into the header: with a new address in each call, it would have no limits.
     """
     host = (scope.get("client") or ("",))[0]
     try:
@@ -310,28 +314,28 @@ def caller_of(scope: Message) -> str:
     except ValueError:
         trusted = False
     for key, value in scope.get("headers", ()) if trusted else ():
-        if key == b"x-forwarded-for" and (told := value.decode("latin-1").rpartition(",")[-1].strip()):
-            return told
+        if key == b"x-forwarded-for" and (address := value.decode("latin-1").rpartition(",")[-1].strip()):
+            return address
     return host
 
 
 def _cookie(scope: Message) -> str:
-    """What the page gave to this visitor; empty for anything else."""
-    told = [value.decode("latin-1") for key, value in scope.get("headers", ()) if key == b"cookie"]
-    found = re.search(rf"(?:^|;\s*){_COOKIE}=([0-9a-f]{{32}})(?:;|$)", "; ".join(told))
+    """The cookie that the page set for this visitor; empty for anything else."""
+    cookies = [value.decode("latin-1") for key, value in scope.get("headers", ()) if key == b"cookie"]
+    found = re.search(rf"(?:^|;\s*){_COOKIE}=([0-9a-f]{{32}})(?:;|$)", "; ".join(cookies))
     return found[1] if found else ""
 
 
 def _new_cookie(scope: Message) -> tuple[bytes, bytes]:
-    """A Space's page lies in a frame of another site, where a browser keeps a cookie only if it is told all of this."""
-    told = dict(scope.get("headers", ())).get(b"x-forwarded-proto", scope.get("scheme", "").encode())
-    where = "SameSite=None; Secure; Partitioned" if told == b"https" else "SameSite=Lax"
+    """A Space's page lies in a frame of another site, where a browser needs all of these to keep a cookie."""
+    scheme = dict(scope.get("headers", ())).get(b"x-forwarded-proto", scope.get("scheme", "").encode())
+    where = "SameSite=None; Secure; Partitioned" if scheme == b"https" else "SameSite=Lax"
     return b"set-cookie", f"{_COOKIE}={secrets.token_hex(16)}; Path=/; HttpOnly; {where}".encode()
 
 
-async def _answer(send: Send, status: int, words: str) -> None:
-    # As Gradio words what it refuses: its script and its client show `detail`.
-    body = json.dumps({"detail": words, "error": words}).encode()
+async def _answer(send: Send, status: int, message: str) -> None:
+    # As Gradio refuses: its script and its client show `detail`.
+    body = json.dumps({"detail": message, "error": message}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
