@@ -230,21 +230,17 @@ class Posterior(Gaussian):
         Most of it is the evidence's latents, 4 p D bytes: 4.7 MB for 24 images at 128×128. Other programs can use the
         tensors "mean", "covariance.diagonal" and "covariance.factor" as they are.
         """
-        tensors = {
-            "mean": self.mean,
-            **_tensors("covariance", self.covariance),
-            "evidence_mean": self.evidence_mean,
-            "latents": self.latents,
-            "lam_ratio": self.lam_ratio,
-            **_tensors("likelihood", self.likelihood),
-        }
+        tensors = {name: getattr(self, name) for name in ("mean", "evidence_mean", "latents", "lam_ratio")}
+        covariances = {"covariance": self.covariance, "likelihood": self.likelihood}
         if not (self.weights == 1).all():
             tensors["weights"] = self.weights
         if self.visible is not None:
             tensors["visible"] = self.visible.float()
         prior = self.prior.covariance
         if prior.rank or prior.diagonal.ndim or prior.diagonal != 1 or self.prior.mean.any():
-            tensors |= {"prior.mean": self.prior.mean, **_tensors("prior", prior)}
+            tensors["prior.mean"], covariances["prior"] = self.prior.mean, prior
+        tensors |= {f"{name}.diagonal": one.diagonal for name, one in covariances.items()}
+        tensors |= {f"{name}.factor": one.factor for name, one in covariances.items() if one.factor is not None}
         header = PosteriorHeader(m=self.m, metadata={**self.metadata, **(metadata or {})})
         write_tensors(Path(path), "posterior", tensors, header)
 
@@ -276,13 +272,6 @@ class Posterior(Gaussian):
             return unseen.with_lam(tensors["lam_ratio"])  # μp and Σp follow from it
         except (ValueError, torch.linalg.LinAlgError) as error:
             raise ValueError(f"{path}: {error}") from error
-
-
-def _tensors(name: str, covariance: Covariance) -> dict[str, Tensor]:
-    tensors = {f"{name}.diagonal": covariance.diagonal}
-    if covariance.factor is not None:
-        tensors[f"{name}.factor"] = covariance.factor
-    return tensors
 
 
 def _checked(weights: Tensor | Sequence[float] | None, images: int) -> Tensor:
