@@ -19,6 +19,7 @@ setup(
         "transflow_core": ["py.typed", "*.pyi"],
         "transflow_core.checkpoints": ["*.json"],
         "transflow_core.faces": ["centerface.*"],
+        "transflow_core.training": ["*.md"],
         "transflow_core.images": ["fonts/*"],
         "transflow_core.demo": ["**/*.html", "**/*.js", "**/*.css", "**/*.svg", "**/*.png", "**/*.jpg"],
         # What a prior and an example need when they are used; conformance data and pictures of samples stay behind.

@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from transflow_core.cli.tools import convolution_peak, flops_of, in_turn, timed
 from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, fuse, place
 from transflow_core.runtime.devices import on_cores
+
+from .timing import convolution_peak, flops_of, in_turn, timed
 
 CONFIG = GlowConfig(
     64, tuple(LevelConfig(16, 256) for _ in range(4)), split_prior=False, coupling=CouplingConfig(scale="sigmoid")

@@ -48,7 +48,7 @@ def ours(config: GlowConfig, x: torch.Tensor, dtype: torch.dtype | None) -> tupl
     channels_last(flow)
     compute_nets_in(flow, dtype)
     density = BitsPerDim(flow, PixelConvention(bits=5))
-    density.initialise(x)
+    flow.initialise(x)
     parameters = list(flow.parameters())
     return _step(parameters, lambda: density(x).mean()), sum(p.numel() for p in parameters)
 

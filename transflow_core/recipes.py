@@ -69,12 +69,12 @@ class Input(NamedTuple):
     Attributes:
         description: one line for a person.
         kind: "images" (many files and folders), "set" (images, one folder or one saved posterior), "masks" (pictures,
-            may be left out), or "classes" (a name and its images, several times).
+            may be left out), "classes" (a name and its images, several times), or "archive" (one folder, zip or tar).
         flag: its option in a command, where it is one that can be given again and again.
     """
 
     description: str
-    kind: Literal["images", "set", "masks", "classes"] = "images"
+    kind: Literal["images", "set", "masks", "classes", "archive"] = "images"
     flag: str = ""
 
 
@@ -503,6 +503,8 @@ def to_text(value: Any) -> str:
     """
     if isinstance(value, tuple | list):
         return ",".join(map(to_text, value))
+    if isinstance(value, str):
+        return value
     return str(value).lower() if isinstance(value, bool) else str(value).removesuffix(".0")
 
 

@@ -69,7 +69,8 @@ def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) 
     defaults: dict[str, Any] = {}
     pair = sum(one.kind == "set" for one in model.inputs.values()) == 2
     for name, one in model.inputs.items():
-        paths: Any = list[Path] | None if one.kind == "masks" else Path if pair else list[Path]
+        paths: Any = Path if pair or one.kind == "archive" else list[Path]
+        paths = paths | None if one.kind == "masks" else paths
         shown = {"help": one.description, "show_default": False}
         types[name] = Annotated[paths, typer.Option(one.flag, **shown) if one.flag else typer.Argument(**shown)]
     for name, field in ordered(model).items():
@@ -83,7 +84,7 @@ def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) 
     more: dict[str, tuple[Any, str]] = {
         "output": (
             Path(model.output) if model.output else None,
-            "Where the result goes. A folder takes every image by itself.",
+            "Where the result goes." + " A folder takes every image by itself." * ("png" in model.formats),
         ),
         "device": ("auto", "auto, cpu, cuda, …"),
         "as_json": (False, "Print the facts as JSON."),

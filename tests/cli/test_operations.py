@@ -52,9 +52,11 @@ def test_greyscale_evidence_gives_greyer_samples_than_the_prior(celeba64):
     assert greys[0] < greys[1] < greys[2] < prior and greys[1] < 0.5 * prior
 
 
-def test_sample_writes_a_sheet_or_a_folder(run):
+def test_sample_writes_a_sheet_or_a_folder_and_says_what_is_skipped(run):
+    Path("images/broken.png").write_bytes(b"nothing")
     result = run("sample", "images", "-n", 3, "-o", "sheet.png")
-    assert result["m"] == 5 and result["recipe"]["n"] == 3 and [e["used"] for e in result["evidence"]] == [True] * 5
+    assert result["m"] == 5 and result["recipe"]["n"] == 3 and sum(e["used"] for e in result["evidence"]) == 5
+    assert [e["problem"] for e in result["evidence"] if not e["used"]]
     assert result["files"] == ["sheet.png"] and {"redrawn", "projected", "guarded", "reason"} <= result.keys()
     assert run("sample", "images", "-n", 3, "-o", "out")["files"] == [f"out/sample_000{i}.png" for i in range(3)]
     one = pixels("out/sample_0000.png")
@@ -89,31 +91,24 @@ def test_structure_and_style_come_from_where_they_are_told(run):
     run("sample", "images", "-n", 1, "--structure", "prior", "--style-levels", 1, "-o", "mixed.png")
     run("sample", "images", "-n", 1, "-o", "plain.png")
     assert off("mixed.png", "plain.png") > 9
-    assert "no example set 'nowhere'" in run("sample", "images", "--style", "nowhere", fails=True)
 
 
 def test_sweep_has_a_column_for_each_value(run):
     swept = run("sweep", "images", "--over", "lam_ratio", "--values", "0.1,1", "-n", 3, "-o", "two.png")["recipe"]
     assert swept["over"] == "lam_ratio" and swept["values"] == [0.1, 1.0]
-    assert run("sweep", "images", "--method", "bootstrap", "-n", 1, "-o", "few.png")["recipe"]["values"][-1] == 5
     run("sweep", "images", "--over", "lam_ratio", "--values", "0.1,1,2,3", "-n", 3, "-o", "four.png")
     assert pixels("four.png").shape[1] > 1.7 * pixels("two.png").shape[1]
 
 
-@pytest.mark.parametrize("suffix", ["png", "gif", "webp"])
-def test_interpolate_writes_a_strip_or_an_animation(run, suffix):
+@pytest.mark.parametrize("suffix", ["png", "gif"])
+def test_interpolate_writes_a_strip_or_an_animation_and_each_end_may_have_its_own_lambda(run, suffix):
     run("condition", "images/1.png", "-o", "b.safetensors")
-    told = run("interpolate", "images/0.png", "b.safetensors", "--steps", 3, "-n", 2, "-o", f"path.{suffix}")
-    assert told["a"]["m"] == told["b"]["m"] == 1 and "saved" in told["b"]["reason"]
+    ends = ["--lam-ratio-a", 0, "--lam-ratio-b", "inf", "--method", "posterior"]
+    told = run("interpolate", "images/0.png", "b.safetensors", "--steps", 3, "-n", 2, "-o", f"path.{suffix}", *ends)
+    assert [told[end]["lam_ratio"] for end in "ab"] == [0, "inf"]
+    assert told["a"]["m"] == told["b"]["m"] == 1
     with Image.open(f"path.{suffix}") as image:
         assert getattr(image, "n_frames", 1) == (1 if suffix == "png" else 4)
-
-
-def test_each_end_of_an_interpolation_may_have_its_own_lambda(run):
-    ends = ["images/0.png", "images/1.png", "--steps", 2, "-n", 1, "--method", "posterior"]
-    told = run("interpolate", *ends, "--lam-ratio-a", 0, "--lam-ratio-b", 3)
-    assert [told[end]["lam_ratio"] for end in "ab"] == [0, 3]
-    assert run("interpolate", *ends, "--lam-ratio", "inf")["a"]["lam_ratio"] == "inf"
 
 
 def test_restyle_writes_the_photograph_or_the_path_to_it(run):
@@ -198,12 +193,6 @@ def test_classify_tells_the_class_and_keeps_a_classifier(run):
     again = run("classify", "query.png", "--class", "c.safetensors")
     assert again["images"][0]["probabilities"] == pytest.approx(told["images"][0]["probabilities"])
     assert run("classify", "query.png", *classes, "--copies", 2)["images"][0]["best"] == "dark"
-
-
-def test_what_is_skipped_is_said_and_json_stays_clean(run):
-    Path("images/broken.png").write_bytes(b"nothing")
-    result = run("sample", "images", "-n", 1)
-    assert result["m"] == 5 and [e["problem"] for e in result["evidence"] if not e["used"]]
 
 
 def test_a_set_of_any_size_is_conditioned_a_few_at_a_time(run):

@@ -41,8 +41,7 @@ def test_bench_times_both_directions_every_stage_and_what_a_preview_is_off_by(ru
     facts = run("bench", "--batches", "1,2", "--repeats", 1)
     for name in ("decode", "preview", "encode"):
         assert [row["n"] for row in facts[name]] == [1, 2] and all(row["images_per_s"] > 0 for row in facts[name])
-    assert 0 < facts["decode"][1]["share_of_peak"] < 1 < facts["peak_gflops"]
-    assert len(facts["stages_ms"]) == 8 and facts["load_s"] > 0 and facts["gflop_per_image"] > 0
+    assert len(facts["stages_ms"]) == 8 and facts["load_s"] > 0
     assert facts["reconstruction_error"] < 1e-3
     # Where the processor has no tiles for bfloat16 there is one arithmetic, and nothing to be off from.
     assert facts["preview_error"] <= 2 / 255 if facts["preview_nets"] == "bfloat16" else not facts["preview_error"]

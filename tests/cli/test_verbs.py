@@ -29,6 +29,7 @@ def test_help_is_there_for_every_verb():
         (["sample", "nowhere"], "nowhere"),
         (["sample", "images", "--lam-ratio", "big"], "lam_ratio is 'big'"),
         (["sample", "images", "--lam-ratio", "1,2,3"], "tiny has 2 levels"),
+        (["sample", "images", "--style", "nowhere"], "no example set 'nowhere'"),
         (["sample", "images", "--lam-ratio", "-1"], "lam_ratio is '-1'; the least is 0"),
         (["sample", "images", "--method", "posterior", "--likeness", "1"], "likeness belongs to the method 'local'"),
         (["sample", "images", "-o", "a.txt"], "a.txt: sample writes .png, a folder"),

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from transflow_core.runtime.devices import DeviceError, in_halves
-from transflow_core.training import measure_typicality
+from transflow_core.training.measure import measure_typicality
 
 from ..helpers import ROOT, make_tiny_prior
 

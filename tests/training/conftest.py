@@ -1,21 +1,68 @@
 """Pictures to train on, made on the spot: a disc of one colour on another."""
 
+import json
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
-from transflow_core import training
-from transflow_core.training import ImageSet, Plan
+from transflow_core.flows import DetailConfig, PixelConvention
+from transflow_core.training import PRESETS, Train, trainer
+from transflow_core.training.data import ImageSet
+from transflow_core.training.plan import Plan, architecture
+
+TINY = architecture(PRESETS["tiny32"])
+DETAILS = DetailConfig(steps=2, width=16, context=8, prior_cap=3.0, position_side=8)
 
 
-def train(
-    images, folder, architecture, pixels, settings, start=None, grow=None, blend=1.0, half=False, resume=False, **how
-):
-    """`training.train`, of a plan that a test spells out."""
-    plan = Plan(images.image_size, architecture, pixels, settings, start, grow, blend, half, resume)
-    return training.train(images, folder, plan, **how)
+def tiny(**asked) -> Train:
+    """Settings of the preset tiny32, nets in float32."""
+    return Train(**{"nets": "float32"} | asked).over(PRESETS["tiny32"].settings)
+
+
+def train(images, folder, settings, shape=TINY, start=None, grow=None, size=None, **how):
+    """`trainer.train`, of a plan that a test spells out."""
+    pixels = PixelConvention(bits=settings.bits)
+    plan = Plan(settings, shape, size or images.image_size, pixels, start, grow)
+    return trainer.train(images, folder, plan, **how)
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+class After(threading.Event):
+    """Set when it was looked at for the n-th time: once before each step."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.left = n
+
+    def is_set(self):
+        self.left -= 1
+        return self.left < 0
+
+
+def run_in_parts(images, folder, settings, shape=TINY, **how):
+    """The same run twice: in "whole", and in "parts", where it is stopped at a third and resumed."""
+    train(images, folder / "whole", settings, shape, **how)
+    at = settings.steps // 3
+    first = train(images, folder / "parts", settings, shape, cancel=After(at), **how)
+    assert not first.finished and first.step == at
+    second = train(images, folder / "parts", settings.replace(resume=True), shape, **how)
+    assert second.finished and second.step == settings.steps
+
+
+def same_bits(folder):
+    """Of the checkpoint and the prior."""
+    for file in ("training.safetensors", "model.safetensors"):
+        whole, parts = (load_file(folder / name / file) for name in ("whole", "parts"))
+        assert whole.keys() == parts.keys()
+        for name, tensor in whole.items():
+            assert tensor.equal(parts[name]), name
 
 
 def discs(n: int, side: int = 32, seed: int = 0) -> np.ndarray:

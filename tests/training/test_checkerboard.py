@@ -1,28 +1,22 @@
 """The checkerboard penalty: patterns go from what latents of small norm decode to, all else stays, runs go on."""
 
 import copy
-import json
-import threading
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from benchmarks.levels import grid
 from transflow_core.checkpoints import Checkpoint
-from transflow_core.flows import Glow, GlowConfig, LevelConfig, WaveletConfig, build_flow, encode_levels, haar_split
-from transflow_core.flows.pixels import PixelConvention
+from transflow_core.flows import Glow, GlowConfig, LevelConfig, PixelConvention, WaveletConfig, build_flow
 from transflow_core.prior import Prior, load_prior
-from transflow_core.training import PRESETS, TrainingError
 from transflow_core.training.checkerboard import low_norm_latents, penalised_parameters, without_checkerboard
 from transflow_core.training.data import first_images
 
-from .conftest import train
+from .conftest import log, run_in_parts, same_bits, tiny, train
 
 LEVELS = (LevelConfig(2, 16), LevelConfig(2, 16), LevelConfig(2, 16))
 PIXELS = PixelConvention(bits=5)
-SETTINGS = PRESETS["tiny32"].settings
 
 
 def chessboard(side, period=2):
@@ -87,7 +81,7 @@ def test_linear_maps_and_coarse_levels_are_left_alone():
 def gridded(disc_set, tmp_path_factory):
     """A prior of discs with a grid over whatever it decodes: one shift for each place of a 2×2 block."""
     folder = tmp_path_factory.mktemp("start")
-    train(disc_set, folder, GlowConfig(32, LEVELS), PIXELS, SETTINGS.with_given(steps=60))
+    train(disc_set, folder, tiny(steps=60), GlowConfig(32, LEVELS))
     prior = load_prior(folder, device="cpu")
     assert isinstance(prior.flow, Glow)
     with torch.no_grad():
@@ -100,8 +94,8 @@ def decoded_grid(prior):
 
 
 def test_training_takes_the_grid_and_keeps_the_rest(disc_set, gridded, tmp_path):
-    how = SETTINGS.with_given(steps=60, checkerboard=300.0)
-    train(disc_set, tmp_path, gridded.flow.config, PIXELS, how, start=gridded)
+    how = tiny(steps=60, checkerboard=300.0)
+    train(disc_set, tmp_path, how, gridded.flow.config, start=gridded)
     after = load_prior(tmp_path, device="cpu")
     assert decoded_grid(gridded) > 4 and decoded_grid(after) < 0.5 * decoded_grid(gridded)
     z = 0.5 * torch.randn(8, gridded.dim, generator=torch.Generator().manual_seed(0))
@@ -112,45 +106,15 @@ def test_training_takes_the_grid_and_keeps_the_rest(disc_set, gridded, tmp_path)
     trained = {id(parameter) for parameter in penalised_parameters(begun)}
     for (name, before), now in zip(begun.named_parameters(), after.flow.parameters(), strict=True):
         assert id(before) in trained or before.equal(now), name
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    penalties = [line["checkerboard"] for line in lines if line["event"] == "step"]
+    penalties = [line["checkerboard"] for line in log(tmp_path) if line["event"] == "step"]
     assert len(penalties) == 3 and penalties[-1] < penalties[0]
-    assert "- **Checkerboard penalty**: the nets of the finest levels" in (tmp_path / "MODEL_CARD.md").read_text(
-        encoding="utf-8"
-    )
+    card = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "- **Checkerboard penalty**: the nets of the finest levels" in card
 
 
 def test_such_a_run_too_ends_in_the_same_bits_when_it_was_stopped(disc_set, gridded, tmp_path):
-    how, stop = SETTINGS.with_given(steps=12, checkerboard=300.0), threading.Event()
-    train(disc_set, tmp_path / "whole", gridded.flow.config, PIXELS, how, start=gridded)
-
-    def stop_at_5(now):
-        if now.step == 5:
-            stop.set()
-
-    parts = {"start": gridded, "progress": stop_at_5, "cancel": stop}
-    train(disc_set, tmp_path / "parts", gridded.flow.config, PIXELS, how, **parts)
-    train(disc_set, tmp_path / "parts", gridded.flow.config, PIXELS, how, start=gridded, resume=True)
-    whole, parts = (load_file(tmp_path / folder / "training.safetensors") for folder in ("whole", "parts"))
-    assert all(tensor.equal(parts[name]) for name, tensor in whole.items())
-
-
-def test_it_needs_weights_to_begin_with(disc_set, gridded, tmp_path):
-    config = gridded.flow.config
-    with pytest.raises(TrainingError, match="weights to begin with"):
-        train(disc_set, tmp_path, config, PIXELS, SETTINGS.with_given(steps=1, checkerboard=1.0))
-    with pytest.raises(TrainingError, match="multiple of 4"):
-        train(
-            disc_set,
-            tmp_path,
-            config,
-            PIXELS,
-            SETTINGS.with_given(steps=1, batch_size=6, checkerboard=1.0),
-            start=gridded,
-        )
-    for wrong in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="checkerboard"):
-            SETTINGS.with_given(checkerboard=wrong)
+    run_in_parts(disc_set, tmp_path, tiny(steps=12, checkerboard=300.0), gridded.flow.config, start=gridded)
+    same_bits(tmp_path)
 
 
 def test_levels_that_other_noise_was_learned_with_are_whitened(gridded):
@@ -170,4 +134,3 @@ def test_levels_that_other_noise_was_learned_with_are_whitened(gridded):
     again = copy.deepcopy(flow)
     again.whiten(0.3 * x)
     assert all(one.equal(other) for one, other in zip(again.parameters(), flow.parameters(), strict=True))
-    assert len(list(encode_levels(flow, x))) == 2 and haar_split(x)[0].shape[-1] == 32

@@ -17,9 +17,11 @@ import typer
 
 from ..recipes import RECIPES
 from ..runtime import tune
+from ..training import Train
 from ..views import add_command
 from . import tools
 from .output import run_recipe
+from .train import run_training
 
 __all__ = ["app", "main"]
 
@@ -60,7 +62,8 @@ for plugin in _plugins():
 
 for recipe in RECIPES.values():
     add_command(app, recipe, run_recipe)
-for command in (tools.condition_set, tools.convert, tools.info, tools.bench, tools.train):
+add_command(app, Train, run_training)
+for command in (tools.condition_set, tools.convert, tools.info, tools.bench):
     app.command()(command)
 
 

@@ -1,17 +1,13 @@
-"""The commands that are no recipe: `info`, `convert`, `condition-set`, `train`, `bench`."""
+"""The commands that are no recipe: `info`, `convert`, `condition-set`, `bench`."""
 
 from __future__ import annotations
 
 import io
 import json
-import shlex
-import signal
 import statistics
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -23,14 +19,9 @@ from .output import Work, working
 
 if TYPE_CHECKING:
     from ..engine import Engine
-    from ..training import Progress, Trained
 
-__all__ = ["bench", "condition_set", "convert", "convolution_peak", "flops_of", "in_turn", "info", "timed", "train"]
+__all__ = ["bench", "condition_set", "convert", "info"]
 
-_PRESETS = "celeba64, celeba128 (grows a 64×64 prior), or tiny32 (seconds). [default: celeba64]"
-_ALIGN = "never: images are aligned already; auto: align faces; always: only faces."
-_BLEND = "With --from: the share of the trained weights in the result. Below 1, unusual images encode more steadily."
-_CHECKERBOARD = "With --from: weight of the checkerboard penalty. 300 works. [default: 0]"
 
 Prior = Annotated[str, Option("--prior", help="A shipped name, or a file or folder.")]
 Device = Annotated[str, Option("--device", help='"auto", "cpu", "cuda", …')]
@@ -160,116 +151,6 @@ def condition_set(
         work.result |= {"m": found.m, "lam_ratio": plain(ratio)}
 
 
-def train(
-    data: Annotated[Path, Argument(help="A folder or a zip of images.", show_default=False)],
-    output: Annotated[Path, Option("-o", "--output", help="The folder of the run, and of the prior in the end.")],
-    preset: Annotated[str | None, Option(help=_PRESETS)] = None,
-    grow: Annotated[str | None, Option(help="A prior to grow by one level, to images twice as large.")] = None,
-    start: Annotated[str | None, Option("--from", help="Begin with this prior; with --grow, its detail.")] = None,
-    minutes: Annotated[float | None, Option(help="Budget in minutes; the schedule follows it.")] = None,
-    steps: Annotated[int | None, Option(help="Budget in steps. Such a run repeats to the bit.")] = None,
-    batch_size: Annotated[int | None, Option(help="Images a step, over all processes.")] = None,
-    learning_rate: Annotated[float | None, Option(help="Adam's, after warm-up.")] = None,
-    nets: Annotated[str, Option(help="Coupling nets in float32, bfloat16, or auto: the faster one.")] = "auto",
-    align_faces: Annotated[str, Option("--align", help=_ALIGN)] = "never",
-    held_out: Annotated[str, Option(help="Not trained on: a share of the files, or names such as 'val*/*'.")] = "0.02",
-    bits: Annotated[int | None, Option(min=1, max=8, help="Bits a channel in training.")] = None,
-    seed: Annotated[int, Option(help="The same seed gives the same random numbers.")] = 0,
-    every_minutes: Annotated[float | None, Option(help="Between measurements, sheets and checkpoints.")] = None,
-    name: Annotated[str | None, Option(help="The prior's name. [default: the folder's name]")] = None,
-    data_words: Annotated[str, Option(help="For the card: what the images are.")] = "",
-    licence: Annotated[str, Option(help="For the card: the terms of use.")] = "",
-    blend: Annotated[float, Option(help=_BLEND)] = 1.0,
-    checkerboard: Annotated[float | None, Option(help=_CHECKERBOARD)] = None,
-    interior: Annotated[float | None, Option(hidden=True, help="The name of --checkerboard before 0.3.")] = None,
-    half: Half = False,
-    resume: Annotated[bool, Option(help="Continue the run in the folder. Only the budget may change.")] = False,
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Train a prior of your own images. Ctrl-C saves; --resume continues. With torchrun, processes share each batch."""
-    from .. import training
-
-    with (
-        working(as_json, counted=False) as work,
-        _stopped_by_signals() as stop,
-        training.Processes.joined(device) as group,
-    ):
-        work.speaks = group.first  # of several processes, one prints
-        budget: dict[str, Any] = {"minutes": minutes, "steps": steps, "every_minutes": every_minutes}
-        budget |= {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-        begin: dict[str, Any] = {"preset": preset, "grow": grow, "start": start, "resume": resume, "group": group}
-        begin |= {"nets": nets, "bits": bits, "blend": blend, "half": half}
-        plan = training.plan(output, **begin, **budget, checkerboard=interior if checkerboard is None else checkerboard)
-        reading = {"align_faces": align_faces, "held_out": held_out, "progress": work.progress}
-        images = group.first_then_all(lambda: training.prepare(data, plan.image_size, output / "images", **reading))
-        for why, count in images.left_out.items():
-            work.say(f"left out {count} files: {why}")
-        command = shlex.join(["python", "-m", "transflow_core", *sys.argv[1:]])
-        trained = training.train(
-            images,
-            output,
-            plan,
-            name=name or output.resolve().name,
-            words={"data": data_words, "licence": licence, "command": command},
-            group=group,
-            progress=lambda now: _show(work, now),
-            cancel=stop,
-        )
-        if group.first:
-            _report(work, trained)
-
-
-def _show(work: Work, now: Progress) -> None:
-    left = "" if now.seconds_left is None else f", {_time(now.seconds_left)} left"
-    known = "" if now.held_out_bits is None else f" (held out {now.held_out_bits:.4f})"
-    bits = "" if now.bits is None else f", {now.bits:.4f} bits{known}, {now.images_per_s:.0f} images/s"
-    words = f"{now.doing}: step {now.step:,}{bits}{left}"
-    work.progress(round(1000 * now.fraction), 1000, words)
-    if now.doing != "training" and not work.live:
-        work.say(words)
-
-
-def _report(work: Work, trained: Trained) -> None:
-    last = trained.measured[-1]
-    work.result |= {name: getattr(trained, name) for name in ("finished", "step", "images", "skipped", "measured")}
-    work.result["minutes"] = trained.seconds / 60
-    work.say(
-        f"{trained.step:,} steps, {trained.images:,} images: "
-        f"{last['held_out_bits']:.4f} bits per dimension on {last['held_out_images']} held-out images"
-    )
-    if trained.skipped:
-        work.say(f"{trained.skipped} steps were skipped: their gradient was not finite")
-    work.wrote(trained.folder)
-    if not trained.finished:
-        work.say("stopped and saved; the same command with --resume continues")
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or a scheduler's SIGTERM sets: work ends where it can be saved. A second Ctrl-C kills."""
-    stop = threading.Event()
-    earlier: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def handle(number: int, _: Any) -> None:
-        stop.set()
-        signal.signal(number, earlier[number])
-        print("stopping after this step; saving …", file=sys.stderr)
-
-    try:
-        for number in earlier:
-            signal.signal(number, handle)
-        yield stop
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
-
-
-def _time(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-
-
 def bench(
     prior: Prior = DEFAULT_PRIOR,
     device: Device = "auto",
@@ -280,7 +161,6 @@ def bench(
     """Time a prior on this machine: both directions, each stage from a file to a sheet, its error and its memory."""
     import torch
 
-    from ..flows import fuse
     from ..posterior import standard_normal
     from ..preview import Preview
 
@@ -288,36 +168,27 @@ def bench(
         facts, start = work.result, time.perf_counter()
         engine = work.engine(prior, device)
         flow = engine.prior
-        z = 0.7 * standard_normal(1, flow.dim)
-        x = flow.decode(z)
+        x = flow.decode(0.7 * standard_normal(1, flow.dim))
         facts |= {"load_s": time.perf_counter() - start, "threads": torch.get_num_threads()}
         work.say(f"from nothing to the first image: {facts['load_s']:.2f} s, {facts['threads']} threads")
-        on_cpu, preview, fused = flow.device.type == "cpu", Preview(flow), fuse(flow.flow)
-        flops = flops_of(lambda: fused.inverse(z.to(flow.device))) / 1e9
+        preview, on_cpu = Preview(flow), flow.device.type == "cpu"
         sizes = [max(1, int(value)) for value in batches.split(",")]
-        jobs: dict[str, Callable[[], float]] = {"peak": convolution_peak} if on_cpu else {}
+        jobs: dict[str, Callable[[], Any]] = {}
         for n in sizes:
             z = 0.7 * standard_normal(n, flow.dim)
             x = flow.decode(z, batch_size=n)
             jobs |= {
-                f"decode {n}": timed(lambda z=z, n=n: flow.decode(z, batch_size=n).cpu()),  # cpu: waits for a device
-                f"preview {n}": timed(lambda z=z, n=n: preview.decode(z, batch_size=n)[0].cpu()),
-                f"encode {n}": timed(lambda x=x, n=n: flow.encode(x, batch_size=n).cpu()),
+                f"decode {n}": lambda z=z, n=n: flow.decode(z, batch_size=n).cpu(),  # cpu: waits for a device
+                f"preview {n}": lambda z=z, n=n: preview.decode(z, batch_size=n)[0].cpu(),
+                f"encode {n}": lambda x=x, n=n: flow.encode(x, batch_size=n).cpu(),
             }
         stages = _stages(engine)
-        found = in_turn(jobs | stages, repeats, work)
-        medians = {name: statistics.median(seconds) for name, seconds in found.items()}
-        peak = max(found["peak"]) if on_cpu else None
-        facts |= {"gflop_per_image": flops, "peak_gflops": peak, "decode": [], "preview": [], "encode": []}
-        for name, n in ((name, n) for name in ("decode", "preview", "encode") for n in sizes):
-            seconds = medians[f"{name} {n}"]
-            row = {"n": n, "median_s": seconds, "images_per_s": n / seconds}
-            share = ""
-            if peak and name != "preview":
-                row["share_of_peak"] = flops * n / seconds / peak
-                share = f", {row['share_of_peak']:.0%} of the measured peak"
-            facts[name].append(row)
-            work.say(f"{name} {n} images: {1000 * seconds:.0f} ms ({n / seconds:.1f} images/s{share})")
+        medians = _medians(jobs | stages, repeats, work)
+        for name in ("decode", "preview", "encode"):
+            seconds = [(n, medians[f"{name} {n}"]) for n in sizes]
+            facts[name] = [{"n": n, "median_s": s, "images_per_s": n / s} for n, s in seconds]
+            for n, s in seconds:
+                work.say(f"{name} {n} images: {1000 * s:.0f} ms ({n / s:.1f} images/s)")
         facts["stages_ms"] = {name: 1000 * medians[name] for name in stages}
         for name, ms in facts["stages_ms"].items():
             work.say(f"{name}: {ms:.1f} ms")
@@ -333,7 +204,7 @@ def bench(
             work.say(f"memory at most: {memory:.0f} MB")
 
 
-def _stages(engine: Engine) -> dict[str, Callable[[], float]]:
+def _stages(engine: Engine) -> dict[str, Callable[[], Any]]:
     """What a sheet of sixteen takes after one picture, a stage each."""
     from ..faces import align
     from ..images import contact_sheet, load_image, to_pil
@@ -349,63 +220,27 @@ def _stages(engine: Engine) -> dict[str, Callable[[], float]]:
     sampler = engine.draw(posterior, method)
     x = flow.decode(sampler.sample(16))
     return {
-        "read a picture of 1024×1024": timed(lambda: load_image(file.getvalue(), name="a.jpg")),
-        "look for its faces": timed(lambda: align(image, size=flow.image_size)),
-        "invert it": timed(lambda: flow.encode([frame])),
-        "condition on 24 latents": timed(lambda: engine.draw(Posterior.condition(z, lam_ratio=0.5), method)),
-        "move λ": timed(lambda: posterior.with_lam(0.3)),
-        "draw 16 latents": timed(lambda: sampler.sample(16)),
-        "decode 16": timed(lambda: engine.decode(z[:16])),
-        "make a sheet of 16": timed(lambda: contact_sheet(to_pil(x))),
+        "read a picture of 1024×1024": lambda: load_image(file.getvalue(), name="a.jpg"),
+        "look for its faces": lambda: align(image, size=flow.image_size),
+        "invert it": lambda: flow.encode([frame]),
+        "condition on 24 latents": lambda: engine.draw(Posterior.condition(z, lam_ratio=0.5), method),
+        "move λ": lambda: posterior.with_lam(0.3),
+        "draw 16 latents": lambda: sampler.sample(16),
+        "decode 16": lambda: engine.decode(z[:16]),
+        "make a sheet of 16": lambda: contact_sheet(to_pil(x)),
     }
 
 
-def timed(function: Callable[[], Any]) -> Callable[[], float]:
-    """The seconds that a call of `function` takes."""
-
-    def call() -> float:
-        start = time.perf_counter()
-        function()
-        return time.perf_counter() - start
-
-    return call
-
-
-def in_turn(jobs: Mapping[str, Callable[[], float]], rounds: int, work: Work | None = None) -> dict[str, list[float]]:
-    """What each job gives, `rounds` times in turn after a warm-up, so that a busy machine slows all alike."""
+def _medians(jobs: Mapping[str, Callable[[], Any]], rounds: int, work: Work) -> dict[str, float]:
+    """The median seconds of each job, `rounds` times in turn after a warm-up: a busy machine slows all alike."""
     found: dict[str, list[float]] = {name: [] for name in jobs}
     for turn in range(rounds + 1):
         for index, (name, job) in enumerate(jobs.items()):
-            if work is not None:
-                work.progress(turn * len(jobs) + index, (rounds + 1) * len(jobs), f"timing {name}")
-            value = job()
-            if turn:
-                found[name].append(value)
-    return found
-
-
-def flops_of(function: Callable[[], Any]) -> int:
-    """Additions and multiplications in convolutions and matrix products of a call, on this thread alone."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        function()
-    return counter.get_total_flops()
-
-
-def convolution_peak() -> float:
-    """GFLOP/s of a fast float32 convolution, the best of a few: 3×3, 256 channels, its maps in the cache."""
-    import torch
-
-    best = 0.0
-    with torch.inference_mode():
-        for n, side in ((4, 16), (1, 32), (16, 16)):
-            x = torch.ones(n, 256, side, side).contiguous(memory_format=torch.channels_last)
-            weight = torch.ones(256, 256, 3, 3).contiguous(memory_format=torch.channels_last)
-            job = timed(lambda x=x, weight=weight: torch.nn.functional.conv2d(x, weight, padding=1))
-            best = max(best, *(2 * 9 * 256**2 * n * side**2 / job() / 1e9 for _ in range(3)))
-    return best
+            work.progress(turn * len(jobs) + index, (rounds + 1) * len(jobs), f"timing {name}")
+            start = time.perf_counter()
+            job()
+            found[name] += [time.perf_counter() - start] * bool(turn)
+    return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 
 def _peak_memory() -> float | None:

@@ -241,7 +241,7 @@ class _Net:
     """A `CouplingNet`."""
 
     def __init__(self, net: CouplingNet, side: int, dtype: torch.dtype) -> None:
-        self._in = _Conv(net.conv_in, side, dtype, plus=net.position)
+        self._in = _Conv(net.conv_in, side, dtype, plus=net.position_over((side, side)))
         self._mid, self._bias = net.conv_mid.weight[:, :, 0, 0].to(dtype), net.conv_mid.get_parameter("bias").to(dtype)
         self._out = _Conv(net.conv_out, side, dtype, gain=(3 * net.log_gain).exp())
         self.bytes = 4 * len(self._bias) * side**2

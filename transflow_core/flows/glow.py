@@ -227,7 +227,8 @@ class Step(nn.Module):
         shape: (C, H, W) of what it maps. Of an odd number of channels the net reads one more than it changes.
         width: hidden channels of the coupling's net.
         coupling: what the coupling does with its net.
-        position, edge: see `CouplingNet`.
+        position: whether its net has a position map; a number is the map's side.
+        edge: see `CouplingNet`.
         context: channels of the condition that the net reads as well.
         generator: makes the initial weights reproducible.
     """
@@ -237,7 +238,7 @@ class Step(nn.Module):
         shape: Shape,
         width: int,
         coupling: CouplingConfig,
-        position: bool = False,
+        position: bool | int = False,
         edge: bool = False,
         context: int = 0,
         generator: torch.Generator | None = None,
@@ -248,7 +249,7 @@ class Step(nn.Module):
         self.actnorm = ActNorm(channels)
         self.conv1x1 = InvertibleConv1x1(channels, generator)
         written = 2 * changed if log_scale else changed
-        size = shape[1:] if position else None
+        size = (shape[1:] if position is True else (position, position)) if position else None
         net = CouplingNet(channels - changed + context, written, width, size, edge, generator)
         self.coupling = Coupling(
             net,

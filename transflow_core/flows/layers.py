@@ -170,7 +170,7 @@ class CouplingNet(MixedPrecision):
     Args:
         in_channels, out_channels: of what is read, and of the parameters that are written.
         width: hidden channels.
-        size: (H, W) of the position map, or None for no map.
+        size: (H, W) of the position map, which is spread over larger pictures, or None for no map.
         edge: the 3×3 convolutions see the border (see `Conv3x3`).
         generator: makes the initial weights reproducible.
     """
@@ -204,14 +204,22 @@ class CouplingNet(MixedPrecision):
         if self.position is not None:
             self.position.data = innermost_channels(self.position.data)
 
+    def position_over(self, size: tuple[int, int]) -> Tensor | None:
+        """The position map, (width, H, W), spread over a picture of this size."""
+        if self.position is None or self.position.shape[1:] == size:
+            return self.position
+        spread = F.interpolate(self.position[None].float(), size=size, mode="bilinear")[0]
+        return innermost_channels(spread)
+
     def forward(self, a: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, in_channels, H, W), some of them the context's if there is one -> (n, out_channels, H, W)."""
         if context is not None:
             a = torch.cat([a, context], 1)
         with self.autocast(a):
             h = self.conv_in(a.to(self.compute_dtype or a.dtype, memory_format=torch.channels_last))
-            if self.position is not None:
-                h += self.position.to(h.dtype)  # a sum of two types would convert the larger one
+            position = self.position_over((h.shape[2], h.shape[3]))
+            if position is not None:
+                h += position.to(h.dtype)  # a sum of two types would convert the larger one
             h = self.conv_mid(h.relu_()).relu_()  # in place: the net's own intermediates, which no gradient needs
             return self.conv_out(h) * (3 * self.log_gain).exp()[:, None, None]
 

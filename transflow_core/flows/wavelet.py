@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .base import KNOWN_ALONE, Guard, MixedPrecision, Shape, count, number
 from .glow import CouplingConfig, Glow, GlowConfig, Step, whiten
-from .layers import Conv3x3
+from .layers import Conv3x3, tanh_log_scale
 
 _LARGEST_SIDE = 1024
 
@@ -49,13 +49,20 @@ def haar_merge(low: Tensor, detail: Tensor) -> Tensor:
 class DetailConfig:
     """The flow of the details: `steps` conditional steps, nets of `width`, a context of `context` channels.
 
-    `cap` bounds the couplings' log-scales.
+    `cap` bounds the couplings' log-scales, `prior_cap` those that the low-pass predicts; None is no bound.
+    `position_side` is the side of the nets' position maps, spread over the picture; None is the low-pass's own.
     """
 
     steps: Annotated[int, count(64)] = 4
     width: Annotated[int, count(1024)] = 64
     context: Annotated[int, count(1024)] = 32
     cap: Annotated[float, number(1e-3, 100)] = 2.0
+    prior_cap: Annotated[float, number(1e-3, 100)] | None = None
+    position_side: Annotated[int, count(_LARGEST_SIDE)] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON stores it, without what is None: files of before keep their fingerprints."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -94,14 +101,15 @@ class WaveletConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON stores it."""
-        return {"details": asdict(self.details), "base": self.base.to_dict()}
+        return {"details": self.details.to_dict(), "base": self.base.to_dict()}
 
 
 class DetailFlow(MixedPrecision):
     """Details given the low-pass: K conditional steps, then a Gaussian whose mean and scale the low-pass predicts.
 
-    The context is `[low, relu(conv(relu(conv(low))))]`; `mean, log_std = halves(prior(context))`; `eps = (y - mean)
-    * exp(-log_std)`, N(0, I) under the model. All directions take the low-pass as it is: nothing is drawn.
+    The context is `[low, relu(conv(relu(conv(low))))]`; `mean, r = halves(prior(context))`, `log_std = r`, or with a
+    bound `prior_cap * tanh(r / prior_cap)`; `eps = (y - mean) * exp(-log_std)`, N(0, I) under the model. All directions
+    take the low-pass as it is: nothing is drawn.
 
     Args:
         channels: of the image. Details have three times as many.
@@ -121,11 +129,12 @@ class DetailFlow(MixedPrecision):
                     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
                     conv.get_parameter("bias").zero_()
         shape, read = (3 * channels, side, side), channels + config.context
-        how = {"position": True, "context": read, "generator": generator}
+        how = {"position": config.position_side or True, "context": read, "generator": generator}
         coupling = CouplingConfig(cap=config.cap)
         steps = nn.ModuleList(Step(shape, config.width, coupling, **how) for _ in range(config.steps))
         self.steps = cast("Sequence[Step]", steps)
         self.prior = Conv3x3(read, 6 * channels)
+        self._cap = config.prior_cap
 
     def context(self, low: Tensor) -> Tensor:
         """What every step reads of the low-pass: (n, C, H, W) -> (n, C + config.context, H, W)."""
@@ -133,6 +142,11 @@ class DetailFlow(MixedPrecision):
         with self.autocast(low):
             h = F.relu(self.context_out(F.relu(self.context_in(low))))
         return torch.cat([low, h.float()], 1)
+
+    def mean_and_log_std(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the Gaussian behind the steps, given a context: (n, 3C, H, W) each."""
+        mean, r = self.prior(context).chunk(2, 1)
+        return mean, r if self._cap is None else tanh_log_scale(r, self._cap)
 
     @torch.no_grad()
     def initialise(self, detail: Tensor, low: Tensor) -> None:
@@ -149,7 +163,7 @@ class DetailFlow(MixedPrecision):
         for step in self.steps:
             detail, log_det = step(detail, context, guard)
             total = total + log_det
-        mean, log_std = self.prior(context).chunk(2, 1)
+        mean, log_std = self.mean_and_log_std(context)
         if guard is not None:
             guard.note(log_std)
         return (detail - mean) * (-log_std).exp(), total - log_std.sum((1, 2, 3))
@@ -157,7 +171,7 @@ class DetailFlow(MixedPrecision):
     def inverse(self, eps: Tensor, low: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """The inverse of `forward` for the same low-pass."""
         context = self.context(low)
-        mean, log_std = self.prior(context).chunk(2, 1)
+        mean, log_std = self.mean_and_log_std(context)
         if guard is not None:
             guard.check(log_std)
         detail, total = eps * log_std.exp() + mean, log_std.sum((1, 2, 3))

@@ -1,26 +1,8 @@
-"""Maximum likelihood training of a prior: from a folder of images to what `load_prior` reads."""
+"""Maximum likelihood training of a prior: from a folder of images to what `load_prior` reads.
 
-from .data import DataError, ImageSet, prepare
-from .measure import measure_typicality, write_conformance
-from .processes import Processes
-from .recipe import NETS, PRESETS, Plan, Preset, Train, TrainingError, plan
-from .trainer import Progress, Trained, train
+What is here needs no torch: the settings of a run, and the presets.
+"""
 
-__all__ = [
-    "NETS",
-    "PRESETS",
-    "DataError",
-    "ImageSet",
-    "Plan",
-    "Preset",
-    "Processes",
-    "Progress",
-    "Train",
-    "Trained",
-    "TrainingError",
-    "measure_typicality",
-    "plan",
-    "prepare",
-    "train",
-    "write_conformance",
-]
+from .recipe import PRESETS, Preset, Train, TrainingError
+
+__all__ = ["PRESETS", "Preset", "Train", "TrainingError"]

@@ -3,75 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from string import Template
 
 from ..flows import DetailConfig, FlowConfig, LevelConfig, count_parameters, unrolled
 from ..hub import card_head
 from ..prior import Prior
 from .data import ImageSet
-from .recipe import Plan
+from .plan import Plan
+from .recipe import DECAY
 from .state import Counters
+
+CLIP, TEMPERATURE = 1.0, 0.7
+"""Largest norm of a gradient; and the temperature of the samples on sheets."""
 
 _ROWS = 16
 
 
-def model_card(prior: Prior, plan: Plan, images: ImageSet, counters: Counters, words: dict[str, str]) -> str:
-    """Markdown under the YAML that the Hub reads.
-
-    `words` has what a person said: "data", "licence", "command"; what they did not say is called so.
-    """
-    settings, blended, unsaid = plan.settings, plan.blend < 1, "not said by whoever trained it"
-    rows = _thinned(counters.measured)
+def model_card(prior: Prior, plan: Plan, images: ImageSet, counters: Counters, command: str = "") -> str:
+    """Markdown under the YAML that the Hub reads: `card.md`, filled. What nobody said is called so."""
+    settings, blended, unsaid = plan.settings, plan.settings.blend < 1, "not said by whoever trained it"
+    measured = counters.measured
+    rows = [*measured[:-1][:: -(-len(measured) // _ROWS)], measured[-1]]
     last = rows[-1]
     begun = f" from the weights of {_named(plan.start)}" if plan.start else " from nothing"
     if plan.grow:
-        begun += f", the means from those of {_named(plan.grow)}"
-    left_out = "".join(f" Left out: {count:,} ({why.rstrip('.')})." for why, count in images.left_out.items())
-    lines = [
-        card_head(words.get("licence", ""), tags=["prior", "glow"], thumbnail="samples.png"),
-        f"# {prior.name}",
-        "",
-        f"{_architecture(prior)}; {count_parameters(prior.flow):,} parameters; images of {prior.pixels.bits} bits.",
-        "",
-        f"- **Data**: {words.get('data') or unsaid}. {len(images.train):,} images for training, "
-        f"{len(images.held_out):,} held out{', mirrored at random' if settings.mirror else ''}.{left_out}",
-        f"- **Licence**: {words.get('licence') or unsaid}.",
-        f"- **Training**: maximum likelihood{begun}; Adam (0.9, 0.99), learning rate {settings.learning_rate:g} after "
-        f"{settings.warmup_steps} steps of warm-up, falling over the last {settings.decay:.0%}; batch "
-        f"{settings.batch_size}; gradient norm clipped at {settings.clip:g}; weights averaged (EMA {settings.ema:g}); "
-        f"coupling nets in {'bfloat16' if settings.half_nets else 'float32'}; seed {settings.seed}. "
-        f"{counters.images:,} images seen in {counters.step:,} steps, {counters.seconds / 60:.0f} minutes; "
-        f"{counters.skipped} steps skipped as not finite.",
-        f"- **Held out**: {last['held_out_bits']:.4f} bits per dimension ({last['held_out_images']:,} images).",
-    ]
+        begun += f", of the level above {_named(plan.grow)} alone, on whose condition was noise of at most "
+        begun += f"{settings.condition_noise:g}"
+    levels = [f"{level['level']} {level['bits']:.4f}" for level in counters.levels]
+    more = [f"- **Level by level**, with one noise for all: {', '.join(levels)} bits."] if len(levels) > 1 else []
     if settings.checkerboard:
-        lines.append(
+        more.append(
             "- **Checkerboard penalty**: the nets of the finest levels alone were trained. They also minimise "
             f"{settings.checkerboard:g} times the mean squared distance of what latents of small norm decode to from "
             "what they decoded to before, less its checkerboard (`transflow_core/training/checkerboard.py`)."
         )
     if blended:
-        lines.append(
-            f"- **Blended**: the weights are {plan.blend:.0%} of the trained ones and {1 - plan.blend:.0%} of those at "
-            f"the start. The trained ones alone have {counters.measured[-2]['held_out_bits']:.4f} bits."
+        more.append(
+            f"- **Blended**: the weights are {settings.blend:.0%} of the trained ones and {1 - settings.blend:.0%} of "
+            f"those at the start. The trained ones alone have {counters.measured[-2]['held_out_bits']:.4f} bits."
         )
     if prior.typicality is not None:
         pairs = zip(prior.levels, prior.typicality.median_rms, strict=True)
-        lines.append(
+        more.append(
             f"- **Latents** of {prior.typicality.n} held-out images without noise, median root mean square a level: "
             f"{', '.join(f'{level.name} {rms:.2f}' for level, rms in pairs)}."
         )
-    if words.get("command"):
-        lines += ["", "```", words["command"], "```"]
-    lines += ["", "| step | images | minutes | bits, training | bits, held out |", "|---|---|---|---|---|"]
-    for row in rows:
-        step = "blended" if blended and row is last else f"{row['step']:,}"
-        training = "" if row["train_bits"] is None else f"{row['train_bits']:.4f}"
-        lines.append(f"| {step} | {row['images']:,} | {row['minutes']:.1f} | {training} | {row['held_out_bits']:.4f} |")
-    if rows[0]["held_out_images"] < last["held_out_images"]:
-        number = "last two" if blended else "last"
-        lines += ["", f"Held-out bits on the way are of {rows[0]['held_out_images']} images, the {number} of all."]
-    lines += ["", f"Samples at temperature {settings.sheet_temperature:g}:", "", "![samples](samples.png)", ""]
-    return "\n".join(lines)
+    few = rows[0]["held_out_images"]
+    final = "last two" if blended else "last"
+    note = f"\nHeld-out bits on the way are of {few} images, the {final} of all.\n"
+    template = Template(Path(__file__).with_suffix(".md").read_text(encoding="utf-8"))
+    return template.substitute(
+        {**dict(settings), **vars(counters), **last},
+        head=card_head(settings.licence, tags=["prior", "glow"], thumbnail="samples.png"),
+        name=prior.name,
+        architecture=_architecture(prior),
+        parameters=f"{count_parameters(prior.flow):,}",
+        bits=prior.pixels.bits,
+        data=settings.data_words or unsaid,
+        licence=settings.licence or unsaid,
+        train=f"{len(images.train):,}",
+        held_out=f"{len(images.held_out):,}",
+        mirrored=", mirrored at random" if settings.mirror else "",
+        left_out="".join(f" Left out: {count:,} ({why.rstrip('.')})." for why, count in images.left_out.items()),
+        begun=begun,
+        decay=f"{DECAY:.0%}",
+        clip=CLIP,
+        images=f"{counters.images:,}",
+        step=f"{counters.step:,}",
+        minutes=f"{counters.seconds / 60:.0f}",
+        held_out_bits=f"{last['held_out_bits']:.4f}",
+        more="\n".join([*more, *(["", "```", command, "```"] if command else []), ""]),
+        rows="\n".join(_row(row, "blended" if blended and row is last else f"{row['step']:,}") for row in rows),
+        note=note if few < last["held_out_images"] else "",
+        temperature=TEMPERATURE,
+    )
+
+
+def _row(row: dict[str, float], step: str) -> str:
+    training = "" if row["train_bits"] is None else f"{row['train_bits']:.4f}"
+    return f"| {step} | {row['images']:,} | {row['minutes']:.1f} | {training} | {row['held_out_bits']:.4f} |"
 
 
 def _named(prior: Prior) -> str:
@@ -91,10 +102,3 @@ def _architecture(prior: Prior) -> str:
 def _levels(levels: Sequence[LevelConfig | DetailConfig]) -> str:
     steps, widths = (" ".join(str(getattr(one, key)) for one in levels) for key in ("steps", "width"))
     return f"levels of {steps} steps and coupling widths {widths}"
-
-
-def _thinned(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    """At most _ROWS of them, the first and the last among them."""
-    if len(rows) <= _ROWS:
-        return rows
-    return [rows[round(i * (len(rows) - 1) / (_ROWS - 1))] for i in range(_ROWS)]

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -21,9 +21,6 @@ from torch import Tensor
 from ..faces import align
 from ..flows import PixelConvention
 from ..images import ImageError, Member, find_members, load_image
-
-ALIGN = ("never", "auto", "always")
-"""Take images as they are; align a face where one is found; leave an image without a face out."""
 
 LEAST_HELD_OUT = 2
 """Fewer have no quantiles, and a prior without quantiles no typicality."""
@@ -72,18 +69,16 @@ def prepare(
         size: side in pixels. Larger images are cut to their centre square and averaged down: 2×2 means where that is
             the factor. Images smaller than `size` are left out: enlarged ones would teach blur.
         cache: a folder for the arrays; it holds the images, so it is as private as they are.
-        align_faces: a word of `ALIGN`, for pictures that are not in the frame yet.
+        align_faces: never (images as they are), auto (align a face where one is found), or always (an image without a
+            face is left out).
         held_out: what is kept from training: a share, by a digest of each file's name (so that a file stays where it
             is when others are added), of two at least; or a pattern of names such as `val*/*`, where people must be
             apart.
         progress: called with how many files are done, how many there are, and what is being done.
 
     Raises:
-        DataError: nothing usable in there, or nothing on one side of the split.
-        ImageError: no such folder or file.
+        DataError: no such folder or file, nothing usable in there, or nothing on one side of the split.
     """
-    if align_faces not in ALIGN:
-        raise DataError(f"images are aligned {', '.join(ALIGN)}; not {align_faces!r}")
     files = _files(Path(data))
     chosen = _held_out(list(files), held_out)
     key = {
@@ -93,20 +88,19 @@ def prepare(
         "files": _digest({name: (None if one.start else one.path, one.size) for name, one in files.items()}),
     }
     description = cache / "images.json"
-    arrays = {part: cache / f"{part}.uint8" for part in ("train", "held_out")}
     if description.is_file():
         known = json.loads(description.read_text(encoding="utf-8"))
         if known["key"] == key:
-            return ImageSet(**_mapped(arrays, known["counts"], size), digest=_digest(key), left_out=known["left_out"])
+            return _mapped(cache, known)
         description.unlink()  # what it describes is about to go
     cache.mkdir(parents=True, exist_ok=True)
-    counts, left_out = {"train": 0, "held_out": 0}, dict[str, int]()
+    counts, left_out = dict.fromkeys(_PARTS, 0), dict[str, int]()
     with contextlib.ExitStack() as stack:
         # Straight to the disk: a large set need not fit in memory. What a running process maps is not overwritten.
         written = {}
-        for part, file in arrays.items():
-            file.unlink(missing_ok=True)
-            written[part] = stack.enter_context(file.open("wb"))
+        for part in _PARTS:
+            (cache / f"{part}.uint8").unlink(missing_ok=True)
+            written[part] = stack.enter_context((cache / f"{part}.uint8").open("wb"))
         for index, (name, member) in enumerate(files.items()):
             if progress is not None and index % 50 == 0:
                 progress(index, len(files), "reading images")
@@ -118,33 +112,33 @@ def prepare(
             part = "held_out" if name in chosen else "train"
             written[part].write(np.ascontiguousarray(row))
             counts[part] += 1
-    for part, count in counts.items():
-        if not count:
+    for part, use in _PARTS.items():
+        if not counts[part]:
             why = "; ".join(f"{count} × {problem}" for problem, count in left_out.items()) or "by the split"
-            raise DataError(f"{data}: no image of {size}×{size} or more to {_USES[part]} ({why})")
+            raise DataError(f"{data}: no image of {size}×{size} or more to {use} ({why})")
     # The description last: arrays without one are of a run that was stopped.
     facts = {"key": key, "counts": counts, "left_out": left_out}
     description.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    return ImageSet(**_mapped(arrays, counts, size), digest=_digest(key), left_out=left_out)
+    return _mapped(cache, facts)
 
 
-def _mapped(arrays: dict[str, Path], counts: dict[str, int], size: int) -> dict[str, NDArray[np.uint8]]:
-    return {part: np.memmap(file, np.uint8, "r", shape=(counts[part], size, size, 3)) for part, file in arrays.items()}
+_PARTS = {"train": "train on", "held_out": "hold out"}
 
 
-_USES = {"train": "train on", "held_out": "hold out"}
+def _mapped(cache: Path, facts: Any) -> ImageSet:
+    side, counts = facts["key"]["size"], facts["counts"]
+    arrays = {
+        part: np.memmap(cache / f"{part}.uint8", np.uint8, "r", shape=(counts[part], side, side, 3)) for part in _PARTS
+    }
+    return ImageSet(**arrays, digest=_digest(facts["key"]), left_out=facts["left_out"])
 
 
 def _files(data: Path) -> dict[str, Member]:
     """Each image's name within the data set -> where it lies."""
-    if data.is_file() and data.suffix.lower() not in (".zip", ".tar"):
-        raise DataError(f"{data}: neither a folder nor a zip or tar")
     try:
         return {member.name: member for member in find_members(data)}
     except ImageError as error:
-        if data.is_file():
-            raise DataError(str(error)) from error
-        raise
+        raise DataError(f"{data}: no folder, zip or tar of images ({error})") from error
 
 
 def _frame(member: Member, name: str, size: int, align_faces: str) -> NDArray[np.uint8]:
@@ -159,8 +153,7 @@ def _frame(member: Member, name: str, size: int, align_faces: str) -> NDArray[np
     if side < size:
         raise ImageError(name, f"it is smaller than {size}×{size}.")
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    square = image.crop(box)
+    square = image.crop((left, top, left + side, top + side))
     if side % size == 0:  # the plain mean of the pixels that fall together, rounded once
         return np.asarray(square.reduce(side // size))
     return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
@@ -216,6 +209,19 @@ def batch(
     return pixels.dequantise(v, torch.from_numpy(noise[mine]).permute(0, 3, 1, 2)).contiguous()
 
 
-def first_images(images: NDArray[np.uint8], pixels: PixelConvention, seed: int, most: int = 256) -> Tensor:
-    """The images, with noise, that actnorms start from."""
-    return batch(images, pixels, 0, size=min(most, len(images)), seed=seed, mirror=False)
+def first_images(images: NDArray[np.uint8], pixels: PixelConvention, seed: int) -> Tensor:
+    """The images, with noise, that actnorms start from: at most 256, and fewer of large ones."""
+    size = min(256, max(16, 2**22 // images[0].size * 3), len(images))
+    return batch(images, pixels, 0, size=size, seed=seed, mirror=False)
+
+
+def condition_noise(
+    shape: tuple[int, int, int], step: int, *, most: float, size: int, seed: int, part: tuple[int, int] = (0, 1)
+) -> Tensor:
+    """Noise on what a level is given in one step, (size / parts, *shape): each image has its own, N(0, (u * most)²).
+
+    u is uniform in [0, 1]. `part`: see `batch`.
+    """
+    random, (index, count) = np.random.default_rng((seed, step, 3)), part
+    noise = most * random.random((size, 1, 1, 1), np.float32) * random.standard_normal((size, *shape), np.float32)
+    return torch.from_numpy(noise[index * size // count : (index + 1) * size // count])

@@ -8,23 +8,30 @@ import time
 import torch
 from torch import Tensor, nn
 
-from ..flows import CouplingNet, PixelConvention, TrainableFlow, encode_levels
+from ..flows import CouplingNet, DetailFlow, PixelConvention, TrainableFlow, encode_levels, haar_split
 
 
 class BitsPerDim(nn.Module):
     """Images x, (n, C, S, S), as training sees them -> bits per dimension of each, (n,).
 
     `-(log p(x) - D log 2**bits) / (D log 2)`. Of a grown flow this is a sum over its levels, each with weights of its
-    own: they train side by side on the same images, every one on means as the details above it see them.
+    own, and every one sees means as the details above it see them. Of the finest level of such a flow alone, it is
+    the same of its details, given the means of 2×2 pixels: the whole's bits are the mean of its levels', weighted by
+    their dimensions (see `bits_per_level`), whatever noise the other levels were trained with.
     """
 
-    def __init__(self, flow: TrainableFlow, pixels: PixelConvention) -> None:
+    def __init__(self, flow: nn.Module, pixels: PixelConvention) -> None:
         super().__init__()
         self.flow = flow
         self.nats = pixels.nats_per_dim
 
-    def forward(self, x: Tensor) -> Tensor:
-        z, log_det = self.flow(x)
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """With `noise`, which is added to what a level is given, (n, C, S/2, S/2)."""
+        if isinstance(self.flow, DetailFlow):
+            low, detail = haar_split(x)
+            z, log_det = self.flow(detail, low if noise is None else low + noise)
+        else:
+            z, log_det = self.flow(x)
         return _bits(z, log_det, self.nats)
 
 
@@ -38,8 +45,10 @@ def _bits(eps: Tensor, log_det: Tensor, nats: float) -> Tensor:
 def bits_per_level(flow: TrainableFlow, x: Tensor, nats: float) -> list[dict[str, float | str]]:
     """Where a flow's bits are: for its details, level by level, and for the Glow at the bottom, of images x as trained.
 
-    "bits" are a dimension of the level's own: the mean of them all, weighted by "dim", is the whole's bits per
-    dimension. "rms" is the root mean square of the level's latent, 1 where it is whitened. `nats`: log 2**bits.
+    One convention for all levels: the images are those of the finest level, with its noise, and coarser levels see
+    their means. "bits" are a dimension of the level's own: the mean of them all, weighted by "dim", is the whole's bits
+    per dimension. "rms" is the root mean square of the level's latent, 1 where it is whitened, and less at a level that
+    was trained with more noise. `nats`: log 2**bits, of the finest level's bits.
     """
     return [
         {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from ..images import contact_sheet, save_png, to_pil
-from ..limits import is_number
 from ..posterior import standard_normal
 from ..prior import Prior
 from ..typicality import Typicality
@@ -22,17 +20,13 @@ _BATCH = 32
 _SHEET_SEED = 0
 
 
-def measure_typicality(
-    prior: Prior, images: NDArray[np.uint8], progress: Callable[[int, int, str], None] | None = None
-) -> Typicality:
+def measure_typicality(prior: Prior, images: NDArray[np.uint8]) -> Typicality:
     """Quantiles over held-out images, (n, S, S, C) with n at least 2, encoded as evidence is: without noise.
 
     An image that overflows is left out. Raises ValueError if fewer than two remain.
     """
     log_prior, log_prob, rms = [], [], []
     for start in range(0, len(images), _BATCH):
-        if progress is not None:
-            progress(start, len(images), "measuring typicality")
         encoded = prior.encode_and_score(np.array(images[start : start + _BATCH]), _BATCH)
         finite = encoded.log_prob.isfinite() & encoded.log_prior.isfinite()
         log_prior.append(encoded.log_prior[finite])
@@ -76,30 +70,18 @@ def write_conformance(prior: Prior, path: Path, n: int = 4, seed: int = 0) -> No
 
 
 class Log:
-    """`log.jsonl` in the run's folder, one object a line with its "event"; scalars also go to TensorBoard's folder."""
+    """`log.jsonl` in the run's folder, one object a line with its "event"."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / "log.jsonl").open("a", encoding="utf-8", buffering=1)
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            self._board = None
-        else:
-            self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def write(self, event: str, step: int, **facts: Any) -> None:
         """One line."""
         self._file.write(json.dumps({"event": event, "step": step, **facts}) + "\n")
-        if self._board is not None:
-            for key, value in facts.items():
-                if is_number(value):
-                    self._board.add_scalar(f"{event}/{key}", value, step)
 
     def close(self) -> None:
         """Flush and close."""
         self._file.close()
-        if self._board is not None:
-            self._board.close()
 
 
 def sheet(prior: Prior, path: Path, temperature: float, n: int = 16) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from .recipe import Train, TrainingError
 
 STATE = "training.safetensors"
-_FORMAT, _EARLIER_FORMAT = "transflow-training 2", "transflow-training 1"
+_FORMAT = "transflow-training 3"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-_BUDGET = ("steps", "minutes")
 
 
 @dataclass
@@ -36,6 +35,8 @@ class Counters:
         seconds: of the run so far, over all its sittings.
         skipped: steps whose gradient was not finite.
         measured: a dict for each measurement on held-out images.
+        levels: where the bits were at the last one (see `bits_per_level`).
+        finished: whether the budget is used.
     """
 
     step: int = 0
@@ -43,26 +44,40 @@ class Counters:
     seconds: float = 0.0
     skipped: int = 0
     measured: list[dict[str, float]] = field(default_factory=list)
+    levels: list[dict[str, Any]] = field(default_factory=list)
+    finished: bool = False
+
+
+def _tensors(flow: nn.Module, averaged: nn.Module, adam: torch.optim.Adam) -> dict[str, Tensor]:
+    """All tensors of a run, by their names in the file."""
+    tensors = {f"flow.{name}": tensor for name, tensor in flow.state_dict().items()}
+    tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.state_dict().items()}
+    for index, parameter in enumerate(adam.param_groups[0]["params"]):
+        tensors |= {f"adam.{index}.{key}": tensor for key, tensor in adam.state[parameter].items()}
+    return tensors
 
 
 def write_state(
-    path: Path, flow: nn.Module, averaged: nn.Module, adam: torch.optim.Adam, counters: Counters, run: dict[str, Any]
+    path: Path,
+    flow: nn.Module,
+    averaged: nn.Module,
+    adam: torch.optim.Adam,
+    counters: Counters,
+    settings: Train,
+    run: dict[str, Any],
 ) -> None:
     """Write a checkpoint beside `path` and move it there: whoever reads sees the old one or the new one, whole.
 
     Args:
         flow, averaged: what is trained, and its running mean.
-        run: what must be equal for a run to continue: settings, architecture, data.
+        settings: what a run goes on with where nothing else is asked for.
+        run: what must be equal for a run to go on.
     """
-    tensors = {f"flow.{name}": tensor for name, tensor in flow.state_dict().items()}
-    tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.state_dict().items()}
-    for index, parameter in enumerate(adam.param_groups[0]["params"]):
-        for moment in _MOMENTS:
-            tensors[f"adam.{index}.{moment}"] = adam.state[parameter][moment]
-        tensors[f"adam.{index}.step"] = adam.state[parameter]["step"]
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    tensors = _tensors(flow, averaged, adam).items()
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors}
     written = path.with_suffix(".writing")
     header = {"format": _FORMAT, "counters": json.dumps(asdict(counters)), "run": json.dumps(run)}
+    header["settings"] = settings.model_dump_json(exclude={"resume"})
     save_file(tensors, written, header)
     with written.open("rb") as file:
         os.fsync(file.fileno())
@@ -76,38 +91,31 @@ def start_adam(adam: torch.optim.Adam) -> None:
         adam.state[parameter] = {"step": torch.zeros((), dtype=torch.float32, device=parameter.device), **moments}
 
 
-def resumed_settings(folder: Path) -> Train:
+def resumed_settings(folder: Path) -> dict[str, Any]:
     """The settings of the run in a folder. Raises TrainingError if there is none."""
     path = folder / STATE
     if not path.is_file():
         raise TrainingError(f"{folder} has no run to go on with")
-    with _opened(path) as file:
-        return Train(**_run(file, path)["settings"])
+    with _opened(path) as (_, header):
+        return json.loads(header["settings"])
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The checkpoint, to be read; whatever is wrong with it is a TrainingError."""
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """The checkpoint and its header, to be read; whatever is wrong with it is a TrainingError."""
     try:
         with safe_open(path, "pt") as file:
-            yield file
+            header = file.metadata() or {}
+            if header.get("format") != _FORMAT:
+                raise TrainingError(
+                    f"{path}: {header.get('format', 'no training run')!r}, not {_FORMAT!r}. A run goes on with the "
+                    "version that began it; its prior can be trained further in another folder, with --start"
+                )
+            yield file, header
     except TrainingError:
         raise
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{path}: not a readable checkpoint of a training run ({error})") from error
-
-
-def _run(file: Any, path: Path) -> dict[str, Any]:
-    """What was written as `run`."""
-    header = file.metadata() or {}
-    if header.get("format") == _EARLIER_FORMAT:
-        raise TrainingError(
-            f"{path}: version 0.2.0 or an earlier one wrote this run, and only that version can go on with it. "
-            "Its prior can be used, and trained further in another folder, with --from"
-        )
-    if header.get("format") != _FORMAT:
-        raise TrainingError(f"{path} is not the checkpoint of a training run")
-    return json.loads(header["run"])
 
 
 def read_state(
@@ -115,34 +123,16 @@ def read_state(
 ) -> Counters:
     """Put a checkpoint's tensors where they were, bit for bit, and tell where the run stands.
 
-    Raises TrainingError if the file is damaged, or is of another run. The budget alone may be another one.
+    Raises TrainingError if the file is damaged, or is of another run.
     """
-    with _opened(path) as file:
-        earlier = _run(file, path)
-        for key, value in json.loads(json.dumps(run)).items():
-            difference = _difference(earlier.get(key), value, _BUDGET if key == "settings" else ())
-            if difference:
-                raise TrainingError(f"{path}: the run has another {key}; it goes on only as it began ({difference})")
-        with torch.no_grad():
-            for prefix, module in (("flow", flow), ("averaged", averaged)):
-                for name, tensor in module.state_dict().items():
-                    tensor.copy_(_tensor(file, f"{prefix}.{name}", tensor))
-            for index, parameter in enumerate(adam.param_groups[0]["params"]):
-                for key, tensor in adam.state[parameter].items():
-                    tensor.copy_(_tensor(file, f"adam.{index}.{key}", tensor))
-        return Counters(**json.loads(file.metadata()["counters"]))
-
-
-def _tensor(file: Any, name: str, like: Tensor) -> Tensor:
-    tensor = file.get_tensor(name)
-    if tensor.shape != like.shape:
-        raise TrainingError(f"{name} has shape {tuple(tensor.shape)}, this run's is {tuple(like.shape)}")
-    return tensor
-
-
-def _difference(earlier: Any, now: Any, free: Sequence[str]) -> str:
-    """In words, or "" if there is none but of what is free to change."""
-    if isinstance(earlier, dict) and isinstance(now, dict):
-        keys = [key for key in {**earlier, **now} if key not in free and earlier.get(key) != now.get(key)]
-        return ", ".join(f"{key}: {earlier.get(key)!r}, now {now.get(key)!r}" for key in keys)
-    return "" if earlier == now else f"{earlier!r}, now {now!r}"
+    with _opened(path) as (file, header), torch.no_grad():
+        earlier = json.loads(header["run"])
+        for key, now in json.loads(json.dumps(run)).items():
+            if earlier[key] != now:
+                raise TrainingError(f"{path}: it goes on only as it began ({key}: {earlier[key]!r}, now {now!r})")
+        for name, tensor in _tensors(flow, averaged, adam).items():
+            found = file.get_tensor(name)
+            if found.shape != tensor.shape:
+                raise TrainingError(f"{name} has shape {tuple(found.shape)}, this run's is {tuple(tensor.shape)}")
+            tensor.copy_(found)
+        return Counters(**json.loads(header["counters"]))

@@ -9,8 +9,6 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,73 +18,26 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoints.native import native_fingerprint
-from ..flows import (
-    DetailConfig,
-    TrainableFlow,
-    WaveletConfig,
-    WaveletGlow,
-    build_flow,
-    channels_last,
-    compute_nets_in,
-    haar_split,
-)
+from ..flows import TrainableFlow, WaveletConfig, WaveletGlow, build_flow, channels_last, compute_nets_in, haar_split
 from ..prior import Prior, load_prior, pick_device
-from .card import model_card
+from .card import CLIP, TEMPERATURE, model_card
 from .checkerboard import checkerboard_penalty, low_norm_latents, penalised_parameters
-from .data import LEAST_HELD_OUT, ImageSet, batch, first_images
+from .data import LEAST_HELD_OUT, ImageSet, Report, batch, condition_noise, first_images
 from .density import BitsPerDim, bits_per_level
 from .measure import Log, measure_typicality, sheet, write_conformance
+from .plan import Plan, trainable
 from .processes import Processes
-from .recipe import Plan, TrainingError, trainable
+from .recipe import TrainingError
 from .state import STATE, Counters, read_state, start_adam, write_state
 
+__all__ = ["train"]
+
 _LOG_EVERY = 20
-_MEASURED_ON_THE_WAY = 256
-_LEVELS_OF = 64
+_MEASURED_ON_THE_WAY = 256, 2**22  # images, and pixels: 64 images of 256×256
+_MEASURED_AT_ONCE = 16
 _TYPICALITY_OF = 512
 _TOO_MANY_SKIPPED = 50
 _LATENTS_OF = 4  # as many images a step go with one latent of the checkerboard penalty
-
-Watch = Callable[["Progress"], None]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is, for whoever watches it.
-
-    Attributes:
-        step, images: so far.
-        fraction: of the budget, 0 to 1.
-        images_per_s: over the last steps.
-        seconds_left: by the budget, or None before that can be said.
-        bits: bits per dimension of the last steps' images, under the weights that are trained; None before the first.
-        held_out_bits: of held-out images, under the averaged weights; None before the first measurement.
-        skipped: steps whose gradient was not finite.
-        doing: a word when it is not training: "measuring".
-    """
-
-    step: int
-    images: int
-    fraction: float
-    images_per_s: float
-    seconds_left: float | None
-    bits: float | None
-    held_out_bits: float | None
-    skipped: int
-    doing: str = "training"
-
-
-@dataclass
-class Trained(Counters):
-    """What a run came to.
-
-    Attributes:
-        folder: holds the prior, its card, samples, the log and the checkpoint.
-        finished: False if it was stopped; it goes on with `Plan.resume`.
-    """
-
-    folder: Path = Path()
-    finished: bool = False
 
 
 def train(
@@ -94,27 +45,28 @@ def train(
     folder: str | os.PathLike[str],
     plan: Plan,
     *,
-    name: str = "prior",
-    words: dict[str, str] | None = None,
+    command: str = "",
     group: Processes | None = None,
-    progress: Watch | None = None,
+    progress: Report | None = None,
     cancel: threading.Event | None = None,
-) -> Trained:
-    """Train a prior.
+) -> Counters:
+    """Train a prior; where the run stands in the end. One that was cancelled goes on with `Train.resume`.
 
     The folder gets `config.json`, `model.safetensors` (the averaged weights), `typicality.json`, `conformance.npz`,
     `MODEL_CARD.md`, `samples.png`, sheets on the way in `samples/`, `log.jsonl`, and `training.safetensors`, from which
     a run that was stopped goes on: with a budget in steps, to the same bits as one that was not.
 
-    Under `torchrun` each process takes its part of every batch; the batches are those of a single process.
+    Of a run that grows a prior, the new level alone is trained, and held-out bits are its own (see `BitsPerDim`). Under
+    `torchrun` each process takes its part of every batch; the batches are those of a single process.
 
     Args:
         images: see `prepare`.
-        plan: see there; `plan(…)` makes one of few words.
-        words: what the model card says and nobody can measure: "data", "licence", "command".
+        plan: see there.
+        command: for the model card.
         group: the processes that share the work, and where each computes; by default this one, on a GPU if there is
             one.
-        progress, cancel: called after every step; ends the run, saved, after the step in which it is set.
+        progress, cancel: called after every step, with thousandths of the budget; ends the run, saved, after the step
+            in which it is set.
 
     Raises:
         TrainingError: the folder has a run already, or none to resume, or another; fewer than two held-out images; or
@@ -126,40 +78,32 @@ def train(
             "hold out a larger share, or a wider pattern"
         )
     group = group or Processes(0, 1, pick_device("auto"))
-    run = _Run(images, Path(folder), plan, name, words or {}, group)
-    return run.go(progress or (lambda _: None), cancel or threading.Event())
+    run = _Run(images, Path(folder), plan, command, group, progress or (lambda *_: None))
+    return run.go(cancel or threading.Event())
 
 
-def _build(plan: Plan) -> tuple[TrainableFlow, Callable[[Tensor], None]]:
-    """The flow, and what starts the levels of it that are new from a batch of images."""
+def _build(plan: Plan) -> TrainableFlow:
+    """The flow: with new weights, or with those to begin with, above the prior that is grown."""
+    base = copy.deepcopy(trainable(plan.grow)) if plan.grow is not None else None
     generator = torch.Generator().manual_seed(plan.settings.seed)
-    if not isinstance(plan.architecture, DetailConfig):
-        if plan.grow is not None:
-            raise TrainingError("this architecture is a whole flow's: it does not grow another")
-        flow = build_flow(plan.architecture, generator)
-        trained, initialise = "", flow.initialise
-    else:
-        if plan.grow is None:
-            raise TrainingError("an architecture of details needs a prior to grow")
-        base = trainable(plan.grow)
-        flow = WaveletGlow(WaveletConfig(base.config, plan.architecture), generator, copy.deepcopy(base))
-        details = flow.details
-
-        def initialise(x: Tensor) -> None:
-            low, detail = haar_split(x)
-            details.initialise(detail, low)
-
-        trained = "details"
+    config = plan.config
+    flow = WaveletGlow(config, generator, base) if isinstance(config, WaveletConfig) else build_flow(config, generator)
     if plan.start is not None:
         begun = trainable(plan.start)
-        if begun.config.to_dict() != flow.config.to_dict():
+        fits = begun.config == config if base is None else getattr(begun.config, "details", None) == plan.architecture
+        if not fits or begun.image_size != flow.image_size:
             raise TrainingError(f"{plan.start.name} has another architecture than the one to be trained")
-        flow.get_submodule(trained).load_state_dict(begun.get_submodule(trained).state_dict())
-    channels_last(flow.requires_grad_(True))
-    return flow, initialise
+        _learned(flow, plan).load_state_dict(_learned(begun, plan).state_dict())
+    channels_last(flow)
+    return flow
 
 
-def _learning(flow: TrainableFlow) -> list[Tensor]:
+def _learned(flow: TrainableFlow, plan: Plan) -> nn.Module:
+    """What of a flow a run trains and keeps: all of it, or the level that it puts on a prior."""
+    return flow.get_submodule("details" if plan.grow is not None else "")
+
+
+def _learning(flow: nn.Module) -> list[Tensor]:
     return [parameter for parameter in flow.parameters() if parameter.requires_grad]
 
 
@@ -167,47 +111,36 @@ class _Run:
     """One run: the flow, its average, the optimizer, and where it stands."""
 
     def __init__(
-        self, images: ImageSet, folder: Path, plan: Plan, name: str, words: dict[str, str], group: Processes
+        self, images: ImageSet, folder: Path, plan: Plan, command: str, group: Processes, report: Report
     ) -> None:
-        self.images, self.folder, self.name, self.words, self.group = images, folder, name, words, group
-        self.plan = plan
-        self.settings = settings = plan.settings
-        self.state_file = folder / STATE
+        self.images, self.folder, self.plan, self.command, self.group = images, folder, plan, command, group
+        self.report, self.settings, self.state_file = report, plan.settings, folder / STATE
+        self.size = self.settings.batch_size or 1
         self._check()
-        self.flow, initialise = _build(plan)
-        side = self.flow.image_size
-        if images.image_size != side:
-            raise TrainingError(f"the images are {images.image_size}×{images.image_size}, the flow's {side}×{side}")
-        self.description = {
-            "settings": settings.model_dump(),
-            "architecture": self.flow.config.to_dict(),
-            "pixels": {"bits": plan.pixels.bits, "offset": plan.pixels.offset},
-            "data": images.digest,
-            "start": plan.start.fingerprint if plan.start else None,
-            "grow": plan.grow.fingerprint if plan.grow else None,
-        }
-        self.flow.to(group.device)
-        if plan.start is not None or not plan.resume:  # also where a run goes on that is held to what it began with
-            seen = first_images(images.train, plan.pixels, settings.seed).to(group.device)
-            if plan.start is None:
-                initialise(seen)
-            if plan.start is not None or plan.grow is not None:
-                self.flow.whiten(seen)
-        if settings.checkerboard:
-            self.flow.requires_grad_(False)
-            for parameter in penalised_parameters(self.flow):
-                parameter.requires_grad_(True)
+        self.flow = _build(plan).to(group.device)
+        self._start()
+        self.learned = _learned(self.flow, plan)
+        self.flow.requires_grad_(False)
+        for parameter in penalised_parameters(self.flow) if plan.settings.checkerboard else self.learned.parameters():
+            parameter.requires_grad_(True)
         self.averaged = copy.deepcopy(self.flow)
-        held = plan.blend < 1 or settings.checkerboard
-        self.begun = copy.deepcopy(self.flow).requires_grad_(False) if held else None
-        compute_nets_in(self.flow, torch.bfloat16 if settings.half_nets else None)
+        self.begun = copy.deepcopy(self.flow).requires_grad_(False) if plan.start is not None else None
+        compute_nets_in(self.flow, torch.bfloat16 if self.settings.nets == "bfloat16" else None)
         self.parameters, self.kept = _learning(self.flow), _learning(self.averaged)
-        self.adam = torch.optim.Adam(self.parameters, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.adam = torch.optim.Adam(self.parameters, betas=(0.9, 0.99), fused=True)  # the rate is each step's own
         start_adam(self.adam)
         self.counters = Counters()
-        if plan.resume:
-            self.counters = read_state(self.state_file, self.flow, self.averaged, self.adam, self.description)
-        self.density: nn.Module = BitsPerDim(self.flow, plan.pixels)
+        self.saved = (self.learned, _learned(self.averaged, plan), self.adam)
+        self.fixed = {
+            "settings": self.settings.fixed(),
+            "architecture": plan.architecture.to_dict(),
+            "pixels": vars(plan.pixels),
+            "data": images.digest,
+            "start": plan.start.fingerprint if plan.start else None,
+        }
+        if self.settings.resume:
+            self.counters = read_state(self.state_file, *self.saved, self.fixed)
+        self.density: nn.Module = BitsPerDim(self.learned, plan.pixels)
         if group.count > 1:
             self.density = DistributedDataParallel(self.density, broadcast_buffers=False)  # they never change
         self.recent: deque[tuple[float, int, float]] = deque(maxlen=50)  # clock, images and bits of the last steps
@@ -216,19 +149,34 @@ class _Run:
 
     def _check(self) -> None:
         """Refuse what cannot be a run, before anything is built."""
-        size, count = self.settings.batch_size, self.group.count
-        if self.settings.checkerboard and self.plan.start is None:
-            raise TrainingError("the checkerboard penalty keeps what weights to begin with decode: say which")
-        if self.settings.checkerboard and size % (_LATENTS_OF * count):
-            raise TrainingError(f"with a checkerboard penalty, a batch is a multiple of {_LATENTS_OF * count}")
-        if size % count:
-            raise TrainingError(f"a batch of {size} does not part evenly among {count} processes")
-        if self.plan.resume and not self.state_file.is_file():
+        found, side, resume = self.images.image_size, self.plan.image_size, self.settings.resume
+        parts = self.group.count * (_LATENTS_OF if self.settings.checkerboard else 1)
+        if found != side:
+            raise TrainingError(f"the images are {found}×{found}, the flow's {side}×{side}")
+        if self.size % parts:
+            raise TrainingError(f"a batch is a multiple of {parts} for these processes and penalties, not {self.size}")
+        if resume and not self.state_file.is_file():
             raise TrainingError(f"{self.folder} has no run to go on with")
-        if not self.plan.resume and self.state_file.is_file():
+        if not resume and self.state_file.is_file():
             raise TrainingError(f"{self.folder} has a run already: resume it, or choose another folder")
 
-    def go(self, progress: Watch, cancel: threading.Event) -> Trained:
+    def _start(self) -> None:
+        """Fit what is new to a batch of images, and scale what was trained with other noise."""
+        plan, whole = self.plan, self.plan.grow is None
+        if plan.start is not None and not whole:
+            return
+        if self.settings.resume and plan.start is None:
+            return  # all of it is in the checkpoint; a run with weights to begin with is held to what they were
+        seen = first_images(self.images.train, plan.pixels, self.settings.seed).to(self.group.device)
+        if plan.start is not None:
+            self.flow.whiten(seen)
+        elif whole:
+            self.flow.initialise(seen)
+        else:
+            low, detail = haar_split(seen)
+            _learned(self.flow, plan).initialise(detail, low)  # pyright: ignore[reportCallIssue]  # a DetailFlow
+
+    def go(self, cancel: threading.Event) -> Counters:
         """Train until the budget is used or `cancel` is set."""
         counters, settings, group = self.counters, self.settings, self.group
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -237,9 +185,9 @@ class _Run:
         due = counters.seconds + 60 * settings.every_minutes
         skipped_in_a_row = 0
         try:
-            self._note("resume" if counters.step else "start", processes=group.count, **self.description)
+            self._note("resume" if counters.step else "start", processes=group.count, **self.fixed)
             if not counters.measured:
-                self._measure_and_save(progress)
+                self._measure_and_save()
             while True:
                 used, stopped, now = group.told(
                     settings.progress(counters.step, counters.seconds), cancel.is_set(), counters.seconds
@@ -247,11 +195,11 @@ class _Run:
                 if used >= 1 or stopped:
                     break
                 if now >= due:
-                    self._measure_and_save(progress)
+                    self._measure_and_save()
                     due = now + 60 * settings.every_minutes
                 bits, norm = self._step(used)
                 counters.step += 1
-                counters.images += settings.batch_size
+                counters.images += self.size
                 counters.seconds = time.monotonic() - self.clock
                 if math.isfinite(norm):
                     self.recent.append((time.monotonic(), counters.images, bits))
@@ -267,16 +215,16 @@ class _Run:
                     )
                 if counters.step % _LOG_EVERY == 0 and self.recent:
                     self._note_step(used, norm)
-                progress(self._progress("training"))
-            finished = used >= 1
-            self._measure_and_save(progress, everything=finished)
-            if finished and group.first:
-                self._finish(progress)
-            self._note("end" if finished else "stopped", seconds=counters.seconds)
+                self._tell("training")
+            counters.finished = used >= 1
+            self._measure_and_save(everything=counters.finished)
+            if counters.finished and group.first:
+                self._finish()
+            self._note("end" if counters.finished else "stopped", seconds=counters.seconds)
         finally:
             if self.log is not None:
                 self.log.close()
-        return Trained(**vars(counters), folder=self.folder, finished=finished)
+        return counters
 
     def _note(self, event: str, **facts: Any) -> None:
         if self.log is not None:
@@ -306,38 +254,36 @@ class _Run:
         (start, before, _), (end, after, _) = self.recent[0], self.recent[-1]
         return (after - before) / max(end - start, 1e-9)
 
-    def _progress(self, doing: str) -> Progress:
-        counters, settings, rate = self.counters, self.settings, self._images_per_s()
-        left = [60 * settings.minutes - counters.seconds] if settings.minutes else []
-        if settings.steps and rate:
-            left.append((settings.steps - counters.step) * settings.batch_size / rate)
-        return Progress(
-            counters.step,
-            counters.images,
-            min(1.0, settings.progress(counters.step, counters.seconds)),
-            rate,
-            max(0.0, min(left)) if left else None,
-            self._bits(),
-            counters.measured[-1]["held_out_bits"] if counters.measured else None,
-            counters.skipped,
-            doing,
-        )
+    def _tell(self, doing: str) -> None:
+        """Report how far the run is, in thousandths of its budget and in words."""
+        counters, bits = self.counters, self._bits()
+        used = min(1.0, self.settings.progress(counters.step, counters.seconds))
+        words = f"{doing}: step {counters.step:,}"
+        if bits is not None:
+            known = f" (held out {counters.measured[-1]['held_out_bits']:.4f})" if counters.measured else ""
+            left = round(counters.seconds * (1 / used - 1) / 60) if used else 0
+            words += f", {bits:.4f} bits{known}, {self._images_per_s():.1f} images/s"
+            words += f", {left // 60} h {left % 60} min left"
+        self.report(round(1000 * used), 1000, words)
 
     def _step(self, used: float) -> tuple[float, float]:
         """One step: the bits per dimension, and the gradient's norm, which is not finite if the step was skipped."""
-        settings, step, group = self.settings, self.counters.step, self.group
+        settings, step, group, size = self.settings, self.counters.step, self.group, self.size
         how = {"seed": settings.seed, "part": (group.rank, group.count)}
-        size, mirror = settings.batch_size, settings.mirror
-        x = batch(self.images.train, self.plan.pixels, step, size=size, mirror=mirror, **how).to(group.device)
+        x = batch(self.images.train, self.plan.pixels, step, size=size, mirror=settings.mirror, **how).to(group.device)
+        seen = [x]
+        if self.plan.grow is not None:
+            low = (self.flow.channels, x.shape[2] // 2, x.shape[3] // 2)
+            seen.append(condition_noise(low, step, most=settings.condition_noise, size=size, **how).to(group.device))
         self.adam.zero_grad(set_to_none=True)
-        loss = bits = self.density(x).mean()
+        loss = bits = self.density(*seen).mean()
         if settings.checkerboard and self.begun is not None:
             z = low_norm_latents(self.flow.latent_shapes, step, size=size // _LATENTS_OF, **how).to(group.device)
             penalty = settings.checkerboard * checkerboard_penalty(self.flow, self.begun, z)
             self.penalties.append(float(penalty.detach()))
             loss = bits + penalty
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip)
+        norm = nn.utils.clip_grad_norm_(self.parameters, CLIP)
         bits = float(group.mean(bits.detach()))
         norm = float(norm) if math.isfinite(bits) else math.nan
         if math.isfinite(norm):
@@ -345,68 +291,81 @@ class _Run:
                 options["lr"] = settings.rate(step, used)
             self.adam.step()
             # A mean over everything seen so far, until that is longer than the decay's own memory.
-            decay = min(settings.ema, (1 + step) / (10 + step))
+            decay = min(settings.ema or 0, (1 + step) / (10 + step))
             with torch.no_grad():
                 torch._foreach_lerp_(self.kept, self.parameters, 1 - decay)
         return bits, norm
 
     def _prior(self) -> Prior:
-        fingerprint = native_fingerprint(self.averaged, self.plan.pixels, self.name)
-        metadata = {key: self.words[key] for key in ("data", "licence") if self.words.get(key)}
-        return Prior(self.averaged.eval(), self.plan.pixels, self.name, fingerprint, metadata=metadata)
+        settings, pixels = self.settings, self.plan.pixels
+        name = settings.name or self.folder.resolve().name
+        words = {"data": settings.data_words, "licence": settings.licence}
+        metadata = {key: text for key, text in words.items() if text}
+        fingerprint = native_fingerprint(self.averaged, pixels, name)
+        return Prior(self.averaged.eval(), pixels, name, fingerprint, metadata=metadata)
 
-    def _measure_and_save(self, progress: Watch, everything: bool = False) -> None:
+    def _measure_and_save(self, everything: bool = False) -> None:
         """Bits per dimension of held-out images and a sheet of samples, under the averaged weights; a checkpoint."""
         if not self.group.first:
             return
-        progress(self._progress("measuring"))
+        self._tell("measuring")
         prior, counters = self._prior(), self.counters
-        self._measure(prior, everything)
-        sheet(prior, self.folder / "samples" / f"step_{counters.step:07d}.png", self.settings.sheet_temperature)
+        self._measure(everything)
+        sheet(prior, self.folder / "samples" / f"step_{counters.step:07d}.png", TEMPERATURE)
         counters.seconds = time.monotonic() - self.clock
-        write_state(self.state_file, self.flow, self.averaged, self.adam, counters, self.description)
+        write_state(self.state_file, *self.saved, counters, self.settings, self.fixed)
         self._save_prior(prior)
 
-    def _measure(self, prior: Prior, everything: bool) -> None:
+    @torch.no_grad()
+    def _measure(self, everything: bool) -> None:
+        """Append to what was measured. Every image counts once, though the last batch begins anew to be full."""
         counters, held_out, pixels = self.counters, self.images.held_out, self.plan.pixels
-        if not everything and len(held_out) > _MEASURED_ON_THE_WAY:
-            held_out = held_out[np.linspace(0, len(held_out) - 1, _MEASURED_ON_THE_WAY).astype(int)]
-        found = prior.bits_per_dim(np.array(held_out))
+        most, area = _MEASURED_ON_THE_WAY
+        most = min(most, area // self.plan.image_size**2)
+        if not everything and len(held_out) > most:
+            held_out = held_out[np.linspace(0, len(held_out) - 1, most).astype(int)]
+
+        size = min(_MEASURED_AT_ONCE, len(held_out))
+
+        def seen(step: int) -> Tensor:
+            return batch(held_out, pixels, step, size=size, seed=0, mirror=False).to(self.group.device)
+
+        density = BitsPerDim(self.saved[1], pixels)
+        found = torch.cat([density(seen(step)) for step in range(-(-len(held_out) // size))])[: len(held_out)]
         row = {
             "step": counters.step,
             "images": counters.images,
             "minutes": round(counters.seconds / 60, 2),
             "held_out_bits": float(found[found.isfinite()].mean()),
-            "held_out_images": len(held_out),
+            "held_out_images": len(found),
             "train_bits": self._bits(),
         }
         counters.measured.append(row)
-        facts = {key: value for key, value in row.items() if key != "step" and value is not None}
-        x = batch(held_out, pixels, 0, size=min(_LEVELS_OF, len(held_out)), seed=0, mirror=False)
-        levels = bits_per_level(self.averaged, x.to(self.group.device), pixels.nats_per_dim)
-        self._note("held_out", not_finite=int((~found.isfinite()).sum()), levels=levels, **facts)
+        counters.levels = bits_per_level(self.averaged, seen(0), pixels.nats_per_dim)
+        facts = {key: value for key, value in row.items() if key != "step"}
+        self._note("held_out", not_finite=int((~found.isfinite()).sum()), levels=counters.levels, **facts)
 
     def _save_prior(self, prior: Prior) -> None:
         """Each file is replaced as a whole: a prior that was there before stays readable throughout."""
         written = self.folder / "writing"
-        prior.save(written, half=self.plan.half)
+        prior.save(written, half=self.settings.half)
         for file in written.iterdir():
             file.replace(self.folder / file.name)
         shutil.rmtree(written)
 
-    def _finish(self, progress: Watch) -> None:
+    def _finish(self) -> None:
         """What only a finished run gets: typicality, conformance data, the last sheet and the card."""
-        if self.begun is not None and self.plan.blend < 1:
+        if self.begun is not None and self.settings.blend < 1:
             with torch.no_grad():
                 for kept, begun in zip(self.averaged.parameters(), self.begun.parameters(), strict=True):
-                    kept.lerp_(begun, 1 - self.plan.blend)
-            self._measure(self._prior(), everything=True)
-        progress(self._progress("measuring typicality"))
+                    kept.lerp_(begun, 1 - self.settings.blend)
+            self._measure(everything=True)
+        self._tell("measuring typicality")
         prior = self._prior()
         prior.typicality = measure_typicality(prior, self.images.held_out[:_TYPICALITY_OF])
         self._save_prior(prior)
         prior = load_prior(self.folder, device=self.group.device)  # as people get it, halved or not
         write_conformance(prior, self.folder / "conformance.npz")
-        sheet(prior, self.folder / "samples.png", self.settings.sheet_temperature)
-        card = model_card(prior, self.plan, self.images, self.counters, self.words)
+        sheet(prior, self.folder / "samples.png", TEMPERATURE)
+        card = model_card(prior, self.plan, self.images, self.counters, self.command)
         (self.folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")

@@ -1,0 +1,51 @@
+"""What benchmarks time with: jobs in turn, and what a processor could do at best."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = ["convolution_peak", "flops_of", "in_turn", "timed"]
+
+
+def timed(function: Callable[[], Any]) -> Callable[[], float]:
+    """The seconds that a call of `function` takes."""
+
+    def call() -> float:
+        start = time.perf_counter()
+        function()
+        return time.perf_counter() - start
+
+    return call
+
+
+def in_turn(jobs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What each job gives, `rounds` times in turn after a warm-up, so that a busy machine slows all alike."""
+    found: dict[str, list[float]] = {name: [] for name in jobs}
+    for turn in range(rounds + 1):
+        for name, job in jobs.items():
+            value = job()
+            if turn:
+                found[name].append(value)
+    return found
+
+
+def flops_of(function: Callable[[], Any]) -> int:
+    """Additions and multiplications in convolutions and matrix products of a call, on this thread alone."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def convolution_peak() -> float:
+    """GFLOP/s of a fast float32 convolution, the best of a few: 3×3, 256 channels, its maps in the cache."""
+    best = 0.0
+    with torch.inference_mode():
+        for n, side in ((4, 16), (1, 32), (16, 16)):
+            x = torch.ones(n, 256, side, side).contiguous(memory_format=torch.channels_last)
+            weight = torch.ones(256, 256, 3, 3).contiguous(memory_format=torch.channels_last)
+            job = timed(lambda x=x, weight=weight: torch.nn.functional.conv2d(x, weight, padding=1))
+            best = max(best, *(2 * 9 * 256**2 * n * side**2 / job() / 1e9 for _ in range(3)))
+    return best
