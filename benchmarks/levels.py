@@ -13,7 +13,7 @@ from transflow_core.flows import haar_split
 from transflow_core.images import find_images, load_image
 from transflow_core.prior import Prior
 
-__all__ = ["far_pictures", "grid", "reconstruction_error", "whitening"]
+__all__ = ["far_pictures", "grain", "grid", "reconstruction_error", "whitening"]
 
 Pixels = NDArray[np.uint8]
 
@@ -32,6 +32,22 @@ def grid(x: Tensor, period: int = 2) -> float:
     while period > 2:
         x, period = haar_split(x)[0], period // 2
     return 255 * float(haar_split(x)[1].mean((2, 3)).square().mean(1).sqrt().mean())
+
+
+def grain(x: Tensor, at: tuple[float, ...] = (0.05, 0.9)) -> list[float]:
+    """Detail in patches of 8×8 pixels, (n, C, S, S) in [0, 1] -> quantiles over all patches, in units of 1/255.
+
+    A patch's detail is the root mean square of its finest Haar details. The flattest patches show grain: what is drawn
+    where a photograph is smooth. Those of much detail show sharpness.
+
+    Example:
+        >>> x = torch.zeros(1, 3, 16, 16)
+        >>> x[..., 8:, :] += 0.04 * torch.randn(3, 8, 16, generator=torch.Generator().manual_seed(0))
+        >>> [round(value) for value in grain(x)]
+        [0, 10]
+    """
+    patches = torch.nn.functional.avg_pool2d(haar_split(255 * x)[1].square().mean(1, keepdim=True), 4).sqrt()
+    return torch.quantile(patches.flatten(), torch.tensor(at)).tolist()
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.levels import far_pictures, grid, reconstruction_error, whitening
+from benchmarks.levels import far_pictures, grain, grid, reconstruction_error, whitening
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.prior import Prior
 
@@ -34,6 +34,14 @@ class Scaled:
         return iter([torch.zeros(1)])
 
     __call__ = forward
+
+
+def test_grain_is_told_from_detail():
+    x = torch.full((2, 3, 64, 64), 0.5)
+    x += 0.002 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    x[..., :32] += 0.05 * torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(1))
+    flat, sharp = grain(x)
+    assert flat == pytest.approx(0.002 * 255, rel=0.2) and sharp == pytest.approx(0.05 * 255, rel=0.2)
 
 
 def prior(scale: float = 1.0, broken: float = 0.0) -> Prior:

@@ -56,13 +56,11 @@ class Processes:
 
     def first_then_all(self, job: Callable[[], T]) -> T:
         """The job's result in every process: the first does it alone, the others find on the disk what it left."""
-        if not self.first:
-            dist.barrier()
+        if self.count == 1:
             return job()
-        result = job()
-        if self.count > 1:
-            dist.barrier()
-        return result
+        result = job() if self.first else None
+        dist.barrier()
+        return job() if result is None else result
 
     def told(self, *numbers: float) -> list[float]:
         """The first process's numbers, in every process."""

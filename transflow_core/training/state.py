@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from .recipe import Train, TrainingError
 
-STATE = "training.safetensors"
+STATE = "training.pt"
 _FORMAT = "transflow-training 3"
-_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass
@@ -48,15 +42,6 @@ class Counters:
     finished: bool = False
 
 
-def _tensors(flow: nn.Module, averaged: nn.Module, adam: torch.optim.Adam) -> dict[str, Tensor]:
-    """All tensors of a run, by their names in the file."""
-    tensors = {f"flow.{name}": tensor for name, tensor in flow.state_dict().items()}
-    tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.state_dict().items()}
-    for index, parameter in enumerate(adam.param_groups[0]["params"]):
-        tensors |= {f"adam.{index}.{key}": tensor for key, tensor in adam.state[parameter].items()}
-    return tensors
-
-
 def write_state(
     path: Path,
     flow: nn.Module,
@@ -73,49 +58,21 @@ def write_state(
         settings: what a run goes on with where nothing else is asked for.
         run: what must be equal for a run to go on.
     """
-    tensors = _tensors(flow, averaged, adam).items()
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors}
+    facts = {"format": _FORMAT, "counters": asdict(counters), "settings": settings.model_dump(exclude={"resume"})}
+    states = {"flow": flow.state_dict(), "averaged": averaged.state_dict(), "adam": adam.state_dict()}
     written = path.with_suffix(".writing")
-    header = {"format": _FORMAT, "counters": json.dumps(asdict(counters)), "run": json.dumps(run)}
-    header["settings"] = settings.model_dump_json(exclude={"resume"})
-    save_file(tensors, written, header)
-    with written.open("rb") as file:
+    with written.open("wb") as file:
+        torch.save(facts | states | {"run": run}, file)
+        file.flush()
         os.fsync(file.fileno())
     written.replace(path)
 
 
-def start_adam(adam: torch.optim.Adam) -> None:
-    """Give every parameter the moments of step 0, laid out as the parameter is, as Adam's kernel needs them."""
-    for parameter in adam.param_groups[0]["params"]:
-        moments = {moment: torch.zeros_like(parameter, memory_format=torch.preserve_format) for moment in _MOMENTS}
-        adam.state[parameter] = {"step": torch.zeros((), dtype=torch.float32, device=parameter.device), **moments}
-
-
 def resumed_settings(folder: Path) -> dict[str, Any]:
     """The settings of the run in a folder. Raises TrainingError if there is none."""
-    path = folder / STATE
-    if not path.is_file():
+    if not (folder / STATE).is_file():
         raise TrainingError(f"{folder} has no run to go on with")
-    with _opened(path) as (_, header):
-        return json.loads(header["settings"])
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
-    """The checkpoint and its header, to be read; whatever is wrong with it is a TrainingError."""
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != _FORMAT:
-                raise TrainingError(
-                    f"{path}: {header.get('format', 'no training run')!r}, not {_FORMAT!r}. A run goes on with the "
-                    "version that began it; its prior can be trained further in another folder, with --start"
-                )
-            yield file, header
-    except TrainingError:
-        raise
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"{path}: not a readable checkpoint of a training run ({error})") from error
+    return _read(folder / STATE)["settings"]
 
 
 def read_state(
@@ -125,14 +82,22 @@ def read_state(
 
     Raises TrainingError if the file is damaged, or is of another run.
     """
-    with _opened(path) as (file, header), torch.no_grad():
-        earlier = json.loads(header["run"])
-        for key, now in json.loads(json.dumps(run)).items():
-            if earlier[key] != now:
-                raise TrainingError(f"{path}: it goes on only as it began ({key}: {earlier[key]!r}, now {now!r})")
-        for name, tensor in _tensors(flow, averaged, adam).items():
-            found = file.get_tensor(name)
-            if found.shape != tensor.shape:
-                raise TrainingError(f"{name} has shape {tuple(found.shape)}, this run's is {tuple(tensor.shape)}")
-            tensor.copy_(found)
-        return Counters(**json.loads(header["counters"]))
+    state = _read(path)
+    for key, now in run.items():
+        if state["run"][key] != now:
+            raise TrainingError(f"{path}: it goes on only as it began ({key}: {state['run'][key]!r}, now {now!r})")
+    flow.load_state_dict(state["flow"])
+    averaged.load_state_dict(state["averaged"])
+    adam.load_state_dict(state["adam"])
+    return Counters(**state["counters"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The checkpoint; whatever is wrong with it is a TrainingError."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # an unpickler has many ways to fail
+        raise TrainingError(f"{path}: not a readable checkpoint of a training run ({error})") from error
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise TrainingError(f"{path}: no training run of this version, which alone could go on with it")
+    return state

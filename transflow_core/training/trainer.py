@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import os
 import shutil
@@ -28,7 +29,7 @@ from .measure import Log, measure_typicality, sheet, write_conformance
 from .plan import Plan, trainable
 from .processes import Processes
 from .recipe import TrainingError
-from .state import STATE, Counters, read_state, start_adam, write_state
+from .state import STATE, Counters, read_state, write_state
 
 __all__ = ["train"]
 
@@ -53,8 +54,8 @@ def train(
     """Train a prior; where the run stands in the end. One that was cancelled goes on with `Train.resume`.
 
     The folder gets `config.json`, `model.safetensors` (the averaged weights), `typicality.json`, `conformance.npz`,
-    `MODEL_CARD.md`, `samples.png`, sheets on the way in `samples/`, `log.jsonl`, and `training.safetensors`, from which
-    a run that was stopped goes on: with a budget in steps, to the same bits as one that was not.
+    `MODEL_CARD.md`, `samples.png`, sheets on the way in `samples/`, `log.jsonl`, and `training.pt`, from which a run
+    that was stopped goes on: with a budget in steps, to the same bits as one that was not.
 
     Of a run that grows a prior, the new level alone is trained, and held-out bits are its own (see `BitsPerDim`). Under
     `torchrun` each process takes its part of every batch; the batches are those of a single process.
@@ -128,13 +129,12 @@ class _Run:
         compute_nets_in(self.flow, torch.bfloat16 if self.settings.nets == "bfloat16" else None)
         self.parameters, self.kept = _learning(self.flow), _learning(self.averaged)
         self.adam = torch.optim.Adam(self.parameters, betas=(0.9, 0.99), fused=True)  # the rate is each step's own
-        start_adam(self.adam)
         self.counters = Counters()
         self.saved = (self.learned, _learned(self.averaged, plan), self.adam)
         self.fixed = {
             "settings": self.settings.fixed(),
-            "architecture": plan.architecture.to_dict(),
-            "pixels": vars(plan.pixels),
+            "architecture": json.loads(json.dumps(plan.architecture.to_dict())),
+            "pixels": dict(vars(plan.pixels)),
             "data": images.digest,
             "start": plan.start.fingerprint if plan.start else None,
         }
@@ -157,7 +157,7 @@ class _Run:
             raise TrainingError(f"a batch is a multiple of {parts} for these processes and penalties, not {self.size}")
         if resume and not self.state_file.is_file():
             raise TrainingError(f"{self.folder} has no run to go on with")
-        if not resume and self.state_file.is_file():
+        if not resume and any((self.folder / name).is_file() for name in (STATE, "model.safetensors")):
             raise TrainingError(f"{self.folder} has a run already: resume it, or choose another folder")
 
     def _start(self) -> None:
