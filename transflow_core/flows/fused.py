@@ -21,7 +21,7 @@ References:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import torch
@@ -118,36 +118,37 @@ def _fused(flow: TrainableFlow, nets: torch.dtype) -> TrainableFlow:
         details = _in_pieces(flow.details, flow.base.image_size, nets)
         return _changed(flow, details=details, base=_fused(flow.base, nets))
     sides = [side for _, side, _ in flow.config.level_shapes]
-    levels = [_in_pieces(level, side, nets) for level, side in zip(flow.levels, sides, strict=True)]
-    return _changed(flow, levels=nn.ModuleList(levels))
+    return _changed(
+        flow, levels=[_in_pieces(level, side, nets) for level, side in zip(flow.levels, sides, strict=True)]
+    )
 
 
 def _in_pieces(level: Level | DetailFlow, side: int, nets: torch.dtype) -> _InPieces:
-    steps = nn.ModuleList(_FusedStep(step, side, nets) for step in level.steps)
-    return _InPieces(_changed(level, steps=steps), max(step.net.bytes for step in cast(Sequence[_FusedStep], steps)))
+    steps = [_FusedStep(step, side, nets) for step in level.steps]
+    return _InPieces(_changed(level, steps=steps), max(step.net.bytes for step in steps))
 
 
-def _changed(module: M, **parts: nn.Module) -> M:
-    """The same module with other parts."""
+def _changed(module: M, **parts: Any) -> M:
+    """The same module with other parts, which need be no modules."""
     changed = copy.copy(module)
-    changed._modules = module._modules | parts
+    changed._modules = {name: part for name, part in module._modules.items() if name not in parts}
+    changed.__dict__.update(parts)
     return changed
 
 
-class _InPieces(nn.Module):
+class _InPieces:
     """A level that takes a few images at a time; `size` is of the widest map that it makes of one image, in bytes."""
 
-    def __init__(self, level: nn.Module, size: int) -> None:
-        super().__init__()
-        self.level, self._size = level, size
+    def __init__(self, level: Any, size: int) -> None:
+        self._level, self._size = level, size
 
-    def forward(self, *batches: Any) -> tuple[Any, ...]:
+    def __call__(self, *batches: Any) -> tuple[Any, ...]:
         """See `Level.forward` and `DetailFlow.forward`."""
-        return self._in_pieces(self.level.forward, batches)
+        return self._in_pieces(self._level.forward, batches)
 
     def inverse(self, *batches: Any) -> tuple[Any, ...]:
         """See `Level.inverse` and `DetailFlow.inverse`."""
-        return self._in_pieces(cast(Level, self.level).inverse, batches)
+        return self._in_pieces(self._level.inverse, batches)
 
     def _in_pieces(self, function: Callable[..., tuple[Any, ...]], batches: tuple[Any, ...]) -> tuple[Any, ...]:
         *tensors, guard = batches
@@ -164,37 +165,22 @@ class _InPieces(nn.Module):
         return tuple(None if parts[0] is None else torch.cat(parts) for parts in zip(*pieces, strict=True))
 
 
-class _FusedStep(nn.Module):
+class _FusedStep:
     """A `Step`: a linear map of the channels, then a coupling (see there for the words)."""
 
     def __init__(self, step: Step, side: int, nets: torch.dtype) -> None:
-        super().__init__()
-        coupling = step.coupling
-        self._dtype = nets
         self._linear = _Linear(step.conv1x1, step.actnorm)
-        self.net = _Net(cast(CouplingNet, coupling.net), side, nets)
-        self._log_scale, self._scale_first = coupling.log_scale, coupling.scale_first
-        self._transforms_first = coupling.transforms_first
+        self.net = _FusedNet(cast(CouplingNet, step.coupling.net), side, nets)
+        self._coupling = _changed(step.coupling, net=self.net)
 
-    def _read(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(the half of x that changes, its shift, its log-scale)."""
-        a, b = x.chunk(2, 1)
-        if self._transforms_first:
-            a, b = b, a
-        context = context if context is None else context.to(self._dtype)
-        h = self.net(a.to(self._dtype, memory_format=torch.channels_last), context).float()
-        if self._log_scale is None:
-            return b, h, None
-        t, r = h.chunk(2, 1)
-        return b, t, self._log_scale(r)
-
-    def forward(self, x: Tensor, context: Tensor | None, guard: Guard | None) -> tuple[Tensor, Tensor]:
+    def __call__(self, x: Tensor, context: Tensor | None, guard: Guard | None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
         x, log_det = self._linear.forward(x)
-        b, t, log_s = self._read(x, context)
+        a, b = self._coupling.halves(x)
+        t, log_s = self._coupling.shift_and_log_scale(a, context)
         if log_s is None:
             b.add_(t)
-        elif self._scale_first:
+        elif self._coupling.scale_first:
             b.mul_(log_s.exp()).add_(t)
         else:
             b.add_(t).mul_(log_s.exp())
@@ -206,10 +192,11 @@ class _FusedStep(nn.Module):
         """(n, C, H, W), which is written over, -> (x, log_det)."""
         if guard is not None:
             guard.check(y)
-        b, t, log_s = self._read(y, context)
+        a, b = self._coupling.halves(y)
+        t, log_s = self._coupling.shift_and_log_scale(a, context)
         if log_s is None:
             b.sub_(t)
-        elif self._scale_first:
+        elif self._coupling.scale_first:
             b.sub_(t).mul_((-log_s).exp_())
         else:
             b.mul_((-log_s).exp_()).sub_(t)
@@ -237,18 +224,20 @@ class _Linear:
         return F.conv2d(y, self._inverse, self._inverse_bias), log_det
 
 
-class _Net:
+class _FusedNet:
     """A `CouplingNet`."""
 
     def __init__(self, net: CouplingNet, side: int, dtype: torch.dtype) -> None:
+        self._dtype = dtype
         self._in = _Conv(net.conv_in, side, dtype, plus=net.position_over((side, side)))
         self._mid, self._bias = net.conv_mid.weight[:, :, 0, 0].to(dtype), net.conv_mid.get_parameter("bias").to(dtype)
         self._out = _Conv(net.conv_out, side, dtype, gain=(3 * net.log_gain).exp())
         self.bytes = 4 * len(self._bias) * side**2
 
-    def __call__(self, a: Tensor, context: Tensor | None) -> Tensor:
+    def __call__(self, a: Tensor, context: Tensor | None = None) -> Tensor:
         """(n, read, H, W) -> (n, written, H, W)."""
-        h = self._in(a if context is None else torch.cat([a, context], 1)).relu_()
+        a = a.to(self._dtype, memory_format=torch.channels_last)
+        h = self._in(a if context is None else torch.cat([a, context.to(self._dtype)], 1)).relu_()
         # A 1×1 convolution of a channels-last map, as the product of matrices that it is.
         h = F.linear(h.permute(0, 2, 3, 1), self._mid, self._bias).permute(0, 3, 1, 2)
         return self._out(h.relu_())

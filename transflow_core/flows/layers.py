@@ -261,7 +261,7 @@ class Coupling(nn.Module):
         self.scale_first = scale_first
         self.transforms_first = transforms_first
 
-    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(what the net reads, what changes)."""
         first, second = x.chunk(2, 1)
         return (second, first) if self.transforms_first else (first, second)
@@ -269,7 +269,8 @@ class Coupling(nn.Module):
     def _join(self, read: Tensor, changed: Tensor) -> Tensor:
         return torch.cat([changed, read] if self.transforms_first else [read, changed], 1)
 
-    def _shift_and_log_scale(self, a: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def shift_and_log_scale(self, a: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """t and log s, of what the net reads; additive coupling has no log s."""
         h = (self.net(a) if context is None else self.net(a, context)).float()
         if self.log_scale is None:
             return h, None
@@ -278,8 +279,8 @@ class Coupling(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
-        a, b = self._halves(x)
-        t, log_s = self._shift_and_log_scale(a, context)
+        a, b = self.halves(x)
+        t, log_s = self.shift_and_log_scale(a, context)
         if log_s is None:
             return self._join(a, b + t), x.new_zeros(len(x))
         changed = b * log_s.exp() + t if self.scale_first else (b + t) * log_s.exp()
@@ -287,8 +288,8 @@ class Coupling(nn.Module):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
-        a, b = self._halves(y)
-        t, log_s = self._shift_and_log_scale(a, context)
+        a, b = self.halves(y)
+        t, log_s = self.shift_and_log_scale(a, context)
         if log_s is None:
             return self._join(a, b - t), y.new_zeros(len(y))
         original = (b - t) * (-log_s).exp() if self.scale_first else b * (-log_s).exp() - t
