@@ -4,7 +4,7 @@
 import functools
 import inspect
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,16 +43,16 @@ ENDPOINTS = ("info", *SERVED)
 """Names of the endpoints, without the slash."""
 
 
-def add_endpoints(engines: Engines, demo: gr.Blocks) -> None:
+def add_endpoints(engines: Engines, demo: gr.Blocks, models: Mapping[str, type[Recipe]] = SERVED) -> None:
     """Serve every endpoint from the current Blocks.
 
     A call waits for its caller's other calls alone, never in a queue of the page (`queues.API`). The computing is
     shared out between the requests of all visitors and callers.
     """
-    for name, function in endpoints(engines).items():
+    for name, function in endpoints(engines, models).items():
         described = inspect.getdoc(function)
         added = gr.api(_call_of(function), api_name=name, api_description=described, concurrency_limit=None)
-        model = SERVED.get(name)
+        model = models.get(name)
         if model is None:
             continue
         schemas = model.model_json_schema()["properties"]
@@ -66,9 +66,9 @@ def add_endpoints(engines: Engines, demo: gr.Blocks) -> None:
                 info.update(schema, additional_description=field.description)
 
 
-def endpoints(engines: Engines) -> dict[str, Callable[..., Any]]:
+def endpoints(engines: Engines, models: Mapping[str, type[Recipe]] = SERVED) -> dict[str, Callable[..., Any]]:
     """The function of each endpoint, by its name. Each also takes `cancel`, which makes it raise Cancelled."""
-    return {"info": _info(engines)} | {name: _endpoint(engines, model) for name, model in SERVED.items()}
+    return {"info": _info(engines)} | {name: _endpoint(engines, model) for name, model in models.items()}
 
 
 def _info(engines: Engines) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -75,12 +76,13 @@ def test_a_link_says_what_differs_and_a_picture_says_all():
     assert to_metadata(Sample()).keys() >= {"recipe", "method", "n", "seed", "temperature", "prior"}
 
 
+class Sharper(Sample):
+    """Draw new, sharper images."""
+
+    sharpness: float = parameter(0.5, "How crisp the samples are.", ge=0, le=1)
+
+
 def test_one_line_more_and_a_parameter_is_in_every_view():
-    class Sharper(Sample):
-        """Draw new, sharper images."""
-
-        sharpness: float = parameter(0.5, "How crisp the samples are.", ge=0, le=1)
-
     recipe = Sharper(sharpness=0.75)
     app, seen = command_of(Sharper)
     shown = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, ["sharper", "--help"]).output
@@ -89,6 +91,30 @@ def test_one_line_more_and_a_parameter_is_in_every_view():
     assert seen == [recipe]
     assert to_link(recipe) == "sharpness=0.75" and to_metadata(recipe)["sharpness"] == "0.75"
     assert to_python(recipe) == "Sharper(sharpness=0.75)"
+
+
+def test_one_line_more_and_a_parameter_is_in_the_endpoint_the_tool_and_the_page():
+    import gradio as gr
+    from gradio.mcp import GradioMCPServer
+
+    from demo.api import add_endpoints
+    from demo.controls import checked, controls
+
+    with gr.Blocks() as demo:
+        add_endpoints(SimpleNamespace(), demo, {"sharper": Sharper})
+        made = controls(Sharper, placed=Sample.model_fields)
+    (told,) = (
+        one
+        for one in demo.get_api_info()["named_endpoints"]["/sharper"]["parameters"]
+        if one["parameter_name"] == "sharpness"
+    )
+    assert (told["parameter_default"], told["type"]["maximum"]) == (0.5, 1)
+    tool = GradioMCPServer(demo).get_input_schema("sharper")[0]["properties"]["sharpness"]
+    assert (tool["minimum"], tool["maximum"]) == (0, 1) and "How crisp the samples are." in str(tool)
+    assert list(made) == ["sharpness"]
+    slider = made["sharpness"]
+    assert (slider.value, slider.minimum, slider.maximum, slider.info) == (0.5, 0, 1, "How crisp the samples are.")
+    assert checked(Sharper, {"sharpness": 3, "n": 4}) == {"sharpness": 1.0, "n": 4}
 
 
 @pytest.mark.parametrize(

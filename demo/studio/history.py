@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from transflow_core.limits import MOST_IMAGES
-from transflow_core.recipes import Method, Sample
+from transflow_core.recipes import Method, Reading, Sample
 from transflow_core.views import to_link
 
 from ..session import Session
@@ -84,9 +84,8 @@ def settings_in(query: dict[str, str]) -> Settings:
     """The settings in an address, of this version or an earlier one. Raises ValueError for an invalid one."""
     recipe = Sample.from_texts({name: text for name, text in query.items() if name != "prior"})
     auto = recipe.method == "auto"
-    method = DEFAULT.choices if auto else recipe.choices
-    draws = recipe.temperature, recipe.n, recipe.seed, recipe.structure, recipe.style, recipe.style_levels
-    return Settings.checked(method, *draws, auto=auto)
+    values = {name: value for name, value in recipe if name not in (*Method.model_fields, *Reading.model_fields)}
+    return Settings.checked(DEFAULT.choices if auto else recipe.choices, values, auto)
 
 
 def address_of(request: Request, first_prior: str) -> str:

@@ -10,6 +10,7 @@ from gradio.components import Component
 from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, to_pil
 from transflow_core.limits import Range
+from transflow_core.recipes import within
 
 from ..events import Updates, on
 from ..queues import CancelToken
@@ -17,7 +18,7 @@ from ..render import picture
 from ..session import Session
 from ..static import static
 from ..widgets import number_slider
-from .settings import DEFAULT, EVIDENCE, PRIOR, SPLIT, Request, sources
+from .settings import DEFAULT, EVIDENCE, PAGE, PRIOR, Request, sources
 
 __all__ = ["Levels", "strips"]
 
@@ -28,7 +29,7 @@ class Levels:
     """Build the controls inside the current Blocks.
 
     Attributes:
-        inputs: structure, style and split, in this order.
+        inputs: the controls of `structure`, `style` and `style_levels`, by these names.
         split: the slider, how many of the finest levels are style.
         strips: the component for the value of `strips`.
         events: when another source or another strip was chosen.
@@ -51,7 +52,7 @@ class Levels:
         self.strips = gr.HTML(
             elem_id="strips", label="The samples at each number of style levels", js_on_load=static("levels.js")
         )
-        self.inputs: list[Component] = [structure, style, self.split]
+        self.inputs: dict[str, Component] = {"structure": structure, "style": style, "style_levels": self.split}
         self._structure = structure
         picked = on(self.strips.select, self._pick, [structure, style], [structure, self.split], event=True)
         self.events = [structure.input, style.input, *picked]
@@ -63,7 +64,7 @@ class Levels:
 
     def _pick(self, session: Session, data: dict, structure: str, style: str) -> Updates:
         """A strip was clicked: use its sources."""
-        updates: Updates = {self.split: int(SPLIT.clip(data.get("split"), "the split"))}
+        updates: Updates = {self.split: int(within(PAGE, "style_levels").clip(data.get("split"), "the split"))}
         return updates | ({self._structure: _other(style)} if structure == style else {})
 
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from transflow_core.engine import Engine
 from transflow_core.intake import Intake
-from transflow_core.limits import SAMPLES, Range, choice
+from transflow_core.limits import SAMPLES, choice
 from transflow_core.operations import sampler_of
 from transflow_core.posterior import Gaussian, Sampler
-from transflow_core.recipes import Method, Sample, within
+from transflow_core.recipes import Method, Sample
 
+from ..controls import checked
 from ..examples import example_sets
 
-__all__ = ["DEFAULT", "EVIDENCE", "PRIOR", "SPLIT", "Request", "Settings", "sources"]
+__all__ = ["DEFAULT", "EVIDENCE", "PAGE", "PRIOR", "Request", "Settings", "sources"]
 
 EVIDENCE, PRIOR = "evidence", "prior"
+PAGE = Sample.limited(n=int(SAMPLES.high))
+"""The recipe within the page's bounds."""
 DEFAULT = Sample(method="local").filled()
 """The settings of a new page."""
-SPLIT = Range(0, 32)
-"""Levels that are style: no flow has more."""
 
 
 def sources() -> dict[str, str]:
@@ -43,29 +45,14 @@ class Settings:
     auto: bool = field(default=True, compare=False)
 
     @classmethod
-    def checked(
-        cls,
-        method: Method,
-        temperature: object,
-        n: object,
-        seed: object,
-        structure: object = EVIDENCE,
-        style: object = EVIDENCE,
-        style_levels: object = DEFAULT.style_levels,
-        auto: object = True,
-    ) -> Settings:
-        """From untrusted values: a number out of range becomes the nearest. Raises ValueError for what is no number,
-        and for an unknown source."""
-        recipe = Sample(
-            **dict(method.filled()),
-            temperature=within(Sample, "temperature").clip(temperature, "temperature"),
-            n=int(SAMPLES.clip(n, "the number of samples")),
-            seed=int(within(Sample, "seed").clip(seed, "the seed")),
-            structure=choice(structure, "the source of the structure", sources()),
-            style=choice(style, "the source of the style", sources()),
-            style_levels=int(SPLIT.clip(style_levels, "the number of fine levels")),
-        )
-        return cls(recipe, bool(auto))
+    def checked(cls, method: Method, values: Mapping[str, object], auto: object = True) -> Settings:
+        """From untrusted values of the other parameters, by name: a number out of range becomes the nearest.
+
+        Raises ValueError for what is no number, and for an unknown source.
+        """
+        for name in values.keys() & {"structure", "style"}:
+            choice(values[name], f"the source of the {name}", sources())
+        return cls(Sample(**dict(method.filled()), **checked(PAGE, values)), bool(auto))
 
     @property
     def draws(self) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from gradio.events import Dependency
 from transflow_core.engine import Engine
 from transflow_core.images import to_pil
 from transflow_core.intake import Intake
-from transflow_core.limits import LAM_RATIO_SLIDER, SAMPLES
+from transflow_core.limits import LAM_RATIO_SLIDER
 from transflow_core.posterior import Recommendation, resolve
-from transflow_core.recipes import Method, Sample, within
+from transflow_core.recipes import Method, Reading, within
 from transflow_core.shipped import DEFAULT_PRIOR
 
+from ..controls import controls
 from ..engines import Engines
 from ..events import Updates, on
 from ..method import MethodControls, description_of
@@ -33,7 +34,7 @@ from ..static import static
 from ..widgets import integer, log_slider, slider, status_line
 from .history import OPENING, History, history_bar, history_entry, settings_in
 from .results import Results
-from .settings import Request, Settings, sources
+from .settings import PAGE, Request, Settings, sources
 from .sheet import Enlarged, Sheet
 from .strip import Strip
 from .view_state import Result, ViewState
@@ -83,23 +84,26 @@ class Studio:
                 self._panel = EvidencePanel(engines, prior, follow=follow, **how)
         gr.HTML(_STEP.format(3, "Keep what you like"), elem_classes="steps")
         self._results = Results()
+        drawing: dict[str, Component] = {"temperature": self._temperature, "n": self._n, "seed": self._seed}
+        drawing |= self._results.levels.inputs
+        more = controls(PAGE, {*drawing, *Method.model_fields, *Reading.model_fields})
+        self._drawing, self._more = drawing | more, list(more.values())
         self._wire(prior, follow, arrived)
 
     def _build_controls(self, engine: Engine) -> None:
         with gr.Row(elem_id="draws"):
             self._temperature = slider(
                 _DEFAULT.recipe.temperature,
-                within(Sample, "temperature"),
+                within(PAGE, "temperature"),
                 step=0.05,
                 name="Temperature",
                 elem_id="temperature",
                 min_width=140,
             )
             # Not a slider: Gradio's slider has no event for a number that was typed.
-            self._n = integer(_DEFAULT.recipe.n, SAMPLES, label="Samples", elem_id="number", min_width=90)
-            self._seed = integer(
-                _DEFAULT.recipe.seed, within(Sample, "seed"), label="Seed", elem_id="seed", min_width=110
-            )
+            self._n = integer(_DEFAULT.recipe.n, within(PAGE, "n"), label="Samples", elem_id="number", min_width=90)
+            seed = within(PAGE, "seed")
+            self._seed = integer(_DEFAULT.recipe.seed, seed, label="Seed", elem_id="seed", min_width=110)
             self._dice = gr.Button("New seed", elem_id="dice", size="sm", min_width=90)
             self._reset = gr.Button("Reset all", elem_id="reset", size="sm", min_width=90)
         with gr.Accordion("Advanced: one λ/m for each latent level", open=False):
@@ -114,17 +118,17 @@ class Studio:
             ]
 
     def _wire(self, prior: Component, follow: Sequence[Dependency], arrived: Sequence[Dependency]) -> None:
-        main = [self._temperature, self._n, self._seed, *self._results.levels.inputs]
+        main = list(self._drawing.values())
         levels = [self._by_level, *self._levels]
-        controls = [prior, *main, *self._method.inputs, self._lam, *levels]
+        inputs = [prior, *main, *self._method.inputs, self._lam, *levels]
         shown = [self._sheet.view, self._status, self._history, *self._results.outputs]
         lams = [self._lam, *self._levels]
         by_user = [self._by_level.input, *(event for lam in self._levels for event in (lam.input, lam.release))]
         kind = self._method.wire([self._lam], by_user)
         sliders = [*lams, *self._method.sliders, self._results.levels.split, self._temperature]
         moved, seen = [s.input for s in sliders], [self._sheet.view, self._status]
-        on(moved, self._preview, controls, seen, trigger_mode="always_last")
-        on(self._lam.pause, self._rest, controls, seen)
+        on(moved, self._preview, inputs, seen, trigger_mode="always_last")
+        on(self._lam.pause, self._rest, inputs, seen)
         on(self._sheet.view.expand, self._enlarge, (), self._sheet.sample, event=True)
         used = on(self._sheet.view.apply, self._use, prior, self._panel.outputs, event=True)
         on(self._dice.click, self._roll, (), self._seed)
@@ -146,15 +150,16 @@ class Studio:
             self._n.change,
             self._by_level.change,
             self._method.auto.change,
+            *(one.change for one in self._more),  # type: ignore[attr-defined]
         ]
         released += [*kind, *auto, *self._results.levels.events]
-        refreshed = on([*opened, *reset, *released], self._refresh, controls, shown)
-        refreshed += on(new, self._evidence_changed, controls, shown)
-        on(refreshed, self._fill_strip, controls, self._sheet.strip)
-        on(self._results.over.input, self._sweep_over, [self._results.over, *controls], shown)
+        refreshed = on([*opened, *reset, *released], self._refresh, inputs, shown)
+        refreshed += on(new, self._evidence_changed, inputs, shown)
+        on(refreshed, self._fill_strip, inputs, self._sheet.strip)
+        on(self._results.over.input, self._sweep_over, [self._results.over, *inputs], shown)
         for key, tab in self._results.tabs.items():
-            on(tab.select, partial(self._open_tab, key), controls, shown)
-        on(follow, self._relevel, prior, [*self._levels, *self._results.levels.inputs])
+            on(tab.select, partial(self._open_tab, key), inputs, shown)
+        on(follow, self._relevel, prior, [*self._levels, *self._results.levels.inputs.values()])
 
     # Requests ----------------------------------------------------------------------------------------------------
 
@@ -162,12 +167,11 @@ class Studio:
         """The request of the controls. Images that are not yet read for a new prior are no evidence."""
         engine, intake = self._engines.get(prior), self._panel.intake(session)
         ready = intake.prior == prior and (intake.saved is not None or len(intake.evidence))
-        temperature, n, seed, structure, style, split, *method = values
-        own = len(self._method.inputs)
-        method, (lam, by_level, *levels) = method[:own], method[own:]
+        own, methods = len(self._drawing), len(self._method.inputs)
+        drawing, method, (lam, by_level, *levels) = values[:own], values[own : own + methods], values[own + methods :]
         ratio = tuple(levels[: len(engine.prior.levels)]) if by_level else lam
         chosen = self._method.read(method, ratio)
-        settings = Settings.checked(chosen, temperature, n, seed, structure, style, split, auto=method[0])
+        settings = Settings.checked(chosen, dict(zip(self._drawing, drawing, strict=True)), auto=method[0])
         return Request(intake if ready else _NOTHING, prior, settings), engine
 
     def _roll(self, session: Session) -> Updates:
@@ -178,18 +182,7 @@ class Studio:
 
     def _set(self, session: Session, settings: Settings, prior: str) -> Updates:
         """The controls at settings. With "choose for me", the method is that for the evidence of now."""
-        shown = dict(
-            zip(
-                self._results.levels.inputs,
-                (settings.recipe.structure, settings.recipe.style, settings.recipe.style_levels),
-                strict=True,
-            )
-        )
-        shown |= {
-            self._temperature: settings.recipe.temperature,
-            self._n: settings.recipe.n,
-            self._seed: settings.recipe.seed,
-        }
+        shown = {one: getattr(settings.recipe, name) for name, one in self._drawing.items()}
         if settings.auto:
             return shown | self._chosen(session, prior)
         return shown | self._at(Recommendation(settings.recipe.choices, ""), False)

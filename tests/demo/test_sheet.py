@@ -272,7 +272,9 @@ def test_states_of_the_history_keep_latents_and_no_posteriors():
 
 @pytest.mark.parametrize("how", [*METHODS.values(), by_posterior((0.1, 0.5))])
 def test_an_address_says_it_all(how):
-    settings = Settings.checked(how, 0.7, 9, 42, "prior", "evidence", 2, auto=False)
+    settings = Settings.checked(
+        how, {"temperature": 0.7, "n": 9, "seed": 42, "structure": "prior", "style_levels": 2}, auto=False
+    )
     told = address_of(Request(Intake(), "other", settings), "tiny")
     query = dict(part.split("=") for part in told.split("&"))
     assert settings_in(query) == settings and query["prior"] == "other" and query["example"] == "none"

@@ -62,7 +62,9 @@ def evidence_of(engine, folder, kind):
 )
 @pytest.mark.parametrize("kind", ["example", "files", "chosen", "webcam", "saved"])
 def test_the_snippets_reproduce_the_sheet(engine, folder, kind, how):
-    request = Request(evidence_of(engine, folder, kind), "celeba64", Settings.checked(how, 0.9, 4, 7))
+    request = Request(
+        evidence_of(engine, folder, kind), "celeba64", Settings.checked(how, {"temperature": 0.9, "n": 4, "seed": 7})
+    )
     posterior = request.posterior(engine)
     shown = contact_sheet(to_pil(engine.sample(request.sampler(engine), 4, seed=7, temperature=0.9)))
     posterior.save(folder / (request.intake.saved_name or POSTERIOR_FILE))
@@ -76,7 +78,9 @@ def test_the_snippets_reproduce_the_sheet(engine, folder, kind, how):
 
 @pytest.mark.usefixtures("unsmoothed_sheets")
 def test_the_snippet_of_levels_from_two_sources_reproduces_the_sheet(engine, folder):
-    settings = Settings.checked(by_posterior(0.3), 0.9, 4, 7, structure="evidence", style="sepia", style_levels=2)
+    settings = Settings.checked(
+        by_posterior(0.3), {"temperature": 0.9, "n": 4, "seed": 7, "style": "sepia", "style_levels": 2}
+    )
     request = Request(evidence_of(engine, folder, "files"), "celeba64", settings)
     shown = contact_sheet(to_pil(engine.sample(request.sampler(engine), 4, seed=7, temperature=0.9)))
     for run, code in ((run_python, python_code(steps_of(request))), (run_shell, command_line(steps_of(request)))):
