@@ -50,7 +50,7 @@ def main() -> None:
     lines = ["| images | n | too busy | too smooth |", "| --- | --- | --- | --- |"]
     print(*lines, sep="\n")
     for name, sources in {**sets, **_bad(face)}.items():
-        evidence = engine.intake(sources, faces="all").evidence
+        evidence = engine.read(sources, faces="all")
         verdicts = [image.verdict for image in evidence if image.verdict is not None]
         busy, smooth = (sum(one.way == way for one in verdicts) for way in ("too busy", "too smooth"))
         lines.append(f"| {name} | {len(verdicts)} | {busy} | {smooth} |")

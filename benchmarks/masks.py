@@ -17,7 +17,7 @@ from torch import Tensor
 
 from transflow_core.engine import Engine
 from transflow_core.images import labelled_rows, load_image, to_pil
-from transflow_core.masked import fill, frame_mask, likely
+from transflow_core.operations.inpaint import ignore, inpaint, usual
 from transflow_core.prior import load_prior
 from transflow_core.recipes import Method
 
@@ -103,10 +103,10 @@ def main() -> None:
     }
     truth, solid = prior.to_unit(faces).cpu(), prior.to_unit(bars["solid"]).cpu()
     mask = bar_mask(side)
-    masks = [frame_mask(mask, side)] * len(faces)
+    masks = [mask] * len(faces)
     shown = {"with the bar": solid, "the colour around": surroundings(solid)}
     for rounds in ROUNDS:
-        shown[f"{rounds} rounds"] = fill(prior, solid, masks, likely(prior), rounds=rounds)
+        shown[f"{rounds} rounds"] = inpaint(prior, solid, masks, usual(prior), rounds=rounds)
     lines = ["| in the bar's place | PSNR | faces, % | density |", "|---|---|---|---|"]
     for name, images in shown.items():
         values = psnr(images, truth)
@@ -124,14 +124,14 @@ def main() -> None:
     lines += ["|---|---|---|---|---|"]
     rows, labels = [to_pil(truth[:: len(faces) // 8][:8])], ["faces"]
     for name, frames in bars.items():
-        intake = engine.intake(frames, whole="always")
-        masked = engine.masked(intake, dict.fromkeys(range(len(frames)), mask))
+        intake = engine.read(frames, align="never")
+        masked = ignore(engine, intake, dict.fromkeys(range(len(frames)), mask))
         for what, given in ((f"{name} bars", intake), (f"{name} bars, masked", masked)):
-            used = [image.filled or image.face.image for image in given.evidence if image.face]
+            used = [image.filled or image.face.image for image in given if image.face]
             rows.append(used[:: len(used) // 8][:8])
             labels.append(what)
             for row, how in METHODS.items():
-                x = engine.sample(engine.draw(given.posterior(), how), 16)
+                x = engine.sample(engine.draw(given.posterior(), how), 16).images
                 from_bar, from_face = (region_distance(x, as_unit(ref), BAR) for ref in (frames, faces))
                 lines.append(
                     f"| {what} | {row} | {100 * face_rate(x.numpy()):.0f} | {from_bar:.3f} | {from_face:.3f} |"

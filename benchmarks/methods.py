@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from transflow_core.compute import project
 from transflow_core.engine import Engine
 from transflow_core.posterior import (
     PRIOR_TEMPERATURE,
@@ -22,7 +23,6 @@ from transflow_core.posterior import (
     recommend,
 )
 from transflow_core.posterior.local import DRAWN_IN
-from transflow_core.pullback import decode_in_range
 from transflow_core.recipes import Method as Sampling
 
 from .features import FEATURES
@@ -83,7 +83,7 @@ class Given:
     def predictive(self) -> Shown:
         """Yesterday's default, decoded as it was: without a guard."""
         old = Predictive.of(self.posterior.latents, self.engine.prior)
-        images, _, moved = decode_in_range(self.engine.decode, old.sample(self.n, self.seed), old.mean)
+        images, _, moved = project(self.engine.decode, old.sample(self.n, self.seed), old.mean)
         return Shown(images.clamp(0, 1).numpy(), projected=moved.numpy())
 
 
@@ -106,7 +106,7 @@ class Method:
 
 def _drawn(how: Sampling) -> Callable[[Given], Shown]:
     def draw(given: Given) -> Shown:
-        found = given.engine.drawn(given.sampler(how), given.n, seed=given.seed)
+        found = given.engine.sample(given.sampler(how), given.n, seed=given.seed)
         redrawn = (found.redrawn > 0).numpy() if how.method == "local" else None
         return Shown(found.images.clamp(0, 1).numpy(), redrawn, found.projected.numpy())
 
@@ -121,7 +121,7 @@ def _clipped(given: Given) -> Shown:
 def _guarded(given: Given) -> Shown:
     old = Predictive.of(given.posterior.latents, given.engine.prior)
     z = old.sample(given.n, given.seed)
-    images, _, moved = decode_in_range(lambda z: given.engine.decode(z, guards=[given.looks.guard]), z, old.mean)
+    images, _, moved = project(lambda z: given.engine.decode(z, guards=[given.looks.guard]), z, old.mean)
     return Shown(images.clamp(0, 1).numpy(), projected=moved.numpy())
 
 
@@ -139,7 +139,7 @@ def _pasted(given: Given) -> Shown:
 
 @cache
 def _prior_images(engine: Engine) -> NDArray[np.float32]:
-    return engine.sample(Gaussian.standard(engine.prior.dim), _OF_PRIOR, temperature=PRIOR_TEMPERATURE).numpy()
+    return engine.sample(Gaussian.standard(engine.prior.dim), _OF_PRIOR, temperature=PRIOR_TEMPERATURE).images.numpy()
 
 
 @cache

@@ -176,9 +176,9 @@ def crossfade_errors(prior: str, draws: int = 8) -> list[tuple[str, int, float, 
     for kind in NUMBERS:
         errors: dict[int, list[torch.Tensor]] = {}
         for key in ("red_hair", "sketch", "cartoon"):
-            posterior = engine.intake(example_sets()[key].files).posterior()
+            posterior = engine.read(example_sets()[key].files).posterior()
             at = [engine.draw(posterior, Method(method=kind, lam_ratio=place)) for place in strip_lams(_PLACES + 1)]
-            x = torch.stack([255 * engine.preview(one, draws) for one in at])
+            x = torch.stack([255 * engine.sample(one, draws, preview=True).images for one in at])
             for count in (5, 7, 9, 13, 25):
                 step = _PLACES // (count - 1)
                 middle = (x[:-1:step] + x[step::step]) / 2

@@ -26,10 +26,12 @@ def overview(path: Path) -> None:
     rows, titles = [], []
     for key in SHOWN:
         example = example_sets()[key]
-        evidence = engine.intake(example.files).evidence
-        posterior = evidence.condition(lam_ratio=1.0)
+        evidence = engine.read(example.files)
+        posterior = evidence.posterior(lam_ratio=1.0)
         samples = to_pil(
-            engine.sample(engine.draw(posterior, recommend(posterior, engine.looks(posterior)).method), 7, seed=2)
+            engine.sample(
+                engine.draw(posterior, recommend(posterior, engine.looks(posterior)).method), 7, seed=2
+            ).images
         )
         arrow = Image.new("RGB", samples[0].size, "white")
         rows.append([*(image.face.image for image in evidence[:3] if image.face), arrow, *samples])

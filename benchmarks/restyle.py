@@ -19,9 +19,11 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from transflow_core.compute import project
 from transflow_core.engine import Engine
 from transflow_core.faces import align
 from transflow_core.images import find_images, labelled_rows, load_image, to_pil
+from transflow_core.operations.restyle import restyle_faces
 from transflow_core.posterior import (
     Covariance,
     Gaussian,
@@ -33,7 +35,6 @@ from transflow_core.posterior import (
     transport,
 )
 from transflow_core.prior import Prior, load_prior
-from transflow_core.pullback import decode_in_range
 
 from .charts import Chart
 from .distances import energy_distance, standardised
@@ -173,7 +174,7 @@ def people(prior: Prior, n: int, folder: Path | None) -> Tensor:
     faces = [
         face.image
         for file in find_images(folder)
-        for face in align(load_image(file), size=prior.image_size, whole="never")
+        for face in align(load_image(file), size=prior.image_size, align="always")
         if face.box[2] - face.box[0] >= prior.image_size / 2
     ]
     return prior.encode(
@@ -188,7 +189,7 @@ def measured(pictures: Set, z: Tensor, prior: Prior, sheets: Path | None) -> lis
     real = scale(pictures.features("colour and texture")[held_out])
 
     def decoded(latents: Tensor) -> np.ndarray:
-        images, _, _ = decode_in_range(lambda rows: prior.decode(rows, 8).cpu(), latents, z)
+        images, _, _ = project(lambda rows, _: prior.decode(rows, 8).cpu(), latents, z)
         return images.clamp(0, 1).numpy()
 
     photographs = decoded(z)
@@ -257,11 +258,11 @@ def curves(rows: list[dict]) -> str:
 def gallery(prior: Prior, path: Path) -> None:
     """The photograph that ships, of people whom the prior made up, in the style of each set that ships."""
     engine, photograph = Engine(prior), load_image(EXAMPLES / "photograph.png")
-    faces = engine.intake([photograph], faces="all").evidence
+    faces = engine.read([photograph], faces="all")
     pictures, labels = [photograph], ["photograph"]
     for folder in sets_in(EXAMPLES):
-        style = engine.posterior(find_images(folder), whole="always")
-        pictures.append(engine.restyle(faces, style).pasted(photograph))
+        style = engine.posterior(find_images(folder), align="never")
+        pictures.append(restyle_faces(engine, faces, style).pasted(photograph))
         labels.append(folder.name.replace("_", " "))
     small = [picture.resize((400, 210), Image.Resampling.LANCZOS) for picture in pictures]
     rows = -(-len(small) // 2)

@@ -104,8 +104,8 @@ def serve_marked() -> None:
 
     _marked(Queue, "push", "server: asked")
     _marked(Studio, "_draw", "server: draws")
-    _marked(Engine, "drawn", "server: decodes", "server: decoded")
-    _marked(Engine, "preview", "server: previews", "server: previewed")
+    _marked(Engine, "sample", "server: decodes", "server: decoded")
+    _marked(Engine, "_preview", "server: previews", "server: previewed")
     sys.argv = ["app.py"]
     runpy.run_path("app.py", run_name="__main__")
 
@@ -200,9 +200,9 @@ def cold(prior: str) -> None:
     core = stage("import the engine", lambda: importlib.import_module("transflow_core.engine"))
     engine = stage("load the prior", lambda: core.Engine(importlib.import_module("transflow_core").load_prior(prior)))
     files = sorted((ASSETS / "examples" / "greyscale").glob("*.png"))
-    intake = stage("read, align and invert", lambda: engine.intake(files))
+    intake = stage("read, align and invert", lambda: engine.read(files))
     posterior = stage("condition", intake.posterior)
-    stage("draw and decode 16", lambda: engine.sample(posterior, n=16))
+    stage("draw and decode 16", lambda: engine.sample(posterior, n=16).images)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What a server's threads cost: the same images decoded in the main thread, in a request's, and in a `ComputeThread`.
+"""What a server's threads cost: the same images decoded in the main thread, in a request's, and in a `ComputeWorker`.
 
 A server answers requests in threads of their own. Here two of them take turns, as they do on the page; each also does
 small arithmetic of its own. Rounds of the three ways alternate within one run; each way has a process to itself, which
@@ -6,7 +6,7 @@ waits while another is measured, since a process's threads cannot be undone.
 
     python -m benchmarks.threads
 
-The second table is of one `ComputeThread`, alone and beside something that keeps cores busy, as torch and Python come
+The second table is of one `ComputeWorker`, alone and beside something that keeps cores busy, as torch and Python come
 and as they are here (`transflow_core/runtime/`): a part of the batch on each core, the time for which OpenMP's threads
 spin, and that after which Python changes threads.
 
@@ -29,7 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 WAYS = {
     "main": "the main thread of a program",
     "requests": "the threads of two requests, in turn",
-    "compute": "a `ComputeThread` that the two ask",
+    "compute": "a `ComputeWorker` that the two ask",
 }
 # Of the second table: GNU's own number of spins, and Python's own seconds; the batch is in one part.
 _PLAIN = {"GOMP_SPINCOUNT": "300000", "SWITCHING": "0.005"}
@@ -49,10 +49,10 @@ def _work(way: str, prior_name: str, n: int) -> None:
     from transflow_core.posterior import Gaussian
     from transflow_core.prior import load_prior
     from transflow_core.runtime import tune
-    from transflow_core.worker import ComputeThread
+    from transflow_core.runtime.worker import ComputeWorker
 
     tune(server=way == "compute")
-    compute = ComputeThread() if way == "compute" else None
+    compute = ComputeWorker() if way == "compute" else None
     engine = Engine(load_prior(prior_name, device="cpu"), batch_size=n, compute=compute)
     normal = Gaussian.standard(engine.prior.dim)
     requests = [ThreadPoolExecutor(1) for _ in range(2)]

@@ -12,9 +12,9 @@ import gradio as gr
 
 from transflow_core import limits
 from transflow_core.recipes import RECIPES, Reading, Recipe, ordered
+from transflow_core.runtime.worker import Cancelled, as_client
 from transflow_core.shipped import DEFAULT_PRIOR
 from transflow_core.views import signature
-from transflow_core.worker import Cancelled, owned_by
 
 from .cleanup import in_use
 from .engines import Engines
@@ -148,7 +148,7 @@ def _call_of(function: Callable) -> Callable:
         scope, session, event = current_call()
         queued = CALLS.enter(caller_of(scope) if scope else "", event, session)
         try:
-            with refusing(markup=False), in_use(_uploads_in(args, kwargs)), queued as cancel, owned_by(session):
+            with refusing(markup=False), in_use(_uploads_in(args, kwargs)), queued as cancel, as_client(session):
                 return _plain(function(*args, **(kwargs | {"cancel": cancel})))
         except Cancelled as error:  # the caller has disconnected: nobody reads this, and it is no fault to be printed
             raise gr.Error("The call was cancelled.", print_exception=False) from error

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from transflow_core.engine import Engine
 from transflow_core.hub import OWNER, VISITOR, is_hub_address
+from transflow_core.pictures import PictureReader
 from transflow_core.prior import load_prior, pick_device
+from transflow_core.runtime.worker import Cancelled, ComputeWorker
 from transflow_core.shipped import shipped_priors
-from transflow_core.worker import Cancelled, ComputeThread, PictureLane
 
 from .examples import example_sets
 
@@ -49,7 +50,7 @@ class Engines:
         self._hub = {"": [], "off": [], "on": ["*"]}.get(hub.strip().lower(), [one.strip() for one in hub.split(",")])
         self._fetching = threading.Semaphore(_FETCHING)
         # A GPU needs no such thread.
-        self._compute: ComputeThread | None = ComputeThread.shared() if pick_device(device).type == "cpu" else None
+        self._compute: ComputeWorker | None = ComputeWorker.shared() if pick_device(device).type == "cpu" else None
         self._engines: OrderedDict[str, Future[Engine]] = OrderedDict()
         self._lock = threading.Lock()  # held for a moment, never while a prior is loaded
 
@@ -103,7 +104,7 @@ class Engines:
             engine = self.get(name)
             with contextlib.suppress(Cancelled):  # the process ends
                 for some in example_sets().values():
-                    engine.looks(engine.intake(some.files, whole="always", priority=2).posterior(), priority=2)
+                    engine.looks(engine.read(some.files, align="never", priority="idle").posterior(), priority="idle")
 
     def _load(self, name: str, engine: Future[Engine]) -> None:
         from_hub = is_hub_address(name)
@@ -113,7 +114,7 @@ class Engines:
                 raise ValueError("The server is loading other models. Try again in a few minutes.")
             access = VISITOR if from_hub else OWNER
             prior = load_prior(self._files().get(name, name), device=self._device, access=access)
-            loaded = Engine(prior, compute=self._compute, pictures=PictureLane.shared())
+            loaded = Engine(prior, compute=self._compute, pictures=PictureReader.shared())
         except BaseException as error:
             with self._lock:
                 self._engines.pop(name, None)  # the next request tries again

@@ -11,7 +11,7 @@ from html import escape
 
 import gradio as gr
 
-from transflow_core.worker import Cancelled
+from transflow_core.runtime.worker import Cancelled
 
 __all__ = ["message_of", "refusing", "report", "warn"]
 

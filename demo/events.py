@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.events import Dependency
 
-from transflow_core.worker import Cancelled, owned_by, owned_steps
+from transflow_core.runtime.worker import Cancelled, as_client, steps_as_client
 
 from .errors import refusing, warn
 from .gradio_compat import data_of
@@ -70,7 +70,7 @@ def _call(handler: Callable, event: bool, answers: bool) -> Callable:
     def answer(request: gr.Request, *values: Any) -> Any:
         session, inputs = prepared(request, values)
         try:
-            with refusing(), owned_by(session.id):
+            with refusing(), as_client(session.id):
                 updates = handler(session, *inputs)
         except Cancelled:
             return nothing
@@ -79,7 +79,7 @@ def _call(handler: Callable, event: bool, answers: bool) -> Callable:
     def steps(request: gr.Request, *values: Any) -> Iterator[Any]:
         session, inputs = prepared(request, values)
         with contextlib.suppress(Cancelled), refusing():
-            for updates in owned_steps(session.id, handler(session, *inputs)):
+            for updates in steps_as_client(session.id, handler(session, *inputs)):
                 yield nothing if updates == {} else updates
         # At the end of a generator Gradio sends its last updates again, and empties the outputs of one without any. A
         # newer request may have changed the page by then: the "updating…" of cancelled work would stay.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from transflow_core.intake import Intake
+from transflow_core.evidence import Evidence
 from transflow_core.shipped import ASSETS
 
 __all__ = ["EXAMPLES", "PHOTOGRAPH", "ExampleSet", "example_sets", "title_of"]
@@ -35,6 +35,6 @@ def example_sets() -> dict[str, ExampleSet]:
     }
 
 
-def title_of(intake: Intake) -> str:
+def title_of(intake: Evidence) -> str:
     """A short name for the images of a panel."""
     return example_sets()[intake.example].title if intake.example else intake.title

@@ -2,7 +2,7 @@
 
 Gradio's own queues are for the whole app: one waiting request there blocks all that come after. So none of them has a
 limit here (`SERVER`, `events.on`), and a `Queue` keeps the order: of each client, a visitor or a caller, by itself. The
-computing is shared out fairly further down, a batch or a picture at a time (`transflow_core.worker`).
+computing is shared out fairly further down, a batch or a picture at a time (`transflow_core.runtime.worker`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from transflow_core.worker import Cancelled
+from transflow_core.runtime.worker import Cancelled
 
 __all__ = ["API", "CALLS", "EXPORTS", "SERVER", "VISITORS", "Calls", "CancelToken", "Queue", "drain"]
 

@@ -13,7 +13,7 @@ from typing import ClassVar, TypeVar
 
 import gradio as gr
 
-from transflow_core.intake import Intake
+from transflow_core.evidence import Evidence
 
 from .cleanup import AGE
 from .gradio_compat import upload_folder
@@ -49,7 +49,7 @@ class Session:
 
     def __init__(self, id: str) -> None:
         self.id = id
-        self.intakes: dict[str, Intake] = {}
+        self.intakes: dict[str, Evidence] = {}
         self.tab, self.query = "studio", ""
         self.expired = id in Session._over
         self._states: dict[type, object] = {}
@@ -105,7 +105,7 @@ class Session:
         used = [session._folder for session in sessions if session._folder is not None]
         for session in sessions:
             for intake in tuple(session.intakes.values()):
-                used += [Path(source) for source in intake.sources if isinstance(source, str | Path)]
+                used += [Path(one.file) for one in intake.sources if isinstance(one.file, str | Path)]
         return used
 
     def touch(self) -> None:

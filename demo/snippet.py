@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transflow_core.evidence import EvidenceImage
-from transflow_core.intake import Intake
+from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.recipes import Reading
 from transflow_core.views import to_python, to_shell
 
@@ -55,7 +54,7 @@ def command_line(steps: Sequence[Step], downloads: Iterable[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def evidence_files(intake: Intake, posterior: str) -> list[str]:
+def evidence_files(intake: Evidence, posterior: str) -> list[str]:
     """The files of the evidence; `posterior`, its saved posterior, where the files alone are not all of it.
 
     So it is with weights, chosen faces, outliers at their full weight, two files of one name, and the webcam.
@@ -64,19 +63,19 @@ def evidence_files(intake: Intake, posterior: str) -> list[str]:
         return [intake.saved_name]
     plain = all(
         image.weight == 1 and image.robust and (image.face is None or image.face is image.picture.faces[0])
-        for image in intake.evidence
+        for image in intake
     )
     if not plain:
         return [posterior]
     if intake.example:
         return [(EXAMPLES / intake.example).relative_to(_ROOT).as_posix()]
-    names = file_names(tuple(intake.evidence))
+    names = file_names(tuple(intake))
     return names if names and len(set(names)) == len(names) else [posterior]
 
 
 def file_names(images: Sequence[EvidenceImage]) -> list[str]:
     """The files of images as the user has them; none where an image has no file."""
-    files = [Path(image.source) for image in images if isinstance(image.source, str | Path)]
+    files = [Path(file) for file in (image.source.file for image in images) if isinstance(file, str | Path)]
     # A picture of the camera has a name without a suffix, and is no file of the user's.
     return [file_of(file) for file in files] if sum(bool(file.suffix) for file in files) == len(images) else []
 

@@ -19,5 +19,5 @@ class Walk:
 
 engine = tfc.Engine(tfc.load_prior("celeba64"))
 posterior = engine.posterior(tfc.find_images(["assets/examples/red_hair"]))
-x = engine.sample(Walk(posterior.latents[:4]), 16)
+x = engine.sample(Walk(posterior.latents[:4]), 16).images
 tfc.contact_sheet(tfc.to_pil(x)).save("walk.png")

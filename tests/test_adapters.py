@@ -118,12 +118,12 @@ def test_it_encodes_decodes_and_has_the_density_of_autograds_jacobian(prior, req
 def test_engine_evidence_posterior_samples_and_classes(prior):
     pictures = [Image.fromarray((v.permute(1, 2, 0) * 255).byte().numpy()) for v in IMAGES]
     engine = Engine(prior)
-    evidence = engine.intake(pictures, whole="always").evidence
+    evidence = engine.read(pictures, align="never")
     assert [image.problem for image in evidence] == [None] * 5
-    posterior = evidence.condition(lam_ratio=0.5)
+    posterior = evidence.posterior(lam_ratio=0.5)
     torch.testing.assert_close(posterior.mean, evidence.z.mean(0) / 1.5)
-    assert engine.sample(posterior, 3).shape == (3, *IMAGE)
-    assert engine.preview(posterior, 2).shape == (2, *IMAGE)
+    assert engine.sample(posterior, 3).images.shape == (3, *IMAGE)
+    assert engine.sample(posterior, 2, preview=True).images.shape == (2, *IMAGE)
     assert interpolate(posterior, Posterior.condition(evidence.z[:1], lam_ratio=1.0), 0.5).mean.shape == (DIM,)
     dark, light = (0.2 * IMAGES + 0.1, 0.2 * IMAGES + 0.7)
     classifier = FewShotClassifier(prior).fit({"dark": dark, "light": light})

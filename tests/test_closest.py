@@ -60,10 +60,10 @@ def test_names_are_those_of_the_evidence_and_numbers_of_a_saved_one(tmp_path):
     for index, picture in enumerate(pictures):
         picture.save(tmp_path / f"mine_{index}.png")
     (tmp_path / "none.png").write_bytes(b"no image")
-    intake = engine.intake(sorted(tmp_path.iterdir()), whole="always").replace(0, weight=0.0)
+    intake = engine.read(sorted(tmp_path.iterdir()), align="never").replace(0, weight=0.0)
     posterior = intake.posterior()
     shown = engine.decode(posterior.latents)
-    assert [one.name for one in engine.closest(shown, posterior, intake.evidence)] == ["mine_1.png", "mine_2.png"]
+    assert [one.name for one in engine.closest(shown, posterior, intake)] == ["mine_1.png", "mine_2.png"]
     assert [one.name for one in engine.closest(shown, posterior)] == ["image 1", "image 2"]
     posterior.save(tmp_path / "p.safetensors")
     again = engine.load_posterior(tmp_path / "p.safetensors")
@@ -74,8 +74,8 @@ def test_of_many_images_those_that_are_kept_have_their_names(tmp_path):
     engine, m = Engine(make_tiny_prior()), MOST_KEPT + 9
     for index, picture in enumerate(to_pil(torch.rand(m, 3, 16, 16, generator=torch.Generator().manual_seed(2)))):
         picture.save(tmp_path / f"{index:03d}.png")
-    evidence = engine.intake(sorted(tmp_path.iterdir()), whole="always").evidence
-    posterior = evidence.condition(lam_ratio=1.0)
+    evidence = engine.read(sorted(tmp_path.iterdir()), align="never")
+    posterior = evidence.posterior(lam_ratio=1.0)
     assert len(posterior.latents) == MOST_KEPT
     (last,) = engine.closest(engine.decode(evidence.z[-1:]), posterior, evidence)
     assert last.index == MOST_KEPT - 1 and last.distance < 1e-3 and last.name == f"{m - 1}.png"

@@ -15,6 +15,7 @@ from transflow_core.engine import Engine
 from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig, build_flow
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.images import to_pil
+from transflow_core.operations.inpaint import ignore
 from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate
 from transflow_core.prior import Prior
 
@@ -73,20 +74,20 @@ def sampler_of(engine, n=4, how=METHODS["local"]):
 def test_every_prior_draws_by_every_method(any_prior, kind):
     engine = Engine(any_prior)
     sampler = sampler_of(engine, how=METHODS[kind])
-    drawn = engine.drawn(sampler, 5, seed=2)
+    drawn = engine.sample(sampler, 5, seed=2)
     side, channels = any_prior.image_size, any_prior.channels
     assert drawn.images.shape == (5, channels, side, side) and drawn.images.isfinite().all()
     assert drawn.images.min() >= 0 and drawn.images.max() <= 1
     assert drawn.z.shape == (5, any_prior.dim)
     assert drawn.counts.keys() == {"redrawn", "projected", "guarded"}
-    assert engine.sample(sampler, 5, seed=2).equal(drawn.images)
+    assert engine.sample(sampler, 5, seed=2).images.equal(drawn.images)
     guard = sampler.guard
     shown = any_prior.guarded_decode(drawn.z, ranges=guard and guard.ranges)[0]
     torch.testing.assert_close(drawn.images, guard.coloured(shown) if guard else shown, atol=1e-4, rtol=0)
     if kind == "local":
         assert (guard.ranges is None) == (not hasattr(any_prior._form, "guarded"))
-        assert engine.drawn(sampler, 0).images.shape[0] == 0
-    wild = engine.drawn(sampler, 6, temperature=60.0)  # of a model that breaks there, nothing broken is shown
+        assert engine.sample(sampler, 0).images.shape[0] == 0
+    wild = engine.sample(sampler, 6, temperature=60.0)  # of a model that breaks there, nothing broken is shown
     assert wild.images.isfinite().all() and wild.images.equal(wild.images.clamp(0, 1))
     if any_prior.name == "adapted" and kind != "posterior":
         assert wild.projected.any()
@@ -99,8 +100,8 @@ def test_a_preview_is_the_means_of_the_whole_images(kind):
     if sampler.guard is not None:  # clipped colours of means are not the means of clipped colours
         sampler = replace(sampler, guard=sampler.guard.uncoloured())
     for temperature in (0.1, 1.0):
-        whole = engine.sample(sampler, 6, seed=3, temperature=temperature)
-        preview = engine.preview(sampler, 6, seed=3, temperature=temperature)
+        whole = engine.sample(sampler, 6, seed=3, temperature=temperature).images
+        preview = engine.sample(sampler, 6, seed=3, temperature=temperature, preview=True).images
         assert preview.shape[-1] == 8
         # Where it is black or white, the two may differ within a block.
         inside = (F.max_pool2d(whole, 2) < 1) & (-F.max_pool2d(-whole, 2) > 0)
@@ -126,7 +127,7 @@ def test_a_noisy_draw_is_drawn_again_with_another_fold_and_the_others_stay(monke
         return torch.tensor([any((image - one).abs().max() < 1e-4 for one in wrong) for image in images])
 
     forced(monkeypatch, noisy)
-    drawn = engine.drawn(sampler, 4, seed=1)
+    drawn = engine.sample(sampler, 4, seed=1)
     assert drawn.redrawn.tolist() == [0, 0, folds, 0] and not drawn.projected.any()
     assert drawn.z[2].equal(sampler.sample(4, seed=1, fold=folds)[2])
     assert drawn.z[[0, 1, 3]].equal(sampler.sample(4, seed=1)[[0, 1, 3]])
@@ -145,7 +146,7 @@ def test_a_draw_that_stays_noisy_is_moved_to_its_first_donor(monkeypatch):
         return (images[:, None] - good[None]).abs().mean((2, 3, 4)).amin(1) > 0.02
 
     forced(monkeypatch, noisy)
-    drawn = engine.drawn(sampler, 3, seed=1)
+    drawn = engine.sample(sampler, 3, seed=1)
     assert drawn.redrawn.tolist() == [4] * 3 and drawn.projected.all()
     assert drawn.counts == {"redrawn": 3, "projected": 3, "guarded": drawn.counts["guarded"]}
     assert not noisy(drawn.images).any()
@@ -154,16 +155,16 @@ def test_a_draw_that_stays_noisy_is_moved_to_its_first_donor(monkeypatch):
     assert (step.norm(dim=1) < whole.norm(dim=1)).all()
     # Where nothing is whole, its first donor is what there is.
     forced(monkeypatch, lambda images: torch.ones(len(images), dtype=torch.bool))
-    assert engine.drawn(sampler, 3, seed=1).z.equal(first)
+    assert engine.sample(sampler, 3, seed=1).z.equal(first)
 
 
 def test_what_leaves_the_ranges_is_counted():
     engine = Engine(make_tiny_prior())
     sampler = sampler_of(engine)
-    assert not engine.drawn(sampler_of(engine, how=by_local(1.0, 0.0)), 6).guarded.any()
-    wild = engine.drawn(sampler, 6, temperature=40.0)
+    assert not engine.sample(sampler_of(engine, how=by_local(1.0, 0.0)), 6).guarded.any()
+    wild = engine.sample(sampler, 6, temperature=40.0)
     assert wild.guarded.all() and wild.counts["guarded"] == 6 and wild.images.isfinite().all()
-    mean = engine.drawn(sampler_of(engine, how=METHODS["posterior"]), 6, temperature=40.0)
+    mean = engine.sample(sampler_of(engine, how=METHODS["posterior"]), 6, temperature=40.0)
     assert not mean.guarded.any()  # the paper's draws are shown as they are
 
 
@@ -178,9 +179,10 @@ def test_a_latent_whose_image_is_broken_keeps_its_own_guard():
     torch.testing.assert_close(images[:2], engine.decode(z[:2], guards=[local.guard]), atol=1e-5, rtol=0)
     alone = engine.decode(z[2:], centre=centre[2:])
     torch.testing.assert_close(images[2:], alone, atol=1e-4, rtol=0)
-    drawn = engine.drawn(far, 4)
+    drawn = engine.sample(far, 4)
     assert drawn.projected.all() and drawn.images.isfinite().all() and not drawn.redrawn.any()
-    assert engine.preview(far, 4).isfinite().all() and engine.interpolate(local, far, 3, 2).isfinite().all()
+    assert engine.sample(far, 4, preview=True).images.isfinite().all()
+    assert engine.series([interpolate(local, far, t) for t in (0, 0.5, 1)], 2).isfinite().all()
 
 
 def test_compositions_and_paths_are_drawn_within_the_union_of_guards():
@@ -189,7 +191,7 @@ def test_compositions_and_paths_are_drawn_within_the_union_of_guards():
     both = a.guard.union(b.guard)
     for sampler in (compose([a, b], engine.prior.levels), interpolate(a, b, 0.5)):
         assert sampler.guard.ranges.equal(both.ranges) and sampler.guard.chroma.equal(both.chroma)
-        assert engine.drawn(sampler, 3).images.isfinite().all()
+        assert engine.sample(sampler, 3).images.isfinite().all()
     assert compose([a, Gaussian.standard(engine.prior.dim)], engine.prior.levels).guard is None
 
 
@@ -236,12 +238,12 @@ def test_an_evidence_image_is_drawn_as_it_is(any_prior):
 
 def test_masks_reach_the_sampler_and_a_saved_posterior_keeps_them(tmp_path):
     engine = Engine(make_tiny_prior())
-    intake = engine.intake(to_pil(smooth(4)), whole="always")
-    assert intake.evidence.visible is None and engine.draw(intake.posterior(), METHODS["local"]).visible is None
+    intake = engine.read(to_pil(smooth(4)), align="never")
+    assert intake.visible is None and engine.draw(intake.posterior(), METHODS["local"]).visible is None
     mask = np.zeros((16, 16), np.uint8)
     mask[8:] = 255
-    intake = engine.masked(
-        intake, {1: to_pil(torch.from_numpy(mask / 255).float().expand(1, 3, 16, 16))[0].convert("L")}
+    intake = ignore(
+        engine, intake, {1: to_pil(torch.from_numpy(mask / 255).float().expand(1, 3, 16, 16))[0].convert("L")}
     )
     posterior = intake.posterior()
     expected = torch.ones(4, 32, 32)

@@ -9,6 +9,7 @@ from transflow_core.engine import Engine
 from transflow_core.faces import align, paste
 from transflow_core.faces.frame import to_frame
 from transflow_core.images import to_pil
+from transflow_core.operations.restyle import restyle_faces
 from transflow_core.posterior import Gaussian, Posterior, Restyling, ShrinkageCovariance, standard_normal, transport
 from transflow_core.prior import LatentLevel
 
@@ -93,7 +94,7 @@ def noise(width: int, height: int) -> Image.Image:
 @pytest.mark.parametrize("size", [(64, 64), (150, 90), (300, 700)])
 def test_pasting_puts_the_change_where_the_frame_was_and_nothing_elsewhere(size):
     image = noise(*size)
-    face = align(image, size=32, whole="always")[0]
+    face = align(image, size=32, align="never")[0]
     same = paste(image, [face], [np.zeros((32, 32, 3))])
     assert same.tobytes() == image.tobytes()
     changed = np.asarray(paste(image, [face], [np.full((32, 32, 3), 0.2)])).astype(int) - np.asarray(image)
@@ -113,7 +114,7 @@ def test_the_way_back_is_the_inverse_of_the_alignment():
     frame = to_frame(image, eyes, 64)
     from transflow_core.faces.frame import to_image
 
-    face = align(frame, size=64, whole="always")[0]
+    face = align(frame, size=64, align="never")[0]
     face = type(face)(frame, (0, 0, 1, 1), eyes, "", "aligned", to_image(eyes))
     change = np.zeros((64, 64, 3))
     change[26:38, 20:30] = 0.25
@@ -124,20 +125,20 @@ def test_the_way_back_is_the_inverse_of_the_alignment():
 
 def test_faces_that_overlap_share_the_place():
     image = noise(64, 64)
-    face = align(image, size=16, whole="always")[0]
+    face = align(image, size=16, align="never")[0]
     twice = np.asarray(paste(image, [face, face], [np.full((16, 16, 3), 0.2)] * 2)).astype(int) - np.asarray(image)
     assert abs(twice[32, 32] - 51).max() <= 2
 
 
 def test_the_engine_gives_the_photograph_at_0_and_takes_the_colours_at_1(celeba64):
     engine = Engine(celeba64)
-    posterior = engine.posterior(sorted((EXAMPLES / "sepia").glob("*.png"))[:6], whole="always")
+    posterior = engine.posterior(sorted((EXAMPLES / "sepia").glob("*.png"))[:6], align="never")
     photograph = noise(200, 260)
     photograph.paste(
         to_pil(celeba64.decode(0.6 * standard_normal(1, celeba64.dim, seed=5)))[0].resize((160, 160)), (20, 40)
     )
-    taken = engine.intake([photograph], whole="always").evidence
-    restyled = engine.restyle(taken, posterior, [0, 0.5, 1])
+    taken = engine.read([photograph], align="never")
+    restyled = restyle_faces(engine, taken, posterior, [0, 0.5, 1])
     assert restyled.after.shape == (3, 1, 3, 64, 64)
     for match_colours in (True, False):
         same = restyled.pasted(photograph, 0, match_colours=match_colours)
@@ -147,4 +148,4 @@ def test_the_engine_gives_the_photograph_at_0_and_takes_the_colours_at_1(celeba6
     first, half, full = (restyled.identity(step)[0] for step in range(3))
     assert first < 0.1 and first < half and first < full
     with pytest.raises(ValueError, match="no images"):
-        engine.restyle([], posterior)
+        restyle_faces(engine, [], posterior)

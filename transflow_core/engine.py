@@ -7,15 +7,16 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from .compute import Cancelled, Compute, Drawn, Pick, Progress
+from .compute import Cancelled, Progress, Samples
 from .operations import OPERATIONS, Call, Result
+from .reading import Reader
 from .recipes import Recipe, plain
 
-__all__ = ["Cancelled", "Drawn", "Engine", "Pick", "Progress"]
+__all__ = ["Cancelled", "Engine", "Progress", "Samples"]
 
 
-class Engine(Compute):
-    """A prior at work: every operation by one call, beside what it is made of (see `Compute`).
+class Engine(Reader):
+    """A prior at work: every operation by one call, beside what it is made of (see `Reader` and `Compute`).
 
     Example:
         >>> from PIL import Image
@@ -38,9 +39,9 @@ class Engine(Compute):
 
         Args:
             recipe: what to do. Its `prior` is taken for granted: this engine's is used.
-            progress: told how far it is.
+            progress: see `Compute.sample`.
             cancel: set it to end with Cancelled at the next batch.
-            inputs: those of the recipe, by name: paths, bytes, binary files or PIL images; or an `Intake` that was
+            inputs: those of the recipe, by name: paths, bytes, binary files or PIL images; or `Evidence` that was
                 read before; for classes a mapping from their names to either.
 
         Raises ValueError, in words, for an input that is missing or cannot be used, and for a number that does not fit

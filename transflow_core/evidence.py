@@ -1,11 +1,11 @@
-"""Evidence: aligned faces became latents, and what happened to each is kept, judged and said."""
+"""Evidence: images as latents, what happened to each, and the posterior of them."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -14,19 +14,41 @@ from PIL import Image
 from torch import Tensor
 
 from .faces import AlignedFace
-from .pictures import Picture, Source
+from .limits import DEFAULT_LAM_RATIO
+from .pictures import File, Picture
 from .posterior import Posterior
 from .typicality import Typicality, Verdict
 
-__all__ = ["LARGEST_LATENT", "Evidence", "EvidenceImage", "Latent"]
+__all__ = ["LARGEST_LATENT", "Evidence", "EvidenceImage", "Latent", "Pick", "Source"]
 
-# The flow holds an image when decode(encode(image)) shows it again. Beyond two bytes of error nobody would call it
-# the same.
+# Beyond two bytes of error nobody would call decode(encode(image)) the same image.
 _LARGEST_ERROR = 2 / 255
 _PLACES = 32
 LARGEST_LATENT = 1000.0
 """No number of a latent in use is as large. A standard normal never leaves ±7, and with a latent this far out one image
 would throw the mean of a hundred good ones."""
+
+Pick = Literal["largest", "all", "whole"] | int
+"""Which of a picture's faces: its largest, all, the whole picture, or face number 0, 1, … in their order."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that becomes evidence, and how it counts. It is all that is needed to read the same again.
+
+    Attributes:
+        file: a path, bytes, a binary file or a PIL image.
+        label: the class that it is known to be of; "" for unknown.
+        weight: how many times it counts, 0 or more.
+        face: which of its faces counts.
+        robust: whether an outlier counts less, see `Evidence.effective_weights`.
+    """
+
+    file: File
+    label: str = ""
+    weight: float = 1.0
+    face: Pick = "largest"
+    robust: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,61 +71,57 @@ class Latent:
     error: float | None = None
 
     @property
-    def held(self) -> bool:
-        """Whether the flow holds the image: it comes back, and no number of its latent is beyond all bounds."""
+    def invertible(self) -> bool:
+        """Whether decode(z) shows the image again, and no number of z is beyond all bounds."""
         return self.error is None or (self.error < _LARGEST_ERROR and bool(self.z.abs().max() < LARGEST_LATENT))
 
 
 @dataclass(frozen=True)
 class EvidenceImage:
-    """One piece of evidence, or one file that could not become one.
+    """One image of the evidence, or one file that could not become one.
 
     Attributes:
-        picture: the file that it came from.
-        face: the face, or the whole picture, that was chosen; None when there is none.
-        latent: None when there is no face, or when the flow cannot hold the image.
+        source: where it came from, and how it counts.
+        picture: the file as it was read.
+        face: the aligned face, or the whole picture, that was chosen; None when there is none.
+        latent: None when there is no face.
         verdict: where its latent lies among those of held-out images, if the prior knows.
-        weight: how many times the image counts, 0 or more.
-        problem: why it is left out, in plain words; None if it is used.
-        source: where it came from, to be read again under another prior.
-        label: the class that it is known to be of; "" for unknown.
-        robust: whether it counts less where it lies far outside, see `Evidence.counts`; else it is taken as it is.
-        mask: what of the face's frame does not count, mode L, white there; None where all of it does.
-        filled: the frame as it counts, where a part does not: see `masked.fill`.
+        problem: why it is not used, in plain words; None if it is used.
+        mask: what of the aligned image is ignored, mode L, white there; None where nothing is.
+        filled: the aligned image as it counts, where a part is ignored: see `operations.inpaint`.
     """
 
+    source: Source
     picture: Picture
-    face: AlignedFace | None
+    face: AlignedFace | None = None
     latent: Latent | None = None
     verdict: Verdict | None = None
-    weight: float = 1.0
     problem: str | None = None
-    source: Source | None = None
-    label: str = ""
-    robust: bool = True
     mask: Image.Image | None = None
     filled: Image.Image | None = None
 
     @classmethod
     def judged(
         cls,
+        source: Source,
         picture: Picture,
         face: AlignedFace | None,
         latent: Latent | None,
         typicality: Typicality | None,
-        **given: Any,
     ) -> EvidenceImage:
-        """What became of a picture's face, or of a picture without one; `given`: weight, source, label, robust."""
+        """What became of a picture's face, or of a picture without one."""
         if face is None or latent is None:
-            return cls(picture, None, problem=picture.problem, **given)
-        return cls(picture, face, **given).rejudged(latent, typicality)
+            return cls(source, picture, problem=picture.problem)
+        pick: Pick = "largest" if picture.faces and face is picture.faces[0] else face.index
+        source = replace(source, face="whole" if pick != "largest" and face.placement == "whole" else pick)
+        return cls(source, picture, face).rejudged(latent, typicality)
 
     def rejudged(self, latent: Latent, typicality: Typicality | None) -> EvidenceImage:
-        """The same piece with another latent, and what is to be said of it."""
+        """The same image with another latent, and what is to be said of it."""
         verdict = typicality.judge(latent.log_prior, latent.level_rms) if typicality else None
         problem = None
-        if not latent.held:
-            problem = "it is so unlike the images that this flow was trained on that the flow cannot be inverted on it."
+        if not latent.invertible:
+            problem = "it is too different from the training images, so the model cannot encode it."
         return replace(self, latent=latent, verdict=verdict, problem=problem)
 
     @property
@@ -112,11 +130,19 @@ class EvidenceImage:
         return self.picture.name
 
     @property
-    def pick(self) -> int | Literal["largest", "whole"]:
-        """What `Engine.stream` is told to take the same of its picture again."""
-        if self.face is None or self.face is self.picture.faces[0]:
-            return "largest"
-        return "whole" if self.face.placement == "whole" else self.face.index
+    def label(self) -> str:
+        """See `Source`."""
+        return self.source.label
+
+    @property
+    def weight(self) -> float:
+        """See `Source`."""
+        return self.source.weight
+
+    @property
+    def robust(self) -> bool:
+        """See `Source`."""
+        return self.source.robust
 
     @property
     def used(self) -> bool:
@@ -124,7 +150,7 @@ class EvidenceImage:
         return self.problem is None and self.weight > 0
 
     @property
-    def far(self) -> bool:
+    def is_outlier(self) -> bool:
         """Whether it lies far outside of where the latents of photographs do."""
         return self.verdict is not None and self.verdict.word == "far outside"
 
@@ -133,8 +159,8 @@ class EvidenceImage:
         """What happened, in a short sentence for a person."""
         if self.problem or self.face is None:
             return f"skipped: {self.problem}"
-        words = self.face.how + ("; a part is left out" if self.mask is not None else "")
-        if self.far and self.verdict is not None:
+        words = self.face.how + ("; a part is ignored" if self.mask is not None else "")
+        if self.is_outlier and self.verdict is not None:
             words += f"; far {self.verdict.way} for this prior"
         return words
 
@@ -158,11 +184,34 @@ class EvidenceImage:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence(Sequence[EvidenceImage]):
-    """All images that a person gave, in their order; those in use condition the posterior."""
+    """The images that a user gave, in their order, or a saved posterior in their place: a value, which `read_steps`
+    makes grow.
+
+    Its posterior is computed once, at λ = m, and moved from there: a slider costs nothing that depends on m.
+
+    Attributes:
+        images: each with its source; those in use condition the posterior.
+        prior: the prior that it was read with, by the name under which it was asked for.
+        saved: a posterior from a file, in the place of images.
+        saved_name: that file's name.
+        example: key of the example set that this is, while it is nothing else.
+        remaining: how many sources are still to be read; after a cancel, how many were not.
+        notes: what of the last sources was refused or left out, each a sentence for a person.
+
+    Example:
+        >>> Evidence().ready, Evidence().title
+        (False, 'the prior')
+    """
 
     images: tuple[EvidenceImage, ...] = ()
+    prior: str = ""
+    saved: Posterior | None = None
+    saved_name: str = ""
+    example: str = ""
+    remaining: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -180,9 +229,28 @@ class Evidence(Sequence[EvidenceImage]):
         return iter(self.images)
 
     @property
+    def sources(self) -> tuple[Source, ...]:
+        """What to read to have the same again, under another prior say."""
+        return tuple(image.source for image in self.images)
+
+    @property
     def used(self) -> tuple[EvidenceImage, ...]:
-        """Those that condition the posterior."""
+        """The images that condition the posterior."""
         return tuple(image for image in self.images if image.used)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to condition on."""
+        return self.saved is not None or bool(self.used)
+
+    @property
+    def title(self) -> str:
+        """What a person would call it: a file's name, "12 images", or "the prior" when there is nothing."""
+        if self.saved is not None:
+            return self.saved_name
+        if len(self.used) == 1:
+            return self.used[0].name
+        return f"{len(self.used)} images" if self.used else "the prior"
 
     @property
     def z(self) -> Tensor:
@@ -191,22 +259,21 @@ class Evidence(Sequence[EvidenceImage]):
             raise ValueError(self.why_unusable())
         return torch.stack([image.latent.z for image in self.used if image.latent is not None])
 
-    @cached_property
-    def counts(self) -> tuple[float, ...]:
-        """How many times each image counts, in or out of use: its weight, and less where it lies far outside.
+    @functools.cached_property
+    def effective_weights(self) -> tuple[float, ...]:
+        """How many times each image counts, in or out of use: its weight, and less for an outlier.
 
-        A piece whose latent is, at some level, k times as far out as the line beyond which it is told so (see
+        An image whose latent is, at some level, k times as far out as the line beyond which it is an outlier (see
         `Verdict.excess`) counts 1 / k⁴, the weight that Geman and McClure (1987) give an outlier far out: it adds to
-        the mean at most what a piece at the line would, and to the variance, which goes as k², less and less. Where
-        such pieces are half of those in use or more, they are no outliers but what was meant, and all count in full; so
-        does one that is taken as it is.
+        the mean at most what an image at the line would, and to the variance, which goes as k², less and less. Where
+        half of those in use or more are far out, they are no outliers but what was meant, and all count in full; so
+        does an image that is not `robust`.
         """
         used = self.used
-        outliers = sum(image.far for image in used)
-        spared = 2 * outliers >= len(used)
+        meant = 2 * sum(image.is_outlier for image in used) >= len(used)
 
         def share(image: EvidenceImage) -> float:
-            if spared or not image.robust or image.verdict is None:
+            if meant or not image.robust or image.verdict is None:
                 return 1.0
             return 1 / image.verdict.excess**4
 
@@ -214,8 +281,9 @@ class Evidence(Sequence[EvidenceImage]):
 
     @property
     def weights(self) -> Tensor:
-        """How many times each of those in use counts, (m,): see `counts`."""
-        return torch.tensor([count for image, count in zip(self.images, self.counts, strict=True) if image.used])
+        """How many times each of those in use counts, (m,): see `effective_weights`."""
+        each = zip(self.images, self.effective_weights, strict=True)
+        return torch.tensor([weight for image, weight in each if image.used])
 
     @property
     def visible(self) -> Tensor | None:
@@ -228,8 +296,9 @@ class Evidence(Sequence[EvidenceImage]):
         return 1 - torch.from_numpy(np.stack([np.asarray(one, np.float32) / 255 for one in covered]))
 
     def to_dicts(self) -> list[dict]:
-        """Of every image, what `EvidenceImage.to_dict` tells and how many times it counts, as JSON takes it."""
-        return [image.to_dict() | {"counts": count} for image, count in zip(self.images, self.counts, strict=True)]
+        """Of every image `EvidenceImage.to_dict`, and how many times it counts, as JSON takes it."""
+        each = zip(self.images, self.effective_weights, strict=True)
+        return [image.to_dict() | {"effective_weight": weight} for image, weight in each]
 
     def why_unusable(self) -> str:
         """What to tell a person when no image is in use."""
@@ -238,14 +307,49 @@ class Evidence(Sequence[EvidenceImage]):
             return "none of the images can be used. " + " ".join(problems[:5])
         return "every image has weight 0" if self.images else "there are no images"
 
-    def condition(self, **how: Any) -> Posterior:
-        """The posterior given the images in use; keywords as for `Posterior.condition`, such as `lam_ratio=0.5`."""
-        return Posterior.condition(self.z, weights=self.weights, visible=self.visible, **how)
+    def checked(self) -> Evidence:
+        """Itself, where all of the sources that were to be used can be. Raises ValueError with its `notes`, or with
+        what is wrong with each image when there is nothing to condition on."""
+        if self.notes or not self.ready:
+            raise ValueError(" ".join(self.notes) or self.why_unusable())
+        return self
+
+    def added(self, images: Iterable[EvidenceImage], remaining: int = 0) -> Evidence:
+        """With more images at the end; a saved posterior makes room for them."""
+        more = (*self.images, *images)
+        return replace(self, images=more, saved=None, saved_name="", example="", remaining=remaining)
+
+    def removed(self, index: int) -> Evidence:
+        """Without one image."""
+        return replace(self, images=self.images[:index] + self.images[index + 1 :], example="")
 
     def put(self, index: int, image: EvidenceImage) -> Evidence:
-        """The same evidence with another image in one place."""
-        return Evidence((*self.images[:index], image, *self.images[index + 1 :]))
+        """With another image in one place."""
+        return replace(self, images=(*self.images[:index], image, *self.images[index + 1 :]), example="")
 
     def replace(self, index: int, **changes: Any) -> Evidence:
-        """The same evidence with fields of one image changed, as `dataclasses.replace` does (`weight=2.0`)."""
-        return self.put(index, replace(self.images[index], **changes))
+        """With fields of one image's source changed, such as `weight=2.0`."""
+        image = self.images[index]
+        return self.put(index, replace(image, source=replace(image.source, **changes)))
+
+    def posterior(self, lam_ratio: float | Tensor | None = None, *, lam: float | Tensor | None = None) -> Posterior:
+        """The posterior at λ/m, or at λ: numbers, or (D,) as `Engine.ratio` makes of one a level.
+
+        With neither it is that of the saved file, or at λ/m = 0.5. Raises ValueError when there is nothing to condition
+        on, with what is wrong with each image.
+        """
+        if lam_ratio is None and lam is None:
+            if self.saved is not None:
+                return self.saved
+            lam_ratio = DEFAULT_LAM_RATIO
+        return self._at_one.with_lam(lam_ratio, lam=lam)
+
+    def forget(self) -> None:
+        """Let go of the posterior, as large as the latents themselves; it is computed again when it is asked for."""
+        self.__dict__.pop("_at_one", None)
+
+    @functools.cached_property
+    def _at_one(self) -> Posterior:
+        if self.saved is not None:
+            return self.saved
+        return Posterior.condition(self.z, weights=self.weights, visible=self.visible, lam_ratio=1.0)

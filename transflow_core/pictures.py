@@ -1,32 +1,55 @@
-"""Files to pictures: read, decoded, and their faces aligned; what is wrong with one is kept and said."""
+"""A file to its aligned faces, in a child process with limits; a file that cannot be read has its reason."""
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import functools
 import hashlib
 import io
 import os
 import pickle
 import signal
+import subprocess
 import sys
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, ImageOps
 
-from .faces import AlignedFace, align
-from .faces.alignment import Whole, may_be_ready
+from .faces import AlignedFace
+from .faces import align as align_faces
+from .faces.alignment import AlignMode, may_be_ready
 from .faces.models import Landmarks
 from .images import ImageError, load_image
 from .images.reading import MAX_BYTES, image_errors, limit_growth, name_of, open_image, read_source
+from .runtime.worker import Worker, python_path
 
-__all__ = ["Landmarks", "Picture", "Source", "Whole", "content_of", "digest_of", "is_quick", "read_picture", "serve"]
+__all__ = [
+    "AlignMode",
+    "File",
+    "Landmarks",
+    "Picture",
+    "PictureReader",
+    "content_of",
+    "digest_of",
+    "is_quick",
+    "read_picture",
+    "serve",
+]
 
 _PREVIEW = 480
-Source = str | os.PathLike | bytes | BinaryIO | Image.Image
+File = str | os.PathLike | bytes | BinaryIO | Image.Image
+"""Where a picture comes from: a path, its bytes, a binary file, or a PIL image."""
 
 _QUICK_BYTES, _QUICK_PIXELS = 2**20, 300_000
+# The slowest honest picture takes ten seconds on an idle core.
+_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -52,30 +75,30 @@ class Picture:
     image: Image.Image | None = field(default=None, repr=False)
 
 
-def content_of(source: Source) -> tuple[str, bytes | Path | Image.Image, str]:
-    """Name, content and digest of one source, for `read_picture`; of a file on disk, no more than a part is in memory.
+def content_of(file: File) -> tuple[str, bytes | Path | Image.Image, str]:
+    """Name, content and digest of one picture, for `read_picture`; of a file on disk, no more than a part is in memory.
 
     Raises ImageError if a path cannot be read.
     """
-    if isinstance(source, Image.Image):
-        name = Path(getattr(source, "filename", "") or "image").name
-        return name, source, digest_of(source)
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
+    if isinstance(file, Image.Image):
+        name = Path(getattr(file, "filename", "") or "image").name
+        return name, file, digest_of(file)
+    if isinstance(file, str | os.PathLike):
+        path = Path(file)
         if not path.is_file():  # a pipe or a device may never end
             raise ImageError(path.name, "there is no such file.")
         digest = hashlib.sha256()
         try:
             if path.stat().st_size > MAX_BYTES:
                 read_source(path, path.name)  # refuses it, in its words
-            with path.open("rb") as file:
-                while part := file.read(2**20):
+            with path.open("rb") as opened:
+                while part := opened.read(2**20):
                     digest.update(part)
             return path.name, path, digest.hexdigest()
         except OSError as error:
             raise ImageError(path.name, f"it cannot be read ({error.strerror or error}).") from error
-    name = name_of(source)
-    data = read_source(source, name)
+    name = name_of(file)
+    data = read_source(file, name)
     return name, data, hashlib.sha256(data).hexdigest()
 
 
@@ -89,7 +112,7 @@ def read_picture(
     *,
     name: str,
     size: int,
-    whole: Whole = "auto",
+    align: AlignMode = "auto",
     landmarks: Landmarks = "5",
     keep: bool = False,
 ) -> Picture:
@@ -98,7 +121,7 @@ def read_picture(
     Args:
         content, name: see `images.load_image`.
         size: side of the frame, in pixels.
-        whole, landmarks: see `faces.align`.
+        align, landmarks: see `faces.align`.
         keep: give the picture itself, and look for no faces.
     """
     try:
@@ -107,8 +130,8 @@ def read_picture(
         return Picture(error.name, problem=error.problem)
     if keep:
         return Picture(name, size=image.size, image=image)
-    faces = tuple(align(image, size=size, whole=whole, landmarks=landmarks))
-    square = faces[0] if faces and faces[0].placement == "whole" else align(image, size=size, whole="always")[0]
+    faces = tuple(align_faces(image, size=size, align=align, landmarks=landmarks))
+    square = faces[0] if faces and faces[0].placement == "whole" else align_faces(image, size=size, align="never")[0]
     problem = None if faces else "no face was found in it."
     return Picture(name, faces, square, problem, image.size, _preview(image))
 
@@ -120,7 +143,7 @@ def _preview(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def is_quick(content: bytes | Path | Image.Image, *, size: int, whole: Whole = "auto") -> bool:
+def is_quick(content: bytes | Path | Image.Image, *, size: int, align: AlignMode = "auto") -> bool:
     """Whether `read_picture` takes some hundredths of a second, a tenth at most: by its header, few pixels and no long
     search for faces."""
     try:
@@ -132,7 +155,124 @@ def is_quick(content: bytes | Path | Image.Image, *, size: int, whole: Whole = "
     except (ImageError, OSError):
         return True  # so is its refusal
     pixels = content.width * content.height
-    return pixels <= _QUICK_PIXELS and (whole == "always" or may_be_ready(content.size, size, whole))
+    return pixels <= _QUICK_PIXELS and (align == "never" or may_be_ready(content.size, size, align))
+
+
+class PictureReader:
+    """Decodes files and finds the faces in them, a picture of each client in turn, in child processes.
+
+    A decoder that fails on a crafted file takes its process along and no more: the next picture has a new one.
+
+    There are two children: one for what is quick (`is_quick`), so that a small picture never waits for the seconds that
+    somebody's photograph takes, and one for all else, which makes way for whatever else the machine computes.
+
+    Example:
+        >>> PictureReader().submit(b"no picture", name="a.png", size=64).result().problem
+        'this is not an image. JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF and BMP are read.'
+    """
+
+    def __init__(self) -> None:
+        self._quick, self._slow = _Child("quick pictures", nice=0), _Child("pictures", nice=10)
+        self._begun: dict[Hashable, Future[Picture]] = {}
+
+    @classmethod
+    @functools.cache
+    def shared(cls) -> PictureReader:
+        """The one of this process, where a server wants no second."""
+        return cls()
+
+    @property
+    def ahead(self) -> int:
+        """How many other clients have their turn before this one; see `Worker.ahead`."""
+        return max(self._quick.ahead, self._slow.ahead)
+
+    def begin(self, files: Iterable[Path], **how: Any) -> None:
+        """Read files that somebody will ask for: `submit` with the same arguments then returns what was begun."""
+        for file in files:
+            key, reading = _key(file, {"name": file.name, **how}), self.submit(file, name=file.name, **how)
+            self._begun[key] = reading
+
+    def submit(
+        self, content: bytes | Path | Image.Image, *, cancel: threading.Event | None = None, **how: Any
+    ) -> Future[Picture]:
+        """`read_picture` at its client's turn; see `Worker.submit`."""
+        if isinstance(content, Path) and (begun := self._begun.pop(_key(content, how), None)):
+            return begun
+        read: Future[Picture] = Future()
+        context = contextvars.copy_context()
+
+        def ask(child: _Child, then: Callable[[Any], None], **more: bool) -> None:
+            asked = child.submit(child.ask, content, how | more, cancel=cancel)
+            read.add_done_callback(lambda _: read.cancelled() and asked.cancel())
+            asked.add_done_callback(lambda _: answered(asked, then))
+
+        def answered(asked: Future[Picture | None], then: Callable[[Any], None]) -> None:
+            if asked.cancelled() or read.cancelled():
+                return
+            error = asked.exception()
+            with contextlib.suppress(InvalidStateError):  # it was cancelled just now
+                if error is None:
+                    then(asked.result())
+                else:
+                    read.set_exception(error)
+
+        def looked(picture: Picture | None) -> None:
+            if picture is None:
+                context.run(ask, self._slow, read.set_result)
+            else:
+                read.set_result(picture)
+
+        ask(self._quick, looked, quick=True)
+        return read
+
+
+def _key(file: Path, how: dict[str, Any]) -> Hashable:
+    return file, tuple(sorted(how.items()))
+
+
+class _Child(Worker):
+    """A worker whose jobs run in a child process, by `serve`."""
+
+    def __init__(self, name: str, nice: int) -> None:
+        super().__init__(name)
+        self._nice = nice
+        self._process = self._started()
+
+    def ask(self, content: bytes | Path | Image.Image, how: dict[str, Any]) -> Picture | None:
+        """What the child answers, within the thread."""
+        question = pickle.dumps((content, how))
+        if self._process.poll() is not None:
+            self._process = self._started()
+        timer = threading.Timer(_SECONDS, self._process.kill)
+        timer.start()
+        try:
+            asks, answers = self._process.stdin, self._process.stdout
+            assert asks is not None and answers is not None  # both are pipes
+            asks.write(question)
+            asks.flush()
+            return pickle.load(answers)
+        except Exception:  # EOFError, BrokenPipeError, or whatever half an answer gives
+            self._process.kill()
+            self._process.wait()
+            return Picture(how["name"], problem="the file could not be decoded. Export it again, as PNG or JPEG.")
+        finally:
+            timer.cancel()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        # Not by multiprocessing, whose child would run the main module again: the page's builds the page.
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import serve; serve({self._nice})"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": python_path()},
+        )
+        weakref.finalize(self, _end, process)
+        return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()  # closes its pipes
 
 
 def serve(nice: int) -> None:
@@ -150,6 +290,6 @@ def serve(nice: int) -> None:
         while True:
             content, how = pickle.load(sys.stdin.buffer)
             limit_growth()
-            slow = how.pop("quick", False) and not is_quick(content, size=how["size"], whole=how.get("whole", "auto"))
+            slow = how.pop("quick", False) and not is_quick(content, size=how["size"], align=how.get("align", "auto"))
             pickle.dump(None if slow else read_picture(content, **how), replies)
             replies.flush()

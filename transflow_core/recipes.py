@@ -233,17 +233,11 @@ class Reading(Recipe):
 
     prior: str = parameter(DEFAULT_PRIOR, "The trained flow: a shipped name, a file, or hf://owner/repo/file.")
     align: Literal["auto", "never", "always"] = parameter(
-        "auto", "Align faces: auto (a picture without a face is used whole), never, always (faces only)."
+        "auto", "Align faces: auto (where there is a face), never, always (faces only)."
     )
     faces: Literal["largest", "all"] = parameter("largest", "Which faces of a picture count.")
     landmarks: Literal["5", "68"] = parameter("5", "dlib's landmarks: 5 (free licence) or 68.")
     robust: bool = parameter(True, "Images far from the training data count less, unless half of them are.")
-
-    @property
-    def whole(self) -> Literal["auto", "always", "never"]:
-        """What `faces.align` calls it: whether a picture is used whole."""
-        words: dict[str, Literal["auto", "always", "never"]] = {"auto": "auto", "never": "always", "always": "never"}
-        return words[self.align]
 
 
 class Method(Recipe):
@@ -465,7 +459,7 @@ class Align(Reading):
     formats = ("images",)
 
     align: Literal["auto", "never", "always"] = parameter(
-        "always", "Align faces: auto (a picture without a face is used whole), never, always (faces only)."
+        "always", "Align faces: auto (where there is a face), never, always (faces only)."
     )
     faces: Literal["largest", "all"] = parameter("all", "Which faces of a picture are cut out.")
     size: int | None = parameter(None, "Side of the result in pixels; by default the model's.", ge=8, le=2048)

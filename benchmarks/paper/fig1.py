@@ -24,12 +24,12 @@ def run(setting: Setting) -> dict[str, Any]:
     shown, rows, labels, found = setting.count(8), [], [], {}
     for name in _DOMAINS:
         evidence = setting.evidence(name, 18)
-        posterior = evidence.condition(lam_ratio=1.0)
+        posterior = evidence.posterior(lam_ratio=1.0)
         rows.append([image.face.image for image in evidence.used[:shown] if image.face])
         labels.append(name)
         for label, how in _ROWS.items():
             sampler = setting.engine.draw(posterior, how)
-            rows.append(to_pil(setting.engine.sample(sampler, shown, seed=SEED)))
+            rows.append(to_pil(setting.engine.sample(sampler, shown, seed=SEED).images))
             labels.append(label)
         measures = measured(setting, setting.engine, Pictures(name, evidence), samplers(setting.engine, (0.5,)))
         found[name] = {"m": len(evidence.used), "measures": {k: v[_SPACE] for k, v in measures.items()}}

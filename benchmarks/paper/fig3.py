@@ -74,7 +74,7 @@ def _samplers(z: list[Tensor], steps: int) -> list[Any]:
 
 
 def _between(setting: Setting, z: list[Tensor], steps: int, n: int, seed: int) -> Tensor:
-    return torch.stack([setting.engine.sample(sampler, n, seed=seed) for sampler in _samplers(z, steps)])
+    return torch.stack([setting.engine.sample(sampler, n, seed=seed).images for sampler in _samplers(z, steps)])
 
 
 def _direct(setting: Setting, z: list[Tensor], steps: int, n: int) -> Tensor:

@@ -32,7 +32,7 @@ def run(setting: Setting) -> dict[str, Any]:
 
     for name, most in (("red_hair", 5), ("greyscale", 21)):
         evidence = setting.evidence(name, most)
-        images, measures = measured_samples(setting, evidence.condition(lam_ratio=0.5), n, extra)
+        images, measures = measured_samples(setting, evidence.posterior(lam_ratio=0.5), n, extra)
         show(name, images)
         frames = evidence_images(evidence)
         found["sets"][name] = {
@@ -43,7 +43,7 @@ def run(setting: Setting) -> dict[str, Any]:
         }
     found["prior"] = measured_samples(setting, prior_of(setting), n, extra)[1]
     pictures = _one_person(setting)
-    person = setting.engine.intake(pictures, whole="always").evidence
+    person = setting.engine.read(pictures, align="never")
     reference = as_unit(pictures)
     few = setting.count(6)
     extra = {"descriptor": lambda x: descriptor_distance(x[:few], reference[:few])}

@@ -38,7 +38,7 @@ def run(setting: Setting) -> dict[str, Any]:
     }
     found, rows, labels = {}, [], []
     for name, images in sets.items():
-        evidence = setting.engine.intake(images, whole="always").evidence
+        evidence = setting.engine.read(images, align="never")
         reference = as_unit(images)
 
         def bar(x: Tensor, reference: np.ndarray = reference) -> float:
@@ -52,7 +52,7 @@ def run(setting: Setting) -> dict[str, Any]:
             rows.append(images[:shown])
             labels.append(name)
             for ratio in ratios:
-                x, measures = measured_samples(setting, evidence.condition(lam_ratio=ratio), n, more)
+                x, measures = measured_samples(setting, evidence.posterior(lam_ratio=ratio), n, more)
                 rows.append(to_pil(x[:shown]))
                 labels.append(f"λ/m = {ratio}")
                 entry["sweep"][f"{ratio:g}"] = measures

@@ -34,7 +34,7 @@ def run(setting: Setting) -> dict[str, Any]:
         images: list[Image.Image] = []
         for digit, row in enumerate(digits.draw(0, m)[:shown]):
             posterior = Posterior.condition(latents[torch.from_numpy(row)], lam_ratio=0.5)
-            images += to_pil(setting.engine.sample(posterior, 1, seed=SEED + digit))
+            images += to_pil(setting.engine.sample(posterior, 1, seed=SEED + digit).images)
         rows.append(images)
     everything = latents[torch.from_numpy(digits.pool.ravel())].double()
     return {

@@ -91,7 +91,7 @@ def measured(setting: Setting, engine: Engine, pictures: Pictures, makers: Mappi
                 images = pictures.images[given]
             else:
                 sampler = makers[label](pictures.z[torch.from_numpy(given)])
-                images = engine.sample(sampler, setting.count(16), seed=split).numpy()
+                images = engine.sample(sampler, setting.count(16), seed=split).images.numpy()
             found[label]["chroma"].append(chroma(images))
             for space in spaces(setting):
                 real = pictures.features(space)

@@ -29,7 +29,7 @@ def measured_samples(
     found: dict[str, list[float]] = defaultdict(list)
     images = []
     for seed in range(SEED, SEED + setting.splits):
-        images.append(setting.engine.sample(sampler, n, seed=seed))
+        images.append(setting.engine.sample(sampler, n, seed=seed).images)
         for name, measure in (MEASURES | dict(more or {})).items():
             found[name].append(measure(images[-1]))
     return images[0], {name: summary(values) for name, values in found.items()}

@@ -77,7 +77,7 @@ class Setting:
         if self.photographs and (self.photographs / name).is_dir():
             folder, source = self.photographs / name, "photographs"
         most = min(most, 6) if self.fast else most
-        found = (engine or self.engine).intake(find_images([folder])[:most]).evidence
+        found = (engine or self.engine).intake(find_images([folder])[:most])
         self.evidence_used[name] = f"{len(found.used)} {source} ({folder.name})"
         return found
 
@@ -86,10 +86,10 @@ class Setting:
         engine = engine or self.engine
         if self.faces is None:
             self.evidence_used["plain"] = f"{most} sampled faces (plain)"
-            return engine.intake(self.shipped_faces(most), whole="always").evidence
+            return engine.read(self.shipped_faces(most), align="never")
         members = list(find_members(self.faces))
         held_out = [member for member in members if fnmatch(member.name, "val*/*")] or members
-        found = engine.intake([cast(BinaryIO, member) for member in held_out[:most]]).evidence
+        found = engine.read([cast(BinaryIO, member) for member in held_out[:most]])
         self.evidence_used["plain"] = f"{len(found.used)} photographs (plain)"
         return found
 
@@ -99,7 +99,7 @@ class Setting:
 
         samples = self.engine.sample(
             Gaussian.standard(self.prior.dim), min(most, 4) if self.fast else most, seed=2024, temperature=0.7
-        )
+        ).images
         return to_pil(samples)
 
     def count(self, full: int) -> int:

@@ -20,7 +20,7 @@ def sweep(
     n, shown = setting.count(16), setting.count(4)
     ratios = ratios[::3] if setting.fast else ratios
     evidence = setting.evidence(name, most, shipped)
-    found = {r: measured_samples(setting, evidence.condition(lam_ratio=r), n) for r in ratios}
+    found = {r: measured_samples(setting, evidence.posterior(lam_ratio=r), n) for r in ratios}
     columns = torch.stack([images[:shown] for images, _ in found.values()])
     labels = [f"λ/m = {ratio:g}" for ratio in ratios]
     return {

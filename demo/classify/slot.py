@@ -73,7 +73,7 @@ class Slot(ImageList):
 
     def shown(self, session: Session) -> Updates:
         """The examples."""
-        return self._images(session) | {self._count: examples_count(self.intake(session).evidence)}
+        return self._images(session) | {self._count: examples_count(self.intake(session))}
 
     def _show(self, session: Session, reading: str = "") -> Updates:
         return self.shown(session) | ({self._count: reading} if reading else {})

@@ -16,7 +16,7 @@ CLASSIFIER_FILE = "classifier.safetensors"
 
 def python_code(prior: str, classes: Mapping[str, Evidence], queries: Evidence, rule: Rule, *, whole: bool) -> str:
     """From the files; from the saved classifier where examples have no files, such as random digits."""
-    aligned = ', whole="always"' if whole else ""
+    aligned = ', align="never"' if whole else ""
     lines = [
         "import transflow_core as tfc",
         "from transflow_core.fewshot import FewShotClassifier",
@@ -32,7 +32,7 @@ def python_code(prior: str, classes: Mapping[str, Evidence], queries: Evidence, 
             ]
             latents = "latents(files)"
         else:
-            latents = f"engine.intake(files{aligned}).evidence.z"
+            latents = f"engine.read(files{aligned}).z"
         arguments = "".join(f", {name}={value!r}" for name, value in rule.arguments.items())
         lines += ["examples = {", *(f"    {name!r}: {found!r}," for name, found in files.items()), "}"]
         lines += [
@@ -42,7 +42,7 @@ def python_code(prior: str, classes: Mapping[str, Evidence], queries: Evidence, 
     else:
         lines.append(f"classifier = FewShotClassifier.load({CLASSIFIER_FILE!r}, engine.prior)")
     lines += [
-        f"queries = engine.intake({file_names(queries.used) or ['query.png']!r}{aligned}).evidence",
+        f"queries = engine.read({file_names(queries.used) or ['query.png']!r}{aligned})",
         "for image, answer in zip(queries.used, classifier.judge(queries.z)):",
         "    p = answer.probabilities[answer.best]",
         '    print(f"{image.name}: {answer.word} ({p:.2f}, novelty {answer.novelty:.2f})")',
@@ -60,7 +60,7 @@ from transflow_core.fewshot import FewShotClassifier, jitter
 
 
 def latents(files):
-    frames = [image.face.image for image in engine.intake(files{aligned}).used]
+    frames = [image.face.image for image in engine.read(files{aligned}).used]
     distortion = {distortion}
     groups = [jitter([frame], {copies}, seed=crc32(frame.tobytes()), **distortion)[0] for frame in frames]
     return torch.stack([torch.stack([latent.z for latent in engine.encode(group)]) for group in groups])

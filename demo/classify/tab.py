@@ -16,9 +16,8 @@ import gradio as gr
 import torch
 from gradio.events import Dependency
 
-from transflow_core.evidence import Evidence
+from transflow_core.evidence import Evidence, Source
 from transflow_core.images import IMAGE_SUFFIXES, to_pil
-from transflow_core.intake import Intake
 from transflow_core.limits import (
     CLASS_NAME_LENGTH,
     CLASSES_ON_PAGE,
@@ -27,7 +26,7 @@ from transflow_core.limits import (
     MOST_QUERIES,
     Range,
 )
-from transflow_core.pictures import Whole
+from transflow_core.pictures import AlignMode
 from transflow_core.recipes import SHAPES
 
 from ..engines import Engines
@@ -229,10 +228,10 @@ class Classify:
         self, session: Session, panel: str, files: list[str] | None, whole: bool, prior: str, most: int
     ) -> Iterator[Updates]:
         with session.queued(panel) as cancel:
-            new, onto = [PanelSource(panel, file) for file in files or []], _intake(session, panel, prior)
+            new, onto = [PanelSource(panel, Source(file)) for file in files or []], _intake(session, panel, prior)
             if onto.prior != prior:  # it was chosen during the upload
-                new = [*sources_of(panel, onto.evidence), *new]
-                onto = Intake(prior)
+                new = [*sources_of(panel, onto), *new]
+                onto = Evidence(prior=prior)
             yield from self._read(session, new, {panel: onto}, whole, cancel, most)
 
     def _use_task(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
@@ -249,21 +248,21 @@ class Classify:
     def _fill(self, session: Session, task: Task, prior: str) -> Iterator[Updates]:
         """One click replaces all classes and queries, and cancels reading."""
         classes = zip(_CLASSES, task.classes.values(), strict=False)
-        sources = [PanelSource(panel, file) for panel, files in classes for file in files]
-        sources += [PanelSource(_QUERIES, source, truth) for source, truth in task.queries]
+        sources = [PanelSource(panel, Source(file)) for panel, files in classes for file in files]
+        sources += [PanelSource(_QUERIES, Source(file, truth)) for file, truth in task.queries]
         with _all_panels(session, newest=True) as cancel:
             yield (
                 self._boxes(session, tuple(index < len(task.classes) for index in range(MOST)))
                 | self._named(session, dict(enumerate(task.classes)))
                 | {self._whole: task.whole, self._copies: task.copies}
             )
-            yield from self._read(session, sources, dict.fromkeys(_PANELS, Intake(prior)), task.whole, cancel)
+            yield from self._read(session, sources, dict.fromkeys(_PANELS, Evidence(prior=prior)), task.whole, cancel)
 
     def _read_again(self, session: Session, whole: bool, prior: str) -> Iterator[Updates]:
         """For another prior, or whole pictures instead of faces, everything is aligned and inverted again."""
         with _all_panels(session) as cancel:
-            sources = [one for panel in _PANELS for one in sources_of(panel, _intake(session, panel).evidence)]
-            yield from self._read(session, sources, dict.fromkeys(_PANELS, Intake(prior)), whole, cancel)
+            sources = [one for panel in _PANELS for one in sources_of(panel, _intake(session, panel))]
+            yield from self._read(session, sources, dict.fromkeys(_PANELS, Evidence(prior=prior)), whole, cancel)
 
     def _follow(self, session: Session, whole: bool, prior: str) -> Iterator[Updates]:
         if session.tab == "classify" and any(_intake(session, panel, prior).prior != prior for panel in _PANELS):
@@ -273,14 +272,14 @@ class Classify:
         self,
         session: Session,
         sources: Sequence[PanelSource],
-        onto: Mapping[str, Intake],
+        onto: Mapping[str, Evidence],
         whole: bool,
         cancel: CancelToken,
         most: int | None = None,
     ) -> Iterator[Updates]:
         engine = self._engines.get(next(iter(onto.values())).prior)
-        how: Whole = "always" if whole else "auto"
-        for text, panels in read(engine, session, sources, onto, cancel, whole=how, most=most):
+        how: AlignMode = "never" if whole else "auto"
+        for text, panels in read(engine, session, sources, onto, cancel, align=how, most=most):
             busy = bool(text) or any(session.busy(panel) for panel in _PANELS if panel not in onto)
             progress = {self._progress: gr.update(visible=busy)} | ({self._done: text} if text else {})
             yield progress | self._shown(session, panels)
@@ -335,12 +334,12 @@ class Classify:
 
     def _emptied(self, session: Session, index: int, prior: str) -> Updates:
         slot = self._slots[index]
-        session.intakes[slot.panel] = Intake(prior)
+        session.intakes[slot.panel] = Evidence(prior=prior)
         return self._named(session, {index: default_name(index)}) | self._shown(session, [slot.panel])
 
     def _clear_all(self, session: Session, prior: str) -> Updates:
         with _all_panels(session, newest=True):
-            session.intakes[_QUERIES] = Intake(prior)
+            session.intakes[_QUERIES] = Evidence(prior=prior)
             shown = self._boxes(session, _FEWEST_OPEN) | {self._whole: False, self._copies: 0}
             for index in range(MOST):
                 shown |= self._emptied(session, index, prior)
@@ -351,7 +350,7 @@ class Classify:
         with session.queued(_QUERIES):
             intake = _intake(session, _QUERIES)
             # The image may have been removed already.
-            if isinstance(index, int) and 0 <= index < len(intake.evidence):
+            if isinstance(index, int) and 0 <= index < len(intake):
                 session.intakes[_QUERIES] = intake.removed(index)
 
     # Judging -----------------------------------------------------------------------------------------------------
@@ -391,13 +390,13 @@ class Classify:
                     yield {self._python: python_code(prior, classes, queries, rule, whole=whole)}
                 status = "Fitting the classes…"
                 if state.fit is None:
-                    yield {self._status: updating(engine.before, status)}
+                    yield {self._status: updating(engine.ahead, status)}
                 for one in (*plain, rule):
                     fitting, begun = fitted(engine, classes, one, state.fit, cancel), time.monotonic()
                     try:
                         while True:
                             done, total = next(fitting)
-                            bar = progress(done, total, time.monotonic() - begun, engine.before, "distorted copies")
+                            bar = progress(done, total, time.monotonic() - begun, engine.ahead, "distorted copies")
                             yield {self._status: f"{bar} · {status}"}
                     except StopIteration as end:
                         fit: Fit = end.value
@@ -439,14 +438,14 @@ def _all_panels(session: Session, newest: bool = False) -> Iterator[CancelToken]
         yield first
 
 
-def _intake(session: Session, panel: str, prior: str = "") -> Intake:
-    return session.intakes.get(panel) or Intake(prior)
+def _intake(session: Session, panel: str, prior: str = "") -> Evidence:
+    return session.intakes.get(panel, Evidence(prior=prior))
 
 
 def _evidence(session: Session, panel: str, prior: str) -> Evidence:
     """A panel's images; none while they are not yet read for another prior."""
     intake = _intake(session, panel, prior)
-    return intake.evidence if intake.prior == prior else Evidence()
+    return intake if intake.prior == prior else Evidence()
 
 
 def _classes(session: Session, prior: str) -> dict[str, Evidence]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from transflow_core.fewshot import NONE
-from transflow_core.pictures import Source
+from transflow_core.pictures import File
 
 from ..examples import EXAMPLES, example_sets
 
@@ -40,8 +40,8 @@ class Task:
 
     title: str
     about: str
-    classes: dict[str, tuple[Source, ...]]
-    queries: tuple[tuple[Source, str], ...]
+    classes: dict[str, tuple[File, ...]]
+    queries: tuple[tuple[File, str], ...]
     whole: bool = False
     copies: int = 0
 
@@ -71,7 +71,7 @@ def tasks() -> dict[str, Task]:
     }
 
 
-def _faces() -> tuple[tuple[Source, str], ...]:
+def _faces() -> tuple[tuple[File, str], ...]:
     return tuple((example_sets()[key].files[0], NONE) for key in ("greyscale", "red_hair"))
 
 

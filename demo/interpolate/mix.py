@@ -54,7 +54,7 @@ class MixPanel:
         ends = [panel.intake(session) for panel in (self._a, self._b)]
         if how not in MIXES:
             raise ValueError("Choose how to mix A and B.")
-        if not all(intake.ready and intake.prior == prior and not intake.left for intake in ends):
+        if not all(intake.ready and intake.prior == prior and not intake.remaining for intake in ends):
             raise ValueError("Add images to A and B first.")
         first, second = (intake.posterior() for intake in ends)
         return mixed(first, second, how, _SHARE.clip(share, "the share") / 100)
@@ -68,7 +68,7 @@ class MixPanel:
                 engine, posterior = self._engines.get(prior), self._posterior(session, prior, how, share)
             except ValueError as error:
                 return {self._shown: f'<p class="hint">{escape(str(error))}</p>'}
-            x = engine.sample(engine.draw(posterior, recommend(posterior).method), _SHOWN, cancel=cancel)
+            x = engine.sample(engine.draw(posterior, recommend(posterior).method), _SHOWN, cancel=cancel).images
             return {self._shown: sheet(x, f"samples: {_TITLES[how]}", columns=4)}
 
     def _write(self, session: Session, prior: str, how: Any, share: Any) -> Path:

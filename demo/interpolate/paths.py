@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from transflow_core.engine import Engine
-from transflow_core.evidence import EvidenceImage
-from transflow_core.intake import Intake
+from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.limits import (
     LAM_RATIO_SLIDER,
     MOST_DRAWS,
@@ -152,7 +151,7 @@ class LatentPath:
         return torch.cat([one.sample(n, seed=seed, temperature=temperature) for one in samplers]), means, guards
 
 
-def first_image(intake: Intake, side: str) -> EvidenceImage:
+def first_image(intake: Evidence, side: str) -> EvidenceImage:
     """The first image in use of a side. Raises ValueError, with what to do, if there is none."""
     if intake.saved is not None:
         raise ValueError(
@@ -164,7 +163,7 @@ def first_image(intake: Intake, side: str) -> EvidenceImage:
     return intake.used[0]
 
 
-def paths_of(settings: PathSettings, a: Intake, b: Intake, engine: Engine) -> tuple[list[LatentPath], list[str]]:
+def paths_of(settings: PathSettings, a: Evidence, b: Evidence, engine: Engine) -> tuple[list[LatentPath], list[str]]:
     """The requested paths, and notes about those that cannot be shown beside the others.
 
     A side without evidence is the prior. Raises ValueError, with a message for the page, if the one requested path is
@@ -186,9 +185,9 @@ def paths_of(settings: PathSettings, a: Intake, b: Intake, engine: Engine) -> tu
     return found, notes
 
 
-def _direct(side_a: Intake, side_b: Intake) -> LatentPath:
+def _direct(side_a: Evidence, side_b: Evidence) -> LatentPath:
     names = f"{first_image(side_a, 'A').name} and {first_image(side_b, 'B').name}"
-    a, b = (Posterior.condition(side.evidence.z[:1], lam_ratio=0.0) for side in (side_a, side_b))
+    a, b = (Posterior.condition(side.z[:1], lam_ratio=0.0) for side in (side_a, side_b))
     caption = (
         f"A straight line between the latents of two images, {names} (Fig. 4). λ and temperature have no effect. "
         f"The middle may not look like a face. {_lengths(a, b, 'linear')}"
@@ -197,7 +196,7 @@ def _direct(side_a: Intake, side_b: Intake) -> LatentPath:
     return LatentPath("direct", PATHS["direct"], caption, a, b, ((a, point), (b, point)), 1)
 
 
-def _posteriors(key: str, settings: PathSettings, side_a: Intake, side_b: Intake, engine: Engine) -> LatentPath:
+def _posteriors(key: str, settings: PathSettings, side_a: Evidence, side_b: Evidence, engine: Engine) -> LatentPath:
     # The prior is a posterior as well: at an infinite λ the evidence has no effect.
     ends = tuple(
         (side.posterior(ratio), settings.method.replace(lam_ratio=ratio))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from transflow_core.intake import Intake
+from transflow_core.evidence import Evidence
 from transflow_core.recipes import Condition, Method
 
 from ..snippet import Step, evidence_files, file_of
@@ -19,7 +19,9 @@ POSTERIOR_FILES = {"a": "posterior_a.safetensors", "b": "posterior_b.safetensors
 _POINT: Any = {"method": "posterior", "lam_ratio": 0.0, "likeness": None, "images_per_sample": None}
 
 
-def steps_of(paths: Sequence[LatentPath], a: Intake, b: Intake, settings: PathSettings) -> tuple[list[Step], list[str]]:
+def steps_of(
+    paths: Sequence[LatentPath], a: Evidence, b: Evidence, settings: PathSettings
+) -> tuple[list[Step], list[str]]:
     """The steps, and the files that the user must download for them.
 
     First a posterior of each end, where an end is more than one file or folder. Then the strip of each path; of one
@@ -54,14 +56,14 @@ def steps_of(paths: Sequence[LatentPath], a: Intake, b: Intake, settings: PathSe
     return steps, list(dict.fromkeys(downloads))
 
 
-def _end_files(intake: Intake, key: str) -> list[str]:
+def _end_files(intake: Evidence, key: str) -> list[str]:
     """The files of an end; the model itself is a posterior to download."""
     return evidence_files(intake, POSTERIOR_FILES[key]) if intake.ready else [POSTERIOR_FILES[key]]
 
 
-def _image_file(intake: Intake, key: str) -> list[str]:
+def _image_file(intake: Evidence, key: str) -> list[str]:
     """The file of the first image; with another face than the largest, the posterior of this image alone."""
     image = first_image(intake, key.upper())
     if image.face is not image.picture.faces[0]:
         return [POSTERIOR_FILES[key]]
-    return [file_of(image.source, image.name)]
+    return [file_of(image.source.file, image.name)]

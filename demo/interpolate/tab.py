@@ -15,15 +15,15 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 from gradio.events import Dependency
 
+from transflow_core.evidence import Evidence
 from transflow_core.images import writes_mp4
-from transflow_core.intake import Intake
 from transflow_core.limits import STEPS_SLIDER
 from transflow_core.posterior import Recommendation
 from transflow_core.prior import Prior
 from transflow_core.recipes import Interpolate as Recipe
 from transflow_core.recipes import within
+from transflow_core.runtime.worker import Cancelled
 from transflow_core.views import to_link, to_metadata
-from transflow_core.worker import Cancelled
 
 from ..engines import Engines
 from ..errors import message_of
@@ -248,7 +248,7 @@ class Interpolate:
                 seconds = time.perf_counter() - started
                 if seconds < _QUICK:
                     return {}
-                done = progress(decoding.done, decoding.total, seconds, engine.before, "images")
+                done = progress(decoding.done, decoding.total, seconds, engine.ahead, "images")
                 return {self._status: _status("", done), self._cancel: gr.update(interactive=True)}
 
             try:
@@ -296,7 +296,7 @@ class Interpolate:
         return write(kind, result, session)
 
 
-def address_of(settings: PathSettings, a: Intake, b: Intake) -> str:
+def address_of(settings: PathSettings, a: Evidence, b: Evidence) -> str:
     """The address of a result: all but the user's own files."""
     values = {"tab": TAB, "a": a.example, "b": b.example, "prior": a.prior or b.prior}
     if settings.path not in ("linear", "wasserstein"):  # two that the page alone has
@@ -322,7 +322,9 @@ def _status(message: str, bar: str = "") -> str:
     return f'<div class="status" role="status">{bar}{escape(message)}</div>'
 
 
-def _metadata(prior: Prior, settings: PathSettings, a: Intake, b: Intake, paths: list[LatentPath]) -> dict[str, str]:
+def _metadata(
+    prior: Prior, settings: PathSettings, a: Evidence, b: Evidence, paths: list[LatentPath]
+) -> dict[str, str]:
     """The text inside the files: how they were made."""
     texts = {"interpolation": ", ".join(path.key for path in paths), "a": title_of(a), "b": title_of(b)}
     return to_metadata(settings.recipe) | texts | prior.provenance

@@ -5,7 +5,6 @@ from html import escape
 from PIL import Image
 
 from transflow_core.evidence import Evidence, EvidenceImage
-from transflow_core.intake import Intake
 from transflow_core.limits import WEIGHT
 
 from ..examples import example_sets
@@ -25,26 +24,26 @@ _MOST = "Most of them are very different from the training images of this model:
 _SIZE = 96, 96  # pixels of a thumbnail: sharp at its 60 on most screens, and 18 of them are 70 kB
 
 
-def summary(intake: Intake, nothing: str = NOTHING) -> str:
+def summary(intake: Evidence, nothing: str = NOTHING) -> str:
     """How many of the images are in use; `nothing` when there are none."""
     if intake.saved is not None:
         return f"Saved posterior <b>{escape(intake.saved_name)}</b>, m = {intake.saved.m:g}"
-    if not len(intake.evidence):
+    if not len(intake):
         return nothing
-    used, total = len(intake.used), len(intake.evidence)
-    text = f"<b>{used}</b> image{'s' * (used > 1)}, m = {_m(intake.evidence)}"
+    used, total = len(intake.used), len(intake)
+    text = f"<b>{used}</b> image{'s' * (used > 1)}, m = {_m(intake)}"
     if used < total:
         text = f"<b>{used} of {total}</b> images are in use"
     if intake.example:
         text += f". {escape(example_sets()[intake.example].about)}"
-    if mostly_outliers(intake.evidence) and total > 1:
+    if mostly_outliers(intake) and total > 1:
         text = f"{text.removesuffix('.')}. {_MOST}"
     return text
 
 
 def _m(evidence: Evidence) -> str:
     """The sum of the effective weights, to two decimals."""
-    return f"{round(sum(evidence.counts), 2):g}"
+    return f"{round(sum(evidence.effective_weights), 2):g}"
 
 
 def examples_html() -> str:
@@ -64,7 +63,7 @@ def examples_html() -> str:
 
 def mostly_outliers(evidence: Evidence) -> bool:
     """Whether more than half are outliers: then the page says it once, not of each."""
-    return 2 * sum(image.far for image in evidence) > len(evidence)
+    return 2 * sum(image.is_outlier for image in evidence) > len(evidence)
 
 
 def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True) -> str:
@@ -79,7 +78,7 @@ def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True
     """
     warns = warns and (len(evidence) == 1 or not mostly_outliers(evidence))
     images = "".join(
-        _thumbnail(index, image, index == opened, warns and image.far) for index, image in enumerate(evidence)
+        _thumbnail(index, image, index == opened, warns and image.is_outlier) for index, image in enumerate(evidence)
     )
     return f'<div class="cards" role="list" data-roving>{images}</div>' if images else ""
 
@@ -124,7 +123,7 @@ def details(evidence: Evidence, index: int | None, weighted: bool = True) -> str
         return ""
     image = evidence[index]
     name, weight = escape(image.name), _weight(evidence, index) if weighted else ""
-    state = _state(image, weighted and image.far)
+    state = _state(image, weighted and image.is_outlier)
     return (
         f'<section class="details {state}" aria-label="{name}">{_picture(evidence, index)}<div class="text">'
         f'<div class="name">{name}</div><div class="verdict">{escape(image.summary)}</div>'
@@ -170,11 +169,11 @@ def _picture(evidence: Evidence, index: int) -> str:
 
 def faces_in_use(evidence: Evidence, index: int) -> dict[int, int]:
     """Of the picture of one image: the faces in use, and the indices of their images."""
-    source = evidence[index].source
+    file = evidence[index].source.file
     return {
         image.face.index: other
         for other, image in enumerate(evidence)
-        if image.face and image.face.placement != "whole" and image.source == source
+        if image.face and image.face.placement != "whole" and image.source.file == file
     }
 
 
@@ -195,7 +194,7 @@ def _outlier(evidence: Evidence, index: int, weighted: bool) -> str:
         return ""
     text, button = _WARNINGS[image.verdict.way], ""
     if weighted and image.used:
-        count = evidence.counts[index]
+        count = evidence.effective_weights[index]
         if count < image.weight:
             text += f" It is an outlier, so its weight was reduced to {count:.2g}."
             button = _button("robust", index, "Use its full weight", "off")

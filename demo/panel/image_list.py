@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from transflow_core.intake import Intake
+from transflow_core.evidence import Evidence
 from transflow_core.limits import MOST_IMAGES, WEIGHT
-from transflow_core.pictures import Whole
-from transflow_core.worker import Cancelled
+from transflow_core.operations.inpaint import ignore
+from transflow_core.pictures import AlignMode
+from transflow_core.runtime.worker import Cancelled
 
 from ..engines import Engines
 from ..errors import report, warn
@@ -58,9 +59,9 @@ class ImageList(ABC):
     def _show(self, session: Session, reading: str = "") -> Updates:
         """All that changes with the images; `reading` is progress as HTML."""
 
-    def intake(self, session: Session) -> Intake:
+    def intake(self, session: Session) -> Evidence:
         """The visitor's images."""
-        return session.intakes.get(self.panel) or Intake()
+        return session.intakes.get(self.panel, Evidence())
 
     def _wire(self, outputs: Sequence[Component]) -> list[Dependency]:
         """Returns when an image was changed or removed."""
@@ -68,12 +69,12 @@ class ImageList(ABC):
         return on([self._cards.edit, self._details.edit], self._edit, (), outputs, event=True)
 
     def _images(self, session: Session) -> Updates:
-        evidence, opened = self.intake(session).evidence, session.state(_Opened).at.get(self.panel)
+        evidence, opened = self.intake(session), session.state(_Opened).at.get(self.panel)
         opened = opened if opened is not None and opened < len(evidence) else None
         shown = details(evidence, opened, self._weighted)
         return {self._cards: thumbnails(evidence, opened, self._weighted), self._details: shown}
 
-    def _put(self, session: Session, intake: Intake) -> None:
+    def _put(self, session: Session, intake: Evidence) -> None:
         """Replace all images; no details are shown."""
         session.state(_Opened).at[self.panel] = None
         session.intakes[self.panel] = intake
@@ -81,7 +82,7 @@ class ImageList(ABC):
     def _open(self, session: Session, data: dict) -> Updates:
         """A thumbnail was clicked: show its details, or hide them."""
         opened, index = session.state(_Opened).at, data.get("index")
-        there = isinstance(index, int) and 0 <= index < len(self.intake(session).evidence)
+        there = isinstance(index, int) and 0 <= index < len(self.intake(session))
         opened[self.panel] = index if there and opened.get(self.panel) != index else None
         return self._images(session)
 
@@ -90,20 +91,20 @@ class ImageList(ABC):
         action, index, value = (data.get(key) for key in ("action", "index", "value"))
         with session.queued(self.panel) as cancel:
             intake = self.intake(session)
-            if not isinstance(index, int) or not 0 <= index < len(intake.evidence):
+            if not isinstance(index, int) or not 0 <= index < len(intake):
                 return  # the image was removed already
             if action == "remove":
                 self._remove(session, index)
             elif action == "weight":
-                weight = _weight(value, intake.evidence[index].weight)
+                weight = _weight(value, intake[index].weight)
                 session.intakes[self.panel] = intake.replace(index, weight=weight)
             elif action == "robust":
                 session.intakes[self.panel] = intake.replace(index, robust=value == "on")
             elif action in ("mask", "masks"):
-                masks = dict.fromkeys(range(len(intake.evidence)) if action == "masks" else [index], mask_of(value))
+                masks = dict.fromkeys(range(len(intake)) if action == "masks" else [index], mask_of(value))
                 yield self._show(session, "Filling in the ignored parts …")
                 with contextlib.suppress(Cancelled):  # by the Stop button: nothing changes
-                    masked = self._engines.get(intake.prior).masked(intake, masks, cancel=cancel)
+                    masked = ignore(self._engines.get(intake.prior), intake, masks, cancel=cancel)
                     session.intakes[self.panel] = masked
             elif action == "face":
                 yield from self._pick(session, index, str(value), cancel)
@@ -114,7 +115,7 @@ class ImageList(ABC):
         opened, intake = session.state(_Opened).at, self.intake(session)
         shown = opened.get(self.panel)
         if shown == index:
-            faces = faces_in_use(intake.evidence, index).values()
+            faces = faces_in_use(intake, index).values()
             shown = min((other for other in faces if other != index), default=None)
         opened[self.panel] = None if shown is None else shown - (shown > index)
         session.intakes[self.panel] = intake.removed(index)
@@ -122,9 +123,9 @@ class ImageList(ABC):
     def _pick(self, session: Session, index: int, value: str, cancel: CancelToken) -> Iterator[Updates]:
         """Use a face of a picture or not, all of its faces, or the whole picture. At least one of them stays in use."""
         intake = self.intake(session)
-        image, engine = intake.evidence[index], self._engines.get(intake.prior)
+        image, engine = intake[index], self._engines.get(intake.prior)
         faces = {face.index: face for face in image.picture.faces if face.placement != "whole"}
-        used = faces_in_use(intake.evidence, index)
+        used = faces_in_use(intake, index)
         if value == "whole":
             wanted = [] if used or not faces else [0]
         elif value == "all":
@@ -142,22 +143,20 @@ class ImageList(ABC):
         for face in sorted(used, key=used.__getitem__, reverse=True):
             if face not in wanted:
                 self._remove(session, used[face])
-        if missing and image.source is not None:
-            sources = [
-                PanelSource(self.panel, image.source, image.label, image.weight, face, image.robust) for face in missing
-            ]
+        if missing:
+            sources = [PanelSource(self.panel, replace(image.source, face=face)) for face in missing]
             yield from self._read(session, sources, self.intake(session), cancel)
 
     def _read(
         self,
         session: Session,
         sources: Sequence[PanelSource],
-        onto: Intake,
+        onto: Evidence,
         cancel: CancelToken,
-        whole: Whole = "auto",
+        align: AlignMode = "auto",
     ) -> Iterator[Updates]:
         engine = self._engines.get(onto.prior)
-        for text, _ in read(engine, session, sources, {self.panel: onto}, cancel, whole=whole, most=MOST_IMAGES):
+        for text, _ in read(engine, session, sources, {self.panel: onto}, cancel, align=align, most=MOST_IMAGES):
             yield self._show(session, text)
 
 

@@ -10,9 +10,10 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from transflow_core.evidence import Source
+from transflow_core.evidence import Evidence, Source
 from transflow_core.images import IMAGE_SUFFIXES
-from transflow_core.intake import Intake
+from transflow_core.operations.inpaint import ignore
+from transflow_core.pictures import File
 
 from ..engines import Engines
 from ..events import Updates, on
@@ -30,7 +31,7 @@ __all__ = ["EXAMPLES_JS", "EvidencePanel"]
 EXAMPLES_JS = static("examples.js")
 
 
-class _Before(dict[str, Intake]):
+class _Before(dict[str, Evidence]):
     """The images of each panel before something was removed, for Undo."""
 
 
@@ -79,7 +80,7 @@ class EvidencePanel(ImageList):
                 padding=True,
             )
         with gr.Row(equal_height=True):
-            first = f"Reading {example_sets()[opening].title} …" if opening else summary(Intake(), nothing)
+            first = f"Reading {example_sets()[opening].title} …" if opening else summary(Evidence(), nothing)
             self._status = status_line(first, elem_id=f"{panel}-status")
             self._cancel = gr.Button("Stop", variant="stop", size="sm", visible=False, min_width=80, scale=0)
             self._undo = gr.Button("Undo", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{panel}-undo")
@@ -102,15 +103,15 @@ class EvidencePanel(ImageList):
         with session.queued(self.panel, newest=True) as cancel:
             yield from self._example(session, key, prior, cancel)
 
-    def add(self, session: Session, sources: Sequence[Source], prior: str) -> Iterator[Updates]:
+    def add(self, session: Session, files: Sequence[File], prior: str) -> Iterator[Updates]:
         """Add images, as if they were dropped."""
         with session.queued(self.panel) as cancel:
-            yield from self._add(session, sources, prior, cancel)
+            yield from self._add(session, files, prior, cancel)
 
-    def put(self, session: Session, intake: Intake, prior: str) -> Updates:
+    def put(self, session: Session, intake: Evidence, prior: str) -> Updates:
         """Replace the images by earlier ones."""
         with session.queued(self.panel, newest=True):
-            self._put(session, intake if intake.prior else Intake(prior))
+            self._put(session, intake if intake.prior else Evidence(prior=prior))
             return self._show(session)
 
     # Reading -----------------------------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ class EvidencePanel(ImageList):
             with session.queued(self.panel) as cancel:
                 self._replace_example(session, prior)
                 # A file, not its bytes: of a refused picture, a session keeps the name alone.
-                snapshot = new_folder() / f"picture {len(self.intake(session).evidence) + 1}"
+                snapshot = new_folder() / f"picture {len(self.intake(session)) + 1}"
                 shutil.copyfile(file, snapshot)
                 yield from self._add(session, [snapshot], prior, cancel)
 
@@ -138,12 +139,12 @@ class EvidencePanel(ImageList):
         """The user's own images replace an example set, such as the one that the page opened with."""
         if self.intake(session).example:
             self._keep(session)
-            self._put(session, Intake(prior))
+            self._put(session, Evidence(prior=prior))
 
-    def _add(self, session: Session, sources: Sequence[Source], prior: str, cancel: CancelToken) -> Iterator[Updates]:
-        intake, new = self.intake(session), [PanelSource(self.panel, source) for source in sources]
+    def _add(self, session: Session, files: Sequence[File], prior: str, cancel: CancelToken) -> Iterator[Updates]:
+        intake, new = self.intake(session), [PanelSource(self.panel, Source(file)) for file in files]
         if intake.prior != prior:
-            new, intake = [*sources_of(self.panel, intake.evidence), *new], Intake(prior)
+            new, intake = [*sources_of(self.panel, intake), *new], Evidence(prior=prior)
         return self._read(session, new, intake, cancel)
 
     def _choose_example(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
@@ -155,7 +156,7 @@ class EvidencePanel(ImageList):
 
     def _example(self, session: Session, key: str, prior: str, cancel: CancelToken) -> Iterator[Updates]:
         files = example_sets()[key].files if key in example_sets() else ()
-        sources = [PanelSource(self.panel, file) for file in files]
+        sources = [PanelSource(self.panel, Source(file)) for file in files]
         yield from self._read_as(session, sources, prior, cancel, example=key if files else "")
 
     def _follow(self, session: Session, prior: str) -> Iterator[Updates]:
@@ -166,22 +167,21 @@ class EvidencePanel(ImageList):
             if self.intake(session).prior not in ("", prior):
                 yield from self._read_again(session, self.intake(session), prior, cancel)
 
-    def _read_again(self, session: Session, old: Intake, prior: str, cancel: CancelToken) -> Iterator[Updates]:
-        yield from self._read_as(session, sources_of(self.panel, old.evidence), prior, cancel, old.example)
-        read = [image for image in old.evidence if image.source is not None]
-        masks = {index: image.mask for index, image in enumerate(read) if image.mask is not None}
-        if masks and not self.intake(session).left:
-            session.intakes[self.panel] = self._engines.get(prior).masked(self.intake(session), masks, cancel=cancel)
+    def _read_again(self, session: Session, old: Evidence, prior: str, cancel: CancelToken) -> Iterator[Updates]:
+        yield from self._read_as(session, sources_of(self.panel, old), prior, cancel, old.example)
+        masks = {index: image.mask for index, image in enumerate(old) if image.mask is not None}
+        if masks and not self.intake(session).remaining:
+            session.intakes[self.panel] = ignore(self._engines.get(prior), self.intake(session), masks, cancel=cancel)
             yield self._show(session)
 
     def _read_as(
         self, session: Session, sources: Sequence[PanelSource], prior: str, cancel: CancelToken, example: str
     ) -> Iterator[Updates]:
         """Replace all images. The example set has its name once all of it is read."""
-        self._put(session, Intake(prior))
+        self._put(session, Evidence(prior=prior))
         # The faces of an example set are aligned already: no face detection.
-        for shown in self._read(session, sources, Intake(prior), cancel, "always" if example else "auto"):
-            if example and not self.intake(session).left:
+        for shown in self._read(session, sources, Evidence(prior=prior), cancel, "never" if example else "auto"):
+            if example and not self.intake(session).remaining:
                 session.intakes[self.panel] = replace(self.intake(session), example=example)
             yield shown
 
@@ -190,12 +190,12 @@ class EvidencePanel(ImageList):
     def _clear(self, session: Session, prior: str) -> Updates:
         with session.queued(self.panel, newest=True):
             self._keep(session)
-            self._put(session, Intake(prior))
+            self._put(session, Evidence(prior=prior))
             return self._show(session)
 
     def _keep(self, session: Session) -> None:
         intake = self.intake(session)
-        if intake.saved is not None or len(intake.evidence):
+        if intake.saved is not None or len(intake):
             session.state(_Before)[self.panel] = intake
 
     def _edit(self, session: Session, data: dict) -> Iterator[Updates]:
@@ -209,7 +209,7 @@ class EvidencePanel(ImageList):
             if before is None:
                 return
             if before.prior == prior:
-                self._put(session, replace(before, left=0))
+                self._put(session, replace(before, remaining=0))
                 yield self._show(session)
             else:
                 yield from self._read_again(session, before, prior, cancel)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from transflow_core.engine import Engine, Pick
-from transflow_core.evidence import EvidenceImage
-from transflow_core.intake import Intake
-from transflow_core.pictures import Source, Whole
+from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence, Source
+from transflow_core.pictures import AlignMode
 
 from ..errors import report, warn
 from ..queues import CancelToken
@@ -19,35 +18,26 @@ from ..session import Session
 __all__ = ["PanelSource", "read", "sources_of"]
 
 
-@dataclass(frozen=True)
-class PanelSource:
-    """One source, the panel that it is for, and how it is read: see `Engine.stream`."""
+class PanelSource(NamedTuple):
+    """One source, and the panel that it is for."""
 
     panel: str
     source: Source
-    label: str = ""
-    weight: float = 1.0
-    pick: Pick = "largest"
-    robust: bool = True
 
 
-def sources_of(panel: str, images: Sequence[EvidenceImage]) -> list[PanelSource]:
+def sources_of(panel: str, evidence: Evidence) -> list[PanelSource]:
     """The sources of these images, to read them again, such as for another prior."""
-    return [
-        PanelSource(panel, image.source, image.label, image.weight, image.pick, image.robust)
-        for image in images
-        if image.source is not None
-    ]
+    return [PanelSource(panel, source) for source in evidence.sources]
 
 
 def read(
     engine: Engine,
     session: Session,
     sources: Sequence[PanelSource],
-    onto: Mapping[str, Intake],
+    onto: Mapping[str, Evidence],
     cancel: CancelToken,
     *,
-    whole: Whole = "auto",
+    align: AlignMode = "auto",
     most: int | None = None,
 ) -> Iterator[tuple[str, set[str]]]:
     """Read and invert, so that each image appears as soon as it is ready. A batch may be of several panels.
@@ -60,30 +50,26 @@ def read(
     """
     session.intakes.update(onto)
     first = intake = next(iter(onto.values()))
-    before, done, started = len(first.evidence), 0, time.monotonic()
+    before, done, started = len(first), 0, time.monotonic()
     changed = set(onto)  # a panel may have been emptied
-    for intake in engine.stream(
+    for intake in engine.read_steps(
         [one.source for one in sources],
         onto=first,
-        labels=[one.label for one in sources],
-        weights=[one.weight for one in sources],
-        faces=[one.pick for one in sources],
-        robust=[one.robust for one in sources],
-        whole=whole,
+        align=align,
         most=most,
         cancel=cancel,
     ):
         if len(onto) == 1:
             session.intakes.update(dict.fromkeys(onto, intake))
-        new = list(zip(sources[done:], intake.evidence.images[before + done :], strict=False))
+        new = list(zip(sources[done:], intake.images[before + done :], strict=False))
         for one, image in new if len(onto) > 1 else ():
             session.intakes[one.panel] = session.intakes[one.panel].added([image])
         done += len(new)
         changed |= {one.panel for one, _ in new}
-        yield progress(done, done + intake.left, time.monotonic() - started, engine.before), changed
+        yield progress(done, done + intake.remaining, time.monotonic() - started, engine.ahead), changed
         changed = set()
     for note in intake.notes:
         warn(note)
     if cancel.by_user:
-        report(f"Stopped. Images that were not read: {intake.left}.")
+        report(f"Stopped. Images that were not read: {intake.remaining}.")
     yield "", changed

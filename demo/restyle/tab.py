@@ -17,8 +17,8 @@ from gradio.events import Dependency
 from PIL import Image
 
 from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
 from transflow_core.images import IMAGE_SUFFIXES, writes_mp4
-from transflow_core.intake import Intake
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.recipes import Restyle as Recipe
 
@@ -192,7 +192,7 @@ class Restyle:
         """For another prior, the photos are read again."""
         old = session.intakes.get(PHOTOGRAPHS)
         if session.tab == TAB and old is not None and old.prior != prior:
-            yield from self._read(session, list(dict.fromkeys(old.sources)), prior)
+            yield from self._read(session, list(dict.fromkeys(source.file for source in old.sources)), prior)
 
     def _read(self, session: Session, sources: list[Any], prior: str) -> Iterator[Updates]:
         """New photos replace all earlier ones. Every face of each is read."""
@@ -202,12 +202,12 @@ class Restyle:
                 warn(f"At most {MOST_PHOTOGRAPHS} photos at a time. The last {extra} were not read.")
             yield {self._faces: "Looking for faces …"}
             engine = self._engines.get(prior)
-            intake = engine.intake(sources[:MOST_PHOTOGRAPHS], onto=Intake(prior), faces="all", cancel=cancel)
+            intake = engine.read(sources[:MOST_PHOTOGRAPHS], onto=Evidence(prior=prior), faces="all", cancel=cancel)
             session.intakes[PHOTOGRAPHS] = intake
-            for image in intake.evidence:
+            for image in intake:
                 if image.problem:
                     warn(f"{image.name}: {image.problem}")
-            names = [image.name for image in {image.source: image for image in intake.used}.values()]
+            names = [image.name for image in {image.source.file: image for image in intake.used}.values()]
             yield {
                 self._faces: _faces(intake),
                 self._which: gr.update(
@@ -232,9 +232,9 @@ class Restyle:
             shown: Updates = {self._hint: gr.update(visible=False)}
             if state.photograph is not before:  # else the user may be painting now
                 shown[self._paint] = _paintable(photograph)
-            if not style.ready or style.left or style.prior != prior:
+            if not style.ready or style.remaining or style.prior != prior:
                 state.request = None
-                text = "Now choose a style: an example set, or images of your own." if not style.left else ""
+                text = "Now choose a style: an example set, or images of your own." if not style.remaining else ""
                 yield shown | {
                     self._slider: gr.update(value=(photograph.image, photograph.image), visible=True),
                     self._status: text,
@@ -266,7 +266,7 @@ class Restyle:
             yield {self._status: f"{text} {_likeness(distances)}"}
 
     def _photograph(
-        self, state: _State, engine: Engine, photographs: Intake, index: int, cancel: CancelToken
+        self, state: _State, engine: Engine, photographs: Evidence, index: int, cancel: CancelToken
     ) -> Photograph:
         """The photo of this index, without what its mask covers."""
         mask = state.mask[1] if state.mask is not None and state.mask[0] == (photographs.sources, index) else None
@@ -289,7 +289,7 @@ class Restyle:
         return write(kind, request, self._engines.get(request.prior), session)
 
 
-def _faces(intake: Intake) -> str:
+def _faces(intake: Evidence) -> str:
     faces = [
         f'<img src="{data_uri(image.face.image)}" alt="a face of {escape(image.name)}" width="44" height="44">'
         for image in intake.used[:24]

@@ -9,13 +9,14 @@ from pathlib import Path
 from PIL import Image
 
 from transflow_core.engine import Engine
-from transflow_core.evidence import EvidenceImage, Source
+from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.images import labelled_rows, save_animation, save_png
-from transflow_core.intake import Intake
 from transflow_core.limits import RESTYLE_FRAMES, RESTYLE_SIDE, Range
+from transflow_core.operations.inpaint import remove
+from transflow_core.operations.restyle import Restyled, level_strengths, restyle_faces
+from transflow_core.pictures import File
 from transflow_core.posterior import Posterior
 from transflow_core.recipes import Restyle, within
-from transflow_core.restyled import Restyled, keeping
 from transflow_core.views import to_metadata
 
 from ..session import Session
@@ -61,7 +62,7 @@ class Photograph:
         faces: the faces without what the mask covers.
     """
 
-    source: Source
+    file: File
     name: str
     image: Image.Image
     scale: float
@@ -73,27 +74,27 @@ class Photograph:
     def of(
         cls,
         engine: Engine,
-        intake: Intake,
+        intake: Evidence,
         index: int,
         mask: Image.Image | None = None,
         cancel: threading.Event | None = None,
     ) -> Photograph:
         """The photograph of this index, without what the mask covers."""
-        sources = list(dict.fromkeys(image.source for image in intake.used if image.source is not None))
-        source = sources[min(index, len(sources) - 1)]
-        read = tuple(image for image in intake.used if image.source == source)
-        full = engine.picture(source, cancel=cancel)
+        files = list(dict.fromkeys(image.source.file for image in intake.used))
+        file = files[min(index, len(files) - 1)]
+        read = tuple(image for image in intake.used if image.source.file == file)
+        full = engine.picture(file, cancel=cancel)
         scale = min(1.0, _SHOWN / max(full.size))
         size = max(1, round(scale * full.width)), max(1, round(scale * full.height))
         # As large as the file to download, so that the code on the page makes the same picture.
         mask = mask and mask.resize(size, Image.Resampling.NEAREST)
         full, faces = _without(engine, full, read, mask, cancel)
         image = full if size == full.size else full.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        return cls(source, read[0].name, image, image.width / full.width, read, mask, faces)
+        return cls(file, read[0].name, image, image.width / full.width, read, mask, faces)
 
     def full(self, engine: Engine) -> Image.Image:
         """The photograph at its full size, without what the mask covers."""
-        return _without(engine, engine.picture(self.source), self.read, self.mask, None)[0]
+        return _without(engine, engine.picture(self.file), self.read, self.mask, None)[0]
 
     def smaller(self, side: int) -> Photograph:
         """The same at no more than this side, in pixels."""
@@ -109,7 +110,7 @@ def _without(
     mask: Image.Image | None,
     cancel: threading.Event | None,
 ) -> tuple[Image.Image, tuple[EvidenceImage, ...]]:
-    return engine.paint_away(photograph, faces, mask, cancel=cancel) if mask is not None else (photograph, faces)
+    return remove(engine, photograph, faces, mask, cancel=cancel) if mask is not None else (photograph, faces)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,7 @@ class Request:
 
     photograph: Photograph
     posterior: Posterior
-    style: Intake
+    style: Evidence
     prior: str
     settings: Restyle
 
@@ -138,8 +139,8 @@ class Request:
     ) -> Restyled:
         """The faces at several strengths: all of them, or so many, the largest first."""
         chosen, settings = self.photograph.faces[:faces], self.settings
-        levels = [keeping(settings.keep_levels, strength, len(engine.prior.levels)) for strength in strengths]
-        return engine.restyle(chosen, self.posterior, levels, likeness=settings.likeness, cancel=cancel)
+        levels = [level_strengths(strength, settings.keep_levels, len(engine.prior.levels)) for strength in strengths]
+        return restyle_faces(engine, chosen, self.posterior, levels, likeness=settings.likeness, cancel=cancel)
 
     def strip(self, engine: Engine, cancel: threading.Event) -> Image.Image:
         """The largest face, from the photograph to the full style."""
@@ -158,7 +159,7 @@ def steps_of(request: Request) -> list[Step]:
     """The code of a restyled photograph."""
     photograph = request.photograph
     inputs = {
-        "photographs": [file_of(photograph.source, photograph.name)],
+        "photographs": [file_of(photograph.file, photograph.name)],
         "evidence": evidence_files(request.style, POSTERIOR_FILE),
     }
     if photograph.mask is not None:

@@ -28,8 +28,8 @@ class History:
     """A visitor's last states: ten of them, with no more different images in all than one panel may have.
 
     Example:
-        >>> from transflow_core.intake import Intake
-        >>> history, request = History(), Request(Intake(), "celeba128", Settings())
+        >>> from transflow_core.evidence import Evidence
+        >>> history, request = History(), Request(Evidence(), "celeba128", Settings())
         >>> history.keep(request) == history.keep(request), history.get(history.keep(request)) is request
         (True, True)
     """
@@ -58,7 +58,7 @@ class History:
         return self._states.get(number) if isinstance(number, int) else None
 
     def _images(self) -> int:
-        return len({id(image) for request in self._states.values() for image in request.intake.evidence})
+        return len({id(image) for request in self._states.values() for image in request.intake})
 
 
 def history_bar() -> gr.HTML:

@@ -87,7 +87,7 @@ def strips(request: Request, engine: Engine, cancel: CancelToken) -> str:
     how = {"seed": settings.recipe.seed, "temperature": settings.recipe.temperature}
     buttons = []
     for split, mixture in zip(splits, mixtures, strict=True):
-        images = to_pil(engine.sample(mixture, _DRAWS, cancel=cancel, **how))
+        images = to_pil(engine.sample(mixture, _DRAWS, cancel=cancel, **how).images)
         if split == 0:
             text = f"all of {names[structure]}"
         elif split == len(levels):

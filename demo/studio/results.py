@@ -98,7 +98,8 @@ class Results:
         yield {self._sweep: _note("Drawing the sweep…")}
         draws, posterior = dict(result.request.settings.draws, n=_SWEEP_ROWS), result.request.intake.posterior()
         swept = _swept(result.request, posterior.m, over)
-        x = result.engine.sweep(posterior, swept.values(), cancel=cancel, **draws)
+        at = [result.engine.draw(posterior, one, cancel=cancel) for one in swept.values()]
+        x = result.engine.series(at, cancel=cancel, **draws)
         rows = [to_pil(x[:, row]) for row in range(_SWEEP_ROWS)]
         alt = f"the same samples from {next(iter(swept))} to {next(reversed(swept))}"
         yield {self._sweep: picture(labelled_rows(rows, column_labels=list(swept)), alt)}
@@ -113,7 +114,7 @@ class Results:
 
     def _make_rebuilt(self, result: Result, cancel: CancelToken) -> Iterator[Updates]:
         """The evidence, decoded from its latents: all that the posterior knows of it."""
-        evidence = result.request.intake.evidence
+        evidence = result.request.intake
         if not evidence.used:
             yield {self._rebuilt: _note("No images yet.")}
             return
@@ -123,7 +124,7 @@ class Results:
         yield {self._rebuilt: _figure(sheet(x, caption), caption)}
 
     def _make_numbers(self, result: Result, cancel: CancelToken) -> Iterator[Updates]:
-        facts = [image.to_dict() for image in result.request.intake.evidence]
+        facts = [image.to_dict() for image in result.request.intake]
         yield {
             self._numbers: result.engine.call(_numbers, result, cancel=cancel),
             self._json: json.dumps(facts, indent=1, ensure_ascii=False),

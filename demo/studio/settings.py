@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transflow_core.engine import Engine
-from transflow_core.intake import Intake
+from transflow_core.evidence import Evidence
 from transflow_core.limits import SAMPLES, choice
 from transflow_core.operations import sampler_of
 from transflow_core.posterior import Gaussian, Sampler
@@ -76,7 +76,7 @@ class Request:
         settings: the settings of the controls.
     """
 
-    intake: Intake
+    intake: Evidence
     prior: str
     settings: Settings
 

@@ -82,7 +82,11 @@ class Strip:
             for lam in part:
                 if lam not in done:
                     sampler = request.source(engine, PRIOR) if lam == math.inf else _at(request, lam).sampler(engine)
-                    done[lam] = to_pil(engine.preview(sampler, cancel=cancel, priority=1, **settings.draws))
+                    done[lam] = to_pil(
+                        engine.sample(
+                            sampler, cancel=cancel, priority="background", **settings.draws, preview=True
+                        ).images
+                    )
                     yield None
             frames = sorted([*frames, *part])
             if serial == self.serial and len(frames) > self.sent:

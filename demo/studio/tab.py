@@ -15,8 +15,8 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
 from transflow_core.images import to_pil
-from transflow_core.intake import Intake
 from transflow_core.limits import LAM_RATIO_SLIDER
 from transflow_core.posterior import Recommendation, resolve
 from transflow_core.recipes import Method, Reading, within
@@ -43,7 +43,7 @@ __all__ = ["Studio"]
 
 _MOST_LEVELS = 8
 _SAMPLES, _STRIP, _TAB = "samples", "strip", "studio"
-_DEFAULT, _NOTHING = Settings(), Intake()
+_DEFAULT, _NOTHING = Settings(), Evidence()
 _STEP = '<h2 class="step"><b>{}</b> {}</h2>'
 
 
@@ -166,7 +166,7 @@ class Studio:
     def _request(self, session: Session, prior: str, values: Sequence[Any]) -> tuple[Request, Engine]:
         """The request of the controls. Images that are not yet read for a new prior are no evidence."""
         engine, intake = self._engines.get(prior), self._panel.intake(session)
-        ready = intake.prior == prior and (intake.saved is not None or len(intake.evidence))
+        ready = intake.prior == prior and (intake.saved is not None or len(intake))
         own, methods = len(self._drawing), len(self._method.inputs)
         drawing, method, (lam, by_level, *levels) = values[:own], values[own : own + methods], values[own + methods :]
         ratio = tuple(levels[: len(engine.prior.levels)]) if by_level else lam
@@ -266,7 +266,7 @@ class Studio:
         with session.queued(_SAMPLES, newest=True) as cancel:
             state.result = None
             started = time.perf_counter()
-            x = engine.preview(request.sampler(engine), cancel=cancel, **request.settings.draws)
+            x = engine.sample(request.sampler(engine), cancel=cancel, **request.settings.draws, preview=True).images
             text = _timing(request, time.perf_counter() - started)
             number = session.state(Strip).number(request)
             return self._sheet.shown(to_pil(x), request, number) | {self._status: text}
@@ -351,9 +351,9 @@ class Studio:
     def _draw(self, session: Session, request: Request, engine: Engine, cancel: CancelToken) -> Iterator[Updates]:
         state = session.state(ViewState)
         if state.result is None or state.result.request != request:
-            yield {self._status: updating(engine.before)}
+            yield {self._status: updating(engine.ahead)}
             started, sampler = time.perf_counter(), request.sampler(engine)
-            drawn = engine.drawn(sampler, cancel=cancel, **request.settings.draws)
+            drawn = engine.sample(sampler, cancel=cancel, **request.settings.draws)
             pictures = to_pil(drawn.images)
             state.result = Result(request, engine, sampler, pictures, drawn.counts, time.perf_counter() - started)
             sheet = self._sheet.shown(pictures, request, session.state(Strip).number(request))

@@ -26,7 +26,7 @@ class Result:
         engine: the prior at work.
         sampler: what they were drawn from.
         pictures: the samples.
-        counts: how many of them were redrawn, projected and guarded, see `Drawn`.
+        counts: how many of them were redrawn, projected and guarded, see `Samples`.
         seconds: that they took.
     """
 
@@ -59,7 +59,7 @@ class Result:
         if not intake.ready:
             return []
         images = self.engine.prior.to_unit(self.pictures).cpu()
-        return self.engine.closest(images, intake.posterior(), intake.evidence)
+        return self.engine.closest(images, intake.posterior(), intake)
 
 
 @dataclass

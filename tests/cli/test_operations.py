@@ -41,10 +41,10 @@ def test_greyscale_evidence_gives_greyer_samples_than_the_prior(celeba64):
     from transflow_core.posterior import Gaussian
 
     engine = Engine(celeba64)
-    intake = engine.intake(sorted((EXAMPLES / "greyscale").glob("*.png")))
+    intake = engine.read(sorted((EXAMPLES / "greyscale").glob("*.png")))
 
     def chroma(gaussian):
-        x = engine.sample(gaussian, 8)
+        x = engine.sample(gaussian, 8).images
         return float((x.amax(1) - x.amin(1)).mean())
 
     greys = [chroma(intake.posterior(ratio)) for ratio in (0.05, 0.3, 1.0)]

@@ -17,9 +17,9 @@ from demo.interpolate.tab import settings_in as interpolation_in
 from demo.studio.history import settings_in
 from demo.studio.settings import DEFAULT
 from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.images import read_png_metadata
-from transflow_core.intake import Intake
 from transflow_core.posterior import resolve
 from transflow_core.recipes import Interpolate, Method, Restyle, Sample, Sweep
 from transflow_core.views import from_metadata
@@ -52,7 +52,7 @@ def test_a_link_to_a_path_opens(path):
     settings = interpolation_in(dict(parse_qsl(f"{link}&lam_a=0.1&lam_b=0.2&steps=5&n=2&seed=3&t=0.8")))
     method = Method(method="bootstrap", lam_ratio=0.1, images_per_sample=2)
     assert settings == PathSettings(path, 0.1, 0.2, 5, 2, 3, 0.8, method)
-    again = address_of(settings, Intake(example="sepia"), Intake(example="cartoon"))
+    again = address_of(settings, Evidence(example="sepia"), Evidence(example="cartoon"))
     reopened = interpolation_in(dict(parse_qsl(again)))
     assert replace(reopened, method=method) == settings and reopened.method.images_per_sample == 2
 

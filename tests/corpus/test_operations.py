@@ -18,10 +18,11 @@ from torch import Tensor
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.images import to_pil
+from transflow_core.operations.inpaint import ignore, remove
+from transflow_core.operations.restyle import level_strengths, restyle_faces
 from transflow_core.posterior import interpolate, mixed, standard_normal
 from transflow_core.prior import load_prior
 from transflow_core.recipes import Method
-from transflow_core.restyled import keeping
 
 FILE = Path(__file__).with_name("operations.json")
 BY = {
@@ -49,8 +50,8 @@ def images_of(prior: str) -> list[Image.Image]:
 
 
 @cache
-def intake_of(prior: str, first: int = 0, n: int = 5):
-    return engine_of(prior).intake(images_of(prior)[first : first + n], whole="always")
+def evidence_of(prior: str, first: int = 0, n: int = 5):
+    return engine_of(prior).read(images_of(prior)[first : first + n], align="never")
 
 
 def marks(z: Tensor) -> list[float]:
@@ -68,41 +69,41 @@ def thumbnails(x: Tensor) -> list[int]:
 
 
 def drawn(engine: Engine, sampler: Any) -> dict[str, list]:
-    of = engine.drawn(sampler, 2, seed=3)
+    of = engine.sample(sampler, 2, seed=3)
     return {"latents": marks(of.z), "pixels": thumbnails(of.images)}
 
 
 def sample(prior: str, method: Method) -> dict[str, list]:
     engine = engine_of(prior)
-    return drawn(engine, engine.draw(intake_of(prior).posterior(engine.ratio(method.lam_ratio)), method))
+    return drawn(engine, engine.draw(evidence_of(prior).posterior(engine.ratio(method.lam_ratio)), method))
 
 
 def path(method: str) -> dict[str, list]:
     engine = engine_of("celeba64")
     ends = ((0, 0.1), (4, 2.0))
     a, b = (
-        engine.draw(intake_of("celeba64", first, 3).posterior(lam), Method(method="posterior", lam_ratio=lam))
+        engine.draw(evidence_of("celeba64", first, 3).posterior(lam), Method(method="posterior", lam_ratio=lam))
         for first, lam in ends
     )
     middle = interpolate(a, b, 0.5, method=method)
-    x = engine.interpolate(a, b, 3, 1, method=method, seed=3)
+    x = engine.series([interpolate(a, b, t, method=method) for t in (0, 0.5, 1)], 1, seed=3)
     return {"latents": marks(middle.sample(1, 3)), "pixels": thumbnails(x)}
 
 
 def mix(how: Any) -> dict[str, list]:
-    a, b = (intake_of("celeba64", first, 3).posterior(0.5) for first in (0, 4))
+    a, b = (evidence_of("celeba64", first, 3).posterior(0.5) for first in (0, 4))
     posterior = mixed(a, b, how, 0.4)
     return {"latents": marks(posterior.mean[None]) + marks(posterior.sample(1, 3))}
 
 
 def weighted() -> dict[str, list]:
-    intake = intake_of("celeba64").replace(0, weight=3.0).replace(1, weight=0.0)
+    intake = evidence_of("celeba64").replace(0, weight=3.0).replace(1, weight=0.0)
     posterior = intake.posterior(0.5)
     return {"latents": marks(posterior.mean[None]), "numbers": [posterior.m]}
 
 
 def encode() -> dict[str, list]:
-    latents = [image.latent for image in intake_of("celeba64").evidence if image.latent]
+    latents = [image.latent for image in evidence_of("celeba64") if image.latent]
     numbers = [value for latent in latents for value in (latent.log_prior, latent.log_prob)]
     return {"latents": marks(torch.stack([latent.z for latent in latents])), "numbers": numbers}
 
@@ -110,7 +111,7 @@ def encode() -> dict[str, list]:
 def masked() -> dict[str, list]:
     mask = Image.new("L", (64, 64))
     mask.paste(255, (10, 20, 30, 40))
-    image = engine_of("celeba64").masked(intake_of("celeba64"), {1: mask}).evidence[1]
+    image = ignore(engine_of("celeba64"), evidence_of("celeba64"), {1: mask})[1]
     assert image.filled is not None and image.latent is not None
     return {"latents": marks(image.latent.z[None]), "pixels": thumbnails(unit([image.filled]))}
 
@@ -119,20 +120,20 @@ def inpainted() -> dict[str, list]:
     mask = Image.new("L", (64, 64))
     mask.paste(255, (10, 20, 30, 40))
     photograph = images_of("celeba64")[6]
-    faces = engine_of("celeba64").intake([photograph], whole="always").evidence
-    return {"pixels": thumbnails(unit([engine_of("celeba64").paint_away(photograph, faces, mask)[0]]))}
+    faces = engine_of("celeba64").read([photograph], align="never")
+    return {"pixels": thumbnails(unit([remove(engine_of("celeba64"), photograph, faces, mask)[0]]))}
 
 
 def restyle(strength: float, kept: int) -> dict[str, list]:
     engine, photographs = engine_of("celeba64"), images_of("celeba64")[5:7]
-    faces = engine.intake(photographs, whole="always").evidence
-    style = intake_of("celeba64", 0, 4).posterior()
-    restyled = engine.restyle(faces, style, [keeping(kept, strength, len(engine.prior.levels))])
+    faces = engine.read(photographs, align="never")
+    style = evidence_of("celeba64", 0, 4).posterior()
+    restyled = restyle_faces(engine, faces, style, [level_strengths(strength, kept, len(engine.prior.levels))])
     return {"pixels": thumbnails(restyled.after)}
 
 
 def classify(likelihood: Any) -> dict[str, list]:
-    z = torch.stack([image.latent.z for image in intake_of("celeba64", 0, 8).evidence if image.latent])
+    z = torch.stack([image.latent.z for image in evidence_of("celeba64", 0, 8) if image.latent])
     classifier = FewShotClassifier(engine_of("celeba64").prior, likelihood=likelihood)
     classifier.fit_latents({"first": z[:3], "second": z[3:6]})
     answers = classifier.judge(z[6:])

@@ -125,13 +125,13 @@ def test_align(client, broken):
     assert [entry["name"] for entry in told["pictures"]] == [SETS["red_hair"][0].name, "broken.png"]
     assert len(files) == 1 and pixels(files[0]).shape == (128, 128, 3)
     face = told["pictures"][0]["faces"][0]
-    assert face["file"] == Path(files[0]).name and "taken whole" in face["how"]
+    assert face["file"] == Path(files[0]).name and "the whole picture is used" in face["how"]
     assert told["pictures"][1]["faces"] == [] and told["pictures"][1]["problem"]
 
 
 def test_encode(client, engine, broken):
     (file,), told = client.predict(images=[*images("sepia", 2), broken], api_name="/encode")
-    expected = engine.intake(SETS["sepia"][:2]).evidence
+    expected = engine.read(SETS["sepia"][:2])
     assert torch.allclose(load_file(file)["z"], expected.z, atol=1e-5)
     with safe_open(file, "pt") as opened:
         assert json.loads(opened.metadata()["names"]) == [image.name for image in expected]
@@ -150,7 +150,7 @@ def test_condition(client, engine):
     posterior = Posterior.load(file)
     assert Method.from_texts(posterior.metadata).lam_ratio == tuple(levels) and told["reason"]
     expected = Posterior.condition(
-        engine.intake(SETS["red_hair"][:3]).evidence.z, per_level(levels, engine.prior.levels), weights=weights
+        engine.read(SETS["red_hair"][:3]).z, per_level(levels, engine.prior.levels), weights=weights
     )
     assert torch.allclose(posterior.mean, expected.mean, atol=1e-5)
     assert torch.allclose(posterior.variance, expected.variance)
@@ -178,7 +178,7 @@ def test_condition_without_what_a_mask_covers(client, tmp_path):
 def test_condition_at_zero_is_the_mean_of_the_evidence(client, engine):
     (file,), told = client.predict(evidence=images("red_hair", 2), lam_ratio=0, api_name="/condition")
     posterior = Posterior.load(file)
-    assert torch.allclose(posterior.mean, engine.intake(SETS["red_hair"][:2]).evidence.z.mean(0), atol=1e-5)
+    assert torch.allclose(posterior.mean, engine.read(SETS["red_hair"][:2]).z.mean(0), atol=1e-5)
     assert posterior.variance == 0 and told["kl"] is None
 
 
@@ -188,7 +188,7 @@ def test_sample_from_images_and_from_a_saved_posterior(client, engine, saved):
     from_file, told_file = client.predict(evidence=[handle_file(saved)], **how)
     posterior = engine.posterior(SETS["greyscale"][:3])
     method = recommend(posterior, engine.looks(posterior)).method.replace(lam_ratio=0.4)
-    drawn = engine.sample(engine.draw(posterior, method), 3, seed=5, temperature=0.8)
+    drawn = engine.sample(engine.draw(posterior, method), 3, seed=5, temperature=0.8).images
     for a, b, x in zip(from_images, from_file, to_uint8(drawn).astype(int), strict=True):
         assert np.abs(pixels(a) - x).max() <= 1 and np.abs(pixels(b) - x).max() <= 1
     assert told["m"] == told_file["m"] == 3 and told["recipe"] == told_file["recipe"]

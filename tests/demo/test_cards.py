@@ -16,30 +16,30 @@ FAR = Verdict(-1.0, -3.0, -2.0, 100.0, "far outside", "too smooth")
 
 @pytest.fixture(scope="module")
 def intake():
-    return Engine(make_tiny_prior()).intake(example_sets()["sepia"].files[:4])
+    return Engine(make_tiny_prior()).read(example_sets()["sepia"].files[:4])
 
 
 def with_outliers(intake, n):
     """The same with n images that are far outside."""
-    images = [replace(image, verdict=FAR) if i < n else image for i, image in enumerate(intake.evidence)]
-    return replace(intake, evidence=replace(intake.evidence, images=tuple(images)))
+    images = [replace(image, verdict=FAR) if i < n else image for i, image in enumerate(intake)]
+    return replace(intake, images=tuple(images))
 
 
 @pytest.mark.parametrize(("far", "marked", "told"), [(0, 0, False), (1, 1, False), (2, 2, False), (4, 0, True)])
 def test_the_odd_one_is_marked_and_a_set_is_told_once(intake, far, marked, told):
     given = with_outliers(intake, far)
-    assert thumbnails(given.evidence).count('class="badge"') == marked
+    assert thumbnails(given).count('class="badge"') == marked
     assert ("Most of them are very different" in summary(given)) == told
 
 
 def test_one_image_alone_is_marked(intake):
-    given = with_outliers(replace(intake, evidence=replace(intake.evidence, images=intake.evidence.images[:1])), 1)
-    assert "card warning" in thumbnails(given.evidence) and "Most" not in summary(given)
+    given = with_outliers(replace(intake, images=intake.images[:1]), 1)
+    assert "card warning" in thumbnails(given) and "Most" not in summary(given)
 
 
 def test_examples_of_a_class_spoil_no_samples(intake):
     given = with_outliers(intake, 1)
-    assert "badge" not in thumbnails(given.evidence, warns=False)
-    assert "Blank or blurred" in details(given.evidence, 0, weighted=False)
+    assert "badge" not in thumbnails(given, warns=False)
+    assert "Blank or blurred" in details(given, 0, weighted=False)
     hint = "if the samples look broken"
-    assert hint in details(given.evidence, 0) and hint not in details(given.evidence, 0, weighted=False)
+    assert hint in details(given, 0) and hint not in details(given, 0, weighted=False)

@@ -18,7 +18,7 @@ from demo.classify.snippet import python_code
 from demo.classify.tasks import DIGITS, has_mnist, random_digits, tasks
 from demo.engines import Engines
 from transflow_core.engine import Engine
-from transflow_core.evidence import Evidence
+from transflow_core.evidence import Evidence, Source
 from transflow_core.fewshot import NONE, FewShotClassifier
 
 from .conftest import EXAMPLES, TINY, noise, reset_page, run_python, saved, says
@@ -270,7 +270,7 @@ def test_downloads_and_code_give_the_same_answers(tab_page, engines, monkeypatch
     page, prior = ready(tab_page, "styles"), engines.get(TINY).prior
     rows = rows_of(download(page, "#classify-csv", tmp_path).read_text(encoding="utf-8"))
     classifier = FewShotClassifier.load(download(page, "#classify-file", tmp_path), prior)
-    z = Engine(prior).intake([source for source, _ in tasks()["styles"].queries]).evidence.z
+    z = Engine(prior).read([source for source, _ in tasks()["styles"].queries]).z
     for row, p in zip(rows, classifier.predict_proba_latents(z).tolist(), strict=True):
         np.testing.assert_allclose(list(probabilities(row).values()), p, atol=2e-3)
     code = page.locator("#classify-python .cm-content").inner_text().replace("\u00a0", " ")
@@ -333,7 +333,7 @@ def test_nothing_moves_when_a_query_is_added_or_removed(tab_page, width):
 
 
 def evidence(engine: Engine, files, label="") -> Evidence:
-    return engine.intake(files, labels=[label] * len(files)).evidence
+    return engine.read([Source(file, label) for file in files])
 
 
 def fit(engine: Engine, classes, rule, known=None) -> Fit:

@@ -10,8 +10,7 @@ import pytest
 from demo import session as sessions
 from demo.cleanup import Cleanup, in_use, own_folder, sweep
 from demo.session import Session
-from transflow_core.evidence import Evidence, EvidenceImage
-from transflow_core.intake import Intake
+from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.pictures import Picture
 
 
@@ -82,8 +81,8 @@ def test_a_session_uses_the_sources_of_its_evidence_and_its_results(own, monkeyp
     monkeypatch.setattr(Session, "_all", {})
     session = Session.of(SimpleNamespace(session_hash="one"))
     upload, unused = write(own / "hash" / "face.png"), write(own / "hash2" / "unused.png")
-    image = EvidenceImage(Picture("face.png"), None, problem="no face", source=str(upload))
-    session.intakes["evidence"] = Intake("tiny", Evidence((image,)))
+    image = EvidenceImage(Source(str(upload)), Picture("face.png"), problem="no face")
+    session.intakes["evidence"] = Evidence((image,), "tiny")
     result = write(session.file("sheet.png"))
     cleanup = Cleanup(Session.in_use, own, age=-1.0)
     cleanup.close()

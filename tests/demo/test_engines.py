@@ -8,7 +8,7 @@ import pytest
 import demo.engines
 from demo.engines import Engines
 from demo.examples import example_sets
-from transflow_core.worker import ComputeThread
+from transflow_core.runtime.worker import ComputeWorker
 
 from ..helpers import make_tiny_prior
 
@@ -168,13 +168,11 @@ def test_the_example_sets_are_inverted_before_a_click_while_nobody_waits(folder,
     engine = engines.get("a.safetensors")
     invert, batches, priority = engine._invert, [], []
     monkeypatch.setattr(engine, "_invert", lambda frames: batches.append(len(frames)) or invert(frames))
-    submit = ComputeThread.submit
-    monkeypatch.setattr(
-        ComputeThread, "submit", lambda *a, **k: priority.append(k.get("priority", False)) or submit(*a, **k)
-    )
+    submit = ComputeWorker.submit
+    monkeypatch.setattr(ComputeWorker, "submit", lambda *a, **k: priority.append(k.get("priority")) or submit(*a, **k))
     engines.read_examples("a.safetensors")
-    assert batches and priority and all(priority)
+    assert batches and priority and set(priority) == {"idle"}
     seen = len(batches)
     for some in example_sets().values():
-        assert engine.intake(some.files, whole="always").used
+        assert engine.read(some.files, align="never").used
     assert len(batches) == seen

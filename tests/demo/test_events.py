@@ -12,7 +12,7 @@ import demo.events
 from demo.errors import message_of
 from demo.events import on
 from demo.session import Session
-from transflow_core.worker import Cancelled
+from transflow_core.runtime.worker import Cancelled
 
 NOTHING = {"__type__": "update"}
 

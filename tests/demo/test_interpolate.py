@@ -21,8 +21,8 @@ from demo.interpolate.tab import Interpolate
 from demo.session import Session
 from demo.snippet import command_line, python_code
 from transflow_core.engine import Cancelled, Engine
+from transflow_core.evidence import Evidence
 from transflow_core.images import read_png_metadata
-from transflow_core.intake import Intake
 from transflow_core.posterior import Covariance, Posterior, mixed
 
 from ..helpers import ROOT, by_bootstrap, by_posterior, frames, make_tiny_prior
@@ -299,7 +299,7 @@ def engine(engines):
 
 
 def evidence_of(engine, *files, example="", weight=1.0):
-    intake = engine.intake(files)
+    intake = engine.read(files)
     intake = intake.replace(0, weight=weight) if weight != 1 else intake
     return replace(intake, example=example, prior=TINY)
 
@@ -326,10 +326,10 @@ def ends(case, engine, folder):
         case "files":
             return evidence_of(engine, str(folder / "sepia 0.png")), b
         case "the prior":
-            return Intake(TINY), b
+            return Evidence(TINY), b
         case "saved":
             evidence_of(engine, str(folder / "sepia 0.png")).posterior(2.0).save(folder / "mine.safetensors")
-            return Intake(TINY, saved=Posterior.load(folder / "mine.safetensors"), saved_name="mine.safetensors"), b
+            return Evidence(TINY, saved=Posterior.load(folder / "mine.safetensors"), saved_name="mine.safetensors"), b
         case "weights":
             return evidence_of(engine, str(folder / "sepia 0.png"), str(folder / "sepia 1.png"), weight=3.0), b
 
@@ -406,7 +406,7 @@ def test_frames_begin_at_a_and_end_at_b(engine):
     a, b = evidence_of(engine, EXAMPLES["sepia"][0]), evidence_of(engine, EXAMPLES["cartoon"][0])
     result = made(engine, PathSettings(path="direct", steps=3), a, b)
     for frame, side in ((result.frames[0, 0], a), (result.frames[-1, 0], b)):
-        image = np.asarray(side.evidence[0].face.image).astype(int)
+        image = np.asarray(side[0].face.image).astype(int)
         assert np.abs(frame.astype(int) - image).max() <= 2
     assert np.array_equal(result.frames[14, 0], result.strips[0][1, 0])
 
@@ -422,17 +422,19 @@ def test_settings_of_the_page_out_of_range_become_the_nearest():
 def low_rank(dim):
     """A saved posterior whose covariance has a low-rank part on a general diagonal."""
     likelihood = Covariance(torch.linspace(0.5, 1.5, dim), torch.ones(dim, 1))
-    return Intake("x", saved=Posterior.condition(torch.zeros(1, dim), 0.5, likelihood=likelihood), saved_name="x")
+    return Evidence(
+        prior="x", saved=Posterior.condition(torch.zeros(1, dim), 0.5, likelihood=likelihood), saved_name="x"
+    )
 
 
 def test_impossible_paths_are_refused():
     engine = Engine(make_tiny_prior())
     low = low_rank(engine.prior.dim)
     with pytest.raises(ValueError, match="low-rank part"):
-        paths_of(PathSettings(path="wasserstein"), low, Intake("x"), engine)
+        paths_of(PathSettings(path="wasserstein"), low, Evidence(prior="x"), engine)
     with pytest.raises(ValueError, match="A is a saved posterior"):
-        paths_of(PathSettings(path="direct"), low, Intake("x"), engine)
-    shown, notes = paths_of(PathSettings(path="compare"), low, Intake("x"), engine)
+        paths_of(PathSettings(path="direct"), low, Evidence(prior="x"), engine)
+    shown, notes = paths_of(PathSettings(path="compare"), low, Evidence(prior="x"), engine)
     assert [path.key for path in shown] == ["linear"] and len(notes) == 2
     assert notes[0].startswith("Wasserstein is not shown") and notes[1].startswith("Direct is not shown")
 
@@ -446,7 +448,7 @@ def test_two_strips_that_are_the_same_are_explained(engine):
 
 def test_a_run_ends_at_its_next_batch(engine):
     settings, cancel = PathSettings(steps=24, n=2), threading.Event()
-    shown, _ = paths_of(settings, Intake(TINY), Intake(TINY), engine)
+    shown, _ = paths_of(settings, Evidence(TINY), Evidence(TINY), engine)
     decoding = Decoding(engine, cancel, settings, shown)
     running = decoding.strips()
     next(running)

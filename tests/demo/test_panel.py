@@ -13,7 +13,7 @@ from demo.render import progress
 from transflow_core.engine import Engine
 from transflow_core.faces import align
 from transflow_core.images import load_image
-from transflow_core.worker import FairThread, owned_by
+from transflow_core.runtime.worker import Worker, as_client
 
 from .conftest import EXAMPLES, OTHER, choose_example, choose_prior, opened, says
 from .test_studio import sheet, upload, wait_status
@@ -242,32 +242,32 @@ def test_the_text_of_progress():
 
 
 def test_the_users_ahead_are_counted():
-    thread, running, go_on = FairThread(), threading.Event(), threading.Event()
+    thread, running, go_on = Worker(), threading.Event(), threading.Event()
 
     def job():
         running.set()
         go_on.wait(60)
 
-    with owned_by("one"):
+    with as_client("one"):
         first = thread.submit(job)
-        assert running.wait(60) and thread.before == 0
-    with owned_by("two"):
+        assert running.wait(60) and thread.ahead == 0
+    with as_client("two"):
         second = thread.submit(int)
-        assert thread.before == 1
-    with owned_by("three"):
-        assert thread.before == 2
+        assert thread.ahead == 1
+    with as_client("three"):
+        assert thread.ahead == 2
     go_on.set()
     first.result(), second.result()
-    with owned_by("three"):
+    with as_client("three"):
         thread.run(int)
-        assert thread.before == 0
+        assert thread.ahead == 0
 
 
 @pytest.mark.parametrize("key", [key for key in example_sets() if key != "noise_bar"])
 def test_of_an_example_set_nothing_changes_where_faces_are_not_looked_for(key):
     """Of noise_bar one is: the bar hides the eyes, and what is found is not where the face is."""
     for file in example_sets()[key].files[:2]:
-        found, whole = (align(load_image(file), size=64, whole=how)[0].image for how in ("auto", "always"))
+        found, whole = (align(load_image(file), size=64, align=how)[0].image for how in ("auto", "never"))
         assert found.tobytes() == whole.tobytes()
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from demo.queues import Queue
-from transflow_core.worker import Cancelled
+from transflow_core.runtime.worker import Cancelled
 
 TIMEOUT = 60
 

@@ -135,8 +135,8 @@ def test_a_painted_mask_comes_back(width, height, seed):
 
 def request_of(engines, folder, settings, mask=None):
     engine = engines.get("tiny.safetensors")
-    taken = engine.intake([PHOTOGRAPH], faces="all")
-    style = engine.intake(style_files(folder))
+    taken = engine.read([PHOTOGRAPH], faces="all")
+    style = engine.read(style_files(folder))
     return engine, Request(
         Photograph.of(engine, taken, 0, mask), style.posterior(), style, "tiny.safetensors", settings
     )

@@ -8,7 +8,7 @@ import pytest
 
 from demo import session as sessions
 from demo.session import Session
-from transflow_core.intake import Intake
+from transflow_core.evidence import Evidence
 
 
 def request(name):
@@ -33,14 +33,14 @@ class Results(list):
 def test_each_visitor_has_a_session_and_finds_it_again():
     one, two = Session.of(request("one")), Session.of(request("two"))
     assert Session.of(request("one")) is one is not two
-    one.intakes["evidence"] = Intake("tiny")
+    one.intakes["evidence"] = Evidence(prior="tiny")
     one.state(Results).append(1)
     assert two.intakes == {} and two.state(Results) == [] and one.state(Results) == [1]
 
 
 def test_a_session_is_kept_as_long_as_it_is_used(clock):
     used, left_alone = Session.of(request("used")), Session.of(request("left alone"))
-    left_alone.intakes["evidence"] = Intake("tiny")
+    left_alone.intakes["evidence"] = Evidence(prior="tiny")
     folder = left_alone.file("a.png").parent
     for _ in range(10):
         clock.seconds += 3600

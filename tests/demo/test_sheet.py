@@ -20,9 +20,8 @@ from demo.studio.settings import DEFAULT as OPENED
 from demo.studio.settings import Request, Settings
 from demo.studio.strip import LAMS, MOST_DRAWS, Strip, strip_lams
 from transflow_core.engine import Engine
-from transflow_core.evidence import EvidenceImage, Latent
+from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
 from transflow_core.images import read_png_metadata
-from transflow_core.intake import Intake
 from transflow_core.pictures import Picture
 
 from ..helpers import METHODS, by_posterior, frames, make_tiny_prior
@@ -67,7 +66,7 @@ def test_the_sheet_is_the_gallery(studio, tmp_path, shot):
     assert text["recipe"] == "sample" and text["method"] == "local"
     # Beside it stands the closest of the images, by the very distance that the core gives.
     engine, files = Engine(make_tiny_prior()), example_sets()["sepia"].files
-    posterior = engine.intake(files, whole="always").posterior()
+    posterior = engine.read(files, align="never").posterior()
     (near,) = engine.closest(engine.prior.to_unit(Image.open(one)), posterior)
     words = page.inner_text("#sheet .closest")
     assert words.startswith(f"Closest of your images: {files[near.index].name}") and "0 is a copy, 1 is as" in words
@@ -118,11 +117,13 @@ def test_a_sample_is_restyled(studio):
 
 def test_the_strip_moves_the_samples_without_the_server(studio, monkeypatch, shot):
     page = studio
-    preview, previewed = Engine.preview, []
+    sample, previewed = Engine.sample, []
     choose_example(page, "red_hair")
     page.wait_for_selector("#sheet .compare:enabled")
     near = picture_of(page, "#sheet img")
-    monkeypatch.setattr(Engine, "preview", lambda *a, **k: previewed.append(1) or preview(*a, **k))
+    monkeypatch.setattr(
+        Engine, "sample", lambda *a, **k: (previewed.append(1) if k.get("preview") else None) or sample(*a, **k)
+    )
     drag(page, 0.01, 0.99, steps=30)
     assert float(page.get_attribute("#sheet canvas", "data-at")) > 7.9 and not previewed
     far = picture_of(page, "#sheet canvas")
@@ -219,9 +220,9 @@ def test_what_a_link_to_the_page_shows(served_small):
 
 def test_a_strip_is_made_once_and_of_few_draws():
     engine = Engine(make_tiny_prior())
-    intake = engine.intake(example_sets()["sepia"].files[:3])
+    intake = engine.read(example_sets()["sepia"].files[:3])
     request, strip = Request(intake, "tiny", Settings(OPENED.replace(n=4))), Strip()
-    assert strip.number(Request(Intake(), "tiny", Settings())) == 0  # nothing moves without evidence
+    assert strip.number(Request(Evidence(), "tiny", Settings())) == 0  # nothing moves without evidence
     first = strip.number(request)
     steps = strip.missing(request, engine, CancelToken())
     assert next(steps) is None
@@ -249,7 +250,10 @@ def test_places_of_a_strip_are_even_on_the_slider():
 
 
 def test_the_history_has_ten_states_with_no_more_images_than_one_panel():
-    history, states = History(), [Request(Intake(), "tiny", Settings(OPENED.replace(seed=seed))) for seed in range(12)]
+    history, states = (
+        History(),
+        [Request(Evidence(), "tiny", Settings(OPENED.replace(seed=seed))) for seed in range(12)],
+    )
     numbers = [history.keep(request) for request in states]
     assert history.get(numbers[1]) is None and history.get(numbers[2]) is states[2] and history.get("x") is None
     assert history.keep(Request(states[5].intake, "tiny", Settings(OPENED.replace(seed=5)))) == numbers[5]
@@ -258,7 +262,7 @@ def test_the_history_has_ten_states_with_no_more_images_than_one_panel():
 def test_states_of_the_history_keep_latents_and_no_posteriors():
     """A posterior is as large as all latents that it was made of: ten of each visitor are much."""
     latent = Latent(torch.zeros(6), -1.0, -1.0)
-    intakes = [Intake().added([EvidenceImage(Picture("a.png"), None, latent)]) for _ in range(3)]
+    intakes = [Evidence().added([EvidenceImage(Source("a.png"), Picture("a.png"), None, latent)]) for _ in range(3)]
     history, posteriors = History(), []
     for seed, intake in enumerate(intakes):
         posterior = intake.posterior()
@@ -275,6 +279,6 @@ def test_an_address_says_it_all(how):
     settings = Settings.checked(
         how, {"temperature": 0.7, "n": 9, "seed": 42, "structure": "prior", "style_levels": 2}, auto=False
     )
-    told = address_of(Request(Intake(), "other", settings), "tiny")
+    told = address_of(Request(Evidence(), "other", settings), "tiny")
     query = dict(part.split("=") for part in told.split("&"))
     assert settings_in(query) == settings and query["prior"] == "other" and query["example"] == "none"

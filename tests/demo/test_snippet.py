@@ -11,8 +11,8 @@ from demo.snippet import command_line, python_code
 from demo.studio.results import POSTERIOR_FILE, steps_of
 from demo.studio.settings import Request, Settings
 from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
 from transflow_core.images import contact_sheet, to_pil
-from transflow_core.intake import Intake
 
 from ..helpers import ROOT, by_bootstrap, by_local, by_posterior
 from .conftest import run_python, run_shell, same
@@ -40,17 +40,17 @@ def folder(tmp_path, monkeypatch):
 
 def evidence_of(engine, folder, kind):
     if kind == "example":
-        return replace(engine.intake(example_sets()["sketch"].files), example="sketch")
+        return replace(engine.read(example_sets()["sketch"].files), example="sketch")
     files = sorted(map(str, folder.glob("*.png")))
-    intake = engine.intake([Image.open(file) for file in files] if kind == "webcam" else files)
+    intake = engine.read([Image.open(file) for file in files] if kind == "webcam" else files)
     if kind == "chosen":
-        group, photo = intake.evidence[0], intake.evidence[1]
+        group, photo = intake[0], intake[1]
         assert len(group.picture.faces) == 2
         intake = intake.put(0, engine.choose(group, group.picture.faces[1]))
         intake = intake.put(1, engine.choose(photo, photo.picture.whole)).replace(2, weight=2.5)
     if kind == "saved":
         saved = replace(intake.posterior(3.0), metadata={})
-        return Intake("celeba64", saved=saved, saved_name="mine.safetensors")
+        return Evidence(prior="celeba64", saved=saved, saved_name="mine.safetensors")
     return intake
 
 
@@ -66,7 +66,7 @@ def test_the_snippets_reproduce_the_sheet(engine, folder, kind, how):
         evidence_of(engine, folder, kind), "celeba64", Settings.checked(how, {"temperature": 0.9, "n": 4, "seed": 7})
     )
     posterior = request.posterior(engine)
-    shown = contact_sheet(to_pil(engine.sample(request.sampler(engine), 4, seed=7, temperature=0.9)))
+    shown = contact_sheet(to_pil(engine.sample(request.sampler(engine), 4, seed=7, temperature=0.9).images))
     posterior.save(folder / (request.intake.saved_name or POSTERIOR_FILE))
     posterior.save(folder / POSTERIOR_FILE)  # the person has downloaded it
 
@@ -82,7 +82,7 @@ def test_the_snippet_of_levels_from_two_sources_reproduces_the_sheet(engine, fol
         by_posterior(0.3), {"temperature": 0.9, "n": 4, "seed": 7, "style": "sepia", "style_levels": 2}
     )
     request = Request(evidence_of(engine, folder, "files"), "celeba64", settings)
-    shown = contact_sheet(to_pil(engine.sample(request.sampler(engine), 4, seed=7, temperature=0.9)))
+    shown = contact_sheet(to_pil(engine.sample(request.sampler(engine), 4, seed=7, temperature=0.9).images))
     for run, code in ((run_python, python_code(steps_of(request))), (run_shell, command_line(steps_of(request)))):
         run(code)
         assert same("sheet.png", shown)

@@ -136,25 +136,23 @@ def test_the_last_value_of_a_drag_wins(page, served, no_strip):
 
 def test_a_preview_that_comes_late_does_not_blur_the_samples(studio, monkeypatch, no_strip):
     """The last preview of a drag, requested while an earlier one was drawn, runs after the slider was released."""
-    page, preview, drawn, results = studio, Engine.preview, Engine.drawn, []
+    page, sample, results = studio, Engine.sample, []
     begun, released, idle = threading.Event(), threading.Event(), threading.Event()
 
-    def slow_preview(*args, **how):
+    def slowed(*args, preview=False, **how):
+        if not preview:
+            results.append(sample(*args, **how))
+            return results[-1]
         idle.clear()
         begun.set()
         released.wait()
         try:
-            return preview(*args, **how)
+            return sample(*args, preview=True, **how)
         finally:
             idle.set()
 
-    def kept(*args, **how):
-        results.append(drawn(*args, **how))
-        return results[-1]
-
     choose_example(page, "red_hair")
-    monkeypatch.setattr(Engine, "preview", slow_preview)
-    monkeypatch.setattr(Engine, "drawn", kept)
+    monkeypatch.setattr(Engine, "sample", slowed)
     drag(page, 0.2, 0.9, steps=40)
     begun.wait()
     page.mouse.up()

@@ -111,6 +111,10 @@ def test_wrong_type_is_the_callers_mistake():
 # --- orientation -----------------------------------------------------------------------------------------------------
 
 
+def options_of(format: str) -> dict:
+    return (LOSSY | LOSSLESS).get(format, {})
+
+
 def oriented(orientation: int) -> tuple[bytes, Image.Image]:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -130,22 +134,13 @@ def oriented(orientation: int) -> tuple[bytes, Image.Image]:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF", "a PIL image"])
 def test_exif_orientation_is_applied_once(format, orientation):
     exif, expected = oriented(orientation)
-    image = load_image(encode(quarters(), format, exif=exif, **(LOSSY | LOSSLESS)[format]))
+    source = encode(quarters(), format if format in LOSSY | LOSSLESS else "PNG", exif=exif, **options_of(format))
+    image = load_image(source if format in LOSSY | LOSSLESS else Image.open(io.BytesIO(source)))
     assert difference(image, expected) <= 40
-    assert difference(load_image(image), image) == 0
-    assert difference(ImageOps.exif_transpose(image), image) == 0
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_of_a_pil_image(orientation):
-    exif, expected = oriented(orientation)
-    source = Image.open(io.BytesIO(encode(quarters(), "PNG", exif=exif)))
-    assert difference(load_image(source), expected) == 0
-    assert source.size == quarters().size  # the caller's image is not turned
-    assert difference(load_image(source), expected) == 0
+    assert difference(load_image(image), image) == difference(ImageOps.exif_transpose(image), image) == 0
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -157,13 +152,13 @@ def test_broken_exif_does_not_spoil_the_pixels():
 # --- modes and colours -----------------------------------------------------------------------------------------------
 
 
-def test_transparent_pixels_show_white_whatever_lies_under_them():
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
+def test_transparent_pixels_show_white_whatever_lies_under_them(format):
     image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     image.paste((200, 100, 0, 128), (0, 0, 8, 4))
-    for format in ("PNG", "WEBP", "TIFF"):
-        loaded = load_image(encode(image, format, **LOSSLESS[format]))
-        assert loaded.getpixel((2, 6)) == (255, 255, 255)
-        assert np.abs(np.subtract(loaded.getpixel((2, 2)), (227, 177, 127))).max() <= 1
+    loaded = load_image(encode(image, format, **LOSSLESS[format]))
+    assert loaded.getpixel((2, 6)) == (255, 255, 255)
+    assert np.abs(np.subtract(loaded.getpixel((2, 2)), (227, 177, 127))).max() <= 1
 
 
 @pytest.mark.parametrize("format", ["PNG", "GIF"])
@@ -177,24 +172,20 @@ def test_palette_with_and_without_transparency(format):
     assert (holes.getpixel((1, 1)), holes.getpixel((6, 1))) == ((255, 255, 255), (200, 100, 50))
 
 
-def test_transparent_colour_of_rgb_and_grey_png():
-    rgb = load_image(encode(Image.new("RGB", (4, 4), (1, 2, 3)), "PNG", transparency=(1, 2, 3)))
-    grey = load_image(encode(Image.new("L", (4, 4), 9), "PNG", transparency=9))
-    assert pixel(rgb) == pixel(grey) == (255, 255, 255)
-
-
 @pytest.mark.parametrize(
-    ("mode", "colour", "expected"),
+    ("mode", "colour", "options", "expected"),
     [
-        ("1", 1, (255, 255, 255)),
-        ("1", 0, (0, 0, 0)),
-        ("L", 77, (77, 77, 77)),
-        ("LA", (77, 255), (77, 77, 77)),
-        ("LA", (77, 0), (255, 255, 255)),
+        ("1", 1, {}, (255, 255, 255)),
+        ("1", 0, {}, (0, 0, 0)),
+        ("L", 77, {}, (77, 77, 77)),
+        ("LA", (77, 255), {}, (77, 77, 77)),
+        ("LA", (77, 0), {}, (255, 255, 255)),
+        ("L", 9, {"transparency": 9}, (255, 255, 255)),
+        ("RGB", (1, 2, 3), {"transparency": (1, 2, 3)}, (255, 255, 255)),
     ],
 )
-def test_grey_modes(mode, colour, expected):
-    assert pixel(load_image(encode(Image.new(mode, (8, 8), colour), "PNG"))) == expected
+def test_modes_of_a_png(mode, colour, options, expected):
+    assert pixel(load_image(encode(Image.new(mode, (8, 8), colour), "PNG", **options))) == expected
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "La", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"])
@@ -205,13 +196,7 @@ def test_every_mode_of_a_pil_image_becomes_rgb(mode):
 
 @pytest.mark.parametrize("format", ["JPEG", "TIFF"])
 @pytest.mark.parametrize(
-    ("cmyk", "expected"),
-    [
-        ((0, 0, 0, 0), (255, 255, 255)),
-        ((255, 0, 0, 0), (0, 255, 255)),
-        ((0, 255, 255, 0), (255, 0, 0)),
-        ((0, 0, 0, 255), (0, 0, 0)),
-    ],
+    ("cmyk", "expected"), [((255, 0, 0, 0), (0, 255, 255)), ((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 255), (0,) * 3)]
 )
 def test_cmyk_is_not_inverted(format, cmyk, expected):
     # Pillow writes a CMYK JPEG as Adobe does, inverted and marked so; a TIFF's ink values are stored as they are.
@@ -220,11 +205,10 @@ def test_cmyk_is_not_inverted(format, cmyk, expected):
     assert np.abs(np.subtract(pixel(load_image(data)), expected)).max() <= 3
 
 
-@pytest.mark.parametrize("colour", [(200, 100, 50), (128, 128, 128), (60, 90, 150)])
-def test_lab_tiff(colour):
+def test_lab_tiff():
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-    image = ImageCms.profileToProfile(Image.new("RGB", (8, 8), colour), srgb, lab, outputMode="LAB")
-    assert np.abs(np.subtract(pixel(load_image(encode(image, "TIFF"))), colour)).max() <= 3
+    image = ImageCms.profileToProfile(Image.new("RGB", (8, 8), (200, 100, 50)), srgb, lab, outputMode="LAB")
+    assert np.abs(np.subtract(pixel(load_image(encode(image, "TIFF"))), (200, 100, 50))).max() <= 3
 
 
 GREYS = np.array([[0, 255, 256, 4095], [16384, 32768, 51400, 65535]])
@@ -248,21 +232,9 @@ def png_of_16_bits(pixels: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def tiff_of_16_bits(pixels: np.ndarray) -> bytes:
-    height, width, channels = pixels.shape
-    content = pixels.astype("<u2").tobytes()
-    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 2, 273: 14, 277: channels, 278: height, 279: len(content)}
-    entries = b"".join(struct.pack("<2H2I", tag, 4, 1, value) for tag, value in tags.items() if tag != 258)
-    bits = struct.pack("<2H2I", 258, 3, channels, 8)
-    entries = entries[:24] + bits + entries[24:]
-    head = b"II*\0" + struct.pack("<I", 14 + len(content)) + struct.pack("<3H", 16, 16, 16)
-    return head + content + struct.pack("<H", len(tags)) + entries + bytes(4)
-
-
-@pytest.mark.parametrize("encode_16_bits", [png_of_16_bits, tiff_of_16_bits])
-def test_16_bit_colour(encode_16_bits):
+def test_16_bit_colour():
     pixels = np.stack([GREYS, GREYS[::-1], GREYS[:, ::-1]], -1).astype(np.uint16)
-    image = load_image(encode_16_bits(pixels))
+    image = load_image(png_of_16_bits(pixels))
     assert np.abs(np.asarray(image, int) - pixels / 257).max() <= 1
 
 
@@ -352,39 +324,11 @@ def png_header(width: int, height: int) -> bytes:
     )
 
 
-def jpeg_header(width: int, height: int) -> bytes:
-    data = encode(Image.new("RGB", (16, 16)), "JPEG")
-    at = data.index(b"\xff\xc0") + 5
-    scan = data.index(b"\xff\xda")
-    return data[:at] + struct.pack(">2H", height, width) + data[at + 4 : scan + 14]
-
-
-def gif_header(width: int, height: int) -> bytes:
-    data = encode(Image.new("P", (8, 8)), "GIF")
-    return data[:6] + struct.pack("<2H", width, height) + data[10:]
-
-
-def bmp_header(width: int, height: int) -> bytes:
-    data = encode(Image.new("RGB", (8, 8)), "BMP")
-    return data[:18] + struct.pack("<2I", width, height) + data[26:54]
-
-
 def webp_header(width: int, height: int) -> bytes:
     data = bytearray(encode(Image.new("RGB", (8, 8)), "WEBP", lossless=True))
     at = data.index(b"\x2f", 20) + 1
     bits = struct.unpack("<I", data[at : at + 4])[0] & ~0xFFFFFFF
     data[at : at + 4] = struct.pack("<I", bits | (width - 1) | (height - 1) << 14)
-    return bytes(data)
-
-
-def tiff_header(width: int, height: int) -> bytes:
-    data = bytearray(encode(Image.new("RGB", (8, 8)), "TIFF"))
-    (at,) = struct.unpack("<I", data[4:8])
-    for entry in range(at + 2, at + 26, 12):
-        tag = struct.unpack("<H", data[entry : entry + 2])[0]
-        value = {256: width, 257: height}.get(tag)
-        if value:
-            data[entry + 2 : entry + 12] = struct.pack("<HII", 4, 1, value)
     return bytes(data)
 
 
@@ -399,12 +343,12 @@ def avif_header(width: int, height: int) -> bytes:
     return heif_header(width, height, "AVIF")
 
 
-HEADERS = [png_header, jpeg_header, gif_header, bmp_header, webp_header, tiff_header, heif_header, avif_header]
+HEADERS = [png_header, webp_header, heif_header, avif_header]
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("header", HEADERS)
-@pytest.mark.parametrize("size", [(9000, 9500), (12000, 12000), (16000, 16000)])
+@pytest.mark.parametrize("size", [(9000, 9500), (16000, 16000)])
 def test_a_pixel_bomb_is_refused_by_its_header(header, size):
     with pytest.raises(ImageError, match=r"^bomb: .*(million|more pixels than)") as caught:
         load_image(header(*size), name="bomb")
@@ -444,11 +388,10 @@ def test_a_thin_strip_is_refused(size):
         load_image(Image.new("RGB", size))
 
 
-@pytest.mark.parametrize("header", [png_header, bmp_header])
 @pytest.mark.parametrize("size", [(0, 8), (8, 0)])
-def test_zero_size(header, size):
+def test_an_empty_picture_is_refused(size):
     with pytest.raises(ImageError):
-        load_image(header(*size))
+        load_image(png_header(*size))
     with pytest.raises(ImageError, match="nothing in it"):
         load_image(Image.new("RGB", size))
 
@@ -545,30 +488,8 @@ def fuzzed_files() -> dict[str, bytes]:
     return files | {code: encode(image, "TIFF", compression=code) for code in ("tiff_lzw", "jpeg", "packbits")}
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", fuzzed_files())
-def test_a_damaged_file_is_read_or_named_but_never_anything_else(kind):
-    data, rng = fuzzed_files()[kind], np.random.default_rng(0)
-    damaged = [data[:length] for length in np.linspace(0, len(data) - 1, 40).astype(int)]
-    for _ in range(40):
-        flipped = bytearray(data)
-        for at in rng.integers(min(len(data), 400) if rng.random() < 0.5 else len(data), size=3):
-            flipped[at] ^= 1 << rng.integers(8)
-        damaged.append(bytes(flipped))
-    refused = 0
-    for file in damaged:
-        try:
-            image = load_image(file, name="broken")
-        except ImageError as error:
-            assert str(error).startswith("broken: ")
-            refused += 1
-        else:
-            assert image.mode == "RGB"
-    assert refused >= 20  # at least most of those that are cut short
-
-
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF", "BMP", "TIFF"])
-@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("kept", [0.3, 0.9])
 def test_a_file_that_is_cut_short_is_said_to_be(format, kept):
     data = encode(textured(), format)
     with pytest.raises(ImageError, match="damaged or cut short"):

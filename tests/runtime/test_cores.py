@@ -8,7 +8,7 @@ import torch
 from transflow_core.prior import Prior, load_prior
 from transflow_core.runtime import devices
 from transflow_core.runtime.devices import on_cores, others_run
-from transflow_core.worker import ComputeThread
+from transflow_core.runtime.worker import ComputeWorker
 
 from ..helpers import apart, make_tiny_prior
 
@@ -98,7 +98,7 @@ def test_threads_of_others_keep_their_number():
 def test_a_compute_thread_has_them_ready_so_that_its_first_batch_gives_nobody_else_more():
     def numbers():
         torch.set_num_threads(5)
-        compute = ComputeThread()
+        compute = ComputeWorker()
         parts = compute.run(on_cores, seen, torch.zeros(5, 1))
         return [threads for _, threads, *_ in parts], apart(torch.get_num_threads)
 

@@ -19,7 +19,7 @@ from ..shipped import shipped_image_size
 
 if TYPE_CHECKING:
     from ..engine import Engine
-    from ..worker import PictureLane
+    from ..pictures import PictureReader
 
 __all__ = ["Work", "run_recipe", "working"]
 
@@ -62,7 +62,7 @@ class Work:
         With `reads`, these pictures are read while torch is loaded; keywords as for `read_picture`.
         """
         if reads is not None:
-            how = {"pictures": _lane(prior, reads, **how)}
+            how = {"pictures": _reader(prior, reads, **how)}
         from ..engine import Engine
         from ..prior import load_prior
 
@@ -71,10 +71,10 @@ class Work:
         return engine
 
 
-def _lane(prior: str, paths: list[Path], **how: Any) -> PictureLane | None:
+def _reader(prior: str, paths: list[Path], **how: Any) -> PictureReader | None:
     """Processes that read pictures, and have begun if the prior's size is known; None for a few pictures."""
     from ..images import ImageError, find_images
-    from ..worker import PictureLane
+    from ..pictures import PictureReader
 
     try:
         files = find_images(paths)
@@ -82,10 +82,10 @@ def _lane(prior: str, paths: list[Path], **how: Any) -> PictureLane | None:
         return None  # reported when they are read
     if len(files) < _WORTH_A_PROCESS:
         return None
-    lane, size = PictureLane(), shipped_image_size(prior)
+    reader, size = PictureReader(), shipped_image_size(prior)
     if size is not None:
-        lane.begin(files[:_BEGUN], size=size, **how)
-    return lane
+        reader.begin(files[:_BEGUN], size=size, **how)
+    return reader
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def run_recipe(
             check_suffix(model, output)
             recipe = recipe.written_as(output.suffix.lower().removeprefix("."))
         reads = [path for name, one in model.inputs.items() if one.kind in ("images", "set") for path in files[name]]
-        engine = work.engine(recipe.prior, device, reads, whole=recipe.whole, landmarks=recipe.landmarks)
+        engine = work.engine(recipe.prior, device, reads, align=recipe.align, landmarks=recipe.landmarks)
         if isinstance(files.get("examples"), Path):
             from ..fewshot import FewShotClassifier
 

@@ -131,15 +131,15 @@ def condition_set(
 
     Every image counts in full: which are far outside of most is known only when all were seen.
     """
-    from ..streaming import statistics_by_ray, statistics_of_set
-    from ..worker import PictureLane
+    from ..operations.sets import statistics_by_ray, statistics_of_set
+    from ..pictures import PictureReader
 
     with working(as_json) as work:
         recipe = Condition.from_texts({"lam_ratio": lam_ratio, "align": align, "faces": faces})
-        how: dict[str, Any] = {"whole": recipe.whole, "faces": faces, "progress": work.progress}
+        how: dict[str, Any] = {"align": recipe.align, "faces": faces, "progress": work.progress}
         ratio = recipe.lam_ratio
-        # A small cache: no image is asked for twice. The lane reads pictures while the flow inverts those before.
-        engine = work.engine(prior, device, cached=1, pictures=None if ray else PictureLane())
+        # A small cache: no image is asked for twice. Pictures are read while the flow inverts those before.
+        engine = work.engine(prior, device, cached=1, pictures=None if ray else PictureReader())
         if ray:
             found = statistics_by_ray(prior, data, workers=workers, device=device, **how)
         else:
@@ -162,7 +162,6 @@ def bench(
     import torch
 
     from ..posterior import standard_normal
-    from ..preview import Preview
 
     with working(as_json) as work:
         facts, start = work.result, time.perf_counter()
@@ -171,7 +170,7 @@ def bench(
         x = flow.decode(0.7 * standard_normal(1, flow.dim))
         facts |= {"load_s": time.perf_counter() - start, "threads": torch.get_num_threads()}
         work.say(f"from nothing to the first image: {facts['load_s']:.2f} s, {facts['threads']} threads")
-        preview, on_cpu = Preview(flow), flow.device.type == "cpu"
+        on_cpu, fast = flow.device.type == "cpu", engine.fast
         sizes = [max(1, int(value)) for value in batches.split(",")]
         jobs: dict[str, Callable[[], Any]] = {}
         for n in sizes:
@@ -179,7 +178,7 @@ def bench(
             x = flow.decode(z, batch_size=n)
             jobs |= {
                 f"decode {n}": lambda z=z, n=n: flow.decode(z, batch_size=n).cpu(),  # cpu: waits for a device
-                f"preview {n}": lambda z=z, n=n: preview.decode(z, batch_size=n)[0].cpu(),
+                f"preview {n}": lambda z=z, n=n: fast.decode(z, batch_size=n, coarse=on_cpu).cpu(),
                 f"encode {n}": lambda x=x, n=n: flow.encode(x, batch_size=n).cpu(),
             }
         stages = _stages(engine)
@@ -193,9 +192,9 @@ def bench(
         for name, ms in facts["stages_ms"].items():
             work.say(f"{name}: {ms:.1f} ms")
         error = float((flow.decode(flow.encode(x)) - x).abs().max())
-        nets = str(preview.fast.nets or torch.float32).removeprefix("torch.")
+        nets = str(fast.nets or torch.float32).removeprefix("torch.")
         z = 0.7 * standard_normal(4, flow.dim)
-        off = float((preview.fast.decode(z, coarse=on_cpu) - flow.decode(z, coarse=on_cpu)).abs().max())
+        off = float((fast.decode(z, coarse=on_cpu) - flow.decode(z, coarse=on_cpu)).abs().max())
         memory = _peak_memory()
         facts |= {"reconstruction_error": error, "preview_nets": nets, "preview_error": off, "peak_memory_mb": memory}
         work.say(f"samples come back from their latents within {255 * error:.2g}/255")

@@ -12,9 +12,9 @@ from .detection import Detection, Detector, detect
 from .frame import LEFT_EYE, RIGHT_EYE, Eyes, centre_square, to_frame, to_image
 from .models import Landmarks, descriptor
 
-__all__ = ["AlignedFace", "Placement", "Whole", "align", "describe", "may_be_ready"]
+__all__ = ["AlignMode", "AlignedFace", "Placement", "align", "describe", "may_be_ready"]
 
-Whole = Literal["auto", "always", "never"]
+AlignMode = Literal["auto", "never", "always"]
 Placement = Literal["aligned", "kept", "whole"]
 
 # A square picture up to this many times the frame's side may have been made for the frame.
@@ -65,7 +65,7 @@ class AlignedFace:
 
 
 def align(
-    image: Image.Image, *, size: int = 64, landmarks: Landmarks = "5", whole: Whole = "auto"
+    image: Image.Image, *, size: int = 64, landmarks: Landmarks = "5", align: AlignMode = "auto"
 ) -> list[AlignedFace]:
     """Every face of a picture, with the eyes where the prior was trained to see them; largest first.
 
@@ -77,11 +77,11 @@ def align(
         size: the frame's side in pixels.
         landmarks: the model that locates the eyes. "5": two corners an eye, free licence. "68": six points an eye; its
             training data, iBUG 300-W, excludes commercial use.
-        whole: when the picture's centre square is taken instead, resized to the frame.
-            "auto": without a face. A square picture up to twice the frame is also taken as it is when its face is in
-            place already, or when the quick detector is not sure of one (a drawing, a digit).
-            "always": without looking for faces.
-            "never": a picture without a face gives an empty list, and every face is aligned.
+        align: which faces are aligned. Where none is, the picture's centre square is used, resized to the frame.
+            "auto": every face. A square picture up to twice the frame is used as it is when its face is in place
+            already, or when the quick detector is not sure of one (a drawing, a digit).
+            "never": none; no face is looked for.
+            "always": every face. A picture without a face gives an empty list.
 
     Raises:
         ValueError: an unknown option, or a size under 1.
@@ -89,32 +89,32 @@ def align(
     Example:
         >>> digit = Image.new("L", (28, 28))
         >>> [(face.how, face.image.size) for face in align(digit, size=32)]
-        [('no face found: taken whole', (32, 32))]
-        >>> align(digit, whole="never")
+        [('no face found: the whole picture is used', (32, 32))]
+        >>> align(digit, align="always")
         []
     """
-    if whole not in ("auto", "always", "never"):
-        raise ValueError(f'whole must be "auto", "always" or "never", not {whole!r}')
+    if align not in ("auto", "never", "always"):
+        raise ValueError(f'align must be "auto", "never" or "always", not {align!r}')
     if size < 1:
         raise ValueError(f"size must be a positive number of pixels, not {size}")
     image = image if image.mode == "RGB" else image.convert("RGB")
-    if whole == "always":
-        return [_taken_whole(image, size, "taken whole")]
+    if align == "never":
+        return [_taken_whole(image, size, "the whole picture is used")]
 
-    ready = may_be_ready(image.size, size, whole)
+    ready = may_be_ready(image.size, size, align)
     faces = detect(image, landmarks=landmarks, thorough=not ready)
     if not faces:
-        return [] if whole == "never" else [_taken_whole(image, size, "no face found: taken whole")]
+        return [] if align == "always" else [_taken_whole(image, size, "no face found: the whole picture is used")]
     if ready and _in_place(faces[0], image):
         return [_kept(image, size, faces[0])]
     if ready and faces[0].score < _READY_SCORE:
-        return [_taken_whole(image, size, "no face found for sure: taken whole")]
+        return [_taken_whole(image, size, "no clear face: the whole picture is used")]
     return [_aligned(image, size, face, index, len(faces)) for index, face in enumerate(faces)]
 
 
-def may_be_ready(picture: tuple[int, int], size: int, whole: Whole) -> bool:
+def may_be_ready(picture: tuple[int, int], size: int, align: AlignMode) -> bool:
     """Whether a picture of these sides may be aligned already, so that no long search is made in it."""
-    return whole == "auto" and picture[0] == picture[1] <= _READY_SIZE * size
+    return align == "auto" and picture[0] == picture[1] <= _READY_SIZE * size
 
 
 def _in_place(face: Detection, image: Image.Image) -> bool:
@@ -135,7 +135,7 @@ def _square_similarity(square: tuple[int, int, int, int]) -> tuple[complex, comp
 
 
 def _kept(image: Image.Image, size: int, face: Detection) -> AlignedFace:
-    how = "already in the frame: taken as it is" + (", resized" if image.width != size else "")
+    how = "already aligned: used as it is" + (", resized" if image.width != size else "")
     found = face.box, face.eyes, how, "kept", (complex(image.width), 0j), face.detector
     return AlignedFace(_resized(image, size), *found, score=face.score)
 

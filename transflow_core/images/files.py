@@ -73,7 +73,7 @@ _BAD_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, zipfile.LargeZipFile, OSEr
 
 @dataclass(frozen=True)
 class Member:
-    """One image of a set; a binary file as `load_image` and `Engine.stream` take it, opened when it is read.
+    """One image of a set; a binary file as `load_image` and `Reader.read_steps` take it, opened when it is read.
 
     Attributes:
         name: within the set.

@@ -1,7 +1,7 @@
 """An untrusted image file to upright 8-bit RGB in sRGB.
 
-The size in the header is checked before any pixel is decoded. A crafted file may cost more than its size says: a server
-therefore decodes in a child process (`pictures.serve`) that may not grow by more than 480 MB.
+The size in the header is checked before any pixel is decoded. A file may cost more than its size says: a server
+therefore decodes in a child process (`pictures.serve`), which may take 480 MB and two minutes for each file.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import functools
 import io
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
@@ -40,18 +39,7 @@ MAX_PIXELS = 80_000_000
 REDUCED_ABOVE = 24_000_000
 """An image of more pixels is reduced to half its width and height. No face detector looks at more."""
 
-# Decoders of these hold more than 4 bytes a pixel where there are colours: with these limits less than 450 MB.
-_MOST_PIXELS = {"WEBP": 26_000_000, "AVIF": 26_000_000, "HEIF": 52_000_000, "TIFF": 50_000_000}
-_MOST_PROGRESSIVE = 60_000_000
-# Pillow has these decoders in Python: some seconds for a million pixels.
-_SLOW, _MOST_SLOW = ("bmp_rle", "ppm", "ppm_plain"), 1_000_000
-# An honest progressive JPEG has about ten scans. The decoder goes over all pixels for each.
-_MOST_SCANS, _MOST_SCANNED_PIXELS = 100, 1_600_000_000
 _MAX_ASPECT = 50  # a panorama has 10
-
-# Threads decode larger images one after the other. A phone's photograph is smaller.
-_LARGE = 12_500_000
-_turn = threading.Lock()
 
 _MAX_GROWTH = 480_000_000
 # Converting a strip takes 20 bytes a pixel beside the image, 32 for 32-bit greys.
@@ -164,22 +152,20 @@ def load_image(source: Source | Image.Image, *, name: str | None = None, max_pix
             image = source
         else:
             image = open_image(source, name=name, max_pixels=max_pixels)
-        pixels = image.width * image.height
-        with _turn if pixels > _LARGE else contextlib.nullcontext():
-            divisor = 2 if pixels > REDUCED_ABOVE else 1
-            if image is source:
-                image.load()
-                return _turned(to_rgb(image, divisor), _orientation(image))
-            if divisor > 1 and image.format in ("JPEG", "MPO"):  # libjpeg decodes at half the size
-                image.draft(None, (image.width // divisor, image.height // divisor))
-                divisor = 1
+        divisor = 2 if image.width * image.height > REDUCED_ABOVE else 1
+        if image is source:
             image.load()
-            _check_size(image, name, max_pixels)  # a GIF frame or a HEIF item may be larger than its header said
-            orientation = _orientation(image)
-            image = image._new(image.im)  # without the decoder, which may hold as much again
-            rgb = to_rgb(image, divisor)
-            del image
-            return _turned(rgb, orientation)
+            return _turned(to_rgb(image, divisor), _orientation(image))
+        if divisor > 1 and image.format in ("JPEG", "MPO"):  # libjpeg decodes at half the size
+            image.draft(None, (image.width // divisor, image.height // divisor))
+            divisor = 1
+        image.load()
+        _check_size(image, name, max_pixels)  # a GIF frame or a HEIF item may be larger than its header said
+        orientation = _orientation(image)
+        image = image._new(image.im)  # without the decoder, which may hold as much again
+        rgb = to_rgb(image, divisor)
+        del image
+        return _turned(rgb, orientation)
 
 
 def open_image(source: Source, *, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -193,21 +179,6 @@ def open_image(source: Source, *, name: str, max_pixels: int = MAX_PIXELS) -> Im
     except UnidentifiedImageError as error:
         raise ImageError(name, _unidentified(data)) from error
     _check_size(image, name, max_pixels)
-    most = _MOST_PROGRESSIVE if image.info.get("progressive") else _MOST_PIXELS.get(image.format or "", MAX_PIXELS)
-    if image.mode in ("1", "L", "P"):
-        most = MAX_PIXELS
-    if image.tile and image.tile[0][0] in _SLOW:
-        most = _MOST_SLOW
-    pixels = image.width * image.height
-    if pixels > most:
-        raise ImageError(
-            name,
-            f"it is {image.width} × {image.height} pixels, {pixels / 1e6:,.0f} million; of this kind of {image.format} "
-            f"at most {most // 10**6} million are read. Make it smaller, or save it as an ordinary JPEG.",
-        )
-    scans = data.count(b"\xff\xda") if image.format in ("JPEG", "MPO") else 1  # never inside compressed pixels
-    if scans > _MOST_SCANS or (scans > 1 and scans * pixels > _MOST_SCANNED_PIXELS):
-        raise ImageError(name, f"its pixels are stored in {scans} passes. Save it again as an ordinary JPEG.")
     return image
 
 

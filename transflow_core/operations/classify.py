@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..compute import Compute
 from ..evidence import Evidence
 from ..fewshot import FewShotClassifier, jitter
+from ..reading import Reader
 from ..recipes import Classify
 from .result import Result
 from .source import Call, facts_of
@@ -17,7 +17,7 @@ from .source import Call, facts_of
 __all__ = ["classify"]
 
 
-def classify(engine: Compute, recipe: Classify, call: Call) -> Result:
+def classify(engine: Reader, recipe: Classify, call: Call) -> Result:
     """The probabilities of each image's classes, and how unlike all of them it is."""
     examples = call.inputs["examples"]
     if isinstance(examples, FewShotClassifier):
@@ -27,7 +27,7 @@ def classify(engine: Compute, recipe: Classify, call: Call) -> Result:
         classifier = FewShotClassifier(engine.prior, recipe.lam_ratio, likelihood=recipe.covariance)
         latents = {name: _latents(engine, evidence, recipe.copies, call) for name, evidence in shown.items()}
         engine.call(classifier.fit_latents, latents, cancel=call.cancel)
-    found = call.images(engine, recipe, "images", some=False).evidence
+    found = call.images(engine, recipe, "images", some=False)
     answers = iter(engine.call(classifier.judge, found.z, cancel=call.cancel) if found.used else ())
     results, lines = [], []
     for image in found:
@@ -51,14 +51,14 @@ def classify(engine: Compute, recipe: Classify, call: Call) -> Result:
     return Result(recipe, facts, saved=classifier, lines=tuple(lines))
 
 
-def _class(engine: Compute, recipe: Classify, call: Call, name: str, value: Any) -> Evidence:
-    evidence = call.intake(engine, recipe, value).evidence
+def _class(engine: Reader, recipe: Classify, call: Call, name: str, value: Any) -> Evidence:
+    evidence = call.read(engine, recipe, value)
     if not evidence.used:
         raise ValueError(f"class {name!r}: {evidence.why_unusable()}")
     return evidence
 
 
-def _latents(engine: Compute, evidence: Evidence, copies: int, call: Call) -> Tensor:
+def _latents(engine: Reader, evidence: Evidence, copies: int, call: Call) -> Tensor:
     """(m, D); with distorted copies of each example (m, 1 + copies, D)."""
     if not copies:
         return evidence.z

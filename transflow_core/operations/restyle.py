@@ -1,93 +1,236 @@
-"""Restyle: photographs of people in the style of the evidence."""
+"""Restyle: photographs of people in the style of the evidence, and the way back into the photograph."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from ..compute import Compute
-from ..evidence import EvidenceImage
-from ..images import enlarge
+from ..compute import Progress
+from ..evidence import Evidence, EvidenceImage
+from ..faces import LEFT_EYE, RIGHT_EYE, describe, paste
+from ..images import enlarge, to_pil
 from ..limits import RESTYLE_SIDE
-from ..masked import one_for_each
+from ..posterior import LIKENESS_TO_EVIDENCE, Posterior, Restyling
+from ..reading import Reader
 from ..recipes import Restyle
-from ..restyled import keeping
+from .inpaint import one_for_each, remove
 from .result import Result
 from .source import Call, facts_of, notes_of
 
-__all__ = ["restyle"]
+__all__ = ["Restyled", "level_strengths", "restyle", "restyle_faces"]
+
+# The face takes this share of the frame's side; what is in it counts so much less for the colours around it.
+_FACE, _OF_FACE = 0.55, 0.15
+# A photograph of one tone does not tell what becomes of others: they move as that one does.
+_RIDGE = 0.001
+_LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def restyle(engine: Compute, recipe: Restyle, call: Call) -> Result:
+def restyle(engine: Reader, recipe: Restyle, call: Call) -> Result:
     """Every photograph with its faces restyled, at its full size; as an animation, at most 640 pixels a side.
 
     Raises ValueError where no photograph has a face to restyle, or too many faces at too many steps.
     """
     style = call.evidence(engine, recipe)
     posterior = style.posterior()
-    found = call.images(engine, recipe, "photographs", faces="all").evidence
+    found = call.images(engine, recipe, "photographs", faces="all")
     most, cost = type(recipe).most, len(found.used) * recipe.steps
     if most and cost > most:
         raise ValueError(f"this decodes {cost} images, a face at each step; the most is {most}.")
     levels = len(engine.prior.levels)
     shares = [1.0] if recipe.steps == 1 else [step / (recipe.steps - 1) for step in range(recipe.steps)]
-    way = [_levels(recipe, share, levels) for share in shares]
+    full = level_strengths(recipe.strength, recipe.keep_levels, levels)
+    path = [[share * strength for strength in full] for share in shares]
     photographs: dict[int, list[EvidenceImage]] = {}
     for image in found:
-        photographs.setdefault(id(image.source), []).append(image)
+        photographs.setdefault(id(image.source.file), []).append(image)
     masks = one_for_each(call.masks(engine) or [None], len(photographs), "photographs")
-    pictures, told, lines = {}, [], []
+    pictures, reports, lines = {}, [], []
     for faces, mask in zip(photographs.values(), masks, strict=True):
         facts = [face.to_dict() for face in faces]
-        told.append({"name": faces[0].name, "faces": facts})
+        reports.append({"name": faces[0].name, "faces": facts})
         used = [(face, fact) for face, fact in zip(faces, facts, strict=True) if face.used]
         lines.append(f"{faces[0].name}: {len(used)} faces" if used else f"{faces[0].name}: {faces[0].summary}")
         if used:
-            frames, apart = _photograph(engine, recipe, call, [face for face, _ in used], posterior, way, mask)
+            frames, apart = _photograph(engine, recipe, call, [face for face, _ in used], posterior, path, mask)
             for (_, fact), distance in zip(used, apart, strict=True):
                 fact["identity"] = distance
             pictures[_free(pictures, faces[0].name)] = frames
-    facts = facts_of(engine, recipe) | {"m": posterior.m, "photographs": told, "evidence": style.evidence.to_dicts()}
+    facts = facts_of(engine, recipe) | {"m": posterior.m, "photographs": reports, "evidence": style.to_dicts()}
     return Result(recipe, facts, pictures, lines=(*notes_of(style), *lines))
 
 
 def _photograph(
-    engine: Compute,
+    engine: Reader,
     recipe: Restyle,
     call: Call,
     used: list[EvidenceImage],
-    posterior: Any,
-    way: list[list[float]],
+    posterior: Posterior,
+    path: list[list[float]],
     mask: Image.Image | None,
 ) -> tuple[list[Image.Image], list[float]]:
     """One photograph at each step, and how far each face is from what it was."""
-    assert used[0].source is not None  # it was read from somewhere
-    source, faces = used[0].source, tuple(used)
-    image = source if isinstance(source, Image.Image) else engine.picture(source, cancel=call.cancel)
+    file, faces = used[0].source.file, tuple(used)
+    image = file if isinstance(file, Image.Image) else engine.picture(file, cancel=call.cancel)
     if mask is not None:
-        image, faces = engine.paint_away(image, faces, mask, cancel=call.cancel)
-    restyled = engine.restyle(
-        faces, posterior, way, likeness=recipe.likeness, progress=call.progress, cancel=call.cancel
+        image, faces = remove(engine, image, faces, mask, cancel=call.cancel)
+    restyled = restyle_faces(
+        engine, faces, posterior, path, likeness=recipe.likeness, progress=call.progress, cancel=call.cancel
     )
     apart = engine.call(restyled.identity, cancel=call.cancel)
-    scale = 1.0 if len(way) == 1 else min(1.0, RESTYLE_SIDE / max(image.size))
+    scale = 1.0 if len(path) == 1 else min(1.0, RESTYLE_SIDE / max(image.size))
     image = image if scale == 1 else enlarge(image, round(scale * max(image.size)))
     how = {"match_colours": recipe.match_colours, "scale": scale}
-    return [restyled.pasted(image, step, **how) for step in range(len(way))], apart
+    return [restyled.pasted(image, step, **how) for step in range(len(path))], apart
 
 
-def _levels(recipe: Restyle, share: float, levels: int) -> list[float]:
-    """The strength of each level, fine to coarse, at a share of the way."""
-    if not isinstance(recipe.strength, tuple):
-        return keeping(recipe.keep_levels, share * recipe.strength, levels)
-    if len(recipe.strength) != levels:
-        raise ValueError(f"strength has {len(recipe.strength)} numbers; this model has {levels} levels.")
-    kept = keeping(recipe.keep_levels, 1.0, levels)
-    return [share * strength * keep for strength, keep in zip(recipe.strength, kept, strict=True)]
+def level_strengths(strength: float | Sequence[float], keep_levels: int, levels: int) -> list[float]:
+    """The strength of each level, fine to coarse, where the `keep_levels` coarsest, or all there are, stay the
+    photograph's.
+
+    Raises ValueError for another number of strengths than levels.
+
+    Example:
+        >>> level_strengths(0.8, 2, levels=5)
+        [0.8, 0.8, 0.8, 0.0, 0.0]
+    """
+    each = list(strength) if isinstance(strength, Sequence) else [strength] * levels
+    if len(each) != levels:
+        raise ValueError(f"strength has {len(each)} numbers; this model has {levels} levels.")
+    kept = min(keep_levels, levels)
+    return each[: levels - kept] + [0.0] * kept
 
 
 def _free(names: dict[str, Any], name: str) -> str:
     """A name for a picture that no other has."""
     stem = name.rpartition(".")[0] or name
     return stem if stem not in names else f"{stem}_{len(names)}"
+
+
+def restyle_faces(
+    engine: Reader,
+    faces: Iterable[EvidenceImage],
+    posterior: Posterior,
+    strengths: Sequence[float | Sequence[float]] = (1.0,),
+    *,
+    likeness: float | Sequence[float] = LIKENESS_TO_EVIDENCE,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> Restyled:
+    """Photographs of people in the style of the evidence, by optimal transport of their latents: see `Restyling`.
+
+    Args:
+        engine: decodes.
+        faces: that were read: `engine.read([file], faces="all")`; those without a latent are not used.
+        posterior: of the evidence.
+        strengths: from 0, the photograph itself, to 1; each one number, or one for each latent level, fine to coarse.
+        likeness: 0 keeps most of the person, 1 what the evidence has.
+        progress, cancel: see `Compute.sample`.
+
+    Raises ValueError, in words, when there is no face to restyle.
+
+    Example:
+        >>> from transflow_core import load_prior
+        >>> engine = Reader(load_prior("celeba64"))
+        >>> photograph = Image.new("RGB", (90, 120), "grey")
+        >>> posterior = engine.posterior([Image.new("RGB", (64, 64), "white")])
+        >>> restyle_faces(engine, engine.read([photograph], faces="all"), posterior).pasted(photograph).size
+        (90, 120)
+    """
+    evidence = Evidence(tuple(faces))
+    z = evidence.z
+    towards = Restyling.of(posterior, engine.prior.levels, engine.prior.typicality, likeness)
+    rows = torch.cat([engine.call(towards, z, strength, cancel=cancel) for strength in strengths])
+    # Nothing leaves the ranges of the photograph and of the style; colours may.
+    style = engine.looks(posterior, cancel=cancel).of(posterior.counting).guard
+    guards = [style.union(one.guard).uncoloured() for one in engine.looks(z, cancel=cancel).rows()] * len(strengths)
+    images = engine.decode(rows, centre=z.repeat(len(strengths), 1), guards=guards, progress=progress, cancel=cancel)
+    before = engine.prior.to_unit([one.face.image for one in evidence.used if one.face is not None]).cpu()
+    return Restyled(evidence.used, before, images.reshape(len(strengths), *before.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Restyled:
+    """What `restyle_faces` made of the faces of photographs.
+
+    Attributes:
+        faces: those that were restyled, n of them, of one photograph or of several.
+        before: their aligned images, (n, C, S, S) in [0, 1], as the flow knows them.
+        after: (steps, n, C, S, S), at each strength that was asked for.
+    """
+
+    faces: tuple[EvidenceImage, ...]
+    before: Tensor
+    after: Tensor
+
+    def frames(self, step: int = -1) -> list[Image.Image]:
+        """The n frames at one strength."""
+        return to_pil(self.after[step])
+
+    def pasted(
+        self, image: Image.Image, step: int = -1, *, match_colours: bool = True, scale: float = 1.0
+    ) -> Image.Image:
+        """The photograph with its faces restyled, seamless: see `faces.paste`. At strength 0 no byte differs by more
+        than 1.
+
+        Args:
+            image: the RGB photograph that the faces come from, as `load_image` gives it.
+            step: index of the strength.
+            match_colours: whether the rest of the photograph takes the colours that the faces took.
+            scale: of the image, where it is that photograph reduced.
+        """
+        faces = [
+            replace(face, similarity=(scale * face.similarity[0], scale * face.similarity[1]))
+            for one in self.faces
+            if (face := one.face) is not None
+        ]
+        before, after = (x.double().numpy().transpose(0, 2, 3, 1) for x in (self.before, self.after[step]))
+        if match_colours:
+            colours = _colours(before, after)
+            image = image.convert("RGB", tuple((colours * [1, 1, 1, 255]).ravel()))
+            before = (before @ colours[:, :3].T + colours[:, 3]).clip(0, 1)
+        return paste(image, faces, after - before)
+
+    def identity(self, step: int = -1, most: int | None = None) -> list[float]:
+        """How far each face, or each of the first `most`, is from what it was, by dlib's descriptor: under 0.6 is
+        usually taken for one person."""
+        side = self.before.shape[-1]
+        (x0, y0), (x1, y1) = LEFT_EYE, RIGHT_EYE
+        eyes = (x0 * side, y0 * side), (x1 * side, y1 * side)
+        pairs = zip(to_pil(self.before[:most]), to_pil(self.after[step][:most]), strict=True)
+        return [float(np.linalg.norm(describe(before, eyes) - describe(after, eyes))) for before, after in pairs]
+
+
+def _colours(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The map of colours, (3, 4), that takes one set of frames, (n, S, S, 3), nearest to another; where they are alike,
+    the identity. Counts most around the face, where the photograph goes on.
+
+    Each channel is a line of the luma, and how far colours are from that line is scaled by one number, by which the
+    frames' are: a full affine map would guess what becomes of colours that no face has.
+    """
+    edge = np.abs(np.linspace(-1, 1, before.shape[1]))
+    weight = np.where(np.maximum(edge, edge[:, None]) > _FACE, 1, _OF_FACE)[..., None]
+    weight = np.broadcast_to(weight, (*before.shape[:3], 1)).reshape(-1, 1)
+
+    def line(of: NDArray[np.float64], over: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """(2, 3) offset and slope over the luma of `over`, and the root mean square of what is left."""
+        x = np.stack([np.ones(len(over)), over @ _LUMA], -1)
+        square = (x * weight).T @ x + np.diag([0, _RIDGE * weight.sum()])
+        found = np.linalg.solve(square, (x * weight).T @ of)
+        return found, float((weight * np.square(of - x @ found)).sum() ** 0.5)
+
+    before, after = before.reshape(-1, 3), after.reshape(-1, 3)
+    (_, had), (_, has) = (line(x - (x @ _LUMA)[:, None], x) for x in (before, after))
+    scale = min(1.0, has / had) if had else 1.0
+    (offset, slope), _ = line(after - before - (scale - 1) * (before - (before @ _LUMA)[:, None]), before)
+    grey = np.tile(_LUMA, (3, 1))
+    matrix = (1 + slope[:, None]) * grey + scale * (np.eye(3) - grey)
+    return np.concatenate([matrix, offset[:, None]], 1)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from ..compute import Compute
+from ..evidence import Evidence
 from ..images import contact_sheet, labelled_rows, to_pil
-from ..intake import Intake
 from ..limits import SWEEP_LIKENESS, SWEEP_PIECES, SWEEP_RATIOS
-from ..masked import in_frames
 from ..posterior import PRIOR_TEMPERATURE, Gaussian, Posterior, Sampler, compose, resolve
+from ..posterior import interpolate as path_at
+from ..reading import Reader
 from ..recipes import Drawing, Interpolate, Method, Sample, Sweep
 from ..shipped import example_files
+from .inpaint import ignore, masks_in_frames
 from .result import Result
 from .source import Call, facts_of, notes_of
 
@@ -24,7 +25,7 @@ _OWN = {"local": "likeness", "bootstrap": "images_per_sample", "posterior": "lam
 """The number that a sweep of each method changes."""
 
 
-def resolved(engine: Compute, recipe: M, posterior: Posterior) -> tuple[M, str]:
+def resolved(engine: Reader, recipe: M, posterior: Posterior) -> tuple[M, str]:
     """The recipe with the numbers of its method, and why. Raises ValueError for another number of levels."""
     recipe, reason = resolve(recipe, posterior, engine.looks)
     levels = len(engine.prior.levels)
@@ -33,17 +34,17 @@ def resolved(engine: Compute, recipe: M, posterior: Posterior) -> tuple[M, str]:
     return recipe, reason
 
 
-def ignored(engine: Compute, call: Call, intake: Intake) -> Intake:
+def ignored(engine: Reader, call: Call, evidence: Evidence) -> Evidence:
     """Evidence without what masks cover."""
     masks = call.masks(engine)
     if not masks:
-        return intake
-    if intake.saved is not None:
+        return evidence
+    if evidence.saved is not None:
         raise ValueError("masks: a saved posterior takes none. Give images.")
-    return engine.masked(intake, in_frames(intake.evidence, masks), cancel=call.cancel)
+    return ignore(engine, evidence, masks_in_frames(evidence, masks), cancel=call.cancel)
 
 
-def sampler_of(engine: Compute, recipe: Sample, posterior: Posterior | None) -> Sampler:
+def sampler_of(engine: Reader, recipe: Sample, posterior: Posterior | None) -> Sampler:
     """What the samples of a resolved recipe are drawn from; the prior itself without a posterior.
 
     Fine and coarse levels may come from different places: the evidence, the prior, or an example set.
@@ -54,7 +55,7 @@ def sampler_of(engine: Compute, recipe: Sample, posterior: Posterior | None) -> 
             return Gaussian.standard(engine.prior.dim, std=PRIOR_TEMPERATURE)
         of = posterior
         if key != "evidence" or of is None:
-            of = engine.intake(example_files(key), whole="always").posterior()
+            of = engine.posterior(example_files(key), align="never")
         return engine.draw(of, recipe)
 
     if not recipe.mixed:
@@ -66,18 +67,18 @@ def sampler_of(engine: Compute, recipe: Sample, posterior: Posterior | None) -> 
     return compose([style] * fine + [structure] * (len(levels) - fine), levels)
 
 
-def sample(engine: Compute, recipe: Sample, call: Call) -> Result:
+def sample(engine: Reader, recipe: Sample, call: Call) -> Result:
     """New images, with the closest image of the evidence to each."""
-    intake = ignored(engine, call, call.evidence(engine, recipe))
-    posterior = intake.posterior()
+    evidence = ignored(engine, call, call.evidence(engine, recipe))
+    posterior = evidence.posterior()
     recipe, reason = resolved(engine, recipe, posterior)
-    drawn = engine.drawn(sampler_of(engine, recipe, posterior), **_draws(recipe), **_told(call))
-    pictures = to_pil(drawn.images)
-    closest = engine.closest(drawn.images, posterior, intake.evidence, cancel=call.cancel)
-    facts = facts_of(engine, recipe) | {"m": posterior.m, "reason": reason, **drawn.counts}
-    facts |= {"closest": [one.to_dict() for one in closest], "evidence": intake.evidence.to_dicts()}
+    samples = engine.sample(sampler_of(engine, recipe, posterior), **_draws(recipe), **_how(call))
+    pictures = to_pil(samples.images)
+    closest = engine.closest(samples.images, posterior, evidence, cancel=call.cancel)
+    facts = facts_of(engine, recipe) | {"m": posterior.m, "reason": reason, **samples.counts}
+    facts |= {"closest": [one.to_dict() for one in closest], "evidence": evidence.to_dicts()}
     named = {f"sample_{index:04d}": [picture] for index, picture in enumerate(pictures)}
-    return Result(recipe, facts, named, contact_sheet(pictures), lines=(*notes_of(intake), _line(recipe, reason)))
+    return Result(recipe, facts, named, contact_sheet(pictures), lines=(*notes_of(evidence), _line(recipe, reason)))
 
 
 def sweep_of(recipe: Sweep, m: float) -> dict[str, Sweep]:
@@ -102,41 +103,42 @@ def sweep_of(recipe: Sweep, m: float) -> dict[str, Sweep]:
     return {"1 image each" if name == "1 images each" else name: one for name, one in named.items()}
 
 
-def sweep(engine: Compute, recipe: Sweep, call: Call) -> Result:
+def sweep(engine: Reader, recipe: Sweep, call: Call) -> Result:
     """The same draws at several values of one number."""
-    intake = call.evidence(engine, recipe)
-    posterior = intake.posterior()
+    evidence = call.evidence(engine, recipe)
+    posterior = evidence.posterior()
     recipe, reason = resolved(engine, recipe, posterior)
     swept = sweep_of(recipe, posterior.m)
     over = _OWN[recipe.method] if recipe.over == "auto" else recipe.over
     recipe = recipe.replace(over=over, values=tuple(getattr(one, over) for one in swept.values()))
-    x = engine.sweep(posterior, swept.values(), **_draws(recipe), **_told(call))
-    facts = facts_of(engine, recipe) | {"m": posterior.m, "reason": reason, "evidence": intake.evidence.to_dicts()}
+    x = engine.series([engine.draw(posterior, one) for one in swept.values()], **_draws(recipe), **_how(call))
+    facts = facts_of(engine, recipe) | {"m": posterior.m, "reason": reason, "evidence": evidence.to_dicts()}
     rows = [to_pil(x[:, row]) for row in range(recipe.n)]
     return Result(
         recipe,
         facts,
         overview=labelled_rows(rows, column_labels=list(swept)),
-        lines=(*notes_of(intake), _line(recipe, reason)),
+        lines=(*notes_of(evidence), _line(recipe, reason)),
     )
 
 
-def interpolate(engine: Compute, recipe: Interpolate, call: Call) -> Result:
+def interpolate(engine: Reader, recipe: Interpolate, call: Call) -> Result:
     """The same draws at posteriors along the path from one set to the other."""
     facts: dict[str, Any] = {}
     ends, made, lines = [], [], []
     for name, ratio in (("a", recipe.lam_ratio_a), ("b", recipe.lam_ratio_b)):
-        intake = call.evidence(engine, recipe, name)
-        posterior = intake.posterior()
+        evidence = call.evidence(engine, recipe, name)
+        posterior = evidence.posterior()
         asked = recipe if ratio is None else recipe.replace(lam_ratio=ratio)
         end, reason = resolved(engine, asked, posterior)
         ends.append(engine.draw(posterior, end))
         made.append(end if ratio is None else end.replace(lam_ratio=recipe.lam_ratio))
         method = end.choices.model_dump(exclude_none=True)
-        facts[name] = {"m": posterior.m, "reason": reason, **method, "evidence": intake.evidence.to_dicts()}
-        lines += [*notes_of(intake), _line(end, reason)]
+        facts[name] = {"m": posterior.m, "reason": reason, **method, "evidence": evidence.to_dicts()}
+        lines += [*notes_of(evidence), _line(end, reason)]
     a, b = ends
-    x = engine.interpolate(a, b, recipe.steps, method=recipe.interpolation, **_draws(recipe), **_told(call))
+    path = [path_at(a, b, i / (recipe.steps - 1), method=recipe.interpolation) for i in range(recipe.steps)]
+    x = engine.series(path, **_draws(recipe), **_how(call))
     if made[0] == made[1]:  # else each end has the method that suits it
         recipe = made[0]
     labels = [f"{i / (recipe.steps - 1):.2f}" for i in range(recipe.steps)]
@@ -150,7 +152,7 @@ def _draws(recipe: Drawing) -> dict[str, Any]:
     return {"n": recipe.n, "seed": recipe.seed, "temperature": recipe.temperature}  # type: ignore[attr-defined]
 
 
-def _told(call: Call) -> dict[str, Any]:
+def _how(call: Call) -> dict[str, Any]:
     return {"progress": call.progress, "cancel": call.cancel}
 
 

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from ..compute import Compute, Progress
-from ..intake import Intake
-from ..pictures import Source
+from ..compute import Progress
+from ..evidence import Evidence
+from ..pictures import File
+from ..reading import Reader
 from ..recipes import Reading, Recipe
 from .result import Result
 
@@ -23,8 +24,8 @@ class Call:
     """What an operation is given beside its recipe.
 
     Attributes:
-        inputs: by name: sources, an `Intake`, or for classes a mapping from names to either.
-        progress: told how far it is.
+        inputs: by name: sources, an `Evidence`, or for classes a mapping from names to either.
+        progress: see `Compute.sample`.
         cancel: ends it with Cancelled at its next batch.
     """
 
@@ -32,16 +33,16 @@ class Call:
     progress: Progress | None = None
     cancel: threading.Event | None = None
 
-    def intake(self, engine: Compute, recipe: Reading, value: Any, *, faces: Any = None) -> Intake:
+    def read(self, engine: Reader, recipe: Reading, value: Any, *, faces: Any = None) -> Evidence:
         """Sources, read; what was read before stays as it is.
 
         Raises ValueError where something of it cannot be used at all, and where nothing can.
         """
-        if isinstance(value, Intake):
+        if isinstance(value, Evidence):
             return value
-        return engine.intake(
+        return engine.read(
             value,
-            whole=recipe.whole,
+            align=recipe.align,
             faces=faces or recipe.faces,
             landmarks=recipe.landmarks,
             robust=recipe.robust,
@@ -49,45 +50,45 @@ class Call:
             cancel=self.cancel,
         )
 
-    def evidence(self, engine: Compute, recipe: Reading, name: str = "evidence") -> Intake:
+    def evidence(self, engine: Reader, recipe: Reading, name: str = "evidence") -> Evidence:
         """A set: images, or one saved posterior. Raises ValueError where nothing of it can be used."""
-        return self._named(name, self.intake(engine, recipe, self.inputs[name]))
+        return self._named(name, self.read(engine, recipe, self.inputs[name]))
 
-    def images(self, engine: Compute, recipe: Reading, name: str, *, faces: Any = None, some: bool = True) -> Intake:
+    def images(self, engine: Reader, recipe: Reading, name: str, *, faces: Any = None, some: bool = True) -> Evidence:
         """The same, where a saved posterior will not do; `some`: at least one can be used."""
-        intake = self.intake(engine, recipe, self.inputs[name], faces=faces)
-        if intake.saved is not None:
+        evidence = self.read(engine, recipe, self.inputs[name], faces=faces)
+        if evidence.saved is not None:
             raise ValueError(f"{name}: give images, not a saved posterior.")
-        return self._named(name, intake) if some else intake
+        return self._named(name, evidence) if some else evidence
 
-    def _named(self, name: str, intake: Intake) -> Intake:
+    def _named(self, name: str, evidence: Evidence) -> Evidence:
         try:
-            return intake.checked()
+            return evidence.checked()
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
-    def masks(self, engine: Compute) -> list[Image.Image]:
+    def masks(self, engine: Reader) -> list[Image.Image]:
         """The masks that were given, opened."""
-        some: Sequence[Source] = self.inputs.get("masks") or ()
+        some: Sequence[File] = self.inputs.get("masks") or ()
         return [mask if isinstance(mask, Image.Image) else engine.picture(mask, cancel=self.cancel) for mask in some]
 
 
 class Run(Protocol):
     """Runs one kind of recipe."""
 
-    def __call__(self, engine: Compute, recipe: Any, call: Call) -> Result: ...
+    def __call__(self, engine: Reader, recipe: Any, call: Call) -> Result: ...
 
 
-def facts_of(engine: Compute, recipe: Recipe) -> dict[str, Any]:
-    """What every result tells: the prior, and the recipe."""
+def facts_of(engine: Reader, recipe: Recipe) -> dict[str, Any]:
+    """The facts of every result: the prior, and the recipe."""
     return engine.prior.provenance | {"recipe": {"recipe": recipe.title(), **recipe.model_dump(exclude_none=True)}}
 
 
-def notes_of(intake: Intake) -> tuple[str, ...]:
-    """A line for each image that was skipped, or that counts less."""
+def notes_of(evidence: Evidence) -> tuple[str, ...]:
+    """A line for each image that was skipped, or whose weight was reduced."""
     lines = []
-    for image, counts in zip(intake.evidence, intake.evidence.counts, strict=True):
-        if not image.used or image.far:
-            less = image.used and counts < image.weight
-            lines.append(f"{image.name}: {image.summary}" + (f"; its weight is {counts:.2g}" if less else ""))
+    for image, weight in zip(evidence, evidence.effective_weights, strict=True):
+        if not image.used or image.is_outlier:
+            less = image.used and weight < image.weight
+            lines.append(f"{image.name}: {image.summary}" + (f"; its weight is {weight:.2g}" if less else ""))
     return tuple(lines)

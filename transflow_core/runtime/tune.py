@@ -13,7 +13,7 @@ __all__ = ["give_back", "tune"]
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-# The hidden maps of one piece (see `flows.inference`) several times over, and the most that glibc takes.
+# The hidden maps of one image (see `flows.fused`) several times over, and the most that glibc takes.
 _MMAP_BYTES, _KEPT_BYTES = 32 << 20, 512 << 20
 
 

@@ -144,7 +144,7 @@ def _files(data: Path) -> dict[str, Member]:
 def _frame(member: Member, name: str, size: int, align_faces: str) -> NDArray[np.uint8]:
     image = load_image(cast(BinaryIO, member), name=name)
     if align_faces != "never":
-        faces = align(image, size=size, whole="never")
+        faces = align(image, size=size, align="always")
         if faces:
             return np.asarray(faces[0].image)
         if align_faces == "always":

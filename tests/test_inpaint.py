@@ -1,4 +1,4 @@
-"""Masks: what does not count does not, what is known stays, and a bar over the eyes goes."""
+"""Masks: what is ignored does not count, what is known stays, and a bar over the eyes is removed."""
 
 import threading
 
@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from transflow_core.engine import Cancelled, Engine
+from transflow_core.evidence import Source
 from transflow_core.faces import align, mask_in_frame
 from transflow_core.images import load_image
-from transflow_core.masked import fill, frame_mask, likely
+from transflow_core.operations.inpaint import ignore, inpaint, remove, usual
 
 from .helpers import EXAMPLES, make_tiny_prior
 
@@ -43,40 +44,35 @@ def frames(n=2, seed=0):
 @given(boxes, boxes, st.integers(0, 9))
 def test_what_is_known_stays_to_the_bit_and_what_is_not_does_not_count(one, other, seed):
     masks, x = [mask_of(one), mask_of(other)], frames(seed=seed)
-    filled = fill(TINY, x, masks, likely(TINY))
+    filled = inpaint(TINY, x, masks, usual(TINY))
     hidden = torch.stack([torch.from_numpy(np.asarray(with_edge(mask)) > 127) for mask in masks]).unsqueeze(1)
     assert filled.shape == x.shape and ((filled >= 0) & (filled <= 1)).all()
     assert torch.where(hidden, 0, filled).equal(torch.where(hidden, 0, x))
     # Whatever lies under the mask: another image there gives the same.
-    assert fill(TINY, torch.where(hidden, frames(seed=seed + 1), x), masks, likely(TINY)).equal(filled)
+    assert inpaint(TINY, torch.where(hidden, frames(seed=seed + 1), x), masks, usual(TINY)).equal(filled)
 
 
 def test_a_mask_of_everything_gives_the_mean():
     everything = Image.new("L", (16, 16), 255)
-    towards = likely(TINY)
-    filled = fill(TINY, frames(1), [everything], towards)
+    towards = usual(TINY)
+    filled = inpaint(TINY, frames(1), [everything], towards)
     assert torch.isfinite(filled).all() and (filled - filled.mean()).abs().max() < 1
-
-
-def test_a_mask_of_any_size_and_mode_is_one_of_the_frame():
-    assert frame_mask(mask_of((8, 8, 16, 16), 32), 16).getbbox() == (4, 4, 8, 8)
-    assert frame_mask(Image.new("RGB", (90, 90)), 16).getbbox() is None
 
 
 def test_fillings_go_towards_the_other_pieces():
     others = 3 + 0.5 * torch.randn(9, TINY.dim, generator=torch.Generator().manual_seed(0))
-    towards = likely(TINY, others)
+    towards = usual(TINY, others)
     torch.testing.assert_close(towards.mean, others.mean(0), atol=1e-5, rtol=1e-5)
     assert all(0.2 < float(v) < 0.3 for v in towards.variance.unique())
-    assert likely(TINY).mean.eq(0).all() and likely(TINY, others[:1]).mean.equal(others[0])
-    weighted = likely(TINY, others[:2], torch.tensor([3.0, 1.0]))
+    assert usual(TINY).mean.eq(0).all() and usual(TINY, others[:1]).mean.equal(others[0])
+    weighted = usual(TINY, others[:2], torch.tensor([3.0, 1.0]))
     torch.testing.assert_close(weighted.mean, 0.75 * others[0] + 0.25 * others[1], atol=1e-5, rtol=1e-5)
 
 
 def test_a_mask_of_the_picture_is_cut_as_its_face_was():
     mask = Image.new("L", (200, 100))
     mask.paste(255, (100, 0, 200, 100))
-    face = align(Image.new("RGB", (400, 200)), size=16, whole="always")[0]
+    face = align(Image.new("RGB", (400, 200)), size=16, align="never")[0]
     cut = mask_in_frame(mask, (400, 200), face)
     assert cut.size == (16, 16) and cut.getbbox() == (8, 0, 16, 16)
     with pytest.raises(ValueError, match="proportions"):
@@ -91,48 +87,48 @@ def squares(n, seed=0):
 def test_a_piece_with_a_mask_and_back():
     engine = Engine(make_tiny_prior())
     pictures = squares(3)
-    intake = engine.intake(pictures, weights=[1.0, 2.0, 1.0], robust=False)
-    masked = engine.masked(intake, {1: mask_of((4, 4, 12, 9), 32)})
-    piece = masked.evidence[1]
-    assert piece.mask.size == (16, 16) and piece.weight == 2 and not piece.robust
-    assert "a part is left out" in piece.summary and "left out" not in masked.evidence[0].summary
+    intake = engine.read([pictures[0], Source(pictures[1], weight=2.0), pictures[2]])
+    masked = ignore(engine, intake, {1: mask_of((4, 4, 12, 9), 32)})
+    piece = masked[1]
+    assert piece.mask.size == (16, 16) and piece.weight == 2 and masked.sources == intake.sources
+    assert "a part is ignored" in piece.summary and "ignored" not in masked[0].summary
     outside = np.asarray(with_edge(piece.mask)) == 0
     assert (np.asarray(piece.filled)[outside] == np.asarray(pictures[1])[outside]).all()
-    assert not piece.latent.z.equal(intake.evidence[1].latent.z)
+    assert not piece.latent.z.equal(intake[1].latent.z)
     # What is under the mask is nobody's business.
     painted = pictures[1].copy()
     painted.paste((1, 2, 3), (2, 2, 6, 4))
-    other = engine.masked(engine.intake([pictures[0], painted, pictures[2]], weights=[1.0, 2.0, 1.0]), {1: piece.mask})
-    torch.testing.assert_close(other.evidence.z, masked.evidence.z, atol=1e-4, rtol=1e-4)
+    other = ignore(engine, engine.read([pictures[0], Source(painted, weight=2.0), pictures[2]]), {1: piece.mask})
+    torch.testing.assert_close(other.z, masked.z, atol=1e-4, rtol=1e-4)
     for nothing in (None, Image.new("L", (16, 16))):
-        back = engine.masked(masked, {1: nothing})
-        assert back.evidence[1].mask is None and back.evidence[1].filled is None
-        assert back.evidence[1].latent.z.equal(intake.evidence[1].latent.z)
+        back = ignore(engine, masked, {1: nothing})
+        assert back[1].mask is None and back[1].filled is None
+        assert back[1].latent.z.equal(intake[1].latent.z)
 
 
 def test_painting_away_changes_what_is_painted_and_nothing_else():
     engine = Engine(make_tiny_prior())
     photograph = Image.fromarray(np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8))
-    faces = engine.intake([photograph], whole="always", faces="all").evidence
+    faces = engine.read([photograph], align="never", faces="all")
     mask = Image.new("L", (64, 48))
     mask.paste(255, (24, 18, 34, 27))
-    painted, now = engine.paint_away(photograph, faces, mask)
+    painted, now = remove(engine, photograph, faces, mask)
     changed = np.abs(np.asarray(painted).astype(int) - np.asarray(photograph)).max(2) > 0
     assert changed[20:25, 26:32].mean() > 0.9
     around = np.asarray(mask.crop((24 - 14, 18 - 14, 34 + 14, 27 + 14))) == 0
     assert changed[:4].sum() == 0 and changed[-4:].sum() == 0 and around.any()
     assert not now[0].latent.z.equal(faces[0].latent.z) and now[0].mask is None
-    assert engine.paint_away(photograph, faces, mask)[0].tobytes() == painted.tobytes()
+    assert remove(engine, photograph, faces, mask)[0].tobytes() == painted.tobytes()
     with pytest.raises(ValueError, match="touches no face"):
-        engine.paint_away(photograph, faces, Image.new("L", (64, 48)))
+        remove(engine, photograph, faces, Image.new("L", (64, 48)))
 
 
 def test_somebody_who_left_is_not_waited_for():
     engine, stop = Engine(make_tiny_prior()), threading.Event()
-    intake = engine.intake(squares(1))
+    intake = engine.read(squares(1))
     stop.set()
     with pytest.raises(Cancelled):
-        engine.masked(intake, {0: mask_of((1, 1, 5, 5))}, cancel=stop)
+        ignore(engine, intake, {0: mask_of((1, 1, 5, 5))}, cancel=stop)
 
 
 def test_a_bar_over_the_eyes_goes(celeba64):
@@ -143,9 +139,9 @@ def test_a_bar_over_the_eyes_goes(celeba64):
     barred = [face.copy() for face in faces]
     for face in barred:
         face.paste((57, 255, 20), box)
-    intake = engine.intake(barred, whole="always")
-    filled = engine.masked(intake, dict.fromkeys((0, 1), mask_of(box, 64)))
-    for before, image, face in zip(intake.evidence, filled.evidence, faces, strict=True):
+    intake = engine.read(barred, align="never")
+    filled = ignore(engine, intake, dict.fromkeys((0, 1), mask_of(box, 64)))
+    for before, image, face in zip(intake, filled, faces, strict=True):
         truth = np.asarray(face, float)[26:36, 13:51]
         errors = [
             np.square(np.asarray(x, float)[26:36, 13:51] - truth).mean() for x in (image.filled, before.face.image)

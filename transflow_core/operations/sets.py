@@ -1,4 +1,4 @@
-"""Conditioning on sets of any size: images go by in batches, statistics of them stay, and a run that stops goes on."""
+"""Condition on sets of any size: images are read in batches, and only their statistics are kept."""
 
 from __future__ import annotations
 
@@ -13,48 +13,51 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
-from .engine import Engine, Progress
-from .images import Member, find_members
-from .posterior import Statistics
-from .prior import load_prior
-from .runtime import tune
-from .worker import worker_path
+from ..compute import Progress, report
+from ..images import Member, find_members
+from ..posterior import Statistics
+from ..prior import load_prior
+from ..reading import Reader
+from ..runtime import tune
+from ..runtime.worker import python_path
 
 __all__ = ["statistics_by_ray", "statistics_of", "statistics_of_set"]
 
 # Images between two saves, and in a batch of Ray's: the first few of each are inverted in smaller batches (see
-# `Engine.stream`), and what is kept of each is in memory until its sums are taken.
+# `Reader.read_steps`), and what is kept of each is in memory until its sums are taken.
 _CHUNK = 128
 _DOING = "inverting the set"
 
 
-def statistics_of(engine: Engine, members: Sequence[Member], **how: Any) -> Statistics:
-    """Statistics of the images that can be used among these; keywords as for `Engine.stream`."""
-    evidence = engine.intake([cast(BinaryIO, member) for member in members], **how).evidence
+def statistics_of(engine: Reader, members: Sequence[Member], **how: Any) -> Statistics:
+    """Statistics of the images that can be used among these; keywords as for `Reader.read_steps`."""
+    evidence = engine.read([cast(BinaryIO, member) for member in members], **how)
     seen, keys, rows = Counter[str](), [], []
     for image in evidence.used:
-        assert isinstance(image.source, Member) and image.latent is not None  # it is used
-        key = f"{image.source.path.name}/{image.source.name}"
+        member, latent = image.source.file, image.latent
+        assert isinstance(member, Member) and latent is not None  # it is used
+        key = f"{member.path.name}/{member.name}"
         seen[key] += 1  # faces of one picture have keys of their own
         keys.append(f"{key} {seen[key]}")
-        rows.append(image.latent.z)
+        rows.append(latent.z)
     z = torch.stack(rows) if rows else torch.zeros(0, engine.prior.dim)
     return Statistics.of(z, keys)
 
 
 def statistics_of_set(
-    engine: Engine, paths: Sequence[Path], kept_in: Path, *, progress: Progress | None = None, **how: Any
+    engine: Reader, paths: Sequence[Path], partial: Path, *, progress: Progress | None = None, **how: Any
 ) -> Statistics:
-    """Statistics of all images in folders, zips and tars; `kept_in` has those of what is done, and is gone at the end.
+    """Statistics of all images in folders, zips and tars.
 
-    Memory does not grow with the set. Give the engine a small cache.
+    Memory does not grow with the set. Give the engine a small cache. Until all is done, the file
+    `partial` has what is.
 
     Args:
         paths: see `images.find_members`.
-        kept_in: if it is there, of the same set, prior and keywords, its images are not read again.
-        how: see `Engine.stream`.
+        partial: if the file is there, of the same set, prior and keywords, its images are not read again.
+        how: see `Reader.read_steps`.
 
-    Raises ValueError if `kept_in` is of another set, and ImageError if the set cannot be read.
+    Raises ValueError if `partial` is of another set, and ImageError if the set cannot be read.
     """
     digest, total = hashlib.sha256(repr((engine.prior.fingerprint, sorted(how.items()))).encode()), 0
     for member in find_members(paths):
@@ -62,21 +65,21 @@ def statistics_of_set(
         total += 1
     of, done = digest.hexdigest(), 0
     found = statistics_of(engine, (), **how)
-    if kept_in.exists():
-        found, words = Statistics.load(kept_in)
+    if partial.exists():
+        found, words = Statistics.load(partial)
         if words.get("of") != of or not words.get("done", "").isdecimal():
             raise ValueError(
-                f"{kept_in} was begun with another set or prior, or in another way; remove it to start anew"
+                f"{partial} was begun with another set or prior, or in another way; remove it to start anew"
             )
         done = int(words["done"])
     members = itertools.islice(find_members(paths), done, None)
     while chunk := list(itertools.islice(members, _CHUNK)):
-        _report(progress, done, total)
+        report(progress, done, total, _DOING)
         found = found + statistics_of(engine, chunk, **how)
         done += len(chunk)
-        found.save(kept_in, {"of": of, "done": str(done)})
-    _report(progress, done, total)
-    kept_in.unlink(missing_ok=True)
+        found.save(partial, {"of": of, "done": str(done)})
+    report(progress, done, total, _DOING)
+    partial.unlink(missing_ok=True)
     return found
 
 
@@ -85,7 +88,7 @@ class _Worker:
 
     def __init__(self, prior: str, device: str, how: dict[str, Any]) -> None:
         tune()  # a worker is a program of its own
-        self._engine, self._how = Engine(load_prior(prior, device=device), cached=1), how
+        self._engine, self._how = Reader(load_prior(prior, device=device), cached=1), how
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         members = [Member(**pickle.loads(row)) for row in batch["member"]]
@@ -104,7 +107,7 @@ def statistics_by_ray(
 ) -> Statistics:
     """As `statistics_of_set`, by workers of Ray's, which must find prior and paths where they are here.
 
-    It joins the cluster that Ray is told of (RAY_ADDRESS), or starts one on this machine. On "cuda" a worker has a GPU.
+    It joins the cluster of RAY_ADDRESS, or starts one on this machine. On "cuda" a worker has a GPU.
 
     Raises ValueError where Ray is not installed.
     """
@@ -120,18 +123,13 @@ def statistics_by_ray(
         batch_size=_CHUNK,
         concurrency=workers,
         num_gpus=1 if device.startswith("cuda") else None,
-        runtime_env={"env_vars": {"PYTHONPATH": worker_path()}},
+        runtime_env={"env_vars": {"PYTHONPATH": python_path()}},
     )
     found, done = None, 0
     for row in cast(Iterator[dict[str, Any]], parts.iter_rows()):
         statistics = pickle.loads(row["statistics"])
         found = statistics if found is None else found + statistics
         done += row["images"]
-        _report(progress, done, len(rows))
+        report(progress, done, len(rows), _DOING)
     assert found is not None  # find_members raises where there is nothing
     return found
-
-
-def _report(progress: Progress | None, done: int, total: int) -> None:
-    if progress is not None:
-        progress(done, total, _DOING)

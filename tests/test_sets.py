@@ -7,15 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow_core import streaming
 from transflow_core.engine import Engine
 from transflow_core.images import ImageError
-from transflow_core.streaming import statistics_by_ray, statistics_of_set
-from transflow_core.worker import Cancelled
+from transflow_core.operations import sets
+from transflow_core.operations.sets import statistics_by_ray, statistics_of_set
+from transflow_core.runtime.worker import Cancelled
 
 from .helpers import make_tiny_prior
 
-N, HOW = 7, {"whole": "always"}
+N, HOW = 7, {"align": "never"}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def engine():
 
 
 def assert_conditions_alike(found, folder, engine):
-    expected = engine.posterior(sorted(folder.glob("*.png")), 0.5, whole="always")
+    expected = engine.posterior(sorted(folder.glob("*.png")), 0.5, align="never")
     posterior = found.posterior(0.5)
     assert posterior.m == expected.m == N
     torch.testing.assert_close(posterior.mean, expected.mean, atol=1e-5, rtol=1e-5)
@@ -43,7 +43,7 @@ def assert_conditions_alike(found, folder, engine):
 
 @pytest.mark.parametrize("kind", [None, "zip", "tar"])
 def test_a_set_conditions_as_its_images_do(folder, engine, kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(streaming, "_CHUNK", 3)
+    monkeypatch.setattr(sets, "_CHUNK", 3)
     data = folder if kind is None else tmp_path / shutil.make_archive("packed", kind, folder)
     seen = []
     found = statistics_of_set(engine, [data], tmp_path / "kept", progress=lambda *a: seen.append(a[:2]), **HOW)
@@ -57,7 +57,7 @@ def here(tmp_path, monkeypatch):
 
 
 def test_after_a_stop_it_goes_on_and_only_with_the_same_set(folder, engine, tmp_path, monkeypatch):
-    monkeypatch.setattr(streaming, "_CHUNK", 3)
+    monkeypatch.setattr(sets, "_CHUNK", 3)
     kept, read = tmp_path / "kept", []
 
     def killed(done, *_):
@@ -66,7 +66,7 @@ def test_after_a_stop_it_goes_on_and_only_with_the_same_set(folder, engine, tmp_
 
     with pytest.raises(Cancelled):
         statistics_of_set(engine, [folder], kept, progress=killed, **HOW)
-    for other, how in (([folder], {"whole": "never"}), ([folder, folder], HOW)):
+    for other, how in (([folder], {"align": "always"}), ([folder, folder], HOW)):
         with pytest.raises(ValueError, match="another"):
             statistics_of_set(engine, other, kept, **how)
     found = statistics_of_set(engine, [folder], kept, progress=lambda *a: read.append(a[0]), **HOW)
@@ -82,7 +82,7 @@ def test_a_set_without_images_is_said(engine, tmp_path):
 
 def test_workers_of_ray_find_the_same(folder, engine, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="the extra ray is not installed")
-    monkeypatch.setattr(streaming, "_CHUNK", 3)
+    monkeypatch.setattr(sets, "_CHUNK", 3)
     engine.prior.save(tmp_path / "tiny.safetensors")
     ray.init(num_cpus=2, include_dashboard=False)
     try:

@@ -1,0 +1,235 @@
+"""Where a server computes: a job of each client in turn."""
+
+import contextvars
+import itertools
+import threading
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+
+from transflow_core.adapters import adapt_encoder
+from transflow_core.engine import Engine
+from transflow_core.posterior import Gaussian
+from transflow_core.prior import Prior
+from transflow_core.runtime import worker as worker_module
+from transflow_core.runtime.worker import Cancelled, ComputeWorker, Worker, as_client, steps_as_client
+
+from ..helpers import apart
+
+
+@pytest.fixture(scope="module")
+def compute():
+    return ComputeWorker()
+
+
+def test_it_has_all_cores_and_everybody_else_has_one():
+    def threads_of_each():
+        torch.set_num_threads(3)
+        compute = ComputeWorker()
+        return compute.run(torch.get_num_threads), torch.get_num_threads(), apart(torch.get_num_threads)
+
+    assert apart(threads_of_each) == (3, 1, 1)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Each job takes a second, unless it moves the clock itself."""
+    seconds = itertools.count()
+    monkeypatch.setattr(worker_module, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+
+
+class Busy:
+    """A worker that is busy until it is let go: what is submitted meanwhile waits, and is noted when it is done."""
+
+    def __init__(self):
+        self.worker, self.done, self._go_on = Worker(), [], threading.Event()
+        busy = threading.Event()
+        self.worker.submit(lambda: busy.set() or self._go_on.wait())
+        busy.wait()
+
+    def submit(self, client, name, *then, **how):
+        """A job that notes its name, and submits others: a client and a name each."""
+        with as_client(client):
+            return self.worker.submit(lambda: self.done.append(name) or [self.submit(*one) for one in then], **how)
+
+    def finished(self):
+        """What was done, in order."""
+        self._go_on.set()
+        with as_client("the test"):
+            while self.worker._waiting:
+                self.worker.run(lambda: None)
+            self.worker.run(lambda: None)  # the last one was begun before this
+        return self.done
+
+
+LATE = [("quiet", f"q{index}") for index in (1, 2, 3)]
+SCHEDULES = {
+    "each client keeps its own order": (
+        [("many", f"m{index}") for index in range(4)] + [("few", "f0"), ("one", "o0"), ("few", "f1")],
+        ["m0", "f0", "o0", "m1", "f1", "m2", "m3"],
+    ),
+    # A hundred batches of one visitor delay another by one: the first of these submits the light one's work.
+    "a client that comes late waits for the job that runs": (
+        [("heavy", "h0", ("light", "l")), *(("heavy", f"h{index}") for index in range(1, 100))],
+        ["h0", "l", "h1", "h2"],
+    ),
+    # Else a page that was quiet for an hour would have the worker for as long.
+    "a client that was away is owed nothing": (
+        [
+            ("quiet", "q0"),
+            *(("busy", f"b{i}") for i in range(3)),
+            ("busy", "b3", *LATE),
+            ("busy", "b4"),
+            ("busy", "b5"),
+        ],
+        ["q0", "b0", "b1", "b2", "b3", "q1", "b4", "q2", "b5", "q3"],
+    ),
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_clients_take_turns(clock, schedule):
+    busy, (jobs, expected) = Busy(), SCHEDULES[schedule]
+    for job in jobs:
+        busy.submit(*job)
+    assert busy.finished()[: len(expected)] == expected
+    assert len(busy.worker._served) <= 3  # those who left are forgotten
+
+
+def test_long_jobs_do_not_outweigh_short_ones(monkeypatch):
+    """Photographs take seconds, and small pictures a tenth: each client has the same time, not as many jobs."""
+    busy, clock = Busy(), [0.0]
+    monkeypatch.setattr(worker_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def work(name, seconds):
+        busy.done.append(name)
+        clock[0] += seconds
+
+    for client, seconds in (("long", 4.0), ("short", 1.0)):
+        with as_client(client):
+            for _ in range(8):
+                busy.worker.submit(work, client, seconds)
+    done = busy.finished()
+    assert done[:11] == ["long", *["short"] * 4, "long", *["short"] * 4, "long"] and len(done) == 16
+
+
+def test_the_background_makes_way_for_all_others_and_is_not_held_against_its_client(clock):
+    busy = Busy()
+    for index in range(3):
+        busy.submit("one", f"background {index}", priority="background")
+    busy.submit("two", "background of two", priority="background")
+    busy.submit("three", "perhaps for nobody", priority="idle")
+    busy.submit(
+        "one", "first", ("three", "late"), ("two", "two 0"), ("one", "one 0"), ("two", "two 1"), ("one", "one 1")
+    )
+    busy.submit("two", "second")
+    assert busy.finished() == [
+        *("first", "second", "late", "two 0", "one 0", "two 1", "one 1"),
+        *("background 0", "background of two", "background 1", "background 2", "perhaps for nobody"),
+    ]
+
+
+def test_what_nobody_waits_for_any_more_takes_no_turn(clock):
+    busy, cancel, seen = Busy(), threading.Event(), []
+    cancelled = [
+        busy.submit("one", "cancelled", priority=priority, cancel=cancel) for priority in ("now", "background", "idle")
+    ]
+    wanted, dropped = busy.submit("one", "wanted", cancel=threading.Event()), busy.submit("one", "dropped")
+    assert dropped.cancel()
+    with as_client("two"):
+        busy.worker.submit(lambda: seen.extend(future.done() for future in cancelled))
+    later = busy.submit("one", "later", priority="background")
+    cancel.set()
+    assert busy.finished() == ["wanted", "later"] and wanted.done() and later.done()
+    assert seen == [True] * 3, "those in the background wait for no turn"
+    for future in cancelled:
+        with pytest.raises(Cancelled):
+            future.result()
+
+
+def test_it_counts_the_clients_that_are_ahead(clock):
+    busy = Busy()
+    with as_client("me"):
+        assert busy.worker.ahead == 1  # the one that runs
+        for client in ("one", "one", "two"):
+            busy.submit(client, client)
+        busy.submit("three", "three", priority="background")
+        assert busy.worker.ahead == 3
+        busy.finished()
+        assert busy.worker.ahead == 0
+
+
+def test_without_a_client_work_belongs_to_the_thread_that_submits_it(clock):
+    busy = Busy()
+    for name in ("a", "b"):
+        apart(lambda name=name: [busy.worker.submit(busy.done.append, f"{name}{index}") for index in range(2)])
+    # Threads that are over give their number to the next one: then both were one client.
+    assert busy.finished() in (["a0", "b0", "a1", "b1"], ["a0", "a1", "b0", "b1"])
+
+
+def test_each_step_of_a_generator_has_its_client_though_it_runs_in_a_context_of_its_own(clock):
+    """So does Gradio run the steps of a handler."""
+    busy, closed = Busy(), []
+
+    def steps():
+        try:
+            for index in range(3):
+                busy.worker.submit(busy.done.append, f"mine {index}")
+                yield index
+        finally:
+            closed.append(True)
+
+    mine = steps_as_client("me", steps())
+    busy.submit("other", "theirs 0")
+    for index in range(2):
+        assert contextvars.Context().run(next, mine) == index
+    busy.submit("me", "mine too")
+    busy.submit("other", "theirs 1")
+    mine.close()
+    assert closed and busy.finished() == ["theirs 0", "mine 0", "mine 1", "theirs 1", "mine too"]
+
+
+def _interrupted():
+    raise KeyboardInterrupt
+
+
+def test_errors_reach_the_caller_and_a_call_within_a_call_does_not_wait_for_itself(compute):
+    with pytest.raises(ZeroDivisionError):
+        compute.run(lambda: 1 / 0)
+    with pytest.raises(KeyboardInterrupt):
+        compute.run(_interrupted)
+    assert compute.run(compute.run, lambda a, b: a - b, 5, b=3) == 2
+
+
+def test_an_engine_runs_its_flow_there_batch_by_batch(compute):
+    ran, here = [], threading.current_thread()
+
+    def noted(function):
+        return lambda x: ran.append((len(x), threading.current_thread())) or function(x)
+
+    halves = SimpleNamespace(
+        encode=noted(lambda x: 4 * x.flatten(1) - 2), decode=noted(lambda z: (z.reshape(-1, 3, 8, 8) + 2) / 4)
+    )
+    prior = Prior.from_checkpoint(adapt_encoder(halves, (3, 8, 8)), device="cpu")
+    ran.clear()  # adapting tries the model
+    engine, plain = (Engine(prior, batch_size=2, compute=worker) for worker in (compute, None))
+    frames = [Image.new("RGB", (8, 8), (shade, 90, 30)) for shade in (10, 120, 250)]
+    normal = Gaussian.standard(prior.dim)
+    results = []
+    for one, thread in ((engine, compute.run(threading.current_thread)), (plain, here)):
+        latents = torch.stack([latent.z for latent in one.encode(frames)])
+        results.append((latents, one.sample(normal, 5).images, one.sample(normal, 2, preview=True).images))
+        assert {found for _, found in ran} == {thread} and max(size for size, _ in ran) == 2
+        ran.clear()
+    assert all(a.equal(b) for a, b in zip(*results, strict=True))
+
+
+def test_all_priors_of_all_pages_compute_in_one_thread():
+    from demo import Engines
+
+    first, second = (
+        Engines(device="cpu").get(name).call(threading.current_thread) for name in ("celeba64", "celeba128")
+    )
+    assert first is second is not threading.current_thread()

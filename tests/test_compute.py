@@ -1,0 +1,177 @@
+"""A prior at work: samples that decode, series of them, and previews."""
+
+import math
+import threading
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from transflow_core import compute
+from transflow_core.adapters import adapt_encoder
+from transflow_core.compute import project, unusable
+from transflow_core.engine import Engine
+from transflow_core.posterior import Gaussian, interpolate, standard_normal
+from transflow_core.prior import Prior
+
+from .helpers import METHODS, by_posterior, make_tiny_prior
+from .test_reading import squares
+
+
+@pytest.fixture
+def engine(tiny_prior):
+    return Engine(tiny_prior, batch_size=3)
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_a_method_changes_what_is_drawn_and_shares_its_noise_with_previews_and_series(engine, kind):
+    posterior = engine.read(squares(4)).posterior()
+    samplers = {name: engine.draw(posterior, how) for name, how in METHODS.items()}
+    x = {name: engine.sample(sampler, 3, seed=5).images for name, sampler in samplers.items()}
+    assert all((x[kind] - other).abs().mean() > 1e-3 for name, other in x.items() if name != kind)
+    torch.testing.assert_close(
+        engine.sample(samplers[kind], 3, seed=5, preview=True).images, x[kind], atol=2 / 255, rtol=0
+    )
+    series = engine.series([samplers[kind], engine.draw(posterior, by_posterior(1.0))], 3, seed=5)
+    assert series.shape == (2, 3, 3, 16, 16) and not series[0].equal(series[1])
+    torch.testing.assert_close(series[0], x[kind], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("method", ["linear", "wasserstein"])
+def test_an_interpolation_starts_and_ends_at_its_posteriors(engine, method):
+    a, b = (engine.read(squares(2, seed=s)).posterior(lam_ratio=0.5) for s in (1, 2))
+    x = engine.series([interpolate(a, b, t, method=method) for t in (0, 0.5, 1)], 2, seed=9)
+    torch.testing.assert_close(x[0], engine.sample(a, 2, seed=9).images, atol=1e-4, rtol=0)
+    torch.testing.assert_close(x[2], engine.sample(b, 2, seed=9).images, atol=1e-4, rtol=0)
+
+
+def test_the_prior_itself_can_be_sampled(engine):
+    x = engine.sample(Gaussian.standard(engine.prior.dim), 5, temperature=0.0).images
+    assert x.shape == (5, 3, 16, 16) and x.isfinite().all()
+    # One latent, one image: but for the last bit, since torch sums in another order where a core has more images.
+    torch.testing.assert_close(x, x[:1].expand_as(x), atol=1e-6, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_gives_the_same_samples():
+    cpu, gpu = Engine(make_tiny_prior()), Engine(make_tiny_prior())
+    gpu.prior.to("cuda")
+    x, y = (one.sample(one.read(squares(2)).posterior(lam_ratio=0.5), 2).images for one in (cpu, gpu))
+    torch.testing.assert_close(x, y, atol=1e-3, rtol=0)
+
+
+# --- latents that do not decode --------------------------------------------------------------------------------------
+
+
+def decode(z, _=None):
+    """A flow that overflows where a latent is longer than 2, and is grey elsewhere, by the latent's length."""
+    length = z.norm(dim=1)
+    images = (0.2 + length / 10)[:, None, None, None].expand(-1, 3, 4, 4).clone()
+    images[length > 2, :, 0, 0] = math.nan
+    return images
+
+
+def test_rows_that_decode_are_left_alone_and_the_others_go_no_further_than_they_must():
+    centre = torch.tensor([0.5, 0.0])
+    z = torch.tensor([[1.0, 0.0], [10.0, 0.0], [0.0, -50.0], [0.0, 1.9]])
+    seen = []
+    images, found, moved = project(lambda z, rows: seen.append(rows.tolist()) or decode(z), z, centre)
+    assert moved.tolist() == [False, True, True, False] and torch.isfinite(images).all()
+    assert found[[0, 3]].equal(z[[0, 3]]) and images.equal(decode(found))
+    assert seen[0] == [0, 1, 2, 3] and all(rows == [1, 2] for rows in seen[1:]), "each row is decoded as itself"
+    for row in (1, 2):
+        step, ray = found[row] - centre, z[row] - centre
+        assert torch.nn.functional.cosine_similarity(step, ray, dim=0) > 0.999
+        # The next bisection step beyond it does not decode.
+        further = centre + (step.norm() / ray.norm() + 1 / 32) * ray
+        assert found[row].norm() <= 2 < further.norm()
+
+
+def test_a_centre_that_does_not_decode_either_still_gives_an_image():
+    def never(z, _):
+        return torch.full((len(z), 3, 2, 2), math.nan)
+
+    assert torch.isfinite(project(never, torch.ones(2, 3), torch.zeros(3))[0]).all()
+
+
+def test_not_finite_or_saturated():
+    images = torch.rand(5, 3, 8, 8) * 0.8 + 0.1
+    images[1, 0, 0, 0] = math.inf
+    images[2] = (images[2] > 0.5).float()  # only ends of the range
+    images[3] = 1.0  # white paper
+    images[4, :, :3] = 0.0
+    assert unusable(images).tolist() == [False, True, True, False, False]
+
+
+def test_each_row_may_have_a_centre_and_a_wrong_of_its_own():
+    z, centres = torch.tensor([[0.0, 1.9], [8.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    _, found, moved = project(decode, z, centres, lambda images: images[:, 0, 1, 1] > 0.35)
+    assert moved.tolist() == [True, True]
+    assert found[0, 0] == 0 and 1 < found[0, 1] <= 1.5 and found[1, 1] == 0 and 1 < found[1, 0] <= 1.5
+
+
+def test_a_real_flow_shows_something_far_outside(engine):
+    z = torch.randn(4, engine.prior.dim, generator=torch.Generator().manual_seed(0))
+    z[2] *= 1e30
+    assert engine.decode(z, centre=torch.zeros(engine.prior.dim)).isfinite().all()
+
+
+# --- previews --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_bfloat16(monkeypatch):
+    """A processor with tiles of bfloat16."""
+    monkeypatch.setattr(compute, "has_tiles", lambda: True)
+
+
+def test_nets_in_bfloat16_change_nothing_that_is_seen(default_prior, in_bfloat16):
+    fast = Engine(default_prior).fast
+    z = standard_normal(4, default_prior.dim, seed=5)
+    error = (fast.decode(z, coarse=True) - default_prior.decode(z, coarse=True)).abs().max()
+    assert fast is not default_prior and 0 < error <= 2 / 255
+    assert fast.flow is default_prior.flow  # no second copy in memory
+
+
+def test_without_tiles_or_too_far_off_it_stays_in_float32(default_prior, monkeypatch):
+    monkeypatch.setattr(compute, "has_tiles", lambda: False)
+    assert Engine(default_prior).fast is default_prior
+    monkeypatch.setattr(compute, "has_tiles", lambda: True)
+    monkeypatch.setattr(compute, "_LARGEST_ERROR", 1e-6)
+    assert Engine(default_prior).fast is default_prior
+
+
+def test_a_torch_that_cannot_tell_has_no_tiles(monkeypatch):
+    assert isinstance(compute.has_tiles(), bool)
+    monkeypatch.delattr("torch.cpu.get_capabilities", raising=False)
+    assert compute.has_tiles() is False
+
+
+def test_evidence_is_inverted_in_float32_while_a_preview_is_made(default_prior, in_bfloat16):
+    """The two run in different threads of the page, on the same weights."""
+    engine = Engine(default_prior)
+    x = default_prior.decode(standard_normal(2, default_prior.dim))
+    before = default_prior.encode(x)
+    normal, over = Gaussian.standard(default_prior.dim), threading.Event()
+    engine.sample(normal, 1, preview=True)
+
+    def drag():
+        while not over.is_set():
+            engine.sample(normal, 2, preview=True)
+
+    thread = threading.Thread(target=drag)
+    thread.start()
+    try:
+        for _ in range(3):
+            assert (default_prior.encode(x) - before).abs().max() < 1e-4
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_your_own_model_is_shown_as_it_is(in_bfloat16):
+    halves = SimpleNamespace(encode=lambda x: 4 * x.flatten(1) - 2, decode=lambda z: (z.reshape(-1, 3, 8, 8) + 2) / 4)
+    prior = Prior.from_checkpoint(adapt_encoder(halves, (3, 8, 8)), device="cpu")
+    engine, normal = Engine(prior), Gaussian.standard(prior.dim)
+    assert engine.fast is prior
+    assert engine.sample(normal, 2, preview=True).images.equal(engine.sample(normal, 2).images)

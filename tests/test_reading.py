@@ -1,0 +1,296 @@
+"""Files to evidence: what happens to each, what there is while it grows, the caches, progress, and a way to cancel."""
+
+import io
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from transflow_core.engine import Cancelled, Engine
+from transflow_core.evidence import Evidence, Source
+from transflow_core.images import to_pil
+from transflow_core.pictures import PictureReader, read_picture
+from transflow_core.posterior import per_level
+from transflow_core.runtime.worker import ComputeWorker, Worker
+from transflow_core.typicality import Typicality
+
+from .helpers import make_tiny_prior
+
+
+@pytest.fixture
+def engine(tiny_prior):
+    return Engine(tiny_prior)
+
+
+@pytest.fixture(scope="module")
+def shipped(celeba64):
+    return Engine(celeba64)
+
+
+def squares(n, size=16, seed=0):
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(n)]
+
+
+def png(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Twenty pictures on disk."""
+    paths = [tmp_path / f"{index:02d}.png" for index in range(20)]
+    for path, image in zip(paths, squares(20), strict=True):
+        image.save(path)
+    return paths
+
+
+@pytest.fixture
+def saved(engine, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    facts = {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
+    engine.read(squares(3)).posterior(0.7).save(path, metadata=facts)
+    return path
+
+
+def count_inversions(engine, monkeypatch):
+    calls = []
+    encode = engine.prior.encode_and_score
+    monkeypatch.setattr(engine.prior, "encode_and_score", lambda x, *a: calls.append(len(x)) or encode(x, *a))
+    return calls
+
+
+def test_it_grows_from_nothing_by_one_two_four_and_then_by_eight_until_nothing_remains(engine, files, monkeypatch):
+    calls = count_inversions(engine, monkeypatch)
+    seen = list(engine.read_steps(files))
+    assert [len(evidence) for evidence in seen] == [0, 1, 3, 7, 15, 20]
+    assert [evidence.remaining for evidence in seen] == [20, 19, 17, 13, 5, 0]
+    assert calls == [1, 2, 4, 8, 5]
+    for before, after in itertools.pairwise(seen):
+        assert after[: len(before)] == before.images
+    assert [source.file for source in seen[-1].sources] == files
+
+
+def test_batches_and_workers_give_the_latents_of_one_by_one(tiny_prior, files):
+    alone = torch.stack([Engine(tiny_prior).read([file]).z[0] for file in files])
+    served = {"compute": ComputeWorker(), "pictures": PictureReader()}
+    plain, served = (Engine(tiny_prior, **how).read(files).z for how in ({}, served))
+    torch.testing.assert_close(plain, alone, atol=1e-5, rtol=1e-5)
+    assert served.equal(plain)  # to the bit: batches do not depend on the clock
+
+
+def test_files_that_cannot_be_used_are_named_and_the_others_go_on(engine, files, tmp_path):
+    files[8].write_bytes(b"no picture")
+    files[9].write_bytes(files[9].read_bytes()[:60])
+    evidence = engine.read([*files[:10], tmp_path / "nowhere.png", tmp_path])
+    assert [image.name for image in evidence][:11] == [f"{i:02d}.png" for i in range(10)] + ["nowhere.png"]
+    assert len(evidence.used) == 8 and evidence.z.shape == (8, engine.prior.dim) and evidence.posterior().m == 8
+    for image in evidence[8:]:
+        assert image.problem and image.summary.startswith("skipped: ") and image.latent is None
+    with pytest.raises(ValueError, match=r"nowhere\.png"):
+        engine.posterior([tmp_path / "nowhere.png"])
+
+
+@pytest.mark.parametrize("kind", ["path", "text", "bytes", "file", "pil"])
+def test_every_kind_of_file_gives_the_same_latent(engine, files, kind):
+    data, image = files[0].read_bytes(), squares(1)[0]
+    file = {"path": files[0], "text": str(files[0]), "bytes": data, "file": io.BytesIO(data), "pil": image}[kind]
+    latent = engine.read([file])[0].latent
+    torch.testing.assert_close(latent.z, engine.prior.encode([image])[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_file_without_a_name_has_one(engine):
+    image = Image.new("RGB", (16, 16))
+    assert engine.faces(image).name == "image"
+    image.filename = "folder/picture 1.png"
+    assert engine.faces(image).name == "picture 1.png"
+
+
+def test_sources_say_how_each_image_counts_and_read_the_same_again(engine, files):
+    sources = [Source(files[0], "cat", 1.0), Source(b"no picture", "dog", 2.0), Source(files[1], "", 0.5, robust=False)]
+    onto = engine.read(files[2:4], onto=Evidence(prior="the page's name"))
+    evidence = engine.read(sources, onto=onto)
+    assert evidence[:2] == onto.images and list(evidence.sources[2:]) == sources
+    assert evidence.prior == "the page's name" and engine.read([]).prior == engine.prior.name
+    assert [image.robust for image in engine.read(files[:2], robust=False)] == [False, False]
+    again = Engine(make_tiny_prior(1)).read(evidence.sources)
+    assert again.sources == evidence.sources and again.posterior().m == evidence.posterior().m == 3.5
+
+
+def test_the_same_picture_is_read_and_inverted_once(engine, files, monkeypatch, tmp_path):
+    calls = count_inversions(engine, monkeypatch)
+    evidence = engine.read(files[:8])
+    renamed = tmp_path / "renamed.png"
+    renamed.write_bytes(files[0].read_bytes())
+    again = engine.read([*reversed(files[:8]), renamed, renamed])
+    assert sum(calls) == 8 and again.z[:8].flip(0).equal(evidence.z)
+    assert again[-1].name == "renamed.png" and again.posterior().m == 10
+    small, calls = Engine(engine.prior, cached=2), []
+    calls = count_inversions(small, monkeypatch)
+    for some in (files[:1], files[1:3], files[:1]):
+        small.read(some)
+    assert sum(calls) == 4  # the oldest was forgotten
+    other = Engine(make_tiny_prior(1)).read(files[:1])
+    assert not other.z.equal(evidence.z[:1])
+
+
+def test_progress_is_reported_and_cancel_ends_it(engine, files):
+    reports, cancel = [], threading.Event()
+    engine.read(files[:10], progress=lambda *args: reports.append(args))
+    assert {what for _, _, what in reports} == {"reading the images"}
+    assert [done for done, *_ in reports] == [0, 1, 3, 7, 10] and {total for _, total, _ in reports} == {10}
+
+    def cancelling(done, total, what):
+        reports.append(done)
+        if done:
+            cancel.set()
+
+    reports.clear()
+    with pytest.raises(Cancelled):
+        engine.read(squares(8, seed=5), progress=cancelling, cancel=cancel)
+    assert reports == [0, 1]
+    with pytest.raises(Cancelled):
+        engine.decode(torch.zeros(4, engine.prior.dim), cancel=cancel)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7])
+def test_a_cancel_keeps_the_batches_that_were_read(engine, files, kept):
+    cancel = threading.Event()
+    for evidence in engine.read_steps(files, cancel=cancel):
+        if len(evidence) == kept:
+            cancel.set()
+    assert len(evidence) == kept and evidence.remaining == len(files) - kept
+
+
+class Gated(Worker):
+    """A reader that reads a picture when it is let."""
+
+    def __init__(self):
+        super().__init__("gated")
+        self.gate, self.started, self.asked = threading.Semaphore(0), [], 0
+
+    def submit(self, content, *, cancel=None, **how):
+        self.asked += 1
+        return super().submit(self.read, content, cancel=cancel, **how)
+
+    def read(self, content, **how):
+        self.started.append(content)
+        self.gate.acquire()
+        return read_picture(content, **how)
+
+
+@pytest.mark.parametrize("why", ["closed", "cancelled"])
+def test_pictures_that_wait_are_few_and_dropped_when_nobody_wants_them(tiny_prior, files, why):
+    """A visitor closes the page, or presses Stop: only the picture that is under way is read to its end."""
+    reader, cancel = Gated(), threading.Event()
+    steps = Engine(tiny_prior, pictures=reader).read_steps(files, cancel=cancel)
+    next(steps)
+    assert reader.asked == 0
+    reader.gate.release()
+    assert len(next(steps)) == 1
+    assert 8 <= reader.asked <= 16  # enough for a batch, while memory does not grow with the set
+    while len(reader.started) < 2:  # the next one is under way
+        time.sleep(0.001)
+    if why == "closed":
+        steps.close()
+    else:
+        cancel.set()
+    reader.gate.release(20)
+    assert list(steps) == []
+    Worker.submit(reader, lambda: None).result()  # whatever was to come, came
+    assert reader.started == files[:2]
+
+
+def test_a_saved_posterior_takes_the_place_of_images_where_it_comes_alone(engine, files, saved):
+    evidence = engine.read([saved], onto=engine.read(files[:2]))
+    assert evidence.saved is not None and len(evidence) == 0 and evidence.title == "mine.safetensors"
+    assert evidence.posterior().m == 3 and evidence.checked() is evidence
+    among = engine.read([Source(files[0], weight=2.0), saved, Source(files[1], weight=3.0)])
+    assert [image.weight for image in among] == [2.0, 3.0] and among.saved is None
+    assert "mine.safetensors" in among.notes[0] and "by itself" in among.notes[0]
+    two = engine.read([saved, saved])
+    assert not two.ready and two.notes and two.remaining == 0
+
+
+@pytest.mark.parametrize("what", ["damaged", "another prior", "missing"])
+def test_a_posterior_that_cannot_be_used_leaves_everything_as_it_was(engine, files, saved, what):
+    before = engine.read(files[:2])
+    reader = Engine(make_tiny_prior(1, "other")) if what == "another prior" else engine
+    if what == "damaged":
+        saved.write_bytes(b"not a posterior")
+    elif what == "missing":
+        saved.unlink()
+    after = reader.read([saved], onto=before)
+    assert after.images is before.images and after.saved is None
+    assert "mine.safetensors" in after.notes[0] and str(saved.parent) not in after.notes[0]
+    later = reader.read(files[2:3], onto=after)
+    assert len(later) == 3 and later.notes == ()
+
+
+def test_a_set_has_only_so_many_images(engine, files):
+    full = engine.read(files[:5], most=4)
+    assert len(full) == 4 and full.notes == ("Only 4 images fit: the last 1 are left out.",) and full.remaining == 0
+    assert len(engine.read(files[:2], onto=full, most=3)) == 4
+    assert engine.read(files[:4], most=4).notes == ()
+
+
+def test_a_posterior_of_files_is_that_of_their_evidence(engine, files, saved):
+    levels = [0.2, 0.6]
+    for given, expected in (
+        ({}, {"lam_ratio": 0.5}),
+        ({"lam": 2.0}, {"lam": 2.0}),
+        ({"lam_ratio": levels}, {"lam_ratio": per_level(levels, engine.prior.levels)}),
+    ):
+        found = engine.posterior(files[:3], **given, align="never")
+        assert found.mean.equal(engine.read(files[:3], align="never").posterior(**expected).mean)
+    assert engine.posterior([saved]).lam_ratio == pytest.approx(0.7)
+    assert engine.posterior([saved], 0.1).lam_ratio == pytest.approx(0.1)
+    for wrong, problem in (([files[0]], "2 levels"), ([], "no images"), ([saved, files[0]], "by itself")):
+        with pytest.raises(ValueError, match=problem):
+            engine.posterior(wrong, [0.1, 0.2, 0.3] if problem == "2 levels" else None)
+
+
+def test_faces_of_a_group_are_chosen_by_the_user(shipped, conformance):
+    """Two faces in one picture: the largest is used; all, another, or the whole picture can be."""
+    canvas = Image.new("RGB", (640, 320), (96, 128, 96))
+    large, small = (Image.fromarray(pixels) for pixels in conformance["images"][:2])
+    canvas.paste(large.resize((256, 256), Image.Resampling.LANCZOS), (20, 40))
+    canvas.paste(small.resize((192, 192), Image.Resampling.LANCZOS), (400, 60))
+    evidence = shipped.read([Source(canvas, "cat", 3.0, robust=False)])
+    picture = evidence[0].picture
+    assert len(picture.faces) == 2 and len(shipped.read([canvas], faces="all")) == 2
+    second, whole = (shipped.choose(evidence[0], face) for face in (picture.faces[1], picture.whole))
+    assert second.face.index == 1 and "whole" in whole.summary
+    assert (second.source, whole.source) == (
+        Source(canvas, "cat", 3.0, 1, False),
+        Source(canvas, "cat", 3.0, "whole", False),
+    )
+    again = shipped.read([second.source, whole.source])
+    assert [image.latent for image in again] == [second.latent, whole.latent], "known from the cache"
+    assert evidence.put(0, second).z.equal(second.latent.z[None]) and not second.latent.z.equal(evidence.z[0])
+
+
+def test_what_cannot_be_encoded_is_left_out_and_noise_is_an_outlier(shipped):
+    """A one-pixel checkerboard overflows in the shipped flow: such a latent would spoil every sample."""
+    checkerboard = np.zeros((64, 64, 3), np.uint8)
+    checkerboard[::2, ::2] = checkerboard[1::2, 1::2] = 255
+    face = to_pil(shipped.prior.decode(torch.zeros(1, shipped.prior.dim)))[0]
+    evidence = shipped.read([Image.fromarray(checkerboard), face, squares(1, size=64)[0]])
+    assert not evidence[0].used and "cannot encode it" in evidence[0].summary
+    assert evidence[1].used and evidence.posterior().m == 2
+    noise = evidence[2]
+    assert noise.is_outlier and noise.used and "far too busy" in noise.summary and noise.latent.error < 1e-3
+
+
+def test_a_prior_without_statistics_gives_no_verdict_but_checks_the_round_trip(engine):
+    image = engine.read(squares(1))[0]
+    assert engine.prior.typicality is None and image.verdict is None
+    assert image.latent.error is not None and image.used
+    engine.prior.typicality = Typicality(2, (0.0, 100.0), (-2.0, -1.0), (-2.0, -1.0), ((0.0, 0.01),) * 2)
+    assert engine.read(squares(1))[0].is_outlier

@@ -1,0 +1,244 @@
+"""Ignore a part of an image, or remove something from a photograph: what the rest makes likely is drawn there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from ..compute import BATCH
+from ..evidence import Evidence, EvidenceImage
+from ..faces import WHITE, mask_in_frame, paste
+from ..images import to_pil
+from ..posterior import Covariance, Gaussian, ShrinkageCovariance, per_level
+from ..prior import Prior
+from ..reading import Reader
+
+__all__ = ["ignore", "inpaint", "masks_in_frames", "one_for_each", "remove", "usual"]
+
+# λ of the rounds, from where the part is all but the mean's to where the image is all but its own. Of none to sixteen
+# rounds, two come nearest to the face that was there (`python -m benchmarks.masks`).
+_FIRST, _LAST, _ROUNDS = 3.0, 0.05, 2
+# Pixels around a mask that are ignored as well: the edge of a thing is half the thing's.
+_EDGE = 1
+# What is removed ends where the mask does; only the edge of an aligned image needs a soft one.
+_FEATHER = 0.04
+
+Run = Callable[..., Tensor]
+M = TypeVar("M")
+
+
+def ignore(
+    engine: Reader,
+    evidence: Evidence,
+    masks: Mapping[int, Image.Image | None],
+    *,
+    cancel: threading.Event | None = None,
+) -> Evidence:
+    """Evidence of which parts are ignored: what the rest of the image and the other images make likely is drawn there
+    (see `inpaint`), and this conditions.
+
+    Args:
+        engine: inverts the images.
+        evidence: read.
+        masks: for the index of an image, a mask over its aligned image, white where it is ignored; any size. None, or
+            one that is all black, lets all of it count again.
+
+    Example:
+        >>> from transflow_core import load_prior
+        >>> engine = Reader(load_prior("celeba64"))
+        >>> mask = Image.new("L", (64, 64))
+        >>> mask.paste(255, (10, 20, 50, 30))
+        >>> evidence = ignore(engine, engine.read([Image.new("RGB", (64, 64), "grey")]), {0: mask})
+        >>> evidence[0].filled.getpixel((0, 0))
+        (128, 128, 128)
+    """
+    for index, mask in masks.items():
+        image = evidence[index]
+        mask = mask and _black_and_white(mask, engine.prior.image_size)
+        plain = image if image.mask is None else engine.choose(image, image.face, cancel=cancel)
+        evidence = evidence.put(index, replace(plain, mask=mask if mask and image.face and mask.getbbox() else None))
+    masked = [index for index in masks if evidence[index].mask is not None]
+    if not masked:
+        return evidence
+    # An outlier is no guide to what is likely.
+    others = replace(evidence, images=tuple(one for one in evidence if one.mask is None and not one.is_outlier))
+    towards = usual(engine.prior, others.z, others.weights) if others.used else usual(engine.prior)
+    images = _inpainted(engine, [evidence[index] for index in masked], towards, cancel)
+    for index, image in zip(masked, images, strict=True):
+        evidence = evidence.put(index, image)
+    return evidence
+
+
+def remove(
+    engine: Reader,
+    photograph: Image.Image,
+    faces: Iterable[EvidenceImage],
+    mask: Image.Image,
+    *,
+    cancel: threading.Event | None = None,
+) -> tuple[Image.Image, tuple[EvidenceImage, ...]]:
+    """A photograph of people without what a mask covers of their faces: what the rest of each face makes likely is
+    drawn there; the rest of the photograph stays. Gives it, and the faces as they are in it.
+
+    Args:
+        engine: inverts the faces.
+        photograph: as `load_image` gives it.
+        faces: of it, as `engine.read([photograph], faces="all")` has them.
+        mask: white where something is removed, in the proportions of the photograph.
+
+    Raises ValueError for a mask of other proportions, and one that touches no face.
+    """
+    faces = tuple(faces)
+    cut = [image.face and mask_in_frame(mask, photograph.size, image.face) for image in faces]
+    masked = {
+        index: replace(image, mask=_black_and_white(one, engine.prior.image_size))
+        for index, (image, one) in enumerate(zip(faces, cut, strict=True))
+        if one is not None and one.getbbox()
+    }
+    if not masked:
+        raise ValueError("the mask touches no face: nothing can be removed outside of the aligned faces")
+    placed, changes, now = [], [], dict(enumerate(faces))
+    inpainted = _inpainted(engine, list(masked.values()), usual(engine.prior), cancel)
+    for (index, before), after in zip(masked.items(), inpainted, strict=True):
+        assert before.face is not None and after.filled is not None  # a face was cut, and filled in
+        placed.append(before.face)
+        changes.append((np.asarray(after.filled, float) - np.asarray(before.face.image, float)) / 255)
+        now[index] = replace(after, face=replace(before.face, image=after.filled), mask=None, filled=None)
+    return paste(photograph, placed, changes, feather=_FEATHER), tuple(now.values())
+
+
+def _inpainted(
+    engine: Reader, images: Sequence[EvidenceImage], towards: Gaussian, cancel: threading.Event | None
+) -> list[EvidenceImage]:
+    """Images with masks, filled in and judged as they are then."""
+    run, filled = partial(engine.call, cancel=cancel), []
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        x = engine.prior.to_unit([image.face.image for image in batch if image.face is not None])
+        masks = [image.mask for image in batch if image.mask is not None]
+        filled += to_pil(inpaint(engine.prior, x, masks, towards, run=run))
+    latents = engine.encode(filled, cancel=cancel)
+    return [
+        replace(image.rejudged(latent, engine.prior.typicality), filled=one)
+        for image, latent, one in zip(images, latents, filled, strict=True)
+    ]
+
+
+def _black_and_white(mask: Image.Image, size: int) -> Image.Image:
+    """A mask at the size of an aligned image: mode L, 255 where it is ignored, else 0."""
+    return mask.convert("L").resize((size, size), Image.Resampling.BOX).point(WHITE)
+
+
+def one_for_each(masks: Sequence[M], n: int, what: str) -> list[M]:
+    """Masks that were given, one for all or one for each of n, as n of them.
+
+    Raises ValueError for another number; `what` names the n there.
+    """
+    if len(masks) not in (1, n):
+        raise ValueError(f"{n} {what} take one mask, or one for each, not {len(masks)}")
+    return list(masks) * n if len(masks) == 1 else list(masks)
+
+
+def masks_in_frames(evidence: Sequence[EvidenceImage], masks: Sequence[Image.Image]) -> dict[int, Image.Image]:
+    """Masks over whole pictures as `ignore` takes them: for the index of an image, what its aligned image shows of one.
+
+    Args:
+        evidence: the images.
+        masks: one for all, or one for each, in the proportions of its picture; white where it is ignored.
+
+    Raises ValueError for another number of masks, or other proportions.
+    """
+    each = zip(evidence, one_for_each(masks, len(evidence), "images"), strict=True)
+    return {
+        index: mask_in_frame(mask, image.picture.size, image.face)
+        for index, (image, mask) in enumerate(each)
+        if image.face is not None
+    }
+
+
+def usual(prior: Prior, others: Tensor | None = None, weights: Tensor | None = None) -> Gaussian:
+    """What is usual for images: N(μ, one variance a level), of other images of the evidence, or of photographs.
+
+    No variance is more than that of photographs: it is what keeps the rounds of `inpaint` from diverging.
+
+    Args:
+        others: (p, D), latents of other images; None for none.
+        weights: theirs, (p,).
+    """
+    rms = prior.typicality.median_rms if prior.typicality is not None else (1.0,) * len(prior.levels)
+    variance, mean = per_level([value**2 for value in rms], prior.levels), torch.zeros(prior.dim)
+    if others is not None and len(others):
+        shrinkage = ShrinkageCovariance.of(others, weights, prior.levels)
+        mean = others[0] - shrinkage.deviations[0]
+        if len(others) > 1:
+            variance = torch.minimum(variance, per_level(shrinkage.variance, prior.levels))
+    return Gaussian(mean, Covariance(variance.clamp_min(1e-6)))
+
+
+def inpaint(
+    prior: Prior,
+    x: Tensor,
+    masks: Sequence[Image.Image],
+    towards: Gaussian,
+    *,
+    rounds: int = _ROUNDS,
+    run: Run | None = None,
+) -> Tensor:
+    """Draw a part of each image again; the rest stays to the bit.
+
+    Each round inverts the image, takes the posterior mean of its latent under `towards` N(μ, s²), z ← μ + (z - μ) s² /
+    (s² + λ), decodes it, and puts back what is known; by how much that differs is continued smoothly into the part, so
+    that no edge is left (as Poisson blending does: Pérez, Gangnet, Blake 2003). From round to round λ falls from 3 to
+    0.05. What Glow-IP (Asim et al. 2020) does by gradients, it does without, so that it goes with every flow.
+
+    Args:
+        x: (n, C, S, S) in [0, 1].
+        masks: n of mode L and size S: what is white is drawn again, and a pixel around it.
+        towards: as `usual` gives it.
+        rounds: how many.
+        run: computes a round, as `Compute.call`; by default at once.
+
+    Returns:
+        (n, C, S, S) in [0, 1], on the CPU.
+    """
+    wider = [np.asarray(mask.filter(ImageFilter.MaxFilter(2 * _EDGE + 1))) for mask in masks]
+    hidden = torch.from_numpy(np.stack(wider) > 127).unsqueeze(1)
+    frames = x.cpu()
+    variance = towards.variance.to(frames).expand(prior.dim)
+
+    def shown(z: Tensor) -> Tensor:
+        images = prior.decode(z).cpu().nan_to_num(0.5, 1.0, 0.0).clamp(0, 1)
+        known = (~hidden).to(frames)
+        return torch.where(hidden, (images + _continued((frames - images) * known, known)).clamp(0, 1), frames)
+
+    def once(x: Tensor, lam: float) -> Tensor:
+        z = prior.encode(x).cpu()
+        share = variance / (variance + lam)
+        # What the flow cannot invert as it is starts from the mean.
+        return shown(towards.mean + share * (z - towards.mean).nan_to_num(0.0, 0.0, 0.0))
+
+    run = run or (lambda function, *args, **_: function(*args))
+    x = run(shown, towards.mean.expand(len(frames), -1))
+    for lam in np.geomspace(_FIRST, _LAST, rounds):
+        x = run(once, x, float(lam))
+    return x
+
+
+def _continued(x: Tensor, known: Tensor) -> Tensor:
+    """Continue what is known smoothly into what is not: (n, C, S, S), 0 where unknown, and (n, 1, S, S) in [0, 1] ->
+    (n, C, S, S). By means of ever larger blocks, as far as blocks hold something known: Gortler et al. 1996, pull-push.
+    """
+    if x.shape[-1] <= 1:
+        return x / known.clamp_min(1e-6)
+    share = avg_pool2d(known, 2, ceil_mode=True)
+    coarse = _continued(avg_pool2d(x, 2, ceil_mode=True), share)
+    return x + (1 - known) * interpolate(coarse, size=x.shape[-2:], mode="bilinear")

@@ -1,0 +1,306 @@
+"""Files to evidence: a few at a time, cached, and read ahead of the flow."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import deque
+from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .compute import BATCH, Cache, Cancelled, Compute, Progress, check, report
+from .evidence import LARGEST_LATENT, Evidence, EvidenceImage, Pick, Source
+from .faces import AlignedFace
+from .images import ImageError, load_image
+from .pictures import AlignMode, File, Landmarks, Picture, PictureReader, content_of, read_picture
+from .posterior import Posterior
+from .prior import Prior
+from .runtime.worker import Priority
+
+__all__ = ["Reader"]
+
+# Pictures that are read ahead: enough that the flow never waits for one, and no more in memory.
+_AHEAD = 2 * BATCH
+
+
+class Reader(Compute):
+    """A prior that reads files. Pictures are cached by their content: the same file is never read twice.
+
+    Args:
+        prior: the prior.
+        pictures: where files are decoded and faces are looked for, a picture at a time, while the flow inverts those
+            before; by default in the thread that calls.
+        how: see `Compute`.
+
+    Example:
+        >>> from transflow_core import load_prior
+        >>> reader = Reader(load_prior("celeba64"))
+        >>> evidence = reader.read([Image.new("RGB", (64, 64), "grey")])
+        >>> evidence[0].summary, evidence.posterior(lam_ratio=0.5).mean.shape
+        ('no face found: the whole picture is used; far too smooth for this prior', torch.Size([12288]))
+    """
+
+    def __init__(self, prior: Prior, *, pictures: PictureReader | None = None, **how: Any) -> None:
+        super().__init__(prior, **how)
+        self._reader = pictures
+        self._pictures = Cache(self._cached)
+
+    @property
+    def ahead(self) -> int:
+        """How many other clients have their turn before this one, where this engine computes or reads."""
+        return max(super().ahead, self._reader.ahead if self._reader is not None else 0)
+
+    def read_steps(
+        self,
+        sources: Iterable[Source | File],
+        *,
+        onto: Evidence | None = None,
+        align: AlignMode = "auto",
+        landmarks: Landmarks = "5",
+        faces: Pick = "largest",
+        robust: bool = True,
+        most: int | None = None,
+        priority: Priority = "now",
+        cancel: threading.Event | None = None,
+    ) -> Iterator[Evidence]:
+        """Read, align and invert files a few at a time, and give what there is after each time.
+
+        The first evidence is `onto` with what there is to read; the next have 1, 2, 4 and then always 8 images more,
+        and the last is the result. Each has the number of sources that are `remaining`: 0 in the last one, unless
+        `cancel` was set. A file that cannot be used stays in the evidence with its reason; the others go on.
+
+        A saved posterior (`.safetensors`) takes the evidence's place when it comes alone; among other files, or when it
+        is damaged or another prior's, the evidence's `notes` say so. At most 16 pictures are read ahead of the flow.
+
+        Args:
+            sources: what to read, and how it counts; or files alone: paths, bytes, binary files or PIL images.
+            onto: what these are added to; nothing by default.
+            align, landmarks: see `faces.align`.
+            faces, robust: of files that are given alone, see `Source`.
+            most: images that there may be in the end; those that do not fit are left out with a note.
+            priority: see `Worker.submit`.
+            cancel: set it to end after the batch that is under way.
+        """
+        onto = replace(Evidence(prior=self.prior.name) if onto is None else onto, notes=(), remaining=0)
+        given = [one if isinstance(one, Source) else Source(one, face=faces, robust=robust) for one in sources]
+        saved = [path for one in given if (path := _posterior_file(one.file)) is not None]
+        if saved and len(given) == 1:
+            yield self._with_saved(onto, saved[0])
+            return
+        notes = []
+        if saved:
+            names = ", ".join(path.name for path in saved)
+            notes.append(f"{names}: give images, or one saved posterior by itself.")
+            given = [one for one in given if _posterior_file(one.file) is None]
+        room = len(given) if most is None else max(0, most - len(onto))
+        if len(given) > room:
+            notes.append(f"Only {most} images fit: the last {len(given) - room} are left out.")
+            given = given[:room]
+        onto = replace(onto, remaining=len(given), notes=tuple(notes))
+        yield onto
+        reading = self._read_ahead([one.file for one in given], align, landmarks, cancel)
+        # The first batches are smaller, so that something is seen early. None depends on the clock, since a latent
+        # depends in its last bits on the batch that it was inverted in.
+        batch: list[tuple[Source, Picture, AlignedFace | None]] = []
+        size = 1
+        try:
+            for remaining, (picture, source) in zip(
+                reversed(range(len(given))), zip(reading, given, strict=True), strict=True
+            ):
+                batch += [(source, picture, face) for face in _chosen(picture, source.face)]
+                if not remaining or len(batch) >= size:
+                    onto = onto.added(self._judged(batch, cancel=cancel, priority=priority), remaining)
+                    yield onto
+                    batch, size = [], min(2 * size, BATCH)
+        except Cancelled:
+            return
+        finally:
+            reading.close()
+
+    def read(
+        self,
+        sources: Iterable[Source | File],
+        *,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+        **how: Any,
+    ) -> Evidence:
+        """The last evidence of `read_steps`, whose keywords it takes. Raises Cancelled if `cancel` is set."""
+        steps = self.read_steps(sources, cancel=cancel, **how)
+        evidence = begun = next(steps)
+        report(progress, 0, begun.remaining, "reading the images")
+        for evidence in steps:
+            report(progress, begun.remaining - evidence.remaining, begun.remaining, "reading the images")
+        if evidence.remaining:
+            raise Cancelled
+        return evidence
+
+    def posterior(
+        self,
+        sources: Iterable[Source | File],
+        lam_ratio: float | Sequence[float] | None = None,
+        *,
+        lam: float | Sequence[float] | None = None,
+        **how: Any,
+    ) -> Posterior:
+        """Images, or one saved posterior, to a posterior.
+
+        Args:
+            sources: see `read_steps`, whose keywords and `read`'s are taken as well.
+            lam_ratio, lam: λ/m, or λ itself: one number, or one for each latent level, fine to coarse. With neither a
+                saved posterior keeps its own, and images have λ/m = 0.5.
+
+        Raises ValueError when there is nothing to condition on, with what is wrong with each image; when a saved
+        posterior is damaged, of another prior, or not alone; for both λ, or another number of levels.
+        """
+        return self.read(sources, **how).checked().posterior(self.ratio(lam_ratio), lam=self.ratio(lam))
+
+    def faces(
+        self,
+        file: File,
+        *,
+        align: AlignMode = "auto",
+        landmarks: Landmarks = "5",
+        size: int | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Picture:
+        """One file to its aligned faces, by default as large as the prior's images. What is wrong with a file is said
+        in the Picture, not raised."""
+        return self._submit(file, align, landmarks, cancel, size).result()
+
+    def picture(self, file: File, *, cancel: threading.Event | None = None) -> Image.Image:
+        """A whole picture, decoded where this engine reads files: for a server in a child process with limits.
+
+        Raises ImageError if it cannot be used, and Cancelled.
+        """
+        if self._reader is None:
+            return load_image(file)
+        name, content, _ = content_of(file)
+        found = self._reader.submit(content, cancel=cancel, name=name, size=1, align="never", keep=True).result()
+        if found.image is None:
+            raise ImageError(name, found.problem or "")
+        return found.image
+
+    def choose(
+        self, image: EvidenceImage, face: AlignedFace | None, *, cancel: threading.Event | None = None
+    ) -> EvidenceImage:
+        """The same image by another face of its picture, or by the whole picture."""
+        return self._judged([(image.source, image.picture, face)], cancel=cancel)[0]
+
+    def load_posterior(self, path: str | Path) -> Posterior:
+        """A saved posterior, if it belongs to this prior.
+
+        Raises ValueError, naming the file without its folder, when it is damaged or was made with another prior.
+        """
+        path = Path(path)
+        try:
+            posterior = Posterior.load(path)
+        except ValueError as error:
+            words = str(error).removeprefix(f"{path}: ")
+            raise ValueError(f"{path.name} is not a saved posterior: {words}") from error
+        made_with = posterior.metadata.get("fingerprint")
+        if posterior.dim != self.prior.dim or made_with not in (None, self.prior.fingerprint):
+            name = posterior.metadata.get("prior", "another prior")
+            raise ValueError(f"{path.name} was made with {name}, not with {self.prior.name}: choose that prior for it")
+        if not posterior.mean.abs().max() < LARGEST_LATENT:
+            raise ValueError(
+                f"{path.name} lies beyond all that this prior can show: it is damaged, or no posterior of it"
+            )
+        return posterior
+
+    def _with_saved(self, onto: Evidence, path: Path) -> Evidence:
+        try:
+            saved = self.load_posterior(path)
+        except ValueError as error:
+            return replace(onto, notes=(str(error),))
+        except OSError as error:
+            return replace(onto, notes=(f"{path.name} cannot be read ({error.strerror or 'no such file'}).",))
+        return replace(onto, images=(), saved=saved, saved_name=path.name, example="")
+
+    def _judged(
+        self,
+        chosen: Sequence[tuple[Source, Picture, AlignedFace | None]],
+        *,
+        cancel: threading.Event | None,
+        priority: Priority = "now",
+    ) -> list[EvidenceImage]:
+        aligned = [face.image for *_, face in chosen if face is not None]
+        latents = iter(self.encode(aligned, priority=priority, cancel=cancel))
+        return [
+            EvidenceImage.judged(source, picture, face, next(latents) if face else None, self.prior.typicality)
+            for source, picture, face in chosen
+        ]
+
+    def _submit(
+        self,
+        file: File,
+        align: AlignMode,
+        landmarks: Landmarks,
+        cancel: threading.Event | None,
+        size: int | None = None,
+    ) -> Future[Picture]:
+        """One file to its faces; done at once where it is known already, or where there is no reader."""
+        try:
+            name, content, digest = content_of(file)
+        except ImageError as error:
+            return _done(Picture(error.name, problem=error.problem))
+        size = size or self.prior.image_size
+        key = (digest, size, align, landmarks)
+        known = self._pictures.get(key)
+        if known is not None:
+            return _done(replace(known, name=name))
+        how: dict[str, Any] = {"name": name, "size": size, "align": align, "landmarks": landmarks}
+        if self._reader is None:
+            reading = _done(read_picture(content, **how))
+        else:
+            reading = self._reader.submit(content, cancel=cancel, **how)
+        reading.add_done_callback(lambda read: self._keep(key, read))
+        return reading
+
+    def _keep(self, key: Hashable, read: Future[Picture]) -> None:
+        if not read.cancelled() and read.exception() is None:
+            self._pictures.put(key, read.result())
+
+    def _read_ahead(
+        self, files: Sequence[File], align: AlignMode, landmarks: Landmarks, cancel: threading.Event | None
+    ) -> Generator[Picture, None, None]:
+        """Pictures in their order; with a reader, those that follow are read meanwhile. Raises Cancelled."""
+        coming = iter(files)
+        waiting: deque[Future[Picture]] = deque()
+        try:
+            while True:
+                check(cancel)
+                ahead = _AHEAD if self._reader is not None else 1
+                for file in itertools.islice(coming, ahead - len(waiting)):
+                    waiting.append(self._submit(file, align, landmarks, cancel))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _posterior_file(file: File) -> Path | None:
+    path = Path(file) if isinstance(file, str | os.PathLike) else None
+    return path if path is not None and path.suffix.lower() == ".safetensors" else None
+
+
+def _chosen(picture: Picture, pick: Pick) -> Sequence[AlignedFace | None]:
+    """The faces that are meant; the largest where there is no such face, None where there is none at all."""
+    if pick == "whole":
+        return (picture.whole,)
+    some = picture.faces[pick : pick + 1] if isinstance(pick, int) else picture.faces if pick == "all" else ()
+    return some or picture.faces[:1] or (None,)
+
+
+def _done(picture: Picture) -> Future[Picture]:
+    future: Future[Picture] = Future()
+    future.set_result(picture)
+    return future

@@ -1,0 +1,235 @@
+"""One worker for all arithmetic of a server: a batch of each client in turn, and no client before another."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+__all__ = ["Cancelled", "ComputeWorker", "Priority", "Worker", "as_client", "python_path", "steps_as_client"]
+
+Priority = Literal["now", "background", "idle"]
+"""When a job runs: in its client's turn; when no client waits; when there is no job in the background either."""
+_PRIORITIES: tuple[Priority, ...] = ("now", "background", "idle")
+
+T = TypeVar("T")
+W = TypeVar("W", bound="Worker")
+_client: contextvars.ContextVar[Hashable] = contextvars.ContextVar("client", default=None)
+
+
+class Cancelled(Exception):
+    """The user cancelled, asked for something newer, or left."""
+
+
+def python_path() -> str:
+    """The PYTHONPATH of another process of this program, so that it finds this package, in a checkout say."""
+    return os.pathsep.join([str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+@contextlib.contextmanager
+def as_client(client: Hashable) -> Iterator[None]:
+    """Jobs that are submitted within belong to `client`, such as a visitor's session.
+
+    Without it, a job belongs to the thread that submits it. Not for a block that yields: Gradio takes each step of a
+    generator in another context, and `steps_as_client` is for these.
+    """
+    token = _client.set(client)
+    try:
+        yield
+    finally:
+        _client.reset(token)
+
+
+def steps_as_client(client: Hashable, steps: Iterator[T]) -> Iterator[T]:
+    """The same iterator, each of its steps under `as_client(client)`."""
+    try:
+        while True:
+            with as_client(client):
+                try:
+                    step = next(steps)
+                except StopIteration:
+                    return
+            yield step
+    finally:
+        if close := getattr(steps, "close", None):
+            close()  # a generator that nobody continues cancels its jobs
+
+
+def _current_client() -> Hashable:
+    client = _client.get()
+    return threading.get_ident() if client is None else client
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    queue: tuple[int, Hashable]
+    """Its priority, 0 to 2, and its client."""
+    future: Future
+    call: Callable[[], Any]
+    cancel: threading.Event | None
+
+
+class Worker:
+    """A thread that runs jobs of several clients in turn, so that each has the same share of its time.
+
+    The next job is of the client that was served the shortest, counted from when it came (start-time fair queueing, of
+    Goyal, Vin and Cheng, 1996). So a client with a hundred jobs delays another's first by one job, and long jobs do not
+    outweigh short ones. Submit work in pieces: a batch of images, or a picture; not a whole set.
+
+    Args:
+        name: of the thread.
+
+    Example:
+        >>> Worker("sums").run(sum, [1, 2])
+        3
+    """
+
+    def __init__(self, name: str = "worker") -> None:
+        # One call of `_step` for each job; which job it runs is decided at that time.
+        self._executor = ThreadPoolExecutor(1, name)
+        self._thread = self._executor.submit(threading.current_thread).result()
+        self._lock = threading.Lock()
+        self._waiting: list[_Job] = []
+        self._served: dict[tuple[int, Hashable], float] = {}  # seconds of each queue
+        self._now = [0.0] * len(_PRIORITIES)  # seconds of the queue served last: where a new client begins
+        self._running: Hashable = None
+
+    @classmethod
+    @functools.cache
+    def shared(cls: type[W]) -> W:
+        """The one of this process, where a server wants no second."""
+        return cls()
+
+    @property
+    def ahead(self) -> int:
+        """How many other clients have a job that runs, or that comes before the next one of this client."""
+        me = _current_client()
+        with self._lock:
+            served = max(self._served.get((0, me), 0.0), self._now[0])
+            queues = {job.queue for job in self._waiting if job.queue[0] == 0}
+            ahead = {queue[1] for queue in queues if self._served[queue] <= served} | {self._running}
+        return len(ahead - {me, None})
+
+    def run(
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        cancel: threading.Event | None = None,
+        priority: Priority = "now",
+        **kwargs: Any,
+    ) -> T:
+        """`function(*args, **kwargs)`, run in the thread at its client's turn; returns or raises what it does.
+
+        Raises Cancelled if `cancel` is set before that turn. Within the thread itself, the call is made at once.
+        """
+        if threading.current_thread() is self._thread:
+            return function(*args, **kwargs)
+        return self.submit(function, *args, cancel=cancel, priority=priority, **kwargs).result()
+
+    def submit(
+        self,
+        function: Callable[..., T],
+        *args: Any,
+        cancel: threading.Event | None = None,
+        priority: Priority = "now",
+        **kwargs: Any,
+    ) -> Future[T]:
+        """As `run`, without waiting; the future can be cancelled until its turn.
+
+        Raises Cancelled where the process ends.
+        """
+        future: Future[T] = Future()
+        queue = (_PRIORITIES.index(priority), _current_client())
+        with self._lock:
+            if all(job.queue != queue for job in self._waiting):
+                self._served[queue] = max(self._served.get(queue, 0.0), self._now[queue[0]])
+            self._waiting.append(_Job(queue, future, functools.partial(function, *args, **kwargs), cancel))
+        try:
+            self._executor.submit(self._step)
+        except RuntimeError:  # the process ends
+            raise Cancelled from None
+        return future
+
+    def _step(self) -> None:
+        with self._lock:
+            cancelled = [job for job in self._waiting if job.cancel is not None and job.cancel.is_set()]
+            self._waiting = [job for job in self._waiting if job not in cancelled]
+            job = self._next()
+        for one in cancelled:  # at once: a turn in the background may take minutes
+            if one.future.set_running_or_notify_cancel():
+                one.future.set_exception(Cancelled())
+        if job is None:
+            return
+        begun = time.perf_counter()
+        try:
+            result, error = job.call(), None
+        except BaseException as raised:
+            result, error = None, raised
+        with self._lock:
+            self._running = None
+            self._served[job.queue] += time.perf_counter() - begun
+        if error is None:
+            job.future.set_result(result)
+        else:
+            job.future.set_exception(error)
+
+    def _next(self) -> _Job | None:
+        """The first job of the client that was served the shortest, taken out of the queue."""
+        while self._waiting:
+            job = min(self._waiting, key=lambda job: (job.queue[0], self._served[job.queue]))
+            self._waiting.remove(job)
+            if job.future.set_running_or_notify_cancel():
+                priority, client = job.queue
+                self._now[priority] = self._served[job.queue]
+                if priority == 0:  # all others make way, and delay nobody
+                    self._running = client
+                # Seconds of clients that left are forgotten once they make no difference.
+                kept = {one.queue for one in self._waiting} | {job.queue}
+                self._served = {
+                    queue: seconds
+                    for queue, seconds in self._served.items()
+                    if queue in kept or seconds > self._now[queue[0]]
+                }
+                return job
+        return None
+
+
+class ComputeWorker(Worker):
+    """The worker that computes, on all cores; it leaves one core to the thread that makes it and to all that follow.
+
+    A web server answers each request in a thread of its own. Each would have its own team of OpenMP threads, and as
+    soon as there are more of them than cores, GNU's OpenMP no longer lets them spin between two parallel loops, but
+    puts them to sleep. Waking them costs more than many of the thousands of loops of a Glow: on two cores images took
+    1.3 to 1.5 times as long (`python -m benchmarks.threads`). And two threads that compute at
+    once on the same cores collapse.
+
+    `torch.set_num_threads` is of the thread that calls it and of those that have not computed yet
+    (pytorch/pytorch#37461): the thread here takes all cores first. Make this object before anything is computed: a
+    team that is there already stays.
+
+    Example:
+        >>> import torch
+        >>> compute = ComputeWorker()
+        >>> compute.run(torch.add, torch.ones(1), 1)
+        tensor([2.])
+    """
+
+    def __init__(self) -> None:
+        super().__init__("compute")
+        import torch  # not before: the command line reads pictures while it is loaded
+
+        from .devices import begin_cores
+
+        threads = torch.get_num_threads()
+        self.run(torch.set_num_threads, threads)
+        self.run(torch.get_num_threads)  # from here on it counts as one that has computed, and keeps its number
+        self.run(begin_cores)  # the number of all that follow is set below
+        torch.set_num_threads(1)
