@@ -131,7 +131,8 @@ def kept_page(_kept, request) -> Iterator[Callable]:
     """
 
     def get(open_, reset):
-        if _kept["page"] is None or _kept["failed"] != request.session.testsfailed:
+        again = getattr(request.node, "execution_count", 1) > 1  # pytest-rerunfailures runs it once more
+        if _kept["page"] is None or again or _kept["failed"] != request.session.testsfailed:
             _kept["visitors"].close()
             _kept["failed"], _kept["page"] = request.session.testsfailed, _kept["visitors"]()
             open_(_kept["page"])

@@ -202,8 +202,9 @@ def test_the_newest_click_ends_the_older_ones(studio, monkeypatch):
     last.set()
     page.click("#evidence [data-example=cartoon]")
     page.wait_for_url(re.compile("example=cartoon"))
-    assert page.locator("#evidence-cards img[alt*=cartoon]").count() == page.locator("#evidence-cards .card").count()
-    assert page.locator("#evidence-cards .card").count() == 18 and "m = 18 " in status(page)
+    page.wait_for_function("document.querySelectorAll('#evidence-cards img[alt*=cartoon]').length === 18")
+    assert page.locator("#evidence-cards .card").count() == 18
+    wait_status(page, "m = 18 ")
 
 
 def test_visitors_neither_delay_one_another_nor_see_each_others_images(studio, new_page, served_small, hold):
