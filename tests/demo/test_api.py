@@ -388,7 +388,7 @@ def test_sixty_four_calls_delay_nobody_else(served, new_page, hold):
     with httpx.Client(timeout=120) as http, SETS["sepia"][0].open("rb") as file:
         path = http.post(f"{served}/gradio_api/upload", files={"files": file}).json()[0]
         url, given = f"{served}/gradio_api/call/v2/align", {"images": [{"path": path, "meta": FILE}], "align": "never"}
-        read = hold("read")
+        read = hold("faces")
         calls = [http.post(url, json=given).json()["event_id"] for _ in range(64)]
         try:
             other = {"x-forwarded-for": "192.0.2.1"}

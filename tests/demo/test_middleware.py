@@ -407,7 +407,7 @@ def test_a_request_that_is_too_large_is_refused(http, monkeypatch):
 
 
 def test_who_hangs_up_ends_the_call(http, small, hold):
-    held = hold("read")
+    held = hold("faces")
     url = call(http)
     with httpx.Client(base_url=small[1], timeout=TIMEOUT) as leaving, leaving.stream("GET", url):
         assert held.begun.wait(TIMEOUT)
@@ -415,7 +415,7 @@ def test_who_hangs_up_ends_the_call(http, small, hold):
 
 
 def test_what_a_call_was_given_is_in_use_while_it_waits_and_runs(http, small, hold):
-    held = hold("read")
+    held = hold("faces")
     url = call(http)
     with httpx.Client(base_url=small[1], timeout=TIMEOUT) as leaving, leaving.stream("GET", url):
         assert held.begun.wait(TIMEOUT)
@@ -437,7 +437,7 @@ def test_uploads_are_found_however_deep_they_lie_and_nothing_else(small):
 
 def test_a_call_takes_no_longer_than_it_may_and_is_told_so(http, monkeypatch, hold):
     monkeypatch.setattr(queues.CALLS, "seconds", 0.05)
-    held = hold("read")
+    held = hold("faces")
     text = http.get(call(http)).text
     assert held.cancelled.is_set() and "longer than 0.05 seconds" in text
 

@@ -225,7 +225,7 @@ def test_progress_of_reading_and_the_users_ahead(studio, monkeypatch, hold):
 def test_old_samples_are_dimmed_until_the_new_ones_are_there(studio, hold):
     page = studio
     upload(page, EXAMPLES["greyscale"][:2], used=2)
-    drawn = hold("drawn")
+    drawn = hold("sample")
     page.focus("#evidence-cards .open")
     page.keyboard.press("Delete")
     page.wait_for_selector("#samples-status .updating")

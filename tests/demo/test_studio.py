@@ -340,7 +340,7 @@ def test_a_sweep_that_is_not_there_yet_says_so(studio, hold):
     page = studio
     page.get_by_role("tab", name="Sweep").click()
     page.get_by_text("A sweep needs some").wait_for()
-    sweep = hold("sweep")
+    sweep = hold("series")
     page.click("#evidence [data-example=sepia]")
     page.get_by_text("Drawing the sweep").wait_for()
     sweep.go_on.set()
@@ -349,7 +349,7 @@ def test_a_sweep_that_is_not_there_yet_says_so(studio, hold):
 
 def test_only_the_open_inner_tab_is_made(studio, hold):
     page = studio
-    sweep = hold("sweep")
+    sweep = hold("series")
     sweep.go_on.set()  # it only counts
     choose_example(page, "red_hair")
     page.get_by_label("The paper's").click()

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..pictures import File
 from ..posterior import mixed
 from ..reading import Reader
 from ..recipes import Align, Condition, Encode, Mix
+from ..untrusted import save_safetensors
 from .result import Result
 from .sampling import ignored, resolved
 from .source import Call, facts_of, notes_of
@@ -63,7 +63,7 @@ class Latents:
 
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
         """As one safetensors file: `z`, with the names in its metadata."""
-        save_file({"z": self.z.contiguous()}, path, {**metadata, "names": json.dumps(self.names)})
+        save_safetensors({"z": self.z.contiguous()}, path, {**metadata, "names": json.dumps(self.names)})
 
 
 def encode(engine: Reader, recipe: Encode, call: Call) -> Result:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..recipes import sentence
-from ..untrusted import MAX_HEADER, open_safetensors
+from ..untrusted import MAX_HEADER, open_safetensors, save_safetensors
 from .bootstrap import MOST_KEPT
 
 __all__ = ["LATENT", "RANK", "PosteriorHeader", "Shapes", "read_posterior", "read_tensors", "write_tensors"]
@@ -30,7 +29,7 @@ def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], header: 
     # safetensors refuses tensors that share memory, as the prior's and the posterior's may.
     stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     # One entry alone, since safetensors writes several in a random order: equal posteriors are equal files.
-    save_file(stored, path, {kind: document})
+    save_safetensors(stored, path, {kind: document})
 
 
 def read_tensors(
