@@ -83,7 +83,7 @@ class Given:
     def predictive(self) -> Shown:
         """Yesterday's default, decoded as it was: without a guard."""
         old = Predictive.of(self.posterior.latents, self.engine.prior)
-        images, _, moved = project(self.engine.decode, old.sample(self.n, self.seed), old.mean)
+        images, _, moved = project(lambda z, _: self.engine.decode(z), old.sample(self.n, self.seed), old.mean)
         return Shown(images.clamp(0, 1).numpy(), projected=moved.numpy())
 
 
@@ -121,7 +121,7 @@ def _clipped(given: Given) -> Shown:
 def _guarded(given: Given) -> Shown:
     old = Predictive.of(given.posterior.latents, given.engine.prior)
     z = old.sample(given.n, given.seed)
-    images, _, moved = project(lambda z: given.engine.decode(z, guards=[given.looks.guard]), z, old.mean)
+    images, _, moved = project(lambda z, _: given.engine.decode(z, guards=[given.looks.guard]), z, old.mean)
     return Shown(images.clamp(0, 1).numpy(), projected=moved.numpy())
 
 

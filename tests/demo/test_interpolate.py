@@ -326,10 +326,12 @@ def ends(case, engine, folder):
         case "files":
             return evidence_of(engine, str(folder / "sepia 0.png")), b
         case "the prior":
-            return Evidence(TINY), b
+            return Evidence(prior=TINY), b
         case "saved":
             evidence_of(engine, str(folder / "sepia 0.png")).posterior(2.0).save(folder / "mine.safetensors")
-            return Evidence(TINY, saved=Posterior.load(folder / "mine.safetensors"), saved_name="mine.safetensors"), b
+            return Evidence(
+                prior=TINY, saved=Posterior.load(folder / "mine.safetensors"), saved_name="mine.safetensors"
+            ), b
         case "weights":
             return evidence_of(engine, str(folder / "sepia 0.png"), str(folder / "sepia 1.png"), weight=3.0), b
 
@@ -448,7 +450,7 @@ def test_two_strips_that_are_the_same_are_explained(engine):
 
 def test_a_run_ends_at_its_next_batch(engine):
     settings, cancel = PathSettings(steps=24, n=2), threading.Event()
-    shown, _ = paths_of(settings, Evidence(TINY), Evidence(TINY), engine)
+    shown, _ = paths_of(settings, Evidence(prior=TINY), Evidence(prior=TINY), engine)
     decoding = Decoding(engine, cancel, settings, shown)
     running = decoding.strips()
     next(running)

@@ -75,8 +75,8 @@ def test_posteriors_samples_and_previews_are_as_on_any_prior(grown):
     x = prior.decode(posterior.sample(3, seed=0))
     coarse = prior.decode(posterior.sample(3, seed=0), coarse=True)
     assert x.shape == (3, 3, 64, 64) and coarse.shape == (3, 3, 32, 32)
-    assert Engine(prior).sample(posterior, 3, seed=0).equal(x)
-    assert Engine(prior).preview(posterior, 3, seed=0).shape == coarse.shape
+    assert Engine(prior).sample(posterior, 3, seed=0).images.equal(x)
+    assert Engine(prior).sample(posterior, 3, seed=0, preview=True).images.shape == coarse.shape
     inside = ((x > 0) & (x < 1)).all()  # what was clipped has another mean
     assert (coarse - torch.nn.functional.avg_pool2d(x, 2)).abs().max() < (1e-5 if inside else 0.25)
 

@@ -7,12 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from .frame import LEFT_EYE, RIGHT_EYE, Eyes, to_frame, to_image
-from .models import Landmarks, centerface, eye_centres, hog_detections
+from .models import Landmarks, centerface, eye_centres, hog_detections, opencv
 
 __all__ = ["Detection", "Detector", "detect"]
 
@@ -177,6 +176,7 @@ def _look(detector: Detector, image: Image.Image, angle: int, scale: float, marg
     if short < _LEAST_SIDE:
         return []
     pad = round(margin * short)
+    cv2 = opencv()
     pixels = cv2.copyMakeBorder(pixels, pad, pad, pad, pad, cv2.BORDER_REFLECT_101)
     if detector == "centerface":
         seen = centerface(pixels)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 from PIL import Image
+
+from .models import opencv
 
 __all__ = ["LEFT_EYE", "RIGHT_EYE", "Eyes", "centre_square", "to_frame", "to_image"]
 
@@ -52,6 +53,7 @@ def to_frame(image: Image.Image, eyes: Eyes, size: int, *, template: Eyes = (LEF
     u = a / side
     b += (u - 1) * (0.5 + 0.5j)  # the centre of OpenCV's first pixel is at 0, ours at 0.5
     rows = np.array([[u.real, -u.imag, b.real], [u.imag, u.real, b.imag]])
+    cv2 = opencv()
     how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     warped = cv2.warpAffine(np.asarray(image), rows, (side, side), flags=how, borderMode=cv2.BORDER_REFLECT_101)
     frame = Image.fromarray(warped)

@@ -7,10 +7,9 @@ import threading
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
-__all__ = ["Landmarks", "centerface", "descriptor", "eye_centres", "hog_detections"]
+__all__ = ["Landmarks", "centerface", "descriptor", "eye_centres", "hog_detections", "opencv"]
 
 Landmarks = Literal["5", "68"]
 
@@ -34,6 +33,13 @@ _EYE_POINTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "5": ((2, 3), (0, 1)),
     "68": (tuple(range(36, 42)), tuple(range(42, 48))),
 }
+
+
+def opencv() -> Any:
+    """OpenCV, imported at its first use: it writes into the environment of the process."""
+    import cv2
+
+    return cv2
 
 
 def _dlib() -> Any:
@@ -62,6 +68,7 @@ def centerface(pixels: np.ndarray) -> list[tuple[tuple[float, float, float, floa
     Source: Y. Xu et al., CenterFace (https://arxiv.org/abs/1911.03599). The weights, `centerface.onnx`, have the MIT
     licence beside them.
     """
+    cv2 = opencv()
     try:
         network = _idle_centerfaces.pop()
     except IndexError:

@@ -1,6 +1,7 @@
 """N(mean, covariance) over the latent: sampling with common random numbers, density, divergence."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -169,11 +170,12 @@ class Gaussian:
         return max(0.0, kl_divergence(self._density(), target).item())
 
     def _density(self) -> LowRankMultivariateNormal:
-        diagonal, factor = self.covariance.diagonal.double().expand(self.dim), self.covariance.factor
-        if (diagonal == 0).any():
-            raise ValueError(
-                "the covariance is singular (a variance is 0, as at λ = 0): it has no density; take a larger λ"
-            )
-        mean = self.mean.double()
+        mean, diagonal = self.mean.double(), self.covariance.diagonal.double().expand(self.dim)
+        factor = self.covariance.factor
         factor = mean.new_zeros(self.dim, 1) if factor is None else factor.double()  # torch knows no rank 0
-        return LowRankMultivariateNormal(mean, factor, diagonal, validate_args=False)
+        if not (diagonal == 0).any():
+            with suppress(torch.linalg.LinAlgError):  # a variance so small that it is 0 beside the factor
+                return LowRankMultivariateNormal(mean, factor, diagonal, validate_args=False)
+        raise ValueError(
+            "the covariance is singular (a variance is 0, as at λ = 0): it has no density; take a larger λ"
+        )
