@@ -158,7 +158,7 @@ def test_a_weight_counts_and_an_invalid_one_is_refused(studio):
     page.get_by_text("A weight is a number from 0 to 100. It stays 0").wait_for()
     page.wait_for_function("document.querySelector('#evidence-details input').value === '0'")
     page.click("#evidence-details [value=whole]")
-    details(page, "taken whole")
+    details(page, "the whole picture is used")
     page.click(f"{CARDS} .remove >> nth=1", force=True)
     page.wait_for_function("document.querySelector('#evidence-status').innerText.includes('0 of 1 image')")
 
@@ -185,7 +185,7 @@ def test_faces_of_a_picture_are_chosen(studio, group, shot):
     wait_status(page, "m = 2 ")
     page.click("#evidence-details [value=whole]")
     wait_status(page, "m = 1 ")
-    details(page, "taken whole")
+    details(page, "the whole picture is used")
     boxes.last.click()
     details(page, "(2 of 2)")
 
@@ -212,7 +212,7 @@ def test_files_dropped_or_pasted_anywhere_become_evidence(studio, shot):
 def test_progress_of_reading_and_the_users_ahead(studio, monkeypatch, hold):
     page = studio
     encode = hold("encode", which=lambda number: number > 0)
-    monkeypatch.setattr(Engine, "before", 2)
+    monkeypatch.setattr(Engine, "ahead", 2)
     page.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:12])
     page.wait_for_function(
         "document.querySelector('#evidence-status [role=status]')?.innerText"
@@ -300,18 +300,18 @@ def test_a_part_of_one_image_and_of_all_is_ignored(studio):
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.5 * box["height"], steps=4)
     page.mouse.up()
     page.click("#evidence-details [data-paint=apply]")
-    details(page, "a part is left out")
+    details(page, "a part is ignored")
     page.wait_for_selector("#evidence-details canvas[data-mask][data-shown]")
     page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)
     page.click("#evidence-details [data-paint=all]")
     page.wait_for_function(
-        "() => [...document.querySelectorAll('#evidence-cards .open')].every(one => one.title.includes('left out'))"
+        "() => [...document.querySelectorAll('#evidence-cards .open')].every(one => one.title.includes('ignored'))"
     )
     # For another model it is ignored as well.
     choose_prior(page, OTHER)
     page.wait_for_selector("#evidence-details .details", state="detached")
     page.wait_for_function(
-        "() => (all => all.length === 3 && all.every(one => one.title.includes('left out')))"
+        "() => (all => all.length === 3 && all.every(one => one.title.includes('ignored')))"
         "([...document.querySelectorAll('#evidence-cards .open')])"
     )
     page.click("#evidence-cards .open")
