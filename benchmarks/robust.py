@@ -63,7 +63,7 @@ def main() -> None:
                 x = engine.sample(engine.draw(intake.posterior(), how), 16).images
                 energy = energy_distance(scale(colour_texture(x)), real)
                 cells.append(f"{energy:.1f} / {100 * face_rate(x.numpy()):.0f}")
-        counts = ", ".join(f"{count:.3f}" for count in intakes[1].evidence.effective_weights[-2:])
+        counts = ", ".join(f"{count:.3f}" for count in intakes[1].effective_weights[-2:])
         lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} | {counts} |")
         print(lines[-1], flush=True)
         options.table.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")

@@ -47,7 +47,7 @@ def run(setting: Setting) -> dict[str, Any]:
     reference = as_unit(pictures)
     few = setting.count(6)
     extra = {"descriptor": lambda x: descriptor_distance(x[:few], reference[:few])}
-    images, measures = measured_samples(setting, person.condition(lam_ratio=0.5), n, extra)
+    images, measures = measured_samples(setting, person.posterior(lam_ratio=0.5), n, extra)
     show("person", images)
     found["person"] = {
         "samples": measures,

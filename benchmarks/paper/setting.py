@@ -77,7 +77,7 @@ class Setting:
         if self.photographs and (self.photographs / name).is_dir():
             folder, source = self.photographs / name, "photographs"
         most = min(most, 6) if self.fast else most
-        found = (engine or self.engine).intake(find_images([folder])[:most])
+        found = (engine or self.engine).read(find_images([folder])[:most])
         self.evidence_used[name] = f"{len(found.used)} {source} ({folder.name})"
         return found
 
