@@ -281,7 +281,7 @@ def reset(page):
     page.click("#reset")
     page.get_by_role("tab", name="Download").filter(visible=True).click()
     page.wait_for_function(
-        """at => /^No images yet.* 16 samples in .* seed 0$/.test(document.querySelector('#samples-status').innerText)
+        """at => /^No images yet.* 16 samples in .* seed 0$/.test(document.querySelector('#samples-status')?.innerText)
           && !document.querySelector('#evidence-cards .card')
           && Math.abs(document.querySelector('#lam-range').value - at) < 0.006
           && document.querySelector('#method-auto input').checked && location.search === '?example=none'""",

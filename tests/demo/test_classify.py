@@ -92,7 +92,7 @@ def answers(page):
 
 def download(page, button, folder):
     page.get_by_role("tab", name="Download").filter(visible=True).click()
-    page.wait_for_function("document.querySelector('#classify-python').innerText.includes('novelty')")
+    page.wait_for_function("document.querySelector('#classify-python')?.innerText.includes('novelty')")
     return saved(page, button, folder)
 
 

@@ -85,8 +85,8 @@ def wait_ends(page, a, b):
     When its strip alone is there, the status may still be what the picture before it said.
     """
     page.wait_for_function(
-        """([a, b]) => document.querySelector('#player .end-a').innerText === 'A: ' + a
-            && document.querySelector('#player .end-b').innerText === 'B: ' + b
+        """([a, b]) => document.querySelector('#player .end-a')?.innerText === 'A: ' + a
+            && document.querySelector('#player .end-b')?.innerText === 'B: ' + b
             && document.querySelector('#scrubber').max === '28'""",
         arg=[a, b],
     )

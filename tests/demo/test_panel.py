@@ -54,7 +54,7 @@ def details(page, words):
 
 def wait_evidence(page, words):
     """Wait for this text. A number at its end is all of the number: 3 is not 3.5."""
-    parts = "document.querySelector('#evidence-status').innerText.split(words)"
+    parts = "document.querySelector('#evidence-status')?.innerText.split(words)"
     page.wait_for_function(f"words => {parts}.slice(1).some(rest => !/^\\.?\\d/.test(rest))", arg=words)
 
 
@@ -160,7 +160,7 @@ def test_a_weight_counts_and_an_invalid_one_is_refused(studio):
     page.click("#evidence-details [value=whole]")
     details(page, "the whole picture is used")
     page.click(f"{CARDS} .remove >> nth=1", force=True)
-    page.wait_for_function("document.querySelector('#evidence-status').innerText.includes('0 of 1 image')")
+    page.wait_for_function("document.querySelector('#evidence-status')?.innerText.includes('0 of 1 image')")
 
 
 def test_faces_of_a_picture_are_chosen(studio, group, shot):

@@ -112,7 +112,7 @@ def test_a_sample_is_restyled(studio):
     page.click("#sheet .viewer [data-do=restyle]")
     page.get_by_role("tab", name="Restyle", selected=True).wait_for()
     page.wait_for_function("document.querySelector('#restyle-faces')?.innerText.includes('whole picture')")
-    page.wait_for_function("document.querySelector('#restyle-status').innerText.includes('choose a style')")
+    page.wait_for_function("document.querySelector('#restyle-status')?.innerText.includes('choose a style')")
 
 
 def test_the_strip_moves_the_samples_without_the_server(studio, monkeypatch, shot):

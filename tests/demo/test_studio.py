@@ -110,12 +110,12 @@ def test_two_files_the_slider_and_the_numbers_with_the_shipped_model(page, serve
     assert "Most of them are very different" in page.inner_text("#evidence-status")
     assert page.locator("#evidence-cards .card.warning").count() == 0
     page.get_by_role("tab", name="Numbers").click()
-    page.wait_for_function("document.querySelector('#numbers').innerText.includes('KL')")
+    page.wait_for_function("document.querySelector('#numbers')?.innerText.includes('KL')")
     text = page.inner_text("#numbers")
     for name in ("λ/m", "‖μp‖²", "Σp", "KL", "32×32"):
         assert name in text
     page.get_by_text("Each image, as JSON").click()
-    page.wait_for_function("document.querySelector('#evidence-json').innerText.includes('log_prior')")
+    page.wait_for_function("document.querySelector('#evidence-json')?.innerText.includes('log_prior')")
     shot(page, "studio_numbers")
 
 
@@ -296,7 +296,7 @@ def test_downloads_are_what_the_page_shows(studio, engines, tmp_path, shot):
     wait_status(page, "m = 18 ")
     page.get_by_role("tab", name="Download").click()
     unfold(page, "The same as code")
-    page.wait_for_function("document.querySelector('#shell').innerText.includes('neon_bar')")
+    page.wait_for_function("document.querySelector('#shell')?.innerText.includes('neon_bar')")
     picture, samples, file = (saved(page, f"#get-{kind}", tmp_path) for kind in ("sheet", "zip", "posterior"))
     recipe, posterior = from_metadata(read_png_metadata(picture)), Posterior.load(file)
     assert isinstance(recipe, Sample)
@@ -393,7 +393,7 @@ def test_another_model_reads_the_images_again_and_delays_nothing(studio, hold):
     page.get_by_role("tab", name="Numbers").click()
     page.focus("#lam-range")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('#numbers').innerText.includes('3,072')")
+    page.wait_for_function("document.querySelector('#numbers')?.innerText.includes('3,072')")
     wait_status(page, "No images yet")  # it may show "updating…" first
     assert page.locator("[data-testid=toast-body]").count() == 0
     encode.go_on.set()
@@ -441,7 +441,7 @@ def test_the_method_is_chosen_for_the_evidence_until_the_user_moves_it(studio, s
     page.wait_for_url(re.compile("method=local.*example=sepia"))
     page.click("#method-auto input")
     page.wait_for_url(lambda url: "example=sepia" in url and "method" not in url)
-    page.wait_for_function("document.querySelector('#method-reason').innerText.includes('Chosen for you')")
+    page.wait_for_function("document.querySelector('#method-reason')?.innerText.includes('Chosen for you')")
     shot(page, "studio_method")
 
 
@@ -458,7 +458,7 @@ def test_the_method_changes_the_samples_and_comes_back_on_reload(page, served_sm
     sheets.append(sheet(page))
     assert len(set(sheets)) == 3
     unfold(page, "The same as code")
-    page.wait_for_function("document.querySelector('#shell').innerText.includes('--images-per-sample 2')")
+    page.wait_for_function("document.querySelector('#shell')?.innerText.includes('--images-per-sample 2')")
     assert "method='bootstrap'" in page.inner_text("#python")
     page.reload()
     wait_status(page, "like blends of a few, 2 images each")
@@ -468,7 +468,7 @@ def test_the_method_changes_the_samples_and_comes_back_on_reload(page, served_sm
     page.wait_for_selector("#sweep img")
     assert "from 1 image each to 18 images each" in page.get_attribute("#sweep img", "alt")
     page.get_by_role("tab", name="Numbers").click()
-    page.wait_for_function("document.querySelector('#numbers').innerText.includes('of 16')")
+    page.wait_for_function("document.querySelector('#numbers')?.innerText.includes('of 16')")
     assert "like blends of a few, 2 images each" in page.inner_text("#numbers")
     page.click("#reset")
     wait_status(page, "new members of the set")
@@ -489,7 +489,7 @@ def test_structure_and_style_have_two_sources(page, served_small, shot):
     mixed = sheet(page)
     page.get_by_role("tab", name="Download").click()
     unfold(page, "The same as code")
-    page.wait_for_function("document.querySelector('#python').innerText.includes('structure=')")
+    page.wait_for_function("document.querySelector('#python')?.innerText.includes('structure=')")
     shot(page, "studio_structure")
     page.reload()
     wait_status(page, "structure: the model")
