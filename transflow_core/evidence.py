@@ -345,7 +345,7 @@ class Evidence(Sequence[EvidenceImage]):
         return self._at_one.with_lam(lam_ratio, lam=lam)
 
     def forget(self) -> None:
-        """Let go of the posterior, as large as the latents themselves; it is computed again when it is asked for."""
+        """Forget the posterior, as large as the latents themselves; it is computed again when it is asked for."""
         self.__dict__.pop("_at_one", None)
 
     @functools.cached_property

@@ -127,7 +127,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={})
     inputs: ClassVar[dict[str, Input]] = {}
     output: ClassVar[str] = ""
-    """Where a command writes its result unless it is told; "" for nowhere."""
+    """Where a command writes its result by default; "" for nowhere."""
     formats: ClassVar[tuple[str, ...]] = ("png",)
     """What the result can be written as; the first is the default. "images" is a file for each."""
     most: ClassVar[int] = 0

@@ -19,7 +19,7 @@ Placement = Literal["aligned", "kept", "whole"]
 
 # A square picture up to this many times the frame's side may have been made for the frame.
 _READY_SIZE = 2.0
-# It is left alone when each eye is this close to its place, as a fraction of the frame (4 px of 64): to move it would
+# It stays as it is when each eye is this close to its place, as a fraction of the frame (4 px of 64): to move it would
 # blur it for little. Aligned CelebA faces themselves scatter by 1-2 %, and eyes behind glasses are found to 2 %.
 _READY_TOLERANCE = 0.06
 # Under this score, what a detector takes for a face in such a picture is as often the wrong part of a drawing.

@@ -20,7 +20,7 @@ Architecture = FlowConfig | DetailConfig
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run is told but its images and its folder.
+    """All that decides a run, but its images and its folder.
 
     Attributes:
         settings: schedule, budget and words, nothing left open.
