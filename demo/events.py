@@ -2,10 +2,14 @@
 
 import contextlib
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import gradio as gr
+from gradio.components import Component
+from gradio.context import Context
 from gradio.events import Dependency
 
 from transflow_core.runtime.worker import Cancelled, as_client, steps_as_client
@@ -19,6 +23,35 @@ __all__ = ["Updates", "on"]
 Updates = dict[Any, Any]
 """What a handler returns: the new value of each component, or an update of it."""
 _EXPIRED = "Your session has expired. Add your images again, or reload the page."
+_revisions: WeakKeyDictionary[gr.Blocks, gr.Number] = WeakKeyDictionary()
+_inputs: WeakSet[Component] = WeakSet()
+
+
+class _Sent:
+    """Values that the server sent to a visitor's page, where the browser may still show those from before.
+
+    Gradio's script sets the outputs of an answer one after another. Meanwhile it may call the next handler, with values
+    from before. So each answer has a number, which the script sets last and sends with each call. A value of a later
+    answer replaces what the browser sends.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._values: dict[Component, tuple[int, Any]] = {}
+
+    def keep(self, updates: Updates) -> int:
+        """Keep the values of an answer. Returns its number."""
+        revision = next(self._numbers)
+        for component, update in updates.items():
+            value = update.get("value") if isinstance(update, dict) else update
+            if component in _inputs and isinstance(value, bool | int | float | str):
+                self._values[component] = revision, value
+        return revision
+
+    def current(self, component: Component, value: Any, seen: float | None) -> Any:
+        """The value of a component for which a browser sent `value`, with the number of the answer that it set last."""
+        revision, sent = self._values.get(component, (0, None))
+        return sent if revision > (seen or 0) else value
 
 
 def on(
@@ -48,24 +81,53 @@ def on(
     triggers, inputs, outputs = ([*one] if isinstance(one, Sequence) else [one] for one in some)
     quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
     options = {"concurrency_limit": None, **quiet, **options}
-    call = handler and _call(handler, event, bool(outputs))
+    call = handler
+    if handler:
+        revision, by_script = _revision_of_page(), "js" in options  # such a script knows nothing of the number
+        call = _call(handler, event, None if by_script else inputs, revision if outputs else None)
+        _inputs.update(inputs)
+        inputs = inputs if by_script else [*inputs, revision]
+        outputs = outputs and [*outputs, revision]
     followed = [before.then(call, inputs, outputs, **options) for before in triggers if isinstance(before, Dependency)]
     events = [trigger for trigger in triggers if not isinstance(trigger, Dependency)]
     return [*followed, gr.on(events, call, inputs, outputs, **options)] if events else followed
 
 
-def _call(handler: Callable, event: bool, answers: bool) -> Callable:
-    """The function for Gradio, which reads from its annotations what to pass before the inputs."""
-    nothing = gr.skip() if answers else None
+def _revision_of_page() -> gr.Number:
+    """The hidden component with the number of the last answer, see `_Sent`."""
+    page = Context.root_block
+    assert page is not None
+    if page not in _revisions:
+        _revisions[page] = gr.Number(0, visible="hidden", label="Last answer")
+    return _revisions[page]
+
+
+def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, revision: gr.Number | None) -> Callable:
+    """The function for Gradio, which reads from its annotations what to pass before the inputs.
+
+    Args:
+        handler, event: see `on`.
+        inputs: the components of the values, where the number of the last answer comes after them.
+        revision: the component for the number of the answer, where there is one.
+    """
+    nothing = gr.skip() if revision else None
 
     def prepared(request: gr.Request, values: Sequence[Any]) -> tuple[Session, Sequence[Any]]:
         session = Session.of(request)
         if session.expired:
             session.expired = False
             warn(_EXPIRED)
-        if event:
-            values = [data_of(values[0]), *values[1:]]
-        return session, values
+        data = [data_of(values[0])] if event else []
+        values = values[len(data) :]
+        if inputs is not None:
+            sent = session.state(_Sent)
+            values = [sent.current(one, value, values[-1]) for one, value in zip(inputs, values, strict=False)]
+        return session, [*data, *values]
+
+    def answered(session: Session, updates: Updates | None) -> Any:
+        if not updates or revision is None:
+            return nothing
+        return updates | {revision: session.state(_Sent).keep(updates)}
 
     def answer(request: gr.Request, *values: Any) -> Any:
         session, inputs = prepared(request, values)
@@ -74,13 +136,13 @@ def _call(handler: Callable, event: bool, answers: bool) -> Callable:
                 updates = handler(session, *inputs)
         except Cancelled:
             return nothing
-        return nothing if updates is None or updates == {} else updates
+        return answered(session, updates)
 
     def steps(request: gr.Request, *values: Any) -> Iterator[Any]:
         session, inputs = prepared(request, values)
         with contextlib.suppress(Cancelled), refusing():
             for updates in steps_as_client(session.id, handler(session, *inputs)):
-                yield nothing if updates == {} else updates
+                yield answered(session, updates)
         # At the end of a generator Gradio sends its last updates again, and empties the outputs of one without any. A
         # newer request may have changed the page by then: the "updating…" of cancelled work would stay.
         yield nothing

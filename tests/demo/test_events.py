@@ -15,13 +15,14 @@ from demo.session import Session
 from transflow_core.runtime.worker import Cancelled
 
 NOTHING = {"__type__": "update"}
+SEEN = 10**6  # the browser has set all answers
 
 
 def spoken(client, words, name):
     """What a handler said in steps, but for that which changes nothing."""
-    job = client.submit(words, api_name=name)
+    job = client.submit(words, SEEN, api_name=name)
     job.result()
-    return [one for one in job.outputs() if one != NOTHING]
+    return [one for one, _ in job.outputs() if one != NOTHING]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,14 @@ def client():
         def moved(session, data, words):
             return {told: f"{type(data).__name__} {words}"}
 
-        for handler in (who, steps, refuses, breaks, too_large, given_up, given_up_midway):
+        def sets(session, words):
+            return {given: words}
+
+        def reads(session, words):
+            return {told: words}
+
+        on(given.submit, sets, given, given, api_visibility="public", api_name="sets")
+        for handler in (reads, who, steps, refuses, breaks, too_large, given_up, given_up_midway):
             on(given.submit, handler, given, told, api_visibility="public", api_name=handler.__name__)
         on(given.submit, moved, given, told, event=True, api_visibility="public", api_name="moved")
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
@@ -68,9 +76,19 @@ def client():
 
 
 def test_a_handler_has_its_visitors_session_in_front(client):
-    session, words = client.predict("hello", api_name="/who").split()
+    session, words = client.predict("hello", SEEN, api_name="/who")[0].split()
     assert words == "hello" and session == client.session_hash
-    assert client.predict("again", api_name="/who") == f"{session} again"
+    assert client.predict("again", SEEN, api_name="/who")[0] == f"{session} again"
+
+
+def test_a_value_that_the_browser_has_not_set_yet_is_the_servers(client):
+    """Gradio's script may call a handler while it still sets the answer to another one."""
+    first = client.predict("before", api_name="/reads")
+    assert first[0] == "before"
+    assert client.predict("of a link", api_name="/sets")[0] == "of a link"
+    late, number = client.predict("before", first[1], api_name="/reads")
+    assert late == "of a link"
+    assert client.predict("by the user", number, api_name="/reads")[0] == "by the user"
 
 
 def test_whoever_comes_back_too_late_is_told_once(client, monkeypatch):
@@ -78,7 +96,7 @@ def test_whoever_comes_back_too_late_is_told_once(client, monkeypatch):
     monkeypatch.setattr(demo.events, "warn", told.append)
     Session.of(SimpleNamespace(session_hash=client.session_hash)).expired = True
     for _ in range(2):
-        client.predict("x", api_name="/who")
+        client.predict("x", SEEN, api_name="/who")
     assert len(told) == 1 and "expired" in told[0]
 
 
@@ -90,34 +108,34 @@ def test_a_handler_may_go_in_steps(client):
 
 def test_memory_that_the_host_has_not_is_told_as_such(client, caplog):
     with pytest.raises(AppError, match="not enough free memory"):
-        client.predict("x", api_name="/too_large")
+        client.predict("x", SEEN, api_name="/too_large")
     assert not caplog.records
 
 
 def test_work_that_was_given_up_changes_nothing(client):
-    assert client.predict("x", api_name="/given_up") == NOTHING
+    assert client.predict("x", SEEN, api_name="/given_up")[0] == NOTHING
     assert spoken(client, "kept", "/given_up_midway") == ["kept"]
 
 
 @pytest.mark.parametrize("name", ["/steps", "/given_up_midway"])
 def test_the_end_of_a_handler_does_not_say_again_what_it_said(client, name):
     """It comes when its turn is over: what the page shows by then may be another's."""
-    assert client.submit("word", api_name=name).result() == NOTHING
+    assert client.submit("word", SEEN, api_name=name).result()[0] == NOTHING
 
 
 def test_an_events_own_data_come_as_a_dictionary(client):
-    assert client.predict("x", api_name="/moved") == "dict x"
+    assert client.predict("x", SEEN, api_name="/moved")[0] == "dict x"
 
 
 def test_what_is_refused_is_told_without_markup_and_places(client):
     with pytest.raises(AppError) as refused:
-        client.predict("<img src=x onerror=alert(1)>", api_name="/refuses")
+        client.predict("<img src=x onerror=alert(1)>", SEEN, api_name="/refuses")
     assert "&lt;img src=x onerror=alert(1)&gt; in file.txt" in str(refused.value)
 
 
 def test_a_fault_of_the_program_is_written_down_and_not_shown(client, caplog):
     with caplog.at_level(logging.ERROR), pytest.raises(AppError) as fault:
-        client.predict("x", api_name="/breaks")
+        client.predict("x", SEEN, api_name="/breaks")
     assert "secret" not in str(fault.value) and "try again" in str(fault.value)
     assert "secret of the program" in caplog.text
 
