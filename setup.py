@@ -17,7 +17,7 @@ setup(
     package_dir={"transflow_core.demo": "demo", "transflow_core.assets": "assets"},
     package_data={
         "transflow_core": ["py.typed", "*.pyi"],
-        "transflow_core.checkpoints": ["*.json"],
+        "transflow_core.priors": ["*.json"],
         "transflow_core.faces": ["centerface.*"],
         "transflow_core.training": ["*.md"],
         "transflow_core.images": ["fonts/*"],

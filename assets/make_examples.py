@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from transflow_core.faces import detect
 from transflow_core.images import to_pil
 from transflow_core.posterior import standard_normal
-from transflow_core.prior import Prior, load_prior
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.priors.prior import Prior
 
 EXAMPLES = Path(__file__).resolve().parent / "examples"
 SIZE = 128

@@ -17,7 +17,7 @@ from transflow_core.engine import Engine
 from transflow_core.images import enlarge, to_pil
 from transflow_core.images.sheets import draw_text
 from transflow_core.posterior import resolve
-from transflow_core.prior import load_prior
+from transflow_core.priors.catalogue import load_prior
 from transflow_core.recipes import Method
 
 INDIGO = "#6366f1"

@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.prior import Prior, load_prior
-from transflow_core.shipped import CLASSIFYING_PRIOR
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.priors.prior import Prior
+from transflow_core.recipes import CLASSIFYING_PRIOR
 
 from .paper.digits import JITTER, Digits, load_digits, rank_variants
 from .paper.rules import judged, ours

@@ -14,8 +14,7 @@ from PIL import Image, ImageFilter
 
 from transflow_core.engine import Engine
 from transflow_core.images import find_images
-from transflow_core.prior import load_prior
-from transflow_core.shipped import ASSETS
+from transflow_core.priors.catalogue import ASSETS, load_prior
 
 from .page import ROOT
 from .tables import into

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from transflow_core.flows import haar_split
 from transflow_core.images import find_images, load_image
-from transflow_core.prior import Prior
+from transflow_core.priors.prior import Prior
 
 __all__ = ["far_pictures", "grain", "grid", "reconstruction_error", "whitening"]
 

@@ -26,7 +26,8 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.images import labelled_rows, to_pil
-from transflow_core.prior import Prior, load_prior
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.priors.prior import Prior
 
 from . import sitter
 from .distances import diversity, energy_distance, kid, nearest, novelty, precision_recall, standardised

@@ -18,7 +18,7 @@ from torch import Tensor
 from transflow_core.engine import Engine
 from transflow_core.images import labelled_rows, load_image, to_pil
 from transflow_core.operations.inpaint import ignore, inpaint, usual
-from transflow_core.prior import load_prior
+from transflow_core.priors.catalogue import load_prior
 from transflow_core.recipes import Method
 
 from .measures import as_unit, face_rate, region_distance

@@ -62,7 +62,7 @@ def measure(path: Path, threads: int) -> None:
     """Convert, decode and encode once each, and print the row."""
     import torch
 
-    from transflow_core.prior import load_prior
+    from transflow_core.priors.catalogue import load_prior
 
     torch.set_num_threads(threads)
     start = time.perf_counter()

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from transflow_core.shipped import shipped_priors
+from transflow_core.priors.catalogue import shipped_priors
 
 ROOT = Path(__file__).resolve().parent.parent
 ARGUMENTS = [
@@ -169,7 +169,7 @@ def crossfade_errors(prior: str, draws: int = 8) -> list[tuple[str, int, float, 
     from demo.examples import example_sets
     from demo.studio.strip import strip_lams
     from transflow_core.engine import Engine
-    from transflow_core.prior import load_prior
+    from transflow_core.priors.catalogue import load_prior
     from transflow_core.recipes import NUMBERS, Method
 
     engine, found = Engine(load_prior(prior)), []

@@ -12,7 +12,7 @@ from demo.examples import example_sets
 from transflow_core.engine import Engine
 from transflow_core.images import enlarge, labelled_rows, to_pil
 from transflow_core.posterior import recommend
-from transflow_core.prior import load_prior
+from transflow_core.priors.catalogue import load_prior
 
 from .page import ARGUMENTS, ROOT, serve
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from transflow_core.posterior import Covariance, Gaussian, Posterior, ShrinkageCovariance
 from transflow_core.posterior.bootstrap import image_noise, one_image
-from transflow_core.prior import Prior
+from transflow_core.priors.prior import Prior
 
 __all__ = ["Predictive"]
 

@@ -35,7 +35,8 @@ from transflow_core.faces.models import hog_detections
 from transflow_core.flows import haar_split
 from transflow_core.images import enlarge, labelled_rows, save_png, to_pil
 from transflow_core.posterior import standard_normal
-from transflow_core.prior import Prior, load_prior
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.priors.prior import Prior
 from transflow_core.training.data import prepare
 
 from .distances import kid, precision_recall, standardised

@@ -34,7 +34,8 @@ from transflow_core.posterior import (
     standard_normal,
     transport,
 )
-from transflow_core.prior import Prior, load_prior
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.priors.prior import Prior
 
 from .charts import Chart
 from .distances import energy_distance, standardised

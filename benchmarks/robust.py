@@ -13,7 +13,7 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.images import find_images, load_image
-from transflow_core.prior import load_prior
+from transflow_core.priors.catalogue import load_prior
 from transflow_core.recipes import Method
 
 from .distances import energy_distance, standardised

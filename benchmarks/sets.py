@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from transflow_core.faces import align
 from transflow_core.images import find_images, load_image
-from transflow_core.prior import Prior
+from transflow_core.priors.prior import Prior
 
 from .features import FEATURES
 from .measures import as_unit

@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from transflow_core.shipped import ASSETS, DEFAULT_PRIOR
+from transflow_core.priors.catalogue import ASSETS
+from transflow_core.recipes import DEFAULT_PRIOR
 
 RELEASES = 9
 

@@ -47,7 +47,7 @@ def _work(way: str, prior_name: str, n: int) -> None:
     from transflow_core import prior as prior_module
     from transflow_core.engine import Engine
     from transflow_core.posterior import Gaussian
-    from transflow_core.prior import load_prior
+    from transflow_core.priors.catalogue import load_prior
     from transflow_core.runtime import tune
     from transflow_core.runtime.worker import ComputeWorker
 

@@ -11,9 +11,8 @@ from typing import Any, Literal
 import gradio as gr
 
 from transflow_core import limits
-from transflow_core.recipes import RECIPES, Reading, Recipe, ordered
+from transflow_core.recipes import DEFAULT_PRIOR, RECIPES, Reading, Recipe, ordered
 from transflow_core.runtime.worker import Cancelled, as_client
-from transflow_core.shipped import DEFAULT_PRIOR
 from transflow_core.views import signature
 
 from .cleanup import in_use

@@ -12,9 +12,9 @@ from pathlib import Path
 from transflow_core.engine import Engine
 from transflow_core.hub import OWNER, VISITOR, is_hub_address
 from transflow_core.pictures import PictureReader
-from transflow_core.prior import load_prior, pick_device
+from transflow_core.priors.catalogue import load_prior, shipped_priors
+from transflow_core.priors.prior import pick_device
 from transflow_core.runtime.worker import Cancelled, ComputeWorker
-from transflow_core.shipped import shipped_priors
 
 from .examples import example_sets
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from transflow_core.evidence import Evidence
-from transflow_core.shipped import ASSETS
+from transflow_core.priors.catalogue import ASSETS
 
 __all__ = ["EXAMPLES", "PHOTOGRAPH", "ExampleSet", "example_sets", "title_of"]
 

@@ -22,8 +22,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Route
 
+from transflow_core.recipes import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 from transflow_core.runtime import tune
-from transflow_core.shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 from .agents import serve_tools
 from .api import add_endpoints

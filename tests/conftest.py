@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from transflow_core.prior import Prior, load_prior
+from transflow_core.priors.catalogue import MODELS, load_prior
+from transflow_core.priors.prior import Prior
 from transflow_core.runtime import tune
-from transflow_core.shipped import MODELS
 
 from .helpers import CHROMIUM, CHROMIUM_ARGUMENTS, SHARED, make_tiny_prior, read_conformance
 

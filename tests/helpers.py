@@ -10,7 +10,7 @@ import torch
 from transflow_core.checkpoints import Checkpoint
 from transflow_core.flows import Glow, GlowConfig, LevelConfig
 from transflow_core.flows.pixels import PixelConvention
-from transflow_core.prior import Prior
+from transflow_core.priors.prior import Prior
 from transflow_core.recipes import Method
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,13 +8,13 @@ from PIL import Image
 from torch import nn
 from torch.distributions.transforms import AffineTransform, ComposeTransform, SigmoidTransform
 
-from transflow_core.adapters import adapt_encoder, adapt_flow, adapt_transform
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.flows import CoarseFlow, InvertibleConv1x1, count_parameters
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.posterior import Posterior, interpolate
-from transflow_core.prior import Prior
+from transflow_core.priors.adapters import adapt_encoder, adapt_flow, adapt_transform
+from transflow_core.priors.prior import Prior
 
 SIZE = 4
 IMAGE = (3, SIZE, SIZE)

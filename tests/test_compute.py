@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from transflow_core import compute
-from transflow_core.adapters import adapt_encoder
 from transflow_core.compute import project, unusable
 from transflow_core.engine import Engine
 from transflow_core.posterior import Gaussian, interpolate, standard_normal
-from transflow_core.prior import Prior
+from transflow_core.priors.adapters import adapt_encoder
+from transflow_core.priors.prior import Prior
 
 from .helpers import METHODS, by_posterior, make_tiny_prior
 from .test_reading import squares

@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from transflow_core.adapters import adapt_encoder
 from transflow_core.checkpoints import Checkpoint
 from transflow_core.engine import Engine
 from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig, build_flow
@@ -17,7 +16,8 @@ from transflow_core.flows.pixels import PixelConvention
 from transflow_core.images import to_pil
 from transflow_core.operations.inpaint import ignore
 from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate
-from transflow_core.prior import Prior
+from transflow_core.priors.adapters import adapt_encoder
+from transflow_core.priors.prior import Prior
 
 from .helpers import METHODS, by_bootstrap, by_local, by_posterior, make_tiny_prior
 

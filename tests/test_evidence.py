@@ -11,7 +11,7 @@ from transflow_core.faces import align
 from transflow_core.limits import DEFAULT_LAM_RATIO
 from transflow_core.pictures import Picture
 from transflow_core.posterior import Posterior, per_level
-from transflow_core.typicality import Typicality
+from transflow_core.priors.typicality import Typicality
 
 DIM = 6
 WHOLE = align(Image.new("RGB", (4, 4)), size=4, align="never")[0]

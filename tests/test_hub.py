@@ -12,13 +12,12 @@ import torch
 import yaml
 from huggingface_hub import ModelCard, errors
 
-from transflow_core.checkpoints import KNOWN_PRIORS, CheckpointError
+from transflow_core.checkpoints import CheckpointError
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.hub import OWNER, VISITOR, fetch, is_hub_address
+from transflow_core.hub import OWNER, VISITOR, fetch
 from transflow_core.posterior import Posterior, standard_normal
-from transflow_core.prior import load_prior
+from transflow_core.priors.catalogue import MODELS, known_priors, load_prior, shipped_priors
 from transflow_core.publishing import load_classifier, load_posterior, push_to_hub
-from transflow_core.shipped import MODELS, shipped_priors
 
 from .checkpoints.projects import GLOWIP, project
 from .helpers import make_tiny_prior
@@ -195,11 +194,10 @@ def test_offline_a_file_that_was_never_fetched_is_refused_and_a_cached_one_is_us
 
 
 def test_known_priors_are_told_apart_and_say_what_is_not_known():
-    assert len({prior.name for prior in KNOWN_PRIORS}) == len(KNOWN_PRIORS)
-    for prior in KNOWN_PRIORS:
-        document = prior.to_dict()
-        assert all(document[key] for key in ("title", "address", "format", "licence", "hardware"))
-        assert document["fetchable"] == is_hub_address(prior.address)
+    known = known_priors()
+    assert len({prior["name"] for prior in known}) == len(known)
+    for prior in known:
+        assert all(prior[key] for key in ("title", "address", "format", "licence", "hardware", "image_size"))
     with pytest.raises(FileNotFoundError, match="by hand"):
         load_prior("openai-celebahq256")
     with pytest.raises(FileNotFoundError, match=r"celeba64.*glow-celeba"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from transflow_core.posterior import PRIOR_TEMPERATURE, Gaussian, Local, Looks, Posterior, Sampler
 from transflow_core.posterior.local import LocalNumbers, flatness
-from transflow_core.prior import LatentLevel
+from transflow_core.priors.prior import LatentLevel
 
 from .helpers import by_local
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow_core.prior import load_prior, pick_device
-from transflow_core.shipped import DEFAULT_PRIOR, MODELS, shipped_priors
+from transflow_core.priors.catalogue import MODELS, load_prior, shipped_priors
+from transflow_core.priors.prior import pick_device
+from transflow_core.recipes import DEFAULT_PRIOR
 
 from .helpers import read_conformance
 

@@ -15,8 +15,8 @@ from transflow_core.evidence import Evidence, Source
 from transflow_core.images import to_pil
 from transflow_core.pictures import PictureReader, read_picture
 from transflow_core.posterior import per_level
+from transflow_core.priors.typicality import Typicality
 from transflow_core.runtime.worker import ComputeWorker, Worker
-from transflow_core.typicality import Typicality
 
 from .helpers import make_tiny_prior
 

@@ -11,7 +11,7 @@ from transflow_core.faces.frame import to_frame
 from transflow_core.images import to_pil
 from transflow_core.operations.restyle import restyle_faces
 from transflow_core.posterior import Gaussian, Posterior, Restyling, ShrinkageCovariance, standard_normal, transport
-from transflow_core.prior import LatentLevel
+from transflow_core.priors.prior import LatentLevel
 
 from .helpers import EXAMPLES
 

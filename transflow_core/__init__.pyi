@@ -1,6 +1,3 @@
-from .adapters import adapt_encoder as adapt_encoder
-from .adapters import adapt_flow as adapt_flow
-from .adapters import adapt_transform as adapt_transform
 from .checkpoints import CheckpointError as CheckpointError
 from .engine import Engine as Engine
 from .evidence import Evidence as Evidence
@@ -21,8 +18,12 @@ from .posterior import mixed as mixed
 from .posterior import per_level as per_level
 from .posterior import recommend as recommend
 from .posterior import standard_normal as standard_normal
-from .prior import Prior as Prior
-from .prior import load_prior as load_prior
+from .priors.adapters import adapt_encoder as adapt_encoder
+from .priors.adapters import adapt_flow as adapt_flow
+from .priors.adapters import adapt_transform as adapt_transform
+from .priors.catalogue import load_prior as load_prior
+from .priors.catalogue import shipped_priors as shipped_priors
+from .priors.prior import Prior as Prior
 from .publishing import load_classifier as load_classifier
 from .publishing import load_posterior as load_posterior
 from .publishing import push_to_hub as push_to_hub
@@ -36,6 +37,5 @@ from .recipes import Mix as Mix
 from .recipes import Restyle as Restyle
 from .recipes import Sample as Sample
 from .recipes import Sweep as Sweep
-from .shipped import shipped_priors as shipped_priors
 
 __version__: str

@@ -19,7 +19,7 @@ from .evidence import Evidence, Latent
 from .flows import TrainableFlow
 from .pictures import digest_of
 from .posterior import Closest, Guard, Local, Looks, Posterior, Sampler, closest, per_level, standard_normal
-from .prior import Prior
+from .priors.prior import Prior
 from .recipes import Method
 from .runtime.worker import Cancelled, ComputeWorker, Priority
 

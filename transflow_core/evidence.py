@@ -17,7 +17,7 @@ from .faces import AlignedFace
 from .limits import DEFAULT_LAM_RATIO
 from .pictures import File, Picture
 from .posterior import Posterior
-from .typicality import Typicality, Verdict
+from .priors.typicality import Typicality, Verdict
 
 __all__ = ["LARGEST_LATENT", "Evidence", "EvidenceImage", "Latent", "Pick", "Source"]
 

@@ -14,7 +14,7 @@ from huggingface_hub import constants, errors
 from .checkpoints import CheckpointError
 from .checkpoints.settings import LARGEST_SIDE_FILE, SIDE_FILES
 
-__all__ = ["OWNER", "VISITOR", "HubAccess", "card_head", "fetch", "is_hub_address", "opened", "upload"]
+__all__ = ["OWNER", "VISITOR", "HubAccess", "card_head", "fetch", "forget", "is_hub_address", "opened", "upload"]
 
 T = TypeVar("T")
 _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+?)(?:@(?P<revision>[\w./-]+))?")
@@ -68,10 +68,15 @@ def opened(name: str | Path, read: Callable[[Path], T], access: HubAccess = OWNE
         return read(path)
     except ValueError:
         if not access.any_format:
-            file = path / "model.safetensors" if path.is_dir() else path
-            for content in {file.resolve(), file}:  # in the cache, names are links to contents
-                content.unlink(missing_ok=True)
+            forget(path)
         raise
+
+
+def forget(path: Path) -> None:
+    """Remove what `fetch` gave from the cache."""
+    file = path / "model.safetensors" if path.is_dir() else path
+    for content in {file.resolve(), file}:  # in the cache, names are links to contents
+        content.unlink(missing_ok=True)
 
 
 def fetch(address: str, access: HubAccess = OWNER) -> Path:

@@ -11,7 +11,7 @@ from .fewshot import FewShotClassifier
 from .hub import OWNER, HubAccess, card_head, opened, upload
 from .images import contact_sheet, save_png, to_pil
 from .posterior import Posterior, standard_normal
-from .prior import Prior
+from .priors.prior import Prior
 
 __all__ = ["load_classifier", "load_posterior", "push_to_hub"]
 

@@ -20,7 +20,7 @@ from .faces import AlignedFace
 from .images import ImageError, load_image
 from .pictures import AlignMode, File, Landmarks, Picture, PictureReader, content_of, read_picture
 from .posterior import Posterior
-from .prior import Prior
+from .priors.prior import Prior
 from .runtime.worker import Priority
 
 __all__ = ["Reader"]

@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from .limits import Range
-from .shipped import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 
 __all__ = [
+    "CLASSIFYING_PRIOR",
+    "DEFAULT_PRIOR",
     "RECIPES",
     "SHAPES",
     "Align",
@@ -47,6 +48,12 @@ __all__ = [
     "to_text",
     "within",
 ]
+
+DEFAULT_PRIOR = "celeba128"
+"""What the page, the command line and `load_prior` take when nobody says which."""
+
+CLASSIFYING_PRIOR = "celeba64"
+"""The same for classifying: the fine details of a larger prior hide what tells classes apart."""
 
 R = TypeVar("R", bound="Recipe")
 Ratio = Annotated[float, Field(ge=0)]

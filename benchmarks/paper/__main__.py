@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from transflow_core.engine import Engine
-from transflow_core.prior import load_prior
+from transflow_core.priors.catalogue import load_prior
 
 from .report import SECTIONS, render
 from .setting import ROOT, Setting

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from transflow_core.fewshot import jitter
-from transflow_core.prior import Prior
+from transflow_core.priors.prior import Prior
 
 __all__ = ["JITTER", "SPLIT_SEED", "Digits", "copies_of", "load_digits", "rank_variants", "read_idx"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.measures import as_unit, face_rate, region_distance
 from transflow_core.images import to_pil
-from transflow_core.typicality import Typicality
+from transflow_core.priors.typicality import Typicality
 
 from .samples import measured_samples, prior_of
 from .setting import Setting

@@ -17,9 +17,8 @@ from benchmarks.sets import Set
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.posterior import Covariance, Gaussian, Posterior, Sampler
-from transflow_core.prior import load_prior
-from transflow_core.recipes import Method
-from transflow_core.shipped import DEFAULT_PRIOR
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.recipes import DEFAULT_PRIOR, Method
 
 from .setting import Setting
 from .words import Result, amount, difference, listing, sign, summary, table

@@ -14,7 +14,7 @@ from torch import Tensor
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import find_images, find_members, labelled_rows, save_png, to_pil
-from transflow_core.prior import Prior
+from transflow_core.priors.prior import Prior
 
 __all__ = ["ROOT", "Setting"]
 

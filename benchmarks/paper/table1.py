@@ -14,7 +14,7 @@ from torch import Tensor
 from transflow_core.checkpoints import Checkpoint
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.flows import build_flow
-from transflow_core.prior import Prior
+from transflow_core.priors.prior import Prior
 
 from .digits import Digits, copies_of, load_digits, rank_variants
 from .rules import BASELINES, Evidence, Groups, judged, ours

@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 from gradio.events import Dependency
 
-from transflow_core.prior import Prior
+from transflow_core.priors.prior import Prior
 
 from ..engines import Engines
 from ..events import on

@@ -19,7 +19,7 @@ from transflow_core.evidence import Evidence
 from transflow_core.images import writes_mp4
 from transflow_core.limits import STEPS_SLIDER
 from transflow_core.posterior import Recommendation
-from transflow_core.prior import Prior
+from transflow_core.priors.prior import Prior
 from transflow_core.recipes import Interpolate as Recipe
 from transflow_core.recipes import within
 from transflow_core.runtime.worker import Cancelled

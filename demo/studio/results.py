@@ -13,7 +13,7 @@ import gradio as gr
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_png, to_pil
 from transflow_core.operations import sweep_of
 from transflow_core.posterior import BayesianBootstrap, Gaussian, Posterior, Sampler
-from transflow_core.prior import LatentLevel
+from transflow_core.priors.prior import LatentLevel
 from transflow_core.recipes import Sweep
 
 from ..events import Updates

@@ -19,8 +19,7 @@ from transflow_core.evidence import Evidence
 from transflow_core.images import to_pil
 from transflow_core.limits import LAM_RATIO_SLIDER
 from transflow_core.posterior import Recommendation, resolve
-from transflow_core.recipes import Method, Reading, within
-from transflow_core.shipped import DEFAULT_PRIOR
+from transflow_core.recipes import DEFAULT_PRIOR, Method, Reading, within
 
 from ..controls import controls
 from ..engines import Engines

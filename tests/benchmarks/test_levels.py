@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks.levels import far_pictures, grain, grid, reconstruction_error, whitening
 from transflow_core.flows.pixels import PixelConvention
-from transflow_core.prior import Prior
+from transflow_core.priors.prior import Prior
 
 SIDE = 16
 

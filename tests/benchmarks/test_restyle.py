@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.restyle import DEFAULT, MAPS, STRENGTHS, curves, level_statistics, mean_difference, table
 from transflow_core.posterior import standard_normal
-from transflow_core.typicality import Typicality
+from transflow_core.priors.typicality import Typicality
 
 from ..helpers import make_tiny_prior
 

@@ -126,7 +126,7 @@ def test_configurations_of_whatever_json_allows(native, data):
 @given(documents)
 @few
 def test_typicality_of_whatever_json_allows(native, document):
-    from transflow_core.prior import load_prior
+    from transflow_core.priors.catalogue import load_prior
 
     folder, config = native
     (folder / "config.json").write_text(json.dumps(config))

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 from transflow_core.checkpoints import CheckpointError, convert, load_native, memory, recognise, save_native
 from transflow_core.flows import Glow, GlowConfig, LevelConfig, fuse
-from transflow_core.prior import load_prior, standard_log_prob
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.priors.prior import standard_log_prob
 
 from .projects import CHAIYUJIN, GLOWIP, NAMES, NORMFLOWS, ROSINALITY, Y0AST, project
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from transflow_core.checkpoints import CheckpointError, load_native
-from transflow_core.prior import load_prior
-from transflow_core.typicality import Typicality
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.priors.typicality import Typicality
 
 from ..helpers import make_tiny_prior
 from .memory import refused

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from transflow_core.cli import app
 from transflow_core.images import read_png_metadata
 from transflow_core.posterior import Posterior
-from transflow_core.shipped import DEFAULT_PRIOR
+from transflow_core.recipes import DEFAULT_PRIOR
 
 from ..helpers import EXAMPLES
 from .conftest import pixels

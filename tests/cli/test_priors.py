@@ -17,7 +17,7 @@ def test_info_tells_of_a_prior_and_of_a_sheet(run):
 def test_info_without_an_argument_lists_the_priors(run):
     facts = run("info", prior=False)
     assert facts["shipped"] == ["celeba128", "celeba64"]
-    assert {"licence", "hardware", "settings", "address"} <= set(facts["known"][0])
+    assert {"licence", "hardware", "address"} <= set(facts["known"][0])
 
 
 def test_convert_turns_another_projects_checkpoint_into_a_prior(run):

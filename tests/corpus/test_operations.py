@@ -21,7 +21,7 @@ from transflow_core.images import to_pil
 from transflow_core.operations.inpaint import ignore, remove
 from transflow_core.operations.restyle import level_strengths, restyle_faces
 from transflow_core.posterior import interpolate, mixed, standard_normal
-from transflow_core.prior import load_prior
+from transflow_core.priors.catalogue import load_prior
 from transflow_core.recipes import Method
 
 FILE = Path(__file__).with_name("operations.json")

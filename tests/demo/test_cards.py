@@ -7,7 +7,7 @@ import pytest
 from demo.examples import example_sets
 from demo.panel.cards import details, summary, thumbnails
 from transflow_core.engine import Engine
-from transflow_core.typicality import Verdict
+from transflow_core.priors.typicality import Verdict
 
 from ..helpers import make_tiny_prior
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from demo.explain.tab import numbers
 from transflow_core.posterior import Posterior
 from transflow_core.posterior.local import DRAWN_IN
-from transflow_core.prior import standard_log_prob
+from transflow_core.priors.prior import standard_log_prob
 
 from ..helpers import frames
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig, compute_nets_in, haar_split
-from transflow_core.prior import standard_log_prob
+from transflow_core.priors.prior import standard_log_prob
 
 from .test_fused import built
 

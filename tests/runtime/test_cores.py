@@ -5,7 +5,8 @@ import threading
 import pytest
 import torch
 
-from transflow_core.prior import Prior, load_prior
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.priors.prior import Prior
 from transflow_core.runtime import devices
 from transflow_core.runtime.devices import on_cores, others_run
 from transflow_core.runtime.worker import ComputeWorker

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from transflow_core.adapters import adapt_encoder
 from transflow_core.engine import Engine
 from transflow_core.posterior import Gaussian
-from transflow_core.prior import Prior
+from transflow_core.priors.adapters import adapt_encoder
+from transflow_core.priors.prior import Prior
 from transflow_core.runtime import worker as worker_module
 from transflow_core.runtime.worker import Cancelled, ComputeWorker, Worker, as_client, steps_as_client
 

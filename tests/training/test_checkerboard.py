@@ -9,7 +9,8 @@ import torch
 from benchmarks.levels import grid
 from transflow_core.checkpoints import Checkpoint
 from transflow_core.flows import Glow, GlowConfig, LevelConfig, PixelConvention, WaveletConfig, build_flow
-from transflow_core.prior import Prior, load_prior
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.priors.prior import Prior
 from transflow_core.training.checkerboard import low_norm_latents, penalised_parameters, without_checkerboard
 from transflow_core.training.data import first_images
 

@@ -7,7 +7,7 @@ import torch
 from transflow_core.engine import Engine
 from transflow_core.flows import GlowConfig, LevelConfig, PixelConvention, WaveletConfig, WaveletGlow
 from transflow_core.posterior import Posterior, per_level
-from transflow_core.prior import load_prior
+from transflow_core.priors.catalogue import load_prior
 from transflow_core.training import TrainingError
 from transflow_core.training.data import ImageSet, batch, condition_noise
 from transflow_core.training.density import BitsPerDim, bits_per_level

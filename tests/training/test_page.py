@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from benchmarks import priors
 from transflow_core.cli import app
-from transflow_core.prior import load_prior
+from transflow_core.priors.catalogue import load_prior
 from transflow_core.training import PRESETS
 
 from ..helpers import ROOT

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from transflow_core.flows import PixelConvention, WaveletConfig
+from transflow_core.priors.catalogue import MODELS, shipped_priors
 from transflow_core.recipes import plain
-from transflow_core.shipped import MODELS, shipped_priors
 from transflow_core.training import PRESETS, Train, TrainingError
 from transflow_core.training import plan as module
 from transflow_core.training.density import bfloat16_is_faster

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from transflow_core.flows import GlowConfig, LevelConfig, PixelConvention, WaveletConfig
-from transflow_core.prior import load_prior
+from transflow_core.priors.catalogue import load_prior
 from transflow_core.training import TrainingError, trainer
 from transflow_core.training.data import ImageSet
 

@@ -1,18 +1,15 @@
 """File formats of trained flows. Every reader treats its file as untrusted input and runs no code from it."""
 
 from .convert import Recognised, convert, recognise
-from .known import KNOWN_PRIORS, KnownPrior
 from .layouts import LAYOUTS
 from .memory import available_memory, estimate_memory
 from .native import Checkpoint, load_native, save_native
 from .tensors import CheckpointError
 
 __all__ = [
-    "KNOWN_PRIORS",
     "LAYOUTS",
     "Checkpoint",
     "CheckpointError",
-    "KnownPrior",
     "Recognised",
     "available_memory",
     "convert",

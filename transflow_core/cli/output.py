@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
+from ..priors.catalogue import shipped_image_size
 from ..recipes import Reading, Recipe, check_suffix, to_text
-from ..shipped import shipped_image_size
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -64,7 +64,7 @@ class Work:
         if reads is not None:
             how = {"pictures": _reader(prior, reads, **how)}
         from ..engine import Engine
-        from ..prior import load_prior
+        from ..priors.catalogue import load_prior
 
         engine = Engine(load_prior(prior, device=device), **how)
         self.result |= {"prior": engine.prior.name, "device": str(engine.prior.device)}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from typer import Argument, Option
 
-from ..recipes import Condition, Method, plain
-from ..shipped import DEFAULT_PRIOR, shipped_priors
+from ..priors.catalogue import known_priors, shipped_priors
+from ..recipes import DEFAULT_PRIOR, Condition, Method, plain
 from .output import Work, working
 
 if TYPE_CHECKING:
@@ -53,19 +53,17 @@ def info(
 
 
 def _list_priors(work: Work) -> None:
-    from ..checkpoints import KNOWN_PRIORS
-
-    work.result |= {"shipped": shipped_priors(), "known": [known.to_dict() for known in KNOWN_PRIORS]}
+    work.result |= {"shipped": shipped_priors(), "known": known_priors()}
     work.say(f"ships: {', '.join(shipped_priors())}")
-    for known in KNOWN_PRIORS:
-        work.say(f"{known.name}: {known.title}\n  {known.address}\n  {known.licence}\n  needs {known.hardware}")
+    for known in known_priors():
+        work.say("{name}: {title}\n  {address}\n  {licence}\n  needs {hardware}".format_map(known))
 
 
 def _facts(what: str, settings: dict[str, Any]) -> dict[str, Any]:
     """How a sheet was made; which settings a checkpoint needs; or what a prior is."""
     from ..checkpoints import recognise
     from ..images import read_png_metadata
-    from ..prior import load_prior
+    from ..priors.catalogue import load_prior
 
     if what.lower().endswith(".png"):
         facts = dict(read_png_metadata(Path(what)))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..limits import CLASSES_OF_FILE, choice, class_name
 from ..posterior.storage import write_tensors
-from ..prior import Images, Prior
+from ..priors.prior import Images, Prior
 from ..recipes import Shape
 from .calibration import NoveltyScale, class_likelihood, signs, temperature
 from .likelihood import SHAPES, Scatter, SharedCovariance, predictive_log_prob

@@ -19,7 +19,7 @@ from ..evidence import Evidence, EvidenceImage
 from ..faces import WHITE, mask_in_frame, paste
 from ..images import to_pil
 from ..posterior import Covariance, Gaussian, ShrinkageCovariance, per_level
-from ..prior import Prior
+from ..priors.prior import Prior
 from ..reading import Reader
 
 __all__ = ["ignore", "inpaint", "masks_in_frames", "one_for_each", "remove", "usual"]

@@ -10,9 +10,9 @@ from ..images import contact_sheet, labelled_rows, to_pil
 from ..limits import SWEEP_LIKENESS, SWEEP_PIECES, SWEEP_RATIOS
 from ..posterior import PRIOR_TEMPERATURE, Gaussian, Posterior, Sampler, compose, resolve
 from ..posterior import interpolate as path_at
+from ..priors.catalogue import example_files
 from ..reading import Reader
 from ..recipes import Drawing, Interpolate, Method, Sample, Sweep
-from ..shipped import example_files
 from .inpaint import ignore, masks_in_frames
 from .result import Result
 from .source import Call, facts_of, notes_of

@@ -16,7 +16,7 @@ import torch
 from ..compute import Progress, report
 from ..images import Member, find_members
 from ..posterior import Statistics
-from ..prior import load_prior
+from ..priors.catalogue import load_prior
 from ..reading import Reader
 from ..runtime import tune
 from ..runtime.worker import python_path

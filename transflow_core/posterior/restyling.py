@@ -24,7 +24,7 @@ _MOST_LIKENESS = 0.999  # at 1 the evidence's covariance would be singular
 
 
 class LevelQuantiles(Protocol):
-    """Quantiles of each level's root mean square over held-out images, as `transflow_core.typicality` has them."""
+    """Quantiles of each level's root mean square over held-out images, as `priors.typicality` has them."""
 
     @property
     def median_rms(self) -> Sequence[float]: ...

@@ -8,7 +8,7 @@ from string import Template
 
 from ..flows import DetailConfig, FlowConfig, LevelConfig, count_parameters, unrolled
 from ..hub import card_head
-from ..prior import Prior
+from ..priors.prior import Prior
 from .data import ImageSet
 from .plan import Plan
 from .recipe import DECAY

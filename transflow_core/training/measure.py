@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..images import contact_sheet, save_png, to_pil
 from ..posterior import standard_normal
-from ..prior import Prior
-from ..typicality import Typicality
+from ..priors.prior import Prior
+from ..priors.typicality import Typicality
 
 _PERCENT = (0, 0.1, 1, 5, 25, 50, 75, 95, 99, 99.9, 100)
 _BATCH = 32

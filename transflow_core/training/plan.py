@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..flows import DetailConfig, FlowConfig, GlowConfig, LevelConfig, PixelConvention, TrainableFlow, WaveletConfig
-from ..prior import Prior, load_prior
+from ..priors.catalogue import load_prior
+from ..priors.prior import Prior
 from .density import bfloat16_is_faster
 from .processes import Processes
 from .recipe import PRESETS, Preset, Train, TrainingError

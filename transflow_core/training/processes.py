@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..prior import pick_device
+from ..priors.prior import pick_device
 
 T = TypeVar("T")
 

@@ -20,7 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoints.native import native_fingerprint
 from ..flows import TrainableFlow, WaveletConfig, WaveletGlow, build_flow, channels_last, compute_nets_in, haar_split
-from ..prior import Prior, load_prior, pick_device
+from ..priors.catalogue import load_prior
+from ..priors.prior import Prior, pick_device
 from .card import CLIP, TEMPERATURE, model_card
 from .checkerboard import checkerboard_penalty, low_norm_latents, penalised_parameters
 from .data import LEAST_HELD_OUT, ImageSet, Report, batch, condition_noise, first_images

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import Checkpoint
-from .flows import Flow, Shape, device_of
-from .flows.pixels import PixelConvention
+from ..checkpoints import Checkpoint
+from ..flows import Flow, Shape, device_of
+from ..flows.pixels import PixelConvention
 
 Both = Callable[[Tensor], tuple[Tensor, Tensor]]
 """x to (z, log_det), or back."""
@@ -90,7 +90,7 @@ def adapt_flow(
         ...         return 2 * x.flatten(1), torch.full((len(x),), 48 * math.log(2))
         ...     def inverse(self, z):
         ...         return z.reshape(-1, 3, 4, 4) / 2, torch.full((len(z),), -48 * math.log(2))
-        >>> from transflow_core.prior import Prior
+        >>> from transflow_core.priors.prior import Prior
         >>> Prior.from_checkpoint(adapt_flow(Doubled())).encode(torch.rand(2, 3, 4, 4)).shape
         torch.Size([2, 48])
     """

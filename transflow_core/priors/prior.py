@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -12,16 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .checkpoints import KNOWN_PRIORS, Checkpoint, CheckpointError, convert, save_native
-from .flows import CoarseFlow, Flow, GuardedFlow, count_parameters, device_of, fuse, place
-from .flows.pixels import PixelConvention
-from .hub import OWNER, HubAccess, fetch, is_hub_address, opened
-from .posterior import Looks
-from .runtime.devices import in_halves, on_cores
-from .shipped import DEFAULT_PRIOR, MODELS, shipped_priors
+from ..checkpoints import Checkpoint, CheckpointError, save_native
+from ..flows import CoarseFlow, Flow, GuardedFlow, count_parameters, device_of, fuse, place
+from ..flows.pixels import PixelConvention
+from ..posterior import Looks
+from ..runtime.devices import in_halves, on_cores
 from .typicality import Typicality
 
-__all__ = ["Encoded", "LatentLevel", "Prior", "load_prior", "pick_device", "standard_log_prob"]
+__all__ = ["Encoded", "LatentLevel", "Prior", "pick_device", "standard_log_prob"]
 
 Images = Sequence[Image.Image] | Sequence[np.ndarray] | np.ndarray | Tensor
 
@@ -76,6 +74,7 @@ class Prior:
     The flow that computes is the fused one (`flows.fuse`), made when it is first used: change no weight afterwards.
 
     Example:
+        >>> from transflow_core.priors.catalogue import load_prior
         >>> prior = load_prior("celeba64")
         >>> prior.image_size, prior.dim, [level.name for level in prior.levels]
         (64, 12288, ['32×32', '16×16', '8×8', '4×4', '2×2'])
@@ -351,46 +350,3 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
-
-
-def load_prior(
-    name: str | Path = DEFAULT_PRIOR,
-    device: str | torch.device = "auto",
-    *,
-    access: HubAccess = OWNER,
-    **options: Any,
-) -> Prior:
-    """Load a prior by a shipped name, from a file or folder, from the Hub, or by the name of a known public one.
-
-    Args:
-        name: a shipped name; a native file or folder; a file of another project (see `checkpoints.LAYOUTS`), which
-            is converted; `"hf://owner/repo/file"`, with `@revision` to pin it; or a name of `checkpoints.KNOWN_PRIORS`.
-        device: where the flow goes.
-        access: whose token the Hub sees, and what is fetched from it; `hub.VISITOR` for an address that a
-            stranger gave. With it, what turns out to be no prior does not stay in the cache.
-        options: settings that a file of another project lacks, such as `image_size=64, bits=5`.
-
-    Raises:
-        FileNotFoundError: there is nothing of that name; the message says what there is.
-        CheckpointError: the file is damaged, of no known format, lacks a setting, or needs a larger machine; or the Hub
-            cannot be reached.
-    """
-    path = MODELS / str(name) if str(name) in shipped_priors() else Path(name)
-    if not is_hub_address(name) and not path.exists():
-        known = next((prior for prior in KNOWN_PRIORS if prior.name == str(name)), None)
-        if known is None:
-            public = ", ".join(prior.name for prior in KNOWN_PRIORS if prior.fetchable)
-            raise FileNotFoundError(
-                f"no prior called {str(name)!r}: neither a file nor one that ships ({', '.join(shipped_priors())}) "
-                f"nor a known public one ({public})"
-            )
-        if not known.fetchable:
-            raise FileNotFoundError(f"{known.name} cannot be fetched by name: {known.address}. {known.note}")
-        path = fetch(known.address, replace(access, any_format=True))
-        options = known.settings | options
-    any_format = access.any_format or not is_hub_address(name)
-
-    def read(file: Path) -> Prior:
-        return Prior.from_checkpoint(convert(file, options=options, any_format=any_format), device)
-
-    return opened(name if is_hub_address(name) else path, read, access)
