@@ -14,10 +14,10 @@ from huggingface_hub import ModelCard, errors
 
 from transflow_core.checkpoints import CheckpointError
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.hub import OWNER, VISITOR, fetch
+from transflow_core.hub import OWNER, VISITOR, fetch, push_to_hub
 from transflow_core.posterior import Posterior, standard_normal
 from transflow_core.priors.catalogue import MODELS, known_priors, load_prior, shipped_priors
-from transflow_core.publishing import load_classifier, load_posterior, push_to_hub
+from transflow_core.priors.prior import Prior
 
 from .checkpoints.projects import GLOWIP, project
 from .helpers import make_tiny_prior
@@ -259,16 +259,8 @@ def test_a_visitors_cache_holds_so_much_and_what_was_used_longest_ago_goes(hub, 
     assert sorted(folder.name for folder in access.cache.iterdir()) == ["models--a--new", "models--a--older"]
 
 
-LOADERS = {
-    "prior": load_prior,
-    "posterior": load_posterior,
-    "classifier": lambda name, access: load_classifier(name, None, access=access),
-}
-
-
-@pytest.mark.parametrize("kind", LOADERS)
 @pytest.mark.parametrize("content", [b"no prior", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"])
-def test_what_a_visitor_had_fetched_for_nothing_leaves_the_cache(hub, visitor, kind, content, monkeypatch):
+def test_what_a_visitor_had_fetched_for_nothing_leaves_the_cache(hub, visitor, content, monkeypatch):
     (hub.folder() / "thing.safetensors").write_bytes(content)
     download = Hub.download
 
@@ -281,61 +273,55 @@ def test_what_a_visitor_had_fetched_for_nothing_leaves_the_cache(hub, visitor, k
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", linked.__get__(hub))
     with pytest.raises(ValueError) as error:
-        LOADERS[kind]("hf://owner/faces/thing.safetensors", access=visitor)
+        load_prior("hf://owner/faces/thing.safetensors", access=visitor)
     assert not [path for path in visitor.cache.rglob("*") if not path.is_dir()]
-    if kind == "prior":
-        assert str(hub.root) not in str(error.value)
+    assert str(hub.root) not in str(error.value)
 
 
 # To the Hub ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def posterior(prior):
-    made = Posterior.condition(standard_normal(3, prior.dim, seed=1), lam_ratio=0.5)
-    made.metadata["fingerprint"] = prior.fingerprint
-    return made
-
-
 def test_a_prior_there_and_back_and_what_the_hub_reads_of_its_card(hub, prior):
-    address = push_to_hub(prior, "me/flow", licence="cc-by-nc-4.0", datasets=["someone/faces"], token="hf_mine")
+    more = {"datasets": ["someone/faces"], "base_model": "someone/prior"}
+    address = prior.push_to_hub("me/flow", licence="cc-by-nc-4.0", token="hf_mine", **more)
     assert address == "hf://me/flow/model.safetensors" and hub.private == {"me/flow": True} and "hf_mine" in hub.tokens
     z = standard_normal(2, prior.dim, seed=2)
-    assert load_prior(address, device="cpu").decode(z).equal(prior.decode(z))
+    back = Prior.from_pretrained("me/flow", device="cpu")
+    assert back.decode(z).equal(prior.decode(z)) and back.fingerprint == load_prior(address).fingerprint
+    assert (hub.folder("me/flow") / "config.json").is_file() and (hub.folder("me/flow") / "samples.png").is_file()
     card = hub.card("me/flow")
     head = card.data
-    assert (head.license, head.library_name, head.datasets) == ("cc-by-nc-4.0", "transflow-studio", ["someone/faces"])
+    assert (head.license, head.library_name) == ("cc-by-nc-4.0", "transflow-studio")
+    assert (head.pipeline_tag, head.datasets, head.base_model) == ("unconditional-image-generation", *more.values())
     assert {"transflow-learning", "normalizing-flow", "prior"} <= set(head.tags)
     assert head.thumbnail == "https://huggingface.co/me/flow/resolve/main/samples.png"
-    assert (hub.folder("me/flow") / "samples.png").is_file() and f'tfc.load_prior("{address}")' in card.text
+    assert 'tfc.Prior.from_pretrained("me/flow")' in card.text
+    Prior.from_pretrained("me/flow", revision="v1.0")
+    assert [revision for _, _, revision in hub.asked] == [None, None, "v1.0"]
 
 
-def test_words_that_are_no_identifier_stand_in_the_card(hub, prior):
-    push_to_hub(prior, "me/flow", licence="For research alone: ask me", private=False)
-    card = hub.card("me/flow")
-    assert hub.private == {"me/flow": False}
+def test_a_saved_folder_is_loaded_and_others_may_read_it(tmp_path, prior):
+    prior.save_pretrained(tmp_path / "flow", licence="For research alone: ask me")
+    assert Prior.from_pretrained(tmp_path / "flow", device="cpu").name == "tiny"
+    card = ModelCard.load(tmp_path / "flow" / "README.md")
     assert (card.data.license, card.data.license_name) == ("other", "see-card")
-    assert "For research alone: ask me" in card.text
+    assert "For research alone: ask me" in card.text  # words that are no identifier stand in the card
+    (tmp_path / "plain").touch()
+    modes = {path.stat().st_mode for path in (*(tmp_path / "flow").iterdir(), tmp_path / "plain")}
+    assert len(modes) == 1
 
 
-def test_a_posterior_there_and_back(hub, prior, posterior):
-    back = load_posterior(push_to_hub(posterior, "me/red-hair", prior=prior))
-    assert back.mean.equal(posterior.mean) and back.m == 3
-    assert "makes the images again" in hub.card("me/red-hair").text, "whoever uploads photographs is told"
-    assert (hub.folder("me/red-hair") / "samples.png").is_file()
-    with pytest.raises(ValueError, match="another prior"):
-        push_to_hub(posterior, "me/other", prior=make_tiny_prior(seed=5))
-    assert "me/other" not in hub.private
-
-
-def test_a_classifier_there_and_back(hub, prior):
+def test_a_posterior_and_a_classifier_there_and_back(hub, prior):
+    posterior = Posterior.condition(standard_normal(3, prior.dim, seed=1), lam_ratio=0.5)
+    back = Posterior.load(fetch(push_to_hub(posterior, "me/red-hair", private=False)))
+    assert back.mean.equal(posterior.mean) and back.m == 3 and hub.private == {"me/red-hair": False}
     classifier = FewShotClassifier(prior, likelihood="isotropic")
     classifier.fit_latents({name: i + standard_normal(4, prior.dim, seed=i) for i, name in enumerate(("a", "b"))})
-    assert load_classifier(push_to_hub(classifier, "me/classes", prior=prior), prior).classes == ("a", "b")
-    card = hub.card("me/classes")
-    assert 'prior = tfc.load_prior("tiny")' in card.text and card.data.get("thumbnail") is None
-    with pytest.raises(ValueError, match="another prior"):
-        push_to_hub(classifier, "me/other", prior=make_tiny_prior(seed=5))
+    address = push_to_hub(classifier, "me/classes", base_model="me/flow")
+    assert FewShotClassifier.load(fetch(address), prior).classes == ("a", "b")
+    for repo in ("me/red-hair", "me/classes"):
+        assert "makes images of them again" in hub.card(repo).text, "whoever uploads photographs is told"
+    assert (hub.card("me/classes").data.base_model, hub.private["me/classes"]) == ("me/flow", True)
 
 
 @pytest.mark.parametrize("name", shipped_priors())
@@ -343,7 +329,7 @@ def test_the_cards_that_ship_have_a_head_and_keep_it(hub, prior, name):
     card = (MODELS / name / "MODEL_CARD.md").read_text(encoding="utf-8")
     head = yaml.safe_load(card.split("---")[1])
     assert head["license"] == "other" and head["thumbnail"] == "samples.png" and "prior" in head["tags"]
-    push_to_hub(prior, "me/flow", card=card)
+    prior.push_to_hub("me/flow", card=card)
     pushed = hub.card("me/flow")
     assert pushed.data.thumbnail.startswith("https://") and pushed.data.tags == head["tags"]
     assert pushed.text.strip() == card.split("---\n", 2)[2].strip()

@@ -5,6 +5,8 @@ from .faces import AlignedFace as AlignedFace
 from .faces import align as align
 from .fewshot import FewShotClassifier as FewShotClassifier
 from .flows import Flow as Flow
+from .hub import fetch as fetch
+from .hub import push_to_hub as push_to_hub
 from .images import ImageError as ImageError
 from .images import contact_sheet as contact_sheet
 from .images import find_images as find_images
@@ -24,9 +26,6 @@ from .priors.adapters import adapt_transform as adapt_transform
 from .priors.catalogue import load_prior as load_prior
 from .priors.catalogue import shipped_priors as shipped_priors
 from .priors.prior import Prior as Prior
-from .publishing import load_classifier as load_classifier
-from .publishing import load_posterior as load_posterior
-from .publishing import push_to_hub as push_to_hub
 from .recipes import Align as Align
 from .recipes import Classify as Classify
 from .recipes import Condition as Condition

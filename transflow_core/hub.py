@@ -1,24 +1,24 @@
-"""Files of the Hugging Face Hub, there and back: `hf://owner/repo/file[@revision]`, cached and checked; card heads."""
+"""Files of the Hugging Face Hub, there and back: `hf://owner/repo/file[@revision]`, cached and checked; cards."""
 
 import fnmatch
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 import huggingface_hub
 from huggingface_hub import constants, errors
 
 from .checkpoints import CheckpointError
-from .checkpoints.settings import LARGEST_SIDE_FILE, SIDE_FILES
+from .checkpoints.settings import LARGEST_SIDE_FILE, side_files
 
-__all__ = ["OWNER", "VISITOR", "HubAccess", "card_head", "fetch", "forget", "is_hub_address", "opened", "upload"]
+__all__ = ["OWNER", "VISITOR", "HubAccess", "fetch", "forget", "is_hub_address", "make_card", "push_to_hub"]
 
-T = TypeVar("T")
 _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+?)(?:@(?P<revision>[\w./-]+))?")
-_TAGS = ("transflow-learning", "normalizing-flow")
+CARD, SAMPLES = "README.md", "samples.png"
 
 
 @dataclass(frozen=True)
@@ -56,31 +56,8 @@ def is_hub_address(name: str | Path) -> bool:
     return str(name).startswith("hf:")
 
 
-def opened(name: str | Path, read: Callable[[Path], T], access: HubAccess = OWNER) -> T:
-    """What `read` makes of a file or folder, which is fetched where the name is an address.
-
-    Raises what `fetch` and `read` raise. What `read` refuses with a ValueError leaves a visitor's cache again.
-    """
-    if not is_hub_address(name):
-        return read(Path(name))
-    path = fetch(str(name), access)
-    try:
-        return read(path)
-    except ValueError:
-        if not access.any_format:
-            forget(path)
-        raise
-
-
-def forget(path: Path) -> None:
-    """Remove what `fetch` gave from the cache."""
-    file = path / "model.safetensors" if path.is_dir() else path
-    for content in {file.resolve(), file}:  # in the cache, names are links to contents
-        content.unlink(missing_ok=True)
-
-
 def fetch(address: str, access: HubAccess = OWNER) -> Path:
-    """Download a checkpoint, or find it in the cache, and return where it lies.
+    """Download a file, or find it in the cache, and return where it lies.
 
     A file that was fetched before is not fetched again. Progress goes to standard error (set
     HF_HUB_DISABLE_PROGRESS_BARS=1 for none). Configurations beside the file come with it. The file's name may hold a
@@ -110,74 +87,111 @@ def fetch(address: str, access: HubAccess = OWNER) -> Path:
         wanted = [name, *(side for side in _beside(name) if (sizes.get(side) or 0) <= LARGEST_SIDE_FILE)]
     except _UnreachableError:
         offline, wanted = True, [name, *_beside(name)]
-    folder = Path(
-        _ask(
-            address,
-            huggingface_hub.snapshot_download,
-            repo,
-            revision=revision,
-            token=access.token,
-            cache_dir=access.cache,
-            allow_patterns=wanted,
-            local_files_only=offline,
-        )
-    )
+    where = {"token": access.token, "cache_dir": access.cache, "local_files_only": offline}
+    found = _ask(address, huggingface_hub.snapshot_download, repo, revision=revision, allow_patterns=wanted, **where)
     if offline:
-        cached = [file.relative_to(folder).as_posix() for file in folder.rglob("*")]
+        cached = [file.relative_to(found).as_posix() for file in Path(found).rglob("*")]
         if not fnmatch.filter(cached, name):
             raise _UnreachableError(address)
         name = _only_match(address, name, cached)
-    path = folder / name
+    path = Path(found) / name
     _check_size(address, path.stat().st_size, access)  # what came, whatever was said
     _make_room(access, path)
     return path.parent if path.name == "model.safetensors" and (path.parent / "config.json").is_file() else path
 
 
-def upload(folder: Path, repo: str, *, private: bool, token: str | None, message: str) -> None:
-    """Send a folder's files to a model repository, in one commit; a repository that is not there is made.
-
-    Raises CheckpointError or FileNotFoundError where the Hub refuses, or cannot be reached.
-    """
-    api, address = huggingface_hub.HfApi(token=token), f"hf://{repo}"
-    _ask(address, api.create_repo, repo, private=private, exist_ok=True)
-    _ask(address, api.upload_folder, repo_id=repo, folder_path=folder, commit_message=message)
+def forget(path: Path) -> None:
+    """Remove what `fetch` gave from the cache."""
+    file = path / "model.safetensors" if path.is_dir() else path
+    for content in {file.resolve(), file}:  # in the cache, names are links to contents
+        content.unlink(missing_ok=True)
 
 
-def card_head(
-    licence: str = "", *, datasets: Sequence[str] = (), tags: Sequence[str] = (), thumbnail: str | None = None
+def push_to_hub(
+    thing: Any, repo_id: str, *, card: str = "", private: bool = True, token: str | None = None, **head: Any
 ) -> str:
-    """The YAML before a card's Markdown, with its fences: what the Hub reads of a prior, a posterior or a classifier.
+    """Upload a prior, a posterior or a classifier with a card, in one commit; return its address.
+
+    A posterior holds the latents of its evidence, of which the prior makes the images again, and a classifier the mean
+    of each class, which for a class of one is that image: who can read the repository can see them. So that nothing
+    becomes public by oversight, a repository that is not there yet is made private.
 
     Args:
+        thing: what to upload.
+        repo_id: "owner/name"; it is made if it is not there.
+        card: Markdown, with or without a YAML head; by default a short one.
+        private: of a repository that is made now.
+        token: by default that of `hf auth login`.
+        head: see `make_card`; for a prior also `half`.
+
+    Returns:
+        `hf://owner/name/FILE`. `load_prior(address)`, `Posterior.load(fetch(address))` and
+        `FewShotClassifier.load(fetch(address), prior)` read it.
+
+    Raises:
+        CheckpointError, FileNotFoundError: the Hub refuses, or cannot be reached.
+    """
+    kind = "model" if hasattr(thing, "save_pretrained") else "classifier" if hasattr(thing, "classes") else "posterior"
+    api, address = huggingface_hub.HfApi(token=token), f"hf://{repo_id}/{kind}.safetensors"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if kind == "model":
+            thing.save_pretrained(folder, repo_id=repo_id, card=card, **head)
+            written = huggingface_hub.ModelCard.load(folder / CARD)
+            # The Hub wants the address of a thumbnail, not its name.
+            written.data["thumbnail"] = f"https://huggingface.co/{repo_id}/resolve/main/{SAMPLES}"
+        else:
+            thing.save(folder / f"{kind}.safetensors")
+            tells = f" that tells {', '.join(thing.classes)} apart" if kind == "classifier" else ""
+            card = card or (
+                f"# {repo_id.split('/')[-1]}\n\nA {kind} of Transflow Studio{tells}. It holds latents. The prior that "
+                f"it was made with makes images of them again.\n\nAddress: `{address}`\n"
+            )
+            written = make_card(card, tags=[kind], **head)
+        written.save(folder / CARD)
+        _ask(address, api.create_repo, repo_id, private=private, exist_ok=True)
+        message = "Upload from Transflow Studio"
+        _ask(address, api.upload_folder, repo_id=repo_id, folder_path=folder, commit_message=message)
+    return address
+
+
+def make_card(text: str, *, licence: str = "", tags: Sequence[str] = (), **head: Any) -> "huggingface_hub.ModelCard":
+    """A card of Markdown. A YAML head that the text has already is left as it is.
+
+    Args:
+        text: the card.
         licence: an identifier of the Hub, such as "mit"; anything else is "other", and told in the card's own words.
-        datasets: what it was trained on, as the Hub calls it.
         tags: beside those that all of ours have.
-        thumbnail: a picture of what it makes: a file beside the card, or an address.
+        head: other fields of `huggingface_hub.ModelCardData`, such as `datasets` and `base_model`.
 
     Example:
-        >>> print(card_head("mit", tags=["glow"], thumbnail="samples.png"))
+        >>> print(make_card("# Faces", licence="mit", tags=["prior"], thumbnail="samples.png"))
         ---
         library_name: transflow-studio
         license: mit
+        pipeline_tag: unconditional-image-generation
         tags:
         - transflow-learning
         - normalizing-flow
-        - glow
+        - prior
         thumbnail: samples.png
         ---
         <BLANKLINE>
+        # Faces
     """
-    known = re.fullmatch(r"[a-z][a-z0-9.-]*", licence) is not None
-    data = huggingface_hub.ModelCardData(
-        library_name="transflow-studio",
-        license=licence if known else "other",
-        license_name=None if known else "see-card",
-        license_link=None if known else "README.md",
-        tags=[*_TAGS, *tags],
-        datasets=list(datasets) or None,
-        thumbnail=thumbnail,
-    )
-    return f"---\n{data.to_yaml()}\n---\n"
+    if not text.startswith("---\n"):
+        known = re.fullmatch(r"[a-z][a-z0-9.-]*", licence) is not None
+        data = huggingface_hub.ModelCardData(
+            library_name="transflow-studio",
+            license=licence if known else "other",
+            license_name=None if known else "see-card",
+            license_link=None if known else CARD,
+            pipeline_tag="unconditional-image-generation",
+            tags=["transflow-learning", "normalizing-flow", *tags],
+            **head,
+        )
+        text = f"---\n{data.to_yaml()}\n---\n\n{text}"
+    return huggingface_hub.ModelCard(text)
 
 
 def _only_match(address: str, pattern: str, names: Iterable[str]) -> str:
@@ -190,22 +204,16 @@ def _only_match(address: str, pattern: str, names: Iterable[str]) -> str:
 
 
 def _check_size(address: str, size: int | None, access: HubAccess) -> None:
-    if size is None:
-        raise CheckpointError(f"{address}: the Hub does not tell its size")
-    if size > access.most_bytes:
-        most = access.most_bytes / 2**20
-        raise CheckpointError(
-            f"{address}: it has {size / 2**20:,.0f} MiB, and at most {most:,.0f} MiB are fetched here"
-        )
+    if size is None or size > access.most_bytes:
+        told = "the Hub does not tell its size" if size is None else f"it has {size / 2**20:,.0f} MiB"
+        raise CheckpointError(f"{address}: {told}, and at most {access.most_bytes / 2**20:,.0f} MiB are fetched here")
 
 
 def _beside(name: str) -> list[str]:
     """What may lie beside a file and tell more of it."""
-    file = PurePosixPath(name)
-    if file.name == "model.safetensors":
-        return [str(file.with_name(side)) for side in ("config.json", "typicality.json", "SHA256SUMS")]
-    folders = [file.parent, *([file.parent.parent] if file.parent.name == "training_checkpoints" else [])]
-    return [str(folder / side) for folder in folders for side in SIDE_FILES]
+    native = ("config.json", "typicality.json", "SHA256SUMS")
+    beside = PurePosixPath(name)
+    return [str(file) for file in (*(beside.with_name(one) for one in native), *side_files(beside))]
 
 
 def _make_room(access: HubAccess, path: Path) -> None:

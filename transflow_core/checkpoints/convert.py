@@ -56,7 +56,7 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None, any_f
     write the result.
 
     Args:
-        path: a native file or folder, or a file of another project. Settings beside it are read (see `SIDE_FILES`).
+        path: a native file or folder, or a file of another project. Settings beside it are read (see `settings`).
         options: settings that no tensor gives, by name (`recognise(path).settings` lists them). They win over a file
             beside the weights.
         any_format: False for a file of somebody whom you do not trust: safetensors alone are opened, by their content.

@@ -3,17 +3,18 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from .tensors import CheckpointError, guarded
 
-__all__ = ["BITS", "IMAGE_SIZE", "LABEL", "LARGEST_SIDE_FILE", "SIDE_FILES", "Setting", "pick_label", "resolve"]
+__all__ = ["BITS", "IMAGE_SIZE", "LABEL", "LARGEST_SIDE_FILE", "Setting", "pick_label", "resolve", "side_files"]
 
-SIDE_FILES = ("configs.json", "hparams.json", "names.json", "config.yaml")
-"""Files that other projects write beside their weights. They are read as data, never run."""
+# Files that other projects write beside their weights. They are read as data, never run.
+_SIDE_FILES = ("configs.json", "hparams.json", "names.json", "config.yaml")
+P = TypeVar("P", bound=PurePath)
 
 LARGEST_SIDE_FILE = 1 << 16  # bytes; a parser takes a hundred times as much memory
 
@@ -65,15 +66,19 @@ def pick_label(label: int | None, classes: int, where: str) -> int:
     return label or 0
 
 
-def side_values(path: Path) -> dict[str, Any]:
-    """Every plain value that the side files of a checkpoint give, by its key, wherever it stands in the file.
+def side_files(path: P) -> list[P]:
+    """Where side files may lie, the nearest first: in the folder, and above one called training_checkpoints."""
+    folders = [path.parent, path.parent.parent] if path.parent.name == "training_checkpoints" else [path.parent]
+    return [folder / name for folder in folders for name in _SIDE_FILES]
 
-    Side files lie in the checkpoint's folder, and above a folder called training_checkpoints; the nearest wins. Raises
-    CheckpointError for a file that is too large or cannot be parsed, since a wrong guess would be worse.
+
+def side_values(path: Path) -> dict[str, Any]:
+    """Every plain value that the side files of a checkpoint give, by its key; the nearest file wins.
+
+    Raises CheckpointError for a file that is too large or cannot be parsed, since a wrong guess would be worse.
     """
-    folders = [path.parent, *([path.parent.parent] if path.parent.name == "training_checkpoints" else [])]
     values: dict[str, Any] = {}
-    for file in (folder / name for folder in folders for name in SIDE_FILES):
+    for file in side_files(path):
         if not file.is_file():
             continue
         with guarded(file, "side file"):

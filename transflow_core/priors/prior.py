@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from ..checkpoints import Checkpoint, CheckpointError, save_native
 from ..flows import CoarseFlow, Flow, GuardedFlow, count_parameters, device_of, fuse, place
 from ..flows.pixels import PixelConvention
-from ..posterior import Looks
+from ..hub import CARD, SAMPLES, make_card, push_to_hub
+from ..images import contact_sheet, save_png, to_pil
+from ..posterior import Looks, standard_normal
 from ..runtime.devices import in_halves, on_cores
+from .catalogue import load_prior
 from .typicality import Typicality
 
 __all__ = ["Encoded", "LatentLevel", "Prior", "pick_device", "standard_log_prob"]
@@ -322,6 +325,38 @@ class Prior:
         save_native(
             Checkpoint(self.flow, self.pixels, self.name, self.fingerprint, typicality, self.metadata), path, half=half
         )
+
+    def save_pretrained(
+        self, folder: str | Path, *, repo_id: str = "owner/repo", card: str = "", half: bool = False, **head: Any
+    ) -> None:
+        """Write a folder as the Hub has it: config.json, the weights, a card (README.md) and samples.png.
+
+        `half` is as for `save`, and the others as for `hub.push_to_hub`.
+        """
+        folder = Path(folder)
+        self.save(folder, half)
+        samples = self.decode(0.7 * standard_normal(16, self.dim, seed=0))
+        save_png(contact_sheet(to_pil(samples)), folder / SAMPLES)
+        licence = head.get("licence") or "not said by whoever made it"
+        card = card or (
+            f"# {self.name}\n\nA flow of {self.image_size}×{self.image_size} images, {self.dim:,} latents.\n\nLicence: "
+            f"{licence}.\n\n```python\nimport transflow_core as tfc\n\nprior = tfc.Prior.from_pretrained("
+            f'"{repo_id}")\n```\n\n![samples]({SAMPLES})\n'
+        )
+        make_card(card, tags=["prior"], thumbnail=SAMPLES, **head).save(folder / CARD)
+
+    def push_to_hub(self, repo_id: str, **how: Any) -> str:
+        """Upload what `save_pretrained` writes; returns the address. See `hub.push_to_hub`."""
+        return push_to_hub(self, repo_id, **how)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, revision: str | None = None, device: str | torch.device = "auto"
+    ) -> "Prior":
+        """Load what `save_pretrained` wrote from a folder, or from the Hub by "owner/repo". See `load_prior`."""
+        if not Path(name).is_dir():
+            name = f"hf://{name}/model.safetensors" + (f"@{revision}" if revision else "")
+        return load_prior(name, device)
 
     @property
     def provenance(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 
 from ..flows import DetailConfig, FlowConfig, LevelConfig, count_parameters, unrolled
-from ..hub import card_head
+from ..hub import make_card
 from ..priors.prior import Prior
 from .data import ImageSet
 from .plan import Plan
@@ -53,9 +53,8 @@ def model_card(prior: Prior, plan: Plan, images: ImageSet, counters: Counters, c
     final = "last two" if blended else "last"
     note = f"\nHeld-out bits on the way are of {few} images, the {final} of all.\n"
     template = Template(Path(__file__).with_suffix(".md").read_text(encoding="utf-8"))
-    return template.substitute(
+    text = template.substitute(
         {**dict(settings), **vars(counters), **last},
-        head=card_head(settings.licence, tags=["prior", "glow"], thumbnail="samples.png"),
         name=prior.name,
         architecture=_architecture(prior),
         parameters=f"{count_parameters(prior.flow):,}",
@@ -78,6 +77,7 @@ def model_card(prior: Prior, plan: Plan, images: ImageSet, counters: Counters, c
         note=note if few < last["held_out_images"] else "",
         temperature=TEMPERATURE,
     )
+    return str(make_card(text, licence=settings.licence, tags=["prior", "glow"], thumbnail="samples.png"))
 
 
 def _row(row: dict[str, float], step: str) -> str:
