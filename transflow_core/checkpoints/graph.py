@@ -14,7 +14,6 @@ References:
 
 import math
 import mmap
-from collections import deque
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from itertools import pairwise
@@ -33,12 +32,10 @@ __all__ = ["read_graph"]
 _MOST_COMPUTED = 1 << 22
 # Whole numbers that are parsed, two for each field: a quarter of a minute of Python. A step of OpenAI's has some 8,000.
 _MOST_PARSED = 8_000_000
-_LONGEST_CHAIN = 64
 _TYPES = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 9: ("<i8", 10)}  # of TensorFlow: dtype, field of single numbers
 _SAME = {"Identity", "StopGradient", "Snapshot", "CheckNumerics", "Print"}
 _SIZES = {"Shape", "ShapeN", "Size", "Rank"}
-_PADDING = {"Pad", "PadV2", "ConcatV2", "Concat"}
-_SLICING = {"StridedSlice", "Slice", "Split", "SplitV"}
+_MOVING = {"Pad", "PadV2", "ConcatV2", "Concat", "StridedSlice", "Slice", "Split", "SplitV"}
 _BINARY = {
     **dict.fromkeys(("Add", "AddV2", "BiasAdd"), np.add),
     **dict.fromkeys(("RealDiv", "Div"), np.divide),
@@ -179,32 +176,37 @@ def _text(fields: _Fields, number: int) -> str:
 
 
 class _Graph:
-    """A graph seen from both ends: which node reads which, and what is constant."""
+    """A graph, followed from its constants and its image to its end.
+
+    Attributes:
+        image: the placeholder that the encoder reads images from.
+        order: names of all nodes, each after those that it reads.
+        reached: nodes whose numbers depend on the image's numbers, and not only on its size.
+        constants: values of the nodes that depend on constants alone.
+        lines: of every other node, (source, scale, shift) with `node = source * scale + shift`, (1,) or (C,) each.
+        ends: scale and shift that stand between a node and what reads it otherwise.
+        slices: of a node, (begin, stride) of its slices over the channels.
+        kernels: weights of the convolutions.
+    """
 
     def __init__(self, nodes: dict[str, _Node], where: str) -> None:
-        self.nodes, self.where = nodes, where
-        self.users: dict[str, list[str]] = {}
-        for node in nodes.values():
-            for source in node.inputs:
-                self.users.setdefault(source, []).append(node.name)
-        self._constants: dict[str, np.ndarray | None] = {}
-        self._computed = 0
+        self.nodes, self.where, self._computed = nodes, where, 0
         self.image = self._image()
-        self.reached = self._reached(self.image.name)
-        convolutions = [node for node in nodes.values() if node.op == "Conv2D" and len(node.inputs) == 2]
-        kernels = {node.name: self.constant(node.inputs[1]) for node in convolutions}
-        self.kernels = {name: k for name, k in kernels.items() if k is not None and k.ndim == 4}
+        self.order = list(TopologicalSorter({node.name: node.inputs for node in nodes.values()}).static_order())
+        self.reached, self.constants = {self.image.name}, {}
+        self.lines: dict[str, tuple[str, np.ndarray, np.ndarray]] = {}
+        self.ends: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.slices: dict[str, set[tuple[int, int]]] = {}
+        self.kernels: dict[str, np.ndarray] = {}
+        for name in self.order:  # a loop is a ValueError
+            if name not in nodes:
+                raise self.fail(f"a node reads {name[:80]!r}, which is not there")
+            self._follow(nodes[name])
 
     def fail(self, what: str) -> CheckpointError:
         return CheckpointError(f"{self.where}: {what}. The inside of this graph is not OpenAI's public Glow")
 
-    def node(self, name: str) -> _Node:
-        if name not in self.nodes:
-            raise self.fail(f"a node reads {name[:80]!r}, which is not there")
-        return self.nodes[name]
-
     def _image(self) -> _Node:
-        """The placeholder that the encoder reads images from."""
         found = [node for node in self.nodes.values() if node.op in ("Placeholder", "PlaceholderV2")]
         named = [node for node in found if node.name in ("input/image", "input/enc_x")]
         images = named or [node for node in found if len(node.shape) == 4 and node.shape[3] in (1, 3)]
@@ -212,30 +214,39 @@ class _Graph:
             raise CheckpointError(f"{self.where}: the graph has no placeholder for images (input/image)")
         return max(images, key=lambda node: node.shape[1] if node.shape else 0)
 
-    def _reached(self, start: str) -> set[str]:
-        """Every node whose numbers depend on the start's numbers, and not only on its size."""
-        seen, queue = {start}, deque([start])
-        while queue:
-            for user in self.users.get(queue.popleft(), ()):
-                if user not in seen and self.nodes[user].op not in _SIZES:
-                    seen.add(user)
-                    queue.append(user)
-        return seen
+    def _follow(self, node: _Node) -> None:
+        constant = self._constant(node)
+        if constant is not None:
+            self.constants[node.name] = constant
+            return
+        if node.op in _SIZES:
+            self.lines[node.name] = node.name, np.ones(1), np.zeros(1)
+            return
+        if self.reached.intersection(node.inputs):
+            self.reached.add(node.name)
+        line = self._line(node)
+        self.lines[node.name] = line or (node.name, np.ones(1), np.zeros(1))
+        if line is None:
+            for source, *end in (self.lines[name] for name in node.inputs if name in self.lines):
+                self.ends[source] = end[0], end[1]
+        if node.op == "Conv2D" and len(node.inputs) == 2:
+            kernel = self.constants.get(node.inputs[1])
+            if kernel is not None and kernel.ndim == 4:
+                self.kernels[node.name] = kernel
+        if slice_ := self.slice_of(node.name):
+            self.slices.setdefault(self.lines[node.inputs[0]][0], set()).add(slice_)
 
-    def constant(self, name: str, depth: int = 24) -> np.ndarray | None:
-        """The value of a node that depends on constants alone, in float64 where it was computed; else None."""
-        if name not in self._constants:
-            self._constants[name] = self._evaluate(self.node(name), depth) if depth else None
-        return self._constants[name]
+    def _count(self, *shapes: tuple[int, ...]) -> None:
+        """Before numbers are computed: there may be only so many of them."""
+        self._computed += math.prod(np.broadcast_shapes(*shapes))
+        if self._computed > 3 * _MOST_COMPUTED:
+            raise self.fail("its constants are larger than any Glow's")
 
-    def _evaluate(self, node: _Node, depth: int) -> np.ndarray | None:
+    def _constant(self, node: _Node) -> np.ndarray | None:
         if node.op == "Const":
             return node.constant
         takes = 2 if node.op in _BINARY or node.op == "Reshape" else 1
-        if node.op not in _SAME | _UNARY.keys() | _BINARY.keys() | {"Reshape", "ExpandDims", "Squeeze"}:
-            return None
-        values = [self.constant(source, depth - 1) for source in node.inputs[:takes]]
-        known = [value for value in values if value is not None]
+        known = [self.constants[name] for name in node.inputs[:takes] if name in self.constants]
         if len(known) != takes:
             return None
         if node.op in _SAME:
@@ -244,76 +255,48 @@ class _Graph:
             return known[0].reshape([int(n) for n in known[1].ravel()])
         if node.op in ("ExpandDims", "Squeeze"):  # where the ones stand plays no part in what follows
             return known[0].reshape([n for n in known[0].shape if n != 1] or [1])
-        self._computed += math.prod(np.broadcast_shapes(*(value.shape for value in known)))
-        if self._computed > _MOST_COMPUTED:
-            raise self.fail("its constants are larger than any Glow's")
-        function = _BINARY.get(node.op) or _UNARY[node.op]
+        function = _BINARY.get(node.op) or _UNARY.get(node.op)
+        if function is None:
+            return None
+        self._count(*(value.shape for value in known))
         return function(*(value.astype(np.float64) for value in known))
 
-    def _affine(self, node: _Node) -> tuple[str, np.ndarray, np.ndarray] | None:
-        """(x, scale, shift) of a node that is `x * scale + shift` with constants, else None."""
-        one, zero = np.ones(1), np.zeros(1)
+    def _line(self, node: _Node) -> tuple[str, np.ndarray, np.ndarray] | None:
+        """The line of a node that shifts or scales another, or repeats it, by constants; else None."""
         if node.op in _SAME and node.inputs:
-            return node.inputs[0], one, zero
+            return self.lines[node.inputs[0]]
         if node.op not in _BINARY or len(node.inputs) != 2:
             return None
         x, other = node.inputs
-        vector = self._vector(other)
-        if vector is None and node.op in ("Add", "AddV2", "Mul"):
+        if x in self.constants and node.op in ("Add", "AddV2", "Mul"):
             x, other = other, x
-            vector = self._vector(other)
-        if vector is None or self.constant(x) is not None:
+        value = self.constants.get(other)
+        if value is None or x not in self.lines or value.size != (value.shape[-1] if value.ndim else 1):
             return None
+        source, scale, shift = self.lines[x]
+        vector = value.reshape(-1).astype(np.float64)
+        self._count((2, max(map(len, (scale, shift, vector)))))
         if node.op in ("Mul", "RealDiv", "Div"):
-            return x, vector if node.op == "Mul" else 1 / vector, zero
-        return x, one, -vector if node.op == "Sub" else vector
+            vector = vector if node.op == "Mul" else 1 / vector
+            return source, scale * vector, shift * vector
+        return source, scale, shift - vector if node.op == "Sub" else shift + vector
 
-    def _vector(self, name: str) -> np.ndarray | None:
-        """A constant that is one number, or one number a channel, (1,) or (C,)."""
-        value = self.constant(name)
-        if value is None or value.size != (value.shape[-1] if value.ndim else 1):
-            return None
-        return value.reshape(-1).astype(np.float64)
-
-    def back(self, name: str) -> tuple[str, np.ndarray, np.ndarray]:
-        """Follow constant shifts and scales upwards: (source, scale, shift) with `name = source * scale + shift`."""
-        scale, shift = np.ones(1), np.zeros(1)
-        for _ in range(_LONGEST_CHAIN):
-            step = self._affine(self.node(name))
-            if step is None:
-                return name, scale, shift
-            name, s, t = step
-            scale, shift = scale * s, shift + scale * t
-        raise self.fail("a chain of shifts and scales is without end")
-
-    def ahead(self, name: str) -> tuple[str, np.ndarray, np.ndarray]:
-        """Follow them downwards, as long as there is one reader: (end, scale, shift)."""
-        scale, shift = np.ones(1), np.zeros(1)
-        for _ in range(_LONGEST_CHAIN):
-            users = [user for user in self.users.get(name, ()) if self.nodes[user].op not in _SIZES]
-            step = self._affine(self.nodes[users[0]]) if len(users) == 1 else None
-            if step is None:
-                return name, scale, shift
-            name, (_, s, t) = users[0], step
-            scale, shift = scale * s, shift * s + t
-        raise self.fail("a chain of shifts and scales is without end")
-
-    def through(self, name: str, ops: set[str]) -> str:
-        """Go up through operations that only move numbers, along the input that depends on the image."""
-        for _ in range(_LONGEST_CHAIN):
-            sources = [source for source in self.node(name).inputs if source in self.reached]
-            if self.node(name).op not in ops | _SAME or len(sources) != 1:
-                return name
-            name = sources[0]
-        raise self.fail("a chain of slices is without end")
+    def origin(self, name: str) -> str:
+        """Go up through what only moves numbers, along the input that depends on the image."""
+        while True:
+            source, scale, shift = self.lines[name]
+            inputs = [name for name in self.nodes[source].inputs if name in self.reached]
+            if self.nodes[source].op not in _MOVING or len(inputs) != 1 or (scale != 1).any() or shift.any():
+                return source
+            name = inputs[0]
 
     def slice_of(self, name: str) -> tuple[int, int] | None:
         """(begin, stride) of a slice over the channels."""
-        node = self.node(name)
+        node = self.nodes[name]
         if node.op != "StridedSlice" or len(node.inputs) != 4:
             return None
-        begin, stride = self.constant(node.inputs[1]), self.constant(node.inputs[3])
-        if begin is None or stride is None or not begin.size or not stride.size:
+        begin, stride = (self.constants.get(node.inputs[i]) for i in (1, 3))
+        if begin is None or stride is None or not begin.size or not stride.size or node.inputs[0] not in self.lines:
             return None
         return int(begin.flat[-1]), int(stride.flat[-1])
 
@@ -323,13 +306,10 @@ def _settings(graph: _Graph) -> dict[str, int]:
     shape, settings = graph.image.shape, {}
     if len(shape) == 4 and shape[1] == shape[2] > 0:
         settings["image_size"] = shape[1]
-    noise = [node.name for node in graph.nodes.values() if node.op == "RandomUniform"]
-    for user in (graph.nodes[user] for name in noise for user in graph.users.get(name, ())):
-        widths = [graph.constant(source) for source in user.inputs if source not in noise]
-        if user.op == "Mul" and len(widths) == 1 and widths[0] is not None and widths[0].size == 1:
-            for bits in range(1, 9):
-                if widths[0].item() == 2.0**-bits:
-                    settings["bits"] = bits
+    widths = {2.0**-bits: bits for bits in range(1, 9)}
+    for source, scale, _ in graph.lines.values():
+        if graph.nodes[source].op == "RandomUniform" and scale[0] in widths:
+            settings["bits"] = widths[scale[0]]
     return settings
 
 
@@ -341,9 +321,12 @@ def _variables(graph: _Graph) -> dict[str, np.ndarray]:
     threes = [name for name, k in graph.kernels.items() if name in graph.reached and k.shape[:2] == (3, 3)]
     steps = [step for name in threes if (step := _chain(graph, name))]
     used = {name for step in steps for name in step}
-    ranks = _ranks(graph, {step[0] for step in steps})
+    # Of a node that depends on the image: the most steps on a path to it, its own included.
+    rotations, ranks = {step[0] for step in steps}, dict.fromkeys(graph.order, 0)
+    for name in graph.order:
+        ranks[name] = (name in rotations) + max((ranks[source] for source in graph.nodes[name].inputs), default=0)
     steps.sort(key=lambda step: ranks[step[0]])
-    pools = sorted((name for name in threes if name not in used), key=lambda name: ranks[name])
+    pools = sorted((name for name in threes if name not in used), key=ranks.__getitem__)
     if not steps or [ranks[step[0]] for step in steps] != list(range(1, len(steps) + 1)):
         raise graph.fail(f"found {len(steps)} flow steps that do not follow one another")
     _check_sigmoids(graph)
@@ -362,47 +345,38 @@ def _chain(graph: _Graph, last: str) -> _Chain | None:
     """The step whose coupling net ends in this convolution, or None if it ends no coupling net."""
 
     def before_relu(name: str, size: int) -> str | None:
-        relu = graph.node(graph.through(graph.node(name).inputs[0], _PADDING))
-        if relu.op != "Relu" or not relu.inputs:
+        relu = graph.nodes[graph.origin(graph.nodes[name].inputs[0])]
+        if relu.op != "Relu" or not relu.inputs or relu.inputs[0] not in graph.lines:
             return None
-        name = graph.back(relu.inputs[0])[0]
+        name = graph.lines[relu.inputs[0]][0]
         return name if name in graph.kernels and graph.kernels[name].shape[:2] == (size, size) else None
 
     if not (middle := before_relu(last, 1)) or not (first := before_relu(middle, 3)):
         return None
-    rotate = graph.through(graph.node(first).inputs[0], _PADDING | _SLICING)
+    rotate = graph.origin(graph.nodes[first].inputs[0])
     if rotate not in graph.kernels or graph.kernels[rotate].shape[:2] != (1, 1):
         raise graph.fail(f"before {first} stands no 1×1 convolution of the channels")
     return rotate, first, middle, last
 
 
-def _ranks(graph: _Graph, counted: set[str]) -> dict[str, int]:
-    """For each node that depends on the image: the most counted nodes on a path to it, itself included."""
-    sources = {name: [i for i in graph.nodes[name].inputs if i in graph.reached] for name in graph.reached}
-    ranks: dict[str, int] = {}
-    for name in TopologicalSorter(sources).static_order():  # a loop is a ValueError
-        ranks[name] = (name in counted) + max((ranks[source] for source in sources[name]), default=0)
-    return ranks
-
-
 def _check_sigmoids(graph: _Graph) -> None:
     """An affine coupling must be `(z2 + even channels) * sigmoid(odd channels + 2)`."""
+    shifted: set[str] = set()
+    for node in graph.nodes.values():
+        if node.op == "Mul" and len(node.inputs) == 2:
+            for name, other in (node.inputs, node.inputs[::-1]):
+                added = graph.nodes[other].inputs if graph.nodes[other].op in ("Add", "AddV2") else ()
+                shifted |= {name} if (0, 2) in map(graph.slice_of, added) else set()
     for name in graph.reached:
-        if graph.nodes[name].op != "Sigmoid":
-            continue
-        source, scale, shift = graph.back(graph.node(name).inputs[0])
-        fits = np.all(scale == 1) and np.all(shift == 2) and graph.slice_of(source) == (1, 2)
-        products = [graph.node(user) for user in graph.users.get(name, ()) if graph.nodes[user].op == "Mul"]
-        sums = [graph.node(i) for product in products for i in product.inputs if i != name]
-        shifts = [graph.slice_of(i) for node in sums if node.op in ("Add", "AddV2") for i in node.inputs]
-        if not fits or (0, 2) not in shifts:
-            raise graph.fail(f"the coupling at {name} is not (z2 + even channels) * sigmoid(odd channels + 2)")
+        if graph.nodes[name].op == "Sigmoid":
+            source, scale, shift = graph.lines[graph.nodes[name].inputs[0]]
+            if name not in shifted or (scale != 1).any() or (shift != 2).any() or graph.slice_of(source) != (1, 2):
+                raise graph.fail(f"the coupling at {name} is not (z2 + even channels) * sigmoid(odd channels + 2)")
 
 
-def _shift_and_logs(
-    graph: _Graph, scale: np.ndarray, shift: np.ndarray, channels: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _shift_and_logs(graph: _Graph, line: tuple[np.ndarray, np.ndarray], channels: int) -> tuple[np.ndarray, np.ndarray]:
     """`x * scale + shift` as `(x + b) * exp(3 * logs)`."""
+    scale, shift = line
     if not {len(scale), len(shift)} <= {1, channels} or not (scale > 0).all():
         raise graph.fail("a layer is not followed by one shift and one positive scale for each channel")
     scale, shift = np.broadcast_to(scale, channels), np.broadcast_to(shift, channels)
@@ -413,10 +387,10 @@ def _step(graph: _Graph, name: str, step: _Chain) -> dict[str, np.ndarray]:
     rotate, first, middle, last = step
     channels = graph.kernels[rotate].shape[2]
     arrays = {name + "invconv/W": graph.kernels[rotate][0, 0]}
-    norms = {"": (*graph.back(graph.node(rotate).inputs[0])[1:], channels)}
+    norms = {"": (graph.lines[graph.nodes[rotate].inputs[0]][1:], channels)}
     for layer, conv in (("f1/l_1/", first), ("f1/l_2/", middle)):
         arrays[f"{name}{layer}W"] = graph.kernels[conv]
-        norms[layer] = (*graph.ahead(conv)[1:], graph.kernels[conv].shape[3])
+        norms[layer] = graph.ends[conv], graph.kernels[conv].shape[3]
     for layer, norm in norms.items():
         b, logs = _shift_and_logs(graph, *norm)
         arrays |= {f"{name}{layer}actnorm_center/b": b, f"{name}{layer}actnorm_scale/logs": logs}
@@ -424,12 +398,10 @@ def _step(graph: _Graph, name: str, step: _Chain) -> dict[str, np.ndarray]:
 
 
 def _last_conv(graph: _Graph, name: str, conv: str, paired: bool) -> dict[str, np.ndarray]:
-    end, scale, shift = graph.ahead(conv)
     kernel = graph.kernels[conv]
-    slices = {graph.slice_of(user) for user in graph.users.get(end, ())} - {None}
-    if paired and slices != {(0, 2), (1, 2)}:
+    if conv not in graph.ends or (paired and graph.slices.get(conv) != {(0, 2), (1, 2)}):
         raise graph.fail(f"the outputs of {conv} are not taken as even and odd channels")
-    b, logs = _shift_and_logs(graph, scale, shift, kernel.shape[3])
+    b, logs = _shift_and_logs(graph, graph.ends[conv], kernel.shape[3])
     return {name + "W": kernel, name + "b": b, name + "logs": logs}
 
 
@@ -440,9 +412,9 @@ def _top(graph: _Graph, channels: int) -> dict[str, np.ndarray]:
         if name not in graph.reached and kernel.shape == (3, 3, 2 * channels + 1, 2 * channels) and not arrays:
             arrays = _last_conv(graph, "model/prior/p/", name, paired=False)
     for node in graph.nodes.values():
-        weight = graph.constant(node.inputs[1]) if node.op == "MatMul" and len(node.inputs) == 2 else None
+        weight = graph.constants.get(node.inputs[1]) if node.op == "MatMul" and len(node.inputs) == 2 else None
         if weight is not None and node.name not in graph.reached and weight.shape[1:] == (2 * channels,):
-            b, logs = _shift_and_logs(graph, *graph.ahead(node.name)[1:], 2 * channels)
+            b, logs = _shift_and_logs(graph, graph.ends[node.name], 2 * channels)
             name = "model/prior/y_emb/"
             return arrays | {name + "W": weight, name + "b": b, name + "logs": logs}
     return arrays
