@@ -45,7 +45,7 @@ def recognise(path: str | Path) -> Recognised:
     if _is_native(path, kind):
         return Recognised(NATIVE, "safetensors", {})
     layout = OPENAI if kind == "graph" else _match(path, kind)[0]
-    return Recognised(layout.name, kind, {setting.name: setting.meaning for setting in layout.settings})
+    return Recognised(layout.name, kind, {n: str(f.description) for n, f in layout.settings.model_fields.items()})
 
 
 @torch.inference_mode(False)  # see load_native

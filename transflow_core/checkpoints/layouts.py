@@ -13,11 +13,13 @@ References:
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from ..flows import GlowConfig
 from ..flows.pixels import PixelConvention
-from .settings import BITS, IMAGE_SIZE, LABEL, Setting
+from .settings import Labelled, Settings, Sized
 
 __all__ = ["LAYOUTS", "OPENAI", "Base", "Classes", "Conv", "Layout", "Norm"]
 
@@ -151,7 +153,7 @@ class Layout:
     base: Base | None = None
     classes: Classes | None = None
     size_from: str = ""
-    settings: tuple[Setting, ...] = (LABEL,)
+    settings: type[Settings] = Labelled
     pixels: PixelConvention = _CENTRED
     options: Mapping[str, Any] = field(default_factory=dict)
     configure: Callable[[GlowConfig, Mapping[str, Any]], GlowConfig] = _as_it_is
@@ -178,10 +180,16 @@ _ROSINALITY = Layout(
     split=Conv("blocks.{level}.prior.", "conv.weight", "conv.bias", "scale", border="ones"),
     top=Conv("blocks.{level}.prior.", "conv.weight", "conv.bias", "scale", border="ones"),
     top_required=True,
-    settings=(IMAGE_SIZE, BITS),
+    settings=Sized,
     options={"edge": True},
     ignored=(r"\.initialized$", r"\.invconv\.(u_mask|l_mask|l_eye)$"),
 )
+
+
+class _GlowIPSettings(Sized):
+    last_zeros: bool = Field(description="was the model built with last_zeros? Its last scale is then sigmoid + 1")
+    coupling_bias: float = Field(0.0, description="the number added to the sigmoid scale")
+    squeeze_contig: bool = Field(False, description="was the model built with squeeze_contig?")
 
 
 def _glowip(config: GlowConfig, settings: Mapping[str, Any]) -> GlowConfig:
@@ -208,18 +216,7 @@ _GLOWIP = Layout(
     ),
     matrix="invconv.W",
     scale_first=True,
-    settings=(
-        IMAGE_SIZE,
-        BITS,
-        Setting(
-            "last_zeros",
-            "was the model built with last_zeros? Its last scale is then sigmoid + 1",
-            bool,
-            ("last_zeros",),
-        ),
-        Setting("coupling_bias", "the number added to the sigmoid scale", float, ("coupling_bias",), default=0.0),
-        Setting("squeeze_contig", "was the model built with squeeze_contig?", bool, ("squeeze_contig",), default=False),
-    ),
+    settings=_GlowIPSettings,
     options={"split_prior": False},  # every latent is N(0, I)
     configure=_glowip,
 )
@@ -272,6 +269,10 @@ _Y0AST = _port(
 _SCALES = {"sigmoid": "sigmoid", "sigmoid_inv": "inverse-sigmoid", "exp": "exponential"}
 
 
+class _NormflowsSettings(Sized, Labelled):
+    scale_map: Literal["sigmoid", "sigmoid_inv", "exp"] = Field("sigmoid", description="the coupling's scale map")
+
+
 def _normflows(config: GlowConfig, settings: Mapping[str, Any]) -> GlowConfig:
     return replace(config, coupling=replace(config.coupling, scale=_SCALES[settings["scale_map"]]))
 
@@ -302,18 +303,18 @@ _NORMFLOWS = Layout(
     factors=("1.P", "1.L", "1.U", "1.sign_S", "1.log_S"),
     sampling=True,
     base=Base("q0.{level}.", "loc", "log_scale", "_logs", "_cc"),
-    settings=(
-        IMAGE_SIZE,
-        BITS,
-        LABEL,
-        Setting("scale_map", "the coupling's scale map", str, default="sigmoid", choices=tuple(_SCALES)),
-    ),
+    settings=_NormflowsSettings,
     pixels=PixelConvention(offset=0.0),
     configure=_normflows,
     ignored=(rf"\.{_DONE}$", r"\.flows\.1\.eye$"),
 )
 
 _LOGS = Norm("actnorm_center/b", "actnorm_scale/logs", factor=3)
+
+
+class _OpenAISettings(Sized, Labelled):
+    pass
+
 
 OPENAI = Layout(
     name="OpenAI Glow",
@@ -335,7 +336,7 @@ OPENAI = Layout(
     split=Conv("model/pool{level}/conv/", "W", "b", "logs", border="channel"),
     top=Conv("model/prior/p/", "W", "b", "logs", border="channel"),
     classes=Classes("model/prior/y_emb/W", "model/prior/y_emb/b", "model/prior/y_emb/logs", rows=True),
-    settings=(IMAGE_SIZE, BITS, LABEL),
+    settings=_OpenAISettings,
     options={"edge": True},
     ignored=None,  # training also saves the optimiser's slots and moving averages
 )

@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from .tensors import CheckpointError, guarded
 
-__all__ = ["BITS", "IMAGE_SIZE", "LABEL", "LARGEST_SIDE_FILE", "Setting", "pick_label", "resolve", "side_files"]
+__all__ = ["LARGEST_SIDE_FILE", "Labelled", "Settings", "Sized", "pick_label", "resolve", "side_files"]
 
 # Files that other projects write beside their weights. They are read as data, never run.
 _SIDE_FILES = ("configs.json", "hparams.json", "names.json", "config.yaml")
@@ -19,42 +18,29 @@ P = TypeVar("P", bound=PurePath)
 LARGEST_SIDE_FILE = 1 << 16  # bytes; a parser takes a hundred times as much memory
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A value that a layout cannot read from its tensors.
-
-    Args:
-        name: the keyword by which it is given.
-        meaning: one line for people.
-        kind: `int`, `bool`, `float` or `str`.
-        keys: the names under which a side file gives it.
-        default: what the project's code always uses; `...` makes the setting required.
-        choices: the allowed values, or None for any.
-    """
-
-    name: str
-    meaning: str
-    kind: type
-    keys: tuple[str, ...] = ()
-    default: Any = ...
-    choices: tuple[Any, ...] | None = None
-
-    def check(self, value: Any) -> Any:
-        """The value in its kind. CheckpointError if it is of another, or none of the choices."""
-        try:
-            value = TypeAdapter(self.kind).validate_python(value)
-            fits = not self.choices or value in self.choices
-        except ValidationError:
-            fits = False
-        if not fits:
-            wanted = f"one of {self.choices}" if self.choices else f"of kind {self.kind.__name__}"
-            raise CheckpointError(f"{self.name} ({self.meaning}) must be {wanted}, not {value!r}")
-        return value
+# The names under which side files give a setting.
+_KEYS = {
+    "image_size": ("image_size", "size"),
+    "bits": ("n_bits_x", "n_bits"),
+    **{name: (name,) for name in ("last_zeros", "coupling_bias", "squeeze_contig")},
+}
 
 
-IMAGE_SIZE = Setting("image_size", "side of the square training images, in pixels", int, ("image_size", "size"))
-BITS = Setting("bits", "bits a colour of the training images", int, ("n_bits_x", "n_bits"), choices=tuple(range(1, 9)))
-LABEL = Setting("label", "the class, for a class-conditional flow", int, default=None)
+class Settings(BaseModel):
+    """Values that a layout cannot read from its tensors: a field each, its description for people."""
+
+
+class Labelled(Settings):
+    """Of a flow that may be class-conditional."""
+
+    label: int | None = Field(None, description="the class, for a class-conditional flow")
+
+
+class Sized(Settings):
+    """Of a flow whose file does not tell its images."""
+
+    image_size: int = Field(description="side of the square training images, in pixels")
+    bits: int = Field(ge=1, le=8, description="bits a colour of the training images")
 
 
 def pick_label(label: int | None, classes: int, where: str) -> int:
@@ -109,21 +95,22 @@ def _leaves(document: Any, depth: int) -> dict[str, Any]:
     return found | {str(k): v for k, v in document.items() if isinstance(v, int | float | str | bool)}
 
 
-def resolve(settings: tuple[Setting, ...], options: Mapping[str, Any], path: Path, where: str) -> dict[str, Any]:
+def resolve(settings: type[Settings], options: Mapping[str, Any], path: Path, where: str) -> dict[str, Any]:
     """Every setting's value: from the options, else from a side file, else its default.
 
-    Raises CheckpointError that names all that is missing at once, or an option that is no setting.
+    Raises CheckpointError that names all that is missing or wrong at once, or an option that is no setting.
     """
-    if unknown := sorted(options.keys() - {setting.name for setting in settings}):
-        listed = ", ".join(sorted(setting.name for setting in settings)) or "none"
-        raise CheckpointError(f"{where}: this format has no setting {unknown[0]!r}. It has: {listed}")
-    beside, values, missing = side_values(path), {}, []
-    for setting in settings:
-        given = [options.get(setting.name), *(beside.get(key) for key in setting.keys)]
-        found = next((value for value in given if value is not None), None)
-        if found is None and setting.default is ...:
-            missing.append(f"{setting.name} ({setting.meaning})")
-        values[setting.name] = setting.default if found is None else setting.check(found)
-    if missing:
-        raise CheckpointError(f"{where}: the file does not say everything. Please give: {'; '.join(missing)}")
-    return values
+    fields = settings.model_fields
+    if unknown := sorted(options.keys() - fields.keys()):
+        raise CheckpointError(
+            f"{where}: this format has no setting {unknown[0]!r}. It has: {', '.join(sorted(fields)) or 'none'}"
+        )
+    beside = side_values(path)
+    found = {name: beside[key] for name, keys in _KEYS.items() for key in reversed(keys) if key in beside}
+    found |= {name: value for name, value in options.items() if value is not None}
+    try:
+        return settings.model_validate(found).model_dump()
+    except ValidationError as error:
+        wrong = {str(one["loc"][0]): one["msg"] for one in error.errors()}
+        told = "; ".join(f"{name} ({fields[name].description}): {words}" for name, words in wrong.items())
+        raise CheckpointError(f"{where}: the file does not say everything. Please give {told}") from error
