@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from transflow_core.checkpoints import CheckpointError, convert, recognise
+from transflow_core.checkpoints import CheckpointError, convert
 from transflow_core.checkpoints import graph as reader
 
 from .memory import refused
@@ -38,10 +38,8 @@ def nchw(array):
 
 def test_a_frozen_graph_becomes_the_native_glow(graph_file):
     """Size and bits are in the graph itself. The x that TensorFlow encoded has its noise in it."""
-    found = recognise(graph_file)
-    assert (found.format, found.container) == ("OpenAI Glow", "graph")
-    assert {"image_size", "bits", "label"} == found.settings.keys()
     checkpoint = convert(graph_file)
+    assert checkpoint.metadata["format"] == "OpenAI Glow"
     assert (checkpoint.flow.config.image_size, checkpoint.pixels.bits) == (8, 5)
     assert checkpoint.flow.latent_shapes == ((6, 4, 4), (24, 2, 2))
     with np.load(DATA / "openai_graph_io.npz") as io, torch.inference_mode():

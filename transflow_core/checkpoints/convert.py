@@ -1,7 +1,6 @@
 """Any known file to the native Glow: what it is, which settings it requires, and its layout's table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +14,7 @@ from .native import Checkpoint, load_native, native_fingerprint
 from .settings import resolve
 from .tensors import LARGEST_HEADER, CheckpointError, Tensors, guarded, kind_of, open_tensors
 
-__all__ = ["Recognised", "convert", "recognise"]
-
-NATIVE = "native"
-
-
-@dataclass(frozen=True)
-class Recognised:
-    """What a file is.
-
-    Attributes:
-        format: "native", or the name of a layout.
-        container: how its tensors are stored.
-        settings: what `convert` takes for it, each with its meaning.
-    """
-
-    format: str
-    container: str
-    settings: dict[str, str]
-
-
-def recognise(path: str | Path) -> Recognised:
-    """Say what a file is, without reading its numbers.
-
-    Raises FileNotFoundError, or CheckpointError that says what was found and what was expected.
-    """
-    path = Path(path)
-    kind = kind_of(path)
-    if _is_native(path, kind):
-        return Recognised(NATIVE, "safetensors", {})
-    layout = OPENAI if kind == "graph" else _match(path, kind)[0]
-    return Recognised(layout.name, kind, {n: str(f.description) for n, f in layout.settings.model_fields.items()})
+__all__ = ["convert"]
 
 
 @torch.inference_mode(False)  # see load_native
@@ -57,18 +26,18 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None, any_f
 
     Args:
         path: a native file or folder, or a file of another project. Settings beside it are read (see `settings`).
-        options: settings that no tensor gives, by name (`recognise(path).settings` lists them). They win over a file
-            beside the weights.
+        options: settings that no tensor gives, by name. They win over a file beside the weights.
         any_format: False for a file of somebody whom you do not trust: safetensors alone are opened, by their content.
             A hostile pickle runs no code, but it can take time and memory.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it is damaged, of no known format, lacks a setting, or needs a larger machine.
+        CheckpointError: it is damaged, of no known format, lacks settings (the message tells which), or needs a larger
+            machine.
     """
     path, options = Path(path), dict(options or {})
     kind = kind_of(path, any_format)
-    if _is_native(path, kind):
+    if kind == "native folder" or (kind == "safetensors" and _is_native(path)):
         if options:
             raise CheckpointError(f"{path.name}: a native file needs no settings. Leave out {sorted(options)[0]!r}")
         return load_native(path)
@@ -86,10 +55,8 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None, any_f
     return Checkpoint(flow, pixels, name, native_fingerprint(flow, pixels, name), metadata=metadata)
 
 
-def _is_native(path: Path, kind: str) -> bool:
+def _is_native(path: Path) -> bool:
     """Our file has its configuration in the header. Safetensors without it may be of another project."""
-    if kind != "safetensors":
-        return kind == "native folder"
     with guarded(path, "safetensors file"), open_safetensors(path, "prior", path.name, LARGEST_HEADER) as file:
         return "config" in (file.metadata() or {}) or _layout_of(set(file.keys())) is None
 

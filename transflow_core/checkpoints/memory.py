@@ -7,7 +7,7 @@ from torch import nn
 from ..flows import CouplingNet, TrainableFlow
 from .tensors import CheckpointError
 
-__all__ = ["available_memory", "estimate_memory", "require_memory"]
+__all__ = ["require_memory"]
 
 
 def available_memory() -> int | None:

@@ -1,7 +1,7 @@
 """Named tensors of a file that nobody vouches for: PyTorch pickles, NumPy archives, safetensors.
 
-A file says which tensors it has before a number is read. All of them together may declare as many numbers as the file
-has bytes (and `_SPARE_NUMBERS` where it is compressed), so that a small file cannot take much memory.
+All tensors of a file together may declare as many numbers as the file has bytes (and `_SPARE_NUMBERS` where it is
+compressed), so that a small file cannot take much memory.
 """
 
 import math
@@ -169,8 +169,6 @@ def _torch_pickle(path: Path) -> list[Tensors]:
 def _check_archive(path: Path, size: int) -> None:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-    if any(e.filename.endswith("/constants.pkl") for e in entries):
-        raise CheckpointError(f"{path.name}: a TorchScript program, expected a dictionary of tensors")
     # torch stores without compression; a compressed entry could unfold to anything.
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > size:
         raise CheckpointError(f"{path.name}: its archive declares more than the file holds")
@@ -196,28 +194,19 @@ def _plain_tensors(candidate: dict[Any, Any], path: Path) -> dict[str, Tensor]:
 
 
 def _numpy_archive(path: Path) -> list[Tensors]:
-    archive = zipfile.ZipFile(path)  # stays open as long as its tensors
-    # A slash cannot stand in a file's name, so `|` takes its place in TensorFlow's names.
-    entries = {e.filename.removesuffix(".npy").replace("|", "/"): e for e in archive.infolist()}
-
-    def shape(entry: zipfile.ZipInfo) -> tuple[int, ...]:
-        with archive.open(entry) as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_2_0 if version[0] > 1 else np.lib.format.read_array_header_1_0
-            shape, _, dtype = read(file)
-        if dtype.kind not in "fiub":
-            raise CheckpointError(f"{path.name}: {entry.filename} holds {dtype}, expected plain numbers")
-        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > entry.file_size:
-            raise CheckpointError(f"{path.name}: {entry.filename} declares {shape} and has fewer numbers")
-        return shape
-
-    def load(name: str) -> Tensor:
-        with archive.open(entries[name]) as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
-
-    shapes = {name: shape(entry) for name, entry in entries.items()}
-    return [Tensors(shapes, load, path.name, path.stat().st_size + _SPARE_NUMBERS)]
+    with zipfile.ZipFile(path) as archive:
+        unfolded = sum(entry.file_size for entry in archive.infolist())
+    if unfolded > path.stat().st_size + 4 * _SPARE_NUMBERS:
+        raise CheckpointError(f"{path.name}: its arrays declare {unfolded:,} bytes, more than it can hold")
+    state = {}
+    with np.load(path, allow_pickle=False) as arrays:
+        for name, array in arrays.items():
+            if array.dtype.kind not in "fiub":
+                raise CheckpointError(f"{path.name}: {name} holds {array.dtype}, expected plain numbers")
+            # A slash cannot stand in a file's name, so `|` takes its place in TensorFlow's names.
+            native = np.array(array, array.dtype.newbyteorder("="), order="C")
+            state[name.replace("|", "/")] = torch.from_numpy(native)
+    return [Tensors({name: tuple(t.shape) for name, t in state.items()}, state.__getitem__, path.name)]
 
 
 def _safetensors(path: Path) -> list[Tensors]:

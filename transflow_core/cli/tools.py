@@ -60,8 +60,7 @@ def _list_priors(work: Work) -> None:
 
 
 def _facts(what: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """How a sheet was made; which settings a checkpoint needs; or what a prior is."""
-    from ..checkpoints import recognise
+    """How a sheet was made, or what a prior is."""
     from ..images import read_png_metadata
     from ..priors.catalogue import load_prior
 
@@ -70,9 +69,6 @@ def _facts(what: str, settings: dict[str, Any]) -> dict[str, Any]:
         if not facts:
             raise ValueError(f"{what} does not say how it was made")
         return facts
-    found = recognise(what) if Path(what).is_file() else None
-    if found is not None and found.settings and not settings:
-        return {"format": found.format, "container": found.container, "settings": dict(found.settings)}
     return load_prior(what, device="cpu", **settings).info()
 
 
