@@ -23,9 +23,9 @@ from typing import Any
 from demo import Engines, build, launch
 from demo import page as served_page
 from demo.examples import example_sets
-from demo.queues import VISITORS
 from demo.render import data_uri
-from demo.session import Session
+from demo.server.admission import VISITORS
+from demo.server.state import Session
 from demo.static import static
 from demo.studio.history import address_of
 from demo.studio.sheet import sheet_picture

@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .engines import Engines
     from .page import build, launch
+    from .server.priors import Engines
 
 __all__ = ["Engines", "build", "launch"]
 
 # Imported at first use: the command line imports `command` alone, and waits for neither torch nor Gradio.
-_HOMES = {"Engines": "engines", "build": "page", "launch": "page"}
+_HOMES = {"Engines": "server.priors", "build": "page", "launch": "page"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,8 +15,8 @@ from transflow_core.limits import LAM_RATIO_SLIDER, Range, choice
 from transflow_core.posterior import Posterior, Recommendation, resolve
 from transflow_core.recipes import NUMBERS, Method, within
 
-from .events import Updates, on
-from .session import Session
+from .server.events import Updates, on
+from .server.state import Session
 from .widgets import slider
 
 __all__ = ["MethodControls", "description_of"]

@@ -25,20 +25,20 @@ from starlette.routing import Route
 from transflow_core.recipes import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 from transflow_core.runtime import tune
 
-from .agents import serve_tools
-from .api import add_endpoints
 from .classify import Classify
-from .cleanup import Cleanup, own_folder
-from .engines import Engines
-from .errors import message_of
-from .events import Updates, on
 from .explain import Explain
 from .gradio_compat import LinkedBlocks, check_routes, install, keep_pages
 from .interpolate import Interpolate
-from .middleware import Quota, ServerMiddleware
-from .queues import SERVER, drain
 from .restyle import Restyle
-from .session import Session
+from .server.admission import SERVER, drain
+from .server.agents import serve_tools
+from .server.api import add_endpoints
+from .server.errors import message_of
+from .server.events import Updates, on
+from .server.files import Cleanup, own_folder
+from .server.middleware import Quota, ServerMiddleware
+from .server.priors import Engines
+from .server.state import Session
 from .static import FOLDER, static
 from .studio import Studio
 from .style import CSS, THEME

@@ -10,9 +10,9 @@ import gradio as gr
 
 from transflow_core.limits import LAM_RATIO_SLIDER, Range
 
-from .events import on
-from .queues import EXPORTS
-from .session import Session
+from .server.admission import EXPORTS
+from .server.events import on
+from .server.state import Session
 from .static import static
 
 __all__ = [

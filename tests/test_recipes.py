@@ -97,8 +97,8 @@ def test_one_line_more_and_a_parameter_is_in_the_endpoint_the_tool_and_the_page(
     import gradio as gr
     from gradio.mcp import GradioMCPServer
 
-    from demo.api import add_endpoints
     from demo.controls import checked, controls
+    from demo.server.api import add_endpoints
 
     with gr.Blocks() as demo:
         add_endpoints(SimpleNamespace(), demo, {"sharper": Sharper})

@@ -8,10 +8,10 @@ from transflow_core.evidence import Evidence
 from transflow_core.images import IMAGE_SUFFIXES
 from transflow_core.limits import CLASS_NAME_LENGTH, CLASSES_ON_PAGE
 
-from ..engines import Engines
-from ..events import Updates
 from ..panel import ImageList
-from ..session import Session
+from ..server.events import Updates
+from ..server.priors import Engines
+from ..server.state import Session
 from .render import examples_count
 
 __all__ = ["FEWEST", "Slot", "default_name", "drop_label"]

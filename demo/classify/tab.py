@@ -29,13 +29,13 @@ from transflow_core.limits import (
 from transflow_core.pictures import AlignMode
 from transflow_core.recipes import SHAPES
 
-from ..engines import Engines
-from ..errors import warn
-from ..events import Updates, on
 from ..panel import CARDS_JS, EXAMPLES_JS, PanelSource, read, sources_of
-from ..queues import CancelToken
 from ..render import progress, updating
-from ..session import Session
+from ..server.admission import CancelToken
+from ..server.errors import warn
+from ..server.events import Updates, on
+from ..server.priors import Engines
+from ..server.state import Session
 from ..widgets import code, download, log_slider, number_slider, status_line
 from .render import class_pictures, examples_html, query_cards, result_status
 from .result import COPIES, Fit, Result, Rule, fitted, judged, table

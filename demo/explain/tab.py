@@ -10,8 +10,8 @@ from gradio.events import Dependency
 
 from transflow_core.priors.prior import Prior
 
-from ..engines import Engines
-from ..events import on
+from ..server.events import on
+from ..server.priors import Engines
 from ..static import static
 from ..widgets import track
 

@@ -14,7 +14,7 @@ from PIL import Image
 from transflow_core.engine import Engine
 from transflow_core.images import contact_sheet, labelled_rows, save_animation, save_png, to_uint8
 
-from ..session import Session
+from ..server.state import Session
 from .paths import LatentPath, PathSettings
 from .snippet import POSTERIOR_FILES, STRIP_FILE
 

@@ -17,12 +17,12 @@ from transflow_core.operations.inpaint import ignore
 from transflow_core.pictures import AlignMode
 from transflow_core.runtime.worker import Cancelled
 
-from ..engines import Engines
-from ..errors import report, warn
-from ..events import Updates, on
 from ..painting import mask_of
-from ..queues import CancelToken
-from ..session import Session
+from ..server.admission import CancelToken
+from ..server.errors import report, warn
+from ..server.events import Updates, on
+from ..server.priors import Engines
+from ..server.state import Session
 from ..static import static
 from .cards import details, faces_in_use, thumbnails
 from .reading import PanelSource, read

@@ -15,11 +15,11 @@ from transflow_core.images import IMAGE_SUFFIXES
 from transflow_core.operations.inpaint import ignore
 from transflow_core.pictures import File
 
-from ..engines import Engines
-from ..events import Updates, on
 from ..examples import example_sets
-from ..queues import CancelToken
-from ..session import Session, new_folder
+from ..server.admission import CancelToken
+from ..server.events import Updates, on
+from ..server.priors import Engines
+from ..server.state import Session, new_folder
 from ..static import static
 from ..widgets import drop_zone, status_line
 from .cards import NOTHING, examples_html, summary

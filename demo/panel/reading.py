@@ -10,10 +10,10 @@ from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, Source
 from transflow_core.pictures import AlignMode
 
-from ..errors import report, warn
-from ..queues import CancelToken
 from ..render import progress
-from ..session import Session
+from ..server.admission import CancelToken
+from ..server.errors import report, warn
+from ..server.state import Session
 
 __all__ = ["PanelSource", "read", "sources_of"]
 

@@ -19,7 +19,7 @@ from transflow_core.posterior import Posterior
 from transflow_core.recipes import Restyle, within
 from transflow_core.views import to_metadata
 
-from ..session import Session
+from ..server.state import Session
 from ..snippet import Step, evidence_files, file_of
 
 __all__ = [

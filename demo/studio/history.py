@@ -12,7 +12,7 @@ from transflow_core.limits import MOST_IMAGES
 from transflow_core.recipes import Method, Reading, Sample
 from transflow_core.views import to_link
 
-from ..session import Session
+from ..server.state import Session
 from ..static import static
 from .settings import DEFAULT, Request, Settings
 from .sheet import description_of

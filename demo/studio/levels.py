@@ -12,10 +12,10 @@ from transflow_core.images import contact_sheet, to_pil
 from transflow_core.limits import Range
 from transflow_core.recipes import within
 
-from ..events import Updates, on
-from ..queues import CancelToken
 from ..render import picture
-from ..session import Session
+from ..server.admission import CancelToken
+from ..server.events import Updates, on
+from ..server.state import Session
 from ..static import static
 from ..widgets import number_slider
 from .settings import DEFAULT, EVIDENCE, PAGE, PRIOR, Request, sources

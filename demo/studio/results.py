@@ -16,11 +16,11 @@ from transflow_core.posterior import BayesianBootstrap, Gaussian, Posterior, Sam
 from transflow_core.priors.prior import LatentLevel
 from transflow_core.recipes import Sweep
 
-from ..events import Updates
 from ..method import description_of
-from ..queues import CancelToken
 from ..render import number, picture, sheet
-from ..session import Session
+from ..server.admission import CancelToken
+from ..server.events import Updates
+from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, python_code
 from ..widgets import code, code_pair, download
 from .levels import Levels, strips

@@ -15,9 +15,9 @@ from PIL import Image
 
 from transflow_core.images import contact_sheet, save_png, to_pil
 
-from ..events import Updates
 from ..examples import title_of
 from ..render import data_uri
+from ..server.events import Updates
 from ..static import FOLDER, static
 from ..widgets import relay
 from .settings import Request

@@ -17,8 +17,8 @@ from transflow_core.engine import Engine
 from transflow_core.images import to_pil
 from transflow_core.limits import LAM_RATIO_SLIDER
 
-from ..queues import CancelToken
 from ..render import data_uri
+from ..server.admission import CancelToken
 from .settings import PRIOR, Request
 from .sheet import GAP, sheet_picture
 

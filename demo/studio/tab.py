@@ -22,13 +22,13 @@ from transflow_core.posterior import Recommendation, resolve
 from transflow_core.recipes import DEFAULT_PRIOR, Method, Reading, within
 
 from ..controls import controls
-from ..engines import Engines
-from ..events import Updates, on
 from ..method import MethodControls, description_of
 from ..panel import EvidencePanel
-from ..queues import CancelToken
 from ..render import updating
-from ..session import Session, new_folder
+from ..server.admission import CancelToken
+from ..server.events import Updates, on
+from ..server.priors import Engines
+from ..server.state import Session, new_folder
 from ..static import static
 from ..widgets import integer, log_slider, slider, status_line
 from .history import OPENING, History, history_bar, history_entry, settings_in

@@ -16,7 +16,7 @@ from demo.classify import tab
 from demo.classify.result import Fit, Rule, fitted, judged, medoid, table
 from demo.classify.snippet import python_code
 from demo.classify.tasks import DIGITS, has_mnist, random_digits, tasks
-from demo.engines import Engines
+from demo.server.priors import Engines
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, Source
 from transflow_core.fewshot import NONE, FewShotClassifier

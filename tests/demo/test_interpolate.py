@@ -18,7 +18,7 @@ from demo.interpolate.decoding import Decoding, Result, strip_picture, write
 from demo.interpolate.paths import PATHS, PathSettings, paths_of
 from demo.interpolate.snippet import steps_of
 from demo.interpolate.tab import Interpolate
-from demo.session import Session
+from demo.server.state import Session
 from demo.snippet import command_line, python_code
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence

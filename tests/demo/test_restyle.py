@@ -12,7 +12,7 @@ from PIL import Image
 from demo.examples import PHOTOGRAPH
 from demo.painting import mask_of, paintable
 from demo.restyle.work import Photograph, Request, settings_of, steps_of, write, write_painted
-from demo.session import Session
+from demo.server.state import Session
 from demo.snippet import command_line, python_code
 from transflow_core.images import load_image, read_png_metadata
 from transflow_core.recipes import Restyle

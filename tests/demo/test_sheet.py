@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from demo.examples import example_sets
-from demo.queues import CancelToken
+from demo.server.admission import CancelToken
 from demo.static import FOLDER
 from demo.studio.history import History, address_of, settings_in
 from demo.studio.settings import DEFAULT as OPENED

@@ -16,7 +16,7 @@ from transflow_core.priors.catalogue import load_prior, shipped_priors
 from transflow_core.priors.prior import pick_device
 from transflow_core.runtime.worker import Cancelled, ComputeWorker
 
-from .examples import example_sets
+from ..examples import example_sets
 
 __all__ = ["Engines"]
 

@@ -20,12 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.visitors import Visitor
-from demo import Engines, api, build, cleanup, launch, middleware, queues
-from demo.middleware import Quota, RateLimit
+from demo import Engines, build, launch
 from demo.page import Page
-from demo.session import Session
+from demo.server import admission, api, files, middleware
+from demo.server.middleware import Quota, RateLimit
+from demo.server.state import Session
 
-from ..helpers import EXAMPLES, make_tiny_prior
+from ...helpers import EXAMPLES, make_tiny_prior
 
 TIMEOUT = 120
 FILE = {"_type": "gradio.FileData"}
@@ -141,7 +142,7 @@ def test_the_page_works_under_its_policy_and_talks_to_nobody_else(small, new_pag
 
 def test_sessions_of_gradio_are_few(small):
     """Whoever made them with a raw call; Gradio's default is ten thousand."""
-    assert small[0].state_holder.capacity == queues.SERVER["state_session_capacity"] <= 200
+    assert small[0].state_holder.capacity == admission.SERVER["state_session_capacity"] <= 200
 
 
 def test_a_call_does_not_describe_the_whole_page(small, http, monkeypatch):
@@ -419,8 +420,8 @@ def test_what_a_call_was_given_is_in_use_while_it_waits_and_runs(http, small, ho
     url = call(http)
     with httpx.Client(base_url=small[1], timeout=TIMEOUT) as leaving, leaving.stream("GET", url):
         assert held.begun.wait(TIMEOUT)
-        (file,) = cleanup._used
-        cleanup.sweep(file.parent.parent, list(cleanup._used), age=-1.0)
+        (file,) = files._used
+        files.sweep(file.parent.parent, list(files._used), age=-1.0)
         assert file.read_bytes() == FACE.read_bytes()
     assert held.cancelled.wait(TIMEOUT)
 
@@ -436,7 +437,7 @@ def test_uploads_are_found_however_deep_they_lie_and_nothing_else(small):
 
 
 def test_a_call_takes_no_longer_than_it_may_and_is_told_so(http, monkeypatch, hold):
-    monkeypatch.setattr(queues.CALLS, "seconds", 0.05)
+    monkeypatch.setattr(admission.CALLS, "seconds", 0.05)
     held = hold("faces")
     text = http.get(call(http)).text
     assert held.cancelled.is_set() and "longer than 0.05 seconds" in text

@@ -15,15 +15,15 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from demo.api import ENDPOINTS, SERVED
 from demo.examples import example_sets
+from demo.server.api import ENDPOINTS, SERVED
 from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata, to_uint8
 from transflow_core.posterior import Posterior, mixed, per_level, recommend
 from transflow_core.recipes import Method
 from transflow_core.views import from_metadata
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 SETS = {key: example.files for key, example in example_sets().items()}
 
 

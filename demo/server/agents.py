@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from . import gradio_compat
+from .. import gradio_compat
 from .middleware import caller_of
 
 __all__ = ["serve_tools"]

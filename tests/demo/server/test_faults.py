@@ -16,12 +16,12 @@ import httpx
 import pytest
 from huggingface_hub import constants, file_download
 
-import demo.engines
+import demo.server.priors
 from demo import Engines, build
-from demo.queues import Queue
+from demo.server.admission import Queue
 from transflow_core import hub
 
-from ..helpers import EXAMPLES, ROOT, make_tiny_prior
+from ...helpers import EXAMPLES, ROOT, make_tiny_prior
 
 TIMEOUT = 120
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
@@ -31,7 +31,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 def priors(tmp_path, monkeypatch):
     """A folder with a good prior, `good.safetensors`, and nothing that ships."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    monkeypatch.setattr("demo.engines.shipped_priors", list)
+    monkeypatch.setattr("demo.server.priors.shipped_priors", list)
     (tmp_path / "priors").mkdir()
     make_tiny_prior().save(tmp_path / "priors" / "good.safetensors")
     return tmp_path / "priors"
@@ -119,7 +119,7 @@ def slow_hub(priors, monkeypatch, tmp_path):
     for module in (constants, file_download):
         monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     monkeypatch.setattr(hub, "VISITOR", replace(hub.VISITOR, cache=tmp_path / "cache"))
-    monkeypatch.setattr(demo.engines, "VISITOR", hub.VISITOR)
+    monkeypatch.setattr(demo.server.priors, "VISITOR", hub.VISITOR)
     yield SlowHub
     SlowHub.go_on.set()
     server.shutdown()

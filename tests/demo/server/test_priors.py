@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import demo.engines
-from demo.engines import Engines
+import demo.server.priors
 from demo.examples import example_sets
+from demo.server.priors import Engines
 from transflow_core.runtime.worker import ComputeWorker
 
-from ..helpers import make_tiny_prior
+from ...helpers import make_tiny_prior
 
 TIMEOUT = 60
 
@@ -37,7 +37,7 @@ class Loader:
 @pytest.fixture
 def loader(monkeypatch):
     loader = Loader()
-    monkeypatch.setattr(demo.engines, "load_prior", loader)
+    monkeypatch.setattr(demo.server.priors, "load_prior", loader)
     return loader
 
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_loaded_is_told_to_each_who_asks_and_tried_again(folder, 
         raise ValueError("it is no prior")
 
     with monkeypatch.context() as broken:
-        broken.setattr(demo.engines, "load_prior", fails)
+        broken.setattr(demo.server.priors, "load_prior", fails)
         for _ in range(2):
             with pytest.raises(ValueError, match="no prior"):
                 engines.get("a.safetensors")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from demo.api import ENDPOINTS, endpoints
+from demo.server.api import ENDPOINTS, endpoints
 from transflow_core.engine import Engine
 
-from ..helpers import EXAMPLES, make_tiny_prior
+from ...helpers import EXAMPLES, make_tiny_prior
 
 FACE = EXAMPLES / "sepia" / "sepia_00.png"
 # What JSON can say, small and large; files are any JSON in their place.

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from transflow_core.runtime import give_back
 
-from .gradio_compat import upload_folder
+from ..gradio_compat import upload_folder
 
 __all__ = ["Cleanup", "in_use", "own_folder", "sweep"]
 

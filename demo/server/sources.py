@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from transflow_core.images import MAX_BYTES
 
-from .session import new_folder
+from .state import new_folder
 
 __all__ = ["file_of"]
 

@@ -10,10 +10,10 @@ import gradio.mcp
 import pytest
 from PIL import Image
 
-from demo.agents import serve_tools
+from demo.server.agents import serve_tools
 from transflow_core.images import save_png
 
-from ..helpers import apart
+from ...helpers import apart
 
 mcp = pytest.importorskip("mcp", reason="tools for agents are optional and need the package mcp")
 
@@ -51,7 +51,7 @@ def told(answer):
 
 
 def test_every_endpoint_is_a_tool_and_nothing_else_is(tools_of):
-    from demo.api import ENDPOINTS
+    from demo.server.api import ENDPOINTS
 
     tools = {tool.name: tool for tool in tools_of().tools}
     assert sorted(tools) == sorted(ENDPOINTS)

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from demo import session as sessions
-from demo.cleanup import Cleanup, in_use, own_folder, sweep
-from demo.session import Session
+from demo.server import state as sessions
+from demo.server.files import Cleanup, in_use, own_folder, sweep
+from demo.server.state import Session
 from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.pictures import Picture
 

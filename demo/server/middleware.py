@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from .admission import CALLS
 from .errors import message_of
-from .queues import CALLS
 
 __all__ = ["Quota", "RateLimit", "ServerMiddleware", "Uploads", "caller_of"]
 

@@ -15,9 +15,9 @@ import gradio as gr
 
 from transflow_core.evidence import Evidence
 
-from .cleanup import AGE
-from .gradio_compat import upload_folder
-from .queues import VISITORS, CancelToken
+from ..gradio_compat import upload_folder
+from .admission import VISITORS, CancelToken
+from .files import AGE
 
 __all__ = ["Session", "new_folder"]
 

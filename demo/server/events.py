@@ -9,14 +9,13 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import gradio as gr
 from gradio.components import Component
-from gradio.context import Context
 from gradio.events import Dependency
 
 from transflow_core.runtime.worker import Cancelled, as_client, steps_as_client
 
+from ..gradio_compat import data_of
 from .errors import refusing, warn
-from .gradio_compat import data_of
-from .session import Session
+from .state import Session
 
 __all__ = ["Updates", "on"]
 
@@ -83,20 +82,23 @@ def on(
     options = {"concurrency_limit": None, **quiet, **options}
     call = handler
     if handler:
-        revision, by_script = _revision_of_page(), "js" in options  # such a script knows nothing of the number
+        by_script = "js" in options  # such a script knows nothing of the number
+        revision = _revision_of_page((*inputs, *outputs)[0]) if inputs or outputs else None
         call = _call(handler, event, None if by_script else inputs, revision if outputs else None)
         _inputs.update(inputs)
-        inputs = inputs if by_script else [*inputs, revision]
-        outputs = outputs and [*outputs, revision]
+        if revision is not None:
+            inputs = inputs if by_script else [*inputs, revision]
+            outputs = outputs and [*outputs, revision]
     followed = [before.then(call, inputs, outputs, **options) for before in triggers if isinstance(before, Dependency)]
     events = [trigger for trigger in triggers if not isinstance(trigger, Dependency)]
     return [*followed, gr.on(events, call, inputs, outputs, **options)] if events else followed
 
 
-def _revision_of_page() -> gr.Number:
-    """The hidden component with the number of the last answer, see `_Sent`."""
-    page = Context.root_block
-    assert page is not None
+def _revision_of_page(component: Component) -> gr.Number:
+    """The hidden component with the number of the last answer, see `_Sent`, of the page that has this component."""
+    page: Any = component
+    while page.parent is not None:
+        page = page.parent
     if page not in _revisions:
         _revisions[page] = gr.Number(0, visible="hidden", label="Last answer")
     return _revisions[page]

@@ -8,10 +8,10 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-import demo.events
-from demo.errors import message_of
-from demo.events import on
-from demo.session import Session
+import demo.server.events
+from demo.server.errors import message_of
+from demo.server.events import on
+from demo.server.state import Session
 from transflow_core.runtime.worker import Cancelled
 
 NOTHING = {"__type__": "update"}
@@ -93,7 +93,7 @@ def test_a_value_that_the_browser_has_not_set_yet_is_the_servers(client):
 
 def test_whoever_comes_back_too_late_is_told_once(client, monkeypatch):
     told = []
-    monkeypatch.setattr(demo.events, "warn", told.append)
+    monkeypatch.setattr(demo.server.events, "warn", told.append)
     Session.of(SimpleNamespace(session_hash=client.session_hash)).expired = True
     for _ in range(2):
         client.predict("x", SEEN, api_name="/who")

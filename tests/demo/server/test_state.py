@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from demo import session as sessions
-from demo.session import Session
+from demo.server import state as sessions
+from demo.server.state import Session
 from transflow_core.evidence import Evidence
 
 

@@ -15,14 +15,14 @@ from transflow_core.recipes import DEFAULT_PRIOR, RECIPES, Reading, Recipe, orde
 from transflow_core.runtime.worker import Cancelled, as_client
 from transflow_core.views import signature
 
-from .cleanup import in_use
-from .engines import Engines
+from ..gradio_compat import current_call, upload_folder
+from .admission import CALLS
 from .errors import refusing
-from .gradio_compat import current_call, upload_folder
+from .files import in_use
 from .middleware import caller_of
-from .queues import CALLS
-from .session import new_folder
+from .priors import Engines
 from .sources import file_of
+from .state import new_folder
 
 __all__ = ["ENDPOINTS", "SERVED", "add_endpoints", "endpoints"]
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from demo.queues import Queue
+from demo.server.admission import Queue
 from transflow_core.runtime.worker import Cancelled
 
 TIMEOUT = 60
