@@ -54,13 +54,13 @@ def main() -> None:
     """Write them into `demo/static`."""
     (FOLDER / "icon.svg").write_text(ICON, encoding="utf-8")
     engine, settings = Engine(load_prior()), Settings()
-    intake = engine.read(example_sets()[OPENING].files)
-    posterior = intake.posterior()
+    evidence = engine.read(example_sets()[OPENING].files)
+    posterior = evidence.posterior()
     how, _ = resolve(settings.recipe.replace(**dict(Method())), posterior, engine.looks)
     samples = to_pil(engine.sample(engine.draw(posterior, how), **settings.draws).images)
     sheet_picture(samples).save(FOLDER / "opening.jpg", quality=88)
-    evidence = [image.face.image for image in intake.used if image.face is not None]
-    preview(evidence, samples).save(FOLDER / "preview.jpg", quality=85)
+    faces = [image.face.image for image in evidence.used if image.face is not None]
+    preview(faces, samples).save(FOLDER / "preview.jpg", quality=85)
 
 
 if __name__ == "__main__":

@@ -117,19 +117,19 @@ class Hands:
                 return wrong
 
     def _wrong(self) -> list[str]:
-        state, intake = self.session.state(ViewState), self.session.intakes["evidence"]
+        state, shelf = self.session.state(ViewState), self.session.evidence["evidence"]
         request, result, shown = state.request, state.result, self._page.evaluate(_READ)
         if request is None or result is None or result.request != request:
             return [f"no samples of the last request; the page shows {shown['status']!r}"]
         recipe, ratio = request.recipe, request.recipe.lam_ratio
-        evidence = request.intake if request.intake.ready else None
+        evidence = request.evidence if request.evidence.ready else None
         expected = {
             "prior": request.prior,
             "n": recipe.n,
             "seed": recipe.seed,
             "temperature": recipe.temperature,
             "auto": request.settings.auto,
-            "cards": len(intake),
+            "cards": len(shelf),
             "sheet": data_uri(sheet_picture(result.pictures)),
             "covered": False,
             "address": "?" + address_of(request, FIRST),
@@ -139,7 +139,7 @@ class Hands:
         ]
         if ratio and not isinstance(ratio, tuple) and abs(shown["lam"] - math.log10(ratio)) > 0.011:
             wrong.append(f"λ/m stands at {10 ** shown['lam']:.3g}, not {ratio:.3g}")
-        if evidence is not (intake if intake.ready else None):
+        if evidence is not (shelf if shelf.ready else None):
             wrong.append("the samples are of other evidence")
         if "samples in" not in shown["status"]:
             wrong.append(f"the status is {shown['status']!r}")

@@ -124,9 +124,9 @@ def main() -> None:
     lines += ["|---|---|---|---|---|"]
     rows, labels = [to_pil(truth[:: len(faces) // 8][:8])], ["faces"]
     for name, frames in bars.items():
-        intake = engine.read(frames, align="never")
-        masked = ignore(engine, intake, dict.fromkeys(range(len(frames)), mask))
-        for what, given in ((f"{name} bars", intake), (f"{name} bars, masked", masked)):
+        evidence = engine.read(frames, align="never")
+        masked = ignore(engine, evidence, dict.fromkeys(range(len(frames)), mask))
+        for what, given in ((f"{name} bars", evidence), (f"{name} bars, masked", masked)):
             used = [image.filled or image.face.image for image in given if image.face]
             rows.append(used[:: len(used) // 8][:8])
             labels.append(what)

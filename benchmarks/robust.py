@@ -52,18 +52,18 @@ def main() -> None:
         given, held_out = frames[::2], frames[1::2]
         scale = standardised(colour_texture(as_unit(given)))
         real = scale(colour_texture(as_unit(held_out)))
-        intakes = [
+        sets = [
             engine.read(given, align="never"),
             engine.read([*given, *spoilt], align="never"),
             engine.read([*given, *spoilt], align="never", robust=False),
         ]
         cells = []
         for how in METHODS.values():
-            for intake in intakes:
-                x = engine.sample(engine.draw(intake.posterior(), how), 16).images
+            for evidence in sets:
+                x = engine.sample(engine.draw(evidence.posterior(), how), 16).images
                 energy = energy_distance(scale(colour_texture(x)), real)
                 cells.append(f"{energy:.1f} / {100 * face_rate(x.numpy()):.0f}")
-        counts = ", ".join(f"{count:.3f}" for count in intakes[1].effective_weights[-2:])
+        counts = ", ".join(f"{count:.3f}" for count in sets[1].effective_weights[-2:])
         lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} | {counts} |")
         print(lines[-1], flush=True)
         options.table.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")

@@ -201,8 +201,8 @@ def cold(prior: str) -> None:
     core = stage("import the engine", lambda: importlib.import_module("transflow_core.engine"))
     engine = stage("load the prior", lambda: core.Engine(importlib.import_module("transflow_core").load_prior(prior)))
     files = sorted((ASSETS / "examples" / "greyscale").glob("*.png"))
-    intake = stage("read, align and invert", lambda: engine.read(files))
-    posterior = stage("condition", intake.posterior)
+    evidence = stage("read, align and invert", lambda: engine.read(files))
+    posterior = stage("condition", evidence.posterior)
     stage("draw and decode 16", lambda: engine.sample(posterior, n=16).images)
 
 

@@ -35,6 +35,6 @@ def example_sets() -> dict[str, ExampleSet]:
     }
 
 
-def title_of(intake: Evidence) -> str:
+def title_of(evidence: Evidence) -> str:
     """A short name for the images of a panel."""
-    return example_sets()[intake.example].title if intake.example else intake.title
+    return example_sets()[evidence.example].title if evidence.example else evidence.title

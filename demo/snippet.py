@@ -54,22 +54,22 @@ def command_line(steps: Sequence[Step], downloads: Iterable[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def evidence_files(intake: Evidence, posterior: str) -> list[str]:
+def evidence_files(evidence: Evidence, posterior: str) -> list[str]:
     """The files of the evidence; `posterior`, its saved posterior, where the files alone are not all of it.
 
     So it is with weights, chosen faces, outliers at their full weight, two files of one name, and the webcam.
     """
-    if intake.saved is not None:
-        return [intake.saved_name]
+    if evidence.saved is not None:
+        return [evidence.saved_name]
     plain = all(
         image.weight == 1 and image.robust and (image.face is None or image.face is image.picture.faces[0])
-        for image in intake
+        for image in evidence
     )
     if not plain:
         return [posterior]
-    if intake.example:
-        return [(EXAMPLES / intake.example).relative_to(_ROOT).as_posix()]
-    names = file_names(tuple(intake))
+    if evidence.example:
+        return [(EXAMPLES / evidence.example).relative_to(_ROOT).as_posix()]
+    names = file_names(tuple(evidence))
     return names if names and len(set(names)) == len(names) else [posterior]
 
 

@@ -60,10 +60,10 @@ def test_names_are_those_of_the_evidence_and_numbers_of_a_saved_one(tmp_path):
     for index, picture in enumerate(pictures):
         picture.save(tmp_path / f"mine_{index}.png")
     (tmp_path / "none.png").write_bytes(b"no image")
-    intake = engine.read(sorted(tmp_path.iterdir()), align="never").replace(0, weight=0.0)
-    posterior = intake.posterior()
+    evidence = engine.read(sorted(tmp_path.iterdir()), align="never").replace(0, weight=0.0)
+    posterior = evidence.posterior()
     shown = engine.decode(posterior.latents)
-    assert [one.name for one in engine.closest(shown, posterior, intake)] == ["mine_1.png", "mine_2.png"]
+    assert [one.name for one in engine.closest(shown, posterior, evidence)] == ["mine_1.png", "mine_2.png"]
     assert [one.name for one in engine.closest(shown, posterior)] == ["image 1", "image 2"]
     posterior.save(tmp_path / "p.safetensors")
     again = engine.load_posterior(tmp_path / "p.safetensors")

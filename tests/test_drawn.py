@@ -238,14 +238,14 @@ def test_an_evidence_image_is_drawn_as_it_is(any_prior):
 
 def test_masks_reach_the_sampler_and_a_saved_posterior_keeps_them(tmp_path):
     engine = Engine(make_tiny_prior())
-    intake = engine.read(to_pil(smooth(4)), align="never")
-    assert intake.visible is None and engine.draw(intake.posterior(), METHODS["local"]).visible is None
+    evidence = engine.read(to_pil(smooth(4)), align="never")
+    assert evidence.visible is None and engine.draw(evidence.posterior(), METHODS["local"]).visible is None
     mask = np.zeros((16, 16), np.uint8)
     mask[8:] = 255
-    intake = ignore(
-        engine, intake, {1: to_pil(torch.from_numpy(mask / 255).float().expand(1, 3, 16, 16))[0].convert("L")}
+    evidence = ignore(
+        engine, evidence, {1: to_pil(torch.from_numpy(mask / 255).float().expand(1, 3, 16, 16))[0].convert("L")}
     )
-    posterior = intake.posterior()
+    posterior = evidence.posterior()
     expected = torch.ones(4, 32, 32)
     expected[1, 16:] = 0
     torch.testing.assert_close(posterior.visible, expected)

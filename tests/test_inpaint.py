@@ -87,14 +87,14 @@ def squares(n, seed=0):
 def test_a_piece_with_a_mask_and_back():
     engine = Engine(make_tiny_prior())
     pictures = squares(3)
-    intake = engine.read([pictures[0], Source(pictures[1], weight=2.0), pictures[2]])
-    masked = ignore(engine, intake, {1: mask_of((4, 4, 12, 9), 32)})
+    evidence = engine.read([pictures[0], Source(pictures[1], weight=2.0), pictures[2]])
+    masked = ignore(engine, evidence, {1: mask_of((4, 4, 12, 9), 32)})
     piece = masked[1]
-    assert piece.mask.size == (16, 16) and piece.weight == 2 and masked.sources == intake.sources
+    assert piece.mask.size == (16, 16) and piece.weight == 2 and masked.sources == evidence.sources
     assert "a part is ignored" in piece.summary and "ignored" not in masked[0].summary
     outside = np.asarray(with_edge(piece.mask)) == 0
     assert (np.asarray(piece.filled)[outside] == np.asarray(pictures[1])[outside]).all()
-    assert not piece.latent.z.equal(intake[1].latent.z)
+    assert not piece.latent.z.equal(evidence[1].latent.z)
     # What is under the mask is nobody's business.
     painted = pictures[1].copy()
     painted.paste((1, 2, 3), (2, 2, 6, 4))
@@ -103,7 +103,7 @@ def test_a_piece_with_a_mask_and_back():
     for nothing in (None, Image.new("L", (16, 16))):
         back = ignore(engine, masked, {1: nothing})
         assert back[1].mask is None and back[1].filled is None
-        assert back[1].latent.z.equal(intake[1].latent.z)
+        assert back[1].latent.z.equal(evidence[1].latent.z)
 
 
 def test_painting_away_changes_what_is_painted_and_nothing_else():
@@ -125,10 +125,10 @@ def test_painting_away_changes_what_is_painted_and_nothing_else():
 
 def test_somebody_who_left_is_not_waited_for():
     engine, stop = Engine(make_tiny_prior()), threading.Event()
-    intake = engine.read(squares(1))
+    evidence = engine.read(squares(1))
     stop.set()
     with pytest.raises(Cancelled):
-        ignore(engine, intake, {0: mask_of((1, 1, 5, 5))}, cancel=stop)
+        ignore(engine, evidence, {0: mask_of((1, 1, 5, 5))}, cancel=stop)
 
 
 def test_a_bar_over_the_eyes_goes(celeba64):
@@ -139,9 +139,9 @@ def test_a_bar_over_the_eyes_goes(celeba64):
     barred = [face.copy() for face in faces]
     for face in barred:
         face.paste((57, 255, 20), box)
-    intake = engine.read(barred, align="never")
-    filled = ignore(engine, intake, dict.fromkeys((0, 1), mask_of(box, 64)))
-    for before, image, face in zip(intake, filled, faces, strict=True):
+    evidence = engine.read(barred, align="never")
+    filled = ignore(engine, evidence, dict.fromkeys((0, 1), mask_of(box, 64)))
+    for before, image, face in zip(evidence, filled, faces, strict=True):
         truth = np.asarray(face, float)[26:36, 13:51]
         errors = [
             np.square(np.asarray(x, float)[26:36, 13:51] - truth).mean() for x in (image.filled, before.face.image)

@@ -133,5 +133,5 @@ def test_a_classifier_with_a_number_of_any_size(classifier, tmp_path, name, plac
 def test_a_posterior_far_from_all_latents_is_refused_and_not_shown_grey(tmp_path):
     prior = make_tiny_prior()
     Posterior.condition(torch.full((2, prior.dim), 1e6), 0.5).save(tmp_path / "far.safetensors")
-    intake = Engine(prior).read([tmp_path / "far.safetensors"])
-    assert intake.saved is None and "beyond all that this prior can show" in intake.notes[0]
+    evidence = Engine(prior).read([tmp_path / "far.safetensors"])
+    assert evidence.saved is None and "beyond all that this prior can show" in evidence.notes[0]

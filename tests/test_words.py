@@ -22,6 +22,7 @@ GONE = {
     "stop": "cancel",
     "pulled": "projected",
     "shelf": "image list",
+    "intake": "evidence",
     "sitting": "photograph",
     "journal": "log",
     "peer": "project",
@@ -32,7 +33,6 @@ GONE = {
 # The same for the code of the core alone; the page may still have some of these words.
 GONE_FROM_CORE = GONE | {
     "whole": "align",
-    "intake": "evidence",
     "masked": "inpaint",
     "likely": "inpaint",
     "fill": "inpaint",

@@ -24,7 +24,7 @@ class Slot(ImageList):
 
     Args:
         engines: the priors that the page serves.
-        panel: key of the session's intakes; prefix of the ids of its components.
+        panel: key of the session's evidence; prefix of the ids of its components.
         index: of the class; the first two are shown from the start.
 
     Attributes:
@@ -73,7 +73,7 @@ class Slot(ImageList):
 
     def shown(self, session: Session) -> Updates:
         """The examples."""
-        return self._images(session) | {self._count: examples_count(self.intake(session))}
+        return self._images(session) | {self._count: examples_count(self.evidence(session))}
 
     def _show(self, session: Session, reading: str = "") -> Updates:
         return self.shown(session) | ({self._count: reading} if reading else {})

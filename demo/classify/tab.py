@@ -228,7 +228,7 @@ class Classify:
         self, session: Session, panel: str, files: list[str] | None, whole: bool, prior: str, most: int
     ) -> Iterator[Updates]:
         with session.queued(panel) as cancel:
-            new, onto = [PanelSource(panel, Source(file)) for file in files or []], _intake(session, panel, prior)
+            new, onto = [PanelSource(panel, Source(file)) for file in files or []], _panel(session, panel, prior)
             if onto.prior != prior:  # it was chosen during the upload
                 new = [*sources_of(panel, onto), *new]
                 onto = Evidence(prior=prior)
@@ -261,11 +261,11 @@ class Classify:
     def _read_again(self, session: Session, whole: bool, prior: str) -> Iterator[Updates]:
         """For another prior, or whole pictures instead of faces, everything is aligned and inverted again."""
         with _all_panels(session) as cancel:
-            sources = [one for panel in _PANELS for one in sources_of(panel, _intake(session, panel))]
+            sources = [one for panel in _PANELS for one in sources_of(panel, _panel(session, panel))]
             yield from self._read(session, sources, dict.fromkeys(_PANELS, Evidence(prior=prior)), whole, cancel)
 
     def _follow(self, session: Session, whole: bool, prior: str) -> Iterator[Updates]:
-        if session.tab == "classify" and any(_intake(session, panel, prior).prior != prior for panel in _PANELS):
+        if session.tab == "classify" and any(_panel(session, panel, prior).prior != prior for panel in _PANELS):
             yield from self._read_again(session, whole, prior)
 
     def _read(
@@ -334,12 +334,12 @@ class Classify:
 
     def _emptied(self, session: Session, index: int, prior: str) -> Updates:
         slot = self._slots[index]
-        session.intakes[slot.panel] = Evidence(prior=prior)
+        session.evidence[slot.panel] = Evidence(prior=prior)
         return self._named(session, {index: default_name(index)}) | self._shown(session, [slot.panel])
 
     def _clear_all(self, session: Session, prior: str) -> Updates:
         with _all_panels(session, newest=True):
-            session.intakes[_QUERIES] = Evidence(prior=prior)
+            session.evidence[_QUERIES] = Evidence(prior=prior)
             shown = self._boxes(session, _FEWEST_OPEN) | {self._whole: False, self._copies: 0}
             for index in range(MOST):
                 shown |= self._emptied(session, index, prior)
@@ -348,10 +348,10 @@ class Classify:
     def _remove_query(self, session: Session, data: dict) -> None:
         index = data.get("index")
         with session.queued(_QUERIES):
-            intake = _intake(session, _QUERIES)
+            evidence = _panel(session, _QUERIES)
             # The image may have been removed already.
-            if isinstance(index, int) and 0 <= index < len(intake):
-                session.intakes[_QUERIES] = intake.removed(index)
+            if isinstance(index, int) and 0 <= index < len(evidence):
+                session.evidence[_QUERIES] = evidence.removed(index)
 
     # Judging -----------------------------------------------------------------------------------------------------
 
@@ -438,14 +438,14 @@ def _all_panels(session: Session, newest: bool = False) -> Iterator[CancelToken]
         yield first
 
 
-def _intake(session: Session, panel: str, prior: str = "") -> Evidence:
-    return session.intakes.get(panel, Evidence(prior=prior))
+def _panel(session: Session, panel: str, prior: str = "") -> Evidence:
+    return session.evidence.get(panel, Evidence(prior=prior))
 
 
 def _evidence(session: Session, panel: str, prior: str) -> Evidence:
     """A panel's images; none while they are not yet read for another prior."""
-    intake = _intake(session, panel, prior)
-    return intake if intake.prior == prior else Evidence()
+    evidence = _panel(session, panel, prior)
+    return evidence if evidence.prior == prior else Evidence()
 
 
 def _classes(session: Session, prior: str) -> dict[str, Evidence]:

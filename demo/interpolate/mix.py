@@ -51,12 +51,12 @@ class MixPanel:
         on([how.input, share.release, *a.events, *b.events], self._show, [prior, how, share], self._shown)
 
     def _posterior(self, session: Session, prior: str, how: Any, share: Any) -> Posterior:
-        ends = [panel.intake(session) for panel in (self._a, self._b)]
+        ends = [panel.evidence(session) for panel in (self._a, self._b)]
         if how not in MIXES:
             raise ValueError("Choose how to mix A and B.")
-        if not all(intake.ready and intake.prior == prior and not intake.remaining for intake in ends):
+        if not all(evidence.ready and evidence.prior == prior and not evidence.remaining for evidence in ends):
             raise ValueError("Add images to A and B first.")
-        first, second = (intake.posterior() for intake in ends)
+        first, second = (evidence.posterior() for evidence in ends)
         return mixed(first, second, how, _SHARE.clip(share, "the share") / 100)
 
     def _show(self, session: Session, prior: str, how: Any, share: Any) -> Updates:

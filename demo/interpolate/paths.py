@@ -151,16 +151,16 @@ class LatentPath:
         return torch.cat([one.sample(n, seed=seed, temperature=temperature) for one in samplers]), means, guards
 
 
-def first_image(intake: Evidence, side: str) -> EvidenceImage:
+def first_image(evidence: Evidence, side: str) -> EvidenceImage:
     """The first image in use of a side. Raises ValueError, with what to do, if there is none."""
-    if intake.saved is not None:
+    if evidence.saved is not None:
         raise ValueError(
             f"a direct path needs two images, and {side} is a saved posterior without images. "
             f"Add an image to {side}, or choose another path."
         )
-    if not intake.used:
+    if not evidence.used:
         raise ValueError(f"a direct path needs two images. Add one to {side}, or choose another path.")
-    return intake.used[0]
+    return evidence.used[0]
 
 
 def paths_of(settings: PathSettings, a: Evidence, b: Evidence, engine: Engine) -> tuple[list[LatentPath], list[str]]:

@@ -30,7 +30,7 @@ def steps_of(
     recipe = settings.recipe.replace(prior=a.prior or b.prior)
     steps: list[Step] = []
     downloads: list[str] = []
-    ends = {key: _end_files(intake, key) for key, intake in (("a", a), ("b", b))}
+    ends = {key: _end_files(evidence, key) for key, evidence in (("a", a), ("b", b))}
     plain = all(len(files) == 1 and files != [POSTERIOR_FILES[key]] for key, files in ends.items())
     if [path.key for path in paths] != ["direct"] and not plain:
         # Each end keeps its own method in its file.
@@ -47,7 +47,7 @@ def steps_of(
         output = STRIP_FILE if len(paths) == 1 else f"interpolation_{path.key}.png"
         inputs, one = ends, recipe.replace(interpolation=path.interpolation, n=path.n)
         if path.key == "direct":
-            inputs = {key: _image_file(intake, key) for key, intake in (("a", a), ("b", b))}
+            inputs = {key: _image_file(evidence, key) for key, evidence in (("a", a), ("b", b))}
             one = one.replace(**_POINT, lam_ratio_a=None, lam_ratio_b=None)
             downloads += [file for key, file in POSTERIOR_FILES.items() if inputs[key] == [file]]
         steps.append(Step(one, inputs, output))
@@ -56,14 +56,14 @@ def steps_of(
     return steps, list(dict.fromkeys(downloads))
 
 
-def _end_files(intake: Evidence, key: str) -> list[str]:
+def _end_files(evidence: Evidence, key: str) -> list[str]:
     """The files of an end; the model itself is a posterior to download."""
-    return evidence_files(intake, POSTERIOR_FILES[key]) if intake.ready else [POSTERIOR_FILES[key]]
+    return evidence_files(evidence, POSTERIOR_FILES[key]) if evidence.ready else [POSTERIOR_FILES[key]]
 
 
-def _image_file(intake: Evidence, key: str) -> list[str]:
+def _image_file(evidence: Evidence, key: str) -> list[str]:
     """The file of the first image; with another face than the largest, the posterior of this image alone."""
-    image = first_image(intake, key.upper())
+    image = first_image(evidence, key.upper())
     if image.face is not image.picture.faces[0]:
         return [POSTERIOR_FILES[key]]
     return [file_of(image.source.file, image.name)]

@@ -197,7 +197,7 @@ class Interpolate:
 
     def _choose(self, session: Session, prior: str, auto: bool) -> Updates:
         """One method for both ends: the one that suits the end with fewer images."""
-        sides = [side.intake(session) for side in (self.a, self.b)]
+        sides = [side.evidence(session) for side in (self.a, self.b)]
         posteriors = [side.posterior() for side in sides if side.ready and side.prior == prior]
         if not posteriors:
             return {}
@@ -216,7 +216,7 @@ class Interpolate:
         A new request cancels the one that runs, at its next batch. An equal request, such as at the end of a drag, is
         done only with `again`.
         """
-        state, a, b = session.state(_State), self.a.intake(session), self.b.intake(session)
+        state, a, b = session.state(_State), self.a.evidence(session), self.b.evidence(session)
         if any(side.ready and side.prior != prior for side in (a, b)):
             yield {self._status: _status(f"Reading A and B for {prior} …")}  # and this is called again after that
             return

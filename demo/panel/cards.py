@@ -24,19 +24,19 @@ _MOST = "Most of them are very different from the training images of this model:
 _SIZE = 96, 96  # pixels of a thumbnail: sharp at its 60 on most screens, and 18 of them are 70 kB
 
 
-def summary(intake: Evidence, nothing: str = NOTHING) -> str:
+def summary(evidence: Evidence, nothing: str = NOTHING) -> str:
     """How many of the images are in use; `nothing` when there are none."""
-    if intake.saved is not None:
-        return f"Saved posterior <b>{escape(intake.saved_name)}</b>, m = {intake.saved.m:g}"
-    if not len(intake):
+    if evidence.saved is not None:
+        return f"Saved posterior <b>{escape(evidence.saved_name)}</b>, m = {evidence.saved.m:g}"
+    if not len(evidence):
         return nothing
-    used, total = len(intake.used), len(intake)
-    text = f"<b>{used}</b> image{'s' * (used > 1)}, m = {_m(intake)}"
+    used, total = len(evidence.used), len(evidence)
+    text = f"<b>{used}</b> image{'s' * (used > 1)}, m = {_m(evidence)}"
     if used < total:
         text = f"<b>{used} of {total}</b> images are in use"
-    if intake.example:
-        text += f". {escape(example_sets()[intake.example].about)}"
-    if mostly_outliers(intake) and total > 1:
+    if evidence.example:
+        text += f". {escape(example_sets()[evidence.example].about)}"
+    if mostly_outliers(evidence) and total > 1:
         text = f"{text.removesuffix('.')}. {_MOST}"
     return text
 

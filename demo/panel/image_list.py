@@ -42,11 +42,11 @@ class _Opened:
 class ImageList(ABC):
     """Build it where the thumbnails are to be.
 
-    The visitor's images are `session.intakes[panel]`; changes of them wait for one another.
+    The visitor's images are `session.evidence[panel]`; changes of them wait for one another.
 
     Args:
         engines: the priors that the page serves.
-        panel: key of the session's intakes; prefix of the ids of its components.
+        panel: key of the session's evidence; prefix of the ids of its components.
         weighted: whether samples are drawn from the images: an image has a weight then, and outliers are marked.
     """
 
@@ -59,9 +59,9 @@ class ImageList(ABC):
     def _show(self, session: Session, reading: str = "") -> Updates:
         """All that changes with the images; `reading` is progress as HTML."""
 
-    def intake(self, session: Session) -> Evidence:
+    def evidence(self, session: Session) -> Evidence:
         """The visitor's images."""
-        return session.intakes.get(self.panel, Evidence())
+        return session.evidence.get(self.panel, Evidence())
 
     def _wire(self, outputs: Sequence[Component]) -> list[Dependency]:
         """Returns when an image was changed or removed."""
@@ -69,20 +69,20 @@ class ImageList(ABC):
         return on([self._cards.edit, self._details.edit], self._edit, (), outputs, event=True)
 
     def _images(self, session: Session) -> Updates:
-        evidence, opened = self.intake(session), session.state(_Opened).at.get(self.panel)
+        evidence, opened = self.evidence(session), session.state(_Opened).at.get(self.panel)
         opened = opened if opened is not None and opened < len(evidence) else None
         shown = details(evidence, opened, self._weighted)
         return {self._cards: thumbnails(evidence, opened, self._weighted), self._details: shown}
 
-    def _put(self, session: Session, intake: Evidence) -> None:
+    def _put(self, session: Session, evidence: Evidence) -> None:
         """Replace all images; no details are shown."""
         session.state(_Opened).at[self.panel] = None
-        session.intakes[self.panel] = intake
+        session.evidence[self.panel] = evidence
 
     def _open(self, session: Session, data: dict) -> Updates:
         """A thumbnail was clicked: show its details, or hide them."""
         opened, index = session.state(_Opened).at, data.get("index")
-        there = isinstance(index, int) and 0 <= index < len(self.intake(session))
+        there = isinstance(index, int) and 0 <= index < len(self.evidence(session))
         opened[self.panel] = index if there and opened.get(self.panel) != index else None
         return self._images(session)
 
@@ -90,42 +90,42 @@ class ImageList(ABC):
         """A control of an image was used: remove, other faces, another weight."""
         action, index, value = (data.get(key) for key in ("action", "index", "value"))
         with session.queued(self.panel) as cancel:
-            intake = self.intake(session)
-            if not isinstance(index, int) or not 0 <= index < len(intake):
+            evidence = self.evidence(session)
+            if not isinstance(index, int) or not 0 <= index < len(evidence):
                 return  # the image was removed already
             if action == "remove":
                 self._remove(session, index)
             elif action == "weight":
-                weight = _weight(value, intake[index].weight)
-                session.intakes[self.panel] = intake.replace(index, weight=weight)
+                weight = _weight(value, evidence[index].weight)
+                session.evidence[self.panel] = evidence.replace(index, weight=weight)
             elif action == "robust":
-                session.intakes[self.panel] = intake.replace(index, robust=value == "on")
+                session.evidence[self.panel] = evidence.replace(index, robust=value == "on")
             elif action in ("mask", "masks"):
-                masks = dict.fromkeys(range(len(intake)) if action == "masks" else [index], mask_of(value))
+                masks = dict.fromkeys(range(len(evidence)) if action == "masks" else [index], mask_of(value))
                 yield self._show(session, "Filling in the ignored parts …")
                 with contextlib.suppress(Cancelled):  # by the Stop button: nothing changes
-                    masked = ignore(self._engines.get(intake.prior), intake, masks, cancel=cancel)
-                    session.intakes[self.panel] = masked
+                    masked = ignore(self._engines.get(evidence.prior), evidence, masks, cancel=cancel)
+                    session.evidence[self.panel] = masked
             elif action == "face":
                 yield from self._pick(session, index, str(value), cancel)
             yield self._show(session)
 
     def _remove(self, session: Session, index: int) -> None:
         """Without one image. The details stay those of the same image, or of another face of its picture."""
-        opened, intake = session.state(_Opened).at, self.intake(session)
+        opened, evidence = session.state(_Opened).at, self.evidence(session)
         shown = opened.get(self.panel)
         if shown == index:
-            faces = faces_in_use(intake, index).values()
+            faces = faces_in_use(evidence, index).values()
             shown = min((other for other in faces if other != index), default=None)
         opened[self.panel] = None if shown is None else shown - (shown > index)
-        session.intakes[self.panel] = intake.removed(index)
+        session.evidence[self.panel] = evidence.removed(index)
 
     def _pick(self, session: Session, index: int, value: str, cancel: CancelToken) -> Iterator[Updates]:
         """Use a face of a picture or not, all of its faces, or the whole picture. At least one of them stays in use."""
-        intake = self.intake(session)
-        image, engine = intake[index], self._engines.get(intake.prior)
+        evidence = self.evidence(session)
+        image, engine = evidence[index], self._engines.get(evidence.prior)
         faces = {face.index: face for face in image.picture.faces if face.placement != "whole"}
-        used = faces_in_use(intake, index)
+        used = faces_in_use(evidence, index)
         if value == "whole":
             wanted = [] if used or not faces else [0]
         elif value == "all":
@@ -138,14 +138,14 @@ class ImageList(ABC):
         missing = [face for face in wanted if face not in used]
         if len(missing) == len(wanted):  # none stays: one replaces the other
             face = faces[missing.pop(0)] if missing else image.picture.whole
-            session.intakes[self.panel] = intake.put(index, engine.choose(image, face, cancel=cancel))
+            session.evidence[self.panel] = evidence.put(index, engine.choose(image, face, cancel=cancel))
             used = {face: other for face, other in used.items() if other != index}
         for face in sorted(used, key=used.__getitem__, reverse=True):
             if face not in wanted:
                 self._remove(session, used[face])
         if missing:
             sources = [PanelSource(self.panel, replace(image.source, face=face)) for face in missing]
-            yield from self._read(session, sources, self.intake(session), cancel)
+            yield from self._read(session, sources, self.evidence(session), cancel)
 
     def _read(
         self,

@@ -43,7 +43,7 @@ class EvidencePanel(ImageList):
     Args:
         engines: the priors that the page serves.
         prior: the component that holds the name of this session's prior.
-        panel: key of the session's intakes; prefix of the ids of its components.
+        panel: key of the session's evidence; prefix of the ids of its components.
         title: a heading for the panel.
         tab: the tab that it is in; for another prior, the images are read again once that tab is open.
         follow: when the prior was changed or the tab was opened.
@@ -108,10 +108,10 @@ class EvidencePanel(ImageList):
         with session.queued(self.panel) as cancel:
             yield from self._add(session, files, prior, cancel)
 
-    def put(self, session: Session, intake: Evidence, prior: str) -> Updates:
+    def put(self, session: Session, evidence: Evidence, prior: str) -> Updates:
         """Replace the images by earlier ones."""
         with session.queued(self.panel, newest=True):
-            self._put(session, intake if intake.prior else Evidence(prior=prior))
+            self._put(session, evidence if evidence.prior else Evidence(prior=prior))
             return self._show(session)
 
     # Reading -----------------------------------------------------------------------------------------------------
@@ -131,26 +131,26 @@ class EvidencePanel(ImageList):
             with session.queued(self.panel) as cancel:
                 self._replace_example(session, prior)
                 # A file, not its bytes: of a refused picture, a session keeps the name alone.
-                snapshot = new_folder() / f"picture {len(self.intake(session)) + 1}"
+                snapshot = new_folder() / f"picture {len(self.evidence(session)) + 1}"
                 shutil.copyfile(file, snapshot)
                 yield from self._add(session, [snapshot], prior, cancel)
 
     def _replace_example(self, session: Session, prior: str) -> None:
         """The user's own images replace an example set, such as the one that the page opened with."""
-        if self.intake(session).example:
+        if self.evidence(session).example:
             self._keep(session)
             self._put(session, Evidence(prior=prior))
 
     def _add(self, session: Session, files: Sequence[File], prior: str, cancel: CancelToken) -> Iterator[Updates]:
-        intake, new = self.intake(session), [PanelSource(self.panel, Source(file)) for file in files]
-        if intake.prior != prior:
-            new, intake = [*sources_of(self.panel, intake), *new], Evidence(prior=prior)
-        return self._read(session, new, intake, cancel)
+        evidence, new = self.evidence(session), [PanelSource(self.panel, Source(file)) for file in files]
+        if evidence.prior != prior:
+            new, evidence = [*sources_of(self.panel, evidence), *new], Evidence(prior=prior)
+        return self._read(session, new, evidence, cancel)
 
     def _choose_example(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
         """One click replaces all images: an example set is not mixed with others."""
         with session.queued(self.panel, newest=True) as cancel:
-            if not self.intake(session).example:
+            if not self.evidence(session).example:
                 self._keep(session)
             yield from self._example(session, str(data.get("example")), prior, cancel)
 
@@ -161,17 +161,19 @@ class EvidencePanel(ImageList):
 
     def _follow(self, session: Session, prior: str) -> Iterator[Updates]:
         """For another prior, the images are aligned and inverted again."""
-        if session.tab != self._tab or self.intake(session).prior in ("", prior):
+        if session.tab != self._tab or self.evidence(session).prior in ("", prior):
             return
         with session.queued(self.panel) as cancel:
-            if self.intake(session).prior not in ("", prior):
-                yield from self._read_again(session, self.intake(session), prior, cancel)
+            if self.evidence(session).prior not in ("", prior):
+                yield from self._read_again(session, self.evidence(session), prior, cancel)
 
     def _read_again(self, session: Session, old: Evidence, prior: str, cancel: CancelToken) -> Iterator[Updates]:
         yield from self._read_as(session, sources_of(self.panel, old), prior, cancel, old.example)
         masks = {index: image.mask for index, image in enumerate(old) if image.mask is not None}
-        if masks and not self.intake(session).remaining:
-            session.intakes[self.panel] = ignore(self._engines.get(prior), self.intake(session), masks, cancel=cancel)
+        if masks and not self.evidence(session).remaining:
+            session.evidence[self.panel] = ignore(
+                self._engines.get(prior), self.evidence(session), masks, cancel=cancel
+            )
             yield self._show(session)
 
     def _read_as(
@@ -181,8 +183,8 @@ class EvidencePanel(ImageList):
         self._put(session, Evidence(prior=prior))
         # The faces of an example set are aligned already: no face detection.
         for shown in self._read(session, sources, Evidence(prior=prior), cancel, "never" if example else "auto"):
-            if example and not self.intake(session).remaining:
-                session.intakes[self.panel] = replace(self.intake(session), example=example)
+            if example and not self.evidence(session).remaining:
+                session.evidence[self.panel] = replace(self.evidence(session), example=example)
             yield shown
 
     # Removal and undo -------------------------------------------------------------------------------------------
@@ -194,9 +196,9 @@ class EvidencePanel(ImageList):
             return self._show(session)
 
     def _keep(self, session: Session) -> None:
-        intake = self.intake(session)
-        if intake.saved is not None or len(intake):
-            session.state(_Before)[self.panel] = intake
+        evidence = self.evidence(session)
+        if evidence.saved is not None or len(evidence):
+            session.state(_Before)[self.panel] = evidence
 
     def _edit(self, session: Session, data: dict) -> Iterator[Updates]:
         if data.get("action") in ("remove", "face"):
@@ -216,7 +218,7 @@ class EvidencePanel(ImageList):
 
     def _show(self, session: Session, reading: str = "") -> Updates:
         return self._images(session) | {
-            self._status: reading or summary(self.intake(session), self._nothing),
+            self._status: reading or summary(self.evidence(session), self._nothing),
             self._cancel: gr.update(visible=bool(reading)),
             self._undo: gr.update(visible=not reading and self.panel in session.state(_Before)),
         }

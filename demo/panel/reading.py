@@ -48,11 +48,11 @@ def read(
     Args:
         onto: the images of the panels so far; where there are several panels, they are empty.
     """
-    session.intakes.update(onto)
-    first = intake = next(iter(onto.values()))
+    session.evidence.update(onto)
+    first = evidence = next(iter(onto.values()))
     before, done, started = len(first), 0, time.monotonic()
     changed = set(onto)  # a panel may have been emptied
-    for intake in engine.read_steps(
+    for evidence in engine.read_steps(
         [one.source for one in sources],
         onto=first,
         align=align,
@@ -60,16 +60,16 @@ def read(
         cancel=cancel,
     ):
         if len(onto) == 1:
-            session.intakes.update(dict.fromkeys(onto, intake))
-        new = list(zip(sources[done:], intake.images[before + done :], strict=False))
+            session.evidence.update(dict.fromkeys(onto, evidence))
+        new = list(zip(sources[done:], evidence.images[before + done :], strict=False))
         for one, image in new if len(onto) > 1 else ():
-            session.intakes[one.panel] = session.intakes[one.panel].added([image])
+            session.evidence[one.panel] = session.evidence[one.panel].added([image])
         done += len(new)
         changed |= {one.panel for one, _ in new}
-        yield progress(done, done + intake.remaining, time.monotonic() - started, engine.ahead), changed
+        yield progress(done, done + evidence.remaining, time.monotonic() - started, engine.ahead), changed
         changed = set()
-    for note in intake.notes:
+    for note in evidence.notes:
         warn(note)
     if cancel.by_user:
-        report(f"Stopped. Images that were not read: {intake.remaining}.")
+        report(f"Stopped. Images that were not read: {evidence.remaining}.")
     yield "", changed

@@ -190,7 +190,7 @@ class Restyle:
 
     def _follow(self, session: Session, prior: str) -> Iterator[Updates]:
         """For another prior, the photos are read again."""
-        old = session.intakes.get(PHOTOGRAPHS)
+        old = session.evidence.get(PHOTOGRAPHS)
         if session.tab == TAB and old is not None and old.prior != prior:
             yield from self._read(session, list(dict.fromkeys(source.file for source in old.sources)), prior)
 
@@ -202,14 +202,14 @@ class Restyle:
                 warn(f"At most {MOST_PHOTOGRAPHS} photos at a time. The last {extra} were not read.")
             yield {self._faces: "Looking for faces …"}
             engine = self._engines.get(prior)
-            intake = engine.read(sources[:MOST_PHOTOGRAPHS], onto=Evidence(prior=prior), faces="all", cancel=cancel)
-            session.intakes[PHOTOGRAPHS] = intake
-            for image in intake:
+            evidence = engine.read(sources[:MOST_PHOTOGRAPHS], onto=Evidence(prior=prior), faces="all", cancel=cancel)
+            session.evidence[PHOTOGRAPHS] = evidence
+            for image in evidence:
                 if image.problem:
                     warn(f"{image.name}: {image.problem}")
-            names = [image.name for image in {image.source.file: image for image in intake.used}.values()]
+            names = [image.name for image in {image.source.file: image for image in evidence.used}.values()]
             yield {
-                self._faces: _faces(intake),
+                self._faces: _faces(evidence),
                 self._which: gr.update(
                     choices=[(name, index) for index, name in enumerate(names)], value=0, visible=len(names) > 1
                 ),
@@ -222,7 +222,7 @@ class Restyle:
 
     def _run(self, session: Session, prior: str, which: Any, *numbers: Any) -> Iterator[Updates]:
         """The restyled photo first; then the strip, and whether the faces still look like the same people."""
-        photographs, style = session.intakes.get(PHOTOGRAPHS), self._panel.intake(session)
+        photographs, style = session.evidence.get(PHOTOGRAPHS), self._panel.evidence(session)
         if photographs is None or not photographs.used or photographs.prior != prior:
             return
         state = session.state(_State)
@@ -281,7 +281,7 @@ class Restyle:
 
     def _export(self, kind: str, session: Session) -> Path:
         state = session.state(_State)
-        request, photographs = state.request, session.intakes.get(PHOTOGRAPHS)
+        request, photographs = state.request, session.evidence.get(PHOTOGRAPHS)
         if state.photograph is not None and photographs is not None and (request is None or kind == "mask"):
             return write_painted(kind, state.photograph[1], self._engines.get(photographs.prior), session)
         if request is None:
@@ -289,13 +289,13 @@ class Restyle:
         return write(kind, request, self._engines.get(request.prior), session)
 
 
-def _faces(intake: Evidence) -> str:
+def _faces(evidence: Evidence) -> str:
     faces = [
         f'<img src="{data_uri(image.face.image)}" alt="a face of {escape(image.name)}" width="44" height="44">'
-        for image in intake.used[:24]
+        for image in evidence.used[:24]
         if image.face is not None
     ]
-    found = sum(image.face is not None and image.face.placement != "whole" for image in intake.used)
+    found = sum(image.face is not None and image.face.placement != "whole" for image in evidence.used)
     text = f"{found} face{'s' * (found != 1)} found" if found else "No face found: the whole picture is used"
     return f'<div class="faces">{"".join(faces)}<span>{text}</span></div>'
 

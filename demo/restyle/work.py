@@ -74,15 +74,15 @@ class Photograph:
     def of(
         cls,
         engine: Engine,
-        intake: Evidence,
+        evidence: Evidence,
         index: int,
         mask: Image.Image | None = None,
         cancel: threading.Event | None = None,
     ) -> Photograph:
         """The photograph of this index, without what the mask covers."""
-        files = list(dict.fromkeys(image.source.file for image in intake.used))
+        files = list(dict.fromkeys(image.source.file for image in evidence.used))
         file = files[min(index, len(files) - 1)]
-        read = tuple(image for image in intake.used if image.source.file == file)
+        read = tuple(image for image in evidence.used if image.source.file == file)
         full = engine.picture(file, cancel=cancel)
         scale = min(1.0, _SHOWN / max(full.size))
         size = max(1, round(scale * full.width)), max(1, round(scale * full.height))

@@ -36,7 +36,7 @@ class Session:
 
     Attributes:
         id: client of the visitor's requests.
-        intakes: the images of each panel of the page.
+        evidence: the images of each panel of the page.
         tab: the tab that is open.
         query: of the page's address, when it was opened. A browser may still send the value before it.
         expired: whether an earlier session of this page has expired, with the images that the page shows.
@@ -49,7 +49,7 @@ class Session:
 
     def __init__(self, id: str) -> None:
         self.id = id
-        self.intakes: dict[str, Evidence] = {}
+        self.evidence: dict[str, Evidence] = {}
         self.tab, self.query = "studio", ""
         self.expired = id in Session._over
         self._states: dict[type, object] = {}
@@ -104,8 +104,8 @@ class Session:
             sessions = list(cls._all.values())
         used = [session._folder for session in sessions if session._folder is not None]
         for session in sessions:
-            for intake in tuple(session.intakes.values()):
-                used += [Path(one.file) for one in intake.sources if isinstance(one.file, str | Path)]
+            for evidence in tuple(session.evidence.values()):
+                used += [Path(one.file) for one in evidence.sources if isinstance(one.file, str | Path)]
         return used
 
     def touch(self) -> None:
@@ -141,7 +141,7 @@ class Session:
     def close(self) -> None:
         """Cancel its requests, and forget its images and results."""
         self._cancel_all()
-        self.intakes.clear()
+        self.evidence.clear()
         self._states.clear()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -41,8 +41,8 @@ class History:
     def keep(self, request: Request) -> int:
         """Keep a state. Returns its number, which is that of an equal earlier state."""
         for known in self._states.values():
-            if known.intake is not request.intake:
-                known.intake.forget()
+            if known.evidence is not request.evidence:
+                known.evidence.forget()
         for number, known in self._states.items():
             if known == request:
                 self._states[number] = request  # `auto` may differ
@@ -58,7 +58,7 @@ class History:
         return self._states.get(number) if isinstance(number, int) else None
 
     def _images(self) -> int:
-        return len({id(image) for request in self._states.values() for image in request.intake})
+        return len({id(image) for request in self._states.values() for image in request.evidence})
 
 
 def history_bar() -> gr.HTML:
@@ -94,5 +94,5 @@ def address_of(request: Request, first_prior: str) -> str:
     if request.settings.auto:
         recipe = recipe.replace(**dict(Method()))
     values = {} if request.prior == first_prior else {"prior": request.prior}
-    values["example"] = request.intake.example or NOTHING
+    values["example"] = request.evidence.example or NOTHING
     return "&".join(filter(None, (to_link(recipe), urlencode(values, safe="/"))))

@@ -79,7 +79,7 @@ def strips(request: Request, engine: Engine, cancel: CancelToken) -> str:
     style, structure = settings.recipe.style, settings.recipe.structure
     if style == structure:
         structure = _other(style)
-    if EVIDENCE in (style, structure) and not request.intake.ready:
+    if EVIDENCE in (style, structure) and not request.evidence.ready:
         return '<p class="status">No images yet. Add images, or choose an example set.</p>'
     levels, names = engine.prior.levels, sources()
     splits = range(len(levels) + 1)

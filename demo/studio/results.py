@@ -92,11 +92,11 @@ class Results:
                 state.made_from[part] = made_from
 
     def _make_sweep(self, result: Result, cancel: CancelToken, over: str) -> Iterator[Updates]:
-        if not result.request.intake.ready:
+        if not result.request.evidence.ready:
             yield {self._sweep: _note("No images yet. A sweep needs some.")}
             return
         yield {self._sweep: _note("Drawing the sweep…")}
-        draws, posterior = dict(result.request.settings.draws, n=_SWEEP_ROWS), result.request.intake.posterior()
+        draws, posterior = dict(result.request.settings.draws, n=_SWEEP_ROWS), result.request.evidence.posterior()
         swept = _swept(result.request, posterior.m, over)
         at = [result.engine.draw(posterior, one, cancel=cancel) for one in swept.values()]
         x = result.engine.series(at, cancel=cancel, **draws)
@@ -114,7 +114,7 @@ class Results:
 
     def _make_rebuilt(self, result: Result, cancel: CancelToken) -> Iterator[Updates]:
         """The evidence, decoded from its latents: all that the posterior knows of it."""
-        evidence = result.request.intake
+        evidence = result.request.evidence
         if not evidence.used:
             yield {self._rebuilt: _note("No images yet.")}
             return
@@ -124,14 +124,14 @@ class Results:
         yield {self._rebuilt: _figure(sheet(x, caption), caption)}
 
     def _make_numbers(self, result: Result, cancel: CancelToken) -> Iterator[Updates]:
-        facts = [image.to_dict() for image in result.request.intake]
+        facts = [image.to_dict() for image in result.request.evidence]
         yield {
             self._numbers: result.engine.call(_numbers, result, cancel=cancel),
             self._json: json.dumps(facts, indent=1, ensure_ascii=False),
         }
 
     def _make_download(self, result: Result, cancel: CancelToken) -> Iterator[Updates]:
-        request, ready = result.request, result.request.intake.ready
+        request, ready = result.request, result.request.evidence.ready
         yield {
             self._python: python_code(steps_of(request)) if ready else "",
             self._shell: command_line(steps_of(request)) if ready else "",
@@ -140,7 +140,7 @@ class Results:
 
 def steps_of(request: Request) -> list[Step]:
     """The code of a sheet: from the saved posterior, where the files alone are not all of the evidence."""
-    return [Step(request.recipe, {"evidence": evidence_files(request.intake, POSTERIOR_FILE)}, "sheet.png")]
+    return [Step(request.recipe, {"evidence": evidence_files(request.evidence, POSTERIOR_FILE)}, "sheet.png")]
 
 
 def _swept(request: Request, m: float, over: str) -> dict[str, Sweep]:
@@ -161,7 +161,7 @@ def _made_from(part: str, request: Request, over: str) -> Hashable:
         "mean": sources,
         "rebuilt": None,
     }
-    return request.intake, request.prior, depends.get(part, request.settings)
+    return request.evidence, request.prior, depends.get(part, request.settings)
 
 
 def _result(session: Session) -> Result:
@@ -188,11 +188,11 @@ def _zip_file(session: Session) -> Path:
 
 def _posterior_file(session: Session) -> Path:
     result, path = _result(session), session.file(POSTERIOR_FILE)
-    intake, posterior = result.request.intake, result.posterior
+    evidence, posterior = result.request.evidence, result.posterior
     if not isinstance(posterior, Posterior):
         raise ValueError("No images yet. A posterior needs some.")
-    names = ", ".join(image.name for image in intake.used)[:2000]
-    posterior.save(path, metadata=result.metadata | {"evidence": names or intake.saved_name})
+    names = ", ".join(image.name for image in evidence.used)[:2000]
+    posterior.save(path, metadata=result.metadata | {"evidence": names or evidence.saved_name})
     return path
 
 

@@ -71,12 +71,12 @@ class Request:
     """All that decides the samples. Two requests are equal if they have the very same evidence.
 
     Attributes:
-        intake: the evidence; without any, the samples are those of the prior.
+        evidence: the evidence; without any, the samples are those of the prior.
         prior: the prior's name.
         settings: the settings of the controls.
     """
 
-    intake: Evidence
+    evidence: Evidence
     prior: str
     settings: Settings
 
@@ -87,7 +87,7 @@ class Request:
 
     def sampler(self, engine: Engine) -> Sampler:
         """The sampler of the samples."""
-        return sampler_of(engine, self.recipe, self.intake.posterior() if self.intake.ready else None)
+        return sampler_of(engine, self.recipe, self.evidence.posterior() if self.evidence.ready else None)
 
     def source(self, engine: Engine, key: str) -> Sampler:
         """The sampler with all levels of one source."""
@@ -96,10 +96,10 @@ class Request:
     def mixture(self, engine: Engine, style: str, structure: str, style_levels: int) -> Sampler:
         """The sampler with other sources of the levels."""
         recipe = self.recipe.replace(style=style, structure=structure, style_levels=style_levels)
-        return sampler_of(engine, recipe, self.intake.posterior() if self.intake.ready else None)
+        return sampler_of(engine, recipe, self.evidence.posterior() if self.evidence.ready else None)
 
     def posterior(self, engine: Engine) -> Gaussian:
         """The evidence's posterior at the requested λ/m; the prior itself without evidence."""
-        if not self.intake.ready:
+        if not self.evidence.ready:
             return Gaussian.standard(engine.prior.dim)
-        return self.intake.posterior(engine.ratio(self.recipe.lam_ratio))
+        return self.evidence.posterior(engine.ratio(self.recipe.lam_ratio))

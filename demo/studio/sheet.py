@@ -106,7 +106,7 @@ class Sheet:
         save_png(result.pictures[index], buffer, metadata=result.metadata | {"sample": f"{index}"})
         key = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
         recipe = request.settings.recipe
-        stem = request.intake.example or ("samples" if request.intake.ready else "prior")
+        stem = request.evidence.example or ("samples" if request.evidence.ready else "prior")
         name = f"{stem}_seed{recipe.seed}_{index + 1:02d}.png"
         enlarged.put(key, name, buffer.getvalue())
         text = f"Sample {index + 1} of {recipe.n}: {description_of(request)}, seed {recipe.seed}"
@@ -119,7 +119,7 @@ def _closest(result: Result, index: int) -> dict[str, str] | None:
     """The image of the evidence that is closest to a sample, and its distance as text."""
     if not result.closest:
         return None
-    found, images = result.closest[index], result.engine.looks(result.request.intake.posterior()).images
+    found, images = result.closest[index], result.engine.looks(result.request.evidence.posterior()).images
     image = images[found.index].flip(-1) if found.mirrored else images[found.index]
     mirrored = ", mirrored" if found.mirrored else ""
     scale = "0 is a copy, 1 is as different as two of your images" if len(images) > 1 else "0 is a copy"
@@ -149,6 +149,6 @@ def sheet_picture(pictures: Sequence[Image.Image], cell: int | None = None, gap:
 
 def description_of(request: Request) -> str:
     """What samples are drawn from, as a text in the place of the picture."""
-    if not request.intake.ready:
+    if not request.evidence.ready:
         return "of the model alone"
-    return f"{title_of(request.intake).lower()}, λ/m {request.settings.lam_text}"
+    return f"{title_of(request.evidence).lower()}, λ/m {request.settings.lam_text}"

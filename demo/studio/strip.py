@@ -63,7 +63,7 @@ class Strip:
         if base != self.base:
             self._last += 1
             self.base, self.done, self.sent = base, {}, 0
-        self.serial = self._last if request.intake.ready else 0
+        self.serial = self._last if request.evidence.ready else 0
         return self.serial
 
     def missing(self, request: Request, engine: Engine, cancel: CancelToken) -> Iterator[dict | None]:

@@ -164,14 +164,14 @@ class Studio:
 
     def _request(self, session: Session, prior: str, values: Sequence[Any]) -> tuple[Request, Engine]:
         """The request of the controls. Images that are not yet read for a new prior are no evidence."""
-        engine, intake = self._engines.get(prior), self._panel.intake(session)
-        ready = intake.prior == prior and (intake.saved is not None or len(intake))
+        engine, evidence = self._engines.get(prior), self._panel.evidence(session)
+        ready = evidence.prior == prior and (evidence.saved is not None or len(evidence))
         own, methods = len(self._drawing), len(self._method.inputs)
         drawing, method, (lam, by_level, *levels) = values[:own], values[own : own + methods], values[own + methods :]
         ratio = tuple(levels[: len(engine.prior.levels)]) if by_level else lam
         chosen = self._method.read(method, ratio)
         settings = Settings.checked(chosen, dict(zip(self._drawing, drawing, strict=True)), auto=method[0])
-        return Request(intake if ready else _NOTHING, prior, settings), engine
+        return Request(evidence if ready else _NOTHING, prior, settings), engine
 
     def _roll(self, session: Session) -> Updates:
         return {self._seed: random.randrange(10_000)}
@@ -198,26 +198,26 @@ class Studio:
 
     def _chosen(self, session: Session, prior: str) -> Updates:
         """The controls at the method that suits the evidence, or at the default while there is none."""
-        intake = self._panel.intake(session)
-        if not intake.ready or intake.prior != prior:
+        evidence = self._panel.evidence(session)
+        if not evidence.ready or evidence.prior != prior:
             return self._at(Recommendation(_DEFAULT.recipe.choices, ""), True)
-        posterior = intake.posterior()
+        posterior = evidence.posterior()
         return self._at(
             Recommendation(*resolve(Method(), posterior, self._engines.get(prior).looks)), True, posterior.m
         )
 
     def _choose(self, session: Session, prior: str, auto: bool) -> Updates:
         """New evidence, or "choose for me" was turned on: the method follows the evidence."""
-        intake = self._panel.intake(session)
+        evidence = self._panel.evidence(session)
         if self._opening(session) or session.busy(self._panel.panel):
             return {}
         if auto:
             return self._chosen(session, prior)
-        return self._method.limited(intake.posterior().m) if intake.ready else {}
+        return self._method.limited(evidence.posterior().m) if evidence.ready else {}
 
     def _opening(self, session: Session) -> bool:
         """Whether the page is still being opened, which makes everything."""
-        return session.state(ViewState).request is None and not self._panel.intake(session).prior
+        return session.state(ViewState).request is None and not self._panel.evidence(session).prior
 
     def _relevel(self, session: Session, prior: str) -> Updates:
         """Another prior may have other levels: show as many sliders, with their names."""
@@ -246,7 +246,7 @@ class Studio:
             session.query = str(data.get("query"))
             yield from self._open(session, prior)
             return
-        shown = self._panel.put(session, known.intake, known.prior)
+        shown = self._panel.put(session, known.evidence, known.prior)
         yield shown | {self._prior: known.prior} | self._set(session, known.settings, known.prior)
 
     # Samples ------------------------------------------------------------------------------------------------------
@@ -374,10 +374,10 @@ def _level_names(engine: Engine) -> list[str]:
 
 
 def _timing(request: Request, seconds: float) -> str:
-    settings, intake = request.settings, request.intake
+    settings, evidence = request.settings, request.evidence
     text = "No images yet: samples of the model. Add images to steer them"
-    if intake.ready:
-        text = f"λ/m = {settings.lam_text}, m = {intake.posterior().m:g} · {description_of(settings.recipe)}"
+    if evidence.ready:
+        text = f"λ/m = {settings.lam_text}, m = {evidence.posterior().m:g} · {description_of(settings.recipe)}"
     if settings.recipe.mixed:
         names = sources()
         text += f" · structure: {names[settings.recipe.structure]}, style: {names[settings.recipe.style]}"

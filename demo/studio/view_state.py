@@ -40,7 +40,7 @@ class Result:
     @property
     def metadata(self) -> dict[str, str]:
         """The text inside a file of these samples."""
-        names = ", ".join(image.name for image in self.request.intake.used)[:2000] or self.request.intake.saved_name
+        names = ", ".join(image.name for image in self.request.evidence.used)[:2000] or self.request.evidence.saved_name
         return {
             **to_metadata(self.request.recipe),
             **self.engine.prior.provenance,
@@ -55,11 +55,11 @@ class Result:
     @cached_property
     def closest(self) -> list[Closest]:
         """For each sample the closest image of the evidence; empty without evidence."""
-        intake = self.request.intake
-        if not intake.ready:
+        evidence = self.request.evidence
+        if not evidence.ready:
             return []
         images = self.engine.prior.to_unit(self.pictures).cpu()
-        return self.engine.closest(images, intake.posterior(), intake)
+        return self.engine.closest(images, evidence.posterior(), evidence)
 
 
 @dataclass

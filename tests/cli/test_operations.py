@@ -41,13 +41,13 @@ def test_greyscale_evidence_gives_greyer_samples_than_the_prior(celeba64):
     from transflow_core.posterior import Gaussian
 
     engine = Engine(celeba64)
-    intake = engine.read(sorted((EXAMPLES / "greyscale").glob("*.png")))
+    evidence = engine.read(sorted((EXAMPLES / "greyscale").glob("*.png")))
 
     def chroma(gaussian):
         x = engine.sample(gaussian, 8).images
         return float((x.amax(1) - x.amin(1)).mean())
 
-    greys = [chroma(intake.posterior(ratio)) for ratio in (0.05, 0.3, 1.0)]
+    greys = [chroma(evidence.posterior(ratio)) for ratio in (0.05, 0.3, 1.0)]
     prior = chroma(Gaussian.standard(celeba64.dim))
     assert greys[0] < greys[1] < greys[2] < prior and greys[1] < 0.5 * prior
 

@@ -97,8 +97,8 @@ def mix(how: Any) -> dict[str, list]:
 
 
 def weighted() -> dict[str, list]:
-    intake = evidence_of("celeba64").replace(0, weight=3.0).replace(1, weight=0.0)
-    posterior = intake.posterior(0.5)
+    evidence = evidence_of("celeba64").replace(0, weight=3.0).replace(1, weight=0.0)
+    posterior = evidence.posterior(0.5)
     return {"latents": marks(posterior.mean[None]), "numbers": [posterior.m]}
 
 

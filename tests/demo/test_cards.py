@@ -15,30 +15,30 @@ FAR = Verdict(-1.0, -3.0, -2.0, 100.0, "far outside", "too smooth")
 
 
 @pytest.fixture(scope="module")
-def intake():
+def evidence():
     return Engine(make_tiny_prior()).read(example_sets()["sepia"].files[:4])
 
 
-def with_outliers(intake, n):
+def with_outliers(evidence, n):
     """The same with n images that are far outside."""
-    images = [replace(image, verdict=FAR) if i < n else image for i, image in enumerate(intake)]
-    return replace(intake, images=tuple(images))
+    images = [replace(image, verdict=FAR) if i < n else image for i, image in enumerate(evidence)]
+    return replace(evidence, images=tuple(images))
 
 
 @pytest.mark.parametrize(("far", "marked", "told"), [(0, 0, False), (1, 1, False), (2, 2, False), (4, 0, True)])
-def test_the_odd_one_is_marked_and_a_set_is_told_once(intake, far, marked, told):
-    given = with_outliers(intake, far)
+def test_the_odd_one_is_marked_and_a_set_is_told_once(evidence, far, marked, told):
+    given = with_outliers(evidence, far)
     assert thumbnails(given).count('class="badge"') == marked
     assert ("Most of them are very different" in summary(given)) == told
 
 
-def test_one_image_alone_is_marked(intake):
-    given = with_outliers(replace(intake, images=intake.images[:1]), 1)
+def test_one_image_alone_is_marked(evidence):
+    given = with_outliers(replace(evidence, images=evidence.images[:1]), 1)
     assert "card warning" in thumbnails(given) and "Most" not in summary(given)
 
 
-def test_examples_of_a_class_spoil_no_samples(intake):
-    given = with_outliers(intake, 1)
+def test_examples_of_a_class_spoil_no_samples(evidence):
+    given = with_outliers(evidence, 1)
     assert "badge" not in thumbnails(given, warns=False)
     assert "Blank or blurred" in details(given, 0, weighted=False)
     hint = "if the samples look broken"

@@ -299,9 +299,9 @@ def engine(engines):
 
 
 def evidence_of(engine, *files, example="", weight=1.0):
-    intake = engine.read(files)
-    intake = intake.replace(0, weight=weight) if weight != 1 else intake
-    return replace(intake, example=example, prior=TINY)
+    evidence = engine.read(files)
+    evidence = evidence.replace(0, weight=weight) if weight != 1 else evidence
+    return replace(evidence, example=example, prior=TINY)
 
 
 def made(engine, settings, a, b):

@@ -220,8 +220,8 @@ def test_what_a_link_to_the_page_shows(served_small):
 
 def test_a_strip_is_made_once_and_of_few_draws():
     engine = Engine(make_tiny_prior())
-    intake = engine.read(example_sets()["sepia"].files[:3])
-    request, strip = Request(intake, "tiny", Settings(OPENED.replace(n=4))), Strip()
+    evidence = engine.read(example_sets()["sepia"].files[:3])
+    request, strip = Request(evidence, "tiny", Settings(OPENED.replace(n=4))), Strip()
     assert strip.number(Request(Evidence(), "tiny", Settings())) == 0  # nothing moves without evidence
     first = strip.number(request)
     steps = strip.missing(request, engine, CancelToken())
@@ -235,10 +235,10 @@ def test_a_strip_is_made_once_and_of_few_draws():
     assert not any(early)  # what it has is not sent again
     assert told["serial"] == first and len(told["at"]) == LAMS and told["at"] == sorted(told["at"]) and told["bare"]
     assert list(strip.missing(request, engine, CancelToken())) == []  # the page has it
-    moved = Request(intake, "tiny", Settings(OPENED.replace(lam_ratio=3.0, n=4)))
+    moved = Request(evidence, "tiny", Settings(OPENED.replace(lam_ratio=3.0, n=4)))
     assert strip.number(moved) == first  # λ alone is another
-    assert strip.number(Request(intake, "tiny", Settings(OPENED.replace(n=4, seed=1)))) != first
-    large = Request(intake, "tiny", Settings(OPENED.replace(n=MOST_DRAWS + 1)))
+    assert strip.number(Request(evidence, "tiny", Settings(OPENED.replace(n=4, seed=1)))) != first
+    large = Request(evidence, "tiny", Settings(OPENED.replace(n=MOST_DRAWS + 1)))
     strip.number(large)
     *_, told = strip.missing(large, engine, CancelToken())
     assert told["at"] == []  # too many to move; without evidence they are shown all the same
@@ -256,22 +256,22 @@ def test_the_history_has_ten_states_with_no_more_images_than_one_panel():
     )
     numbers = [history.keep(request) for request in states]
     assert history.get(numbers[1]) is None and history.get(numbers[2]) is states[2] and history.get("x") is None
-    assert history.keep(Request(states[5].intake, "tiny", Settings(OPENED.replace(seed=5)))) == numbers[5]
+    assert history.keep(Request(states[5].evidence, "tiny", Settings(OPENED.replace(seed=5)))) == numbers[5]
 
 
 def test_states_of_the_history_keep_latents_and_no_posteriors():
     """A posterior is as large as all latents that it was made of: ten of each visitor are much."""
     latent = Latent(torch.zeros(6), -1.0, -1.0)
-    intakes = [Evidence().added([EvidenceImage(Source("a.png"), Picture("a.png"), None, latent)]) for _ in range(3)]
+    sets = [Evidence().added([EvidenceImage(Source("a.png"), Picture("a.png"), None, latent)]) for _ in range(3)]
     history, posteriors = History(), []
-    for seed, intake in enumerate(intakes):
-        posterior = intake.posterior()
+    for seed, evidence in enumerate(sets):
+        posterior = evidence.posterior()
         posteriors.append(weakref.ref(posterior.latents))
-        history.keep(Request(intake, "tiny", Settings(OPENED.replace(seed=seed))))
+        history.keep(Request(evidence, "tiny", Settings(OPENED.replace(seed=seed))))
         del posterior
     gc.collect()
     assert [posterior() is None for posterior in posteriors] == [True, True, False]
-    assert intakes[0].posterior().m == 1
+    assert sets[0].posterior().m == 1
 
 
 @pytest.mark.parametrize("how", [*METHODS.values(), by_posterior((0.1, 0.5))])

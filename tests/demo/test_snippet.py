@@ -42,16 +42,16 @@ def evidence_of(engine, folder, kind):
     if kind == "example":
         return replace(engine.read(example_sets()["sketch"].files), example="sketch")
     files = sorted(map(str, folder.glob("*.png")))
-    intake = engine.read([Image.open(file) for file in files] if kind == "webcam" else files)
+    evidence = engine.read([Image.open(file) for file in files] if kind == "webcam" else files)
     if kind == "chosen":
-        group, photo = intake[0], intake[1]
+        group, photo = evidence[0], evidence[1]
         assert len(group.picture.faces) == 2
-        intake = intake.put(0, engine.choose(group, group.picture.faces[1]))
-        intake = intake.put(1, engine.choose(photo, photo.picture.whole)).replace(2, weight=2.5)
+        evidence = evidence.put(0, engine.choose(group, group.picture.faces[1]))
+        evidence = evidence.put(1, engine.choose(photo, photo.picture.whole)).replace(2, weight=2.5)
     if kind == "saved":
-        saved = replace(intake.posterior(3.0), metadata={})
+        saved = replace(evidence.posterior(3.0), metadata={})
         return Evidence(prior="celeba64", saved=saved, saved_name="mine.safetensors")
-    return intake
+    return evidence
 
 
 @pytest.mark.usefixtures("unsmoothed_sheets")
@@ -67,7 +67,7 @@ def test_the_snippets_reproduce_the_sheet(engine, folder, kind, how):
     )
     posterior = request.posterior(engine)
     shown = contact_sheet(to_pil(engine.sample(request.sampler(engine), 4, seed=7, temperature=0.9).images))
-    posterior.save(folder / (request.intake.saved_name or POSTERIOR_FILE))
+    posterior.save(folder / (request.evidence.saved_name or POSTERIOR_FILE))
     posterior.save(folder / POSTERIOR_FILE)  # the person has downloaded it
 
     for run, code in ((run_python, python_code(steps_of(request))), (run_shell, command_line(steps_of(request)))):

@@ -82,7 +82,7 @@ def test_a_session_uses_the_sources_of_its_evidence_and_its_results(own, monkeyp
     session = Session.of(SimpleNamespace(session_hash="one"))
     upload, unused = write(own / "hash" / "face.png"), write(own / "hash2" / "unused.png")
     image = EvidenceImage(Source(str(upload)), Picture("face.png"), problem="no face")
-    session.intakes["evidence"] = Evidence((image,), "tiny")
+    session.evidence["evidence"] = Evidence((image,), "tiny")
     result = write(session.file("sheet.png"))
     cleanup = Cleanup(Session.in_use, own, age=-1.0)
     cleanup.close()

@@ -299,7 +299,7 @@ def test_a_picture_of_the_camera_meets_the_limits_of_pictures_and_is_kept_as_a_f
     (file,) = visitor.upload([("image.png", data)])
     visitor.happens("evidence-camera", "input", value=file)
     session = Session._all[visitor.session]
-    image = session.intakes["evidence"][-1]
+    image = session.evidence["evidence"][-1]
     assert "million" in image.problem and image.name == "picture 1"
     assert Path(image.source.file).read_bytes() == data and image.source.file in Session.in_use()
 

@@ -33,19 +33,19 @@ class Results(list):
 def test_each_visitor_has_a_session_and_finds_it_again():
     one, two = Session.of(request("one")), Session.of(request("two"))
     assert Session.of(request("one")) is one is not two
-    one.intakes["evidence"] = Evidence(prior="tiny")
+    one.evidence["evidence"] = Evidence(prior="tiny")
     one.state(Results).append(1)
-    assert two.intakes == {} and two.state(Results) == [] and one.state(Results) == [1]
+    assert two.evidence == {} and two.state(Results) == [] and one.state(Results) == [1]
 
 
 def test_a_session_is_kept_as_long_as_it_is_used(clock):
     used, left_alone = Session.of(request("used")), Session.of(request("left alone"))
-    left_alone.intakes["evidence"] = Evidence(prior="tiny")
+    left_alone.evidence["evidence"] = Evidence(prior="tiny")
     folder = left_alone.file("a.png").parent
     for _ in range(10):
         clock.seconds += 3600
         assert Session.of(request("used")) is used
-    assert left_alone.intakes == {} and not folder.exists()
+    assert left_alone.evidence == {} and not folder.exists()
     back = Session.of(request("left alone"))
     assert back is not left_alone and back.expired and not Session.of(request("used")).expired
 
