@@ -1,4 +1,4 @@
-"""Sets that go by: the posterior of all images at once, after a stop too, and by Ray's workers."""
+"""Sets that go by: the posterior of all images at once, after a stop too."""
 
 import shutil
 
@@ -10,7 +10,7 @@ from PIL import Image
 from transflow_core.engine import Engine
 from transflow_core.images import ImageError
 from transflow_core.operations import sets
-from transflow_core.operations.sets import statistics_by_ray, statistics_of_set
+from transflow_core.operations.sets import statistics_of_set
 from transflow_core.runtime.worker import Cancelled
 
 from .helpers import make_tiny_prior
@@ -78,21 +78,3 @@ def test_a_set_without_images_is_said(engine, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="no images"):
         statistics_of_set(engine, [tmp_path / "empty"], tmp_path / "kept")
-
-
-def test_workers_of_ray_find_the_same(folder, engine, tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
-    monkeypatch.setattr(sets, "_CHUNK", 3)
-    engine.prior.save(tmp_path / "tiny.safetensors")
-    ray.init(num_cpus=2, include_dashboard=False)
-    try:
-        found = statistics_by_ray(str(tmp_path / "tiny.safetensors"), [folder], workers=2, device="cpu", **HOW)
-    finally:
-        ray.shutdown()
-    assert_conditions_alike(found, folder, engine)
-
-
-def test_ray_is_asked_for_where_it_is_missing(folder, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ray.data", None)
-    with pytest.raises(ValueError, match=r"\[ray\]"):
-        statistics_by_ray("celeba64", [folder], workers=2)

@@ -117,15 +117,13 @@ def condition_set(
     device: Device = "auto",
     align: Annotated[str, Option(help="Align faces: auto, never, always.")] = "auto",
     faces: Annotated[str, Option(help="Which faces of a picture count: largest, all.")] = "largest",
-    ray: Annotated[bool, Option("--ray", help="By workers of Ray's, on this machine or a cluster.")] = False,
-    workers: Annotated[int, Option(min=1, max=10_000, help="With --ray: how many.")] = 2,
     as_json: AsJson = False,
 ) -> None:
     """Condition on a set of any size, in little memory; give it again after a stop, and it goes on where it was.
 
     Every image counts in full: which are far outside of most is known only when all were seen.
     """
-    from ..operations.sets import statistics_by_ray, statistics_of_set
+    from ..operations.sets import statistics_of_set
     from ..pictures import PictureReader
 
     with working(as_json) as work:
@@ -133,11 +131,8 @@ def condition_set(
         how: dict[str, Any] = {"align": recipe.align, "faces": faces, "progress": work.progress}
         ratio = recipe.lam_ratio
         # A small cache: no image is asked for twice. Pictures are read while the flow inverts those before.
-        engine = work.engine(prior, device, cached=1, pictures=None if ray else PictureReader())
-        if ray:
-            found = statistics_by_ray(prior, data, workers=workers, device=device, **how)
-        else:
-            found = statistics_of_set(engine, data, output.with_name(f"{output.name}.partial"), **how)
+        engine = work.engine(prior, device, cached=1, pictures=PictureReader())
+        found = statistics_of_set(engine, data, output.with_name(f"{output.name}.partial"), **how)
         posterior = found.posterior(cast(float, engine.ratio(ratio)))
         posterior.save(output, metadata=engine.prior.provenance)
         work.wrote(output)
