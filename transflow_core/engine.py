@@ -53,5 +53,7 @@ class Engine(Reader):
             wrong = f"needs {', '.join(missing)}" if missing else f"takes no {', '.join(sorted(unknown))}"
             raise ValueError(f"{recipe.title()} {wrong}.")
         started = time.perf_counter()
-        result = OPERATIONS[recipe.title()](self, recipe, Call(inputs, progress, cancel))
-        return replace(result, facts=plain(result.facts) | {"seconds": round(time.perf_counter() - started, 3)})
+        result = OPERATIONS[recipe.title()](Call(self, recipe, inputs, progress, cancel))
+        done = {"recipe": recipe.title(), **result.recipe.model_dump(exclude_none=True)}
+        facts = self.prior.provenance | {"recipe": done} | result.facts
+        return replace(result, facts=plain(facts) | {"seconds": round(time.perf_counter() - started, 3)})

@@ -48,12 +48,6 @@ LAM_RATIO_SLIDER = Range(0.01, 10)
 """λ/m of a slider: below it samples are copies of the mean, above it they are the prior's."""
 DEFAULT_LAM_RATIO = 0.5
 """In the middle of what the paper advises, 0.3 to 0.7."""
-SWEEP_RATIOS = (0.05, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)
-"""The λ/m of a sweep when nobody says which: the advised ones, and what lies beyond at either end."""
-SWEEP_LIKENESS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
-"""The likenesses of a sweep: closer towards 1, where samples change more."""
-SWEEP_PIECES = (1, 1.5, 2, 3, 4, 6, 10, 20)
-"""Images in a sample in a sweep, as far as there are as many; all of them come last."""
 WEIGHT = Range(0, 100)
 """How often one image of the evidence counts; as often as the most images that there may be."""
 

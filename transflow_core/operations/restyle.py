@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +20,9 @@ from ..limits import RESTYLE_SIDE
 from ..posterior import LIKENESS_TO_EVIDENCE, Posterior, Restyling
 from ..reading import Reader
 from ..recipes import Restyle
+from .call import Call, notes_of
 from .inpaint import one_for_each, remove
 from .result import Result
-from .source import Call, facts_of, notes_of
 
 __all__ = ["Restyled", "level_strengths", "restyle", "restyle_faces"]
 
@@ -34,62 +33,53 @@ _RIDGE = 0.001
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def restyle(engine: Reader, recipe: Restyle, call: Call) -> Result:
+def restyle(call: Call[Restyle]) -> Result:
     """Every photograph with its faces restyled, at its full size; as an animation, at most 640 pixels a side.
 
     Raises ValueError where no photograph has a face to restyle, or too many faces at too many steps.
     """
-    style = call.evidence(engine, recipe)
+    recipe, style = call.recipe, call.evidence()
     posterior = style.posterior()
-    found = call.images(engine, recipe, "photographs", faces="all")
+    found = call.images("photographs", faces="all")
     most, cost = type(recipe).most, len(found.used) * recipe.steps
     if most and cost > most:
         raise ValueError(f"this decodes {cost} images, a face at each step; the most is {most}.")
-    levels = len(engine.prior.levels)
-    shares = [1.0] if recipe.steps == 1 else [step / (recipe.steps - 1) for step in range(recipe.steps)]
-    full = level_strengths(recipe.strength, recipe.keep_levels, levels)
-    path = [[share * strength for strength in full] for share in shares]
     photographs: dict[int, list[EvidenceImage]] = {}
     for image in found:
         photographs.setdefault(id(image.source.file), []).append(image)
-    masks = one_for_each(call.masks(engine) or [None], len(photographs), "photographs")
-    pictures, reports, lines = {}, [], []
+    masks = one_for_each(call.masks() or [None], len(photographs), "photographs")
+    pictures, reports, lines = {}, [], [*notes_of(style)]
     for faces, mask in zip(photographs.values(), masks, strict=True):
-        facts = [face.to_dict() for face in faces]
-        reports.append({"name": faces[0].name, "faces": facts})
-        used = [(face, fact) for face, fact in zip(faces, facts, strict=True) if face.used]
-        lines.append(f"{faces[0].name}: {len(used)} faces" if used else f"{faces[0].name}: {faces[0].summary}")
+        name, facts = faces[0].name, [face.to_dict() for face in faces]
+        reports.append({"name": name, "faces": facts})
+        used = [index for index, face in enumerate(faces) if face.used]
+        lines.append(f"{name}: {len(used)} faces" if used else f"{name}: {faces[0].summary}")
         if used:
-            frames, apart = _photograph(engine, recipe, call, [face for face, _ in used], posterior, path, mask)
-            for (_, fact), distance in zip(used, apart, strict=True):
-                fact["identity"] = distance
-            pictures[_free(pictures, faces[0].name)] = frames
-    facts = facts_of(engine, recipe) | {"m": posterior.m, "photographs": reports, "evidence": style.to_dicts()}
-    return Result(recipe, facts, pictures, lines=(*notes_of(style), *lines))
+            frames, apart = _photograph(call, [faces[index] for index in used], posterior, mask)
+            for index, distance in zip(used, apart, strict=True):
+                facts[index]["identity"] = distance
+            stem = name.rpartition(".")[0] or name
+            pictures[stem if stem not in pictures else f"{stem}_{len(pictures)}"] = frames
+    facts = {"m": posterior.m, "photographs": reports, "evidence": style.to_dicts()}
+    return Result(recipe, facts, pictures, lines=tuple(lines))
 
 
 def _photograph(
-    engine: Reader,
-    recipe: Restyle,
-    call: Call,
-    used: list[EvidenceImage],
-    posterior: Posterior,
-    path: list[list[float]],
-    mask: Image.Image | None,
+    call: Call[Restyle], faces: Sequence[EvidenceImage], posterior: Posterior, mask: Image.Image | None
 ) -> tuple[list[Image.Image], list[float]]:
     """One photograph at each step, and how far each face is from what it was."""
-    file, faces = used[0].source.file, tuple(used)
+    engine, recipe, file = call.engine, call.recipe, faces[0].source.file
     image = file if isinstance(file, Image.Image) else engine.picture(file, cancel=call.cancel)
     if mask is not None:
         image, faces = remove(engine, image, faces, mask, cancel=call.cancel)
-    restyled = restyle_faces(
-        engine, faces, posterior, path, likeness=recipe.likeness, progress=call.progress, cancel=call.cancel
-    )
-    apart = engine.call(restyled.identity, cancel=call.cancel)
-    scale = 1.0 if len(path) == 1 else min(1.0, RESTYLE_SIDE / max(image.size))
+    full = level_strengths(recipe.strength, recipe.keep_levels, len(engine.prior.levels))
+    path = [[share * strength for strength in full] for share in np.linspace(recipe.steps == 1, 1, recipe.steps)]
+    restyled = restyle_faces(engine, faces, posterior, path, likeness=recipe.likeness, **call.how)
+    apart = call.run(restyled.identity)
+    scale = 1.0 if recipe.steps == 1 else min(1.0, RESTYLE_SIDE / max(image.size))
     image = image if scale == 1 else enlarge(image, round(scale * max(image.size)))
     how = {"match_colours": recipe.match_colours, "scale": scale}
-    return [restyled.pasted(image, step, **how) for step in range(len(path))], apart
+    return [restyled.pasted(image, step, **how) for step in range(recipe.steps)], apart
 
 
 def level_strengths(strength: float | Sequence[float], keep_levels: int, levels: int) -> list[float]:
@@ -107,12 +97,6 @@ def level_strengths(strength: float | Sequence[float], keep_levels: int, levels:
         raise ValueError(f"strength has {len(each)} numbers; this model has {levels} levels.")
     kept = min(keep_levels, levels)
     return each[: levels - kept] + [0.0] * kept
-
-
-def _free(names: dict[str, Any], name: str) -> str:
-    """A name for a picture that no other has."""
-    stem = name.rpartition(".")[0] or name
-    return stem if stem not in names else f"{stem}_{len(names)}"
 
 
 def restyle_faces(
