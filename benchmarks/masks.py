@@ -106,7 +106,7 @@ def main() -> None:
     masks = [mask] * len(faces)
     shown = {"with the bar": solid, "the colour around": surroundings(solid)}
     for rounds in ROUNDS:
-        shown[f"{rounds} rounds"] = inpaint(prior, solid, masks, usual(prior), rounds=rounds)
+        shown[f"{rounds} rounds"] = inpaint(engine, solid, masks, usual(prior), rounds=rounds)
     lines = ["| in the bar's place | PSNR | faces, % | density |", "|---|---|---|---|"]
     for name, images in shown.items():
         values = psnr(images, truth)

@@ -122,7 +122,7 @@ def test_a_real_flow_shows_something_far_outside(engine):
 @pytest.fixture
 def in_bfloat16(monkeypatch):
     """A processor with tiles of bfloat16."""
-    monkeypatch.setattr(compute, "has_tiles", lambda: True)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"amx_bf16": True}, raising=False)
 
 
 def test_nets_in_bfloat16_change_nothing_that_is_seen(default_prior, in_bfloat16):
@@ -133,18 +133,15 @@ def test_nets_in_bfloat16_change_nothing_that_is_seen(default_prior, in_bfloat16
     assert fast.flow is default_prior.flow  # no second copy in memory
 
 
-def test_without_tiles_or_too_far_off_it_stays_in_float32(default_prior, monkeypatch):
-    monkeypatch.setattr(compute, "has_tiles", lambda: False)
+@pytest.mark.parametrize("why", ["no tiles", "a torch that cannot tell", "too far off"])
+def test_without_tiles_or_too_far_off_it_stays_in_float32(default_prior, in_bfloat16, why, monkeypatch):
+    if why == "no tiles":
+        monkeypatch.setattr("torch.cpu.get_capabilities", dict, raising=False)
+    elif why == "too far off":
+        monkeypatch.setattr(compute, "_LARGEST_ERROR", 1e-6)
+    else:
+        monkeypatch.delattr("torch.cpu.get_capabilities")
     assert Engine(default_prior).fast is default_prior
-    monkeypatch.setattr(compute, "has_tiles", lambda: True)
-    monkeypatch.setattr(compute, "_LARGEST_ERROR", 1e-6)
-    assert Engine(default_prior).fast is default_prior
-
-
-def test_a_torch_that_cannot_tell_has_no_tiles(monkeypatch):
-    assert isinstance(compute.has_tiles(), bool)
-    monkeypatch.delattr("torch.cpu.get_capabilities", raising=False)
-    assert compute.has_tiles() is False
 
 
 def test_evidence_is_inverted_in_float32_while_a_preview_is_made(default_prior, in_bfloat16):

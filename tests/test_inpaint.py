@@ -18,6 +18,7 @@ from transflow_core.operations.inpaint import ignore, inpaint, remove, usual
 from .helpers import EXAMPLES, make_tiny_prior
 
 TINY = make_tiny_prior()
+ENGINE = Engine(TINY)
 
 
 def mask_of(box, size=16):
@@ -44,18 +45,18 @@ def frames(n=2, seed=0):
 @given(boxes, boxes, st.integers(0, 9))
 def test_what_is_known_stays_to_the_bit_and_what_is_not_does_not_count(one, other, seed):
     masks, x = [mask_of(one), mask_of(other)], frames(seed=seed)
-    filled = inpaint(TINY, x, masks, usual(TINY))
+    filled = inpaint(ENGINE, x, masks, usual(TINY))
     hidden = torch.stack([torch.from_numpy(np.asarray(with_edge(mask)) > 127) for mask in masks]).unsqueeze(1)
     assert filled.shape == x.shape and ((filled >= 0) & (filled <= 1)).all()
     assert torch.where(hidden, 0, filled).equal(torch.where(hidden, 0, x))
     # Whatever lies under the mask: another image there gives the same.
-    assert inpaint(TINY, torch.where(hidden, frames(seed=seed + 1), x), masks, usual(TINY)).equal(filled)
+    assert inpaint(ENGINE, torch.where(hidden, frames(seed=seed + 1), x), masks, usual(TINY)).equal(filled)
 
 
 def test_a_mask_of_everything_gives_the_mean():
     everything = Image.new("L", (16, 16), 255)
     towards = usual(TINY)
-    filled = inpaint(TINY, frames(1), [everything], towards)
+    filled = inpaint(ENGINE, frames(1), [everything], towards)
     assert torch.isfinite(filled).all() and (filled - filled.mean()).abs().max() < 1
 
 

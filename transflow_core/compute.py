@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import torch
 from PIL import Image
@@ -23,18 +24,10 @@ from .priors.prior import Prior
 from .recipes import Method
 from .runtime.worker import Cancelled, ComputeWorker, Priority
 
-__all__ = [
-    "Cache",
-    "Cancelled",
-    "Compute",
-    "Progress",
-    "Samples",
-    "check",
-    "has_tiles",
-    "project",
-    "report",
-    "unusable",
-]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["Cache", "Cancelled", "Compute", "How", "Progress", "Samples", "check", "project", "report", "unusable"]
 
 T = TypeVar("T")
 
@@ -52,6 +45,20 @@ _LARGEST_ERROR = 2 / 255
 # infinity, gives such. Sketches on white paper are mostly white, but not in colour, and not black besides.
 _MOST_SATURATED = 0.6
 _BISECTIONS = 5
+
+
+class How(TypedDict, total=False):
+    """What every method takes that computes for long.
+
+    Attributes:
+        progress: called at each batch.
+        priority: when a batch has its turn, see `Worker.submit`.
+        cancel: set it to end with Cancelled at the next batch.
+    """
+
+    progress: Progress | None
+    priority: Priority
+    cancel: threading.Event | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +108,7 @@ class Cache:
 class Compute:
     """A prior at work.
 
-    Latents are cached by the pixels of the aligned image and the prior's fingerprint: moving λ never inverts an image
-    again.
+    Latents are cached by the pixels of the aligned image: moving λ never inverts an image again.
 
     Args:
         prior: the prior; its device is where the flow runs.
@@ -126,7 +132,7 @@ class Compute:
         self._cached = cached or max(16, 25_000_000 // prior.dim)  # numbers of 4 bytes
         self._latents = Cache(self._cached)
         self._looks = Cache(max(16, self._cached // 3))  # pictures, mirror images and ranges besides
-        self._joined = Cache(4)  # of the sets that are looked at: a slider asks for them at every λ
+        self._joined = functools.lru_cache(4)(Looks.joined)  # a slider asks for them at every λ
 
     def call(
         self,
@@ -154,50 +160,60 @@ class Compute:
         """λ as `Posterior.condition` takes it, of one number or of one for each latent level (None stays None)."""
         return per_level(values, self.prior.levels) if isinstance(values, Sequence) else values
 
+    def _batches(
+        self, function: Callable[[slice], T], n: int, size: int, what: str, progress: Progress | None = None, **how: Any
+    ) -> Iterator[T]:
+        """`function` of the rows of each batch of n; a batch is a job of its own."""
+        for start in range(0, n, size):
+            report(progress, start, n, what)
+            yield self.call(function, slice(start, start + size), **how)
+        report(progress, n, n, what)
+
+    def _known(
+        self,
+        cache: Cache,
+        keys: Sequence[Hashable],
+        items: Sequence[Any],
+        function: Callable[[list[Any]], Sequence[T]],
+        size: int,
+        how: How,
+    ) -> list[T]:
+        """What `function` gives for each item, from the cache where its key is known."""
+        found: dict[Hashable, Any] = {key: cache.get(key) for key in keys}
+        missing = {key: item for key, item in zip(keys, items, strict=True) if found[key] is None}
+        rest = list(missing.values())
+        made = self._batches(lambda rows: function(rest[rows]), len(rest), size, "inverting the flow", **how)
+        for key, one in zip(missing, itertools.chain.from_iterable(made), strict=True):
+            found[key] = one
+            cache.put(key, one)
+        return [found[key] for key in keys]
+
     # --- images to latents -------------------------------------------------------------------------------------------
 
-    def encode(
-        self,
-        images: Sequence[Image.Image],
-        *,
-        progress: Progress | None = None,
-        priority: Priority = "now",
-        cancel: threading.Event | None = None,
-    ) -> list[Latent]:
+    def encode(self, images: Sequence[Image.Image], **how: Unpack[How]) -> list[Latent]:
         """Latents of aligned images, from the cache where they are known."""
-        keys = [(digest_of(image), self.prior.fingerprint) for image in images]
-        found = {key: self._latents.get(key) for key in keys}
-        known = {key: latent for key, latent in found.items() if latent is not None}
-        missing = [entry for entry in dict(zip(keys, images, strict=True)).items() if entry[0] not in known]
-        for start in range(0, len(missing), self.batch_size):
-            report(progress, start, len(missing), "inverting the flow")
-            batch = missing[start : start + self.batch_size]
-            latents = self.call(self._invert, [image for _, image in batch], cancel=cancel, priority=priority)
-            for (key, _), latent in zip(batch, latents, strict=True):
-                known[key] = latent
-                self._latents.put(key, latent)
-        report(progress, len(missing), len(missing), "inverting the flow")
-        return [known[key] for key in keys]
+        keys = [digest_of(image) for image in images]
+        return self._known(self._latents, keys, images, self._invert, self.batch_size, how)
 
     def _invert(self, images: list[Image.Image]) -> list[Latent]:
         """Through the flow; an image whose latent is not plainly typical is decoded again: does it come back?"""
-        v = self.prior.to_unit(images)
+        v, typicality = self.prior.to_unit(images), self.prior.typicality
         encoded = self.prior.encode_and_score(v, self.batch_size)
-        typical = torch.tensor([self._typical(float(value)) for value in encoded.log_prior])
+        log_prior: list[float] = encoded.log_prior.tolist()
         errors: list[float | None] = [None] * len(images)
-        doubted = torch.nonzero(~typical).flatten()
-        if len(doubted):
+        doubted = [
+            index
+            for index, value in enumerate(log_prior)
+            if typicality is None or not 1 <= typicality.percentile(value) <= 99
+        ]
+        if doubted:
             back = self.prior.decode(encoded.z[doubted], self.batch_size)
             largest = (back - v[doubted]).abs().flatten(1).amax(1).nan_to_num(math.inf, math.inf)
-            for index, error in zip(doubted.tolist(), largest.tolist(), strict=True):
+            for index, error in zip(doubted, largest.tolist(), strict=True):
                 errors[index] = error
         rms = [tuple(row) for row in self.prior.level_rms(encoded.z).tolist()]
-        rows = zip(encoded.z.cpu(), encoded.log_prior.tolist(), encoded.log_prob.tolist(), rms, errors, strict=True)
+        rows = zip(encoded.z.cpu(), log_prior, encoded.log_prob.tolist(), rms, errors, strict=True)
         return [Latent(z.clone(), prior, image, level, error) for z, prior, image, level, error in rows]
-
-    def _typical(self, log_prior: float) -> bool:
-        typicality = self.prior.typicality
-        return typicality is not None and 1 <= typicality.percentile(log_prior) <= 99
 
     # --- what samples are drawn from ---------------------------------------------------------------------------------
 
@@ -209,26 +225,15 @@ class Compute:
         looks = None if how.method == "posterior" else self.looks(posterior.latents, cancel=cancel)
         return posterior.draw(how, self.prior.levels, looks)
 
-    def looks(
-        self, of: Posterior | Tensor, *, priority: Priority = "now", cancel: threading.Event | None = None
-    ) -> Looks:
+    def looks(self, of: Posterior | Tensor, **how: Unpack[How]) -> Looks:
         """What the images of a posterior, or of latents (p, D), look like: see `Posterior.draw`. It is cached."""
         latents = of.latents if isinstance(of, Posterior) else of
-        keys = [(_content(row), self.prior.fingerprint) for row in latents]
-        known = {key: self._looks.get(key) for key in keys}
-        missing = [index for index, key in enumerate(keys) if known[key] is None]
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
-            found = self.call(self.prior.looks, latents[batch], cancel=cancel, priority=priority)
-            for index, row in zip(batch, found.rows(), strict=True):
-                known[keys[index]] = row
-                self._looks.put(keys[index], row)
-        together = tuple(keys)
-        looks = self._joined.get(together)
-        if looks is None:
-            looks = Looks.joined([row for key in keys if (row := known[key]) is not None])
-            self._joined.put(together, looks)
-        return looks
+
+        def seen(rows: list[Tensor]) -> list[Looks]:
+            return self.prior.looks(torch.stack(rows)).rows()
+
+        keys = [_content(row) for row in latents]
+        return self._joined(tuple(self._known(self._looks, keys, list(latents), seen, BATCH, how)))
 
     def closest(
         self,
@@ -247,30 +252,21 @@ class Compute:
             evidence: that it was conditioned on; without it, or of a saved posterior, a name is "image 3".
         """
         found = self.call(closest, images, self.looks(posterior, cancel=cancel), cancel=cancel)
-        used, kept = () if evidence is None else evidence.used, posterior.latents
-        if len(used) == len(kept):
-            return [replace(one, name=used[one.index].name) for one in found]
-        # A few of many were kept: each is found by its latent.
+        used = () if evidence is None else evidence.used
         names = {_content(image.latent.z): image.name for image in used if image.latent is not None}
-        return [replace(one, name=names.get(_content(kept[one.index]), one.name)) for one in found]
+        return [replace(one, name=names.get(_content(posterior.latents[one.index]), one.name)) for one in found]
 
     # --- latents to images -------------------------------------------------------------------------------------------
 
     def decode(
-        self,
-        z: Tensor,
-        *,
-        centre: Tensor | None = None,
-        guards: Sequence[Guard | None] = (),
-        progress: Progress | None = None,
-        cancel: threading.Event | None = None,
+        self, z: Tensor, *, centre: Tensor | None = None, guards: Sequence[Guard | None] = (), **how: Unpack[How]
     ) -> Tensor:
         """Latents (n, D) -> images (n, C, S, S) in [0, 1] on the CPU, batch by batch.
 
         With a `centre`, (D,) or (n, D), a latent whose image is not finite or saturated is moved towards it until it is
         neither. With `guards`, one for each latent, none leaves what its guard lets through.
         """
-        decode = self._decoder(guards, progress=progress, cancel=cancel)
+        decode = self._decoder(guards, **how)
         if centre is None:
             return decode(z, torch.arange(len(z)))[0]
         return project(lambda z, rows: decode(z, rows)[0], z, centre)[0]
@@ -283,9 +279,7 @@ class Compute:
         seed: int = 0,
         temperature: float = 1.0,
         preview: bool = False,
-        progress: Progress | None = None,
-        priority: Priority = "now",
-        cancel: threading.Event | None = None,
+        **how: Unpack[How],
     ) -> Samples:
         """n images of a posterior (the paper's), or of what `draw` gives.
 
@@ -298,33 +292,25 @@ class Compute:
             n: how many.
             seed, temperature: see `Sampler.sample`.
             preview: the same samples faster, while a slider moves: less sharp, see `fast`.
-            progress: called with how many are decoded, see `Progress`.
-            priority: see `Worker.submit`.
-            cancel: set it to end with Cancelled at the next batch.
         """
         guard = sampler.guard
-        decode = self._decoder([guard], preview=preview, progress=progress, priority=priority, cancel=cancel)
-
-        def images_of(z: Tensor, rows: Tensor) -> Tensor:
-            return decode(z, rows)[0]
-
-        z = sampler.sample(n, seed, temperature)
-        redrawn = torch.zeros(n, dtype=torch.int64)
+        decode = self._decoder([guard], preview, **how)
+        z = sampler.sample(n, seed, temperature).clone()
         images, excess = decode(z, torch.arange(n))
-        if not isinstance(sampler, Local) or guard is None:
-            images, z, projected = project(images_of, z, sampler.mean, images=images)
-            return Samples(images, z, redrawn, projected, excess > 1)
-        bad, z = guard.noisy(images), z.clone()
+        # What is put together of several images may be noisy, and has other donors to try.
+        donors = sampler if isinstance(sampler, Local) and guard is not None else None
+        wrong = guard.noisy if donors is not None and guard is not None else unusable
+        bad, redrawn = wrong(images), torch.zeros(n, dtype=torch.int64)
         for fold in range(1, _REDRAWS + 1):
-            if not bad.any():
+            if donors is None or not bad.any():
                 break
-            z[bad] = sampler.sample(n, seed, temperature, fold=fold)[bad]
+            z[bad] = donors.sample(n, seed, temperature, fold=fold)[bad]
             redrawn[bad] = fold
             images[bad], excess[bad] = decode(z[bad], bad.nonzero().flatten())
-            bad[bad.clone()] = guard.noisy(images[bad])
+            bad[bad.clone()] = wrong(images[bad])
         if bad.any():
-            first = sampler.first(n, seed, fold=_REDRAWS)[bad]
-            images[bad], z[bad], _ = project(images_of, z[bad], first, guard.noisy)
+            centre = sampler.mean if donors is None else donors.first(n, seed, fold=_REDRAWS)[bad]
+            images[bad], z[bad], _ = project(lambda z, rows: decode(z, rows)[0], z[bad], centre, wrong)
         return Samples(images, z, redrawn, bad, excess > 1)
 
     def series(
@@ -353,65 +339,52 @@ class Compute:
     def fast(self) -> Prior:
         """The prior that decodes previews.
 
-        On a processor, a wavelet flow gives the 2×2 means of its images (`WaveletGlow.low_pass`), and the nets inside
-        the couplings compute in bfloat16 where the processor has matrix tiles for it (AMX; 1.8 times as fast, by
-        `python -m transflow_core bench`) and no pixel of a sample changes by more than 2/255, which is found out at the
-        first preview. On a GPU the image has its full size, and the nets compute in float16 under the same condition.
+        On a processor, a wavelet flow gives the 2×2 means of its images (`WaveletGlow.low_pass`). The nets inside the
+        couplings compute in bfloat16 where the processor has matrix tiles for it (AMX: 1.8 times as fast), and in
+        float16 on a GPU, if no pixel of a sample changes by more than 2/255: the first preview finds out.
 
         Evidence never comes this way: an inverse rebuilds what the nets read only to float32 rounding, of which
         bfloat16 makes an error of 1e-2.
         """
         prior = self.prior
         on_gpu = prior.device.type == "cuda"
-        if not isinstance(prior.flow, TrainableFlow) or not (on_gpu or has_tiles()):
+        # A torch that cannot tell has no tiles.
+        tiles = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
+        if not isinstance(prior.flow, TrainableFlow) or not (on_gpu or tiles):
             return prior
         fast = replace(prior, nets=torch.float16 if on_gpu else torch.bfloat16)
         z = standard_normal(2, prior.dim)
         error = (fast.decode(z, coarse=True) - prior.decode(z, coarse=True)).abs().max()
         return fast if error <= _LARGEST_ERROR else prior
 
-    def _preview(self, z: Tensor, batch_size: int, ranges: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self.fast.guarded_decode(z, batch_size, self.prior.device.type == "cpu", ranges)
-
     def _decoder(
-        self,
-        guards: Sequence[Guard | None],
-        *,
-        preview: bool = False,
-        progress: Progress | None = None,
-        priority: Priority = "now",
-        cancel: threading.Event | None = None,
+        self, guards: Sequence[Guard | None], preview: bool = False, **how: Unpack[How]
     ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Decodes latents (k, D) of rows (k,): images, and by how much each would have left its ranges, (k,).
 
         Args:
             guards: one for each row, or one for all, or none.
         """
-        one, ranges = len(guards) == 1, _ranges(guards)
-        guarded = self._preview if preview else functools.partial(self.prior.guarded_decode, coarse=False)
+        ranges = _ranges(guards)
+        each = len(guards) > 1
 
         def decode(z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
             if not len(z):
                 return self.prior.decode(z).cpu(), torch.zeros(0)
-            images, excess = [], []
-            for start in range(0, len(z), self.batch_size):
-                report(progress, start, len(z), "sampling")
-                part = slice(start, start + self.batch_size)
-                within = ranges if ranges is None or one else ranges[rows[part]]
-                shown, beyond = self.call(
-                    guarded, z[part], self.batch_size, ranges=within, cancel=cancel, priority=priority
-                )
-                images.append(shown.cpu())
-                excess.append(beyond.cpu())
-            report(progress, len(z), len(z), "sampling")
-            found = torch.cat(images)
-            if one and (guard := guards[0]) is not None:
-                found = guard.coloured(found)
-            elif guards and not one:
-                for index, row in enumerate(rows.tolist()):
-                    if (guard := guards[row]) is not None:
-                        found[index : index + 1] = guard.coloured(found[index : index + 1])
-            return found, torch.cat(excess)
+
+            def guarded(part: slice) -> tuple[Tensor, Tensor]:
+                within = ranges[rows[part]] if ranges is not None and each else ranges
+                coarse = preview and self.prior.device.type == "cpu"
+                prior = self.fast if preview else self.prior
+                return prior.guarded_decode(z[part], self.batch_size, coarse, within)
+
+            parts = self._batches(guarded, len(z), self.batch_size, "sampling", **how)
+            images, excess = (torch.cat(some) for some in zip(*((x.cpu(), e.cpu()) for x, e in parts), strict=True))
+            if guards:
+                some = [guards[row] for row in rows.tolist()] if each else guards
+                pairs = zip(some, images.split(len(images) // len(some)), strict=True)
+                images = torch.cat([x if guard is None else guard.coloured(x) for guard, x in pairs])
+            return images, excess
 
         return decode
 
@@ -426,12 +399,7 @@ def unusable(images: Tensor) -> Tensor:
 
 
 def project(
-    decode: Decode,
-    z: Tensor,
-    centre: Tensor,
-    wrong: Callable[[Tensor], Tensor] = unusable,
-    *,
-    images: Tensor | None = None,
+    decode: Decode, z: Tensor, centre: Tensor, wrong: Callable[[Tensor], Tensor] = unusable
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Decode latents, moving those whose image is wrong along the ray to `centre` until it is not.
 
@@ -443,19 +411,17 @@ def project(
         z: (n, D).
         centre: (D,), or (n, D), one for each row.
         wrong: (k, C, S, S) -> (k,) bool.
-        images: (n, C, S, S), where they were decoded already.
 
     Returns:
         The images, (n, C, S, S), finite; the latents that they show, (n, D); and which were moved, (n,) bool.
     """
-    images = decode(z, torch.arange(len(z))) if images is None else images
+    images = decode(z, torch.arange(len(z)))
     bad = wrong(images)
     if not bad.any():
         return images, z, bad
     rows = bad.nonzero().flatten()
     z, images = z.clone(), images.clone()
-    middle = centre.to(z).expand_as(z)[rows]
-    start = z[rows]
+    middle, start = centre.to(z).expand_as(z)[rows], z[rows]
     low, high = torch.zeros(len(rows), 1).to(z), torch.ones(len(rows), 1).to(z)
     z[rows], images[rows] = middle, torch.nan_to_num(decode(middle, rows), 0.0, 1.0, 0.0).clamp(0, 1)
     for _ in range(_BISECTIONS):
@@ -467,11 +433,6 @@ def project(
         good = good.to(share.device).unsqueeze(1)
         low, high = torch.where(good, share, low), torch.where(good, high, share)
     return images, z, bad
-
-
-def has_tiles() -> bool:
-    """Whether this processor multiplies matrices of bfloat16 in tiles (AMX). A torch that cannot tell says no."""
-    return getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
 
 
 def check(cancel: threading.Event | None) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -32,7 +31,6 @@ _EDGE = 1
 # What is removed ends where the mask does; only the edge of an aligned image needs a soft one.
 _FEATHER = 0.04
 
-Run = Callable[..., Tensor]
 M = TypeVar("M")
 
 
@@ -43,8 +41,8 @@ def ignore(
     *,
     cancel: threading.Event | None = None,
 ) -> Evidence:
-    """Evidence of which parts are ignored: what the rest of the image and the other images make likely is drawn there
-    (see `inpaint`), and this conditions.
+    """Evidence of which parts are ignored. What the rest of the image and the other images make likely is drawn there
+    (see `inpaint`), and conditions instead.
 
     Args:
         engine: inverts the images.
@@ -63,9 +61,8 @@ def ignore(
     """
     for index, mask in masks.items():
         image = evidence[index]
-        mask = mask and _black_and_white(mask, engine.prior.image_size)
         plain = image if image.mask is None else engine.choose(image, image.face, cancel=cancel)
-        evidence = evidence.put(index, replace(plain, mask=mask if mask and image.face and mask.getbbox() else None))
+        evidence = evidence.put(index, _with_mask(engine, plain, mask))
     masked = [index for index in masks if evidence[index].mask is not None]
     if not masked:
         return evidence
@@ -86,8 +83,9 @@ def remove(
     *,
     cancel: threading.Event | None = None,
 ) -> tuple[Image.Image, tuple[EvidenceImage, ...]]:
-    """A photograph of people without what a mask covers of their faces: what the rest of each face makes likely is
-    drawn there; the rest of the photograph stays. Gives it, and the faces as they are in it.
+    """A photograph of people without what a mask covers of their faces, and the faces as they are in it then.
+
+    What the rest of each face makes likely is drawn there. The rest of the photograph stays.
 
     Args:
         engine: inverts the faces.
@@ -98,12 +96,8 @@ def remove(
     Raises ValueError for a mask of other proportions, and one that touches no face.
     """
     faces = tuple(faces)
-    cut = [image.face and mask_in_frame(mask, photograph.size, image.face) for image in faces]
-    masked = {
-        index: replace(image, mask=_black_and_white(one, engine.prior.image_size))
-        for index, (image, one) in enumerate(zip(faces, cut, strict=True))
-        if one is not None and one.getbbox()
-    }
+    cut = {i: _with_mask(engine, faces[i], one) for i, one in masks_in_frames(faces, [mask]).items()}
+    masked = {index: image for index, image in cut.items() if image.mask is not None}
     if not masked:
         raise ValueError("the mask touches no face: nothing can be removed outside of the aligned faces")
     placed, changes, now = [], [], dict(enumerate(faces))
@@ -120,12 +114,12 @@ def _inpainted(
     engine: Reader, images: Sequence[EvidenceImage], towards: Gaussian, cancel: threading.Event | None
 ) -> list[EvidenceImage]:
     """Images with masks, filled in and judged as they are then."""
-    run, filled = partial(engine.call, cancel=cancel), []
+    filled = []
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         x = engine.prior.to_unit([image.face.image for image in batch if image.face is not None])
         masks = [image.mask for image in batch if image.mask is not None]
-        filled += to_pil(inpaint(engine.prior, x, masks, towards, run=run))
+        filled += to_pil(inpaint(engine, x, masks, towards, cancel=cancel))
     latents = engine.encode(filled, cancel=cancel)
     return [
         replace(image.rejudged(latent, engine.prior.typicality), filled=one)
@@ -133,16 +127,16 @@ def _inpainted(
     ]
 
 
-def _black_and_white(mask: Image.Image, size: int) -> Image.Image:
-    """A mask at the size of an aligned image: mode L, 255 where it is ignored, else 0."""
-    return mask.convert("L").resize((size, size), Image.Resampling.BOX).point(WHITE)
+def _with_mask(engine: Reader, image: EvidenceImage, mask: Image.Image | None) -> EvidenceImage:
+    """With a mask at the size of the aligned image, mode L, 255 where it is ignored, else 0; None where nothing is."""
+    if mask is not None:
+        side = engine.prior.image_size
+        mask = mask.convert("L").resize((side, side), Image.Resampling.BOX).point(WHITE)
+    return replace(image, mask=mask if mask and image.face and mask.getbbox() else None)
 
 
 def one_for_each(masks: Sequence[M], n: int, what: str) -> list[M]:
-    """Masks that were given, one for all or one for each of n, as n of them.
-
-    Raises ValueError for another number; `what` names the n there.
-    """
+    """One mask for all of n, or one for each, as n of them. Raises ValueError for another number."""
     if len(masks) not in (1, n):
         raise ValueError(f"{n} {what} take one mask, or one for each, not {len(masks)}")
     return list(masks) * n if len(masks) == 1 else list(masks)
@@ -185,13 +179,13 @@ def usual(prior: Prior, others: Tensor | None = None, weights: Tensor | None = N
 
 
 def inpaint(
-    prior: Prior,
+    engine: Reader,
     x: Tensor,
     masks: Sequence[Image.Image],
     towards: Gaussian,
     *,
     rounds: int = _ROUNDS,
-    run: Run | None = None,
+    cancel: threading.Event | None = None,
 ) -> Tensor:
     """Draw a part of each image again; the rest stays to the bit.
 
@@ -204,15 +198,14 @@ def inpaint(
         x: (n, C, S, S) in [0, 1].
         masks: n of mode L and size S: what is white is drawn again, and a pixel around it.
         towards: as `usual` gives it.
-        rounds: how many.
-        run: computes a round, as `Compute.call`; by default at once.
+        rounds: how many; each is a job of its own, see `Compute.call`.
 
     Returns:
         (n, C, S, S) in [0, 1], on the CPU.
     """
     wider = [np.asarray(mask.filter(ImageFilter.MaxFilter(2 * _EDGE + 1))) for mask in masks]
     hidden = torch.from_numpy(np.stack(wider) > 127).unsqueeze(1)
-    frames = x.cpu()
+    prior, frames = engine.prior, x.cpu()
     variance = towards.variance.to(frames).expand(prior.dim)
 
     def shown(z: Tensor) -> Tensor:
@@ -226,10 +219,9 @@ def inpaint(
         # What the flow cannot invert as it is starts from the mean.
         return shown(towards.mean + share * (z - towards.mean).nan_to_num(0.0, 0.0, 0.0))
 
-    run = run or (lambda function, *args, **_: function(*args))
-    x = run(shown, towards.mean.expand(len(frames), -1))
+    x = engine.call(shown, towards.mean.expand(len(frames), -1), cancel=cancel)
     for lam in np.geomspace(_FIRST, _LAST, rounds):
-        x = run(once, x, float(lam))
+        x = engine.call(once, x, float(lam), cancel=cancel)
     return x
 
 
