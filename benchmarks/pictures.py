@@ -34,7 +34,7 @@ def overview(path: Path) -> None:
             ).images
         )
         arrow = Image.new("RGB", samples[0].size, "white")
-        rows.append([*(image.face.image for image in evidence[:3] if image.face), arrow, *samples])
+        rows.append([*(image.face.image for image in evidence.images[:3] if image.face), arrow, *samples])
         titles.append(example.title)
     columns = ["evidence", "", "", "", "samples"] + [""] * 6
     labelled_rows(rows, row_labels=titles, column_labels=columns, cell=128).save(path, quality=88)

@@ -56,7 +56,6 @@ def test_the_posterior_is_that_of_the_images_wherever_lambda_was_before(some, ra
     evidence.posterior(3.0)
     for found, expected in (
         (evidence.posterior(ratio), {"lam_ratio": ratio}),
-        (evidence.posterior(lam=ratio), {"lam": ratio}),
         (evidence.posterior(), {"lam_ratio": DEFAULT_LAM_RATIO}),
     ):
         expected = Posterior.condition(evidence.z, weights=evidence.weights, **expected)
@@ -64,8 +63,8 @@ def test_the_posterior_is_that_of_the_images_wherever_lambda_was_before(some, ra
 
 
 def test_weights_count_as_copies():
-    weighted = Evidence((image(1, weight=3.0), image(2))).posterior(lam=1.0)
-    copied = Evidence((image(1), image(1), image(1), image(2))).posterior(lam=1.0)
+    weighted = Evidence((image(1, weight=3.0), image(2))).posterior(0.25)
+    copied = Evidence((image(1), image(1), image(1), image(2))).posterior(0.25)
     torch.testing.assert_close(weighted.mean, copied.mean, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(weighted.variance, copied.variance)
 

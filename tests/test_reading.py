@@ -73,7 +73,7 @@ def test_it_grows_from_nothing_by_one_two_four_and_then_by_eight_until_nothing_r
     assert [evidence.remaining for evidence in seen] == [20, 19, 17, 13, 5, 0]
     assert calls == [1, 2, 4, 8, 5]
     for before, after in itertools.pairwise(seen):
-        assert after[: len(before)] == before.images
+        assert after.images[: len(before)] == before.images
     assert [source.file for source in seen[-1].sources] == files
 
 
@@ -89,9 +89,9 @@ def test_files_that_cannot_be_used_are_named_and_the_others_go_on(engine, files,
     files[8].write_bytes(b"no picture")
     files[9].write_bytes(files[9].read_bytes()[:60])
     evidence = engine.read([*files[:10], tmp_path / "nowhere.png", tmp_path])
-    assert [image.name for image in evidence][:11] == [f"{i:02d}.png" for i in range(10)] + ["nowhere.png"]
+    assert [image.name for image in evidence.images][:11] == [f"{i:02d}.png" for i in range(10)] + ["nowhere.png"]
     assert len(evidence.used) == 8 and evidence.z.shape == (8, engine.prior.dim) and evidence.posterior().m == 8
-    for image in evidence[8:]:
+    for image in evidence.images[8:]:
         assert image.problem and image.summary.startswith("skipped: ") and image.latent is None
     with pytest.raises(ValueError, match=r"nowhere\.png"):
         engine.posterior([tmp_path / "nowhere.png"])
@@ -116,7 +116,7 @@ def test_sources_say_how_each_image_counts_and_read_the_same_again(engine, files
     sources = [Source(files[0], "cat", 1.0), Source(b"no picture", "dog", 2.0), Source(files[1], "", 0.5, robust=False)]
     onto = engine.read(files[2:4], onto=Evidence(prior="the page's name"))
     evidence = engine.read(sources, onto=onto)
-    assert evidence[:2] == onto.images and list(evidence.sources[2:]) == sources
+    assert evidence.images[:2] == onto.images and list(evidence.sources[2:]) == sources
     assert evidence.prior == "the page's name" and engine.read([]).prior == engine.prior.name
     assert [image.robust for image in engine.read(files[:2], robust=False)] == [False, False]
     again = Engine(make_tiny_prior(1)).read(evidence.sources)
@@ -244,7 +244,7 @@ def test_a_posterior_of_files_is_that_of_their_evidence(engine, files, saved):
     levels = [0.2, 0.6]
     for given, expected in (
         ({}, {"lam_ratio": 0.5}),
-        ({"lam": 2.0}, {"lam": 2.0}),
+        ({"lam_ratio": 2.0}, {"lam_ratio": 2.0}),
         ({"lam_ratio": levels}, {"lam_ratio": per_level(levels, engine.prior.levels)}),
     ):
         found = engine.posterior(files[:3], **given, align="never")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -185,7 +185,7 @@ class EvidenceImage:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence(Sequence[EvidenceImage]):
+class Evidence:
     """The images that a user gave, in their order, or a saved posterior in their place: a value, which `read_steps`
     makes grow.
 
@@ -216,13 +216,7 @@ class Evidence(Sequence[EvidenceImage]):
     def __len__(self) -> int:
         return len(self.images)
 
-    @overload
-    def __getitem__(self, index: int) -> EvidenceImage: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[EvidenceImage, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> EvidenceImage | tuple[EvidenceImage, ...]:
+    def __getitem__(self, index: int) -> EvidenceImage:
         return self.images[index]
 
     def __iter__(self) -> Iterator[EvidenceImage]:
@@ -264,18 +258,15 @@ class Evidence(Sequence[EvidenceImage]):
         """How many times each image counts, in or out of use: its weight, and less for an outlier.
 
         An image whose latent is, at some level, k times as far out as the line beyond which it is an outlier (see
-        `Verdict.excess`) counts 1 / k⁴, the weight that Geman and McClure (1987) give an outlier far out: it adds to
-        the mean at most what an image at the line would, and to the variance, which goes as k², less and less. Where
-        half of those in use or more are far out, they are no outliers but what was meant, and all count in full; so
-        does an image that is not `robust`.
+        `Verdict.excess`) counts 1 / k⁴ (Geman and McClure, 1987): it adds to the mean at most what an image at the line
+        would. Where half of those in use or more are far out, they are what was meant, and all count in full; so does
+        an image that is not `robust`.
         """
         used = self.used
         meant = 2 * sum(image.is_outlier for image in used) >= len(used)
 
         def share(image: EvidenceImage) -> float:
-            if meant or not image.robust or image.verdict is None:
-                return 1.0
-            return 1 / image.verdict.excess**4
+            return 1.0 if meant or not image.robust or image.verdict is None else 1 / image.verdict.excess**4
 
         return tuple(image.weight * share(image) if image.used else 0.0 for image in self.images)
 
@@ -332,17 +323,15 @@ class Evidence(Sequence[EvidenceImage]):
         image = self.images[index]
         return self.put(index, replace(image, source=replace(image.source, **changes)))
 
-    def posterior(self, lam_ratio: float | Tensor | None = None, *, lam: float | Tensor | None = None) -> Posterior:
-        """The posterior at λ/m, or at λ: numbers, or (D,) as `Engine.ratio` makes of one a level.
+    def posterior(self, lam_ratio: float | Tensor | None = None) -> Posterior:
+        """The posterior at λ/m: a number, or (D,) as `Engine.ratio` makes of one a level.
 
-        With neither it is that of the saved file, or at λ/m = 0.5. Raises ValueError when there is nothing to condition
+        By default it is that of the saved file, or at λ/m = 0.5. Raises ValueError when there is nothing to condition
         on, with what is wrong with each image.
         """
-        if lam_ratio is None and lam is None:
-            if self.saved is not None:
-                return self.saved
-            lam_ratio = DEFAULT_LAM_RATIO
-        return self._at_one.with_lam(lam_ratio, lam=lam)
+        if lam_ratio is None and self.saved is not None:
+            return self.saved
+        return self._at_one.with_lam(DEFAULT_LAM_RATIO if lam_ratio is None else lam_ratio)
 
     def forget(self) -> None:
         """Forget the posterior, as large as the latents themselves; it is computed again when it is asked for."""

@@ -6,15 +6,15 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from .compute import BATCH, Cache, Cancelled, Compute, Progress, check, report
+from .compute import BATCH, Cache, Cancelled, Compute, How, Progress, check, report
 from .evidence import LARGEST_LATENT, Evidence, EvidenceImage, Pick, Source
 from .faces import AlignedFace
 from .images import ImageError, load_image
@@ -22,6 +22,9 @@ from .pictures import AlignMode, File, Landmarks, Picture, PictureReader, conten
 from .posterior import Posterior
 from .priors.prior import Prior
 from .runtime.worker import Priority
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Reader"]
 
@@ -89,33 +92,30 @@ class Reader(Compute):
         """
         onto = replace(Evidence(prior=self.prior.name) if onto is None else onto, notes=(), remaining=0)
         given = [one if isinstance(one, Source) else Source(one, face=faces, robust=robust) for one in sources]
-        saved = [path for one in given if (path := _posterior_file(one.file)) is not None]
-        if saved and len(given) == 1:
-            yield self._with_saved(onto, saved[0])
+        files = [one for one in given if not _is_posterior(one.file)]
+        if len(given) == 1 and not files:
+            yield self._with_saved(onto, Path(str(given[0].file)))
             return
         notes = []
-        if saved:
-            names = ", ".join(path.name for path in saved)
+        if len(files) < len(given):
+            names = ", ".join(Path(str(one.file)).name for one in given if _is_posterior(one.file))
             notes.append(f"{names}: give images, or one saved posterior by itself.")
-            given = [one for one in given if _posterior_file(one.file) is None]
-        room = len(given) if most is None else max(0, most - len(onto))
-        if len(given) > room:
-            notes.append(f"Only {most} images fit: the last {len(given) - room} are left out.")
-            given = given[:room]
-        onto = replace(onto, remaining=len(given), notes=tuple(notes))
+        room = len(files) if most is None else max(0, most - len(onto))
+        if len(files) > room:
+            notes.append(f"Only {most} images fit: the last {len(files) - room} are left out.")
+            files = files[:room]
+        onto = replace(onto, remaining=len(files), notes=tuple(notes))
         yield onto
-        reading = self._read_ahead([one.file for one in given], align, landmarks, cancel)
+        reading = self._read_ahead([one.file for one in files], align, landmarks, cancel)
         # The first batches are smaller, so that something is seen early. None depends on the clock, since a latent
         # depends in its last bits on the batch that it was inverted in.
         batch: list[tuple[Source, Picture, AlignedFace | None]] = []
         size = 1
         try:
-            for remaining, (picture, source) in zip(
-                reversed(range(len(given))), zip(reading, given, strict=True), strict=True
-            ):
+            for done, (picture, source) in enumerate(zip(reading, files, strict=True), 1):
                 batch += [(source, picture, face) for face in _chosen(picture, source.face)]
-                if not remaining or len(batch) >= size:
-                    onto = onto.added(self._judged(batch, cancel=cancel, priority=priority), remaining)
+                if done == len(files) or len(batch) >= size:
+                    onto = onto.added(self._judged(batch, cancel=cancel, priority=priority), len(files) - done)
                     yield onto
                     batch, size = [], min(2 * size, BATCH)
         except Cancelled:
@@ -145,21 +145,19 @@ class Reader(Compute):
         self,
         sources: Iterable[Source | File],
         lam_ratio: float | Sequence[float] | None = None,
-        *,
-        lam: float | Sequence[float] | None = None,
         **how: Any,
     ) -> Posterior:
         """Images, or one saved posterior, to a posterior.
 
         Args:
             sources: see `read_steps`, whose keywords and `read`'s are taken as well.
-            lam_ratio, lam: λ/m, or λ itself: one number, or one for each latent level, fine to coarse. With neither a
-                saved posterior keeps its own, and images have λ/m = 0.5.
+            lam_ratio: λ/m: one number, or one for each latent level, fine to coarse. By default a saved posterior keeps
+                its own, and images have λ/m = 0.5.
 
         Raises ValueError when there is nothing to condition on, with what is wrong with each image; when a saved
-        posterior is damaged, of another prior, or not alone; for both λ, or another number of levels.
+        posterior is damaged, of another prior, or not alone; for another number of levels.
         """
-        return self.read(sources, **how).checked().posterior(self.ratio(lam_ratio), lam=self.ratio(lam))
+        return self.read(sources, **how).checked().posterior(self.ratio(lam_ratio))
 
     def faces(
         self,
@@ -216,22 +214,16 @@ class Reader(Compute):
 
     def _with_saved(self, onto: Evidence, path: Path) -> Evidence:
         try:
-            saved = self.load_posterior(path)
-        except ValueError as error:
-            return replace(onto, notes=(str(error),))
+            return replace(onto, images=(), saved=self.load_posterior(path), saved_name=path.name, example="")
         except OSError as error:
             return replace(onto, notes=(f"{path.name} cannot be read ({error.strerror or 'no such file'}).",))
-        return replace(onto, images=(), saved=saved, saved_name=path.name, example="")
+        except ValueError as error:
+            return replace(onto, notes=(str(error),))
 
     def _judged(
-        self,
-        chosen: Sequence[tuple[Source, Picture, AlignedFace | None]],
-        *,
-        cancel: threading.Event | None,
-        priority: Priority = "now",
+        self, chosen: Sequence[tuple[Source, Picture, AlignedFace | None]], **how: Unpack[How]
     ) -> list[EvidenceImage]:
-        aligned = [face.image for *_, face in chosen if face is not None]
-        latents = iter(self.encode(aligned, priority=priority, cancel=cancel))
+        latents = iter(self.encode([face.image for *_, face in chosen if face is not None], **how))
         return [
             EvidenceImage.judged(source, picture, face, next(latents) if face else None, self.prior.typicality)
             for source, picture, face in chosen
@@ -252,7 +244,7 @@ class Reader(Compute):
             return _done(Picture(error.name, problem=error.problem))
         size = size or self.prior.image_size
         key = (digest, size, align, landmarks)
-        known = self._pictures.get(key)
+        known, keep = self._pictures.get(key), self._pictures.put
         if known is not None:
             return _done(replace(known, name=name))
         how: dict[str, Any] = {"name": name, "size": size, "align": align, "landmarks": landmarks}
@@ -260,12 +252,8 @@ class Reader(Compute):
             reading = _done(read_picture(content, **how))
         else:
             reading = self._reader.submit(content, cancel=cancel, **how)
-        reading.add_done_callback(lambda read: self._keep(key, read))
+        reading.add_done_callback(lambda read: read.cancelled() or read.exception() or keep(key, read.result()))
         return reading
-
-    def _keep(self, key: Hashable, read: Future[Picture]) -> None:
-        if not read.cancelled() and read.exception() is None:
-            self._pictures.put(key, read.result())
 
     def _read_ahead(
         self, files: Sequence[File], align: AlignMode, landmarks: Landmarks, cancel: threading.Event | None
@@ -287,9 +275,8 @@ class Reader(Compute):
                 future.cancel()
 
 
-def _posterior_file(file: File) -> Path | None:
-    path = Path(file) if isinstance(file, str | os.PathLike) else None
-    return path if path is not None and path.suffix.lower() == ".safetensors" else None
+def _is_posterior(file: File) -> bool:
+    return isinstance(file, str | os.PathLike) and Path(file).suffix.lower() == ".safetensors"
 
 
 def _chosen(picture: Picture, pick: Pick) -> Sequence[AlignedFace | None]:

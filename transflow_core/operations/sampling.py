@@ -57,7 +57,7 @@ def ignored(call: Call, evidence: Evidence) -> Evidence:
         return evidence
     if evidence.saved is not None:
         raise ValueError("masks: a saved posterior takes none. Give images.")
-    return ignore(call.engine, evidence, masks_in_frames(evidence, masks), cancel=call.cancel)
+    return ignore(call.engine, evidence, masks_in_frames(evidence.images, masks), cancel=call.cancel)
 
 
 def sampler_of(engine: Reader, recipe: Sample, posterior: Posterior | None) -> Sampler:
