@@ -135,7 +135,6 @@ def drop_zone(label: str, file_types: Sequence[str], *, elem_id: str, height: in
         elem_classes="takes-files",
     )
     with gr.Accordion("Webcam or clipboard", open=False):
-        # As a file: otherwise Gradio would decode it before any limit was checked.
         camera = gr.Image(
             sources=["webcam", "clipboard"],
             type="filepath",
@@ -145,6 +144,8 @@ def drop_zone(label: str, file_types: Sequence[str], *, elem_id: str, height: in
             buttons=[],  # the picture is added at once, and nothing is shared through another server
             elem_id=f"{elem_id}-camera",
         )
+        # Gradio would open the stranger's file in this process, where no limit holds.
+        camera.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign]
     return files, camera
 
 

@@ -2,7 +2,6 @@
 
 import cmath
 import math
-import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -240,14 +239,6 @@ def test_pictures_of_two_sizes_in_a_row_do_not_disturb_each_other(frames: list[I
     pictures = [scene(size, placed(frames[0], side, complex(*size) / 2))[0] for size, side in places]
     first, other, again = ([(one.box, one.eyes) for one in detect(picture)] for picture in pictures)
     assert first == again and first != other and len(other) == 1
-
-
-def test_opencv_decodes_no_file() -> None:
-    """It only gets arrays: decoders are Pillow's, in a child process."""
-    for file in (ROOT / "transflow_core").rglob("*.py"):
-        assert not set(re.findall(r"cv2\.(\w+)", file.read_text(encoding="utf-8"))) & {
-            "imread", "imdecode", "imreadmulti", "imdecodemulti", "VideoCapture", "FileStorage",
-        }  # fmt: skip
 
 
 # --- what has no face, and what is ready -----------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Files to pictures, in child processes."""
 
+import ast
+import io
 import os
 import subprocess
 import sys
@@ -15,9 +17,12 @@ from transflow_core import pictures
 from transflow_core.engine import Engine
 from transflow_core.images import ImageError, load_image, reading, to_pil
 from transflow_core.pictures import PictureReader, is_quick, read_picture
+from transflow_core.runtime import sandbox
+from transflow_core.runtime.sandbox import gaps
 from transflow_core.runtime.worker import as_client
 
 from .helpers import ROOT
+from .images.test_decoding import fuzzed_files
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,79 @@ def test_a_mask_or_photograph_is_decoded_there_too(reader, tiny_prior, tmp_path)
         assert engine.picture(tmp_path / "a.png").tobytes() == load_image(tmp_path / "a.png").tobytes()
         with pytest.raises(ImageError, match=r"^b\.png: this is not an image"):
             engine.picture(tmp_path / "b.png")
+
+
+class Told:
+    """Unpickled in the child, it becomes the text of `told` after `code` ran there."""
+
+    def __init__(self, code: str):
+        self.code = code
+
+    def __reduce__(self):
+        return eval, (f"[exec({self.code!r}, scope := {{}}), repr(scope['told'])][1]",)
+
+
+ATTEMPTS = """
+import ctypes, os
+def refused(call, *args):
+    try:
+        return call(*args) == -1
+    except PermissionError:
+        return True
+libc = ctypes.CDLL(None)
+told = {
+    "read": refused(open, "/etc/passwd"), "list": refused(os.listdir, "/"), "write": refused(open, "/tmp/x", "w"),
+    "remove": refused(os.remove, __FILE__), "tcp": refused(libc.socket, 2, 1, 0), "udp": refused(libc.socket, 2, 2, 0),
+    "unix": refused(libc.socket, 1, 1, 0), "run": refused(os.posix_spawn, "/bin/true", ["true"], {}),
+    "signal": refused(os.kill, os.getppid(), 0), "chmod": refused(os.chmod, __FILE__, 0o600),
+}
+"""
+
+
+def test_the_child_reaches_no_file_no_network_and_no_program(reader, tmp_path):
+    if gaps():
+        pytest.skip(f"this kernel leaves a process {' and '.join(gaps())}")
+    file = tmp_path / "secret.txt"
+    file.write_text("a secret")
+    name = Told(ATTEMPTS.replace("__FILE__", repr(str(file))))
+    for size, keep in ((64, False), (900, True)):  # the quick child, and the other one
+        picture = Image.new("RGB", (size, size))
+        found = reader.submit(picture, name=name, size=64, align="auto" if keep else "never").result()
+        assert found.faces and set(eval(found.name).values()) == {True}, found.name
+    assert file.read_text() == "a secret"
+
+
+def test_the_child_gets_no_secrets_of_the_environment(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "a secret")
+    name = Told("import os; told = sorted(os.environ)")
+    found = PictureReader().submit(Image.new("RGB", (8, 8)), name=name, size=8, align="never").result()
+    assert "PYTHONPATH" in found.name and "HF_TOKEN" not in found.name
+
+
+@pytest.mark.parametrize("words", [("files", "Landlock"), ("network", "seccomp")])
+def test_what_the_kernel_cannot_take_is_said_in_words(words, monkeypatch):
+    monkeypatch.setattr(sandbox, "_landlock_version", lambda: -1)
+    monkeypatch.setattr(sandbox, "_filters", lambda: False)
+    assert any(all(word in gap for word in words) for gap in gaps())
+    sandbox.lock()  # takes nothing, and fails at nothing
+
+
+def test_every_format_is_read_after_the_lock(reader):
+    """No decoder is imported, and no file is opened, once the child has given up its files."""
+    for kind, data in fuzzed_files().items():
+        found = reader.submit(data, name=kind, size=1, align="never", keep=True).result()
+        assert found.image is not None and found.image.tobytes() == load_image(data).tobytes(), (kind, found.problem)
+
+
+@pytest.mark.parametrize("length", [None, 2**40])
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"\x80\x04N.", b'{"bytes": -1}', b'{"bytes": 4}', b'{"pixels": [9999999, 99999]}', b'{"similarity": 0}'],
+)
+def test_an_answer_is_plain_data_or_refused(length, text):
+    answer = (length or len(text)).to_bytes(8, "big") + text + b"abc"
+    with pytest.raises((EOFError, ValueError, TypeError, KeyError)):
+        pictures._received(io.BytesIO(answer))
 
 
 class Deadly:
@@ -119,14 +197,15 @@ def test_a_small_picture_does_not_wait_for_a_large_one(reader):
 def test_what_is_quick_is_known_by_the_header(size, align, quick, tmp_path):
     path = tmp_path / "a.png"
     Image.new("RGB", size).save(path)
-    for content in (path, path.read_bytes(), Image.new("RGB", size)):
+    for content in (path.read_bytes(), Image.new("RGB", size)):
         assert is_quick(content, size=64, align=align) == quick
 
 
-def test_a_large_file_is_not_even_opened_to_see_whether_it_is_quick(tmp_path):
+def test_a_large_file_is_no_work_for_the_quick_child(reader, tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(bytes(2**20 + 1))
-    assert not is_quick(path, size=64) and is_quick(b"no picture", size=64)
+    with patch.object(reader._quick, "_process", None):
+        assert "not an image" in reader.submit(path, name="a.png", size=64).result().problem
 
 
 @pytest.mark.parametrize("kind", ["path", "file"])
@@ -146,3 +225,26 @@ def test_the_child_ends_with_this_process():
     # The child has this one's stderr: it is read to its end when both are over.
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "over\n" and not ended.stderr
+
+
+def attributes(*places):
+    """(file, name) of each attribute and name in the Python files below these places of the checkout."""
+    for file in (file for place in places for file in (ROOT / place).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute | ast.Name):
+                yield file.relative_to(ROOT).as_posix(), ast.unparse(node)
+
+
+def test_opencv_gets_arrays_alone():
+    names = [name.rpartition(".")[2] for _, name in attributes("transflow_core", "demo")]
+    assert "copyMakeBorder" in names
+    decoders = ("imread", "imdecode", "VideoCapture", "FileStorage", "imcount", "ImageCollection")
+    assert not [name for name in names if name.startswith(decoders)]
+
+
+def test_the_server_decodes_only_the_pictures_that_ship():
+    """All that a stranger sends goes through `Engine.picture` and `Engine.faces`, to the child."""
+    decoding = {
+        file for file, name in attributes("demo", "transflow_core/operations") if name in ("Image.open", "load_image")
+    }
+    assert decoding == {"demo/panel/cards.py", "demo/classify/render.py"}

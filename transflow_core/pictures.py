@@ -7,6 +7,8 @@ import contextvars
 import functools
 import hashlib
 import io
+import json
+import logging
 import os
 import pickle
 import signal
@@ -14,20 +16,21 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from PIL import Image, ImageOps
 
 from .faces import AlignedFace
 from .faces import align as align_faces
 from .faces.alignment import AlignMode, may_be_ready
-from .faces.models import Landmarks
-from .images import ImageError, load_image
-from .images.reading import MAX_BYTES, image_errors, limit_growth, name_of, open_image, read_source
+from .faces.models import Landmarks, load_detectors
+from .images import MAX_PIXELS, ImageError, load_image
+from .images.reading import MAX_BYTES, image_errors, load_decoders, name_of, open_image, read_source
+from .runtime.sandbox import gaps, limit_growth, lock
 from .runtime.worker import Worker, python_path
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "serve",
 ]
 
+_log = logging.getLogger(__name__)
 _PREVIEW = 480
 File = str | os.PathLike | bytes | BinaryIO | Image.Image
 """Where a picture comes from: a path, its bytes, a binary file, or a PIL image."""
@@ -50,6 +54,9 @@ File = str | os.PathLike | bytes | BinaryIO | Image.Image
 _QUICK_BYTES, _QUICK_PIXELS = 2**20, 300_000
 # The slowest honest picture takes ten seconds on an idle core.
 _SECONDS = 120.0
+# What a child gets of the environment, which may hold secrets.
+_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL", "OMP_NUM_THREADS")
+_LENGTH = 8  # bytes of the number that goes before an answer
 
 
 @dataclass(frozen=True)
@@ -143,16 +150,14 @@ def _preview(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def is_quick(content: bytes | Path | Image.Image, *, size: int, align: AlignMode = "auto") -> bool:
+def is_quick(content: bytes | Image.Image, *, size: int, align: AlignMode = "auto") -> bool:
     """Whether `read_picture` takes some hundredths of a second, a tenth at most: by its header, few pixels and no long
     search for faces."""
     try:
         if not isinstance(content, Image.Image):
-            if (content.stat().st_size if isinstance(content, Path) else len(content)) > _QUICK_BYTES:
-                return False
             with image_errors("image"):
                 content = open_image(content, name="image")
-    except (ImageError, OSError):
+    except ImageError:
         return True  # so is its refusal
     pixels = content.width * content.height
     return pixels <= _QUICK_PIXELS and (align == "never" or may_be_ready(content.size, size, align))
@@ -172,13 +177,15 @@ class PictureReader:
     """
 
     def __init__(self) -> None:
-        self._quick, self._slow = _Child("quick pictures", nice=0), _Child("pictures", nice=10)
+        self._quick, self._slow = _Child("quick pictures", quick=True), _Child("pictures", quick=False)
         self._begun: dict[Hashable, Future[Picture]] = {}
 
     @classmethod
     @functools.cache
     def shared(cls) -> PictureReader:
-        """The one of this process, where a server wants no second."""
+        """The one of this process, where a server wants no second. It logs what its children keep, see `gaps`."""
+        for gap in gaps():
+            _log.warning("Pictures are decoded in a process that keeps %s.", gap)
         return cls()
 
     @property
@@ -201,28 +208,23 @@ class PictureReader:
         read: Future[Picture] = Future()
         context = contextvars.copy_context()
 
-        def ask(child: _Child, then: Callable[[Any], None], **more: bool) -> None:
-            asked = child.submit(child.ask, content, how | more, cancel=cancel)
+        def ask(child: _Child) -> None:
+            asked = child.submit(child.ask, content, how, cancel=cancel)
             read.add_done_callback(lambda _: read.cancelled() and asked.cancel())
-            asked.add_done_callback(lambda _: answered(asked, then))
+            asked.add_done_callback(answered)
 
-        def answered(asked: Future[Picture | None], then: Callable[[Any], None]) -> None:
+        def answered(asked: Future[Picture | None]) -> None:
             if asked.cancelled() or read.cancelled():
                 return
-            error = asked.exception()
             with contextlib.suppress(InvalidStateError):  # it was cancelled just now
-                if error is None:
-                    then(asked.result())
-                else:
+                if error := asked.exception():
                     read.set_exception(error)
+                elif (picture := asked.result()) is not None:
+                    read.set_result(picture)
+                else:
+                    context.run(ask, self._slow)
 
-        def looked(picture: Picture | None) -> None:
-            if picture is None:
-                context.run(ask, self._slow, read.set_result)
-            else:
-                read.set_result(picture)
-
-        ask(self._quick, looked, quick=True)
+        ask(self._quick)
         return read
 
 
@@ -231,16 +233,21 @@ def _key(file: Path, how: dict[str, Any]) -> Hashable:
 
 
 class _Child(Worker):
-    """A worker whose jobs run in a child process, by `serve`."""
+    """A worker whose jobs run in a child process, by `serve`; a `quick` one refuses what is not."""
 
-    def __init__(self, name: str, nice: int) -> None:
+    def __init__(self, name: str, *, quick: bool) -> None:
         super().__init__(name)
-        self._nice = nice
+        self._quick = quick
         self._process = self._started()
 
     def ask(self, content: bytes | Path | Image.Image, how: dict[str, Any]) -> Picture | None:
-        """What the child answers, within the thread."""
-        question = pickle.dumps((content, how))
+        """What the child answers, within the thread. It never sees a path: this process opens the file."""
+        try:
+            data = read_source(content, how["name"]) if isinstance(content, Path) else content
+        except ImageError as error:
+            return Picture(error.name, problem=error.problem)
+        if self._quick and isinstance(data, bytes) and len(data) > _QUICK_BYTES:
+            return None
         if self._process.poll() is not None:
             self._process = self._started()
         timer = threading.Timer(_SECONDS, self._process.kill)
@@ -248,23 +255,25 @@ class _Child(Worker):
         try:
             asks, answers = self._process.stdin, self._process.stdout
             assert asks is not None and answers is not None  # both are pipes
-            asks.write(question)
+            pickle.dump((data, how), asks)
             asks.flush()
-            return pickle.load(answers)
+            return _received(answers)
         except Exception:  # EOFError, BrokenPipeError, or whatever half an answer gives
             self._process.kill()
             self._process.wait()
-            return Picture(how["name"], problem="the file could not be decoded. Export it again, as PNG or JPEG.")
+            return Picture(str(how["name"]), problem="the file could not be decoded. Export it again, as PNG or JPEG.")
         finally:
             timer.cancel()
 
     def _started(self) -> subprocess.Popen[bytes]:
         # Not by multiprocessing, whose child would run the main module again: the page's builds the page.
         process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import serve; serve({self._nice})"],
+            [sys.executable, "-c", f"from {__name__} import serve; serve({self._quick})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": python_path()},
+            # No secrets of the host; and no thread of numpy's, since one that is there before the lock would escape it.
+            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+            | {"PYTHONPATH": python_path(), "OPENBLAS_NUM_THREADS": "1"},
         )
         weakref.finalize(self, _end, process)
         return process
@@ -275,21 +284,70 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.communicate()  # closes its pipes
 
 
-def serve(nice: int) -> None:
+def serve(quick: bool) -> None:
     """Read pictures for another process, of which this is a child: arguments come pickled on stdin, pictures go back.
 
-    None goes back where a `quick` answer was asked for and there is none. No picture takes more than 500 MB, whatever
-    its header says. The process ends with its parent, and makes way for it: at 10, it has a tenth of a core while the
-    parent computes.
+    First it loads what it needs, and then gives up files, the network and other programs (`runtime.sandbox`). No
+    picture takes more than 500 MB, whatever its header says. A `quick` child answers None to what would take long. The
+    other makes way for its parent: it has a tenth of a core while the parent computes. It ends with its parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    os.nice(nice)
+    os.nice(0 if quick else 10)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a decoder prints is no reply
+    load_decoders()
+    limit_growth()
+    lock(load_detectors())
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is over
         while True:
             content, how = pickle.load(sys.stdin.buffer)
             limit_growth()
-            slow = how.pop("quick", False) and not is_quick(content, size=how["size"], align=how.get("align", "auto"))
-            pickle.dump(None if slow else read_picture(content, **how), replies)
-            replies.flush()
+            slow = quick and not is_quick(content, size=how["size"], align=how.get("align", "auto"))
+            _send(None if slow else read_picture(content, **how), replies)
+
+
+# --- a picture between the processes: plain data alone, for a stranger's file may have taken over the child ----------
+
+
+def _send(picture: Picture | None, file: IO[bytes]) -> None:
+    """The picture as JSON after its length, then its bytes and pixels in the order of the JSON."""
+    blobs: list[bytes] = []
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, complex):
+            return value.real, value.imag
+        if isinstance(value, bytes):
+            blobs.append(value)
+            return {"bytes": len(value)}
+        if isinstance(value, Image.Image):
+            blobs.append(value.tobytes())
+            return {"pixels": value.size}
+        return vars(value)
+
+    facts = json.dumps(picture, default=plain).encode()
+    file.writelines([len(facts).to_bytes(_LENGTH, "big"), facts, *blobs])
+    file.flush()
+
+
+def _received(file: IO[bytes]) -> Picture | None:
+    """What `_send` wrote. Raises whatever else gives."""
+
+    def exactly(count: int) -> bytes:
+        if not 0 <= count <= 3 * MAX_PIXELS or len(data := file.read(count)) < count:
+            raise EOFError
+        return data
+
+    def read(value: dict[str, Any]) -> Any:
+        if "bytes" in value:
+            return exactly(value["bytes"])
+        if "pixels" in value:
+            width, height = value["pixels"]
+            return Image.frombytes("RGB", (width, height), exactly(3 * width * height))
+        if "similarity" in value:
+            value["box"], value["eyes"] = tuple(value["box"]), value["eyes"] and tuple(map(tuple, value["eyes"]))
+            value["similarity"] = tuple(complex(*number) for number in value["similarity"])
+            return AlignedFace(**value)
+        value["faces"], value["size"] = tuple(value["faces"]), tuple(value["size"])
+        return Picture(**value)
+
+    return json.loads(exactly(int.from_bytes(exactly(_LENGTH), "big")), object_hook=read)

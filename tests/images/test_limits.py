@@ -23,7 +23,7 @@ import json, sys
 import numpy, pillow_heif, PIL.ImageCms
 from PIL import Image
 from transflow_core.images import ImageError, load_image
-from transflow_core.images.reading import limit_growth
+from transflow_core.runtime.sandbox import limit_growth
 pillow_heif.register_heif_opener()
 Image.init()
 def peak():

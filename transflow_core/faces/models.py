@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Landmarks", "centerface", "descriptor", "eye_centres", "hog_detections", "opencv"]
+__all__ = ["Landmarks", "centerface", "descriptor", "eye_centres", "hog_detections", "load_detectors", "opencv"]
 
 Landmarks = Literal["5", "68"]
 
@@ -21,6 +21,7 @@ _idle_centerfaces: list[Any] = []
 # dlib's network has its activations inside too, and holds Python's lock: one at a time.
 _network = threading.Lock()
 
+_CENTERFACE = Path(__file__).with_name("centerface.onnx")
 # CenterFace has an output for every 4 × 4 px, of an input whose sides are multiples of 32. It names its outputs by
 # numbers: how sure, the logarithms of height and width, where in the cell the middle is, and five points (y, x) in the
 # box, of which the first two are the eyes.
@@ -33,6 +34,13 @@ _EYE_POINTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "5": ((2, 3), (0, 1)),
     "68": (tuple(range(36, 42)), tuple(range(42, 48))),
 }
+
+
+def load_detectors() -> list[Path]:
+    """Import OpenCV and dlib now, for a process that gives up its files; gives the models, which load at their use."""
+    opencv().getNumThreads()
+    _dlib()
+    return [_CENTERFACE, *(Path(file) for _, file in _dlib_files().values())]
 
 
 def opencv() -> Any:
@@ -72,7 +80,7 @@ def centerface(pixels: np.ndarray) -> list[tuple[tuple[float, float, float, floa
     try:
         network = _idle_centerfaces.pop()
     except IndexError:
-        network = cv2.dnn.readNetFromONNX(str(Path(__file__).with_name("centerface.onnx")))
+        network = cv2.dnn.readNetFromONNX(str(_CENTERFACE))
     height, width = (-side % _SIDES for side in pixels.shape[:2])
     padded = cv2.copyMakeBorder(pixels, 0, height, 0, width, cv2.BORDER_REPLICATE)
     network.setInput(cv2.dnn.blobFromImage(padded))
@@ -123,12 +131,16 @@ def _corners(rectangle: Any) -> tuple[int, int, int, int]:
 
 @functools.cache
 def _loaded(name: str) -> Any:
-    """A model of dlib: landmarks "5" or "68", or "descriptor"."""
+    kind, file = _dlib_files()[name]
+    return getattr(_dlib(), kind)(file)
+
+
+def _dlib_files() -> dict[str, tuple[str, str]]:
+    """The class and the file of dlib's models: landmarks "5" and "68", and "descriptor"."""
     import face_recognition_models as files
 
-    kind, file = {
-        "5": ("shape_predictor", files.pose_predictor_five_point_model_location),
-        "68": ("shape_predictor", files.pose_predictor_model_location),
-        "descriptor": ("face_recognition_model_v1", files.face_recognition_model_location),
-    }[name]
-    return getattr(_dlib(), kind)(file())
+    return {
+        "5": ("shape_predictor", files.pose_predictor_five_point_model_location()),
+        "68": ("shape_predictor", files.pose_predictor_model_location()),
+        "descriptor": ("face_recognition_model_v1", files.face_recognition_model_location()),
+    }

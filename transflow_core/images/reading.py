@@ -1,14 +1,13 @@
 """An untrusted image file to upright 8-bit RGB in sRGB.
 
 The size in the header is checked before any pixel is decoded. A file may cost more than its size says: a server
-therefore decodes in a child process (`pictures.serve`), which may take 480 MB and two minutes for each file.
+therefore decodes in a child process with limits (`pictures.serve`).
 """
 
 import contextlib
 import functools
 import io
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
@@ -22,7 +21,7 @@ __all__ = [
     "ImageError",
     "Source",
     "image_errors",
-    "limit_growth",
+    "load_decoders",
     "load_image",
     "name_of",
     "open_image",
@@ -41,7 +40,6 @@ REDUCED_ABOVE = 24_000_000
 
 _MAX_ASPECT = 50  # a panorama has 10
 
-_MAX_GROWTH = 480_000_000
 # Converting a strip takes 20 bytes a pixel beside the image, 32 for 32-bit greys.
 _STRIP_PIXELS = 2**20
 
@@ -182,18 +180,6 @@ def open_image(source: Source, *, name: str, max_pixels: int = MAX_PIXELS) -> Im
     return image
 
 
-def limit_growth() -> None:
-    """Let this process take 480 MB more than it has, and no more: a decoder then fails. On Linux alone."""
-    if not sys.platform.startswith("linux"):
-        return
-    import resource
-
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    has = next(int(line.split()[1]) for line in lines if line.startswith("VmData:")) * 1024
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (has + _MAX_GROWTH, most))
-
-
 def name_of(source: object) -> str:
     """What messages call a source: the file's name without its folder, else `image`."""
     if isinstance(source, Image.Image):
@@ -245,6 +231,14 @@ def _read_path(path: Path, name: str) -> bytes:
         if isinstance(error, ImageError):
             raise
         raise ImageError(name, f"the file cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+
+
+def load_decoders() -> None:
+    """Import now what a file may need later, for a process that gives up its files (`runtime.sandbox`)."""
+    from PIL import AvifImagePlugin, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401 - registers them
+
+    Image.preinit()
+    _register_heif()
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import time
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import gradio as gr
 import httpx
@@ -291,13 +292,14 @@ def test_a_full_disk_under_a_result_is_told_in_words(http, monkeypatch):
 
 
 def test_a_picture_of_the_camera_meets_the_limits_of_pictures_and_is_kept_as_a_file(small, tmp_path):
-    """177 megapixels, as a header claims them: nothing is decoded, and the session keeps a path."""
+    """177 megapixels, as a header claims them: this process opens nothing, and the session keeps a path."""
     chunk = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 8_850, 8, 2, 0, 0, 0)
     header = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     data = b"\x89PNG\r\n\x1a\n" + header + b"\0\0\0\0IEND\xaeB`\x82"
     visitor = Visitor(small[1])
     (file,) = visitor.upload([("image.png", data)])
-    visitor.happens("evidence-camera", "input", value=file)
+    with patch("PIL.Image.open", side_effect=AssertionError):
+        visitor.happens("evidence-camera", "input", value=file)
     session = Session._all[visitor.session]
     image = session.evidence["evidence"][-1]
     assert "million" in image.problem and image.name == "picture 1"
