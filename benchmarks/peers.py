@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, fuse, place
+from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, fuse, initialise, place
 from transflow_core.runtime.devices import on_cores
 
 from .timing import convolution_peak, flops_of, in_turn, timed
@@ -102,7 +102,7 @@ def main() -> None:
     first = torch.rand(16, 3, 64, 64) - 0.5
     theirs = normflows_glow(CONFIG, first).eval()
     flow = Glow(CONFIG, torch.Generator().manual_seed(0))
-    flow.initialise(first)
+    initialise(flow, first)
     flow = place(flow, torch.device("cpu"))
     form = fuse(flow)
     if given.profile:

@@ -17,7 +17,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, channels_last, compute_nets_in
+from transflow_core.flows import (
+    CouplingConfig,
+    Glow,
+    GlowConfig,
+    LevelConfig,
+    channels_last,
+    compute_nets_in,
+    initialise,
+)
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.training.density import BitsPerDim
 
@@ -48,7 +56,7 @@ def ours(config: GlowConfig, x: torch.Tensor, dtype: torch.dtype | None) -> tupl
     channels_last(flow)
     compute_nets_in(flow, dtype)
     density = BitsPerDim(flow, PixelConvention(bits=5))
-    flow.initialise(x)
+    initialise(flow, x)
     parameters = list(flow.parameters())
     return _step(parameters, lambda: density(x).mean()), sum(p.numel() for p in parameters)
 

@@ -1,70 +1,84 @@
-"""Every layer of the flow: round trip, log-determinant against autograd's Jacobian, save and load."""
+"""Laws of every layer and flow: round trip, log-determinant of the Jacobian, gradients; and what each one states."""
 
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from transflow_core.flows import (
     ActNorm,
-    Conv3x3,
-    Coupling,
     CouplingConfig,
     CouplingNet,
     DetailConfig,
     DetailFlow,
-    GaussianSplit,
-    GaussianTop,
-    Glow,
     GlowConfig,
     InvertibleConv1x1,
     LevelConfig,
-    Step,
     WaveletConfig,
-    WaveletGlow,
     build_flow,
     channels_last,
+    compute_nets_in,
     haar_merge,
     haar_split,
+    initialise,
 )
-from transflow_core.flows.glow import quarter, squeeze, unquarter, unsqueeze
-from transflow_core.flows.layers import sigmoid_log_scale, tanh_log_scale
+from transflow_core.flows.glow import GaussianSplit, GaussianTop, Step, squeeze, unsqueeze
+from transflow_core.flows.layers import Conv3x3, Coupling
+
+COUPLINGS = {
+    "tanh": CouplingConfig(),
+    "additive": CouplingConfig(kind="additive", transforms="first"),
+    "OpenAI": CouplingConfig(scale="sigmoid", order="scale-first", transforms="first"),
+    "plus": CouplingConfig(scale="sigmoid", plus=1.0, order="scale-first"),
+    "normflows": CouplingConfig(scale="inverse-sigmoid", transforms="first"),
+    "exponential": CouplingConfig(scale="exponential"),
+}
 
 
-def generator(seed=0):
+def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def randomise(module: nn.Module, scale: float = 0.3, seed: int = 1) -> nn.Module:
+def randomise(module, scale):
     """Move every parameter away from its (often zero) start, so that a wrong formula shows."""
+    generator = rng(1)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.add_(scale * torch.randn(parameter.shape, generator=generator(seed)))
-            seed += 1
-    return module
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
+    return module.eval()
 
 
-class Seen(nn.Module):
-    """A layer of another signature seen as one map of (n, C, H, W), so that the laws below hold for it too."""
-
-    def __init__(self, layer, forward, inverse):
-        super().__init__()
-        self.layer, self._forward, self._inverse = layer, forward, inverse
-
-    def forward(self, x):
-        return self._forward(self.layer, x)
-
-    def inverse(self, y):
-        return self._inverse(self.layer, y)
+def built(config, scale=0.1):
+    """A flow with weights that nothing has trained."""
+    return randomise(build_flow(config, rng()), scale)
 
 
-def whole_split(split):
-    def forward(split, x):
-        first, eps, log_det = split(x)
+# Each case is a module, and its two directions as maps of (n, C, H, W).
+
+
+def plain(layer):
+    return layer, layer, layer.inverse
+
+
+def split(prior):
+    layer = GaussianSplit(prior)
+
+    def forward(x):
+        first, eps, log_det = layer(x)
         return torch.cat([first, eps], 1), log_det
 
-    return Seen(split, forward, lambda split, y: split.inverse(*y.chunk(2, 1)))
+    return layer, forward, lambda y: layer.inverse(*y.chunk(2, 1))
+
+
+def given(layer):
+    """A layer with a condition."""
+
+    def low(x):
+        return torch.linspace(-0.5, 0.5, x[0, 0].numel()).reshape(1, 1, *x.shape[2:]).expand(len(x), -1, -1, -1)
+
+    return layer, lambda x: layer(x, low(x)), lambda y: layer.inverse(y, low(y))
 
 
 def haar():
@@ -73,206 +87,159 @@ def haar():
     def log_det(x):
         return x.new_full((len(x),), -x[0].numel() / 4 * math.log(2))
 
-    def inverse(_, y):
+    def inverse(y):
         return haar_merge(*y.split([y.shape[1] // 4, 3 * y.shape[1] // 4], 1)), -log_det(y)
 
-    return Seen(nn.Identity(), lambda _, x: (torch.cat(haar_split(x), 1), log_det(x)), inverse)
+    return nn.Identity(), lambda x: (torch.cat(haar_split(x), 1), log_det(x)), inverse
 
 
-def details(flow):
-    def low(x):
-        return torch.linspace(-0.5, 0.5, x[0, 0].numel()).reshape(1, 1, *x.shape[2:]).expand(len(x), -1, -1, -1)
+def whole(config):
+    flow = build_flow(config, rng())
 
-    return Whole(flow, lambda flow, x: flow(x, low(x)), lambda flow, y: flow.inverse(y, low(y)))
-
-
-def with_context(coupling):
-    ones = torch.ones_like
-    return Seen(coupling, lambda c, x: c(x, ones(x[:, :1])), lambda c, y: c.inverse(y, ones(y[:, :1])))
-
-
-class Whole(Seen):
-    """A whole flow multiplies its layers' scales: large random ones would overflow float32 and say nothing."""
-
-
-def images(flow):
-    """A flow between images and latents in the images' shape."""
-
-    def forward(flow, x):
+    def forward(x):
         z, log_det = flow(x)
         return z.reshape(x.shape), log_det
 
-    return Whole(flow, forward, lambda flow, z: flow.inverse(z.flatten(1)))
+    return flow, forward, lambda y: flow.inverse(y.flatten(1))
 
 
-def small_glow(squeeze="blocks", **options):
-    levels = (LevelConfig(2, 8, squeeze=squeeze), LevelConfig(1, 8))
-    config = GlowConfig(image_size=4, levels=levels, channels=2, **options)
-    return images(Glow(config, generator()))
+def glow(side=4, squeeze="blocks", **options):
+    return GlowConfig(side, (LevelConfig(2, 8, squeeze=squeeze), *[LevelConfig(1, 8)] * (side > 2)), 1, **options)
 
 
-def small_wavelet(times=1):
-    config = GlowConfig(image_size=4 >> times, levels=(LevelConfig(1, 8),), channels=2)
-    for _ in range(times):
-        config = WaveletConfig(config, DetailConfig(2, 8, 4))
-    return images(WaveletGlow(config, generator()))
-
-
-def step(coupling=CouplingConfig(), **options):  # noqa: B008
-    return Step((4, 4, 4), 8, coupling, generator=generator(), **options)
-
-
+DETAILS = DetailConfig(2, 8, 4)
 LAYERS = {
-    "actnorm": lambda: ActNorm(4),
-    "conv1x1": lambda: InvertibleConv1x1(4, generator()),
-    "conv1x1 from a matrix": lambda: InvertibleConv1x1.from_matrix(torch.randn(4, 4, generator=generator(3))),
-    "additive coupling": lambda: Coupling(CouplingNet(2, 2, 8), None),
-    "tanh coupling": lambda: Coupling(CouplingNet(2, 4, 8, size=(4, 4)), tanh_log_scale),
-    "sigmoid coupling, edge": lambda: Coupling(CouplingNet(2, 4, 8, edge=True), sigmoid_log_scale),
-    "split": lambda: whole_split(GaussianSplit(Conv3x3(2, 4))),
-    "split, edge": lambda: whole_split(GaussianSplit(Conv3x3(2, 4, edge=True))),
-    "split without a prior": lambda: whole_split(GaussianSplit(None)),
-    "top": lambda: GaussianTop(4, 4, 4),
-    "step": lambda: step(position=True),
-    "additive step": lambda: step(coupling=CouplingConfig(kind="additive")),
-    "glow": lambda: small_glow(position=True),
-    "glow of GlowIP": lambda: small_glow(
-        coupling=CouplingConfig(scale="sigmoid", order="scale-first"), squeeze="quarters"
-    ),
-    "glow of normflows": lambda: small_glow(coupling=CouplingConfig(scale="inverse-sigmoid", transforms="first")),
-    "exponential glow": lambda: small_glow(coupling=CouplingConfig(scale="exponential")),
-    "sigmoid glow, plus": lambda: small_glow(coupling=CouplingConfig(scale="sigmoid", plus=1.0, transforms="first")),
-    "additive glow, first half": lambda: small_glow(coupling=CouplingConfig(kind="additive", transforms="first")),
-    "sigmoid glow, edge": lambda: small_glow(edge=True, coupling=CouplingConfig(scale="sigmoid")),
-    "glow without split priors": lambda: small_glow(split_prior=False),
-    "haar": haar,
-    "coupling with a context": lambda: with_context(Coupling(CouplingNet(3, 4, 8), tanh_log_scale)),
-    "details": lambda: details(DetailFlow(1, 4, DetailConfig(2, 8, 4), generator())),
-    "wavelet glow": small_wavelet,
+    "actnorm": (4, lambda: plain(ActNorm(4))),
+    "conv1x1": (4, lambda: plain(InvertibleConv1x1(4, rng()))),
+    "conv1x1 from a matrix": (4, lambda: plain(InvertibleConv1x1.from_matrix(torch.randn(4, 4, generator=rng(3))))),
+    **{f"coupling {n}": (4, lambda how=how: plain(Step(4, 8, how, (4, 4)).coupling)) for n, how in COUPLINGS.items()},
+    "coupling with a context": (4, lambda: given(Coupling(CouplingNet(3, 4, 8, edge=True), CouplingConfig()))),
+    "split": (4, lambda: split(Conv3x3(2, 4))),
+    "split without a prior": (4, lambda: split(None)),
+    "top": (4, lambda: plain(GaussianTop(4, 4, 4))),
+    "haar": (4, haar),
+    "step": (4, lambda: plain(Step(4, 8, CouplingConfig(), (4, 4), generator=rng()))),
+    "details": (3, lambda: given(DetailFlow(1, 4, DETAILS, rng()))),
+    "glow": (1, lambda: whole(glow(position=True))),
+    "glow, edge": (1, lambda: whole(glow(edge=True, coupling=COUPLINGS["OpenAI"]))),
+    "glow, quarters": (1, lambda: whole(glow(squeeze="quarters", split_prior=False))),
+    "wavelet glow": (1, lambda: whole(WaveletConfig(glow(2), DETAILS))),
 }
 
 
-@pytest.fixture(params=LAYERS, ids=lambda name: name.replace(" ", "-"))
+@pytest.fixture(params=LAYERS)
 def layer(request):
-    module = LAYERS[request.param]()
-    return randomise(module, 0.05 if isinstance(module, Whole) else 0.3).eval()
+    """Its module, both directions, and three inputs."""
+    channels, make = LAYERS[request.param]
+    module, forward, inverse = make()
+    randomise(module, 0.05 if channels != 4 else 0.3)  # whole flows multiply their layers' scales
+    return module, forward, inverse, torch.randn(3, channels, 4, 4, generator=rng(7))
 
 
-def inputs(layer, n=3):
-    flow = layer.layer if isinstance(layer, Whole) else None
-    shape = (4 if flow is None else getattr(flow, "channels", 3), 4, 4)
-    return torch.randn(n, *shape, generator=generator(7))
-
-
-def test_round_trip_both_ways_with_opposite_log_determinants(layer):
-    x = inputs(layer)
+def test_both_directions_undo_each_other_with_the_log_determinant_of_the_jacobian(layer):
+    _, forward, inverse, x = layer
     with torch.no_grad():
-        y, log_det = layer(x)
-        back, inverse_log_det = layer.inverse(y)
-        again, _ = layer(layer.inverse(x)[0])
+        y, log_det = forward(x)
+        back, back_log_det = inverse(y)
+        again, _ = forward(inverse(x)[0])
     torch.testing.assert_close(back, x, atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(again, x, atol=2e-5, rtol=1e-4)
-    assert log_det.shape == inverse_log_det.shape == (3,)
-    torch.testing.assert_close(log_det, -inverse_log_det, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("direction", ["forward", "inverse"])
-def test_log_determinant_is_that_of_autograds_jacobian(layer, direction):
-    x = inputs(layer, n=1)
-
-    def flat(v):
-        return getattr(layer, direction)(v.reshape(x.shape))[0].flatten()
-
-    jacobian = torch.autograd.functional.jacobian(flat, x.flatten())
-    expected = torch.linalg.slogdet(jacobian.double()).logabsdet.float()
-    torch.testing.assert_close(getattr(layer, direction)(x)[1][0], expected, atol=2e-3, rtol=1e-3)
+    assert log_det.shape == (3,)
+    torch.testing.assert_close(log_det, -back_log_det, atol=1e-4, rtol=1e-4)
+    jacobian = torch.autograd.functional.jacobian(lambda v: forward(v[None])[0][0].flatten(), x[0])
+    expected = torch.linalg.slogdet(jacobian.flatten(1).double()).logabsdet.float()
+    torch.testing.assert_close(log_det[0], expected, atol=2e-3, rtol=1e-3)
 
 
 def test_gradients_reach_every_parameter(layer):
-    x = inputs(layer).requires_grad_()
-    y, log_det = layer(x)
+    module, forward, _, x = layer
+    y, log_det = forward(x.requires_grad_())
     (y.square().sum() + log_det.sum()).backward()
-    for name, parameter in [("x", x), *layer.named_parameters()]:
+    for name, parameter in [("x", x), *module.named_parameters()]:
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
 def test_from_matrix_is_that_matrix_and_refuses_a_singular_one():
-    weight = torch.randn(6, 6, generator=generator())
+    weight = torch.randn(6, 6, generator=rng())
     torch.testing.assert_close(InvertibleConv1x1.from_matrix(weight).weight(), weight, atol=1e-5, rtol=1e-5)
-    with pytest.raises(ValueError, match="singular"):
-        InvertibleConv1x1.from_matrix(torch.zeros(3, 3))
-    with pytest.raises(ValueError, match="square"):
-        InvertibleConv1x1.from_matrix(torch.full((3, 3), torch.nan))
+    for wrong, message in ((torch.zeros(3, 3), "singular"), (torch.full((3, 3), torch.nan), "square")):
+        with pytest.raises(ValueError, match=message):
+            InvertibleConv1x1.from_matrix(wrong)
 
 
-def test_squeeze_orders_channels_as_the_format_says():
-    x = torch.randn(2, 3, 4, 6, generator=generator())
+def test_squeeze_orders_channels_as_the_formats_say():
+    x = torch.randn(2, 3, 4, 6, generator=rng())
     y = squeeze(x)
     for c, dy, dx in [(0, 0, 1), (1, 1, 0), (2, 1, 1)]:
         assert y[:, c * 4 + 2 * dy + dx].equal(x[:, c, dy::2, dx::2])
-    assert unsqueeze(y).equal(x)
-
-
-def test_quarters_relabel_memory_and_nothing_else():
-    x = torch.randn(2, 3, 4, 8, generator=generator())
-    y = quarter(x)
-    assert y.shape == (2, 12, 2, 4) and y.flatten().equal(x.flatten()) and unquarter(y).equal(x)
+    quarters = squeeze(x, "quarters")
+    assert quarters.shape == y.shape and quarters.flatten().equal(x.flatten())
+    assert unsqueeze(y).equal(unsqueeze(quarters, "quarters")) and unsqueeze(y).equal(x)
 
 
 def test_the_edge_channel_is_padding_with_ones():
     """`Conv3x3` states that padding with 1 is the same as the channels' weights summed into the edge channel."""
-    conv = randomise(Conv3x3(2, 3, edge=True))
-    x = torch.randn(2, 2, 5, 5, generator=generator())
+    conv = randomise(Conv3x3(2, 3, edge=True), 0.3)
+    x = torch.randn(2, 2, 5, 5, generator=rng())
     with torch.no_grad():
         conv.weight[:, 2] = conv.weight[:, :2].sum(1)
-    expected = nn.functional.conv2d(nn.functional.pad(x, (1, 1, 1, 1), value=1.0), conv.weight[:, :2], conv.bias)
+    expected = F.conv2d(F.pad(x, (1, 1, 1, 1), value=1.0), conv.weight[:, :2], conv.bias)
     torch.testing.assert_close(conv(x), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    "config",
-    [
-        *(GlowConfig(8, (LevelConfig(2, 8, squeeze=one), LevelConfig(2, 8))) for one in ("blocks", "quarters")),
-        GlowConfig(8, (LevelConfig(2, 8), LevelConfig(2, 8)), coupling=CouplingConfig(kind="additive")),
-        WaveletConfig(GlowConfig(4, (LevelConfig(2, 8),)), DetailConfig(2, 8, 4)),
-    ],
+    "config", [glow(8, "quarters", coupling=COUPLINGS["additive"]), WaveletConfig(glow(), DETAILS)]
 )
 def test_initialisation_standardises_each_step(config):
-    flow, outputs = build_flow(config, generator()), []
-    x = 3 + 2 * torch.randn(64, 3, 8, 8, generator=generator())
-    flow.initialise(x)
+    flow, outputs = build_flow(config, rng()), []
+    x = 3 + 2 * torch.randn(64, 1, 8, 8, generator=rng())
+    initialise(flow, x)
     for module in flow.modules():
         if isinstance(module, ActNorm):
             module.register_forward_hook(lambda _, __, out: outputs.append(out[0]))
     with torch.no_grad():
         flow(x)
-    assert len(outputs) == 4
+    assert len(outputs) in (3, 5)
     for y in outputs:
         torch.testing.assert_close(y.mean((0, 2, 3)), torch.zeros(y.shape[1]), atol=1e-4, rtol=0)
         torch.testing.assert_close(y.std((0, 2, 3), correction=0), torch.ones(y.shape[1]), atol=1e-3, rtol=0)
 
 
-def test_the_layout_for_speed_changes_no_number():
-    config = GlowConfig(image_size=8, levels=(LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
-    glow = randomise(Glow(config, generator()), 0.03)
-    x = torch.randn(2, 3, 8, 8, generator=generator())
-    with torch.no_grad():
-        before = glow(x)[0]
-        state = {name: tensor.clone() for name, tensor in glow.state_dict().items()}
-        channels_last(glow)
-        after = glow(x)[0]
-    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
-    assert all(tensor.equal(state[name]) for name, tensor in glow.state_dict().items())
+@torch.no_grad()
+def test_layout_and_precision_of_nets_leave_the_flow_as_it_is():
+    flow = built(WaveletConfig(glow(8, position=True), DETAILS), 0.03)
+    x = torch.rand(2, 1, 16, 16, generator=rng(5)) - 0.5
+    exact, state = flow(x)[0], {name: tensor.clone() for name, tensor in flow.state_dict().items()}
+    channels_last(flow)
+    torch.testing.assert_close(flow(x)[0], exact, atol=1e-5, rtol=1e-5)
+    assert all(tensor.equal(state[name]) for name, tensor in flow.state_dict().items())
+    compute_nets_in(flow, torch.bfloat16)
+    rough = flow(x)[0]
+    assert rough.dtype == torch.float32 and not rough.equal(exact)
+    torch.testing.assert_close(rough, exact, atol=0.05, rtol=0.05)
 
 
+@torch.no_grad()
 def test_latents_are_flat_from_fine_to_coarse():
-    config = GlowConfig(image_size=8, levels=(LevelConfig(1, 8), LevelConfig(1, 8), LevelConfig(1, 8)))
-    assert config.latent_shapes == ((6, 4, 4), (12, 2, 2), (48, 1, 1))
-    glow = randomise(Glow(config, generator()), 0.03)
-    z = torch.randn(1, 192, generator=generator())
-    with torch.no_grad():
-        x = squeeze(glow.inverse(z)[0])
-        for s in glow.levels[0].steps:
-            x, _ = s(x)
-        _, eps, _ = glow.levels[0].split(x)
-    torch.testing.assert_close(eps.flatten(1), z[:, :96], atol=1e-4, rtol=1e-4)
+    flow = built(glow(8), 0.03)
+    assert flow.latent_shapes == ((2, 4, 4), (8, 2, 2))
+    z = torch.randn(1, 64, generator=rng())
+    x = squeeze(flow.inverse(z)[0])
+    for one in flow.levels[0].steps:
+        x, _ = one(x)
+    torch.testing.assert_close(flow.levels[0].split(x)[1].flatten(1), z[:, :32], atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_wavelet_flow_has_its_base_model_the_low_pass_whatever_the_details():
+    flow = built(WaveletConfig(glow(8, position=True), DETAILS), 0.03)
+    x = torch.rand(2, 1, 16, 16, generator=rng(5)) - 0.5
+    z, low = flow(x)[0], F.avg_pool2d(x, 2)
+    torch.testing.assert_close(z[:, 3 * 64 :], flow.base(low)[0], atol=1e-5, rtol=1e-4)
+    other = torch.cat([torch.randn(2, 3 * 64, generator=rng(1)), z[:, 3 * 64 :]], 1)
+    changed = flow.inverse(other)[0]
+    assert (changed - x).abs().max() > 0.1
+    for same in (flow.low_pass(z), flow.low_pass(other), F.avg_pool2d(changed, 2)):
+        torch.testing.assert_close(same, low, atol=1e-5, rtol=0)
+    eps = [flow.details(haar_split(x)[1], one)[0] for one in (low, low.flip(0))]
+    assert not eps[0].allclose(eps[1], atol=1e-3)  # details are given the low-pass

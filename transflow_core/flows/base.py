@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -11,7 +12,6 @@ from torch import Tensor, nn
 
 Shape = tuple[int, int, int]
 """(C, H, W)."""
-
 
 # A configuration can come from a file that nobody vouches for. The bounds are far above any published Glow, and far
 # below what would exhaust a machine merely by being built.
@@ -38,19 +38,8 @@ def reason(error: ValidationError) -> str:
 class Flow(Protocol):
     """A bijection between square images x and flat latents z whose prior is N(0, I).
 
-    Any object with these five words can be conditioned on evidence; it need be no torch module. A module is moved
-    between devices, frozen and counted; whatever else it is stays on the CPU, or on the `device` that it names itself.
-
-    Example:
-        >>> import math
-        >>> import torch
-        >>> class Doubled:
-        ...     image_size, channels, latent_shapes = 4, 1, ((1, 4, 4),)
-        ...     def forward(self, x):
-        ...         return 2 * x.flatten(1), torch.full((len(x),), 16 * math.log(2))
-        ...     def inverse(self, z):
-        ...         return z.reshape(-1, 1, 4, 4) / 2, torch.full((len(z),), -16 * math.log(2))
-        >>> flow: Flow = Doubled()
+    Any object with these five names can be conditioned on evidence. A torch module is moved between devices; any other
+    object stays on the CPU, or on the `device` that it names itself.
     """
 
     @property
@@ -89,6 +78,7 @@ class CoarseFlow(Flow, Protocol):
         ...
 
 
+@dataclass
 class Guard:
     """The least and the largest value of each channel at the places inside a fused flow, noted or kept to.
 
@@ -100,8 +90,9 @@ class Guard:
         at: the channel at which the next place begins: 0 on the way forwards; on the way back R, where it ends.
     """
 
-    def __init__(self, ranges: Tensor, excess: Tensor | None = None, at: int = 0) -> None:
-        self.ranges, self.excess, self.at = ranges, excess, at
+    ranges: Tensor
+    excess: Tensor | None = None
+    at: int = 0
 
     def rows(self, rows: slice) -> "Guard":
         """The guard of some images of the batch."""
@@ -128,16 +119,15 @@ class Guard:
 
 
 class MixedPrecision(nn.Module):
-    """A net inside a flow, whose convolutions can compute in another type than the flow around it.
+    """A net inside a flow, whose convolutions compute in `compute_dtype`; None, as for evidence, is float32.
 
-    `compute_dtype` is None, or the type in which the net alone computes (torch.bfloat16 in training: half the time
-    where the processor has it). The flow's own arithmetic is float32 always. What encodes evidence leaves it None.
+    The flow's own arithmetic is float32 always.
     """
 
     compute_dtype: torch.dtype | None = None
 
     def autocast(self, x: Tensor) -> AbstractContextManager:
-        """Convolutions inside compute in `compute_dtype`, on x's device; None changes nothing, and costs nothing."""
+        """Convolutions inside compute in `compute_dtype`, on x's device."""
         return nullcontext() if self.compute_dtype is None else torch.autocast(x.device.type, self.compute_dtype)
 
     def channels_last(self) -> None:
@@ -178,5 +168,5 @@ def device_of(flow: Flow) -> torch.device:
 
 
 def count_parameters(flow: Flow) -> int:
-    """The numbers that a module has learned; 0 for a flow that keeps its own in no module."""
+    """How many numbers a module has learned; 0 for a flow that is no module."""
     return sum(p.numel() for p in flow.parameters()) if isinstance(flow, nn.Module) else 0

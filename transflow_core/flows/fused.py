@@ -1,17 +1,15 @@
 """The fused flow, which encodes and draws: a flow's numbers with constants folded, and a guard for decoding.
 
-What is constant once the weights are is computed once: an actnorm and the 1×1 convolution behind it are one matrix and
-one vector, and so is their inverse, in float64; a net's gain is in its last convolution; its position map and its sight
-of the border are one map. The affine map of a coupling writes into the tensor that the 1×1 convolution has just made.
-And a level takes so few images at a time that the widest map of its nets stays in the cache: memory is slower than
-arithmetic, and most of what a net does beside its convolutions is to pass over that map.
+An actnorm and the 1×1 convolution behind it are one matrix and one vector, and so is their inverse, in float64. A net's
+gain is in its last convolution; its position map and its sight of the border are one map. A coupling writes into the
+tensor that the 1×1 convolution has just made. A level takes so few images at a time that the widest map of its nets
+stays in the cache.
 
-It also decodes with a guard. A flow is trained in one direction, images to latents. On the way back, a draw that no
-image led to can put a coupling's input where its net never was; the net answers with the largest scale that it may,
-the next coupling gets more of the same, and within a few steps the values explode, in one place. So the values of each
-channel are clamped, where they enter a coupling and where a split predicts its log-scales, to the range that they have
-for known images (`GuardedFlow`). Known images decode as before, to the bit, and so does every draw that stays
-inside.
+It also decodes with a guard. A flow is trained from images to latents. On the way back, a draw that no image led to can
+put a coupling's input where its net never was. The net answers with a large scale, the next coupling gets more of the
+same, and within a few steps the values explode, in one place. So the values of each channel are clamped, where they
+enter a coupling and where a split predicts its log-scales, to the range that they have for known images. Known images
+decode as before, to the bit, and so does every draw that stays inside.
 
 References:
     | Understanding and mitigating exploding inverses in invertible neural networks (Behrmann et al., 2021)
@@ -30,7 +28,7 @@ from torch import Tensor, nn
 
 from .base import Flow, Guard
 from .glow import Level, Step
-from .layers import ActNorm, Conv3x3, CouplingNet, InvertibleConv1x1, innermost_channels
+from .layers import Conv3x3, CouplingNet, InvertibleConv1x1, innermost_channels
 from .wavelet import DetailFlow, TrainableFlow, WaveletGlow
 
 M = TypeVar("M", bound=nn.Module)
@@ -42,19 +40,12 @@ images torch takes slower ways through a convolution, which costs more than the 
 
 @torch.no_grad()
 def fuse(flow: Flow, nets: torch.dtype | None = None) -> Flow:
-    """The same flow, of its weights as they are now, where they are now; a flow that is none of ours is given back.
+    """The same flow, of its weights as they are now, where they are now. It has no gradients.
 
     Args:
-        flow: a Glow or a WaveletGlow. It stays as it is, and shares the weights that need no change.
+        flow: a Glow or a WaveletGlow. It stays as it is, and shares the weights that need no change. Any other flow is
+            given back.
         nets: the type in which the nets inside couplings compute; None is float32.
-
-    Example:
-        >>> from .glow import Glow, GlowConfig, LevelConfig
-        >>> glow = Glow(GlowConfig(8, (LevelConfig(2, 16),)), torch.Generator().manual_seed(0))
-        >>> z = torch.zeros(1, 192)
-        >>> with torch.no_grad():  # it writes in place, and so has no gradients
-        ...     torch.allclose(fuse(glow).inverse(z)[0], glow.inverse(z)[0], atol=1e-6)
-        True
     """
     if isinstance(flow, TrainableFlow):
         return (GuardedWaveletFlow if isinstance(flow, WaveletGlow) else GuardedFlow)(flow, nets)
@@ -113,19 +104,12 @@ class GuardedWaveletFlow(GuardedFlow):
 
 
 def _fused(flow: TrainableFlow, nets: torch.dtype) -> TrainableFlow:
-    """The flow with fused steps, and levels that take a few images at a time. It shares what needs no change."""
+    """The flow with fused steps, and levels that take a few images at a time."""
     if isinstance(flow, WaveletGlow):
-        details = _in_pieces(flow.details, flow.base.image_size, nets)
+        details = _InPieces(flow.details, flow.base.image_size, nets)
         return _changed(flow, details=details, base=_fused(flow.base, nets))
-    sides = [side for _, side, _ in flow.config.level_shapes]
-    return _changed(
-        flow, levels=[_in_pieces(level, side, nets) for level, side in zip(flow.levels, sides, strict=True)]
-    )
-
-
-def _in_pieces(level: Level | DetailFlow, side: int, nets: torch.dtype) -> _InPieces:
-    steps = [_FusedStep(step, side, nets) for step in level.steps]
-    return _InPieces(_changed(level, steps=steps), max(step.net.bytes for step in steps))
+    levels = zip(flow.levels, flow.config.level_shapes, strict=True)
+    return _changed(flow, levels=[_InPieces(level, side, nets) for level, (_, side, _) in levels])
 
 
 def _changed(module: M, **parts: Any) -> M:
@@ -137,10 +121,12 @@ def _changed(module: M, **parts: Any) -> M:
 
 
 class _InPieces:
-    """A level that takes a few images at a time; `size` is of the widest map that it makes of one image, in bytes."""
+    """A level of fused steps that takes a few images at a time."""
 
-    def __init__(self, level: Any, size: int) -> None:
-        self._level, self._size = level, size
+    def __init__(self, level: Level | DetailFlow, side: int, nets: torch.dtype) -> None:
+        steps = [_FusedStep(step, side, nets) for step in level.steps]
+        self._level: Any = _changed(level, steps=steps)
+        self._size = max(step.net.bytes for step in steps)
 
     def __call__(self, *batches: Any) -> tuple[Any, ...]:
         """See `Level.forward` and `DetailFlow.forward`."""
@@ -166,27 +152,26 @@ class _InPieces:
 
 
 class _FusedStep:
-    """A `Step`: a linear map of the channels, then a coupling (see there for the words)."""
+    """A `Step`: `y = W x + c` at every pixel, an actnorm and the 1×1 convolution behind it; then a coupling."""
 
     def __init__(self, step: Step, side: int, nets: torch.dtype) -> None:
-        self._linear = _Linear(step.conv1x1, step.actnorm)
+        weight, bias = step.conv1x1.weight() * step.actnorm.log_scale.exp(), step.actnorm.bias
+        exact = weight.cpu().double()  # on the CPU: Apple's GPUs have no float64
+        self._log_det = float(torch.linalg.slogdet(exact).logabsdet) * side**2
+        self._weight, self._bias = weight[:, :, None, None], weight @ bias
+        self._inverse, self._inverse_bias = torch.linalg.inv(exact).to(weight)[:, :, None, None], -bias
         self.net = _FusedNet(cast(CouplingNet, step.coupling.net), side, nets)
         self._coupling = _changed(step.coupling, net=self.net)
 
     def __call__(self, x: Tensor, context: Tensor | None, guard: Guard | None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
-        x, log_det = self._linear.forward(x)
+        x = F.conv2d(x, self._weight, self._bias)
         a, b = self._coupling.halves(x)
         t, log_s = self._coupling.shift_and_log_scale(a, context)
-        if log_s is None:
-            b.add_(t)
-        elif self._coupling.scale_first:
-            b.mul_(log_s.exp()).add_(t)
-        else:
-            b.add_(t).mul_(log_s.exp())
+        b.copy_(self._coupling.changed(b, t, log_s))
         if guard is not None:
             guard.note(x)
-        return x, log_det if log_s is None else log_det + log_s.sum((1, 2, 3))
+        return x, self._log_det + log_s.sum((1, 2, 3))
 
     def inverse(self, y: Tensor, context: Tensor | None, guard: Guard | None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W), which is written over, -> (x, log_det)."""
@@ -194,34 +179,8 @@ class _FusedStep:
             guard.check(y)
         a, b = self._coupling.halves(y)
         t, log_s = self._coupling.shift_and_log_scale(a, context)
-        if log_s is None:
-            b.sub_(t)
-        elif self._coupling.scale_first:
-            b.sub_(t).mul_((-log_s).exp_())
-        else:
-            b.mul_((-log_s).exp_()).sub_(t)
-        x, log_det = self._linear.inverse(y)
-        return x, log_det if log_s is None else log_det - log_s.sum((1, 2, 3))
-
-
-class _Linear:
-    """`y = W x + c` at every pixel: an actnorm, and the 1×1 convolution behind it."""
-
-    def __init__(self, conv1x1: InvertibleConv1x1, actnorm: ActNorm) -> None:
-        weight, bias = conv1x1.weight() * actnorm.log_scale.exp(), actnorm.bias
-        exact = weight.cpu().double()  # on the CPU: Apple's GPUs have no float64
-        self._log_det = float(torch.linalg.slogdet(exact).logabsdet)  # of one pixel
-        self._weight, self._bias = weight[:, :, None, None], weight @ bias
-        self._inverse, self._inverse_bias = torch.linalg.inv(exact).to(weight)[:, :, None, None], -bias
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, C, H, W) -> (y, log_det)."""
-        return F.conv2d(x, self._weight, self._bias), x.new_full((len(x),), self._log_det * x.shape[2] * x.shape[3])
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, C, H, W) -> (x, log_det)."""
-        log_det = y.new_full((len(y),), -self._log_det * y.shape[2] * y.shape[3])
-        return F.conv2d(y, self._inverse, self._inverse_bias), log_det
+        b.copy_(self._coupling.restored(b, t, log_s))
+        return F.conv2d(y, self._inverse, self._inverse_bias), -self._log_det - log_s.sum((1, 2, 3))
 
 
 class _FusedNet:
@@ -229,9 +188,9 @@ class _FusedNet:
 
     def __init__(self, net: CouplingNet, side: int, dtype: torch.dtype) -> None:
         self._dtype = dtype
-        self._in = _Conv(net.conv_in, side, dtype, plus=net.position_over((side, side)))
+        self._in = _Conv(net.conv_in, side, dtype, net.position_over((side, side)), torch.ones_like(net.conv_in.bias))
         self._mid, self._bias = net.conv_mid.weight[:, :, 0, 0].to(dtype), net.conv_mid.get_parameter("bias").to(dtype)
-        self._out = _Conv(net.conv_out, side, dtype, gain=(3 * net.log_gain).exp())
+        self._out = _Conv(net.conv_out, side, dtype, None, (3 * net.log_gain).exp())
         self.bytes = 4 * len(self._bias) * side**2
 
     def __call__(self, a: Tensor, context: Tensor | None = None) -> Tensor:
@@ -246,24 +205,13 @@ class _FusedNet:
 class _Conv:
     """A `Conv3x3` in which all that is added, at every pixel the same or not, is one sum."""
 
-    def __init__(
-        self,
-        conv: Conv3x3,
-        side: int,
-        dtype: torch.dtype,
-        plus: Tensor | None = None,
-        gain: Tensor | None = None,
-    ) -> None:
+    def __init__(self, conv: Conv3x3, side: int, dtype: torch.dtype, plus: Tensor | None, gain: Tensor) -> None:
         weight, bias = conv.weight[:, : -1 if conv.edge else None], conv.bias[:, None, None]
         if conv.edge:
             bias = conv(weight.new_zeros(1, weight.shape[1], side, side))[0]
-        if plus is not None:
-            bias = bias + plus
-        if gain is not None:
-            gain = gain[:, None, None]
-            weight, bias = weight * gain[:, None], bias * gain
-        self._weight, bias = weight.to(dtype, memory_format=torch.channels_last), bias.to(dtype)
-        same = bias.shape[1:] == (1, 1)
+        bias = (bias if plus is None else bias + plus) * gain[:, None, None]
+        self._weight = (weight * gain[:, None, None, None]).to(dtype, memory_format=torch.channels_last)
+        same, bias = bias.shape[1:] == (1, 1), bias.to(dtype)
         self._bias, self._map = (bias.flatten(), None) if same else (None, innermost_channels(bias))
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
 """Glow: squeeze, steps of flow, split, repeated; assembled from a small configuration."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Annotated, Any, Literal, cast
 
 import torch
@@ -12,79 +11,36 @@ from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from .base import KNOWN_ALONE, Guard, Shape, count, number
-from .layers import SCALES, ActNorm, Conv3x3, Coupling, CouplingNet, InvertibleConv1x1
+from .base import KNOWN_ALONE, Guard, Shape, count
+from .layers import ActNorm, Conv3x3, Coupling, CouplingConfig, CouplingNet, InvertibleConv1x1
 
 
-def squeeze(x: Tensor) -> Tensor:
-    """(n, C, H, W) -> (n, 4C, H/2, W/2); pixel (dy, dx) of a 2×2 block goes to channel `c*4 + 2*dy + dx`.
+def squeeze(x: Tensor, how: str = "blocks") -> Tensor:
+    """(n, C, H, W) -> (n, 4C, H/2, W/2).
+
+    Of "blocks", pixel (dy, dx) of a 2×2 block goes to channel `c*4 + 2*dy + dx`. Of "quarters", channel `c*4 + q` is
+    the q-th quarter of c's raster: GlowIP's `squeeze_contig`, whose new neighbours are not the old ones.
 
     Example:
         >>> import torch
         >>> squeeze(torch.arange(4.0).reshape(1, 1, 2, 2)).flatten().tolist()
         [0.0, 1.0, 2.0, 3.0]
     """
-    return F.pixel_unshuffle(x, 2)
+    n, c, h, w = x.shape
+    return F.pixel_unshuffle(x, 2) if how == "blocks" else x.reshape(n, 4 * c, h // 2, w // 2)
 
 
-def unsqueeze(x: Tensor) -> Tensor:
+def unsqueeze(x: Tensor, how: str = "blocks") -> Tensor:
     """The inverse of `squeeze`: (n, 4C, H, W) -> (n, C, 2H, 2W)."""
-    return F.pixel_shuffle(x, 2)
-
-
-def quarter(x: Tensor) -> Tensor:
-    """(n, C, H, W) -> (n, 4C, H/2, W/2) by relabelling memory: channel `c*4 + q` is the q-th quarter of c's raster.
-
-    GlowIP's `squeeze_contig`. A pixel's new neighbours are not its old ones, which is why nobody else does it.
-    """
     n, c, h, w = x.shape
-    return x.reshape(n, 4 * c, h // 2, w // 2)
-
-
-def unquarter(x: Tensor) -> Tensor:
-    """The inverse of `quarter`: (n, 4C, H, W) -> (n, C, 2H, 2W)."""
-    n, c, h, w = x.shape
-    return x.reshape(n, c // 4, 2 * h, 2 * w)
-
-
-SQUEEZES = {"blocks": (squeeze, unsqueeze), "quarters": (quarter, unquarter)}
-
-
-@dataclass(frozen=True, config=KNOWN_ALONE)
-class CouplingConfig:
-    """What a coupling does with its net.
-
-    Args:
-        kind: "affine" or "additive".
-        scale: a key of `SCALES`: how the net's r becomes log s.
-        cap: for scale "tanh": the bound of log s.
-        offset: for the sigmoid scales: what is added before the sigmoid.
-        plus: for scale "sigmoid": what is added after it.
-        order: "shift-first" for `(b + t) * s`, "scale-first" for `b * s + t`.
-        transforms: which half changes, "second" or "first"; the net reads the other.
-    """
-
-    kind: Literal["affine", "additive"] = "affine"
-    scale: Literal["tanh", "sigmoid", "inverse-sigmoid", "exponential"] = "tanh"
-    cap: Annotated[float, number(1e-3, 1e3)] = 2.0
-    offset: Annotated[float, number(1e-3, 1e3)] = 2.0
-    plus: Annotated[float, number(0, 1e3)] = 0.0
-    order: Literal["shift-first", "scale-first"] = "shift-first"
-    transforms: Literal["second", "first"] = "second"
-
-    def log_scale(self) -> Callable[[Tensor], Tensor] | None:
-        """The elementwise function r -> log s, or None for additive coupling."""
-        if self.kind == "additive":
-            return None
-        function, names = SCALES[self.scale]
-        return partial(function, **{name: getattr(self, name) for name in names})
+    return F.pixel_shuffle(x, 2) if how == "blocks" else x.reshape(n, c // 4, 2 * h, 2 * w)
 
 
 @dataclass(frozen=True, config=KNOWN_ALONE)
 class LevelConfig:
     """One level: `steps` flow steps whose coupling nets have `width` hidden channels.
 
-    `coupling` replaces the flow's own in this level; `squeeze` is a key of `SQUEEZES`.
+    `coupling` replaces the flow's own in this level; for `squeeze` see there.
     """
 
     steps: Annotated[int, count(128)]
@@ -92,18 +48,12 @@ class LevelConfig:
     coupling: CouplingConfig | None = None
     squeeze: Literal["blocks", "quarters"] = "blocks"
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON stores it: what is as usual is left out."""
-        usual = {"coupling": None, "squeeze": "blocks"}
-        return {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}
-
 
 @dataclass(frozen=True)
 class GlowConfig:
     """Everything that fixes a Glow's shape. Levels run from fine to coarse.
 
-    Raises ValueError on construction when the numbers cannot be a Glow (or could only exhaust the machine). JSON stores
-    `to_dict`, and `read_config` reads it.
+    Raises ValueError for numbers that cannot be a Glow, or could only exhaust the machine.
 
     Example:
         >>> config = GlowConfig(image_size=8, levels=(LevelConfig(2, 16), LevelConfig(2, 16)))
@@ -122,9 +72,7 @@ class GlowConfig:
     def __post_init__(self) -> None:
         halvings = len(self.levels)
         if self.image_size % 2**halvings:
-            raise ValueError(
-                f"{halvings} levels halve the image as often, which a side of {self.image_size} does not allow"
-            )
+            raise ValueError(f"{halvings} levels do not fit a side of {self.image_size}: each of them halves the image")
 
     @property
     def level_shapes(self) -> tuple[Shape, ...]:
@@ -139,14 +87,16 @@ class GlowConfig:
         return (*((c // 2, h, w) for c, h, w in split), top)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON stores it."""
-        return asdict(self) | {"levels": [level.to_dict() for level in self.levels]}
+        """As JSON stores it: what is as usual in a level is left out."""
+        usual = {"coupling": None, "squeeze": "blocks"}.items()
+        levels = [dict(pair for pair in asdict(level).items() if pair not in usual) for level in self.levels]
+        return asdict(self) | {"levels": levels}
 
 
-def unflatten(z: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
+def by_level(z: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
     """Flat latents (n, D) -> those of each level, (n, C, H, W)."""
     parts = z.split([math.prod(shape) for shape in shapes], 1)
-    return [part.reshape(len(z), *shape) for part, shape in zip(parts, shapes, strict=True)]
+    return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class GaussianSplit(nn.Module):
@@ -171,8 +121,7 @@ class GaussianSplit(nn.Module):
     def mean_and_log_std(self, first: Tensor) -> tuple[Tensor, Tensor]:
         """What the first half predicts of the second: two (n, C/2, H, W)."""
         if self.prior is None:
-            zeros = torch.zeros_like(first)
-            return zeros, zeros
+            return torch.zeros_like(first), torch.zeros_like(first)
         mean, log_std = self.prior(first).float().chunk(2, 1)
         return mean, log_std
 
@@ -209,54 +158,33 @@ class GaussianTop(nn.Module):
         return eps * self.log_std.exp() + self.mean, self.log_std.sum().expand(len(eps))
 
 
-@torch.no_grad()
-def whiten(log_std: Tensor, eps: Tensor) -> None:
-    """Change log-scales, (C, ...), so that eps, (n, C, H, W) of typical images, has a root mean square of 1 a channel.
-
-    Nothing changes where eps is off by no more than the chance of which images were looked at.
-    """
-    if abs(0.5 * math.log(float(eps.square().mean()) + 1e-6)) > 0.05:
-        log_rms = 0.5 * torch.log(eps.square().mean((0, 2, 3)) + 1e-6)
-        log_std += log_rms.reshape(-1, *[1] * (log_std.ndim - 1))
-
-
 class Step(nn.Module):
     """One step of flow: actnorm, invertible 1×1 convolution, coupling.
 
     Args:
-        shape: (C, H, W) of what it maps. Of an odd number of channels the net reads one more than it changes.
-        width: hidden channels of the coupling's net.
+        channels: of what it maps. Of an odd number the net reads one more than it changes.
         coupling: what the coupling does with its net.
-        position: whether its net has a position map; a number is the map's side.
-        edge: see `CouplingNet`.
         context: channels of the condition that the net reads as well.
-        generator: makes the initial weights reproducible.
+        width, size, edge, generator: of the net, see `CouplingNet`.
     """
 
     def __init__(
         self,
-        shape: Shape,
+        channels: int,
         width: int,
         coupling: CouplingConfig,
-        position: bool | int = False,
+        size: tuple[int, int] | None = None,
         edge: bool = False,
         context: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        channels, log_scale = shape[0], coupling.log_scale()
         changed = channels // 2
         self.actnorm = ActNorm(channels)
         self.conv1x1 = InvertibleConv1x1(channels, generator)
-        written = 2 * changed if log_scale else changed
-        size = (shape[1:] if position is True else (position, position)) if position else None
+        written = changed if coupling.kind == "additive" else 2 * changed
         net = CouplingNet(channels - changed + context, written, width, size, edge, generator)
-        self.coupling = Coupling(
-            net,
-            log_scale,
-            scale_first=coupling.order == "scale-first",
-            transforms_first=coupling.transforms == "first",
-        )
+        self.coupling = Coupling(net, coupling)
 
     # A guard is for fused steps alone.
     def forward(self, x: Tensor, context: Tensor | None = None, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
@@ -275,28 +203,24 @@ class Step(nn.Module):
 
 
 class Level(nn.Module):
-    """Squeeze, the steps, and the split that takes this level's latent out. The coarsest level has no split.
-
-    `forward` returns `(rest, eps, log_det)`; without a split `eps` is None and everything is rest. A guard is for
-    the levels of a fused flow alone (see `fused`).
-    """
+    """Squeeze, the steps, and the split that takes this level's latent out. The coarsest level has no split."""
 
     def __init__(self, steps: list[Step], split: GaussianSplit | None, squeeze: str = "blocks") -> None:
         super().__init__()
         self.steps = cast("Sequence[Step]", nn.ModuleList(steps))
-        self.split = split
-        self.squeeze, self.unsqueeze = SQUEEZES[squeeze]
+        self.split, self.squeeze = split, squeeze
 
     def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
-        """(n, C, H, W) -> (rest, eps or None, log_det)."""
-        x, total = self.squeeze(x).contiguous(memory_format=torch.channels_last), x.new_zeros(len(x))
+        """(n, C, H, W) -> (rest, eps, log_det); without a split eps is None, and everything is rest."""
+        x = squeeze(x, self.squeeze).contiguous(memory_format=torch.channels_last)
+        eps, total = None, x.new_zeros(len(x))
         for step in self.steps:
             x, log_det = step(x, None, guard)
             total = total + log_det
-        if self.split is None:
-            return x, None, total
-        x, eps, log_det = self.split(x, guard)
-        return x, eps, total + log_det
+        if self.split is not None:
+            x, eps, log_det = self.split(x, guard)
+            total = total + log_det
+        return x, eps, total
 
     def inverse(self, x: Tensor, eps: Tensor | None, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """(rest, eps or None) -> (x, log_det)."""
@@ -307,7 +231,7 @@ class Level(nn.Module):
         for step in reversed(self.steps):
             x, log_det = step.inverse(x, None, guard)
             total = total + log_det
-        return self.unsqueeze(x), total
+        return unsqueeze(x, self.squeeze), total
 
 
 class Glow(nn.Module):
@@ -335,37 +259,14 @@ class Glow(nn.Module):
         self.config, self.image_size, self.channels = config, config.image_size, config.channels
         self.latent_shapes = config.latent_shapes
         levels, last = [], len(config.levels) - 1
-        for i, (level, shape) in enumerate(zip(config.levels, config.level_shapes, strict=True)):
+        for i, (level, (c, *size)) in enumerate(zip(config.levels, config.level_shapes, strict=True)):
             coupling = level.coupling or config.coupling
-            how = {"position": config.position, "edge": config.edge, "generator": generator}
-            steps = [Step(shape, level.width, coupling, **how) for _ in range(level.steps)]
-            prior = Conv3x3(shape[0] // 2, shape[0], config.edge) if config.split_prior else None
+            how = {"size": size if config.position else None, "edge": config.edge, "generator": generator}
+            steps = [Step(c, level.width, coupling, **how) for _ in range(level.steps)]
+            prior = Conv3x3(c // 2, c, config.edge) if config.split_prior else None
             levels.append(Level(steps, GaussianSplit(prior) if i < last else None, level.squeeze))
         self.levels = cast("Sequence[Level]", nn.ModuleList(levels))
         self.top = GaussianTop(*config.level_shapes[-1])
-
-    @torch.no_grad()
-    def initialise(self, x: Tensor) -> None:
-        """Set every actnorm from one batch of training images, (n, C, S, S): each step's input is standardised."""
-        for level in self.levels:
-            x = level.squeeze(x)
-            for step in level.steps:
-                step.actnorm.initialise(x)
-                x, _ = step(x)
-            if level.split is not None:
-                x, _, _ = level.split(x)
-
-    @torch.no_grad()
-    def whiten(self, x: Tensor) -> None:
-        """Scale the latents of levels that are not whitened over a batch of images, (n, C, S, S), channel by channel.
-
-        As where the weights were trained on images with more noise, or less. No other number changes.
-        """
-        for level in self.levels:
-            x, eps, _ = level(x)
-            if eps is not None and level.split is not None and level.split.prior is not None:
-                whiten(level.split.prior.bias[-eps.shape[1] :], eps)
-        whiten(self.top.log_std, self.top(x)[0])
 
     def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
@@ -381,7 +282,7 @@ class Glow(nn.Module):
 
     def inverse(self, z: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""
-        *latents, top = unflatten(z, self.latent_shapes)
+        *latents, top = by_level(z, self.latent_shapes)
         x, total = self.top.inverse(top)
         for level, eps in zip(reversed(self.levels), [None, *reversed(latents)], strict=True):
             x, log_det = level.inverse(x, eps, guard)

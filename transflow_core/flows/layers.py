@@ -5,44 +5,28 @@ of shape (n,) in nats: the logarithm of |det| of the Jacobian of the direction t
 """
 
 from collections.abc import Callable
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from .base import MixedPrecision
+from .base import KNOWN_ALONE, MixedPrecision, number
 
 
 class ActNorm(nn.Module):
     """Per-channel affine map, `y = (x + bias) * exp(log_scale)`; its log-determinant is `H * W * sum(log_scale)`.
 
-    Initialisation from data is an explicit call, not a flag that the first batch flips: the state is in the two
-    parameters alone, so a saved and reloaded layer can never initialise itself again.
-
     References:
         | Glow: Generative Flow with Invertible 1×1 Convolutions (Kingma and Dhariwal, 2018), section 3.1
         | https://arxiv.org/abs/1807.03039
-
-    Example:
-        >>> import torch
-        >>> layer = ActNorm(3)
-        >>> x = 5 + 2 * torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-        >>> layer.initialise(x)
-        >>> y, log_det = layer(x)
-        >>> bool(y.mean().abs() < 1e-5), log_det.shape
-        (True, torch.Size([8]))
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))
         self.log_scale = nn.Parameter(torch.zeros(channels))
-
-    @torch.no_grad()
-    def initialise(self, x: Tensor) -> None:
-        """Set the parameters so that this batch, (n, C, H, W), leaves with mean 0 and variance 1 in each channel."""
-        self.bias.copy_(-x.mean((0, 2, 3)))
-        self.log_scale.copy_(-torch.log(x.std((0, 2, 3), correction=0) + 1e-6))  # a constant channel stays finite
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (y, log_det)."""
@@ -51,6 +35,28 @@ class ActNorm(nn.Module):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
         return y * (-self.log_scale).exp()[:, None, None] - self.bias[:, None, None], -_at_pixels(self.log_scale, y)
+
+
+@torch.no_grad()
+def initialise(flow: nn.Module, *batch: Tensor) -> None:
+    """Set every actnorm of a flow from one batch: what each gets leaves it with mean 0 and variance 1 in each channel.
+
+    It is an explicit call: what was initialised is told by the parameters alone, so a saved flow never starts again.
+
+    Args:
+        flow: its input is `batch`: images, (n, C, S, S), or what else its `forward` takes.
+    """
+
+    def standardise(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        (x,) = inputs
+        layer.get_parameter("bias").copy_(-x.mean((0, 2, 3)))
+        std = x.std((0, 2, 3), correction=0) + 1e-6  # a constant channel stays finite
+        layer.get_parameter("log_scale").copy_(-std.log())
+
+    hooks = [layer.register_forward_pre_hook(standardise) for layer in flow.modules() if isinstance(layer, ActNorm)]
+    flow(*batch)
+    for hook in hooks:
+        hook.remove()
 
 
 def _at_pixels(log_diag: Tensor, x: Tensor) -> Tensor:
@@ -65,19 +71,11 @@ class InvertibleConv1x1(nn.Module):
     triangles are stored but never read), so the log-determinant is `H * W * sum(log_diag)`.
 
     The inverse is taken in float64: with 192 channels a float32 inverse loses two digits, and sixteen of them in a
-    row lose the image. The fused flow keeps it.
+    row lose the image.
 
     References:
         | Glow: Generative Flow with Invertible 1×1 Convolutions (Kingma and Dhariwal, 2018), eq. 10-11
         | https://arxiv.org/abs/1807.03039
-
-    Example:
-        >>> import torch
-        >>> layer = InvertibleConv1x1(4, generator=torch.Generator().manual_seed(0))
-        >>> x = torch.ones(1, 4, 2, 2)
-        >>> y, log_det = layer(x)
-        >>> torch.allclose(layer.inverse(y)[0], x, atol=1e-6)
-        True
     """
 
     P: Tensor
@@ -229,79 +227,35 @@ def innermost_channels(x: Tensor) -> Tensor:
     return x.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
-class Coupling(nn.Module):
-    """Affine or additive coupling.
-
-    Affine: `a, b = halves(x)`; `t, r = halves(net(a))`; `log s = log_scale(r)`; `y = [a, (b + t) * s]`.
-    Additive coupling has no r: `y = [a, b + net(a)]`. The log-determinant is `sum(log s)`. With a context, the net
-    reads it beside a; it is the condition of the density, and nothing flows back to it.
+@dataclass(frozen=True, config=KNOWN_ALONE)
+class CouplingConfig:
+    """What a coupling does with its net.
 
     Args:
-        net: maps the half that it reads, and the context's channels, to two numbers (affine) or one (additive) for each
-            channel of the other half.
-        log_scale: r -> log s, elementwise; None makes the coupling additive.
-        scale_first: `b * s + t` instead of `(b + t) * s`, which is OpenAI's order.
-        transforms_first: the net reads the second half and the first half changes.
-
-    References:
-        | Density estimation using Real NVP (Dinh et al., 2017)
-        | https://arxiv.org/abs/1605.08803
+        kind: "affine" or "additive".
+        scale: a key of `SCALES`: how the net's r becomes log s.
+        cap: for scale "tanh": the bound of log s.
+        offset: for the sigmoid scales: what is added before the sigmoid.
+        plus: for scale "sigmoid": what is added after it.
+        order: "shift-first" for `(b + t) * s`, or OpenAI's "scale-first" for `b * s + t`.
+        transforms: which half changes, "second" or "first"; the net reads the other.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        log_scale: Callable[[Tensor], Tensor] | None,
-        scale_first: bool = False,
-        transforms_first: bool = False,
-    ) -> None:
-        super().__init__()
-        self.net = net
-        self.log_scale = log_scale
-        self.scale_first = scale_first
-        self.transforms_first = transforms_first
-
-    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(what the net reads, what changes)."""
-        first, second = x.chunk(2, 1)
-        return (second, first) if self.transforms_first else (first, second)
-
-    def _join(self, read: Tensor, changed: Tensor) -> Tensor:
-        return torch.cat([changed, read] if self.transforms_first else [read, changed], 1)
-
-    def shift_and_log_scale(self, a: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """t and log s, of what the net reads; additive coupling has no log s."""
-        h = (self.net(a) if context is None else self.net(a, context)).float()
-        if self.log_scale is None:
-            return h, None
-        t, r = h.chunk(2, 1)
-        return t, self.log_scale(r)
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(n, C, H, W) -> (y, log_det)."""
-        a, b = self.halves(x)
-        t, log_s = self.shift_and_log_scale(a, context)
-        if log_s is None:
-            return self._join(a, b + t), x.new_zeros(len(x))
-        changed = b * log_s.exp() + t if self.scale_first else (b + t) * log_s.exp()
-        return self._join(a, changed), log_s.sum((1, 2, 3))
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(n, C, H, W) -> (x, log_det)."""
-        a, b = self.halves(y)
-        t, log_s = self.shift_and_log_scale(a, context)
-        if log_s is None:
-            return self._join(a, b - t), y.new_zeros(len(y))
-        original = (b - t) * (-log_s).exp() if self.scale_first else b * (-log_s).exp() - t
-        return self._join(a, original), -log_s.sum((1, 2, 3))
+    kind: Literal["affine", "additive"] = "affine"
+    scale: Literal["tanh", "sigmoid", "inverse-sigmoid", "exponential"] = "tanh"
+    cap: Annotated[float, number(1e-3, 1e3)] = 2.0
+    offset: Annotated[float, number(1e-3, 1e3)] = 2.0
+    plus: Annotated[float, number(0, 1e3)] = 0.0
+    order: Literal["shift-first", "scale-first"] = "shift-first"
+    transforms: Literal["second", "first"] = "second"
 
 
-def tanh_log_scale(r: Tensor, cap: float = 2.0) -> Tensor:
+def tanh_log_scale(r: Tensor, cap: float) -> Tensor:
     """`log s = cap * tanh(r / cap)`, about r where r is small: neither direction can overflow."""
     return cap * torch.tanh(r / cap)
 
 
-def sigmoid_log_scale(r: Tensor, offset: float = 2.0, plus: float = 0.0) -> Tensor:
+def sigmoid_log_scale(r: Tensor, offset: float, plus: float) -> Tensor:
     """`s = sigmoid(r + offset) + plus`; with `plus` 0 it is OpenAI's Glow and its descendants."""
     if plus == 0:
         # Stays finite where the sigmoid itself underflows; `F.logsigmoid` would copy r into another layout.
@@ -309,20 +263,68 @@ def sigmoid_log_scale(r: Tensor, offset: float = 2.0, plus: float = 0.0) -> Tens
     return torch.log(torch.sigmoid(r + offset) + plus)
 
 
-def inverse_sigmoid_log_scale(r: Tensor, offset: float = 2.0) -> Tensor:
-    """`s = 1 / sigmoid(r + offset)`: normflows' scale map "sigmoid_inv"."""
-    return F.softplus(-(r + offset))
-
-
-def exponential_log_scale(r: Tensor) -> Tensor:
-    """`s = exp(r)`, as in Real NVP."""
-    return r
-
-
-SCALES: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
-    "tanh": (tanh_log_scale, ("cap",)),
-    "sigmoid": (sigmoid_log_scale, ("offset", "plus")),
-    "inverse-sigmoid": (inverse_sigmoid_log_scale, ("offset",)),
-    "exponential": (exponential_log_scale, ()),
+SCALES: dict[str, Callable[[Tensor, CouplingConfig], Tensor]] = {
+    "tanh": lambda r, how: tanh_log_scale(r, how.cap),
+    "sigmoid": lambda r, how: sigmoid_log_scale(r, how.offset, how.plus),
+    "inverse-sigmoid": lambda r, how: -sigmoid_log_scale(r, how.offset, 0),  # normflows' "sigmoid_inv"
+    "exponential": lambda r, _: r,  # Real NVP's
 }
-"""How a coupling's r becomes log s, by name, and the numbers of `CouplingConfig` that each takes."""
+"""How a coupling's r becomes log s, elementwise."""
+
+
+class Coupling(nn.Module):
+    """Affine or additive coupling.
+
+    Affine: `a, b = halves(x)`; `t, r = halves(net(a))`; `log s = SCALES[scale](r)`; `y = [a, (b + t) * s]`.
+    Additive coupling has no r: `y = [a, b + net(a)]`. The log-determinant is `sum(log s)`. With a context, the net
+    reads it beside a; it is the condition of the density, and nothing flows back to it.
+
+    Args:
+        net: maps the half that it reads, and the context's channels, to two numbers (affine) or one (additive) for each
+            channel of the other half.
+        how: see `CouplingConfig`.
+
+    References:
+        | Density estimation using Real NVP (Dinh et al., 2017)
+        | https://arxiv.org/abs/1605.08803
+    """
+
+    def __init__(self, net: nn.Module, how: CouplingConfig) -> None:
+        super().__init__()
+        self.net, self.how = net, how
+
+    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(what the net reads, what changes)."""
+        first, second = x.chunk(2, 1)
+        return (second, first) if self.how.transforms == "first" else (first, second)
+
+    def shift_and_log_scale(self, a: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """t and log s, of what the net reads; log s of an additive coupling is 0, (n, 1, 1, 1)."""
+        h = self.net(a, context).float()
+        if self.how.kind == "additive":
+            return h, h.new_zeros(len(h), 1, 1, 1)
+        t, r = h.chunk(2, 1)
+        return t, SCALES[self.how.scale](r, self.how)
+
+    def changed(self, b: Tensor, t: Tensor, log_s: Tensor) -> Tensor:
+        """What the other half becomes."""
+        return b * log_s.exp() + t if self.how.order == "scale-first" else (b + t) * log_s.exp()
+
+    def restored(self, b: Tensor, t: Tensor, log_s: Tensor) -> Tensor:
+        """The inverse of `changed`."""
+        return (b - t) * (-log_s).exp() if self.how.order == "scale-first" else b * (-log_s).exp() - t
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (y, log_det)."""
+        a, b = self.halves(x)
+        t, log_s = self.shift_and_log_scale(a, context)
+        return self._joined(a, self.changed(b, t, log_s)), log_s.sum((1, 2, 3))
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(n, C, H, W) -> (x, log_det)."""
+        a, b = self.halves(y)
+        t, log_s = self.shift_and_log_scale(a, context)
+        return self._joined(a, self.restored(b, t, log_s)), -log_s.sum((1, 2, 3))
+
+    def _joined(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat([b, a] if self.how.transforms == "first" else [a, b], 1)

@@ -17,25 +17,12 @@ class PixelConvention:
     """The map between intensities v in [0, 1] and a flow's `x = scale * v - offset`, and the bins its training saw.
 
     A byte u stands for the middle of its bin, `v = (u + 0.5) / 256`: where the noise that training adds has its mean.
-    Training saw images of `bits` bits with noise: `noise` "uniform" fills the bin, `x = scale * (k + U[0, 1)) / 2**bits
-    - offset` for the k-th bin; "gaussian" scatters about its middle, `x = scale * (k + 1/2) / 2**bits - offset +
-    N(0, 4**-bits)`. Encoding adds neither: it is deterministic.
+    Training saw images of `bits` bits, 1 to 8, with noise: `noise` "uniform" fills the bin, `x = scale * (k + U[0, 1))
+    / 2**bits - offset` for the k-th bin; "gaussian" scatters about its middle, `x = scale * (k + 1/2) / 2**bits -
+    offset + N(0, 4**-bits)`. Encoding adds neither: it is deterministic.
 
     Most flows have scale 1 and offset 0.5 (centred) or 0. A flow that saw `u / 255` with Gaussian noise
     (chaiyujin's) has `scale = 256 / 255` and `offset = 0.5 / 255`, which makes x exactly `u / 255`.
-
-    Args:
-        bits: 1 to 8.
-        offset: 0.5 for flows with centred pixels, 0 for flows that saw [0, 1).
-        scale: above 0.
-        noise: "uniform" or "gaussian".
-
-    Example:
-        >>> import torch
-        >>> pixels = PixelConvention(bits=5)
-        >>> v = pixels.from_bytes(torch.tensor([0, 128, 255], dtype=torch.uint8))
-        >>> pixels.to_flow(v).tolist(), pixels.from_flow(pixels.to_flow(v)).equal(v)
-        ([-0.498046875, 0.001953125, 0.498046875], True)
     """
 
     bits: Annotated[int, count(8)] = 8

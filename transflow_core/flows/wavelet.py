@@ -12,8 +12,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from .base import KNOWN_ALONE, Guard, MixedPrecision, Shape, count, number
-from .glow import CouplingConfig, Glow, GlowConfig, Step, whiten
-from .layers import Conv3x3, tanh_log_scale
+from .glow import Glow, GlowConfig, Step, by_level
+from .layers import Conv3x3, CouplingConfig, tanh_log_scale
 
 _LARGEST_SIDE = 1024
 
@@ -24,12 +24,6 @@ def haar_split(x: Tensor) -> tuple[Tensor, Tensor]:
     Of a block [[p, q], [r, s]] the low-pass is the mean (p + q + r + s) / 4, and the details are (p - q + r - s) / 2,
     (p + q - r - s) / 2 and (p - q - r + s) / 2: horizontal, vertical, diagonal, each of all channels. With twice the
     mean it would be orthonormal, so the log-determinant is -log 2 for each mean.
-
-    Example:
-        >>> import torch
-        >>> low, detail = haar_split(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]]))
-        >>> low.flatten().tolist(), detail.flatten().tolist()
-        ([3.0], [-2.0, -3.0, 1.0])
     """
     p, q, r, s = F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).unbind(2)
     top, bottom, left, right = p + q, r + s, p - q, r - s
@@ -61,7 +55,7 @@ class DetailConfig:
     position_side: Annotated[int, count(_LARGEST_SIDE)] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON stores it, without what is None: files of before keep their fingerprints."""
+        """As JSON stores it, without what is None: old files keep their fingerprints."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -128,10 +122,10 @@ class DetailFlow(MixedPrecision):
                 for conv in (self.context_in, self.context_out):
                     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
                     conv.get_parameter("bias").zero_()
-        shape, read = (3 * channels, side, side), channels + config.context
-        how = {"position": config.position_side or True, "context": read, "generator": generator}
+        read, size = channels + config.context, 2 * (config.position_side or side,)
+        how = {"size": size, "context": read, "generator": generator}
         coupling = CouplingConfig(cap=config.cap)
-        steps = nn.ModuleList(Step(shape, config.width, coupling, **how) for _ in range(config.steps))
+        steps = nn.ModuleList(Step(3 * channels, config.width, coupling, **how) for _ in range(config.steps))
         self.steps = cast("Sequence[Step]", steps)
         self.prior = Conv3x3(read, 6 * channels)
         self._cap = config.prior_cap
@@ -147,14 +141,6 @@ class DetailFlow(MixedPrecision):
         """Of the Gaussian behind the steps, given a context: (n, 3C, H, W) each."""
         mean, r = self.prior(context).chunk(2, 1)
         return mean, r if self._cap is None else tanh_log_scale(r, self._cap)
-
-    @torch.no_grad()
-    def initialise(self, detail: Tensor, low: Tensor) -> None:
-        """Set every actnorm from one batch: each step's input is standardised."""
-        context = self.context(low)
-        for step in self.steps:
-            step.actnorm.initialise(detail)
-            detail, _ = step(detail, context)
 
     def forward(self, detail: Tensor, low: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """(n, 3C, H, W) and (n, C, H, W) -> (eps (n, 3C, H, W), log_det (n,))."""
@@ -190,16 +176,6 @@ class WaveletGlow(nn.Module):
     References:
         | Wavelet Flow: Fast Training of High Resolution Normalizing Flows (Yu et al., 2020)
         | https://arxiv.org/abs/2010.13821
-
-    Example:
-        >>> import torch
-        >>> from .glow import LevelConfig
-        >>> config = WaveletConfig(GlowConfig(image_size=8, levels=(LevelConfig(2, 16), LevelConfig(2, 16))))
-        >>> flow = WaveletGlow(config, generator=torch.Generator().manual_seed(0))
-        >>> x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)) - 0.5
-        >>> z, log_det = flow(x)
-        >>> z.shape, log_det.shape, torch.allclose(flow.inverse(z)[0], x, atol=1e-5)
-        (torch.Size([2, 768]), torch.Size([2]), True)
     """
 
     def __init__(
@@ -210,21 +186,6 @@ class WaveletGlow(nn.Module):
         self.latent_shapes = config.latent_shapes
         self.base = build_flow(config.base, generator) if base is None else base
         self.details = DetailFlow(config.channels, config.base.image_size, config.details, generator)
-
-    @torch.no_grad()
-    def initialise(self, x: Tensor) -> None:
-        """Start every level from one batch of images, (n, C, S, S)."""
-        low, detail = haar_split(x)
-        self.details.initialise(detail, low)
-        self.base.initialise(low)
-
-    @torch.no_grad()
-    def whiten(self, x: Tensor) -> None:
-        """See `Glow.whiten`."""
-        low, detail = haar_split(x)
-        eps, _ = self.details(detail, low)
-        whiten(self.details.prior.bias[-eps.shape[1] :], eps)
-        self.base.whiten(low)
 
     def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
@@ -242,7 +203,7 @@ class WaveletGlow(nn.Module):
         shape = self.latent_shapes[0]
         eps, rest = z.split([math.prod(shape), z.shape[1] - math.prod(shape)], 1)
         low, base_log_det = self.base.inverse(rest, guard)
-        detail, detail_log_det = self.details.inverse(eps.reshape(len(z), *shape), low, guard)
+        detail, detail_log_det = self.details.inverse(eps.unflatten(1, shape), low, guard)
         return haar_merge(low, detail), detail_log_det + base_log_det + math.prod(low.shape[1:]) * math.log(2)
 
 
@@ -279,16 +240,32 @@ def unrolled(config: FlowConfig) -> tuple[list[DetailConfig], GlowConfig]:
 
 
 def encode_levels(flow: TrainableFlow, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """The factors of a flow's density, fine to coarse: of each level's details given its low-pass, and of the last one.
+    """The factors of the density of images x, (n, C, S, S), fine to coarse: details given their low-pass, then a Glow.
 
     Each is (eps, log_det (n,)) in its own variables: eps is (n, 3C, H, W) for details, and the Glow's flat z at the
     bottom. `WaveletGlow.forward` adds what the Haar transform contributes.
-
-    Args:
-        x: images, (n, C, S, S).
     """
     while isinstance(flow, WaveletGlow):
         x, detail = haar_split(x)
         yield flow.details(detail, x)
         flow = flow.base
     yield flow(x)
+
+
+@torch.no_grad()
+def whiten(flow: TrainableFlow, x: Tensor) -> None:
+    """Scale the latents so that those of images x, (n, C, S, S), have a root mean square of 1 in each channel.
+
+    As where the weights were trained on images with more noise, or less. A level that is off by no more than the chance
+    of which images were looked at stays as it is.
+    """
+    latents, log_stds = by_level(flow(x)[0], flow.latent_shapes), []
+    while isinstance(flow, WaveletGlow):
+        log_stds.append(flow.details.prior.bias)
+        flow = flow.base
+    splits = [level.split for level in flow.levels if level.split is not None]
+    log_stds += [None if split.prior is None else split.prior.bias for split in splits]
+    for eps, log_std in zip(latents, [*log_stds, flow.top.log_std], strict=True):
+        if log_std is not None and abs(0.5 * math.log(float(eps.square().mean()) + 1e-6)) > 0.05:
+            log_rms = 0.5 * torch.log(eps.square().mean((0, 2, 3)) + 1e-6)
+            log_std[-len(log_rms) :] += log_rms.reshape(-1, *[1] * (log_std.ndim - 1))

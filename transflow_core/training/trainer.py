@@ -19,7 +19,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..checkpoints.native import native_fingerprint
-from ..flows import TrainableFlow, WaveletConfig, WaveletGlow, build_flow, channels_last, compute_nets_in, haar_split
+from ..flows import (
+    TrainableFlow,
+    WaveletConfig,
+    WaveletGlow,
+    build_flow,
+    channels_last,
+    compute_nets_in,
+    haar_split,
+    initialise,
+    whiten,
+)
 from ..priors.catalogue import load_prior
 from ..priors.prior import Prior, pick_device
 from .card import CLIP, TEMPERATURE, model_card
@@ -170,12 +180,12 @@ class _Run:
             return  # all of it is in the checkpoint; a run with weights to begin with is held to what they were
         seen = first_images(self.images.train, plan.pixels, self.settings.seed).to(self.group.device)
         if plan.start is not None:
-            self.flow.whiten(seen)
+            whiten(self.flow, seen)
         elif whole:
-            self.flow.initialise(seen)
+            initialise(self.flow, seen)
         else:
             low, detail = haar_split(seen)
-            _learned(self.flow, plan).initialise(detail, low)  # pyright: ignore[reportCallIssue]  # a DetailFlow
+            initialise(_learned(self.flow, plan), detail, low)
 
     def go(self, cancel: threading.Event) -> Counters:
         """Train until the budget is used or `cancel` is set."""
