@@ -21,7 +21,7 @@ _PROJECTS = json.loads(json.loads(_FILE[8 : 8 + int.from_bytes(_FILE[:8], "littl
 NAMES = tuple(_PROJECTS)
 """Each project, with the options that its models can be built with."""
 ROSINALITY, CHAIYUJIN, Y0AST = "rosinality affine LU", "chaiyujin as published", "y0ast affine plain, no top"
-GLOWIP, NORMFLOWS, OPENAI = "glowip affine", "normflows net actnorm, exp", "openai as published"
+GLOWIP, OPENAI = "glowip affine", "openai as published"
 
 
 @dataclass

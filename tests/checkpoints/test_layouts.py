@@ -12,10 +12,10 @@ from transflow_core.flows import Glow, GlowConfig, LevelConfig, fuse
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import standard_log_prob
 
-from .projects import CHAIYUJIN, GLOWIP, NAMES, NORMFLOWS, ROSINALITY, Y0AST, project
+from .projects import CHAIYUJIN, GLOWIP, NAMES, ROSINALITY, Y0AST, project
 
 CENTRED = lambda u: (u + 0.5) / 256 - 0.5  # noqa: E731
-PIXELS = {"chaiyujin": lambda u: u / 255, "normflows": lambda u: (u + 0.5) / 256}
+PIXELS = {"chaiyujin": lambda u: u / 255}
 """What a project's own preprocessing makes of a byte, with its noise at its mean."""
 
 
@@ -139,8 +139,7 @@ SPOILT = {
     "singular": (GLOWIP, lambda s: s["glow_modules.1.invconv.W"].zero_(), "singular"),
     "a scale of zero": (ROSINALITY, lambda s: s["blocks.0.flows.0.actnorm.scale"].zero_(), "zero"),
     "never trained": (ROSINALITY, lambda s: s["blocks.0.flows.1.actnorm.initialized"].zero_(), "never initialised"),
-    "nor this one": (NORMFLOWS, lambda s: s["flows.0.1.flows.2.data_dep_init_done"].zero_(), "never initialised"),
-    "no permutation": ("normflows affine LU", lambda s: s["flows.0.0.flows.1.P"].fill_(0.1), "permutation"),
+    "no permutation": (ROSINALITY, lambda s: s["blocks.0.flows.0.invconv.w_p"].fill_(0.1), "permutation"),
     "mixed couplings": (
         CHAIYUJIN,
         lambda s: s.update({"flow.layers.5.f.4.weight": torch.zeros(12, 3, 3, 3)}),
@@ -148,11 +147,6 @@ SPOILT = {
     ),
     "no rotation": (CHAIYUJIN, lambda s: [s.pop(k) for k in [*s] if ".invconv." in k], "shuffles or reverses"),
     "overflow": (CHAIYUJIN, lambda s: s["flow.layers.1.f.0.actnorm.logs"].fill_(200.0), "overflows"),
-    "bases that differ by pixel": (
-        "normflows diagonal base, inverse",
-        lambda s: s["q0.1.loc"][..., 0].add_(1),
-        "pixel to pixel",
-    ),
 }
 
 

@@ -18,7 +18,6 @@ CASES = {
     "y0ast": ("glow_model_250.pth", {}),
     "y0ast ignite": ("glow_checkpoint_1.pt", {}),
     "glowip": ("glowmodel.pt", {}),
-    "normflows": ("model.pt", {"image_size": 32, "bits": 8}),
     "openai": ("variables.npz", {}),
 }
 
@@ -33,14 +32,6 @@ def latents(folder, io, prefix):
     parts = [tensor(io[name]) for name in names]
     if folder.name == "openai":
         parts = [part.permute(0, 3, 1, 2) for part in parts]
-    if folder.name == "normflows":  # raw, and coarse first
-        state = torch.load(folder / "model.pt", weights_only=True)
-        for i, part in enumerate(parts):
-            loc, loc_logs, log_scale, logs = (
-                state[f"q0.{i}.{name}"] for name in ("loc", "loc_logs", "log_scale", "log_scale_logs")
-            )
-            parts[i] = (part - loc * torch.exp(3 * loc_logs)) * torch.exp(-log_scale * torch.exp(3 * logs))
-        parts = parts[::-1]
     return torch.cat([part.flatten(1) for part in parts], 1)
 
 
@@ -52,7 +43,7 @@ def log_prob(folder, io, z):
         return io["logdet"] + standard(z)
     if folder.name == "openai":  # its objective counts quantised images
         return io["objective_nats"] + 3072 * math.log(32)
-    return io["log_prob" if folder.name == "normflows" else "logp_nats_without_quant_term"]
+    return io["logp_nats_without_quant_term"]
 
 
 def standard(z):

@@ -21,7 +21,6 @@ from ..flows.pixels import PixelConvention
 from .layouts import Conv, Layout, Norm
 from .memory import require_memory
 from .native import require_invertible
-from .settings import pick_label
 from .tensors import CheckpointError, Tensors
 
 __all__ = ["fold"]
@@ -118,18 +117,13 @@ class _Fold:
         if found != {(i, k) for i, count in enumerate(counts) for k in range(count)}:
             raise self._wrong("its levels and steps are not numbered in turn")
         plan = [[layout.step.format(level=i, step=k) for k in range(count)] for i, count in enumerate(counts)]
-        numbers = list(range(len(counts)))
-        return ([steps[::-1] for steps in plan[::-1]], numbers[::-1]) if layout.sampling else (plan, numbers)
-
-    def _net(self, prefix: str) -> tuple[Conv, Conv, Conv]:
-        nets = self.layout.nets
-        return next((net for net in nets if prefix + net[-1].prefix + net[-1].weight in self.tensors), nets[-1])
+        return plan, list(range(len(counts)))
 
     def _config(self) -> GlowConfig:
         layout, tensors, levels, kinds = self.layout, self.tensors, [], set()
         channels = [math.prod(tensors.shape(steps[0] + layout.actnorm.shift)) for steps in self.steps]
         for c, steps in zip(channels, self.steps, strict=True):
-            first, _, last = self._net(steps[0])
+            first, _, last = layout.net
             width, out = (self._shape(steps[0] + conv.prefix + conv.weight)[0] for conv in (first, last))
             kinds.add({c: "affine", c // 2: "additive"}.get(out, f"of {c} channels and {out} numbers"))
             levels.append(LevelConfig(len(steps), width))
@@ -173,13 +167,13 @@ class _Fold:
         trained = prefix + norm.trained
         if norm.trained and trained in self.tensors and not self._vector(trained, 1).all():
             raise self._wrong("an actnorm was never initialised: this model has not been trained")
-        shift = norm.sign * self._vector(prefix + norm.shift, channels)
+        shift = self._vector(prefix + norm.shift, channels)
         scale = self._vector(prefix + norm.scale, channels)
         signs = scale.sign() if norm.linear else torch.ones_like(scale)
         if (signs == 0).any():
             raise self._wrong(f"{prefix}{norm.scale} has a scale of zero: it cannot be inverted")
         log_scale = norm.factor * (scale.abs().log() if norm.linear else scale)
-        return shift * (-log_scale).exp() if norm.shift_last else shift, log_scale, signs
+        return shift, log_scale, signs
 
     def _conv(self, prefix: str, conv: Conv, inputs: int, outputs: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Weight (outputs, inputs, size, size) with the native edge channel if there is one, bias, log of the gain."""
@@ -214,15 +208,11 @@ class _Fold:
             self._put(f"{name}conv1x1.{key}", tensor)
         out = channels if affine else half
         sizes = ((half, width, 3), (width, width, 1), (width, out, 3))
-        convs = [self._conv(prefix, conv, *size) for conv, size in zip(self._net(prefix), sizes, strict=True)]
+        convs = [self._conv(prefix, conv, *size) for conv, size in zip(self.layout.net, sizes, strict=True)]
         weight, bias, gain = convs[-1]
         if affine:
             order = self._halves(out).roll(half if self.layout.scale_first else 0)
             weight, bias, gain = weight[order], bias[order], gain[order]
-        if self.layout.sampling:  # to z, the net's shift is subtracted, and so is the log of an exponential scale
-            turned = -torch.ones(out, dtype=torch.float64)
-            turned[half:] = -1 if self.config.coupling.scale == "exponential" else 1
-            weight, bias = weight * turned[:, None, None, None], bias * turned
         convs[-1] = weight, bias, gain
         for key, (weight, bias, _) in zip(("conv_in", "conv_mid", "conv_out"), convs, strict=True):
             self._put(f"{name}coupling.net.{key}.weight", weight)
@@ -268,28 +258,19 @@ class _Fold:
         return {key: tensor.detach() for key, tensor in layer.state_dict().items()}
 
     def _split(self, level: int) -> None:
-        channels, height, width = self.config.level_shapes[level]
-        half, number, conv = channels // 2, self.numbers[level], self.layout.split
-        if conv is None:
-            maps = self._base(number, (half, height, width))
-            if (maps != maps[:, :1, :1]).any():
-                raise self._wrong("a level's base differs from pixel to pixel. Only the coarsest level's may do so")
-            # Constants: the native split's convolution has no weight, and its bias is all.
-            weight, bias = torch.zeros(channels, half + self.config.edge, 3, 3), maps[:, 0, 0]
-        else:
-            weight, bias, gain = self._conv("", _numbered(conv, number), half, channels, 3)
-            order, gain = self._halves(channels), (3 * gain).exp()
-            weight, bias = (weight * gain[:, None, None, None])[order], (bias * gain)[order]
+        channels, split = self.config.level_shapes[level][0], self.layout.split
+        assert split is not None
+        weight, bias, gain = self._conv("", _numbered(split, self.numbers[level]), channels // 2, channels, 3)
+        order, gain = self._halves(channels), (3 * gain).exp()
+        weight, bias = (weight * gain[:, None, None, None])[order], (bias * gain)[order]
         self._put(f"levels.{level}.split.prior.weight", weight)
         self._put(f"levels.{level}.split.prior.bias", bias)
 
     def _top(self, level: int) -> None:
-        channels, height, width = shape = self.config.level_shapes[level]
+        channels, height, width = self.config.level_shapes[level]
         layout, number, count = self.layout, self.numbers[level], 2 * channels
         maps = torch.zeros(count, height, width, dtype=torch.float64)
-        if layout.base is not None:
-            maps = self._base(number, shape)
-        elif layout.top is not None:
+        if layout.top is not None:
             top = _numbered(layout.top, number)
             if layout.top_required or top.prefix + top.bias in self.tensors:
                 weight, bias, gain = self._conv("", top, -1, count, 3)
@@ -310,25 +291,13 @@ class _Fold:
         assert classes is not None
         weight = tensors.take(classes.weight, *((-1, count) if classes.rows else (count, -1)))
         weight = weight if classes.rows else weight.T
-        label = pick_label(self.settings["label"], len(weight), tensors.where)
-        row = weight[label] + self._vector(classes.bias, count)
+        label, known = self.settings["label"], len(weight)
+        if label is None and known != 1:
+            raise self._wrong(f"this flow draws one class at a time. Please give label, 0 to {known - 1}")
+        if not 0 <= (label or 0) < known:
+            raise self._wrong(f"label must be 0 to {known - 1}, not {label}")
+        row = weight[label or 0] + self._vector(classes.bias, count)
         return row * (3 * self._vector(classes.gain, count)).exp()
-
-    def _base(self, number: int, shape: tuple[int, int, int]) -> Tensor:
-        """A level's constant mean and log_std, (2C, H, W)."""
-        base, tensors, maps = self.layout.base, self.tensors, []
-        assert base is not None
-        prefix = base.prefix.format(level=number)
-        for name in (prefix + base.mean, prefix + base.log_std):
-            value = tensors.take(name, 1, shape[0], -1, -1)[0]
-            if name + base.gain in tensors:
-                value = value * (3 * self._vector(name + base.gain, shape[0])).exp()[:, None, None]
-            if name + base.classes in tensors:
-                rows = tensors.take(name + base.classes, -1, shape[0])
-                label = pick_label(self.settings["label"], len(rows), tensors.where)
-                value = value + rows[label][:, None, None]
-            maps.append(value.expand(shape))
-        return torch.cat(maps)
 
 
 def _numbered(conv: Conv, number: int) -> Conv:

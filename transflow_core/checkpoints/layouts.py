@@ -1,4 +1,4 @@
-"""How six projects store a Glow: one table each, of names, order, signs and factors. `fold.py` reads them all.
+"""How five projects store a Glow: one table each, of names, order, signs and factors. `fold.py` reads them all.
 
 The tests of all layouts run on the small models of `tests/checkpoints/projects.py`; a layout that is added needs one.
 
@@ -7,13 +7,12 @@ References:
     chaiyujin, https://github.com/chaiyujin/glow-pytorch
     y0ast, https://github.com/y0ast/Glow-PyTorch
     GlowIP, https://github.com/CACTuS-AI/GlowIP
-    normflows, https://github.com/VincentStimper/normalizing-flows
     OpenAI, https://github.com/openai/glow
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -21,27 +20,24 @@ from ..flows import GlowConfig
 from ..flows.pixels import PixelConvention
 from .settings import Labelled, Settings, Sized
 
-__all__ = ["LAYOUTS", "OPENAI", "Base", "Classes", "Conv", "Layout", "Norm"]
+__all__ = ["LAYOUTS", "OPENAI", "Classes", "Conv", "Layout", "Norm"]
 
 
 @dataclass(frozen=True)
 class Norm:
-    """One shift and one scale for each channel: `(x + sign * shift) * exp(factor * scale)`.
+    """One shift and one scale for each channel: `(x + shift) * exp(factor * scale)`.
 
     Args:
         shift, scale: names of the two tensors.
-        sign, factor: see the formula.
+        factor: see the formula.
         linear: the file holds the scale itself, of either sign, and not its logarithm.
-        shift_last: the shift is added after the scale: `x * exp(factor * scale) + sign * shift`.
         trained: name of the flag that says that training has set both; "" where the file has none.
     """
 
     shift: str
     scale: str
-    sign: float = 1.0
     factor: float = 1.0
     linear: bool = False
-    shift_last: bool = False
     trained: str = ""
 
 
@@ -78,23 +74,6 @@ class Classes:
     rows: bool = False
 
 
-@dataclass(frozen=True)
-class Base:
-    """A level's Gaussian with constant mean and log_std: each is `map * exp(3 * gain) + classes[label]`.
-
-    Args:
-        prefix: what the names begin with, with {level}.
-        mean, log_std: names of the maps, (1, C, H, W) or (1, C, 1, 1).
-        gain, classes: what is appended to these for the tensors of the formula, which need not be there.
-    """
-
-    prefix: str
-    mean: str
-    log_std: str
-    gain: str
-    classes: str
-
-
 _CENTRED = PixelConvention(offset=0.5)
 
 
@@ -112,7 +91,7 @@ class Layout:
         step: what the names of one step begin with. {level} and {step} are its numbers, from 0. Without {level}, all
             layers are numbered in one row: squeeze, steps and split of a level, then the next one's.
         actnorm: its names within a step.
-        nets: the coupling's net within a step: 3×3, ReLU, 1×1, ReLU, 3×3. The first that is there counts.
+        net: the coupling's net within a step: 3×3, ReLU, 1×1, ReLU, 3×3.
         matrix: name of the 1×1 convolution as a matrix, (C, C) or (C, C, 1, 1).
         factors: or its factors P, L, U (C, C), sign and log_diag (C,).
         shuffle: or the order in which it takes the channels, (C,).
@@ -120,11 +99,9 @@ class Layout:
         kernels: the axes of a convolution's weight: "OIHW", or "HWIO" as TensorFlow has them.
         interleaved: shifts and scales, and means and log_stds of splits, take turns. Otherwise each has one half.
         scale_first: of a coupling's two parameters, the scale comes first.
-        sampling: levels and steps run from the latent to the image, and the net's numbers serve that direction.
         split: prior of a split, with {level} or {step} as above (a row's {step} is the split's own).
         top: prior of the coarsest level, evaluated on an image of zeros.
         top_required: False where the top prior is N(0, I) if the file has none.
-        base: in place of both, and with {level}: constants.
         classes: what a class adds to the top prior.
         size_from: a tensor (any, any, S, S) of the coarsest level's size, which gives the image's.
         settings: what the file does not say.
@@ -138,7 +115,7 @@ class Layout:
     recognised_by: tuple[str, ...]
     step: str
     actnorm: Norm
-    nets: tuple[tuple[Conv, Conv, Conv], ...]
+    net: tuple[Conv, Conv, Conv]
     matrix: str
     factors: tuple[str, ...] = ()
     shuffle: str = ""
@@ -146,11 +123,9 @@ class Layout:
     kernels: str = "OIHW"
     interleaved: bool = True
     scale_first: bool = False
-    sampling: bool = False
     split: Conv | None = None
     top: Conv | None = None
     top_required: bool = False
-    base: Base | None = None
     classes: Classes | None = None
     size_from: str = ""
     settings: type[Settings] = Labelled
@@ -165,12 +140,10 @@ _ROSINALITY = Layout(
     recognised_by=("blocks.0.flows.0.actnorm.loc", "blocks.0.prior.conv.weight"),
     step="blocks.{level}.flows.{step}.",
     actnorm=Norm("actnorm.loc", "actnorm.scale", linear=True, trained="actnorm.initialized"),
-    nets=(
-        (
-            Conv("coupling.net.0."),
-            Conv("coupling.net.2."),
-            Conv("coupling.net.4.", "conv.weight", "conv.bias", "scale", border="ones"),
-        ),
+    net=(
+        Conv("coupling.net.0."),
+        Conv("coupling.net.2."),
+        Conv("coupling.net.4.", "conv.weight", "conv.bias", "scale", border="ones"),
     ),
     # Whether it is factorised differs from level to level: the last block forgets its `--no_lu`.
     matrix="invconv.weight",
@@ -207,12 +180,10 @@ _GLOWIP = Layout(
     recognised_by=("glow_modules.1.coupling.net.conv1.weight", "glow_modules.1.invconv.W"),
     step="glow_modules.{step}.",
     actnorm=Norm("actnorm.b", "actnorm.logs"),
-    nets=(
-        (
-            Conv("coupling.net.", "conv1.weight", "conv1.bias", norm=Norm("actnorm1.b", "actnorm1.logs")),
-            Conv("coupling.net.", "conv2.weight", "conv2.bias", norm=Norm("actnorm2.b", "actnorm2.logs")),
-            Conv("coupling.net.", "conv3.weight", "conv3.bias", "logs"),
-        ),
+    net=(
+        Conv("coupling.net.", "conv1.weight", "conv1.bias", norm=Norm("actnorm1.b", "actnorm1.logs")),
+        Conv("coupling.net.", "conv2.weight", "conv2.bias", norm=Norm("actnorm2.b", "actnorm2.logs")),
+        Conv("coupling.net.", "conv3.weight", "conv3.bias", "logs"),
     ),
     matrix="invconv.W",
     scale_first=True,
@@ -236,7 +207,7 @@ def _port(name: str, net: str, conv: str, factors: tuple[str, str], top: str, pi
         recognised_by=(f"flow.layers.1.{net}.0.{conv}weight", f"flow.layers.1.{net}.4.logs", "prior_h"),
         step="flow.layers.{step}.",
         actnorm=Norm("actnorm.bias", "actnorm.logs"),
-        nets=((normed(f"{net}.0."), normed(f"{net}.2."), last(f"{net}.4.")),),
+        net=(normed(f"{net}.0."), normed(f"{net}.2."), last(f"{net}.4.")),
         matrix="invconv.weight",
         factors=tuple(f"invconv.{factor}" for factor in ("p", *factors, "sign_s", "log_s")),
         split=last("flow.layers.{step}.conv."),
@@ -266,49 +237,6 @@ _Y0AST = _port(
 )
 
 
-_SCALES = {"sigmoid": "sigmoid", "sigmoid_inv": "inverse-sigmoid", "exp": "exponential"}
-
-
-class _NormflowsSettings(Sized, Labelled):
-    scale_map: Literal["sigmoid", "sigmoid_inv", "exp"] = Field("sigmoid", description="the coupling's scale map")
-
-
-def _normflows(config: GlowConfig, settings: Mapping[str, Any]) -> GlowConfig:
-    return replace(config, coupling=replace(config.coupling, scale=_SCALES[settings["scale_map"]]))
-
-
-_MAP, _DONE = "0.flows.1.param_map.net.", "data_dep_init_done"
-
-
-def _map_norm(layer: str) -> Norm:
-    return Norm(f"{layer}.t", f"{layer}.s", shift_last=True, trained=f"{layer}.{_DONE}")
-
-
-# Built as normflows builds it: split mode "channel", plain ReLUs (leaky=0), no transform of the input. A file does not
-# say.
-_NORMFLOWS = Layout(
-    name="normflows (GlowBlock, multi-scale)",
-    recognised_by=("flows.0.0.flows.0.flows.1.param_map.net.0.weight", "q0.0.loc"),
-    step="flows.{level}.{step}.flows.",
-    actnorm=Norm("2.t", "2.s", sign=-1, factor=-1, trained=f"2.{_DONE}"),
-    nets=(
-        (  # built with net_actnorm
-            Conv(_MAP, "0.weight", "", norm=_map_norm("1.actNorm")),
-            Conv(_MAP, "3.weight", "", norm=_map_norm("4.actNorm")),
-            Conv(f"{_MAP}6."),
-        ),
-        (Conv(f"{_MAP}0."), Conv(f"{_MAP}2."), Conv(f"{_MAP}4.")),
-    ),
-    matrix="1.W",
-    factors=("1.P", "1.L", "1.U", "1.sign_S", "1.log_S"),
-    sampling=True,
-    base=Base("q0.{level}.", "loc", "log_scale", "_logs", "_cc"),
-    settings=_NormflowsSettings,
-    pixels=PixelConvention(offset=0.0),
-    configure=_normflows,
-    ignored=(rf"\.{_DONE}$", r"\.flows\.1\.eye$"),
-)
-
 _LOGS = Norm("actnorm_center/b", "actnorm_scale/logs", factor=3)
 
 
@@ -321,12 +249,10 @@ OPENAI = Layout(
     recognised_by=("model/0/0/actnorm_center/b", "model/0/0/f1/l_1/W", "model/0/0/f1/l_last/logs"),
     step="model/{level}/{step}/",
     actnorm=_LOGS,
-    nets=(
-        (
-            Conv("f1/l_1/", "W", "", norm=_LOGS, border="channel"),
-            Conv("f1/l_2/", "W", "", norm=_LOGS),
-            Conv("f1/l_last/", "W", "b", "logs", border="channel"),
-        ),
+    net=(
+        Conv("f1/l_1/", "W", "", norm=_LOGS, border="channel"),
+        Conv("f1/l_2/", "W", "", norm=_LOGS),
+        Conv("f1/l_last/", "W", "b", "logs", border="channel"),
     ),
     matrix="invconv/W",
     factors=("invconv/P", "invconv/L", "invconv/U", "invconv/sign_S", "invconv/log_S"),
@@ -341,5 +267,5 @@ OPENAI = Layout(
     ignored=None,  # training also saves the optimiser's slots and moving averages
 )
 
-LAYOUTS: tuple[Layout, ...] = (_ROSINALITY, _CHAIYUJIN, _Y0AST, _GLOWIP, _NORMFLOWS, OPENAI)
+LAYOUTS: tuple[Layout, ...] = (_ROSINALITY, _CHAIYUJIN, _Y0AST, _GLOWIP, OPENAI)
 """The layouts of other projects, in the order in which they are tried."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from .tensors import CheckpointError, guarded
 
-__all__ = ["LARGEST_SIDE_FILE", "Labelled", "Settings", "Sized", "pick_label", "resolve", "side_files"]
+__all__ = ["LARGEST_SIDE_FILE", "Labelled", "Settings", "Sized", "resolve", "side_files"]
 
 # Files that other projects write beside their weights. They are read as data, never run.
 _SIDE_FILES = ("configs.json", "hparams.json", "names.json", "config.yaml")
@@ -41,15 +41,6 @@ class Sized(Settings):
 
     image_size: int = Field(description="side of the square training images, in pixels")
     bits: int = Field(ge=1, le=8, description="bits a colour of the training images")
-
-
-def pick_label(label: int | None, classes: int, where: str) -> int:
-    """The class to use: the given one, or the only one. CheckpointError if it is required or out of range."""
-    if label is None and classes != 1:
-        raise CheckpointError(f"{where}: this flow draws one class at a time. Please give label, 0 to {classes - 1}")
-    if not 0 <= (label or 0) < classes:
-        raise CheckpointError(f"{where}: label must be 0 to {classes - 1}, not {label}")
-    return label or 0
 
 
 def side_files(path: P) -> list[P]:
