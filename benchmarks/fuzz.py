@@ -4,7 +4,7 @@
 
 A reader may refuse a file in words. Whatever else it raises ends the run, and libFuzzer leaves the file that did it in
 the folder `--found`: it becomes an `example` of the tests for which Hypothesis makes up the same kinds of files
-(`images/test_fuzz.py`, `test_untrusted_fuzz.py` and `checkpoints/test_fuzz.py` in `tests/`), which need no atheris and
+(`images/test_fuzz.py`, `test_saved.py` and `checkpoints/test_fuzz.py` in `tests/`), which need no atheris and
 run in CI. The seeds are the good files of those tests.
 """
 

@@ -1,4 +1,8 @@
-"""Saved posteriors, classifiers and statistics: what is read is what was written, and what is not is refused."""
+"""Saved posteriors, classifiers and statistics: what is read is what was written, and what is not is refused.
+
+Hypothesis changes bytes and numbers of good files: each is refused in words, or does all that a page asks. What was
+found once is kept as an `example`.
+"""
 
 import json
 import math
@@ -6,12 +10,16 @@ import struct
 
 import pytest
 import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.posterior import Gaussian, Posterior, Statistics
 
+from .helpers import by_bootstrap, by_local, make_tiny_prior
 from .test_posterior import (
     COVARIANCES,
     EVIDENCE,
@@ -27,13 +35,24 @@ from .test_posterior import (
 
 
 def save_posterior(path):
-    prior = Gaussian(normal(D), COVARIANCES["diagonal + low rank"])
-    Posterior.condition(EVIDENCE.float(), 0.5, prior=prior, weights=[1, 2, 1, 1]).save(path, {"prior": "tiny"})
+    prior, likelihood = Gaussian(normal(D), COVARIANCES["diagonal + low rank"]), COVARIANCES["scalar + low rank"]
+    posterior = Posterior.condition(EVIDENCE.float(), 0.5, prior=prior, likelihood=likelihood, weights=[1, 2, 1, 1])
+    posterior.save(path, {"prior": "tiny"})
 
 
 def use_posterior(path):
+    """All that is asked of a posterior that was let in."""
     posterior = Posterior.load(path)
-    assert posterior.sample(2).shape == (2, D) and torch.isfinite(posterior.mean).all()
+    assert posterior.sample(2, temperature=1.5).shape == (2, D) and torch.isfinite(posterior.mean).all()
+    for ratio in (0.0, 0.01, 1000.0):
+        moved = posterior.with_lam(ratio)
+        assert moved.sample(1).isfinite().all()
+        try:
+            assert not math.isnan(moved.kl(moved.prior))
+        except ValueError as error:
+            assert "singular" in str(error)
+    for how in (by_local(), by_bootstrap()):
+        assert posterior.draw(how).sample(2).isfinite().all()
 
 
 def save_classifier(path):
@@ -42,7 +61,8 @@ def save_classifier(path):
 
 
 def use_classifier(path):
-    assert len(FewShotClassifier.load(path, None).judge(torch.zeros(2, D))) == 2
+    for answer in FewShotClassifier.load(path, None).judge(EVIDENCE.float()):
+        assert sum(answer.probabilities.values()) == pytest.approx(1) and 0 <= answer.novelty <= 1
 
 
 def save_statistics(path):
@@ -197,6 +217,64 @@ def test_a_hostile_file_is_refused_with_its_name_and_the_reason(tmp_path, kind, 
     with pytest.raises(ValueError, match=message) as error:
         use(path)
     assert str(path) in str(error.value)
+
+
+some = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FLOATS = st.one_of(
+    st.floats(width=32),
+    st.sampled_from([0.0, -0.0, 1e-45, 1e-38, 1e-20, 1e6, 1e9, 1e18, 3e38, -1.0, math.inf, -math.inf, math.nan]),
+)
+
+
+@pytest.fixture(scope="module", params=["posterior", "classifier"])
+def good(request, tmp_path_factory):
+    """The bytes of a good file, where to put a bad one, and its use."""
+    (save, use), path = KINDS[request.param], tmp_path_factory.mktemp("good") / "file.safetensors"
+    save(path)
+    return path.read_bytes(), path, use
+
+
+def refused_or_used(path, use):
+    try:
+        use(path)
+    except ValueError as error:
+        assert str(error)
+
+
+@some
+@given(flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8))
+def test_changed_bytes(good, flips):
+    content, path, use = good
+    data = bytearray(content)
+    for place, value in flips:
+        data[place % len(data)] = value
+    path.write_bytes(data)
+    refused_or_used(path, use)
+
+
+@some
+@given(name=st.integers(0, 20), place=st.integers(0, 100), value=FLOATS)
+@example(name=1, place=0, value=1e30)  # a factor: LinAlgError of its eigenvalues
+@example(name=4, place=0, value=1e38)
+@example(name=6, place=3, value=1e6)
+@example(name=3, place=0, value=-0.0)  # λ
+def test_a_number_of_any_size(good, name, place, value):
+    content, path, use = good
+    path.write_bytes(content)
+    with safe_open(path, "pt") as handle:
+        header = handle.metadata()
+    tensors = load_file(path)
+    tensor = tensors[sorted(tensors)[name % len(tensors)]]
+    tensor.reshape(-1)[place % tensor.numel()] = value
+    save_file(tensors, path, header)
+    refused_or_used(path, use)
+
+
+def test_a_posterior_far_from_all_latents_is_refused_and_not_shown_grey(tmp_path):
+    prior = make_tiny_prior()
+    Posterior.condition(torch.full((2, prior.dim), 1e6), 0.5).save(tmp_path / "far.safetensors")
+    evidence = Engine(prior).read([tmp_path / "far.safetensors"])
+    assert evidence.saved is None and "beyond all that this prior can show" in evidence.notes[0]
 
 
 @every_ratio

@@ -3,13 +3,9 @@
 Bytes are changed in good files of every kind, documents and arrays are made of whatever their syntax allows.
 """
 
-import io
 import json
-import pickletools
 import string
-import zipfile
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
@@ -24,7 +20,7 @@ from transflow_core.checkpoints.settings import side_values
 from ..helpers import make_tiny_prior
 from . import test_safety
 from .memory import at_most
-from .projects import CHAIYUJIN, GLOWIP, OPENAI, ROSINALITY, Y0AST, project
+from .projects import CHAIYUJIN, GLOWIP, ROSINALITY, Y0AST, project
 
 # As many examples as take some seconds on a busy machine; one that was found is kept as an `example`.
 few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -151,32 +147,6 @@ def test_yaml_and_json_beside_the_weights(tmp_path, text, document):
         (tmp_path / name).unlink()
 
 
-shapes = st.one_of(arrays.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=6), st.just((2**20, 2**20)))
-
-
-@pytest.fixture(scope="module")
-def variables():
-    return {name.replace("/", "|"): t for name, t in project(OPENAI).state.items()}
-
-
-@given(st.data())
-@few
-def test_archives_with_arrays_of_any_shape_and_kind(tmp_path, variables, data):
-    chosen = data.draw(st.lists(st.sampled_from(sorted(variables)), min_size=1, max_size=3))
-    with zipfile.ZipFile(tmp_path / "variables.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, tensor in variables.items():
-            file = io.BytesIO()
-            if name in chosen:
-                dtype = data.draw(st.sampled_from(["<f4", "<f8", "|u1", "<i8", "<c16", "|O", "<U3", "<M8[s]", "<f2"]))
-                header = {"descr": dtype, "fortran_order": data.draw(st.booleans()), "shape": data.draw(shapes)}
-                np.lib.format.write_array_header_1_0(file, header)
-                file.write(bytes(data.draw(st.sampled_from([0, 4, 4096]))))
-            else:
-                np.save(file, np.asarray(tensor))
-            archive.writestr(f"{name}.npy", file.getvalue())
-    read(tmp_path / "variables.npz", image_size=8, bits=5)
-
-
 @given(st.data())
 @few
 def test_safetensors_with_tensors_of_any_shape_and_kind(tmp_path, data):
@@ -190,28 +160,6 @@ def test_safetensors_with_tensors_of_any_shape_and_kind(tmp_path, data):
     with safe_open(tmp_path / "good.safetensors", "pt") as file:
         save_file(tensors, tmp_path / "bad.safetensors", file.metadata())
     read(tmp_path / "bad.safetensors")
-
-
-opcodes = st.sampled_from([op.code.encode("latin-1") for op in pickletools.opcodes if op.arg is None])
-words_with_arguments = st.sampled_from(
-    [
-        *(b"K\x00", b"K\x05", b"J\xff\xff\xff\x7f", b"\x8a\x05\x00\x00\x00\x00\x01", b"X\x01\x00\x00\x00a"),
-        *(b"q\x00", b"h\x00", b"r\xff\xff\xff\xff", b"cos\nsystem\n", b"ctorch\nFloatStorage\n"),
-        b"ccollections\nOrderedDict\n",
-    ]
-)
-
-
-@given(st.lists(st.one_of(opcodes, words_with_arguments), max_size=60))
-@many
-def test_pickles_of_any_opcodes(tmp_path, words):
-    stream = b"\x80\x02" + b"".join(words) + b"."
-    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
-        archive.writestr("archive/data.pkl", stream)
-        archive.writestr("archive/version", "3")
-    read(tmp_path / "model.pt")
-    (tmp_path / "old.pth").write_bytes(stream)
-    read(tmp_path / "old.pth")
 
 
 @given(st.binary(max_size=300))
