@@ -186,7 +186,7 @@ def test_levels_and_pixels_are_given_where_a_model_has_them():
             return z.reshape(-1, *IMAGE)
 
     shapes = [(6, 2, 2), (24, 1, 1)]
-    prior = Prior.from_checkpoint(adapt_encoder(Centred(), IMAGE, shapes, PixelConvention(bits=5)), device="cpu")
+    prior = Prior.from_checkpoint(adapt_encoder(Centred(), IMAGE, shapes, pixels=PixelConvention(bits=5)), device="cpu")
     assert [level.shape for level in prior.levels] == shapes
     own = Prior.from_checkpoint(adapt_flow(Own()), device="cpu")
     assert [(level.name, level.dim) for level in own.levels] == [("4×2", 24), ("2×4", 24)]

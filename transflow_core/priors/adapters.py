@@ -121,9 +121,7 @@ def adapt_encoder(
     model: Autoencoding,
     image: Shape,
     latent_shapes: Sequence[Shape] | None = None,
-    pixels: PixelConvention | None = None,
-    name: str = "adapted",
-    fingerprint: str | None = None,
+    **how: Any,
 ) -> Checkpoint:
     """Any object with `encode` and `decode`.
 
@@ -135,7 +133,7 @@ def adapt_encoder(
         image: (C, S, S).
         latent_shapes: the (C, H, W) of the levels of the latent, fine to coarse, in the order in which they lie in
             `z.flatten(1)`; default, one level as `encode` gives it.
-        pixels, name, fingerprint: see `adapt_flow`.
+        how: pixels, name and fingerprint, see `adapt_flow`.
 
     Raises:
         ValueError: the images are not square or the shapes do not fit.
@@ -149,16 +147,14 @@ def adapt_encoder(
     forward = undensed(lambda x: model.encode(x).flatten(1))
     inverse = undensed(lambda z: model.decode(z.reshape(-1, *inner)))
     flow = _Adapted(forward, inverse, model, image, latent_shapes or [_level(inner)])
-    return adapt_flow(flow.eval(), pixels, name, fingerprint, "encode/decode")
+    return adapt_flow(flow.eval(), kind="encode/decode", **how)
 
 
 def adapt_transform(
     transform: Any,
     image: Shape,
     flatten: bool = True,
-    pixels: PixelConvention | None = None,
-    name: str = "adapted",
-    fingerprint: str | None = None,
+    **how: Any,
 ) -> Checkpoint:
     """A transform from images to N(0, I) latents, in zuko's or nflows' manner.
 
@@ -170,7 +166,7 @@ def adapt_transform(
         transform: the map from x to z.
         image: (C, S, S).
         flatten: the transform takes vectors (n, D) rather than images (n, C, S, S).
-        pixels, name, fingerprint: see `adapt_flow`.
+        how: pixels, name and fingerprint, see `adapt_flow`.
 
     Raises:
         TypeError: it is neither kind of transform.
@@ -205,4 +201,4 @@ def adapt_transform(
         z = shaped(forth)(torch.zeros(1, *image))[0]
     latent = _level(tuple(z.shape[1:])) if z.ndim == 4 else image
     flow = _Adapted(shaped(forth), shaped(back), transform, image, [latent])
-    return adapt_flow(flow.eval(), pixels, name, fingerprint, "transform")
+    return adapt_flow(flow.eval(), kind="transform", **how)
