@@ -9,29 +9,13 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-__all__ = ["MAX_HEADER", "check_safetensors", "open_safetensors", "save_safetensors"]
+__all__ = ["MAX_HEADER", "open_safetensors", "save_safetensors"]
 
 _MAX_BYTES = 2**31
 MAX_HEADER = 2**20
 """Bytes that a header may have. It holds names, shapes and words, never numbers."""
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-
-
-def check_safetensors(path: Path, what: str, where: str | None = None, max_header: int = MAX_HEADER) -> None:
-    """Look at a file's sizes, and raise what `open_safetensors` raises."""
-    where = where or str(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{where}: no such file")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(len(_LFS_POINTER))
-    if start == _LFS_POINTER:
-        raise ValueError(f"{where}: a git-LFS pointer, not the file itself: `git lfs pull` fetches it")
-    if len(start) < 8 or not 0 < struct.unpack("<Q", start[:8])[0] <= min(max_header, size - 8):
-        raise ValueError(f"{where}: not a safetensors file, or a truncated one")
-    if size > _MAX_BYTES:
-        raise ValueError(f"{where}: {size / 2**20:,.0f} MiB is too large for a {what}")
 
 
 @contextmanager
@@ -51,7 +35,17 @@ def open_safetensors(path: Path, what: str, where: str | None = None, max_header
         ValueError: it is no safetensors file, truncated, a git-LFS pointer, or of more than 2 GiB.
     """
     where = where or str(path)
-    check_safetensors(path, what, where, max_header)
+    if not path.is_file():
+        raise FileNotFoundError(f"{where}: no such file")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(len(_LFS_POINTER))
+    if start == _LFS_POINTER:
+        raise ValueError(f"{where}: a git-LFS pointer, not the file itself: `git lfs pull` fetches it")
+    if len(start) < 8 or not 0 < struct.unpack("<Q", start[:8])[0] <= min(max_header, size - 8):
+        raise ValueError(f"{where}: not a safetensors file, or a truncated one")
+    if size > _MAX_BYTES:
+        raise ValueError(f"{where}: {size / 2**20:,.0f} MiB is too large for a {what}")
     try:
         with safe_open(path, "pt") as handle:
             yield handle

@@ -68,9 +68,9 @@ def _layout_of(names: set[str]) -> Layout | None:
 def _match(path: Path, kind: str) -> tuple[Layout, Tensors]:
     states = open_tensors(path, kind)
     for tensors in states:
-        if layout := _layout_of(set(tensors.shapes)):
+        if layout := _layout_of(set(tensors.state)):
             return layout, tensors
-    names = sorted(max((tensors.shapes for tensors in states), key=len))
+    names = sorted(max((tensors.state for tensors in states), key=len))
     listed = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
     known = "; ".join(f"{layout.recognised_by[0]} ({layout.name})" for layout in LAYOUTS)
     raise CheckpointError(

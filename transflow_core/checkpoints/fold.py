@@ -96,7 +96,7 @@ class _Fold:
         pattern = re.escape(layout.step + layout.actnorm.shift) + "$"
         for number in ("level", "step"):
             pattern = pattern.replace(rf"\{{{number}\}}", rf"(?P<{number}>\d{{1,6}})")
-        for name in self.tensors.shapes:
+        for name in self.tensors.state:
             if match := re.match(pattern, name):
                 found.add((int(match.groupdict().get("level", 0)), int(match["step"])))
         if not found:

@@ -14,6 +14,7 @@ References:
 
 import math
 import mmap
+import warnings
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from itertools import pairwise
@@ -53,9 +54,10 @@ def read_graph(path: Path) -> tuple[Tensors, dict[str, int]]:
     with path.open("rb") as file:
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # constants stay views of the file
     graph = _Graph(_Parser().nodes(data), path.name)
-    arrays = _variables(graph)
-    shapes = {name: array.shape for name, array in arrays.items()}
-    return Tensors(shapes, lambda name: torch.from_numpy(np.array(arrays[name])), path.name), _settings(graph)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the file's pages cannot be written to, and nobody does
+        state = {name: torch.from_numpy(np.asarray(array)) for name, array in _variables(graph).items()}
+    return Tensors(state, path.name), _settings(graph)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ All tensors of a file together may declare as many numbers as the file has bytes
 compressed), so that a small file cannot take much memory.
 """
 
-import math
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
-from ..untrusted import check_safetensors
+from ..untrusted import open_safetensors
 
 __all__ = ["LARGEST_HEADER", "CheckpointError", "Tensors", "guarded", "kind_of", "open_tensors"]
 
@@ -49,16 +47,15 @@ def guarded(path: Path, what: str) -> Iterator[None]:
 
 
 class Tensors:
-    """The named tensors of a file: shapes are known at once, numbers are read when they are taken.
+    """The named tensors of a file, mapped where the file allows it: numbers are read when they are taken.
 
     Args:
-        shapes: the shape of each tensor, by its name.
-        load: name -> tensor, of any real type.
+        state: each tensor by its name, of any real type.
         where: the file, for messages.
         most: how many numbers the file can hold. CheckpointError if its tensors declare more.
 
     Example:
-        >>> tensors = Tensors({"w": (2,)}, {"w": torch.ones(2)}.__getitem__, "file.pt")
+        >>> tensors = Tensors({"w": torch.ones(2)}, "file.pt")
         >>> tensors.take("w", 2)
         tensor([1., 1.], dtype=torch.float64)
         >>> tensors.take("w", -1, 3)
@@ -67,23 +64,21 @@ class Tensors:
         transflow_core.checkpoints.tensors.CheckpointError: file.pt: w has shape (2,), expected (any, 3)
     """
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], load: Callable[[str], Tensor], where: str, most: int | None = None
-    ) -> None:
-        self.shapes, self.where, self._load = dict(shapes), where, load
-        self.declared = sum(map(math.prod, self.shapes.values()))
+    def __init__(self, state: Mapping[str, Tensor], where: str, most: int | None = None) -> None:
+        self.state, self.where = state, where
+        self.declared = sum(tensor.numel() for tensor in state.values())
         if most is not None and self.declared > most:
             raise CheckpointError(f"{where}: its tensors declare {self.declared:,} numbers, more than it can hold")
         self._taken: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
-        return name in self.shapes
+        return name in self.state
 
     def shape(self, name: str, *expected: int) -> tuple[int, ...]:
         """A tensor's shape. CheckpointError if it is not the expected one, in which -1 stands for any size."""
-        if name not in self.shapes:
+        if name not in self.state:
             raise CheckpointError(f"{self.where}: {name} is missing")
-        shape = self.shapes[name]
+        shape = tuple(self.state[name].shape)
         if expected and (len(shape) != len(expected) or any(e not in (-1, n) for n, e in zip(shape, expected))):  # noqa: B905
             wanted = ", ".join("any" if size == -1 else str(size) for size in expected)
             raise CheckpointError(f"{self.where}: {name} has shape {shape}, expected ({wanted})")
@@ -91,12 +86,9 @@ class Tensors:
 
     def take(self, name: str, *expected: int) -> Tensor:
         """A tensor in float64, once its shape was checked. CheckpointError if a number in it is not finite."""
-        shape = self.shape(name, *expected)
+        self.shape(name, *expected)
         self._taken.add(name)
-        with guarded(Path(self.where), f"tensor {name}"):
-            tensor = self._load(name).to("cpu", torch.float64)
-        if tuple(tensor.shape) != shape:
-            raise CheckpointError(f"{self.where}: {name} does not have the shape that it declares")
+        tensor = self.state[name].double()
         if not tensor.sum().isfinite():  # the sum is not finite if one number is not, and is several times quicker
             raise CheckpointError(f"{self.where}: {name} holds numbers that are not finite")
         return tensor
@@ -104,7 +96,7 @@ class Tensors:
     def refuse_unknown(self, ignored: Iterable[str] = ()) -> None:
         """CheckpointError if a tensor was neither taken nor matches an ignored pattern: it would mean something."""
         patterns = [re.compile(pattern) for pattern in ignored]
-        rest = [n for n in self.shapes if n not in self._taken and not any(p.search(n) for p in patterns)]
+        rest = [n for n in self.state if n not in self._taken and not any(p.search(n) for p in patterns)]
         if rest:
             listed = ", ".join(sorted(rest)[:3])
             raise CheckpointError(f"{self.where}: {len(rest)} of its tensors have no place in this format: {listed} …")
@@ -163,7 +155,7 @@ def _torch_pickle(path: Path) -> list[Tensors]:
     states = [state for candidate in candidates if (state := _plain_tensors(candidate, path))]
     if not states:
         raise CheckpointError(f"{path.name}: it holds no tensors")
-    return [Tensors({k: tuple(t.shape) for k, t in s.items()}, s.__getitem__, path.name, size) for s in states]
+    return [Tensors(state, path.name, size) for state in states]
 
 
 def _check_archive(path: Path, size: int) -> None:
@@ -206,14 +198,13 @@ def _numpy_archive(path: Path) -> list[Tensors]:
             # A slash cannot stand in a file's name, so `|` takes its place in TensorFlow's names.
             native = np.array(array, array.dtype.newbyteorder("="), order="C")
             state[name.replace("|", "/")] = torch.from_numpy(native)
-    return [Tensors({name: tuple(t.shape) for name, t in state.items()}, state.__getitem__, path.name)]
+    return [Tensors(state, path.name)]
 
 
 def _safetensors(path: Path) -> list[Tensors]:
-    check_safetensors(path, "checkpoint", path.name, LARGEST_HEADER)
-    file = safe_open(path, "pt").__enter__()  # mapped; it stays open as long as its tensors
-    shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    return [Tensors(shapes, file.get_tensor, path.name, path.stat().st_size)]
+    with open_safetensors(path, "checkpoint", path.name, LARGEST_HEADER) as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return [Tensors(state, path.name, path.stat().st_size)]
 
 
 _READERS: dict[str, Callable[[Path], list[Tensors]]] = {
