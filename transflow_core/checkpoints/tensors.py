@@ -65,7 +65,7 @@ class Tensors:
     """
 
     def __init__(self, state: Mapping[str, Tensor], where: str, most: int | None = None) -> None:
-        self.state, self.where = state, where
+        self.state, self.where = dict(state), where
         self.declared = sum(tensor.numel() for tensor in state.values())
         if most is not None and self.declared > most:
             raise CheckpointError(f"{where}: its tensors declare {self.declared:,} numbers, more than it can hold")
@@ -85,10 +85,11 @@ class Tensors:
         return shape
 
     def take(self, name: str, *expected: int) -> Tensor:
-        """A tensor in float64, once its shape was checked. CheckpointError if a number in it is not finite."""
+        """A tensor in float64, once, if its shape fits. CheckpointError if a number in it is not finite."""
         self.shape(name, *expected)
         self._taken.add(name)
         tensor = self.state[name].double()
+        self.state[name] = tensor.to("meta")  # its memory can go
         if not tensor.sum().isfinite():  # the sum is not finite if one number is not, and is several times quicker
             raise CheckpointError(f"{self.where}: {name} holds numbers that are not finite")
         return tensor
