@@ -32,7 +32,6 @@ from transflow_core.posterior import (
     ShrinkageCovariance,
     per_level,
     standard_normal,
-    transport,
 )
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import Prior
@@ -72,6 +71,12 @@ _PICTURES = """![The photograph that ships, of nobody, in each style that ships]
 """
 
 Map = Callable[[Tensor], Tensor]
+
+
+def transport(x: Tensor, source: Gaussian, target: Gaussian) -> Tensor:
+    """Optimal transport from a diagonal Gaussian to a diagonal one; from one variance, also to a low-rank one."""
+    whitened = (x.double() - source.mean) / source.variance.double().sqrt()
+    return (target.mean + target.covariance.root(whitened)).to(x.dtype)
 
 
 def papers(z: Tensor, prior: Prior) -> Map:

@@ -10,6 +10,7 @@ import torch
 from transflow_core.checkpoints import Checkpoint
 from transflow_core.flows import Glow, GlowConfig, LevelConfig
 from transflow_core.flows.pixels import PixelConvention
+from transflow_core.posterior import Covariance
 from transflow_core.priors.prior import Prior
 from transflow_core.recipes import Method
 
@@ -42,6 +43,12 @@ def make_tiny_prior(seed: int = 0, name: str = "tiny", side: int = 16) -> Prior:
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
     checkpoint = Checkpoint(flow, PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
     return Prior.from_checkpoint(checkpoint, device="cpu")
+
+
+def dense(covariance: Covariance, dim: int) -> torch.Tensor:
+    """The (dim, dim) matrix itself."""
+    matrix = torch.diag(covariance.diagonal.double().expand(dim))
+    return matrix if covariance.factor is None else matrix + covariance.factor.double() @ covariance.factor.double().T
 
 
 def apart(function, *args):

@@ -17,7 +17,7 @@ from transflow_core.images import find_images, load_image
 from transflow_core.posterior import Gaussian, Posterior
 from transflow_core.recipes import SHAPES
 
-from .helpers import ROOT, make_tiny_prior
+from .helpers import ROOT, dense, make_tiny_prior
 
 DIM = 12
 
@@ -86,7 +86,7 @@ def test_scores_are_the_posteriors_own_predictive_densities(kind, counts):
             expected = posterior.predictive().log_prob(z.double())
             torch.testing.assert_close(scores[:, column], expected, atol=1e-4, rtol=1e-6)
         # A class without examples has the prior's predictive.
-        nothing = torch.eye(DIM).double() + covariance.dense(DIM)
+        nothing = torch.eye(DIM).double() + dense(covariance, DIM)
         expected = torch.distributions.MultivariateNormal(centre.double(), nothing).log_prob(z.double())
         torch.testing.assert_close(scores[:, -1], expected, atol=1e-4, rtol=1e-6)
 

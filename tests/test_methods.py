@@ -46,9 +46,10 @@ def test_text_in_a_file_that_is_none_does_no_harm(posterior, text):
 
 
 def test_a_number_that_belongs_to_one_method_chooses_it(posterior):
-    one = Posterior.condition(torch.ones(1, 8), lam_ratio=0.5)
-    assert resolve(Method(likeness=0.7), one)[0] == METHODS["local"].replace(likeness=0.7)
+    assert resolve(Method(likeness=0.7), posterior)[0] == METHODS["local"].replace(likeness=0.7)
     assert resolve(Method(images_per_sample=3), posterior)[0] == METHODS["bootstrap"].replace(images_per_sample=3)
+    one = Posterior.condition(torch.ones(1, 8), lam_ratio=0.5)
+    assert recommend(one).method == by_posterior(0.3) and "One image" in recommend(one).reason
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -60,13 +61,8 @@ def test_a_sweep_moves_the_methods_own_number_alone(name):
     assert values == sorted(set(values)) and len(values) > 4
     assert {one.replace(**{own: 1.0}) for one in swept} == {recipe.replace(**{own: 1.0})}
     assert name != "bootstrap" or values[-1] == 5  # never more than there are
-    assert [one.lam_ratio for one in sweep_of(recipe.replace(over="lam_ratio", values=(0.0, 2.0)), 5).values()] == [
-        0,
-        2,
-    ]
-
-
-def test_a_sweep_over_another_methods_number_is_refused():
+    ratios = sweep_of(recipe.replace(over="lam_ratio", values=(0.0, 2.0)), 5).values()
+    assert [one.lam_ratio for one in ratios] == [0, 2]
     with pytest.raises(ValueError, match="does not belong to the method 'posterior'"):
         sweep_of(Sweep(**dict(METHODS["posterior"]), over="likeness"), 3)
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from transflow_core.posterior import (
-    MOST_KEPT,
     Covariance,
     Gaussian,
     Posterior,
@@ -21,7 +20,7 @@ from transflow_core.posterior import (
 from transflow_core.posterior.bootstrap import dirichlet_weights, image_noise
 from transflow_core.recipes import Method
 
-from .helpers import by_bootstrap, by_local, by_posterior
+from .helpers import by_bootstrap, by_local, by_posterior, dense
 
 D, M = 40, 12
 LEVELS = (slice(0, 24), slice(24, 34), slice(34, 40))
@@ -90,7 +89,6 @@ def test_weights_move_continuously_from_one_image_to_all_and_share_their_noise()
 def test_a_bootstrap_of_all_images_is_the_papers_posterior(ratio):
     bootstrap, paper = POSTERIOR.draw(by_bootstrap(M, ratio), LEVELS), POSTERIOR.with_lam(ratio)
     close(bootstrap.sample(5, seed=2), paper.sample(5, seed=2), 1e-12)
-    close(bootstrap.moments.covariance.dense(D), paper.covariance.dense(D), 1e-12)
     if math.isinf(ratio):
         prior = Gaussian.standard(D, torch.float64).sample(3, seed=1)
         for how in (by_bootstrap(3, ratio), by_posterior(ratio)):
@@ -108,42 +106,38 @@ def test_each_draw_of_a_bootstrap_is_of_the_posterior_under_its_weights(prior, l
         close(z[i], own.sample(1, seed=7, start=i)[0])
 
 
-def test_a_bootstrap_of_one_image_at_lambda_zero_is_an_image_and_has_no_density():
+def test_a_bootstrap_of_one_image_at_lambda_zero_is_an_image():
     bootstrap = POSTERIOR.draw(by_bootstrap(1, 0.0), LEVELS)
     nearest = torch.cdist(bootstrap.sample(30), EVIDENCE).min(1)
     close(nearest.values, torch.zeros(30), 1e-6)
     assert len(nearest.indices.unique()) > 6
-    with pytest.raises(ValueError, match="singular"):
-        _ = bootstrap.moments
 
 
 def test_the_covariance_estimate_keeps_the_variance_of_each_level():
     shrinkage = ShrinkageCovariance.of(EVIDENCE, levels=LEVELS)
     empirical = EVIDENCE.T.cov()
     for likeness in (0.0, 0.6, [0.2, 0.5, 0.9]):
-        dense = shrinkage.covariance(likeness).dense(D)
+        diagonal = dense(shrinkage.covariance(likeness), D).diagonal()
         for level, v in zip(LEVELS, shrinkage.variance, strict=True):
-            assert dense.diagonal()[level].mean().item() == pytest.approx(v)
+            assert diagonal[level].mean().item() == pytest.approx(v)
             assert empirical.diagonal()[level].mean().item() == pytest.approx(v)
-    close(shrinkage.covariance(0.6).dense(D) - 0.64 * shrinkage.covariance(0.0).dense(D), 0.36 * empirical)
+    close(dense(shrinkage.covariance(0.6), D) - 0.64 * dense(shrinkage.covariance(0.0), D), 0.36 * empirical)
     assert shrinkage.covariance(0.0).factor is None
     # With one level and no likeness, Σ is a multiple of the identity, the paper's λI for λ = V.
     sigma = ShrinkageCovariance.of(EVIDENCE).covariance(0.0)
     paper = Posterior.condition(EVIDENCE, lam=sigma.diagonal[0].item()).predictive()
     ours = Posterior.condition(EVIDENCE, lam=1.0, likelihood=sigma).predictive()
     close(ours.mean, paper.mean)
-    close(ours.covariance.dense(D), paper.covariance.dense(D))
+    close(dense(ours.covariance, D), dense(paper.covariance, D))
 
 
-@pytest.mark.parametrize("m", [1, 2, 3, 100])
-@pytest.mark.parametrize("likeness", [0.0, 0.9, 1.0])
+@pytest.mark.parametrize("m", [1, 2, 100])
+@pytest.mark.parametrize("likeness", [0.0, 1.0])
 def test_any_number_of_images_gives_sane_draws(m, likeness):
     z = normal(m, D).float()
     posterior = Posterior.condition(z, lam_ratio=0.1)
     for how in (by_local(likeness, 0.05), by_bootstrap(2), recommend(posterior).method):
-        sampler = posterior.draw(how, LEVELS)
-        draws = sampler.sample(16)
-        assert torch.isfinite(draws).all() and torch.isfinite(sampler.mean).all()
+        draws = posterior.draw(how, LEVELS).sample(16)
         # As long as the evidence is, within what 40 dimensions let expect.
         assert 0.2 < draws.square().mean() / z.square().mean() < 1.6
     if m == 1:
@@ -170,7 +164,6 @@ def test_draws_depend_on_the_seed_alone(how):
     [
         [by_local(0.9, 10 ** (i / 50 - 4)) for i in range(300)],
         [by_bootstrap(1 + 11 * i / 800) for i in range(801)],
-        [by_bootstrap(2, 10 ** (i / 50 - 4)) for i in range(300)],
     ],
 )
 def test_draws_morph_along_every_slider(path):
@@ -193,25 +186,11 @@ def test_weighted_evidence_counts_in_every_method(how):
         assert not torch.cdist(heavy.draw(how, LEVELS).sample(9), EVIDENCE).argmin(1).any()
 
 
-def test_a_weight_of_two_is_the_image_twice_in_every_moment():
+def test_a_weight_of_two_is_the_image_twice():
     weights = torch.tensor([2.0] + [1.0] * (M - 1))
-    weighted = Posterior.condition(EVIDENCE, 0.1, weights=weights)
-    repeated = Posterior.condition(EVIDENCE[[0, *range(M)]], 0.1)
-    a, b = (posterior.draw(by_bootstrap(3), LEVELS).moments for posterior in (weighted, repeated))
-    close(a.mean, b.mean)
-    close(a.covariance.dense(D), b.covariance.dense(D))
-    variance = ShrinkageCovariance.of(EVIDENCE, weights).variance
-    assert ShrinkageCovariance.of(EVIDENCE, weights * 0.01).variance == pytest.approx(variance, rel=0.02)
-
-
-def test_more_evidence_than_is_kept():
-    z = normal(500, D)
-    posterior = Posterior.condition(z, 0.2)
-    assert posterior.latents.shape == (MOST_KEPT, D) and posterior.m == 500
-    assert posterior.weights.sum().item() == pytest.approx(500)
-    close(posterior.evidence_mean, z.mean(0), 1e-12)
-    close(posterior.with_lam(0.7).mean, z.mean(0) / 1.7, 1e-12)
-    assert posterior.latents[0].equal(z[0]) and posterior.latents[-1].equal(z[-1])
+    weighted, repeated = ShrinkageCovariance.of(EVIDENCE, weights), ShrinkageCovariance.of(EVIDENCE[[0, *range(M)]])
+    close(dense(weighted.covariance(0.5), D), dense(repeated.covariance(0.5), D))
+    assert ShrinkageCovariance.of(EVIDENCE, weights * 0.01).variance == pytest.approx(weighted.variance, rel=0.02)
 
 
 # Composition and interpolation.

@@ -12,7 +12,7 @@ import gradio as gr
 
 from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_png, to_pil
 from transflow_core.operations import sweep_of
-from transflow_core.posterior import BayesianBootstrap, Gaussian, Posterior, Sampler
+from transflow_core.posterior import Gaussian, Posterior
 from transflow_core.priors.prior import LatentLevel
 from transflow_core.recipes import Sweep
 
@@ -208,7 +208,7 @@ def _numbers(result: Result) -> str:
     """Every number behind the samples, with its equation."""
     prior, posterior, settings = result.engine.prior, result.posterior, result.request.settings
     rows = [("model", f"{prior.name} ({prior.fingerprint})"), ("D, dimensions of the latent", f"{prior.dim:,}")]
-    moments = _moments(result.sampler)
+    gaussian = result.sampler if isinstance(result.sampler, Gaussian) else None
     if isinstance(posterior, Posterior):
         norm = float(posterior.evidence_mean.double().square().sum())
         rows += [
@@ -221,18 +221,15 @@ def _numbers(result: Result) -> str:
             ("Σp, eq. 8 (mean over dimensions)", f"{float(posterior.variance.double().mean()):.4f}"),
             ("KL(posterior ‖ prior)", f"{number(posterior.kl(posterior.prior))} nats"),
         ]
-    if moments is not None:
-        rows += [
-            ("samples: variance (mean over dimensions)", f"{float(moments.variance.double().mean()):.4f}"),
-            ("samples: rank of the covariance beyond a diagonal", f"{moments.covariance.rank}"),
-        ]
+    if gaussian is not None:
+        rows.append(("samples: variance (mean over dimensions)", f"{float(gaussian.variance.double().mean()):.4f}"))
     rows += [(text, f"{result.counts[name]} of {settings.recipe.n}") for name, text in _COUNTS.items()]
     body = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
     mean = result.sampler.mean
     levels = "".join(
         f"<tr><th scope='row'>{escape(level.name)}</th><td>{level.dim:,}</td>"
         f"<td>{float(mean[level.slice].double().square().mean().sqrt()):.3f}</td>"
-        f"<td>{_deviation(moments, level)}</td></tr>"
+        f"<td>{_deviation(gaussian, level)}</td></tr>"
         for level in prior.levels
     )
     return (
@@ -242,18 +239,8 @@ def _numbers(result: Result) -> str:
     )
 
 
-def _moments(sampler: Sampler) -> Gaussian | None:
-    """Mean and covariance of the sampler; None where they have no such form."""
-    if isinstance(sampler, BayesianBootstrap):
-        try:
-            return sampler.moments
-        except ValueError:
-            return None
-    return sampler if isinstance(sampler, Gaussian) else None
-
-
-def _deviation(moments: Gaussian | None, level: LatentLevel) -> str:
-    if moments is None:
+def _deviation(gaussian: Gaussian | None, level: LatentLevel) -> str:
+    if gaussian is None:
         return "–"
-    variance = moments.variance.expand(len(moments.mean))[level.slice]
+    variance = gaussian.variance.expand(gaussian.dim)[level.slice]
     return f"{float(variance.double().mean().sqrt()):.3f}"

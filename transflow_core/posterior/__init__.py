@@ -1,47 +1,29 @@
 """The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
-from .bootstrap import MOST_KEPT, BayesianBootstrap
-from .conditioning import Posterior
-from .covariance import Covariance
-from .gaussian import Gaussian, Sampler, standard_normal
-from .guard import Closest, Guard, Looks, closest
-from .levels import Composed, compose, per_level
-from .local import PRIOR_TEMPERATURE, Local, LocalNumbers
-from .methods import Recommendation, recommend, resolve
-from .mixing import MIXES, Mix, mixed
-from .restyling import LIKENESS_TO_EVIDENCE, Restyling
-from .shrinkage import ShrinkageCovariance
-from .statistics import Statistics
-from .transport import interpolate, transport
-
-__all__ = [
-    "LIKENESS_TO_EVIDENCE",
-    "MIXES",
-    "MOST_KEPT",
-    "PRIOR_TEMPERATURE",
-    "BayesianBootstrap",
-    "Closest",
-    "Composed",
-    "Covariance",
-    "Gaussian",
-    "Guard",
-    "Local",
-    "LocalNumbers",
-    "Looks",
-    "Mix",
-    "Posterior",
-    "Recommendation",
-    "Restyling",
-    "Sampler",
-    "ShrinkageCovariance",
-    "Statistics",
-    "closest",
-    "compose",
-    "interpolate",
-    "mixed",
-    "per_level",
-    "recommend",
-    "resolve",
-    "standard_normal",
-    "transport",
-]
+from .bootstrap import MOST_KEPT as MOST_KEPT
+from .bootstrap import BayesianBootstrap as BayesianBootstrap
+from .conditioning import Posterior as Posterior
+from .covariance import Covariance as Covariance
+from .gaussian import Gaussian as Gaussian
+from .gaussian import Sampler as Sampler
+from .gaussian import standard_normal as standard_normal
+from .guard import Closest as Closest
+from .guard import Guard as Guard
+from .guard import Looks as Looks
+from .guard import closest as closest
+from .levels import compose as compose
+from .levels import per_level as per_level
+from .local import PRIOR_TEMPERATURE as PRIOR_TEMPERATURE
+from .local import Local as Local
+from .local import LocalNumbers as LocalNumbers
+from .methods import Recommendation as Recommendation
+from .methods import recommend as recommend
+from .methods import resolve as resolve
+from .mixing import MIXES as MIXES
+from .mixing import Mix as Mix
+from .mixing import mixed as mixed
+from .restyling import LIKENESS_TO_EVIDENCE as LIKENESS_TO_EVIDENCE
+from .restyling import Restyling as Restyling
+from .shrinkage import ShrinkageCovariance as ShrinkageCovariance
+from .statistics import Statistics as Statistics
+from .transport import interpolate as interpolate

@@ -1,7 +1,6 @@
 """The Bayesian bootstrap: one vector of Dirichlet weights over the evidence for each draw."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,12 +20,9 @@ _STREAM = 0x5851F42D4C957F2D
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImageSampler:
-    """Draws that are put together of images: a mean, the deviations of images from it, and noise.
+    """Draws that are put together of images: a mean (D,), the deviations of images from it, and noise.
 
-    Attributes:
-        mean: (D,).
-        covariance: of the noise.
-        guard: what pictures of draws stay within; None for nothing.
+    The covariance is the noise's. The guard is what pictures of draws stay within; None for nothing.
     """
 
     mean: Tensor
@@ -76,19 +72,6 @@ class BayesianBootstrap(ImageSampler):
         """Σᵢ (wᵢ - sharesᵢ) directionᵢ of each draw, (n, D); it is the same in every fold."""
         return (self.weights(n, seed, start) - self.shares).to(self.mean) @ self.directions
 
-    @cached_property
-    def moments(self) -> Gaussian:
-        """The Gaussian of its mean and covariance.
-
-        Raises ValueError where there is no noise in a dimension that the images differ in: it has no density.
-        """
-        total = _concentration(self.count, self.images_per_sample)
-        scale = 0.0 if total is None else 1 / (total + 1)
-        factors = [self.directions.T * (self.shares * scale).sqrt().to(self.mean)]
-        if self.covariance.factor is not None:
-            factors.append(self.covariance.factor)
-        return Gaussian(self.mean, Covariance(self.covariance.diagonal, torch.cat(factors, 1)))
-
 
 def image_noise(n: int, p: int, seed: int, start: int, stream: int = 0) -> Tensor:
     """(n, p) float64 standard normal, one number an image, independent of the latents' noise and of other streams'."""
@@ -107,9 +90,6 @@ def dirichlet_weights(shares: Tensor, count: float, images_per_sample: float, no
         count: m, as how many images they count.
         images_per_sample: k ≥ 1; more than m is m.
         noise: (n, p) standard normal. The gamma quantile function makes it weights that are continuous in k.
-
-    Returns:
-        (n, p) float64, rows of sum 1.
     """
     total = _concentration(count, images_per_sample)
     if total is None:

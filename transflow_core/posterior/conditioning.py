@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,15 +30,14 @@ class Posterior(Gaussian):
     Attributes:
         mean: μp, (D,).
         covariance: Σp; `variance` has its marginals, () or (D,).
-        m: the number of images; the sum of their weights when they were weighted.
+        m: the number of images, or the sum of their weights.
         lam_ratio: r = λ / m, () float64 or (D,), from 0 to infinity.
-        evidence_mean: ζ̄, (D,), the (weighted) mean of the evidence's latents.
+        evidence_mean: ζ̄, (D,), the weighted mean of the evidence's latents.
         latents: (p, D), of the images, p ≤ `MOST_KEPT`: of more, evenly spaced ones.
         likelihood: S, the shape of the likelihood's covariance Σ = λ · S.
         prior: N(μ0, Σ0).
         weights: (p,) float64 on the CPU, of these images, of sum m.
-        visible: (p, V, V) in [0, 1], how much each place of these counts under its mask; None where nothing is masked.
-            Only `Local` uses it.
+        visible: (p, V, V) in [0, 1], how much each place of these counts under its mask (see `Local`), or None.
         metadata: free text, such as the name and the fingerprint of the flow's prior.
     """
 
@@ -78,17 +76,14 @@ class Posterior(Gaussian):
         Args:
             z: (m, D) latents of the evidence, m ≥ 1, float32 or float64 (half precision is widened).
             lam_ratio: r = λ/m, 0 to infinity: one number, or (D,) for one a dimension (see `per_level`).
-            lam: λ itself, in place of `lam_ratio`: 0 to infinity, one number or (D,).
+            lam: λ itself, in place of `lam_ratio`.
             likelihood: S, the shape of Σ = λ^½ S λ^½: 1 for the paper's λ I, (D,) for a diagonal, or a `Covariance`.
-            weights: (m,) at least 0 and not all 0: image i counts as w_i images. m is then Σ w_i, and ζ̄ the weighted
-                mean. A weight of 0 leaves the image out.
-            visible: (m, V, V) in [0, 1]: 0 where an image does not count. See the attribute.
+            weights: (m,) at least 0 and not all 0: image i counts as w_i images. m is then Σ w_i. A weight of 0 leaves
+                the image out.
+            visible: (m, V, V) in [0, 1]: 0 where an image does not count.
             prior: N(μ0, Σ0); by default N(0, I), the prior of a flow's whitened latent. It may be a posterior: under
-                one `lam`, conditioning step by step is conditioning at once. Each step adds a low-rank part's columns.
+                one `lam`, conditioning step by step is conditioning at once.
             metadata: free text to keep with it.
-
-        Returns:
-            A posterior on z's device, in z's precision.
 
         Raises ValueError unless one of `lam` and `lam_ratio` is given, for a shape that does not fit, a λ or weight
         below 0 or NaN, and for evidence that is not finite (it names the rows).
@@ -101,37 +96,31 @@ class Posterior(Gaussian):
         """
         if z.ndim != 2 or not z.numel():
             raise ValueError(f"evidence is (m, D) with at least one row, not {tuple(z.shape)}")
-        if z.dtype != torch.float64:
-            z = z.float()
-        weights = _checked(weights, len(z))
-        m, evidence_mean = _weighted_mean(z, weights)
-        prior = Gaussian.standard(z.shape[1], z.dtype, z.device) if prior is None else prior
-        if prior.dim != z.shape[1]:
-            raise ValueError(f"the evidence has {z.shape[1]} dimensions, the prior {prior.dim}")
+        z = z if z.dtype == torch.float64 else z.float()
+        (images, dim), likelihood = z.shape, Covariance.of(likelihood).to(z.device, z.dtype)
+        prior = Gaussian.standard(dim) if prior is None else prior
+        if prior.dim != dim or likelihood.dim not in (None, dim):
+            raise ValueError(f"dimensions differ: evidence {dim}, prior {prior.dim}, likelihood {likelihood.dim}")
+        if visible is not None and (visible.ndim != 3 or len(visible) != images):
+            raise ValueError(f"visible is (m, V, V) for {images} images, not {tuple(visible.shape)}")
         prior = Gaussian(prior.mean.to(z.device, z.dtype), prior.covariance)
-        likelihood = Covariance.of(likelihood).to(z.device, z.dtype)
-        if likelihood.dim not in (None, prior.dim):
-            raise ValueError(f"the likelihood's covariance has {likelihood.dim} dimensions, the evidence {prior.dim}")
-        if visible is not None and (visible.ndim != 3 or len(visible) != len(z)):
-            raise ValueError(f"visible is (m, V, V) for {len(z)} images, not {tuple(visible.shape)}")
+        weights = _checked(weights, images)
+        m, evidence_mean = _weighted_mean(z, weights)
         latents, weights, visible = kept(z, weights, visible, m)
-        unseen = cls._unseen(
-            prior,
+        unseen = cls(  # at an infinite λ, where the evidence counts nothing: the prior itself
+            mean=prior.mean,
+            covariance=prior.covariance,
             m=m,
+            lam_ratio=torch.tensor(math.inf, dtype=torch.float64),
             evidence_mean=evidence_mean,
             latents=latents,
             likelihood=likelihood,
+            prior=prior,
             weights=weights,
             visible=visible,
             metadata=dict(metadata or {}),
         )
         return unseen.with_lam(lam_ratio, lam=lam)
-
-    @classmethod
-    def _unseen(cls, prior: Gaussian, **evidence: Any) -> "Posterior":
-        """At an infinite λ, where the evidence counts nothing: the prior itself."""
-        infinite = torch.tensor(math.inf, dtype=torch.float64)
-        return cls(mean=prior.mean, covariance=prior.covariance, lam_ratio=infinite, prior=prior, **evidence)
 
     @property
     def lam(self) -> Tensor:
@@ -164,13 +153,12 @@ class Posterior(Gaussian):
         """What samples are drawn from by a method, at the λ/m of the method.
 
         - "posterior" is this posterior itself, with that λ.
-        - "local" draws new members of the set: N(μp(w), 0.6² Σp), with weights w that differ from place to place (see
-          `Local`).
-        - "bootstrap" is N(μp(w), Σp), with Dirichlet weights w of each draw's own (see `BayesianBootstrap`). At k = m
-          it is the paper's.
+        - "local", the default, draws new members of the set: N(μp(w), 0.6² Σp), with weights w that differ from place
+          to place (see `Local`).
+        - "bootstrap" is N(μp(w), Σp), with Dirichlet weights w of each draw's own (see `BayesianBootstrap`).
 
         Args:
-            how: a method and its numbers; the default is "local" (see `methods.resolve`), and so is each number's.
+            how: a method and its numbers.
             levels: `prior.levels` or slices, needed where λ/m is one number a level; without them all is one level.
             looks: `prior.looks(posterior.latents)`: with them the last two know mirror images, seams and a guard.
 
@@ -190,7 +178,7 @@ class Posterior(Gaussian):
         if how.method == "posterior":
             return posterior
         shrinkage = ShrinkageCovariance.of(self.latents, self.weights, slices)
-        guard = looks and looks.of(self.counting).guard.grown(max(ratio) if isinstance(ratio, tuple) else ratio)
+        guard = looks and looks.of(self.counting).guard.grown(posterior.lam_ratio.max().item())
         # μp is linear in the evidence's mean, and so in the weights.
         gain = _update(self.prior, posterior.lam_ratio, self.likelihood)[0]
         if how.images_per_sample is not None:
@@ -227,8 +215,7 @@ class Posterior(Gaussian):
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write it as one safetensors file, with its λ, evidence, prior and metadata; `metadata` adds to the latter.
 
-        Most of it is the evidence's latents, 4 p D bytes: 4.7 MB for 24 images at 128×128. Other programs can use the
-        tensors "mean", "covariance.diagonal" and "covariance.factor" as they are.
+        Other programs can use its tensors "mean", "covariance.diagonal" and "covariance.factor" as they are.
         """
         tensors = {name: getattr(self, name) for name in ("mean", "evidence_mean", "latents", "lam_ratio")}
         covariances = {"covariance": self.covariance, "likelihood": self.likelihood}
@@ -237,7 +224,7 @@ class Posterior(Gaussian):
         if self.visible is not None:
             tensors["visible"] = self.visible.float()
         prior = self.prior.covariance
-        if prior.rank or prior.diagonal.ndim or prior.diagonal != 1 or self.prior.mean.any():
+        if prior.factor is not None or prior.diagonal.ndim or prior.diagonal != 1 or self.prior.mean.any():
             tensors["prior.mean"], covariances["prior"] = self.prior.mean, prior
         tensors |= {f"{name}.diagonal": one.diagonal for name, one in covariances.items()}
         tensors |= {f"{name}.factor": one.factor for name, one in covariances.items() if one.factor is not None}
@@ -252,24 +239,22 @@ class Posterior(Gaussian):
         """
         tensors, header = read_posterior(Path(path))
         try:
-            mean, weights = tensors["evidence_mean"], _checked(tensors.get("weights"), len(tensors["latents"]))
-            visible = None if "visible" not in tensors else tensors["visible"].clamp(0, 1)
-            latents, weights, visible = kept(tensors["latents"].to(mean.dtype), weights, visible, header.m)
-            likelihood, covariance = (
+            mean = tensors["evidence_mean"]
+            likelihood, prior = (
                 Covariance(tensors.get(f"{name}.diagonal", 1.0), tensors.get(f"{name}.factor"))
                 for name in ("likelihood", "prior")
             )
-            unseen = cls._unseen(
-                Gaussian(tensors.get("prior.mean", torch.zeros_like(mean)).to(mean.dtype), covariance),
-                m=header.m,
-                evidence_mean=mean,
-                latents=latents,
-                likelihood=likelihood.to("cpu", mean.dtype),
-                weights=weights,
-                visible=visible,
+            posterior = cls.condition(
+                tensors["latents"].to(mean.dtype),
+                math.inf,
+                likelihood=likelihood,
+                weights=tensors.get("weights"),
+                visible=tensors["visible"].clamp(0, 1) if "visible" in tensors else None,
+                prior=Gaussian(tensors.get("prior.mean", torch.zeros_like(mean)), prior),
                 metadata=header.metadata,
             )
-            return unseen.with_lam(tensors["lam_ratio"])  # μp and Σp follow from it
+            # Of more images than are kept, their mean and number are the file's. μp and Σp follow from it.
+            return replace(posterior, m=header.m, evidence_mean=mean).with_lam(tensors["lam_ratio"])
         except (ValueError, torch.linalg.LinAlgError) as error:
             raise ValueError(f"{path}: {error}") from error
 

@@ -14,55 +14,38 @@ class Covariance:
 
     Arithmetic runs in float64; what is stored keeps its precision.
 
-    Args:
-        diagonal: d ≥ 0: a number, which means that multiple of the identity in any dimension, or (D,).
-        factor: F, (D, k), or None for a diagonal covariance. Where d is 0, the row of F must be 0 too: that dimension
-            is known exactly.
-
     Attributes:
-        diagonal: tensor, () float64 or (D,).
-        factor: tensor (D, k), or None; a factor of zeros becomes None.
+        diagonal: d ≥ 0: a number, kept as () float64, for that multiple of the identity in any dimension; or (D,).
+        factor: F, (D, k), or None for a diagonal covariance; a factor of zeros becomes None. Where d is 0, the row of F
+            must be 0 too: that dimension is known exactly.
 
     Raises ValueError if a shape does not fit, a number is not finite, or a variance is negative.
 
     Example:
-        >>> Covariance(2.0, torch.tensor([[1.0], [0.0]])).dense(2)
-        tensor([[3., 0.],
-                [0., 2.]], dtype=torch.float64)
+        >>> Covariance(2.0, torch.tensor([[1.0], [0.0]])).variance
+        tensor([3., 2.])
     """
 
     diagonal: Tensor
     factor: Tensor | None = None
 
     def __init__(self, diagonal: float | Tensor, factor: Tensor | None = None) -> None:
-        if not isinstance(diagonal, Tensor):
-            diagonal = torch.tensor(diagonal, dtype=torch.float64)
-        if diagonal.ndim == 0:
+        if not isinstance(diagonal, Tensor) or diagonal.ndim == 0:
             # A scalar costs nothing in float64, and as a 0-dimensional tensor it does not widen what it meets.
-            diagonal = diagonal.double()
-        elif diagonal.ndim != 1:
-            raise ValueError(f"the diagonal of a covariance is a number or (D,), not {tuple(diagonal.shape)}")
-        if not diagonal.is_floating_point():
-            diagonal = diagonal.float()
-        if not torch.isfinite(diagonal).all():
-            raise ValueError("the diagonal of a covariance must be finite")
+            diagonal = torch.as_tensor(diagonal, dtype=torch.float64)
+        shapes = f"(D,) and (D, k); got {tuple(diagonal.shape)} and {None if factor is None else tuple(factor.shape)}"
+        if diagonal.ndim > 1 or (factor is not None and factor.ndim != 2):
+            raise ValueError(f"diagonal and factor of a covariance are {shapes}")
+        if factor is not None and diagonal.ndim and len(factor) != len(diagonal):
+            raise ValueError(f"the factor of a covariance does not fit its diagonal: they are {shapes}")
+        if not torch.isfinite(diagonal).all() or (factor is not None and not torch.isfinite(factor).all()):
+            raise ValueError("a covariance must be finite")
         if (diagonal < 0).any():
             raise ValueError(f"a variance cannot be negative; the smallest given is {diagonal.min().item():g}")
-        if factor is not None:
-            if factor.ndim != 2 or (diagonal.ndim == 1 and len(factor) != len(diagonal)):
-                raise ValueError(
-                    f"the factor of a covariance is (D, k); {tuple(factor.shape)} does not fit a diagonal of shape "
-                    f"{tuple(diagonal.shape)}"
-                )
-            if not torch.isfinite(factor).all():
-                raise ValueError("the factor of a covariance must be finite")
-            if not factor.any():
-                factor = None
-            elif (factor.ne(0).any(1) & (diagonal == 0)).any():
-                raise ValueError(
-                    "the covariance is singular: its factor acts on a dimension whose diagonal is 0; "
-                    "add a small positive diagonal"
-                )
+        if factor is not None and not factor.any():
+            factor = None
+        if factor is not None and (factor.ne(0).any(1) & (diagonal == 0)).any():
+            raise ValueError("the covariance is singular: add a positive diagonal wherever the factor acts")
         object.__setattr__(self, "diagonal", diagonal)
         object.__setattr__(self, "factor", factor)
 
@@ -84,11 +67,6 @@ class Covariance:
         if self.factor is not None:
             return len(self.factor)
         return len(self.diagonal) if self.diagonal.ndim else None
-
-    @property
-    def rank(self) -> int:
-        """k, the columns of the factor; 0 for a diagonal covariance."""
-        return 0 if self.factor is None else self.factor.shape[1]
 
     @property
     def variance(self) -> Tensor:
@@ -114,11 +92,6 @@ class Covariance:
         """The sum of two covariances; its rank is the sum of theirs."""
         factors = [c.factor for c in (self, other) if c.factor is not None]
         return self._masked(self.diagonal + other.diagonal, torch.cat(factors, 1) if factors else None)
-
-    def dense(self, dim: int) -> Tensor:
-        """The (dim, dim) float64 matrix itself: for small dimensions, to look at or to test against."""
-        matrix = torch.diag(self.diagonal.double().expand(dim))
-        return matrix if self.factor is None else matrix + self.factor.double() @ self.factor.double().T
 
     def root(self, x: Tensor) -> Tensor:
         """B x for every row x of (n, D), with B Bᵀ = diag(d) + F Fᵀ: (n, D) float64.

@@ -14,21 +14,12 @@ from .guard import Guard
 
 __all__ = ["Gaussian", "Sampler", "standard_normal"]
 
-# Numbers of a latent whose densities are computed at once: their float64 copies stay near 128 MiB.
-_CHUNK = 2**24
-
 
 def standard_normal(n: int, dim: int, seed: int = 0, start: int = 0) -> Tensor:
     """Rows `start` to `start + n` of a seed's endless table of standard normal noise: (n, dim) float32 on the CPU.
 
-    Row i depends on the seed and on `dim` alone, not on n, batches or device. Samples of one seed therefore share
-    their ε at every λ, temperature and interpolation step.
-
-    Args:
-        n: how many rows, at least 0.
-        dim: length of a row, at least 1.
-        seed: any integer that fits 64 bits.
-        start: index of the first row, at least 0. Rows before it are drawn and thrown away.
+    Row i depends on the seed, any integer of 64 bits, and on `dim` alone, not on n, batches or device. Samples of one
+    seed therefore share their ε at every λ, temperature and interpolation step.
 
     Example:
         >>> standard_normal(4, 3, seed=7)[2:].equal(standard_normal(2, 3, seed=7, start=2))
@@ -48,11 +39,7 @@ def standard_normal(n: int, dim: int, seed: int = 0, start: int = 0) -> Tensor:
 
 @runtime_checkable
 class Sampler(Protocol):
-    """A distribution over the latent, with common random numbers.
-
-    Sample i of a seed uses the same noise in every sampler of one dimension, at every temperature and in every batch.
-    A change of any number morphs the images.
-    """
+    """A distribution over the latent, with common random numbers: a change of any number morphs the images."""
 
     @property
     def dim(self) -> int:
@@ -94,10 +81,9 @@ class Gaussian:
     covariance: Covariance
 
     def __post_init__(self) -> None:
-        if self.mean.ndim != 1 or not len(self.mean):
-            raise ValueError(f"the mean of a Gaussian is (D,), not {tuple(self.mean.shape)}")
-        if self.mean.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"the mean of a Gaussian is float32 or float64, not {self.mean.dtype}")
+        if self.mean.ndim != 1 or not len(self.mean) or self.mean.dtype not in (torch.float32, torch.float64):
+            found = f"{tuple(self.mean.shape)} {self.mean.dtype}"
+            raise ValueError(f"the mean of a Gaussian is (D,) float32 or float64, not {found}")
         if not torch.isfinite(self.mean).all():
             raise ValueError("the mean of a Gaussian must be finite")
         covariance = Covariance.of(self.covariance).to(self.mean.device, self.mean.dtype)
@@ -127,15 +113,9 @@ class Gaussian:
         return self.covariance.variance
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
-        """Draws z = mean + temperature · B ε with B Bᵀ the covariance: (n, D), in the mean's precision.
+        """Draws z = mean + temperature · B ε, with B Bᵀ the covariance and ε = `standard_normal(n, D, seed, start)`.
 
-        ε is `standard_normal(n, D, seed, start)`, the same in every Gaussian of D dimensions.
-
-        Args:
-            n: how many, at least 0.
-            seed: any integer that fits 64 bits.
-            temperature: multiplies the standard deviation, at least 0; 0 gives the mean.
-            start: index of the first sample, to draw a large sheet in batches.
+        They are (n, D), in the mean's precision. The temperature is at least 0, which gives the mean.
         """
         if not 0 <= temperature < math.inf:
             raise ValueError(f"temperature must be at least 0 and finite, not {temperature}")
@@ -149,18 +129,12 @@ class Gaussian:
         """
         if z.ndim != 2 or z.shape[1] != self.dim:
             raise ValueError(f"log_prob takes (m, {self.dim}), not {tuple(z.shape)}")
-        density = self._density()
-        return torch.cat([density.log_prob(rows.double()) for rows in z.split(max(1, _CHUNK // self.dim))])
+        return self._density().log_prob(z.double())
 
     def kl(self, other: "Gaussian") -> float:
         """The Kullback-Leibler divergence KL(self ‖ other) in nats, at least 0; infinite where self is singular.
 
-        From a posterior to its prior it is how much was learned from the evidence. Raises ValueError if `other` is
-        singular or has another dimension.
-
-        Example:
-            >>> round(Gaussian(torch.ones(2), 1.0).kl(Gaussian.standard(2)), 6)
-            1.0
+        Raises ValueError if `other` is singular or has another dimension.
         """
         if self.dim != other.dim:
             raise ValueError(f"dimensions differ: {self.dim} and {other.dim}")

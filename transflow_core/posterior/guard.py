@@ -26,8 +26,7 @@ class Guard:
     """Ranges of a set of images, which draws of it do not leave.
 
     Attributes:
-        ranges: (2, R), the least and largest value of each channel inside the flow (see `flows.fused`); None for a
-            flow that has none.
+        ranges: (2, R), the least and largest value of each channel inside the flow (see `flows.fused`), or None.
         chroma: (2, 3, S, S), the least and largest chroma, a pixel less its grey, around each pixel.
         noise: the largest `chessboard` of an image.
     """
@@ -41,8 +40,7 @@ class Guard:
         """Of (m, 3, S, S) in [0, 1] and, where the flow notes them, their ranges (m, 2, R)."""
         if ranges is not None:
             ranges = ranges.nan_to_num(0.0, math.inf, -math.inf)
-            low, high = ranges[:, 0].amin(0), ranges[:, 1].amax(0)
-            ranges = torch.stack([low - _MARGIN * (high - low), high + _MARGIN * (high - low)])
+            ranges = _wider(torch.stack([ranges[:, 0].amin(0), ranges[:, 1].amax(0)]), _MARGIN)
         seen = _chroma(images)
         window = 2 * round(_WINDOW * images.shape[-1] / 2) + 1
         high = F.max_pool2d(seen.amax(0, keepdim=True), window, 1, window // 2)[0]
@@ -96,7 +94,7 @@ class Looks:
         images: (p, C, S, S) in [0, 1].
         mirrored: (p, D), the latents of their mirror images.
         ranges: (p, 2, R), of both, inside the flow; None for a flow that notes none.
-        usual: root mean square of the latents of held-out images; None where it was not measured.
+        usual: root mean square of the latents of held-out images, or None.
     """
 
     images: Tensor
@@ -173,14 +171,7 @@ class Closest:
 
 
 def closest(images: Tensor, looks: Looks) -> list[Closest]:
-    """Of each of (n, C, S, S) in [0, 1] the closest image of the evidence, or mirror image of one.
-
-    Example:
-        >>> dark, light = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-        >>> looks = Looks(torch.stack([dark, light]), torch.zeros(2, 192), None)
-        >>> [(one.name, one.mirrored, one.distance) for one in closest(light.flip(-1)[None], looks)]
-        [('image 2', True, 0.0)]
-    """
+    """Of each of (n, C, S, S) in [0, 1] the closest image of the evidence, or mirror image of one."""
     p, known = len(looks.images), looks.small(_COMPARED_AT)
     apart, rows = _apart(shrunk(images, _COMPARED_AT), known).min(1)
     between = _apart(known[:p], known)

@@ -10,7 +10,7 @@ from torch import Tensor
 from .gaussian import Sampler
 from .guard import Guard
 
-__all__ = ["Composed", "HasSlice", "compose", "level_shapes", "level_slices", "per_level"]
+__all__ = ["HasSlice", "compose", "level_shapes", "level_slices", "per_level"]
 
 
 class HasSlice(Protocol):
@@ -47,9 +47,7 @@ def per_level(
 ) -> Tensor:
     """One number a latent level, repeated over the level's dimensions: (D,), for `lam` and `lam_ratio`.
 
-    Args:
-        values: one number for each level, in the order of `levels`: fine to coarse for a prior's.
-        levels: `prior.levels`, or slices of the flat latent that cover it without a gap.
+    The levels are `prior.levels`, or slices of the flat latent that cover it without a gap.
 
     Example:
         >>> per_level([0.1, 0.7], [slice(0, 3), slice(3, 4)])
@@ -62,34 +60,25 @@ def per_level(
 
 
 @dataclass(frozen=True, eq=False)
-class Composed:
+class _Composed:
     """Draws whose levels come from several samplers. Levels of one sampler are of one draw of it."""
 
     samplers: tuple[Sampler, ...]
     slices: tuple[slice, ...]
+    mean: Tensor
+    guard: Guard | None
 
     @property
     def dim(self) -> int:
-        """D."""
-        return self.slices[-1].stop
-
-    @property
-    def mean(self) -> Tensor:
-        """(D,), of each level's own sampler."""
-        return torch.cat([sampler.mean[part] for sampler, part in zip(self.samplers, self.slices, strict=True)])
-
-    @property
-    def guard(self) -> Guard | None:
-        """What any of its samplers lets through; None where one of them has no bounds."""
-        return Guard.joined([sampler.guard for sampler in self.samplers])
+        return len(self.mean)
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
-        """(n, D): all samplers draw with one seed, so that a level keeps its noise when its sampler changes."""
+        """All samplers draw with one seed, so that a level keeps its noise when its sampler changes."""
         drawn = {id(sampler): sampler.sample(n, seed, temperature, start) for sampler in self.samplers}
         return torch.cat([drawn[id(s)][:, part] for s, part in zip(self.samplers, self.slices, strict=True)], 1)
 
 
-def compose(samplers: Sequence[Sampler], levels: Sequence[HasSlice | slice]) -> Composed:
+def compose(samplers: Sequence[Sampler], levels: Sequence[HasSlice | slice]) -> Sampler:
     """A sampler that takes each level from another one: structure from here, style from there.
 
     Args:
@@ -110,4 +99,5 @@ def compose(samplers: Sequence[Sampler], levels: Sequence[HasSlice | slice]) -> 
     dims = {sampler.dim for sampler in samplers}
     if dims != {slices[-1].stop}:
         raise ValueError(f"the samplers have {sorted(dims)} dimensions, the levels {slices[-1].stop}")
-    return Composed(tuple(samplers), slices)
+    mean = torch.cat([sampler.mean[part] for sampler, part in zip(samplers, slices, strict=True)])
+    return _Composed(tuple(samplers), slices, mean, Guard.joined([sampler.guard for sampler in samplers]))

@@ -46,20 +46,16 @@ class LocalNumbers:
         fit: how much less a donor counts the further it is from the first one.
     """
 
-    donors: float = 5.0
-    near: float = 6.0
-    length: float = 0.6
-    sharp: float = 4.0
-    cuts: int = 64
-    fit: float = 6.0
+    donors: float
+    near: float
+    length: float
+    sharp: float
+    cuts: int
+    fit: float
 
     @classmethod
     def of(cls, likeness: float, flat: float = 0.0) -> LocalNumbers:
-        """From likeness 1, images of the evidence themselves, to 0, as new as possible.
-
-        Args:
-            flat: from 0, photographs and paintings, whose donors mix softly, to 1, flat drawings (see `flatness`).
-        """
+        """From likeness 1, images of the evidence themselves, to 0, as new as possible; for `flat` see `flatness`."""
         new = 1 - likeness
         return cls(
             donors=1 + 8 * new,
@@ -122,69 +118,69 @@ class Local(ImageSampler):
 
     def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
         """τ c Σ w_i d_i of each draw, (n, D)."""
-        found = self.mean.new_empty(n, self.dim)
         rows, logits = self.mixing(n, seed, start, fold)
+        found = self.mean.new_empty(n, self.dim)
         for part, shape in self._levels:
             # A few draws at a time: donors of all levels at once would fill the cache many times.
             for some in torch.arange(n).split(8):
-                found[some, part] = self._level(part, shape, rows[some], logits[some])
+                d = self.directions[:, part][rows[some].to(self.mean.device)].unflatten(2, shape)
+                weights = _resized(logits[some], *shape[1:]).softmax(1).to(d)
+                average = torch.einsum("nkhw,nkchw->nchw", weights, d)
+                wanted = (weights * _around(d.square().mean(2))).sum(1)
+                had = _around(average.square().mean(1, keepdim=True))[:, 0]
+                most = weights.square().sum(1).rsqrt()
+                gain = torch.minimum((wanted / had.clamp_min(1e-9)).sqrt(), most).clamp_min(1)
+                found[some, part] = DRAWN_IN * (average * gain[:, None]).flatten(1)
         return found
-
-    def _level(self, part: slice, shape: tuple[int, int, int], rows: Tensor, logits: Tensor) -> Tensor:
-        d = self.directions[:, part][rows.to(self.mean.device)].unflatten(2, shape)
-        weights = _resized(logits, *shape[1:]).softmax(1).to(d)
-        average = torch.einsum("nkhw,nkchw->nchw", weights, d)
-        wanted = (weights * _around(d.square().mean(2))).sum(1)
-        had = _around(average.square().mean(1, keepdim=True))[:, 0]
-        most = weights.square().sum(1).rsqrt()
-        gain = torch.minimum((wanted / had.clamp_min(1e-9)).sqrt(), most).clamp_min(1)
-        return DRAWN_IN * (average * gain[:, None]).flatten(1)
 
     def mixing(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> tuple[Tensor, Tensor]:
         """Which rows of `directions` make up each draw, (n, K), and the logits of their weights, (n, K, GRID, GRID)."""
-        p, k = len(self.shares), min(math.ceil(self.numbers.donors), len(self.shares), _MOST_DONORS)
-        noise, side, others = (image_noise(n, p, seed, start, stream=8 * fold + stream) for stream in range(3))
-        lead = one_image(self.shares, noise)[:, None]
-        first = lead + p * (side[:, :1] > 0) if self._mirrored else lead
-        gumbel = -torch.special.log_ndtr(others).neg().log()
-        apart = self._apart
-        nearest = apart[:, :p].minimum(apart[:, p:]) if self._mirrored else apart
-        score = gumbel + self.shares.log() - self.numbers.near * nearest[first[:, 0]]
-        rows = score.scatter(1, lead, math.inf).topk(k, 1).indices[:, 1:]
-        if self._mirrored:
-            rows = torch.where(apart[first, rows + p] < apart[first, rows], rows + p, rows)
-        rows = torch.cat([first, rows], 1)
-        return rows, self._logits(rows, n, seed, start, fold)
-
-    def _logits(self, rows: Tensor, n: int, seed: int, start: int, fold: int) -> Tensor:
+        rows = self._donors(n, seed, start, fold)
         k, numbers = rows.shape[1], self.numbers
-        cuts = numbers.cuts if self.pictures is not None and k > 1 else 1
-        # Of more donors, and of more cuts, the first are the same.
-        shape = (_MOST_DONORS, *_MODES)
-        own = (seed ^ _FIELDS) + 7919 * fold
-        noise = standard_normal(n * cuts, math.prod(shape), own & (2**63 - 1), start * cuts)
-        g = fields(noise.reshape(n * cuts, *shape)[:, :k], numbers.length).reshape(n, cuts, k, GRID, GRID)
-        if not any(h * w > 1 for _, h, w in self.shapes):
-            g = noise.reshape(n, cuts, *shape)[:, :, :k, :1, :1].expand(n, cuts, k, GRID, GRID)
-        counts = (numbers.donors - torch.arange(k)).clamp(1e-30, 1).log()[:, None, None].expand(n, k, GRID, GRID)
-        unlike = (self._apart[rows[:, :1], rows] - _LIKE).clamp_min(0).to(counts)
-        counts = counts - (numbers.fit * unlike)[:, :, None, None]
+        unlike = (self._apart[rows[:, :1], rows] - _LIKE).clamp_min(0).float()
+        counts = (numbers.donors - torch.arange(k)).clamp(1e-30, 1).log() - numbers.fit * unlike
+        counts = counts[:, :, None, None].expand(n, k, GRID, GRID)
         if self.visible is not None:
             seen = self.visible.cpu()
             seen = torch.cat([seen, seen.flip(-1)]) if self._mirrored else seen
             seen = shrunk(seen[None].float(), GRID)[0]
             # Far below all fields: a hidden place is taken only where every donor is hidden.
             counts = counts + torch.where(seen > 1e-3, seen.clamp_min(1e-3).log(), -300.0)[rows]
-        if cuts > 1:
-            assert self.pictures is not None
+        cuts = numbers.cuts if self.pictures is not None and k > 1 else 1
+        g = self._fields(n, cuts, k, seed, start, fold)
+        best = torch.zeros(n, dtype=torch.int64)
+        if self.pictures is not None and cuts > 1:
             donors = F.avg_pool2d(self.pictures, 2).to(g)[rows].flatten(3)
             w = (8 * g + counts[:, None]).softmax(2).flatten(3)
             average = torch.einsum("ncks,nkds->ncds", w, donors)
             seams = torch.einsum("ncks,nks->nc", w, donors.square().sum(2)) - average.square().sum((2, 3))
-            g = g[torch.arange(n), seams.argmin(1)]
-        else:
-            g = g[:, 0]
-        return numbers.sharp * g + counts
+            best = seams.argmin(1)
+        return rows, numbers.sharp * g[torch.arange(n), best] + counts
+
+    def _donors(self, n: int, seed: int, start: int, fold: int) -> Tensor:
+        """(n, K): the lead by its share, the others without replacement, near it, and each on its nearer side."""
+        p, k = len(self.shares), min(math.ceil(self.numbers.donors), len(self.shares), _MOST_DONORS)
+        noise, side, others = (image_noise(n, p, seed, start, stream=8 * fold + stream) for stream in range(3))
+        lead = one_image(self.shares, noise)[:, None]
+        gumbel = -torch.special.log_ndtr(others).neg().log()
+        apart = self._apart
+        nearest = apart[:, :p].minimum(apart[:, p:]) if self._mirrored else apart
+        first = lead + p * (side[:, :1] > 0) if self._mirrored else lead
+        score = gumbel + self.shares.log() - self.numbers.near * nearest[first[:, 0]]
+        rows = score.scatter(1, lead, math.inf).topk(k, 1).indices[:, 1:]
+        if self._mirrored:
+            rows = torch.where(apart[first, rows + p] < apart[first, rows], rows + p, rows)
+        return torch.cat([first, rows], 1)
+
+    def _fields(self, n: int, cuts: int, k: int, seed: int, start: int, fold: int) -> Tensor:
+        """(n, cuts, K, GRID, GRID): of more donors, and of more cuts, the first are the same."""
+        shape = (_MOST_DONORS, *_MODES)
+        own = (seed ^ _FIELDS) + 7919 * fold
+        noise = standard_normal(n * cuts, math.prod(shape), own & (2**63 - 1), start * cuts)
+        noise = noise.reshape(n, cuts, *shape)[:, :, :k]
+        if any(h * w > 1 for _, h, w in self.shapes):
+            return fields(noise, self.numbers.length)
+        return noise[..., :1, :1].expand(n, cuts, k, GRID, GRID)
 
     @property
     def _mirrored(self) -> bool:

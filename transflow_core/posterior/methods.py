@@ -30,21 +30,10 @@ class Recommendation(NamedTuple):
 
 
 def resolve(asked: M, posterior: Posterior, looks: Callable[[Posterior], Looks] | None = None) -> tuple[M, str]:
-    """The recipe with every number of its method, and the reason in one sentence.
+    """Any recipe that draws, with every number of its method, and the reason in one sentence.
 
     With "auto", a number of one method chooses that method. Otherwise a saved posterior keeps its own method, and other
-    evidence gets the one that suits it (`recommend`). Given numbers stay.
-
-    Args:
-        asked: any recipe that draws.
-        posterior: of the evidence.
-        looks: `Engine.looks`, by which "auto" chooses.
-
-    Example:
-        >>> import torch
-        >>> posterior = Posterior.condition(torch.randn(3, 8), lam_ratio=0.5)
-        >>> resolve(Method(images_per_sample=1.5), posterior)[0]
-        Method(method='bootstrap', lam_ratio=0.1, likeness=None, images_per_sample=1.5)
+    evidence gets the one that suits it (`recommend`, with `looks`, such as `Engine.looks`). Given numbers stay.
     """
     if asked.method != "auto":
         return asked.filled(), "You asked for it."
@@ -69,11 +58,7 @@ def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendatio
     """The method that suits the evidence of a posterior: `Local` from two images on.
 
     Draws stay closer to one image where eyes are not at the same places, as in many drawings, and where images are
-    unlike all that the model knows.
-
-    Args:
-        posterior: of the evidence.
-        looks: `prior.looks(posterior.latents)`; without it the images are taken to fit.
+    unlike all that the model knows. It tells by `prior.looks(posterior.latents)`; without them the images fit.
     """
     shrinkage = ShrinkageCovariance.of(posterior.latents, posterior.weights)
     images = len(shrinkage.weights)

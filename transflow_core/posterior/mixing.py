@@ -22,7 +22,7 @@ _MOST_LESS = 0.9
 
 
 def mixed(a: Posterior, b: Posterior, how: Mix, share: float = 0.5) -> Posterior:
-    """Two posteriors of one prior, mixed; λ is the first's, by value.
+    """Two posteriors of one prior, mixed with a share t in [0, 1]; at 0 it is the first. λ is the first's, by value.
 
     - "add": more of both. Bayes' rule with both sets at once, p(z) p(A | z) p(B | z)^w. The second set has the share t
       of all evidence at w = t / (1 - t) · m_a / m_b.
@@ -30,17 +30,8 @@ def mixed(a: Posterior, b: Posterior, how: Mix, share: float = 0.5) -> Posterior
       w = t m_a / m_b. The evidence's mean becomes (ζ̄_a - t ζ̄_b) / (1 - t), of m = (1 - t) m_a images; t is at most 0.9.
     - "move": the first set's images, moved by t of ζ̄_b - ζ̄_a, the difference of the means: Glow's attribute direction.
 
-    In the latter two the images keep their deviations from the mean.
-
-    Args:
-        share: t in [0, 1]; at 0 it is the first posterior itself.
-
-    Raises ValueError for another word or share, and where prior or likelihood differ.
-
-    Example:
-        >>> a, b = (Posterior.condition(torch.full((2, 1), x), lam=1.0) for x in (1.0, 3.0))
-        >>> [mixed(a, b, how, 0.5).evidence_mean.item() for how in MIXES]
-        [2.0, -1.0, 2.0]
+    In the latter two the images keep their deviations from the mean. Raises ValueError for another word or share, and
+    where prior or likelihood differ.
     """
     if how not in MIXES:
         raise ValueError(f"a mix is one of {', '.join(MIXES)}, not {how!r}")

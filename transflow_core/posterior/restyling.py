@@ -14,7 +14,6 @@ from .covariance import Covariance
 from .gaussian import Gaussian
 from .levels import HasSlice, level_shapes, level_slices
 from .shrinkage import ShrinkageCovariance
-from .transport import transport
 
 __all__ = ["LIKENESS_TO_EVIDENCE", "Restyling"]
 
@@ -43,11 +42,6 @@ class Restyling:
         targets: N(μ, Σ) of each level.
         typical: the median root mean square of photographs at each level.
         shapes: (C, H, W) of each.
-
-    Example:
-        >>> posterior = Posterior.condition(torch.tensor([[1.0, 3.0], [3.0, 1.0]]), lam_ratio=1.0)
-        >>> Restyling.of(posterior)(torch.tensor([[5.0, 7.0]]), 0.0)
-        tensor([[5., 7.]])
     """
 
     slices: tuple[slice, ...]
@@ -66,7 +60,7 @@ class Restyling:
         """Towards the evidence of a posterior; its λ takes no part.
 
         Args:
-            posterior: as `Posterior.condition` made it.
+            posterior: of the evidence.
             levels: `prior.levels`; without them the whole latent is one level of one channel.
             typicality: `prior.typicality`; without it photographs are taken to have a root mean square of 1.
             likeness: ℓ in [0, 1], one number or one a level, fine to coarse.
@@ -109,7 +103,7 @@ class Restyling:
             centred = centred - centred.mean(2, keepdim=True)
         centred = centred.reshape(len(x), -1)
         own = centred.square().mean(1, keepdim=True).sqrt().clamp_min(self.typical[level])
-        return transport(centred / own, Gaussian.standard(target.dim, x.dtype, x.device), target)
+        return (target.mean + target.covariance.root(centred / own)).to(x.dtype)
 
 
 def _each(values: float | Sequence[float], count: int, name: str) -> list[float]:

@@ -26,7 +26,7 @@ class _Header(BaseModel, frozen=True, strict=True):
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Sums over m latents. With `+` they are a commutative monoid: any order and any grouping give the same.
+    """Sums over m latents. They add up with `+`, in any order and any grouping.
 
     Sampling methods need single images, so a sample of the latents is kept too: those whose keys have the smallest
     digests, `MOST_KEPT` at most. It depends on the set alone.
@@ -36,12 +36,6 @@ class Statistics:
         total: Σ ζ, (D,) float64.
         keys: the digests of what is kept, ascending.
         latents: (p, D) float32, in their order.
-
-    Example:
-        >>> z = torch.tensor([[1.0, 2.0], [3.0, 2.0]])
-        >>> one, other = (Statistics.of(row[None], [name]) for row, name in zip(z, "ab"))
-        >>> (one + other).posterior(lam_ratio=1.0).mean
-        tensor([1., 1.])
     """
 
     m: int
@@ -95,7 +89,7 @@ class Statistics:
     @classmethod
     def load(cls, path: Path) -> tuple["Statistics", dict[str, str]]:
         """What `save` wrote. The file is not trusted: raises ValueError for anything else in it."""
-        tensors, header = read_tensors(path, "statistics", _Header, _expected, _check)
+        tensors, header = read_tensors(path, "statistics", _Header, _expected)
         return cls(m=header.m, keys=header.keys, **tensors), header.words
 
 
@@ -105,8 +99,3 @@ def _expected(header: _Header, _: set[str]) -> tuple[Shapes, dict[str, range]]:
         raise ValueError("its keys do not fit the statistics")
     shapes = {"total": ("F64", "D"), "latents": ("F32", "p D")}
     return shapes, {"D": LATENT, "p": range(kept, kept + 1)}
-
-
-def _check(_: _Header, tensors: dict[str, Tensor]) -> None:
-    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise ValueError("its numbers are not finite")

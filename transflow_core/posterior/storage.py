@@ -37,14 +37,14 @@ def read_tensors(
     kind: str,
     model: type[H],
     expected: Callable[[H, set[str]], tuple[Shapes, Mapping[str, range]]],
-    check: Callable[[H, dict[str, Tensor]], None],
+    check: Callable[[dict[str, Tensor]], None] = lambda _: None,
 ) -> tuple[dict[str, Tensor], H]:
     """Read what `write_tensors` wrote.
 
-    The file's size, and all names, shapes and types in its header, are checked before a number is read.
+    The file's size, and all names, shapes and types in its header, are checked before a number is read. All numbers are
+    finite; only "lam_ratio" may be infinite.
 
     Args:
-        path: of the file.
         kind: "posterior", "classifier" …
         model: of the header.
         expected: from the header and the names of the tensors to the shapes that these must have, and the sizes of
@@ -59,7 +59,10 @@ def read_tensors(
             found = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
             _check_shapes(found, *expected(header, set(found)), kind)
             tensors = {name: handle.get_tensor(name).clone() for name in found}
-            check(header, tensors)
+            for name, tensor in tensors.items():
+                if tensor.isnan().any() or (name != "lam_ratio" and tensor.isinf().any()):
+                    raise ValueError(f"{name} holds numbers that are not finite")
+            check(tensors)
         except ValidationError as error:
             raise ValueError(f"{path}: this is no {kind} of this program: {sentence(error).lstrip()}") from error
         except ValueError as error:
@@ -93,26 +96,13 @@ class PosteriorHeader(BaseModel, frozen=True, strict=True):
 
 
 # D is the latent, p the images that are kept, k, l and n the columns of factors, V and W the sides of a mask.
-_AXES = {"D": LATENT, "p": range(1, MOST_KEPT + 1), **dict.fromkeys("kln", RANK), **dict.fromkeys("VW", range(1, 257))}
-_REQUIRED = {
-    "mean": "D",
-    "covariance.diagonal": "|D",
-    "evidence_mean": "D",
-    "latents": "p D",
-    "lam_ratio": "|D",
-    "likelihood.diagonal": "|D",
-}
-_OPTIONAL = {
-    "covariance.factor": "D k",
-    "likelihood.factor": "D l",
-    "prior.mean": "D",
-    "prior.diagonal": "|D",
-    "prior.factor": "D n",
-    "weights": "p",
-    "visible": "p V W",
-}
-# Beyond these, sums of squares overflow or cancel: far outside of what evidence gives, whose latents are near ±7.
-_MOST_MEAN, _MOST_FACTOR, _LEAST_VARIANCE, _MOST_VARIANCE, _MOST_RATIO = 1e9, 1e6, 1e-30, 1e12, 1e12
+_AXES = {"D": LATENT, "p": range(1, MOST_KEPT + 1), **dict.fromkeys("kln", RANK)}
+_AXES |= dict.fromkeys("VW", range(1, 257))
+_ALWAYS = {"mean": "D", "covariance.diagonal": "|D", "evidence_mean": "D", "latents": "p D"}
+_ALWAYS |= {"lam_ratio": "|D", "likelihood.diagonal": "|D"}
+_PRIOR = {"prior.mean": "D", "prior.diagonal": "|D"}
+_OPTIONAL = {"covariance.factor": "D k", "likelihood.factor": "D l", "prior.factor": "D n"}
+_OPTIONAL |= {"weights": "p", "visible": "p V W"}
 
 
 def read_posterior(path: Path) -> tuple[dict[str, Tensor], PosteriorHeader]:
@@ -122,22 +112,16 @@ def read_posterior(path: Path) -> tuple[dict[str, Tensor], PosteriorHeader]:
 
 def _expected(_: PosteriorHeader, names: set[str]) -> tuple[Shapes, Mapping[str, range]]:
     some = {name: axes for name, axes in _OPTIONAL.items() if name in names}
-    if any(name.startswith("prior.") for name in some):  # a prior is given as a whole, or not at all
-        some |= {name: _OPTIONAL[name] for name in ("prior.mean", "prior.diagonal")}
-    return {name: ("F32 F64", axes) for name, axes in (_REQUIRED | some).items()}, _AXES
+    if any(name.startswith("prior.") for name in names):  # a prior is given as a whole, or not at all
+        some |= _PRIOR
+    return {name: ("F32 F64", axes) for name, axes in (_ALWAYS | some).items()}, _AXES
 
 
-def _check_numbers(_: PosteriorHeader, tensors: dict[str, Tensor]) -> None:
+def _check_numbers(tensors: dict[str, Tensor]) -> None:
+    # Beyond these, sums of squares overflow or cancel: far outside of what evidence gives, whose latents are near ±7.
+    least, most = {"diagonal": 1e-30}, {"diagonal": 1e12, "lam_ratio": 1e12, "factor": 1e6}
     for name, tensor in tensors.items():
-        # λ may be infinite: that is the prior.
-        if tensor.isnan().any() or (name != "lam_ratio" and tensor.isinf().any()):
-            raise ValueError(f"{name} holds numbers that are not finite")
-        size = tensor.abs()
-        if name.endswith("diagonal"):
-            fits = (size == 0) | ((size >= _LEAST_VARIANCE) & (size <= _MOST_VARIANCE))
-        elif name == "lam_ratio":
-            fits = (size <= _MOST_RATIO) | size.isinf()
-        else:
-            fits = size <= (_MOST_FACTOR if name.endswith("factor") else _MOST_MEAN)
-        if not fits.all():
+        kind, size = name.split(".")[-1], tensor.abs()
+        fits = (size == 0) | ((size >= least.get(kind, 0)) & (size <= most.get(kind, 1e9)))
+        if not (fits | size.isinf()).all():
             raise ValueError(f"{name} holds numbers that are too large, or too small, to compute with")
