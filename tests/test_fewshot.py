@@ -1,6 +1,5 @@
 """The few-shot classifier: its densities against the posterior's own, its probabilities, and novelty."""
 
-import json
 import math
 
 import numpy as np
@@ -10,9 +9,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from transflow_core.cli import app
-from transflow_core.fewshot import NONE, FewShotClassifier, SharedCovariance, jitter, predictive_log_prob
-from transflow_core.fewshot.augmentation import _warped
+from transflow_core.fewshot import NONE, FewShotClassifier, jitter
 from transflow_core.fewshot.calibration import temperature
+from transflow_core.fewshot.likelihood import SharedCovariance, predictive_log_prob
 from transflow_core.images import find_images, load_image
 from transflow_core.posterior import Gaussian, Posterior
 from transflow_core.recipes import SHAPES
@@ -76,8 +75,8 @@ def of_none(classifier, z):
 def test_scores_are_the_posteriors_own_predictive_densities(kind, counts):
     sigma, centre, z = sigma_of(kind), normal(DIM, seed=3), normal(9, DIM, seed=4)
     evidence = [normal(count, DIM, seed=5 + index) for index, count in enumerate(counts)]
-    means = torch.stack([*(rows.mean(0) for rows in evidence), torch.zeros(DIM)])
-    found = predictive_log_prob(z, means, torch.tensor([*counts, 0]), [sigma, sigma.scaled(2.0)], centre)
+    means = torch.stack([rows.mean(0) for rows in evidence])
+    found = predictive_log_prob(z, means, torch.tensor(counts), [sigma, sigma.scaled(2.0)], centre)
     prior = Gaussian(centre.double(), 1.0)
     for scale, scores in zip((1.0, 2.0), found, strict=True):
         covariance = sigma.scaled(scale).covariance()
@@ -106,7 +105,7 @@ def test_the_papers_rule_is_equation_10_and_11(ratio):
 
 
 @pytest.mark.parametrize("likelihood", SHAPES)
-@pytest.mark.parametrize("m", [1, 2, 3, 10])
+@pytest.mark.parametrize("m", [1, 2, 10])
 def test_classes_that_are_apart_are_told_apart_by_a_saved_classifier_too(likelihood, m, tmp_path):
     evidence, queries, names = split(blobs((25, 25, 25), apart=3.0), m)
     classifier = fitted(evidence, likelihood=likelihood)
@@ -131,8 +130,7 @@ def test_a_low_rank_likelihood_discounts_what_varies_within_classes():
 
 def test_variants_tell_what_does_not_matter_from_one_example_a_class():
     evidence, queries, names = split(blobs((40, 40), apart=0.8, nuisance=12.0), 1)
-    push = torch.zeros(40)
-    push[0] = 12.0
+    push = 12.0 * torch.eye(40)[0]
     wiser = fitted({name: torch.stack([z, z + push, z - push], 1) for name, z in evidence.items()})
     assert wiser.counts == (1, 1)
     assert accuracy(wiser, queries, names) > accuracy(fitted(evidence), queries, names) + 0.05
@@ -158,11 +156,9 @@ def test_probabilities_are_about_as_sure_as_they_are_right():
     torch.testing.assert_close(probabilities.sum(1), torch.ones(len(queries), dtype=torch.float64))
     sure, right = float(probabilities.max(1).values.mean()), accuracy(classifier, queries, names)
     assert 0.5 < right < 0.95 and abs(sure - right) < 0.1
-    raw = torch.softmax(classifier.score_latents(queries), 1).max(1).values.mean()
+    raw = torch.softmax(classifier.score_latents(queries)[:, :-1], 1).max(1).values.mean()
     assert raw > sure + 0.1
-
-
-def test_few_examples_that_come_out_right_make_nobody_certain():
+    # A few examples that come out right make nobody certain.
     scores = torch.full((5, 2), -1000.0, dtype=torch.float64)
     own = torch.tensor([0, 1, 0, 1, 0])
     scores[torch.arange(5), own] = 0.0
@@ -209,15 +205,9 @@ def test_any_number_of_examples_gives_finite_answers(counts):
         assert 0 <= answer.novelty <= 1 and answer.none == (answer.novelty > classifier.threshold)
         assert answer.none or answer.word == answer.best == max(answer.probabilities, key=answer.probabilities.get)
     assert classifier.judge(z[:0]) == ()
+    found = fitted(blobs(counts), 0.3).lam_ratio, fitted(blobs(counts), classifier.lam_ratio).lam_ratio
+    assert found == pytest.approx((0.3, classifier.lam_ratio))
     assert 0.5 <= classifier.threshold <= 0.95 and classifier.counts == counts
-
-
-@pytest.mark.parametrize("lam_ratio", [0.3, None])
-def test_lambda_over_m_is_told_whether_given_or_chosen(lam_ratio):
-    groups = blobs((4, 8))
-    found = fitted(groups, lam_ratio).lam_ratio
-    assert lam_ratio is None or found == pytest.approx(lam_ratio)
-    assert fitted(groups, found).lam_ratio == pytest.approx(found)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +241,7 @@ def test_images_are_classified_through_the_prior(celeba64):
     assert of_none(classifier, celeba64.encode(noise)) == 1
 
 
-def test_distorted_copies_depend_on_seed_and_place_alone():
+def test_distorted_copies_depend_on_seed_and_place_alone_and_stay_within_their_bounds():
     images = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (20, 20, 3), dtype=np.uint8)) for i in range(3)]
     few, many, other = jitter(images, 2), jitter(images[:2], 5), jitter(images, 2, seed=1)
     assert [len(group) for group in few] == [3, 3, 3] and [len(group) for group in many] == [6, 6]
@@ -259,57 +249,18 @@ def test_distorted_copies_depend_on_seed_and_place_alone():
         assert few[i][0] is images[i]
         assert [a.tobytes() for a in few[i]] == [a.tobytes() for a in many[i][:3]]
         assert few[i][1].tobytes() != other[i][1].tobytes() != images[i].tobytes()
-    still = jitter(images, 1, shift=0, degrees=0, scale=0, shear=0)
-    assert all(group[1].tobytes() == group[0].tobytes() for group in still)
+    dot = Image.new("L", (41, 41))
+    dot.putpixel((20, 20), 255)
+    for shift in (0.0, 0.1):
+        for copy in jitter([dot], 20, shift=shift, degrees=0, scale=0, shear=0)[0][1:]:
+            y, x = np.unravel_index(np.asarray(copy).argmax(), (41, 41))
+            assert max(abs(x - 20), abs(y - 20)) <= 50 * shift
     with pytest.raises(ValueError, match="copies"):
         jitter(images, -1)
 
 
-def test_distortions_stay_within_their_bounds():
-    dot = Image.new("L", (41, 41))
-    dot.putpixel((20, 20), 255)
-    for copy in jitter([dot], 40, shift=0.1, degrees=0, scale=0, shear=0)[0][1:]:
-        y, x = np.unravel_index(np.asarray(copy).argmax(), (41, 41))
-        assert max(abs(x - 20), abs(y - 20)) <= 5
-
-
-def test_a_distorted_ramp_is_the_ramp_where_it_came_from():
-    """Bicubic interpolation nearly keeps a linear function: inside the border every pixel is known."""
-    width, height = 60, 40
-    x, y = np.meshgrid(np.arange(width), np.arange(height))
-    ramp = Image.fromarray(np.stack([60 + x + y, 200 - 2 * y, 20 + 3 * x], -1).astype(np.uint8))
-    matrix = np.array([[1.05, 0.2, -4.0], [-0.15, 0.95, 6.5]])
-    source_x, source_y = np.linalg.inv(matrix[:, :2]) @ (np.stack([x.ravel(), y.ravel()]) - matrix[:, 2:])
-    expected = np.stack([60 + source_x + source_y, 200 - 2 * source_y, 20 + 3 * source_x], -1)
-    inside = (source_x > 1) & (source_x < width - 2) & (source_y > 1) & (source_y < height - 2)
-    assert inside.sum() > 1000
-    warped = np.asarray(_warped(ramp, matrix), float).reshape(-1, 3)
-    assert np.abs(warped - expected)[inside].max() < 1  # half a level of rounding, and the kernel's own
-
-
-def classify(*arguments):
-    result = CliRunner().invoke(app, ["classify", *map(str, arguments), "--json"])
-    return result, json.loads(result.stdout) if result.exit_code == 0 else None
-
-
-def test_the_command_line_takes_folders_as_classes_and_saved_classifiers(tmp_path):
-    folders = [ROOT / "assets" / "examples" / kind for kind in ("cartoon", "greyscale")]
-    queries = [folder / f"{folder.name}_01.png" for folder in folders]
-    saved = tmp_path / "c.safetensors"
-    result, facts = classify(*queries, *(f"--class={folder}" for folder in folders), "-o", saved, "--device=cpu")
-    assert result.exit_code == 0, result.stderr
-    assert facts["classes"] == {"cartoon": 18, "greyscale": 18}
-    assert [entry["best"] for entry in facts["images"]] == ["cartoon", "greyscale"]
-    assert all(sum(entry["probabilities"].values()) == pytest.approx(1) for entry in facts["images"])
-    again = classify(*queries, "--class", saved, "--device=cpu")[1]
-    for found, expected in zip(again["images"], facts["images"], strict=True):
-        assert found["best"] == expected["best"]
-        assert found["probabilities"] == pytest.approx(expected["probabilities"], rel=1e-5)
-
-
 def test_the_command_line_says_what_is_wrong():
     folder = ROOT / "assets" / "examples" / "cartoon"
-    query = folder / "cartoon_00.png"
     for arguments, code in (([f"--class={folder}"] * 2, 1), ([f"--class={folder}", "--covariance=round"], 2)):
-        result, _ = classify(query, *arguments, "--device=cpu")
+        result = CliRunner().invoke(app, ["classify", str(folder / "cartoon_00.png"), *arguments, "--device=cpu"])
         assert result.exit_code == code and "rror" in result.stderr and "Traceback" not in result.stderr

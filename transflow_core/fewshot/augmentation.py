@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn.functional import grid_sample
+
+from ..faces.models import opencv
 
 __all__ = ["jitter"]
 
@@ -28,18 +28,11 @@ def jitter(
     the same copies in any list of the same seed, and its first copies are the same for any number of them.
 
     Args:
-        images: RGB or grey images of one size.
-        copies: at least 0.
-        seed: of the distortions.
+        images: RGB or grey.
         shift: largest shift in x and in y, as a fraction of the side (1.5 pixels of MNIST's 28).
         degrees: largest turn either way.
         scale: largest relative change of size.
         shear: largest horizontal shear, as a slope.
-
-    Example:
-        >>> variants = jitter([Image.new("RGB", (8, 8))], copies=3)
-        >>> len(variants), len(variants[0]), variants[0][1].size
-        (1, 4, (8, 8))
     """
     if copies < 0:
         raise ValueError(f"copies must be at least 0, not {copies}")
@@ -64,13 +57,6 @@ def _affine(
 
 def _warped(image: Image.Image, matrix: np.ndarray) -> Image.Image:
     """The image whose pixel at p comes to stand at `matrix` (p, 1): bicubic, the border continued."""
-    width, height = image.size
-    array = np.array(image, np.float64)
-    pixels = torch.from_numpy(array.reshape(height, width, -1)).permute(2, 0, 1)
-    to = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
-    source = (to - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-    # grid_sample counts from -1 at the image's left edge, half a pixel before its first pixel's centre, to 1.
-    grid = torch.from_numpy((2 * source + 1) / (width, height) - 1)
-    moved = grid_sample(pixels[None], grid[None], mode="bicubic", padding_mode="border", align_corners=False)[0]
-    values = moved.permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
-    return Image.fromarray(values.reshape(array.shape))
+    cv2 = opencv()
+    how = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REPLICATE}
+    return Image.fromarray(cv2.warpAffine(np.asarray(image), matrix, image.size, **how))

@@ -47,12 +47,7 @@ def temperature(scores: Tensor, own: Tensor, held_out: Tensor) -> float:
 
 
 def class_likelihood(scores: Tensor, own: Tensor) -> float:
-    """Mean log probability of the own class, in nats, at the best temperature.
-
-    Args:
-        scores: (n, C) log densities of held-out examples.
-        own: (n,) index of each example's class.
-    """
+    """Mean log probability of the own class, in nats, at the best temperature: see there."""
     return float(_tempered(scores, own)[1].mean(1).max())
 
 

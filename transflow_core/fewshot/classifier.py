@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -25,8 +25,6 @@ NONE = "none of these"
 _FOLDS = 5
 # λ against the scatter of the evidence around the means of its classes.
 _MULTIPLES = (0.8, 1.0, 1.25, 1.6, 2.0, 3.0)
-# What of Σ and of the novelty's scale a file has.
-_SIGMA, _NOVELTY = ("rest", "basis", "along"), ("known", "novel", "covariance")
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,8 @@ class Answer:
         return NONE if self.none else self.best
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of the latent that has a Σ of its own: a level, or all of it.
-
-    Attributes:
-        slice: which numbers of the latent.
-        sigma: Σ there, λ included.
-        weight: above 0, by which its log densities are multiplied before they are added to other parts'.
-    """
+class Part(NamedTuple):
+    """A part of the latent, a level or all of it, with Σ there, λ included, and the weight of its log densities."""
 
     slice: slice
     sigma: SharedCovariance
@@ -94,10 +85,9 @@ class FewShotClassifier:
         means: (C, D), of their latents.
         centre: (D,), of the prior of the class means.
         parts: Σ of each part of the latent: of each level where it is low-rank and there is a prior, else of all of it.
-        temperature: T, by which log densities are divided before Bayes' rule; see `calibration.temperature`.
+        temperature: T, by which log densities are divided before Bayes' rule.
         novelty: decides what is of none of the classes.
-        held_out_accuracy: share of the examples whose class is found when they are held out; None where each class has
-            one.
+        held_out_accuracy: share of held-out examples whose class is found; None where each class has one example.
         metadata: free text of its file.
 
     Example:
@@ -126,18 +116,15 @@ class FewShotClassifier:
         self._lam_ratio, self.classes, self.metadata = lam_ratio, (), {}
 
     def fit(self, evidence: Mapping[str, Images]) -> FewShotClassifier:
-        """Learn classes from images in the prior's frame: class name to what `Prior.encode` takes. Returns self.
-
-        Raises ValueError as `fit_latents` does; what `Prior.encode` refuses is refused.
-        """
+        """Learn classes from aligned images: class name to what `Prior.encode` takes. See `fit_latents`."""
         prior = self._require_prior()
         return self.fit_latents({name: prior.encode(images) for name, images in evidence.items()})
 
     def fit_latents(self, evidence: Mapping[str, Tensor]) -> FewShotClassifier:
         """Learn classes from latents: class name to (m, D), or (m, v, D) with v variants of each example. Returns self.
 
-        The first variant is the example itself; only it is held out and scored. The others, such as distorted copies
-        (see `jitter`), show which directions do not matter: from one example a class, nothing else is known of Σ.
+        The first variant is the example itself; only it is scored. The others, such as distorted copies (see `jitter`),
+        show which directions do not matter: from one example a class, nothing else is known of Σ.
 
         Raises ValueError for no class, an empty class, latents that are not finite, or widths that differ.
         """
@@ -150,7 +137,9 @@ class FewShotClassifier:
         self.means, self.centre = self._means(groups)
         self.parts = parts
         self.temperature = temperature(scores[:, :-1], own, held_out)
-        self.novelty = _novelty_scale(size, scores, own, held_out)
+        known = signs(size, scores[:, :-1], scores[:, -1])[held_out]
+        others = signs(size, scores[:, :-1], scores[:, -1], own) if len(groups) > 1 else known[:0]
+        self.novelty = NoveltyScale.fit(known, others)  # of examples held out, and of all without their class
         self.held_out_accuracy = float(right.double().mean()) if len(right) else None
         return self
 
@@ -166,21 +155,30 @@ class FewShotClassifier:
         return self.novelty.threshold
 
     def score_latents(self, z: Tensor) -> Tensor:
-        """Log predictive density of each latent under each class, in nats (eq. 9-11): (n, D) -> (n, C) float64.
+        """Log predictive density of latents under each class, in nats (eq. 9-11): (n, D) -> (n, C + 1) float64.
 
-        Of several parts it is the sum of theirs, each by its weight.
+        The last column is of a class of which nothing was seen. Of several parts it is the sum of theirs, each by its
+        weight.
         """
-        return self._scores(z)[:, :-1]
+        self._require_classes()
+        if z.ndim != 2 or z.shape[1] != self.means.shape[1]:
+            raise ValueError(f"latents are (n, {self.means.shape[1]}), not {tuple(z.shape)}")
+        z, counts = z.detach().cpu(), torch.tensor(self.counts, dtype=torch.float64)
+        scores = torch.zeros(len(z), len(self.classes) + 1, dtype=torch.float64)
+        for part in self.parts:
+            s = part.slice
+            found = predictive_log_prob(z[:, s], self.means[:, s], counts, [part.sigma], self.centre[s])
+            scores += part.weight * found[0]
+        return scores
 
     def predict_proba_latents(self, z: Tensor) -> Tensor:
         """Probability of each class, (n, C) float64, rows summing to 1; see `predict_proba`."""
-        return torch.softmax(self.score_latents(z) / self.temperature, dim=1)
+        return torch.softmax(self.score_latents(z)[:, :-1] / self.temperature, dim=1)
 
     def predict_proba(self, images: Images) -> Tensor:
         """Probability of each class, given that the image is of one of them: (n, C) float64, rows summing to 1.
 
-        Bayes' rule on log density / T: at T = 1 every answer would be certain. See `calibration.temperature`. Images
-        are as `Prior.encode` takes them.
+        Bayes' rule on log density / T: at T = 1 every answer would be certain. Images are as `Prior.encode` takes them.
         """
         return self.predict_proba_latents(self._require_prior().encode(images))
 
@@ -190,7 +188,7 @@ class FewShotClassifier:
         Images of another kind are found reliably; a new class among similar ones (a digit never shown, among digits)
         often is not.
         """
-        scores, size = self._scores(z), z.detach().cpu().double().square().mean(1)
+        scores, size = self.score_latents(z), z.detach().cpu().double().square().mean(1)
         novelty = self.novelty.novelty(signs(size, scores[:, :-1], scores[:, -1])).tolist()
         probabilities = torch.softmax(scores[:, :-1] / self.temperature, dim=1).tolist()
         return tuple(
@@ -206,9 +204,9 @@ class FewShotClassifier:
         self._require_classes()
         tensors = {"counts": torch.tensor(self.counts, dtype=torch.float64), "means": self.means, "centre": self.centre}
         for index, part in enumerate(self.parts):
-            named = {name: getattr(part.sigma, name) for name in _SIGMA}
-            tensors |= {f"sigma.{index}.{name}": tensor for name, tensor in named.items() if tensor is not None}
-        tensors |= {f"novelty.{name}": getattr(self.novelty, name) for name in _NOVELTY}
+            named = vars(part.sigma).items()
+            tensors |= {f"sigma.{index}.{name}": tensor for name, tensor in named if tensor is not None}
+        tensors |= {f"novelty.{name}": getattr(self.novelty, name) for name in ("known", "novel", "covariance")}
         header = Header(
             classes=self.classes,
             parts=tuple((part.slice.stop, part.weight) for part in self.parts),
@@ -235,14 +233,15 @@ class FewShotClassifier:
         self.metadata = header.metadata
         self.classes, self.counts = header.classes, tuple(int(count) for count in tensors["counts"])
         self.means, self.centre = tensors["means"], tensors["centre"]
-        parts = []
-        for index, (of, (_, weight)) in enumerate(zip(header.slices(), header.parts, strict=True)):
-            named = {name: tensors[key] for name in _SIGMA if (key := f"sigma.{index}.{name}") in tensors}
-            parts.append(Part(of, SharedCovariance(**named), weight))
-        self.parts = tuple(parts)
+        sigmas = [
+            SharedCovariance(tensors[f"{key}.rest"], tensors.get(f"{key}.basis"), tensors.get(f"{key}.along"))
+            for key in (f"sigma.{index}" for index in range(len(header.parts)))
+        ]
+        weights = [weight for _, weight in header.parts]
+        self.parts = tuple(map(Part, header.slices(), sigmas, weights))
         self.temperature, self.held_out_accuracy = header.temperature, header.accuracy
-        novelty = {name: tensors[f"novelty.{name}"] for name in _NOVELTY}
-        self.novelty = NoveltyScale(**novelty, threshold=header.threshold)
+        known, novel, covariance = (tensors[f"novelty.{name}"] for name in ("known", "novel", "covariance"))
+        self.novelty = NoveltyScale(known, novel, covariance, header.threshold)
         return self
 
     def _require_classes(self) -> None:
@@ -253,19 +252,6 @@ class FewShotClassifier:
         if self.prior is None:
             raise ValueError("this classifier has no prior: it takes latents, not images")
         return self.prior
-
-    def _scores(self, z: Tensor) -> Tensor:
-        """(n, C + 1): of each class, and of one of which nothing was seen."""
-        self._require_classes()
-        if z.ndim != 2 or z.shape[1] != self.means.shape[1]:
-            raise ValueError(f"latents are (n, {self.means.shape[1]}), not {tuple(z.shape)}")
-        total = torch.zeros(len(z), len(self.classes) + 1, dtype=torch.float64)
-        z, counts = z.detach().cpu(), torch.tensor(self.counts, dtype=torch.float64)
-        for part in self.parts:
-            s = part.slice
-            scores = _with_prior(z[:, s], self.means[:, s], counts, [part.sigma], self.centre[s])[0]
-            total += part.weight * scores
-        return total
 
     def _means(self, groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         means = torch.stack([group.flatten(0, 1).mean(0) for group in groups])
@@ -278,18 +264,15 @@ class FewShotClassifier:
 
         Returns scores (n, C + 1), own class (n,), held out or not (n,), and the parts for all of the evidence.
         """
-        counts = _counts(groups)
-        own = torch.arange(len(groups)).repeat_interleave(counts.long())
-        held_out = counts[own] > 1  # the only example of a class stays in
-        if self.likelihood != "low-rank" or len(slices) == 1:
-            scores, sigma = self._hold_out_part(groups, slices, own, held_out)
-            return scores, own, held_out, (Part(slice(0, slices[-1].stop), sigma, 1.0),)
+        own = torch.arange(len(groups)).repeat_interleave(_counts(groups).long())
+        held_out = _counts(groups)[own] > 1  # the only example of a class stays in
         total, parts = torch.zeros(len(own), len(groups) + 1, dtype=torch.float64), []
-        for s in slices:
-            part = [group[..., s] for group in groups]
-            scores, sigma = self._hold_out_part(part, (slice(0, s.stop - s.start),), own, held_out)
-            parts.append(Part(s, sigma, 1 / temperature(scores[:, :-1], own, held_out)))
-            total += parts[-1].weight * scores
+        of_parts = slices if self.likelihood == "low-rank" else (slice(0, slices[-1].stop),)
+        for s in of_parts:
+            scores, sigma = self._hold_out_part([group[..., s] for group in groups], slices, own, held_out)
+            weight = 1 / temperature(scores[:, :-1], own, held_out) if len(of_parts) > 1 else 1.0
+            parts.append(Part(s, sigma, weight))
+            total += weight * scores
         return total, own, held_out, tuple(parts)
 
     def _hold_out_part(
@@ -306,9 +289,9 @@ class FewShotClassifier:
             rows = held_out & (torch.cat(fold_of) == fold)
             means, centre = self._means(kept)
             candidates = self._candidates(kept, slices, counts)
-            scores[:, rows] = _with_prior(examples[rows], means, _counts(kept), candidates, centre)
+            scores[:, rows] = predictive_log_prob(examples[rows], means, _counts(kept), candidates, centre)
         means, centre = self._means(groups)
-        scores[:, ~held_out] = _with_prior(examples[~held_out], means, counts, final, centre)
+        scores[:, ~held_out] = predictive_log_prob(examples[~held_out], means, counts, final, centre)
         multiples = len(_MULTIPLES) if self._lam_ratio is None else 1
         best = _choose(scores[:, held_out, :-1], own[held_out], len(final) // multiples)
         return scores[best], final[best]
@@ -339,8 +322,8 @@ def _counts(groups: Sequence[Tensor]) -> Tensor:
 def _choose(scores: Tensor, own: Tensor, n_shapes: int) -> int:
     """Index of the best candidate, of (S, n, C) held-out scores: the shape by the classes, then λ by the densities.
 
-    Most of an image's density is about directions that no class differs in: on digits, shapes chosen by it were worse
-    by up to 15 points of accuracy. Without held-out examples it is the middle one of each.
+    Shapes chosen by density were worse: most of it is about directions that no class differs in. Without held-out
+    examples it is the middle one of each.
     """
     candidates = torch.arange(len(scores)).reshape(n_shapes, -1)
     shape, lam = n_shapes // 2, candidates.shape[1] // 2
@@ -355,26 +338,12 @@ def _choose(scores: Tensor, own: Tensor, n_shapes: int) -> int:
     return int(candidates[shape, lam])
 
 
-def _with_prior(z: Tensor, means: Tensor, counts: Tensor, sigmas: Sequence[SharedCovariance], centre: Tensor) -> Tensor:
-    """(S, n, C + 1): scores under each class, and in a last column under a class of which nothing was seen."""
-    everything = torch.cat([means, centre.unsqueeze(0)]), torch.cat([counts, counts.new_zeros(1)])
-    return predictive_log_prob(z, *everything, sigmas, centre)
-
-
 def _residuals(group: Tensor) -> Tensor:
     """(m, v, D) to (m · v, D) differences from the class's mean, without the bias of a mean taken from the same m."""
     examples = group.mean(1, keepdim=True)
     m = len(group)
     between = (examples - examples.mean(0)) * (m / (m - 1)) ** 0.5 if m > 1 else torch.zeros_like(examples)
     return (group - examples + between).flatten(0, 1)
-
-
-def _novelty_scale(size: Tensor, scores: Tensor, own: Tensor, held_out: Tensor) -> NoveltyScale:
-    """From held-out examples (known), and from all of them without their class (novel)."""
-    classes, prior = scores[:, :-1], scores[:, -1]
-    known = signs(size, classes, prior)[held_out]
-    novel = signs(size, classes, prior, own) if classes.shape[1] > 1 else known[:0]
-    return NoveltyScale.fit(known, novel)
 
 
 def _checked(evidence: Mapping[str, Tensor], dim: int | None) -> list[Tensor]:

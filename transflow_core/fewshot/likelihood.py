@@ -23,8 +23,7 @@ _RANK = 256  # more directions changed the accuracy on digits by less than its s
 class SharedCovariance:
     """Σ: variances along orthonormal directions, and a variance for all that is left.
 
-    The prior N(0, I) is the same in any orthonormal basis, so in this one eq. 3-11 are about single numbers. That is
-    cheaper for many classes than a general low-rank `Covariance`.
+    The prior N(0, I) is the same in any orthonormal basis, so in this one eq. 3-11 are about single numbers.
 
     Attributes:
         rest: variance off the directions, above 0: () float64, or (D,) when there are no directions.
@@ -128,26 +127,26 @@ SHAPES: dict[str, Callable[[Scatter], list[SharedCovariance]]] = {
 
 
 def predictive_log_prob(
-    z: Tensor, means: Tensor, counts: Tensor, sigmas: Sequence[SharedCovariance], centre: Tensor | None = None
+    z: Tensor, means: Tensor, counts: Tensor, sigmas: Sequence[SharedCovariance], centre: Tensor
 ) -> Tensor:
-    """Log predictive density of each latent under each class and each Σ, in nats (eq. 9-11): (S, n, C) float64.
+    """Log predictive density of each latent under each class and each Σ, in nats (eq. 9-11): (S, n, C + 1) float64.
 
     The prior of a class's mean is N(centre, I). In a direction of Σ's basis with variance σ, m examples of mean ζ̄
     (relative to the centre) have the predictive N(m ζ̄ / (m + σ), σ / (m + σ) + σ). It is that of
-    `Posterior.condition(…, likelihood=Σ, lam=1).predictive()`.
+    `Posterior.condition(…, likelihood=Σ, lam=1).predictive()`. The last column is of a class of which nothing was seen.
 
     Args:
         z: (n, D) latents.
-        means: (C, D), ζ̄ of each class. A class without examples (count 0) has the prior's predictive.
-        counts: (C,), m of each class, at least 0.
+        means: (C, D), ζ̄ of each class.
+        counts: (C,), m of each class, above 0.
         sigmas: S candidates for Σ, λ included. Latents are projected once for all that share a basis.
-        centre: (D,), or None for 0.
+        centre: (D,).
     """
-    counts = counts.double().unsqueeze(1)
-    means = means.double() - (0 if centre is None else centre.double())
+    counts = torch.cat([counts, counts.new_zeros(1)]).double().unsqueeze(1)
+    means = torch.cat([means, centre.unsqueeze(0)]).double() - centre.double()
     rows = []
     for chunk in z.split(_CHUNK):
-        x = chunk.double() - (0 if centre is None else centre.double())
+        x = chunk.double() - centre.double()
         projected: dict[int, tuple[Tensor, ...]] = {}
         scores = []
         for sigma in sigmas:

@@ -65,13 +65,8 @@ def _expected(header: Header, names: set[str]) -> tuple[Shapes, dict[str, range]
         width = part.stop - part.start
         axes |= {d: range(width, width + 1), k: range(1, min(width + 1, RANK.stop))}
         if f"{sigma}.along" in names:
-            shapes |= {
-                f"{sigma}.rest": ("F64", ""),
-                f"{sigma}.along": ("F64", k),
-                f"{sigma}.basis": ("F32", f"{d} {k}"),
-            }
-        else:
-            shapes[f"{sigma}.rest"] = ("F64", f"|{d}")
+            shapes |= {f"{sigma}.along": ("F64", k), f"{sigma}.basis": ("F32", f"{d} {k}")}
+        shapes[f"{sigma}.rest"] = ("F64", "" if f"{sigma}.along" in names else f"|{d}")
     return shapes, axes
 
 
