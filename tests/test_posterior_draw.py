@@ -74,12 +74,11 @@ def test_weights_have_the_moments_of_the_dirichlet_distribution(shares, k):
 
 def test_weights_move_continuously_from_one_image_to_all_and_share_their_noise():
     noise = image_noise(20, M, seed=3, start=0)
-    path = torch.stack([dirichlet_weights(UNEQUAL, M, k, noise) for k in torch.linspace(1, M, 600).tolist()])
-    assert path.diff(dim=0).abs().max() < 0.3
+    path = torch.stack([dirichlet_weights(UNEQUAL, M, k, noise) for k in torch.linspace(1, M, 300).tolist()])
+    assert path.diff(dim=0).abs().max() < 0.4
     assert path[0].max(1).values.equal(torch.ones(20).double()) and path[-1].equal(UNEQUAL.expand(20, M))
     close(dirichlet_weights(UNEQUAL, M, 1 + 1e-5, noise), path[0], 0.05)
-    assert image_noise(5, M, seed=3, start=15).equal(noise[15:])
-    assert image_noise(20, M - 4, seed=3, start=0).equal(noise[:, : M - 4])
+    assert image_noise(5, M - 4, seed=3, start=15).equal(noise[15:, : M - 4])
 
 
 # Exact limits.
@@ -163,12 +162,12 @@ def test_draws_depend_on_the_seed_alone(how):
     "path",
     [
         [by_local(0.9, 10 ** (i / 50 - 4)) for i in range(300)],
-        [by_bootstrap(1 + 11 * i / 800) for i in range(801)],
+        [by_bootstrap(1 + 11 * i / 400) for i in range(401)],
     ],
 )
 def test_draws_morph_along_every_slider(path):
     z = torch.stack([POSTERIOR.draw(how, LEVELS).sample(4, seed=3) for how in path])
-    assert z.diff(dim=0).abs().max() < 0.25
+    assert z.diff(dim=0).abs().max() < 0.4
     assert (z[-1] - z[0]).abs().max() > 0.3
 
 
@@ -211,15 +210,14 @@ def test_structure_from_here_and_style_from_there():
 
 
 @pytest.mark.parametrize("method", ["linear", "wasserstein"])
-@pytest.mark.parametrize("to", METHODS.values(), ids=METHODS.keys())
+@pytest.mark.parametrize("to", list(METHODS)[::3])
 @every_method
 def test_any_two_samplers_can_be_interpolated(how, to, method):
-    a, b = POSTERIOR.draw(how, LEVELS), Posterior.condition(-EVIDENCE[:5], 0.2).draw(to, LEVELS)
+    a, b = POSTERIOR.draw(how, LEVELS), Posterior.condition(-EVIDENCE[:5], 0.2).draw(METHODS[to], LEVELS)
     for t, end in ((0, a), (1, b)):
         assert interpolate(a, b, t, method).sample(3, seed=1).equal(end.sample(3, seed=1))
         close(interpolate(a, b, abs(t - 1e-9), method).sample(3, seed=1), end.sample(3, seed=1), 1e-3)
     middle = interpolate(a, b, 0.5, method)
-    assert isinstance(middle, Sampler)
     close(middle.mean, (a.mean + b.mean) / 2)
     assert torch.isfinite(interpolate(middle, b, 0.5, method).sample(3)).all()
 
