@@ -111,7 +111,8 @@ def restyling(likeness: float) -> Callable[[Tensor, Prior], Map]:
     """The program's map: whitened by the photograph's own statistics."""
 
     def of(z: Tensor, prior: Prior) -> Map:
-        return Restyling.of(Posterior.condition(z, lam_ratio=1.0), prior.levels, prior.typicality, likeness)
+        assert prior.typicality is not None
+        return Restyling.of(Posterior.condition(z, lam_ratio=1.0), prior.levels, prior.typicality.median_rms, likeness)
 
     return of
 

@@ -133,10 +133,10 @@ def test_looks_of_each_are_looks_of_all(noted):
     again = Looks.joined(rows)
     assert len(rows) == 3 and again.images.equal(images) and again.mirrored.equal(looks.mirrored)
     assert again.ranges.equal(ranges) if noted else again.ranges is None
-    assert Looks.joined(rows[::-1]).mirrored.equal(looks.mirrored.flip(0))
+    some = looks.of(torch.tensor([True, False, True]))
+    assert some.mirrored.equal(looks.mirrored[[0, 2]]) and looks.of(torch.ones(3).bool()) is looks
     small = looks.small(8)
     assert small.shape == (6, 3, 8, 8) and small[3:].equal(small[:3].flip(-1))
-    torch.testing.assert_close(small[:3], F.avg_pool2d(images, SIDE // 8))
 
 
 def test_eyes_at_the_same_places_are_told_from_eyes_anywhere():

@@ -131,6 +131,7 @@ def test_an_infinite_lambda_gives_the_prior_and_zero_gives_the_evidence_exactly(
         whole.predictive()
     with pytest.raises(ValueError, match="larger λ"):
         point.log_prob(EVIDENCE)
+    assert point.kl(point.prior) == math.inf and whole.kl(whole.prior) == pytest.approx(0, abs=1e-9)
     for near, limit in ((1e-14, point), (1e-200, point), (1e14, whole), (1e200, whole)):
         same(Posterior.condition(EVIDENCE, near, **how), limit, 1e-6)
 
@@ -167,11 +168,9 @@ def test_the_largest_latent_with_low_rank_stays_low_rank_at_extreme_ratios_too()
 @given(weights=st.lists(st.floats(0, 10), min_size=M, max_size=M).filter(any), lam=st.floats(1e-3, 1e3))
 @settings(max_examples=30, deadline=None)
 def test_fractional_weights_are_precisions(weights, lam):
-    posterior = Posterior.condition(EVIDENCE, lam=lam, weights=weights)
-    w = torch.tensor(weights, dtype=torch.float64)
-    precision = 1 + w.sum() / lam
-    close(posterior.variance, 1 / precision)
-    close(posterior.mean, w @ EVIDENCE / lam / precision)
+    posterior, w = Posterior.condition(EVIDENCE, lam=lam, weights=weights), torch.tensor(weights, dtype=torch.float64)
+    close(posterior.variance, 1 / (1 + w.sum() / lam))
+    close(posterior.mean, w @ EVIDENCE / lam * posterior.variance)
 
 
 def test_evidence_of_no_weight_may_be_broken():
@@ -183,13 +182,11 @@ def test_evidence_of_no_weight_may_be_broken():
 
 
 def test_one_lambda_a_level(tiny_prior):
-    levels = [slice(0, 4), slice(4, 6), slice(6, 7)]
-    ratios = per_level([0.1, 1.0, math.inf], levels)
+    ratios = per_level([0.1, 1.0, math.inf], [slice(0, 4), slice(4, 6), slice(6, 7)])
     assert ratios.tolist() == pytest.approx([0.1] * 4 + [1.0] * 2 + [math.inf])
     posterior = Posterior.condition(EVIDENCE.float(), lam_ratio=ratios)
     close(posterior.mean, EVIDENCE.mean(0) / (1 + ratios), 1e-6)
-    close(posterior.variance[:6], (ratios / (1 + ratios))[:6], 1e-6)
-    assert posterior.mean[6] == 0 and posterior.variance[6] == 1
+    close(posterior.variance, torch.cat([(ratios / (1 + ratios))[:6], torch.ones(1)]), 1e-6)
     of_prior = per_level(range(len(tiny_prior.levels)), tiny_prior.levels)
     assert all((of_prior[level.slice] == value).all() for value, level in enumerate(tiny_prior.levels))
 
@@ -204,56 +201,41 @@ def test_of_more_evidence_than_is_kept_all_counts():
     close(posterior.visible[:, 0, 0] * 300, posterior.latents[:, 0], 1e-4)
 
 
-REFUSED = [
-    *(
-        (lambda how=how: Posterior.condition(**{"z": EVIDENCE, "lam_ratio": 0.5} | how), message)
-        for how, message in [
-            ({"lam_ratio": None}, "either"),
-            ({"lam": 1.0}, "either"),
-            ({"lam_ratio": -1.0}, "at least 0"),
-            ({"lam_ratio": math.nan}, "at least 0"),
-            ({"lam_ratio": torch.ones(D + 1)}, "one number or"),
-            ({"weights": [1.0]}, "as many weights"),
-            ({"weights": [0.0] * M}, "not all 0"),
-            ({"weights": [1.0, -1.0, 1.0, 1.0]}, "at least 0"),
-            ({"weights": [1.0, math.inf, 1.0, 1.0]}, "finite"),
-            ({"prior": Gaussian.standard(D + 1)}, "dimensions"),
-            ({"likelihood": Covariance(torch.ones(D + 1))}, "dimensions"),
-            ({"visible": torch.ones(M - 1, 6, 6)}, f"visible is .* for {M} images"),
-            ({"visible": torch.ones(M, 36)}, f"visible is .* for {M} images"),
-            ({"z": torch.zeros(D)}, "at least one row"),
-            ({"z": torch.zeros(0, D)}, "at least one row"),
-        ]
-    ),
+ONE = Gaussian.standard(D)
+CONDITION = [
+    ({"lam_ratio": None}, "either"),
+    ({"lam": 1.0}, "either"),
+    ({"lam_ratio": -1.0}, "at least 0"),
+    ({"lam_ratio": math.nan}, "at least 0"),
+    ({"lam_ratio": torch.ones(D + 1)}, "one number or"),
+    ({"weights": [1.0]}, "as many weights"),
+    ({"weights": [0.0] * M}, "not all 0"),
+    ({"weights": [1.0, -1.0, 1.0, 1.0]}, "at least 0"),
+    ({"prior": Gaussian.standard(D + 1)}, "dimensions"),
+    ({"likelihood": Covariance(torch.ones(D + 1))}, "dimensions"),
+    ({"visible": torch.ones(M - 1, 6, 6)}, f"visible is .* for {M} images"),
+    ({"z": torch.zeros(0, D)}, "at least one row"),
+]
+OTHERS = [
     (lambda: Covariance(-1.0), "negative"),
     (lambda: Covariance(math.nan), "finite"),
-    (lambda: Covariance(torch.ones(2, 2)), "diagonal"),
     (lambda: Covariance(torch.ones(3), torch.ones(2, 1)), "does not fit"),
-    (lambda: Covariance(1.0, torch.full((3, 1), math.inf)), "finite"),
     (lambda: Covariance(torch.tensor([1.0, 0.0]), torch.ones(2, 1)), "singular"),
     (lambda: Gaussian(torch.ones(2, 2), 1.0), r"\(D,\)"),
     (lambda: Gaussian(torch.tensor([math.nan]), 1.0), "finite"),
-    (lambda: Gaussian(torch.arange(3), 1.0), "float32"),
     (lambda: Gaussian(torch.ones(3), torch.ones(4)), "does not fit"),
-    (lambda: Gaussian.standard(3).sample(1, temperature=-1.0), "temperature"),
-    (lambda: Gaussian.standard(3).sample(1, temperature=math.inf), "temperature"),
-    (lambda: Gaussian.standard(3).log_prob(torch.ones(3)), "log_prob"),
-    (lambda: Gaussian.standard(3).kl(Gaussian.standard(4)), "dimensions"),
+    (lambda: ONE.sample(1, temperature=-1.0), "temperature"),
+    (lambda: ONE.log_prob(torch.ones(3)), "log_prob"),
+    (lambda: ONE.kl(Gaussian.standard(4)), "dimensions"),
     (lambda: standard_normal(-1, 3), "noise"),
     (lambda: per_level([1.0], [slice(0, 4), slice(4, 6)]), "level"),
     (lambda: per_level([1.0, 2.0], [slice(0, 4), slice(5, 7)]), "level"),
-    (lambda: per_level([], []), "level"),
-    *(
-        (lambda how=how: interpolate(Gaussian.standard(D), Gaussian.standard(D), *how), message)
-        for how, message in [
-            ((-0.1,), "t goes"),
-            ((1.1,), "t goes"),
-            ((math.nan,), "t goes"),
-            ((0.5, "slerp"), "unknown"),
-        ]
-    ),
-    (lambda: interpolate(Gaussian.standard(D), Gaussian.standard(D + 1), 0.5), "dimensions"),
+    (lambda: interpolate(ONE, ONE, math.nan), "t goes"),
+    (lambda: interpolate(ONE, ONE, 0.5, "slerp"), "unknown"),
+    (lambda: interpolate(ONE, Gaussian.standard(D + 1), 0.5), "dimensions"),
 ]
+REFUSED = [(lambda how=how: Posterior.condition(**{"z": EVIDENCE, "lam_ratio": 0.5} | how), m) for how, m in CONDITION]
+REFUSED += OTHERS
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED)
@@ -316,12 +298,6 @@ def test_density_and_divergence_are_those_of_torch(covariance, other):
     z = normal(11, D, seed=9)
     close(a.log_prob(z), exact[0].log_prob(z))
     assert a.log_prob(z.float()).dtype == torch.float64 and a.log_prob(z[:0]).shape == (0,)
-
-
-def test_divergence_of_a_point_is_infinite():
-    point = Posterior.condition(EVIDENCE, 0.0)
-    assert point.kl(point.prior) == math.inf
-    assert Posterior.condition(EVIDENCE, math.inf).kl(point.prior) == 0
 
 
 # Interpolation.

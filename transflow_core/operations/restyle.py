@@ -131,7 +131,8 @@ def restyle_faces(
     """
     evidence = Evidence(tuple(faces))
     z = evidence.z
-    towards = Restyling.of(posterior, engine.prior.levels, engine.prior.typicality, likeness)
+    typical = engine.prior.typicality.median_rms if engine.prior.typicality else ()
+    towards = Restyling.of(posterior, engine.prior.levels, typical, likeness)
     rows = torch.cat([engine.call(towards, z, strength, cancel=cancel) for strength in strengths])
     # Nothing leaves the ranges of the photograph and of the style; colours may.
     style = engine.looks(posterior, cancel=cancel).of(posterior.counting).guard

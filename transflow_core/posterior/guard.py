@@ -126,15 +126,16 @@ class Looks:
 
     def rows(self) -> list[Looks]:
         """Each image alone."""
-        return [self._some(slice(index, index + 1)) for index in range(len(self.images))]
+        return [self.of(slice(index, index + 1)) for index in range(len(self.images))]
 
-    def of(self, kept: Tensor) -> Looks:
-        """Some of these images: (p,) bool."""
-        return self if kept.all() else self._some(kept.to(self.images.device))
-
-    def _some(self, rows: Tensor | slice) -> Looks:
+    def of(self, rows: Tensor | slice) -> Looks:
+        """Some of these images: a slice, or (p,) bool."""
+        if isinstance(rows, Tensor):
+            if rows.all():
+                return self  # its guard is known
+            rows = rows.to(self.images.device)
         ranges = None if self.ranges is None else self.ranges[rows]
-        return Looks(self.images[rows], self.mirrored[rows], ranges, self.usual)
+        return replace(self, images=self.images[rows], mirrored=self.mirrored[rows], ranges=ranges)
 
     @classmethod
     def joined(cls, rows: Sequence[Looks]) -> Looks:

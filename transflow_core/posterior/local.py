@@ -35,23 +35,14 @@ _FIELDS = 0x2545F4914F6CDD1D
 
 @dataclass(frozen=True)
 class LocalNumbers:
-    """What decides how a draw is put together.
+    """What decides how a draw is put together."""
 
-    Attributes:
-        donors: K ≥ 1, how many images one draw has; 2.5 is three, of which the last counts half.
-        near: how much nearer images are preferred as donors of one draw; 0 is not at all.
-        length: of the fields, in sides of the frame: how large the part of one donor is.
-        sharp: s ≥ 0; 0 averages the donors everywhere, ∞ cuts them out and pastes.
-        cuts: fields that are tried. The one whose seams lie where the donors agree is taken.
-        fit: how much less a donor counts the further it is from the first one.
-    """
-
-    donors: float
-    near: float
-    length: float
-    sharp: float
-    cuts: int
-    fit: float
+    donors: float  # K ≥ 1, how many images one draw has; 2.5 is three, of which the last counts half
+    near: float  # how much nearer images are preferred as donors of one draw; 0 is not at all
+    length: float  # of the fields, in sides of the frame: how large the part of one donor is
+    sharp: float  # s ≥ 0; 0 averages the donors everywhere, ∞ cuts them out and pastes
+    cuts: int  # fields that are tried; the one whose seams lie where the donors agree is taken
+    fit: float  # how much less a donor counts the further it is from the first one
 
     @classmethod
     def of(cls, likeness: float, flat: float = 0.0) -> LocalNumbers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,13 +19,6 @@ __all__ = ["LIKENESS_TO_EVIDENCE", "Restyling"]
 LIKENESS_TO_EVIDENCE = 0.4
 """ℓ by default: the style is plain, and most people stay recognisable (docs/results/restyle.md)."""
 _MOST_LIKENESS = 0.999  # at 1 the evidence's covariance would be singular
-
-
-class LevelQuantiles(Protocol):
-    """Quantiles of each level's root mean square over held-out images, as `priors.typicality` has them."""
-
-    @property
-    def median_rms(self) -> Sequence[float]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +46,7 @@ class Restyling:
         cls,
         posterior: Posterior,
         levels: Sequence[HasSlice] = (),
-        typicality: LevelQuantiles | None = None,
+        typical: Sequence[float] = (),
         likeness: float | Sequence[float] = LIKENESS_TO_EVIDENCE,
     ) -> Restyling:
         """Towards the evidence of a posterior; its λ takes no part.
@@ -62,7 +54,7 @@ class Restyling:
         Args:
             posterior: of the evidence.
             levels: `prior.levels`; without them the whole latent is one level of one channel.
-            typicality: `prior.typicality`; without it photographs are taken to have a root mean square of 1.
+            typical: the median root mean square of photographs at each level; without it it is 1.
             likeness: ℓ in [0, 1], one number or one a level, fine to coarse.
 
         Raises ValueError if the levels do not fit, or ℓ is out of its range.
@@ -75,8 +67,7 @@ class Restyling:
         for part in slices:
             factor = None if covariance.factor is None else covariance.factor[part]
             targets.append(Gaussian(posterior.evidence_mean[part], Covariance(covariance.diagonal[part][0], factor)))
-        typical = tuple(typicality.median_rms) if typicality is not None else (1.0,) * len(slices)
-        return cls(slices, tuple(targets), typical, shapes)
+        return cls(slices, tuple(targets), tuple(typical) or (1.0,) * len(slices), shapes)
 
     def __call__(self, z: Tensor, strength: float | Sequence[float] = 1.0) -> Tensor:
         """z + s (T(z) - z), on the geodesic: (n, D) -> (n, D). At s = 0 it is z to the bit, at s = 1 T(z).
