@@ -84,8 +84,8 @@ class NoveltyScale:
     def fit(cls, known: Tensor, novel: Tensor) -> NoveltyScale:
         """From the signs of both samples, (n, k) each.
 
-        The mean of a missing sample is put two standard deviations from the other's: one example a class has no known
-        sample, one class no novel one. A single image has no scale: all is then uncertain.
+        One example a class has no known sample, one class no novel one: its mean is put two standard deviations from
+        the other's. A single image has no scale: all is then uncertain.
         """
         present = [sample for sample in (known, novel) if len(sample)]
         freedom = sum(len(sample) - 1 for sample in present)
@@ -127,8 +127,8 @@ def signs(size: Tensor, classes: Tensor, prior: Tensor, own: Tensor | None = Non
     Args:
         size: (n,) mean square of each latent.
         classes: (n, C) log densities under each class, in nats.
-        prior: (n,) log densities under the prior's predictive, of which no example is known.
-        own: (n,) the class of each row to leave out; C is at least 2 then. None leaves none out.
+        prior: (n,) log densities under the prior's predictive.
+        own: (n,) the class of each row to leave out, or None.
     """
     few = classes.shape[1] < 3
     if own is not None:

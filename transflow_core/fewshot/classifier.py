@@ -340,8 +340,7 @@ def _choose(scores: Tensor, own: Tensor, n_shapes: int) -> int:
 
 def _residuals(group: Tensor) -> Tensor:
     """(m, v, D) to (m · v, D) differences from the class's mean, without the bias of a mean taken from the same m."""
-    examples = group.mean(1, keepdim=True)
-    m = len(group)
+    examples, m = group.mean(1, keepdim=True), len(group)
     between = (examples - examples.mean(0)) * (m / (m - 1)) ** 0.5 if m > 1 else torch.zeros_like(examples)
     return (group - examples + between).flatten(0, 1)
 
@@ -359,11 +358,9 @@ def _checked(evidence: Mapping[str, Tensor], dim: int | None) -> list[Tensor]:
         z = z.unsqueeze(1) if z.ndim == 2 else z
         if z.ndim != 3 or not z.numel():
             raise ValueError(f"class {name!r}: latents are (m, D) or (m, variants, D), m ≥ 1, not {tuple(z.shape)}")
-        dim = z.shape[2] if dim is None else dim
-        if z.shape[2] != dim:
+        if z.shape[2] != (dim := dim or z.shape[2]):
             raise ValueError(f"class {name!r}: its latents have {z.shape[2]} dimensions, not {dim}")
-        bad = (~z.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
-        if bad:
+        if bad := (~z.isfinite().flatten(1).all(1)).nonzero().flatten().tolist():
             raise ValueError(f"class {name!r}: examples {bad} are not finite; leave those images out")
         groups.append(z)
     return groups

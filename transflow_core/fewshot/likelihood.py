@@ -90,7 +90,7 @@ def _largest(values: Tensor) -> Tensor:
     return (values > 1e-5 * values[-1]).nonzero().flatten()[-_RANK:].flip(0)
 
 
-def _isotropic(scatter: Scatter) -> list[SharedCovariance]:
+def _isotropic(_: Scatter) -> list[SharedCovariance]:
     return [SharedCovariance(torch.tensor(1.0, dtype=torch.float64))]
 
 

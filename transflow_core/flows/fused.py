@@ -55,9 +55,7 @@ def fuse(flow: Flow, nets: torch.dtype | None = None) -> Flow:
 class GuardedFlow:
     """A fused flow, which can note the ranges of images, and decode within ranges.
 
-    Attributes:
-        image_size, channels, latent_shapes: see `Flow`.
-        guarded: R, how many channels are guarded: those that enter each coupling, and each level's log-scales.
+    `guarded` is R, how many channels are guarded: those that enter each coupling, and each level's log-scales.
     """
 
     def __init__(self, flow: TrainableFlow, nets: torch.dtype | None) -> None:

@@ -102,9 +102,8 @@ def by_level(z: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
 class GaussianSplit(nn.Module):
     """Half of the channels leave as whitened latents, under a Gaussian that the other half predicts.
 
-    `first, second = halves(x)`; `mean, log_std = halves(prior(first))`, prior a 3×3 convolution; `eps =
-    (second - mean) * exp(-log_std)`, so that eps is N(0, I) under the model; `first` goes on. The log-determinant is
-    `-sum(log_std)`.
+    `first, second = halves(x)`; `mean, log_std = halves(prior(first))`; `eps = (second - mean) * exp(-log_std)` is
+    N(0, I) under the model; `first` goes on. The log-determinant is `-sum(log_std)`.
 
     Args:
         prior: maps (n, C/2, H, W) to (n, C, H, W); None takes eps = second: its prior is N(0, I) already.

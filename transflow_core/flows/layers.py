@@ -39,13 +39,7 @@ class ActNorm(nn.Module):
 
 @torch.no_grad()
 def initialise(flow: nn.Module, *batch: Tensor) -> None:
-    """Set every actnorm of a flow from one batch: what each gets leaves it with mean 0 and variance 1 in each channel.
-
-    It is an explicit call: what was initialised is told by the parameters alone, so a saved flow never starts again.
-
-    Args:
-        flow: its input is `batch`: images, (n, C, S, S), or what else its `forward` takes.
-    """
+    """Set every actnorm from one batch of images, (n, C, S, S): what leaves it has mean 0 and variance 1 a channel."""
 
     def standardise(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         (x,) = inputs
@@ -70,8 +64,7 @@ class InvertibleConv1x1(nn.Module):
     `P` is a fixed permutation, `L` unit lower triangular, `U` strictly upper triangular (entries outside the
     triangles are stored but never read), so the log-determinant is `H * W * sum(log_diag)`.
 
-    The inverse is taken in float64: with 192 channels a float32 inverse loses two digits, and sixteen of them in a
-    row lose the image.
+    The inverse is taken in float64: sixteen float32 inverses of 192 channels in a row lose the image.
 
     References:
         | Glow: Generative Flow with Invertible 1×1 Convolutions (Kingma and Dhariwal, 2018), eq. 10-11
@@ -84,8 +77,7 @@ class InvertibleConv1x1(nn.Module):
     def __init__(self, channels: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
         if torch.get_default_device().type == "meta":
-            # Shapes only: a checkpoint's tensors take their place. Arithmetic on meta tensors would import torch's
-            # compiler, two seconds that every start of the program would pay.
+            # Shapes only: a checkpoint's tensors take their place. Arithmetic would import torch's compiler, 2 s.
             square, row = torch.empty(channels, channels), torch.empty(channels)
             factors = {"P": square, "sign": row, "L": square, "U": square, "log_diag": row}
         else:
@@ -138,9 +130,8 @@ def _factors(weight: Tensor) -> dict[str, Tensor]:
 class Conv3x3(nn.Module):
     """3×3 convolution, zero-padded, that can be given sight of the border. It starts at zero, and is not invertible.
 
-    With `edge`, one more input channel is appended that is 1 on the padded rim and 0 inside, and `weight` is
-    (out, in + 1, 3, 3). OpenAI's Glow pads this way; padding every channel with the constant 1 (rosinality's
-    ZeroConv2d) is the same thing with the channels' weights summed into that one.
+    With `edge`, one more input channel is 1 on the padded rim and 0 inside, and `weight` is (out, in + 1, 3, 3), as in
+    OpenAI's Glow. Padding every channel with 1 (rosinality) is the same with their weights summed into that one.
     """
 
     def __init__(self, in_channels: int, out_channels: int, edge: bool = False) -> None:
@@ -169,8 +160,7 @@ class CouplingNet(MixedPrecision):
         in_channels, out_channels: of what is read, and of the parameters that are written.
         width: hidden channels.
         size: (H, W) of the position map, which is spread over larger pictures, or None for no map.
-        edge: the 3×3 convolutions see the border (see `Conv3x3`).
-        generator: makes the initial weights reproducible.
+        edge: see `Conv3x3`.
     """
 
     def __init__(
@@ -231,14 +221,9 @@ def innermost_channels(x: Tensor) -> Tensor:
 class CouplingConfig:
     """What a coupling does with its net.
 
-    Args:
-        kind: "affine" or "additive".
-        scale: a key of `SCALES`: how the net's r becomes log s.
-        cap: for scale "tanh": the bound of log s.
-        offset: for the sigmoid scales: what is added before the sigmoid.
-        plus: for scale "sigmoid": what is added after it.
-        order: "shift-first" for `(b + t) * s`, or OpenAI's "scale-first" for `b * s + t`.
-        transforms: which half changes, "second" or "first"; the net reads the other.
+    `scale` is how the net's r becomes log s (see `SCALES`), by `cap`, `offset` and `plus`. The order "shift-first" is
+    `(b + t) * s`, and "scale-first", OpenAI's, `b * s + t`. `transforms` is the half that changes; the net reads the
+    other.
     """
 
     kind: Literal["affine", "additive"] = "affine"

@@ -44,7 +44,7 @@ class DetailConfig:
     """The flow of the details: `steps` conditional steps, nets of `width`, a context of `context` channels.
 
     `cap` bounds the couplings' log-scales, `prior_cap` those that the low-pass predicts; None is no bound.
-    `position_side` is the side of the nets' position maps, spread over the picture; None is the low-pass's own.
+    `position_side` is the side of the nets' position maps; None is the low-pass's own.
     """
 
     steps: Annotated[int, count(64)] = 4
@@ -102,13 +102,11 @@ class DetailFlow(MixedPrecision):
     """Details given the low-pass: K conditional steps, then a Gaussian whose mean and scale the low-pass predicts.
 
     The context is `[low, relu(conv(relu(conv(low))))]`; `mean, r = halves(prior(context))`, `log_std = r`, or with a
-    bound `prior_cap * tanh(r / prior_cap)`; `eps = (y - mean) * exp(-log_std)`, N(0, I) under the model. All directions
-    take the low-pass as it is: nothing is drawn.
+    bound `prior_cap * tanh(r / prior_cap)`; `eps = (y - mean) * exp(-log_std)`, N(0, I) under the model.
 
     Args:
-        channels: of the image. Details have three times as many.
-        side: of the low-pass, in pixels.
-        config, generator: see `DetailConfig`, `Glow`.
+        channels, side: of the low-pass. Details have three times as many channels.
+        config: see there.
     """
 
     def __init__(
@@ -217,8 +215,7 @@ FlowConfig = GlowConfig | WaveletConfig
 def read_config(values: Any) -> FlowConfig:
     """The inverse of `to_dict`, from parsed JSON; what it does not know at the top is passed over.
 
-    Raises pydantic's ValidationError, a ValueError, on anything missing or out of range; RecursionError on what has no
-    end.
+    Raises pydantic's ValidationError on anything missing or out of range; RecursionError on what has no end.
     """
     if isinstance(values, dict) and "base" in values:
         return TypeAdapter(WaveletConfig).validate_python(values | {"base": read_config(values["base"])})
