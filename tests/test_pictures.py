@@ -15,7 +15,7 @@ from PIL import Image
 
 from transflow_core import pictures
 from transflow_core.engine import Engine
-from transflow_core.images import ImageError, load_image, reading, to_pil
+from transflow_core.images import ImageError, load_image, to_pil
 from transflow_core.pictures import PictureReader, is_quick, read_picture
 from transflow_core.runtime import sandbox
 from transflow_core.runtime.sandbox import gaps
@@ -206,18 +206,6 @@ def test_a_large_file_is_no_work_for_the_quick_child(reader, tmp_path):
     path.write_bytes(bytes(2**20 + 1))
     with patch.object(reader._quick, "_process", None):
         assert "not an image" in reader.submit(path, name="a.png", size=64).result().problem
-
-
-@pytest.mark.parametrize("kind", ["path", "file"])
-def test_a_source_that_is_larger_than_any_picture_is_not_read_to_its_end(tmp_path, monkeypatch, kind):
-    for module in (pictures, reading):
-        monkeypatch.setattr(module, "MAX_BYTES", 1000)
-    path = tmp_path / "large.png"
-    path.write_bytes(bytes(5000))
-    with path.open("rb") as file:
-        with pytest.raises(ImageError, match="larger than"):
-            pictures.content_of(path if kind == "path" else file)
-        assert file.tell() <= 1001
 
 
 def test_the_child_ends_with_this_process():

@@ -29,7 +29,7 @@ from .faces import align as align_faces
 from .faces.alignment import AlignMode, may_be_ready
 from .faces.models import Landmarks, load_detectors
 from .images import MAX_PIXELS, ImageError, load_image
-from .images.reading import MAX_BYTES, image_errors, load_decoders, name_of, open_image, read_source
+from .images.reading import image_errors, load_decoders, name_of, open_image, read_source
 from .runtime.sandbox import gaps, limit_growth, lock
 from .runtime.worker import Worker, python_path
 
@@ -83,30 +83,15 @@ class Picture:
 
 
 def content_of(file: File) -> tuple[str, bytes | Path | Image.Image, str]:
-    """Name, content and digest of one picture, for `read_picture`; of a file on disk, no more than a part is in memory.
+    """Name, content and digest of one picture, for `read_picture`; of a file on disk the content is its path.
 
-    Raises ImageError if a path cannot be read.
+    Raises ImageError if it cannot be read.
     """
-    if isinstance(file, Image.Image):
-        name = Path(getattr(file, "filename", "") or "image").name
-        return name, file, digest_of(file)
-    if isinstance(file, str | os.PathLike):
-        path = Path(file)
-        if not path.is_file():  # a pipe or a device may never end
-            raise ImageError(path.name, "there is no such file.")
-        digest = hashlib.sha256()
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                read_source(path, path.name)  # refuses it, in its words
-            with path.open("rb") as opened:
-                while part := opened.read(2**20):
-                    digest.update(part)
-            return path.name, path, digest.hexdigest()
-        except OSError as error:
-            raise ImageError(path.name, f"it cannot be read ({error.strerror or error}).") from error
     name = name_of(file)
+    if isinstance(file, Image.Image):
+        return name, file, digest_of(file)
     data = read_source(file, name)
-    return name, data, hashlib.sha256(data).hexdigest()
+    return name, Path(file) if isinstance(file, str | os.PathLike) else data, hashlib.sha256(data).hexdigest()
 
 
 def digest_of(image: Image.Image) -> str:
@@ -156,7 +141,7 @@ def is_quick(content: bytes | Image.Image, *, size: int, align: AlignMode = "aut
     try:
         if not isinstance(content, Image.Image):
             with image_errors("image"):
-                content = open_image(content, name="image")
+                content = open_image(content, "image")
     except ImageError:
         return True  # so is its refusal
     pixels = content.width * content.height

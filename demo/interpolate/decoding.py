@@ -140,4 +140,4 @@ def strip_picture(result: Result) -> Image.Image:
         names += [path.title] + [""] * (path.n - 1)
     steps = len(rows[0])
     labels = [f"{i / (steps - 1):.2f}" for i in range(steps)]
-    return labelled_rows(rows, column_labels=labels, row_labels=names if result.cell_names else None)
+    return labelled_rows(rows, column_labels=labels, row_labels=names if result.cell_names else ())

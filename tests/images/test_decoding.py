@@ -1,5 +1,6 @@
 """Decoding: every format by real files, orientation, colour, and what untrusted files may try."""
 
+import functools
 import io
 import os
 import pickle
@@ -10,9 +11,9 @@ import zlib
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
-from transflow_core.images import MAX_PIXELS, ImageError, load_image
+from transflow_core.images import MAX_PIXELS, ImageError, load_image, reading
 
 pillow_heif.register_heif_opener()  # to write HEIC
 
@@ -80,13 +81,14 @@ def test_lossy_formats_keep_the_picture(format):
 
 
 def test_every_kind_of_source_gives_the_same(tmp_path):
-    data = encode(quarters(), "PNG")
-    path = tmp_path / "quarters.png"
+    """A path with a wrong suffix too."""
+    data, path = encode(quarters(), "PNG"), tmp_path / "really-a-png.jpg"
     path.write_bytes(data)
     with path.open("rb") as file:
         sources = [path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), file, Image.open(path)]
-        for source in sources:
-            assert difference(load_image(source), quarters()) == 0
+        assert all(load_image(source).tobytes() == quarters().tobytes() for source in sources)
+    with pytest.raises(TypeError, match="PIL image, not int"):
+        load_image(7)
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "PNG", "AVIF"])
@@ -97,50 +99,37 @@ def test_the_first_frame_is_taken(format):
     assert np.abs(np.subtract(pixel(load_image(data)), (200, 0, 0))).max() <= 8
 
 
-def test_suffix_does_not_matter(tmp_path):
-    path = tmp_path / "really-a-png.jpg"
-    path.write_bytes(encode(quarters(), "PNG"))
-    assert difference(load_image(path), quarters()) == 0
-
-
-def test_wrong_type_is_the_callers_mistake():
-    with pytest.raises(TypeError, match="PIL image, not int"):
-        load_image(7)
-
-
 # --- orientation -----------------------------------------------------------------------------------------------------
 
 
-def options_of(format: str) -> dict:
-    return (LOSSY | LOSSLESS).get(format, {})
+TURNS = [
+    None,
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+]
 
 
-def oriented(orientation: int) -> tuple[bytes, Image.Image]:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    turns = {
-        2: [Image.Transpose.FLIP_LEFT_RIGHT],
-        3: [Image.Transpose.ROTATE_180],
-        4: [Image.Transpose.FLIP_TOP_BOTTOM],
-        5: [Image.Transpose.TRANSPOSE],
-        6: [Image.Transpose.ROTATE_270],
-        7: [Image.Transpose.TRANSVERSE],
-        8: [Image.Transpose.ROTATE_90],
-    }
-    expected = quarters()
-    for turn in turns.get(orientation, []):
-        expected = expected.transpose(turn)
-    return exif.tobytes(), expected
+def exif(orientation: int) -> bytes:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags.tobytes()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF", "a PIL image"])
-def test_exif_orientation_is_applied_once(format, orientation):
-    exif, expected = oriented(orientation)
-    source = encode(quarters(), format if format in LOSSY | LOSSLESS else "PNG", exif=exif, **options_of(format))
-    image = load_image(source if format in LOSSY | LOSSLESS else Image.open(io.BytesIO(source)))
-    assert difference(image, expected) <= 40
-    assert difference(load_image(image), image) == difference(ImageOps.exif_transpose(image), image) == 0
+def test_exif_orientation_is_applied_once_and_metadata_stays_behind(format, orientation):
+    kind = format if format in LOSSY | LOSSLESS else "PNG"
+    source = encode(quarters(), kind, exif=exif(orientation), **(LOSSY | LOSSLESS)[kind])
+    image = load_image(source if format == kind else Image.open(io.BytesIO(source)))
+    turn = TURNS[orientation - 1]
+    assert difference(image, quarters() if turn is None else quarters().transpose(turn)) <= 40
+    assert load_image(image).tobytes() == image.tobytes()
+    assert image.info == {} and not image.getexif()
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -162,30 +151,29 @@ def test_transparent_pixels_show_white_whatever_lies_under_them(format):
 
 
 @pytest.mark.parametrize("format", ["PNG", "GIF"])
-def test_palette_with_and_without_transparency(format):
+@pytest.mark.parametrize(("options", "hole"), [({}, (10, 20, 30)), ({"transparency": 0}, (255, 255, 255))])
+def test_palette_with_and_without_transparency(format, options, hole):
     image = Image.new("P", (8, 8), 1)
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.paste(0, (0, 0, 4, 8))
-    opaque = load_image(encode(image, format))
-    assert (opaque.getpixel((1, 1)), opaque.getpixel((6, 1))) == ((10, 20, 30), (200, 100, 50))
-    holes = load_image(encode(image, format, transparency=0))
-    assert (holes.getpixel((1, 1)), holes.getpixel((6, 1))) == ((255, 255, 255), (200, 100, 50))
+    loaded = load_image(encode(image, format, **options))
+    assert (loaded.getpixel((1, 1)), loaded.getpixel((6, 1))) == (hole, (200, 100, 50))
 
 
 @pytest.mark.parametrize(
     ("mode", "colour", "options", "expected"),
     [
-        ("1", 1, {}, (255, 255, 255)),
-        ("1", 0, {}, (0, 0, 0)),
-        ("L", 77, {}, (77, 77, 77)),
-        ("LA", (77, 255), {}, (77, 77, 77)),
-        ("LA", (77, 0), {}, (255, 255, 255)),
-        ("L", 9, {"transparency": 9}, (255, 255, 255)),
-        ("RGB", (1, 2, 3), {"transparency": (1, 2, 3)}, (255, 255, 255)),
+        ("1", 1, {}, 255),
+        ("1", 0, {}, 0),
+        ("L", 77, {}, 77),
+        ("LA", (77, 255), {}, 77),
+        ("LA", (77, 0), {}, 255),
+        ("L", 9, {"transparency": 9}, 255),
+        ("RGB", (1, 2, 3), {"transparency": (1, 2, 3)}, 255),
     ],
 )
 def test_modes_of_a_png(mode, colour, options, expected):
-    assert pixel(load_image(encode(Image.new(mode, (8, 8), colour), "PNG", **options))) == expected
+    assert pixel(load_image(encode(Image.new(mode, (8, 8), colour), "PNG", **options))) == (expected,) * 3
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "La", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"])
@@ -205,12 +193,6 @@ def test_cmyk_is_not_inverted(format, cmyk, expected):
     assert np.abs(np.subtract(pixel(load_image(data)), expected)).max() <= 3
 
 
-def test_lab_tiff():
-    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-    image = ImageCms.profileToProfile(Image.new("RGB", (8, 8), (200, 100, 50)), srgb, lab, outputMode="LAB")
-    assert np.abs(np.subtract(pixel(load_image(encode(image, "TIFF"))), (200, 100, 50))).max() <= 3
-
-
 GREYS = np.array([[0, 255, 256, 4095], [16384, 32768, 51400, 65535]])
 
 
@@ -220,21 +202,11 @@ def test_16_bit_grey_keeps_its_range(format):
     assert difference(image, Image.fromarray(np.rint(GREYS / 257).astype(np.uint8)).convert("RGB")) <= 1
 
 
-def png_of_16_bits(pixels: np.ndarray) -> bytes:
-    """Pillow reads 16-bit colour and does not write it."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    height, width, _ = pixels.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    header = struct.pack(">2I5B", width, height, 16, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
 def test_16_bit_colour():
-    pixels = np.stack([GREYS, GREYS[::-1], GREYS[:, ::-1]], -1).astype(np.uint16)
-    image = load_image(png_of_16_bits(pixels))
+    """Pillow reads it and does not write it."""
+    pixels = np.stack([GREYS, GREYS[::-1], GREYS[:, ::-1]], -1)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    image = load_image(png_header(4, 2, bits=16) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
     assert np.abs(np.asarray(image, int) - pixels / 257).max() <= 1
 
 
@@ -301,27 +273,18 @@ def test_broken_or_foreign_colour_profile_is_passed_over(profile):
     assert pixel(load_image(grey)) == (90, 90, 90)
 
 
-def test_metadata_stays_behind():
-    exif, _ = oriented(6)
-    image = load_image(encode(quarters(), "JPEG", exif=exif, comment=b"hello"))
-    assert image.info == {}
-    assert not image.getexif()
-
-
 # --- sizes -----------------------------------------------------------------------------------------------------------
 
 
-def png_header(width: int, height: int) -> bytes:
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_header(width: int, height: int, bits: int = 8) -> bytes:
     """A PNG without any pixels: whoever tried to decode it would find it cut short."""
-    header = b"IHDR" + struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + struct.pack(">I", 13)
-        + header
-        + struct.pack(">I", zlib.crc32(header))
-        + bytes(4)
-        + b"IDAT"
-    )
+    header = struct.pack(">2I5B", width, height, bits, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
 
 
 def webp_header(width: int, height: int) -> bytes:
@@ -339,11 +302,7 @@ def heif_header(width: int, height: int, format: str = "HEIF") -> bytes:
     return bytes(data)
 
 
-def avif_header(width: int, height: int) -> bytes:
-    return heif_header(width, height, "AVIF")
-
-
-HEADERS = [png_header, webp_header, heif_header, avif_header]
+HEADERS = [png_header, webp_header, heif_header, functools.partial(heif_header, format="AVIF")]
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -355,20 +314,12 @@ def test_a_pixel_bomb_is_refused_by_its_header(header, size):
     assert "smaller" in str(caught.value)
 
 
-@pytest.mark.parametrize("header", HEADERS)
-def test_max_pixels_is_the_callers_to_set(header):
-    with pytest.raises(ImageError, match="300 × 200 pixels"):
-        load_image(header(300, 200), max_pixels=59_999)
-    with pytest.raises(ImageError, match="300 × 200 pixels"):
-        load_image(Image.new("RGB", (300, 200)), max_pixels=59_999)
-    assert load_image(Image.new("RGB", (300, 200)), max_pixels=60_000).size == (300, 200)
-
-
-def test_a_gif_frame_larger_than_its_screen_is_refused():
+def test_a_gif_frame_larger_than_its_screen_is_refused(monkeypatch):
+    monkeypatch.setattr(reading, "MAX_PIXELS", 64)
     data = bytearray(encode(Image.new("P", (64, 64)), "GIF"))
     data[6:10] = struct.pack("<2H", 8, 8)
     with pytest.raises(ImageError):
-        load_image(bytes(data), max_pixels=64)
+        load_image(bytes(data))
 
 
 def test_the_limit_leaves_room_for_a_phone_photograph_and_pillows_warning():
@@ -382,18 +333,14 @@ def test_a_huge_jpeg_is_decoded_at_half_size(size):
     assert np.abs(np.subtract(image.getpixel((9, 9)), (220, 30, 30))).max() <= 4
 
 
-@pytest.mark.parametrize("size", [(2000, 3), (3, 2000)])
-def test_a_thin_strip_is_refused(size):
-    with pytest.raises(ImageError, match="thin strip"):
+@pytest.mark.parametrize(
+    ("size", "words"), [((2000, 3), "thin strip"), ((3, 2000), "thin strip"), ((0, 8), "nothing"), ((8, 0), "nothing")]
+)
+def test_a_strip_or_an_empty_picture_is_refused(size, words):
+    with pytest.raises(ImageError, match=words):
         load_image(Image.new("RGB", size))
-
-
-@pytest.mark.parametrize("size", [(0, 8), (8, 0)])
-def test_an_empty_picture_is_refused(size):
     with pytest.raises(ImageError):
         load_image(png_header(*size))
-    with pytest.raises(ImageError, match="nothing in it"):
-        load_image(Image.new("RGB", size))
 
 
 # --- files that are no images ----------------------------------------------------------------------------------------
@@ -408,7 +355,6 @@ def test_an_empty_picture_is_refused(size):
         (b"  <svg width='10'/>", "SVG"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "web page"),
         (b"%PDF-1.7\n", "PDF"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript"),
         (b"PK\x03\x04" + bytes(40), "zip"),
         (b"\0\0\0\x18ftypmp42" + bytes(40), "video"),
         (b"\xff\x0a" + bytes(40), "JPEG XL"),
@@ -428,44 +374,35 @@ def test_what_is_no_image_is_named_for_what_it_is(tmp_path, data, words):
         load_image(data, name="the third")
 
 
-def test_pillows_other_formats_are_not_let_in():
-    for format in ("EPS", "TGA", "PCX", "ICO", "SGI"):
-        with pytest.raises(ImageError):
-            load_image(encode(Image.new("RGB", (16, 16)), format))
+@pytest.mark.parametrize("format", ["EPS", "TGA", "PCX", "ICO", "SGI"])
+def test_pillows_other_formats_are_not_let_in(format):
+    with pytest.raises(ImageError):
+        load_image(encode(Image.new("RGB", (16, 16)), format))
 
 
-def test_paths_that_lead_nowhere(tmp_path):
-    for path, words in [
-        (tmp_path, "folder"),
-        (tmp_path / "no.png", "no such file"),
-        ("nul\0.png", "cannot be read|no such"),
-    ]:
-        with pytest.raises(ImageError, match=words):
+def test_what_is_no_file_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path, tmp_path / "no.png", "nul\0.png", tmp_path / "pipe.png"):
+        with pytest.raises(ImageError, match="no such file"):
             load_image(path)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are a POSIX thing")
-def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ImageError, match="not an ordinary file"):
-        load_image(tmp_path / "pipe.png")
-
-
-def test_a_file_too_large_in_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr("transflow_core.images.reading.MAX_BYTES", 1000)
-    data = encode(textured(), "PNG")
-    (tmp_path / "large.png").write_bytes(data)
-    for source in (data, io.BytesIO(data), tmp_path / "large.png"):
-        with pytest.raises(ImageError, match="larger than"):
-            load_image(source)
+def test_a_file_too_large_in_bytes_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "MAX_BYTES", 1000)
+    data, path = encode(textured(), "PNG"), tmp_path / "large.png"
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        for source in (data, file, path):
+            with pytest.raises(ImageError, match="larger than"):
+                load_image(source)
+        assert file.tell() <= 1001
 
 
 def test_a_text_file_object_and_a_closed_image(tmp_path):
     with pytest.raises(ImageError, match="rb"):
         load_image(io.StringIO("text"))
-    path = tmp_path / "closed.png"
-    textured().save(path)
-    with Image.open(path) as image:
+    textured().save(tmp_path / "closed.png")
+    with Image.open(tmp_path / "closed.png") as image:
         pass
     with pytest.raises(ImageError, match=r"^closed\.png: "):
         load_image(image)
@@ -478,8 +415,8 @@ def test_the_error_survives_pickling_and_disarms_the_name():
 
 
 def fuzzed_files() -> dict[str, bytes]:
-    image, exif = textured(), oriented(6)[0]
-    files = {format: encode(image, format, exif=exif) for format in ("PNG", "JPEG", "WEBP", "HEIF", "AVIF")}
+    image = textured()
+    files = {format: encode(image, format, exif=exif(6)) for format in ("PNG", "JPEG", "WEBP", "HEIF", "AVIF")}
     files |= {format: encode(image, format) for format in ("GIF", "BMP", "PPM")}
     files["progressive"] = encode(image, "JPEG", progressive=True)
     files["palette"] = encode(image.quantize(16), "PNG", transparency=3)

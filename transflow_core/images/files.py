@@ -14,11 +14,8 @@ from .reading import ImageError
 __all__ = ["IMAGE_SUFFIXES", "Member", "find_images", "find_members"]
 
 IMAGE_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "heic", "heif", "hif", "avif"),
-        *("gif", "tif", "tiff", "bmp", "ppm", "pgm", "pbm", "pnm"),
-    )
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif"}
+    | {".gif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
 """Lower-case suffixes of the files that are taken from a folder."""
 

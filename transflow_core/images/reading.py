@@ -10,10 +10,10 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 __all__ = [
     "MAX_BYTES",
@@ -39,7 +39,6 @@ REDUCED_ABOVE = 24_000_000
 """An image of more pixels is reduced to half its width and height. No face detector looks at more."""
 
 _MAX_ASPECT = 50  # a panorama has 10
-
 # Converting a strip takes 20 bytes a pixel beside the image, 32 for 32-bit greys.
 _STRIP_PIXELS = 2**20
 
@@ -49,24 +48,9 @@ _BEGINNINGS = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"
 _VIDEOS = (b"isom", b"iso2", b"mp41", b"mp42", b"qt  ", b"avc1", b"M4V ")
 _LOOKALIKES = {
     b"%PDF": "a PDF document",
-    b"%!PS": "a PostScript document",
     b"PK\x03\x04": "a zip archive or an office document",
-    b"8BPS": "a Photoshop document",
     b"\x1aE\xdf\xa3": "a video",
     b"\xff\x0a": "a JPEG XL image",
-    b"\x00\x00\x00\x0cJXL ": "a JPEG XL image",
-    b"\x00\x00\x00\x0cjP  ": "a JPEG 2000 image",
-    b"\x00\x00\x01\x00": "an icon",
-}
-# By the EXIF orientation.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
 }
 _DAMAGED = "the file is damaged or cut short. Download or export it again."
 _MAKE_SMALLER = "Make it smaller and try again."
@@ -75,10 +59,6 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Bi
 """Where an image file comes from: a path, its bytes, or a binary file object, read from where it stands."""
 
 _Conversion: TypeAlias = Callable[[Image.Image], Image.Image]
-
-
-class _NotASourceError(TypeError):
-    """The caller's mistake, apart from a TypeError that a codec raises over a bad file."""
 
 
 class ImageError(ValueError):
@@ -111,7 +91,7 @@ def image_errors(name: str) -> Iterator[None]:
     """Turn whatever a codec raises over a bad file into an `ImageError`."""
     try:
         yield
-    except (ImageError, _NotASourceError):
+    except ImageError:
         raise
     except MemoryError as error:
         raise ImageError(name, f"there is not enough memory to decode it. {_MAKE_SMALLER}") from error
@@ -121,19 +101,18 @@ def image_errors(name: str) -> Iterator[None]:
         raise ImageError(name, _DAMAGED) from error
 
 
-def load_image(source: Source | Image.Image, *, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def load_image(source: Source | Image.Image, *, name: str | None = None) -> Image.Image:
     """Decode an untrusted image to 8-bit RGB, upright, in sRGB. The result is new and has no metadata.
 
-    Reads JPEG, PNG, WebP, HEIC/HEIF, AVIF, GIF, TIFF, BMP and PNM. Of several frames the first (HEIF: the primary) is
-    taken. Transparent images are composited on white. Colour profiles are converted. Greys of 16 bits are scaled by
-    their format's range, 32-bit integers and floats by the range that their values suggest: [0, 1] (floats only),
-    [0, 255], [0, 65535], else from least to greatest. An image of more than 24 megapixels comes out at half its width
-    and height.
+    Reads JPEG, PNG, WebP, HEIC/HEIF, AVIF, GIF, TIFF, BMP and PNM, by the content and not the suffix. Of several frames
+    the first (HEIF: the primary) is taken. Transparent images are composited on white. Colour profiles are converted.
+    Greys of 16 bits are scaled by their format's range, 32-bit integers and floats by the range that their values
+    suggest: [0, 1] (floats only), [0, 255], [0, 65535], else from least to greatest. An image of over 24 megapixels
+    comes out at half its width and height.
 
     Args:
         source: a path, the bytes of a file, a binary file object (read from where it stands) or a PIL image.
         name: what messages call the image; by default the file's name without its folder.
-        max_pixels: largest width × height; a larger image is refused by its header, before decoding.
 
     Raises:
         ImageError: whatever is wrong with the source. Nothing else is raised for a bad file.
@@ -144,31 +123,29 @@ def load_image(source: Source | Image.Image, *, name: str | None = None, max_pix
         (255, 255, 255)
     """
     name = name or name_of(source)
+    data = b"" if isinstance(source, Image.Image) else read_source(source, name)
     with image_errors(name):
-        if isinstance(source, Image.Image):
-            _check_size(source, name, max_pixels)
-            image = source
-        else:
-            image = open_image(source, name=name, max_pixels=max_pixels)
+        image = source if isinstance(source, Image.Image) else open_image(data, name)
+        _check_size(image, name)
         divisor = 2 if image.width * image.height > REDUCED_ABOVE else 1
-        if image is source:
-            image.load()
-            return _turned(to_rgb(image, divisor), _orientation(image))
-        if divisor > 1 and image.format in ("JPEG", "MPO"):  # libjpeg decodes at half the size
+        if divisor > 1 and data and image.format in ("JPEG", "MPO"):  # libjpeg decodes at half the size
             image.draft(None, (image.width // divisor, image.height // divisor))
             divisor = 1
         image.load()
-        _check_size(image, name, max_pixels)  # a GIF frame or a HEIF item may be larger than its header said
+        _check_size(image, name)  # a GIF frame or a HEIF item may be larger than its header said
         orientation = _orientation(image)
-        image = image._new(image.im)  # without the decoder, which may hold as much again
+        if data:
+            image = image._new(image.im)  # without the decoder, which may hold as much again
         rgb = to_rgb(image, divisor)
         del image
-        return _turned(rgb, orientation)
+        if 1 < orientation <= 8:
+            rgb.getexif()[ExifTags.Base.Orientation] = orientation
+            ImageOps.exif_transpose(rgb, in_place=True)
+        return rgb
 
 
-def open_image(source: Source, *, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read the header only, and check the size that it declares. Call it within `image_errors`."""
-    data = read_source(source, name)
+def open_image(data: bytes, name: str) -> Image.Image:
+    """Read the header of a file only, and check the size that it declares. Call it within `image_errors`."""
     if data[4:8] == b"ftyp":
         _register_heif()
     try:
@@ -176,61 +153,8 @@ def open_image(source: Source, *, name: str, max_pixels: int = MAX_PIXELS) -> Im
         image = Image.open(io.BytesIO(data), formats=formats)
     except UnidentifiedImageError as error:
         raise ImageError(name, _unidentified(data)) from error
-    _check_size(image, name, max_pixels)
+    _check_size(image, name)
     return image
-
-
-def name_of(source: object) -> str:
-    """What messages call a source: the file's name without its folder, else `image`."""
-    if isinstance(source, Image.Image):
-        source = getattr(source, "filename", None)
-    elif not isinstance(source, str | os.PathLike):
-        source = getattr(source, "name", None)  # an open file has one; that of a bare descriptor is a number
-    if isinstance(source, str | os.PathLike) and source:
-        return Path(os.fsdecode(source)).name or os.fsdecode(source)
-    return "image"
-
-
-def read_source(source: Source, name: str) -> bytes:
-    """The whole file, at most `MAX_BYTES`.
-
-    Raises ImageError if it is empty, larger, no ordinary file, or cannot be read.
-    """
-    if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source)
-    elif isinstance(source, str | os.PathLike):
-        data = _read_path(Path(os.fsdecode(source)), name)
-    elif hasattr(source, "read"):
-        data = source.read(MAX_BYTES + 1)
-        if isinstance(data, str):
-            raise ImageError(name, 'the file was opened as text. Open it with mode "rb".')
-    else:
-        raise _NotASourceError(
-            f"an image is a path, bytes, a binary file object or a PIL image, not {type(source).__name__}"
-        )
-    if not data:
-        raise ImageError(name, "the file is empty. Download or export it again.")
-    if len(data) > MAX_BYTES:
-        raise ImageError(name, f"the file is larger than {MAX_BYTES // 2**20} MB. {_MAKE_SMALLER}")
-    return data
-
-
-def _read_path(path: Path, name: str) -> bytes:
-    try:
-        if path.is_dir():
-            raise ImageError(name, "this is a folder. Give the images in it.")
-        if not path.exists():
-            raise ImageError(name, "there is no such file. Check the spelling and the folder.")
-        if not path.is_file():  # a pipe or a device may never end
-            raise ImageError(name, "this is not an ordinary file. Copy it to a file first.")
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except PermissionError as error:
-        raise ImageError(name, "the file may not be read. Change its permissions or copy it.") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(name, f"the file cannot be read ({getattr(error, 'strerror', None) or error}).") from error
 
 
 def load_decoders() -> None:
@@ -249,6 +173,47 @@ def _register_heif() -> None:
     pillow_heif.register_heif_opener()
 
 
+def name_of(source: object) -> str:
+    """What messages call a source: the file's name without its folder, else `image`."""
+    if isinstance(source, Image.Image):
+        source = getattr(source, "filename", None)
+    elif not isinstance(source, str | os.PathLike):
+        source = getattr(source, "name", None)  # an open file has one; that of a bare descriptor is a number
+    if isinstance(source, str | os.PathLike) and source:
+        return Path(os.fsdecode(source)).name or os.fsdecode(source)
+    return "image"
+
+
+def read_source(source: Source, name: str) -> bytes:
+    """The whole file, at most `MAX_BYTES`.
+
+    Raises ImageError if it is empty, larger, no ordinary file, or cannot be read; TypeError for another type.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
+    elif isinstance(source, str | os.PathLike):
+        try:
+            path = Path(os.fsdecode(source))
+            if not path.is_file():  # a pipe or a device may never end
+                raise ImageError(name, "there is no such file (folders are not read). Check the spelling.")
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise ImageError(name, f"the file cannot be read ({error.strerror or error}).") from error
+    elif hasattr(source, "read"):
+        data = source.read(MAX_BYTES + 1)
+        if isinstance(data, str):
+            raise ImageError(name, 'the file was opened as text. Open it with mode "rb".')
+    else:
+        kind = type(source).__name__
+        raise TypeError(f"an image is a path, bytes, a binary file object or a PIL image, not {kind}")
+    if not data:
+        raise ImageError(name, "the file is empty. Download or export it again.")
+    if len(data) > MAX_BYTES:
+        raise ImageError(name, f"the file is larger than {MAX_BYTES // 2**20} MB. {_MAKE_SMALLER}")
+    return data
+
+
 def _unidentified(data: bytes) -> str:
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in start:
@@ -265,22 +230,17 @@ def _unidentified(data: bytes) -> str:
     return "this is not an image. JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF and BMP are read."
 
 
-def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
+def _check_size(image: Image.Image, name: str) -> None:
     width, height = image.size
-    if width < 1 or height < 1:
-        raise ImageError(name, f"it is {width} × {height} pixels: there is nothing in it.")
-    if width * height > max_pixels:
-        raise ImageError(
-            name,
-            f"it is {width} × {height} pixels, {width * height / 1e6:,.0f} million; "
-            f"at most {max_pixels / 1e6:,.0f} million are read. {_MAKE_SMALLER}",
-        )
-    if max(image.size) > _MAX_ASPECT * min(image.size):
-        raise ImageError(name, f"it is {width} × {height} pixels, a thin strip. Crop it to what it should show.")
-
-
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+    if min(image.size) < 1:
+        problem = "there is nothing in it."
+    elif width * height > MAX_PIXELS:
+        problem = f"at most {MAX_PIXELS / 1e6:,.0f} million are read. {_MAKE_SMALLER}"
+    elif max(image.size) > _MAX_ASPECT * min(image.size):
+        problem = "a thin strip. Crop it to what it should show."
+    else:
+        return
+    raise ImageError(name, f"it is {width} × {height} pixels, {width * height / 1e6:,.1f} million: {problem}")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -321,8 +281,6 @@ def _conversion(image: Image.Image) -> _Conversion:
     if image.has_transparency_data:
         to_srgb, first = _to_srgb(profile, "RGBA"), "LA" if image.mode == "La" else image.mode
         return lambda strip: _over_white(to_srgb(strip.convert(first).convert("RGBA"))).convert("RGB")
-    if image.mode == "LAB":
-        return ImageCms.ImageCmsTransform(_profile("LAB"), _profile("sRGB"), "LAB", "RGB").apply
     mode = "L" if image.mode == "1" else "RGB" if image.mode in ("P", "HSV", "YCbCr") else image.mode
     to_srgb = _to_srgb(profile, mode)
     return lambda strip: to_srgb(strip.convert(mode)).convert("RGB")
@@ -358,11 +316,6 @@ def _grey(values: np.ndarray, scale: float, low: float) -> Image.Image:
     return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
-@functools.cache
-def _profile(name: Literal["sRGB", "LAB"]) -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile(name))
-
-
 def _to_srgb(profile: bytes | None, mode: str) -> _Conversion:
     """Convert by the embedded profile; a profile that is broken or of another colour space is passed over."""
     try:
@@ -370,7 +323,8 @@ def _to_srgb(profile: bytes | None, mode: str) -> _Conversion:
         if "sRGB" in ImageCms.getProfileDescription(embedded):
             return lambda strip: strip  # nearly all that have one; to convert a phone's photograph takes 0.2 s
         out = "RGBA" if mode == "RGBA" else "RGB"
-        transform = ImageCms.ImageCmsTransform(embedded, _profile("sRGB"), mode, out)
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        transform = ImageCms.ImageCmsTransform(embedded, srgb, mode, out)
         transform.apply(Image.new(mode, (1, 1)))
     except Exception:
         return lambda strip: strip

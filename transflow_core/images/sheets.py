@@ -5,41 +5,29 @@ Greek, and installed fonts differ from machine to machine.
 """
 
 import functools
-import io
 import math
 import unicodedata
 from collections.abc import Sequence
-from importlib import resources
-from typing import Literal
+from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["contact_sheet", "draw_text", "enlarge", "labelled_rows"]
 
-Enlargement = Literal["smooth", "pixels"]
-
+_FONT = Path(__file__).with_name("fonts") / "DejaVuSansCondensed-subset.ttf"
 # A phone shows a sheet about 360 points wide, and 10 points is the least that is read without effort.
 _SHEET_WIDTH_PER_TEXT_SIZE = 36
 _SMALLEST_TEXT = 12
 
 
-def enlarge(image: Image.Image, side: int, *, how: Enlargement = "smooth") -> Image.Image:
-    """Resize an image so that its longer side is `side` pixels, keeping its proportions.
-
-    Args:
-        image: any image.
-        side: length of the longer side afterwards, in pixels.
-        how: `smooth` is Lanczos, which suits faces. `pixels` repeats pixels by the largest whole factor that fits, so
-            that the result may be smaller than `side`. Reduction is always by Lanczos.
+def enlarge(image: Image.Image, side: int) -> Image.Image:
+    """Resize an image by Lanczos so that its longer side is `side` pixels, keeping its proportions.
 
     Example:
-        >>> enlarge(Image.new("RGB", (64, 32)), 150).size, enlarge(Image.new("RGB", (64, 32)), 150, how="pixels").size
-        ((150, 75), (128, 64))
+        >>> enlarge(Image.new("RGB", (64, 32)), 150).size
+        (150, 75)
     """
     longest = max(image.size)
-    if how == "pixels" and side >= longest:
-        factor = side // longest
-        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     size = (max(1, round(image.width * side / longest)), max(1, round(image.height * side / longest)))
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
@@ -52,70 +40,26 @@ def contact_sheet(
     gap: int = 4,
     background: str = "white",
     labels: Sequence[str] | None = None,
-    title: str | None = None,
-    how: Enlargement = "smooth",
 ) -> Image.Image:
     """Images in reading order on one sheet.
 
     Args:
         images: at least one; those of another size or shape are fitted into the cells.
         columns: by default a nearly square sheet, with a full last row where the number allows it.
-        cell: side of a cell in pixels; by default the longest side of an image, times the smallest whole number that
-            makes 128.
-        gap: pixels between cells and around them.
-        background: any colour that Pillow knows; the text is black or white, whichever shows.
         labels: one for each image, written below it; what is too long loses its middle.
-        title: written above.
-        how: see `enlarge`.
+        cell, gap, background: see `labelled_rows`.
 
-    Raises:
-        ValueError: no images, another number of labels, or `columns` or `cell` below 1.
+    Raises ValueError without images.
 
     Example:
         >>> contact_sheet([Image.new("RGB", (64, 64))] * 12).size
         (532, 400)
     """
-    _check_labels(labels, len(images), "labels", "image")
-    columns = _near_square(len(images)) if columns is None else columns
-    if columns < 1:
-        raise ValueError(f"columns must be at least 1, not {columns}")
-    rows = [images[i : i + columns] for i in range(0, len(images), columns)]
-    captions = labels and [labels[i : i + columns] for i in range(0, len(images), columns)]
-    return _grid(rows, cell, gap, background, title, how, captions=captions)
-
-
-def labelled_rows(
-    rows: Sequence[Sequence[Image.Image]],
-    *,
-    row_labels: Sequence[str] | None = None,
-    column_labels: Sequence[str] | None = None,
-    cell: int | None = None,
-    gap: int = 4,
-    background: str = "white",
-    title: str | None = None,
-    how: Enlargement = "smooth",
-) -> Image.Image:
-    """Rows of images, labelled above and at the left, as a sweep over λ (Fig. 7 and 8) or an interpolation (Fig. 3).
-
-    Args:
-        rows: rows of images; a row may be shorter than the others.
-        row_labels: one for each row.
-        column_labels: one for each column of the longest row.
-
-    The other arguments and the errors are those of `contact_sheet`.
-
-    Example:
-        >>> labelled_rows([[Image.new("RGB", (64, 64))] * 3]).size
-        (400, 136)
-    """
-    _check_labels(row_labels, len(rows), "row_labels", "row")
-    _check_labels(column_labels, max(map(len, rows), default=0), "column_labels", "column")
-    return _grid(rows, cell, gap, background, title, how, row_labels=row_labels, column_labels=column_labels)
-
-
-def _check_labels(labels: Sequence[str] | None, count: int, name: str, of: str) -> None:
-    if labels is not None and len(labels) != count:
-        raise ValueError(f"{name} has {len(labels)} entries; one for each {of} makes {count}")
+    columns = columns or _near_square(len(images))
+    starts = range(0, len(images), columns)
+    captions = labels and [labels[i : i + columns] for i in starts]
+    rows = [images[i : i + columns] for i in starts]
+    return labelled_rows(rows, captions=captions, cell=cell, gap=gap, background=background)
 
 
 def _near_square(count: int) -> int:
@@ -124,61 +68,68 @@ def _near_square(count: int) -> int:
     return next((columns for columns in range(root, widest + 1) if count % columns == 0), root)
 
 
-def _grid(
+def labelled_rows(
     rows: Sequence[Sequence[Image.Image]],
-    cell: int | None,
-    gap: int,
-    background: str,
-    title: str | None,
-    how: Enlargement,
     *,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
     captions: Sequence[Sequence[str]] | None = None,
-    row_labels: Sequence[str] | None = None,
-    column_labels: Sequence[str] | None = None,
+    cell: int | None = None,
+    gap: int = 4,
+    background: str = "white",
 ) -> Image.Image:
+    """Rows of images, labelled above and at the left, as a sweep over λ (Fig. 7 and 8) or an interpolation (Fig. 3).
+
+    Args:
+        rows: rows of images; a row may be shorter than the others.
+        row_labels, column_labels, captions: one for each row, for each column of the longest row, and for each image.
+        cell: side of a cell in pixels; by default the longest side of an image, times the smallest whole number that
+            makes 128.
+        gap: pixels between cells and around them.
+        background: any colour that Pillow knows; the text is black or white, whichever shows.
+
+    Raises ValueError without images.
+
+    Example:
+        >>> labelled_rows([[Image.new("RGB", (64, 64))] * 3]).size
+        (400, 136)
+    """
     images = [image for row in rows for image in row]
     if not images:
         raise ValueError("a sheet needs at least one image")
     if cell is None:
         longest = max(max(image.size) for image in images)
         cell = longest * math.ceil(128 / longest)
-    if cell < 1:
-        raise ValueError(f"cell must be at least 1 pixel, not {cell}")
-
     columns = max(map(len, rows))
     width = columns * (cell + gap) + gap
-    size = _text_size(width, cell, [*(column_labels or ()), *(text for row in captions or () for text in row)])
+    size = _text_size(width, cell, [*column_labels, *(text for row in captions or () for text in row)])
     margin = 0
     if row_labels:
         margin = min(max(_text_width(text, size) for text in row_labels), 2 * cell) + 2 * gap
     width += margin
-    line = _line_height(size)
-    title_size = max(size, _SMALLEST_TEXT)
-    head = _line_height(title_size) + gap if title else 0
-    top = head + (line + gap if column_labels else 0)
+    line = round(size * 1.4)
+    top = line + gap if column_labels else 0
     row_height = cell + gap + (line if captions else 0)
 
     sheet = Image.new("RGB", (width, top + gap + row_height * len(rows)), background)
     ink = "black" if Image.new("L", (1, 1), background).tobytes()[0] > 127 else "white"
 
-    def write(text: str, left: int, top: int, room: int, size: int, centred: bool = True) -> None:
+    def write(text: str, left: int, top: int, room: int, centred: bool = True) -> None:
         text = _fit_text(text, size, room)
         draw_text(sheet, left + (room - _text_width(text, size)) // 2 * centred, top, text, size, ink)
 
-    if title:
-        write(title, gap, gap, width - 2 * gap, title_size, centred=False)
-    for j, text in enumerate(column_labels or ()):
-        write(text, margin + gap + j * (cell + gap), head + gap, cell, size)
+    for j, text in enumerate(column_labels):
+        write(text, margin + gap + j * (cell + gap), gap, cell)
     for i, row in enumerate(rows):
         y = top + gap + i * row_height
         if row_labels:
-            write(row_labels[i], gap, y + (cell - line) // 2, margin - 2 * gap, size, centred=False)
+            write(row_labels[i], gap, y + (cell - line) // 2, margin - 2 * gap, centred=False)
         for j, image in enumerate(row):
             x = margin + gap + j * (cell + gap)
-            fitted = enlarge(image, cell, how=how)
+            fitted = enlarge(image, cell)
             sheet.paste(fitted, (x + (cell - fitted.width) // 2, y + (cell - fitted.height) // 2))
             if captions:
-                write(captions[i][j], x, y + cell, cell, size)
+                write(captions[i][j], x, y + cell, cell)
     return sheet
 
 
@@ -190,19 +141,10 @@ def _text_size(width: int, cell: int, texts: Sequence[str]) -> int:
     return max(smallest, min(wanted, wanted * cell // widest)) if widest else wanted
 
 
-@functools.cache
-def _font_file() -> bytes:
-    return resources.files("transflow_core.images").joinpath("fonts/DejaVuSansCondensed-subset.ttf").read_bytes()
-
-
 @functools.lru_cache(maxsize=64)  # sheets of every size on one page must not keep a font each for ever
 def _font(size: int) -> ImageFont.FreeTypeFont:
     # The plain layout: the other is used only where its library is installed, and moves letters by a pixel.
-    return ImageFont.truetype(io.BytesIO(_font_file()), size, layout_engine=ImageFont.Layout.BASIC)
-
-
-def _line_height(size: int) -> int:
-    return round(size * 1.4)
+    return ImageFont.truetype(str(_FONT), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _text_width(text: str, size: int) -> int:

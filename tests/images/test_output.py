@@ -1,0 +1,191 @@
+"""From float images to bytes; PNG files that say how they were made; animations, read back by another decoder."""
+
+import base64
+import io
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from transflow_core.images import (
+    ANIMATION_SUFFIXES,
+    ImageError,
+    load_image,
+    read_png_metadata,
+    save_animation,
+    save_png,
+    to_pil,
+    to_uint8,
+)
+
+SHADES = [(220, 40, 40), (40, 200, 60), (40, 60, 210), (230, 220, 60)]
+
+
+# --- arrays ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_byte_survives_the_round_trip():
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), dtype=np.uint8)
+    floats = pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    assert (to_uint8(floats) == pixels).all()
+    assert all((np.asarray(image) == pixel).all() for image, pixel in zip(to_pil(floats), pixels, strict=True))
+    assert to_pil(floats[:0]) == []
+
+
+def test_rounding_clipping_and_what_is_not_finite():
+    values = [-1.0, 0.0, 0.49 / 255, 0.51 / 255, 1.0, 2.0, np.nan, np.inf, -np.inf]
+    x = np.broadcast_to(np.array(values), (3, 1, len(values)))
+    assert to_uint8(x)[0, 0, :, 1].tolist() == [0, 0, 0, 1, 255, 255, 128, 128, 128]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_torch_tensors(dtype):
+    x = torch.linspace(0, 1, 48).reshape(3, 4, 4).to(dtype).requires_grad_()
+    assert (to_uint8(x) == to_uint8(x.detach().double().numpy())).all()
+    (image,) = to_pil(x)
+    assert (image.mode, image.size) == ("RGB", (4, 4))
+
+
+@pytest.mark.parametrize(
+    "x", [np.zeros((4, 4, 3)), np.zeros((4, 4)), np.zeros((2, 1, 4, 4)), torch.zeros(3, 4, 4).int()]
+)
+def test_other_arrays_are_refused(x):
+    with pytest.raises(ValueError, match="images are"):
+        to_uint8(x)
+
+
+# --- PNG -------------------------------------------------------------------------------------------------------------
+
+
+def png(image: Image.Image, **options) -> bytes:
+    file = io.BytesIO()
+    save_png(image, file, **options)
+    return file.getvalue()
+
+
+def test_metadata_and_pixels_come_back(tmp_path):
+    pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8))
+    metadata = {"Software": "Transflow Studio", "lam_ratio": "λ/m = 0.5 — 日本\n2nd line", "long": "x" * 99999}
+    path = tmp_path / "sheet.png"
+    save_png(pixels, path, metadata=metadata)
+    assert read_png_metadata(path) == read_png_metadata(path.read_bytes()) == metadata
+    assert all(type(text) is str for text in read_png_metadata(path).values())
+    assert load_image(path).tobytes() == pixels.tobytes()
+    assert read_png_metadata(png(pixels)) == {}
+
+
+def test_reading_from_what_is_no_good_png():
+    """The text of an animation would be read by decoding all its frames."""
+    jpeg, animation = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (8, 8)).save(jpeg, "JPEG")
+    Image.new("RGB", (8, 8)).save(animation, "PNG", save_all=True, append_images=[Image.new("RGB", (8, 8), "red")])
+    cut = png(Image.new("RGB", (64, 64), "red"), metadata={"a": "b"})[:-40]
+    for data, words in [(jpeg.getvalue(), "JPEG.*Only a PNG"), (animation.getvalue(), "animation"), (cut, "damaged")]:
+        with pytest.raises(ImageError, match=rf"^image: .*{words}"):
+            read_png_metadata(data)
+
+
+# --- animations ------------------------------------------------------------------------------------------------------
+
+
+def frames(width: int = 48, height: int = 32) -> list[Image.Image]:
+    return [Image.new("RGB", (width, height), shade) for shade in SHADES]
+
+
+def pyav():
+    return pytest.importorskip("av", reason="MP4 is optional and needs PyAV")
+
+
+def read(path) -> list[np.ndarray]:
+    if path.suffix == ".mp4":
+        with pyav().open(str(path)) as file:
+            return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    with Image.open(path) as image:
+        return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
+
+
+@pytest.mark.parametrize("suffix", ANIMATION_SUFFIXES)
+@pytest.mark.parametrize(("shown", "boomerang"), [(4, False), (4, True), (1, True)])
+def test_frames_come_back_in_order_and_colour(tmp_path, suffix, shown, boomerang):
+    if suffix == ".mp4":
+        pyav()
+    path = tmp_path / f"a:b %d{suffix.upper() if suffix == '.gif' else suffix}"
+    save_animation(frames()[:shown], path, boomerang=boomerang)
+    expected = SHADES[:shown] + (SHADES[:shown][-2:0:-1] if boomerang else [])
+    for frame, shade in zip(read(path), expected, strict=True):
+        assert frame.shape == (32, 48, 3)
+        assert np.abs(frame[10:20, 10:20].astype(int) - shade).max() <= 8
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif"])
+@pytest.mark.parametrize("loop", [True, False])
+def test_loop_and_rate(tmp_path, suffix, loop):
+    save_animation(frames(), tmp_path / f"a{suffix}", fps=10, loop=loop)
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        image.load()
+        assert (image.info["duration"], image.info.get("loop", 1)) == (100, 0 if loop else 1)
+
+
+def test_mp4_is_what_browsers_play(tmp_path):
+    path = tmp_path / "odd.mp4"
+    av = pyav()
+    save_animation(frames(47, 33), path, fps=12.5)
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # plays before it is loaded whole
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.width, stream.height, stream.average_rate) == (48, 34, 12.5)
+        assert stream.codec_context.colorspace == 1  # BT.709
+    assert np.abs(read(path)[0][-1, -1].astype(int) - SHADES[0]).max() <= 8  # the added edge has no colour of its own
+
+
+PLAY = """async data => {
+  const video = document.body.appendChild(document.createElement('video'));
+  video.muted = true;
+  video.src = 'data:video/mp4;base64,' + data;
+  await video.play();
+  await new Promise(done => video.addEventListener('ended', done));
+  const canvas = document.createElement('canvas');
+  const context = canvas.getContext('2d');
+  context.drawImage(video, 0, 0);
+  const colour = [...context.getImageData(10, 10, 1, 1).data].slice(0, 3);
+  return [video.videoWidth, video.videoHeight, video.currentTime, colour];
+}"""
+
+
+def test_mp4_plays_in_a_browser_with_its_colours(tmp_path, browser):
+    pyav()
+    path = tmp_path / "a.mp4"
+    save_animation(frames()[::-1], path, fps=10)
+    page = browser.new_page()
+    width, height, time, colour = page.evaluate(PLAY, base64.b64encode(path.read_bytes()).decode())
+    page.close()
+    assert (width, height) == (48, 32)
+    assert time == pytest.approx(0.4, abs=0.05)
+    assert np.abs(np.subtract(colour, SHADES[0])).max() <= 12  # red, read by the matrix of BT.601, is 19 off
+
+
+def test_a_gif_has_one_palette_for_all_frames(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    save_animation([Image.fromarray(frame) for frame in noise], tmp_path / "a.gif")
+    colours = {tuple(colour) for frame in read(tmp_path / "a.gif") for colour in frame.reshape(-1, 3)}
+    assert 128 < len(colours) <= 256
+
+
+@pytest.mark.parametrize(
+    ("some", "suffix", "fps", "words"),
+    [
+        ([], "gif", 12, "at least one frame"),
+        ([*frames(), Image.new("RGB", (9, 9))], "gif", 12, "differ in size"),
+        (frames(), "avi", 12, r"\.webp, \.gif, \.mp4, not as '\.avi'"),
+        *((frames(), "gif", fps, "fps") for fps in (0, -1, 51)),
+        (frames(), "mp4", 12, "pip install av"),
+    ],
+)
+def test_what_is_no_animation_is_refused(tmp_path, monkeypatch, some, suffix, fps, words):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ValueError, match=words):
+        save_animation(some, tmp_path / f"a.{suffix}", fps=fps)
