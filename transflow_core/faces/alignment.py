@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from .detection import Detection, Detector, detect
+from .detection import Detection, detect
 from .frame import LEFT_EYE, RIGHT_EYE, Eyes, centre_square, to_frame, to_image
 from .models import Landmarks, descriptor
 
@@ -40,10 +40,8 @@ class AlignedFace:
         placement: the same for a program. "aligned": moved by its eyes; "kept": its eyes were in place already;
             "whole": the picture's centre square.
         similarity: (a, b): the frame's point p, x + iy as fractions of its side, is `a · p + b` in the picture.
-        detector: "centerface", "hog", or None where no face was found.
         rotation: degrees (0, 90, 180, 270) by which the picture was turned counter-clockwise to find the face.
-        score: the detector's confidence, 0 doubtful, 1 sure; None where no face was found.
-        index, count: this is face `index` (from 0, largest first) of the `count` in the picture.
+        index: of the face in its picture, from 0, largest first.
     """
 
     image: Image.Image
@@ -52,11 +50,8 @@ class AlignedFace:
     how: str
     placement: Placement
     similarity: tuple[complex, complex]
-    detector: Detector | None = None
     rotation: int = 0
-    score: float | None = None
     index: int = 0
-    count: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Facts for JSON: "how", "box", "eyes" and "rotation"."""
@@ -99,16 +94,18 @@ def align(
         raise ValueError(f"size must be a positive number of pixels, not {size}")
     image = image if image.mode == "RGB" else image.convert("RGB")
     if align == "never":
-        return [_taken_whole(image, size, "the whole picture is used")]
+        return [_whole(image, size, "the whole picture is used")]
 
     ready = may_be_ready(image.size, size, align)
     faces = detect(image, landmarks=landmarks, thorough=not ready)
     if not faces:
-        return [] if align == "always" else [_taken_whole(image, size, "no face found: the whole picture is used")]
+        return [] if align == "always" else [_whole(image, size, "no face found: the whole picture is used")]
     if ready and _in_place(faces[0], image):
-        return [_kept(image, size, faces[0])]
+        how = "already aligned: used as it is" + (", resized" if image.width != size else "")
+        frame, similarity = _resized(image, size), (complex(image.width), 0j)
+        return [AlignedFace(frame, faces[0].box, faces[0].eyes, how, "kept", similarity)]
     if ready and faces[0].score < _READY_SCORE:
-        return [_taken_whole(image, size, "no clear face: the whole picture is used")]
+        return [_whole(image, size, "no clear face: the whole picture is used")]
     return [_aligned(image, size, face, index, len(faces)) for index, face in enumerate(faces)]
 
 
@@ -118,26 +115,16 @@ def may_be_ready(picture: tuple[int, int], size: int, align: AlignMode) -> bool:
 
 
 def _in_place(face: Detection, image: Image.Image) -> bool:
-    places = [coordinate * image.width for place in (LEFT_EYE, RIGHT_EYE) for coordinate in place]
-    found = [coordinate for eye in face.eyes for coordinate in eye]
-    return max(abs(a - b) for a, b in zip(places, found, strict=True)) <= _READY_TOLERANCE * image.width
+    places = image.width * np.array([LEFT_EYE, RIGHT_EYE])
+    return bool(np.abs(places - face.eyes).max() <= _READY_TOLERANCE * image.width)
 
 
-def _taken_whole(image: Image.Image, size: int, how: str) -> AlignedFace:
-    square = centre_square(image)
+def _whole(image: Image.Image, size: int, how: str) -> AlignedFace:
+    left, top, right, _ = square = centre_square(image)
     if square != (0, 0, *image.size):
         how += " (its centre square)"
-    return AlignedFace(_resized(image.crop(square), size), square, None, how, "whole", _square_similarity(square))
-
-
-def _square_similarity(square: tuple[int, int, int, int]) -> tuple[complex, complex]:
-    return complex(square[2] - square[0]), complex(*square[:2])
-
-
-def _kept(image: Image.Image, size: int, face: Detection) -> AlignedFace:
-    how = "already aligned: used as it is" + (", resized" if image.width != size else "")
-    found = face.box, face.eyes, how, "kept", (complex(image.width), 0j), face.detector
-    return AlignedFace(_resized(image, size), *found, score=face.score)
+    similarity = complex(right - left), complex(left, top)
+    return AlignedFace(_resized(image.crop(square), size), square, None, how, "whole", similarity)
 
 
 def _resized(image: Image.Image, size: int) -> Image.Image:
@@ -149,25 +136,17 @@ def _aligned(image: Image.Image, size: int, face: Detection, index: int, count: 
     how = "face found"
     how += f" after turning the picture by {turns[face.rotation]}" if face.rotation else ""
     how += f" ({index + 1} of {count})" if count > 1 else ""
-    found = face.detector, face.rotation, face.score
-    frame, similarity = to_frame(image, face.eyes, size), to_image(face.eyes)
-    return AlignedFace(frame, face.box, face.eyes, how, "aligned", similarity, *found, index, count)
+    frame = to_frame(image, face.eyes, size)
+    return AlignedFace(frame, face.box, face.eyes, how, "aligned", to_image(face.eyes), face.rotation, index)
 
 
-def describe(image: Image.Image, eyes: Eyes | None = None) -> np.ndarray:
+def describe(image: Image.Image, eyes: Eyes) -> np.ndarray:
     """dlib's (128,) face descriptor: under 0.6 apart is usually the same person. About 0.3 s on a CPU core.
 
     Args:
-        image: a picture with a face, or a frame of `align`.
-        eyes: the eye centres in pixels of `image`. Without them the largest face is described; where none is found, the
-            picture's centre square is taken as a frame.
+        image: an RGB picture with a face, or a frame of `align`.
+        eyes: the eye centres in pixels of `image`.
 
     Source: D. E. King, dlib's `dlib_face_recognition_resnet_model_v1` (99.38 % on LFW).
     """
-    image = image.convert("RGB")
-    if eyes is None:
-        a, b = _square_similarity(centre_square(image))
-        left, right = (a * complex(*eye) + b for eye in (LEFT_EYE, RIGHT_EYE))
-        faces = detect(image, thorough=False)
-        eyes = faces[0].eyes if faces else ((left.real, left.imag), (right.real, right.imag))
     return descriptor(np.asarray(to_frame(image, eyes, _CHIP_SIDE, template=_CHIP_EYES)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import cmath
 import math
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -19,51 +19,32 @@ Detector = Literal["centerface", "hog"]
 _Box = tuple[float, float, float, float]
 
 # CenterFace sees faces of 12 px and more. A face that fills the picture is found in a small copy with wide mirrored
-# margins, which shows its surroundings; one in a crowd needs more pixels.
+# margins, which shows its surroundings; one in a crowd needs more pixels. A look at less than `_CLOSER` times another
+# one's scale would only find the same. Neither detector sees a face in a strip narrower than `_LEAST_SIDE`.
 _OVERVIEW_SIDE, _OVERVIEW_MARGIN = 200, 0.25
 _PIXELS, _MARGIN = 1_200_000, 0.03
-_MOST_ENLARGEMENT = 4.0
-# A look at less than this many times another one's scale would only find the same.
-_CLOSER = 1.5
-# Neither detector sees a face in a narrower strip.
-_LEAST_SIDE = 64
-# dlib's HOG sees faces of 80 px and more in 0.1 s a megapixel, and drawings that CenterFace does not.
-_HOG_SIDE, _HOG_PIXELS, _HOG_MOST_PIXELS = 400, 1_600_000, 3_200_000
-# A turned face's score moves by 0.4 with where HOG's 8 px cells fall on it: two scales seldom both miss it.
-_HOG_LOOKS = (1.0, 0.85)
+_MOST_ENLARGEMENT, _CLOSER, _LEAST_SIDE = 4.0, 1.5, 64
+# dlib's HOG sees faces of 80 px and more in 0.1 s a megapixel, and drawings that CenterFace does not. A turned face's
+# score moves by 0.4 with where its 8 px cells fall on it: two scales seldom both miss it.
+_HOG_SIDE, _HOG_PIXELS, _HOG_MOST_PIXELS, _HOG_LOOKS = 400, 1_600_000, 3_200_000, (1.0, 0.85)
 # Under this score a face may be inclined, or a false alarm in a picture on its side: the other ways up are tried too,
 # and only a sure face counts there, which is surer by so much.
 _SURE, _SURER = 1.0, 0.4
 # Eyes are located in 20 ms: a wall of portraits must not take minutes.
 _MOST_FOUND = 300
-# Two detections are one face when their eyes' middles are nearer than this share of the larger eye distance. Boxes of
-# two people cheek to cheek overlap as much as two boxes of one face.
-_SAME_EYES = 0.5
-# Eyes that move further from where the detector saw them, as a share of their distance, are not those that it saw.
-_MOST_MOVED = 0.5
+# As shares of the eye distance: two detections are one face when their eyes' middles are nearer (boxes of two people
+# cheek to cheek overlap as much as two boxes of one face); eyes that move further from where the detector saw them, or
+# whose distance changes more, are not those that it saw.
+_SAME_EYES, _MOST_MOVED, _EYE_DISTANCE = 0.5, 0.5, (0.4, 1.6)
 
 # Eyes are located in an upright cut-out of the face. The landmark model starts from the average box of HOG there
 # (centre x, centre y, side, as fractions of the frame), and from moved and scaled copies: their mean is steadier than
-# one answer. Each round starts from the eyes of the one before, until they keep their places.
-_CUTOUT_SIDE = 256
-_CUTOUT_BOX = (0.5, 0.59, 0.61)
+# one answer. Each round starts from the eyes of the one before, until they move by less than `_SETTLED` of the frame.
+_CUTOUT_SIDE, _CUTOUT_BOX = 256, (0.5, 0.59, 0.61)
 _JITTER = ((0, 0, 1), (-0.03, 0, 1), (0.03, 0, 1), (0, -0.03, 1), (0, 0.03, 1), (0, 0, 0.93), (0, 0, 1.07))
-_MOST_ROUNDS = 4
-_SETTLED = 0.01  # of the frame
-# Outside these bounds, as shares of the distance that the detector saw, the eyes left the face that they started from.
-_EYE_DISTANCE = (0.4, 1.6)
+_MOST_ROUNDS, _SETTLED = 4, 0.01
 
 _TRANSPOSE = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
-
-
-class _Sighting(NamedTuple):
-    """What a detector saw in the picture turned by `rotation`: a box, two eyes as x + iy, and how sure it is."""
-
-    box: _Box
-    eyes: list[complex]
-    score: float
-    detector: Detector
-    rotation: int
 
 
 @dataclass(frozen=True)
@@ -72,10 +53,8 @@ class Detection:
 
     Attributes:
         box: (left, top, right, bottom) of the face, eyebrows to chin; may reach outside the picture.
-        eyes: ((x, y), (x, y)), the eye centres, image-left first once the face stands upright. The centre of the first
-            pixel is (0.5, 0.5).
+        eyes: ((x, y), (x, y)), image-left first once the face is upright. The first pixel's centre is (0.5, 0.5).
         score: the detector's confidence: 0 is doubtful, 1 and more is sure.
-        detector: "centerface" or "hog".
         rotation: degrees (0, 90, 180, 270) by which the picture was turned counter-clockwise to find the face.
     """
 
@@ -117,18 +96,20 @@ def detect(image: Image.Image, *, landmarks: Landmarks = "5", thorough: bool = T
         if surer >= max(_SURE, _best(found) + _SURER):
             found = _centre(image, angle)
 
-    detections = []
+    located = []
     for one in sorted(found, key=lambda one: one.box[2] - one.box[0], reverse=True)[:_MOST_FOUND]:
-        eyes = _locate_eyes(image, _unturned(one.eyes, image.size, one.rotation), landmarks)
+        eyes = _locate_eyes(image, [complex(*eye) for eye in one.eyes], landmarks)
         if eyes is not None:
-            box = _unturned_box(one.box, image.size, one.rotation)
-            detections.append(Detection(box, eyes, one.score, one.detector, one.rotation))
-    return sorted(_distinct(detections), key=lambda one: (one.box[2] - one.box[0], one.score), reverse=True)
+            located.append(replace(one, eyes=eyes))
+    return sorted(_distinct(located), key=lambda one: (one.box[2] - one.box[0], one.score), reverse=True)
 
 
-def _best(found: list[_Sighting]) -> float:
+def _best(found: list[Detection]) -> float:
     """How sure the surest face is, and how upright: CenterFace sees faces on their side, but less exactly."""
-    upright = (one.score * math.cos(cmath.phase(one.eyes[1] - one.eyes[0])) for one in found)
+    upright = []
+    for one in found:
+        left, right = (complex(*eye) for eye in one.eyes)
+        upright.append(one.score * math.cos(cmath.phase((right - left) * (-1j) ** (one.rotation // 90))))
     return max(upright, default=-math.inf)
 
 
@@ -136,11 +117,11 @@ def _scale_to(side: int, image: Image.Image) -> float:
     return min(_MOST_ENLARGEMENT, side / max(image.size))
 
 
-def _overview(image: Image.Image, angle: int) -> list[_Sighting]:
+def _overview(image: Image.Image, angle: int) -> list[Detection]:
     return _look("centerface", image, angle, _scale_to(_OVERVIEW_SIDE, image), _OVERVIEW_MARGIN)
 
 
-def _centre(image: Image.Image, angle: int) -> list[_Sighting]:
+def _centre(image: Image.Image, angle: int) -> list[Detection]:
     found = _overview(image, angle)
     scale = min(1.0, math.sqrt(_PIXELS / (image.width * image.height)))
     if scale > _CLOSER * _scale_to(_OVERVIEW_SIDE, image):
@@ -148,7 +129,7 @@ def _centre(image: Image.Image, angle: int) -> list[_Sighting]:
     return found
 
 
-def _hog(image: Image.Image) -> list[_Sighting]:
+def _hog(image: Image.Image) -> list[Detection]:
     pixels, overview = image.width * image.height, _scale_to(_HOG_SIDE, image)
     scale = min(_MOST_ENLARGEMENT, math.sqrt(max(_HOG_PIXELS, min(pixels, _HOG_MOST_PIXELS)) / pixels))
     found = _look("hog", image, 0, overview, _OVERVIEW_MARGIN)
@@ -167,8 +148,8 @@ def _average_eyes(box: _Box) -> list[complex]:
     return [corner + frame * complex(*eye) for eye in (LEFT_EYE, RIGHT_EYE)]
 
 
-def _look(detector: Detector, image: Image.Image, angle: int, scale: float, margin: float) -> list[_Sighting]:
-    """A detector over the picture resized by `scale` and turned, with mirrored margins, in pixels of the turned one."""
+def _look(detector: Detector, image: Image.Image, angle: int, scale: float, margin: float) -> list[Detection]:
+    """What a detector sees in the picture resized by `scale` and turned, with mirrored margins."""
     scaled = _scaled(image, scale)
     pixels = np.asarray(scaled.transpose(_TRANSPOSE[angle]) if angle else scaled)
     width, height = image.size if angle in (0, 180) else image.size[::-1]
@@ -181,14 +162,17 @@ def _look(detector: Detector, image: Image.Image, angle: int, scale: float, marg
     if detector == "centerface":
         seen = centerface(pixels)
     else:
-        seen = [(box, _average_eyes(box), score) for box, score in hog_detections(pixels, 0.0)]
+        seen = [(box, _average_eyes(box), score) for box, score in hog_detections(pixels)]
     found = []
     for box, eyes, score in seen:
-        eyes = [(eye - complex(pad, pad)) / scale for eye in eyes]
+        corners = [complex(*box[:2]), complex(*box[2:])]
+        *corners, left, right = ((point - complex(pad, pad)) / scale for point in (*corners, *eyes))
         # A face whose eyes are outside the picture is the mirror image of one that is cut.
-        if all(0 <= eye.real < width and 0 <= eye.imag < height for eye in eyes):
-            left, top, right, bottom = ((edge - pad) / scale for edge in box)
-            found.append(_Sighting((left, top, right, bottom), eyes, score, detector, angle))
+        if all(0 <= eye.real < width and 0 <= eye.imag < height for eye in (left, right)):
+            one, other, *eyes = _unturned([*corners, left, right], image.size, angle)
+            (x0, x1), (y0, y1) = sorted((one.real, other.real)), sorted((one.imag, other.imag))
+            box = round(x0), round(y0), round(x1), round(y1)
+            found.append(Detection(box, _pair(eyes), score, detector, angle))
     return found
 
 
@@ -219,15 +203,9 @@ def _unturned(points: list[complex], size: tuple[int, int], angle: int) -> list[
     return [1j ** (angle // 90) * point + corner for point in points]
 
 
-def _unturned_box(box: _Box, size: tuple[int, int], angle: int) -> tuple[int, int, int, int]:
-    one, other = _unturned([complex(*box[:2]), complex(*box[2:])], size, angle)
-    xs, ys = sorted((one.real, other.real)), sorted((one.imag, other.imag))
-    return round(xs[0]), round(ys[0]), round(xs[1]), round(ys[1])
-
-
-def _locate_eyes(image: Image.Image, eyes: list[complex], landmarks: Landmarks) -> Eyes | None:
+def _locate_eyes(image: Image.Image, seen: list[complex], landmarks: Landmarks) -> Eyes | None:
     """Eye centres in pixels of the picture, from where a detector saw them; None if they are no eyes."""
-    seen, distance = eyes, abs(eyes[1] - eyes[0])
+    eyes, distance = seen, abs(seen[1] - seen[0])
     boxes = [_cutout_box(*jitter) for jitter in _JITTER]
     for _ in range(_MOST_ROUNDS):
         a, b = to_image(_pair(eyes))
@@ -236,10 +214,13 @@ def _locate_eyes(image: Image.Image, eyes: list[complex], landmarks: Landmarks) 
         before, eyes = eyes, [a * complex(*point) + b for point in points]
         if not _EYE_DISTANCE[0] < abs(eyes[1] - eyes[0]) / distance < _EYE_DISTANCE[1]:
             return None
-        if max(abs(one - other) for one, other in zip(eyes, before, strict=True)) < _SETTLED * abs(a):
+        if _farthest(eyes, before) < _SETTLED * abs(a):
             break
-    moved = max(abs(one - other) for one, other in zip(eyes, seen, strict=True))
-    return _pair(eyes) if moved < _MOST_MOVED * distance else None
+    return _pair(eyes) if _farthest(eyes, seen) < _MOST_MOVED * distance else None
+
+
+def _farthest(eyes: list[complex], others: list[complex]) -> float:
+    return max(abs(one - other) for one, other in zip(eyes, others, strict=True))
 
 
 def _pair(eyes: list[complex]) -> Eyes:

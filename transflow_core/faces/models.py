@@ -13,13 +13,8 @@ __all__ = ["Landmarks", "centerface", "descriptor", "eye_centres", "hog_detectio
 
 Landmarks = Literal["5", "68"]
 
-# OpenCV and dlib release Python's lock inside a detector, and what it computes is in the object: two threads sharing
-# one would read each other's pictures. Each call borrows an idle one or makes one (0.2 s). list.pop and append are
-# atomic.
-_idle_hogs: list[Any] = []
-_idle_centerfaces: list[Any] = []
-# dlib's network has its activations inside too, and holds Python's lock: one at a time.
-_network = threading.Lock()
+# A network and a detector keep what they compute, and OpenCV and dlib release Python's lock: one thread at a time.
+_one_at_a_time = threading.Lock()
 
 _CENTERFACE = Path(__file__).with_name("centerface.onnx")
 # CenterFace has an output for every 4 × 4 px, of an input whose sides are multiples of 32. It names its outputs by
@@ -57,15 +52,13 @@ def _dlib() -> Any:
     return dlib
 
 
-def hog_detections(pixels: np.ndarray, threshold: float) -> list[tuple[tuple[int, int, int, int], float]]:
+def hog_detections(pixels: np.ndarray) -> list[tuple[tuple[int, int, int, int], float]]:
     """Boxes (left, top, right, bottom) and scores of dlib's HOG detector over uint8 (H, W, 3): faces from 80 px."""
-    try:
-        hog = _idle_hogs.pop()
-    except IndexError:
-        hog = _dlib().get_frontal_face_detector()
-    rectangles, scores, _ = hog.run(pixels, 0, threshold)
-    _idle_hogs.append(hog)
-    return [(_corners(rectangle), float(score)) for rectangle, score in zip(rectangles, scores, strict=True)]
+    with _one_at_a_time:
+        boxes, scores, _ = _loaded("hog").run(pixels, 0, 0.0)
+    # dlib's right and bottom are the last pixel inside; ours, like Pillow's, are the first outside.
+    edges = [(box.left(), box.top(), box.right() + 1, box.bottom() + 1) for box in boxes]
+    return list(zip(edges, map(float, scores), strict=True))
 
 
 def centerface(pixels: np.ndarray) -> list[tuple[tuple[float, float, float, float], list[complex], float]]:
@@ -77,15 +70,12 @@ def centerface(pixels: np.ndarray) -> list[tuple[tuple[float, float, float, floa
     licence beside them.
     """
     cv2 = opencv()
-    try:
-        network = _idle_centerfaces.pop()
-    except IndexError:
-        network = cv2.dnn.readNetFromONNX(str(_CENTERFACE))
     height, width = (-side % _SIDES for side in pixels.shape[:2])
     padded = cv2.copyMakeBorder(pixels, 0, height, 0, width, cv2.BORDER_REPLICATE)
-    network.setInput(cv2.dnn.blobFromImage(padded))
-    sure, size, middle, points = (output[0] for output in network.forward(_OUTPUTS))
-    _idle_centerfaces.append(network)
+    with _one_at_a_time:
+        network = _loaded("centerface")
+        network.setInput(cv2.dnn.blobFromImage(padded))
+        sure, size, middle, points = (output[0] for output in network.forward(_OUTPUTS))
 
     peaks = np.argwhere((sure[0] > _LEAST) & (sure[0] == cv2.dilate(sure[0], np.ones((3, 3)))))
     boxes, eyes, scores = [], [], []
@@ -95,9 +85,8 @@ def centerface(pixels: np.ndarray) -> list[tuple[tuple[float, float, float, floa
         boxes.append((left, top, wide, high))
         eyes.append([complex(left + wide * x, top + high * y) for y, x in points[:4, row, column].reshape(2, 2)])
         scores.append(float(sure[0, row, column]))
-    kept = cv2.dnn.NMSBoxes(boxes, scores, _LEAST, _OVERLAP)
     found = []
-    for index in kept:
+    for index in cv2.dnn.NMSBoxes(boxes, scores, _LEAST, _OVERLAP):
         left, top, wide, high = (float(edge) for edge in boxes[index])
         score = (scores[index] - _DOUBTFUL) / (_SURE - _DOUBTFUL)
         found.append(((left, top, left + wide, top + high), eyes[index], score))
@@ -120,17 +109,16 @@ def eye_centres(pixels: np.ndarray, boxes: list[tuple[float, float, float, float
 
 def descriptor(chip: np.ndarray) -> np.ndarray:
     """dlib's (128,) face descriptor of one uint8 (150, 150, 3) chip."""
-    with _network:
+    with _one_at_a_time:
         return np.array(_loaded("descriptor").compute_face_descriptor(np.ascontiguousarray(chip)))
-
-
-def _corners(rectangle: Any) -> tuple[int, int, int, int]:
-    # dlib's right and bottom are the last pixel inside; ours, like Pillow's, are the first outside.
-    return rectangle.left(), rectangle.top(), rectangle.right() + 1, rectangle.bottom() + 1
 
 
 @functools.cache
 def _loaded(name: str) -> Any:
+    if name == "centerface":
+        return opencv().dnn.readNetFromONNX(str(_CENTERFACE))
+    if name == "hog":
+        return _dlib().get_frontal_face_detector()
     kind, file = _dlib_files()[name]
     return getattr(_dlib(), kind)(file)
 

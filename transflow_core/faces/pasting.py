@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .alignment import AlignedFace
+from .models import opencv
 
 __all__ = ["WHITE", "mask_in_frame", "paste"]
 
@@ -18,12 +19,10 @@ WHITE = [255 * (value > 127) for value in range(256)]
 
 # By eye: of a face in another style, nothing of its square is seen.
 _FEATHER = 0.28
-# Pixels of the frame beyond its edge that bicubic interpolation reads.
-_MARGIN = 2
 # Rows that are changed at once: of a photograph of 24 megapixels some 30 MB.
 _ROWS = 256
 
-Plane = NDArray[np.float32]
+Pixels = NDArray[np.float32]
 
 
 def paste(
@@ -50,20 +49,22 @@ def paste(
         (151, 151, 151)
     """
     pixels = np.array(image.convert("RGB"))
-    pairs = [(face, _planes(face, np.asarray(change))) for face, change in zip(faces, changes, strict=True)]
+    pairs = [
+        (face, _reduced(face, np.asarray(change, np.float32))) for face, change in zip(faces, changes, strict=True)
+    ]
     for top in range(0, image.height, _ROWS):
         band = pixels[top : top + _ROWS]
-        total, moved = np.zeros(band.shape[:2], np.float32), np.zeros(band.shape, np.float32)
-        for face, planes in pairs:
+        total, moved = np.zeros((*band.shape[:2], 1), np.float32), np.zeros(band.shape, np.float32)
+        for face, change in pairs:
             left, right = _columns(image, face, top, top + len(band))
             if left < right:
-                mask = _mask(image, face, feather, left, top, (right - left, len(band)))[..., None]
-                moved[:, left:right] += mask * _warped(face, planes, left, top, (right - left, len(band)))
-                total[:, left:right] += mask[..., 0]
+                part = left, top, right - left, len(band)
+                mask = _mask(image, face, feather, *part)[..., None]
+                moved[:, left:right] += mask * _warped(face, change, *part)
+                total[:, left:right] += mask
         if total.any():
             # Where frames overlap, changes share the place.
-            moved = band + 255 * moved / np.maximum(total, 1)[..., None]
-            band[:] = np.rint(moved.clip(0, 255))
+            band[:] = np.rint((band + 255 * moved / np.maximum(total, 1)).clip(0, 255))
     return Image.fromarray(pixels)
 
 
@@ -97,52 +98,49 @@ def mask_in_frame(mask: Image.Image, picture: tuple[int, int], face: AlignedFace
     return cut.point(WHITE)
 
 
-def _planes(face: AlignedFace, change: NDArray) -> list[Image.Image]:
-    """The change as three planes, with a margin; reduced where the frame shrinks, so that no alias appears."""
+def _reduced(face: AlignedFace, change: NDArray) -> Pixels:
+    """The change, smaller where the frame shrinks, so that no alias appears."""
+    cv2, change = opencv(), np.asarray(change, np.float32)
     side = min(len(change), max(1, round(abs(face.similarity[0]))))
-    planes = [Image.fromarray(change[..., channel].astype(np.float32)) for channel in range(3)]
-    planes = [plane if plane.width == side else plane.resize((side, side), Image.Resampling.BOX) for plane in planes]
-    return [Image.fromarray(np.pad(np.asarray(plane), _MARGIN, mode="edge")) for plane in planes]
+    return change if side == len(change) else cv2.resize(change, (side, side), interpolation=cv2.INTER_AREA)
 
 
 def _columns(image: Image.Image, face: AlignedFace, top: int, bottom: int) -> tuple[int, int]:
     """The first column of the frame in these rows, and the one after the last; (0, 0) if there is none."""
     a, b = face.similarity
-    corners = [a * p + b for p in (0, 1, 1j, 1 + 1j)]
-    xs, ys = [c.real for c in corners], [c.imag for c in corners]
-    if bottom <= min(ys) or top >= max(ys):
+    corners = a * np.array([0, 1, 1j, 1 + 1j]) + b
+    if bottom <= corners.imag.min() or top >= corners.imag.max():
         return 0, 0
-    return max(0, math.floor(min(xs))), min(image.width, math.ceil(max(xs)))
+    return max(0, math.floor(corners.real.min())), min(image.width, math.ceil(corners.real.max()))
 
 
-def _warped(face: AlignedFace, planes: Sequence[Image.Image], left: int, top: int, size: tuple[int, int]) -> Plane:
+def _warped(face: AlignedFace, change: Pixels, left: int, top: int, width: int, height: int) -> Pixels:
     """The change in a part of the picture, (h, w, 3)."""
     a, b = face.similarity
-    u = (planes[0].width - 2 * _MARGIN) / a
-    origin = (complex(left, top) - b) * u + complex(_MARGIN, _MARGIN)
-    rows = (u.real, -u.imag, origin.real, u.imag, u.real, origin.imag)
-    how = Image.Transform.AFFINE, rows, Image.Resampling.BICUBIC
-    return np.stack([np.asarray(plane.transform(size, *how)) for plane in planes], -1)
+    u = len(change) / a
+    origin = (complex(left + 0.5, top + 0.5) - b) * u - complex(0.5, 0.5)  # OpenCV's first pixel is at 0, ours at 0.5
+    rows = np.array([[u.real, -u.imag, origin.real], [u.imag, u.real, origin.imag]])
+    cv2 = opencv()
+    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(change, rows, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _mask(image: Image.Image, face: AlignedFace, feather: float, left: int, top: int, size: tuple[int, int]) -> Plane:
+def _mask(
+    image: Image.Image, face: AlignedFace, feather: float, left: int, top: int, width: int, height: int
+) -> Pixels:
     """How much of the change a part of the picture takes, (h, w) from 0 to 1."""
     a, b = face.similarity
-    x, y = np.arange(size[0]) + left + 0.5, np.arange(size[1]) + top + 0.5
+    x, y = np.arange(width) + left + 0.5, np.arange(height) + top + 0.5
     p = (x[None] + 1j * y[:, None] - b) / a
     mask = np.ones(p.shape, np.float32)
-    for distance, ends in (
-        (p.real, (0, 1j)),
-        (1 - p.real, (1, 1 + 1j)),
-        (p.imag, (0, 1)),
-        (1 - p.imag, (1j, 1 + 1j)),
+    for distance, end, other in (
+        (p.real, 0, 1j),
+        (1 - p.real, 1, 1 + 1j),
+        (p.imag, 0, 1),
+        (1 - p.imag, 1j, 1 + 1j),
     ):
-        one, other = (a * end + b for end in ends)
-        seen = any(_inside(one + t * (other - one), image) for t in np.linspace(0, 1, 33))
-        t = np.clip(distance / (feather if seen else 1e-6), 0, 1)
+        edge = a * np.linspace(end, other, 33) + b
+        inside = (edge.real > 1) & (edge.real < image.width - 1) & (edge.imag > 1) & (edge.imag < image.height - 1)
+        t = np.clip(distance / (feather if inside.any() else 1e-6), 0, 1)
         mask *= t * t * (3 - 2 * t)
     return mask
-
-
-def _inside(q: complex, image: Image.Image) -> bool:
-    return 1 < q.real < image.width - 1 and 1 < q.imag < image.height - 1
