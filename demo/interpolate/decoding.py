@@ -128,7 +128,7 @@ def write(kind: str, result: Result, session: Session) -> Path:
         contact_sheet([Image.fromarray(cell) for cell in frame], columns=columns, labels=result.cell_names or None)
         for frame in result.frames
     ]
-    save_animation(frames, path, boomerang=True)
+    save_animation(frames, path)
     return path
 
 

@@ -193,7 +193,7 @@ def write(kind: str, request: Request, engine: Engine, session: Session) -> Path
         for step in range(RESTYLE_FRAMES)
     ]
     path = session.file(f"restyled.{kind}")
-    save_animation(frames, path, boomerang=True)
+    save_animation(frames, path)
     return path
 
 

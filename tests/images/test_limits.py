@@ -55,23 +55,18 @@ HEAVY = {
 }
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads its own peak from /proc")
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads its own peak from /proc")
+
+
+@on_linux
 def test_no_picture_of_any_kind_takes_500_mb(tmp_path):
-    paths = []
-    for name, (mode, size, options) in HEAVY.items():
-        paths.append(tmp_path / name)
-        Image.new(mode, size).save(paths[-1], **options)
+    paths = [tmp_path / name for name in HEAVY]
+    for path, (mode, size, options) in zip(paths, HEAVY.values(), strict=True):
+        Image.new(mode, size).save(path, **options)
     for path, (size, bytes_more) in growth(*paths).items():
         assert bytes_more < 500e6, path
         assert not isinstance(size, str), (path, size)  # was read: a test of refusals would be another one
         assert size[0] * size[1] <= reading.REDUCED_ABOVE
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads its own peak from /proc")
-def test_a_picture_that_is_larger_than_its_header_says_takes_no_more_either():
-    """120 megapixels behind a header that says 16: without a limit it takes 601 MB."""
-    ((told, bytes_more),) = growth(Path(__file__).with_name("larger_than_it_says.avif")).values()
-    assert isinstance(told, str) and told.startswith("larger_than_it_says.avif") and bytes_more < 500e6
 
 
 @pytest.mark.parametrize(
@@ -118,44 +113,37 @@ def directory(entries: int, size: int, large: bool = False) -> bytes:
     return start + struct.pack(count, entries) + body + bytes(8)
 
 
-def jpeg_with(code: int, content: bytes, times: int = 1) -> bytes:
+def jpeg_with(code: int, content: bytes) -> bytes:
     data = encode(textured(), "JPEG")
-    return data[:2] + (bytes((0xFF, code)) + struct.pack(">H", len(content) + 2) + content) * times + data[2:]
+    return data[:2] + bytes((0xFF, code)) + struct.pack(">H", len(content) + 2) + content + data[2:]
 
 
-def png_with(kind: bytes, content: bytes, times: int = 1) -> bytes:
+def png_with(chunks: bytes) -> bytes:
     data = encode(textured(), "PNG")
-    return data[:33] + chunk(kind, content) * times + data[33:]
-
-
-def tiff_with(entries: int, size: int) -> bytes:
-    """A good TIFF whose directory has more entries, all of which point at the same bytes; `size` bytes long."""
-    data = encode(textured(), "TIFF")
-    (at,) = struct.unpack("<I", data[4:8])
-    (count,) = struct.unpack("<H", data[at : at + 2])
-    own = data[at + 2 : at + 2 + 12 * count]
-    extra = b"".join(struct.pack("<2H2I", 40000 + i, 1, size - 100_000, 0) for i in range(entries))
-    head = data[:4] + struct.pack("<I", len(data)) + data[8:] + struct.pack("<H", count + entries)
-    return (head + own + extra + bytes(4)).ljust(size, b"\0")
+    return data[:33] + chunks + data[33:]
 
 
 COSTLY = {
     "exif": lambda: jpeg_with(0xE1, b"Exif\0\0" + directory(3000, 65_000) + bytes(25_000)),
     "several pictures": lambda: jpeg_with(0xE2, b"MPF\0" + directory(3000, 65_000) + bytes(25_000)),
-    "segments": lambda: jpeg_with(0xFE, b"", 20_000),
-    "chunks": lambda: png_with(b"prVt", b"", 200_000),
-    "exif in a PNG": lambda: png_with(b"eXIf", directory(3000, 65_000) + bytes(50_000)),
-    "tiff": lambda: tiff_with(2000, 1_100_000),
+    "chunks": lambda: png_with(chunk(b"prVt", b"") * 200_000),
+    "exif in a PNG": lambda: png_with(chunk(b"eXIf", directory(3000, 65_000) + bytes(50_000))),
+    "tiff": lambda: directory(2000, 1_000_000) + bytes(1_000_000),
     "bigtiff": lambda: directory(2000, 1_000_000, large=True) + bytes(1_000_000),
 }
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads its own peak from /proc")
+@on_linux
 def test_a_file_that_costs_more_than_it_holds_does_not_take_500_mb(tmp_path):
-    """Pillow keeps all metadata. The child's limit ends what is too much; then the file is refused, or read without."""
-    paths = [tmp_path / f"{kind}.image" for kind in COSTLY]
+    """Pillow keeps all metadata. The child's limit ends what is too much; then the file is refused, or read without.
+
+    One has 120 megapixels behind a header that says 16: without a limit it takes 601 MB.
+    """
+    paths = [tmp_path / kind for kind in COSTLY]
     for path, make in zip(paths, COSTLY.values(), strict=True):
         path.write_bytes(make())
-    found = growth(*paths)
-    assert len(found) == len(COSTLY) and all(bytes_more < 500e6 for _, bytes_more in found.values()), found
-    assert "memory" in found[str(tmp_path / "tiff.image")][0] or "damaged" in found[str(tmp_path / "tiff.image")][0]
+    lying = Path(__file__).with_name("larger_than_it_says.avif")
+    found = growth(*paths, lying)
+    assert all(bytes_more < 500e6 for _, bytes_more in found.values()), found
+    assert any(word in found[str(tmp_path / "tiff")][0] for word in ("memory", "damaged"))
+    assert found[str(lying)][0].startswith("larger_than_it_says.avif: ")

@@ -107,38 +107,32 @@ def read(path) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("suffix", ANIMATION_SUFFIXES)
-@pytest.mark.parametrize(("shown", "boomerang"), [(4, False), (4, True), (1, True)])
-def test_frames_come_back_in_order_and_colour(tmp_path, suffix, shown, boomerang):
+@pytest.mark.parametrize("shown", [4, 1])
+def test_frames_go_forwards_and_back_in_their_colours(tmp_path, suffix, shown):
     if suffix == ".mp4":
         pyav()
     path = tmp_path / f"a:b %d{suffix.upper() if suffix == '.gif' else suffix}"
-    save_animation(frames()[:shown], path, boomerang=boomerang)
-    expected = SHADES[:shown] + (SHADES[:shown][-2:0:-1] if boomerang else [])
-    for frame, shade in zip(read(path), expected, strict=True):
+    save_animation(frames()[:shown], path)
+    for frame, shade in zip(read(path), SHADES[:shown] + SHADES[:shown][-2:0:-1], strict=True):
         assert frame.shape == (32, 48, 3)
         assert np.abs(frame[10:20, 10:20].astype(int) - shade).max() <= 8
-
-
-@pytest.mark.parametrize("suffix", [".webp", ".gif"])
-@pytest.mark.parametrize("loop", [True, False])
-def test_loop_and_rate(tmp_path, suffix, loop):
-    save_animation(frames(), tmp_path / f"a{suffix}", fps=10, loop=loop)
-    with Image.open(tmp_path / f"a{suffix}") as image:
-        image.load()
-        assert (image.info["duration"], image.info.get("loop", 1)) == (100, 0 if loop else 1)
+    if suffix != ".mp4" and shown > 1:
+        with Image.open(path) as image:
+            image.load()
+            assert image.info["loop"] == 0 and abs(image.info["duration"] - 1000 / 12) <= 5
 
 
 def test_mp4_is_what_browsers_play(tmp_path):
     path = tmp_path / "odd.mp4"
     av = pyav()
-    save_animation(frames(47, 33), path, fps=12.5)
+    save_animation(frames(47, 33), path)
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")  # plays before it is loaded whole
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
-        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
-        assert (stream.width, stream.height, stream.average_rate) == (48, 34, 12.5)
-        assert stream.codec_context.colorspace == 1  # BT.709
+        codec = stream.codec_context
+        assert (codec.name, codec.pix_fmt, codec.colorspace) == ("h264", "yuv420p", 1)  # BT.709
+        assert (stream.width, stream.height, stream.average_rate) == (48, 34, 12)
     assert np.abs(read(path)[0][-1, -1].astype(int) - SHADES[0]).max() <= 8  # the added edge has no colour of its own
 
 
@@ -159,13 +153,14 @@ PLAY = """async data => {
 def test_mp4_plays_in_a_browser_with_its_colours(tmp_path, browser):
     pyav()
     path = tmp_path / "a.mp4"
-    save_animation(frames()[::-1], path, fps=10)
+    red, *others = frames()
+    save_animation([others[0], red, *others[1:]], path)
     page = browser.new_page()
     width, height, time, colour = page.evaluate(PLAY, base64.b64encode(path.read_bytes()).decode())
     page.close()
     assert (width, height) == (48, 32)
-    assert time == pytest.approx(0.4, abs=0.05)
-    assert np.abs(np.subtract(colour, SHADES[0])).max() <= 12  # red, read by the matrix of BT.601, is 19 off
+    assert time == pytest.approx(6 / 12, abs=0.05)
+    assert np.abs(np.subtract(colour, SHADES[0])).max() <= 12  # read by the matrix of BT.601, red is 19 off
 
 
 def test_a_gif_has_one_palette_for_all_frames(tmp_path):
@@ -175,17 +170,8 @@ def test_a_gif_has_one_palette_for_all_frames(tmp_path):
     assert 128 < len(colours) <= 256
 
 
-@pytest.mark.parametrize(
-    ("some", "suffix", "fps", "words"),
-    [
-        ([], "gif", 12, "at least one frame"),
-        ([*frames(), Image.new("RGB", (9, 9))], "gif", 12, "differ in size"),
-        (frames(), "avi", 12, r"\.webp, \.gif, \.mp4, not as '\.avi'"),
-        *((frames(), "gif", fps, "fps") for fps in (0, -1, 51)),
-        (frames(), "mp4", 12, "pip install av"),
-    ],
-)
-def test_what_is_no_animation_is_refused(tmp_path, monkeypatch, some, suffix, fps, words):
+@pytest.mark.parametrize(("suffix", "words"), [("avi", r"\.gif, \.mp4, not as '\.avi'"), ("mp4", "pip install av")])
+def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch, suffix, words):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ValueError, match=words):
-        save_animation(some, tmp_path / f"a.{suffix}", fps=fps)
+        save_animation(frames(), tmp_path / f"a.{suffix}")

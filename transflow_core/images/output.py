@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +25,8 @@ __all__ = [
 
 ANIMATION_SUFFIXES = (".webp", ".gif", ".mp4")
 """What `save_animation` writes, by the suffix of the path; an MP4 only where `writes_mp4`."""
+
+_FPS = 12
 
 
 def to_uint8(x: ArrayLike) -> NDArray[np.uint8]:
@@ -93,11 +94,7 @@ def save_png(
 def read_png_metadata(source: Source) -> dict[str, str]:
     """The text inside an untrusted PNG: keyword to text, in the file's order; empty where there is none.
 
-    Args:
-        source: a path, the bytes of a file or a binary file object.
-
-    Raises:
-        ImageError: not a PNG, or one that `load_image` would refuse.
+    Raises ImageError if it is no PNG, or one that `load_image` would refuse.
     """
     name = name_of(source)
     data = read_source(source, name)
@@ -115,54 +112,36 @@ def writes_mp4() -> bool:
     return find_spec("av") is not None
 
 
-def save_animation(
-    frames: Sequence[Image.Image],
-    path: str | os.PathLike[str],
-    *,
-    fps: float = 12.0,
-    loop: bool = True,
-    boomerang: bool = False,
-) -> None:
-    """Write frames as an animation, in the format that the path's suffix names.
+def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str]) -> None:
+    """Write frames as an animation of 12 a second that plays forwards and then backwards, for ever.
 
     `.webp` is the smallest and has all colours; `.gif` plays everywhere; `.mp4` (H.264, 4:2:0, BT.709) suits video
     editors and social networks. An MP4 needs even sizes: odd ones grow by a pixel.
 
     Args:
-        frames: at least one, all of one size.
+        frames: at least one, all of one size; the first and the last are shown once.
         path: where to write; `.webp`, `.gif` or `.mp4`.
-        fps: frames a second, above 0 and at most 50. A GIF rounds it to hundredths of a second a frame.
-        loop: play for ever; otherwise once. In an MP4 the player decides.
-        boomerang: play forwards and then backwards, so that a loop has no jump; the ends are shown once.
 
     Raises:
-        ValueError: no frames, frames of different sizes, another suffix, an `fps` out of range, or an MP4 without PyAV;
-            the message says what to install.
+        ValueError: another suffix, or an MP4 without PyAV; the message says what to install.
     """
     frames = [frame.convert("RGB") for frame in frames]
-    if not frames:
-        raise ValueError("an animation needs at least one frame")
-    if len({frame.size for frame in frames}) > 1:
-        raise ValueError(f"frames differ in size: {sorted({frame.size for frame in frames})}")
-    if not 0 < fps <= 50:
-        raise ValueError(f"fps must be above 0 and at most 50, not {fps}")
-    if boomerang:
-        frames += frames[-2:0:-1]
+    frames += frames[-2:0:-1]
     path = Path(path)
     suffix = path.suffix.lower()
     how: dict[str, Any]
     if suffix == ".webp":
-        how = {"format": "WEBP", "duration": round(1000 / fps), "quality": 85, "method": 4, "loop": 0 if loop else 1}
+        how = {"format": "WEBP", "duration": round(1000 / _FPS), "quality": 85, "method": 4}
     elif suffix == ".gif":
         palette = _shared_palette(frames)
         # Dithered: without, the borders between flat areas crawl over a morphing face.
         frames = [frame.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for frame in frames]
-        how = {"format": "GIF", "duration": round(100 / fps) * 10, "optimize": False} | ({"loop": 0} if loop else {})
+        how = {"format": "GIF", "duration": round(100 / _FPS) * 10, "optimize": False}
     elif suffix == ".mp4":
-        return _save_mp4(frames, path, fps)
+        return _save_mp4(frames, path)
     else:
         raise ValueError(f"an animation is saved as {', '.join(ANIMATION_SUFFIXES)}, not as {suffix or 'no suffix'!r}")
-    frames[0].save(path, save_all=True, append_images=frames[1:], **how)
+    frames[0].save(path, save_all=True, append_images=frames[1:], loop=0, **how)
 
 
 def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
@@ -172,7 +151,7 @@ def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
     return Image.fromarray(sampled).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
 
 
-def _save_mp4(frames: Sequence[Image.Image], path: Path, fps: float) -> None:
+def _save_mp4(frames: Sequence[Image.Image], path: Path) -> None:
     if not writes_mp4():
         raise ValueError("an MP4 needs PyAV, which is not installed here (pip install av); WebP and GIF need no more")
     import av
@@ -180,7 +159,7 @@ def _save_mp4(frames: Sequence[Image.Image], path: Path, fps: float) -> None:
     width, height = (side + side % 2 for side in frames[0].size)
     # An absolute path, because FFmpeg would take "a:b.mp4" for a protocol.
     with av.open(str(path.resolve()), "w", format="mp4", options={"movflags": "+faststart"}) as file:
-        stream = file.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream = file.add_stream("libx264", rate=_FPS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": "16", "preset": "medium"}
         # Untagged, players guess the matrix by the size, and faces turn greenish where they guess differently.

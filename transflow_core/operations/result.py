@@ -73,7 +73,7 @@ class Result:
 
     def _write(self, frames: Sequence[Image.Image], path: Path) -> Path:
         if path.suffix.lower() in ANIMATION_SUFFIXES:
-            save_animation(frames if self.overview is None else self.frames, path, boomerang=True)
+            save_animation(frames if self.overview is None else self.frames, path)
         else:
             save_png(frames[-1], path, metadata=self.metadata)
         return path
