@@ -105,12 +105,13 @@ def test_the_child_gets_no_secrets_of_the_environment(monkeypatch):
     assert "PYTHONPATH" in found.name and "HF_TOKEN" not in found.name
 
 
-@pytest.mark.parametrize("words", [("files", "Landlock"), ("network", "seccomp")])
-def test_what_the_kernel_cannot_take_is_said_in_words(words, monkeypatch):
+def test_what_the_kernel_cannot_take_is_said_in_words(monkeypatch, caplog):
     monkeypatch.setattr(sandbox, "_landlock_version", lambda: -1)
     monkeypatch.setattr(sandbox, "_filters", lambda: False)
-    assert any(all(word in gap for word in words) for gap in gaps())
     sandbox.lock()  # takes nothing, and fails at nothing
+    PictureReader.shared.__func__.__wrapped__(PictureReader)
+    for words in (("files", "Landlock"), ("network", "seccomp")):
+        assert any(all(word in said for word in words) for said in caplog.messages)
 
 
 def test_every_format_is_read_after_the_lock(reader):

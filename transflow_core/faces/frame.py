@@ -9,7 +9,7 @@ from PIL import Image
 
 from .models import opencv
 
-__all__ = ["LEFT_EYE", "RIGHT_EYE", "Eyes", "centre_square", "to_frame", "to_image"]
+__all__ = ["LEFT_EYE", "RIGHT_EYE", "Eyes", "centre_square", "to_frame", "to_image", "warp"]
 
 Eyes = tuple[tuple[float, float], tuple[float, float]]
 
@@ -50,14 +50,16 @@ def to_frame(image: Image.Image, eyes: Eyes, size: int, *, template: Eyes = (LEF
     if reduction > 1:
         image, a, b = image.reduce(reduction), a / reduction, b / reduction
     side = size * max(1, math.ceil(abs(a) / size - 1e-6))
-    u = a / side
-    b += (u - 1) * (0.5 + 0.5j)  # the centre of OpenCV's first pixel is at 0, ours at 0.5
-    rows = np.array([[u.real, -u.imag, b.real], [u.imag, u.real, b.imag]])
-    cv2 = opencv()
-    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(np.asarray(image), rows, (side, side), flags=how, borderMode=cv2.BORDER_REFLECT_101)
-    frame = Image.fromarray(warped)
+    frame = Image.fromarray(warp(np.asarray(image), a / side, b, (side, side), opencv().BORDER_REFLECT_101))
     return frame if side == size else frame.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def warp(pixels: np.ndarray, u: complex, origin: complex, size: tuple[int, int], border: int) -> np.ndarray:
+    """A bicubic warp to `size` (width, height): the point p, x + iy, of the result shows `u · p + origin`."""
+    origin += (u - 1) * (0.5 + 0.5j)  # the centre of OpenCV's first pixel is at 0, ours at 0.5
+    rows = np.array([[u.real, -u.imag, origin.real], [u.imag, u.real, origin.imag]])
+    cv2 = opencv()
+    return cv2.warpAffine(pixels, rows, size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=border)
 
 
 def centre_square(image: Image.Image) -> tuple[int, int, int, int]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .alignment import AlignedFace
+from .frame import warp
 from .models import opencv
 
 __all__ = ["WHITE", "mask_in_frame", "paste"]
@@ -60,7 +61,9 @@ def paste(
             if left < right:
                 part = left, top, right - left, len(band)
                 mask = _mask(image, face, feather, *part)[..., None]
-                moved[:, left:right] += mask * _warped(face, change, *part)
+                u = len(change) / face.similarity[0]
+                origin = (complex(left, top) - face.similarity[1]) * u
+                moved[:, left:right] += mask * warp(change, u, origin, part[2:], opencv().BORDER_REPLICATE)
                 total[:, left:right] += mask
         if total.any():
             # Where frames overlap, changes share the place.
@@ -112,17 +115,6 @@ def _columns(image: Image.Image, face: AlignedFace, top: int, bottom: int) -> tu
     if bottom <= corners.imag.min() or top >= corners.imag.max():
         return 0, 0
     return max(0, math.floor(corners.real.min())), min(image.width, math.ceil(corners.real.max()))
-
-
-def _warped(face: AlignedFace, change: Pixels, left: int, top: int, width: int, height: int) -> Pixels:
-    """The change in a part of the picture, (h, w, 3)."""
-    a, b = face.similarity
-    u = len(change) / a
-    origin = (complex(left + 0.5, top + 0.5) - b) * u - complex(0.5, 0.5)  # OpenCV's first pixel is at 0, ours at 0.5
-    rows = np.array([[u.real, -u.imag, origin.real], [u.imag, u.real, origin.imag]])
-    cv2 = opencv()
-    how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(change, rows, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _mask(
