@@ -10,84 +10,60 @@ from pathlib import Path
 
 import pytest
 
+import transflow_core
 from benchmarks.installs import build_wheel
 
-ROOT = Path(__file__).resolve().parent.parent
+from .helpers import ROOT
 
 pytest.importorskip("build", reason="the package `build` makes wheels")
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory):
     return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of programs of an environment that has the wheel, and of this one only what the wheel needs."""
-    folder = tmp_path_factory.mktemp("environment")
+def run(wheel, tmp_path_factory):
+    """A program of an environment that has the wheel, and of this one only what the wheel needs: what it prints."""
+    folder, elsewhere = (tmp_path_factory.mktemp(name) for name in ("environment", "elsewhere"))
     venv.create(folder, with_pip=True)
-    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    site = Path(
-        subprocess.run(
-            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, check=True
-        )
-        .stdout.decode()
-        .strip()
-    )
+    (site,) = folder.glob("[lL]ib/**/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--ignore-installed", str(wheel)],
-        check=True,
-        capture_output=True,
-    )
-    return python.parent
-
-
-def _run(installed: Path, folder: Path, *command: str) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(
-        [installed / command[0], *command[1:]], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+
+    def call(program, *arguments):
+        command = [folder / ("Scripts" if os.name == "nt" else "bin") / program, *map(str, arguments)]
+        done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    call("python", *["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--ignore-installed"], wheel)
+    return call
 
 
-def test_nothing_but_the_package_lands_at_the_top_level(wheel: Path) -> None:
-    """Nobody else's `demo`, `assets` or `tests` is overwritten."""
+def test_what_is_in_the_wheel_and_what_it_says_of_itself(wheel):
+    """Nobody else's `demo`, `assets` or `tests` is overwritten; name, version, licence and command from one place."""
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"transflow_core"}
-
-
-def test_what_the_wheel_says_of_itself(wheel: Path) -> None:
-    """Name, version, licence and the command, from one place each."""
-    import transflow_core
-
-    with zipfile.ZipFile(wheel) as archive:
-        folder = next(name.split("/")[0] for name in archive.namelist() if ".dist-info/" in name)
-        metadata = archive.read(f"{folder}/METADATA").decode()
-        assert f"Version: {transflow_core.__version__}\n" in metadata
-        assert "License-Expression: MIT" in metadata
-        points = archive.read(f"{folder}/entry_points.txt").decode()
+        (about,) = (top for top in tops if top.endswith(".dist-info"))
+        assert tops == {"transflow_core", about}
+        metadata, points = (archive.read(f"{about}/{name}").decode() for name in ("METADATA", "entry_points.txt"))
+        assert f"Version: {transflow_core.__version__}\n" in metadata and "License-Expression: MIT" in metadata
         assert "transflow = transflow_core.cli:main" in points and "app = transflow_core.demo.command:app" in points
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
 
 
-def test_samples_from_any_folder(installed: Path, tmp_path: Path) -> None:
+def test_samples_from_any_folder(run):
     """`transflow sample` with a shipped prior and a shipped example, far from the checkout."""
-    where = _run(installed, tmp_path, "python", "-c", "import transflow_core; print(transflow_core.__file__)").strip()
-    assert ROOT not in Path(where).parents
-    examples = Path(where).parent / "assets" / "examples" / "greyscale"
-    report = json.loads(
-        _run(installed, tmp_path, "transflow", "sample", str(examples), "--prior", "celeba64", "-n", "2", "--json")
-    )
-    assert report["m"] == 18
-    assert (tmp_path / "samples.png").is_file()
+    where = Path(run("python", "-c", "import transflow_core; print(transflow_core.__file__)").strip())
+    assert ROOT not in where.parents
+    examples = where.parent / "assets" / "examples" / "greyscale"
+    assert json.loads(run("transflow", "sample", examples, "--prior", "celeba64", "-n", 2, "--json"))["m"] == 18
 
 
-def test_the_page_is_inside_the_package(installed: Path, tmp_path: Path) -> None:
+def test_the_page_is_inside_the_package(run):
     """`transflow app` finds it there, builds it with its own examples, and no `demo` can be imported."""
     code = (
         "import importlib.util, sys\n"
@@ -99,5 +75,5 @@ def test_the_page_is_inside_the_package(installed: Path, tmp_path: Path) -> None
         "page.build(first_prior='celeba64')\n"
         "print(sorted(page.Engines().names()))\n"
     )
-    assert _run(installed, tmp_path, "python", "-c", code).strip().endswith("['celeba128', 'celeba64']")
-    assert "Start the page" in _run(installed, tmp_path, "transflow", "app", "--help")
+    assert run("python", "-c", code).strip().endswith("['celeba128', 'celeba64']")
+    assert "Start the page" in run("transflow", "app", "--help")

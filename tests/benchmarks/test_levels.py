@@ -15,25 +15,27 @@ SIDE = 16
 
 
 class Scaled:
-    """z = (scale · x): whitened by the scale alone, and with a wrong way back when `broken`."""
+    """z = scale · x: whitened by the scale alone, and with a wrong way back when `broken`."""
 
     image_size, channels, latent_shapes = SIDE, 3, ((3, SIDE, SIDE),)
 
-    def __init__(self, scale: float, broken: float = 0.0):
-        self.scale, self.broken = scale, broken
-        self.config = self
+    def __init__(self, scale, broken):
+        self.scale, self.broken, self.config = scale, broken, self
 
     def forward(self, x):
         return self.scale * x.flatten(1), torch.full((len(x),), x[0].numel() * math.log(self.scale))
 
     def inverse(self, z):
-        x = z.reshape(-1, 3, SIDE, SIDE) / self.scale + self.broken
-        return x, torch.full((len(z),), -z.shape[1] * math.log(self.scale))
+        return z.reshape(-1, 3, SIDE, SIDE) / self.scale + self.broken, torch.zeros(len(z))
 
     def parameters(self):
         return iter([torch.zeros(1)])
 
     __call__ = forward
+
+
+def prior(scale=1.0, broken=0.0):
+    return Prior(Scaled(scale, broken), PixelConvention(bits=5), "scaled", "0")
 
 
 def test_grain_is_told_from_detail():
@@ -44,15 +46,10 @@ def test_grain_is_told_from_detail():
     assert flat == pytest.approx(0.002 * 255, rel=0.2) and sharp == pytest.approx(0.05 * 255, rel=0.2)
 
 
-def prior(scale: float = 1.0, broken: float = 0.0) -> Prior:
-    return Prior(Scaled(scale, broken), PixelConvention(bits=5), "scaled", "0")
-
-
 @pytest.mark.parametrize("period", [2, 4, 8])
 def test_a_grid_is_measured_at_its_own_period(period):
-    x = torch.arange(32).expand(32, 32)
-    stripes = 0.5 + 0.01 * ((x // (period // 2)) % 2 * 2 - 1)
-    picture = stripes.expand(2, 3, 32, 32).float()
+    stripes = 0.5 + 0.01 * (torch.arange(32) // (period // 2) % 2 * 2 - 1)
+    picture = stripes.expand(2, 3, 32, 32)
     # One of the three directions has details of 2 · 0.01.
     assert grid(picture, period) == pytest.approx(255 * 0.02 / math.sqrt(3), rel=1e-4)
     for other in {2, 4, 8} - {period}:
@@ -66,12 +63,11 @@ def test_shading_is_hardly_a_grid_and_noise_averages_out():
     assert grid(noise) < 0.5
 
 
-def test_whitening_is_the_scale_of_dequantised_images():
+@pytest.mark.parametrize(("scale", "expected", "how"), [(32, 1, {}), (16, 0.5, {"batch_size": 3})])
+def test_whitening_is_the_scale_of_dequantised_images(scale, expected, how):
     images = np.full((8, SIDE, SIDE, 3), 128, np.uint8)  # the bin [0, 1/32) of x: rms 1 / (32 √3)
-    (rms,) = whitening(prior(32 * math.sqrt(3)), images).values()
-    assert rms == pytest.approx(1, abs=0.02)
-    (rms,) = whitening(prior(16 * math.sqrt(3)), images, batch_size=3).values()
-    assert rms == pytest.approx(0.5, abs=0.01)
+    (rms,) = whitening(prior(scale * math.sqrt(3)), images, **how).values()
+    assert rms == pytest.approx(expected, abs=0.02)
 
 
 def test_an_error_there_and_back_is_told_and_a_loss_is_infinite(tmp_path):

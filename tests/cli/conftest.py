@@ -1,4 +1,4 @@
-"""An empty folder to run verbs in."""
+"""An empty folder to run commands in."""
 
 import json
 from pathlib import Path

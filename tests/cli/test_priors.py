@@ -7,14 +7,11 @@ import torch
 from ..checkpoints.projects import ROSINALITY, project
 
 
-def test_info_tells_of_a_prior_and_of_a_sheet(run):
+def test_info_tells_of_a_prior_of_a_sheet_and_which_priors_there_are(run):
     facts = run("info", "tiny.safetensors", prior=False)
     assert facts["dim"] == 768 and [level["dim"] for level in facts["levels"]] == [384, 384]
     run("sample", "images", "-n", 1, "--seed", 7, "-o", "s.png")
     assert run("info", "s.png", prior=False)["seed"] == "7"
-
-
-def test_info_without_an_argument_lists_the_priors(run):
     facts = run("info", prior=False)
     assert facts["shipped"] == ["celeba128", "celeba64"]
     assert {"licence", "hardware", "address"} <= set(facts["known"][0])
@@ -29,18 +26,14 @@ def test_convert_turns_another_projects_checkpoint_into_a_prior(run):
     run("convert", "model.pt", "-o", "out.safetensors", "--image-size", 16, "--set", "bits=5", prior=False)
     assert run("info", "out.safetensors", prior=False)["dim"] == 768
     run("sample", "images", "-n", 2, "--prior", "out.safetensors", prior=False)
-
-
-def test_a_file_of_no_known_format_says_what_was_found(run):
     torch.save({"weights": torch.zeros(3)}, "other.pt")
     assert "weights" in run("convert", "other.pt", "-o", "out.safetensors", prior=False, fails=True)
 
 
-def test_bench_times_both_directions_every_stage_and_what_a_preview_is_off_by(run):
+def test_bench_times_both_directions_and_tells_what_a_preview_is_off_by(run):
     facts = run("bench", "--batches", "1,2", "--repeats", 1)
     for name in ("decode", "preview", "encode"):
         assert [row["n"] for row in facts[name]] == [1, 2] and all(row["images_per_s"] > 0 for row in facts[name])
-    assert len(facts["stages_ms"]) == 8 and facts["load_s"] > 0
-    assert facts["reconstruction_error"] < 1e-3
+    assert facts["load_s"] > 0 and facts["reconstruction_error"] < 1e-3
     # Where the processor has no tiles for bfloat16 there is one arithmetic, and nothing to be off from.
     assert facts["preview_error"] <= 2 / 255 if facts["preview_nets"] == "bfloat16" else not facts["preview_error"]

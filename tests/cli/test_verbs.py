@@ -1,4 +1,4 @@
-"""What holds for every verb: help at once, and mistakes that end in a sentence."""
+"""What holds for every command: help at once, and mistakes that end in a sentence."""
 
 import os
 import subprocess
@@ -6,21 +6,22 @@ import sys
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 import demo
+from demo import command
 from transflow_core.cli import app
+from transflow_core.recipes import RECIPES
 
 from ..helpers import ROOT
 
 
-def test_help_is_there_for_every_verb():
-    listing = CliRunner().invoke(app, ["--help"]).stdout
-    verbs = list(typer.main.get_command(app).commands)
-    assert len(verbs) == 15
-    for verb in verbs:
-        assert verb in listing
-        assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0
+def test_help_is_there_for_every_command():
+    listing, names = CliRunner().invoke(app, ["--help"]).stdout, set(typer.main.get_command(app).commands)
+    assert names >= {"train", "condition-set", "convert", "info", "bench", *RECIPES}
+    for name in names:
+        assert name in listing and CliRunner().invoke(app, [name, "--help"]).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -34,36 +35,36 @@ def test_help_is_there_for_every_verb():
         (["sample", "images", "--method", "posterior", "--likeness", "1"], "likeness belongs to the method 'local'"),
         (["sample", "images", "-o", "a.txt"], "a.txt: sample writes .png, a folder"),
         (["sweep", "images", "--method", "local", "--values", "1,7"], "likeness"),
-        (["encode", "p.safetensors"], "give images, not a saved posterior"),
+        (["encode", "posterior.safetensors"], "give images, not a saved posterior"),
+        (["condition-set", "nowhere"], "no such file"),
+        (["sample", "images", "--mask", "mask.png", "--mask", "mask.png"], "5 images take one mask, or one for each"),
         (["sample", "tiny.safetensors"], "tiny.safetensors"),
+        (["sample", "images", "--prior", "celeba65"], "celeba65"),
         (["mix", "images/0.png", "images/1.png", "--how", "subtract", "--share", "0.95"], "from 0 to 0.9"),
     ],
 )
 def test_mistakes_end_in_one_sentence(run, arguments, message):
-    if "p.safetensors" in arguments:
-        run("condition", "images", "-o", "p.safetensors")
-    words = run(*arguments, fails=True)
+    Image.new("L", (8, 8)).save("mask.png")
+    if "posterior.safetensors" in arguments:
+        run("condition", "images")
+    words = run(*arguments, fails=True, prior="--prior" not in arguments)
     assert message in words and "Traceback" not in words and words.startswith("error: ")
 
 
 @pytest.mark.parametrize(
     ("arguments", "choices"),
     [
-        (["sample", "images", "--method", "mine"], "'local'"),
-        (["sample", "images", "--faces", "most"], "'largest'"),
-        (["sample", "images", "--likeness", "85"], "less than or equal to 1"),
-        (["sample", "images", "--align", "half"], "'never'"),
-        (["interpolate", "images/0.png", "images/1.png", "--interpolation", "magic"], "'wasserstein'"),
-        (["mix", "images/0.png", "images/1.png", "--how", "magic"], "'subtract'"),
+        ("sample images --method mine", "'local'"),
+        ("sample images --faces most", "'largest'"),
+        ("sample images --likeness 85", "less than or equal to 1"),
+        ("sample images --align half", "'never'"),
+        ("interpolate images/0.png images/1.png --interpolation magic", "'wasserstein'"),
+        ("mix images/0.png images/1.png --how magic", "'subtract'"),
     ],
 )
 def test_a_wrong_choice_is_refused_with_those_that_there_are(arguments, choices):
     done = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, arguments)
     assert done.exit_code == 2 and choices in done.output
-
-
-def test_an_unknown_prior_is_named(run):
-    assert "celeba65" in run("sample", "images", "--prior", "celeba65", prior=False, fails=True)
 
 
 def test_help_waits_for_no_large_library():
@@ -77,30 +78,25 @@ def test_help_waits_for_no_large_library():
 
 
 def test_another_package_brings_a_command(tmp_path):
-    """By an entry point, as pip notes it. The page's own is there in a checkout that nobody installed."""
+    """By an entry point, as pip notes it."""
     (tmp_path / "others.py").write_text("def greet():\n    print('hello')\n")
     for name, value in (("greet", "others:greet"), ("broken", "nowhere:command")):
         (noted := tmp_path / f"{name}-1.dist-info").mkdir()
         (noted / "entry_points.txt").write_text(f"[transflow.commands]\n{name} = {value}\n")
-
-    def told(*arguments):
-        command = [sys.executable, "-m", "transflow_core", *arguments]
-        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-
-    greeted = told("greet")
+    greet = [sys.executable, "-m", "transflow_core", "greet"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    greeted = subprocess.run(greet, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert greeted.stdout == "hello\n" and "the command broken cannot be loaded" in greeted.stderr
-    assert "Start the page" in told("app", "--help").stdout
 
 
 def test_addresses_of_visitors_are_on_for_this_machine_alone(monkeypatch):
-    told = []
+    told, page = [], typer.Typer()
+    page.command()(command.app)
     monkeypatch.setattr(demo, "Engines", lambda *_, hub: told.append(hub))
     monkeypatch.setattr(demo, "build", lambda _: None)
     monkeypatch.setattr(demo, "launch", lambda *_, **__: None)
     monkeypatch.delenv("TRANSFLOW_HUB", raising=False)
     for arguments in ([], ["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--hub", "me/glow"], ["--hub", "off"]):
-        assert CliRunner().invoke(app, ["app", *arguments]).exit_code == 0
-    monkeypatch.setenv("TRANSFLOW_HUB", "friends/*")
-    assert CliRunner().invoke(app, ["app"]).exit_code == 0
+        assert CliRunner().invoke(page, arguments).exit_code == 0
+    assert CliRunner(env={"TRANSFLOW_HUB": "friends/*"}).invoke(page).exit_code == 0
     assert told == ["on", "off", "me/glow", "off", "friends/*"]

@@ -6,8 +6,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from ..helpers import ROOT
 # function is registered, and a registered function runs in a forked process.
 SPACES = """
 import functools, json, os, sys
+import gradio as gr
 import torch
 
 assert os.environ["SPACES_ZERO_GPU"] == "true"
@@ -46,16 +45,14 @@ def GPU(duration):
         return functools.wraps(function)(lambda: _in_a_fork(function))
     return register
 
-import gradio as gr
 _launch = gr.Blocks.launch
 
 def launch(*args, **kwargs):
     gr.Blocks.launch = _launch
     import zero_gpu
-    report = {"registered": registered, "answer": zero_gpu.gpu_name(), "pid": os.getpid()}
     with open(os.environ["REPORT"], "w") as file:
-        json.dump(report, file)
-    return gr.Blocks.launch(*args, **kwargs)
+        json.dump({"registered": registered, "answer": zero_gpu.gpu_name(), "pid": os.getpid()}, file)
+    return _launch(*args, **kwargs)
 
 gr.Blocks.launch = launch
 """
@@ -79,12 +76,13 @@ def test_what_a_space_is_made_of(folder: Path) -> None:
     assert "*.safetensors filter=lfs" in (folder / ".gitattributes").read_text(encoding="utf-8")
 
 
-def test_every_requirement_of_a_space_is_bounded(folder: Path) -> None:
-    """What works today must still be what is installed when the Space is built again in a year."""
+def test_what_works_today_is_installed_in_a_year_on_a_python_that_the_platform_has(folder: Path) -> None:
+    """Every requirement is bounded. ZeroGPU has 3.10 and 3.12, and nothing between."""
     lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
     requirements = [line for line in lines if line and not line.startswith("#")]
     assert requirements and all(re.fullmatch(r"[\w-]+>=[\d.]+,<[\d.]+", line) for line in requirements), requirements
     assert any(line.startswith("av>=") for line in requirements), "a Space offers videos"
+    assert re.search(r'^python_version: "3\.1[02]"$', (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
 
 
 def test_the_folder_is_built_anew_but_nobody_elses_is_touched(tmp_path: Path) -> None:
@@ -94,56 +92,33 @@ def test_the_folder_is_built_anew_but_nobody_elses_is_touched(tmp_path: Path) ->
     assert (tmp_path / "mine.txt").is_file()
 
 
-@contextmanager
-def started(folder: Path, **environment: str) -> Iterator[str]:
-    """The address of `python app.py`, run in the Space's folder with nothing of the checkout on the path."""
-    own = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in ("PYTHONPATH", "SPACES_ZERO_GPU", "GRADIO_SERVER_PORT")
-    }
+def draws_two(folder: Path, **environment: str) -> None:
+    """Run `python app.py` in the Space's folder, with nothing of the checkout on the path, and draw by its API."""
+    hidden = ("PYTHONPATH", "SPACES_ZERO_GPU", "GRADIO_SERVER_PORT")
+    own = {key: value for key, value in os.environ.items() if key not in hidden} | {"GRADIO_ANALYTICS_ENABLED": "False"}
     log = folder / "log.txt"
     with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-u", "app.py"],
-            cwd=folder,
-            env=own | {"GRADIO_ANALYTICS_ENABLED": "False"} | environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        how = {"cwd": folder, "env": own | environment, "stdout": output, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen([sys.executable, "-u", "app.py"], **how)
     try:
-        yield _waited_for(lambda: re.search(r"http://[\w.:]+", log.read_text()), process, log).group()
+        while not (address := re.search(r"http://[\w.:]+", log.read_text())):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.2)
+        client = Client(address.group(), verbose=False, download_files=str(folder))
+        assert client.predict(prior="celeba64", api_name="/info")["device"] == "cpu"
+        evidence = [handle_file(str(path)) for path in sorted((folder / "assets/examples/greyscale").glob("*.png"))[:2]]
+        [sheet], facts = client.predict(evidence=evidence, prior="celeba64", n=2, api_name="/sample")
+        client.close()
+        with Image.open(sheet) as picture:
+            assert facts["m"] == 2 and picture.width > 64
     finally:
         process.terminate()
         process.wait()
 
 
-def _waited_for(found: Callable[[], re.Match | None], process: subprocess.Popen, log: Path) -> re.Match:
-    while not (match := found()):
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.2)
-    return match
-
-
-def sheet_of(url: str, folder: Path) -> tuple[Path, dict]:
-    pictures = sorted((folder / "assets/examples/greyscale").glob("*.png"))[:2]
-    client = Client(url, verbose=False, download_files=str(folder))
-    try:
-        assert client.predict(prior="celeba64", api_name="/info")["device"] == "cpu"
-        evidence = [handle_file(str(path)) for path in pictures]
-        [sheet], facts = client.predict(evidence=evidence, prior="celeba64", n=2, api_name="/sample")
-    finally:
-        client.close()
-    return Path(sheet), facts
-
-
 @pytest.mark.slow
 def test_it_starts_and_answers_by_itself(folder: Path) -> None:
-    with started(folder) as url:
-        sheet, facts = sheet_of(url, folder)
-        assert facts["m"] == 2
-        with Image.open(sheet) as picture:
-            assert picture.width > 64
+    draws_two(folder)
 
 
 @pytest.mark.slow
@@ -152,15 +127,7 @@ def test_on_zero_gpu_it_reports_and_computes_on_the_cpu(folder: Path, tmp_path: 
     """A function is registered before the launch, and runs in a fork; engines stay where no quota is spent."""
     (tmp_path / "spaces.py").write_text(SPACES, encoding="utf-8")
     report = tmp_path / "report.json"
-    with started(folder, PYTHONPATH=str(tmp_path), SPACES_ZERO_GPU="true", REPORT=str(report)) as url:
-        _, facts = sheet_of(url, folder)
-        assert facts["m"] == 2
+    draws_two(folder, PYTHONPATH=str(tmp_path), SPACES_ZERO_GPU="true", REPORT=str(report))
     told = json.loads(report.read_text(encoding="utf-8"))
     assert told["registered"] == {"gpu_name": 5}
     assert told["answer"] == f"stand-in, seen from {told['pid']}", "it ran in a fork of the page's process"
-
-
-def test_readme_names_a_python_that_the_platform_has() -> None:
-    """ZeroGPU has 3.10 and 3.12, and nothing between."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.search(r'^python_version: "3\.1[02]"$', readme, re.M)

@@ -1,4 +1,4 @@
-"""Pictures to train on, made on the spot: a disc of one colour on another."""
+"""Pictures to train on, made on the spot: a disc of one colour on another. And runs on them."""
 
 import json
 import threading
@@ -10,29 +10,36 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from transflow_core.flows import DetailConfig, PixelConvention
-from transflow_core.training import PRESETS, Train, trainer
+from transflow_core.flows import DetailConfig, PixelConvention, WaveletConfig
+from transflow_core.training import Train, trainer
 from transflow_core.training.data import ImageSet
-from transflow_core.training.plan import Plan, architecture
+from transflow_core.training.plan import PRESETS, Plan
+from transflow_core.training.processes import Processes
 
-TINY = architecture(PRESETS["tiny32"])
+TINY = PRESETS["tiny32"][0]
 DETAILS = DetailConfig(steps=2, width=16, context=8, prior_cap=3.0, position_side=8)
 
 
 def tiny(**asked) -> Train:
     """Settings of the preset tiny32, nets in float32."""
-    return Train(**{"nets": "float32"} | asked).over(PRESETS["tiny32"].settings)
+    return Train(**{"nets": "float32"} | asked).over(PRESETS["tiny32"][1])
 
 
-def train(images, folder, settings, shape=TINY, start=None, grow=None, size=None, **how):
+def train(images, folder, settings, shape=TINY, start=None, grow=None, **how):
     """`trainer.train`, of a plan that a test spells out."""
-    pixels = PixelConvention(bits=settings.bits)
-    plan = Plan(settings, shape, size or images.image_size, pixels, start, grow)
-    return trainer.train(images, folder, plan, **how)
+    config = WaveletConfig(grow.flow.config, shape) if grow else shape
+    plan = Plan(settings, config, PixelConvention(settings.bits), start, grow)
+    return trainer.train(images, folder, plan, Processes(0, 1, torch.device("cpu")), **how)
 
 
-def log(folder):
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+def log(folder, event):
+    """Lines of a run's log."""
+    lines = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line["event"] == event]
+
+
+def card(folder):
+    return (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 class After(threading.Event):
@@ -47,35 +54,33 @@ class After(threading.Event):
         return self.left < 0
 
 
-def run_in_parts(images, folder, settings, shape=TINY, **how):
-    """The same run twice: in "whole", and in "parts", where it is stopped at a third and resumed."""
+def states(folder):
+    """Of a run: all numbers in its checkpoint that a step changes, and the prior's weights."""
+    state = torch.load(folder / "training.pt", weights_only=True)
+    return [state["flow"], state["averaged"], state["adam"], load_file(folder / "model.safetensors")]
+
+
+def same(found, expected, atol=0.0):
+    """Tensors by their names, or anything of tensors and numbers."""
+    torch.testing.assert_close(found, expected, atol=atol, rtol=0)
+
+
+def ends_in_the_same_bits(images, folder, settings, shape=TINY, **how):
+    """The same run in "whole", and in "parts", stopped at a third and resumed: checkpoint and prior are equal."""
     train(images, folder / "whole", settings, shape, **how)
     at = settings.steps // 3
     first = train(images, folder / "parts", settings, shape, cancel=After(at), **how)
     assert not first.finished and first.step == at
     second = train(images, folder / "parts", settings.replace(resume=True), shape, **how)
-    assert second.finished and second.step == settings.steps
+    assert second.finished and second.step == settings.steps and len(log(folder / "parts", "resume")) == 1
+    same(states(folder / "parts"), states(folder / "whole"))
 
 
-def tensors(state):
-    """All tensors in a checkpoint, by where they are."""
-    if isinstance(state, torch.Tensor):
-        return {"": state}
-    below = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list | tuple) else ()
-    return {f"{key}.{name}": one for key, value in below for name, one in tensors(value).items()}
-
-
-def state_of(folder):
-    return tensors(torch.load(folder / "training.pt", weights_only=True))
-
-
-def same_bits(folder):
-    """Of the checkpoint and the prior."""
-    for read in (state_of, lambda one: load_file(one / "model.safetensors")):
-        whole, parts = read(folder / "whole"), read(folder / "parts")
-        assert whole and whole.keys() == parts.keys()
-        for name, tensor in whole.items():
-            assert tensor.equal(parts[name]), name
+def conforms(prior, folder, atol):
+    """A prior computes what the run noted for others."""
+    with np.load(folder / "conformance.npz") as data:
+        same(prior.encode(data["images"]), torch.from_numpy(data["z"]), atol)
+        same(prior.decode(torch.from_numpy(data["sample_z"])), torch.from_numpy(data["sample"]), atol)
 
 
 def discs(n: int, side: int = 32, seed: int = 0) -> np.ndarray:
@@ -91,10 +96,13 @@ def discs(n: int, side: int = 32, seed: int = 0) -> np.ndarray:
     return np.stack(pictures)
 
 
+def image_set(train, held_out, side=32, digest="discs"):
+    return ImageSet(discs(train, side), discs(held_out, side, seed=1), digest, {})
+
+
 @pytest.fixture(scope="session")
 def disc_set() -> ImageSet:
-    """240 to train on, 40 held out."""
-    return ImageSet(discs(240), discs(40, seed=1), "discs", {})
+    return image_set(240, 40)
 
 
 @pytest.fixture

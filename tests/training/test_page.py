@@ -2,15 +2,15 @@
 
 import re
 import shlex
+from pathlib import Path
 
-import pytest
 import typer
 from typer.testing import CliRunner
 
 from benchmarks import priors
 from transflow_core.cli import app
 from transflow_core.priors.catalogue import load_prior
-from transflow_core.training import PRESETS
+from transflow_core.training.plan import PRESETS
 
 from ..helpers import ROOT
 
@@ -22,38 +22,35 @@ COMMANDS = [
 ]
 
 
-def test_the_first_command_trains_a_prior(disc_folder, monkeypatch):
+def test_the_first_command_trains_a_prior_and_another_packs_it(disc_folder, monkeypatch):
     monkeypatch.chdir(disc_folder.parent)
     command = COMMANDS[0]
-    assert command[:4] == ["python", "-m", "transflow_core", "train"] and command[4] == f"{disc_folder.name}/"
-    result = CliRunner().invoke(app, [*command[3:], "--steps", "5", "--held-out", "0.2"])
-    assert result.exit_code == 0, result.output
-    folder = command[command.index("-o") + 1]
-    assert load_prior(folder, device="cpu").image_size == 32
+    assert command[:5] == ["python", "-m", "transflow_core", "train", f"{disc_folder.name}/"]
+    folder = Path(command[command.index("-o") + 1])
+    convert = next(command for command in COMMANDS if "convert" in command)
+    for arguments in (
+        [*command[3:], "--steps", "5", "--held-out", "0.2"],
+        [str(folder) if word == "runs/faces" else word for word in convert[3:]],
+    ):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        output = arguments[arguments.index("-o") + 1]
+        assert load_prior(output, device="cpu").image_size == 32
     # What the table says of a run's folder is there.
     table = PAGE.split("## What a run writes")[1].split("\n\n")[1]
     for name in re.findall(r"`([\w.*/]+)`", "\n".join(row.split("|")[1] for row in table.splitlines())):
-        assert list((disc_folder.parent / folder).glob(name.rstrip("/"))), name
-    convert = next(command for command in COMMANDS if "convert" in command)
-    arguments = [folder if argument == "runs/faces" else argument for argument in convert[3:]]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.output
-    assert load_prior(arguments[-1], device="cpu").image_size == 32
+        assert list(folder.glob(name.rstrip("/"))), name
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_option_is_one(command):
-    verb = next(word for word in command if word in ("train", "convert", "benchmarks.priors"))
-    after = command[command.index(verb) + 1 :]
-    if verb == "benchmarks.priors":
-        priors.arguments().parse_args(after)
-        return
-    parameters = typer.main.get_command(app).commands[verb].params
-    options = {option for parameter in parameters for option in parameter.opts}
-    assert {word for word in after if word.startswith("-")} <= options
-    if "--preset" in after:
-        assert after[after.index("--preset") + 1] in PRESETS
-
-
-def test_every_preset_is_on_the_page():
-    assert set(re.findall(r"^\| `(\w+)` \|", PAGE.split("## Presets")[1].split("##")[0], re.M)) == set(PRESETS)
+def test_every_option_and_every_preset_is_one():
+    for command in COMMANDS:
+        verb = next(word for word in command if word in ("train", "convert", "benchmarks.priors"))
+        after = command[command.index(verb) + 1 :]
+        if verb == "benchmarks.priors":
+            priors.arguments().parse_args(after)
+            continue
+        parameters = typer.main.get_command(app).commands[verb].params
+        options = {option for parameter in parameters for option in parameter.opts}
+        assert {word for word in after if word.startswith("-")} <= options, command
+    presets = re.findall(r"^\| `(\w+)` \|", PAGE.split("## Presets")[1].split("##")[0], re.M)
+    assert set(presets) == set(PRESETS) and set(re.findall(r"--preset (\w+)", PAGE)) <= set(PRESETS)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,10 +14,9 @@ from safetensors.torch import load_file
 from transflow_core.flows import GlowConfig, LevelConfig, PixelConvention, WaveletConfig
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.training import TrainingError, trainer
-from transflow_core.training.data import ImageSet
 
 from ..helpers import ROOT
-from .conftest import DETAILS, TINY, discs, log, run_in_parts, same_bits, state_of, tiny, train
+from .conftest import DETAILS, TINY, card, conforms, ends_in_the_same_bits, image_set, log, same, states, tiny, train
 
 WAVELETS = WaveletConfig(GlowConfig(16, (LevelConfig(2, 16), LevelConfig(2, 16)), position=True), DETAILS)
 OTHER = GlowConfig(32, (LevelConfig(1, 8),))
@@ -30,10 +28,6 @@ def trained(disc_set, tmp_path_factory):
     folder, shown = tmp_path_factory.mktemp("tiny"), []
     asked = tiny(steps=120, name="discs", licence="free")
     return train(disc_set, folder, asked, progress=lambda *now: shown.append(now)), folder, shown
-
-
-def card(folder):
-    return (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 def test_bits_fall_and_the_folder_holds_a_whole_prior(trained, disc_set):
@@ -50,9 +44,7 @@ def test_bits_fall_and_the_folder_holds_a_whole_prior(trained, disc_set):
     rows = zip(held_out.log_prior.tolist(), prior.level_rms(held_out.z).tolist(), strict=True)
     typical = [prior.typicality.judge(*row).word for row in rows]
     assert "far outside" not in typical and typical.count("typical") > 30
-    with np.load(folder / "conformance.npz") as data:
-        assert np.abs(prior.encode(data["images"]).numpy() - data["z"]).max() < 1e-4
-        assert np.abs(prior.decode(torch.from_numpy(data["sample_z"])).numpy() - data["sample"]).max() < 1e-4
+    conforms(prior, folder, 1e-4)
     for words in ("240 images", "40 held out", "free", "1,920 images seen in 120 steps", "not said", "| 120 | 1,920 |"):
         assert words in card(folder)
     assert (folder / "samples.png").is_file() and len(list((folder / "samples").iterdir())) == 2
@@ -61,9 +53,8 @@ def test_bits_fall_and_the_folder_holds_a_whole_prior(trained, disc_set):
 
 def test_the_log_and_the_progress_tell_how_it_goes(trained):
     _, folder, shown = trained
-    events = [line["event"] for line in log(folder)]
-    assert events[0] == "start" and events[-1] == "end" and events.count("step") == 6 and events.count("held_out") == 2
-    bits = [line["bits"] for line in log(folder) if line["event"] == "step"]
+    assert [len(log(folder, event)) for event in ("start", "step", "held_out", "end")] == [1, 6, 2, 1]
+    bits = [line["bits"] for line in log(folder, "step")]
     assert bits[-1] < bits[0]
     done = [done for done, _, _ in shown]
     assert done == sorted(done) and done[-1] == 1000 and {total for _, total, _ in shown} == {1000}
@@ -74,60 +65,56 @@ def test_the_log_and_the_progress_tell_how_it_goes(trained):
 
 
 @pytest.mark.parametrize("shape, nets", [(TINY, "float32"), (TINY, "bfloat16"), (WAVELETS, "bfloat16")])
-def test_a_run_that_was_stopped_ends_in_the_same_bits(disc_set, tmp_path, shape, nets):
-    run_in_parts(disc_set, tmp_path, tiny(steps=30, nets=nets), shape)
-    same_bits(tmp_path)
-    assert [line["event"] for line in log(tmp_path / "parts")].count("resume") == 1
+def test_a_run_that_was_stopped_ends_in_the_same_bits(tmp_path, shape, nets):
+    ends_in_the_same_bits(image_set(48, 8), tmp_path, tiny(steps=12, nets=nets), shape)
 
 
-def test_a_run_goes_on_only_as_it_began(disc_set, tmp_path):
-    train(disc_set, tmp_path, tiny(steps=2))
-    with pytest.raises(TrainingError, match="resume it, or choose another"):
-        train(disc_set, tmp_path, tiny(steps=2))
-    others = ImageSet(disc_set.train, disc_set.held_out, "others", {})
-    again = tiny(steps=2, resume=True)
-    for images, settings, shape, message in (
-        (disc_set, tiny(steps=2, learning_rate=1.0, resume=True), TINY, "learning_rate"),
-        (others, again, TINY, "data"),
-        (disc_set, again, OTHER, "architecture"),
+def test_a_run_goes_on_only_as_it_began(tmp_path):
+    images, again = image_set(16, 4), tiny(steps=2, resume=True)
+    train(images, tmp_path, tiny(steps=2))
+    for other, settings, shape, message in (
+        (images, tiny(steps=2), TINY, "resume it, or choose another"),
+        (images, tiny(steps=2, learning_rate=1.0, resume=True), TINY, "learning_rate"),
+        (image_set(16, 4, digest="others"), again, TINY, "data"),
+        (images, again, OTHER, "architecture"),
+        (image_set(16, 4, 16), again, TINY, "the images are 16×16"),
     ):
         with pytest.raises(TrainingError, match=message):
-            train(images, tmp_path, settings, shape)
-    with pytest.raises(TrainingError, match="no run"):
-        train(disc_set, tmp_path / "elsewhere", again)
+            train(other, tmp_path, settings, shape)
     state = tmp_path / "training.pt"
     torch.save({"format": "transflow-training 2"}, state)
     with pytest.raises(TrainingError, match="no training run of this version"):
-        train(disc_set, tmp_path, again)
+        train(images, tmp_path, again)
     for spoilt in (b"spoilt", b""):
         state.write_bytes(spoilt)
         with pytest.raises(TrainingError, match="not a readable checkpoint"):
-            train(disc_set, tmp_path, again)
+            train(images, tmp_path, again)
 
 
-def test_a_run_that_has_ended_goes_on_with_a_larger_budget(disc_set, tmp_path):
-    train(disc_set, tmp_path, tiny(steps=8))
-    result = train(disc_set, tmp_path, tiny(steps=20, minutes=60, resume=True))
+def test_a_run_that_has_ended_goes_on_with_a_larger_budget(tmp_path):
+    images, larger = image_set(16, 4), tiny(steps=20, minutes=60, resume=True)
+    train(images, tmp_path, tiny(steps=8))
+    result = train(images, tmp_path, larger)
     assert result.finished and result.step == 20
-    rates = {line["step"]: line["learning_rate"] for line in log(tmp_path) if line["event"] == "step"}
-    assert rates[20] < tiny().learning_rate  # the schedule is the new budget's, to its end
-    assert train(disc_set, tmp_path, tiny(steps=20, minutes=60, resume=True)).step == 20
+    (line,) = log(tmp_path, "step")  # the schedule is the new budget's, to its end
+    assert line["step"] == 20 and line["learning_rate"] < tiny().learning_rate
+    assert train(images, tmp_path, larger).step == 20
 
 
-def test_steps_that_are_not_finite_are_skipped_and_nothing_but_such_steps_is_an_error(disc_set, tmp_path, monkeypatch):
-    real, spoilt = trainer.batch, {3, 4}
+def test_steps_that_are_not_finite_are_skipped_and_nothing_but_such_steps_is_an_error(tmp_path, monkeypatch):
+    real, spoilt, images = trainer.batch, {3, 4}, image_set(16, 4)
 
     def batch(images, pixels, step, **how):
         return real(images, pixels, step, **how) * (math.nan if step in spoilt else 1)
 
     monkeypatch.setattr(trainer, "batch", batch)
-    result = train(disc_set, tmp_path, tiny(steps=8))
+    result = train(images, tmp_path, tiny(steps=8))
     assert (result.step, result.skipped) == (8, 2) and "2 steps skipped" in card(tmp_path)
-    assert [line["step"] for line in log(tmp_path) if line["event"] == "skipped"] == [4, 5]
-    assert all(tensor.isfinite().all() for tensor in state_of(tmp_path).values())
+    assert [line["step"] for line in log(tmp_path, "skipped")] == [4, 5]
+    assert all(tensor.isfinite().all() for tensor in states(tmp_path)[0].values())
     spoilt |= set(range(1000))
     with pytest.raises(TrainingError, match="lower the learning rate"):
-        train(disc_set, tmp_path, tiny(steps=1000, resume=True))
+        train(images, tmp_path, tiny(steps=1000, resume=True))
     assert load_prior(tmp_path, device="cpu").decode(torch.zeros(1, 3072)).isfinite().all()
 
 
@@ -142,28 +129,15 @@ def test_a_blend_is_the_mean_of_the_weights_before_and_after(trained, disc_set, 
         result = train(disc_set, tmp_path, tiny(steps=20, blend=share, resume=True), start=start)
         blended = load_file(tmp_path / "model.safetensors")
         assert any(not tensor.equal(after[name]) for name, tensor in blended.items())
-        for name, tensor in load_file(trained[1] / "model.safetensors").items():
-            torch.testing.assert_close(blended[name], torch.lerp(tensor, after[name], share), atol=1e-6, rtol=1e-5)
+        before = load_file(trained[1] / "model.safetensors")
+        same(blended, {name: torch.lerp(tensor, after[name], share) for name, tensor in before.items()}, atol=1e-5)
         bits = result.measured[-1]["held_out_bits"]
         prior = load_prior(tmp_path, device="cpu")
         assert float(prior.bits_per_dim(disc_set.held_out).mean()) == pytest.approx(bits, abs=5e-3)
         assert f"the weights are {share:.0%} of the trained ones" in card(tmp_path) and "| blended |" in card(tmp_path)
         assert f"{result.measured[-2]['held_out_bits']:.4f} bits" in card(tmp_path)
-    for settings, begin, message in (
-        (tiny(steps=1, blend=0.5), None, "blend"),
-        (tiny(steps=1, checkerboard=1.0), None, "weights to begin with"),
-        (tiny(steps=1, checkerboard=1.0, batch_size=6), start, "multiple of 4 for"),
-    ):
-        with pytest.raises(TrainingError, match=message):
-            train(disc_set, tmp_path / "b", settings, start=begin)
-    with pytest.raises(TrainingError, match="another architecture"):
-        train(disc_set, tmp_path / "b", tiny(steps=1), OTHER, start=start)
-    with pytest.raises(TrainingError, match="the images are 16×16"):
-        small = ImageSet(discs(4, 16), discs(2, 16), "small", {})
-        train(small, tmp_path / "b", tiny(steps=1), size=32)
-    few = ImageSet(discs(4), discs(1), "few", {})
-    with pytest.raises(TrainingError, match="not on 1: hold out a larger share"):
-        train(few, tmp_path / "b", tiny(steps=1))
+    with pytest.raises(TrainingError, match="multiple of 4 for"):
+        train(disc_set, tmp_path / "b", tiny(steps=1, checkerboard=1.0, batch_size=6), start=start)
     assert not (tmp_path / "b").exists()
 
 
@@ -201,29 +175,14 @@ def test_control_c_saves_and_resume_goes_on(disc_folder, tmp_path):
 @pytest.mark.parametrize("grow", [False, True])
 def test_two_processes_are_one(disc_folder, tmp_path, grow):
     """torchrun on two processes: the same batches, so the same weights but for the order of sums."""
-    base = tmp_path / "base"
     if grow:
-        train(
-            ImageSet(discs(16, 16), discs(4, 16), "few", {}), base, tiny(steps=1), GlowConfig(16, (LevelConfig(1, 8),))
-        )
-    how = ["--grow", base] if grow else ["--preset", "tiny32"]
-    arguments = [
-        disc_folder,
-        *how,
-        "--steps",
-        12,
-        "--device",
-        "cpu",
-        "--held-out",
-        "0.2",
-        "--nets",
-        "float32",
-        "--json",
-    ]
+        train(image_set(16, 4, 16), tmp_path / "base", tiny(steps=1), GlowConfig(16, (LevelConfig(1, 8),)))
+    how = ("--grow", tmp_path / "base") if grow else ("--preset", "tiny32")
+    more = ("--steps", 12, "--device", "cpu", "--held-out", "0.2", "--nets", "float32", "--json")
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     told = []
     for name, launch in (("one", ("-m",)), ("two", torchrun)):
-        process = cli(*arguments, "-o", tmp_path / name, launch=launch)
+        process = cli(disc_folder, "-o", tmp_path / name, *how, *more, launch=launch)
         out, err = process.communicate()
         assert process.returncode == 0, err
         told.append(json.loads(out))
@@ -231,6 +190,4 @@ def test_two_processes_are_one(disc_folder, tmp_path, grow):
     assert two["images"] == one["images"] == 12 * (4 if grow else 16)
     for before, after in zip(one["measured"], two["measured"], strict=True):
         assert after["held_out_bits"] == pytest.approx(before["held_out_bits"], abs=2e-3)
-    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
-    for name, tensor in weights[0].items():
-        torch.testing.assert_close(tensor, weights[1][name], atol=2e-3, rtol=0)
+    same(*(load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")), atol=2e-3)

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from ..priors.catalogue import shipped_image_size
 from ..recipes import Reading, Recipe, check_suffix, to_text
 
 if TYPE_CHECKING:
     from ..engine import Engine
-    from ..pictures import PictureReader
 
 __all__ = ["Work", "run_recipe", "working"]
 
@@ -56,13 +55,8 @@ class Work:
         """Show progress as a bar on standard error."""
         self._bar.update(self._task, completed=done, total=total, description=what)
 
-    def engine(self, prior: str, device: str, reads: list[Path] | None = None, **how: Any) -> Engine:
-        """An engine with this prior; keywords as for `Engine`.
-
-        With `reads`, these pictures are read while torch is loaded; keywords as for `read_picture`.
-        """
-        if reads is not None:
-            how = {"pictures": _reader(prior, reads, **how)}
+    def engine(self, prior: str, device: str, **how: Any) -> Engine:
+        """An engine with this prior; keywords as for `Engine`."""
         from ..engine import Engine
         from ..priors.catalogue import load_prior
 
@@ -71,29 +65,11 @@ class Work:
         return engine
 
 
-def _reader(prior: str, paths: list[Path], **how: Any) -> PictureReader | None:
-    """Processes that read pictures, and have begun if the prior's size is known; None for a few pictures."""
-    from ..images import ImageError, find_images
-    from ..pictures import PictureReader
-
-    try:
-        files = find_images(paths)
-    except ImageError:
-        return None  # reported when they are read
-    if len(files) < _WORTH_A_PROCESS:
-        return None
-    reader, size = PictureReader(), shipped_image_size(prior)
-    if size is not None:
-        reader.begin(files[:_BEGUN], size=size, **how)
-    return reader
-
-
 @contextmanager
-def working(as_json: bool, counted: bool = True) -> Iterator[Work]:
+def working(as_json: bool) -> Iterator[Work]:
     """Run one command: progress while it works, its JSON in the end, and an error as one sentence."""
-    start = time.perf_counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn() if counted else TaskProgressColumn())
-    console = Console(stderr=True)
+    start, console = time.perf_counter(), Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             work = Work(as_json, bar)
@@ -114,6 +90,8 @@ def run_recipe(
     as_json: bool,
 ) -> None:
     """Run the command of a recipe, from its options to its files. Options are checked before anything is loaded."""
+    from ..pictures import PictureReader
+
     with working(as_json) as work:
         recipe = model.from_texts({name: to_text(value) for name, value in values.items()})
         assert isinstance(recipe, Reading)  # every recipe reads images
@@ -121,8 +99,11 @@ def run_recipe(
         if output is not None:
             check_suffix(model, output)
             recipe = recipe.written_as(output.suffix.lower().removeprefix("."))
-        reads = [path for name, one in model.inputs.items() if one.kind in ("images", "set") for path in files[name]]
-        engine = work.engine(recipe.prior, device, reads, align=recipe.align, landmarks=recipe.landmarks)
+        images = [path for name, one in model.inputs.items() if one.kind in ("images", "set") for path in files[name]]
+        reader, size = PictureReader() if len(images) >= _WORTH_A_PROCESS else None, shipped_image_size(recipe.prior)
+        if reader is not None and size is not None:  # they are read while torch is loaded
+            reader.begin(images[:_BEGUN], size=size, align=recipe.align, landmarks=recipe.landmarks)
+        engine = work.engine(recipe.prior, device, pictures=reader)
         if isinstance(files.get("examples"), Path):
             from ..fewshot import FewShotClassifier
 

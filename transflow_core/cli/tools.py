@@ -1,27 +1,28 @@
-"""The commands that are no recipe: `info`, `convert`, `condition-set`, `bench`."""
+"""The commands that do more than to run a recipe: `info`, `convert`, `condition-set`, `bench`, `train`."""
 
 from __future__ import annotations
 
-import io
 import json
+import shlex
+import signal
 import statistics
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 from typer import Argument, Option
 
 from ..priors.catalogue import known_priors, shipped_priors
-from ..recipes import DEFAULT_PRIOR, Condition, Method, plain
-from .output import Work, working
+from ..recipes import DEFAULT_PRIOR, Condition, Recipe, plain
+from ..training import Train
+from .output import working
 
-if TYPE_CHECKING:
-    from ..engine import Engine
-
-__all__ = ["bench", "condition_set", "convert", "info"]
-
+__all__ = ["bench", "condition_set", "convert", "info", "run_training"]
 
 Prior = Annotated[str, Option("--prior", help="A shipped name, or a file or folder.")]
 Device = Annotated[str, Option("--device", help='"auto", "cpu", "cuda", …')]
@@ -40,11 +41,22 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a prior is, or how a sheet was made; without an argument, which priors there are."""
+    from ..images import read_png_metadata
+    from ..priors.catalogue import load_prior
+
     with working(as_json) as work:
         if what is None:
-            _list_priors(work)
+            work.result |= {"shipped": shipped_priors(), "known": known_priors()}
+            work.say(f"ships: {', '.join(shipped_priors())}")
+            for known in known_priors():
+                work.say("{name}: {title}\n  {address}\n  {licence}\n  needs {hardware}".format_map(known))
             return
-        facts = _facts(what, _settings(image_size, bits, settings))
+        if what.lower().endswith(".png"):
+            facts: dict[str, Any] = dict(read_png_metadata(Path(what)))
+            if not facts:
+                raise ValueError(f"{what} does not say how it was made")
+        else:
+            facts = load_prior(what, device="cpu", **_settings(image_size, bits, settings)).info()
         work.result |= facts
         for key, value in facts.items():
             if key == "levels":
@@ -52,30 +64,10 @@ def info(
             work.say(f"{key}: {value}")
 
 
-def _list_priors(work: Work) -> None:
-    work.result |= {"shipped": shipped_priors(), "known": known_priors()}
-    work.say(f"ships: {', '.join(shipped_priors())}")
-    for known in known_priors():
-        work.say("{name}: {title}\n  {address}\n  {licence}\n  needs {hardware}".format_map(known))
-
-
-def _facts(what: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """How a sheet was made, or what a prior is."""
-    from ..images import read_png_metadata
-    from ..priors.catalogue import load_prior
-
-    if what.lower().endswith(".png"):
-        facts = dict(read_png_metadata(Path(what)))
-        if not facts:
-            raise ValueError(f"{what} does not say how it was made")
-        return facts
-    return load_prior(what, device="cpu", **settings).info()
-
-
 def _settings(image_size: int | None, bits: int | None, more: list[str] | None) -> dict[str, Any]:
     """Options of `load_prior` and `convert`."""
-    given: dict[str, Any] = {"image_size": image_size, "bits": bits}
-    found = {key: value for key, value in given.items() if value is not None}
+    given = {"image_size": image_size, "bits": bits}
+    found: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     for setting in more or []:
         key, equals, value = setting.partition("=")
         if not equals:
@@ -147,7 +139,7 @@ def bench(
     repeats: Annotated[int, Option(min=1, max=1000, help="Timed rounds.")] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Time a prior on this machine: both directions, each stage from a file to a sheet, its error and its memory."""
+    """Time a prior on this machine in both directions, and measure its error."""
     import torch
 
     from ..posterior import standard_normal
@@ -155,87 +147,92 @@ def bench(
     with working(as_json) as work:
         facts, start = work.result, time.perf_counter()
         engine = work.engine(prior, device)
-        flow = engine.prior
+        flow, fast, coarse = engine.prior, engine.fast, engine.prior.device.type == "cpu"
         x = flow.decode(0.7 * standard_normal(1, flow.dim))
         facts |= {"load_s": time.perf_counter() - start, "threads": torch.get_num_threads()}
         work.say(f"from nothing to the first image: {facts['load_s']:.2f} s, {facts['threads']} threads")
-        on_cpu, fast = flow.device.type == "cpu", engine.fast
-        sizes = [max(1, int(value)) for value in batches.split(",")]
-        jobs: dict[str, Callable[[], Any]] = {}
-        for n in sizes:
+        for n in (max(1, int(value)) for value in batches.split(",")):
             z = 0.7 * standard_normal(n, flow.dim)
-            x = flow.decode(z, batch_size=n)
-            jobs |= {
-                f"decode {n}": lambda z=z, n=n: flow.decode(z, batch_size=n).cpu(),  # cpu: waits for a device
-                f"preview {n}": lambda z=z, n=n: fast.decode(z, batch_size=n, coarse=on_cpu).cpu(),
-                f"encode {n}": lambda x=x, n=n: flow.encode(x, batch_size=n).cpu(),
+            x = flow.decode(z, n)
+            jobs = {
+                "decode": partial(flow.decode, z, n),
+                "preview": partial(fast.decode, z, n, coarse),
+                "encode": partial(flow.encode, x, n),
             }
-        stages = _stages(engine)
-        medians = _medians(jobs | stages, repeats, work)
-        for name in ("decode", "preview", "encode"):
-            seconds = [(n, medians[f"{name} {n}"]) for n in sizes]
-            facts[name] = [{"n": n, "median_s": s, "images_per_s": n / s} for n, s in seconds]
-            for n, s in seconds:
+            times: dict[str, list[float]] = {name: [] for name in jobs}
+            for turn in range(repeats + 1):  # the first warms up; in turn, since a busy machine then slows all alike
+                work.progress(turn, repeats + 1, f"timing {n} images")
+                for name, job in jobs.items():
+                    begun = time.perf_counter()
+                    job().cpu()  # waits for a device
+                    times[name].append(time.perf_counter() - begun)
+            for name, seconds in times.items():
+                s = statistics.median(seconds[1:])
+                facts.setdefault(name, []).append({"n": n, "median_s": s, "images_per_s": n / s})
                 work.say(f"{name} {n} images: {1000 * s:.0f} ms ({n / s:.1f} images/s)")
-        facts["stages_ms"] = {name: 1000 * medians[name] for name in stages}
-        for name, ms in facts["stages_ms"].items():
-            work.say(f"{name}: {ms:.1f} ms")
+        z, nets = 0.7 * standard_normal(4, flow.dim), str(fast.nets or torch.float32).removeprefix("torch.")
         error = float((flow.decode(flow.encode(x)) - x).abs().max())
-        nets = str(fast.nets or torch.float32).removeprefix("torch.")
-        z = 0.7 * standard_normal(4, flow.dim)
-        off = float((fast.decode(z, coarse=on_cpu) - flow.decode(z, coarse=on_cpu)).abs().max())
-        memory = _peak_memory()
-        facts |= {"reconstruction_error": error, "preview_nets": nets, "preview_error": off, "peak_memory_mb": memory}
+        off = float((fast.decode(z, coarse=coarse) - flow.decode(z, coarse=coarse)).abs().max())
+        facts |= {"reconstruction_error": error, "preview_nets": nets, "preview_error": off}
         work.say(f"samples come back from their latents within {255 * error:.2g}/255")
         work.say(f"previews have nets in {nets}, and are off by {255 * off:.1f}/255 at most")
-        if memory:
-            work.say(f"memory at most: {memory:.0f} MB")
 
 
-def _stages(engine: Engine) -> dict[str, Callable[[], Any]]:
-    """What a sheet of sixteen takes after one picture, a stage each."""
-    from ..faces import align
-    from ..images import contact_sheet, load_image, to_pil
-    from ..posterior import Posterior, standard_normal
+def run_training(
+    model: type[Recipe],
+    values: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    output: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Run the command of `Train`, from its options to the folder of the run."""
+    with working(as_json) as work:
+        asked = Train.checked(values)
+        from ..training.data import prepare
+        from ..training.plan import plan
+        from ..training.processes import Processes
+        from ..training.trainer import train
 
-    flow, method = engine.prior, Method(method="local")
-    frame = to_pil(flow.decode(0.7 * standard_normal(1, flow.dim)))[0]
-    file = io.BytesIO()
-    frame.resize((1024, 1024)).save(file, "JPEG")
-    image = load_image(file.getvalue(), name="a.jpg")
-    z = standard_normal(24, flow.dim)
-    posterior = Posterior.condition(z, lam_ratio=0.5)
-    sampler = engine.draw(posterior, method)
-    x = flow.decode(sampler.sample(16))
-    return {
-        "read a picture of 1024×1024": lambda: load_image(file.getvalue(), name="a.jpg"),
-        "look for its faces": lambda: align(image, size=flow.image_size),
-        "invert it": lambda: flow.encode([frame]),
-        "condition on 24 latents": lambda: engine.draw(Posterior.condition(z, lam_ratio=0.5), method),
-        "move λ": lambda: posterior.with_lam(0.3),
-        "draw 16 latents": lambda: sampler.sample(16),
-        "decode 16": lambda: engine.decode(z[:16]),
-        "make a sheet of 16": lambda: contact_sheet(to_pil(x)),
-    }
+        def show(done: int, total: int, words: str) -> None:
+            work.progress(done, total, words)
+            if words.startswith("measuring") and not work.live:
+                work.say(words)
+
+        with _stopped_by_signals() as stop, Processes.joined(device) as group:
+            work.speaks = not group.rank  # of several processes, one prints
+            made = plan(asked, output, group.device)
+            size, settings = made.config.image_size, made.settings
+            how = {"align_faces": settings.align, "held_out": settings.held_out, "progress": work.progress}
+            images = group.first_then_all(lambda: prepare(inputs["data"], size, output / "images", **how))
+            for why, count in images.left_out.items():
+                work.say(f"left out {count} files: {why}")
+            command = shlex.join(["python", "-m", "transflow_core", *sys.argv[1:]])
+            found = train(images, output, made, group, command=command, progress=show, cancel=stop)
+        if group.rank:
+            return
+        work.result |= {name: getattr(found, name) for name in ("finished", "step", "images", "skipped", "measured")}
+        work.result["minutes"], last = found.seconds / 60, found.measured[-1]
+        bits = f"{last['held_out_bits']:.4f} bits per dimension on {last['held_out_images']} held-out images"
+        work.say(f"{found.step:,} steps, {found.images:,} images: {bits}")
+        if found.skipped:
+            work.say(f"{found.skipped} steps were skipped: their gradient was not finite")
+        work.wrote(output)
+        if not found.finished:
+            work.say("stopped and saved; the same command with --resume continues")
 
 
-def _medians(jobs: Mapping[str, Callable[[], Any]], rounds: int, work: Work) -> dict[str, float]:
-    """The median seconds of each job, `rounds` times in turn after a warm-up: a busy machine slows all alike."""
-    found: dict[str, list[float]] = {name: [] for name in jobs}
-    for turn in range(rounds + 1):
-        for index, (name, job) in enumerate(jobs.items()):
-            work.progress(turn * len(jobs) + index, (rounds + 1) * len(jobs), f"timing {name}")
-            start = time.perf_counter()
-            job()
-            found[name] += [time.perf_counter() - start] * bool(turn)
-    return {name: statistics.median(seconds) for name, seconds in found.items()}
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a scheduler's SIGTERM sets: work ends where it can be saved. A second Ctrl-C kills."""
+    stop = threading.Event()
 
+    def handle(number: int, _: Any) -> None:
+        stop.set()
+        signal.signal(number, earlier[number])
+        print("stopping after this step; saving …", file=sys.stderr)
 
-def _peak_memory() -> float | None:
-    """Of this process so far, in MB; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 2**10)
+    earlier: dict[int, Any] = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield stop
+    for number, handler in earlier.items():
+        signal.signal(number, handler)

@@ -1,8 +1,8 @@
 """Maximum likelihood training of a prior: from a folder of images to what `load_prior` reads.
 
-What is here needs no torch: the settings of a run, and the presets.
+What is here needs no torch: the settings of a run.
 """
 
-from .recipe import PRESETS, Preset, Train, TrainingError
+from .recipe import Train, TrainingError
 
-__all__ = ["PRESETS", "Preset", "Train", "TrainingError"]
+__all__ = ["Train", "TrainingError"]

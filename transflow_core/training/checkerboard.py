@@ -8,22 +8,14 @@ flat, since nothing else holds them; hence the distance to pictures that the flo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..flows import (
-    ActNorm,
-    Glow,
-    InvertibleConv1x1,
-    TrainableFlow,
-    haar_merge,
-    haar_split,
-    unrolled,
-)
+from ..flows import Shape, TrainableFlow, WaveletGlow, haar_merge, haar_split, unrolled
 
 _WARMEST = 0.8
 _LEVELS = 2
@@ -75,10 +67,8 @@ def without_checkerboard(x: Tensor, scales: int = 1) -> Tensor:
     return x - found
 
 
-def low_norm_latents(
-    shapes: tuple[tuple[int, int, int], ...], step: int, *, size: int, seed: int, part: tuple[int, int] = (0, 1)
-) -> Tensor:
-    """The latents of one step, (size / parts, D): they follow from the seed and the step alone (see `batch`).
+def low_norm_latents(shapes: Sequence[Shape], step: int, *, size: int, seed: int) -> Tensor:
+    """The latents of one step, (size, D): they follow from the seed and the step alone.
 
     The first is the origin. Of the others every second has one temperature, uniform in [0, 0.8], and every second a
     temperature for each level, uniform in [0, 1], as latents of evidence and posteriors have.
@@ -89,9 +79,7 @@ def low_norm_latents(
     each = random.random((size, len(lengths)), np.float32)
     each[0::2] = _WARMEST * each[0::2, :1]
     each[0] = 0
-    z *= np.repeat(each, lengths, axis=1)
-    index, count = part
-    return torch.from_numpy(z[index * size // count : (index + 1) * size // count])
+    return torch.from_numpy(z * np.repeat(each, lengths, axis=1))
 
 
 def checkerboard_penalty(flow: TrainableFlow, before: TrainableFlow, z: Tensor) -> Tensor:
@@ -110,15 +98,11 @@ def penalised_parameters(flow: TrainableFlow) -> Iterator[nn.Parameter]:
     What is decoded depends too sharply on the linear maps between them: with those, or the coarser levels, the penalty
     grows from the first step on at any learning rate that moves it.
     """
-    while not isinstance(flow, Glow):
-        yield from _of_nets(flow.details)
+    modules: list[nn.Module] = []
+    while isinstance(flow, WaveletGlow):
+        modules.append(flow.details)
         flow = flow.base
-    for level in flow.levels[:_LEVELS]:
-        yield from _of_nets(level)
-
-
-def _of_nets(module: nn.Module) -> Iterator[nn.Parameter]:
-    yield from module.parameters(recurse=False)
-    for part in module.children():
-        if not isinstance(part, ActNorm | InvertibleConv1x1):
-            yield from _of_nets(part)
+    for module in [*modules, *flow.levels[:_LEVELS]]:
+        for name, parameter in module.named_parameters():
+            if not {"actnorm", "conv1x1"} & set(name.split(".")):
+                yield parameter

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,18 +17,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..compute import Progress, report
 from ..faces import align
 from ..flows import PixelConvention
 from ..images import ImageError, Member, find_members, load_image
+from .recipe import TrainingError
 
-LEAST_HELD_OUT = 2
-"""Fewer have no quantiles, and a prior without quantiles no typicality."""
+__all__ = ["ImageSet", "batch", "condition_noise", "first_images", "prepare"]
 
-Report = Callable[[int, int, str], None]
-
-
-class DataError(ValueError):
-    """There is nothing to train on. The message says why."""
+# Fewer have no quantiles, and a prior without quantiles no typicality.
+_LEAST_HELD_OUT = 2
 
 
 @dataclass(frozen=True)
@@ -47,11 +44,6 @@ class ImageSet:
     digest: str
     left_out: dict[str, int]
 
-    @property
-    def image_size(self) -> int:
-        """Side, in pixels."""
-        return self.train.shape[1]
-
 
 def prepare(
     data: str | os.PathLike[str],
@@ -60,7 +52,7 @@ def prepare(
     *,
     align_faces: str = "never",
     held_out: str = "0.02",
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> ImageSet:
     """Decode a folder or a zip of images to `size`, once; later calls with the same arguments map what lies in `cache`.
 
@@ -77,9 +69,12 @@ def prepare(
         progress: called with how many files are done, how many there are, and what is being done.
 
     Raises:
-        DataError: no such folder or file, nothing usable in there, or nothing on one side of the split.
+        TrainingError: no such folder or file, nothing usable in there, or too little on one side of the split.
     """
-    files = _files(Path(data))
+    try:
+        files = {member.name: member for member in find_members(Path(data))}
+    except ImageError as error:
+        raise TrainingError(f"{data}: no folder, zip or tar of images ({error})") from error
     chosen = _held_out(list(files), held_out)
     key = {
         "size": size,
@@ -94,51 +89,38 @@ def prepare(
             return _mapped(cache, known)
         description.unlink()  # what it describes is about to go
     cache.mkdir(parents=True, exist_ok=True)
-    counts, left_out = dict.fromkeys(_PARTS, 0), dict[str, int]()
-    with contextlib.ExitStack() as stack:
-        # Straight to the disk: a large set need not fit in memory. What a running process maps is not overwritten.
-        written = {}
-        for part in _PARTS:
-            (cache / f"{part}.uint8").unlink(missing_ok=True)
-            written[part] = stack.enter_context((cache / f"{part}.uint8").open("wb"))
+    counts, left_out = {"train": 0, "held_out": 0}, Counter[str]()
+    # Straight to the disk: a large set need not fit in memory.
+    with (cache / "train.uint8").open("wb") as train, (cache / "held_out.uint8").open("wb") as apart:
         for index, (name, member) in enumerate(files.items()):
-            if progress is not None and index % 50 == 0:
-                progress(index, len(files), "reading images")
+            if index % 50 == 0:
+                report(progress, index, len(files), "reading images")
             try:
                 row = _frame(member, name, size, align_faces)
             except ImageError as error:
-                left_out[error.problem] = left_out.get(error.problem, 0) + 1
+                left_out[error.problem] += 1
                 continue
-            part = "held_out" if name in chosen else "train"
-            written[part].write(np.ascontiguousarray(row))
-            counts[part] += 1
-    for part, use in _PARTS.items():
-        if not counts[part]:
-            why = "; ".join(f"{count} × {problem}" for problem, count in left_out.items()) or "by the split"
-            raise DataError(f"{data}: no image of {size}×{size} or more to {use} ({why})")
+            (apart if name in chosen else train).write(row.tobytes())
+            counts["held_out" if name in chosen else "train"] += 1
+    if not counts["train"] or counts["held_out"] < _LEAST_HELD_OUT:
+        why = "".join(f"; {count} × {problem}" for problem, count in left_out.items())
+        raise TrainingError(
+            f"{data}: of images of {size}×{size} or more, {counts['train']} are to train on and {counts['held_out']} "
+            f"are held out; at least 1 and {_LEAST_HELD_OUT} are needed{why}"
+        )
     # The description last: arrays without one are of a run that was stopped.
     facts = {"key": key, "counts": counts, "left_out": left_out}
     description.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     return _mapped(cache, facts)
 
 
-_PARTS = {"train": "train on", "held_out": "hold out"}
-
-
-def _mapped(cache: Path, facts: Any) -> ImageSet:
-    side, counts = facts["key"]["size"], facts["counts"]
+def _mapped(cache: Path, facts: dict[str, Any]) -> ImageSet:
+    side = facts["key"]["size"]
     arrays = {
-        part: np.memmap(cache / f"{part}.uint8", np.uint8, "r", shape=(counts[part], side, side, 3)) for part in _PARTS
+        part: np.memmap(cache / f"{part}.uint8", np.uint8, "r", shape=(count, side, side, 3))
+        for part, count in facts["counts"].items()
     }
     return ImageSet(**arrays, digest=_digest(facts["key"]), left_out=facts["left_out"])
-
-
-def _files(data: Path) -> dict[str, Member]:
-    """Each image's name within the data set -> where it lies."""
-    try:
-        return {member.name: member for member in find_members(data)}
-    except ImageError as error:
-        raise DataError(f"{data}: no folder, zip or tar of images ({error})") from error
 
 
 def _frame(member: Member, name: str, size: int, align_faces: str) -> NDArray[np.uint8]:
@@ -165,10 +147,10 @@ def _held_out(names: list[str], rule: str) -> set[str]:
     except ValueError:
         return {name for name in names if fnmatch.fnmatchcase(name, rule)}
     if not 0 < share < 1:
-        raise DataError(f"the held-out share must lie between 0 and 1, not {rule}")
+        raise TrainingError(f"the held-out share must lie between 0 and 1, not {rule}")
     # The first 52 bits of a digest are a uniform number that belongs to the name alone.
     uniform = {name: int(hashlib.sha256(name.encode()).hexdigest()[:13], 16) / 16**13 for name in names}
-    least = sorted(names, key=uniform.__getitem__)[:LEAST_HELD_OUT]  # of few files the share may be none
+    least = sorted(names, key=uniform.__getitem__)[:_LEAST_HELD_OUT]  # of few files the share may be none
     return {name for name in names if uniform[name] < share} | set(least)
 
 
@@ -177,36 +159,21 @@ def _digest(value: object) -> str:
 
 
 def batch(
-    images: NDArray[np.uint8],
-    pixels: PixelConvention,
-    step: int,
-    *,
-    size: int,
-    seed: int,
-    mirror: bool,
-    part: tuple[int, int] = (0, 1),
+    images: NDArray[np.uint8], pixels: PixelConvention, step: int, *, size: int, seed: int, mirror: bool
 ) -> Tensor:
-    """The x of one step, (size / parts, C, S, S): every image once an epoch, in an order of the epoch's own.
-
-    Args:
-        images: uint8 (n, S, S, C).
-        part: (i, k) is the i-th of k equal parts, a process's own. All parts together are the same for any k.
-    """
-    n, (index, count) = len(images), part
+    """The x of one step, (size, C, S, S): each of `images` (n, S, S, C) once an epoch, in the epoch's own order."""
     places = np.arange(step * size, (step + 1) * size)
-    chosen = np.empty(size, np.int64)
-    for epoch in np.unique(places // n):
-        order = np.random.default_rng((seed, int(epoch))).permutation(n)
-        inside = places // n == epoch
-        chosen[inside] = order[places[inside] % n]
+    epochs, chosen = places // len(images), places % len(images)
+    for epoch in np.unique(epochs):
+        order = np.random.default_rng((seed, int(epoch))).permutation(len(images))
+        chosen[epochs == epoch] = order[chosen[epochs == epoch]]
     random = np.random.default_rng((seed, step, 1))
     mirrored = random.random(size) < (0.5 if mirror else 0)
     noise = random.random((size, *images.shape[1:]), np.float32)
-    mine = slice(index * size // count, (index + 1) * size // count)
-    shown = images[chosen[mine]]
-    shown[mirrored[mine]] = shown[mirrored[mine]][:, :, ::-1]
+    shown = images[chosen]
+    shown[mirrored] = shown[mirrored][:, :, ::-1]
     v = pixels.from_bytes(torch.from_numpy(shown).permute(0, 3, 1, 2))
-    return pixels.dequantise(v, torch.from_numpy(noise[mine]).permute(0, 3, 1, 2)).contiguous()
+    return pixels.dequantise(v, torch.from_numpy(noise).permute(0, 3, 1, 2)).contiguous()
 
 
 def first_images(images: NDArray[np.uint8], pixels: PixelConvention, seed: int) -> Tensor:
@@ -215,13 +182,8 @@ def first_images(images: NDArray[np.uint8], pixels: PixelConvention, seed: int) 
     return batch(images, pixels, 0, size=size, seed=seed, mirror=False)
 
 
-def condition_noise(
-    shape: tuple[int, int, int], step: int, *, most: float, size: int, seed: int, part: tuple[int, int] = (0, 1)
-) -> Tensor:
-    """Noise on what a level is given in one step, (size / parts, *shape): each image has its own, N(0, (u * most)²).
-
-    u is uniform in [0, 1]. `part`: see `batch`.
-    """
-    random, (index, count) = np.random.default_rng((seed, step, 3)), part
+def condition_noise(shape: tuple[int, int, int], step: int, *, most: float, size: int, seed: int) -> Tensor:
+    """Noise on what a level is given in one step, (size, *shape): N(0, (u * most)²), each u uniform in [0, 1]."""
+    random = np.random.default_rng((seed, step, 3))
     noise = most * random.random((size, 1, 1, 1), np.float32) * random.standard_normal((size, *shape), np.float32)
-    return torch.from_numpy(noise[index * size // count : (index + 1) * size // count])
+    return torch.from_numpy(noise)

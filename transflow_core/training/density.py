@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 
 import torch
 from torch import Tensor, nn
 
-from ..flows import CouplingNet, DetailFlow, PixelConvention, TrainableFlow, encode_levels, haar_split
+from ..flows import DetailFlow, PixelConvention, TrainableFlow, encode_levels, haar_split
 
 
 class BitsPerDim(nn.Module):
@@ -60,26 +59,3 @@ def bits_per_level(flow: TrainableFlow, x: Tensor, nats: float) -> list[dict[str
         }
         for depth, (eps, log_det) in enumerate(encode_levels(flow, x))
     ]
-
-
-def bfloat16_is_faster(device: torch.device, repeats: int = 5) -> bool:
-    """Time a coupling net both ways, forward and back, here: a processor may take bfloat16 and be slow at it.
-
-    Takes about a quarter of a second.
-    """
-    net = CouplingNet(24, 48, 192, (16, 16)).to(device)
-    net.channels_last()
-    a = torch.zeros(32, 24, 16, 16, device=device)
-
-    def seconds(dtype: torch.dtype | None) -> float:
-        net.compute_dtype = dtype
-        times = []
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            net(a).float().sum().backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append(time.perf_counter() - start)
-        return min(times[1:])
-
-    return seconds(torch.bfloat16) < seconds(None)

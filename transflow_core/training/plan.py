@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from ..flows import DetailConfig, FlowConfig, GlowConfig, LevelConfig, PixelConvention, TrainableFlow, WaveletConfig
 from ..priors.catalogue import load_prior
 from ..priors.prior import Prior
-from .density import bfloat16_is_faster
-from .processes import Processes
-from .recipe import PRESETS, Preset, Train, TrainingError
-from .state import resumed_settings
+from .recipe import Train, TrainingError
+from .state import read_state
 
-__all__ = ["Architecture", "Plan", "architecture", "plan", "trainable"]
+__all__ = ["PRESETS", "Plan", "plan", "trainable"]
 
-Architecture = FlowConfig | DetailConfig
-"""Of a whole flow, or of the details above one that another prior brings."""
+_SCHEDULE = {"learning_rate": 8e-4, "warmup_steps": 200, "ema": 0.999}
+
+PRESETS: dict[str, tuple[GlowConfig | DetailConfig, dict[str, Any]]] = {
+    # The base of what ships, trained several times: see its card.
+    "celeba64": (
+        GlowConfig(64, tuple(map(LevelConfig, (6, 12, 16, 16, 8), (96, 192, 256, 256, 256))), position=True),
+        {**_SCHEDULE, "bits": 5, "minutes": 90.0, "batch_size": 32},
+    ),
+    # 8 bits: the noise of 5 is larger than most of what is finer than 64 pixels, and would be drawn as grain.
+    # The bound keeps a line across a smooth cheek from being hundreds of standard deviations out.
+    "level": (
+        DetailConfig(steps=6, width=64, context=32, prior_cap=3.0, position_side=32),
+        {**_SCHEDULE, "bits": 8, "minutes": 240.0, "batch_size": 4, "learning_rate": 1e-3},
+    ),
+    # Seconds on two cores: for tests, and for seeing whether images are read as they should be.
+    "tiny32": (
+        GlowConfig(32, tuple(map(LevelConfig, (2, 2, 2), (16, 24, 32))), position=True),
+        {"bits": 5, "steps": 200, "batch_size": 16, "learning_rate": 2e-3, "warmup_steps": 20, "ema": 0.98},
+    ),
+}
+"""Architectures with the settings that suit them; one of details is a level on another prior."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +44,14 @@ class Plan:
     """All that decides a run, but its images and its folder.
 
     Attributes:
-        settings: schedule, budget and words, nothing left open.
-        architecture: of a flow; or of the details of one, with `grow`.
-        image_size: side of the images that it needs, in pixels.
+        settings: schedule, budget and words, nothing left open. `settings.blend` is the share of the trained weights in
+            what is kept at the end; the rest are those at the start. Long training makes a flow ill-conditioned on
+            images unlike its data; the mean of the two keeps most of the gain and of the robustness.
+        config: of the whole flow.
         pixels: what training sees of the bytes: of a level, its own bits of noise.
-        start: weights to begin with, of the same architecture; with `grow` only those of the details. A whole flow's
-            levels that are not whitened over the images, with this noise, are scaled first.
+        start: weights to begin with, of the same architecture; with `grow` only those of its details.
         grow: the prior that a level is put on. It stays as it is: the level's likelihood does not depend on it, so that
             a run may also go on above another one of this size.
-
-    Of `settings.blend`: the share of the trained weights in what is kept at the end; the rest are the weights that the
-    run began with. Long training makes a flow ill-conditioned on images unlike its data; the mean of the two keeps most
-    of the gain and of the robustness.
 
     References:
         | Robust fine-tuning of zero-shot models (Wortsman et al., 2022)
@@ -43,29 +59,15 @@ class Plan:
     """
 
     settings: Train
-    architecture: Architecture
-    image_size: int
+    config: FlowConfig
     pixels: PixelConvention
     start: Prior | None = None
     grow: Prior | None = None
 
-    def __post_init__(self) -> None:
-        settings = self.settings
-        settings.progress(0, 0)
-        if self.start is None and (settings.blend < 1 or settings.checkerboard):
-            raise TrainingError("--blend and --checkerboard need weights to begin with: say which, with --start")
-        if self.grow is not None and settings.checkerboard:
-            raise TrainingError("the checkerboard penalty is for a whole flow: it does not go with --grow")
-        if isinstance(self.architecture, DetailConfig) != (self.grow is not None):
-            raise TrainingError("a level of details needs a prior to grow, and only such a level grows one")
-
     @property
-    def config(self) -> FlowConfig:
-        """Of the whole flow."""
-        if isinstance(self.architecture, DetailConfig):
-            assert self.grow is not None
-            return WaveletConfig(trainable(self.grow).config, self.architecture)
-        return self.architecture
+    def learned(self) -> FlowConfig | DetailConfig:
+        """What the run trains: the whole flow, or the details above the one that it grows."""
+        return self.config if self.grow is None or isinstance(self.config, GlowConfig) else self.config.details
 
 
 def trainable(prior: Prior) -> TrainableFlow:
@@ -75,38 +77,49 @@ def trainable(prior: Prior) -> TrainableFlow:
     return prior.flow
 
 
-def architecture(preset: Preset) -> Architecture:
-    """What a preset trains."""
-    if not preset.image_size:
-        return DetailConfig(**preset.shape)
-    levels = zip(preset.shape["steps"], preset.shape["widths"], strict=True)
-    return GlowConfig(preset.image_size, tuple(LevelConfig(*level) for level in levels), position=True)
+def bfloat16_is_faster(device: torch.device) -> bool:
+    """Whether a device multiplies matrices of bfloat16 in tiles: any new GPU, or a processor with AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    tiles = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)  # a torch that cannot tell: no
+    return device.type == "cpu" and tiles
 
 
-def plan(asked: Train, folder: Path, group: Processes) -> Plan:
+def plan(asked: Train, folder: Path, device: torch.device) -> Plan:
     """Decide what was not asked for.
 
     Args:
         folder: of the run; with `asked.resume` it has one, whose settings hold where none are given.
-        group: the processes that share the work; what is tried is tried by the first.
+        device: where the run computes; it decides which precision is faster.
 
     Raises ValueError for priors that cannot be read; TrainingError where words do not fit together, and if there is no
     run to resume.
     """
     if asked.resume:
-        asked = asked.over(resumed_settings(folder))
+        asked = asked.over(read_state(folder)["settings"])
     start, grow = (load_prior(source, device="cpu") if source else None for source in (asked.start, asked.grow))
-    whole = start if asked.preset is None and grow is None else None
-    preset = PRESETS[asked.preset or ("level" if grow else "celeba64")]
-    settings = asked.over({**preset.settings, "bits": whole.pixels.bits} if whole else preset.settings)
-    if settings.nets == "auto":
-        faster = bool(group.told(bfloat16_is_faster(group.device))[0])
-        settings = settings.replace(nets="bfloat16" if faster else "float32")
+    if start is None and (asked.blend < 1 or asked.checkerboard):
+        raise TrainingError("--blend and --checkerboard need weights to begin with: say which, with --start")
+    if grow is not None and asked.checkerboard:
+        raise TrainingError("the checkerboard penalty is for a whole flow: it does not go with --grow")
+    shape, usual = PRESETS[asked.preset or ("level" if grow else "celeba64")]
+    if isinstance(shape, DetailConfig) != (grow is not None):
+        raise TrainingError("a level of details needs a prior to grow, and only such a level grows one")
     pixels = PixelConvention()
-    if whole is not None:
-        shape, size, pixels = trainable(whole).config, whole.image_size, whole.pixels
-    elif grow is not None:
-        shape, size, pixels = architecture(preset), 2 * grow.image_size, grow.pixels
-    else:
-        shape, size = architecture(preset), preset.image_size
-    return Plan(settings, shape, size, replace(pixels, bits=settings.bits or 8), start, grow)
+    if grow is not None and isinstance(shape, DetailConfig):
+        shape, pixels = WaveletConfig(trainable(grow).config, shape), grow.pixels
+    elif start is not None and asked.preset is None:
+        shape, pixels = trainable(start).config, start.pixels
+        usual = usual | {"bits": pixels.bits}
+    assert not isinstance(shape, DetailConfig)  # that is part of a whole now
+    settings = asked.over(usual)
+    settings.progress(0, 0)
+    if settings.nets == "auto":
+        settings = settings.replace(nets="bfloat16" if bfloat16_is_faster(device) else "float32")
+    made = Plan(settings, shape, replace(pixels, bits=settings.bits or 8), start, grow)
+    if start is not None:
+        begun = trainable(start).config
+        theirs = getattr(begun, "details", None) if grow is not None else begun
+        if theirs != made.learned or begun.image_size != shape.image_size:
+            raise TrainingError(f"{start.name} has another architecture than the one to be trained")
+    return made

@@ -19,13 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run. A single one agrees with itself, at no cost.
-
-    Attributes:
-        rank: this process's number; the process of rank 0 writes files and measures.
-        count: how many there are.
-        device: where this process computes.
-    """
+    """The processes of a run: this one's number, of how many, and where it computes. Number 0 measures and writes."""
 
     rank: int
     count: int
@@ -49,18 +43,12 @@ class Processes:
         finally:
             dist.destroy_process_group()
 
-    @property
-    def first(self) -> bool:
-        """Whether this is the process that writes."""
-        return self.rank == 0
-
     def first_then_all(self, job: Callable[[], T]) -> T:
         """The job's result in every process: the first does it alone, the others find on the disk what it left."""
-        if self.count == 1:
-            return job()
-        result = job() if self.first else None
-        dist.barrier()
-        return job() if result is None else result
+        found = None if self.rank else job()
+        if self.count > 1:
+            dist.barrier()
+        return job() if found is None else found
 
     def told(self, *numbers: float) -> list[float]:
         """The first process's numbers, in every process."""
@@ -70,10 +58,6 @@ class Processes:
         dist.broadcast(row, 0)
         return row.tolist()
 
-    def mean(self, value: Tensor) -> Tensor:
-        """The mean of a scalar over all processes."""
-        if self.count == 1:
-            return value
-        value = value.clone()
-        dist.all_reduce(value)
-        return value / self.count
+    def mine(self, x: Tensor) -> Tensor:
+        """This process's part of a batch, on its device: (size, …) -> (size / count, …)."""
+        return x.chunk(self.count)[self.rank].to(self.device)

@@ -1,14 +1,14 @@
-"""What is asked of a training run, and presets named after what ships. Nothing here needs torch."""
+"""What is asked of a training run. Nothing here needs torch: `--help` is there at once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from ..recipes import Input, Recipe, parameter
 
-__all__ = ["DECAY", "PRESETS", "Preset", "Train", "TrainingError"]
+__all__ = ["DECAY", "Train", "TrainingError"]
 
 DECAY = 0.45
 """The share of the budget over which the learning rate falls."""
@@ -99,42 +99,3 @@ class Train(Recipe):
         warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         falling = min(1.0, max(0.0, (progress - (1 - DECAY)) / DECAY))
         return (self.learning_rate or 0.0) * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * falling)) / 2)
-
-
-class Preset(NamedTuple):
-    """An architecture with the settings that suit it.
-
-    Attributes:
-        image_size: side of the images in pixels; 0: twice that of the prior that is grown.
-        shape: of a Glow, its levels' steps and the widths of their nets; of a level of details, see `DetailConfig`.
-        settings: see `Train`.
-    """
-
-    image_size: int
-    shape: Mapping[str, Any]
-    settings: Mapping[str, Any]
-
-
-_SCHEDULE = {"batch_size": 32, "learning_rate": 8e-4, "warmup_steps": 200, "ema": 0.999}
-
-PRESETS: dict[str, Preset] = {
-    # The base of what ships, trained several times: see its card.
-    "celeba64": Preset(
-        64,
-        {"steps": (6, 12, 16, 16, 8), "widths": (96, 192, 256, 256, 256)},
-        {**_SCHEDULE, "bits": 5, "minutes": 90.0},
-    ),
-    # 8 bits: the noise of 5 is larger than most of what is finer than 64 pixels, and would be drawn as grain.
-    # The bound keeps a line across a smooth cheek from being hundreds of standard deviations out.
-    "level": Preset(
-        0,
-        {"steps": 6, "width": 64, "context": 32, "prior_cap": 3.0, "position_side": 32},
-        {**_SCHEDULE, "bits": 8, "minutes": 240.0, "batch_size": 4, "learning_rate": 1e-3},
-    ),
-    # Seconds on two cores: for tests, and for seeing whether images are read as they should be.
-    "tiny32": Preset(
-        32,
-        {"steps": (2, 2, 2), "widths": (16, 24, 32)},
-        {"bits": 5, "steps": 200, "batch_size": 16, "learning_rate": 2e-3, "warmup_steps": 20, "ema": 0.98},
-    ),
-}

@@ -1,16 +1,17 @@
-"""The state of a training run: what a checkpoint holds, written so that a crash at any moment leaves a whole one."""
+"""The checkpoint of a training run, written so that a crash at any moment leaves a whole one."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from .recipe import Train, TrainingError
+from .recipe import TrainingError
+
+__all__ = ["STATE", "Counters", "read_state", "write_state"]
 
 STATE = "training.pt"
 _FORMAT = "transflow-training 3"
@@ -26,7 +27,7 @@ class Counters:
     Attributes:
         step: steps taken, skipped ones included.
         images: images seen.
-        seconds: of the run so far, over all its sittings.
+        seconds: of the run so far, without the time between a stop and a resume.
         skipped: steps whose gradient was not finite.
         measured: a dict for each measurement on held-out images.
         levels: where the bits were at the last one (see `bits_per_level`).
@@ -42,58 +43,21 @@ class Counters:
     finished: bool = False
 
 
-def write_state(
-    path: Path,
-    flow: nn.Module,
-    averaged: nn.Module,
-    adam: torch.optim.Adam,
-    counters: Counters,
-    settings: Train,
-    run: dict[str, Any],
-) -> None:
-    """Write a checkpoint beside `path` and move it there: whoever reads sees the old one or the new one, whole.
-
-    Args:
-        flow, averaged: what is trained, and its running mean.
-        settings: what a run goes on with where nothing else is asked for.
-        run: what must be equal for a run to go on.
-    """
-    facts = {"format": _FORMAT, "counters": asdict(counters), "settings": settings.model_dump(exclude={"resume"})}
-    states = {"flow": flow.state_dict(), "averaged": averaged.state_dict(), "adam": adam.state_dict()}
-    written = path.with_suffix(".writing")
+def write_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint beside the one of the folder and move it there: a reader sees either of them whole."""
+    written = folder / "training.writing"
     with written.open("wb") as file:
-        torch.save(facts | states | {"run": run}, file)
+        torch.save({"format": _FORMAT, **state}, file)
         file.flush()
         os.fsync(file.fileno())
-    written.replace(path)
+    written.replace(folder / STATE)
 
 
-def resumed_settings(folder: Path) -> dict[str, Any]:
-    """The settings of the run in a folder. Raises TrainingError if there is none."""
-    if not (folder / STATE).is_file():
+def read_state(folder: Path) -> dict[str, Any]:
+    """The checkpoint in a folder. Raises TrainingError if there is none, or whatever is wrong with it."""
+    path = folder / STATE
+    if not path.is_file():
         raise TrainingError(f"{folder} has no run to go on with")
-    return _read(folder / STATE)["settings"]
-
-
-def read_state(
-    path: Path, flow: nn.Module, averaged: nn.Module, adam: torch.optim.Adam, run: dict[str, Any]
-) -> Counters:
-    """Put a checkpoint's tensors where they were, bit for bit, and tell where the run stands.
-
-    Raises TrainingError if the file is damaged, or is of another run.
-    """
-    state = _read(path)
-    for key, now in run.items():
-        if state["run"][key] != now:
-            raise TrainingError(f"{path}: it goes on only as it began ({key}: {state['run'][key]!r}, now {now!r})")
-    flow.load_state_dict(state["flow"])
-    averaged.load_state_dict(state["averaged"])
-    adam.load_state_dict(state["adam"])
-    return Counters(**state["counters"])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The checkpoint; whatever is wrong with it is a TrainingError."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # an unpickler has many ways to fail
