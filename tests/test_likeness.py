@@ -15,13 +15,11 @@ from benchmarks.distances import (
     energy_distance,
     interval,
     kid,
-    nearest,
     novelty,
     precision_recall,
-    standardised,
 )
-from benchmarks.features import DESCRIPTOR, FEATURES, colour_texture, pixels
-from benchmarks.likeness_page import chart, front, page, pareto
+from benchmarks.features import DESCRIPTOR, FEATURES, pixels
+from benchmarks.likeness_page import front, page, pareto
 from benchmarks.methods import DEFAULT, GIVEN, HELD_OUT, METHODS, MIRRORED, PREDICTIVE, PRIOR, Given, Method, Shown
 from benchmarks.sets import OTHERS, SHIPPED
 from transflow_core.engine import Engine
@@ -60,26 +58,7 @@ def test_diversity_and_novelty_are_relative_to_real_ones():
     assert diversity(rows(300, seed=2), held_out) == pytest.approx(1, abs=0.05)
     assert diversity(rows(300, seed=2, scale=0.5), held_out) == pytest.approx(0.5, abs=0.05)
     assert novelty(given[:20], given, held_out) == pytest.approx(np.zeros(20), abs=1e-6)
-    given[:, 0] *= 1e-9  # a feature that hardly varies is not blown up
-    assert standardised(given)(given)[:, 0].std() < 1e-6
     assert novelty(rows(300, seed=2), rows(300), held_out).mean() == pytest.approx(1, abs=0.05)
-    with pytest.raises(ValueError, match="two rows"):
-        diversity(rows(1), held_out)
-
-
-def test_colour_and_texture_are_told_apart():
-    rng = np.random.default_rng(0)
-    flat = np.full((1, 3, 64, 64), 0.5)
-    noisy = np.clip(flat + 0.1 * rng.normal(size=flat.shape), 0, 1)
-    red = flat * np.array([1.6, 0.6, 0.6]).reshape(1, 3, 1, 1)
-    a, b, c = (colour_texture(x)[0] for x in (flat, noisy, red))
-    assert a.shape == (264,) and np.isfinite([a, b, c]).all()
-    layout, texture = slice(0, 192), slice(192, 256)
-    assert np.abs(a - b)[texture].mean() > 10 > np.abs(a - b)[layout].max()
-    assert np.abs(a - c)[layout].max() > 30 and np.abs(a - c)[texture].max() < 1
-    assert nearest(pixels(flat), pixels(0 * flat)) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="floats"):
-        colour_texture(np.zeros((3, 64, 64)))
 
 
 def test_a_mirrored_copy_is_new_only_to_those_who_do_not_look_for_it():
@@ -87,8 +66,6 @@ def test_a_mirrored_copy_is_new_only_to_those_who_do_not_look_for_it():
     blind = likeness.compared(mirrored, given, held_out)
     seen = likeness.compared(mirrored, given, held_out, mirrored)
     assert blind["novelty"] > 0.5 and max(seen["novelty"], seen["near"]) < 1e-5
-    half_copies = likeness.compared(np.concatenate([given[:5], rows(20, seed=3)]), given, held_out)
-    assert half_copies["tenth"] < 1e-6 < 0.5 < half_copies["novelty"]
 
 
 def test_an_interval_holds_the_mean_as_often_as_it_says():
@@ -98,8 +75,6 @@ def test_an_interval_holds_the_mean_as_often_as_it_says():
         low, high = interval([rng.normal(size=20)], resamples=300, seed=trial)
         held += low < 0 < high
     assert 178 <= held <= 199
-    assert interval([[1.0] * 9]) == (1, 1)
-    assert interval([[1.0, 2.0, 4.0], [3.0]], seed=1) == interval([[1.0, 2.0, 4.0], [3.0]], seed=1)
     # Two groups that differ are drawn themselves; their sizes do not weigh.
     assert interval([[0.0] * 50, [1.0]]) == (0, 1)
 
@@ -127,15 +102,6 @@ def test_every_method_draws_images_that_are_its_own(given):
     assert sum(unlike) >= len(unlike) - 2  # the guard and the clipped chroma may change nothing here
 
 
-def test_pasted_pixels_lie_between_their_donors(given):
-    name = next(name for name in METHODS if name.startswith("pixels"))
-    both = np.concatenate([given.images, given.images[..., ::-1]])
-    pasted = METHODS[name].draw(given).images
-    assert (pasted <= both.max(0) + 1e-5).all() and (pasted >= both.min(0) - 1e-5).all()
-    apart = np.abs(pasted[:, None] - both).mean((2, 3, 4)).min(1)
-    assert (apart > 1e-3).all()  # of two donors, none alone
-
-
 def measured(name: str, method: str, split: int, energy: float, new: float = 0.5) -> dict:
     measures = dict.fromkeys(("kid", "precision", "recall", "diversity", "tenth", "near"), 0.5)
     measures |= {"energy": energy, "novelty": new}
@@ -157,25 +123,23 @@ ENTRIES = [
 
 
 def test_the_page_is_written_from_the_numbers(tmp_path):
-    """Two sets of one group, two splits; sets that ship move no mean of others."""
-    text = page(json.loads(json.dumps(ENTRIES)), [], {}, [])
-    assert f"| {DEFAULT} | 10.00 [" in text and f"| {DEFAULT} | 45.00 [36.00, 54.00]" in text
-    assert f"| {PREDICTIVE} | 4.00 [2.00, 6.00]" in text
-    assert f"| {DEFAULT} | 5.00 [4.00, 6.00] | 15.00 [12.00, 18.00] |" in text  # set by set
-    assert "| 0.80 [0.80, 0.80] |" in text
-    assert "No measured row ships" in text
-    person = {"person": "p", "split": 0, "method": sitter.OTHERS, "mean": 0.4, "nearest": 0.35, "within": 1.0}
-    assert f"| {sitter.OTHERS} | 0.40 | 0.35 | 1.00 |" in page(ENTRIES, [person], {}, [])
-
-
-def test_the_front_joins_what_nothing_beats_and_labels_every_method(tmp_path):
-    assert pareto({"a": (1, 0.2), "b": (2, 0.5), "c": (3, 0.4), "d": (3, 0.6), "e": (1, 0.1)}) == ["a", "b", "d"]
+    """Two sets of one group, two splits; sets that ship move no mean of others. The front joins what nothing beats."""
     charts = front(ENTRIES, tmp_path / "like.md")
     assert [path.name for path in charts.values()] == ["like.svg", "like_shipped.svg"]
     drawn = charts[OTHERS].read_text(encoding="utf-8")
-    assert drawn == chart([row for row in ENTRIES if row["group"] == OTHERS])
     assert all(f">{name}</text>" in drawn for name in (HELD_OUT, PREDICTIVE, DEFAULT)) and GIVEN not in drawn
-    assert "(like.svg)" in page(ENTRIES, [], charts, [])
+    assert pareto({"a": (1, 0.2), "b": (2, 0.5), "c": (3, 0.4), "d": (3, 0.6), "e": (1, 0.1)}) == ["a", "b", "d"]
+    person = {"person": "p", "split": 0, "method": sitter.OTHERS, "mean": 0.4, "nearest": 0.35, "within": 1.0}
+    text = page(json.loads(json.dumps(ENTRIES)), [person], charts, [])
+    for line in (
+        f"| {DEFAULT} | 10.00 [",
+        f"| {DEFAULT} | 45.00 [36.00, 54.00]",
+        f"| {PREDICTIVE} | 4.00 [2.00, 6.00]",
+        f"| {DEFAULT} | 5.00 [4.00, 6.00] | 15.00 [12.00, 18.00] |",  # set by set
+        f"| {sitter.OTHERS} | 0.40 | 0.35 | 1.00 |",
+        "(like.svg)",
+    ):
+        assert line in text
 
 
 def options_of(folder: Path, **more) -> Namespace:

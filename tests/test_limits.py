@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transflow_core import limits
-from transflow_core.limits import Range, choice, is_number
+from transflow_core.limits import Range, choice
 
 NO_NUMBERS = (True, False, None, "1", "", [], {}, b"1", 1j, math.nan)
 
@@ -37,15 +37,10 @@ def test_a_number_is_taken_as_it_is_or_brought_to_the_nearer_end(value, low, wid
 
 def test_words_are_checked_too():
     assert choice("b", "it", {"a": 1, "b": 2}) == "b"
-    for wrong in ("c", "", None, 1, ["a"]):
-        with pytest.raises(ValueError, match="it must be one of a, b"):
+    for wrong in ("c", "", None, 1, ["a"], "x" * 10_000):
+        with pytest.raises(ValueError, match="it must be one of a, b") as caught:
             choice(wrong, "it", ("a", "b"))
-
-
-def test_a_long_value_does_not_fill_the_message():
-    with pytest.raises(ValueError) as caught:
-        choice("x" * 10_000, "it", ("a", "b"))
-    assert len(str(caught.value)) < 100
+        assert len(str(caught.value)) < 100
 
 
 def test_every_range_is_in_order_and_every_default_lies_in_its_range():
@@ -54,4 +49,3 @@ def test_every_range_is_in_order_and_every_default_lies_in_its_range():
     assert {field.name for field in fields(Range)} == {"low", "high"}
     assert limits.DEFAULT_LAM_RATIO in limits.LAM_RATIO_SLIDER
     assert limits.SAMPLES.high <= limits.MOST_DECODED
-    assert is_number(1) and not is_number(True)

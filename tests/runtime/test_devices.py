@@ -1,8 +1,9 @@
-"""A device with little memory, and one that is lost, played by a flow that fails: no GPU is needed."""
+"""A batch in parts, one on each core; a device with little memory, or lost: no GPU is needed."""
 
 import ast
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -10,14 +11,128 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from transflow_core.runtime.devices import DeviceError, in_halves
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.priors.prior import Prior
+from transflow_core.runtime import devices
+from transflow_core.runtime.devices import DeviceError, in_halves, on_cores, others_run
+from transflow_core.runtime.worker import ComputeWorker
 from transflow_core.training.measure import measure_typicality
 
-from ..helpers import ROOT, make_tiny_prior
+from ..helpers import ROOT, apart, make_tiny_prior
+
+
+def with_threads(count, function):
+    """What a thread that has so many of torch's is given."""
+
+    def call():
+        before = torch.get_num_threads()
+        try:
+            torch.set_num_threads(count)
+            return function()
+        finally:
+            torch.set_num_threads(before)
+
+    return apart(call)
+
+
+def seen(rows):
+    """Of one part: its rows, torch's threads, whether gradients are off, and by whom it is computed."""
+    return rows.flatten().tolist(), torch.get_num_threads(), torch.is_inference_mode_enabled(), threading.get_ident()
+
+
+# --- a part on each core ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("threads", "rows", "busy", "sizes"),
+    [(3, 7, False, [3, 2, 2]), (1, 7, True, [7]), (3, 2, False, [2]), (3, 2, True, [1, 1])],
+)
+def test_a_batch_has_a_part_for_each_thread_where_that_helps(threads, rows, busy, sizes, monkeypatch):
+    """Few images are computed torch's way where the machine does nothing else, and else by one core an image."""
+    monkeypatch.setattr(devices, "others_run", lambda _: busy)
+    batch = torch.arange(float(rows)).reshape(rows, 1)
+    me, parts = with_threads(threads, lambda: (threading.get_ident(), on_cores(seen, batch)))
+    assert [len(found) for found, *_ in parts] == sizes
+    assert [row for found, *_ in parts for row in found] == list(range(rows))
+    together = len(sizes) == 1
+    for _, cores, inference, who in parts:
+        assert inference and cores == (threads if together else 1) and (who == me) == together
+
+
+@pytest.mark.parametrize(
+    ("told", "spinning", "busy"),
+    [
+        ("0.5 0.4 0.3 3/79 4711", 0, False),
+        ("0.5 0.4 0.3 4/79 4711", 0, True),
+        ("0.5 0.4 0.3 4/79 4711", 1, False),
+        ("0.5 0.4 0.3 6/79 4711", 2, True),
+        ("0.5 0.4", 0, False),
+        (None, 0, False),
+    ],
+)
+def test_others_run_where_more_threads_would_run_than_there_are_cores(told, spinning, busy, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "_LOADAVG", tmp_path / "loadavg")
+    monkeypatch.setattr(devices, "_TASKS", tmp_path / "task")
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 4)
+    if told is not None:
+        (tmp_path / "loadavg").write_text(told)
+    # Numbers that no thread has: torch's, of which some run and one sleeps; and this thread, which is Python's.
+    states = {threading.get_native_id(): "R", 5_000_000: "S"} | {6_000_000 + index: "R" for index in range(spinning)}
+    for number, state in states.items():
+        (tmp_path / "task" / str(number)).mkdir(parents=True)
+        (tmp_path / "task" / str(number) / "stat").write_text(f"{number} (a) b) {state} 1 2 3")
+    assert others_run(2) is busy
+
+
+def test_the_parts_are_computed_at_the_same_time_and_an_error_of_one_is_the_batchs():
+    both = threading.Barrier(2)
+
+    def meet(rows):
+        both.wait(60)
+        if rows.max() > 1:
+            raise ValueError("the second")
+        return True
+
+    assert with_threads(2, lambda: on_cores(meet, torch.zeros(2, 1))) == [True, True]
+    with pytest.raises(ValueError, match="the second"):
+        with_threads(2, lambda: on_cores(meet, torch.tensor([[1.0], [2.0]])))
+
+
+def test_threads_of_others_keep_their_number_and_a_compute_thread_has_its_own_ready():
+    def numbers():
+        on_cores(seen, torch.zeros(8, 1))
+        return torch.get_num_threads(), apart(torch.get_num_threads)
+
+    def of_a_worker():
+        torch.set_num_threads(5)
+        compute = ComputeWorker()
+        parts = compute.run(on_cores, seen, torch.zeros(5, 1))
+        each = compute.run(torch.get_num_threads), torch.get_num_threads(), apart(torch.get_num_threads)
+        return [threads for _, threads, *_ in parts], each
+
+    assert with_threads(4, numbers) == (4, 4)
+    assert apart(of_a_worker) == ([1] * 5, (5, 1, 1)), "all cores are the worker's, and its first batch changes nothing"
+
+
+@pytest.mark.parametrize("name", ["celeba64", "celeba128"])
+def test_a_prior_gives_the_same_on_any_number_of_cores(name):
+    prior = load_prior(name, device="cpu")
+    z = 0.7 * torch.randn(3, prior.dim, generator=torch.Generator().manual_seed(0))
+    (x, back), (x2, back2) = (
+        with_threads(count, lambda: (x := prior.decode(z), prior.encode_and_score(x))) for count in (1, 2)
+    )
+    torch.testing.assert_close(x2, x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(back2.z, back.z, atol=1e-3, rtol=0)
+    torch.testing.assert_close(back2.log_prob, back.log_prob, atol=0.1, rtol=1e-5)
+    bits, bits2 = (with_threads(count, lambda: prior.bits_per_dim(x)) for count in (1, 2))
+    torch.testing.assert_close(bits2, bits, atol=1e-4, rtol=0)
+
+
+# --- little memory, or none ------------------------------------------------------------------------------------------
 
 
 class Small:
-    """A flow on a device that has room for so many images at once."""
+    """A flow on a device that has room for so many images at once; not one of ours, so a batch is not shared."""
 
     def __init__(self, flow, room):
         self._flow, self._room, self.batches = flow, room, []
@@ -39,40 +154,71 @@ class Small:
         return self._flow.inverse(z)
 
 
-def on_a_device_with(prior, room):
+def on_a_device_with(room):
+    prior = make_tiny_prior()
     prior.flow = Small(prior.flow, room)
     return prior
 
 
-@pytest.mark.parametrize("room", [1, 2, 3, 7])
+@pytest.mark.parametrize("room", [1, 2, 7])
 def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(room):
-    z = torch.randn(9, make_tiny_prior().dim, generator=torch.Generator().manual_seed(0))
-    small, large = on_a_device_with(make_tiny_prior(), room), make_tiny_prior()
+    small, large = on_a_device_with(room), make_tiny_prior()
+    z = torch.randn(9, large.dim, generator=torch.Generator().manual_seed(0))
     x = small.decode(z)
     assert torch.allclose(x, large.decode(z), atol=1e-5)
     found, expected = small.encode_and_score(x), large.encode_and_score(x)
     assert torch.allclose(found.z, expected.z, atol=1e-3)
     assert torch.allclose(found.log_prob, expected.log_prob, rtol=1e-4)
-    assert max(small.flow.batches) == 9  # the whole is tried first
+    assert max(small.flow.batches) == 9  # the whole is tried first, on any number of cores
 
 
 def test_where_not_one_image_fits_it_is_said():
-    prior = on_a_device_with(make_tiny_prior(), 0)
+    prior = on_a_device_with(0)
     with pytest.raises(DeviceError, match="not enough free memory for a single image"):
         prior.decode(torch.zeros(4, prior.dim))
     assert prior.flow.batches == [4, 2, 1]
 
 
-def test_a_device_that_is_lost_is_said_and_not_asked_again():
-    asked = []
+def test_a_part_for_which_memory_is_short_is_halved():
+    prior, sizes = make_tiny_prior(), []
+    inverse = prior._form.inverse
 
-    def lost(rows):
-        asked.append(len(rows))
-        raise RuntimeError("CUDA error: unspecified launch failure")
+    def short(z):
+        sizes.append(len(z))
+        if len(z) > 1:
+            raise MemoryError
+        return inverse(z)
 
-    with pytest.raises(DeviceError, match="stopped answering"):
-        in_halves(lost, torch.zeros(4))
-    assert asked == [4]
+    z = torch.zeros(4, prior.dim)
+    whole = prior.decode(z)
+    prior._form.inverse = short
+    assert torch.allclose(with_threads(2, lambda: prior.decode(z)), whole, atol=1e-5)
+    assert sorted(sizes) == [1, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "match", "sizes"),
+    [
+        ("CUDA error: unspecified launch failure", DeviceError, "stopped answering", [3]),
+        ("The size of tensor a must match", RuntimeError, "size of tensor a", [3]),
+        ("MPS backend out of memory (MPS allocated: 5.02 GB)", None, "", [3, 1, 2, 1, 1]),
+    ],
+)
+def test_only_too_little_memory_halves_a_batch(words, error, match, sizes):
+    tried = []
+
+    def fails(rows):
+        tried.append(len(rows))
+        if len(rows) > 1:
+            raise RuntimeError(words)
+        return len(rows)
+
+    if error is None:
+        assert in_halves(fails, torch.zeros(3)) == [1, 1, 1]
+    else:
+        with pytest.raises(error, match=match):
+            in_halves(fails, torch.zeros(3))
+    assert tried == sizes
 
 
 _SHORT_OF_MEMORY = """
@@ -108,13 +254,7 @@ def test_a_system_that_gives_no_more_memory_has_smaller_batches_and_then_words()
     assert words.startswith("this machine has not enough free memory for a single image")
 
 
-def test_any_other_error_is_its_own():
-    def wrong(rows):
-        raise RuntimeError("The size of tensor a must match")
-
-    with pytest.raises(RuntimeError, match="size of tensor a"):
-        in_halves(wrong, torch.zeros(4))
-
+# --- a device without float64 ----------------------------------------------------------------------------------------
 
 _ASKS = {getattr(torch.ops.aten, name).default for name in ("_local_scalar_dense", "item", "is_nonzero")}
 
@@ -133,9 +273,7 @@ class Apple(TorchDispatchMode):
         return result
 
 
-@pytest.fixture
-def on_apple(monkeypatch):
-    """The tiny prior there."""
+def test_densities_and_typicality_are_summed_up_where_there_is_float64(monkeypatch):
     prior, brought = make_tiny_prior(), torch.Tensor.cpu
     prior.flow.to("meta")
 
@@ -146,28 +284,29 @@ def on_apple(monkeypatch):
         return torch.eye(len(tensor), dtype=tensor.dtype) if square else torch.zeros(tensor.shape, dtype=tensor.dtype)
 
     monkeypatch.setattr(torch.Tensor, "cpu", back)
+    shape = (3, prior.channels, prior.image_size, prior.image_size)
     with Apple():
-        yield prior
+        with pytest.raises(TypeError, match="MPS"):
+            torch.zeros(1, device="meta").double()
+        images = torch.rand(shape)
+        assert prior.log_prob(images).dtype == prior.bits_per_dim(images).dtype == torch.float64
+        assert prior.device.type == "meta" and prior.decode(torch.zeros(2, prior.dim)).is_meta
+        assert measure_typicality(prior, np.zeros((3, *shape[2:], shape[1]), np.uint8))
 
 
-def test_densities_are_summed_up_where_there_is_float64(on_apple):
-    assert on_apple.device.type == "meta"
-    with pytest.raises(TypeError, match="MPS"):
-        torch.zeros(1, device="meta").double()
-    images = torch.rand(3, on_apple.channels, on_apple.image_size, on_apple.image_size)
-    assert on_apple.log_prob(images).dtype == on_apple.bits_per_dim(images).dtype == torch.float64
-    assert on_apple.decode(torch.zeros(2, on_apple.dim)).is_meta
+def test_a_flow_that_is_none_of_ours_has_the_batch_as_it_is():
+    class Strange:
+        image_size, channels, latent_shapes = 2, 3, [(3, 2, 2)]
 
+        def forward(self, x):
+            sizes.append(len(x))
+            return x.flatten(1), torch.zeros(len(x))
 
-def test_typicality_is_measured_without_float64_on_the_device(on_apple):
-    held_out = np.zeros((3, on_apple.image_size, on_apple.image_size, on_apple.channels), np.uint8)
-    assert measure_typicality(on_apple, held_out)
+        def inverse(self, z):
+            sizes.append(len(z))
+            return z.reshape(-1, 3, 2, 2), torch.zeros(len(z))
 
-
-def test_apples_own_words_for_too_little_memory_halve_the_batch_as_well():
-    def small(rows):
-        if len(rows) > 1:
-            raise RuntimeError("MPS backend out of memory (MPS allocated: 5.02 GB, max allowed: 5.4 GB)")
-        return len(rows)
-
-    assert in_halves(small, torch.zeros(3)) == [1, 1, 1]
+    sizes = []
+    prior = Prior(Strange(), make_tiny_prior().pixels, "strange", "0" * 64)
+    with_threads(2, lambda: prior.encode(prior.decode(torch.zeros(4, 12)).clamp(0, 1)))
+    assert sizes == [4, 4]

@@ -1,9 +1,8 @@
 """A batch on all cores of a processor, a part of it on each; and in halves, on a device whose memory is short.
 
 torch would have all cores work on one operation after the other, and each of a flow's thousands of operations then
-waits for the slowest core: where another program has one for a moment, all wait, and images take several times as long
-(`python -m benchmarks.threads --busy`). Parts of a batch wait for nobody before their end. What has fewer images than
-cores is computed torch's way where the machine has nothing else to do, and else by one core an image.
+waits for the slowest core. Where another program has one, images take several times as long (`python -m
+benchmarks.threads --busy`). Parts of a batch wait for nobody before their end.
 """
 
 import contextlib
@@ -23,15 +22,8 @@ __all__ = ["DeviceError", "begin_cores", "in_halves", "on_cores", "others_run"]
 T = TypeVar("T")
 _LOADAVG = Path("/proc/loadavg")
 _TASKS = Path("/proc/self/task")
-# What is thrown when a device does not come back; torch has a class of its own for it since 2.8.
-_LOST = (
-    "CUDA error",
-    "device-side assert",
-    "unspecified launch failure",
-    "illegal memory access",
-    "GPU is lost",
-    "has fallen off the bus",
-)
+# What is said when a device does not come back.
+_LOST = ("CUDA error", "device-side assert", "launch failure", "illegal memory access", "GPU is lost", "off the bus")
 # What has no class of its own where memory is short: Apple's GPUs, and a processor whose system gives no more.
 _SHORT = ("MPS backend out of memory", "can't allocate memory", "not enough memory")
 
@@ -39,12 +31,9 @@ _SHORT = ("MPS backend out of memory", "can't allocate memory", "not enough memo
 def on_cores(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
     """`function` of each part of a batch, (n, ...), n ≥ 1, in order, under `torch.inference_mode`.
 
-    There are as many parts as this thread has threads of torch's (`torch.get_num_threads`), each computed by one. Of
-    fewer images each is a part where other programs or threads keep the machine busy (`others_run`); where none do, all
-    are one part, computed here. So is a batch that lies on another device.
-
-    Args:
-        function: may be called by several threads at once.
+    There are as many parts as this thread has threads of torch's (`torch.get_num_threads`), each computed by one. Fewer
+    images are a part each where others keep the machine busy (`others_run`), and else one part, computed here. So is a
+    batch that lies on another device. Several threads may call the function at once.
 
     Example:
         >>> sum(on_cores(lambda rows: rows.sum().item(), torch.ones(4, 2)))
@@ -86,10 +75,9 @@ def _spinning() -> int:
 
 
 def begin_cores() -> None:
-    """Have the threads ready that a batch of this thread's is computed by, before the first one comes.
+    """Have the threads ready that compute a batch of this thread's, before the first one comes.
 
-    Afterwards threads that have not computed yet have as many of torch's as this one: `torch.set_num_threads` is of all
-    those, too.
+    Threads that have not computed yet have as many of torch's as this one from then on: set theirs afterwards.
     """
     if (count := torch.get_num_threads()) > 1:
         _pool(count)
@@ -125,27 +113,19 @@ def in_halves(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
     """
     try:
         return [function(batch)]
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        # The parts are computed below, outside: in here the traceback would keep what the first try had taken.
-        reason = error.with_traceback(None)
-    except RuntimeError as error:
-        if any(words in str(error) for words in _LOST):
-            raise DeviceError(
-                "the GPU stopped answering, and will not before this program is started again; on a processor it works "
-                "with device cpu"
-            ) from error
-        if not any(words in str(error) for words in _SHORT):
+    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if any(words in str(error) for words in _LOST) and not isinstance(error, torch.OutOfMemoryError):
+            raise DeviceError("the GPU stopped answering: restart this program, or use device cpu") from error
+        short = isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in _SHORT)
+        if not short:
             raise
+        # The halves are computed below, outside: in here the traceback would keep what the first try had taken.
         reason = error.with_traceback(None)
     if len(batch) == 1:
-        if batch.device.type == "cpu":
-            raise DeviceError(
-                "this machine has not enough free memory for a single image: end what else runs on it, or take a "
-                "smaller prior"
-            ) from reason
+        where = "this machine" if batch.device.type == "cpu" else "the GPU"
+        instead = "" if batch.device.type == "cpu" else ", or use device cpu"
         raise DeviceError(
-            "the GPU has not enough free memory for a single image: end what else runs on it, take a smaller prior, or "
-            "compute on the processor (device cpu)"
+            f"{where} has not enough free memory for a single image: end other programs, take a smaller prior{instead}"
         ) from reason
     if batch.is_cuda:
         torch.cuda.empty_cache()

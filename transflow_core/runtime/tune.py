@@ -26,8 +26,8 @@ def tune(server: bool = False) -> None:
         server: whether many threads answer requests while one computes, as those of the page do.
     """
     # A thread of GNU's OpenMP that waits for another spins for 3 ms before it sleeps. Where something else has the core
-    # of either, it spins nearly all of the time, and images take several times as long (`python -m benchmarks.threads
-    # --busy`). A tenth of a millisecond is more than any pause within a flow.
+    # of either, it spins nearly all of the time (`python -m benchmarks.threads --busy`). This is a tenth of a
+    # millisecond, more than any pause within a flow.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # By default memory goes back to the system after most pieces of a batch, and comes anew page by page: a third of

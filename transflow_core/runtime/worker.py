@@ -36,10 +36,9 @@ def python_path() -> str:
 
 @contextlib.contextmanager
 def as_client(client: Hashable) -> Iterator[None]:
-    """Jobs that are submitted within belong to `client`, such as a visitor's session.
+    """Jobs that are submitted within belong to `client`, such as a visitor's session, and else to their thread.
 
-    Without it, a job belongs to the thread that submits it. Not for a block that yields: Gradio takes each step of a
-    generator in another context, and `steps_as_client` is for these.
+    Not for a block that yields: Gradio takes each step of a generator in another context. See `steps_as_client`.
     """
     token = _client.set(client)
     try:
@@ -80,9 +79,9 @@ class _Job:
 class Worker:
     """A thread that runs jobs of several clients in turn, so that each has the same share of its time.
 
-    The next job is of the client that was served the shortest, counted from when it came (start-time fair queueing, of
-    Goyal, Vin and Cheng, 1996). So a client with a hundred jobs delays another's first by one job, and long jobs do not
-    outweigh short ones. Submit work in pieces: a batch of images, or a picture; not a whole set.
+    The next job is of the client that was served the shortest, counted from when it came (start-time fair queueing:
+    Goyal, Vin and Cheng, 1996). Submit work in pieces, a batch of images or a picture: a client with a hundred jobs
+    delays another's first by one job.
 
     Args:
         name: of the thread.
@@ -142,10 +141,7 @@ class Worker:
         priority: Priority = "now",
         **kwargs: Any,
     ) -> Future[T]:
-        """As `run`, without waiting; the future can be cancelled until its turn.
-
-        Raises Cancelled where the process ends.
-        """
+        """As `run`, without waiting; it can be cancelled until its turn. Raises Cancelled as the process ends."""
         future: Future[T] = Future()
         queue = (_PRIORITIES.index(priority), _current_client())
         with self._lock:
@@ -205,15 +201,12 @@ class Worker:
 class ComputeWorker(Worker):
     """The worker that computes, on all cores; it leaves one core to the thread that makes it and to all that follow.
 
-    A web server answers each request in a thread of its own. Each would have its own team of OpenMP threads, and as
-    soon as there are more of them than cores, GNU's OpenMP no longer lets them spin between two parallel loops, but
-    puts them to sleep. Waking them costs more than many of the thousands of loops of a Glow: on two cores images took
-    1.3 to 1.5 times as long (`python -m benchmarks.threads`). And two threads that compute at
-    once on the same cores collapse.
+    A web server answers each request in a thread of its own, and each would have its own team of OpenMP threads. As
+    soon as there are more of them than cores, GNU's OpenMP puts them to sleep between two loops, and two threads that
+    compute at once collapse: images took 1.3 to 1.5 times as long on two cores (`python -m benchmarks.threads`).
 
     `torch.set_num_threads` is of the thread that calls it and of those that have not computed yet
-    (pytorch/pytorch#37461): the thread here takes all cores first. Make this object before anything is computed: a
-    team that is there already stays.
+    (pytorch/pytorch#37461): make this object before anything is computed.
 
     Example:
         >>> import torch
