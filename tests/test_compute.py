@@ -1,7 +1,6 @@
 """A prior at work: samples that decode, series of them, and previews."""
 
 import math
-import threading
 from types import SimpleNamespace
 
 import pytest
@@ -144,26 +143,13 @@ def test_without_tiles_or_too_far_off_it_stays_in_float32(default_prior, in_bflo
     assert Engine(default_prior).fast is default_prior
 
 
-def test_evidence_is_inverted_in_float32_while_a_preview_is_made(default_prior, in_bfloat16):
-    """The two run in different threads of the page, on the same weights."""
+def test_evidence_is_inverted_in_float32_whatever_previews_do(default_prior, in_bfloat16):
+    """Both use the same weights."""
     engine = Engine(default_prior)
     x = default_prior.decode(standard_normal(2, default_prior.dim))
     before = default_prior.encode(x)
-    normal, over = Gaussian.standard(default_prior.dim), threading.Event()
-    engine.sample(normal, 1, preview=True)
-
-    def drag():
-        while not over.is_set():
-            engine.sample(normal, 2, preview=True)
-
-    thread = threading.Thread(target=drag)
-    thread.start()
-    try:
-        for _ in range(3):
-            assert (default_prior.encode(x) - before).abs().max() < 1e-4
-    finally:
-        over.set()
-        thread.join()
+    engine.sample(Gaussian.standard(default_prior.dim), 1, preview=True)
+    assert default_prior.encode(x).equal(before)
 
 
 def test_your_own_model_is_shown_as_it_is(in_bfloat16):

@@ -84,22 +84,17 @@ def test_it_is_conditioned_once_until_it_changes_or_is_forgotten(monkeypatch):
     assert torch.equal(evidence.posterior(0.3).mean, before.mean) and len(calls) == 3
 
 
-def test_a_saved_posterior_stands_in_the_place_of_images_until_images_come():
-    saved = Posterior.condition(torch.ones(2, DIM), lam_ratio=0.7)
-    evidence = Evidence(saved=saved, saved_name="mine.safetensors")
-    assert evidence.ready and evidence.title == "mine.safetensors" and evidence.posterior() is saved
-    assert evidence.posterior(0.2).mean.equal(saved.with_lam(0.2).mean)
-    more = evidence.added([image(1)])
-    assert more.saved is None and more.title == "1.png" and more.posterior().m == 1
-
-
-def test_it_has_a_title_and_is_an_example_until_it_changes():
+def test_it_has_a_title_and_is_an_example_or_saved_until_it_changes():
     evidence = Evidence().added([image(1), image(2, problem="it is empty.")])
     assert [Evidence().title, evidence.title, evidence.added([image(3)]).title] == ["the prior", "1.png", "2 images"]
-    example = Evidence((image(1), image(2)), "a", example="sketch")
-    more = image(3)
+    example, more = Evidence((image(1), image(2)), "a", example="sketch"), image(3)
     for changed in (example.added([more]), example.removed(0), example.put(0, more), example.replace(0, weight=2.0)):
         assert changed.example == "" and changed.prior == "a"
+    posterior = Posterior.condition(torch.ones(2, DIM), lam_ratio=0.7)
+    saved = Evidence(saved=posterior, saved_name="mine.safetensors")
+    assert saved.ready and saved.title == "mine.safetensors" and saved.posterior() is posterior
+    assert saved.posterior(0.2).mean.equal(posterior.with_lam(0.2).mean)
+    assert saved.added([more]).saved is None and saved.added([more]).posterior().m == 1
 
 
 @pytest.mark.parametrize(

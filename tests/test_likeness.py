@@ -1,7 +1,6 @@
 """`benchmarks.likeness`: laws of the distances, what features tell, its rows, and the page that it writes."""
 
 import json
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +8,18 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import likeness, sitter
+from benchmarks import likeness
 from benchmarks.distances import (
-    diversity,
     energy_distance,
     interval,
     kid,
-    novelty,
     precision_recall,
 )
 from benchmarks.features import DESCRIPTOR, FEATURES, pixels
 from benchmarks.likeness_page import front, page, pareto
 from benchmarks.methods import DEFAULT, GIVEN, HELD_OUT, METHODS, MIRRORED, PREDICTIVE, PRIOR, Given, Method, Shown
 from benchmarks.sets import OTHERS, SHIPPED
+from benchmarks.sitter import OTHERS as OTHERS_OF_PERSON
 from transflow_core.engine import Engine
 from transflow_core.posterior import standard_normal
 
@@ -51,21 +49,6 @@ def test_precision_and_recall_see_what_is_missing():
     assert precision > 0.8 and 0.3 < recall <= 0.5
     assert precision_recall(rows(60, seed=3, shift=100), real) == (0, 0)
     assert precision_recall(rows(2), rows(2)) == (1, 1)
-
-
-def test_diversity_and_novelty_are_relative_to_real_ones():
-    given, held_out = rows(300), rows(300, seed=1)
-    assert diversity(rows(300, seed=2), held_out) == pytest.approx(1, abs=0.05)
-    assert diversity(rows(300, seed=2, scale=0.5), held_out) == pytest.approx(0.5, abs=0.05)
-    assert novelty(given[:20], given, held_out) == pytest.approx(np.zeros(20), abs=1e-6)
-    assert novelty(rows(300, seed=2), rows(300), held_out).mean() == pytest.approx(1, abs=0.05)
-
-
-def test_a_mirrored_copy_is_new_only_to_those_who_do_not_look_for_it():
-    given, mirrored, held_out = rows(20), rows(20, seed=1), rows(20, seed=2)
-    blind = likeness.compared(mirrored, given, held_out)
-    seen = likeness.compared(mirrored, given, held_out, mirrored)
-    assert blind["novelty"] > 0.5 and max(seen["novelty"], seen["near"]) < 1e-5
 
 
 def test_an_interval_holds_the_mean_as_often_as_it_says():
@@ -129,22 +112,17 @@ def test_the_page_is_written_from_the_numbers(tmp_path):
     drawn = charts[OTHERS].read_text(encoding="utf-8")
     assert all(f">{name}</text>" in drawn for name in (HELD_OUT, PREDICTIVE, DEFAULT)) and GIVEN not in drawn
     assert pareto({"a": (1, 0.2), "b": (2, 0.5), "c": (3, 0.4), "d": (3, 0.6), "e": (1, 0.1)}) == ["a", "b", "d"]
-    person = {"person": "p", "split": 0, "method": sitter.OTHERS, "mean": 0.4, "nearest": 0.35, "within": 1.0}
+    person = {"person": "p", "split": 0, "method": OTHERS_OF_PERSON, "mean": 0.4, "nearest": 0.35, "within": 1.0}
     text = page(json.loads(json.dumps(ENTRIES)), [person], charts, [])
     for line in (
         f"| {DEFAULT} | 10.00 [",
         f"| {DEFAULT} | 45.00 [36.00, 54.00]",
         f"| {PREDICTIVE} | 4.00 [2.00, 6.00]",
         f"| {DEFAULT} | 5.00 [4.00, 6.00] | 15.00 [12.00, 18.00] |",  # set by set
-        f"| {sitter.OTHERS} | 0.40 | 0.35 | 1.00 |",
+        f"| {OTHERS_OF_PERSON} | 0.40 | 0.35 | 1.00 |",
         "(like.svg)",
     ):
         assert line in text
-
-
-def options_of(folder: Path, **more) -> Namespace:
-    found = {"numbers": folder / "numbers.json", "splits": 1, "first_split": 0, "slow_splits": 0, "other_splits": 9}
-    return Namespace(**found | {"samples": 4, "sitter": None, "evidence": folder} | more)
 
 
 def photographs(folder: Path, colour: int, n: int) -> Path:
@@ -179,19 +157,3 @@ def test_a_row_is_measured_of_real_files(tmp_path, monkeypatch):
     shown = Shown(given.images[:3], redrawn=np.array([True, False, False]), projected=np.array([True, True, False]))
     row = likeness.turn(pictures, Method("m", "t", lambda given: shown), given, 0, [], False)
     assert (row["noisy"], row["noisy_shown"], row["projected"]) == pytest.approx((1 / 3, 0, 2 / 3))
-
-
-def test_one_person_is_measured_against_others(tmp_path, monkeypatch):
-    monkeypatch.setitem(FEATURES, DESCRIPTOR, pixels)
-    engine = Engine(make_tiny_prior(side=32))
-    folders = [photographs(tmp_path / name, colour, 8) for name, colour in (("dark", 20), ("light", 180))]
-    options = options_of(tmp_path)
-    found = sitter.measure(folders, engine, options, [])
-    assert {(row["person"], row["method"]) for row in found} == {
-        (name, method) for name in ("dark", "light") for method in sitter.texts()
-    }
-    of = {row["method"]: row for row in found if row["person"] == "dark"}
-    assert of[sitter.OTHERS]["nearest"] < of[sitter.IMPOSTORS]["nearest"]
-    assert DEFAULT in of and of[sitter.FIVE]["nearest"] < 0.5 * of[sitter.IMPOSTORS]["nearest"]
-    assert sitter.measure(folders, engine, options, found) == found  # nothing again
-    assert "people: 2" in page([], found, {}, [])

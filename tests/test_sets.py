@@ -44,16 +44,11 @@ def assert_conditions_alike(found, folder, engine):
 @pytest.mark.parametrize("kind", [None, "zip", "tar"])
 def test_a_set_conditions_as_its_images_do(folder, engine, kind, tmp_path, monkeypatch):
     monkeypatch.setattr(sets, "_CHUNK", 3)
-    data = folder if kind is None else tmp_path / shutil.make_archive("packed", kind, folder)
+    data = folder if kind is None else tmp_path / shutil.make_archive(str(tmp_path / "packed"), kind, folder)
     seen = []
     found = statistics_of_set(engine, [data], tmp_path / "kept", progress=lambda *a: seen.append(a[:2]), **HOW)
     assert_conditions_alike(found, folder, engine)
     assert seen == [(0, 8), (3, 8), (6, 8), (8, 8)] and not (tmp_path / "kept").exists()
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
 
 
 def test_after_a_stop_it_goes_on_and_only_with_the_same_set(folder, engine, tmp_path, monkeypatch):

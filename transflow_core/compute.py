@@ -138,11 +138,12 @@ class Compute:
         self,
         function: Callable[..., T],
         *args: Any,
-        cancel: threading.Event | None = None,
+        progress: Progress | None = None,
         priority: Priority = "now",
+        cancel: threading.Event | None = None,
         **kwargs: Any,
     ) -> T:
-        """`function(*args, **kwargs)`, where this engine computes: for long arithmetic with its latents.
+        """`function(*args, **kwargs)`, where this engine computes: one job, in which `progress` does not change.
 
         Raises Cancelled if `cancel` is set before its turn; `priority`: see `Worker.submit`.
         """
@@ -217,13 +218,13 @@ class Compute:
 
     # --- what samples are drawn from ---------------------------------------------------------------------------------
 
-    def draw(self, posterior: Posterior, how: Method, *, cancel: threading.Event | None = None) -> Sampler:
+    def draw(self, posterior: Posterior, method: Method, **how: Unpack[How]) -> Sampler:
         """What samples of a posterior are drawn from: see `Posterior.draw`, with this prior's levels and its looks.
 
         Raises ValueError if the method has another number of λ/m than the prior has levels.
         """
-        looks = None if how.method == "posterior" else self.looks(posterior.latents, cancel=cancel)
-        return posterior.draw(how, self.prior.levels, looks)
+        looks = None if method.method == "posterior" else self.looks(posterior.latents, **how)
+        return posterior.draw(method, self.prior.levels, looks)
 
     def looks(self, of: Posterior | Tensor, **how: Unpack[How]) -> Looks:
         """What the images of a posterior, or of latents (p, D), look like: see `Posterior.draw`. It is cached."""
@@ -236,22 +237,14 @@ class Compute:
         return self._joined(tuple(self._known(self._looks, keys, list(latents), seen, BATCH, how)))
 
     def closest(
-        self,
-        images: Tensor,
-        posterior: Posterior,
-        evidence: Evidence | None = None,
-        *,
-        cancel: threading.Event | None = None,
+        self, images: Tensor, posterior: Posterior, evidence: Evidence | None = None, **how: Unpack[How]
     ) -> list[Closest]:
-        """Of each image, (n, C, S, S) in [0, 1], the closest one of a posterior, by its name in the evidence: a copy is
-        found out. Of more than 128 images a posterior keeps, and this compares with, 128 (`MOST_KEPT`).
+        """Of each image, (n, C, S, S) in [0, 1], the closest one of a posterior: a copy is found out.
 
-        Args:
-            images: such as `sample` gives.
-            posterior: what they are of.
-            evidence: that it was conditioned on; without it, or of a saved posterior, a name is "image 3".
+        It has its name in the evidence; without one, or of a saved posterior, it is "image 3". Of more than 128 images
+        a posterior keeps, and this compares with, 128 (`MOST_KEPT`).
         """
-        found = self.call(closest, images, self.looks(posterior, cancel=cancel), cancel=cancel)
+        found = self.call(closest, images, self.looks(posterior, **how), **how)
         used = () if evidence is None else evidence.used
         names = {_content(image.latent.z): image.name for image in used if image.latent is not None}
         return [replace(one, name=names.get(_content(posterior.latents[one.index]), one.name)) for one in found]
@@ -283,15 +276,11 @@ class Compute:
     ) -> Samples:
         """n images of a posterior (the paper's), or of what `draw` gives.
 
-        A seed gives the same noise at every λ and with every method. A sample that is put together of several images
-        and comes out noisy (see `Guard.noisy`) is drawn again, with other donors, up to four times; then it is moved
-        towards its first donor until it is clear.
+        A seed gives the same noise at every λ and with every method; `seed`, `temperature`: see `Sampler.sample`. A
+        `preview` has the same samples faster and less sharp, while a slider moves: see `fast`.
 
-        Args:
-            sampler: what they are drawn from.
-            n: how many.
-            seed, temperature: see `Sampler.sample`.
-            preview: the same samples faster, while a slider moves: less sharp, see `fast`.
+        A sample that is put together of several images and comes out noisy (see `Guard.noisy`) is drawn again, with
+        other donors, up to four times; then it is moved towards its first donor until it is clear.
         """
         guard = sampler.guard
         decode = self._decoder([guard], preview, **how)
@@ -314,25 +303,18 @@ class Compute:
         return Samples(images, z, redrawn, bad, excess > 1)
 
     def series(
-        self,
-        samplers: Sequence[Sampler],
-        n: int,
-        *,
-        seed: int = 0,
-        temperature: float = 1.0,
-        progress: Progress | None = None,
-        cancel: threading.Event | None = None,
+        self, samplers: Sequence[Sampler], n: int, *, seed: int = 0, temperature: float = 1.0, **how: Unpack[How]
     ) -> Tensor:
         """The same n draws of several samplers, (len(samplers), n, C, S, S) in [0, 1]: along a path as in Fig. 3, or at
         several λ/m as in Fig. 7 and 8."""
-        images = []
+        progress, images = how.get("progress"), []
         for index, sampler in enumerate(samplers):
 
             def onwards(done: int, _: int, what: str, before: int = index * n) -> None:
                 report(progress, before + done, len(samplers) * n, what)
 
-            samples = self.sample(sampler, n, seed=seed, temperature=temperature, progress=onwards, cancel=cancel)
-            images.append(samples.images)
+            how["progress"] = onwards
+            images.append(self.sample(sampler, n, seed=seed, temperature=temperature, **how).images)
         return torch.stack(images)
 
     @functools.cached_property

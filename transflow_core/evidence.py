@@ -102,27 +102,20 @@ class EvidenceImage:
 
     @classmethod
     def judged(
-        cls,
-        source: Source,
-        picture: Picture,
-        face: AlignedFace | None,
-        latent: Latent | None,
-        typicality: Typicality | None,
+        cls, source: Source, picture: Picture, face: AlignedFace | None, latent: Latent | None, of: Typicality | None
     ) -> EvidenceImage:
-        """What became of a picture's face, or of a picture without one."""
+        """What became of a picture's face, or of a picture without one, by what is typical of a prior."""
         if face is None or latent is None:
             return cls(source, picture, problem=picture.problem)
         pick: Pick = "largest" if picture.faces and face is picture.faces[0] else face.index
         source = replace(source, face="whole" if pick != "largest" and face.placement == "whole" else pick)
-        return cls(source, picture, face).rejudged(latent, typicality)
+        return cls(source, picture, face).rejudged(latent, of)
 
-    def rejudged(self, latent: Latent, typicality: Typicality | None) -> EvidenceImage:
+    def rejudged(self, latent: Latent, of: Typicality | None) -> EvidenceImage:
         """The same image with another latent, and what is to be said of it."""
-        verdict = typicality.judge(latent.log_prior, latent.level_rms) if typicality else None
-        problem = None
-        if not latent.invertible:
-            problem = "it is too different from the training images, so the model cannot encode it."
-        return replace(self, latent=latent, verdict=verdict, problem=problem)
+        different = "it is too different from the training images, so the model cannot encode it."
+        verdict = of.judge(latent.log_prior, latent.level_rms) if of else None
+        return replace(self, latent=latent, verdict=verdict, problem=None if latent.invertible else different)
 
     @property
     def name(self) -> str:
@@ -186,8 +179,8 @@ class EvidenceImage:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The images that a user gave, in their order, or a saved posterior in their place: a value, which `read_steps`
-    makes grow.
+    """The images that a user gave, in their order, or a saved posterior in their place. It never changes: what changes
+    it gives another one.
 
     Its posterior is computed once, at λ = m, and moved from there: a slider costs nothing that depends on m.
 
@@ -299,8 +292,7 @@ class Evidence:
         return "every image has weight 0" if self.images else "there are no images"
 
     def checked(self) -> Evidence:
-        """Itself, where all of the sources that were to be used can be. Raises ValueError with its `notes`, or with
-        what is wrong with each image when there is nothing to condition on."""
+        """Itself. Raises ValueError with its `notes`, or, when there is nothing to condition on, with the reasons."""
         if self.notes or not self.ready:
             raise ValueError(" ".join(self.notes) or self.why_unusable())
         return self

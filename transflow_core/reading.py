@@ -37,8 +37,8 @@ class Reader(Compute):
 
     Args:
         prior: the prior.
-        pictures: where files are decoded and faces are looked for, a picture at a time, while the flow inverts those
-            before; by default in the thread that calls.
+        pictures: where files are decoded and faces are looked for, while the flow inverts those before; by default in
+            the thread that calls.
         how: see `Compute`.
 
     Example:
@@ -78,8 +78,8 @@ class Reader(Compute):
         and the last is the result. Each has the number of sources that are `remaining`: 0 in the last one, unless
         `cancel` was set. A file that cannot be used stays in the evidence with its reason; the others go on.
 
-        A saved posterior (`.safetensors`) takes the evidence's place when it comes alone; among other files, or when it
-        is damaged or another prior's, the evidence's `notes` say so. At most 16 pictures are read ahead of the flow.
+        A saved posterior (`.safetensors`) takes the evidence's place when it comes alone. Otherwise the evidence's
+        `notes` say why not. At most 16 pictures are read ahead of the flow.
 
         Args:
             sources: what to read, and how it counts; or files alone: paths, bytes, binary files or PIL images.
@@ -87,8 +87,7 @@ class Reader(Compute):
             align, landmarks: see `faces.align`.
             faces, robust: of files that are given alone, see `Source`.
             most: images that there may be in the end; those that do not fit are left out with a note.
-            priority: see `Worker.submit`.
-            cancel: set it to end after the batch that is under way.
+            priority, cancel: see `How`.
         """
         onto = replace(Evidence(prior=self.prior.name) if onto is None else onto, notes=(), remaining=0)
         given = [one if isinstance(one, Source) else Source(one, face=faces, robust=robust) for one in sources]
@@ -172,7 +171,7 @@ class Reader(Compute):
         in the Picture, not raised."""
         return self._submit(file, align, landmarks, cancel, size).result()
 
-    def picture(self, file: File, *, cancel: threading.Event | None = None) -> Image.Image:
+    def picture(self, file: File, **how: Unpack[How]) -> Image.Image:
         """A whole picture, decoded where this engine reads files: for a server in a child process with limits.
 
         Raises ImageError if it cannot be used, and Cancelled.
@@ -180,16 +179,16 @@ class Reader(Compute):
         if self._reader is None:
             return load_image(file)
         name, content, _ = content_of(file)
-        found = self._reader.submit(content, cancel=cancel, name=name, size=1, align="never", keep=True).result()
+        found = self._reader.submit(
+            content, cancel=how.get("cancel"), name=name, size=1, align="never", keep=True
+        ).result()
         if found.image is None:
             raise ImageError(name, found.problem or "")
         return found.image
 
-    def choose(
-        self, image: EvidenceImage, face: AlignedFace | None, *, cancel: threading.Event | None = None
-    ) -> EvidenceImage:
+    def choose(self, image: EvidenceImage, face: AlignedFace | None, **how: Unpack[How]) -> EvidenceImage:
         """The same image by another face of its picture, or by the whole picture."""
-        return self._judged([(image.source, image.picture, face)], cancel=cancel)[0]
+        return self._judged([(image.source, image.picture, face)], **how)[0]
 
     def load_posterior(self, path: str | Path) -> Posterior:
         """A saved posterior, if it belongs to this prior.

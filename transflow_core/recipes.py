@@ -92,7 +92,8 @@ def parameter(default: Any, description: str, *, only: str = "", **bounds: Any) 
 
 def only(field: FieldInfo) -> str:
     """The method that a parameter belongs to; "" for all."""
-    return str((field.json_schema_extra or {}).get("only", "")) if isinstance(field.json_schema_extra, dict) else ""
+    more = field.json_schema_extra
+    return str(more.get("only", "")) if isinstance(more, dict) else ""
 
 
 def bounds(field: FieldInfo) -> tuple[Any, Any]:
@@ -125,11 +126,7 @@ def ordered(model: type[Recipe]) -> dict[str, FieldInfo]:
 
 
 class Recipe(BaseModel):
-    """What every operation has: inputs, and parameters that are checked when it is made.
-
-    Raises pydantic's ValidationError, a ValueError, for an unknown parameter and a value out of its bounds; `views`
-    says it in one sentence.
-    """
+    """What every operation has. Raises ValueError for a parameter that is unknown or out of its bounds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={})
     inputs: ClassVar[dict[str, Input]] = {}
@@ -487,10 +484,8 @@ RECIPES: dict[str, type[Recipe]] = {
 
 def check_suffix(model: type[Recipe], path: Path) -> None:
     """Raises ValueError, with the suffixes that there are, for a file that an operation cannot write."""
-    suffix = path.suffix.lower()
-    able = {f".{one}" for one in model.formats if one != "images"} | ({""} if "png" in model.formats else set())
-    able |= {""} if "images" in model.formats else set()
-    if suffix not in able:
+    able = {"" if one == "images" else f".{one}" for one in model.formats} | ({""} if "png" in model.formats else set())
+    if path.suffix.lower() not in able:
         words = ", ".join(sorted(one or "a folder" for one in able))
         raise ValueError(f"{path.name}: {model.title()} writes {words}.")
 

@@ -205,16 +205,14 @@ def test_an_engine_runs_its_flow_there_batch_by_batch(compute):
         encode=noted(lambda x: 4 * x.flatten(1) - 2), decode=noted(lambda z: (z.reshape(-1, 3, 8, 8) + 2) / 4)
     )
     prior = Prior.from_checkpoint(adapt_encoder(halves, (3, 8, 8)), device="cpu")
-    ran.clear()  # adapting tries the model
-    engine, plain = (Engine(prior, batch_size=2, compute=worker) for worker in (compute, None))
     frames = [Image.new("RGB", (8, 8), (shade, 90, 30)) for shade in (10, 120, 250)]
-    normal = Gaussian.standard(prior.dim)
-    results = []
-    for one, thread in ((engine, compute.run(threading.current_thread)), (plain, here)):
-        latents = torch.stack([latent.z for latent in one.encode(frames)])
-        results.append((latents, one.sample(normal, 5).images, one.sample(normal, 2, preview=True).images))
-        assert {found for _, found in ran} == {thread} and max(size for size, _ in ran) == 2
+    normal, results = Gaussian.standard(prior.dim), []
+    for worker, thread in ((compute, compute.run(threading.current_thread)), (None, here)):
+        engine = Engine(prior, batch_size=2, compute=worker)
         ran.clear()
+        latents = torch.stack([latent.z for latent in engine.encode(frames)])
+        results.append((latents, engine.sample(normal, 5).images, engine.sample(normal, 2, preview=True).images))
+        assert {found for _, found in ran} == {thread} and max(size for size, _ in ran) == 2
     assert all(a.equal(b) for a, b in zip(*results, strict=True))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from PIL import Image
 
-from ..compute import Progress
+from ..compute import How, Progress
 from ..evidence import Evidence
 from ..reading import Reader
 from ..recipes import Reading
@@ -39,13 +39,13 @@ class Call(Generic[R]):
     cancel: threading.Event | None = None
 
     @property
-    def how(self) -> dict[str, Any]:
+    def how(self) -> How:
         """Progress and cancel, as methods of the engine take them."""
         return {"progress": self.progress, "cancel": self.cancel}
 
     def run(self, function: Callable[..., T], *args: Any) -> T:
         """See `Compute.call`."""
-        return self.engine.call(function, *args, cancel=self.cancel)
+        return self.engine.call(function, *args, **self.how)
 
     def read(self, value: Any, **how: Any) -> Evidence:
         """Sources, read as the recipe says, or as `how` does; what was read before stays as it is."""
@@ -68,7 +68,7 @@ class Call(Generic[R]):
     def masks(self) -> list[Image.Image]:
         """The masks that were given, opened."""
         some = self.inputs.get("masks") or ()
-        return [one if isinstance(one, Image.Image) else self.engine.picture(one, cancel=self.cancel) for one in some]
+        return [one if isinstance(one, Image.Image) else self.engine.picture(one, **self.how) for one in some]
 
 
 def _checked(name: str, evidence: Evidence) -> Evidence:

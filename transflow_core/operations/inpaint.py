@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -13,13 +12,16 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from ..compute import BATCH
+from ..compute import BATCH, How
 from ..evidence import Evidence, EvidenceImage
 from ..faces import WHITE, mask_in_frame, paste
 from ..images import to_pil
 from ..posterior import Covariance, Gaussian, ShrinkageCovariance, per_level
 from ..priors.prior import Prior
 from ..reading import Reader
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["ignore", "inpaint", "masks_in_frames", "one_for_each", "remove", "usual"]
 
@@ -38,8 +40,7 @@ def ignore(
     engine: Reader,
     evidence: Evidence,
     masks: Mapping[int, Image.Image | None],
-    *,
-    cancel: threading.Event | None = None,
+    **how: Unpack[How],
 ) -> Evidence:
     """Evidence of which parts are ignored. What the rest of the image and the other images make likely is drawn there
     (see `inpaint`), and conditions instead.
@@ -61,7 +62,7 @@ def ignore(
     """
     for index, mask in masks.items():
         image = evidence[index]
-        plain = image if image.mask is None else engine.choose(image, image.face, cancel=cancel)
+        plain = image if image.mask is None else engine.choose(image, image.face, **how)
         evidence = evidence.put(index, _with_mask(engine, plain, mask))
     masked = [index for index in masks if evidence[index].mask is not None]
     if not masked:
@@ -69,7 +70,7 @@ def ignore(
     # An outlier is no guide to what is likely.
     others = replace(evidence, images=tuple(one for one in evidence if one.mask is None and not one.is_outlier))
     towards = usual(engine.prior, others.z, others.weights) if others.used else usual(engine.prior)
-    images = _inpainted(engine, [evidence[index] for index in masked], towards, cancel)
+    images = _inpainted(engine, [evidence[index] for index in masked], towards, how)
     for index, image in zip(masked, images, strict=True):
         evidence = evidence.put(index, image)
     return evidence
@@ -80,8 +81,7 @@ def remove(
     photograph: Image.Image,
     faces: Iterable[EvidenceImage],
     mask: Image.Image,
-    *,
-    cancel: threading.Event | None = None,
+    **how: Unpack[How],
 ) -> tuple[Image.Image, tuple[EvidenceImage, ...]]:
     """A photograph of people without what a mask covers of their faces, and the faces as they are in it then.
 
@@ -101,7 +101,7 @@ def remove(
     if not masked:
         raise ValueError("the mask touches no face: nothing can be removed outside of the aligned faces")
     placed, changes, now = [], [], dict(enumerate(faces))
-    inpainted = _inpainted(engine, list(masked.values()), usual(engine.prior), cancel)
+    inpainted = _inpainted(engine, list(masked.values()), usual(engine.prior), how)
     for (index, before), after in zip(masked.items(), inpainted, strict=True):
         assert before.face is not None and after.filled is not None  # a face was cut, and filled in
         placed.append(before.face)
@@ -110,17 +110,15 @@ def remove(
     return paste(photograph, placed, changes, feather=_FEATHER), tuple(now.values())
 
 
-def _inpainted(
-    engine: Reader, images: Sequence[EvidenceImage], towards: Gaussian, cancel: threading.Event | None
-) -> list[EvidenceImage]:
+def _inpainted(engine: Reader, images: Sequence[EvidenceImage], towards: Gaussian, how: How) -> list[EvidenceImage]:
     """Images with masks, filled in and judged as they are then."""
     filled = []
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         x = engine.prior.to_unit([image.face.image for image in batch if image.face is not None])
         masks = [image.mask for image in batch if image.mask is not None]
-        filled += to_pil(inpaint(engine, x, masks, towards, cancel=cancel))
-    latents = engine.encode(filled, cancel=cancel)
+        filled += to_pil(inpaint(engine, x, masks, towards, **how))
+    latents = engine.encode(filled, **how)
     return [
         replace(image.rejudged(latent, engine.prior.typicality), filled=one)
         for image, latent, one in zip(images, latents, filled, strict=True)
@@ -185,7 +183,7 @@ def inpaint(
     towards: Gaussian,
     *,
     rounds: int = _ROUNDS,
-    cancel: threading.Event | None = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Draw a part of each image again; the rest stays to the bit.
 
@@ -219,9 +217,9 @@ def inpaint(
         # What the flow cannot invert as it is starts from the mean.
         return shown(towards.mean + share * (z - towards.mean).nan_to_num(0.0, 0.0, 0.0))
 
-    x = engine.call(shown, towards.mean.expand(len(frames), -1), cancel=cancel)
+    x = engine.call(shown, towards.mean.expand(len(frames), -1), **how)
     for lam in np.geomspace(_FIRST, _LAST, rounds):
-        x = engine.call(once, x, float(lam), cancel=cancel)
+        x = engine.call(once, x, float(lam), **how)
     return x
 
 

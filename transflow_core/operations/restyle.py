@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..compute import Progress
+from ..compute import How
 from ..evidence import Evidence, EvidenceImage
 from ..faces import LEFT_EYE, RIGHT_EYE, describe, paste
 from ..images import enlarge, to_pil
@@ -23,6 +23,9 @@ from ..recipes import Restyle
 from .call import Call, notes_of
 from .inpaint import one_for_each, remove
 from .result import Result
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Restyled", "level_strengths", "restyle", "restyle_faces"]
 
@@ -69,9 +72,9 @@ def _photograph(
 ) -> tuple[list[Image.Image], list[float]]:
     """One photograph at each step, and how far each face is from what it was."""
     engine, recipe, file = call.engine, call.recipe, faces[0].source.file
-    image = file if isinstance(file, Image.Image) else engine.picture(file, cancel=call.cancel)
+    image = file if isinstance(file, Image.Image) else engine.picture(file, **call.how)
     if mask is not None:
-        image, faces = remove(engine, image, faces, mask, cancel=call.cancel)
+        image, faces = remove(engine, image, faces, mask, **call.how)
     full = level_strengths(recipe.strength, recipe.keep_levels, len(engine.prior.levels))
     path = [[share * strength for strength in full] for share in np.linspace(recipe.steps == 1, 1, recipe.steps)]
     restyled = restyle_faces(engine, faces, posterior, path, likeness=recipe.likeness, **call.how)
@@ -106,8 +109,7 @@ def restyle_faces(
     strengths: Sequence[float | Sequence[float]] = (1.0,),
     *,
     likeness: float | Sequence[float] = LIKENESS_TO_EVIDENCE,
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
+    **how: Unpack[How],
 ) -> Restyled:
     """Photographs of people in the style of the evidence, by optimal transport of their latents: see `Restyling`.
 
@@ -117,7 +119,6 @@ def restyle_faces(
         posterior: of the evidence.
         strengths: from 0, the photograph itself, to 1; each one number, or one for each latent level, fine to coarse.
         likeness: 0 keeps most of the person, 1 what the evidence has.
-        progress, cancel: see `Compute.sample`.
 
     Raises ValueError, in words, when there is no face to restyle.
 
@@ -133,11 +134,11 @@ def restyle_faces(
     z = evidence.z
     typical = engine.prior.typicality.median_rms if engine.prior.typicality else ()
     towards = Restyling.of(posterior, engine.prior.levels, typical, likeness)
-    rows = torch.cat([engine.call(towards, z, strength, cancel=cancel) for strength in strengths])
+    rows = torch.cat([engine.call(towards, z, strength, **how) for strength in strengths])
     # Nothing leaves the ranges of the photograph and of the style; colours may.
-    style = engine.looks(posterior, cancel=cancel).of(posterior.counting).guard
-    guards = [style.union(one.guard).uncoloured() for one in engine.looks(z, cancel=cancel).rows()] * len(strengths)
-    images = engine.decode(rows, centre=z.repeat(len(strengths), 1), guards=guards, progress=progress, cancel=cancel)
+    style = engine.looks(posterior, **how).of(posterior.counting).guard
+    guards = [style.union(one.guard).uncoloured() for one in engine.looks(z, **how).rows()] * len(strengths)
+    images = engine.decode(rows, centre=z.repeat(len(strengths), 1), guards=guards, **how)
     before = engine.prior.to_unit([one.face.image for one in evidence.used if one.face is not None]).cpu()
     return Restyled(evidence.used, before, images.reshape(len(strengths), *before.shape))
 

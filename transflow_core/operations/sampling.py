@@ -57,7 +57,7 @@ def ignored(call: Call, evidence: Evidence) -> Evidence:
         return evidence
     if evidence.saved is not None:
         raise ValueError("masks: a saved posterior takes none. Give images.")
-    return ignore(call.engine, evidence, masks_in_frames(evidence.images, masks), cancel=call.cancel)
+    return ignore(call.engine, evidence, masks_in_frames(evidence.images, masks), **call.how)
 
 
 def sampler_of(engine: Reader, recipe: Sample, posterior: Posterior | None) -> Sampler:
@@ -89,7 +89,7 @@ def sample(call: Call[Sample]) -> Result:
     posterior, recipe, facts, lines = conditioned(call, evidence, call.recipe)
     samples = engine.sample(sampler_of(engine, recipe, posterior), **_draws(call))
     pictures = to_pil(samples.images)
-    closest = engine.closest(samples.images, posterior, evidence, cancel=call.cancel)
+    closest = engine.closest(samples.images, posterior, evidence, **call.how)
     facts |= {**samples.counts, "closest": [one.to_dict() for one in closest]}
     named = {f"sample_{index:04d}": [picture] for index, picture in enumerate(pictures)}
     return Result(recipe, facts, named, contact_sheet(pictures), lines=lines)
