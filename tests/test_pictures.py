@@ -52,7 +52,7 @@ def test_a_mask_or_photograph_is_decoded_there_too(reader, tiny_prior, tmp_path)
     Image.new("RGB", (900, 400), "red").save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
     engine = Engine(tiny_prior, pictures=reader)
-    with patch("transflow_core.reading.load_image", side_effect=AssertionError):
+    with patch("transflow_core.reading.read_picture", side_effect=AssertionError):
         assert engine.picture(tmp_path / "a.png").tobytes() == load_image(tmp_path / "a.png").tobytes()
         with pytest.raises(ImageError, match=r"^b\.png: this is not an image"):
             engine.picture(tmp_path / "b.png")

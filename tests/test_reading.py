@@ -36,12 +36,6 @@ def squares(n, size=16, seed=0):
     return [Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(n)]
 
 
-def png(image):
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 @pytest.fixture
 def files(tmp_path):
     """Twenty pictures on disk."""

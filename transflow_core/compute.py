@@ -321,12 +321,9 @@ class Compute:
     def fast(self) -> Prior:
         """The prior that decodes previews.
 
-        On a processor, a wavelet flow gives the 2×2 means of its images (`WaveletGlow.low_pass`). The nets inside the
-        couplings compute in bfloat16 where the processor has matrix tiles for it (AMX: 1.8 times as fast), and in
-        float16 on a GPU, if no pixel of a sample changes by more than 2/255: the first preview finds out.
-
-        Evidence never comes this way: an inverse rebuilds what the nets read only to float32 rounding, of which
-        bfloat16 makes an error of 1e-2.
+        The nets inside the couplings compute in bfloat16 where a processor has matrix tiles for it (AMX: 1.8 times as
+        fast), and in float16 on a GPU, if no pixel of a sample changes by more than 2/255: the first preview finds out.
+        Evidence never comes this way: an inverse rebuilds what the nets read only to float32 rounding.
         """
         prior = self.prior
         on_gpu = prior.device.type == "cuda"
@@ -386,10 +383,10 @@ def project(
     """Decode latents, moving those whose image is wrong along the ray to `centre` until it is not.
 
     The share of the ray that can be kept is found by bisection, to 1/32, all wrong rows at once. A row that is wrong
-    even next to the centre becomes the centre; if that is wrong as well, there is nothing better to show.
+    even next to the centre becomes the centre.
 
     Args:
-        decode: latents (k, D) and their rows among the n, (k,) -> (k, C, S, S), in batches as it likes.
+        decode: latents (k, D) and their rows among the n, (k,) -> (k, C, S, S).
         z: (n, D).
         centre: (D,), or (n, D), one for each row.
         wrong: (k, C, S, S) -> (k,) bool.

@@ -34,7 +34,7 @@ Pick = Literal["largest", "all", "whole"] | int
 
 @dataclass(frozen=True)
 class Source:
-    """A file that becomes evidence, and how it counts. It is all that is needed to read the same again.
+    """A file that becomes evidence, and how it counts: all that is needed to read the same again.
 
     Attributes:
         file: a path, bytes, a binary file or a PIL image.

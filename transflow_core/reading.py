@@ -17,7 +17,7 @@ from PIL import Image
 from .compute import BATCH, Cache, Cancelled, Compute, How, Progress, check, report
 from .evidence import LARGEST_LATENT, Evidence, EvidenceImage, Pick, Source
 from .faces import AlignedFace
-from .images import ImageError, load_image
+from .images import ImageError
 from .pictures import AlignMode, File, Landmarks, Picture, PictureReader, content_of, read_picture
 from .posterior import Posterior
 from .priors.prior import Prior
@@ -105,7 +105,7 @@ class Reader(Compute):
             files = files[:room]
         onto = replace(onto, remaining=len(files), notes=tuple(notes))
         yield onto
-        reading = self._read_ahead([one.file for one in files], align, landmarks, cancel)
+        reading = self._ahead([one.file for one in files], cancel, align=align, landmarks=landmarks)
         # The first batches are smaller, so that something is seen early. None depends on the clock, since a latent
         # depends in its last bits on the batch that it was inverted in.
         batch: list[tuple[Source, Picture, AlignedFace | None]] = []
@@ -158,30 +158,20 @@ class Reader(Compute):
         """
         return self.read(sources, **how).checked().posterior(self.ratio(lam_ratio))
 
-    def faces(
-        self,
-        file: File,
-        *,
-        align: AlignMode = "auto",
-        landmarks: Landmarks = "5",
-        size: int | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Picture:
-        """One file to its aligned faces, by default as large as the prior's images. What is wrong with a file is said
-        in the Picture, not raised."""
-        return self._submit(file, align, landmarks, cancel, size).result()
+    def faces(self, file: File, *, cancel: threading.Event | None = None, **how: Any) -> Picture:
+        """One file to its aligned faces; keywords as for `read_picture`, by default as large as the prior's images.
+
+        What is wrong with a file is said in the Picture, not raised.
+        """
+        return self._faces(file, cancel, **how).result()
 
     def picture(self, file: File, **how: Unpack[How]) -> Image.Image:
         """A whole picture, decoded where this engine reads files: for a server in a child process with limits.
 
         Raises ImageError if it cannot be used, and Cancelled.
         """
-        if self._reader is None:
-            return load_image(file)
         name, content, _ = content_of(file)
-        found = self._reader.submit(
-            content, cancel=how.get("cancel"), name=name, size=1, align="never", keep=True
-        ).result()
+        found = self._read(content, how.get("cancel"), name=name, size=1, align="never", keep=True).result()
         if found.image is None:
             raise ImageError(name, found.problem or "")
         return found.image
@@ -228,34 +218,29 @@ class Reader(Compute):
             for source, picture, face in chosen
         ]
 
-    def _submit(
-        self,
-        file: File,
-        align: AlignMode,
-        landmarks: Landmarks,
-        cancel: threading.Event | None,
-        size: int | None = None,
-    ) -> Future[Picture]:
-        """One file to its faces; done at once where it is known already, or where there is no reader."""
+    def _read(self, content: Any, cancel: threading.Event | None, **how: Any) -> Future[Picture]:
+        """`read_picture`; done at once where there is no reader."""
+        if self._reader is None:
+            return _done(read_picture(content, **how))
+        return self._reader.submit(content, cancel=cancel, **how)
+
+    def _faces(self, file: File, cancel: threading.Event | None, **how: Any) -> Future[Picture]:
+        """One file to its faces; done at once where it is known already."""
         try:
             name, content, digest = content_of(file)
         except ImageError as error:
             return _done(Picture(error.name, problem=error.problem))
-        size = size or self.prior.image_size
-        key = (digest, size, align, landmarks)
+        how["size"] = how.get("size") or self.prior.image_size
+        key = (digest, *sorted(how.items()))
         known, keep = self._pictures.get(key), self._pictures.put
         if known is not None:
             return _done(replace(known, name=name))
-        how: dict[str, Any] = {"name": name, "size": size, "align": align, "landmarks": landmarks}
-        if self._reader is None:
-            reading = _done(read_picture(content, **how))
-        else:
-            reading = self._reader.submit(content, cancel=cancel, **how)
+        reading = self._read(content, cancel, name=name, **how)
         reading.add_done_callback(lambda read: read.cancelled() or read.exception() or keep(key, read.result()))
         return reading
 
-    def _read_ahead(
-        self, files: Sequence[File], align: AlignMode, landmarks: Landmarks, cancel: threading.Event | None
+    def _ahead(
+        self, files: Sequence[File], cancel: threading.Event | None, **how: Any
     ) -> Generator[Picture, None, None]:
         """Pictures in their order; with a reader, those that follow are read meanwhile. Raises Cancelled."""
         coming = iter(files)
@@ -263,9 +248,8 @@ class Reader(Compute):
         try:
             while True:
                 check(cancel)
-                ahead = _AHEAD if self._reader is not None else 1
-                for file in itertools.islice(coming, ahead - len(waiting)):
-                    waiting.append(self._submit(file, align, landmarks, cancel))
+                room = _AHEAD if self._reader is not None else 1
+                waiting.extend(self._faces(one, cancel, **how) for one in itertools.islice(coming, room - len(waiting)))
                 if not waiting:
                     return
                 yield waiting.popleft().result()

@@ -141,13 +141,10 @@ def one_for_each(masks: Sequence[M], n: int, what: str) -> list[M]:
 
 
 def masks_in_frames(evidence: Sequence[EvidenceImage], masks: Sequence[Image.Image]) -> dict[int, Image.Image]:
-    """Masks over whole pictures as `ignore` takes them: for the index of an image, what its aligned image shows of one.
+    """Masks over whole pictures, one for all images or one for each, as `ignore` takes them: for the index of an image,
+    what its aligned image shows of one.
 
-    Args:
-        evidence: the images.
-        masks: one for all, or one for each, in the proportions of its picture; white where it is ignored.
-
-    Raises ValueError for another number of masks, or other proportions.
+    Raises ValueError for another number of masks, or other proportions than the picture's.
     """
     each = zip(evidence, one_for_each(masks, len(evidence), "images"), strict=True)
     return {
@@ -158,13 +155,9 @@ def masks_in_frames(evidence: Sequence[EvidenceImage], masks: Sequence[Image.Ima
 
 
 def usual(prior: Prior, others: Tensor | None = None, weights: Tensor | None = None) -> Gaussian:
-    """What is usual for images: N(μ, one variance a level), of other images of the evidence, or of photographs.
+    """What is usual: N(μ, one variance a level), of other latents (p, D) with weights (p,), or of photographs.
 
     No variance is more than that of photographs: it is what keeps the rounds of `inpaint` from diverging.
-
-    Args:
-        others: (p, D), latents of other images; None for none.
-        weights: theirs, (p,).
     """
     rms = prior.typicality.median_rms if prior.typicality is not None else (1.0,) * len(prior.levels)
     variance, mean = per_level([value**2 for value in rms], prior.levels), torch.zeros(prior.dim)

@@ -86,8 +86,7 @@ def _photograph(
 
 
 def level_strengths(strength: float | Sequence[float], keep_levels: int, levels: int) -> list[float]:
-    """The strength of each level, fine to coarse, where the `keep_levels` coarsest, or all there are, stay the
-    photograph's.
+    """The strength of each level, fine to coarse: 0 at the `keep_levels` coarsest, or all there are.
 
     Raises ValueError for another number of strengths than levels.
 
@@ -168,10 +167,9 @@ class Restyled:
         than 1.
 
         Args:
-            image: the RGB photograph that the faces come from, as `load_image` gives it.
+            image: the RGB photograph that the faces come from, or that photograph reduced by `scale`.
             step: index of the strength.
             match_colours: whether the rest of the photograph takes the colours that the faces took.
-            scale: of the image, where it is that photograph reduced.
         """
         faces = [
             replace(face, similarity=(scale * face.similarity[0], scale * face.similarity[1]))

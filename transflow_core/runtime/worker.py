@@ -125,9 +125,9 @@ class Worker:
         priority: Priority = "now",
         **kwargs: Any,
     ) -> T:
-        """`function(*args, **kwargs)`, run in the thread at its client's turn; returns or raises what it does.
+        """`function(*args, **kwargs)`, run in the thread at its client's turn; within the thread itself at once.
 
-        Raises Cancelled if `cancel` is set before that turn. Within the thread itself, the call is made at once.
+        Returns or raises what it does. Raises Cancelled if `cancel` is set before that turn.
         """
         if threading.current_thread() is self._thread:
             return function(*args, **kwargs)
