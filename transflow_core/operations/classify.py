@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from zlib import crc32
+
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..evidence import Evidence, EvidenceImage
@@ -11,7 +15,7 @@ from ..recipes import Classify
 from .call import Call
 from .result import Result
 
-__all__ = ["classify"]
+__all__ = ["classify", "variants"]
 
 
 def classify(call: Call[Classify]) -> Result:
@@ -58,7 +62,12 @@ def _latents(call: Call[Classify], evidence: Evidence) -> Tensor:
     copies = call.recipe.copies
     if not copies:
         return evidence.z
-    frames = [image.face.image for image in evidence.used if image.face]
-    variants = [variant for group in jitter(frames, copies) for variant in group]
-    found = call.engine.encode(variants, **call.how)
-    return torch.stack([latent.z for latent in found]).reshape(len(frames), 1 + copies, -1)
+    found = call.engine.encode(variants([evidence], copies), **call.how)
+    return torch.stack([latent.z for latent in found]).reshape(-1, 1 + copies, call.engine.prior.dim)
+
+
+def variants(classes: Iterable[Evidence], copies: int) -> list[Image.Image]:
+    """Each example in use of some classes, and its distorted copies. They depend on the example alone, so that caches
+    of latents know them again."""
+    frames = [image.face.image for evidence in classes for image in evidence.used if image.face]
+    return [one for frame in frames for one in jitter([frame], copies, seed=crc32(frame.tobytes()))[0]]
