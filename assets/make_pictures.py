@@ -9,10 +9,10 @@ anything that changes what they are:
 from PIL import Image, ImageDraw
 
 from demo.examples import example_sets
+from demo.render import sheet_picture
 from demo.static import FOLDER
-from demo.studio.history import OPENING
-from demo.studio.settings import Settings
-from demo.studio.sheet import sheet_picture
+from demo.tabs.studio import OPENING
+from demo.tabs.studio_results import DEFAULT
 from transflow_core.engine import Engine
 from transflow_core.images import enlarge, to_pil
 from transflow_core.images.sheets import draw_text
@@ -53,11 +53,12 @@ def preview(evidence: list[Image.Image], samples: list[Image.Image]) -> Image.Im
 def main() -> None:
     """Write them into `demo/static`."""
     (FOLDER / "icon.svg").write_text(ICON, encoding="utf-8")
-    engine, settings = Engine(load_prior()), Settings()
+    engine = Engine(load_prior())
     evidence = engine.read(example_sets()[OPENING].files)
     posterior = evidence.posterior()
-    how, _ = resolve(settings.recipe.replace(**dict(Method())), posterior, engine.looks)
-    samples = to_pil(engine.sample(engine.draw(posterior, how), **settings.draws).images)
+    how, _ = resolve(DEFAULT.replace(**dict(Method())), posterior, engine.looks)
+    draws = {"n": how.n, "seed": how.seed, "temperature": how.temperature}
+    samples = to_pil(engine.sample(engine.draw(posterior, how), **draws).images)
     sheet_picture(samples).save(FOLDER / "opening.jpg", quality=88)
     faces = [image.face.image for image in evidence.used if image.face is not None]
     preview(faces, samples).save(FOLDER / "preview.jpg", quality=85)

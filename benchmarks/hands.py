@@ -23,13 +23,12 @@ from typing import Any
 from demo import Engines, build, launch
 from demo import page as served_page
 from demo.examples import example_sets
-from demo.render import data_uri
+from demo.render import data_uri, sheet_picture
 from demo.server.admission import VISITORS
 from demo.server.state import Session
 from demo.static import static
-from demo.studio.history import address_of
-from demo.studio.sheet import sheet_picture
-from demo.studio.view_state import ViewState
+from demo.tabs.studio import address_of
+from demo.tabs.studio_results import View
 from tests.helpers import make_tiny_prior
 
 from .page import ARGUMENTS
@@ -117,18 +116,18 @@ class Hands:
                 return wrong
 
     def _wrong(self) -> list[str]:
-        state, shelf = self.session.state(ViewState), self.session.evidence["evidence"]
+        state, shelf = self.session.state(View), self.session.evidence["evidence"]
         request, result, shown = state.request, state.result, self._page.evaluate(_READ)
         if request is None or result is None or result.request != request:
             return [f"no samples of the last request; the page shows {shown['status']!r}"]
         recipe, ratio = request.recipe, request.recipe.lam_ratio
         evidence = request.evidence if request.evidence.ready else None
         expected = {
-            "prior": request.prior,
+            "prior": recipe.prior,
             "n": recipe.n,
             "seed": recipe.seed,
             "temperature": recipe.temperature,
-            "auto": request.settings.auto,
+            "auto": request.auto,
             "cards": len(shelf),
             "sheet": data_uri(sheet_picture(result.pictures)),
             "covered": False,
@@ -209,7 +208,7 @@ def begin(page: Any, url: str, rng: random.Random, condition: str = "fast") -> H
     page.goto(url)
     page.wait_for_function("document.querySelector('#samples-status')?.innerText.includes('samples in')")
     page.wait_for_url("**?example=red_hair")
-    (session,) = (one for key, one in Session._all.items() if key not in before and one.state(ViewState).request)
+    (session,) = (one for key, one in Session._all.items() if key not in before and one.state(View).request)
     chromium = page.context.new_cdp_session(page)
     chromium.send("Network.enable")
     for setting, values in CONDITIONS[condition].items():

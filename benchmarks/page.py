@@ -167,7 +167,7 @@ def crossfade_errors(prior: str, draws: int = 8) -> list[tuple[str, int, float, 
     Gives (method, number, mean error, that of the worst sample, that of the median sample at the worst midpoint).
     """
     from demo.examples import example_sets
-    from demo.studio.strip import strip_lams
+    from demo.tabs.preview_strip import strip_lams
     from transflow_core.engine import Engine
     from transflow_core.priors.catalogue import load_prior
     from transflow_core.recipes import NUMBERS, Method

@@ -45,7 +45,7 @@ from PIL import Image
 from benchmarks.page import ARGUMENTS, ROOT, serve
 from benchmarks.tables import into
 from benchmarks.visitors import ONCE, Visitor
-from demo.studio.history import OPENING
+from demo.tabs.studio import OPENING
 
 EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*/*.png"))
 KEYS = list(json.loads((ROOT / "assets" / "examples" / "sets.json").read_text(encoding="utf-8")))

@@ -100,11 +100,11 @@ def serve_marked() -> None:
     """The app, in this process, with its marks."""
     from gradio.queueing import Queue
 
-    from demo.studio.tab import Studio
+    from demo.tabs.studio import Studio
     from transflow_core.engine import Engine
 
     _marked(Queue, "push", "server: asked")
-    _marked(Studio, "_draw", "server: draws")
+    _marked(Studio, "_fill", "server: draws")
     _marked(Engine, "sample", "server: decodes", "server: decoded")
     _marked(Engine, "_preview", "server: previews", "server: previewed")
     sys.argv = ["app.py"]

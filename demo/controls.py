@@ -1,24 +1,54 @@
-"""Controls for the parameters of a recipe that no tab places: a new parameter needs no line of the page."""
+"""Controls of a recipe: sliders, the sampling method, code to copy, buttons that make a file."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
+from html import escape
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 
-from transflow_core.recipes import Recipe, bounds, kinds, ordered, within
+from transflow_core.engine import Engine
+from transflow_core.limits import LAM_RATIO_SLIDER, Range, choice
+from transflow_core.posterior import Posterior, Recommendation, resolve
+from transflow_core.recipes import NUMBERS, Method, Recipe, bounds, kinds, ordered, within
 
-__all__ = ["checked", "controls"]
+from .server.admission import EXPORTS
+from .server.events import Updates, on
+from .server.state import Session
+from .static import static
+
+__all__ = [
+    "MethodControls",
+    "code",
+    "code_pair",
+    "controls",
+    "description_of",
+    "download",
+    "downloads",
+    "integer",
+    "log_slider",
+    "number_slider",
+    "on_slider",
+    "recommended",
+    "relay",
+    "slider",
+    "status_line",
+    "track",
+]
+
+_BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
+_TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
+_LOW, _HIGH = math.log10(LAM_RATIO_SLIDER.low), math.log10(LAM_RATIO_SLIDER.high)
 
 
 def controls(model: type[Recipe], placed: Container[str]) -> dict[str, Component]:
-    """Build a control for every other parameter of a recipe inside the current Blocks.
-
-    Args:
-        model: the recipe.
-        placed: the names of the parameters that have a control already.
+    """Build a control for every parameter of a recipe that is not placed: a new parameter needs no line of the page.
 
     Returns the controls by the name of their parameter.
     """
@@ -27,12 +57,8 @@ def controls(model: type[Recipe], placed: Container[str]) -> dict[str, Component
 
 def _control(model: type[Recipe], name: str) -> Component:
     field, (kind, *_) = model.model_fields[name], kinds(model.model_fields[name])
-    how: dict[str, Any] = {
-        "value": field.default,
-        "label": name.replace("_", " ").capitalize(),
-        "info": field.description,
-        "elem_id": f"more-{name}",
-    }
+    label = name.replace("_", " ").capitalize()
+    how: dict[str, Any] = {"value": field.default, "label": label, "info": field.description, "elem_id": f"more-{name}"}
     least, most = bounds(field)
     if kind is bool:
         return gr.Checkbox(**how)
@@ -45,16 +71,303 @@ def _control(model: type[Recipe], name: str) -> Component:
     return gr.Textbox(**how)
 
 
-def checked(model: type[Recipe], values: Mapping[str, object]) -> dict[str, Any]:
-    """Untrusted values of controls, by parameter: a number out of range becomes the nearest.
+# Sliders ---------------------------------------------------------------------------------------------------------
+# Ours, because Gradio's has no event while it moves by touch, no two names of its ends, and no logarithmic scale.
 
-    Raises ValueError for what is no number.
+
+def _position(value: float) -> float:
+    """The position of λ/m on the scale, in per cent of its length."""
+    return 100 * (math.log10(value) - _LOW) / (_HIGH - _LOW)
+
+
+def on_slider(lam_ratio: float) -> float:
+    """The nearest λ/m that a slider has."""
+    return min(max(lam_ratio, LAM_RATIO_SLIDER.low), LAM_RATIO_SLIDER.high)
+
+
+def track(range_id: str, attributes: str = "") -> str:
+    """The range input of a slider for λ/m, which works in log10, with the recommended band and a scale, as HTML."""
+    ticks = "".join(f'<span style="left: {_position(v):.2f}%">{v:g}</span>' for v in _TICKS)
+    start, end = map(_position, _BAND)
+    return (
+        f'<div class="track"><div class="band" style="left: {start:.2f}%; width: {end - start:.2f}%" '
+        f'title="recommended: {_BAND[0]} to {_BAND[1]}"></div>'
+        f'<input type="range" id="{range_id}" {attributes} min="{_LOW:g}" max="{_HIGH:g}" step="0.01"></div>'
+        f'<div class="scale" aria-hidden="true">{ticks}</div>'
+    )
+
+
+def log_slider(value: float, *, name: str, elem_id: str, far: str = "", sign: str = "", **options: Any) -> gr.HTML:
+    """A slider for λ/m from 0.01 to 10 on a logarithmic scale.
+
+    Its value is λ/m itself. `input` fires while it moves, unless a sprite in the page shows the samples
+    (`static/sheet.js`); then it fires when the slider rests. `release` fires when the user lets go, or after a key.
+    `gr.update(advised=True)` marks what the paper advises for its own method; `gr.update(name=…)` renames it.
+
+    Args:
+        name: at its left; of its low end, where `far` names the other.
+        far: the name of its high end.
+        sign: before the number, such as "λ/m ".
     """
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        field = model.model_fields[name]
-        if None not in bounds(field):
-            value = within(model, name).clip(value, name)
-            value = int(value) if int in kinds(field) else value
-        found[name] = value
-    return found
+    # A function and not a subclass of gr.HTML: Gradio would write a stub file beside the module of a subclass.
+    return _slider(value, track(f"{elem_id}-range", f'data-sign="{sign}"'), name, elem_id, far, options)
+
+
+def slider(
+    value: float, within: Range, *, step: float, name: str, elem_id: str, far: str = "", unit: str = "", **options: Any
+) -> gr.HTML:
+    """A slider with the ends and events of a `log_slider`, for any other number.
+
+    With the unit "%" it shows 0.5 as 50 %. An update may change its maximum: `gr.update(most=…)`.
+    """
+    ends = f'min="{within.low:g}" max="{within.high:g}" step="{step:g}"'
+    range_input = f'<input type="range" id="{elem_id}-range" data-unit="{unit}" {ends}>'
+    return _slider(value, range_input, name, elem_id, far, options)
+
+
+def _slider(value: float, range_input: str, name: str, elem_id: str, far: str, options: dict[str, Any]) -> gr.HTML:
+    if far:  # a screen reader reads both ends
+        range_input = range_input.replace("<input ", f'<input aria-label="{name} ↔ {far}" ', 1)
+    return gr.HTML(
+        value,
+        # The template has no value that changes, so that nothing is replaced under a finger that drags. A part that an
+        # update leaves out is undefined for the script, which leaves it as it is.
+        html_template=f'<div class="own-slider"><div class="row"><label for="{elem_id}-range">{name}</label>'
+        f'<output for="{elem_id}-range"></output><span>{far}</span></div>{range_input}</div>',
+        js_on_load=static("slider.js"),
+        elem_id=elem_id,
+        label=name,
+        **options,
+    )
+
+
+def number_slider(
+    label: str, within: Range, value: float, *, elem_id: str, step: float = 1, **options: Any
+) -> gr.Slider:
+    """Gradio's slider, for a number that nothing follows while it moves."""
+    options = {"min_width": 140} | options
+    return gr.Slider(within.low, within.high, value, step=step, label=label, elem_id=elem_id, **options)
+
+
+def integer(value: int, within: Range, **options: Any) -> gr.Number:
+    """A field for a whole number."""
+    return gr.Number(value, precision=0, minimum=within.low, maximum=within.high, **options)
+
+
+# The method ------------------------------------------------------------------------------------------------------
+
+TITLES = {
+    "local": "New members of the set",
+    "bootstrap": "Like blends of a few",
+    "posterior": "The paper's posterior of the mean",
+}
+_HELP = {
+    "local": "Each part of a sample comes from another one of your images.",
+    "bootstrap": "Each sample averages a few of your images. Fewer images give crisper samples, but nearly copies.",
+    "posterior": "The paper's method. Samples show only what all your images share.",
+}
+_DEFAULT = Method(method="local").filled()
+_FEWEST, _MOST = 2, 20  # images of a sample: a slider from 1 to 1 cannot be moved; before the evidence is known
+
+
+def recommended(posterior: Posterior | None, engine: Engine) -> Recommendation:
+    """The method that suits the evidence; without evidence, the default."""
+    if posterior is None:
+        return Recommendation(_DEFAULT, "")
+    return Recommendation(*resolve(Method(), posterior, engine.looks))
+
+
+class MethodControls:
+    """Build three methods, the numbers of the chosen one, and "choose for me" inside the current Blocks.
+
+    Args:
+        elem_id: prefix of the ids of its components.
+
+    Attributes:
+        kind, auto: the method, and whether it is chosen for the evidence.
+        sliders: those of its own numbers, for previews.
+        inputs: the components whose values `read` takes, in order; λ/m is not among them.
+    """
+
+    def __init__(self, elem_id: str) -> None:
+        self._lams: Sequence[gr.HTML] = ()
+        with gr.Column(elem_id=elem_id, elem_classes="method"):
+            self.kind = gr.Radio(
+                [(title, kind) for kind, title in TITLES.items()],
+                value=_DEFAULT.method,
+                label="Draw samples",
+                show_label=False,
+                container=False,
+                elem_id=f"{elem_id}-kind",
+            )
+            self.auto = gr.Checkbox(True, label="Choose for me", elem_id=f"{elem_id}-auto", container=False)
+            text = _reason(_DEFAULT.method)
+            self._reason = gr.HTML(text, elem_id=f"{elem_id}-reason", elem_classes="status", label="The method")
+            with gr.Row():
+                self._likeness = slider(
+                    NUMBERS["local"]["likeness"],
+                    within(Method, "likeness"),
+                    step=0.01,
+                    name="newer",
+                    far="closer to your images",
+                    elem_id=f"{elem_id}-likeness",
+                    unit="%",
+                    min_width=220,
+                )
+                self._per_sample = slider(
+                    NUMBERS["bootstrap"]["images_per_sample"],
+                    Range(1, _MOST),
+                    step=0.5,
+                    name="Images in one sample",
+                    elem_id=f"{elem_id}-images-per-sample",
+                    visible=False,
+                    min_width=220,
+                )
+        self.sliders = [self._likeness, self._per_sample]
+        self.inputs: list[Component] = [self.auto, self.kind, *self.sliders]
+
+    def wire(self, lams: Sequence[gr.HTML], more: Sequence[Any] = ()) -> list[Dependency]:
+        """A user who moves anything turns "choose for me" off; another method brings its own numbers along.
+
+        Args:
+            lams: the sliders of λ/m that belong to the method.
+            more: other events that turn it off.
+
+        Returns when a method was chosen and its numbers are set.
+        """
+        self._lams = lams
+        by_user = [event for one in (*self.sliders, *lams) for event in (one.input, one.release)]
+        on([*by_user, *more], None, (), self.auto, js="() => false")
+        return on(self.kind.input, self._choose, self.kind, self.outputs)
+
+    @property
+    def outputs(self) -> list[Component]:
+        """The components that `shown` updates."""
+        return [*self.inputs, self._reason, *self._lams]
+
+    @staticmethod
+    def read(values: Sequence[Any], lam_ratio: Any) -> Method:
+        """The method of the controls. Raises ValueError in one sentence for a value that is not valid."""
+        _, kind, likeness, per_sample = values
+        numbers = {"local": {"likeness": likeness}, "bootstrap": {"images_per_sample": per_sample}}
+        method = choice(kind, "the sampling method", TITLES)
+        return Method.checked({"method": method, "lam_ratio": lam_ratio, **numbers.get(method, {})})
+
+    def shown(self, recommendation: Recommendation, auto: bool, m: float | None = None) -> Updates:
+        """The controls at a method.
+
+        Args:
+            recommendation: the method with its numbers, and the reason.
+            auto: whether "choose for me" is on.
+            m: images of the evidence, where they are known: the maximum of a slider.
+        """
+        method, reason = recommendation
+        few = method.images_per_sample or NUMBERS["bootstrap"]["images_per_sample"]
+        likeness = _DEFAULT.likeness if method.likeness is None else method.likeness
+        most = _most(m)
+        values: Updates = {
+            self.auto: auto,
+            self.kind: method.method,
+            self._reason: _reason(method.method, reason),
+            self._likeness: gr.update(value=likeness, visible=method.method == "local"),
+            self._per_sample: gr.update(most=most, value=min(few, most), visible=method.method == "bootstrap"),
+        }
+        ratio = method.lam_ratio
+        for lam in self._lams:
+            values[lam] = gr.update(advised=method.method == "posterior" and not isinstance(ratio, tuple))
+            if ratio is not None and not isinstance(ratio, tuple):
+                values[lam]["value"] = on_slider(ratio)
+        return values
+
+    def limited(self, m: float) -> Updates:
+        """The sliders, with the images of the evidence as their maximum."""
+        return {self._per_sample: gr.update(most=_most(m))}
+
+    def chosen(self, posterior: Posterior | None, engine: Engine) -> Updates:
+        """The controls at the method that suits the evidence; without evidence, at the default."""
+        return self.shown(recommended(posterior, engine), True, posterior and posterior.m)
+
+    def _choose(self, session: Session, kind: str) -> Updates:
+        method = Method.checked({"method": choice(kind, "the sampling method", TITLES)})
+        return self.shown(Recommendation(method.filled(), ""), False) | {self.kind: gr.skip()}
+
+
+def description_of(method: Method) -> str:
+    """A short description of a method, without its λ/m: `new members of the set, likeness 90 %`."""
+    title = TITLES.get(method.method, method.method)
+    parts = [title[0].lower() + title[1:]]
+    if method.likeness is not None:
+        parts.append(f"likeness {100 * method.likeness:.3g} %")
+    if method.images_per_sample is not None:
+        parts.append(f"{method.images_per_sample:g} images each")
+    return ", ".join(parts)
+
+
+def _most(m: float | None) -> float:
+    """The maximum of the slider of images in a sample."""
+    return _MOST if m is None else max(_FEWEST, m)
+
+
+def _reason(kind: str, reason: str = "") -> str:
+    """What a method does, and why it was chosen, which the page hides once the user chooses (`page.css`)."""
+    chosen = f" <span><b>Chosen for you:</b> {escape(reason)}</span>" if reason else ""
+    return f"{escape(_HELP[kind])}{chosen}"
+
+
+# Text and files --------------------------------------------------------------------------------------------------
+
+
+def code(language: Literal["python", "shell", "json"], *, label: str, elem_id: str, **options: Any) -> gr.Code:
+    """Code to copy. Gradio's own button to download it is a link around a button, too small for a finger."""
+    return gr.Code(language=language, label=label, elem_id=elem_id, buttons=["copy"], **options)
+
+
+def code_pair(prefix: str = "") -> tuple[gr.Code, gr.Code]:
+    """The code of a result, as Python and as commands, in an accordion."""
+    with gr.Accordion("The same as code", open=False, elem_id=f"{prefix}code"):
+        python = code("python", label="Python", elem_id=f"{prefix}python", wrap_lines=True)
+        return python, code("shell", label="Command line", elem_id=f"{prefix}shell", wrap_lines=True)
+
+
+def relay(event: str) -> gr.HTML:
+    """Values of the server for a script of the page: each becomes the `detail` of an event of the document."""
+    script = f"watch('value', () => document.dispatchEvent(new CustomEvent('{event}', {{detail: props.value}})))"
+    return gr.HTML(None, js_on_load=script, visible="hidden", label=event)
+
+
+def status_line(value: str, *, elem_id: str, **options: Any) -> gr.HTML:
+    """A line of status. A screen reader reads its changes."""
+    role = "element.setAttribute('role', 'status')"
+    return gr.HTML(value, js_on_load=role, elem_id=elem_id, elem_classes="status", **options)
+
+
+# The user pressed the button already, so the browser downloads the file at once.
+_DOWNLOAD_JS = "file => Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name}).click()"
+
+
+def download(label: str, make: Callable[..., Path], inputs: Any = (), *, elem_id: str, **options: Any) -> gr.Button:
+    """A button that makes a file when it is clicked. The browser downloads it then.
+
+    Args:
+        make: `make(session, *inputs)` writes the file and returns its path. Raises ValueError with a message when there
+            is nothing to download.
+        inputs: components, or one.
+        options: as for gr.Button.
+    """
+    button = gr.Button(label, elem_id=elem_id, **options)
+    file = gr.DownloadButton(label, visible="hidden", elem_id=f"{elem_id}-file")
+
+    def made(session: Session, *values: Any) -> dict:
+        with EXPORTS.enter(session.id):
+            return {file: str(make(session, *values))}
+
+    for written in on(button.click, made, inputs, file):
+        written.success(None, file, None, js=_DOWNLOAD_JS, api_visibility="private")
+    return button
+
+
+def downloads(labels: Mapping[str, str], make: Callable[..., Path], *, prefix: str) -> None:
+    """A row of `download` buttons, by kind of file: `make(kind, session)` writes the file."""
+    with gr.Row(elem_id=f"{prefix}-exports"):
+        for kind, label in labels.items():
+            download(label, partial(make, kind), elem_id=f"{prefix}-get-{kind}", size="sm", min_width=120)

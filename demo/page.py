@@ -40,8 +40,8 @@ from .server.middleware import Quota, ServerMiddleware
 from .server.priors import Engines
 from .server.state import Session
 from .static import FOLDER, static
-from .studio import Studio
 from .style import CSS, THEME
+from .tabs.studio import Studio
 
 __all__ = ["build", "launch"]
 

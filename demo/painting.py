@@ -35,7 +35,7 @@ def paintable(
         apply, apply_all: the text of the button, and of another one where the mask may be for all pictures.
         mask: the current mask.
     """
-    width, height = _grid(size)
+    width, height = (max(1, round(side * _CELLS / max(size))) for side in size)
     painted = f' data-mask="{_text_of(mask.resize((width, height)))}"' if mask is not None else ""
     every = f'<button type="button" data-paint="all">{escape(apply_all)}</button>' if apply_all else ""
     return (
@@ -59,23 +59,14 @@ def mask_of(text: object) -> Image.Image | None:
     if text == "":
         return None
     found = _TEXT.fullmatch(text) if isinstance(text, str) and len(text) < _CELLS**2 else None
-    if found is None:
+    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    if found is None or max(width, height) > _CELLS or len(found[3]) != 2 * -(-width * height // 8):
         raise ValueError("this is not a painted mask")
-    width, height, digits = int(found[1]), int(found[2]), found[3]
-    if max(width, height) > _CELLS or len(digits) != -(-width * height // 4):
-        raise ValueError("this is not a painted mask")
-    bits = np.array([int(digit, 16) for digit in digits], np.uint8)
-    cells = np.unpackbits(bits[:, None], axis=1)[:, 4:].ravel()[: width * height].reshape(height, width)
+    packed = np.frombuffer(bytes.fromhex(found[3]), np.uint8)
+    cells = np.unpackbits(packed, count=width * height).reshape(height, width)
     return Image.fromarray(255 * cells) if cells.any() else None
 
 
 def _text_of(mask: Image.Image) -> str:
-    cells = (np.asarray(mask.convert("L")) > 127).ravel()
-    digits = np.packbits(np.pad(cells, (0, -len(cells) % 4)).reshape(-1, 4), axis=1)[:, 0] >> 4
-    return f"{mask.width}x{mask.height}:" + "".join(f"{digit:x}" for digit in digits)
-
-
-def _grid(size: tuple[int, int]) -> tuple[int, int]:
-    """Cells of a picture, across and down."""
-    width, height = (max(1, round(side * _CELLS / max(size))) for side in size)
-    return width, height
+    cells = np.asarray(mask.convert("L")) > 127
+    return f"{mask.width}x{mask.height}:{np.packbits(cells).tobytes().hex()}"

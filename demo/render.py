@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -11,7 +12,10 @@ from torch import Tensor
 
 from transflow_core.images import contact_sheet, to_pil
 
-__all__ = ["data_uri", "number", "picture", "progress", "sheet", "updating", "uri_of"]
+__all__ = ["GAP", "data_uri", "number", "picture", "progress", "sheet", "sheet_picture", "updating", "uri_of"]
+
+GAP = 2
+"""Pixels between the cells of a sheet."""
 
 
 def data_uri(image: Image.Image, format: str = "JPEG", **options: Any) -> str:
@@ -36,7 +40,12 @@ def picture(image: Image.Image, alt: str, **options: Any) -> str:
 
 def sheet(x: Tensor, alt: str, columns: int | None = None) -> str:
     """Samples (n, C, S, S) in [0, 1] as one compact JPEG."""
-    return picture(contact_sheet(to_pil(x), columns=columns, background="#808080", gap=2), alt)
+    return picture(sheet_picture(to_pil(x), columns=columns), alt)
+
+
+def sheet_picture(pictures: Sequence[Image.Image], *, gap: int = GAP, **options: Any) -> Image.Image:
+    """Samples in reading order, on grey; see `contact_sheet`."""
+    return contact_sheet(pictures, background="#808080", gap=gap, **options)
 
 
 def number(value: float) -> str:
@@ -45,7 +54,7 @@ def number(value: float) -> str:
 
 
 def updating(before: int, text: str = "updating…") -> str:
-    """A status while the page is updated; older results are dimmed (`panel.css`). `before`: see `Engine.before`."""
+    """A status while the page is updated; older results are dimmed (`page.css`). `before`: see `Engine.before`."""
     return f'<span class="updating">{text}{_waiting(before)}</span>'
 
 

@@ -36,5 +36,5 @@ THEME = themes.Default(
     button_primary_background_fill_hover_dark="*primary_700",
 )
 
-_PARTS = ("page", "panel", "slider", "studio", "restyle", "interpolate", "classify", "explain")
+_PARTS = ("page", "restyle", "interpolate", "classify", "explain")
 CSS = "".join(static(f"{part}.css") for part in _PARTS)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from demo.method import description_of
+from demo.controls import description_of
 from transflow_core.operations import sweep_of
 from transflow_core.posterior import Posterior, recommend, resolve
 from transflow_core.recipes import Method, Sample, Sweep

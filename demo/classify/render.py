@@ -11,7 +11,7 @@ from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.fewshot import NONE, Answer
 from transflow_core.images import load_image
 
-from ..panel import mostly_outliers
+from ..evidence_panel import mostly_outliers
 from ..render import data_uri
 from .result import Result, medoid
 from .tasks import Task

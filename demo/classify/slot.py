@@ -8,7 +8,7 @@ from transflow_core.evidence import Evidence
 from transflow_core.images import IMAGE_SUFFIXES
 from transflow_core.limits import CLASS_NAME_LENGTH, CLASSES_ON_PAGE
 
-from ..panel import ImageList
+from ..evidence_panel import ImageList
 from ..server.events import Updates
 from ..server.priors import Engines
 from ..server.state import Session

@@ -29,14 +29,14 @@ from transflow_core.limits import (
 from transflow_core.pictures import AlignMode
 from transflow_core.recipes import SHAPES
 
-from ..panel import CARDS_JS, EXAMPLES_JS, PanelSource, read, sources_of
+from ..controls import code, download, log_slider, number_slider, status_line
+from ..evidence_panel import CARDS_JS, EXAMPLES_JS, PanelSource, read, sources_of
 from ..render import progress, updating
 from ..server.admission import CancelToken
 from ..server.errors import warn
 from ..server.events import Updates, on
 from ..server.priors import Engines
 from ..server.state import Session
-from ..widgets import code, download, log_slider, number_slider, status_line
 from .render import class_pictures, examples_html, query_cards, result_status
 from .result import COPIES, Fit, Result, Rule, fitted, judged, table
 from .slot import FEWEST, Slot, default_name, drop_label

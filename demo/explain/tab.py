@@ -10,10 +10,10 @@ from gradio.events import Dependency
 
 from transflow_core.priors.prior import Prior
 
+from ..controls import track
 from ..server.events import on
 from ..server.priors import Engines
 from ..static import static
-from ..widgets import track
 
 __all__ = ["Explain", "numbers"]
 

@@ -12,12 +12,12 @@ from gradio.components import Component
 from transflow_core.limits import Range
 from transflow_core.posterior import MIXES, Mix, Posterior, mixed, recommend
 
-from ..panel import EvidencePanel
+from ..controls import download, number_slider
+from ..evidence_panel import EvidencePanel
 from ..render import sheet
 from ..server.events import Updates, on
 from ..server.priors import Engines
 from ..server.state import Session
-from ..widgets import download, number_slider
 
 __all__ = ["MixPanel"]
 

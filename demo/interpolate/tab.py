@@ -25,16 +25,15 @@ from transflow_core.recipes import within
 from transflow_core.runtime.worker import Cancelled
 from transflow_core.views import to_link, to_metadata
 
+from ..controls import MethodControls, code_pair, downloads, integer, log_slider, number_slider, relay
+from ..evidence_panel import EvidencePanel
 from ..examples import example_sets, title_of
-from ..method import MethodControls
-from ..panel import EvidencePanel
 from ..render import progress
 from ..server.errors import message_of
 from ..server.events import Updates, on
 from ..server.priors import Engines
 from ..server.state import Session
 from ..snippet import command_line, python_code
-from ..widgets import code_pair, downloads, integer, log_slider, number_slider, relay
 from .decoding import Decoding, Result, write
 from .mix import MixPanel
 from .paths import DRAWS, PATHS, LatentPath, PathSettings, paths_of

@@ -22,9 +22,10 @@ from transflow_core.images import IMAGE_SUFFIXES, writes_mp4
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.recipes import Restyle as Recipe
 
+from ..controls import code_pair, download, downloads, number_slider
+from ..evidence_panel import EvidencePanel, drop_zone
 from ..examples import PHOTOGRAPH
 from ..painting import mask_of, paintable
-from ..panel import EvidencePanel
 from ..render import data_uri, picture, uri_of
 from ..server.admission import CancelToken
 from ..server.errors import warn
@@ -32,7 +33,6 @@ from ..server.events import Updates, on
 from ..server.priors import Engines
 from ..server.state import Session, new_folder
 from ..snippet import command_line, python_code
-from ..widgets import code_pair, download, downloads, drop_zone, number_slider
 from .work import PERCENT, Photograph, Request, settings_of, steps_of, write, write_painted
 
 __all__ = ["Restyle"]

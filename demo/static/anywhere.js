@@ -1,5 +1,6 @@
 () => {
-  // Files that are dropped or pasted anywhere go to the drop zone that is nearest to the pointer.
+  // Files that are dropped or pasted anywhere go to the drop zone that is nearest to the pointer. Gradio's own takes only
+  // what is dropped on it.
   let at = {clientX: 0, clientY: 0};
   const dropZones = () => [...document.querySelectorAll('.takes-files')].filter(zone => zone.offsetParent);
   const distance = ({clientX: x, clientY: y}, zone) => {

@@ -1,3 +1,4 @@
+// Ours, because Gradio's Gallery has no weight, no faces and no warning of one picture.
 // Delegated listeners: each change replaces the contents, and the element around them stays.
 const send = ({dataset: {action, index}, value}) =>
   trigger(action === 'open' ? 'select' : 'edit', {action, index: Number(index), value: value ?? ''});

@@ -1,4 +1,4 @@
-// On a phone the images are in a drawer below the samples (studio.css). A choice there closes it, and "Add photos" does
+// On a phone the images are in a drawer below the samples (page.css). A choice there closes it, and "Add photos" does
 // not open it.
 const handle = element.querySelector('.handle'), drawer = element.closest('#your-images');
 const pull = open => {

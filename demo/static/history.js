@@ -1,5 +1,6 @@
 // The body of a function of `element`, `props`, `trigger` and `watch`: it holds history.html. The address keeps the open
 // tab and its state, and Back steps through the states of the Studio. A link opens the same state for another user.
+// Ours, because Gradio's BrowserState knows neither Back nor a link.
 const MOST = 10, TAB = 'studio';
 const undo = element.querySelector('.undo'), link = element.querySelector('.link');
 const last = {};  // the query of each tab's address

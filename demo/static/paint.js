@@ -1,6 +1,6 @@
 // Paint over a picture: every `.paint` of the page, now and later. A click on one of its buttons triggers the event
-// `painted` of the box. Its detail is the mask, "WxH:" and a bit for each cell, row by row, as hexadecimal digits ("" for
-// nothing), and whether it is for all pictures.
+// `painted` of the box. Its detail is the mask, "WxH:" and a bit for each cell, row by row, as hexadecimal bytes ("" for
+// nothing), and whether it is for all pictures. Ours, because Gradio's ImageEditor cannot be a part of a list of images.
 {
   const disc = (canvas, x, y) => {
     const brush = canvas.getContext('2d');
@@ -21,7 +21,7 @@
   const maskOf = canvas => {
     const {width, height} = canvas, {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
     let digits = '', some = false;
-    for (let i = 0; i < width * height; i += 4) {
+    for (let i = 0; i < 8 * Math.ceil(width * height / 8); i += 4) {
       let four = 0;
       for (let bit = 0; bit < 4; bit++) four = 2 * four + ((data[4 * (i + bit) + 3] ?? 0) > 127);
       digits += four.toString(16);

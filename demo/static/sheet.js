@@ -1,4 +1,5 @@
 // The body of a function of `element`, `props`, `trigger` and `watch`, after sprite.js: it holds sheet.html.
+// Ours, because Gradio's Gallery has a request for each picture, and cannot fade from one sheet to the next.
 const MOST_PINS = 12;
 const find = selector => element.querySelector(selector);
 const picture = find('.stage img'), canvas = find('.stage canvas'), cells = find('.cells'), viewer = find('.viewer');
@@ -93,17 +94,17 @@ const crop = index => {
 };
 const showSample = value => {  // first cut from the sheet, and a moment later at full quality from the server
   sample = value;
-  const image = viewer.querySelector('img'), whole = Boolean(value.id), link = viewer.querySelector('a');
+  const image = viewer.querySelector('img'), complete = Boolean(value.name), link = viewer.querySelector('a');
   const closest = viewer.querySelector('.closest'), near = value.closest || {src: '', text: ''};
   closest.classList.toggle('off', !near.src);
   if (near.src) closest.firstChild.src = near.src;
   closest.lastChild.textContent = near.text;
   image.src = value.src; image.alt = value.text;
   viewer.querySelector('.text').textContent = value.text;
-  for (const button of viewer.querySelectorAll('button.needs')) button.disabled = !whole;
-  link.classList.toggle('off', !whole);
-  if (whole) { link.href = value.src; link.download = value.name; } else link.removeAttribute('href');
-  viewer.querySelector('[data-do=pin]').textContent = pins.some(pin => pin.id === value.id) ? 'Unpin' : 'Pin';
+  for (const button of viewer.querySelectorAll('button.needs')) button.disabled = !complete;
+  link.classList.toggle('off', !complete);
+  if (complete) { link.href = value.src; link.download = value.name; } else link.removeAttribute('href');
+  viewer.querySelector('[data-do=pin]').textContent = pins.some(pin => pin.src === value.src) ? 'Unpin' : 'Pin';
   for (const button of viewer.querySelectorAll('.across button')) button.hidden = value.index === undefined;
   if (!viewer.open) viewer.showModal();
 };
@@ -129,22 +130,24 @@ const showPins = () => {
 };
 const blobOf = async one => (await fetch(one.src)).blob();
 const report = text => { viewer.querySelector('.text').textContent = text; };
+// It becomes evidence, or the photo to restyle, as if its file were dropped there.
+const drop = async (tab, zone) => {
+  const file = new File([await blobOf(sample)], sample.name, {type: 'image/png'});
+  viewer.close();
+  document.dispatchEvent(new CustomEvent('add-files', {detail: {tab, zone, files: [file]}}));
+};
 const actions = {
   close: () => viewer.close(),
   back: () => open(sample.index - 1),
   next: () => open(sample.index + 1),
   pin: () => {
-    const known = pins.some(pin => pin.id === sample.id);
-    pins = known ? pins.filter(pin => pin.id !== sample.id) : [...pins, {...sample, index: undefined}].slice(-MOST_PINS);
+    const others = pins.filter(pin => pin.src !== sample.src);
+    pins = others.length < pins.length ? others : [...pins, {...sample, index: undefined}].slice(-MOST_PINS);
     showPins();
     showSample(sample);
   },
-  restyle: async () => {  // it becomes the photo of the Restyle tab, as if its file were dropped there
-    const file = new File([await blobOf(sample)], sample.name, {type: 'image/png'});
-    viewer.close();
-    const detail = {tab: 'Restyle', zone: '#restyle-files', files: [file]};
-    document.dispatchEvent(new CustomEvent('add-files', {detail}));
-  },
+  apply: () => drop('Studio', '#evidence-files'),
+  restyle: () => drop('Restyle', '#restyle-files'),
   copy: async () => {
     const blob = await blobOf(sample);
     try {
@@ -155,10 +158,7 @@ const actions = {
 };
 viewer.addEventListener('click', event => {
   if (event.target === viewer) viewer.close();  // beside it
-  const button = event.target.closest('button');
-  if (button?.dataset.do) actions[button.dataset.do]();
-  // An event for the server, such as "apply": the sample becomes evidence.
-  if (button?.dataset.event) { trigger(button.dataset.event, {id: sample.id}); viewer.close(); }
+  actions[event.target.closest('button')?.dataset.do]?.();
 });
 viewer.addEventListener('keydown', event => {
   if (sample.index === undefined) return;

@@ -1,7 +1,10 @@
 const range = element.querySelector('input'), slider = element.firstElementChild;
 // λ/m has a scale in log10, and three digits; any other number has a unit.
 const {unit, sign} = range.dataset, log = unit === undefined;
-const text = v => !log ? +v.toFixed(2) + unit : v < 0.1 ? v.toFixed(3) : v < 1 ? v.toFixed(2) : v.toFixed(1);
+const text = v => {
+  if (!log) return unit === '%' ? Math.round(100 * v) + ' %' : +v.toFixed(2) + unit;
+  return v < 0.1 ? v.toFixed(3) : v < 1 ? v.toFixed(2) : v.toFixed(1);
+};
 let rest = 0;
 const show = () => {
   if (props.name !== undefined) element.querySelector('label').textContent = props.name;
@@ -26,7 +29,7 @@ const take = event => {
   // A sprite in the page may have these samples: then the server gets no request until the slider rests or is released.
   const detail = {slider: range.id, at};
   const unserved = element.dispatchEvent(new CustomEvent('scrub', {bubbles: true, cancelable: true, detail}));
-  if (unserved) trigger('input'); else rest = setTimeout(() => trigger('pause'), 150);
+  if (unserved) trigger('input'); else rest = setTimeout(() => trigger('input'), 150);
 };
 element.addEventListener('input', take);
 element.addEventListener('change', take);

@@ -14,8 +14,8 @@ import pytest
 from demo.interpolate.paths import PathSettings
 from demo.interpolate.tab import address_of
 from demo.interpolate.tab import settings_in as interpolation_in
-from demo.studio.history import settings_in
-from demo.studio.settings import DEFAULT
+from demo.tabs.studio import settings_in
+from demo.tabs.studio_results import DEFAULT
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
@@ -41,9 +41,9 @@ SHEETS = {
 
 @pytest.mark.parametrize("link", LINKS)
 def test_a_link_opens(link):
-    settings, expected = settings_in(dict(parse_qsl(link))), Sample.checked(LINKS[link])
-    assert settings.auto == (expected.method == "auto")
-    assert settings.recipe == (expected.replace(**dict(DEFAULT.choices)) if settings.auto else expected)
+    (recipe, auto), expected = settings_in(dict(parse_qsl(link))), Sample.checked(LINKS[link])
+    assert auto == (expected.method == "auto")
+    assert recipe == (expected.replace(**dict(DEFAULT.choices)) if auto else expected)
 
 
 @pytest.mark.parametrize("path", ["wasserstein", "compare"])

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from demo.cards import details, summary, thumbnails
 from demo.examples import example_sets
-from demo.panel.cards import details, summary, thumbnails
 from transflow_core.engine import Engine
 from transflow_core.priors.typicality import Verdict
 
@@ -25,11 +25,11 @@ def with_outliers(evidence, n):
     return replace(evidence, images=tuple(images))
 
 
-@pytest.mark.parametrize(("far", "marked", "told"), [(0, 0, False), (1, 1, False), (2, 2, False), (4, 0, True)])
-def test_the_odd_one_is_marked_and_a_set_is_told_once(evidence, far, marked, told):
+@pytest.mark.parametrize(("far", "marked", "once"), [(0, 0, False), (1, 1, False), (2, 2, False), (4, 0, True)])
+def test_the_odd_one_is_marked_and_a_set_of_them_is_mentioned_once(evidence, far, marked, once):
     given = with_outliers(evidence, far)
     assert thumbnails(given).count('class="badge"') == marked
-    assert ("Most of them are very different" in summary(given)) == told
+    assert ("Most of them are very different" in summary(given)) == once
 
 
 def test_one_image_alone_is_marked(evidence):

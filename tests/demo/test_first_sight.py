@@ -11,12 +11,8 @@ SIZE_JS = "at => parseFloat(getComputedStyle(document.querySelector(at)).fontSiz
 def test_it_opens_with_samples_their_images_and_three_steps(page, served_small, shot):
     page.goto(served_small)
     wait_status(page, "m = 18 ")
-    shown = page.locator(".step").filter(visible=True).all_inner_texts()
-    assert sorted(" ".join(text.split()) for text in shown) == [
-        "1 Add a few images",
-        "2 Move the slider",
-        "3 Keep what you like",
-    ]
+    steps = [" ".join(one.split()) for one in page.locator(".step").filter(visible=True).all_inner_texts()]
+    assert sorted(steps) == ["1 Add a few images", "2 Move the slider", "3 Keep what you like"]
     assert page.locator("#evidence-cards .card").count() == 18
     assert "close to your images" in page.inner_text("#lam") and "free" in page.inner_text("#lam")
     assert page.inner_text("#lam output").startswith("λ/m")

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from benchmarks.hands import begin, served
-from demo.studio.view_state import ViewState
+from demo.tabs.studio_results import View
 
 
 @pytest.fixture(scope="module")
@@ -26,5 +26,5 @@ def test_at_rest_the_page_shows_the_last_result_of_the_server(page, url):
     page.evaluate("history.replaceState(null, '', '?example=neither')")
     wrong = " ".join(hands.rest(seconds=0))
     assert "sheet is" in wrong and "updating…" in wrong and "address is" in wrong
-    hands.session.state(ViewState).result = None
+    hands.session.state(View).result = None
     assert "no samples" in hands.rest(seconds=0)[0]

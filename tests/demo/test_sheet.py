@@ -5,6 +5,7 @@ import io
 import math
 import re
 import weakref
+from urllib.parse import parse_qsl
 from urllib.request import urlopen
 
 import numpy as np
@@ -15,33 +16,34 @@ from PIL import Image
 from demo.examples import example_sets
 from demo.server.admission import CancelToken
 from demo.static import FOLDER
-from demo.studio.history import History, address_of, settings_in
-from demo.studio.settings import DEFAULT as OPENED
-from demo.studio.settings import Request, Settings
-from demo.studio.strip import LAMS, MOST_DRAWS, Strip, strip_lams
+from demo.tabs.preview_strip import LAMS, MOST_DRAWS, Strip, strip_lams
+from demo.tabs.studio import History, address_of, settings_in
+from demo.tabs.studio_results import DEFAULT, Request, recipe_of
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
 from transflow_core.images import read_png_metadata
 from transflow_core.pictures import Picture
 
 from ..helpers import METHODS, by_posterior, frames, make_tiny_prior
-from .conftest import EXAMPLES, choose_example, saved, says
-from .test_studio import drag, sheet, slider, status, wait_status
+from .conftest import EXAMPLES, choose_example, same, saved, says
+from .test_studio import drag, release, same_sheet, sheet, slider, status, wait_status
+
+COPIED_JS = """async () => {
+  const [item] = await navigator.clipboard.read();
+  return [...new Uint8Array(await (await item.getType('image/png')).arrayBuffer())];
+}"""
+PIXELS_JS = """async selector => {
+  const from = document.querySelector(selector), copy = document.createElement('canvas');
+  await from.decode?.();
+  copy.width = copy.height = 64;
+  copy.getContext('2d').drawImage(from, 0, 0, 64, 64);
+  return [...copy.getContext('2d').getImageData(0, 0, 64, 64).data];
+}"""
 
 
 def picture_of(page, selector):
     """Pixels of an image or a canvas of the page."""
-    data = page.evaluate(
-        """async selector => {
-            const from = document.querySelector(selector), copy = document.createElement('canvas');
-            await from.decode?.();
-            copy.width = copy.height = 64;
-            copy.getContext('2d').drawImage(from, 0, 0, 64, 64);
-            return [...copy.getContext('2d').getImageData(0, 0, 64, 64).data];
-        }""",
-        selector,
-    )
-    return np.array(data).reshape(64, 64, 4)[..., :3]
+    return np.array(page.evaluate(PIXELS_JS, selector)).reshape(64, 64, 4)[..., :3]
 
 
 def alike(a, b):
@@ -71,71 +73,52 @@ def test_the_sheet_is_the_gallery(studio, tmp_path, shot):
     words = page.inner_text("#sheet .closest")
     assert words.startswith(f"Closest of your images: {files[near.index].name}") and "0 is a copy, 1 is as" in words
     assert float(re.search(r"Distance (\d\.\d\d) \(", words)[1]) == pytest.approx(near.distance, abs=0.011)
-    image = Image.open(files[near.index]).convert("RGB").resize((64, 64))
-    given = np.asarray(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if near.mirrored else image)
-    assert alike(picture_of(page, "#sheet .closest img"), given) > 0.8
+    image = np.asarray(Image.open(files[near.index]).convert("RGB").resize((64, 64)))
+    assert alike(picture_of(page, "#sheet .closest img"), image[:, ::-1] if near.mirrored else image) > 0.8
     page.click("#sheet [data-do=copy]")
     page.get_by_text("Copied to the clipboard").wait_for()
-    copied = page.evaluate(
-        """async () => {
-            const [item] = await navigator.clipboard.read();
-            return [...new Uint8Array(await (await item.getType('image/png')).arrayBuffer())];
-        }"""
-    )
-    with Image.open(io.BytesIO(bytes(copied))) as image, Image.open(one) as drawn:
-        assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(drawn))
+    assert same(io.BytesIO(bytes(page.evaluate(COPIED_JS))), Image.open(one))
     page.click("#sheet [data-do=pin]")
     shot(page, "studio_viewer")
     page.keyboard.press("Escape")
     assert not page.is_visible("#sheet .viewer")
-    # What is pinned stays when the sheet changes, and can still become evidence.
+    # What is pinned stays when the sheet changes, and can still be restyled or become evidence.
     page.click("#evidence-clear")
     wait_status(page, "No images yet")
+    page.click("#sheet .cells button")
+    page.wait_for_selector("#sheet .viewer a[href]")
+    assert not page.is_visible("#sheet .closest") and not page.inner_text("#sheet .closest")  # there are no images
+    page.keyboard.press("Escape")
     page.click("#sheet .pins button")
-    page.click("#sheet .viewer [data-event=apply]")
+    page.click("#sheet .viewer [data-do=restyle]")
+    page.get_by_role("tab", name="Restyle", selected=True).wait_for()
+    says(page, "#restyle-faces", "whole picture")
+    says(page, "#restyle-status", "choose a style")
+    page.get_by_role("tab", name="Studio", exact=True).click()
+    page.click("#sheet .pins button")
+    page.click("#sheet .viewer [data-do=apply]")
     wait_status(page, "m = 1 ")
     assert "sepia_seed0_06.png" in page.content()
 
 
-def test_the_prior_alone_is_close_to_no_image(studio):
-    page = studio
-    page.click("#sheet .cells button")
-    page.wait_for_selector("#sheet .viewer a[href]")
-    assert not page.is_visible("#sheet .closest") and not page.inner_text("#sheet .closest")
-
-
-def test_a_sample_is_restyled(studio):
-    page = studio
-    choose_example(page, "sepia")
-    page.click("#sheet .cells button")
-    page.wait_for_selector("#sheet .viewer a[href]")
-    page.click("#sheet .viewer [data-do=restyle]")
-    page.get_by_role("tab", name="Restyle", selected=True).wait_for()
-    page.wait_for_function("document.querySelector('#restyle-faces')?.innerText.includes('whole picture')")
-    page.wait_for_function("document.querySelector('#restyle-status')?.innerText.includes('choose a style')")
-
-
 def test_the_strip_moves_the_samples_without_the_server(studio, monkeypatch, shot):
     page = studio
-    sample, previewed = Engine.sample, []
+    sample, strips = Engine.sample, []
     choose_example(page, "red_hair")
     page.wait_for_selector("#sheet .compare:enabled")
     near = picture_of(page, "#sheet img")
-    monkeypatch.setattr(
-        Engine, "sample", lambda *a, **k: (previewed.append(1) if k.get("preview") else None) or sample(*a, **k)
-    )
+    monkeypatch.setattr(Engine, "sample", lambda *a, **k: strips.append(k.get("priority")) or sample(*a, **k))
     drag(page, 0.01, 0.99, steps=30)
-    assert float(page.get_attribute("#sheet canvas", "data-at")) > 7.9 and not previewed
+    assert float(page.get_attribute("#sheet canvas", "data-at")) > 7.9
     far = picture_of(page, "#sheet canvas")
     shot(page, "studio_strip")
-    page.mouse.up()
+    release(page)
     page.wait_for_selector("#sheet canvas", state="hidden")
     wait_status(page, f"λ/m = {slider(page):g},")
-    page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))
-    whole = picture_of(page, "#sheet img")
-    assert alike(far, whole) > 0.8 > alike(far, near)  # what was shown is what is drawn
+    drawn = picture_of(page, "#sheet img")
+    assert alike(far, drawn) > 0.8 > alike(far, near)  # what was shown is what is drawn
     frames(page)
-    assert not previewed  # the strip is not made again
+    assert "background" not in strips  # the strip is not made again
 
 
 def test_hold_to_compare_shows_the_same_draws_without_evidence(studio):
@@ -143,11 +126,11 @@ def test_hold_to_compare_shows_the_same_draws_without_evidence(studio):
     prior = picture_of(page, "#sheet img")
     page.click("#evidence [data-example=red_hair]")
     page.wait_for_selector("#sheet .compare:enabled")
-    whole = picture_of(page, "#sheet img")
+    drawn = picture_of(page, "#sheet img")
     page.keyboard.down("b")
     page.get_by_text("without your images").wait_for()
     shown = picture_of(page, "#sheet canvas")
-    assert alike(shown, prior) > 0.8 > alike(shown, whole)
+    assert alike(shown, prior) > 0.8 > alike(shown, drawn)
     page.keyboard.up("b")
     assert not page.is_visible("#sheet canvas")
     page.hover("#sheet .compare")
@@ -171,7 +154,7 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     wait_status(page, "16 samples in")
     assert "m = 2 " in status(page)
     page.click("#history .undo")
-    page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=first)
+    same_sheet(page, first)
     page.wait_for_url(re.compile("example=red_hair"))
     page.go_forward()
     wait_status(page, "m = 2 ")
@@ -221,64 +204,51 @@ def test_what_a_link_to_the_page_shows(served_small):
 def test_a_strip_is_made_once_and_of_few_draws():
     engine = Engine(make_tiny_prior())
     evidence = engine.read(example_sets()["sepia"].files[:3])
-    request, strip = Request(evidence, "tiny", Settings(OPENED.replace(n=4))), Strip()
-    assert strip.number(Request(Evidence(), "tiny", Settings())) == 0  # nothing moves without evidence
+    four, strip = DEFAULT.replace(n=4), Strip()
+    request = Request(evidence, four)
+    assert strip.number(Request(Evidence())) == 0  # nothing moves without evidence
     first = strip.number(request)
     steps = strip.missing(request, engine, CancelToken())
     assert next(steps) is None
     steps.close()  # a drag came in between
     steps = strip.missing(request, engine, CancelToken())
-    told = next(filter(None, steps))
-    assert told["at"] == [math.log10(place) for place in strip_lams()[::2]] and not told["bare"]
+    value = next(filter(None, steps))
+    assert value["at"] == [math.log10(lam) for lam in strip_lams()[::2]] and not value["bare"]
     steps.close()  # and another, when the page had half of them
-    *early, told = strip.missing(request, engine, CancelToken())
+    *early, value = strip.missing(request, engine, CancelToken())
     assert not any(early)  # what it has is not sent again
-    assert told["serial"] == first and len(told["at"]) == LAMS and told["at"] == sorted(told["at"]) and told["bare"]
+    assert value["serial"] == first and value["at"] == [math.log10(lam) for lam in strip_lams()] and value["bare"]
     assert list(strip.missing(request, engine, CancelToken())) == []  # the page has it
-    moved = Request(evidence, "tiny", Settings(OPENED.replace(lam_ratio=3.0, n=4)))
-    assert strip.number(moved) == first  # λ alone is another
-    assert strip.number(Request(evidence, "tiny", Settings(OPENED.replace(n=4, seed=1)))) != first
-    large = Request(evidence, "tiny", Settings(OPENED.replace(n=MOST_DRAWS + 1)))
+    assert strip.number(Request(evidence, four.replace(lam_ratio=3.0))) == first  # λ alone is another
+    assert strip.number(Request(evidence, four.replace(seed=1))) != first
+    large = Request(evidence, DEFAULT.replace(n=MOST_DRAWS + 1))
     strip.number(large)
-    *_, told = strip.missing(large, engine, CancelToken())
-    assert told["at"] == []  # too many to move; without evidence they are shown all the same
+    *_, value = strip.missing(large, engine, CancelToken())
+    assert value["at"] == []  # too many to move; those of the model alone are there all the same
 
 
-def test_places_of_a_strip_are_even_on_the_slider():
-    steps = torch.tensor(strip_lams(5)).log().diff()
-    assert torch.allclose(steps, steps[0].expand(4)) and strip_lams(5)[0] == pytest.approx(0.01)
+def test_lams_of_a_strip_are_even_on_the_slider():
+    steps = np.diff(np.log(strip_lams()))
+    assert np.allclose(steps, steps[0]) and strip_lams()[:: LAMS - 1] == pytest.approx([0.01, 10])
 
 
-def test_the_history_has_ten_states_with_no_more_images_than_one_panel():
-    history, states = (
-        History(),
-        [Request(Evidence(), "tiny", Settings(OPENED.replace(seed=seed))) for seed in range(12)],
-    )
-    numbers = [history.keep(request) for request in states]
-    assert history.get(numbers[1]) is None and history.get(numbers[2]) is states[2] and history.get("x") is None
-    assert history.keep(Request(states[5].evidence, "tiny", Settings(OPENED.replace(seed=5)))) == numbers[5]
-
-
-def test_states_of_the_history_keep_latents_and_no_posteriors():
+def test_the_history_has_ten_states_and_no_posteriors():
     """A posterior is as large as all latents that it was made of: ten of each visitor are much."""
-    latent = Latent(torch.zeros(6), -1.0, -1.0)
-    sets = [Evidence().added([EvidenceImage(Source("a.png"), Picture("a.png"), None, latent)]) for _ in range(3)]
-    history, posteriors = History(), []
-    for seed, evidence in enumerate(sets):
-        posterior = evidence.posterior()
-        posteriors.append(weakref.ref(posterior.latents))
-        history.keep(Request(evidence, "tiny", Settings(OPENED.replace(seed=seed))))
-        del posterior
+    image = EvidenceImage(Source("a.png"), Picture("a.png"), None, Latent(torch.zeros(6), -1.0, -1.0))
+    history, states = History(), [Request(Evidence((image,)), DEFAULT.replace(seed=seed)) for seed in range(12)]
+    numbers, posteriors = [], []
+    for state in states:
+        posteriors.append(weakref.ref(state.evidence.posterior().latents))
+        numbers.append(history.keep(state))
     gc.collect()
-    assert [posterior() is None for posterior in posteriors] == [True, True, False]
-    assert sets[0].posterior().m == 1
+    assert [posterior() is None for posterior in posteriors] == [True] * 11 + [False]
+    assert history.get(numbers[1]) is None and history.get(numbers[2]) is states[2]
+    assert history.keep(Request(states[5].evidence, DEFAULT.replace(seed=5))) == numbers[5]
 
 
 @pytest.mark.parametrize("how", [*METHODS.values(), by_posterior((0.1, 0.5))])
 def test_an_address_says_it_all(how):
-    settings = Settings.checked(
-        how, {"temperature": 0.7, "n": 9, "seed": 42, "structure": "prior", "style_levels": 2}, auto=False
-    )
-    told = address_of(Request(Evidence(), "other", settings), "tiny")
-    query = dict(part.split("=") for part in told.split("&"))
-    assert settings_in(query) == settings and query["prior"] == "other" and query["example"] == "none"
+    values = {"temperature": 0.7, "n": 9, "seed": 42, "structure": "prior", "style_levels": 2}
+    recipe = recipe_of(dict(how) | values)
+    query = dict(parse_qsl(address_of(Request(Evidence(), recipe.replace(prior="other"), auto=False), "tiny")))
+    assert settings_in(query) == (recipe, False) and query["prior"] == "other" and query["example"] == "none"

@@ -8,14 +8,16 @@ from PIL import Image
 
 from demo.examples import example_sets
 from demo.snippet import command_line, python_code
-from demo.studio.results import POSTERIOR_FILE, steps_of
-from demo.studio.settings import Request, Settings
+from demo.tabs.studio_results import POSTERIOR_FILE, Request, Result, recipe_of, steps_of
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import contact_sheet, to_pil
 
 from ..helpers import ROOT, by_bootstrap, by_local, by_posterior
 from .conftest import run_python, run_shell, same
+
+NEW, BLENDS = by_local(), by_bootstrap(1.5, (0.2, 0.3, 0.5, 0.7, 1.0))
+MIXED = {"style": "sepia", "style_levels": 2}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def engine(celeba64):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where a person runs the snippet: their files, and the checkout's assets."""
+    """Where a user runs the snippet: their files, and the checkout's assets."""
     (tmp_path / "assets").symlink_to(ROOT / "assets")
     for index, file in enumerate(example_sets()["greyscale"].files[:3]):
         shutil.copy(file, tmp_path / f"my photo {index}.png")
@@ -56,34 +58,22 @@ def evidence_of(engine, folder, kind):
 
 @pytest.mark.usefixtures("unsmoothed_sheets")
 @pytest.mark.parametrize(
-    "how",
-    [by_local(), by_bootstrap(1.5, (0.2, 0.3, 0.5, 0.7, 1.0))],
-    ids=["new members", "blends, λ by level"],
+    ("kind", "how", "sources"),
+    [
+        *((kind, how, {}) for kind in ("example", "files", "chosen", "webcam", "saved") for how in (NEW, BLENDS)),
+        ("files", by_posterior(0.3), MIXED),
+    ],
 )
-@pytest.mark.parametrize("kind", ["example", "files", "chosen", "webcam", "saved"])
-def test_the_snippets_reproduce_the_sheet(engine, folder, kind, how):
-    request = Request(
-        evidence_of(engine, folder, kind), "celeba64", Settings.checked(how, {"temperature": 0.9, "n": 4, "seed": 7})
-    )
-    posterior = request.posterior(engine)
-    shown = contact_sheet(to_pil(engine.sample(request.sampler(engine), 4, seed=7, temperature=0.9).images))
-    posterior.save(folder / (request.evidence.saved_name or POSTERIOR_FILE))
-    posterior.save(folder / POSTERIOR_FILE)  # the person has downloaded it
+def test_the_snippets_reproduce_the_sheet(engine, folder, kind, how, sources):
+    draws = {"prior": "celeba64", "temperature": 0.9, "n": 4, "seed": 7}
+    request = Request(evidence_of(engine, folder, kind), recipe_of(dict(how) | draws | sources))
+    sampler = request.sampler(engine)
+    samples = to_pil(engine.sample(sampler, **request.draws).images)
+    posterior = Result(request, engine, sampler, samples, {}).posterior
+    for file in {request.evidence.saved_name or POSTERIOR_FILE, POSTERIOR_FILE}:
+        posterior.save(folder / file)  # the user has downloaded it
 
-    for run, code in ((run_python, python_code(steps_of(request))), (run_shell, command_line(steps_of(request)))):
-        run(code)
-        assert same("sheet.png", shown)
-        (folder / "sheet.png").unlink()
-
-
-@pytest.mark.usefixtures("unsmoothed_sheets")
-def test_the_snippet_of_levels_from_two_sources_reproduces_the_sheet(engine, folder):
-    settings = Settings.checked(
-        by_posterior(0.3), {"temperature": 0.9, "n": 4, "seed": 7, "style": "sepia", "style_levels": 2}
-    )
-    request = Request(evidence_of(engine, folder, "files"), "celeba64", settings)
-    shown = contact_sheet(to_pil(engine.sample(request.sampler(engine), 4, seed=7, temperature=0.9).images))
-    for run, code in ((run_python, python_code(steps_of(request))), (run_shell, command_line(steps_of(request)))):
-        run(code)
-        assert same("sheet.png", shown)
+    for run, code in ((run_python, python_code), (run_shell, command_line)):
+        run(code(steps_of(request)))
+        assert same("sheet.png", contact_sheet(samples))
         (folder / "sheet.png").unlink()

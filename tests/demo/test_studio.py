@@ -4,7 +4,6 @@ import base64
 import io
 import re
 import shutil
-import threading
 import zipfile
 from urllib.parse import parse_qsl
 
@@ -13,10 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.render import sheet as rendered
-from demo.studio.history import settings_in
-from demo.studio.strip import Strip
-from transflow_core.engine import Engine
+from demo.tabs.preview_strip import Strip
+from demo.tabs.studio import settings_in
 from transflow_core.images import read_png_metadata
 from transflow_core.posterior import Posterior, recommend
 from transflow_core.recipes import Sample
@@ -40,17 +37,6 @@ def decoded(src):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(src.split(",", 1)[1]))).convert("RGB")).astype(int)
 
 
-def halved(pixels):
-    """2×2 means, (H, W, 3) -> (H / 2, W / 2, 3), of what has an even number of rows and columns."""
-    height, width, _ = pixels.shape
-    return pixels[: height // 2 * 2, : width // 2 * 2].reshape(height // 2, 2, width // 2, 2, 3).mean((1, 3))
-
-
-def roughness(pixels):
-    """Mean absolute difference of neighbouring pixels."""
-    return np.abs(np.diff(pixels, axis=1)).mean()
-
-
 def status(page):
     return page.inner_text("#samples-status")
 
@@ -66,15 +52,41 @@ def upload(page, files, used):
     wait_status(page, f"m = {used} ")
 
 
-def drag(page, start, end, steps=12):
-    """Drag λ from one place of its track (0 to 1) to another, and leave the mouse down."""
-    page.locator("#lam-range").scroll_into_view_if_needed()
-    box = page.locator("#lam-range").bounding_box()
+def drag(page, start, end, steps=12, at="#lam-range"):
+    """Drag a slider from one place of its track (0 to 1) to another, and leave the mouse down."""
+    page.locator(at).scroll_into_view_if_needed()
+    box = page.locator(at).bounding_box()
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + start * box["width"], y)
     page.mouse.down()
     for step in range(1, steps + 1):
         page.mouse.move(box["x"] + (start + (end - start) * step / steps) * box["width"], y)
+
+
+def release(page):
+    """Let λ go, and wait for samples, inner tab and address."""
+    page.mouse.up()
+    page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))
+
+
+def another_sheet(page, before):
+    page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)
+
+
+def same_sheet(page, before):
+    page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=before)
+
+
+def code_says(page, selector, text):
+    """Open the code of the samples, and wait for this text in it."""
+    page.get_by_role("tab", name="Download").filter(visible=True).click()
+    unfold(page, "The same as code")
+    says(page, selector, text)
+
+
+def seed(page, number):
+    page.fill("#seed input", str(number))
+    page.press("#seed input", "Enter")
 
 
 @pytest.fixture
@@ -110,12 +122,10 @@ def test_two_files_the_slider_and_the_numbers_with_the_shipped_model(page, serve
     assert "Most of them are very different" in page.inner_text("#evidence-status")
     assert page.locator("#evidence-cards .card.warning").count() == 0
     page.get_by_role("tab", name="Numbers").click()
-    page.wait_for_function("document.querySelector('#numbers')?.innerText.includes('KL')")
-    text = page.inner_text("#numbers")
     for name in ("λ/m", "‖μp‖²", "Σp", "KL", "32×32"):
-        assert name in text
+        says(page, "#numbers", name)
     page.get_by_text("Each image, as JSON").click()
-    page.wait_for_function("document.querySelector('#evidence-json')?.innerText.includes('log_prior')")
+    says(page, "#evidence-json", "log_prior")
     shot(page, "studio_numbers")
 
 
@@ -124,86 +134,48 @@ def test_the_last_value_of_a_drag_wins(page, served, no_strip):
     drag(page, 0.2, 0.9, steps=40)
     wait_status(page, f"λ/m = {slider(page):g},")  # while the button is still down
     dragged = decoded(sheet(page))
-    page.mouse.up()
-    page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))  # after everything else
+    release(page)
     assert f"λ/m = {slider(page):g}," in status(page)
-    # What was shown on the way are the means of what stands there now: the same faces, in the same place, less sharp.
-    shown = decoded(sheet(page))
-    assert shown.shape == dragged.shape
-    assert np.abs(halved(shown) - halved(dragged)).mean() < 3
-    assert torch.cuda.is_available() or roughness(shown) > roughness(dragged)
+    # The previews on the way are of the same samples, less sharp.
+    assert np.abs(decoded(sheet(page)) - dragged).mean() < 6
 
 
-def test_a_preview_that_comes_late_does_not_blur_the_samples(studio, monkeypatch, no_strip):
+def test_a_preview_that_comes_late_does_not_blur_the_samples(studio, hold, no_strip):
     """The last preview of a drag, requested while an earlier one was drawn, runs after the slider was released."""
-    page, sample, results = studio, Engine.sample, []
-    begun, released, idle = threading.Event(), threading.Event(), threading.Event()
-
-    def slowed(*args, preview=False, **how):
-        if not preview:
-            results.append(sample(*args, **how))
-            return results[-1]
-        idle.clear()
-        begun.set()
-        released.wait()
-        try:
-            return sample(*args, preview=True, **how)
-        finally:
-            idle.set()
-
+    page = studio
     choose_example(page, "red_hair")
-    monkeypatch.setattr(Engine, "sample", slowed)
+    preview = hold("_preview")
     drag(page, 0.2, 0.9, steps=40)
-    begun.wait()
+    assert preview.begun.wait(60)
     page.mouse.up()
-    released.set()
-    page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))
+    preview.go_on.set()
+    release(page)
     frames(page, 60)  # a preview that was still requested runs by now
-    idle.wait()
-    frames(page)
-    assert len(results) == 1
-    assert sheet(page) in rendered(results[0].images, "samples")
     assert f"λ/m = {slider(page):g}," in status(page)
-
-
-def test_a_key_moves_the_slider(studio):
-    page = studio
-    page.click("#evidence [data-example=cartoon]")
+    shown = sheet(page)
+    page.reload()
     wait_status(page, "m = 18 ")
-    before = sheet(page)
-    page.focus("#lam-range")
-    for _ in range(10):
-        page.keyboard.press("ArrowRight")
-    wait_status(page, f"λ/m = {slider(page):g},")
-    assert slider(page) > 1.2 * LAM and sheet(page) != before
+    same_sheet(page, shown)
 
 
-def test_a_hostile_file_name_is_only_a_name(studio, tmp_path):
-    page = studio
-    name = "<img src=x onerror=window.pwned=1>.png"
-    shutil.copy(EXAMPLES["sepia"][0], tmp_path / name)
-    upload(page, [str(tmp_path / name)], used=1)
-    assert page.evaluate("window.pwned") is None
-    assert page.locator("#evidence-cards img").count() == 1
+def test_names_of_files_and_of_models_in_files_are_only_text(studio, tmp_path):
+    page, name = studio, "<img src=x onerror=window.pwned=1>"
+    shutil.copy(EXAMPLES["sepia"][0], tmp_path / f"{name}.png")
+    upload(page, [str(tmp_path / f"{name}.png")], used=1)
+    posterior = Posterior.condition(torch.ones(1, 768), 0.5, metadata={"prior": name, "fingerprint": "x"})
+    posterior.save(tmp_path / "foreign.safetensors")
+    page.set_input_files("#evidence-files input[type=file]", str(tmp_path / "foreign.safetensors"))
+    page.get_by_text(f"was made with {name}").wait_for()
+    assert page.evaluate("window.pwned") is None and page.locator("#evidence-cards img").count() == 1
+    upload(page, EXAMPLES["sepia"][1:2], used=2)  # the refusal changed nothing
 
 
-def test_the_newest_click_ends_the_older_ones(studio, monkeypatch):
-    page = studio
-    encode, last = Engine.encode, threading.Event()
-
-    def until_ended(self, frames, *, cancel=None, **how):
-        if not last.is_set():
-            assert cancel.wait(60)
-        return encode(self, frames, cancel=cancel, **how)
-
-    monkeypatch.setattr(Engine, "encode", until_ended)
-    for key in ("greyscale", "red_hair", "sepia"):
+def test_the_newest_click_ends_the_older_ones(studio, hold):
+    page, encode = studio, hold("encode", which=lambda number: number == 0)
+    for key in ("greyscale", "red_hair", "cartoon"):
         page.click(f"#evidence [data-example={key}]")
-    last.set()
-    page.click("#evidence [data-example=cartoon]")
     page.wait_for_url(re.compile("example=cartoon"))
-    page.wait_for_function("document.querySelectorAll('#evidence-cards img[alt*=cartoon]').length === 18")
-    assert page.locator("#evidence-cards .card").count() == 18
+    assert encode.cancelled.is_set() and page.locator("#evidence-cards img[alt*=cartoon]").count() == 18
     wait_status(page, "m = 18 ")
 
 
@@ -214,8 +186,7 @@ def test_visitors_neither_delay_one_another_nor_see_each_others_images(studio, n
     assert first.begun.wait(60)
     upload(two, EXAMPLES["red_hair"][:3], used=3)
     drag(one, 0.5, 0.4)  # images that are being read delay not even the same visitor's slider
-    one.mouse.up()
-    one.wait_for_url(re.compile(f"lam_ratio={slider(one):g}&"))
+    release(one)
     first.go_on.set()
     wait_status(one, f"λ/m = {slider(one):g}, m = 2 ")
     assert "red_hair" not in one.inner_html("#evidence-cards")
@@ -228,38 +199,18 @@ def test_visitors_neither_delay_one_another_nor_see_each_others_images(studio, n
     assert encode.cancelled.wait(60)
 
 
-def test_the_sheet_is_always_of_the_seed_in_its_status(studio):
-    """Answers that come within one frame: a script that changes the one before in place would lose a sheet in some."""
+def test_a_reload_keeps_settings_and_example_and_forgets_uploads(studio):
     page = studio
-    page.click("#evidence [data-example=sketch]")
-    wait_status(page, "m = 18 ")
-    seen = {}
-    for seed in (1, 2, 3, 4, 1, 2, 3, 4):
-        page.fill("#seed input", str(seed))
-        page.press("#seed input", "Enter")
-        wait_status(page, f"seed {seed}")
-        page.wait_for_url(re.compile(f"seed={seed}&"))
-        assert seen.setdefault(seed, sheet(page)) == sheet(page)
-    assert len(set(seen.values())) == 4
-
-
-def test_a_reload_keeps_settings_and_example_and_forgets_uploads(page, served_small):
-    opened(page, served_small)
-    page.click("#evidence [data-example=sketch]")
-    wait_status(page, "m = 18 ")
-    page.fill("#seed input", "42")
-    page.press("#seed input", "Enter")
-    wait_status(page, "seed 42")
+    choose_example(page, "sketch")
+    seed(page, 42)
     page.wait_for_url(re.compile("seed=42.*example=sketch"))
     before = sheet(page)
     page.reload()
-    wait_status(page, "seed 42")
     wait_status(page, "m = 18 ")
-    assert sheet(page) == before
+    assert "seed 42" in status(page) and sheet(page) == before
     upload(page, EXAMPLES["sepia"][:1], used=1)
     page.wait_for_url(re.compile("example=none"))
     page.reload()
-    page.wait_for_selector("#sheet img")
     wait_status(page, "No images yet")
 
 
@@ -281,12 +232,12 @@ def test_new_seed_and_reset(studio):
     page = studio
     before = sheet(page)
     page.click("#dice")
-    page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)
+    another_sheet(page, before)
     drag(page, 0.5, 0.8)
     page.mouse.up()
     page.click("#reset")
+    same_sheet(page, before)
     wait_status(page, "seed 0")
-    page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=before)
     assert slider(page) == pytest.approx(LAM, rel=0.02)
 
 
@@ -294,9 +245,7 @@ def test_downloads_are_what_the_page_shows(studio, engines, tmp_path, shot):
     page = studio
     page.click("#evidence [data-example=neon_bar]")
     wait_status(page, "m = 18 ")
-    page.get_by_role("tab", name="Download").click()
-    unfold(page, "The same as code")
-    page.wait_for_function("document.querySelector('#shell')?.innerText.includes('neon_bar')")
+    code_says(page, "#shell", "neon_bar")
     picture, samples, file = (saved(page, f"#get-{kind}", tmp_path) for kind in ("sheet", "zip", "posterior"))
     recipe, posterior = from_metadata(read_png_metadata(picture)), Posterior.load(file)
     assert isinstance(recipe, Sample)
@@ -320,57 +269,34 @@ def test_downloads_are_what_the_page_shows(studio, engines, tmp_path, shot):
     assert sheet(page) == shown and file.name in page.inner_text("#evidence-status")
     drag(page, 0.5, 0.2)
     page.mouse.up()
-    page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=shown)
-
-
-def test_a_posterior_of_another_model_is_refused_as_text_and_changes_nothing(studio, tmp_path):
-    page = studio
-    evidence = torch.ones(1, 768)
-    name = "<b id=injected>another</b>"
-    Posterior.condition(evidence, 0.5, metadata={"prior": name, "fingerprint": "x"}).save(
-        tmp_path / "foreign.safetensors"
-    )
-    page.set_input_files("#evidence-files input[type=file]", str(tmp_path / "foreign.safetensors"))
-    page.get_by_text(f"was made with {name}").wait_for()
-    assert page.locator("#injected").count() == 0
-    upload(page, EXAMPLES["sepia"][:2], used=2)
-
-
-def test_a_sweep_that_is_not_there_yet_says_so(studio, hold):
-    page = studio
-    page.get_by_role("tab", name="Sweep").click()
-    page.get_by_text("A sweep needs some").wait_for()
-    sweep = hold("series")
-    page.click("#evidence [data-example=sepia]")
-    page.get_by_text("Drawing the sweep").wait_for()
-    sweep.go_on.set()
-    page.wait_for_selector("#sweep img")
+    another_sheet(page, shown)
 
 
 def test_only_the_open_inner_tab_is_made(studio, hold):
     page = studio
     sweep = hold("series")
-    sweep.go_on.set()  # it only counts
     choose_example(page, "red_hair")
     page.get_by_label("The paper's").click()
     page.wait_for_url(re.compile("method=posterior"))
     assert not sweep.calls
     page.get_by_role("tab", name="Sweep").click()
+    page.get_by_text("Drawing the sweep").wait_for()
+    sweep.go_on.set()
     page.wait_for_selector("#sweep img")
     first = page.get_attribute("#sweep img", "src")
     drag(page, 0.5, 0.3)
-    page.mouse.up()
-    page.wait_for_url(re.compile(f"lam_ratio={slider(page):g}&"))
+    release(page)
     assert sweep.calls == 1  # λ plays no part in the sweep of the paper's method
     page.get_by_role("tab", name="Numbers").click()
     page.wait_for_selector("#numbers table")  # so that the server knows which tab is open
-    page.fill("#seed input", "7")
-    page.press("#seed input", "Enter")
+    seed(page, 7)
     page.wait_for_url(re.compile("seed=7"))
     assert sweep.calls == 1
     page.get_by_role("tab", name="Sweep").click()
     page.wait_for_function("src => (document.querySelector('#sweep img')?.src ?? src) !== src", arg=first)
     assert sweep.calls == 2
+    page.click("#evidence-clear")
+    page.get_by_text("A sweep needs some").wait_for()
 
 
 def test_stop_cancels_reading(studio, hold):
@@ -393,7 +319,7 @@ def test_another_model_reads_the_images_again_and_delays_nothing(studio, hold):
     page.get_by_role("tab", name="Numbers").click()
     page.focus("#lam-range")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('#numbers')?.innerText.includes('3,072')")
+    says(page, "#numbers", "3,072")
     wait_status(page, "No images yet")  # it may show "updating…" first
     assert page.locator("[data-testid=toast-body]").count() == 0
     encode.go_on.set()
@@ -414,25 +340,14 @@ def test_a_model_that_is_not_offered_is_refused(studio):
     upload(page, EXAMPLES["sepia"][:1], used=1)
 
 
-def drag_own(page, name, start, end):
-    """Drag a method's own slider and leave the mouse down."""
-    page.locator(f"#method-{name}").scroll_into_view_if_needed()
-    box = page.locator(f"#method-{name} input[type=range]").bounding_box()
-    y = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + start * box["width"], y)
-    page.mouse.down()
-    for step in range(1, 9):
-        page.mouse.move(box["x"] + (start + (end - start) * step / 8) * box["width"], y)
-
-
 def test_the_method_is_chosen_for_the_evidence_until_the_user_moves_it(studio, shot):
     page = studio
     choose_example(page, "sketch")
     assert page.is_checked("#method-auto input") and "Chosen for you" in page.inner_text("#method-reason")
     assert "new members of the set" in status(page) and not page.locator("#lam .band").is_visible()
     before = sheet(page)
-    drag_own(page, "likeness", 0.9, 0.1)
-    page.wait_for_function("src => document.querySelector('#sheet img').src !== src", arg=before)  # a preview
+    drag(page, 0.9, 0.1, at="#method-likeness-range")
+    another_sheet(page, before)  # a preview
     page.mouse.up()
     page.wait_for_url(re.compile(r"method=local.*likeness=0(\.[01]\d?)?&"))  # where the user let go
     page.wait_for_function("!document.querySelector('#method-reason').innerText.includes('Chosen for you')")
@@ -441,7 +356,7 @@ def test_the_method_is_chosen_for_the_evidence_until_the_user_moves_it(studio, s
     page.wait_for_url(re.compile("method=local.*example=sepia"))
     page.click("#method-auto input")
     page.wait_for_url(lambda url: "example=sepia" in url and "method" not in url)
-    page.wait_for_function("document.querySelector('#method-reason')?.innerText.includes('Chosen for you')")
+    says(page, "#method-reason", "Chosen for you")
     shot(page, "studio_method")
 
 
@@ -457,8 +372,7 @@ def test_the_method_changes_the_samples_and_comes_back_on_reload(page, served_sm
     page.wait_for_url(re.compile("method=bootstrap.*images_per_sample=2&"))
     sheets.append(sheet(page))
     assert len(set(sheets)) == 3
-    unfold(page, "The same as code")
-    page.wait_for_function("document.querySelector('#shell')?.innerText.includes('--images-per-sample 2')")
+    code_says(page, "#shell", "--images-per-sample 2")
     assert "method='bootstrap'" in page.inner_text("#python")
     page.reload()
     wait_status(page, "like blends of a few, 2 images each")
@@ -466,9 +380,9 @@ def test_the_method_changes_the_samples_and_comes_back_on_reload(page, served_sm
     assert sheet(page) == sheets[-1] and not page.is_checked("#method-auto input")
     page.get_by_role("tab", name="Sweep").click()
     page.wait_for_selector("#sweep img")
-    assert "from 1 image each to 18 images each" in page.get_attribute("#sweep img", "alt")
+    assert "images per sample from 1 to 18" in page.get_attribute("#sweep img", "alt")
     page.get_by_role("tab", name="Numbers").click()
-    page.wait_for_function("document.querySelector('#numbers')?.innerText.includes('of 16')")
+    says(page, "#numbers", "of 16")
     assert "like blends of a few, 2 images each" in page.inner_text("#numbers")
     page.click("#reset")
     wait_status(page, "new members of the set")
@@ -487,13 +401,11 @@ def test_structure_and_style_have_two_sources(page, served_small, shot):
     assert sheet(page) != before and "structure: the model" in status(page)
     page.wait_for_selector("#strips [data-split='1'][aria-pressed=true]")
     mixed = sheet(page)
-    page.get_by_role("tab", name="Download").click()
-    unfold(page, "The same as code")
-    page.wait_for_function("document.querySelector('#python')?.innerText.includes('structure=')")
+    code_says(page, "#python", "structure=")
     shot(page, "studio_structure")
     page.reload()
     wait_status(page, "structure: the model")
     wait_status(page, "m = 18")
     assert sheet(page) == mixed
     page.click("#reset")
-    page.wait_for_function("src => document.querySelector('#sheet img').src === src", arg=before)
+    same_sheet(page, before)

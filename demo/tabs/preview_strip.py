@@ -10,6 +10,7 @@ import math
 import secrets
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from PIL import Image
 
@@ -17,10 +18,9 @@ from transflow_core.engine import Engine
 from transflow_core.images import to_pil
 from transflow_core.limits import LAM_RATIO_SLIDER
 
-from ..render import data_uri
+from ..render import GAP, data_uri, sheet_picture
 from ..server.admission import CancelToken
-from .settings import PRIOR, Request
-from .sheet import GAP, sheet_picture
+from .studio_results import PRIOR, Request
 
 __all__ = ["LAMS", "MOST_DRAWS", "Strip", "strip_lams"]
 
@@ -53,9 +53,8 @@ class Strip:
     base: Hashable = None
     done: dict[float, list[Image.Image]] = field(default_factory=dict)
     sent: int = 0
-    _last: int = field(
-        default_factory=lambda: secrets.randbelow(2**30)
-    )  # not a number of an earlier session of the same page
+    # Not a number of an earlier session of the same page.
+    _last: int = field(default_factory=lambda: secrets.randbelow(2**30))
 
     def number(self, request: Request) -> int:
         """The number of the strip for a request: a new one where more than λ has changed."""
@@ -66,27 +65,23 @@ class Strip:
         self.serial = self._last if request.evidence.ready else 0
         return self.serial
 
-    def missing(self, request: Request, engine: Engine, cancel: CancelToken) -> Iterator[dict | None]:
+    def missing(self, request: Request, engine: Engine, cancel: CancelToken) -> Iterator[dict[str, Any] | None]:
         """Decode the missing previews, from the requested λ/m outwards, while no other request waits. Yields None after
         each, and the value for `static/sheet.js` after every second one, and again with all. Raises Cancelled."""
         lams = strip_lams() if _moves(request) else []
         if not self.serial or self.sent > len(lams):
             return
-        serial, done, frames = self.serial, self.done, list[float]()
-        settings, now = request.settings, request.settings.recipe.lam_ratio
-        coarse, fine = lams[::2], lams[1::2]
+        serial, done, now = self.serial, self.done, request.recipe.lam_ratio
+        frames: list[float] = []
         if now and not isinstance(now, tuple):
-            for part in (coarse, fine):
-                part.sort(key=lambda lam: abs(math.log(lam / now)))
-        for part in (coarse, [*fine, math.inf]):
+            lams.sort(key=lambda lam: abs(math.log(lam / now)))
+        coarse = set(strip_lams()[::2])
+        for part in ([lam for lam in lams if lam in coarse], [*(lam for lam in lams if lam not in coarse), math.inf]):
             for lam in part:
                 if lam not in done:
-                    sampler = request.source(engine, PRIOR) if lam == math.inf else _at(request, lam).sampler(engine)
-                    done[lam] = to_pil(
-                        engine.sample(
-                            sampler, cancel=cancel, priority="background", **settings.draws, preview=True
-                        ).images
-                    )
+                    alone = {"structure": PRIOR, "style": PRIOR} if lam == math.inf else {"lam_ratio": lam}
+                    how = request.draws | {"priority": "background", "preview": True}
+                    done[lam] = to_pil(engine.sample(request.sampler(engine, **alone), cancel=cancel, **how).images)
                     yield None
             frames = sorted([*frames, *part])
             if serial == self.serial and len(frames) > self.sent:
@@ -96,7 +91,7 @@ class Strip:
             self.done = {}
 
 
-def _sprite(frames: list[float], done: dict[float, list[Image.Image]], size: int) -> dict:
+def _sprite(frames: list[float], done: dict[float, list[Image.Image]], size: int) -> dict[str, Any]:
     """The previews at these λ/m in one picture, below one another; those of the prior come last."""
     cell = 64 * -(-size // 128)  # half of the sheet's
     sheets = [sheet_picture(done[lam], cell=cell, gap=GAP // 2) for lam in frames]
@@ -104,21 +99,16 @@ def _sprite(frames: list[float], done: dict[float, list[Image.Image]], size: int
     sprite = Image.new("RGB", (width, height * len(sheets)))
     for index, sheet in enumerate(sheets):
         sprite.paste(sheet, (0, index * height))
-    return {
-        "at": [math.log10(lam) for lam in frames if lam != math.inf],
-        "bare": math.inf in frames,
-        "src": data_uri(sprite, quality=80),
-        "width": width,
-        "height": height,
-    }
+    at = [math.log10(lam) for lam in frames if lam != math.inf]
+    src = data_uri(sprite, quality=80)
+    return {"at": at, "bare": math.inf in frames, "src": src, "width": width, "height": height}
 
 
 def _moves(request: Request) -> bool:
     """Whether one λ moves the samples, and they are few enough. Those without evidence are decoded in any case."""
-    return not isinstance(request.settings.recipe.lam_ratio, tuple) and request.settings.recipe.n <= MOST_DRAWS
+    return not isinstance(request.recipe.lam_ratio, tuple) and request.recipe.n <= MOST_DRAWS
 
 
 def _at(request: Request, lam_ratio: float) -> Request:
     """The same at another λ/m."""
-    recipe = request.settings.recipe.replace(lam_ratio=lam_ratio)
-    return replace(request, settings=replace(request.settings, recipe=recipe))
+    return replace(request, recipe=request.recipe.replace(lam_ratio=lam_ratio))

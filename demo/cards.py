@@ -1,4 +1,7 @@
-"""The contents of the evidence panel: a thumbnail of each image, the details of one, a summary, example sets."""
+"""What the evidence panel shows, as HTML: a thumbnail of each image, the details of one, a summary, example sets.
+
+Every string that came with a file is escaped.
+"""
 
 from html import escape
 
@@ -7,9 +10,9 @@ from PIL import Image
 from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.limits import WEIGHT
 
-from ..examples import example_sets
-from ..painting import paintable
-from ..render import data_uri, number, uri_of
+from .examples import example_sets
+from .painting import paintable
+from .render import data_uri, number, uri_of
 
 __all__ = ["NOTHING", "details", "examples_html", "faces_in_use", "mostly_outliers", "summary", "thumbnails"]
 
@@ -69,10 +72,7 @@ def mostly_outliers(evidence: Evidence) -> bool:
 def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True) -> str:
     """The evidence at a glance: each image opens its details and can be removed. `static/cards.js` listens.
 
-    Every string that came with a file is escaped.
-
     Args:
-        evidence: the images.
         opened: the index of the image whose details are shown.
         warns: whether outliers are marked, where they are fewer than half.
     """
@@ -84,21 +84,17 @@ def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True
 
 
 def _thumbnail(index: int, image: EvidenceImage, opened: bool, warned: bool) -> str:
-    name, text = escape(image.name), escape(f"{image.name}: {image.summary}")
-    frame = image.filled or (image.face and image.face.image)
-    inside = (
-        f'<img src="{data_uri(frame.resize(_SIZE))}" alt="{text}" width="{_SIZE[0]}" height="{_SIZE[1]}">'
-        if frame
-        else f'<span class="missing" role="img" aria-label="{text}">?</span>'
-    )
+    text, frame = escape(f"{image.name}: {image.summary}"), image.filled or (image.face and image.face.image)
+    inside = f'<span class="missing" role="img" aria-label="{text}">?</span>'
+    if frame:
+        inside = f'<img src="{data_uri(frame.resize(_SIZE))}" alt="{text}" width="{_SIZE[0]}" height="{_SIZE[1]}">'
     mark = "!" if warned else f"×{image.weight:g}" if image.face and image.weight != 1 else ""
-    badge = f'<span class="badge">{mark}</span>' if mark else ""
-    state = _state(image, warned)
+    inside += f'<span class="badge">{mark}</span>' if mark else ""
     return (
-        f'<div class="card {state}" role="listitem"><button type="button" class="open" data-action="open" '
-        f'data-index="{index}" aria-expanded="{str(opened).lower()}" title="{text}"{_roving(index)}>{inside}{badge}'
-        f'</button><button type="button" class="remove" data-action="remove" data-index="{index}" tabindex="-1" '
-        f'aria-label="remove {name}" title="Remove">×</button></div>'
+        f'<div class="card {_state(image, warned)}" role="listitem"><button type="button" class="open" '
+        f'data-action="open" data-index="{index}" aria-expanded="{str(opened).lower()}" title="{text}"'
+        f'{_roving(index)}>{inside}</button><button type="button" class="remove" data-action="remove" '
+        f'data-index="{index}" tabindex="-1" aria-label="remove {escape(image.name)}" title="Remove">×</button></div>'
     )
 
 
@@ -115,31 +111,30 @@ def details(evidence: Evidence, index: int | None, weighted: bool = True) -> str
     """All about one image: its picture with the faces to choose from, and what happened to it.
 
     Args:
-        evidence: the images.
         index: of the one image; None for none.
         weighted: whether samples are drawn from the images: an image has a weight then.
     """
     if index is None:
         return ""
     image = evidence[index]
-    name, weight = escape(image.name), _weight(evidence, index) if weighted else ""
-    state = _state(image, weighted and image.is_outlier)
+    name, state = escape(image.name), _state(image, weighted and image.is_outlier)
+    parts = [f'<div class="name">{name}</div><div class="verdict">{escape(image.summary)}</div>', _likelihood(image)]
+    parts += [_outlier(evidence, index, weighted), _faces(image, index), _weight(evidence, index) if weighted else ""]
+    parts += [_painting(evidence, index), _buttons(_button("remove", index, "Remove"), _button("open", index, "Close"))]
     return (
-        f'<section class="details {state}" aria-label="{name}">{_picture(evidence, index)}<div class="text">'
-        f'<div class="name">{name}</div><div class="verdict">{escape(image.summary)}</div>'
-        f"{_likelihood(image)}{_outlier(evidence, index, weighted)}{_faces(image, index)}{weight}"
-        f"{_painting(evidence, index)}"
-        f'<div class="buttons">{_button("remove", index, "Remove")}{_button("open", index, "Close")}</div>'
-        "</div></section>"
+        f'<section class="details {state}" aria-label="{name}">{_picture(evidence, index)}'
+        f'<div class="text">{"".join(parts)}</div></section>'
     )
 
 
 def _button(action: str, index: int, text: str, value: str = "", pressed: bool | None = None) -> str:
     state = "" if pressed is None else f' aria-pressed="{str(pressed).lower()}"'
-    return (
-        f'<button type="button" data-action="{action}" data-index="{index}" value="{value}"{state}>'
-        f"{escape(text)}</button>"
-    )
+    data = f'data-action="{action}" data-index="{index}" value="{value}"'
+    return f'<button type="button" {data}{state}>{escape(text)}</button>'
+
+
+def _buttons(*buttons: str) -> str:
+    return f'<div class="buttons">{"".join(buttons)}</div>'
 
 
 def _picture(evidence: Evidence, index: int) -> str:
@@ -148,8 +143,7 @@ def _picture(evidence: Evidence, index: int) -> str:
     if not picture.preview:
         return ""
     width, height = picture.size
-    used = faces_in_use(evidence, index)
-    boxes = []
+    used, boxes = faces_in_use(evidence, index), []
     for face in picture.faces:
         if face.placement == "whole":
             continue
@@ -203,18 +197,18 @@ def _outlier(evidence: Evidence, index: int, weighted: bool) -> str:
         else:
             text += f" It has its full weight. {_SPOILS}"
             button = _button("robust", index, "Reduce its weight", "on")
-    return f'<p class="hint"><strong class="warn">{text}</strong></p><div class="buttons">{button}</div>'
+    return f'<p class="hint"><strong class="warn">{text}</strong></p>{_buttons(button)}'
 
 
 def _faces(image: EvidenceImage, index: int) -> str:
     faces = [face for face in image.picture.faces if face.placement != "whole"]
     if image.face is None or not faces:
         return ""
-    hint, buttons = "", _button("face", index, "Use the whole picture", "whole", image.face.placement == "whole")
-    if len(faces) > 1:
-        hint = f'<p class="hint">{len(faces)} faces. Click a face in the picture to use it or not.</p>'
-        buttons = _button("face", index, f"Use all {len(faces)} faces", "all") + buttons
-    return f'{hint}<div class="buttons">{buttons}</div>'
+    whole = _button("face", index, "Use the whole picture", "whole", image.face.placement == "whole")
+    if len(faces) == 1:
+        return _buttons(whole)
+    hint = f'<p class="hint">{len(faces)} faces. Click a face in the picture to use it or not.</p>'
+    return hint + _buttons(_button("face", index, f"Use all {len(faces)} faces", "all"), whole)
 
 
 def _painting(evidence: Evidence, index: int) -> str:
@@ -225,18 +219,11 @@ def _painting(evidence: Evidence, index: int) -> str:
     frame, filled = image.face.image, ""
     if image.filled is not None:
         filled = f'<img src="{data_uri(image.filled)}" alt="the image with this part filled in" width="72" height="72">'
-    painted = paintable(
-        data_uri(frame),
-        frame.size,
-        index=index,
-        name=image.name,
-        apply="Ignore this part",
-        apply_all=f"Ignore it in all {len(evidence)}" if len(evidence) > 1 else "",
-        mask=image.mask,
-    )
-    opened = " open" if image.mask is not None else ""
+    all_of_them = f"Ignore it in all {len(evidence)}" if len(evidence) > 1 else ""
+    how = {"apply": "Ignore this part", "apply_all": all_of_them, "mask": image.mask}
+    painted = paintable(data_uri(frame), frame.size, index=index, name=image.name, **how)
     return (
-        f'<details class="ignore"{opened}><summary>Ignore a part</summary>'
+        f'<details class="ignore"{" open" if image.mask is not None else ""}><summary>Ignore a part</summary>'
         f'<p class="hint">Paint over anything to ignore, such as a hand or a caption.</p>{painted}{filled}</details>'
     )
 

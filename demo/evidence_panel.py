@@ -1,0 +1,418 @@
+"""The evidence panel: it reads files, and shows a thumbnail of each with what happened to it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+
+from transflow_core.engine import Cancelled, Engine
+from transflow_core.evidence import Evidence, Source
+from transflow_core.images import IMAGE_SUFFIXES
+from transflow_core.limits import MOST_IMAGES, WEIGHT
+from transflow_core.operations.inpaint import ignore
+from transflow_core.pictures import AlignMode, File
+
+from .cards import NOTHING, details, examples_html, faces_in_use, mostly_outliers, summary, thumbnails
+from .controls import status_line
+from .examples import example_sets
+from .painting import mask_of
+from .render import progress
+from .server.admission import CancelToken
+from .server.errors import report, warn
+from .server.events import Updates, on
+from .server.priors import Engines
+from .server.state import Session, new_folder
+from .static import static
+
+__all__ = [
+    "CARDS_JS",
+    "EXAMPLES_JS",
+    "EvidencePanel",
+    "ImageList",
+    "PanelSource",
+    "drop_zone",
+    "mostly_outliers",
+    "read",
+    "sources_of",
+]
+
+CARDS_JS, EXAMPLES_JS = static("cards.js"), static("examples.js")
+
+
+class PanelSource(NamedTuple):
+    """One source, and the panel that it is for."""
+
+    panel: str
+    source: Source
+
+
+def sources_of(panel: str, evidence: Evidence) -> list[PanelSource]:
+    """The sources of these images, to read them again, such as for another prior."""
+    return [PanelSource(panel, source) for source in evidence.sources]
+
+
+def read(
+    engine: Engine,
+    session: Session,
+    sources: Sequence[PanelSource],
+    onto: Mapping[str, Evidence],
+    cancel: CancelToken,
+    *,
+    align: AlignMode = "auto",
+    most: int | None = None,
+) -> Iterator[tuple[str, set[str]]]:
+    """Read and invert, so that each image appears as soon as it is ready. A batch may be of several panels.
+
+    Yields progress as HTML, "" once all is read, and the panels that have changed. At the end it reports the sources
+    that were refused or not read.
+
+    Args:
+        onto: the images of the panels so far; where there are several panels, they are empty.
+    """
+    session.evidence.update(onto)
+    first = evidence = next(iter(onto.values()))
+    before, done, started = len(first), 0, time.monotonic()
+    changed = set(onto)  # a panel may have been emptied
+    items = [one.source for one in sources]
+    for evidence in engine.read_steps(items, onto=first, align=align, most=most, cancel=cancel):
+        if len(onto) == 1:
+            session.evidence.update(dict.fromkeys(onto, evidence))
+        new = list(zip(sources[done:], evidence.images[before + done :], strict=False))
+        for one, image in new if len(onto) > 1 else ():
+            session.evidence[one.panel] = session.evidence[one.panel].added([image])
+        done += len(new)
+        changed |= {one.panel for one, _ in new}
+        yield progress(done, done + evidence.remaining, time.monotonic() - started, engine.ahead), changed
+        changed = set()
+    for note in evidence.notes:
+        warn(note)
+    if cancel.by_user:
+        report(f"Stopped. Images that were not read: {evidence.remaining}.")
+    yield "", changed
+
+
+def drop_zone(label: str, file_types: Sequence[str], *, elem_id: str, height: int) -> tuple[gr.File, gr.Image]:
+    """The drop zone, `{elem_id}-files`, and below it the camera and the clipboard, `{elem_id}-camera`."""
+    files = gr.File(
+        label=label,
+        file_count="multiple",
+        file_types=list(file_types),
+        height=height,
+        elem_id=f"{elem_id}-files",
+        elem_classes="takes-files",
+    )
+    with gr.Accordion("Webcam or clipboard", open=False):
+        camera = gr.Image(
+            sources=["webcam", "clipboard"],
+            type="filepath",
+            image_mode=None,
+            label="One picture",
+            height=240,
+            buttons=[],  # the picture is added at once, and nothing is shared through another server
+            elem_id=f"{elem_id}-camera",
+        )
+        # Gradio would open the file in this process, where no limit holds.
+        camera.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign]
+    return files, camera
+
+
+class _Opened(dict[str, int | None]):
+    """The image whose details are shown, by panel."""
+
+
+class _Before(dict[str, Evidence]):
+    """The images of each panel before something was removed, for Undo."""
+
+
+class ImageList(ABC):
+    """Thumbnails, the details of one image, and the controls of each. Build it where the thumbnails are to be.
+
+    The visitor's images are `session.evidence[panel]`; changes of them wait for one another.
+
+    Args:
+        engines: the priors that the page serves.
+        panel: key of the session's evidence; prefix of the ids of its components.
+        weighted: whether samples are drawn from the images: an image has a weight then, and outliers are marked.
+    """
+
+    def __init__(self, engines: Engines, panel: str, *, weighted: bool = True) -> None:
+        self.panel, self._engines, self._weighted = panel, engines, weighted
+        self._cards = gr.HTML("", js_on_load=CARDS_JS, elem_id=f"{panel}-cards", label="Images")
+        self._details = gr.HTML("", js_on_load=CARDS_JS, elem_id=f"{panel}-details", label="One image")
+
+    @abstractmethod
+    def _show(self, session: Session, reading: str = "") -> Updates:
+        """All that changes with the images; `reading` is progress as HTML."""
+
+    def evidence(self, session: Session) -> Evidence:
+        """The visitor's images."""
+        return session.evidence.get(self.panel, Evidence())
+
+    def _wire(self, outputs: Sequence[Component]) -> list[Dependency]:
+        """Returns when an image was changed or removed."""
+        on([self._cards.select, self._details.select], self._open, (), outputs, event=True)
+        return on([self._cards.edit, self._details.edit], self._edit, (), outputs, event=True)
+
+    def _images(self, session: Session) -> Updates:
+        evidence, opened = self.evidence(session), session.state(_Opened).get(self.panel)
+        opened = opened if opened is not None and opened < len(evidence) else None
+        shown = details(evidence, opened, self._weighted)
+        return {self._cards: thumbnails(evidence, opened, self._weighted), self._details: shown}
+
+    def _put(self, session: Session, evidence: Evidence, opened: int | None = None) -> None:
+        """Replace all images, and show the details of the one of this index, if any."""
+        session.state(_Opened)[self.panel] = opened
+        session.evidence[self.panel] = evidence
+
+    def _open(self, session: Session, data: dict) -> Updates:
+        """A thumbnail was clicked: show its details, or hide them."""
+        opened, index = session.state(_Opened), data.get("index")
+        there = isinstance(index, int) and 0 <= index < len(self.evidence(session))
+        opened[self.panel] = index if there and opened.get(self.panel) != index else None
+        return self._images(session)
+
+    def _edit(self, session: Session, data: dict) -> Iterator[Updates]:
+        """A control of an image was used: remove, other faces, another weight."""
+        action, index, value = (data.get(key) for key in ("action", "index", "value"))
+        with session.queued(self.panel) as cancel:
+            evidence, opened = self.evidence(session), session.state(_Opened).get(self.panel)
+            if not isinstance(index, int) or not 0 <= index < len(evidence):
+                return  # the image was removed already
+            if action == "remove":
+                faces = [other for other in faces_in_use(evidence, index).values() if other != index]
+                if opened == index:  # the details of another face of the same picture
+                    opened = faces[0] if faces else None
+                self._put(session, evidence.removed(index), opened and opened - (opened > index))
+            elif action == "weight":
+                self._put(session, evidence.replace(index, weight=_weight(value)), opened)
+            elif action == "robust":
+                self._put(session, evidence.replace(index, robust=value == "on"), opened)
+            elif action in ("mask", "masks"):
+                masks = dict.fromkeys(range(len(evidence)) if action == "masks" else [index], mask_of(value))
+                yield self._show(session, "Filling in the ignored parts …")
+                with contextlib.suppress(Cancelled):  # by the Stop button: nothing changes
+                    engine = self._engines.get(evidence.prior)
+                    self._put(session, ignore(engine, evidence, masks, cancel=cancel), opened)
+            elif action == "face":
+                yield self._show(session, "Reading the faces …")
+                with contextlib.suppress(Cancelled):
+                    self._put(session, *self._picked(evidence, index, str(value), cancel))
+            yield self._show(session)
+
+    def _picked(self, evidence: Evidence, index: int, value: str, cancel: CancelToken) -> tuple[Evidence, int]:
+        """With a face of a picture or without it, with all of its faces, or with the whole picture. At least one of
+        them stays in use. Returns the index of the image whose details are shown, too."""
+        image, used = evidence[index], faces_in_use(evidence, index)
+        faces = {face.index: face for face in image.picture.faces if face.placement != "whole"}
+        if value in ("whole", "all"):
+            wanted = list(faces) if value == "all" else [] if used or not faces else [0]
+        else:
+            wanted = [face for face in faces if (face in used) != (value == str(face))]
+            if not wanted:
+                report("This is the only face in use. Choose another one first, or remove the picture.")
+                return evidence, index
+        engine, same = self._engines.get(evidence.prior), {*used.values(), index}
+        if len(evidence) - len(same) + len(wanted) > MOST_IMAGES:
+            raise ValueError(f"At most {MOST_IMAGES} images. Remove some of them first.")
+        chosen = [evidence[used[at]] if at in used else engine.choose(image, faces[at], cancel=cancel) for at in wanted]
+        chosen = chosen or [engine.choose(image, image.picture.whole, cancel=cancel)]
+        first = min(same)
+        after = [other for at, other in enumerate(evidence) if at > first and at not in same]
+        images = (*evidence.images[:first], *chosen, *after)
+        shown = next((at for at, other in enumerate(images) if other is image), first)
+        return replace(evidence, images=images, example=""), shown
+
+
+def _weight(value: object) -> float:
+    """A weight as the user typed it. Raises ValueError for one that is not valid."""
+    with contextlib.suppress(TypeError, ValueError):
+        weight = float(value)  # type: ignore[arg-type]
+        if weight in WEIGHT:
+            return weight
+    raise ValueError(f"A weight is a number {WEIGHT}.")
+
+
+class EvidencePanel(ImageList):
+    """Drop zone, webcam and clipboard, example sets, thumbnails. Build it inside the current Blocks.
+
+    A click on an example set, or on "Clear all", cancels earlier changes that are not finished.
+
+    Args:
+        engines: the priors that the page serves.
+        prior: the component that holds the name of this session's prior.
+        panel: key of the session's evidence; prefix of the ids of its components.
+        title: a heading for the panel.
+        tab: the tab that it is in; for another prior, the images are read again once that tab is open.
+        follow: when the prior was changed or the tab was opened.
+        nothing: the summary while there are no images.
+        opening: key of the example set that is read as the page opens, if any.
+
+    Attributes:
+        panel: see above.
+        events: each change of the images, when they are read.
+        outputs: the components that `open` updates.
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        prior: Component,
+        *,
+        panel: str,
+        title: str,
+        tab: str,
+        follow: Sequence[Dependency],
+        nothing: str = NOTHING,
+        opening: str = "",
+    ) -> None:
+        self._tab, self._nothing = tab, nothing
+        with gr.Group(elem_id=panel):
+            types = [*sorted(IMAGE_SUFFIXES), ".safetensors"]
+            self._files, self._camera = drop_zone(f"{title}: drop files here", types, elem_id=panel, height=128)
+            sets = {"elem_id": f"{panel}-examples", "label": "Example sets", "padding": True}
+            examples = gr.HTML(examples_html(), js_on_load=EXAMPLES_JS, **sets)
+        with gr.Row(equal_height=True):
+            first = f"Reading {example_sets()[opening].title} …" if opening else summary(Evidence(), nothing)
+            self._status = status_line(first, elem_id=f"{panel}-status")
+            self._cancel = gr.Button("Stop", variant="stop", size="sm", visible=False, min_width=80, scale=0)
+            self._undo = gr.Button("Undo", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{panel}-undo")
+            clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
+        super().__init__(engines, panel)
+        self.outputs = [self._cards, self._details, self._status, self._cancel, self._undo]
+        self.events = [
+            *on(self._files.upload, self._add_files, [self._files, prior], [*self.outputs, self._files]),
+            *on(self._camera.input, self._add_picture, [self._camera, prior], [*self.outputs, self._camera]),
+            *on(examples.select, self._choose_example, prior, self.outputs, event=True),
+            *self._wire(self.outputs),
+            *on(clear.click, self._clear, prior, self.outputs),
+            *on(self._undo.click, self._undo_removal, prior, self.outputs),
+            *on(follow, self._follow, prior, self.outputs),
+        ]
+        on(self._cancel.click, lambda session: session.cancel(panel), queue=False)
+
+    def open(self, session: Session, key: str, prior: str) -> Iterator[Updates]:
+        """Read an example set, such as that of a shared link. An unknown key empties the panel."""
+        files = example_sets()[key].files if key in example_sets() else ()
+        with session.queued(self.panel, newest=True) as cancel:
+            yield from self._read_as(session, [Source(file) for file in files], prior, cancel, key if files else "")
+
+    def add(self, session: Session, files: Sequence[File], prior: str) -> Iterator[Updates]:
+        """Add images. They replace an example set, such as the one that the page opens with."""
+        with session.queued(self.panel) as cancel:
+            evidence, new = self.evidence(session), [Source(file) for file in files]
+            if evidence.example and new:
+                self._keep(session)
+                self._put(session, evidence := Evidence(prior=prior))
+            if evidence.prior != prior:
+                new, evidence = [*evidence.sources, *new], Evidence(prior=prior)
+            yield from self._read(session, new, evidence, cancel)
+
+    def put(self, session: Session, evidence: Evidence, prior: str) -> Updates:
+        """Replace the images by earlier ones."""
+        with session.queued(self.panel, newest=True):
+            self._put(session, evidence if evidence.prior else Evidence(prior=prior))
+            return self._show(session)
+
+    # Reading -----------------------------------------------------------------------------------------------------
+
+    def _add_files(self, session: Session, files: list[str] | None, prior: str) -> Iterator[Updates]:
+        """Files were dropped. The drop zone is emptied at once, for the next files."""
+        yield {self._files: None}
+        yield from self.add(session, files or [], prior)
+
+    def _add_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Updates]:
+        """A picture of the camera or the clipboard."""
+        yield {self._camera: None}
+        if file is not None:
+            # A file, not its bytes: of a refused picture, a session keeps the name alone.
+            snapshot = new_folder() / f"picture {len(self.evidence(session)) + 1}"
+            shutil.copyfile(file, snapshot)
+            yield from self.add(session, [snapshot], prior)
+
+    def _choose_example(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
+        """One click replaces all images: an example set is not mixed with others."""
+        if not self.evidence(session).example:
+            self._keep(session)
+        yield from self.open(session, str(data.get("example")), prior)
+
+    def _follow(self, session: Session, prior: str) -> Iterator[Updates]:
+        """For another prior, the images are aligned and inverted again."""
+        if session.tab != self._tab or self.evidence(session).prior in ("", prior):
+            return
+        with session.queued(self.panel) as cancel:
+            if self.evidence(session).prior not in ("", prior):
+                yield from self._read_again(session, self.evidence(session), prior, cancel)
+
+    def _read_again(self, session: Session, old: Evidence, prior: str, cancel: CancelToken) -> Iterator[Updates]:
+        yield from self._read_as(session, old.sources, prior, cancel, old.example)
+        masks = {index: image.mask for index, image in enumerate(old) if image.mask is not None}
+        evidence = self.evidence(session)
+        if masks and not evidence.remaining:
+            self._put(session, ignore(self._engines.get(prior), evidence, masks, cancel=cancel))
+            yield self._show(session)
+
+    def _read_as(
+        self, session: Session, sources: Sequence[Source], prior: str, cancel: CancelToken, example: str
+    ) -> Iterator[Updates]:
+        """Replace all images. The example set has its name once all of it is read."""
+        self._put(session, Evidence(prior=prior))
+        # The faces of an example set are aligned already: no face detection.
+        for shown in self._read(session, sources, Evidence(prior=prior), cancel, "never" if example else "auto"):
+            if example and not self.evidence(session).remaining:
+                session.evidence[self.panel] = replace(self.evidence(session), example=example)
+            yield shown
+
+    def _read(
+        self,
+        session: Session,
+        sources: Sequence[Source],
+        onto: Evidence,
+        cancel: CancelToken,
+        align: AlignMode = "auto",
+    ) -> Iterator[Updates]:
+        engine, items = self._engines.get(onto.prior), [PanelSource(self.panel, source) for source in sources]
+        for text, _ in read(engine, session, items, {self.panel: onto}, cancel, align=align, most=MOST_IMAGES):
+            yield self._show(session, text)
+
+    # Removal and undo --------------------------------------------------------------------------------------------
+
+    def _clear(self, session: Session, prior: str) -> Updates:
+        self._keep(session)
+        return self.put(session, Evidence(), prior)
+
+    def _keep(self, session: Session) -> None:
+        evidence = self.evidence(session)
+        if evidence.saved is not None or len(evidence):
+            session.state(_Before)[self.panel] = evidence
+
+    def _edit(self, session: Session, data: dict) -> Iterator[Updates]:
+        if data.get("action") in ("remove", "face"):
+            self._keep(session)
+        yield from super()._edit(session, data)
+
+    def _undo_removal(self, session: Session, prior: str) -> Iterator[Updates]:
+        with session.queued(self.panel, newest=True) as cancel:
+            before = session.state(_Before).pop(self.panel, None)
+            if before is None:
+                return
+            if before.prior == prior:
+                self._put(session, replace(before, remaining=0))
+                yield self._show(session)
+            else:
+                yield from self._read_again(session, before, prior, cancel)
+
+    def _show(self, session: Session, reading: str = "") -> Updates:
+        return self._images(session) | {
+            self._status: reading or summary(self.evidence(session), self._nothing),
+            self._cancel: gr.update(visible=bool(reading)),
+            self._undo: gr.update(visible=not reading and self.panel in session.state(_Before)),
+        }

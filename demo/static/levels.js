@@ -1,4 +1,0 @@
-element.addEventListener('click', event => {
-  const button = event.target.closest('button[data-split]');
-  if (button) trigger('select', {split: Number(button.dataset.split)});
-});

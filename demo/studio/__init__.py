@@ -1,5 +1,0 @@
-"""The Studio tab."""
-
-from .tab import Studio
-
-__all__ = ["Studio"]

@@ -1,0 +1,456 @@
+"""The Studio tab: evidence, sliders, and samples that follow them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import math
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+from PIL import Image
+
+from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
+from transflow_core.images import save_png, to_pil
+from transflow_core.limits import MOST_IMAGES
+from transflow_core.posterior import Recommendation
+from transflow_core.recipes import DEFAULT_PRIOR, Method, Reading, Sample, within
+from transflow_core.views import to_link
+
+from ..controls import (
+    MethodControls,
+    controls,
+    description_of,
+    integer,
+    log_slider,
+    on_slider,
+    recommended,
+    relay,
+    slider,
+    status_line,
+)
+from ..evidence_panel import EvidencePanel
+from ..examples import title_of
+from ..render import GAP, data_uri, sheet_picture, updating, uri_of
+from ..server.admission import CancelToken
+from ..server.events import Updates, on
+from ..server.priors import Engines
+from ..server.state import Session
+from ..static import FOLDER, static
+from .preview_strip import Strip
+from .studio_results import DEFAULT, PAGE, Request, Result, Results, View, recipe_of, sources
+
+__all__ = ["NOTHING", "OPENING", "History", "Studio", "address_of", "settings_in"]
+
+OPENING, NOTHING = "red_hair", "none"
+"""The example set that the page opens with; and its value in an address without an example set."""
+_MOST_LEVELS, _MOST_STATES = 8, 10
+_SAMPLES, _STRIP, _TAB = "samples", "strip", "studio"
+_NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
+_STEP = '<h2 class="step"><b>{}</b> {}</h2>'
+
+
+class Studio:
+    """Build the tab inside the current Blocks.
+
+    Args:
+        engines: the priors that the page serves.
+        prior: the component with the name of this session's prior.
+        follow: when the prior was changed or the tab was opened.
+        arrived: when the page was opened, and `Session.query` is the query of its address.
+    """
+
+    def __init__(
+        self, engines: Engines, prior: Component, follow: Sequence[Dependency], arrived: Sequence[Dependency]
+    ) -> None:
+        self._engines, self._prior, self._first_prior = engines, prior, str(prior.value)
+        with gr.Row(elem_id="studio"):
+            # The samples first: few presses of Tab reach λ, and a phone shows them first. On a desktop they are right.
+            with gr.Column(scale=6, min_width=320, elem_id="samples"):
+                gr.HTML(_STEP.format(2, "Move the slider"), elem_classes="steps")
+                with gr.Column(elem_id="result"):
+                    ends = {"name": "close to your images", "far": "free", "sign": "λ/m "}
+                    self._lam = log_slider(_lam(DEFAULT), elem_id="lam", **ends)
+                    self._build_sheet()
+                self._status = status_line("", elem_id="samples-status")
+                # Undo, pictures of the last states, and "Copy link". `select` returns to one of them.
+                template, script = static("history.html"), static("history.js")
+                self._history = gr.HTML(
+                    None, html_template=template, js_on_load=script, elem_id="history", label="The last states"
+                )
+                self._method = MethodControls("method")
+                self._build_controls(engines.get(self._first_prior))
+            with gr.Column(scale=5, min_width=320, elem_id="your-images"):
+                gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
+                how = {"panel": "evidence", "title": "Your images", "tab": _TAB, "opening": OPENING}
+                self._panel = EvidencePanel(engines, prior, follow=follow, **how)
+        gr.HTML(_STEP.format(3, "Keep what you like"), elem_classes="steps")
+        self._results = Results()
+        drawing: dict[str, Component] = {"temperature": self._temperature, "n": self._n, "seed": self._seed}
+        drawing |= self._results.inputs
+        more = controls(PAGE, {*drawing, *Method.model_fields, *Reading.model_fields})
+        self._drawing, self._more = drawing | more, list(more.values())
+        self._wire(prior, follow, arrived)
+
+    def _build_sheet(self) -> None:
+        """The samples as one picture. A page without an address shows one of its first samples until they are drawn."""
+        opening = None
+        if self._first_prior == DEFAULT_PRIOR:
+            src = uri_of((FOLDER / "opening.jpg").read_bytes())  # see `assets/make_pictures.py`
+            opening = _sheet_value(src, "16 samples", 16, columns=4, cell=128) | {"opening": True}
+        self._sheet = gr.HTML(
+            opening,
+            html_template=static("sheet.html"),
+            js_on_load=static("sprite.js") + static("sheet.js"),
+            elem_id="sheet",
+            label="Samples",
+        )
+        self._sample, self._strip = relay("sample"), relay("strip")
+
+    def _build_controls(self, engine: Engine) -> None:
+        with gr.Row(elem_id="draws"):
+            bounds = within(PAGE, "temperature")
+            how = {"name": "Temperature", "elem_id": "temperature", "min_width": 140}
+            self._temperature = slider(DEFAULT.temperature, bounds, step=0.05, **how)
+            # Not a slider: Gradio's slider has no event for a number that was typed.
+            self._n = integer(DEFAULT.n, within(PAGE, "n"), label="Samples", elem_id="number", min_width=90)
+            self._seed = integer(DEFAULT.seed, within(PAGE, "seed"), label="Seed", elem_id="seed", min_width=110)
+            self._dice = gr.Button("New seed", elem_id="dice", size="sm", min_width=90)
+            self._reset = gr.Button("Reset all", elem_id="reset", size="sm", min_width=90)
+        with gr.Accordion("Advanced: one λ/m for each latent level", open=False):
+            text = "Coarse levels hold the pose and the shape of the face. Fine levels hold texture."
+            gr.Markdown(text, elem_classes="status")
+            self._by_level = gr.Checkbox(False, label="Use these instead of the slider above", elem_id="by-level")
+            self._levels = [
+                log_slider(_lam(DEFAULT), name=name, elem_id=f"lam-{i}", visible=bool(name))
+                for i, name in enumerate(_level_names(engine))
+            ]
+
+    def _wire(self, prior: Component, follow: Sequence[Dependency], arrived: Sequence[Dependency]) -> None:
+        main, lams = list(self._drawing.values()), [self._lam, *self._levels]
+        levels = [self._by_level, *self._levels]
+        inputs = [prior, *main, *self._method.inputs, self._lam, *levels]
+        shown = [self._sheet, self._status, self._history, *self._results.outputs]
+        by_user = [self._by_level.input, *(event for lam in self._levels for event in (lam.input, lam.release))]
+        kind = self._method.wire([self._lam], by_user)
+        sliders = [*lams, *self._method.sliders, self._results.inputs["style_levels"], self._temperature]
+        moved = [one.input for one in sliders]  # type: ignore[attr-defined]
+        on(moved, self._preview, inputs, [self._sheet, self._status], trigger_mode="always_last")
+        on(self._sheet.expand, self._enlarge, (), self._sample, event=True)
+        on(self._dice.click, lambda session: {self._seed: random.randrange(10_000)}, (), self._seed)
+        # While all levels have one λ, their sliders follow it.
+        evenly = "(lam, own, ...levels) => own ? levels : levels.map(() => lam)"
+        on(self._lam.release, None, [self._lam, *levels], self._levels, js=evenly)
+        on(self._by_level.change, self._advise, [self._by_level, self._method.kind], self._lam)
+        method = [*self._method.outputs, *levels]
+        everything = [*self._panel.outputs, *main, *method]
+        opened = on(arrived, self._open, prior, everything)
+        opened += on(self._history.select, self._restore, prior, [prior, *everything], event=True)
+        reset = on(self._reset.click, partial(self._set, DEFAULT, True), prior, [*main, *method])
+        auto = on(self._method.auto.input, self._choose, [prior, self._method.auto], method)
+        new = on(self._panel.events, self._choose, [prior, self._method.auto], method)
+        released = [one.release for one in sliders]  # type: ignore[attr-defined]
+        typed = [self._seed, self._n, self._by_level, self._method.auto, *self._more]
+        released += [one.change for one in typed]  # type: ignore[attr-defined]
+        changed = [*opened, *reset, *released, *kind, *auto, *self._results.events]
+        refreshed = on(changed, self._refresh, inputs, shown)
+        refreshed += on(new, self._evidence_changed, inputs, shown)
+        on(refreshed, self._fill_strip, inputs, self._strip)
+        on(self._results.over.input, self._sweep_over, [self._results.over, *inputs], shown)
+        for key, tab in self._results.tabs.items():
+            on(tab.select, partial(self._open_tab, key), inputs, shown)
+        on(follow, self._relevel, prior, [*self._levels, self._results.inputs["style_levels"]])
+
+    # Controls ----------------------------------------------------------------------------------------------------
+
+    def _request(self, session: Session, prior: str, values: Sequence[Any]) -> tuple[Request, Engine]:
+        """The request of the controls. Images that are not yet read for a new prior are no evidence."""
+        engine, evidence = self._engines.get(prior), self._panel.evidence(session)
+        ready = evidence.prior == prior and (evidence.saved is not None or len(evidence))
+        own, methods = len(self._drawing), len(self._method.inputs)
+        drawing, method, (lam, by_level, *levels) = values[:own], values[own : own + methods], values[own + methods :]
+        ratio = tuple(levels[: len(engine.prior.levels)]) if by_level else lam
+        draws = dict(zip(self._drawing, drawing, strict=True))
+        recipe = recipe_of({"prior": prior, **draws, **dict(self._method.read(method, ratio))})
+        return Request(evidence if ready else _NO_EVIDENCE, recipe, bool(method[0])), engine
+
+    def _set(self, recipe: Sample, auto: bool, session: Session, prior: str) -> Updates:
+        """The controls at a recipe. With "choose for me", the method is that for the evidence of now."""
+        shown = {one: getattr(recipe, name) for name, one in self._drawing.items()}
+        chosen = self._chosen(session, prior) if auto else self._at(Recommendation(recipe.choices, ""), False)
+        return shown | chosen
+
+    def _at(self, recommendation: Recommendation, auto: bool, m: float | None = None) -> Updates:
+        ratio = recommendation.method.lam_ratio
+        levels = ratio if isinstance(ratio, tuple) else (_lam(recommendation.method),) * len(self._levels)
+        shown = dict(zip(self._levels, map(on_slider, levels), strict=False))
+        return self._method.shown(recommendation, auto, m) | shown | {self._by_level: isinstance(ratio, tuple)}
+
+    def _chosen(self, session: Session, prior: str) -> Updates:
+        """The controls at the method that suits the evidence, or at the default while there is none."""
+        evidence = self._panel.evidence(session)
+        posterior = evidence.posterior() if evidence.ready and evidence.prior == prior else None
+        return self._at(recommended(posterior, self._engines.get(prior)), True, posterior and posterior.m)
+
+    def _choose(self, session: Session, prior: str, auto: bool) -> Updates:
+        """New evidence, or "choose for me" was turned on: the method follows the evidence."""
+        evidence = self._panel.evidence(session)
+        if self._opening(session) or session.busy(self._panel.panel):
+            return {}
+        if auto:
+            return self._chosen(session, prior)
+        return self._method.limited(evidence.posterior().m) if evidence.ready else {}
+
+    def _opening(self, session: Session) -> bool:
+        """Whether the page is still being opened, which makes everything."""
+        return session.state(View).request is None and not self._panel.evidence(session).prior
+
+    def _relevel(self, session: Session, prior: str) -> Updates:
+        """Another prior may have other levels: show as many sliders, with their names."""
+        names = _level_names(self._engines.get(prior))
+        shown: Updates = {
+            one: gr.update(name=name, visible=bool(name)) for one, name in zip(self._levels, names, strict=True)
+        }
+        # Gradio refuses a value above the maximum before a handler sees it. More levels than there are mean all.
+        most = max(len(self._engines.get(prior).prior.levels), DEFAULT.style_levels)
+        return shown | {self._results.inputs["style_levels"]: gr.update(maximum=most)}
+
+    def _advise(self, session: Session, by_level: bool, kind: str) -> Updates:
+        """The slider shows the paper's advice only for the paper's method, and where it decides λ."""
+        return {self._lam: gr.update(advised=kind == "posterior" and not by_level)}
+
+    def _open(self, session: Session, prior: str) -> Iterator[Updates]:
+        """The page opens with the settings and the example set of its address."""
+        found, recipe, auto = dict(parse_qsl(session.query)), DEFAULT, True
+        with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
+            recipe, auto = settings_in(found)
+        yield from self._panel.open(session, found.get("example", OPENING), prior)
+        yield self._set(recipe, auto, session, prior)
+
+    def _restore(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
+        """Back to a state: with its evidence while it is kept, else that of its address."""
+        client, _, number = str(data.get("id")).partition("/")
+        known = session.state(History).get(int(number)) if client == session.id and number.isdecimal() else None
+        if known is None:
+            session.query = str(data.get("query"))
+            yield from self._open(session, prior)
+            return
+        old = known.recipe.prior
+        shown = self._panel.put(session, known.evidence, old) | {self._prior: old}
+        yield shown | self._set(known.recipe, known.auto, session, old)
+
+    # Samples -----------------------------------------------------------------------------------------------------
+
+    def _preview(self, session: Session, prior: str, *values: Any) -> Updates:
+        """The samples while a slider moves, less sharp where that is faster.
+
+        The last preview of a drag is often requested after the user let go: it would hide the final samples.
+        """
+        request, engine = self._request(session, prior, values)
+        view = session.state(View)
+        if view.request == request:
+            return {}
+        view.request = None
+        session.cancel(_STRIP)  # its previews so far are kept
+        with session.queued(_SAMPLES, newest=True) as cancel:
+            view.result = None
+            started = time.perf_counter()
+            x = engine.sample(request.sampler(engine), cancel=cancel, **request.draws, preview=True).images
+            return self._shown(session, to_pil(x), request, time.perf_counter() - started)
+
+    def _shown(self, session: Session, pictures: list[Image.Image], request: Request, seconds: float) -> Updates:
+        """The sheet of these samples, or of previews of them, and its status."""
+        sheet, ratio = sheet_picture(pictures), request.recipe.lam_ratio
+        cell = max(pictures[0].size)
+        cell *= -(-128 // cell)
+        alt = f"{request.recipe.n} samples, {_about(request)}"
+        columns = (sheet.width - GAP) // (cell + GAP)
+        value = _sheet_value(data_uri(sheet), alt, len(pictures), columns=columns, cell=cell)
+        value["strip"] = session.state(Strip).number(request)
+        value["lam"] = None if ratio is None or isinstance(ratio, tuple) else math.log10(ratio)
+        return {self._sheet: value, self._status: _timing(request, seconds)}
+
+    def _enlarge(self, session: Session, data: dict) -> Updates:
+        """A sample was clicked: show it at its full size, as a file that contains its recipe."""
+        result, index = session.state(View).result, data.get("index")
+        if result is None or not isinstance(index, int) or not 0 <= index < len(result.pictures):
+            return {}
+        buffer, request, recipe = io.BytesIO(), result.request, result.request.recipe
+        save_png(result.pictures[index], buffer, metadata=result.metadata | {"sample": f"{index}"})
+        stem = request.evidence.example or ("samples" if request.evidence.ready else "prior")
+        value = {
+            "index": index,
+            "src": f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}",
+            "name": f"{stem}_seed{recipe.seed}_{index + 1:02d}.png",
+            "text": f"Sample {index + 1} of {recipe.n}: {_about(request)}, seed {recipe.seed}",
+            "closest": _closest(result, index),
+        }
+        return {self._sample: value}
+
+    def _evidence_changed(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
+        """Refresh, unless the evidence changes again, which comes here too, or the page is still being opened."""
+        if not self._opening(session) and not session.busy(self._panel.panel):
+            yield from self._refresh(session, prior, *values)
+
+    def _open_tab(self, key: str, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
+        """An inner tab was opened. The first one opens with the page, which fills it."""
+        view = session.state(View)
+        if view.open_tab == key and view.result is None:
+            return
+        view.open_tab = key
+        request, engine = self._request(session, prior, values)
+        with session.queued(_SAMPLES) as cancel:
+            view.request = request
+            yield from self._fill(session, request, engine, cancel)
+
+    def _sweep_over(self, session: Session, over: str, prior: str, *values: Any) -> Iterator[Updates]:
+        session.state(View).over = over
+        yield from self._open_tab("sweep", session, prior, *values)
+
+    def _refresh(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
+        """Update all that is open to the controls and the evidence. The newest request cancels the older ones."""
+        request, engine = self._request(session, prior, values)
+        view = session.state(View)
+        if session.tab != _TAB:
+            return
+        same = view.request == request and session.busy(_SAMPLES)
+        view.request = request  # equal or not: the address depends on `auto`
+        if same:
+            return
+        session.cancel(_STRIP)
+        with session.queued(_SAMPLES, newest=True) as cancel:
+            yield from self._fill(session, request, engine, cancel)
+
+    def _fill(self, session: Session, request: Request, engine: Engine, cancel: CancelToken) -> Iterator[Updates]:
+        """The samples first, then the open inner tab, then the address: only what has changed."""
+        view = session.state(View)
+        if view.result is None or view.result.request != request:
+            yield {self._status: updating(engine.ahead)}
+            started, sampler = time.perf_counter(), request.sampler(engine)
+            drawn = engine.sample(sampler, cancel=cancel, **request.draws)
+            pictures = to_pil(drawn.images)
+            view.result = Result(request, engine, sampler, pictures, drawn.counts)
+            yield self._shown(session, pictures, request, time.perf_counter() - started)
+        yield from self._results.fill(view, view.result, cancel)
+        latest = view.request or request
+        # Browsers keep it with the address. The same number of another session is another state.
+        key = f"{session.id}/{session.state(History).keep(latest)}"
+        query = address_of(latest, self._first_prior)
+        yield {self._history: {"id": key, "query": query, "text": _about(latest)}}
+
+    def _fill_strip(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
+        """The previews for a drag, once the samples are ready. They have the lowest priority."""
+        request, engine = self._request(session, prior, values)
+        if session.state(View).request != request or session.busy(_SAMPLES):
+            return  # another refresh runs, and this follows it too
+        with session.queued(_STRIP, newest=True) as cancel:
+            for value in session.state(Strip).missing(request, engine, cancel):
+                if session.tab != _TAB:
+                    return  # another tab is open
+                yield {self._strip: value} if value else {}
+
+
+class History:
+    """A visitor's last states: ten of them, with no more different images in all than one panel may have."""
+
+    def __init__(self) -> None:
+        self._states: OrderedDict[int, Request] = OrderedDict()
+        self._last = 0
+
+    def keep(self, request: Request) -> int:
+        """Keep a state. Returns its number, which is that of an equal earlier state."""
+        for known in self._states.values():
+            if known.evidence is not request.evidence:
+                known.evidence.forget()
+        number = next((number for number, known in self._states.items() if known == request), self._last + 1)
+        self._last = max(number, self._last)
+        self._states[number] = request  # `auto` may differ
+        while len(self._states) > _MOST_STATES or (len(self._states) > 1 and self._images() > MOST_IMAGES):
+            self._states.popitem(last=False)
+        return number
+
+    def get(self, number: int) -> Request | None:
+        """The state of a number, while it is kept."""
+        return self._states.get(number)
+
+    def _images(self) -> int:
+        return len({id(image) for request in self._states.values() for image in request.evidence})
+
+
+def settings_in(query: dict[str, str]) -> tuple[Sample, bool]:
+    """The recipe in an address, of this version or an earlier one, and whether its method was chosen for the evidence.
+
+    Raises ValueError for an invalid one.
+    """
+    texts = {name: text for name, text in query.items() if name not in Reading.model_fields}
+    recipe = recipe_of(dict(PAGE.from_texts(texts)))
+    auto = recipe.method == "auto"
+    return recipe.replace(**dict(DEFAULT.choices)) if auto else recipe, auto
+
+
+def address_of(request: Request, first_prior: str) -> str:
+    """The address of a state: all values that differ from the defaults, but for the user's own files."""
+    prior = request.recipe.prior
+    recipe = request.recipe.replace(**{"prior": DEFAULT.prior} | (dict(Method()) if request.auto else {}))
+    values = {} if prior == first_prior else {"prior": prior}
+    values["example"] = request.evidence.example or NOTHING
+    return "&".join(filter(None, (to_link(recipe), urlencode(values, safe="/"))))
+
+
+def _sheet_value(src: str, alt: str, n: int, *, columns: int, cell: int) -> dict[str, Any]:
+    """What `static/sheet.js` shows: a picture of `n` samples in cells of `cell` pixels. It may serve a strip."""
+    return {"src": src, "alt": alt, "n": n, "columns": columns, "cell": cell, "gap": GAP, "strip": 0}
+
+
+def _closest(result: Result, index: int) -> dict[str, str] | None:
+    """The image of the evidence that is closest to a sample, and its distance as text."""
+    if not result.closest:
+        return None
+    found, images = result.closest[index], result.engine.looks(result.request.evidence.posterior()).images
+    image = images[found.index].flip(-1) if found.mirrored else images[found.index]
+    mirrored = ", mirrored" if found.mirrored else ""
+    scale = "0 is a copy, 1 is as different as two of your images" if len(images) > 1 else "0 is a copy"
+    text = f"Closest of your images: {found.name}{mirrored}. Distance {found.distance:.2f} ({scale})."
+    return {"src": data_uri(to_pil(image[None])[0]), "text": text}
+
+
+def _about(request: Request) -> str:
+    """What samples are drawn from, as a text in the place of the picture."""
+    if not request.evidence.ready:
+        return "of the model alone"
+    return f"{title_of(request.evidence).lower()}, λ/m {request.lam_text}"
+
+
+def _lam(method: Method) -> float:
+    """The position of the one slider of λ/m."""
+    ratio = method.lam_ratio[0] if isinstance(method.lam_ratio, tuple) else method.lam_ratio or 0.0
+    return on_slider(ratio)
+
+
+def _level_names(engine: Engine) -> list[str]:
+    """The names of the levels' sliders; "" for sliders beyond the levels of this prior."""
+    names = [f"λ/m of level {level.name}" for level in engine.prior.levels][:_MOST_LEVELS]
+    names[0] += " (finest: texture)"
+    names[-1] += " (coarsest: pose and face shape)"
+    return names + [""] * (_MOST_LEVELS - len(names))
+
+
+def _timing(request: Request, seconds: float) -> str:
+    recipe, evidence = request.recipe, request.evidence
+    text = "No images yet: samples of the model. Add images to steer them"
+    if evidence.ready:
+        text = f"λ/m = {request.lam_text}, m = {evidence.posterior().m:g} · {description_of(recipe)}"
+    if recipe.mixed:
+        names = sources()
+        text += f" · structure: {names[recipe.structure]}, style: {names[recipe.style]}"
+    return f"{text} · {recipe.n} samples in {seconds:.2f} s · seed {recipe.seed}"

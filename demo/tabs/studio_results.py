@@ -1,0 +1,373 @@
+"""The samples of the Studio and what they were drawn from, and its inner tabs, each filled when it is opened."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from PIL import Image
+
+from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
+from transflow_core.images import contact_sheet, enlarge, save_png, to_pil
+from transflow_core.limits import SAMPLES, Range, choice
+from transflow_core.operations import sampler_of
+from transflow_core.posterior import Closest, Gaussian, Posterior, Sampler
+from transflow_core.recipes import NUMBERS, Sample, Sweep
+from transflow_core.views import to_metadata
+
+from ..controls import code, code_pair, description_of, download, number_slider
+from ..evidence_panel import EXAMPLES_JS
+from ..examples import example_sets
+from ..render import number, picture, sheet
+from ..server.admission import CancelToken
+from ..server.events import Updates, on
+from ..server.state import Session
+from ..snippet import Step, command_line, evidence_files, python_code
+
+__all__ = ["DEFAULT", "PAGE", "POSTERIOR_FILE", "PRIOR", "Request", "Result", "Results", "View", "recipe_of", "sources"]
+
+EVIDENCE, PRIOR, POSTERIOR_FILE = "evidence", "prior", "posterior.safetensors"
+PAGE = Sample.limited(n=int(SAMPLES.high))
+"""The recipe within the page's bounds."""
+DEFAULT = Sample(method="local").filled()
+"""The settings of a new page."""
+_SWEEP_ROWS, _STRIP_COLUMNS, _REBUILT = 3, 4, 24
+_COUNTS = {
+    "redrawn": "samples drawn again, because they were noisy",
+    "projected": "samples moved towards one image, because they stayed noisy",
+    "guarded": "samples kept within the values that your images have inside the model",
+}
+
+
+def sources() -> dict[str, str]:
+    """The possible sources of the levels of a latent: their names on the page, by key."""
+    sets = {key: f"example: {example.title}" for key, example in example_sets().items()}
+    return {EVIDENCE: "your images", PRIOR: "the model"} | sets
+
+
+def recipe_of(values: Mapping[str, Any]) -> Sample:
+    """The recipe of untrusted values. Raises ValueError in one sentence for a value that is not valid."""
+    recipe = Sample(**dict(PAGE.checked(values))).filled()
+    for name in ("structure", "style"):
+        choice(getattr(recipe, name), f"the source of the {name}", sources())
+    return recipe
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that decides the samples. Two requests are equal if they have the very same evidence.
+
+    Attributes:
+        evidence: without any, the samples are those of the prior.
+        recipe: with the prior, and the method of the controls and its numbers.
+        auto: whether the method was chosen for the evidence, not by the user.
+    """
+
+    evidence: Evidence
+    recipe: Sample = DEFAULT
+    auto: bool = field(default=True, compare=False)
+
+    @property
+    def draws(self) -> dict[str, Any]:
+        """Number of samples, seed and temperature: keywords of `Engine.sample` and similar methods."""
+        return {"n": self.recipe.n, "seed": self.recipe.seed, "temperature": self.recipe.temperature}
+
+    @property
+    def lam_text(self) -> str:
+        """λ/m as text: `0.5`, or one of each level from fine to coarse."""
+        ratio = self.recipe.lam_ratio
+        return ", ".join(f"{level:g}" for level in (ratio if isinstance(ratio, tuple) else (ratio or 0.0,)))
+
+    def sampler(self, engine: Engine, **values: Any) -> Sampler:
+        """The sampler of the samples, or with other values of the recipe."""
+        posterior = self.evidence.posterior() if self.evidence.ready else None
+        return sampler_of(engine, self.recipe.replace(**values), posterior)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Samples at their full size, what they were drawn from, and how many were redrawn, projected and guarded."""
+
+    request: Request
+    engine: Engine
+    sampler: Sampler
+    pictures: list[Image.Image]
+    counts: dict[str, int]
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The text inside a file of these samples."""
+        evidence = self.request.evidence
+        names = ", ".join(image.name for image in evidence.used)[:2000] or evidence.saved_name
+        text = to_metadata(self.request.recipe) | self.engine.prior.provenance
+        return text | ({"evidence": names} if names else {})
+
+    @property
+    def posterior(self) -> Posterior | None:
+        """The posterior at the requested λ/m; None without evidence."""
+        evidence = self.request.evidence
+        return evidence.posterior(self.engine.ratio(self.request.recipe.lam_ratio)) if evidence.ready else None
+
+    @cached_property
+    def closest(self) -> list[Closest]:
+        """For each sample the closest image of the evidence; empty without evidence."""
+        evidence = self.request.evidence
+        if not evidence.ready:
+            return []
+        images = self.engine.prior.to_unit(self.pictures).cpu()
+        return self.engine.closest(images, evidence.posterior(), evidence)
+
+
+@dataclass
+class View:
+    """What one visitor sees.
+
+    Attributes:
+        request: the request that runs, or ran last.
+        result: the samples on the page; None while it shows previews.
+        open_tab: key of the open inner tab.
+        over: what the sweep is over: "own", the method's own number, or "lam".
+        made_from: what the contents of each inner tab depend on.
+    """
+
+    request: Request | None = None
+    result: Result | None = None
+    open_tab: str = "download"
+    over: str = "own"
+    made_from: dict[str, Any] = field(default_factory=dict)
+
+
+class Results:
+    """Build the inner tabs inside the current Blocks.
+
+    Attributes:
+        tabs: by key, for their `select`.
+        outputs: the components that `fill` updates.
+        over: what the sweep is over; `View.over` follows it.
+        inputs: the controls of `structure`, `style` and `style_levels`, by these names.
+        events: when another source of the levels was chosen.
+    """
+
+    def __init__(self) -> None:
+        with gr.Tabs(elem_id="results"):
+            with gr.Tab("Download") as downloads:
+                with gr.Row():
+                    download("Sheet (PNG)", _sheet_file, elem_id="get-sheet", min_width=150)
+                    download("All images (ZIP)", _zip_file, elem_id="get-zip", min_width=150)
+                    download("Posterior", _posterior_file, elem_id="get-posterior", min_width=150)
+                text = "The posterior file replaces your images. Drop it here later, or in another tab."
+                gr.Markdown(text, elem_classes="status")
+                self._python, self._shell = code_pair()
+            with gr.Tab("Sweep") as sweep:
+                options = [("the method's own number", "own"), ("λ/m", "lam")]
+                label = "What changes from left to right"
+                self.over = gr.Radio(options, value="own", label=label, elem_id="sweep-over")
+                self._sweep = gr.HTML(elem_id="sweep", label="The same samples at several values of one number")
+            with gr.Tab("Structure and style") as levels:
+                self._build_levels()
+            with gr.Tab("Mean and images") as mean, gr.Row():
+                self._mean = gr.HTML(elem_id="mean", label="Posterior mean")
+                self._rebuilt = gr.HTML(elem_id="rebuilt", label="Your images, decoded from their latents")
+            with gr.Tab("Numbers") as numbers:
+                self._numbers = gr.HTML(elem_id="numbers", label="Every number")
+                with gr.Accordion("Each image, as JSON", open=False):
+                    self._json = code("json", label="Your images", elem_id="evidence-json", max_lines=30)
+        self.tabs = {"download": downloads, "sweep": sweep, "levels": levels, "mean": mean, "numbers": numbers}
+        pictures = [self._sweep, self._strips, self._mean, self._rebuilt]
+        self.outputs = [*pictures, self._numbers, self._json, self._python, self._shell]
+
+    def _build_levels(self) -> None:
+        gr.Markdown(
+            "Each sample has levels, from coarse to fine. Choose where the coarse levels come from, its **structure**, "
+            "and the fine levels, its **style**. Each strip below shows the same samples with another number of style "
+            "levels. Click the strip that you like.",
+            elem_classes="status",
+        )
+        options: dict[str, Any] = {"choices": [(title, key) for key, title in sources().items()], "value": EVIDENCE}
+        with gr.Row():
+            structure = gr.Dropdown(label="Structure from", elem_id="structure", min_width=160, **options)
+            style = gr.Dropdown(label="Style from", elem_id="style", min_width=160, **options)
+            split = number_slider("Levels that are style", Range(0, 8), DEFAULT.style_levels, elem_id="split")
+        label = "The samples at each number of style levels"
+        self._strips = gr.HTML(elem_id="strips", label=label, js_on_load=EXAMPLES_JS)
+        self.inputs: dict[str, Component] = {"structure": structure, "style": style, "style_levels": split}
+
+        def pick(session: Session, data: dict, structure_of: str, style_of: str) -> Updates:
+            """A strip was clicked: use its sources."""
+            updates: Updates = {split: PAGE.checked({"style_levels": data.get("split")}).style_levels}
+            return updates | ({structure: _other(style_of)} if structure_of == style_of else {})
+
+        picked = on(self._strips.select, pick, [structure, style], [structure, split], event=True)
+        self.events = [structure.input, style.input, *picked]
+
+    def fill(self, view: View, result: Result, cancel: CancelToken) -> Iterator[Updates]:
+        """Make the open tab, where anything that it depends on has changed. Raises Cancelled."""
+        request, recipe = result.request, result.request.recipe
+        over = "lam_ratio" if view.over == "lam" else [*NUMBERS[recipe.method]][-1]  # the own number comes last
+        draws = request.draws | {"n": _SWEEP_ROWS, "prior": recipe.prior}
+        swept = Sweep.checked(dict(recipe.choices) | draws | {"over": over, over: None})
+        sources = recipe.choices, recipe.structure, recipe.style, recipe.style_levels
+        depends = {"sweep": swept, "levels": (sources, recipe.seed, recipe.temperature), "mean": sources}
+        made_from = request.evidence, recipe.prior, depends.get(view.open_tab, recipe)
+        if view.made_from.get(view.open_tab) == made_from:
+            return
+        if view.open_tab == "sweep":
+            yield from self._make_sweep(result, swept, cancel)
+        else:
+            yield getattr(self, f"_make_{view.open_tab}")(result, cancel)
+        view.made_from[view.open_tab] = made_from
+
+    def _make_sweep(self, result: Result, recipe: Sweep, cancel: CancelToken) -> Iterator[Updates]:
+        if not result.request.evidence.ready:
+            yield {self._sweep: _note("No images yet. A sweep needs some.")}
+            return
+        yield {self._sweep: _note("Drawing the sweep…")}
+        swept = result.engine.run(recipe, evidence=result.request.evidence, cancel=cancel)
+        assert isinstance(swept.recipe, Sweep) and swept.recipe.values and swept.overview is not None
+        first, *_, last = swept.recipe.values
+        alt = f"the same samples, {recipe.over.replace('_', ' ')} from {first:g} to {last:g}"
+        yield {self._sweep: picture(swept.overview, alt)}
+
+    def _make_levels(self, result: Result, cancel: CancelToken) -> Updates:
+        """A strip for each number of style levels. Where both have one source, structure comes from the other one."""
+        request, engine, recipe = result.request, result.engine, result.request.recipe
+        style = recipe.style
+        structure = _other(style) if style == recipe.structure else recipe.structure
+        if EVIDENCE in (style, structure) and not request.evidence.ready:
+            return {self._strips: _note("No images yet. Add images, or choose an example set.")}
+        levels, names, buttons = engine.prior.levels, sources(), []
+        how: dict[str, Any] = request.draws | {"n": _STRIP_COLUMNS}
+        for split in range(len(levels) + 1):
+            mixture = request.sampler(engine, style=style, structure=structure, style_levels=split)
+            images = to_pil(engine.sample(mixture, cancel=cancel, **how).images)
+            if split == 0:
+                text = f"all of {names[structure]}"
+            elif split == len(levels):
+                text = f"all of {names[style]}"
+            else:
+                text = f"{levels[split - 1].name} and finer of {names[style]}, the rest of {names[structure]}"
+            strip = picture(contact_sheet(images, columns=_STRIP_COLUMNS, gap=2), text)
+            pressed = str(recipe.mixed and recipe.style_levels == split).lower()
+            state = f'data-split="{split}" aria-pressed="{pressed}"'
+            buttons.append(f'<button type="button" {state}>{strip}{escape(text)}</button>')
+        return {self._strips: f'<div class="strips">{"".join(buttons)}</div>'}
+
+    def _make_mean(self, result: Result, cancel: CancelToken) -> Updates:
+        """The mean, and the evidence, decoded from its latents: all that the posterior knows of it."""
+        engine, evidence, rebuilt = result.engine, result.request.evidence, _note("No images yet.")
+        image = enlarge(to_pil(engine.decode(result.sampler.mean[None], cancel=cancel))[0], 256)
+        caption = "mean of the samples" if result.request.recipe.mixed else "posterior mean μp"
+        if evidence.used:
+            more = f" (the first {_REBUILT})" if len(evidence.used) > _REBUILT else ""
+            text = f"your images, decoded from their latents{more}"
+            rebuilt = _figure(sheet(engine.decode(evidence.z[:_REBUILT], cancel=cancel), text), text)
+        return {self._mean: _figure(picture(image, caption), caption), self._rebuilt: rebuilt}
+
+    def _make_numbers(self, result: Result, cancel: CancelToken) -> Updates:
+        facts = json.dumps([image.to_dict() for image in result.request.evidence], indent=1, ensure_ascii=False)
+        return {self._numbers: result.engine.call(_numbers, result, cancel=cancel), self._json: facts}
+
+    def _make_download(self, result: Result, _: CancelToken) -> Updates:
+        request = result.request
+        if not request.evidence.ready:
+            return {self._python: "", self._shell: ""}
+        return {self._python: python_code(steps_of(request)), self._shell: command_line(steps_of(request))}
+
+
+def steps_of(request: Request) -> list[Step]:
+    """The code of a sheet: from the saved posterior, where the files alone are not all of the evidence."""
+    return [Step(request.recipe, {"evidence": evidence_files(request.evidence, POSTERIOR_FILE)}, "sheet.png")]
+
+
+def _other(style: str) -> str:
+    """The source of the structure in the strips, where structure and style have the same source."""
+    return EVIDENCE if style == PRIOR else PRIOR
+
+
+def _result(session: Session) -> Result:
+    result = session.state(View).result
+    if result is None:
+        raise ValueError("The samples are still being drawn. Download them when they are ready.")
+    return result
+
+
+def _sheet_file(session: Session) -> Path:
+    result, path = _result(session), session.file("sheet.png")
+    save_png(contact_sheet(result.pictures), path, metadata=result.metadata)
+    return path
+
+
+def _zip_file(session: Session) -> Path:
+    result, path = _result(session), session.file("samples.zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for index, image in enumerate(result.pictures):
+            with archive.open(f"sample_{index:04d}.png", "w") as entry:
+                image.save(entry, "PNG")
+    return path
+
+
+def _posterior_file(session: Session) -> Path:
+    result, path = _result(session), session.file(POSTERIOR_FILE)
+    posterior = result.posterior
+    if posterior is None:
+        raise ValueError("No images yet. A posterior needs some.")
+    posterior.save(path, metadata=result.metadata)
+    return path
+
+
+def _note(text: str) -> str:
+    return f'<p class="status">{text}</p>'
+
+
+def _figure(content: str, caption: str) -> str:
+    return f"<figure>{content}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _numbers(result: Result) -> str:
+    """Every number behind the samples, with its equation."""
+    prior, posterior, request = result.engine.prior, result.posterior, result.request
+    rows = {"model": f"{prior.name} ({prior.fingerprint})", "D, dimensions of the latent": f"{prior.dim:,}"}
+    moments = result.sampler if isinstance(result.sampler, Gaussian) else None
+    if posterior is not None:
+        rows |= {
+            "m, number of images (sum of weights)": f"{posterior.m:g}",
+            "method": description_of(request.recipe),
+            "λ/m": request.lam_text,
+            "λ": f"{float(posterior.lam):g}" if posterior.lam.ndim == 0 else "one for each level",
+            "‖ζ̄‖², evidence mean (D under the prior if m = 1)": number(_squared(posterior.evidence_mean)),
+            "‖μp‖², eq. 7": number(_squared(posterior.mean)),
+            "Σp, eq. 8 (mean over dimensions)": f"{float(posterior.variance.double().mean()):.4f}",
+            "KL(posterior ‖ prior)": f"{number(posterior.kl(posterior.prior))} nats",
+        }
+    if moments is not None:
+        rows["samples: variance (mean over dimensions)"] = f"{float(moments.variance.double().mean()):.4f}"
+    rows |= {text: f"{result.counts[name]} of {request.recipe.n}" for name, text in _COUNTS.items()}
+    body = levels = ""
+    for name, text in rows.items():
+        body += f"<tr><th scope='row'>{escape(name)}</th><td>{escape(text)}</td></tr>"
+    for level in prior.levels:
+        spread = "–"
+        if moments is not None:
+            variance = moments.variance.expand(prior.dim)[level.slice]
+            spread = f"{float(variance.double().mean().sqrt()):.3f}"
+        mean = (_squared(result.sampler.mean[level.slice]) / level.dim) ** 0.5
+        cells = "".join(f"<td>{text}</td>" for text in (f"{level.dim:,}", f"{mean:.3f}", spread))
+        levels += f"<tr><th scope='row'>{escape(level.name)}</th>{cells}</tr>"
+    return (
+        f"<div class='table'><table>{body}</table>"
+        "<table><thead><tr><th>level, fine to coarse</th><th>dimensions</th><th>root mean square of the mean</th>"
+        f"<th>standard deviation of samples</th></tr></thead><tbody>{levels}</tbody></table></div>"
+    )
+
+
+def _squared(z: Any) -> float:
+    return float(z.double().square().sum())
