@@ -24,7 +24,7 @@ from demo import Engines, build, launch
 from demo import page as served_page
 from demo.examples import example_sets
 from demo.render import data_uri, sheet_picture
-from demo.server.admission import VISITORS
+from demo.server.admission import PAGE
 from demo.server.state import Session
 from demo.static import static
 from demo.tabs.studio import address_of
@@ -107,7 +107,7 @@ class Hands:
         start = quiet = time.monotonic()
         while True:
             self._page.wait_for_timeout(100)
-            now, busy = time.monotonic(), any(VISITORS.busy((self.session.id, at)) for at in ("samples", "evidence"))
+            now, busy = time.monotonic(), any(PAGE.busy((self.session.id, at)) for at in ("samples", "evidence"))
             if busy and now - start < most:
                 quiet = now
                 continue

@@ -29,8 +29,9 @@ from .render import progress
 from .server.admission import CancelToken
 from .server.errors import report, warn
 from .server.events import Updates, on
+from .server.files import new_folder
 from .server.priors import Engines
-from .server.state import Session, new_folder
+from .server.state import Session
 from .static import static
 
 __all__ = [

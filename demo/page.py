@@ -27,16 +27,15 @@ from transflow_core.runtime import tune
 
 from .classify import Classify
 from .explain import Explain
-from .gradio_compat import LinkedBlocks, check_routes, install, keep_pages
+from .gradio_compat import check_routes, install, keep_pages
 from .interpolate import Interpolate
 from .restyle import Restyle
-from .server.admission import SERVER, drain
-from .server.agents import serve_tools
-from .server.api import add_endpoints
+from .server.admission import API, SERVER, drain
+from .server.api import add_endpoints, serve_tools
 from .server.errors import message_of
 from .server.events import Updates, on
 from .server.files import Cleanup, own_folder
-from .server.middleware import Quota, ServerMiddleware
+from .server.middleware import ServerMiddleware
 from .server.priors import Engines
 from .server.state import Session
 from .static import FOLDER, static
@@ -60,7 +59,7 @@ _ABOUT = "Show a trained generative model a handful of images, and it makes new 
 _TITLE = f"# Transflow Studio\n{_ABOUT}"
 
 
-class Page(LinkedBlocks):
+class Page(gr.Blocks):
     """The page.
 
     Attributes:
@@ -71,10 +70,11 @@ class Page(LinkedBlocks):
     folder: Path
     ahead: Callable[[], None]
 
-    def link(self) -> dict[str, str]:
+    def get_config_file(self) -> Any:
+        """With what links to the page show. Gradio has these for `gr.Interface` alone."""
         host = os.environ.get("SPACE_HOST")  # readers of links need a full address, and a Space knows its own
         picture = f"https://{host}/preview.jpg" if host else "preview.jpg"
-        return {"thumbnail": picture, "simple_description": _ABOUT}
+        return super().get_config_file() | {"thumbnail": picture, "simple_description": _ABOUT}
 
 
 def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> Page:
@@ -140,8 +140,10 @@ def launch(demo: Page, **options: Any) -> Any:
     Where the package `mcp` is installed (the extra of that name), the endpoints are tools for agents as well.
     After SIGTERM it accepts no more requests, waits for those that run, and ends.
     """
-    cleanup = Cleanup(Session.in_use, demo.folder)
-    middleware = Middleware(ServerMiddleware, quota=Quota(used=lambda: cleanup.size))
+    cleanup = Cleanup(lambda: [*Session.in_use(), *API.in_use()], demo.folder)
+    middleware = Middleware(ServerMiddleware, files=cleanup)
+    # After each event Gradio sums up all events so far, with pandas, for a dashboard that the page does not have.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     stays = not options.pop("prevent_thread_lock", False)
     if stays and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)

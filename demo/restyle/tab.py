@@ -30,8 +30,9 @@ from ..render import data_uri, picture, uri_of
 from ..server.admission import CancelToken
 from ..server.errors import warn
 from ..server.events import Updates, on
+from ..server.files import new_folder
 from ..server.priors import Engines
-from ..server.state import Session, new_folder
+from ..server.state import Session
 from ..snippet import command_line, python_code
 from .work import PERCENT, Photograph, Request, settings_of, steps_of, write, write_painted
 

@@ -1,7 +1,7 @@
-"""Which request waits for which: every queue of the page and of the API, with its limits and their reasons.
+"""Who waits for whom, and how much one client may ask for: every queue and every rate, with its reason.
 
 Gradio's own queues are for the whole app: one waiting request there blocks all that come after. So none of them has a
-limit here (`SERVER`, `events.on`), and a `Queue` keeps the order: of each client, a visitor or a caller, by itself. The
+limit (`SERVER`, `events.on`), and a `Queue` keeps the order: of each client, a visitor or a caller, by itself. The
 computing is shared out fairly further down, a batch or a picture at a time (`transflow_core.runtime.worker`).
 """
 
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from transflow_core.runtime.worker import Cancelled
 
-__all__ = ["API", "CALLS", "EXPORTS", "SERVER", "VISITORS", "Calls", "CancelToken", "Queue", "drain"]
+__all__ = ["API", "EXPORTS", "PAGE", "RATE", "SERVER", "UPLOADS", "CancelToken", "Queue", "RateLimit", "drain"]
 
 
 class CancelToken(threading.Event):
@@ -23,16 +25,16 @@ class CancelToken(threading.Event):
 
     Attributes:
         by_user: whether the user pressed Stop. Otherwise a newer request replaced this one, or the user left.
-        timed_out: whether the request took longer than the limit.
     """
 
     by_user = False
-    timed_out = False
 
 
 @dataclass(eq=False)
 class _Request:
     client: Hashable
+    names: tuple[Hashable, ...]
+    files: Collection[Path]
     cancel: CancelToken = field(default_factory=CancelToken)
     running: bool = False
 
@@ -42,57 +44,87 @@ class Queue:
 
     Args:
         each: how many requests of one client run at once.
-        total: how many run at once in all; None for no limit.
-        waiting, most: how many of one client may wait, and of all run and wait. One more is refused.
+        total: how many run at once in all.
+        waiting: how many of one client may wait. One more is refused.
+        seconds: how long a request may run.
     """
 
-    def __init__(self, *, each: int = 1, total: int | None = None, waiting: int = 16, most: int = 1000) -> None:
-        self.each, self.total, self.waiting, self._most = each, total or most, waiting, most
+    def __init__(self, *, each: int = 1, total: int = 1000, waiting: int = 16, seconds: float | None = None) -> None:
+        self.each, self.total, self.waiting, self.seconds = each, total, waiting, seconds
         self._requests: list[_Request] = []  # in the order in which they came
         self._changed = threading.Condition()
         self._closed = False
 
     @contextmanager
     def enter(
-        self, client: Hashable, *, newest: bool = False, cancel: CancelToken | None = None
+        self, client: Hashable, *names: Hashable, newest: bool = False, files: Collection[Path] = ()
     ) -> Iterator[CancelToken]:
-        """Wait in the queue, then run. The `newest` cancels all earlier requests of the client.
+        """Wait in the queue, then run.
 
-        Raises Cancelled if the request is cancelled while it waits; ValueError if too many wait already, or the queue
-        is closed.
+        Args:
+            client: whose request it is.
+            names: others by which `cancel` finds it, such as the page that waits for it.
+            newest: cancel all earlier requests of the client.
+            files: that it will read: see `in_use`.
+
+        Raises:
+            Cancelled: it is cancelled while it waits.
+            ValueError: too many wait already, it runs for too long, or the queue is closed.
         """
-        request = _Request(client, cancel or CancelToken())
+        request = _Request(client, (client, *names), files)
         with self._changed:
             if self._closed:
                 raise ValueError("The server is restarting. Try again in a minute.")
             if newest:
                 self._cancel(client, by_user=False)
-            elif len(self._of(client)) >= self.each + self.waiting or len(self._requests) >= self._most:
+            elif len(self._of(client)) >= self.each + self.waiting:
                 raise ValueError("Too many requests are waiting. Try again in a moment.")
             self._requests.append(request)
             self._changed.notify_all()
+        late = False
+
+        def time_out() -> None:
+            nonlocal late
+            late = True
+            request.cancel.set()
+
+        timer = threading.Timer(self.seconds or 0, time_out)
+        timer.daemon = True
         try:
             with self._changed:
                 self._changed.wait_for(lambda: request.cancel.is_set() or self._is_next(request))
                 if request.cancel.is_set():
                     raise Cancelled
                 request.running = True
+            if self.seconds is not None:
+                timer.start()
             yield request.cancel
+        except Cancelled:
+            if late:
+                raise ValueError(
+                    f"This call took longer than {self.seconds:g} seconds, which is the limit. Request less."
+                ) from None
+            raise
         finally:
+            timer.cancel()
             with self._changed:
                 self._requests.remove(request)
                 self._changed.notify_all()
 
-    def cancel(self, client: Hashable, *, by_user: bool = True) -> None:
-        """Cancel what the client has running and waiting."""
+    def cancel(self, name: Hashable, *, by_user: bool = True) -> None:
+        """Cancel what runs and waits of a client, or under another name."""
         with self._changed:
-            self._cancel(client, by_user=by_user)
+            self._cancel(name, by_user=by_user)
 
-    def cancel_one(self, cancel: CancelToken) -> None:
-        """Cancel the one request that brought this token."""
+    def busy(self, client: Hashable) -> bool:
+        """Whether a request of the client runs or waits."""
         with self._changed:
-            cancel.set()
-            self._changed.notify_all()
+            return bool(self._of(client))
+
+    def in_use(self) -> list[Path]:
+        """The files of all requests: one that waits finds them, however long it waits."""
+        with self._changed:
+            return [file for request in self._requests for file in request.files]
 
     def drain(self, seconds: float) -> bool:
         """Accept no more requests, and wait so long for the others. Returns whether all of them were finished."""
@@ -100,107 +132,73 @@ class Queue:
             self._closed = True
             return self._changed.wait_for(lambda: not self._requests, seconds)
 
-    def busy(self, client: Hashable) -> bool:
-        """Whether a request of the client runs or waits."""
-        with self._changed:
-            return bool(self._of(client))
+    def _of(self, name: Hashable) -> list[_Request]:
+        return [request for request in self._requests if name in request.names]
 
-    def _of(self, client: Hashable) -> list[_Request]:
-        return [request for request in self._requests if request.client == client]
-
-    def _cancel(self, client: Hashable, *, by_user: bool) -> None:
-        for request in self._of(client):
+    def _cancel(self, name: Hashable, *, by_user: bool) -> None:
+        for request in self._of(name):
             request.cancel.by_user = by_user
             request.cancel.set()
         self._changed.notify_all()
 
     def _is_next(self, request: _Request) -> bool:
         """Whether a request may run: the first one whose client has room for one more."""
-        running: dict[Hashable, int] = {}
-        for other in self._requests:
-            if other.running:
-                running[other.client] = running.get(other.client, 0) + 1
-        if sum(running.values()) >= self.total:
+        running = Counter(other.client for other in self._requests if other.running)
+        if running.total() >= self.total:
             return False
-        free = (r for r in self._requests if not r.running and running.get(r.client, 0) < self.each)
+        free = (r for r in self._requests if not r.running and running[r.client] < self.each)
         return next(free, None) is request
+
+
+class RateLimit:
+    """How much of something one caller may use: so much at once, then so much a second (ITU-T I.371).
+
+    Args:
+        rate: how much a second.
+        burst: how much at once, after a silence.
+        timeout: seconds; what would have to wait longer is refused.
+    """
+
+    def __init__(self, rate: float, burst: float, timeout: float) -> None:
+        self._rate, self._burst, self._timeout = rate, burst, timeout
+        self._due: OrderedDict[str, float] = OrderedDict()  # when each caller will have paid for all so far
+
+    def wait(self, caller: str, cost: float = 1, now: float | None = None) -> float | None:
+        """Count what a caller asks for. Returns the seconds to wait, or None where they would exceed the timeout."""
+        now = time.monotonic() if now is None else now
+        due = max(self._due.get(caller, now), now) + cost / self._rate
+        wait = max(0.0, due - now - self._burst / self._rate)
+        if wait > self._timeout:
+            return None
+        self._due[caller] = due
+        self._due.move_to_end(caller)
+        if len(self._due) > 10_000:
+            self._due.popitem(last=False)
+        return wait
 
 
 # A client is a visitor's session and a part of the page, such as one evidence panel: each change of a part starts from
 # the result of the change before. Sixteen clicks ahead is more than a person makes.
-VISITORS = Queue()
+PAGE = Queue()
 # Files to download, by session: an animation takes a core of its own for seconds, outside of the compute thread.
 EXPORTS = Queue(total=2, waiting=3)
 # By the caller's address. A caller with calls running and 64 more waiting delays nobody else: eight places stay free
-# for others, and the page does not wait here at all.
-API = Queue(each=4, total=12, waiting=64, most=256)
+# for others, and the page does not wait here at all. The largest call takes a few minutes on two busy cores.
+API = Queue(each=4, total=12, waiting=64, seconds=600)
 
+# By address: requests cost the server's one interpreter ten milliseconds and more before anything is computed, and no
+# queue behind it can share these out. So they wait in front of it, where waiting costs nothing. A click on the page is
+# about ten events, and a class behind one address shares the rate. A call counts as five (`middleware`).
+RATE = RateLimit(rate=50, burst=150, timeout=60)
+# Bytes by address: a hundred large photographs, twice, and as many again within an hour.
+UPLOADS = RateLimit(rate=2 * 2**30 / 3600, burst=2 * 2**30, timeout=0)
 
-class Calls:
-    """The API calls that are running or waiting. A caller who disconnects cancels theirs; none exceeds the time limit.
-
-    Args:
-        queue: in which they wait.
-        seconds: the time limit of one call, from its start on.
-    """
-
-    def __init__(self, queue: Queue, seconds: float = 600) -> None:
-        self.seconds, self._queue = seconds, queue
-        self._tokens: dict[tuple[str, str], set[CancelToken]] = {}
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def enter(self, client: Hashable, event: str | None, session: str | None) -> Iterator[CancelToken]:
-        """`Queue.enter`, for the call that this event of Gradio's is, in this session of Gradio's."""
-        cancel = CancelToken()
-        keys = [(kind, key) for kind, key in (("event", event), ("session", session)) if key]
-        with self._lock:
-            for key in keys:
-                self._tokens.setdefault(key, set()).add(cancel)
-        try:
-            with self._queue.enter(client, cancel=cancel):
-                timer = threading.Timer(self.seconds, self._time_out, [cancel])
-                timer.daemon = True
-                timer.start()
-                try:
-                    yield cancel
-                finally:
-                    timer.cancel()
-        except Cancelled:
-            if cancel.timed_out:
-                raise ValueError(
-                    f"This call took longer than {self.seconds:g} seconds, which is the limit. Request less."
-                ) from None
-            raise
-        finally:
-            with self._lock:
-                for key in keys:
-                    self._tokens[key].discard(cancel)
-                    if not self._tokens[key]:
-                        del self._tokens[key]
-
-    def disconnected(self, kind: str, key: str) -> None:
-        """The client that waited for this event, or for all of this session, disconnected."""
-        with self._lock:
-            tokens = list(self._tokens.get((kind, key), ()))
-        for cancel in tokens:
-            self._queue.cancel_one(cancel)
-
-    def _time_out(self, cancel: CancelToken) -> None:
-        cancel.timed_out = True
-        self._queue.cancel_one(cancel)
-
-
-# Several times what the largest call takes on two busy cores.
-CALLS = Calls(API)
+# How the app is launched. Gradio gives a thread to each event, and to those that wait in a queue; they cost little. It
+# keeps the state of each session for ever unless it gets a capacity.
+SERVER = {"max_threads": 400, "state_session_capacity": 200}
 
 
 def drain(seconds: float) -> bool:
     """Accept no more work, and wait so long for what is running. Returns whether all of it was finished."""
     end = time.monotonic() + seconds
-    return all([queue.drain(max(0.0, end - time.monotonic())) for queue in (API, EXPORTS, VISITORS)])
-
-
-# How the app is launched. Gradio gives a thread to each event, and to those that wait in a queue; they cost little. It
-# keeps the state of each session for ever unless it gets a capacity.
-SERVER = {"max_threads": 400, "state_session_capacity": 200}
+    return all([queue.drain(max(0.0, end - time.monotonic())) for queue in (API, EXPORTS, PAGE)])

@@ -1,10 +1,15 @@
-"""The HTTP API: an endpoint for each recipe, for `gradio_client` and plain HTTP. The page's own events stay private."""
+"""The HTTP API: an endpoint for each recipe, for `gradio_client` and plain HTTP; the same are tools of agents (MCP).
+
+The page's own events stay private.
+"""
 
 # Gradio reads an endpoint's return types from its signature, as objects: no `from __future__ import annotations` here.
 import functools
 import inspect
+import json
 import mimetypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,16 +20,14 @@ from transflow_core.recipes import DEFAULT_PRIOR, RECIPES, Reading, Recipe, orde
 from transflow_core.runtime.worker import Cancelled, as_client
 from transflow_core.views import signature
 
-from ..gradio_compat import current_call, upload_folder
-from .admission import CALLS
+from .. import gradio_compat
+from .admission import API
 from .errors import refusing
-from .files import in_use
-from .middleware import caller_of
+from .files import new_folder
 from .priors import Engines
-from .sources import file_of
-from .state import new_folder
+from .uploads import uploaded, uploads_in
 
-__all__ = ["ENDPOINTS", "SERVED", "add_endpoints", "endpoints"]
+__all__ = ["ENDPOINTS", "SERVED", "add_endpoints", "endpoints", "serve_tools"]
 
 Files = list[gr.FileData]
 
@@ -45,7 +48,7 @@ ENDPOINTS = ("info", *SERVED)
 def add_endpoints(engines: Engines, demo: gr.Blocks, models: Mapping[str, type[Recipe]] = SERVED) -> None:
     """Serve every endpoint from the current Blocks.
 
-    A call waits for its caller's other calls alone, never in a queue of the page (`queues.API`). The computing is
+    A call waits for its caller's other calls alone, never in a queue of the page (`admission.API`). The computing is
     shared out between the requests of all visitors and callers.
     """
     for name, function in endpoints(engines, models).items():
@@ -91,7 +94,7 @@ def _info(engines: Engines) -> Callable[..., Any]:
 def _endpoint(engines: Engines, model: type[Recipe]) -> Callable[..., Any]:
     """The function of a recipe: it takes files and parameters, and returns files and the facts about them."""
 
-    def endpoint(*args: Any, **named: Any) -> tuple[Files, dict]:
+    def endpoint(*args: Any, **named: Any) -> tuple[list[dict[str, Any]], dict]:
         cancel = named.pop("cancel", None)
         values = inspect.signature(endpoint).bind(*args, **named).arguments
         form = values.pop("format", model.formats[0])
@@ -126,7 +129,7 @@ def _inputs(model: type[Recipe], files: dict[str, Any]) -> dict[str, Any]:
             found[name] = _classes(value, name)
             total += sum(map(len, found[name].values()))
         elif one.kind != "masks" or value is not None:
-            found[name] = _uploaded(value, name, _MOST_FILES.get(name, limits.MOST_IMAGES))
+            found[name] = uploaded(value, name, _MOST_FILES.get(name, limits.MOST_IMAGES))
             total += len(found[name])
     if total > limits.MOST_CLASSIFIED:
         raise ValueError(f"at most {limits.MOST_CLASSIFIED} images in one call, not {total}")
@@ -136,81 +139,61 @@ def _inputs(model: type[Recipe], files: dict[str, Any]) -> dict[str, Any]:
 def _classes(value: Any, name: str) -> dict[str, list[Path]]:
     if not isinstance(value, dict) or len(value) not in limits.CLASSES_OF_CALL:
         raise ValueError(f"{name} takes {limits.CLASSES_OF_CALL} classes, each a name with its images")
-    return {limits.class_name(key): _uploaded(files, f"{name} of {key!r}") for key, files in value.items()}
+    return {limits.class_name(key): uploaded(files, f"{name} of {key!r}") for key, files in value.items()}
 
 
 def _call_of(function: Callable) -> Callable:
-    """A function as Gradio calls it: file objects as the plain dicts that it sends, refusals as one sentence."""
+    """A function as Gradio calls it, with its caller before the arguments; refusals are one sentence."""
 
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        scope, session, event = current_call()
-        queued = CALLS.enter(caller_of(scope) if scope else "", event, session)
+    def call(request: gr.Request, *args: Any, **kwargs: Any) -> Any:
+        names = ("session", request.session_hash), ("event", gradio_compat.current_event())
+        queued = API.enter(request.client.host, *names, files=uploads_in(args, kwargs))
         try:
-            with refusing(markup=False), in_use(_uploads_in(args, kwargs)), queued as cancel, as_client(session):
-                return _plain(function(*args, **(kwargs | {"cancel": cancel})))
+            with refusing(markup=False), queued as cancel, as_client(request.session_hash):
+                return function(*args, **kwargs, cancel=cancel)
         except Cancelled as error:  # the caller has disconnected: nobody reads this, and it is no fault to be printed
             raise gr.Error("The call was cancelled.", print_exception=False) from error
 
+    of, caller = inspect.signature(function), inspect.signature(call).parameters["request"]
+    functools.update_wrapper(call, function)
+    call.__signature__ = of.replace(parameters=[caller, *of.parameters.values()])  # type: ignore[attr-defined]
+    call.__annotations__ = {"request": gr.Request, **function.__annotations__}
     return call
 
 
-def _uploads_in(*values: Any) -> list[Path]:
-    """Paths of all uploaded files among the arguments of a call, at any depth. Nothing is refused here."""
-    found, remaining = [], list(values)
-    while remaining:
-        value = remaining.pop()
-        if isinstance(value, gr.FileData):
-            value = {"path": value.path}
-        if (file := _upload_of(value)) is not None:
-            found.append(file)
-        remaining += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+def _file(path: Path) -> dict[str, Any]:
+    kind = mimetypes.guess_type(path.name)[0]
+    return gr.FileData(path=str(path), orig_name=path.name, size=path.stat().st_size, mime_type=kind).model_dump()
+
+
+# Tools of agents ------------------------------------------------------------------------------------------------------
+
+
+def serve_tools() -> bool:
+    """Whether the endpoints are tools of agents too, for `gr.Blocks.launch`: where the package `mcp` is installed."""
+    found = find_spec("mcp") is not None
+    if found:
+        gradio_compat.serve_tools(_schema, _parts)
     return found
 
 
-def _upload_of(value: Any) -> Path | None:
-    """The path of a file {"path": …}, if it lies among the uploads. It need not exist."""
-    name = value.get("path") if isinstance(value, dict) else None
-    if not isinstance(name, str) or "\0" in name:
-        return None
-    path = Path(name).resolve()
-    return path if Path(upload_folder()).resolve() in path.parents else None
+def _schema(schema: Any) -> Any:
+    """A file is text, which the endpoints read themselves (`uploads`)."""
+    if isinstance(schema, dict):
+        text = {"format": "a picture in base64: data:image/png;base64,…"}
+        return {key: _schema(value) for key, value in schema.items()} | (
+            text if isinstance(schema.get("format"), str) else {}
+        )
+    return [_schema(value) for value in schema] if isinstance(schema, list) else schema
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, gr.FileData):
-        return value.model_dump()
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(item) for item in value)
-    return value
+def _parts(output: Any) -> Sequence[Any]:
+    """Pictures and files one by one, so that Gradio shows each with its address; facts as JSON, not as Python."""
+    if isinstance(output, list) and output and all(map(_is_file, output)):
+        return output
+    return [output if _is_file(output) else json.dumps(output, ensure_ascii=False)]
 
 
-def _uploaded(files: Any, name: str, most: int = limits.MOST_IMAGES) -> list[Path]:
-    """Paths of files that a client uploaded, or sent as text. Raises ValueError for none, too many, and anything else.
-
-    Gradio moves only values that are marked as files, and checks their folders only after its launch. It has not
-    checked these values, so they are checked here.
-    """
-    if not isinstance(files, list) or not files:
-        raise ValueError(f"{name}: send a list of at least one file (gradio_client.handle_file)")
-    if len(files) > most:
-        raise ValueError(f"{name}: at most {most} files in one call, not {len(files)}")
-    paths = []
-    for file in files:
-        path = _upload_of({"path": str(_named(file, name))} if isinstance(file, str) else file)
-        if path is None or not path.is_file():
-            raise ValueError(f"{name}: only uploaded files are read (gradio_client.handle_file uploads one)")
-        paths.append(path)
-    return paths
-
-
-def _named(address: str, name: str) -> Path:
-    try:
-        return file_of(address)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def _file(path: Path) -> gr.FileData:
-    kind = mimetypes.guess_type(path.name)[0]
-    return gr.FileData(path=str(path), orig_name=path.name, size=path.stat().st_size, mime_type=kind)
+def _is_file(output: Any) -> bool:
+    """As Gradio marks the files of an answer."""
+    return isinstance(output, dict) and output.get("meta") == {"_type": "gradio.FileData"}

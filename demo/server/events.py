@@ -13,7 +13,6 @@ from gradio.events import Dependency
 
 from transflow_core.runtime.worker import Cancelled, as_client, steps_as_client
 
-from ..gradio_compat import data_of
 from .errors import refusing, warn
 from .state import Session
 
@@ -53,6 +52,20 @@ class _Sent:
         return sent if revision > (seen or 0) else value
 
 
+class _Data:
+    """What the browser sent with an event. Each part may be anything."""
+
+    def __init__(self, event: gr.EventData) -> None:
+        self._event = event
+
+    def get(self, name: str) -> Any:
+        """A part by its name; None where there is none."""
+        try:
+            return getattr(self._event, name)
+        except (AttributeError, TypeError):  # the data need not be a dictionary
+            return None
+
+
 def on(
     triggers: Callable | Dependency | Sequence[Callable | Dependency],
     handler: Callable | None,
@@ -73,7 +86,7 @@ def on(
         handler: returns `Updates`, or yields them. A component that is not among them stays as it is. None where `js`
             does it all.
         inputs, outputs: components, or one.
-        event: call `handler(session, data, *inputs)`, with the event's own data, a dictionary that may hold anything.
+        event: call `handler(session, data, *inputs)`, where `data.get(name)` is a part of the event's own data.
         options: as for Gradio's events.
     """
     some = (triggers, inputs, outputs)
@@ -119,7 +132,7 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
         if session.expired:
             session.expired = False
             warn(_EXPIRED)
-        data = [data_of(values[0])] if event else []
+        data = [_Data(values[0])] if event else []
         values = values[len(data) :]
         if inputs is not None:
             sent = session.state(_Sent)

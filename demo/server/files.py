@@ -1,28 +1,26 @@
-"""The cleanup: files of visitors, in a folder of this process alone, deleted by age and size; and free memory.
+"""The folder of uploads and results: of this process alone, deleted by age and size.
 
-Gradio forgets most of the files that it writes (its `delete_cache` knows the results, and not their copies), and files
-of a killed process stay for ever. So all files lie in one folder, and the cleanup deletes whatever is not in use.
+Gradio's `delete_cache` deletes by age alone, also what is in use; it knows no bound of all files together, and no files
+of a killed process. So all files lie in one folder, and the cleanup deletes whatever is not in use.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from transflow_core.runtime import give_back
 
-from ..gradio_compat import upload_folder
-
-__all__ = ["Cleanup", "in_use", "own_folder", "sweep"]
+__all__ = ["Cleanup", "new_folder", "own_folder", "sweep", "upload_folder"]
 
 _log = logging.getLogger(__name__)
 _PREFIX = "transflow-studio-"
@@ -31,9 +29,7 @@ _PREFIX = "transflow-studio-"
 AGE, EVERY, DEAD = float(os.environ.get("TRANSFLOW_KEEP", 3600)), 60.0, 600.0
 TOTAL = 4 * 2**30
 """Bytes that all files together may have: what Spaces and small hosts have to spare."""
-
-
-_made: set[Path] = set()
+_made: set[str] = set()
 
 
 def own_folder() -> Path:
@@ -43,91 +39,71 @@ def own_folder() -> Path:
     with Gradio share Gradio's own folder, so the cleanup must not delete there. Where GRADIO_TEMP_DIR is a folder of
     this process already, it stays: a second page of this process must not move the uploads of the first.
     """
-    own = Path(upload_folder())
-    if own not in _made or not own.is_dir():
-        within = os.environ.get("GRADIO_TEMP_DIR")
+    within = os.environ.get("GRADIO_TEMP_DIR")
+    if within not in _made or not os.path.isdir(within):
         if within is not None:
             Path(within).mkdir(parents=True, exist_ok=True)
-        own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=within)).resolve()
-        os.environ["GRADIO_TEMP_DIR"] = str(own)
+        own = os.path.realpath(tempfile.mkdtemp(prefix=_PREFIX, dir=within))
+        os.environ["GRADIO_TEMP_DIR"] = own
         _made.add(own)
         atexit.register(shutil.rmtree, own, ignore_errors=True)
-    return own
+    return upload_folder()
 
 
-def sweep(
-    folder: Path,
-    used: Collection[Path] = (),
-    age: float = AGE,
-    total: int = TOTAL,
-    now: float | None = None,
-) -> int:
+def upload_folder() -> Path:
+    """Where Gradio puts uploads, and finds the files that it serves."""
+    return Path(os.environ.get("GRADIO_TEMP_DIR") or own_folder()).resolve()
+
+
+def new_folder() -> Path:
+    """A new folder there for results, under a name nobody can guess."""
+    folder = upload_folder() / secrets.token_hex(20)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def sweep(folder: Path, used: Collection[Path] = (), age: float = AGE, total: int = TOTAL) -> int:
     """Delete the files under a folder that are older than `age` seconds, and the oldest while there are more than
     `total` bytes; then the empty folders. Returns the bytes that remain.
 
     Args:
         used: files, and folders, in use. They stay however old they are, and go last where there are too many bytes:
             the program has read these pictures already.
-        now: seconds since the epoch.
     """
-    now = time.time() if now is None else now
-    kept = {os.path.realpath(path) for path in used}
-    files, size = [], 0
-    for parent, folders, names in os.walk(folder):
-        real = os.path.realpath(parent)
-        if real in kept:
-            kept |= {os.path.join(real, name) for name in folders}
-        for name in names:
-            path = os.path.join(parent, name)
-            try:
-                status = os.lstat(path)
-            except OSError:
-                continue  # another process deleted it
-            size += status.st_size
-            # Gradio moves and links files: the time when a file came here counts.
-            made = max(status.st_mtime, status.st_ctime)
-            files.append((real in kept or os.path.realpath(path) in kept, made, status.st_size, path))
+    now, kept = time.time(), {path.resolve() for path in used}
+
+    def stays(path: Path) -> bool:
+        real = path.resolve()
+        return not kept.isdisjoint((real, *real.parents))
+
+    files = []
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            if status := _status(path):
+                # Gradio moves and links files: the time when a file came here counts.
+                files.append((stays(path), max(status.st_mtime, status.st_ctime), status.st_size, path))
+    size = sum(bytes_ for _, _, bytes_, _ in files)
     for is_used, made, bytes_, path in sorted(files):
         if size > total or (now - made > age and not is_used):
             try:
-                os.unlink(path)
+                path.unlink()
+                size -= bytes_
             except OSError as error:
                 _log.warning("a file could not be removed: %s", error.strerror)
-                continue
-            size -= bytes_
     for parent, _, _ in os.walk(folder, topdown=False):
+        path, status = Path(parent), _status(Path(parent))
         # A folder that was made a moment ago is about to be written to.
-        if parent != str(folder) and now - _changed(parent) > EVERY and os.path.realpath(parent) not in kept:
-            try:
-                os.rmdir(parent)
-            except OSError:
-                continue  # not empty
+        if path != folder and status and now - status.st_mtime > EVERY and not stays(path):
+            with contextlib.suppress(OSError):  # it is not empty
+                path.rmdir()
     return size
 
 
-def _changed(path: str) -> float:
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return time.time()
-
-
-_used: Counter[Path] = Counter()
-_lock = threading.Lock()
-
-
-@contextmanager
-def in_use(files: Collection[Path]) -> Iterator[None]:
-    """Within, these files are in use: an API call that waits in a queue finds its files, however long it waits."""
-    with _lock:
-        _used.update(files)
-    try:
-        yield
-    finally:
-        with _lock:
-            _used.subtract(files)
-            for file in [file for file in files if not _used[file]]:
-                del _used[file]
+def _status(path: Path) -> os.stat_result | None:
+    """None where another process deleted it."""
+    with contextlib.suppress(OSError):
+        return path.lstat()
+    return None
 
 
 class Cleanup:
@@ -135,30 +111,28 @@ class Cleanup:
     also returns free memory to the system.
 
     Args:
-        used: returns the files and folders that visitors still use.
+        used: returns the files and folders that visitors and callers still use.
         folder, age, total: see `sweep`.
 
     Attributes:
-        size: bytes in the folder after the last sweep.
+        size: bytes in the folder after the last sweep, and of uploads that came since.
     """
 
     def __init__(self, used: Callable[[], Iterable[Path]], folder: Path, age: float = AGE, total: int = TOTAL) -> None:
-        self._used, self._folder, self._age, self.total, self.size = used, folder, age, total, 0
+        self._used, self._folder, self._age, self._total, self.size = used, folder, age, total, 0
         self._over = threading.Event()
         self.sweep()
         threading.Thread(target=self._run, name="cleanup", daemon=True).start()
 
     def sweep(self) -> None:
         """Once, now."""
-        if self._folder.name.startswith(_PREFIX):
-            if self._folder.is_dir():
-                os.utime(self._folder)  # this process lives
+        if self._folder.name.startswith(_PREFIX) and self._folder.is_dir():
+            os.utime(self._folder)  # this process lives
             for other in self._folder.parent.glob(f"{_PREFIX}*"):
-                if other != self._folder and time.time() - _changed(str(other)) > DEAD:
+                status = _status(other)
+                if other != self._folder and status and time.time() - status.st_mtime > DEAD:
                     shutil.rmtree(other, ignore_errors=True)
-        with _lock:
-            used = list(_used)
-        self.size = sweep(self._folder, [*used, *self._used()], self._age, self.total)
+        self.size = sweep(self._folder, list(self._used()), self._age, self._total)
 
     def close(self) -> None:
         """Sweep no more."""

@@ -92,7 +92,16 @@ class Engines:
             engine = known or self._engines.setdefault(name, Future())
             self._engines.move_to_end(name)
         if known is None:
-            self._load(name, engine)
+            try:
+                loaded = self._load(name)
+            except BaseException as error:
+                with self._lock:
+                    self._engines.pop(name, None)  # the next request tries again
+                engine.set_exception(error)
+            else:
+                with self._lock:
+                    engine.set_result(loaded)
+                    self._remove_others(name)
         return engine.result()
 
     def read_examples(self, name: str) -> None:
@@ -106,27 +115,22 @@ class Engines:
                 for some in example_sets().values():
                     engine.looks(engine.read(some.files, align="never", priority="idle").posterior(), priority="idle")
 
-    def _load(self, name: str, engine: Future[Engine]) -> None:
+    def _load(self, name: str) -> Engine:
         from_hub = is_hub_address(name)
-        may_load = not from_hub or self._fetching.acquire(blocking=False)
+        if from_hub and not self._fetching.acquire(blocking=False):
+            raise ValueError("The server is loading other models. Try again in a few minutes.")
         try:
-            if not may_load:
-                raise ValueError("The server is loading other models. Try again in a few minutes.")
             access = VISITOR if from_hub else OWNER
             prior = load_prior(self._files().get(name, name), device=self._device, access=access)
-            loaded = Engine(prior, compute=self._compute, pictures=PictureReader.shared())
-        except BaseException as error:
-            with self._lock:
-                self._engines.pop(name, None)  # the next request tries again
-            engine.set_exception(error)
-            return
+            return Engine(prior, compute=self._compute, pictures=PictureReader.shared())
         finally:
-            if from_hub and may_load:
+            if from_hub:
                 self._fetching.release()
-        with self._lock:
-            engine.set_result(loaded)
-            # It is in use now: priors that were loaded meanwhile must not remove it.
-            self._engines.move_to_end(name)
-            done = [key for key, other in self._engines.items() if other.done() and is_hub_address(key) == from_hub]
-            for key in done[: max(0, len(done) - self._most[from_hub])]:
-                del self._engines[key]
+
+    def _remove_others(self, name: str) -> None:
+        """Remove the least recently used ones of the same kind. This one is in use now."""
+        self._engines.move_to_end(name)
+        kind = is_hub_address(name)
+        done = [key for key, other in self._engines.items() if other.done() and is_hub_address(key) == kind]
+        for key in done[: max(0, len(done) - self._most[kind])]:
+            del self._engines[key]

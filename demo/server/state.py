@@ -15,15 +15,14 @@ import gradio as gr
 
 from transflow_core.evidence import Evidence
 
-from ..gradio_compat import upload_folder
-from .admission import VISITORS, CancelToken
-from .files import AGE
+from .admission import PAGE, CancelToken
+from .files import AGE, new_folder
 
-__all__ = ["Session", "new_folder"]
+__all__ = ["Session"]
 
 T = TypeVar("T")
 # Seconds. An open page keeps its images for a working day; a closed one, as long as a phone may take to reconnect.
-_IDLE, _DISCONNECTED, _EVERY = 8 * 3600, 600, 60
+_IDLE, _DISCONNECTED = 8 * 3600, 600
 # So many sessions are kept; the least recently used one goes first. 18 images of evidence are 4 to 10 MB.
 _MOST = 300
 
@@ -31,8 +30,8 @@ _MOST = 300
 class Session:
     """One visitor's page, from its opening to its end. Each handler of `events.on` gets the session of its visitor.
 
-    It is found by Gradio's session hash and not kept in a gr.State: a handler that waits in a queue must see the result
-    of the one before it, and Gradio reads a State before it calls a handler. A State does not report its end, either.
+    It is no gr.State: each API call is a session of Gradio's too, so a few hundred calls would evict those of visitors,
+    and Gradio calls no `delete_callback` then; and `time_to_live` counts from the last write, not from the last use.
 
     Attributes:
         id: client of the visitor's requests.
@@ -45,7 +44,6 @@ class Session:
     _all: ClassVar[dict[str, Session]] = {}
     _over: ClassVar[deque[str]] = deque(maxlen=2000)  # ids of expired sessions
     _lock: ClassVar[threading.Lock] = threading.Lock()
-    _swept: ClassVar[float] = 0.0
 
     def __init__(self, id: str) -> None:
         self.id = id
@@ -53,21 +51,19 @@ class Session:
         self.tab, self.query = "studio", ""
         self.expired = id in Session._over
         self._states: dict[type, object] = {}
-        self._parts: set[str] = set()
         self._folder: Path | None = None
         self._expires = 0.0
-        self.touch()
 
     @classmethod
     def of(cls, request: gr.Request | None) -> Session:
-        """The session that a request comes from. This use keeps it for longer, and closes the expired ones."""
+        """The session that a request comes from. This use keeps it for longer."""
         key = (request and request.session_hash) or ""
         with cls._lock:
             session = cls._all.pop(key, None) or cls(key or secrets.token_hex(8))
-            session.touch()
+            session._expires = time.monotonic() + _IDLE
             cls._all[session.id] = session  # the last one, since it is used
-            due = time.monotonic() - cls._swept > _EVERY or len(cls._all) > _MOST
-        if due:
+            many = len(cls._all) > _MOST
+        if many:
             cls.sweep()
         return session
 
@@ -75,11 +71,10 @@ class Session:
     def sweep(cls) -> None:
         """Close the expired sessions, and where there are too many, the least recently used ones."""
         with cls._lock:
-            cls._swept = now = time.monotonic()
-            over = [session for session in cls._all.values() if session._expires < now]
-            over += list(cls._all.values())[: max(0, len(cls._all) - len(over) - _MOST)]
+            now, many = time.monotonic(), len(cls._all) - _MOST
+            over = [one for index, one in enumerate(cls._all.values()) if index < many or one._expires < now]
             for session in over:
-                cls._all.pop(session.id, None)
+                del cls._all[session.id]
                 cls._over.append(session.id)
         for session in over:
             session.close()
@@ -90,14 +85,14 @@ class Session:
         with cls._lock:
             session = cls._all.get(request.session_hash or "")
         if session is not None:
-            session._cancel_all()
+            PAGE.cancel(session.id, by_user=False)
             session._expires = time.monotonic() + min(_DISCONNECTED, AGE)
 
     @classmethod
     def in_use(cls) -> list[Path]:
         """Files that sessions may read again, such as for another model, and the folders of their results.
 
-        The cleanup calls this every minute. It closes the expired sessions, also where nobody opens the page any more.
+        The cleanup calls this every minute. It closes the expired sessions.
         """
         cls.sweep()
         with cls._lock:
@@ -108,26 +103,21 @@ class Session:
                 used += [Path(one.file) for one in evidence.sources if isinstance(one.file, str | Path)]
         return used
 
-    def touch(self) -> None:
-        """Keep it for longer."""
-        self._expires = time.monotonic() + _IDLE
-
     def state(self, kind: type[T]) -> T:
         """The state of a part of the page for this visitor: the one object of this class, made at its first use."""
         return self._states.setdefault(kind, kind())  # type: ignore[return-value]
 
     def queued(self, part: str, *, newest: bool = False) -> AbstractContextManager[CancelToken]:
         """Wait for this visitor's earlier requests to a part of the page, such as a panel; see `Queue.enter`."""
-        self._parts.add(part)
-        return VISITORS.enter((self.id, part), newest=newest)
+        return PAGE.enter((self.id, part), self.id, newest=newest)
 
     def cancel(self, part: str) -> None:
         """The user pressed Stop: cancel what runs and waits in a part of the page."""
-        VISITORS.cancel((self.id, part))
+        PAGE.cancel((self.id, part))
 
     def busy(self, part: str) -> bool:
         """Whether something runs or waits in a part of the page."""
-        return VISITORS.busy((self.id, part))
+        return PAGE.busy((self.id, part))
 
     def file(self, name: str) -> Path:
         """Where to write a file of this name. It replaces the one before, so that a visitor's folder cannot grow.
@@ -140,19 +130,8 @@ class Session:
 
     def close(self) -> None:
         """Cancel its requests, and forget its images and results."""
-        self._cancel_all()
+        PAGE.cancel(self.id, by_user=False)
         self.evidence.clear()
         self._states.clear()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _cancel_all(self) -> None:
-        for part in tuple(self._parts):
-            VISITORS.cancel((self.id, part), by_user=False)
-
-
-def new_folder() -> Path:
-    """In Gradio's own cache, from which it serves files and removes old ones, under a name nobody can guess."""
-    folder = Path(upload_folder()).resolve() / secrets.token_hex(20)
-    folder.mkdir(parents=True)
-    return folder

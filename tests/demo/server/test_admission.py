@@ -1,11 +1,13 @@
-"""Queues: the requests of each client run in order, and wait for no other client's."""
+"""Queues and rates: the requests of each client run in order, and wait for no other client's."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from demo.server.admission import Queue
+from demo.server.admission import Queue, RateLimit
 from transflow_core.runtime.worker import Cancelled
 
 TIMEOUT = 60
@@ -14,8 +16,8 @@ TIMEOUT = 60
 class Worker:
     """Makes one request in a thread of its own, which runs until `finish`."""
 
-    def __init__(self, pool, queue, client, **how):
-        self.queue, self.client, self.how = queue, client, how
+    def __init__(self, pool, queue, *names, **how):
+        self.queue, self.names, self.how = queue, names, how
         self.running, self.go_on, self.cancel = threading.Event(), threading.Event(), None
         before = set(queue._requests)
         self.done = pool.submit(self._work)
@@ -28,7 +30,7 @@ class Worker:
             self.queue._changed.notify_all()
 
     def _work(self):
-        with self.queue.enter(self.client, **self.how) as self.cancel:
+        with self.queue.enter(*self.names, **self.how) as self.cancel:
             self.running.set()
             assert self.go_on.wait(TIMEOUT)
             return self.cancel.is_set()
@@ -40,30 +42,19 @@ class Worker:
 
 
 @pytest.fixture
-def pool():
-    with ThreadPoolExecutor(32) as pool:
-        yield pool
-
-
-@pytest.fixture
-def start(pool):
+def start():
     """`start(queue, client)` gives a worker in the queue; at the end, all of them go on."""
     workers = []
-
-    def start(queue, client, **how):
-        workers.append(Worker(pool, queue, client, **how))
-        return workers[-1]
-
-    yield start
-    for worker in workers:
-        worker.go_on.set()
+    with ThreadPoolExecutor(32) as pool:
+        yield lambda *who, **how: workers.append(Worker(pool, *who, **how)) or workers[-1]
+        for worker in workers:
+            worker.go_on.set()
 
 
 def test_requests_of_a_client_run_in_order_and_delay_no_other_client(start):
     queue = Queue()
     first, second, third = (start(queue, "a") for _ in range(3))
-    other = start(queue, "b")
-    assert other.finish() is False
+    assert start(queue, "b").finish() is False
     assert not second.running.is_set() and not third.running.is_set()
     for worker in (first, second, third):
         assert worker.finish() is False
@@ -81,22 +72,23 @@ def test_the_newest_ends_what_runs_and_what_waits(start):
     assert newest.finish() is False and other.finish() is False
 
 
-def test_a_user_who_cancels_is_known_from_a_newer_request(start):
+def test_a_request_is_cancelled_by_its_client_or_another_name(start):
     queue = Queue()
-    worker = start(queue, "a")
-    assert worker.running.wait(TIMEOUT)
-    queue.cancel("a")
-    assert worker.finish() is True and worker.cancel.by_user
+    one, two, other = start(queue, "a", "page 1"), start(queue, "b", "page 1"), start(queue, "c", "page 2")
+    assert all(worker.running.wait(TIMEOUT) for worker in (one, two, other))
+    queue.cancel("page 1", by_user=False)
+    assert one.cancel.is_set() and two.cancel.is_set() and not two.cancel.by_user
+    queue.cancel("c")
+    assert other.finish() is True and other.cancel.by_user
 
 
 def test_a_client_with_too_many_requests_is_refused_and_others_are_not(start):
     queue = Queue(each=1, waiting=2)
-    workers = [start(queue, "a") for _ in range(3)]
+    for _ in range(3):
+        start(queue, "a")
     with pytest.raises(ValueError, match="Too many requests are waiting"):
         start(queue, "a").done.result(TIMEOUT)
     assert start(queue, "b").finish() is False
-    for worker in workers:
-        worker.finish()
 
 
 def test_a_free_place_goes_to_the_longest_waiting_client_without_a_running_request(start):
@@ -110,8 +102,42 @@ def test_a_free_place_goes_to_the_longest_waiting_client_without_a_running_reque
     assert more_of_a.finish() is False and c.finish() is False
 
 
-def test_a_request_ends_with_an_error(start):
+def test_files_are_in_use_until_the_request_ends_also_with_an_error():
     queue = Queue()
-    with pytest.raises(RuntimeError), queue.enter("a"):
+    with pytest.raises(RuntimeError), queue.enter("a", files=["one"]), queue.enter("b", files=["one", "two"]):
+        assert queue.in_use() == ["one", "one", "two"]
         raise RuntimeError
-    assert start(queue, "a").finish() is False
+    assert queue.in_use() == [] and not queue.busy("a")
+
+
+def test_a_drained_queue_accepts_no_more_requests_and_waits_for_the_others():
+    queue = Queue()
+    with queue.enter("a"):
+        assert not queue.drain(0)
+        with pytest.raises(ValueError, match="is restarting"), queue.enter("b"):
+            pass
+    assert queue.drain(0)
+
+
+def test_the_first_come_at_once_and_the_others_at_their_rate_which_silence_pays_back():
+    limit = RateLimit(rate=10, burst=3, timeout=60)
+    assert [limit.wait("a", now=5.0) for _ in range(6)] == pytest.approx([0, 0, 0, 0.1, 0.2, 0.3])
+    assert limit.wait("b", now=5.0) == 0
+    assert [limit.wait("a", now=1000.0) for _ in range(4)] == pytest.approx([0, 0, 0, 0.1])
+    assert limit.wait("a", cost=5, now=1000.0) == pytest.approx(0.6)
+
+
+@given(st.lists(st.floats(0, 5), min_size=1, max_size=60), st.floats(0.5, 20), st.integers(1, 10))
+def test_no_second_lets_in_more_than_burst_and_rate(gaps, rate, burst):
+    limit, now, begun = RateLimit(rate, burst, timeout=1e9), 0.0, []
+    for gap in gaps:
+        now += gap
+        begun.append(now + limit.wait("a", now=now))
+    for start in begun:
+        assert sum(start <= at < start + 1 for at in begun) <= burst + rate + 1 + 1e-6
+
+
+def test_whoever_would_wait_too_long_is_refused_and_it_costs_nothing():
+    limit = RateLimit(rate=1, burst=1, timeout=2)
+    assert [limit.wait("a", now=0.0) for _ in range(5)] == pytest.approx([0, 1, 2, None, None])
+    assert limit.wait("a", now=1.0) == pytest.approx(2)

@@ -11,17 +11,15 @@ import pytest
 import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from PIL import Image
-from safetensors import safe_open
+from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
 from demo.examples import example_sets
 from demo.server.api import ENDPOINTS, SERVED
-from transflow_core.engine import Engine
-from transflow_core.images import read_png_metadata, to_uint8
-from transflow_core.posterior import Posterior, mixed, per_level, recommend
-from transflow_core.recipes import Method
-from transflow_core.views import from_metadata
+from transflow_core.posterior import Posterior
+from transflow_core.recipes import RECIPES
+
+from ..conftest import TINY
 
 ROOT = Path(__file__).resolve().parents[3]
 SETS = {key: example.files for key, example in example_sets().items()}
@@ -34,25 +32,41 @@ def client(served, tmp_path_factory):
     client.close()
 
 
-@pytest.fixture(scope="module")
-def engine(default_prior):
-    return Engine(default_prior)
-
-
 def images(key, count, start=0):
-    return [handle_file(str(path)) for path in SETS[key][start : start + count]]
+    return [str(path) for path in SETS[key][start : start + count]]
+
+
+def sent(value):
+    """Arguments of a call as a client sends them: files in lists by their paths."""
+    if isinstance(value, dict):
+        return {key: sent(one) for key, one in value.items()}
+    return [handle_file(one) if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
 
 
 @pytest.fixture(scope="module")
-def saved(client):
-    """A posterior of three grey faces at λ/m = 0.4, as `condition` gives it."""
-    (file,), _ = client.predict(evidence=images("greyscale", 3), lam_ratio=0.4, api_name="/condition")
-    return file
+def files(engines, tmp_path_factory):
+    """Lists of files by name, for the tables below."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "broken.png").write_bytes(b"no image")
+    (folder / "fake.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0 not a header")
+    other = {"prior": "other", "fingerprint": "x"}
+    Posterior.condition(torch.ones(2, 12288), 0.5, metadata=other).save(folder / "other.safetensors")
+    Posterior.condition(torch.ones(2, 10), 0.5).save(folder / "small.safetensors")
+    condition = RECIPES["condition"](prior=TINY, align="never", lam_ratio=0.4)
+    engines.get(TINY).run(condition, evidence=images("greyscale", 3)).save(folder / "saved.safetensors")
+    mask = Image.new("L", (128, 128))
+    mask.paste(255, (40, 50, 88, 66))
+    mask.save(folder / "mask.png")
+    named = {path.stem: [str(path)] for path in folder.iterdir()}
+    many = {f"{n} faces": images("greyscale", 1) * n for n in (0, 1, 2, 13, 30, 90, 101)}
+    return named | many | {"saved and face": [*named["saved"], *images("greyscale", 1)]}
 
 
-def pixels(file):
-    with Image.open(file) as image:
-        return np.asarray(image.convert("RGB")).astype(int)
+def with_files(value, files):
+    """A value of the tables, with files in the place of their name."""
+    if isinstance(value, dict):
+        return {key: with_files(one, files) for key, one in value.items()}
+    return files.get(value, value) if isinstance(value, str) else value
 
 
 # ---- what is offered -----------------------------------------------------------------------------------------------
@@ -113,199 +127,67 @@ def test_info(client, default_prior, celeba64):
     assert client.predict(prior="celeba64", api_name="/info")["fingerprint"] == celeba64.fingerprint
 
 
-@pytest.fixture
-def broken(tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    return handle_file(str(tmp_path / "broken.png"))
+def alike(a, b):
+    """The same facts, up to the last bits: these depend on the batch in which an image was encoded."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(alike(a[key], b[key]) for key in a.keys() - {"seconds"})
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(alike, a, b))
+    return a == pytest.approx(b, rel=1e-3, abs=1e-3) if isinstance(a, float) else a == b
 
 
-def test_align(client, broken):
-    given = [*images("red_hair", 1), broken]
-    files, told = client.predict(images=given, align="never", api_name="/align")
-    assert [entry["name"] for entry in told["pictures"]] == [SETS["red_hair"][0].name, "broken.png"]
-    assert len(files) == 1 and pixels(files[0]).shape == (128, 128, 3)
-    face = told["pictures"][0]["faces"][0]
-    assert face["file"] == Path(files[0]).name and "the whole picture is used" in face["how"]
-    assert told["pictures"][1]["faces"] == [] and told["pictures"][1]["problem"]
+def content(path):
+    """What a file holds, as arrays."""
+    if Path(path).suffix == ".safetensors":
+        return [load_file(path)[key].double().numpy() for key in sorted(load_file(path))]
+    if Path(path).suffix == ".mp4":
+        return [np.array(Path(path).read_bytes()[4:8] == b"ftyp")]
+    with Image.open(path) as image:
+        return [np.asarray(frame.convert("RGB"), float) / 255 for frame in ImageSequence.Iterator(image)]
 
 
-def test_encode(client, engine, broken):
-    (file,), told = client.predict(images=[*images("sepia", 2), broken], api_name="/encode")
-    expected = engine.read(SETS["sepia"][:2])
-    assert torch.allclose(load_file(file)["z"], expected.z, atol=1e-5)
-    with safe_open(file, "pt") as opened:
-        assert json.loads(opened.metadata()["names"]) == [image.name for image in expected]
-    for got, image in zip(told["images"], expected, strict=False):
-        assert got["log_prior"] == pytest.approx(image.latent.log_prior)
-        assert got["log_prob"] == pytest.approx(image.latent.log_prob)
-        assert got["typicality"] == image.verdict.word
-    last = told["images"][2]
-    assert not last["used"] and "broken.png" in last["name"] and last["problem"]
+CARTOON, FORMS = images("cartoon", 2), ("png", "webp", "gif", "mp4")
+CLASSES = {"grey": images("greyscale", 4), "toon": images("cartoon", 4)}
 
 
-def test_condition(client, engine):
-    weights, levels = [1.0, 2.0, 0.5], [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
-    how = {"lam_ratio": levels, "weights": weights, "api_name": "/condition"}
-    (file,), told = client.predict(evidence=images("red_hair", 3), **how)
-    posterior = Posterior.load(file)
-    assert Method.from_texts(posterior.metadata).lam_ratio == tuple(levels) and told["reason"]
-    expected = Posterior.condition(
-        engine.read(SETS["red_hair"][:3]).z, per_level(levels, engine.prior.levels), weights=weights
-    )
-    assert torch.allclose(posterior.mean, expected.mean, atol=1e-5)
-    assert torch.allclose(posterior.variance, expected.variance)
-    assert posterior.metadata["fingerprint"] == engine.prior.fingerprint
-    assert told["m"] == posterior.m == 3.5 and told["recipe"]["lam_ratio"] == levels
-    assert told["kl"] == pytest.approx(expected.kl(expected.prior), rel=1e-4)
-    assert told["mean_norm"] == pytest.approx(expected.mean.norm().item(), rel=1e-4)
+@pytest.mark.parametrize(
+    ("endpoint", "inputs", "parameters"),
+    [
+        ("align", {"images": "some"}, {}),
+        ("encode", {"images": "some"}, {}),
+        ("condition", {"evidence": CARTOON}, {"lam_ratio": [0.2, 0.3], "weights": [1.0, 2.0]}),
+        ("condition", {"evidence": images("red_hair", 1), "masks": "mask"}, {"lam_ratio": 0}),
+        ("sample", {"evidence": "saved"}, {"n": 3, "seed": 5, "temperature": 0.8, "format": "images"}),
+        ("sample", {"evidence": "saved"}, {"n": 4, "lam_ratio": "inf", "method": "posterior"}),
+        ("sample", {"evidence": CARTOON}, {"n": 2, "method": "bootstrap"}),
+        ("sweep", {"evidence": "saved"}, {"over": "lam_ratio", "values": [0.05, 5], "n": 2}),
+        ("restyle", {"photographs": "some", "evidence": CARTOON}, {"strength": [1.0, 0.5], "format": "webp"}),
+        ("restyle", {"photographs": images("red_hair", 2), "evidence": CARTOON, "masks": "mask"}, {"strength": 0.0}),
+        ("mix", {"a": "saved", "b": CARTOON}, {"how": "add", "share": 0.4}),
+        *(("interpolate", {"a": "saved", "b": CARTOON}, {"steps": 3, "n": 2, "format": form}) for form in FORMS),
+        ("classify", {"examples": CLASSES, "images": "some"}, {}),
+    ],
+)
+def test_an_endpoint_gives_what_the_engine_gives(client, engines, files, tmp_path, endpoint, inputs, parameters):
+    inputs = with_files(inputs, files | {"some": [*images("red_hair", 2), *files["broken"]]})
+    how = {"prior": TINY, "align": "never"} | parameters
+    written, told = client.predict(**sent(inputs), **how, api_name=f"/{endpoint}")
+    form = how.pop("format", SERVED[endpoint].formats[0])
+    result = engines.get(TINY).run(SERVED[endpoint].checked(how).written_as(form), **inputs)
+    expected = result.save(tmp_path / (endpoint if form == "images" else f"{endpoint}.{form}"))
+    assert alike(json.loads(json.dumps(result.facts, allow_nan=False)), told)  # infinite numbers are text
+    assert [Path(path).suffix for path in written] == [path.suffix for path in expected]
+    for a, b in zip(map(content, written), map(content, expected), strict=True):
+        assert all(np.allclose(x, y, atol=0.01) for x, y in zip(a, b, strict=True))
 
 
-def test_condition_without_what_a_mask_covers(client, tmp_path):
-    mask = Image.new("L", (64, 64))
-    mask.paste(255, (12, 24, 52, 38))
-    mask.save(tmp_path / "mask.png")
-    with Image.open(SETS["red_hair"][0]) as face:
-        barred = face.convert("RGB")
-    barred.paste((57, 255, 20), (34, 58, 92, 66))
-    barred.save(tmp_path / "barred.png")
-    how = {"lam_ratio": 0, "align": "never", "prior": "celeba64", "api_name": "/condition"}
-    given = [images("red_hair", 1), [handle_file(str(tmp_path / "barred.png"))]]
-    over = [handle_file(str(tmp_path / "mask.png"))]
-    a, b = (Posterior.load(client.predict(evidence=one, masks=over, **how)[0][0]) for one in given)
-    assert torch.allclose(a.mean, b.mean, atol=1e-3)
-
-
-def test_condition_at_zero_is_the_mean_of_the_evidence(client, engine):
-    (file,), told = client.predict(evidence=images("red_hair", 2), lam_ratio=0, api_name="/condition")
-    posterior = Posterior.load(file)
-    assert torch.allclose(posterior.mean, engine.read(SETS["red_hair"][:2]).z.mean(0), atol=1e-5)
-    assert posterior.variance == 0 and told["kl"] is None
-
-
-def test_sample_from_images_and_from_a_saved_posterior(client, engine, saved):
-    how = {"n": 3, "seed": 5, "temperature": 0.8, "format": "images", "api_name": "/sample"}
-    from_images, told = client.predict(evidence=images("greyscale", 3), lam_ratio=0.4, **how)
-    from_file, told_file = client.predict(evidence=[handle_file(saved)], **how)
-    posterior = engine.posterior(SETS["greyscale"][:3])
-    method = recommend(posterior, engine.looks(posterior)).method.replace(lam_ratio=0.4)
-    drawn = engine.sample(engine.draw(posterior, method), 3, seed=5, temperature=0.8).images
-    for a, b, x in zip(from_images, from_file, to_uint8(drawn).astype(int), strict=True):
-        assert np.abs(pixels(a) - x).max() <= 1 and np.abs(pixels(b) - x).max() <= 1
-    assert told["m"] == told_file["m"] == 3 and told["recipe"] == told_file["recipe"]
-    assert len(told["evidence"]) == 3 and told_file["evidence"] == []
-    assert Method.checked({name: told["recipe"].get(name) for name in Method.model_fields}) == method
-    assert told["redrawn"] >= told["projected"] >= 0 and told["guarded"] >= 0 and told_file["reason"] != told["reason"]
-    for a, b, one in zip(told["closest"], told_file["closest"], engine.closest(drawn, posterior), strict=True):
-        assert a["name"] == SETS["greyscale"][one.index].name and b["name"] == f"image {one.index + 1}"
-        assert a["distance"] == pytest.approx(one.distance, abs=0.01) == b["distance"]
-    # A λ that is given takes the place of the saved one.
-    moved, told = client.predict(evidence=[handle_file(saved)], lam_ratio=3.0, **how)
-    assert told["recipe"]["lam_ratio"] == 3.0 and np.abs(pixels(moved[0]) - pixels(from_file[0])).max() > 10
-
-
-def test_a_sheet_has_its_recipe(client, saved):
-    (sheet,), _ = client.predict(evidence=[handle_file(saved)], n=4, seed=9, lam_ratio="inf", api_name="/sample")
-    written = from_metadata(read_png_metadata(sheet))
-    assert (written.seed, written.n, written.lam_ratio) == (9, 4, float("inf"))
-    assert pixels(sheet).shape[0] > 2 * 64
-
-
-def test_sweep(client, saved):
-    how = {"over": "lam_ratio", "values": [0.05, 5], "n": 2, "api_name": "/sweep"}
-    (picture,), told = client.predict(evidence=[handle_file(saved)], **how)
-    assert told["recipe"]["values"] == [0.05, 5] and told["m"] == 3
-    height, width, _ = pixels(picture).shape
-    assert width > 2 * 64 and height > 2 * 64
-    how = {"evidence": images("greyscale", 2), "api_name": "/sweep"}
-    (wider,), told = client.predict(**how, n=2, method="posterior")
-    assert len(told["recipe"]["values"]) == 7 and pixels(wider).shape[1] > 3 * width
-    _, told = client.predict(**how, n=1, method="bootstrap", values=[1, 2])
-    assert told["recipe"]["over"] == "images_per_sample"
-
-
-def test_restyle(client, broken, tmp_path):
-    given = [*images("red_hair", 2), broken]
-    how = {"photographs": given, "evidence": images("sepia", 2), "prior": "tiny.safetensors", "align": "never"}
-    how |= {"api_name": "/restyle"}
-    files, told = client.predict(**how, strength=0.0)
-    for file, path in zip(files, SETS["red_hair"], strict=False):
-        assert np.abs(pixels(file) - pixels(path)).max() <= 1
-    photographs = told["photographs"]
-    assert len(files) == 2 and [len(one["faces"]) for one in photographs] == [1, 1, 1]
-    assert photographs[0]["faces"][0]["identity"] < 0.1 and photographs[2]["faces"][0]["problem"] and told["m"] == 2
-    mask = Image.new("L", (128, 128))
-    mask.paste(255, (40, 50, 88, 66))
-    mask.save(tmp_path / "mask.png")
-    painted, _ = client.predict(**how, strength=0.0, masks=[handle_file(str(tmp_path / "mask.png"))])
-    changed = np.abs(pixels(painted[0]) - pixels(SETS["red_hair"][0])).max(2) > 1
-    assert changed[52:64, 44:84].mean() > 0.5 and not changed[:20].any() and not changed[-20:].any()
-    files, told = client.predict(**how, strength=[1.0, 0.5], match_colours=False, format="webp")
-    with Image.open(files[1]) as path:
-        assert path.n_frames == 24 and path.size == (128, 128) and told["recipe"]["strength"] == [1.0, 0.5]
-
-
-def test_mix_makes_a_posterior_for_other_endpoints(client, engine, saved):
-    how = {"how": "add", "share": 0.4, "api_name": "/mix"}
-    (file,), told = client.predict(a=[handle_file(saved)], b=images("cartoon", 2), **how)
-    assert told["m"] == 5 and told["a"] == [] and len(told["b"]) == 2
-    first, second = engine.load_posterior(saved), engine.posterior(SETS["cartoon"][:2])
-    assert torch.allclose(Posterior.load(file).mean, mixed(first, second, "add", 0.4).mean, atol=1e-4)
-    _, facts = client.predict(evidence=[handle_file(file)], n=1, api_name="/sample")
-    assert facts["m"] == 5
-
-
-@pytest.mark.parametrize("form", ["png", "webp", "gif", "mp4"])
-def test_interpolate(client, saved, form):
-    how = {"steps": 3, "n": 2, "format": form, "api_name": "/interpolate"}
-    (file,), told = client.predict(a=[handle_file(saved)], b=images("cartoon", 2), **how)
-    assert Path(file).suffix == f".{form}" and Path(file).stat().st_size > 1000
-    assert told["a"]["m"] == 3 and told["b"]["m"] == 2 and told["a"]["lam_ratio"] == 0.4 != told["b"]["lam_ratio"]
-    if form in ("webp", "gif"):
-        with Image.open(file) as image:
-            assert image.n_frames == 4  # there and back
-    if form == "mp4":
-        assert b"ftyp" in Path(file).read_bytes()[:12]
-
-
-def test_classify(client, broken):
-    (file,), told = client.predict(
-        examples={"grey": images("greyscale", 4), "toon": images("cartoon", 4)},
-        images=[*images("greyscale", 2, 4), broken, *images("cartoon", 2, 4)],
-        api_name="/classify",
-    )
-    assert told["classes"] == {"grey": 4, "toon": 4} and 0 <= told["held_out_accuracy"] <= 1
-    assert file.endswith("classify.safetensors")
-    answers = told["images"]
-    assert [answer.get("best") for answer in answers] == ["grey", "grey", None, "toon", "toon"]
-    assert answers[2]["problem"]
-    for answer in (answers[0], answers[4]):
-        assert sum(answer["probabilities"].values()) == pytest.approx(1)
-        assert answer["none_of_these"] == (answer["novelty"] > told["threshold"])
+def test_the_shipped_model_tells_classes_apart(client):
+    queries = [*images("greyscale", 2, 4), *images("cartoon", 2, 4)]
+    _, told = client.predict(**sent({"examples": CLASSES, "images": queries}), api_name="/classify")
+    assert [answer["best"] for answer in told["images"]] == ["grey", "grey", "toon", "toon"]
 
 
 # ---- what is refused -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def files(client, saved, tmp_path_factory):
-    """Lists of files by name, for the table below."""
-    folder = tmp_path_factory.mktemp("files")
-    (folder / "broken.png").write_bytes(b"no image")
-    (folder / "fake.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0 not a header")
-    other = {"prior": "other", "fingerprint": "x"}
-    Posterior.condition(torch.ones(2, 12288), 0.5, metadata=other).save(folder / "other.safetensors")
-    Posterior.condition(torch.ones(2, 10), 0.5).save(folder / "small.safetensors")
-    (face,) = images("greyscale", 1)
-    named = {path.stem: [handle_file(str(path))] for path in folder.iterdir()}
-    many = {f"{n} faces": [face] * n for n in (0, 1, 2, 13, 30, 90, 101)}
-    return named | many | {"saved and face": [handle_file(saved), face]}
-
-
-def with_files(value, files):
-    """A value of the table, with files in the place of their name."""
-    if isinstance(value, dict):
-        return {key: with_files(one, files) for key, one in value.items()}
-    return files.get(value, value) if isinstance(value, str) else value
 
 
 TWO = {"a": "2 faces", "b": "2 faces"}
@@ -326,16 +208,8 @@ INPUTS = {
     ("endpoint", "wrong", "message"),
     [
         ("sample", {"n": 129}, "n is 129; the most is 128."),
-        ("sample", {"n": 0}, "n is 0; the least is 1."),
-        ("sample", {"n": 2.5}, "n is 2.5"),
-        ("sample", {"n": True}, "n is true"),
         ("sample", {"n": "9" * 1000}, "n is '9999"),
-        ("sample", {"seed": -1}, "seed is -1; the least is 0."),
-        ("sample", {"temperature": None}, "temperature is None"),
-        ("sample", {"lam_ratio": -0.1}, "lam_ratio is -0.1; the least is 0."),
         ("sample", {"lam_ratio": [0.5, 0.5]}, "lam_ratio has 2 numbers; celeba128 has 6 levels."),
-        ("sample", {"method": "mean"}, "method is 'mean'; choose 'auto'"),
-        ("sample", {"method": "posterior", "likeness": 1}, "likeness belongs to the method 'local'."),
         ("sample", {"style": "/etc"}, "There is no example set '/etc'"),
         ("sample", {"format": "/tmp/x"}, "choose png, images"),
         ("sample", {"prior": "nobody"}, "not a model of this server"),
@@ -346,15 +220,12 @@ INPUTS = {
         ("sample", {"evidence": "other"}, "was made with other"),
         ("sample", {"evidence": "small"}, "another prior"),
         ("sweep", {"n": 100}, "this decodes 900 images; the most is 128."),
-        ("sweep", {"values": [0.5] * 17}, "values is"),
-        ("sweep", {"method": "local", "values": [1, 7]}, "likeness is 7.0; the most is 1."),
         ("condition", {"weights": [1.0]}, "give one for each of 2 images, not 1"),
         ("condition", {"weights": [0, 0]}, "weight 0"),
         ("interpolate", {"steps": 64, "n": 3}, "this decodes 192 images; the most is 128."),
         ("restyle", {"strength": [1.0]}, "strength has 1 numbers"),
         ("restyle", {"strength": 0.5, "steps": 100}, "this decodes 200 images, a face at each step; the most is 128."),
         ("restyle", {"photographs": "13 faces"}, "at most 12 files"),
-        ("mix", {"how": "subtract", "share": 0.95}, "from 0 to 0.9"),
         ("classify", {"examples": {}}, "from 1 to 20 classes"),
         ("classify", {"examples": [1]}, "from 1 to 20 classes"),
         ("classify", {"examples": dict.fromkeys(map(str, range(21)), "1 faces")}, "from 1 to 20 classes"),
@@ -367,7 +238,7 @@ INPUTS = {
 )
 def test_a_refusal_is_one_sentence(client, files, endpoint, wrong, message):
     with pytest.raises(AppError) as refused:
-        client.predict(api_name=f"/{endpoint}", **with_files(INPUTS[endpoint] | wrong, files))
+        client.predict(api_name=f"/{endpoint}", **sent(with_files(INPUTS[endpoint] | wrong, files)))
     text = str(refused.value)
     assert message in text and "/tmp/" not in text.replace("format is '/tmp/x'", "")
 

@@ -56,7 +56,7 @@ def client():
             raise Cancelled
 
         def moved(session, data, words):
-            return {told: f"{type(data).__name__} {words}"}
+            return {told: f"{data.get('nothing')} {words}"}
 
         def sets(session, words):
             return {given: words}
@@ -123,8 +123,8 @@ def test_the_end_of_a_handler_does_not_say_again_what_it_said(client, name):
     assert client.submit("word", SEEN, api_name=name).result()[0] == NOTHING
 
 
-def test_an_events_own_data_come_as_a_dictionary(client):
-    assert client.predict("x", SEEN, api_name="/moved")[0] == "dict x"
+def test_a_part_that_an_event_does_not_bring_is_none(client):
+    assert client.predict("x", SEEN, api_name="/moved")[0] == "None x"
 
 
 def test_what_is_refused_is_told_without_markup_and_places(client):

@@ -6,20 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
-from huggingface_hub import constants, file_download
 
-import demo.server.priors
 from demo import Engines, build
-from demo.server.admission import Queue
-from transflow_core import hub
 
 from ...helpers import EXAMPLES, ROOT, make_tiny_prior
 
@@ -37,22 +29,18 @@ def priors(tmp_path, monkeypatch):
     return tmp_path / "priors"
 
 
-def spoil(path, how):
-    data = path.read_bytes()
-    bad = path.with_name("bad.safetensors")
-    if how != "missing":
-        bad.write_bytes({"pointer": POINTER, "short": data[: len(data) // 2], "empty": b""}[how])
-
-
-@pytest.mark.parametrize("how", ["pointer", "short", "empty", "missing"])
+@pytest.mark.parametrize("how", ["pointer", "short", "empty", "missing", "good"])
 def test_a_first_prior_that_cannot_be_loaded_is_named_and_the_page_comes_with_another(priors, how):
-    spoil(priors / "good.safetensors", how)
+    data = (priors / "good.safetensors").read_bytes()
+    written = {"pointer": POINTER, "short": data[: len(data) // 2], "empty": b"", "good": data}.get(how)
+    if written is not None:
+        (priors / "bad.safetensors").write_bytes(written)
     demo = build(Engines(priors, device="cpu"), first_prior="bad.safetensors")
-    (told,) = (b.value for b in demo.blocks.values() if getattr(b, "elem_id", None) == "missing")
-    assert "bad.safetensors" in told and str(priors) not in told
+    values = {getattr(block, "elem_id", None): getattr(block, "value", None) for block in demo.blocks.values()}
+    told = values.get("missing", "")
+    assert values["prior"] == ("bad.safetensors" if how == "good" else "good.safetensors")
+    assert ("bad.safetensors" in told) == (how != "good") and str(priors) not in told
     assert ("git lfs pull" in told) == (how == "pointer")
-    (picker,) = (b for b in demo.blocks.values() if getattr(b, "elem_id", None) == "prior")
-    assert picker.value == "good.safetensors"
 
 
 def test_without_any_prior_it_ends_in_words(priors):
@@ -61,94 +49,7 @@ def test_without_any_prior_it_ends_in_words(priors):
         build(Engines(priors, device="cpu"), first_prior="good.safetensors")
 
 
-def test_a_good_page_tells_of_no_fault(priors):
-    demo = build(Engines(priors, device="cpu"), first_prior="good.safetensors")
-    assert not [b for b in demo.blocks.values() if getattr(b, "elem_id", None) == "missing"]
-
-
-# ---- the network ----------------------------------------------------------------------------------------------------
-
-
-class SlowHub(BaseHTTPRequestHandler):
-    """A Hub of one file, over a line on which half of it comes, and then nothing until `go_on` is set."""
-
-    content, stuck, go_on = b"", threading.Event(), threading.Event()
-
-    def do_HEAD(self):
-        found = self.path.endswith("/prior.safetensors")
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Length", str(len(self.content) if found else 0))
-        if found:
-            self.send_header("ETag", '"1"')
-            self.send_header("X-Repo-Commit", "0" * 40)
-        else:
-            self.send_header("X-Error-Code", "EntryNotFound")
-        self.end_headers()
-
-    def do_GET(self):
-        if self.path.startswith("/api/"):
-            file = {"type": "file", "rfilename": "prior.safetensors", "path": "prior.safetensors", "oid": "1"}
-            file["size"] = len(self.content)
-            answer = [file] if "/tree/" in self.path else {"id": "owner/faces", "sha": "0" * 40, "siblings": [file]}
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
-            return
-        self.do_HEAD()
-        if self.path.endswith("/prior.safetensors"):
-            half = len(self.content) // 2
-            self.wfile.write(self.content[:half])
-            self.wfile.flush()
-            self.stuck.set()
-            self.go_on.wait(TIMEOUT)
-            self.wfile.write(self.content[half:])
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def slow_hub(priors, monkeypatch, tmp_path):
-    SlowHub.content = (priors / "good.safetensors").read_bytes()
-    SlowHub.stuck, SlowHub.go_on = threading.Event(), threading.Event()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), SlowHub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    template = url + "/{repo_id}/resolve/{revision}/{filename}"
-    for module in (constants, file_download):
-        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
-    monkeypatch.setattr(hub, "VISITOR", replace(hub.VISITOR, cache=tmp_path / "cache"))
-    monkeypatch.setattr(demo.server.priors, "VISITOR", hub.VISITOR)
-    yield SlowHub
-    SlowHub.go_on.set()
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_slow_network_delays_only_who_gave_the_address(priors, slow_hub):
-    engines = Engines(priors, device="cpu", hub="on")
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(engines.get, "hf://owner/faces/prior.safetensors")
-        try:
-            assert slow_hub.stuck.wait(TIMEOUT)
-            assert engines.get("good.safetensors").prior.image_size == 16
-            assert not slow.done()
-        finally:
-            slow_hub.go_on.set()
-        assert slow.result(TIMEOUT).prior.image_size == 16
-
-
 # ---- the end ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_drained_queue_accepts_no_more_requests_and_waits_for_the_others():
-    queue = Queue()
-    with queue.enter("a"):
-        assert not queue.drain(0)
-        with pytest.raises(ValueError, match="is restarting"), queue.enter("b"):
-            pass
-    assert queue.drain(0)
 
 
 _PAGE = """

@@ -1,5 +1,6 @@
 """The priors of a page: loaded once, beside one another, and not for ever."""
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,9 +22,6 @@ class Loader:
     def __init__(self):
         self.loaded, self.accesses, self.gates, self.reached = [], [], {}, {}
 
-    def hold(self, name):
-        self.gates[name], self.reached[name] = threading.Event(), threading.Event()
-
     def __call__(self, source, device="auto", access=None):
         self.accesses.append(access)
         name = getattr(source, "name", source)
@@ -33,6 +31,21 @@ class Loader:
         self.loaded.append(name)
         return make_tiny_prior()
 
+    @contextlib.contextmanager
+    def held(self, engines, *names):
+        """Within, these priors are being loaded: the futures of their engines."""
+        for name in names:
+            self.gates[name], self.reached[name] = threading.Event(), threading.Event()
+        with ThreadPoolExecutor(len(names)) as pool:
+            try:
+                loading = [pool.submit(engines.get, name) for name in names]
+                assert all(self.reached[name].wait(TIMEOUT) for name in names)
+                yield loading
+            finally:
+                for name in names:
+                    self.gates[name].set()
+            assert all(one.result(TIMEOUT) for one in loading)
+
 
 @pytest.fixture
 def loader(monkeypatch):
@@ -41,52 +54,46 @@ def loader(monkeypatch):
     return loader
 
 
+A, B, C, D = (f"{name}.safetensors" for name in "abcd")
+
+
 @pytest.fixture
 def folder(tmp_path):
-    for name in "abcd":
-        (tmp_path / f"{name}.safetensors").touch()
+    for name in (A, B, C, D):
+        (tmp_path / name).touch()
     return tmp_path
 
 
 def test_a_prior_that_is_being_loaded_blocks_only_who_asks_for_it(folder, loader):
     engines = Engines(folder, device="cpu")
-    ready = engines.get("a.safetensors")
-    loader.hold("b.safetensors")
-    with ThreadPoolExecutor(2) as pool:
-        try:
-            slow = [pool.submit(engines.get, "b.safetensors") for _ in range(2)]
-            assert loader.reached["b.safetensors"].wait(TIMEOUT)
-            assert engines.get("a.safetensors") is ready and engines.get("c.safetensors") is not ready
-            assert not any(one.done() for one in slow)
-        finally:
-            loader.gates["b.safetensors"].set()
-        assert slow[0].result(TIMEOUT) is slow[1].result(TIMEOUT)
-    assert loader.loaded.count("b.safetensors") == 1
+    ready = engines.get(A)
+    with ThreadPoolExecutor(1) as pool, loader.held(engines, B) as (slow,):
+        again = pool.submit(engines.get, B)
+        assert engines.get(A) is ready and engines.get(C) is not ready
+        assert not slow.done() and not again.done()
+        loader.gates[B].set()
+        assert slow.result(TIMEOUT) is again.result(TIMEOUT)
+    assert loader.loaded.count(B) == 1
 
 
 def test_the_least_recently_used_goes_first(folder, loader):
     engines = Engines(folder, device="cpu", most=2)
-    a = engines.get("a.safetensors")
-    engines.get("b.safetensors")
-    assert engines.get("a.safetensors") is a
-    engines.get("c.safetensors")
-    assert engines.get("a.safetensors") is a
-    engines.get("b.safetensors")
-    assert loader.loaded == [f"{name}.safetensors" for name in "abcb"]
+    a = engines.get(A)
+    engines.get(B)
+    assert engines.get(A) is a
+    engines.get(C)
+    assert engines.get(A) is a
+    engines.get(B)
+    assert loader.loaded == [A, B, C, B]
 
 
 def test_a_prior_that_is_being_loaded_is_not_put_out(folder, loader):
     engines = Engines(folder, device="cpu", most=1)
-    loader.hold("a.safetensors")
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(engines.get, "a.safetensors")
-        assert loader.reached["a.safetensors"].wait(TIMEOUT)
-        for name in "bcd":
-            engines.get(f"{name}.safetensors")
-        loader.gates["a.safetensors"].set()
+    with loader.held(engines, A) as (slow,):
+        for name in (B, C, D):
+            engines.get(name)
     # The thread that loaded it is done with everything now: also when others were loaded meanwhile, it stays.
-    assert engines.get("a.safetensors") is slow.result(TIMEOUT)
-    assert loader.loaded.count("a.safetensors") == 1
+    assert engines.get(A) is slow.result(TIMEOUT) and loader.loaded.count(A) == 1
 
 
 def test_what_cannot_be_loaded_is_told_to_each_who_asks_and_tried_again(folder, loader, monkeypatch):
@@ -99,8 +106,8 @@ def test_what_cannot_be_loaded_is_told_to_each_who_asks_and_tried_again(folder, 
         broken.setattr(demo.server.priors, "load_prior", fails)
         for _ in range(2):
             with pytest.raises(ValueError, match="no prior"):
-                engines.get("a.safetensors")
-    assert engines.get("a.safetensors").prior.dim == make_tiny_prior().dim
+                engines.get(A)
+    assert engines.get(A).prior.dim == make_tiny_prior().dim
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a.safetensors", "e.safetensors", "", "c" * 5000])
@@ -128,49 +135,33 @@ def test_addresses_are_off_unless_the_host_says_otherwise(loader, monkeypatch):
         Engines(device="cpu").get("hf://owner/faces2/prior.safetensors")
 
 
-def test_a_visitors_address_gets_nothing_of_the_owners(folder, loader):
-    engines = Engines(folder, device="cpu", hub="on")
-    engines.get(HUB)
-    engines.get("a.safetensors")
-    assert [access.token for access in loader.accesses] == [False, None]
-
-
-def test_addresses_put_out_one_another_and_nothing_that_is_offered(folder, loader):
+def test_addresses_get_nothing_of_the_owners_and_put_out_nothing_that_is_offered(folder, loader):
     engines = Engines(folder, device="cpu", most=2, most_from_hub=1, hub="on")
-    mine = [engines.get(f"{name}.safetensors") for name in "ab"]
-    for index in range(5):
+    mine = [engines.get(name) for name in (A, B)]
+    for index in (0, 1, 2, 2):
         engines.get(f"hf://owner/faces/{index}.safetensors")
-    assert [engines.get(f"{name}.safetensors") for name in "ab"] == mine
-    engines.get("hf://owner/faces/4.safetensors")
-    assert len(loader.loaded) == 7
+    assert [engines.get(name) for name in (A, B)] == mine
+    assert [access.token for access in loader.accesses] == [None, None, False, False, False]
 
 
 def test_few_addresses_are_fetched_at_once(loader):
     engines = Engines(device="cpu", hub="on", most_from_hub=9)
-    slow = [f"hf://slow/hub/{index}.safetensors" for index in range(2)]
-    for name in slow:
-        loader.hold(name)
-    with ThreadPoolExecutor(2) as pool:
-        try:
-            waiting = [pool.submit(engines.get, name) for name in slow]
-            assert all(loader.reached[name].wait(TIMEOUT) for name in slow)
-            with pytest.raises(ValueError, match="Try again in a few minutes"):
-                engines.get(HUB)
-        finally:
-            for name in slow:
-                loader.gates[name].set()
-        assert all(one.result(TIMEOUT) for one in waiting)
+    with (
+        loader.held(engines, *(f"hf://slow/hub/{index}.safetensors" for index in range(2))),
+        pytest.raises(ValueError, match="Try again in a few minutes"),
+    ):
+        engines.get(HUB)
     engines.get(HUB)
 
 
 def test_the_example_sets_are_inverted_before_a_click_while_nobody_waits(folder, loader, monkeypatch):
     engines = Engines(folder, device="cpu")
-    engine = engines.get("a.safetensors")
+    engine = engines.get(A)
     invert, batches, priority = engine._invert, [], []
     monkeypatch.setattr(engine, "_invert", lambda frames: batches.append(len(frames)) or invert(frames))
     submit = ComputeWorker.submit
     monkeypatch.setattr(ComputeWorker, "submit", lambda *a, **k: priority.append(k.get("priority")) or submit(*a, **k))
-    engines.read_examples("a.safetensors")
+    engines.read_examples(A)
     assert batches and priority and set(priority) == {"idle"}
     seen = len(batches)
     for some in example_sets().values():

@@ -1,0 +1,92 @@
+"""Files that an API call names: uploaded before, or sent as text, as agents must. Nothing else is read.
+
+Gradio moves only values that are marked as files, and checks their folders only after its launch. It has not checked
+these values, so they are checked here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import mimetypes
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from transflow_core import limits
+from transflow_core.images import MAX_BYTES
+
+from .files import new_folder, upload_folder
+
+__all__ = ["uploaded", "uploads_in"]
+
+_DATA = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w-]+=[\w.-]+)*;base64,")
+_OURS = "/gradio_api/file="
+
+
+def uploaded(files: Any, name: str, most: int = limits.MOST_IMAGES) -> list[Path]:
+    """Paths of the files of one argument, which may be anything.
+
+    Args:
+        files: a list of uploads {"path": …}, of texts `data:image/png;base64,…`, and of addresses
+            `http(s)://…/gradio_api/file=…` of this server's own results.
+        name: of the argument.
+        most: how many files there may be.
+
+    Raises:
+        ValueError: there is none, there are too many, or one is anything else.
+    """
+    if not isinstance(files, list) or not files:
+        raise ValueError(f"{name}: send a list of at least one file (gradio_client.handle_file)")
+    if len(files) > most:
+        raise ValueError(f"{name}: at most {most} files in one call, not {len(files)}")
+    paths = []
+    for file in files:
+        path = _upload({"path": _named(file, name)} if isinstance(file, str) else file)
+        if path is None or not path.is_file():
+            raise ValueError(f"{name}: only uploaded files are read (gradio_client.handle_file uploads one)")
+        paths.append(path)
+    return paths
+
+
+def uploads_in(*values: Any) -> list[Path]:
+    """Paths of all uploaded files among the arguments of a call, at any depth. Nothing is refused here."""
+    found, remaining = [], list(values)
+    while remaining:
+        value = remaining.pop()
+        if (file := _upload(value)) is not None:
+            found.append(file)
+        remaining += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return found
+
+
+def _upload(value: Any) -> Path | None:
+    """The path of a file {"path": …}, if it lies among the uploads. It need not exist."""
+    name = value.get("path") if isinstance(value, dict) else None
+    if not isinstance(name, str) or "\0" in name:
+        return None
+    path = Path(name).resolve()
+    return path if upload_folder() in path.parents else None
+
+
+def _named(text: str, name: str) -> str:
+    """The path of a text: of a new file with what it encodes, or as it stands in an address. Nothing is fetched from an
+    address: a client would choose the server, and the size."""
+    if match := _DATA.match(text):
+        encoded = text[match.end() :]
+        if len(encoded) > MAX_BYTES // 3 * 4 + 4:
+            raise ValueError(f"{name}: a picture in base64 may have at most {MAX_BYTES >> 20} MiB")
+        try:
+            content = base64.b64decode(encoded, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"{name}: this is not base64 ({error})") from error
+        path = new_folder() / f"picture{mimetypes.guess_extension(match['kind'] or '') or ''}"
+        path.write_bytes(content)
+        return str(path)
+    if text.startswith(("http://", "https://")) and _OURS in text:
+        return unquote(urlsplit(text).path.partition(_OURS)[2])
+    raise ValueError(
+        f"{name}: only uploaded files are read, base64 as data:image/png;base64,…, and addresses of this server's own "
+        "results"
+    )
