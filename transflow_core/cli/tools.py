@@ -93,9 +93,7 @@ def convert(
     from ..checkpoints import save_native
 
     with working(as_json) as work:
-        work.progress(0, 1, "reading")
         checkpoint = read(file, options=_settings(image_size, bits, settings))
-        work.progress(0, 1, "writing")
         save_native(checkpoint, output, half=half)
         work.wrote(output)
         work.result |= {"name": checkpoint.name, "fingerprint": checkpoint.fingerprint, **checkpoint.metadata}
@@ -120,16 +118,15 @@ def condition_set(
 
     with working(as_json) as work:
         recipe = Condition.from_texts({"lam_ratio": lam_ratio, "align": align, "faces": faces})
-        how: dict[str, Any] = {"align": recipe.align, "faces": faces, "progress": work.progress}
-        ratio = recipe.lam_ratio
+        how: dict[str, Any] = {"align": recipe.align, "faces": recipe.faces, "progress": work.progress}
         # A small cache: no image is asked for twice. Pictures are read while the flow inverts those before.
         engine = work.engine(prior, device, cached=1, pictures=PictureReader())
         found = statistics_of_set(engine, data, output.with_name(f"{output.name}.partial"), **how)
-        posterior = found.posterior(cast(float, engine.ratio(ratio)))
+        posterior = found.posterior(cast(float, engine.ratio(recipe.lam_ratio)))
         posterior.save(output, metadata=engine.prior.provenance)
         work.wrote(output)
         work.say(f"{found.m} images condition it")
-        work.result |= {"m": found.m, "lam_ratio": plain(ratio)}
+        work.result |= {"m": found.m, "lam_ratio": plain(recipe.lam_ratio)}
 
 
 def bench(

@@ -46,8 +46,7 @@ def bits_per_level(flow: TrainableFlow, x: Tensor, nats: float) -> list[dict[str
 
     One convention for all levels: the images are those of the finest level, with its noise, and coarser levels see
     their means. "bits" are a dimension of the level's own: the mean of them all, weighted by "dim", is the whole's bits
-    per dimension. "rms" is the root mean square of the level's latent, 1 where it is whitened, and less at a level that
-    was trained with more noise. `nats`: log 2**bits, of the finest level's bits.
+    per dimension. `nats`: log 2**bits, of the finest level's bits.
     """
     return [
         {
@@ -55,7 +54,6 @@ def bits_per_level(flow: TrainableFlow, x: Tensor, nats: float) -> list[dict[str
             "dim": eps[0].numel(),
             # A mean is half of what an orthonormal transform would give, and its density twice that one's.
             "bits": float(_bits(eps, log_det, nats + depth * math.log(2)).mean()),
-            "rms": float(eps.square().mean().sqrt()),
         }
         for depth, (eps, log_det) in enumerate(encode_levels(flow, x))
     ]
