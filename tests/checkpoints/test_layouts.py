@@ -93,7 +93,7 @@ def test_the_same_tensors_in_another_container(how, tmp_path):
         ({"image_size": 16, "bits": 5, "colour": 1}, "no setting 'colour'"),
         ({"image_size": 16, "bits": 9}, "bits"),
         ({"image_size": "big", "bits": 5}, "image_size"),
-        ({"image_size": 18, "bits": 5}, "does not allow"),
+        ({"image_size": 18, "bits": 5}, "do not fit"),
         ({"image_size": 4096, "bits": 5}, "image_size.* 1024"),
     ],
 )
