@@ -15,7 +15,7 @@ from ..posterior.storage import write_tensors
 from ..priors.prior import Images, Prior
 from ..recipes import Shape
 from .calibration import NoveltyScale, class_likelihood, signs, temperature
-from .likelihood import SHAPES, Scatter, SharedCovariance, predictive_log_prob
+from .likelihood import SHAPES, SharedCovariance, predictive_log_prob
 from .storage import Header, read_classifier
 
 __all__ = ["NONE", "Answer", "FewShotClassifier", "Part"]
@@ -306,10 +306,8 @@ class FewShotClassifier:
             # One example a class and no variants: of Σ it is only known that classes differ at least as much.
             means = torch.stack([group.mean((0, 1)) for group in groups])
             power = max(0.5 * float((means - means.mean(0)).double().square().mean()), 1e-3)
-            scatter = Scatter.of(torch.ones(1, means.shape[1]), slices, directions=False)
-        else:
-            scatter = Scatter.of(within, slices, directions=self.likelihood == "low-rank")
-        shapes = SHAPES[self.likelihood](scatter)
+            within = torch.zeros_like(within)
+        shapes = SHAPES[self.likelihood](within, slices)
         if self._lam_ratio is not None:
             return [candidate.scaled(self._lam_ratio * float(counts.mean())) for candidate in shapes]
         return [candidate.scaled(power * multiple) for candidate in shapes for multiple in _MULTIPLES]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..posterior import Covariance
 
-__all__ = ["SHAPES", "Scatter", "SharedCovariance", "predictive_log_prob"]
+__all__ = ["SHAPES", "SharedCovariance", "predictive_log_prob"]
 
 _CHUNK = 512  # rows in float64 at once: 50 MB at 12,288 dimensions
 _SHRINKAGES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
@@ -47,32 +47,6 @@ class SharedCovariance:
         return Covariance(self.rest, self.basis.double() * (self.along - self.rest).sqrt())
 
 
-@dataclass(frozen=True)
-class Scatter:
-    """Where examples lie around the mean of their class, over all classes.
-
-    Attributes:
-        variance: (D,) float64, of each dimension.
-        basis, along: the K directions of largest variance, (D, K) float32, and their variances (K,) float64.
-        slices: the latent levels.
-    """
-
-    variance: Tensor
-    basis: Tensor
-    along: Tensor
-    slices: tuple[slice, ...]
-
-    @classmethod
-    def of(cls, residuals: Tensor, slices: Sequence[slice], directions: bool) -> Scatter:
-        """From (N, D) differences to class means; without `directions` K is 0."""
-        variance = residuals.double().square().mean(0)
-        basis, along = residuals.new_zeros(residuals.shape[1], 0), variance.new_zeros(0)
-        if directions:
-            basis = _directions(residuals)
-            along = (residuals @ basis).double().square().mean(0)
-        return cls(variance, basis, along, tuple(slices))
-
-
 def _directions(residuals: Tensor) -> Tensor:
     """(N, D) to (D, K), K ≤ 256: orthonormal directions of the largest variance."""
     n, dim = residuals.shape
@@ -90,34 +64,38 @@ def _largest(values: Tensor) -> Tensor:
     return (values > 1e-5 * values[-1]).nonzero().flatten()[-_RANK:].flip(0)
 
 
-def _isotropic(_: Scatter) -> list[SharedCovariance]:
+def _isotropic(*_: object) -> list[SharedCovariance]:
     return [SharedCovariance(torch.tensor(1.0, dtype=torch.float64))]
 
 
-def _diagonal(scatter: Scatter, shrinkages: Sequence[float] = _SHRINKAGES) -> list[SharedCovariance]:
-    means = [scatter.variance[part].mean().expand(part.stop - part.start) for part in scatter.slices]
-    shapes = [(1 - rho) * scatter.variance + rho * torch.cat(means) for rho in shrinkages]
+def _diagonal(
+    residuals: Tensor, slices: Sequence[slice], shrinkages: Sequence[float] = _SHRINKAGES
+) -> list[SharedCovariance]:
+    if not residuals.any():
+        return _isotropic() * len(shrinkages)
+    variance = residuals.double().square().mean(0)
+    means = torch.cat([variance[part].mean().expand(part.stop - part.start) for part in slices])
+    shapes = [(1 - rho) * variance + rho * means for rho in shrinkages]
     # Without a floor, dimensions in which the examples happen to agree would decide everything.
     floored = [variance.clamp_min(1e-3 * variance.mean()) for variance in shapes]
     return [SharedCovariance(variance / variance.mean()) for variance in floored]
 
 
-def _low_rank(scatter: Scatter) -> list[SharedCovariance]:
-    if not len(scatter.along):
-        return _isotropic(scatter) * len(_SHRINKAGES)
-    mean = scatter.variance.mean()
-    tail = (scatter.variance.sum() - scatter.along.sum()) / max(1, len(scatter.variance) - len(scatter.along))
+def _low_rank(residuals: Tensor, _: Sequence[slice]) -> list[SharedCovariance]:
+    if not residuals.any():
+        return _isotropic() * len(_SHRINKAGES)
+    variance, basis = residuals.double().square().mean(0), _directions(residuals)
+    along, mean = (residuals @ basis).double().square().mean(0), variance.mean()
+    tail = (variance.sum() - along.sum()).clamp_min(0) / max(1, len(variance) - len(along))
     return [
-        SharedCovariance(
-            rho + (1 - rho) * tail.clamp_min(0) / mean, scatter.basis, rho + (1 - rho) * scatter.along / mean
-        )
-        for rho in _SHRINKAGES
+        SharedCovariance(rho + (1 - rho) * tail / mean, basis, rho + (1 - rho) * along / mean) for rho in _SHRINKAGES
     ]
 
 
 #: The shapes S that Σ = λS may have (mean variance 1), each with its candidates: λI as in the paper; one variance a
-#: latent level; one a dimension, shrunk to its level's; and directions of large variance, shrunk to the identity.
-SHAPES: dict[str, Callable[[Scatter], list[SharedCovariance]]] = {
+#: latent level; one a dimension, shrunk to its level's; and directions of large variance, shrunk to the identity. They
+#: follow from (N, D) differences to class means and the latent levels; where all differences are 0, S is I.
+SHAPES: dict[str, Callable[[Tensor, Sequence[slice]], list[SharedCovariance]]] = {
     "paper": _isotropic,
     "isotropic": _isotropic,
     "levels": partial(_diagonal, shrinkages=(1.0,)),
