@@ -30,7 +30,7 @@ from .explain import Explain
 from .gradio_compat import check_routes, install, keep_pages
 from .interpolate import Interpolate
 from .restyle import Restyle
-from .server.admission import API, SERVER, drain
+from .server.admission import SERVER, drain
 from .server.api import add_endpoints, serve_tools
 from .server.errors import message_of
 from .server.events import Updates, on
@@ -140,7 +140,7 @@ def launch(demo: Page, **options: Any) -> Any:
     Where the package `mcp` is installed (the extra of that name), the endpoints are tools for agents as well.
     After SIGTERM it accepts no more requests, waits for those that run, and ends.
     """
-    cleanup = Cleanup(lambda: [*Session.in_use(), *API.in_use()], demo.folder)
+    cleanup = Cleanup(Session.in_use, demo.folder)
     middleware = Middleware(ServerMiddleware, files=cleanup)
     # After each event Gradio sums up all events so far, with pandas, for a dashboard that the page does not have.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))

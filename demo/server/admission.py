@@ -10,10 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from transflow_core.runtime.worker import Cancelled
 
@@ -34,7 +33,6 @@ class CancelToken(threading.Event):
 class _Request:
     client: Hashable
     names: tuple[Hashable, ...]
-    files: Collection[Path]
     cancel: CancelToken = field(default_factory=CancelToken)
     running: bool = False
 
@@ -56,22 +54,19 @@ class Queue:
         self._closed = False
 
     @contextmanager
-    def enter(
-        self, client: Hashable, *names: Hashable, newest: bool = False, files: Collection[Path] = ()
-    ) -> Iterator[CancelToken]:
+    def enter(self, client: Hashable, *names: Hashable, newest: bool = False) -> Iterator[CancelToken]:
         """Wait in the queue, then run.
 
         Args:
             client: whose request it is.
             names: others by which `cancel` finds it, such as the page that waits for it.
             newest: cancel all earlier requests of the client.
-            files: that it will read: see `in_use`.
 
         Raises:
             Cancelled: it is cancelled while it waits.
             ValueError: too many wait already, it runs for too long, or the queue is closed.
         """
-        request = _Request(client, (client, *names), files)
+        request = _Request(client, (client, *names))
         with self._changed:
             if self._closed:
                 raise ValueError("The server is restarting. Try again in a minute.")
@@ -120,11 +115,6 @@ class Queue:
         """Whether a request of the client runs or waits."""
         with self._changed:
             return bool(self._of(client))
-
-    def in_use(self) -> list[Path]:
-        """The files of all requests: one that waits finds them, however long it waits."""
-        with self._changed:
-            return [file for request in self._requests for file in request.files]
 
     def drain(self, seconds: float) -> bool:
         """Accept no more requests, and wait so long for the others. Returns whether all of them were finished."""

@@ -25,7 +25,7 @@ from .admission import API
 from .errors import refusing
 from .files import new_folder
 from .priors import Engines
-from .uploads import uploaded, uploads_in
+from .uploads import uploaded
 
 __all__ = ["ENDPOINTS", "SERVED", "add_endpoints", "endpoints", "serve_tools"]
 
@@ -147,7 +147,7 @@ def _call_of(function: Callable) -> Callable:
 
     def call(request: gr.Request, *args: Any, **kwargs: Any) -> Any:
         names = ("session", request.session_hash), ("event", gradio_compat.current_event())
-        queued = API.enter(request.client.host, *names, files=uploads_in(args, kwargs))
+        queued = API.enter(request.client.host, *names)
         try:
             with refusing(markup=False), queued as cancel, as_client(request.session_hash):
                 return function(*args, **kwargs, cancel=cancel)

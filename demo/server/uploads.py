@@ -19,7 +19,7 @@ from transflow_core.images import MAX_BYTES
 
 from .files import new_folder, upload_folder
 
-__all__ = ["uploaded", "uploads_in"]
+__all__ = ["uploaded"]
 
 _DATA = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w-]+=[\w.-]+)*;base64,")
 _OURS = "/gradio_api/file="
@@ -43,31 +43,12 @@ def uploaded(files: Any, name: str, most: int = limits.MOST_IMAGES) -> list[Path
         raise ValueError(f"{name}: at most {most} files in one call, not {len(files)}")
     paths = []
     for file in files:
-        path = _upload({"path": _named(file, name)} if isinstance(file, str) else file)
-        if path is None or not path.is_file():
+        path = _named(file, name) if isinstance(file, str) else file.get("path") if isinstance(file, dict) else None
+        found = Path(path).resolve() if isinstance(path, str) and "\0" not in path else None
+        if found is None or upload_folder() not in found.parents or not found.is_file():
             raise ValueError(f"{name}: only uploaded files are read (gradio_client.handle_file uploads one)")
-        paths.append(path)
+        paths.append(found)
     return paths
-
-
-def uploads_in(*values: Any) -> list[Path]:
-    """Paths of all uploaded files among the arguments of a call, at any depth. Nothing is refused here."""
-    found, remaining = [], list(values)
-    while remaining:
-        value = remaining.pop()
-        if (file := _upload(value)) is not None:
-            found.append(file)
-        remaining += value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return found
-
-
-def _upload(value: Any) -> Path | None:
-    """The path of a file {"path": …}, if it lies among the uploads. It need not exist."""
-    name = value.get("path") if isinstance(value, dict) else None
-    if not isinstance(name, str) or "\0" in name:
-        return None
-    path = Path(name).resolve()
-    return path if upload_folder() in path.parents else None
 
 
 def _named(text: str, name: str) -> str:

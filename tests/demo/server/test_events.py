@@ -1,5 +1,6 @@
 """How handlers are called, and how errors are shown."""
 
+import contextlib
 import logging
 from types import SimpleNamespace
 
@@ -31,48 +32,52 @@ def client():
     with gr.Blocks() as page:
         given, told = gr.Textbox(), gr.Textbox("as it was")
 
+        def public(handler, outputs=told, **how):
+            on(given.submit, handler, given, outputs, api_visibility="public", api_name=handler.__name__, **how)
+
+        def fails(name, error, before=False):
+            def steps(session, words):
+                if before:
+                    yield {told: words}
+                raise error
+
+            def handler(session, words):
+                raise error
+
+            chosen = steps if before else handler
+            chosen.__name__ = name
+            public(chosen)
+
+        fails("refuses", ValueError("<img src=x onerror=alert(1)> in /root/secret/place/file.txt"))
+        fails("breaks", RuntimeError("/root/secret of the program"))
+        fails("too_large", MemoryError("Unable to allocate 9 GiB for an array"))
+        fails("given_up", Cancelled())
+        fails("given_up_midway", Cancelled(), before=True)
+
+        @public
         def who(session, words):
-            assert isinstance(session, Session)
             return {told: f"{session.id} {words}"}
 
+        @public
         def steps(session, words):
             for word in words.split():
                 yield {told: word}
 
-        def refuses(session, words):
-            raise ValueError(f"{words} in /root/secret/place/file.txt")
-
-        def breaks(session, words):
-            raise RuntimeError("/root/secret of the program")
-
-        def too_large(session, words):
-            raise MemoryError("Unable to allocate 9 GiB for an array")
-
-        def given_up(session, words):
-            raise Cancelled
-
-        def given_up_midway(session, words):
-            yield {told: words}
-            raise Cancelled
-
-        def moved(session, data, words):
-            return {told: f"{data.get('nothing')} {words}"}
+        @public
+        def reads(session, words):
+            return {told: words}
 
         def sets(session, words):
             return {given: words}
 
-        def reads(session, words):
-            return {told: words}
+        def moved(session, data, words):
+            return {told: f"{data.get('nothing')} {words}"}
 
-        on(given.submit, sets, given, given, api_visibility="public", api_name="sets")
-        for handler in (reads, who, steps, refuses, breaks, too_large, given_up, given_up_midway):
-            on(given.submit, handler, given, told, api_visibility="public", api_name=handler.__name__)
-        on(given.submit, moved, given, told, event=True, api_visibility="public", api_name="moved")
+        public(sets, given)
+        public(moved, event=True)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
-    client = Client(url, verbose=False)
-    yield client
-    client.close()
-    page.close()
+    with contextlib.closing(page), contextlib.closing(Client(url, verbose=False)) as client:
+        yield client
 
 
 def test_a_handler_has_its_visitors_session_in_front(client):
@@ -106,12 +111,6 @@ def test_a_handler_may_go_in_steps(client):
     assert spoken(client, "", "/steps") == []
 
 
-def test_memory_that_the_host_has_not_is_told_as_such(client, caplog):
-    with pytest.raises(AppError, match="not enough free memory"):
-        client.predict("x", SEEN, api_name="/too_large")
-    assert not caplog.records
-
-
 def test_work_that_was_given_up_changes_nothing(client):
     assert client.predict("x", SEEN, api_name="/given_up")[0] == NOTHING
     assert spoken(client, "kept", "/given_up_midway") == ["kept"]
@@ -127,17 +126,19 @@ def test_a_part_that_an_event_does_not_bring_is_none(client):
     assert client.predict("x", SEEN, api_name="/moved")[0] == "None x"
 
 
-def test_what_is_refused_is_told_without_markup_and_places(client):
-    with pytest.raises(AppError) as refused:
-        client.predict("<img src=x onerror=alert(1)>", SEEN, api_name="/refuses")
-    assert "&lt;img src=x onerror=alert(1)&gt; in file.txt" in str(refused.value)
-
-
-def test_a_fault_of_the_program_is_written_down_and_not_shown(client, caplog):
-    with caplog.at_level(logging.ERROR), pytest.raises(AppError) as fault:
-        client.predict("x", SEEN, api_name="/breaks")
-    assert "secret" not in str(fault.value) and "try again" in str(fault.value)
-    assert "secret of the program" in caplog.text
+@pytest.mark.parametrize(
+    ("name", "message", "logged"),
+    [
+        ("refuses", "&lt;img src=x onerror=alert(1)&gt; in file.txt", ""),
+        ("too_large", "not enough free memory", ""),
+        ("breaks", "try again", "secret of the program"),
+    ],
+)
+def test_errors_are_told_without_markup_and_places_and_faults_are_written_down(client, caplog, name, message, logged):
+    with caplog.at_level(logging.ERROR), pytest.raises(AppError) as refused:
+        client.predict("x", SEEN, api_name=f"/{name}")
+    assert message in str(refused.value) and "secret" not in str(refused.value)
+    assert logged in caplog.text and bool(logged) == bool(caplog.records)
 
 
 @pytest.mark.parametrize(

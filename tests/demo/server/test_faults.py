@@ -1,9 +1,8 @@
 """Faults of the host: a prior that is missing or damaged, and a server that is told to end while it works."""
 
+import contextlib
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,9 +10,10 @@ import time
 import httpx
 import pytest
 
+from benchmarks.page import serve
 from demo import Engines, build
 
-from ...helpers import EXAMPLES, ROOT, make_tiny_prior
+from ...helpers import EXAMPLES, make_tiny_prior
 
 TIMEOUT = 120
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
@@ -73,15 +73,9 @@ launch(build(Engines(Path(sys.argv[1]), device="cpu"), first_prior="good.safeten
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a signal of Unix")
 def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(priors, tmp_path):
     begun, go_on = tmp_path / "begun", tmp_path / "go_on"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
-    command = [sys.executable, "-c", _PAGE, str(priors), str(begun), str(go_on)]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    process, url, _ = serve("-c", _PAGE, str(priors), str(begun), str(go_on), stderr=subprocess.PIPE)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/gradio_api", timeout=TIMEOUT) as http:
-            wait_for(lambda: http.get("/info").status_code == 200, process)
+        with httpx.Client(base_url=f"{url}/gradio_api", timeout=TIMEOUT) as http:
             with (EXAMPLES / "sepia" / "sepia_00.png").open("rb") as file:
                 path = http.post("/upload", files={"files": file}).json()[0]
             images = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
@@ -103,26 +97,19 @@ def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(priors, tmp_pat
 
 
 def refusal(http, given):
+    """What a call is answered at first; a heartbeat where it runs."""
     call = http.post("/call/v2/align", json=given).json()["event_id"]
-    text = ""
     with http.stream("GET", f"/call/v2/align/{call}") as answer:
-        for line in answer.iter_lines():
-            text += line
-            if line.startswith("data:") and "null" not in line:
-                break
-            if "heartbeat" in line:
-                break
-    return text
+        lines = answer.iter_lines()
+        return next(lines) + next(lines)
 
 
 def wait_for(reached, process):
     end = time.monotonic() + TIMEOUT
     while time.monotonic() < end:
         assert process.poll() is None
-        try:
+        with contextlib.suppress(httpx.TransportError):
             if reached():
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.05)
     raise AssertionError("not reached")

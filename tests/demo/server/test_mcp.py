@@ -8,7 +8,7 @@ import json
 import pytest
 from PIL import Image
 
-from transflow_core.images import save_png
+from demo.server.api import ENDPOINTS
 
 from ...helpers import apart
 
@@ -17,7 +17,7 @@ mcp = pytest.importorskip("mcp", reason="tools for agents are optional and need 
 
 @pytest.fixture(scope="module")
 def tools_of(served):
-    """`tools_of()` lists the tools; `tools_of(name, **arguments)` calls one."""
+    """`tools_of()` lists the tools; `tools_of(name, **arguments)` calls one, with the tiny model."""
     from mcp.client.session import ClientSession
     from mcp.client.streamable_http import streamable_http_client
 
@@ -29,13 +29,15 @@ def tools_of(served):
             await session.initialize()
             return await (session.call_tool(name, arguments) if name else session.list_tools())
 
-    return lambda name=None, **arguments: apart(asyncio.run, ask(name, arguments))  # Playwright has a loop in this one
+    small = {"prior": "tiny.safetensors", "align": "never"}
+    # Playwright has a loop in this thread.
+    return lambda name=None, **arguments: apart(asyncio.run, ask(name, small | arguments))
 
 
-def picture(tmp_path, colour):
+def picture(colour):
     """A file as an agent gives it."""
-    save_png(Image.new("RGB", (16, 16), colour), tmp_path / "a.png")
-    return "data:image/png;base64," + base64.b64encode((tmp_path / "a.png").read_bytes()).decode()
+    Image.new("RGB", (16, 16), colour).save(buffer := io.BytesIO(), "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def words(answer):
@@ -44,12 +46,11 @@ def words(answer):
 
 def told(answer):
     """The facts, which come last."""
+    assert not answer.isError, words(answer)
     return json.loads(answer.content[-1].text)
 
 
 def test_every_endpoint_is_a_tool_and_nothing_else_is(tools_of):
-    from demo.server.api import ENDPOINTS
-
     tools = {tool.name: tool for tool in tools_of().tools}
     assert sorted(tools) == sorted(ENDPOINTS)
     assert tools["sample"].inputSchema["required"] == ["evidence"]
@@ -58,37 +59,27 @@ def test_every_endpoint_is_a_tool_and_nothing_else_is(tools_of):
 
 
 @pytest.mark.parametrize(("how", "pictures"), [({}, 1), ({"format": "images"}, 4)])
-def test_samples_of_pictures_are_shown_one_by_one_with_their_facts(tools_of, tmp_path, how, pictures):
-    given = [picture(tmp_path, colour) for colour in ("orange", "navy")]
-    answer = tools_of("sample", evidence=given, prior="tiny.safetensors", align="never", n=4, seed=3, **how)
-    assert not answer.isError, words(answer)
+def test_samples_of_pictures_are_shown_one_by_one_with_their_facts(tools_of, how, pictures):
+    answer = tools_of("sample", evidence=[picture("orange"), picture("navy")], n=4, seed=3, **how)
+    facts = told(answer)
     shown = [content for content in answer.content if content.type == "image"]
     assert len(shown) == pictures
     with Image.open(io.BytesIO(base64.b64decode(shown[0].data))) as image:
         assert image.width >= 16 and len(image.convert("RGB").getcolors(1 << 20)) > 8
-    facts = told(answer)
     assert facts["m"] == 2 and facts["recipe"]["seed"] == 3
     assert [image["used"] for image in facts["evidence"]] == [True, True]
 
 
-def test_a_posterior_of_one_tool_is_evidence_of_another(tools_of, tmp_path):
+def test_a_posterior_of_one_tool_is_evidence_of_another(tools_of):
     """By the address that the first tool gave, though it is of a machine that no server would be sent to."""
-    how = {"prior": "tiny.safetensors"}
-    posterior = tools_of("condition", evidence=[picture(tmp_path, "orange")], align="never", lam_ratio=0.25, **how)
-    assert not posterior.isError, words(posterior)
-    address = next(c.text for c in posterior.content if c.type == "text" and c.text.startswith("http"))
-    answer = tools_of("sample", evidence=[address], n=1, **how)
-    assert not answer.isError, words(answer)
-    assert told(answer)["recipe"]["lam_ratio"] == 0.25
+    posterior = tools_of("condition", evidence=[picture("orange")], lam_ratio=0.25)
+    address = next(one.text for one in posterior.content if one.type == "text" and one.text.startswith("http"))
+    assert told(tools_of("sample", evidence=[address], n=1))["recipe"]["lam_ratio"] == 0.25
 
 
-def test_classes_of_pictures(tools_of, tmp_path):
-    warm, cold = ([picture(tmp_path, colour) for colour in pair] for pair in (("red", "orange"), ("blue", "navy")))
-    answer = tools_of(
-        "classify", examples={"warm": warm, "cold": cold}, images=[warm[0]], align="never", prior="tiny.safetensors"
-    )
-    assert not answer.isError, words(answer)
-    assert told(answer)["classes"] == {"warm": 2, "cold": 2}
+def test_classes_of_pictures(tools_of):
+    examples = {"warm": [picture("red"), picture("orange")], "cold": [picture("blue"), picture("navy")]}
+    assert told(tools_of("classify", examples=examples, images=[picture("red")]))["classes"] == {"warm": 2, "cold": 2}
 
 
 @pytest.mark.parametrize(
@@ -101,5 +92,5 @@ def test_classes_of_pictures(tools_of, tmp_path):
     ],
 )
 def test_what_is_no_picture_is_refused_in_words(tools_of, given, why):
-    answer = tools_of("align", images=[given], prior="tiny.safetensors")
+    answer = tools_of("align", images=[given])
     assert answer.isError and why in words(answer), words(answer)

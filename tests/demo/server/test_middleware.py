@@ -14,13 +14,14 @@ import gradio as gr
 import httpx
 import pytest
 from gradio.blocks import BlocksConfig
+from gradio.utils import LRUCache
 from starlette.responses import JSONResponse
 from starlette.testclient import TestClient
 
 from benchmarks.visitors import Visitor
-from demo import Engines, build, launch
+from demo import Engines, build, gradio_compat, launch
 from demo.page import Page
-from demo.server import admission, files, middleware, uploads
+from demo.server import admission, middleware
 from demo.server.admission import RateLimit
 from demo.server.middleware import ServerMiddleware
 from demo.server.state import Session
@@ -54,14 +55,11 @@ def test_what_may_take_all_of_the_machine_begins_when_the_page_answers(tmp_path,
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(Page, "block_thread", lambda self: None)
-    demo = tiny_page(tmp_path)
-    addresses = queue.SimpleQueue()
+    demo, addresses = tiny_page(tmp_path), queue.SimpleQueue()
     demo.ahead = lambda: addresses.put(demo.local_url)
-    try:
+    with contextlib.closing(demo):
         _, url, _ = launch(demo, quiet=True)
         assert addresses.get(timeout=TIMEOUT) == url
-    finally:
-        demo.close()
 
 
 def test_a_page_that_answers_late_is_reached_and_one_that_is_not_there_is_not(small, monkeypatch):
@@ -134,42 +132,31 @@ def test_the_page_works_under_its_policy_and_talks_to_nobody_else(small, new_pag
     assert not [url for url in asked if not url.startswith(own)]
 
 
-def test_sessions_of_gradio_are_few(small):
-    """Whoever made them with a raw call; Gradio's default is ten thousand."""
-    assert small[0].state_holder.capacity == admission.SERVER["state_session_capacity"] <= 200
-
-
 def test_a_call_does_not_describe_the_whole_page(small, http, monkeypatch):
     """For each call, which is a session of its own, Gradio would, in the thread that answers everybody."""
-    described, describe = [], BlocksConfig.config_for_block
-    counted = staticmethod(lambda *a, **k: described.append(a) or describe(*a, **k))
-    monkeypatch.setattr(BlocksConfig, "config_for_block", counted)
+    describe = mock.Mock(side_effect=BlocksConfig.config_for_block)
+    monkeypatch.setattr(BlocksConfig, "config_for_block", describe)
     before = len(small[0].state_holder.session_data)
     assert "event: complete" in http.get(call(http)).text
     assert len(small[0].state_holder.session_data) > before
-    assert len(described) < len(small[0].blocks.blocks) / 2  # a page that was closed just now may have some of its own
+    assert describe.call_count < len(small[0].blocks.blocks) / 2  # a page that was closed just now may have some
 
 
-def test_callers_put_out_no_page_that_is_in_use(small, monkeypatch):
-    """Each call is a session of Gradio's, which keeps messages for so many of them."""
-    queue = small[0].blocks._queue
-    sent, events = queue.pending_messages_per_session, queue.pending_event_ids_session
-    monkeypatch.setattr(sent, "max_size", len(sent) + 2)
-    sent["a page"], events["a page"] = object(), set()
-    for index in range(2 * sent.max_size):
+def test_callers_put_out_no_page_that_is_in_use(small):
+    """Each call is a session of Gradio's, which keeps messages for so many of them, and forgets the others' events."""
+    plain = SimpleNamespace(pending_messages_per_session=LRUCache(3), pending_event_ids_session={})
+    gradio_compat.keep_pages(SimpleNamespace(_queue=plain))
+    sent, events = plain.pending_messages_per_session, plain.pending_event_ids_session
+    for index in range(9):
+        sent[f"call {index}"] = events[f"call {index}"] = object()
+        if index == 0:
+            sent["a page"] = events["a page"] = object()
         assert sent["a page"]  # as a stream that is open does at each message and heartbeat
-        sent[f"call {index}"], events[f"call {index}"] = object(), set()
-    assert "a page" in sent and "a page" in events
-    assert "call 0" not in sent and "call 0" not in events
-    for session in [key for key in sent if key.startswith(("call", "a page"))]:
-        del sent[session], events[session]
+    assert set(sent) == set(events) == {"a page", "call 7", "call 8"}
+    assert type(small[0].blocks._queue.pending_messages_per_session).__name__ == type(sent).__name__
 
 
 # ---- files -------------------------------------------------------------------------------------------------------
-
-
-def test_an_upload_lies_in_a_folder_of_this_process(http, small):
-    assert "/transflow-studio-" in uploaded(http)
 
 
 @pytest.mark.parametrize(
@@ -308,12 +295,6 @@ def test_the_cookie_is_kept_in_a_spaces_frame_as_well(proto, words):
 # ---- addresses -----------------------------------------------------------------------------------------------------
 
 
-def test_no_file_is_fetched_from_an_address(http, small):
-    for path in ("http://example.com/x.png", "https://example.com/x.png", f"{small[1]}/theme.css"):
-        text = http.get(begun(http, "align", images=[{"path": path, "meta": FILE}])).text
-        assert "event: error" in text and "Upload the file" in text
-
-
 @pytest.mark.parametrize("path", ["file=https://x.com/x", "file=http%3A//x.com/x", "proxy=https://x.com"])
 def test_nothing_is_passed_on_from_elsewhere(http, path):
     answer = http.get(f"/gradio_api/{path}")
@@ -339,22 +320,12 @@ def test_a_call_without_sense_is_refused_in_words(http, path, body):
     assert refused(http, path, body)
 
 
-def test_who_hangs_up_ends_the_call_whose_files_are_in_use_until_then(http, small, hold):
+def test_who_hangs_up_ends_the_call(http, small, hold):
     held = hold("faces")
     url = call(http)
     with httpx.Client(base_url=small[1], timeout=TIMEOUT) as leaving, leaving.stream("GET", url):
         assert held.begun.wait(TIMEOUT)
-        (file,) = admission.API.in_use()
-        files.sweep(file.parent.parent, [file], age=-1.0)
-        assert file.read_bytes() == FACE.read_bytes()
     assert held.cancelled.wait(TIMEOUT)
-
-
-def test_uploads_are_found_however_deep_they_lie_and_nothing_else(small):
-    one, two = (files.upload_folder() / name / "a.png" for name in "ab")
-    others = [{"path": "a\0b"}, {"path": "/etc/passwd"}, {"path": 3}, "text", {"deep": None}]
-    given = {"class": [{"path": str(one), "meta": FILE}, *others], "n": 1}
-    assert sorted(uploads.uploads_in((given, [[{"path": str(two)}]]), {})) == [one, two]
 
 
 def test_a_call_takes_no_longer_than_it_may_and_is_told_so(http, monkeypatch, hold):
