@@ -148,7 +148,7 @@ def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
     """One palette for all frames, so that colours do not flicker from frame to frame."""
     every = max(1, len(frames) // 16)
     sampled = np.concatenate([np.asarray(frame) for frame in frames[::every]])
-    return Image.fromarray(sampled).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
+    return Image.fromarray(sampled).quantize(256, method=Image.Quantize.MEDIANCUT)
 
 
 def _save_mp4(frames: Sequence[Image.Image], path: Path) -> None:
