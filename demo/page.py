@@ -25,11 +25,7 @@ from starlette.routing import Route
 from transflow_core.recipes import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 from transflow_core.runtime import tune
 
-from .classify import Classify
-from .explain import Explain
 from .gradio_compat import check_routes, install, keep_pages
-from .interpolate import Interpolate
-from .restyle import Restyle
 from .server.admission import SERVER, drain
 from .server.api import add_endpoints, serve_tools
 from .server.errors import message_of
@@ -40,6 +36,10 @@ from .server.priors import Engines
 from .server.state import Session
 from .static import FOLDER, static
 from .style import CSS, THEME
+from .tabs.classify import Classify
+from .tabs.explain import Explain
+from .tabs.interpolate import Interpolate
+from .tabs.restyle import Restyle
 from .tabs.studio import Studio
 
 __all__ = ["build", "launch"]

@@ -36,5 +36,4 @@ THEME = themes.Default(
     button_primary_background_fill_hover_dark="*primary_700",
 )
 
-_PARTS = ("page", "restyle", "interpolate", "classify", "explain")
-CSS = "".join(static(f"{part}.css") for part in _PARTS)
+CSS = static("page.css")

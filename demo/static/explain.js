@@ -21,20 +21,6 @@ const condition = (points, ratio) => {
   return {centre, mean: centre.map((c, i) => c * share(ratio[i])), variance: ratio.map(spread)};
 };
 
-// Standard normal numbers from a seed (mulberry32, Box-Muller). They stay while λ and the evidence move.
-const standardNormal = (seed, count) => {
-  const uniform = () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-  return Array.from({length: count}, () => {
-    const radius = Math.sqrt(-2 * Math.log(1 - uniform())), angle = 2 * Math.PI * uniform();
-    return [radius * Math.cos(angle), radius * Math.sin(angle)];
-  });
-};
-
 // Uniform numbers of draw i, the same at every λ and with every method.
 const uniforms = (seed, i) => {
   let state = Math.imul(seed, 0x9e3779b1) ^ Math.imul(i + 1, 0x85ebca6b);
@@ -46,6 +32,11 @@ const uniforms = (seed, i) => {
   };
 };
 const normal = uniform => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+// They stay while λ and the evidence move.
+const standardNormal = (seed, count) => {
+  const uniform = uniforms(seed, -1);
+  return Array.from({length: count}, () => [normal(uniform), normal(uniform)]);
+};
 // Marsaglia and Tsang 2000; below 1, the log of a boosted draw, since x itself would be 0.
 const logGamma = (shape, uniform) => {
   if (shape < 1) return logGamma(shape + 1, uniform) + Math.log(uniform()) / shape;
@@ -119,6 +110,22 @@ const svg = name => document.createElementNS('http://www.w3.org/2000/svg', name)
 
 const plane = find('.plane'), marks = find('.evidence-marks');
 const dots = noise.map(() => find('.samples').appendChild(svg('circle')));
+
+// Two gradients over three standard deviations that fall like the density.
+findAll('radialGradient').forEach(fill => {
+  for (let i = 0; i <= 8; i++) {
+    const stop = fill.appendChild(svg('stop'));
+    set(stop, {offset: i / 8, 'stop-opacity': 0.42 * Math.exp(-0.5 * (3 * i / 8) ** 2)});
+  }
+});
+const tick = (d, x, y, side, value) => {
+  const line = find('.axes').appendChild(svg('path')), text = find('.axes').appendChild(svg('text'));
+  set(line, {d});
+  set(text, {x, y, class: side});
+  text.textContent = number(value, 0);
+};
+for (const x of [-3, -2, -1, 1, 2, 3, 4, 5]) tick(`M${x} -.06V.06`, x, 0.36, 'middle', x);
+for (const y of [-2, -1, 1, 2, 3]) tick(`M-.06 ${-y}H.06`, -0.14, 0.09 - y, 'end', y);
 
 // A cross for each image of the evidence. A mark stays while its point moves, so that a drag and the focus are not lost.
 const makeMark = () => {
@@ -294,39 +301,38 @@ const stopMotion = () => {
   frame = 0;
   find('[data-do=sweep]').textContent = 'Sweep λ';
 };
+// `step` gets milliseconds, and returns whether it goes on.
+const animate = step => {
+  let begin = 0;
+  const next = now => {
+    begin ||= now;
+    const on = step(now - begin) && element.isConnected && element.offsetParent;
+    draw();
+    if (on) frame = requestAnimationFrame(next); else stopMotion();
+  };
+  frame = requestAnimationFrame(next);
+};
 // Moves evenly in Σp = r / (1 + r), which is finite at both ends.
 const glide = target => {
   stopMotion();
   const from = state.ratio.map(spread), to = spread(target);
-  const finish = () => { state.ratio = [target, target]; draw(); };
-  if (still.matches) return finish();
-  let begin = 0;
-  const step = now => {
-    begin ||= now;
-    const t = Math.min((now - begin) / 450, 1), eased = t * t * (3 - 2 * t);
-    if (t >= 1) { frame = 0; return finish(); }
-    state.ratio = from.map(v => (1 - eased) * v + eased * to).map(v => v / (1 - v));
-    draw();
-    frame = requestAnimationFrame(step);
+  const step = time => {
+    const t = Math.min(time / 450, 1), eased = t * t * (3 - 2 * t);
+    state.ratio = t < 1 ? from.map(v => (1 - eased) * v + eased * to).map(v => v / (1 - v)) : [target, target];
+    return t < 1;
   };
-  frame = requestAnimationFrame(step);
+  if (still.matches) { step(Infinity); draw(); } else animate(step);
 };
 // There and back between the slider's ends, until it is pressed again.
 const sweep = () => {
   if (frame) return stopMotion();
   const width = SLIDER.high - SLIDER.low;
   const at = Math.min(Math.max(Math.log10(state.ratio[0]), SLIDER.low), SLIDER.high);
-  let begin = 0;
-  const step = now => {
-    begin ||= now;
-    const path = ((at - SLIDER.low) / width + (now - begin) / 5000) % 2;
-    const ratio = 10 ** (SLIDER.low + width * (path < 1 ? path : 2 - path));
-    state.ratio = [ratio, ratio];
-    draw();
-    frame = element.isConnected && element.offsetParent ? requestAnimationFrame(step) : 0;
-    if (!frame) stopMotion();
-  };
-  frame = requestAnimationFrame(step);
+  animate(time => {
+    const path = ((at - SLIDER.low) / width + time / 5000) % 2;
+    state.ratio = Array(2).fill(10 ** (SLIDER.low + width * (path < 1 ? path : 2 - path)));
+    return true;
+  });
   find('[data-do=sweep]').textContent = 'Stop';
 };
 

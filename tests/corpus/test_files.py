@@ -5,15 +5,12 @@
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
 
-from demo.interpolate.paths import PathSettings
-from demo.interpolate.tab import address_of
-from demo.interpolate.tab import settings_in as interpolation_in
+from demo.tabs.interpolate import link_to, recipe_in, recipe_of
 from demo.tabs.studio import settings_in
 from demo.tabs.studio_results import DEFAULT
 from transflow_core.engine import Engine
@@ -49,12 +46,11 @@ def test_a_link_opens(link):
 @pytest.mark.parametrize("path", ["wasserstein", "compare"])
 def test_a_link_to_a_path_opens(path):
     link = f"tab=interpolate&a=sepia&b=cartoon&method={path}&manner=blend:lam_ratio=0.1,pieces=2&prior=celeba128"
-    settings = interpolation_in(dict(parse_qsl(f"{link}&lam_a=0.1&lam_b=0.2&steps=5&n=2&seed=3&t=0.8")))
+    settings = recipe_in(dict(parse_qsl(f"{link}&lam_a=0.1&lam_b=0.2&steps=5&n=2&seed=3&t=0.8")))
     method = Method(method="bootstrap", lam_ratio=0.1, images_per_sample=2)
-    assert settings == PathSettings(path, 0.1, 0.2, 5, 2, 3, 0.8, method)
-    again = address_of(settings, Evidence(example="sepia"), Evidence(example="cartoon"))
-    reopened = interpolation_in(dict(parse_qsl(again)))
-    assert replace(reopened, method=method) == settings and reopened.method.images_per_sample == 2
+    assert settings == (path, recipe_of(path, 0.1, 0.2, 5, 2, 3, 0.8, method))
+    again = link_to(*settings, Evidence(example="sepia"), Evidence(example="cartoon"))
+    assert recipe_in(dict(parse_qsl(again))) == settings
 
 
 @pytest.mark.parametrize("name", SHEETS)

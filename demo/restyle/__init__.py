@@ -1,5 +1,0 @@
-"""The Restyle tab."""
-
-from .tab import Restyle
-
-__all__ = ["Restyle"]

@@ -1,0 +1,736 @@
+"""The Classify tab: a few examples of each class, and for each query the probability of each class, or of none."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch
+from gradio.components import Component
+from gradio.events import Dependency
+from PIL import Image
+
+from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence, EvidenceImage, Source
+from transflow_core.fewshot import NONE, FewShotClassifier
+from transflow_core.images import IMAGE_SUFFIXES, load_image, to_pil
+from transflow_core.limits import CLASS_NAME_LENGTH, CLASSES_ON_PAGE, LAM_RATIO_SLIDER, MOST_EXAMPLES, MOST_QUERIES
+from transflow_core.operations import Result
+from transflow_core.operations.classify import variants
+from transflow_core.pictures import AlignMode, File
+from transflow_core.recipes import SHAPES, within
+from transflow_core.recipes import Classify as Recipe
+from transflow_core.views import to_python
+
+from ..controls import code, download, log_slider, number_slider, status_line
+from ..evidence_panel import CARDS_JS, EXAMPLES_JS, ImageList, PanelSource, mostly_outliers, read, sources_of
+from ..examples import EXAMPLES, example_sets
+from ..render import data_uri, progress, updating
+from ..server.admission import CancelToken
+from ..server.errors import warn
+from ..server.events import Updates, on
+from ..server.priors import Engines
+from ..server.state import Session
+from ..snippet import file_names
+
+__all__ = ["Answers", "Classify", "answered", "tasks"]
+
+_FEWEST, _MOST = int(CLASSES_ON_PAGE.low), int(CLASSES_ON_PAGE.high)
+_CLASSES = tuple(f"classify-{index}" for index in range(_MOST))
+_QUERIES, _ANSWERS = "classify-queries", "classify-answers"
+_PANELS = (*_CLASSES, _QUERIES)
+# With ten classes of five examples, 20 copies of each are a thousand inversions.
+_Recipe = Recipe.limited(copies=20)
+# In one column the answers are far below the button.
+_TO_ANSWERS_JS = """
+() => { if (innerWidth < 760) document.querySelector('#classify-status').scrollIntoView({block: 'start'}); }
+"""
+_NOTHING = "Add an example to at least two classes."
+_TABLE_FILE, _FILE = "answers.csv", "classifier.safetensors"
+_BARS = 4  # of the likeliest classes on a card; "Answers (CSV)" has all
+
+
+@dataclass(frozen=True)
+class Task:
+    """An example task.
+
+    Attributes:
+        title: for the button.
+        about: one sentence.
+        classes: name to examples.
+        queries: images that are not among the examples, each with its true class or `NONE`.
+        align: how all of them are read.
+        copies: distorted copies of each example to learn from.
+    """
+
+    title: str = ""
+    about: str = ""
+    classes: Mapping[str, Sequence[File]] = field(default_factory=dict)
+    queries: Sequence[tuple[File, str]] = ()
+    align: AlignMode = "auto"
+    copies: int = 0
+
+
+@cache
+def tasks() -> dict[str, Task]:
+    """The tasks that ship, by key. Each has a query or two that belong to no class."""
+    sets, digits = example_sets(), EXAMPLES / "digits"
+    styles = {sets[key].title: sets[key].files for key in ("greyscale", "red_hair", "sketch", "cartoon")}
+    return {
+        "digits": Task(
+            "Digits",
+            "Five examples of each handwritten digit of MNIST, two queries of each, and two faces.",
+            {str(digit): sorted((digits / str(digit)).glob("*.png")) for digit in range(10)},
+            [
+                *((file, file.name[0]) for file in sorted((digits / "queries").glob("*.png"))),
+                *((sets[key].files[0], NONE) for key in ("greyscale", "red_hair")),
+            ],
+            align="never",
+            copies=12,  # a shifted or slanted digit is the same digit: as in Table 1
+        ),
+        "styles": Task(
+            "Styles of faces",
+            "6 examples of each of four styles, other images of these styles, and two of no style.",
+            {name: files[:6] for name, files in styles.items()},
+            [
+                *((file, name) for name, files in styles.items() for file in files[6:9]),
+                *((file, NONE) for file in sets["noise_bar"].files[:2]),
+            ],
+        ),
+    }
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What each query is.
+
+    Attributes:
+        recipe: what was asked for.
+        latents: of the examples of each class, from which the classifier was fitted. They are compared by identity.
+        queries: the images.
+        result: of the operation. Its facts have an answer for each query.
+    """
+
+    recipe: Recipe
+    latents: Sequence[tuple[str, Sequence[Any]]]
+    queries: Evidence
+    result: Result
+
+    @property
+    def classifier(self) -> FewShotClassifier:
+        """The fitted classifier."""
+        assert isinstance(self.result.saved, FewShotClassifier)
+        return self.result.saved
+
+    def __iter__(self) -> Iterator[tuple[EvidenceImage, dict[str, Any]]]:
+        """Each query that could be inverted, with its answer."""
+        facts = self.result.facts["images"]
+        return ((image, one) for image, one in zip(self.queries, facts, strict=True) if image.used)
+
+    def right(self, image: EvidenceImage, answer: Mapping[str, Any]) -> bool | None:
+        """Whether an answer is right; None where the truth is unknown, or not the name of a class."""
+        return _word(answer) == image.label if image.label in (*self.classifier.classes, NONE) else None
+
+    def table(self) -> str:
+        """Every answer as CSV: the file, the answer, how novel it is, and the probability of each class."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        names = [_cell(f"p({name})") for name in self.classifier.classes]
+        writer.writerow(["file", "answer", "truth", "novelty", "threshold", *names])
+        for image, answer in self:
+            texts = [_cell(text) for text in (image.name, _word(answer), image.label)]
+            numbers = [f"{answer['novelty']:.6f}", f"{self.classifier.threshold:.6f}"]
+            writer.writerow([*texts, *numbers, *(f"{p:.8f}" for p in answer["probabilities"].values())])
+        return text.getvalue()
+
+
+@dataclass
+class _State:
+    """A visitor's classes and results.
+
+    Attributes:
+        opened: which classes are shown.
+        names: of all classes. A box that was just shown may still send its old name.
+        view: the open tab of the results.
+        answers: those on the page; None while there are none.
+    """
+
+    opened: list[bool] = field(default_factory=lambda: [index < _FEWEST for index in range(_MOST)])
+    names: list[str] = field(default_factory=lambda: [_default_name(index) for index in range(_MOST)])
+    view: str = "answers"
+    answers: Answers | None = None
+
+
+class _Slot(ImageList):
+    """One class: its name, its drop zone, its examples. Build it inside the current Blocks.
+
+    Attributes:
+        box, name, remove, files: its components.
+        parts: all of them.
+        events: when an example was removed, or another face was chosen.
+    """
+
+    def __init__(self, engines: Engines, index: int) -> None:
+        panel, name = _CLASSES[index], _default_name(index)
+        self.box = gr.Column(
+            elem_id=panel, elem_classes="class-slot takes-around", min_width=150, visible=index < _FEWEST
+        )
+        with self.box:
+            with gr.Row(equal_height=True, elem_classes="class-head"):
+                self.name = gr.Textbox(
+                    name,
+                    label=f"Name of class {index + 1}",
+                    show_label=False,
+                    container=False,
+                    max_length=CLASS_NAME_LENGTH,
+                    elem_id=f"{panel}-name",
+                    min_width=60,
+                )
+                self.remove = gr.Button(
+                    f"Remove class {index + 1}",
+                    size="sm",
+                    min_width=30,
+                    scale=0,
+                    interactive=False,
+                    elem_id=f"{panel}-remove",
+                    elem_classes="cross",
+                )
+            self.files = _drop_zone(_drop_label(name), f"{panel}-files", 72, "small-drop takes-files")
+            self._count = gr.HTML(_count(Evidence()), elem_classes="status", label="Examples")
+            super().__init__(engines, panel, weighted=False)
+        shown = [self._count, self._cards, self._details]
+        self.parts = [self.box, self.name, self.remove, self.files, *shown]
+        self.events = self._wire(shown)
+
+    def shown(self, session: Session) -> Updates:
+        """The examples."""
+        return self._show(session)
+
+    def _show(self, session: Session, reading: str = "") -> Updates:
+        return self._images(session) | {self._count: reading or _count(self.evidence(session))}
+
+
+class Classify:
+    """Build the tab inside the current Blocks.
+
+    Args:
+        engines: the priors that the page serves.
+        prior: the component with the name of this tab's prior.
+        follow: when the prior was changed or the tab was opened.
+    """
+
+    def __init__(self, engines: Engines, prior: Component, follow: Sequence[Dependency]) -> None:
+        self._engines = engines
+        with gr.Row():
+            with gr.Column(scale=5, min_width=320):
+                gr.Markdown("## 1. Show a few examples of each class", elem_classes="step")
+                self._examples = gr.HTML(
+                    _examples_html(), js_on_load=EXAMPLES_JS, elem_id="classify-examples", label="Example tasks"
+                )
+                with gr.Row(elem_id="classify-classes"):
+                    self._slots = [_Slot(engines, index) for index in range(_MOST)]
+                with gr.Row():
+                    self._add = gr.Button("Add a class", size="sm", elem_id="classify-add")
+                    self._clear = gr.Button("Clear all", size="sm", elem_id="classify-clear")
+            with gr.Column(scale=6, min_width=320):
+                self._build_queries()
+                self._build_results()
+        # It floats at the bottom of the window: always visible, and nothing moves for it.
+        with gr.Row(visible=False, equal_height=True, elem_id="classify-progress") as self._progress:
+            self._done = gr.HTML("", label="Progress")
+            self._cancel = gr.Button("Stop", variant="stop", size="sm", min_width=80, scale=0, elem_id="classify-stop")
+        self._wire(prior, follow)
+
+    def _build_queries(self) -> None:
+        gr.Markdown("## 2. Classify other images", elem_classes="step")
+        self._files = _drop_zone("Queries: drop images here", _QUERIES, 140, "takes-files")
+        self._lam = log_slider(0.1, name="λ/m, how varied a class is", elem_id="classify-lam")
+        with gr.Row():
+            box: dict[str, Any] = {"container": False}
+            self._chosen = gr.Checkbox(
+                True, label="Choose λ from the examples", elem_id="classify-chosen", min_width=200, **box
+            )
+            self._unaligned = gr.Checkbox(
+                False, label="Use whole pictures", elem_id="classify-whole", min_width=160, **box
+            )
+        with gr.Accordion("Advanced: the likelihood", open=False):
+            self._covariance = gr.Dropdown(
+                [(words.capitalize(), key) for key, words in SHAPES.items()],
+                value="low-rank",
+                label="Σ, how images of one class differ",
+                elem_id="classify-likelihood",
+            )
+            self._copies = number_slider(
+                "Distorted copies of each example",
+                within(_Recipe, "copies"),
+                0,
+                info="Turned, slanted and shifted a little. Good for handwriting, which stays the same then.",
+                elem_id="classify-copies",
+            )
+
+    def _build_results(self) -> None:
+        self._status = status_line(_NOTHING, elem_id="classify-status")
+        with gr.Tabs(elem_id="classify-results"):
+            with gr.Tab("Answers") as answers:
+                self._cards = gr.HTML(_cards(Evidence(), None), js_on_load=CARDS_JS, elem_id=_ANSWERS, label="Answers")
+            with gr.Tab("Classes") as classes:
+                self._pictures = gr.HTML(_class_pictures({}, ()), elem_id="classify-means", label="Each class")
+            with gr.Tab("Download") as downloads:
+                with gr.Row():
+                    for label, name, key in (("Answers (CSV)", _TABLE_FILE, "csv"), ("Classifier", _FILE, "file")):
+                        download(label, partial(self._write, name), elem_id=f"classify-{key}", min_width=150)
+                self._python = code("python", label="The same in Python", elem_id="classify-python")
+        self._views = {"answers": answers, "classes": classes, "download": downloads}
+
+    def _wire(self, prior: Component, follow: Sequence[Dependency]) -> None:
+        progress, read = [self._progress, self._done], [self._unaligned, prior]
+        parts = [part for slot in self._slots for part in slot.parts]
+        everything = [*parts, self._cards, *progress, self._unaligned, self._copies]
+        filled = on(self._examples.select, self._use_task, prior, everything, event=True)
+        on(filled, None, js=_TO_ANSWERS_JS)
+        changed = [
+            *filled,
+            *on(self._add.click, self._add_class, outputs=everything),
+            *on(self._clear.click, self._clear_all, prior, everything),
+            *self._wire_files(self._files, _QUERIES, MOST_QUERIES, read, progress),
+            *on(self._cards.edit, self._remove_query, event=True),
+            *on(self._unaligned.input, self._read_again, read, everything),
+            *on(follow, self._follow, read, everything),
+            # A user who moves λ chooses it.
+            *on(self._lam.release, None, outputs=self._chosen, js="() => false"),
+        ]
+        for index, slot in enumerate(self._slots):
+            changed += [
+                *self._wire_files(slot.files, slot.panel, MOST_EXAMPLES, read, [*slot.parts, *progress]),
+                *slot.events,
+                *on(slot.remove.click, partial(self._remove_class, index), prior, everything),
+                *on([slot.name.submit, slot.name.blur], partial(self._rename, index), slot.name, slot.files),
+            ]
+        on(self._cancel.click, self._cancel_reading, queue=False)
+
+        inputs = [prior, self._covariance, self._chosen, self._lam, self._copies, self._unaligned]
+        shown = [self._status, self._cards, self._pictures, self._python, self._lam]
+        on([*changed, self._chosen.input, self._covariance.input, self._copies.release], self._refresh, inputs, shown)
+        on(self._lam.input, partial(self._refresh, dragged=True), inputs, shown, trigger_mode="always_last")
+        for view, tab in self._views.items():
+            on(tab.select, partial(self._refresh, view=view), inputs, shown)
+
+    def _wire_files(
+        self, files: gr.File, panel: str, most: int, inputs: Sequence[Component], outputs: Sequence[Component]
+    ) -> list[Dependency]:
+        """Files that are dropped are read. The drop zone is emptied at once, for the next files."""
+
+        def add(session: Session, dropped: list[str] | None, unaligned: bool, prior: str) -> Iterator[Updates]:
+            yield {files: None}
+            with session.queued(panel) as cancel:
+                sources = [PanelSource(panel, Source(file)) for file in dropped or []]
+                onto = _images(session, panel, prior)
+                if onto.prior != prior:  # it was chosen during the upload
+                    sources, onto = [*sources_of(panel, onto), *sources], Evidence(prior=prior)
+                yield from self._read(session, sources, {panel: onto}, _align(unaligned), cancel, most)
+
+        return on(files.upload, add, [files, *inputs], [files, *outputs])
+
+    # Classes -----------------------------------------------------------------------------------------------------
+
+    def _use_task(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
+        task = tasks().get(str(data.get("example")))
+        if task is None:
+            raise ValueError("There is no such example task.")
+        yield from self._fill(session, task, prior)
+
+    def _clear_all(self, session: Session, prior: str) -> Iterator[Updates]:
+        yield from self._fill(session, Task(), prior)
+
+    def _fill(self, session: Session, task: Task, prior: str) -> Iterator[Updates]:
+        """One click replaces all classes and queries, and cancels reading."""
+        classes = zip(_CLASSES, task.classes.values(), strict=False)
+        sources = [PanelSource(panel, Source(file)) for panel, files in classes for file in files]
+        sources += [PanelSource(_QUERIES, Source(file, truth)) for file, truth in task.queries]
+        names = [*task.classes, *map(_default_name, range(len(task.classes), _MOST))]
+        with _all_panels(session, newest=True) as cancel:
+            session.state(_State).opened = [index < max(len(task.classes), _FEWEST) for index in range(_MOST)]
+            yield (
+                self._boxes(session, dict(enumerate(names)))
+                | {self._unaligned: task.align == "never", self._copies: task.copies}
+            )
+            yield from self._read(session, sources, dict.fromkeys(_PANELS, Evidence(prior=prior)), task.align, cancel)
+
+    def _boxes(self, session: Session, names: Mapping[int, str]) -> Updates:
+        """Show the open classes, some with new names. None can be removed while there are only two."""
+        opened, shown = session.state(_State).opened, dict[Any, Any]()
+        for slot, is_open in zip(self._slots, opened, strict=True):
+            shown |= {slot.box: gr.update(visible=is_open), slot.remove: gr.update(interactive=sum(opened) > _FEWEST)}
+        for index, name in names.items():
+            shown |= {self._slots[index].name: name} | self._rename(index, session, name)
+        return shown
+
+    def _rename(self, index: int, session: Session, name: str) -> Updates:
+        # A classifier's file needs a printable name that is not too long.
+        name = "".join(c for c in str(name or "") if c.isprintable()).strip()[:CLASS_NAME_LENGTH]
+        session.state(_State).names[index] = name = name or _default_name(index)
+        return {self._slots[index].files: gr.update(label=_drop_label(name))}
+
+    def _add_class(self, session: Session) -> Updates:
+        opened = session.state(_State).opened
+        if all(opened):
+            warn(f"At most {_MOST} classes.")
+            return {}
+        opened[opened.index(False)] = True
+        return self._boxes(session, {})
+
+    def _remove_class(self, index: int, session: Session, prior: str) -> Updates:
+        slot, opened = self._slots[index], session.state(_State).opened
+        with session.queued(slot.panel, newest=True):
+            if sum(opened) <= _FEWEST:
+                return {}
+            opened[index], session.evidence[slot.panel] = False, Evidence(prior=prior)
+            return self._boxes(session, {index: _default_name(index)}) | slot.shown(session)
+
+    def _remove_query(self, session: Session, data: dict) -> None:
+        index = data.get("index")
+        with session.queued(_QUERIES):
+            queries = _images(session, _QUERIES)
+            # The image may have been removed already.
+            if isinstance(index, int) and 0 <= index < len(queries):
+                session.evidence[_QUERIES] = queries.removed(index)
+
+    # Reading -----------------------------------------------------------------------------------------------------
+
+    def _read_again(self, session: Session, unaligned: bool, prior: str) -> Iterator[Updates]:
+        """For another prior, or whole pictures instead of faces, everything is aligned and inverted again."""
+        with _all_panels(session) as cancel:
+            sources = [one for panel in _PANELS for one in sources_of(panel, _images(session, panel))]
+            emptied = dict.fromkeys(_PANELS, Evidence(prior=prior))
+            yield from self._read(session, sources, emptied, _align(unaligned), cancel)
+
+    def _follow(self, session: Session, unaligned: bool, prior: str) -> Iterator[Updates]:
+        if session.tab == "classify" and any(_images(session, panel, prior).prior != prior for panel in _PANELS):
+            yield from self._read_again(session, unaligned, prior)
+
+    def _read(
+        self,
+        session: Session,
+        sources: Sequence[PanelSource],
+        onto: Mapping[str, Evidence],
+        align: AlignMode,
+        cancel: CancelToken,
+        most: int | None = None,
+    ) -> Iterator[Updates]:
+        """Shows the examples of classes as they are read. Queries are shown with their answers."""
+        engine = self._engines.get(next(iter(onto.values())).prior)
+        for text, panels in read(engine, session, sources, onto, cancel, align=align, most=most):
+            busy = bool(text) or any(session.busy(panel) for panel in _PANELS if panel not in onto)
+            shown: Updates = {self._progress: gr.update(visible=busy)} | ({self._done: text} if text else {})
+            for slot in self._slots:
+                shown |= slot.shown(session) if slot.panel in panels else {}
+            yield shown
+
+    def _cancel_reading(self, session: Session) -> None:
+        for panel in _PANELS:
+            session.cancel(panel)
+
+    # Answers -----------------------------------------------------------------------------------------------------
+
+    def _refresh(
+        self,
+        session: Session,
+        prior: str,
+        covariance: str,
+        chosen: bool,
+        lam: float,
+        copies: float,
+        unaligned: bool,
+        dragged: bool = False,
+        view: str = "",
+    ) -> Iterator[Updates]:
+        """Answers, and the open tab of the results, `view` if it was just opened. While the user drags λ, λ is not
+        chosen."""
+        state = session.state(_State)
+        state.view, chosen = view or state.view, chosen and not dragged
+        with session.queued(_ANSWERS, newest=True) as cancel:
+            queries = _of_prior(session, _QUERIES, prior)
+            try:
+                classes, ratio = _classes(session, prior), None if chosen else lam
+                how = {"prior": prior, "align": _align(unaligned), "covariance": covariance, "lam_ratio": ratio}
+                recipe, engine = _Recipe.checked(how | {"copies": copies}), self._engines.get(prior)
+                if state.view == "classes":
+                    means = torch.stack([evidence.z.mean(0) for evidence in classes.values()])
+                    yield {self._pictures: _class_pictures(classes, to_pil(engine.decode(means, cancel=cancel)))}
+                if state.view == "download":
+                    yield {self._python: _python_code(recipe, classes, queries)}
+                status = "Fitting the classes…"
+                if state.answers is None:
+                    yield {self._status: updating(engine.ahead, status)}
+                # The answers without copies come at once.
+                learned = state.answers is not None and state.answers.recipe.copies
+                for one in (recipe,) if learned or not recipe.copies else (recipe.replace(copies=0), recipe):
+                    images, begun = variants(classes.values(), one.copies) if one.copies else [], time.monotonic()
+                    for start in range(0, len(images), engine.batch_size):
+                        bar = progress(start, len(images), time.monotonic() - begun, engine.ahead, "distorted copies")
+                        yield {self._status: f"{bar} · {status}"}
+                        engine.encode(images[start : start + engine.batch_size], cancel=cancel)  # it remembers them
+                    state.answers = answers = answered(engine, one, classes, queries, state.answers, cancel)
+                    status, found = _status(answers, classes), answers.classifier.lam_ratio
+                    shown: Updates = {self._status: status, self._cards: _cards(queries, answers)}
+                    yield shown | ({self._lam: LAM_RATIO_SLIDER.clip(found, "λ/m")} if chosen else {})
+            except ValueError as error:
+                state.answers = None
+                yield {
+                    self._status: escape(str(error)),
+                    self._cards: _cards(queries, None),
+                    self._pictures: _class_pictures({}, ()),
+                    self._python: "",
+                }
+
+    def _write(self, name: str, session: Session) -> Path:
+        path, answers = session.file(name), session.state(_State).answers
+        if answers is None:
+            raise ValueError(_NOTHING)
+        if name == _TABLE_FILE:
+            path.write_text(answers.table(), encoding="utf-8")
+        else:
+            answers.result.save(path)
+        return path
+
+
+def answered(
+    engine: Engine,
+    recipe: Recipe,
+    classes: Mapping[str, Evidence],
+    queries: Evidence,
+    known: Answers | None = None,
+    cancel: CancelToken | None = None,
+) -> Answers:
+    """Judge the queries, by the classifier of `known` where it was fitted to the same."""
+    latents = [(name, [image.latent for image in evidence.used]) for name, evidence in classes.items()]
+    again = known is not None and (known.recipe, known.latents) == (recipe, latents)
+    examples: Any = known.classifier if again and known is not None else classes
+    return Answers(recipe, latents, queries, engine.run(recipe, examples=examples, images=queries, cancel=cancel))
+
+
+@contextmanager
+def _all_panels(session: Session, newest: bool = False) -> Iterator[CancelToken]:
+    """Wait for the earlier requests of all panels."""
+    with ExitStack() as stack:
+        first, *_ = [stack.enter_context(session.queued(panel, newest=newest)) for panel in _PANELS]
+        yield first
+
+
+def _align(unaligned: bool) -> AlignMode:
+    return "never" if unaligned else "auto"
+
+
+def _images(session: Session, panel: str, prior: str = "") -> Evidence:
+    return session.evidence.get(panel, Evidence(prior=prior))
+
+
+def _of_prior(session: Session, panel: str, prior: str) -> Evidence:
+    """A panel's images; none while they are not yet read for another prior."""
+    evidence = _images(session, panel, prior)
+    return evidence if evidence.prior == prior else Evidence()
+
+
+def _classes(session: Session, prior: str) -> dict[str, Evidence]:
+    """Name to examples of every class that has some. Raises ValueError with what the user must do first."""
+    state, classes = session.state(_State), dict[str, Evidence]()
+    for index, (panel, name) in enumerate(zip(_CLASSES, state.names, strict=True)):
+        evidence = _of_prior(session, panel, prior)
+        if not state.opened[index] or not evidence.used:
+            continue
+        if name in classes:
+            raise ValueError(
+                f"Two classes have the same name. Give each class its own name, such as {_default_name(index)}."
+            )
+        classes[name] = evidence
+    if len(classes) < _FEWEST:
+        raise ValueError(_NOTHING)
+    return classes
+
+
+# What the results say ------------------------------------------------------------------------------------------------
+
+
+def _word(answer: Mapping[str, Any]) -> str:
+    return NONE if answer["none_of_these"] else answer["best"]
+
+
+def _cell(text: str) -> str:
+    # A spreadsheet runs a cell that begins like a formula, and users name the files.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _status(answers: Answers, classes: Mapping[str, Evidence]) -> str:
+    """One line of numbers: right answers, the held-out accuracy, λ/m; and whether the prior knows such images."""
+    recipe, classifier, each = answers.recipe, answers.classifier, list(answers)
+    known = [right for image, answer in each if (right := answers.right(image, answer)) is not None]
+    parts = []
+    if each:
+        none = sum(answer["none_of_these"] for _, answer in each)
+        parts.append(f"<b>{len(each)}</b> queries, {none} of them in no class")
+    if known:
+        parts.append(f"<b>{sum(known)} of {len(known)}</b> answers right")
+    if classifier.held_out_accuracy is not None:
+        accuracy, chance = _percent(classifier.held_out_accuracy), _percent(1 / len(classes))
+        parts.append(f"held-out examples recognised: <b>{accuracy}</b> (by chance {chance})")
+    parts.append(f"λ/m = {classifier.lam_ratio:.3g}{', chosen from the examples' if recipe.lam_ratio is None else ''}")
+    if recipe.copies:
+        parts.append(f"learned from {recipe.copies} distorted copies of each example")
+    parts.append(f"none of these above {classifier.threshold:.2f}")
+    if mostly_outliers(Evidence(tuple(image for evidence in classes.values() for image in evidence))):
+        parts.append("this model was trained on very different images")
+    return " · ".join(parts)
+
+
+def _python_code(recipe: Recipe, classes: Mapping[str, Evidence], queries: Evidence) -> str:
+    lines = [
+        "import transflow_core as tfc",
+        "",
+        f"engine = tfc.Engine(tfc.load_prior({recipe.prior!r}))",
+        "examples = {",
+        *(f"    {name!r}: {file_names(evidence.used)!r}," for name, evidence in classes.items()),
+        "}",
+        f"images = {file_names(queries.used) or ['query.png']!r}",
+        f"result = engine.run(tfc.{to_python(recipe)}, images=images, examples=examples)",
+        f"result.save({_FILE!r})",
+        'print("\\n".join(result.lines))',
+    ]
+    return "\n".join(lines)
+
+
+# HTML ----------------------------------------------------------------------------------------------------------------
+
+
+def _examples_html() -> str:
+    """A button for each task, with an image of each of its first four classes."""
+    buttons = []
+    for key, task in tasks().items():
+        strip = Image.new("RGB", (256, 64))
+        for column, (first, *_) in enumerate(list(task.classes.values())[:4]):
+            strip.paste(load_image(first).resize((64, 64)), (64 * column, 0))
+        buttons.append(
+            f'<button type="button" data-example="{key}" title="{escape(task.about)}">'
+            f'<img src="{data_uri(strip)}" alt="" width="256" height="64">{escape(task.title)}</button>'
+        )
+    return f'<div class="examples tasks" role="group" aria-label="Example tasks">{"".join(buttons)}</div>'
+
+
+def _count(evidence: Evidence) -> str:
+    """The number of examples of a class."""
+    if not evidence:
+        return "No examples yet"
+    used, total = len(evidence.used), len(evidence)
+    return f"{used} example{'s' * (used != 1)}" + (f", {total - used} skipped" if used < total else "")
+
+
+def _cards(queries: Evidence, answers: Answers | None) -> str:
+    """A card for each query, with its answer where there is one. `panel.CARDS_JS` listens to the buttons."""
+    cards = "".join(_card(index, image, answers) for index, image in enumerate(queries))
+    if not cards:
+        return '<p class="hint">Drop images above. The answer for each appears here, with its probability.</p>'
+    return f'<div class="queries" role="list">{cards}</div>'
+
+
+def _card(index: int, image: EvidenceImage, answers: Answers | None) -> str:
+    name, below = escape(image.name), ""
+    thumbnail = (
+        f'<img src="{data_uri(image.face.image, "PNG")}" alt="{name}, aligned" width="72" height="72">'
+        if image.face
+        else '<div class="missing" aria-hidden="true">?</div>'
+    )
+    if answers is None or not image.used:
+        state, texts = "known" if image.used else "problem", [("verdict", image.summary)]
+        texts += [("verdict", "Add examples to two classes first.")] * image.used
+    else:
+        answer = answers.result.facts["images"][index]
+        none, best, right = answer["none_of_these"], answer["best"], answers.right(image, answer)
+        state, below = "none" if none else "known", _bars(answer, answers.classifier.threshold)
+        sure = f"closest: {best}" if none else f"probability {_percent(answer['probabilities'][best])}"
+        texts = [("answer", NONE.capitalize() if none else best), ("verdict", sure)]
+        if right is not None:
+            texts.append(("truth right", "✓ right") if right else ("truth wrong", f"✗ wrong: {image.label}"))
+    text = "".join(f'<p class="{kind}">{escape(words)}</p>' for kind, words in texts)
+    return (
+        f'<div class="query {state}" role="listitem">'
+        f'<button type="button" class="remove" data-action="remove" data-index="{index}" '
+        f'aria-label="remove {name}" title="Remove">×</button>'
+        f'<div class="top">{thumbnail}<div class="text">'
+        f'<div class="name" title="{name}">{name}</div>{text}</div></div>{below}</div>'
+    )
+
+
+def _bars(answer: Mapping[str, Any], threshold: float) -> str:
+    probabilities, novelty, none = answer["probabilities"], answer["novelty"], answer["none_of_these"]
+    least = sorted(probabilities.values())[-_BARS:][0]
+    shown = {name: p for name, p in probabilities.items() if p >= least}
+    rows = "".join(
+        f'<tr{" class=best" if name == answer["best"] else ""}><th scope="row" title="{escape(name)}">'
+        f'{escape(name)}</th><td class="bar" aria-hidden="true"><span style="width: {100 * p:.2f}%"></span></td>'
+        f"<td>{escape(_percent(p))}</td></tr>"
+        for name, p in shown.items()
+    )
+    if rest := len(probabilities) - len(shown):
+        p = max(0.0, 1 - sum(shown.values()))
+        rows += f'<tr><th scope="row">{rest} others</th><td></td><td>{escape(_percent(p))}</td></tr>'
+    return (
+        f'<table class="bars"><caption>{"If it were one of these classes" if none else "Probability"}</caption>'
+        f'<tbody>{rows}</tbody></table><div class="novelty">'
+        f"<span>none of these: {novelty:.2f} {'&gt;' if none else '≤'} {threshold:.2f}</span>"
+        f'<div class="gauge" aria-hidden="true"><span style="width: {100 * novelty:.2f}%"></span>'
+        f'<i style="left: {100 * threshold:.2f}%"></i></div></div>'
+    )
+
+
+def _percent(p: float) -> str:
+    if 0 < p < 0.005:
+        return "< 1 %"
+    return "> 99 %" if 0.995 <= p < 1 else f"{100 * p:.0f} %"
+
+
+def _class_pictures(classes: Mapping[str, Evidence], means: Sequence[Image.Image]) -> str:
+    """Each class's most typical example, the nearest to the mean of all; and the decoded mean of their latents."""
+    if not classes:
+        return '<p class="status">Each class appears here, with its most typical example and its mean image.</p>'
+    figures = []
+    for (name, evidence), mean in zip(classes.items(), means, strict=True):
+        nearest = evidence.used[int((evidence.z - evidence.z.mean(0)).square().sum(1).argmin())]
+        example = nearest.face and nearest.face.image
+        images = "".join(
+            f'<img class="{kind}" src="{data_uri(image)}" alt="{text} of {escape(name)}" width="64" height="64">'
+            for kind, text, image in (("example", "most typical example", example), ("mean", "mean image", mean))
+            if image
+        )
+        figures.append(f"<figure>{images}<figcaption>{escape(name)}<br>m = {len(evidence.used)}</figcaption></figure>")
+    return (
+        '<p class="status">Left: the most typical example of a class. Right: the mean of its examples, decoded by the '
+        f'model.</p><div class="means">{"".join(figures)}</div>'
+    )
+
+
+def _drop_zone(label: str, elem_id: str, height: int, classes: str) -> gr.File:
+    return gr.File(
+        label=label,
+        file_count="multiple",
+        file_types=sorted(IMAGE_SUFFIXES),
+        height=height,
+        elem_id=elem_id,
+        elem_classes=classes,
+    )
+
+
+def _default_name(index: int) -> str:
+    """The name of a class until the user names it."""
+    return f"Class {index + 1}"
+
+
+def _drop_label(name: str) -> str:
+    return f"+ images of {name}"

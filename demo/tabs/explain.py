@@ -1,0 +1,55 @@
+"""The How it works tab: Figure 2 of the paper live in two dimensions, computed in the browser, with its formulas."""
+
+import math
+from collections.abc import Sequence
+from string import Template
+
+import gradio as gr
+import numpy as np
+from gradio.events import Dependency
+
+from transflow_core.priors.prior import Prior
+
+from ..controls import track
+from ..server.events import on
+from ..server.priors import Engines
+from ..static import static
+
+__all__ = ["Explain", "numbers"]
+
+_SLIDERS = {"how-lam": 0, "how-lam-1": 0, "how-lam-2": 1}
+
+
+class Explain:
+    """Build the tab inside the current Blocks. The figure needs no server; it gets the numbers of another prior alone.
+
+    The figure is `explain.html`, moved by `explain.js`, which computes eq. 7-8 in two dimensions. The formulas are
+    MathML, which browsers draw without a library.
+
+    Args:
+        engines: the priors that the page serves.
+        prior: the component with the name of this session's prior.
+        follow: when the prior was changed or the tab was opened.
+    """
+
+    def __init__(self, engines: Engines, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
+        tracks = {name.replace("-", "_"): track(name, f'data-ratio="{index}"') for name, index in _SLIDERS.items()}
+        figure = gr.HTML(
+            numbers(engines.get(prior.value).prior),
+            html_template=Template(static("explain.html")).substitute(tracks),
+            js_on_load=static("explain.js"),
+            apply_default_css=False,
+            elem_id="how",
+            label="How it works",
+        )
+        on(follow, lambda _, name: {figure: numbers(engines.get(name).prior)}, prior, figure)
+
+
+def numbers(prior: Prior) -> dict[str, float]:
+    """The numbers of a prior in the text: its dimension, and how far photographs are from the origin."""
+    if prior.typicality is None:
+        return {"dim": prior.dim, "photograph": math.sqrt(prior.dim), "measured": False}
+    median = float(np.interp(50, prior.typicality.percent, prior.typicality.log_prior))
+    # log N(z; 0, I) = -(|z|² + D log 2π) / 2: half of all photographs lie farther out than the median.
+    photograph = math.sqrt(max(0.0, -2 * median - prior.dim * math.log(2 * math.pi)))
+    return {"dim": prior.dim, "photograph": photograph, "measured": True}

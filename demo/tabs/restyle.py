@@ -1,0 +1,429 @@
+"""The Restyle tab: a photo of people, in the style of a few images."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+from PIL import Image
+
+from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence, EvidenceImage
+from transflow_core.images import IMAGE_SUFFIXES, labelled_rows, save_png, writes_mp4
+from transflow_core.limits import MOST_PHOTOGRAPHS, Range, is_number
+from transflow_core.operations.inpaint import remove
+from transflow_core.operations.restyle import Restyled, level_strengths, restyle_faces
+from transflow_core.pictures import File
+from transflow_core.recipes import Restyle as Recipe
+from transflow_core.views import to_metadata
+
+from ..controls import code_pair, download, downloads, number_slider
+from ..evidence_panel import EvidencePanel, drop_zone
+from ..examples import PHOTOGRAPH, title_of
+from ..painting import mask_of, paintable
+from ..render import data_uri, picture, uri_of
+from ..server.admission import CancelToken
+from ..server.errors import warn
+from ..server.events import Updates, on
+from ..server.files import new_folder
+from ..server.priors import Engines
+from ..server.state import Session
+from ..snippet import Step, command_line, evidence_files, file_of, python_code
+
+__all__ = ["Photograph", "Request", "Restyle", "recipe_of", "steps_of", "write"]
+
+TAB, PHOTOGRAPHS = "restyle", "photographs"
+POSTERIOR_FILE, MASK_FILE = "posterior.safetensors", "mask.png"
+_DEFAULT, _PERCENT = Recipe(), Range(0, 100)
+_EXPORTS = {
+    "png": "Photo (PNG)",
+    "strip": "Strip (PNG)",
+    "webp": "Animation (WebP)",
+    **({"mp4": "Video (MP4)"} if writes_mp4() else {}),
+    "style": "Style (posterior)",
+}
+_HINT = (
+    "<p class='hint'>Drop a photo of a person. Then choose a style below it: "
+    "an example set, or a few images of your own.</p>"
+)
+_NO_STYLE = "No style yet. Choose a set above, or drop a few images."
+_CHOOSE = "Now choose a style: an example set, or images of your own."
+_KEEP = "Keeps light, shapes and hair of the photo. The style changes texture and fine colours."
+_REMOVE = "<p class='hint'>Paint over glasses or a hand on a face. The model fills in this part. The rest stays.</p>"
+_PAINTED_JS = "element.addEventListener('painted', ({detail}) => trigger('edit', detail))"
+_SHOWN = 1024  # pixels of a side on the page
+_STEPS = 6  # of the strip
+# Faces that are compared with the photo: a third of a second each.
+_MEASURED = 3
+_SAME_PERSON = 0.6  # dlib's threshold
+
+
+def recipe_of(prior: str, strength: Any, likeness: Any, keep_levels: Any, match_colours: Any) -> Recipe:
+    """The recipe of untrusted values, the first two in per cent.
+
+    Raises ValueError, in one sentence, for a value out of its bounds.
+    """
+    shares = {"strength": strength, "likeness": likeness}
+    values = {name: value / 100 if is_number(value) else value for name, value in shares.items()}
+    return Recipe.checked(values | {"prior": prior, "keep_levels": keep_levels, "match_colours": bool(match_colours)})
+
+
+@dataclass(frozen=True, eq=False)
+class Photograph:
+    """One photograph at the size of the page, with those of its faces that can be restyled.
+
+    Attributes:
+        file: its file.
+        image: the photograph, reduced by `scale`, without what the mask covers.
+        read: the faces as they were read.
+        mask: white where a part is removed; None without one.
+        faces: the faces without what the mask covers.
+    """
+
+    file: File
+    image: Image.Image
+    scale: float
+    read: tuple[EvidenceImage, ...]
+    mask: Image.Image | None
+    faces: tuple[EvidenceImage, ...]
+
+    @classmethod
+    def of(
+        cls,
+        engine: Engine,
+        photographs: Evidence,
+        index: int,
+        mask: Image.Image | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Photograph:
+        """The photograph of this index, without what the mask covers. Raises ValueError where it touches no face."""
+        files = list(dict.fromkeys(image.source.file for image in photographs.used))
+        file = files[min(index, len(files) - 1)]
+        read = faces = tuple(image for image in photographs.used if image.source.file == file)
+        full = engine.picture(file, cancel=cancel)
+        scale = min(1.0, _SHOWN / max(full.size))
+        size = max(1, round(scale * full.width)), max(1, round(scale * full.height))
+        if mask is not None:
+            # As large as the file to download, so that the code on the page makes the same picture.
+            mask = mask.resize(size, Image.Resampling.NEAREST)
+            full, faces = remove(engine, full, read, mask, cancel=cancel)
+        image = full if size == full.size else full.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        return cls(file, image, image.width / full.width, read, mask, faces)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.read[0].name
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A photograph, a style, and how much of it: all that decides the result."""
+
+    photograph: Photograph
+    style: Evidence
+    recipe: Recipe
+
+    def restyled(
+        self, engine: Engine, strengths: Sequence[Any], cancel: threading.Event | None = None, faces: int | None = None
+    ) -> Restyled:
+        """The faces at several strengths: all of them, or so many, the largest first."""
+        chosen, keep = self.photograph.faces[:faces], self.recipe.keep_levels
+        levels = [level_strengths(strength, keep, len(engine.prior.levels)) for strength in strengths]
+        likeness = self.recipe.likeness
+        return restyle_faces(engine, chosen, self.style.posterior(), levels, likeness=likeness, cancel=cancel)
+
+    def strip(self, engine: Engine, cancel: threading.Event | None = None) -> Image.Image:
+        """The largest face, from the photograph to the full style."""
+        strengths = [i / (_STEPS - 1) for i in range(_STEPS)]
+        restyled = self.restyled(engine, strengths, cancel, faces=1)
+        row = [restyled.frames(step)[0] for step in range(_STEPS)]
+        return labelled_rows([row], column_labels=[f"{s:.0%}" for s in strengths], background="#808080", gap=2)
+
+
+def steps_of(request: Request) -> list[Step]:
+    """The code of a restyled photograph."""
+    photograph = request.photograph
+    inputs = {
+        "photographs": [file_of(photograph.file, photograph.name)],
+        "evidence": evidence_files(request.style, POSTERIOR_FILE),
+    }
+    masks = {"masks": [MASK_FILE]} if photograph.mask is not None else {}
+    return [Step(request.recipe, inputs | masks, "restyled.png")]
+
+
+def write(kind: str, photograph: Photograph, request: Request | None, engine: Engine, session: Session) -> Path:
+    """Write one file: "png", the photograph at its full size; "mask"; "strip"; "style", the posterior; or an animation,
+    from the photograph to the full style.
+
+    Raises ValueError where the file needs a style, or a mask, that is missing.
+    """
+    mask, nothing = photograph.mask, "There is nothing to save yet."
+    if kind == "mask":
+        if mask is None:
+            raise ValueError(f"{nothing} Paint over something first.")
+        path = session.file(MASK_FILE)
+        mask.save(path)
+    elif request is None:
+        if kind != "png" or mask is None:
+            raise ValueError(f"{nothing} Choose a style.")
+        path = session.file("painted.png")
+        cleared, _ = remove(engine, engine.picture(photograph.file), photograph.read, mask)
+        save_png(cleared, path, metadata={"command": "remove", "prior": engine.prior.name})
+    elif kind in ("strip", "style"):
+        metadata = engine.prior.provenance | {"evidence": title_of(request.style)}
+        path = session.file("restyle_strip.png" if kind == "strip" else POSTERIOR_FILE)
+        if kind == "strip":
+            save_png(request.strip(engine), path, metadata=to_metadata(request.recipe) | metadata)
+        else:
+            request.style.posterior().save(path, metadata=metadata)
+    else:
+        photograph = request.photograph
+        inputs: dict[str, Any] = {"photographs": Evidence(photograph.read), "evidence": request.style}
+        inputs |= {"masks": [photograph.mask]} if photograph.mask is not None else {}
+        (path,) = engine.run(request.recipe.written_as(kind), **inputs).save(session.file(f"restyled.{kind}"))
+    return path
+
+
+@dataclass
+class _State:
+    """A visitor's last request, the photograph with the key it was made for, and the mask with the key of its photo."""
+
+    request: Request | None = None
+    photograph: tuple[Any, Photograph] | None = None
+    mask: tuple[Any, Image.Image] | None = None
+
+
+class Restyle:
+    """Build the tab inside the current Blocks.
+
+    Args:
+        engines: the priors that the page serves.
+        prior: the component with the name of this session's prior.
+        follow: when the prior was changed or the tab was opened.
+    """
+
+    def __init__(self, engines: Engines, prior: Component, follow: Sequence[Dependency]) -> None:
+        self._engines = engines
+        with gr.Row():
+            with gr.Column(scale=5, min_width=320):
+                with gr.Group(elem_id="restyle-photograph"):
+                    kinds = [*sorted(IMAGE_SUFFIXES), ".safetensors"]
+                    label = "Photo: drop one here, or several"
+                    self._files, self._camera = drop_zone(label, kinds, elem_id="restyle", height=130)
+                    self._try = gr.Button(
+                        "Try a sample photo (these people do not exist)", elem_id="restyle-try", size="sm"
+                    )
+                self._faces = gr.HTML("", elem_id="restyle-faces", elem_classes="status", label="Photos")
+                self._panel = EvidencePanel(
+                    engines, prior, panel="style", title="Style", tab=TAB, follow=follow, nothing=_NO_STYLE
+                )
+            with gr.Column(scale=7, min_width=320):
+                self._build_result(len(engines.get(prior.value).prior.levels))
+        self._python, self._shell = code_pair("restyle-")
+        self._wire(prior, follow)
+
+    def _build_result(self, levels: int) -> None:
+        self._which = gr.Radio([], label="Photo", visible=False, elem_id="restyle-which")
+        self._hint = gr.HTML(_HINT, elem_id="restyle-hint", label="What to do")
+        self._slider = gr.ImageSlider(
+            label="Before and after",
+            show_label=False,
+            interactive=False,
+            visible=False,
+            max_height=620,
+            buttons=["fullscreen"],
+            elem_id="restyle-slider",
+        )
+        self._status = gr.HTML("", elem_id="restyle-status", elem_classes="status", label="Status")
+        with gr.Row():
+            self._strength, self._likeness = (
+                number_slider(label, _PERCENT, value, elem_id=f"restyle-{name}", min_width=200)
+                for label, name, value in (
+                    ("Strength, %", "strength", 100),
+                    ("More like the style images, %", "likeness", 100 * _DEFAULT.likeness),
+                )
+            )
+        with gr.Accordion("More", open=False, elem_id="restyle-more"):
+            self._levels = number_slider(
+                "Coarse levels to keep", Range(0, levels - 1), 0, info=_KEEP, elem_id="restyle-levels"
+            )
+            self._match_colours = gr.Checkbox(
+                _DEFAULT.match_colours,
+                label="Change the colours of the whole photo",
+                elem_id="restyle-match-colours",
+            )
+        with gr.Accordion("Remove something", open=False, elem_id="restyle-remove"):
+            self._paint = gr.HTML("", js_on_load=_PAINTED_JS, elem_id="restyle-paint", label="Remove something")
+            download("Mask (PNG)", partial(self._export, "mask"), elem_id="restyle-get-mask", size="sm", min_width=120)
+        self._strip = gr.HTML("", elem_id="restyle-strip", label="From 0 to 100 %")
+        downloads(_EXPORTS, self._export, prefix="restyle")
+
+    def _wire(self, prior: Component, follow: Sequence[Dependency]) -> None:
+        read = [self._faces, self._which]
+        changed = [
+            *on(self._files.upload, self._add_files, [self._files, prior], [*read, self._files, *self._panel.outputs]),
+            *on(self._camera.input, self._add_picture, [self._camera, prior], [*read, self._camera]),
+            *on(self._try.click, partial(self._read, sources=[PHOTOGRAPH]), prior, read),
+            *on(self._paint.edit, self._paint_over, (), (), event=True),
+            *on(follow, self._follow, prior, read),
+            *self._panel.events,
+            self._which.input,
+            self._match_colours.input,
+            *(slider.release for slider in (self._strength, self._likeness, self._levels)),
+        ]
+        shown = [self._hint, self._slider, self._status, self._strip, self._paint, self._python, self._shell]
+        numbers = [self._strength, self._likeness, self._levels, self._match_colours]
+        on(changed, self._run, [prior, self._which, *numbers], shown)
+        on(follow, self._relevel, prior, self._levels)
+
+    # Photographs ---------------------------------------------------------------------------------------------------
+
+    def _add_files(self, session: Session, files: list[str] | None, prior: str) -> Iterator[Updates]:
+        yield {self._files: None}
+        # A saved posterior is a style, in whichever drop zone it lands.
+        styles = [file for file in files or [] if Path(file).suffix.lower() == ".safetensors"]
+        photographs = [file for file in files or [] if file not in styles]
+        if styles:
+            yield from self._panel.add(session, styles, prior)
+        if photographs:
+            yield from self._read(session, prior, photographs)
+
+    def _add_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Updates]:
+        yield {self._camera: None}
+        if file is not None:
+            snapshot = new_folder() / "picture"
+            shutil.copyfile(file, snapshot)
+            yield from self._read(session, prior, [str(snapshot)])
+
+    def _paint_over(self, session: Session, data: dict) -> None:
+        """The mask is for the photo that is shown."""
+        state, mask = session.state(_State), mask_of(data.get("mask"))
+        if state.photograph is not None:
+            photographs, index, _ = state.photograph[0]
+            state.mask = ((photographs.sources, index), mask) if mask is not None else None
+
+    def _follow(self, session: Session, prior: str) -> Iterator[Updates]:
+        """For another prior, the photos are read again."""
+        old = session.evidence.get(PHOTOGRAPHS)
+        if session.tab == TAB and old is not None and old.prior != prior:
+            yield from self._read(session, prior, list(dict.fromkeys(source.file for source in old.sources)))
+
+    def _read(self, session: Session, prior: str, sources: list[Any]) -> Iterator[Updates]:
+        """New photos replace all earlier ones. Every face of each is read."""
+        with session.queued(PHOTOGRAPHS, newest=True) as cancel:
+            if len(sources) > MOST_PHOTOGRAPHS:
+                extra = len(sources) - MOST_PHOTOGRAPHS
+                warn(f"At most {MOST_PHOTOGRAPHS} photos at a time. The last {extra} were not read.")
+            yield {self._faces: "Looking for faces …"}
+            engine = self._engines.get(prior)
+            found = engine.read(sources[:MOST_PHOTOGRAPHS], onto=Evidence(prior=prior), faces="all", cancel=cancel)
+            session.evidence[PHOTOGRAPHS] = found
+            for image in found:
+                if image.problem:
+                    warn(f"{image.name}: {image.problem}")
+            names = [image.name for image in {image.source.file: image for image in found.used}.values()]
+            choices = [(name, index) for index, name in enumerate(names)]
+            yield {
+                self._faces: _faces(found),
+                self._which: gr.update(choices=choices, value=0, visible=len(names) > 1),
+            }
+
+    def _relevel(self, session: Session, prior: str) -> Updates:
+        return {self._levels: gr.update(maximum=len(self._engines.get(prior).prior.levels) - 1)}
+
+    # The result ----------------------------------------------------------------------------------------------------
+
+    def _run(self, session: Session, prior: str, which: Any, *numbers: Any) -> Iterator[Updates]:
+        """The restyled photo first; then the strip, and whether the faces still look like the same people."""
+        photographs, style = session.evidence.get(PHOTOGRAPHS), self._panel.evidence(session)
+        if photographs is None or not photographs.used or photographs.prior != prior:
+            return
+        state = session.state(_State)
+        with session.queued(TAB, newest=True) as cancel:
+            recipe, engine, before = recipe_of(prior, *numbers), self._engines.get(prior), state.photograph
+            photograph = self._photograph(state, engine, photographs, int(which or 0), cancel)
+            shown: Updates = {self._hint: gr.update(visible=False)}
+            if state.photograph is not before:  # else the user may be painting now
+                shown[self._paint] = _paintable(photograph)
+            if not style.ready or style.remaining or style.prior != prior:
+                state.request = None
+                yield shown | {
+                    self._slider: gr.update(value=(photograph.image, photograph.image), visible=True),
+                    self._status: "" if style.remaining else _CHOOSE,
+                    self._strip: "",
+                }
+                return
+            started = time.perf_counter()
+            request = state.request = Request(photograph, style, recipe)
+            restyled = request.restyled(engine, [recipe.strength], cancel)
+            how: dict[str, Any] = {"match_colours": recipe.match_colours, "scale": photograph.scale}
+            after = engine.call(restyled.pasted, photograph.image, **how, cancel=cancel)
+            count = len(photograph.faces)
+            text = f"{count} face{'s' * (count > 1)} in {time.perf_counter() - started:.1f} s."
+            yield shown | {
+                self._slider: gr.update(value=(photograph.image, after), visible=True),
+                self._status: text,
+                self._python: python_code(steps_of(request)),
+                self._shell: command_line(steps_of(request)),
+            }
+            strip = request.strip(engine, cancel)
+            yield {self._strip: picture(strip, "the largest face, from the photo to the full style")}
+            distances = restyled.identity(most=_MEASURED)  # in this thread: no batch waits for it
+            yield {self._status: f"{text} {_likeness(distances)}"}
+
+    def _photograph(
+        self, state: _State, engine: Engine, photographs: Evidence, index: int, cancel: CancelToken
+    ) -> Photograph:
+        """The photo of this index, without what its mask covers."""
+        mask = state.mask[1] if state.mask is not None and state.mask[0] == (photographs.sources, index) else None
+        key = (photographs, index, mask)
+        if state.photograph is None or state.photograph[0] != key:
+            try:
+                state.photograph = key, Photograph.of(engine, photographs, index, mask, cancel)
+            except ValueError:  # the mask touches no face: the message is shown once
+                state.mask = None
+                raise
+        return state.photograph[1]
+
+    def _export(self, kind: str, session: Session) -> Path:
+        state = session.state(_State)
+        if state.photograph is None:
+            raise ValueError("There is nothing to save yet. Add a photo and a style.")
+        (photographs, *_), photograph = state.photograph
+        return write(kind, photograph, state.request, self._engines.get(photographs.prior), session)
+
+
+def _faces(photographs: Evidence) -> str:
+    faces = [
+        f'<img src="{data_uri(image.face.image)}" alt="a face of {escape(image.name)}" width="44" height="44">'
+        for image in photographs.used[:24]
+        if image.face is not None
+    ]
+    found = sum(image.face is not None and image.face.placement != "whole" for image in photographs.used)
+    text = f"{found} face{'s' * (found != 1)} found" if found else "No face found: the whole picture is used"
+    return f'<div class="faces">{"".join(faces)}<span>{text}</span></div>'
+
+
+def _paintable(photograph: Photograph) -> str:
+    """The photo, to paint over."""
+    whole, name = photograph.read[0].picture, photograph.name
+    source = uri_of(whole.preview)
+    return _REMOVE + paintable(source, whole.size, index=0, name=name, apply="Remove this", mask=photograph.mask)
+
+
+def _likeness(distances: list[float]) -> str:
+    """Whether dlib's face descriptor takes the faces for the same people."""
+    mean = sum(distances) / len(distances)
+    who = "the same person" if mean < _SAME_PERSON else "another person"
+    return f"To a face descriptor (dlib), this is {who}: distance {mean:.2f}, limit {_SAME_PERSON:g}."
