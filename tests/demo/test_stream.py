@@ -75,97 +75,75 @@ def play(kept_page):
 BEGIN = "join('a'); await settle(); serve.answer('a'); await settle(); listen(); await settle();"
 
 
-def test_a_message_about_an_unknown_request_waits_with_all_that_follow(play):
-    heard, _, _ = play(
-        BEGIN
-        + """
-        join('b'); await settle();
+#: What happens, and then: what the page hears after it took the answer to a, and how many streams the server had, where
+#: that is known.
+CONVERSATIONS = {
+    "a message about an unknown request waits, with all that follow": (
+        """join('b'); await settle();
         serve.send(serve.event('process_generating', 'a', 1), serve.event('process_generating', 'b', 1));
         serve.send(serve.event('process_generating', 'a', 2), serve.event('process_completed', 'b', 2));
-        await settle(); heard.push('now'); serve.answer('b')"""
-    )
-    expected = ["process_generating b 1", "process_generating a 2", "process_completed b 2"]
-    assert heard == ["took a", "process_generating a 1", "now", "took b", *expected]
-
-
-def test_a_request_during_the_close_gets_its_result(play):
-    """The answer to the request overtakes the message of the close."""
-    heard, ended, streams = play(
-        BEGIN
-        + """
-        serve.send(serve.event('process_completed', 'a'));
+        await settle(); heard.push('now'); serve.answer('b')""",
+        "process_generating a 1, now, took b, process_generating b 1, process_generating a 2, process_completed b 2",
+        1,
+    ),
+    "a request during the close gets its result: its answer overtakes the message of the close": (
+        """serve.send(serve.event('process_completed', 'a'));
         join('b'); await settle(); serve.answer('b'); await settle();
         serve.close(); await settle();
-        serve.send(serve.event('process_completed', 'b'))"""
-    )
-    assert heard == ["took a", "process_completed a", "took b", "process_completed b"]
-    assert (ended, streams) == ("", 2)
-
-
-def test_one_stream_for_good_but_none_of_the_server_while_nothing_goes_on(play):
-    heard, ended, streams = play(
-        BEGIN
-        + """
-        serve.send(serve.event('process_completed', 'a')); serve.close(); await settle();
+        serve.send(serve.event('process_completed', 'b'))""",
+        "process_completed a, took b, process_completed b",
+        2,
+    ),
+    "one stream for good, but none of the server while nothing goes on": (
+        """serve.send(serve.event('process_completed', 'a')); serve.close(); await settle();
         heard.push(serve.streams.length);
         join('b'); await settle(); heard.push(serve.streams.length); serve.answer('b'); await settle();
-        serve.send(serve.event('process_completed', 'b')); serve.close()"""
-    )
-    assert heard == ["took a", "process_completed a", 1, 1, "took b", "process_completed b"]
-    assert (ended, streams) == ("", 2)
-
-
-def test_a_proxy_that_ends_a_stream_takes_nothing_away(play):
-    heard, ended, streams = play(
-        BEGIN
-        + """
-        serve.send(serve.event('process_generating', 'a', 1)); serve.streams.at(-1).close(); await settle();
-        serve.send(serve.event('process_completed', 'a'))"""
-    )
-    assert heard == ["took a", "process_generating a 1", "process_completed a"]
-    assert (ended, streams) == ("", 2)
-
-
-def test_chunks_are_joined_wherever_they_were_cut(play):
-    heard, _, _ = play(
-        BEGIN
-        + """
-        const chunk = serve.event('process_generating', 'a', 'λ/m …');
+        serve.send(serve.event('process_completed', 'b')); serve.close()""",
+        "process_completed a, 1, 1, took b, process_completed b",
+        2,
+    ),
+    "a proxy that ends a stream takes nothing away": (
+        """serve.send(serve.event('process_generating', 'a', 1)); serve.streams.at(-1).close(); await settle();
+        serve.send(serve.event('process_completed', 'a'))""",
+        "process_generating a 1, process_completed a",
+        2,
+    ),
+    "chunks are joined wherever they were cut": (
+        """const chunk = serve.event('process_generating', 'a', 'λ/m …');
         chunk.forEach((_, at) => serve.send(chunk.slice(at, at + 1)));
-        serve.send(serve.event('heartbeat', null))"""
-    )
-    assert heard == ["took a", "process_generating a λ/m …", "heartbeat"]
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        "serve.streams.at(-1).error(new TypeError('lost'))",
-        "serve.status = 404; serve.close()",
-        "serve.streams.at(-1).close()",
-    ],
-    ids=["cut", "refused", "silent"],
-)
-def test_a_broken_line_is_an_error_and_a_new_one_works(play, how):
-    heard, ended, _ = play(
-        BEGIN
-        + f"""
-        {how}; await settle(); heard.push(ended); ended = '';
-        serve.status = 200; join('b'); await settle(); serve.answer('b'); await settle(); listen(); await settle();
-        serve.send(serve.event('process_completed', 'b'))"""
-    )
-    assert heard == ["took a", "broken", "took b", "process_completed b"] and ended == ""
-
-
-def test_an_answer_that_never_comes_holds_nothing_up(play):
-    heard, _, _ = play(
-        BEGIN
-        + """
-        const lost = join('b').catch(() => heard.push('lost')); await settle();
+        serve.send(serve.event('heartbeat', null))""",
+        "process_generating a λ/m …, heartbeat",
+        1,
+    ),
+    "an answer that never comes holds nothing up": (
+        """const lost = join('b').catch(() => heard.push('lost')); await settle();
         serve.send(serve.event('process_generating', 'b', 1), serve.event('process_generating', 'a', 1));
-        await settle(); serve.joins.b.fail(new TypeError('no network')); await settle()"""
+        await settle(); serve.joins.b.fail(new TypeError('no network')); await settle()""",
+        "lost, process_generating b 1, process_generating a 1",
+        1,
+    ),
+}
+for broken in (
+    "serve.streams.at(-1).error(new TypeError('lost'))",
+    "serve.status = 404; serve.close()",
+    "serve.streams.at(-1).close()",
+):
+    CONVERSATIONS[f"a broken line is an error, and a new one works: {broken}"] = (
+        broken
+        + """; await settle(); heard.push(ended); ended = '';
+        serve.status = 200; join('b'); await settle(); serve.answer('b'); await settle(); listen(); await settle();
+        serve.send(serve.event('process_completed', 'b'))""",
+        "broken, took b, process_completed b",
+        None,
     )
-    assert heard == ["took a", "lost", "process_generating b 1", "process_generating a 1"]
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS)
+def test_the_page_hears_all_in_order(play, conversation):
+    script, expected, streams = CONVERSATIONS[conversation]
+    heard, ended, opened = play(BEGIN + script)
+    assert ", ".join(map(str, heard)) == "took a, " + expected
+    assert ended == "" and streams in (None, opened)
 
 
 def test_a_refused_stream_is_refused_for_the_page(play):
