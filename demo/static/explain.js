@@ -59,13 +59,9 @@ const weights = (m, k, uniform) => {
   return parts.map(part => part / sum);
 };
 
-// What each method adds to a draw of the posterior, its covariance where there is a formula, and the scale of the noise:
-// see Posterior.draw.
+// What each method adds to a draw of the posterior, and the scale of the noise: see Posterior.draw.
 const deviations = (points, centre, ratio, method) => {
   const m = points.length, d = points.map(point => [point[0] - centre[0], point[1] - centre[1]]);
-  const mix = (c, scale) => [0, 1].map(axis => scale[axis] * c.reduce((sum, value, i) => sum + value * d[i][axis], 0));
-  const between = scale => [[0, 0], [0, 1], [1, 1]].map(([i, j]) =>
-    scale[i] * scale[j] * d.reduce((sum, e) => sum + e[i] * e[j], 0) / m);
   if (method.kind === 'local') {  // each dimension has weights of its own over the draw's donors
     const donors = 1 + 8 * (1 - method.likeness);
     return {noise: 0.6, draw: uniform => {
@@ -78,11 +74,12 @@ const deviations = (points, centre, ratio, method) => {
     }};
   }
   if (method.kind === 'bootstrap' && method.images < m) {
-    const total = m * (method.images - 1) / (m - method.images), scale = ratio.map(share);
-    return {noise: 1, covariance: between(scale).map(value => value / (total + 1)),
-      draw: uniform => mix(weights(m, method.images, uniform).map(w => w - 1 / m), scale)};
+    return {noise: 1, draw: uniform => {
+      const c = weights(m, method.images, uniform);
+      return ratio.map((r, axis) => share(r) * c.reduce((sum, weight, i) => sum + weight * d[i][axis], 0));
+    }};
   }
-  return {noise: 1, covariance: [0, 0, 0], draw: () => [0, 0]};
+  return {noise: 1, draw: () => [0, 0]};
 };
 
 // ---- what is on the screen -----------------------------------------------------------------------------------------
@@ -161,8 +158,7 @@ const drawPosterior = ({centre, mean, variance}) => {
   const more = deviations(state.points, centre, state.ratio, state.method);
   const std = variance.map(v => more.noise * Math.sqrt(v)), added = noise.map((_, i) => more.draw(uniforms(state.seed, i)));
   const moment = (i, j) => added.reduce((sum, x) => sum + x[i] * x[j], 0) / DRAWS;
-  const covariance = more.covariance || [moment(0, 0), moment(0, 1), moment(1, 1)];
-  const [a, b, c] = [std[0] ** 2 + covariance[0], covariance[1], std[1] ** 2 + covariance[2]];
+  const [a, b, c] = [std[0] ** 2 + moment(0, 0), moment(0, 1), std[1] ** 2 + moment(1, 1)];
   // Axes of the ellipse of [[a, b], [b, c]]; without b they are the plane's, in their order.
   const half = Math.hypot((a - c) / 2, b), axes = b ? [(a + c) / 2 + half, (a + c) / 2 - half] : [a, c];
   const turned = b ? -90 / Math.PI * Math.atan2(2 * b, a - c) : 0;
