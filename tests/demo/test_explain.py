@@ -40,12 +40,25 @@ def evidence(page):
     return torch.tensor([[float(x) for x in re.findall(r"-?\d+\.\d+", text)] for text in places], dtype=torch.float64)
 
 
-def slide(page, elem_id, value):
-    """Move a slider to a λ/m, by its own input event. Returns where it comes to rest, a step of 2 % away."""
+def move(page, elem_id, value):
+    """Move a slider, by its own input event."""
     page.locator(f"#{elem_id}").evaluate(
-        "(input, at) => { input.value = at; input.dispatchEvent(new Event('input', {bubbles: true})); }",
-        math.log10(value),
+        "(input, at) => { input.value = at; input.dispatchEvent(new Event('input', {bubbles: true})); }", value
     )
+
+
+def go(page, end):
+    """To a special case, and wait until the figure is there."""
+    page.click(f"#how [data-go='{end}']")
+    page.wait_for_function(
+        "text => document.querySelector(\"#how [data-out='ratio1']\").textContent === text",
+        arg={"0": "0", "1": "1", "Infinity": "∞"}[end],
+    )
+
+
+def slide(page, elem_id, value):
+    """Move a slider to a λ/m. Returns where it comes to rest, a step of 2 % away."""
+    move(page, elem_id, math.log10(value))
     rested = written(page, f"ratio{2 if elem_id == 'how-lam-2' else 1}")
     assert rested == pytest.approx(value, rel=0.02)
     return rested
@@ -89,15 +102,10 @@ def test_numbers_and_shapes_agree_with_the_core(how, ratio):
     agrees(page, slide(page, "how-lam", ratio))
 
 
-@pytest.mark.parametrize(("go", "ratio"), [("0", 0.0), ("1", 1.0), ("Infinity", math.inf)])
-def test_the_special_cases_are_exact(how, go, ratio):
-    page = how
-    page.click(f"#how [data-go='{go}']")
-    page.wait_for_function(
-        "text => document.querySelector(\"#how [data-out='ratio1']\").textContent === text",
-        arg={"0": "0", "1": "1", "Infinity": "∞"}[go],
-    )
-    agrees(page, ratio)
+@pytest.mark.parametrize(("end", "ratio"), [("0", 0.0), ("1", 1.0), ("Infinity", math.inf)])
+def test_the_special_cases_are_exact(how, end, ratio):
+    go(how, end)
+    agrees(how, ratio)
 
 
 def test_a_lambda_for_each_dimension(how):
@@ -251,9 +259,7 @@ def test_evidence_far_out_is_told_from_evidence_at_home(how):
 def test_distances_in_the_flows_own_dimensions(how, default_prior, m):
     """The bars against a posterior of unrelated latents as long as a measured photograph's."""
     page = how
-    page.locator("#how-many").evaluate(
-        "(input, m) => { input.value = m; input.dispatchEvent(new Event('input', {bubbles: true})); }", m
-    )
+    move(page, "how-many", m)
     photograph = written(page, "length-photograph")
     held_out = default_prior.typicality
     shortest, longest = (
@@ -334,23 +340,11 @@ def test_the_three_methods_draw_from_the_same_random_numbers(how, shot):
         page.locator(f"#how input[value={kind}]").check()
         return samples(page)
 
-    def go(end):
-        page.click(f"#how [data-go='{end}']")
-        page.wait_for_function(
-            "text => document.querySelector(\"#how [data-out='ratio1']\").textContent === text",
-            arg={"0": "0", "Infinity": "∞"}[end],
-        )
-
-    def move(name, value):
-        page.locator(f"#how-{name}").evaluate(
-            "(input, at) => { input.value = at; input.dispatchEvent(new Event('input', {bubbles: true})); }", value
-        )
-
     # New members: each number between those of the images, but not both by the same weights: some leave the triangle.
     member = take("local")
     assert (member - paper).abs().max() > 0.1 and torch.equal(member, samples(page))
     shot(page, "how_methods")
-    go("0")
+    go(page, "0")
     member = samples(page)
     assert (member >= inwards.amin(0) - 1e-9).all() and (member <= inwards.amax(0) + 1e-9).all()
     ones = torch.ones(1, 3, dtype=torch.float64)
@@ -361,10 +355,10 @@ def test_the_three_methods_draw_from_the_same_random_numbers(how, shot):
     axes = sorted(v**2 for v in ellipse(page, 1)[2:])
     assert axes == pytest.approx(torch.linalg.eigvalsh(added.T @ added / 90).tolist(), abs=1e-6)
     # Of one image each, draws are the images, drawn in; without evidence they are 0.6 of the prior's.
-    move("likeness", 100)
+    move(page, "how-likeness", 100)
     apart = torch.cdist(samples(page), inwards)
     assert apart.min(1).values.max() < 1e-9 and set(apart.argmin(1).tolist()) == {0, 1, 2}
-    go("Infinity")
+    go(page, "Infinity")
     cool = samples(page)
     take("posterior")
     assert torch.allclose(cool, 0.6 * samples(page), atol=1e-9)
@@ -372,9 +366,9 @@ def test_the_three_methods_draw_from_the_same_random_numbers(how, shot):
     # Blends of all are the paper's, exactly; of one, each draw is near a piece.
     blend = take("bootstrap")
     assert (blend - paper).abs().max() > 0.1
-    move("images", 3)
+    move(page, "how-images", 3)
     assert torch.allclose(samples(page), paper, atol=1e-9)
-    move("images", 1)
+    move(page, "how-images", 1)
     slide(page, "how-lam", 0.01)
     far = torch.cdist(samples(page), evidence(page)).min(1).values
     assert far.max() < 0.6
