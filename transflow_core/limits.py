@@ -9,9 +9,9 @@ import math
 import reprlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeGuard, TypeVar
 
-__all__ = ["Range", "choice", "class_name"]
+__all__ = ["Range", "choice", "class_name", "is_number"]
 
 S = TypeVar("S", bound=str)
 
@@ -30,13 +30,13 @@ class Range:
 
     def clip(self, value: object, name: str) -> float:
         """A slider's number, brought into the range. Raises ValueError for what is no finite number at all."""
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if not is_number(value) or not math.isfinite(value):
             raise ValueError(f"{name} must be a number {self}")
         return min(max(float(value), float(self.low)), float(self.high))
 
     def __contains__(self, value: object) -> bool:
-        """Whether it is a number of the range. In Python true and false are numbers, too, and never meant."""
-        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+        """Whether it is a number of the range."""
+        return is_number(value) and self.low <= value <= self.high
 
     def __str__(self) -> str:
         return f"from {self.low:.12g} to {self.high:.12g}"
@@ -78,6 +78,11 @@ MOST_EXAMPLES, MOST_QUERIES = 30, 60
 """Images of one class, and queries, on the page."""
 CLASS_NAME_LENGTH, MOST_NAME_LENGTH = 40, 200
 """Characters of a class's name on the page, and at all."""
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a value is a number. In Python true and false are, too, and never meant."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def class_name(value: object) -> str:
