@@ -24,6 +24,7 @@ from transflow_core.pictures import AlignMode, File
 from .cards import NOTHING, details, examples_html, faces_in_use, mostly_outliers, summary, thumbnails
 from .controls import status_line
 from .examples import example_sets
+from .gradio_compat import file_of
 from .painting import mask_of
 from .render import progress
 from .server.admission import CancelToken
@@ -121,8 +122,7 @@ def drop_zone(label: str, file_types: Sequence[str], *, elem_id: str, height: in
             buttons=[],  # the picture is added at once, and nothing is shared through another server
             elem_id=f"{elem_id}-camera",
         )
-        # Gradio would open the file in this process, where no limit holds.
-        camera.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign]
+        file_of(camera)
     return files, camera
 
 
@@ -335,7 +335,8 @@ class EvidencePanel(ImageList):
         yield {self._camera: None}
         if file is not None:
             # A file, not its bytes: of a refused picture, a session keeps the name alone.
-            snapshot = new_folder() / f"picture {len(self.evidence(session)) + 1}"
+            own = 0 if self.evidence(session).example else len(self.evidence(session))
+            snapshot = new_folder() / f"picture {own + 1}"
             shutil.copyfile(file, snapshot)
             yield from self.add(session, [snapshot], prior)
 

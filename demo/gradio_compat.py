@@ -20,7 +20,18 @@ import gradio.state_holder
 import gradio.utils
 from starlette.routing import Match
 
-__all__ = ["ROUTES", "UNSAFE", "USES", "check", "check_routes", "current_event", "install", "keep_pages", "serve_tools"]
+__all__ = [
+    "ROUTES",
+    "UNSAFE",
+    "USES",
+    "check",
+    "check_routes",
+    "current_event",
+    "file_of",
+    "install",
+    "keep_pages",
+    "serve_tools",
+]
 
 _log = logging.getLogger(__name__)
 _REFUSED = "error: {} Install a version that requirements.txt names."
@@ -28,6 +39,7 @@ _MCP, _QUEUE = "gradio.mcp.GradioMCPServer", "gradio.queueing.Queue"
 UNSAFE = {
     "gradio.processing_utils.async_ssrf_protected_get": "it may fetch any address that a client names",
     f"{_MCP}.simplify_filedata_schema": "it may fetch any address that an agent names",
+    "gradio.Image.preprocess": "it opens pictures of a camera where no limit holds",
 }
 USES = UNSAFE | {
     f"{_MCP}.postprocess_output_data": "agents cannot read results as JSON",
@@ -48,6 +60,11 @@ ROUTES = (
     "GET /gradio_api/proxy=https://example.org",
 )
 """Requests that `middleware` knows by their addresses."""
+
+
+def file_of(camera: gr.Image) -> None:
+    """Let this component pass the path of its picture on. Gradio would open the file in this process."""
+    camera.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign]
 
 
 def check() -> None:

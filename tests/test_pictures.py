@@ -236,4 +236,4 @@ def test_the_server_decodes_only_the_pictures_that_ship():
     decoding = {
         file for file, name in attributes("demo", "transflow_core/operations") if name in ("Image.open", "load_image")
     }
-    assert decoding == {"demo/panel/cards.py", "demo/classify/render.py"}
+    assert decoding == {"demo/cards.py", "demo/tabs/classify.py"}

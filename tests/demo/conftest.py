@@ -19,7 +19,7 @@ from demo.examples import example_sets
 from transflow_core.cli import app
 from transflow_core.compute import Cancelled
 from transflow_core.engine import Engine
-from transflow_core.images import enlarge, sheets
+from transflow_core.images import sheets
 
 from ..helpers import METHODS, frames, make_tiny_prior
 
@@ -180,7 +180,7 @@ def unsmoothed_sheets(monkeypatch) -> None:
     A latent depends in its last bits on the batch in which it was encoded, so that the same image, made twice, may be
     one byte off here and there. Lanczos, in two passes that each round, makes two of such a byte.
     """
-    monkeypatch.setattr(sheets, "enlarge", lambda image, side, *, how: enlarge(image, side, how="pixels"))
+    monkeypatch.setattr(sheets, "enlarge", lambda image, side: image.resize((side, side), Image.Resampling.NEAREST))
 
 
 @pytest.fixture(scope="session")
