@@ -145,16 +145,20 @@ def kept_page(_kept, request) -> Iterator[Callable]:
 
 
 class Held:
-    """A method of `Engine` that waits until `go_on` is set, or it is cancelled. `which` calls do, by their number."""
+    """A method of `Engine` that waits until `go_on` is set, or it is cancelled. `which` calls do, by their number.
 
-    def __init__(self, monkeypatch, method, which=lambda number: True):
+    With `preview` only calls for a preview wait.
+    """
+
+    def __init__(self, monkeypatch, method, which=lambda number: True, preview=False):
         self.begun, self.go_on, self.cancelled = (threading.Event() for _ in range(3))
         self.calls = 0
         plain = getattr(Engine, method)
 
         def held(*args, **how):
             number, self.calls = self.calls, self.calls + 1
-            while which(number) and not self.go_on.wait(0.01):
+            waits = which(number) and (how.get("preview", False) or not preview)
+            while waits and not self.go_on.wait(0.01):
                 self.begun.set()
                 if (cancel := how.get("cancel")) is not None and cancel.is_set():
                     self.cancelled.set()

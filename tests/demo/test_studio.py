@@ -144,7 +144,7 @@ def test_a_preview_that_comes_late_does_not_blur_the_samples(studio, hold, no_st
     """The last preview of a drag, requested while an earlier one was drawn, runs after the slider was released."""
     page = studio
     choose_example(page, "red_hair")
-    preview = hold("_preview")
+    preview = hold("sample", preview=True)
     drag(page, 0.2, 0.9, steps=40)
     assert preview.begun.wait(60)
     page.mouse.up()
