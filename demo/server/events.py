@@ -21,7 +21,7 @@ __all__ = ["Updates", "on"]
 Updates = dict[Any, Any]
 """What a handler returns: the new value of each component, or an update of it."""
 _EXPIRED = "Your session has expired. Add your images again, or reload the page."
-_revisions: WeakKeyDictionary[gr.Blocks, gr.Number] = WeakKeyDictionary()
+_revisions: WeakKeyDictionary[gr.Blocks, gr.HTML] = WeakKeyDictionary()
 _inputs: WeakSet[Component] = WeakSet()
 
 
@@ -46,10 +46,10 @@ class _Sent:
                 self._values[component] = revision, value
         return revision
 
-    def current(self, component: Component, value: Any, seen: float | None) -> Any:
+    def current(self, component: Component, value: Any, seen: Any) -> Any:
         """The value of a component for which a browser sent `value`, with the number of the answer that it set last."""
         revision, sent = self._values.get(component, (0, None))
-        return sent if revision > (seen or 0) else value
+        return sent if revision > (seen if isinstance(seen, int | float) else 0) else value
 
 
 class _Data:
@@ -107,17 +107,18 @@ def on(
     return [*followed, gr.on(events, call, inputs, outputs, **options)] if events else followed
 
 
-def _revision_of_page(component: Component) -> gr.Number:
+def _revision_of_page(component: Component) -> gr.HTML:
     """The hidden component with the number of the last answer, see `_Sent`, of the page that has this component."""
     page: Any = component
     while page.parent is not None:
         page = page.parent
     if page not in _revisions:
-        _revisions[page] = gr.Number(0, visible="hidden", label="Last answer")
+        # No gr.Number: Gradio would put it into one frame with a field beside it.
+        _revisions[page] = gr.HTML(0, visible="hidden", label="Last answer")
     return _revisions[page]
 
 
-def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, revision: gr.Number | None) -> Callable:
+def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, revision: gr.HTML | None) -> Callable:
     """The function for Gradio, which reads from its annotations what to pass before the inputs.
 
     Args:

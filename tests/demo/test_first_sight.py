@@ -14,6 +14,8 @@ def test_it_opens_with_samples_their_images_and_three_steps(page, served_small, 
     steps = [" ".join(one.split()) for one in page.locator(".step").filter(visible=True).all_inner_texts()]
     assert sorted(steps) == ["1 Add a few images", "2 Move the slider", "3 Keep what you like"]
     assert page.locator("#evidence-cards .card").count() == 18
+    picker, tabs = page.locator("#prior").bounding_box(), page.get_by_role("tablist").first.bounding_box()
+    assert abs(picker["x"] + picker["width"] - tabs["x"] - tabs["width"]) < 40  # the model is in the corner
     assert "close to your images" in page.inner_text("#lam") and "free" in page.inner_text("#lam")
     assert page.inner_text("#lam output").startswith("λ/m")
     assert page.evaluate(SIZE_JS, "#lam output") < page.evaluate(SIZE_JS, "#lam label")
