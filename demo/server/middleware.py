@@ -95,9 +95,8 @@ class ServerMiddleware:
             return
         caller = caller_of(scope)
         scope["client"] = caller, 0
-        MutableHeaders(scope=scope)["x-forwarded-for"] = (
-            caller  # Gradio hands an agent's headers on to its own endpoint
-        )
+        # Gradio hands an agent's headers on to its own endpoint.
+        MutableHeaders(scope=scope)["x-forwarded-for"] = caller
         request, begun = Request(scope, receive), False
         cookie = request.cookies.get(_COOKIE, "")
         visitor = cookie if re.fullmatch("[0-9a-f]{32}", cookie) else ""
@@ -118,9 +117,8 @@ class ServerMiddleware:
             await send(message)
 
         try:
-            if any(
-                part in path for part in ("/file=http:", "/file=https:", "/proxy=")
-            ):  # Gradio would, as an open proxy
+            # Gradio would, as an open proxy.
+            if any(part in path for part in ("/file=http:", "/file=https:", "/proxy=")):
                 raise HTTPException(403, "This server fetches no files of other servers.")
             named, receive = scope["path"], _cancelling(path, request)
             if uploads:
