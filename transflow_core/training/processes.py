@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ class Processes:
             dist.barrier()  # who leaves while others compute can abort them
         finally:
             dist.destroy_process_group()
+            # What still refers to the group goes now: gloo's threads abort a process that is ending
+            # (https://github.com/pytorch/pytorch/pull/179291).
+            gc.collect()
 
     def first_then_all(self, job: Callable[[], T]) -> T:
         """The job's result in every process: the first does it alone, the others find on the disk what it left."""
