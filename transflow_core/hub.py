@@ -205,8 +205,8 @@ def _only_match(address: str, pattern: str, names: Iterable[str]) -> str:
 
 def _check_size(address: str, size: int | None, access: HubAccess) -> None:
     if size is None or size > access.most_bytes:
-        told = "the Hub does not tell its size" if size is None else f"it has {size / 2**20:,.0f} MiB"
-        raise CheckpointError(f"{address}: {told}, and at most {access.most_bytes / 2**20:,.0f} MiB are fetched here")
+        length = "the Hub does not tell its size" if size is None else f"it has {size / 2**20:,.0f} MiB"
+        raise CheckpointError(f"{address}: {length}, and at most {access.most_bytes / 2**20:,.0f} MiB are fetched here")
 
 
 def _beside(name: str) -> list[str]:

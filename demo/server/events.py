@@ -77,7 +77,7 @@ def on(
 ) -> list[Dependency]:
     """Call `handler(session, *inputs)` when something happens. Returns the triggers for what follows it.
 
-    The handler's work is shared out with that of other visitors, and waits in no queue of Gradio's (see `queues`). A
+    The handler's work is shared out with that of other visitors, and waits in no queue of Gradio's (see `admission`). A
     refusal is shown as a message (`errors.refusing`). When the handler is Cancelled, nothing changes.
 
     Args:
@@ -126,7 +126,7 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
         inputs: the components of the values, where the number of the last answer comes after them.
         revision: the component for the number of the answer, where there is one.
     """
-    nothing = gr.skip() if revision else None
+    nothing = gr.skip() if revision is not None else None
 
     def prepared(request: gr.Request, values: Sequence[Any]) -> tuple[Session, Sequence[Any]]:
         session = Session.of(request)

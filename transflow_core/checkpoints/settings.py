@@ -103,5 +103,5 @@ def resolve(settings: type[Settings], options: Mapping[str, Any], path: Path, wh
         return settings.model_validate(found).model_dump()
     except ValidationError as error:
         wrong = {str(one["loc"][0]): one["msg"] for one in error.errors()}
-        told = "; ".join(f"{name} ({fields[name].description}): {words}" for name, words in wrong.items())
-        raise CheckpointError(f"{where}: the file does not say everything. Please give {told}") from error
+        missing = "; ".join(f"{name} ({fields[name].description}): {words}" for name, words in wrong.items())
+        raise CheckpointError(f"{where}: the file does not say everything. Please give {missing}") from error

@@ -54,7 +54,7 @@ class Processes:
             dist.barrier()
         return job() if found is None else found
 
-    def told(self, *numbers: float) -> list[float]:
+    def of_the_first(self, *numbers: float) -> list[float]:
         """The first process's numbers, in every process."""
         if self.count == 1:
             return list(numbers)

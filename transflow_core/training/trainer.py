@@ -177,7 +177,7 @@ class _Run:
             self._measure_and_save()
         due, in_a_row = counters.seconds + 60 * settings.every_minutes, 0
         while True:
-            used, stopped = group.told(settings.progress(counters.step, counters.seconds), cancel.is_set())
+            used, stopped = group.of_the_first(settings.progress(counters.step, counters.seconds), cancel.is_set())
             if used >= 1 or stopped:
                 break
             if counters.seconds >= due:
