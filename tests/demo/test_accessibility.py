@@ -4,7 +4,7 @@ import pytest
 
 from ..helpers import frames
 from .conftest import choose_example, opened, says
-from .test_studio import wait_status
+from .test_studio import wait_samples
 
 # Contrast, names, order and targets of 24 pixels; "minor" ones are matters of taste.
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
@@ -36,7 +36,7 @@ def filled(page, tab):
     """Fill a tab, and open its parts one after another."""
     if tab == "Studio":
         press(page, "#evidence [data-example=red_hair]")
-        wait_status(page, "m = 18 ")
+        wait_samples(page)
         press(page, "#evidence-cards .open")
         page.wait_for_selector("#evidence-details .details", state="attached")
         yield tab

@@ -3,14 +3,14 @@
 import numpy as np
 
 from .conftest import unfold
-from .test_studio import decoded, sheet, slider, wait_status
+from .test_studio import decoded, sheet, slider, wait_samples, wait_status
 
 SIZE_JS = "at => parseFloat(getComputedStyle(document.querySelector(at)).fontSize)"
 
 
 def test_it_opens_with_samples_their_images_and_three_steps(page, served_small, shot):
     page.goto(served_small)
-    wait_status(page, "m = 18 ")
+    wait_samples(page)
     steps = [" ".join(one.split()) for one in page.locator(".step").filter(visible=True).all_inner_texts()]
     assert sorted(steps) == ["1 Add a few images", "2 Move the slider", "3 Keep what you like"]
     assert page.locator("#evidence-cards .card").count() == 18
@@ -28,7 +28,7 @@ def test_it_opens_with_samples_their_images_and_three_steps(page, served_small, 
 def test_levels_start_at_the_one_slider_which_then_advises_nothing(page, served_small):
     """The address is one of an earlier version."""
     page.goto(f"{served_small}/?example=sepia&manner=mean&lam=0.5")
-    wait_status(page, "λ/m = 0.5, m = 18")
+    wait_status(page, "λ/m = 0.5, m = ")
     assert "(recommended)" in page.inner_text("#lam output") and page.is_visible("#lam .band")
     page.focus("#lam-range")
     page.keyboard.press("Home")
@@ -36,11 +36,11 @@ def test_levels_start_at_the_one_slider_which_then_advises_nothing(page, served_
     same = sheet(page)
     unfold(page, "Advanced: one λ/m for each latent level")
     page.click("#by-level input")
-    wait_status(page, "λ/m = 0.01, 0.01, m = 18")
+    wait_status(page, "λ/m = 0.01, 0.01, m = ")
     assert np.abs(decoded(sheet(page)) - decoded(same)).max() <= 8  # JPEG of the same samples, to rounding
     page.wait_for_selector("#lam .band", state="hidden")
     assert slider(page) == 0.01
     page.focus("#lam-1-range")
     page.keyboard.press("End")
-    wait_status(page, "λ/m = 0.01, 10, m = 18")
+    wait_status(page, "λ/m = 0.01, 10, m = ")
     assert np.abs(decoded(sheet(page)) - decoded(same)).mean() > 3

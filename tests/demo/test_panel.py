@@ -14,7 +14,7 @@ from transflow_core.faces import align
 from transflow_core.images import load_image
 
 from .conftest import EXAMPLES, OTHER, choose_example, choose_prior, opened, says
-from .test_studio import another_sheet, same_sheet, sheet, upload, wait_status
+from .test_studio import another_sheet, same_sheet, sheet, upload, wait_samples, wait_status
 
 CARDS, DETAILS, FILES = "#evidence-cards .card", "#evidence-details", "#evidence-files input[type=file]"
 # As a file that is dragged, or pasted, from another program.
@@ -106,7 +106,7 @@ def test_own_images_replace_an_example_set_and_are_removed_once_and_come_back(st
     choose_example(page, "red_hair")
     upload(page, EXAMPLES["sepia"][:2], used=2)
     page.click("#evidence-undo")
-    wait_status(page, "m = 18 ")
+    wait_samples(page)
     upload(page, EXAMPLES["sepia"][:1], used=1)
     has(page, "1 image, m = 1")
     upload(page, EXAMPLES["sepia"][1:3], used=3)

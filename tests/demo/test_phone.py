@@ -8,7 +8,7 @@ from demo.examples import PHOTOGRAPH
 from transflow_core.images import read_png_metadata
 
 from ..helpers import ROOT, frames
-from .test_studio import wait_status
+from .test_studio import wait_samples, wait_status
 
 # The point where a finger hits an element without scrolling; null where something else covers it.
 POINT_JS = """
@@ -39,7 +39,7 @@ class Finger:
 def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served_small, tmp_path, shot):
     page = new_page(width=390, height=844, touch=True)
     page.goto(served_small)
-    wait_status(page, "m = 18 ")  # it opens with an example set
+    wait_samples(page)  # it opens with an example set
     finger = Finger(page)
     with page.expect_file_chooser() as chooser:  # now the phone shows its gallery, or its camera
         finger.tap("#drawer .add")
@@ -66,5 +66,5 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     wait_status(page, "m = 1 ")
     finger.tap("#drawer .handle")
     finger.tap("#evidence-undo")
-    wait_status(page, "m = 18 ")
+    wait_samples(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

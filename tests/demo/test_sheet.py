@@ -26,7 +26,7 @@ from transflow_core.pictures import Picture
 
 from ..helpers import METHODS, by_posterior, frames, make_tiny_prior
 from .conftest import EXAMPLES, choose_example, same, saved, says
-from .test_studio import drag, release, same_sheet, sheet, slider, status, wait_status
+from .test_studio import drag, release, same_sheet, sheet, slider, status, wait_samples, wait_status
 
 COPIED_JS = """async () => {
   const [item] = await navigator.clipboard.read();
@@ -177,7 +177,7 @@ def test_undo_back_and_the_address(page, new_page, served_small):
 def test_on_a_phone_the_samples_stay_visible(new_page, served_small, shot):
     page = new_page(width=390, height=844)
     page.goto(served_small)
-    wait_status(page, "m = 18 ")
+    wait_samples(page)
     page.click("#drawer .handle")
     page.click("#evidence [data-example=sepia]")
     page.wait_for_url(re.compile("example=sepia"))
