@@ -1,17 +1,21 @@
-"""Which sampling method is meant: asked for, kept in a file, or recommended."""
+"""Which sampling method is meant: asked for, kept in a file, or recommended; and one number for it."""
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from demo.controls import description_of
 from transflow_core.operations import sweep_of
-from transflow_core.posterior import Posterior, recommend, resolve
+from transflow_core.posterior import PRIOR_TEMPERATURE, Gaussian, Posterior, along, position_of, recommend, resolve
 from transflow_core.recipes import Method, Sample, Sweep
 
-from .helpers import METHODS, by_bootstrap, by_posterior
+from .helpers import METHODS, by_bootstrap, by_local, by_posterior
 
 
 @pytest.fixture
@@ -84,3 +88,33 @@ def test_images_that_do_not_fit_together_are_mixed_less(scale, alignment, likene
     found, reason = resolve(Method(), posterior, lambda _: fitting)
     assert found.likeness == pytest.approx(likeness, abs=0.02)
     assert ("one image" in reason) == (likeness > 0.5)
+
+
+def test_from_the_images_to_the_prior_likeness_falls_and_lam_rises():
+    methods = [along(position / 1000) for position in range(1001)]
+    assert [position_of(method) for method in methods] == [position / 1000 for position in range(1001)]
+    for a, b in pairwise(methods):
+        assert a.likeness >= b.likeness and a.lam_ratio < b.lam_ratio
+        assert a.likeness - b.likeness < 0.01 and (b.lam_ratio < 1.03 * a.lam_ratio or math.isinf(b.lam_ratio))
+    assert methods[0].likeness == 1 and methods[-2].lam_ratio == pytest.approx(10, rel=0.03)
+    for position in (-0.001, 1.001, math.nan):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            along(position)
+
+
+def test_the_last_position_draws_what_the_model_alone_does(posterior):
+    alone = Gaussian.standard(8, std=PRIOR_TEMPERATURE)
+    assert torch.allclose(posterior.draw(along(1)).sample(5, seed=3), alone.sample(5, seed=3), atol=1e-6)
+
+
+@given(likeness=st.floats(0, 1), ratio=st.floats(0), other=st.floats(0))
+def test_any_method_has_the_nearest_position(likeness, ratio, other):
+    """Without a likeness a larger λ/m is never closer, and one λ/m at all levels is that λ/m."""
+    position = position_of(by_local(likeness, ratio))
+    assert 0 <= position <= 1
+    low, high = sorted((ratio, other))
+    for method in (by_posterior, by_bootstrap):
+        a, b = (position_of(method(lam_ratio=one)) for one in (low, high))
+        assert a <= b
+    assert position_of(by_posterior([ratio, ratio])) == position_of(by_posterior(ratio))
+    assert position_of(by_local(1, 0)) == 0 and position_of(by_local(0, math.inf)) == 1

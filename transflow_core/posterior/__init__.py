@@ -17,6 +17,8 @@ from .local import PRIOR_TEMPERATURE as PRIOR_TEMPERATURE
 from .local import Local as Local
 from .local import LocalNumbers as LocalNumbers
 from .methods import Recommendation as Recommendation
+from .methods import along as along
+from .methods import position_of as position_of
 from .methods import recommend as recommend
 from .methods import resolve as resolve
 from .mixing import MIXES as MIXES
