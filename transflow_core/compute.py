@@ -272,18 +272,20 @@ class Compute:
         seed: int = 0,
         temperature: float = 1.0,
         preview: bool = False,
+        side: int | None = None,
         **how: Unpack[How],
     ) -> Samples:
         """n images of a posterior (the paper's), or of what `draw` gives.
 
         A seed gives the same noise at every λ and with every method; `seed`, `temperature`: see `Sampler.sample`. A
-        `preview` has the same samples faster and less sharp, while a slider moves: see `fast`.
+        `preview` has the same samples faster and less sharp, while a slider moves: see `fast`. Where `side` pixels are
+        enough, images may be that small: see `Prior.decode`.
 
         A sample that is put together of several images and comes out noisy (see `Guard.noisy`) is drawn again, with
         other donors, up to four times; then it is moved towards its first donor until it is clear.
         """
         guard = sampler.guard
-        decode = self._decoder([guard], preview, **how)
+        decode = self._decoder([guard], preview, side, **how)
         z = sampler.sample(n, seed, temperature).clone()
         images, excess = decode(z, torch.arange(n))
         # What is put together of several images may be noisy, and has other donors to try.
@@ -332,20 +334,21 @@ class Compute:
         if not isinstance(prior.flow, TrainableFlow) or not (on_gpu or tiles):
             return prior
         fast = replace(prior, nets=torch.float16 if on_gpu else torch.bfloat16)
-        z = standard_normal(2, prior.dim)
-        error = (fast.decode(z, coarse=True) - prior.decode(z, coarse=True)).abs().max()
+        z, side = standard_normal(2, prior.dim), prior.image_size // 2
+        error = (fast.decode(z, side=side) - prior.decode(z, side=side)).abs().max()
         return fast if error <= _LARGEST_ERROR else prior
 
     def _decoder(
-        self, guards: Sequence[Guard | None], preview: bool = False, **how: Unpack[How]
+        self, guards: Sequence[Guard | None], preview: bool = False, side: int | None = None, **how: Unpack[How]
     ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Decodes latents (k, D) of rows (k,): images, and by how much each would have left its ranges, (k,).
 
         Args:
             guards: one for each row, or one for all, or none.
         """
-        ranges = _ranges(guards)
-        each = len(guards) > 1
+        ranges, each = _ranges(guards), len(guards) > 1
+        if preview and self.prior.device.type == "cpu":
+            side = (side or self.prior.image_size) // 2
 
         def decode(z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
             if not len(z):
@@ -353,9 +356,8 @@ class Compute:
 
             def guarded(part: slice) -> tuple[Tensor, Tensor]:
                 within = ranges[rows[part]] if ranges is not None and each else ranges
-                coarse = preview and self.prior.device.type == "cpu"
                 prior = self.fast if preview else self.prior
-                return prior.guarded_decode(z[part], self.batch_size, coarse, within)
+                return prior.guarded_decode(z[part], self.batch_size, side, within)
 
             parts = self._batches(guarded, len(z), self.batch_size, "sampling", **how)
             images, excess = (torch.cat(some) for some in zip(*((x.cpu(), e.cpu()) for x, e in parts), strict=True))

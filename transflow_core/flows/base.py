@@ -71,10 +71,15 @@ class Flow(Protocol):
 
 @runtime_checkable
 class CoarseFlow(Flow, Protocol):
-    """A flow that gives coarser images in less time, as a `WaveletGlow` does: for previews."""
+    """A flow that gives coarser images in less time, as a `WaveletGlow` does: for previews, and for small pictures."""
 
-    def low_pass(self, z: Tensor) -> Tensor:
-        """The 2×2 means of `inverse(z)[0]`: (n, D) -> (n, C, S/2, S/2)."""
+    @property
+    def halvings(self) -> int:
+        """How often it can halve the side S."""
+        ...
+
+    def low_pass(self, z: Tensor, times: int = 1) -> Tensor:
+        """The means of 2×2 pixels of `inverse(z)[0]`, so many times: (n, D) -> (n, C, S/2ᵗ, S/2ᵗ)."""
         ...
 
 

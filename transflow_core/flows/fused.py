@@ -48,7 +48,7 @@ def fuse(flow: Flow, nets: torch.dtype | None = None) -> Flow:
         nets: the type in which the nets inside couplings compute; None is float32.
     """
     if isinstance(flow, TrainableFlow):
-        return (GuardedWaveletFlow if isinstance(flow, WaveletGlow) else GuardedFlow)(flow, nets)
+        return GuardedFlow(flow, nets)
     return flow
 
 
@@ -72,15 +72,22 @@ class GuardedFlow:
         """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""
         return self._flow.inverse(z)
 
-    def guarded_inverse(self, z: Tensor, ranges: Tensor, coarse: bool = False) -> tuple[Tensor, Tensor]:
+    @property
+    def halvings(self) -> int:
+        """How often `low_pass` can halve the side: 0 for a Glow."""
+        return self._flow.halvings if isinstance(self._flow, WaveletGlow) else 0
+
+    def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None) -> Tensor:
+        """See `WaveletGlow.low_pass`; `times` may be 0."""
+        return self._flow.low_pass(z, times, guard) if times else self._flow.inverse(z, guard)[0]  # type: ignore[union-attr]
+
+    def guarded_inverse(self, z: Tensor, ranges: Tensor, times: int = 0) -> tuple[Tensor, Tensor]:
         """Latents (n, D) and ranges (n, 2, R) -> (images, by how many times its width each would have left one (n,)).
 
-        With `coarse`, the images' 2×2 means, of a flow that has them.
+        The side of the images is halved so many times: see `low_pass`.
         """
         guard = Guard(ranges, excess := ranges.new_zeros(len(z)), self.guarded)
-        if coarse and isinstance(self._flow, WaveletGlow):
-            return self._flow.low_pass(z, guard), excess
-        return self._flow.inverse(z, guard)[0], excess
+        return self.low_pass(z, times, guard), excess
 
     def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), their ranges (n, 2, R): what is clamped when they are decoded)."""
@@ -91,14 +98,6 @@ class GuardedFlow:
         """Latents (n, D) -> (images (n, C, S, S), their ranges (n, 2, R))."""
         ranges = z.new_zeros(len(z), 2, self.guarded)
         return self._flow.inverse(z, Guard(ranges, at=self.guarded))[0], ranges
-
-
-class GuardedWaveletFlow(GuardedFlow):
-    """One of a `WaveletGlow`, which has coarser images."""
-
-    def low_pass(self, z: Tensor) -> Tensor:
-        """The 2×2 means of `inverse(z)[0]`, (n, C, S/2, S/2), without the finest details: half the time."""
-        return cast(WaveletGlow, self._flow).low_pass(z)
 
 
 def _fused(flow: TrainableFlow, nets: torch.dtype) -> TrainableFlow:

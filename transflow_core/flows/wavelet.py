@@ -192,9 +192,21 @@ class WaveletGlow(nn.Module):
         z, base_log_det = self.base(low, guard)
         return torch.cat([eps.flatten(1), z], 1), detail_log_det + base_log_det - math.prod(low.shape[1:]) * math.log(2)
 
-    def low_pass(self, z: Tensor, guard: Guard | None = None) -> Tensor:
-        """The 2×2 means of `inverse(z)[0]`, (n, C, S/2, S/2), from the base alone: half the time."""
-        return self.base.inverse(z[:, math.prod(self.latent_shapes[0]) :], guard)[0]
+    @property
+    def halvings(self) -> int:
+        """How many Haar levels there are."""
+        return 1 + (self.base.halvings if isinstance(self.base, WaveletGlow) else 0)
+
+    def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None) -> Tensor:
+        """The 2×2 means of `inverse(z)[0]`, so many times, (n, C, S/2ᵗ, S/2ᵗ), without the finest details.
+
+        One halving saves half the time. `times` is at most `halvings`.
+        """
+        flow: TrainableFlow = self
+        for _ in range(times):
+            assert isinstance(flow, WaveletGlow)
+            z, flow = z[:, math.prod(flow.latent_shapes[0]) :], flow.base
+        return flow.inverse(z, guard)[0]
 
     def inverse(self, z: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""

@@ -219,22 +219,22 @@ class Prior:
         """
         return self.encode_and_score(images, batch_size).z
 
-    def decode(self, z: Tensor, batch_size: int = 32, coarse: bool = False) -> Tensor:
+    def decode(self, z: Tensor, batch_size: int = 32, side: int | None = None) -> Tensor:
         """x = f(z): (n, D) -> (n, C, S, S) float32 in [0, 1]. Raises ValueError on another width.
 
-        With `coarse`, a flow that can (see `flows.CoarseFlow`) gives the 2×2 means of that, (n, C, S/2, S/2), in half
-        the time: for previews. Other flows have nothing coarser to give.
+        Where `side` pixels are enough, a flow that can (see `flows.CoarseFlow`) leaves out its finest levels: it gives
+        the means of 2×2 pixels, in half the time or less. Other flows have nothing coarser to give.
         """
-        return self.guarded_decode(z, batch_size, coarse)[0]
+        return self.guarded_decode(z, batch_size, side)[0]
 
     @torch.inference_mode()
     def guarded_decode(
-        self, z: Tensor, batch_size: int = 32, coarse: bool = False, ranges: Tensor | None = None
+        self, z: Tensor, batch_size: int = 32, side: int | None = None, ranges: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """As `decode`, and no value inside the flow leaves `ranges`, so that no picture breaks into noise.
 
         Args:
-            z, batch_size, coarse: see `decode`.
+            z, batch_size, side: see `decode`.
             ranges: (2, R) or (n, 2, R), as `noted_decode` gives them; None for none. A flow that is none of ours takes
                 no notice (see `flows.fused`).
 
@@ -242,21 +242,26 @@ class Prior:
             The images; and by how many times its width each image would have left a range, (n,): 0 for not at all.
         """
         z, form = self._checked(z), self._form
-        coarse = coarse and isinstance(form, CoarseFlow)
+        times = self._halvings(side)
         if ranges is not None and isinstance(form, GuardedFlow):
             z = torch.cat([z, ranges.to(z).expand(len(z), 2, form.guarded).flatten(1)], 1)
 
             def decoded(batch: Tensor) -> tuple[Tensor, Tensor]:
                 latents, bounds = batch.split([self.dim, batch.shape[1] - self.dim], 1)
-                return form.guarded_inverse(latents.contiguous(), bounds.unflatten(1, (2, -1)), coarse)
+                return form.guarded_inverse(latents.contiguous(), bounds.unflatten(1, (2, -1)), times)
         else:
 
             def decoded(batch: Tensor) -> tuple[Tensor, Tensor]:
-                images = cast(CoarseFlow, form).low_pass(batch) if coarse else form.inverse(batch)[0]
+                images = cast(CoarseFlow, form).low_pass(batch, times) if times else form.inverse(batch)[0]
                 return images, batch.new_zeros(len(batch))
 
         images, excess = self._batched(decoded, z, batch_size)
         return self.pixels.from_flow(images), excess
+
+    def _halvings(self, side: int | None) -> int:
+        """How often the flow halves its images for pictures of this side."""
+        most = self._form.halvings if isinstance(self._form, CoarseFlow) else 0
+        return min(most, math.floor(math.log2(max(1.0, self.image_size / side)))) if side else 0
 
     def _checked(self, z: Tensor) -> Tensor:
         z = torch.as_tensor(z, dtype=torch.float32)
