@@ -16,6 +16,7 @@ from transflow_core.posterior import (
     interpolate,
     per_level,
     recommend,
+    turned,
 )
 from transflow_core.posterior.bootstrap import dirichlet_weights, image_noise
 from transflow_core.recipes import Method
@@ -226,6 +227,20 @@ def test_a_bootstrap_of_all_images_is_interpolated_as_the_paper_does(method):
     a, b = POSTERIOR, Posterior.condition(-EVIDENCE[:5], 0.2)
     bootstraps = [p.draw(by_bootstrap(1000, p.lam_ratio.item()), LEVELS) for p in (a, b)]
     close(interpolate(*bootstraps, 0.3, method).sample(4), interpolate(a, b, 0.3, method).sample(4), 1e-12)
+
+
+def test_between_two_draws_the_deviation_turns_and_keeps_its_length():
+    z, centre = POSTERIOR.draw(by_posterior(), LEVELS).sample(4), POSTERIOR.mean
+    a, b = z[:2], z[2:]
+    for t in (0.0, 0.3, 0.5, 1.0):
+        lengths = [(one - centre).norm(dim=1) for one in (turned(a, b, t, centre), a, b)]
+        assert (lengths[0] <= torch.maximum(*lengths[1:]) * 1.001).all()
+        assert (lengths[0] >= torch.minimum(*lengths[1:]) * 0.95).all()
+    close(turned(a, b, 0, centre), a)
+    close(turned(a, b, 1, centre), b)
+    assert (turned(a, b, 0.5, centre) - (a + b) / 2).norm() > 0.1  # no straight line
+    close(turned(a, a, 0.5, centre), a, 1e-3)
+    assert torch.isfinite(turned(a, 2 * centre - a, 0.5, centre)).all()
 
 
 # Files.

@@ -55,6 +55,9 @@ DEFAULT_PRIOR = "celeba128"
 CLASSIFYING_PRIOR = "celeba64"
 """The same for classifying: the fine details of a larger prior hide what tells classes apart."""
 
+ANIMATIONS = ("webp", "gif", "mp4")
+"""The formats that move."""
+
 R = TypeVar("R", bound="Recipe")
 Ratio = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -134,6 +137,8 @@ class Recipe(BaseModel):
     """Where a command writes its result by default; "" for nowhere."""
     formats: ClassVar[tuple[str, ...]] = ("png",)
     """What the result can be written as; the first is the default. "images" is a file for each."""
+    frames: ClassVar[int] = 0
+    """The `steps` of an animation, of a recipe whose one step is a picture."""
     most: ClassVar[int] = 0
     """The most images that it may decode; 0 for any number. See `limited`."""
 
@@ -221,7 +226,8 @@ class Recipe(BaseModel):
 
     def written_as(self: R, form: str) -> R:
         """The same, as it must be to be written in one of its formats."""
-        return self
+        still = type(self).frames and getattr(self, "steps", 0) == 1
+        return self.replace(steps=type(self).frames) if still and form in ANIMATIONS else self
 
     def changed(self) -> dict[str, Any]:
         """The parameters that differ from their defaults."""
@@ -323,19 +329,22 @@ _MASKS = Input("White where an image is ignored: one for all images, or one for 
 
 
 class Sample(Drawing):
-    """Draw new images that resemble the evidence."""
+    """Draw new images that resemble the evidence; as an animation, each turns into the next, and the last into the
+    first."""
 
     inputs = {"evidence": _EVIDENCE, "masks": _MASKS}
     output = "samples.png"
-    formats = ("png", "images")
+    formats = ("png", "images", *ANIMATIONS)
+    frames = 8
 
     n: int = parameter(16, "How many images to draw.", ge=1, le=10_000)
     structure: str = parameter("evidence", "Where coarse levels come from: evidence, prior, or an example set.")
     style: str = parameter("evidence", "Where fine levels come from: evidence, prior, or an example set.")
     style_levels: int = parameter(3, "How many of the finest levels are style.", ge=0, le=32)
+    steps: int = parameter(1, "Frames from one image to the next, in an animation; 1 for a picture.", ge=1, le=100)
 
     def cost(self) -> int:
-        return self.n
+        return self.n * self.steps
 
     @property
     def mixed(self) -> bool:
@@ -364,7 +373,7 @@ class Interpolate(Drawing):
 
     inputs = {"a": Input("Images, a folder, or a saved posterior.", "set"), "b": Input("The other end.", "set")}
     output = "interpolation.png"
-    formats = ("png", "webp", "gif", "mp4")
+    formats = ("png", *ANIMATIONS)
 
     # Not "path": Gradio's clients take an object with that key for a file.
     interpolation: Literal["linear", "wasserstein"] = parameter("linear", "linear, as in the paper, or wasserstein.")
@@ -395,7 +404,8 @@ class Restyle(Reading):
         ),
     }
     output = "restyled.png"
-    formats = ("png", "webp", "gif", "mp4")
+    formats = ("png", *ANIMATIONS)
+    frames = 13
 
     strength: Share | tuple[Share, ...] = parameter(
         1.0, "0 is the photograph, 1 is all of the style; or one for each level."
@@ -410,9 +420,6 @@ class Restyle(Reading):
         """Version 0.2 wrote `levels_kept` and `toned`."""
         names = {"levels_kept": "keep_levels", "toned": "match_colours"}
         return {names.get(name, name): text for name, text in texts.items()}
-
-    def written_as(self, form: str) -> Restyle:
-        return self.replace(steps=13) if form in ("webp", "gif", "mp4") and self.steps == 1 else self
 
 
 class Mix(Reading):

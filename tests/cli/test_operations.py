@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
 from transflow_core.engine import Engine
@@ -19,6 +19,10 @@ from .conftest import pixels
 
 def off(a, b):
     return np.abs(pixels(a) - pixels(b)).max()
+
+
+def large(file):
+    return np.asarray(Image.open(file).convert("RGB").resize((256, 256), Image.Resampling.LANCZOS)).astype(int)
 
 
 def masked(size, box):
@@ -67,6 +71,21 @@ def test_sample_writes_a_sheet_or_a_folder_and_says_what_is_skipped(run):
         assert files == [f"{folder}/sample_000{i}.png" for i in range(3)]
     assert pixels(files[0]).shape == (16, 16, 3) and read_png_metadata(files[0])["n"] == "3"
     assert off("plain/sample_0000.png", "mixed/sample_0000.png") > 9
+
+
+def test_a_morph_goes_through_the_samples_and_back_to_the_first(run):
+    run("sample", "images", "-n", 3, "-o", "folder")
+    told = run("sample", "images", "-n", 3, "--steps", 4, "-o", "morph.webp")
+    assert told["recipe"]["steps"] == 4
+    with Image.open("morph.webp") as morph:
+        assert (morph.n_frames, morph.size) == (12, (256, 256))
+        frames = [np.asarray(one.convert("RGB")).astype(int) for one in ImageSequence.Iterator(morph)]
+    for index in range(3):
+        near = [np.abs(frames[at] - large(f"folder/sample_000{index}.png")).mean() for at in range(12)]
+        assert np.argmin(near) == 4 * index and near[4 * index] < 8
+    for before, after in zip(frames, [*frames[1:], frames[0]], strict=True):  # no jump, at the end of the loop neither
+        assert np.abs(after - before).mean() < np.abs(frames[0] - frames[4]).mean()
+    assert run("sample", "images", "-n", 2, "-o", "morph.gif")["recipe"]["steps"] == 8
 
 
 def test_a_posterior_keeps_its_method_and_takes_another_lambda(run):

@@ -107,13 +107,14 @@ def read(path) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("suffix", ANIMATION_SUFFIXES)
-@pytest.mark.parametrize("shown", [4, 1])
-def test_frames_go_forwards_and_back_in_their_colours(tmp_path, suffix, shown):
+@pytest.mark.parametrize(("shown", "loop"), [(4, False), (4, True), (1, False)])
+def test_frames_go_forwards_and_back_or_round_in_their_colours(tmp_path, suffix, shown, loop):
     if suffix == ".mp4":
         pyav()
     path = tmp_path / f"a:b %d{suffix.upper() if suffix == '.gif' else suffix}"
-    save_animation(frames()[:shown], path)
-    for frame, shade in zip(read(path), SHADES[:shown] + SHADES[:shown][-2:0:-1], strict=True):
+    save_animation(frames()[:shown], path, loop=loop)
+    back = [] if loop else SHADES[:shown][-2:0:-1]
+    for frame, shade in zip(read(path), SHADES[:shown] + back, strict=True):
         assert frame.shape == (32, 48, 3)
         assert np.abs(frame[10:20, 10:20].astype(int) - shade).max() <= 8
     if suffix != ".mp4" and shown > 1:

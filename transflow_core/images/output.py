@@ -112,8 +112,8 @@ def writes_mp4() -> bool:
     return find_spec("av") is not None
 
 
-def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str]) -> None:
-    """Write frames as an animation of 12 a second that plays forwards and then backwards, for ever.
+def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], *, loop: bool = False) -> None:
+    """Write frames as an animation of 12 a second that plays for ever: forwards and then backwards, or as a loop.
 
     `.webp` is the smallest and has all colours; `.gif` plays everywhere; `.mp4` (H.264, 4:2:0, BT.709) suits video
     editors and social networks. An MP4 needs even sizes: odd ones grow by a pixel.
@@ -121,12 +121,13 @@ def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str]) 
     Args:
         frames: at least one, all of one size; the first and the last are shown once.
         path: where to write; `.webp`, `.gif` or `.mp4`.
+        loop: forwards alone, because the last frame leads to the first one.
 
     Raises:
         ValueError: another suffix, or an MP4 without PyAV; the message says what to install.
     """
     frames = [frame.convert("RGB") for frame in frames]
-    frames += frames[-2:0:-1]
+    frames += [] if loop else frames[-2:0:-1]
     path = Path(path)
     suffix = path.suffix.lower()
     how: dict[str, Any]

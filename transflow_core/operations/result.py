@@ -35,6 +35,7 @@ class Result:
         pictures: by name without a suffix; of each one or more frames.
         overview: all of them as one picture; None where each stands by itself.
         frames: the overview as an animation.
+        loop: whether its last frame leads to the first one; else it plays there and back.
         saved: a posterior, latents or a classifier.
         lines: what a person reads.
     """
@@ -44,6 +45,7 @@ class Result:
     pictures: Mapping[str, Sequence[Image.Image]] = field(default_factory=dict)
     overview: Image.Image | None = None
     frames: Sequence[Image.Image] = ()
+    loop: bool = False
     saved: Saved | None = None
     lines: tuple[str, ...] = ()
 
@@ -73,7 +75,7 @@ class Result:
 
     def _write(self, frames: Sequence[Image.Image], path: Path) -> Path:
         if path.suffix.lower() in ANIMATION_SUFFIXES:
-            save_animation(frames if self.overview is None else self.frames, path)
+            save_animation(frames if self.overview is None else self.frames, path, loop=self.loop)
         else:
             save_png(frames[-1], path, metadata=self.metadata)
         return path

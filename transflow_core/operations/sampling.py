@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
+from PIL import Image
+
+from ..compute import How, Samples
 from ..evidence import Evidence
-from ..images import contact_sheet, labelled_rows, to_pil
-from ..posterior import PRIOR_TEMPERATURE, Gaussian, Posterior, Sampler, compose, resolve
+from ..images import contact_sheet, enlarge, labelled_rows, to_pil
+from ..posterior import PRIOR_TEMPERATURE, Gaussian, Posterior, Sampler, compose, resolve, turned
 from ..posterior import interpolate as path_at
 from ..priors.catalogue import example_files
 from ..reading import Reader
@@ -16,7 +20,10 @@ from .call import Call, notes_of
 from .inpaint import ignore, masks_in_frames
 from .result import Result
 
-__all__ = ["conditioned", "ignored", "interpolate", "sample", "sampler_of", "sweep", "sweep_of"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["conditioned", "ignored", "interpolate", "morph", "sample", "sampler_of", "sweep", "sweep_of"]
 
 _OWN = {"local": "likeness", "bootstrap": "images_per_sample", "posterior": "lam_ratio"}
 """The number that a sweep of each method changes."""
@@ -26,6 +33,8 @@ _SWEEP_LIKENESS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
 """Closer towards 1, where samples change more."""
 _SWEEP_PIECES = (1, 1.5, 2, 3, 4, 6, 10, 20)
 """Images in a sample, as far as there are as many; all of them come last."""
+_SIDE = 256
+"""Pixels of a morph, at least: what a message shows of one face."""
 
 
 class Conditioned(NamedTuple):
@@ -87,12 +96,24 @@ def sample(call: Call[Sample]) -> Result:
     """New images, with the closest image of the evidence to each."""
     engine, evidence = call.engine, ignored(call, call.evidence())
     posterior, recipe, facts, lines = conditioned(call, evidence, call.recipe)
-    samples = engine.sample(sampler_of(engine, recipe, posterior), **_draws(call))
-    pictures = to_pil(samples.images)
+    sampler = sampler_of(engine, recipe, posterior)
+    samples = engine.sample(sampler, **_draws(call))
+    pictures, frames = to_pil(samples.images), morph(engine, sampler, samples, recipe.steps, **call.how)
     closest = engine.closest(samples.images, posterior, evidence, **call.how)
     facts |= {**samples.counts, "closest": [one.to_dict() for one in closest]}
     named = {f"sample_{index:04d}": [picture] for index, picture in enumerate(pictures)}
-    return Result(recipe, facts, named, contact_sheet(pictures), lines=lines)
+    return Result(recipe, facts, named, contact_sheet(pictures), frames, loop=True, lines=lines)
+
+
+def morph(engine: Reader, sampler: Sampler, samples: Samples, steps: int, **how: Unpack[How]) -> list[Image.Image]:
+    """Each sample turns into the next, and the last into the first: `steps` frames for each, of 256 pixels or more."""
+    z, mean = samples.z, sampler.mean
+    way = [turned(z, z.roll(-1, 0), step / steps, mean) for step in range(1, steps)]
+    images = samples.images[:, None]
+    if way:
+        between = engine.decode(torch.stack(way, 1).flatten(0, 1), centre=mean, guards=[sampler.guard], **how)
+        images = torch.cat([images, between.reshape(len(z), steps - 1, *images.shape[2:])], 1)
+    return [enlarge(frame, max(_SIDE, *frame.size)) for frame in to_pil(images.flatten(0, 1))]
 
 
 def sweep_of(recipe: Sweep, m: float) -> dict[str, Sweep]:

@@ -29,3 +29,4 @@ from .restyling import Restyling as Restyling
 from .shrinkage import ShrinkageCovariance as ShrinkageCovariance
 from .statistics import Statistics as Statistics
 from .transport import interpolate as interpolate
+from .transport import turned as turned

@@ -11,7 +11,7 @@ from .covariance import Covariance
 from .gaussian import Gaussian, Sampler
 from .guard import Guard
 
-__all__ = ["InterpolatedSampler", "interpolate"]
+__all__ = ["InterpolatedSampler", "interpolate", "turned"]
 
 
 def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sampler:
@@ -64,3 +64,21 @@ class InterpolatedSampler(ImageSampler):
         """The deviations of both sides' images, mixed, (n, D)."""
         found = [share * part.deviations(n, seed, start, fold) for share, part in self.parts]
         return torch.stack(found).sum(0)
+
+
+def turned(a: Tensor, b: Tensor, t: float, centre: Tensor) -> Tensor:
+    """Latents at t between two of them, (n, D): the deviation from the centre turns from that of a to that of b.
+
+    Its length stays that of a draw, where half way along a straight line the noise of two draws cancels, and the face
+    is smooth (spherical interpolation: Shoemake, 1985).
+
+    Args:
+        a, b: (n, D), or (D,).
+        t: 0 to 1.
+        centre: (D,), such as the mean of what they were drawn from.
+    """
+    u, v = a - centre, b - centre
+    norms = (u.norm(dim=-1, keepdim=True) * v.norm(dim=-1, keepdim=True)).clamp(min=1e-12)
+    # Where both are one, and where they are opposite, there is no angle to turn by: nearly a straight line.
+    angle = ((u * v).sum(-1, keepdim=True) / norms).clamp(-0.9999, 0.9999).arccos()
+    return centre + (((1 - t) * angle).sin() * u + (t * angle).sin() * v) / angle.sin()

@@ -158,6 +158,7 @@ CLASSES = {"grey": images("greyscale", 4), "toon": images("cartoon", 4)}
         ("condition", {"evidence": CARTOON}, {"lam_ratio": [0.2, 0.3], "weights": [1.0, 2.0]}),
         ("condition", {"evidence": images("red_hair", 1), "masks": "mask"}, {"lam_ratio": 0}),
         ("sample", {"evidence": "saved"}, {"n": 3, "seed": 5, "temperature": 0.8, "format": "images"}),
+        ("sample", {"evidence": CARTOON}, {"n": 2, "steps": 3, "format": "webp"}),
         ("sample", {"evidence": "saved"}, {"n": 4, "lam_ratio": "inf", "method": "posterior"}),
         ("sample", {"evidence": CARTOON}, {"n": 2, "method": "bootstrap"}),
         ("sweep", {"evidence": "saved"}, {"over": "lam_ratio", "values": [0.05, 5], "n": 2}),
