@@ -10,7 +10,7 @@ import struct
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -19,6 +19,7 @@ from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.posterior import Gaussian, Posterior, Statistics
 
+from .fuzz import changed, edits, many
 from .helpers import by_bootstrap, by_local, make_tiny_prior
 from .test_posterior import (
     COVARIANCES,
@@ -129,74 +130,46 @@ def test_a_header_that_is_none_is_refused(saved, header):
 
 HOSTILE = [
     ("posterior", {"mean": torch.full((D,), math.nan)}, "finite"),
-    ("posterior", {"evidence_mean": torch.full((D,), math.inf)}, "finite"),
-    ("posterior", {"lam_ratio": torch.tensor(math.nan)}, "finite"),
     ("posterior", {"lam_ratio": torch.tensor(-1.0)}, "at least 0"),
     ("posterior", {"mean": torch.zeros(D + 1)}, "does not fit"),
-    ("posterior", {"mean": torch.tensor(0.0)}, "does not fit"),
-    ("posterior", {"mean": torch.zeros(0)}, "does not fit"),
     ("posterior", {"mean": torch.zeros(D, dtype=torch.int64)}, "I64"),
-    ("posterior", {"mean": torch.zeros(D, dtype=torch.bfloat16)}, "BF16"),
     ("posterior", {"mean": None}, "lacks"),
-    ("posterior", {"latents": None}, "lacks"),
     ("posterior", {"extra": torch.zeros(1)}, "no posterior has"),
     ("posterior", {"prior.diagonal": -torch.ones(D)}, "negative"),
     ("posterior", {"prior.diagonal": torch.zeros(D)}, "singular"),
     ("posterior", {"prior.mean": None}, r"lacks \['prior.mean'\]"),
-    ("posterior", {"prior.mean": None, "prior.diagonal": None}, "lacks"),
     ("posterior", {"covariance.diagonal": torch.ones(D, D)}, "does not fit"),
     ("posterior", {"covariance.diagonal": torch.full((D,), 1e30)}, "too large"),
-    ("posterior", {"likelihood.diagonal": torch.tensor(-1.0)}, "negative"),
     ("posterior", {"likelihood.factor": torch.ones(D, 5000)}, "does not fit"),
-    ("posterior", {"likelihood.factor": torch.ones(D, 0)}, "does not fit"),
     ("posterior", {"weights": torch.zeros(M)}, "not all 0"),
-    ("posterior", {"weights": torch.zeros(0)}, "does not fit"),
     ("posterior", {"weights": torch.ones(M - 1)}, "does not fit"),
     ("posterior", {"visible": torch.ones(M - 1, 4, 4)}, "does not fit"),
-    ("posterior", {"visible": torch.ones(M, 4)}, "does not fit"),
-    ("posterior", {"visible": torch.ones(M, 999, 4)}, "does not fit"),
-    ("posterior", {"visible": torch.full((M, 4, 4), math.nan)}, "finite"),
     ("posterior", {"latents": torch.zeros(129, D)}, "does not fit"),
-    ("posterior", {"latents": torch.full((M, D), 1e30)}, "too large"),
     ("posterior", {"format": "transflow-glow"}, "format is .transflow-glow.; choose"),
     ("posterior", {"version": 1}, "version is 1; choose 2"),
     ("posterior", {"m": 0}, "m is 0: input should be greater"),
-    ("posterior", {"m": True}, "m is "),
-    ("posterior", {"m": math.nan}, "m is "),
     ("posterior", {"m": 10**400}, "m is "),
     ("posterior", {"metadata": {"a": 1}}, "metadata is 1: .*string"),
-    ("posterior", {"metadata": ["a"]}, "metadata is .*object"),
     ("classifier", {"means": None}, "lacks"),
     ("classifier", {"sigma.0.along": None}, "classifier"),
     ("classifier", {"extra": torch.zeros(1)}, "no classifier has"),
     ("classifier", {"means": torch.zeros(2, D)}, "does not fit"),
-    ("classifier", {"means": torch.zeros(3, D).double()}, "F64"),
     ("classifier", {"centre": torch.full((D,), math.nan)}, "finite"),
     ("classifier", {"sigma.0.rest": torch.tensor(-1.0).double()}, "above 0"),
     ("classifier", {"counts": torch.zeros(3).double()}, "at least 1"),
     ("classifier", {"novelty.covariance": -torch.eye(3).double()}, "covariance"),
     ("classifier", {"version": 99}, "version"),
     ("classifier", {"classes": ["a", "a", "b"]}, "different printable"),
-    ("classifier", {"classes": ["a", "b\n", "c"]}, "different printable"),
     ("classifier", {"classes": "abc"}, "classes"),
     ("classifier", {"temperature": 0}, "temperature"),
-    ("classifier", {"temperature": "1"}, "temperature"),
     ("classifier", {"threshold": 2.0}, "threshold"),
-    ("classifier", {"accuracy": -1}, "accuracy"),
     ("classifier", {"likelihood": "round"}, "likelihood"),
-    ("classifier", {"centred": 1}, "centred"),
-    ("classifier", {"parts": []}, "parts"),
     ("classifier", {"parts": [[3, 1.0], [D, 1.0]]}, "lacks"),
     ("classifier", {"parts": [[D, 1.0], [3, 1.0]]}, "parts do not divide"),
     ("classifier", {"parts": [[D + 1, 1.0]]}, "does not fit"),
-    ("classifier", {"parts": [[D, 0.0]]}, "parts"),
-    ("classifier", {"parts": [D]}, "parts"),
     ("statistics", {"m": 4}, "keys do not fit"),
-    ("statistics", {"keys": ["b", "a", "c"]}, "keys do not fit"),
     ("statistics", {"keys": 1}, "keys"),
-    ("statistics", {"words": []}, "words"),
     ("statistics", {"total": torch.zeros(2).double()}, "does not fit"),
-    ("statistics", {"total": torch.full((D,), math.inf).double()}, "finite"),
     ("statistics", {"latents": None}, "lacks"),
 ]
 
@@ -219,7 +192,6 @@ def test_a_hostile_file_is_refused_with_its_name_and_the_reason(tmp_path, kind, 
     assert str(path) in str(error.value)
 
 
-some = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FLOATS = st.one_of(
     st.floats(width=32),
     st.sampled_from([0.0, -0.0, 1e-45, 1e-38, 1e-20, 1e6, 1e9, 1e18, 3e38, -1.0, math.inf, -math.inf, math.nan]),
@@ -241,18 +213,15 @@ def refused_or_used(path, use):
         assert str(error)
 
 
-@some
-@given(flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8))
-def test_changed_bytes(good, flips):
+@many
+@given(edits)
+def test_changed_bytes(good, changes):
     content, path, use = good
-    data = bytearray(content)
-    for place, value in flips:
-        data[place % len(data)] = value
-    path.write_bytes(data)
+    path.write_bytes(changed(content, changes))
     refused_or_used(path, use)
 
 
-@some
+@many
 @given(name=st.integers(0, 20), place=st.integers(0, 100), value=FLOATS)
 @example(name=1, place=0, value=1e30)  # a factor: LinAlgError of its eigenvalues
 @example(name=4, place=0, value=1e38)

@@ -8,7 +8,7 @@ import string
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors import safe_open
@@ -17,14 +17,11 @@ from safetensors.torch import load_file, save_file
 from transflow_core.checkpoints import CheckpointError, convert
 from transflow_core.checkpoints.settings import side_values
 
+from ..fuzz import changed, edits, few, many
 from ..helpers import make_tiny_prior
 from . import test_safety
 from .memory import at_most
 from .projects import CHAIYUJIN, GLOWIP, ROSINALITY, Y0AST, project
-
-# As many examples as take some seconds on a busy machine; one that was found is kept as an `example`.
-few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-many = settings(few, max_examples=100)
 
 
 @pytest.fixture(autouse=True)
@@ -48,39 +45,11 @@ def read(path, **options):
         assert str(path.parent) not in str(error)
 
 
-edits = st.lists(
-    st.tuples(
-        st.floats(0, 1),  # where, as a share of the file; its ends hold what tells sizes
-        st.sampled_from(["flip", "write", "insert", "delete", "repeat"]),
-        st.one_of(
-            st.binary(min_size=1, max_size=16),
-            st.sampled_from([b"\xff" * 8, b"\x00" * 8, b"\xff\xff\xff\x7f", (2**62).to_bytes(8, "little"), b"9" * 12]),
-        ),
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
-@given(edits, st.sampled_from(["any", "start", "end"]))
+@given(edits)
 @few
-def test_changed_bytes(good, changes, place):
+def test_changed_bytes(good, changes):
     path, content = good
-    bad = bytearray(content)
-    for share, what, word in changes:
-        span = len(bad) if place == "any" else min(len(bad), 2000)
-        at = int(share * max(0, span - 1)) + (len(bad) - span if place == "end" else 0)
-        if what == "flip" and bad:
-            bad[at] ^= word[0] or 1
-        elif what == "write":
-            bad[at : at + len(word)] = word
-        elif what == "insert":
-            bad[at:at] = word
-        elif what == "delete":
-            del bad[at : at + 64 * len(word)]
-        else:
-            bad[at:at] = bad[at : at + 256 * len(word)]
-    path.write_bytes(bad)
+    path.write_bytes(changed(content, changes))
     read(path)
 
 
@@ -117,19 +86,6 @@ def test_configurations_of_whatever_json_allows(native, data):
     read(folder)
     (folder / "config.json").write_text(data.draw(st.sampled_from(["{}", "[1]", json.dumps({"base": config})])))
     read(folder)
-
-
-@given(documents)
-@few
-def test_typicality_of_whatever_json_allows(native, document):
-    from transflow_core.priors.catalogue import load_prior
-
-    folder, config = native
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "typicality.json").write_text(json.dumps({"quantiles_percent": document, "n": document}))
-    with pytest.raises(CheckpointError):
-        load_prior(folder)
-    (folder / "typicality.json").unlink()
 
 
 @given(st.text(st.sampled_from(string.printable + "&*!<:{}[]"), max_size=200), documents)

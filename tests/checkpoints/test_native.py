@@ -103,55 +103,53 @@ def test_a_wrong_file_is_refused_with_the_reason(saved, case):
         load_prior(file, device="cpu")
 
 
-def test_a_native_folder_with_a_huge_configuration(tmp_path):
-    make_tiny_prior().save(tmp_path / "small")
-    for name in ("config.json", "typicality.json"):
-        good = (tmp_path / "small" / name).read_bytes() if name == "config.json" else b""
-        (tmp_path / "small" / name).write_bytes(b" " * 3_000_000)
-        refused(tmp_path / "small", f"small/{name}: too large")
-        (tmp_path / "small" / name).write_bytes(good)
-
-
 @pytest.fixture
 def folder(tmp_path):
     make_tiny_prior().save(tmp_path / "small")
     return tmp_path / "small"
 
 
-def test_one_flipped_bit_in_the_weights_is_seen_and_the_file_named(folder):
-    assert load_native(folder).name == "tiny"
-    weights = folder / "model.safetensors"
+def flip_a_bit(weights):
     content = bytearray(weights.read_bytes())
     content[-1000] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"^small/model\.safetensors: the file is damaged: its sha256"):
-        load_prior(folder)
+
+
+HUGE = " " * 3_000_000
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 47331428\n"
+DAMAGED = {
+    "one bit": ("model.safetensors", flip_a_bit, r"^small/model\.safetensors: the file is damaged: its sha256"),
+    "short": ("model.safetensors", lambda f: f.write_bytes(f.read_bytes()[:-4]), r"^small/model\.safetensors: "),
+    "a pointer": ("model.safetensors", lambda f: f.write_text(POINTER), "git lfs pull"),
+    "huge configuration": ("config.json", lambda f: f.write_text(HUGE), r"^small/config\.json: too large"),
+    "huge typicality": ("typicality.json", lambda f: f.write_text(HUGE), r"^small/typicality\.json: too large"),
+    "no sums": ("SHA256SUMS", lambda f: f.write_text("x"), "^small/SHA256SUMS"),
+    "other sums": ("SHA256SUMS", lambda f: f.write_text("0" * 64 + "  other.safetensors"), "^small/SHA256SUMS"),
+    "huge sums": ("SHA256SUMS", lambda f: f.write_text(HUGE), "^small/SHA256SUMS"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_folder_is_refused_and_the_file_named(folder, case):
+    file, spoil, message = DAMAGED[case]
+    assert load_native(folder).name == "tiny"
+    spoil(folder / file)
+    refused(folder, message)
+
+
+def test_without_sums_nothing_is_compared_and_without_weights_nothing_read(folder):
+    flip_a_bit(folder / "model.safetensors")
     (folder / "SHA256SUMS").unlink()
-    load_prior(folder, device="cpu")  # without the sum nothing tells
-
-
-@pytest.mark.parametrize("sums", ["", "x", "0" * 64 + "  other.safetensors", " " * 2_000_000])
-def test_sums_that_tell_nothing_of_the_weights_are_refused(folder, sums):
-    (folder / "SHA256SUMS").write_text(sums)
-    with pytest.raises(CheckpointError, match="small/SHA256SUMS"):
-        load_prior(folder)
-
-
-def test_short_and_missing_weights_are_named(folder):
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-4])
-    with pytest.raises(CheckpointError, match=r"^small/model\.safetensors: "):
-        load_prior(folder)
-    weights.unlink()
+    load_prior(folder, device="cpu")
+    (folder / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"small: no model\.safetensors"):
         load_prior(folder)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "model.pt", "graph.pb"])
-def test_a_git_lfs_pointer_is_called_one(folder, name):
-    (folder / name).write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 47331428\n")
-    with pytest.raises(CheckpointError, match="git lfs pull"):
-        load_prior(folder if name == "model.safetensors" else folder / name)
+@pytest.mark.parametrize("name", ["model.pt", "graph.pb"])
+def test_a_pointer_of_another_name_is_called_one(name, tmp_path):
+    (tmp_path / name).write_text(POINTER)
+    refused(tmp_path / name, "git lfs pull")
 
 
 @pytest.mark.parametrize("what", ["P", "L", "U", "log_diag"])

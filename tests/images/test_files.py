@@ -35,13 +35,6 @@ def test_arguments_keep_their_order_and_appear_once(folder):
     assert find_images([]) == []
 
 
-def test_names_that_differ_only_in_how_a_number_is_written_have_an_order(tmp_path):
-    for name in ("1.png", "01.png", "a1b.png", "a1.png", "²3.png"):
-        (tmp_path / name).touch()
-    assert find_images(tmp_path) == find_images(tmp_path)
-    assert len(find_images(tmp_path)) == 5
-
-
 def test_every_suffix_is_one_that_can_be_read(tmp_path):
     pillow = Image.registered_extensions()
     for suffix in IMAGE_SUFFIXES - {".heic", ".heif", ".hif"}:

@@ -123,20 +123,6 @@ def test_frames_go_forwards_and_back_or_round_in_their_colours(tmp_path, suffix,
             assert image.info["loop"] == 0 and abs(image.info["duration"] - 1000 / 12) <= 5
 
 
-def test_mp4_is_what_browsers_play(tmp_path):
-    path = tmp_path / "odd.mp4"
-    av = pyav()
-    save_animation(frames(47, 33), path)
-    data = path.read_bytes()
-    assert data.index(b"moov") < data.index(b"mdat")  # plays before it is loaded whole
-    with av.open(str(path)) as file:
-        stream = file.streams.video[0]
-        codec = stream.codec_context
-        assert (codec.name, codec.pix_fmt, codec.colorspace) == ("h264", "yuv420p", 1)  # BT.709
-        assert (stream.width, stream.height, stream.average_rate) == (48, 34, 12)
-    assert np.abs(read(path)[0][-1, -1].astype(int) - SHADES[0]).max() <= 8  # the added edge has no colour of its own
-
-
 PLAY = """async data => {
   const video = document.body.appendChild(document.createElement('video'));
   video.muted = true;
