@@ -202,13 +202,6 @@ def test_what_is_quick_is_known_by_the_header(size, align, quick, tmp_path):
         assert is_quick(content, size=64, align=align) == quick
 
 
-def test_a_large_file_is_no_work_for_the_quick_child(reader, tmp_path):
-    path = tmp_path / "a.png"
-    path.write_bytes(bytes(2**20 + 1))
-    with patch.object(reader._quick, "_process", None):
-        assert "not an image" in reader.submit(path, name="a.png", size=64).result().problem
-
-
 def test_the_child_ends_with_this_process():
     code = "from transflow_core.pictures import PictureReader; PictureReader(); print('over')"
     # The child has this one's stderr: it is read to its end when both are over.

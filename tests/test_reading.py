@@ -1,6 +1,5 @@
 """Files to evidence: what happens to each, what there is while it grows, the caches, progress, and a way to cancel."""
 
-import io
 import itertools
 import threading
 import time
@@ -89,14 +88,6 @@ def test_files_that_cannot_be_used_are_named_and_the_others_go_on(engine, files,
         assert image.problem and image.summary.startswith("skipped: ") and image.latent is None
     with pytest.raises(ValueError, match=r"nowhere\.png"):
         engine.posterior([tmp_path / "nowhere.png"])
-
-
-@pytest.mark.parametrize("kind", ["path", "text", "bytes", "file", "pil"])
-def test_every_kind_of_file_gives_the_same_latent(engine, files, kind):
-    data, image = files[0].read_bytes(), squares(1)[0]
-    file = {"path": files[0], "text": str(files[0]), "bytes": data, "file": io.BytesIO(data), "pil": image}[kind]
-    latent = engine.read([file])[0].latent
-    torch.testing.assert_close(latent.z, engine.prior.encode([image])[0], atol=1e-5, rtol=1e-5)
 
 
 def test_a_file_without_a_name_has_one(engine):

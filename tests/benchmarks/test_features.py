@@ -37,12 +37,3 @@ def test_stripes_are_in_the_band_of_their_size_and_in_their_half(width, band):
     assert lightness.mean((1, 2)).argmax() == band
     assert lightness[0, :, 0].min() > NOTHING + 10 and lightness[0, :, 3].max() < NOTHING + 0.1
     assert chroma.max() < NOTHING + 1 and parts(stripes(1, (1.0, -0.3, 0.5)))[2][0].min() > NOTHING + 10
-
-
-def test_turning_a_picture_turns_its_cells():
-    image = np.random.default_rng(0).random((3, SIDE, SIDE))
-    layout, lightness, chroma = parts(image)
-    turned = parts(image.swapaxes(1, 2))
-    np.testing.assert_allclose(turned[0], layout.swapaxes(1, 2), atol=1e-4)
-    np.testing.assert_allclose(turned[1], lightness.swapaxes(1, 2), atol=1e-4)
-    np.testing.assert_allclose(turned[2], chroma, atol=1e-4)

@@ -1,11 +1,9 @@
 """The maps that are compared, and the page that says how they did."""
 
-import re
-
 import pytest
 import torch
 
-from benchmarks.restyle import DEFAULT, MAPS, STRENGTHS, curves, level_statistics, mean_difference, table
+from benchmarks.restyle import MAPS, level_statistics, mean_difference
 from transflow_core.posterior import standard_normal
 from transflow_core.priors.typicality import Typicality
 
@@ -30,12 +28,3 @@ def test_every_map_moves_photographs_to_latents_and_to_what_it_promises(prior):
         here, there = (x[:, level.slice].reshape(len(x), level.shape[0], -1) for x in (moved, evidence))
         for found, expected in ((here.mean(2), there.mean(2)), (here.std(2), there.std(2))):
             assert torch.allclose(found, expected.mean(0).expand(3, -1), atol=1e-4)
-
-
-def test_the_page_has_a_row_and_a_line_for_each_map():
-    values = [("", 0.0), *((name, s) for name in MAPS for s in STRENGTHS)]
-    rows = [{"set": "a", "map": name, "strength": s, "energy": 50 - 20 * s, "identity": 0.5 * s} for name, s in values]
-    page = table(rows)
-    assert f"| {DEFAULT} | 40.00 / 0.25 | 30.00 / 0.50 |" in page
-    drawn = curves(rows)
-    assert len(re.findall("<polyline", drawn)) == len(MAPS) and all(name in drawn for name in MAPS)

@@ -107,14 +107,6 @@ def test_a_pickled_array_in_an_npz_is_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_torchscript_program_is_refused(tmp_path):
-    path = MAKERS["zip"](tmp_path)
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-        root = archive.namelist()[0].split("/")[0]
-        archive.writestr(f"{root}/constants.pkl", pickle.dumps((), protocol=2))  # what marks a program
-    refused(path, "TorchScript")
-
-
 # Sizes.
 
 
@@ -215,8 +207,3 @@ def test_a_configuration_that_unfolds_by_aliases(tmp_path):
     (tmp_path / "config.yaml").write_text("\n".join(lines))
     assert (tmp_path / "config.yaml").stat().st_size < 7500
     refused(path, "alias")
-
-
-def test_every_layout_is_recognised_by_names_of_its_own():
-    names = [set(layout.recognised_by) for layout in layouts.LAYOUTS]
-    assert not any(a <= b for a in names for b in names if a is not b)

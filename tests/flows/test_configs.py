@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 
 from transflow_core.flows import (
-    CouplingConfig,
-    Glow,
     GlowConfig,
     LevelConfig,
     PixelConvention,
@@ -75,9 +73,3 @@ def test_what_is_no_configuration_is_refused(kind, change):
 def test_a_wrong_pixel_convention_is_refused(change):
     with pytest.raises(ValueError):
         PixelConvention(**change)
-
-
-def test_a_level_may_have_a_coupling_of_its_own():
-    one, other = CouplingConfig(scale="sigmoid"), CouplingConfig(scale="sigmoid", plus=1.0)
-    flow = Glow(GlowConfig(4, (LevelConfig(1, 4), LevelConfig(1, 4, coupling=other)), channels=1, coupling=one))
-    assert [level.steps[0].coupling.how for level in flow.levels] == [one, other]
