@@ -50,18 +50,16 @@ def _m(evidence: Evidence) -> str:
 
 
 def examples_html() -> str:
-    """A button for each example set. `static/examples.js` listens to them."""
+    """A chip for each example set: a small picture and a name. `static/examples.js` listens to them."""
     buttons = []
     for index, example in enumerate(example_sets().values()):
-        strip = Image.new("RGB", (256, 128))
-        for column, file in enumerate(example.files[:2]):
-            with Image.open(file) as image:
-                strip.paste(image.convert("RGB").resize((128, 128)), (128 * column, 0))
+        with Image.open(example.files[0]) as image:
+            small = image.convert("RGB").resize((64, 64))
         buttons.append(
             f'<button type="button" data-example="{example.key}" title="{escape(example.about)}"{_roving(index)}>'
-            f'<img src="{data_uri(strip)}" alt="" width="128" height="64">{escape(example.title)}</button>'
+            f'<img src="{data_uri(small)}" alt="" width="32" height="32">{escape(example.title)}</button>'
         )
-    return f'<div class="examples" role="group" aria-label="Example sets" data-roving>{"".join(buttons)}</div>'
+    return f'<div class="examples chips" role="group" aria-label="Example sets" data-roving>{"".join(buttons)}</div>'
 
 
 def mostly_outliers(evidence: Evidence) -> bool:
@@ -78,12 +76,13 @@ def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True
     """
     warns = warns and (len(evidence) == 1 or not mostly_outliers(evidence))
     images = "".join(
-        _thumbnail(index, image, index == opened, warns and image.is_outlier) for index, image in enumerate(evidence)
+        _thumbnail(evidence, index, index == opened, warns and image.is_outlier) for index, image in enumerate(evidence)
     )
     return f'<div class="cards" role="list" data-roving>{images}</div>' if images else ""
 
 
-def _thumbnail(index: int, image: EvidenceImage, opened: bool, warned: bool) -> str:
+def _thumbnail(evidence: Evidence, index: int, opened: bool, warned: bool) -> str:
+    image = evidence[index]
     text, frame = escape(f"{image.name}: {image.summary}"), image.filled or (image.face and image.face.image)
     inside = f'<span class="missing" role="img" aria-label="{text}">?</span>'
     if frame:
@@ -93,8 +92,22 @@ def _thumbnail(index: int, image: EvidenceImage, opened: bool, warned: bool) -> 
     return (
         f'<div class="card {_state(image, warned)}" role="listitem"><button type="button" class="open" '
         f'data-action="open" data-index="{index}" aria-expanded="{str(opened).lower()}" title="{text}"'
-        f'{_roving(index)}>{inside}</button><button type="button" class="remove" data-action="remove" '
-        f'data-index="{index}" tabindex="-1" aria-label="remove {escape(image.name)}" title="Remove">×</button></div>'
+        f'{_roving(index)}>{inside}</button>{_others(evidence, index)}<button type="button" class="remove" '
+        f'data-action="remove" data-index="{index}" tabindex="-1" aria-label="remove {escape(image.name)}" '
+        'title="Remove">×</button></div>'
+    )
+
+
+def _others(evidence: Evidence, index: int) -> str:
+    """A button that uses every face of a picture of several, while one of them is not in use."""
+    picture = evidence[index].picture
+    faces = sum(face.placement != "whole" for face in picture.faces)
+    if faces < 2 or (used := len(faces_in_use(evidence, index))) == faces:
+        return ""
+    name, data = escape(f"use all {faces} faces of {picture.name}"), f'data-index="{index}" value="all"'
+    return (
+        f'<button type="button" class="all" data-action="face" {data} aria-label="{name}">'
+        f"{used} of {faces}<br>use all</button>"
     )
 
 

@@ -30,7 +30,7 @@ from .render import progress
 from .server.admission import CancelToken
 from .server.errors import report, warn
 from .server.events import Updates, on
-from .server.files import new_folder
+from .server.files import AGE, new_folder
 from .server.priors import Engines
 from .server.state import Session
 from .static import static
@@ -48,6 +48,11 @@ __all__ = [
 ]
 
 CARDS_JS, EXAMPLES_JS = static("cards.js"), static("examples.js")
+# Files go when nobody uses them, and are so old (`files.sweep`); a page that is open uses its own.
+_STAYS = (
+    f"<p class='stays'>They stay on this server while this page is open, and at most {AGE / 60:g} minutes longer. "
+    "Nothing is trained on them.</p><p class='said' role='status'></p>"
+)
 
 
 class PanelSource(NamedTuple):
@@ -102,17 +107,12 @@ def read(
     yield "", changed
 
 
-def drop_zone(label: str, file_types: Sequence[str], *, elem_id: str, height: int) -> tuple[gr.File, gr.Image]:
-    """The drop zone, `{elem_id}-files`, and below it the camera and the clipboard, `{elem_id}-camera`."""
-    files = gr.File(
-        label=label,
-        file_count="multiple",
-        file_types=list(file_types),
-        height=height,
-        elem_id=f"{elem_id}-files",
-        elem_classes="takes-files",
-    )
-    with gr.Accordion("Webcam or clipboard", open=False):
+def drop_zone(label: str, file_types: Sequence[str], *, elem_id: str) -> tuple[gr.UploadButton, gr.Image]:
+    """A button for files, `{elem_id}-files`, and the camera, `{elem_id}-camera`. `static/anywhere.js` adds drops."""
+    with gr.Column(elem_id=f"{elem_id}-files", elem_classes="takes-files"):
+        files = gr.UploadButton(label, file_count="multiple", file_types=list(file_types))
+        gr.HTML(_STAYS, js_on_load=static("stays.js"), label="Where your photos stay")
+    with gr.Accordion("Camera or clipboard", open=False):
         camera = gr.Image(
             sources=["webcam", "clipboard"],
             type="filepath",
@@ -251,7 +251,7 @@ class EvidencePanel(ImageList):
         engines: the priors that the page serves.
         prior: the component that holds the name of this session's prior.
         panel: key of the session's evidence; prefix of the ids of its components.
-        title: a heading for the panel.
+        title: of the button for files.
         tab: the tab that it is in; for another prior, the images are read again once that tab is open.
         follow: when the prior was changed or the tab was opened.
         nothing: the summary while there are no images.
@@ -276,11 +276,10 @@ class EvidencePanel(ImageList):
         opening: str = "",
     ) -> None:
         self._tab, self._nothing = tab, nothing
-        with gr.Group(elem_id=panel):
+        with gr.Column(elem_id=panel):
             types = [*sorted(IMAGE_SUFFIXES), ".safetensors"]
-            self._files, self._camera = drop_zone(f"{title}: drop files here", types, elem_id=panel, height=128)
-            sets = {"elem_id": f"{panel}-examples", "label": "Example sets", "padding": True}
-            examples = gr.HTML(examples_html(), js_on_load=EXAMPLES_JS, **sets)
+            self._files, self._camera = drop_zone(title, types, elem_id=panel)
+            examples = gr.HTML(examples_html(), js_on_load=EXAMPLES_JS, elem_id=f"{panel}-examples", label="Sets")
         with gr.Row(equal_height=True):
             first = f"Reading {example_sets()[opening].title} …" if opening else summary(Evidence(), nothing)
             self._status = status_line(first, elem_id=f"{panel}-status")

@@ -1,6 +1,5 @@
 () => {
-  // Files that are dropped or pasted anywhere go to the drop zone that is nearest to the pointer. Gradio's own takes only
-  // what is dropped on it.
+  // Files that are dropped or pasted anywhere go to the drop zone that is nearest to the pointer.
   let at = {clientX: 0, clientY: 0};
   const dropZones = () => [...document.querySelectorAll('.takes-files')].filter(zone => zone.offsetParent);
   const distance = ({clientX: x, clientY: y}, zone) => {
@@ -8,14 +7,26 @@
     return Math.hypot(Math.max(left - x, 0, x - right), Math.max(top - y, 0, y - bottom));
   };
   const nearest = event => dropZones().sort((one, other) => distance(event, one) - distance(event, other))[0];
-  const add = (zone, files) => {
-    const input = zone?.querySelector('input[type=file]');
+  const inputOf = zone => zone?.querySelector('input[type=file]');
+  const add = (input, files) => {
     if (!input) return;
     const transfer = new DataTransfer();
     for (const file of files) transfer.items.add(file);
     input.files = transfer.files;
     input.dispatchEvent(new Event('change', {bubbles: true}));
   };
+  // What is no picture is named in words, where Gradio would list twenty endings. The others are sent.
+  addEventListener('change', event => {
+    const input = event.target, said = input.closest?.('.takes-files')?.querySelector('.said');
+    if (!said || input.type !== 'file') return;
+    const ends = input.accept.split(',').map(one => one.trim()), files = [...input.files];
+    const fine = files.filter(({name}) => ends.some(end => name.toLowerCase().endsWith(end)));
+    if (fine.length < files.length) {
+      event.stopImmediatePropagation();
+      if (fine.length) add(input, fine);
+    }
+    said.textContent = files.filter(one => !fine.includes(one)).map(({name}) => `${name} is no picture.`).join(' ');
+  }, true);
   const mark = zone => {
     document.querySelectorAll('.dropping').forEach(one => one.classList.remove('dropping'));
     zone?.classList.add('dropping');
@@ -33,24 +44,24 @@
   addEventListener('dragleave', event => { if (!event.relatedTarget) mark(null); });
   addEventListener('drop', event => {
     mark(null);
-    if (typed(event) || event.target.closest?.('.takes-files')) return;  // Gradio handles these
+    if (typed(event) || event.target.closest?.('.block.takes-files')) return;  // a gr.File takes these itself
     event.preventDefault();
-    if (hasFiles(event)) add(nearest(event), event.dataTransfer.files);
+    if (hasFiles(event)) add(inputOf(nearest(event)), event.dataTransfer.files);
   }, true);
   addEventListener('paste', event => {
     const files = [...event.clipboardData?.files ?? []];
     if (!files.length) return;
     event.preventDefault();
     event.stopPropagation();
-    add(nearest(at), files);
+    add(inputOf(nearest(at)), files);
   }, true);
   // Files that one tab adds to a drop zone of another, which is made when its tab is opened.
   document.addEventListener('add-files', ({detail: {tab, zone, files}}) => {
     [...document.querySelectorAll('[role=tab]')].find(one => one.textContent.trim() === tab).click();
     window.scrollTo({top: 0});
     const there = () => {
-      const at = document.querySelector(zone);
-      if (at?.querySelector('input[type=file]')) add(at, files); else requestAnimationFrame(there);
+      const input = inputOf(document.querySelector(zone));
+      if (input) add(input, files); else requestAnimationFrame(there);
     };
     there();
   });

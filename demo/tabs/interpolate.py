@@ -490,7 +490,9 @@ class Interpolate:
         with gr.Column(scale=4, min_width=280, elem_id=f"interpolate-{key}"):
             gr.Markdown(f"## {letter}, {about}")
             lam = log_slider(NUMBERS["local"]["lam_ratio"], name=f"λ/m of {letter}", elem_id=f"lam-{key}")
-            panel = EvidencePanel(self._engines, prior, panel=f"side-{key}", title=letter, tab=TAB, follow=follow)
+            panel = EvidencePanel(
+                self._engines, prior, panel=f"side-{key}", title=f"+ Add photos to {letter}", tab=TAB, follow=follow
+            )
         return panel, lam
 
     def _build_controls(self) -> None:

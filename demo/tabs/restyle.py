@@ -219,14 +219,13 @@ class Restyle:
             with gr.Column(scale=5, min_width=320):
                 with gr.Group(elem_id="restyle-photograph"):
                     kinds = [*sorted(IMAGE_SUFFIXES), ".safetensors"]
-                    label = "Photo: drop one here, or several"
-                    self._files, self._camera = drop_zone(label, kinds, elem_id="restyle", height=130)
+                    self._files, self._camera = drop_zone("+ Add photos", kinds, elem_id="restyle")
                     self._try = gr.Button(
                         "Try a sample photo (these people do not exist)", elem_id="restyle-try", size="sm"
                     )
                 self._faces = gr.HTML("", elem_id="restyle-faces", elem_classes="status", label="Photos")
                 self._panel = EvidencePanel(
-                    engines, prior, panel="style", title="Style", tab=TAB, follow=follow, nothing=_NO_STYLE
+                    engines, prior, panel="style", title="+ Add style images", tab=TAB, follow=follow, nothing=_NO_STYLE
                 )
             with gr.Column(scale=7, min_width=320):
                 self._build_result(len(engines.get(prior.value).prior.levels))

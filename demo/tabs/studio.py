@@ -92,7 +92,7 @@ class Studio:
                 self._build_controls(engines.get(self._first_prior))
             with gr.Column(scale=5, min_width=320, elem_id="your-images"):
                 gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
-                how = {"panel": "evidence", "title": "Your images", "tab": _TAB, "opening": OPENING}
+                how = {"panel": "evidence", "title": "+ Add photos", "tab": _TAB, "opening": OPENING}
                 self._panel = EvidencePanel(engines, prior, follow=follow, **how)
         gr.HTML(_STEP.format(3, "Keep what you like"), elem_classes="steps")
         self._results = Results()

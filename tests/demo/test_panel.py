@@ -2,6 +2,7 @@
 
 import base64
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from demo.examples import example_sets
 from demo.render import progress
+from demo.server.files import AGE
 from transflow_core.engine import Engine
 from transflow_core.faces import align
 from transflow_core.images import load_image
@@ -173,6 +175,31 @@ def test_faces_of_a_picture_are_chosen(studio, group, shot):
     details(page, "the whole picture is used")
     boxes.last.click()
     details(page, "(2 of 2)")
+
+
+def test_every_face_of_a_picture_is_taken_by_one_click_on_its_card(studio, group):
+    page = studio
+    upload(page, [group, EXAMPLES["sepia"][0]], used=2)
+    assert page.locator(f"{CARDS} .all").all_inner_texts() == ["1 of 2\nuse all"]
+    page.click(f"{CARDS} .all")
+    wait_status(page, "m = 3 ")
+    assert page.locator(CARDS).count() == 3 and not page.locator(f"{CARDS} .all").count()
+    page.click("#evidence-undo")
+    wait_status(page, "m = 2 ")
+
+
+def test_a_file_that_is_no_picture_is_refused_in_words_and_the_others_are_read(studio, served_small, tmp_path):
+    page, said = studio, "#evidence-files .said"
+    (tmp_path / "note.txt").write_text("no picture")
+    upload(page, [str(tmp_path / "note.txt"), EXAMPLES["sepia"][0]], used=1)
+    assert page.inner_text(said) == "note.txt is no picture." and page.locator(CARDS).count() == 1
+    assert page.inner_text("#evidence-files .stays").startswith("They never leave this computer.")
+    upload(page, EXAMPLES["sepia"][1:2], used=2)
+    assert page.inner_text(said) == ""
+    drop(page, "drop", [str(tmp_path / "note.txt")])
+    says(page, said, "note.txt is no picture.")
+    with urlopen(served_small) as answer:  # as a visitor of another computer reads it
+        assert f"while this page is open, and at most {AGE / 60:g} minutes longer" in answer.read().decode()
 
 
 def test_files_dropped_or_pasted_anywhere_become_evidence(studio, shot):
