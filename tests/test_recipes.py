@@ -20,6 +20,7 @@ EXAMPLES = [
     Sample(method="bootstrap", images_per_sample=1, lam_ratio=(0.1, math.inf), robust=False, n=3),
     Sample(method="local", likeness=1 / 3, lam_ratio=5e-324, temperature=1e-17),
     Sample(likeness=0, lam_ratio=1.7e308),
+    Sample(near=(3, 12), along=(0.5, -1.25)),
     Sweep(over="lam_ratio", values=(0.1, 2), align="never"),
     Interpolate(interpolation="wasserstein", lam_ratio_a=0.3, seed=2**31 - 1),
     Restyle(strength=(0.5, 1), match_colours=False, keep_levels=2),

@@ -19,7 +19,7 @@ from torch import Tensor
 from .evidence import Evidence, Latent
 from .flows import TrainableFlow
 from .pictures import digest_of
-from .posterior import Closest, Guard, Local, Looks, Posterior, Sampler, closest, per_level, standard_normal
+from .posterior import Around, Closest, Guard, Local, Looks, Posterior, Sampler, closest, per_level, standard_normal
 from .priors.prior import Prior
 from .recipes import Method
 from .runtime.worker import Cancelled, ComputeWorker, Priority
@@ -218,13 +218,25 @@ class Compute:
 
     # --- what samples are drawn from ---------------------------------------------------------------------------------
 
-    def draw(self, posterior: Posterior, method: Method, **how: Unpack[How]) -> Sampler:
+    def draw(self, posterior: Posterior, method: Method, along: Sequence[float] = (), **how: Unpack[How]) -> Sampler:
         """What samples of a posterior are drawn from: see `Posterior.draw`, with this prior's levels and its looks.
 
         Raises ValueError if the method has another number of λ/m than the prior has levels.
         """
-        looks = None if method.method == "posterior" else self.looks(posterior.latents, **how)
-        return posterior.draw(method, self.prior.levels, looks)
+        needed = method.method != "posterior" or any(along)
+        looks = self.looks(posterior.latents, **how) if needed else None
+        return posterior.draw(method, self.prior.levels, looks, along)
+
+    def around(self, sampler: Sampler, near: Sequence[int], **how: Any) -> Sampler:
+        """What draws around one sample come from: `near` is its index, then the index of one around it, and so on.
+
+        Args:
+            how: `seed`, `temperature` and more of `sample`: those of the sample.
+        """
+        found = sampler
+        for depth, row in enumerate(near, 1):
+            found = Around(sampler, self.sample(found, 1, start=row, **how).z[0], row, depth)
+        return found
 
     def looks(self, of: Posterior | Tensor, **how: Unpack[How]) -> Looks:
         """What the images of a posterior, or of latents (p, D), look like: see `Posterior.draw`. It is cached."""
@@ -271,36 +283,37 @@ class Compute:
         *,
         seed: int = 0,
         temperature: float = 1.0,
+        start: int = 0,
         preview: bool = False,
         side: int | None = None,
         **how: Unpack[How],
     ) -> Samples:
         """n images of a posterior (the paper's), or of what `draw` gives.
 
-        A seed gives the same noise at every λ and with every method; `seed`, `temperature`: see `Sampler.sample`. A
-        `preview` has the same samples faster and less sharp, while a slider moves: see `fast`. Where `side` pixels are
-        enough, images may be that small: see `Prior.decode`.
+        A seed gives the same noise at every λ and with every method; `seed`, `temperature`, `start`: see
+        `Sampler.sample`. A `preview` has the same samples faster and less sharp, while a slider moves: see `fast`.
+        Where `side` pixels are enough, images may be that small: see `Prior.decode`.
 
         A sample that is put together of several images and comes out noisy (see `Guard.noisy`) is drawn again, with
         other donors, up to four times; then it is moved towards its first donor until it is clear.
         """
         guard = sampler.guard
         decode = self._decoder([guard], preview, side, **how)
-        z = sampler.sample(n, seed, temperature).clone()
+        z = sampler.sample(n, seed, temperature, start).clone()
         images, excess = decode(z, torch.arange(n))
         # What is put together of several images may be noisy, and has other donors to try.
         donors = sampler if isinstance(sampler, Local) and guard is not None else None
-        wrong = guard.noisy if donors is not None and guard is not None else unusable
+        wrong = guard.noisy if guard is not None and isinstance(sampler, Local | Around) else unusable
         bad, redrawn = wrong(images), torch.zeros(n, dtype=torch.int64)
         for fold in range(1, _REDRAWS + 1):
             if donors is None or not bad.any():
                 break
-            z[bad] = donors.sample(n, seed, temperature, fold=fold)[bad]
+            z[bad] = donors.sample(n, seed, temperature, start, fold)[bad]
             redrawn[bad] = fold
             images[bad], excess[bad] = decode(z[bad], bad.nonzero().flatten())
             bad[bad.clone()] = wrong(images[bad])
         if bad.any():
-            centre = sampler.mean if donors is None else donors.first(n, seed, fold=_REDRAWS)[bad]
+            centre = sampler.mean if donors is None else donors.first(n, seed, start, _REDRAWS)[bad]
             images[bad], z[bad], _ = project(lambda z, rows: decode(z, rows)[0], z[bad], centre, wrong)
         return Samples(images, z, redrawn, bad, excess > 1)
 

@@ -61,6 +61,8 @@ ANIMATIONS = ("webp", "gif", "mp4")
 R = TypeVar("R", bound="Recipe")
 Ratio = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Index = Annotated[int, Field(ge=0, lt=10_000)]
+Deviations = Annotated[float, Field(ge=-3, le=3)]
 
 Shape = Literal["low-rank", "levels", "diagonal", "isotropic", "paper"]
 SHAPES: dict[Shape, str] = {
@@ -341,10 +343,16 @@ class Sample(Drawing):
     structure: str = parameter("evidence", "Where coarse levels come from: evidence, prior, or an example set.")
     style: str = parameter("evidence", "Where fine levels come from: evidence, prior, or an example set.")
     style_levels: int = parameter(3, "How many of the finest levels are style.", ge=0, le=32)
+    near: tuple[Index, ...] | None = parameter(
+        None, "Draw around this sample, from 0; more numbers are samples around samples.", min_length=1, max_length=8
+    )
+    along: tuple[Deviations, ...] | None = parameter(
+        None, "How far all move along the set's own directions, in standard deviations.", min_length=1, max_length=8
+    )
     steps: int = parameter(1, "Frames from one image to the next, in an animation; 1 for a picture.", ge=1, le=100)
 
     def cost(self) -> int:
-        return self.n * self.steps
+        return self.n * self.steps + len(self.near or ())
 
     @property
     def mixed(self) -> bool:

@@ -72,24 +72,24 @@ def ignored(call: Call, evidence: Evidence) -> Evidence:
 def sampler_of(engine: Reader, recipe: Sample, posterior: Posterior | None) -> Sampler:
     """What the samples of a resolved recipe are drawn from; the prior itself without a posterior.
 
-    Fine and coarse levels may come from different places: the evidence, the prior, or an example set.
+    Fine and coarse levels may come from different places: the evidence, the prior, or an example set. The evidence
+    alone moves along its own directions.
     """
 
     def source(key: str) -> Sampler:
         if key == "prior" or (key == "evidence" and posterior is None):
             return Gaussian.standard(engine.prior.dim, std=PRIOR_TEMPERATURE)
-        of = posterior
-        if key != "evidence" or of is None:
-            of = engine.posterior(example_files(key), align="never")
-        return engine.draw(of, recipe)
+        if key != "evidence" or posterior is None:
+            return engine.draw(engine.posterior(example_files(key), align="never"), recipe)
+        return engine.draw(posterior, recipe, recipe.along or ())
 
-    if not recipe.mixed:
-        return source("evidence")
-    style = source(recipe.style)
-    structure = style if recipe.style == recipe.structure else source(recipe.structure)
-    levels = engine.prior.levels
-    fine = min(recipe.style_levels, len(levels))
-    return compose([style] * fine + [structure] * (len(levels) - fine), levels)
+    sampler = source("evidence" if not recipe.mixed else recipe.style)
+    if recipe.mixed:
+        structure = sampler if recipe.style == recipe.structure else source(recipe.structure)
+        levels = engine.prior.levels
+        fine = min(recipe.style_levels, len(levels))
+        sampler = compose([sampler] * fine + [structure] * (len(levels) - fine), levels)
+    return engine.around(sampler, recipe.near or (), seed=recipe.seed, temperature=recipe.temperature)
 
 
 def sample(call: Call[Sample]) -> Result:

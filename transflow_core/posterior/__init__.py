@@ -1,9 +1,11 @@
 """The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
+from .around import Around as Around
 from .bootstrap import MOST_KEPT as MOST_KEPT
 from .bootstrap import BayesianBootstrap as BayesianBootstrap
 from .conditioning import Posterior as Posterior
 from .covariance import Covariance as Covariance
+from .directions import directions as directions
 from .gaussian import Gaussian as Gaussian
 from .gaussian import Sampler as Sampler
 from .gaussian import standard_normal as standard_normal

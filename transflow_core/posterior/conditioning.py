@@ -11,6 +11,7 @@ from torch import Tensor
 from ..recipes import Method
 from .bootstrap import MOST_KEPT, BayesianBootstrap
 from .covariance import Covariance
+from .directions import directions
 from .gaussian import Gaussian, Sampler
 from .guard import Looks
 from .levels import HasSlice, level_shapes, level_slices, per_level
@@ -149,7 +150,13 @@ class Posterior(Gaussian):
             raise ValueError("at an infinite λ the posterior predictive is flat; take a finite λ")
         return Gaussian(self.mean, self.covariance + self.likelihood.scaled(self.lam))
 
-    def draw(self, how: Method, levels: Sequence[HasSlice | slice] = (), looks: Looks | None = None) -> Sampler:
+    def draw(
+        self,
+        how: Method,
+        levels: Sequence[HasSlice | slice] = (),
+        looks: Looks | None = None,
+        along: Sequence[float] = (),
+    ) -> Sampler:
         """What samples are drawn from by a method, at the λ/m of the method.
 
         - "posterior" is this posterior itself, with that λ.
@@ -161,8 +168,10 @@ class Posterior(Gaussian):
             how: a method and its numbers.
             levels: `prior.levels` or slices, needed where λ/m is one number a level; without them all is one level.
             looks: `prior.looks(posterior.latents)`: with them the last two know mirror images, seams and a guard.
+            along: how far all draws move along the set's own directions, in standard deviations (see `directions`); it
+                needs looks.
 
-        Raises ValueError if the levels do not fit.
+        Raises ValueError if the levels do not fit, or the images have fewer directions.
 
         Example:
             >>> posterior = Posterior.condition(torch.tensor([[1.0, 2.0], [3.0, 2.0], [2.0, 5.0]]), lam_ratio=0.5)
@@ -175,12 +184,17 @@ class Posterior(Gaussian):
         ratio = how.lam_ratio
         assert ratio is not None  # it is filled
         posterior = self.with_lam(per_level(ratio, slices) if isinstance(ratio, tuple) else ratio)
+        # μp is linear in the evidence's mean, and so in the weights.
+        gain = _update(self.prior, posterior.lam_ratio, self.likelihood)[0]
+        if any(along):
+            if looks is None or len(along) >= 2 * len(self.latents):
+                raise ValueError(f"{len(self.latents)} images do not have {len(along)} directions; give more images")
+            still, found = self.draw(how, levels, looks), directions(self, levels, looks)[: len(along)]
+            return replace(still, mean=still.mean + gain(torch.tensor(along).to(found) @ found))  # type: ignore[type-var]
         if how.method == "posterior":
             return posterior
         shrinkage = ShrinkageCovariance.of(self.latents, self.weights, slices)
         guard = looks and looks.of(self.counting).guard.grown(posterior.lam_ratio.max().item())
-        # μp is linear in the evidence's mean, and so in the weights.
-        gain = _update(self.prior, posterior.lam_ratio, self.likelihood)[0]
         if how.images_per_sample is not None:
             return BayesianBootstrap(
                 mean=posterior.mean,

@@ -15,7 +15,7 @@ from .bootstrap import ImageSampler, image_noise, one_image
 from .gaussian import standard_normal
 from .guard import face_lines, shrunk
 
-__all__ = ["DRAWN_IN", "GRID", "PRIOR_TEMPERATURE", "Local", "LocalNumbers", "flatness"]
+__all__ = ["COARSE", "DRAWN_IN", "GRID", "PRIOR_TEMPERATURE", "Local", "LocalNumbers", "flatness"]
 
 GRID = 16
 """Fields of weights are drawn on GRID × GRID places, and resized to each level."""
@@ -23,12 +23,13 @@ DRAWN_IN = 0.97
 """τ: between images, latents as far out as the images themselves break more often."""
 PRIOR_TEMPERATURE = 0.6
 """At this temperature the prior alone draws whole faces; at 1 most are broken."""
+COARSE = 8
+"""Levels of at most this side have the pose and the shape of the face."""
 _MODES = (7, 5)  # of a field, down and across: the others have less than a thousandth of its variance
 _MOST_DONORS = 12
 _PARTS = ((0.47, 0.10), (0.75, 0.10))  # height and half of the size of the eyes and of the mouth, in the frame
 _BEND = 0.06
 _LIKE = 0.5  # donors that are no further than this from the lead count in full
-_COARSE = 8  # levels of at most this side have the pose and the shape of the face
 # Keeps the noise of fields apart from all others under one seed.
 _FIELDS = 0x2545F4914F6CDD1D
 
@@ -186,7 +187,7 @@ class Local(ImageSampler):
     @cached_property
     def _apart(self) -> Tensor:
         """(q, q) float64 distances between images, see above."""
-        coarse = [self.directions[:, part] for part, shape in self._levels if shape[1] <= _COARSE]
+        coarse = [self.directions[:, part] for part, shape in self._levels if shape[1] <= COARSE]
         apart = _distances(torch.cat(coarse, 1) if coarse else self.directions)
         return apart if self.pictures is None else (apart + _distances(face_lines(self.pictures))) / 2
 
