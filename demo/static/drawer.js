@@ -12,6 +12,7 @@ const shut = () => {
 };
 handle.addEventListener('click', () => pull(!drawer.classList.contains('open')));
 element.querySelector('.add').addEventListener('click', () => drawer.querySelector('.takes-files input[type=file]')?.click());
+element.querySelector('.to-share').addEventListener('click', () => document.querySelector('#history .share').click());
 drawer.addEventListener('click', event => { if (event.target.closest('[data-example]')) shut(); });
 drawer.addEventListener('change', event => { if (event.target.type === 'file') shut(); });
 document.addEventListener('pointerdown', event => { if (!drawer.contains(event.target)) pull(false); });

@@ -2,7 +2,7 @@
 // tab and its state, and Back steps through the states of the Studio. A link opens the same state for another user.
 // Ours, because Gradio's BrowserState knows neither Back nor a link.
 const MOST = 10, TAB = 'studio';
-const undo = element.querySelector('.undo'), link = element.querySelector('.link');
+const undo = element.querySelector('.undo'), dialog = element.querySelector('dialog');
 const last = {};  // the query of each tab's address
 let states = [], now = null, going = false;
 
@@ -52,17 +52,57 @@ window.addEventListener('popstate', event => {
   if (!element.offsetParent) document.querySelector('[role=tab]').click();
   go(event.state);
 });
-element.addEventListener('click', async event => {
+element.addEventListener('click', event => {
   const state = event.target.closest('[data-index]');
   if (event.target === undo) history.back();
   if (state) trigger('select', states[Number(state.dataset.index)]);
-  if (event.target !== link) return;
-  try {
-    await navigator.clipboard.writeText(location.href);
-    link.textContent = 'Copied';
-  } catch { link.textContent = 'See the address'; }  // a page over plain HTTP may not copy
-  setTimeout(() => { link.textContent = 'Copy link'; }, 1500);
+  if (event.target.matches('.share')) share();
+  actions[event.target.dataset.do]?.(event.target);
 });
+// Share: the server draws a card of the samples. Own photos are in no link.
+const tick = dialog.querySelector('input'), shown = dialog.querySelector('img'), say = dialog.querySelector('p');
+let card = null;
+const draw = () => {
+  card = null;
+  shown.style.opacity = 0.3;
+  trigger('download', {strip: tick.checked, host: location.host + location.pathname});
+};
+const share = () => {
+  tick.checked = false;
+  shown.removeAttribute('src');
+  say.textContent = 'Drawing the picture …';
+  dialog.querySelectorAll('[data-do]:not([data-do=close])').forEach(one => { one.hidden = true; });
+  dialog.showModal();
+  draw();
+};
+tick.addEventListener('change', draw);
+document.addEventListener('card', ({detail}) => {
+  if (!detail) return;
+  card = detail;
+  shown.src = card.src; shown.alt = card.title; shown.style.opacity = 1;
+  say.textContent = card.text;
+  tick.parentNode.hidden = !card.images;
+  const offered = ['close', 'picture', card.own ? 'set' : 'link'];
+  dialog.querySelectorAll('[data-do]').forEach(one => { one.hidden = !offered.includes(one.dataset.do); });
+});
+const actions = {
+  close: () => dialog.close(),
+  set: () => document.querySelector('#get-posterior').click(),
+  picture: async () => {
+    if (!card) return;  // it is drawn again
+    const file = new File([await (await fetch(card.src)).blob()], card.name, {type: 'image/png'});
+    if (matchMedia('(pointer: coarse)').matches && navigator.canShare?.({files: [file]})) {
+      await navigator.share({files: [file], title: card.title}).catch(() => {});  // the user changed their mind
+    } else Object.assign(document.createElement('a'), {href: card.src, download: card.name}).click();
+  },
+  link: async button => {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      button.textContent = 'Copied';
+    } catch { button.textContent = 'See the address'; }  // a page over plain HTTP may not copy
+    setTimeout(() => { button.textContent = 'Copy link'; }, 1500);
+  },
+};
 // Other tabs: "address" brings the query of one, "tab-opened" its name.
 const replace = tab => {
   history.replaceState({tab, id: now, query: last[tab]}, '', '?' + (last[tab] ?? 'tab=' + tab));

@@ -46,6 +46,7 @@ from ..server.admission import CancelToken
 from ..server.events import Updates, on
 from ..server.priors import Engines
 from ..server.state import Session
+from ..share import card
 from ..static import FOLDER, static
 from .preview_strip import Strip
 from .studio_results import DEFAULT, PAGE, Request, Result, Results, View, recipe_of, sources
@@ -57,6 +58,9 @@ OPENING, NOTHING = "red_hair", "none"
 _MOST_LEVELS, _MOST_STATES = 8, 10
 _SAMPLES, _STRIP, _TAB = "samples", "strip", "studio"
 _NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
+_IN_NO_LINK = (
+    "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."
+)
 _STEP = '<h2 class="step"><b>{}</b> {}</h2>'
 
 
@@ -115,7 +119,7 @@ class Studio:
             elem_id="sheet",
             label="Samples",
         )
-        self._sample, self._strip = relay("sample"), relay("strip")
+        self._sample, self._strip, self._card = relay("sample"), relay("strip"), relay("card")
 
     def _build_controls(self, engine: Engine) -> None:
         with gr.Row(elem_id="draws"):
@@ -147,6 +151,7 @@ class Studio:
         moved = [one.input for one in sliders]  # type: ignore[attr-defined]
         on(moved, self._preview, inputs, [self._sheet, self._status], trigger_mode="always_last")
         on(self._sheet.expand, self._enlarge, (), self._sample, event=True)
+        on(self._history.download, self._share, (), self._card, event=True)
         on(self._dice.click, lambda session: {self._seed: random.randrange(10_000)}, (), self._seed)
         # While all levels have one λ, their sliders follow it.
         evenly = "(lam, own, ...levels) => own ? levels : levels.map(() => lam)"
@@ -296,6 +301,23 @@ class Studio:
             "closest": _closest(result, index),
         }
         return {self._sample: value}
+
+    def _share(self, session: Session, data: dict) -> Updates:
+        """The picture to share. An example set has an address; files of one's own are in none."""
+        with session.queued(_SAMPLES):  # samples that are still being drawn come first
+            result = session.state(View).result
+        if result is None:
+            raise ValueError("No samples yet. Share them when they are drawn.")
+        evidence, buffer = result.request.evidence, io.BytesIO()
+        own, images = evidence.ready and not evidence.example, [one.face.image for one in evidence.used if one.face]
+        count = f" from {len(images)} photo{'s' * (len(images) > 1)}" if own and images else ""  # no name of a file
+        title = f"{title_of(evidence)}: new faces" if evidence.example else f"New faces{count}"
+        address = f"{data.get('host')}?example={evidence.example or NOTHING}"
+        shown = images if data.get("strip") is True else []
+        save_png(card(result.pictures, title, "Transflow Studio" if own else address, shown), buffer)
+        text = _IN_NO_LINK if own else "The link opens the same samples. The picture shows four of them."
+        value = {"src": uri_of(buffer.getvalue(), "PNG"), "name": f"{evidence.example or 'new_faces'}.png"}
+        return {self._card: value | {"title": title, "text": text, "own": own, "images": len(images)}}
 
     def _evidence_changed(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """Refresh, unless the evidence changes again, which comes here too, or the page is still being opened."""

@@ -1,13 +1,16 @@
-"""From the open page on a phone to a saved picture of one's own, with a finger. Its taps are counted."""
+"""From the open page on a phone to a picture of one's own, saved or sent, with a finger. Its taps are counted."""
 
+import io
 import re
 
+import numpy as np
 from PIL import Image
 
 from demo.examples import PHOTOGRAPH
 from transflow_core.images import read_png_metadata
 
 from ..helpers import ROOT, frames
+from .conftest import EXAMPLES, says
 from .test_studio import wait_samples, wait_status
 
 # The point where a finger hits an element without scrolling; null where something else covers it.
@@ -18,6 +21,19 @@ one => {
   return hit && (one === hit || one.contains(hit)) && Math.min(width, height) >= 24 ? [x, y] : null;
 }
 """
+# A phone that can share files: the page keeps what it would send.
+SHARES_JS = """
+navigator.canShare = () => true;
+navigator.share = async ({files: [file]}) => { window.sent = [file.name, [...new Uint8Array(await file.arrayBuffer())]]; };
+"""
+OWN = "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."
+
+
+def shows_its_images(picture):
+    """Whether a card has images beside its title, after it was found to be a card that says nothing of their files."""
+    with Image.open(picture) as image:
+        assert image.size == (1080, 1080) and image.format == "PNG" and not image.info
+        return np.asarray(image)[985:1065, 770:1010].min() < 250
 
 
 class Finger:
@@ -68,3 +84,23 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     finger.tap("#evidence-undo")
     wait_samples(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_three_taps_send_new_people_like_five_friends_to_one(new_page, served_small, shot):
+    page = new_page(width=390, height=844, touch=True)
+    page.add_init_script(SHARES_JS)
+    page.goto(served_small)
+    wait_status(page, "m = 18 ")
+    finger = Finger(page)
+    with page.expect_file_chooser() as chooser:
+        finger.tap("#drawer .add")
+    chooser.value.set_files(EXAMPLES["sepia"][:5])
+    wait_status(page, "m = 5 ")
+    finger.tap("#drawer .to-share")
+    says(page, ".card-window p", OWN)
+    shot(page, "phone_share")
+    finger.tap(".card-window [data-do=picture]")
+    page.wait_for_function("window.sent")
+    name, data = page.evaluate("window.sent")
+    assert name == "new_faces.png" and not shows_its_images(io.BytesIO(bytes(data)))
+    assert finger.taps == 3

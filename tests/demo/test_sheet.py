@@ -23,9 +23,11 @@ from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
 from transflow_core.images import read_png_metadata
 from transflow_core.pictures import Picture
+from transflow_core.posterior import Posterior
 
 from ..helpers import METHODS, by_posterior, frames, make_tiny_prior
 from .conftest import EXAMPLES, choose_example, same, saved, says
+from .test_phone import OWN, shows_its_images
 from .test_studio import drag, release, same_sheet, sheet, slider, status, wait_samples, wait_status
 
 COPIED_JS = """async () => {
@@ -161,8 +163,10 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     assert page.locator("#history .states button").count() == 3
     page.click("#reset")
     page.wait_for_url(lambda url: "n=4" not in url)
-    page.click("#history .link")
-    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    page.click("#history .share")
+    says(page, ".card-window p", OWN)
+    assert not page.is_visible(".card-window [data-do=link]")
+    page.keyboard.press("Escape")
     # A tab, its ends and its method come with the address, too.
     page.get_by_role("tab", name="Interpolate").click()
     page.wait_for_url(re.compile("tab=interpolate"))
@@ -172,6 +176,30 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     other.goto(page.url)
     other.wait_for_selector("#player .strip img")
     assert other.get_attribute("#player .strip img", "src") == page.get_attribute("#player .strip img", "src")
+
+
+def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, served_small, tmp_path, shot):
+    page.goto(f"{served_small}/?example=sepia&n=3")
+    wait_status(page, "3 samples in")
+    page.wait_for_url(re.compile("n=3"))
+    page.click("#history .share")
+    page.click(".card-window [data-do=link]")
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    assert not page.is_visible(".card-window [data-do=set]")
+    page.click(".card-window [data-do=close]")
+    # New people like five friends: three clicks, of which the first opened the files.
+    page.set_input_files("#evidence-files input[type=file]", EXAMPLES["red_hair"][:5])
+    wait_status(page, "m = 5 ")
+    page.click("#history .share")
+    says(page, ".card-window p", OWN)
+    picture = saved(page, ".card-window [data-do=picture]", tmp_path)
+    assert picture.name == "new_faces.png" and not shows_its_images(picture)
+    before = page.get_attribute(".card-window img", "src")
+    page.check(".card-window input")
+    page.wait_for_function("src => document.querySelector('.card-window img').src !== src", arg=before)
+    shot(page, "studio_share")
+    assert shows_its_images(saved(page, ".card-window [data-do=picture]", tmp_path))
+    assert Posterior.load(saved(page, ".card-window [data-do=set]", tmp_path)).m == 5
 
 
 def test_on_a_phone_the_samples_stay_visible(new_page, served_small, shot):
