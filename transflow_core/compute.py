@@ -106,12 +106,9 @@ class Cache:
 
 
 class Compute:
-    """A prior at work.
-
-    Latents are cached by the pixels of the aligned image: moving λ never inverts an image again.
+    """A prior at work. Latents are cached by the pixels of the aligned image: moving λ never inverts an image again.
 
     Args:
-        prior: the prior; its device is where the flow runs.
         batch_size: images that go through the flow at once.
         cached: how many latents are kept; by default as many as 100 MB of latents are: 2,034 at 64×64, 508 at 128×128.
         compute: where the flow runs, a batch at a time, for a server whose requests have threads of their own; by
@@ -254,7 +251,7 @@ class Compute:
         """Of each image, (n, C, S, S) in [0, 1], the closest one of a posterior: a copy is found out.
 
         It has its name in the evidence; without one, or of a saved posterior, it is "image 3". Of more than 128 images
-        a posterior keeps, and this compares with, 128 (`MOST_KEPT`).
+        a posterior keeps 128 (`MOST_KEPT`).
         """
         found = self.call(closest, images, self.looks(posterior, **how), **how)
         used = () if evidence is None else evidence.used
@@ -288,11 +285,11 @@ class Compute:
         side: int | None = None,
         **how: Unpack[How],
     ) -> Samples:
-        """n images of a posterior (the paper's), or of what `draw` gives.
+        """n images of a posterior (the paper's), or of what `draw` gives; `seed` and what follows: see `Sampler.sample`.
 
-        A seed gives the same noise at every λ and with every method; `seed`, `temperature`, `start`: see
-        `Sampler.sample`. A `preview` has the same samples faster and less sharp, while a slider moves: see `fast`.
-        Where `side` pixels are enough, images may be that small: see `Prior.decode`.
+        A seed gives the same noise at every λ and with every method. A `preview` has the same samples faster and less
+        sharp, while a slider moves: see `fast`. Where `side` pixels are enough, images may be that small: see
+        `Prior.decode`.
 
         A sample that is put together of several images and comes out noisy (see `Guard.noisy`) is drawn again, with
         other donors, up to four times; then it is moved towards its first donor until it is clear.
@@ -336,9 +333,9 @@ class Compute:
     def fast(self) -> Prior:
         """The prior that decodes previews.
 
-        The nets inside the couplings compute in bfloat16 where a processor has matrix tiles for it (AMX: 1.8 times as
-        fast), and in float16 on a GPU, if no pixel of a sample changes by more than 2/255: the first preview finds out.
-        Evidence never comes this way: an inverse rebuilds what the nets read only to float32 rounding.
+        Its nets compute in bfloat16 where a processor has matrix tiles for it (AMX: 1.8 times as fast), and in float16
+        on a GPU, if no pixel of a sample changes by more than 2/255. Evidence never comes this way: an inverse rebuilds
+        what the nets read only to float32 rounding.
         """
         prior = self.prior
         on_gpu = prior.device.type == "cuda"
@@ -354,11 +351,7 @@ class Compute:
     def _decoder(
         self, guards: Sequence[Guard | None], preview: bool = False, side: int | None = None, **how: Unpack[How]
     ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Decodes latents (k, D) of rows (k,): images, and by how much each would have left its ranges, (k,).
-
-        Args:
-            guards: one for each row, or one for all, or none.
-        """
+        """Decodes latents (k, D) of rows (k,): images, and by how much each would have left its ranges, (k,)."""
         ranges, each = _ranges(guards), len(guards) > 1
         if preview and self.prior.device.type == "cpu":
             side = (side or self.prior.image_size) // 2
@@ -402,12 +395,10 @@ def project(
 
     Args:
         decode: latents (k, D) and their rows among the n, (k,) -> (k, C, S, S).
-        z: (n, D).
-        centre: (D,), or (n, D), one for each row.
+        centre: (D,), or (n, D), one for each row of z, (n, D).
         wrong: (k, C, S, S) -> (k,) bool.
 
-    Returns:
-        The images, (n, C, S, S), finite; the latents that they show, (n, D); and which were moved, (n,) bool.
+    Returns the images, (n, C, S, S), finite; their latents, (n, D); and which were moved, (n,) bool.
     """
     images = decode(z, torch.arange(len(z)))
     bad = wrong(images)

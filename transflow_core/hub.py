@@ -26,7 +26,7 @@ class HubAccess:
     """What may be fetched for whoever gave the address.
 
     Attributes:
-        token: as huggingface_hub takes it: None for the token of whoever runs this program, False for none.
+        token: None for the token of whoever runs this program, False for none.
         most_bytes: of one file. The Hub is asked for the size before a byte of it is fetched.
         any_format: fetch formats other than safetensors too, and files that a pattern finds.
         cache: the folder that keeps what was fetched; None for huggingface_hub's own.
@@ -57,20 +57,17 @@ def is_hub_address(name: str | Path) -> bool:
 
 
 def fetch(address: str, access: HubAccess = OWNER) -> Path:
-    """Download a file, or find it in the cache, and return where it lies.
-
-    A file that was fetched before is not fetched again. Progress goes to standard error (set
-    HF_HUB_DISABLE_PROGRESS_BARS=1 for none). Configurations beside the file come with it. The file's name may hold a
-    `*` that one file of the repository fits. For a native folder, name its `model.safetensors`.
+    """Download a file with the configurations beside it, or find it in the cache, and return where it lies.
 
     Args:
-        address: `hf://owner/repo/path/to/file`, with `@revision` (a commit, tag or branch) to pin it.
+        address: `hf://owner/repo/path/to/file`, with `@revision` (a commit, tag or branch) to pin it. The file's name
+            may hold a `*` that one file fits. For a native folder, name its `model.safetensors`.
         access: whose token is used, and what may be fetched.
 
     Raises:
         FileNotFoundError: the Hub has no such repository, revision or file.
-        CheckpointError: the address is malformed, more than one file fits, the Hub cannot be reached and the file is
-            not cached, access is refused, or the file is larger than allowed or of another format.
+        CheckpointError: the address is malformed, several files fit, the Hub cannot be reached and the file is not
+            cached, access is refused, or the file is too large or of another format.
     """
     match = _ADDRESS.fullmatch(address)
     if not match or ".." in match["file"].split("/"):
@@ -112,12 +109,10 @@ def push_to_hub(
 ) -> str:
     """Upload a prior, a posterior or a classifier with a card, in one commit; return its address.
 
-    A posterior holds the latents of its evidence, of which the prior makes the images again, and a classifier the mean
-    of each class, which for a class of one is that image: who can read the repository can see them. So that nothing
-    becomes public by oversight, a repository that is not there yet is made private.
+    Who can read the repository can see the images of a posterior, and those of a classifier's classes of one. So a
+    repository that is not there yet is made private.
 
     Args:
-        thing: what to upload.
         repo_id: "owner/name"; it is made if it is not there.
         card: Markdown, with or without a YAML head; by default a short one.
         private: of a repository that is made now.
@@ -125,11 +120,10 @@ def push_to_hub(
         head: see `make_card`; for a prior also `half`.
 
     Returns:
-        `hf://owner/name/FILE`. `load_prior(address)`, `Posterior.load(fetch(address))` and
-        `FewShotClassifier.load(fetch(address), prior)` read it.
+        `hf://owner/name/FILE`, for `load_prior(address)`, `Posterior.load(fetch(address))` or
+        `FewShotClassifier.load(fetch(address), prior)`.
 
-    Raises:
-        CheckpointError, FileNotFoundError: the Hub refuses, or cannot be reached.
+    Raises CheckpointError or FileNotFoundError if the Hub refuses or cannot be reached.
     """
     kind = "model" if hasattr(thing, "save_pretrained") else "classifier" if hasattr(thing, "classes") else "posterior"
     api, address = huggingface_hub.HfApi(token=token), f"hf://{repo_id}/{kind}.safetensors"
@@ -159,25 +153,9 @@ def make_card(text: str, *, licence: str = "", tags: Sequence[str] = (), **head:
     """A card of Markdown. A YAML head that the text has already is left as it is.
 
     Args:
-        text: the card.
         licence: an identifier of the Hub, such as "mit"; anything else is "other", and told in the card's own words.
         tags: beside those that all of ours have.
         head: other fields of `huggingface_hub.ModelCardData`, such as `datasets` and `base_model`.
-
-    Example:
-        >>> print(make_card("# Faces", licence="mit", tags=["prior"], thumbnail="samples.png"))
-        ---
-        library_name: transflow-studio
-        license: mit
-        pipeline_tag: unconditional-image-generation
-        tags:
-        - transflow-learning
-        - normalizing-flow
-        - prior
-        thumbnail: samples.png
-        ---
-        <BLANKLINE>
-        # Faces
     """
     if not text.startswith("---\n"):
         known = re.fullmatch(r"[a-z][a-z0-9.-]*", licence) is not None

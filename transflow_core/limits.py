@@ -18,12 +18,7 @@ S = TypeVar("S", bound=str)
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` to `high`, both among them.
-
-    Example:
-        >>> Range(0.01, 10).clip(30, "λ/m"), 3 in Range(0, 2), True in Range(0, 2)
-        (10.0, False, False)
-    """
+    """The numbers from `low` to `high`, both among them."""
 
     low: float
     high: float
@@ -86,13 +81,7 @@ def is_number(value: Any) -> TypeGuard[int | float]:
 
 
 def class_name(value: object) -> str:
-    """A class's name as it can be shown and saved. Raises ValueError for anything else.
-
-    Example:
-        >>> class_name("a\\0b")
-        Traceback (most recent call last):
-        ValueError: the name of a class is 1 to 200 printable characters, not 'a\\x00b'
-    """
+    """A class's name as it can be shown and saved. Raises ValueError for anything else."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > MOST_NAME_LENGTH:
         raise ValueError(
             f"the name of a class is 1 to {MOST_NAME_LENGTH} printable characters, not {reprlib.repr(value)}"

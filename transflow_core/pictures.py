@@ -65,9 +65,8 @@ class Picture:
 
     Attributes:
         name: what a person calls the file.
-        faces: aligned faces, largest first; empty when `problem` says why.
+        faces: aligned faces, largest first; empty when `problem` says why, in plain words.
         whole: the picture's centre square in the frame, whether or not there are faces; None if it could not be read.
-        problem: in plain words, or None.
         size: width and height of the upright picture, in pixels: those of the faces' boxes.
         preview: the whole picture as a JPEG, at most 480 pixels long, to point at its faces.
         image: the upright picture itself, where it was asked for.
@@ -83,10 +82,7 @@ class Picture:
 
 
 def content_of(file: File) -> tuple[str, bytes | Path | Image.Image, str]:
-    """Name, content and digest of one picture, for `read_picture`; of a file on disk the content is its path.
-
-    Raises ImageError if it cannot be read.
-    """
+    """Name, content (of a file on disk its path) and digest of a picture. Raises ImageError if it cannot be read."""
     name = name_of(file)
     if isinstance(file, Image.Image):
         return name, file, digest_of(file)
@@ -136,8 +132,7 @@ def _preview(image: Image.Image) -> bytes:
 
 
 def is_quick(content: bytes | Image.Image, *, size: int, align: AlignMode = "auto") -> bool:
-    """Whether `read_picture` takes some hundredths of a second, a tenth at most: by its header, few pixels and no long
-    search for faces."""
+    """Whether `read_picture` takes a tenth of a second at most: few pixels, by its header, and no long search."""
     try:
         if not isinstance(content, Image.Image):
             with image_errors("image"):
@@ -151,10 +146,8 @@ def is_quick(content: bytes | Image.Image, *, size: int, align: AlignMode = "aut
 class PictureReader:
     """Decodes files and finds the faces in them, a picture of each client in turn, in child processes.
 
-    A decoder that fails on a crafted file takes its process along and no more: the next picture has a new one.
-
-    There are two children: one for what is quick (`is_quick`), so that a small picture never waits for the seconds that
-    somebody's photograph takes, and one for all else, which makes way for whatever else the machine computes.
+    A decoder that fails on a crafted file takes its process along and no more. Of two children one reads what is quick
+    (`is_quick`), so that a small picture never waits for a photograph. The other makes way for all else.
 
     Example:
         >>> PictureReader().submit(b"no picture", name="a.png", size=64).result().problem
@@ -270,11 +263,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def serve(quick: bool) -> None:
-    """Read pictures for another process, of which this is a child: arguments come pickled on stdin, pictures go back.
+    """Read pictures for the parent process: arguments come pickled on stdin, pictures go back.
 
     First it loads what it needs, and then gives up files, the network and other programs (`runtime.sandbox`). No
-    picture takes more than 500 MB, whatever its header says. A `quick` child answers None to what would take long. The
-    other makes way for its parent: it has a tenth of a core while the parent computes. It ends with its parent.
+    picture takes more than 500 MB. A `quick` child answers None to what would take long; the other makes way for its
+    parent. It ends with its parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     os.nice(0 if quick else 10)

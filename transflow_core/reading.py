@@ -75,11 +75,11 @@ class Reader(Compute):
         """Read, align and invert files a few at a time, and give what there is after each time.
 
         The first evidence is `onto` with what there is to read; the next have 1, 2, 4 and then always 8 images more,
-        and the last is the result. Each has the number of sources that are `remaining`: 0 in the last one, unless
-        `cancel` was set. A file that cannot be used stays in the evidence with its reason; the others go on.
+        and the last is the result, unless `cancel` was set. Each says how many sources are `remaining`. A file that
+        cannot be used stays in the evidence with its reason. At most 16 pictures are read ahead of the flow.
 
         A saved posterior (`.safetensors`) takes the evidence's place when it comes alone. Otherwise the evidence's
-        `notes` say why not. At most 16 pictures are read ahead of the flow.
+        `notes` say why not.
 
         Args:
             sources: what to read, and how it counts; or files alone: paths, bytes, binary files or PIL images.
@@ -149,9 +149,9 @@ class Reader(Compute):
         """Images, or one saved posterior, to a posterior.
 
         Args:
-            sources: see `read_steps`, whose keywords and `read`'s are taken as well.
-            lam_ratio: λ/m: one number, or one for each latent level, fine to coarse. By default a saved posterior keeps
-                its own, and images have λ/m = 0.5.
+            sources, how: see `read_steps` and `read`.
+            lam_ratio: λ/m: one number, or one for each latent level, fine to coarse. By default 0.5; a saved posterior
+                keeps its own.
 
         Raises ValueError when there is nothing to condition on, with what is wrong with each image; when a saved
         posterior is damaged, of another prior, or not alone; for another number of levels.
@@ -159,17 +159,11 @@ class Reader(Compute):
         return self.read(sources, **how).checked().posterior(self.ratio(lam_ratio))
 
     def faces(self, file: File, *, cancel: threading.Event | None = None, **how: Any) -> Picture:
-        """One file to its aligned faces; keywords as for `read_picture`, by default as large as the prior's images.
-
-        What is wrong with a file is said in the Picture, not raised.
-        """
+        """One file to its aligned faces, or what is wrong with it; keywords as for `read_picture`."""
         return self._faces(file, cancel, **how).result()
 
     def picture(self, file: File, **how: Unpack[How]) -> Image.Image:
-        """A whole picture, decoded where this engine reads files: for a server in a child process with limits.
-
-        Raises ImageError if it cannot be used, and Cancelled.
-        """
+        """A whole picture, decoded where this engine reads files. Raises ImageError, and Cancelled."""
         name, content, _ = content_of(file)
         found = self._read(content, how.get("cancel"), name=name, size=1, align="never", keep=True).result()
         if found.image is None:
@@ -181,10 +175,7 @@ class Reader(Compute):
         return self._judged([(image.source, image.picture, face)], **how)[0]
 
     def load_posterior(self, path: str | Path) -> Posterior:
-        """A saved posterior, if it belongs to this prior.
-
-        Raises ValueError, naming the file without its folder, when it is damaged or was made with another prior.
-        """
+        """A saved posterior; ValueError, naming the file, if it is damaged or was made with another prior."""
         path = Path(path)
         try:
             posterior = Posterior.load(path)

@@ -25,14 +25,9 @@ def open_safetensors(path: Path, what: str, where: str | None = None, max_header
     The handle maps the file: clone a tensor that outlives the block, or whoever overwrites the file changes it.
 
     Args:
-        path: of the file.
-        what: whose file it is, for the message about one that is too large.
+        what: whose file it is, for the message about one of more than 2 GiB.
         where: what messages call it; by default the path.
         max_header: bytes that its header may have.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no safetensors file, truncated, a git-LFS pointer, or of more than 2 GiB.
     """
     where = where or str(path)
     if not path.is_file():

@@ -72,14 +72,12 @@ def align(
         size: the frame's side in pixels.
         landmarks: the model that locates the eyes. "5": two corners an eye, free licence. "68": six points an eye; its
             training data, iBUG 300-W, excludes commercial use.
-        align: which faces are aligned. Where none is, the picture's centre square is used, resized to the frame.
-            "auto": every face. A square picture up to twice the frame is used as it is when its face is in place
-            already, or when the quick detector is not sure of one (a drawing, a digit).
-            "never": none; no face is looked for.
-            "always": every face. A picture without a face gives an empty list.
+        align: "auto": every face; without one, the picture's centre square, resized to the frame. A square picture up
+            to twice the frame is used as it is when its face is in place already, or when the quick detector is not
+            sure of one (a drawing, a digit). "never": the centre square; no face is looked for. "always": every face;
+            without one, nothing.
 
-    Raises:
-        ValueError: an unknown option, or a size under 1.
+    Raises ValueError for an unknown option, or a size under 1.
 
     Example:
         >>> digit = Image.new("L", (28, 28))
@@ -141,12 +139,8 @@ def _aligned(image: Image.Image, size: int, face: Detection, index: int, count: 
 
 
 def describe(image: Image.Image, eyes: Eyes) -> np.ndarray:
-    """dlib's (128,) face descriptor: under 0.6 apart is usually the same person. About 0.3 s on a CPU core.
+    """dlib's (128,) descriptor of the face whose eye centres are at these pixels. About 0.3 s on a CPU core.
 
-    Args:
-        image: an RGB picture with a face, or a frame of `align`.
-        eyes: the eye centres in pixels of `image`.
-
-    Source: D. E. King, dlib's `dlib_face_recognition_resnet_model_v1` (99.38 % on LFW).
+    Under 0.6 apart is usually the same person (`dlib_face_recognition_resnet_model_v1`, D. E. King; 99.38 % on LFW).
     """
     return descriptor(np.asarray(to_frame(image, eyes, _CHIP_SIDE, template=_CHIP_EYES)))

@@ -73,17 +73,11 @@ def detect(image: Image.Image, *, landmarks: Landmarks = "5", thorough: bool = T
     the eyes.
 
     Args:
-        image: a picture of any size, in any mode.
-        landmarks: the model that locates the eyes, "5" (default; free licence) or "68" (trained on iBUG 300-W, whose
-            licence excludes commercial use).
+        landmarks: see `align`.
         thorough: False looks at the picture as it stands alone: for small pictures that are probably aligned.
 
     Source: Y. Xu et al., CenterFace: Joint Face Detection and Alignment Using Face as Point, 2019
     (https://arxiv.org/abs/1911.03599); D. E. King, dlib.
-
-    Example:
-        >>> detect(Image.new("RGB", (64, 64), "grey"))
-        []
     """
     if landmarks not in ("5", "68"):
         raise ValueError(f'landmarks must be "5" or "68", not {landmarks!r}')

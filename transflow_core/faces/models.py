@@ -62,9 +62,9 @@ def hog_detections(pixels: np.ndarray, threshold: float = 0.0) -> list[tuple[tup
 
 
 def centerface(pixels: np.ndarray) -> list[tuple[tuple[float, float, float, float], list[complex], float]]:
-    """Faces of 12 px and more in uint8 (H, W, 3): each its box, its eyes as x + iy, and how sure (0 doubtful, 1 sure).
+    """Faces of 12 px and more in uint8 (H, W, 3): (left, top, right, bottom), eyes as x + iy, 0 doubtful to 1 sure.
 
-    Boxes are (left, top, right, bottom). About 60 ms for 0.4 megapixels on one core.
+    About 60 ms for 0.4 megapixels on one core.
 
     Source: Y. Xu et al., CenterFace (https://arxiv.org/abs/1911.03599). The weights, `centerface.onnx`, have the MIT
     licence beside them.
@@ -94,10 +94,7 @@ def centerface(pixels: np.ndarray) -> list[tuple[tuple[float, float, float, floa
 
 
 def eye_centres(pixels: np.ndarray, boxes: list[tuple[float, float, float, float]], landmarks: Landmarks) -> np.ndarray:
-    """Eye centres (len(boxes), 2, 2) in pixels of uint8 (H, W, 3), image-left first, one pair for each face box.
-
-    A pixel covers a unit square, so that the centre of the first one is at (0.5, 0.5).
-    """
+    """Eye centres (len(boxes), 2, 2) in uint8 (H, W, 3), image-left first; the first pixel's middle is (0.5, 0.5)."""
     rectangle, predictor = _dlib().rectangle, _loaded(landmarks)
     centres = np.empty((len(boxes), 2, 2))
     for pair, box in zip(centres, boxes, strict=True):

@@ -38,8 +38,7 @@ def paste(
     The difference is enlarged, not the frame: detail finer than the frame's pixels stays.
 
     Args:
-        image: the RGB picture that the faces were found in.
-        faces: as `align` gave them for it.
+        image, faces: the RGB picture, and what `align` gave for it.
         changes: of each face, (S, S, 3), in [-1, 1]: the new frame minus the old.
         feather: share of the frame's side over which a change fades towards an edge that lies inside the picture.
 
@@ -75,18 +74,9 @@ def mask_in_frame(mask: Image.Image, picture: tuple[int, int], face: AlignedFace
     """The part of a mask that a face's frame shows: mode L, as large as the frame.
 
     Args:
-        mask: over the whole picture, in its proportions; any size.
+        mask: over the whole picture, of any size. ValueError if its proportions are others, by more than a pixel.
         picture: width and height of the picture that the face was found in.
         face: as `align` gave it for that picture.
-
-    Raises ValueError if the mask has other proportions than the picture, by more than a pixel of it.
-
-    Example:
-        >>> from .alignment import align
-        >>> mask = Image.new("L", (30, 20))
-        >>> mask.paste(255, (0, 0, 15, 20))
-        >>> mask_in_frame(mask, (30, 20), align(Image.new("RGB", (30, 20)), size=8)[0]).getbbox()
-        (0, 0, 4, 8)
     """
     across, down = mask.width / picture[0], mask.height / picture[1]
     if abs(across / down - 1) * mask.height > max(1.0, across):

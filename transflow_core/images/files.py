@@ -21,16 +21,10 @@ IMAGE_SUFFIXES = frozenset(
 
 
 def find_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """The image files among files and folders.
+    """The image files among files and folders; ImageError if a path does not exist, or a folder has none below it.
 
     A folder gives all images below it, in natural order (`img2` before `img10`), without hidden files and `__MACOSX`. A
     named file is taken whatever its suffix. The order of the arguments is kept, and a file named twice appears once.
-
-    Args:
-        paths: one path or several.
-
-    Raises:
-        ImageError: a path does not exist, or a folder has no images below it.
     """
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
@@ -100,10 +94,9 @@ class Member:
 def find_members(paths: Path | Iterable[Path]) -> Iterator[Member]:
     """The images below folders, in zips and in tars, one set after the other, each in an order of its own.
 
-    A tar is read where it is, in constant memory; other files in it (the labels of a WebDataset) are skipped, as are
-    hidden files and `__MACOSX`. A file that is no archive is a member whatever its suffix.
-
-    Raises ImageError if a path does not exist, a folder has no images, or an archive is damaged.
+    A tar is read where it is, in constant memory. What `find_images` skips is skipped. A file that is no archive is a
+    member whatever its suffix. Raises ImageError if a path does not exist, a folder has no images, or an archive is
+    damaged.
     """
     for path in [paths] if isinstance(paths, Path) else paths:
         suffix = path.suffix.lower()

@@ -35,11 +35,7 @@ def to_uint8(x: ArrayLike) -> NDArray[np.uint8]:
     Args:
         x: floats in [0, 1], (n, 3, H, W) or (3, H, W); anything that `numpy.asarray` takes, and any torch tensor.
 
-    Returns:
-        (n, H, W, 3) bytes; n = 1 for a single image.
-
-    Raises:
-        ValueError: the shape is another, or the values are not floats.
+    Returns (n, H, W, 3) bytes. Raises ValueError for another shape, or values that are no floats.
 
     Example:
         >>> to_uint8(np.full((3, 1, 1), 0.5))
@@ -61,12 +57,7 @@ def to_uint8(x: ArrayLike) -> NDArray[np.uint8]:
 
 
 def to_pil(x: ArrayLike) -> list[Image.Image]:
-    """Float images in [0, 1], (n, 3, H, W) or (3, H, W), as a list of n RGB images; see `to_uint8`.
-
-    Example:
-        >>> [image.size for image in to_pil(np.zeros((2, 3, 4, 5)))]
-        [(5, 4), (5, 4)]
-    """
+    """Float images in [0, 1], (n, 3, H, W) or (3, H, W), as a list of n RGB images; see `to_uint8`."""
     return [Image.fromarray(image) for image in to_uint8(x)]
 
 
@@ -75,15 +66,7 @@ def save_png(
 ) -> None:
     """Write a PNG, to a path or a binary file, with text inside. Most social networks remove the text.
 
-    Args:
-        metadata: keys of 1 to 79 printable Latin-1 characters (the format's rule), values of any text without NUL.
-
-    Example:
-        >>> import io
-        >>> file = io.BytesIO()
-        >>> save_png(Image.new("RGB", (2, 2)), file, metadata={"lam_ratio": "0.5"})
-        >>> read_png_metadata(file.getvalue())
-        {'lam_ratio': '0.5'}
+    Keys of `metadata` have 1 to 79 printable Latin-1 characters (the format's rule), values any text without NUL.
     """
     info = PngInfo()
     for key, value in (metadata or {}).items():
@@ -113,18 +96,13 @@ def writes_mp4() -> bool:
 
 
 def save_animation(frames: Sequence[Image.Image], path: str | os.PathLike[str], *, loop: bool = False) -> None:
-    """Write frames as an animation of 12 a second that plays for ever: forwards and then backwards, or as a loop.
+    """Write frames as an animation of 12 a second that plays for ever: forwards and then backwards.
 
     `.webp` is the smallest and has all colours; `.gif` plays everywhere; `.mp4` (H.264, 4:2:0, BT.709) suits video
-    editors and social networks. An MP4 needs even sizes: odd ones grow by a pixel.
+    editors and social networks, and odd sides of it grow by a pixel. There is at least one frame; all have one size.
+    With `loop` it plays forwards alone, because the last frame leads to the first one.
 
-    Args:
-        frames: at least one, all of one size; the first and the last are shown once.
-        path: where to write; `.webp`, `.gif` or `.mp4`.
-        loop: forwards alone, because the last frame leads to the first one.
-
-    Raises:
-        ValueError: another suffix, or an MP4 without PyAV; the message says what to install.
+    Raises ValueError for another suffix, or an MP4 without PyAV; the message says what to install.
     """
     frames = [frame.convert("RGB") for frame in frames]
     frames += [] if loop else frames[-2:0:-1]

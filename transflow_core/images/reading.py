@@ -1,7 +1,7 @@
 """An untrusted image file to upright 8-bit RGB in sRGB.
 
-The size in the header is checked before any pixel is decoded. A file may cost more than its size says: a server
-therefore decodes in a child process with limits (`pictures.serve`).
+The size in the header is checked before any pixel is decoded. A file may cost more than its size says: see
+`pictures.serve`.
 """
 
 import contextlib
@@ -62,15 +62,9 @@ _Conversion: TypeAlias = Callable[[Image.Image], Image.Image]
 
 
 class ImageError(ValueError):
-    """An image that cannot be used.
+    """An image that cannot be used: its name for the user, and the rest of a sentence that starts with the name.
 
-    Args:
-        name: the file's name for the user.
-        problem: what is wrong and what to do: the rest of a sentence that starts with the name.
-
-    Attributes:
-        name: `name` with control characters (a terminal would obey them) replaced.
-        problem: the message without the name.
+    `name` has no control characters, which a terminal would obey.
 
     Example:
         >>> str(ImageError("cat.jpg", "the file is empty."))
@@ -111,12 +105,11 @@ def load_image(source: Source | Image.Image, *, name: str | None = None) -> Imag
     comes out at half its width and height.
 
     Args:
-        source: a path, the bytes of a file, a binary file object (read from where it stands) or a PIL image.
+        source: a path, the bytes of a file, a binary file object (read from where it stands) or a PIL image; else
+            TypeError.
         name: what messages call the image; by default the file's name without its folder.
 
-    Raises:
-        ImageError: whatever is wrong with the source. Nothing else is raised for a bad file.
-        TypeError: the source is none of the above.
+    Raises ImageError, and nothing else, whatever is wrong with the source.
 
     Example:
         >>> load_image(Image.new("LA", (4, 3), (0, 0))).getpixel((0, 0))
@@ -185,10 +178,7 @@ def name_of(source: object) -> str:
 
 
 def read_source(source: Source, name: str) -> bytes:
-    """The whole file, at most `MAX_BYTES`.
-
-    Raises ImageError if it is empty, larger, no ordinary file, or cannot be read; TypeError for another type.
-    """
+    """The whole file; ImageError if it is empty, above `MAX_BYTES`, no ordinary file, or cannot be read."""
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
     elif isinstance(source, str | os.PathLike):

@@ -21,12 +21,7 @@ _SMALLEST_TEXT = 12
 
 
 def enlarge(image: Image.Image, side: int) -> Image.Image:
-    """Resize an image by Lanczos so that its longer side is `side` pixels, keeping its proportions.
-
-    Example:
-        >>> enlarge(Image.new("RGB", (64, 32)), 150).size
-        (150, 75)
-    """
+    """Resize an image by Lanczos so that its longer side is `side` pixels, keeping its proportions."""
     longest = max(image.size)
     size = (max(1, round(image.width * side / longest)), max(1, round(image.height * side / longest)))
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
@@ -44,16 +39,10 @@ def contact_sheet(
     """Images in reading order on one sheet.
 
     Args:
-        images: at least one; those of another size or shape are fitted into the cells.
+        images: at least one, else ValueError; those of another size or shape are fitted into the cells.
         columns: by default a nearly square sheet, with a full last row where the number allows it.
         labels: one for each image, written below it; what is too long loses its middle.
         cell, gap, background: see `labelled_rows`.
-
-    Raises ValueError without images.
-
-    Example:
-        >>> contact_sheet([Image.new("RGB", (64, 64))] * 12).size
-        (532, 400)
     """
     columns = columns or _near_square(len(images))
     starts = range(0, len(images), columns)
@@ -81,18 +70,12 @@ def labelled_rows(
     """Rows of images, labelled above and at the left, as a sweep over λ (Fig. 7 and 8) or an interpolation (Fig. 3).
 
     Args:
-        rows: rows of images; a row may be shorter than the others.
+        rows: rows of images, of any length; ValueError if there are none.
         row_labels, column_labels, captions: one for each row, for each column of the longest row, and for each image.
         cell: side of a cell in pixels; by default the longest side of an image, times the smallest whole number that
             makes 128.
         gap: pixels between cells and around them.
         background: any colour that Pillow knows; the text is black or white, whichever shows.
-
-    Raises ValueError without images.
-
-    Example:
-        >>> labelled_rows([[Image.new("RGB", (64, 64))] * 3]).size
-        (400, 136)
     """
     images = [image for row in rows for image in row]
     if not images:

@@ -1,8 +1,7 @@
 """A batch on all cores of a processor, a part of it on each; and in halves, on a device whose memory is short.
 
 torch would have all cores work on one operation after the other, and each of a flow's thousands of operations then
-waits for the slowest core. Where another program has one, images take several times as long (`python -m
-benchmarks.threads --busy`). Parts of a batch wait for nobody before their end.
+waits for the slowest core. Parts of a batch wait for nobody before their end (`python -m benchmarks.threads --busy`).
 """
 
 import contextlib
@@ -31,13 +30,9 @@ _SHORT = ("MPS backend out of memory", "can't allocate memory", "not enough memo
 def on_cores(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
     """`function` of each part of a batch, (n, ...), n ≥ 1, in order, under `torch.inference_mode`.
 
-    There are as many parts as this thread has threads of torch's (`torch.get_num_threads`), each computed by one. Fewer
-    images are a part each where others keep the machine busy (`others_run`), and else one part, computed here. So is a
-    batch that lies on another device. Several threads may call the function at once.
-
-    Example:
-        >>> sum(on_cores(lambda rows: rows.sum().item(), torch.ones(4, 2)))
-        8.0
+    There are as many parts as this thread has threads of torch's, each computed by one. Fewer images are a part each
+    where others keep the machine busy (`others_run`), and else one part, computed here. So is a batch that lies on
+    another device. Several threads may call the function at once.
     """
     count = torch.get_num_threads()
     if batch.device.type != "cpu" or count == 1 or (len(batch) < count and not others_run(count)):
@@ -106,10 +101,6 @@ def in_halves(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
 
     Returns what the function gives, in order: of the whole batch, or of each part. Raises DeviceError if not even one
     row fits, or the device is lost.
-
-    Example:
-        >>> in_halves(lambda rows: rows.sum().item(), torch.ones(4, 2))
-        [8.0]
     """
     try:
         return [function(batch)]

@@ -38,7 +38,7 @@ def python_path() -> str:
 def as_client(client: Hashable) -> Iterator[None]:
     """Jobs that are submitted within belong to `client`, such as a visitor's session, and else to their thread.
 
-    Not for a block that yields: Gradio takes each step of a generator in another context. See `steps_as_client`.
+    Not for a block that yields: see `steps_as_client`.
     """
     token = _client.set(client)
     try:
@@ -82,9 +82,6 @@ class Worker:
     The next job is of the client that was served the shortest, counted from when it came (start-time fair queueing:
     Goyal, Vin and Cheng, 1996). Submit work in pieces, a batch of images or a picture: a client with a hundred jobs
     delays another's first by one job.
-
-    Args:
-        name: of the thread.
 
     Example:
         >>> Worker("sums").run(sum, [1, 2])
@@ -201,18 +198,11 @@ class Worker:
 class ComputeWorker(Worker):
     """The worker that computes, on all cores; it leaves one core to the thread that makes it and to all that follow.
 
-    A web server answers each request in a thread of its own, and each would have its own team of OpenMP threads. As
-    soon as there are more of them than cores, GNU's OpenMP puts them to sleep between two loops, and two threads that
-    compute at once collapse: images took 1.3 to 1.5 times as long on two cores (`python -m benchmarks.threads`).
+    Each thread that answers a request would have its own team of OpenMP threads, and two that compute at once collapse:
+    images took 1.3 to 1.5 times as long on two cores (`python -m benchmarks.threads`).
 
     `torch.set_num_threads` is of the thread that calls it and of those that have not computed yet
     (pytorch/pytorch#37461): make this object before anything is computed.
-
-    Example:
-        >>> import torch
-        >>> compute = ComputeWorker()
-        >>> compute.run(torch.add, torch.ones(1), 1)
-        tensor([2.])
     """
 
     def __init__(self) -> None:

@@ -33,17 +33,8 @@ def without_checkerboard(x: Tensor, scales: int = 1) -> Tensor:
     """Images without the patterns of two pixels' period that keep their phase over a neighbourhood: (n, C, S, S).
 
     A pattern's local amplitude is what is left of its fourth difference, demodulated, in a mean over windows of nine
-    pixels, taken twice: hair and edges change their phase within it and stay.
-
-    Args:
-        scales: 2 does the same to the 2×2 means, for patterns of four pixels, and so on.
-
-    Example:
-        >>> import torch
-        >>> checks = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(1, 1, 16, 16)
-        >>> ramp = torch.linspace(0, 1, 32).expand(1, 1, 32, 32)
-        >>> bool((without_checkerboard(ramp + checks) - ramp).abs().max() < 5e-3)
-        True
+    pixels, taken twice: hair and edges change their phase within it and stay. With `scales` 2 the same is done to the
+    2×2 means, for patterns of four pixels, and so on.
     """
     if scales > 1:
         low, detail = haar_split(x)

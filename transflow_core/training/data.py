@@ -54,22 +54,19 @@ def prepare(
     held_out: str = "0.02",
     progress: Progress | None = None,
 ) -> ImageSet:
-    """Decode a folder or a zip of images to `size`, once; later calls with the same arguments map what lies in `cache`.
+    """Decode a folder, a zip or a tar of images to `size`, once; later calls with the same arguments map the `cache`.
 
     Args:
-        data: a folder (with the folders below it), a zip or a tar. None is trusted.
         size: side in pixels. Larger images are cut to their centre square and averaged down: 2×2 means where that is
             the factor. Images smaller than `size` are left out: enlarged ones would teach blur.
-        cache: a folder for the arrays; it holds the images, so it is as private as they are.
+        cache: a folder for the arrays, which are as private as the images.
         align_faces: never (images as they are), auto (align a face where one is found), or always (an image without a
             face is left out).
         held_out: what is kept from training: a share, by a digest of each file's name (so that a file stays where it
-            is when others are added), of two at least; or a pattern of names such as `val*/*`, where people must be
-            apart.
+            is when others are added), of two at least; or a pattern of names such as `val*/*`.
         progress: called with how many files are done, how many there are, and what is being done.
 
-    Raises:
-        TrainingError: no such folder or file, nothing usable in there, or too little on one side of the split.
+    Raises TrainingError for no such folder or file, nothing usable in there, or too little on one side of the split.
     """
     try:
         files = {member.name: member for member in find_members(Path(data))}

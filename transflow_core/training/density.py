@@ -13,10 +13,8 @@ from ..flows import DetailFlow, PixelConvention, TrainableFlow, encode_levels, h
 class BitsPerDim(nn.Module):
     """Images x, (n, C, S, S), as training sees them -> bits per dimension of each, (n,).
 
-    `-(log p(x) - D log 2**bits) / (D log 2)`. Of a grown flow this is a sum over its levels, each with weights of its
-    own, and every one sees means as the details above it see them. Of the finest level of such a flow alone, it is
-    the same of its details, given the means of 2×2 pixels: the whole's bits are the mean of its levels', weighted by
-    their dimensions (see `bits_per_level`), whatever noise the other levels were trained with.
+    `-(log p(x) - D log 2**bits) / (D log 2)`. Of the details of a grown flow alone, it is the same given the means of
+    2×2 pixels: the whole's bits are the mean of its levels', weighted by their dimensions (see `bits_per_level`).
     """
 
     def __init__(self, flow: nn.Module, pixels: PixelConvention) -> None:
@@ -42,11 +40,10 @@ def _bits(eps: Tensor, log_det: Tensor, nats: float) -> Tensor:
 
 @torch.no_grad()
 def bits_per_level(flow: TrainableFlow, x: Tensor, nats: float) -> list[dict[str, float | str]]:
-    """Where a flow's bits are: for its details, level by level, and for the Glow at the bottom, of images x as trained.
+    """Where a flow's bits are: of its details, level by level, and of the Glow at the bottom, of images x as trained.
 
-    One convention for all levels: the images are those of the finest level, with its noise, and coarser levels see
-    their means. "bits" are a dimension of the level's own: the mean of them all, weighted by "dim", is the whole's bits
-    per dimension. `nats`: log 2**bits, of the finest level's bits.
+    "bits" are a dimension of the level's own: their mean, weighted by "dim", is the whole's bits per dimension. Coarser
+    levels see the images' means. `nats`: log 2**bits, of the finest level's bits.
     """
     return [
         {

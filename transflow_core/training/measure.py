@@ -43,8 +43,7 @@ def measure_typicality(prior: Prior, images: NDArray[np.uint8]) -> Typicality:
 def write_conformance(prior: Prior, path: Path, n: int = 4) -> None:
     """Write inputs and results of a prior, `.npz`, so that another implementation, or a later one, can be held to them.
 
-    `images` (uint8 NHWC, sampled from the prior: nobody's face), `z`, `log_prior`, `log_prob` of them; `sample_z` and
-    `sample`, its decoding in [0, 1].
+    `images` (uint8 NHWC, sampled: nobody's face) with `z`, `log_prior`, `log_prob`; `sample_z`, and `sample` in [0, 1].
     """
     shown = prior.decode(TEMPERATURE * standard_normal(n, prior.dim, seed=0))
     images = (shown * 256).floor().clamp(max=255).byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -50,8 +50,7 @@ class Plan:
         config: of the whole flow.
         pixels: what training sees of the bytes: of a level, its own bits of noise.
         start: weights to begin with, of the same architecture; with `grow` only those of its details.
-        grow: the prior that a level is put on. It stays as it is: the level's likelihood does not depend on it, so that
-            a run may also go on above another one of this size.
+        grow: the prior that a level is put on. It stays as it is, and may be another one when the run goes on.
 
     References:
         | Robust fine-tuning of zero-shot models (Wortsman et al., 2022)
@@ -86,11 +85,7 @@ def bfloat16_is_faster(device: torch.device) -> bool:
 
 
 def plan(asked: Train, folder: Path, device: torch.device) -> Plan:
-    """Decide what was not asked for.
-
-    Args:
-        folder: of the run; with `asked.resume` it has one, whose settings hold where none are given.
-        device: where the run computes; it decides which precision is faster.
+    """Decide what was not asked for, by the run in the folder (with `asked.resume`), the preset, or the device.
 
     Raises ValueError for priors that cannot be read; TrainingError where words do not fit together, and if there is no
     run to resume.

@@ -19,10 +19,7 @@ _FORMAT = "transflow-training 3"
 
 @dataclass
 class Counters:
-    """Where a run stands.
-
-    All randomness of a step (which images, mirrored or not, what noise) follows from the seed and the step's number,
-    so that the number is the whole random state, and any number of processes draw the same.
+    """Where a run stands. The randomness of a step follows from the seed and the step's number alone.
 
     Attributes:
         step: steps taken, skipped ones included.

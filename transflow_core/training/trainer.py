@@ -64,9 +64,9 @@ def train(
 ) -> Counters:
     """Train a prior; where the run stands in the end. One that was cancelled goes on with `Train.resume`.
 
-    The folder gets `config.json`, `model.safetensors` (the averaged weights), `typicality.json`, `conformance.npz`,
-    `MODEL_CARD.md`, `samples.png`, sheets on the way in `samples/`, `log.jsonl`, and `training.pt`, from which a run
-    that was stopped goes on: with a budget in steps, to the same bits as one that was not.
+    The folder gets a native prior (the averaged weights), `conformance.npz`, `MODEL_CARD.md`, `samples.png`, sheets on
+    the way in `samples/`, `log.jsonl`, and `training.pt`, from which a run that was stopped goes on: with a budget in
+    steps, to the same bits as one that was not.
 
     Of a run that grows a prior, the new level alone is trained, and held-out bits are its own (see `BitsPerDim`). Under
     `torchrun` each process takes its part of every batch; the batches are those of a single process.
@@ -78,8 +78,8 @@ def train(
         progress: called after every step, with thousandths of the budget.
         cancel: ends the run, saved, after the step in which it is set.
 
-    Raises:
-        TrainingError: the folder has a run already, or none to resume, or another; or nothing but non-finite steps.
+    Raises TrainingError if the folder has a run already, or none to resume, or another; or for nothing but non-finite
+    steps.
     """
     return _Run(images, Path(folder), plan, command, group, progress).go(cancel or threading.Event())
 
