@@ -58,9 +58,7 @@ OPENING, NOTHING = "red_hair", "none"
 _MOST_LEVELS, _MOST_STATES = 8, 10
 _SAMPLES, _STRIP, _TAB = "samples", "strip", "studio"
 _NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
-_IN_NO_LINK = (
-    "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."
-)
+_IN_NO_LINK = "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."
 _STEP = '<h2 class="step"><b>{}</b> {}</h2>'
 
 

@@ -24,7 +24,9 @@ one => {
 # A phone that can share files: the page keeps what it would send.
 SHARES_JS = """
 navigator.canShare = () => true;
-navigator.share = async ({files: [file]}) => { window.sent = [file.name, [...new Uint8Array(await file.arrayBuffer())]]; };
+navigator.share = async ({files: [file]}) => {
+  window.sent = [file.name, [...new Uint8Array(await file.arrayBuffer())]];
+};
 """
 OWN = "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."
 

@@ -21,8 +21,7 @@ __all__ = ["convert"]
 def convert(path: str | Path, *, options: Mapping[str, Any] | None = None, any_format: bool = True) -> Checkpoint:
     """Read any known checkpoint as a native Glow. A native file is read as it is.
 
-    Whatever another project does differently is folded into the weights. So latents are whitened, and `save_native` can
-    write the result.
+    Whatever another project does differently is folded into the weights, so that `save_native` can write the result.
 
     Args:
         path: a native file or folder, or a file of another project. Settings beside it are read (see `settings`).
@@ -30,10 +29,8 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None, any_f
         any_format: False for a file of somebody whom you do not trust: safetensors alone are opened, by their content.
             A hostile pickle runs no code, but it can take time and memory.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: it is damaged, of no known format, lacks settings (the message tells which), or needs a larger
-            machine.
+    Raises FileNotFoundError, or CheckpointError if it is damaged, of no known format, lacks settings (the message tells
+    which), or needs a larger machine.
     """
     path, options = Path(path), dict(options or {})
     kind = kind_of(path, any_format)

@@ -31,18 +31,10 @@ _MOST_FOLD, _SPARE_NUMBERS = 4, 1 << 22
 
 
 def fold(layout: Layout, tensors: Tensors, settings: Mapping[str, Any]) -> tuple[Glow, PixelConvention]:
-    """Read a file's tensors by a layout's table.
+    """Read a file's tensors by a layout's table: the flow, frozen, and how bytes become its x.
 
-    Args:
-        layout, tensors: the table, and the file that it describes.
-        settings: a value for each of the layout's settings.
-
-    Returns:
-        The flow, frozen, and how bytes become its x.
-
-    Raises:
-        CheckpointError: a tensor is missing, unknown, not finite or of another shape; the flow cannot be inverted; or
-            it needs more memory than there is.
+    `settings` has a value for each of the layout's settings. Raises CheckpointError if a tensor is missing, unknown,
+    not finite or of another shape; if the flow cannot be inverted, or needs more memory than there is.
     """
     flow = _Fold(layout, tensors, settings).flow()
     return flow, replace(layout.pixels, bits=settings.get("bits", layout.pixels.bits))
@@ -53,8 +45,7 @@ class _Fold:
 
     Attributes:
         steps: of each level, fine to coarse, what the names of each step begin with.
-        numbers: of each level, the number in the names of what follows its steps: in a row of layers that of the split,
-            elsewhere the level's own.
+        numbers: of each level, the number in the names of its split.
         config: of the native flow.
     """
 

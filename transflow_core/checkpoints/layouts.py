@@ -25,13 +25,10 @@ __all__ = ["LAYOUTS", "OPENAI", "Classes", "Conv", "Layout", "Norm"]
 
 @dataclass(frozen=True)
 class Norm:
-    """One shift and one scale for each channel: `(x + shift) * exp(factor * scale)`.
+    """One shift and one scale for each channel: `(x + shift) * exp(factor * scale)`, by the names of the two tensors.
 
-    Args:
-        shift, scale: names of the two tensors.
-        factor: see the formula.
-        linear: the file holds the scale itself, of either sign, and not its logarithm.
-        trained: name of the flag that says that training has set both; "" where the file has none.
+    `linear` says that the file holds the scale itself, of either sign, and not its logarithm. `trained` is the name of
+    the flag that says that training has set both; "" where the file has none.
     """
 
     shift: str
@@ -43,14 +40,10 @@ class Norm:
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution: `(conv(x) + bias) * exp(3 * gain)`, or followed by a `Norm`.
+    """A convolution: `(conv(x) + bias) * exp(3 * gain)`, or followed by a `Norm`; its names, "" where there is none.
 
-    Args:
-        prefix: what all of its names begin with, the norm's too.
-        weight, bias, gain: names of the tensors; "" where there is none.
-        norm: what follows.
-        border: what a 3×3 convolution sees outside the image: "zeros", "ones", or a "channel" of its own that is 1
-            there and 0 inside, stored as the weight's last input channel.
+    All of them begin with `prefix`, the norm's too. `border` is what a 3×3 convolution sees outside the image: "zeros",
+    "ones", or a "channel" of its own that is 1 there and 0 inside, stored as the weight's last input channel.
     """
 
     prefix: str

@@ -11,10 +11,7 @@ __all__ = ["require_memory"]
 
 
 def available_memory() -> int | None:
-    """Bytes that a process can still take on this machine, or None where the system does not say (it is not Linux).
-
-    The smaller of what the kernel thinks is available and what the container's limit leaves.
-    """
+    """Bytes that a process can still take, of the machine or its container; None where the system is no Linux."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         amount = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -33,7 +30,7 @@ def available_memory() -> int | None:
 def estimate_memory(flow: TrainableFlow) -> int:
     """Bytes to convert a flow (on any device, meta too) and decode one image, within about a third.
 
-    Weights once in float32, the largest coupling net again in float64, and six hidden maps of the widest net.
+    Weights in float32, the largest coupling net again in float64, and six hidden maps of the widest net.
     """
 
     def numbers(module: nn.Module) -> int:

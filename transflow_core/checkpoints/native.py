@@ -1,8 +1,8 @@
 """The native format: safetensors weights with a JSON configuration, in a folder or in a single file.
 
-A folder holds `config.json`, `model.safetensors`, if it was measured `typicality.json`, and `SHA256SUMS`, which
-`sha256sum --check` reads as well: where it is, weights that differ are refused. A single `.safetensors` file carries
-the two JSON documents in its header, under "config" and "typicality".
+A folder holds `config.json`, `model.safetensors`, if it was measured `typicality.json`, and `SHA256SUMS`, by which
+weights that differ are refused. A single `.safetensors` file carries the JSON documents in its header, under "config"
+and "typicality".
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class Checkpoint:
         pixels: how 8-bit pixels become the flow's x.
         name: a short word for people.
         fingerprint: hexadecimal digest of the weights; equal fingerprints mean equal latents.
-        typicality: the parsed `typicality.json`, or None when the file carries none.
+        typicality: the parsed `typicality.json`, or None.
         metadata: free words: format, licence, where it came from.
     """
 
@@ -98,9 +98,8 @@ def load_native(path: str | Path) -> Checkpoint:
 def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) -> None:
     """Write a Glow, or a grown one, as a single `.safetensors` file, or as a folder when `path` has no suffix.
 
-    `half` stores convolution weights and position maps in float16, as the shipped prior does: half the size, a change
-    of about 2e-4 relative in those weights. Everything that is inverted exactly stays in float32. TypeError for another
-    kind of flow.
+    `half` stores convolution weights and position maps in float16: half the size, a change of about 2e-4 relative in
+    those weights. TypeError for another kind of flow.
     """
     path, flow = Path(path), checkpoint.flow
     if not isinstance(flow, TrainableFlow):

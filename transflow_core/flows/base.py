@@ -58,9 +58,9 @@ class Flow(Protocol):
         ...
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, C, S, S) -> (z (n, D), log_det (n,)), D the numbers of all levels; nan where no density is known.
+        """Images (n, C, S, S) -> (z (n, D), log_det (n,)), in nats; nan where no density is known.
 
-        `log p(x) = log N(z; 0, I) + log_det`, in nats.
+        `log p(x) = log N(z; 0, I) + log_det`.
         """
         ...
 
@@ -124,10 +124,7 @@ class Guard:
 
 
 class MixedPrecision(nn.Module):
-    """A net inside a flow, whose convolutions compute in `compute_dtype`; None, as for evidence, is float32.
-
-    The flow's own arithmetic is float32 always.
-    """
+    """A net inside a flow, whose convolutions compute in `compute_dtype`; None is float32, as all of a flow's own."""
 
     compute_dtype: torch.dtype | None = None
 

@@ -40,12 +40,10 @@ images torch takes slower ways through a convolution, which costs more than the 
 
 @torch.no_grad()
 def fuse(flow: Flow, nets: torch.dtype | None = None) -> Flow:
-    """The same flow, of its weights as they are now, where they are now. It has no gradients.
+    """The same flow, of its weights as they are now, without gradients; one that is no Glow is given back.
 
-    Args:
-        flow: a Glow or a WaveletGlow. It stays as it is, and shares the weights that need no change. Any other flow is
-            given back.
-        nets: the type in which the nets inside couplings compute; None is float32.
+    `nets` is the type in which the nets inside couplings compute; None is float32. Weights that need no change are
+    shared.
     """
     if isinstance(flow, TrainableFlow):
         return GuardedFlow(flow, nets)

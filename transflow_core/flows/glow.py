@@ -20,11 +20,6 @@ def squeeze(x: Tensor, how: str = "blocks") -> Tensor:
 
     Of "blocks", pixel (dy, dx) of a 2×2 block goes to channel `c*4 + 2*dy + dx`. Of "quarters", channel `c*4 + q` is
     the q-th quarter of c's raster: GlowIP's `squeeze_contig`, whose new neighbours are not the old ones.
-
-    Example:
-        >>> import torch
-        >>> squeeze(torch.arange(4.0).reshape(1, 1, 2, 2)).flatten().tolist()
-        [0.0, 1.0, 2.0, 3.0]
     """
     n, c, h, w = x.shape
     return F.pixel_unshuffle(x, 2) if how == "blocks" else x.reshape(n, 4 * c, h // 2, w // 2)
@@ -51,9 +46,7 @@ class LevelConfig:
 
 @dataclass(frozen=True)
 class GlowConfig:
-    """Everything that fixes a Glow's shape. Levels run from fine to coarse.
-
-    Raises ValueError for numbers that cannot be a Glow, or could only exhaust the machine.
+    """Everything that fixes a Glow's shape. Levels run from fine to coarse. ValueError for what cannot be a Glow.
 
     Example:
         >>> config = GlowConfig(image_size=8, levels=(LevelConfig(2, 16), LevelConfig(2, 16)))
@@ -103,10 +96,7 @@ class GaussianSplit(nn.Module):
     """Half of the channels leave as whitened latents, under a Gaussian that the other half predicts.
 
     `first, second = halves(x)`; `mean, log_std = halves(prior(first))`; `eps = (second - mean) * exp(-log_std)` is
-    N(0, I) under the model; `first` goes on. The log-determinant is `-sum(log_std)`.
-
-    Args:
-        prior: maps (n, C/2, H, W) to (n, C, H, W); None takes eps = second: its prior is N(0, I) already.
+    N(0, I) under the model; `first` goes on. The log-determinant is `-sum(log_std)`. Without a prior eps = second.
 
     References:
         | Glow: Generative Flow with Invertible 1×1 Convolutions (Kingma and Dhariwal, 2018), figure 2b
@@ -160,11 +150,8 @@ class GaussianTop(nn.Module):
 class Step(nn.Module):
     """One step of flow: actnorm, invertible 1×1 convolution, coupling.
 
-    Args:
-        channels: of what it maps. Of an odd number the net reads one more than it changes.
-        coupling: what the coupling does with its net.
-        context: channels of the condition that the net reads as well.
-        width, size, edge, generator: of the net, see `CouplingNet`.
+    Of an odd number of channels the net reads one more than it changes; `context` channels of a condition it reads as
+    well. `width`, `size`, `edge`, `generator`: see `CouplingNet`.
     """
 
     def __init__(

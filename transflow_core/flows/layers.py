@@ -131,7 +131,7 @@ class Conv3x3(nn.Module):
     """3×3 convolution, zero-padded, that can be given sight of the border. It starts at zero, and is not invertible.
 
     With `edge`, one more input channel is 1 on the padded rim and 0 inside, and `weight` is (out, in + 1, 3, 3), as in
-    OpenAI's Glow. Padding every channel with 1 (rosinality) is the same with their weights summed into that one.
+    OpenAI's Glow.
     """
 
     def __init__(self, in_channels: int, out_channels: int, edge: bool = False) -> None:
@@ -153,14 +153,8 @@ class CouplingNet(MixedPrecision):
     """The function that a coupling reads its shift and scale from.
 
     `net(a) = conv_out(relu(conv_mid(relu(conv_in(a) + position)))) * exp(3 * log_gain)`, with 3×3, 1×1 and 3×3
-    convolutions. `position` is a learned (width, H, W) map, or absent: aligned faces have their eyes at the same
-    pixel in every image, which a convolution cannot know.
-
-    Args:
-        in_channels, out_channels: of what is read, and of the parameters that are written.
-        width: hidden channels.
-        size: (H, W) of the position map, which is spread over larger pictures, or None for no map.
-        edge: see `Conv3x3`.
+    convolutions of `width` hidden channels. `position` is a learned (width, *size) map, spread over larger pictures, or
+    absent: aligned faces have their eyes at the same pixel in every image, which a convolution cannot know.
     """
 
     def __init__(
@@ -187,7 +181,7 @@ class CouplingNet(MixedPrecision):
 
     @torch.no_grad()
     def channels_last(self) -> None:
-        """Lay the tensors out with the channels innermost: the same float32 arithmetic takes half the time on a CPU."""
+        """Lay the tensors out with the channels innermost: this takes half the time on a CPU."""
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch's stub lacks it
         if self.position is not None:
             self.position.data = innermost_channels(self.position.data)
@@ -263,11 +257,6 @@ class Coupling(nn.Module):
     Affine: `a, b = halves(x)`; `t, r = halves(net(a))`; `log s = SCALES[scale](r)`; `y = [a, (b + t) * s]`.
     Additive coupling has no r: `y = [a, b + net(a)]`. The log-determinant is `sum(log s)`. With a context, the net
     reads it beside a; it is the condition of the density, and nothing flows back to it.
-
-    Args:
-        net: maps the half that it reads, and the context's channels, to two numbers (affine) or one (additive) for each
-            channel of the other half.
-        how: see `CouplingConfig`.
 
     References:
         | Density estimation using Real NVP (Dinh et al., 2017)

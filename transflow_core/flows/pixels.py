@@ -19,10 +19,9 @@ class PixelConvention:
     A byte u stands for the middle of its bin, `v = (u + 0.5) / 256`: where the noise that training adds has its mean.
     Training saw images of `bits` bits, 1 to 8, with noise: `noise` "uniform" fills the bin, `x = scale * (k + U[0, 1))
     / 2**bits - offset` for the k-th bin; "gaussian" scatters about its middle, `x = scale * (k + 1/2) / 2**bits -
-    offset + N(0, 4**-bits)`. Encoding adds neither: it is deterministic.
+    offset + N(0, 4**-bits)`. Encoding adds neither.
 
-    Most flows have scale 1 and offset 0.5 (centred) or 0. A flow that saw `u / 255` with Gaussian noise
-    (chaiyujin's) has `scale = 256 / 255` and `offset = 0.5 / 255`, which makes x exactly `u / 255`.
+    A flow that saw `u / 255` with Gaussian noise (chaiyujin's) has `scale = 256 / 255` and `offset = 0.5 / 255`.
     """
 
     bits: Annotated[int, count(8)] = 8
@@ -44,10 +43,7 @@ class PixelConvention:
         return ((x + self.offset) / self.scale).clamp(0, 1)
 
     def dequantise(self, v: Tensor, noise: Tensor) -> Tensor:
-        """v and uniform noise in [0, 1), of the same shape -> x as training sees it.
-
-        Gaussian noise is the normal quantile of the uniform noise, so that one draw serves both conventions.
-        """
+        """v and uniform noise in [0, 1) -> x as training sees it; Gaussian noise is its normal quantile."""
         n_bins = 2**self.bits
         bins = (v * n_bins).floor().clamp(max=n_bins - 1)
         if self.noise == "uniform":
@@ -57,8 +53,5 @@ class PixelConvention:
 
     @property
     def nats_per_dim(self) -> float:
-        """log(2**bits): what turns a density of x into a probability of the quantised image, a dimension.
-
-        For a scale other than 1 this is what the flow's own code subtracts, so that the bits can be compared.
-        """
+        """log(2**bits): what turns a density of x into a probability of the quantised image, a dimension."""
         return self.bits * math.log(2)

@@ -61,14 +61,7 @@ class DetailConfig:
 
 @dataclass(frozen=True)
 class WaveletConfig:
-    """What fixes a `WaveletGlow`'s shape: the flow of the low-pass, which may itself be one, and that of the details.
-
-    Example:
-        >>> from .glow import LevelConfig
-        >>> config = WaveletConfig(GlowConfig(image_size=8, levels=(LevelConfig(1, 4),)))
-        >>> config.image_size, config.latent_shapes, read_config(config.to_dict()) == config
-        (16, ((9, 8, 8), (12, 4, 4)), True)
-    """
+    """What fixes a `WaveletGlow`'s shape: the flow of the low-pass, which may itself be one, and of the details."""
 
     base: "GlowConfig | WaveletConfig"
     details: DetailConfig = DetailConfig()
@@ -102,11 +95,8 @@ class DetailFlow(MixedPrecision):
     """Details given the low-pass: K conditional steps, then a Gaussian whose mean and scale the low-pass predicts.
 
     The context is `[low, relu(conv(relu(conv(low))))]`; `mean, r = halves(prior(context))`, `log_std = r`, or with a
-    bound `prior_cap * tanh(r / prior_cap)`; `eps = (y - mean) * exp(-log_std)`, N(0, I) under the model.
-
-    Args:
-        channels, side: of the low-pass. Details have three times as many channels.
-        config: see there.
+    bound `prior_cap * tanh(r / prior_cap)`; `eps = (y - mean) * exp(-log_std)`, N(0, I) under the model. `channels` and
+    `side` are the low-pass's; details have three times as many channels.
     """
 
     def __init__(
@@ -251,8 +241,7 @@ def unrolled(config: FlowConfig) -> tuple[list[DetailConfig], GlowConfig]:
 def encode_levels(flow: TrainableFlow, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """The factors of the density of images x, (n, C, S, S), fine to coarse: details given their low-pass, then a Glow.
 
-    Each is (eps, log_det (n,)) in its own variables: eps is (n, 3C, H, W) for details, and the Glow's flat z at the
-    bottom. `WaveletGlow.forward` adds what the Haar transform contributes.
+    Each is (eps, log_det (n,)) in its own variables: eps is (n, 3C, H, W) for details, and flat z for the Glow.
     """
     while isinstance(flow, WaveletGlow):
         x, detail = haar_split(x)
@@ -265,8 +254,7 @@ def encode_levels(flow: TrainableFlow, x: Tensor) -> Iterator[tuple[Tensor, Tens
 def whiten(flow: TrainableFlow, x: Tensor) -> None:
     """Scale the latents so that those of images x, (n, C, S, S), have a root mean square of 1 in each channel.
 
-    As where the weights were trained on images with more noise, or less. A level that is off by no more than the chance
-    of which images were looked at stays as it is.
+    A level that is off by no more than the chance of which images were looked at stays as it is.
     """
     latents, log_stds = by_level(flow(x)[0], flow.latent_shapes), []
     while isinstance(flow, WaveletGlow):
