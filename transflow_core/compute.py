@@ -285,7 +285,7 @@ class Compute:
         side: int | None = None,
         **how: Unpack[How],
     ) -> Samples:
-        """n images of a posterior (the paper's), or of what `draw` gives; `seed` and what follows: see `Sampler.sample`.
+        """n images of a posterior (the paper's), or of what `draw` gives; `seed`, …: see `Sampler.sample`.
 
         A seed gives the same noise at every λ and with every method. A `preview` has the same samples faster and less
         sharp, while a slider moves: see `fast`. Where `side` pixels are enough, images may be that small: see
