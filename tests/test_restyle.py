@@ -10,13 +10,13 @@ from transflow_core.faces import AlignedFace, align, paste
 from transflow_core.faces.frame import to_frame, to_image
 from transflow_core.images import to_pil
 from transflow_core.operations.restyle import restyle_faces
-from transflow_core.posterior import Posterior, Restyling, ShrinkageCovariance, standard_normal
+from transflow_core.posterior import Posterior, Restyling, standard_normal
 from transflow_core.priors.prior import LatentLevel
 
-from .helpers import EXAMPLES, dense
+from .helpers import EXAMPLES
 
-LEVELS = (LatentLevel("4×4", (2, 4, 4), slice(0, 32)), LatentLevel("2×2", (3, 2, 2), slice(32, 44)))
-D = 44
+LEVELS = (LatentLevel("8×8", (2, 8, 8), slice(0, 128)), LatentLevel("2×2", (3, 2, 2), slice(128, 140)))
+D = 140
 
 
 def evidence(scale: float = 1.0, m: int = 7) -> Posterior:
@@ -42,17 +42,41 @@ def test_at_strength_0_it_is_the_photograph_to_the_bit_and_the_way_is_straight()
     assert torch.allclose(one_level[:, LEVELS[1].slice], towards(z)[:, LEVELS[1].slice])
 
 
-@pytest.mark.parametrize("likeness", [0.0, 0.7, 0.999])
-def test_each_level_is_the_monge_map_onto_the_evidences_gaussian(likeness):
-    posterior = evidence(0.5)
-    towards, z = Restyling.of(posterior, LEVELS, likeness=likeness), photographs()
-    covariance = ShrinkageCovariance.of(posterior.latents, None, [level.slice for level in LEVELS]).covariance(likeness)
-    for level in LEVELS:
-        part = level.slice
-        sigma = dense(covariance, D)[part, part]
-        values, vectors = torch.linalg.eigh(sigma)  # T = μ + Σ^½ z, symmetric and positive: monotone
-        expected = posterior.evidence_mean[part] + z[:, part] @ vectors @ values.sqrt().diag() @ vectors.T
-        assert torch.allclose(towards(z)[:, part], expected, atol=1e-8)
+def styled(m: int = 40) -> Posterior:
+    """Of two channels of the finer level, one has twice the other's deviation and all of the common pattern."""
+    z = standard_normal(m, D, seed=1).double()
+    fine = z[:, :128].reshape(m, 2, 64)
+    fine[:, 0] = 0.8 * fine[:, 0] + 3 * torch.linspace(-1, 1, 64)
+    fine[:, 1] = 0.4 * fine[:, 1] + 5
+    return Posterior.condition(z, lam_ratio=1.0)
+
+
+@pytest.mark.parametrize("likeness", [0.0, 0.7])
+def test_draws_of_the_photographs_gaussian_become_draws_of_the_evidences(likeness):
+    towards = Restyling.of(styled(), LEVELS, likeness=likeness)
+    moved = towards(photographs(400))[:, :128].reshape(-1, 2, 64)
+    assert torch.allclose(moved.mean((0, 2)), torch.tensor([0, 5.0]).double(), atol=0.1)
+    assert torch.allclose(moved.mean(0)[0], 3 * torch.linspace(-1, 1, 64).double(), atol=0.5)
+    around = moved - moved.mean(0)
+    assert torch.allclose(around.std((0, 2)), torch.tensor([0.8, 0.4]).double(), rtol=0.15)
+
+
+def test_differences_of_places_that_are_chance_stay_the_photographs():
+    z, levels = standard_normal(5, D, seed=1).double(), LEVELS
+    means = Restyling.of(Posterior.condition(z, lam_ratio=1.0), levels).means[0].reshape(2, 64)
+    chance = z[:, :128].mean(0).reshape(2, 64)
+    assert (means.std(1) < 0.6 * chance.std(1)).all()
+    assert torch.allclose(means.mean(1), chance.mean(1))
+
+
+def test_the_coarsest_levels_keep_the_persons_deviations_and_no_grain_is_enlarged():
+    z = styled().latents * torch.cat([torch.full((128,), 4.0), torch.full((12,), 0.1)]).double()
+    towards, x = Restyling.of(Posterior.condition(z, lam_ratio=1.0), LEVELS), photographs()
+    moved = towards(x)
+    coarse = LEVELS[1].slice
+    assert torch.allclose(moved[:, coarse] - towards.means[1], x[:, coarse])
+    fine = moved[:, LEVELS[0].slice] - towards.means[0]
+    assert fine.square().mean().sqrt() < 1.31
 
 
 def test_the_photographs_own_light_and_contrast_do_not_count():

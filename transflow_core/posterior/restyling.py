@@ -1,4 +1,4 @@
-"""The map that restyles a photograph: optimal transport from its own statistics to those of the evidence."""
+"""The map that restyles a photograph: transport from its own statistics to those of the evidence."""
 
 from __future__ import annotations
 
@@ -10,34 +10,48 @@ from torch import Tensor
 
 from .conditioning import Posterior
 from .covariance import Covariance
-from .gaussian import Gaussian
 from .levels import HasSlice, level_shapes, level_slices
 from .shrinkage import ShrinkageCovariance
 
 __all__ = ["LIKENESS_TO_EVIDENCE", "Restyling"]
 
-LIKENESS_TO_EVIDENCE = 0.4
-"""ℓ by default: the style is plain, and most people stay recognisable (docs/results/restyle.md)."""
+LIKENESS_TO_EVIDENCE = 0.0
+"""ℓ by default: more of it takes the person, and comes no nearer to the style (docs/results/restyle.md)."""
 _MOST_LIKENESS = 0.999  # at 1 the evidence's covariance would be singular
+_FACE = 4  # levels of at most this side have the shape of a face: of these, differences between places stay
+_ALIKE = 8  # places beside one another, which count as one
+_LOUDEST = 1.3  # a photograph's grain, enlarged by more than this, is noise
 
 
 @dataclass(frozen=True, eq=False)
 class Restyling:
-    """T, level by level the Monge map from one photograph's Gaussian to the evidence's, and the geodesic towards it.
+    """T, level by level the map from one photograph's Gaussian to the evidence's, and the way towards it.
 
     The photograph's Gaussian is measured on itself: N(c, σ² I) at each level. c is the mean of each channel over the
-    level's places, and σ the root mean square about c, at least what is typical of photographs. The evidence's is
-    N(μ, Σ), Σ = ℓ² S + (1 - ℓ²) V, with S its covariance and V one variance a level (see `ShrinkageCovariance`). ℓ near
-    0 keeps most of the person, ℓ near 1 takes most from the evidence. T(z) = μ + Σ^½ (z - c) / σ.
+    level's places, and σ the root mean square about c, at least σ₀, what is typical of photographs. The evidence's is
+    N(μ, K^½ (ℓ² S + (1 - ℓ²) I) K^½), so T(z) = μ + K^½ (ℓ² S + (1 - ℓ²) I)^½ (z - c) / σ, of which at ℓ = 0, the
+    default, K^½ is left: the Monge map.
+
+    What moves is what the evidence has in common, and no more:
+
+    - K is the covariance of the channels, over all places: it has the colours and strokes of a style, and no face.
+      At the levels that have the face's shape it is σ₀² I, and no standard deviation of it is above 1.3 σ₀.
+    - μ is the evidence's mean, with the differences between places that are more than the chance of m images
+      (James, Stein 1961). The others are the faces of the evidence.
+    - S, of low rank, is the covariance of whole images, in units of K: ℓ near 1 takes most from the evidence.
 
     Attributes:
-        targets: N(μ, Σ) of each level.
-        typical: the median root mean square of photographs at each level.
+        means: μ of each level.
+        roots: K^½ of each, (C, C).
+        likeness: ℓ² S + (1 - ℓ²) I of each.
+        typical: σ₀, the median root mean square of photographs at each level.
         shapes: (C, H, W) of each.
     """
 
     slices: tuple[slice, ...]
-    targets: tuple[Gaussian, ...]
+    means: tuple[Tensor, ...]
+    roots: tuple[Tensor, ...]
+    likeness: tuple[Covariance, ...]
     typical: tuple[float, ...]
     shapes: tuple[tuple[int, int, int], ...]
 
@@ -61,16 +75,26 @@ class Restyling:
         """
         slices = level_slices(levels, posterior.dim)
         shapes = level_shapes(levels, posterior.dim) if levels else ((1, 1, posterior.dim),)
+        usual = tuple(typical) or (1.0,) * len(slices)
         shrinkage = ShrinkageCovariance.of(posterior.latents, posterior.weights, slices)
+        scale = (shrinkage.weights / max(1 - 1 / shrinkage.count, 1e-9)).sqrt().to(shrinkage.deviations)
         ell = [min(value, _MOST_LIKENESS) for value in _each(likeness, len(slices), "likeness")]
-        covariance, targets = shrinkage.covariance(ell), []
-        for part in slices:
-            factor = None if covariance.factor is None else covariance.factor[part]
-            targets.append(Gaussian(posterior.evidence_mean[part], Covariance(covariance.diagonal[part][0], factor)))
-        return cls(slices, tuple(targets), tuple(typical) or (1.0,) * len(slices), shapes)
+        means, roots, covariances = [], [], []
+        for level, (part, shape) in enumerate(zip(slices, shapes, strict=True)):
+            variance, share = shrinkage.variance[level], ell[level]
+            channels, mean = _common(posterior.evidence_mean[part], shape, variance / shrinkage.count)
+            rows, several = shrinkage.deviations[:, part] * scale[:, None], len(shrinkage.weights) > 1
+            if not several:  # one image: how its own places differ
+                rows = (posterior.evidence_mean[part].reshape(channels.shape[0], -1) - channels).reshape(1, -1)
+            root = _root(rows.double().unflatten(1, (shape[0], -1)), variance, usual[level], max(shape[1:]) <= _FACE)
+            units = _times(torch.linalg.inv(root) if root.ndim else 1 / root, rows.double(), shape[0])
+            means.append(mean)
+            roots.append(root)
+            covariances.append(Covariance(1 - share**2, share * units.T if several else None))
+        return cls(slices, tuple(means), tuple(roots), tuple(covariances), usual, tuple(shapes))
 
     def __call__(self, z: Tensor, strength: float | Sequence[float] = 1.0) -> Tensor:
-        """z + s (T(z) - z), on the geodesic: (n, D) -> (n, D). At s = 0 it is z to the bit, at s = 1 T(z).
+        """z + s (T(z) - z): (n, D) -> (n, D). At s = 0 it is z to the bit, at s = 1 T(z).
 
         Args:
             z: latents of photographs.
@@ -88,13 +112,42 @@ class Restyling:
 
     def _moved(self, x: Tensor, level: int) -> Tensor:
         channels, h, w = self.shapes[level]
-        target = self.targets[level]
         centred = x.reshape(len(x), channels, h * w)
         if h * w > 1:  # of one place alone the mean is the value itself, and would leave nothing of it
             centred = centred - centred.mean(2, keepdim=True)
         centred = centred.reshape(len(x), -1)
         own = centred.square().mean(1, keepdim=True).sqrt().clamp_min(self.typical[level])
-        return (target.mean + target.covariance.root(centred / own)).to(x.dtype)
+        drawn = _times(self.roots[level], self.likeness[level].root(centred / own), channels)
+        return (self.means[level] + drawn).to(x.dtype)
+
+
+def _common(mean: Tensor, shape: tuple[int, int, int], chance: float) -> tuple[Tensor, Tensor]:
+    """The mean of each channel, (C, 1), and that of a level with as much of its places' differences as is no chance."""
+    places = mean.double().reshape(shape[0], -1)
+    channels = places.mean(1, keepdim=True)
+    square = (places - channels).square().mean().item()
+    share = max(0.0, 1 - chance / square) if square else 0.0
+    return channels, (channels + share * (places - channels)).flatten()
+
+
+def _root(rows: Tensor, variance: float, typical: float, face: bool) -> Tensor:
+    """K^½ of a level, (C, C), from deviations (p, C, H·W) whose squares add up to it; a number where it is σ₀² I."""
+    if face:
+        return torch.tensor(typical, dtype=torch.float64)
+    _, channels, places = rows.shape
+    # An inverse Wishart prior: as if as many places as channels had been seen, all channels alike in them.
+    seen = len(rows) * places / _ALIKE
+    covariance = torch.einsum("ncp,ndp->cd", rows, rows) / places
+    share = seen / (seen + channels)
+    squares, vectors = torch.linalg.eigh(
+        share * covariance + (1 - share) * variance * torch.eye(channels).to(covariance)
+    )
+    return (vectors * squares.clamp_min(1e-9).sqrt().clamp_max(_LOUDEST * typical)) @ vectors.T
+
+
+def _times(root: Tensor, x: Tensor, channels: int) -> Tensor:
+    """The root applied to every place of (n, C·H·W)."""
+    return (root @ x.unflatten(1, (channels, -1))).flatten(1) if root.ndim else root * x
 
 
 def _each(values: float | Sequence[float], count: int, name: str) -> list[float]:
