@@ -384,7 +384,10 @@ class Interpolate(Drawing):
     formats = ("png", *ANIMATIONS)
 
     # Not "path": Gradio's clients take an object with that key for a file.
-    interpolation: Literal["linear", "wasserstein"] = parameter("linear", "linear, as in the paper, or wasserstein.")
+    interpolation: Literal["linear", "wasserstein", "direct"] = parameter(
+        "linear",
+        "linear, as in the paper; wasserstein; or direct, from the first image of a to the first of b (Fig. 4).",
+    )
     steps: int = parameter(8, "Posteriors along the path, both ends included.", ge=2, le=1000)
     n: int = parameter(3, "How many draws, a row each.", ge=1, le=1000)
     lam_ratio_a: Ratio | None = parameter(None, "λ/m of the first end, if it differs.")

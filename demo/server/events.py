@@ -1,10 +1,13 @@
 """How the page's events reach its handlers: one function for all, with the visitor's session as the first argument."""
 
 import contextlib
+import contextvars
 import inspect
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import gradio as gr
@@ -13,11 +16,13 @@ from gradio.events import Dependency
 
 from transflow_core.runtime.worker import Cancelled, as_client, steps_as_client
 
+from .admission import CancelToken
 from .errors import refusing, warn
 from .state import Session
 
-__all__ = ["Updates", "on"]
+__all__ = ["Updates", "in_steps", "on"]
 
+T = TypeVar("T")
 Updates = dict[Any, Any]
 """What a handler returns: the new value of each component, or an update of it."""
 _EXPIRED = "Your session has expired. Add your images again, or reload the page."
@@ -170,3 +175,32 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
         call.__signature__ = inspect.Signature([first, second, rest])
         call.__annotations__ = {"request": gr.Request, "event": gr.EventData}
     return call
+
+
+def in_steps(
+    run: Callable[..., T], cancel: CancelToken, show: Callable[[int, int], Updates]
+) -> Generator[Updates, None, T]:
+    """`run(progress=…, cancel=…)` in a thread of its own; yields what to show whenever more is done.
+
+    Args:
+        run: such as `Engine.run` of a recipe.
+        cancel: ends it at its next batch; set where nobody goes on with this generator.
+        show: called with how much is done, and how much there is.
+    """
+    context, said = contextvars.copy_context(), SimpleQueue[tuple[int, int] | None]()
+
+    def work() -> T:
+        try:
+            return run(progress=lambda done, total, _: said.put((done, total)), cancel=cancel)
+        finally:
+            said.put(None)
+
+    with ThreadPoolExecutor(1) as thread:
+        result = thread.submit(context.run, work)
+        try:
+            while (now := said.get()) is not None:
+                yield show(*now)
+        except GeneratorExit:
+            cancel.set()
+            raise
+    return result.result()

@@ -170,7 +170,6 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     # A tab, its ends and its method come with the address, too.
     page.get_by_role("tab", name="Interpolate").click()
     page.wait_for_url(re.compile("tab=interpolate"))
-    page.click("#interpolate-try")
     page.wait_for_url(re.compile("a=greyscale&b=red_hair"))
     other = new_page()
     other.goto(page.url)

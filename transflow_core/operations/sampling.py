@@ -150,25 +150,43 @@ def sweep(call: Call[Sweep]) -> Result:
 
 
 def interpolate(call: Call[Interpolate]) -> Result:
-    """The same draws at posteriors along the path from one set to the other."""
+    """The same draws at posteriors along the path from one set to the other, a row of pictures each."""
     recipe, facts, lines = call.recipe, {}, []
+    sets = {name: call.evidence(name) for name in ("a", "b")}
+    if recipe.interpolation == "direct":
+        sets = {name: _first(one) for name, one in sets.items()}
+        point = dict(Method(method="posterior", lam_ratio=0.0))
+        recipe = recipe.replace(**point, lam_ratio_a=None, lam_ratio_b=None, n=1)
     ends, made = [], []
     for name, ratio in (("a", recipe.lam_ratio_a), ("b", recipe.lam_ratio_b)):
         asked = recipe if ratio is None else recipe.replace(lam_ratio=ratio)
-        posterior, end, of_end, lines_of_end = conditioned(call, call.evidence(name), asked)
+        posterior, end, of_end, lines_of_end = conditioned(call, sets[name], asked)
         ends.append(call.engine.draw(posterior, end))
         made.append(end if ratio is None else end.replace(lam_ratio=recipe.lam_ratio))
         facts[name] = of_end | end.choices.model_dump(exclude_none=True)
         lines += lines_of_end
     a, b = ends
-    places = [i / (recipe.steps - 1) for i in range(recipe.steps)]
-    x = call.engine.series([path_at(a, b, t, method=recipe.interpolation) for t in places], **_draws(call))
     if made[0] == made[1]:  # else each end has the method that suits it
         recipe = made[0]
-    rows = [to_pil(x[:, draw]) for draw in range(recipe.n)]
+    places = [i / (recipe.steps - 1) for i in range(recipe.steps)]
+    how = "wasserstein" if recipe.interpolation == "wasserstein" else "linear"
+    samplers = [path_at(a, b, t, method=how) for t in places]
+    # Together, and none drawn again where it is noisy: another face would be a jump.
+    z = torch.cat([one.sample(recipe.n, recipe.seed, recipe.temperature) for one in samplers])
+    means = torch.cat([one.mean.expand(recipe.n, -1) for one in samplers])
+    guards = [one.guard for one in samplers for _ in range(recipe.n)]
+    images = to_pil(call.engine.decode(z, centre=means, guards=guards, **call.how))
+    rows = [images[draw :: recipe.n] for draw in range(recipe.n)]
     strip = labelled_rows(rows, column_labels=[f"{t:.2f}" for t in places])
-    frames = [contact_sheet([row[step] for row in rows]) for step in range(recipe.steps)]
-    return Result(recipe, facts, overview=strip, frames=frames, lines=tuple(lines))
+    frames = [contact_sheet(step) for step in zip(*rows, strict=True)]
+    named = {f"draw_{draw}": row for draw, row in enumerate(rows)}
+    return Result(recipe, facts, named, strip, frames, lines=tuple(lines))
+
+
+def _first(evidence: Evidence) -> Evidence:
+    """The first image of a set: at λ = 0 its posterior is a point."""
+    point = Posterior.condition(evidence.posterior().latents[:1], lam_ratio=0.0)
+    return Evidence(prior=evidence.prior, saved=point, saved_name=evidence.title)
 
 
 def _draws(call: Call[Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sam
         deviation = (1 - t) * a.covariance.diagonal.sqrt() + t * b.covariance.diagonal.sqrt()
         covariance, shares = Covariance(deviation.square()), (1 - t, t)
     else:
-        raise ValueError("the Wasserstein path of a low-rank part has no small form; use method='linear'")
+        raise ValueError("a Wasserstein path needs covariances without a low-rank part; take the linear one")
     if isinstance(a, Gaussian) and isinstance(b, Gaussian):
         return Gaussian(mean, covariance)
     parts = tuple((share, end) for share, end in zip(shares, (a, b), strict=True) if isinstance(end, ImageSampler))
