@@ -2,11 +2,8 @@
 
 import cmath
 import math
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -167,19 +164,6 @@ def test_every_face_is_returned_largest_first(frames, monkeypatch):
     assert error(found, eyes[1]) < TOLERANCE, "of too many the largest is kept"
 
 
-@pytest.mark.parametrize("turned", [0, 90])
-def test_only_the_reduced_picture_is_searched_and_turned(frames, turned, monkeypatch):
-    """A copy of a photograph of 40 megapixels takes 160 MB."""
-    picture, _ = scene((520, 400), placed(frames[0], 200, 300 + 180j, turned))
-    large = picture.resize((2600, 2000), Image.Resampling.BICUBIC)
-    with patch.object(Image.Image, "transpose", autospec=True, side_effect=Image.Image.transpose) as transposed:
-        monkeypatch.setattr(Image.Image, "copy", None)
-        (found,) = detect(large)
-    assert found.rotation == turned
-    sizes = [call.args[0].size for call in transposed.call_args_list]
-    assert all(width * height <= detection._PIXELS * 1.01 for width, height in sizes) and bool(sizes) == bool(turned)
-
-
 def test_a_face_that_fills_the_picture_or_touches_its_border_is_found_once(frames):
     picture, (eyes,) = scene((300, 400), placed(frames[2], 330, 120 + 200j))  # the frame is cut at the left and right
     (found,) = align(picture)
@@ -198,14 +182,6 @@ def test_what_one_detector_does_not_see_is_found_by_the_other(frames, kind, dete
     picture, (eyes,) = scene((500, 500), placed(face, 256, 250 + 250j))
     assert [one.detector for one in detect(picture)] == [detector]
     assert error(align(picture)[0], eyes) < tolerance
-
-
-def test_pictures_of_two_sizes_in_a_row_do_not_disturb_each_other(frames):
-    """OpenCV 4 answered with garbage when the shape of a network's input changed."""
-    places = [((500, 400), 220), ((300, 300), 150), ((500, 400), 220)]
-    pictures = [scene(size, placed(frames[0], side, complex(*size) / 2))[0] for size, side in places]
-    first, other, again = ([(one.box, one.eyes) for one in detect(picture)] for picture in pictures)
-    assert first == again and first != other and len(other) == 1
 
 
 # --- what has no face, and what is ready -----------------------------------------------------------------------------
@@ -284,12 +260,6 @@ def test_threads_see_their_own_pictures(frames):
     alone = [detect(picture, thorough=False) for picture in pictures]
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(lambda picture: detect(picture, thorough=False), pictures)) == alone
-
-
-def test_importing_is_light():
-    code = "import sys, transflow_core.faces; print({'dlib', 'face_recognition_models'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
 
 
 # --- the descriptor --------------------------------------------------------------------------------------------------
