@@ -1,12 +1,13 @@
 """Draw the example evidence in `assets/examples`: nobody's face, so that anyone may ship it.
 
-Faces are sampled from the default prior and then changed; the cartoons are drawn from shapes. Run from the checkout:
+Faces are sampled from the default prior and then changed; the drawings and cartoons are drawn from shapes. Old masters
+are paintings, aligned by the program: `assets/examples/paintings/CREDITS.md` names them. Run from the checkout:
 
-    python -m assets.make_examples
+    python -m assets.make_examples [a folder with these paintings]
 """
 
-import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,15 +16,18 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from transflow_core.faces import detect
-from transflow_core.images import to_pil
+from transflow_core.faces import align, detect
+from transflow_core.images import find_images, load_image, to_pil
 from transflow_core.posterior import standard_normal
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import Prior
 
+from .drawings import drawing
+
 EXAMPLES = Path(__file__).resolve().parent / "examples"
 SIZE = 128
 COUNT = 18
+DRAWINGS = 24
 TEMPERATURE = 0.7
 Pixels = NDArray[np.float32]  # (SIZE, SIZE, 3) in [0, 1]
 
@@ -200,13 +204,13 @@ def cartoon(rng: np.random.Generator) -> Image.Image:
     return image.resize((SIZE, SIZE), Image.Resampling.BOX)
 
 
-CHANGES: dict[str, tuple[str, str, Callable]] = {
-    "greyscale": ("Greyscale", "Faces without colour: Fig. 5 and 7 of the paper.", greyscale),
-    "red_hair": ("Red hair", "Faces with copper hair: Fig. 5.", red_hair),
-    "sketch": ("Pencil sketch", "Faces as a pencil would draw them.", sketch),
-    "sepia": ("Sepia", "Faces as old prints.", sepia),
-    "neon_bar": ("Neon bar", "A solid green bar over the eyes: Fig. 6.", neon_bar),
-    "noise_bar": ("Noise bar", "A bar of random pixels: Fig. 6, where the paper's prior broke.", noise_bar),
+CHANGES: dict[str, Callable] = {
+    "greyscale": greyscale,
+    "red_hair": red_hair,
+    "sketch": sketch,
+    "sepia": sepia,
+    "neon_bar": neon_bar,
+    "noise_bar": noise_bar,
 }
 
 
@@ -229,22 +233,26 @@ def photograph(prior: Prior) -> Image.Image:
 
 
 def main() -> None:
-    """Write every set, and `sets.json` with a title and a sentence for each."""
+    """Write every set; `sets.json` beside them has their titles."""
     prior = load_prior(device="cpu")
-    sets = {}
-    for seed, (name, (title, about, change)) in enumerate(CHANGES.items(), start=100):
+    for seed, (name, change) in enumerate(CHANGES.items(), start=100):
         rng = np.random.default_rng(seed)
         # Each set has people of its own: two sets that share faces would interpolate without moving.
         write(name, [change(face, rng) for face in faces(prior, seed)])
-        sets[name] = {"title": title, "about": about}
     rng = np.random.default_rng(99)
     write("cartoon", [cartoon(rng) for _ in range(COUNT)])
-    sets["cartoon"] = {
-        "title": "Cartoon",
-        "about": "Faces drawn from shapes: far outside the training data, as in Fig. 8.",
-    }
+    rng = np.random.default_rng(97)
+    write("drawings", [drawing(rng, SIZE) for _ in range(DRAWINGS)])
     photograph(prior).save(EXAMPLES / "photograph.png", optimize=True)
-    (EXAMPLES / "sets.json").write_text(json.dumps(sets, indent=1) + "\n", encoding="utf-8")
+    if sys.argv[1:]:
+        paintings(find_images(sys.argv[1:]))
+
+
+def paintings(files: list[Path]) -> None:
+    """Each face as the program aligns it, since whole paintings take three times as long to read."""
+    for file in files:
+        face = align(load_image(file), size=SIZE)[0].image
+        face.save(EXAMPLES / "paintings" / f"{file.stem}.png", optimize=True)
 
 
 def write(name: str, images: list[Image.Image]) -> None:

@@ -55,6 +55,8 @@ _READ = """() => {
   };
 }"""
 
+SHOWN = sorted(key for key, one in example_sets().items() if one.shown)
+
 
 class Hands:
     """A visitor who does anything.
@@ -71,7 +73,7 @@ class Hands:
     def __init__(self, page: Any, session: Session, rng: random.Random) -> None:
         self._page, self.session, self._rng = page, session, rng
         self._acts: dict[str, Callable[[], None]] = {
-            "example": lambda: page.click(f"#evidence [data-example={rng.choice(sorted(example_sets()))}]"),
+            "example": lambda: page.click(f"#evidence [data-example={rng.choice(SHOWN)}]"),
             "drop": lambda: page.set_input_files("#evidence-files input[type=file]", self._files()),
             "lam": lambda: self._drag("#lam-range"),
             "temperature": lambda: self._drag("#temperature-range"),
@@ -145,7 +147,7 @@ class Hands:
         return wrong
 
     def _files(self) -> list[Path]:
-        files = example_sets()[self._rng.choice(sorted(example_sets()))].files
+        files = example_sets()[self._rng.choice(SHOWN)].files
         return self._rng.sample(list(files), 2)
 
     def _any(self, selector: str) -> None:

@@ -36,7 +36,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 MOVES, RELEASES = 30, 8
-SETS = ("red_hair", "sepia", "sketch", "cartoon", "neon_bar")
+SETS = ("paintings", "drawings", "red_hair", "sepia", "sketch")
 
 # In the page: set the slider as a drag or its end does, and time until what it changes is painted: the canvas of the
 # strip, or a new picture of the sheet.

@@ -50,9 +50,9 @@ def _m(evidence: Evidence) -> str:
 
 
 def examples_html() -> str:
-    """A chip for each example set: a small picture and a name. `static/examples.js` listens to them."""
+    """A chip for each example set of the row: a small picture and a name. `static/examples.js` listens to them."""
     buttons = []
-    for index, example in enumerate(example_sets().values()):
+    for index, example in enumerate(one for one in example_sets().values() if one.shown):
         with Image.open(example.files[0]) as image:
             small = image.convert("RGB").resize((64, 64))
         buttons.append(

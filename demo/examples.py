@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from transflow_core.evidence import Evidence
-from transflow_core.priors.catalogue import ASSETS
+from transflow_core.priors.catalogue import ASSETS, example_files
 
 __all__ = ["EXAMPLES", "PHOTOGRAPH", "ExampleSet", "example_sets", "title_of"]
 
@@ -17,22 +17,27 @@ PHOTOGRAPH = EXAMPLES / "photograph.png"
 
 @dataclass(frozen=True)
 class ExampleSet:
-    """A folder of evidence: its key (the folder's name), a title, a sentence about it, and its files in order."""
+    """A folder of evidence.
+
+    Attributes:
+        key: the folder's name, and its name in a link.
+        title, about: for the page, the latter a sentence.
+        files: its images in order, aligned.
+        shown: whether it stands in the row of sets. The others open by a link.
+    """
 
     key: str
     title: str
     about: str
     files: tuple[Path, ...]
+    shown: bool = True
 
 
 @cache
 def example_sets() -> dict[str, ExampleSet]:
     """Every set, by key, in the order of `sets.json`."""
     entries = json.loads((EXAMPLES / "sets.json").read_text(encoding="utf-8"))
-    return {
-        key: ExampleSet(key, entry["title"], entry["about"], tuple(sorted((EXAMPLES / key).glob("*.png"))))
-        for key, entry in entries.items()
-    }
+    return {key: ExampleSet(key=key, files=tuple(example_files(key)), **entry) for key, entry in entries.items()}
 
 
 def title_of(evidence: Evidence) -> str:

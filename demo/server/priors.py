@@ -105,14 +105,16 @@ class Engines:
         return engine.result()
 
     def read_examples(self, name: str) -> None:
-        """Invert the example sets while no request waits, so that the first click on one is as quick as the next.
+        """Invert the example sets of the row while no request waits, so that the first click on one is quick.
+
+        The page opens with the first of them.
 
         On a GPU, which needs no such preparation, nothing happens.
         """
         if self._compute is not None:
             engine = self.get(name)
             with contextlib.suppress(Cancelled):  # the process ends
-                for some in example_sets().values():
+                for some in filter(lambda one: one.shown, example_sets().values()):
                     engine.looks(engine.read(some.files, align="never", priority="idle").posterior(), priority="idle")
 
     def _load(self, name: str) -> Engine:

@@ -53,7 +53,7 @@ from .studio_results import DEFAULT, PAGE, Request, Result, Results, View, recip
 
 __all__ = ["NOTHING", "OPENING", "History", "Studio", "address_of", "settings_in"]
 
-OPENING, NOTHING = "red_hair", "none"
+OPENING, NOTHING = "paintings", "none"
 """The example set that the page opens with; and its value in an address without an example set."""
 _MOST_LEVELS, _MOST_STATES = 8, 10
 _SAMPLES, _STRIP, _TAB = "samples", "strip", "studio"

@@ -11,9 +11,11 @@ SIZE_JS = "at => parseFloat(getComputedStyle(document.querySelector(at)).fontSiz
 def test_it_opens_with_samples_their_images_and_three_steps(page, served_small, shot):
     page.goto(served_small)
     wait_samples(page)
+    shown = page.locator("#evidence [data-example]").evaluate_all("all => all.map(one => one.dataset.example)")
+    assert shown == ["paintings", "drawings", "red_hair", "greyscale", "sketch", "sepia"]
     steps = [" ".join(one.split()) for one in page.locator(".step").filter(visible=True).all_inner_texts()]
     assert sorted(steps) == ["1 Add a few images", "2 Move the slider", "3 Keep what you like"]
-    assert page.locator("#evidence-cards .card").count() == 18
+    assert page.locator("#evidence-cards .card").count() == 21
     picker, tabs = page.locator("#prior").bounding_box(), page.get_by_role("tablist").first.bounding_box()
     assert abs(picker["x"] + picker["width"] - tabs["x"] - tabs["width"]) < 40  # the model is in the corner
     assert "close to your images" in page.inner_text("#lam") and "free" in page.inner_text("#lam")

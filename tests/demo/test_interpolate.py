@@ -50,14 +50,14 @@ def reset(page):
     page.check("#interpolate-method-auto input")
     for side, key in (("a", "greyscale"), ("b", "red_hair")):
         pick(page, side, key)
-    wait_ends(page, "Greyscale", "Red hair")
+    wait_ends(page, "Black & white", "Red hair")
 
 
 def opened(page, url):
     """The tab with its first two sets, at rest: nothing plays for users who prefer less motion."""
     page.emulate_media(reduced_motion="reduce")
     page.goto(url + "/?tab=interpolate")
-    wait_ends(page, "Greyscale", "Red hair")
+    wait_ends(page, "Black & white", "Red hair")
     unfold(page, "For researchers")
 
 
@@ -121,7 +121,7 @@ def test_it_opens_running_and_four_clicks_save_a_video_between_two_sets(new_page
     page.wait_for_selector("#sheet .cells button")
     assert not page.locator("#interpolate-tab .card").count()  # nothing is read before the tab is opened
     page.get_by_role("tab", name="Interpolate").click()
-    wait_ends(page, "Greyscale", "Red hair")
+    wait_ends(page, "Black & white", "Red hair")
     page.wait_for_function("document.querySelector('#player .play').ariaLabel === 'Pause'")
     for place in ("> 20", "< 5", "> 20"):  # there and back, again and again
         page.wait_for_function(f"Number(document.querySelector('#player canvas').dataset.frame) {place}")
@@ -133,8 +133,8 @@ def test_it_opens_running_and_four_clicks_save_a_video_between_two_sets(new_page
     assert picture["y"] > a["y"] + a["height"] - 1 if phone else a["x"] < picture["x"] < b["x"]
     shot(page, f"interpolate_{'phone' if phone else 'desktop'}")
     pick(page, "a", "sepia")
-    pick(page, "b", "cartoon")
-    wait_ends(page, "Sepia", "Cartoon")
+    pick(page, "b", "drawings")
+    wait_ends(page, "Sepia", "Drawings")
     file = saved(page, "#interpolate-get-mp4", tmp_path)
     assert page.evaluate(PLAYED, "data:video/mp4;base64," + base64.b64encode(file.read_bytes()).decode()) == [*SIZE, 56]
     # It is a picture that moves: it can be stopped.
@@ -155,11 +155,11 @@ def test_it_opens_running_and_four_clicks_save_a_video_between_two_sets(new_page
 def test_two_examples_make_a_strip_and_the_scrubber_needs_no_server(tab_page, shot):
     page = tab_page
     page.click("#side-b-clear")
-    wait_ends(page, "Greyscale", "the model")  # an end without images
-    pick(page, "b", "cartoon")
-    wait_ends(page, "Greyscale", "Cartoon")
+    wait_ends(page, "Black & white", "the model")  # an end without images
+    pick(page, "b", "drawings")
+    wait_ends(page, "Black & white", "Drawings")
     strip = page.locator("#player .strip img")
-    assert strip.count() == 1 and "3 draws at 8 steps from Greyscale to Cartoon" in strip.get_attribute("alt")
+    assert strip.count() == 1 and "3 draws at 8 steps from Black & white to Drawings" in strip.get_attribute("alt")
     assert page.locator("#player .labels span").all_inner_texts()[::7] == ["0", "1"]
     frames(page, 30)
     assert page.get_attribute("#player .play", "aria-label") == "Play"
@@ -176,14 +176,14 @@ def test_two_examples_make_a_strip_and_the_scrubber_needs_no_server(tab_page, sh
     page.keyboard.press("End")
     pictures.append(painted(page))
     assert frame(page) == 28 and len(set(pictures)) == 5
-    assert "Cartoon" in page.get_attribute("#scrubber", "aria-valuetext")
+    assert "Drawings" in page.get_attribute("#scrubber", "aria-valuetext")
     box = page.locator("#player .frame").bounding_box()
     page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 10)
     assert frame(page) == 14
     assert not [url for url in requests if not url.startswith(("data:", "blob:"))]
     page.click("#player .link")
     page.get_by_text("Copied").wait_for()
-    assert "a=greyscale&b=cartoon" in page.evaluate("navigator.clipboard.readText()")
+    assert "a=greyscale&b=drawings" in page.evaluate("navigator.clipboard.readText()")
     # Without images there is nothing to run or to save.
     for side in "ab":
         page.click(f"#side-{side}-clear")
@@ -206,13 +206,13 @@ def test_paths_and_steps(tab_page, shot):
     assert page.locator("#player .cell-names span").all_inner_texts() == ["Posterior", "Wasserstein", "Direct"]
     shot(page, "interpolate_compare")
     choose(page, "linear")
-    wait_ends(page, "Greyscale", "Red hair")
+    wait_ends(page, "Black & white", "Red hair")
     # The position stays.
     page.focus("#scrubber")
     page.keyboard.press("End")
     set_number(page, "interpolate-steps", 5)
     wait_strip(page, "at 5 steps")
-    wait_ends(page, "Greyscale", "Red hair")
+    wait_ends(page, "Black & white", "Red hair")
     assert page.inner_text("#player output") == "100 %"
     before = painted(page)
     set_number(page, "interpolate-seed", 7)
@@ -248,7 +248,7 @@ def test_downloads_are_what_the_page_shows(tab_page, tmp_path):
     png, webp, gif, a, b = (
         saved(page, f"#interpolate-get-{kind}", tmp_path) for kind in ("png", "webp", "gif", "a", "b")
     )
-    texts = {"a": "Greyscale", "b": "Red hair", "lam_ratio": "0.5", "steps": "8", "recipe": "interpolate"}
+    texts = {"a": "Black & white", "b": "Red hair", "lam_ratio": "0.5", "steps": "8", "recipe": "interpolate"}
     assert read_png_metadata(png).items() >= texts.items()
     for path in (webp, gif):
         with Image.open(path) as image:
