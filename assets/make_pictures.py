@@ -1,6 +1,6 @@
-"""The page's own pictures: its icon, what links to it show (og:image), and the sheet that it opens with.
+"""The page's own pictures: its icon, what links to it show (og:image), the sheet that it opens with, how far it goes.
 
-The samples are the page's own, of an example set, as it draws them with nothing changed. Run from the checkout, after
+The samples are the page's own, of example sets, as it draws them with nothing changed. Run from the checkout, after
 anything that changes what they are:
 
     python -m assets.make_pictures
@@ -21,6 +21,7 @@ from transflow_core.priors.catalogue import load_prior
 from transflow_core.recipes import Method
 
 INDIGO = "#6366f1"
+FAR = 8  # images in each picture of how far it goes
 _CURVE = '<path d="{}" fill="none" stroke="{}" stroke-width="2.5" stroke-linecap="round"/>'
 # Two bells: the prior, and what the evidence makes of it.
 ICON = "\n".join(
@@ -39,15 +40,27 @@ def preview(evidence: list[Image.Image], samples: list[Image.Image]) -> Image.Im
     card = Image.new("RGB", (1200, 630), "white")
     ImageDraw.Draw(card).rectangle((0, 0, 1200, 14), INDIGO)
     draw_text(card, 60, 44, "Transflow Studio", 64, "#1e293b")
-    draw_text(
-        card, 60, 128, "Show a trained model a handful of images, and it makes new ones like them.", 30, "#475569"
-    )
+    draw_text(card, 60, 128, "Show it a few faces. It makes new ones like them, in a second.", 30, "#475569")
     for index, image in enumerate(evidence[:6]):
         card.paste(enlarge(image, 128), (60 + index % 2 * 136, 206 + index // 2 * 136))
     draw_text(card, 352, 366, "→", 72, INDIGO)
     for index, image in enumerate(samples[:15]):
         card.paste(enlarge(image, 128), (450 + index % 5 * 136, 206 + index // 5 * 136))
     return card
+
+
+def how_far(engine: Engine, key: str) -> None:
+    """Images of a set that goes too far, and new ones from it: without the guard, and as the page draws them."""
+    evidence = engine.read(example_sets()[key].files, align="never")
+    how, _ = resolve(DEFAULT.replace(**dict(Method())), evidence.posterior(), engine.looks)
+    sampler = engine.draw(evidence.posterior(), how)
+    drawn = {
+        "images": [image.face.image for image in evidence.used if image.face is not None],
+        "unguarded": to_pil(engine.prior.decode(sampler.sample(FAR, how.seed, how.temperature))),
+        "guarded": to_pil(engine.sample(sampler, FAR, seed=how.seed, temperature=how.temperature).images),
+    }
+    for kind, pictures in drawn.items():
+        sheet_picture(pictures[:FAR], columns=4).save(FOLDER / "far" / f"{key}_{kind}.jpg", quality=82, optimize=True)
 
 
 def main() -> None:
@@ -62,6 +75,8 @@ def main() -> None:
     sheet_picture(samples).save(FOLDER / "opening.jpg", quality=88)
     faces = [image.face.image for image in evidence.used if image.face is not None]
     preview(faces, samples).save(FOLDER / "preview.jpg", quality=85)
+    for key in (one.key for one in example_sets().values() if not one.shown):
+        how_far(engine, key)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from transflow_core.priors.catalogue import load_prior
 from .page import ARGUMENTS, ROOT, serve
 
 OUT = ROOT / "docs" / "images"
-SHOWN = ("greyscale", "red_hair", "sketch", "sepia")
+SHOWN = ("paintings", "drawings", "red_hair", "sketch")
 
 
 def overview(path: Path) -> None:
@@ -71,7 +71,8 @@ def screenshots(url: str) -> None:
             "range => { range.value = range.max / 2; range.dispatchEvent(new Event('input', {bubbles: true})); }"
         )
         _shot(page, "interpolate")
-        page.get_by_role("tab", name="Classify").click()
+        page.get_by_role("tab", name="Behind it").click()
+        page.get_by_role("tab", name="Tell apart").click()
         page.click("#classify-examples [data-example=digits]")
         _says(page, "#classify-status", "learned from")
         page.wait_for_selector("#classify-progress", state="hidden")

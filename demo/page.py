@@ -20,7 +20,8 @@ from gradio.events import Dependency
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from transflow_core.recipes import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 from transflow_core.runtime import tune
@@ -37,7 +38,7 @@ from .server.state import Session
 from .static import FOLDER, static
 from .style import CSS, THEME
 from .tabs.classify import Classify
-from .tabs.explain import Explain
+from .tabs.explain import Explain, about, how_far
 from .tabs.interpolate import Interpolate
 from .tabs.restyle import Restyle
 from .tabs.studio import Studio
@@ -45,6 +46,7 @@ from .tabs.studio import Studio
 __all__ = ["build", "launch"]
 
 _log = logging.getLogger(__name__)
+_FAR = Mount("/far", StaticFiles(directory=FOLDER / "far"))  # pictures of the tab of this name
 # Seconds. Hosts kill a server that has not ended half a minute after the signal.
 _DRAINING = 20
 
@@ -52,9 +54,9 @@ _TABS = {
     "studio": "Studio",
     "restyle": "Restyle",
     "interpolate": "Interpolate",
-    "classify": "Classify",
-    "how": "How it works",
+    "behind": "Behind it",
 }
+_BEHIND = {"how": "How it works", "far": "How far it goes", "classify": "Tell apart", "about": "About"}
 _ABOUT = "Show a trained generative model a handful of images, and it makes new ones like them. Nothing is trained."
 _TITLE = f"# Transflow Studio\n{_ABOUT}"
 
@@ -99,35 +101,46 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
         query = gr.Textbox(visible="hidden", label="Address")
         with gr.Tabs() as tabs:
             panes = {key: gr.Tab(title, id=key) for key, title in _TABS.items()}
+        with panes["behind"], gr.Tabs(elem_id="behind") as behind:
+            panes |= {key: gr.Tab(title, id=key) for key, title in _BEHIND.items()}
 
         def arrive(session: Session, address: str) -> Updates:
             """The page opens at the tab, and with the model, of its address."""
             session.query, found = address, dict(parse_qsl(address))
             updates: Updates = {}
-            if found.get("tab") in _TABS:  # else a user who clicked on another tab meanwhile stays there
-                session.tab = found["tab"]
-                updates[tabs] = gr.Tabs(selected=session.tab)
+            if (tab := found.get("tab")) in panes:  # else a user who clicked on another tab meanwhile stays there
+                session.tab = tab
+                updates[tabs] = gr.Tabs(selected="behind" if tab in _BEHIND else tab)
+                updates |= {behind: gr.Tabs(selected=tab)} if tab in _BEHIND else {}
             with contextlib.suppress(ValueError, OSError):
                 engines.get(found.get("prior", first_prior))
                 updates[prior] = found.get("prior", first_prior)
             return updates
 
-        arrived = on(demo.load, arrive, query, [tabs, prior], js="() => location.search.slice(1)")
+        arrived = on(demo.load, arrive, query, [tabs, behind, prior], js="() => location.search.slice(1)")
         with panes["studio"] as tab:
             Studio(engines, prior, [*chosen, *_opened(tab)], arrived)
         with panes["restyle"] as tab:
             Restyle(engines, prior, [*chosen, *_opened(tab)])
         with panes["interpolate"] as tab:
             Interpolate(engines, prior, [*chosen, *_opened(tab)], arrived)
+        opened = _opened(panes["behind"])
+        with panes["how"] as tab:
+            Explain(engines, prior, [*chosen, *opened, *_opened(tab)])
+        with panes["far"] as tab:
+            gr.HTML(how_far(), elem_id="far", elem_classes="how", label=_BEHIND["far"])
+            _opened(tab)
         with panes["classify"] as tab:
             # The fine details of a larger prior hide the differences between classes: the tab has a prior of its own.
-            about = "celeba64 tells classes apart better"
+            why = "celeba64 tells classes apart better"
             own, own_chosen = _prior_picker(
-                engines, CLASSIFYING_PRIOR, about, "classify-prior", label="Model of this tab"
+                engines, CLASSIFYING_PRIOR, why, "classify-prior", label="Model of this tab"
             )
-            Classify(engines, own, [*own_chosen, *_opened(tab)])
-        with panes["how"] as tab:
-            Explain(engines, prior, [*chosen, *_opened(tab)])
+            gr.Markdown("Tell apart: which of your classes is it?", elem_classes="lead")
+            Classify(engines, own, [*own_chosen, *opened, *_opened(tab)])
+        with panes["about"] as tab:
+            gr.HTML(about(), elem_id="about", elem_classes="how", label=_BEHIND["about"])
+            _opened(tab)
         demo.unload(Session.disconnected)
         add_endpoints(engines, demo)
     demo.ahead = partial(engines.read_examples, first_prior)
@@ -159,7 +172,7 @@ def launch(demo: Page, **options: Any) -> Any:
             max_file_size="64mb",
             footer_links=["api", "settings"],
             favicon_path=FOLDER / "icon.svg",
-            app_kwargs={"middleware": [middleware], "routes": [Route("/preview.jpg", _preview)]},
+            app_kwargs={"middleware": [middleware], "routes": [Route("/preview.jpg", _preview), _FAR]},
             run_history=False,
             ssr_mode=False,
             mcp_server=serve_tools(),

@@ -1,4 +1,4 @@
-"""The How it works tab: Figure 2 of the paper live in two dimensions, computed in the browser, with its formulas."""
+"""Behind it: Figure 2 of the paper live in two dimensions, with its formulas; how far it goes; what all this is."""
 
 import math
 from collections.abc import Sequence
@@ -8,14 +8,23 @@ import gradio as gr
 import numpy as np
 from gradio.events import Dependency
 
+from transflow_core.priors.catalogue import shipped_priors
 from transflow_core.priors.prior import Prior
 
 from ..controls import track
+from ..examples import example_sets
 from ..server.events import on
+from ..server.files import AGE
 from ..server.priors import Engines
 from ..static import static
 
-__all__ = ["Explain", "numbers"]
+__all__ = ["Explain", "about", "how_far", "numbers"]
+
+_DRAWN = {
+    "images": "Images that the model is given",
+    "unguarded": "New images, as the model draws them",
+    "guarded": "New images, as this page shows them",
+}
 
 _SLIDERS = {"how-lam": 0, "how-lam-1": 0, "how-lam-2": 1}
 
@@ -53,3 +62,24 @@ def numbers(prior: Prior) -> dict[str, float]:
     # log N(z; 0, I) = -(|z|² + D log 2π) / 2: half of all photographs lie farther out than the median.
     photograph = math.sqrt(max(0.0, -2 * median - prior.dim * math.log(2 * math.pi)))
     return {"dim": prior.dim, "photograph": photograph, "measured": True}
+
+
+def how_far() -> str:
+    """Sets that go too far, without and with the guard, as HTML. `assets/make_pictures.py` draws the pictures."""
+    rows = []
+    for one in (one for one in example_sets().values() if not one.shown):
+        pictures = "".join(
+            f'<figure><img src="far/{one.key}_{kind}.jpg" alt="{one.title}: {caption}" loading="lazy" width="522" '
+            f'height="262"><figcaption>{caption}</figcaption></figure>'
+            for kind, caption in _DRAWN.items()
+        )
+        rows.append(
+            f'<section><h2>{one.title}</h2><p>{one.about} <a href="?example={one.key}">Try it in the Studio</a></p>'
+            f'<div class="row">{pictures}</div></section>'
+        )
+    return static("far.html") + "".join(rows)
+
+
+def about() -> str:
+    """Paper, code, licences, models and privacy, as HTML."""
+    return Template(static("about.html")).substitute(models=" and ".join(shipped_priors()), minutes=f"{AGE / 60:g}")

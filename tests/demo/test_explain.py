@@ -1,4 +1,4 @@
-"""The How it works tab in a real browser: what it shows is what `Posterior.condition` gives."""
+"""The tab "Behind it" in a real browser. What its figure shows is what `Posterior.condition` gives."""
 
 import math
 import re
@@ -12,6 +12,7 @@ from transflow_core.posterior.local import DRAWN_IN
 from transflow_core.priors.prior import standard_log_prob
 
 from ..helpers import frames
+from .conftest import says
 
 DIGITS = 6e-4  # the page writes three decimals
 
@@ -374,3 +375,24 @@ def test_the_three_methods_draw_from_the_same_random_numbers(how, shot):
     assert far.max() < 0.6
     page.click("#how [data-do=reset]")
     assert torch.allclose(samples(page), paper, atol=1e-9)
+
+
+def test_old_links_open_the_inner_tabs_and_a_click_says_so_in_the_address(page, served_small, shot):
+    page.goto(served_small + "/?tab=classify")
+    page.locator("#classify-add").wait_for()
+    assert page.locator("[role=tab][aria-selected=true]").filter(visible=True).all_inner_texts()[:2] == [
+        "Behind it",
+        "Tell apart",
+    ]
+    page.get_by_role("tab", name="How far it goes").click()
+    page.wait_for_url(re.compile(r"tab=far$"))
+    page.locator("#far section").last.scroll_into_view_if_needed()
+    # Images, what the model draws, and what the page shows, of each set.
+    page.wait_for_function("[...document.querySelectorAll('#far img')].filter(one => one.naturalWidth).length === 9")
+    shot(page, "how_far")
+    page.get_by_role("tab", name="About").click()
+    assert "deletes a photo 60 minutes after" in " ".join(page.inner_text("#about").split())
+    page.get_by_role("tab", name="How far it goes").click()
+    page.click("#far a[href$=neon_bar]")
+    page.wait_for_url(re.compile("example=neon_bar"))
+    says(page, "#evidence-status", "green bar")

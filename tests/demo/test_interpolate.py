@@ -146,7 +146,7 @@ def test_it_opens_running_and_four_clicks_save_a_video_between_two_sets(new_page
     for side in "ab":
         page.click(f"#side-{side}-clear")
     page.wait_for_selector("#player .hint", state="visible")
-    page.get_by_role("tab", name="How it works").click()
+    page.get_by_role("tab", name="Behind it").click()
     page.get_by_role("tab", name="Interpolate").click()
     frames(page, 30)
     assert not page.locator("#interpolate-tab .card").count()

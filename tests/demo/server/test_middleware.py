@@ -125,8 +125,10 @@ def test_the_page_works_under_its_policy_and_talks_to_nobody_else(small, new_pag
     page.on("request", lambda request: asked.add(request.url))
     page.goto(small[1])
     page.wait_for_selector("#sheet img")
-    for tab in ("Interpolate", "Classify", "How it works", "Studio"):
+    for tab in ("Interpolate", "Behind it", "How far it goes", "Tell apart", "About", "Studio"):
         page.get_by_role("tab", name=tab, exact=True).click()
+        if tab == "How far it goes":
+            page.wait_for_function("[...document.querySelectorAll('#far img')].every(one => one.naturalWidth)")
     page.wait_for_selector("#sheet img")
     own = (small[1], "data:", "blob:")
     assert not [url for url in asked if not url.startswith(own)]
