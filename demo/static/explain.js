@@ -188,13 +188,6 @@ const writeNumbers = ({centre, mean, variance}) => {
     write(`variance${name}`, number(variance[i]));
     write(`half${name}`, number(centre[i] / 2));
   });
-  const farthest = Math.max(...state.points.map(([x, y]) => Math.hypot(x, y)));
-  write('farthest', number(farthest, 2));
-  write('log-prior', number(-0.5 * (farthest ** 2 + 2 * Math.log(2 * Math.PI)), 2));
-  write('reach', number(Math.hypot(...mean), 2));
-  find('.verdict').textContent = Math.hypot(...mean) > 2.45
-    ? 'That is outside: the model was hardly trained there.'
-    : 'That is inside: the model was trained there.';
 };
 
 // Distances from the origin in the flow's D dimensions. D and the length of a measured photograph are the chosen
@@ -339,7 +332,6 @@ const actions = {
   },
   remove: () => remove(state.points.length - 1),
   draws: () => { noise = standardNormal(++state.seed, DRAWS); draw(); },
-  far: () => setPoints([[4.3, 3.6], [5.0, 2.8], [5.1, 3.7]]),
   sweep,
   reset: () => {
     stopMotion();

@@ -9,7 +9,6 @@ from playwright.sync_api import expect
 
 from transflow_core.posterior import Posterior
 from transflow_core.posterior.local import DRAWN_IN
-from transflow_core.priors.prior import standard_log_prob
 
 from ..helpers import frames
 from .conftest import says
@@ -242,18 +241,6 @@ def test_evidence_is_added_and_removed(how):
     page.click("#how [data-do=reset]")
     assert len(evidence(page)) == 3 and not page.locator("#how input[value=lam]").is_checked()
     agrees(page, 0.5)
-
-
-def test_evidence_far_out_is_told_from_evidence_at_home(how):
-    page = how
-    verdict = page.locator("#how .verdict")
-    assert "inside" in verdict.inner_text()
-    page.click("#how [data-do=far]")
-    agrees(page, 0.5)
-    assert "outside" in verdict.inner_text()
-    points = evidence(page)
-    farthest = points[points.norm(dim=1).argmax()][None]
-    assert written(page, "log-prior") == pytest.approx(standard_log_prob(farthest).item(), abs=6e-3)
 
 
 @pytest.mark.parametrize("m", [1, 18, 100])
