@@ -14,7 +14,7 @@ from .examples import example_sets
 from .painting import paintable
 from .render import data_uri, number, uri_of
 
-__all__ = ["NOTHING", "details", "examples_html", "faces_in_use", "mostly_outliers", "summary", "thumbnails"]
+__all__ = ["NOTHING", "details", "examples_html", "faces_in_use", "keeping", "mostly_outliers", "summary", "thumbnails"]
 
 NOTHING = "No images yet. These samples come from the model alone."
 
@@ -24,7 +24,8 @@ _WARNINGS = {
 }
 _SPOILS = "Remove it or lower its weight if the samples look broken."
 _MOST = "Most of them are very different from the training images of this model: the samples can look broken."
-_SIZE = 96, 96  # pixels of a thumbnail: sharp at its 60 on most screens, and 18 of them are 70 kB
+# Pixels of a thumbnail. A reload reads them again (`static/keep.js`), so they are as large as the model's images.
+_SIZE = 128, 128
 
 
 def summary(evidence: Evidence, nothing: str = NOTHING) -> str:
@@ -81,6 +82,14 @@ def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True
     return f'<div class="cards" role="list" data-roving>{images}</div>' if images else ""
 
 
+def keeping(evidence: Evidence) -> str:
+    """What comes after the thumbnails once they are read: the browser keeps those of one's own for a reload, until the
+    visitor unticks the box. `static/keep.js` reads it."""
+    if evidence.example or not any(image.face for image in evidence):
+        return '<i data-keep="no" hidden></i>'
+    return '<label class="keep" data-keep="yes"><input type="checkbox" checked><span></span></label>'
+
+
 def _thumbnail(evidence: Evidence, index: int, opened: bool, warned: bool) -> str:
     image = evidence[index]
     text, frame = escape(f"{image.name}: {image.summary}"), image.filled or (image.face and image.face.image)
@@ -92,6 +101,7 @@ def _thumbnail(evidence: Evidence, index: int, opened: bool, warned: bool) -> st
     return (
         f'<div class="card {_state(image, warned)}" role="listitem"><button type="button" class="open" '
         f'data-action="open" data-index="{index}" aria-expanded="{str(opened).lower()}" title="{text}"'
+        f' data-name="{escape(image.name)}" data-weight="{image.weight:g}"'
         f'{_roving(index)}>{inside}</button>{_others(evidence, index)}<button type="button" class="remove" '
         f'data-action="remove" data-index="{index}" tabindex="-1" aria-label="remove {escape(image.name)}" '
         'title="Remove">×</button></div>'

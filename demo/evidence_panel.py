@@ -21,7 +21,7 @@ from transflow_core.limits import MOST_IMAGES, WEIGHT
 from transflow_core.operations.inpaint import ignore
 from transflow_core.pictures import AlignMode, File
 
-from .cards import NOTHING, details, examples_html, faces_in_use, mostly_outliers, summary, thumbnails
+from .cards import NOTHING, details, examples_html, faces_in_use, keeping, mostly_outliers, summary, thumbnails
 from .controls import status_line
 from .examples import example_sets
 from .gradio_compat import file_of
@@ -47,7 +47,7 @@ __all__ = [
     "sources_of",
 ]
 
-CARDS_JS, EXAMPLES_JS = static("cards.js"), static("examples.js")
+CARDS_JS, EXAMPLES_JS, _KEEP_JS = static("cards.js"), static("examples.js"), static("keep.js")
 # Files go when nobody uses them, and are so old (`files.sweep`); a page that is open uses its own.
 _STAYS = (
     f"<p class='stays'>They stay on this server while this page is open, and at most {AGE / 60:g} minutes longer. "
@@ -143,11 +143,13 @@ class ImageList(ABC):
         engines: the priors that the page serves.
         panel: key of the session's evidence; prefix of the ids of its components.
         weighted: whether samples are drawn from the images: an image has a weight then, and outliers are marked.
+        keeps: whether a reload of the page keeps the visitor's own.
     """
 
-    def __init__(self, engines: Engines, panel: str, *, weighted: bool = True) -> None:
-        self.panel, self._engines, self._weighted = panel, engines, weighted
-        self._cards = gr.HTML("", js_on_load=CARDS_JS, elem_id=f"{panel}-cards", label="Images")
+    def __init__(self, engines: Engines, panel: str, *, weighted: bool = True, keeps: bool = False) -> None:
+        self.panel, self._engines, self._weighted, self._keeps = panel, engines, weighted, keeps
+        script = CARDS_JS + _KEEP_JS if keeps else CARDS_JS
+        self._cards = gr.HTML("", js_on_load=script, elem_id=f"{panel}-cards", label="Images")
         self._details = gr.HTML("", js_on_load=CARDS_JS, elem_id=f"{panel}-details", label="One image")
 
     @abstractmethod
@@ -163,11 +165,12 @@ class ImageList(ABC):
         on([self._cards.select, self._details.select], self._open, (), outputs, event=True)
         return on([self._cards.edit, self._details.edit], self._edit, (), outputs, event=True)
 
-    def _images(self, session: Session) -> Updates:
+    def _images(self, session: Session, reading: str = "") -> Updates:
         evidence, opened = self.evidence(session), session.state(_Opened).get(self.panel)
         opened = opened if opened is not None and opened < len(evidence) else None
         shown = details(evidence, opened, self._weighted)
-        return {self._cards: thumbnails(evidence, opened, self._weighted), self._details: shown}
+        more = keeping(evidence) if self._keeps and not reading else ""
+        return {self._cards: thumbnails(evidence, opened, self._weighted) + more, self._details: shown}
 
     def _put(self, session: Session, evidence: Evidence, opened: int | None = None) -> None:
         """Replace all images, and show the details of the one of this index, if any."""
@@ -286,7 +289,7 @@ class EvidencePanel(ImageList):
             self._cancel = gr.Button("Stop", variant="stop", size="sm", visible=False, min_width=80, scale=0)
             self._undo = gr.Button("Undo", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{panel}-undo")
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
-        super().__init__(engines, panel)
+        super().__init__(engines, panel, keeps=bool(opening))
         self.outputs = [self._cards, self._details, self._status, self._cancel, self._undo]
         self.events = [
             *on(self._files.upload, self._add_files, [self._files, prior], [*self.outputs, self._files]),
@@ -299,11 +302,13 @@ class EvidencePanel(ImageList):
         ]
         on(self._cancel.click, lambda session: session.cancel(panel), queue=False)
 
-    def open(self, session: Session, key: str, prior: str) -> Iterator[Updates]:
-        """Read an example set, such as that of a shared link. An unknown key empties the panel."""
+    def open(self, session: Session, key: str, prior: str, own: Sequence[Source] = ()) -> Iterator[Updates]:
+        """Read an example set, such as that of a shared link. An unknown key empties the panel, or opens aligned images
+        of one's own."""
         files = example_sets()[key].files if key in example_sets() else ()
+        sources = [Source(file) for file in files] or own
         with session.queued(self.panel, newest=True) as cancel:
-            yield from self._read_as(session, [Source(file) for file in files], prior, cancel, key if files else "")
+            yield from self._read_as(session, sources, prior, cancel, key if files else "", "never")
 
     def add(self, session: Session, files: Sequence[File], prior: str) -> Iterator[Updates]:
         """Add images. They replace an example set, such as the one that the page opens with."""
@@ -354,7 +359,8 @@ class EvidencePanel(ImageList):
                 yield from self._read_again(session, self.evidence(session), prior, cancel)
 
     def _read_again(self, session: Session, old: Evidence, prior: str, cancel: CancelToken) -> Iterator[Updates]:
-        yield from self._read_as(session, old.sources, prior, cancel, old.example)
+        align: AlignMode = "never" if old.example else "auto"
+        yield from self._read_as(session, old.sources, prior, cancel, old.example, align)
         masks = {index: image.mask for index, image in enumerate(old) if image.mask is not None}
         evidence = self.evidence(session)
         if masks and not evidence.remaining:
@@ -362,12 +368,17 @@ class EvidencePanel(ImageList):
             yield self._show(session)
 
     def _read_as(
-        self, session: Session, sources: Sequence[Source], prior: str, cancel: CancelToken, example: str
+        self,
+        session: Session,
+        sources: Sequence[Source],
+        prior: str,
+        cancel: CancelToken,
+        example: str,
+        align: AlignMode,
     ) -> Iterator[Updates]:
-        """Replace all images. The example set has its name once all of it is read."""
+        """Replace all images. The example set has its name once all of it is read; its faces are aligned already."""
         self._put(session, Evidence(prior=prior))
-        # The faces of an example set are aligned already: no face detection.
-        for shown in self._read(session, sources, Evidence(prior=prior), cancel, "never" if example else "auto"):
+        for shown in self._read(session, sources, Evidence(prior=prior), cancel, align):
             if example and not self.evidence(session).remaining:
                 session.evidence[self.panel] = replace(self.evidence(session), example=example)
             yield shown
@@ -412,7 +423,7 @@ class EvidencePanel(ImageList):
                 yield from self._read_again(session, before, prior, cancel)
 
     def _show(self, session: Session, reading: str = "") -> Updates:
-        return self._images(session) | {
+        return self._images(session, reading) | {
             self._status: reading or summary(self.evidence(session), self._nothing),
             self._cancel: gr.update(visible=bool(reading)),
             self._undo: gr.update(visible=not reading and self.panel in session.state(_Before)),

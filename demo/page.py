@@ -117,7 +117,13 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
                 updates[prior] = found.get("prior", first_prior)
             return updates
 
-        arrived = on(demo.load, arrive, query, [tabs, behind, prior], js="() => location.search.slice(1)")
+        arrived = on(
+            demo.load,
+            arrive,
+            query,
+            [tabs, behind, prior],
+            js=f"() => ({static('photos.js')})(location.search.slice(1))",
+        )
         with panes["studio"] as tab:
             Studio(engines, prior, [*chosen, *_opened(tab)], arrived)
         with panes["restyle"] as tab:

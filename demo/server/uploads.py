@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import mimetypes
 import re
 from pathlib import Path
@@ -15,13 +16,15 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from transflow_core import limits
+from transflow_core.evidence import Source
 from transflow_core.images import MAX_BYTES
 
 from .files import new_folder, upload_folder
 
-__all__ = ["uploaded"]
+__all__ = ["photos_of", "uploaded"]
 
 _DATA = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w-]+=[\w.-]+)*;base64,")
+_UNSAFE = re.compile(r'[\x00-\x1f/\\<>:"|?*]|^\.+')
 _OURS = "/gradio_api/file="
 
 
@@ -49,6 +52,23 @@ def uploaded(files: Any, name: str, most: int = limits.MOST_IMAGES) -> list[Path
             raise ValueError(f"{name}: only uploaded files are read (gradio_client.handle_file uploads one)")
         paths.append(found)
     return paths
+
+
+def photos_of(text: str) -> list[Source]:
+    """The photos that a browser kept, as `static/keep.js` writes them: [[name, weight, data:image/jpeg…], …] as JSON.
+
+    Raises ValueError for anything else.
+    """
+    try:
+        entries = [(str(name), float(weight), str(data)) for name, weight, data in json.loads(text)]
+    except (TypeError, RecursionError) as error:
+        raise ValueError("photos: this is no list of photos") from error
+    if not all(weight in limits.WEIGHT and _DATA.match(data) for _, weight, data in entries):
+        raise ValueError("photos: each has a weight and its data")
+    photos = []
+    for file, (name, weight, _) in zip(uploaded([data for *_, data in entries], "photos"), entries, strict=True):
+        photos.append(Source(file.rename(file.with_name(_UNSAFE.sub("_", name)[-60:] or "photo")), weight=weight))
+    return photos
 
 
 def _named(text: str, name: str) -> str:

@@ -1,4 +1,4 @@
-// The body of a function of `element`, `props`, `trigger` and `watch`: it holds history.html. The address keeps the open
+// The body of a function of `element`, `props`, `trigger`, `watch` and `withPhotos` (photos.js): it holds history.html. The address keeps the open
 // tab and its state, and Back steps through the states of the Studio. A link opens the same state for another user.
 // Ours, because Gradio's BrowserState knows neither Back nor a link.
 const MOST = 10, TAB = 'studio';
@@ -45,7 +45,7 @@ watch('value', () => { if (props.value) keep(props.value); });
 const go = state => {
   now = state.id;
   going = true;  // the next value is this state, with another id if the server has forgotten it
-  trigger('select', {id: state.id, query: state.query});
+  trigger('select', {id: state.id, query: withPhotos(state.query)});
 };
 window.addEventListener('popstate', event => {
   if (event.state?.tab !== TAB) return;
@@ -55,7 +55,7 @@ window.addEventListener('popstate', event => {
 element.addEventListener('click', event => {
   const state = event.target.closest('[data-index]');
   if (event.target === undo) history.back();
-  if (state) trigger('select', states[Number(state.dataset.index)]);
+  if (state) trigger('select', states[Number(state.dataset.index)]);  // the server has these
   if (event.target.matches('.share')) share();
   actions[event.target.dataset.do]?.(event.target);
 });

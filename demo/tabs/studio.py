@@ -43,9 +43,11 @@ from ..evidence_panel import EvidencePanel
 from ..examples import title_of
 from ..render import GAP, data_uri, sheet_picture, updating, uri_of
 from ..server.admission import CancelToken
+from ..server.errors import warn
 from ..server.events import Updates, on
 from ..server.priors import Engines
 from ..server.state import Session
+from ..server.uploads import photos_of
 from ..share import card
 from ..static import FOLDER, static
 from .preview_strip import Strip
@@ -53,8 +55,9 @@ from .studio_results import DEFAULT, PAGE, Request, Result, Results, View, recip
 
 __all__ = ["NOTHING", "OPENING", "History", "Studio", "address_of", "settings_in"]
 
-OPENING, NOTHING = "paintings", "none"
-"""The example set that the page opens with; and its value in an address without an example set."""
+OPENING, NOTHING, OWN = "paintings", "none", "own"
+"""The example set that the page opens with; its value in an address without images, and with one's own."""
+_NOT_KEPT = "Your photos were not kept, and no link has them. Add them again."
 _MOST_LEVELS, _MOST_STATES = 8, 10
 _SAMPLES, _STRIP, _TAB = "samples", "strip", "studio"
 _NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
@@ -86,7 +89,10 @@ class Studio:
                     self._build_sheet()
                 self._status = status_line("", elem_id="samples-status")
                 # Undo, pictures of the last states, and "Copy link". `select` returns to one of them.
-                template, script = static("history.html"), static("history.js")
+                template, script = (
+                    static("history.html"),
+                    f"const withPhotos = {static('photos.js')};{static('history.js')}",
+                )
                 self._history = gr.HTML(
                     None, html_template=template, js_on_load=script, elem_id="history", label="The last states"
                 )
@@ -235,9 +241,17 @@ class Studio:
     def _open(self, session: Session, prior: str) -> Iterator[Updates]:
         """The page opens with the settings and the example set of its address."""
         found, recipe, auto = dict(parse_qsl(session.query)), DEFAULT, True
+        key, own = found.get("example", OPENING), []
+        if key == OWN:  # the browser sends the photos that it kept
+            with contextlib.suppress(ValueError):
+                own = photos_of(found.pop("photos", ""))
+            session.query = urlencode(found)
+            if not own:
+                warn(_NOT_KEPT)
+                key = OPENING
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
             recipe, auto = settings_in(found)
-        yield from self._panel.open(session, found.get("example", OPENING), prior)
+        yield from self._panel.open(session, key, prior, own)
         yield self._set(recipe, auto, session, prior)
 
     def _restore(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
@@ -423,7 +437,7 @@ def address_of(request: Request, first_prior: str) -> str:
     prior = request.recipe.prior
     recipe = request.recipe.replace(**{"prior": DEFAULT.prior} | (dict(Method()) if request.auto else {}))
     values = {} if prior == first_prior else {"prior": prior}
-    values["example"] = request.evidence.example or NOTHING
+    values["example"] = request.evidence.example or (OWN if request.evidence.ready else NOTHING)
     return "&".join(filter(None, (to_link(recipe), urlencode(values, safe="/"))))
 
 

@@ -1,6 +1,8 @@
 """The evidence panel as a visitor uses it, in a real browser: thumbnails, faces, drops from anywhere, undo."""
 
 import base64
+import json
+import re
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -10,7 +12,8 @@ from PIL import Image
 
 from demo.examples import example_sets
 from demo.render import progress
-from demo.server.files import AGE
+from demo.server.files import AGE, upload_folder
+from demo.server.uploads import photos_of
 from transflow_core.engine import Engine
 from transflow_core.faces import align
 from transflow_core.images import load_image
@@ -148,6 +151,54 @@ def test_a_weight_counts_and_an_invalid_one_is_refused(studio):
     details(page, "the whole picture is used")
     page.click(f"{CARDS} .remove >> nth=1", force=True)
     says(page, "#evidence-status", "0 of 1 image")
+
+
+def test_a_reload_keeps_ones_own_until_they_are_forgotten(page, served_small, shot):
+    names, says_kept = ["sepia_02.png", "sepia_00.png", "sepia_01.png"], "A reload keeps these photos, in this tab"
+    page.goto(served_small)
+    wait_status(page, "m = 18 ")
+    assert not page.locator("#evidence-cards .keep").count()  # an example set has an address
+    page.set_input_files(FILES, [str(Path(EXAMPLES["sepia"][0]).with_name(name)) for name in names])
+    wait_status(page, "m = 3 ")
+    page.click(f"{CARDS} .open")
+    page.fill(f"{DETAILS} input[type=number]", "2")
+    page.press(f"{DETAILS} input[type=number]", "Enter")
+    wait_status(page, "m = 4 ")
+    page.wait_for_url(re.compile("example=own"))
+    says(page, "#evidence-cards .keep", says_kept)
+    shot(page, "panel_keep")
+    for _ in range(2):  # what was kept once is kept again
+        page.reload()
+        wait_status(page, "m = 4 ")
+        assert page.locator(f"{CARDS} .open").evaluate_all("all => all.map(one => one.dataset.name)") == names
+        says(page, "#evidence-cards .keep", says_kept)
+        page.wait_for_url(re.compile("example=own"))
+    page.uncheck("#evidence-cards .keep input")
+    says(page, "#evidence-cards .keep", "A reload forgets these photos.")
+    assert page.evaluate("sessionStorage.getItem('photos')") is None
+    page.reload()
+    page.get_by_text("Your photos were not kept, and no link has them. Add them again.").wait_for()
+    page.wait_for_url(re.compile("example=(?!own)"))
+
+
+def test_a_browser_without_storage_says_so(page, served_small):
+    page.add_init_script("Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); };")
+    opened(page, served_small)
+    page.set_input_files(FILES, EXAMPLES["sepia"][:2])
+    says(page, "#evidence-cards .keep", "This browser keeps no photos: a reload forgets them.")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "[[1]]", '[["a", -1, "data:image/jpeg;base64,"]]', '[["a", 1, "/etc/passwd"]]', "[" * 9999]
+)
+def test_photos_that_a_browser_never_kept_are_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        photos_of(text)
+
+
+def test_a_name_that_a_browser_kept_leaves_no_folder():
+    (photo,) = photos_of(json.dumps([["../../evil/é 1.jpg", 2, "data:image/jpeg;base64,AAAA"]]))
+    assert photo.file.name == "__.._evil_é 1.jpg" and photo.weight == 2 and upload_folder() in photo.file.parents
 
 
 def test_faces_of_a_picture_are_chosen(studio, group, shot):

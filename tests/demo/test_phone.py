@@ -64,7 +64,7 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     assert chooser.value.is_multiple()
     chooser.value.set_files(PHOTOGRAPH)
     wait_status(page, "m = 1 ")
-    page.wait_for_url(re.compile("example=none"))
+    page.wait_for_url(re.compile("example=own"))
     shot(page, "phone_own")
     finger.tap("#sheet .cells button >> nth=0")
     page.wait_for_selector("#sheet .viewer a[href]")

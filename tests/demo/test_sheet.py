@@ -147,7 +147,7 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     page.wait_for_url(re.compile("example=red_hair"))
     first = sheet(page)
     page.set_input_files("#evidence-files input[type=file]", EXAMPLES["sepia"][:2])
-    page.wait_for_url(re.compile("example=none"))
+    page.wait_for_url(re.compile("example=own"))
     wait_status(page, "m = 2 ")
     page.fill("#number input", "4")
     page.wait_for_url(re.compile("n=4"))

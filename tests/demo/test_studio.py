@@ -206,7 +206,7 @@ def test_visitors_neither_delay_one_another_nor_see_each_others_images(studio, n
     assert encode.cancelled.wait(60)
 
 
-def test_a_reload_keeps_settings_and_example_and_forgets_uploads(studio):
+def test_a_reload_keeps_settings_and_example(studio):
     page = studio
     choose_example(page, "sketch")
     seed(page, 42)
@@ -215,10 +215,6 @@ def test_a_reload_keeps_settings_and_example_and_forgets_uploads(studio):
     page.reload()
     wait_samples(page)
     assert "seed 42" in status(page) and sheet(page) == before
-    upload(page, EXAMPLES["sepia"][:1], used=1)
-    page.wait_for_url(re.compile("example=none"))
-    page.reload()
-    wait_status(page, "No images yet")
 
 
 def test_an_invalid_address_opens_with_the_defaults(page, served_small):
