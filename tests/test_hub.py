@@ -240,14 +240,6 @@ def test_a_file_that_is_too_large_is_refused_before_a_byte_of_it_is_fetched(hub,
     assert bool(hub.asked) == (told == 10)
 
 
-def test_a_file_beside_it_that_is_too_large_is_not_fetched(hub, visitor, prior):
-    prior.save(hub.folder() / "small")
-    hub.sizes["small/typicality.json"] = 1 << 20
-    (hub.folder() / "small" / "typicality.json").write_bytes(b" " * (1 << 20))
-    load_prior("hf://owner/faces/small/model.safetensors", device="cpu", access=visitor)
-    assert not list(visitor.cache.rglob("typicality.json"))
-
-
 def test_a_visitors_cache_holds_so_much_and_what_was_used_longest_ago_goes(hub, visitor):
     access = replace(visitor, most_cached=2500)
     for age, name in enumerate(("new", "old", "older")):

@@ -90,13 +90,6 @@ def test_files_that_cannot_be_used_are_named_and_the_others_go_on(engine, files,
         engine.posterior([tmp_path / "nowhere.png"])
 
 
-def test_a_file_without_a_name_has_one(engine):
-    image = Image.new("RGB", (16, 16))
-    assert engine.faces(image).name == "image"
-    image.filename = "folder/picture 1.png"
-    assert engine.faces(image).name == "picture 1.png"
-
-
 def test_sources_say_how_each_image_counts_and_read_the_same_again(engine, files):
     sources = [Source(files[0], "cat", 1.0), Source(b"no picture", "dog", 2.0), Source(files[1], "", 0.5, robust=False)]
     onto = engine.read(files[2:4], onto=Evidence(prior="the page's name"))

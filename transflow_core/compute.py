@@ -116,12 +116,7 @@ class Compute:
     """
 
     def __init__(
-        self,
-        prior: Prior,
-        *,
-        batch_size: int = 16,
-        cached: int | None = None,
-        compute: ComputeWorker | None = None,
+        self, prior: Prior, *, batch_size: int = 16, cached: int | None = None, compute: ComputeWorker | None = None
     ) -> None:
         self.prior = prior
         self._compute = compute

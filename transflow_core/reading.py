@@ -141,10 +141,7 @@ class Reader(Compute):
         return evidence
 
     def posterior(
-        self,
-        sources: Iterable[Source | File],
-        lam_ratio: float | Sequence[float] | None = None,
-        **how: Any,
+        self, sources: Iterable[Source | File], lam_ratio: float | Sequence[float] | None = None, **how: Any
     ) -> Posterior:
         """Images, or one saved posterior, to a posterior.
 

@@ -5,11 +5,4 @@ from .layouts import LAYOUTS
 from .native import Checkpoint, load_native, save_native
 from .tensors import CheckpointError
 
-__all__ = [
-    "LAYOUTS",
-    "Checkpoint",
-    "CheckpointError",
-    "convert",
-    "load_native",
-    "save_native",
-]
+__all__ = ["LAYOUTS", "Checkpoint", "CheckpointError", "convert", "load_native", "save_native"]

@@ -130,7 +130,7 @@ class _Fold:
             coupling = CouplingConfig(kind=kinds.pop(), scale="sigmoid")
             sizes = {"image_size": size, "levels": tuple(levels), "channels": channels[0] // 4}
             config = GlowConfig(**sizes, coupling=coupling, **layout.options)
-            return layout.configure(config, self.settings)
+            return layout.configure(config, self.settings) if layout.configure else config
         except ValidationError as error:
             raise self._wrong(reason(error)) from error
 

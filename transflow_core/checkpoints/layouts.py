@@ -70,10 +70,6 @@ class Classes:
 _CENTRED = PixelConvention(offset=0.5)
 
 
-def _as_it_is(config: GlowConfig, settings: Mapping[str, Any]) -> GlowConfig:
-    return config
-
-
 @dataclass(frozen=True)
 class Layout:
     """The table of one project.
@@ -124,7 +120,7 @@ class Layout:
     settings: type[Settings] = Labelled
     pixels: PixelConvention = _CENTRED
     options: Mapping[str, Any] = field(default_factory=dict)
-    configure: Callable[[GlowConfig, Mapping[str, Any]], GlowConfig] = _as_it_is
+    configure: Callable[[GlowConfig, Mapping[str, Any]], GlowConfig] | None = None
     ignored: tuple[str, ...] | None = ()
 
 

@@ -177,12 +177,7 @@ def bench(
 
 
 def run_training(
-    model: type[Recipe],
-    values: Mapping[str, Any],
-    inputs: Mapping[str, Any],
-    output: Path,
-    device: str,
-    as_json: bool,
+    model: type[Recipe], values: Mapping[str, Any], inputs: Mapping[str, Any], output: Path, device: str, as_json: bool
 ) -> None:
     """Run the command of `Train`, from its options to the folder of the run."""
     with working(as_json) as work:

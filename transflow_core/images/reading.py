@@ -192,8 +192,6 @@ def read_source(source: Source, name: str) -> bytes:
             raise ImageError(name, f"the file cannot be read ({error.strerror or error}).") from error
     elif hasattr(source, "read"):
         data = source.read(MAX_BYTES + 1)
-        if isinstance(data, str):
-            raise ImageError(name, 'the file was opened as text. Open it with mode "rb".')
     else:
         kind = type(source).__name__
         raise TypeError(f"an image is a path, bytes, a binary file object or a PIL image, not {kind}")

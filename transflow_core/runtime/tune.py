@@ -32,12 +32,12 @@ def tune(server: bool = False) -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # By default memory goes back to the system after most pieces of a batch, and comes anew page by page: a third of
     # the time of a decode at 128×128 (docs/performance.md). Up to 512 MB that were once used at a time are kept.
-    _allocate(_M_MMAP_THRESHOLD, _MMAP_BYTES)
-    _allocate(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    _glibc("mallopt", _M_MMAP_THRESHOLD, _MMAP_BYTES)
+    _glibc("mallopt", _M_TRIM_THRESHOLD, _KEPT_BYTES)
     if server:
         # By default there are eight heaps for each core. A server's hundreds of threads leave a hole here and there in
         # each: within ten minutes of heavy use it had half a gigabyte more.
-        _allocate(_M_ARENA_MAX, 2)
+        _glibc("mallopt", _M_ARENA_MAX, 2)
         # Seconds after which a thread that wants Python's lock is given it; Python's own are 25 times as long. A flow
         # lets go of the lock at each of its thousands of operations, and waits that long where another has taken it.
         sys.setswitchinterval(2e-4)
@@ -49,10 +49,6 @@ def give_back() -> bool:
     What a flow takes next comes anew, page by page: a fifth of a second for 16 images at 128×128, and no more after it.
     """
     return _glibc("malloc_trim", 0)
-
-
-def _allocate(option: int, value: int) -> None:
-    _glibc("mallopt", option, value)
 
 
 def _glibc(function: str, *values: int) -> bool:

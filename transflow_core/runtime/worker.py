@@ -114,21 +114,11 @@ class Worker:
             ahead = {queue[1] for queue in queues if self._served[queue] <= served} | {self._running}
         return len(ahead - {me, None})
 
-    def run(
-        self,
-        function: Callable[..., T],
-        *args: Any,
-        cancel: threading.Event | None = None,
-        priority: Priority = "now",
-        **kwargs: Any,
-    ) -> T:
-        """`function(*args, **kwargs)`, run in the thread at its client's turn; within the thread itself at once.
-
-        Returns or raises what it does. Raises Cancelled if `cancel` is set before that turn.
-        """
+    def run(self, function: Callable[..., T], *args: Any, **how: Any) -> T:
+        """As `submit`, and wait: what the function returns or raises. Within the thread itself it runs at once."""
         if threading.current_thread() is self._thread:
-            return function(*args, **kwargs)
-        return self.submit(function, *args, cancel=cancel, priority=priority, **kwargs).result()
+            return function(*args, **{name: value for name, value in how.items() if name not in ("cancel", "priority")})
+        return self.submit(function, *args, **how).result()
 
     def submit(
         self,
@@ -138,7 +128,10 @@ class Worker:
         priority: Priority = "now",
         **kwargs: Any,
     ) -> Future[T]:
-        """As `run`, without waiting; it can be cancelled until its turn. Raises Cancelled as the process ends."""
+        """`function(*args, **kwargs)` in the thread, at its client's turn; it can be cancelled until then.
+
+        The future raises Cancelled if `cancel` is set before that turn. Raises Cancelled as the process ends.
+        """
         future: Future[T] = Future()
         queue = (_PRIORITIES.index(priority), _current_client())
         with self._lock:
