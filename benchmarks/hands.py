@@ -76,6 +76,7 @@ class Hands:
             "example": lambda: page.click(f"#evidence [data-example={rng.choice(SHOWN)}]"),
             "drop": lambda: page.set_input_files("#evidence-files input[type=file]", self._files()),
             "lam": lambda: self._drag("#lam-range"),
+            "closeness": lambda: self._drag("#closeness-range"),
             "temperature": lambda: self._drag("#temperature-range"),
             "key": self._keys,
             "clear": lambda: page.click("#evidence-clear"),
@@ -169,7 +170,7 @@ class Hands:
         self._page.mouse.up()
 
     def _keys(self) -> None:
-        self._page.focus("#lam-range")
+        self._page.focus(self._rng.choice(("#lam-range", "#closeness-range")))
         for _ in range(self._rng.randint(1, 3)):
             self._page.keyboard.press(self._rng.choice(("ArrowLeft", "ArrowRight", "Home", "End")))
 
@@ -207,7 +208,7 @@ def served() -> Iterator[str]:
 def begin(page: Any, url: str, rng: random.Random, condition: str = "fast") -> Hands:
     """Open the page under one of the conditions."""
     before = set(Session._all)
-    page.goto(url)
+    page.goto(f"{url}/?lab=1")
     page.wait_for_function("document.querySelector('#samples-status')?.innerText.includes('samples in')")
     page.wait_for_url("**?example=red_hair")
     (session,) = (one for key, one in Session._all.items() if key not in before and one.state(View).request)

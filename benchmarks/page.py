@@ -42,7 +42,7 @@ SETS = ("paintings", "drawings", "red_hair", "sepia", "sketch")
 # strip, or a new picture of the sheet.
 _MOVE = """
 ([position, event, strip]) => new Promise(done => {
-  const range = document.querySelector('#lam-range'), canvas = document.querySelector('#sheet canvas');
+  const range = document.querySelector('#closeness-range'), canvas = document.querySelector('#sheet canvas');
   const start = performance.now();
   const painted = () => requestAnimationFrame(() => {
     const after = new MessageChannel();
@@ -60,8 +60,8 @@ _MOVE = """
   range.dispatchEvent(new Event(event, {bubbles: true}));
 })
 """
-# Milliseconds from new evidence, as the panel says when all of it is read, to the strip of every second λ, and to the
-# whole strip.
+# Milliseconds from new evidence, as the panel says when all of it is read, to the strip of every second position, and
+# to the whole strip.
 _STRIP = r"""
 key => new Promise(done => {
   let start = 0;
@@ -83,7 +83,7 @@ key => new Promise(done => {
 """
 # Strips do not reach the page, so that the server is asked.
 _NO_STRIP = "document.addEventListener('strip', event => event.stopImmediatePropagation(), true)"
-_PLACES = 48  # of the errors: even numbers of λ divide it
+_PLACES = 48  # of the errors: even numbers of steps divide it
 
 
 def serve(*command: str, stderr: int | None = None) -> tuple[subprocess.Popen, str, float]:
@@ -119,8 +119,8 @@ def serve(*command: str, stderr: int | None = None) -> tuple[subprocess.Popen, s
 
 
 def places(count: int) -> list[float]:
-    """Positions of the slider, log₁₀ λ/m, that jump to and fro."""
-    return [-1.9 + 2.8 * (move * 7 % MOVES) / MOVES for move in range(count)]
+    """Positions of the slider that jump to and fro."""
+    return [0.03 + 0.94 * (move * 7 % MOVES) / MOVES for move in range(count)]
 
 
 def delays(url: str, prior: str) -> dict[str, list[float]]:
@@ -144,7 +144,7 @@ def delays(url: str, prior: str) -> dict[str, list[float]]:
         page.wait_for_selector("#sheet .compare:enabled")
         waits = [page.evaluate(_STRIP, key) for key in SETS]
         found["new evidence to its strip"] = [first for first, _ in waits]
-        found["new evidence to all nine λ of it"] = [last for _, last in waits]
+        found["new evidence to all nine positions of it"] = [last for _, last in waits]
         page.wait_for_timeout(3000)
         moved = [page.evaluate(_MOVE, [place, "input", True]) for place in places(4 * MOVES)]
         found["moved, by the strip"] = moved[3:]
@@ -162,12 +162,12 @@ def delays(url: str, prior: str) -> dict[str, list[float]]:
 
 
 def crossfade_errors(prior: str, draws: int = 8) -> list[tuple[str, int, float, float, float]]:
-    """How far midpoints of a cross-fade are from the true previews, in levels of 255, by the number of λ of a strip.
+    """How far midpoints of a cross-fade are from the true previews, in levels of 255, by the positions of a strip.
 
     Gives (method, number, mean error, that of the worst sample, that of the median sample at the worst midpoint).
     """
     from demo.examples import example_sets
-    from demo.tabs.preview_strip import strip_lams
+    from demo.tabs.preview_strip import values_at
     from transflow_core.engine import Engine
     from transflow_core.priors.catalogue import load_prior
     from transflow_core.recipes import NUMBERS, Method
@@ -177,7 +177,8 @@ def crossfade_errors(prior: str, draws: int = 8) -> list[tuple[str, int, float, 
         errors: dict[int, list[torch.Tensor]] = {}
         for key in ("red_hair", "sketch", "cartoon"):
             posterior = engine.read(example_sets()[key].files).posterior()
-            at = [engine.draw(posterior, Method(method=kind, lam_ratio=place)) for place in strip_lams(_PLACES + 1)]
+            methods = [Method.checked({"method": kind, **values_at(kind, at / _PLACES)}) for at in range(_PLACES + 1)]
+            at = [engine.draw(posterior, method) for method in methods]
             x = torch.stack([255 * engine.sample(one, draws, preview=True).images for one in at])
             for count in (5, 7, 9, 13, 25):
                 step = _PLACES // (count - 1)
@@ -198,7 +199,7 @@ def main() -> None:
     options = arguments.parse_args()
     priors = options.prior or shipped_priors()
     if options.strip:
-        print("| prior | method | number of λ | mean error, of 255 | worst sample | median at the worst midpoint |")
+        print("| prior | method | positions | mean error, of 255 | worst sample | median at the worst midpoint |")
         print("|---|---|---|---|---|---|")
         for prior in priors:
             for kind, count, *errors in crossfade_errors(prior):

@@ -56,7 +56,7 @@ def screenshots(url: str) -> None:
         )
         phone.set_default_timeout(120_000)
         phone.goto(f"{url}/?example=sketch")
-        phone.wait_for_selector("#sheet .compare:enabled")
+        phone.wait_for_selector("#sheet .compare:enabled", state="attached")
         _shot(phone, "phone")
         page.get_by_role("tab", name="Restyle").click()
         page.click("#restyle-try")

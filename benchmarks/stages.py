@@ -50,7 +50,7 @@ position => new Promise(done => {
     });
   });
   observer.observe(document.querySelector('#sheet .stage img'), {attributeFilter: ['src']});
-  const range = document.querySelector('#lam-range');
+  const range = document.querySelector('#closeness-range');
   range.value = position;
   range.dispatchEvent(new Event('change', {bubbles: true}));
 })

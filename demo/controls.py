@@ -34,6 +34,7 @@ __all__ = [
     "integer",
     "log_slider",
     "number_slider",
+    "on_download",
     "on_slider",
     "recommended",
     "relay",
@@ -114,14 +115,30 @@ def log_slider(value: float, *, name: str, elem_id: str, far: str = "", sign: st
 
 
 def slider(
-    value: float, within: Range, *, step: float, name: str, elem_id: str, far: str = "", unit: str = "", **options: Any
+    value: float,
+    within: Range,
+    *,
+    step: float,
+    name: str,
+    elem_id: str,
+    far: str = "",
+    unit: str = "",
+    sign: str = "",
+    texts: Sequence[str] = (),
+    **options: Any,
 ) -> gr.HTML:
     """A slider with the ends and events of a `log_slider`, for any other number.
 
     With the unit "%" it shows 0.5 as 50 %. An update may change its maximum: `gr.update(most=…)`.
+
+    Args:
+        sign: before the number.
+        texts: what it shows in the place of its number, evenly from its low to its high end. Until the user moves it,
+            it shows that of the last update, if any: `gr.update(text=…)`.
     """
-    ends = f'min="{within.low:g}" max="{within.high:g}" step="{step:g}"'
-    range_input = f'<input type="range" id="{elem_id}-range" data-unit="{unit}" {ends}>'
+    ends = f'min="{within.low:g}" max="{within.high:g}" step="{step:g}" data-sign="{sign}"'
+    named = f'data-texts="{" ".join(texts)}"' if texts else ""
+    range_input = f'<input type="range" id="{elem_id}-range" data-unit="{unit}" {ends} {named}>'
     return _slider(value, range_input, name, elem_id, far, options)
 
 
@@ -185,6 +202,7 @@ class MethodControls:
 
     Attributes:
         kind, auto: the method, and whether it is chosen for the evidence.
+        likeness: its slider of that number.
         sliders: those of its own numbers, for previews.
         inputs: the components whose values `read` takes, in order; λ/m is not among them.
     """
@@ -204,7 +222,7 @@ class MethodControls:
             text = _reason(_DEFAULT.method)
             self._reason = gr.HTML(text, elem_id=f"{elem_id}-reason", elem_classes="status", label="The method")
             with gr.Row():
-                self._likeness = slider(
+                self.likeness = slider(
                     NUMBERS["local"]["likeness"],
                     within(Method, "likeness"),
                     step=0.01,
@@ -223,7 +241,7 @@ class MethodControls:
                     visible=False,
                     min_width=220,
                 )
-        self.sliders = [self._likeness, self._per_sample]
+        self.sliders = [self.likeness, self._per_sample]
         self.inputs: list[Component] = [self.auto, self.kind, *self.sliders]
 
     def wire(self, lams: Sequence[gr.HTML], more: Sequence[Any] = ()) -> list[Dependency]:
@@ -269,7 +287,7 @@ class MethodControls:
             self.auto: auto,
             self.kind: method.method,
             self._reason: _reason(method.method, reason),
-            self._likeness: gr.update(value=likeness, visible=method.method == "local"),
+            self.likeness: gr.update(value=likeness, visible=method.method == "local"),
             self._per_sample: gr.update(most=most, value=min(few, most), visible=method.method == "bootstrap"),
         }
         ratio = method.lam_ratio
@@ -345,24 +363,31 @@ def status_line(value: str, *, elem_id: str, **options: Any) -> gr.HTML:
 _DOWNLOAD_JS = "file => Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name}).click()"
 
 
-def download(label: str, make: Callable[..., Path], inputs: Any = (), *, elem_id: str, **options: Any) -> gr.Button:
-    """A button that makes a file when it is clicked. The browser downloads it then.
+def on_download(trigger: Any, make: Callable[..., Path], inputs: Any = (), *, elem_id: str, **options: Any) -> None:
+    """Make a file when something happens. The browser downloads it then.
 
     Args:
+        trigger: such as `button.click`.
         make: `make(session, *inputs)` writes the file and returns its path. Raises ValueError with a message when there
             is nothing to download.
         inputs: components, or one.
-        options: as for gr.Button.
+        elem_id: of the file.
+        options: as for `on`.
     """
-    button = gr.Button(label, elem_id=elem_id, **options)
-    file = gr.DownloadButton(label, visible="hidden", elem_id=f"{elem_id}-file")
+    file = gr.DownloadButton(visible="hidden", elem_id=elem_id)
 
     def made(session: Session, *values: Any) -> dict:
         with EXPORTS.enter(session.id):
             return {file: str(make(session, *values))}
 
-    for written in on(button.click, made, inputs, file):
+    for written in on(trigger, made, inputs, file, **options):
         written.success(None, file, None, js=_DOWNLOAD_JS, api_visibility="private")
+
+
+def download(label: str, make: Callable[..., Path], inputs: Any = (), *, elem_id: str, **options: Any) -> gr.Button:
+    """A button that makes a file when it is clicked, see `on_download`. `options` are those of gr.Button."""
+    button = gr.Button(label, elem_id=elem_id, **options)
+    on_download(button.click, make, inputs, elem_id=f"{elem_id}-file")
     return button
 
 

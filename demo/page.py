@@ -1,4 +1,4 @@
-"""The page: header, model picker, tabs."""
+"""The page: header, side panel, tabs."""
 
 import contextlib
 import logging
@@ -57,8 +57,7 @@ _TABS = {
     "behind": "Behind it",
 }
 _BEHIND = {"how": "How it works", "far": "How far it goes", "classify": "Tell apart", "about": "About"}
-_ABOUT = "Show a trained generative model a handful of images, and it makes new ones like them. Nothing is trained."
-_TITLE = f"# Transflow Studio\n{_ABOUT}"
+_ABOUT = "Show it a few faces. It makes new ones like them, in a second."
 
 
 class Page(gr.Blocks):
@@ -95,9 +94,13 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
         demo.folder = folder
         if missing:
             gr.HTML(f"<p class='missing-priors' role='status'>{escape(missing)}</p>", elem_id="missing", padding=True)
-        with gr.Row():
-            gr.Markdown(_TITLE, elem_id="title")
+        # The Space that it runs in shows its code.
+        header, space = static("header.html"), os.environ.get("SPACE_ID", "")
+        gr.HTML(space, html_template=header, js_on_load=static("header.js"), elem_id="title", label="Transflow Studio")
+        with gr.Sidebar(label="For researchers", open=False, position="right", width=380, elem_id="lab"):
+            gr.Markdown("## For researchers")
             prior, chosen = _prior_picker(engines, first_prior, engines.about, "prior")
+            panel = gr.Column(elem_id="lab-studio")
         query = gr.Textbox(visible="hidden", label="Address")
         with gr.Tabs() as tabs:
             panes = {key: gr.Tab(title, id=key) for key, title in _TABS.items()}
@@ -125,7 +128,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
             js=f"() => ({static('photos.js')})(location.search.slice(1))",
         )
         with panes["studio"] as tab:
-            Studio(engines, prior, [*chosen, *_opened(tab)], arrived)
+            Studio(engines, prior, [*chosen, *_opened(tab)], arrived, panel)
         with panes["restyle"] as tab:
             Restyle(engines, prior, [*chosen, *_opened(tab)])
         with panes["interpolate"] as tab:

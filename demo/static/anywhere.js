@@ -65,6 +65,8 @@
     };
     there();
   });
+  // The side panel has the controls of the open tab.
+  document.addEventListener('tab-opened', event => { document.body.dataset.tab = event.detail; });
   // Tab reaches code that scrolls, too: CodeMirror would skip it.
   new MutationObserver(() => {
     for (const one of document.querySelectorAll('.cm-scroller[tabindex="-1"]')) one.tabIndex = 0;

@@ -1,9 +1,10 @@
-// On a phone the images are in a drawer below the samples (page.css). A choice there closes it, and "Add photos" does
-// not open it.
+// On a phone the images unfold below the sets (page.css). A choice there folds them again, and "Add photos" does not
+// unfold them.
 const handle = element.querySelector('.handle'), drawer = element.closest('#your-images');
 const pull = open => {
   drawer.classList.toggle('open', open);
   handle.setAttribute('aria-expanded', String(open));
+  if (open) element.scrollIntoView();
 };
 const shut = () => {
   if (!handle.offsetParent) return;

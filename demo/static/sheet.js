@@ -2,24 +2,33 @@
 // Ours, because Gradio's Gallery has a request for each picture, and cannot fade from one sheet to the next.
 const MOST_PINS = 12;
 const find = selector => element.querySelector(selector);
-const picture = find('.stage img'), canvas = find('.stage canvas'), cells = find('.cells'), viewer = find('.viewer');
-const compare = find('.compare');
-let strip = null, sprite = null, stripVersion = 0, sheetVersion = 0, sample = null, pins = [], comparing = false;
+const picture = find('.stage img'), cells = find('.cells'), large = find('.large'), face = find('.large img');
+const canvases = [find('.stage canvas'), find('.large canvas')], compare = find('.compare'), badge = find('.badge');
+let strip = null, sprite = null, stripVersion = 0, sheetVersion = 0, at = 0, full = null, sample = null, pins = [];
+let comparing = false;
 
 // The sheet and what moves over it --------------------------------------------------------------------------------
 
 const serves = () => sprite && props.value && props.value.strip === strip.serial;
 const compares = () => serves() && strip.bare;  // the first strip comes without the samples of the model alone
-const overlay = (at, text) => {
-  const height = strip.height, paint = canvas.getContext('2d');
-  if (canvas.width !== strip.width || canvas.height !== height) { canvas.width = strip.width; canvas.height = height; }
-  fade(paint, at, frame => paint.drawImage(sprite, 0, frame * height, strip.width, height, 0, 0, strip.width, height));
-  canvas.hidden = false;
-  canvas.dataset.at = at.toFixed(3);
-  find('.badge').hidden = !text;
-  find('.badge').textContent = text;
+const show = text => { badge.hidden = !text; badge.textContent = text; };
+// Where a sample is on the sheet; `scale` is 1/2 on a sprite.
+const place = (index, scale = 1) => {
+  const {columns, cell, gap} = props.value, step = cell + gap;
+  return [gap + (index % columns) * step, gap + Math.floor(index / columns) * step, cell, cell].map(one => one * scale);
 };
-const uncover = () => { canvas.hidden = true; find('.badge').hidden = true; };
+const overlay = (position, text) => {
+  const {width, height} = strip, [x, y, side] = place(at, width / picture.naturalWidth);
+  [[canvases[0], 0, 0, width, height], [canvases[1], x, y, side, side]].forEach(([canvas, left, top, wide, high]) => {
+    if (canvas.width !== wide || canvas.height !== high) { canvas.width = wide; canvas.height = high; }
+    const paint = canvas.getContext('2d');
+    fade(paint, position, frame => paint.drawImage(sprite, left, frame * height + top, wide, high, 0, 0, wide, high));
+    canvas.hidden = false;
+  });
+  canvases[0].dataset.at = position.toFixed(3);
+  show(text);
+};
+const uncover = () => { for (const canvas of canvases) canvas.hidden = true; show(''); };
 
 const showSheet = async () => {
   const value = props.value;
@@ -31,17 +40,26 @@ const showSheet = async () => {
   find('.stage').style.aspectRatio = picture.naturalWidth + ' / ' + picture.naturalHeight;
   if (!comparing) uncover();
   compare.disabled = !compares();
-  if (viewer.open && sample.index !== undefined) open(sample.index);  // a sample of the sheet that was there before
-  if (cells.childElementCount === value.n && cells.style.getPropertyValue('--columns') == value.columns) return;
-  cells.style.setProperty('--columns', value.columns);
-  cells.replaceChildren(...Array.from({length: value.n}, (_, index) => {
-    const cell = document.createElement('button');
-    cell.type = 'button'; cell.tabIndex = index ? -1 : 0;
-    cell.setAttribute('aria-label', 'Sample ' + (index + 1) + ' of ' + value.n);
-    return cell;
-  }));
+  const {n, columns} = value;
+  if (cells.childElementCount !== n || cells.style.getPropertyValue('--columns') != columns) {
+    cells.style.setProperty('--columns', columns);
+    cells.replaceChildren(...Array.from({length: n}, (_, index) => {
+      const cell = document.createElement('button');
+      cell.type = 'button';
+      cell.setAttribute('aria-label', 'Face ' + (index + 1) + ' of ' + n);
+      return cell;
+    }));
+  }
+  // On a phone each cell shows its own part of the sheet.
+  const {naturalWidth: width, naturalHeight: height} = picture;
+  cells.style.setProperty('--sheet', `url("${value.src}")`);
+  cells.childNodes.forEach((cell, index) => {
+    const [x, y, side] = place(index);
+    cell.style.backgroundSize = `${100 * width / side}% ${100 * height / side}%`;
+    cell.style.backgroundPosition = `${100 * x / (width - side)}% ${100 * y / (height - side)}%`;
+  });
+  choose(Math.min(at, n - 1));
 };
-showSheet();
 watch('value', showSheet);
 
 document.addEventListener('strip', async event => {
@@ -54,22 +72,23 @@ document.addEventListener('strip', async event => {
 });
 // A slider moves: where the strip has these samples, the server gets no request.
 document.addEventListener('scrub', event => {
-  const {slider, at: lam} = event.detail;
+  const {slider, at: position} = event.detail;
   if (!serves() || strip.slider !== slider || strip.at.length < 2) return;
   event.preventDefault();
-  if (Math.abs(lam - props.value.lam) < 0.005) { uncover(); return; }  // back at the λ/m of the sheet
-  const at = strip.at, next = Math.max(1, at.findIndex(one => one >= lam)), low = at[next - 1], high = at[next];
+  const {at: now} = props.value;
+  if (now !== null && Math.abs(position - now) < 0.002) { uncover(); return; }  // back where the sheet is
+  const all = strip.at, next = Math.max(1, all.findIndex(one => one >= position)), low = all[next - 1], high = all[next];
   sheetVersion++;  // a sheet that was requested before is late
-  overlay(next - 1 + Math.min(1, Math.max(0, (lam - low) / (high - low))), '');
+  overlay(next - 1 + Math.min(1, Math.max(0, (position - low) / (high - low))), '');
 });
 
-// Hold to compare -------------------------------------------------------------------------------------------------
+// Without the evidence: hold a button, B, or the large face ---------------------------------------------------------
 
 const hold = on => {
   if (on === comparing || (on && !compares())) return;
   comparing = on;
   compare.setAttribute('aria-pressed', String(on));
-  if (on) overlay(strip.at.length, 'without your images'); else uncover();
+  if (on) overlay(strip.at.length, 'without your pictures'); else uncover();
 };
 compare.addEventListener('pointerdown', event => { compare.setPointerCapture(event.pointerId); hold(true); });
 for (const end of ['pointerup', 'pointercancel', 'blur']) compare.addEventListener(end, () => hold(false));
@@ -83,68 +102,101 @@ document.addEventListener('keydown', event => { if (holds(event)) { event.preven
 document.addEventListener('keyup', event => { if (comparing && holds(event)) hold(false); });
 window.addEventListener('blur', () => hold(false));
 
-// One sample ------------------------------------------------------------------------------------------------------
+// One face, large ---------------------------------------------------------------------------------------------------
 
 const crop = index => {
-  const {columns, cell, gap} = props.value, part = document.createElement('canvas');
-  part.width = part.height = cell;
-  const x = gap + (index % columns) * (cell + gap), y = gap + Math.floor(index / columns) * (cell + gap);
-  part.getContext('2d').drawImage(picture, x, y, cell, cell, 0, 0, cell, cell);
+  const part = document.createElement('canvas');
+  part.width = part.height = props.value.cell;
+  part.getContext('2d').drawImage(picture, ...place(index), 0, 0, part.width, part.height);
   return part.toDataURL('image/jpeg', 0.92);
 };
-const showSample = value => {  // first cut from the sheet, and a moment later at full quality from the server
+const showFace = value => {  // first cut from the sheet, and a moment later at full quality from the server
   sample = value;
-  const image = viewer.querySelector('img'), complete = Boolean(value.name), link = viewer.querySelector('a');
-  const closest = viewer.querySelector('.closest'), near = value.closest || {src: '', text: ''};
-  closest.classList.toggle('off', !near.src);
-  if (near.src) closest.firstChild.src = near.src;
-  closest.lastChild.textContent = near.text;
-  image.src = value.src; image.alt = value.text;
-  viewer.querySelector('.text').textContent = value.text;
-  for (const button of viewer.querySelectorAll('button.needs')) button.disabled = !complete;
-  link.classList.toggle('off', !complete);
-  if (complete) { link.href = value.src; link.download = value.name; } else link.removeAttribute('href');
-  viewer.querySelector('[data-do=pin]').textContent = pins.some(pin => pin.src === value.src) ? 'Unpin' : 'Pin';
-  for (const button of viewer.querySelectorAll('.across button')) button.hidden = value.index === undefined;
-  if (!viewer.open) viewer.showModal();
+  const complete = Boolean(value.name), near = complete && value.closest;
+  face.src = value.src; face.alt = value.text; face.hidden = false;
+  find('.closest').classList.toggle('off', !near);
+  if (near) {
+    find('.closest').title = near.text;
+    find('.closest span').textContent = near.label;
+    find('.closest img').src = near.src; find('.closest img').alt = near.text;
+    find('.closest b').textContent = near.distance;
+  }
+  for (const button of element.querySelectorAll('.needs')) button.disabled = !complete;
+  find('[data-do=pin]').textContent = pins.some(pin => pin.src === value.src) ? 'Let it go' : 'Keep it in sight';
 };
-const open = index => {
-  const {n} = props.value, at = (index + n) % n;
-  cells.childNodes.forEach((cell, other) => { cell.tabIndex = other === at ? 0 : -1; });
-  showSample({index: at, src: crop(at), text: 'Sample ' + (at + 1) + ' of ' + n});
-  trigger('expand', {index: at});
+const choose = index => {
+  const {n, sheet, opening} = props.value;
+  at = (index + n) % n;
+  cells.childNodes.forEach((cell, other) => {
+    cell.tabIndex = other === at ? 0 : -1;
+    if (other === at) cell.setAttribute('aria-current', 'true'); else cell.removeAttribute('aria-current');
+  });
+  cells.children[at].scrollIntoView?.({block: 'nearest', inline: 'nearest'});
+  if (full && full.sheet === sheet && full.index === at) return showFace(full);
+  showFace({index: at, src: crop(at), text: 'Face ' + (at + 1) + ' of ' + n});
+  return !opening;
 };
+// The server knows which face is large, and sends it after each sheet.
+const move = index => { if (props.value && choose(index)) trigger('expand', {index: at}); };
 document.addEventListener('sample', event => {
-  const value = event.detail;
-  if (value && viewer.open && sample && sample.index === value.index) showSample(value);
+  full = event.detail;
+  if (full && sample?.index === full.index && props.value.sheet === full.sheet) showFace(full);
 });
+showSheet();
+
+const step = event => ({ArrowLeft: -1, ArrowRight: 1, ArrowUp: -props.value?.columns, ArrowDown: props.value?.columns})[event.key];
+document.addEventListener('keydown', event => {
+  const {target} = event, by = step(event), mine = target === document.body || target === large || cells.contains(target);
+  if (!by || !mine || !element.offsetParent || !props.value) return;
+  if (target === document.body && Math.abs(by) > 1) return;  // it scrolls the page
+  event.preventDefault();
+  if (at + by >= 0 && at + by < props.value.n) move(at + by);
+  if (cells.contains(target)) cells.children[at].focus();
+});
+// A finger swipes to the next face, or to the one before, and holds to compare.
+let press = null;
+large.addEventListener('pointerdown', ({clientX}) => {
+  press = {x: clientX, wait: setTimeout(() => { press.held = true; hold(true); }, 400)};
+});
+const lift = ({type, pointerType, clientX}) => {
+  clearTimeout(press?.wait);
+  hold(false);
+  const way = clientX - press?.x;
+  if (type === 'pointerup' && pointerType !== 'mouse' && Math.abs(way) > 40) move(at + (way < 0 ? 1 : -1));
+};
+for (const end of ['pointerup', 'pointercancel', 'pointerleave']) large.addEventListener(end, lift);
+large.addEventListener('contextmenu', event => { if (press?.held) event.preventDefault(); });
+large.addEventListener('click', () => {
+  if (!press?.held) move(at + 1);
+  press = null;
+});
+
 const showPins = () => {
   find('.pins').hidden = !pins.length;
   find('.pins').replaceChildren(...pins.map((pin, pinned) => {
     const button = document.createElement('button'), image = document.createElement('img');
     button.type = 'button'; button.dataset.pin = pinned;
-    image.src = pin.src; image.alt = 'pinned: ' + pin.text; image.width = image.height = 64;
+    image.src = pin.src; image.alt = 'kept: ' + pin.text; image.width = image.height = 44;
     button.append(image);
     return button;
   }));
 };
 const blobOf = async one => (await fetch(one.src)).blob();
-const report = text => { viewer.querySelector('.text').textContent = text; };
+const report = text => { show(text); setTimeout(() => { if (!comparing) show(''); }, 3000); };
 // It becomes evidence, or the photo to restyle, as if its file were dropped there.
 const drop = async (tab, zone) => {
   const file = new File([await blobOf(sample)], sample.name, {type: 'image/png'});
-  viewer.close();
   document.dispatchEvent(new CustomEvent('add-files', {detail: {tab, zone, files: [file]}}));
 };
 const actions = {
-  close: () => viewer.close(),
-  back: () => open(sample.index - 1),
-  next: () => open(sample.index + 1),
+  save: () => Object.assign(document.createElement('a'), {href: sample.src, download: sample.name}).click(),
+  zip: () => trigger('download', {kind: 'zip'}),
+  sheet: () => trigger('download', {kind: 'sheet'}),
   pin: () => {
     const others = pins.filter(pin => pin.src !== sample.src);
     pins = others.length < pins.length ? others : [...pins, {...sample, index: undefined}].slice(-MOST_PINS);
     showPins();
-    showSample(sample);
+    showFace(sample);
   },
   apply: () => drop('Studio', '#evidence-files'),
   restyle: () => drop('Restyle', '#restyle-files'),
@@ -153,30 +205,20 @@ const actions = {
     try {
       await navigator.clipboard.write([new ClipboardItem({'image/png': blob})]);
       report('Copied to the clipboard.');
-    } catch { report('This browser does not let a page copy pictures. Download the picture instead.'); }
+    } catch { report('This browser does not let a page copy pictures. Save the picture instead.'); }
   },
 };
-viewer.addEventListener('click', event => {
-  if (event.target === viewer) viewer.close();  // beside it
-  actions[event.target.closest('button')?.dataset.do]?.();
-});
-viewer.addEventListener('keydown', event => {
-  if (sample.index === undefined) return;
-  const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -props.value.columns, ArrowDown: props.value.columns}[event.key];
-  if (step) { event.preventDefault(); open(sample.index + step); }
-});
-viewer.addEventListener('close', () => cells.querySelector('[tabindex="0"]')?.focus());
 element.addEventListener('click', event => {
   const pin = event.target.closest('[data-pin]'), cell = event.target.closest('.cells button');
-  if (pin) showSample(pins[Number(pin.dataset.pin)]);
-  if (cell && canvas.hidden) open([...cells.children].indexOf(cell));
+  if (pin) showFace(pins[Number(pin.dataset.pin)]);
+  if (cell) move([...cells.children].indexOf(cell));
+  actions[event.target.closest('button')?.dataset.do]?.();
 });
-cells.addEventListener('keydown', event => {
-  const at = [...cells.children].indexOf(event.target), {n, columns} = props.value;
-  const step = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns}[event.key];
-  if (!step || at + step < 0 || at + step >= n) return;
-  event.preventDefault();
-  event.target.tabIndex = -1;
-  cells.children[at + step].tabIndex = 0;
-  cells.children[at + step].focus();
+// A menu closes with a click anywhere, and with Escape.
+document.addEventListener('click', ({target}) => {
+  for (const menu of element.querySelectorAll('.menu')) if (!menu.firstElementChild.contains(target)) menu.open = false;
+});
+element.addEventListener('keydown', event => {
+  const menu = event.key === 'Escape' && event.target.closest('.menu[open]');
+  if (menu) { menu.open = false; menu.firstElementChild.focus(); }
 });

@@ -1,7 +1,7 @@
-"""The shown samples at several λ/m, as one sprite: while the user drags λ, the browser fades between two of them.
+"""The shown samples from the closest to the newest, as one sprite: while the user drags, the browser fades between two.
 
-The samples are coupled (one ε at every λ), so that a sheet at one λ/m morphs into the next. `python -m benchmarks.page
---strip` measures how far a cross-fade of neighbours is from the true images. It decided their number.
+The samples are coupled (one ε at every λ), so that a sheet at one position morphs into the next. `python -m
+benchmarks.page --strip` measures how far a cross-fade of neighbours is from the true images. It decided their number.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ from PIL import Image
 from transflow_core.engine import Engine
 from transflow_core.images import to_pil
 from transflow_core.limits import LAM_RATIO_SLIDER
+from transflow_core.posterior import along, position_of
 
 from ..render import GAP, data_uri, sheet_picture
 from ..server.admission import CancelToken
 from .studio_results import PRIOR, Request
 
-__all__ = ["LAMS", "MOST_DRAWS", "Strip", "strip_lams"]
+__all__ = ["MOST_DRAWS", "POSITIONS", "Strip", "values_at"]
 
-LAMS = 9
-"""λ/m of a strip, evenly on the slider's logarithmic scale. Every second one comes first, as a strip of its own, in
-half the time."""
+POSITIONS = tuple(index / 8 for index in range(9))
+"""Positions of a strip on the slider, see `along`. Every second one comes first, as a strip of its own, in half the
+time."""
 MOST_DRAWS = 25
 """Samples of a strip: 250 coarse previews, 2 to 3 s of two cores at 128×128 and about 530 kB to the browser, at most
-once for each change of anything but λ. For a larger sheet, the server draws previews as the slider moves."""
+once for each change of anything but the position. For a larger sheet, the server draws previews as the slider moves."""
 
 
-def strip_lams(count: int = LAMS) -> list[float]:
-    """λ/m evenly on the slider's scale, both ends included."""
-    low, high = math.log10(LAM_RATIO_SLIDER.low), math.log10(LAM_RATIO_SLIDER.high)
-    return [10 ** (low + (high - low) * i / (count - 1)) for i in range(count)]
+def values_at(method: str | None, position: float) -> dict[str, float]:
+    """λ/m, and the likeness of the method that has one, at a position from 0, the closest to the images, to 1."""
+    there = along(position)
+    values = {"lam_ratio": float(f"{min(there.lam_ratio or 0.0, LAM_RATIO_SLIDER.high):.3g}")}
+    return values | ({"likeness": round(there.likeness or 0.0, 2)} if method == "local" else {})
 
 
 @dataclass
@@ -44,8 +46,8 @@ class Strip:
 
     Attributes:
         serial: its number; 0 while there is no evidence.
-        base: all that decides the samples but λ. The serial changes with it.
-        done: previews by λ/m, inf for those of the prior; none once all were sent, since the page has them then.
+        base: all that decides the samples but the position. The serial changes with it.
+        done: previews by position, inf for those of the prior; none once all were sent, since the page has them then.
         sent: how many the page has.
     """
 
@@ -57,8 +59,9 @@ class Strip:
     _last: int = field(default_factory=lambda: secrets.randbelow(2**30))
 
     def number(self, request: Request) -> int:
-        """The number of the strip for a request: a new one where more than λ has changed."""
-        base = _at(request, 1.0), _moves(request)
+        """The number of the strip for a request: a new one where more than the position has changed."""
+        recipe = request.recipe
+        base = replace(request, recipe=recipe.replace(**values_at(recipe.method, 0))), _moves(request)
         if base != self.base:
             self._last += 1
             self.base, self.done, self.sent = base, {}, 0
@@ -66,40 +69,38 @@ class Strip:
         return self.serial
 
     def missing(self, request: Request, engine: Engine, cancel: CancelToken) -> Iterator[dict[str, Any] | None]:
-        """Decode the missing previews, from the requested λ/m outwards, while no other request waits. Yields None after
-        each, and the value for `static/sheet.js` after every second one, and again with all. Raises Cancelled."""
-        lams = strip_lams() if _moves(request) else []
-        if not self.serial or self.sent > len(lams):
+        """Decode the missing previews, the nearest to the samples first, while no other request waits. Yields None
+        after each, and the value for `static/sheet.js` after every second one, and again with all. Raises Cancelled."""
+        positions = list(POSITIONS) if _moves(request) else []
+        if not self.serial or self.sent > len(positions):
             return
-        serial, done, now = self.serial, self.done, request.recipe.lam_ratio
-        frames: list[float] = []
-        if now and not isinstance(now, tuple):
-            lams.sort(key=lambda lam: abs(math.log(lam / now)))
-        coarse = set(strip_lams()[::2])
-        for part in ([lam for lam in lams if lam in coarse], [*(lam for lam in lams if lam not in coarse), math.inf]):
-            for lam in part:
-                if lam not in done:
-                    alone = {"structure": PRIOR, "style": PRIOR} if lam == math.inf else {"lam_ratio": lam}
+        serial, done, method, now = self.serial, self.done, request.recipe.method, position_of(request.recipe)
+        positions.sort(key=lambda position: abs(position - now))
+        first, frames = [one for one in positions if one in POSITIONS[::2]], list[float]()
+        for part in (first, [*(one for one in positions if one not in first), math.inf]):
+            for one in part:
+                if one not in done:
+                    values = {"structure": PRIOR, "style": PRIOR} if one == math.inf else values_at(method, one)
                     how = request.draws | {"priority": "background", "preview": True}
-                    done[lam] = to_pil(engine.sample(request.sampler(engine, **alone), cancel=cancel, **how).images)
+                    done[one] = to_pil(engine.sample(request.sampler(engine, **values), cancel=cancel, **how).images)
                     yield None
             frames = sorted([*frames, *part])
             if serial == self.serial and len(frames) > self.sent:
                 self.sent = len(frames)
-                yield {"serial": serial, "slider": "lam-range"} | _sprite(frames, done, engine.prior.image_size)
+                yield {"serial": serial, "slider": "closeness-range"} | _sprite(frames, done, engine.prior.image_size)
         if serial == self.serial:
             self.done = {}
 
 
 def _sprite(frames: list[float], done: dict[float, list[Image.Image]], size: int) -> dict[str, Any]:
-    """The previews at these λ/m in one picture, below one another; those of the prior come last."""
+    """The previews at these positions in one picture, below one another; those of the prior come last."""
     cell = 64 * -(-size // 128)  # half of the sheet's
-    sheets = [sheet_picture(done[lam], cell=cell, gap=GAP // 2) for lam in frames]
+    sheets = [sheet_picture(done[one], cell=cell, gap=GAP // 2) for one in frames]
     width, height = sheets[0].size
     sprite = Image.new("RGB", (width, height * len(sheets)))
     for index, sheet in enumerate(sheets):
         sprite.paste(sheet, (0, index * height))
-    at = [math.log10(lam) for lam in frames if lam != math.inf]
+    at = [one for one in frames if one != math.inf]
     src = data_uri(sprite, quality=80)
     return {"at": at, "bare": math.inf in frames, "src": src, "width": width, "height": height}
 
@@ -107,8 +108,3 @@ def _sprite(frames: list[float], done: dict[float, list[Image.Image]], size: int
 def _moves(request: Request) -> bool:
     """Whether one λ moves the samples, and they are few enough. Those without evidence are decoded in any case."""
     return not isinstance(request.recipe.lam_ratio, tuple) and request.recipe.n <= MOST_DRAWS
-
-
-def _at(request: Request, lam_ratio: float) -> Request:
-    """The same at another λ/m."""
-    return replace(request, recipe=request.recipe.replace(lam_ratio=lam_ratio))

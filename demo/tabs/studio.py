@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
-import math
 import random
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,8 +22,8 @@ from PIL import Image
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import save_png, to_pil
-from transflow_core.limits import MOST_IMAGES
-from transflow_core.posterior import Recommendation
+from transflow_core.limits import MOST_IMAGES, Range, choice
+from transflow_core.posterior import Recommendation, position_of
 from transflow_core.recipes import DEFAULT_PRIOR, Method, Reading, Sample, within
 from transflow_core.views import to_link
 
@@ -33,6 +33,7 @@ from ..controls import (
     description_of,
     integer,
     log_slider,
+    on_download,
     on_slider,
     recommended,
     relay,
@@ -50,8 +51,8 @@ from ..server.state import Session
 from ..server.uploads import photos_of
 from ..share import card
 from ..static import FOLDER, static
-from .preview_strip import Strip
-from .studio_results import DEFAULT, PAGE, Request, Result, Results, View, recipe_of, sources
+from .preview_strip import Strip, values_at
+from .studio_results import DEFAULT, PAGE, Request, Result, Results, View, recipe_of, sheet_file, sources, zip_file
 
 __all__ = ["NOTHING", "OPENING", "History", "Studio", "address_of", "settings_in"]
 
@@ -62,7 +63,6 @@ _MOST_LEVELS, _MOST_STATES = 8, 10
 _SAMPLES, _STRIP, _TAB = "samples", "strip", "studio"
 _NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
 _IN_NO_LINK = "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."
-_STEP = '<h2 class="step"><b>{}</b> {}</h2>'
 
 
 class Studio:
@@ -73,40 +73,49 @@ class Studio:
         prior: the component with the name of this session's prior.
         follow: when the prior was changed or the tab was opened.
         arrived: when the page was opened, and `Session.query` is the query of its address.
+        panel: the side panel for researchers, for most of the controls.
     """
 
     def __init__(
-        self, engines: Engines, prior: Component, follow: Sequence[Dependency], arrived: Sequence[Dependency]
+        self,
+        engines: Engines,
+        prior: Component,
+        follow: Sequence[Dependency],
+        arrived: Sequence[Dependency],
+        panel: gr.Column,
     ) -> None:
         self._engines, self._prior, self._first_prior = engines, prior, str(prior.value)
         with gr.Row(elem_id="studio"):
             # The samples first: few presses of Tab reach λ, and a phone shows them first. On a desktop they are right.
             with gr.Column(scale=6, min_width=320, elem_id="samples"):
-                gr.HTML(_STEP.format(2, "Move the slider"), elem_classes="steps")
-                with gr.Column(elem_id="result"):
-                    ends = {"name": "close to your images", "far": "free", "sign": "λ/m "}
-                    self._lam = log_slider(_lam(DEFAULT), elem_id="lam", **ends)
-                    self._build_sheet()
-                self._status = status_line("", elem_id="samples-status")
-                # Undo, pictures of the last states, and "Copy link". `select` returns to one of them.
-                template, script = (
-                    static("history.html"),
-                    f"const withPhotos = {static('photos.js')};{static('history.js')}",
-                )
+                self._build_sheet()
+                with gr.Row(elem_id="steer"):
+                    texts = [f"{values_at('local', at / 200)['lam_ratio']:g}" for at in range(201)]
+                    ends = {"name": "closer to my photos", "far": "newer", "sign": "λ/m ", "texts": texts}
+                    at = position_of(DEFAULT)
+                    self._closeness = slider(at, Range(0, 1), step=0.005, elem_id="closeness", min_width=200, **ends)
+                    self._dice = gr.Button("↻ New faces", elem_id="dice", size="sm", min_width=120, scale=0)
+                self._plain = status_line("", elem_id="faces-status")
+                # Undo, pictures of the last states, and "Share". `select` returns to one of them.
+                template = static("history.html")
+                script = f"const withPhotos = {static('photos.js')};{static('history.js')}"
                 self._history = gr.HTML(
                     None, html_template=template, js_on_load=script, elem_id="history", label="The last states"
                 )
-                self._method = MethodControls("method")
-                self._build_controls(engines.get(self._first_prior))
             with gr.Column(scale=5, min_width=320, elem_id="your-images"):
                 gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
                 how = {"panel": "evidence", "title": "+ Add photos", "tab": _TAB, "opening": OPENING}
                 self._panel = EvidencePanel(engines, prior, follow=follow, **how)
-        gr.HTML(_STEP.format(3, "Keep what you like"), elem_classes="steps")
-        self._results = Results()
-        drawing: dict[str, Component] = {"temperature": self._temperature, "n": self._n, "seed": self._seed}
-        drawing |= self._results.inputs
-        more = controls(PAGE, {*drawing, "steps", *Method.model_fields, *Reading.model_fields})
+        with panel:
+            self._status = status_line("", elem_id="samples-status")
+            self._lam = log_slider(_lam(DEFAULT), name="λ/m", elem_id="lam")
+            self._method = MethodControls("method")
+            self._build_controls(engines.get(self._first_prior))
+        with gr.Column(elem_id="lab-results"):  # too wide for the panel: below the samples while it is open
+            self._results = Results()
+            drawing: dict[str, Component] = {"temperature": self._temperature, "n": self._n, "seed": self._seed}
+            drawing |= self._results.inputs
+            more = controls(PAGE, {*drawing, "steps", *Method.model_fields, *Reading.model_fields})
         self._drawing, self._more = drawing | more, list(more.values())
         self._wire(prior, follow, arrived)
 
@@ -133,7 +142,6 @@ class Studio:
             # Not a slider: Gradio's slider has no event for a number that was typed.
             self._n = integer(DEFAULT.n, within(PAGE, "n"), label="Samples", elem_id="number", min_width=90)
             self._seed = integer(DEFAULT.seed, within(PAGE, "seed"), label="Seed", elem_id="seed", min_width=110)
-            self._dice = gr.Button("New seed", elem_id="dice", size="sm", min_width=90)
             self._reset = gr.Button("Reset all", elem_id="reset", size="sm", min_width=90)
         with gr.Accordion("Advanced: one λ/m for each latent level", open=False):
             text = "Coarse levels hold the pose and the shape of the face. Fine levels hold texture."
@@ -144,34 +152,52 @@ class Studio:
                 for i, name in enumerate(_level_names(engine))
             ]
 
+    @property
+    def _statuses(self) -> list[gr.HTML]:
+        return [self._plain, self._status]
+
     def _wire(self, prior: Component, follow: Sequence[Dependency], arrived: Sequence[Dependency]) -> None:
         main, lams = list(self._drawing.values()), [self._lam, *self._levels]
         levels = [self._by_level, *self._levels]
         inputs = [prior, *main, *self._method.inputs, self._lam, *levels]
-        shown = [self._sheet, self._status, self._history, *self._results.outputs]
+        shown = [self._sheet, self._sample, *self._statuses, self._history, *self._results.outputs]
         by_user = [self._by_level.input, *(event for lam in self._levels for event in (lam.input, lam.release))]
         kind = self._method.wire([self._lam], by_user)
         sliders = [*lams, *self._method.sliders, self._results.inputs["style_levels"], self._temperature]
         moved = [one.input for one in sliders]  # type: ignore[attr-defined]
-        on(moved, self._preview, inputs, [self._sheet, self._status], trigger_mode="always_last")
+        seen = [self._sheet, *self._statuses]
+        on(moved, self._preview, inputs, seen, trigger_mode="always_last")
+        along = [self._closeness, *inputs]
+        on(self._closeness.input, self._preview_at, along, seen, trigger_mode="always_last")
         on(self._sheet.expand, self._enlarge, (), self._sample, event=True)
         on(self._history.download, self._share, (), self._card, event=True)
+        on_download(self._sheet.download, _file, event=True, elem_id="get-files")
         on(self._dice.click, lambda session: {self._seed: random.randrange(10_000)}, (), self._seed)
         # While all levels have one λ, their sliders follow it.
         evenly = "(lam, own, ...levels) => own ? levels : levels.map(() => lam)"
         on(self._lam.release, None, [self._lam, *levels], self._levels, js=evenly)
         on(self._by_level.change, self._advise, [self._by_level, self._method.kind], self._lam)
-        method = [*self._method.outputs, *levels]
+        method = [*self._method.outputs, *levels, self._closeness]
+        # The other controls of λ/m and likeness move the one in front.
+        others = [
+            *by_user,
+            self._lam.input,
+            self._method.likeness.input,
+            self._lam.release,
+            self._method.likeness.release,
+        ]
+        on([*others, *kind], self._place, inputs, self._closeness, trigger_mode="always_last")
         everything = [*self._panel.outputs, *main, *method]
         opened = on(arrived, self._open, prior, everything)
         opened += on(self._history.select, self._restore, prior, [prior, *everything], event=True)
         reset = on(self._reset.click, partial(self._set, DEFAULT, True), prior, [*main, *method])
         auto = on(self._method.auto.input, self._choose, [prior, self._method.auto], method)
         new = on(self._panel.events, self._choose, [prior, self._method.auto], method)
+        closeness = on(self._closeness.release, self._move, [self._closeness, self._method.kind], method)
         released = [one.release for one in sliders]  # type: ignore[attr-defined]
         typed = [self._seed, self._n, self._by_level, self._method.auto, *self._more]
         released += [one.change for one in typed]  # type: ignore[attr-defined]
-        changed = [*opened, *reset, *released, *kind, *auto, *self._results.events]
+        changed = [*opened, *reset, *closeness, *released, *kind, *auto, *self._results.events]
         refreshed = on(changed, self._refresh, inputs, shown)
         refreshed += on(new, self._evidence_changed, inputs, shown)
         on(refreshed, self._fill_strip, inputs, self._strip)
@@ -202,8 +228,26 @@ class Studio:
     def _at(self, recommendation: Recommendation, auto: bool, m: float | None = None) -> Updates:
         ratio = recommendation.method.lam_ratio
         levels = ratio if isinstance(ratio, tuple) else (_lam(recommendation.method),) * len(self._levels)
-        shown = dict(zip(self._levels, map(on_slider, levels), strict=False))
+        shown = dict(zip(self._levels, map(on_slider, levels), strict=False)) | self._position(recommendation.method)
         return self._method.shown(recommendation, auto, m) | shown | {self._by_level: isinstance(ratio, tuple)}
+
+    def _position(self, method: Method) -> Updates:
+        """The slider in front at a method, with its λ/m."""
+        ratio = method.lam_ratio
+        text = "by level" if isinstance(ratio, tuple) else f"{ratio or 0.0:.3g}"
+        return {self._closeness: gr.update(value=position_of(method), text=text)}
+
+    def _place(self, session: Session, prior: str, *values: Any) -> Updates:
+        """Another control of the method was moved: the slider in front follows it."""
+        return self._position(self._request(session, prior, values)[0].recipe)
+
+    def _move(self, session: Session, position: float, kind: str) -> Updates:
+        """The slider in front was released: λ/m and likeness follow it."""
+        updates: Updates = {self._method.auto: False, self._by_level: False}
+        values = values_at(kind, position)
+        if "likeness" in values:
+            updates[self._method.likeness] = values["likeness"]
+        return updates | dict.fromkeys([self._lam, *self._levels], on_slider(values["lam_ratio"]))
 
     def _chosen(self, session: Session, prior: str) -> Updates:
         """The controls at the method that suits the evidence, or at the default while there is none."""
@@ -273,7 +317,15 @@ class Studio:
 
         The last preview of a drag is often requested after the user let go: it would hide the final samples.
         """
+        return self._previewed(session, *self._request(session, prior, values))
+
+    def _preview_at(self, session: Session, position: float, prior: str, *values: Any) -> Updates:
+        """The same while the slider in front moves, and no strip has these samples."""
         request, engine = self._request(session, prior, values)
+        recipe = request.recipe.replace(**values_at(request.recipe.method, position))
+        return self._previewed(session, replace(request, recipe=recipe), engine)
+
+    def _previewed(self, session: Session, request: Request, engine: Engine) -> Updates:
         view = session.state(View)
         if view.request == request:
             return {}
@@ -287,32 +339,24 @@ class Studio:
 
     def _shown(self, session: Session, pictures: list[Image.Image], request: Request, seconds: float) -> Updates:
         """The sheet of these samples, or of previews of them, and its status."""
-        sheet, ratio = sheet_picture(pictures), request.recipe.lam_ratio
+        sheet, recipe, result = sheet_picture(pictures), request.recipe, session.state(View).result
         cell = max(pictures[0].size)
         cell *= -(-128 // cell)
         alt = f"{request.recipe.n} samples, {_about(request)}"
         columns = (sheet.width - GAP) // (cell + GAP)
         value = _sheet_value(data_uri(sheet), alt, len(pictures), columns=columns, cell=cell)
-        value["strip"] = session.state(Strip).number(request)
-        value["lam"] = None if ratio is None or isinstance(ratio, tuple) else math.log10(ratio)
-        return {self._sheet: value, self._status: _timing(request, seconds)}
+        value["strip"], value["sheet"] = session.state(Strip).number(request), result.number if result else 0
+        at = position_of(recipe)
+        # Null where λ/m and likeness are not those of the slider in front.
+        value["at"] = at if dict(recipe).items() >= values_at(recipe.method, at).items() else None
+        return {self._sheet: value, self._status: _timing(request, seconds), self._plain: _plain(request, seconds)}
 
     def _enlarge(self, session: Session, data: dict) -> Updates:
-        """A sample was clicked: show it at its full size, as a file that contains its recipe."""
-        result, index = session.state(View).result, data.get("index")
-        if result is None or not isinstance(index, int) or not 0 <= index < len(result.pictures):
-            return {}
-        buffer, request, recipe = io.BytesIO(), result.request, result.request.recipe
-        save_png(result.pictures[index], buffer, metadata=result.metadata | {"sample": f"{index}"})
-        stem = request.evidence.example or ("samples" if request.evidence.ready else "prior")
-        value = {
-            "index": index,
-            "src": f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}",
-            "name": f"{stem}_seed{recipe.seed}_{index + 1:02d}.png",
-            "text": f"Sample {index + 1} of {recipe.n}: {_about(request)}, seed {recipe.seed}",
-            "closest": _closest(result, index),
-        }
-        return {self._sample: value}
+        """A sample was clicked: show it at its full size."""
+        view, index = session.state(View), data.get("index")
+        if isinstance(index, int) and index >= 0:
+            view.large = index
+        return {self._sample: _large(view.result, view.large)} if view.result else {}
 
     def _share(self, session: Session, data: dict) -> Updates:
         """The picture to share. An example set has an address; files of one's own are in none."""
@@ -369,12 +413,13 @@ class Studio:
         """The samples first, then the open inner tab, then the address: only what has changed."""
         view = session.state(View)
         if view.result is None or view.result.request != request:
-            yield {self._status: updating(engine.ahead)}
+            yield dict.fromkeys(self._statuses, updating(engine.ahead))
             started, sampler = time.perf_counter(), request.sampler(engine)
             drawn = engine.sample(sampler, cancel=cancel, **request.draws)
             pictures = to_pil(drawn.images)
             view.result = Result(request, engine, sampler, pictures, drawn.counts)
             yield self._shown(session, pictures, request, time.perf_counter() - started)
+        yield {self._sample: _large(view.result, view.large)}
         yield from self._results.fill(view, view.result, cancel)
         latest = view.request or request
         # Browsers keep it with the address. The same number of another session is another state.
@@ -446,6 +491,22 @@ def _sheet_value(src: str, alt: str, n: int, *, columns: int, cell: int) -> dict
     return {"src": src, "alt": alt, "n": n, "columns": columns, "cell": cell, "gap": GAP, "strip": 0}
 
 
+def _large(result: Result, index: int) -> dict[str, Any]:
+    """A sample at its full size, as a file that contains its recipe, for `static/sheet.js`."""
+    index = min(index, len(result.pictures) - 1)
+    buffer, request, recipe = io.BytesIO(), result.request, result.request.recipe
+    save_png(result.pictures[index], buffer, metadata=result.metadata | {"sample": f"{index}"})
+    stem = request.evidence.example or ("samples" if request.evidence.ready else "prior")
+    return {
+        "sheet": result.number,
+        "index": index,
+        "src": uri_of(buffer.getvalue(), "PNG"),
+        "name": f"{stem}_seed{recipe.seed}_{index + 1:02d}.png",
+        "text": f"Face {index + 1} of {recipe.n}: {_about(request)}",
+        "closest": _closest(result, index),
+    }
+
+
 def _closest(result: Result, index: int) -> dict[str, str] | None:
     """The image of the evidence that is closest to a sample, and its distance as text."""
     if not result.closest:
@@ -453,9 +514,18 @@ def _closest(result: Result, index: int) -> dict[str, str] | None:
     found, images = result.closest[index], result.engine.looks(result.request.evidence.posterior()).images
     image = images[found.index].flip(-1) if found.mirrored else images[found.index]
     mirrored = ", mirrored" if found.mirrored else ""
-    scale = "0 is a copy, 1 is as different as two of your images" if len(images) > 1 else "0 is a copy"
-    text = f"Closest of your images: {found.name}{mirrored}. Distance {found.distance:.2f} ({scale})."
-    return {"src": data_uri(to_pil(image[None])[0]), "text": text}
+    scale = "0 is a copy, 1 is as different as two of your pictures" if len(images) > 1 else "0 is a copy"
+    return {
+        "src": data_uri(to_pil(image[None])[0]),
+        "label": "Nearest of the set" if result.request.evidence.example else "Nearest of yours",
+        "distance": f"{found.distance:.2f}",
+        "text": f"{found.name}{mirrored}. Distance {found.distance:.2f}: {scale}.",
+    }
+
+
+def _file(session: Session, data: dict) -> Path:
+    """The file that the menu Save asks for."""
+    return {"zip": zip_file, "sheet": sheet_file}[choice(data.get("kind"), "the file", ("zip", "sheet"))](session)
 
 
 def _about(request: Request) -> str:
@@ -479,7 +549,17 @@ def _level_names(engine: Engine) -> list[str]:
     return names + [""] * (_MOST_LEVELS - len(names))
 
 
+def _plain(request: Request, seconds: float) -> str:
+    """How many samples there are, in everyday words."""
+    n, evidence = request.recipe.n, request.evidence
+    text = f"{n} new face{'s' * (n > 1)}, {seconds:.1f} s."
+    if not evidence.ready:
+        return f"{text} No pictures yet: these faces are the model's own."
+    return f"{text} {'Nobody here exists.' if evidence.example else 'Some may resemble your photos.'}"
+
+
 def _timing(request: Request, seconds: float) -> str:
+    """The same with every number, for researchers."""
     recipe, evidence = request.recipe, request.evidence
     text = "No images yet: samples of the model. Add images to steer them"
     if evidence.ready:

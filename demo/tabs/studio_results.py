@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,20 @@ from ..server.events import Updates, on
 from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, python_code
 
-__all__ = ["DEFAULT", "PAGE", "POSTERIOR_FILE", "PRIOR", "Request", "Result", "Results", "View", "recipe_of", "sources"]
+__all__ = [
+    "DEFAULT",
+    "PAGE",
+    "POSTERIOR_FILE",
+    "PRIOR",
+    "Request",
+    "Result",
+    "Results",
+    "View",
+    "recipe_of",
+    "sheet_file",
+    "sources",
+    "zip_file",
+]
 
 EVIDENCE, PRIOR, POSTERIOR_FILE = "evidence", "prior", "posterior.safetensors"
 PAGE = Sample.limited(n=int(SAMPLES.high))
@@ -95,13 +109,15 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Samples at their full size, what they were drawn from, and how many were redrawn, projected and guarded."""
+    """Samples at their full size, what they were drawn from, and how many were redrawn, projected and guarded. Each has
+    a number of its own."""
 
     request: Request
     engine: Engine
     sampler: Sampler
     pictures: list[Image.Image]
     counts: dict[str, int]
+    number: int = field(default_factory=itertools.count(1).__next__)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -134,6 +150,7 @@ class View:
     Attributes:
         request: the request that runs, or ran last.
         result: the samples on the page; None while it shows previews.
+        large: the index of the sample that is large.
         open_tab: key of the open inner tab.
         over: what the sweep is over: "own", the method's own number, or "lam".
         made_from: what the contents of each inner tab depend on.
@@ -141,6 +158,7 @@ class View:
 
     request: Request | None = None
     result: Result | None = None
+    large: int = 0
     open_tab: str = "download"
     over: str = "own"
     made_from: dict[str, Any] = field(default_factory=dict)
@@ -160,11 +178,8 @@ class Results:
     def __init__(self) -> None:
         with gr.Tabs(elem_id="results"):
             with gr.Tab("Download") as downloads:
-                with gr.Row():
-                    download("Sheet (PNG)", _sheet_file, elem_id="get-sheet", min_width=150)
-                    download("All images (ZIP)", _zip_file, elem_id="get-zip", min_width=150)
-                    download("Posterior", _posterior_file, elem_id="get-posterior", min_width=150)
-                text = "The posterior file replaces your images. Drop it here later, or in another tab."
+                download("Posterior", _posterior_file, elem_id="get-posterior", min_width=150, scale=0)
+                text = "Save the set as a small file. Drop it in again any time."
                 gr.Markdown(text, elem_classes="status")
                 self._python, self._shell = code_pair()
             with gr.Tab("Sweep") as sweep:
@@ -300,13 +315,15 @@ def _result(session: Session) -> Result:
     return result
 
 
-def _sheet_file(session: Session) -> Path:
+def sheet_file(session: Session) -> Path:
+    """All samples on one sheet, which contains their recipe."""
     result, path = _result(session), session.file("sheet.png")
     save_png(contact_sheet(result.pictures), path, metadata=result.metadata)
     return path
 
 
-def _zip_file(session: Session) -> Path:
+def zip_file(session: Session) -> Path:
+    """All samples, a file each."""
     result, path = _result(session), session.file("samples.zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for index, image in enumerate(result.pictures):

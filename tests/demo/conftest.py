@@ -267,12 +267,22 @@ def same(path, picture):
 LAM = METHODS["local"].lam_ratio
 
 
-def opened(page, url):
-    """Open the page and wait for samples: those of the model alone, unless the address says more."""
+def opened(page, url, panel=True):
+    """Open the page, with the panel for researchers, and wait for samples: those of the model alone, unless the address
+    says more."""
     page.goto(url if "?" in url else url + "/?example=none")
+    researchers(page, panel)
     page.wait_for_selector("#sheet img")
     page.wait_for_function("document.querySelector('#samples-status')?.innerText.includes('samples in')")
     return page
+
+
+def researchers(page, on=True):
+    """Open the panel for researchers, or close it. The page stays as it was left."""
+    page.wait_for_selector("#lab .toggle-button", state="attached")
+    if page.locator("#lab.open").count() != on:
+        page.evaluate("document.querySelector('#lab .toggle-button').click()")
+    page.wait_for_selector("#lab.open" if on else "#lab:not(.open)", state="attached")
 
 
 def reset(page):
@@ -300,6 +310,7 @@ def studio(kept_page, served_small):
 
 
 def choose_prior(page, name):
+    researchers(page)
     page.click("#prior input")
     page.get_by_role("option", name=name).click()
 

@@ -3,12 +3,12 @@
 import pytest
 
 from ..helpers import frames
-from .conftest import choose_example, opened, says
+from .conftest import choose_example, opened, researchers, says
 from .test_studio import wait_samples
 
 # Contrast, names, order and targets of 24 pixels; "minor" ones are matters of taste.
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
-REACHED_JS = "document.activeElement?.id === 'lam-range'"
+REACHED_JS = "document.activeElement?.id === 'closeness-range'"
 INNER_JS = """
 ([at, name]) => [...document.querySelectorAll(`${at} button`)].find(one => one.textContent.trim() === name).click()
 """
@@ -44,11 +44,14 @@ def filled(page, tab):
             page.click("#drawer .handle")
             yield "the drawer"
             page.keyboard.press("Escape")
-        yield from look_into(page, "#results", "Sweep", "Structure and style", "Mean and images", "Numbers", "Download")
-        press(page, "#sheet .cells button")
-        page.wait_for_selector("#sheet .viewer a[href]")
-        yield "a sample"
+        page.click("#sheet summary >> nth=0")
+        yield "a menu"
         page.keyboard.press("Escape")
+        assert not page.is_visible("#get-zip")
+        researchers(page)
+        yield "the panel for researchers"
+        yield from look_into(page, "#results", "Sweep", "Structure and style", "Mean and images", "Numbers", "Download")
+        researchers(page, on=False)
     elif tab == "Restyle":
         press(page, "#restyle-try")
         says(page, "#restyle-status", "choose a style")
@@ -75,14 +78,14 @@ def filled(page, tab):
 BEHIND = {"How it works": "#how-lam", "How far it goes": "#far", "Tell apart": "#classify-add", "About": "#about"}
 TABS = ("Studio", "Restyle", "Interpolate", *BEHIND)
 # Two elements of a tab, whose distance stays the same when a result comes between them.
-FIXED = {"Studio": ("#lam-range", "#method"), "Interpolate": ("#side-a-files", "#scrubber")}
+FIXED = {"Studio": ("#closeness-range", "#history"), "Interpolate": ("#side-a-files", "#scrubber")}
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_tab_has_a_barrier_and_each_fits_its_window(new_page, served_small, shot, width):
     """Empty, and with results and all of it unfolded; in light and dark colours. Nothing moves when a result comes."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = opened(new_page(width=width, height=900), served_small)
+    page = opened(new_page(width=width, height=900), served_small, panel=False)
     found = []
 
     def look(state):
@@ -124,6 +127,7 @@ def test_no_tab_has_a_barrier_and_each_fits_its_window(new_page, served_small, s
 def test_the_slider_is_ten_keys_from_the_top(studio):
     page = studio
     choose_example(page, "sepia")
+    researchers(page, on=False)
     page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     page.mouse.click(2, 2)
     for _ in range(10):
@@ -131,6 +135,11 @@ def test_the_slider_is_ten_keys_from_the_top(studio):
         if page.evaluate(REACHED_JS):
             break
     assert page.evaluate(REACHED_JS), page.evaluate("document.activeElement.outerHTML.slice(0, 300)")
+    for key, end in (("ArrowLeft", "0"), ("ArrowRight", "1")):
+        for _ in range(40):
+            page.keyboard.press(key)
+        assert page.input_value("#closeness-range") == end
+    researchers(page)
 
 
 def test_nothing_moves_for_users_who_prefer_reduced_motion(studio):

@@ -1,35 +1,115 @@
 """The page for a first-time visitor, and for a link of an earlier version."""
 
-import numpy as np
+import re
 
-from .conftest import unfold
-from .test_studio import decoded, sheet, slider, wait_samples, wait_status
+import numpy as np
+import pytest
+
+from .conftest import says, unfold
+from .test_studio import decoded, sheet, slider, status, wait_samples, wait_status
 
 SIZE_JS = "at => parseFloat(getComputedStyle(document.querySelector(at)).fontSize)"
 
 
-def test_it_opens_with_samples_their_images_and_three_steps(page, served_small, shot):
+def test_it_opens_with_samples_and_their_images(page, served_small, shot):
     page.goto(served_small)
     wait_samples(page)
     shown = page.locator("#evidence [data-example]").evaluate_all("all => all.map(one => one.dataset.example)")
     assert shown == ["paintings", "drawings", "red_hair", "greyscale", "sketch", "sepia"]
-    steps = [" ".join(one.split()) for one in page.locator(".step").filter(visible=True).all_inner_texts()]
-    assert sorted(steps) == ["1 Add a few images", "2 Move the slider", "3 Keep what you like"]
+    assert page.inner_text("h1") == "Transflow Studio"
+    assert page.get_by_text("A few faces in, new ones out.").is_visible()
     assert page.locator("#evidence-cards .card").count() == 21
-    picker, tabs = page.locator("#prior").bounding_box(), page.get_by_role("tablist").first.bounding_box()
-    assert abs(picker["x"] + picker["width"] - tabs["x"] - tabs["width"]) < 40  # the model is in the corner
-    assert "close to your images" in page.inner_text("#lam") and "free" in page.inner_text("#lam")
-    assert page.inner_text("#lam output").startswith("λ/m")
-    assert page.evaluate(SIZE_JS, "#lam output") < page.evaluate(SIZE_JS, "#lam label")
+    assert "closer to my photos" in page.inner_text("#closeness") and "newer" in page.inner_text("#closeness")
+    assert page.inner_text("#closeness output").startswith("λ/m")
+    assert page.evaluate(SIZE_JS, "#closeness output") < page.evaluate(SIZE_JS, "#closeness label")
+    assert re.fullmatch(r"16 new faces, \d+\.\d s\. Nobody here exists\.", page.inner_text("#faces-status").strip())
     assert "log p" not in page.inner_text("body")  # behind a click on an image
     page.get_by_role("link", name="no images: the model alone").click()
     wait_status(page, "No images yet: samples of the model. Add images to steer them")
+    says(page, "#faces-status", "No pictures yet: these faces are the model's own.")
     shot(page, "studio_prior")
+
+
+def test_all_of_the_front_is_in_sight_at_once(new_page, served_small):
+    page = new_page(width=1280, height=720)
+    page.goto(served_small)
+    wait_samples(page)
+    page.wait_for_selector("#history .states img")
+    for at in ("h1", "#sheet .large", "#sheet .stage", "#sheet .closest", "#closeness-range", "#dice", "#history"):
+        box = page.locator(at).bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 720 and box["x"] + box["width"] <= 1280, at
+    assert page.locator("#sheet .large").bounding_box()["width"] >= 430
+    page.set_viewport_size({"width": 1600, "height": 900})
+    assert page.locator("#sheet .large").bounding_box()["width"] == 520
+
+
+def test_one_slider_moves_likeness_and_lam_and_they_move_it(page, served_small):
+    page.goto(f"{served_small}/?lab=1")
+    wait_samples(page)
+    page.focus("#closeness-range")
+    page.keyboard.press("Home")
+    wait_status(page, "λ/m = 0.01, ")
+    wait_status(page, "likeness 100 %")
+    assert page.inner_text("#closeness output") == "λ/m 0.01" and slider(page) == 0.01
+    assert page.input_value("#method-likeness-range") == "1" and not page.is_checked("#method-auto input")
+    page.keyboard.press("ArrowRight")
+    shown = page.inner_text("#closeness output").split()[1]
+    wait_status(page, f"λ/m = {shown}, ")
+    assert slider(page) == pytest.approx(float(shown), rel=0.02) and float(shown) > 0.01
+    page.focus("#lam-range")
+    page.keyboard.press("End")
+    wait_status(page, "λ/m = 10, ")
+    says(page, "#closeness output", "λ/m 10")
+    assert float(page.input_value("#closeness-range")) > 0.5
+    # Another method has no likeness: the slider moves its λ/m alone.
+    page.get_by_label("The paper's").click()
+    wait_status(page, "λ/m = 0.5, ")
+    says(page, "#closeness output", "λ/m 0.5")
+    page.focus("#closeness-range")
+    page.keyboard.press("End")
+    wait_status(page, "λ/m = 10, ")
+    assert "posterior of the mean" in status(page)
+
+
+def test_the_panel_for_researchers_stays_as_it_was_left(page, served_small):
+    page.goto(served_small)
+    wait_samples(page)
+    hidden = ("#prior", "#method", "#seed", "#results", "#samples-status")
+    assert not [at for at in hidden if page.is_visible(at)]
+    button = page.get_by_role("button", name="For researchers")
+    assert button.get_attribute("aria-expanded") == "false"
+    button.click()
+    page.wait_for_selector("#method")
+    assert all(page.is_visible(at) for at in hidden) and button.get_attribute("aria-expanded") == "true"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    page.reload()
+    page.wait_for_selector("#method")
+    wait_samples(page)
+    page.get_by_role("tab", name="Restyle", exact=True).click()
+    page.wait_for_selector("#method", state="hidden")  # of the Studio alone
+    assert page.is_visible("#prior")
+    page.get_by_role("tab", name="Studio", exact=True).click()
+    button.click()
+    page.wait_for_selector("#method", state="hidden")
+    page.reload()
+    wait_samples(page)
+    assert not page.is_visible("#method")
+    page.goto(f"{served_small}/?lab=1")
+    page.wait_for_selector("#method")
+
+
+def test_the_header_tells_where_photos_go(page, served_small):
+    page.goto(f"{served_small}/?tab=how&example=none")
+    page.get_by_role("button", name="Privacy").click()
+    assert "Nothing is trained on them" in page.inner_text("#privacy")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#privacy")
+    assert page.get_by_role("link", name="Paper").get_attribute("href") == "https://arxiv.org/abs/1911.13270"
 
 
 def test_levels_start_at_the_one_slider_which_then_advises_nothing(page, served_small):
     """The address is one of an earlier version."""
-    page.goto(f"{served_small}/?example=sepia&manner=mean&lam=0.5")
+    page.goto(f"{served_small}/?example=sepia&manner=mean&lam=0.5&lab=1")
     wait_status(page, "λ/m = 0.5, m = ")
     assert "(recommended)" in page.inner_text("#lam output") and page.is_visible("#lam .band")
     page.focus("#lam-range")

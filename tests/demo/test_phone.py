@@ -66,11 +66,11 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     wait_status(page, "m = 1 ")
     page.wait_for_url(re.compile("example=own"))
     shot(page, "phone_own")
-    finger.tap("#sheet .cells button >> nth=0")
-    page.wait_for_selector("#sheet .viewer a[href]")
-    shot(page, "phone_viewer")
+    page.wait_for_selector("#sheet [data-do=save]:enabled", state="attached")
+    finger.tap("#sheet summary >> nth=0")
+    shot(page, "phone_save")
     with page.expect_download() as download:
-        finger.tap("#sheet .viewer a")
+        finger.tap("#sheet [data-do=save]")
     path = tmp_path / download.value.suggested_filename
     download.value.save_as(path)
     assert PHOTOGRAPH.stem in read_png_metadata(path)["evidence"]
@@ -78,9 +78,12 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
         assert image.size == (16, 16)
     assert finger.taps == 3
     assert "three taps" in (ROOT / "README.md").read_text(encoding="utf-8")
-    # No dead end: it closes, the slider is still there, and the example comes back.
-    finger.tap("#sheet .viewer .close")
-    finger.tap("#lam-range")
+    # No dead end: the menu closes, the next face and the slider are still there, and the example comes back.
+    finger.tap("#sheet .large")
+    page.wait_for_selector("#sheet .large img[alt^='Face 2 of 16']")
+    finger.tap("#sheet .cells button >> nth=2")
+    page.wait_for_selector("#sheet .large img[alt^='Face 3 of 16']")
+    finger.tap("#closeness-range")
     wait_status(page, "m = 1 ")
     finger.tap("#drawer .handle")
     finger.tap("#evidence-undo")

@@ -2,7 +2,6 @@
 
 import gc
 import io
-import math
 import re
 import weakref
 from urllib.parse import parse_qsl
@@ -16,7 +15,7 @@ from PIL import Image
 from demo.examples import example_sets
 from demo.server.admission import CancelToken
 from demo.static import FOLDER
-from demo.tabs.preview_strip import LAMS, MOST_DRAWS, Strip, strip_lams
+from demo.tabs.preview_strip import MOST_DRAWS, POSITIONS, Strip, values_at
 from demo.tabs.studio import History, address_of, settings_in
 from demo.tabs.studio_results import DEFAULT, Request, recipe_of
 from transflow_core.engine import Engine
@@ -28,7 +27,7 @@ from transflow_core.posterior import Posterior
 from ..helpers import METHODS, by_posterior, frames, make_tiny_prior
 from .conftest import EXAMPLES, choose_example, same, saved, says
 from .test_phone import OWN, shows_its_images
-from .test_studio import drag, release, same_sheet, sheet, slider, status, wait_samples, wait_status
+from .test_studio import drag, from_menu, same_sheet, sheet, status, wait_samples, wait_status
 
 COPIED_JS = """async () => {
   const [item] = await navigator.clipboard.read();
@@ -57,13 +56,12 @@ def test_the_sheet_is_the_gallery(studio, tmp_path, shot):
     page = studio
     choose_example(page, "sepia")
     assert page.get_attribute("#sheet img", "alt") == f"16 samples, sepia, λ/m {METHODS['local'].lam_ratio:g}"
-    page.focus("#sheet .cells button")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")  # the fifth
-    page.wait_for_selector("#sheet .viewer a[href]")
+    page.focus("#sheet .cells [aria-current]")
+    page.keyboard.press("ArrowDown")  # the fifth
     page.keyboard.press("ArrowRight")
-    says(page, "#sheet .viewer .text", "Sample 6 of 16: sepia")
-    one = saved(page, "#sheet .viewer a", tmp_path)
+    page.wait_for_selector("#sheet .large img[alt^='Face 6 of 16: sepia']")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Face 6 of 16"
+    one = from_menu(page, "#sheet [data-do=save]", tmp_path)
     text = read_png_metadata(one)
     assert one.name == "sepia_seed0_06.png" and Image.open(one).size == (16, 16)
     assert text["sample"] == "5" and text["seed"] == "0" and text["prior"] == "tiny" and "sepia_00" in text["evidence"]
@@ -72,33 +70,37 @@ def test_the_sheet_is_the_gallery(studio, tmp_path, shot):
     engine, files = Engine(make_tiny_prior()), example_sets()["sepia"].files
     posterior = engine.read(files, align="never").posterior()
     (near,) = engine.closest(engine.prior.to_unit(Image.open(one)), posterior)
-    words = page.inner_text("#sheet .closest")
-    assert words.startswith(f"Closest of your images: {files[near.index].name}") and "0 is a copy, 1 is as" in words
-    assert float(re.search(r"Distance (\d\.\d\d) \(", words)[1]) == pytest.approx(near.distance, abs=0.011)
+    words = page.get_attribute("#sheet .closest", "title")
+    assert words.startswith(files[near.index].name) and "0 is a copy, 1 is as" in words
+    assert page.inner_text("#sheet .closest span") == "Nearest of the set"
+    assert float(page.inner_text("#sheet .closest b")) == pytest.approx(near.distance, abs=0.011)
     image = np.asarray(Image.open(files[near.index]).convert("RGB").resize((64, 64)))
     assert alike(picture_of(page, "#sheet .closest img"), image[:, ::-1] if near.mirrored else image) > 0.8
+    page.click("#sheet summary >> nth=0")
     page.click("#sheet [data-do=copy]")
     page.get_by_text("Copied to the clipboard").wait_for()
     assert same(io.BytesIO(bytes(page.evaluate(COPIED_JS))), Image.open(one))
+    page.click("#sheet summary >> nth=1")
     page.click("#sheet [data-do=pin]")
-    shot(page, "studio_viewer")
-    page.keyboard.press("Escape")
-    assert not page.is_visible("#sheet .viewer")
+    page.wait_for_selector("#sheet .pins img")
+    shot(page, "studio_pinned")
+    page.click("#sheet .large")  # the next one
+    page.wait_for_selector("#sheet .large img[alt^='Face 7 of 16: sepia']")
     # What is pinned stays when the sheet changes, and can still be restyled or become evidence.
     page.click("#evidence-clear")
     wait_status(page, "No images yet")
-    page.click("#sheet .cells button")
-    page.wait_for_selector("#sheet .viewer a[href]")
-    assert not page.is_visible("#sheet .closest") and not page.inner_text("#sheet .closest")  # there are no images
-    page.keyboard.press("Escape")
+    page.wait_for_selector("#sheet .large img[alt^='Face 7 of 16: of the model']")
+    assert not page.is_visible("#sheet .closest")  # there are no images
     page.click("#sheet .pins button")
-    page.click("#sheet .viewer [data-do=restyle]")
+    page.click("#sheet summary >> nth=1")
+    page.click("#sheet [data-do=restyle]")
     page.get_by_role("tab", name="Restyle", selected=True).wait_for()
     says(page, "#restyle-faces", "whole picture")
     says(page, "#restyle-status", "choose a style")
     page.get_by_role("tab", name="Studio", exact=True).click()
     page.click("#sheet .pins button")
-    page.click("#sheet .viewer [data-do=apply]")
+    page.click("#sheet summary >> nth=1")
+    page.click("#sheet [data-do=apply]")
     wait_status(page, "m = 1 ")
     assert "sepia_seed0_06.png" in page.content()
 
@@ -110,15 +112,19 @@ def test_the_strip_moves_the_samples_without_the_server(studio, monkeypatch, sho
     page.wait_for_selector("#sheet .compare:enabled")
     near = picture_of(page, "#sheet img")
     monkeypatch.setattr(Engine, "sample", lambda *a, **k: strips.append(k.get("priority")) or sample(*a, **k))
-    drag(page, 0.01, 0.99, steps=30)
+    drag(page, 0.01, 0.99, steps=30, at="#closeness-range")
     assert float(page.get_attribute("#sheet canvas", "data-at")) > 7.9
     far = picture_of(page, "#sheet canvas")
+    moved = picture_of(page, "#sheet .large canvas")  # the large face moves along
     shot(page, "studio_strip")
-    release(page)
+    page.mouse.up()
+    ratio = page.inner_text("#closeness output")
+    wait_status(page, f"{ratio.replace(' ', ' = ')}, ")
     page.wait_for_selector("#sheet canvas", state="hidden")
-    wait_status(page, f"λ/m = {slider(page):g},")
     drawn = picture_of(page, "#sheet img")
     assert alike(far, drawn) > 0.8 > alike(far, near)  # what was shown is what is drawn
+    page.wait_for_selector(f"#sheet .large img[alt$='red hair, {ratio}']")
+    assert alike(moved, picture_of(page, "#sheet .large img")) > 0.8
     frames(page)
     assert "background" not in strips  # the strip is not made again
 
@@ -130,7 +136,7 @@ def test_hold_to_compare_shows_the_same_draws_without_evidence(studio):
     page.wait_for_selector("#sheet .compare:enabled")
     drawn = picture_of(page, "#sheet img")
     page.keyboard.down("b")
-    page.get_by_text("without your images").wait_for()
+    page.get_by_text("without your pictures").wait_for()
     shown = picture_of(page, "#sheet canvas")
     assert alike(shown, prior) > 0.8 > alike(shown, drawn)
     page.keyboard.up("b")
@@ -143,7 +149,7 @@ def test_hold_to_compare_shows_the_same_draws_without_evidence(studio):
 
 
 def test_undo_back_and_the_address(page, new_page, served_small):
-    page.goto(served_small)  # opens on a good result
+    page.goto(f"{served_small}/?lab=1")
     page.wait_for_url(re.compile("example=red_hair"))
     first = sheet(page)
     page.set_input_files("#evidence-files input[type=file]", EXAMPLES["sepia"][:2])
@@ -205,22 +211,22 @@ def test_on_a_phone_the_samples_stay_visible(new_page, served_small, shot):
     page = new_page(width=390, height=844)
     page.goto(served_small)
     wait_samples(page)
-    page.click("#drawer .handle")
     page.click("#evidence [data-example=sepia]")
     page.wait_for_url(re.compile("example=sepia"))
-    assert page.get_attribute("#drawer .handle", "aria-expanded") == "false"
-    for below in (0, 400):
-        page.mouse.wheel(0, below)
-        frames(page, 30)
-        lam, stage = (page.locator(at).bounding_box() for at in ("#lam-range", "#sheet .stage"))
-        assert lam["y"] >= 0 and stage["y"] + stage["height"] <= 844 - 52
+    bar = page.locator("#dice").bounding_box()["y"]
+    for at in ("#sheet .large", "#sheet .cells button >> nth=0", "#closeness-range", "#evidence [data-example=sepia]"):
+        box = page.locator(at).bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= bar, at
+    assert page.locator("#sheet .cells button").last.bounding_box()["x"] > 390  # the row scrolls
+    page.locator("#sheet .cells button").last.click()
+    page.wait_for_selector("#sheet .large img[alt^='Face 16 of 16: sepia']")
     shot(page, "studio_phone")
 
 
 def test_what_a_link_to_the_page_shows(served_small):
     with urlopen(served_small) as answer:
         page = answer.read().decode()
-    assert '<meta property="og:image" content="preview.jpg"' in page and "a handful of images" in page
+    assert '<meta property="og:image" content="preview.jpg"' in page and "Show it a few faces" in page
     assert '<meta property="og:title" content="Transflow Studio"' in page
     with urlopen(f"{served_small}/favicon.ico") as answer:
         assert answer.read() == (FOLDER / "icon.svg").read_bytes()
@@ -240,13 +246,13 @@ def test_a_strip_is_made_once_and_of_few_draws():
     steps.close()  # a drag came in between
     steps = strip.missing(request, engine, CancelToken())
     value = next(filter(None, steps))
-    assert value["at"] == [math.log10(lam) for lam in strip_lams()[::2]] and not value["bare"]
+    assert value["at"] == list(POSITIONS[::2]) and not value["bare"]
     steps.close()  # and another, when the page had half of them
     *early, value = strip.missing(request, engine, CancelToken())
     assert not any(early)  # what it has is not sent again
-    assert value["serial"] == first and value["at"] == [math.log10(lam) for lam in strip_lams()] and value["bare"]
+    assert value["serial"] == first and value["at"] == list(POSITIONS) and value["bare"]
     assert list(strip.missing(request, engine, CancelToken())) == []  # the page has it
-    assert strip.number(Request(evidence, four.replace(lam_ratio=3.0))) == first  # λ alone is another
+    assert strip.number(Request(evidence, four.replace(lam_ratio=3.0, likeness=0.1))) == first  # another position
     assert strip.number(Request(evidence, four.replace(seed=1))) != first
     large = Request(evidence, DEFAULT.replace(n=MOST_DRAWS + 1))
     strip.number(large)
@@ -254,9 +260,13 @@ def test_a_strip_is_made_once_and_of_few_draws():
     assert value["at"] == []  # too many to move; those of the model alone are there all the same
 
 
-def test_lams_of_a_strip_are_even_on_the_slider():
-    steps = np.diff(np.log(strip_lams()))
-    assert np.allclose(steps, steps[0]) and strip_lams()[:: LAMS - 1] == pytest.approx([0.01, 10])
+def test_positions_go_from_the_closest_to_the_newest():
+    assert values_at("local", 0.0) == {"lam_ratio": 0.01, "likeness": 1.0}
+    assert values_at("local", 1.0) == {"lam_ratio": 10.0, "likeness": 0.0}
+    steps = [values_at("posterior", at) for at in POSITIONS]
+    assert all(len(one) == 1 for one in steps) and steps == sorted(steps, key=lambda one: one["lam_ratio"])
+    with pytest.raises(ValueError):
+        values_at("local", 1.1)
 
 
 def test_the_history_has_ten_states_and_no_posteriors():
