@@ -5,6 +5,7 @@
     python -m benchmarks.likeness --sitter FOLDER                    # besides, one person: five photographs are given
     python -m benchmarks.likeness --sheets FOLDER                    # besides, samples beside their evidence
     python -m benchmarks.likeness --gallery docs/results             # besides, samples alone, each method a row
+    python -m benchmarks.likeness --curve FOLDER FOLDER              # only the slider in front, over two sets
 
 Each split has its own halves and its own seed. `--first-split` takes fresh ones. Every number goes into a JSON file as
 soon as it is measured. A row is measured again only if the model, the method's numbers or the number of samples
@@ -17,6 +18,7 @@ Descriptors are slow, so only the first splits have them.
 import argparse
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.images import labelled_rows, to_pil
+from transflow_core.posterior import Posterior, along, closest
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import Prior
 
@@ -48,7 +51,9 @@ from .methods import (
     prior_features,
 )
 from .sets import EXAMPLES, PHOTOGRAPHS, ROOT, SAME_PERSON, Set, sets_in
+from .tables import into
 
+CURVE, STEPS, IMAGES = ROOT / "docs" / "studio.md", 10, (5, 20)
 TABLE, NUMBERS = ROOT / "docs" / "results" / "likeness.md", ROOT / "docs" / "results" / "likeness.json"
 
 
@@ -197,6 +202,34 @@ def gallery(pictures: Set, engine: Engine, path: Path, columns: int = 8) -> None
     labelled_rows(rows, row_labels=list(shown), cell=96).save(path, quality=90)
 
 
+def curve(sets: list[Set], engine: Engine, n: int = 6) -> str:
+    """How much the same n samples change from one position of `along` to the next, and how new they are: a table."""
+    changes: dict[str, list[list[float]]] = {space: [] for space in (PIXELS, "network")}
+    new = []
+    for pictures in sets:
+        for m in sorted({min(most, len(pictures.z)) for most in IMAGES}):
+            posterior = Posterior.condition(pictures.z[:m], lam_ratio=1.0)
+            samplers = [engine.draw(posterior, along(step / STEPS)) for step in range(STEPS + 1)]
+            drawn = engine.series(samplers, n, seed=m).clamp(0, 1)
+            looks = engine.looks(posterior)
+            new.append([float(np.mean([one.distance for one in closest(images, looks)])) for images in drawn])
+            for space, found in changes.items():
+                of = [FEATURES[space](images.numpy()) for images in drawn]
+                unit = np.linalg.norm(of[0] - np.roll(of[0], 1, 0), axis=1).mean()
+                found.append([float(np.linalg.norm(b - a, axis=1).mean() / unit) for a, b in pairwise(of)])
+            print(pictures.name, m, *(f"{number:.2f}" for number in changes["network"][-1]), flush=True)
+    lines = ["| position | λ/m | likeness | change, 32×32 pixels | change, network | distance to the closest image |"]
+    lines.append("|---" * 6 + "|")
+    for step in range(STEPS + 1):
+        method = along(step / STEPS)
+        cells = [[row[step - 1] for row in found] if step else [] for found in changes.values()] + [
+            [r[step] for r in new]
+        ]
+        shown = (f"{np.mean(cell):.2f} ({min(cell):.2f} to {max(cell):.2f})" if cell else "" for cell in cells)
+        lines.append(f"| {step / STEPS:g} | {method.lam_ratio:.3g} | {method.likeness:g} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure, and write numbers, page, chart and sheets."""
     parser = argparse.ArgumentParser(
@@ -215,7 +248,12 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE, help="the Markdown file; the chart lies beside it")
     parser.add_argument("--sheets", type=Path, help="a folder for sheets; they show the evidence")
     parser.add_argument("--gallery", type=Path, help="a folder for sheets of samples alone")
+    parser.add_argument("--curve", type=Path, nargs="+", help="folders, a set each: only the table of docs/studio.md")
     options = parser.parse_args()
+    if options.curve:
+        prior = load_prior(options.prior)
+        into(CURVE, "curve", curve([Set(folder, prior) for folder in options.curve], Engine(prior, cached=1024)))
+        return
     for path in (options.numbers, options.table):
         path.parent.mkdir(parents=True, exist_ok=True)
     prior = load_prior(options.prior)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -53,7 +54,7 @@ def test_a_number_that_belongs_to_one_method_chooses_it(posterior):
     assert resolve(Method(likeness=0.7), posterior)[0] == METHODS["local"].replace(likeness=0.7)
     assert resolve(Method(images_per_sample=3), posterior)[0] == METHODS["bootstrap"].replace(images_per_sample=3)
     one = Posterior.condition(torch.ones(1, 8), lam_ratio=0.5)
-    assert recommend(one).method == by_posterior(0.3) and "One image" in recommend(one).reason
+    assert recommend(one).method == along(0.4, 1) and "One image" in recommend(one).reason
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -88,18 +89,21 @@ def test_images_that_do_not_fit_together_are_mixed_less(scale, alignment, likene
     found, reason = resolve(Method(), posterior, lambda _: fitting)
     assert found.likeness == pytest.approx(likeness, abs=0.02)
     assert ("one image" in reason) == (likeness > 0.5)
+    assert found == along(position_of(found))  # the slider in front shows it
 
 
-def test_from_the_images_to_the_prior_likeness_falls_and_lam_rises():
-    methods = [along(position / 1000) for position in range(1001)]
+@pytest.mark.parametrize("m", [1.0, 2.0])
+def test_from_the_images_to_the_prior_likeness_falls_and_lam_rises(m):
+    methods = [along(position / 1000, m) for position in range(1001)]
     assert [position_of(method) for method in methods] == [position / 1000 for position in range(1001)]
-    for a, b in pairwise(methods):
-        assert a.likeness >= b.likeness and a.lam_ratio < b.lam_ratio
-        assert a.likeness - b.likeness < 0.01 and (b.lam_ratio < 1.03 * a.lam_ratio or math.isinf(b.lam_ratio))
-    assert methods[0].likeness == 1 and methods[-2].lam_ratio == pytest.approx(10, rel=0.03)
+    shares = [1 - 1 / (1 + method.lam_ratio) for method in methods]
+    for (a, b), (before, after) in zip(pairwise(methods), pairwise(shares), strict=True):
+        assert 0 <= a.likeness - b.likeness < 0.002 and 0 < after - before < 0.1
+    assert methods[0] == by_local(1.0, 0.01) and methods[-2].lam_ratio == pytest.approx(10, rel=0.03)
+    assert m < 2 or methods[600] == METHODS["local"]
     for position in (-0.001, 1.001, math.nan):
         with pytest.raises(ValueError, match="from 0 to 1"):
-            along(position)
+            along(position, m)
 
 
 def test_the_last_position_draws_what_the_model_alone_does(posterior):
@@ -109,11 +113,11 @@ def test_the_last_position_draws_what_the_model_alone_does(posterior):
 
 @given(likeness=st.floats(0, 1), ratio=st.floats(0), other=st.floats(0))
 def test_any_method_has_the_nearest_position(likeness, ratio, other):
-    """Without a likeness a larger λ/m is never closer, and one λ/m at all levels is that λ/m."""
+    """With one likeness a larger λ/m is never closer, and one λ/m at all levels is that λ/m."""
     position = position_of(by_local(likeness, ratio))
-    assert 0 <= position <= 1
+    assert 0 <= position <= 1 and position_of(along(position, 2 if likeness < 1 else 1)) == position
     low, high = sorted((ratio, other))
-    for method in (by_posterior, by_bootstrap):
+    for method in (by_posterior, by_bootstrap, partial(by_local, likeness)):
         a, b = (position_of(method(lam_ratio=one)) for one in (low, high))
         assert a <= b
     assert position_of(by_posterior([ratio, ratio])) == position_of(by_posterior(ratio))

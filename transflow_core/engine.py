@@ -24,7 +24,7 @@ class Engine(Reader):
         >>> engine = Engine(load_prior("celeba64"))
         >>> result = engine.run(Sample(n=2, prior="celeba64"), evidence=[Image.new("RGB", (64, 64), "grey")])
         >>> result.recipe.method, result.overview.size, result.facts["m"]
-        ('posterior', (268, 136), 1.0)
+        ('local', (268, 136), 1.0)
     """
 
     def run(

@@ -16,6 +16,7 @@ __all__ = ["Closest", "Guard", "Looks", "chessboard", "closest", "face_lines", "
 _EYES = (0.38, 0.58, 0.25, 0.75)  # top, bottom, left and right of where eyes are in the frame
 _MARGIN = 0.01  # of a range: evidence that is encoded again differs in its last bits
 _WINDOW = 9 / 128  # of the frame's side: how far around a pixel its colour may be found
+_COLOUR = 0.03  # times λ/m: grey images let colours in as well, on the way to the prior
 _NOISE = 1.75, 0.04  # so many times the evidence's own noise is none, nor is less than that
 _COMPARED_AT = 32  # pixels a side at which images are compared
 _SAME = 1e-3  # images that differ by less are one image, twice
@@ -63,11 +64,12 @@ class Guard:
         return replace(self, chroma=torch.tensor([-math.inf, math.inf])[:, None, None, None].expand_as(self.chroma))
 
     def grown(self, r: float) -> Guard | None:
-        """At λ/m = r: ranges wider by r times their width on either side, and more noise; None at r = ∞."""
+        """At λ/m = r: ranges wider by r times their width on either side, more colour and noise; None at r = ∞."""
         if math.isinf(r):
             return None
         ranges = None if self.ranges is None else _wider(self.ranges, r)
-        return Guard(ranges, _wider(self.chroma, r), self.noise * (1 + 10 * r))
+        low, high = _wider(self.chroma, r)
+        return Guard(ranges, torch.stack([low - _COLOUR * r, high + _COLOUR * r]), self.noise * (1 + 10 * r))
 
     def coloured(self, images: Tensor) -> Tensor:
         """(n, 3, S, S) with the chroma of every pixel clipped; also of the 2×2 means of such images."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from ..limits import LAM_RATIO_SLIDER
-from ..recipes import NUMBERS, Method
+from ..recipes import Method
 from .conditioning import Posterior
 from .guard import Looks
 from .shrinkage import ShrinkageCovariance
@@ -18,14 +18,17 @@ __all__ = ["Recommendation", "along", "position_of", "recommend", "resolve"]
 
 M = TypeVar("M", bound=Method)
 
-# The alignment of aligned faces, and of others, whose likeness is the last number.
-_ALIGNED, _APART, _CLOSE = 0.34, 0.24, 0.95
+# The alignment of aligned faces, and of others, which go this share of the way to the images.
+_ALIGNED, _APART, _CLOSE = 0.34, 0.24, 0.9
 # Root mean square of latents, in units of held-out images': of photographs and paintings at most the first number. From
 # the second on, images are unlike all that the model knows.
 _USUAL, _FAR = 1.55, 1.82
 
-# Points of the curve from the images to the prior: position, likeness, λ/m.
-_CURVE = ((0.0, 1.0, LAM_RATIO_SLIDER.low), (0.4, 0.5, 0.02), (0.7, 0.25, 0.3), (1.0, 0.0, LAM_RATIO_SLIDER.high))
+# The curve from the images to the prior: position, likeness, λ/m. Between two points likeness and r / (1 + r) are even.
+_CURVE = ((0.0, 1.0, LAM_RATIO_SLIDER.low), (0.6, 0.5, 0.02), (1.0, 0.5, LAM_RATIO_SLIDER.high))
+_MEMBERS = _CURVE[1][0]  # samples are new members of the set
+_SEVERAL = 1.5  # images, from which on they show how others differ
+_ONE = 0.4  # of one image: new people like it, whose faces are whole
 
 
 class Recommendation(NamedTuple):
@@ -52,53 +55,60 @@ def resolve(asked: M, posterior: Posterior, looks: Callable[[Posterior], Looks] 
     return asked.replace(**(dict(found.method) | given)), found.reason
 
 
-def along(position: float) -> Method:
+def along(position: float, m: float = 2.0) -> Method:
     """The method "local" at a position from 0, as close to the images as it can be, to 1, the prior itself.
 
-    Likeness falls and λ/m rises all along, both without a jump: likeness and log λ/m are straight lines between a few
-    points, at which equal steps of the position change samples about equally (`python -m benchmarks.likeness`). At
-    position 1, λ/m is infinite. Just before it is 10, whose samples look the same.
+    Of r = λ/m, r / (1 + r) is the prior's share in the mean. Likeness falls evenly from 1 to 0.5 first, where samples
+    are new members of the set, while r rises from 0.01 to 0.02. Then likeness stays, and the prior's share rises
+    evenly: samples morph into those of the prior alone. At position 1 r is infinite; just before it is 10, whose
+    samples look nearly the same. `python -m benchmarks.likeness --curve` measures how much each step changes.
+
+    Args:
+        position: from 0 to 1.
+        m: images of the evidence. Samples of a single one differ by λ/m alone: the prior's share rises all along. A
+            method without a likeness goes by this λ/m as well.
 
     Raises ValueError for a position outside of 0 to 1.
 
     Example:
-        >>> along(0), along(1).lam_ratio, position_of(along(0.25))
-        (Method(method='local', lam_ratio=0.01, likeness=1.0, images_per_sample=None), inf, 0.25)
+        >>> along(0.3).likeness, along(0.9).lam_ratio, along(1).lam_ratio, position_of(along(0.3))
+        (0.75, 2.19203, inf, 0.3)
     """
     if not 0 <= position <= 1:
         raise ValueError(f"a position is from 0 to 1, not {position}")
-    if position == 1:
-        return Method(method="local", likeness=_CURVE[-1][1], lam_ratio=math.inf)
-    start, end = next(pair for pair in itertools.pairwise(_CURVE) if position <= pair[1][0])
-    t = (position - start[0]) / (end[0] - start[0])
-    likeness, ratio = start[1] + t * (end[1] - start[1]), start[2] * (end[2] / start[2]) ** t
-    return Method(method="local", likeness=round(likeness, 6), lam_ratio=float(f"{ratio:.6g}"))
+    start, end = next(pair for pair in itertools.pairwise(_curve(m >= _SEVERAL)) if position <= pair[1][0])
+    here = start[1] + (position - start[0]) / (end[0] - start[0]) * (end[1] - start[1])
+    ratio = math.inf if position == 1 else float(f"{here.imag / (1 - here.imag):.6g}")
+    return Method(method="local", likeness=round(here.real, 6), lam_ratio=ratio)
 
 
 def position_of(method: Method) -> float:
-    """The position along the curve that is nearest to a method, in thousandths: the inverse of `along`.
+    """The position of the point of `along` that is nearest to a method, in thousandths: its inverse.
 
-    Nearest is by likeness, and by log λ/m on the scale of its slider. Of one λ/m for each level the mean of the
-    logarithms counts. A method without a likeness has the position of its λ/m.
+    Nearest is by likeness, and by the prior's share r / (1 + r): its mean, where each level has a λ/m of its own. With
+    likeness 1, each sample is of a single image: only λ/m counts then, and of a method without a likeness.
     """
-    method = method.filled()
-    usual = NUMBERS["local"]["lam_ratio"] if method.lam_ratio is None else method.lam_ratio
-    ratios = usual if isinstance(usual, tuple) else (usual,)
-    height = sum(map(_height, ratios)) / len(ratios)
-    # A point of the plane is a complex number. Without a likeness all points are projected on the axis of λ/m.
-    likeness, scale = method.likeness or 0.0, 0.0 if method.likeness is None else 1.0
-    wanted, found = complex(scale * likeness, height), []
-    for (p, *start), (q, *end) in itertools.pairwise(_CURVE):
-        a, b = (complex(scale * near, _height(ratio)) for near, ratio in (start, end))
-        share = min(max(((wanted - a) / (b - a)).real, 0.0), 1.0)
-        found.append((abs(wanted - a - share * (b - a)), p + share * (q - p)))
+    method = method.replace(method="local").filled() if method.method == "auto" else method.filled()
+    ratios = method.lam_ratio if isinstance(method.lam_ratio, tuple) else (method.lam_ratio or 0.0,)
+    likeness = 1.0 if method.likeness is None else method.likeness
+    wanted = complex(likeness, sum(map(_share_of_prior, ratios)) / len(ratios))
+    found = []
+    for (p, start), (q, end) in itertools.pairwise(_curve(likeness < 1)):
+        t = min(max(((wanted - start) / (end - start)).real, 0.0), 1.0)
+        found.append((abs(wanted - start - t * (end - start)), p + t * (q - p)))
     return round(min(found)[1], 3)
 
 
-def _height(ratio: float) -> float:
-    """λ/m on the logarithmic scale of its slider, from 0 to 1."""
-    low, high = LAM_RATIO_SLIDER.low, LAM_RATIO_SLIDER.high
-    return math.log(min(max(ratio, low), high) / low) / math.log(high / low)
+def _curve(several: bool) -> list[tuple[float, complex]]:
+    """Positions, and points there: likeness, and i times the prior's share. Of one image the likeness stays at 1."""
+    points = [(p, complex(likeness, _share_of_prior(ratio))) for p, likeness, ratio in _CURVE]
+    return points if several else [(p, complex(1.0, point.imag)) for p, point in (points[0], points[-1])]
+
+
+def _share_of_prior(ratio: float) -> float:
+    """r / (1 + r) of the nearest r that a slider of λ/m has."""
+    ratio = min(max(ratio, LAM_RATIO_SLIDER.low), LAM_RATIO_SLIDER.high)
+    return ratio / (1 + ratio)
 
 
 def _saved(posterior: Posterior) -> Recommendation | None:
@@ -110,33 +120,29 @@ def _saved(posterior: Posterior) -> Recommendation | None:
 
 
 def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendation:
-    """The method that suits the evidence of a posterior: `Local` from two images on.
+    """The method that suits the evidence of a posterior, on the curve of `along`.
 
     Draws stay closer to one image where eyes are not at the same places, as in many drawings, and where images are
     unlike all that the model knows. It tells by `prior.looks(posterior.latents)`; without them the images fit.
     """
     shrinkage = ShrinkageCovariance.of(posterior.latents, posterior.weights)
     images = len(shrinkage.weights)
-    if min(images, shrinkage.count) < 1.5:
-        return Recommendation(
-            Method(method="posterior", lam_ratio=0.3),
-            "One image does not show how others would differ from it, so the samples are the paper's.",
-        )
+    if min(images, shrinkage.count) < _SEVERAL:
+        return Recommendation(along(_ONE, 1), "One image does not show how others differ: the model does.")
     why = f"{images} images show how members of the set differ: each sample is put together from several of them."
-    usual = NUMBERS["local"]["likeness"]
     far = apart = 0.0
     if looks is not None:
         looks = looks.of(posterior.counting)
         apart = _share(-looks.alignment, -_ALIGNED, -_APART)
         rms = posterior.latents[posterior.counting].double().square().mean().sqrt().item()
         far = _share(rms / looks.usual, _USUAL, _FAR) if looks.usual else 0.0
-    likeness, because = max(
-        (usual, ""),
-        (usual + apart * (_CLOSE - usual), " Their eyes are not at the same places: samples stay close to one image."),
-        (usual + far * (1 - usual), " They are unlike what the model knows: samples stay close to one image."),
+    closer, because = max(
+        (0.0, ""),
+        (_CLOSE * apart, " Their eyes are not at the same places: samples stay close to one image."),
+        (far, " They are unlike what the model knows: samples stay close to one image."),
         key=lambda pair: pair[0],
     )
-    return Recommendation(Method(method="local", likeness=round(likeness, 2)).filled(), why + because)
+    return Recommendation(along(round((1 - closer) * _MEMBERS, 2)), why + because)
 
 
 def _share(value: float, low: float, high: float) -> float:
