@@ -19,8 +19,9 @@ __all__ = ["NOTHING", "details", "examples_html", "faces_in_use", "keeping", "mo
 NOTHING = "No images yet. These samples come from the model alone."
 
 _WARNINGS = {
-    "too busy": "Noise, hard edges, or no face: very different from the training images of this model.",
-    "too smooth": "Blank or blurred: very different from the training images of this model.",
+    "too busy": "Unlike a photo: it has noise or hard edges.",
+    "too smooth": "Unlike a photo: it is blank or blurred.",
+    "no face": "No face found.",
 }
 _SPOILS = "Remove it or lower its weight if the samples look broken."
 _MOST = "Most of them are very different from the training images of this model: the samples can look broken."
@@ -141,9 +142,10 @@ def details(evidence: Evidence, index: int | None, weighted: bool = True) -> str
         return ""
     image = evidence[index]
     name, state = escape(image.name), _state(image, weighted and image.is_outlier)
-    parts = [f'<div class="name">{name}</div><div class="verdict">{escape(image.summary)}</div>', _likelihood(image)]
+    parts = [f'<div class="name">{name}</div><div class="verdict">{escape(image.summary)}</div>']
     parts += [_outlier(evidence, index, weighted), _faces(image, index), _weight(evidence, index) if weighted else ""]
-    parts += [_painting(evidence, index), _buttons(_button("remove", index, "Remove"), _button("open", index, "Close"))]
+    parts += [_numbers(image), _painting(evidence, index)]
+    parts += [_buttons(_button("remove", index, "Remove"), _button("open", index, "Close"))]
     return (
         f'<section class="details {state}" aria-label="{name}">{_picture(evidence, index)}'
         f'<div class="text">{"".join(parts)}</div></section>'
@@ -194,32 +196,34 @@ def faces_in_use(evidence: Evidence, index: int) -> dict[int, int]:
     }
 
 
-def _likelihood(image: EvidenceImage) -> str:
+def _numbers(image: EvidenceImage) -> str:
     if image.latent is None:
         return ""
     text = f"log p(z) {number(image.latent.log_prior)}"
     if image.verdict is not None:
         text += f", typical {number(image.verdict.low)} … {number(image.verdict.high)}"
     text += f"<br>‖z‖² / D {float(image.latent.z.square().mean()):.2f}"
-    return f'<div class="likelihood">{text}</div>'
+    return f'<details class="numbers"><summary>Numbers</summary><div class="likelihood">{text}</div></details>'
 
 
 def _outlier(evidence: Evidence, index: int, weighted: bool) -> str:
-    """Why an image is an outlier, its effective weight, and a button that changes it."""
+    """Whether an image fits the model, how much it counts if not, and a button that changes it."""
     image = evidence[index]
-    if image.verdict is None or not image.verdict.way:
+    if image.verdict is None:
         return ""
+    if not image.verdict.way:
+        return '<p class="hint">Fits the model well.</p>'
     text, button = _WARNINGS[image.verdict.way], ""
     if weighted and image.used:
         count = evidence.effective_weights[index]
         if count < image.weight:
-            text += f" It is an outlier, so its weight was reduced to {count:.2g}."
-            button = _button("robust", index, "Use its full weight", "off")
+            text += " It counts less." if count >= 0.1 * image.weight else " It hardly counts."
+            button = _button("robust", index, "Count it fully", "off")
         elif image.robust:
-            text += f" Most of your images are outliers, so it keeps its full weight. {_SPOILS}"
+            text += f" It counts fully, because most of your images are like this. {_SPOILS}"
         else:
-            text += f" It has its full weight. {_SPOILS}"
-            button = _button("robust", index, "Reduce its weight", "on")
+            text += f" It counts fully. {_SPOILS}"
+            button = _button("robust", index, "Count it less", "on")
     return f'<p class="hint"><strong class="warn">{text}</strong></p>{_buttons(button)}'
 
 

@@ -1,16 +1,21 @@
 """Evidence: a value that grows and changes, how much each image counts, and its posterior."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmarks.flagged import faceless
+from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
 from transflow_core.faces import align
 from transflow_core.limits import DEFAULT_LAM_RATIO
 from transflow_core.pictures import Picture
 from transflow_core.posterior import Posterior, per_level
+from transflow_core.priors.catalogue import example_files
 from transflow_core.priors.typicality import Typicality
 
 DIM = 6
@@ -136,6 +141,27 @@ def test_an_outlier_counts_as_if_its_noise_were_as_much_larger():
         weight = judged(1.0, 1.0, 1.0, size).effective_weights[3]
         assert weight * size <= 3.0 and weight * size**2 <= 9.0
     assert judged(1.0, 1.0, float("nan")).effective_weights[2] == 0 == judged(1.0, 1.0, 0.0).effective_weights[2]
+
+
+def test_a_picture_without_a_face_hardly_counts_among_faces():
+    """Its levels may be usual: parts of photographs have such latents too."""
+    evidence = judged(1.0, 1.0, 1.0, 1.0)
+    typicality = Typicality(2, (0.0, 100.0), (-2.0, -1.0), (-2.0, -1.0), ((0.5, 2.0),) * 2)
+    one = replace(evidence[3], face=replace(WHOLE, missed=True))
+    given = evidence.put(3, one.rejudged(one.latent, typicality))
+    assert (given[3].verdict.way, given[3].is_outlier) == ("no face", True)
+    assert given.effective_weights == pytest.approx((1, 1, 1, 1 / 16)) and "far" not in given[3].summary
+    assert given.put(3, evidence[3]).effective_weights == (1, 1, 1, 1)  # the user chose the whole picture
+    assert given.removed(0).removed(0).effective_weights == (1, 1)  # half of them: what was meant
+
+
+def test_the_verdict_is_right_in_19_of_20(celeba64):
+    """Photographs of faces fit; flat colours, noise and textures do not."""
+    engine, photographs = Engine(celeba64), [*example_files("red_hair"), *example_files("greyscale")]
+    faces = engine.read(photographs)
+    others = engine.read([picture for pictures in faceless(n=8).values() for picture in pictures])
+    assert len(others) == 32 and sum(image.is_outlier for image in others) >= 0.95 * len(others)
+    assert sum(not image.is_outlier for image in faces) >= 0.95 * len(faces)
 
 
 @pytest.mark.parametrize(

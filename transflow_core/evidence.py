@@ -114,7 +114,8 @@ class EvidenceImage:
     def rejudged(self, latent: Latent, of: Typicality | None) -> EvidenceImage:
         """The same image with another latent, and what is to be said of it."""
         different = "it is too different from the training images, so the model cannot encode it."
-        verdict = of.judge(latent.log_prior, latent.level_rms) if of else None
+        faceless = self.face is not None and self.face.missed
+        verdict = of.judge(latent.log_prior, latent.level_rms, faceless) if of else None
         return replace(self, latent=latent, verdict=verdict, problem=None if latent.invertible else different)
 
     @property
@@ -144,7 +145,7 @@ class EvidenceImage:
 
     @property
     def is_outlier(self) -> bool:
-        """Whether it lies far outside of where the latents of photographs do."""
+        """Whether it is unlike the images that the model knows; see `Verdict`."""
         return self.verdict is not None and self.verdict.word == "far outside"
 
     @property
@@ -153,7 +154,7 @@ class EvidenceImage:
         if self.problem or self.face is None:
             return f"skipped: {self.problem}"
         words = self.face.how + ("; a part is ignored" if self.mask is not None else "")
-        if self.is_outlier and self.verdict is not None:
+        if self.verdict is not None and self.verdict.way in ("too busy", "too smooth"):
             words += f"; far {self.verdict.way} for this prior"
         return words
 

@@ -40,6 +40,6 @@ def test_one_image_alone_is_marked(evidence):
 def test_examples_of_a_class_spoil_no_samples(evidence):
     given = with_outliers(evidence, 1)
     assert "badge" not in thumbnails(given, warns=False)
-    assert "Blank or blurred" in details(given, 0, weighted=False)
+    assert "blank or blurred" in details(given, 0, weighted=False)
     hint = "if the samples look broken"
     assert hint in details(given, 0) and hint not in details(given, 0, weighted=False)

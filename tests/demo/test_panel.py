@@ -100,7 +100,10 @@ def test_eighteen_are_in_sight_at_once_and_one_has_its_details(studio):
     page.keyboard.press("Enter")
     details(page, "sepia_01.png")
     assert page.get_attribute("#evidence-cards [data-index='1']", "aria-expanded") == "true"
-    assert all(words in page.inner_text(DETAILS) for words in ("log p(z)", "‖z‖²", "of m = 18"))
+    assert all(words in page.inner_text(DETAILS) for words in ("Fits the model well.", "of m = 18"))
+    assert "log p(z)" not in page.inner_text(DETAILS)
+    page.click(f"{DETAILS} summary:text('Numbers')")
+    assert all(words in page.inner_text(DETAILS) for words in ("log p(z)", "‖z‖²"))
     page.keyboard.press("Escape")
     page.wait_for_selector(f"{DETAILS} .details", state="detached")
     assert page.evaluate("document.activeElement.dataset.index") == "1"
@@ -315,10 +318,10 @@ def test_noise_among_faces_has_a_reduced_weight_until_the_user_restores_it(page,
     page.set_input_files(FILES, [*EXAMPLES["sepia"][:3], str(tmp_path / "noise.png")])
     has(page, "4 images, m = 3")
     page.click("#evidence-cards .warning .open")
-    details(page, "its weight was reduced to")
+    details(page, "Unlike a photo: it has noise or hard edges. It hardly counts.")
     shot(page, "panel_robust")
-    for button, words, m in (("Use its full", "It has its full weight", 4), ("Reduce its", "was reduced to", 3)):
-        page.get_by_role("button", name=f"{button} weight").click()
+    for button, words, m in (("Count it fully", "It counts fully", 4), ("Count it less", "It hardly counts", 3)):
+        page.get_by_role("button", name=button).click()
         has(page, f"4 images, m = {m}")
         details(page, words)
 

@@ -42,6 +42,7 @@ class AlignedFace:
         similarity: (a, b): the frame's point p, x + iy as fractions of its side, is `a · p + b` in the picture.
         rotation: degrees (0, 90, 180, 270) by which the picture was turned counter-clockwise to find the face.
         index: of the face in its picture, from 0, largest first.
+        missed: whether a face was looked for, and none was found for sure.
     """
 
     image: Image.Image
@@ -52,6 +53,7 @@ class AlignedFace:
     similarity: tuple[complex, complex]
     rotation: int = 0
     index: int = 0
+    missed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Facts for JSON: "how", "box", "eyes" and "rotation"."""
@@ -97,13 +99,14 @@ def align(
     ready = may_be_ready(image.size, size, align)
     faces = detect(image, landmarks=landmarks, thorough=not ready)
     if not faces:
-        return [] if align == "always" else [_whole(image, size, "no face found: the whole picture is used")]
+        how = "no face found: the whole picture is used"
+        return [] if align == "always" else [_whole(image, size, how, missed=True)]
     if ready and _in_place(faces[0], image):
         how = "already aligned: used as it is" + (", resized" if image.width != size else "")
         frame, similarity = _resized(image, size), (complex(image.width), 0j)
         return [AlignedFace(frame, faces[0].box, faces[0].eyes, how, "kept", similarity)]
     if ready and faces[0].score < _READY_SCORE:
-        return [_whole(image, size, "no clear face: the whole picture is used")]
+        return [_whole(image, size, "no clear face: the whole picture is used", missed=True)]
     return [_aligned(image, size, face, index, len(faces)) for index, face in enumerate(faces)]
 
 
@@ -117,12 +120,12 @@ def _in_place(face: Detection, image: Image.Image) -> bool:
     return bool(np.abs(places - face.eyes).max() <= _READY_TOLERANCE * image.width)
 
 
-def _whole(image: Image.Image, size: int, how: str) -> AlignedFace:
+def _whole(image: Image.Image, size: int, how: str, missed: bool = False) -> AlignedFace:
     left, top, right, _ = square = centre_square(image)
     if square != (0, 0, *image.size):
         how += " (its centre square)"
     similarity = complex(right - left), complex(left, top)
-    return AlignedFace(_resized(image.crop(square), size), square, None, how, "whole", similarity)
+    return AlignedFace(_resized(image.crop(square), size), square, None, how, "whole", similarity, missed=missed)
 
 
 def _resized(image: Image.Image, size: int) -> Image.Image:

@@ -12,6 +12,8 @@ __all__ = ["Typicality", "Verdict"]
 # So far beyond what was measured a level may be: of photographs of faces none is, while blanks, heavy blur, solid bars
 # and noise are (`python -m benchmarks.flagged`).
 _BEYOND = 1.5
+# So many times beyond counts a picture in which no face was found: parts of photographs without one have usual levels.
+_FACELESS = 2.0
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,10 @@ class Verdict:
         low, high: the central 90 % of held-out images (quantiles 5 and 95 %).
         percentile: 0 to 100, interpolated between the measured quantiles; 0 or 100 outside all of them.
         word: "far outside" when the latent of some level is, by its root mean square, half as large again as the
-            largest that was measured, or the smallest is half as large again as it; "typical" otherwise.
-        way: of what is far outside, "too busy" (noise, hard edges) or "too smooth" (blank, blurred); "" otherwise.
+            largest that was measured, or the smallest is half as large again as it, and when a face was looked for and
+            not found; "typical" otherwise.
+        way: of what is far outside, "too busy" (noise, hard edges), "too smooth" (blank, blurred) or "no face"; ""
+            otherwise.
         excess: by which factor the level that is farthest out lies beyond that half; 1 for what is typical.
     """
 
@@ -33,7 +37,7 @@ class Verdict:
     high: float
     percentile: float
     word: Literal["typical", "far outside"]
-    way: Literal["", "too busy", "too smooth"] = ""
+    way: Literal["", "too busy", "too smooth", "no face"] = ""
     excess: float = 1.0
 
     def __str__(self) -> str:
@@ -98,20 +102,22 @@ class Typicality:
         """Where log N(z; 0, I) lies among held-out images, 0 to 100, interpolated; 0 for what is not finite."""
         return float(np.interp(log_prior, self.log_prior, self.percent)) if math.isfinite(log_prior) else 0.0
 
-    def judge(self, log_prior: float, level_rms: Sequence[float]) -> Verdict:
+    def judge(self, log_prior: float, level_rms: Sequence[float], faceless: bool = False) -> Verdict:
         """Judge the latent of one noise-free image.
 
         Args:
             log_prior: log N(z; 0, I), in nats.
             level_rms: root mean square of each level of z, fine to coarse. What is not finite is far outside.
+            faceless: whether a face was looked for in it, and not found.
         """
         low, high = (float(np.interp(p, self.percent, self.log_prior)) for p in (5, 95))
         measured = list(zip(level_rms, self.level_rms, strict=False))
         smooth = any(rms * _BEYOND < row[0] for rms, row in measured)
         busy = not all(rms <= row[-1] * _BEYOND for rms, row in measured)
-        way = "too busy" if busy else "too smooth" if smooth else ""
+        way = "too busy" if busy else "too smooth" if smooth else "no face" if faceless else ""
         word = "far outside" if way else "typical"
-        excess = max(_times_beyond(rms, row[0], row[-1]) for rms, row in measured) / _BEYOND if way else 1.0
+        excess = max((_times_beyond(rms, row[0], row[-1]) for rms, row in measured), default=0.0) / _BEYOND
+        excess = max(excess, _FACELESS if faceless else 1.0)
         return Verdict(float(log_prior), low, high, self.percentile(log_prior), word, way, excess)
 
 
