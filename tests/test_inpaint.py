@@ -111,6 +111,17 @@ def test_removing_changes_what_is_painted_and_nothing_else():
         remove(ENGINE, photograph, faces, mask, cancel=cancel)
 
 
+def test_what_is_removed_fades_at_the_edge_of_the_aligned_image():
+    photograph = Image.fromarray(np.random.default_rng(1).integers(0, 256, (128, 48, 3), dtype=np.uint8))
+    faces, mask = ENGINE.read([photograph], align="never", faces="all"), Image.new("L", (48, 128))
+    top = faces[0].face.box[1]
+    mask.paste(255, (20, 0, 30, 128))
+    painted, _ = remove(ENGINE, photograph, faces, mask)
+    changed = np.abs(np.asarray(painted).astype(int) - np.asarray(photograph)).max(2)
+    assert top > 8 and not changed[:top].any(), "what no aligned image shows stays"
+    assert 0 < changed[top : top + 2].max() < 0.3 * changed[60:70].max(), "a straight edge"
+
+
 def test_a_bar_over_the_eyes_goes(celeba64):
     """Nearer to the face that was there than one colour would be, and a face again by its likelihood."""
     engine = Engine(celeba64)

@@ -30,8 +30,8 @@ __all__ = ["ignore", "inpaint", "masks_in_frames", "one_for_each", "remove", "us
 _FIRST, _LAST, _ROUNDS = 3.0, 0.05, 2
 # Pixels around a mask that are ignored as well: the edge of a thing is half the thing's.
 _EDGE = 1
-# What is removed ends where the mask does; only the edge of an aligned image needs a soft one.
-_FEATHER = 0.04
+# Where a mask goes on beyond the edge of an aligned image, no straight edge is seen.
+_FEATHER = 0.15
 
 M = TypeVar("M")
 
