@@ -115,7 +115,7 @@ class Studio:
             self._results = Results()
             drawing: dict[str, Component] = {"temperature": self._temperature, "n": self._n, "seed": self._seed}
             drawing |= self._results.inputs
-            more = controls(PAGE, {*drawing, "steps", *Method.model_fields, *Reading.model_fields})
+            more = controls(PAGE, {*drawing, "steps", "near", "along", *Method.model_fields, *Reading.model_fields})
         self._drawing, self._more = drawing | more, list(more.values())
         self._wire(prior, follow, arrived)
 
