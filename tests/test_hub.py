@@ -16,7 +16,7 @@ from transflow_core.checkpoints import CheckpointError
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.hub import OWNER, VISITOR, fetch, push_to_hub
 from transflow_core.posterior import Posterior, standard_normal
-from transflow_core.priors.catalogue import MODELS, known_priors, load_prior, shipped_priors
+from transflow_core.priors.catalogue import MODELS, load_prior, shipped_priors
 from transflow_core.priors.prior import Prior
 
 from .checkpoints.projects import GLOWIP, project
@@ -193,11 +193,7 @@ def test_offline_a_file_that_was_never_fetched_is_refused_and_a_cached_one_is_us
         fetch("hf://owner/glow/other.safetensors")
 
 
-def test_known_priors_are_told_apart_and_say_what_is_not_known():
-    known = known_priors()
-    assert len({prior["name"] for prior in known}) == len(known)
-    for prior in known:
-        assert all(prior[key] for key in ("title", "address", "format", "licence", "hardware", "image_size"))
+def test_a_name_of_no_prior_here_says_what_to_do():
     with pytest.raises(FileNotFoundError, match="by hand"):
         load_prior("openai-celebahq256")
     with pytest.raises(FileNotFoundError, match=r"celeba64.*glow-celeba"):
