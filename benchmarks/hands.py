@@ -27,7 +27,7 @@ from demo.render import data_uri, sheet_picture
 from demo.server.admission import PAGE
 from demo.server.state import Session
 from demo.static import static
-from demo.tabs.studio import address_of
+from demo.tabs.studio import OPENING, address_of
 from demo.tabs.studio_results import View
 from tests.helpers import make_tiny_prior
 
@@ -210,7 +210,7 @@ def begin(page: Any, url: str, rng: random.Random, condition: str = "fast") -> H
     before = set(Session._all)
     page.goto(f"{url}/?lab=1")
     page.wait_for_function("document.querySelector('#samples-status')?.innerText.includes('samples in')")
-    page.wait_for_url("**?example=red_hair")
+    page.wait_for_url(f"**?example={OPENING}")
     (session,) = (one for key, one in Session._all.items() if key not in before and one.state(View).request)
     chromium = page.context.new_cdp_session(page)
     chromium.send("Network.enable")

@@ -16,7 +16,7 @@ from demo.examples import example_sets
 from demo.server.admission import CancelToken
 from demo.static import FOLDER
 from demo.tabs.preview_strip import MOST_DRAWS, POSITIONS, Strip, values_at
-from demo.tabs.studio import History, address_of, settings_in
+from demo.tabs.studio import OPENING, History, address_of, settings_in
 from demo.tabs.studio_results import DEFAULT, Request, recipe_of
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
@@ -150,7 +150,7 @@ def test_hold_to_compare_shows_the_same_draws_without_evidence(studio):
 
 def test_undo_back_and_the_address(page, new_page, served_small):
     page.goto(f"{served_small}/?lab=1")
-    page.wait_for_url(re.compile("example=red_hair"))
+    page.wait_for_url(re.compile(f"example={OPENING}"))
     first = sheet(page)
     page.set_input_files("#evidence-files input[type=file]", EXAMPLES["sepia"][:2])
     page.wait_for_url(re.compile("example=own"))
@@ -163,7 +163,7 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     assert "m = 2 " in status(page)
     page.click("#history .undo")
     same_sheet(page, first)
-    page.wait_for_url(re.compile("example=red_hair"))
+    page.wait_for_url(re.compile(f"example={OPENING}"))
     page.go_forward()
     wait_status(page, "m = 2 ")
     assert page.locator("#history .states button").count() == 3
