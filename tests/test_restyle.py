@@ -61,12 +61,13 @@ def test_draws_of_the_photographs_gaussian_become_draws_of_the_evidences(likenes
     assert torch.allclose(around.std((0, 2)), torch.tensor([0.8, 0.4]).double(), rtol=0.15)
 
 
-def test_differences_of_places_that_are_chance_stay_the_photographs():
-    z, levels = standard_normal(5, D, seed=1).double(), LEVELS
-    means = Restyling.of(Posterior.condition(z, lam_ratio=1.0), levels).means[0].reshape(2, 64)
-    chance = z[:, :128].mean(0).reshape(2, 64)
-    assert (means.std(1) < 0.6 * chance.std(1)).all()
-    assert torch.allclose(means.mean(1), chance.mean(1))
+def test_of_one_image_nothing_but_channels_moves_and_of_more_the_places_too():
+    z = standard_normal(4, D, seed=1).double()
+    for m in (1, 4):
+        found = Restyling.of(Posterior.condition(z[:m], lam_ratio=1.0), LEVELS).means[0].reshape(2, 64)
+        mean = z[:m, :128].mean(0).reshape(2, 64)
+        channels = mean.mean(1, keepdim=True)
+        assert torch.allclose(found, channels + (1 - 1 / m) * (mean - channels))
 
 
 def test_the_coarsest_levels_keep_the_persons_deviations_and_no_grain_is_enlarged():

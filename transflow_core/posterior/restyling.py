@@ -36,8 +36,8 @@ class Restyling:
 
     - K is the covariance of the channels, over all places: it has the colours and strokes of a style, and no face.
       At the levels that have the face's shape it is σ₀² I, and no standard deviation of it is above 1.3 σ₀.
-    - μ is the evidence's mean, with the differences between places that are more than the chance of m images
-      (James, Stein 1961). The others are the faces of the evidence.
+    - μ is the evidence's mean. Of m images, 1 - 1/m of the differences between its places count: of few images they
+      are these images' faces, and of one alone nothing but colours and strokes is taken.
     - S, of low rank, is the covariance of whole images, in units of K: ℓ near 1 takes most from the evidence.
 
     Attributes:
@@ -82,7 +82,7 @@ class Restyling:
         means, roots, covariances = [], [], []
         for level, (part, shape) in enumerate(zip(slices, shapes, strict=True)):
             variance, share = shrinkage.variance[level], ell[level]
-            channels, mean = _common(posterior.evidence_mean[part], shape, variance / shrinkage.count)
+            channels, mean = _common(posterior.evidence_mean[part], shape, shrinkage.count)
             rows, several = shrinkage.deviations[:, part] * scale[:, None], len(shrinkage.weights) > 1
             if not several:  # one image: how its own places differ
                 rows = (posterior.evidence_mean[part].reshape(channels.shape[0], -1) - channels).reshape(1, -1)
@@ -121,13 +121,11 @@ class Restyling:
         return (self.means[level] + drawn).to(x.dtype)
 
 
-def _common(mean: Tensor, shape: tuple[int, int, int], chance: float) -> tuple[Tensor, Tensor]:
-    """The mean of each channel, (C, 1), and that of a level with as much of its places' differences as is no chance."""
+def _common(mean: Tensor, shape: tuple[int, int, int], count: float) -> tuple[Tensor, Tensor]:
+    """The mean of each channel, (C, 1), and that of a level, with the differences of its places as they count."""
     places = mean.double().reshape(shape[0], -1)
     channels = places.mean(1, keepdim=True)
-    square = (places - channels).square().mean().item()
-    share = max(0.0, 1 - chance / square) if square else 0.0
-    return channels, (channels + share * (places - channels)).flatten()
+    return channels, (channels + (1 - 1 / max(count, 1.0)) * (places - channels)).flatten()
 
 
 def _root(rows: Tensor, variance: float, typical: float, face: bool) -> Tensor:
