@@ -61,7 +61,7 @@ def screenshots(url: str) -> None:
         page.get_by_role("tab", name="Restyle").click()
         page.click("#restyle-try")
         page.click("#style [data-example=sketch]")
-        _says(page, "#restyle-status", "descriptor")
+        _says(page, "#restyle-status", "person")
         _shot(page, "restyle")
         page.get_by_role("tab", name="Interpolate").click()
         page.click("#interpolate-try")

@@ -264,6 +264,7 @@ class EvidencePanel(ImageList):
         panel: see above.
         events: each change of the images, when they are read.
         outputs: the components that `open` updates.
+        examples: the example sets.
     """
 
     def __init__(
@@ -282,7 +283,7 @@ class EvidencePanel(ImageList):
         with gr.Column(elem_id=panel):
             types = [*sorted(IMAGE_SUFFIXES), ".safetensors"]
             self._files, self._camera = drop_zone(title, types, elem_id=panel)
-            examples = gr.HTML(examples_html(), js_on_load=EXAMPLES_JS, elem_id=f"{panel}-examples", label="Sets")
+            self.examples = gr.HTML(examples_html(), js_on_load=EXAMPLES_JS, elem_id=f"{panel}-examples", label="Sets")
         with gr.Row(equal_height=True):
             first = f"Reading {example_sets()[opening].title} …" if opening else summary(Evidence(), nothing)
             self._status = status_line(first, elem_id=f"{panel}-status")
@@ -294,7 +295,7 @@ class EvidencePanel(ImageList):
         self.events = [
             *on(self._files.upload, self._add_files, [self._files, prior], [*self.outputs, self._files]),
             *on(self._camera.input, self._add_picture, [self._camera, prior], [*self.outputs, self._camera]),
-            *on(examples.select, self._choose_example, prior, self.outputs, event=True),
+            *on(self.examples.select, self._choose_example, prior, self.outputs, event=True),
             *self._wire(self.outputs),
             *on(clear.click, self._clear, prior, self.outputs),
             *on(self._undo.click, self._undo_removal, prior, self.outputs),

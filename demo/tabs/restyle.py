@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -17,21 +18,21 @@ from gradio.components import Component
 from gradio.events import Dependency
 from PIL import Image
 
-from transflow_core.engine import Engine
+from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.images import IMAGE_SUFFIXES, labelled_rows, save_png, writes_mp4
-from transflow_core.limits import MOST_PHOTOGRAPHS, Range, is_number
+from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.operations.inpaint import remove
 from transflow_core.operations.restyle import Restyled, level_strengths, restyle_faces
 from transflow_core.pictures import File
 from transflow_core.recipes import Restyle as Recipe
 from transflow_core.views import to_metadata
 
-from ..controls import code_pair, download, downloads, number_slider
+from ..controls import code_pair, download, downloads, slider, status_line
 from ..evidence_panel import EvidencePanel, drop_zone
-from ..examples import PHOTOGRAPH, title_of
+from ..examples import PHOTOGRAPH, example_sets, title_of
 from ..painting import mask_of, paintable
-from ..render import data_uri, picture, uri_of
+from ..render import data_uri, updating, uri_of
 from ..server.admission import CancelToken
 from ..server.errors import warn
 from ..server.events import Updates, on
@@ -40,42 +41,30 @@ from ..server.priors import Engines
 from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, file_of, python_code
 
-__all__ = ["Photograph", "Request", "Restyle", "recipe_of", "steps_of", "write"]
+__all__ = ["Photograph", "Request", "Restyle", "steps_of", "write"]
 
 TAB, PHOTOGRAPHS = "restyle", "photographs"
 POSTERIOR_FILE, MASK_FILE = "posterior.safetensors", "mask.png"
-_DEFAULT, _PERCENT = Recipe(), Range(0, 100)
+_DEFAULT = Recipe()
 _EXPORTS = {
-    "png": "Photo (PNG)",
     "strip": "Strip (PNG)",
     "webp": "Animation (WebP)",
     **({"mp4": "Video (MP4)"} if writes_mp4() else {}),
     "style": "Style (posterior)",
 }
-_HINT = (
-    "<p class='hint'>Drop a photo of a person. Then choose a style below it: "
-    "an example set, or a few images of your own.</p>"
-)
+_SAMPLE = "Sample photo (these people do not exist)"
 _NO_STYLE = "No style yet. Choose a set above, or drop a few images."
-_CHOOSE = "Now choose a style: an example set, or images of your own."
-_KEEP = "Keeps light, shapes and hair of the photo. The style changes texture and fine colours."
+_CHOOSE = "Now choose a style: a set, or images of your own."
 _REMOVE = "<p class='hint'>Paint over glasses or a hand on a face. The model fills in this part. The rest stays.</p>"
+# On a phone the picture may be above the styles.
+_SHOW_JS = "() => document.querySelector('#restyle-slider').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 _PAINTED_JS = "element.addEventListener('painted', ({detail}) => trigger('edit', detail))"
-_SHOWN = 1024  # pixels of a side on the page
+_SHOWN = 1280  # pixels of a side on the page
 _STEPS = 6  # of the strip
+_NUMBERS = ("strength", "likeness", "keep_levels", "match_colours")
 # Faces that are compared with the photo: a third of a second each.
 _MEASURED = 3
 _SAME_PERSON = 0.6  # dlib's threshold
-
-
-def recipe_of(prior: str, strength: Any, likeness: Any, keep_levels: Any, match_colours: Any) -> Recipe:
-    """The recipe of untrusted values, the first two in per cent.
-
-    Raises ValueError, in one sentence, for a value out of its bounds.
-    """
-    shares = {"strength": strength, "likeness": likeness}
-    values = {name: value / 100 if is_number(value) else value for name, value in shares.items()}
-    return Recipe.checked(values | {"prior": prior, "keep_levels": keep_levels, "match_colours": bool(match_colours)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,58 +204,46 @@ class Restyle:
 
     def __init__(self, engines: Engines, prior: Component, follow: Sequence[Dependency]) -> None:
         self._engines = engines
-        with gr.Row():
-            with gr.Column(scale=5, min_width=320):
-                with gr.Group(elem_id="restyle-photograph"):
-                    kinds = [*sorted(IMAGE_SUFFIXES), ".safetensors"]
-                    self._files, self._camera = drop_zone("+ Add photos", kinds, elem_id="restyle")
-                    self._try = gr.Button(
-                        "Try a sample photo (these people do not exist)", elem_id="restyle-try", size="sm"
-                    )
-                self._faces = gr.HTML("", elem_id="restyle-faces", elem_classes="status", label="Photos")
+        with gr.Row(elem_id="restyle-tab"):
+            with gr.Column(scale=3, min_width=280):
+                kinds = [*sorted(IMAGE_SUFFIXES), ".safetensors"]
+                self._files, self._camera = drop_zone("+ Add photos", kinds, elem_id="restyle")
+                self._which = gr.Radio([], label="Photo", visible=False, elem_id="restyle-which")
+                self._faces = gr.HTML("", elem_id="restyle-faces", elem_classes="status", label="Faces")
+                self._try = gr.Button(_SAMPLE, elem_id="restyle-try", size="sm")
                 self._panel = EvidencePanel(
                     engines, prior, panel="style", title="+ Add style images", tab=TAB, follow=follow, nothing=_NO_STYLE
                 )
-            with gr.Column(scale=7, min_width=320):
+            with gr.Column(scale=9, min_width=320):
                 self._build_result(len(engines.get(prior.value).prior.levels))
-        self._python, self._shell = code_pair("restyle-")
         self._wire(prior, follow)
 
     def _build_result(self, levels: int) -> None:
-        self._which = gr.Radio([], label="Photo", visible=False, elem_id="restyle-which")
-        self._hint = gr.HTML(_HINT, elem_id="restyle-hint", label="What to do")
         self._slider = gr.ImageSlider(
             label="Before and after",
             show_label=False,
             interactive=False,
-            visible=False,
-            max_height=620,
             buttons=["fullscreen"],
             elem_id="restyle-slider",
         )
-        self._status = gr.HTML("", elem_id="restyle-status", elem_classes="status", label="Status")
-        with gr.Row():
-            self._strength, self._likeness = (
-                number_slider(label, _PERCENT, value, elem_id=f"restyle-{name}", min_width=200)
-                for label, name, value in (
-                    ("Strength, %", "strength", 100),
-                    ("More like the style images, %", "likeness", 100 * _DEFAULT.likeness),
-                )
-            )
+        with gr.Row(elem_id="restyle-strength-row"):
+            self._strength = _share("strength", "less style", "more style")
+            save = {"elem_id": "restyle-get-png", "variant": "primary", "scale": 0, "min_width": 140}
+            download("Save (PNG)", partial(self._export, "png"), **save)
+        self._status = status_line("", elem_id="restyle-status")
+        with gr.Accordion("Save as", open=False, elem_id="restyle-save"):
+            downloads(_EXPORTS, self._export, prefix="restyle")
         with gr.Accordion("More", open=False, elem_id="restyle-more"):
-            self._levels = number_slider(
-                "Coarse levels to keep", Range(0, levels - 1), 0, info=_KEEP, elem_id="restyle-levels"
-            )
+            self._likeness = _share("likeness", "your photo's shapes", "the style images' shapes")
+            name = "Coarse levels that stay the photo's"
+            self._levels = slider(0, Range(0, levels - 1), step=1, name=name, elem_id="restyle-levels")
             self._match_colours = gr.Checkbox(
-                _DEFAULT.match_colours,
-                label="Change the colours of the whole photo",
-                elem_id="restyle-match-colours",
+                _DEFAULT.match_colours, label="Change the colours of the whole photo", elem_id="restyle-match-colours"
             )
         with gr.Accordion("Remove something", open=False, elem_id="restyle-remove"):
             self._paint = gr.HTML("", js_on_load=_PAINTED_JS, elem_id="restyle-paint", label="Remove something")
             download("Mask (PNG)", partial(self._export, "mask"), elem_id="restyle-get-mask", size="sm", min_width=120)
-        self._strip = gr.HTML("", elem_id="restyle-strip", label="From 0 to 100 %")
-        downloads(_EXPORTS, self._export, prefix="restyle")
+        self._python, self._shell = code_pair("restyle-")
 
     def _wire(self, prior: Component, follow: Sequence[Dependency]) -> None:
         read = [self._faces, self._which]
@@ -275,16 +252,16 @@ class Restyle:
             *on(self._camera.input, self._add_picture, [self._camera, prior], [*read, self._camera]),
             *on(self._try.click, partial(self._read, sources=[PHOTOGRAPH]), prior, read),
             *on(self._paint.edit, self._paint_over, (), (), event=True),
-            *on(follow, self._follow, prior, read),
+            *on(follow, self._follow, prior, [*read, *self._panel.outputs]),
             *self._panel.events,
             self._which.input,
             self._match_colours.input,
             *(slider.release for slider in (self._strength, self._likeness, self._levels)),
         ]
-        shown = [self._hint, self._slider, self._status, self._strip, self._paint, self._python, self._shell]
+        shown = [self._slider, self._status, self._paint, self._python, self._shell]
         numbers = [self._strength, self._likeness, self._levels, self._match_colours]
         on(changed, self._run, [prior, self._which, *numbers], shown)
-        on(follow, self._relevel, prior, self._levels)
+        on(self._panel.examples.select, None, js=_SHOW_JS)
 
     # Photographs ---------------------------------------------------------------------------------------------------
 
@@ -313,14 +290,23 @@ class Restyle:
             state.mask = ((photographs.sources, index), mask) if mask is not None else None
 
     def _follow(self, session: Session, prior: str) -> Iterator[Updates]:
-        """For another prior, the photos are read again."""
+        """The tab opens on a worked example. For another prior, the photos are read again."""
+        if session.tab != TAB:
+            return
         old = session.evidence.get(PHOTOGRAPHS)
-        if session.tab == TAB and old is not None and old.prior != prior:
+        if old is None:
+            with contextlib.suppress(Cancelled):  # by a photo of one's own
+                yield from self._read(session, prior, [PHOTOGRAPH], sample=True)
+            if not self._panel.evidence(session).ready:
+                yield from self._panel.open(session, next(iter(example_sets())), prior)
+        elif old.prior != prior:
             yield from self._read(session, prior, list(dict.fromkeys(source.file for source in old.sources)))
 
-    def _read(self, session: Session, prior: str, sources: list[Any]) -> Iterator[Updates]:
-        """New photos replace all earlier ones. Every face of each is read."""
-        with session.queued(PHOTOGRAPHS, newest=True) as cancel:
+    def _read(self, session: Session, prior: str, sources: list[Any], sample: bool = False) -> Iterator[Updates]:
+        """New photos replace all earlier ones, and a sample none. Every face of each is read."""
+        with session.queued(PHOTOGRAPHS, newest=not sample) as cancel:
+            if sample and PHOTOGRAPHS in session.evidence:
+                return
             if len(sources) > MOST_PHOTOGRAPHS:
                 extra = len(sources) - MOST_PHOTOGRAPHS
                 warn(f"At most {MOST_PHOTOGRAPHS} photos at a time. The last {extra} were not read.")
@@ -338,9 +324,6 @@ class Restyle:
                 self._which: gr.update(choices=choices, value=0, visible=len(names) > 1),
             }
 
-    def _relevel(self, session: Session, prior: str) -> Updates:
-        return {self._levels: gr.update(maximum=len(self._engines.get(prior).prior.levels) - 1)}
-
     # The result ----------------------------------------------------------------------------------------------------
 
     def _run(self, session: Session, prior: str, which: Any, *numbers: Any) -> Iterator[Updates]:
@@ -350,19 +333,19 @@ class Restyle:
             return
         state = session.state(_State)
         with session.queued(TAB, newest=True) as cancel:
-            recipe, engine, before = recipe_of(prior, *numbers), self._engines.get(prior), state.photograph
+            recipe = Recipe.checked(dict(zip(_NUMBERS, numbers, strict=True)) | {"prior": prior})
+            engine, before = self._engines.get(prior), state.photograph
             photograph = self._photograph(state, engine, photographs, int(which or 0), cancel)
-            shown: Updates = {self._hint: gr.update(visible=False)}
-            if state.photograph is not before:  # else the user may be painting now
-                shown[self._paint] = _paintable(photograph)
+            # Else the user may be painting now.
+            shown: Updates = {} if state.photograph is before else {self._paint: _paintable(photograph)}
+            plain = (photograph.image, photograph.image)
             if not style.ready or style.remaining or style.prior != prior:
                 state.request = None
-                yield shown | {
-                    self._slider: gr.update(value=(photograph.image, photograph.image), visible=True),
-                    self._status: "" if style.remaining else _CHOOSE,
-                    self._strip: "",
-                }
+                text = "" if style.remaining else _CHOOSE
+                yield shown | {self._slider: plain, self._status: text}
                 return
+            if shown:
+                yield shown | {self._slider: plain, self._status: updating(engine.ahead)}
             started = time.perf_counter()
             request = state.request = Request(photograph, style, recipe)
             restyled = request.restyled(engine, [recipe.strength], cancel)
@@ -370,14 +353,12 @@ class Restyle:
             after = engine.call(restyled.pasted, photograph.image, **how, cancel=cancel)
             count = len(photograph.faces)
             text = f"{count} face{'s' * (count > 1)} in {time.perf_counter() - started:.1f} s."
-            yield shown | {
-                self._slider: gr.update(value=(photograph.image, after), visible=True),
+            yield {
+                self._slider: (photograph.image, after),
                 self._status: text,
                 self._python: python_code(steps_of(request)),
                 self._shell: command_line(steps_of(request)),
             }
-            strip = request.strip(engine, cancel)
-            yield {self._strip: picture(strip, "the largest face, from the photo to the full style")}
             distances = restyled.identity(most=_MEASURED)  # in this thread: no batch waits for it
             yield {self._status: f"{text} {_likeness(distances)}"}
 
@@ -424,5 +405,13 @@ def _paintable(photograph: Photograph) -> str:
 def _likeness(distances: list[float]) -> str:
     """Whether dlib's face descriptor takes the faces for the same people."""
     mean = sum(distances) / len(distances)
-    who = "the same person" if mean < _SAME_PERSON else "another person"
-    return f"To a face descriptor (dlib), this is {who}: distance {mean:.2f}, limit {_SAME_PERSON:g}."
+    same = mean < _SAME_PERSON
+    text = "Still the same person." if same else "Looks like another person. Less style keeps more of them."
+    return f'<span title="Distance {mean:.2f} by dlib, limit {_SAME_PERSON:g}">{text}</span>'
+
+
+def _share(name: str, low: str, high: str) -> gr.HTML:
+    """A slider of a share, from 0 to 100 %."""
+    value = getattr(_DEFAULT, name)
+    how: dict[str, Any] = {"unit": "%", "elem_id": f"restyle-{name}", "min_width": 260}
+    return slider(value, Range(0, 1), step=0.05, name=low, far=high, **how)

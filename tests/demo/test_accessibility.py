@@ -53,10 +53,10 @@ def filled(page, tab):
         yield from look_into(page, "#results", "Sweep", "Structure and style", "Mean and images", "Numbers", "Download")
         researchers(page, on=False)
     elif tab == "Restyle":
-        press(page, "#restyle-try")
-        says(page, "#restyle-status", "choose a style")
+        says(page, "#restyle-status", "person")  # the worked example
         press(page, "#style [data-example=sepia]")
-        says(page, "#restyle-status", "descriptor")
+        says(page, "#style-status", "18 images")
+        says(page, "#restyle-status", "person")
         yield tab
     elif tab == "Interpolate":
         page.wait_for_selector("#player .strip img")

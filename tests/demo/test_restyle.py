@@ -13,7 +13,7 @@ from demo.examples import PHOTOGRAPH
 from demo.painting import mask_of, paintable
 from demo.server.state import Session
 from demo.snippet import command_line, python_code
-from demo.tabs.restyle import Photograph, Request, recipe_of, steps_of, write
+from demo.tabs.restyle import Photograph, Request, steps_of, write
 from transflow_core.images import load_image, read_png_metadata
 from transflow_core.recipes import Restyle
 
@@ -38,38 +38,55 @@ def sources(page):
     return page.eval_on_selector_all("#restyle-slider img", "images => images.map(image => image.src)")
 
 
-def test_a_photo_and_one_click_make_both_pictures_a_strip_and_files(page, served_small, engines, tmp_path):
-    page.goto(f"{served_small}/?tab=restyle&example=none")
-    page.wait_for_selector("#restyle-hint .hint")
-    page.click("#restyle-try")
-    wait_status(page, "choose a style")
-    assert "3 faces found" in page.inner_text("#restyle-faces")
-    page.set_input_files("#style-files input", style_files(tmp_path))
-    wait_status(page, "descriptor")
-    assert len(sources(page)) == 2 and page.is_visible("#restyle-strip img")
-    before = sources(page)
-    page.fill("#restyle-strength input[type=number]", "30")
-    page.press("#restyle-strength input[type=number]", "Tab")
+def other_picture(page, before):
+    """Waits until the picture on the right differs from an earlier one."""
     page.wait_for_function(
-        "before => [...document.querySelectorAll('#restyle-slider img')].some((image, i) => image.src !== before[i])",
+        "src => { const images = document.querySelectorAll('#restyle-slider img'); "
+        "return images.length === 2 && images[1].src !== src; }",
         arg=before,
     )
-    wait_status(page, "descriptor")
+
+
+def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served_small, engines, tmp_path):
+    page.goto(f"{served_small}/?tab=restyle")
+    wait_status(page, "person")
+    assert "3 faces found" in page.inner_text("#restyle-faces")
+    before, after = sources(page)
+    assert before != after and "60 %" in page.inner_text("#restyle-strength")
+    for key, shown in (("ArrowRight", "65 %"), ("End", "100 %"), ("ArrowLeft", "95 %")):
+        after = sources(page)[1]
+        page.press("#restyle-strength-range", key)
+        says(page, "#restyle-strength output", shown)
+        other_picture(page, after)
     path = saved(page, "#restyle-get-png", tmp_path)
     assert load_image(path).size == load_image(PHOTOGRAPH).size
-    assert read_png_metadata(path)["strength"] == "0.3"
+    assert read_png_metadata(path)["strength"] == "0.95"
     # A posterior is a style, in whichever drop zone it lands.
     engine = engines.get(TINY)
     how = {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
     engine.posterior(style_files(tmp_path)).save(tmp_path / "mine.safetensors", metadata=how)
     page.set_input_files("#restyle-files input", [tmp_path / "mine.safetensors"])
     says(page, "#style-status", "mine.safetensors")
-    wait_status(page, "3 faces in")
     assert "3 faces found" in page.inner_text("#restyle-faces"), "the photo stays"
     # Two photos: one is shown, and the other is a click away.
     page.set_input_files("#restyle-files input", [PHOTOGRAPH, tmp_path / "style_0.png"])
     page.locator("#restyle-which").get_by_label("style_0.png").click()
     wait_status(page, "1 face in")
+
+
+def test_on_a_phone_the_styles_are_below_the_picture_and_a_click_scrolls_to_it(new_page, served_small):
+    page = new_page(touch=True)
+    page.goto(f"{served_small}/?tab=restyle")
+    wait_status(page, "person")
+    page.wait_for_function(
+        "() => { const [picture, styles] = ['#restyle-slider', '#style-examples'].map("
+        "one => document.querySelector(one).getBoundingClientRect()); "
+        "return picture.height > 100 && Math.abs(styles.top - picture.bottom) < 40; }"
+    )
+    page.locator("#restyle-code").scroll_into_view_if_needed()
+    assert page.locator("#style-examples").bounding_box()["y"] >= 0, "the styles stay in sight"
+    page.locator("#style-examples button").last.click()
+    page.wait_for_function("document.querySelector('#restyle-slider').getBoundingClientRect().top >= 0")
 
 
 def paint(page, canvas, start, end):
@@ -84,9 +101,10 @@ def paint(page, canvas, start, end):
 
 
 def test_a_painted_part_is_removed_and_comes_back(page, served_small, tmp_path):
-    page.goto(f"{served_small}/?tab=restyle&example=none")
-    page.click("#restyle-try")
-    page.wait_for_selector("#restyle-slider img")
+    page.goto(f"{served_small}/?tab=restyle")
+    wait_status(page, "person")
+    page.click("#style-clear")
+    wait_status(page, "choose a style")
     whole = sources(page)
     page.get_by_text("Remove something").click()
     page.wait_for_selector("#restyle-paint canvas")
@@ -171,20 +189,6 @@ def test_at_strength_0_every_file_is_the_photo(engines, tmp_path):
     assert same(write("png", *request, engine, Session("b")), load_image(PHOTOGRAPH))
     frames = Image.open(write("webp", *request, engine, Session("b"))).n_frames
     assert frames == 1 or frames == 24  # all are one, and WebP may keep one
-
-
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        ((300, 40, 0), "strength is 3.0"),
-        ((100, -5, 0), "likeness is -0.05; the least is 0"),
-        ((100, 40, 99), "keep_levels is 99; the most is 32"),
-        ((None, 40, 0), "strength is None"),
-    ],
-)
-def test_what_is_out_of_range_is_refused_in_a_sentence(values, text):
-    with pytest.raises(ValueError, match=text):
-        recipe_of(TINY, *values, True)
 
 
 def test_what_is_missing_is_named(engines, tmp_path):

@@ -96,7 +96,7 @@ def test_the_sheet_is_the_gallery(studio, tmp_path, shot):
     page.click("#sheet [data-do=restyle]")
     page.get_by_role("tab", name="Restyle", selected=True).wait_for()
     says(page, "#restyle-faces", "whole picture")
-    says(page, "#restyle-status", "choose a style")
+    says(page, "#restyle-status", "1 face in")  # in the style of the worked example
     page.get_by_role("tab", name="Studio", exact=True).click()
     page.click("#sheet .pins button")
     page.click("#sheet summary >> nth=1")
