@@ -80,6 +80,10 @@ def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True
     images = "".join(
         _thumbnail(evidence, index, index == opened, warns and image.is_outlier) for index, image in enumerate(evidence)
     )
+    for image in evidence.coming:
+        if image.face:
+            picture = f'<img src="{data_uri(image.face.image.resize(_SIZE))}" alt="{escape(image.name)}">'
+            images += f'<div class="card coming" role="listitem">{picture}</div>'
     return f'<div class="cards" role="list" data-roving>{images}</div>' if images else ""
 
 

@@ -90,7 +90,7 @@ def read(
     before, done, started = len(first), 0, time.monotonic()
     changed = set(onto)  # a panel may have been emptied
     items = [one.source for one in sources]
-    for evidence in engine.read_steps(items, onto=first, align=align, most=most, cancel=cancel):
+    for evidence in engine.read_steps(items, onto=first, align=align, most=most, early=len(onto) == 1, cancel=cancel):
         if len(onto) == 1:
             session.evidence.update(dict.fromkeys(onto, evidence))
         new = list(zip(sources[done:], evidence.images[before + done :], strict=False))
@@ -100,6 +100,8 @@ def read(
         changed |= {one.panel for one, _ in new}
         yield progress(done, done + evidence.remaining, time.monotonic() - started, engine.ahead), changed
         changed = set()
+    if evidence.coming:  # it was stopped
+        session.evidence.update(dict.fromkeys(onto, replace(evidence, coming=())))
     for note in evidence.notes:
         warn(note)
     if cancel.by_user:
@@ -263,6 +265,7 @@ class EvidencePanel(ImageList):
     Attributes:
         panel: see above.
         events: each change of the images, when they are read.
+        steps: each time that some of them are read.
         outputs: the components that `open` updates.
         examples: the example sets.
     """
@@ -292,6 +295,7 @@ class EvidencePanel(ImageList):
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
         super().__init__(engines, panel, keeps=bool(opening))
         self.outputs = [self._cards, self._details, self._status, self._cancel, self._undo]
+        self.steps = self._cards.change
         self.events = [
             *on(self._files.upload, self._add_files, [self._files, prior], [*self.outputs, self._files]),
             *on(self._camera.input, self._add_picture, [self._camera, prior], [*self.outputs, self._camera]),

@@ -70,6 +70,21 @@ def test_it_grows_from_nothing_by_one_two_four_and_then_by_eight_until_nothing_r
     assert [source.file for source in seen[-1].sources] == files
 
 
+def test_pictures_that_are_read_come_before_their_latents_where_they_are_wanted(engine, files):
+    seen = list(engine.read_steps(files[:5], early=True))
+    assert [(len(evidence), len(evidence.coming)) for evidence in seen] == [
+        (0, 0),
+        (1, 0),
+        (1, 1),
+        (3, 0),
+        (3, 1),
+        (5, 0),
+    ]
+    (coming,) = seen[2].coming
+    assert coming.latent is None and coming.face.image == seen[-1][1].face.image and coming.name == seen[-1][1].name
+    assert seen[-1].z.equal(engine.read(files[:5]).z)
+
+
 def test_batches_and_workers_give_the_latents_of_one_by_one(tiny_prior, files):
     alone = torch.stack([Engine(tiny_prior).read([file]).z[0] for file in files])
     served = {"compute": ComputeWorker(), "pictures": PictureReader()}

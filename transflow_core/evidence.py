@@ -193,6 +193,7 @@ class Evidence:
         example: key of the example set that this is, while it is nothing else.
         remaining: how many sources are still to be read; after a cancel, how many were not.
         notes: what of the last sources was refused or left out, each a sentence for a person.
+        coming: pictures that are read already, while their latents are not: see `Reader.read_steps`.
 
     Example:
         >>> Evidence().ready, Evidence().title
@@ -206,6 +207,7 @@ class Evidence:
     example: str = ""
     remaining: int = 0
     notes: tuple[str, ...] = ()
+    coming: tuple[EvidenceImage, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -301,7 +303,7 @@ class Evidence:
     def added(self, images: Iterable[EvidenceImage], remaining: int = 0) -> Evidence:
         """With more images at the end; a saved posterior makes room for them."""
         more = (*self.images, *images)
-        return replace(self, images=more, saved=None, saved_name="", example="", remaining=remaining)
+        return replace(self, images=more, saved=None, saved_name="", example="", remaining=remaining, coming=())
 
     def removed(self, index: int) -> Evidence:
         """Without one image."""

@@ -69,6 +69,7 @@ class Reader(Compute):
         faces: Pick = "largest",
         robust: bool = True,
         most: int | None = None,
+        early: bool = False,
         priority: Priority = "now",
         cancel: threading.Event | None = None,
     ) -> Iterator[Evidence]:
@@ -87,6 +88,7 @@ class Reader(Compute):
             align, landmarks: see `faces.align`.
             faces, robust: of files that are given alone, see `Source`.
             most: images that there may be in the end; those that do not fit are left out with a note.
+            early: also give the evidence of before each time a picture is read, with what is `coming`.
             priority, cancel: see `How`.
         """
         onto = replace(Evidence(prior=self.prior.name) if onto is None else onto, notes=(), remaining=0)
@@ -117,6 +119,8 @@ class Reader(Compute):
                     onto = onto.added(self._judged(batch, cancel=cancel, priority=priority), len(files) - done)
                     yield onto
                     batch, size = [], min(2 * size, BATCH)
+                elif early:
+                    yield replace(onto, coming=tuple(EvidenceImage(*one) for one in batch))
         except Cancelled:
             return
         finally:

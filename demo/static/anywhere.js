@@ -25,6 +25,7 @@
       event.stopImmediatePropagation();
       if (fine.length) add(input, fine);
     }
+    setTimeout(() => { input.value = ''; });  // else the same files, chosen again, would be no change
     said.textContent = files.filter(one => !fine.includes(one)).map(({name}) => `${name} is no picture.`).join(' ');
   }, true);
   const mark = zone => {

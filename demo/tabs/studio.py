@@ -20,7 +20,7 @@ from gradio.events import Dependency
 from PIL import Image
 
 from transflow_core.engine import Engine
-from transflow_core.evidence import Evidence
+from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.images import save_png, to_pil
 from transflow_core.limits import MOST_IMAGES, Range, choice
 from transflow_core.posterior import Recommendation, position_of
@@ -41,7 +41,7 @@ from ..controls import (
     status_line,
 )
 from ..evidence_panel import EvidencePanel
-from ..examples import title_of
+from ..examples import EXAMPLES, title_of
 from ..render import GAP, data_uri, sheet_picture, updating, uri_of
 from ..server.admission import CancelToken
 from ..server.errors import warn
@@ -60,6 +60,7 @@ OPENING, NOTHING, OWN = "paintings", "none", "own"
 """The example set that the page opens with; its value in an address without images, and with one's own."""
 _NOT_KEPT = "Your photos were not kept, and no link has them. Add them again."
 _MOST_LEVELS, _MOST_STATES = 8, 10
+_FEW = range(3, 16)  # so many images of one's own give samples already while others are read
 _SAMPLES, _STRIP, _TAB = "samples", "strip", "studio"
 _NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
 _IN_NO_LINK = "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."
@@ -201,6 +202,7 @@ class Studio:
         refreshed = on(changed, self._refresh, inputs, shown)
         refreshed += on(new, self._evidence_changed, inputs, shown)
         on(refreshed, self._fill_strip, inputs, self._strip)
+        on(self._panel.steps, self._draw_early, inputs, [self._sheet, self._status])
         on(self._results.over.input, self._sweep_over, [self._results.over, *inputs], shown)
         for key, tab in self._results.tabs.items():
             on(tab.select, partial(self._open_tab, key), inputs, shown)
@@ -337,6 +339,27 @@ class Studio:
             x = engine.sample(request.sampler(engine), cancel=cancel, **request.draws, preview=True).images
             return self._shown(session, to_pil(x), request, time.perf_counter() - started)
 
+    def _draw_early(self, session: Session, prior: str, *values: Any) -> Updates:
+        """Samples of the first of one's own images, while others are read: these come first."""
+        request, engine = self._request(session, prior, values)
+        evidence, early = request.evidence, session.state(_Early)
+
+        def wanted() -> bool:
+            return session.busy(self._panel.panel) and evidence.images is not early.images
+
+        if len(evidence.used) not in _FEW or not wanted():
+            return {}
+        if EXAMPLES in getattr(evidence[0].source.file, "parents", ()):  # they are read at once
+            return {}
+        with session.queued(_SAMPLES) as cancel:
+            if not wanted():
+                return {}
+            early.images = evidence.images
+            how: dict[str, Any] = request.draws | {"preview": True, "priority": "background"}
+            x = engine.sample(request.sampler(engine), cancel=cancel, **how).images
+            text = f'<span class="early">From the first {len(evidence.used)} of your images. More are coming …</span>'
+            return self._shown(session, to_pil(x), request, 0.0) | {self._status: text}
+
     def _shown(self, session: Session, pictures: list[Image.Image], request: Request, seconds: float) -> Updates:
         """The sheet of these samples, or of previews of them, and its status."""
         sheet, recipe, result = sheet_picture(pictures), request.recipe, session.state(View).result
@@ -437,6 +460,12 @@ class Studio:
                 if session.tab != _TAB:
                     return  # another tab is open
                 yield {self._strip: value} if value else {}
+
+
+class _Early:
+    """The images that samples were drawn from last, while others were read."""
+
+    images: tuple[EvidenceImage, ...] = ()
 
 
 class History:

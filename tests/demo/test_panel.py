@@ -297,6 +297,21 @@ def test_progress_of_reading_and_old_samples_are_dimmed(studio, monkeypatch, hol
     page.wait_for_function("getComputedStyle(document.querySelector('#sheet')).opacity === '1'")
 
 
+def test_pictures_show_as_they_come_and_samples_from_the_third_on(studio, hold):
+    page = studio
+    before, encode = sheet(page), hold("encode", which=lambda number: number == 2)
+    page.set_input_files(FILES, EXAMPLES["greyscale"][:12])
+    says(page, "#samples-status .early", "From the first 3 of your images. More are coming")
+    another_sheet(page, before)
+    page.wait_for_function("document.querySelectorAll('#evidence-cards .coming img').length === 3")
+    assert page.locator(CARDS).count() == 6  # the next batch is of four, and the fourth of it goes to the model
+    page.wait_for_function("getComputedStyle(document.querySelector('#sheet')).opacity === '1'")
+    encode.go_on.set()
+    wait_status(page, "m = 12 ")
+    assert not page.locator("#evidence-cards .coming").count() and page.locator(CARDS).count() == 12
+    assert encode.calls == 4  # none is inverted twice
+
+
 def test_the_text_of_progress():
     assert "3 of 12 images read, 6 s left" in progress(3, 12, 2.0, 0)
     assert progress(0, 2, 1.0, 1).endswith("0 of 2 images read · 1 other ahead of you")
