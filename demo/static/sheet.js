@@ -122,6 +122,7 @@ const showFace = value => {  // first cut from the sheet, and a moment later at 
     find('.closest b').textContent = near.distance;
   }
   for (const button of element.querySelectorAll('.needs')) button.disabled = !complete;
+  find('[data-do=more]').disabled ||= value.index === undefined;  // pinned, and perhaps of another sheet
   find('[data-do=pin]').textContent = pins.some(pin => pin.src === value.src) ? 'Let it go' : 'Keep it in sight';
 };
 const choose = index => {
@@ -200,6 +201,7 @@ const actions = {
   },
   apply: () => drop('Studio', '#evidence-files'),
   restyle: () => drop('Restyle', '#restyle-files'),
+  more: () => document.dispatchEvent(new CustomEvent('more-like-this', {detail: sample.index})),
   copy: async () => {
     const blob = await blobOf(sample);
     try {

@@ -24,7 +24,7 @@ from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.images import save_png, to_pil
 from transflow_core.limits import MOST_IMAGES, Range, choice
 from transflow_core.posterior import Recommendation, position_of
-from transflow_core.recipes import DEFAULT_PRIOR, Method, Reading, Sample, within
+from transflow_core.recipes import DEFAULT_PRIOR, Method, Reading, Sample, to_text, within
 from transflow_core.views import to_link
 
 from ..controls import (
@@ -52,6 +52,7 @@ from ..server.uploads import photos_of
 from ..share import card
 from ..static import FOLDER, static
 from .preview_strip import Strip, values_at
+from .studio_moves import Moves
 from .studio_results import DEFAULT, PAGE, Request, Result, Results, View, recipe_of, sheet_file, sources, zip_file
 
 __all__ = ["NOTHING", "OPENING", "History", "Studio", "address_of", "settings_in"]
@@ -90,6 +91,7 @@ class Studio:
             # The samples first: few presses of Tab reach λ, and a phone shows them first. On a desktop they are right.
             with gr.Column(scale=6, min_width=320, elem_id="samples"):
                 self._build_sheet()
+                self._moves = Moves()
                 with gr.Row(elem_id="steer"):
                     texts = [f"{values_at('local', at / 200)['lam_ratio']:g}" for at in range(201)]
                     ends = {"name": "closer to my photos", "far": "newer", "sign": "λ/m ", "texts": texts}
@@ -103,6 +105,7 @@ class Studio:
                 self._history = gr.HTML(
                     None, html_template=template, js_on_load=script, elem_id="history", label="The last states"
                 )
+                self._moves.build_sliders()
             with gr.Column(scale=5, min_width=320, elem_id="your-images"):
                 gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
                 how = {"panel": "evidence", "title": "+ Add photos", "tab": _TAB, "opening": OPENING}
@@ -115,8 +118,8 @@ class Studio:
         with gr.Column(elem_id="lab-results"):  # too wide for the panel: below the samples while it is open
             self._results = Results()
             drawing: dict[str, Component] = {"temperature": self._temperature, "n": self._n, "seed": self._seed}
-            drawing |= self._results.inputs
-            more = controls(PAGE, {*drawing, "steps", "near", "along", *Method.model_fields, *Reading.model_fields})
+            drawing |= self._results.inputs | self._moves.inputs
+            more = controls(PAGE, {*drawing, "steps", *Method.model_fields, *Reading.model_fields})
         self._drawing, self._more = drawing | more, list(more.values())
         self._wire(prior, follow, arrived)
 
@@ -165,6 +168,7 @@ class Studio:
         by_user = [self._by_level.input, *(event for lam in self._levels for event in (lam.input, lam.release))]
         kind = self._method.wire([self._lam], by_user)
         sliders = [*lams, *self._method.sliders, self._results.inputs["style_levels"], self._temperature]
+        sliders += [self._moves.along]
         moved = [one.input for one in sliders]  # type: ignore[attr-defined]
         seen = [self._sheet, *self._statuses]
         on(moved, self._preview, inputs, seen, trigger_mode="always_last")
@@ -173,7 +177,8 @@ class Studio:
         on(self._sheet.expand, self._enlarge, (), self._sample, event=True)
         on(self._history.download, self._share, (), self._card, event=True)
         on_download(self._sheet.download, _file, event=True, elem_id="get-files")
-        on(self._dice.click, lambda session: {self._seed: random.randrange(10_000)}, (), self._seed)
+        new_seed = [self._seed, self._moves.near]
+        on(self._dice.click, lambda session: {self._seed: random.randrange(10_000), self._moves.near: ""}, (), new_seed)
         # While all levels have one λ, their sliders follow it.
         evenly = "(lam, own, ...levels) => own ? levels : levels.map(() => lam)"
         on(self._lam.release, None, [self._lam, *levels], self._levels, js=evenly)
@@ -193,9 +198,11 @@ class Studio:
         opened += on(self._history.select, self._restore, prior, [prior, *everything], event=True)
         reset = on(self._reset.click, partial(self._set, DEFAULT, True), prior, [*main, *method])
         auto = on(self._method.auto.input, self._choose, [prior, self._method.auto], method)
-        new = on(self._panel.events, self._choose, [prior, self._method.auto], method)
+        own = list(self._moves.inputs.values())
+        new = on(self._panel.events, self._choose, [prior, self._method.auto], [*method, *own])
         closeness = on(self._closeness.release, self._move, [self._closeness, self._method.kind], method)
         released = [one.release for one in sliders]  # type: ignore[attr-defined]
+        released += [self._moves.near.release]  # type: ignore[attr-defined]
         typed = [self._seed, self._n, self._by_level, self._method.auto, *self._more]
         released += [one.change for one in typed]  # type: ignore[attr-defined]
         changed = [*opened, *reset, *closeness, *released, *kind, *auto, *self._results.events]
@@ -203,6 +210,8 @@ class Studio:
         refreshed += on(new, self._evidence_changed, inputs, shown)
         on(refreshed, self._fill_strip, inputs, self._strip)
         on(self._panel.steps, self._draw_early, inputs, [self._sheet, self._status])
+        seen = on(self._moves.panel.expand, lambda session: self._moves.open(session))
+        on([*refreshed, *seen], self._fill_moves, inputs, self._moves.outputs)
         on(self._results.over.input, self._sweep_over, [self._results.over, *inputs], shown)
         for key, tab in self._results.tabs.items():
             on(tab.select, partial(self._open_tab, key), inputs, shown)
@@ -218,12 +227,14 @@ class Studio:
         drawing, method, (lam, by_level, *levels) = values[:own], values[own : own + methods], values[own + methods :]
         ratio = tuple(levels[: len(engine.prior.levels)]) if by_level else lam
         draws = dict(zip(self._drawing, drawing, strict=True))
+        draws |= {name: str(draws[name]).split(",") if draws[name] else None for name in self._moves.inputs}
         recipe = recipe_of({"prior": prior, **draws, **dict(self._method.read(method, ratio))})
         return Request(evidence if ready else _NO_EVIDENCE, recipe, bool(method[0])), engine
 
     def _set(self, recipe: Sample, auto: bool, session: Session, prior: str) -> Updates:
         """The controls at a recipe. With "choose for me", the method is that for the evidence of now."""
-        shown = {one: getattr(recipe, name) for name, one in self._drawing.items()}
+        shown: Updates = {one: getattr(recipe, name) for name, one in self._drawing.items()}
+        shown |= {one: to_text(getattr(recipe, name) or "") for name, one in self._moves.inputs.items()}
         chosen = self._chosen(session, prior) if auto else self._at(Recommendation(recipe.choices, ""), False)
         return shown | chosen
 
@@ -262,9 +273,12 @@ class Studio:
         evidence = self._panel.evidence(session)
         if self._opening(session) or session.busy(self._panel.panel):
             return {}
+        before, own = session.state(View).request, {}
+        if before is not None and before.evidence is not evidence:  # a sample and directions of other images
+            own = dict.fromkeys(self._moves.inputs.values(), "")
         if auto:
-            return self._chosen(session, prior)
-        return self._method.limited(evidence.posterior().m) if evidence.ready else {}
+            return own | self._chosen(session, prior)
+        return own | (self._method.limited(evidence.posterior().m) if evidence.ready else {})
 
     def _opening(self, session: Session) -> bool:
         """Whether the page is still being opened, which makes everything."""
@@ -460,6 +474,11 @@ class Studio:
                 if session.tab != _TAB:
                     return  # another tab is open
                 yield {self._strip: value} if value else {}
+
+    def _fill_moves(self, session: Session, prior: str, *values: Any) -> Updates:
+        """The set's own sliders, once the samples are ready."""
+        request, engine = self._request(session, prior, values)
+        return self._moves.filled(session, request, engine) if session.state(View).request == request else {}
 
 
 class _Early:

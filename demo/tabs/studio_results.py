@@ -230,7 +230,8 @@ class Results:
         over = "lam_ratio" if view.over == "lam" else [*NUMBERS[recipe.method]][-1]  # the own number comes last
         draws = request.draws | {"n": _SWEEP_ROWS, "prior": recipe.prior}
         swept = Sweep.checked(dict(recipe.choices) | draws | {"over": over, over: None})
-        sources = recipe.choices, recipe.structure, recipe.style, recipe.style_levels
+        moves = recipe.near, recipe.along
+        sources = recipe.choices, recipe.structure, recipe.style, recipe.style_levels, moves
         depends = {"sweep": swept, "levels": (sources, recipe.seed, recipe.temperature), "mean": sources}
         made_from = request.evidence, recipe.prior, depends.get(view.open_tab, recipe)
         if view.made_from.get(view.open_tab) == made_from:

@@ -1,0 +1,89 @@
+"""More like one sample, and the set's own sliders, in a browser: on, in a link and in files, and off again."""
+
+import re
+
+from PIL import Image
+
+from transflow_core.images import read_png_metadata
+
+from .conftest import EXAMPLES, choose_example, opened, unfold
+from .test_sheet import picture_of
+from .test_studio import another_sheet, from_menu, same_sheet, sheet, upload
+
+AT_JS = "at => [...document.querySelectorAll('#along input')].map(range => +range.value).join() === at"
+
+
+def enlarged(page, number):
+    """Show a sample large."""
+    page.locator("#sheet .cells button").nth(number - 1).click()
+    page.wait_for_selector(f"#sheet .large img[alt^='Face {number} of 16: ']")
+
+
+def linked(page, new_page, shot, name):
+    """The page that another visitor sees under this one's address, which shows the same samples."""
+    other = new_page()
+    other.goto(page.url)
+    other.wait_for_selector("#sheet img", state="attached")
+    same_sheet(other, sheet(page))
+    shot(other, name)
+    return other
+
+
+def test_more_like_one_sample_and_back(page, new_page, served_small, shot, tmp_path):
+    opened(page, f"{served_small}/?example=red_hair", panel=False)
+    all_faces = sheet(page)
+    assert not page.is_visible("#near button")
+    enlarged(page, 5)
+    chosen = Image.open(from_menu(page, "#sheet [data-do=save]", tmp_path))
+    page.click("#sheet [data-do=more]")
+    page.wait_for_url(re.compile("near=4&"))
+    around = sheet(page)
+    assert around != all_faces and page.inner_text("#near button") == "More like face 5 ×"
+    enlarged(page, 5)  # the chosen one keeps its place
+    again = from_menu(page, "#sheet [data-do=save]", tmp_path)
+    assert Image.open(again).tobytes() == chosen.tobytes() and read_png_metadata(again)["near"] == "4"
+    enlarged(page, 6)
+    page.click("#sheet [data-do=more]")
+    page.wait_for_url(re.compile("near=4,5&"))
+    other = linked(page, new_page, shot, "more_like_this")
+    assert other.inner_text("#near button") == page.inner_text("#near button") == "More like face 5, then 6 ×"
+    page.click("#history .undo")
+    page.wait_for_url(re.compile("near=4&"))
+    same_sheet(page, around)
+    page.locator("#history .states [data-index='1'][aria-current]").wait_for()  # the page is at rest
+    page.click("#near button")
+    same_sheet(page, all_faces)
+    page.wait_for_url(lambda url: "near" not in url)
+    assert not page.is_visible("#near button")
+    page.go_back()
+    same_sheet(page, around)
+    page.click("#dice")
+    page.wait_for_url(lambda url: "seed=" in url and "near" not in url)
+    other.click("#evidence [data-example=sepia]")
+    other.wait_for_url(lambda url: "example=sepia" in url and "near" not in url)
+
+
+def test_the_sets_own_sliders(page, new_page, served_small, shot):
+    opened(page, f"{served_small}/?example=red_hair", panel=False)
+    still = sheet(page)
+    assert not page.is_visible("#along")
+    unfold(page, "This set's own sliders")
+    page.wait_for_selector("#along img >> nth=5")
+    for row in (1, 2, 3):
+        low, high = (picture_of(page, f"#along .moves div:nth-child({row}) img:nth-of-type({end})") for end in (1, 2))
+        assert (low != high).any()
+    page.focus("#along input")
+    for press in ("ArrowRight", "ArrowRight", "Tab", "ArrowLeft"):
+        page.keyboard.press(press)
+    page.wait_for_url(re.compile("along=0.2,-0.1&"))
+    another_sheet(page, still)
+    other = linked(page, new_page, shot, "own_sliders")
+    unfold(other, "This set's own sliders")
+    other.wait_for_function(AT_JS, arg="0.2,-0.1,0")
+    choose_example(other, "sepia")
+    other.wait_for_url(lambda url: "along" not in url)
+    page.click("#history .states button")
+    same_sheet(page, still)
+    page.wait_for_function(AT_JS, arg="0,0,0")
+    upload(other, EXAMPLES["sepia"][:4], 4)
+    other.wait_for_selector("#moves", state="hidden")
