@@ -64,9 +64,8 @@ def screenshots(url: str) -> None:
         _says(page, "#restyle-status", "person")
         _shot(page, "restyle")
         page.get_by_role("tab", name="Interpolate").click()
-        page.click("#interpolate-try")
         _says(page, "#interpolate-status", "images in")
-        page.wait_for_selector("#player .play[aria-label=Play]:enabled")  # it played, there and back
+        page.wait_for_selector("#player .play[aria-label=Pause]")  # it plays until the slider moves
         page.locator("#scrubber").evaluate(
             "range => { range.value = range.max / 2; range.dispatchEvent(new Event('input', {bubbles: true})); }"
         )

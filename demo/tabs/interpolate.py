@@ -62,7 +62,7 @@ POSTERIOR_FILES = {"a": "posterior_a.safetensors", "b": "posterior_b.safetensors
 """The ends as files to download, for evidence that files alone do not describe: weights, chosen faces."""
 _Recipe = Recipe.limited(steps=STEPS_SLIDER.high, n=MOST_DRAWS)
 _DEFAULT, _METHOD = _Recipe(), Method(method="local").filled()
-_FIRST = ("greyscale", "red_hair")
+_FIRST = ("greyscale", "paintings")
 """The sets that the tab opens with."""
 _SAVES = {
     "gif": "Save GIF",

@@ -48,16 +48,16 @@ def reset(page):
     for elem_id, value in (("interpolate-steps", 8), ("interpolate-draws", 3), ("interpolate-seed", 0)):
         set_number(page, elem_id, value)
     page.check("#interpolate-method-auto input")
-    for side, key in (("a", "greyscale"), ("b", "red_hair")):
+    for side, key in (("a", "greyscale"), ("b", "paintings")):
         pick(page, side, key)
-    wait_ends(page, "Black & white", "Red hair")
+    wait_ends(page, "Black & white", "Old masters")
 
 
 def opened(page, url):
     """The tab with its first two sets, at rest: nothing plays for users who prefer less motion."""
     page.emulate_media(reduced_motion="reduce")
     page.goto(url + "/?tab=interpolate")
-    wait_ends(page, "Black & white", "Red hair")
+    wait_ends(page, "Black & white", "Old masters")
     unfold(page, "For researchers")
     page.click("#interpolate-code > button")
 
@@ -122,7 +122,7 @@ def test_it_opens_running_and_four_clicks_save_a_video_between_two_sets(new_page
     page.wait_for_selector("#sheet .cells button")
     assert not page.locator("#interpolate-tab .card").count()  # nothing is read before the tab is opened
     page.get_by_role("tab", name="Interpolate").click()
-    wait_ends(page, "Black & white", "Red hair")
+    wait_ends(page, "Black & white", "Old masters")
     page.wait_for_function("document.querySelector('#player .play').ariaLabel === 'Pause'")
     for place in ("> 20", "< 5", "> 20"):  # there and back, again and again
         page.wait_for_function(f"Number(document.querySelector('#player canvas').dataset.frame) {place}")
@@ -207,13 +207,13 @@ def test_paths_and_steps(tab_page, shot):
     assert page.locator("#player .cell-names span").all_inner_texts() == ["Posterior", "Wasserstein", "Direct"]
     shot(page, "interpolate_compare")
     choose(page, "linear")
-    wait_ends(page, "Black & white", "Red hair")
+    wait_ends(page, "Black & white", "Old masters")
     # The position stays.
     page.focus("#scrubber")
     page.keyboard.press("End")
     set_number(page, "interpolate-steps", 5)
     wait_strip(page, "at 5 steps")
-    wait_ends(page, "Black & white", "Red hair")
+    wait_ends(page, "Black & white", "Old masters")
     assert page.inner_text("#player output") == "100 %"
     before = painted(page)
     set_number(page, "interpolate-seed", 7)
@@ -248,21 +248,21 @@ def test_downloads_are_what_the_page_shows(tab_page, tmp_path):
     png, webp, gif, a, b = (
         saved(page, f"#interpolate-get-{kind}", tmp_path) for kind in ("png", "webp", "gif", "a", "b")
     )
-    texts = {"a": "Black & white", "b": "Red hair", "lam_ratio": "0.5", "steps": "8", "recipe": "interpolate"}
+    texts = {"a": "Black & white", "b": "Old masters", "lam_ratio": "0.5", "steps": "8", "recipe": "interpolate"}
     assert read_png_metadata(png).items() >= texts.items()
     for path in (webp, gif):
         with Image.open(path) as image:
             assert 20 < image.n_frames <= 56 and image.size == SIZE  # 29 there, 27 back; equal ones may be one
-    assert Posterior.load(a).m == Posterior.load(b).m == 18
+    assert [Posterior.load(file).m for file in (a, b)] == [18, 21]
     says(page, "#interpolate-python", "tfc.Interpolate(")
-    says(page, "#interpolate-shell", "transflow interpolate assets/examples/greyscale assets/examples/red_hair")
+    says(page, "#interpolate-shell", "transflow interpolate assets/examples/greyscale assets/examples/paintings")
 
 
 def test_a_saved_posterior_is_an_end_and_own_files_are_in_no_link(tab_page, tmp_path):
     page = tab_page
     Posterior.condition(torch.zeros(2, 768), lam_ratio=0.5).save(tmp_path / "mine.safetensors")
     page.set_input_files("#side-a-files input[type=file]", str(tmp_path / "mine.safetensors"))
-    wait_ends(page, "mine.safetensors", "Red hair")
+    wait_ends(page, "mine.safetensors", "Old masters")
     assert page.is_disabled("#player .link") and "not in a link" in page.get_attribute("#player .link", "title")
     choose(page, "direct")
     wait_strip(page, "Direct: 1 draw at 8 steps from mine.safetensors")

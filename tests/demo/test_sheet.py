@@ -176,7 +176,7 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     # A tab, its ends and its method come with the address, too.
     page.get_by_role("tab", name="Interpolate").click()
     page.wait_for_url(re.compile("tab=interpolate"))
-    page.wait_for_url(re.compile("a=greyscale&b=red_hair"))
+    page.wait_for_url(re.compile("a=greyscale&b=paintings"))
     other = new_page()
     other.goto(page.url)
     other.wait_for_function("document.querySelector('#scrubber')?.max === '28'")  # all of it, as on the first page
