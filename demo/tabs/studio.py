@@ -51,9 +51,22 @@ from ..server.state import Session
 from ..server.uploads import photos_of
 from ..share import card
 from ..static import FOLDER, static
+from .morph import Morph
 from .preview_strip import Strip, values_at
 from .studio_moves import Moves
-from .studio_results import DEFAULT, PAGE, Request, Result, Results, View, recipe_of, sheet_file, sources, zip_file
+from .studio_results import (
+    DEFAULT,
+    PAGE,
+    Request,
+    Result,
+    Results,
+    View,
+    recipe_of,
+    result_of,
+    sheet_file,
+    sources,
+    zip_file,
+)
 
 __all__ = ["NOTHING", "OPENING", "History", "Studio", "address_of", "settings_in"]
 
@@ -106,6 +119,7 @@ class Studio:
                     None, html_template=template, js_on_load=script, elem_id="history", label="The last states"
                 )
                 self._moves.build_sliders()
+                Morph(result_of)
             with gr.Column(scale=5, min_width=320, elem_id="your-images"):
                 gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
                 how = {"panel": "evidence", "title": "+ Add photos", "tab": _TAB, "opening": OPENING}

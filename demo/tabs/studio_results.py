@@ -44,6 +44,7 @@ __all__ = [
     "Results",
     "View",
     "recipe_of",
+    "result_of",
     "sheet_file",
     "sources",
     "zip_file",
@@ -309,7 +310,7 @@ def _other(style: str) -> str:
     return EVIDENCE if style == PRIOR else PRIOR
 
 
-def _result(session: Session) -> Result:
+def result_of(session: Session) -> Result:
     result = session.state(View).result
     if result is None:
         raise ValueError("The samples are still being drawn. Download them when they are ready.")
@@ -318,14 +319,14 @@ def _result(session: Session) -> Result:
 
 def sheet_file(session: Session) -> Path:
     """All samples on one sheet, which contains their recipe."""
-    result, path = _result(session), session.file("sheet.png")
+    result, path = result_of(session), session.file("sheet.png")
     save_png(contact_sheet(result.pictures), path, metadata=result.metadata)
     return path
 
 
 def zip_file(session: Session) -> Path:
     """All samples, a file each."""
-    result, path = _result(session), session.file("samples.zip")
+    result, path = result_of(session), session.file("samples.zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for index, image in enumerate(result.pictures):
             with archive.open(f"sample_{index:04d}.png", "w") as entry:
@@ -334,7 +335,7 @@ def zip_file(session: Session) -> Path:
 
 
 def _posterior_file(session: Session) -> Path:
-    result, path = _result(session), session.file(POSTERIOR_FILE)
+    result, path = result_of(session), session.file(POSTERIOR_FILE)
     posterior = result.posterior
     if posterior is None:
         raise ValueError("No images yet. A posterior needs some.")
