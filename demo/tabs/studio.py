@@ -223,9 +223,9 @@ class Studio:
         refreshed = on(changed, self._refresh, inputs, shown)
         refreshed += on(new, self._evidence_changed, inputs, shown)
         on(refreshed, self._fill_strip, inputs, self._strip)
-        on(self._panel.steps, self._draw_early, inputs, [self._sheet, self._status])
-        seen = on(self._moves.panel.expand, lambda session: self._moves.open(session))
-        on([*refreshed, *seen], self._fill_moves, inputs, self._moves.outputs)
+        on(self._panel.steps, self._draw_early, inputs, seen)
+        unfolded = on(self._moves.panel.expand, lambda session: self._moves.open(session))
+        on([*refreshed, *unfolded], self._fill_moves, inputs, self._moves.outputs)
         on(self._results.over.input, self._sweep_over, [self._results.over, *inputs], shown)
         for key, tab in self._results.tabs.items():
             on(tab.select, partial(self._open_tab, key), inputs, shown)
@@ -386,7 +386,7 @@ class Studio:
             how: dict[str, Any] = request.draws | {"preview": True, "priority": "background"}
             x = engine.sample(request.sampler(engine), cancel=cancel, **how).images
             text = f'<span class="early">From the first {len(evidence.used)} of your images. More are coming …</span>'
-            return self._shown(session, to_pil(x), request, 0.0) | {self._status: text}
+            return self._shown(session, to_pil(x), request, 0.0) | dict.fromkeys(self._statuses, text)
 
     def _shown(self, session: Session, pictures: list[Image.Image], request: Request, seconds: float) -> Updates:
         """The sheet of these samples, or of previews of them, and its status."""

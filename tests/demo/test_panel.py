@@ -34,6 +34,14 @@ DROP_JS = """
   return (document.elementFromPoint(x, y) ?? document.body).dispatchEvent(event);
 }
 """
+# A browser whose tab keeps nothing.
+FULL_JS = """
+const plain = Storage.prototype.setItem;
+Storage.prototype.setItem = function (...entry) {
+  if (this === sessionStorage) throw new DOMException('full', 'QuotaExceededError');
+  plain.apply(this, entry);
+};
+"""
 # Two clicks at one point: the second one meets the next image, which has moved there.
 TWICE_JS = """
 () => [...document.querySelectorAll('#evidence-cards .remove')].slice(0, 2).forEach(one =>
@@ -185,7 +193,7 @@ def test_a_reload_keeps_ones_own_until_they_are_forgotten(page, served_small, sh
 
 
 def test_a_browser_without_storage_says_so(page, served_small):
-    page.add_init_script("Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); };")
+    page.add_init_script(FULL_JS)
     opened(page, served_small)
     page.set_input_files(FILES, EXAMPLES["sepia"][:2])
     says(page, "#evidence-cards .keep", "This browser keeps no photos: a reload forgets them.")
@@ -301,7 +309,7 @@ def test_pictures_show_as_they_come_and_samples_from_the_third_on(studio, hold):
     page = studio
     before, encode = sheet(page), hold("encode", which=lambda number: number == 2)
     page.set_input_files(FILES, EXAMPLES["greyscale"][:12])
-    says(page, "#samples-status .early", "From the first 3 of your images. More are coming")
+    says(page, "#faces-status .early", "From the first 3 of your images. More are coming")
     another_sheet(page, before)
     page.wait_for_function("document.querySelectorAll('#evidence-cards .coming img').length === 3")
     assert page.locator(CARDS).count() == 6  # the next batch is of four, and the fourth of it goes to the model
