@@ -35,15 +35,15 @@ DEFAULT = "the program's"
 HEAD = """<!-- Written by `python -m benchmarks.restyle`. -->
 # Restyling, measured
 
-How near do {who} come to a style, and who still looks like the same person? Half of each set is the style. A cell has
-the energy distance of the restyled faces to the other half, in colour and texture, and how often dlib's descriptor
-takes a face for another person (above 0.6). Small is good in both. Each set has one split, and there are no intervals.
-The border is a wide one: with the default strength, 60 %, dlib takes {impostors} of the pairs of a restyled face and
-a different person for one person.
+How near do {who} come to a style, and who still looks like the same person?
+Half of each set is the style. A cell has the energy distance of the restyled faces to the other half, in colour and
+texture, and how often dlib's descriptor takes a face for another person (above 0.6). Small is good in both. Each set
+has one split, and there are no intervals. At 60 %, the default, dlib takes {impostors} of the pairs of a restyled face
+and a different person for one person.
 
 ![The photograph that ships, of nobody, in each style that ships](restyle.jpg)
 
-*At the default, by `python -m benchmarks.restyle --picture docs/results/restyle.jpg`.*
+*By version 0.2, at 100 %. `python -m benchmarks.restyle --picture docs/results/restyle.jpg` draws it again.*
 """
 
 Map = Callable[[Tensor], Tensor]
