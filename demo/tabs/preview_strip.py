@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
 from transflow_core.images import to_pil
 from transflow_core.limits import LAM_RATIO_SLIDER
 from transflow_core.posterior import along, position_of
@@ -33,9 +34,10 @@ MOST_DRAWS = 25
 once for each change of anything but the position. For a larger sheet, the server draws previews as the slider moves."""
 
 
-def values_at(method: str | None, position: float) -> dict[str, float]:
+def values_at(method: str | None, position: float, evidence: Evidence | None = None) -> dict[str, float]:
     """λ/m, and the likeness of the method that has one, at a position from 0, the closest to the images, to 1."""
-    there = along(position)
+    images = len(evidence.used) or 2 if evidence is not None and evidence.saved is None else 2
+    there = along(position, images if method == "local" else 1)
     values = {"lam_ratio": float(f"{min(there.lam_ratio or 0.0, LAM_RATIO_SLIDER.high):.3g}")}
     return values | ({"likeness": round(there.likeness or 0.0, 2)} if method == "local" else {})
 
@@ -80,7 +82,8 @@ class Strip:
         for part in (first, [*(one for one in positions if one not in first), math.inf]):
             for one in part:
                 if one not in done:
-                    values = {"structure": PRIOR, "style": PRIOR} if one == math.inf else values_at(method, one)
+                    alone = {"structure": PRIOR, "style": PRIOR}
+                    values = alone if one == math.inf else values_at(method, one, request.evidence)
                     how = request.draws | {"priority": "background", "preview": True}
                     done[one] = to_pil(engine.sample(request.sampler(engine, **values), cancel=cancel, **how).images)
                     yield None

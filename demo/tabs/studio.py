@@ -271,7 +271,7 @@ class Studio:
     def _move(self, session: Session, position: float, kind: str) -> Updates:
         """The slider in front was released: λ/m and likeness follow it."""
         updates: Updates = {self._method.auto: False, self._by_level: False}
-        values = values_at(kind, position)
+        values = values_at(kind, position, self._panel.evidence(session))
         if "likeness" in values:
             updates[self._method.likeness] = values["likeness"]
         return updates | dict.fromkeys([self._lam, *self._levels], on_slider(values["lam_ratio"]))
@@ -352,7 +352,7 @@ class Studio:
     def _preview_at(self, session: Session, position: float, prior: str, *values: Any) -> Updates:
         """The same while the slider in front moves, and no strip has these samples."""
         request, engine = self._request(session, prior, values)
-        recipe = request.recipe.replace(**values_at(request.recipe.method, position))
+        recipe = request.recipe.replace(**values_at(request.recipe.method, position, request.evidence))
         return self._previewed(session, replace(request, recipe=recipe), engine)
 
     def _previewed(self, session: Session, request: Request, engine: Engine) -> Updates:
@@ -399,7 +399,8 @@ class Studio:
         value["strip"], value["sheet"] = session.state(Strip).number(request), result.number if result else 0
         at = position_of(recipe)
         # Null where λ/m and likeness are not those of the slider in front.
-        value["at"] = at if dict(recipe).items() >= values_at(recipe.method, at).items() else None
+        there = values_at(recipe.method, at, request.evidence)
+        value["at"] = at if dict(recipe).items() >= there.items() else None
         return {self._sheet: value, self._status: _timing(request, seconds), self._plain: _plain(request, seconds)}
 
     def _enlarge(self, session: Session, data: dict) -> Updates:

@@ -262,7 +262,11 @@ def test_a_strip_is_made_once_and_of_few_draws():
 
 def test_positions_go_from_the_closest_to_the_newest():
     assert values_at("local", 0.0) == {"lam_ratio": 0.01, "likeness": 1.0}
-    assert values_at("local", 1.0) == {"lam_ratio": 10.0, "likeness": 0.0}
+    assert values_at("local", 1.0) == {"lam_ratio": 10.0, "likeness": 0.5}
+    assert values_at("local", 0.4, Evidence((EvidenceImage(Source("a.png"), Picture("a.png")),))) == {
+        "lam_ratio": 0.586,
+        "likeness": 1.0,
+    }
     steps = [values_at("posterior", at) for at in POSITIONS]
     assert all(len(one) == 1 for one in steps) and steps == sorted(steps, key=lambda one: one["lam_ratio"])
     with pytest.raises(ValueError):

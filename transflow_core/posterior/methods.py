@@ -128,7 +128,7 @@ def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendatio
     shrinkage = ShrinkageCovariance.of(posterior.latents, posterior.weights)
     images = len(shrinkage.weights)
     if min(images, shrinkage.count) < _SEVERAL:
-        return Recommendation(along(_ONE, 1), "One image does not show how others differ: the model does.")
+        return Recommendation(_shown(along(_ONE, 1)), "One image does not show how others differ: the model does.")
     why = f"{images} images show how members of the set differ: each sample is put together from several of them."
     far = apart = 0.0
     if looks is not None:
@@ -142,7 +142,13 @@ def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendatio
         (far, " They are unlike what the model knows: samples stay close to one image."),
         key=lambda pair: pair[0],
     )
-    return Recommendation(along(round((1 - closer) * _MEMBERS, 2)), why + because)
+    return Recommendation(_shown(along(round((1 - closer) * _MEMBERS, 2))), why + because)
+
+
+def _shown(method: Method) -> Method:
+    """With the numbers that sliders show."""
+    assert method.likeness is not None and isinstance(method.lam_ratio, float)
+    return method.replace(likeness=round(method.likeness, 2), lam_ratio=float(f"{method.lam_ratio:.3g}"))
 
 
 def _share(value: float, low: float, high: float) -> float:
