@@ -51,10 +51,10 @@ def _m(evidence: Evidence) -> str:
     return f"{round(sum(evidence.effective_weights), 2):g}"
 
 
-def examples_html() -> str:
-    """A chip for each example set of the row: a small picture and a name. `static/examples.js` listens to them."""
-    buttons = []
-    for index, example in enumerate(one for one in example_sets().values() if one.shown):
+def examples_html(without: str = "") -> str:
+    """A chip for each example set of the row, but one: a small picture and a name. `static/examples.js` listens."""
+    buttons, sets = [], [one for one in example_sets().values() if one.shown and one.key != without]
+    for index, example in enumerate(sets):
         with Image.open(example.files[0]) as image:
             small = image.convert("RGB").resize((64, 64))
         buttons.append(

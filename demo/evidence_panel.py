@@ -261,6 +261,7 @@ class EvidencePanel(ImageList):
         follow: when the prior was changed or the tab was opened.
         nothing: the summary while there are no images.
         opening: key of the example set that is read as the page opens, if any.
+        without: key of an example set that does not stand in its row.
 
     Attributes:
         panel: see above.
@@ -281,12 +282,14 @@ class EvidencePanel(ImageList):
         follow: Sequence[Dependency],
         nothing: str = NOTHING,
         opening: str = "",
+        without: str = "",
     ) -> None:
         self._tab, self._nothing = tab, nothing
         with gr.Column(elem_id=panel):
             types = [*sorted(IMAGE_SUFFIXES), ".safetensors"]
             self._files, self._camera = drop_zone(title, types, elem_id=panel)
-            self.examples = gr.HTML(examples_html(), js_on_load=EXAMPLES_JS, elem_id=f"{panel}-examples", label="Sets")
+            sets = examples_html(without)
+            self.examples = gr.HTML(sets, js_on_load=EXAMPLES_JS, elem_id=f"{panel}-examples", label="Sets")
         with gr.Row(equal_height=True):
             first = f"Reading {example_sets()[opening].title} …" if opening else summary(Evidence(), nothing)
             self._status = status_line(first, elem_id=f"{panel}-status")

@@ -211,9 +211,9 @@ class Restyle:
                 self._which = gr.Radio([], label="Photo", visible=False, elem_id="restyle-which")
                 self._faces = gr.HTML("", elem_id="restyle-faces", elem_classes="status", label="Faces")
                 self._try = gr.Button(_SAMPLE, elem_id="restyle-try", size="sm")
-                self._panel = EvidencePanel(
-                    engines, prior, panel="style", title="+ Add style images", tab=TAB, follow=follow, nothing=_NO_STYLE
-                )
+                # A drawing takes the person away: 2 of 12 faces, and smears many (docs/results/restyle.md).
+                how = {"title": "+ Add style images", "tab": TAB, "nothing": _NO_STYLE, "without": "drawings"}
+                self._panel = EvidencePanel(engines, prior, panel="style", follow=follow, **how)
             with gr.Column(scale=9, min_width=320):
                 self._build_result(len(engines.get(prior.value).prior.levels))
         self._wire(prior, follow)
