@@ -198,11 +198,11 @@ class Studio:
         on(self._lam.release, None, [self._lam, *levels], self._levels, js=evenly)
         on(self._by_level.change, self._advise, [self._by_level, self._method.kind], self._lam)
         method = [*self._method.outputs, *levels, self._closeness]
-        # The other controls of λ/m and likeness move the one in front.
+        # The other controls of λ/m and likeness move the one in front, once they are let go: a request for each step of
+        # a drag would hold up what follows it in the page, such as "Choose for me", beyond a later "Reset all".
         others = [
-            *by_user,
-            self._lam.input,
-            self._method.likeness.input,
+            self._by_level.input,
+            *(lam.release for lam in self._levels),
             self._lam.release,
             self._method.likeness.release,
         ]
