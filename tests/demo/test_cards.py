@@ -32,6 +32,14 @@ def test_the_odd_one_is_marked_and_a_set_of_them_is_mentioned_once(evidence, far
     assert ("Most of them are very different" in summary(given)) == once
 
 
+def test_a_card_says_plainly_whether_an_image_fits():
+    given = Engine(make_tiny_prior()).read(example_sets()["sepia"].files[:1])
+    fits = given.put(0, replace(given[0], verdict=Verdict(-2.5, -3.0, -2.0, 50.0, "typical")))
+    faceless = given.put(0, replace(given[0], verdict=Verdict(-2.5, -3.0, -2.0, 50.0, "far outside", "no face", 2.0)))
+    assert "Fits the model well." in details(fits, 0) and "Fits" not in details(given, 0)  # nobody measured this model
+    assert "No face found." in details(faceless, 0) and "Fits" not in details(faceless, 0)
+
+
 def test_one_image_alone_is_marked(evidence):
     given = with_outliers(replace(evidence, images=evidence.images[:1]), 1)
     assert "card warning" in thumbnails(given) and "Most" not in summary(given)
