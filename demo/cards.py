@@ -36,9 +36,12 @@ def summary(evidence: Evidence, nothing: str = NOTHING) -> str:
     if not len(evidence):
         return nothing
     used, total = len(evidence.used), len(evidence)
-    text = f"<b>{used}</b> image{'s' * (used > 1)}, m = {_m(evidence)}"
+    text = f"<b>{used}</b> picture{'s' * (used > 1)}"
     if used < total:
-        text = f"<b>{used} of {total}</b> images are in use"
+        text = f"<b>{used} of {total}</b> pictures are in use"
+    weights = zip(evidence, evidence.effective_weights, strict=True)
+    if less := sum(image.used and weight < image.weight for image, weight in weights):
+        text += f"; {less} {'count' if less > 1 else 'counts'} less, unlike a photo"
     if evidence.example:
         text += f". {escape(example_sets()[evidence.example].about)}"
     if mostly_outliers(evidence) and total > 1:
