@@ -67,7 +67,7 @@ key => new Promise(done => {
   let start = 0;
   const waits = [];
   const panel = new MutationObserver(() => {
-    if (/^\s*18 images, m/.test(document.querySelector('#evidence-status').innerText)) start ||= performance.now();
+    if (/^\s*18 pictures/.test(document.querySelector('#evidence-status').innerText)) start ||= performance.now();
   });
   panel.observe(document.querySelector('#evidence-status'), {subtree: true, childList: true, characterData: true});
   document.addEventListener('strip', function seen(event) {

@@ -61,7 +61,7 @@ key => new Promise(done => {
   const now = () => performance.timeOrigin + performance.now();
   const marks = {};
   const status = document.querySelector('#evidence-status');
-  const panel = new MutationObserver(() => { if (/^\s*18 images, m/.test(status.innerText)) marks.begin ??= now(); });
+  const panel = new MutationObserver(() => { if (/^\s*18 pictures/.test(status.innerText)) marks.begin ??= now(); });
   panel.observe(status, {subtree: true, childList: true, characterData: true});
   const sheet = new MutationObserver(() => { marks.shown = now(); });
   sheet.observe(document.querySelector('#sheet .stage img'), {attributeFilter: ['src']});

@@ -76,6 +76,7 @@ _NOT_KEPT = "Your photos were not kept, and no link has them. Add them again."
 _MOST_LEVELS, _MOST_STATES = 8, 10
 _FEW = range(3, 16)  # so many images of one's own give samples already while others are read
 _SAMPLES, _STRIP, _TAB = "samples", "strip", "studio"
+_FIRST = 13  # the sample of `static/opening.jpg` that is large
 _NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
 _IN_NO_LINK = "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."
 
@@ -142,7 +143,7 @@ class Studio:
         opening = None
         if self._first_prior == DEFAULT_PRIOR:
             src = uri_of((FOLDER / "opening.jpg").read_bytes())  # see `assets/make_pictures.py`
-            opening = _sheet_value(src, "16 samples", 16, columns=4, cell=128) | {"opening": True}
+            opening = _sheet_value(src, "16 samples", 16, columns=4, cell=128) | {"opening": _FIRST}
         self._sheet = gr.HTML(
             opening,
             html_template=static("sheet.html"),

@@ -55,7 +55,7 @@ def filled(page, tab):
     elif tab == "Restyle":
         says(page, "#restyle-status", "person")  # the worked example
         press(page, "#style [data-example=sepia]")
-        says(page, "#style-status", "18 images")
+        says(page, "#style-status", "18 pictures")
         says(page, "#restyle-status", "person")
         yield tab
     elif tab == "Interpolate":

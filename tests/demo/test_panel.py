@@ -160,7 +160,7 @@ def test_a_weight_counts_and_an_invalid_one_is_refused(studio):
     page.click(f"{DETAILS} [value=whole]")
     details(page, "the whole picture is used")
     page.click(f"{CARDS} .remove >> nth=1", force=True)
-    says(page, "#evidence-status", "0 of 1 image")
+    says(page, "#evidence-status", "0 of 1 picture")
 
 
 def test_a_reload_keeps_ones_own_until_they_are_forgotten(page, served_small, shot):
