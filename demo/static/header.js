@@ -15,3 +15,9 @@ button.addEventListener('click', () => {
 const wanted = new URLSearchParams(location.search).has('lab') || stored(store => store.getItem(KEY));
 const open = () => { if (toggle()) toggle().click(); else requestAnimationFrame(open); };
 if (wanted) open();
+// The page makes room for the panel at once: our style sheet does not reach what lies around it.
+const still = () => {
+  const page = document.querySelector('.sidebar-parent');
+  if (page) page.style.transition = 'none'; else requestAnimationFrame(still);
+};
+still();
