@@ -618,8 +618,8 @@ def _plain(request: Request, seconds: float) -> str:
     n, evidence = request.recipe.n, request.evidence
     text = f"{n} new face{'s' * (n > 1)}, {seconds:.1f} s."
     if not evidence.ready:
-        return f"{text} No pictures yet: these faces are the model's own."
-    return f"{text} {'Nobody here exists.' if evidence.example else 'Some may resemble your photos.'}"
+        return f"{text} They are the model's own."
+    return f"{text} {'Nobody here exists.' if evidence.example else 'Some may resemble yours.'}"
 
 
 def _timing(request: Request, seconds: float) -> str:

@@ -272,7 +272,7 @@ def opened(page, url, panel=True):
     says more."""
     page.goto(url if "?" in url else url + "/?example=none")
     researchers(page, panel)
-    page.wait_for_selector("#sheet img")
+    page.wait_for_selector("#sheet .large img")
     page.wait_for_function("document.querySelector('#samples-status')?.innerText.includes('samples in')")
     return page
 

@@ -26,7 +26,7 @@ def test_it_opens_with_samples_and_their_images(page, served_small, shot):
     assert "log p" not in page.inner_text("body")  # behind a click on an image
     page.get_by_role("link", name="no images: the model alone").click()
     wait_status(page, "No images yet: samples of the model. Add images to steer them")
-    says(page, "#faces-status", "No pictures yet: these faces are the model's own.")
+    says(page, "#faces-status", "They are the model's own.")
     shot(page, "studio_prior")
 
 
