@@ -48,7 +48,7 @@ class Morph:
 
     def __init__(self, result_of: Callable[[Session], Result]) -> None:
         self._result_of = result_of
-        with gr.Row(equal_height=True):
+        with gr.Row(equal_height=True, elem_id="morph-row"):
             run = gr.Button("Play all as a morph", elem_id="morph-run", min_width=220, scale=0)
             self._status = status_line("", elem_id="morph-status")
             self._stop = gr.Button(

@@ -289,7 +289,8 @@ class Studio:
         if self._opening(session) or session.busy(self._panel.panel):
             return {}
         before, own = session.state(View).request, {}
-        if before is not None and before.evidence is not evidence:  # a sample and directions of other images
+        latents, known = _latents(evidence), before and _latents(before.evidence)
+        if before is not None and latents != known:  # a sample and directions of other images
             own = dict.fromkeys(self._moves.inputs.values(), "")
         if auto:
             return own | self._chosen(session, prior)
@@ -611,6 +612,11 @@ def _level_names(engine: Engine) -> list[str]:
     names[0] += " (finest: texture)"
     names[-1] += " (coarsest: pose and face shape)"
     return names + [""] * (_MOST_LEVELS - len(names))
+
+
+def _latents(evidence: Evidence) -> list[int]:
+    """What tells whether samples were drawn from the same images."""
+    return [id(image.latent) for image in evidence.used]
 
 
 def _plain(request: Request, seconds: float) -> str:

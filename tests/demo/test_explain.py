@@ -11,7 +11,7 @@ from transflow_core.posterior import Posterior
 from transflow_core.posterior.local import DRAWN_IN
 
 from ..helpers import frames
-from .conftest import says
+from .conftest import researchers, says
 
 DIGITS = 6e-4  # the page writes three decimals
 
@@ -310,8 +310,10 @@ def test_every_formula_fits(how, shot, width):
 
 def test_another_model_brings_its_own_numbers(how):
     page = how
+    researchers(page)
     page.get_by_label("Model", exact=True).first.click()
     page.get_by_role("option", name="tiny.safetensors").click()
+    researchers(page, on=False)
     page.wait_for_function("document.querySelector(\"#how [data-out='dim']\").textContent === '768'")
     assert written(page, "length-prior") == pytest.approx(math.sqrt(768), abs=0.06)
     assert "measured" not in page.inner_text("#how .lengths")  # nobody measured photographs under it

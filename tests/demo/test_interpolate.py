@@ -441,7 +441,7 @@ def test_a_mix_of_a_and_b_is_shown_and_downloaded(tab_page, engines, tmp_path):
     page = tab_page
     for side, key in (("a", "sepia"), ("b", "cartoon")):
         page.set_input_files(f"#side-{side}-files input[type=file]", EXAMPLES[key][:3])
-        says(page, f"#side-{side}-status", "m = 3")
+        says(page, f"#side-{side}-status", "3 pictures")
     page.get_by_label("A, and less like B").check()
     page.wait_for_selector("#mix-shown img")
     file = saved(page, "#mix-get", tmp_path)

@@ -95,7 +95,7 @@ def test_three_taps_send_new_people_like_five_friends_to_one(new_page, served_sm
     page = new_page(width=390, height=844, touch=True)
     page.add_init_script(SHARES_JS)
     page.goto(served_small)
-    wait_status(page, "m = 18 ")
+    wait_samples(page)
     finger = Finger(page)
     with page.expect_file_chooser() as chooser:
         finger.tap("#drawer .add")

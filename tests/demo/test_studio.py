@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from playwright.sync_api import expect
 
 from demo.tabs.preview_strip import Strip
 from demo.tabs.studio import settings_in
@@ -188,7 +189,8 @@ def test_the_newest_click_ends_the_older_ones(studio, hold):
     for key in ("red_hair", "drawings"):
         page.click(f"#evidence [data-example={key}]")
     page.wait_for_url(re.compile("example=drawings"))
-    assert encode.cancelled.is_set() and page.locator("#evidence-cards img[alt*=drawings]").count() == 24
+    expect(page.locator("#evidence-cards img[alt*=drawings]")).to_have_count(24)
+    assert encode.cancelled.is_set()
     wait_samples(page)
 
 
@@ -387,7 +389,8 @@ def test_the_method_changes_the_samples_and_comes_back_on_reload(page, served_sm
     page.reload()
     wait_status(page, "like blends of a few, 2 images each")
     wait_samples(page)
-    assert sheet(page) == sheets[-1] and not page.is_checked("#method-auto input")
+    expect(page.locator("#method-auto input")).not_to_be_checked()
+    assert sheet(page) == sheets[-1]
     page.get_by_role("tab", name="Sweep").click()
     page.wait_for_selector("#sweep img")
     assert "images per sample from 1 to 18" in page.get_attribute("#sweep img", "alt")
