@@ -183,7 +183,7 @@ class Hands:
         self._page.get_by_role("option", name=self._rng.choice((FIRST, OTHER))).click()
 
     def _away(self) -> None:
-        for name in (self._rng.choice(("Restyle", "How it works")), "Studio"):
+        for name in (self._rng.choice(("Restyle", "Behind it")), "Studio"):
             self._page.get_by_role("tab", name=name, exact=True).click()
             self._page.wait_for_timeout(self._rng.choice((0, 100, 400)))
 
@@ -208,7 +208,7 @@ def served() -> Iterator[str]:
 def begin(page: Any, url: str, rng: random.Random, condition: str = "fast") -> Hands:
     """Open the page under one of the conditions."""
     before = set(Session._all)
-    page.goto(f"{url}/?lab=1")
+    page.goto(f"{url}?lab=1")
     page.wait_for_function("document.querySelector('#samples-status')?.innerText.includes('samples in')")
     page.wait_for_url(f"**?example={OPENING}")
     (session,) = (one for key, one in Session._all.items() if key not in before and one.state(View).request)
