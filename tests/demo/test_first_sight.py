@@ -4,7 +4,9 @@ import re
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
+from ..helpers import frames
 from .conftest import says, unfold
 from .test_studio import decoded, sheet, slider, status, wait_samples, wait_status
 
@@ -18,7 +20,7 @@ def test_it_opens_with_samples_and_their_images(page, served_small, shot):
     assert shown == ["paintings", "drawings", "red_hair", "greyscale", "sketch", "sepia"]
     assert page.inner_text("h1") == "Transflow Studio"
     assert page.get_by_text("A few faces in, new ones out.").is_visible()
-    assert page.locator("#evidence-cards .card").count() == 21
+    expect(page.locator("#evidence-cards .card")).to_have_count(21)
     assert "closer to my photos" in page.inner_text("#closeness") and "newer" in page.inner_text("#closeness")
     assert page.inner_text("#closeness output").startswith("λ/m")
     assert page.evaluate(SIZE_JS, "#closeness output") < page.evaluate(SIZE_JS, "#closeness label")
@@ -46,6 +48,9 @@ def test_all_of_the_front_is_in_sight_at_once(new_page, served_small):
 def test_one_slider_moves_likeness_and_lam_and_they_move_it(page, served_small):
     page.goto(f"{served_small}/?lab=1")
     wait_samples(page)
+    page.wait_for_selector("#history .states img")
+    expect(page.locator("#evidence-cards .card")).to_have_count(21)
+    frames(page, 60)  # the controls have the values of the set
     page.focus("#closeness-range")
     page.keyboard.press("Home")
     wait_status(page, "λ/m = 0.01, ")
@@ -111,7 +116,8 @@ def test_levels_start_at_the_one_slider_which_then_advises_nothing(page, served_
     """The address is one of an earlier version."""
     page.goto(f"{served_small}/?example=sepia&manner=mean&lam=0.5&lab=1")
     wait_status(page, "λ/m = 0.5, m = ")
-    assert "(recommended)" in page.inner_text("#lam output") and page.is_visible("#lam .band")
+    says(page, "#lam output", "(recommended)")
+    assert page.is_visible("#lam .band")
     page.focus("#lam-range")
     page.keyboard.press("Home")
     wait_status(page, "λ/m = 0.01, ")

@@ -101,7 +101,7 @@ def test_ten_files_of_which_two_are_broken_and_one_is_no_posterior(studio, shot,
 def test_an_image_of_eighteen_has_its_details(studio):
     page = studio
     choose_example(page, "sepia")
-    assert page.locator(CARDS).count() == 18
+    expect(page.locator(CARDS)).to_have_count(18)
     page.focus("#evidence-cards .open")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
@@ -278,7 +278,7 @@ def test_files_dropped_or_pasted_anywhere_become_evidence(studio, shot):
     box = page.locator("#side-b-status").bounding_box()
     drop(page, "drop", EXAMPLES["sepia"][:1], at=(box["x"] + 9, box["y"] + 9))
     expect(page.locator("#side-b-cards .card")).to_have_count(1)
-    assert page.locator("#side-a-cards .card").count() == 18
+    expect(page.locator("#side-a-cards .card")).to_have_count(18)
 
 
 def test_progress_of_reading_and_old_samples_are_dimmed(studio, monkeypatch, hold):
