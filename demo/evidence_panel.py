@@ -90,7 +90,8 @@ def read(
     before, done, started = len(first), 0, time.monotonic()
     changed = set(onto)  # a panel may have been emptied
     items = [one.source for one in sources]
-    for evidence in engine.read_steps(items, onto=first, align=align, most=most, early=len(onto) == 1, cancel=cancel):
+    early = len(onto) == 1 and align != "never"  # looking for faces is what takes long
+    for evidence in engine.read_steps(items, onto=first, align=align, most=most, early=early, cancel=cancel):
         if len(onto) == 1:
             session.evidence.update(dict.fromkeys(onto, evidence))
         new = list(zip(sources[done:], evidence.images[before + done :], strict=False))

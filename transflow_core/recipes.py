@@ -17,7 +17,7 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from .limits import Range
+from .limits import RESTYLE_FRAMES, Range
 
 __all__ = [
     "CLASSIFYING_PRIOR",
@@ -416,7 +416,7 @@ class Restyle(Reading):
     }
     output = "restyled.png"
     formats = ("png", *ANIMATIONS)
-    frames = 13
+    frames = RESTYLE_FRAMES
 
     strength: Share | tuple[Share, ...] = parameter(
         0.6, "0 is the photograph, 1 is all of the style; or one for each level."

@@ -199,8 +199,8 @@ class Studio:
         on(self._lam.release, None, [self._lam, *levels], self._levels, js=evenly)
         on(self._by_level.change, self._advise, [self._by_level, self._method.kind], self._lam)
         method = [*self._method.outputs, *levels, self._closeness]
-        # The other controls of λ/m and likeness move the one in front, once they are let go: a request for each step of
-        # a drag would hold up what follows it in the page, such as "Choose for me", beyond a later "Reset all".
+        # The other controls of λ/m and likeness move the one in front when they are released: a request for each step
+        # of a drag would hold up what follows it in the page, such as "Choose for me", beyond a later "Reset all".
         others = [
             self._by_level.input,
             *(lam.release for lam in self._levels),
@@ -289,8 +289,8 @@ class Studio:
         if self._opening(session) or session.busy(self._panel.panel):
             return {}
         before, own = session.state(View).request, {}
-        latents, known = _latents(evidence), before and _latents(before.evidence)
-        if before is not None and latents != known:  # a sample and directions of other images
+        # A sample and directions of other images.
+        if before is not None and _latents(before.evidence) != _latents(evidence):
             own = dict.fromkeys(self._moves.inputs.values(), "")
         if auto:
             return own | self._chosen(session, prior)

@@ -98,7 +98,8 @@ def sample(call: Call[Sample]) -> Result:
     posterior, recipe, facts, lines = conditioned(call, evidence, call.recipe)
     sampler = sampler_of(engine, recipe, posterior)
     samples = engine.sample(sampler, **_draws(call))
-    pictures, frames = to_pil(samples.images), morph(engine, sampler, samples, recipe.steps, **call.how)
+    pictures = to_pil(samples.images)
+    frames = morph(engine, sampler, samples, recipe.steps, **call.how) if recipe.steps > 1 else pictures
     closest = engine.closest(samples.images, posterior, evidence, **call.how)
     facts |= {**samples.counts, "closest": [one.to_dict() for one in closest]}
     named = {f"sample_{index:04d}": [picture] for index, picture in enumerate(pictures)}
