@@ -46,7 +46,7 @@ def screenshots(url: str) -> None:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1180})
+        page = browser.new_page(viewport={"width": 1280, "height": 940})
         page.set_default_timeout(120_000)
         page.goto(url)
         page.wait_for_selector("#sheet .compare:enabled")  # the strip is the last to come
@@ -59,8 +59,6 @@ def screenshots(url: str) -> None:
         phone.wait_for_selector("#sheet .compare:enabled", state="attached")
         _shot(phone, "phone")
         page.get_by_role("tab", name="Restyle").click()
-        page.click("#restyle-try")
-        page.click("#style [data-example=sketch]")
         _says(page, "#restyle-status", "person")
         _shot(page, "restyle")
         page.get_by_role("tab", name="Interpolate").click()
