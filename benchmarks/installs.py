@@ -1,6 +1,6 @@
 """The wheel in fresh environments: whether it runs there outside the checkout, and how much an install brings along.
 
-    python -m benchmarks.installs python3.10 python3.12 python3.13       # several GB of downloads each
+    python -m benchmarks.installs python3.11 python3.12 python3.13       # several GB of downloads each
 
 For each Python: a virtual environment in a temporary folder, `pip install` of the wheel with all that it needs,
 `transflow sample` on a shipped example, `transflow app` until the page and a call of its API answer; then all of it is

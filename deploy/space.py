@@ -14,16 +14,17 @@ import argparse
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["build", "main"]
+__all__ = ["build", "extra", "main"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 
 #: What a host needs, as patterns of the tracked files' paths.
 _WANTED = re.compile(
-    r"((app|zero_gpu)\.py|requirements\.txt|README\.md|LICENSE|CHANGELOG\.md|CITATION\.cff"
+    r"((app|zero_gpu)\.py|(requirements|overrides)\.txt|README\.md|LICENSE|CHANGELOG\.md|CITATION\.cff"
     r"|transflow_core/.+|demo/.+|docs/images/.+"
     r"|assets/examples/.+"
     r"|assets/models/[^/]+/(config\.json|model\.safetensors|typicality\.json|SHA256SUMS|MODEL_CARD\.md))"
@@ -49,18 +50,17 @@ def build(folder: Path) -> list[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_ROOT / file, target)
     (folder / ".gitattributes").write_text(_ATTRIBUTES, encoding="utf-8")
+    # A Space installs one file. What `overrides.txt` has it cannot take, since Gradio asks for an older version.
+    pinned = (_ROOT / "constraints.txt").read_text(encoding="utf-8")
     with (folder / "requirements.txt").open("a", encoding="utf-8") as requirements:
-        requirements.write("".join(f"{line}\n" for line in _extra("video")))
+        requirements.write("".join(f"{line}\n" for line in [*extra("video"), *pinned.splitlines()]))
     return [*files, Path(".gitattributes")]
 
 
-def _extra(name: str) -> list[str]:
-    """The requirements of an extra. By a pattern, since Python 3.10 reads no TOML."""
-    project = (_ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    listed = re.search(rf"^{name} = \[(.*?)\]", project, re.MULTILINE)
-    if listed is None:
-        raise LookupError(f"pyproject.toml has no extra {name!r}")
-    return re.findall(r'"([^"]+)"', listed[1])
+def extra(name: str) -> list[str]:
+    """The requirements of an extra. Raises KeyError if there is none of that name."""
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return project["project"]["optional-dependencies"][name]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
