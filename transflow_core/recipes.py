@@ -141,6 +141,8 @@ class Recipe(BaseModel):
     """What the result can be written as; the first is the default. "images" is a file for each."""
     frames: ClassVar[int] = 0
     """The `steps` of an animation, of a recipe whose one step is a picture."""
+    source: ClassVar[str] = ""
+    """Who made its pictures, in the IPTC's words; "" where they are the given ones, or there are none."""
     most: ClassVar[int] = 0
     """The most images that it may decode; 0 for any number. See `limited`."""
 
@@ -322,6 +324,8 @@ NUMBERS: dict[str, dict[str, float]] = {
 class Drawing(Method, Reading):
     """What all operations that draw samples have."""
 
+    source = "trainedAlgorithmicMedia"
+
     seed: int = parameter(0, "The same seed gives the same random numbers.", ge=0, le=2**31 - 1)
     temperature: float = parameter(1.0, "Scales the standard deviation of the draws.", ge=0, le=1.5)
 
@@ -414,6 +418,7 @@ class Restyle(Reading):
             "White where something in a photograph is removed first: one for all, or one for each.", "masks", "--mask"
         ),
     }
+    source = "compositeWithTrainedAlgorithmicMedia"
     output = "restyled.png"
     formats = ("png", *ANIMATIONS)
     frames = RESTYLE_FRAMES

@@ -113,7 +113,8 @@ def from_link(model: type[Recipe], query: str) -> Recipe:
 
 def to_metadata(recipe: Recipe) -> dict[str, str]:
     """What was done, inside a picture or a posterior: every value, so that a changed default changes no saved sheet."""
-    return {"recipe": recipe.title(), **recipe.texts()}
+    made_by = {"DigitalSourceType": recipe.source} if recipe.source else {}
+    return {"recipe": recipe.title(), **recipe.texts(), **made_by}
 
 
 def from_metadata(texts: Mapping[str, str]) -> Recipe:

@@ -168,7 +168,8 @@ def write(kind: str, photograph: Photograph, request: Request | None, engine: En
             raise ValueError(f"{nothing} Choose a style.")
         path = session.file("painted.png")
         cleared, _ = remove(engine, engine.picture(photograph.file), photograph.read, mask)
-        save_png(cleared, path, metadata={"command": "remove", "prior": engine.prior.name})
+        made = {"command": "remove", "prior": engine.prior.name, "DigitalSourceType": Recipe.source}
+        save_png(cleared, path, metadata=made)
     elif kind in ("strip", "style"):
         metadata = engine.prior.provenance | {"evidence": title_of(request.style)}
         path = session.file("restyle_strip.png" if kind == "strip" else POSTERIOR_FILE)

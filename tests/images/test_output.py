@@ -2,7 +2,9 @@
 
 import base64
 import io
+import re
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -121,6 +123,42 @@ def test_frames_go_forwards_and_back_or_round_in_their_colours(tmp_path, suffix,
         with Image.open(path) as image:
             image.load()
             assert image.info["loop"] == 0 and abs(image.info["duration"] - 1000 / 12) <= 5
+
+
+@pytest.mark.parametrize("suffix", ANIMATION_SUFFIXES)
+def test_an_animation_says_who_made_it_where_other_programs_look(tmp_path, suffix):
+    if suffix == ".mp4":
+        pyav()
+    path = tmp_path / f"a{suffix}"
+    save_animation(frames(), path, source="compositeWithTrainedAlgorithmicMedia")
+    packet = re.search(rb"<x:xmpmeta.*</x:xmpmeta>", path.read_bytes())
+    assert packet is not None and source_type(packet.group()) == "compositeWithTrainedAlgorithmicMedia"
+    if suffix == ".webp":  # of the others Pillow reads none
+        with Image.open(path) as image:
+            assert source_type(image.info["xmp"]) == "compositeWithTrainedAlgorithmicMedia"
+
+
+def test_a_png_says_who_made_it_where_other_programs_look(tmp_path):
+    path = tmp_path / "a.png"
+    made = {"recipe": "sample", "DigitalSourceType": "trainedAlgorithmicMedia"}
+    save_png(frames()[0], path, metadata=made)
+    with Image.open(path) as image:
+        assert source_type(image.info["xmp"]) == "trainedAlgorithmicMedia"
+    assert read_png_metadata(path) == made
+    save_png(frames()[0], path, metadata={"recipe": "align"})
+    with Image.open(path) as image:
+        assert "xmp" not in image.info
+
+
+def source_type(packet):
+    packet = packet if isinstance(packet, str) else packet.decode()
+    names = {"rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "at": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"}
+    root = ElementTree.fromstring(re.search(r"<x:xmpmeta.*</x:xmpmeta>", packet).group())
+    return (
+        root.find("rdf:RDF/rdf:Description", names)
+        .attrib[f"{{{names['at']}}}DigitalSourceType"]
+        .removeprefix("http://cv.iptc.org/newscodes/digitalsourcetype/")
+    )
 
 
 PLAY = """async data => {

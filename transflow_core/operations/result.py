@@ -75,7 +75,8 @@ class Result:
 
     def _write(self, frames: Sequence[Image.Image], path: Path) -> Path:
         if path.suffix.lower() in ANIMATION_SUFFIXES:
-            save_animation(frames if self.overview is None else self.frames, path, loop=self.loop)
+            frames = frames if self.overview is None else self.frames
+            save_animation(frames, path, loop=self.loop, source=self.recipe.source)
         else:
             save_png(frames[-1], path, metadata=self.metadata)
         return path
