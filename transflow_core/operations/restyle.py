@@ -208,7 +208,7 @@ def _colours(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray
         """(2, 3) offset and slope over the luma of `over`, and the root mean square of what is left."""
         x = np.stack([np.ones(len(over)), over @ _LUMA], -1)
         square = (x * weight).T @ x + np.diag([0, _RIDGE * weight.sum()])
-        found: NDArray[np.float64] = np.linalg.solve(square, (x * weight).T @ of)
+        found = np.asarray(np.linalg.solve(square, (x * weight).T @ of), np.float64)
         return found, float((weight * np.square(of - x @ found)).sum() ** 0.5)
 
     before, after = before.reshape(-1, 3), after.reshape(-1, 3)
