@@ -7,11 +7,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from transflow_core.checkpoints import Checkpoint
-from transflow_core.flows import Glow, GlowConfig, LevelConfig
-from transflow_core.flows.pixels import PixelConvention
+from transflow_core.checkpoints import Checkpoint, Size, native_fingerprint
+from transflow_core.flows import (
+    DetailConfig,
+    GlowConfig,
+    LevelConfig,
+    PixelConvention,
+    TrainableFlow,
+    WaveletConfig,
+    build_flow,
+)
 from transflow_core.posterior import Covariance
 from transflow_core.priors.prior import Prior
+from transflow_core.priors.typicality import Typicality
 from transflow_core.recipes import Method
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,12 +45,31 @@ def make_tiny_prior(seed: int = 0, name: str = "tiny", side: int = 16) -> Prior:
     """A random Glow of two levels, by default 16×16: no face in it, but as invertible as a trained one, and quick."""
     generator = torch.Generator().manual_seed(seed)
     config = GlowConfig(image_size=side, levels=(LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
-    flow = Glow(config, generator)
+    checkpoint = Checkpoint(_random(config, generator), PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
+    return Prior.from_checkpoint(checkpoint, device="cpu")
+
+
+def make_sized_prior(seed: int = 0) -> Prior:
+    """A random prior of 32×32 that holds one of 16×16 and one of 8×8: "tiny32", "tiny16" and "tiny8"."""
+    config: WaveletConfig | GlowConfig = GlowConfig(8, (LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
+    for _ in range(2):
+        config = WaveletConfig(config, DetailConfig(steps=2, width=6, context=4))
+    flow, coarser = _random(config, torch.Generator().manual_seed(seed)), {}
+    for side, bits in ((16, 7), (8, 5)):
+        row = (1.0, 2.0)
+        rows = Typicality(2, (0.0, 100.0), row, row, (row,) * (2 + side // 16)).to_dict()
+        coarser[side] = Size(PixelConvention(bits), f"tiny{side}", rows, {"data": f"{side} pixels"})
+    pixels = PixelConvention(8)
+    own = native_fingerprint(flow, pixels, "tiny32")
+    return Prior.from_checkpoint(Checkpoint(flow, pixels, "tiny32", own, coarser=coarser), device="cpu")
+
+
+def _random(config: WaveletConfig | GlowConfig, generator: torch.Generator) -> TrainableFlow:
+    flow = build_flow(config, generator)
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
-    checkpoint = Checkpoint(flow, PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
-    return Prior.from_checkpoint(checkpoint, device="cpu")
+    return flow
 
 
 def dense(covariance: Covariance, dim: int) -> torch.Tensor:

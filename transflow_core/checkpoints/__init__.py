@@ -2,7 +2,16 @@
 
 from .convert import convert
 from .layouts import LAYOUTS
-from .native import Checkpoint, load_native, save_native
+from .native import Checkpoint, Size, load_native, native_fingerprint, save_native
 from .tensors import CheckpointError
 
-__all__ = ["LAYOUTS", "Checkpoint", "CheckpointError", "convert", "load_native", "save_native"]
+__all__ = [
+    "LAYOUTS",
+    "Checkpoint",
+    "CheckpointError",
+    "Size",
+    "convert",
+    "load_native",
+    "native_fingerprint",
+    "save_native",
+]

@@ -19,13 +19,14 @@ __all__ = ["convert"]
 
 @torch.inference_mode(False)  # see load_native
 def convert(path: str | Path, *, options: Mapping[str, Any] | None = None, any_format: bool = True) -> Checkpoint:
-    """Read any known checkpoint as a native Glow. A native file is read as it is.
+    """Read any known checkpoint as a native Glow. A native file is read as it is, or at one of its sizes.
 
     Whatever another project does differently is folded into the weights, so that `save_native` can write the result.
 
     Args:
         path: a native file or folder, or a file of another project. Settings beside it are read (see `settings`).
-        options: settings that no tensor gives, by name. They win over a file beside the weights.
+        options: settings that no tensor gives, by name. They win over a file beside the weights. For a native file,
+            `image_size` chooses one of its sizes.
         any_format: False for a file of somebody whom you do not trust: safetensors alone are opened, by their content.
             A hostile pickle runs no code, but it can take time and memory.
 
@@ -35,9 +36,10 @@ def convert(path: str | Path, *, options: Mapping[str, Any] | None = None, any_f
     path, options = Path(path), dict(options or {})
     kind = kind_of(path, any_format)
     if kind == "native folder" or (kind == "safetensors" and _is_native(path)):
+        image_size = options.pop("image_size", None)
         if options:
             raise CheckpointError(f"{path.name}: a native file needs no settings. Leave out {sorted(options)[0]!r}")
-        return load_native(path)
+        return load_native(path, image_size)
     if kind == "graph":
         with guarded(path, "TensorFlow graph"):
             layout, (tensors, found) = OPENAI, read_graph(path)

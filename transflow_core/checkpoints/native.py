@@ -3,29 +3,33 @@
 A folder holds `config.json`, `model.safetensors`, if it was measured `typicality.json`, and `SHA256SUMS`, by which
 weights that differ are refused. A single `.safetensors` file carries the JSON documents in its header, under "config"
 and "typicality".
+
+A flow that was grown may hold several priors of the same weights. "sizes" in its configuration says of each coarser
+one, by its side in pixels, what a file of its own would say. A reader that passes over "sizes" reads the largest.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor
 
-from ..flows import Flow, InvertibleConv1x1, TrainableFlow, WaveletGlow, build_flow, read_config
+from ..flows import Flow, FlowConfig, InvertibleConv1x1, TrainableFlow, WaveletConfig, build_flow, read_config
 from ..flows.base import reason
 from ..flows.pixels import PixelConvention
 from ..untrusted import open_safetensors, save_safetensors
 from .memory import require_memory
 from .tensors import LARGEST_HEADER, CheckpointError
 
-__all__ = ["Checkpoint", "load_native", "native_fingerprint", "require_invertible", "save_native", "sha256_of"]
+__all__ = ["Checkpoint", "Size", "load_native", "native_fingerprint", "require_invertible", "save_native", "sha256_of"]
 
 FORMAT, GROWN_FORMAT, VERSION = "transflow-glow", "transflow-grown-glow", 1
 _LAST_WITH_RETIRED = "0.2.0"
@@ -33,6 +37,19 @@ _WEIGHTS, _SUMS = "model.safetensors", "SHA256SUMS"
 _LARGEST_DOCUMENT = 1 << 20
 _PIXELS = ("bits", "pixel_offset", "pixel_scale", "pixel_noise")
 _LARGEST_RESIDUAL = 0.1
+
+
+@pydantic_dataclass(frozen=True)
+class Size:
+    """A coarser size of a flow that is a prior of its own: a `Checkpoint` without the weights, which are the flow's."""
+
+    pixels: PixelConvention
+    name: Annotated[str, Field(max_length=80)]
+    typicality: dict[str, Any] | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+_SIZES = TypeAdapter(dict[int, Size])
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,7 @@ class Checkpoint:
         fingerprint: hexadecimal digest of the weights; equal fingerprints mean equal latents.
         typicality: the parsed `typicality.json`, or None.
         metadata: free words: format, licence, where it came from.
+        coarser: the smaller priors within a flow that was grown, by the side of their images.
     """
 
     flow: Flow
@@ -54,11 +72,14 @@ class Checkpoint:
     fingerprint: str
     typicality: dict[str, Any] | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    coarser: dict[int, Size] = field(default_factory=dict)
 
 
 @torch.inference_mode(False)  # weights made in inference mode could never be trained, nor their changes be seen
-def load_native(path: str | Path) -> Checkpoint:
+def load_native(path: str | Path, image_size: int | None = None) -> Checkpoint:
     """Read a native checkpoint from a folder or a `.safetensors` file.
+
+    With `image_size`, read the prior of that size alone, as if it had a file of its own; by default the largest.
 
     Raises CheckpointError with what is wrong, and in which file of a folder; FileNotFoundError if there is no file.
     """
@@ -74,24 +95,40 @@ def load_native(path: str | Path) -> Checkpoint:
             header = tensors.metadata() or {}
             documents = _documents(path) if folder else header
             config = _document(documents, "config", path.name)
-            flow, pixels = _empty_flow(config, path.name)
-            state = {_module_name(name): _weights(tensors, name) for name in tensors.keys()}  # noqa: SIM118
+            typicality = _document(documents, "typicality", path.name) if "typicality" in documents else None
+            words = {key: value for key, value in header.items() if key not in ("config", "typicality", "format")}
+            _check_format(config, path.name)
+            shape, prefix, coarser = read_config(config), "", _SIZES.validate_python(config.pop("sizes", {}))
+            parts = {side: _part(shape, side) for side in coarser}
+            if image_size not in (None, shape.image_size):
+                if image_size not in coarser:
+                    sides = ", ".join(map(str, (shape.image_size, *coarser)))
+                    raise CheckpointError(f"{path.name}: it has no prior of {image_size} pixels, only of {sides}")
+                size, (shape, prefix) = coarser[image_size], parts[image_size]
+                config, typicality, words = _config(size.name, size.pixels, shape), size.typicality, size.metadata
+                coarser = {side: one for side, one in coarser.items() if side < image_size}
+            with torch.device("meta"):
+                flow = build_flow(shape)
+            require_memory(flow, path.name)
+            pixels = PixelConvention(**{key.removeprefix("pixel_"): config[key] for key in _PIXELS if key in config})
+            names = [name for name in tensors.keys() if name.startswith(prefix)]  # noqa: SIM118
+            state = {_module_name(name.removeprefix(prefix)): _weights(tensors, name) for name in names}
         flow.load_state_dict(state, assign=True)
     except CheckpointError:
         raise
     except (ValueError, RuntimeError) as error:
-        words = reason(error) if isinstance(error, ValidationError) else str(error)
-        words = " ".join(words.split("\n\t")[-1].split())[:300]  # of names and shapes, torch writes many lines
-        raise CheckpointError(words if where in words else f"{where}: {words}") from error
+        wrong = reason(error) if isinstance(error, ValidationError) else str(error)
+        wrong = " ".join(wrong.split("\n\t")[-1].split())[:300]  # of names and shapes, torch writes many lines
+        raise CheckpointError(wrong if where in wrong else f"{where}: {wrong}") from error
     require_invertible(flow, path.name)
-    words = {key: value for key, value in header.items() if key not in ("config", "typicality", "format")}
     return Checkpoint(
         flow=flow.requires_grad_(False).eval(),
         pixels=pixels,
         name=str(config.get("name") or (path.name if folder else path.stem))[:80],
         fingerprint=_fingerprint(state, config),
-        typicality=_document(documents, "typicality", path.name) if "typicality" in documents else None,
+        typicality=typicality,
         metadata={"format": f"{config['format']} {VERSION}", **words},
+        coarser=coarser,
     )
 
 
@@ -109,7 +146,10 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
         nets = name.endswith(".position") or (name.endswith(".weight") and tensor.ndim == 4)
         dtype = torch.float16 if half and nets else torch.float32
         state[name.replace(".split.prior.", ".split.")] = tensor.detach().to("cpu", dtype).contiguous()
-    documents = {"config": json.dumps(_config(checkpoint.name, checkpoint.pixels, flow), indent=1)}
+    config = _config(checkpoint.name, checkpoint.pixels, flow.config)
+    if checkpoint.coarser:
+        config["sizes"] = {side: asdict(size) for side, size in checkpoint.coarser.items()}
+    documents = {"config": json.dumps(config, indent=1)}
     if checkpoint.typicality is not None:
         documents["typicality"] = json.dumps(checkpoint.typicality, indent=1)
     words = {"format": "pt"} | {key: value for key, value in checkpoint.metadata.items() if key != "format"}
@@ -126,7 +166,7 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
 def native_fingerprint(flow: TrainableFlow, pixels: PixelConvention, name: str) -> str:
     """The fingerprint that this flow has when it is read back from a native file: 16 hexadecimal digits."""
     state = {name: tensor.detach().cpu().float() for name, tensor in flow.state_dict().items()}
-    return _fingerprint(state, json.loads(json.dumps(_config(name, pixels, flow))))
+    return _fingerprint(state, _config(name, pixels, flow.config))
 
 
 def sha256_of(file: Path) -> str:
@@ -155,22 +195,23 @@ def require_invertible(flow: torch.nn.Module, where: str) -> None:
                 raise CheckpointError(f"{where}: {name} cannot be inverted: the error is {float(residual):.2g}")
 
 
-def _config(name: str, pixels: PixelConvention, flow: TrainableFlow) -> dict[str, Any]:
+def _config(name: str, pixels: PixelConvention, config: FlowConfig) -> dict[str, Any]:
+    """The configuration of a prior, as JSON gives it back."""
     document = {
-        "format": GROWN_FORMAT if isinstance(flow, WaveletGlow) else FORMAT,
+        "format": GROWN_FORMAT if isinstance(config, WaveletConfig) else FORMAT,
         "version": VERSION,
         "name": name,
         "bits": pixels.bits,
         "pixel_offset": pixels.offset,
-        **flow.config.to_dict(),
+        **config.to_dict(),
     }
     if (pixels.scale, pixels.noise) != (1.0, "uniform"):
         document |= {"pixel_scale": pixels.scale, "pixel_noise": pixels.noise}
-    return document
+    return json.loads(json.dumps(document))
 
 
-def _empty_flow(config: Mapping[str, Any], where: str) -> tuple[TrainableFlow, PixelConvention]:
-    """The flow of a configuration, without weights, and its pixels."""
+def _check_format(config: Mapping[str, Any], where: str) -> None:
+    """CheckpointError for a configuration that this version cannot read."""
     if config.get("format") not in (FORMAT, GROWN_FORMAT) or config.get("version") != VERSION:
         raise CheckpointError(
             f"{where}: expected format {FORMAT!r} or {GROWN_FORMAT!r} version {VERSION}, "
@@ -181,11 +222,16 @@ def _empty_flow(config: Mapping[str, Any], where: str) -> tuple[TrainableFlow, P
             f"{where}: this version cannot read flows with bounded layers or symmetric details. "
             f"Version {_LAST_WITH_RETIRED} is the last that can"
         )
-    with torch.device("meta"):
-        flow = build_flow(read_config(config))
-    require_memory(flow, where)
-    pixels = PixelConvention(**{key.removeprefix("pixel_"): config[key] for key in _PIXELS if key in config})
-    return flow, pixels
+
+
+def _part(config: FlowConfig, image_size: int) -> tuple[FlowConfig, str]:
+    """The flow of a coarser size, and what the names of its tensors begin with. ValueError if there is none."""
+    prefix = ""
+    while isinstance(config, WaveletConfig) and config.image_size > image_size:
+        config, prefix = config.base, prefix + "base."
+    if config.image_size != image_size:
+        raise ValueError(f"the flow has no level of {image_size} pixels")
+    return config, prefix
 
 
 # The split's net is a module of its own in the flow; the format names its two tensors by the split alone.

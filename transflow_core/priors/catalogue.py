@@ -32,8 +32,7 @@ def shipped_priors() -> list[str]:
         >>> shipped_priors()
         ['celeba128', 'celeba64']
     """
-    names = sorted(path.parent.name for path in MODELS.glob("*/model.safetensors"))
-    return sorted(names, key=lambda name: name != DEFAULT_PRIOR)
+    return sorted(sorted(_shipped()), key=lambda name: name != DEFAULT_PRIOR)
 
 
 def shipped_image_size(name: str) -> int | None:
@@ -43,12 +42,21 @@ def shipped_image_size(name: str) -> int | None:
         >>> shipped_image_size("celeba128"), shipped_image_size("mine")
         (128, None)
     """
-    if name not in shipped_priors():
-        return None
-    config, factor = json.loads((MODELS / name / "config.json").read_text(encoding="utf-8")), 1
-    while "base" in config:  # grown
-        config, factor = config["base"], 2 * factor
-    return factor * config["image_size"]
+    return _shipped().get(name, (None, None))[1]
+
+
+def _shipped() -> dict[str, tuple[Path, int]]:
+    """The folder that holds each prior that ships, and the side of its images. One folder may hold several."""
+    found = {}
+    for weights in sorted(MODELS.glob("*/model.safetensors")):
+        whole = json.loads((weights.parent / "config.json").read_text(encoding="utf-8"))
+        part, factor = whole, 1
+        while "base" in part:  # grown
+            part, factor = part["base"], 2 * factor
+        names = {side: about["name"] for side, about in whole.get("sizes", {}).items()}
+        for side, name in {factor * part["image_size"]: whole["name"], **names}.items():
+            found[name] = (weights.parent, int(side))
+    return found
 
 
 def example_files(name: str) -> list[Path]:
@@ -76,6 +84,9 @@ def load_prior(
 ) -> Prior:
     """Load a prior by a shipped name, from a file or folder, from the Hub, or by the name of a known public one.
 
+    Of a file that holds several sizes it is the largest (see `Prior.at`), or the one that `image_size` or a shipped
+    name says; then no more is read.
+
     Args:
         name: a shipped name; a native file or folder; a file of another project (see `checkpoints.LAYOUTS`), which
             is converted; `"hf://owner/repo/file"`, with `@revision` to pin it; or a name of `known_priors()`.
@@ -95,8 +106,10 @@ def load_prior(
 
     access = access or OWNER
     from_hub = is_hub_address(name)
-    path = MODELS / str(name) if str(name) in shipped_priors() else Path(name)
-    if from_hub:
+    path = Path(name)
+    if (shipped := _shipped().get(str(name))) is not None:
+        path, options["image_size"] = shipped
+    elif from_hub:
         path = fetch(str(name), access)
     elif not path.exists():
         known = _known(str(name))

@@ -1,8 +1,10 @@
 """A prior: a trained flow, its pixel convention and its metadata. This is what evidence conditions."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -12,8 +14,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..checkpoints import Checkpoint, CheckpointError, save_native
-from ..flows import CoarseFlow, Flow, GuardedFlow, count_parameters, device_of, fuse, place
+from ..checkpoints import Checkpoint, CheckpointError, Size, native_fingerprint, save_native
+from ..flows import (
+    CoarseFlow,
+    Flow,
+    GuardedFlow,
+    TrainableFlow,
+    WaveletGlow,
+    count_parameters,
+    device_of,
+    fuse,
+    place,
+)
 from ..flows.pixels import PixelConvention
 from ..hub import CARD, SAMPLES, make_card, push_to_hub
 from ..images import contact_sheet, save_png, to_pil
@@ -73,6 +85,7 @@ class Prior:
         typicality: quantiles over held-out images, or None when nobody measured them.
         metadata: free words.
         nets: the type in which the nets inside the flow's couplings compute; None is float32 (see `Preview`).
+        coarser: the smaller priors within a flow that was grown, by the side of their images (see `at`).
 
     The flow that computes is the fused one (`flows.fuse`), made when it is first used: change no weight afterwards.
 
@@ -90,8 +103,11 @@ class Prior:
     typicality: Typicality | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     nets: torch.dtype | None = None
+    coarser: Mapping[int, Size] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._finer: Prior | None = None
+        self._at: dict[int, Prior] = {}
         levels, start = [], 0
         for c, h, w in self.flow.latent_shapes:
             levels.append(LatentLevel(f"{h}×{w}", (c, h, w), slice(start, start + c * h * w)))
@@ -100,7 +116,7 @@ class Prior:
         self.dim: int = start
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, device: str | torch.device = "auto") -> "Prior":
+    def from_checkpoint(cls, checkpoint: Checkpoint, device: str | torch.device = "auto") -> Prior:
         """Put a loaded checkpoint on a device. Raises CheckpointError if its typicality statistics make no sense."""
         typicality = None
         if checkpoint.typicality is not None:
@@ -115,7 +131,35 @@ class Prior:
             fingerprint=checkpoint.fingerprint,
             typicality=typicality,
             metadata=dict(checkpoint.metadata),
+            coarser=dict(checkpoint.coarser),
         )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sides of the images of the priors that this one holds, in pixels: its own, then coarser ones."""
+        return self.image_size, *sorted(self.coarser, reverse=True)
+
+    def at(self, image_size: int) -> Prior:
+        """This prior, or the coarser one of that size that it holds, with the same weights in memory.
+
+        It is what a file of its own would give, fingerprint and all. The latent of an image's 2×2 means is the end of
+        that of the image. Raises ValueError, with the sizes that there are.
+        """
+        if image_size == self.image_size:
+            return self
+        if image_size not in self.coarser:
+            raise ValueError(f"{self.name} has no prior of {image_size} pixels. It has {self.sizes}")
+        if image_size not in self._at:
+            flow, size = self.flow, self.coarser[image_size]
+            while isinstance(flow, WaveletGlow) and flow.image_size > image_size:
+                flow = flow.base
+            own = native_fingerprint(cast(TrainableFlow, flow), size.pixels, size.name)
+            smaller = {side: one for side, one in self.coarser.items() if side < image_size}
+            checkpoint = Checkpoint(flow, size.pixels, size.name, own, size.typicality, size.metadata, smaller)
+            found = replace(Prior.from_checkpoint(checkpoint, self.device), nets=self.nets)
+            found._finer = self
+            self._at[image_size] = found
+        return self._at[image_size]
 
     def level_rms(self, z: Tensor) -> Tensor:
         """Root mean square of each level of latents, (n, D) -> (n, levels), fine to coarse."""
@@ -136,15 +180,19 @@ class Prior:
         """Where the flow computes."""
         return device_of(self.flow)
 
-    def to(self, device: str | torch.device) -> "Prior":
+    def to(self, device: str | torch.device) -> Prior:
         """Move the flow, in place; returns self. A flow that is no torch module stays where it is."""
         if isinstance(self.flow, nn.Module):
             self.flow.to(pick_device(device))
         self.__dict__.pop("_form", None)
+        for coarser in self._at.values():
+            coarser.to(device)
         return self
 
     @cached_property
     def _form(self) -> Flow:
+        if self._finer is not None:
+            return cast(GuardedFlow, self._finer._form).coarser(cast(TrainableFlow, self.flow))
         return fuse(self.flow, self.nets)
 
     def _batched(
@@ -327,9 +375,9 @@ class Prior:
     def save(self, path: str | Path, half: bool = False) -> None:
         """Write the prior in the native format: one `.safetensors` file, or a folder when `path` has no suffix."""
         typicality = self.typicality.to_dict() if self.typicality else None
-        save_native(
-            Checkpoint(self.flow, self.pixels, self.name, self.fingerprint, typicality, self.metadata), path, half=half
-        )
+        words, coarser = self.metadata, dict(self.coarser)
+        checkpoint = Checkpoint(self.flow, self.pixels, self.name, self.fingerprint, typicality, words, coarser)
+        save_native(checkpoint, path, half=half)
 
     def save_pretrained(
         self, folder: str | Path, *, repo_id: str = "owner/repo", card: str = "", half: bool = False, **head: Any
@@ -357,7 +405,7 @@ class Prior:
     @classmethod
     def from_pretrained(
         cls, name: str | Path, *, revision: str | None = None, device: str | torch.device = "auto"
-    ) -> "Prior":
+    ) -> Prior:
         """Load what `save_pretrained` wrote from a folder, or from the Hub by "owner/repo". See `load_prior`."""
         if not Path(name).is_dir():
             name = f"hf://{name}/model.safetensors" + (f"@{revision}" if revision else "")
@@ -374,6 +422,7 @@ class Prior:
             "name": self.name,
             "fingerprint": self.fingerprint,
             "image_size": self.image_size,
+            "sizes": list(self.sizes),
             "channels": self.channels,
             "dim": self.dim,
             "levels": [{"name": level.name, "shape": list(level.shape), "dim": level.dim} for level in self.levels],
