@@ -77,10 +77,12 @@ def ends_in_the_same_bits(images, folder, settings, shape=TINY, **how):
 
 
 def conforms(prior, folder, atol):
-    """A prior computes what the run noted for others."""
-    with np.load(folder / "conformance.npz") as data:
-        same(prior.encode(data["images"]), torch.from_numpy(data["z"]), atol)
-        same(prior.decode(torch.from_numpy(data["sample_z"])), torch.from_numpy(data["sample"]), atol)
+    """A prior computes what the run noted for others, at each size."""
+    for side in prior.sizes:
+        name = "conformance.npz" if side == prior.image_size else f"conformance_{side}.npz"
+        with np.load(folder / name) as data:
+            same(prior.at(side).encode(data["images"]), torch.from_numpy(data["z"]), atol)
+            same(prior.at(side).decode(torch.from_numpy(data["sample_z"])), torch.from_numpy(data["sample"]), atol)
 
 
 def discs(n: int, side: int = 32, seed: int = 0) -> np.ndarray:

@@ -1,11 +1,18 @@
 """`train --grow`: one level, trained for itself on a prior that stays as it is."""
 
+import re
+
+import numpy as np
 import pytest
+import torch
 
 from transflow_core.flows import WaveletGlow
 from transflow_core.priors.catalogue import load_prior
+from transflow_core.training import Train, trainer
 from transflow_core.training.data import batch, condition_noise
 from transflow_core.training.density import BitsPerDim, bits_per_level
+from transflow_core.training.plan import plan, words_of
+from transflow_core.training.processes import Processes
 
 from .conftest import DETAILS, card, conforms, ends_in_the_same_bits, image_set, same, tiny, train
 
@@ -40,8 +47,19 @@ def test_a_level_learns_on_a_prior_that_stays_as_it_is(base, grown):
     assert [level.name for level in prior.levels] == ["32×32", "16×16", "8×8", "4×4"]
     same(prior.flow.base.state_dict(), base.flow.state_dict(), 1e-3)  # float16
     conforms(prior, folder, 1e-3)
-    for words in ("the level above", "images of 8 bits", f"32×32 {result.levels[0]['bits']:.4f}"):
+    for words in ("the level above", "images of 8 bits", f"32×32 {bits[-1]:.2f}", "## grown", "## base"):
         assert words in card(folder)
+
+
+def test_what_was_grown_holds_the_prior_below_and_all_that_is_known_of_it(base, grown):
+    small = grown[1].at(32)
+    assert grown[1].sizes == (64, 32)
+    assert (small.name, small.pixels, small.typicality) == (base.name, base.pixels, base.typicality)
+    assert small.metadata == words_of(base) and "maximum likelihood" in base.metadata["training"]
+    assert base.metadata["training"] in card(grown[2])
+    bits = small.bits_per_dim(IMAGES.held_out.reshape(24, 32, 2, 32, 2, 3).mean((2, 4)).round().astype(np.uint8))
+    said = float(re.findall(r"\*\*Held out\*\*: ([\d.]+) bits per dimension in all", card(grown[2]))[1])
+    assert said == pytest.approx(float(bits.mean()), abs=4 * float(bits.std()) / len(bits) ** 0.5)
 
 
 def test_bits_of_a_level_have_the_convention_of_the_whole(grown):
@@ -59,15 +77,8 @@ def test_bits_of_a_level_have_the_convention_of_the_whole(grown):
     assert 0 < float((alone(x, noise) - alone(x)).abs().max()) < 1
 
 
-def test_a_run_that_was_stopped_ends_in_the_same_bits_above_any_base(disc_set, base, grown, tmp_path):
+def test_a_run_that_was_stopped_ends_in_the_same_bits(base, tmp_path):
     ends_in_the_same_bits(IMAGES, tmp_path, settings(steps=12), DETAILS, grow=base)
-    # The level does not depend on what is below: a run that has ended goes on above another base.
-    train(disc_set, tmp_path / "other", tiny(steps=1))
-    other = load_prior(tmp_path / "other", device="cpu")
-    train(IMAGES, tmp_path / "parts", settings(steps=12, resume=True), DETAILS, grow=other)
-    moved, whole = (load_prior(tmp_path / name, device="cpu").flow for name in ("parts", "whole"))
-    same(moved.details.state_dict(), whole.details.state_dict())
-    same(moved.base.state_dict(), other.flow.state_dict())
 
 
 def test_a_level_begins_with_another_and_grows_again(base, grown, tmp_path):
@@ -78,3 +89,28 @@ def test_a_level_begins_with_another_and_grows_again(base, grown, tmp_path):
     train(image_set(8, 4, 128), tmp_path / "b", settings(steps=1, batch_size=2), DETAILS, grow=prior)
     twice = load_prior(tmp_path / "b", device="cpu")
     assert twice.image_size == 128 and isinstance(twice.flow.base, WaveletGlow)
+
+
+def test_levels_are_put_on_another_prior_without_training(disc_set, grown, tmp_path):
+    """`--grow BASE --start LEVELS --steps 0`: the base with all that is known of it, and the levels as they are."""
+    prior, images = grown[1], image_set(8, 4, 128)
+    train(images, tmp_path / "a", settings(steps=1, batch_size=2), DETAILS, grow=prior)
+    train(disc_set, tmp_path / "b", tiny(steps=2))
+    asked = Train(grow=str(tmp_path / "b"), start=str(tmp_path / "a"), steps=0, nets="float32", data_words="discs")
+    made = plan(asked, tmp_path / "c", torch.device("cpu"))
+    group = Processes(0, 1, torch.device("cpu"))
+    result = trainer.train(images, tmp_path / "c", made, group)
+    assert result.finished and result.step == 0
+    (above, other), whole = (load_prior(tmp_path / name, device="cpu") for name in "ab"), load_prior(tmp_path / "c")
+    same(whole.flow.details.state_dict(), above.flow.details.state_dict())
+    same(whole.flow.base.details.state_dict(), above.flow.base.details.state_dict())
+    same(whole.flow.base.base.state_dict(), other.flow.state_dict())
+    assert whole.sizes == (128, 64, 32)
+    assert [whole.at(side).name for side in whole.sizes] == ["c", prior.name, "b"]
+    # How each level came about is still said; what was measured above another base was measured anew.
+    assert whole.metadata["training"] == above.metadata["training"] and whole.metadata["data"] == "discs"
+    assert whole.at(32).fingerprint == other.fingerprint and whole.at(32).typicality == other.typicality
+    assert whole.at(64).typicality.n == 4 and whole.at(64).typicality != prior.typicality
+    assert whole.at(64).metadata["training"] == prior.metadata["training"]
+    conforms(whole, tmp_path / "c", 1e-5)
+    assert "nothing was trained" in card(tmp_path / "c")

@@ -76,7 +76,7 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path):
     [
         ({"preset": "celeba65"}, "celeba64"),
         ({"nets": "float16"}, "bfloat16"),
-        ({"steps": 0}, "steps"),
+        ({"steps": -1}, "steps"),
         ({"ema": 1.0}, "ema"),
         ({"checkerboard": float("nan")}, "checkerboard"),
         ({"checkerboard": 1.0}, "weights to begin with"),
@@ -86,7 +86,7 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path):
         ({"preset": "level"}, "a prior to grow"),
         ({"preset": "tiny32", "grow": "tiny.safetensors"}, "only such a level"),
         ({"preset": "tiny32", "start": "tiny.safetensors"}, "another architecture"),
-        ({"start": "tiny.safetensors", "grow": "tiny.safetensors"}, "another architecture"),
+        ({"start": "tiny.safetensors", "grow": "tiny.safetensors"}, "no level above"),
         ({"grow": "nowhere.safetensors"}, "nowhere"),
         ({"resume": True}, "no run"),
     ],

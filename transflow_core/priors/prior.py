@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -103,7 +103,7 @@ class Prior:
     typicality: Typicality | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     nets: torch.dtype | None = None
-    coarser: Mapping[int, Size] = field(default_factory=dict)
+    coarser: dict[int, Size] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._finer: Prior | None = None

@@ -45,12 +45,10 @@ def bits_per_level(flow: TrainableFlow, x: Tensor, nats: float) -> list[dict[str
     "bits" are a dimension of the level's own: their mean, weighted by "dim", is the whole's bits per dimension. Coarser
     levels see the images' means. `nats`: log 2**bits, of the finest level's bits.
     """
-    return [
-        {
-            "level": f"{eps.shape[2]}×{eps.shape[3]}" if eps.ndim == 4 else "rest",
-            "dim": eps[0].numel(),
-            # A mean is half of what an orthonormal transform would give, and its density twice that one's.
-            "bits": float(_bits(eps, log_det, nats + depth * math.log(2)).mean()),
-        }
-        for depth, (eps, log_det) in enumerate(encode_levels(flow, x))
-    ]
+    found = []
+    for depth, (eps, log_det) in enumerate(encode_levels(flow, x)):
+        # A mean is half of what an orthonormal transform would give, and its density twice that one's.
+        bits = _bits(eps, log_det, nats + depth * math.log(2))
+        name = f"{eps.shape[2]}×{eps.shape[3]}" if eps.ndim == 4 else "rest"
+        found.append({"level": name, "dim": eps[0].numel(), "bits": float(bits[bits.isfinite()].mean())})
+    return found

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..images import contact_sheet, save_png, to_pil
 from ..posterior import standard_normal
 from ..priors.prior import Prior
 from ..priors.typicality import Typicality
+from .data import batch
+from .density import bits_per_level
+from .plan import trainable
 
-__all__ = ["TEMPERATURE", "measure_typicality", "sheet", "write_conformance"]
+__all__ = ["TEMPERATURE", "bits_of_levels", "measure_typicality", "reduced", "sheet", "write_conformance"]
 
 TEMPERATURE = 0.7
 """Of the samples on sheets."""
 
 _PERCENT = (0, 0.1, 1, 5, 25, 50, 75, 95, 99, 99.9, 100)
 _BATCH = 32
+_CONFORMANCE_PIXELS = 2**15  # of a size's images: the data stay small beside the weights
 
 
 def measure_typicality(prior: Prior, images: NDArray[np.uint8]) -> Typicality:
@@ -40,11 +46,35 @@ def measure_typicality(prior: Prior, images: NDArray[np.uint8]) -> Typicality:
     return Typicality(len(values), tuple(map(float, _PERCENT)), log_prior, log_prob, tuple(levels))
 
 
-def write_conformance(prior: Prior, path: Path, n: int = 4) -> None:
-    """Write inputs and results of a prior, `.npz`, so that another implementation, or a later one, can be held to them.
+def reduced(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Means of square blocks of pixels, rounded once: (n, S, S, C) -> (n, side, side, C)."""
+    factor = images.shape[1] // side
+    return np.stack([np.asarray(Image.fromarray(image).reduce(factor)) for image in images])
 
-    `images` (uint8 NHWC, sampled: nobody's face) with `z`, `log_prior`, `log_prob`; `sample_z`, and `sample` in [0, 1].
+
+def bits_of_levels(prior: Prior, images: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """`bits_per_level` of all of some images, (n, S, S, C), with noise of the prior's own bits."""
+    size = min(_BATCH, len(images))
+    how = {"size": size, "seed": 0, "mirror": False}
+    batches = (batch(images, prior.pixels, step, **how) for step in range(-(-len(images) // size)))
+    flow, nats = trainable(prior), prior.pixels.nats_per_dim
+    rows = zip(*(bits_per_level(flow, x.to(prior.device), nats) for x in batches), strict=True)
+    return [{**level[0], "bits": float(np.mean([one["bits"] for one in level]))} for level in rows]
+
+
+def write_conformance(prior: Prior, folder: Path) -> None:
+    """Write inputs and results of a prior, so that another implementation, or a later one, can be held to them.
+
+    Each size that it holds has a file: the largest `conformance.npz`, others such as `conformance_64.npz`. `images`
+    (uint8 NHWC, sampled: nobody's face) with `z`, `log_prior`, `log_prob`; `sample_z`, and `sample` in [0, 1].
     """
+    for side in prior.sizes:
+        name = "conformance.npz" if side == prior.image_size else f"conformance_{side}.npz"
+        n = min(4, max(1, _CONFORMANCE_PIXELS // side**2))
+        _write_conformance(prior.at(side), folder / name, n)
+
+
+def _write_conformance(prior: Prior, path: Path, n: int) -> None:
     shown = prior.decode(TEMPERATURE * standard_normal(n, prior.dim, seed=0))
     images = (shown * 256).floor().clamp(max=255).byte().permute(0, 2, 3, 1).cpu().numpy()
     sample_z = TEMPERATURE * standard_normal(n, prior.dim, seed=1)

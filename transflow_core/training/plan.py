@@ -8,13 +8,23 @@ from typing import Any
 
 import torch
 
-from ..flows import DetailConfig, FlowConfig, GlowConfig, LevelConfig, PixelConvention, TrainableFlow, WaveletConfig
+from ..checkpoints import Size
+from ..flows import (
+    DetailConfig,
+    FlowConfig,
+    GlowConfig,
+    LevelConfig,
+    PixelConvention,
+    TrainableFlow,
+    WaveletConfig,
+    unrolled,
+)
 from ..priors.catalogue import load_prior
 from ..priors.prior import Prior
 from .recipe import Train, TrainingError
 from .state import read_state
 
-__all__ = ["PRESETS", "Plan", "plan", "trainable"]
+__all__ = ["PRESETS", "Plan", "plan", "trainable", "words_of"]
 
 _SCHEDULE = {"learning_rate": 8e-4, "warmup_steps": 200, "ema": 0.999}
 
@@ -49,7 +59,7 @@ class Plan:
             images unlike its data; the mean of the two keeps most of the gain and of the robustness.
         config: of the whole flow.
         pixels: what training sees of the bytes: of a level, its own bits of noise.
-        start: weights to begin with, of the same architecture; with `grow` only those of its details.
+        start: weights to begin with, of the same architecture; with `grow` only those of its levels above that one.
         grow: the prior that a level is put on. It stays as it is, and may be another one when the run goes on.
 
     References:
@@ -67,6 +77,25 @@ class Plan:
     def learned(self) -> FlowConfig | DetailConfig:
         """What the run trains: the whole flow, or the details above the one that it grows."""
         return self.config if self.grow is None or isinstance(self.config, GlowConfig) else self.config.details
+
+    @property
+    def coarser(self) -> dict[int, Size]:
+        """The smaller priors within what is made: all that `grow` holds, and what `start` holds above it.
+
+        What was measured on the latter was measured above another prior: it is left out.
+        """
+        if self.grow is None:
+            return dict(self.start.coarser) if self.start else {}
+        above = self.start.coarser.items() if self.start else ()
+        found = {side: replace(size, typicality=None) for side, size in above if side > self.grow.image_size}
+        typicality = self.grow.typicality.to_dict() if self.grow.typicality else None
+        own = Size(self.grow.pixels, self.grow.name, typicality, words_of(self.grow))
+        return {**found, self.grow.image_size: own, **self.grow.coarser}
+
+
+def words_of(prior: Prior) -> dict[str, str]:
+    """What is said of a prior, but the format that it was read from."""
+    return {key: text for key, text in prior.metadata.items() if key != "format"}
 
 
 def trainable(prior: Prior) -> TrainableFlow:
@@ -102,7 +131,14 @@ def plan(asked: Train, folder: Path, device: torch.device) -> Plan:
         raise TrainingError("a level of details needs a prior to grow, and only such a level grows one")
     pixels = PixelConvention()
     if grow is not None and isinstance(shape, DetailConfig):
-        shape, pixels = WaveletConfig(trainable(grow).config, shape), grow.pixels
+        levels, shape, pixels = [shape], trainable(grow).config, grow.pixels
+        if start is not None and asked.preset is None:
+            above = max(1, start.image_size // grow.image_size).bit_length() - 1
+            levels, usual = unrolled(trainable(start).config)[0][:above], usual | {"bits": start.pixels.bits}
+            if not levels:
+                raise TrainingError(f"{start.name} has no level above {grow.name}")
+        for level in reversed(levels):
+            shape = WaveletConfig(shape, level)
     elif start is not None and asked.preset is None:
         shape, pixels = trainable(start).config, start.pixels
         usual = usual | {"bits": pixels.bits}

@@ -38,9 +38,9 @@ class Train(Recipe):
         None, "celeba64; level, with --grow; or tiny32 (seconds). By default celeba64 or level."
     )
     grow: str | None = parameter(None, "A prior to put a level on, of images twice as large. It stays as it is.")
-    start: str | None = parameter(None, "Begin with this prior's weights; with --grow, with those of its finest level.")
+    start: str | None = parameter(None, "Begin with this prior's weights; with --grow, with its levels above that one.")
     minutes: float | None = parameter(None, "Budget in minutes; the schedule follows it.", gt=0)
-    steps: int | None = parameter(None, "Budget in steps. Such a run repeats to the bit.", ge=1)
+    steps: int | None = parameter(None, "Budget in steps. Such a run repeats to the bit. 0 trains nothing.", ge=0)
     batch_size: int | None = parameter(None, "Images a step, over all processes.", ge=1)
     learning_rate: float | None = parameter(None, "Adam's, after warm-up.", gt=0)
     warmup_steps: int | None = parameter(None, "Steps over which the learning rate rises.", ge=0)
@@ -82,7 +82,7 @@ class Train(Recipe):
 
     def progress(self, step: int, seconds: float) -> float:
         """How much of the budget is used, from 0; 1 and more is the end. TrainingError if there is no budget."""
-        parts = [step / self.steps] if self.steps else []
+        parts = [] if self.steps is None else [step / self.steps if self.steps else 1.0]
         parts += [seconds / (60 * self.minutes)] if self.minutes else []
         if not parts:
             raise TrainingError("give a budget: steps, minutes or both")

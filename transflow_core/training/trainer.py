@@ -9,7 +9,8 @@ import os
 import threading
 import time
 from collections import deque
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,12 @@ from ..flows import (
 )
 from ..priors.catalogue import load_prior
 from ..priors.prior import Prior
-from .card import CLIP, model_card
+from .card import CLIP, model_card, training_words
 from .checkerboard import checkerboard_penalty, low_norm_latents, penalised_parameters
 from .data import ImageSet, batch, condition_noise, first_images
 from .density import BitsPerDim, bits_per_level
-from .measure import measure_typicality, sheet, write_conformance
-from .plan import Plan, trainable
+from .measure import measure_typicality, reduced, sheet, write_conformance
+from .plan import Plan, trainable, words_of
 from .processes import Processes
 from .recipe import TrainingError
 from .state import STATE, Counters, read_state, write_state
@@ -68,8 +69,9 @@ def train(
     the way in `samples/`, `log.jsonl`, and `training.pt`, from which a run that was stopped goes on: with a budget in
     steps, to the same bits as one that was not.
 
-    Of a run that grows a prior, the new level alone is trained, and held-out bits are its own (see `BitsPerDim`). Under
-    `torchrun` each process takes its part of every batch; the batches are those of a single process.
+    Of a run that grows a prior, the new level alone is trained, and held-out bits are its own (see `BitsPerDim`). What
+    it makes also holds the prior that it grew, and all sizes of that one. Under `torchrun` each process takes its part
+    of every batch; the batches are those of a single process.
 
     Args:
         images, plan: see `prepare`, `Plan`.
@@ -137,16 +139,21 @@ class _Run:
         """With the weights to begin with, scaled if they saw other noise; or with new ones that fit some images."""
         plan, generator = self.plan, torch.Generator().manual_seed(self.settings.seed)
         flow = build_flow(plan.config, generator)
-        if isinstance(flow, WaveletGlow) and plan.grow is not None:
-            flow.base = copy.deepcopy(trainable(plan.grow))
+        if plan.start is not None:
+            given = _levels(trainable(plan.start), plan.grow)
+            for part, other in zip(_levels(flow, plan.grow), given, strict=True):
+                part.load_state_dict(other.state_dict())
+        if plan.grow is not None:
+            above = flow
+            while isinstance(above, WaveletGlow) and above.base.image_size > plan.grow.image_size:
+                above = above.base
+            above.base = copy.deepcopy(trainable(plan.grow))
         channels_last(flow)
         flow.to(self.group.device).requires_grad_(False)
         seen = first_images(self.images.train, plan.pixels, self.settings.seed).to(self.group.device)
-        if plan.start is not None:
-            self._part(flow).load_state_dict(self._part(trainable(plan.start)).state_dict())
-            if plan.grow is None:
-                whiten(flow, seen)
-        else:
+        if plan.start is not None and plan.grow is None:
+            whiten(flow, seen)
+        elif plan.start is None:
             initialise(self._part(flow), *([seen] if plan.grow is None else reversed(haar_split(seen))))
         return flow
 
@@ -262,10 +269,13 @@ class _Run:
         return float(bits.detach()), float(penalty.detach()), norm
 
     def _prior(self) -> Prior:
-        settings = self.settings
+        settings, plan = self.settings, self.plan
         words = {"data": settings.data_words, "licence": settings.licence}
+        words["training"] = training_words(plan, self.counters)
         name, metadata = settings.name or self.folder.resolve().name, {key: text for key, text in words.items() if text}
-        return Prior(self.kept.eval(), self.plan.pixels, name, "", metadata=metadata)
+        if plan.start and not self.counters.step:  # of weights that were only put together, it still holds
+            metadata = words_of(plan.start) | metadata
+        return Prior(self.kept.eval(), plan.pixels, name, "", metadata=metadata, coarser=plan.coarser)
 
     def _measure_and_save(self, everything: bool = False) -> None:
         """Bits per dimension of held-out images and a sheet of samples, under the averaged weights; a checkpoint."""
@@ -315,7 +325,7 @@ class _Run:
         written.rmdir()
 
     def _finish(self) -> None:
-        """What only a finished run gets: typicality, conformance data, the last sheet and the card."""
+        """What only a finished run gets: typicality and conformance data of each size, the last sheet and the card."""
         if self.settings.blend < 1:
             with torch.no_grad():
                 for kept, begun in zip(self.kept.parameters(), self.begun.parameters(), strict=True):
@@ -323,10 +333,24 @@ class _Run:
             self._measure(everything=True)
         self._tell("measuring typicality")
         prior = self._prior()
-        prior.typicality = measure_typicality(prior, self.images.held_out[:_TYPICALITY_OF])
+        held_out = self.images.held_out[:_TYPICALITY_OF]
+        prior.typicality = measure_typicality(prior, held_out)
+        for side, size in prior.coarser.items():
+            if size.typicality is None:
+                found = measure_typicality(prior.at(side), reduced(held_out, side))
+                prior.coarser[side] = replace(size, typicality=found.to_dict())
         self._save(prior)
         prior = load_prior(self.folder, device=self.group.device)  # as people get it, halved or not
-        write_conformance(prior, self.folder / "conformance.npz")
+        write_conformance(prior, self.folder)
         sheet(prior, self.folder / "samples.png")
         card = model_card(prior, self.plan, self.images, self.counters, self.command)
         (self.folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+
+
+def _levels(flow: TrainableFlow, grow: Prior | None) -> Iterator[nn.Module]:
+    """The parts of a flow that a run begins with: the details of each level above the prior that it grows; or all."""
+    if grow is None:
+        yield flow
+    while grow is not None and isinstance(flow, WaveletGlow) and flow.image_size > grow.image_size:
+        yield flow.details
+        flow = flow.base
