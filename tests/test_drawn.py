@@ -15,7 +15,8 @@ from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletC
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.images import to_pil
 from transflow_core.operations.inpaint import ignore
-from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate
+from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate, judged
+from transflow_core.posterior.guard import chessboard
 from transflow_core.priors.adapters import adapt_encoder
 from transflow_core.priors.prior import Prior
 
@@ -48,6 +49,9 @@ LEVELS = (LevelConfig(2, 8), LevelConfig(2, 8))
 PRIORS = {
     "glow": make_tiny_prior,
     "grown": lambda: random_prior(WaveletConfig(GlowConfig(8, LEVELS), DetailConfig(2, 6, 4))),
+    "grown twice": lambda: random_prior(
+        WaveletConfig(WaveletConfig(GlowConfig(8, LEVELS), DetailConfig(2, 6, 4)), DetailConfig(2, 6, 4))
+    ),
     "one channel": lambda: random_prior(GlowConfig(16, LEVELS, 1)),
     "adapted": adapted,
     "adapted, small": lambda: adapted(4),
@@ -117,11 +121,12 @@ def forced(monkeypatch, noisy):
 def test_a_noisy_draw_is_drawn_again_with_another_fold_and_the_others_stay(monkeypatch, folds):
     engine = Engine(make_tiny_prior())
     sampler = sampler_of(engine)
-    shown = {f: engine.decode(sampler.sample(4, seed=1, fold=f), guards=[sampler.guard]) for f in range(5)}
-    wrong = [shown[f][2] for f in range(folds)]
+    shown = [engine.decode(sampler.sample(4, seed=1, fold=f), guards=[sampler.guard]) for f in range(5)]
+    known = judged(torch.cat(shown), engine.prior.image_size)
 
     def noisy(images):
-        return torch.tensor([any((image - one).abs().max() < 1e-4 for one in wrong) for image in images])
+        which = (images[:, None] - known[None]).square().mean((2, 3, 4)).argmin(1)
+        return (which % 4 == 2) & (which // 4 < folds)
 
     forced(monkeypatch, noisy)
     drawn = engine.sample(sampler, 4, seed=1)
@@ -136,10 +141,11 @@ def test_a_draw_that_stays_noisy_is_moved_to_its_first_donor(monkeypatch):
     engine = Engine(make_tiny_prior())
     sampler = sampler_of(engine)
     first, last = sampler.first(3, seed=1, fold=4), sampler.sample(3, seed=1, fold=4)
-    good = engine.decode(first, guards=[sampler.guard])
+    side = engine.prior.image_size
+    good = judged(engine.decode(first, guards=[sampler.guard]), side)
 
     def noisy(images):
-        return (images[:, None] - good[None]).abs().mean((2, 3, 4)).amin(1) > 0.02
+        return (judged(images, side)[:, None] - good[None]).abs().mean((2, 3, 4)).amin(1) > 0.02
 
     forced(monkeypatch, noisy)
     drawn = engine.sample(sampler, 3, seed=1)
@@ -150,6 +156,28 @@ def test_a_draw_that_stays_noisy_is_moved_to_its_first_donor(monkeypatch):
     # Where nothing is whole, its first donor is what there is.
     forced(monkeypatch, lambda images: torch.ones(len(images), dtype=torch.bool))
     assert engine.sample(sampler, 3, seed=1).z.equal(first)
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_the_samples_are_the_same_at_every_side(kind, monkeypatch):
+    """Also those that are drawn again, or moved: they are judged by the same means."""
+    engine = Engine(PRIORS["grown twice"]())
+    sampler = sampler_of(engine, how=METHODS[kind])
+    means = judged(engine.decode(sampler.sample(16, seed=3), guards=[sampler.guard]), 32)
+    noise = chessboard(means).sort().values
+    most = float(noise[8:10].mean())
+    monkeypatch.setattr("transflow_core.posterior.guard._NOISE", (0.0, most))
+    monkeypatch.setattr("transflow_core.compute.unusable", lambda images: chessboard(images) > most)
+    whole = engine.sample(sampler, 16, seed=3)
+    assert whole.projected.any() and whole.images.shape[-1] == 32
+    assert whole.redrawn.any() == (kind == "local")
+    for side, shown, preview in ((1, 16, False), (16, 16, False), (17, 32, False), (500, 32, False), (32, 16, True)):
+        small = engine.sample(sampler, 16, seed=3, side=side, preview=preview)
+        assert small.images.shape[-1] == shown
+        assert small.redrawn.equal(whole.redrawn) and small.projected.equal(whole.projected)
+        torch.testing.assert_close(small.z, whole.z, atol=1e-5, rtol=0)
+    alone = engine.sample(sampler, 1, seed=3, start=5)
+    torch.testing.assert_close(alone.images[0], whole.images[5], atol=1e-4, rtol=0)
 
 
 def test_what_leaves_the_ranges_is_counted():

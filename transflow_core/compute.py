@@ -19,7 +19,20 @@ from torch import Tensor
 from .evidence import Evidence, Latent
 from .flows import TrainableFlow
 from .pictures import digest_of
-from .posterior import Around, Closest, Guard, Local, Looks, Posterior, Sampler, closest, per_level, standard_normal
+from .posterior import (
+    Around,
+    Closest,
+    Guard,
+    Local,
+    Looks,
+    Posterior,
+    Sampler,
+    closest,
+    judged,
+    judged_at,
+    per_level,
+    standard_normal,
+)
 from .priors.prior import Prior
 from .recipes import Method
 from .runtime.worker import Cancelled, ComputeWorker, Priority
@@ -34,6 +47,7 @@ T = TypeVar("T")
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, how much there is, and what is being done."""
 Decode = Callable[[Tensor, Tensor], Tensor]
+Decoder = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 # Inverting eight images at once takes half the time of one by one.
 BATCH = 8
@@ -227,7 +241,7 @@ class Compute:
         """
         found = sampler
         for depth, row in enumerate(near, 1):
-            found = Around(sampler, self.sample(found, 1, start=row, **how).z[0], row, depth)
+            found = Around(sampler, self.sample(found, 1, start=row, side=1, **how).z[0], row, depth)
         return found
 
     def looks(self, of: Posterior | Tensor, **how: Unpack[How]) -> Looks:
@@ -256,14 +270,21 @@ class Compute:
     # --- latents to images -------------------------------------------------------------------------------------------
 
     def decode(
-        self, z: Tensor, *, centre: Tensor | None = None, guards: Sequence[Guard | None] = (), **how: Unpack[How]
+        self,
+        z: Tensor,
+        *,
+        centre: Tensor | None = None,
+        guards: Sequence[Guard | None] = (),
+        side: int | None = None,
+        **how: Unpack[How],
     ) -> Tensor:
         """Latents (n, D) -> images (n, C, S, S) in [0, 1] on the CPU, batch by batch.
 
         With a `centre`, (D,) or (n, D), a latent whose image is not finite or saturated is moved towards it until it is
-        neither. With `guards`, one for each latent, none leaves what its guard lets through.
+        neither. With `guards`, one for each latent, none leaves what its guard lets through. Where `side` pixels are
+        enough, images may be that small: see `Prior.decode`.
         """
-        decode = self._decoder(guards, **how)
+        decode = self._decoder(guards, side=side, **how)
         if centre is None:
             return decode(z, torch.arange(len(z)))[0]
         return project(lambda z, rows: decode(z, rows)[0], z, centre)[0]
@@ -283,31 +304,34 @@ class Compute:
         """n images of a posterior (the paper's), or of what `draw` gives; `seed`, …: see `Sampler.sample`.
 
         A seed gives the same noise at every λ and with every method. A `preview` has the same samples faster and less
-        sharp, while a slider moves: see `fast`. Where `side` pixels are enough, images may be that small: see
-        `Prior.decode`.
+        sharp, while a slider moves: see `fast`. Where `side` pixels are enough, images may be that small, but for those
+        that samples are judged at: see `Prior.decode`. The samples are the same at every side.
 
         A sample that is put together of several images and comes out noisy (see `Guard.noisy`) is drawn again, with
         other donors, up to four times; then it is moved towards its first donor until it is clear.
         """
         guard = sampler.guard
-        decode = self._decoder([guard], preview, side, **how)
+        decode, small = (self._decoder([guard], preview, one, **how) for one in (side, 1))
         z = sampler.sample(n, seed, temperature, start).clone()
-        images, excess = decode(z, torch.arange(n))
+        images, excess, means = decode(z, torch.arange(n))
         # What is put together of several images may be noisy, and has other donors to try.
         donors = sampler if isinstance(sampler, Local) and guard is not None else None
         wrong = guard.noisy if guard is not None and isinstance(sampler, Local | Around) else unusable
-        bad, redrawn = wrong(images), torch.zeros(n, dtype=torch.int64)
+        bad, redrawn = wrong(means), torch.zeros(n, dtype=torch.int64)
+        changed = bad.clone()
         for fold in range(1, _REDRAWS + 1):
             if donors is None or not bad.any():
                 break
             z[bad] = donors.sample(n, seed, temperature, start, fold)[bad]
             redrawn[bad] = fold
-            images[bad], excess[bad] = decode(z[bad], bad.nonzero().flatten())
-            bad[bad.clone()] = wrong(images[bad])
+            _, excess[bad], means = small(z[bad], bad.nonzero().flatten())
+            bad[bad.clone()] = wrong(means)
         if bad.any():
             centre = sampler.mean if donors is None else donors.first(n, seed, start, _REDRAWS)[bad]
-            images[bad], z[bad], _ = project(lambda z, rows: decode(z, rows)[0], z[bad], centre, wrong)
-        return Samples(images, z, redrawn, bad, excess > 1)
+            _, z[bad], _ = project(lambda z, rows: small(z, rows)[2], z[bad], centre, wrong)
+        if changed.any():
+            images[changed] = decode(z[changed], changed.nonzero().flatten())[0]
+        return Samples(images.nan_to_num(0.0, 1.0, 0.0), z, redrawn, bad, excess > 1)
 
     def series(
         self, samplers: Sequence[Sampler], n: int, *, seed: int = 0, temperature: float = 1.0, **how: Unpack[How]
@@ -345,28 +369,34 @@ class Compute:
 
     def _decoder(
         self, guards: Sequence[Guard | None], preview: bool = False, side: int | None = None, **how: Unpack[How]
-    ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Decodes latents (k, D) of rows (k,): images, and by how much each would have left its ranges, (k,)."""
-        ranges, each = _ranges(guards), len(guards) > 1
+    ) -> Decoder:
+        """Decodes latents (k, D) of rows (k,): images; by how much each would have left its ranges, (k,); and what they
+        are judged by (see `judged`), which is the same whatever their side."""
+        ranges, each, full = _ranges(guards), len(guards) > 1, self.prior.image_size
         if preview and self.prior.device.type == "cpu":
-            side = (side or self.prior.image_size) // 2
+            side = min(side or full, full) // 2
+        side = side and max(side, judged_at(full))
 
-        def decode(z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-            if not len(z):
-                return self.prior.decode(z).cpu(), torch.zeros(0)
+        def coloured(images: Tensor, rows: Tensor) -> Tensor:
+            images = images.clamp(0, 1)
+            if not guards:
+                return images
+            some = [guards[row] for row in rows.tolist()] if each else guards
+            pairs = zip(some, images.split(len(images) // len(some)), strict=True)
+            return torch.cat([x if guard is None else guard.coloured(x) for guard, x in pairs])
 
+        def decode(z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             def guarded(part: slice) -> tuple[Tensor, Tensor]:
                 within = ranges[rows[part]] if ranges is not None and each else ranges
                 prior = self.fast if preview else self.prior
-                return prior.guarded_decode(z[part], self.batch_size, side, within)
+                return prior.guarded_decode(z[part], self.batch_size, side, within, clip=False)
 
+            if not len(z):
+                nothing = self.prior.decode(z).cpu()
+                return nothing, nothing.new_zeros(0), nothing
             parts = self._batches(guarded, len(z), self.batch_size, "sampling", **how)
             images, excess = (torch.cat(some) for some in zip(*((x.cpu(), e.cpu()) for x, e in parts), strict=True))
-            if guards:
-                some = [guards[row] for row in rows.tolist()] if each else guards
-                pairs = zip(some, images.split(len(images) // len(some)), strict=True)
-                images = torch.cat([x if guard is None else guard.coloured(x) for guard, x in pairs])
-            return images, excess
+            return coloured(images, rows), excess, coloured(judged(images, full), rows)
 
         return decode
 

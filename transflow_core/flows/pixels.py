@@ -38,9 +38,10 @@ class PixelConvention:
         """v -> x, without noise: deterministic."""
         return v * self.scale - self.offset
 
-    def from_flow(self, x: Tensor) -> Tensor:
-        """x -> v, clipped to [0, 1]."""
-        return ((x + self.offset) / self.scale).clamp(0, 1)
+    def from_flow(self, x: Tensor, clip: bool = True) -> Tensor:
+        """x -> v, clipped to [0, 1] unless `clip` is false."""
+        v = (x + self.offset) / self.scale
+        return v.clamp(0, 1) if clip else v
 
     def dequantise(self, v: Tensor, noise: Tensor) -> Tensor:
         """v and uniform noise in [0, 1) -> x as training sees it; Gaussian noise is its normal quantile."""

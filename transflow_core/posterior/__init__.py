@@ -13,6 +13,9 @@ from .guard import Closest as Closest
 from .guard import Guard as Guard
 from .guard import Looks as Looks
 from .guard import closest as closest
+from .guard import judged as judged
+from .guard import judged_at as judged_at
+from .guard import seen as seen
 from .levels import compose as compose
 from .levels import per_level as per_level
 from .local import PRIOR_TEMPERATURE as PRIOR_TEMPERATURE

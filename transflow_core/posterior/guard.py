@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Closest", "Guard", "Looks", "chessboard", "closest", "face_lines", "shrunk"]
+__all__ = ["Closest", "Guard", "Looks", "chessboard", "closest", "face_lines", "judged", "judged_at", "seen", "shrunk"]
 
 _EYES = (0.38, 0.58, 0.25, 0.75)  # top, bottom, left and right of where eyes are in the frame
 _MARGIN = 0.01  # of a range: evidence that is encoded again differs in its last bits
@@ -19,6 +19,8 @@ _WINDOW = 9 / 128  # of the frame's side: how far around a pixel its colour may 
 _COLOUR = 0.03  # times λ/m: grey images let colours in as well, on the way to the prior
 _NOISE = 1.75, 0.04  # so many times the evidence's own noise is none, nor is less than that
 _COMPARED_AT = 32  # pixels a side at which images are compared
+_JUDGED_AT = 64  # the same for noise, or half of the images' side where that is less
+_SEEN_AT = 128  # pixels a side at which images of the evidence are kept
 _SAME = 1e-3  # images that differ by less are one image, twice
 
 
@@ -46,7 +48,7 @@ class Guard:
         window = 2 * round(_WINDOW * images.shape[-1] / 2) + 1
         high = F.max_pool2d(seen.amax(0, keepdim=True), window, 1, window // 2)[0]
         low = -F.max_pool2d((-seen).amax(0, keepdim=True), window, 1, window // 2)[0]
-        return cls(ranges, torch.stack([low, high]), chessboard(_means(images, images.shape[-1])).max().item())
+        return cls(ranges, torch.stack([low, high]), chessboard(judged(images, images.shape[-1])).max().item())
 
     def union(self, other: Guard) -> Guard:
         """What either lets through."""
@@ -72,7 +74,7 @@ class Guard:
         return Guard(ranges, torch.stack([low - _COLOUR * r, high + _COLOUR * r]), self.noise * (1 + 10 * r))
 
     def coloured(self, images: Tensor) -> Tensor:
-        """(n, 3, S, S) with the chroma of every pixel clipped; also of the 2×2 means of such images."""
+        """(n, 3, S, S) with the chroma of every pixel clipped; also of smaller or larger pictures of such images."""
         low, high = self.chroma.to(images)
         if (size := images.shape[-1]) != low.shape[-1]:
             low, high = -F.adaptive_max_pool2d(-low, size), F.adaptive_max_pool2d(high, size)
@@ -82,10 +84,9 @@ class Guard:
     def noisy(self, images: Tensor) -> Tensor:
         """(n,) bool: which of (n, 3, S, S) have more noise in one place than any image of the evidence.
 
-        Previews, their 2×2 means, are judged alike.
+        Images of any side are judged alike: see `judged`.
         """
-        side = self.chroma.shape[-1]
-        return chessboard(_means(images, side)) > max(_NOISE[0] * self.noise, _NOISE[1])
+        return chessboard(judged(images, self.chroma.shape[-1])) > max(_NOISE[0] * self.noise, _NOISE[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class Looks:
     """What images of the evidence look like, and their mirror images: what a prior shows of p latents.
 
     Attributes:
-        images: (p, C, S, S) in [0, 1].
+        images: (p, C, S, S) in [0, 1], of 128 pixels a side at most: see `seen`.
         mirrored: (p, D), the latents of their mirror images.
         ranges: (p, 2, R), of both, inside the flow; None for a flow that notes none.
         usual: root mean square of the latents of held-out images, or None.
@@ -212,9 +213,20 @@ def shrunk(images: Tensor, side: int) -> Tensor:
     return F.interpolate(images, size=(side, side), mode="area")
 
 
-def _means(images: Tensor, side: int) -> Tensor:
-    """The 2×2 means of images of this side, which may be means already."""
-    return images if images.shape[-1] < side else F.avg_pool2d(images, 2)
+def judged_at(side: int) -> int:
+    """Pixels a side at which images of a side are judged: half of them, and 64 at most. What breaks, breaks there."""
+    return max(1, min(_JUDGED_AT, side // 2))
+
+
+def judged(images: Tensor, side: int) -> Tensor:
+    """The means that are judged of pictures of images of this side, so that it does not matter how large they are."""
+    at = judged_at(side)
+    return shrunk(images, at) if images.shape[-1] > at else images
+
+
+def seen(images: Tensor) -> Tensor:
+    """What is kept of images: no more pixels than are looked at."""
+    return shrunk(images, _SEEN_AT) if images.shape[-1] > _SEEN_AT else images
 
 
 def face_lines(pictures: Tensor, box: tuple[float, float, float, float] = (0.3, 0.9, 0.22, 0.78)) -> Tensor:

@@ -29,7 +29,7 @@ from ..flows import (
 from ..flows.pixels import PixelConvention
 from ..hub import CARD, SAMPLES, make_card, push_to_hub
 from ..images import contact_sheet, save_png, to_pil
-from ..posterior import Looks, standard_normal
+from ..posterior import Looks, seen, standard_normal
 from ..runtime.devices import in_halves, on_cores
 from .catalogue import load_prior
 from .typicality import Typicality
@@ -277,7 +277,12 @@ class Prior:
 
     @torch.inference_mode()
     def guarded_decode(
-        self, z: Tensor, batch_size: int = 32, side: int | None = None, ranges: Tensor | None = None
+        self,
+        z: Tensor,
+        batch_size: int = 32,
+        side: int | None = None,
+        ranges: Tensor | None = None,
+        clip: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """As `decode`, and no value inside the flow leaves `ranges`, so that no picture breaks into noise.
 
@@ -285,6 +290,7 @@ class Prior:
             z, batch_size, side: see `decode`.
             ranges: (2, R) or (n, 2, R), as `noted_decode` gives them; None for none. A flow that is none of ours takes
                 no notice (see `flows.fused`).
+            clip: whether the images are clipped to [0, 1]. The means of those that are not are the smaller images.
 
         Returns:
             The images; and by how many times its width each image would have left a range, (n,): 0 for not at all.
@@ -304,7 +310,7 @@ class Prior:
                 return images, batch.new_zeros(len(batch))
 
         images, excess = self._batched(decoded, z, batch_size)
-        return self.pixels.from_flow(images), excess
+        return self.pixels.from_flow(images, clip), excess
 
     def _halvings(self, side: int | None) -> int:
         """How often the flow halves its images for pictures of this side."""
@@ -352,7 +358,7 @@ class Prior:
         if self.typicality is not None:
             squares = zip(self.levels, self.typicality.median_rms, strict=True)
             usual = math.sqrt(sum(level.dim * rms**2 for level, rms in squares) / self.dim)
-        return Looks(images.cpu(), mirrored.cpu(), ranges, usual)
+        return Looks(seen(images).cpu(), mirrored.cpu(), ranges, usual)
 
     def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:
         """Log density of each image's x in nats, (m,) float64: log N(z; 0, I) plus the log-determinant."""
