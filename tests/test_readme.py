@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from importlib.metadata import version
 
 import numpy as np
@@ -47,6 +49,13 @@ def test_every_command_runs(checkout):
     for command in commands:
         result = CliRunner().invoke(app, shlex.split(command))
         assert result.exit_code == 0, f"{command}\n{result.output}"
+
+
+def test_the_page_takes_the_options_of_the_command():
+    shown = subprocess.run([sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert shown.returncode == 0 and "--port" in shown.stdout and "--priors" in shown.stdout
+    wrong = subprocess.run([sys.executable, "app.py", "--prot", "1"], cwd=ROOT, capture_output=True, text=True)
+    assert wrong.returncode == 2 and "--prot" in wrong.stderr
 
 
 def test_every_picture_and_page_that_it_points_to_is_there():
