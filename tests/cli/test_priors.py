@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from ..checkpoints.projects import ROSINALITY, project
+from ..helpers import make_sized_prior
 
 
 def test_info_tells_of_a_prior_of_a_sheet_and_which_priors_there_are(run):
@@ -28,6 +29,17 @@ def test_convert_turns_another_projects_checkpoint_into_a_prior(run):
     run("sample", "images", "-n", 2, "--prior", "out.safetensors", prior=False)
     torch.save({"weights": torch.zeros(3)}, "other.pt")
     assert "weights" in run("convert", "other.pt", "-o", "out.safetensors", prior=False, fails=True)
+
+
+def test_convert_packs_all_sizes_or_takes_one_out(run):
+    make_sized_prior().save("folder")
+    run("convert", "folder", "-o", "all.safetensors", "--half", prior=False)
+    run("convert", "all.safetensors", "-o", "one.safetensors", "--image-size", 16, prior=False)
+    facts = [run("info", f"{name}.safetensors", prior=False) for name in ("all", "one")]
+    assert [(one["name"], one["sizes"]) for one in facts] == [("tiny32", [32, 16, 8]), ("tiny16", [16, 8])]
+    within = run("info", "all.safetensors", "--image-size", 16, prior=False)
+    assert within["name"] == "tiny16" and within["typicality"] and within["data"] == "16 pixels"
+    assert "only of 32, 16, 8" in run("info", "all.safetensors", "--image-size", 64, prior=False, fails=True)
 
 
 def test_bench_times_both_directions_and_tells_what_a_preview_is_off_by(run):

@@ -28,7 +28,7 @@ Prior = Annotated[str, Option("--prior", help="A shipped name, or a file or fold
 Device = Annotated[str, Option("--device", help='"auto", "cpu", "cuda", …')]
 AsJson = Annotated[bool, Option("--json", help="A machine-readable result on standard output.")]
 Half = Annotated[bool, Option(help="Store the nets' weights in float16: half the size.")]
-ImageSize = Annotated[int | None, Option(help="Pixels a side, where the file does not say.")]
+ImageSize = Annotated[int | None, Option(help="Pixels a side: where the file does not say, or has several sizes.")]
 Bits = Annotated[int | None, Option(help="Bits a channel in training, where the file does not say.")]
 Settings = Annotated[list[str] | None, Option("--set", help="Another setting of the file: key=value, as JSON.")]
 
@@ -80,7 +80,7 @@ def _settings(image_size: int | None, bits: int | None, more: list[str] | None) 
 
 
 def convert(
-    file: Annotated[Path, Argument(help="A checkpoint of another project.", show_default=False)],
+    file: Annotated[Path, Argument(help="A checkpoint, or a folder.", show_default=False)],
     output: Annotated[Path, Option("-o", "--output", help="A .safetensors file, or a folder.")],
     image_size: ImageSize = None,
     bits: Bits = None,
@@ -88,7 +88,7 @@ def convert(
     half: Half = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn another project's Glow into a native prior (formats: docs/priors.md)."""
+    """Turn another project's Glow into a native prior (formats: docs/priors.md); pack a native one into a file."""
     from ..checkpoints import convert as read
     from ..checkpoints import save_native
 

@@ -397,9 +397,10 @@ class Prior:
         samples = self.decode(0.7 * standard_normal(16, self.dim, seed=0))
         save_png(contact_sheet(to_pil(samples)), folder / SAMPLES)
         licence = head.get("licence") or "not said by whoever made it"
+        smaller = "".join(f" `prior.at({side})` is one of {side}×{side} images." for side in self.sizes[1:])
         card = card or (
-            f"# {self.name}\n\nA flow of {self.image_size}×{self.image_size} images, {self.dim:,} latents.\n\nLicence: "
-            f"{licence}.\n\n```python\nimport transflow_core as tfc\n\nprior = tfc.Prior.from_pretrained("
+            f"# {self.name}\n\nA flow of {self.image_size}×{self.image_size} images, {self.dim:,} latents.{smaller}\n\n"
+            f"Licence: {licence}.\n\n```python\nimport transflow_core as tfc\n\nprior = tfc.Prior.from_pretrained("
             f'"{repo_id}")\n```\n\n![samples]({SAMPLES})\n'
         )
         make_card(card, tags=["prior"], thumbnail=SAMPLES, **head).save(folder / CARD)
