@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from transflow_core.priors.catalogue import MODELS, load_prior
+from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import Prior
 from transflow_core.runtime import tune
 
@@ -45,7 +45,7 @@ def default_prior() -> Prior:
 @pytest.fixture(scope="session")
 def conformance() -> dict[str, np.ndarray]:
     """What was computed with celeba64 when it was trained."""
-    return read_conformance(MODELS / "celeba64")
+    return read_conformance("celeba64")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from transflow_core.flows import (
     build_flow,
 )
 from transflow_core.posterior import Covariance
+from transflow_core.priors.catalogue import shipped_files
 from transflow_core.priors.prior import Prior
 from transflow_core.priors.typicality import Typicality
 from transflow_core.recipes import Method
@@ -35,9 +36,11 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
-def read_conformance(folder: Path) -> dict[str, np.ndarray]:
-    """Inputs and results of a prior, as they lie beside its weights."""
-    with np.load(folder / "conformance.npz") as arrays:
+def read_conformance(name: str) -> dict[str, np.ndarray]:
+    """Inputs and results of a prior that ships, as they lie beside its weights."""
+    folder, side = shipped_files()[name]
+    own = folder / f"conformance_{side}.npz"
+    with np.load(own if own.is_file() else folder / "conformance.npz") as arrays:
         return dict(arrays)
 
 

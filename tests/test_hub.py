@@ -16,7 +16,7 @@ from transflow_core.checkpoints import CheckpointError
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.hub import OWNER, VISITOR, fetch, push_to_hub
 from transflow_core.posterior import Posterior, standard_normal
-from transflow_core.priors.catalogue import MODELS, load_prior, shipped_priors
+from transflow_core.priors.catalogue import load_prior, shipped_files, shipped_priors
 from transflow_core.priors.prior import Prior
 
 from .checkpoints.projects import GLOWIP, project
@@ -326,7 +326,7 @@ def test_a_posterior_and_a_classifier_there_and_back(hub, prior):
 
 @pytest.mark.parametrize("name", shipped_priors())
 def test_the_cards_that_ship_have_a_head_and_keep_it(hub, prior, name):
-    card = (MODELS / name / "MODEL_CARD.md").read_text(encoding="utf-8")
+    card = (shipped_files()[name][0] / "MODEL_CARD.md").read_text(encoding="utf-8")
     head = yaml.safe_load(card.split("---")[1])
     assert head["license"] == "other" and head["thumbnail"] == "samples.png" and "prior" in head["tags"]
     prior.push_to_hub("me/flow", card=card)

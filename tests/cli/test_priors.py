@@ -4,6 +4,8 @@ from pathlib import Path
 
 import torch
 
+from transflow_core.priors.catalogue import shipped_priors
+
 from ..checkpoints.projects import ROSINALITY, project
 from ..helpers import make_sized_prior
 
@@ -14,7 +16,7 @@ def test_info_tells_of_a_prior_of_a_sheet_and_which_priors_there_are(run):
     run("sample", "images", "-n", 1, "--seed", 7, "-o", "s.png")
     assert run("info", "s.png", prior=False)["seed"] == "7"
     facts = run("info", prior=False)
-    assert facts["shipped"] == ["celeba128", "celeba64"]
+    assert facts["shipped"] == shipped_priors()
     assert {"licence", "hardware", "address"} <= set(facts["known"][0])
 
 

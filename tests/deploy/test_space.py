@@ -13,6 +13,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from deploy import space
+from transflow_core.priors.catalogue import shipped_files
 
 from ..helpers import ROOT
 
@@ -69,7 +70,7 @@ def test_what_a_space_is_made_of(folder: Path) -> None:
     """All that runs, nothing that is only tested or trained; large files are told to git."""
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {"app.py", "zero_gpu.py", "requirements.txt", "README.md", "LICENSE", ".gitattributes"} <= files
-    assert "assets/models/celeba64/model.safetensors" in files
+    assert {f"assets/models/{models.name}/model.safetensors" for models, _ in shipped_files().values()} <= files
     assert not [name for name in files if re.match(r"(tests|benchmarks|deploy|runs)/|.*conformance", name)]
     large = [name for name in files if (folder / name).stat().st_size > 10 << 20]
     assert large and all(name.endswith(".safetensors") for name in large)

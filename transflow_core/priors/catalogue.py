@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from ..hub import HubAccess
     from .prior import Prior
 
-__all__ = ["ASSETS", "MODELS", "example_files", "known_priors", "load_prior", "shipped_image_size", "shipped_priors"]
+__all__ = [
+    "ASSETS",
+    "MODELS",
+    "example_files",
+    "known_priors",
+    "load_prior",
+    "shipped_files",
+    "shipped_image_size",
+    "shipped_priors",
+]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # Installed, the assets lie inside the package; in a checkout and on a Space beside it.
@@ -32,7 +41,7 @@ def shipped_priors() -> list[str]:
         >>> shipped_priors()
         ['celeba128', 'celeba64']
     """
-    return sorted(sorted(_shipped()), key=lambda name: name != DEFAULT_PRIOR)
+    return sorted(sorted(shipped_files()), key=lambda name: name != DEFAULT_PRIOR)
 
 
 def shipped_image_size(name: str) -> int | None:
@@ -42,10 +51,10 @@ def shipped_image_size(name: str) -> int | None:
         >>> shipped_image_size("celeba128"), shipped_image_size("mine")
         (128, None)
     """
-    return _shipped().get(name, (None, None))[1]
+    return shipped_files().get(name, (None, None))[1]
 
 
-def _shipped() -> dict[str, tuple[Path, int]]:
+def shipped_files() -> dict[str, tuple[Path, int]]:
     """The folder that holds each prior that ships, and the side of its images. One folder may hold several."""
     found = {}
     for weights in sorted(MODELS.glob("*/model.safetensors")):
@@ -107,7 +116,7 @@ def load_prior(
     access = access or OWNER
     from_hub = is_hub_address(name)
     path = Path(name)
-    if (shipped := _shipped().get(str(name))) is not None:
+    if (shipped := shipped_files().get(str(name))) is not None:
         path, options["image_size"] = shipped
     elif from_hub:
         path = fetch(str(name), access)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from demo.examples import example_sets
 from demo.server.api import ENDPOINTS, SERVED
 from transflow_core.posterior import Posterior
+from transflow_core.priors.catalogue import shipped_files
 from transflow_core.recipes import RECIPES
 
 from ..conftest import TINY
@@ -287,7 +288,7 @@ def test_sixty_four_calls_delay_nobody_else(served, new_page, hold):
         {"path": "../../../../../../etc/passwd", "meta": FILE},
         {"path": str(SETS["sepia"][0]), "meta": FILE},
         {"path": str(SETS["sepia"][0])},
-        {"path": str(ROOT / "assets" / "models" / "celeba64" / "model.safetensors")},
+        {"path": str(shipped_files()["celeba64"][0] / "model.safetensors")},
         {"path": "http://127.0.0.1:1/x.png", "meta": FILE},
         {"path": "http://127.0.0.1:1/x.png", "meta": FILE, "is_stream": True},
         {"path": "http://169.254.169.254/latest/meta-data", "meta": FILE},
