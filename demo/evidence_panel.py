@@ -55,6 +55,10 @@ _STAYS = (
 )
 
 
+# Of more images, thumbnails come with their latents, some at a time: each time the page gets all of them.
+_EARLY = 16
+
+
 class PanelSource(NamedTuple):
     """One source, and the panel that it is for."""
 
@@ -95,6 +99,8 @@ def read(
         if len(onto) == 1:
             session.evidence.update(dict.fromkeys(onto, evidence))
         new = list(zip(sources[done:], evidence.images[before + done :], strict=False))
+        if evidence.coming and len(evidence) + len(evidence.coming) > _EARLY:
+            continue
         for one, image in new if len(onto) > 1 else ():
             session.evidence[one.panel] = session.evidence[one.panel].added([image])
         done += len(new)

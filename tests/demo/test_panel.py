@@ -11,14 +11,19 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from demo.evidence_panel import PanelSource, read
 from demo.examples import example_sets
 from demo.render import progress
+from demo.server.admission import CancelToken
 from demo.server.files import AGE, upload_folder
+from demo.server.state import Session
 from demo.server.uploads import photos_of
 from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence, Source
 from transflow_core.faces import align
 from transflow_core.images import load_image
 
+from ..helpers import make_tiny_prior
 from .conftest import EXAMPLES, OTHER, choose_example, choose_prior, opened, says
 from .test_studio import another_sheet, same_sheet, sheet, upload, wait_samples, wait_status
 
@@ -316,6 +321,18 @@ def test_pictures_show_as_they_come_and_samples_from_the_third_on(studio, hold):
     wait_status(page, "m = 12 ")
     assert not page.locator("#evidence-cards .coming").count() and page.locator(CARDS).count() == 12
     assert encode.calls == 4  # none is inverted twice
+
+
+def test_more_than_sixteen_thumbnails_come_some_at_a_time():
+    engine, session = Engine(make_tiny_prior()), Session("somebody")
+    files = [*example_sets()["greyscale"].files, *example_sets()["sepia"].files]
+    sources = [PanelSource("evidence", Source(file)) for file in files]
+    steps = read(engine, session, sources, {"evidence": Evidence()}, CancelToken())
+    seen = [session.evidence["evidence"] for _ in steps]
+    shown = [len(evidence) + len(evidence.coming) for evidence in seen]
+    assert max(count for count, evidence in zip(shown, seen, strict=True) if evidence.coming) == 16
+    assert sum(count > 16 for count in shown) <= 4 and seen[-1].images == seen[-2].images
+    assert len(seen[-1]) == len(files) and not seen[-1].coming
 
 
 def test_the_text_of_progress():
