@@ -21,6 +21,8 @@ from .storage import PosteriorHeader, read_posterior, write_tensors
 
 __all__ = ["Posterior", "kept"]
 
+_FINEST = 64  # side at most of the level that tells flat drawings: that of larger images may have nothing but noise
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Posterior(Gaussian):
@@ -193,9 +195,9 @@ class Posterior(Gaussian):
             return replace(still, mean=still.mean + gain(torch.tensor(along).to(found) @ found))  # type: ignore[type-var]
         if how.method == "posterior":
             return posterior
-        shrinkage = ShrinkageCovariance.of(self.latents, self.weights, slices)
         guard = looks and looks.of(self.counting).guard.grown(posterior.lam_ratio.max().item())
         if how.images_per_sample is not None:
+            shrinkage = ShrinkageCovariance.of(self.latents, self.weights, slices)
             return BayesianBootstrap(
                 mean=posterior.mean,
                 covariance=posterior.covariance,
@@ -207,16 +209,19 @@ class Posterior(Gaussian):
             )
         assert how.likeness is not None  # it is filled
         images = self.latents if looks is None else torch.cat([self.latents, looks.mirrored.to(self.latents)])
-        shares = shrinkage.weights.to(images).repeat(len(images) // len(self.latents))
-        mean = (shares @ images) / shares.sum()
+        shares = self.weights.double().cpu() / self.weights.sum().item()
+        each = shares.to(images).repeat(len(images) // len(self.latents))
+        mean = (each @ images) / each.sum()
+        shapes = level_shapes(levels, self.dim)
+        fine = [part for part, (_, side, _) in zip(slices, shapes, strict=True) if side <= _FINEST] or slices
         return Local(
             mean=self.prior.mean + gain(mean - self.prior.mean),
             covariance=posterior.covariance.scaled(PRIOR_TEMPERATURE**2),
             guard=guard,
             directions=gain(images - mean),
-            shares=shrinkage.weights,
-            shapes=level_shapes(levels, self.dim),
-            numbers=LocalNumbers.of(how.likeness, flatness(self.latents[:, slices[0]])),
+            shares=shares,
+            shapes=shapes,
+            numbers=LocalNumbers.of(how.likeness, flatness(self.latents[:, fine[0]])),
             pictures=None if looks is None else looks.small(2 * GRID),
             visible=self.visible,
         )
@@ -344,6 +349,8 @@ def _update(prior: Gaussian, ratio: Tensor, likelihood: Covariance) -> tuple[Cal
     dtype = prior.mean.dtype
     diagonal = diagonal.to(dtype) if diagonal.ndim else diagonal
     if prior.covariance.factor is None and likelihood.factor is None:
+        if to_evidence.ndim == 0:  # without a copy in float64, since sliders wait for this
+            return lambda shift: (shift * to_evidence).to(dtype), Covariance(diagonal)
         return lambda shift: (to_evidence * shift.double()).to(dtype), Covariance(diagonal)
 
     e_root = torch.where(scale + d0 > 0, (scale + d0).rsqrt(), 0)
