@@ -1,15 +1,17 @@
-"""Two priors side by side, as models of faces and as what is conditioned: a table, and a sheet of samples.
+"""Priors side by side, as models of faces and as what is conditioned: a table, and a sheet of samples.
 
     python -m benchmarks.priors celeba64 runs/mine --data faces.zip --held-out 'val*/*' -o sheet.png
-    python -m benchmarks.priors celeba64 celeba128 -o grown.png
+    python -m benchmarks.priors celeba64 celeba128 runs/celeba256 -o grown.png
     python -m benchmarks.priors celeba64 runs/mine -n 4000 --seed 2 --temperatures 0.7
     python -m benchmarks.priors celeba64 runs/mine --data faces.zip --distances --far assets/examples/noise_bar anime/
 
-Samples share their noise: of two priors of one size the whole latent; of a prior and one that was grown from it the
-latents of the smaller, so that each pair shows one face. Sharpness is the root mean square of the Haar details
-(differences within 2×2 pixels) at the larger of the two sizes; the smaller prior's samples are enlarged by bicubic
-interpolation. A face rate of 100 % tells two priors apart no more: there are also the scores of dlib's detector, and
-with `--data` the share of samples of which it is at least as sure as of nineteen in twenty held-out faces.
+A file of several sizes has a column for each; columns go from small to large. Samples share their noise: of priors of
+one size the whole latent; of a prior and one that was grown from it the latents of the smaller, so that each column
+shows the same faces. Sharpness is the root mean square of the Haar details (differences within 2×2 pixels) at the
+largest of the sizes; samples of smaller priors are enlarged by bicubic interpolation. Grain is detail in the flattest
+of all patches, and in those of much detail (`levels.grain`), at the prior's own size. A face rate of 100 % tells priors
+apart no more: there are also the scores of dlib's detector, and with `--data` the share of samples of which it is at
+least as sure as of nineteen in twenty held-out faces.
 
 What is conditioned lies nearer the origin than samples do, or far from all faces: hence grids (`levels.grid`) down to
 temperature 0; the root mean square of each level over held-out faces, with noise as in training (`--data`); and
@@ -41,12 +43,14 @@ from transflow_core.training.data import prepare
 
 from .distances import kid, precision_recall, standardised
 from .features import colour_texture, descriptors
-from .levels import far_pictures, grid, reconstruction_error, whitening
+from .levels import far_pictures, grain, grid, reconstruction_error, whitening
 
 SHOWN = 12
 GRIDS = (0.0, 0.3, 0.5, 0.7)
+PERIODS = (2, 4, 8)
 SPACES = {"face descriptor": descriptors, "colour and texture": colour_texture}
 HALVES = 20
+_GRAIN = "detail of the flattest 5 % and of 90 % of patches in 1/255"
 
 Rows = dict[str, list[str]]
 
@@ -130,6 +134,7 @@ def as_models(
     spaces = [{space: features(v) for space, features in SPACES.items()} for v in real] if options.distances else []
     if real:
         rows["sharpness, held-out images"] = [f"{sharpness(enlarged(v, side)):.4f}" for v in real]
+        rows[f"{_GRAIN}, held-out images"] = [", ".join(f"{value:.2f}" for value in grain(v)) for v in real]
     noise = standard_normal(options.n, most, seed=options.seed)
     shown = []
     for temperature in options.temperatures:
@@ -143,6 +148,7 @@ def as_models(
                     f"{scores.mean():.3f} ± {error:.3f}, {least[0]:.2f}, {least[1]:.2f}"
                 ),
                 "sharpness": f"{sharpness(enlarged(x, side)):.4f}",
+                _GRAIN: ", ".join(f"{value:.2f}" for value in grain(x)),
             }
             if sure:
                 cells["as sure a face as 95 % of held-out ones"] = f"{(scores >= sure[place]).mean():.1%}"
@@ -161,7 +167,8 @@ def as_conditioned(priors: list[Prior], held_out: list[NDArray[np.uint8]], optio
     noise = standard_normal(min(options.n, 64), max(prior.dim for prior in priors), seed=options.seed)
 
     def add(what: str, x: Tensor) -> None:
-        rows.setdefault(f"grid of 2 and 4 pixels in 1/255, {what}", []).append(f"{grid(x):.2f}, {grid(x, 4):.2f}")
+        found = ", ".join(f"{grid(x, period):.2f}" for period in PERIODS)
+        rows.setdefault(f"grid of 2, 4 and 8 pixels in 1/255, {what}", []).append(found)
 
     for prior, images in zip(priors, held_out, strict=False):
         add("held-out images", prior.to_unit(images).cpu())
@@ -181,7 +188,7 @@ def as_conditioned(priors: list[Prior], held_out: list[NDArray[np.uint8]], optio
 def arguments() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.priors", description=__doc__)
-    parser.add_argument("priors", nargs=2, help="names, files or folders")
+    parser.add_argument("priors", nargs="+", help="names, files or folders")
     parser.add_argument("--data", type=Path, help="a folder or zip with held-out images")
     parser.add_argument("--held-out", default="val*/*", help="the pattern of their names")
     parser.add_argument("-n", type=int, default=500, help="samples for each face rate")
@@ -200,24 +207,26 @@ def main() -> None:
     if options.distances and not options.data:
         parser.error("--distances are to held-out images: give --data")
 
-    priors = [load_prior(name) for name in options.priors]
-    held_out = []
-    for prior in priors if options.data else ():
+    loaded = [prior.at(side) for prior in map(load_prior, options.priors) for side in prior.sizes]
+    apart = {prior.fingerprint: prior for prior in loaded}.values()
+    priors = sorted(apart, key=lambda prior: prior.image_size)
+    by_size = {}
+    for side in {prior.image_size for prior in priors} if options.data else ():
         with tempfile.TemporaryDirectory() as cache:
-            images = prepare(options.data, prior.image_size, Path(cache), held_out=options.held_out)
-            held_out.append(np.array(images.held_out))
+            images = prepare(options.data, side, Path(cache), held_out=options.held_out)
+            by_size[side] = np.array(images.held_out)
+    held_out = [by_size[prior.image_size] for prior in priors] if by_size else []
     rows, shown = as_models(priors, held_out, options)
     rows |= as_conditioned(priors, held_out, options)
     seconds = decode_seconds(priors)
     rows["seconds for 16 samples"] = [f"{value:.3f}" for value in seconds]
     rows["times the first"] = [f"{value / seconds[0]:.2f}" for value in seconds]
-    print(f"| | {' | '.join(f'{prior.name} {prior.fingerprint[:8]}' for prior in priors)} |\n|---|---|---|")
+    print(f"| | {' | '.join(f'{prior.name} {prior.fingerprint[:8]}' for prior in priors)} |")
+    print("|---" * (len(priors) + 1) + "|")
     for what, cells in rows.items():
         print(f"| {what} | {' | '.join(cells)} |")
     if options.output:
-        words = [f"{prior.image_size} px" for prior in priors]
-        if words[0] == words[1]:
-            words = ["1st", "2nd"]
+        words = [f"{place}: {prior.image_size} px" for place, prior in enumerate(priors, 1)]
         labels = [f"{word}, {t:g}" for t in options.temperatures for word in words]
         how = {"priors": ", ".join(options.priors), "seed": str(options.seed)}
         save_png(labelled_rows(shown, row_labels=labels), options.output, metadata=how)
