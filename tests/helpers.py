@@ -67,6 +67,14 @@ def make_sized_prior(seed: int = 0) -> Prior:
     return Prior.from_checkpoint(Checkpoint(flow, pixels, "tiny32", own, coarser=coarser), device="cpu")
 
 
+def make_grown_prior() -> Prior:
+    """A random Glow of 128×128 under a level of 256×256: the sheet of the page shows less than it has."""
+    levels = (LevelConfig(1, 4), LevelConfig(1, 4))
+    config = WaveletConfig(GlowConfig(image_size=128, levels=levels), DetailConfig(steps=1, width=4, context=4))
+    flow = _random(config, torch.Generator().manual_seed(0))
+    return Prior.from_checkpoint(Checkpoint(flow, PixelConvention(), "grown", fingerprint="grown"), device="cpu")
+
+
 def _random(config: WaveletConfig | GlowConfig, generator: torch.Generator) -> TrainableFlow:
     flow = build_flow(config, generator)
     with torch.no_grad():

@@ -33,6 +33,7 @@ class Engine(Reader):
         *,
         progress: Progress | None = None,
         cancel: threading.Event | None = None,
+        side: int | None = None,
         **inputs: Any,
     ) -> Result:
         """Run a recipe.
@@ -41,6 +42,7 @@ class Engine(Reader):
             recipe: what to do. Its `prior` is taken for granted: this engine's is used.
             progress: see `Compute.sample`.
             cancel: set it to end with Cancelled at the next batch.
+            side: pixels a side that are enough where pictures are shown small: see `Prior.decode`. By default all.
             inputs: those of the recipe, by name: paths, bytes, binary files or PIL images; or `Evidence` that was
                 read before; for classes a mapping from their names to either.
 
@@ -53,7 +55,7 @@ class Engine(Reader):
             wrong = f"needs {', '.join(missing)}" if missing else f"takes no {', '.join(sorted(unknown))}"
             raise ValueError(f"{recipe.title()} {wrong}.")
         started = time.perf_counter()
-        result = OPERATIONS[recipe.title()](Call(self, recipe, inputs, progress, cancel))
+        result = OPERATIONS[recipe.title()](Call(self, recipe, inputs, progress, cancel, side))
         done = {"recipe": recipe.title(), **result.recipe.model_dump(exclude_none=True)}
         facts = self.prior.provenance | {"recipe": done} | result.facts
         return replace(result, facts=plain(facts) | {"seconds": round(time.perf_counter() - started, 3)})

@@ -77,6 +77,7 @@ _ABOUT = (
 _FRAMES = 28
 """So many frames make a smooth morph: with more, faces hardly differ from one to the next."""
 _QUICK = 0.5  # seconds without a progress bar
+_QUICK_SIDE = 128  # pixels a side until all frames are there
 _MIXES = {"add": "More of both", "subtract": "A, and less like B", "move": "A, moved towards B"}
 # In per cent. With more, nothing of most sets remains: at 60 the mean is 2.5 times as far from the origin.
 _SHARE = Range(0, 60)
@@ -471,7 +472,7 @@ class Interpolate:
     def _show(
         self, state: _State, prior: str, path: str, recipe: Recipe, a: Evidence, b: Evidence, cancel: CancelToken
     ) -> Iterator[Updates]:
-        """The strip first; then the frames between its steps, for the player."""
+        """The strip first; then the frames between its steps, for the player; then these with all their pixels."""
         engine, started, count = self._engines.get(prior), time.perf_counter(), [0, 0]
         first, last = (side if side.ready else _model(engine, prior) for side in (a, b))
         stride, steps = _stride(recipe), steps_of(path, recipe, a, b)
@@ -483,12 +484,16 @@ class Interpolate:
             return self._said(progress(done, total, seconds, engine.ahead, "images"), True) if seconds > _QUICK else {}
 
         results, notes = dict[str, Result](), list[str]()
-        for apart in dict.fromkeys((1, stride)):
+        full = engine.prior.image_size
+        quick = min(_QUICK_SIDE, full)
+        passes = dict.fromkeys([(1, quick), (stride, quick), (stride, full)])
+        for apart, side in passes:
             results, notes = {}, []
             for key in _SAYS if path == "compare" else (path,):
                 one = Recipe.checked(dict(recipe) | {"interpolation": key, "steps": apart * (recipe.steps - 1) + 1})
                 try:
-                    results[key] = yield from in_steps(partial(engine.run, one, a=first, b=last), cancel, bar)
+                    run = partial(engine.run, one, a=first, b=last, side=side)
+                    results[key] = yield from in_steps(run, cancel, bar)
                 except Cancelled:
                     # The result so far stays. A newer request has a status of its own.
                     if cancel.by_user:
@@ -500,7 +505,7 @@ class Interpolate:
                     notes.append(f"{PATHS[key]} is not shown: {message_of(error)}")
             state.shown = Shown(recipe, (first, last), results, apart)
             shown[self._player] = state.shown.player
-            if apart < stride:
+            if (apart, side) != (stride, full):
                 yield shown | self._said("", running=True)
         images = sum(len(row) for one in results.values() for row in one.pictures.values())
         state.message = " ".join([f"{images} images in {time.perf_counter() - started:.1f} s.", *notes])
@@ -537,7 +542,8 @@ class Interpolate:
             except ValueError as error:
                 return {self._mix: f'<p class="hint">{escape(str(error))}</p>'}
             assert isinstance(posterior, Posterior)
-            samples = engine.sample(engine.draw(posterior, recommend(posterior).method), 8, cancel=cancel)
+            sampler = engine.draw(posterior, recommend(posterior).method)
+            samples = engine.sample(sampler, 8, side=_QUICK_SIDE, cancel=cancel)
             return {self._mix: sheet(samples.images, f"samples: {_MIXES[how]}", columns=4)}
 
     def _write_mix(self, session: Session, prior: str, how: Any, share: Any) -> Path:

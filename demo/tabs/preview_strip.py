@@ -22,7 +22,7 @@ from transflow_core.posterior import along, position_of
 
 from ..render import GAP, data_uri, sheet_picture
 from ..server.admission import CancelToken
-from .studio_results import PRIOR, Request
+from .studio_results import PRIOR, SHEET_SIDE, Request
 
 __all__ = ["MOST_DRAWS", "POSITIONS", "Strip", "values_at"]
 
@@ -30,7 +30,7 @@ POSITIONS = tuple(index / 8 for index in range(9))
 """Positions of a strip on the slider, see `along`. Every second one comes first, as a strip of its own, in half the
 time."""
 MOST_DRAWS = 25
-"""Samples of a strip: 250 coarse previews, 2 to 3 s of two cores at 128×128 and about 530 kB to the browser, at most
+"""Samples of a strip: 250 coarse previews, 2 to 3 s of two cores at 64×64 and about 530 kB to the browser, at most
 once for each change of anything but the position. For a larger sheet, the server draws previews as the slider moves."""
 
 
@@ -79,25 +79,26 @@ class Strip:
         serial, done, method, now = self.serial, self.done, request.recipe.method, position_of(request.recipe)
         positions.sort(key=lambda position: abs(position - now))
         first, frames = [one for one in positions if one in POSITIONS[::2]], list[float]()
+        side = request.side(engine)
         for part in (first, [*(one for one in positions if one not in first), math.inf]):
             for one in part:
                 if one not in done:
                     alone = {"structure": PRIOR, "style": PRIOR}
                     values = alone if one == math.inf else values_at(method, one, request.evidence)
-                    how = request.draws | {"priority": "background", "preview": True}
+                    how = request.draws | {"side": side, "priority": "background", "preview": True}
                     done[one] = to_pil(engine.sample(request.sampler(engine, **values), cancel=cancel, **how).images)
                     yield None
             frames = sorted([*frames, *part])
             if serial == self.serial and len(frames) > self.sent:
                 self.sent = len(frames)
-                yield {"serial": serial, "slider": "closeness-range"} | _sprite(frames, done, engine.prior.image_size)
+                yield {"serial": serial, "slider": "closeness-range"} | _sprite(frames, done, side)
         if serial == self.serial:
             self.done = {}
 
 
-def _sprite(frames: list[float], done: dict[float, list[Image.Image]], size: int) -> dict[str, Any]:
+def _sprite(frames: list[float], done: dict[float, list[Image.Image]], side: int) -> dict[str, Any]:
     """The previews at these positions in one picture, below one another; those of the prior come last."""
-    cell = 64 * -(-size // 128)  # half of the sheet's
+    cell = side * -(-SHEET_SIDE // side) // 2  # half of the sheet's
     sheets = [sheet_picture(done[one], cell=cell, gap=GAP // 2) for one in frames]
     width, height = sheets[0].size
     sprite = Image.new("RGB", (width, height * len(sheets)))

@@ -20,7 +20,7 @@ from PIL import Image
 
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, EvidenceImage
-from transflow_core.images import IMAGE_SUFFIXES, labelled_rows, save_png, writes_mp4
+from transflow_core.images import IMAGE_SUFFIXES, enlarge, labelled_rows, save_png, writes_mp4
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.operations.inpaint import remove
 from transflow_core.operations.restyle import Restyled, level_strengths, restyle_faces
@@ -386,10 +386,9 @@ class Restyle:
 
 
 def _faces(photographs: Evidence) -> str:
+    small = [(image.name, enlarge(image.face.image, 88)) for image in photographs.used[:24] if image.face is not None]
     faces = [
-        f'<img src="{data_uri(image.face.image)}" alt="a face of {escape(image.name)}" width="44" height="44">'
-        for image in photographs.used[:24]
-        if image.face is not None
+        f'<img src="{data_uri(face)}" alt="a face of {escape(name)}" width="44" height="44">' for name, face in small
     ]
     found = sum(image.face is not None and image.face.placement != "whole" for image in photographs.used)
     text = f"{found} face{'s' * (found != 1)} found" if found else "No face found: the whole picture is used"

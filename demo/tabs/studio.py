@@ -57,6 +57,7 @@ from .studio_moves import Moves
 from .studio_results import (
     DEFAULT,
     PAGE,
+    SHEET_SIDE,
     Request,
     Result,
     Results,
@@ -75,7 +76,7 @@ OPENING, NOTHING, OWN = "paintings", "none", "own"
 _NOT_KEPT = "Your photos were not kept, and no link has them. Add them again."
 _MOST_LEVELS, _MOST_STATES = 8, 10
 _FEW = range(3, 16)  # so many images of one's own give samples already while others are read
-_SAMPLES, _STRIP, _TAB = "samples", "strip", "studio"
+_SAMPLES, _STRIP, _LARGE, _TAB = "samples", "strip", "large", "studio"
 _FIRST = 13  # the sample of `static/opening.jpg` that is large
 _NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
 _IN_NO_LINK = "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."
@@ -366,7 +367,8 @@ class Studio:
         with session.queued(_SAMPLES, newest=True) as cancel:
             view.result = None
             started = time.perf_counter()
-            x = engine.sample(request.sampler(engine), cancel=cancel, **request.draws, preview=True).images
+            how: dict[str, Any] = request.draws | {"side": request.side(engine), "preview": True}
+            x = engine.sample(request.sampler(engine), cancel=cancel, **how).images
             return self._shown(session, to_pil(x), request, time.perf_counter() - started)
 
     def _draw_early(self, session: Session, prior: str, *values: Any) -> Updates:
@@ -385,7 +387,8 @@ class Studio:
             if not wanted():
                 return {}
             early.images = evidence.images
-            how: dict[str, Any] = request.draws | {"preview": True, "priority": "background"}
+            how: dict[str, Any] = request.draws | {"side": request.side(engine)}
+            how |= {"preview": True, "priority": "background"}
             x = engine.sample(request.sampler(engine), cancel=cancel, **how).images
             text = f'<span class="early">From the first {len(evidence.used)} of your images. More are coming …</span>'
             return self._shown(session, to_pil(x), request, 0.0) | dict.fromkeys(self._statuses, text)
@@ -394,7 +397,7 @@ class Studio:
         """The sheet of these samples, or of previews of them, and its status."""
         sheet, recipe, result = sheet_picture(pictures), request.recipe, session.state(View).result
         cell = max(pictures[0].size)
-        cell *= -(-128 // cell)
+        cell *= -(-SHEET_SIDE // cell)
         alt = f"{request.recipe.n} samples, {_about(request)}"
         columns = (sheet.width - GAP) // (cell + GAP)
         value = _sheet_value(data_uri(sheet), alt, len(pictures), columns=columns, cell=cell)
@@ -403,14 +406,18 @@ class Studio:
         # Null where λ/m and likeness are not those of the slider in front.
         there = values_at(recipe.method, at, request.evidence)
         value["at"] = at if dict(recipe).items() >= there.items() else None
-        return {self._sheet: value, self._status: _timing(request, seconds), self._plain: _plain(request, seconds)}
+        timing = _timing(request, self._engines.get(recipe.prior), seconds)
+        return {self._sheet: value, self._status: timing, self._plain: _plain(request, seconds)}
 
     def _enlarge(self, session: Session, data: dict) -> Updates:
         """A sample was clicked: show it at its full size."""
         view, index = session.state(View), data.get("index")
         if isinstance(index, int) and index >= 0:
             view.large = index
-        return {self._sample: _large(view.result, view.large)} if view.result else {}
+        if view.result is None:
+            return {}
+        with session.queued(_LARGE, newest=True) as cancel:
+            return {self._sample: _large(view, view.result, cancel)}
 
     def _share(self, session: Session, data: dict) -> Updates:
         """The picture to share. An example set has an address; files of one's own are in none."""
@@ -424,7 +431,7 @@ class Studio:
         title = f"{title_of(evidence)}: new faces" if evidence.example else f"New faces{count}"
         address = f"{data.get('host')}?example={evidence.example or NOTHING}"
         shown = images if data.get("strip") is True else []
-        save_png(card(result.pictures, title, "Transflow Studio" if own else address, shown), buffer)
+        save_png(card(result.full(4), title, "Transflow Studio" if own else address, shown), buffer)
         text = _IN_NO_LINK if own else "The link opens the same samples. The picture shows four of them."
         value = {"src": uri_of(buffer.getvalue(), "PNG"), "name": f"{evidence.example or 'new_faces'}.png"}
         return {self._card: value | {"title": title, "text": text, "own": own, "images": len(images)}}
@@ -469,11 +476,12 @@ class Studio:
         if view.result is None or view.result.request != request:
             yield dict.fromkeys(self._statuses, updating(engine.ahead))
             started, sampler = time.perf_counter(), request.sampler(engine)
-            drawn = engine.sample(sampler, cancel=cancel, **request.draws)
+            drawn = engine.sample(sampler, side=request.side(engine), cancel=cancel, **request.draws)
             pictures = to_pil(drawn.images)
             view.result = Result(request, engine, sampler, pictures, drawn.counts)
             yield self._shown(session, pictures, request, time.perf_counter() - started)
-        yield {self._sample: _large(view.result, view.large)}
+        if view.sent != (view.result.number, view.large):
+            yield {self._sample: _large(view, view.result, cancel)}
         yield from self._results.fill(view, view.result, cancel)
         latest = view.request or request
         # Browsers keep it with the address. The same number of another session is another state.
@@ -556,11 +564,13 @@ def _sheet_value(src: str, alt: str, n: int, *, columns: int, cell: int) -> dict
     return {"src": src, "alt": alt, "n": n, "columns": columns, "cell": cell, "gap": GAP, "strip": 0}
 
 
-def _large(result: Result, index: int) -> dict[str, Any]:
-    """A sample at its full size, as a file that contains its recipe, for `static/sheet.js`."""
-    index = min(index, len(result.pictures) - 1)
+def _large(view: View, result: Result, cancel: CancelToken) -> dict[str, Any]:
+    """The large sample at its full size, as a file that contains its recipe, for `static/sheet.js`."""
+    index = view.large = min(view.large, len(result.pictures) - 1)
     buffer, request, recipe = io.BytesIO(), result.request, result.request.recipe
-    save_png(result.pictures[index], buffer, metadata=result.metadata | {"sample": f"{index}"})
+    (picture,) = result.full(1, index, cancel)
+    save_png(picture, buffer, metadata=result.metadata | {"sample": f"{index}"})
+    view.sent = result.number, index
     stem = request.evidence.example or ("samples" if request.evidence.ready else "prior")
     return {
         "sheet": result.number,
@@ -628,7 +638,7 @@ def _plain(request: Request, seconds: float) -> str:
     return f"{text} {'Nobody here exists.' if evidence.example else 'Some may resemble yours.'}"
 
 
-def _timing(request: Request, seconds: float) -> str:
+def _timing(request: Request, engine: Engine, seconds: float) -> str:
     """The same with every number, for researchers."""
     recipe, evidence = request.recipe, request.evidence
     text = "No images yet: samples of the model. Add images to steer them"
@@ -637,4 +647,6 @@ def _timing(request: Request, seconds: float) -> str:
     if recipe.mixed:
         names = sources()
         text += f" · structure: {names[recipe.structure]}, style: {names[recipe.style]}"
-    return f"{text} · {recipe.n} samples in {seconds:.2f} s · seed {recipe.seed}"
+    text += f" · {recipe.n} samples in {seconds:.2f} s · seed {recipe.seed}"
+    side, full = request.side(engine), engine.prior.image_size
+    return text if side == full else f"{text} · shown at {side} of {full} pixels: the large one and files have all"

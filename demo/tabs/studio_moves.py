@@ -72,7 +72,8 @@ class Moves:
         samplers = [request.sampler(engine, near=None, along=end) for end in ends]
         with session.queued("moves", newest=True) as cancel:
             means = torch.stack([sampler.mean for sampler in samplers])
-            images = engine.decode(means, guards=[samplers[0].guard], cancel=cancel, priority="background")
+            how: dict[str, Any] = {"side": _FACE, "cancel": cancel, "priority": "background"}
+            images = engine.decode(means, guards=[samplers[0].guard], **how)
         seen.made_from = made_from
         faces = [data_uri(face.resize((_FACE, _FACE))) for face in to_pil(images)]
         return updates | {self.along: gr.update(faces=faces)}

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
+import torch
 from gradio.components import Component
 from PIL import Image
 
@@ -39,6 +41,7 @@ __all__ = [
     "PAGE",
     "POSTERIOR_FILE",
     "PRIOR",
+    "SHEET_SIDE",
     "Request",
     "Result",
     "Results",
@@ -55,6 +58,8 @@ PAGE = Sample.limited(n=int(SAMPLES.high))
 """The recipe within the page's bounds."""
 DEFAULT = Sample(method="local").filled()
 """The settings of a new page."""
+SHEET_SIDE, _LARGE_CELLS = 128, 4
+"""Pixels a side of the samples on a sheet: its cells are 65 to 170 wide. So few samples have larger cells."""
 _SWEEP_ROWS, _STRIP_COLUMNS, _REBUILT = 3, 4, 24
 _COUNTS = {
     "redrawn": "samples drawn again, because they were noisy",
@@ -96,6 +101,11 @@ class Request:
         """Number of samples, seed and temperature: keywords of `Engine.sample` and similar methods."""
         return {"n": self.recipe.n, "seed": self.recipe.seed, "temperature": self.recipe.temperature}
 
+    def side(self, engine: Engine) -> int:
+        """Pixels a side of the samples on the page. One of them, large, and downloads have all that the prior has."""
+        full = engine.prior.image_size
+        return full if self.recipe.n <= _LARGE_CELLS else min(full, SHEET_SIDE)
+
     @property
     def lam_text(self) -> str:
         """λ/m as text: `0.5`, or one of each level from fine to coarse."""
@@ -110,8 +120,8 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Samples at their full size, what they were drawn from, and how many were redrawn, projected and guarded. Each has
-    a number of its own."""
+    """Samples as the sheet shows them, what they were drawn from, and how many were redrawn, projected and guarded.
+    Each has a number of its own."""
 
     request: Request
     engine: Engine
@@ -119,6 +129,14 @@ class Result:
     pictures: list[Image.Image]
     counts: dict[str, int]
     number: int = field(default_factory=itertools.count(1).__next__)
+
+    def full(self, n: int | None = None, start: int = 0, cancel: CancelToken | None = None) -> list[Image.Image]:
+        """Samples at the size of the prior: all, or at most n, from `start` on. They are decoded now."""
+        n = min(n or len(self.pictures), len(self.pictures) - start)
+        if max(self.pictures[0].size) == self.engine.prior.image_size:
+            return self.pictures[start : start + n]
+        how = self.request.draws | {"n": n, "start": start, "cancel": cancel}
+        return to_pil(self.engine.sample(self.sampler, **how).images)
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -140,8 +158,8 @@ class Result:
         evidence = self.request.evidence
         if not evidence.ready:
             return []
-        images = self.engine.prior.to_unit(self.pictures).cpu()
-        return self.engine.closest(images, evidence.posterior(), evidence)
+        pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in self.pictures])).permute(0, 3, 1, 2)
+        return self.engine.closest(self.engine.prior.pixels.from_bytes(pixels), evidence.posterior(), evidence)
 
 
 @dataclass
@@ -152,6 +170,7 @@ class View:
         request: the request that runs, or ran last.
         result: the samples on the page; None while it shows previews.
         large: the index of the sample that is large.
+        sent: the number of a result, and the index of the sample of it that the page has in full.
         open_tab: key of the open inner tab.
         over: what the sweep is over: "own", the method's own number, or "lam".
         made_from: what the contents of each inner tab depend on.
@@ -160,6 +179,7 @@ class View:
     request: Request | None = None
     result: Result | None = None
     large: int = 0
+    sent: tuple[int, int] | None = None
     open_tab: str = "download"
     over: str = "own"
     made_from: dict[str, Any] = field(default_factory=dict)
@@ -248,7 +268,7 @@ class Results:
             yield {self._sweep: _note("No images yet. A sweep needs some.")}
             return
         yield {self._sweep: _note("Drawing the sweep…")}
-        swept = result.engine.run(recipe, evidence=result.request.evidence, cancel=cancel)
+        swept = result.engine.run(recipe, side=SHEET_SIDE, evidence=result.request.evidence, cancel=cancel)
         assert isinstance(swept.recipe, Sweep) and swept.recipe.values and swept.overview is not None
         first, *_, last = swept.recipe.values
         alt = f"the same samples, {recipe.over.replace('_', ' ')} from {first:g} to {last:g}"
@@ -262,7 +282,7 @@ class Results:
         if EVIDENCE in (style, structure) and not request.evidence.ready:
             return {self._strips: _note("No images yet. Add images, or choose an example set.")}
         levels, names, buttons = engine.prior.levels, sources(), []
-        how: dict[str, Any] = request.draws | {"n": _STRIP_COLUMNS}
+        how: dict[str, Any] = request.draws | {"n": _STRIP_COLUMNS, "side": SHEET_SIDE}
         for split in range(len(levels) + 1):
             mixture = request.sampler(engine, style=style, structure=structure, style_levels=split)
             images = to_pil(engine.sample(mixture, cancel=cancel, **how).images)
@@ -286,7 +306,8 @@ class Results:
         if evidence.used:
             more = f" (the first {_REBUILT})" if len(evidence.used) > _REBUILT else ""
             text = f"your images, decoded from their latents{more}"
-            rebuilt = _figure(sheet(engine.decode(evidence.z[:_REBUILT], cancel=cancel), text), text)
+            images = engine.decode(evidence.z[:_REBUILT], side=SHEET_SIDE, cancel=cancel)
+            rebuilt = _figure(sheet(images, text), text)
         return {self._mean: _figure(picture(image, caption), caption), self._rebuilt: rebuilt}
 
     def _make_numbers(self, result: Result, cancel: CancelToken) -> Updates:
@@ -320,7 +341,7 @@ def result_of(session: Session) -> Result:
 def sheet_file(session: Session) -> Path:
     """All samples on one sheet, which contains their recipe."""
     result, path = result_of(session), session.file("sheet.png")
-    save_png(contact_sheet(result.pictures), path, metadata=result.metadata)
+    save_png(contact_sheet(result.full()), path, metadata=result.metadata)
     return path
 
 
@@ -328,7 +349,7 @@ def zip_file(session: Session) -> Path:
     """All samples, a file each."""
     result, path = result_of(session), session.file("samples.zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for index, image in enumerate(result.pictures):
+        for index, image in enumerate(result.full()):
             with archive.open(f"sample_{index:04d}.png", "w") as entry:
                 image.save(entry, "PNG")
     return path

@@ -4,6 +4,7 @@ import gc
 import io
 import re
 import weakref
+import zipfile
 from urllib.parse import parse_qsl
 from urllib.request import urlopen
 
@@ -14,17 +15,18 @@ from PIL import Image
 
 from demo.examples import example_sets
 from demo.server.admission import CancelToken
+from demo.server.state import Session
 from demo.static import FOLDER
 from demo.tabs.preview_strip import MOST_DRAWS, POSITIONS, Strip, values_at
 from demo.tabs.studio import OPENING, History, address_of, settings_in
-from demo.tabs.studio_results import DEFAULT, Request, recipe_of
+from demo.tabs.studio_results import DEFAULT, Request, Result, View, recipe_of, sheet_file, zip_file
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
-from transflow_core.images import read_png_metadata
+from transflow_core.images import read_png_metadata, to_pil
 from transflow_core.pictures import Picture
 from transflow_core.posterior import Posterior
 
-from ..helpers import METHODS, by_posterior, frames, make_tiny_prior
+from ..helpers import METHODS, by_posterior, frames, make_grown_prior, make_tiny_prior
 from .conftest import EXAMPLES, choose_example, same, saved, says
 from .test_phone import OWN, shows_its_images
 from .test_studio import drag, from_menu, same_sheet, sheet, status, wait_samples, wait_status
@@ -50,6 +52,34 @@ def picture_of(page, selector):
 def alike(a, b):
     """How far two pictures are one, 1 for the same: noise of a prior that was not trained survives no JPEG as it is."""
     return np.corrcoef(a.mean(-1).ravel(), b.mean(-1).ravel())[0, 1]
+
+
+def test_a_sheet_shows_128_pixels_and_one_sample_and_files_have_all(tmp_path):
+    engine = Engine(make_grown_prior())
+    evidence = engine.read(EXAMPLES["greyscale"][:5], align="never")
+    request = Request(evidence, recipe_of({"n": 6, "seed": 3}))
+    sampler, side = request.sampler(engine), request.side(engine)
+    drawn = engine.sample(sampler, side=side, **request.draws)
+    result = Result(request, engine, sampler, to_pil(drawn.images), drawn.counts)
+    whole = result.full()
+    assert [one.size for one in (result.pictures[0], whole[0])] == [(128, 128), (256, 256)] and len(whole) == 6
+    for small, large in zip(result.pictures, whole, strict=True):
+        error = np.asarray(large.resize((128, 128), Image.Resampling.BOX), int) - np.asarray(small, int)
+        assert np.abs(error).mean() < 1.5
+    (fifth,) = result.full(3, 5)  # there are no more
+    assert np.abs(np.asarray(fifth, int) - np.asarray(whole[5], int)).max() <= 1
+    session = Session("somebody")
+    session.state(View).result = result
+    with Image.open(sheet_file(session)) as file, zipfile.ZipFile(zip_file(session)) as archive:
+        assert file.width > 3 * 256 and len(archive.namelist()) == 6
+        with archive.open("sample_0005.png") as entry, Image.open(entry) as picture:
+            assert np.abs(np.asarray(picture, int) - np.asarray(whole[5], int)).max() <= 1
+
+
+@pytest.mark.parametrize(("n", "prior", "side"), [(4, "grown", 256), (5, "grown", 128), (16, "tiny", 16)])
+def test_few_samples_fill_the_sheet_with_all_their_pixels(n, prior, side):
+    engine = Engine(make_grown_prior() if prior == "grown" else make_tiny_prior())
+    assert Request(Evidence(), recipe_of({"n": n})).side(engine) == side
 
 
 def test_the_sheet_is_the_gallery(studio, tmp_path, shot):

@@ -30,6 +30,7 @@ class Call(Generic[R]):
         inputs: by name: sources, an `Evidence`, or for classes a mapping from names to either.
         progress: see `Compute.sample`.
         cancel: ends it with Cancelled at its next batch.
+        side: pixels a side that are enough for new images; None for all.
     """
 
     engine: Reader
@@ -37,6 +38,7 @@ class Call(Generic[R]):
     inputs: Mapping[str, Any]
     progress: Progress | None = None
     cancel: threading.Event | None = None
+    side: int | None = None
 
     @property
     def how(self) -> How:

@@ -112,7 +112,8 @@ def morph(engine: Reader, sampler: Sampler, samples: Samples, steps: int, **how:
     way = [turned(z, z.roll(-1, 0), step / steps, mean) for step in range(1, steps)]
     images = samples.images[:, None]
     if way:
-        between = engine.decode(torch.stack(way, 1).flatten(0, 1), centre=mean, guards=[sampler.guard], **how)
+        between, side = torch.stack(way, 1).flatten(0, 1), images.shape[-1]
+        between = engine.decode(between, centre=mean, guards=[sampler.guard], side=side, **how)
         images = torch.cat([images, between.reshape(len(z), steps - 1, *images.shape[2:])], 1)
     return [enlarge(frame, max(_SIDE, *frame.size)) for frame in to_pil(images.flatten(0, 1))]
 
@@ -176,7 +177,7 @@ def interpolate(call: Call[Interpolate]) -> Result:
     z = torch.cat([one.sample(recipe.n, recipe.seed, recipe.temperature) for one in samplers])
     means = torch.cat([one.mean.expand(recipe.n, -1) for one in samplers])
     guards = [one.guard for one in samplers for _ in range(recipe.n)]
-    images = to_pil(call.engine.decode(z, centre=means, guards=guards, **call.how))
+    images = to_pil(call.engine.decode(z, centre=means, guards=guards, side=call.side, **call.how))
     rows = [images[draw :: recipe.n] for draw in range(recipe.n)]
     strip = labelled_rows(rows, column_labels=[f"{t:.2f}" for t in places])
     frames = [contact_sheet(step) for step in zip(*rows, strict=True)]
@@ -191,4 +192,5 @@ def _first(evidence: Evidence) -> Evidence:
 
 
 def _draws(call: Call[Any]) -> dict[str, Any]:
-    return {name: getattr(call.recipe, name) for name in ("n", "seed", "temperature")} | call.how
+    draws = {name: getattr(call.recipe, name) for name in ("n", "seed", "temperature")}
+    return draws | {"side": call.side} | call.how
