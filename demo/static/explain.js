@@ -9,7 +9,6 @@ const DRAWS = 90;
 const SLIDER = {low: -2, high: 1}; // log10 of λ/m
 const find = selector => element.querySelector(selector);
 const findAll = selector => [...element.querySelectorAll(selector)];
-const still = window.matchMedia('(prefers-reduced-motion: reduce)');
 
 // ---- mathematics: transflow_core.posterior in two dimensions -------------------------------------------------------
 
@@ -124,24 +123,13 @@ const tick = (d, x, y, side, value) => {
 for (const x of [-3, -2, -1, 1, 2, 3, 4, 5]) tick(`M${x} -.06V.06`, x, 0.36, 'middle', x);
 for (const y of [-2, -1, 1, 2, 3]) tick(`M-.06 ${-y}H.06`, -0.14, 0.09 - y, 'end', y);
 
-// A cross for each image of the evidence. A mark stays while its point moves, so that a drag and the focus are not lost.
+// A cross for each image of the evidence. It stays while its point moves, so that a drag and the focus are not lost.
 const makeMark = () => {
-  const mark = svg('g'), ring = svg('circle'), hit = svg('circle'), label = svg('text');
-  set(mark, {class: 'mark', tabindex: 0, role: 'slider', 'aria-roledescription': 'movable point',
-    'aria-valuemin': PLANE.left, 'aria-valuemax': PLANE.right});
-  set(hit, {class: 'hit', r: 0.5});
-  set(ring, {class: 'ring', r: 0.3});
-  set(label, {x: 0.17, y: -0.17});
-  mark.append(hit, ring);
-  for (const kind of ['halo', 'cross']) {
-    const cross = svg('path');
-    set(cross, {class: kind, d: 'M-.13 -.13 L.13 .13 M-.13 .13 L.13 -.13'});
-    mark.append(cross);
-  }
-  mark.append(label);
+  const mark = find('#how-mark').cloneNode(true);
+  mark.removeAttribute('id');
+  set(mark, {class: 'mark', 'aria-valuemin': PLANE.left, 'aria-valuemax': PLANE.right});
   return mark;
 };
-
 const drawEvidence = () => {
   while (marks.children.length > state.points.length) marks.lastChild.remove();
   while (marks.children.length < state.points.length) marks.append(makeMark());
@@ -229,8 +217,6 @@ const drawMethod = () => {
 };
 
 const drawSliders = () => {
-  find('.one').hidden = state.split;
-  find('.each').hidden = !state.split;
   findAll('[data-show=one]').forEach(node => { node.hidden = state.split; });
   findAll('[data-show=each]').forEach(node => { node.hidden = !state.split; });
   findAll('input[data-ratio]').forEach(input => {
@@ -284,47 +270,6 @@ const remove = index => {
   if (state.points.length > 1) setPoints(state.points.filter((_, i) => i !== index));
 };
 
-let frame = 0;
-const stopMotion = () => {
-  cancelAnimationFrame(frame);
-  frame = 0;
-  find('[data-do=sweep]').textContent = 'Sweep λ';
-};
-// `step` gets milliseconds, and returns whether it goes on.
-const animate = step => {
-  let begin = 0;
-  const next = now => {
-    begin ||= now;
-    const on = step(now - begin) && element.isConnected && element.offsetParent;
-    draw();
-    if (on) frame = requestAnimationFrame(next); else stopMotion();
-  };
-  frame = requestAnimationFrame(next);
-};
-// Moves evenly in Σp = r / (1 + r), which is finite at both ends.
-const glide = target => {
-  stopMotion();
-  const from = state.ratio.map(spread), to = spread(target);
-  const step = time => {
-    const t = Math.min(time / 450, 1), eased = t * t * (3 - 2 * t);
-    state.ratio = t < 1 ? from.map(v => (1 - eased) * v + eased * to).map(v => v / (1 - v)) : [target, target];
-    return t < 1;
-  };
-  if (still.matches) { step(Infinity); draw(); } else animate(step);
-};
-// There and back between the slider's ends, until it is pressed again.
-const sweep = () => {
-  if (frame) return stopMotion();
-  const width = SLIDER.high - SLIDER.low;
-  const at = Math.min(Math.max(Math.log10(state.ratio[0]), SLIDER.low), SLIDER.high);
-  animate(time => {
-    const path = ((at - SLIDER.low) / width + time / 5000) % 2;
-    state.ratio = Array(2).fill(10 ** (SLIDER.low + width * (path < 1 ? path : 2 - path)));
-    return true;
-  });
-  find('[data-do=sweep]').textContent = 'Stop';
-};
-
 const actions = {
   add: () => {
     const centre = condition(state.points, state.ratio).centre, [e] = standardNormal(100 + state.points.length, 1);
@@ -332,9 +277,7 @@ const actions = {
   },
   remove: () => remove(state.points.length - 1),
   draws: () => { noise = standardNormal(++state.seed, DRAWS); draw(); },
-  sweep,
   reset: () => {
-    stopMotion();
     Object.assign(state, initial());
     noise = standardNormal(state.seed, DRAWS);
     find('input[name=how-hold][value=ratio]').checked = true;
@@ -347,12 +290,14 @@ const actions = {
 element.addEventListener('click', event => {
   const button = event.target.closest('button');
   if (button?.dataset.do) actions[button.dataset.do]();
-  if (button?.dataset.go) glide(Number(button.dataset.go));
+  if (button?.dataset.go) {
+    state.ratio = Array(2).fill(Number(button.dataset.go));
+    draw();
+  }
 });
 element.addEventListener('input', event => {
   const input = event.target;
   if (input.dataset.ratio !== undefined) {
-    stopMotion();
     const ratio = Number((10 ** parseFloat(input.value)).toPrecision(3));
     const index = Number(input.dataset.ratio);
     state.ratio = state.split ? state.ratio.map((r, i) => i === index ? ratio : r) : [ratio, ratio];
@@ -361,7 +306,6 @@ element.addEventListener('input', event => {
   if (input.id === 'how-likeness') state.method = {...state.method, likeness: Number(input.value) / 100};
   if (input.id === 'how-images') state.method = {...state.method, images: Number(input.value)};
   if (input.id === 'how-split') {
-    stopMotion();
     state.split = input.checked;
     // A different second λ shows its effect at once. One λ again is the first of both.
     state.ratio = input.checked ? [0.1, 1.5] : [state.ratio[0], state.ratio[0]];
