@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
+import time
+from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
 from transflow_core.engine import Engine
+from transflow_core.images import writes_mp4
 from transflow_core.limits import LAM_RATIO_SLIDER, Range, choice
 from transflow_core.posterior import Posterior, Recommendation, resolve
 from transflow_core.recipes import NUMBERS, Method, Recipe, bounds, kinds, ordered, within
+from transflow_core.runtime.worker import Cancelled
 
-from .server.admission import EXPORTS
-from .server.events import Updates, on
+from .render import progress
+from .server.admission import EXPORTS, CancelToken
+from .server.events import Updates, in_steps, on
 from .server.state import Session
 from .static import static
 
 __all__ = [
+    "ANIMATIONS",
     "MethodControls",
+    "Working",
     "code",
     "code_pair",
     "controls",
@@ -43,6 +49,7 @@ __all__ = [
     "track",
 ]
 
+T = TypeVar("T")
 _BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
 _TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
 _LOW, _HIGH = math.log10(LAM_RATIO_SLIDER.low), math.log10(LAM_RATIO_SLIDER.high)
@@ -359,6 +366,44 @@ def status_line(value: str, *, elem_id: str, **options: Any) -> gr.HTML:
     return gr.HTML(value, js_on_load=role, elem_id=elem_id, elem_classes="status", **options)
 
 
+QUICK = 0.5
+"""Seconds of work without a bar."""
+
+
+class Working:
+    """A line of status, and while something runs a button that cancels the requests of a part of the page."""
+
+    def __init__(self, part: str, elem_id: str, value: str = "") -> None:
+        how: dict[str, Any] = {"variant": "stop", "size": "sm", "visible": False, "min_width": 80, "scale": 0}
+        self._status = status_line(value, elem_id=f"{elem_id}-status")
+        self._stop = gr.Button("Stop", elem_id=f"{elem_id}-stop", **how)
+        on(self._stop.click, lambda session: session.cancel(part), queue=False)
+        self.outputs: list[Component] = [self._status, self._stop]
+
+    def says(self, text: str, running: bool = False) -> Updates:
+        """A status as HTML, and whether there is something to stop."""
+        return {self._status: text, self._stop: gr.update(visible=running)}
+
+    def run(
+        self, work: Callable[..., T], cancel: CancelToken, engine: Engine, what: str
+    ) -> Generator[Updates, None, T | None]:
+        """`work(progress=…, cancel=…)` with a bar of how many pictures, `what`, are done. None if it was cancelled."""
+        started, count = time.perf_counter(), [0, 0]
+
+        def bar(done: int, total: int) -> Updates:
+            count[:], seconds = (done, total), time.perf_counter() - started
+            return self.says(progress(done, total, seconds, engine.ahead, what), True) if seconds > QUICK else {}
+
+        try:
+            return (yield from in_steps(work, cancel, bar))
+        except Cancelled:
+            if cancel.by_user:  # a newer request has a status of its own
+                yield self.says(f"Stopped after {count[0]} of {count[1]} {what}.")
+            return None
+
+
+ANIMATIONS = {"gif": "Save GIF", "webp": "Save WebP", **({"mp4": "Save video (MP4)"} if writes_mp4() else {})}
+"""The label of the button for each kind of a picture that moves."""
 # The user pressed the button already, so the browser downloads the file at once.
 _DOWNLOAD_JS = "file => Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name}).click()"
 

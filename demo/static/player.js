@@ -22,11 +22,6 @@ const draw = () => {
   find('output').textContent = text;
   canvas.dataset.frame = frame;
   canvas.setAttribute('aria-label', 'Faces at ' + text + ' of the way from ' + shown.a + ' to ' + shown.b);
-  element.querySelectorAll('.scroll').forEach(scroll => {
-    const steps = Number(scroll.querySelector('.frame').dataset.steps);
-    scroll.querySelector('.playhead').style.left = (100 * (at * (steps - 1) + 0.5) / steps) + '%';
-    scroll.scrollLeft = at * (scroll.scrollWidth - scroll.clientWidth);  // a strip wider than its box
-  });
 };
 
 const setPlaying = on => {
@@ -83,11 +78,3 @@ element.addEventListener('click', async event => {
   await navigator.clipboard?.writeText(location.href).then(() => { link.textContent = 'Copied'; }, () => {});
   setTimeout(() => { link.textContent = 'Copy link'; }, 1500);
 });
-const point = event => {
-  const frame = event.target.closest?.('.strip .frame');
-  if (!frame || (event.type !== 'click' && (event.pointerType !== 'mouse' || event.buttons !== 1))) return;
-  const box = frame.getBoundingClientRect(), steps = Number(frame.dataset.steps);
-  goTo(((event.clientX - box.left) / box.width * steps - 0.5) / (steps - 1));
-};
-element.addEventListener('click', point);
-element.addEventListener('pointermove', point);

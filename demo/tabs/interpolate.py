@@ -22,17 +22,18 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_animation, save_png, writes_mp4
+from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_animation, save_png
 from transflow_core.limits import MOST_DRAWS, STEPS_SLIDER, Range, choice, is_number
 from transflow_core.operations import Result
 from transflow_core.posterior import Posterior, Recommendation, recommend
 from transflow_core.recipes import NUMBERS, Condition, Method, Mix, within
 from transflow_core.recipes import Interpolate as Recipe
-from transflow_core.runtime.worker import Cancelled
 from transflow_core.views import to_link
 
 from ..controls import (
+    ANIMATIONS,
     MethodControls,
+    Working,
     code_pair,
     download,
     downloads,
@@ -40,14 +41,13 @@ from ..controls import (
     log_slider,
     number_slider,
     relay,
-    status_line,
 )
 from ..evidence_panel import EvidencePanel
 from ..examples import example_sets, title_of
-from ..render import data_uri, progress, sheet
+from ..render import data_uri, picture, sheet
 from ..server.admission import CancelToken
 from ..server.errors import message_of
-from ..server.events import Updates, in_steps, on
+from ..server.events import Updates, on
 from ..server.priors import Engines
 from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, python_code
@@ -64,19 +64,12 @@ _Recipe = Recipe.limited(steps=STEPS_SLIDER.high, n=MOST_DRAWS)
 _DEFAULT, _METHOD = _Recipe(), Method(method="local").filled()
 _FIRST = ("greyscale", "paintings")
 """The sets that the tab opens with."""
-_SAVES = {
-    "gif": "Save GIF",
-    "webp": "Save WebP",
-    **({"mp4": "Save video (MP4)"} if writes_mp4() else {}),
-    "png": "Save strip (PNG)",
-}
 _ABOUT = (
     "Posterior mixes means and covariances (Fig. 3): (1 − t)(μA, ΣA) + t(μB, ΣB). Wasserstein mixes standard "
     "deviations instead. Direct is a straight line from the first image of A to the first of B (Fig. 4), without λ."
 )
 _FRAMES = 28
 """So many frames make a smooth morph: with more, faces hardly differ from one to the next."""
-_QUICK = 0.5  # seconds without a progress bar
 _QUICK_SIDE = 128  # pixels a side until all frames are there
 _MIXES = {"add": "More of both", "subtract": "A, and less like B", "move": "A, moved towards B"}
 # In per cent. With more, nothing of most sets remains: at 60 the mean is 2.5 times as far from the origin.
@@ -170,8 +163,7 @@ class Shown:
         """All strips on one sheet, as the code on the page makes it."""
         rows = [row for strip in self.strips.values() for row in strip]
         names = [name for key, strip in self.strips.items() for name in (PATHS[key], *[""] * (len(strip) - 1))]
-        labels = [f"{t:.2f}" for t in np.linspace(0, 1, len(rows[0]))]
-        return labelled_rows(rows, column_labels=labels, row_labels=names if self.names else ())
+        return labelled_rows(rows, column_labels=_labels(len(rows[0])), row_labels=names if self.names else ())
 
     @property
     def player(self) -> dict[str, Any]:
@@ -200,20 +192,20 @@ _SAYS = {
 
 
 def _strip(key: str, rows: list[list[Image.Image]], ends: str) -> str:
-    """One strip as HTML, with the mark of where the player is."""
+    """One strip as HTML."""
     n, steps = len(rows), len(rows[0])
-    pictures = [picture for row in rows for picture in row]
     cell = max(64, min(128, 1600 // steps))
-    sheet = contact_sheet(pictures, columns=steps, cell=cell, gap=2, background="#808080")
-    labels = "".join(f"<span>{t:.3g}</span>" for t in np.linspace(0, 1, steps).round(2))
-    alt = escape(f"{PATHS[key]}: {n} draw{'s' * (n > 1)} at {steps} steps from {ends}")
+    strip = labelled_rows(rows, column_labels=_labels(steps), cell=cell)
+    shown = picture(strip, f"{PATHS[key]}: {n} draw{'s' * (n > 1)} at {steps} steps from {ends}")
     return (
-        f'<figure class="strip"><figcaption>{_SAYS[key]}</figcaption>'
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{PATHS[key]}, the strip">'
-        f'<div class="inner" style="--steps: {steps}"><div class="labels">{labels}</div>'
-        f'<div class="frame" data-steps="{steps}"><img src="{data_uri(sheet)}" alt="{alt}" width="{sheet.width}" '
-        f'height="{sheet.height}" draggable="false"><div class="playhead"></div></div></div></div></figure>'
+        f'<figure class="strip" style="--steps: {steps}" tabindex="0" aria-label="{PATHS[key]}, the strip">'
+        f"<figcaption>{_SAYS[key]}</figcaption>{shown}</figure>"
     )
+
+
+def _labels(steps: int) -> list[str]:
+    """How far each step is, from 0 to 1."""
+    return [f"{t:.2f}" for t in np.linspace(0, 1, steps)]
 
 
 def write(kind: str, shown: Shown, session: Session) -> Path:
@@ -325,10 +317,8 @@ class Interpolate:
                     label="From A to B",
                 )
                 with gr.Row(elem_id="interpolate-buttons"):
-                    self._status = status_line("", elem_id="interpolate-status")
-                    usual: dict[str, Any] = {"variant": "stop", "size": "sm", "min_width": 70, "scale": 0}
-                    self._stop = gr.Button("Stop", visible=False, elem_id="interpolate-stop", **usual)
-                downloads(_SAVES, self._export, prefix="interpolate")
+                    self._working = Working(TAB, "interpolate")
+                downloads(ANIMATIONS | {"png": "Save strip (PNG)"}, self._export, prefix="interpolate")
         with gr.Accordion("For researchers", open=False, elem_id="interpolate-more"):
             self._build_controls()
             self._build_mix(prior)
@@ -382,8 +372,8 @@ class Interpolate:
         settings = [self.path, self.lam_a, self.lam_b, self.steps, self.n, self.seed, self.temperature]
         settings += self.method.inputs
         kind = self.method.wire([self.lam_a, self.lam_b])
-        outputs = [self._player, self._status, self._stop, self._python, self._shell, self._address]
-        panels = [*self.a.outputs, *self.b.outputs, self._status]
+        outputs = [self._player, *self._working.outputs, self._python, self._shell, self._address]
+        panels = [*self.a.outputs, *self.b.outputs, *self._working.outputs]
         opened = on(arrived, self._open, prior, [*dict.fromkeys([*panels, *settings, *self.method.outputs])])
         begun = on(follow, self._begin, prior, panels)
         new = [*begun, *self.a.events, *self.b.events, self.method.auto.input]
@@ -393,7 +383,6 @@ class Interpolate:
         changed = [self.path.change, self.seed.change, *moved, *kind, *chosen, *opened]
         on(changed, self._run, [prior, *settings], outputs)
         on(self._run_button.click, partial(self._run, again=True), [prior, *settings], outputs)
-        on(self._stop.click, self._cancel_run, queue=False)
 
     def _open(self, session: Session, prior: str) -> Iterator[Updates]:
         """The page opens at this tab, with the ends and the settings of its address."""
@@ -425,7 +414,7 @@ class Interpolate:
         if any(side.evidence(session).prior or session.busy(side.panel) for side in (self.a, self.b)):
             return
         for panel, key in zip((self.a, self.b), _FIRST, strict=True):
-            yield {self._status: f"Reading {example_sets()[key].title} …"}
+            yield self._working.says(f"Reading {example_sets()[key].title} …")
             yield from panel.open(session, key, prior)
 
     def _choose(self, session: Session, prior: str, auto: bool) -> Updates:
@@ -437,10 +426,6 @@ class Interpolate:
         fewest = min(posteriors, key=lambda posterior: posterior.m)
         return self.method.chosen(fewest, self._engines.get(prior)) if auto else self.method.limited(fewest.m)
 
-    def _cancel_run(self, session: Session) -> None:
-        session.state(_State).request = None
-        session.cancel(TAB)
-
     def _run(self, session: Session, prior: str, *values: Any, again: bool = False) -> Iterator[Updates]:
         """The strip first; then the frames between its steps, for the player.
 
@@ -449,12 +434,12 @@ class Interpolate:
         """
         state, a, b = session.state(_State), self.a.evidence(session), self.b.evidence(session)
         if any(side.ready and side.prior != prior for side in (a, b)):
-            yield {self._status: f"Reading A and B for {prior} …"}  # and this is called again after that
+            yield self._working.says(f"Reading A and B for {prior} …")  # and this is called again after that
             return
         (path, *own), method = values[:7], list(values[7:])
         request = (a, b, prior, path, *own, *method[1:])  # `auto` does not matter
         if request == state.request and not again:
-            yield {self._status: state.message} if state.message else {}
+            yield self._working.says(state.message) if state.message else {}
             return
         state.request, state.message = request, ""
         with session.queued(TAB, newest=True) as cancel:
@@ -466,22 +451,17 @@ class Interpolate:
                 recipe = recipe_of(path, lam_a, lam_b, *own[2:], method=self.method.read(method, lam_a))
                 yield from self._show(state, prior, path, recipe, a, b, cancel)
             except (ValueError, OSError) as error:
-                state.shown, state.message = None, str(error) and f"{message_of(error).removesuffix('.')}."
-                yield {self._player: None, self._python: "", self._shell: ""} | self._said(state.message)
+                state.shown, state.message = None, str(error) and escape(f"{message_of(error).removesuffix('.')}.")
+                yield {self._player: None, self._python: "", self._shell: ""} | self._working.says(state.message)
 
     def _show(
         self, state: _State, prior: str, path: str, recipe: Recipe, a: Evidence, b: Evidence, cancel: CancelToken
     ) -> Iterator[Updates]:
         """The strip first; then the frames between its steps, for the player; then these with all their pixels."""
-        engine, started, count = self._engines.get(prior), time.perf_counter(), [0, 0]
+        engine, started = self._engines.get(prior), time.perf_counter()
         first, last = (side if side.ready else _model(engine, prior) for side in (a, b))
         stride, steps = _stride(recipe), steps_of(path, recipe, a, b)
         shown: Updates = {self._python: python_code(*steps), self._shell: command_line(*steps)}
-
-        def bar(done: int, total: int) -> Updates:
-            """A progress bar, after a moment."""
-            count[:], seconds = (done, total), time.perf_counter() - started
-            return self._said(progress(done, total, seconds, engine.ahead, "images"), True) if seconds > _QUICK else {}
 
         results, notes = dict[str, Result](), list[str]()
         full = engine.prior.image_size
@@ -493,27 +473,27 @@ class Interpolate:
                 one = Recipe.checked(dict(recipe) | {"interpolation": key, "steps": apart * (recipe.steps - 1) + 1})
                 try:
                     run = partial(engine.run, one, a=first, b=last, side=side)
-                    results[key] = yield from in_steps(run, cancel, bar)
-                except Cancelled:
-                    # The result so far stays. A newer request has a status of its own.
-                    if cancel.by_user:
-                        yield self._said(f"Stopped after {count[0]} of {count[1]} images.")
-                    return
+                    result = yield from self._working.run(run, cancel, engine, "images")
                 except ValueError as error:
                     if path != "compare":
                         raise
                     notes.append(f"{PATHS[key]} is not shown: {message_of(error)}")
+                    continue
+                if result is None:  # the picture so far stays, and "Run" begins again
+                    state.request = None if cancel.by_user else state.request
+                    return
+                results[key] = result
             state.shown = Shown(recipe, (first, last), results, apart)
             shown[self._player] = state.shown.player
             if (apart, side) != (stride, full):
-                yield shown | self._said("", running=True)
+                yield shown | self._working.says("", running=True)
         images = sum(len(row) for one in results.values() for row in one.pictures.values())
-        state.message = " ".join([f"{images} images in {time.perf_counter() - started:.1f} s.", *notes])
-        yield shown | self._said(state.message) | {self._address: {"tab": TAB, "query": link_to(path, recipe, a, b)}}
-
-    def _said(self, message: str, running: bool = False) -> Updates:
-        """A status, as HTML while it runs."""
-        return {self._status: message if running else escape(message), self._stop: gr.update(visible=running)}
+        state.message = escape(" ".join([f"{images} images in {time.perf_counter() - started:.1f} s.", *notes]))
+        yield (
+            shown
+            | self._working.says(state.message)
+            | {self._address: {"tab": TAB, "query": link_to(path, recipe, a, b)}}
+        )
 
     def _export(self, kind: str, session: Session) -> Path:
         shown = session.state(_State).shown

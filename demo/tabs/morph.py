@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image
 
-from transflow_core.images import save_animation, writes_mp4
+from transflow_core.images import save_animation
 from transflow_core.limits import MOST_DECODED
 from transflow_core.operations.sampling import morph
-from transflow_core.runtime.worker import Cancelled
 
-from ..controls import downloads, status_line
-from ..render import progress, uri_of
-from ..server.events import Updates, in_steps, on
+from ..controls import ANIMATIONS, Working, downloads
+from ..render import uri_of
+from ..server.events import Updates, on
 from ..server.state import Session
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Morph"]
 
 _PART = "morph"
-_SAVES = {"gif": "Save GIF", "webp": "Save WebP", **({"mp4": "Save video (MP4)"} if writes_mp4() else {})}
 _FEWEST, _MOST = 3, 16
 """Frames of each sample: as many as one call may decode for all, and within these."""
 
@@ -50,15 +48,11 @@ class Morph:
         self._result_of = result_of
         with gr.Row(equal_height=True, elem_id="morph-row"):
             run = gr.Button("Play all as a morph", elem_id="morph-run", min_width=220, scale=0)
-            self._status = status_line("", elem_id="morph-status")
-            self._stop = gr.Button(
-                "Stop", variant="stop", size="sm", visible=False, min_width=80, scale=0, elem_id="morph-stop"
-            )
+            self._working = Working(_PART, "morph")
         with gr.Column(visible=False, elem_id="morph") as self._made:
             self._shown = gr.HTML("", elem_id="morph-shown", label="The samples as a morph")
-            downloads(_SAVES, self._export, prefix="morph")
-        on(run.click, self._run, (), [self._status, self._stop, self._made, self._shown])
-        on(self._stop.click, lambda session: session.cancel(_PART), queue=False)
+            downloads(ANIMATIONS, self._export, prefix="morph")
+        on(run.click, self._run, (), [*self._working.outputs, self._made, self._shown])
 
     def _run(self, session: Session) -> Iterator[Updates]:
         result = self._result_of(session)
@@ -71,25 +65,17 @@ class Morph:
             def make(**how: Any) -> list[Image.Image]:
                 return morph(engine, result.sampler, engine.sample(result.sampler, **draws, **how), steps, **how)
 
-            def bar(done: int, total: int) -> Updates:
-                seconds = time.perf_counter() - started
-                text = progress(done, total, seconds, engine.ahead, "pictures")
-                return {self._status: text, self._stop: gr.update(visible=True)}
-
-            try:
-                frames = state.frames = yield from in_steps(make, cancel, bar)
-            except Cancelled:
-                if cancel.by_user:  # a newer request has a status of its own
-                    yield {self._status: "Stopped.", self._stop: gr.update(visible=False)}
+            frames = yield from self._working.run(make, cancel, engine, "pictures")
+            if frames is None:
                 return
+            state.frames = frames
             path = session.file("morph-shown.webp")
             save_animation(frames, path, loop=True)
             alt = f"{draws['n']} faces, each turns into the next"
-            yield {
+            text = f"{len(frames)} pictures in {time.perf_counter() - started:.1f} s."
+            yield self._working.says(text) | {
                 self._shown: f'<img class="picture" src="{uri_of(path.read_bytes(), "WEBP")}" alt="{alt}">',
                 self._made: gr.update(visible=True),
-                self._status: f"{len(frames)} pictures in {time.perf_counter() - started:.1f} s.",
-                self._stop: gr.update(visible=False),
             }
 
     def _export(self, kind: str, session: Session) -> Path:

@@ -37,13 +37,14 @@ def test_one_click_plays_all_samples_as_a_loop_that_can_be_saved(studio, tmp_pat
     assert max(steps) < np.abs(frames[0] - frames[16]).mean()  # no jump, at the end of the loop neither
 
 
-def test_it_can_be_stopped_and_needs_two_samples(studio, hold):
+def test_it_can_be_stopped_and_needs_two_samples(studio, hold, monkeypatch):
     page = studio
+    monkeypatch.setattr("demo.controls.QUICK", 0)
     batch = hold("call", which=lambda number: number > 1)
     page.click("#morph-run")
     page.wait_for_selector("#morph-status progress")
     page.click("#morph-stop")
-    says(page, "#morph-status", "Stopped.")
+    says(page, "#morph-status", "Stopped after")
     page.wait_for_selector("#morph-stop", state="hidden")
     assert batch.cancelled.wait(60) and not page.is_visible("#morph-shown img")
     batch.go_on.set()
