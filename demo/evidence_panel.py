@@ -6,23 +6,24 @@ import contextlib
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from transflow_core.engine import Cancelled, Engine
+from transflow_core.engine import Cancelled
 from transflow_core.evidence import Evidence, Source
 from transflow_core.images import IMAGE_SUFFIXES
 from transflow_core.limits import MOST_IMAGES, WEIGHT
 from transflow_core.operations.inpaint import ignore
 from transflow_core.pictures import AlignMode, File
 
-from .cards import NOTHING, details, examples_html, faces_in_use, keeping, mostly_outliers, summary, thumbnails
-from .controls import status_line
+from .cards import NOTHING, details, examples_html, faces_in_use, keeping, summary, thumbnails
+from .controls import Working
 from .examples import example_sets
 from .gradio_compat import file_of
 from .painting import mask_of
@@ -35,23 +36,13 @@ from .server.priors import Engines
 from .server.state import Session
 from .static import static
 
-__all__ = [
-    "CARDS_JS",
-    "EXAMPLES_JS",
-    "EvidencePanel",
-    "ImageList",
-    "PanelSource",
-    "drop_zone",
-    "mostly_outliers",
-    "read",
-    "sources_of",
-]
+__all__ = ["CARDS_JS", "EXAMPLES_JS", "EvidencePanel", "ImageList", "Images", "drop_zone", "files_button", "snapshot"]
 
 CARDS_JS, EXAMPLES_JS, _KEEP_JS = static("cards.js"), static("examples.js"), static("keep.js")
 # Files go when nobody uses them, and are so old (`files.sweep`); a page that is open uses its own.
 _STAYS = (
     f"<p class='stays'>They stay on this server while this page is open, and at most {AGE / 60:g} minutes longer. "
-    "Nothing is trained on them.</p><p class='said' role='status'></p>"
+    "Nothing is trained on them.</p>"
 )
 
 
@@ -59,68 +50,17 @@ _STAYS = (
 _EARLY = 16
 
 
-class PanelSource(NamedTuple):
-    """One source, and the panel that it is for."""
-
-    panel: str
-    source: Source
-
-
-def sources_of(panel: str, evidence: Evidence) -> list[PanelSource]:
-    """The sources of these images, to read them again, such as for another prior."""
-    return [PanelSource(panel, source) for source in evidence.sources]
+def files_button(label: str, kinds: Iterable[str], *, elem_id: str, note: str = "", **options: Any) -> gr.UploadButton:
+    """A button for files in a box of this id; `static/anywhere.js` adds what is dropped or pasted near it."""
+    with gr.Column(elem_id=elem_id, elem_classes="takes-files"):
+        files = gr.UploadButton(label, file_count="multiple", file_types=sorted(kinds), **options)
+        gr.HTML(note + "<p class='said' role='status'></p>", js_on_load=static("stays.js"), label="Files")
+    return files
 
 
-def read(
-    engine: Engine,
-    session: Session,
-    sources: Sequence[PanelSource],
-    onto: Mapping[str, Evidence],
-    cancel: CancelToken,
-    *,
-    align: AlignMode = "auto",
-    most: int | None = None,
-) -> Iterator[tuple[str, set[str]]]:
-    """Read and invert, so that each image appears as soon as it is ready. A batch may be of several panels.
-
-    Yields progress as HTML, "" once all is read, and the panels that have changed. At the end it reports the sources
-    that were refused or not read.
-
-    Args:
-        onto: the images of the panels so far; where there are several panels, they are empty.
-    """
-    session.evidence.update(onto)
-    first = evidence = next(iter(onto.values()))
-    before, done, started = len(first), 0, time.monotonic()
-    changed = set(onto)  # a panel may have been emptied
-    items = [one.source for one in sources]
-    early = len(onto) == 1 and align != "never"  # looking for faces is what takes long
-    for evidence in engine.read_steps(items, onto=first, align=align, most=most, early=early, cancel=cancel):
-        if len(onto) == 1:
-            session.evidence.update(dict.fromkeys(onto, evidence))
-        new = list(zip(sources[done:], evidence.images[before + done :], strict=False))
-        if evidence.coming and len(evidence) + len(evidence.coming) > _EARLY:
-            continue
-        for one, image in new if len(onto) > 1 else ():
-            session.evidence[one.panel] = session.evidence[one.panel].added([image])
-        done += len(new)
-        changed |= {one.panel for one, _ in new}
-        yield progress(done, done + evidence.remaining, time.monotonic() - started, engine.ahead), changed
-        changed = set()
-    if evidence.coming:  # it was stopped
-        session.evidence.update(dict.fromkeys(onto, replace(evidence, coming=())))
-    for note in evidence.notes:
-        warn(note)
-    if cancel.by_user:
-        report(f"Stopped. Images that were not read: {evidence.remaining}.")
-    yield "", changed
-
-
-def drop_zone(label: str, file_types: Sequence[str], *, elem_id: str) -> tuple[gr.UploadButton, gr.Image]:
-    """A button for files, `{elem_id}-files`, and the camera, `{elem_id}-camera`. `static/anywhere.js` adds drops."""
-    with gr.Column(elem_id=f"{elem_id}-files", elem_classes="takes-files"):
-        files = gr.UploadButton(label, file_count="multiple", file_types=list(file_types))
-        gr.HTML(_STAYS, js_on_load=static("stays.js"), label="Where your photos stay")
+def drop_zone(label: str, *, elem_id: str) -> tuple[gr.UploadButton, gr.Image]:
+    """A button for pictures and saved posteriors, `{elem_id}-files`, and the camera, `{elem_id}-camera`."""
+    files = files_button(label, {*IMAGE_SUFFIXES, ".safetensors"}, elem_id=f"{elem_id}-files", note=_STAYS)
     with gr.Accordion("Camera or clipboard", open=False):
         camera = gr.Image(
             sources=["webcam", "clipboard"],
@@ -143,23 +83,25 @@ class _Before(dict[str, Evidence]):
     """The images of each panel before something was removed, for Undo."""
 
 
-class ImageList(ABC):
-    """Thumbnails, the details of one image, and the controls of each. Build it where the thumbnails are to be.
+def snapshot(file: str, name: str) -> Path:
+    """A file of this name with a picture of the camera or the clipboard. It has no suffix: it is no file of the user's.
 
-    The visitor's images are `session.evidence[panel]`; changes of them wait for one another.
+    A file, not its bytes: of a refused picture, a session keeps the name alone.
+    """
+    return Path(shutil.copyfile(file, new_folder() / name))
+
+
+class Images(ABC):
+    """Images of a visitor that can grow: `session.evidence[panel]`. Changes of them wait for one another.
 
     Args:
         engines: the priors that the page serves.
         panel: key of the session's evidence; prefix of the ids of its components.
-        weighted: whether samples are drawn from the images: an image has a weight then, and outliers are marked.
-        keeps: whether a reload of the page keeps the visitor's own.
+        most: how many there may be.
     """
 
-    def __init__(self, engines: Engines, panel: str, *, weighted: bool = True, keeps: bool = False) -> None:
-        self.panel, self._engines, self._weighted, self._keeps = panel, engines, weighted, keeps
-        script = CARDS_JS + _KEEP_JS if keeps else CARDS_JS
-        self._cards = gr.HTML("", js_on_load=script, elem_id=f"{panel}-cards", label="Images")
-        self._details = gr.HTML("", js_on_load=CARDS_JS, elem_id=f"{panel}-details", label="One image")
+    def __init__(self, engines: Engines, panel: str, *, most: int = MOST_IMAGES) -> None:
+        self.panel, self._engines, self._most = panel, engines, most
 
     @abstractmethod
     def _show(self, session: Session, reading: str = "") -> Updates:
@@ -168,6 +110,76 @@ class ImageList(ABC):
     def evidence(self, session: Session) -> Evidence:
         """The visitor's images."""
         return session.evidence.get(self.panel, Evidence())
+
+    def wire_files(
+        self, files: gr.UploadButton, inputs: Sequence[Component], outputs: Sequence[Component]
+    ) -> list[Dependency]:
+        """Returns when files of this button were read. It is emptied at once, for the next files.
+
+        Args:
+            inputs: the components of what `add` takes after the files.
+        """
+
+        def add(session: Session, dropped: list[str] | None, *values: Any) -> Iterator[Updates]:
+            yield {files: None}
+            if dropped:
+                yield from self.add(session, dropped, *values)
+
+        return on(files.upload, add, [files, *inputs], [*outputs, files])
+
+    def add(self, session: Session, files: Sequence[File], prior: str, whole: bool = False) -> Iterator[Updates]:
+        """Add images; where the prior was changed meanwhile, the others are read again. `whole`: look for no faces."""
+        with session.queued(self.panel) as cancel:
+            evidence, new = self._growing(session), [Source(file) for file in files]
+            if evidence.prior != prior:
+                new, evidence = [*evidence.sources, *new], Evidence(prior=prior)
+            yield from self.read(session, new, evidence, cancel, "never" if whole else "auto")
+
+    def _growing(self, session: Session) -> Evidence:
+        """The images that others are added to."""
+        return self.evidence(session)
+
+    def read(
+        self, session: Session, sources: Sequence[Source], onto: Evidence, cancel: CancelToken, align: AlignMode
+    ) -> Iterator[Updates]:
+        """Read and invert, so that each image appears as soon as it is ready. At the end it reports the sources that
+        were refused or not read."""
+        session.evidence[self.panel] = evidence = onto
+        engine, before, started = self._engines.get(onto.prior), len(onto), time.monotonic()
+        early = align != "never"  # looking for faces is what takes long
+        how: dict[str, Any] = {"onto": onto, "align": align, "most": self._most, "early": early, "cancel": cancel}
+        for evidence in engine.read_steps(sources, **how):
+            session.evidence[self.panel] = evidence
+            if evidence.coming and len(evidence) + len(evidence.coming) > _EARLY:
+                continue
+            done, seconds = len(evidence) - before, time.monotonic() - started
+            yield self._show(session, progress(done, done + evidence.remaining, seconds, engine.ahead))
+        if evidence.coming:  # it was stopped
+            session.evidence[self.panel] = replace(evidence, coming=())
+        for note in evidence.notes:
+            warn(note)
+        if cancel.by_user:
+            report(f"Stopped. Images that were not read: {evidence.remaining}.")
+        yield self._show(session)
+
+
+class ImageList(Images):
+    """Thumbnails, the details of one image, and the controls of each. Build it where the thumbnails are to be.
+
+    Args:
+        engines, panel, most: see `Images`.
+        weighted: whether samples are drawn from the images: an image has a weight then, and outliers are marked.
+        keeps: whether a reload of the page keeps the visitor's own.
+    """
+
+    def __init__(
+        self, engines: Engines, panel: str, *, most: int = MOST_IMAGES, weighted: bool = True, keeps: bool = False
+    ) -> None:
+        super().__init__(engines, panel, most=most)
+        self._weighted, self._keeps = weighted, keeps
+        script = CARDS_JS + _KEEP_JS if keeps else CARDS_JS
+        self._cards = gr.HTML("", js_on_load=script, elem_id=f"{panel}-cards", label="Images")
+        self._details = gr.HTML("", js_on_load=CARDS_JS, elem_id=f"{panel}-details", label="One image")
 
     def _wire(self, outputs: Sequence[Component]) -> list[Dependency]:
         """Returns when an image was changed or removed."""
@@ -234,8 +246,8 @@ class ImageList(ABC):
                 report("This is the only face in use. Choose another one first, or remove the picture.")
                 return evidence, index
         engine, same = self._engines.get(evidence.prior), {*used.values(), index}
-        if len(evidence) - len(same) + len(wanted) > MOST_IMAGES:
-            raise ValueError(f"At most {MOST_IMAGES} images. Remove some of them first.")
+        if len(evidence) - len(same) + len(wanted) > self._most:
+            raise ValueError(f"At most {self._most} images. Remove some of them first.")
         chosen = [evidence[used[at]] if at in used else engine.choose(image, faces[at], cancel=cancel) for at in wanted]
         chosen = chosen or [engine.choose(image, image.picture.whole, cancel=cancel)]
         first = min(same)
@@ -293,21 +305,19 @@ class EvidencePanel(ImageList):
     ) -> None:
         self._tab, self._nothing = tab, nothing
         with gr.Column(elem_id=panel):
-            types = [*sorted(IMAGE_SUFFIXES), ".safetensors"]
-            self._files, self._camera = drop_zone(title, types, elem_id=panel)
+            self._files, self._camera = drop_zone(title, elem_id=panel)
             sets = examples_html(without)
             self.examples = gr.HTML(sets, js_on_load=EXAMPLES_JS, elem_id=f"{panel}-examples", label="Sets")
         with gr.Row(equal_height=True):
             first = f"Reading {example_sets()[opening].title} …" if opening else summary(Evidence(), nothing)
-            self._status = status_line(first, elem_id=f"{panel}-status")
-            self._cancel = gr.Button("Stop", variant="stop", size="sm", visible=False, min_width=80, scale=0)
+            self._working = Working(panel, panel, first)
             self._undo = gr.Button("Undo", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{panel}-undo")
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
         super().__init__(engines, panel, keeps=bool(opening))
-        self.outputs = [self._cards, self._details, self._status, self._cancel, self._undo]
+        self.outputs = [self._cards, self._details, *self._working.outputs, self._undo]
         self.steps = self._cards.change
         self.events = [
-            *on(self._files.upload, self._add_files, [self._files, prior], [*self.outputs, self._files]),
+            *self.wire_files(self._files, [prior], self.outputs),
             *on(self._camera.input, self._add_picture, [self._camera, prior], [*self.outputs, self._camera]),
             *on(self.examples.select, self._choose_example, prior, self.outputs, event=True),
             *self._wire(self.outputs),
@@ -315,7 +325,6 @@ class EvidencePanel(ImageList):
             *on(self._undo.click, self._undo_removal, prior, self.outputs),
             *on(follow, self._follow, prior, self.outputs),
         ]
-        on(self._cancel.click, lambda session: session.cancel(panel), queue=False)
 
     def open(self, session: Session, key: str, prior: str, own: Sequence[Source] = ()) -> Iterator[Updates]:
         """Read an example set, such as that of a shared link. An unknown key empties the panel, or opens aligned images
@@ -325,17 +334,6 @@ class EvidencePanel(ImageList):
         with session.queued(self.panel, newest=True) as cancel:
             yield from self._read_as(session, sources, prior, cancel, key if files else "", "never")
 
-    def add(self, session: Session, files: Sequence[File], prior: str) -> Iterator[Updates]:
-        """Add images. They replace an example set, such as the one that the page opens with."""
-        with session.queued(self.panel) as cancel:
-            evidence, new = self.evidence(session), [Source(file) for file in files]
-            if evidence.example and new:
-                self._keep(session)
-                self._put(session, evidence := Evidence(prior=prior))
-            if evidence.prior != prior:
-                new, evidence = [*evidence.sources, *new], Evidence(prior=prior)
-            yield from self._read(session, new, evidence, cancel)
-
     def put(self, session: Session, evidence: Evidence, prior: str) -> Updates:
         """Replace the images by earlier ones."""
         with session.queued(self.panel, newest=True):
@@ -344,20 +342,12 @@ class EvidencePanel(ImageList):
 
     # Reading -----------------------------------------------------------------------------------------------------
 
-    def _add_files(self, session: Session, files: list[str] | None, prior: str) -> Iterator[Updates]:
-        """Files were dropped. The drop zone is emptied at once, for the next files."""
-        yield {self._files: None}
-        yield from self.add(session, files or [], prior)
-
     def _add_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Updates]:
         """A picture of the camera or the clipboard."""
         yield {self._camera: None}
         if file is not None:
-            # A file, not its bytes: of a refused picture, a session keeps the name alone.
             own = 0 if self.evidence(session).example else len(self.evidence(session))
-            snapshot = new_folder() / f"picture {own + 1}"
-            shutil.copyfile(file, snapshot)
-            yield from self.add(session, [snapshot], prior)
+            yield from self.add(session, [snapshot(file, f"picture {own + 1}")], prior)
 
     def _choose_example(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
         """One click replaces all images: an example set is not mixed with others."""
@@ -393,22 +383,10 @@ class EvidencePanel(ImageList):
     ) -> Iterator[Updates]:
         """Replace all images. The example set has its name once all of it is read; its faces are aligned already."""
         self._put(session, Evidence(prior=prior))
-        for shown in self._read(session, sources, Evidence(prior=prior), cancel, align):
+        for shown in self.read(session, sources, Evidence(prior=prior), cancel, align):
             if example and not self.evidence(session).remaining:
                 session.evidence[self.panel] = replace(self.evidence(session), example=example)
             yield shown
-
-    def _read(
-        self,
-        session: Session,
-        sources: Sequence[Source],
-        onto: Evidence,
-        cancel: CancelToken,
-        align: AlignMode = "auto",
-    ) -> Iterator[Updates]:
-        engine, items = self._engines.get(onto.prior), [PanelSource(self.panel, source) for source in sources]
-        for text, _ in read(engine, session, items, {self.panel: onto}, cancel, align=align, most=MOST_IMAGES):
-            yield self._show(session, text)
 
     # Removal and undo --------------------------------------------------------------------------------------------
 
@@ -420,6 +398,13 @@ class EvidencePanel(ImageList):
         evidence = self.evidence(session)
         if evidence.saved is not None or len(evidence):
             session.state(_Before)[self.panel] = evidence
+
+    def _growing(self, session: Session) -> Evidence:
+        """An example set, such as the one that the page opens with, makes room for images of one's own."""
+        if self.evidence(session).example:
+            self._keep(session)
+            self._put(session, Evidence(prior=self.evidence(session).prior))
+        return self.evidence(session)
 
     def _edit(self, session: Session, data: dict) -> Iterator[Updates]:
         if data.get("action") in ("remove", "face"):
@@ -438,8 +423,11 @@ class EvidencePanel(ImageList):
                 yield from self._read_again(session, before, prior, cancel)
 
     def _show(self, session: Session, reading: str = "") -> Updates:
-        return self._images(session, reading) | {
-            self._status: reading or summary(self.evidence(session), self._nothing),
-            self._cancel: gr.update(visible=bool(reading)),
-            self._undo: gr.update(visible=not reading and self.panel in session.state(_Before)),
-        }
+        text = reading or summary(self.evidence(session), self._nothing)
+        return (
+            self._images(session, reading)
+            | self._working.says(text, bool(reading))
+            | {
+                self._undo: gr.update(visible=not reading and self.panel in session.state(_Before)),
+            }
+        )

@@ -24,12 +24,12 @@ class Step:
 
     Attributes:
         recipe: with its prior.
-        inputs: paths of each input of the recipe, by its name.
+        inputs: paths of each input of the recipe, by its name; of each class, where they are examples of classes.
         output: the file of the result.
     """
 
     recipe: Reading
-    inputs: Mapping[str, Sequence[str]]
+    inputs: Mapping[str, Any]
     output: str
 
 
@@ -93,5 +93,7 @@ def _notes(downloads: Iterable[str]) -> list[str]:
 
 
 def _code(paths: Any) -> str:
+    if isinstance(paths, dict):
+        return "{\n" + "".join(f"    {name!r}: {some!r},\n" for name, some in paths.items()) + "}"
     folders = isinstance(paths, list) and not all(Path(path).suffix for path in paths)
     return f"tfc.find_images({paths!r})" if folders else repr(paths)

@@ -45,7 +45,7 @@
   addEventListener('dragleave', event => { if (!event.relatedTarget) mark(null); });
   addEventListener('drop', event => {
     mark(null);
-    if (typed(event) || event.target.closest?.('.block.takes-files')) return;  // a gr.File takes these itself
+    if (typed(event)) return;
     event.preventDefault();
     if (hasFiles(event)) add(inputOf(nearest(event)), event.dataTransfer.files);
   }, true);

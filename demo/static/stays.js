@@ -1,3 +1,5 @@
 if (['localhost', '127.0.0.1', '[::1]'].includes(location.hostname)) {
-  element.querySelector('.stays').textContent = 'They never leave this computer. Nothing is trained on them.';
+  for (const one of element.querySelectorAll('.stays')) {
+    one.textContent = 'They never leave this computer. Nothing is trained on them.';
+  }
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -22,25 +22,25 @@ from PIL import Image
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.fewshot import NONE, FewShotClassifier
-from transflow_core.images import IMAGE_SUFFIXES, load_image, to_pil
+from transflow_core.images import IMAGE_SUFFIXES, contact_sheet, load_image, to_pil
 from transflow_core.limits import CLASS_NAME_LENGTH, CLASSES_ON_PAGE, LAM_RATIO_SLIDER, MOST_EXAMPLES, MOST_QUERIES
 from transflow_core.operations import Result
 from transflow_core.operations.classify import variants
 from transflow_core.pictures import AlignMode, File
 from transflow_core.recipes import SHAPES, within
 from transflow_core.recipes import Classify as Recipe
-from transflow_core.views import to_python
 
+from ..cards import mostly_outliers
 from ..controls import code, download, log_slider, number_slider, status_line
-from ..evidence_panel import CARDS_JS, EXAMPLES_JS, ImageList, PanelSource, mostly_outliers, read, sources_of
+from ..evidence_panel import CARDS_JS, EXAMPLES_JS, ImageList, Images, files_button
 from ..examples import EXAMPLES, example_sets
-from ..render import data_uri, progress, updating
+from ..render import data_uri, picture, progress, updating
 from ..server.admission import CancelToken
 from ..server.errors import warn
 from ..server.events import Updates, on
 from ..server.priors import Engines
 from ..server.state import Session
-from ..snippet import file_names
+from ..snippet import Step, file_names, python_code
 
 __all__ = ["Answers", "Classify", "answered", "tasks"]
 
@@ -54,6 +54,7 @@ _Recipe = Recipe.limited(copies=20)
 _TO_ANSWERS_JS = """
 () => { if (innerWidth < 760) document.querySelector('#classify-status').scrollIntoView({block: 'start'}); }
 """
+_PICTURES = '<p class="status">Left: a typical example of each class. Right: the mean, as the model draws it.</p>'
 _NOTHING = "Add an example to at least two classes."
 _TABLE_FILE, _FILE = "answers.csv", "classifier.safetensors"
 _BARS = 4  # of the likeliest classes on a card; "Answers (CSV)" has all
@@ -158,20 +159,33 @@ class _State:
     """A visitor's classes and results.
 
     Attributes:
-        opened: which classes are shown.
-        names: of all classes. A box that was just shown may still send its old name.
-        view: the open tab of the results.
+        names: of the open classes, by their index. A box that was just shown may still send its old name.
         answers: those on the page; None while there are none.
     """
 
-    opened: list[bool] = field(default_factory=lambda: [index < _FEWEST for index in range(_MOST)])
-    names: list[str] = field(default_factory=lambda: [_default_name(index) for index in range(_MOST)])
-    view: str = "answers"
+    names: dict[int, str] = field(default_factory=lambda: _names(()))
     answers: Answers | None = None
 
 
+class _Busy:
+    """Progress of all that is read, with a button that stops it. It floats at the bottom of the window: always visible,
+    and nothing moves for it."""
+
+    def __init__(self) -> None:
+        with gr.Row(visible=False, equal_height=True, elem_id="classify-progress") as self._row:
+            self._done = gr.HTML("", label="Progress")
+            stop = gr.Button("Stop", variant="stop", size="sm", min_width=80, scale=0, elem_id="classify-stop")
+        on(stop.click, lambda session: [session.cancel(panel) for panel in _PANELS] and None, queue=False)
+        self.outputs: list[Any] = [self._row, self._done]
+
+    def shown(self, session: Session, panel: str, reading: str) -> Updates:
+        """While this panel or another one is read."""
+        others = any(session.busy(other) for other in _PANELS if other != panel)
+        return {self._row: gr.update(visible=bool(reading) or others)} | ({self._done: reading} if reading else {})
+
+
 class _Slot(ImageList):
-    """One class: its name, its drop zone, its examples. Build it inside the current Blocks.
+    """One class: its name, its button for files, its examples. Build it inside the current Blocks.
 
     Attributes:
         box, name, remove, files: its components.
@@ -179,7 +193,7 @@ class _Slot(ImageList):
         events: when an example was removed, or another face was chosen.
     """
 
-    def __init__(self, engines: Engines, index: int) -> None:
+    def __init__(self, engines: Engines, index: int, busy: _Busy) -> None:
         panel, name = _CLASSES[index], _default_name(index)
         self.box = gr.Column(
             elem_id=panel, elem_classes="class-slot takes-around", min_width=150, visible=index < _FEWEST
@@ -204,19 +218,30 @@ class _Slot(ImageList):
                     elem_id=f"{panel}-remove",
                     elem_classes="cross",
                 )
-            self.files = _drop_zone(_drop_label(name), f"{panel}-files", 72, "small-drop takes-files")
+            self.files = files_button(_drop_label(name), IMAGE_SUFFIXES, elem_id=f"{panel}-files", size="sm")
             self._count = gr.HTML(_count(Evidence()), elem_classes="status", label="Examples")
-            super().__init__(engines, panel, weighted=False)
-        shown = [self._count, self._cards, self._details]
+            super().__init__(engines, panel, most=MOST_EXAMPLES, weighted=False)
+        self._busy, shown = busy, [self._count, self._cards, self._details]
         self.parts = [self.box, self.name, self.remove, self.files, *shown]
-        self.events = self._wire(shown)
+        self.events = self._wire([*shown, *busy.outputs])
 
     def shown(self, session: Session) -> Updates:
         """The examples."""
-        return self._show(session)
+        return self._images(session) | {self._count: _count(self.evidence(session))}
 
     def _show(self, session: Session, reading: str = "") -> Updates:
-        return self._images(session) | {self._count: reading or _count(self.evidence(session))}
+        return self.shown(session) | self._busy.shown(session, self.panel, reading)
+
+
+class _Queries(Images):
+    """What to classify. It is shown with its answers."""
+
+    def __init__(self, engines: Engines, busy: _Busy) -> None:
+        super().__init__(engines, _QUERIES, most=MOST_QUERIES)
+        self._busy = busy
+
+    def _show(self, session: Session, reading: str = "") -> Updates:
+        return self._busy.shown(session, self.panel, reading)
 
 
 class Classify:
@@ -229,7 +254,8 @@ class Classify:
     """
 
     def __init__(self, engines: Engines, prior: Component, follow: Sequence[Dependency]) -> None:
-        self._engines = engines
+        self._engines, self._busy = engines, _Busy()
+        self._queries = _Queries(engines, self._busy)
         with gr.Row():
             with gr.Column(scale=5, min_width=320):
                 gr.Markdown("## 1. Show a few examples of each class", elem_classes="step")
@@ -237,22 +263,18 @@ class Classify:
                     _examples_html(), js_on_load=EXAMPLES_JS, elem_id="classify-examples", label="Example tasks"
                 )
                 with gr.Row(elem_id="classify-classes"):
-                    self._slots = [_Slot(engines, index) for index in range(_MOST)]
+                    self._slots = [_Slot(engines, index, self._busy) for index in range(_MOST)]
                 with gr.Row():
                     self._add = gr.Button("Add a class", size="sm", elem_id="classify-add")
                     self._clear = gr.Button("Clear all", size="sm", elem_id="classify-clear")
             with gr.Column(scale=6, min_width=320):
                 self._build_queries()
                 self._build_results()
-        # It floats at the bottom of the window: always visible, and nothing moves for it.
-        with gr.Row(visible=False, equal_height=True, elem_id="classify-progress") as self._progress:
-            self._done = gr.HTML("", label="Progress")
-            self._cancel = gr.Button("Stop", variant="stop", size="sm", min_width=80, scale=0, elem_id="classify-stop")
         self._wire(prior, follow)
 
     def _build_queries(self) -> None:
         gr.Markdown("## 2. Classify other images", elem_classes="step")
-        self._files = _drop_zone("Queries: drop images here", _QUERIES, 140, "takes-files")
+        self._files = files_button("+ Add images to classify", IMAGE_SUFFIXES, elem_id=_QUERIES)
         self._lam = log_slider(0.1, name="λ/m, how varied a class is", elem_id="classify-lam")
         with gr.Row():
             box: dict[str, Any] = {"container": False}
@@ -280,19 +302,18 @@ class Classify:
     def _build_results(self) -> None:
         self._status = status_line(_NOTHING, elem_id="classify-status")
         with gr.Tabs(elem_id="classify-results"):
-            with gr.Tab("Answers") as answers:
+            with gr.Tab("Answers"):
                 self._cards = gr.HTML(_cards(Evidence(), None), js_on_load=CARDS_JS, elem_id=_ANSWERS, label="Answers")
-            with gr.Tab("Classes") as classes:
-                self._pictures = gr.HTML(_class_pictures({}, ()), elem_id="classify-means", label="Each class")
-            with gr.Tab("Download") as downloads:
+            with gr.Tab("Classes"):
+                self._pictures = gr.HTML(_PICTURES, elem_id="classify-means", label="Each class")
+            with gr.Tab("Download"):
                 with gr.Row():
                     for label, name, key in (("Answers (CSV)", _TABLE_FILE, "csv"), ("Classifier", _FILE, "file")):
                         download(label, partial(self._write, name), elem_id=f"classify-{key}", min_width=150)
                 self._python = code("python", label="The same in Python", elem_id="classify-python")
-        self._views = {"answers": answers, "classes": classes, "download": downloads}
 
     def _wire(self, prior: Component, follow: Sequence[Dependency]) -> None:
-        progress, read = [self._progress, self._done], [self._unaligned, prior]
+        progress, read = self._busy.outputs, [prior, self._unaligned]
         parts = [part for slot in self._slots for part in slot.parts]
         everything = [*parts, self._cards, *progress, self._unaligned, self._copies]
         filled = on(self._examples.select, self._use_task, prior, everything, event=True)
@@ -301,7 +322,7 @@ class Classify:
             *filled,
             *on(self._add.click, self._add_class, outputs=everything),
             *on(self._clear.click, self._clear_all, prior, everything),
-            *self._wire_files(self._files, _QUERIES, MOST_QUERIES, read, progress),
+            *self._queries.wire_files(self._files, read, progress),
             *on(self._cards.edit, self._remove_query, event=True),
             *on(self._unaligned.input, self._read_again, read, everything),
             *on(follow, self._follow, read, everything),
@@ -310,35 +331,14 @@ class Classify:
         ]
         for index, slot in enumerate(self._slots):
             changed += [
-                *self._wire_files(slot.files, slot.panel, MOST_EXAMPLES, read, [*slot.parts, *progress]),
+                *slot.wire_files(slot.files, read, [*slot.parts, *progress]),
                 *slot.events,
                 *on(slot.remove.click, partial(self._remove_class, index), prior, everything),
                 *on([slot.name.submit, slot.name.blur], partial(self._rename, index), slot.name, slot.files),
             ]
-        on(self._cancel.click, self._cancel_reading, queue=False)
-
         inputs = [prior, self._covariance, self._chosen, self._lam, self._copies, self._unaligned]
         shown = [self._status, self._cards, self._pictures, self._python, self._lam]
         on([*changed, self._chosen.input, self._covariance.input, self._copies.release], self._refresh, inputs, shown)
-        on(self._lam.input, partial(self._refresh, dragged=True), inputs, shown, trigger_mode="always_last")
-        for view, tab in self._views.items():
-            on(tab.select, partial(self._refresh, view=view), inputs, shown)
-
-    def _wire_files(
-        self, files: gr.File, panel: str, most: int, inputs: Sequence[Component], outputs: Sequence[Component]
-    ) -> list[Dependency]:
-        """Files that are dropped are read. The drop zone is emptied at once, for the next files."""
-
-        def add(session: Session, dropped: list[str] | None, unaligned: bool, prior: str) -> Iterator[Updates]:
-            yield {files: None}
-            with session.queued(panel) as cancel:
-                sources = [PanelSource(panel, Source(file)) for file in dropped or []]
-                onto = _images(session, panel, prior)
-                if onto.prior != prior:  # it was chosen during the upload
-                    sources, onto = [*sources_of(panel, onto), *sources], Evidence(prior=prior)
-                yield from self._read(session, sources, {panel: onto}, _align(unaligned), cancel, most)
-
-        return on(files.upload, add, [files, *inputs], [files, *outputs])
 
     # Classes -----------------------------------------------------------------------------------------------------
 
@@ -354,90 +354,86 @@ class Classify:
     def _fill(self, session: Session, task: Task, prior: str) -> Iterator[Updates]:
         """One click replaces all classes and queries, and cancels reading."""
         classes = zip(_CLASSES, task.classes.values(), strict=False)
-        sources = [PanelSource(panel, Source(file)) for panel, files in classes for file in files]
-        sources += [PanelSource(_QUERIES, Source(file, truth)) for file, truth in task.queries]
-        names = [*task.classes, *map(_default_name, range(len(task.classes), _MOST))]
+        sources = {panel: [Source(file) for file in files] for panel, files in classes}
+        sources[_QUERIES] = [Source(file, truth) for file, truth in task.queries]
         with _all_panels(session, newest=True) as cancel:
-            session.state(_State).opened = [index < max(len(task.classes), _FEWEST) for index in range(_MOST)]
-            yield (
-                self._boxes(session, dict(enumerate(names)))
-                | {self._unaligned: task.align == "never", self._copies: task.copies}
-            )
-            yield from self._read(session, sources, dict.fromkeys(_PANELS, Evidence(prior=prior)), task.align, cancel)
+            session.state(_State).names = names = _names(task.classes)
+            settings = {self._unaligned: task.align == "never", self._copies: task.copies}
+            yield self._boxes(session, names) | settings
+            yield from self._read(session, sources, prior, task.align, cancel)
 
     def _boxes(self, session: Session, names: Mapping[int, str]) -> Updates:
         """Show the open classes, some with new names. None can be removed while there are only two."""
-        opened, shown = session.state(_State).opened, dict[Any, Any]()
-        for slot, is_open in zip(self._slots, opened, strict=True):
-            shown |= {slot.box: gr.update(visible=is_open), slot.remove: gr.update(interactive=sum(opened) > _FEWEST)}
+        opened = session.state(_State).names
+        shown: Updates = {slot.box: gr.update(visible=index in opened) for index, slot in enumerate(self._slots)}
+        shown |= {slot.remove: gr.update(interactive=len(opened) > _FEWEST) for slot in self._slots}
         for index, name in names.items():
             shown |= {self._slots[index].name: name} | self._rename(index, session, name)
         return shown
 
     def _rename(self, index: int, session: Session, name: str) -> Updates:
+        names = session.state(_State).names
+        if index not in names:  # it was removed
+            return {}
         # A classifier's file needs a printable name that is not too long.
         name = "".join(c for c in str(name or "") if c.isprintable()).strip()[:CLASS_NAME_LENGTH]
-        session.state(_State).names[index] = name = name or _default_name(index)
+        names[index] = name = name or _default_name(index)
         return {self._slots[index].files: gr.update(label=_drop_label(name))}
 
     def _add_class(self, session: Session) -> Updates:
-        opened = session.state(_State).opened
-        if all(opened):
+        names = session.state(_State).names
+        index = next((index for index in range(_MOST) if index not in names), None)
+        if index is None:
             warn(f"At most {_MOST} classes.")
             return {}
-        opened[opened.index(False)] = True
-        return self._boxes(session, {})
+        names[index] = _default_name(index)
+        return self._boxes(session, {index: names[index]})
 
     def _remove_class(self, index: int, session: Session, prior: str) -> Updates:
-        slot, opened = self._slots[index], session.state(_State).opened
+        slot, names = self._slots[index], session.state(_State).names
         with session.queued(slot.panel, newest=True):
-            if sum(opened) <= _FEWEST:
+            if len(names) <= _FEWEST or not names.pop(index, None):
                 return {}
-            opened[index], session.evidence[slot.panel] = False, Evidence(prior=prior)
-            return self._boxes(session, {index: _default_name(index)}) | slot.shown(session)
+            session.evidence[slot.panel] = Evidence(prior=prior)
+            return self._boxes(session, {}) | slot.shown(session)
 
     def _remove_query(self, session: Session, data: dict) -> None:
         index = data.get("index")
         with session.queued(_QUERIES):
-            queries = _images(session, _QUERIES)
+            queries = self._queries.evidence(session)
             # The image may have been removed already.
             if isinstance(index, int) and 0 <= index < len(queries):
                 session.evidence[_QUERIES] = queries.removed(index)
 
     # Reading -----------------------------------------------------------------------------------------------------
 
-    def _read_again(self, session: Session, unaligned: bool, prior: str) -> Iterator[Updates]:
+    def _read_again(self, session: Session, prior: str, unaligned: bool) -> Iterator[Updates]:
         """For another prior, or whole pictures instead of faces, everything is aligned and inverted again."""
         with _all_panels(session) as cancel:
-            sources = [one for panel in _PANELS for one in sources_of(panel, _images(session, panel))]
-            emptied = dict.fromkeys(_PANELS, Evidence(prior=prior))
-            yield from self._read(session, sources, emptied, _align(unaligned), cancel)
+            sources = {panel: evidence.sources for panel in _PANELS if (evidence := session.evidence.get(panel))}
+            yield from self._read(session, sources, prior, _align(unaligned), cancel)
 
-    def _follow(self, session: Session, unaligned: bool, prior: str) -> Iterator[Updates]:
-        if session.tab == "classify" and any(_images(session, panel, prior).prior != prior for panel in _PANELS):
-            yield from self._read_again(session, unaligned, prior)
+    def _follow(self, session: Session, prior: str, unaligned: bool) -> Iterator[Updates]:
+        if session.tab == "classify" and any(
+            session.evidence.get(panel, Evidence(prior=prior)).prior != prior for panel in _PANELS
+        ):
+            yield from self._read_again(session, prior, unaligned)
 
     def _read(
         self,
         session: Session,
-        sources: Sequence[PanelSource],
-        onto: Mapping[str, Evidence],
+        sources: Mapping[str, Sequence[Source]],
+        prior: str,
         align: AlignMode,
         cancel: CancelToken,
-        most: int | None = None,
     ) -> Iterator[Updates]:
-        """Shows the examples of classes as they are read. Queries are shown with their answers."""
-        engine = self._engines.get(next(iter(onto.values())).prior)
-        for text, panels in read(engine, session, sources, onto, cancel, align=align, most=most):
-            busy = bool(text) or any(session.busy(panel) for panel in _PANELS if panel not in onto)
-            shown: Updates = {self._progress: gr.update(visible=busy)} | ({self._done: text} if text else {})
-            for slot in self._slots:
-                shown |= slot.shown(session) if slot.panel in panels else {}
-            yield shown
-
-    def _cancel_reading(self, session: Session) -> None:
-        for panel in _PANELS:
-            session.cancel(panel)
+        """Replace all images: the sources of each panel."""
+        session.evidence.update(dict.fromkeys(_PANELS, Evidence(prior=prior)))
+        yield {part: value for slot in self._slots for part, value in slot.shown(session).items()}
+        for one in (*self._slots, self._queries):
+            if sources.get(one.panel) and not cancel.is_set():
+                yield from one.read(session, sources[one.panel], Evidence(prior=prior), cancel, align)
+        yield {self._busy.outputs[0]: gr.update(visible=False)}
 
     # Answers -----------------------------------------------------------------------------------------------------
 
@@ -450,24 +446,15 @@ class Classify:
         lam: float,
         copies: float,
         unaligned: bool,
-        dragged: bool = False,
-        view: str = "",
     ) -> Iterator[Updates]:
-        """Answers, and the open tab of the results, `view` if it was just opened. While the user drags λ, λ is not
-        chosen."""
+        """The answers; then the code, and a picture of each class."""
         state = session.state(_State)
-        state.view, chosen = view or state.view, chosen and not dragged
         with session.queued(_ANSWERS, newest=True) as cancel:
             queries = _of_prior(session, _QUERIES, prior)
             try:
                 classes, ratio = _classes(session, prior), None if chosen else lam
                 how = {"prior": prior, "align": _align(unaligned), "covariance": covariance, "lam_ratio": ratio}
                 recipe, engine = _Recipe.checked(how | {"copies": copies}), self._engines.get(prior)
-                if state.view == "classes":
-                    means = torch.stack([evidence.z.mean(0) for evidence in classes.values()])
-                    yield {self._pictures: _class_pictures(classes, to_pil(engine.decode(means, cancel=cancel)))}
-                if state.view == "download":
-                    yield {self._python: _python_code(recipe, classes, queries)}
                 status = "Fitting the classes…"
                 if state.answers is None:
                     yield {self._status: updating(engine.ahead, status)}
@@ -483,12 +470,15 @@ class Classify:
                     status, found = _status(answers, classes), answers.classifier.lam_ratio
                     shown: Updates = {self._status: status, self._cards: _cards(queries, answers)}
                     yield shown | ({self._lam: LAM_RATIO_SLIDER.clip(found, "λ/m")} if chosen else {})
+                means = torch.stack([evidence.z.mean(0) for evidence in classes.values()])
+                pictures = _class_pictures(classes, to_pil(engine.decode(means, cancel=cancel)))
+                yield {self._pictures: pictures, self._python: _python_code(recipe, classes, queries)}
             except ValueError as error:
                 state.answers = None
                 yield {
                     self._status: escape(str(error)),
                     self._cards: _cards(queries, None),
-                    self._pictures: _class_pictures({}, ()),
+                    self._pictures: _PICTURES,
                     self._python: "",
                 }
 
@@ -530,22 +520,18 @@ def _align(unaligned: bool) -> AlignMode:
     return "never" if unaligned else "auto"
 
 
-def _images(session: Session, panel: str, prior: str = "") -> Evidence:
-    return session.evidence.get(panel, Evidence(prior=prior))
-
-
 def _of_prior(session: Session, panel: str, prior: str) -> Evidence:
     """A panel's images; none while they are not yet read for another prior."""
-    evidence = _images(session, panel, prior)
+    evidence = session.evidence.get(panel, Evidence())
     return evidence if evidence.prior == prior else Evidence()
 
 
 def _classes(session: Session, prior: str) -> dict[str, Evidence]:
     """Name to examples of every class that has some. Raises ValueError with what the user must do first."""
-    state, classes = session.state(_State), dict[str, Evidence]()
-    for index, (panel, name) in enumerate(zip(_CLASSES, state.names, strict=True)):
-        evidence = _of_prior(session, panel, prior)
-        if not state.opened[index] or not evidence.used:
+    classes = dict[str, Evidence]()
+    for index, name in sorted(session.state(_State).names.items()):
+        evidence = _of_prior(session, _CLASSES[index], prior)
+        if not evidence.used:
             continue
         if name in classes:
             raise ValueError(
@@ -592,19 +578,9 @@ def _status(answers: Answers, classes: Mapping[str, Evidence]) -> str:
 
 
 def _python_code(recipe: Recipe, classes: Mapping[str, Evidence], queries: Evidence) -> str:
-    lines = [
-        "import transflow_core as tfc",
-        "",
-        f"engine = tfc.Engine(tfc.load_prior({recipe.prior!r}))",
-        "examples = {",
-        *(f"    {name!r}: {file_names(evidence.used)!r}," for name, evidence in classes.items()),
-        "}",
-        f"images = {file_names(queries.used) or ['query.png']!r}",
-        f"result = engine.run(tfc.{to_python(recipe)}, images=images, examples=examples)",
-        f"result.save({_FILE!r})",
-        'print("\\n".join(result.lines))',
-    ]
-    return "\n".join(lines)
+    examples = {name: file_names(evidence.used) for name, evidence in classes.items()}
+    inputs = {"images": file_names(queries.used) or ["query.png"], "examples": examples}
+    return python_code([Step(recipe, inputs, _FILE)]) + '\nprint("\\n".join(result.lines))'
 
 
 # HTML ----------------------------------------------------------------------------------------------------------------
@@ -685,8 +661,7 @@ def _bars(answer: Mapping[str, Any], threshold: float) -> str:
         f'<table class="bars"><caption>{"If it were one of these classes" if none else "Probability"}</caption>'
         f'<tbody>{rows}</tbody></table><div class="novelty">'
         f"<span>none of these: {novelty:.2f} {'&gt;' if none else '≤'} {threshold:.2f}</span>"
-        f'<div class="gauge" aria-hidden="true"><span style="width: {100 * novelty:.2f}%"></span>'
-        f'<i style="left: {100 * threshold:.2f}%"></i></div></div>'
+        f'<meter value="{novelty:.4f}" high="{threshold:.4f}" optimum="0" aria-hidden="true"></meter></div>'
     )
 
 
@@ -698,33 +673,19 @@ def _percent(p: float) -> str:
 
 def _class_pictures(classes: Mapping[str, Evidence], means: Sequence[Image.Image]) -> str:
     """Each class's most typical example, the nearest to the mean of all; and the decoded mean of their latents."""
-    if not classes:
-        return '<p class="status">Each class appears here, with its most typical example and its mean image.</p>'
     figures = []
     for (name, evidence), mean in zip(classes.items(), means, strict=True):
         nearest = evidence.used[int((evidence.z - evidence.z.mean(0)).square().sum(1).argmin())]
-        example = nearest.face and nearest.face.image
-        images = "".join(
-            f'<img class="{kind}" src="{data_uri(image)}" alt="{text} of {escape(name)}" width="64" height="64">'
-            for kind, text, image in (("example", "most typical example", example), ("mean", "mean image", mean))
-            if image
-        )
-        figures.append(f"<figure>{images}<figcaption>{escape(name)}<br>m = {len(evidence.used)}</figcaption></figure>")
-    return (
-        '<p class="status">Left: the most typical example of a class. Right: the mean of its examples, decoded by the '
-        f'model.</p><div class="means">{"".join(figures)}</div>'
-    )
+        example = [nearest.face.image] if nearest.face else []
+        both = picture(contact_sheet([*example, mean], columns=2), f"typical example and mean of {name}")
+        figures.append(f"<figure>{both}<figcaption>{escape(name)}, m = {len(evidence.used)}</figcaption></figure>")
+    return f'{_PICTURES}<div class="means">{"".join(figures)}</div>'
 
 
-def _drop_zone(label: str, elem_id: str, height: int, classes: str) -> gr.File:
-    return gr.File(
-        label=label,
-        file_count="multiple",
-        file_types=sorted(IMAGE_SUFFIXES),
-        height=height,
-        elem_id=elem_id,
-        elem_classes=classes,
-    )
+def _names(names: Iterable[str]) -> dict[int, str]:
+    """The names of open classes: these, and at least two."""
+    some = dict(enumerate(names))
+    return {index: _default_name(index) for index in range(_FEWEST)} | some
 
 
 def _default_name(index: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from PIL import Image
 
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, EvidenceImage
-from transflow_core.images import IMAGE_SUFFIXES, enlarge, labelled_rows, save_png, writes_mp4
+from transflow_core.images import enlarge, labelled_rows, save_png, writes_mp4
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.operations.inpaint import remove
 from transflow_core.operations.restyle import Restyled, level_strengths, restyle_faces
@@ -29,14 +28,13 @@ from transflow_core.recipes import Restyle as Recipe
 from transflow_core.views import to_metadata
 
 from ..controls import code_pair, download, downloads, slider, status_line
-from ..evidence_panel import EvidencePanel, drop_zone
+from ..evidence_panel import EvidencePanel, drop_zone, snapshot
 from ..examples import PHOTOGRAPH, example_sets, title_of
 from ..painting import mask_of, paintable
 from ..render import data_uri, updating, uri_of
 from ..server.admission import CancelToken
 from ..server.errors import warn
 from ..server.events import Updates, on
-from ..server.files import new_folder
 from ..server.priors import Engines
 from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, file_of, python_code
@@ -207,8 +205,7 @@ class Restyle:
         self._engines = engines
         with gr.Row(elem_id="restyle-tab"):
             with gr.Column(scale=3, min_width=280):
-                kinds = [*sorted(IMAGE_SUFFIXES), ".safetensors"]
-                self._files, self._camera = drop_zone("+ Add photos", kinds, elem_id="restyle")
+                self._files, self._camera = drop_zone("+ Add photos", elem_id="restyle")
                 self._which = gr.Radio([], label="Photo", visible=False, elem_id="restyle-which")
                 self._faces = gr.HTML("", elem_id="restyle-faces", elem_classes="status", label="Faces")
                 self._try = gr.Button(_SAMPLE, elem_id="restyle-try", size="sm")
@@ -279,9 +276,7 @@ class Restyle:
     def _add_picture(self, session: Session, file: str | None, prior: str) -> Iterator[Updates]:
         yield {self._camera: None}
         if file is not None:
-            snapshot = new_folder() / "picture"
-            shutil.copyfile(file, snapshot)
-            yield from self._read(session, prior, [str(snapshot)])
+            yield from self._read(session, prior, [str(snapshot(file, "picture"))])
 
     def _paint_over(self, session: Session, data: dict) -> None:
         """The mask is for the photo that is shown."""

@@ -131,10 +131,8 @@ def test_styles_in_one_click_and_the_mean_of_each(page, served, shot):
     assert sum(a == b for a, b in zip(shown, truth, strict=False)) >= 9
     shot(page, "classify_styles")
     page.get_by_role("tab", name="Classes", exact=True).click()
-    page.wait_for_function("document.querySelectorAll('#classify-means .mean').length === 4")
+    page.wait_for_function("document.querySelectorAll('#classify-means img').length === 4")
     assert "m = 6" in page.inner_text("#classify-means")
-    typical = page.locator("#classify-means .example")
-    assert typical.count() == 4 and typical.first.get_attribute("alt") == "most typical example of Black & white"
     shot(page, "classify_means")
 
 
