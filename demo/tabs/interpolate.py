@@ -44,7 +44,7 @@ from ..controls import (
 )
 from ..evidence_panel import EvidencePanel
 from ..examples import example_sets, title_of
-from ..render import data_uri, picture, sheet
+from ..render import GAP, data_uri, picture, sheet
 from ..server.admission import CancelToken
 from ..server.errors import message_of
 from ..server.events import Updates, on
@@ -195,7 +195,7 @@ def _strip(key: str, rows: list[list[Image.Image]], ends: str) -> str:
     """One strip as HTML."""
     n, steps = len(rows), len(rows[0])
     cell = max(64, min(128, 1600 // steps))
-    strip = labelled_rows(rows, column_labels=_labels(steps), cell=cell)
+    strip = labelled_rows(rows, column_labels=_labels(steps), cell=cell, gap=GAP, background="#808080")
     shown = picture(strip, f"{PATHS[key]}: {n} draw{'s' * (n > 1)} at {steps} steps from {ends}")
     return (
         f'<figure class="strip" style="--steps: {steps}" tabindex="0" aria-label="{PATHS[key]}, the strip">'
