@@ -19,7 +19,7 @@ from ..helpers import ROOT
 
 def test_help_is_there_for_every_command():
     listing, names = CliRunner().invoke(app, ["--help"]).stdout, set(typer.main.get_command(app).commands)
-    assert names >= {"train", "condition-set", "convert", "info", "bench", *RECIPES}
+    assert names >= {"train", "condition-set", "convert", "export", "info", "bench", *RECIPES}
     for name in names:
         assert name in listing and CliRunner().invoke(app, [name, "--help"]).exit_code == 0
 

@@ -1,4 +1,4 @@
-"""The commands that do more than to run a recipe: `info`, `convert`, `condition-set`, `bench`, `train`."""
+"""The commands that do more than to run a recipe: `info`, `convert`, `export`, `condition-set`, `bench`, `train`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..recipes import DEFAULT_PRIOR, Condition, Recipe, plain
 from ..training import Train
 from .output import working
 
-__all__ = ["bench", "condition_set", "convert", "info", "run_training"]
+__all__ = ["bench", "condition_set", "convert", "export", "info", "run_training"]
 
 Prior = Annotated[str, Option("--prior", help="A shipped name, or a file or folder.")]
 Device = Annotated[str, Option("--device", help='"auto", "cpu", "cuda", …')]
@@ -97,6 +97,23 @@ def convert(
         save_native(checkpoint, output, half=half)
         work.wrote(output)
         work.result |= {"name": checkpoint.name, "fingerprint": checkpoint.fingerprint, **checkpoint.metadata}
+
+
+def export(
+    prior: Annotated[str, Argument(help="A shipped name, or a file or folder.", show_default=False)],
+    output: Annotated[Path, Option("-o", "--output", help="A folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a prior as ONNX graphs, to encode and decode with where there is no Python (docs/priors.md)."""
+    from ..priors.catalogue import load_prior
+    from ..priors.export import export_onnx
+
+    with working(as_json) as work:
+        config = export_onnx(load_prior(prior, device="cpu"), output, work.progress)
+        for name, graph in config["graphs"].items():
+            work.wrote(output / name)
+            work.say(f"off by {graph['off_by']:.1g} at most")
+        work.result |= config
 
 
 def condition_set(

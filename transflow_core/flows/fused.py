@@ -25,6 +25,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.compiler import is_exporting as exporting
 
 from .base import Flow, Guard
 from .glow import Level, Step
@@ -71,9 +72,9 @@ class GuardedFlow:
             fused = fused.base
         return GuardedFlow(flow, fused=fused)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
-        return self._flow(x)
+        return self._flow(x, guard)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""
@@ -141,6 +142,8 @@ class _InPieces:
         return self._in_pieces(self._level.inverse, batches)
 
     def _in_pieces(self, function: Callable[..., tuple[Any, ...]], batches: tuple[Any, ...]) -> tuple[Any, ...]:
+        if exporting():  # a graph takes any number of images
+            return function(*batches)
         *tensors, guard = batches
         rows, n = max(1, _CACHE * torch.get_num_threads() // self._size), len(tensors[0])
         if rows >= n or tensors[0].device.type != "cpu":
@@ -172,7 +175,7 @@ class _FusedStep:
         x = F.conv2d(x, self._weight, self._bias)
         a, b = self._coupling.halves(x)
         t, log_s = self._coupling.shift_and_log_scale(a, context)
-        b.copy_(self._coupling.changed(b, t, log_s))
+        x = self._joined(x, a, b, self._coupling.changed(b, t, log_s))
         if guard is not None:
             guard.note(x)
         return x, self._log_det + log_s.sum((1, 2, 3))
@@ -183,8 +186,15 @@ class _FusedStep:
             guard.check(y)
         a, b = self._coupling.halves(y)
         t, log_s = self._coupling.shift_and_log_scale(a, context)
-        b.copy_(self._coupling.restored(b, t, log_s))
+        y = self._joined(y, a, b, self._coupling.restored(b, t, log_s))
         return F.conv2d(y, self._inverse, self._inverse_bias), -self._log_det - log_s.sum((1, 2, 3))
+
+    def _joined(self, x: Tensor, a: Tensor, b: Tensor, changed: Tensor) -> Tensor:
+        """x, which is written over, with its half b changed."""
+        if exporting():  # a graph has no such thing
+            return self._coupling.joined(a, changed)
+        b.copy_(changed)
+        return x
 
 
 class _FusedNet:
@@ -201,6 +211,8 @@ class _FusedNet:
         """(n, read, H, W) -> (n, written, H, W)."""
         a = a.to(self._dtype, memory_format=torch.channels_last)
         h = self._in(a if context is None else torch.cat([a, context.to(self._dtype)], 1)).relu_()
+        if exporting():
+            return self._out(F.conv2d(h, self._mid[:, :, None, None], self._bias).relu())
         # A 1×1 convolution of a channels-last map, as the product of matrices that it is.
         h = F.linear(h.permute(0, 2, 3, 1), self._mid, self._bias).permute(0, 3, 1, 2)
         return self._out(h.relu_())

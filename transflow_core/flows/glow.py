@@ -140,11 +140,11 @@ class GaussianTop(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (eps, log_det)."""
-        return (x - self.mean) * (-self.log_std).exp(), -self.log_std.sum().expand(len(x))
+        return (x - self.mean) * (-self.log_std).exp(), -self.log_std.sum().expand(x.shape[0])
 
     def inverse(self, eps: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
-        return eps * self.log_std.exp() + self.mean, self.log_std.sum().expand(len(eps))
+        return eps * self.log_std.exp() + self.mean, self.log_std.sum().expand(eps.shape[0])
 
 
 class Step(nn.Module):
@@ -199,7 +199,7 @@ class Level(nn.Module):
     def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
         """(n, C, H, W) -> (rest, eps, log_det); without a split eps is None, and everything is rest."""
         x = squeeze(x, self.squeeze).contiguous(memory_format=torch.channels_last)
-        eps, total = None, x.new_zeros(len(x))
+        eps, total = None, x.new_zeros(x.shape[0])
         for step in self.steps:
             x, log_det = step(x, None, guard)
             total = total + log_det
@@ -210,7 +210,7 @@ class Level(nn.Module):
 
     def inverse(self, x: Tensor, eps: Tensor | None, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """(rest, eps or None) -> (x, log_det)."""
-        total = x.new_zeros(len(x))
+        total = x.new_zeros(x.shape[0])
         if self.split is not None:
             assert eps is not None  # only the coarsest level has none
             x, total = self.split.inverse(x, eps, guard)
@@ -256,7 +256,7 @@ class Glow(nn.Module):
 
     def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
-        latents, total = [], x.new_zeros(len(x))
+        latents, total = [], x.new_zeros(x.shape[0])
         for level in self.levels:
             x, eps, log_det = level(x, guard)
             total = total + log_det

@@ -276,7 +276,7 @@ class Coupling(nn.Module):
         """t and log s, of what the net reads; log s of an additive coupling is 0, (n, 1, 1, 1)."""
         h = self.net(a, context).float()
         if self.how.kind == "additive":
-            return h, h.new_zeros(len(h), 1, 1, 1)
+            return h, h.new_zeros(h.shape[0], 1, 1, 1)
         t, r = h.chunk(2, 1)
         return t, SCALES[self.how.scale](r, self.how)
 
@@ -292,13 +292,14 @@ class Coupling(nn.Module):
         """(n, C, H, W) -> (y, log_det)."""
         a, b = self.halves(x)
         t, log_s = self.shift_and_log_scale(a, context)
-        return self._joined(a, self.changed(b, t, log_s)), log_s.sum((1, 2, 3))
+        return self.joined(a, self.changed(b, t, log_s)), log_s.sum((1, 2, 3))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(n, C, H, W) -> (x, log_det)."""
         a, b = self.halves(y)
         t, log_s = self.shift_and_log_scale(a, context)
-        return self._joined(a, self.restored(b, t, log_s)), -log_s.sum((1, 2, 3))
+        return self.joined(a, self.restored(b, t, log_s)), -log_s.sum((1, 2, 3))
 
-    def _joined(self, a: Tensor, b: Tensor) -> Tensor:
+    def joined(self, a: Tensor, b: Tensor) -> Tensor:
+        """The inverse of `halves`."""
         return torch.cat([b, a] if self.how.transforms == "first" else [a, b], 1)

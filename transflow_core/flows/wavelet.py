@@ -133,7 +133,7 @@ class DetailFlow(MixedPrecision):
     def forward(self, detail: Tensor, low: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """(n, 3C, H, W) and (n, C, H, W) -> (eps (n, 3C, H, W), log_det (n,))."""
         detail = detail.contiguous(memory_format=torch.channels_last)
-        context, total = self.context(low), detail.new_zeros(len(detail))
+        context, total = self.context(low), detail.new_zeros(detail.shape[0])
         for step in self.steps:
             detail, log_det = step(detail, context, guard)
             total = total + log_det

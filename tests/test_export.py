@@ -1,0 +1,112 @@
+"""A prior as ONNX graphs: what they compute is what the prior computes, for any number of images."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+from transflow_core.checkpoints import Checkpoint
+from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig
+from transflow_core.flows.pixels import PixelConvention
+from transflow_core.priors.adapters import adapt_flow
+from transflow_core.priors.export import export_onnx
+from transflow_core.priors.prior import Prior
+
+from .flows.test_layers import COUPLINGS, built
+from .helpers import make_tiny_prior
+
+GLOW = GlowConfig(8, (LevelConfig(2, 6), LevelConfig(1, 6, squeeze="quarters")), edge=True)
+CONFIGS = {
+    "a glow": GlowConfig(8, (LevelConfig(2, 6),), 1, coupling=next(iter(COUPLINGS.values()))),
+    "grown twice": WaveletConfig(WaveletConfig(GLOW, DetailConfig(1, 6, 4)), DetailConfig(2, 6, 4, prior_cap=2.0)),
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def exported(request, tmp_path_factory):
+    """A prior, what its configuration says, and `run(name, …)`, which runs a graph on tensors."""
+    runtime = pytest.importorskip("onnxruntime", reason='the extra "onnx" is not installed')
+    folder = tmp_path_factory.mktemp("exported")
+    checkpoint = Checkpoint(built(CONFIGS[request.param]), PixelConvention(), "tiny", fingerprint="tiny")
+    prior = Prior.from_checkpoint(checkpoint, device="cpu")
+    export_onnx(prior, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+    def run(name, *tensors):
+        graph = config["graphs"][name]
+        given = dict(zip(graph["takes"], (one.numpy() for one in tensors), strict=True))
+        found = runtime.InferenceSession(folder / name).run(list(graph["gives"]), given)
+        return dict(zip(graph["gives"], map(torch.from_numpy, found), strict=True))
+
+    return prior, folder, config, run
+
+
+def images_of(prior, n):
+    shape = (n, prior.channels, prior.image_size, prior.image_size)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(n))
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_graphs_compute_what_the_prior_does_and_come_back(exported, n):
+    prior, _, config, run = exported
+    images = images_of(prior, n)
+    encoded, (z, ranges), scored = (
+        run("encode.onnx", images),
+        prior.noted_encode(images),
+        prior.encode_and_score(images),
+    )
+    log_prob = encoded["log_det"].double() + scored.log_prior
+    for found, expected in ((encoded["z"], z), (encoded["ranges"], ranges), (log_prob, scored.log_prob)):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    back = run("decode.onnx", encoded["z"], encoded["ranges"])
+    torch.testing.assert_close(back["images"], images, atol=1e-4, rtol=0)
+    sides = [graph["gives"]["images"][2] for name, graph in config["graphs"].items() if name != "encode.onnx"]
+    assert sides == [prior.image_size >> times for times in range(prior._form.halvings + 1)]
+    for side in sides[1:]:
+        coarse = run(f"decode_{side}.onnx", encoded["z"], encoded["ranges"])["images"]
+        torch.testing.assert_close(coarse, prior.decode(z, side=side), atol=1e-4, rtol=0)
+
+
+def test_the_guard_holds_what_leaves_its_ranges(exported):
+    prior, _, _, run = exported
+    z, ranges = prior.noted_encode(images_of(prior, 3))
+    far = 30 * z
+    held = run("decode.onnx", far, ranges)
+    images, excess = prior.guarded_decode(far, ranges=ranges)
+    torch.testing.assert_close(held["images"], images, atol=1e-4, rtol=0)
+    beyond = torch.maximum(ranges[:, 0] - held["seen"][:, 0], held["seen"][:, 1] - ranges[:, 1])
+    found = (beyond / (ranges[:, 1] - ranges[:, 0]).clamp_min(1e-6)).amax(1)
+    torch.testing.assert_close(found, excess, atol=1e-3, rtol=1e-3)
+    assert (excess > 0).all() and not held["images"].allclose(prior.decode(far), atol=1e-2)
+    # Infinite ranges hold nothing: what is seen are the ranges.
+    endless = torch.tensor([-torch.inf, torch.inf])[:, None].expand_as(ranges).contiguous()
+    free, (images, own) = run("decode.onnx", 1.5 * z, endless), prior.noted_decode(1.5 * z)
+    torch.testing.assert_close(free["images"], images, atol=1e-4, rtol=0)
+    torch.testing.assert_close(free["seen"], own, atol=1e-3, rtol=1e-3)
+
+
+def test_the_folder_has_the_weights_once_and_says_nothing_of_the_machine(exported):
+    prior, folder, _, _ = exported
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    numbers = sum(parameter.numel() for parameter in prior.flow.parameters())
+    assert len(files["weights.bin"]) < 1.5 * 4 * numbers
+    assert not [name for name, content in files.items() if b"site-packages" in content or b".py" in content]
+
+
+def test_what_cannot_be_exported_is_said(tmp_path, monkeypatch):
+    class Doubled:
+        image_size, channels, latent_shapes = 4, 3, ((3, 4, 4),)
+
+        def forward(self, x):
+            return 2 * x.flatten(1), torch.zeros(len(x))
+
+        def inverse(self, z):
+            return z.reshape(-1, 3, 4, 4) / 2, torch.zeros(len(z))
+
+    with pytest.raises(ValueError, match="mine cannot be exported"):
+        export_onnx(Prior.from_checkpoint(adapt_flow(Doubled(), name="mine"), device="cpu"), tmp_path / "out")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(OSError, match=r'pip install "transflow-studio\[onnx\]"'):
+        export_onnx(make_tiny_prior(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
