@@ -14,9 +14,11 @@ from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
 from transflow_core.faces import align
 from transflow_core.limits import DEFAULT_LAM_RATIO
 from transflow_core.pictures import Picture
-from transflow_core.posterior import Posterior, per_level
+from transflow_core.posterior import PRIOR_TEMPERATURE, Posterior, per_level
 from transflow_core.priors.catalogue import example_files
 from transflow_core.priors.typicality import Typicality
+
+from .helpers import make_sized_prior
 
 DIM = 6
 WHOLE = align(Image.new("RGB", (4, 4)), size=4, align="never")[0]
@@ -176,3 +178,37 @@ def test_the_verdict_is_right_in_19_of_20(celeba64):
 )
 def test_an_image_that_is_not_robust_and_what_most_are_count_in_full(evidence, weights):
     assert evidence.effective_weights == pytest.approx(weights)
+
+
+SIZED = make_sized_prior()
+
+
+@pytest.mark.parametrize(("side", "lacks"), [(64, 0), (32, 0), (23, 0), (22, 1), (16, 1), (12, 1), (11, 2), (4, 2)])
+def test_a_picture_of_few_pixels_lacks_the_levels_that_it_has_no_pixels_for(side, lacks):
+    noise = torch.randint(0, 256, (side, side, 3), generator=torch.Generator().manual_seed(side), dtype=torch.uint8)
+    picture = Image.fromarray(noise.numpy())
+    evidence = Engine(SIZED).read([picture, picture.rotate(90)], align="never")
+    assert [one.lacks for one in evidence] == [lacks, lacks]
+    assert ("few pixels" in evidence[0].summary) == (lacks > 0)
+    # Numbers of the levels that it has are its latent's; in the place of others are a draw's, which count nothing.
+    since = SIZED.dim - SIZED.dim // 4**lacks
+    assert [level.slice.start for level in SIZED.levels][lacks] == since
+    latents, z = torch.stack([one.latent.z for one in evidence]), evidence.z
+    assert z[:, since:].equal(latents[:, since:])
+    posterior = evidence.posterior(0.5)
+    torch.testing.assert_close(posterior.mean[since:], latents.mean(0)[since:] / 1.5)
+    if lacks:
+        assert not posterior.mean[:since].any() and (posterior.variance[:since] == 1).all()
+        assert float(z[:, :since].square().mean()) == pytest.approx(PRIOR_TEMPERATURE**2, rel=0.2)
+        assert not z[0, :since].equal(z[1, :since]) and evidence.z.equal(z)
+    assert Engine(SIZED.at(8)).read([picture], align="never")[0].lacks == 0, "a Glow has no such levels"
+
+
+def test_a_picture_is_no_outlier_for_a_level_that_it_lacks():
+    """Enlarged, a face is too smooth at the finest level: that is no reason for a smaller weight."""
+    typicality = Typicality(2, (0.0, 100.0), (-1.0, 1.0), (-1.0, 1.0), ((0.4, 0.6), (0.8, 1.2)))
+    latent = Latent(torch.zeros(16), 0.0, 0.0, (0.01, 1.0))
+    source, picture = Source("a.png"), Picture("a.png")
+    assert EvidenceImage.judged(source, picture, WHOLE, latent, typicality).is_outlier
+    assert not EvidenceImage.judged(source, picture, WHOLE, latent, typicality, lacks=1).is_outlier
+    assert EvidenceImage.judged(source, picture, WHOLE, replace(latent, level_rms=(0.5, 9.0)), typicality, 1).is_outlier

@@ -271,3 +271,35 @@ def test_what_hardly_counts_hardly_leads_and_does_not_widen_the_guard(weight, co
     close(first.bincount(minlength=P) / 2000, sampler.shares, 0.04)
     others = looks_of().of(torch.arange(P) > 0)
     assert sampler.guard.chroma.equal(others.guard.grown(0.0).chroma) != counts
+
+
+WIDE = levels_of(((3, 32, 32), (3, 16, 16), (12, 2, 2)))
+
+
+@pytest.mark.parametrize("lacking", [1, 2])
+def test_levels_that_an_image_lacks_count_nothing_and_those_of_no_image_are_the_priors(lacking):
+    first, dim = WIDE[lacking].slice.start, WIDE[-1].slice.stop
+    z = evidence(dim=dim)
+
+    def sampler(z, since, likeness=0.5):
+        posterior = Posterior.condition(z, 0.02, since=since)
+        return posterior.draw(by_local(likeness), WIDE, looks_of(dim=dim))
+
+    def is_the_priors(x):
+        for level in WIDE[:lacking]:
+            some = x[:, level.slice]
+            assert float(some.square().mean()) == pytest.approx(PRIOR_TEMPERATURE**2, rel=0.05)
+            assert float(some.mean(0).square().mean()) < 3 * PRIOR_TEMPERATURE**2 / len(x)
+
+    other, some = z.clone(), torch.tensor([first, 0, first, 0, 0, 0])
+    other[[0, 2], :first] = 9.0
+    close(sampler(z, some).sample(40), sampler(other, some).sample(40))
+    # No image has them: whatever the evidence is, they are N(0, 0.6²); the others are drawn as ever.
+    x = sampler(z, torch.full((P,), first)).sample(40)
+    close(x[:, first:], sampler(z, None).sample(40)[:, first:])
+    is_the_priors(x)
+    # Other images have them, but no donor of a draw has.
+    one = sampler(z, torch.tensor([first, 0, 0, 0, 0, 0]), likeness=1.0)
+    alone = (one.mixing(200)[0] % P == 0).all(1)
+    assert 10 < alone.sum() < 100
+    is_the_priors(one.sample(200)[alone])

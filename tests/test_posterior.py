@@ -15,9 +15,11 @@ from transflow_core.posterior import (
     Gaussian,
     Posterior,
     interpolate,
+    mixed,
     per_level,
     standard_normal,
 )
+from transflow_core.recipes import Method
 
 from .helpers import dense
 
@@ -103,6 +105,47 @@ def test_the_posterior_is_eq_3_and_4_however_it_is_told(covariance, prior, ratio
     same(weighted, Posterior.condition(EVIDENCE[[0, 0, 1, 3, 3, 3]], lam=lam, **how))
     assert weighted.m == 6 and weighted.weights.tolist() == [2, 1, 3]
     assert weighted.latents.equal(EVIDENCE[[0, 1, 3]])
+
+
+@settings(deadline=None)
+@given(since=st.lists(st.integers(0, D), min_size=M, max_size=M), ratio=st.sampled_from([0.0, 0.3, 2.0, math.inf]))
+def test_each_number_is_conditioned_on_the_images_that_have_it(since, ratio):
+    """Images of few pixels: eq. 7-8 with the images of each number alone, and the prior where there is none."""
+    weights = torch.tensor([1.0, 2.0, 0.5, 1.0], dtype=torch.float64)[:M]
+    start = torch.tensor(since)
+    posterior = Posterior.condition(EVIDENCE, ratio, weights=weights, since=start)
+    lam = ratio * posterior.m
+    for d in range(D):
+        has = start <= d
+        mean, variance = torch.zeros(()), torch.ones(())
+        if has.any():
+            alone = Posterior.condition(EVIDENCE[has][:, d : d + 1], lam=lam, weights=weights[has])
+            mean, variance = alone.mean[0], alone.variance.expand(1)[0]
+        close(posterior.mean[d], mean.to(EVIDENCE))
+        close(posterior.variance.expand(D)[d], variance.to(EVIDENCE))
+    # What an image lacks says nothing, whatever stands in its place.
+    other = EVIDENCE.clone()
+    for row, first in zip(other, since, strict=True):
+        row[:first] = 100.0
+    again = Posterior.condition(other, ratio, weights=weights, since=start)
+    same(again, posterior)
+    for how in (Method(method="bootstrap", images_per_sample=1.5, lam_ratio=0.2), Method(method="posterior")):
+        close(again.draw(how).sample(3), posterior.draw(how).sample(3))
+
+
+def test_images_that_lack_levels_there_and_back(tmp_path):
+    posterior = Posterior.condition(EVIDENCE, 0.5, since=torch.arange(M))
+    posterior.save(tmp_path / "p.safetensors")
+    back = Posterior.load(tmp_path / "p.safetensors")
+    assert back.since is not None and back.since.equal(torch.arange(M))
+    same(back, posterior, 1e-6)
+    # A mix has what its images have: twice the same set is that set.
+    twice = mixed(posterior, posterior, "add", 0.5)
+    close(twice.evidence_mean, posterior.evidence_mean)
+    close(twice.seen, posterior.seen)
+    for since in ([1] * (M + 1), [-1] * M, [D + 1] * M):
+        with pytest.raises(ValueError, match="since"):
+            Posterior.condition(EVIDENCE, 0.5, since=torch.tensor(since))
 
 
 def test_the_default_is_cheap_and_in_single_precision():

@@ -264,7 +264,7 @@ class Compute:
         """
         found = self.call(closest, images, self.looks(posterior, **how), **how)
         used = () if evidence is None else evidence.used
-        names = {_content(image.latent.z): image.name for image in used if image.latent is not None}
+        names = {_content(image.z): image.name for image in used}
         return [replace(one, name=names.get(_content(posterior.latents[one.index]), one.name)) for one in found]
 
     # --- latents to images -------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -16,7 +17,8 @@ from torch import Tensor
 from .faces import AlignedFace
 from .limits import DEFAULT_LAM_RATIO
 from .pictures import File, Picture
-from .posterior import Posterior
+from .posterior import Posterior, standard_normal
+from .posterior.local import PRIOR_TEMPERATURE
 from .priors.typicality import Typicality, Verdict
 
 __all__ = ["LARGEST_LATENT", "Evidence", "EvidenceImage", "Latent", "Pick", "Source"]
@@ -89,6 +91,7 @@ class EvidenceImage:
         problem: why it is not used, in plain words; None if it is used.
         mask: what of the aligned image is ignored, mode L, white there; None where nothing is.
         filled: the aligned image as it counts, where a part is ignored: see `operations.inpaint`.
+        lacks: how many of the prior's finest levels it has no pixels for: see `Prior.lacking`.
     """
 
     source: Source
@@ -99,23 +102,32 @@ class EvidenceImage:
     problem: str | None = None
     mask: Image.Image | None = None
     filled: Image.Image | None = None
+    lacks: int = 0
 
     @classmethod
     def judged(
-        cls, source: Source, picture: Picture, face: AlignedFace | None, latent: Latent | None, of: Typicality | None
+        cls,
+        source: Source,
+        picture: Picture,
+        face: AlignedFace | None,
+        latent: Latent | None,
+        of: Typicality | None,
+        lacks: int = 0,
     ) -> EvidenceImage:
         """What became of a picture's face, or of a picture without one, by what is typical of a prior."""
         if face is None or latent is None:
             return cls(source, picture, problem=picture.problem)
         pick: Pick = "largest" if picture.faces and face is picture.faces[0] else face.index
         source = replace(source, face="whole" if pick != "largest" and face.placement == "whole" else pick)
-        return cls(source, picture, face).rejudged(latent, of)
+        return cls(source, picture, face, lacks=lacks).rejudged(latent, of)
 
     def rejudged(self, latent: Latent, of: Typicality | None) -> EvidenceImage:
         """The same image with another latent, and what is to be said of it."""
         different = "it is too different from the training images, so the model cannot encode it."
         faceless = self.face is not None and self.face.missed
-        verdict = of.judge(latent.log_prior, latent.level_rms, faceless) if of else None
+        # What it has no pixels for is not too smooth: it is missing.
+        levels = (*of.median_rms[: self.lacks], *latent.level_rms[self.lacks :]) if of else ()
+        verdict = of.judge(latent.log_prior, levels, faceless) if of else None
         return replace(self, latent=latent, verdict=verdict, problem=None if latent.invertible else different)
 
     @property
@@ -139,6 +151,24 @@ class EvidenceImage:
         return self.source.robust
 
     @property
+    def since(self) -> int:
+        """The first number of its latent that it has pixels for. A Haar level is three quarters of what is left."""
+        return 0 if self.latent is None else len(self.latent.z) - len(self.latent.z) // 4**self.lacks
+
+    @property
+    def z(self) -> Tensor:
+        """Its latent, (D,), in which levels that it lacks are those of a draw of the prior: it fits no others.
+
+        They count nothing (see `Posterior.condition`), but without them a picture of it would be soft.
+        """
+        assert self.latent is not None
+        z, since = self.latent.z, self.since
+        if not since:
+            return z
+        seed = zlib.crc32(z[since:].numpy().tobytes())
+        return torch.cat([PRIOR_TEMPERATURE * standard_normal(1, since, seed)[0], z[since:]])
+
+    @property
     def used(self) -> bool:
         """Whether it conditions the posterior."""
         return self.problem is None and self.weight > 0
@@ -154,6 +184,7 @@ class EvidenceImage:
         if self.problem or self.face is None:
             return f"skipped: {self.problem}"
         words = self.face.how + ("; a part is ignored" if self.mask is not None else "")
+        words += "; it has few pixels: the model adds fine detail" if self.lacks else ""
         if self.verdict is not None and self.verdict.way in ("too busy", "too smooth"):
             words += f"; far {self.verdict.way} for this prior"
         return words
@@ -247,7 +278,7 @@ class Evidence:
         """Latents of those in use, (m, D). Raises ValueError when there are none."""
         if not self.used:
             raise ValueError(self.why_unusable())
-        return torch.stack([image.latent.z for image in self.used if image.latent is not None])
+        return torch.stack([image.z for image in self.used])
 
     @functools.cached_property
     def effective_weights(self) -> tuple[float, ...]:
@@ -336,4 +367,5 @@ class Evidence:
     def _at_one(self) -> Posterior:
         if self.saved is not None:
             return self.saved
-        return Posterior.condition(self.z, weights=self.weights, visible=self.visible, lam_ratio=1.0)
+        since = torch.tensor([image.since for image in self.used])
+        return Posterior.condition(self.z, 1.0, weights=self.weights, visible=self.visible, since=since)

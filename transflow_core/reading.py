@@ -205,8 +205,11 @@ class Reader(Compute):
         self, chosen: Sequence[tuple[Source, Picture, AlignedFace | None]], **how: Unpack[How]
     ) -> list[EvidenceImage]:
         latents = iter(self.encode([face.image for *_, face in chosen if face is not None], **how))
+        of, lacking = self.prior.typicality, self.prior.lacking
         return [
-            EvidenceImage.judged(source, picture, face, next(latents) if face else None, self.prior.typicality)
+            EvidenceImage.judged(source, picture, face, next(latents), of, lacking(abs(face.similarity[0])))
+            if face
+            else EvidenceImage.judged(source, picture, None, None, of)
             for source, picture, face in chosen
         ]
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -41,6 +42,7 @@ class Posterior(Gaussian):
         prior: N(μ0, Σ0).
         weights: (p,) float64 on the CPU, of these images, of sum m.
         visible: (p, V, V) in [0, 1], how much each place of these counts under its mask (see `Local`), or None.
+        since: (p,) int64 on the CPU, the first number of the latent that each of these has; None where all have all.
         metadata: free text, such as the name and the fingerprint of the flow's prior.
     """
 
@@ -52,6 +54,7 @@ class Posterior(Gaussian):
     prior: Gaussian
     weights: Tensor
     visible: Tensor | None = None
+    since: Tensor | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -64,6 +67,7 @@ class Posterior(Gaussian):
         likelihood: Covariance | float | Tensor = 1.0,
         weights: Tensor | Sequence[float] | None = None,
         visible: Tensor | None = None,
+        since: Tensor | None = None,
         prior: Gaussian | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> "Posterior":
@@ -76,6 +80,10 @@ class Posterior(Gaussian):
         No Σ0 or Σ is inverted, so both ends are exact: r = 0 gives the evidence's mean and no variance, r = ∞ the
         prior. The paper recommends r in [0.3, 0.7].
 
+        An image of few pixels has no fine levels, which are the first numbers of a latent. With since_i, the first that
+        image i has, number d has the evidence m_d = Σ w_i [since_i ≤ d], ζ̄_d = Σ w_i [since_i ≤ d] ζ_id / m_d, and the
+        rule holds with r_d = λ / m_d. Where no image has it, r_d = ∞: it is the prior's, given the coarser ones.
+
         Args:
             z: (m, D) latents of the evidence, m ≥ 1, float32 or float64 (half precision is widened).
             lam_ratio: r = λ/m, 0 to infinity: one number, or (D,) for one a dimension (see `per_level`).
@@ -84,6 +92,7 @@ class Posterior(Gaussian):
             weights: (m,) at least 0 and not all 0: image i counts as w_i images. m is then Σ w_i. A weight of 0 leaves
                 the image out.
             visible: (m, V, V) in [0, 1]: 0 where an image does not count.
+            since: (m,), from which number of the latent on each image counts; by default all from the first.
             prior: N(μ0, Σ0); by default N(0, I), the prior of a flow's whitened latent. It may be a posterior: under
                 one `lam`, conditioning step by step is conditioning at once.
             metadata: free text to keep with it.
@@ -108,8 +117,13 @@ class Posterior(Gaussian):
             raise ValueError(f"visible is (m, V, V) for {images} images, not {tuple(visible.shape)}")
         prior = Gaussian(prior.mean.to(z.device, z.dtype), prior.covariance)
         weights = _checked(weights, images)
-        m, evidence_mean = _weighted_mean(z, weights)
-        latents, weights, visible = kept(z, weights, visible, m)
+        since = None if since is None or not since.any() else since.long().cpu()
+        if since is not None and (since.shape != (images,) or since.min() < 0 or since.max() > dim):
+            raise ValueError(f"since is ({images},), from 0 to {dim}, not {since.tolist()}")
+        if since is not None and (prior.covariance.factor is not None or likelihood.factor is not None):
+            raise ValueError("images without fine levels need a diagonal prior and likelihood")
+        m, evidence_mean = _weighted_mean(z, weights, since, prior.mean)
+        latents, weights, visible, since = kept(z, weights, visible, since, m)
         unseen = cls(  # at an infinite λ, where the evidence counts nothing: the prior itself
             mean=prior.mean,
             covariance=prior.covariance,
@@ -121,6 +135,7 @@ class Posterior(Gaussian):
             prior=prior,
             weights=weights,
             visible=visible,
+            since=since,
             metadata=dict(metadata or {}),
         )
         return unseen.with_lam(lam_ratio, lam=lam)
@@ -139,9 +154,24 @@ class Posterior(Gaussian):
             tensor([0.2500, 0.2500])
         """
         ratio = _ratio(lam_ratio, lam, self.m, self.evidence_mean)
-        gain, covariance = _update(self.prior, ratio, self.likelihood)
+        gain, covariance = self._update(ratio)
         mean = self.prior.mean + gain(self.evidence_mean - self.prior.mean)
         return replace(self, mean=mean, covariance=covariance, lam_ratio=ratio)
+
+    @property
+    def seen(self) -> Tensor:
+        """m_d / m, the share of the evidence that has each number of the latent: () of 1, or (D,). See `condition`."""
+        if self.since is None:
+            return torch.tensor(1.0, dtype=torch.float64, device=self.evidence_mean.device)
+        shares = torch.zeros(len(self.evidence_mean) + 1, dtype=torch.float64)
+        shares.index_add_(0, self.since, self.weights / self.weights.sum())
+        return shares[:-1].cumsum(0).clamp(0, 1).to(self.evidence_mean.device)
+
+    def _update(self, ratio: Tensor) -> tuple[Callable[[Tensor], Tensor], Covariance]:
+        """Eq. 3-4 at λ/m: see `_update`."""
+        if self.since is not None:
+            ratio = torch.where(self.seen > 0, ratio / self.seen, math.inf)
+        return _update(self.prior, ratio, self.likelihood)
 
     def predictive(self) -> Gaussian:
         """The posterior predictive of one more latent: N(μp, Σp + Σ), Σ = λ S of one image (eq. 9-11).
@@ -187,7 +217,7 @@ class Posterior(Gaussian):
         assert ratio is not None  # it is filled
         posterior = self.with_lam(per_level(ratio, slices) if isinstance(ratio, tuple) else ratio)
         # μp is linear in the evidence's mean, and so in the weights.
-        gain = _update(self.prior, posterior.lam_ratio, self.likelihood)[0]
+        gain = self._update(posterior.lam_ratio)[0]
         if any(along):
             if looks is None or len(along) >= 2 * len(self.latents):
                 raise ValueError(f"{len(self.latents)} images do not have {len(along)} directions; give more images")
@@ -196,13 +226,14 @@ class Posterior(Gaussian):
         if how.method == "posterior":
             return posterior
         guard = looks and looks.of(self.counting).guard.grown(posterior.lam_ratio.max().item())
+        mean = self.evidence_mean
         if how.images_per_sample is not None:
             shrinkage = ShrinkageCovariance.of(self.latents, self.weights, slices)
             return BayesianBootstrap(
                 mean=posterior.mean,
                 covariance=posterior.covariance,
                 guard=guard,
-                directions=gain(shrinkage.deviations),
+                directions=gain(shrinkage.deviations if self.since is None else self._had(self.latents, mean)),
                 shares=shrinkage.weights,
                 count=shrinkage.count,
                 images_per_sample=how.images_per_sample,
@@ -210,21 +241,44 @@ class Posterior(Gaussian):
         assert how.likeness is not None  # it is filled
         images = self.latents if looks is None else torch.cat([self.latents, looks.mirrored.to(self.latents)])
         shares = self.weights.double().cpu() / self.weights.sum().item()
-        each = shares.to(images).repeat(len(images) // len(self.latents))
-        mean = (each @ images) / each.sum()
-        shapes = level_shapes(levels, self.dim)
+        mean, shapes = self._mean(images, shares), level_shapes(levels, self.dim)
         fine = [part for part, (_, side, _) in zip(slices, shapes, strict=True) if side <= _FINEST] or slices
+        fine, have = fine[0], torch.ones(len(self.latents), dtype=torch.bool)
+        if self.since is not None:
+            fine = next((part for part in slices if part.start >= max(fine.start, self.since.min())), slices[-1])
+            have = self.since <= max(fine.start, self.since.min())
         return Local(
             mean=self.prior.mean + gain(mean - self.prior.mean),
             covariance=posterior.covariance.scaled(PRIOR_TEMPERATURE**2),
             guard=guard,
-            directions=gain(images - mean),
+            directions=gain(self._had(images, mean)),
             shares=shares,
             shapes=shapes,
-            numbers=LocalNumbers.of(how.likeness, flatness(self.latents[:, fine[0]])),
+            numbers=LocalNumbers.of(how.likeness, flatness(self.latents[have.to(self.latents.device)][:, fine])),
             pictures=None if looks is None else looks.small(2 * GRID),
             visible=self.visible,
+            since=self.since,
         )
+
+    def _mean(self, images: Tensor, shares: Tensor) -> Tensor:
+        """The mean of images, or of images and their mirror images, each number of those that have it."""
+        copies = len(images) // len(self.latents)
+        each = shares.to(images).repeat(copies)
+        if self.since is None:
+            return (each @ images) / each.sum()
+        mean, since = self.prior.mean.clone(), self.since.to(images.device).repeat(copies)
+        for start, end in pairwise(sorted({*self.since.tolist(), self.dim})):
+            has = since <= start
+            mean[start:end] = (each[has] @ images[has, start:end]) / each[has].sum()
+        return mean
+
+    def _had(self, images: Tensor, mean: Tensor) -> Tensor:
+        """Deviations of images, or of images and their mirror images, from a mean: 0 at the numbers that one lacks."""
+        rows = images - mean
+        if self.since is not None:
+            for row, start in zip(rows, self.since.repeat(len(rows) // len(self.since)).tolist(), strict=True):
+                row[:start] = 0
+        return rows
 
     @property
     def counting(self) -> Tensor:
@@ -242,6 +296,8 @@ class Posterior(Gaussian):
             tensors["weights"] = self.weights
         if self.visible is not None:
             tensors["visible"] = self.visible.float()
+        if self.since is not None:
+            tensors["since"] = self.since.double()
         prior = self.prior.covariance
         if prior.factor is not None or prior.diagonal.ndim or prior.diagonal != 1 or self.prior.mean.any():
             tensors["prior.mean"], covariances["prior"] = self.prior.mean, prior
@@ -269,6 +325,7 @@ class Posterior(Gaussian):
                 likelihood=likelihood,
                 weights=tensors.get("weights"),
                 visible=tensors["visible"].clamp(0, 1) if "visible" in tensors else None,
+                since=tensors["since"].clamp(0, len(mean)) if "since" in tensors else None,
                 prior=Gaussian(tensors.get("prior.mean", torch.zeros_like(mean)), prior),
                 metadata=header.metadata,
             )
@@ -290,26 +347,32 @@ def _checked(weights: Tensor | Sequence[float] | None, images: int) -> Tensor:
     return weights
 
 
-def kept(z: Tensor, weights: Tensor, visible: Tensor | None, m: float) -> tuple[Tensor, Tensor, Tensor | None]:
-    """At most MOST_KEPT images of some weight, evenly spaced, their weights, of sum m, and their masks."""
+def kept(
+    z: Tensor, weights: Tensor, visible: Tensor | None, since: Tensor | None, m: float
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """At most MOST_KEPT images of some weight, evenly spaced; their weights, of sum m, masks and first numbers."""
     chosen = (weights > 0).nonzero().flatten()  # an image of no weight may be broken
     if len(chosen) > MOST_KEPT:
         chosen = chosen[torch.linspace(0, len(chosen) - 1, MOST_KEPT).round().long()]
         weights = weights * (m / weights[chosen].sum())
     visible = None if visible is None else visible[chosen.to(visible.device)]
-    return z[chosen.to(z.device)], weights[chosen], visible
+    return z[chosen.to(z.device)], weights[chosen], visible, None if since is None else since[chosen]
 
 
-def _weighted_mean(z: Tensor, weights: Tensor) -> tuple[float, Tensor]:
-    """m, and ζ̄ in z's precision."""
+def _weighted_mean(z: Tensor, weights: Tensor, since: Tensor | None, otherwise: Tensor) -> tuple[float, Tensor]:
+    """m, and ζ̄ in z's precision; `otherwise` at the numbers that no image has."""
     rows = weights.nonzero().flatten().tolist()
     if bad := [i for i in rows if not torch.isfinite(z[i]).all()]:
         raise ValueError(f"the evidence is not finite in rows {bad}; leave those images out")
     total = torch.zeros(z.shape[1], dtype=torch.float64, device=z.device)
+    m, count = weights.sum().item(), torch.zeros_like(total)
     for i in rows:  # row by row: a float64 copy of all evidence at once could take half a gigabyte
-        total += weights[i].item() * z[i].double()
-    m = weights.sum().item()
-    return m, (total / m).to(z.dtype)
+        start = 0 if since is None else int(since[i])
+        total[start:] += weights[i].item() * z[i, start:].double()
+        count[start:] += weights[i].item()
+    if since is None:
+        return m, (total / m).to(z.dtype)
+    return m, torch.where(count > 0, total / count, otherwise.double()).to(z.dtype)
 
 
 def _ratio(lam_ratio: float | Tensor | None, lam: float | Tensor | None, m: float, like: Tensor) -> Tensor:
@@ -349,9 +412,8 @@ def _update(prior: Gaussian, ratio: Tensor, likelihood: Covariance) -> tuple[Cal
     dtype = prior.mean.dtype
     diagonal = diagonal.to(dtype) if diagonal.ndim else diagonal
     if prior.covariance.factor is None and likelihood.factor is None:
-        if to_evidence.ndim == 0:  # without a copy in float64, since sliders wait for this
-            return lambda shift: (shift * to_evidence).to(dtype), Covariance(diagonal)
-        return lambda shift: (to_evidence * shift.double()).to(dtype), Covariance(diagonal)
+        share = to_evidence.to(dtype)  # without a copy of all images in float64, since sliders wait for this
+        return lambda shift: shift * share, Covariance(diagonal)
 
     e_root = torch.where(scale + d0 > 0, (scale + d0).rsqrt(), 0)
     blocks = []

@@ -30,6 +30,7 @@ _MOST_DONORS = 12
 _PARTS = ((0.47, 0.10), (0.75, 0.10))  # height and half of the size of the eyes and of the mouth, in the frame
 _BEND = 0.06
 _LIKE = 0.5  # donors that are no further than this from the lead count in full
+_HIDDEN = -300.0  # of a logit, far below all fields
 # Keeps the noise of fields apart from all others under one seed.
 _FIELDS = 0x2545F4914F6CDD1D
 
@@ -94,6 +95,8 @@ class Local(ImageSampler):
         numbers: see `LocalNumbers`.
         pictures: (q, C, 2 GRID, 2 GRID), small; None compares no faces and chooses no seams.
         visible: (p, H, W) in [0, 1], 0 where an image does not count; None where nothing is masked.
+        since: (p,), the first number of the latent that each image has. A donor of few pixels has w = 0 at the finer
+            levels; where no donor of a draw has a level, it is the prior's, N(0, 0.6²), given the coarser ones.
     """
 
     directions: Tensor
@@ -102,6 +105,7 @@ class Local(ImageSampler):
     numbers: LocalNumbers
     pictures: Tensor | None = None
     visible: Tensor | None = None
+    since: Tensor | None = None
 
     def first(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
         """(n, D) latents of each draw's first donor."""
@@ -113,17 +117,30 @@ class Local(ImageSampler):
         rows, logits = self.mixing(n, seed, start, fold)
         found = self.mean.new_empty(n, self.dim)
         for part, shape in self._levels:
+            lacks = None if self.since is None else self.since[rows % len(self.shares)] > part.start
             # A few draws at a time: donors of all levels at once would fill the cache many times.
             for some in torch.arange(n).split(8):
                 d = self.directions[:, part][rows[some].to(self.mean.device)].unflatten(2, shape)
-                weights = _resized(logits[some], *shape[1:]).softmax(1).to(d)
+                local = _resized(logits[some], *shape[1:])
+                if lacks is not None:
+                    local = local + _HIDDEN * lacks[some][:, :, None, None]
+                weights = local.softmax(1).to(d)
                 average = torch.einsum("nkhw,nkchw->nchw", weights, d)
                 wanted = (weights * _around(d.square().mean(2))).sum(1)
                 had = _around(average.square().mean(1, keepdim=True))[:, 0]
                 most = weights.square().sum(1).rsqrt()
                 gain = torch.minimum((wanted / had.clamp_min(1e-9)).sqrt(), most).clamp_min(1)
                 found[some, part] = DRAWN_IN * (average * gain[:, None]).flatten(1)
+            if lacks is not None and lacks.all(1).any():
+                found[lacks.all(1), part] = self._of_prior(part, n, seed, start, fold)[lacks.all(1)]
         return found
+
+    def _of_prior(self, part: slice, n: int, seed: int, start: int, fold: int) -> Tensor:
+        """What is added to the mean, and its noise, of a level to make it the prior's at `PRIOR_TEMPERATURE`."""
+        own = (seed ^ (_FIELDS + 2)) + 7919 * fold
+        noise = standard_normal(n, part.stop - part.start, own & (2**63 - 1), start).to(self.mean)
+        had = self.covariance.diagonal.expand(self.dim)[part]
+        return (PRIOR_TEMPERATURE**2 - had).clamp_min(0).sqrt() * noise - self.mean[part]
 
     def mixing(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> tuple[Tensor, Tensor]:
         """Which rows of `directions` make up each draw, (n, K), and the logits of their weights, (n, K, GRID, GRID)."""
@@ -137,7 +154,7 @@ class Local(ImageSampler):
             seen = torch.cat([seen, seen.flip(-1)]) if self._mirrored else seen
             seen = shrunk(seen[None].float(), GRID)[0]
             # Far below all fields: a hidden place is taken only where every donor is hidden.
-            counts = counts + torch.where(seen > 1e-3, seen.clamp_min(1e-3).log(), -300.0)[rows]
+            counts = counts + torch.where(seen > 1e-3, seen.clamp_min(1e-3).log(), _HIDDEN)[rows]
         cuts = numbers.cuts if self.pictures is not None and k > 1 else 1
         g = self._fields(n, cuts, k, seed, start, fold)
         best = torch.zeros(n, dtype=torch.int64)

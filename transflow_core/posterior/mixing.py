@@ -58,12 +58,21 @@ def _united(a: Posterior, b: Posterior, share: float) -> Posterior:
     """All evidence of the first, and so much of the second that it has this share."""
     more = share / (1 - share) * a.m
     m = a.m + more
-    mean = (a.m * a.evidence_mean.double() + more * b.evidence_mean.double()) / m
+    of_a, of_b = a.m * a.seen, more * b.seen.to(a.mean.device)
+    mean = (of_a * a.evidence_mean.double() + of_b * b.evidence_mean.double()) / (of_a + of_b)
+    mean = torch.where(of_a + of_b > 0, mean, a.evidence_mean.double())
+    since = None if a.since is b.since is None else torch.cat([_since(a), _since(b)])
     visible = None if a.visible is b.visible is None else torch.cat([_visible(a), _visible(b)])
     weights = torch.cat([a.weights, more / b.m * b.weights])
-    latents, weights, visible = kept(torch.cat([a.latents, b.latents.to(a.latents)]), weights, visible, m)
-    both = replace(a, m=m, evidence_mean=mean.to(a.mean), latents=latents, weights=weights, visible=visible)
-    return both.with_lam(lam=a.lam)
+    latents = torch.cat([a.latents, b.latents.to(a.latents)])
+    latents, weights, visible, since = kept(latents, weights, visible, since, m)
+    evidence = {"latents": latents, "weights": weights, "visible": visible, "since": since}
+    return replace(a, m=m, evidence_mean=mean.to(a.mean), **evidence).with_lam(lam=a.lam)
+
+
+def _since(posterior: Posterior) -> Tensor:
+    """(p,), zeros where all images have all numbers."""
+    return torch.zeros(len(posterior.latents), dtype=torch.int64) if posterior.since is None else posterior.since
 
 
 def _visible(posterior: Posterior, side: int = 32) -> Tensor:

@@ -102,7 +102,7 @@ _ALWAYS = {"mean": "D", "covariance.diagonal": "|D", "evidence_mean": "D", "late
 _ALWAYS |= {"lam_ratio": "|D", "likelihood.diagonal": "|D"}
 _PRIOR = {"prior.mean": "D", "prior.diagonal": "|D"}
 _OPTIONAL = {"covariance.factor": "D k", "likelihood.factor": "D l", "prior.factor": "D n"}
-_OPTIONAL |= {"weights": "p", "visible": "p V W"}
+_OPTIONAL |= {"weights": "p", "visible": "p V W", "since": "p"}
 
 
 def read_posterior(path: Path) -> tuple[dict[str, Tensor], PosteriorHeader]:

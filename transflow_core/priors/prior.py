@@ -317,6 +317,14 @@ class Prior:
         most = self._form.halvings if isinstance(self._form, CoarseFlow) else 0
         return min(most, math.floor(math.log2(max(1.0, self.image_size / side)))) if side else 0
 
+    def lacking(self, side: float) -> int:
+        """How many of the finest levels a picture of this side has no pixels for; only a `CoarseFlow` has such levels.
+
+        Enlarged to the prior's size by more than √2, a picture lacks the finest level, by more than 2√2 two, and so on.
+        """
+        most = self._form.halvings if isinstance(self._form, CoarseFlow) else 0
+        return min(most, max(0, math.ceil(math.log2(self.image_size / max(side, 1.0)) - 0.5)))
+
     def _checked(self, z: Tensor) -> Tensor:
         z = torch.as_tensor(z, dtype=torch.float32)
         if z.ndim != 2 or z.shape[1] != self.dim:
