@@ -4,6 +4,7 @@
     python -m benchmarks.priors celeba64 celeba128 runs/celeba256 -o grown.png
     python -m benchmarks.priors celeba64 runs/mine -n 4000 --seed 2 --temperatures 0.7
     python -m benchmarks.priors celeba64 runs/mine --data faces.zip --distances --far assets/examples/noise_bar anime/
+    python -m benchmarks.priors celeba128 runs/mine --waits
 
 A file of several sizes has a column for each; columns go from small to large. Samples share their noise: of priors of
 one size the whole latent; of a prior and one that was grown from it the latents of the smaller, so that each column
@@ -18,6 +19,9 @@ temperature 0; the root mean square of each level over held-out faces, with nois
 what becomes of pictures unlike any face on the way there and back. `--distances` adds kernel distances (KID), in units
 of 10⁻³, precision and recall between samples and held-out faces, each at the prior's own size: about 0.1 s an image.
 An error is that of the mean, from halves of both sets. Held-out images are not shown.
+
+`--waits` times what a visitor of the page waits for, in turn, with the opening set: the seconds depend on what else the
+machine does, and the ratios little. The sheet has images of at most 128 pixels, as the page shows them.
 """
 
 import argparse
@@ -26,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,17 +38,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from transflow_core.engine import Engine
 from transflow_core.faces.models import hog_detections
 from transflow_core.flows import haar_split
 from transflow_core.images import enlarge, labelled_rows, save_png, to_pil
-from transflow_core.posterior import standard_normal
-from transflow_core.priors.catalogue import load_prior
+from transflow_core.posterior import Posterior, standard_normal
+from transflow_core.priors.catalogue import ASSETS, example_files, load_prior
 from transflow_core.priors.prior import Prior
+from transflow_core.recipes import Method, Restyle
 from transflow_core.training.data import prepare
 
 from .distances import kid, precision_recall, standardised
 from .features import colour_texture, descriptors
 from .levels import far_pictures, grain, grid, reconstruction_error, whitening
+from .timing import in_turn, timed
 
 SHOWN = 12
 GRIDS = (0.0, 0.3, 0.5, 0.7)
@@ -185,6 +193,42 @@ def as_conditioned(priors: list[Prior], held_out: list[NDArray[np.uint8]], optio
     return rows
 
 
+def waits(prior: Prior) -> dict[str, Callable[[], object]]:
+    """What a visitor waits for with this prior, by name."""
+    engine, files = Engine(prior), example_files("paintings")
+    evidence = engine.read(files, align="never")
+    posterior, side = evidence.posterior(), min(128, prior.image_size)
+    recipe, photograph = Restyle(prior=prior.name), [ASSETS / "examples" / "photograph.png"]
+
+    def draw(engine: Engine = engine, posterior: Posterior = posterior, n: int = 16, **how: Any) -> None:
+        engine.sample(engine.draw(posterior, Method(method="local").filled()), n, **how)
+
+    def first() -> None:
+        new = Engine(prior)
+        draw(new, new.read(files, align="never").posterior(), side=side)
+
+    return {
+        "16 samples on the sheet": lambda: draw(side=side),
+        "the same from the 21 files": first,
+        "the same as previews": lambda: draw(side=side, preview=True),
+        "one sample in full": lambda: draw(n=1),
+        "that, decoded alone": lambda: prior.decode(torch.zeros(1, prior.dim)),
+        "16 samples in full": draw,
+        "a photograph of three, restyled": lambda: engine.run(recipe, photographs=photograph, evidence=evidence),
+    }
+
+
+def print_waits(priors: list[Prior], rounds: int = 5) -> None:
+    """Print a table: median seconds of each prior, and how many times the first's."""
+    jobs = {(what, at): timed(job) for at, prior in enumerate(priors) for what, job in waits(prior).items()}
+    found = {key: statistics.median(seconds) for key, seconds in in_turn(dict(sorted(jobs.items())), rounds).items()}
+    print(f"| seconds | {' | '.join(prior.name for prior in priors)} |")
+    print("|---" * (len(priors) + 1) + "|")
+    for what in dict.fromkeys(what for what, _ in jobs):
+        seconds = [found[what, at] for at in range(len(priors))]
+        print(f"| {what} | {' | '.join(f'{value:.3f}, {value / seconds[0]:.2f} times' for value in seconds)} |")
+
+
 def arguments() -> argparse.ArgumentParser:
     """What the command takes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.priors", description=__doc__)
@@ -196,6 +240,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.5, 0.7, 0.85, 1.0])
     parser.add_argument("--distances", action="store_true", help="with --data: KID, precision and recall as well")
     parser.add_argument("--far", type=Path, nargs="+", default=[], help="folders of pictures unlike the data")
+    parser.add_argument("--waits", action="store_true", help="what a visitor of the page waits for, and nothing else")
     parser.add_argument("-o", "--output", type=Path, help="a sheet of samples")
     return parser
 
@@ -207,7 +252,10 @@ def main() -> None:
     if options.distances and not options.data:
         parser.error("--distances are to held-out images: give --data")
 
-    loaded = [prior.at(side) for prior in map(load_prior, options.priors) for side in prior.sizes]
+    loaded = list(map(load_prior, options.priors))
+    if options.waits:
+        return print_waits(loaded)
+    loaded = [prior.at(side) for prior in loaded for side in prior.sizes]
     apart = {prior.fingerprint: prior for prior in loaded}.values()
     priors = sorted(apart, key=lambda prior: prior.image_size)
     by_size = {}

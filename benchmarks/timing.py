@@ -1,13 +1,15 @@
 """What benchmarks time with: jobs in turn, and what a processor could do at best."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 __all__ = ["convolution_peak", "flops_of", "in_turn", "timed"]
+
+K = TypeVar("K", bound=Hashable)
 
 
 def timed(function: Callable[[], Any]) -> Callable[[], float]:
@@ -21,9 +23,9 @@ def timed(function: Callable[[], Any]) -> Callable[[], float]:
     return call
 
 
-def in_turn(jobs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def in_turn(jobs: Mapping[K, Callable[[], float]], rounds: int) -> dict[K, list[float]]:
     """What each job gives, `rounds` times in turn after a warm-up, so that a busy machine slows all alike."""
-    found: dict[str, list[float]] = {name: [] for name in jobs}
+    found: dict[K, list[float]] = {name: [] for name in jobs}
     for turn in range(rounds + 1):
         for name, job in jobs.items():
             value = job()
