@@ -17,8 +17,9 @@ __all__ = ["AlignMode", "AlignedFace", "Placement", "align", "describe", "may_be
 AlignMode = Literal["auto", "never", "always"]
 Placement = Literal["aligned", "kept", "whole"]
 
-# A square picture up to this many times the frame's side may have been made for the frame.
-_READY_SIZE = 2.0
+# A square picture up to this many times the frame's side may have been made for the frame, and so may one that was made
+# for the largest frame.
+_READY_SIZE, _LARGEST_FRAME = 2.0, 256
 # It stays as it is when each eye is this close to its place, as a fraction of the frame (4 px of 64): to move it would
 # blur it for little. Aligned CelebA faces themselves scatter by 1-2 %, and eyes behind glasses are found to 2 %.
 _READY_TOLERANCE = 0.06
@@ -112,7 +113,7 @@ def align(
 
 def may_be_ready(picture: tuple[int, int], size: int, align: AlignMode) -> bool:
     """Whether a picture of these sides may be aligned already, so that no long search is made in it."""
-    return align == "auto" and picture[0] == picture[1] <= _READY_SIZE * size
+    return align == "auto" and picture[0] == picture[1] <= max(_READY_SIZE * size, _LARGEST_FRAME)
 
 
 def _in_place(face: Detection, image: Image.Image) -> bool:
