@@ -25,8 +25,8 @@ _WARNINGS = {
 }
 _SPOILS = "Remove it or lower its weight if the samples look broken."
 _MOST = "Most of them are very different from the training images of this model: the samples can look broken."
-# Pixels of a thumbnail. A reload reads them again (`static/keep.js`), so they are as large as the model's images.
-_SIZE = 128, 128
+# Pixels of a thumbnail. A reload reads those of one's own again (`static/keep.js`): a few have all of the model's.
+_SIZE, _FEW = 128, 16
 
 
 def summary(evidence: Evidence, nothing: str = NOTHING) -> str:
@@ -72,20 +72,23 @@ def mostly_outliers(evidence: Evidence) -> bool:
     return 2 * sum(image.is_outlier for image in evidence) > len(evidence)
 
 
-def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True) -> str:
+def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True, kept: bool = False) -> str:
     """The evidence at a glance: each image opens its details and can be removed. `static/cards.js` listens.
 
     Args:
         opened: the index of the image whose details are shown.
         warns: whether outliers are marked, where they are fewer than half.
+        kept: whether a reload reads them again.
     """
     warns = warns and (len(evidence) == 1 or not mostly_outliers(evidence))
+    large = kept and not evidence.example and len(evidence) <= _FEW
     images = "".join(
-        _thumbnail(evidence, index, index == opened, warns and image.is_outlier) for index, image in enumerate(evidence)
+        _thumbnail(evidence, index, index == opened, warns and image.is_outlier, large)
+        for index, image in enumerate(evidence)
     )
     for image in evidence.coming:
         if image.face:
-            picture = f'<img src="{data_uri(image.face.image.resize(_SIZE))}" alt="{escape(image.name)}">'
+            picture = f'<img src="{data_uri(image.face.image.resize((_SIZE, _SIZE)))}" alt="{escape(image.name)}">'
             images += f'<div class="card coming" role="listitem">{picture}</div>'
     return f'<div class="cards" role="list" data-roving>{images}</div>' if images else ""
 
@@ -98,12 +101,13 @@ def keeping(evidence: Evidence) -> str:
     return '<label class="keep" data-keep="yes"><input type="checkbox" checked><span></span></label>'
 
 
-def _thumbnail(evidence: Evidence, index: int, opened: bool, warned: bool) -> str:
+def _thumbnail(evidence: Evidence, index: int, opened: bool, warned: bool, large: bool) -> str:
     image = evidence[index]
     text, frame = escape(f"{image.name}: {image.summary}"), image.filled or (image.face and image.face.image)
     inside = f'<span class="missing" role="img" aria-label="{text}">?</span>'
     if frame:
-        inside = f'<img src="{data_uri(frame.resize(_SIZE))}" alt="{text}" width="{_SIZE[0]}" height="{_SIZE[1]}">'
+        small = frame if large and frame.width > _SIZE else frame.resize((_SIZE, _SIZE))
+        inside = f'<img src="{data_uri(small)}" alt="{text}" width="{_SIZE}" height="{_SIZE}">'
     mark = "!" if warned else f"×{image.weight:g}" if image.face and image.weight != 1 else ""
     inside += f'<span class="badge">{mark}</span>' if mark else ""
     return (

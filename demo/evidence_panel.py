@@ -190,8 +190,9 @@ class ImageList(Images):
         evidence, opened = self.evidence(session), session.state(_Opened).get(self.panel)
         opened = opened if opened is not None and opened < len(evidence) else None
         shown = details(evidence, opened, self._weighted)
-        more = keeping(evidence) if self._keeps and not reading else ""
-        return {self._cards: thumbnails(evidence, opened, self._weighted) + more, self._details: shown}
+        kept = self._keeps and not reading
+        cards = thumbnails(evidence, opened, self._weighted, kept) + (keeping(evidence) if kept else "")
+        return {self._cards: cards, self._details: shown}
 
     def _put(self, session: Session, evidence: Evidence, opened: int | None = None) -> None:
         """Replace all images, and show the details of the one of this index, if any."""

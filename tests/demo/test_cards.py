@@ -1,8 +1,12 @@
 """What the panel says of images that are far from what the prior was trained on: where it matters, and once."""
 
+import base64
+import io
+import re
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from demo.cards import details, summary, thumbnails
 from demo.examples import example_sets
@@ -38,6 +42,15 @@ def test_a_card_says_plainly_whether_an_image_fits():
     faceless = given.put(0, replace(given[0], verdict=Verdict(-2.5, -3.0, -2.0, 50.0, "far outside", "no face", 2.0)))
     assert "Fits the model well." in details(fits, 0) and "Fits" not in details(given, 0)  # nobody measured this model
     assert "No face found." in details(faceless, 0) and "Fits" not in details(faceless, 0)
+
+
+@pytest.mark.parametrize(("count", "kept", "side"), [(2, True, 256), (2, False, 128), (17, True, 128)])
+def test_a_reload_reads_all_pixels_of_a_few_photos(evidence, count, kept, side):
+    frame = Image.new("RGB", (256, 256))
+    images = [replace(evidence[0], face=replace(evidence[0].face, image=frame))] * count
+    shown = thumbnails(replace(evidence, images=tuple(images)), kept=kept)
+    data = base64.b64decode(re.findall(r"base64,([^\"]+)", shown)[0])
+    assert Image.open(io.BytesIO(data)).size == (side, side)
 
 
 def test_one_image_alone_is_marked(evidence):
