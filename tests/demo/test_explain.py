@@ -211,7 +211,6 @@ def test_everything_is_reached_by_keyboard(how):
         "λ/m",
         "Evidence 1 of 2",
         "Add an image",
-        "Sweep λ",
         "Reset",
         "One λ for each",
         "λ → 0",
