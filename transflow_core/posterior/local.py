@@ -118,6 +118,9 @@ class Local(ImageSampler):
         found = self.mean.new_empty(n, self.dim)
         for part, shape in self._levels:
             lacks = None if self.since is None else self.since[rows % len(self.shares)] > part.start
+            if lacks is not None and lacks.all():
+                found[:, part] = self._of_prior(part, n, seed, start, fold)
+                continue
             # A few draws at a time: donors of all levels at once would fill the cache many times.
             for some in torch.arange(n).split(8):
                 d = self.directions[:, part][rows[some].to(self.mean.device)].unflatten(2, shape)
@@ -132,15 +135,18 @@ class Local(ImageSampler):
                 gain = torch.minimum((wanted / had.clamp_min(1e-9)).sqrt(), most).clamp_min(1)
                 found[some, part] = DRAWN_IN * (average * gain[:, None]).flatten(1)
             if lacks is not None and lacks.all(1).any():
-                found[lacks.all(1), part] = self._of_prior(part, n, seed, start, fold)[lacks.all(1)]
+                of_prior = self._of_prior(part, n, seed, start, fold).expand(n, -1)
+                found[lacks.all(1), part] = of_prior[lacks.all(1)]
         return found
 
     def _of_prior(self, part: slice, n: int, seed: int, start: int, fold: int) -> Tensor:
         """What is added to the mean, and its noise, of a level to make it the prior's at `PRIOR_TEMPERATURE`."""
-        own = (seed ^ (_FIELDS + 2)) + 7919 * fold
-        noise = standard_normal(n, part.stop - part.start, own & (2**63 - 1), start).to(self.mean)
         had = self.covariance.diagonal.expand(self.dim)[part]
-        return (PRIOR_TEMPERATURE**2 - had).clamp_min(0).sqrt() * noise - self.mean[part]
+        more = (PRIOR_TEMPERATURE**2 - had).clamp_min(0).sqrt()
+        if more.max() < 1e-3:
+            return -self.mean[part]
+        own = (seed ^ (_FIELDS + 2)) + 7919 * fold
+        return more * standard_normal(n, len(more), own & (2**63 - 1), start).to(self.mean) - self.mean[part]
 
     def mixing(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> tuple[Tensor, Tensor]:
         """Which rows of `directions` make up each draw, (n, K), and the logits of their weights, (n, K, GRID, GRID)."""
