@@ -322,7 +322,7 @@ class Prior:
 
         Enlarged to the prior's size by more than √2, a picture lacks the finest level, by more than 2√2 two, and so on.
         """
-        most = self._form.halvings if isinstance(self._form, CoarseFlow) else 0
+        most = self.flow.halvings if isinstance(self.flow, CoarseFlow) else 0
         return min(most, max(0, math.ceil(math.log2(self.image_size / max(side, 1.0)) - 0.5)))
 
     def _checked(self, z: Tensor) -> Tensor:
