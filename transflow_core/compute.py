@@ -137,7 +137,8 @@ class Compute:
         self.batch_size = batch_size
         self._cached = cached or max(16, 25_000_000 // prior.dim)  # numbers of 4 bytes
         self._latents = Cache(self._cached)
-        self._looks = Cache(max(16, self._cached // 3))  # pictures, mirror images and ranges besides
+        # Pictures, mirror images and ranges besides; at least as many as the sets of the page have.
+        self._looks = Cache(max(128, self._cached // 3) if cached is None else cached)
         self._joined = functools.lru_cache(4)(Looks.joined)  # a slider asks for them at every λ
 
     def call(

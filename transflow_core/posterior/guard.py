@@ -95,7 +95,7 @@ class Looks:
 
     Attributes:
         images: (p, C, S, S) in [0, 1], of 128 pixels a side at most: see `seen`.
-        mirrored: (p, D), the latents of their mirror images.
+        mirrored: (p, D), the latents of their mirror images; of a large prior in half precision.
         ranges: (p, 2, R), of both, inside the flow; None for a flow that notes none.
         usual: root mean square of the latents of held-out images, or None.
     """

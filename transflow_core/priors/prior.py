@@ -36,6 +36,9 @@ from .typicality import Typicality
 
 __all__ = ["Encoded", "LatentLevel", "Prior", "pick_device", "standard_log_prob"]
 
+# Latents of mirror images are kept in half precision where they are so large: they are never decoded by themselves.
+_LARGE_DIM, _MOST_IN_HALF = 100_000, 60_000
+
 Images = Sequence[Image.Image] | Sequence[np.ndarray] | np.ndarray | Tensor
 
 
@@ -359,6 +362,8 @@ class Prior:
         # An image whose mirror image the flow cannot invert stands for both.
         fits = torch.isfinite(mirrored).all(1)
         mirrored = torch.where(fits[:, None], mirrored, self._checked(z))
+        if self.dim > _LARGE_DIM:
+            mirrored = mirrored.clamp(-_MOST_IN_HALF, _MOST_IN_HALF).half()
         if ranges is not None and others is not None:
             others = torch.where(fits[:, None, None], others, ranges)
             ranges = torch.stack([ranges[:, 0].minimum(others[:, 0]), ranges[:, 1].maximum(others[:, 1])], 1).cpu()
