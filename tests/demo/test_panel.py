@@ -280,10 +280,11 @@ def test_files_dropped_or_pasted_anywhere_become_evidence(studio, shot):
     wait_status(page, "m = 3 ")
     # In a tab with several drop zones it is the one below the pointer.
     page.get_by_role("tab", name="Interpolate").click()
-    expect(page.locator("#side-b-cards .card")).to_have_count(21)  # it opens with two sets
+    cards = "n => document.querySelectorAll('#side-b-cards .card').length === n"
+    page.wait_for_function(cards, arg=21)  # it opens with two sets
     box = page.locator("#side-b-status").bounding_box()
     drop(page, "drop", EXAMPLES["sepia"][:1], at=(box["x"] + 9, box["y"] + 9))
-    expect(page.locator("#side-b-cards .card")).to_have_count(1)
+    page.wait_for_function(cards, arg=1)
     expect(page.locator("#side-a-cards .card")).to_have_count(18)
 
 
