@@ -196,6 +196,21 @@ def test_a_masked_place_is_of_another_donor_where_one_is_visible(looks, side):
     close(shown, plain, 1e-6)
 
 
+def test_what_is_hidden_does_not_matter_where_another_donor_is_visible():
+    visible = torch.ones(P, 32, 32)
+    visible[0, :8] = 0.0  # hair
+    sampler = sampler_of(looks=False, donors=3, near=0.0, visible=visible)
+    directions = sampler.directions.clone()
+    for level in LEVELS:
+        _, h, _ = level.shape
+        directions[0, level.slice].unflatten(0, level.shape)[:, : math.ceil(h / 4)] += 100.0
+    for level in LEVELS:  # but for c, which goes by the size of what is around
+        found = (one.deviations(50)[:, level.slice] for one in (sampler, replace(sampler, directions=directions)))
+        one, other = (z.unflatten(1, level.shape)[:, :, 0] for z in found)
+        close(torch.cosine_similarity(one, other), torch.ones(50, level.shape[2]), 1e-3)
+    assert (sampler.mixing(50)[0] == 0).any()
+
+
 @kinds
 def test_a_latent_without_places_has_one_vector_of_weights(looks):
     sampler = sampler_of(levels=FLAT, looks=looks, donors=3)
@@ -219,6 +234,31 @@ def test_more_cuts_have_the_same_donors_and_seams_where_they_agree():
 
     (rows, many), (same, few) = seams(sampler_of(cuts=64, sharp=8.0)), seams(sampler_of(cuts=1, sharp=8.0))
     assert same.equal(rows) and many < 0.9 * few
+
+
+def test_a_mouth_that_donors_do_not_share_is_of_one_of_them():
+    looks = looks_of()
+    images = torch.full_like(looks.images, 0.5)
+    images[: P // 2, :, 11:13, 5:11] = 0.1  # half of them have one
+    sampler = replace(sampler_of(donors=4, near=0.0), pictures=replace(looks, images=images).small(32))
+
+    def shared(cuts):
+        rows, weights = weights_of(replace(sampler, numbers=replace(sampler.numbers, cuts=cuts)), 100)
+        share = (weights[:, :, 11:13, 6:10] * (rows % P < P // 2)[:, :, None, None]).sum(1)
+        return (share * (1 - share)).mean()
+
+    assert shared(64) < 0.25 * shared(1)
+
+
+def test_coarse_places_have_the_donors_of_the_eyes_and_of_the_mouth_in_them():
+    """What a face looks like comes from coarse levels: neither background nor hair decides there."""
+    levels = levels_of(((3, 8, 8), (6, 2, 2)))
+    sampler = sampler_of(levels=levels, donors=4, cuts=1, sharp=8.0, length=0.3)
+    rows, weights = weights_of(sampler, 50)
+    found, d = (z[..., levels[1].slice].unflatten(-1, (6, 2, 2)) for z in (sampler.deviations(50), sampler.directions))
+    for place, height in enumerate((7, 11)):  # of the eyes, and of the mouth
+        expected = torch.einsum("nk,nkc->nc", weights[:, :, height, 7].double(), d[rows][..., place, 0])
+        assert torch.cosine_similarity(found[..., place, 0], expected).mean() > 0.7
 
 
 def test_donors_are_near_the_first_one_and_count_less_where_they_are_not():

@@ -11,7 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Closest", "Guard", "Looks", "chessboard", "closest", "face_lines", "judged", "judged_at", "seen", "shrunk"]
+__all__ = [
+    "Closest",
+    "Guard",
+    "Looks",
+    "chessboard",
+    "closest",
+    "face_lines",
+    "judged",
+    "judged_at",
+    "lines_of",
+    "seen",
+]
+__all__ += ["shrunk"]
 
 _EYES = (0.38, 0.58, 0.25, 0.75)  # top, bottom, left and right of where eyes are in the frame
 _MARGIN = 0.01  # of a range: evidence that is encoded again differs in its last bits
@@ -236,10 +248,13 @@ def face_lines(pictures: Tensor, box: tuple[float, float, float, float] = (0.3, 
     """
     side = pictures.shape[-1]
     top, bottom, left, right = (round(edge * side) for edge in box)
+    return lines_of(pictures, 2 * (side // 7) + 1)[:, 0, top:bottom, left:right].flatten(1)
+
+
+def lines_of(pictures: Tensor, window: int) -> Tensor:
+    """(q, 1, S, S) of (q, C, S, S): how much lighter each place is than the window around it, an odd side."""
     grey = pictures.mean(1, keepdim=True)
-    window = 2 * (side // 7) + 1
-    lines = grey - F.avg_pool2d(grey, window, 1, window // 2, count_include_pad=False)
-    return lines[:, 0, top:bottom, left:right].flatten(1)
+    return grey - F.avg_pool2d(grey, window, 1, window // 2, count_include_pad=False)
 
 
 def _chroma(images: Tensor) -> Tensor:

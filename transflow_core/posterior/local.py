@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .bootstrap import ImageSampler, image_noise, one_image
 from .gaussian import standard_normal
-from .guard import face_lines, shrunk
+from .guard import face_lines, lines_of, shrunk
 
 __all__ = ["COARSE", "DRAWN_IN", "GRID", "PRIOR_TEMPERATURE", "Local", "LocalNumbers", "flatness"]
 
@@ -30,7 +30,10 @@ _MOST_DONORS = 12
 _PARTS = ((0.47, 0.10), (0.75, 0.10))  # height and half of the size of the eyes and of the mouth, in the frame
 _BEND = 0.06
 _LIKE = 0.5  # donors that are no further than this from the lead count in full
-_HIDDEN = -300.0  # of a logit, far below all fields
+_HIDDEN = -300.0  # the logarithm of how much a hidden place counts
+_ELSEWHERE = 1e-4  # how much other places count beside eyes and mouth, where several are one
+_LINE = 5  # pixels of a small picture around a place, which a line there is darker or lighter than
+_COLOURS = 0.5  # how much colours count where seams are judged, beside the lines of the face
 # Keeps the noise of fields apart from all others under one seed.
 _FIELDS = 0x2545F4914F6CDD1D
 
@@ -54,9 +57,9 @@ class LocalNumbers:
             donors=1 + 8 * new,
             near=12 * likeness,
             length=0.9 - 0.6 * new,
-            sharp=4 + 16 * max(flat, 1 - 2 * likeness),
+            sharp=6 + 14 * max(flat, 1 - 2 * likeness),
             cuts=min(64, round(8 + 112 * likeness)),
-            fit=12 * likeness,
+            fit=12 * likeness**2,
         )
 
 
@@ -68,9 +71,11 @@ class Local(ImageSampler):
     donors: a lead, by its share, and others without replacement, with probability ~ share · exp(-near · distance), each
     mirrored where that is nearer to the lead. The distance is half |difference at the coarse levels|², half |difference
     of the faces' lines|² in small pictures, each in units of its median. K Gaussian random fields g_i over the frame
-    are the weights, the same at every level. They are symmetric left to right, so that both eyes have one donor, and
-    of mean 0 over the face, so that no donor has all of it. They hardly change over the eyes, nor over the mouth. At
-    place p:
+    are the weights, the same at every level: a place of a coarse level, which is large, has the mean over the eyes or
+    the mouth in it. So the shape of a face and its details have the same donors; else mouths melt. The fields are
+    symmetric left to right, so that both eyes have one donor, and of mean 0 over the face, so that no donor has all of
+    it. They hardly change over the eyes, nor over the mouth. Of several fields a draw takes the one with the least
+    seams, Σ_p Σ_i w_i |x_i - Σ_j w_j x_j|², of small pictures x: the lines of the face, and colours. At place p:
 
         w_i = softmax_i(s g_i - fit · (distance to the lead - 0.5)₊)  local weights, of sum 1
         c   = max(1, min(1 / |w|₂, √(Σ w_i e_i / e_w)))              e: mean square around p, of d_i and of Σ w_i d_i
@@ -161,12 +166,12 @@ class Local(ImageSampler):
             seen = shrunk(seen[None].float(), GRID)[0]
             # Far below all fields: a hidden place is taken only where every donor is hidden.
             counts = counts + torch.where(seen > 1e-3, seen.clamp_min(1e-3).log(), _HIDDEN)[rows]
-        cuts = numbers.cuts if self.pictures is not None and k > 1 else 1
+        cuts = numbers.cuts if self.pictures is not None and k > 1 and self._placed else 1
         g = self._fields(n, cuts, k, seed, start, fold)
         best = torch.zeros(n, dtype=torch.int64)
         if self.pictures is not None and cuts > 1:
-            donors = F.avg_pool2d(self.pictures, 2).to(g)[rows].flatten(3)
-            w = (8 * g + counts[:, None]).softmax(2).flatten(3)
+            donors = self._compared.to(g)[rows].flatten(3)
+            w = (numbers.sharp * g + counts[:, None]).softmax(2).flatten(3)
             average = torch.einsum("ncks,nkds->ncds", w, donors)
             seams = torch.einsum("ncks,nks->nc", w, donors.square().sum(2)) - average.square().sum((2, 3))
             best = seams.argmin(1)
@@ -193,9 +198,23 @@ class Local(ImageSampler):
         own = (seed ^ _FIELDS) + 7919 * fold
         noise = standard_normal(n * cuts, math.prod(shape), own & (2**63 - 1), start * cuts)
         noise = noise.reshape(n, cuts, *shape)[:, :, :k]
-        if any(h * w > 1 for _, h, w in self.shapes):
+        if self._placed:
             return fields(noise, self.numbers.length)
         return noise[..., :1, :1].expand(n, cuts, k, GRID, GRID)
+
+    @property
+    def _placed(self) -> bool:
+        return any(h * w > 1 for _, h, w in self.shapes)
+
+    @cached_property
+    def _compared(self) -> Tensor:
+        """(q, 4 + C, GRID, GRID): lines near the middle of the face, and colours, each of mean square 1 or less."""
+        assert self.pictures is not None
+        lines = F.pixel_unshuffle(lines_of(self.pictures, _LINE), 2) * _spot(0.62, 0.2, 0.2).sqrt()
+        colours = F.avg_pool2d(self.pictures, 2)
+        colours = colours - colours.mean((0, -2, -1), keepdim=True)
+        scaled = [x / x.square().sum(1).mean().clamp_min(1e-12).sqrt() for x in (lines, colours)]
+        return torch.cat([scaled[0], _COLOURS**0.5 * scaled[1]], 1)
 
     @property
     def _mirrored(self) -> bool:
@@ -226,8 +245,7 @@ def fields(noise: Tensor, length: float) -> Tensor:
 @cache
 def _roots(length: float) -> tuple[Tensor, Tensor, Tensor]:
     """Square roots of the fields' covariance down, (GRID, m), and across, and the face, (GRID, GRID) of sum 1."""
-    x = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
-    face = torch.exp(-0.5 * (((x[:, None] - 0.55) / 0.3) ** 2 + ((x - 0.5) / 0.3) ** 2))
+    x, face = _middles().double(), _spot(0.55, 0.3, 0.3)
 
     def root(a: Tensor, mirrored: bool, modes: int) -> Tensor:
         def kernel(a: Tensor, b: Tensor) -> Tensor:
@@ -238,7 +256,25 @@ def _roots(length: float) -> tuple[Tensor, Tensor, Tensor]:
         e, v = torch.linalg.eigh(k)
         return (v[:, -modes:] * e[-modes:].clamp_min(0).sqrt()).float()
 
-    return root(_bent(x), False, _MODES[0]), root(x, True, _MODES[1]), (face / face.sum()).float()
+    return root(_bent(x), False, _MODES[0]), root(x, True, _MODES[1]), face / face.sum()
+
+
+@cache
+def _middles() -> Tensor:
+    return (torch.arange(GRID) + 0.5) / GRID
+
+
+@cache
+def _spot(centre: float, down: float, across: float) -> Tensor:
+    """(GRID, GRID): 1 at a height in the middle of the frame, and less around it."""
+    x = _middles()
+    return torch.exp(-0.5 * (((x[:, None] - centre) / down) ** 2 + ((x - 0.5) / across) ** 2))
+
+
+@cache
+def _parts() -> Tensor:
+    """(GRID, GRID): how much a place counts where several are one: hardly outside of the eyes and the mouth."""
+    return _ELSEWHERE + sum((_spot(centre, width / 2, width) for centre, width in _PARTS), torch.zeros(GRID, GRID))
 
 
 def _bent(y: Tensor) -> Tensor:
@@ -265,7 +301,13 @@ def _distances(rows: Tensor) -> Tensor:
 
 
 def _resized(g: Tensor, h: int, w: int) -> Tensor:
-    return F.interpolate(g, size=(h, w), mode="bilinear") if h > GRID else F.adaptive_avg_pool2d(g, (h, w))
+    """(n, K, GRID, GRID) to the places of a level; of a coarse level these are means over the eyes and the mouth."""
+    if h > GRID:
+        return F.interpolate(g, size=(h, w), mode="bilinear")
+    g = g - g.amax(1, keepdim=True)
+    counts, seen = _parts()[None].to(g), g.clamp_min(_HIDDEN / 2)
+    means = F.adaptive_avg_pool2d(seen * counts, (h, w)) / F.adaptive_avg_pool2d(counts, (h, w))
+    return means + F.adaptive_avg_pool2d(g - seen, (h, w))  # hidden is what is hidden anywhere in a place
 
 
 def _around(x: Tensor) -> Tensor:
