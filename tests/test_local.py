@@ -274,6 +274,22 @@ def test_donors_are_near_the_first_one_and_count_less_where_they_are_not():
     assert (apart(sampler) > 0.6).any()
 
 
+def test_unlike_faces_blend_as_wholes_and_like_ones_by_their_parts():
+    sampler, looks = sampler_of(donors=4, near=0.0, cuts=1, sharp=6.0), looks_of()
+
+    def spread(sampler, contrast=0.0):
+        """Over places of a draw, and over draws."""
+        if contrast:
+            sampler = replace(sampler, pictures=0.5 + contrast * (looks.small(32) - 0.5))
+        logits = sampler.mixing(60)[1]
+        return logits.std((-1, -2)).mean(), logits[..., 8, 8].std()
+
+    (alike, _), (between, _), (unlike, over_draws) = (spread(sampler, contrast) for contrast in (0.01, 1.0, 9.0))
+    assert alike > 1.2 * between and between > 2 * unlike and over_draws > 1
+    without = replace(sampler, pictures=None, directions=sampler.directions[:P])
+    close(spread(without)[0], alike, 0.05)  # they count as alike
+
+
 @pytest.mark.parametrize("likeness", [0.0, 1.0])
 @pytest.mark.parametrize("p", [1, 2, 20])
 @kinds

@@ -30,6 +30,7 @@ _MOST_DONORS = 12
 _PARTS = ((0.47, 0.10), (0.75, 0.10))  # height and half of the size of the eyes and of the mouth, in the frame
 _BEND = 0.06
 _LIKE = 0.5  # donors that are no further than this from the lead count in full
+_UNLIKE = 0.05  # mean square difference of two faces in small pictures, from which on places share their weights
 _HIDDEN = -300.0  # the logarithm of how much a hidden place counts
 _ELSEWHERE = 1e-4  # how much other places count beside eyes and mouth, where several are one
 _LINE = 5  # pixels of a small picture around a place, which a line there is darker or lighter than
@@ -77,12 +78,15 @@ class Local(ImageSampler):
     it. They hardly change over the eyes, nor over the mouth. Of several fields a draw takes the one with the least
     seams, Σ_p Σ_i w_i |x_i - Σ_j w_j x_j|², of small pictures x: the lines of the face, and colours. At place p:
 
-        w_i = softmax_i(s g_i - fit · (distance to the lead - 0.5)₊)  local weights, of sum 1
+        h_i = a g_i + (1 - a) u_i / 4                                u_i ~ N(0, 1), the same everywhere
+        w_i = softmax_i(s h_i - fit · (distance to the lead - 0.5)₊)  local weights, of sum 1
         c   = max(1, min(1 / |w|₂, √(Σ w_i e_i / e_w)))              e: mean square around p, of d_i and of Σ w_i d_i
         z   = N((ζ̄ + τ c Σ w_i d_i) / (1 + r), 0.6² r / (1 + r)),    r = λ/m, eq. 3-8 number by number
 
     Prior and likelihood are diagonal, so each number may have its own weights. c gives back the variance that an
-    average loses. τ is 0.97, and 0.6 is `PRIOR_TEMPERATURE`. Limits: one donor is an image of the evidence; a long
+    average loses. a = 1 / (1 + D / 0.05), where D is the mean square difference of the donors' faces from the lead's,
+    in small pictures: unlike faces blend as wholes, since parts of them do not fit. Without pictures a is 1. τ is 0.97,
+    and 0.6 is `PRIOR_TEMPERATURE`. Limits: one donor is an image of the evidence; a long
     field is one vector of weights for the frame (the bootstrap); r → ∞ is the prior. A latent without places, all of
     whose levels are 1×1, has one vector of weights for each draw.
 
@@ -159,6 +163,7 @@ class Local(ImageSampler):
         k, numbers = rows.shape[1], self.numbers
         unlike = (self._apart[rows[:, :1], rows] - _LIKE).clamp_min(0).float()
         counts = (numbers.donors - torch.arange(k)).clamp(1e-30, 1).log() - numbers.fit * unlike
+        share = counts.softmax(1)
         counts = counts[:, :, None, None].expand(n, k, GRID, GRID)
         if self.visible is not None:
             seen = self.visible.cpu()
@@ -168,6 +173,11 @@ class Local(ImageSampler):
             counts = counts + torch.where(seen > 1e-3, seen.clamp_min(1e-3).log(), _HIDDEN)[rows]
         cuts = numbers.cuts if self.pictures is not None and k > 1 and self._placed else 1
         g = self._fields(n, cuts, k, seed, start, fold)
+        if self.pictures is not None and k > 1:
+            others = (share * self._unlike[rows[:, :1], rows]).sum(1) / share[:, 1:].sum(1).clamp_min(1e-30)
+            a = (1 / (1 + others / _UNLIKE))[:, None, None, None, None]
+            u = image_noise(n, len(self.shares), seed, start, stream=8 * fold + 3).float()
+            g = a * g + (1 - a) / 4 * u.gather(1, rows % len(self.shares))[:, None, :, None, None]
         best = torch.zeros(n, dtype=torch.int64)
         if self.pictures is not None and cuts > 1:
             donors = self._compared.to(g)[rows].flatten(3)
@@ -210,11 +220,19 @@ class Local(ImageSampler):
     def _compared(self) -> Tensor:
         """(q, 4 + C, GRID, GRID): lines near the middle of the face, and colours, each of mean square 1 or less."""
         assert self.pictures is not None
-        lines = F.pixel_unshuffle(lines_of(self.pictures, _LINE), 2) * _spot(0.62, 0.2, 0.2).sqrt()
-        colours = F.avg_pool2d(self.pictures, 2)
+        lines = F.pixel_unshuffle(lines_of(self.pictures.cpu(), _LINE), 2) * _spot(0.62, 0.2, 0.2).sqrt()
+        colours = F.avg_pool2d(self.pictures, 2).cpu()
         colours = colours - colours.mean((0, -2, -1), keepdim=True)
         scaled = [x / x.square().sum(1).mean().clamp_min(1e-12).sqrt() for x in (lines, colours)]
         return torch.cat([scaled[0], _COLOURS**0.5 * scaled[1]], 1)
+
+    @cached_property
+    def _unlike(self) -> Tensor:
+        """(q, q) mean square differences of faces, in small pictures."""
+        assert self.pictures is not None
+        middle = _spot(0.62, 0.2, 0.2)
+        x = F.avg_pool2d(self.pictures, 2).cpu() * (middle / middle.sum() / self.pictures.shape[1]).sqrt()
+        return torch.cdist(x.flatten(1), x.flatten(1)).square()
 
     @property
     def _mirrored(self) -> bool:
