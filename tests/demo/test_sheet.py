@@ -56,16 +56,18 @@ def alike(a, b):
 
 def test_a_sheet_shows_128_pixels_and_one_sample_and_files_have_all(tmp_path):
     engine = Engine(make_grown_prior())
-    evidence = engine.read(EXAMPLES["greyscale"][:5], align="never")
+    evidence = engine.read(EXAMPLES["paintings"][:5], align="never")  # they have 256 pixels
     request = Request(evidence, recipe_of({"n": 6, "seed": 3}))
     sampler, side = request.sampler(engine), request.side(engine)
     drawn = engine.sample(sampler, side=side, **request.draws)
     result = Result(request, engine, sampler, to_pil(drawn.images), drawn.counts)
     whole = result.full()
     assert [one.size for one in (result.pictures[0], whole[0])] == [(128, 128), (256, 256)] and len(whole) == 6
-    for small, large in zip(result.pictures, whole, strict=True):
-        error = np.asarray(large.resize((128, 128), Image.Resampling.BOX), int) - np.asarray(small, int)
-        assert np.abs(error).mean() < 1.5
+    shown = np.stack([np.asarray(small, int) for small in result.pictures])
+    means = np.stack([np.asarray(large.resize((128, 128), Image.Resampling.BOX), int) for large in whole])
+    errors = np.abs(shown[:, None] - means).mean((2, 3, 4))
+    # Where it is black or white, the two may differ within a block.
+    assert errors.diagonal().max() < 5 < errors[~np.eye(6, dtype=bool)].min()
     (fifth,) = result.full(3, 5)  # there are no more
     assert np.abs(np.asarray(fifth, int) - np.asarray(whole[5], int)).max() <= 1
     session = Session("somebody")
