@@ -117,6 +117,39 @@ def test_noise_in_one_place_is_noisy_and_an_edge_is_not():
     assert guard.noisy(torch.cat([noisy, step])).tolist() == [False, True, False, False]
 
 
+def lined(m, seed):
+    """Pictures with lines, as faces have."""
+    x = torch.rand(m, 3, 24, 24, generator=torch.Generator().manual_seed(seed)) * 0.8 + 0.1
+    return F.interpolate(x, 128, mode="bilinear")
+
+
+def test_a_mouth_like_none_of_the_evidence_is_torn_and_one_of_the_evidence_is_not():
+    images = lined(3, 0)
+    both = torch.cat([images, images.flip(-1)])
+    guard = Guard.of(both, None)
+    softer = 0.6 * both + 0.1  # contrast and brightness do not count
+    assert not guard.torn(both).any() and not guard.torn(softer).any()
+    shared = images.mean(0, keepdim=True)
+    others = torch.cat([lined(4, 7), shared])
+    assert guard.torn(others).all() and guard.broken(others).all()
+    pasted = others.clone()
+    pasted[..., 58:120, 32:96] = images[:1, :, 58:120, 32:96]  # nose and mouth, of one image
+    assert not guard.torn(pasted).any()
+    for side in (64, 256):
+        assert guard.torn(F.interpolate(others, size=side, mode="area")).all()
+    flat = torch.full((2, 3, 128, 128), 0.4)
+    assert not guard.torn(flat).any() and not Guard.of(flat, None).torn(both).any()
+
+
+def test_far_from_the_images_faces_may_be_others():
+    images, others = lined(3, 0), lined(40, 7)
+    guard = Guard.of(images, None)
+    shares = [guard.grown(r).torn(others).float().mean() for r in (0.0, 4.0, 30.0)]
+    assert shares[0] == 1 and 0 < shares[1] < 1 and shares[2] < 0.3
+    wider = guard.union(Guard.of(others, None))
+    assert not wider.torn(others).any() and not wider.torn(images).any()
+
+
 @pytest.mark.parametrize("side", [2, 4, 8, 16])
 def test_small_pictures_have_a_guard_too_and_what_is_no_number_is_noisy(side):
     images, _, guard = guard_of(2, side=side)

@@ -51,7 +51,7 @@ Decoder = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 # Inverting eight images at once takes half the time of one by one.
 BATCH = 8
-# A noisy sample is drawn again so often, with other donors; then it is moved towards its first one.
+# A noisy or torn sample is drawn again so often, with other donors; then it is moved towards its first one.
 _REDRAWS = 4
 # By so much a preview may differ: one byte is what rounding takes anyway, and nobody sees two for a moment.
 _LARGEST_ERROR = 2 / 255
@@ -77,7 +77,7 @@ class How(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Images of a posterior, and what was done so that none is noisy.
+    """Images of a posterior, and what was done so that none is noisy or torn.
 
     Attributes:
         images: (n, C, S, S) in [0, 1], finite.
@@ -308,16 +308,18 @@ class Compute:
         sharp, while a slider moves: see `fast`. Where `side` pixels are enough, images may be that small, but for those
         that samples are judged at: see `Prior.decode`. The samples are the same at every side.
 
-        A sample that is put together of several images and comes out noisy (see `Guard.noisy`) is drawn again, with
+        A sample that is put together of several images and comes out noisy or torn (see `Guard`) is drawn again, with
         other donors, up to four times; then it is moved towards its first donor until it is clear.
         """
         guard = sampler.guard
         decode, small = (self._decoder([guard], preview, one, **how) for one in (side, 1))
         z = sampler.sample(n, seed, temperature, start).clone()
         images, excess, means = decode(z, torch.arange(n))
-        # What is put together of several images may be noisy, and has other donors to try.
+        # What is put together of several images may be noisy or torn, and has other donors to try.
         donors = sampler if isinstance(sampler, Local) and guard is not None else None
-        wrong = guard.noisy if guard is not None and isinstance(sampler, Local | Around) else unusable
+        wrong = unusable
+        if guard is not None and isinstance(sampler, Local | Around):
+            wrong = guard.broken if donors is not None else guard.noisy
         bad, redrawn = wrong(means), torch.zeros(n, dtype=torch.int64)
         changed = bad.clone()
         for fold in range(1, _REDRAWS + 1):

@@ -62,8 +62,8 @@ SHEET_SIDE, _LARGE_CELLS = 128, 4
 """Pixels a side of the samples on a sheet: its cells are 65 to 170 wide. So few samples have larger cells."""
 _SWEEP_ROWS, _STRIP_COLUMNS, _REBUILT = 3, 4, 24
 _COUNTS = {
-    "redrawn": "samples drawn again, because they were noisy",
-    "projected": "samples moved towards one image, because they stayed noisy",
+    "redrawn": "samples drawn again, because they were noisy or torn",
+    "projected": "samples moved towards one image, because they stayed so",
     "guarded": "samples kept within the values that your images have inside the model",
 }
 

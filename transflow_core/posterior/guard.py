@@ -33,6 +33,10 @@ _NOISE = 1.75, 0.04  # so many times the evidence's own noise is none, nor is le
 _COMPARED_AT = 32  # pixels a side at which images are compared
 _JUDGED_AT = 64  # the same for noise, or half of the images' side where that is less
 _SEEN_AT = 128  # pixels a side at which images of the evidence are kept
+_FACE = (0.52, 0.88, 0.3, 0.7)  # top, bottom, left and right of nose and mouth
+_LINES = 0.1  # of the side: around a place, which a line there is darker or lighter than
+_PLAIN = 0.004  # root mean square of lines: a face with less has none
+_ALIKE = 0.74  # correlation of the lines of a face with those of one of the evidence: with less most are torn
 _SAME = 1e-3  # images that differ by less are one image, twice
 
 
@@ -44,11 +48,15 @@ class Guard:
         ranges: (2, R), the least and largest value of each channel inside the flow (see `flows.fused`), or None.
         chroma: (2, 3, S, S), the least and largest chroma, a pixel less its grey, around each pixel.
         noise: the largest `chessboard` of an image.
+        faces: (q, d), the lines of nose and mouth of each image, where it has some, of mean 0 and norm 1.
+        alike: the least correlation with one of them that a whole face has.
     """
 
     ranges: Tensor | None
     chroma: Tensor
     noise: float
+    faces: Tensor
+    alike: float = _ALIKE
 
     @classmethod
     def of(cls, images: Tensor, ranges: Tensor | None) -> Guard:
@@ -60,12 +68,15 @@ class Guard:
         window = 2 * round(_WINDOW * images.shape[-1] / 2) + 1
         high = F.max_pool2d(seen.amax(0, keepdim=True), window, 1, window // 2)[0]
         low = -F.max_pool2d((-seen).amax(0, keepdim=True), window, 1, window // 2)[0]
-        return cls(ranges, torch.stack([low, high]), chessboard(judged(images, images.shape[-1])).max().item())
+        small = judged(images, images.shape[-1])
+        faces, plain = _nose_and_mouth(small)
+        return cls(ranges, torch.stack([low, high]), chessboard(small).max().item(), faces[~plain])
 
     def union(self, other: Guard) -> Guard:
         """What either lets through."""
         ranges = None if self.ranges is None or other.ranges is None else _united(self.ranges, other.ranges)
-        return Guard(ranges, _united(self.chroma, other.chroma), max(self.noise, other.noise))
+        chroma, faces = _united(self.chroma, other.chroma), torch.cat([self.faces, other.faces])
+        return Guard(ranges, chroma, max(self.noise, other.noise), faces, min(self.alike, other.alike))
 
     @staticmethod
     def joined(guards: Sequence[Guard | None]) -> Guard | None:
@@ -78,12 +89,16 @@ class Guard:
         return replace(self, chroma=torch.tensor([-math.inf, math.inf])[:, None, None, None].expand_as(self.chroma))
 
     def grown(self, r: float) -> Guard | None:
-        """At λ/m = r: ranges wider by r times their width on either side, more colour and noise; None at r = ∞."""
+        """At λ/m = r: ranges wider by r times their width on either side, more colour and noise, and other faces.
+
+        None at r = ∞.
+        """
         if math.isinf(r):
             return None
         ranges = None if self.ranges is None else _wider(self.ranges, r)
         low, high = _wider(self.chroma, r)
-        return Guard(ranges, torch.stack([low - _COLOUR * r, high + _COLOUR * r]), self.noise * (1 + 10 * r))
+        chroma = torch.stack([low - _COLOUR * r, high + _COLOUR * r])
+        return Guard(ranges, chroma, self.noise * (1 + 10 * r), self.faces, self.alike / (1 + r))
 
     def coloured(self, images: Tensor) -> Tensor:
         """(n, 3, S, S) with the chroma of every pixel clipped; also of smaller or larger pictures of such images."""
@@ -99,6 +114,20 @@ class Guard:
         Images of any side are judged alike: see `judged`.
         """
         return chessboard(judged(images, self.chroma.shape[-1])) > max(_NOISE[0] * self.noise, _NOISE[1])
+
+    def torn(self, images: Tensor) -> Tensor:
+        """(n,) bool: which of (n, 3, S, S) have a nose and a mouth unlike those of all images of the evidence.
+
+        A mouth that two donors share, or that is not where its face expects it, is like none. Judged as `noisy` is.
+        """
+        faces, plain = _nose_and_mouth(judged(images, self.chroma.shape[-1]))
+        if not len(self.faces):
+            return torch.zeros_like(plain)
+        return ((faces @ self.faces.to(faces).T).amax(1) < self.alike) & ~plain
+
+    def broken(self, images: Tensor) -> Tensor:
+        """(n,) bool: which of (n, 3, S, S) are noisy or torn."""
+        return self.noisy(images) | self.torn(images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,6 +284,16 @@ def lines_of(pictures: Tensor, window: int) -> Tensor:
     """(q, 1, S, S) of (q, C, S, S): how much lighter each place is than the window around it, an odd side."""
     grey = pictures.mean(1, keepdim=True)
     return grey - F.avg_pool2d(grey, window, 1, window // 2, count_include_pad=False)
+
+
+def _nose_and_mouth(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """The lines there of (q, C, S, S), (q, d), of mean 0 and norm 1; and which have none, (q,) bool."""
+    side = pictures.shape[-1]
+    top, bottom, left, right = (round(edge * side) for edge in _FACE)
+    found = lines_of(pictures, 2 * round(_LINES * side / 2) + 1)[:, 0, top:bottom, left:right].flatten(1)
+    found = (found - found.mean(1, keepdim=True)).nan_to_num(0.0, 0.0, 0.0)
+    norm = found.norm(dim=1, keepdim=True)
+    return found / norm.clamp_min(1e-9), norm[:, 0] <= _PLAIN * found.shape[1] ** 0.5
 
 
 def _chroma(images: Tensor) -> Tensor:
