@@ -127,7 +127,8 @@ for (const y of [-2, -1, 1, 2, 3]) tick(`M-.06 ${-y}H.06`, -0.14, 0.09 - y, 'end
 const makeMark = () => {
   const mark = find('#how-mark').cloneNode(true);
   mark.removeAttribute('id');
-  set(mark, {class: 'mark', 'aria-valuemin': PLANE.left, 'aria-valuemax': PLANE.right});
+  set(mark, {class: 'mark', tabindex: 0, role: 'slider', 'aria-roledescription': 'movable point',
+    'aria-valuemin': PLANE.left, 'aria-valuemax': PLANE.right});
   return mark;
 };
 const drawEvidence = () => {
