@@ -319,13 +319,14 @@ class Compute:
         donors = sampler if isinstance(sampler, Local) and guard is not None else None
         wrong = unusable
         if guard is not None and isinstance(sampler, Local | Around):
-            wrong = guard.broken if donors is not None else guard.noisy
+            wrong = guard.noisy_or_torn if donors is not None else guard.noisy
         bad, redrawn = wrong(means), torch.zeros(n, dtype=torch.int64)
         changed = bad.clone()
         for fold in range(1, _REDRAWS + 1):
             if donors is None or not bad.any():
                 break
-            z[bad] = donors.sample(n, seed, temperature, start, fold)[bad]
+            again = [donors.sample(1, seed, temperature, start + row, fold) for row in bad.nonzero().flatten().tolist()]
+            z[bad] = torch.cat(again)
             redrawn[bad] = fold
             _, excess[bad], means = small(z[bad], bad.nonzero().flatten())
             bad[bad.clone()] = wrong(means)

@@ -125,7 +125,7 @@ class Guard:
             return torch.zeros_like(plain)
         return ((faces @ self.faces.to(faces).T).amax(1) < self.alike) & ~plain
 
-    def broken(self, images: Tensor) -> Tensor:
+    def noisy_or_torn(self, images: Tensor) -> Tensor:
         """(n,) bool: which of (n, 3, S, S) are noisy or torn."""
         return self.noisy(images) | self.torn(images)
 

@@ -30,7 +30,7 @@ _MOST_DONORS = 12
 _PARTS = ((0.47, 0.10), (0.75, 0.10))  # height and half of the size of the eyes and of the mouth, in the frame
 _BEND = 0.06
 _LIKE = 0.5  # donors that are no further than this from the lead count in full
-_UNLIKE = 0.05  # mean square difference of two faces in small pictures, from which on places share their weights
+_UNLIKE = 0.15  # mean square difference of two faces in small pictures, from which on places share their weights
 _HIDDEN = -300.0  # the logarithm of how much a hidden place counts
 _ELSEWHERE = 1e-4  # how much other places count beside eyes and mouth, where several are one
 _LINE = 5  # pixels of a small picture around a place, which a line there is darker or lighter than
@@ -60,7 +60,7 @@ class LocalNumbers:
             length=0.9 - 0.6 * new,
             sharp=6 + 14 * max(flat, 1 - 2 * likeness),
             cuts=min(64, round(8 + 112 * likeness)),
-            fit=12 * likeness**2,
+            fit=12 * max(0.0, 2 * likeness - 1),
         )
 
 
@@ -84,7 +84,7 @@ class Local(ImageSampler):
         z   = N((ζ̄ + τ c Σ w_i d_i) / (1 + r), 0.6² r / (1 + r)),    r = λ/m, eq. 3-8 number by number
 
     Prior and likelihood are diagonal, so each number may have its own weights. c gives back the variance that an
-    average loses. a = 1 / (1 + D / 0.05), where D is the mean square difference of the donors' faces from the lead's,
+    average loses. a = 1 / (1 + D / 0.15), where D is the mean square difference of the donors' faces from the lead's,
     in small pictures: unlike faces blend as wholes, since parts of them do not fit. Without pictures a is 1. τ is 0.97,
     and 0.6 is `PRIOR_TEMPERATURE`. Limits: one donor is an image of the evidence; a long
     field is one vector of weights for the frame (the bootstrap); r → ∞ is the prior. A latent without places, all of
