@@ -86,7 +86,7 @@ def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) 
             Path(model.output) if model.output else None,
             "Where the result goes." + " A folder takes every image by itself." * ("png" in model.formats),
         ),
-        "device": ("auto", "auto, cpu, cuda, …"),
+        "device": ("auto", "auto, cpu, cuda, openvino, …"),
         "as_json": (False, "Print the facts as JSON."),
     }
     types["output"] = Annotated[Path | None, typer.Option("-o", "--output", help=more["output"][1])]

@@ -25,7 +25,7 @@ from .output import working
 __all__ = ["bench", "condition_set", "convert", "export", "info", "run_training"]
 
 Prior = Annotated[str, Option("--prior", help="A shipped name, or a file or folder.")]
-Device = Annotated[str, Option("--device", help='"auto", "cpu", "cuda", …')]
+Device = Annotated[str, Option("--device", help='"auto", "cpu", "cuda", "openvino", …')]
 AsJson = Annotated[bool, Option("--json", help="A machine-readable result on standard output.")]
 Half = Annotated[bool, Option(help="Store the nets' weights in float16: half the size.")]
 ImageSize = Annotated[int | None, Option(help="Pixels a side: where the file does not say, or has several sizes.")]
@@ -157,6 +157,7 @@ def bench(
     import torch
 
     from ..posterior import standard_normal
+    from ..priors.catalogue import load_prior
 
     with working(as_json) as work:
         facts, start = work.result, time.perf_counter()
@@ -165,6 +166,7 @@ def bench(
         side = flow.image_size // (2 if flow.device.type == "cpu" else 1)
         x = flow.decode(0.7 * standard_normal(1, flow.dim))
         facts |= {"load_s": time.perf_counter() - start, "threads": torch.get_num_threads()}
+        plain = load_prior(prior, device="cpu") if flow.openvino else None
         work.say(f"from nothing to the first image: {facts['load_s']:.2f} s, {facts['threads']} threads")
         for n in (max(1, int(value)) for value in batches.split(",")):
             z = 0.7 * standard_normal(n, flow.dim)
@@ -174,6 +176,10 @@ def bench(
                 "preview": partial(fast.decode, z, n, side),
                 "encode": partial(flow.encode, x, n),
             }
+            if plain is not None:
+                jobs["decode by torch"] = partial(plain.decode, z, n)
+                jobs["preview by torch"] = partial(plain.decode, z, n, side)
+                jobs["encode by torch"] = partial(plain.encode, x, n)
             times: dict[str, list[float]] = {name: [] for name in jobs}
             for turn in range(repeats + 1):  # the first warms up; in turn, since a busy machine then slows all alike
                 work.progress(turn, repeats + 1, f"timing {n} images")

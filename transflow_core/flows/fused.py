@@ -25,7 +25,6 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.compiler import is_exporting as exporting
 
 from .base import Flow, Guard
 from .glow import Level, Step
@@ -123,6 +122,11 @@ def _changed(module: M, **parts: Any) -> M:
     changed._modules = {name: part for name, part in module._modules.items() if name not in parts}
     changed.__dict__.update(parts)
     return changed
+
+
+def exporting() -> bool:
+    """Whether this is no computation: a graph is made of what is computed."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
 class _InPieces:

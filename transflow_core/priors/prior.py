@@ -26,6 +26,7 @@ from ..flows import (
     fuse,
     place,
 )
+from ..flows.openvino import OpenVinoFlow, require_openvino
 from ..flows.pixels import PixelConvention
 from ..hub import CARD, SAMPLES, make_card, push_to_hub
 from ..images import contact_sheet, save_png, to_pil
@@ -89,6 +90,7 @@ class Prior:
         metadata: free words.
         nets: the type in which the nets inside the flow's couplings compute; None is float32 (see `Preview`).
         coarser: the smaller priors within a flow that was grown, by the side of their images (see `at`).
+        openvino: whether OpenVINO computes, on the processor; a flow of your own computes as it does.
 
     The flow that computes is the fused one (`flows.fuse`), made when it is first used: change no weight afterwards.
 
@@ -107,6 +109,7 @@ class Prior:
     metadata: dict[str, str] = field(default_factory=dict)
     nets: torch.dtype | None = None
     coarser: dict[int, Size] = field(default_factory=dict)
+    openvino: bool = False
 
     def __post_init__(self) -> None:
         self._finer: Prior | None = None
@@ -120,7 +123,10 @@ class Prior:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, device: str | torch.device = "auto") -> Prior:
-        """Put a loaded checkpoint on a device. Raises CheckpointError if its typicality statistics make no sense."""
+        """Put a loaded checkpoint on a device; "openvino" is the processor, by OpenVINO.
+
+        Raises CheckpointError if its typicality statistics make no sense, OSError if OpenVINO is not installed.
+        """
         typicality = None
         if checkpoint.typicality is not None:
             try:
@@ -135,6 +141,7 @@ class Prior:
             typicality=typicality,
             metadata=dict(checkpoint.metadata),
             coarser=dict(checkpoint.coarser),
+            openvino=device == "openvino",
         )
 
     @property
@@ -159,7 +166,7 @@ class Prior:
             own = native_fingerprint(cast(TrainableFlow, flow), size.pixels, size.name)
             smaller = {side: one for side, one in self.coarser.items() if side < image_size}
             checkpoint = Checkpoint(flow, size.pixels, size.name, own, size.typicality, size.metadata, smaller)
-            found = replace(Prior.from_checkpoint(checkpoint, self.device), nets=self.nets)
+            found = replace(Prior.from_checkpoint(checkpoint, self.device), nets=self.nets, openvino=self.openvino)
             found._finer = self
             self._at[image_size] = found
         return self._at[image_size]
@@ -187,6 +194,7 @@ class Prior:
         """Move the flow, in place; returns self. A flow that is no torch module stays where it is."""
         if isinstance(self.flow, nn.Module):
             self.flow.to(pick_device(device))
+        self.openvino = device == "openvino"
         self.__dict__.pop("_form", None)
         for coarser in self._at.values():
             coarser.to(device)
@@ -194,6 +202,8 @@ class Prior:
 
     @cached_property
     def _form(self) -> Flow:
+        if self.openvino and isinstance(self.flow, TrainableFlow):
+            return OpenVinoFlow(self.flow, self.fingerprint, fast=self.nets is not None)
         if self._finer is not None:
             return cast(GuardedFlow, self._finer._form).coarser(cast(TrainableFlow, self.flow))
         return fuse(self.flow, self.nets)
@@ -203,13 +213,15 @@ class Prior:
     ) -> tuple[Tensor, Tensor]:
         """Both results of `function` of some rows: a part of each batch a core, and smaller where memory is short.
 
-        A flow that is none of ours may keep something between two calls, and has the batch as it is.
+        A flow that is none of ours may keep something between two calls, and has the batch as it is; and OpenVINO has
+        threads of its own.
         """
         n, rows = len(rows), rows if len(rows) else rows.new_zeros(1, *rows.shape[1:])
         halved = partial(in_halves, function)
         found: list[tuple[Tensor, Tensor]] = []
         for batch in rows.split(batch_size):
-            parts = [halved(batch)] if self._form is self.flow else on_cores(halved, batch)
+            alone = self._form is self.flow or isinstance(self._form, OpenVinoFlow)
+            parts = [halved(batch)] if alone else on_cores(halved, batch)
             found += [one for some in parts for one in some]
         first, second = (torch.cat(results)[:n] for results in zip(*found, strict=True))
         return first, second
@@ -448,14 +460,20 @@ class Prior:
             "levels": [{"name": level.name, "shape": list(level.shape), "dim": level.dim} for level in self.levels],
             "parameters": count_parameters(self.flow),
             "bits": self.pixels.bits,
-            "device": str(self.device),
+            "device": "openvino" if self.openvino else str(self.device),
             "typicality": self.typicality is not None,
             **self.metadata,
         }
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:
-    """ "auto" is the CUDA device when there is one, else the CPU; anything else is taken at its word."""
+    """ "auto" is the CUDA device when there is one, else the CPU, as is "openvino"; all else is taken at its word.
+
+    Raises OSError if OpenVINO is asked for, and not installed.
+    """
+    if device == "openvino":
+        require_openvino()
+        return torch.device("cpu")
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)

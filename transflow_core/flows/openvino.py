@@ -1,0 +1,118 @@
+"""The fused flow by OpenVINO, on the processor: the extra `openvino`.
+
+Each direction and size becomes a graph when it is first used, which takes some seconds. It is kept in the user's cache
+folder, under the digest of the weights and of the code here.
+"""
+
+import hashlib
+import os
+import threading
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .base import Guard
+from .fused import GuardedFlow
+from .graphs import Decode, Encode
+from .wavelet import TrainableFlow
+
+
+def require_openvino() -> Any:
+    """The library. Raises OSError, which says how to install it."""
+    try:
+        return import_module("openvino")
+    except ImportError as error:
+        raise OSError('openvino is missing: pip install "transflow-studio[openvino]"') from error
+
+
+class OpenVinoFlow(GuardedFlow):
+    """A `GuardedFlow`. With `fast` it computes in bfloat16, all of it: for previews alone.
+
+    `fingerprint` is that of the weights. Methods that are given a guard compute with torch: graphs are made of them.
+    """
+
+    def __init__(self, flow: TrainableFlow, fingerprint: str, fast: bool) -> None:
+        super().__init__(flow, None)
+        code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+        self._digest = hashlib.sha256(fingerprint.encode() + code).hexdigest()[:32]
+        self._precision = "bf16" if fast else "f32"
+        self._graphs: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
+        """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
+        if guard is not None:
+            return super().forward(x, guard)
+        z, log_det, _ = self._encoded(x)
+        return z, log_det
+
+    def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See `GuardedFlow.noted_forward`."""
+        z, _, ranges = self._encoded(x)
+        return z, ranges
+
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (n, D) -> (images (n, C, S, S), nan: no density is computed)."""
+        return self.noted_inverse(z)[0], z.new_full((len(z),), torch.nan)
+
+    def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None) -> Tensor:
+        """See `GuardedFlow.low_pass`."""
+        return self._decoded(z, self._endless(z), times)[0] if guard is None else super().low_pass(z, times, guard)
+
+    def noted_inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """See `GuardedFlow.noted_inverse`."""
+        return self._decoded(z, self._endless(z), 0)
+
+    def guarded_inverse(self, z: Tensor, ranges: Tensor, times: int = 0) -> tuple[Tensor, Tensor]:
+        """See `GuardedFlow.guarded_inverse`."""
+        images, seen = self._decoded(z, ranges, times)
+        (low, high), (least, largest) = ranges.unbind(1), seen.unbind(1)
+        beyond = torch.maximum(low - least, largest - high) / (high - low).clamp_min(1e-6)
+        return images, beyond.nan_to_num(0.0).amax(1).clamp_min(0)
+
+    def _endless(self, z: Tensor) -> Tensor:
+        return z.new_tensor([-torch.inf, torch.inf])[:, None].expand(len(z), 2, self.guarded)
+
+    def _encoded(self, x: Tensor) -> list[Tensor]:
+        return self._run("encode", Encode(self), x)
+
+    def _decoded(self, z: Tensor, ranges: Tensor, times: int) -> tuple[Tensor, Tensor]:
+        images, seen = self._run(f"decode{times}", Decode(self, times), z, ranges)
+        return images, seen
+
+    def _run(self, name: str, graph: Encode | Decode, *inputs: Tensor) -> list[Tensor]:
+        with self._lock:  # a compiled graph has the memory of one call
+            if name not in self._graphs:
+                self._graphs[name] = self._compiled(name, graph, inputs)
+            found = self._graphs[name]([one.contiguous().numpy() for one in inputs])
+            return [torch.from_numpy(found[index]) for index in range(len(graph.outputs))]
+
+    def _compiled(self, name: str, graph: Encode | Decode, inputs: tuple[Tensor, ...]) -> Any:
+        openvino = require_openvino()
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = home / "transflow-studio" / "openvino" / self._digest
+        path, part = folder / f"{name}.xml", folder / f"{name}-{os.getpid()}.xml"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            shapes = [one.shape[1:] for one in inputs]
+            with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of torch, about tracing
+                examples = tuple(torch.zeros(2, *shape) for shape in shapes)
+                any_number = [openvino.PartialShape([-1, *shape]) for shape in shapes]
+                traced = torch.jit.trace(graph.eval(), examples, check_trace=False)
+                made = openvino.convert_model(traced, example_input=examples, input=any_number)
+            openvino.save_model(made, part, compress_to_fp16=False)
+            part.with_suffix(".bin").replace(path.with_suffix(".bin"))
+            part.replace(path)
+        how = {
+            "CACHE_DIR": str(folder),
+            "INFERENCE_PRECISION_HINT": self._precision,
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # other programs may have that core
+        }
+        return openvino.Core().compile_model(path, "CPU", how)
