@@ -72,16 +72,16 @@ def mostly_outliers(evidence: Evidence) -> bool:
     return 2 * sum(image.is_outlier for image in evidence) > len(evidence)
 
 
-def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True, kept: bool = False) -> str:
+def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True, remembered: bool = False) -> str:
     """The evidence at a glance: each image opens its details and can be removed. `static/cards.js` listens.
 
     Args:
         opened: the index of the image whose details are shown.
         warns: whether outliers are marked, where they are fewer than half.
-        kept: whether a reload reads them again.
+        remembered: whether a reload reads them again.
     """
     warns = warns and (len(evidence) == 1 or not mostly_outliers(evidence))
-    large = kept and not evidence.example and len(evidence) <= _FEW
+    large = remembered and not evidence.example and len(evidence) <= _FEW
     images = "".join(
         _thumbnail(evidence, index, index == opened, warns and image.is_outlier, large)
         for index, image in enumerate(evidence)

@@ -114,7 +114,7 @@ def test_a_preview_is_the_means_of_the_whole_images(kind):
 
 def forced(monkeypatch, noisy):
     """Guards that find noisy or torn what `noisy` says of a batch of images."""
-    monkeypatch.setattr(Guard, "broken", lambda self, images: noisy(images))
+    monkeypatch.setattr(Guard, "noisy_or_torn", lambda self, images: noisy(images))
 
 
 @pytest.mark.parametrize("folds", [0, 1, 2, 4])

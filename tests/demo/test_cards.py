@@ -48,7 +48,7 @@ def test_a_card_says_plainly_whether_an_image_fits():
 def test_a_reload_reads_all_pixels_of_a_few_photos(evidence, count, kept, side):
     frame = Image.new("RGB", (256, 256))
     images = [replace(evidence[0], face=replace(evidence[0].face, image=frame))] * count
-    shown = thumbnails(replace(evidence, images=tuple(images)), kept=kept)
+    shown = thumbnails(replace(evidence, images=tuple(images)), remembered=kept)
     data = base64.b64decode(re.findall(r"base64,([^\"]+)", shown)[0])
     assert Image.open(io.BytesIO(data)).size == (side, side)
 

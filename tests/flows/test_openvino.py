@@ -1,5 +1,6 @@
 """OpenVINO computes what the fused flow does, in each direction and at each size, and is asked for by name."""
 
+import subprocess
 import sys
 
 import pytest
@@ -63,3 +64,15 @@ def test_without_the_library_it_says_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(OSError, match=r'pip install "transflow-studio\[openvino\]"'):
         Prior.from_checkpoint(checkpoint(CONFIGS["a glow"]), "openvino")
+
+
+def test_it_tells_its_makers_nothing(library):
+    """Its converter would send each conversion to a server: what a person does here stays here."""
+    lines = (
+        "from transflow_core.flows.openvino import require_openvino",
+        "require_openvino()",
+        "from openvino.tools.ovc.telemetry_utils import tm",
+        "print(tm.__name__)",
+    )
+    said = subprocess.run([sys.executable, "-c", "; ".join(lines)], capture_output=True, text=True, check=True)
+    assert said.stdout.strip().endswith("telemetry_stub")

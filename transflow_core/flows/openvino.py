@@ -6,6 +6,7 @@ folder, under the digest of the weights and of the code here.
 
 import hashlib
 import os
+import sys
 import threading
 import warnings
 from importlib import import_module
@@ -23,6 +24,8 @@ from .wavelet import TrainableFlow
 
 def require_openvino() -> Any:
     """The library. Raises OSError, which says how to install it."""
+    # It would tell its makers of each conversion. Without this module it does not, and nothing leaves the machine.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return import_module("openvino")
     except ImportError as error:
