@@ -293,10 +293,11 @@ class Restyle:
         if old is None:
             with contextlib.suppress(Cancelled):  # by a photo of one's own
                 yield from self._read(session, prior, [PHOTOGRAPH], sample=True)
-            if not self._panel.evidence(session).ready:
-                yield from self._panel.open(session, next(iter(example_sets())), prior)
         elif old.prior != prior:
             yield from self._read(session, prior, list(dict.fromkeys(source.file for source in old.sources)))
+        # Also where a photo of one's own, such as a sample, was read before the tab was open.
+        if self._panel.panel not in session.evidence:
+            yield from self._panel.open(session, next(iter(example_sets())), prior)
 
     def _read(self, session: Session, prior: str, sources: list[Any], sample: bool = False) -> Iterator[Updates]:
         """New photos replace all earlier ones, and a sample none. Every face of each is read."""
