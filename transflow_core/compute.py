@@ -327,8 +327,7 @@ class Compute:
         for fold in range(1, _REDRAWS + 1):
             if donors is None or not bad.any():
                 break
-            again = [donors.sample(1, seed, temperature, start + row, fold) for row in bad.nonzero().flatten().tolist()]
-            z[bad] = torch.cat(again)
+            z[bad] = donors.sample(n, seed, temperature, start, fold)[bad]
             redrawn[bad] = fold
             _, excess[bad], means = small(z[bad], bad.nonzero().flatten())
             bad[bad.clone()] = wrong(means)
