@@ -47,8 +47,8 @@ Rows named *local* are the local bootstrap. *Predictive* is a kernel density aro
 pasted* has local weights but no model: the difference from *local* is what the model adds. More methods, measures and
 sets are in [likeness.json](likeness.json).
 
-    python -m benchmarks.likeness --first-split 100                      # the sets that ship
-    python -m benchmarks.likeness --first-split 100 --evidence FOLDER    # a folder of other sets
+    # The sets that ship; with `--evidence FOLDER` a folder of other sets.
+    python -m benchmarks.likeness --first-split 100 --splits 6 --slow-splits 2 --other-splits 2
 
 """
 

@@ -22,8 +22,8 @@ __all__ = [
     "judged_at",
     "lines_of",
     "seen",
+    "shrunk",
 ]
-__all__ += ["shrunk"]
 
 _EYES = (0.38, 0.58, 0.25, 0.75)  # top, bottom, left and right of where eyes are in the frame
 _MARGIN = 0.01  # of a range: evidence that is encoded again differs in its last bits
@@ -270,14 +270,16 @@ def seen(images: Tensor) -> Tensor:
     return shrunk(images, _SEEN_AT) if images.shape[-1] > _SEEN_AT else images
 
 
-def face_lines(pictures: Tensor, box: tuple[float, float, float, float] = (0.3, 0.9, 0.22, 0.78)) -> Tensor:
+def face_lines(
+    pictures: Tensor, box: tuple[float, float, float, float] = (0.3, 0.9, 0.22, 0.78), window: int | None = None
+) -> Tensor:
     """(q, d) of (q, C, S, S): how much darker or lighter than around it each place of the face is.
 
-    The box is top, bottom, left, right, as shares of the frame.
+    The box is top, bottom, left, right, as shares of the frame. For the window see `lines_of`.
     """
     side = pictures.shape[-1]
     top, bottom, left, right = (round(edge * side) for edge in box)
-    return lines_of(pictures, 2 * (side // 7) + 1)[:, 0, top:bottom, left:right].flatten(1)
+    return lines_of(pictures, window or 2 * (side // 7) + 1)[:, 0, top:bottom, left:right].flatten(1)
 
 
 def lines_of(pictures: Tensor, window: int) -> Tensor:
@@ -288,9 +290,7 @@ def lines_of(pictures: Tensor, window: int) -> Tensor:
 
 def _nose_and_mouth(pictures: Tensor) -> tuple[Tensor, Tensor]:
     """The lines there of (q, C, S, S), (q, d), of mean 0 and norm 1; and which have none, (q,) bool."""
-    side = pictures.shape[-1]
-    top, bottom, left, right = (round(edge * side) for edge in _FACE)
-    found = lines_of(pictures, 2 * round(_LINES * side / 2) + 1)[:, 0, top:bottom, left:right].flatten(1)
+    found = face_lines(pictures, _FACE, 2 * round(_LINES * pictures.shape[-1] / 2) + 1)
     found = (found - found.mean(1, keepdim=True)).nan_to_num(0.0, 0.0, 0.0)
     norm = found.norm(dim=1, keepdim=True)
     return found / norm.clamp_min(1e-9), norm[:, 0] <= _PLAIN * found.shape[1] ** 0.5

@@ -86,9 +86,9 @@ class Local(ImageSampler):
     Prior and likelihood are diagonal, so each number may have its own weights. c gives back the variance that an
     average loses. a = 1 / (1 + D / 0.15), where D is the mean square difference of the donors' faces from the lead's,
     in small pictures: unlike faces blend as wholes, since parts of them do not fit. Without pictures a is 1. τ is 0.97,
-    and 0.6 is `PRIOR_TEMPERATURE`. Limits: one donor is an image of the evidence; a long
-    field is one vector of weights for the frame (the bootstrap); r → ∞ is the prior. A latent without places, all of
-    whose levels are 1×1, has one vector of weights for each draw.
+    and 0.6 is `PRIOR_TEMPERATURE`. Limits: one donor is an image of the evidence; a long field is one vector of weights
+    for the frame (the bootstrap); r → ∞ is the prior. A latent without places, all of whose levels are 1×1, has one
+    vector of weights for each draw.
 
     References:
         | Image quilting for texture synthesis and transfer (Efros, Freeman, 2001): the seams
