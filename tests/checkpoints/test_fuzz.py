@@ -1,6 +1,6 @@
-"""Files that a machine makes up: every reader gives a flow or a CheckpointError, in little memory, whatever it is fed.
+"""Files that a machine makes up: what a stranger may give becomes a flow or a CheckpointError, in little memory.
 
-Bytes are changed in good files of every kind, documents and arrays are made of whatever their syntax allows.
+Bytes are changed in good safetensors files, documents and arrays are made of whatever their syntax allows.
 """
 
 import json
@@ -31,7 +31,7 @@ def in_little_memory():
         yield
 
 
-@pytest.fixture(scope="module", params=test_safety.MAKERS)
+@pytest.fixture(scope="module", params=["native", "safetensors"])
 def good(request, tmp_path_factory):
     """A good file's bytes and name, and where to put a bad one."""
     path = test_safety.MAKERS[request.param](tmp_path_factory.mktemp("fuzz"))
@@ -116,13 +116,6 @@ def test_safetensors_with_tensors_of_any_shape_and_kind(tmp_path, data):
     with safe_open(tmp_path / "good.safetensors", "pt") as file:
         save_file(tensors, tmp_path / "bad.safetensors", file.metadata())
     read(tmp_path / "bad.safetensors")
-
-
-@given(st.binary(max_size=300))
-@many
-def test_graphs_of_any_bytes(tmp_path, content):
-    (tmp_path / "graph.pb").write_bytes(b"\x0a" + content)
-    read(tmp_path / "graph.pb")
 
 
 @given(st.integers(1, 3), st.data())

@@ -4,8 +4,8 @@ Freezing tools replace `exp(3 * logs)` by one constant called `…__cf__17`, and
 public, so names say nothing. The structure does: a step is the chain 1×1 convolution, 3×3, ReLU, 1×1, ReLU, 3×3, each
 with a constant shift and scale around it. What is found gets OpenAI's own names, so that their layout serves both.
 
-The file is a protobuf. Its few fields are read here: the `protobuf` package copies all weights, does not bound what a
-small file unfolds to, and needs the schema of TensorFlow to be written out, which is no shorter.
+The file is a protobuf. Its few fields are read here: the `protobuf` package copies all weights, and needs the schema of
+TensorFlow to be written out, which is no shorter.
 
 References:
     https://protobuf.dev/programming-guides/encoding/
@@ -28,11 +28,6 @@ from .tensors import CheckpointError, Tensors
 
 __all__ = ["read_graph"]
 
-# Numbers that are not stored in the file, over all its constants: one number declared many times over, or the result of
-# arithmetic. A Glow has some thousands, of actnorms; its kernels are stored.
-_MOST_COMPUTED = 1 << 22
-# Whole numbers that are parsed, two for each field: a quarter of a minute of Python. A step of OpenAI's has some 8,000.
-_MOST_PARSED = 8_000_000
 _TYPES = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 9: ("<i8", 10)}  # of TensorFlow: dtype, field of single numbers
 _SAME = {"Identity", "StopGradient", "Snapshot", "CheckNumerics", "Print"}
 _SIZES = {"Shape", "ShapeN", "Size", "Rank"}
@@ -49,11 +44,11 @@ _UNARY = {"Exp": np.exp, "Log": np.log, "Neg": np.negative, "Reciprocal": np.rec
 def read_graph(path: Path) -> tuple[Tensors, dict[str, int]]:
     """The variables of a frozen GraphDef under OpenAI's names, and the `image_size` and `bits` that it gives.
 
-    Raises CheckpointError or ValueError if the file is no graph, declares too much, or is not OpenAI's public Glow.
+    Raises CheckpointError or ValueError if the file is no graph, or is not OpenAI's public Glow.
     """
     with path.open("rb") as file:
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # constants stay views of the file
-    graph = _Graph(_Parser().nodes(data), path.name)
+    graph = _Graph(_nodes(data), path.name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the file's pages cannot be written to, and nobody does
         state = {name: torch.from_numpy(np.asarray(array)) for name, array in _variables(graph).items()}
@@ -74,99 +69,90 @@ class _Node:
 _Fields = dict[int, list[Any]]
 
 
-class _Parser:
-    """Protobuf's wire format. Whatever is kept of a field takes memory, so their number is bounded."""
+def _nodes(data: memoryview) -> dict[str, _Node]:
+    """The nodes of a GraphDef, by their names."""
+    nodes: dict[str, _Node] = {}
+    for part in _parts(_message(data), 1):
+        node = _node(part)
+        if node.name in nodes:
+            raise ValueError(f"node {node.name[:80]!r} appears twice")
+        nodes[node.name] = node
+    return nodes
 
-    def __init__(self) -> None:
-        self._parsed, self._computed = 0, 0
 
-    def nodes(self, data: memoryview) -> dict[str, _Node]:
-        nodes: dict[str, _Node] = {}
-        for part in _parts(self._message(data), 1):
-            node = self._node(part)
-            if node.name in nodes:
-                raise ValueError(f"node {node.name[:80]!r} appears twice")
-            nodes[node.name] = node
-        return nodes
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if at >= len(data) or shift > 63:
+            raise ValueError("a number runs past its end")
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 0x80:
+            return value & (1 << 64) - 1, at
 
-    def _varint(self, data: memoryview, at: int) -> tuple[int, int]:
-        self._parsed += 1
-        if self._parsed > _MOST_PARSED:
-            raise ValueError("a graph of more parts than any Glow has")
-        value = shift = 0
-        while True:
-            if at >= len(data) or shift > 63:
-                raise ValueError("a number runs past its end")
-            value |= (data[at] & 0x7F) << shift
-            at, shift = at + 1, shift + 7
-            if data[at - 1] < 0x80:
-                return value & (1 << 64) - 1, at
 
-    def _message(self, data: memoryview) -> _Fields:
-        """Every field's values by its number: an int for a varint, else the bytes."""
-        fields, at = {}, 0
-        while at < len(data):
-            key, at = self._varint(data, at)
-            if key & 7 == 0:
-                value, at = self._varint(data, at)
-            else:
-                length, at = self._varint(data, at) if key & 7 == 2 else ({1: 8, 5: 4}.get(key & 7, len(data)), at)
-                if length > len(data) - at:
-                    raise ValueError("a field declares more bytes than there are")
-                value, at = data[at : at + length], at + length
-            fields.setdefault(key >> 3, []).append(value)
-        return fields
+def _message(data: memoryview) -> _Fields:
+    """Every field's values by its number: an int for a varint, else the bytes."""
+    fields, at = {}, 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        if key & 7 == 0:
+            value, at = _varint(data, at)
+        else:
+            length, at = _varint(data, at) if key & 7 == 2 else ({1: 8, 5: 4}.get(key & 7, len(data)), at)
+            if length > len(data) - at:
+                raise ValueError("a field declares more bytes than there are")
+            value, at = data[at : at + length], at + length
+        fields.setdefault(key >> 3, []).append(value)
+    return fields
 
-    def _node(self, data: memoryview) -> _Node:
-        fields = self._message(data)
-        attributes = {_text(entry, 1): _parts(entry, 2) for entry in map(self._message, _parts(fields, 5))}
-        value, shape = (
-            _parts(self._message(attributes[key][-1]), number)[-1:] if attributes.get(key) else []
-            for key, number in (("value", 8), ("shape", 7))
-        )
-        # "^name" only orders, "name:1" is a second output.
-        sources = (bytes(source).decode().split(":")[0] for source in _parts(fields, 3))
-        return _Node(
-            _text(fields, 1),
-            _text(fields, 2),
-            tuple(source for source in sources if not source.startswith("^")),
-            self._constant(value[0]) if value else None,
-            self._shape(shape[0]) if shape else (),
-        )
 
-    def _shape(self, data: memoryview) -> tuple[int, ...]:
-        """Sizes, of which an unknown one is negative."""
-        sizes = [self._message(part).get(1, [0])[-1] for part in _parts(self._message(data), 2)]
-        if len(sizes) > 16:
-            raise ValueError("a shape of too many dimensions")
-        return tuple(size - (1 << 64) if size >= 1 << 63 else size for size in sizes)
+def _node(data: memoryview) -> _Node:
+    fields = _message(data)
+    attributes = {_text(entry, 1): _parts(entry, 2) for entry in map(_message, _parts(fields, 5))}
+    value, shape = (
+        _parts(_message(attributes[key][-1]), number)[-1:] if attributes.get(key) else []
+        for key, number in (("value", 8), ("shape", 7))
+    )
+    # "^name" only orders, "name:1" is a second output.
+    sources = (bytes(source).decode().split(":")[0] for source in _parts(fields, 3))
+    return _Node(
+        _text(fields, 1),
+        _text(fields, 2),
+        tuple(source for source in sources if not source.startswith("^")),
+        _constant(value[0]) if value else None,
+        _shape(shape[0]) if shape else (),
+    )
 
-    def _constant(self, data: memoryview) -> np.ndarray | None:
-        """A tensor of plain numbers, or None for one of another type. What repeats its last number is left out."""
-        fields = self._message(data)
-        dtype, single = _TYPES.get(fields.get(1, [0])[-1], ("", 0))
-        if not dtype:
-            return None
-        shape = tuple(n for part in _parts(fields, 2)[-1:] for n in self._shape(part))
-        if min(shape, default=0) < 0:
-            raise ValueError("a constant of unknown size")
-        if content := _parts(fields, 4):
-            return np.frombuffer(content[-1], dtype).reshape(shape)  # a view of the file
-        listed = np.concatenate([np.zeros(0, dtype), *(self._listed(value, dtype) for value in fields.get(single, []))])
-        self._computed += (missing := math.prod(shape) - len(listed))
-        if self._computed > _MOST_COMPUTED:
-            raise ValueError("its constants declare many more numbers than they have")
-        return np.concatenate([listed, np.repeat(listed[-1:], missing)]).reshape(shape)
 
-    def _listed(self, value: int | memoryview, dtype: str) -> np.ndarray:
-        """Single numbers of a constant: floats as they are, whole ones as varints, one by one or packed."""
-        if dtype in ("<f4", "<f8"):
-            return np.frombuffer(value if isinstance(value, memoryview) else b"", dtype)
-        numbers, at = [value] if isinstance(value, int) else [], 0
-        while isinstance(value, memoryview) and at < len(value):
-            number, at = self._varint(value, at)
-            numbers.append(number)
-        return np.array(numbers, np.uint64).astype(dtype)
+def _shape(data: memoryview) -> tuple[int, ...]:
+    """Sizes, of which an unknown one is negative."""
+    sizes = [_message(part).get(1, [0])[-1] for part in _parts(_message(data), 2)]
+    return tuple(size - (1 << 64) if size >= 1 << 63 else size for size in sizes)
+
+
+def _constant(data: memoryview) -> np.ndarray | None:
+    """A tensor of plain numbers, or None for one of another type. What repeats its last number is left out."""
+    fields = _message(data)
+    dtype, single = _TYPES.get(fields.get(1, [0])[-1], ("", 0))
+    if not dtype:
+        return None
+    shape = tuple(n for part in _parts(fields, 2)[-1:] for n in _shape(part))
+    if content := _parts(fields, 4):
+        return np.frombuffer(content[-1], dtype).reshape(shape)  # a view of the file
+    listed = np.concatenate([np.zeros(0, dtype), *(_listed(value, dtype) for value in fields.get(single, []))])
+    return np.concatenate([listed, np.repeat(listed[-1:], math.prod(shape) - len(listed))]).reshape(shape)
+
+
+def _listed(value: int | memoryview, dtype: str) -> np.ndarray:
+    """Single numbers of a constant: floats as they are, whole ones as varints, one by one or packed."""
+    if dtype in ("<f4", "<f8"):
+        return np.frombuffer(value if isinstance(value, memoryview) else b"", dtype)
+    numbers, at = [value] if isinstance(value, int) else [], 0
+    while isinstance(value, memoryview) and at < len(value):
+        number, at = _varint(value, at)
+        numbers.append(number)
+    return np.array(numbers, np.uint64).astype(dtype)
 
 
 def _parts(fields: _Fields, number: int) -> list[memoryview]:
@@ -192,7 +178,7 @@ class _Graph:
     """
 
     def __init__(self, nodes: dict[str, _Node], where: str) -> None:
-        self.nodes, self.where, self._computed = nodes, where, 0
+        self.nodes, self.where = nodes, where
         self.image = self._image()
         self.order = list(TopologicalSorter({node.name: node.inputs for node in nodes.values()}).static_order())
         self.reached, self.constants = {self.image.name}, {}
@@ -238,12 +224,6 @@ class _Graph:
         if slice_ := self.slice_of(node.name):
             self.slices.setdefault(self.lines[node.inputs[0]][0], set()).add(slice_)
 
-    def _count(self, *shapes: tuple[int, ...]) -> None:
-        """Before numbers are computed: there may be only so many of them."""
-        self._computed += math.prod(np.broadcast_shapes(*shapes))
-        if self._computed > 3 * _MOST_COMPUTED:
-            raise self.fail("its constants are larger than any Glow's")
-
     def _constant(self, node: _Node) -> np.ndarray | None:
         if node.op == "Const":
             return node.constant
@@ -260,7 +240,6 @@ class _Graph:
         function = _BINARY.get(node.op) or _UNARY.get(node.op)
         if function is None:
             return None
-        self._count(*(value.shape for value in known))
         return function(*(value.astype(np.float64) for value in known))
 
     def _line(self, node: _Node) -> tuple[str, np.ndarray, np.ndarray] | None:
@@ -277,7 +256,6 @@ class _Graph:
             return None
         source, scale, shift = self.lines[x]
         vector = value.reshape(-1).astype(np.float64)
-        self._count((2, max(map(len, (scale, shift, vector)))))
         if node.op in ("Mul", "RealDiv", "Div"):
             vector = vector if node.op == "Mul" else 1 / vector
             return source, scale * vector, shift * vector
