@@ -1,4 +1,4 @@
-"""Saved posteriors, classifiers and statistics: what is read is what was written, and what is not is refused.
+"""Saved posteriors and classifiers: what is read is what was written, and what is not is refused.
 
 Hypothesis changes bytes and numbers of good files: each is refused in words, or does all that a page asks. What was
 found once is kept as an `example`.
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.posterior import Gaussian, Posterior, Statistics
+from transflow_core.posterior import Gaussian, Posterior
 
 from .fuzz import changed, edits, many
 from .helpers import by_bootstrap, by_local, make_tiny_prior
@@ -66,18 +66,9 @@ def use_classifier(path):
         assert sum(answer.probabilities.values()) == pytest.approx(1) and 0 <= answer.novelty <= 1
 
 
-def save_statistics(path):
-    Statistics.of(normal(3, D).float(), "abc").save(path, {"done": "3"})
-
-
-def use_statistics(path):
-    assert Statistics.load(path)[0].posterior(0.5).mean.shape == (D,)
-
-
 KINDS = {
     "posterior": (save_posterior, use_posterior),
     "classifier": (save_classifier, use_classifier),
-    "statistics": (save_statistics, use_statistics),
 }
 
 
@@ -167,10 +158,6 @@ HOSTILE = [
     ("classifier", {"parts": [[3, 1.0], [D, 1.0]]}, "lacks"),
     ("classifier", {"parts": [[D, 1.0], [3, 1.0]]}, "parts do not divide"),
     ("classifier", {"parts": [[D + 1, 1.0]]}, "does not fit"),
-    ("statistics", {"m": 4}, "keys do not fit"),
-    ("statistics", {"keys": 1}, "keys"),
-    ("statistics", {"total": torch.zeros(2).double()}, "does not fit"),
-    ("statistics", {"latents": None}, "lacks"),
 ]
 
 
@@ -198,7 +185,7 @@ FLOATS = st.one_of(
 )
 
 
-@pytest.fixture(scope="module", params=["posterior", "classifier"])
+@pytest.fixture(scope="module", params=KINDS)
 def good(request, tmp_path_factory):
     """The bytes of a good file, where to put a bad one, and its use."""
     (save, use), path = KINDS[request.param], tmp_path_factory.mktemp("good") / "file.safetensors"

@@ -130,7 +130,7 @@ def condition_set(
 
     Every image counts in full: which are far outside of most is known only when all were seen.
     """
-    from ..operations.sets import statistics_of_set
+    from ..operations.sets import condition_on_set
     from ..pictures import PictureReader
 
     with working(as_json) as work:
@@ -138,12 +138,12 @@ def condition_set(
         how: dict[str, Any] = {"align": recipe.align, "faces": recipe.faces, "progress": work.progress}
         # A small cache: no image is asked for twice. Pictures are read while the flow inverts those before.
         engine = work.engine(prior, device, cached=1, pictures=PictureReader())
-        found = statistics_of_set(engine, data, output.with_name(f"{output.name}.partial"), **how)
-        posterior = found.posterior(cast(float, engine.ratio(recipe.lam_ratio)))
+        partial, ratio = output.with_name(f"{output.name}.partial"), cast(float, engine.ratio(recipe.lam_ratio))
+        posterior = condition_on_set(engine, data, partial, ratio, **how)
         posterior.save(output, metadata=engine.prior.provenance)
         work.wrote(output)
-        work.say(f"{found.m} images condition it")
-        work.result |= {"m": found.m, "lam_ratio": plain(recipe.lam_ratio)}
+        work.say(f"{posterior.m:,.0f} images condition it")
+        work.result |= {"m": posterior.m, "lam_ratio": plain(recipe.lam_ratio)}
 
 
 def bench(

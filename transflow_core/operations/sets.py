@@ -1,22 +1,24 @@
-"""Condition on sets of any size: images are read in batches, and only their statistics are kept."""
+"""Condition on sets of any size: images are read in batches, and only sums and an even sample of them are kept."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import torch
+from torch import Tensor
 
 from ..compute import Progress, report
-from ..images import Member, find_members
-from ..posterior import Statistics
+from ..images import find_members
+from ..posterior import MOST_KEPT, Posterior
 from ..reading import Reader
+from ..untrusted import open_safetensors, save_safetensors
 
-__all__ = ["statistics_of_set"]
+__all__ = ["condition_on_set"]
 
 # Images between two saves: the first few are inverted in smaller batches (see `Reader.read_steps`), and all their
 # latents are in memory until their sums are taken.
@@ -24,55 +26,58 @@ _CHUNK = 128
 _DOING = "inverting the set"
 
 
-def _statistics_of(engine: Reader, members: Sequence[Member], **how: Any) -> Statistics:
-    """Statistics of the images that can be used among these; keywords as for `Reader.read_steps`."""
-    evidence = engine.read([cast(BinaryIO, member) for member in members], **how)
-    seen, keys, rows = Counter[str](), [], []
-    for image in evidence.used:
-        member, latent = image.source.file, image.latent
-        assert isinstance(member, Member) and latent is not None  # it is used
-        key = f"{member.path.name}/{member.name}"
-        seen[key] += 1  # faces of one picture have keys of their own
-        keys.append(f"{key} {seen[key]}")
-        rows.append(latent.z)
-    z = torch.stack(rows) if rows else torch.zeros(0, engine.prior.dim)
-    return Statistics.of(z, keys)
+def condition_on_set(
+    engine: Reader,
+    paths: Sequence[Path],
+    partial: Path,
+    lam_ratio: float | Tensor,
+    *,
+    progress: Progress | None = None,
+    **how: Any,
+) -> Posterior:
+    """The posterior of all images in folders, zips and tars that can be used.
 
-
-def statistics_of_set(
-    engine: Reader, paths: Sequence[Path], partial: Path, *, progress: Progress | None = None, **how: Any
-) -> Statistics:
-    """Statistics of all images in folders, zips and tars.
-
-    Memory does not grow with the set. Give the engine a small cache. Until all is done, the file
-    `partial` has what is.
+    Memory does not grow with the set: the posterior keeps about 128 of the images. Give the engine a small cache.
+    Until all is done, the file `partial` has what is.
 
     Args:
         paths: see `images.find_members`.
         partial: if the file is there, of the same set, prior and keywords, its images are not read again.
+        lam_ratio: see `Posterior.condition`.
         how: see `Reader.read_steps`.
 
-    Raises ValueError if `partial` is of another set, and ImageError if the set cannot be read.
+    Raises ValueError if `partial` is of another set or no image can be used, and ImageError if the set cannot be read.
     """
-    digest, total = hashlib.sha256(repr((engine.prior.fingerprint, sorted(how.items()))).encode()), 0
+    digest, count = hashlib.sha256(repr((engine.prior.fingerprint, sorted(how.items()))).encode()), 0
     for member in find_members(paths):
         digest.update(repr((member.name, member.size)).encode())
-        total += 1
-    of, done = digest.hexdigest(), 0
-    found = _statistics_of(engine, (), **how)
+        count += 1
+    of, every, done, m = digest.hexdigest(), max(1, -(-count // MOST_KEPT)), 0, 0
+    kept, total = torch.zeros(0, engine.prior.dim), torch.zeros(engine.prior.dim, dtype=torch.float64)
     if partial.exists():
-        found, words = Statistics.load(partial)
-        if words.get("of") != of or not words.get("done", "").isdecimal():
-            raise ValueError(
-                f"{partial} was begun with another set or prior, or in another way; remove it to start anew"
-            )
-        done = int(words["done"])
+        with open_safetensors(partial, "part of a set") as file:
+            words = file.metadata() or {}
+            if words.get("of") != of:
+                raise ValueError(
+                    f"{partial} was begun with another set or prior, or in another way; remove it to start anew"
+                )
+            done, m = int(words["done"]), int(words["m"])
+            kept, total = file.get_tensor("kept").clone(), file.get_tensor("total").clone()
     members = itertools.islice(find_members(paths), done, None)
     while chunk := list(itertools.islice(members, _CHUNK)):
-        report(progress, done, total, _DOING)
-        found = found + _statistics_of(engine, chunk, **how)
-        done += len(chunk)
-        found.save(partial, {"of": of, "done": str(done)})
-    report(progress, done, total, _DOING)
+        report(progress, done, count, _DOING)
+        evidence = engine.read([cast(BinaryIO, member) for member in chunk], **how)
+        rows = [image.latent.z for image in evidence.used if image.latent is not None]
+        if rows:
+            z = torch.stack(rows)
+            kept, total = torch.cat([kept, z[-m % every :: every]]), total + z.double().sum(0)
+        m, done = m + len(rows), done + len(chunk)
+        beside = partial.with_name(f"{partial.name}.new")
+        save_safetensors({"kept": kept, "total": total}, beside, {"of": of, "m": str(m), "done": str(done)})
+        beside.replace(partial)
+    report(progress, done, count, _DOING)
+    if not m:
+        raise ValueError("none of these images can be used")
+    posterior = Posterior.condition(kept, lam_ratio, weights=[m / len(kept)] * len(kept))
     partial.unlink(missing_ok=True)
-    return found
+    return replace(posterior, evidence_mean=(total / m).to(posterior.mean)).with_lam(lam_ratio)

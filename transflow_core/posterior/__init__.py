@@ -32,6 +32,5 @@ from .mixing import mixed as mixed
 from .restyling import LIKENESS_TO_EVIDENCE as LIKENESS_TO_EVIDENCE
 from .restyling import Restyling as Restyling
 from .shrinkage import ShrinkageCovariance as ShrinkageCovariance
-from .statistics import Statistics as Statistics
 from .transport import interpolate as interpolate
 from .transport import turned as turned
