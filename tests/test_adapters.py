@@ -10,7 +10,7 @@ from torch.distributions.transforms import AffineTransform, ComposeTransform, Si
 
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.flows import CoarseFlow, InvertibleConv1x1, count_parameters
+from transflow_core.flows import CoarseFlow, count_parameters
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.posterior import Posterior, interpolate
 from transflow_core.priors.adapters import adapt_encoder, adapt_flow, adapt_transform
@@ -130,36 +130,6 @@ def test_engine_evidence_posterior_samples_and_classes(prior):
     dark, light = (0.2 * IMAGES + 0.1, 0.2 * IMAGES + 0.7)
     classifier = FewShotClassifier(prior).fit({"dark": dark, "light": light})
     assert (classifier.predict_proba(dark).argmax(1) == classifier.classes.index("dark")).all()
-
-
-class WithoutFloat64(torch.Tensor):
-    """A tensor as on Apple's GPUs: it can be moved to the CPU, and has no float64."""
-
-    @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
-        if func is torch.Tensor.cpu:
-            return args[0].as_subclass(torch.Tensor)
-        result = super().__torch_function__(func, types, args, kwargs or {})
-        if isinstance(result, cls) and result.dtype == torch.float64:
-            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
-        return result
-
-
-def test_densities_and_inverses_need_no_float64_where_the_flow_computes():
-    class Elsewhere(Own):
-        def forward(self, x):
-            return tuple(tensor.as_subclass(WithoutFloat64) for tensor in super().forward(x))
-
-    with pytest.raises(TypeError, match="MPS"):
-        torch.zeros(1).as_subclass(WithoutFloat64).double()
-    here, there = (Prior(flow, PixelConvention(), "own", "x") for flow in (Own(), Elsewhere()))
-    assert isinstance(there.encode(IMAGES), WithoutFloat64)
-    assert there.log_prob(IMAGES).equal(here.log_prob(IMAGES))
-    assert there.bits_per_dim(IMAGES).equal(here.bits_per_dim(IMAGES))
-    layer, y = InvertibleConv1x1(4, torch.Generator().manual_seed(0)), torch.ones(1, 4, 2, 2)
-    expected = layer.inverse(y)[0].detach()
-    layer.L = nn.Parameter(layer.L.detach().clone().as_subclass(WithoutFloat64))
-    assert layer.inverse(y)[0].equal(expected)
 
 
 def test_a_module_moves_with_the_prior_and_another_object_stays_where_it_is():

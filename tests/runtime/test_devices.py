@@ -1,8 +1,5 @@
 """A batch in parts, one on each core; a device with little memory, or lost: no GPU is needed."""
 
-import ast
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -18,7 +15,7 @@ from transflow_core.runtime.devices import DeviceError, in_halves, on_cores, oth
 from transflow_core.runtime.worker import ComputeWorker
 from transflow_core.training.measure import measure_typicality
 
-from ..helpers import ROOT, apart, make_tiny_prior
+from ..helpers import apart, make_tiny_prior
 
 
 def with_threads(count, function):
@@ -171,39 +168,6 @@ def test_only_too_little_memory_halves_a_batch(words, fits, error, match, sizes)
         with pytest.raises(error, match=match):
             in_halves(fails, torch.zeros(3))
     assert tried == sizes
-
-
-_SHORT_OF_MEMORY = """
-import resource, torch
-from transflow_core.runtime.devices import DeviceError, in_halves
-
-row, batches = 2**25, []  # 128 MiB of float32
-
-def takes(rows):
-    batches.append(len(rows))
-    return torch.ones(len(rows), row).sum().item()
-
-in_halves(takes, torch.zeros(1, 1))
-held = int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) * 1024
-resource.setrlimit(resource.RLIMIT_DATA, (held + 3 * 4 * row, resource.RLIM_INFINITY))
-print(in_halves(takes, torch.zeros(9, 1)), batches)
-resource.setrlimit(resource.RLIMIT_DATA, (held + row, resource.RLIM_INFINITY))
-try:
-    in_halves(takes, torch.zeros(2, 1))
-except DeviceError as error:
-    print(error)
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a limit of memory that Linux keeps")
-def test_a_system_that_gives_no_more_memory_has_smaller_batches_and_then_words():
-    """A real limit, and torch's real allocator."""
-    done = subprocess.run([sys.executable, "-c", _SHORT_OF_MEMORY], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    halves, words = done.stdout.splitlines()
-    sums, batches = ast.literal_eval(halves.replace("] [", "], ["))
-    assert sum(sums) == 9 * 2**25 and batches[:3] == [1, 9, 4] and len(sums) > 3
-    assert words.startswith("this machine has not enough free memory for a single image")
 
 
 # --- a device without float64 ----------------------------------------------------------------------------------------
