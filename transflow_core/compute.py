@@ -40,8 +40,6 @@ from .runtime.worker import Cancelled, ComputeWorker, Priority
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["Cache", "Cancelled", "Compute", "How", "Progress", "Samples", "check", "project", "report", "unusable"]
-
 T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]

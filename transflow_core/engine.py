@@ -7,12 +7,12 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from .compute import Cancelled, Progress, Samples
+from .compute import Cancelled as Cancelled
+from .compute import Progress as Progress
+from .compute import Samples as Samples
 from .operations import OPERATIONS, Call, Result
 from .reading import Reader
 from .recipes import Recipe, plain
-
-__all__ = ["Cancelled", "Engine", "Progress", "Samples"]
 
 
 class Engine(Reader):

@@ -15,8 +15,6 @@ from huggingface_hub import constants, errors
 from .checkpoints import CheckpointError
 from .checkpoints.settings import LARGEST_SIDE_FILE, side_files
 
-__all__ = ["OWNER", "VISITOR", "HubAccess", "fetch", "forget", "is_hub_address", "make_card", "push_to_hub"]
-
 _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+?)(?:@(?P<revision>[\w./-]+))?")
 CARD, SAMPLES = "README.md", "samples.png"
 

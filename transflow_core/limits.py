@@ -11,8 +11,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar
 
-__all__ = ["Range", "choice", "class_name", "is_number"]
-
 S = TypeVar("S", bound=str)
 
 

@@ -33,19 +33,6 @@ from .images.reading import image_errors, load_decoders, name_of, open_image, re
 from .runtime.sandbox import gaps, limit_growth, lock
 from .runtime.worker import Worker, python_path
 
-__all__ = [
-    "AlignMode",
-    "File",
-    "Landmarks",
-    "Picture",
-    "PictureReader",
-    "content_of",
-    "digest_of",
-    "is_quick",
-    "read_picture",
-    "serve",
-]
-
 _log = logging.getLogger(__name__)
 _PREVIEW = 480
 File = str | os.PathLike | bytes | BinaryIO | Image.Image

@@ -26,8 +26,6 @@ from .runtime.worker import Priority
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["Reader"]
-
 # Pictures that are read ahead: enough that the flow never waits for one, and no more in memory.
 _AHEAD = 2 * BATCH
 

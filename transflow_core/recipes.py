@@ -19,36 +19,6 @@ from pydantic.fields import FieldInfo
 
 from .limits import RESTYLE_FRAMES, Range
 
-__all__ = [
-    "CLASSIFYING_PRIOR",
-    "DEFAULT_PRIOR",
-    "RECIPES",
-    "SHAPES",
-    "Align",
-    "Classify",
-    "Condition",
-    "Drawing",
-    "Encode",
-    "Input",
-    "Interpolate",
-    "Method",
-    "Mix",
-    "Reading",
-    "Recipe",
-    "Restyle",
-    "Sample",
-    "Shape",
-    "Sweep",
-    "bounds",
-    "check_suffix",
-    "kinds",
-    "only",
-    "ordered",
-    "plain",
-    "to_text",
-    "within",
-]
-
 DEFAULT_PRIOR = "celeba128"
 """What the page, the command line and `load_prior` take when nobody says which."""
 

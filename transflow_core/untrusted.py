@@ -9,8 +9,6 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-__all__ = ["MAX_HEADER", "open_safetensors", "save_safetensors"]
-
 _MAX_BYTES = 2**31
 MAX_HEADER = 2**20
 """Bytes that a header may have. It holds names, shapes and words, never numbers."""

@@ -18,8 +18,6 @@ import typer
 
 from .recipes import RECIPES, Recipe, bounds, kinds, ordered, to_text
 
-__all__ = ["add_command", "from_link", "from_metadata", "signature", "to_link", "to_metadata", "to_python", "to_shell"]
-
 
 def signature(
     function: Callable[..., Any],

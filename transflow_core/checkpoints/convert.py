@@ -14,8 +14,6 @@ from .native import Checkpoint, load_native, native_fingerprint
 from .settings import resolve
 from .tensors import LARGEST_HEADER, CheckpointError, Tensors, guarded, kind_of, open_tensors
 
-__all__ = ["convert"]
-
 
 @torch.inference_mode(False)  # see load_native
 def convert(path: str | Path, *, options: Mapping[str, Any] | None = None, any_format: bool = True) -> Checkpoint:

@@ -23,8 +23,6 @@ from .memory import require_memory
 from .native import require_invertible
 from .tensors import CheckpointError, Tensors
 
-__all__ = ["fold"]
-
 # A matrix becomes three factors, and some maps are made where a file has none. Beyond that, shapes and settings alone
 # must not make a large flow.
 _MOST_FOLD, _SPARE_NUMBERS = 4, 1 << 22

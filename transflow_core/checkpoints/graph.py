@@ -26,8 +26,6 @@ import torch
 
 from .tensors import CheckpointError, Tensors
 
-__all__ = ["read_graph"]
-
 _TYPES = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 9: ("<i8", 10)}  # of TensorFlow: dtype, field of single numbers
 _SAME = {"Identity", "StopGradient", "Snapshot", "CheckNumerics", "Print"}
 _SIZES = {"Shape", "ShapeN", "Size", "Rank"}

@@ -20,8 +20,6 @@ from ..flows import GlowConfig
 from ..flows.pixels import PixelConvention
 from .settings import Labelled, Settings, Sized
 
-__all__ = ["LAYOUTS", "OPENAI", "Classes", "Conv", "Layout", "Norm"]
-
 
 @dataclass(frozen=True)
 class Norm:

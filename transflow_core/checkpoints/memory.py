@@ -7,8 +7,6 @@ from torch import nn
 from ..flows import CouplingNet, TrainableFlow
 from .tensors import CheckpointError
 
-__all__ = ["require_memory"]
-
 
 def available_memory() -> int | None:
     """Bytes that a process can still take, of the machine or its container; None where the system is no Linux."""

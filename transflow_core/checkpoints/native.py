@@ -29,8 +29,6 @@ from ..untrusted import open_safetensors, save_safetensors
 from .memory import require_memory
 from .tensors import LARGEST_HEADER, CheckpointError
 
-__all__ = ["Checkpoint", "Size", "load_native", "native_fingerprint", "require_invertible", "save_native", "sha256_of"]
-
 FORMAT, GROWN_FORMAT, VERSION = "transflow-glow", "transflow-grown-glow", 1
 _LAST_WITH_RETIRED = "0.2.0"
 _WEIGHTS, _SUMS = "model.safetensors", "SHA256SUMS"

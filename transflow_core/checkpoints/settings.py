@@ -9,8 +9,6 @@ from pydantic import BaseModel, Field, ValidationError
 
 from .tensors import CheckpointError, guarded
 
-__all__ = ["LARGEST_SIDE_FILE", "Labelled", "Settings", "Sized", "resolve", "side_files"]
-
 # Files that other projects write beside their weights. They are read as data, never run.
 _SIDE_FILES = ("configs.json", "hparams.json", "names.json", "config.yaml")
 P = TypeVar("P", bound=PurePath)

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from ..untrusted import open_safetensors
 
-__all__ = ["LARGEST_HEADER", "CheckpointError", "Tensors", "guarded", "kind_of", "open_tensors"]
-
 LARGEST_HEADER = 4 << 20  # bytes of a safetensors header: other projects' names are longer than ours
 
 

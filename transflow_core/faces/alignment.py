@@ -12,8 +12,6 @@ from .detection import Detection, detect
 from .frame import LEFT_EYE, RIGHT_EYE, Eyes, centre_square, to_frame, to_image
 from .models import Landmarks, descriptor
 
-__all__ = ["AlignMode", "AlignedFace", "Placement", "align", "describe", "may_be_ready"]
-
 AlignMode = Literal["auto", "never", "always"]
 Placement = Literal["aligned", "kept", "whole"]
 

@@ -13,8 +13,6 @@ from PIL import Image
 from .frame import LEFT_EYE, RIGHT_EYE, Eyes, to_frame, to_image
 from .models import Landmarks, centerface, eye_centres, hog_detections, opencv
 
-__all__ = ["Detection", "Detector", "detect"]
-
 Detector = Literal["centerface", "hog"]
 _Box = tuple[float, float, float, float]
 

@@ -9,8 +9,6 @@ from PIL import Image
 
 from .models import opencv
 
-__all__ = ["LEFT_EYE", "RIGHT_EYE", "Eyes", "centre_square", "to_frame", "to_image", "warp"]
-
 Eyes = tuple[tuple[float, float], tuple[float, float]]
 
 LEFT_EYE = (0.37, 0.48)

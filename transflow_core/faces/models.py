@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Landmarks", "centerface", "descriptor", "eye_centres", "hog_detections", "load_detectors", "opencv"]
-
 Landmarks = Literal["5", "68"]
 
 # A network and a detector keep what they compute, and OpenCV and dlib release Python's lock: one thread at a time.

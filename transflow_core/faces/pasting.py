@@ -13,8 +13,6 @@ from .alignment import AlignedFace
 from .frame import warp
 from .models import opencv
 
-__all__ = ["WHITE", "mask_in_frame", "paste"]
-
 WHITE = [255 * (value > 127) for value in range(256)]
 """A table for `Image.point`: a mask to black and white."""
 

@@ -9,8 +9,6 @@ from PIL import Image
 
 from ..faces.models import opencv
 
-__all__ = ["jitter"]
-
 
 def jitter(
     images: Sequence[Image.Image],

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["NoveltyScale", "class_likelihood", "signs", "temperature"]
-
 _TEMPERATURES = torch.logspace(0, 5, 301, dtype=torch.float64)
 # Where no example can be held out, a query that is itself an example gets this probability.
 _SURE = 0.9

@@ -18,8 +18,6 @@ from .calibration import NoveltyScale, class_likelihood, signs, temperature
 from .likelihood import SHAPES, SharedCovariance, predictive_log_prob
 from .storage import Header, read_classifier
 
-__all__ = ["NONE", "Answer", "FewShotClassifier", "Part"]
-
 NONE = "none of these"
 """The answer for an image that belongs to none of the classes."""
 _FOLDS = 5

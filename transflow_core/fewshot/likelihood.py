@@ -12,8 +12,6 @@ from torch import Tensor
 
 from ..posterior import Covariance
 
-__all__ = ["SHAPES", "SharedCovariance", "predictive_log_prob"]
-
 _CHUNK = 512  # rows in float64 at once: 50 MB at 12,288 dimensions
 _SHRINKAGES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 _RANK = 256  # more directions changed the accuracy on digits by less than its standard error

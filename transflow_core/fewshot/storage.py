@@ -13,8 +13,6 @@ from ..limits import CLASSES_OF_FILE
 from ..posterior.storage import LATENT, RANK, Shapes, read_tensors
 from ..recipes import Share
 
-__all__ = ["Header", "read_classifier"]
-
 Part = tuple[Annotated[int, Field(ge=1, lt=LATENT.stop)], Annotated[float, Field(ge=1e-9, le=1)]]
 
 

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from .base import count, number
 
-__all__ = ["PixelConvention"]
-
 
 @dataclass(frozen=True)
 class PixelConvention:

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from .reading import ImageError
 
-__all__ = ["IMAGE_SUFFIXES", "Member", "find_images", "find_members"]
-
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif"}
     | {".gif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm"}

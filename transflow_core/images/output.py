@@ -13,8 +13,6 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from .reading import ImageError, Source, image_errors, name_of, open_image, read_source
 
-__all__ = ["ANIMATION_SUFFIXES", "read_png_metadata", "save_animation", "save_png", "to_pil", "to_uint8", "writes_mp4"]
-
 ANIMATION_SUFFIXES = (".webp", ".gif", ".mp4")
 """What `save_animation` writes, by the suffix of the path; an MP4 only where `writes_mp4`."""
 

@@ -15,20 +15,6 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
-__all__ = [
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "ImageError",
-    "Source",
-    "image_errors",
-    "load_decoders",
-    "load_image",
-    "name_of",
-    "open_image",
-    "read_source",
-    "to_rgb",
-]
-
 MAX_BYTES = 128 * 2**20
 """Largest file that is read, in bytes. A large photograph has a quarter of it."""
 

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["contact_sheet", "draw_text", "enlarge", "labelled_rows"]
-
 _FONT = Path(__file__).with_name("fonts") / "DejaVuSansCondensed-subset.ttf"
 # A phone shows a sheet about 360 points wide, and 10 points is the least that is read without effort.
 _SHEET_WIDTH_PER_TEXT_SIZE = 36

@@ -14,8 +14,6 @@ from ..evidence import Evidence
 from ..reading import Reader
 from ..recipes import Reading
 
-__all__ = ["Call", "notes_of"]
-
 R = TypeVar("R", bound=Reading)
 T = TypeVar("T")
 

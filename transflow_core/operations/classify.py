@@ -15,8 +15,6 @@ from ..recipes import Classify
 from .call import Call
 from .result import Result
 
-__all__ = ["classify", "variants"]
-
 
 def classify(call: Call[Classify]) -> Result:
     """The probabilities of each image's classes, and how unlike all of them it is."""

@@ -18,8 +18,6 @@ from .call import Call, notes_of
 from .result import Result
 from .sampling import conditioned, ignored
 
-__all__ = ["align", "condition", "encode", "mix"]
-
 
 def condition(call: Call[Condition]) -> Result:
     """The posterior of evidence, with the method that it is to be drawn by."""

@@ -23,8 +23,6 @@ from ..reading import Reader
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["ignore", "inpaint", "masks_in_frames", "one_for_each", "remove", "usual"]
-
 # λ of the rounds, from where the part is all but the mean's to where the image is all but its own. Of none to sixteen
 # rounds, two come nearest to the face that was there (`python -m benchmarks.masks`).
 _FIRST, _LAST, _ROUNDS = 3.0, 0.05, 2

@@ -27,8 +27,6 @@ from .result import Result
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["Restyled", "level_strengths", "restyle", "restyle_faces"]
-
 # The face takes this share of the frame's side; what is in it counts so much less for the colours around it.
 _FACE, _OF_FACE = 0.55, 0.15
 # A photograph of one tone does not tell what becomes of others: they move as that one does.

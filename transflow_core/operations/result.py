@@ -13,8 +13,6 @@ from ..images import ANIMATION_SUFFIXES, save_animation, save_png
 from ..recipes import Recipe, check_suffix
 from ..views import to_metadata
 
-__all__ = ["Result", "Saved"]
-
 _KEPT = ("prior", "fingerprint", "m")
 """The facts that a picture and a posterior keep beside the recipe."""
 

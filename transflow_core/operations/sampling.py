@@ -23,8 +23,6 @@ from .result import Result
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["conditioned", "ignored", "interpolate", "morph", "sample", "sampler_of", "sweep", "sweep_of"]
-
 _OWN = {"local": "likeness", "bootstrap": "images_per_sample", "posterior": "lam_ratio"}
 """The number that a sweep of each method changes."""
 _SWEEP_RATIOS = (0.05, 0.2, 0.3, 0.5, 0.7, 1.0, 3.0)

@@ -18,8 +18,6 @@ from ..posterior import MOST_KEPT, Posterior
 from ..reading import Reader
 from ..untrusted import open_safetensors, save_safetensors
 
-__all__ = ["condition_on_set"]
-
 # Images between two saves: the first few are inverted in smaller batches (see `Reader.read_steps`), and all their
 # latents are in memory until their sums are taken.
 _CHUNK = 128

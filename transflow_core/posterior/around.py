@@ -10,8 +10,6 @@ from torch import Tensor
 from .gaussian import Sampler
 from .guard import Guard
 
-__all__ = ["Around"]
-
 _RHO = 0.8  # chosen by eye: the same person, seen to differ
 # Keeps the noise of draws around a draw apart from that draw's under one seed.
 _OWN = 0x6A09E667F3BCC909

@@ -9,8 +9,6 @@ from .covariance import Covariance
 from .gaussian import Gaussian, standard_normal
 from .guard import Guard
 
-__all__ = ["MOST_KEPT", "BayesianBootstrap", "ImageSampler", "dirichlet_weights", "image_noise", "one_image"]
-
 MOST_KEPT = 128
 """Images that a posterior keeps: draws need no more, and a file of 128×128 stays under 26 MB. So many columns has the
 noise. Image i has the same noise however many there are."""

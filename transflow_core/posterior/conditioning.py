@@ -20,8 +20,6 @@ from .local import GRID, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness
 from .shrinkage import ShrinkageCovariance
 from .storage import PosteriorHeader, read_posterior, write_tensors
 
-__all__ = ["Posterior", "kept"]
-
 _FINEST = 64  # side at most of the level that tells flat drawings: that of larger images may have nothing but noise
 
 

@@ -15,8 +15,6 @@ from .local import COARSE, GRID
 if TYPE_CHECKING:
     from .conditioning import Posterior
 
-__all__ = ["directions"]
-
 
 def directions(posterior: Posterior, levels: Sequence[HasSlice | slice], looks: Looks) -> Tensor:
     """(2p, D) eigenvectors of the set's covariance, each as long as one standard deviation, the largest first.

@@ -12,8 +12,6 @@ from torch.distributions import LowRankMultivariateNormal, kl_divergence
 from .covariance import Covariance
 from .guard import Guard
 
-__all__ = ["Gaussian", "Sampler", "standard_normal"]
-
 
 def standard_normal(n: int, dim: int, seed: int = 0, start: int = 0) -> Tensor:
     """Rows `start` to `start + n` of a seed's endless table of standard normal noise: (n, dim) float32 on the CPU.

@@ -11,20 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = [
-    "Closest",
-    "Guard",
-    "Looks",
-    "chessboard",
-    "closest",
-    "face_lines",
-    "judged",
-    "judged_at",
-    "lines_of",
-    "seen",
-    "shrunk",
-]
-
 _EYES = (0.38, 0.58, 0.25, 0.75)  # top, bottom, left and right of where eyes are in the frame
 _MARGIN = 0.01  # of a range: evidence that is encoded again differs in its last bits
 _WINDOW = 9 / 128  # of the frame's side: how far around a pixel its colour may be found

@@ -10,8 +10,6 @@ from torch import Tensor
 from .gaussian import Sampler
 from .guard import Guard
 
-__all__ = ["HasSlice", "compose", "level_shapes", "level_slices", "per_level"]
-
 
 class HasSlice(Protocol):
     """A level of a prior: it knows where it lies in the latent."""

@@ -15,8 +15,6 @@ from .bootstrap import ImageSampler, image_noise, one_image
 from .gaussian import standard_normal
 from .guard import face_lines, lines_of, shrunk
 
-__all__ = ["COARSE", "DRAWN_IN", "GRID", "PRIOR_TEMPERATURE", "Local", "LocalNumbers", "flatness"]
-
 GRID = 16
 """Fields of weights are drawn on GRID × GRID places, and resized to each level."""
 DRAWN_IN = 0.97

@@ -14,8 +14,6 @@ from .conditioning import Posterior
 from .guard import Looks
 from .shrinkage import ShrinkageCovariance
 
-__all__ = ["Recommendation", "along", "position_of", "recommend", "resolve"]
-
 M = TypeVar("M", bound=Method)
 
 # The alignment of aligned faces, and of others, which go this share of the way to the images.

@@ -12,8 +12,6 @@ from .conditioning import Posterior, kept
 from .covariance import Covariance
 from .guard import shrunk
 
-__all__ = ["MIXES", "Mix", "mixed"]
-
 Mix = Literal["add", "subtract", "move"]
 """What a second set does to a first: see `mixed`."""
 MIXES: tuple[Mix, ...] = get_args(Mix)

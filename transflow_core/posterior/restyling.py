@@ -13,8 +13,6 @@ from .covariance import Covariance
 from .levels import HasSlice, level_shapes, level_slices
 from .shrinkage import ShrinkageCovariance
 
-__all__ = ["LIKENESS_TO_EVIDENCE", "Restyling"]
-
 LIKENESS_TO_EVIDENCE = 0.0
 """ℓ by default: more of it takes the person, and comes no nearer to the style (docs/results/restyle.md)."""
 _MOST_LIKENESS = 0.999  # at 1 the evidence's covariance would be singular

@@ -9,8 +9,6 @@ from torch import Tensor
 from .covariance import Covariance
 from .levels import HasSlice, level_slices, per_level
 
-__all__ = ["ShrinkageCovariance"]
-
 
 @dataclass(frozen=True, eq=False)
 class ShrinkageCovariance:

@@ -11,8 +11,6 @@ from ..recipes import sentence
 from ..untrusted import MAX_HEADER, open_safetensors, save_safetensors
 from .bootstrap import MOST_KEPT
 
-__all__ = ["LATENT", "RANK", "PosteriorHeader", "Shapes", "read_posterior", "read_tensors", "write_tensors"]
-
 H = TypeVar("H", bound=BaseModel)
 Shapes = Mapping[str, tuple[str, str]]
 """What a file's tensors are, by name: their types, and their axes. "|" stands between two choices of axes."""

@@ -11,8 +11,6 @@ from .covariance import Covariance
 from .gaussian import Gaussian, Sampler
 from .guard import Guard
 
-__all__ = ["InterpolatedSampler", "interpolate", "turned"]
-
 
 def interpolate(a: Sampler, b: Sampler, t: float, method: str = "linear") -> Sampler:
     """The sampler at t between two of them (Fig. 3); t = 0 gives a, t = 1 gives b.

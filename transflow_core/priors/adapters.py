@@ -19,8 +19,6 @@ from ..flows.pixels import PixelConvention
 Both = Callable[[Tensor], tuple[Tensor, Tensor]]
 """x to (z, log_det), or back."""
 
-__all__ = ["Autoencoding", "adapt_encoder", "adapt_flow", "adapt_transform"]
-
 
 class Autoencoding(Protocol):
     """What `adapt_encoder` takes: x (n, C, S, S) -> z (n, D) or (n, ...), and back."""

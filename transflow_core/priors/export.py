@@ -19,8 +19,6 @@ from ..flows.graphs import Decode, Encode
 from ..posterior import standard_normal
 from .prior import Prior
 
-__all__ = ["export_onnx"]
-
 _NEEDS = ("onnxruntime", "onnx.external_data_helper", "onnxscript.optimizer")
 _WEIGHTS = "weights.bin"
 _SMALL = 1024

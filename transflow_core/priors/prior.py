@@ -35,8 +35,6 @@ from ..runtime.devices import in_halves, on_cores
 from .catalogue import load_prior
 from .typicality import Typicality
 
-__all__ = ["Encoded", "LatentLevel", "Prior", "pick_device", "standard_log_prob"]
-
 # Latents of mirror images are kept in half precision where they are so large: they are never decoded by themselves.
 _LARGE_DIM, _MOST_IN_HALF = 100_000, 60_000
 

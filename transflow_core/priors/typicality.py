@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Typicality", "Verdict"]
-
 # So far beyond what was measured a level may be: of photographs of faces none is, while blanks, heavy blur, solid bars
 # and noise are (`python -m benchmarks.flagged`).
 _BEYOND = 1.5

@@ -16,8 +16,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["DeviceError", "begin_cores", "in_halves", "on_cores", "others_run"]
-
 T = TypeVar("T")
 _LOADAVG = Path("/proc/loadavg")
 _TASKS = Path("/proc/self/task")

@@ -17,8 +17,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["gaps", "limit_growth", "lock"]
-
 _MAX_GROWTH = 480_000_000
 
 _SET_NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2  # for prctl

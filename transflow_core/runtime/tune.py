@@ -9,8 +9,6 @@ import ctypes
 import os
 import sys
 
-__all__ = ["give_back", "tune"]
-
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 # The hidden maps of one image (see `flows.fused`) several times over, and the most that glibc takes.

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-__all__ = ["Cancelled", "ComputeWorker", "Priority", "Worker", "as_client", "python_path", "steps_as_client"]
-
 Priority = Literal["now", "background", "idle"]
 """When a job runs: in its client's turn; when no client waits; when there is no job in the background either."""
 _PRIORITIES: tuple[Priority, ...] = ("now", "background", "idle")

@@ -15,8 +15,6 @@ from .plan import Plan, trainable
 from .recipe import DECAY
 from .state import Counters
 
-__all__ = ["CLIP", "model_card", "training_words"]
-
 CLIP = 1.0
 """Largest norm of a gradient."""
 

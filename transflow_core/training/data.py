@@ -23,8 +23,6 @@ from ..flows import PixelConvention
 from ..images import ImageError, Member, find_members, load_image
 from .recipe import TrainingError
 
-__all__ = ["ImageSet", "batch", "condition_noise", "first_images", "prepare"]
-
 # Fewer have no quantiles, and a prior without quantiles no typicality.
 _LEAST_HELD_OUT = 2
 

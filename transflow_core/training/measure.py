@@ -18,8 +18,6 @@ from .data import batch
 from .density import bits_per_level
 from .plan import trainable
 
-__all__ = ["TEMPERATURE", "bits_of_levels", "measure_typicality", "reduced", "sheet", "write_conformance"]
-
 TEMPERATURE = 0.7
 """Of the samples on sheets."""
 

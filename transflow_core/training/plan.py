@@ -24,8 +24,6 @@ from ..priors.prior import Prior
 from .recipe import Train, TrainingError
 from .state import read_state
 
-__all__ = ["PRESETS", "Plan", "plan", "trainable", "words_of"]
-
 _SCHEDULE = {"learning_rate": 8e-4, "warmup_steps": 200, "ema": 0.999}
 
 PRESETS: dict[str, tuple[GlowConfig | DetailConfig, dict[str, Any]]] = {

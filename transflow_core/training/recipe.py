@@ -8,8 +8,6 @@ from typing import Any, ClassVar, Literal
 
 from ..recipes import Input, Recipe, parameter
 
-__all__ = ["DECAY", "Train", "TrainingError"]
-
 DECAY = 0.45
 """The share of the budget over which the learning rate falls."""
 

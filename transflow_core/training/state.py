@@ -11,8 +11,6 @@ import torch
 
 from .recipe import TrainingError
 
-__all__ = ["STATE", "Counters", "read_state", "write_state"]
-
 STATE = "training.pt"
 _FORMAT = "transflow-training 3"
 

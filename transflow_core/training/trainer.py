@@ -43,8 +43,6 @@ from .processes import Processes
 from .recipe import TrainingError
 from .state import STATE, Counters, read_state, write_state
 
-__all__ = ["train"]
-
 _LOG_EVERY = 20
 _MEASURED_ON_THE_WAY = 256, 2**22  # images, and pixels: 64 images of 256×256
 _MEASURED_AT_ONCE = 16
