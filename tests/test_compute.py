@@ -9,7 +9,7 @@ import torch
 from transflow_core import compute
 from transflow_core.compute import project, unusable
 from transflow_core.engine import Engine
-from transflow_core.posterior import Gaussian, interpolate, standard_normal
+from transflow_core.posterior import Gaussian, standard_normal
 from transflow_core.priors.adapters import adapt_encoder
 from transflow_core.priors.prior import Prior
 
@@ -34,14 +34,6 @@ def test_a_method_changes_what_is_drawn_and_shares_its_noise_with_previews_and_s
     series = engine.series([samplers[kind], engine.draw(posterior, by_posterior(1.0))], 3, seed=5)
     assert series.shape == (2, 3, 3, 16, 16) and not series[0].equal(series[1])
     torch.testing.assert_close(series[0], x[kind], atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("method", ["linear", "wasserstein"])
-def test_an_interpolation_starts_and_ends_at_its_posteriors(engine, method):
-    a, b = (engine.read(squares(2, seed=s)).posterior(lam_ratio=0.5) for s in (1, 2))
-    x = engine.series([interpolate(a, b, t, method=method) for t in (0, 0.5, 1)], 2, seed=9)
-    torch.testing.assert_close(x[0], engine.sample(a, 2, seed=9).images, atol=1e-4, rtol=0)
-    torch.testing.assert_close(x[2], engine.sample(b, 2, seed=9).images, atol=1e-4, rtol=0)
 
 
 def test_the_prior_itself_can_be_sampled(engine):
@@ -116,12 +108,6 @@ def test_each_row_may_have_a_centre_and_a_wrong_of_its_own():
     _, found, moved = project(decode, z, centres, lambda images: images[:, 0, 1, 1] > 0.35)
     assert moved.tolist() == [True, True]
     assert found[0, 0] == 0 and 1 < found[0, 1] <= 1.5 and found[1, 1] == 0 and 1 < found[1, 0] <= 1.5
-
-
-def test_a_real_flow_shows_something_far_outside(engine):
-    z = torch.randn(4, engine.prior.dim, generator=torch.Generator().manual_seed(0))
-    z[2] *= 1e30
-    assert engine.decode(z, centre=torch.zeros(engine.prior.dim)).isfinite().all()
 
 
 # --- previews --------------------------------------------------------------------------------------------------------

@@ -196,21 +196,6 @@ def test_a_masked_place_is_of_another_donor_where_one_is_visible(looks, side):
     close(shown, plain, 1e-6)
 
 
-def test_what_is_hidden_does_not_matter_where_another_donor_is_visible():
-    visible = torch.ones(P, 32, 32)
-    visible[0, :8] = 0.0  # hair
-    sampler = sampler_of(looks=False, donors=3, near=0.0, visible=visible)
-    directions = sampler.directions.clone()
-    for level in LEVELS:
-        _, h, _ = level.shape
-        directions[0, level.slice].unflatten(0, level.shape)[:, : math.ceil(h / 4)] += 100.0
-    for level in LEVELS:  # but for c, which goes by the size of what is around
-        found = (one.deviations(50)[:, level.slice] for one in (sampler, replace(sampler, directions=directions)))
-        one, other = (z.unflatten(1, level.shape)[:, :, 0] for z in found)
-        close(torch.cosine_similarity(one, other), torch.ones(50, level.shape[2]), 1e-3)
-    assert (sampler.mixing(50)[0] == 0).any()
-
-
 @kinds
 def test_a_latent_without_places_has_one_vector_of_weights(looks):
     sampler = sampler_of(levels=FLAT, looks=looks, donors=3)

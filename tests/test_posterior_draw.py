@@ -19,7 +19,6 @@ from transflow_core.posterior import (
     turned,
 )
 from transflow_core.posterior.bootstrap import dirichlet_weights, image_noise
-from transflow_core.recipes import Method
 
 from .helpers import by_bootstrap, by_local, by_posterior, dense
 
@@ -244,15 +243,6 @@ def test_between_two_draws_the_deviation_turns_and_keeps_its_length():
 
 
 # Files.
-
-
-@every_method
-def test_a_saved_posterior_carries_every_method(tmp_path, how):
-    posterior = Posterior.condition(EVIDENCE.float(), 0.3, weights=[*[1.0] * (M - 1), 2.5])
-    posterior.save(tmp_path / "posterior", how.texts())
-    again = Posterior.load(tmp_path / "posterior")
-    assert Method.from_texts(again.metadata) == how
-    assert again.draw(how, LEVELS).sample(3).equal(posterior.draw(how, LEVELS).sample(3))
 
 
 @pytest.mark.parametrize(("how", "levels"), [(by_bootstrap(), LEVELS[:2]), (by_posterior([0.1, 0.2]), LEVELS)])

@@ -1,6 +1,5 @@
 """From float images to bytes; PNG files that say how they were made; animations, read back by another decoder."""
 
-import base64
 import io
 import re
 import sys
@@ -119,7 +118,12 @@ def test_frames_go_forwards_and_back_or_round_in_their_colours(tmp_path, suffix,
     for frame, shade in zip(read(path), SHADES[:shown] + back, strict=True):
         assert frame.shape == (32, 48, 3)
         assert np.abs(frame[10:20, 10:20].astype(int) - shade).max() <= 8
-    if suffix != ".mp4" and shown > 1:
+    if suffix == ".mp4":
+        with pyav().open(str(path)) as file:  # BT.709: untagged, players take small videos for BT.601
+            how = file.streams.video[0].codec_context
+            assert [how.colorspace, how.color_primaries, how.color_trc, how.color_range] == [1] * 4
+            assert file.streams.video[0].average_rate == 12
+    elif shown > 1:
         with Image.open(path) as image:
             image.load()
             assert image.info["loop"] == 0 and abs(image.info["duration"] - 1000 / 12) <= 5
@@ -159,33 +163,6 @@ def source_type(packet):
         .attrib[f"{{{names['at']}}}DigitalSourceType"]
         .removeprefix("http://cv.iptc.org/newscodes/digitalsourcetype/")
     )
-
-
-PLAY = """async data => {
-  const video = document.body.appendChild(document.createElement('video'));
-  video.muted = true;
-  video.src = 'data:video/mp4;base64,' + data;
-  await video.play();
-  await new Promise(done => video.addEventListener('ended', done));
-  const canvas = document.createElement('canvas');
-  const context = canvas.getContext('2d');
-  context.drawImage(video, 0, 0);
-  const colour = [...context.getImageData(10, 10, 1, 1).data].slice(0, 3);
-  return [video.videoWidth, video.videoHeight, video.currentTime, colour];
-}"""
-
-
-def test_mp4_plays_in_a_browser_with_its_colours(tmp_path, browser):
-    pyav()
-    path = tmp_path / "a.mp4"
-    red, *others = frames()
-    save_animation([others[0], red, *others[1:]], path)
-    page = browser.new_page()
-    width, height, time, colour = page.evaluate(PLAY, base64.b64encode(path.read_bytes()).decode())
-    page.close()
-    assert (width, height) == (48, 32)
-    assert time == pytest.approx(6 / 12, abs=0.05)
-    assert np.abs(np.subtract(colour, SHADES[0])).max() <= 12  # read by the matrix of BT.601, red is 19 off
 
 
 def test_a_gif_has_one_palette_for_all_frames(tmp_path):
