@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import torch
 from PIL import Image
@@ -36,9 +36,6 @@ from .posterior import (
 from .priors.prior import Prior
 from .recipes import Method
 from .runtime.worker import Cancelled, ComputeWorker, Priority
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
 from PIL import Image
 
@@ -22,9 +22,6 @@ from .pictures import AlignMode, File, Landmarks, Picture, PictureReader, conten
 from .posterior import Posterior
 from .priors.prior import Prior
 from .runtime.worker import Priority
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 # Pictures that are read ahead: enough that the flow never waits for one, and no more in memory.
 _AHEAD = 2 * BATCH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from ..images import to_pil
 from ..posterior import Covariance, Gaussian, ShrinkageCovariance, per_level
 from ..priors.prior import Prior
 from ..reading import Reader
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 # λ of the rounds, from where the part is all but the mean's to where the image is all but its own. Of none to sixteen
 # rounds, two come nearest to the face that was there (`python -m benchmarks.masks`).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -23,9 +23,6 @@ from ..recipes import Restyle
 from .call import Call, notes_of
 from .inpaint import one_for_each, remove
 from .result import Result
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 # The face takes this share of the frame's side; what is in it counts so much less for the colours around it.
 _FACE, _OF_FACE = 0.55, 0.15

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from PIL import Image
@@ -19,9 +19,6 @@ from ..recipes import Interpolate, Method, Sample, Sweep
 from .call import Call, notes_of
 from .inpaint import ignore, masks_in_frames
 from .result import Result
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 _OWN = {"local": "likeness", "bootstrap": "images_per_sample", "posterior": "lam_ratio"}
 """The number that a sweep of each method changes."""
