@@ -11,51 +11,15 @@ Example:
     torch.Size([2, 3, 64, 64])
 """
 
+import re
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-# What is public, and the module that it lives in: imported when first used, so that `import transflow_core.images` or
-# `--help` need not wait for torch and dlib. `__init__.pyi` tells type checkers the same.
-_PUBLIC = {
-    "AlignedFace": "faces",
-    "CheckpointError": "checkpoints",
-    "Engine": "engine",
-    "Evidence": "evidence",
-    "FewShotClassifier": "fewshot",
-    "Flow": "flows",
-    "Gaussian": "posterior",
-    "ImageError": "images",
-    "Posterior": "posterior",
-    "Sample": "recipes",
-    "Sweep": "recipes",
-    "Interpolate": "recipes",
-    "Restyle": "recipes",
-    "Mix": "recipes",
-    "Condition": "recipes",
-    "Classify": "recipes",
-    "Align": "recipes",
-    "Encode": "recipes",
-    "Method": "recipes",
-    "Prior": "priors.prior",
-    "adapt_encoder": "priors.adapters",
-    "adapt_flow": "priors.adapters",
-    "adapt_transform": "priors.adapters",
-    "align": "faces",
-    "recommend": "posterior",
-    "compose": "posterior",
-    "contact_sheet": "images",
-    "fetch": "hub",
-    "find_images": "images",
-    "interpolate": "posterior",
-    "load_image": "images",
-    "load_prior": "priors.catalogue",
-    "mixed": "posterior",
-    "per_level": "posterior",
-    "push_to_hub": "hub",
-    "shipped_priors": "priors.catalogue",
-    "standard_normal": "posterior",
-    "to_pil": "images",
-}
+# What is public, and the module that it lives in, as `__init__.pyi` tells type checkers too: imported when first used,
+# so that `import transflow_core.images` or `--help` need not wait for torch and dlib.
+_STUB = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+_PUBLIC = {name: module for module, name in re.findall(r"^from \.(\S+) import (\w+)", _STUB, re.MULTILINE)}
 
 __version__ = "0.3.0"
 __all__ = sorted(_PUBLIC)
