@@ -15,6 +15,7 @@ from transflow_core.priors.prior import Prior
 
 from .flows.test_layers import COUPLINGS, built
 from .helpers import make_tiny_prior
+from .test_adapters import Own
 
 GLOW = GlowConfig(8, (LevelConfig(2, 6), LevelConfig(1, 6, squeeze="quarters")), edge=True)
 CONFIGS = {
@@ -95,17 +96,8 @@ def test_the_folder_has_the_weights_once_and_says_nothing_of_the_machine(exporte
 
 
 def test_what_cannot_be_exported_is_said(tmp_path, monkeypatch):
-    class Doubled:
-        image_size, channels, latent_shapes = 4, 3, ((3, 4, 4),)
-
-        def forward(self, x):
-            return 2 * x.flatten(1), torch.zeros(len(x))
-
-        def inverse(self, z):
-            return z.reshape(-1, 3, 4, 4) / 2, torch.zeros(len(z))
-
     with pytest.raises(ValueError, match="mine cannot be exported"):
-        export_onnx(Prior.from_checkpoint(adapt_flow(Doubled(), name="mine"), device="cpu"), tmp_path / "out")
+        export_onnx(Prior.from_checkpoint(adapt_flow(Own(), name="mine"), device="cpu"), tmp_path / "out")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(OSError, match=r'pip install "transflow-studio\[onnx\]"'):
         export_onnx(make_tiny_prior(), tmp_path / "out")

@@ -14,6 +14,7 @@ from transflow_core.posterior.local import LocalNumbers, flatness
 from transflow_core.priors.prior import LatentLevel
 
 from .helpers import by_local
+from .test_posterior import close, normal
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,10 +38,6 @@ LEVELS, FLAT = levels_of(SHAPES), levels_of(((40, 1, 1), (12, 1, 1)))
 D = LEVELS[-1].slice.stop
 
 
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def evidence(p=P, dim=D, seed=0):
     """Latents that differ in how far out they are."""
     return 0.5 * normal(dim, seed=seed + 99) + torch.linspace(0.5, 1.0, p).double()[:, None] * normal(p, dim, seed=seed)
@@ -57,10 +54,6 @@ def sampler_of(p=P, r=0.0, levels=LEVELS, looks=True, weights=None, visible=None
     posterior = Posterior.condition(z, 0.5, weights=weights, visible=visible)
     found = posterior.draw(by_local(0.5, r), levels, looks_of(p, dim, seed) if looks else None)
     return replace(found, numbers=replace(found.numbers, **{"fit": 0.0, **numbers}))
-
-
-def close(a, b, tolerance=1e-9):
-    torch.testing.assert_close(a, b.to(a.dtype), atol=tolerance, rtol=tolerance)
 
 
 def weights_of(sampler, n, **how):

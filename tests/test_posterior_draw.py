@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from transflow_core.posterior import (
     Covariance,
@@ -21,13 +20,10 @@ from transflow_core.posterior import (
 from transflow_core.posterior.bootstrap import dirichlet_weights, image_noise
 
 from .helpers import by_bootstrap, by_local, by_posterior, dense
+from .test_posterior import close, normal
 
 D, M = 40, 12
 LEVELS = (slice(0, 24), slice(24, 34), slice(34, 40))
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 EVIDENCE = per_level([0.4, 0.8, 1.0], LEVELS).double() * normal(M, D) + 0.5 * normal(D, seed=1)
@@ -44,10 +40,6 @@ METHODS = {
 
 
 every_method = pytest.mark.parametrize("how", METHODS.values(), ids=METHODS.keys())
-
-
-def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
-    torch.testing.assert_close(actual, expected.to(actual.dtype), rtol=tolerance, atol=tolerance)
 
 
 # Dirichlet weights.
