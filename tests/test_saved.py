@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.posterior import Gaussian, Posterior
+from transflow_core.posterior import Gaussian, Posterior, Restyling, mixed, resolve
+from transflow_core.recipes import Method
 
 from .fuzz import changed, edits, many
 from .helpers import by_bootstrap, by_local, make_tiny_prior
@@ -266,6 +267,37 @@ def test_a_plain_posterior_is_a_small_file_that_others_can_read(tmp_path, ratio)
     assert set(tensors) == names
     again = Posterior.load(path)
     assert again.lam_ratio == ratio and again.visible is None and again.weights.equal(posterior.weights)
+
+
+def test_moments_are_all_that_the_papers_rule_needs_and_no_image(tmp_path):
+    """Two sets of one mean give one file, so that no image follows from it."""
+    images = torch.randint(-8, 8, (4, D), generator=rng(2)).float()
+    full, path = Posterior.condition(images, 0.5), tmp_path / "moments.safetensors"
+    Posterior.condition(2 * images.mean(0) - images, 0.5).moments().save(path)
+    content = path.read_bytes()
+    full.moments().save(path)
+    assert path.read_bytes() == content
+    again = Posterior.load(path)
+    for ratio in (0.0, 0.1, math.inf):
+        same(again.with_lam(ratio), full.with_lam(ratio), 0)
+    assert again.m == 4 and again.draw(resolve(Method(), again)[0]).sample(2).isfinite().all()
+    needs = [lambda: again.draw(by_local()), lambda: again.draw(by_bootstrap()), lambda: Restyling.of(again)]
+    for need in (*needs, lambda: mixed(full, again, "add")):
+        with pytest.raises(ValueError, match="needs its single images"):
+            need()
+
+
+@pytest.mark.parametrize("how", [{"weights": [0, 0, 1, 0]}, {"weights": [9, 1, 1, 0]}, {"since": [5, 5, 5, 0]}])
+def test_the_moments_of_one_image_would_be_that_image(how):
+    how = {name: torch.tensor(value) for name, value in how.items()}
+    with pytest.raises(ValueError, match="the mean of one image"):
+        Posterior.condition(EVIDENCE.float(), 0.5, **how).moments()
+
+
+def test_moments_know_which_images_had_fine_levels(tmp_path):
+    posterior = Posterior.condition(EVIDENCE.float(), 0.5, since=torch.tensor([0, 0, 3, 3]), weights=[1, 2, 1, 1])
+    posterior.moments().save(tmp_path / "moments.safetensors")
+    same(Posterior.load(tmp_path / "moments.safetensors").with_lam(0.1), posterior.with_lam(0.1), 0)
 
 
 def test_texts_must_be_text(tmp_path):

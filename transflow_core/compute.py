@@ -228,7 +228,7 @@ class Compute:
         Raises ValueError if the method has another number of λ/m than the prior has levels.
         """
         needed = method.method != "posterior" or any(along)
-        looks = self.looks(posterior.latents, **how) if needed else None
+        looks = self.looks(posterior, **how) if needed else None
         return posterior.draw(method, self.prior.levels, looks, along)
 
     def around(self, sampler: Sampler, near: Sequence[int], **how: Any) -> Sampler:
@@ -244,7 +244,7 @@ class Compute:
 
     def looks(self, of: Posterior | Tensor, **how: Unpack[How]) -> Looks:
         """What the images of a posterior, or of latents (p, D), look like: see `Posterior.draw`. It is cached."""
-        latents = of.latents if isinstance(of, Posterior) else of
+        latents = of.single if isinstance(of, Posterior) else of
 
         def seen(rows: list[Tensor]) -> list[Looks]:
             return self.prior.looks(torch.stack(rows)).rows()
@@ -258,8 +258,10 @@ class Compute:
         """Of each image, (n, C, S, S) in [0, 1], the closest one of a posterior: a copy is found out.
 
         It has its name in the evidence; without one, or of a saved posterior, it is "image 3". Of more than 128 images
-        a posterior keeps 128 (`MOST_KEPT`).
+        a posterior keeps 128 (`MOST_KEPT`), and of moments none: then there is no closest one.
         """
+        if not len(posterior.latents):
+            return []
         found = self.call(closest, images, self.looks(posterior, **how), **how)
         used = () if evidence is None else evidence.used
         names = {_content(image.z): image.name for image in used}

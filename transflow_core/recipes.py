@@ -408,8 +408,18 @@ class Restyle(Reading):
         return {names.get(name, name): text for name, text in texts.items()}
 
 
-class Mix(Reading):
-    """Make one posterior of two sets: a file that every command, the API and the page take as evidence."""
+class Saving(Recipe):
+    """What all operations that save a posterior have."""
+
+    moments_only: bool = parameter(
+        False, "Save the mean, the covariance and m, no single images. Only the method posterior draws from them."
+    )
+
+
+class Mix(Saving, Reading):
+    """Make one posterior of two sets: a file that every command, the API and the page take as evidence.
+
+    The file contains your images, unless you ask for moments only: share it with whom you would show them."""
 
     inputs = {"a": Input("Images, a folder, or a saved posterior.", "set"), "b": Input("The other set.", "set")}
     output = "posterior.safetensors"
@@ -421,8 +431,10 @@ class Mix(Reading):
     share: float = parameter(0.5, "How much of b: 0 is a alone.", ge=0, le=1)
 
 
-class Condition(Method, Reading):
-    """Condition on images (eq. 3-8): the posterior, as a file that every command, the API and the page take."""
+class Condition(Saving, Method, Reading):
+    """Condition on images (eq. 3-8): the posterior, as a file that every command, the API and the page take.
+
+    The file contains your images, unless you ask for moments only: share it with whom you would show them."""
 
     inputs = {"evidence": Input("Images and folders of images."), "masks": _MASKS}
     output = "posterior.safetensors"
@@ -431,6 +443,12 @@ class Condition(Method, Reading):
     weights: tuple[Annotated[float, Field(ge=0, le=100)], ...] | None = parameter(
         None, "How often each image counts, 0 to 100; once by default."
     )
+
+    @model_validator(mode="after")
+    def _method_of_moments(self) -> Condition:
+        if self.moments_only and self.method not in ("auto", "posterior"):
+            raise ValueError(f"moments_only leaves no images for the method {self.method!r}")
+        return self
 
 
 class Classify(Reading):

@@ -200,7 +200,7 @@ class Results:
         with gr.Tabs(elem_id="results"):
             with gr.Tab("Download") as downloads:
                 download("Posterior", _posterior_file, elem_id="get-posterior", min_width=150, scale=0)
-                text = "Save the set as a small file. Drop it in again any time."
+                text = "Save the set as a small file. Drop it in again any time. The file contains your photos."
                 gr.Markdown(text, elem_classes="status")
                 self._python, self._shell = code_pair()
             with gr.Tab("Sweep") as sweep:

@@ -101,6 +101,21 @@ def test_a_posterior_keeps_its_method_and_takes_another_lambda(run):
     assert off("two.png", "fresh.png") <= 1 and off("two.png", "levels.png") <= 1 and off("two.png", "kept.png") > 9
 
 
+def test_a_posterior_without_single_images_draws_by_the_papers_method(run):
+    run("condition", "images", "--moments-only", "-o", "m.safetensors")
+    run("condition", "images", "--method", "posterior", "-o", "p.safetensors")
+    for name, closest in (("m", 0), ("p", 2)):
+        drawn = run("sample", f"{name}.safetensors", "-n", 2, "-o", f"{name}.png")
+        assert drawn["recipe"]["method"] == "posterior" and drawn["m"] == 5 and len(drawn["closest"]) == closest
+    assert off("m.png", "p.png") == 0
+    for command in (["sample", "--method", "local"], ["restyle", "images", "--style"]):
+        assert "needs its single images" in run(*command, "m.safetensors", fails=True)
+    for wrong in (["images", "--method", "local"], ["images", "--likeness", 0.5], ["images/0.png"]):
+        assert "Traceback" not in run("condition", *wrong, "--moments-only", fails=True)
+    run("mix", "images/0.png", "images/1.png", "--moments-only", "-o", "mix.safetensors")
+    assert not len(Posterior.load("mix.safetensors").latents)
+
+
 def test_sweep_has_a_column_for_each_value(run):
     widths = []
     for values in ("0.1,1", "0.1,1,2,3"):

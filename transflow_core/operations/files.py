@@ -11,8 +11,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..compute import report
-from ..posterior import mixed
-from ..recipes import Align, Condition, Encode, Mix
+from ..posterior import Posterior, mixed
+from ..recipes import Align, Condition, Encode, Mix, Saving
 from ..untrusted import save_safetensors
 from .call import Call, notes_of
 from .result import Result
@@ -27,11 +27,12 @@ def condition(call: Call[Condition]) -> Result:
     for index, weight in enumerate(weights):
         evidence = evidence.replace(index, weight=weight)
     evidence = ignored(call, evidence).checked()
-    posterior, recipe, facts, lines = conditioned(call, evidence, call.recipe)
+    recipe = call.recipe.replace(method="posterior") if call.recipe.moments_only else call.recipe
+    posterior, recipe, facts, lines = conditioned(call, evidence, recipe)
     posterior = posterior.with_lam(call.engine.ratio(recipe.lam_ratio))
     kl = call.run(posterior.kl, posterior.prior)
     facts |= {"mean_norm": float(posterior.mean.double().norm()), "kl": kl if math.isfinite(kl) else None}
-    return Result(recipe, facts, saved=posterior, lines=lines)
+    return Result(recipe, facts, saved=_kept(recipe, posterior), lines=lines)
 
 
 def mix(call: Call[Mix]) -> Result:
@@ -40,7 +41,12 @@ def mix(call: Call[Mix]) -> Result:
     posterior = call.run(mixed, a.posterior(), b.posterior(), call.recipe.how, call.recipe.share)
     facts = {"m": posterior.m, "a": a.to_dicts(), "b": b.to_dicts()}
     lines = (*notes_of(a), *notes_of(b), f"{posterior.m:g} images condition it.")
-    return Result(call.recipe, facts, saved=posterior, lines=lines)
+    return Result(call.recipe, facts, saved=_kept(call.recipe, posterior), lines=lines)
+
+
+def _kept(recipe: Saving, posterior: Posterior) -> Posterior:
+    """What of a posterior goes into the file."""
+    return posterior.moments() if recipe.moments_only else posterior
 
 
 @dataclass(frozen=True)

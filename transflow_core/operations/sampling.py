@@ -182,7 +182,7 @@ def interpolate(call: Call[Interpolate]) -> Result:
 
 def _first(evidence: Evidence) -> Evidence:
     """The first image of a set: at λ = 0 its posterior is a point."""
-    point = Posterior.condition(evidence.posterior().latents[:1], lam_ratio=0.0)
+    point = Posterior.condition(evidence.posterior().single[:1], lam_ratio=0.0)
     return Evidence(prior=evidence.prior, saved=point, saved_name=evidence.title)
 
 

@@ -20,6 +20,7 @@ from .local import GRID, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness
 from .shrinkage import ShrinkageCovariance
 from .storage import PosteriorHeader, read_posterior, write_tensors
 
+_SINGLE = 1.5  # images, as their weights count: of fewer the mean is one image
 _FINEST = 64  # side at most of the level that tells flat drawings: that of larger images may have nothing but noise
 
 
@@ -27,7 +28,8 @@ _FINEST = 64  # side at most of the level that tells flat drawings: that of larg
 class Posterior(Gaussian):
     """N(μp, Σp): the latents of images that resemble the evidence (section 3.1). Made by `Posterior.condition`.
 
-    It keeps its evidence, so that λ (`with_lam`) and the sampling method (`draw`) can change later, in a file too.
+    It keeps its evidence, so that λ (`with_lam`) and the sampling method (`draw`) can change later, in a file too. So
+    a file of it is the images: a prior decodes its latents to them. `moments` has none.
 
     Attributes:
         mean: μp, (D,).
@@ -35,7 +37,7 @@ class Posterior(Gaussian):
         m: the number of images, or the sum of their weights.
         lam_ratio: r = λ / m, () float64 or (D,), from 0 to infinity.
         evidence_mean: ζ̄, (D,), the weighted mean of the evidence's latents.
-        latents: (p, D), of the images, p ≤ `MOST_KEPT`: of more, evenly spaced ones.
+        latents: (p, D), of the images, p ≤ `MOST_KEPT`: of more, evenly spaced ones. (0, D) of `moments`.
         likelihood: S, the shape of the likelihood's covariance Σ = λ · S.
         prior: N(μ0, Σ0).
         weights: (p,) float64 on the CPU, of these images, of sum m.
@@ -157,6 +159,28 @@ class Posterior(Gaussian):
         return replace(self, mean=mean, covariance=covariance, lam_ratio=ratio)
 
     @property
+    def single(self) -> Tensor:
+        """`latents`, for what needs them. Raises ValueError where there are moments only."""
+        if not len(self.latents):
+            raise ValueError(
+                "this set has moments only, and this needs its single images. "
+                "The method 'posterior' draws without them"
+            )
+        return self.latents
+
+    def moments(self) -> "Posterior":
+        """Without single images: μp, Σp, m, ζ̄, λ and the prior are all that the paper's rule needs (eq. 3-8).
+
+        Only the method "posterior" draws from it. Whoever has all images but one can still work out the last.
+
+        Raises ValueError where the mean is one image: there is one alone, or one weighs most, at some level.
+        """
+        weights = self.weights if self.since is None else self.weights[self.since == self.since.min()]
+        if weights.sum() ** 2 < _SINGLE * weights.square().sum():
+            raise ValueError("the mean of one image is that image: moments need two images or more, of like weights")
+        return replace(self, latents=self.latents[:0], visible=None)
+
+    @property
     def seen(self) -> Tensor:
         """m_d / m, the share of the evidence that has each number of the latent: () of 1, or (D,). See `condition`."""
         if self.since is None:
@@ -226,7 +250,7 @@ class Posterior(Gaussian):
         guard = looks and looks.of(self.counting).guard.grown(posterior.lam_ratio.max().item())
         mean = self.evidence_mean
         if how.images_per_sample is not None:
-            shrinkage = ShrinkageCovariance.of(self.latents, self.weights, slices)
+            shrinkage = ShrinkageCovariance.of(self.single, self.weights, slices)
             return BayesianBootstrap(
                 mean=posterior.mean,
                 covariance=posterior.covariance,
@@ -237,7 +261,7 @@ class Posterior(Gaussian):
                 images_per_sample=how.images_per_sample,
             )
         assert how.likeness is not None  # it is filled
-        images = self.latents if looks is None else torch.cat([self.latents, looks.mirrored.to(self.latents)])
+        images = self.single if looks is None else torch.cat([self.single, looks.mirrored.to(self.latents)])
         shares = self.weights.double().cpu() / self.weights.sum().item()
         mean, shapes = self._mean(images, shares), level_shapes(levels, self.dim)
         fine = [part for part, (_, side, _) in zip(slices, shapes, strict=True) if side <= _FINEST] or slices
@@ -286,10 +310,13 @@ class Posterior(Gaussian):
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write it as one safetensors file, with its λ, evidence, prior and metadata; `metadata` adds to the latter.
 
+        The file is the images, unless it is of `moments`: share it with whom you would show them.
         Other programs can use its tensors "mean", "covariance.diagonal" and "covariance.factor" as they are.
         """
-        tensors = {name: getattr(self, name) for name in ("mean", "evidence_mean", "latents", "lam_ratio")}
+        tensors = {name: getattr(self, name) for name in ("mean", "evidence_mean", "lam_ratio")}
         covariances = {"covariance": self.covariance, "likelihood": self.likelihood}
+        if len(self.latents):
+            tensors["latents"] = self.latents
         if not (self.weights == 1).all():
             tensors["weights"] = self.weights
         if self.visible is not None:
@@ -317,8 +344,9 @@ class Posterior(Gaussian):
                 Covariance(tensors.get(f"{name}.diagonal", 1.0), tensors.get(f"{name}.factor"))
                 for name in ("likelihood", "prior")
             )
+            moments = mean.expand(len(tensors.get("weights", tensors.get("since", [1]))), -1)
             posterior = cls.condition(
-                tensors["latents"].to(mean.dtype),
+                tensors.get("latents", moments).to(mean.dtype),
                 math.inf,
                 likelihood=likelihood,
                 weights=tensors.get("weights"),
@@ -327,8 +355,10 @@ class Posterior(Gaussian):
                 prior=Gaussian(tensors.get("prior.mean", torch.zeros_like(mean)), prior),
                 metadata=header.metadata,
             )
+            latents = posterior.latents if "latents" in tensors else posterior.latents[:0]
             # Of more images than are kept, their mean and number are the file's. μp and Σp follow from it.
-            return replace(posterior, m=header.m, evidence_mean=mean).with_lam(tensors["lam_ratio"])
+            posterior = replace(posterior, m=header.m, evidence_mean=mean, latents=latents)
+            return posterior.with_lam(tensors["lam_ratio"])
         except (ValueError, torch.linalg.LinAlgError) as error:
             raise ValueError(f"{path}: {error}") from error
 

@@ -112,8 +112,10 @@ def _share_of_prior(ratio: float) -> float:
 def _saved(posterior: Posterior) -> Recommendation | None:
     with contextlib.suppress(ValueError):  # text in a file is anybody's
         saved = Method.from_texts(posterior.metadata)
-        if saved.method != "auto":
+        if saved.method != "auto" and (len(posterior.latents) or saved.method == "posterior"):
             return Recommendation(saved.filled(), "It was saved with the posterior.")
+    if not len(posterior.latents):
+        return Recommendation(Method(method="posterior").filled(), "The set has moments only.")
     return None
 
 

@@ -48,7 +48,7 @@ def mixed(a: Posterior, b: Posterior, how: Mix, share: float = 0.5) -> Posterior
         return _united(a, b, share)
     rest = 1 - share if how == "subtract" else 1.0
     shift = share / rest * (a.evidence_mean - b.evidence_mean) * (1 if how == "subtract" else -1)
-    moved = {"evidence_mean": a.evidence_mean + shift, "latents": a.latents + shift}
+    moved = {"evidence_mean": a.evidence_mean + shift, "latents": a.single + shift}
     return replace(a, m=rest * a.m, weights=rest * a.weights, **moved).with_lam(lam=a.lam)
 
 
@@ -62,7 +62,7 @@ def _united(a: Posterior, b: Posterior, share: float) -> Posterior:
     since = None if a.since is b.since is None else torch.cat([_since(a), _since(b)])
     visible = None if a.visible is b.visible is None else torch.cat([_visible(a), _visible(b)])
     weights = torch.cat([a.weights, more / b.m * b.weights])
-    latents = torch.cat([a.latents, b.latents.to(a.latents)])
+    latents = torch.cat([a.single, b.single.to(a.latents)])
     latents, weights, visible, since = kept(latents, weights, visible, since, m)
     evidence = {"latents": latents, "weights": weights, "visible": visible, "since": since}
     return replace(a, m=m, evidence_mean=mean.to(a.mean), **evidence).with_lam(lam=a.lam)

@@ -74,7 +74,7 @@ class Restyling:
         slices = level_slices(levels, posterior.dim)
         shapes = level_shapes(levels, posterior.dim) if levels else ((1, 1, posterior.dim),)
         usual = tuple(typical) or (1.0,) * len(slices)
-        shrinkage = ShrinkageCovariance.of(posterior.latents, posterior.weights, slices)
+        shrinkage = ShrinkageCovariance.of(posterior.single, posterior.weights, slices)
         scale = (shrinkage.weights / max(1 - 1 / shrinkage.count, 1e-9)).sqrt().to(shrinkage.deviations)
         ell = [min(value, _MOST_LIKENESS) for value in _each(likeness, len(slices), "likeness")]
         means, roots, covariances = [], [], []

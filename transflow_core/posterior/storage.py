@@ -96,11 +96,11 @@ class PosteriorHeader(BaseModel, frozen=True, strict=True):
 # D is the latent, p the images that are kept, k, l and n the columns of factors, V and W the sides of a mask.
 _AXES = {"D": LATENT, "p": range(1, MOST_KEPT + 1), **dict.fromkeys("kln", RANK)}
 _AXES |= dict.fromkeys("VW", range(1, 257))
-_ALWAYS = {"mean": "D", "covariance.diagonal": "|D", "evidence_mean": "D", "latents": "p D"}
+_ALWAYS = {"mean": "D", "covariance.diagonal": "|D", "evidence_mean": "D"}
 _ALWAYS |= {"lam_ratio": "|D", "likelihood.diagonal": "|D"}
 _PRIOR = {"prior.mean": "D", "prior.diagonal": "|D"}
 _OPTIONAL = {"covariance.factor": "D k", "likelihood.factor": "D l", "prior.factor": "D n"}
-_OPTIONAL |= {"weights": "p", "visible": "p V W", "since": "p"}
+_OPTIONAL |= {"latents": "p D", "weights": "p", "visible": "p V W", "since": "p"}
 
 
 def read_posterior(path: Path) -> tuple[dict[str, Tensor], PosteriorHeader]:
