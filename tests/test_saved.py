@@ -55,6 +55,7 @@ def use_posterior(path):
             assert "singular" in str(error)
     for how in (by_local(), by_bootstrap()):
         assert posterior.draw(how).sample(2).isfinite().all()
+    assert mixed(posterior, posterior, "add").sample(1).isfinite().all()
 
 
 def save_classifier(path):
@@ -133,6 +134,8 @@ HOSTILE = [
     ("posterior", {"covariance.diagonal": torch.ones(D, D)}, "does not fit"),
     ("posterior", {"covariance.diagonal": torch.full((D,), 1e30)}, "too large"),
     ("posterior", {"likelihood.factor": torch.ones(D, 5000)}, "does not fit"),
+    ("posterior", {"likelihood.factor": torch.full((D, 2), 1e6)}, "likelihood.factor .* too large"),
+    ("posterior", {"prior.diagonal": torch.full((D,), 1e-29)}, "prior.factor .* too large"),
     ("posterior", {"weights": torch.zeros(M)}, "not all 0"),
     ("posterior", {"weights": torch.ones(M - 1)}, "does not fit"),
     ("posterior", {"visible": torch.ones(M - 1, 4, 4)}, "does not fit"),
@@ -150,6 +153,8 @@ HOSTILE = [
     ("classifier", {"sigma.0.rest": torch.tensor(-1.0).double()}, "above 0"),
     ("classifier", {"counts": torch.zeros(3).double()}, "at least 1"),
     ("classifier", {"novelty.covariance": -torch.eye(3).double()}, "covariance"),
+    ("classifier", {"novelty.covariance": torch.full((3, 3), 1e-20).double()}, "inverted"),
+    ("classifier", {"novelty.known": torch.full((3,), 1e30).double()}, "too large"),
     ("classifier", {"version": 99}, "version"),
     ("classifier", {"classes": ["a", "a", "b"]}, "different printable"),
     ("classifier", {"classes": "abc"}, "classes"),

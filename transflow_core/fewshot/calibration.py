@@ -108,11 +108,11 @@ class NoveltyScale:
         return cls(centre, away, covariance, 1 - max(0.05, room))
 
     def novelty(self, signs: Tensor) -> Tensor:
-        """(n, k) signs -> (n,): 0 (one of the classes) to 1 (none of them, or a saved file's numbers overflow)."""
+        """(n, k) signs -> (n,): 0 (one of the classes) to 1 (none of them)."""
         signs = torch.cat([signs[:, :1], signs[:, 1:].minimum(self.known[1:])], 1)
         odds = [self._log_density(signs, self.novel, 1.0), self._log_density(signs, self.known, _BROAD)]
         known = self._log_density(signs, self.known, 1.0)
-        return torch.sigmoid(torch.logsumexp(torch.stack(odds), 0) - known).nan_to_num(1.0)
+        return torch.sigmoid(torch.logsumexp(torch.stack(odds), 0) - known)
 
     def _log_density(self, signs: Tensor, mean: Tensor, width: float) -> Tensor:
         x = (signs - mean) / width

@@ -75,5 +75,6 @@ def _check_numbers(tensors: dict[str, Tensor]) -> None:
     if (tensors["counts"] < 1).any():
         raise ValueError("its counts must be at least 1")
     covariance = tensors["novelty.covariance"]
-    if not covariance.equal(covariance.T) or (torch.linalg.eigvalsh(covariance) <= 0).any():
-        raise ValueError("novelty.covariance is not a covariance")
+    least, *_, most = torch.linalg.eigvalsh(covariance)  # `NoveltyScale` adds 0.01
+    if not covariance.equal(covariance.T) or least < 1e-3 or most > 1e14 * least:
+        raise ValueError("novelty.covariance is not a covariance that can be inverted")

@@ -163,8 +163,7 @@ class Posterior(Gaussian):
         """`latents`, for what needs them. Raises ValueError where there are moments only."""
         if not len(self.latents):
             raise ValueError(
-                "this set has moments only, and this needs its single images. "
-                "The method 'posterior' draws without them"
+                "this set has moments only, and this needs its single images. The method 'posterior' draws without them"
             )
         return self.latents
 

@@ -40,7 +40,7 @@ def read_tensors(
     """Read what `write_tensors` wrote.
 
     The file's size, and all names, shapes and types in its header, are checked before a number is read. All numbers are
-    finite; only "lam_ratio" may be infinite.
+    finite, and of a size that can be computed with; only "lam_ratio" may be infinite.
 
     Args:
         kind: "posterior", "classifier" …
@@ -58,8 +58,7 @@ def read_tensors(
             _check_shapes(found, *expected(header, set(found)), kind)
             tensors = {name: handle.get_tensor(name).clone() for name in found}
             for name, tensor in tensors.items():
-                if tensor.isnan().any() or (name != "lam_ratio" and tensor.isinf().any()):
-                    raise ValueError(f"{name} holds numbers that are not finite")
+                _check_sizes(name, tensor)
             check(tensors)
         except ValidationError as error:
             raise ValueError(f"{path}: this is no {kind} of this program: {sentence(error).lstrip()}") from error
@@ -82,6 +81,15 @@ def _check_shapes(found: Mapping[str, Any], shapes: Shapes, axes: Mapping[str, r
             raise ValueError(f"{name} has shape {shape}, which does not fit a {kind} with {sizes}")
         if found[name].get_dtype() not in types.split():
             raise ValueError(f"{name} is stored as {found[name].get_dtype()}; expected {types}")
+
+
+def _check_sizes(name: str, tensor: Tensor) -> None:
+    # Beyond these, sums of squares overflow or cancel: far outside of what evidence gives, whose latents are near ±7.
+    size, least = tensor.abs(), 1e-30 if name.split(".")[-1] in ("diagonal", "along", "rest") else 0
+    if tensor.isnan().any() or (name != "lam_ratio" and size.isinf().any()):
+        raise ValueError(f"{name} holds numbers that are not finite")
+    if not ((size == 0) | ((size >= least) & (size <= 1e12)) | size.isinf()).all():
+        raise ValueError(f"{name} holds numbers that are too large, or too small, to compute with")
 
 
 class PosteriorHeader(BaseModel, frozen=True, strict=True):
@@ -116,10 +124,10 @@ def _expected(_: PosteriorHeader, names: set[str]) -> tuple[Shapes, Mapping[str,
 
 
 def _check_numbers(tensors: dict[str, Tensor]) -> None:
-    # Beyond these, sums of squares overflow or cancel: far outside of what evidence gives, whose latents are near ±7.
-    least, most = {"diagonal": 1e-30}, {"diagonal": 1e12, "lam_ratio": 1e12, "factor": 1e6}
-    for name, tensor in tensors.items():
-        kind, size = name.split(".")[-1], tensor.abs()
-        fits = (size == 0) | ((size >= least.get(kind, 0)) & (size <= most.get(kind, 1e9)))
-        if not (fits | size.isinf()).all():
-            raise ValueError(f"{name} holds numbers that are too large, or too small, to compute with")
+    # A factor may be large beside its diagonal, but not so large that I + Vᵀ V has no Cholesky factor (see `_update`).
+    for name in ("covariance", "likelihood", "prior"):
+        factor, diagonal = tensors.get(f"{name}.factor"), tensors.get(f"{name}.diagonal")
+        if factor is not None and diagonal is not None:
+            share = factor.double().square().sum(1) / diagonal.double()
+            if share[diagonal.expand(len(share)) > 0].sum() > 1e12:
+                raise ValueError(f"{name}.factor holds numbers that are too large beside {name}.diagonal")
