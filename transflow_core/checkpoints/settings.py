@@ -14,6 +14,7 @@ _SIDE_FILES = ("configs.json", "hparams.json", "names.json", "config.yaml")
 P = TypeVar("P", bound=PurePath)
 
 LARGEST_SIDE_FILE = 1 << 16  # bytes; a parser takes a hundred times as much memory
+_DEEPEST = 32  # lists and mappings within one another
 
 
 # The names under which side files give a setting.
@@ -68,9 +69,13 @@ def side_values(path: Path) -> dict[str, Any]:
 def _yaml(text: str, where: str) -> Any:
     import yaml  # huggingface_hub brings it
 
+    depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):  # one at a time: nothing is built yet
         if isinstance(event, yaml.AliasEvent):  # a few of them unfold without end
             raise CheckpointError(f"{where}: it has an alias (*{event.anchor}). Write its value in full")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:  # the parser's time goes with the square of its depth
+            raise CheckpointError(f"{where}: it is nested more than {_DEEPEST} deep")
     return yaml.safe_load(text)
 
 
