@@ -160,3 +160,15 @@ def test_a_1x1_convolution_that_cannot_be_inverted_is_refused_when_it_is_read(sa
     save_file(tensors, file, header)
     with pytest.raises(CheckpointError, match=r"levels\.1\.steps\.0\.conv1x1"):
         load_prior(file)
+
+
+def test_a_file_that_is_overwritten_does_not_change_a_flow_in_use(tmp_path):
+    """As `cp` does. Weights that stayed mapped changed, and ended the process with SIGBUS where the new file is
+    shorter."""
+    path = tmp_path / "prior.safetensors"
+    make_tiny_prior().save(path)
+    flow = load_native(path).flow
+    before = {name: tensor.clone() for name, tensor in flow.state_dict().items()}
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    assert all(tensor.equal(before[name]) for name, tensor in flow.state_dict().items())

@@ -238,11 +238,11 @@ def _module_name(name: str) -> str:
 
 
 def _weights(tensors: Any, name: str) -> Tensor:
-    """A tensor of the file, in float32."""
+    """A tensor in float32, with memory of its own: the file may be overwritten while the flow is in use."""
     tensor = tensors.get_tensor(name)
     if not tensor.is_floating_point():
         raise ValueError(f"{name} is stored as {tensor.dtype}, expected floating point")
-    tensor = tensor.float()
+    tensor = tensor.to(torch.float32, copy=True)
     # numpy: hundreds of small tensors are not worth waking torch's threads.
     if not np.isfinite(tensor.numpy()).all():
         raise ValueError(f"{name} holds numbers that are not finite")
