@@ -4,6 +4,7 @@ Hypothesis changes bytes and numbers of good files: each is refused in words, or
 found once is kept as an `example`.
 """
 
+import errno
 import json
 import math
 import struct
@@ -94,6 +95,19 @@ def test_what_is_no_whole_file_is_refused(saved):
     path.unlink()
     with pytest.raises(FileNotFoundError, match="no such file"):
         use(path)
+
+
+def test_a_disk_that_takes_no_more_is_the_systems_error_and_leaves_the_old_file(saved):
+    resource, (path, use) = pytest.importorskip("resource"), saved
+    content, (soft, hard) = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(OSError, match=path.name) as error:
+            next(save for save, of in KINDS.values() if of is use)(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.value.errno == errno.EFBIG
+    assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
 
 
 def test_a_file_that_is_too_large_is_not_read(saved, monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 _MAX_BYTES = 2**31
 MAX_HEADER = 2**20
@@ -48,8 +48,15 @@ def open_safetensors(path: Path, what: str, where: str | None = None, max_header
 
 
 def save_safetensors(tensors: Mapping[str, Any], path: Path, header: Mapping[str, str]) -> None:
-    """Write tensors and the words of the header. Other users of the machine can read the file as any other of yours."""
-    path.touch()
-    mode = path.stat().st_mode
-    save_file(dict(tensors), path, dict(header))
-    path.chmod(mode)  # what safetensors writes, its owner alone can read
+    """Write tensors and the words of the header; a file that was there is replaced as a whole. Raises OSError.
+
+    What safetensors writes itself, its owner alone can read, and of a full disk it makes an error of its own.
+    """
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        beside.write_bytes(save(dict(tensors), dict(header)))
+        beside.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        beside.unlink(missing_ok=True)

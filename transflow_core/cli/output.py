@@ -75,7 +75,10 @@ def working(as_json: bool) -> Iterator[Work]:
             work = Work(as_json, bar)
             yield work
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        words = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            words = f"{error.filename}: {error.strerror}"
+        print(f"error: {words}", file=sys.stderr)
         raise typer.Exit(1) from error
     if as_json and work.speaks:
         print(json.dumps(work.result | {"seconds": round(time.perf_counter() - start, 3)}))

@@ -70,9 +70,7 @@ def condition_on_set(
             z = torch.stack(rows)
             kept, total = torch.cat([kept, z[-m % every :: every]]), total + z.double().sum(0)
         m, done = m + len(rows), done + len(chunk)
-        beside = partial.with_name(f"{partial.name}.new")
-        save_safetensors({"kept": kept, "total": total}, beside, {"of": of, "m": str(m), "done": str(done)})
-        beside.replace(partial)
+        save_safetensors({"kept": kept, "total": total}, partial, {"of": of, "m": str(m), "done": str(done)})
     report(progress, done, count, _DOING)
     if not m:
         raise ValueError("none of these images can be used")
