@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import gradio.exceptions
 import gradio.networking
 import gradio.processing_utils
 import gradio.state_holder
@@ -49,6 +50,7 @@ USES = UNSAFE | {
     f"{_QUEUE}.pending_event_ids_session": "the server never forgets a session's events",
     "gradio.state_holder.SessionState": "each call of the API blocks the server for a moment",
     "gradio.Blocks.default_config": "each call of the API blocks the server for a moment",
+    "gradio.processing_utils._check_allowed": "a refusal of a file names a folder of this server",
     "gradio.utils.diff": "a browser on a slow line may show a wrong answer",
     "gradio.networking.url_ok": "the page may not start on a busy machine",
 }
@@ -95,6 +97,7 @@ def install() -> None:
         (gradio.processing_utils, "async_ssrf_protected_get", lambda _: _fetch_nothing),
         # Gradio waits for its own page for three seconds, too short on a busy machine.
         (gradio.networking, "url_ok", lambda plain: lambda url: any(plain(url) for _ in range(20))),
+        (gradio.processing_utils, "_check_allowed", _refusing_in_words),
         (gradio.utils, "diff", lambda _: _whole),
         (gradio.state_holder, "SessionState", _light),
     ):
@@ -115,6 +118,18 @@ def check_routes(app: Any) -> None:
 async def _fetch_nothing(url: str) -> Any:
     """Gradio would fetch a file from its address, whatever its size."""
     raise gr.Error("This server fetches no files from addresses. Upload the file.", print_exception=False)
+
+
+def _refusing_in_words(plain: Callable) -> Callable:
+    """Gradio's own refusal of a file that was not uploaded names the folder that the server runs in."""
+
+    def check_allowed(path: Any, uploaded: bool) -> None:
+        try:
+            plain(path, uploaded)
+        except gradio.exceptions.InvalidPathError as error:
+            raise gr.Error("Only uploaded files are read. Upload the file.", print_exception=False) from error
+
+    return check_allowed
 
 
 def _whole(before: Any, after: Any) -> list[list[Any]]:
