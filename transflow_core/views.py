@@ -55,7 +55,7 @@ def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) 
     again (see `Input`).
 
     Args:
-        run: called with the recipe, the paths of each input, and `output`, `device`, `as_json`.
+        run: called with the recipe, the paths of each input, and `output`, `device`, `strict`, `as_json`.
     """
 
     def command(**values: Any) -> None:
@@ -85,10 +85,12 @@ def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) 
             "Where the result goes." + " A folder takes every image by itself." * ("png" in model.formats),
         ),
         "device": ("auto", "auto, cpu, cuda, openvino, …"),
+        "strict": (False, "Write nothing, and end with 1, unless every file can be used."),
         "as_json": (False, "Print the facts as JSON."),
     }
     types["output"] = Annotated[Path | None, typer.Option("-o", "--output", help=more["output"][1])]
     types["device"] = Annotated[str, typer.Option(help=more["device"][1])]
+    types["strict"] = Annotated[bool, typer.Option("--strict", help=more["strict"][1])]
     types["as_json"] = Annotated[bool, typer.Option("--json", help=more["as_json"][1])]
     signature(command, model, types, more, defaults)
     app.command(model.title(), help=inspect.cleandoc(str(model.__doc__)))(command)

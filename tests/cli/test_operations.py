@@ -73,6 +73,21 @@ def test_sample_writes_a_sheet_or_a_folder_and_says_what_is_skipped(run):
     assert off("plain/sample_0000.png", "mixed/sample_0000.png") > 9
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["sample", "sweep", "condition", "encode", "restyle --style images", "align --align never", "condition-set"],
+)
+def test_every_file_is_listed_and_strict_ends_with_1_where_one_is_not_used(run, command):
+    Path("images/broken.png").write_bytes(b"nothing")
+    Path("images/notes.txt").write_bytes(b"nothing")
+    verb, *options = command.split()
+    suffix = ".safetensors" if verb in ("condition", "encode", "condition-set") else ""
+    words = run(verb, "images", *options, "--strict", "-o", "out" + suffix, fails=True)
+    assert "broken.png: " in words and "notes.txt: skipped: this is not the name of an image" in words
+    assert verb == "condition-set" or "0.png: " in words
+    assert "--strict: " in words and not Path("out").exists() and not Path("out.safetensors").exists()
+
+
 def test_a_morph_goes_through_the_samples_and_back_to_the_first(run):
     run("sample", "images", "-n", 3, "-o", "folder")
     told = run("sample", "images", "-n", 3, "--steps", 4, "-o", "morph.webp")

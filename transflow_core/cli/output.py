@@ -37,7 +37,7 @@ class Work:
 
     def __init__(self, as_json: bool, bar: Progress) -> None:
         self.as_json, self._bar = as_json, bar
-        self.live, self.speaks = not bar.disable, True
+        self.live, self.speaks, self._skipped = not bar.disable, True, 0
         self.result: dict[str, Any] = {}
         self._task = bar.add_task("loading", total=None)
 
@@ -45,6 +45,17 @@ class Work:
         """Print a line: on standard output, or with `--json` on standard error."""
         if self.speaks:
             print(words, file=sys.stderr if self.as_json else sys.stdout)
+
+    def read(self, name: str, summary: str, problem: str | None) -> None:
+        """Report what happened to a file, and whether it cannot be used."""
+        self._skipped += problem is not None
+        if summary:
+            self.say(f"{name}: {summary}")
+
+    def check_skipped(self, strict: bool) -> None:
+        """Raises ValueError where each file must be used, and one was not."""
+        if strict and self._skipped:
+            raise ValueError(f"--strict: {self._skipped} of the files could not be used, so nothing is written")
 
     def wrote(self, path: Path) -> None:
         """Report a file that was written."""
@@ -90,15 +101,19 @@ def run_recipe(
     inputs: Mapping[str, Any],
     output: Path | None,
     device: str,
+    strict: bool,
     as_json: bool,
 ) -> None:
-    """Run the command of a recipe, from its options to its files. Options are checked before anything is loaded."""
+    """Run the command of a recipe, from its options to its files. Options are checked before anything is loaded.
+
+    What happened to each file that was given, or lies in a folder that was, is a line.
+    """
     from ..pictures import PictureReader
 
     with working(as_json) as work:
         recipe = model.from_texts({name: to_text(value) for name, value in values.items()})
         assert isinstance(recipe, Reading)  # every recipe reads images
-        files = {name: _files(model, name, value) for name, value in inputs.items() if value}
+        files = {name: _files(work, model, name, value) for name, value in inputs.items() if value}
         if output is not None:
             check_suffix(model, output)
             recipe = recipe.written_as(output.suffix.lower().removeprefix("."))
@@ -112,18 +127,34 @@ def run_recipe(
 
             files["examples"] = FewShotClassifier.load(files["examples"], engine.prior)
         result = engine.run(recipe, progress=work.progress, **files)
+        for one in _files_in(result.facts):
+            summary, weight = one.get("summary", ""), one.get("effective_weight", 1)
+            if one["problem"] is None and weight < one.get("weight", 1):
+                summary += f"; its weight is {weight:.2g}"
+            work.read(one["name"], summary, one["problem"])
         for line in result.lines:
             work.say(line)
+        work.check_skipped(strict)
         for path in result.save(output) if output is not None else ():
             work.wrote(path)
         work.result |= result.facts
 
 
-def _files(model: type[Recipe], name: str, given: Any) -> Any:
+def _files_in(facts: Any) -> Iterator[dict[str, Any]]:
+    """What the facts say of each file, wherever they say it."""
+    if isinstance(facts, dict) and "problem" in facts:
+        yield facts
+    for one in facts.values() if isinstance(facts, dict) else facts if isinstance(facts, list | tuple) else ():
+        yield from _files_in(one)
+
+
+def _files(work: Work, model: type[Recipe], name: str, given: Any) -> Any:
     """Paths as an engine takes them: the images in folders; classes by the names of their folders."""
-    from ..images import find_images
+    from ..images import find_images, find_others
 
     paths: list[Path] = given if isinstance(given, list) else [given]
+    for other in find_others(paths):
+        work.read(other.name, "skipped: this is not the name of an image.", "not an image")
     if model.inputs[name].kind == "masks":
         return paths
     if model.inputs[name].kind != "classes":

@@ -27,6 +27,7 @@ __all__ = ["bench", "condition_set", "convert", "export", "info", "run_training"
 Prior = Annotated[str, Option("--prior", help="A shipped name, or a file or folder.")]
 Device = Annotated[str, Option("--device", help='"auto", "cpu", "cuda", "openvino", …')]
 AsJson = Annotated[bool, Option("--json", help="A machine-readable result on standard output.")]
+Strict = Annotated[bool, Option("--strict", help="Write nothing, and end with 1, unless every file can be used.")]
 Half = Annotated[bool, Option(help="Store the nets' weights in float16: half the size.")]
 ImageSize = Annotated[int | None, Option(help="Pixels a side: where the file does not say, or has several sizes.")]
 Bits = Annotated[int | None, Option(help="Bits a channel in training, where the file does not say.")]
@@ -124,12 +125,14 @@ def condition_set(
     device: Device = "auto",
     align: Annotated[str, Option(help="Align faces: auto, never, always.")] = "auto",
     faces: Annotated[str, Option(help="Which faces of a picture count: largest, all.")] = "largest",
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Condition on a set of any size, in little memory; give it again after a stop, and it goes on where it was.
 
     Every image counts in full: which are far outside of most is known only when all were seen.
     """
+    from ..images import find_others
     from ..operations.sets import condition_on_set
     from ..pictures import PictureReader
 
@@ -139,7 +142,15 @@ def condition_set(
         # A small cache: no image is asked for twice. Pictures are read while the flow inverts those before.
         engine = work.engine(prior, device, cached=1, pictures=PictureReader())
         partial, ratio = output.with_name(f"{output.name}.partial"), cast(float, engine.ratio(recipe.lam_ratio))
-        posterior = condition_on_set(engine, data, partial, ratio, **how)
+        for other in find_others(data):
+            work.read(other.name, "skipped: this is not the name of an image.", "not an image")
+
+        def skipped(*what: str) -> None:
+            work.read(*what)
+            work.check_skipped(strict)
+
+        posterior = condition_on_set(engine, data, partial, ratio, skipped=skipped, **how)
+        work.check_skipped(strict)
         posterior.save(output, metadata=engine.prior.provenance)
         work.wrote(output)
         work.say(f"{posterior.m:,.0f} images condition it")
@@ -200,7 +211,13 @@ def bench(
 
 
 def run_training(
-    model: type[Recipe], values: Mapping[str, Any], inputs: Mapping[str, Any], output: Path, device: str, as_json: bool
+    model: type[Recipe],
+    values: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    output: Path,
+    device: str,
+    strict: bool,
+    as_json: bool,
 ) -> None:
     """Run the command of `Train`, from its options to the folder of the run."""
     with working(as_json) as work:
@@ -223,6 +240,8 @@ def run_training(
             images = group.first_then_all(lambda: prepare(inputs["data"], size, output / "images", **how))
             for why, count in images.left_out.items():
                 work.say(f"left out {count} files: {why}")
+            if strict and images.left_out:
+                raise ValueError("--strict: some of the files could not be used, so nothing is trained")
             command = shlex.join(["python", "-m", "transflow_core", *sys.argv[1:]])
             found = train(images, output, made, group, command=command, progress=show, cancel=stop)
         if group.rank:

@@ -30,7 +30,7 @@ def find_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
     for path in map(Path, paths):
         if not path.exists():
             raise ImageError(str(path), "there is no such file or folder. Check the spelling.")
-        files = _images_below(path) if path.is_dir() else [path]
+        files = _files_below(path) if path.is_dir() else [path]
         if not files:
             kinds = "JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF or BMP"
             raise ImageError(str(path), f"there are no images in this folder ({kinds}).")
@@ -39,14 +39,19 @@ def find_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
     return list(found.values())
 
 
-def _images_below(folder: Path) -> list[Path]:
+def find_others(paths: Iterable[Path]) -> list[Path]:
+    """What `find_images` does not take of folders, because of its name; but hidden files."""
+    return [file for path in paths if path.is_dir() for file in _files_below(path, images=False)]
+
+
+def _files_below(folder: Path, images: bool = True) -> list[Path]:
     files = []
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
         files += [
             Path(root, name)
             for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+            if not name.startswith(".") and (os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES) == images
         ]
     return sorted(files, key=lambda file: [_natural(part) for part in file.relative_to(folder).parts])
 

@@ -76,13 +76,3 @@ def _checked(name: str, evidence: Evidence) -> Evidence:
         return evidence.checked()
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def notes_of(evidence: Evidence) -> tuple[str, ...]:
-    """A line for each image that was skipped, or whose weight was reduced."""
-    lines = []
-    for image, weight in zip(evidence, evidence.effective_weights, strict=True):
-        if not image.used or image.is_outlier:
-            less = image.used and weight < image.weight
-            lines.append(f"{image.name}: {image.summary}" + (f"; its weight is {weight:.2g}" if less else ""))
-    return tuple(lines)

@@ -14,7 +14,7 @@ from ..compute import report
 from ..posterior import Posterior, mixed
 from ..recipes import Align, Condition, Encode, Mix, Saving
 from ..untrusted import save_safetensors
-from .call import Call, notes_of
+from .call import Call
 from .result import Result
 from .sampling import conditioned, ignored
 
@@ -40,7 +40,7 @@ def mix(call: Call[Mix]) -> Result:
     a, b = call.evidence("a"), call.evidence("b")
     posterior = call.run(mixed, a.posterior(), b.posterior(), call.recipe.how, call.recipe.share)
     facts = {"m": posterior.m, "a": a.to_dicts(), "b": b.to_dicts()}
-    lines = (*notes_of(a), *notes_of(b), f"{posterior.m:g} images condition it.")
+    lines = (f"{posterior.m:g} images condition it.",)
     return Result(call.recipe, facts, saved=_kept(call.recipe, posterior), lines=lines)
 
 

@@ -20,7 +20,7 @@ from ..limits import RESTYLE_SIDE
 from ..posterior import LIKENESS_TO_EVIDENCE, Posterior, Restyling
 from ..reading import Reader
 from ..recipes import Restyle
-from .call import Call, notes_of
+from .call import Call
 from .inpaint import one_for_each, remove
 from .result import Result
 
@@ -46,7 +46,7 @@ def restyle(call: Call[Restyle]) -> Result:
     for image in found:
         photographs.setdefault(id(image.source.file), []).append(image)
     masks = one_for_each(call.masks() or [None], len(photographs), "photographs")
-    pictures, reports, lines = {}, [], [*notes_of(style)]
+    pictures, reports, lines = {}, [], []
     for faces, mask in zip(photographs.values(), masks, strict=True):
         name, facts = faces[0].name, [face.to_dict() for face in faces]
         reports.append({"name": name, "faces": facts})

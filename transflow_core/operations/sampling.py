@@ -16,7 +16,7 @@ from ..posterior import interpolate as path_at
 from ..priors.catalogue import example_files
 from ..reading import Reader
 from ..recipes import Interpolate, Method, Sample, Sweep
-from .call import Call, notes_of
+from .call import Call
 from .inpaint import ignore, masks_in_frames
 from .result import Result
 
@@ -51,7 +51,7 @@ def conditioned(call: Call, evidence: Evidence, recipe: Method) -> Conditioned:
     facts = {"m": posterior.m, "reason": reason, "evidence": evidence.to_dicts()}
     numbers = [f"{name} {value}" for name, value in recipe.choices.texts().items() if name != "method"]
     line = f"{posterior.m:g} images; method {recipe.method}, {', '.join(numbers)}. {reason}"
-    return Conditioned(posterior, recipe, facts, (*notes_of(evidence), line))
+    return Conditioned(posterior, recipe, facts, (line,))
 
 
 def ignored(call: Call, evidence: Evidence) -> Evidence:

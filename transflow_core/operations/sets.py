@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -31,6 +31,7 @@ def condition_on_set(
     lam_ratio: float | Tensor,
     *,
     progress: Progress | None = None,
+    skipped: Callable[[str, str, str], None] = lambda *_: None,
     **how: Any,
 ) -> Posterior:
     """The posterior of all images in folders, zips and tars that can be used.
@@ -42,6 +43,7 @@ def condition_on_set(
         paths: see `images.find_members`.
         partial: if the file is there, of the same set, prior and keywords, its images are not read again.
         lam_ratio: see `Posterior.condition`.
+        skipped: called with the name of each image that cannot be used, what happened to it, and why.
         how: see `Reader.read_steps`.
 
     Raises ValueError if `partial` is of another set or no image can be used, and ImageError if the set cannot be read.
@@ -65,6 +67,9 @@ def condition_on_set(
     while chunk := list(itertools.islice(members, _CHUNK)):
         report(progress, done, count, _DOING)
         evidence = engine.read([cast(BinaryIO, member) for member in chunk], **how)
+        for image in evidence:
+            if image.problem is not None:
+                skipped(image.name, image.summary, image.problem)
         rows = [image.latent.z for image in evidence.used if image.latent is not None]
         if rows:
             z = torch.stack(rows)
