@@ -77,7 +77,9 @@ def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) 
         kind = str if text else found[0]
         low, high = (None, None) if text else bounds(field)
         default: Any = to_text(field.default) if text and field.default is not None else field.default
-        types[name] = Annotated[kind | None if default is None else kind, _option(name, field, low, high, default)]
+        flags = [f"-{name}", f"--{name}"] if len(name) == 1 else []
+        option = typer.Option(*flags, help=field.description, min=low, max=high, show_default=default is not None)
+        types[name] = Annotated[kind | None if default is None else kind, option]
         defaults[name] = default
     more: dict[str, tuple[Any, str]] = {
         "output": (
@@ -94,11 +96,6 @@ def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) 
     types["as_json"] = Annotated[bool, typer.Option("--json", help=more["as_json"][1])]
     signature(command, model, types, more, defaults)
     app.command(model.title(), help=inspect.cleandoc(str(model.__doc__)))(command)
-
-
-def _option(name: str, field: Any, low: Any, high: Any, default: Any) -> Any:
-    flags = [f"-{name}", f"--{name}"] if len(name) == 1 else []
-    return typer.Option(*flags, help=field.description, min=low, max=high, show_default=default is not None)
 
 
 def to_link(recipe: Recipe) -> str:

@@ -115,17 +115,13 @@ def flip_a_bit(weights):
     weights.write_bytes(content)
 
 
-HUGE = " " * 3_000_000
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 47331428\n"
 DAMAGED = {
     "one bit": ("model.safetensors", flip_a_bit, r"^small/model\.safetensors: the file is damaged: its sha256"),
     "short": ("model.safetensors", lambda f: f.write_bytes(f.read_bytes()[:-4]), r"^small/model\.safetensors: "),
     "a pointer": ("model.safetensors", lambda f: f.write_text(POINTER), "git lfs pull"),
-    "huge configuration": ("config.json", lambda f: f.write_text(HUGE), r"^small/config\.json: too large"),
-    "huge typicality": ("typicality.json", lambda f: f.write_text(HUGE), r"^small/typicality\.json: too large"),
     "no sums": ("SHA256SUMS", lambda f: f.write_text("x"), "^small/SHA256SUMS"),
     "other sums": ("SHA256SUMS", lambda f: f.write_text("0" * 64 + "  other.safetensors"), "^small/SHA256SUMS"),
-    "huge sums": ("SHA256SUMS", lambda f: f.write_text(HUGE), "^small/SHA256SUMS"),
 }
 
 

@@ -32,7 +32,6 @@ from .tensors import LARGEST_HEADER, CheckpointError
 FORMAT, GROWN_FORMAT, VERSION = "transflow-glow", "transflow-grown-glow", 1
 _LAST_WITH_RETIRED = "0.2.0"
 _WEIGHTS, _SUMS = "model.safetensors", "SHA256SUMS"
-_LARGEST_DOCUMENT = 1 << 20
 _PIXELS = ("bits", "pixel_offset", "pixel_scale", "pixel_noise")
 _LARGEST_RESIDUAL = 0.1
 
@@ -88,10 +87,11 @@ def load_native(path: str | Path, image_size: int | None = None) -> Checkpoint:
         raise FileNotFoundError(f"{path.name}: no {_WEIGHTS} there" if folder else f"{path.name}: no such file")
     try:
         with open_safetensors(file, "prior", where, LARGEST_HEADER) as tensors:
+            documents = header = tensors.metadata() or {}
             if folder:
                 _check_sum(path, where)
-            header = tensors.metadata() or {}
-            documents = _documents(path) if folder else header
+                files = {key: path / f"{key}.json" for key in ("config", "typicality")}
+                documents = {key: file.read_text("utf-8") for key, file in files.items() if file.is_file()}
             config = _document(documents, "config", path.name)
             typicality = _document(documents, "typicality", path.name) if "typicality" in documents else None
             words = {key: value for key, value in header.items() if key not in ("config", "typicality", "format")}
@@ -110,7 +110,9 @@ def load_native(path: str | Path, image_size: int | None = None) -> Checkpoint:
             require_memory(flow, path.name)
             pixels = PixelConvention(**{key.removeprefix("pixel_"): config[key] for key in _PIXELS if key in config})
             names = [name for name in tensors.keys() if name.startswith(prefix)]  # noqa: SIM118
-            state = {_module_name(name.removeprefix(prefix)): _weights(tensors, name) for name in names}
+            # The split's net is a module of its own in the flow; the format names its two tensors by the split alone.
+            own = {name: name.removeprefix(prefix).replace(".split.", ".split.prior.") for name in names}
+            state = {own[name]: _weights(tensors, name) for name in names}
         flow.load_state_dict(state, assign=True)
     except CheckpointError:
         raise
@@ -232,11 +234,6 @@ def _part(config: FlowConfig, image_size: int) -> tuple[FlowConfig, str]:
     return config, prefix
 
 
-# The split's net is a module of its own in the flow; the format names its two tensors by the split alone.
-def _module_name(name: str) -> str:
-    return name.replace(".split.", ".split.prior.")
-
-
 def _weights(tensors: Any, name: str) -> Tensor:
     """A tensor in float32, with memory of its own: the file may be overwritten while the flow is in use."""
     tensor = tensors.get_tensor(name)
@@ -253,23 +250,12 @@ def _check_sum(folder: Path, where: str) -> None:
     """CheckpointError if a single bit of the weights differs from those that the folder was written with."""
     if not (folder / _SUMS).is_file():
         return
-    words = _small_text(folder / _SUMS).split()
+    words = (folder / _SUMS).read_text(encoding="utf-8").split()
     sums = dict(zip(words[1::2], words[::2], strict=False))
     if _WEIGHTS not in sums:
         raise CheckpointError(f"{folder.name}/{_SUMS}: it has no sum of {_WEIGHTS}")
     if sha256_of(folder / _WEIGHTS) != sums[_WEIGHTS]:
         raise CheckpointError(f"{where}: the file is damaged: its sha256 is not the one in {_SUMS}. Fetch it again")
-
-
-def _documents(folder: Path) -> dict[str, str]:
-    files = {key: folder / f"{key}.json" for key in ("config", "typicality")}
-    return {key: _small_text(file) for key, file in files.items() if file.is_file()}
-
-
-def _small_text(file: Path) -> str:
-    if file.stat().st_size > _LARGEST_DOCUMENT:
-        raise CheckpointError(f"{file.parent.name}/{file.name}: too large. At most {_LARGEST_DOCUMENT >> 20} MiB")
-    return file.read_text(encoding="utf-8")
 
 
 def _document(documents: Mapping[str, str], key: str, where: str) -> dict[str, Any]:

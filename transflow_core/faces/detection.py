@@ -178,14 +178,11 @@ def _distinct(detections: list[Detection]) -> list[Detection]:
     """Each face once, by its surest detection: two looks may have seen the same one."""
     kept: list[Detection] = []
     for one in sorted(detections, key=lambda one: one.score, reverse=True):
-        if not any(_same_face(one, other) for other in kept):
+        a, b = (complex(*eye) for eye in one.eyes)
+        pairs = ([complex(*eye) for eye in other.eyes] for other in kept)
+        if not any(abs(a + b - c - d) / 2 < _SAME_EYES * max(abs(b - a), abs(d - c)) for c, d in pairs):
             kept.append(one)
     return kept
-
-
-def _same_face(one: Detection, other: Detection) -> bool:
-    (a, b), (c, d) = ([complex(*eye) for eye in detection.eyes] for detection in (one, other))
-    return abs(a + b - c - d) / 2 < _SAME_EYES * max(abs(b - a), abs(d - c))
 
 
 def _unturned(points: list[complex], size: tuple[int, int], angle: int) -> list[complex]:

@@ -254,14 +254,15 @@ def _conversion(image: Image.Image) -> _Conversion:
         return _grey_by_range(image)
     if image.has_transparency_data:
         to_srgb, first = _to_srgb(profile, "RGBA"), "LA" if image.mode == "La" else image.mode
-        return lambda strip: _over_white(to_srgb(strip.convert(first).convert("RGBA"))).convert("RGB")
+
+        def over_white(strip: Image.Image) -> Image.Image:
+            shown = to_srgb(strip.convert(first).convert("RGBA"))
+            return Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown).convert("RGB")
+
+        return over_white
     mode = "L" if image.mode == "1" else "RGB" if image.mode in ("P", "HSV", "YCbCr") else image.mode
     to_srgb = _to_srgb(profile, mode)
     return lambda strip: to_srgb(strip.convert(mode)).convert("RGB")
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
 def _grey_by_range(image: Image.Image) -> _Conversion:

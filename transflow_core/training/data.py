@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..compute import Progress, report
 from ..faces import align
+from ..faces.frame import centre_square
 from ..flows import PixelConvention
 from ..images import ImageError, Member, find_members, load_image
 from .recipe import TrainingError
@@ -126,13 +127,11 @@ def _frame(member: Member, name: str, size: int, align_faces: str) -> NDArray[np
             return np.asarray(faces[0].image)
         if align_faces == "always":
             raise ImageError(name, "no face was found in it.")
-    side = min(image.size)
-    if side < size:
+    square = image.crop(centre_square(image))
+    if square.width < size:
         raise ImageError(name, f"it is smaller than {size}×{size}.")
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.crop((left, top, left + side, top + side))
-    if side % size == 0:  # the plain mean of the pixels that fall together, rounded once
-        return np.asarray(square.reduce(side // size))
+    if square.width % size == 0:  # the plain mean of the pixels that fall together, rounded once
+        return np.asarray(square.reduce(square.width // size))
     return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
 
 
