@@ -44,9 +44,9 @@ _DECODES = 10
 
 def _work(way: str, prior_name: str, n: int) -> None:
     """In a process of its own: for each line that comes in, decode ten times and print the median in seconds."""
-    from transflow_core import prior as prior_module
     from transflow_core.engine import Engine
     from transflow_core.posterior import Gaussian
+    from transflow_core.priors import prior as prior_module
     from transflow_core.priors.catalogue import load_prior
     from transflow_core.runtime import tune
     from transflow_core.runtime.worker import ComputeWorker
