@@ -2,23 +2,27 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from transflow_core.checkpoints import Checkpoint
 from transflow_core.engine import Engine
 from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.images import to_pil
+from transflow_core.operations.call import Call
 from transflow_core.operations.inpaint import ignore
 from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate, judged
 from transflow_core.posterior.guard import chessboard
 from transflow_core.priors.adapters import adapt_encoder
 from transflow_core.priors.prior import Prior
+from transflow_core.recipes import Condition, Restyle
 
 from .flows.test_layers import built
 from .helpers import METHODS, by_bootstrap, by_local, by_posterior, make_tiny_prior
@@ -246,6 +250,27 @@ def test_an_evidence_image_is_drawn_as_it_is(any_prior):
     images = engine.decode(sampler.first(4, seed=2), guards=[sampler.guard])
     away = (images[:, None] - torch.cat([known, known.flip(-1)])[None]).abs().amax((2, 3, 4)).amin(1)
     assert away.max() < 2e-3
+
+
+@pytest.mark.parametrize("recipe", [Condition(align="never"), Restyle(align="never")])
+def test_masks_are_counted_before_one_is_decoded_and_one_file_is_decoded_once(recipe, tmp_path, monkeypatch):
+    engine, opened, plain = Engine(make_tiny_prior()), [], Engine.picture
+    for name, side in (("face", 16), ("mask", 2500)):
+        (image := Image.new("L", (side, side))).paste(255, (0, 0, side, side // 2))
+        image.save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name} 2.png").write_bytes((tmp_path / f"{name}.png").read_bytes())
+    faces, mask = [tmp_path / "face.png", tmp_path / "face 2.png"], tmp_path / "mask.png"
+    inputs = {name: faces for name in recipe.inputs if name != "masks"}
+    monkeypatch.setattr(
+        Engine, "picture", lambda self, file, **how: opened.append(Path(file).stem) or plain(self, file, **how)
+    )
+    with pytest.raises(ValueError, match=r"2 .* take one mask, or one for each, not 60"):
+        engine.run(recipe, masks=[mask] * 60, **inputs)
+    assert "mask" not in opened
+    engine.run(recipe, masks=[mask] * 2, **inputs)
+    assert opened.count("mask") == 1
+    call = Call(engine, recipe, inputs | {"masks": [mask, tmp_path / "mask 2.png"]})
+    assert all(max(one.size) < 2500 for one in call.masks(2, "images"))
 
 
 def test_masks_reach_the_sampler_and_a_saved_posterior_keeps_them(tmp_path):

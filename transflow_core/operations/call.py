@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 from PIL import Image
@@ -16,6 +17,8 @@ from ..recipes import Reading
 
 R = TypeVar("R", bound=Reading)
 T = TypeVar("T")
+# No frame of a face shows more of a mask, and a call must not hold the pixels of a huge one.
+_MASK_SIDE = 2048
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,21 @@ class Call(Generic[R]):
             raise ValueError(f"{name}: give images, not a saved posterior.")
         return _checked(name, evidence) if some else evidence
 
-    def masks(self) -> list[Image.Image]:
-        """The masks that were given, opened."""
-        some = self.inputs.get("masks") or ()
-        return [one if isinstance(one, Image.Image) else self.engine.picture(one, **self.how) for one in some]
+    def masks(self, n: int, what: str) -> Iterator[Image.Image | None]:
+        """A mask for each of n, or None without any. One is opened at a time, and one that is given again stays open.
+
+        Raises ValueError for another number than 1 and n, before any is opened.
+        """
+        some = list(self.inputs.get("masks") or [None])
+        if len(some) not in (1, n):
+            raise ValueError(f"{n} {what} take one mask, or one for each, not {len(some)}")
+        for one, same in groupby(some * n if len(some) == 1 else some):
+            mask = one
+            if one is not None and not isinstance(one, Image.Image):
+                mask = self.engine.picture(one, **self.how)
+                mask.thumbnail((_MASK_SIDE, _MASK_SIDE))
+            for _ in same:
+                yield mask
 
 
 def _checked(name: str, evidence: Evidence) -> Evidence:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -27,8 +27,6 @@ _FIRST, _LAST, _ROUNDS = 3.0, 0.05, 2
 _EDGE = 1
 # Where a mask goes on beyond the edge of an aligned image, no straight edge is seen.
 _FEATHER = 0.15
-
-M = TypeVar("M")
 
 
 def ignore(
@@ -91,7 +89,7 @@ def remove(
     Raises ValueError for a mask of other proportions, and one that touches no face.
     """
     faces = tuple(faces)
-    cut = {i: _with_mask(engine, faces[i], one) for i, one in masks_in_frames(faces, [mask]).items()}
+    cut = {i: _with_mask(engine, faces[i], one) for i, one in masks_in_frames(faces, [mask] * len(faces)).items()}
     masked = {index: image for index, image in cut.items() if image.mask is not None}
     if not masked:
         raise ValueError("the mask touches no face: nothing can be removed outside of the aligned faces")
@@ -128,24 +126,16 @@ def _with_mask(engine: Reader, image: EvidenceImage, mask: Image.Image | None) -
     return replace(image, mask=mask if mask and image.face and mask.getbbox() else None)
 
 
-def one_for_each(masks: Sequence[M], n: int, what: str) -> list[M]:
-    """One mask for all of n, or one for each, as n of them. Raises ValueError for another number."""
-    if len(masks) not in (1, n):
-        raise ValueError(f"{n} {what} take one mask, or one for each, not {len(masks)}")
-    return list(masks) * n if len(masks) == 1 else list(masks)
+def masks_in_frames(evidence: Sequence[EvidenceImage], masks: Iterable[Image.Image | None]) -> dict[int, Image.Image]:
+    """Masks over whole pictures, one for each image, as `ignore` takes them: for the index of an image, what its
+    aligned image shows of one.
 
-
-def masks_in_frames(evidence: Sequence[EvidenceImage], masks: Sequence[Image.Image]) -> dict[int, Image.Image]:
-    """Masks over whole pictures, one for all images or one for each, as `ignore` takes them: for the index of an image,
-    what its aligned image shows of one.
-
-    Raises ValueError for another number of masks, or other proportions than the picture's.
+    Raises ValueError for other proportions than the picture's.
     """
-    each = zip(evidence, one_for_each(masks, len(evidence), "images"), strict=True)
     return {
         index: mask_in_frame(mask, image.picture.size, image.face)
-        for index, (image, mask) in enumerate(each)
-        if image.face is not None
+        for index, (image, mask) in enumerate(zip(evidence, masks, strict=True))
+        if image.face is not None and mask is not None
     }
 
 

@@ -21,7 +21,7 @@ from ..posterior import LIKENESS_TO_EVIDENCE, Posterior, Restyling
 from ..reading import Reader
 from ..recipes import Restyle
 from .call import Call
-from .inpaint import one_for_each, remove
+from .inpaint import remove
 from .result import Result
 
 # The face takes this share of the frame's side; what is in it counts so much less for the colours around it.
@@ -45,7 +45,7 @@ def restyle(call: Call[Restyle]) -> Result:
     photographs: dict[int, list[EvidenceImage]] = {}
     for image in found:
         photographs.setdefault(id(image.source.file), []).append(image)
-    masks = one_for_each(call.masks() or [None], len(photographs), "photographs")
+    masks = call.masks(len(photographs), "photographs")
     pictures, reports, lines = {}, [], []
     for faces, mask in zip(photographs.values(), masks, strict=True):
         name, facts = faces[0].name, [face.to_dict() for face in faces]

@@ -56,11 +56,11 @@ def conditioned(call: Call, evidence: Evidence, recipe: Method) -> Conditioned:
 
 def ignored(call: Call, evidence: Evidence) -> Evidence:
     """Evidence without what masks cover."""
-    masks = call.masks()
-    if not masks:
+    if not call.inputs.get("masks"):
         return evidence
     if evidence.saved is not None:
         raise ValueError("masks: a saved posterior takes none. Give images.")
+    masks = call.masks(len(evidence), "images")
     return ignore(call.engine, evidence, masks_in_frames(evidence.images, masks), **call.how)
 
 
