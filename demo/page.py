@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -31,7 +32,7 @@ from .server.admission import SERVER, drain
 from .server.api import add_endpoints, serve_tools
 from .server.errors import message_of
 from .server.events import Updates, on
-from .server.files import Cleanup, own_folder
+from .server.files import Cleanup, own_folder, upload_folder
 from .server.middleware import ServerMiddleware
 from .server.priors import Engines
 from .server.state import Session
@@ -47,8 +48,8 @@ __all__ = ["build", "launch"]
 
 _log = logging.getLogger(__name__)
 _FAR = Mount("/far", StaticFiles(directory=FOLDER / "far"))  # pictures of the tab of this name
-# Seconds. Hosts kill a server that has not ended half a minute after the signal.
-_DRAINING = 20
+# Seconds. What runs may finish; the process ends whatever still runs. Hosts kill it half a minute after the signal.
+_DRAINING, _ENDED = 12, 19
 
 _TABS = {
     "studio": "Studio",
@@ -160,7 +161,7 @@ def launch(demo: Page, **options: Any) -> Any:
     """Serve the page; keywords are those of `gr.Blocks.launch`, such as `server_port`.
 
     Where the package `mcp` is installed (the extra of that name), the endpoints are tools for agents as well.
-    After SIGTERM it accepts no more requests, waits for those that run, and ends.
+    After SIGTERM it accepts no more requests, drops those that wait, and ends within 20 seconds, whatever runs.
     """
     cleanup = Cleanup(Session.in_use, demo.folder)
     middleware = Middleware(ServerMiddleware, files=cleanup)
@@ -206,9 +207,17 @@ def _preview(_: Request) -> FileResponse:
 
 def _terminate(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second signal ends it at once
+    end = threading.Timer(_ENDED, _end)
+    end.daemon = True
+    end.start()
     drain(_DRAINING)
     time.sleep(1)  # the last results are sent
     raise KeyboardInterrupt
+
+
+def _end() -> None:
+    shutil.rmtree(upload_folder(), ignore_errors=True)
+    os._exit(0)
 
 
 def _loaded(engines: Engines, first_prior: str) -> tuple[str, str]:

@@ -18,6 +18,8 @@ from transflow_core.runtime.worker import Cancelled
 
 __all__ = ["API", "EXPORTS", "PAGE", "RATE", "SERVER", "UPLOADS", "CancelToken", "Queue", "RateLimit", "drain"]
 
+_RESTARTS = "The server is restarting. Try again in a minute."
+
 
 class CancelToken(threading.Event):
     """Once it is set, a request ends at its next batch or picture.
@@ -69,7 +71,7 @@ class Queue:
         request = _Request(client, (client, *names))
         with self._changed:
             if self._closed:
-                raise ValueError("The server is restarting. Try again in a minute.")
+                raise ValueError(_RESTARTS)
             if newest:
                 self._cancel(client, by_user=False)
             elif len(self._of(client)) >= self.each + self.waiting:
@@ -89,7 +91,7 @@ class Queue:
             with self._changed:
                 self._changed.wait_for(lambda: request.cancel.is_set() or self._is_next(request))
                 if request.cancel.is_set():
-                    raise Cancelled
+                    raise ValueError(_RESTARTS) if self._closed else Cancelled
                 request.running = True
             if self.seconds is not None:
                 timer.start()
@@ -116,11 +118,21 @@ class Queue:
         with self._changed:
             return bool(self._of(client))
 
-    def drain(self, seconds: float) -> bool:
-        """Accept no more requests, and wait so long for the others. Returns whether all of them were finished."""
+    def close(self) -> None:
+        """Accept no more requests, and drop those that wait."""
         with self._changed:
             self._closed = True
-            return self._changed.wait_for(lambda: not self._requests, seconds)
+            for request in self._requests:
+                if not request.running:
+                    request.cancel.set()
+            self._changed.notify_all()
+
+    def drain(self, seconds: float) -> None:
+        """Wait so long for what runs, then cancel it."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._requests, seconds)
+            for request in self._requests:
+                request.cancel.set()
 
     def _of(self, name: Hashable) -> list[_Request]:
         return [request for request in self._requests if name in request.names]
@@ -188,7 +200,10 @@ UPLOADS = RateLimit(rate=2 * 2**30 / 3600, burst=2 * 2**30, timeout=0)
 SERVER = {"max_threads": 400, "state_session_capacity": 200}
 
 
-def drain(seconds: float) -> bool:
-    """Accept no more work, and wait so long for what is running. Returns whether all of it was finished."""
-    end = time.monotonic() + seconds
-    return all([queue.drain(max(0.0, end - time.monotonic())) for queue in (API, EXPORTS, PAGE)])
+def drain(seconds: float) -> None:
+    """Accept no more work, drop what waits, and wait so long for what runs; the rest of it is cancelled."""
+    end, queues = time.monotonic() + seconds, (API, EXPORTS, PAGE)
+    for queue in queues:
+        queue.close()
+    for queue in queues:
+        queue.drain(max(0.0, end - time.monotonic()))

@@ -109,13 +109,17 @@ def test_a_request_that_ends_with_an_error_leaves_the_queue():
     assert not queue.busy("a")
 
 
-def test_a_drained_queue_accepts_no_more_requests_and_waits_for_the_others():
+def test_a_closed_queue_drops_what_waits_and_cancels_what_still_runs_in_the_end(start):
     queue = Queue()
-    with queue.enter("a"):
-        assert not queue.drain(0)
-        with pytest.raises(ValueError, match="is restarting"), queue.enter("b"):
-            pass
-    assert queue.drain(0)
+    running, waiting = start(queue, "a"), start(queue, "a")
+    assert running.running.wait(TIMEOUT)
+    queue.close()
+    for dropped in (waiting, start(queue, "b")):
+        with pytest.raises(ValueError, match="is restarting"):
+            dropped.done.result(TIMEOUT)
+    assert not running.cancel.is_set()
+    queue.drain(0)
+    assert running.finish() is True
 
 
 def test_the_first_come_at_once_and_the_others_at_their_rate_which_silence_pays_back():
