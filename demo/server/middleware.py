@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import unquote
 
@@ -212,15 +213,20 @@ def _refusal(error: Exception, request: Request) -> tuple[int, str] | None:
 
 
 def caller_of(scope: Message) -> str:
-    """The address that a request comes from; behind a proxy of the host's own network, the address in its header.
+    """Whose request it is, for every limit: an address, and of IPv6 its network of 64 bits, which one client has whole.
 
-    Any other client could write anything into the header: with a new address in each call, it would have no limits.
+    Each proxy adds to a header whom it saw. TRANSFLOW_PROXIES says how many there are; else there may be one, on a
+    private network. No more is believed: a client with a new address in each call would have no limits.
     """
     host = (scope.get("client") or ("",))[0]
-    with suppress(ValueError):
-        if ip_address(host).is_private:
-            forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
-            return forwarded.rpartition(",")[-1].strip() or host
+    with suppress(ValueError):  # it is no address
+        peer = ip_address(host)
+        proxies = max(peer.is_loopback, int(os.environ.get("TRANSFLOW_PROXIES") or peer.is_private))
+        forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")
+        seen = [*filter(None, map(str.strip, forwarded)), host]
+        host = seen[max(0, len(seen) - 1 - proxies)]
+        if isinstance(address := ip_address(host), IPv6Address):
+            host = str(address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64))
     return host
 
 

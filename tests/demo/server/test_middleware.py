@@ -162,16 +162,25 @@ def test_callers_put_out_no_page_that_is_in_use(small):
 
 
 @pytest.mark.parametrize(
-    ("peer", "told", "caller"),
+    ("peer", "told", "proxies", "caller"),
     [
-        ("127.0.0.1", "1.1.1.1, 9.9.9.9", "9.9.9.9"),
-        ("10.0.3.7", "9.9.9.9", "9.9.9.9"),
-        ("127.0.0.1", "", "127.0.0.1"),
-        ("8.8.8.8", "9.9.9.9", "8.8.8.8"),  # no proxy of ours: it may write what it likes
+        ("127.0.0.1", "1.1.1.1, 9.9.9.9", "", "9.9.9.9"),
+        ("10.0.3.7", "9.9.9.9", "", "9.9.9.9"),
+        ("127.0.0.1", "", "", "127.0.0.1"),
+        ("8.8.8.8", "9.9.9.9", "", "8.8.8.8"),  # no proxy of ours: it may write what it likes
+        ("10.0.3.7", "9.9.9.9", "0", "10.0.3.7"),
+        ("8.8.8.8", "1.1.1.1, 9.9.9.9, 7.7.7.7", "2", "9.9.9.9"),
+        ("8.8.8.8", "9.9.9.9", "3", "9.9.9.9"),
+        ("2001:db8:1:2:a:b:c:d", "", "", "2001:db8:1:2::"),  # a client has the whole network
+        ("127.0.0.1", "2001:db8:1:2::9", "", "2001:db8:1:2::"),
+        ("::ffff:8.8.8.8", "", "", "8.8.8.8"),
     ],
 )
-def test_only_a_proxy_of_the_host_is_believed(peer, told, caller):
+def test_a_client_is_its_address_and_no_more_proxies_are_believed_than_there_are(
+    peer, told, proxies, caller, monkeypatch
+):
     """Neither can an agent pretend to be another caller: Gradio calls its endpoint with the agent's headers."""
+    monkeypatch.setenv("TRANSFLOW_PROXIES", proxies)
     seen = behind(peer, {"x-forwarded-for": told}).get("/").json()
     assert seen == {"client": caller, "header": caller}
 
