@@ -16,7 +16,19 @@ from dataclasses import dataclass, field
 
 from transflow_core.runtime.worker import Cancelled
 
-__all__ = ["API", "EXPORTS", "PAGE", "RATE", "SERVER", "UPLOADS", "CancelToken", "Queue", "RateLimit", "drain"]
+__all__ = [
+    "API",
+    "EVENTS",
+    "EXPORTS",
+    "PAGE",
+    "RATE",
+    "SERVER",
+    "UPLOADS",
+    "CancelToken",
+    "Queue",
+    "RateLimit",
+    "drain",
+]
 
 _RESTARTS = "The server is restarting. Try again in a minute."
 
@@ -179,6 +191,9 @@ class RateLimit:
         return wait
 
 
+# Events of the page, by address: each holds one of the threads below, also while it waits in `PAGE`. A class behind one
+# address has a few each, and four addresses would have to agree to take all threads.
+EVENTS = Queue(each=100, waiting=0)
 # A client is a visitor's session and a part of the page, such as one evidence panel: each change of a part starts from
 # the result of the change before. Sixteen clicks ahead is more than a person makes.
 PAGE = Queue()
@@ -191,7 +206,7 @@ API = Queue(each=4, total=12, waiting=64, seconds=600)
 # By address: requests cost the server's one interpreter ten milliseconds and more before anything is computed, and no
 # queue behind it can share these out. So they wait in front of it, where waiting costs nothing. A click on the page is
 # about ten events, and a class behind one address shares the rate. A call counts as five (`middleware`).
-RATE = RateLimit(rate=50, burst=150, timeout=60)
+RATE = RateLimit(rate=50, burst=150, timeout=10)
 # Bytes by address: a hundred large photographs, twice, and as many again within an hour.
 UPLOADS = RateLimit(rate=2 * 2**30 / 3600, burst=2 * 2**30, timeout=0)
 
@@ -202,7 +217,7 @@ SERVER = {"max_threads": 400, "state_session_capacity": 200}
 
 def drain(seconds: float) -> None:
     """Accept no more work, drop what waits, and wait so long for what runs; the rest of it is cancelled."""
-    end, queues = time.monotonic() + seconds, (API, EXPORTS, PAGE)
+    end, queues = time.monotonic() + seconds, (EVENTS, API, EXPORTS, PAGE)
     for queue in queues:
         queue.close()
     for queue in queues:

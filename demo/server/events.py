@@ -3,7 +3,6 @@
 import contextlib
 import contextvars
 import inspect
-import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -16,7 +15,7 @@ from gradio.events import Dependency
 
 from transflow_core.runtime.worker import Cancelled, as_client, steps_as_client
 
-from .admission import CancelToken
+from .admission import EVENTS, CancelToken
 from .errors import refusing, warn
 from .state import Session
 
@@ -25,7 +24,10 @@ __all__ = ["Updates", "in_steps", "on"]
 T = TypeVar("T")
 Updates = dict[Any, Any]
 """What a handler returns: the new value of each component, or an update of it."""
-_EXPIRED = "Your session has expired. Add your images again, or reload the page."
+_FORGOTTEN = (
+    "The server has forgotten what you added: this page was unused for long, or others needed its room. "
+    "Reload the page, or add your images again."
+)
 _revisions: WeakKeyDictionary[gr.Blocks, gr.HTML] = WeakKeyDictionary()
 _inputs: WeakSet[Component] = WeakSet()
 
@@ -39,17 +41,24 @@ class _Sent:
     """
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-        self._values: dict[Component, tuple[int, Any]] = {}
+        self._last: float = 0
+        self._values: dict[Component, tuple[float, Any]] = {}
 
-    def keep(self, updates: Updates) -> int:
+    def keep(self, updates: Updates) -> float:
         """Keep the values of an answer. Returns its number."""
-        revision = next(self._numbers)
+        self._last = revision = self._last + 1
         for component, update in updates.items():
             value = update.get("value") if isinstance(update, dict) else update
             if component in _inputs and isinstance(value, bool | int | float | str):
                 self._values[component] = revision, value
         return revision
+
+    def forgotten(self, seen: Any) -> bool:
+        """Whether a browser shows an answer that came before this session began: it had another one, which is over."""
+        if not isinstance(seen, int | float) or seen <= self._last:
+            return False
+        self._last = seen
+        return True
 
     def current(self, component: Component, value: Any, seen: Any) -> Any:
         """The value of a component for which a browser sent `value`, with the number of the answer that it set last."""
@@ -135,13 +144,12 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
 
     def prepared(request: gr.Request, values: Sequence[Any]) -> tuple[Session, Sequence[Any]]:
         session = Session.of(request)
-        if session.expired:
-            session.expired = False
-            warn(_EXPIRED)
         data = [_Data(values[0])] if event else []
         values = values[len(data) :]
         if inputs is not None:
             sent = session.state(_Sent)
+            if sent.forgotten(values[-1]):
+                warn(_FORGOTTEN)
             values = [sent.current(one, value, values[-1]) for one, value in zip(inputs, values, strict=False)]
         return session, [*data, *values]
 
@@ -153,7 +161,7 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
     def answer(request: gr.Request, *values: Any) -> Any:
         session, inputs = prepared(request, values)
         try:
-            with refusing(), as_client(session.id):
+            with refusing(), EVENTS.enter(session.address), as_client(session.id):
                 updates = handler(session, *inputs)
         except Cancelled:
             return nothing
@@ -161,7 +169,7 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
 
     def steps(request: gr.Request, *values: Any) -> Iterator[Any]:
         session, inputs = prepared(request, values)
-        with contextlib.suppress(Cancelled), refusing():
+        with contextlib.suppress(Cancelled), refusing(), EVENTS.enter(session.address):
             for updates in steps_as_client(session.id, handler(session, *inputs)):
                 yield answered(session, updates)
         # At the end of a generator Gradio sends its last updates again, and empties the outputs of one without any. A

@@ -6,7 +6,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections import deque
+from collections import Counter
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -23,7 +23,8 @@ __all__ = ["Session"]
 T = TypeVar("T")
 # Seconds. An open page keeps its images for a working day; a closed one, as long as a phone may take to reconnect.
 _IDLE, _DISCONNECTED = 8 * 3600, 600
-# So many sessions are kept; the least recently used one goes first. 18 images of evidence are 4 to 10 MB.
+# So many sessions are kept. Where there are more, whoever has most of them loses the one that was unused for longest.
+# 18 images of evidence are 4 to 10 MB.
 _MOST = 300
 
 
@@ -35,21 +36,19 @@ class Session:
 
     Attributes:
         id: client of the visitor's requests.
+        address: where it was opened.
         evidence: the images of each panel of the page.
         tab: the tab that is open.
         query: of the page's address, when it was opened. A browser may still send the value before it.
-        expired: whether an earlier session of this page has expired, with the images that the page shows.
     """
 
     _all: ClassVar[dict[str, Session]] = {}
-    _over: ClassVar[deque[str]] = deque(maxlen=2000)  # ids of expired sessions
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, id: str) -> None:
-        self.id = id
+    def __init__(self, id: str, address: str = "") -> None:
+        self.id, self.address = id, address
         self.evidence: dict[str, Evidence] = {}
         self.tab, self.query = "studio", ""
-        self.expired = id in Session._over
         self._states: dict[type, object] = {}
         self._folder: Path | None = None
         self._expires = 0.0
@@ -59,7 +58,8 @@ class Session:
         """The session that a request comes from. This use keeps it for longer."""
         key = (request and request.session_hash) or ""
         with cls._lock:
-            session = cls._all.pop(key, None) or cls(key or secrets.token_hex(8))
+            address = request.client.host if request and request.client else ""
+            session = cls._all.pop(key, None) or cls(key or secrets.token_hex(8), address)
             session._expires = time.monotonic() + _IDLE
             cls._all[session.id] = session  # the last one, since it is used
             many = len(cls._all) > _MOST
@@ -69,13 +69,15 @@ class Session:
 
     @classmethod
     def sweep(cls) -> None:
-        """Close the expired sessions, and where there are too many, the least recently used ones."""
+        """Close the expired sessions; where there are too many, whoever has most loses the least recently used."""
         with cls._lock:
-            now, many = time.monotonic(), len(cls._all) - _MOST
-            over = [one for index, one in enumerate(cls._all.values()) if index < many or one._expires < now]
+            now = time.monotonic()
+            over = [one for one in cls._all.values() if one._expires < now]
             for session in over:
                 del cls._all[session.id]
-                cls._over.append(session.id)
+            while len(cls._all) > _MOST:
+                most = Counter(one.address for one in cls._all.values()).most_common(1)[0][0]
+                over.append(cls._all.pop(next(one.id for one in cls._all.values() if one.address == most)))
         for session in over:
             session.close()
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -10,6 +9,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 import demo.server.events
+from demo.server.admission import EVENTS
 from demo.server.errors import message_of
 from demo.server.events import on
 from demo.server.state import Session
@@ -99,10 +99,24 @@ def test_a_value_that_the_browser_has_not_set_yet_is_the_servers(client):
 def test_whoever_comes_back_too_late_is_told_once(client, monkeypatch):
     told = []
     monkeypatch.setattr(demo.server.events, "warn", told.append)
-    Session.of(SimpleNamespace(session_hash=client.session_hash)).expired = True
+    number = client.predict("x", SEEN, api_name="/who")[1]
+    Session._all.pop(client.session_hash).close()
     for _ in range(2):
-        client.predict("x", SEEN, api_name="/who")
-    assert len(told) == 1 and "expired" in told[0]
+        number = client.predict("x", number, api_name="/who")[1]
+    assert len(told) == 1 and "forgotten" in told[0]
+
+
+def test_events_of_one_address_leave_threads_to_others(client):
+    """However many sessions they name: each would hold a thread while it waits."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(EVENTS.each):
+            stack.enter_context(EVENTS.enter("127.0.0.1"))
+        for name in ("/who", "/steps"):
+            with pytest.raises(AppError, match="Too many requests are waiting"):
+                client.predict("x", SEEN, api_name=name)
+        with EVENTS.enter("9.9.9.9"):
+            pass
+    assert client.predict("x", SEEN, api_name="/who")
 
 
 def test_a_handler_may_go_in_steps(client):

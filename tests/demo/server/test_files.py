@@ -86,7 +86,7 @@ def test_what_killed_processes_left_goes_at_the_start_and_nothing_of_others(own,
 
 
 def test_a_session_uses_the_sources_of_its_evidence_and_its_results_until_it_ends(own, clock):
-    visitor = SimpleNamespace(session_hash="one")
+    visitor = SimpleNamespace(session_hash="one", client=None)
     session = Session.of(visitor)
     upload, unused = write(own / "hash" / "face.png"), write(own / "hash2" / "unused.png")
     image = EvidenceImage(Source(str(upload)), Picture("face.png"), problem="no face")

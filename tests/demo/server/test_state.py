@@ -1,7 +1,6 @@
 """A visitor's session: found again, kept by use, and over at some time."""
 
 import shutil
-from collections import deque
 from types import SimpleNamespace
 
 import pytest
@@ -17,16 +16,15 @@ def clock(monkeypatch):
     now = SimpleNamespace(seconds=1000.0)
     monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     monkeypatch.setattr(Session, "_all", {})
-    monkeypatch.setattr(Session, "_over", deque())
     return now
 
 
-def request(name):
-    return SimpleNamespace(session_hash=name)
+def request(name, address="8.8.8.8"):
+    return SimpleNamespace(session_hash=name, client=SimpleNamespace(host=address))
 
 
-def session(name):
-    return Session.of(request(name))
+def session(*name):
+    return Session.of(request(*name))
 
 
 class Results(list):
@@ -51,7 +49,7 @@ def test_a_session_is_kept_as_long_as_it_is_used(clock):
         Session.sweep()
     assert left_alone.evidence == {} and not folder.exists()
     back = session("left alone")
-    assert back is not left_alone and back.expired and not session("used").expired
+    assert back is not left_alone and session("used") is used
 
 
 def test_a_page_that_is_closed_ends_its_work_and_may_come_back_for_a_while(clock):
@@ -72,6 +70,14 @@ def test_only_so_many_sessions_are_kept(monkeypatch):
     assert session("0") is first  # used again: the second is now the oldest
     session("3")
     assert session("0") is first and session("1") is not second
+
+
+def test_new_sessions_of_one_address_close_no_others(monkeypatch):
+    monkeypatch.setattr(sessions, "_MOST", 5)
+    others = [session(str(index), f"9.9.9.{index}") for index in range(3)]
+    flood = [session(f"new {index}") for index in range(20)]
+    assert [session(one.id) is one for one in others] == [True] * 3
+    assert [one.id in Session._all for one in flood] == [False] * 18 + [True] * 2
 
 
 def test_a_folder_that_a_cleaner_took_is_made_anew():
