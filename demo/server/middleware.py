@@ -18,6 +18,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import unquote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -46,10 +47,12 @@ HEADERS = {
 }
 _log = logging.getLogger(__name__)
 _MOST_UPLOADS = 200_000
-_DIGEST, _COOKIE = re.compile(r"[0-9a-f]{64}"), "transflow_visitor"
+# As a folder in a path. It begins with a letter that Python's search skips to: a body may be long.
+_DIGEST, _COOKIE = re.compile(r"/([0-9a-f]{64})"), "transflow_visitor"
 _CALL = "/gradio_api/call/"
-_BODY = 2**23
-"""Bytes that a request without files may have: the arguments of an event have far fewer."""
+_BODY, _VALUES = 2**23, 10_000
+"""Bytes that a request without files may have, such as a few pictures of an agent in base64; and how many values and
+escapes, each of which takes time wherever Gradio reads it. A call with two hundred images has two thousand."""
 _DISK = 8 * 2**30
 """Bytes that all uploads and results may have, also between two sweeps."""
 
@@ -74,7 +77,7 @@ class Uploads:
 
     def of_others(self, request: str, visitors: Collection[str]) -> bool:
         """Whether a request names an upload of somebody who is not among these."""
-        text = unquote(unquote(request)).lower()
+        text = unquote(unquote(request)).lower().replace("\\", "/")
         return any(self._visitors.get(digest, set(visitors)).isdisjoint(visitors) for digest in _DIGEST.findall(text))
 
 
@@ -122,13 +125,14 @@ class ServerMiddleware:
             if any(part in path for part in ("/file=http:", "/file=https:", "/proxy=")):
                 raise HTTPException(403, "This server fetches no files of other servers.")
             named, receive = scope["path"], _cancelling(path, request)
-            if uploads:
-                self._count(request, caller)
-            elif request.method == "POST":
+            if request.method == "POST":
                 await _in_time(path, caller)
-                text, receive = await _read(request)
-                named += text
-            if self._uploads.of_others(named, {visitor, caller} - {""}):
+                if uploads:
+                    self._count(request, caller)
+                else:
+                    text, receive = await _read(request, caller)
+                    named += text
+            if await run_in_threadpool(self._uploads.of_others, named, {visitor, caller} - {""}):
                 raise HTTPException(403, "This file is another visitor's: upload your own.")
             await self._app(scope, receive, sending)
         except ClientDisconnect:
@@ -148,31 +152,37 @@ class ServerMiddleware:
             raise HTTPException(411, "An upload must have a content-length.")
         if self._files.size + int(length) > _DISK:
             raise HTTPException(413, "The server's disk is full of uploads. Try again in a few minutes.")
-        if UPLOADS.wait(caller, int(length)) is None:
-            raise HTTPException(413, "Upload limit reached: 2 GB an hour.")
+        _spend(caller, int(length))
         self._files.size += int(length)
 
 
 async def _in_time(path: str, caller: str) -> None:
-    """Wait until this call of the API, or event of the page, is within its caller's rate."""
-    cost = 5 if _CALL in path else 1 if path.endswith("/queue/join") else 0  # a call is a session of its own for Gradio
-    if cost:
-        wait = RATE.wait(caller, cost)
-        if wait is None:
-            raise HTTPException(429, "Too many requests. Wait until some have finished.")
-        await asyncio.sleep(wait)
+    """Wait until this request is within its caller's rate."""
+    wait = RATE.wait(caller, 5 if _CALL in path else 1)  # a call is a session of its own for Gradio
+    if wait is None:
+        raise HTTPException(429, "Too many requests. Wait until some have finished.")
+    await asyncio.sleep(wait)
 
 
-async def _read(request: Request) -> tuple[str, Receive]:
+def _spend(caller: str, size: int) -> None:
+    """Count bytes that a caller sends, or refuse them."""
+    if UPLOADS.wait(caller, size) is None:
+        raise HTTPException(413, "Upload limit reached: 2 GB an hour.")
+
+
+async def _read(request: Request, caller: str) -> tuple[str, Receive]:
     """The body of a request, with every escape of JSON undone; and a `receive` that returns the body again."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > _BODY:
             raise HTTPException(413, "This request is too large.")
+    _spend(caller, len(body))
+    if sum(map(body.count, b",[{%\\")) > _VALUES:
+        raise HTTPException(413, "This request has too many values.")
     try:
-        text = json.dumps(json.loads(body))
-    except (ValueError, RecursionError):
+        text = await run_in_threadpool(lambda: json.dumps(json.loads(body)))
+    except ValueError:
         text = body.decode("latin-1")
     remaining = iter([{"type": "http.request", "body": bytes(body)}])
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 import queue
 import struct
+import threading
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -199,12 +200,36 @@ def test_whoever_exceeds_a_limit_is_refused_in_words(monkeypatch):
 
     assert [status(one, "call/v2/info", b"{}") for _ in range(2)] == [(200, ""), (429, "Too many req")]
     assert status(two, "call/v2/info", b"{}")[0] == 200
+    monkeypatch.setattr(middleware, "RATE", RateLimit(1, 99, timeout=0))
     assert [status(one, "upload", b"x" * 1000) for _ in range(2)] == [(200, ""), (413, "Upload limit")]
+    assert status(one, "nothing", b"x" * 999) == (413, "Upload limit")
     assert status(two, "upload", iter([b"x"])) == (411, "An upload mu")
     assert [status(two, "upload", b"x" * size) for size in (1500, 1500)] == [(200, ""), (413, "The server's")]
     assert cleanup.size == 2500  # until the next sweep
     for content in (b"x" * 1001, iter([b"x" * 600] * 2)):
         assert status(one, "run/info", content) == (413, "This request")
+
+
+@pytest.mark.parametrize("sign", [b"[],", b"{},", b"%25", rb"\u0061"])
+def test_a_body_of_very_many_values_is_refused_before_it_is_parsed_wherever_it_goes(sign):
+    with mock.patch("json.loads", side_effect=AssertionError), mock.patch.object(middleware, "unquote", str):
+        answer = behind().post("/nothing", content=sign * (middleware._VALUES + 1))
+    assert answer.status_code == 413 and "too many values" in answer.json()["detail"]
+
+
+def test_a_body_is_parsed_outside_of_the_thread_that_answers_everybody():
+    async def app(scope, receive, send):
+        threads.append(threading.get_ident())
+        await JSONResponse({})(scope, receive, send)
+
+    def loads(text):
+        threads.append(threading.get_ident())
+        return {}
+
+    threads = []
+    with mock.patch.object(middleware.json, "loads", loads):
+        TestClient(ServerMiddleware(app, SimpleNamespace(size=0)), client=("8.8.8.8", 1)).post("/nothing", json={})
+    assert len(set(threads)) == 2
 
 
 def test_whoever_leaves_before_the_request_is_complete_gets_no_answer_and_causes_no_error():
