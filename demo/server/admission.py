@@ -177,12 +177,15 @@ class RateLimit:
         self._rate, self._burst, self._timeout = rate, burst, timeout
         self._due: OrderedDict[str, float] = OrderedDict()  # when each caller will have paid for all so far
 
-    def wait(self, caller: str, cost: float = 1, now: float | None = None) -> float | None:
-        """Count what a caller asks for. Returns the seconds to wait, or None where they would exceed the timeout."""
+    def wait(self, caller: str, cost: float = 1, now: float | None = None, *, done: bool = False) -> float | None:
+        """Count what a caller asks for. Returns the seconds to wait, or None where they would exceed the timeout.
+
+        What is `done` already counts in any case.
+        """
         now = time.monotonic() if now is None else now
         due = max(self._due.get(caller, now), now) + cost / self._rate
         wait = max(0.0, due - now - self._burst / self._rate)
-        if wait > self._timeout:
+        if wait > self._timeout and not done:
             return None
         self._due[caller] = due
         self._due.move_to_end(caller)

@@ -27,6 +27,8 @@ _PREFIX = "transflow-studio-"
 # Seconds. A file is read within an hour of being made, or a session uses it; the host may set less. A folder that no
 # process touched for ten sweeps belongs to a process that has ended.
 AGE, EVERY, DEAD = float(os.environ.get("TRANSFLOW_KEEP", 3600)), 60.0, 600.0
+FILE = 2 * 4096
+"""Bytes that a file takes on disk beside its content: up to a block, and its folder."""
 TOTAL = 4 * 2**30
 """Bytes that all files together may have: what Spaces and small hosts have to spare."""
 _made: set[str] = set()
@@ -64,7 +66,7 @@ def new_folder() -> Path:
 
 def sweep(folder: Path, used: Collection[Path] = (), age: float = AGE, total: int = TOTAL) -> int:
     """Delete the files under a folder that are older than `age` seconds, and the oldest while there are more than
-    `total` bytes; then the empty folders. Returns the bytes that remain.
+    `total` bytes on disk; then the empty folders. Returns the bytes that remain.
 
     Args:
         used: files, and folders, in use. They stay however old they are, and go last where there are too many bytes:
@@ -81,7 +83,7 @@ def sweep(folder: Path, used: Collection[Path] = (), age: float = AGE, total: in
         for path in (Path(parent, name) for name in names):
             if status := _status(path):
                 # Gradio moves and links files: the time when a file came here counts.
-                files.append((stays(path), max(status.st_mtime, status.st_ctime), status.st_size, path))
+                files.append((stays(path), max(status.st_mtime, status.st_ctime), status.st_size + FILE, path))
     size = sum(bytes_ for _, _, bytes_, _ in files)
     for is_used, made, bytes_, path in sorted(files):
         if size > total or (now - made > age and not is_used):

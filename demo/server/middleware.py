@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse
 
 from .admission import API, RATE, UPLOADS
 from .errors import message_of
-from .files import Cleanup
+from .files import FILE, Cleanup
 
 __all__ = ["ServerMiddleware", "Uploads", "caller_of"]
 
@@ -68,12 +68,17 @@ class Uploads:
     def __init__(self) -> None:
         self._visitors: OrderedDict[str, set[str]] = OrderedDict()
 
-    def add(self, answer: str, visitor: str) -> None:
-        """This answer of Gradio's names the uploads of a visitor. Two visitors may upload the same bytes."""
-        for digest in _DIGEST.findall(answer):
+    def add(self, answer: str, visitor: str) -> int:
+        """This answer of Gradio's names the uploads of a visitor. Two visitors may upload the same bytes.
+
+        Returns how many there are.
+        """
+        digests = _DIGEST.findall(answer)
+        for digest in digests:
             self._visitors.setdefault(digest, set()).add(visitor)
         while len(self._visitors) > _MOST_UPLOADS:
             self._visitors.popitem(last=False)
+        return len(digests)
 
     def of_others(self, request: str, visitors: Collection[str]) -> bool:
         """Whether a request names an upload of somebody who is not among these."""
@@ -117,7 +122,9 @@ class ServerMiddleware:
                 if not visitor and path in ("", scope.get("root_path")):
                     headers.append("set-cookie", _new_cookie(request))
             elif uploads:
-                self._uploads.add(message.get("body", b"").decode("latin-1"), visitor or caller)
+                count = self._uploads.add(message.get("body", b"").decode("latin-1"), visitor or caller)
+                self._files.size += count * FILE
+                UPLOADS.wait(caller, count * FILE, done=True)
             await send(message)
 
         try:

@@ -144,3 +144,4 @@ def test_whoever_would_wait_too_long_is_refused_and_it_costs_nothing():
     limit = RateLimit(rate=1, burst=1, timeout=2)
     assert [limit.wait("a", now=0.0) for _ in range(5)] == pytest.approx([0, 1, 2, None, None])
     assert limit.wait("a", now=1.0) == pytest.approx(2)
+    assert limit.wait("a", now=1.0, cost=3, done=True) == pytest.approx(5)  # what is done costs in any case

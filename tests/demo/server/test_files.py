@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from demo.server import state as sessions
-from demo.server.files import Cleanup, own_folder, sweep
+from demo.server.files import FILE, Cleanup, own_folder, sweep
 from demo.server.state import Session
 from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.pictures import Picture
@@ -39,7 +39,7 @@ def own(tmp_path, monkeypatch):
 def test_files_go_by_age_whoever_wrote_them_and_their_folders_go_too(tmp_path, clock):
     files = [write(tmp_path / place) for place in ("aa/upload.png", "bb/cc/result.webp", "tmp0000")]
     clock.seconds = 1800
-    assert sweep(tmp_path, age=3600) == 30 and all(file.exists() for file in files)
+    assert sweep(tmp_path, age=3600) == 3 * (10 + FILE) and all(file.exists() for file in files)
     clock.seconds = 4000
     assert sweep(tmp_path, age=3600) == 0
     assert list(tmp_path.iterdir()) == []
@@ -48,7 +48,7 @@ def test_files_go_by_age_whoever_wrote_them_and_their_folders_go_too(tmp_path, c
 def test_what_a_session_uses_stays_however_old_it_is(tmp_path, clock):
     source, result, other = (write(tmp_path / place) for place in ("aa/face.png", "session/sheet.png", "bb/other.png"))
     clock.seconds = 9000
-    assert sweep(tmp_path, [source, result.parent], age=3600) == 20
+    assert sweep(tmp_path, [source, result.parent], age=3600) == 2 * (10 + FILE)
     assert source.exists() and result.exists() and not other.exists()
 
 
@@ -56,7 +56,7 @@ def test_the_oldest_go_where_there_are_too_many_bytes_and_those_in_use_last(tmp_
     files = [write(tmp_path / name / "file", 1000) for name in "abcd"]
     for age, file in enumerate(files):
         os.utime(file, (time.time() + 100 - age,) * 2)  # the last one is the oldest
-    assert sweep(tmp_path, [files[3]], total=2500) == 2000
+    assert sweep(tmp_path, [files[3]], total=2 * FILE + 2500) == 2 * FILE + 2000
     assert [file.exists() for file in files] == [True, False, False, True]
     assert sweep(tmp_path, [files[3]], total=0) == 0
 
@@ -94,7 +94,7 @@ def test_a_session_uses_the_sources_of_its_evidence_and_its_results_until_it_end
     result = write(session.file("sheet.png"))
     cleanup = Cleanup(Session.in_use, own, age=-1.0)
     cleanup.close()
-    assert cleanup.size == 20 and not unused.exists()
+    assert cleanup.size == 2 * (10 + FILE) and not unused.exists()
     Session.disconnected(visitor)
     cleanup.sweep()
     assert upload.exists() and result.exists()  # the visitor may come back

@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 from benchmarks.visitors import Visitor
 from demo import Engines, build, gradio_compat, launch
 from demo.page import Page
-from demo.server import admission, middleware
+from demo.server import admission, files, middleware
 from demo.server.admission import RateLimit
 from demo.server.middleware import ServerMiddleware
 from demo.server.state import Session
@@ -83,6 +83,15 @@ def test_a_server_that_is_told_to_end_before_it_has_begun_ends_without_a_complai
 def http(small):
     with httpx.Client(base_url=small[1], timeout=TIMEOUT) as client:
         yield client
+
+
+def test_many_tiny_uploads_count_by_what_they_take_on_the_disk(http, monkeypatch):
+    monkeypatch.setattr(middleware, "UPLOADS", RateLimit(1, 10 * files.FILE, timeout=0))
+    answers = []
+    for index in range(3):
+        tiny = [("files", (f"{n}.png", f"{index} {n}".encode())) for n in range(6)]
+        answers.append(http.post("/gradio_api/upload", files=tiny).status_code)
+    assert answers == [200, 200, 413]
 
 
 def uploaded(http, more=b""):
