@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
@@ -200,7 +201,7 @@ async def _read(request: Request, caller: str) -> tuple[str, Receive]:
 
 
 def _cancelling(path: str, request: Request) -> Receive:
-    """`receive` that cancels the calls of a client who disconnects while it waits for their answers."""
+    """`receive` that cancels what a client began who disconnects: calls whose answers it waits for, or an upload."""
     waits_for = None
     if request.method == "GET" and path.endswith("/queue/data"):
         waits_for = "session", request.query_params.get("session_hash", "")
@@ -211,6 +212,8 @@ def _cancelling(path: str, request: Request) -> Receive:
         message = await request.receive()
         if message["type"] == "http.disconnect" and waits_for is not None:
             API.cancel(waits_for, by_user=False)
+        if message["type"] == "http.disconnect" and path.endswith("/upload"):
+            raise MultiPartException("The upload was cut off.")  # then Gradio deletes the parts that came
         return message
 
     return receiving

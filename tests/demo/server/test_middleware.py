@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import json
 import queue
+import socket
 import struct
 import threading
+import time
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,6 +94,25 @@ def test_many_tiny_uploads_count_by_what_they_take_on_the_disk(http, monkeypatch
         tiny = [("files", (f"{n}.png", f"{index} {n}".encode())) for n in range(6)]
         answers.append(http.post("/gradio_api/upload", files=tiny).status_code)
     assert answers == [200, 200, 413]
+
+
+def test_an_upload_that_is_cut_off_leaves_nothing(small):
+    head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: {2**20}\r\n"
+    part = 'Content-Disposition: form-data; name="files"; filename="a.png"'
+    with socket.create_connection(small[1].removeprefix("http://").split(":")) as line:
+        line.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n{part}\r\n\r\n".encode())
+        line.sendall(bytes(2**19))
+        parts = waited(lambda: [one for one in files.upload_folder().iterdir() if one.is_file()])
+    assert waited(lambda: not any(one.exists() for one in parts))
+
+
+def waited(reached):
+    """What a function gives as soon as it is true."""
+    for _ in range(TIMEOUT * 20):
+        if found := reached():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("not reached")
 
 
 def uploaded(http, more=b""):
