@@ -24,9 +24,8 @@ __all__ = ["Cleanup", "new_folder", "own_folder", "sweep", "upload_folder"]
 
 _log = logging.getLogger(__name__)
 _PREFIX = "transflow-studio-"
-# Seconds. A file is read within an hour of being made, or a session uses it; the host may set less. A folder that no
-# process touched for ten sweeps belongs to a process that has ended.
-AGE, EVERY, DEAD = float(os.environ.get("TRANSFLOW_KEEP", 3600)), 60.0, 600.0
+# Seconds. A file is read within an hour of being made, or a session uses it; the host may set less.
+AGE, EVERY = float(os.environ.get("TRANSFLOW_KEEP", 3600)), 60.0
 FILE = 2 * 4096
 """Bytes that a file takes on disk beside its content: up to a block, and its folder."""
 TOTAL = 4 * 2**30
@@ -46,10 +45,25 @@ def own_folder() -> Path:
         if within is not None:
             Path(within).mkdir(parents=True, exist_ok=True)
         own = os.path.realpath(tempfile.mkdtemp(prefix=_PREFIX, dir=within))
+        _lock(own)
         os.environ["GRADIO_TEMP_DIR"] = own
         _made.add(own)
         atexit.register(shutil.rmtree, own, ignore_errors=True)
     return upload_folder()
+
+
+def _lock(folder: str | Path) -> int | None:
+    """Lock a folder until this process ends. None where a process has it, or the system locks no folders."""
+    with contextlib.suppress(OSError, ImportError):
+        import fcntl  # not on Windows
+
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except OSError:
+            os.close(handle)
+    return None
 
 
 def upload_folder() -> Path:
@@ -128,12 +142,13 @@ class Cleanup:
 
     def sweep(self) -> None:
         """Once, now."""
-        if self._folder.name.startswith(_PREFIX) and self._folder.is_dir():
-            os.utime(self._folder)  # this process lives
+        if self._folder.name.startswith(_PREFIX):
             for other in self._folder.parent.glob(f"{_PREFIX}*"):
                 status = _status(other)
-                if other != self._folder and status and time.time() - status.st_mtime > DEAD:
+                # A new one is about to be locked.
+                if status and time.time() - status.st_mtime > EVERY and (lock := _lock(other)) is not None:
                     shutil.rmtree(other, ignore_errors=True)
+                    os.close(lock)
         self.size = sweep(self._folder, list(self._used()), self._age, self._total)
 
     def close(self) -> None:

@@ -1,6 +1,8 @@
 """Old files go by age and by size, what is in use stays, and what a dead process left goes at the next start."""
 
 import os
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -11,6 +13,8 @@ from demo.server.files import FILE, Cleanup, own_folder, sweep
 from demo.server.state import Session
 from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.pictures import Picture
+
+LOCKING = "import sys; from demo.server.files import _lock; print(_lock(sys.argv[1]), flush=True); input()"
 
 
 def write(path, size=10):
@@ -75,14 +79,21 @@ def test_a_process_has_a_folder_of_its_own_that_nobody_else_reads_and_that_no_ot
     assert own_folder() == own and os.environ["GRADIO_TEMP_DIR"] == str(own)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folders")
 def test_what_killed_processes_left_goes_at_the_start_and_nothing_of_others(own, tmp_path):
-    dead, alive, foreign = (tmp_path / name for name in ("transflow-studio-1", "transflow-studio-2", "somebody"))
-    for folder in (dead, alive, foreign):
+    dead, new, alive, foreign = (tmp_path / name for name in (*(f"transflow-studio-{n}" for n in "123"), "somebody"))
+    for folder in (dead, new, alive, foreign):
         write(folder / "file")
-    for folder in (dead, foreign):
+    for folder in (dead, alive, foreign, own):
         os.utime(folder, (1e9, 1e9))
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCKING, alive], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline()  # it may be suspended from now on: it touches nothing
+        Cleanup(lambda: [], own).close()
+        assert not dead.exists() and new.exists() and alive.exists() and foreign.exists() and own.exists()
     Cleanup(lambda: [], own).close()
-    assert not dead.exists() and alive.exists() and foreign.exists() and own.exists()
+    assert not alive.exists()
 
 
 def test_a_session_uses_the_sources_of_its_evidence_and_its_results_until_it_ends(own, clock):
