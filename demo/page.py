@@ -172,6 +172,8 @@ def launch(demo: Page, **options: Any) -> Any:
         signal.signal(signal.SIGTERM, _terminate)
     demo.queue(max_size=None, api_open=False)
     keep_pages(demo)
+    # Gradio would take the port of its variable, or the next free one.
+    port = options.pop("server_port", None) or os.environ.get("GRADIO_SERVER_PORT")
     # Gradio requests its own page first: work that may take all of a busy machine begins after that.
     try:
         launched = demo.launch(
@@ -188,8 +190,12 @@ def launch(demo: Page, **options: Any) -> Any:
             mcp_server=serve_tools(),
             **SERVER,
             prevent_thread_lock=True,
+            server_port=int(port) if port else None,
             **options,
         )
+    except OSError:
+        taken = f"port {port} is taken" if port else "no port from 7860 on is free"
+        raise SystemExit(f"error: {taken}. Choose another one, by --port or GRADIO_SERVER_PORT.") from None
     except KeyboardInterrupt:  # it ends before it has begun
         demo.close()
         raise SystemExit(0) from None

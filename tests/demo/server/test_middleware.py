@@ -81,6 +81,17 @@ def test_a_server_that_is_told_to_end_before_it_has_begun_ends_without_a_complai
     assert ended.value.code == 0
 
 
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_a_port_that_is_taken_is_told_and_no_other_one_is_taken(by, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("GRADIO_SERVER_PORT", str(port if by == "variable" else port + 1))
+        how = {"server_port": port} if by == "option" else {}
+        with pytest.raises(SystemExit, match=f"port {port} is taken"):
+            launch(tiny_page(tmp_path), prevent_thread_lock=True, quiet=True, **how)
+
+
 @pytest.fixture
 def http(small):
     with httpx.Client(base_url=small[1], timeout=TIMEOUT) as client:
