@@ -225,8 +225,10 @@ def _refusal(error: Exception, request: Request) -> tuple[int, str] | None:
         return error.status_code, error.detail
     if isinstance(error, OSError):  # a full or a read-only disk under an upload
         return 507, message_of(error)
+    # Gradio fails on such a request: several ranges of a file, an unknown endpoint, data that is no list.
+    if isinstance(error, ValueError) and "range" in request.headers:
+        return 416, "Only one range of bytes is sent at a time."
     if isinstance(error, KeyError | TypeError | ValueError | RecursionError) and request.method == "POST":
-        # Gradio fails on such a request: an unknown endpoint, data that is no list.
         _log.info("a request that Gradio does not accept", exc_info=True)
         return 400, "This is not a request of the API: see /gradio_api/info."
     return None

@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -378,6 +379,12 @@ def test_nothing_is_passed_on_from_elsewhere(http, path):
     assert answer.status_code == 403 and "other servers" in answer.text
 
 
+@pytest.mark.parametrize("ranges", ["bytes=0-1,3-4", "bytes=0-1-2", "bytes=0-" + "9" * 5000])
+def test_several_ranges_of_a_file_are_refused_in_words(http, ranges):
+    answer = http.get(f"/gradio_api/file={uploaded(http)}", headers={"range": ranges})
+    assert answer.status_code == 416 and "one range" in answer.json()["detail"]
+
+
 # ---- calls ---------------------------------------------------------------------------------------------------------
 
 
@@ -395,6 +402,18 @@ def refused(http, path, body):
 @pytest.mark.parametrize("path", ["call/align", "call/v2/align", "call/v2/nothing", "queue/join", "run/align"])
 def test_a_call_without_sense_is_refused_in_words(http, path, body):
     assert refused(http, path, body)
+
+
+@pytest.mark.parametrize("depth", range(100, 1600, 100))
+def test_a_deep_body_of_an_agent_is_refused_in_words(http, depth):
+    if find_spec("mcp") is None:
+        pytest.skip("tools for agents are optional")
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "info", "arguments": {"prior": 0}}}
+    body = json.dumps(call).replace(": 0", f": {'[' * depth}{']' * depth}")
+    answer = http.post(
+        "/gradio_api/mcp/", content=body, headers=JSON | {"accept": "application/json, text/event-stream"}
+    )
+    assert answer.status_code < 500
 
 
 def test_who_hangs_up_ends_the_call(http, small, hold):
