@@ -59,10 +59,20 @@ class Queue:
         total: how many run at once in all.
         waiting: how many of one client may wait. One more is refused.
         seconds: how long a request may run.
+        timeout: seconds within which somebody must wait for its answer, see `awaited`; None where nobody need.
     """
 
-    def __init__(self, *, each: int = 1, total: int = 1000, waiting: int = 16, seconds: float | None = None) -> None:
-        self.each, self.total, self.waiting, self.seconds = each, total, waiting, seconds
+    def __init__(
+        self,
+        *,
+        each: int = 1,
+        total: int = 1000,
+        waiting: int = 16,
+        seconds: float | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.each, self.total, self.waiting, self.seconds, self.timeout = each, total, waiting, seconds, timeout
+        self._awaited: Counter[Hashable] = Counter()
         self._requests: list[_Request] = []  # in the order in which they came
         self._changed = threading.Condition()
         self._closed = False
@@ -77,7 +87,7 @@ class Queue:
             newest: cancel all earlier requests of the client.
 
         Raises:
-            Cancelled: it is cancelled while it waits.
+            Cancelled: it is cancelled while it waits, or nobody waits for its answer.
             ValueError: too many wait already, it runs for too long, or the queue is closed.
         """
         request = _Request(client, (client, *names))
@@ -101,6 +111,10 @@ class Queue:
         timer.daemon = True
         try:
             with self._changed:
+                if self.timeout is not None and not self._changed.wait_for(
+                    lambda: request.cancel.is_set() or any(map(self._awaited.get, request.names)), self.timeout
+                ):
+                    raise Cancelled
                 self._changed.wait_for(lambda: request.cancel.is_set() or self._is_next(request))
                 if request.cancel.is_set():
                     raise ValueError(_RESTARTS) if self._closed else Cancelled
@@ -119,6 +133,19 @@ class Queue:
             with self._changed:
                 self._requests.remove(request)
                 self._changed.notify_all()
+
+    @contextmanager
+    def awaited(self, name: Hashable) -> Iterator[None]:
+        """Somebody waits for the answers of requests of this name."""
+        with self._changed:
+            self._awaited[name] += 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._awaited[name] -= 1
+                self._awaited += Counter()  # without those that are 0
 
     def cancel(self, name: Hashable, *, by_user: bool = True) -> None:
         """Cancel what runs and waits of a client, or under another name."""
@@ -204,7 +231,7 @@ PAGE = Queue()
 EXPORTS = Queue(total=2, waiting=3)
 # By the caller's address. A caller with calls running and 64 more waiting delays nobody else: eight places stay free
 # for others, and the page does not wait here at all. The largest call takes a few minutes on two busy cores.
-API = Queue(each=4, total=12, waiting=64, seconds=600)
+API = Queue(each=4, total=12, waiting=64, seconds=600, timeout=60)
 
 # By address: requests cost the server's one interpreter ten milliseconds and more before anything is computed, and no
 # queue behind it can share these out. So they wait in front of it, where waiting costs nothing. A click on the page is

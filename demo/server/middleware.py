@@ -132,7 +132,8 @@ class ServerMiddleware:
             # Gradio would, as an open proxy.
             if any(part in path for part in ("/file=http:", "/file=https:", "/proxy=")):
                 raise HTTPException(403, "This server fetches no files of other servers.")
-            named, receive = scope["path"], _cancelling(path, request)
+            waits_for = _waits_for(path, request)
+            named, receive = scope["path"], _cancelling(path, request, waits_for)
             if request.method == "POST":
                 await _in_time(path, caller)
                 if uploads:
@@ -142,7 +143,8 @@ class ServerMiddleware:
                     named += text
             if await run_in_threadpool(self._uploads.of_others, named, {visitor, caller} - {""}):
                 raise HTTPException(403, "This file is another visitor's: upload your own.")
-            await self._app(scope, receive, sending)
+            with API.awaited(waits_for):
+                await self._app(scope, receive, sending)
         except ClientDisconnect:
             return  # nobody waits for an answer
         except Exception as error:
@@ -200,13 +202,15 @@ async def _read(request: Request, caller: str) -> tuple[str, Receive]:
     return text, again
 
 
-def _cancelling(path: str, request: Request) -> Receive:
-    """`receive` that cancels what a client began who disconnects: calls whose answers it waits for, or an upload."""
-    waits_for = None
+def _waits_for(path: str, request: Request) -> tuple[str, str] | None:
+    """The name in `API` of the calls for whose answers a request waits."""
     if request.method == "GET" and path.endswith("/queue/data"):
-        waits_for = "session", request.query_params.get("session_hash", "")
-    elif request.method == "GET" and _CALL in path:
-        waits_for = "event", path.rpartition("/")[2]
+        return "session", request.query_params.get("session_hash", "")
+    return ("event", path.rpartition("/")[2]) if request.method == "GET" and _CALL in path else None
+
+
+def _cancelling(path: str, request: Request, waits_for: tuple[str, str] | None) -> Receive:
+    """`receive` that cancels what a client began who disconnects: calls whose answers it waits for, or an upload."""
 
     async def receiving() -> Message:
         message = await request.receive()

@@ -91,6 +91,20 @@ def test_a_client_with_too_many_requests_is_refused_and_others_are_not(start):
     assert start(queue, "b").finish() is False
 
 
+def test_a_request_whose_answer_nobody_waits_for_never_runs(start):
+    queue = Queue(timeout=0.05)
+    with pytest.raises(Cancelled):
+        start(queue, "a", "stream 1").done.result(TIMEOUT)
+    with queue.awaited("stream 1"), queue.awaited("stream 2"):
+        assert start(queue, "a", "stream 1").finish() is False
+    with pytest.raises(Cancelled):
+        start(queue, "a", "stream 1").done.result(TIMEOUT)
+    queue.timeout = TIMEOUT
+    late = start(queue, "a", "stream 1")
+    with queue.awaited("stream 1"):
+        assert late.finish() is False
+
+
 def test_a_free_place_goes_to_the_longest_waiting_client_without_a_running_request(start):
     queue = Queue(each=1, total=2)
     a, b = start(queue, "a"), start(queue, "b")

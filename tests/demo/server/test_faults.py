@@ -78,8 +78,8 @@ def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(priors, tmp_pat
     try:
         with httpx.Client(base_url=f"{url}/gradio_api", timeout=TIMEOUT) as http:
             call, given = call_align(http)
-            wait_for(begun.exists, process)
             with http.stream("GET", f"/call/v2/align/{call}") as answer:
+                wait_for(begun.exists, process)
                 process.send_signal(signal.SIGTERM)
                 wait_for(lambda: "is restarting" in refusal(http, given), process)
                 go_on.touch()
@@ -98,9 +98,9 @@ def test_a_server_that_is_told_to_end_ends_whatever_waits_or_runs(priors, tmp_pa
     begun, never = tmp_path / "begun", tmp_path / "never"
     process, url, _ = serve("-c", _PAGE, str(priors), str(begun), str(never), stderr=subprocess.PIPE)
     try:
-        with httpx.Client(base_url=f"{url}/gradio_api", timeout=TIMEOUT) as http:
+        with httpx.Client(base_url=f"{url}/gradio_api", timeout=TIMEOUT) as http, contextlib.ExitStack() as stack:
             for _ in range(admission.API.each + 1):  # what runs does not even look whether it is cancelled
-                call_align(http)
+                stack.enter_context(http.stream("GET", f"/call/v2/align/{call_align(http)[0]}"))
             wait_for(begun.exists, process)
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=TIMEOUT)
