@@ -34,5 +34,8 @@ def app(
     from . import Engines, build, launch  # imported here, so that `--help` waits for neither torch nor Gradio
 
     hub = hub or ("on" if host in ("127.0.0.1", "localhost", "::1") else "off")
-    page = build(Engines(priors, device, hub=hub))
-    launch(page, server_name=host, server_port=port, inbrowser=browser)
+    try:
+        launch(build(Engines(priors, device, hub=hub)), server_name=host, server_port=port, inbrowser=browser)
+    except (ValueError, OSError) as error:  # no such device; a port that is taken
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error

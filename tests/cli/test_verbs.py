@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -10,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import demo
+import transflow_core
 from demo import command
 from transflow_core.cli import app
 from transflow_core.recipes import RECIPES
@@ -41,6 +43,8 @@ def test_help_is_there_for_every_command():
         (["sample", "tiny.safetensors"], "tiny.safetensors"),
         (["sample", "images", "--prior", "celeba65"], "celeba65"),
         (["mix", "images/0.png", "images/1.png", "--how", "subtract", "--share", "0.95"], "from 0 to 0.9"),
+        (["sample", "images", "--device", "wat"], "cannot compute on 'wat' here; choose auto, cpu"),
+        (["bench", "--device", "xla"], "cannot compute on 'xla' here"),
     ],
 )
 def test_mistakes_end_in_one_sentence(run, arguments, message):
@@ -60,11 +64,50 @@ def test_mistakes_end_in_one_sentence(run, arguments, message):
         ("sample images --align half", "'never'"),
         ("interpolate images/0.png images/1.png --interpolation magic", "'wasserstein'"),
         ("mix images/0.png images/1.png --how magic", "'subtract'"),
+        ("condition-set images --faces most", "'largest'"),
     ],
 )
 def test_a_wrong_choice_is_refused_with_those_that_there_are(arguments, choices):
     done = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, arguments)
     assert done.exit_code == 2 and choices in done.output
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "message"),
+    [
+        ("sample", "nowhere/a.png", "there is no folder nowhere"),
+        ("sample", "images/0.png/folder", "you cannot write there"),
+        ("condition", "folder.safetensors", "you cannot write there"),
+        ("condition-set", "nowhere/a.safetensors", "there is no folder nowhere"),
+    ],
+)
+def test_where_nothing_can_be_written_nothing_is_loaded(run, monkeypatch, command, output, message):
+    Path("folder.safetensors").mkdir()
+    monkeypatch.setattr("transflow_core.priors.catalogue.load_prior", lambda *_, **__: pytest.fail("it was loaded"))
+    assert message in run(command, "images", "-o", output, fails=True)
+
+
+def test_an_unknown_device_is_refused_before_the_model_is_read(run):
+    Path("tiny.safetensors").write_bytes(b"no model")
+    assert "cannot compute on" in run("sample", "images", "--device", "wat", fails=True)
+
+
+def test_the_version_and_completion_are_there():
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"transflow {transflow_core.__version__}\n"
+    assert "--install-completion" in CliRunner().invoke(app, ["--help"]).stdout
+
+
+@pytest.mark.parametrize("fault", [ValueError("PyTorch cannot"), OSError("Cannot find empty port")])
+def test_a_page_that_cannot_start_says_why(monkeypatch, fault):
+    def launch(*_, **__):
+        raise fault
+
+    page = typer.Typer()
+    page.command()(command.app)
+    for name, stub in (("Engines", lambda *_, **__: None), ("build", lambda _: None), ("launch", launch)):
+        monkeypatch.setattr(demo, name, stub)
+    done = CliRunner().invoke(page, [])
+    assert done.exit_code == 1 and done.stderr == f"error: {fault}\n"
 
 
 def test_help_waits_for_no_large_library():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import entry_points
+from typing import Annotated
 
 import typer
 
@@ -23,10 +24,26 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Transflow Learning: bend a trained flow towards a handful of images, with no training.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print("transflow", sys.modules[__name__.partition(".")[0]].__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What all commands have."""
+
+
 for plugin in entry_points(group="transflow.commands"):
     try:
         app.command(plugin.name)(plugin.load())

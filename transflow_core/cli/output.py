@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,14 @@ class Work:
         if strict and self._skipped:
             raise ValueError(f"--strict: {self._skipped} of the files could not be used, so nothing is written")
 
+    def check_output(self, path: Path) -> None:
+        """Raises ValueError where nothing can be written, before it is computed. A folder that is missing is made."""
+        if path.suffix and not path.parent.is_dir():
+            raise ValueError(f"{path}: there is no folder {path.parent}")
+        at = next(one for one in (path, *path.absolute().parents) if one.exists())
+        if not os.access(at, os.W_OK) or at.is_dir() == (at == path and bool(path.suffix)):
+            raise ValueError(f"{path}: you cannot write there")
+
     def wrote(self, path: Path) -> None:
         """Report a file that was written."""
         self.result.setdefault("files", []).append(str(path))
@@ -70,7 +79,9 @@ class Work:
         """An engine with this prior; keywords as for `Engine`."""
         from ..engine import Engine
         from ..priors.catalogue import load_prior
+        from ..priors.prior import pick_device
 
+        pick_device(device)  # refused before a file is read
         engine = Engine(load_prior(prior, device=device), **how)
         self.result |= {"prior": engine.prior.name, "device": str(engine.prior.device)}
         return engine
@@ -113,9 +124,11 @@ def run_recipe(
     with working(as_json) as work:
         recipe = model.from_texts({name: to_text(value) for name, value in values.items()})
         assert isinstance(recipe, Reading)  # every recipe reads images
-        files = {name: _files(work, model, name, value) for name, value in inputs.items() if value}
         if output is not None:
             check_suffix(model, output)
+            work.check_output(output)
+        files = {name: _files(work, model, name, value) for name, value in inputs.items() if value}
+        if output is not None:
             recipe = recipe.written_as(output.suffix.lower().removeprefix("."))
         images = [path for name, one in model.inputs.items() if one.kind in ("images", "set") for path in files[name]]
         reader, size = PictureReader() if len(images) >= _WORTH_A_PROCESS else None, shipped_image_size(recipe.prior)

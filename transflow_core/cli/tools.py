@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from typer import Argument, Option
 
@@ -123,8 +123,8 @@ def condition_set(
     lam_ratio: Annotated[str, Option(help="λ/m: one number, or one for each level: 0.3,0.5,0.5,0.7,0.7")] = "0.5",
     prior: Prior = DEFAULT_PRIOR,
     device: Device = "auto",
-    align: Annotated[str, Option(help="Align faces: auto, never, always.")] = "auto",
-    faces: Annotated[str, Option(help="Which faces of a picture count: largest, all.")] = "largest",
+    align: Annotated[Literal["auto", "never", "always"], Option(help="Align faces.")] = "auto",
+    faces: Annotated[Literal["largest", "all"], Option(help="Which faces of a picture count.")] = "largest",
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -138,6 +138,7 @@ def condition_set(
 
     with working(as_json) as work:
         recipe = Condition.from_texts({"lam_ratio": lam_ratio, "align": align, "faces": faces})
+        work.check_output(output)
         how: dict[str, Any] = {"align": recipe.align, "faces": recipe.faces, "progress": work.progress}
         # A small cache: no image is asked for twice. Pictures are read while the flow inverts those before.
         engine = work.engine(prior, device, cached=1, pictures=PictureReader())
