@@ -150,7 +150,7 @@ def test_old_text_that_is_none_is_refused(text):
         Method.from_texts({"manner": text})
 
 
-@pytest.mark.parametrize("name", ["nothing.txt", "a.jpg", "a.safetensors"])
+@pytest.mark.parametrize("name", ["nothing.txt", "a.bmp", "a.safetensors"])
 def test_a_file_that_an_operation_cannot_write_is_refused_with_those_that_it_can(name, tmp_path):
     with pytest.raises(ValueError, match=r"sample writes .*\.png"):
         Result(Sample(), {}).save(tmp_path / name)

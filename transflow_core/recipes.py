@@ -310,7 +310,7 @@ class Sample(Drawing):
 
     inputs = {"evidence": _EVIDENCE, "masks": _MASKS}
     output = "samples.png"
-    formats = ("png", "images", *ANIMATIONS)
+    formats = ("png", "jpg", "images", *ANIMATIONS)
     frames = 8
 
     n: int = parameter(16, "How many images to draw.", ge=1, le=10_000)
@@ -339,6 +339,7 @@ class Sweep(Drawing):
 
     inputs = {"evidence": _EVIDENCE}
     output = "sweep.png"
+    formats = ("png", "jpg", "webp")
 
     over: Literal["auto", "lam_ratio", "likeness", "images_per_sample"] = parameter(
         "auto", "Which number changes; auto is the method's own."
@@ -355,7 +356,7 @@ class Interpolate(Drawing):
 
     inputs = {"a": Input("Images, a folder, or a saved posterior.", "set"), "b": Input("The other end.", "set")}
     output = "interpolation.png"
-    formats = ("png", *ANIMATIONS)
+    formats = ("png", "jpg", *ANIMATIONS)
 
     # Not "path": Gradio's clients take an object with that key for a file.
     interpolation: Literal["linear", "wasserstein", "direct"] = parameter(
@@ -390,7 +391,7 @@ class Restyle(Reading):
     }
     source = "compositeWithTrainedAlgorithmicMedia"
     output = "restyled.png"
-    formats = ("png", *ANIMATIONS)
+    formats = ("png", "jpg", *ANIMATIONS)
     frames = RESTYLE_FRAMES
 
     strength: Share | tuple[Share, ...] = parameter(
@@ -496,7 +497,7 @@ RECIPES: dict[str, type[Recipe]] = {
 def check_suffix(model: type[Recipe], path: Path) -> None:
     """Raises ValueError, with the suffixes that there are, for a file that an operation cannot write."""
     able = {"" if one == "images" else f".{one}" for one in model.formats} | ({""} if "png" in model.formats else set())
-    if path.suffix.lower() not in able:
+    if path.suffix.lower().replace(".jpeg", ".jpg") not in able:
         words = ", ".join(sorted(one or "a folder" for one in able))
         raise ValueError(f"{path.name}: {model.title()} writes {words}.")
 

@@ -169,6 +169,24 @@ def test_restyle_writes_the_photograph_or_the_path_to_it(run):
     assert two["files"] == ["many_photograph.png", "many_1.png"]
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "webp", "png"])
+@pytest.mark.parametrize(
+    "command", ["sample -n 2", "sweep -n 2", "interpolate -n 1 --steps 2", "restyle --align never"]
+)
+def test_the_suffix_decides_how_a_picture_is_written(run, command, suffix):
+    verb, *options = command.split()
+    files = {"interpolate": ["images/0.png", "images/1.png"], "restyle": ["images/0.png", "--style", "images/1.png"]}
+    run(verb, *files.get(verb, ["images"]), *options, "-o", f"out.{suffix}")
+    with Image.open(f"out.{suffix}") as picture:
+        assert picture.format == {"jpg": "JPEG", "JPEG": "JPEG"}.get(suffix, suffix.upper())
+        assert b"lgorithmicMedia" in Path(f"out.{suffix}").read_bytes()
+
+
+def test_a_folder_of_photographs_is_restyled_into_a_folder(run):
+    told = run("restyle", "images", "--style", "images", "--align", "never", "-o", "out")
+    assert told["files"] == [f"out/{index}.png" for index in range(5)]
+
+
 def test_mix_makes_one_posterior_of_two_sets(run):
     run("condition", "images/0.png", "images/1.png", "-o", "a.safetensors", "--no-robust")
     run("condition", "images/2.png", "-o", "b.safetensors")

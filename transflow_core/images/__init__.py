@@ -1,7 +1,16 @@
 """Untrusted image files in; sheets, PNG files with text and animations out."""
 
 from .files import IMAGE_SUFFIXES, Member, find_images, find_members, find_others
-from .output import ANIMATION_SUFFIXES, read_png_metadata, save_animation, save_png, to_pil, to_uint8, writes_mp4
+from .output import (
+    ANIMATION_SUFFIXES,
+    read_png_metadata,
+    save_animation,
+    save_jpeg,
+    save_png,
+    to_pil,
+    to_uint8,
+    writes_mp4,
+)
 from .reading import MAX_BYTES, MAX_PIXELS, ImageError, load_image
 from .sheets import contact_sheet, enlarge, labelled_rows
 
@@ -21,6 +30,7 @@ __all__ = [
     "load_image",
     "read_png_metadata",
     "save_animation",
+    "save_jpeg",
     "save_png",
     "to_pil",
     "to_uint8",

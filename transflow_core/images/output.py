@@ -72,6 +72,11 @@ def save_png(
     image.save(path, format="PNG", pnginfo=info)
 
 
+def save_jpeg(image: Image.Image, path: str | os.PathLike[str], *, source: str) -> None:
+    """Write a JPEG of high quality. Its XMP holds `source`, but nothing else of how it was made: a PNG has that."""
+    image.convert("RGB").save(path, format="JPEG", quality=95, subsampling=0, xmp=_xmp(source).encode())
+
+
 def read_png_metadata(source: Source) -> dict[str, str]:
     """The text inside an untrusted PNG: keyword to text, in the file's order; empty where there is none.
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from ..images import ANIMATION_SUFFIXES, save_animation, save_png
+from ..images import ANIMATION_SUFFIXES, save_animation, save_jpeg, save_png
 from ..recipes import Recipe, check_suffix
 from ..views import to_metadata
 
@@ -73,8 +73,10 @@ class Result:
 
     def _write(self, frames: Sequence[Image.Image], path: Path) -> Path:
         if path.suffix.lower() in ANIMATION_SUFFIXES:
-            frames = frames if self.overview is None else self.frames
+            frames = frames if self.overview is None else self.frames or frames
             save_animation(frames, path, loop=self.loop, source=self.recipe.source)
+        elif path.suffix.lower() in (".jpg", ".jpeg"):
+            save_jpeg(frames[-1], path, source=self.recipe.source)
         else:
             save_png(frames[-1], path, metadata=self.metadata)
         return path
