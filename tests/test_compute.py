@@ -60,9 +60,6 @@ def test_cuda_gives_the_same_samples():
     torch.testing.assert_close(x, y, atol=1e-3, rtol=0)
 
 
-# --- latents that do not decode --------------------------------------------------------------------------------------
-
-
 def decode(z, _=None):
     """A flow that overflows where a latent is longer than 2, and is grey elsewhere, by the latent's length."""
     length = z.norm(dim=1)
@@ -108,9 +105,6 @@ def test_each_row_may_have_a_centre_and_a_wrong_of_its_own():
     _, found, moved = project(decode, z, centres, lambda images: images[:, 0, 1, 1] > 0.35)
     assert moved.tolist() == [True, True]
     assert found[0, 0] == 0 and 1 < found[0, 1] <= 1.5 and found[1, 1] == 0 and 1 < found[1, 0] <= 1.5
-
-
-# --- previews --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -70,9 +70,6 @@ def noise(side: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
 
 
-# --- the frame -------------------------------------------------------------------------------------------------------
-
-
 def test_the_similarity_takes_the_template_to_any_two_eyes_and_stretches_nothing():
     rng = np.random.default_rng(0)
     for eyes in rng.uniform(-500, 500, size=(20, 2, 2)):
@@ -113,9 +110,6 @@ def test_borders_are_reflections():
     np.testing.assert_array_equal(shifted[:, 20:], np.asarray(picture)[:, :44])
     np.testing.assert_array_equal(shifted[:, :20], np.asarray(picture)[:, 20:0:-1])
     assert np.asarray(to_frame(Image.new("RGB", (40, 30), "white"), ((18, 12), (22, 40)), 64)).min() == 255
-
-
-# --- detection and alignment -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -184,9 +178,6 @@ def test_what_one_detector_does_not_see_is_found_by_the_other(frames, kind, dete
     assert error(align(picture)[0], eyes) < tolerance
 
 
-# --- what has no face, and what is ready -----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", ["constant", "noise"])
 @pytest.mark.parametrize("size", [(150, 100), (64, 64)])
 def test_without_a_face_the_centre_square_is_used_or_nothing(kind, size):
@@ -229,9 +220,6 @@ def test_a_small_square_picture_with_its_face_elsewhere_is_aligned(frames):
     assert found.placement == "aligned" and error(found, eyes) < TOLERANCE
 
 
-# --- what comes from outside -----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("size", "mode"), [(1, "RGB"), (17, "L"), (64, "P"), (200, "RGBA"), (64, "CMYK")])
 def test_every_mode_gives_rgb_of_exactly_the_size(frames, size: int, mode: str):
     picture, (eyes,) = scene((400, 300), placed(frames[0], 200, 200 + 150j))
@@ -262,9 +250,6 @@ def test_threads_see_their_own_pictures(frames):
         assert list(pool.map(lambda picture: detect(picture, thorough=False), pictures)) == alone
 
 
-# --- the descriptor --------------------------------------------------------------------------------------------------
-
-
 def test_one_face_is_described_alike_wherever_it_is_and_others_are_not(frames):
     picture, (eyes,) = scene((500, 400), placed(frames[0], 220, 270 + 200j, 15))
     reference = describe(picture, tuple(map(tuple, eyes)))
@@ -272,8 +257,6 @@ def test_one_face_is_described_alike_wherever_it_is_and_others_are_not(frames):
     assert np.linalg.norm(reference - describe(frames[0], in_place(64))) < 0.4
     assert np.linalg.norm(reference - describe(frames[2], in_place(64))) > 0.6
 
-
-# --- real photographs, beside the checkout ---------------------------------------------------------------------------
 
 # Faces that show both eyes to the camera, counted by eye; dogs have none.
 PHOTOS = {

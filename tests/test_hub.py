@@ -86,9 +86,6 @@ def prior():
     return make_tiny_prior()
 
 
-# From the Hub -------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("file", "address"),
     [
@@ -200,9 +197,6 @@ def test_a_name_of_no_prior_here_says_what_to_do():
         load_prior("nobody")
 
 
-# For visitors -------------------------------------------------------------------------------------------------------
-
-
 def test_a_visitors_address_gets_no_token_and_a_cache_apart(hub, visitor, prior):
     prior.save(hub.folder() / "small")
     assert load_prior("hf://owner/faces/small/model.safetensors", device="cpu", access=visitor).image_size == 16
@@ -264,9 +258,6 @@ def test_what_a_visitor_had_fetched_for_nothing_leaves_the_cache(hub, visitor, c
         load_prior("hf://owner/faces/thing.safetensors", access=visitor)
     assert not [path for path in visitor.cache.rglob("*") if not path.is_dir()]
     assert str(hub.root) not in str(error.value)
-
-
-# To the Hub ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_prior_there_and_back_and_what_the_hub_reads_of_its_card(hub, prior):

@@ -71,9 +71,6 @@ def likelihood_matrix(lam: float | Tensor, shape: Covariance) -> Tensor:
     return root @ dense(shape, D) @ root
 
 
-# Eq. 3-11, against the matrices themselves.
-
-
 @every_ratio
 @every_prior
 @every_covariance
@@ -157,9 +154,6 @@ def test_the_default_is_cheap_and_in_single_precision():
     assert Posterior.condition(EVIDENCE.half(), 0.5).mean.dtype == torch.float32
 
 
-# Limits.
-
-
 @every_prior
 @every_covariance
 def test_an_infinite_lambda_gives_the_prior_and_zero_gives_the_evidence_exactly(covariance, prior):
@@ -203,9 +197,6 @@ def test_the_largest_latent_with_low_rank_stays_low_rank_at_extreme_ratios_too()
     small = Posterior.condition(z[:, :D], 0.5, likelihood=Covariance(shape.diagonal[:D], shape.factor[:D]))
     for exponent in range(-320, 320, 20):
         assert torch.isfinite(small.with_lam(float(f"1e{exponent}")).sample(3)).all()
-
-
-# Evidence and its weights.
 
 
 @given(weights=st.lists(st.floats(0, 10), min_size=M, max_size=M).filter(any), lam=st.floats(1e-3, 1e3))
@@ -287,9 +278,6 @@ def test_what_makes_no_sense_is_refused_in_words(make, message):
         make()
 
 
-# Sampling.
-
-
 @pytest.mark.parametrize("dim", [1, 3, 15, 16, 17, 100, 12288])
 def test_row_i_of_the_noise_depends_on_the_seed_alone_and_leaves_the_global_state_alone(dim):
     state = torch.get_rng_state()
@@ -328,9 +316,6 @@ def test_samples_share_their_noise(covariance):
     assert mean.equal(posteriors[200].mean.expand(4, D))
 
 
-# Densities.
-
-
 @every_other
 @every_covariance
 def test_density_and_divergence_are_those_of_torch(covariance, other):
@@ -341,9 +326,6 @@ def test_density_and_divergence_are_those_of_torch(covariance, other):
     z = normal(11, D, seed=9)
     close(a.log_prob(z), exact[0].log_prob(z))
     assert a.log_prob(z.float()).dtype == torch.float64 and a.log_prob(z[:0]).shape == (0,)
-
-
-# Interpolation.
 
 
 @pytest.mark.parametrize("t", [0.0, 0.3, 1.0])

@@ -42,9 +42,6 @@ METHODS = {
 every_method = pytest.mark.parametrize("how", METHODS.values(), ids=METHODS.keys())
 
 
-# Dirichlet weights.
-
-
 EQUAL = torch.full((M,), 1 / M, dtype=torch.float64)
 UNEQUAL = torch.arange(1.0, M + 1, dtype=torch.float64) / 78
 
@@ -71,9 +68,6 @@ def test_weights_move_continuously_from_one_image_to_all_and_share_their_noise()
     assert path[0].max(1).values.equal(torch.ones(20).double()) and path[-1].equal(UNEQUAL.expand(20, M))
     close(dirichlet_weights(UNEQUAL, M, 1 + 1e-5, noise), path[0], 0.05)
     assert image_noise(5, M - 4, seed=3, start=15).equal(noise[15:, : M - 4])
-
-
-# Exact limits.
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.3, math.inf])
@@ -135,9 +129,6 @@ def test_any_number_of_images_gives_sane_draws(m, likeness):
         assert not posterior.draw(by_local(1.0), LEVELS).deviations(3).any()
 
 
-# Common random numbers.
-
-
 @every_method
 def test_draws_depend_on_the_seed_alone(how):
     sampler = POSTERIOR.draw(how, LEVELS)
@@ -162,9 +153,6 @@ def test_draws_morph_along_every_slider(path):
     assert (z[-1] - z[0]).abs().max() > 0.3
 
 
-# Weights.
-
-
 @every_method
 def test_weighted_evidence_counts_in_every_method(how):
     none = Posterior.condition(EVIDENCE, 0.1, weights=[0.0, *[1.0] * (M - 1)])
@@ -181,9 +169,6 @@ def test_a_weight_of_two_is_the_image_twice():
     weighted, repeated = ShrinkageCovariance.of(EVIDENCE, weights), ShrinkageCovariance.of(EVIDENCE[[0, *range(M)]])
     close(dense(weighted.covariance(0.5), D), dense(repeated.covariance(0.5), D))
     assert ShrinkageCovariance.of(EVIDENCE, weights * 0.01).variance == pytest.approx(weighted.variance, rel=0.02)
-
-
-# Composition and interpolation.
 
 
 def test_structure_from_here_and_style_from_there():
@@ -232,9 +217,6 @@ def test_between_two_draws_the_deviation_turns_and_keeps_its_length():
     assert (turned(a, b, 0.5, centre) - (a + b) / 2).norm() > 0.1  # no straight line
     close(turned(a, a, 0.5, centre), a, 1e-3)
     assert torch.isfinite(turned(a, 2 * centre - a, 0.5, centre)).all()
-
-
-# Files.
 
 
 @pytest.mark.parametrize(("how", "levels"), [(by_bootstrap(), LEVELS[:2]), (by_posterior([0.1, 0.2]), LEVELS)])

@@ -69,9 +69,6 @@ def test_the_measure_sees_what_numpy_and_torch_take():
         torch.ones(1 << 25).sum()
 
 
-# Code.
-
-
 class Payload:
     """Unpickled by an unguarded reader, this leaves a file behind."""
 
@@ -104,9 +101,6 @@ def test_a_pickled_array_in_an_npz_is_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-# Sizes.
-
-
 def test_shapes_and_settings_alone_make_no_large_flow():
     """Of a permutation's C numbers a Glow stores three C × C matrices."""
     shapes = {}
@@ -119,9 +113,6 @@ def test_shapes_and_settings_alone_make_no_large_flow():
     state = {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
     with at_most(200), pytest.raises(CheckpointError, match="but the file has"):
         fold(layouts.OPENAI, Tensors(state, "file.npz"), {"image_size": 1024, "bits": 5})
-
-
-# Files that are not what they seem, and files beside the weights.
 
 
 def test_what_is_no_checkpoint_says_what_was_found_and_expected(tmp_path):

@@ -67,9 +67,6 @@ def icc_with_red_and_green_exchanged() -> bytes:
     return data.replace("sRGB".encode("utf-16-be"), "mine".encode("utf-16-be"))
 
 
-# --- formats and sources ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("format", LOSSLESS | LOSSY)
 def test_every_format_keeps_the_picture(format):
     """A lossy one where it is plain."""
@@ -90,9 +87,6 @@ def test_every_kind_of_source_gives_the_same(tmp_path):
         assert all(load_image(source).tobytes() == quarters().tobytes() for source in sources)
     with pytest.raises(TypeError, match="PIL image, not int"):
         load_image(7)
-
-
-# --- orientation -----------------------------------------------------------------------------------------------------
 
 
 TURNS = [
@@ -130,8 +124,6 @@ def test_broken_exif_does_not_spoil_the_pixels():
     data = encode(quarters(), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + bytes(8), quality=95, subsampling=0)
     assert difference(load_image(data), quarters()) <= 40
 
-
-# --- modes and colours -----------------------------------------------------------------------------------------------
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 EXCHANGED = {"icc_profile": icc_with_red_and_green_exchanged()}
@@ -215,9 +207,6 @@ def test_32_bit_grey_is_scaled_by_what_it_holds(values, dtype, expected):
     assert np.abs(np.asarray(load_image(data))[0, :, 0].astype(int) - expected).max() <= 1
 
 
-# --- sizes -----------------------------------------------------------------------------------------------------------
-
-
 def chunk(kind: bytes, content: bytes) -> bytes:
     """A chunk of a PNG."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -272,9 +261,6 @@ def test_a_strip_or_an_empty_picture_is_refused(size, words):
         load_image(Image.new("RGB", size))
     with pytest.raises(ImageError):
         load_image(png_header(*size))
-
-
-# --- files that are no images ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,6 @@ def test_every_suffix_is_one_that_can_be_read(tmp_path):
         assert load_image(path).getpixel((8, 8)) == (255, 255, 255)
 
 
-# --- sets ------------------------------------------------------------------------------------------------------------
-
 NAMES = ("a.png", "b/c.png")
 
 

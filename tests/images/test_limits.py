@@ -102,9 +102,6 @@ def test_strips_give_what_the_whole_picture_gives(mode, reduction, monkeypatch):
     assert whole.tobytes() == reading.to_rgb(image, reduction).tobytes()
 
 
-# --- small files that cost much --------------------------------------------------------------------------------------
-
-
 def directory(entries: int, size: int) -> bytes:
     """A TIFF directory all of whose entries point at the same `size` bytes."""
     body = b"".join(struct.pack("<2H2I", 40000 + i, 1, size, 0) for i in range(entries))

@@ -24,9 +24,6 @@ from transflow_core.images import (
 SHADES = [(220, 40, 40), (40, 200, 60), (40, 60, 210), (230, 220, 60)]
 
 
-# --- arrays ----------------------------------------------------------------------------------------------------------
-
-
 def test_every_byte_survives_the_round_trip():
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), dtype=np.uint8)
     floats = pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
@@ -57,9 +54,6 @@ def test_other_arrays_are_refused(x):
         to_uint8(x)
 
 
-# --- PNG -------------------------------------------------------------------------------------------------------------
-
-
 def png(image: Image.Image, **options) -> bytes:
     file = io.BytesIO()
     save_png(image, file, **options)
@@ -86,9 +80,6 @@ def test_reading_from_what_is_no_good_png():
     for data, words in [(jpeg.getvalue(), "JPEG.*Only a PNG"), (animation.getvalue(), "animation"), (cut, "damaged")]:
         with pytest.raises(ImageError, match=rf"^image: .*{words}"):
             read_png_metadata(data)
-
-
-# --- animations ------------------------------------------------------------------------------------------------------
 
 
 def frames(width: int = 48, height: int = 32) -> list[Image.Image]:

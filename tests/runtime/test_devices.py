@@ -37,9 +37,6 @@ def seen(rows):
     return rows.flatten().tolist(), torch.get_num_threads(), torch.is_inference_mode_enabled(), threading.get_ident()
 
 
-# --- a part on each core ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("threads", "rows", "busy", "sizes"),
     [(3, 7, False, [3, 2, 2]), (1, 7, True, [7]), (3, 2, False, [2]), (3, 2, True, [1, 1])],
@@ -125,9 +122,6 @@ def test_a_prior_gives_the_same_on_any_number_of_cores(name):
     torch.testing.assert_close(bits2, bits, atol=1e-4, rtol=0)
 
 
-# --- little memory, or none ------------------------------------------------------------------------------------------
-
-
 def test_a_part_for_which_memory_is_short_is_halved_and_nothing_is_lost():
     prior, plenty, sizes = make_tiny_prior(), make_tiny_prior(), []
     decode = prior._form.inverse
@@ -169,8 +163,6 @@ def test_only_too_little_memory_halves_a_batch(words, fits, error, match, sizes)
             in_halves(fails, torch.zeros(3))
     assert tried == sizes
 
-
-# --- a device without float64 ----------------------------------------------------------------------------------------
 
 _ASKS = {getattr(torch.ops.aten, name).default for name in ("_local_scalar_dense", "item", "is_nonzero")}
 
