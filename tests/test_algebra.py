@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transflow_core.posterior import MIXES, Gaussian, Posterior, mixed, standard_normal
+from transflow_core.posterior import Gaussian, Posterior, mixed, standard_normal
 
 from .helpers import METHODS, dense
 
@@ -66,7 +66,7 @@ def test_subtracting_divides_the_likelihood_out_and_moving_adds_the_difference_o
     torch.testing.assert_close(moved.latents, A.latents - share * before)
 
 
-@pytest.mark.parametrize("how", MIXES)
+@pytest.mark.parametrize("how", ["add", "subtract", "move"])
 def test_a_share_of_nothing_is_the_first_of_all_the_second_and_every_method_draws(how):
     assert mixed(A, B, how, 0) is A
     if how != "subtract":

@@ -1,7 +1,7 @@
 """Faces: detection, landmarks, alignment to the frame that the priors were trained on."""
 
 from .alignment import AlignedFace, align, describe
-from .detection import Detection, detect
+from .detection import detect
 from .frame import LEFT_EYE, RIGHT_EYE
 from .pasting import WHITE, mask_in_frame, paste
 
@@ -10,7 +10,6 @@ __all__ = [
     "RIGHT_EYE",
     "WHITE",
     "AlignedFace",
-    "Detection",
     "align",
     "describe",
     "detect",

@@ -2,7 +2,6 @@
 
 from .around import Around as Around
 from .bootstrap import MOST_KEPT as MOST_KEPT
-from .bootstrap import BayesianBootstrap as BayesianBootstrap
 from .conditioning import Posterior as Posterior
 from .covariance import Covariance as Covariance
 from .directions import directions as directions
@@ -26,8 +25,6 @@ from .methods import along as along
 from .methods import position_of as position_of
 from .methods import recommend as recommend
 from .methods import resolve as resolve
-from .mixing import MIXES as MIXES
-from .mixing import Mix as Mix
 from .mixing import mixed as mixed
 from .restyling import LIKENESS_TO_EVIDENCE as LIKENESS_TO_EVIDENCE
 from .restyling import Restyling as Restyling

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,14 +12,12 @@ from .conditioning import Posterior, kept
 from .covariance import Covariance
 from .guard import shrunk
 
-Mix = Literal["add", "subtract", "move"]
-"""What a second set does to a first: see `mixed`."""
-MIXES: tuple[Mix, ...] = get_args(Mix)
-# So much may be subtracted: the mean is then ten times as far from the second set's, beyond all that a flow shows.
-_MOST_LESS = 0.9
+# The largest share of each. With 0.9 subtracted, the mean is ten times as far from the second set's, beyond all that a
+# flow shows.
+_MOST = {"add": 1.0, "subtract": 0.9, "move": 1.0}
 
 
-def mixed(a: Posterior, b: Posterior, how: Mix, share: float = 0.5) -> Posterior:
+def mixed(a: Posterior, b: Posterior, how: Literal["add", "subtract", "move"], share: float = 0.5) -> Posterior:
     """Two posteriors of one prior, mixed with a share t in [0, 1]; at 0 it is the first. λ is the first's, by value.
 
     - "add": more of both. Bayes' rule with both sets at once, p(z) p(A | z) p(B | z)^w. The second set has the share t
@@ -31,11 +29,10 @@ def mixed(a: Posterior, b: Posterior, how: Mix, share: float = 0.5) -> Posterior
     In the latter two the images keep their deviations from the mean. Raises ValueError for another word or share, and
     where prior or likelihood differ.
     """
-    if how not in MIXES:
-        raise ValueError(f"a mix is one of {', '.join(MIXES)}, not {how!r}")
-    most = {"add": 1.0, "subtract": _MOST_LESS, "move": 1.0}[how]
-    if not 0 <= share <= most:
-        raise ValueError(f"the share of {how!r} is a number from 0 to {most:g}, not {share!r}")
+    if how not in _MOST:
+        raise ValueError(f"a mix is one of {', '.join(_MOST)}, not {how!r}")
+    if not 0 <= share <= _MOST[how]:
+        raise ValueError(f"the share of {how!r} is a number from 0 to {_MOST[how]:g}, not {share!r}")
     if a.dim != b.dim or not (_alike(a.prior.covariance, b.prior.covariance) and a.prior.mean.equal(b.prior.mean)):
         raise ValueError("the two posteriors are of different priors")
     if not _alike(a.likelihood, b.likelihood):
