@@ -171,11 +171,8 @@ def native_fingerprint(flow: TrainableFlow, pixels: PixelConvention, name: str) 
 
 def sha256_of(file: Path) -> str:
     """The file's digest in hexadecimal."""
-    digest = hashlib.sha256()
     with file.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 @torch.no_grad()
