@@ -43,7 +43,7 @@ from transflow_core.faces.models import hog_detections
 from transflow_core.flows import haar_split
 from transflow_core.images import enlarge, labelled_rows, save_png, to_pil
 from transflow_core.posterior import Posterior, standard_normal
-from transflow_core.priors.catalogue import ASSETS, example_files, load_prior
+from transflow_core.priors.catalogue import ASSETS, example, load_prior
 from transflow_core.priors.prior import Prior
 from transflow_core.recipes import Method, Restyle
 from transflow_core.training.data import prepare
@@ -195,7 +195,7 @@ def as_conditioned(priors: list[Prior], held_out: list[NDArray[np.uint8]], optio
 
 def waits(prior: Prior) -> dict[str, Callable[[], object]]:
     """What a visitor waits for with this prior, by name."""
-    engine, files = Engine(prior), example_files("paintings")
+    engine, files = Engine(prior), example("paintings")
     evidence = engine.read(files, align="never")
     posterior, side = evidence.posterior(), min(128, prior.image_size)
     recipe, photograph = Restyle(prior=prior.name), [ASSETS / "examples" / "photograph.png"]

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from transflow_core.evidence import Evidence
-from transflow_core.priors.catalogue import ASSETS, example_files
+from transflow_core.priors.catalogue import ASSETS, example
 
 __all__ = ["EXAMPLES", "PHOTOGRAPH", "ExampleSet", "example_sets", "title_of"]
 
@@ -37,7 +37,7 @@ class ExampleSet:
 def example_sets() -> dict[str, ExampleSet]:
     """Every set, by key, in the order of `sets.json`."""
     entries = json.loads((EXAMPLES / "sets.json").read_text(encoding="utf-8"))
-    return {key: ExampleSet(key=key, files=tuple(example_files(key)), **entry) for key, entry in entries.items()}
+    return {key: ExampleSet(key=key, files=tuple(example(key)), **entry) for key, entry in entries.items()}
 
 
 def title_of(evidence: Evidence) -> str:

@@ -15,7 +15,7 @@ from transflow_core.faces import align
 from transflow_core.limits import DEFAULT_LAM_RATIO
 from transflow_core.pictures import Picture
 from transflow_core.posterior import PRIOR_TEMPERATURE, Posterior, per_level
-from transflow_core.priors.catalogue import example_files
+from transflow_core.priors.catalogue import example
 from transflow_core.priors.typicality import Typicality
 
 from .helpers import make_sized_prior
@@ -159,7 +159,7 @@ def test_a_picture_without_a_face_hardly_counts_among_faces():
 
 def test_the_verdict_is_right_in_19_of_20(celeba64):
     """Photographs of faces fit; flat colours, noise and textures do not."""
-    engine, photographs = Engine(celeba64), [*example_files("red_hair"), *example_files("greyscale")]
+    engine, photographs = Engine(celeba64), [*example("red_hair"), *example("greyscale")]
     faces = engine.read(photographs)
     others = engine.read([picture for pictures in faceless(n=8).values() for picture in pictures])
     assert len(others) == 32 and sum(image.is_outlier for image in others) >= 0.95 * len(others)

@@ -300,7 +300,7 @@ class Drawing(Method, Reading):
     temperature: float = parameter(1.0, "Scales the standard deviation of the draws.", ge=0, le=1.5)
 
 
-_EVIDENCE = Input("Images, folders of images, or one saved posterior (.safetensors).", "set")
+_EVIDENCE = Input("Images, folders of images, an example set such as paintings, or one saved posterior.", "set")
 _MASKS = Input("White where an image is ignored: one for all images, or one for each.", "masks", "--mask")
 
 

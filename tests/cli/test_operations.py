@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from transflow_core.engine import Engine
 from transflow_core.images import read_png_metadata
 from transflow_core.posterior import Gaussian, Posterior
+from transflow_core.priors.catalogue import example
 from transflow_core.recipes import DEFAULT_PRIOR
 
 from ..helpers import EXAMPLES
@@ -86,6 +87,13 @@ def test_every_file_is_listed_and_strict_ends_with_1_where_one_is_not_used(run, 
     assert "broken.png: " in words and "notes.txt: skipped: this is not the name of an image" in words
     assert verb == "condition-set" or "0.png: " in words
     assert "--strict: " in words and not Path("out").exists() and not Path("out.safetensors").exists()
+
+
+def test_an_example_set_has_a_name_unless_a_folder_has_it(run):
+    told = run("encode", "paintings", "--strict", "--align", "never")
+    assert {one["name"] for one in told["images"]} == {path.name for path in example("paintings")}
+    Path("images").rename("paintings")
+    assert len(run("encode", "paintings")["images"]) == 5
 
 
 def test_a_morph_goes_through_the_samples_and_back_to_the_first(run):

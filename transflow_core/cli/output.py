@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from ..priors.catalogue import shipped_image_size
+from ..priors.catalogue import ASSETS, shipped_examples, shipped_image_size
 from ..recipes import Reading, Recipe, check_suffix, to_text
 
 if TYPE_CHECKING:
@@ -168,6 +168,8 @@ def _files(work: Work, model: type[Recipe], name: str, given: Any) -> Any:
     paths: list[Path] = given if isinstance(given, list) else [given]
     for other in find_others(paths):
         work.read(other.name, "skipped: this is not the name of an image.", "not an image")
+    ships = set(map(Path, shipped_examples()))
+    paths = [ASSETS / "examples" / path if path in ships and not path.exists() else path for path in paths]
     if model.inputs[name].kind == "masks":
         return paths
     if model.inputs[name].kind != "classes":

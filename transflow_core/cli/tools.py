@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, cast
 
 from typer import Argument, Option
 
-from ..priors.catalogue import known_priors, shipped_priors
+from ..priors.catalogue import known_priors, shipped_examples, shipped_priors
 from ..recipes import DEFAULT_PRIOR, Condition, Recipe, plain
 from ..training import Train
 from .output import working
@@ -49,6 +49,7 @@ def info(
         if what is None:
             work.result |= {"shipped": shipped_priors(), "known": known_priors()}
             work.say(f"ships: {', '.join(shipped_priors())}")
+            work.say(f"examples: {', '.join(shipped_examples())}")
             for known in known_priors():
                 work.say("{name}: {title}\n  {address}\n  {licence}\n  needs {hardware}".format_map(known))
             return

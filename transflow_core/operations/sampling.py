@@ -13,7 +13,7 @@ from ..evidence import Evidence
 from ..images import contact_sheet, enlarge, labelled_rows, to_pil
 from ..posterior import PRIOR_TEMPERATURE, Gaussian, Posterior, Sampler, compose, resolve, turned
 from ..posterior import interpolate as path_at
-from ..priors.catalogue import example_files
+from ..priors.catalogue import example
 from ..reading import Reader
 from ..recipes import Interpolate, Method, Sample, Sweep
 from .call import Call
@@ -75,7 +75,7 @@ def sampler_of(engine: Reader, recipe: Sample, posterior: Posterior | None) -> S
         if key == "prior" or (key == "evidence" and posterior is None):
             return Gaussian.standard(engine.prior.dim, std=PRIOR_TEMPERATURE)
         if key != "evidence" or posterior is None:
-            return engine.draw(engine.posterior(example_files(key), align="never"), recipe)
+            return engine.draw(engine.posterior(example(key), align="never"), recipe)
         return engine.draw(posterior, recipe, recipe.along or ())
 
     sampler = source("evidence" if not recipe.mixed else recipe.style)

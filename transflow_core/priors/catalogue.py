@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ASSETS",
     "MODELS",
-    "example_files",
+    "example",
     "known_priors",
     "load_prior",
+    "shipped_examples",
     "shipped_files",
     "shipped_image_size",
     "shipped_priors",
@@ -68,11 +69,20 @@ def shipped_files() -> dict[str, tuple[Path, int]]:
     return found
 
 
-def example_files(name: str) -> list[Path]:
-    """The images of an example set that ships, in their order. Raises ValueError, with those that there are."""
-    folders = sorted(path.name for path in (ASSETS / "examples").iterdir() if path.is_dir())
-    if name not in folders:
-        raise ValueError(f"There is no example set {name!r}; there are {', '.join(folders)}.")
+def shipped_examples() -> list[str]:
+    """Names of the example sets that ship."""
+    return sorted(path.name for path in (ASSETS / "examples").iterdir() if path.is_dir())
+
+
+def example(name: str) -> list[Path]:
+    """The images of an example set that ships, in their order. Raises ValueError, with those that there are.
+
+    Example:
+        >>> len(example("paintings"))
+        21
+    """
+    if name not in shipped_examples():
+        raise ValueError(f"There is no example set {name!r}; there are {', '.join(shipped_examples())}.")
     return sorted((ASSETS / "examples" / name).glob("*.png"))
 
 
