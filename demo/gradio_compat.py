@@ -43,6 +43,7 @@ UNSAFE = {
     "gradio.Image.preprocess": "it opens pictures of a camera where no limit holds",
 }
 USES = UNSAFE | {
+    f"{_MCP}.create_mcp_server": "agents get no instructions",
     f"{_MCP}.postprocess_output_data": "agents cannot read results as JSON",
     "gradio.context.LocalContext.event_id": "a call goes on when its client disconnects",
     "gradio.Blocks.queue._queue": "callers of the API can close pages that are open",
@@ -178,14 +179,32 @@ def current_event() -> str | None:
 
 
 @functools.cache
-def serve_tools(schema: Callable[[Any], Any], parts: Callable[[Any], Sequence[Any]]) -> None:
-    """Have launches serve tools of agents, with this schema of a tool's arguments, and these parts of an output."""
+def serve_tools(schema: Callable[[Any], Any], parts: Callable[[Any], Sequence[Any]], instructions: str) -> None:
+    """Have launches serve tools of agents, with this schema of a tool's arguments, and these parts of an output.
+
+    Each tool is marked as one that changes nothing, and gives the same for the same arguments.
+    """
     module: Any = resolve_name("gradio.mcp")
 
     class Tools(module.GradioMCPServer):
         # Gradio 6.31 looks for the files of a list in the wrong place, and would fetch them from any address.
         def simplify_filedata_schema(self, full: dict[str, Any]) -> tuple[dict[str, Any], list[list[str | int]]]:
             return schema(super().simplify_filedata_schema(full)[0]), []
+
+        def create_mcp_server(self) -> Any:
+            types, server = self.types, super().create_mcp_server()
+            server.instructions, plain = instructions, server.request_handlers[types.ListToolsRequest]
+
+            async def marked(request: Any) -> Any:
+                found = await plain(request)
+                for tool in found.root.tools:
+                    tool.annotations = types.ToolAnnotations(
+                        readOnlyHint=True, destructiveHint=False, idempotentHint=True, openWorldHint=False
+                    )
+                return found
+
+            server.request_handlers[types.ListToolsRequest] = marked
+            return server
 
         def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
             outputs = data[0] if len(data) == 1 and isinstance(data[0], list | tuple) else data

@@ -7,9 +7,10 @@ The page's own events stay private.
 import functools
 import inspect
 import json
+import logging
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,13 @@ from .priors import Engines
 from .uploads import uploaded
 
 __all__ = ["ENDPOINTS", "SERVED", "add_endpoints", "endpoints", "serve_tools"]
+
+_log = logging.getLogger(__name__)
+_INSTRUCTIONS = """Draw new images that resemble a few given ones; nothing is trained.
+Start with `info`, which names the models. Give pictures as data:image/png;base64,… or as addresses of earlier results.
+`sample` draws new images of a set, `restyle` gives photographs its style, and `classify` tells sets apart.
+`condition` saves a set as a file that every tool takes as images. The file contains the images.
+"""
 
 Files = list[gr.FileData]
 
@@ -170,11 +178,19 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def serve_tools() -> bool:
-    """Whether the endpoints are tools of agents too, for `gr.Blocks.launch`: where the package `mcp` is installed."""
-    found = find_spec("mcp") is not None
-    if found:
-        gradio_compat.serve_tools(_schema, _parts)
-    return found
+    """Whether the endpoints are tools of agents too, for `gr.Blocks.launch`: where the package `mcp` is installed.
+
+    Of another version than Gradio's it warns.
+    """
+    try:
+        found = version("mcp")
+    except PackageNotFoundError:
+        return False
+    if not found.startswith("1."):
+        _log.warning('mcp %s is installed. Tools for agents need mcp 1: pip install "transflow-studio[mcp]"', found)
+        return False
+    gradio_compat.serve_tools(_schema, _parts, _INSTRUCTIONS)
+    return True
 
 
 def _schema(schema: Any) -> Any:

@@ -8,7 +8,7 @@ import json
 import pytest
 from PIL import Image
 
-from demo.server.api import ENDPOINTS
+from demo.server.api import ENDPOINTS, serve_tools
 
 from ...helpers import apart
 
@@ -17,7 +17,10 @@ mcp = pytest.importorskip("mcp", reason="tools for agents are optional and need 
 
 @pytest.fixture(scope="module")
 def tools_of(served):
-    """`tools_of()` lists the tools; `tools_of(name, **arguments)` calls one, with the tiny model."""
+    """`tools_of()` lists the tools, `tools_of("initialize")` says what they are for.
+
+    `tools_of(name, **arguments)` calls one, with the tiny model.
+    """
     from mcp.client.session import ClientSession
     from mcp.client.streamable_http import streamable_http_client
 
@@ -26,8 +29,12 @@ def tools_of(served):
             streamable_http_client(f"{served}/gradio_api/mcp/") as (reading, writing, _),
             ClientSession(reading, writing) as session,
         ):
-            await session.initialize()
-            return await (session.call_tool(name, arguments) if name else session.list_tools())
+            opened = await session.initialize()
+            return (
+                opened
+                if name == "initialize"
+                else await (session.call_tool(name, arguments) if name else session.list_tools())
+            )
 
     small = {"prior": "tiny.safetensors", "align": "never"}
     # Playwright has a loop in this thread.
@@ -56,6 +63,13 @@ def test_every_endpoint_is_a_tool_and_nothing_else_is(tools_of):
     assert tools["sample"].inputSchema["required"] == ["evidence"]
     assert "resemble the evidence" in tools["sample"].description
     assert "base64" in tools["sample"].inputSchema["properties"]["evidence"]["items"]["format"]
+    assert all(tool.annotations.readOnlyHint and tool.annotations.idempotentHint for tool in tools.values())
+    assert all(f"`{name}`" in tools_of("initialize").instructions for name in ("info", "sample", "condition"))
+
+
+def test_another_version_of_mcp_is_refused_in_words(monkeypatch, caplog):
+    monkeypatch.setattr("demo.server.api.version", lambda _: "2.0.1")
+    assert not serve_tools() and "mcp 2.0.1 is installed. Tools for agents need mcp 1" in caplog.text
 
 
 @pytest.mark.parametrize(("how", "pictures"), [({}, 1), ({"format": "images"}, 4)])
