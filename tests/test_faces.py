@@ -2,6 +2,7 @@
 
 import cmath
 import math
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from transflow_core.faces import LEFT_EYE, RIGHT_EYE, AlignedFace, align, describe, detect, detection
+from transflow_core.faces import LEFT_EYE, RIGHT_EYE, AlignedFace, align, describe, detect, detection, models
 from transflow_core.faces.frame import to_frame, to_image
 
 ROOT = Path(__file__).parents[1]
@@ -135,6 +136,20 @@ def test_eyes_land_on_the_template_wherever_the_face_is(frames, face, side, cent
     assert found.image.size == (64, 64)
     assert difference(found.image, frames[face]) < 8
     assert all(found.box[i] < eye[i] < found.box[i + 2] for eye in eyes for i in (0, 1))
+
+
+def test_without_dlib_the_other_detector_aligns_and_a_sentence_says_so(frames, monkeypatch, caplog):
+    models.dlib.cache_clear()
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    try:
+        for face in range(2):
+            picture, (eyes,) = scene((640, 600), placed(frames[face], 256, 300 + 260j))
+            (found,) = align(picture)
+            assert error(found, eyes) < 2 * TOLERANCE and found.placement == "aligned"
+        assert [path.name for path in models.load_detectors()] == ["centerface.onnx"]
+        assert caplog.text.count("dlib is not installed here") == 1
+    finally:
+        models.dlib.cache_clear()
 
 
 @pytest.mark.parametrize("landmarks", ["5", "68"])

@@ -10,11 +10,19 @@ import torch
 from PIL import Image
 
 from transflow_core.priors.catalogue import load_prior, shipped_files, shipped_priors
+from transflow_core.priors.prior import pick_device
 from transflow_core.recipes import DEFAULT_PRIOR
 
 from .helpers import read_conformance
 
 pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.mark.parametrize(("there", "expected"), [({"cuda", "mps"}, "cuda"), ({"mps"}, "mps"), (set(), "cpu")])
+def test_auto_is_the_best_device_that_is_there(monkeypatch, there, expected):
+    for name in ("cuda", "mps"):
+        monkeypatch.setattr(getattr(torch, name), "is_available", lambda name=name: name in there)
+    assert pick_device().type == expected
 
 
 def relative(found, expected):

@@ -1,5 +1,6 @@
 """A command for each recipe: what it writes, says and refuses; the numbers are held by the tests of the engine."""
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,12 @@ def test_the_suffix_decides_how_a_picture_is_written(run, command, suffix):
 def test_a_folder_of_photographs_is_restyled_into_a_folder(run):
     told = run("restyle", "images", "--style", "images", "--align", "never", "-o", "out")
     assert told["files"] == [f"out/{index}.png" for index in range(5)]
+
+
+def test_without_dlib_nothing_measures_how_far_a_face_is_from_what_it_was(run, monkeypatch):
+    monkeypatch.setattr(import_module("transflow_core.operations.restyle"), "dlib", lambda: None)
+    (photograph,) = run("restyle", "images/0.png", "--style", "images", "--align", "never")["photographs"]
+    assert photograph["faces"][0]["used"] and "identity" not in photograph["faces"][0]
 
 
 def test_mix_makes_one_posterior_of_two_sets(run):

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from .frame import LEFT_EYE, RIGHT_EYE, Eyes, to_frame, to_image
-from .models import Landmarks, centerface, eye_centres, hog_detections, opencv
+from .models import Landmarks, centerface, dlib, eye_centres, hog_detections, opencv
 
 Detector = Literal["centerface", "hog"]
 _Box = tuple[float, float, float, float]
@@ -193,7 +193,12 @@ def _unturned(points: list[complex], size: tuple[int, int], angle: int) -> list[
 
 
 def _locate_eyes(image: Image.Image, seen: list[complex], landmarks: Landmarks) -> Eyes | None:
-    """Eye centres in pixels of the picture, from where a detector saw them; None if they are no eyes."""
+    """Eye centres in pixels of the picture, from where a detector saw them; None if they are no eyes.
+
+    Without dlib they are where the detector saw them.
+    """
+    if dlib() is None:
+        return _pair(seen)
     eyes, distance = seen, abs(seen[1] - seen[0])
     boxes = [_cutout_box(*jitter) for jitter in _JITTER]
     for _ in range(_MOST_ROUNDS):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import logging
 import threading
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +16,7 @@ Landmarks = Literal["5", "68"]
 # A network and a detector keep what they compute, and OpenCV and dlib release Python's lock: one thread at a time.
 _one_at_a_time = threading.Lock()
 
+_log = logging.getLogger(__name__)
 _CENTERFACE = Path(__file__).with_name("centerface.onnx")
 # CenterFace has an output for every 4 × 4 px, of an input whose sides are multiples of 32. It names its outputs by
 # numbers: how sure, the logarithms of height and width, where in the cell the middle is, and five points (y, x) in the
@@ -32,8 +35,7 @@ _EYE_POINTS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 def load_detectors() -> list[Path]:
     """Import OpenCV and dlib now, for a process that gives up its files; gives the models, which load at their use."""
     opencv().getNumThreads()
-    _dlib()
-    return [_CENTERFACE, *(Path(file) for _, file in _dlib_files().values())]
+    return [_CENTERFACE, *(Path(file) for _, file in _dlib_files().values())] if dlib() else [_CENTERFACE]
 
 
 def opencv() -> Any:
@@ -43,15 +45,23 @@ def opencv() -> Any:
     return cv2
 
 
-def _dlib() -> Any:
-    """dlib, imported at its first use, without types: its names are in its binary."""
-    import dlib
-
-    return dlib
+@functools.cache
+def dlib() -> Any:
+    """dlib, imported at its first use, without types: its names are in its binary. None where it is not installed."""
+    try:
+        return importlib.import_module("dlib")
+    except ImportError:
+        _log.warning("dlib is not installed here: faces in drawings may be missed, and eyes are placed less exactly.")
+        return None
 
 
 def hog_detections(pixels: np.ndarray, threshold: float = 0.0) -> list[tuple[tuple[int, int, int, int], float]]:
-    """Boxes (left, top, right, bottom) and scores of dlib's HOG detector over uint8 (H, W, 3): faces from 80 px."""
+    """Boxes (left, top, right, bottom) and scores of dlib's HOG detector over uint8 (H, W, 3): faces from 80 px.
+
+    None without dlib.
+    """
+    if dlib() is None:
+        return []
     with _one_at_a_time:
         boxes, scores, _ = _loaded("hog").run(pixels, 0, threshold)
     # dlib's right and bottom are the last pixel inside; ours, like Pillow's, are the first outside.
@@ -93,7 +103,7 @@ def centerface(pixels: np.ndarray) -> list[tuple[tuple[float, float, float, floa
 
 def eye_centres(pixels: np.ndarray, boxes: list[tuple[float, float, float, float]], landmarks: Landmarks) -> np.ndarray:
     """Eye centres (len(boxes), 2, 2) in uint8 (H, W, 3), image-left first; the first pixel's middle is (0.5, 0.5)."""
-    rectangle, predictor = _dlib().rectangle, _loaded(landmarks)
+    rectangle, predictor = dlib().rectangle, _loaded(landmarks)
     centres = np.empty((len(boxes), 2, 2))
     for pair, box in zip(centres, boxes, strict=True):
         shape = predictor(pixels, rectangle(*(round(edge) for edge in box)))
@@ -113,9 +123,9 @@ def _loaded(name: str) -> Any:
     if name == "centerface":
         return opencv().dnn.readNetFromONNX(str(_CENTERFACE))
     if name == "hog":
-        return _dlib().get_frontal_face_detector()
+        return dlib().get_frontal_face_detector()
     kind, file = _dlib_files()[name]
-    return getattr(_dlib(), kind)(file)
+    return getattr(dlib(), kind)(file)
 
 
 def _dlib_files() -> dict[str, tuple[str, str]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..compute import How
 from ..evidence import Evidence, EvidenceImage
 from ..faces import LEFT_EYE, RIGHT_EYE, describe, paste
+from ..faces.models import dlib
 from ..images import enlarge, to_pil
 from ..limits import RESTYLE_SIDE
 from ..posterior import LIKENESS_TO_EVIDENCE, Posterior, Restyling
@@ -54,7 +55,7 @@ def restyle(call: Call[Restyle]) -> Result:
         lines.append(f"{name}: {len(used)} faces" if used else f"{name}: {faces[0].summary}")
         if used:
             frames, apart = _photograph(call, [faces[index] for index in used], posterior, mask)
-            for index, distance in zip(used, apart, strict=True):
+            for index, distance in zip(used, apart, strict=False):  # without dlib there are none
                 facts[index]["identity"] = distance
             stem = name.rpartition(".")[0] or name
             pictures[stem if stem not in pictures else f"{stem}_{len(pictures)}"] = frames
@@ -180,7 +181,9 @@ class Restyled:
 
     def identity(self, step: int = -1, most: int | None = None) -> list[float]:
         """How far each face, or each of the first `most`, is from what it was, by dlib's descriptor: under 0.6 is
-        usually taken for one person."""
+        usually taken for one person. Nothing without dlib."""
+        if dlib() is None:
+            return []
         side = self.before.shape[-1]
         (x0, y0), (x1, y1) = LEFT_EYE, RIGHT_EYE
         eyes = (x0 * side, y0 * side), (x1 * side, y1 * side)

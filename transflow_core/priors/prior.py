@@ -465,18 +465,21 @@ class Prior:
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:
-    """ "auto" is the CUDA device when there is one, else the CPU, as is "openvino"; all else is taken at its word.
+    """ "auto" is the CUDA device when there is one, else Apple's GPU (mps), else the CPU, as is "openvino".
+
+    Nobody has tested Apple's GPU: the device "cpu" does without.
 
     Raises OSError if OpenVINO is asked for, and not installed, and ValueError for a device that PyTorch has not here.
     """
     if device == "openvino":
         require_openvino()
         return torch.device("cpu")
+    here = [name for name in ("cuda", "mps") if getattr(torch, name).is_available()] + ["cpu"]
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(here[0])
     try:
         torch.zeros((), device=device)
     except (RuntimeError, AssertionError, ImportError) as error:
-        here = ["auto", "cpu", "openvino", *(name for name in ("cuda", "mps") if getattr(torch, name).is_available())]
-        raise ValueError(f"PyTorch cannot compute on {str(device)!r} here; choose {', '.join(here)}") from error
+        known = ", ".join(["auto", *here, "openvino"])
+        raise ValueError(f"PyTorch cannot compute on {str(device)!r} here; choose {known}") from error
     return torch.device(device)
