@@ -251,3 +251,6 @@ def test_a_set_of_any_size_is_conditioned_a_few_at_a_time(run):
     torch.testing.assert_close(found.mean, expected.mean, atol=1e-5, rtol=1e-5)
     assert found.metadata["fingerprint"] == expected.metadata["fingerprint"]
     assert run("sample", "set.safetensors", "-n", 1)["m"] == 5
+    run("condition-set", *how, "moments.safetensors", "--align", "never", "--moments-only")
+    moments = Posterior.load("moments.safetensors")
+    assert moments.mean.equal(found.mean) and not len(moments.latents)

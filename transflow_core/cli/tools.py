@@ -28,6 +28,8 @@ Prior = Annotated[str, Option("--prior", help="A shipped name, or a file or fold
 Device = Annotated[str, Option("--device", help='"auto", "cpu", "cuda", "openvino", …')]
 AsJson = Annotated[bool, Option("--json", help="A machine-readable result on standard output.")]
 Strict = Annotated[bool, Option("--strict", help="Write nothing, and end with 1, unless every file can be used.")]
+_MOMENTS = str(Condition.model_fields["moments_only"].description)
+MomentsOnly = Annotated[bool, Option("--moments-only", help=_MOMENTS)]
 Half = Annotated[bool, Option(help="Store the nets' weights in float16: half the size.")]
 ImageSize = Annotated[int | None, Option(help="Pixels a side: where the file does not say, or has several sizes.")]
 Bits = Annotated[int | None, Option(help="Bits a channel in training, where the file does not say.")]
@@ -126,12 +128,15 @@ def condition_set(
     device: Device = "auto",
     align: Annotated[Literal["auto", "never", "always"], Option(help="Align faces.")] = "auto",
     faces: Annotated[Literal["largest", "all"], Option(help="Which faces of a picture count.")] = "largest",
+    moments_only: MomentsOnly = False,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Condition on a set of any size, in little memory; give it again after a stop, and it goes on where it was.
 
     Every image counts in full: which are far outside of most is known only when all were seen.
+
+    The file contains about 128 of the images, unless you ask for moments only.
     """
     from ..images import find_others
     from ..operations.sets import condition_on_set
@@ -153,6 +158,7 @@ def condition_set(
 
         posterior = condition_on_set(engine, data, partial, ratio, skipped=skipped, **how)
         work.check_skipped(strict)
+        posterior = posterior.moments() if moments_only else posterior
         posterior.save(output, metadata=engine.prior.provenance)
         work.wrote(output)
         work.say(f"{posterior.m:,.0f} images condition it")
