@@ -146,7 +146,7 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
         session = Session.of(request)
         data = [_Data(values[0])] if event else []
         values = values[len(data) :]
-        if inputs is not None:
+        if values and inputs is not None:
             sent = session.state(_Sent)
             if sent.forgotten(values[-1]):
                 warn(_FORGOTTEN)

@@ -73,6 +73,7 @@ def client():
         def moved(session, data, words):
             return {told: f"{data.get('nothing')} {words}"}
 
+        on(given.submit, lambda session: None, api_visibility="public", api_name="nothing")
         public(sets, given)
         public(moved, event=True)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
@@ -117,6 +118,10 @@ def test_events_of_one_address_leave_threads_to_others(client):
         with EVENTS.enter("9.9.9.9"):
             pass
     assert client.predict("x", SEEN, api_name="/who")
+
+
+def test_a_handler_may_take_and_change_nothing(client):
+    client.predict(api_name="/nothing")
 
 
 def test_a_handler_may_go_in_steps(client):
