@@ -47,6 +47,7 @@ class CancelToken(threading.Event):
 class _Request:
     client: Hashable
     names: tuple[Hashable, ...]
+    ready: bool
     cancel: CancelToken = field(default_factory=CancelToken)
     running: bool = False
 
@@ -90,7 +91,7 @@ class Queue:
             Cancelled: it is cancelled while it waits, or nobody waits for its answer.
             ValueError: too many wait already, it runs for too long, or the queue is closed.
         """
-        request = _Request(client, (client, *names))
+        request = _Request(client, (client, *names), ready=self.timeout is None)
         with self._changed:
             if self._closed:
                 raise ValueError(_RESTARTS)
@@ -111,9 +112,10 @@ class Queue:
         timer.daemon = True
         try:
             with self._changed:
-                if self.timeout is not None and not self._changed.wait_for(
+                request.ready = request.ready or self._changed.wait_for(
                     lambda: request.cancel.is_set() or any(map(self._awaited.get, request.names)), self.timeout
-                ):
+                )
+                if not request.ready:
                     raise Cancelled
                 self._changed.wait_for(lambda: request.cancel.is_set() or self._is_next(request))
                 if request.cancel.is_set():
@@ -187,7 +189,7 @@ class Queue:
         running = Counter(other.client for other in self._requests if other.running)
         if running.total() >= self.total:
             return False
-        free = (r for r in self._requests if not r.running and running[r.client] < self.each)
+        free = (r for r in self._requests if r.ready and not r.running and running[r.client] < self.each)
         return next(free, None) is request
 
 

@@ -101,6 +101,8 @@ def test_a_request_whose_answer_nobody_waits_for_never_runs(start):
         start(queue, "a", "stream 1").done.result(TIMEOUT)
     queue.timeout = TIMEOUT
     late = start(queue, "a", "stream 1")
+    with queue.awaited("stream 2"):
+        assert start(queue, "b", "stream 2").finish() is False  # meanwhile it is in nobody's way
     with queue.awaited("stream 1"):
         assert late.finish() is False
 
