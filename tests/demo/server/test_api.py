@@ -212,7 +212,7 @@ INPUTS = {
         ("sample", {"n": 129}, "n is 129; the most is 128."),
         ("sample", {"lam_ratio": [0.5, 0.5]}, "lam_ratio has 2 numbers; celeba128 has 6 levels."),
         ("sample", {"style": "/etc"}, "There is no example set '/etc'"),
-        ("sample", {"format": "/tmp/x"}, "choose png, images"),
+        ("sample", {"format": "/tmp/x"}, "choose png, jpg, images"),
         ("sample", {"prior": "nobody"}, "not a model of this server"),
         ("sample", {"prior": "/etc/passwd"}, "not a model of this server"),
         ("sample", {"evidence": "saved and face"}, "one saved posterior by itself"),
