@@ -4,7 +4,7 @@ Ordinary photographs of faces should (nearly) never be. Heavy blur, noise, bars 
 should (nearly) always be. Those are 200: flat colours, noise, textures, and parts of the photographs in FOLDER beside
 their faces.
 
-    python -m benchmarks.flagged [FOLDER …] [--prior celeba128]
+    python -m benchmarks.flagged [FOLDER …] [--prior celeba256]
     python -m benchmarks.flagged --write …       # and into docs/priors.md
 """
 
@@ -83,7 +83,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--prior", default="celeba128")
+    parser.add_argument("--prior", default="celeba256")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     engine = Engine(load_prior(given.prior, device="cpu"))

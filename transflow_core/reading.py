@@ -181,6 +181,8 @@ class Reader(Compute):
         made_with = posterior.metadata.get("fingerprint")
         if posterior.dim != self.prior.dim or made_with not in (None, self.prior.fingerprint):
             name = posterior.metadata.get("prior", "another prior")
+            if name == self.prior.name:
+                raise ValueError(f"{path.name} was made with an older {name}, and opens with that one alone")
             raise ValueError(f"{path.name} was made with {name}, not with {self.prior.name}: choose that prior for it")
         if not posterior.mean.abs().max() < LARGEST_LATENT:
             raise ValueError(

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from .limits import RESTYLE_FRAMES, Range
 
-DEFAULT_PRIOR = "celeba128"
+DEFAULT_PRIOR = "celeba256"
 """What the page, the command line and `load_prior` take when nobody says which."""
 
 CLASSIFYING_PRIOR = "celeba64"

@@ -117,7 +117,7 @@ def test_priors_that_ship_are_found_by_the_names_of_their_sizes(tmp_path, monkey
     monkeypatch.setattr(catalogue, "MODELS", tmp_path)
     make_sized_prior().save(tmp_path / "all")
     make_tiny_prior(side=64, name="tiny64").save(tmp_path / "another")
-    assert shipped_priors() == ["tiny16", "tiny32", "tiny64", "tiny8"]
+    assert shipped_priors() == ["tiny64", "tiny32", "tiny16", "tiny8"]
     for side in (8, 16, 32, 64):
         assert shipped_image_size(f"tiny{side}") == side
         assert load_prior(f"tiny{side}", device="cpu").image_size == side

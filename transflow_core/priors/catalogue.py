@@ -36,13 +36,14 @@ MODELS = ASSETS / "models"
 
 
 def shipped_priors() -> list[str]:
-    """Names of the priors that ship, the default one first; none where the models are missing.
+    """Names of the priors that ship, the default one first, the others from large to small; none without the models.
 
     Example:
         >>> shipped_priors()
-        ['celeba128', 'celeba64']
+        ['celeba256', 'celeba128', 'celeba64']
     """
-    return sorted(sorted(shipped_files()), key=lambda name: name != DEFAULT_PRIOR)
+    files = shipped_files()
+    return sorted(files, key=lambda name: (name != DEFAULT_PRIOR, -files[name][1], name))
 
 
 def shipped_image_size(name: str) -> int | None:

@@ -124,7 +124,7 @@ def test_the_documented_shell_commands_run(served):
 def test_info(client, default_prior, celeba64):
     told = client.predict(api_name="/info")
     assert told["fingerprint"] == default_prior.fingerprint and told["dim"] == default_prior.dim
-    assert "celeba64" in told["offered"] and told["levels"][0]["shape"] == [9, 64, 64]
+    assert "celeba64" in told["offered"] and told["levels"][0]["shape"] == [9, 128, 128]
     assert client.predict(prior="celeba64", api_name="/info")["fingerprint"] == celeba64.fingerprint
 
 
@@ -210,7 +210,7 @@ INPUTS = {
     ("endpoint", "wrong", "message"),
     [
         ("sample", {"n": 129}, "n is 129; the most is 128."),
-        ("sample", {"lam_ratio": [0.5, 0.5]}, "lam_ratio has 2 numbers; celeba128 has 6 levels."),
+        ("sample", {"lam_ratio": [0.5, 0.5]}, "lam_ratio has 2 numbers; celeba256 has 7 levels."),
         ("sample", {"style": "/etc"}, "There is no example set '/etc'"),
         ("sample", {"format": "/tmp/x"}, "choose png, jpg, images"),
         ("sample", {"prior": "nobody"}, "not a model of this server"),
