@@ -14,8 +14,6 @@ from .examples import example_sets
 from .painting import paintable
 from .render import data_uri, number, uri_of
 
-__all__ = ["NOTHING", "details", "examples_html", "faces_in_use", "keeping", "mostly_outliers", "summary", "thumbnails"]
-
 NOTHING = "No images yet. These samples come from the model alone."
 
 _WARNINGS = {

@@ -9,8 +9,6 @@ import typer
 
 from transflow_core.runtime import tune
 
-__all__ = ["app"]
-
 
 def app(
     port: Annotated[

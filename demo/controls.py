@@ -27,28 +27,6 @@ from .server.events import Updates, in_steps, on
 from .server.state import Session
 from .static import static
 
-__all__ = [
-    "ANIMATIONS",
-    "MethodControls",
-    "Working",
-    "code",
-    "code_pair",
-    "controls",
-    "description_of",
-    "download",
-    "downloads",
-    "integer",
-    "log_slider",
-    "number_slider",
-    "on_download",
-    "on_slider",
-    "recommended",
-    "relay",
-    "slider",
-    "status_line",
-    "track",
-]
-
 T = TypeVar("T")
 _BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
 _TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)

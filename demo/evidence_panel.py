@@ -36,8 +36,6 @@ from .server.priors import Engines
 from .server.state import Session
 from .static import static
 
-__all__ = ["CARDS_JS", "EXAMPLES_JS", "EvidencePanel", "ImageList", "Images", "drop_zone", "files_button", "snapshot"]
-
 CARDS_JS, EXAMPLES_JS, _KEEP_JS = static("cards.js"), static("examples.js"), static("keep.js")
 # Files go when nobody uses them, and are so old (`files.sweep`); a page that is open uses its own.
 _STAYS = (

@@ -8,8 +8,6 @@ from pathlib import Path
 from transflow_core.evidence import Evidence
 from transflow_core.priors.catalogue import ASSETS, example
 
-__all__ = ["EXAMPLES", "PHOTOGRAPH", "ExampleSet", "example_sets", "title_of"]
-
 EXAMPLES = ASSETS / "examples"
 #: A photograph to try: pictures on a wall, of people who do not exist. The model drew them.
 PHOTOGRAPH = EXAMPLES / "photograph.png"

@@ -21,19 +21,6 @@ import gradio.state_holder
 import gradio.utils
 from starlette.routing import Match
 
-__all__ = [
-    "ROUTES",
-    "UNSAFE",
-    "USES",
-    "check",
-    "check_routes",
-    "current_event",
-    "file_of",
-    "install",
-    "keep_pages",
-    "serve_tools",
-]
-
 _log = logging.getLogger(__name__)
 _REFUSED = "error: {} Install a version that requirements.txt names."
 _MCP, _QUEUE = "gradio.mcp.GradioMCPServer", "gradio.queueing.Queue"

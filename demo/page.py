@@ -44,8 +44,6 @@ from .tabs.interpolate import Interpolate
 from .tabs.restyle import Restyle
 from .tabs.studio import Studio
 
-__all__ = ["build", "launch"]
-
 _log = logging.getLogger(__name__)
 _FAR = Mount("/far", StaticFiles(directory=FOLDER / "far"))  # pictures of the tab of this name
 # Seconds. What runs may finish; the process ends whatever still runs. Hosts kill it half a minute after the signal.

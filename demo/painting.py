@@ -8,8 +8,6 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-__all__ = ["mask_of", "paintable"]
-
 # Cells of the longer side: finer than a finger.
 _CELLS = 96
 _TEXT = re.compile(r"([1-9]\d{0,1})x([1-9]\d{0,1}):([0-9a-f]+)")

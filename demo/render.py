@@ -12,8 +12,6 @@ from torch import Tensor
 
 from transflow_core.images import contact_sheet, to_pil
 
-__all__ = ["GAP", "data_uri", "number", "picture", "progress", "sheet", "sheet_picture", "updating", "uri_of"]
-
 GAP = 2
 """Pixels between the cells of a sheet."""
 

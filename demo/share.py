@@ -7,8 +7,6 @@ from PIL import Image
 from transflow_core.images import contact_sheet
 from transflow_core.images.sheets import draw_text
 
-__all__ = ["card"]
-
 _SIDE, _GAP, _FOOT, _SMALL = 1080, 8, 104, 80
 _LONGEST = 54  # characters of an address that are sure to fit beside the images
 

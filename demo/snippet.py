@@ -13,8 +13,6 @@ from transflow_core.views import to_python, to_shell
 
 from .examples import EXAMPLES
 
-__all__ = ["Step", "command_line", "evidence_files", "file_names", "file_of", "python_code"]
-
 _ROOT = EXAMPLES.parent.parent
 
 

@@ -4,8 +4,6 @@ from gradio import themes
 
 from .static import static
 
-__all__ = ["CSS", "THEME"]
-
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 

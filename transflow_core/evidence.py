@@ -21,8 +21,6 @@ from .posterior import Posterior, standard_normal
 from .posterior.local import PRIOR_TEMPERATURE
 from .priors.typicality import Typicality, Verdict
 
-__all__ = ["LARGEST_LATENT", "Evidence", "EvidenceImage", "Latent", "Pick", "Source"]
-
 # Beyond two bytes of error nobody would call decode(encode(image)) the same image.
 _LARGEST_ERROR = 2 / 255
 _PLACES = 32

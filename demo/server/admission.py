@@ -16,20 +16,6 @@ from dataclasses import dataclass, field
 
 from transflow_core.runtime.worker import Cancelled
 
-__all__ = [
-    "API",
-    "EVENTS",
-    "EXPORTS",
-    "PAGE",
-    "RATE",
-    "SERVER",
-    "UPLOADS",
-    "CancelToken",
-    "Queue",
-    "RateLimit",
-    "drain",
-]
-
 _RESTARTS = "The server is restarting. Try again in a minute."
 
 

@@ -28,8 +28,6 @@ from .files import new_folder
 from .priors import Engines
 from .uploads import uploaded
 
-__all__ = ["ENDPOINTS", "SERVED", "add_endpoints", "endpoints", "serve_tools"]
-
 _log = logging.getLogger(__name__)
 _INSTRUCTIONS = """Draw new images that resemble a few given ones; nothing is trained.
 Start with `info`, which names the models. Give pictures as data:image/png;base64,… or as addresses of earlier results.

@@ -13,8 +13,6 @@ import gradio as gr
 
 from transflow_core.runtime.worker import Cancelled
 
-__all__ = ["message_of", "refusing", "report", "warn"]
-
 _log = logging.getLogger(__name__)
 # The folders of an absolute path. An address such as hf://owner/file has none, and neither has and/or.
 _FOLDERS = re.compile(r"(?<![\w:/.~])(?:/[^\s/'\":,][^/'\":,\n]*)+/(?=[^\s/])")

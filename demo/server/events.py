@@ -19,8 +19,6 @@ from .admission import EVENTS, CancelToken
 from .errors import refusing, warn
 from .state import Session
 
-__all__ = ["Updates", "in_steps", "on"]
-
 T = TypeVar("T")
 Updates = dict[Any, Any]
 """What a handler returns: the new value of each component, or an update of it."""

@@ -20,8 +20,6 @@ from pathlib import Path
 
 from transflow_core.runtime import give_back
 
-__all__ = ["Cleanup", "new_folder", "own_folder", "sweep", "upload_folder"]
-
 _log = logging.getLogger(__name__)
 _PREFIX = "transflow-studio-"
 # Seconds. A file is read within an hour of being made, or a session uses it; the host may set less.

@@ -29,8 +29,6 @@ from .admission import API, RATE, UPLOADS
 from .errors import message_of
 from .files import FILE, Cleanup
 
-__all__ = ["ServerMiddleware", "Uploads", "caller_of"]
-
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]

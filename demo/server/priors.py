@@ -18,8 +18,6 @@ from transflow_core.runtime.worker import Cancelled, ComputeWorker
 
 from ..examples import example_sets
 
-__all__ = ["Engines"]
-
 # Addresses that are fetched at once: each may take all of the host's connection for minutes.
 _FETCHING = 2
 

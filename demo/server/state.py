@@ -18,8 +18,6 @@ from transflow_core.evidence import Evidence
 from .admission import PAGE, CancelToken
 from .files import AGE, new_folder
 
-__all__ = ["Session"]
-
 T = TypeVar("T")
 # Seconds. An open page keeps its images for a working day; a closed one, as long as a phone may take to reconnect.
 _IDLE, _DISCONNECTED = 8 * 3600, 600

@@ -21,8 +21,6 @@ from transflow_core.images import MAX_BYTES
 
 from .files import new_folder, upload_folder
 
-__all__ = ["photos_of", "uploaded"]
-
 _DATA = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w-]+=[\w.-]+)*;base64,")
 _UNSAFE = re.compile(r'[\x00-\x1f/\\<>:"|?*]|^\.+')
 _OURS = "/gradio_api/file="

@@ -42,8 +42,6 @@ from ..server.priors import Engines
 from ..server.state import Session
 from ..snippet import Step, file_names, python_code
 
-__all__ = ["Answers", "Classify", "answered", "tasks"]
-
 _FEWEST, _MOST = int(CLASSES_ON_PAGE.low), int(CLASSES_ON_PAGE.high)
 _CLASSES = tuple(f"classify-{index}" for index in range(_MOST))
 _QUERIES, _ANSWERS = "classify-queries", "classify-answers"

@@ -18,8 +18,6 @@ from ..server.files import AGE
 from ..server.priors import Engines
 from ..static import static
 
-__all__ = ["Explain", "about", "how_far", "numbers"]
-
 _DRAWN = {
     "images": "Images that the model is given",
     "unguarded": "New images, as the model draws them",

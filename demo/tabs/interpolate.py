@@ -53,8 +53,6 @@ from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, python_code
 from ..static import static
 
-__all__ = ["PATHS", "Interpolate", "Shown", "link_to", "recipe_in", "recipe_of", "steps_of", "write"]
-
 #: The name of each path on the page, by its key. "compare" is all three.
 PATHS = {"linear": "Posterior", "wasserstein": "Wasserstein", "direct": "Direct", "compare": "Compare all"}
 TAB = "interpolate"

@@ -23,7 +23,6 @@ from ..server.state import Session
 if TYPE_CHECKING:
     from .studio_results import Result
 
-__all__ = ["Morph"]
 
 _PART = "morph"
 _FEWEST, _MOST = 3, 16

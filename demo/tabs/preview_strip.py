@@ -24,8 +24,6 @@ from ..render import GAP, data_uri, sheet_picture
 from ..server.admission import CancelToken
 from .studio_results import PRIOR, SHEET_SIDE, Request
 
-__all__ = ["MOST_DRAWS", "POSITIONS", "Strip", "values_at"]
-
 POSITIONS = tuple(index / 8 for index in range(9))
 """Positions of a strip on the slider, see `along`. Every second one comes first, as a strip of its own, in half the
 time."""

@@ -39,8 +39,6 @@ from ..server.priors import Engines
 from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, file_of, python_code
 
-__all__ = ["Photograph", "Request", "Restyle", "steps_of", "write"]
-
 TAB, PHOTOGRAPHS = "restyle", "photographs"
 POSTERIOR_FILE, MASK_FILE = "posterior.safetensors", "mask.png"
 _DEFAULT = Recipe()

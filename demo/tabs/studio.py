@@ -69,8 +69,6 @@ from .studio_results import (
     zip_file,
 )
 
-__all__ = ["NOTHING", "OPENING", "History", "Studio", "address_of", "settings_in"]
-
 OPENING, NOTHING, OWN = "paintings", "none", "own"
 """The example set that the page opens with; its value in an address without images, and with one's own."""
 _NOT_KEPT = "Your photos were not kept, and no link has them. Add them again."

@@ -18,8 +18,6 @@ from ..server.state import Session
 from ..static import static
 from .studio_results import Request
 
-__all__ = ["Moves"]
-
 _FEWEST, _END, _FACE = 5, 2, 64  # images; standard deviations; pixels
 _NAMES = ("What differs most", "What differs next", "And then")
 _FACE_AT = '<img alt="" hidden>'

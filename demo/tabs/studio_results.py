@@ -36,23 +36,6 @@ from ..server.events import Updates, on
 from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, python_code
 
-__all__ = [
-    "DEFAULT",
-    "PAGE",
-    "POSTERIOR_FILE",
-    "PRIOR",
-    "SHEET_SIDE",
-    "Request",
-    "Result",
-    "Results",
-    "View",
-    "recipe_of",
-    "result_of",
-    "sheet_file",
-    "sources",
-    "zip_file",
-]
-
 EVIDENCE, PRIOR, POSTERIOR_FILE = "evidence", "prior", "posterior.safetensors"
 PAGE = Sample.limited(n=int(SAMPLES.high))
 """The recipe within the page's bounds."""

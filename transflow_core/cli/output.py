@@ -21,7 +21,6 @@ from ..recipes import Reading, Recipe, check_suffix, to_text
 if TYPE_CHECKING:
     from ..engine import Engine
 
-__all__ = ["Work", "run_recipe", "working"]
 
 # To start a process takes as long as to read a few pictures. Pictures that are read wait in memory.
 _WORTH_A_PROCESS, _BEGUN = 8, 64

@@ -22,8 +22,6 @@ from ..recipes import DEFAULT_PRIOR, Condition, Recipe, plain
 from ..training import Train
 from .output import working
 
-__all__ = ["bench", "condition_set", "convert", "export", "info", "run_training"]
-
 Prior = Annotated[str, Option("--prior", help="A shipped name, or a file or folder.")]
 Device = Annotated[str, Option("--device", help='"auto", "cpu", "cuda", "openvino", …')]
 AsJson = Annotated[bool, Option("--json", help="A machine-readable result on standard output.")]

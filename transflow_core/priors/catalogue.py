@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from ..hub import HubAccess
     from .prior import Prior
 
-__all__ = [
-    "ASSETS",
-    "MODELS",
-    "example",
-    "known_priors",
-    "load_prior",
-    "shipped_examples",
-    "shipped_files",
-    "shipped_image_size",
-    "shipped_priors",
-]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # Installed, the assets lie inside the package; in a checkout and on a Space beside it.
