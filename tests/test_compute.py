@@ -43,7 +43,7 @@ def test_the_prior_itself_can_be_sampled(engine):
     torch.testing.assert_close(x, x[:1].expand_as(x), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("side", "shown"), [(1, 64), (64, 64), (65, 128), (128, 128), (500, 128)])
+@pytest.mark.parametrize(("side", "shown"), [(1, 64), (64, 64), (65, 128), (128, 128), (500, 256)])
 def test_a_small_picture_is_the_means_of_the_large_one(default_prior, side, shown):
     engine, normal = Engine(default_prior), Gaussian.standard(default_prior.dim)
     large, small = (engine.sample(normal, 1, temperature=0.2, side=one) for one in (None, side))

@@ -35,9 +35,9 @@ def test_the_python_example_and_the_command_line_agree(checkout, capsys):
     short, long = re.findall(r"```python\n(.*?)```", README, re.S)[:2]
     assert len(short.strip().splitlines()) <= 8 and len(long.strip().splitlines()) <= 12
     exec(compile(short + long, "README.md", "exec"), {})
-    assert "\n18.0 " in capsys.readouterr().out
-    assert (checkout / "sheet.png").is_file() and (checkout / "red_hair.safetensors").is_file()
-    CliRunner().invoke(app, shlex.split("sample assets/examples/red_hair -n 16 --seed 0 -o cli.png"))
+    assert "\n21.0 " in capsys.readouterr().out
+    assert (checkout / "sheet.png").is_file() and (checkout / "paintings.safetensors").is_file()
+    CliRunner().invoke(app, shlex.split("sample assets/examples/paintings -n 16 --seed 0 -o cli.png"))
     sheets = [np.asarray(Image.open(name).convert("RGB")).astype(int) for name in ("sheet.png", "cli.png")]
     assert np.abs(sheets[0] - sheets[1]).max() <= 2
 

@@ -97,7 +97,7 @@ def test_no_other_file_touches_a_private_name_of_gradio():
     own = set().union(*map(own_names, trees.values()))
     methods = {name for kind in (gradio.Image, gradio.Blocks) for name in dir(kind) if callable(getattr(kind, name))}
     for file, tree in trees.items():
-        assert private_names(tree) <= own, file
+        assert private_names(tree) <= own | {"_exit"}, file  # `os._exit` is public
         stored = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_of_others(node)}
         assert not stored & methods, file
         for node in ast.walk(tree):

@@ -2,7 +2,6 @@
 
 from contextlib import contextmanager
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -158,18 +157,19 @@ def test_coarse_images_are_the_means_of_whole_ones_within_the_same_ranges(config
 @pytest.mark.parametrize("likeness", [0.9, 0.0])
 def test_a_set_that_ships_decodes_as_without_a_guard_and_its_draws_stay_whole(default_prior, likeness):
     paths = sorted((EXAMPLES / "cartoon").glob("*.png"))
-    aligned = default_prior.to_unit(np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths]))
-    cartoon = Posterior.condition(default_prior.encode(aligned), lam_ratio=0.01)
-    looks = default_prior.looks(cartoon.latents)
+    prior = default_prior.at(128)  # the size of these pictures
+    aligned = prior.to_unit([Image.open(path).convert("RGB") for path in paths])
+    cartoon = Posterior.condition(prior.encode(aligned), lam_ratio=0.01)
+    looks = prior.looks(cartoon.latents)
     if likeness:
-        images, excess = default_prior.guarded_decode(cartoon.latents, ranges=looks.guard.ranges)
-        assert images.equal(default_prior.decode(cartoon.latents)) and not excess.any()
+        images, excess = prior.guarded_decode(cartoon.latents, ranges=looks.guard.ranges)
+        assert images.equal(prior.decode(cartoon.latents)) and not excess.any()
         assert not looks.guard.noisy(images).any()
-        mirrored = default_prior.guarded_decode(looks.mirrored, ranges=looks.guard.ranges)[0]
+        mirrored = prior.guarded_decode(looks.mirrored, ranges=looks.guard.ranges)[0]
         torch.testing.assert_close(mirrored, images.flip(-1).clamp(0, 1), atol=1e-3, rtol=0)
-    sampler = cartoon.draw(by_local(likeness, 0.01), default_prior.levels, looks)
+    sampler = cartoon.draw(by_local(likeness, 0.01), prior.levels, looks)
     z = sampler.sample(32, seed=1)
-    form, ranges = default_prior._form, sampler.guard.ranges.expand(8, -1, -1)
+    form, ranges = prior._form, sampler.guard.ranges.expand(8, -1, -1)
 
     def stays(decode):
         with torch.inference_mode():
