@@ -67,7 +67,7 @@ key => new Promise(done => {
   let start = 0;
   const waits = [];
   const panel = new MutationObserver(() => {
-    if (/^\s*18 pictures/.test(document.querySelector('#evidence-status').innerText)) start ||= performance.now();
+    if (/^\s*\d+ pictures/.test(document.querySelector('#evidence-status').innerText)) start ||= performance.now();
   });
   panel.observe(document.querySelector('#evidence-status'), {subtree: true, childList: true, characterData: true});
   document.addEventListener('strip', function seen(event) {
@@ -124,7 +124,7 @@ def places(count: int) -> list[float]:
 
 
 def delays(url: str, prior: str) -> dict[str, list[float]]:
-    """Milliseconds of each wait with 16 samples and 18 pieces of evidence."""
+    """Milliseconds of each wait with 16 samples and 18 to 24 pieces of evidence."""
     from playwright.sync_api import sync_playwright
 
     found: dict[str, list[float]] = {}
@@ -137,7 +137,7 @@ def delays(url: str, prior: str) -> dict[str, list[float]]:
             if not strip:
                 page.add_init_script(_NO_STRIP)
             page.goto(f"{url}/?prior={prior}&example=greyscale")
-            page.wait_for_function("document.querySelector('#sheet img')?.alt.includes('greyscale')")
+            page.wait_for_function("document.querySelector('#sheet img')?.alt.includes('black')")
             return page
 
         page = opened(strip=True)

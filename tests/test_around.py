@@ -124,7 +124,9 @@ def test_the_sample_is_among_those_around_it(engine):
     sheet = engine.sample(sampler_of(engine, recipe, found), 4, seed=5, temperature=0.7)
     for near in ((2,), (2, 2)):
         around = engine.sample(sampler_of(engine, recipe.replace(near=near), found), 4, seed=5, temperature=0.7)
-        assert around.z[2].equal(sheet.z[2]) and not around.z[1].equal(sheet.z[1])
+        # On several threads one draw and a batch differ in their last bits.
+        close(around.z[2], sheet.z[2], 1e-4)
+        assert (around.z[1] - sheet.z[1]).abs().max() > 0.1
 
 
 def test_a_server_counts_the_samples_on_the_way():
