@@ -3,6 +3,7 @@
     python -m benchmarks.soak --write                # both parts, the figures into docs/reliability.md: an idle machine
     python -m benchmarks.soak light                      # a light caller alone, and beside the others
     python -m benchmarks.soak crowd --clients 4 --actions 5 --pages 0
+    python -m benchmarks.soak abuse --attack 60          # each attack of one address, for a minute
 
 On the loopback alone, against `python app.py` that it starts and ends. Each client has a page's session, the API, or
 both; one in ten of the actions is garbage, and in one of ten the client hangs up before the answer. Beside them, one
@@ -443,19 +444,99 @@ def all_of(clients: list[Client], actions: int, until: float) -> None:
         thread.join()
 
 
-PARTS = {"light": light_part, "crowd": crowd_part}
+def huge_masks(url: str, over: threading.Event, begun: threading.Event) -> None:
+    """A mask of 3 kB and 36 megapixels, named sixty times."""
+    caller, buffer = Caller(url, 243), io.BytesIO()
+    Image.new("L", (6000, 6000)).save(buffer, "PNG")
+    face, mask = caller.upload(("face.png", EXAMPLES[0].read_bytes()), ("mask.png", buffer.getvalue()))
+    while not over.is_set():
+        begun.set()
+        with contextlib.suppress(Garbage, httpx.HTTPError):
+            caller.call("condition", evidence=[face], masks=60 * [mask], prior=PRIOR)
+
+
+def events(url: str, over: threading.Event, begun: threading.Event, *, sessions: int = 26) -> None:
+    """Clicks on a set in sessions that nobody opened, 75 a second, whose answers nobody reads; 0: each in a new one."""
+    caller, page = Caller(url, 244), Visitor(url)
+    body = page.request("evidence-examples", "select", data={"example": KEYS[0]})
+    for index in itertools.count():
+        if over.wait(1 / 75):
+            return
+        begun.set()
+        with contextlib.suppress(httpx.HTTPError):
+            caller.http.post("/queue/join", json=body | {"session_hash": f"s{index % sessions if sessions else index}"})
+
+
+def new_sessions(url: str, over: threading.Event, begun: threading.Event) -> None:
+    """The same, each in a new session."""
+    events(url, over, begun, sessions=0)
+
+
+def bodies(url: str, over: threading.Event, begun: threading.Event) -> None:
+    """8 MiB of empty lists to an address that is not there."""
+    caller, body = Caller(url, 245), b"[" + b"[]," * 2_790_000 + b"0]"
+    while not over.is_set():
+        begun.set()
+        with contextlib.suppress(httpx.HTTPError):
+            caller.http.post("/nowhere", content=body, headers={"content-type": "application/json"})
+
+
+def abuse_part(given: argparse.Namespace) -> str:
+    """One visitor of the page and one light caller, alone and beside each attack of another address, as a table."""
+    attacks = {
+        "alone": (),
+        "a mask named 60 times": (huge_masks,),
+        "events of 26 sessions": (events,),
+        "events of new sessions": (new_sessions,),
+        "bodies of 8 MiB": (bodies,),
+    }
+    salt, clicks, calls, lines = itertools.count(1000), defaultdict(list), defaultdict(list), []
+    with server(60) as (process, url, folder):
+        caller, visitor = Caller(url, 242), Visitor(url)
+        for key in KEYS:
+            visitor.happens("evidence-examples", "select", data={"example": key})
+        light(caller, 5, 10)
+        before, handles = sum(memory(process)), len(os.listdir(f"/proc/{process.pid}/fd"))
+        for name, works in attacks.items():
+            with under_way(url, *works), watched(process) as seen:
+                end, keys = time.monotonic() + given.attack, itertools.cycle(KEYS)
+                while time.monotonic() < end:
+                    data = {"example": next(keys)}
+                    clicks[name].append(visitor.happens("evidence-examples", "select", data=data))
+                    calls[name] += light(caller, 1, next(salt))
+            cells = [f"{statistics.median(w[name]):.2f} | {ratio(w[name], w['alone']):.1f}" for w in (clicks, calls)]
+            lines.append(f"| {name} | {' | '.join(cells)} | {max(seen) - before:+.0f} |")
+        over, begun = threading.Event(), threading.Event()
+        threading.Thread(target=events, args=(url, over, begun), daemon=True).start()
+        begun.wait()
+        time.sleep(2)
+        left, files = len(os.listdir(f"/proc/{process.pid}/fd")), _disk(folder)
+        start = time.monotonic()
+        process.terminate()
+        process.wait()
+        over.set()
+        lines += ["", f"- Open files of the server: {handles} before, {left} at the end. Files: {files[0]}."]
+        lines += [f"- SIGTERM while such events wait ends it in {time.monotonic() - start:.0f} s."]
+    head = "| beside | a click on a set, s | times | a light call, s | times | memory, MB |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *lines])
+
+
+PARTS = {"light": light_part, "crowd": crowd_part, "abuse": abuse_part}
 
 
 def main() -> None:
     """Run it, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help="light, crowd; both by default")
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help="light, crowd, abuse; all by default"
+    )
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--actions", type=int, default=50, help="of each client")
     parser.add_argument("--warm", type=int, default=5, help="actions of each client before memory is looked at")
     parser.add_argument("--pages", type=int, default=4, help="real pages in Chromium")
     parser.add_argument("--minutes", type=float, default=30, help="no action begins later than this")
     parser.add_argument("--light", type=int, default=20, help="calls of the light caller, alone and beside the others")
+    parser.add_argument("--attack", type=float, default=60, help="seconds of each attack")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/reliability.md")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server is ended, too

@@ -87,9 +87,19 @@ class Visitor:
         with self._client.stream("GET", f"/heartbeat/{self.session}") as stream:
             next(stream.iter_bytes(), None)
 
-    def _run(self, event: dict[str, Any], values: dict[int, Any], data: Any) -> None:
+    def request(self, elem_id: str, name: str, data: Any = None) -> dict[str, Any]:
+        """What a browser posts for the first event of this name of a component."""
+        of = {key for key, props in self._components.items() if props.get("elem_id") == elem_id}
+        return self._body(
+            next(e for e in self._events.values() if any(t[0] in of and t[1] == name for t in e["targets"])), {}, data
+        )
+
+    def _body(self, event: dict[str, Any], values: dict[int, Any], data: Any) -> dict[str, Any]:
         inputs = [values.get(key, self._components[key].get("value")) for key in event["inputs"]]
-        body = {"fn_index": event["id"], "data": inputs, "event_data": data, "session_hash": self.session}
+        return {"fn_index": event["id"], "data": inputs, "event_data": data, "session_hash": self.session}
+
+    def _run(self, event: dict[str, Any], values: dict[int, Any], data: Any) -> None:
+        body = self._body(event, values, data)
         asked = self._client.post("/queue/join", json=body).raise_for_status().json()["event_id"]
         if event["outputs"] and self._ahead.issuperset(event["outputs"]):
             return
