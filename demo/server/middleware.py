@@ -13,7 +13,7 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import unquote
@@ -131,17 +131,19 @@ class ServerMiddleware:
             if any(part in path for part in ("/file=http:", "/file=https:", "/proxy=")):
                 raise HTTPException(403, "This server fetches no files of other servers.")
             waits_for = _waits_for(path, request)
-            named, receive = scope["path"], _cancelling(path, request, waits_for)
+            receive, visitors = _cancelling(path, request, waits_for), {visitor, caller} - {""}
+            of_others = self._uploads.of_others(scope["path"], visitors)
             if request.method == "POST":
                 await _in_time(path, caller)
                 if uploads:
                     self._count(request, caller)
                 else:
-                    text, receive = await _read(request, caller)
-                    named += text
-            if await run_in_threadpool(self._uploads.of_others, named, {visitor, caller} - {""}):
+                    body, receive = await _read(request, caller)
+                    # A long body takes too long for the thread that answers everybody.
+                    of_others |= await run_in_threadpool(lambda: self._uploads.of_others(_plain(body), visitors))
+            if of_others:
                 raise HTTPException(403, "This file is another visitor's: upload your own.")
-            with API.awaited(waits_for):
+            with API.awaited(waits_for) if waits_for else nullcontext():
                 await self._app(scope, receive, sending)
         except ClientDisconnect:
             return  # nobody waits for an answer
@@ -178,8 +180,8 @@ def _spend(caller: str, size: int) -> None:
         raise HTTPException(413, "Upload limit reached: 2 GB an hour.")
 
 
-async def _read(request: Request, caller: str) -> tuple[str, Receive]:
-    """The body of a request, with every escape of JSON undone; and a `receive` that returns the body again."""
+async def _read(request: Request, caller: str) -> tuple[bytes, Receive]:
+    """The body of a request, and a `receive` that returns it again."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -188,16 +190,20 @@ async def _read(request: Request, caller: str) -> tuple[str, Receive]:
     _spend(caller, len(body))
     if sum(map(body.count, b",[{%\\")) > _VALUES:
         raise HTTPException(413, "This request has too many values.")
-    try:
-        text = await run_in_threadpool(lambda: json.dumps(json.loads(body)))
-    except ValueError:
-        text = body.decode("latin-1")
     remaining = iter([{"type": "http.request", "body": bytes(body)}])
 
     async def again() -> Message:
         return next(remaining, None) or await request.receive()
 
-    return text, again
+    return bytes(body), again
+
+
+def _plain(body: bytes) -> str:
+    """A body with every escape of JSON undone, where it is JSON."""
+    try:
+        return json.dumps(json.loads(body))
+    except ValueError:
+        return body.decode("latin-1")
 
 
 def _waits_for(path: str, request: Request) -> tuple[str, str] | None:
