@@ -91,8 +91,8 @@ def test_every_file_is_listed_and_strict_ends_with_1_where_one_is_not_used(run, 
 
 
 def test_an_example_set_has_a_name_unless_a_folder_has_it(run):
-    told = run("encode", "paintings", "--strict", "--align", "never")
-    assert {one["name"] for one in told["images"]} == {path.name for path in example("paintings")}
+    facts = run("encode", "paintings", "--strict", "--align", "never")
+    assert {one["name"] for one in facts["images"]} == {path.name for path in example("paintings")}
     Path("images").rename("paintings")
     assert len(run("encode", "paintings")["images"]) == 5
 
@@ -192,8 +192,8 @@ def test_the_suffix_decides_how_a_picture_is_written(run, command, suffix):
 
 
 def test_a_folder_of_photographs_is_restyled_into_a_folder(run):
-    told = run("restyle", "images", "--style", "images", "--align", "never", "-o", "out")
-    assert told["files"] == [f"out/{index}.png" for index in range(5)]
+    facts = run("restyle", "images", "--style", "images", "--align", "never", "-o", "out")
+    assert facts["files"] == [f"out/{index}.png" for index in range(5)]
 
 
 def test_without_dlib_nothing_measures_how_far_a_face_is_from_what_it_was(run, monkeypatch):

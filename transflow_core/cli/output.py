@@ -62,7 +62,8 @@ class Work:
         if path.suffix and not path.parent.is_dir():
             raise ValueError(f"{path}: there is no folder {path.parent}")
         at = next(one for one in (path, *path.absolute().parents) if one.exists())
-        if not os.access(at, os.W_OK) or at.is_dir() == (at == path and bool(path.suffix)):
+        is_folder = at != path or not path.suffix  # as it must be
+        if at.is_dir() != is_folder or not os.access(at, os.W_OK):
             raise ValueError(f"{path}: you cannot write there")
 
     def wrote(self, path: Path) -> None:

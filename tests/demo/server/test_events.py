@@ -98,13 +98,13 @@ def test_a_value_that_the_browser_has_not_set_yet_is_the_servers(client):
 
 
 def test_whoever_comes_back_too_late_is_told_once(client, monkeypatch):
-    told = []
-    monkeypatch.setattr(demo.server.events, "warn", told.append)
+    warned = []
+    monkeypatch.setattr(demo.server.events, "warn", warned.append)
     number = client.predict("x", SEEN, api_name="/who")[1]
     Session._all.pop(client.session_hash).close()
     for _ in range(2):
         number = client.predict("x", number, api_name="/who")[1]
-    assert len(told) == 1 and "forgotten" in told[0]
+    assert len(warned) == 1 and "forgotten" in warned[0]
 
 
 def test_events_of_one_address_leave_threads_to_others(client):

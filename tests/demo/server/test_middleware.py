@@ -205,7 +205,7 @@ def test_callers_put_out_no_page_that_is_in_use(small):
 
 
 @pytest.mark.parametrize(
-    ("peer", "told", "proxies", "caller"),
+    ("peer", "forwarded", "proxies", "caller"),
     [
         ("127.0.0.1", "1.1.1.1, 9.9.9.9", "", "9.9.9.9"),
         ("10.0.3.7", "9.9.9.9", "", "9.9.9.9"),
@@ -220,11 +220,11 @@ def test_callers_put_out_no_page_that_is_in_use(small):
     ],
 )
 def test_a_client_is_its_address_and_no_more_proxies_are_believed_than_there_are(
-    peer, told, proxies, caller, monkeypatch
+    peer, forwarded, proxies, caller, monkeypatch
 ):
     """Neither can an agent pretend to be another caller: Gradio calls its endpoint with the agent's headers."""
     monkeypatch.setenv("TRANSFLOW_PROXIES", proxies)
-    seen = behind(peer, {"x-forwarded-for": told}).get("/").json()
+    seen = behind(peer, {"x-forwarded-for": forwarded}).get("/").json()
     assert seen == {"client": caller, "header": caller}
 
 
