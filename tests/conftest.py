@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import Prior
@@ -14,6 +15,10 @@ from transflow_core.runtime import tune
 from .helpers import CHROMIUM, CHROMIUM_ARGUMENTS, SHARED, make_tiny_prior, read_conformance
 
 tune()  # a run of the tests is a program
+# The machine may be busy: no example has a deadline, nor is slow data a fault.
+_SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("tests", deadline=None, suppress_health_check=_SLOW)
+settings.load_profile("tests")
 _THREADS = torch.get_num_threads()
 
 

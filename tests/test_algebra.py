@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from transflow_core.posterior import Gaussian, Posterior, mixed, standard_normal
@@ -43,7 +43,6 @@ def product(prior, *terms):
     return Gaussian(covariance @ shift, covariance.diagonal())
 
 
-@settings(deadline=None)
 @given(st.integers(1, 100), st.integers(1, 100), st.floats(0.01, 50))
 def test_adding_is_bayes_rule_with_all_evidence(m, n, lam):
     a, b = evidence(m, 1), evidence(n, 2)
@@ -55,7 +54,6 @@ def test_adding_is_bayes_rule_with_all_evidence(m, n, lam):
     assert both.m == pytest.approx(m + n) == both.weights.sum().item() and len(both.latents) == min(m + n, 128)
 
 
-@settings(deadline=None)
 @given(st.floats(0.05, 0.85))
 def test_subtracting_divides_the_likelihood_out_and_moving_adds_the_difference_of_the_means(share):
     less, moved = mixed(A, B, "subtract", share), mixed(A, B, "move", share)

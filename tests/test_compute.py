@@ -43,15 +43,6 @@ def test_the_prior_itself_can_be_sampled(engine):
     torch.testing.assert_close(x, x[:1].expand_as(x), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("side", "shown"), [(1, 64), (64, 64), (65, 128), (128, 128), (500, 256)])
-def test_a_small_picture_is_the_means_of_the_large_one(default_prior, side, shown):
-    engine, normal = Engine(default_prior), Gaussian.standard(default_prior.dim)
-    large, small = (engine.sample(normal, 1, temperature=0.2, side=one) for one in (None, side))
-    assert small.z.equal(large.z)
-    means = torch.nn.functional.adaptive_avg_pool2d(large.images, shown)
-    torch.testing.assert_close(small.images, means, atol=1e-5, rtol=0)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_gives_the_same_samples():
     cpu, gpu = Engine(make_tiny_prior()), Engine(make_tiny_prior())

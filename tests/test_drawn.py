@@ -165,22 +165,23 @@ def test_a_draw_that_stays_noisy_is_moved_to_its_first_donor(monkeypatch):
 @pytest.mark.parametrize("kind", METHODS)
 def test_the_samples_are_the_same_at_every_side(kind, monkeypatch):
     """Also those that are drawn again, or moved: they are judged by the same means."""
+    # Of this seed, no picture on the way of a draw that is moved is so near to `most` that last bits would decide.
     engine = Engine(PRIORS["grown twice"]())
     sampler = sampler_of(engine, how=METHODS[kind])
-    means = judged(engine.decode(sampler.sample(16, seed=3), guards=[sampler.guard]), 32)
+    means = judged(engine.decode(sampler.sample(16, seed=4), guards=[sampler.guard]), 32)
     noise = chessboard(means).sort().values
     most = float(noise[8:10].mean())
     monkeypatch.setattr("transflow_core.posterior.guard._NOISE", (0.0, most))
     monkeypatch.setattr("transflow_core.compute.unusable", lambda images: chessboard(images) > most)
-    whole = engine.sample(sampler, 16, seed=3)
+    whole = engine.sample(sampler, 16, seed=4)
     assert whole.projected.any() and whole.images.shape[-1] == 32
     assert whole.redrawn.any() == (kind == "local")
     for side, shown, preview in ((1, 16, False), (16, 16, False), (17, 32, False), (500, 32, False), (32, 16, True)):
-        small = engine.sample(sampler, 16, seed=3, side=side, preview=preview)
+        small = engine.sample(sampler, 16, seed=4, side=side, preview=preview)
         assert small.images.shape[-1] == shown
         assert small.redrawn.equal(whole.redrawn) and small.projected.equal(whole.projected)
         torch.testing.assert_close(small.z, whole.z, atol=1e-5, rtol=0)
-    alone = engine.sample(sampler, 1, seed=3, start=5)
+    alone = engine.sample(sampler, 1, seed=4, start=5)
     torch.testing.assert_close(alone.images[0], whole.images[5], atol=1e-4, rtol=0)
 
 

@@ -69,13 +69,6 @@ def test_the_posterior_is_that_of_the_images_wherever_lambda_was_before(some, ra
         assert found.mean.equal(expected.mean) and found.variance.equal(expected.variance) and found.m == expected.m
 
 
-def test_weights_count_as_copies():
-    weighted = Evidence((image(1, weight=3.0), image(2))).posterior(0.25)
-    copied = Evidence((image(1), image(1), image(1), image(2))).posterior(0.25)
-    torch.testing.assert_close(weighted.mean, copied.mean, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(weighted.variance, copied.variance)
-
-
 def test_it_is_conditioned_once_until_it_changes_or_is_forgotten(monkeypatch):
     calls, condition = [], Posterior.condition
     monkeypatch.setattr(Posterior, "condition", lambda *args, **how: calls.append(how) or condition(*args, **how))

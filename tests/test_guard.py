@@ -33,7 +33,7 @@ def lets_through(guard, other):
     return within and guard.noise >= other.noise
 
 
-some = settings(max_examples=25, deadline=None)
+some = settings(max_examples=25)
 
 
 @some

@@ -42,7 +42,7 @@ def frames(n=2, seed=0):
     return torch.from_numpy(np.random.default_rng(seed).random((n, 3, 16, 16), np.float32))
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(boxes | st.just((0, 0, 16, 16)), boxes, st.integers(0, 9))
 def test_what_is_known_stays_to_the_bit_and_what_is_not_does_not_count(one, other, seed):
     masks, x = [mask_of(one), mask_of(other)], frames(seed=seed)

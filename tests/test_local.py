@@ -67,7 +67,7 @@ def squares(z, levels=LEVELS):
     return torch.stack([z[:, level.slice].square().mean(1) for level in levels], 1)
 
 
-some = settings(max_examples=20, deadline=None)
+some = settings(max_examples=20)
 kinds = pytest.mark.parametrize("looks", [True, False], ids=["looks", "no looks"])
 places = pytest.mark.parametrize("levels", [LEVELS, FLAT], ids=["spatial", "flat"])
 

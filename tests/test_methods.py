@@ -11,9 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo.controls import description_of
 from transflow_core.operations import sweep_of
-from transflow_core.posterior import PRIOR_TEMPERATURE, Gaussian, Posterior, along, position_of, recommend, resolve
+from transflow_core.posterior import Posterior, along, position_of, recommend, resolve
 from transflow_core.recipes import Method, Sample, Sweep
 
 from .helpers import METHODS, by_bootstrap, by_local, by_posterior
@@ -72,11 +71,6 @@ def test_a_sweep_moves_the_methods_own_number_alone(name):
         sweep_of(Sweep(**dict(METHODS["posterior"]), over="likeness"), 3)
 
 
-def test_a_person_reads_what_it_is():
-    assert description_of(by_bootstrap(2)) == "like blends of a few, 2 images each"
-    assert description_of(by_posterior((0.1, 3.0))) == "the paper's posterior of the mean"
-
-
 @pytest.mark.parametrize(
     ("scale", "alignment", "likeness"),
     [(0.5, 0.5, 0.5), (0.5, 0.34, 0.5), (0.5, 0.29, 0.72), (0.5, 0.1, 0.95), (1.685, 0.5, 0.75), (3.0, 0.1, 1.0)],
@@ -101,15 +95,11 @@ def test_from_the_images_to_the_prior_likeness_falls_and_lam_rises(m):
     for (a, b), (before, after) in zip(pairwise(methods), pairwise(shares), strict=True):
         assert 0 <= a.likeness - b.likeness < 0.002 and 0 < after - before < 0.1
     assert methods[0] == by_local(1.0, 0.01) and methods[-2].lam_ratio == pytest.approx(10, rel=0.03)
+    assert methods[-1].lam_ratio == math.inf
     assert m < 2 or methods[600] == METHODS["local"]
     for position in (-0.001, 1.001, math.nan):
         with pytest.raises(ValueError, match="from 0 to 1"):
             along(position, m)
-
-
-def test_the_last_position_draws_what_the_model_alone_does(posterior):
-    alone = Gaussian.standard(8, std=PRIOR_TEMPERATURE)
-    assert torch.allclose(posterior.draw(along(1)).sample(5, seed=3), alone.sample(5, seed=3), atol=1e-6)
 
 
 @given(likeness=st.floats(0, 1), ratio=st.floats(0), other=st.floats(0))

@@ -104,7 +104,6 @@ def test_the_posterior_is_eq_3_and_4_however_it_is_told(covariance, prior, ratio
     assert weighted.latents.equal(EVIDENCE[[0, 1, 3]])
 
 
-@settings(deadline=None)
 @given(since=st.lists(st.integers(0, D), min_size=M, max_size=M), ratio=st.sampled_from([0.0, 0.3, 2.0, math.inf]))
 def test_each_number_is_conditioned_on_the_images_that_have_it(since, ratio):
     """Images of few pixels: eq. 7-8 with the images of each number alone, and the prior where there is none."""
@@ -200,7 +199,7 @@ def test_the_largest_latent_with_low_rank_stays_low_rank_at_extreme_ratios_too()
 
 
 @given(weights=st.lists(st.floats(0, 10), min_size=M, max_size=M).filter(any), lam=st.floats(1e-3, 1e3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_fractional_weights_are_precisions(weights, lam):
     posterior, w = Posterior.condition(EVIDENCE, lam=lam, weights=weights), torch.tensor(weights, dtype=torch.float64)
     close(posterior.variance, 1 / (1 + w.sum() / lam))

@@ -7,11 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 import typer
-from PIL import Image
 from typer.testing import CliRunner
 
 from transflow_core import recipes
-from transflow_core.images import read_png_metadata
 from transflow_core.operations import Result
 from transflow_core.recipes import RECIPES, Condition, Interpolate, Method, Restyle, Sample, Sweep, parameter, plain
 from transflow_core.views import add_command, from_link, from_metadata, to_link, to_metadata, to_python, to_shell
@@ -154,12 +152,3 @@ def test_old_text_that_is_none_is_refused(text):
 def test_a_file_that_an_operation_cannot_write_is_refused_with_those_that_it_can(name, tmp_path):
     with pytest.raises(ValueError, match=r"sample writes .*\.png"):
         Result(Sample(), {}).save(tmp_path / name)
-
-
-def test_a_sheet_says_how_it_was_made(tmp_path):
-    image = Image.new("RGB", (4, 4))
-    result = Result(Sample(method="local").filled(), {"m": 2.0, "prior": "p"}, {"sample_0000": [image]}, image)
-    files = [*result.save(tmp_path / "a.png"), *result.save(tmp_path / "b")]
-    assert files == [tmp_path / "a.png", tmp_path / "b" / "sample_0000.png"]
-    for texts in map(read_png_metadata, files):
-        assert from_metadata(texts) == result.recipe.replace(prior="p") and texts["m"] == "2.0"

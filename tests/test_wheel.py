@@ -53,7 +53,7 @@ def test_what_is_in_the_wheel_and_what_it_says_of_itself(wheel):
         metadata, points = (archive.read(f"{about}/{name}").decode() for name in ("METADATA", "entry_points.txt"))
         assert f"Version: {transflow_core.__version__}\n" in metadata and "License-Expression: MIT" in metadata
         assert "transflow = transflow_core.cli:main" in points and "app = transflow_core.demo.command:app" in points
-        assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
+        assert {f"{about}/licenses/LICENSE", "transflow_core/py.typed"} <= set(archive.namelist())
 
 
 def test_samples_from_any_folder(run):

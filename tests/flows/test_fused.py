@@ -28,7 +28,7 @@ once = st.builds(WaveletConfig, glows, details)
 wavelets = st.one_of(once, st.builds(WaveletConfig, once, details))
 flows = st.one_of(glows, wavelets)
 caches = st.sampled_from([1, 2**10, 2**30])  # 1: one image at a time
-some = settings(max_examples=30, deadline=None)
+some = settings(max_examples=30)
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def left(ranges, bounds, slack=0.0):
 
 
 @given(flows, st.integers(1, 5), caches)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @torch.inference_mode()
 def test_it_is_the_same_map_with_the_same_log_det(config, n, cache):
     flow, form, x, z = known(config, n)

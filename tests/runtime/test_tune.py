@@ -25,7 +25,7 @@ states.append(state())
 import torch
 threads = torch.get_num_threads()
 for name in transflow_core.__all__:
-    getattr(transflow_core, name)
+    assert getattr(transflow_core, name).__name__ == name
 assert torch.get_num_threads() == threads
 states.append(state())
 tune(server=True)

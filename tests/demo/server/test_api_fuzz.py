@@ -5,7 +5,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from demo.server.api import ENDPOINTS, endpoints
@@ -47,7 +47,7 @@ def served(tmp_path_factory):
         yield endpoints(SimpleNamespace(get=get, names=lambda: ["tiny"])), [{"path": str(upload)}]
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250)
 @given(name=st.sampled_from(ENDPOINTS), wrong=st.dictionaries(st.integers(0, 20), JSON, min_size=1, max_size=3))
 @example(name="sample", wrong={3: 10**400})
 @example(name="condition", wrong={3: []})
