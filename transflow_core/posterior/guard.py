@@ -22,7 +22,7 @@ _SEEN_AT = 128  # pixels a side at which images of the evidence are kept
 _FACE = (0.52, 0.88, 0.3, 0.7)  # top, bottom, left and right of nose and mouth
 _LINES = 0.1  # of the side: around a place, which a line there is darker or lighter than
 _PLAIN = 0.004  # root mean square of lines: a face with less has none
-_ALIKE = 0.74  # correlation of the lines of a face with those of one of the evidence: with less most are torn
+_ALIKE = 0.74  # correlation of the lines of a face with those of one of the evidence: with less half are torn
 _SAME = 1e-3  # images that differ by less are one image, twice
 
 
