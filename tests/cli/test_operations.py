@@ -81,13 +81,20 @@ def test_sample_writes_a_sheet_or_a_folder_and_says_what_is_skipped(run):
 )
 def test_every_file_is_listed_and_strict_ends_with_1_where_one_is_not_used(run, command):
     Path("images/broken.png").write_bytes(b"nothing")
-    Path("images/notes.txt").write_bytes(b"nothing")
+    Path("images/notes.cr2").write_bytes(b"\xff\0")
     verb, *options = command.split()
     suffix = ".safetensors" if verb in ("condition", "encode", "condition-set") else ""
     words = run(verb, "images", *options, "--strict", "-o", "out" + suffix, fails=True)
-    assert "broken.png: " in words and "notes.txt: skipped: this is not the name of an image" in words
+    assert "broken.png: " in words and "notes.cr2: skipped: this is not the name of an image" in words
     assert verb == "condition-set" or "0.png: " in words
     assert "--strict: " in words and not Path("out").exists() and not Path("out.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["CREDITS.md", "data.json", "LICENSE"])
+def test_a_text_beside_pictures_is_listed_and_strict_does_not_mind(run, name):
+    text = "Vigée".encode() + b" " * 1017 + "é".encode()  # the first part that is read ends within a letter
+    Path("images", name).write_bytes(text)
+    assert run("condition", "images", "--strict")["m"] == 5
 
 
 def test_an_example_set_has_a_name_unless_a_folder_has_it(run):

@@ -45,6 +45,7 @@ def test_help_is_there_for_every_command():
         (["mix", "images/0.png", "images/1.png", "--how", "subtract", "--share", "0.95"], "from 0 to 0.9"),
         (["sample", "images", "--device", "wat"], "cannot compute on 'wat' here; choose auto, cpu"),
         (["bench", "--device", "xla"], "cannot compute on 'xla' here"),
+        (["bench", "--batches", "1,many"], "--batches is '1,many'; give numbers"),
     ],
 )
 def test_mistakes_end_in_one_sentence(run, arguments, message):
@@ -75,16 +76,21 @@ def test_a_wrong_choice_is_refused_with_those_that_there_are(arguments, choices)
 @pytest.mark.parametrize(
     ("command", "output", "message"),
     [
-        ("sample", "nowhere/a.png", "there is no folder nowhere"),
-        ("sample", "images/0.png/folder", "you cannot write there"),
-        ("condition", "folder.safetensors", "you cannot write there"),
-        ("condition-set", "nowhere/a.safetensors", "there is no folder nowhere"),
+        ("sample images", "nowhere/a.png", "there is no folder nowhere"),
+        ("sample images", "images/0.png/folder", "you cannot write there"),
+        ("condition images", "folder.safetensors", "you cannot write there"),
+        ("condition-set images", "nowhere/a.safetensors", "there is no folder nowhere"),
+        ("convert tiny.safetensors", "nowhere/a.safetensors", "there is no folder nowhere"),
+        ("convert tiny.safetensors", "a.pt", "convert writes .safetensors or a folder"),
+        ("export tiny.safetensors", "images/0.png", "you cannot write there"),
+        ("train images", "images/0.png", "you cannot write there"),
     ],
 )
 def test_where_nothing_can_be_written_nothing_is_loaded(run, monkeypatch, command, output, message):
     Path("folder.safetensors").mkdir()
-    monkeypatch.setattr("transflow_core.priors.catalogue.load_prior", lambda *_, **__: pytest.fail("it was loaded"))
-    assert message in run(command, "images", "-o", output, fails=True)
+    for what in ("priors.catalogue.load_prior", "checkpoints.convert", "training.data.prepare"):
+        monkeypatch.setattr(f"transflow_core.{what}", lambda *_, **__: pytest.fail("it was loaded"))
+    assert message in run(*command.split(), "-o", output, fails=True, prior=False)
 
 
 def test_an_unknown_device_is_refused_before_the_model_is_read(run):

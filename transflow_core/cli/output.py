@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,17 +52,28 @@ class Work:
         if summary:
             self.say(f"{name}: {summary}")
 
+    def read_others(self, paths: Iterable[Path]) -> None:
+        """Report what in folders has no image's name; only a text is surely none that was left out."""
+        from ..images import find_others
+
+        for other, is_text in find_others(paths):
+            why = "this is a text file" if is_text else "this is not the name of an image"
+            self.read(other.name, f"skipped: {why}.", None if is_text else why)
+
     def check_skipped(self, strict: bool) -> None:
         """Raises ValueError where each file must be used, and one was not."""
         if strict and self._skipped:
             raise ValueError(f"--strict: {self._skipped} of the files could not be used, so nothing is written")
 
-    def check_output(self, path: Path) -> None:
-        """Raises ValueError where nothing can be written, before it is computed. A folder that is missing is made."""
-        if path.suffix and not path.parent.is_dir():
+    def check_output(self, path: Path, folder: bool = False) -> None:
+        """Raises ValueError where nothing can be written, before it is computed. A folder that is missing is made.
+
+        `folder` says that it is one, whatever its suffix.
+        """
+        if path.suffix and not folder and not path.parent.is_dir():
             raise ValueError(f"{path}: there is no folder {path.parent}")
         at = next(one for one in (path, *path.absolute().parents) if one.exists())
-        is_folder = at != path or not path.suffix  # as it must be
+        is_folder = folder or at != path or not path.suffix  # as it must be
         if at.is_dir() != is_folder or not os.access(at, os.W_OK):
             raise ValueError(f"{path}: you cannot write there")
 
@@ -163,11 +174,10 @@ def _files_in(facts: Any) -> Iterator[dict[str, Any]]:
 
 def _files(work: Work, model: type[Recipe], name: str, given: Any) -> Any:
     """Paths as an engine takes them: the images in folders; classes by the names of their folders."""
-    from ..images import find_images, find_others
+    from ..images import find_images
 
     paths: list[Path] = given if isinstance(given, list) else [given]
-    for other in find_others(paths):
-        work.read(other.name, "skipped: this is not the name of an image.", "not an image")
+    work.read_others(paths)
     ships = set(map(Path, shipped_examples()))
     paths = [ASSETS / "examples" / path if path in ships and not path.exists() else path for path in paths]
     if model.inputs[name].kind == "masks":

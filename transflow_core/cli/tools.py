@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import statistics
@@ -95,6 +96,9 @@ def convert(
     from ..checkpoints import save_native
 
     with working(as_json) as work:
+        if output.suffix.lower() not in ("", ".safetensors"):
+            raise ValueError(f"{output}: convert writes .safetensors or a folder")
+        work.check_output(output)
         checkpoint = read(file, options=_settings(image_size, bits, settings))
         save_native(checkpoint, output, half=half)
         work.wrote(output)
@@ -111,6 +115,7 @@ def export(
     from ..priors.export import export_onnx
 
     with working(as_json) as work:
+        work.check_output(output, folder=True)
         config = export_onnx(load_prior(prior, device="cpu"), output, work.progress)
         for name, graph in config["graphs"].items():
             work.wrote(output / name)
@@ -136,7 +141,6 @@ def condition_set(
 
     The file contains about 128 of the images, unless you ask for moments only.
     """
-    from ..images import find_others
     from ..operations.sets import condition_on_set
     from ..pictures import PictureReader
 
@@ -147,8 +151,7 @@ def condition_set(
         # A small cache: no image is asked for twice. Pictures are read while the flow inverts those before.
         engine = work.engine(prior, device, cached=1, pictures=PictureReader())
         partial, ratio = output.with_name(f"{output.name}.partial"), cast(float, engine.ratio(recipe.lam_ratio))
-        for other in find_others(data):
-            work.read(other.name, "skipped: this is not the name of an image.", "not an image")
+        work.read_others(data)
 
         def skipped(*what: str) -> None:
             work.read(*what)
@@ -177,6 +180,8 @@ def bench(
     from ..priors.catalogue import load_prior
 
     with working(as_json) as work:
+        if not re.fullmatch(r"[1-9]\d{0,3}(,[1-9]\d{0,3})*", batches):
+            raise ValueError(f"--batches is {batches!r}; give numbers such as 1,16,64")
         facts, start = work.result, time.perf_counter()
         engine = work.engine(prior, device)
         flow, fast = engine.prior, engine.fast
@@ -185,7 +190,7 @@ def bench(
         facts |= {"load_s": time.perf_counter() - start, "threads": torch.get_num_threads()}
         plain = load_prior(prior, device="cpu") if flow.openvino else None
         work.say(f"from nothing to the first image: {facts['load_s']:.2f} s, {facts['threads']} threads")
-        for n in (max(1, int(value)) for value in batches.split(",")):
+        for n in map(int, batches.split(",")):
             z = 0.7 * standard_normal(n, flow.dim)
             x = flow.decode(z, n)
             jobs = {
@@ -228,6 +233,7 @@ def run_training(
     """Run the command of `Train`, from its options to the folder of the run."""
     with working(as_json) as work:
         asked = Train.checked(values)
+        work.check_output(output, folder=True)
         from ..training.data import prepare
         from ..training.plan import plan
         from ..training.processes import Processes

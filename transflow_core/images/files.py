@@ -1,5 +1,7 @@
 """Images in folders, zips and tars; each member of a large set is read when its turn comes."""
 
+import codecs
+import contextlib
 import functools
 import os
 import re
@@ -39,9 +41,19 @@ def find_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
     return list(found.values())
 
 
-def find_others(paths: Iterable[Path]) -> list[Path]:
-    """What `find_images` does not take of folders, because of its name; but hidden files."""
-    return [file for path in paths if path.is_dir() for file in _files_below(path, images=False)]
+def find_others(paths: Iterable[Path]) -> list[tuple[Path, bool]]:
+    """What `find_images` does not take of folders, because of its name, but hidden files; and whether it is text.
+
+    A text may lie beside pictures. Any other file may be a picture that was left out.
+    """
+    return [(file, _is_text(file)) for path in paths if path.is_dir() for file in _files_below(path, images=False)]
+
+
+def _is_text(file: Path) -> bool:
+    with file.open("rb") as opened, contextlib.suppress(UnicodeDecodeError):
+        beginning = codecs.getincrementaldecoder("utf-8")().decode(opened.read(1024))
+        return "\0" not in beginning and file.suffix.lower() != ".svg"
+    return False
 
 
 def _files_below(folder: Path, images: bool = True) -> list[Path]:
