@@ -108,7 +108,7 @@ def answers(programs: Path, folder: Path) -> float:
     start = time.perf_counter()
     log = folder / "log.txt"
     with log.open("w") as output:
-        command = [programs / "transflow", "app", "--port", str(port), "--no-browser"]
+        command = [programs / "transflow", "app", "--port", str(port), "--no-open"]
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
     url = f"http://127.0.0.1:{port}"
     try:

@@ -16,7 +16,7 @@ def app(
     ] = None,
     host: Annotated[str, typer.Option(help="0.0.0.0 accepts other machines.")] = "127.0.0.1",
     priors: Annotated[Path, typer.Option(help="A folder of .safetensors files to offer as models.")] = Path("priors"),
-    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    browser: Annotated[bool, typer.Option("--open/--no-open", "--browser/--no-browser", help="Open a browser.")] = True,
     device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "openvino", …')] = "auto",
     hub: Annotated[
         str | None,

@@ -182,6 +182,7 @@ def launch(demo: Page, **options: Any) -> Any:
             max_file_size="64mb",
             footer_links=["api", "settings"],
             favicon_path=FOLDER / "icon.svg",
+            pwa=True,  # browsers offer to install the page: a window of its own, with this icon
             app_kwargs={"middleware": [middleware], "routes": [Route("/preview.jpg", _preview), _FAR]},
             run_history=False,
             ssr_mode=False,

@@ -35,8 +35,10 @@ _ATTRIBUTES = "".join(
 )
 
 
-def build(folder: Path) -> list[Path]:
+def build(folder: Path, repo: str = "") -> list[Path]:
     """Write the Space's folder; what stood there goes. Returns the files, relative to it.
+
+    The card of a Space whose OWNER/NAME is given shows a picture in links to it.
 
     Raises ValueError if the folder is not empty and holds no Space that was built here.
     """
@@ -49,6 +51,10 @@ def build(folder: Path) -> list[Path]:
         target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(_ROOT / file, target)
+    if repo:
+        picture = f"thumbnail: https://huggingface.co/spaces/{repo}/resolve/main/docs/images/overview.jpg"
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        (folder / "README.md").write_text(card.replace("---\n", f"---\n{picture}\n", 1), encoding="utf-8")
     (folder / ".gitattributes").write_text(_ATTRIBUTES, encoding="utf-8")
     # A Space installs one file. What `overrides.txt` has it cannot take, since Gradio asks for an older version.
     pinned = (_ROOT / "constraints.txt").read_text(encoding="utf-8")
@@ -69,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="where the Space's files go")
     parser.add_argument("--upload", metavar="OWNER/NAME", help="send it there; `hf auth login` comes first")
     options = parser.parse_args(arguments)
-    files = build(options.folder)
+    files = build(options.folder, options.upload or "")
     size = sum((options.folder / file).stat().st_size for file in files)
     print(f"{options.folder}: {len(files)} files, {size / 2**20:.0f} MiB")
     if options.upload:

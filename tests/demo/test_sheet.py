@@ -2,6 +2,7 @@
 
 import gc
 import io
+import json
 import re
 import weakref
 import zipfile
@@ -264,6 +265,23 @@ def test_what_a_link_to_the_page_shows(served_small):
         assert answer.read() == (FOLDER / "icon.svg").read_bytes()
     with urlopen(f"{served_small}/preview.jpg") as answer, Image.open(io.BytesIO(answer.read())) as image:
         assert image.size == (1200, 630)
+
+
+@pytest.mark.browser
+def test_the_page_installs_as_a_window_of_its_own(served_small, page):
+    """As Chromium sees it: a manifest without errors, an icon that is drawn, and nothing that stands in the way."""
+    page.goto(served_small)
+    devtools = page.context.new_cdp_session(page)
+    found = devtools.send("Page.getAppManifest")
+    manifest = json.loads(found["data"])
+    assert not found["errors"] and manifest["name"] == "Transflow Studio" and manifest["display"] == "standalone"
+    [icon] = manifest["icons"]
+    drawn = (
+        """async (src) => {const icon = new Image(64, 64); icon.src = src; await icon.decode(); return icon.complete}"""
+    )
+    assert page.evaluate(drawn, icon["src"])
+    errors = [one["errorId"] for one in devtools.send("Page.getInstallabilityErrors")["installabilityErrors"]]
+    assert set(errors) <= {"in-incognito"}  # as every page of a test is
 
 
 def test_a_strip_is_made_once_and_of_few_draws():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
+from huggingface_hub import SpaceCard
 from PIL import Image
 
 from deploy import space
@@ -17,19 +18,26 @@ from transflow_core.priors.catalogue import shipped_files
 
 from ..helpers import ROOT
 
-# What the platform's package does, as far as the Space can tell: CUDA seems to be there, the launch sends a report if a
-# function is registered, and a registered function runs in a forked process.
+pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="it is built from what git tracks")
+
+# What the platform's package (0.51) does, as far as the Space can tell: CUDA seems to be there, the launch sends a
+# report if a function is registered, and a registered function runs in a forked process. Gradio hands it each handler,
+# which stays as it is unless the Space asks for more.
 SPACES = """
 import functools, json, os, sys
 import gradio as gr
 import torch
 
-assert os.environ["SPACES_ZERO_GPU"] == "true"
+assert os.environ["SPACES_ZERO_GPU"] == "true" and os.environ["SPACE_ID"] == "me/studio"
 assert not torch.cuda.is_initialized()
 assert "demo" not in sys.modules and "transflow_core" not in sys.modules, "it comes too late"
 torch.cuda.is_available = lambda: True
 torch.cuda.get_device_name = lambda *_: f"stand-in, seen from {os.getppid()}"
-registered = {}
+registered, offered = {}, []
+
+def gradio_auto_wrap(task):
+    offered.append(task)
+    return task
 
 def _in_a_fork(function):
     ours, theirs = os.pipe()
@@ -52,7 +60,8 @@ def launch(*args, **kwargs):
     gr.Blocks.launch = _launch
     import zero_gpu
     with open(os.environ["REPORT"], "w") as file:
-        json.dump({"registered": registered, "answer": zero_gpu.gpu_name(), "pid": os.getpid()}, file)
+        facts = {"registered": registered, "offered": len(offered), "pid": os.getpid()}
+        json.dump(facts | {"answer": zero_gpu.gpu_name()}, file)
     return _launch(*args, **kwargs)
 
 gr.Blocks.launch = launch
@@ -80,7 +89,7 @@ def test_what_a_space_is_made_of(folder: Path) -> None:
 def test_what_works_today_is_installed_in_a_year_on_a_python_that_the_platform_has(folder: Path) -> None:
     """Every requirement is bounded, and all but Pillow are what CI ran. Of ours, ZeroGPU has Python 3.12 alone."""
     lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    bounds = dict(re.findall(r"^([\w-]+)(>=[\d.]+,<[\d.]+)$", "\n".join(lines), re.M))
+    bounds = dict(re.findall(r"^([\w-]+)(>=[\d.]+,<[\d.]+)(?:;.*)?$", "\n".join(lines), re.M))
     pinned = dict(re.findall(r"^([\w-]+)==(.+)$", "\n".join(lines), re.M))
     assert len(bounds) + len(pinned) == len([line for line in lines if line and not line.startswith("#")])
     assert {name.replace("_", "-") for name in bounds} - set(pinned) == {"pillow"}
@@ -88,6 +97,31 @@ def test_what_works_today_is_installed_in_a_year_on_a_python_that_the_platform_h
     matter = (ROOT / "README.md").read_text(encoding="utf-8")
     assert re.search(r'^python_version: "3\.12"$', matter, re.M)
     assert f"sdk_version: {pinned['gradio']}\n" in matter
+
+
+def test_the_card_says_what_the_hub_shows(folder: Path, tmp_path: Path) -> None:
+    """Licence, tags, a slim header; and of a Space with a name, a picture that is there."""
+    card = SpaceCard.load(folder / "README.md").data.to_dict()
+    assert card["license"] == "other" and card["license_link"] == "LICENSE" and "mcp-server" in card["tags"]
+    assert card["header"] == "mini" and len(card["short_description"]) <= 60 and "thumbnail" not in card
+    assert not {"models", "preload_from_hub"} & set(card), "all models that a Space offers are in its folder"
+    space.build(tmp_path, "me/studio")
+    picture = SpaceCard.load(tmp_path / "README.md").data.to_dict()["thumbnail"]
+    assert picture.startswith("https://huggingface.co/spaces/me/studio/resolve/main/")
+    assert (tmp_path / picture.partition("/main/")[2]).is_file()
+
+
+def test_a_container_asks_for_the_page_and_takes_another_index_for_torch() -> None:
+    """As a shell sees it: no option without an index, two words with one. The container itself was not built here."""
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    [check] = re.findall(r"^HEALTHCHECK .* CMD (.*)$", dockerfile, re.M)
+    compile(json.loads(check)[2], "HEALTHCHECK", "exec")
+    [option] = re.findall(r"\$\{TORCH_INDEX:\+[^}]*\}", dockerfile)
+    for index, words in (("", ""), ("https://wheels.example/cpu", "--extra-index-url https://wheels.example/cpu")):
+        said = subprocess.run(
+            ["sh", "-c", f"echo {option}"], env={"TORCH_INDEX": index}, capture_output=True, text=True
+        )
+        assert said.stdout.strip() == words
 
 
 def test_the_folder_is_built_anew_but_nobody_elses_is_touched(tmp_path: Path) -> None:
@@ -132,7 +166,8 @@ def test_on_zero_gpu_it_reports_and_computes_on_the_cpu(folder: Path, tmp_path: 
     """A function is registered before the launch, and runs in a fork; engines stay where no quota is spent."""
     (tmp_path / "spaces.py").write_text(SPACES, encoding="utf-8")
     report = tmp_path / "report.json"
-    draws_two(folder, PYTHONPATH=str(tmp_path), SPACES_ZERO_GPU="true", REPORT=str(report))
+    platform = {"SYSTEM": "spaces", "SPACE_ID": "me/studio", "SPACES_ZERO_GPU": "true"}
+    draws_two(folder, PYTHONPATH=str(tmp_path), REPORT=str(report), **platform)
     told = json.loads(report.read_text(encoding="utf-8"))
-    assert told["registered"] == {"gpu_name": 5}
+    assert told["registered"] == {"gpu_name": 5} and told["offered"] > 10
     assert told["answer"] == f"stand-in, seen from {told['pid']}", "it ran in a fork of the page's process"
