@@ -9,12 +9,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from transflow_core.cli import app
-from transflow_core.fewshot import NONE, FewShotClassifier, jitter
+from transflow_core.engine import Engine
+from transflow_core.fewshot import NONE, FewShotClassifier, hog, jitter
 from transflow_core.fewshot.calibration import temperature
 from transflow_core.fewshot.likelihood import SharedCovariance, predictive_log_prob
 from transflow_core.images import find_images, load_image
 from transflow_core.posterior import Gaussian, Posterior
-from transflow_core.recipes import SHAPES
+from transflow_core.recipes import FEATURES, SHAPES, Classify
 
 from .helpers import ROOT, dense, make_tiny_prior
 
@@ -257,6 +258,52 @@ def test_distorted_copies_depend_on_seed_and_place_alone_and_stay_within_their_b
             assert max(abs(x - 20), abs(y - 20)) <= 50 * shift
     with pytest.raises(ValueError, match="copies"):
         jitter(images, -1)
+
+
+def test_edges_count_and_neither_light_nor_colour_does():
+    x = torch.rand(3, 3, 32, 32, generator=generator())
+    z = hog(x)
+    assert z.shape == (3, 1296) and not hog(torch.full_like(x, 0.4)).any()
+    assert 0.8 < z.square().mean() <= 1
+    torch.testing.assert_close(hog(0.5 * x + 0.3), z, atol=0.1, rtol=0.05)
+    torch.testing.assert_close(hog(x.mean(1, keepdim=True)), z, atol=1e-4, rtol=1e-4)
+    assert (hog(x.flip(-1)) - z).abs().mean() > 0.2
+
+
+def striped(upright, seed):
+    """Stripes of another place and width each: their mean tells nothing."""
+    rng = np.random.default_rng(seed)
+    waves = np.sin(np.arange(16) * rng.uniform(0.8, 1.2) + rng.uniform(0, 6))
+    grey = np.tile(127 + 100 * waves, (16, 1))
+    return Image.fromarray((grey if upright else grey.T).astype(np.uint8)).convert("RGB")
+
+
+def coloured(red, seed):
+    noise = np.random.default_rng(seed).integers(0, 60, (16, 16, 3))
+    return Image.fromarray((noise + np.array([150, 0, 0] if red else [0, 0, 150])).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("drawn", "features"), [(striped, "hog"), (coloured, "latents")])
+def test_it_compares_what_tells_held_out_examples_apart_and_says_so(drawn, features, tmp_path):
+    engine = Engine(make_tiny_prior())
+    examples = {
+        name: [drawn(name == "a", seed) for seed in range(start, start + 6)] for name, start in (("a", 0), ("b", 6))
+    }
+    queries = [drawn(index < 4, 20 + index) for index in range(8)]
+    recipe = Classify(align="never")
+    result = engine.run(recipe, examples=examples, images=queries)
+    shares = result.facts["held_out_by_features"]
+    assert result.facts["features"] == features and max(shares, key=shares.get) == features
+    assert f"compared: {FEATURES[features]}" in result.lines[0]
+    assert [image["best"] for image in result.facts["images"]] == ["a"] * 4 + ["b"] * 4
+    result.save(tmp_path / "c.safetensors")
+    loaded = FewShotClassifier.load(tmp_path / "c.safetensors", engine.prior)
+    again = engine.run(recipe, examples=loaded, images=queries)
+    assert again.facts["features"] == features
+    for one, other in zip(again.facts["images"], result.facts["images"], strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], rel=1e-6)
+    for asked in FEATURES:
+        assert engine.run(recipe.replace(features=asked), examples=examples, images=queries).facts["features"] == asked
 
 
 def test_the_command_line_says_what_is_wrong():

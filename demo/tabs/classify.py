@@ -27,7 +27,7 @@ from transflow_core.limits import CLASS_NAME_LENGTH, CLASSES_ON_PAGE, LAM_RATIO_
 from transflow_core.operations import Result
 from transflow_core.operations.classify import variants
 from transflow_core.pictures import AlignMode, File
-from transflow_core.recipes import SHAPES, within
+from transflow_core.recipes import FEATURES, SHAPES, within
 from transflow_core.recipes import Classify as Recipe
 
 from ..cards import mostly_outliers
@@ -282,7 +282,16 @@ class Classify:
             self._unaligned = gr.Checkbox(
                 False, label="Use whole pictures", elem_id="classify-whole", min_width=160, **box
             )
-        with gr.Accordion("Advanced: the likelihood", open=False):
+        with gr.Accordion("Advanced: features and likelihood", open=False):
+            self._features = gr.Dropdown(
+                [
+                    ("Whatever tells held-out examples apart", "auto"),
+                    *((w.capitalize(), k) for k, w in FEATURES.items()),
+                ],
+                value="auto",
+                label="What is compared",
+                elem_id="classify-features",
+            )
             self._covariance = gr.Dropdown(
                 [(words.capitalize(), key) for key, words in SHAPES.items()],
                 value="low-rank",
@@ -334,9 +343,14 @@ class Classify:
                 *on(slot.remove.click, partial(self._remove_class, index), prior, everything),
                 *on([slot.name.submit, slot.name.blur], partial(self._rename, index), slot.name, slot.files),
             ]
-        inputs = [prior, self._covariance, self._chosen, self._lam, self._copies, self._unaligned]
+        inputs = [prior, self._features, self._covariance, self._chosen, self._lam, self._copies, self._unaligned]
         shown = [self._status, self._cards, self._pictures, self._python, self._lam]
-        on([*changed, self._chosen.input, self._covariance.input, self._copies.release], self._refresh, inputs, shown)
+        on(
+            [*changed, self._chosen.input, self._features.input, self._covariance.input, self._copies.release],
+            self._refresh,
+            inputs,
+            shown,
+        )
 
     # Classes -----------------------------------------------------------------------------------------------------
 
@@ -439,6 +453,7 @@ class Classify:
         self,
         session: Session,
         prior: str,
+        features: str,
         covariance: str,
         chosen: bool,
         lam: float,
@@ -451,8 +466,8 @@ class Classify:
             queries = _of_prior(session, _QUERIES, prior)
             try:
                 classes, ratio = _classes(session, prior), None if chosen else lam
-                how = {"prior": prior, "align": _align(unaligned), "covariance": covariance, "lam_ratio": ratio}
-                recipe, engine = _Recipe.checked(how | {"copies": copies}), self._engines.get(prior)
+                how = {"prior": prior, "align": _align(unaligned), "features": features, "covariance": covariance}
+                recipe, engine = _Recipe.checked(how | {"lam_ratio": ratio, "copies": copies}), self._engines.get(prior)
                 status = "Fitting the classes…"
                 if state.answers is None:
                     yield {self._status: updating(engine.ahead, status)}
@@ -563,9 +578,8 @@ def _status(answers: Answers, classes: Mapping[str, Evidence]) -> str:
         parts.append(f"<b>{len(each)}</b> queries, {none} of them in no class")
     if known:
         parts.append(f"<b>{sum(known)} of {len(known)}</b> answers right")
-    if classifier.held_out_accuracy is not None:
-        accuracy, chance = _percent(classifier.held_out_accuracy), _percent(1 / len(classes))
-        parts.append(f"held-out examples recognised: <b>{accuracy}</b> (by chance {chance})")
+    chance = f"; by chance {_percent(1 / len(classes))}" * (classifier.held_out_accuracy is not None)
+    parts.append(answers.result.lines[0] + chance)
     parts.append(f"λ/m = {classifier.lam_ratio:.3g}{', chosen from the examples' if recipe.lam_ratio is None else ''}")
     if recipe.copies:
         parts.append(f"learned from {recipe.copies} distorted copies of each example")

@@ -400,7 +400,7 @@ def _likeness(distances: list[float]) -> str:
     """Whether dlib's face descriptor takes the faces for the same people."""
     mean = sum(distances) / len(distances)
     same = mean < _SAME_PERSON
-    text = "Still the same person." if same else "Looks like another person. Less style keeps more of them."
+    text = "dlib still sees the same person." if same else "dlib sees another person. Less style keeps more of them."
     return f'<span title="Distance {mean:.2f} by dlib, limit {_SAME_PERSON:g}">{text}</span>'
 
 

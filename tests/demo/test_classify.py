@@ -260,15 +260,17 @@ def test_downloads_and_code_give_the_same_answers(tab_page, engines, monkeypatch
     page, prior = ready(tab_page, "styles"), engines.get(TINY).prior
     rows = rows_of(download(page, "#classify-csv", tmp_path).read_text(encoding="utf-8"))
     classifier = FewShotClassifier.load(download(page, "#classify-file", tmp_path), prior)
-    z = Engine(prior).read([source for source, _ in tasks()["styles"].queries]).z
-    for row, p in zip(rows, classifier.predict_proba_latents(z).tolist(), strict=True):
+    queries = Engine(prior).read([source for source, _ in tasks()["styles"].queries])
+    frames = [image.face.image for image in queries]
+    for row, p in zip(rows, classifier.predict_proba(frames).tolist(), strict=True):
         np.testing.assert_allclose(list(probabilities(row).values()), p, atol=2e-3)
     code = page.locator("#classify-python .cm-content").inner_text().replace("\u00a0", " ")
     (tmp_path / "assets").symlink_to(ROOT / "assets")
     prior.save(tmp_path / TINY)
     monkeypatch.chdir(tmp_path)
     run_python(code)
-    printed = capsys.readouterr().out.splitlines()
+    compared, *printed = capsys.readouterr().out.splitlines()
+    assert compared in status(page)
     assert [re.split(r": | \(|, novelty", line)[1] for line in printed] == [row["answer"] for row in rows]
 
 
@@ -369,6 +371,14 @@ def test_what_is_out_of_range_is_refused_in_a_sentence(engines, how, text):
     session, engine = Session("somebody"), engines.get(TINY)
     for index, files in enumerate((GREY, DRAWN)):
         session.evidence[f"classify-{index}"] = replace(engine.read(files[:2]), prior=TINY)
-    usual = {"prior": TINY, "covariance": "low-rank", "chosen": False, "lam": 0.1, "copies": 0, "unaligned": False}
+    usual = {
+        "prior": TINY,
+        "features": "auto",
+        "covariance": "low-rank",
+        "chosen": False,
+        "lam": 0.1,
+        "copies": 0,
+        "unaligned": False,
+    }
     *_, last = tab._refresh(session, **usual | how)
     assert text in last[tab._status]

@@ -4,3 +4,4 @@ from .augmentation import jitter as jitter
 from .classifier import NONE as NONE
 from .classifier import Answer as Answer
 from .classifier import FewShotClassifier as FewShotClassifier
+from .features import hog as hog

@@ -13,8 +13,9 @@ from torch import Tensor
 from ..limits import CLASSES_OF_FILE, choice, class_name
 from ..posterior.storage import write_tensors
 from ..priors.prior import Images, Prior
-from ..recipes import Shape
+from ..recipes import Features, Shape
 from .calibration import NoveltyScale, class_likelihood, signs, temperature
+from .features import hog
 from .likelihood import SHAPES, SharedCovariance, predictive_log_prob
 from .storage import Header, read_classifier
 
@@ -76,6 +77,7 @@ class FewShotClassifier:
         lam_ratio: λ/m, above 0, with m the mean number of examples a class. Σ's mean variance is λ. By default λ is
             chosen from the evidence.
         likelihood: the shape of Σ, one of `recipes.SHAPES`.
+        features: what is compared, one of `recipes.FEATURES`. Of others, what `vectors` gives takes the latents' place.
 
     Attributes:
         classes: names, in the order given; () before anything was fitted.
@@ -86,6 +88,7 @@ class FewShotClassifier:
         temperature: T, by which log densities are divided before Bayes' rule.
         novelty: decides what is of none of the classes.
         held_out_accuracy: share of held-out examples whose class is found; None where each class has one example.
+        held_out_likelihood: mean log probability of their classes, in nats; None there too, and of a saved classifier.
         metadata: free text of its file.
 
     Example:
@@ -105,18 +108,31 @@ class FewShotClassifier:
     temperature: float
     novelty: NoveltyScale
     held_out_accuracy: float | None
+    held_out_likelihood: float | None
     metadata: Mapping[str, str]
 
-    def __init__(self, prior: Prior | None, lam_ratio: float | None = None, *, likelihood: Shape = "low-rank") -> None:
+    def __init__(
+        self,
+        prior: Prior | None,
+        lam_ratio: float | None = None,
+        *,
+        likelihood: Shape = "low-rank",
+        features: Features = "latents",
+    ) -> None:
         if lam_ratio is not None and not 0 < lam_ratio < float("inf"):
             raise ValueError("lam_ratio must be above 0 and finite: a predictive without width cannot be compared")
         self.prior, self.likelihood = prior, choice(likelihood, "the likelihood", get_args(Shape))
-        self._lam_ratio, self.classes, self.metadata = lam_ratio, (), {}
+        self.features = choice(features, "the features", get_args(Features))
+        self._lam_ratio, self.classes, self.metadata, self.held_out_likelihood = lam_ratio, (), {}, None
+
+    def vectors(self, images: Images) -> Tensor:
+        """What is compared of aligned images, (n, D); they are as `Prior.encode` takes them."""
+        prior = self._require_prior()
+        return prior.encode(images) if self.features == "latents" else hog(prior.to_unit(images))
 
     def fit(self, evidence: Mapping[str, Images]) -> FewShotClassifier:
         """Learn classes from aligned images: class name to what `Prior.encode` takes. See `fit_latents`."""
-        prior = self._require_prior()
-        return self.fit_latents({name: prior.encode(images) for name, images in evidence.items()})
+        return self.fit_latents({name: self.vectors(images) for name, images in evidence.items()})
 
     def fit_latents(self, evidence: Mapping[str, Tensor]) -> FewShotClassifier:
         """Learn classes from latents: class name to (m, D), or (m, v, D) with v variants of each example. Returns self.
@@ -126,8 +142,9 @@ class FewShotClassifier:
 
         Raises ValueError for no class, an empty class, latents that are not finite, or widths that differ.
         """
-        groups = _checked(evidence, self.prior.dim if self.prior else None)
-        slices = tuple(level.slice for level in self.prior.levels) if self.prior else (slice(0, groups[0].shape[2]),)
+        flow = self.prior if self.features == "latents" else None
+        groups = _checked(evidence, flow.dim if flow else None)
+        slices = tuple(level.slice for level in flow.levels) if flow else (slice(0, groups[0].shape[2]),)
         scores, own, held_out, parts = self._hold_out(groups, slices)
         right = scores[held_out, :-1].argmax(1) == own[held_out]
         size = torch.cat([group[:, 0] for group in groups]).double().square().mean(1)
@@ -139,6 +156,7 @@ class FewShotClassifier:
         others = signs(size, scores[:, :-1], scores[:, -1], own) if len(groups) > 1 else known[:0]
         self.novelty = NoveltyScale.fit(known, others)  # of examples held out, and of all without their class
         self.held_out_accuracy = float(right.double().mean()) if len(right) else None
+        self.held_out_likelihood = class_likelihood(scores[held_out, :-1], own[held_out]) if len(right) else None
         return self
 
     @property
@@ -178,7 +196,7 @@ class FewShotClassifier:
 
         Bayes' rule on log density / T: at T = 1 every answer would be certain. Images are as `Prior.encode` takes them.
         """
-        return self.predict_proba_latents(self._require_prior().encode(images))
+        return self.predict_proba_latents(self.vectors(images))
 
     def judge(self, z: Tensor) -> tuple[Answer, ...]:
         """What each latent is, (n, D) to n answers: its class, how sure that is, and whether it is of none.
@@ -210,6 +228,7 @@ class FewShotClassifier:
             parts=tuple((part.slice.stop, part.weight) for part in self.parts),
             likelihood="isotropic" if self.likelihood == "paper" else self.likelihood,
             centred=self.likelihood != "paper",
+            features=self.features,
             fingerprint=self.prior.fingerprint if self.prior else "",
             temperature=self.temperature,
             threshold=self.threshold,
@@ -227,7 +246,7 @@ class FewShotClassifier:
         tensors, header = read_classifier(Path(path))
         if prior is not None and header.fingerprint != prior.fingerprint:
             raise ValueError(f"{path}: this classifier was made with another prior than {prior.name}")
-        self = cls(prior, likelihood=header.likelihood if header.centred else "paper")
+        self = cls(prior, likelihood=header.likelihood if header.centred else "paper", features=header.features)
         self.metadata = header.metadata
         self.classes, self.counts = header.classes, tuple(int(count) for count in tensors["counts"])
         self.means, self.centre = tensors["means"], tensors["centre"]

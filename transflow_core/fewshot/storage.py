@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..limits import CLASSES_OF_FILE
 from ..posterior.storage import LATENT, RANK, Shapes, read_tensors
-from ..recipes import Share
+from ..recipes import Features, Share
 
 Part = tuple[Annotated[int, Field(ge=1, lt=LATENT.stop)], Annotated[float, Field(ge=1e-9, le=1)]]
 
@@ -25,6 +25,7 @@ class Header(BaseModel, frozen=True, strict=True):
     parts: tuple[Part, ...] = Field(min_length=1, max_length=32)
     likelihood: Literal["low-rank", "levels", "diagonal", "isotropic"]
     centred: bool
+    features: Features = "latents"
     fingerprint: str
     temperature: float = Field(ge=1e-3, le=1e9)
     threshold: Share

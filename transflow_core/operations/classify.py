@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from zlib import crc32
 
 import torch
@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..evidence import Evidence, EvidenceImage
-from ..fewshot import Answer, FewShotClassifier, jitter
-from ..recipes import Classify
+from ..fewshot import Answer, FewShotClassifier, hog, jitter
+from ..recipes import FEATURES, Classify, Features
 from .call import Call
 from .result import Result
 
@@ -20,25 +20,38 @@ def classify(call: Call[Classify]) -> Result:
     """The probabilities of each image's classes, and how unlike all of them it is."""
     recipe, examples = call.recipe, call.inputs["examples"]
     if isinstance(examples, FewShotClassifier):
-        classifier, shown = examples, {}
+        classifier, shown, tried = examples, {}, {}
     else:
         shown = {name: call.read(value) for name, value in examples.items()}
         for name, evidence in shown.items():
             if not evidence.used:
                 raise ValueError(f"class {name!r}: {evidence.why_unusable()}")
-        classifier = FewShotClassifier(call.engine.prior, recipe.lam_ratio, likelihood=recipe.covariance)
-        call.run(classifier.fit_latents, {name: _latents(call, evidence) for name, evidence in shown.items()})
+        kinds: list[Features] = list(FEATURES) if recipe.features == "auto" else [recipe.features]
+        fitted = [_fitted(call, kind, shown) for kind in kinds]
+        # Where nothing can be held out, it is the first.
+        classifier = max(fitted, key=lambda one: (one.held_out_accuracy or 0, one.held_out_likelihood or 0))
+        tried = {one.features: one.held_out_accuracy for one in fitted}
     found = call.images("images", some=False)
-    answers = iter(call.run(classifier.judge, found.z) if found.used else ())
+    answers = iter(call.run(classifier.judge, _vectors(call, classifier.features, found)) if found.used else ())
     each = [(image, next(answers) if image.used else None) for image in found]
     facts = {
         "classes": dict(zip(classifier.classes, classifier.counts, strict=True)),
+        "features": classifier.features,
+        "held_out_by_features": tried,
         "threshold": classifier.threshold,
         "held_out_accuracy": classifier.held_out_accuracy,
         "examples": {name: evidence.to_dicts() for name, evidence in shown.items()},
         "images": [{"name": image.name, "problem": image.problem} | _facts(answer) for image, answer in each],
     }
-    return Result(recipe, facts, saved=classifier, lines=tuple(_line(image, answer) for image, answer in each))
+    lines = (_compared(classifier, tried), *(_line(image, answer) for image, answer in each))
+    return Result(recipe, facts, saved=classifier, lines=lines)
+
+
+def _compared(classifier: FewShotClassifier, tried: Mapping[Features, float | None]) -> str:
+    """What was compared, and how many held-out examples each kind recognises."""
+    shares = [f"{share:.0%} by {FEATURES[kind]}" for kind, share in tried.items() if share is not None]
+    held_out = f"; held-out examples recognised: {', '.join(shares)}" if shares else ""
+    return f"compared: {FEATURES[classifier.features]}{held_out}"
 
 
 def _facts(answer: Answer | None) -> dict:
@@ -55,13 +68,23 @@ def _line(image: EvidenceImage, answer: Answer | None) -> str:
     return f"{image.name}: {answer.word}{sure}, novelty {answer.novelty:.2f}"
 
 
-def _latents(call: Call[Classify], evidence: Evidence) -> Tensor:
+def _fitted(call: Call[Classify], features: Features, shown: Mapping[str, Evidence]) -> FewShotClassifier:
+    recipe = call.recipe
+    classifier = FewShotClassifier(call.engine.prior, recipe.lam_ratio, likelihood=recipe.covariance, features=features)
+    vectors = {name: _vectors(call, features, evidence, recipe.copies) for name, evidence in shown.items()}
+    return call.run(classifier.fit_latents, vectors)
+
+
+def _vectors(call: Call[Classify], features: Features, evidence: Evidence, copies: int = 0) -> Tensor:
     """(m, D); with distorted copies of each example (m, 1 + copies, D)."""
-    copies = call.recipe.copies
-    if not copies:
+    if features == "latents" and not copies:
         return evidence.z
-    found = call.engine.encode(variants([evidence], copies), **call.how)
-    return torch.stack([latent.z for latent in found]).reshape(-1, 1 + copies, call.engine.prior.dim)
+    frames = variants([evidence], copies)
+    if features == "hog":
+        found = hog(call.engine.prior.to_unit(frames))
+    else:
+        found = torch.stack([latent.z for latent in call.engine.encode(frames, **call.how)])
+    return found.reshape(-1, 1 + copies, found.shape[1]) if copies else found
 
 
 def variants(classes: Iterable[Evidence], copies: int) -> list[Image.Image]:
