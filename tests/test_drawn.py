@@ -240,6 +240,17 @@ def test_looks_are_found_once_an_image_and_stay_in_order(monkeypatch):
     assert len(engine.looks(Posterior.condition(posterior.latents[[0, 0, 1]], 0.1)).images) == 3
 
 
+def test_images_that_were_read_are_not_decoded_to_be_looked_at(any_prior, monkeypatch):
+    engine = Engine(any_prior)
+    pictures = smooth(3, any_prior.image_size, any_prior.channels).expand(-1, 3, -1, -1)
+    posterior = engine.read(to_pil(pictures), align="never").posterior()
+    expected = any_prior.looks(posterior.latents)
+    monkeypatch.setattr(any_prior, "noted_decode", None)
+    found = engine.looks(posterior)
+    for name in ("images", "mirrored", "ranges"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-3, rtol=1e-3)
+
+
 def test_an_evidence_image_is_drawn_as_it_is(any_prior):
     """At likeness 1 and λ = 0, but for what deviations are drawn in by; and so is its mirror image."""
     engine = Engine(any_prior)

@@ -56,6 +56,8 @@ _LARGEST_BY_OPENVINO = 16 / 255
 # infinity, gives such. Sketches on white paper are mostly white, but not in colour, and not black besides.
 _MOST_SATURATED = 0.6
 _BISECTIONS = 5
+# An image that comes back as exactly is what its latent shows, and need not be decoded to look at it.
+_SMALL_ERROR = 1e-3
 
 
 class How(TypedDict, total=False):
@@ -135,7 +137,7 @@ class Compute:
         self._cached = cached or max(16, 25_000_000 // prior.dim)  # numbers of 4 bytes
         self._latents = Cache(self._cached)
         # Pictures, mirror images and ranges besides; at least as many as the sets of the page have.
-        self._looks = Cache(max(128, self._cached // 3) if cached is None else cached)
+        self._looks, self._shown = (Cache(max(128, self._cached // 3) if cached is None else cached) for _ in range(2))
         self._joined = functools.lru_cache(4)(Looks.joined)  # a slider asks for them at every λ
 
     def call(
@@ -201,24 +203,29 @@ class Compute:
         return self._known(self._latents, keys, images, self._invert, self.batch_size, how)
 
     def _invert(self, images: list[Image.Image]) -> list[Latent]:
-        """Through the flow; an image whose latent is not plainly typical is decoded again: does it come back?"""
+        """Through the flow; an image whose latent is far from typical is decoded again: does it come back?"""
         v, typicality = self.prior.to_unit(images), self.prior.typicality
         encoded = self.prior.encode_and_score(v, self.batch_size)
         log_prior: list[float] = encoded.log_prior.tolist()
+        rms = [tuple(row) for row in self.prior.level_rms(encoded.z).tolist()]
         errors: list[float | None] = [None] * len(images)
         doubted = [
             index
-            for index, value in enumerate(log_prior)
-            if typicality is None or not 1 <= typicality.percentile(value) <= 99
+            for index, of_image in enumerate(zip(log_prior, rms, strict=True))
+            if typicality is None or typicality.judge(*of_image).way
         ]
         if doubted:
             back = self.prior.decode(encoded.z[doubted], self.batch_size)
             largest = (back - v[doubted]).abs().flatten(1).amax(1).nan_to_num(math.inf, math.inf)
             for index, error in zip(doubted, largest.tolist(), strict=True):
                 errors[index] = error
-        rms = [tuple(row) for row in self.prior.level_rms(encoded.z).tolist()]
         rows = zip(encoded.z.cpu(), log_prior, encoded.log_prob.tolist(), rms, errors, strict=True)
-        return [Latent(z.clone(), prior, image, level, error) for z, prior, image, level, error in rows]
+        latents = [Latent(z.clone(), prior, image, level, error) for z, prior, image, level, error in rows]
+        ranges = [None] * len(images) if encoded.ranges is None else encoded.ranges.cpu()
+        for latent, *shown in zip(latents, images, ranges, strict=True):
+            if (latent.error or 0) < _SMALL_ERROR:
+                self._shown.put(_content(latent.z), tuple(shown))
+        return latents
 
     # --- what samples are drawn from ---------------------------------------------------------------------------------
 
@@ -247,7 +254,8 @@ class Compute:
         latents = of.single if isinstance(of, Posterior) else of
 
         def seen(rows: list[Tensor]) -> list[Looks]:
-            return self.prior.looks(torch.stack(rows)).rows()
+            shown = [self._shown.get(_content(row)) for row in rows]
+            return self.prior.looks(torch.stack(rows), shown if all(shown) else ()).rows()
 
         keys = [_content(row) for row in latents]
         return self._joined(tuple(self._known(self._looks, keys, list(latents), seen, BATCH, how)))

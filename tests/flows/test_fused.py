@@ -93,8 +93,8 @@ def test_what_is_noted_decodes_within_its_own_ranges_to_the_bit(config, n, cache
             assert guarded.equal(images) and not excess.any()
             assert z.equal(given_z) and bounds.equal(given_bounds)
         # Encoding notes the same but for rounding.
-        encoded, forth = form.noted_forward(x)
-        assert encoded.equal(form.forward(x)[0])
+        encoded, log_det, forth = form.noted_forward(x)
+        assert encoded.equal((plain := form.forward(x))[0]) and log_det.equal(plain[1])
         torch.testing.assert_close(form.noted_inverse(encoded)[1], forth, atol=1e-3, rtol=1e-3)
 
 

@@ -34,7 +34,7 @@ def test_it_is_the_fused_flow(config, library, tmp_path):
     ours, theirs = fuse(flow), OpenVinoFlow(flow, "tiny", fast=False)
     for n in (3, 1):
         x = torch.rand(n, config.channels, config.image_size, config.image_size) - 0.5
-        z, ranges = ours.noted_forward(x)
+        z, _, ranges = ours.noted_forward(x)
         calls = [("forward", x), ("noted_forward", x), ("noted_inverse", z)]
         calls += [("guarded_inverse", 4 * z, ranges, times) for times in range(ours.halvings + 1)]
         for name, *arguments in calls:

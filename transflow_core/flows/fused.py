@@ -96,10 +96,10 @@ class GuardedFlow:
         guard = Guard(ranges, excess := ranges.new_zeros(len(z)), self.guarded)
         return self.low_pass(z, times, guard), excess
 
-    def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, C, S, S) -> (z (n, D), their ranges (n, 2, R): what is clamped when they are decoded)."""
+    def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `forward`, and the images' ranges, (n, 2, R): what is clamped when they are decoded."""
         ranges = x.new_zeros(len(x), 2, self.guarded)
-        return self._flow(x, Guard(ranges))[0], ranges
+        return *self._flow(x, Guard(ranges)), ranges
 
     def noted_inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), their ranges (n, 2, R))."""

@@ -48,15 +48,12 @@ class OpenVinoFlow(GuardedFlow):
 
     def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
-        if guard is not None:
-            return super().forward(x, guard)
-        z, log_det, _ = self._encoded(x)
-        return z, log_det
+        return self.noted_forward(x)[:2] if guard is None else super().forward(x, guard)
 
-    def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `GuardedFlow.noted_forward`."""
-        z, _, ranges = self._encoded(x)
-        return z, ranges
+        z, log_det, ranges = self._run("encode", Encode(self), x)
+        return z, log_det, ranges
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), nan: no density is computed)."""
@@ -79,9 +76,6 @@ class OpenVinoFlow(GuardedFlow):
 
     def _endless(self, z: Tensor) -> Tensor:
         return z.new_tensor([-torch.inf, torch.inf])[:, None].expand(len(z), 2, self.guarded)
-
-    def _encoded(self, x: Tensor) -> list[Tensor]:
-        return self._run("encode", Encode(self), x)
 
     def _decoded(self, z: Tensor, ranges: Tensor, times: int) -> tuple[Tensor, Tensor]:
         images, seen = self._run(f"decode{times}", Decode(self, times), z, ranges)

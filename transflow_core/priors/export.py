@@ -66,7 +66,8 @@ def export_onnx(
     folder.mkdir(parents=True, exist_ok=True)
     # Three samples. To decode, two of them are moved, so that the guard has something to hold.
     images = prior.decode(0.5 * standard_normal(3, prior.dim)).clamp(0, 1).clone()
-    z, ranges = (cast(Tensor, one).clone() for one in prior.noted_encode(images))
+    encoded = prior.encode_and_score(images)
+    z, ranges = encoded.z.clone(), cast(Tensor, encoded.ranges).clone()
     within = torch.stack([ranges[:, 0].amin(0), ranges[:, 1].amax(0)]).expand_as(ranges).contiguous()
     moved = z * torch.tensor([[1.0], [1.5], [3.0]])
     encode = Encode(flow, prior.pixels.to_flow)

@@ -63,11 +63,14 @@ class Encoded:
         z: (m, D) float32 whitened latents.
         log_prior: (m,) float64 on the CPU, log N(z; 0, I) in nats: the number that the paper reports.
         log_prob: (m,) float64 on the CPU, log density of the image's x under the flow, in nats.
+        ranges: (m, 2, R) of the images inside the flow, as `noted_decode` gives them but for rounding; None for a flow
+            that is none of ours.
     """
 
     z: Tensor
     log_prior: Tensor
     log_prob: Tensor
+    ranges: Tensor | None = None
 
 
 def standard_log_prob(z: Tensor) -> Tensor:
@@ -207,22 +210,21 @@ class Prior:
         return fuse(self.flow, self.nets)
 
     def _batched(
-        self, function: Callable[[Tensor], tuple[Tensor, Tensor]], rows: Tensor, batch_size: int
-    ) -> tuple[Tensor, Tensor]:
-        """Both results of `function` of some rows: a part of each batch a core, and smaller where memory is short.
+        self, function: Callable[[Tensor], tuple[Tensor, ...]], rows: Tensor, batch_size: int
+    ) -> tuple[Tensor, ...]:
+        """The results of `function` of some rows: a part of each batch a core, and smaller where memory is short.
 
         A flow that is none of ours may keep something between two calls, and has the batch as it is; and OpenVINO has
         threads of its own.
         """
         n, rows = len(rows), rows if len(rows) else rows.new_zeros(1, *rows.shape[1:])
         halved = partial(in_halves, function)
-        found: list[tuple[Tensor, Tensor]] = []
+        found: list[tuple[Tensor, ...]] = []
         for batch in rows.split(batch_size):
             alone = self._form is self.flow or isinstance(self._form, OpenVinoFlow)
             parts = [halved(batch)] if alone else on_cores(halved, batch)
             found += [one for some in parts for one in some]
-        first, second = (torch.cat(results)[:n] for results in zip(*found, strict=True))
-        return first, second
+        return tuple(torch.cat(results)[:n] for results in zip(*found, strict=True))
 
     def to_unit(self, images: Images) -> Tensor:
         """Any accepted form of m images -> (m, C, S, S) float32 in [0, 1], on the prior's device.
@@ -264,14 +266,15 @@ class Prior:
 
     @torch.inference_mode()
     def encode_and_score(self, images: Images, batch_size: int = 32) -> Encoded:
-        """Invert images and keep their densities: one pass of the flow. See `encode` for what is accepted.
+        """Invert images, keep their densities, and note their ranges: one pass of the flow. See `encode`.
 
         An image far from the training data can overflow: its row is then not finite, and the other rows are unharmed.
         """
-        v = self.to_unit(images)
-        z, log_det = self._batched(lambda part: self._form.forward(self.pixels.to_flow(part)), v, batch_size)
+        v, form = self.to_unit(images), self._form
+        forward = form.noted_forward if isinstance(form, GuardedFlow) else form.forward
+        z, log_det, *ranges = self._batched(lambda part: forward(self.pixels.to_flow(part)), v, batch_size)
         log_prior = standard_log_prob(z)
-        return Encoded(z, log_prior, log_prior + log_det.cpu().double())
+        return Encoded(z, log_prior, log_prior + log_det.cpu().double(), *ranges)
 
     def encode(self, images: Images, batch_size: int = 32) -> Tensor:
         """z = f⁻¹(x): PIL images, uint8 (m, S, S, C) or float (m, C, S, S) in [0, 1] -> (m, D) float32.
@@ -356,26 +359,25 @@ class Prior:
         images, ranges = self._batched(form.noted_inverse, z, batch_size)
         return self.pixels.from_flow(images), ranges
 
-    @torch.inference_mode()
-    def noted_encode(self, images: Images, batch_size: int = 32) -> tuple[Tensor, Tensor | None]:
-        """As `encode`, and the images' ranges inside the flow, as `noted_decode` gives them but for rounding."""
-        form, v = self._form, self.to_unit(images)
-        if not isinstance(form, GuardedFlow):
-            return self.encode(v, batch_size), None
-        return self._batched(form.noted_forward, self.pixels.to_flow(v), batch_size)
+    def looks(self, z: Tensor, shown: Sequence[tuple[Image.Image, Tensor | None]] = (), batch_size: int = 16) -> Looks:
+        """What latents (p, D) of images look like: see `posterior.Looks`, which `Posterior.draw` takes. On the CPU.
 
-    def looks(self, z: Tensor, batch_size: int = 16) -> Looks:
-        """What latents (p, D) of images look like: see `posterior.Looks`, which `Posterior.draw` takes. On the CPU."""
-        images, ranges = self.noted_decode(z, batch_size)
-        images = images.nan_to_num(0.5, 1.0, 0.0).clamp(0, 1)
-        mirrored, others = self.noted_encode(images.flip(-1), batch_size)
+        They are decoded, unless what they show is known: images and their ranges, of `encode_and_score`.
+        """
+        if shown:
+            pictures, inside = zip(*shown, strict=True)
+            images, ranges = self.to_unit(pictures), None if inside[0] is None else torch.stack(inside).to(self.device)
+        else:
+            images, ranges = self.noted_decode(z, batch_size)
+            images = images.nan_to_num(0.5, 1.0, 0.0).clamp(0, 1)
+        other = self.encode_and_score(images.flip(-1), batch_size)
         # An image whose mirror image the flow cannot invert stands for both.
-        fits = torch.isfinite(mirrored).all(1)
-        mirrored = torch.where(fits[:, None], mirrored, self._checked(z))
+        fits = torch.isfinite(other.z).all(1)
+        mirrored = torch.where(fits[:, None], other.z, self._checked(z))
         if self.dim > _LARGE_DIM:
             mirrored = mirrored.clamp(-_MOST_IN_HALF, _MOST_IN_HALF).half()
-        if ranges is not None and others is not None:
-            others = torch.where(fits[:, None, None], others, ranges)
+        if ranges is not None and other.ranges is not None:
+            others = torch.where(fits[:, None, None], other.ranges, ranges)
             ranges = torch.stack([ranges[:, 0].minimum(others[:, 0]), ranges[:, 1].maximum(others[:, 1])], 1).cpu()
         usual = None
         if self.typicality is not None:

@@ -76,7 +76,8 @@ def _write_conformance(prior: Prior, path: Path, n: int) -> None:
     shown = prior.decode(TEMPERATURE * standard_normal(n, prior.dim, seed=0))
     images = (shown * 256).floor().clamp(max=255).byte().permute(0, 2, 3, 1).cpu().numpy()
     sample_z = TEMPERATURE * standard_normal(n, prior.dim, seed=1)
-    arrays = {**vars(prior.encode_and_score(images)), "sample_z": sample_z, "sample": prior.decode(sample_z)}
+    arrays = vars(prior.encode_and_score(images)) | {"sample_z": sample_z, "sample": prior.decode(sample_z)}
+    del arrays["ranges"]
     np.savez_compressed(path, images=images, **{name: x.cpu().numpy() for name, x in arrays.items()})
 
 
