@@ -14,6 +14,7 @@ from transflow_core.operations.sets import condition_on_set
 from transflow_core.runtime.worker import Cancelled
 
 from .helpers import make_tiny_prior
+from .test_evidence import SIZED
 
 N, HOW = 7, {"align": "never"}
 
@@ -39,6 +40,20 @@ def assert_conditions_alike(found, folder, engine):
     assert found.m == expected.m == N
     torch.testing.assert_close(found.mean, expected.mean, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.variance, expected.variance)
+
+
+@pytest.mark.parametrize("sides", [(64, 64, 64, 64), (64, 22, 11, 22), (22, 11, 11, 22)])
+def test_pictures_of_few_pixels_count_at_the_levels_that_they_have(sides, tmp_path, monkeypatch):
+    monkeypatch.setattr(sets, "_CHUNK", 3)
+    for index, side in enumerate(sides):
+        shade = Image.linear_gradient("L").rotate(90 * index).resize((side, side)).convert("RGB")
+        shade.save(tmp_path / f"{index}.png")
+    engine = Engine(SIZED)
+    found = condition_on_set(engine, [tmp_path], tmp_path / "kept", 0.5, **HOW)
+    expected = engine.posterior(sorted(tmp_path.glob("*.png")), 0.5, **HOW)
+    assert (found.since is None) == (expected.since is None) == (min(sides) == 64)
+    for name in ("mean", "variance", "latents", "seen"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", [None, "zip", "tar"])

@@ -254,8 +254,8 @@ class Compute:
         latents = of.single if isinstance(of, Posterior) else of
 
         def seen(rows: list[Tensor]) -> list[Looks]:
-            shown = [self._shown.get(_content(row)) for row in rows]
-            return self.prior.looks(torch.stack(rows), shown if all(shown) else ()).rows()
+            shown = list(filter(None, (self._shown.get(_content(row)) for row in rows)))
+            return self.prior.looks(torch.stack(rows), shown if len(shown) == len(rows) else ()).rows()
 
         keys = [_content(row) for row in latents]
         return self._joined(tuple(self._known(self._looks, keys, list(latents), seen, BATCH, how)))

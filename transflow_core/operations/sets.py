@@ -22,6 +22,7 @@ from ..untrusted import open_safetensors, save_safetensors
 # latents are in memory until their sums are taken.
 _CHUNK = 128
 _DOING = "inverting the set"
+_SUMS = ("kept", "since", "total", "count")
 
 
 def condition_on_set(
@@ -48,12 +49,14 @@ def condition_on_set(
 
     Raises ValueError if `partial` is of another set or no image can be used, and ImageError if the set cannot be read.
     """
-    digest, count = hashlib.sha256(repr((engine.prior.fingerprint, sorted(how.items()))).encode()), 0
+    digest, images = hashlib.sha256(repr((engine.prior.fingerprint, _SUMS, sorted(how.items()))).encode()), 0
     for member in find_members(paths):
         digest.update(repr((member.name, member.size)).encode())
-        count += 1
-    of, every, done, m = digest.hexdigest(), max(1, -(-count // MOST_KEPT)), 0, 0
-    kept, total = torch.zeros(0, engine.prior.dim), torch.zeros(engine.prior.dim, dtype=torch.float64)
+        images += 1
+    of, every, done = digest.hexdigest(), max(1, -(-images // MOST_KEPT)), 0
+    kept, since = torch.zeros(0, engine.prior.dim), torch.zeros(0, dtype=torch.int64)
+    # A picture of few pixels has no fine levels, the first numbers of a latent: see `Posterior.condition`.
+    total, count = torch.zeros(2, engine.prior.dim, dtype=torch.float64)
     if partial.exists():
         with open_safetensors(partial, "part of a set") as file:
             words = file.metadata() or {}
@@ -61,24 +64,28 @@ def condition_on_set(
                 raise ValueError(
                     f"{partial} was begun with another set or prior, or in another way; remove it to start anew"
                 )
-            done, m = int(words["done"]), int(words["m"])
-            kept, total = file.get_tensor("kept").clone(), file.get_tensor("total").clone()
+            done = int(words["done"])
+            kept, since, total, count = (file.get_tensor(name).clone() for name in _SUMS)
     members = itertools.islice(find_members(paths), done, None)
     while chunk := list(itertools.islice(members, _CHUNK)):
-        report(progress, done, count, _DOING)
+        report(progress, done, images, _DOING)
         evidence = engine.read([cast(BinaryIO, member) for member in chunk], **how)
         for image in evidence:
             if image.problem is not None:
                 skipped(image.name, image.summary, image.problem)
-        rows = [image.latent.z for image in evidence.used if image.latent is not None]
-        if rows:
-            z = torch.stack(rows)
-            kept, total = torch.cat([kept, z[-m % every :: every]]), total + z.double().sum(0)
-        m, done = m + len(rows), done + len(chunk)
-        save_safetensors({"kept": kept, "total": total}, partial, {"of": of, "m": str(m), "done": str(done)})
-    report(progress, done, count, _DOING)
-    if not m:
+        some = [image for at, image in enumerate(evidence.used, int(count[-1])) if at % every == 0]
+        kept = torch.cat([kept, *(image.z[None] for image in some)])
+        since = torch.cat([since, torch.tensor([image.since for image in some], dtype=torch.int64)])
+        for image in evidence.used:
+            total[image.since :] += image.z[image.since :]
+            count[image.since :] += 1
+        done += len(chunk)
+        sums = dict(zip(_SUMS, (kept, since, total, count), strict=True))
+        save_safetensors(sums, partial, {"of": of, "done": str(done)})
+    report(progress, done, images, _DOING)
+    if not (m := float(count[-1])):
         raise ValueError("none of these images can be used")
-    posterior = Posterior.condition(kept, lam_ratio, weights=[m / len(kept)] * len(kept))
+    posterior = Posterior.condition(kept, lam_ratio, weights=[m / len(kept)] * len(kept), since=since)
     partial.unlink(missing_ok=True)
-    return replace(posterior, evidence_mean=(total / m).to(posterior.mean)).with_lam(lam_ratio)
+    mean = torch.where(count > 0, total / count, posterior.prior.mean)
+    return replace(posterior, evidence_mean=mean.to(posterior.mean)).with_lam(lam_ratio)
