@@ -187,7 +187,7 @@ def test_a_picture_of_few_pixels_lacks_the_levels_that_it_has_no_pixels_for(side
     since = SIZED.dim - SIZED.dim // 4**lacks
     assert [level.slice.start for level in SIZED.levels][lacks] == since
     latents, z = torch.stack([one.latent.z for one in evidence]), evidence.z
-    assert z[:, since:].equal(latents[:, since:])
+    assert z[:, since:].equal(latents[:, since:]) and evidence.encoded.equal(latents)
     posterior = evidence.posterior(0.5)
     torch.testing.assert_close(posterior.mean[since:], latents.mean(0)[since:] / 1.5)
     if lacks:

@@ -14,6 +14,7 @@ from transflow_core.posterior import Posterior, Restyling, standard_normal
 from transflow_core.priors.prior import LatentLevel
 
 from .helpers import EXAMPLES
+from .test_evidence import SIZED
 
 LEVELS = (LatentLevel("8×8", (2, 8, 8), slice(0, 128)), LatentLevel("2×2", (3, 2, 2), slice(128, 140)))
 D = 140
@@ -113,6 +114,14 @@ def test_pasting_puts_the_change_where_the_frame_was_and_nothing_elsewhere(size)
     assert not changed[outside].any()
     steps = np.abs(np.diff(changed[..., 0], axis=0)).max(), np.abs(np.diff(changed[..., 0], axis=1)).max()
     assert max(steps) < 51 * 2 / (0.28 * min(size)) + 2, "a seam"
+
+
+def test_a_small_photograph_is_itself_at_0():
+    engine, photograph = Engine(SIZED), noise(11, 11)
+    taken = engine.read([photograph], align="never")
+    assert taken[0].lacks == 2
+    restyled = restyle_faces(engine, taken, engine.posterior([noise(40, 40)], align="never"), [0])
+    torch.testing.assert_close(restyled.after[0], restyled.before, atol=1e-3, rtol=0)
 
 
 def test_the_way_back_is_the_inverse_of_the_alignment():

@@ -278,6 +278,11 @@ class Evidence:
             raise ValueError(self.why_unusable())
         return torch.stack([image.z for image in self.used])
 
+    @property
+    def encoded(self) -> Tensor:
+        """The same as they were encoded: enlarged pictures are soft at the levels that they lack (see `z` of each)."""
+        return torch.stack([image.latent.z for image in self.used if image.latent is not None])
+
     @functools.cached_property
     def effective_weights(self) -> tuple[float, ...]:
         """How many times each image counts, in or out of use: its weight, and less for an outlier.

@@ -76,9 +76,12 @@ def _fitted(call: Call[Classify], features: Features, shown: Mapping[str, Eviden
 
 
 def _vectors(call: Call[Classify], features: Features, evidence: Evidence, copies: int = 0) -> Tensor:
-    """(m, D); with distorted copies of each example (m, 1 + copies, D)."""
+    """(m, D); with distorted copies of each example (m, 1 + copies, D).
+
+    Levels that small pictures lack are soft in all classes alike; a draw of the prior there would differ within one.
+    """
     if features == "latents" and not copies:
-        return evidence.z
+        return evidence.encoded
     frames = variants([evidence], copies)
     if features == "hog":
         found = hog(call.engine.prior.to_unit(frames))

@@ -125,8 +125,8 @@ def restyle_faces(
         >>> restyle_faces(engine, engine.read([photograph], faces="all"), posterior).pasted(photograph).size
         (90, 120)
     """
-    evidence = Evidence(tuple(faces))
-    z = evidence.z
+    evidence = Evidence(tuple(faces)).checked()
+    z = evidence.encoded  # a small face goes back into few pixels, which show no finer levels
     typical = engine.prior.typicality.median_rms if engine.prior.typicality else ()
     towards = Restyling.of(posterior, engine.prior.levels, typical, likeness)
     rows = torch.cat([engine.call(towards, z, strength, **how) for strength in strengths])
