@@ -22,7 +22,7 @@ from ..untrusted import open_safetensors, save_safetensors
 # latents are in memory until their sums are taken.
 _CHUNK = 128
 _DOING = "inverting the set"
-_SUMS = ("kept", "since", "total", "count")
+_SUMS: tuple[str, ...] = ("kept", "since", "total", "count")
 
 
 def condition_on_set(
