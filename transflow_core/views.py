@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_origin
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import typer
 
@@ -99,13 +99,8 @@ def add_command(app: typer.Typer, model: type[Recipe], run: Callable[..., Any]) 
 
 
 def to_link(recipe: Recipe) -> str:
-    """What was asked for: what differs from the defaults, as the query of an address."""
+    """What was asked for: what differs from the defaults, as the query of an address. `from_texts` reads its values."""
     return urlencode({name: to_text(value) for name, value in recipe.changed().items()}, safe="/:,")
-
-
-def from_link(model: type[Recipe], query: str) -> Recipe:
-    """Back from `to_link`, and from links of earlier versions. Raises ValueError in one sentence."""
-    return model.from_texts(dict(parse_qsl(query)))
 
 
 def to_metadata(recipe: Recipe) -> dict[str, str]:
