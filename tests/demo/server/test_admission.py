@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from demo.server.admission import Queue, RateLimit
 from transflow_core.runtime.worker import Cancelled
 
-TIMEOUT = 600  # a busy machine may stand still for a minute
+from ...helpers import TIMEOUT
 
 
 class Worker:

@@ -14,9 +14,8 @@ from benchmarks.page import serve
 from demo import Engines, build
 from demo.server import admission
 
-from ...helpers import EXAMPLES, make_tiny_prior
+from ...helpers import EXAMPLES, TIMEOUT, make_tiny_prior
 
-TIMEOUT = 120
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 

@@ -30,9 +30,8 @@ from demo.server.admission import RateLimit
 from demo.server.middleware import ServerMiddleware
 from demo.server.state import Session
 
-from ...helpers import EXAMPLES, make_tiny_prior
+from ...helpers import EXAMPLES, TIMEOUT, make_tiny_prior
 
-TIMEOUT = 120
 FILE = {"_type": "gradio.FileData"}
 FACE = EXAMPLES / "sepia" / "sepia_00.png"
 JSON = {"content-type": "application/json"}

@@ -11,9 +11,7 @@ from demo.examples import example_sets
 from demo.server.priors import Engines
 from transflow_core.runtime.worker import ComputeWorker
 
-from ...helpers import make_tiny_prior
-
-TIMEOUT = 60
+from ...helpers import TIMEOUT, make_tiny_prior
 
 
 class Loader:
