@@ -12,7 +12,7 @@ from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import Prior
 from transflow_core.runtime import tune
 
-from .helpers import CHROMIUM, CHROMIUM_ARGUMENTS, SHARED, make_tiny_prior, read_conformance
+from .helpers import CHROMIUM, CHROMIUM_ARGUMENTS, ROOT, SHARED, make_tiny_prior, read_conformance
 
 tune()  # a run of the tests is a program
 # The machine may be busy: no example has a deadline, nor is slow data a fault.
@@ -56,6 +56,14 @@ def conformance() -> dict[str, np.ndarray]:
 @pytest.fixture
 def tiny_prior() -> Prior:
     return make_tiny_prior()
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """The current folder: empty, but for the checkout's `assets`."""
+    (tmp_path / "assets").symlink_to(ROOT / "assets")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from transflow_core.checkpoints import Checkpoint, Size, native_fingerprint
 from transflow_core.flows import (
@@ -44,6 +45,12 @@ def read_conformance(name: str) -> dict[str, np.ndarray]:
     own = folder / f"conformance_{side}.npz"
     with np.load(own if own.is_file() else folder / "conformance.npz") as arrays:
         return dict(arrays)
+
+
+def squares(n: int, size: int = 16, seed: int = 0) -> list[Image.Image]:
+    """Pictures of noise."""
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(n)]
 
 
 def make_tiny_prior(seed: int = 0, name: str = "tiny", side: int = 16) -> Prior:

@@ -11,9 +11,8 @@ from transflow_core.posterior.around import Around
 from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata
 
-from .helpers import METHODS
+from .helpers import METHODS, squares
 from .test_local import LEVELS, D, close, evidence, looks_of
-from .test_reading import squares
 
 GAUSSIAN = Gaussian(torch.tensor([1.0, -2.0]).double(), Covariance(0.5, torch.tensor([[1.0], [2.0]]).double()))
 SET, LOOKS = Posterior.condition(evidence(), 0.5, weights=[1, 2, 1, 1, 0.5, 1]), looks_of()

@@ -13,8 +13,7 @@ from transflow_core.posterior import Gaussian, standard_normal
 from transflow_core.priors.adapters import adapt_encoder
 from transflow_core.priors.prior import Prior
 
-from .helpers import METHODS, by_posterior, make_tiny_prior
-from .test_reading import squares
+from .helpers import METHODS, by_posterior, make_tiny_prior, squares
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from transflow_core.faces import align, mask_in_frame
 from transflow_core.images import load_image
 from transflow_core.operations.inpaint import ignore, inpaint, remove, usual
 
-from .helpers import EXAMPLES, make_tiny_prior
-from .test_reading import squares
+from .helpers import EXAMPLES, make_tiny_prior, squares
 
 TINY = make_tiny_prior()
 ENGINE = Engine(TINY)

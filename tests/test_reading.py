@@ -17,7 +17,7 @@ from transflow_core.posterior import per_level
 from transflow_core.priors.typicality import Typicality
 from transflow_core.runtime.worker import ComputeWorker, Worker
 
-from .helpers import make_tiny_prior
+from .helpers import make_tiny_prior, squares
 
 
 @pytest.fixture
@@ -28,11 +28,6 @@ def engine(tiny_prior):
 @pytest.fixture(scope="module")
 def shipped(celeba64):
     return Engine(celeba64)
-
-
-def squares(n, size=16, seed=0):
-    rng = np.random.default_rng(seed)
-    return [Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(n)]
 
 
 @pytest.fixture

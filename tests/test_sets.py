@@ -2,10 +2,8 @@
 
 import shutil
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.images import ImageError
@@ -13,7 +11,7 @@ from transflow_core.operations import sets
 from transflow_core.operations.sets import condition_on_set
 from transflow_core.runtime.worker import Cancelled
 
-from .helpers import make_tiny_prior
+from .helpers import make_tiny_prior, squares
 from .test_evidence import SIZED
 
 N, HOW = 7, {"align": "never"}
@@ -21,10 +19,8 @@ N, HOW = 7, {"align": "never"}
 
 @pytest.fixture
 def folder(tmp_path):
-    rng = np.random.default_rng(0)
     (tmp_path / "set").mkdir()
-    for index in range(N):
-        image = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    for index, image in enumerate(squares(N)):
         image.save(tmp_path / "set" / f"{index}.png")
     (tmp_path / "set" / "broken.png").write_bytes(b"no picture")
     return tmp_path / "set"

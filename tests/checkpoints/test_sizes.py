@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from transflow_core.checkpoints import CheckpointError, convert, load_native
+from transflow_core.checkpoints import CheckpointError, load_native
 from transflow_core.flows import haar_split
 from transflow_core.posterior import standard_normal
 from transflow_core.priors import catalogue
@@ -103,14 +103,6 @@ def test_wrong_sizes_are_refused_with_the_reason(tmp_path, case):
     (tmp_path / "prior" / "config.json").write_text(json.dumps(config | {"sizes": sizes}))
     with pytest.raises(CheckpointError, match=message):
         load_native(tmp_path / "prior")
-
-
-def test_other_sizes_and_settings_are_refused(saved):
-    _, file = saved
-    with pytest.raises(CheckpointError, match="no prior of 64 pixels, only of 32, 16, 8"):
-        convert(file, options={"image_size": 64})
-    with pytest.raises(CheckpointError, match="'bits'"):
-        convert(file, options={"image_size": 16, "bits": 5})
 
 
 def test_priors_that_ship_are_found_by_the_names_of_their_sizes(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from transflow_core.cli import app
 
-from ..helpers import make_tiny_prior
+from ..helpers import make_tiny_prior, squares
 
 
 @pytest.fixture
@@ -18,10 +18,9 @@ def run(tmp_path, monkeypatch):
     """`run("sample", …)` in an empty folder with a tiny prior and five images; gives what `--json` printed."""
     monkeypatch.chdir(tmp_path)
     make_tiny_prior().save("tiny.safetensors")
-    rng = np.random.default_rng(0)
     Path("images").mkdir()
-    for index in range(5):
-        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(f"images/{index}.png")
+    for index, image in enumerate(squares(5)):
+        image.save(f"images/{index}.png")
 
     def call(verb, *arguments, fails=False, prior=True):
         options = ["--prior", "tiny.safetensors"] if prior else []

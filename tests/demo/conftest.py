@@ -16,17 +16,16 @@ from typer.testing import CliRunner
 
 from demo import Engines, build, launch
 from demo.examples import example_sets
+from demo.snippet import command_line, python_code
 from transflow_core.cli import app
 from transflow_core.compute import Cancelled
 from transflow_core.engine import Engine
 from transflow_core.images import sheets
 
-from ..helpers import METHODS, frames, make_tiny_prior
+from ..helpers import METHODS, TIMEOUT, frames, make_tiny_prior
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARTIFACTS = ROOT / "artifacts"
-# Generous: the machine that runs the tests may be busy. Nothing is asserted about time.
-TIMEOUT = 120_000  # milliseconds
 TINY, OTHER = "tiny.safetensors", "other.safetensors"
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
 
@@ -79,7 +78,7 @@ class Visitors:
             is_mobile=touch,
             permissions=["clipboard-read", "clipboard-write"],
         )
-        context.set_default_timeout(TIMEOUT)
+        context.set_default_timeout(500 * TIMEOUT)  # milliseconds
         self._contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: self._errors.append(str(error)))
@@ -254,6 +253,12 @@ def run_shell(lines):
             assert parts[0] == "transflow"
             result = CliRunner().invoke(app, parts[1:])
             assert result.exit_code == 0, result.output
+
+
+def codes_run(*steps):
+    """Run the code of a result in the current folder: in Python, and then as commands."""
+    yield run_python(python_code(*steps))
+    yield run_shell(command_line(*steps))
 
 
 def same(path, picture):

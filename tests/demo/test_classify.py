@@ -20,7 +20,7 @@ from transflow_core.fewshot import NONE, FewShotClassifier
 from transflow_core.operations.classify import variants
 from transflow_core.recipes import Classify as Recipe
 
-from ..helpers import ROOT
+from ..helpers import ROOT, TIMEOUT
 from .conftest import EXAMPLES, TINY, noise, reset_page, run_python, saved, says
 
 
@@ -205,7 +205,7 @@ def test_classes_filled_at_the_same_time_do_not_disturb_each_other(tab_page, hol
     page = tab_page
     encode = hold("encode", which=lambda number: number == 0)
     add_examples(page, 0, noise(4, seed=1))
-    assert encode.begun.wait(60)
+    assert encode.begun.wait(TIMEOUT)
     page.wait_for_selector("#classify-progress")
     add_examples(page, 0, noise(2, seed=2))  # a second drop into the same class, while it is being read
     add_examples(page, 1, EXAMPLES["cartoon"][:3])
@@ -222,7 +222,7 @@ def test_stop_cancels_what_is_read_and_what_waits(tab_page, shot, hold):
     add_examples(page, 0, noise(4, seed=4))
     page.wait_for_selector("#classify-progress")
     add_examples(page, 0, noise(4, seed=5))
-    assert encode.begun.wait(60)
+    assert encode.begun.wait(TIMEOUT)
     says(page, "#classify-progress", " 4 images")
     shot(page, "classify_reading")
     page.click("#classify-stop")
@@ -256,18 +256,16 @@ def test_lambda_of_the_user_and_chosen(tab_page):
     page.wait_for_function("text => document.querySelector('#classify-lam output').textContent === text", arg=chosen)
 
 
-def test_downloads_and_code_give_the_same_answers(tab_page, engines, monkeypatch, capsys, tmp_path):
+def test_downloads_and_code_give_the_same_answers(tab_page, engines, capsys, checkout):
     page, prior = ready(tab_page, "styles"), engines.get(TINY).prior
-    rows = rows_of(download(page, "#classify-csv", tmp_path).read_text(encoding="utf-8"))
-    classifier = FewShotClassifier.load(download(page, "#classify-file", tmp_path), prior)
+    rows = rows_of(download(page, "#classify-csv", checkout).read_text(encoding="utf-8"))
+    classifier = FewShotClassifier.load(download(page, "#classify-file", checkout), prior)
     queries = Engine(prior).read([source for source, _ in tasks()["styles"].queries])
     frames = [image.face.image for image in queries]
     for row, p in zip(rows, classifier.predict_proba(frames).tolist(), strict=True):
         np.testing.assert_allclose(list(probabilities(row).values()), p, atol=2e-3)
     code = page.locator("#classify-python .cm-content").inner_text().replace("\u00a0", " ")
-    (tmp_path / "assets").symlink_to(ROOT / "assets")
-    prior.save(tmp_path / TINY)
-    monkeypatch.chdir(tmp_path)
+    prior.save(TINY)
     run_python(code)
     compared, *printed = capsys.readouterr().out.splitlines()
     assert compared in status(page)

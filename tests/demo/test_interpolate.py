@@ -5,7 +5,6 @@ import math
 import re
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -16,18 +15,14 @@ from PIL import Image
 
 from demo.examples import example_sets
 from demo.server.admission import CancelToken
-from demo.server.events import in_steps
 from demo.server.state import Session
-from demo.snippet import command_line, python_code
 from demo.tabs.interpolate import PATHS, Interpolate, Shown, _State, _stride, recipe_of, steps_of, write
-from transflow_core import Interpolate as Recipe
-from transflow_core.engine import Cancelled
 from transflow_core.evidence import Evidence
 from transflow_core.images import read_png_metadata
 from transflow_core.posterior import Covariance, Posterior, mixed
 
-from ..helpers import ROOT, by_bootstrap, by_posterior, frames
-from .conftest import EXAMPLES, TINY, run_python, run_shell, same, saved, says, unfold
+from ..helpers import by_bootstrap, by_posterior, frames
+from .conftest import EXAMPLES, TINY, codes_run, same, saved, says, unfold
 
 SIZE = 400, 136  # of an animation of three draws, in pixels
 PLAYED = """async src => {
@@ -298,24 +293,15 @@ def made(tab, path, recipe, a, b):
 
 def ends(case, engine, folder):
     """A and B of one case; files that a person would have lie in `folder`."""
-    for key in ("sepia", "cartoon"):
-        for index in (0, 1):
-            shutil.copy(EXAMPLES[key][index], folder / f"{key} {index}.png")
-    b = evidence_of(engine, str(folder / "cartoon 0.png"), str(folder / "cartoon 1.png"))
-    match case:
-        case "examples":
-            return tuple(evidence_of(engine, *example_sets()[key].files, example=key) for key in ("sepia", "cartoon"))
-        case "files":
-            return evidence_of(engine, str(folder / "sepia 0.png")), b
-        case "the prior":
-            return Evidence(prior=TINY), b
-        case "saved":
-            evidence_of(engine, str(folder / "sepia 0.png")).posterior(2.0).save(folder / "mine.safetensors")
-            return Evidence(
-                prior=TINY, saved=Posterior.load(folder / "mine.safetensors"), saved_name="mine.safetensors"
-            ), b
-        case "weights":
-            return evidence_of(engine, str(folder / "sepia 0.png"), str(folder / "sepia 1.png"), weight=3.0), b
+    keys = ("sepia", "cartoon")
+    if case == "examples":
+        return tuple(evidence_of(engine, *example_sets()[key].files, example=key) for key in keys)
+    a, b = ([shutil.copy(file, folder / f"my {Path(file).name}") for file in EXAMPLES[key][:2]] for key in keys)
+    a = evidence_of(engine, *a, weight=3.0 if case == "weights" else 1.0)
+    if case == "saved":
+        a.posterior(2.0).save(file := folder / "mine.safetensors")
+        a = Evidence(prior=TINY, saved=Posterior.load(file), saved_name=file.name)
+    return Evidence(prior=TINY) if case == "the prior" else a, evidence_of(engine, *b)
 
 
 @pytest.mark.usefixtures("unsmoothed_sheets")
@@ -335,26 +321,22 @@ def ends(case, engine, folder):
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())) or "default",
 )
-def test_the_code_makes_the_same_picture(case, how, engines, engine, tab, tmp_path, monkeypatch):
+def test_the_code_makes_the_same_picture(case, how, engines, engine, tab, checkout):
     path, recipe = settings(**how)
-    a, b = ends(case, engine, tmp_path)
+    a, b = ends(case, engine, checkout)
     shown, _ = made(tab, path, recipe, a, b)
     session = Session("somebody")
     for letter in "ab":  # the code may need these downloads
-        shutil.copy(write(letter, shown, session), tmp_path)
+        shutil.copy(write(letter, shown, session), checkout)
     with Image.open(write("webp", shown, session)) as image:
         animation = image.n_frames
     session.close()
-    monkeypatch.chdir(tmp_path)
-    Path("assets").symlink_to(ROOT / "assets")
     shutil.copy(engines._folder / TINY, TINY)
-    code = steps_of(path, recipe, a, b)
-    for run, text in ((run_python, python_code(*code)), (run_shell, command_line(*code))):
-        run(text)
+    for _ in codes_run(*steps_of(path, recipe, a, b)):
         for key, result in shown.results.items():
             name = f"interpolation_{key}.png" if path == "compare" else "interpolation.png"
-            assert same(tmp_path / name, Shown(recipe, shown.ends, {key: result}, shown.stride).strip)
-            (tmp_path / name).unlink()
+            assert same(name, Shown(recipe, shown.ends, {key: result}, shown.stride).strip)
+            Path(name).unlink()
         if path != "compare":
             with Image.open("interpolation.webp") as image:
                 assert image.n_frames == animation
@@ -417,21 +399,6 @@ def test_a_path_that_is_impossible_is_refused_and_left_out_where_others_are_poss
         made(tab, *settings("wasserstein", 0.5, 0.5, method=by_posterior()), *sides)
     shown, message = made(tab, *settings("compare", 0.5, 0.5, method=by_posterior()), *sides)
     assert list(shown.results) == ["linear", "direct"] and "Wasserstein is not shown" in message
-
-
-@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "left"])
-def test_a_run_ends_at_its_next_batch(engine, stopped):
-    cancel, (a, b) = CancelToken(), (evidence_of(engine, EXAMPLES[key][0]) for key in ("sepia", "cartoon"))
-    run = partial(engine.run, Recipe(method="posterior", steps=64), a=a, b=b)
-    running = in_steps(run, cancel, lambda done, total: {"done": done, "total": total})
-    assert next(running) == {"done": 0, "total": 192}
-    if stopped:
-        cancel.set()
-        with pytest.raises(Cancelled):
-            list(running)
-    else:
-        running.close()
-        assert cancel.is_set()
 
 
 def test_a_mix_of_a_and_b_is_shown_and_downloaded(tab_page, engines, tmp_path):

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,16 +18,15 @@ from demo.tabs.restyle import Photograph, Request, steps_of, write
 from transflow_core.images import load_image, read_png_metadata
 from transflow_core.recipes import Restyle
 
-from ..helpers import ROOT
-from .conftest import TINY, run_python, run_shell, same, saved, says
+from ..helpers import squares
+from .conftest import TINY, codes_run, same, saved, says
 
 
 def style_files(folder, n=3):
     """Pictures that the tiny prior takes as they are, without face detection."""
-    pixels = np.random.default_rng(0).integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
     paths = [folder / f"style_{i}.png" for i in range(n)]
-    for path, image in zip(paths, pixels, strict=True):
-        Image.fromarray(image).save(path)
+    for path, image in zip(paths, squares(n), strict=True):
+        image.save(path)
     return paths
 
 
@@ -158,21 +158,18 @@ def request_of(engines, folder, recipe, mask=None):
 
 
 @pytest.mark.parametrize("painted", [False, True])
-def test_the_code_makes_the_same_picture(engines, tmp_path, monkeypatch, painted):
+def test_the_code_makes_the_same_picture(engines, checkout, painted):
     recipe = Restyle(strength=0.6, likeness=0.5, keep_levels=1, match_colours=False)
     mask = Image.new("L", (96, 50))
     mask.paste(255, (44, 16, 54, 22))
-    engine, photograph, request = request_of(engines, tmp_path, recipe, mask if painted else None)
+    engine, photograph, request = request_of(engines, checkout, recipe, mask if painted else None)
     if painted:
-        write("mask", photograph, None, engine, Session("a")).rename(tmp_path / "mask.png")
+        write("mask", photograph, None, engine, Session("a")).rename("mask.png")
     expected = load_image(write("png", photograph, request, engine, Session("a")))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "assets").symlink_to(ROOT / "assets")
-    engine.prior.save(tmp_path / TINY)
-    for run, code in ((run_python, python_code(steps_of(request))), (run_shell, command_line(steps_of(request)))):
-        run(code)
+    engine.prior.save(TINY)
+    for _ in codes_run(steps_of(request)):
         assert same("restyled.png", expected)
-        (tmp_path / "restyled.png").unlink()
+        Path("restyled.png").unlink()
 
 
 def test_a_style_that_files_do_not_describe_is_a_file_to_download(engines, tmp_path):

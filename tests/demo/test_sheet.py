@@ -18,7 +18,7 @@ from demo.examples import example_sets
 from demo.server.admission import CancelToken
 from demo.server.state import Session
 from demo.static import FOLDER
-from demo.tabs.preview_strip import MOST_DRAWS, POSITIONS, Strip, values_at
+from demo.tabs.preview_strip import MOST_DRAWS, POSITIONS, Strip
 from demo.tabs.studio import OPENING, History, address_of, settings_in
 from demo.tabs.studio_results import DEFAULT, Request, Result, View, recipe_of, sheet_file, zip_file
 from transflow_core.engine import Engine
@@ -308,19 +308,6 @@ def test_a_strip_is_made_once_and_of_few_draws():
     strip.number(large)
     *_, value = strip.missing(large, engine, CancelToken())
     assert value["at"] == []  # too many to move; those of the model alone are there all the same
-
-
-def test_positions_go_from_the_closest_to_the_newest():
-    assert values_at("local", 0.0) == {"lam_ratio": 0.01, "likeness": 1.0}
-    assert values_at("local", 1.0) == {"lam_ratio": 10.0, "likeness": 0.5}
-    assert values_at("local", 0.4, Evidence((EvidenceImage(Source("a.png"), Picture("a.png")),))) == {
-        "lam_ratio": 0.586,
-        "likeness": 1.0,
-    }
-    steps = [values_at("posterior", at) for at in POSITIONS]
-    assert all(len(one) == 1 for one in steps) and steps == sorted(steps, key=lambda one: one["lam_ratio"])
-    with pytest.raises(ValueError):
-        values_at("local", 1.1)
 
 
 def test_the_history_has_ten_states_and_no_posteriors():

@@ -7,14 +7,13 @@ import pytest
 from PIL import Image
 
 from demo.examples import example_sets
-from demo.snippet import command_line, python_code
 from demo.tabs.studio_results import POSTERIOR_FILE, Request, Result, recipe_of, steps_of
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import contact_sheet, to_pil
 
-from ..helpers import ROOT, by_bootstrap, by_local, by_posterior
-from .conftest import run_python, run_shell, same
+from ..helpers import by_bootstrap, by_local, by_posterior
+from .conftest import codes_run, same
 
 NEW, BLENDS = by_local(), by_bootstrap(1.5, (0.2, 0.3, 0.5, 0.7, 1.0))
 MIXED = {"style": "sepia", "style_levels": 2}
@@ -26,18 +25,16 @@ def engine(celeba64):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Where a user runs the snippet: their files, and the checkout's assets."""
-    (tmp_path / "assets").symlink_to(ROOT / "assets")
+def folder(checkout):
+    """Where a user runs the snippet: with their files."""
     for index, file in enumerate(example_sets()["greyscale"].files[:3]):
-        shutil.copy(file, tmp_path / f"my photo {index}.png")
+        shutil.copy(file, f"my photo {index}.png")
     group = Image.new("RGB", (500, 260), "grey")
     for index, file in enumerate(example_sets()["red_hair"].files[:2]):
         face = Image.open(file).resize((220 - 30 * index,) * 2, Image.Resampling.LANCZOS)
         group.paste(face, (20 + 240 * index, 20))
-    group.save(tmp_path / "group.png")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    group.save("group.png")
+    return checkout
 
 
 def evidence_of(engine, folder, kind):
@@ -73,7 +70,6 @@ def test_the_snippets_reproduce_the_sheet(engine, folder, kind, how, sources):
     for file in {request.evidence.saved_name or POSTERIOR_FILE, POSTERIOR_FILE}:
         posterior.save(folder / file)  # the user has downloaded it
 
-    for run, code in ((run_python, python_code), (run_shell, command_line)):
-        run(code(steps_of(request)))
+    for _ in codes_run(steps_of(request)):
         assert same("sheet.png", contact_sheet(samples))
         (folder / "sheet.png").unlink()

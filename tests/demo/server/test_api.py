@@ -20,9 +20,9 @@ from transflow_core.posterior import Posterior
 from transflow_core.priors.catalogue import shipped_files
 from transflow_core.recipes import RECIPES
 
+from ...helpers import ROOT, TIMEOUT
 from ..conftest import TINY
 
-ROOT = Path(__file__).resolve().parents[3]
 SETS = {key: example.files for key, example in example_sets().items()}
 
 
@@ -114,7 +114,7 @@ def test_the_documented_examples_run(served, monkeypatch, tmp_path, capsys):
 def test_the_documented_shell_commands_run(served):
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     script = re.search(r"```sh\n(.*?)```", text, re.DOTALL).group(1).replace("http://127.0.0.1:7860", served)
-    done = subprocess.run(["sh", "-ec", script], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(["sh", "-ec", script], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=True)
     assert "event: complete" in done.stdout and '"log_prior"' in done.stdout
 
 
@@ -183,12 +183,6 @@ def test_an_endpoint_gives_what_the_engine_gives(client, engines, files, tmp_pat
         assert all(np.allclose(x, y, atol=0.01) for x, y in zip(a, b, strict=True))
 
 
-def test_the_shipped_model_tells_classes_apart(client):
-    queries = [*images("greyscale", 2, 4), *images("cartoon", 2, 4)]
-    _, told = client.predict(**sent({"examples": CLASSES, "images": queries}), api_name="/classify")
-    assert [answer["best"] for answer in told["images"]] == ["grey", "grey", "toon", "toon"]
-
-
 # ---- what is refused -----------------------------------------------------------------------------------------------
 
 
@@ -248,14 +242,14 @@ FILE = {"_type": "gradio.FileData"}
 def posted(served, endpoint, **arguments):
     """A call without the client library, which would upload a file that is named."""
     url = f"{served}/gradio_api/call/v2/{endpoint}"
-    with httpx.Client(timeout=120) as http:
+    with httpx.Client(timeout=TIMEOUT) as http:
         answer = http.post(url, json=arguments)
         return http.get(f"{url}/{answer.json()['event_id']}").text
 
 
 def test_sixty_four_calls_delay_nobody_else(served, new_page, hold):
     """A caller with too many calls waits alone: pages open, and another address is answered."""
-    with httpx.Client(timeout=120) as http, SETS["sepia"][0].open("rb") as file:
+    with httpx.Client(timeout=TIMEOUT) as http, SETS["sepia"][0].open("rb") as file:
         path = http.post(f"{served}/gradio_api/upload", files={"files": file}).json()[0]
         url, given = f"{served}/gradio_api/call/v2/align", {"images": [{"path": path, "meta": FILE}], "align": "never"}
         read = hold("faces")
@@ -320,13 +314,6 @@ def test_a_link_out_of_the_cache_is_not_followed(served, client, tmp_path):
         assert "only uploaded files" in posted(served, "encode", images=[{"path": str(link)}])
     finally:
         link.unlink()
-
-
-def test_an_uploaded_file_is_read_that_way_too(served):
-    """So the calls above are refused for their file alone."""
-    with httpx.Client(timeout=60) as http, SETS["sepia"][0].open("rb") as file:
-        path = http.post(f"{served}/gradio_api/upload", files={"files": file}).json()[0]
-    assert "event: complete" in posted(served, "encode", images=[{"path": path, "meta": FILE}])
 
 
 @pytest.mark.parametrize("name", ["answer", "steps", "steps_1", "_preview", "js_fn"])
