@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.images import ImageError
