@@ -130,17 +130,10 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(model, values, words):
     assert words in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 200
 
 
-@pytest.mark.parametrize(
-    ("text", "new"),
-    [
-        ("blend", {"method": "bootstrap"}),
-        ("mean:lam_ratio=0.1/0.5/inf", {"method": "posterior", "lam_ratio": (0.1, 0.5, math.inf)}),
-        ("predictive:lam_ratio=0.2,likeness=0.7", {"method": "local", "lam_ratio": 0.2, "likeness": 0.7}),
-        (" blend: pieces=1e6 , lam_ratio=0 ", {"method": "bootstrap", "lam_ratio": 0.0, "images_per_sample": 1000.0}),
-    ],
-)
-def test_what_version_0_2_wrote_opens(text, new):
-    assert Method.from_texts({"manner": text}) == Method(**new)
+def test_what_version_0_2_wrote_opens_within_todays_bounds():
+    """What it wrote in links and pictures opens in `corpus`."""
+    new = Method(method="bootstrap", lam_ratio=0.0, images_per_sample=1000.0)
+    assert Method.from_texts({"manner": " blend: pieces=1e6 , lam_ratio=0 "}) == new
 
 
 @pytest.mark.parametrize("text", ["median", "mean:pieces=2", "blend:pieces", "blend:pieces=0.5", "local:likeness=x"])

@@ -23,18 +23,7 @@ from transflow_core.recipes import Method
 
 from .fuzz import changed, edits, many
 from .helpers import by_bootstrap, by_local, make_tiny_prior
-from .test_posterior import (
-    COVARIANCES,
-    EVIDENCE,
-    D,
-    M,
-    every_covariance,
-    every_prior,
-    every_ratio,
-    normal,
-    rng,
-    same,
-)
+from .test_posterior import COVARIANCES, EVIDENCE, D, M, every_covariance, every_prior, every_ratio, normal, rng, same
 
 
 def save_posterior(path):

@@ -5,13 +5,7 @@ import json
 import pytest
 from hypothesis import given
 
-from transflow_core.flows import (
-    GlowConfig,
-    LevelConfig,
-    PixelConvention,
-    WaveletConfig,
-    read_config,
-)
+from transflow_core.flows import GlowConfig, LevelConfig, PixelConvention, WaveletConfig, read_config
 
 from .test_fused import flows
 
