@@ -437,7 +437,7 @@ class Mix(Saving, Reading):
 
 
 class Condition(Saving, Method, Reading):
-    """Condition on images (eq. 3-8): the posterior, as a file that every command, the API and the page take.
+    """Condition on images, by equations 3 to 8: the posterior, as a file that every command, the API and the page take.
 
     The file contains your images, unless you ask for moments only: share it with whom you would show them."""
 
