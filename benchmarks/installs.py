@@ -1,25 +1,30 @@
 """The wheel in fresh environments: whether it runs there outside the checkout, and how much an install brings along.
 
     python -m benchmarks.installs python3.11 python3.12 python3.13       # several GB of downloads each
+    python -m benchmarks.installs python3.12 --versions lowest pinned --sdist
 
-For each Python: a virtual environment in a temporary folder, `pip install` of the wheel with all that it needs,
-`transflow sample` on a shipped example, `transflow app` until the page and a call of its API answer; then all of it is
-deleted. With `--write` the table goes into docs/hosting.md.
+For each Python, and each of `--versions` (the newest, the lowest that requirements.txt allows, those of
+constraints.txt): a virtual environment in a temporary folder, `pip install` of the wheel with all that it needs,
+`transflow sample` on a shipped example, `transflow app` until the page and a call of its API answer. With `--sdist` the
+wheel is built from the source distribution, and quick tests run in that. Then all of it is deleted. With `--write` the
+table goes into docs/hosting.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,10 +44,13 @@ print(json.dumps(sizes))
 _TORCH = ("torch", "nvidia", "triton", "cuda")
 
 
-def build_wheel(folder: Path) -> Path:
-    """The wheel, built from what git tracks, since a working folder may hold anything; by this environment's `build`.
+def build(folder: Path, kind: str = "wheel", **environment: str) -> Path:
+    """A "wheel" or an "sdist", built from what git tracks, since a working folder may hold anything.
 
     Returns the file, in `folder`.
+
+    Args:
+        environment: variables on top, such as TRANSFLOW_REPOSITORY (see setup.py).
     """
     with tempfile.TemporaryDirectory() as source:
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
@@ -51,9 +59,32 @@ def build_wheel(folder: Path) -> Path:
                 target = Path(source) / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, target)
-        command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), source]
-        subprocess.run(command, check=True, capture_output=True)
-    return next(folder.glob("*.whl"))
+        return _built(Path(source), folder, kind, environment)
+
+
+def _built(source: Path, folder: Path, kind: str, environment: Mapping[str, str]) -> Path:
+    command = [sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", str(folder), str(source)]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | environment)
+    return next(folder.glob({"wheel": "*.whl", "sdist": "*.tar.gz"}[kind]))
+
+
+def unpack(sdist: Path, folder: Path) -> Path:
+    """The folder of the sources within `folder`."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / sdist.name.removesuffix(".tar.gz")
+
+
+def constraints(versions: str, python: str, folder: Path) -> list[str]:
+    """Options of `pip install` that choose versions: the newest, or those of a file."""
+    if versions == "newest":
+        return []
+    if versions == "pinned":
+        return ["-c", str(ROOT / "constraints.txt")]
+    file = folder / "lowest.txt"
+    how = ["--resolution", "lowest-direct", "--python", python, "-q", "-o", str(file)]
+    subprocess.run([sys.executable, "-m", "uv", "pip", "compile", str(ROOT / "requirements.txt"), *how], check=True)
+    return ["-c", str(file)]
 
 
 @contextmanager
@@ -133,19 +164,31 @@ def answers(programs: Path, folder: Path) -> float:
         process.wait()
 
 
-def tried(python: str, wheel: Path) -> str:
-    """A row of the table."""
+def passes(programs: Path, source: Path) -> None:
+    """The quick tests of the core, of a source distribution, with what the wheel brought."""
+    install(programs, "pytest", "hypothesis")
+    quick = ["tests/cli/test_verbs.py", "tests/images", "tests/test_recipes.py", "tests/test_posterior.py"]
+    command = [programs / "python", "-m", "pytest", "-q", "-m", "not slow and not browser", *quick]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert not done.returncode, done.stdout
+    print(done.stdout.strip().rpartition("\n")[2], flush=True)
+
+
+def tried(python: str, wheel: Path, versions: str, source: Path | None) -> str:
+    """A row of the table. The tests of `source` run, too."""
     with environment(python) as programs, tempfile.TemporaryDirectory(prefix="elsewhere-") as folder:
         version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
-        seconds = install(programs, str(wheel))
+        seconds = install(programs, str(wheel), *constraints(versions, python, Path(folder)))
         code = "import importlib.metadata as m; print(m.version('torch'), m.version('gradio'))"
         torch, gradio = subprocess.run(
             [programs / "python", "-c", code], capture_output=True, text=True, check=True, cwd=folder
         ).stdout.split()
         rest, with_torch = sizes(programs)
         sampled, answered = samples(programs, Path(folder)), answers(programs, Path(folder))
+        if source is not None:
+            passes(programs, source)
     return (
-        f"| {version} | {torch}, {gradio} | {seconds:.0f} s | {rest:.0f} + {with_torch:.0f} MB "
+        f"| {version}, {versions} | {torch}, {gradio} | {seconds:.0f} s | {rest:.0f} + {with_torch:.0f} MB "
         f"| {sampled:.0f} s | {answered:.0f} s |"
     )
 
@@ -154,14 +197,17 @@ def main() -> None:
     """Print the table, and write it where asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("pythons", nargs="+", metavar="PYTHON")
+    parser.add_argument("--versions", nargs="+", default=["newest"], choices=["newest", "pinned", "lowest"])
+    parser.add_argument("--sdist", action="store_true", help="build the wheel from the sdist, and run tests of that")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
     given = parser.parse_args()
     rows = ["| Python | torch, gradio | `pip install` | size, + torch | `transflow sample` | `transflow app` |"]
     rows.append("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        wheel = build_wheel(Path(folder))
-        for python in given.pythons:
-            rows.append(tried(python, wheel))
+        source = unpack(build(Path(folder), "sdist"), Path(folder)) if given.sdist else None
+        wheel = _built(source, Path(folder), "wheel", {}) if source else build(Path(folder))
+        for python, versions in itertools.product(given.pythons, given.versions):
+            rows.append(tried(python, wheel, versions, source))
             print(rows[-1], flush=True)
     if given.write:
         into(PAGE, "installs", "\n".join(rows))

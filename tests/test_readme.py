@@ -35,7 +35,7 @@ def test_the_python_example_and_the_command_line_agree(folder, capsys):
     exec(compile(short + long, "README.md", "exec"), {})
     assert "\n21.0 " in capsys.readouterr().out
     assert (folder / "sheet.png").is_file() and (folder / "paintings.safetensors").is_file()
-    CliRunner().invoke(app, shlex.split("sample assets/examples/paintings -n 16 --seed 0 -o cli.png"))
+    CliRunner().invoke(app, shlex.split("sample paintings -n 16 --seed 0 -o cli.png"))
     sheets = [np.asarray(Image.open(name).convert("RGB")).astype(int) for name in ("sheet.png", "cli.png")]
     assert np.abs(sheets[0] - sheets[1]).max() <= 2
 
@@ -43,8 +43,8 @@ def test_the_python_example_and_the_command_line_agree(folder, capsys):
 @pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_every_command_runs():
-    commands = re.findall(r"^    python -m transflow_core (.*)$", README, re.M)
-    assert len(commands) >= 6
+    commands = re.findall(r"^    transflow (.*)$", README, re.M)
+    assert len(commands) >= 7
     for command in commands:
         result = CliRunner().invoke(app, shlex.split(command))
         assert result.exit_code == 0, f"{command}\n{result.output}"

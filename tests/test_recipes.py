@@ -80,6 +80,7 @@ def test_one_line_more_and_a_parameter_is_in_every_view():
 
 
 def test_one_line_more_and_a_parameter_is_in_the_endpoint_the_tool_and_the_page():
+    pytest.importorskip("mcp")
     import gradio as gr
     from gradio.mcp import GradioMCPServer
 

@@ -1,28 +1,39 @@
-"""The wheel, as a stranger installs it: outside the checkout, with nothing of it on the path."""
+"""The wheel, as a stranger installs it: outside the checkout, with nothing of it on the path. And the sources."""
 
 import json
 import os
+import re
 import subprocess
+import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import transflow_core
-from benchmarks.installs import build_wheel
+from benchmarks.installs import build, unpack
 from transflow_core.priors.catalogue import shipped_priors
 
 from .helpers import ROOT
 
 pytest.importorskip("build", reason="the package `build` makes wheels")
-pytestmark = pytest.mark.slow
+in_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="it is built from what git tracks")
+pytestmark = [pytest.mark.slow, in_git]
+REPOSITORY = "https://github.com/me/studio"
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    return build_wheel(tmp_path_factory.mktemp("wheel"))
+    return build(tmp_path_factory.mktemp("wheel"), TRANSFLOW_REPOSITORY=REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("sdist"), "sdist", TRANSFLOW_REPOSITORY="")
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +62,55 @@ def test_what_is_in_the_wheel_and_what_it_says_of_itself(wheel):
         (about,) = (top for top in tops if top.endswith(".dist-info"))
         assert tops == {"transflow_core", about}
         metadata, points = (archive.read(f"{about}/{name}").decode() for name in ("METADATA", "entry_points.txt"))
-        assert f"Version: {transflow_core.__version__}\n" in metadata and "License-Expression: MIT" in metadata
+        assert f"Version: {transflow_core.__version__}\n" in metadata and "License-Expression: MIT AND " in metadata
         assert "transflow = transflow_core.cli:main" in points and "app = transflow_core.demo.command:app" in points
         assert {f"{about}/licenses/LICENSE", "transflow_core/py.typed"} <= set(archive.namelist())
+    assert wheel.stat().st_size <= 100e6
+
+
+def test_the_index_page_begins_with_the_licence_a_picture_and_two_lines_that_draw(wheel):
+    """Every link of it has a whole address, of a file that is there."""
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        head, _, page = archive.read(metadata).decode().partition("\n\n")
+    assert f"Project-URL: Repository, {REPOSITORY}\n" in head and "Description-Content-Type: text/markdown" in head
+    assert page.startswith("# Transflow Studio\n") and "weights are for non-commercial research" in page.split("![")[0]
+    assert page.index("![") < page.index("## Start") < page.index("    transflow sample paintings") < page.index("```")
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)#]+)\)", page)
+    assert len(links) > 20 and all(target.startswith("https://") for _, target in links)
+    for picture, target in links:
+        if target.startswith(REPOSITORY):
+            kind, _, place = target.removeprefix(f"{REPOSITORY}/").partition("/main/")
+            assert (kind == "raw") == bool(picture) and (ROOT / place).is_file(), target
+
+
+def test_the_source_distribution_has_all_that_git_tracks_and_its_tests_run(sdist, tmp_path):
+    """Without the address of a repository its page has no link that leads nowhere."""
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    assert {name for name in listed.split("\0") if (ROOT / name).is_file()} <= names
+    source = unpack(sdist, tmp_path)
+    page = (source / "PKG-INFO").read_text(encoding="utf-8").partition("\n\n")[2]
+    assert not re.search(r"\]\((?!https:|#)", page) and "[Every tab]" not in page and "Every tab" in page
+    quick = ["tests/test_readme.py", "tests/test_recipes.py", "tests/deploy/test_advisories.py", "-m", "not slow"]
+    for command in (["--collect-only", "-q"], ["-q", *quick]):
+        done = subprocess.run([sys.executable, "-m", "pytest", *command], cwd=source, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+def test_where_dlib_has_no_wheel_it_is_not_required():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    (dlib,) = (Requirement(line) for line in lines if line.startswith("dlib-bin"))
+    for machine, python, wanted in (
+        ("x86_64", "3.14", True),
+        ("AMD64", "3.11", True),
+        ("arm64", "3.14", True),
+        ("ARM64", "3.14", False),  # Windows
+        ("riscv64", "3.12", False),
+        ("x86_64", "3.15", False),
+    ):
+        assert dlib.marker.evaluate({"platform_machine": machine, "python_version": python}) == wanted, machine
 
 
 def test_samples_from_any_folder(run):

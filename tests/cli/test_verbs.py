@@ -61,7 +61,7 @@ def test_mistakes_end_in_one_sentence(run, arguments, message):
     [
         ("sample images --method mine", "'local'"),
         ("sample images --faces most", "'largest'"),
-        ("sample images --likeness 85", "less than or equal to 1"),
+        ("sample images --likeness 85", "--likeness"),
         ("sample images --align half", "'never'"),
         ("interpolate images/0.png images/1.png --interpolation magic", "'wasserstein'"),
         ("mix images/0.png images/1.png --how magic", "'subtract'"),

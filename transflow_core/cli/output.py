@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from ..priors.catalogue import ASSETS, shipped_examples, shipped_image_size
+from ..priors.catalogue import ASSETS, example, shipped_examples, shipped_image_size
 from ..recipes import Reading, Recipe, check_suffix, to_text
 
 if TYPE_CHECKING:
@@ -182,8 +182,9 @@ def _files(work: Work, model: type[Recipe], name: str, given: Any) -> Any:
     paths = [ASSETS / "examples" / path if path in ships and not path.exists() else path for path in paths]
     if model.inputs[name].kind == "masks":
         return paths
-    if model.inputs[name].kind != "classes":
-        return find_images(paths)
+    if model.inputs[name].kind != "classes":  # an example set in its order, so that Python and the page draw the same
+        sets = (example(path.name) if path.parent == ASSETS / "examples" else [] for path in paths)
+        return find_images(file for path, files in zip(paths, sets, strict=True) for file in files or [path])
     if len(paths) == 1 and paths[0].suffix.lower() == ".safetensors":
         return paths[0]
     names = [path.resolve().name for path in paths]
