@@ -105,6 +105,15 @@ def test_the_child_gets_no_secrets_of_the_environment(monkeypatch):
     assert "PYTHONPATH" in found.name and "HF_TOKEN" not in found.name
 
 
+def test_both_children_together_say_once_that_dlib_is_missing(monkeypatch, tmp_path, capfd):
+    (tmp_path / "dlib.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    reader = PictureReader()
+    for side in (64, 3000):  # the second is not quick
+        assert reader.submit(Image.new("RGB", (side, side), "grey"), name="a", size=64).result().faces
+    assert capfd.readouterr().err.count("dlib is not installed here") == 1
+
+
 def test_what_the_kernel_cannot_take_is_said_in_words(monkeypatch, caplog):
     monkeypatch.setattr(sandbox, "_landlock_version", lambda: -1)
     monkeypatch.setattr(sandbox, "_filters", lambda: False)

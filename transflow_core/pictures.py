@@ -258,6 +258,8 @@ def serve(quick: bool) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     os.nice(0 if quick else 10)
+    if not quick:
+        logging.disable(logging.WARNING)  # the quick one says what is missing
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a decoder prints is no reply
     load_decoders()
