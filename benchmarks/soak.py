@@ -4,6 +4,7 @@
     python -m benchmarks.soak light                      # a light caller alone, and beside the others
     python -m benchmarks.soak crowd --clients 4 --actions 5 --pages 0
     python -m benchmarks.soak abuse --attack 60          # each attack of one address, for a minute
+    python -m benchmarks.soak hour --clients 3           # a small load for an hour: what grows?
 
 On the loopback alone, against `python app.py` that it starts and ends. Each client has a page's session, the API, or
 both; one in ten of the actions is garbage, and in one of ten the client hangs up before the answer. Beside them, one
@@ -52,7 +53,7 @@ EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*/*.png"))
 KEYS = list(json.loads((ROOT / "assets" / "examples" / "sets.json").read_text(encoding="utf-8")))
 PRIOR = "celeba64"
 _CHANGED = "before => document.querySelector('#sheet img')?.src !== before"
-_A_TURN = 5
+_A_TURN, _PAUSE = 5, 5
 # Not the set that the page opens with, which changes nothing where it stands already.
 _CLICKED = [index for index, key in enumerate(KEYS) if key != OPENING][:3]
 _CLOSED = 600  # seconds for which a page that was closed may come back to its files
@@ -521,20 +522,57 @@ def abuse_part(given: argparse.Namespace) -> str:
     return "\n".join([head, "|---|---|---|---|---|---|", *lines])
 
 
-PARTS = {"light": light_part, "crowd": crowd_part, "abuse": abuse_part}
+def hour_part(given: argparse.Namespace) -> str:
+    """A few clients with pauses: memory, open files, threads and files in the first ten minutes and the last ten."""
+    figures, seen, begun = Figures(), [], time.monotonic()
+    until = begun + 60 * given.minutes
+
+    def used(client: Client) -> None:
+        while time.monotonic() < until:
+            client.run(1)
+            time.sleep(_PAUSE)
+
+    with server(60) as (process, url, folder):
+        clients = [Client(url, index, figures) for index in range(given.clients)]
+        threads = [threading.Thread(target=used, args=(client,), daemon=True) for client in clients]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            of = Path(f"/proc/{process.pid}")
+            counts = (len(os.listdir(of / "fd")), len(os.listdir(of / "task")), _disk(folder)[0])
+            seen.append((time.monotonic(), sum(memory(process)), *counts))
+            print(*seen[-1], figures.count(), file=sys.stderr, flush=True)
+            time.sleep(5)
+    first = [row for row in seen if row[0] < begun + 600]
+    last = [row for row in seen if row[0] > seen[-1][0] - 600]
+    names = ("", "memory of the server and its readers, MB", "open files", "threads", "files of visitors")
+    lines = ["| median | first ten minutes | last ten minutes | most |", "|---|---|---|---|"]
+    for at, name in list(enumerate(names))[1:]:
+        cells = [statistics.median(row[at] for row in rows) for rows in (first, last)] + [max(row[at] for row in seen)]
+        lines.append(f"| {name} | {' | '.join(f'{cell:.0f}' for cell in cells)} |")
+    minutes, errors = (seen[-1][0] - begun) / 60, sum(figures.errors.values())
+    lines += [
+        "",
+        f"- {given.clients} clients did {figures.count()} actions in {minutes:.0f} minutes, {_PAUSE} s apart.",
+    ]
+    lines += [f"- Unexpected errors: {errors}. Answers of somebody else, or that differ: {figures.mixed}."]
+    return "\n".join([*lines, *(f"- {count} × {words}" for words, count in figures.errors.most_common())])
+
+
+PARTS = {"light": light_part, "crowd": crowd_part, "abuse": abuse_part, "hour": hour_part}
 
 
 def main() -> None:
     """Run it, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument(
-        "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help="light, crowd, abuse; all by default"
+        "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help="light, crowd, abuse, hour; all by default"
     )
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--actions", type=int, default=50, help="of each client")
     parser.add_argument("--warm", type=int, default=5, help="actions of each client before memory is looked at")
     parser.add_argument("--pages", type=int, default=4, help="real pages in Chromium")
-    parser.add_argument("--minutes", type=float, default=30, help="no action begins later than this")
+    parser.add_argument("--minutes", type=float, default=60, help="no action begins later than this")
     parser.add_argument("--light", type=int, default=20, help="calls of the light caller, alone and beside the others")
     parser.add_argument("--attack", type=float, default=60, help="seconds of each attack")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/reliability.md")

@@ -3,6 +3,7 @@
 Every string that came with a file is escaped.
 """
 
+import weakref
 from html import escape
 
 from PIL import Image
@@ -25,6 +26,7 @@ _SPOILS = "Remove it or lower its weight if the samples look broken."
 _MOST = "Most of them are very different from the training images of this model: the samples can look broken."
 # Pixels of a thumbnail. A reload reads those of one's own again (`static/keep.js`): a few have all of the model's.
 _SIZE, _FEW = 128, 16
+_smalls: dict[int, str] = {}
 
 
 def summary(evidence: Evidence, nothing: str = NOTHING) -> str:
@@ -86,7 +88,7 @@ def thumbnails(evidence: Evidence, opened: int | None = None, warns: bool = True
     )
     for image in evidence.coming:
         if image.face:
-            picture = f'<img src="{data_uri(image.face.image.resize((_SIZE, _SIZE)))}" alt="{escape(image.name)}">'
+            picture = f'<img src="{_small(image.face.image)}" alt="{escape(image.name)}">'
             images += f'<div class="card coming" role="listitem">{picture}</div>'
     return f'<div class="cards" role="list" data-roving>{images}</div>' if images else ""
 
@@ -99,13 +101,22 @@ def keeping(evidence: Evidence) -> str:
     return '<label class="keep" data-keep="yes"><input type="checkbox" checked><span></span></label>'
 
 
+def _small(image: Image.Image) -> str:
+    """Its address at the size of a thumbnail. It is made once: each image that is read shows all before it again."""
+    known = _smalls.get(id(image))
+    if known is None:
+        known = _smalls[id(image)] = data_uri(image.resize((_SIZE, _SIZE)))
+        weakref.finalize(image, _smalls.pop, id(image), None)
+    return known
+
+
 def _thumbnail(evidence: Evidence, index: int, opened: bool, warned: bool, large: bool) -> str:
     image = evidence[index]
     text, frame = escape(f"{image.name}: {image.summary}"), image.filled or (image.face and image.face.image)
     inside = f'<span class="missing" role="img" aria-label="{text}">?</span>'
     if frame:
-        small = frame if large and frame.width > _SIZE else frame.resize((_SIZE, _SIZE))
-        inside = f'<img src="{data_uri(small)}" alt="{text}" width="{_SIZE}" height="{_SIZE}">'
+        src = data_uri(frame) if large and frame.width > _SIZE else _small(frame)
+        inside = f'<img src="{src}" alt="{text}" width="{_SIZE}" height="{_SIZE}">'
     mark = "!" if warned else f"×{image.weight:g}" if image.face and image.weight != 1 else ""
     inside += f'<span class="badge">{mark}</span>' if mark else ""
     return (

@@ -381,10 +381,16 @@ class EvidencePanel(ImageList):
         align: AlignMode,
     ) -> Iterator[Updates]:
         """Replace all images. The example set has its name once all of it is read; its faces are aligned already."""
+        examples = self._engines.examples
+        if (known := examples.get((prior, example))) is not None:
+            self._put(session, known)
+            yield self._show(session)
+            return
         self._put(session, Evidence(prior=prior))
         for shown in self.read(session, sources, Evidence(prior=prior), cancel, align):
             if example and not self.evidence(session).remaining:
-                session.evidence[self.panel] = replace(self.evidence(session), example=example)
+                named = replace(self.evidence(session), example=example)
+                session.evidence[self.panel] = examples.setdefault((prior, example), named)
             yield shown
 
     # Removal and undo --------------------------------------------------------------------------------------------

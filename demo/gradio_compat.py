@@ -23,6 +23,7 @@ from starlette.routing import Match
 
 _log = logging.getLogger(__name__)
 _REFUSED = "error: {} Install a version that requirements.txt names."
+_UNREAD = 200
 _MCP, _QUEUE = "gradio.mcp.GradioMCPServer", "gradio.queueing.Queue"
 UNSAFE = {
     "gradio.processing_utils.async_ssrf_protected_get": "it may fetch any address that a client names",
@@ -139,7 +140,8 @@ def _light(plain: Callable) -> Callable:
 def keep_pages(demo: gr.Blocks) -> None:
     """Call this after `demo.queue`. Then API calls close no open page.
 
-    Gradio keeps messages for 2,000 sessions. Each call is one: ten a second would close pages after three minutes.
+    Gradio keeps messages for 2,000 sessions. Each call is one: ten a second would close pages after three minutes. Nor
+    does a session keep all messages that nobody reads: each may have a hundred thumbnails.
     """
     queue: Any = getattr(demo, "_queue", None)
     if not hasattr(queue, "pending_messages_per_session") or not hasattr(queue, "pending_event_ids_session"):
@@ -149,7 +151,10 @@ def keep_pages(demo: gr.Blocks) -> None:
     class Messages(type(plain)):
         def __getitem__(self, session: str) -> Any:
             self.move_to_end(session)  # the least recently used one goes first
-            return super().__getitem__(session)
+            messages = super().__getitem__(session)
+            while messages.qsize() >= _UNREAD:
+                messages.get_nowait()
+            return messages
 
         def popitem(self, last: bool = True) -> Any:
             session, messages = super().popitem(last)

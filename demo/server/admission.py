@@ -7,15 +7,22 @@ computing is shared out fairly further down, a batch or a picture at a time (`tr
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 
 from transflow_core.runtime.worker import Cancelled
 
+T = TypeVar("T")
 _RESTARTS = "The server is restarting. Try again in a minute."
 
 
@@ -35,6 +42,8 @@ class _Request:
     names: tuple[Hashable, ...]
     ready: bool
     cancel: CancelToken = field(default_factory=CancelToken)
+    turn: Future[None] = field(default_factory=Future)
+    """Done once it runs, or is cancelled while it waits."""
     running: bool = False
 
 
@@ -45,7 +54,7 @@ class Queue:
         each: how many requests of one client run at once.
         total: how many run at once in all.
         waiting: how many of one client may wait. One more is refused.
-        seconds: how long a request may run.
+        seconds: how long a request may run, see `turn`.
         timeout: seconds within which somebody must wait for its answer, see `awaited`; None where nobody need.
     """
 
@@ -66,7 +75,7 @@ class Queue:
 
     @contextmanager
     def enter(self, client: Hashable, *names: Hashable, newest: bool = False) -> Iterator[CancelToken]:
-        """Wait in the queue, then run.
+        """Wait in the queue, in this thread, then run.
 
         Args:
             client: whose request it is.
@@ -74,60 +83,53 @@ class Queue:
             newest: cancel all earlier requests of the client.
 
         Raises:
-            Cancelled: it is cancelled while it waits, or nobody waits for its answer.
-            ValueError: too many wait already, it runs for too long, or the queue is closed.
+            Cancelled: it is cancelled while it waits.
+            ValueError: too many wait already, or the queue is closed.
         """
-        request = _Request(client, (client, *names), ready=self.timeout is None)
-        with self._changed:
-            if self._closed:
-                raise ValueError(_RESTARTS)
-            if newest:
-                self._cancel(client, by_user=False)
-            elif len(self._of(client)) >= self.each + self.waiting:
-                raise ValueError("Too many requests are waiting. Try again in a moment.")
-            self._requests.append(request)
-            self._changed.notify_all()
-        late = False
-
-        def time_out() -> None:
-            nonlocal late
-            late = True
-            request.cancel.set()
-
-        timer = threading.Timer(self.seconds or 0, time_out)
-        timer.daemon = True
-        try:
-            with self._changed:
-                request.ready = request.ready or self._changed.wait_for(
-                    lambda: request.cancel.is_set() or any(map(self._awaited.get, request.names)), self.timeout
-                )
-                if not request.ready:
-                    raise Cancelled
-                self._changed.wait_for(lambda: request.cancel.is_set() or self._is_next(request))
-                if request.cancel.is_set():
-                    raise ValueError(_RESTARTS) if self._closed else Cancelled
-                request.running = True
-            if self.seconds is not None:
-                timer.start()
+        with self._request(client, names, newest) as request:
+            request.turn.result()
+            self._begin(request)
             yield request.cancel
-        except Cancelled:
-            if late:
+
+    @asynccontextmanager
+    async def turn(self, client: Hashable, *names: Hashable, awaited: bool = False) -> AsyncIterator[CancelToken]:
+        """As `enter`, for a coroutine: no thread waits.
+
+        Args:
+            client, names: see `enter`.
+            awaited: whether somebody waits for its answer in any case.
+
+        Raises:
+            Cancelled: also when nobody waits for its answer.
+            ValueError: also when it runs for too long.
+        """
+        loop, late = asyncio.get_running_loop(), threading.Event()
+        with self._request(client, names, awaited=awaited) as request:
+            timer = loop.call_later(self.timeout or 0, self._drop, request)
+            await asyncio.shield(asyncio.wrap_future(request.turn))
+            timer.cancel()
+            self._begin(request)
+            if self.seconds is not None:
+                timer = loop.call_later(self.seconds, lambda: late.set() or request.cancel.set())
+            try:
+                yield request.cancel
+            except Cancelled:
+                if not late.is_set():
+                    raise
                 raise ValueError(
                     f"This call took longer than {self.seconds:g} seconds, which is the limit. Request less."
                 ) from None
-            raise
-        finally:
-            timer.cancel()
-            with self._changed:
-                self._requests.remove(request)
-                self._changed.notify_all()
+            finally:
+                timer.cancel()
 
     @contextmanager
     def awaited(self, name: Hashable) -> Iterator[None]:
         """Somebody waits for the answers of requests of this name."""
         with self._changed:
             self._awaited[name] += 1
-            self._changed.notify_all()
+            for request in self._of(name):
+                request.ready = True
+            self._advance()
         try:
             yield
         finally:
@@ -145,6 +147,11 @@ class Queue:
         with self._changed:
             return bool(self._of(client))
 
+    def full(self, client: Hashable) -> bool:
+        """Whether one more request of the client would be refused."""
+        with self._changed:
+            return len(self._of(client)) >= self.each + self.waiting
+
     def close(self) -> None:
         """Accept no more requests, and drop those that wait."""
         with self._changed:
@@ -152,7 +159,7 @@ class Queue:
             for request in self._requests:
                 if not request.running:
                     request.cancel.set()
-            self._changed.notify_all()
+            self._advance()
 
     def drain(self, seconds: float) -> None:
         """Wait so long for what runs, then cancel it."""
@@ -161,6 +168,39 @@ class Queue:
             for request in self._requests:
                 request.cancel.set()
 
+    @contextmanager
+    def _request(
+        self, client: Hashable, names: tuple[Hashable, ...], newest: bool = False, awaited: bool = True
+    ) -> Iterator[_Request]:
+        request = _Request(client, (client, *names), ready=self.timeout is None or awaited)
+        with self._changed:
+            if self._closed:
+                raise ValueError(_RESTARTS)
+            if newest:
+                self._cancel(client, by_user=False)
+            elif len(self._of(client)) >= self.each + self.waiting:
+                raise ValueError("Too many requests are waiting. Try again in a moment.")
+            request.ready = request.ready or any(map(self._awaited.get, request.names))
+            self._requests.append(request)
+            self._advance()
+        try:
+            yield request
+        finally:
+            with self._changed:
+                self._requests.remove(request)
+                self._advance()
+
+    def _begin(self, request: _Request) -> None:
+        if not request.running:
+            raise ValueError(_RESTARTS) if self._closed else Cancelled
+
+    def _drop(self, request: _Request) -> None:
+        """Nobody waits for its answer."""
+        with self._changed:
+            if not request.ready:
+                request.cancel.set()
+                self._advance()
+
     def _of(self, name: Hashable) -> list[_Request]:
         return [request for request in self._requests if name in request.names]
 
@@ -168,15 +208,22 @@ class Queue:
         for request in self._of(name):
             request.cancel.by_user = by_user
             request.cancel.set()
-        self._changed.notify_all()
+        self._advance()
 
-    def _is_next(self, request: _Request) -> bool:
-        """Whether a request may run: the first one whose client has room for one more."""
-        running = Counter(other.client for other in self._requests if other.running)
-        if running.total() >= self.total:
-            return False
-        free = (r for r in self._requests if r.ready and not r.running and running[r.client] < self.each)
-        return next(free, None) is request
+    def _advance(self) -> None:
+        """Let run all that may: each client's first ones, where there is room. What is cancelled waits no longer."""
+        running = Counter(request.client for request in self._requests if request.running)
+        for request in self._requests:
+            if request.turn.done():
+                continue
+            room = running.total() < self.total and running[request.client] < self.each
+            if not request.cancel.is_set():
+                if not (request.ready and room):
+                    continue
+                running[request.client] += 1
+                request.running = True
+            request.turn.set_result(None)
+        self._changed.notify_all()
 
 
 class RateLimit:
@@ -210,8 +257,9 @@ class RateLimit:
 
 
 # Events of the page, by address: each holds one of the threads below, also while it waits in `PAGE`. A class behind one
-# address has a few each, and four addresses would have to agree to take all threads.
-EVENTS = Queue(each=100, waiting=0)
+# address has a few each, and four addresses would have to agree to take all threads. The first event of a session runs
+# once its page listens, which takes a script no longer than the next request.
+EVENTS = Queue(each=100, waiting=0, timeout=10)
 # A client is a visitor's session and a part of the page, such as one evidence panel: each change of a part starts from
 # the result of the change before. Sixteen clicks ahead is more than a person makes.
 PAGE = Queue()
@@ -228,9 +276,15 @@ RATE = RateLimit(rate=50, burst=150, timeout=10)
 # Bytes by address: a hundred large photographs, twice, and as many again within an hour.
 UPLOADS = RateLimit(rate=2 * 2**30 / 3600, burst=2 * 2**30, timeout=0)
 
-# How the app is launched. Gradio gives a thread to each event, and to those that wait in a queue; they cost little. It
-# keeps the state of each session for ever unless it gets a capacity.
-SERVER = {"max_threads": 400, "state_session_capacity": 200}
+# How the app is launched. So many events run or wait; these cost no thread. Gradio keeps the state of each session for
+# ever unless it gets a capacity.
+SERVER = {"max_threads": 2000, "state_session_capacity": 200}
+_THREADS = CapacityLimiter(400)
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """`function(*args)` in one of the threads of the page's events and the API's calls."""
+    return await run_sync(function, *args, limiter=_THREADS)
 
 
 def drain(seconds: float) -> None:

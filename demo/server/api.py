@@ -22,7 +22,7 @@ from transflow_core.runtime.worker import Cancelled, as_client
 from transflow_core.views import signature
 
 from .. import gradio_compat
-from .admission import API
+from .admission import API, in_thread
 from .errors import refusing
 from .files import new_folder
 from .priors import Engines
@@ -151,12 +151,13 @@ def _classes(value: Any, name: str) -> dict[str, list[Path]]:
 def _call_of(function: Callable) -> Callable:
     """A function as Gradio calls it, with its caller before the arguments; refusals are one sentence."""
 
-    def call(request: gr.Request, *args: Any, **kwargs: Any) -> Any:
+    async def call(request: gr.Request, *args: Any, **kwargs: Any) -> Any:
         names = ("session", request.session_hash), ("event", gradio_compat.current_event())
-        queued = API.enter(request.client.host, *names)
         try:
-            with refusing(markup=False), queued as cancel, as_client(request.session_hash):
-                return function(*args, **kwargs, cancel=cancel)
+            with refusing(markup=False):
+                async with API.turn(request.client.host, *names) as cancel:
+                    with as_client(request.client.host, request.session_hash):
+                        return await in_thread(functools.partial(function, *args, **kwargs, cancel=cancel))
         except Cancelled as error:  # the caller has disconnected: nobody reads this, and it is no fault to be printed
             raise gr.Error("The call was cancelled.", print_exception=False) from error
 

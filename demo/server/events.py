@@ -3,7 +3,7 @@
 import contextlib
 import contextvars
 import inspect
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -13,9 +13,9 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from transflow_core.runtime.worker import Cancelled, as_client, steps_as_client
+from transflow_core.runtime.worker import Cancelled, as_client
 
-from .admission import EVENTS, CancelToken
+from .admission import EVENTS, CancelToken, in_thread
 from .errors import refusing, warn
 from .state import Session
 
@@ -26,6 +26,7 @@ _FORGOTTEN = (
     "The server has forgotten what you added: this page was unused for long, or others needed its room. "
     "Reload the page, or add your images again."
 )
+_END = object()
 _revisions: WeakKeyDictionary[gr.Blocks, gr.HTML] = WeakKeyDictionary()
 _inputs: WeakSet[Component] = WeakSet()
 
@@ -156,20 +157,36 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
             return nothing
         return updates | {revision: session.state(_Sent).keep(updates)}
 
-    def answer(request: gr.Request, *values: Any) -> Any:
+    @contextlib.asynccontextmanager
+    async def turn(session: Session) -> AsyncIterator[None]:
+        with refusing():
+            async with EVENTS.turn(session.address, ("session", session.id), awaited=session.heard):
+                session.heard = True
+                yield
+
+    def as_its_client(session: Session, function: Callable, *args: Any) -> Any:
+        with as_client(session.address, session.id):
+            return function(*args)
+
+    async def answer(request: gr.Request, *values: Any) -> Any:
         session, inputs = prepared(request, values)
         try:
-            with refusing(), EVENTS.enter(session.address), as_client(session.id):
-                updates = handler(session, *inputs)
+            async with turn(session):
+                updates = await in_thread(as_its_client, session, handler, session, *inputs)
         except Cancelled:
             return nothing
         return answered(session, updates)
 
-    def steps(request: gr.Request, *values: Any) -> Iterator[Any]:
+    async def steps(request: gr.Request, *values: Any) -> AsyncIterator[Any]:
         session, inputs = prepared(request, values)
-        with contextlib.suppress(Cancelled), refusing(), EVENTS.enter(session.address):
-            for updates in steps_as_client(session.id, handler(session, *inputs)):
-                yield answered(session, updates)
+        with contextlib.suppress(Cancelled):
+            async with turn(session):
+                made = handler(session, *inputs)
+                try:
+                    while (updates := await in_thread(as_its_client, session, next, made, _END)) is not _END:
+                        yield answered(session, updates)
+                finally:
+                    await in_thread(made.close)  # what nobody continues cancels its jobs
         # At the end of a generator Gradio sends its last updates again, and empties the outputs of one without any. A
         # newer request may have changed the page by then: the "updating…" of cancelled work would stay.
         yield nothing

@@ -13,7 +13,7 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import unquote
@@ -25,7 +25,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
-from .admission import API, RATE, UPLOADS
+from .admission import API, EVENTS, RATE, UPLOADS
 from .errors import message_of
 from .files import FILE, Cleanup
 
@@ -143,7 +143,7 @@ class ServerMiddleware:
                     of_others |= await run_in_threadpool(lambda: self._uploads.of_others(_plain(body), visitors))
             if of_others:
                 raise HTTPException(403, "This file is another visitor's: upload your own.")
-            with API.awaited(waits_for) if waits_for else nullcontext():
+            with API.awaited(waits_for), EVENTS.awaited(waits_for):
                 await self._app(scope, receive, sending)
         except ClientDisconnect:
             return  # nobody waits for an answer
@@ -169,7 +169,7 @@ class ServerMiddleware:
 async def _in_time(path: str, caller: str) -> None:
     """Wait until this request is within its caller's rate."""
     wait = RATE.wait(caller, 5 if _CALL in path else 1)  # a call is a session of its own for Gradio
-    if wait is None:
+    if wait is None or (path.endswith("/queue/join") and EVENTS.full(caller)):
         raise HTTPException(429, "Too many requests. Wait until some have finished.")
     await asyncio.sleep(wait)
 
@@ -207,7 +207,7 @@ def _plain(body: bytes) -> str:
 
 
 def _waits_for(path: str, request: Request) -> tuple[str, str] | None:
-    """The name in `API` of the calls for whose answers a request waits."""
+    """The name in `API` and `EVENTS` of what a request waits for the answers of."""
     if request.method == "GET" and path.endswith("/queue/data"):
         return "session", request.query_params.get("session_hash", "")
     return ("event", path.rpartition("/")[2]) if request.method == "GET" and _CALL in path else None

@@ -21,9 +21,10 @@ from .files import AGE, new_folder
 T = TypeVar("T")
 # Seconds. An open page keeps its images for a working day; a closed one, as long as a phone may take to reconnect.
 _IDLE, _DISCONNECTED = 8 * 3600, 600
-# So many sessions are kept. Where there are more, whoever has most of them loses the one that was unused for longest.
-# 18 images of evidence are 4 to 10 MB.
-_MOST = 300
+# So many sessions are kept, and so many of one address: two classes behind one. Where there are more, whoever has most
+# loses one that was closed, or else the one that was unused for longest. 18 images of one's own, with their posterior,
+# are 4 to 60 MB; example sets are shared.
+_MOST, _EACH = 300, 60
 
 
 class Session:
@@ -35,6 +36,7 @@ class Session:
     Attributes:
         id: client of the visitor's requests.
         address: where it was opened.
+        heard: whether its page has listened to an answer.
         evidence: the images of each panel of the page.
         tab: the tab that is open.
         query: of the page's address, when it was opened. A browser may still send the value before it.
@@ -44,7 +46,7 @@ class Session:
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, id: str, address: str = "") -> None:
-        self.id, self.address = id, address
+        self.id, self.address, self.heard = id, address, False
         self.evidence: dict[str, Evidence] = {}
         self.tab, self.query = "studio", ""
         self._states: dict[type, object] = {}
@@ -57,25 +59,28 @@ class Session:
         key = (request and request.session_hash) or ""
         with cls._lock:
             address = request.client.host if request and request.client else ""
-            session = cls._all.pop(key, None) or cls(key or secrets.token_hex(8), address)
+            known = cls._all.pop(key, None)
+            session = known or cls(key or secrets.token_hex(8), address)
             session._expires = time.monotonic() + _IDLE
             cls._all[session.id] = session  # the last one, since it is used
-            many = len(cls._all) > _MOST
-        if many:
+        if known is None:
             cls.sweep()
         return session
 
     @classmethod
     def sweep(cls) -> None:
-        """Close the expired sessions; where there are too many, whoever has most loses the least recently used."""
+        """Close the expired sessions; where there are too many, whoever has most loses the first that would expire."""
         with cls._lock:
             now = time.monotonic()
             over = [one for one in cls._all.values() if one._expires < now]
             for session in over:
                 del cls._all[session.id]
-            while len(cls._all) > _MOST:
-                most = Counter(one.address for one in cls._all.values()).most_common(1)[0][0]
-                over.append(cls._all.pop(next(one.id for one in cls._all.values() if one.address == most)))
+            each = Counter(one.address for one in cls._all.values())
+            while len(cls._all) > _MOST or (each and max(each.values()) > _EACH):
+                most = max(each, key=each.__getitem__)
+                each[most] -= 1
+                first = min((one for one in cls._all.values() if one.address == most), key=lambda one: one._expires)
+                over.append(cls._all.pop(first.id))
         for session in over:
             session.close()
 

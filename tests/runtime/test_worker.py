@@ -1,6 +1,5 @@
 """Where a server computes: a job of each client in turn."""
 
-import contextvars
 import itertools
 import threading
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ from transflow_core.posterior import Gaussian
 from transflow_core.priors.adapters import adapt_encoder
 from transflow_core.priors.prior import Prior
 from transflow_core.runtime import worker as worker_module
-from transflow_core.runtime.worker import Cancelled, ComputeWorker, Worker, as_client, steps_as_client
+from transflow_core.runtime.worker import Cancelled, ComputeWorker, Worker, as_client
 
 from ..helpers import apart
 
@@ -42,7 +41,7 @@ class Busy:
 
     def submit(self, client, name, *then, **how):
         """A job that notes its name, and submits others: a client and a name each."""
-        with as_client(client):
+        with as_client(*client.split(" of ")[::-1]):
             return self.worker.submit(lambda: self.done.append(name) or [self.submit(*one) for one in then], **how)
 
     def finished(self):
@@ -66,6 +65,15 @@ SCHEDULES = {
         [("heavy", "h0", ("light", "l")), *(("heavy", f"h{index}") for index in range(1, 100))],
         ["h0", "l", "h1", "h2"],
     ),
+    # However many sessions an address names, it has one turn.
+    "an address has its turn first, and then one of its sessions": (
+        [(f"s{index} of many", f"m{index}") for index in range(50)] + [("s of one", "o0"), ("s of one", "o1")],
+        ["m0", "o0", "m1", "o1", "m2"],
+    ),
+    "sessions of an address take turns": (
+        [*((f"a of {one}", f"{one}a{index}") for one in "xy" for index in range(2)), ("b of x", "xb0")],
+        ["xa0", "ya0", "xb0", "ya1", "xa1"],
+    ),
     # Else a page that was quiet for an hour would have the worker for as long.
     "a client that was away is owed nothing": (
         [
@@ -81,12 +89,13 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_clients_take_turns(clock, schedule):
+def test_clients_take_turns(clock, schedule, monkeypatch):
+    monkeypatch.setattr(worker_module, "_MOST_SERVED", 10)
     busy, (jobs, expected) = Busy(), SCHEDULES[schedule]
     for job in jobs:
         busy.submit(*job)
     assert busy.finished()[: len(expected)] == expected
-    assert len(busy.worker._served) <= 3  # those who left are forgotten
+    assert len(busy.worker._served) + len(busy.worker._now) <= 12  # those who left are forgotten
 
 
 def test_long_jobs_do_not_outweigh_short_ones(monkeypatch):
@@ -158,28 +167,6 @@ def test_without_a_client_work_belongs_to_the_thread_that_submits_it(clock):
         apart(lambda name=name: [busy.worker.submit(busy.done.append, f"{name}{index}") for index in range(2)])
     # Threads that are over give their number to the next one: then both were one client.
     assert busy.finished() in (["a0", "b0", "a1", "b1"], ["a0", "a1", "b0", "b1"])
-
-
-def test_each_step_of_a_generator_has_its_client_though_it_runs_in_a_context_of_its_own(clock):
-    """So does Gradio run the steps of a handler."""
-    busy, closed = Busy(), []
-
-    def steps():
-        try:
-            for index in range(3):
-                busy.worker.submit(busy.done.append, f"mine {index}")
-                yield index
-        finally:
-            closed.append(True)
-
-    mine = steps_as_client("me", steps())
-    busy.submit("other", "theirs 0")
-    for index in range(2):
-        assert contextvars.Context().run(next, mine) == index
-    busy.submit("me", "mine too")
-    busy.submit("other", "theirs 1")
-    mine.close()
-    assert closed and busy.finished() == ["theirs 0", "mine 0", "mine 1", "theirs 1", "mine too"]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import math
 import os
 import threading
 import time
@@ -17,10 +18,12 @@ from typing import Any, Literal, TypeVar
 Priority = Literal["now", "background", "idle"]
 """When a job runs: in its client's turn; when no client waits; when there is no job in the background either."""
 _PRIORITIES: tuple[Priority, ...] = ("now", "background", "idle")
+# Somebody may invent sessions without end. Where there are more, those that wait for nothing begin anew.
+_MOST_SERVED = 1000
 
 T = TypeVar("T")
 W = TypeVar("W", bound="Worker")
-_client: contextvars.ContextVar[Hashable] = contextvars.ContextVar("client", default=None)
+_client: contextvars.ContextVar[tuple[Hashable, ...]] = contextvars.ContextVar("client", default=())
 
 
 class Cancelled(Exception):
@@ -33,10 +36,11 @@ def python_path() -> str:
 
 
 @contextlib.contextmanager
-def as_client(client: Hashable) -> Iterator[None]:
-    """Jobs that are submitted within belong to `client`, such as a visitor's session, and else to their thread.
+def as_client(*client: Hashable) -> Iterator[None]:
+    """Jobs that are submitted within belong to this client, and else to their thread.
 
-    Not for a block that yields: see `steps_as_client`.
+    Args:
+        client: such as a visitor's address, then one of its sessions. The sessions share the turns of their address.
     """
     token = _client.set(client)
     try:
@@ -45,41 +49,30 @@ def as_client(client: Hashable) -> Iterator[None]:
         _client.reset(token)
 
 
-def steps_as_client(client: Hashable, steps: Iterator[T]) -> Iterator[T]:
-    """The same iterator, each of its steps under `as_client(client)`."""
-    try:
-        while True:
-            with as_client(client):
-                try:
-                    step = next(steps)
-                except StopIteration:
-                    return
-            yield step
-    finally:
-        if close := getattr(steps, "close", None):
-            close()  # a generator that nobody continues cancels its jobs
-
-
-def _current_client() -> Hashable:
-    client = _client.get()
-    return threading.get_ident() if client is None else client
+def _current_client() -> tuple[Hashable, ...]:
+    return _client.get() or (threading.get_ident(),)
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    queue: tuple[int, Hashable]
+    queue: tuple[Hashable, ...]
     """Its priority, 0 to 2, and its client."""
     future: Future
     call: Callable[[], Any]
     cancel: threading.Event | None
 
 
+def _levels(queue: tuple[Hashable, ...]) -> list[tuple[Hashable, ...]]:
+    """The client as a whole, such as an address, and then each part of it, such as a session."""
+    return [queue[:end] for end in range(2, len(queue) + 1)]
+
+
 class Worker:
     """A thread that runs jobs of several clients in turn, so that each has the same share of its time.
 
-    The next job is of the client that was served the shortest, counted from when it came (start-time fair queueing:
-    Goyal, Vin and Cheng, 1996). Submit work in pieces, a batch of images or a picture: a client with a hundred jobs
-    delays another's first by one job.
+    The next job is of the client that was served the shortest, counted from when it came, and within it of the part
+    that was (hierarchical start-time fair queueing: Goyal, Vin and Cheng, 1996). Submit work in pieces, a batch of
+    images or a picture: a client with a hundred jobs delays another's first by one job.
 
     Example:
         >>> Worker("sums").run(sum, [1, 2])
@@ -92,9 +85,10 @@ class Worker:
         self._thread = self._executor.submit(threading.current_thread).result()
         self._lock = threading.Lock()
         self._waiting: list[_Job] = []
-        self._served: dict[tuple[int, Hashable], float] = {}  # seconds of each queue
-        self._now = [0.0] * len(_PRIORITIES)  # seconds of the queue served last: where a new client begins
-        self._running: Hashable = None
+        self._served: dict[tuple[Hashable, ...], float] = {}  # seconds of each client, and of each part of one
+        # Seconds of what was served last, by what it is a part of: where a new one begins.
+        self._now: dict[tuple[Hashable, ...], float] = {}
+        self._running: tuple[Hashable, ...] = ()
 
     @classmethod
     @functools.cache
@@ -107,10 +101,9 @@ class Worker:
         """How many other clients have a job that runs, or that comes before the next one of this client."""
         me = _current_client()
         with self._lock:
-            served = max(self._served.get((0, me), 0.0), self._now[0])
-            queues = {job.queue for job in self._waiting if job.queue[0] == 0}
-            ahead = {queue[1] for queue in queues if self._served[queue] <= served} | {self._running}
-        return len(ahead - {me, None})
+            mine = self._order((0, *me))
+            ahead = {job.queue[1:] for job in self._waiting if job.queue[0] == 0 and self._order(job.queue) <= mine}
+        return len((ahead | {self._running}) - {me, ()})
 
     def run(self, function: Callable[..., T], *args: Any, **how: Any) -> T:
         """As `submit`, and wait: what the function returns or raises. Within the thread itself it runs at once."""
@@ -131,10 +124,9 @@ class Worker:
         The future raises Cancelled if `cancel` is set before that turn. Raises Cancelled as the process ends.
         """
         future: Future[T] = Future()
-        queue = (_PRIORITIES.index(priority), _current_client())
+        queue = (_PRIORITIES.index(priority), *_current_client())
         with self._lock:
-            if all(job.queue != queue for job in self._waiting):
-                self._served[queue] = max(self._served.get(queue, 0.0), self._now[queue[0]])
+            self._served |= zip(_levels(queue), self._order(queue)[1:], strict=True)
             self._waiting.append(_Job(queue, future, functools.partial(function, *args, **kwargs), cancel))
         try:
             self._executor.submit(self._step)
@@ -158,30 +150,38 @@ class Worker:
         except BaseException as raised:
             result, error = None, raised
         with self._lock:
-            self._running = None
-            self._served[job.queue] += time.perf_counter() - begun
+            self._running, seconds = (), time.perf_counter() - begun
+            for level in _levels(job.queue):
+                self._served[level] += seconds
         if error is None:
             job.future.set_result(result)
         else:
             job.future.set_exception(error)
 
+    def _order(self, queue: tuple[Hashable, ...]) -> tuple[Any, ...]:
+        """Its priority, and the seconds of its client and of each part of it: the smallest comes first."""
+        levels = _levels(queue)
+        return queue[0], *(max(self._served.get(level, 0.0), self._now.get(level[:-1], 0.0)) for level in levels)
+
     def _next(self) -> _Job | None:
         """The first job of the client that was served the shortest, taken out of the queue."""
         while self._waiting:
-            job = min(self._waiting, key=lambda job: (job.queue[0], self._served[job.queue]))
+            job = min(self._waiting, key=lambda job: self._order(job.queue))
             self._waiting.remove(job)
             if job.future.set_running_or_notify_cancel():
-                priority, client = job.queue
-                self._now[priority] = self._served[job.queue]
-                if priority == 0:  # all others make way, and delay nobody
-                    self._running = client
+                for level in _levels(job.queue):
+                    self._now[level[:-1]] = self._served[level]
+                if job.queue[0] == 0:  # all others make way, and delay nobody
+                    self._running = job.queue[1:]
                 # Seconds of clients that left are forgotten once they make no difference.
-                kept = {one.queue for one in self._waiting} | {job.queue}
+                kept = {level for one in (job, *self._waiting) for level in _levels(one.queue)}
+                few = len(self._served) <= _MOST_SERVED
                 self._served = {
-                    queue: seconds
-                    for queue, seconds in self._served.items()
-                    if queue in kept or seconds > self._now[queue[0]]
+                    level: seconds
+                    for level, seconds in self._served.items()
+                    if level in kept or (few and seconds > self._now.get(level[:-1], math.inf))
                 }
+                self._now = {of: seconds for of, seconds in self._now.items() if len(of) == 1 or of in self._served}
                 return job
         return None
 

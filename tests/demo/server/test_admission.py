@@ -1,5 +1,6 @@
 """Queues and rates: the requests of each client run in order, and wait for no other client's."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,10 +15,10 @@ from ...helpers import TIMEOUT
 
 
 class Worker:
-    """Makes one request in a thread of its own, which runs until `finish`."""
+    """Makes one request in a thread of its own, which runs until `finish`; or in a coroutine (`turn`)."""
 
-    def __init__(self, pool, queue, *names, **how):
-        self.queue, self.names, self.how = queue, names, how
+    def __init__(self, pool, queue, *names, by="enter", **how):
+        self.queue, self.names, self.how, self.by = queue, names, how, by
         self.running, self.go_on, self.cancel = threading.Event(), threading.Event(), None
         before = set(queue._requests)
         self.done = pool.submit(self._work)
@@ -30,10 +31,19 @@ class Worker:
             self.queue._changed.notify_all()
 
     def _work(self):
+        if self.by == "turn":
+            return asyncio.run(self._in_turn())
         with self.queue.enter(*self.names, **self.how) as self.cancel:
-            self.running.set()
-            assert self.go_on.wait(TIMEOUT)
-            return self.cancel.is_set()
+            return self._run()
+
+    async def _in_turn(self):
+        async with self.queue.turn(*self.names, **self.how) as self.cancel:
+            return await asyncio.to_thread(self._run)
+
+    def _run(self):
+        self.running.set()
+        assert self.go_on.wait(TIMEOUT)
+        return self.cancel.is_set()
 
     def finish(self):
         assert self.running.wait(TIMEOUT)
@@ -51,9 +61,10 @@ def start():
             worker.go_on.set()
 
 
-def test_requests_of_a_client_run_in_order_and_delay_no_other_client(start):
+@pytest.mark.parametrize("by", ["enter", "turn"])
+def test_requests_of_a_client_run_in_order_and_delay_no_other_client(start, by):
     queue = Queue()
-    first, second, third = (start(queue, "a") for _ in range(3))
+    first, second, third = (start(queue, "a", by=by) for _ in range(3))
     assert start(queue, "b").finish() is False
     assert not second.running.is_set() and not third.running.is_set()
     for worker in (first, second, third):
@@ -61,9 +72,10 @@ def test_requests_of_a_client_run_in_order_and_delay_no_other_client(start):
     assert not queue.busy("a")
 
 
-def test_the_newest_ends_what_runs_and_what_waits(start):
+@pytest.mark.parametrize("by", ["enter", "turn"])
+def test_the_newest_ends_what_runs_and_what_waits(start, by):
     queue = Queue()
-    running, waiting, other = start(queue, "a"), start(queue, "a"), start(queue, "b")
+    running, waiting, other = start(queue, "a"), start(queue, "a", by=by), start(queue, "b")
     newest = start(queue, "a", newest=True)
     with pytest.raises(Cancelled):
         waiting.done.result(TIMEOUT)
@@ -94,17 +106,43 @@ def test_a_client_with_too_many_requests_is_refused_and_others_are_not(start):
 def test_a_request_whose_answer_nobody_waits_for_never_runs(start):
     queue = Queue(timeout=0.05)
     with pytest.raises(Cancelled):
-        start(queue, "a", "stream 1").done.result(TIMEOUT)
+        start(queue, "a", "stream 1", by="turn").done.result(TIMEOUT)
+    assert start(queue, "a", "stream 1", by="turn", awaited=True).finish() is False
     with queue.awaited("stream 1"), queue.awaited("stream 2"):
-        assert start(queue, "a", "stream 1").finish() is False
+        assert start(queue, "a", "stream 1", by="turn").finish() is False
     with pytest.raises(Cancelled):
-        start(queue, "a", "stream 1").done.result(TIMEOUT)
+        start(queue, "a", "stream 1", by="turn").done.result(TIMEOUT)
     queue.timeout = TIMEOUT
-    late = start(queue, "a", "stream 1")
+    late = start(queue, "a", "stream 1", by="turn")
     with queue.awaited("stream 2"):
-        assert start(queue, "b", "stream 2").finish() is False  # meanwhile it is in nobody's way
+        assert start(queue, "b", "stream 2", by="turn").finish() is False  # meanwhile it is in nobody's way
     with queue.awaited("stream 1"):
         assert late.finish() is False
+
+
+def test_a_hundred_that_wait_hold_no_thread():
+    queue = Queue(waiting=100)
+
+    async def all_of_them():
+        async def one():
+            async with queue.turn("a"):
+                done.append(threading.active_count())
+
+        async with queue.turn("a"):
+            waiting, before = [asyncio.create_task(one()) for _ in range(100)], threading.active_count()
+            while not queue.full("a"):
+                await asyncio.sleep(0)
+            assert not done and threading.active_count() <= before
+        await asyncio.gather(*waiting)
+
+    done = []
+    asyncio.run(all_of_them())
+    assert len(done) == 100 and not queue.busy("a")
+
+
+def test_a_call_that_runs_for_too_long_ends_with_words(start):
+    late = start(Queue(seconds=0.05), "a", by="turn")
+    assert late.running.wait(TIMEOUT) and late.cancel.wait(TIMEOUT)
 
 
 def test_a_free_place_goes_to_the_longest_waiting_client_without_a_running_request(start):

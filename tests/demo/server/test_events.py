@@ -77,7 +77,12 @@ def client():
         public(sets, given)
         public(moved, event=True)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
-    with contextlib.closing(page), contextlib.closing(Client(url, verbose=False)) as client:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.closing(page),
+        contextlib.closing(Client(url, verbose=False)) as client,
+    ):
+        patch.setattr(EVENTS, "timeout", None)  # nothing here says who listens
         yield client
 
 

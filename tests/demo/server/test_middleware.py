@@ -192,11 +192,14 @@ def test_callers_put_out_no_page_that_is_in_use(small):
     gradio_compat.keep_pages(SimpleNamespace(_queue=plain))
     sent, events = plain.pending_messages_per_session, plain.pending_event_ids_session
     for index in range(9):
-        sent[f"call {index}"] = events[f"call {index}"] = object()
+        sent[f"call {index}"] = events[f"call {index}"] = asyncio.Queue()
         if index == 0:
-            sent["a page"] = events["a page"] = object()
+            sent["a page"] = events["a page"] = asyncio.Queue()
         assert sent["a page"]  # as a stream that is open does at each message and heartbeat
     assert set(sent) == set(events) == {"a page", "call 7", "call 8"}
+    for number in range(9999):  # nobody reads them
+        sent["a page"].put_nowait(number)
+    assert sent["a page"].qsize() < 999 and sent["a page"].get_nowait() > 9000
     assert type(small[0].blocks._queue.pending_messages_per_session).__name__ == type(sent).__name__
 
 
