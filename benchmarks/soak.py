@@ -524,8 +524,7 @@ def abuse_part(given: argparse.Namespace) -> str:
 
 def hour_part(given: argparse.Namespace) -> str:
     """A few clients with pauses: memory, open files, threads and files in the first ten minutes and the last ten."""
-    figures, seen, begun = Figures(), [], time.monotonic()
-    until = begun + 60 * given.minutes
+    figures, seen = Figures(), []
 
     def used(client: Client) -> None:
         while time.monotonic() < until:
@@ -534,6 +533,8 @@ def hour_part(given: argparse.Namespace) -> str:
 
     with server(60) as (process, url, folder):
         clients = [Client(url, index, figures) for index in range(given.clients)]
+        begun = time.monotonic()
+        until = begun + 60 * given.minutes
         threads = [threading.Thread(target=used, args=(client,), daemon=True) for client in clients]
         for thread in threads:
             thread.start()

@@ -8,6 +8,7 @@ computing is shared out fairly further down, a batch or a picture at a time (`tr
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -15,14 +16,13 @@ from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
-from transflow_core.runtime.worker import Cancelled
+from transflow_core.runtime.worker import Cancelled, as_client
 
-T = TypeVar("T")
 _RESTARTS = "The server is restarting. Try again in a minute."
 
 
@@ -40,13 +40,12 @@ class CancelToken(threading.Event):
 class _Request:
     client: Hashable
     names: tuple[Hashable, ...]
-    ready: bool
+    ready: bool = False
     cancel: CancelToken = field(default_factory=CancelToken)
-    turn: Future[None] = field(default_factory=Future)
-    """Done once it runs, or is cancelled while it waits."""
-    running: bool = False
+    turn: Future[CancelToken] = field(default_factory=Future)  # done once it runs, or is cancelled while it waits
 
 
+@dataclass(eq=False)
 class Queue:
     """Each client's requests run in the order in which they came, and wait for no other client's.
 
@@ -58,20 +57,16 @@ class Queue:
         timeout: seconds within which somebody must wait for its answer, see `awaited`; None where nobody need.
     """
 
-    def __init__(
-        self,
-        *,
-        each: int = 1,
-        total: int = 1000,
-        waiting: int = 16,
-        seconds: float | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        self.each, self.total, self.waiting, self.seconds, self.timeout = each, total, waiting, seconds, timeout
+    each: int = 1
+    total: int = 1000
+    waiting: int = 16
+    seconds: float = math.inf
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
         self._awaited: Counter[Hashable] = Counter()
         self._requests: list[_Request] = []  # in the order in which they came
-        self._changed = threading.Condition()
-        self._closed = False
+        self._changed, self._closed = threading.Condition(), False
 
     @contextmanager
     def enter(self, client: Hashable, *names: Hashable, newest: bool = False) -> Iterator[CancelToken]:
@@ -87,38 +82,27 @@ class Queue:
             ValueError: too many wait already, or the queue is closed.
         """
         with self._request(client, names, newest) as request:
-            request.turn.result()
-            self._begin(request)
-            yield request.cancel
+            yield request.turn.result()
 
     @asynccontextmanager
     async def turn(self, client: Hashable, *names: Hashable, awaited: bool = False) -> AsyncIterator[CancelToken]:
         """As `enter`, for a coroutine: no thread waits.
 
-        Args:
-            client, names: see `enter`.
-            awaited: whether somebody waits for its answer in any case.
-
-        Raises:
-            Cancelled: also when nobody waits for its answer.
-            ValueError: also when it runs for too long.
+        Raises Cancelled also when nobody waits for its answer, unless it is `awaited` in any case; and ValueError when
+        it runs for too long.
         """
-        loop, late = asyncio.get_running_loop(), threading.Event()
+        loop = asyncio.get_running_loop()
         with self._request(client, names, awaited=awaited) as request:
-            timer = loop.call_later(self.timeout or 0, self._drop, request)
+            loop.call_later(self.timeout or 0, lambda: request.ready or self.cancel(request, by_user=False))
             await asyncio.shield(asyncio.wrap_future(request.turn))
-            timer.cancel()
-            self._begin(request)
-            if self.seconds is not None:
-                timer = loop.call_later(self.seconds, lambda: late.set() or request.cancel.set())
+            end = loop.time() + self.seconds
+            timer = loop.call_at(end, request.cancel.set)
             try:
                 yield request.cancel
             except Cancelled:
-                if not late.is_set():
+                if loop.time() < end:
                     raise
-                raise ValueError(
-                    f"This call took longer than {self.seconds:g} seconds, which is the limit. Request less."
-                ) from None
+                raise ValueError(f"A call may take {self.seconds:g} seconds. Request less.") from None
             finally:
                 timer.cancel()
 
@@ -140,7 +124,10 @@ class Queue:
     def cancel(self, name: Hashable, *, by_user: bool = True) -> None:
         """Cancel what runs and waits of a client, or under another name."""
         with self._changed:
-            self._cancel(name, by_user=by_user)
+            for request in self._of(name):
+                request.cancel.by_user = by_user
+                request.cancel.set()
+            self._advance()
 
     def busy(self, client: Hashable) -> bool:
         """Whether a request of the client runs or waits."""
@@ -156,9 +143,6 @@ class Queue:
         """Accept no more requests, and drop those that wait."""
         with self._changed:
             self._closed = True
-            for request in self._requests:
-                if not request.running:
-                    request.cancel.set()
             self._advance()
 
     def drain(self, seconds: float) -> None:
@@ -172,15 +156,15 @@ class Queue:
     def _request(
         self, client: Hashable, names: tuple[Hashable, ...], newest: bool = False, awaited: bool = True
     ) -> Iterator[_Request]:
-        request = _Request(client, (client, *names), ready=self.timeout is None or awaited)
+        request = _Request(client, (client, *names))
         with self._changed:
             if self._closed:
                 raise ValueError(_RESTARTS)
             if newest:
-                self._cancel(client, by_user=False)
-            elif len(self._of(client)) >= self.each + self.waiting:
+                self.cancel(client, by_user=False)
+            elif self.full(client):
                 raise ValueError("Too many requests are waiting. Try again in a moment.")
-            request.ready = request.ready or any(map(self._awaited.get, request.names))
+            request.ready = self.timeout is None or awaited or any(map(self._awaited.get, request.names))
             self._requests.append(request)
             self._advance()
         try:
@@ -190,39 +174,18 @@ class Queue:
                 self._requests.remove(request)
                 self._advance()
 
-    def _begin(self, request: _Request) -> None:
-        if not request.running:
-            raise ValueError(_RESTARTS) if self._closed else Cancelled
-
-    def _drop(self, request: _Request) -> None:
-        """Nobody waits for its answer."""
-        with self._changed:
-            if not request.ready:
-                request.cancel.set()
-                self._advance()
-
     def _of(self, name: Hashable) -> list[_Request]:
-        return [request for request in self._requests if name in request.names]
-
-    def _cancel(self, name: Hashable, *, by_user: bool) -> None:
-        for request in self._of(name):
-            request.cancel.by_user = by_user
-            request.cancel.set()
-        self._advance()
+        return [request for request in self._requests if name is request or name in request.names]
 
     def _advance(self) -> None:
         """Let run all that may: each client's first ones, where there is room. What is cancelled waits no longer."""
-        running = Counter(request.client for request in self._requests if request.running)
-        for request in self._requests:
-            if request.turn.done():
-                continue
-            room = running.total() < self.total and running[request.client] < self.each
-            if not request.cancel.is_set():
-                if not (request.ready and room):
-                    continue
+        running = Counter(request.client for request in self._requests if request.turn.done())
+        for request in [one for one in self._requests if not one.turn.done()]:
+            if self._closed or request.cancel.is_set():
+                request.turn.set_exception(ValueError(_RESTARTS) if self._closed else Cancelled())
+            elif request.ready and running.total() < self.total and running[request.client] < self.each:
                 running[request.client] += 1
-                request.running = True
-            request.turn.set_result(None)
+                request.turn.set_result(request.cancel)
         self._changed.notify_all()
 
 
@@ -258,7 +221,7 @@ class RateLimit:
 
 # Events of the page, by address: each holds one of the threads below, also while it waits in `PAGE`. A class behind one
 # address has a few each, and four addresses would have to agree to take all threads. The first event of a session runs
-# once its page listens, which takes a script no longer than the next request.
+# once its page listens, as a script does with its next request.
 EVENTS = Queue(each=100, waiting=0, timeout=10)
 # A client is a visitor's session and a part of the page, such as one evidence panel: each change of a part starts from
 # the result of the change before. Sixteen clicks ahead is more than a person makes.
@@ -276,15 +239,15 @@ RATE = RateLimit(rate=50, burst=150, timeout=10)
 # Bytes by address: a hundred large photographs, twice, and as many again within an hour.
 UPLOADS = RateLimit(rate=2 * 2**30 / 3600, burst=2 * 2**30, timeout=0)
 
-# How the app is launched. So many events run or wait; these cost no thread. Gradio keeps the state of each session for
-# ever unless it gets a capacity.
+# How the app is launched: so many events run or wait, and Gradio keeps the state of so many sessions.
 SERVER = {"max_threads": 2000, "state_session_capacity": 200}
 _THREADS = CapacityLimiter(400)
 
 
-async def in_thread(function: Callable[..., T], *args: Any) -> T:
-    """`function(*args)` in one of the threads of the page's events and the API's calls."""
-    return await run_sync(function, *args, limiter=_THREADS)
+async def in_thread(client: tuple[Hashable, ...], function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)` in one of the threads of the page's events and the API's calls, as this client's work."""
+    with as_client(*client):
+        return await run_sync(function, *args, limiter=_THREADS)
 
 
 def drain(seconds: float) -> None:

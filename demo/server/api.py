@@ -18,7 +18,7 @@ import gradio as gr
 
 from transflow_core import limits
 from transflow_core.recipes import DEFAULT_PRIOR, RECIPES, Reading, Recipe, ordered
-from transflow_core.runtime.worker import Cancelled, as_client
+from transflow_core.runtime.worker import Cancelled
 from transflow_core.views import signature
 
 from .. import gradio_compat
@@ -156,8 +156,8 @@ def _call_of(function: Callable) -> Callable:
         try:
             with refusing(markup=False):
                 async with API.turn(request.client.host, *names) as cancel:
-                    with as_client(request.client.host, request.session_hash):
-                        return await in_thread(functools.partial(function, *args, **kwargs, cancel=cancel))
+                    client = request.client.host, request.session_hash
+                    return await in_thread(client, functools.partial(function, *args, **kwargs, cancel=cancel))
         except Cancelled as error:  # the caller has disconnected: nobody reads this, and it is no fault to be printed
             raise gr.Error("The call was cancelled.", print_exception=False) from error
 

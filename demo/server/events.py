@@ -13,7 +13,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from transflow_core.runtime.worker import Cancelled, as_client
+from transflow_core.runtime.worker import Cancelled
 
 from .admission import EVENTS, CancelToken, in_thread
 from .errors import refusing, warn
@@ -164,15 +164,11 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
                 session.heard = True
                 yield
 
-    def as_its_client(session: Session, function: Callable, *args: Any) -> Any:
-        with as_client(session.address, session.id):
-            return function(*args)
-
     async def answer(request: gr.Request, *values: Any) -> Any:
         session, inputs = prepared(request, values)
         try:
             async with turn(session):
-                updates = await in_thread(as_its_client, session, handler, session, *inputs)
+                updates = await in_thread(session.client, handler, session, *inputs)
         except Cancelled:
             return nothing
         return answered(session, updates)
@@ -183,10 +179,10 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
             async with turn(session):
                 made = handler(session, *inputs)
                 try:
-                    while (updates := await in_thread(as_its_client, session, next, made, _END)) is not _END:
+                    while (updates := await in_thread(session.client, next, made, _END)) is not _END:
                         yield answered(session, updates)
                 finally:
-                    await in_thread(made.close)  # what nobody continues cancels its jobs
+                    await in_thread(session.client, made.close)  # what nobody continues cancels its jobs
         # At the end of a generator Gradio sends its last updates again, and empties the outputs of one without any. A
         # newer request may have changed the page by then: the "updating…" of cancelled work would stay.
         yield nothing

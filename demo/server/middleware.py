@@ -68,10 +68,7 @@ class Uploads:
         self._visitors: OrderedDict[str, set[str]] = OrderedDict()
 
     def add(self, answer: str, visitor: str) -> int:
-        """This answer of Gradio's names the uploads of a visitor. Two visitors may upload the same bytes.
-
-        Returns how many there are.
-        """
+        """Count the uploads of a visitor that this answer of Gradio's names. Two visitors may upload the same bytes."""
         digests = _DIGEST.findall(answer)
         for digest in digests:
             self._visitors.setdefault(digest, set()).add(visitor)

@@ -34,10 +34,6 @@ class Engines:
             least recently used of a kind goes first, so that no address removes an offered prior from memory.
         hub: which Hub addresses visitors may load: "off", "on", or patterns of owner/repo with commas between them,
             such as "me/glow, friends/*". By default the value of TRANSFLOW_HUB in the environment, or "off".
-
-    Attributes:
-        examples: example sets that some session has, by prior and key. All have the same one: with its posterior it
-            takes 30 MB at 256×256.
     """
 
     def __init__(
@@ -57,6 +53,7 @@ class Engines:
         self._compute: ComputeWorker | None = ComputeWorker.shared() if pick_device(device).type == "cpu" else None
         self._engines: OrderedDict[str, Future[Engine]] = OrderedDict()
         self._lock = threading.Lock()  # held for a moment, never while a prior is loaded
+        # Sets that some session has, by prior and key. All have the same one: with its posterior it takes 30 MB.
         self.examples: WeakValueDictionary[tuple[str, str], Evidence] = WeakValueDictionary()
 
     def names(self) -> list[str]:

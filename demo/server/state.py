@@ -21,9 +21,8 @@ from .files import AGE, new_folder
 T = TypeVar("T")
 # Seconds. An open page keeps its images for a working day; a closed one, as long as a phone may take to reconnect.
 _IDLE, _DISCONNECTED = 8 * 3600, 600
-# So many sessions are kept, and so many of one address: two classes behind one. Where there are more, whoever has most
-# loses one that was closed, or else the one that was unused for longest. 18 images of one's own, with their posterior,
-# are 4 to 60 MB; example sets are shared.
+# So many sessions are kept, and so many of one address. Where there are more, whoever has most loses one that was
+# closed, or else the one unused for longest. 18 images with their posterior are 4 to 60 MB; example sets are shared.
 _MOST, _EACH = 300, 60
 
 
@@ -36,6 +35,7 @@ class Session:
     Attributes:
         id: client of the visitor's requests.
         address: where it was opened.
+        client: whose turn its work takes.
         heard: whether its page has listened to an answer.
         evidence: the images of each panel of the page.
         tab: the tab that is open.
@@ -46,7 +46,7 @@ class Session:
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, id: str, address: str = "") -> None:
-        self.id, self.address, self.heard = id, address, False
+        self.id, self.address, self.client, self.heard = id, address, (address, id), False
         self.evidence: dict[str, Evidence] = {}
         self.tab, self.query = "studio", ""
         self._states: dict[type, object] = {}

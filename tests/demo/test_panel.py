@@ -7,12 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.request import urlopen
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from demo.evidence_panel import Images
+from demo import Engines
+from demo.evidence_panel import EvidencePanel, Images
 from demo.examples import example_sets
 from demo.render import progress
 from demo.server.admission import CancelToken
@@ -25,7 +27,7 @@ from transflow_core.faces import align
 from transflow_core.images import load_image
 
 from ..helpers import make_tiny_prior
-from .conftest import EXAMPLES, OTHER, choose_example, choose_prior, opened, says
+from .conftest import EXAMPLES, OTHER, TINY, choose_example, choose_prior, opened, says
 from .test_studio import another_sheet, same_sheet, sheet, upload, wait_samples, wait_status
 
 CARDS, DETAILS, FILES = "#evidence-cards .card", "#evidence-details", "#evidence-files input[type=file]"
@@ -403,3 +405,19 @@ def test_a_part_of_one_image_and_of_all_is_ignored(studio):
     page.keyboard.press("Space")
     page.click(f"{DETAILS} [data-paint=apply]")
     page.wait_for_selector(painted)
+
+
+def test_all_sessions_share_an_example_set(tmp_path):
+    """With its posterior it takes tens of megabytes: somebody may invent sessions."""
+    make_tiny_prior().save(tmp_path / TINY)
+    engines = Engines(tmp_path, device="cpu")
+    with gr.Blocks():
+        panel = EvidencePanel(engines, gr.Textbox(), panel="evidence", title="", tab="studio", follow=())
+    one, two, other = Session("one"), Session("two"), Session("other")
+    for session, key in ((one, "sketch"), (two, "sketch"), (other, "sepia")):
+        assert list(panel.open(session, key, TINY))
+    assert panel.evidence(one) is panel.evidence(two) and panel.evidence(one).example == "sketch"
+    assert panel.evidence(other).example == "sepia" and len(engines.examples) == 2
+    for session in (one, two):
+        list(panel.open(session, "", TINY))
+    assert len(engines.examples) == 1, "what no session has is forgotten"

@@ -26,7 +26,7 @@ from benchmarks.visitors import Visitor
 from demo import Engines, build, gradio_compat, launch
 from demo.page import Page
 from demo.server import admission, files, middleware
-from demo.server.admission import RateLimit
+from demo.server.admission import EVENTS, RateLimit
 from demo.server.middleware import ServerMiddleware
 from demo.server.state import Session
 
@@ -201,6 +201,23 @@ def test_callers_put_out_no_page_that_is_in_use(small):
         sent["a page"].put_nowait(number)
     assert sent["a page"].qsize() < 999 and sent["a page"].get_nowait() > 9000
     assert type(small[0].blocks._queue.pending_messages_per_session).__name__ == type(sent).__name__
+
+
+def test_an_event_runs_once_its_page_listens_and_too_many_are_refused_at_the_door(small, http, monkeypatch):
+    """Else whoever invents sessions has as many turns of the worker, and answers that nobody reads fill the memory."""
+    monkeypatch.setattr(EVENTS, "timeout", TIMEOUT)
+    event = next(one for one in small[0].get_blocks().config["dependencies"] if one["targets"][0][1] == "select")
+    body = {"fn_index": event["id"], "data": [], "session_hash": "invented"}
+    asked = http.post("/gradio_api/queue/join", json=body).raise_for_status().json()["event_id"]
+    while not EVENTS.busy(("session", "invented")):
+        time.sleep(0.01)
+    assert Session._all["invented"].heard is False
+    with http.stream("GET", "/gradio_api/queue/data", params={"session_hash": "invented"}) as stream:
+        assert any("process_completed" in line and asked in line for line in stream.iter_lines())
+    assert Session._all["invented"].heard and not EVENTS.busy(("session", "invented"))
+    monkeypatch.setattr(EVENTS, "each", 0)
+    refused = http.post("/gradio_api/queue/join", json=body)
+    assert refused.status_code == 429 and "Too many" in refused.json()["detail"]
 
 
 # ---- files -------------------------------------------------------------------------------------------------------

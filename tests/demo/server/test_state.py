@@ -80,6 +80,16 @@ def test_new_sessions_of_one_address_close_no_others(monkeypatch):
     assert [one.id in Session._all for one in flood] == [False] * 18 + [True] * 2
 
 
+def test_an_address_keeps_so_many_sessions_and_loses_those_that_were_closed_first(monkeypatch):
+    monkeypatch.setattr(sessions, "_EACH", 3)
+    other = session("other", "9.9.9.9")
+    ours = [session(name) for name in "abc"]
+    Session.disconnected(request("c"))
+    for name in "de":
+        session(name)
+    assert [one.id in Session._all for one in (*ours, other)] == [False, True, False, True]
+
+
 def test_a_folder_that_a_cleaner_took_is_made_anew():
     one = session("one")
     path = one.file("a.txt")
