@@ -64,7 +64,10 @@ def accuracies(
         query = prior.encode([digits.framed(index, side) for index in left]).cpu()
         how = {name: strength * value for name, value in JITTER.items()}
         most = 40 if strength else 0
-        copies = [encode_row(prior, row) for row in rank_variants(digits, drawn, side, draw, most, how)]
+        copies = [
+            encode_row(lambda images: prior.encode(images).cpu(), row)
+            for row in rank_variants(digits, drawn, side, draw, most, how)
+        ]
         for m in shots:
             scores = ours(FewShotClassifier(prior if levels else None), variants_of(copies, m, most), query)
             found[m].append(judged(scores, digits.labels[left])["accuracy"])

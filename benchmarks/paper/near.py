@@ -169,7 +169,8 @@ that are standardised on the given half. *Real pictures* are the given half itse
 _RECIPE = (
     f"*Best* is the best for that set, of {', '.join(f'{ratio:g}' for ratio in RATIOS)}. A manipulation vector is the "
     "mean latent of the given half less that of plain faces, added to samples of the prior, as Glow's authors did "
-    f"(times {' or '.join(f'{share:g}' for share in VECTORS.values())}). The default is that of the page at the time."
+    f"(times {' or '.join(f'{share:g}' for share in VECTORS.values())}). *Best* is chosen by the very distances "
+    "that are shown, which favours both."
 )
 
 
@@ -209,9 +210,9 @@ def _compared(sets: Result, ratios: list[float], space: str) -> str:
     return "; ".join(
         f"{first} on {_nearer(sets, f'energy, {space}', this, those)}"
         for first, this, those in (
-            ("the default's samples than the paper's", [_default(sets)], paper),
-            ("the paper's than the vector", paper, list(VECTORS)),
-            ("the vector than the paper's", list(VECTORS), paper),
+            (f"samples of {row_name(_default(sets))} than the paper's best", [_default(sets)], paper),
+            ("the paper's best than the vector's", paper, list(VECTORS)),
+            ("the vector's best than the paper's", list(VECTORS), paper),
         )
     )
 

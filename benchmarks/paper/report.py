@@ -22,6 +22,8 @@ def render(results: Result) -> str:
     run = results["run"]
     seconds = {name: run["seconds"][name] for name in SECTIONS if name in run["seconds"]}
     evidence = "; ".join(dict.fromkeys(run["evidence"].values())) or "none"
+    late = ", ".join(f"`{name}`" for name in run.get("untimed", ()))
+    untimed = f"The minutes are of an earlier version for {late}: other programs ran since. " if late else ""
     minutes = sum(seconds.values()) / 60
     head = f"""# The paper, reproduced and answered
 
@@ -33,8 +35,8 @@ The figures and the table of *Transflow Learning* on the prior `{run["prior"]}` 
     python -m benchmarks.paper --only fig7                      # one section
     python -m benchmarks.paper --fast                           # a small part of everything, in seconds
 
-Evidence: {evidence}. Photographs come from the given folder. They are not published: pictures show samples, and
-only evidence of people who do not exist.
+{untimed}Evidence: {evidence}. Photographs come from the given folder. They are not published: pictures show samples,
+and only evidence of people who do not exist.
 
 *Chroma* is the mean CIELAB chroma. *Diversity* is the mean root-mean-square difference of two samples. ± is half the
 width of a 95 % t interval. "Ahead" and "nearer" mean that the interval of the paired difference excludes 0. Samples

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -11,6 +13,9 @@ from typing import Any, BinaryIO, cast
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.features import colour_texture, network
+from benchmarks.measures import as_unit
+from benchmarks.real_faces import RealFaces
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import find_images, find_members, labelled_rows, save_png, to_pil
@@ -35,6 +40,7 @@ class Setting:
         mnist: a folder with MNIST's own test set, or None.
         most_draws, most_splits: draws of few-shot evidence, and random halves and seeds elsewhere, in a full run.
         fast: few samples, few digits, shipped evidence: what the tests run.
+        earlier: sections by name whose rows are kept; Table 1 then measures its new rows only.
         evidence_used: set by set, which folder it came from.
     """
 
@@ -47,6 +53,7 @@ class Setting:
     most_draws: int = 10
     most_splits: int = 6
     fast: bool = False
+    earlier: Mapping[str, Any] = field(default_factory=dict)
     evidence_used: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -92,6 +99,12 @@ class Setting:
         found = engine.read([cast(BinaryIO, member) for member in held_out[:most]])
         self.evidence_used["plain"] = f"{len(found.used)} photographs (plain)"
         return found
+
+    @functools.cached_property
+    def real_faces(self) -> RealFaces:
+        """What tells faces from what is none; learned from plain photographs, or sampled faces."""
+        frames = [image.face.image for image in self.plain(self.count(240)).used if image.face]
+        return RealFaces(as_unit(frames), colour_texture if self.fast else network)
 
     def shipped_faces(self, most: int) -> list[Image.Image]:
         """Faces that nobody has: samples of the prior at temperature 0.7, so that pictures of them may be shown."""

@@ -43,8 +43,8 @@ def amount(cell: Result | None, word: Word = _TWO, signed: bool = False) -> str:
 
 
 def difference(a: Result, b: Result) -> dict[str, Any]:
-    """Of two summaries whose values belong together (the same draw, the same split): a less b."""
-    return summary(x - y for x, y in zip(a["values"], b["values"], strict=True))
+    """Of two summaries whose values belong together (the same draw, the same split): a less b, where both have some."""
+    return summary(x - y for x, y in zip(a["values"], b["values"], strict=False))
 
 
 def sign(cell: Result) -> int:
