@@ -238,7 +238,7 @@ def main() -> None:
     for seed, (name, change) in enumerate(CHANGES.items(), start=100):
         rng = np.random.default_rng(seed)
         # Each set has people of its own: two sets that share faces would interpolate without moving.
-        write(name, [change(face, rng) for face in faces(prior, seed)])
+        write(name, [change(face, rng) for face in faces(prior.at(SIZE), seed)])
     rng = np.random.default_rng(99)
     write("cartoon", [cartoon(rng) for _ in range(COUNT)])
     rng = np.random.default_rng(97)

@@ -3,7 +3,8 @@
     python -m benchmarks.priors celeba64 runs/mine --data faces.zip --held-out 'val*/*' -o sheet.png
     python -m benchmarks.priors celeba64 celeba128 runs/celeba256 -o grown.png
     python -m benchmarks.priors celeba64 runs/mine -n 4000 --seed 2 --temperatures 0.7
-    python -m benchmarks.priors celeba64 runs/mine --data faces.zip --distances --far assets/examples/noise_bar anime/
+    python -m benchmarks.priors celeba64 runs/mine --data faces.zip --far assets/examples/noise_bar anime/
+    python -m benchmarks.priors celeba256 --data faces.zip --distances network --temperatures 0.5 0.7 1
     python -m benchmarks.priors celeba128 runs/mine --waits
 
 A file of several sizes has a column for each; columns go from small to large. Samples share their noise: of priors of
@@ -16,9 +17,10 @@ least as sure as of nineteen in twenty held-out faces.
 
 What is conditioned lies nearer the origin than samples do, or far from all faces: hence grids (`levels.grid`) down to
 temperature 0; the root mean square of each level over held-out faces, with noise as in training (`--data`); and
-what becomes of pictures unlike any face on the way there and back. `--distances` adds kernel distances (KID), in units
-of 10⁻³, precision and recall between samples and held-out faces, each at the prior's own size: about 0.1 s an image.
-An error is that of the mean, from halves of both sets. Held-out images are not shown.
+what becomes of pictures unlike any face on the way there and back. Held-out images are not shown.
+
+`--distances` prints nothing but kernel distances (KID), in units of 10⁻³, precision and recall between samples and
+held-out faces, each at the prior's own size. An error is that of the mean, from halves of both sets.
 
 `--waits` times what a visitor of the page waits for, in turn, with the opening set: the seconds depend on what else the
 machine does, and the ratios little. The sheet has images of at most 128 pixels, as the page shows them.
@@ -49,14 +51,13 @@ from transflow_core.recipes import Method, Restyle
 from transflow_core.training.data import prepare
 
 from .distances import kid, precision_recall, standardised
-from .features import colour_texture, descriptors
+from .features import FEATURES, PIXELS
 from .levels import far_pictures, grain, grid, reconstruction_error, whitening
 from .timing import in_turn, timed
 
 SHOWN = 12
 GRIDS = (0.0, 0.3, 0.5, 0.7)
 PERIODS = (2, 4, 8)
-SPACES = {"face descriptor": descriptors, "colour and texture": colour_texture}
 HALVES = 20
 _GRAIN = "detail of the flattest 5 % and of 90 % of patches in 1/255"
 
@@ -113,16 +114,30 @@ def with_error(
     return value, float(np.sqrt(np.square(others - value).mean()))
 
 
-def distances(x: Tensor, real: dict[str, NDArray[np.float64]]) -> dict[str, str]:
-    """By space: KID to the real faces' features, in 10⁻³, with its error; precision and recall."""
-    found = {}
-    for space, features in SPACES.items():
-        scale = standardised(real[space])
-        a, b = scale(features(x)), scale(real[space])
-        value, error = with_error(kid, a, b)
-        precision, recall = precision_recall(a, b)
-        found[space] = f"{1e3 * value:.1f} ± {1e3 * error:.1f}, {precision:.2f}, {recall:.2f}"
-    return found
+def print_distances(priors: list[Prior], held_out: list[NDArray[np.uint8]], options: argparse.Namespace) -> None:
+    """Print a table: KID to the held-out faces in 10⁻³ with its error, precision and recall, for each space."""
+    rows: Rows = {}
+    for prior, images in zip(priors, held_out, strict=True):
+        real, noise = prior.to_unit(images).cpu(), standard_normal(options.n, prior.dim, seed=options.seed)
+        known = {space: FEATURES[space](real) for space in options.distances}
+        for temperature in options.temperatures:
+            x = samples(prior, noise, temperature)
+            for space, features in known.items():
+                scale = standardised(features)
+                a, b = scale(FEATURES[space](x)), scale(features)
+                value, error = with_error(kid, a, b)
+                precision, recall = precision_recall(a, b)
+                cell = f"{1e3 * value:.1f} ± {1e3 * error:.1f}, {precision:.2f}, {recall:.2f}"
+                rows.setdefault(f"temperature {temperature:g}, {space}: KID × 10³, precision, recall", []).append(cell)
+    print_table(priors, rows)
+
+
+def print_table(priors: list[Prior], rows: Rows) -> None:
+    """Print rows with a column for each prior."""
+    print(f"| | {' | '.join(f'{prior.name} {prior.fingerprint[:8]}' for prior in priors)} |")
+    print("|---" * (len(priors) + 1) + "|")
+    for what, cells in rows.items():
+        print(f"| {what} | {' | '.join(cells)} |")
 
 
 def as_models(
@@ -139,7 +154,6 @@ def as_models(
             f"{float(bits.mean()):.4f} ± {error:.4f} ({len(bits)} images)"
         )
     sure = [np.percentile(sureness(v), 5) for v in real]
-    spaces = [{space: features(v) for space, features in SPACES.items()} for v in real] if options.distances else []
     if real:
         rows["sharpness, held-out images"] = [f"{sharpness(enlarged(v, side)):.4f}" for v in real]
         rows[f"{_GRAIN}, held-out images"] = [", ".join(f"{value:.2f}" for value in grain(v)) for v in real]
@@ -160,9 +174,6 @@ def as_models(
             }
             if sure:
                 cells["as sure a face as 95 % of held-out ones"] = f"{(scores >= sure[place]).mean():.1%}"
-            if spaces:
-                for space, cell in distances(x, spaces[place]).items():
-                    cells[f"KID × 10³, precision, recall: {space}"] = cell
             for what, cell in cells.items():
                 rows.setdefault(f"temperature {temperature:g}: {what}", []).append(cell)
             shown.append(to_pil(enlarged(x[:SHOWN], side)))
@@ -238,7 +249,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("-n", type=int, default=500, help="samples for each face rate")
     parser.add_argument("--seed", type=int, default=1, help="of the noise")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.5, 0.7, 0.85, 1.0])
-    parser.add_argument("--distances", action="store_true", help="with --data: KID, precision and recall as well")
+    spaces = [space for space in FEATURES if space != PIXELS]
+    parser.add_argument("--distances", nargs="+", choices=spaces, help="with --data: KID, precision and recall alone")
     parser.add_argument("--far", type=Path, nargs="+", default=[], help="folders of pictures unlike the data")
     parser.add_argument("--waits", action="store_true", help="what a visitor of the page waits for, and nothing else")
     parser.add_argument("-o", "--output", type=Path, help="a sheet of samples")
@@ -255,7 +267,8 @@ def main() -> None:
     loaded = list(map(load_prior, options.priors))
     if options.waits:
         return print_waits(loaded)
-    loaded = [prior.at(side) for prior in loaded for side in prior.sizes]
+    if not options.distances:
+        loaded = [prior.at(side) for prior in loaded for side in prior.sizes]
     apart = {prior.fingerprint: prior for prior in loaded}.values()
     priors = sorted(apart, key=lambda prior: prior.image_size)
     by_size = {}
@@ -264,15 +277,14 @@ def main() -> None:
             images = prepare(options.data, side, Path(cache), held_out=options.held_out)
             by_size[side] = np.array(images.held_out)
     held_out = [by_size[prior.image_size] for prior in priors] if by_size else []
+    if options.distances:
+        return print_distances(priors, held_out, options)
     rows, shown = as_models(priors, held_out, options)
     rows |= as_conditioned(priors, held_out, options)
     seconds = decode_seconds(priors)
     rows["seconds for 16 samples"] = [f"{value:.3f}" for value in seconds]
     rows["times the first"] = [f"{value / seconds[0]:.2f}" for value in seconds]
-    print(f"| | {' | '.join(f'{prior.name} {prior.fingerprint[:8]}' for prior in priors)} |")
-    print("|---" * (len(priors) + 1) + "|")
-    for what, cells in rows.items():
-        print(f"| {what} | {' | '.join(cells)} |")
+    print_table(priors, rows)
     if options.output:
         words = [f"{place}: {prior.image_size} px" for place, prior in enumerate(priors, 1)]
         labels = [f"{word}, {t:g}" for t in options.temperatures for word in words]

@@ -167,6 +167,7 @@ def test_the_samples_are_the_same_at_every_side(kind, monkeypatch):
     """Also those that are drawn again, or moved: they are judged by the same means."""
     # Of this seed, no picture on the way of a draw that is moved is so near to `most` that last bits would decide.
     engine = Engine(PRIORS["grown twice"]())
+    engine.fast = engine.prior  # in bfloat16 a sample at the limit may be moved by one step more
     sampler = sampler_of(engine, how=METHODS[kind])
     means = judged(engine.decode(sampler.sample(16, seed=4), guards=[sampler.guard]), 32)
     noise = chessboard(means).sort().values

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import priors
 
-from ..helpers import make_sized_prior, make_tiny_prior
+from ..helpers import make_sized_prior, make_tiny_prior, squares
 
 
 def test_every_size_has_a_column_from_small_to_large(tmp_path, monkeypatch, capsys):
@@ -23,6 +23,19 @@ def test_every_size_has_a_column_from_small_to_large(tmp_path, monkeypatch, caps
 
 
 def test_distances_need_data(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["priors", "celeba64", "--distances"])
+    monkeypatch.setattr("sys.argv", ["priors", "celeba64", "--distances", "colour and texture"])
     with pytest.raises(SystemExit):
         priors.main()
+
+
+def test_distances_are_of_each_temperature(tmp_path, monkeypatch, capsys):
+    make_sized_prior().save(tmp_path / "sizes")
+    for index, picture in enumerate(squares(10, size=32)):
+        (folder := tmp_path / "faces" / ("train" if index < 2 else "val")).mkdir(parents=True, exist_ok=True)
+        picture.save(folder / f"{index}.png")
+    command = ["priors", tmp_path / "sizes", "--data", tmp_path / "faces", "--held-out", "val/*", "-n", 8]
+    command += ["--temperatures", 0.7, 1, "--distances", "colour and texture"]
+    monkeypatch.setattr("sys.argv", list(map(str, command)))
+    priors.main()
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [len(row) for row in rows[2:]] == [2, 2] and all("±" in row[1] for row in rows[2:])
