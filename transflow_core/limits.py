@@ -1,11 +1,7 @@
-"""Every bound of the program, once, with its reason; and the checks by which what comes from outside meets it.
-
-A file that leaves a bound is refused in words. A slider is brought back (`Range.clip`).
-"""
+"""Every bound of the program, once, with its reason; and the checks by which what comes from outside meets it."""
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,12 +16,6 @@ class Range:
 
     low: float
     high: float
-
-    def clip(self, value: object, name: str) -> float:
-        """A slider's number, brought into the range. Raises ValueError for what is no finite number at all."""
-        if not is_number(value) or not math.isfinite(value):
-            raise ValueError(f"{name} must be a number {self}")
-        return min(max(float(value), float(self.low)), float(self.high))
 
     def __contains__(self, value: object) -> bool:
         """Whether it is a number of the range."""

@@ -23,7 +23,7 @@ from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.fewshot import NONE, FewShotClassifier
 from transflow_core.images import IMAGE_SUFFIXES, contact_sheet, load_image, to_pil
-from transflow_core.limits import CLASS_NAME_LENGTH, CLASSES_ON_PAGE, LAM_RATIO_SLIDER, MOST_EXAMPLES, MOST_QUERIES
+from transflow_core.limits import CLASS_NAME_LENGTH, CLASSES_ON_PAGE, MOST_EXAMPLES, MOST_QUERIES
 from transflow_core.operations import Result
 from transflow_core.operations.classify import variants
 from transflow_core.pictures import AlignMode, File
@@ -31,7 +31,7 @@ from transflow_core.recipes import FEATURES, SHAPES, within
 from transflow_core.recipes import Classify as Recipe
 
 from ..cards import mostly_outliers
-from ..controls import code, download, log_slider, number_slider, status_line
+from ..controls import code, download, log_slider, number_slider, on_slider, status_line
 from ..evidence_panel import CARDS_JS, EXAMPLES_JS, ImageList, Images, files_button
 from ..examples import EXAMPLES, example_sets
 from ..render import data_uri, picture, progress, updating
@@ -482,7 +482,7 @@ class Classify:
                     state.answers = answers = answered(engine, one, classes, queries, state.answers, cancel)
                     status, found = _status(answers, classes), answers.classifier.lam_ratio
                     shown: Updates = {self._status: status, self._cards: _cards(queries, answers)}
-                    yield shown | ({self._lam: LAM_RATIO_SLIDER.clip(found, "λ/m")} if chosen else {})
+                    yield shown | ({self._lam: on_slider(found)} if chosen else {})
                 means = torch.stack([evidence.z.mean(0) for evidence in classes.values()])
                 pictures = _class_pictures(classes, to_pil(engine.decode(means, cancel=cancel)))
                 yield {self._pictures: pictures, self._python: _python_code(recipe, classes, queries)}
