@@ -43,7 +43,7 @@ and a different person for one person.
 
 ![The photograph that ships, of nobody, in each style that ships](restyle.jpg)
 
-*By version 0.2, at 100 %. `python -m benchmarks.restyle --picture docs/results/restyle.jpg` draws it again.*
+*At 60 %, by the celeba128 of 0.3. `python -m benchmarks.restyle --picture docs/results/restyle.jpg` draws it again.*
 """
 
 Map = Callable[[Tensor], Tensor]
