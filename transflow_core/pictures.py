@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import gc
 import hashlib
 import io
 import json
@@ -265,6 +266,7 @@ def serve(quick: bool) -> None:
     load_decoders()
     limit_growth()
     lock(load_detectors())
+    gc.freeze()  # so that `limit_growth` collects in no time
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is over
         while True:
             content, how = pickle.load(sys.stdin.buffer)

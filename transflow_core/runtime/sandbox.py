@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import os
 import platform
 import struct
@@ -77,6 +78,7 @@ def limit_growth() -> None:
         return
     import resource
 
+    gc.collect()  # from Python 3.13 on, what a refused file took may stay until then
     status = _status()
     status.seek(0)
     has = next(int(line.split()[1]) for line in status.read().splitlines() if line.startswith(b"VmData:")) * 1024
