@@ -185,12 +185,14 @@ def tried(python: str, wheel: Path, versions: str, source: Path | None) -> str:
         ).stdout.split()
         rest, with_torch = sizes(programs)
         sampled, answered = samples(programs, Path(folder)), answers(programs, Path(folder))
+        row = (
+            f"| {version}, {versions} | {torch}, {gradio} | {seconds:.0f} s | {rest:.0f} + {with_torch:.0f} MB "
+            f"| {sampled:.0f} s | {answered:.0f} s |"
+        )
+        print(row, flush=True)
         if source is not None:
             passes(programs, source)
-    return (
-        f"| {version}, {versions} | {torch}, {gradio} | {seconds:.0f} s | {rest:.0f} + {with_torch:.0f} MB "
-        f"| {sampled:.0f} s | {answered:.0f} s |"
-    )
+    return row
 
 
 def main() -> None:
@@ -208,7 +210,6 @@ def main() -> None:
         wheel = _built(source, Path(folder), "wheel", {}) if source else build(Path(folder))
         for python, versions in itertools.product(given.pythons, given.versions):
             rows.append(tried(python, wheel, versions, source))
-            print(rows[-1], flush=True)
     if given.write:
         into(PAGE, "installs", "\n".join(rows))
 
