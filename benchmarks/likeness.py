@@ -36,7 +36,6 @@ from . import sitter
 from .distances import diversity, energy_distance, kid, nearest, novelty, precision_recall, standardised
 from .features import DESCRIPTOR, FEATURES, PIXELS
 from .likeness_page import front, page
-from .measures import face_rate
 from .methods import (
     DEFAULT,
     GIVEN,
@@ -84,7 +83,7 @@ def compared(
     }
 
 
-def turn(pictures: Set, method: Method, given: Given, split: int, spaces: list[str], faces: bool) -> dict:
+def turn(pictures: Set, method: Method, given: Given, split: int, spaces: list[str]) -> dict:
     """One set, one method, one split: a row of the file."""
     inside, outside = pictures.halves(split)
     real = {HELD_OUT: (outside, False), GIVEN: (inside, False), MIRRORED: (inside, True)}
@@ -111,8 +110,6 @@ def turn(pictures: Set, method: Method, given: Given, split: int, spaces: list[s
         if space == DESCRIPTOR and pictures.name in PHOTOGRAPHS:
             apart = nearest(features, np.concatenate([known, mirrored]))
             row[space]["within"] = float((apart < SAME_PERSON).mean())
-    if faces and method.name != PRIOR:
-        row["faces"] = face_rate(shown.images)
     return row
 
 
@@ -140,7 +137,7 @@ def measure(sets: list[Set], engine: Engine, options: argparse.Namespace) -> Non
             given = Given(engine, z, pictures.images[inside], options.samples, seed=split)
             for method in missing:
                 start = time.perf_counter()
-                row = turn(pictures, method, given, split, spaces, slow)
+                row = turn(pictures, method, given, split, spaces)
                 numbers["rows"].append(row)
                 words = ", ".join(f"{row[space]['novelty']:.2f}" for space in spaces)
                 seconds = time.perf_counter() - start
@@ -240,7 +237,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", help="names of folders in it; by default all with eight pictures or more")
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--first-split", type=int, default=0, help="splits K to K + splits - 1, and no others")
-    parser.add_argument("--slow-splits", type=int, default=2, help="the first of these have descriptors and face rates")
+    parser.add_argument("--slow-splits", type=int, default=2, help="the first of these have descriptors")
     parser.add_argument("--other-splits", type=int, default=5, help="the first of these have the less important rows")
     parser.add_argument("--samples", type=int, default=24, help="of each method, in each split")
     parser.add_argument("--sitter", type=Path, nargs="+", help="folders with seven photographs of one person, or more")

@@ -1,4 +1,4 @@
-"""Measures of samples, so that "it works" is a number: face rate, distances to the evidence's domain, diversity."""
+"""Measures of samples, so that "it works" is a number: distances to the evidence's domain, diversity."""
 
 from __future__ import annotations
 
@@ -8,44 +8,23 @@ from PIL import Image
 from torch import Tensor
 
 from transflow_core.faces import LEFT_EYE, RIGHT_EYE, describe
-from transflow_core.faces.models import hog_detections
-from transflow_core.images import enlarge, to_pil
+from transflow_core.images import to_pil
 
 __all__ = [
     "as_unit",
     "chroma",
     "descriptor_distance",
     "diversity",
-    "face_rate",
     "lab",
     "mean_descriptor",
     "region_distance",
 ]
-
-# dlib's HOG detector sees faces of 80 pixels and more: an aligned face fills 0.6 of its frame.
-_SIDE = 256
-_HOG_THRESHOLD = 0.0
 
 # Linear sRGB to XYZ, each row divided by its sum: white, D65, is (1, 1, 1). Source: IEC 61966-2-1.
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _TO_XYZ /= _TO_XYZ.sum(axis=1, keepdims=True)
 
 Box = tuple[float, float, float, float]
-
-
-def face_rate(images: ArrayLike) -> float:
-    """Share of images in which dlib's HOG detector finds a face, at its own threshold, enlarged to 256 pixels.
-
-    Args:
-        images: floats in [0, 1], (n, 3, S, S), n at least 1; torch tensors too.
-
-    Example:
-        >>> face_rate(np.zeros((2, 3, 64, 64)))
-        0.0
-    """
-    pictures = [enlarge(image, _SIDE) for image in to_pil(_checked(images))]
-    found = [bool(hog_detections(np.asarray(picture), _HOG_THRESHOLD)) for picture in pictures]
-    return float(np.mean(found))
 
 
 def chroma(images: ArrayLike) -> float:

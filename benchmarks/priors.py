@@ -78,9 +78,9 @@ def sharpness(x: Tensor) -> float:
 
 
 def sureness(x: Tensor) -> NDArray[np.float64]:
-    """(n,) scores of dlib's HOG detector, enlarged to 256 pixels as for the face rate; 0 where it finds no face."""
+    """(n,) scores of dlib's HOG detector, enlarged to 256 pixels; 0 where it finds no face."""
     pictures = [np.asarray(enlarge(image, 256)) for image in to_pil(x)]
-    return np.array([max((score for _, score in hog_detections(picture, 0.0)), default=0.0) for picture in pictures])
+    return np.array([max((score for _, score in hog_detections(picture)), default=0.0) for picture in pictures])
 
 
 def samples(prior: Prior, noise: Tensor, temperature: float) -> Tensor:

@@ -120,7 +120,7 @@ def test_a_row_is_measured_of_real_files(tmp_path, monkeypatch):
     given = Given(engine, pictures.z[torch.from_numpy(inside)], pictures.images[inside], 3, 0)
     spaces = list(FEATURES)
     found = {
-        name: likeness.turn(pictures, METHODS[name], given, 0, spaces, False)
+        name: likeness.turn(pictures, METHODS[name], given, 0, spaces)
         for name in (HELD_OUT, GIVEN, MIRRORED, DEFAULT, PRIOR)
     }
     assert found[HELD_OUT]["network"].keys() == {"novelty", "tenth", "near"}
@@ -131,5 +131,5 @@ def test_a_row_is_measured_of_real_files(tmp_path, monkeypatch):
     assert found[HELD_OUT][DESCRIPTOR]["within"] == 1 and "projected" in found[DEFAULT]
     # Torn are those that were drawn again, whatever is left of them.
     shown = Shown(given.images[:3], redrawn=np.array([True, False, False]), projected=np.array([True, True, False]))
-    row = likeness.turn(pictures, Method("m", "t", lambda given: shown), given, 0, [], False)
+    row = likeness.turn(pictures, Method("m", "t", lambda given: shown), given, 0, [])
     assert (row["noisy"], row["noisy_shown"], row["projected"]) == pytest.approx((1 / 3, 0, 2 / 3))

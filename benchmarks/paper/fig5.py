@@ -96,6 +96,7 @@ def words(r: Result) -> str:
         )
 
     closer = difference(person["samples"]["descriptor"], person["prior"]["descriptor"])
+    other = person["prior"]["descriptor"]["mean"]
     return f"""## Figure 5: red hair from {red["m"]} images, greyscale from {grey["m"]}, and one person
 
 ![Red hair](results/{r["pictures"]["red_hair"]})
@@ -112,6 +113,8 @@ Chroma goes {moved(grey, "chroma")}.
 ![One person](results/{r["pictures"]["person"]})
 
 The paper also conditions on one person. This person is made: one sample of the prior in {person["m"]} pictures,
-mirrored, moved, turned, in other light and colour. Distance of the mean face descriptors of samples and evidence (of
-one person: usually below 0.6): samples {amount(person["samples"]["descriptor"], three)}, the prior's
-{amount(person["prior"]["descriptor"], three)}, difference {amount(closer, three)}."""
+mirrored, moved, turned, in other light and colour. Distance of the mean face descriptors of samples and evidence:
+samples {amount(person["samples"]["descriptor"], three)}, the prior's
+{amount(person["prior"]["descriptor"], three)}, difference {amount(closer, three)}.
+Means of other faces lie {"within" if other < 0.6 else "beyond"} dlib's 0.6 for one person, so only the difference
+counts."""

@@ -55,7 +55,7 @@ def dlib() -> Any:
         return None
 
 
-def hog_detections(pixels: np.ndarray, threshold: float = 0.0) -> list[tuple[tuple[int, int, int, int], float]]:
+def hog_detections(pixels: np.ndarray) -> list[tuple[tuple[int, int, int, int], float]]:
     """Boxes (left, top, right, bottom) and scores of dlib's HOG detector over uint8 (H, W, 3): faces from 80 px.
 
     None without dlib.
@@ -63,7 +63,7 @@ def hog_detections(pixels: np.ndarray, threshold: float = 0.0) -> list[tuple[tup
     if dlib() is None:
         return []
     with _one_at_a_time:
-        boxes, scores, _ = _loaded("hog").run(pixels, 0, threshold)
+        boxes, scores, _ = _loaded("hog").run(pixels, 0, 0.0)
     # dlib's right and bottom are the last pixel inside; ours, like Pillow's, are the first outside.
     edges = [(box.left(), box.top(), box.right() + 1, box.bottom() + 1) for box in boxes]
     return list(zip(edges, map(float, scores), strict=True))
