@@ -121,14 +121,16 @@ def words(r: Result) -> str:
         better = sum(gain > 0 for gain in gains.values())
         told.append(f"m = {m}: better than {better} of the other {len(gains) - 1} rules, worse than {behind}")
     last = own[shots[-1]]
-    taken = ", ".join(f"{n} of {r['draws']} draws at m = {m}" for m, n in r.get("chosen", {}).items())
-    if taken:  # a record of before has none
-        taken = f" The tab *Tell apart* chooses between latents and HOG by held-out examples, and took HOG in {taken}."
+    taken = ", ".join(f"{n} of {r['draws']} draws at m = {m}" for m, n in r["chosen"].items())
+    by_choice = r["rows"][f"{' or '.join(CHOSEN)}, by held-out examples: {_OURS}"]
+    costs = [difference(by_choice[m]["accuracy"], own[m]["accuracy"]) for m in shots]
+    gain = ", ".join(f"{amount(cost, one, signed=True)} at m = {m}" for cost, m in zip(costs, shots, strict=True))
     return f"""## A second task: which style or kind?
 
 {len(r["used"])} classes: {listing(r["used"])}. What is missing is taken from the examples that ship, and from samples.
 {r["tested"]} images of each class are tested, {r["draws"]} draws. Nothing was tuned on this task. Pixels are the frames
-at half their size.{taken}
+at half their size. The tab *Tell apart* chooses between latents and HOG by held-out examples, and took HOG in {taken}.
+Points of that choice less latents alone, paired by draw: {gain}.
 
 {table(["accuracy, %", *[f"m = {m}" for m in shots]], rows)}
 
