@@ -12,6 +12,7 @@ import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 from typer.testing import CliRunner
 
 from demo import Engines, build, launch
@@ -26,6 +27,8 @@ from ..helpers import METHODS, TIMEOUT, frames, make_tiny_prior
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARTIFACTS = ROOT / "artifacts"
+WAIT = 500 * TIMEOUT  # milliseconds
+expect.set_options(timeout=WAIT)  # else it waits for five seconds, whatever a page's own timeout is
 TINY, OTHER = "tiny.safetensors", "other.safetensors"
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
 
@@ -78,7 +81,7 @@ class Visitors:
             is_mobile=touch,
             permissions=["clipboard-read", "clipboard-write"],
         )
-        context.set_default_timeout(500 * TIMEOUT)  # milliseconds
+        context.set_default_timeout(WAIT)
         self._contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: self._errors.append(str(error)))

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from unittest import mock
 
 import httpx
 import numpy as np
@@ -19,6 +20,7 @@ from demo.server.api import ENDPOINTS, SERVED
 from transflow_core.posterior import Posterior
 from transflow_core.priors.catalogue import shipped_files
 from transflow_core.recipes import RECIPES
+from transflow_core.runtime.worker import as_client
 
 from ...helpers import ROOT, TIMEOUT
 from ..conftest import TINY
@@ -122,7 +124,9 @@ def test_the_documented_shell_commands_run(served):
 
 
 def test_info(client, default_prior, celeba64):
-    told = client.predict(api_name="/info")
+    with mock.patch("demo.server.admission.as_client", wraps=as_client) as turns:
+        told = client.predict(api_name="/info")
+    assert turns.call_args.args == ("127.0.0.1", client.session_hash)  # the address has its turn before its session
     assert told["fingerprint"] == default_prior.fingerprint and told["dim"] == default_prior.dim
     assert "celeba64" in told["offered"] and told["levels"][0]["shape"] == [9, 128, 128]
     assert client.predict(prior="celeba64", api_name="/info")["fingerprint"] == celeba64.fingerprint

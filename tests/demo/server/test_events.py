@@ -13,7 +13,7 @@ from demo.server.admission import EVENTS
 from demo.server.errors import message_of
 from demo.server.events import on
 from demo.server.state import Session
-from transflow_core.runtime.worker import Cancelled
+from transflow_core.runtime.worker import Cancelled, _current_client
 
 NOTHING = {"__type__": "update"}
 SEEN = 10**6  # the browser has set all answers
@@ -59,6 +59,14 @@ def client():
             return {told: f"{session.id} {words}"}
 
         @public
+        def whose(session, words):
+            return {told: " ".join(_current_client())}
+
+        @public
+        def whose_step(session, words):
+            yield {told: " ".join(_current_client())}
+
+        @public
         def steps(session, words):
             for word in words.split():
                 yield {told: word}
@@ -90,6 +98,13 @@ def test_a_handler_has_its_visitors_session_in_front(client):
     session, words = client.predict("hello", SEEN, api_name="/who")[0].split()
     assert words == "hello" and session == client.session_hash
     assert client.predict("again", SEEN, api_name="/who")[0] == f"{session} again"
+
+
+@pytest.mark.parametrize("name", ["/whose", "/whose_step"])
+def test_the_address_has_its_turn_before_its_session(client, name):
+    job = client.submit("x", SEEN, api_name=name)
+    job.result()
+    assert job.outputs()[0][0] == f"127.0.0.1 {client.session_hash}"
 
 
 def test_a_value_that_the_browser_has_not_set_yet_is_the_servers(client):
