@@ -78,7 +78,8 @@ def _write_conformance(prior: Prior, path: Path, n: int) -> None:
     sample_z = TEMPERATURE * standard_normal(n, prior.dim, seed=1)
     arrays = vars(prior.encode_and_score(images)) | {"sample_z": sample_z, "sample": prior.decode(sample_z)}
     del arrays["ranges"]
-    np.savez_compressed(path, images=images, **{name: x.cpu().numpy() for name, x in arrays.items()})
+    stored: dict[str, Any] = {name: x.cpu().numpy() for name, x in arrays.items()}
+    np.savez_compressed(path, images=images, **stored)
 
 
 def sheet(prior: Prior, path: Path, n: int = 16) -> None:
