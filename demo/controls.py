@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Container, Generator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import gradio as gr
@@ -160,7 +159,7 @@ def integer(value: int, within: Range, **options: Any) -> gr.Number:
 
 TITLES = {
     "local": "New members of the set",
-    "bootstrap": "Like blends of a few",
+    "bootstrap": "Blends of a few",
     "posterior": "The paper's posterior of the mean",
 }
 _HELP = {
@@ -314,7 +313,7 @@ def _most(m: float | None) -> float:
 def _reason(kind: str, reason: str = "") -> str:
     """What a method does, and why it was chosen, which the page hides once the user chooses (`page.css`)."""
     chosen = f" <span><b>Chosen for you:</b> {escape(reason)}</span>" if reason else ""
-    return f"{escape(_HELP[kind])}{chosen}"
+    return f"<code>{kind}</code>: {escape(_HELP[kind])}{chosen}"
 
 
 # Text and files --------------------------------------------------------------------------------------------------
@@ -349,9 +348,10 @@ QUICK = 0.5
 
 
 class Working:
-    """A line of status, and while something runs a button that cancels the requests of a part of the page."""
+    """A line of status, and while something runs a button that cancels the requests of a part of the page, `part`."""
 
     def __init__(self, part: str, elem_id: str, value: str = "") -> None:
+        self.part = part
         how: dict[str, Any] = {"variant": "stop", "size": "sm", "visible": False, "min_width": 80, "scale": 0}
         self._status = status_line(value, elem_id=f"{elem_id}-status")
         self._stop = gr.Button("Stop", elem_id=f"{elem_id}-stop", **how)
@@ -383,39 +383,65 @@ class Working:
 ANIMATIONS = {"gif": "Save GIF", "webp": "Save WebP", **({"mp4": "Save video (MP4)"} if writes_mp4() else {})}
 """The label of the button for each kind of a picture that moves."""
 # The user pressed the button already, so the browser downloads the file at once.
-_DOWNLOAD_JS = "file => Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name}).click()"
+_DOWNLOAD_JS = (
+    "file => file && Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name}).click()"
+)
 
 
-def on_download(trigger: Any, make: Callable[..., Path], inputs: Any = (), *, elem_id: str, **options: Any) -> None:
+def on_download(
+    trigger: Any,
+    make: Callable[..., Any],
+    inputs: Any = (),
+    *,
+    elem_id: str,
+    outputs: Sequence[Component] = (),
+    **options: Any,
+) -> None:
     """Make a file when something happens. The browser downloads it then.
 
     Args:
         trigger: such as `button.click`.
         make: `make(session, *inputs)` writes the file and returns its path. Raises ValueError with a message when there
-            is nothing to download.
+            is nothing to download. A generator yields updates of `outputs`, and returns None if it was stopped.
         inputs: components, or one.
         elem_id: of the file.
         options: as for `on`.
     """
     file = gr.DownloadButton(visible="hidden", elem_id=elem_id)
 
-    def made(session: Session, *values: Any) -> dict:
+    def made(session: Session, *values: Any) -> Iterator[Updates]:
+        yield {file: None}
         with EXPORTS.enter(session.id):
-            return {file: str(make(session, *values))}
+            path = make(session, *values)
+        path = (yield from path) if isinstance(path, Generator) else path
+        yield {file: path and str(path)}
 
-    for written in on(trigger, made, inputs, file, **options):
-        written.success(None, file, None, js=_DOWNLOAD_JS, api_visibility="private")
+    send(on(trigger, made, inputs, [file, *outputs], **options), file)
 
 
-def download(label: str, make: Callable[..., Path], inputs: Any = (), *, elem_id: str, **options: Any) -> gr.Button:
+def send(written: Sequence[Dependency], file: gr.DownloadButton) -> None:
+    """The browser downloads a file once it is written."""
+    for one in written:
+        one.success(None, file, None, js=_DOWNLOAD_JS, api_visibility="private")
+
+
+def download(
+    label: str,
+    make: Callable[..., Any],
+    inputs: Any = (),
+    *,
+    elem_id: str,
+    outputs: Sequence[Component] = (),
+    **options: Any,
+) -> gr.Button:
     """A button that makes a file when it is clicked, see `on_download`. `options` are those of gr.Button."""
     button = gr.Button(label, elem_id=elem_id, **options)
-    on_download(button.click, make, inputs, elem_id=f"{elem_id}-file")
+    on_download(button.click, make, inputs, elem_id=f"{elem_id}-file", outputs=outputs)
     return button
 
 
-def downloads(labels: Mapping[str, str], make: Callable[..., Path], *, prefix: str) -> None:
+def downloads(labels: Mapping[str, str], make: Callable[..., Any], *, prefix: str, **how: Any) -> None:
     """A row of `download` buttons, by kind of file: `make(kind, session)` writes the file."""
     with gr.Row(elem_id=f"{prefix}-exports"):
         for kind, label in labels.items():
-            download(label, partial(make, kind), elem_id=f"{prefix}-get-{kind}", size="sm", min_width=120)
+            download(label, partial(make, kind), elem_id=f"{prefix}-get-{kind}", size="sm", min_width=120, **how)

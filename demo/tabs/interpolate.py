@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -45,7 +45,7 @@ from ..controls import (
 from ..evidence_panel import EvidencePanel
 from ..examples import example_sets, title_of
 from ..render import GAP, data_uri, picture, sheet
-from ..server.admission import CancelToken
+from ..server.admission import EXPORTS, CancelToken
 from ..server.errors import message_of
 from ..server.events import Updates, on
 from ..server.priors import Engines
@@ -68,7 +68,7 @@ _ABOUT = (
 )
 _FRAMES = 28
 """So many frames make a smooth morph: with more, faces hardly differ from one to the next."""
-_QUICK_SIDE = 128  # pixels a side until all frames are there
+_SIDE = 128  # pixels of a face on the page; a file has all of the model's
 _MIXES = {"add": "More of both", "subtract": "A, and less like B", "move": "A, moved towards B"}
 # In per cent. With more, nothing of most sets remains: at 60 the mean is 2.5 times as far from the origin.
 _SHARE = Range(0, 60)
@@ -129,16 +129,26 @@ class Shown:
     """What a run has made so far.
 
     Attributes:
+        engine: what made it.
         recipe: of the page.
         ends: A and B; the model itself in the place of an end without images.
         results: of each path, by its key.
         stride: frames from one step of the strip to the next.
     """
 
+    engine: Engine
     recipe: Recipe
     ends: tuple[Evidence, Evidence]
     results: Mapping[str, Result]
     stride: int = 1
+
+    def whole(self, **how: Any) -> Shown:
+        """The same with all pixels of the model."""
+        if self.frames[0][0].width == self.engine.prior.image_size:
+            return self
+        a, b = self.ends
+        results = {key: self.engine.run(one.recipe, a=a, b=b, **how) for key, one in self.results.items()}
+        return replace(self, results=results)
 
     @property
     def strips(self) -> dict[str, list[list[Image.Image]]]:
@@ -169,7 +179,7 @@ class Shown:
         frames, (a, b) = self.frames, map(title_of, self.ends)
         side = max(frames[0][0].size)
         # Lanczos at twice the size, once: a browser would show blocks or blur.
-        size = side * max(1, 128 // side)
+        size = side * max(1, _SIDE // side)
         sprite = Image.new("RGB", (len(frames[0]) * size, len(frames) * size))
         for row, frame in enumerate(frames):
             for column, cell in enumerate(frame):
@@ -316,7 +326,8 @@ class Interpolate:
                 )
                 with gr.Row(elem_id="interpolate-buttons"):
                     self._working = Working(TAB, "interpolate")
-                downloads(ANIMATIONS | {"png": "Save strip (PNG)"}, self._export, prefix="interpolate")
+                kinds, outputs = ANIMATIONS | {"png": "Save strip (PNG)"}, self._working.outputs
+                downloads(kinds, self._export_whole, prefix="interpolate", outputs=outputs)
         with gr.Accordion("For researchers", open=False, elem_id="interpolate-more"):
             self._build_controls()
             self._build_mix(prior)
@@ -455,17 +466,16 @@ class Interpolate:
     def _show(
         self, state: _State, prior: str, path: str, recipe: Recipe, a: Evidence, b: Evidence, cancel: CancelToken
     ) -> Iterator[Updates]:
-        """The strip first; then the frames between its steps, for the player; then these with all their pixels."""
+        """The strip first; then the frames between its steps, for the player."""
         engine, started = self._engines.get(prior), time.perf_counter()
         first, last = (side if side.ready else _model(engine, prior) for side in (a, b))
         stride, steps = _stride(recipe), steps_of(path, recipe, a, b)
         shown: Updates = {self._python: python_code(*steps), self._shell: command_line(*steps)}
 
         results, notes = dict[str, Result](), list[str]()
-        full = engine.prior.image_size
-        quick = min(_QUICK_SIDE, full)
-        passes = dict.fromkeys([(1, quick), (stride, quick), (stride, full)])
-        for apart, side in passes:
+        # One face alone is large.
+        side = min(engine.prior.image_size, _SIDE) if recipe.n > 1 or path == "compare" else engine.prior.image_size
+        for apart in dict.fromkeys((1, stride)):
             results, notes = {}, []
             for key in _SAYS if path == "compare" else (path,):
                 one = Recipe.checked(dict(recipe) | {"interpolation": key, "steps": apart * (recipe.steps - 1) + 1})
@@ -481,9 +491,9 @@ class Interpolate:
                     state.request = None if cancel.by_user else state.request
                     return
                 results[key] = result
-            state.shown = Shown(recipe, (first, last), results, apart)
+            state.shown = Shown(engine, recipe, (first, last), results, apart)
             shown[self._player] = state.shown.player
-            if (apart, side) != (stride, full):
+            if apart != stride:
                 yield shown | self._working.says("", running=True)
         images = sum(len(row) for one in results.values() for row in one.pictures.values())
         state.message = escape(" ".join([f"{images} images in {time.perf_counter() - started:.1f} s.", *notes]))
@@ -494,10 +504,19 @@ class Interpolate:
         )
 
     def _export(self, kind: str, session: Session) -> Path:
-        shown = session.state(_State).shown
-        if shown is None:
-            raise ValueError("There is nothing to save yet. Add images to A and B, and wait for the strip.")
-        return write(kind, shown, session)
+        return write(kind, _shown(session), session)
+
+    def _export_whole(self, kind: str, session: Session) -> Generator[Updates, None, Path | None]:
+        """A picture or an animation with all pixels of the model. They are drawn for the first of them."""
+        with session.queued(TAB) as cancel:
+            shown, state = _shown(session), session.state(_State)
+            whole = yield from self._working.run(shown.whole, cancel, shown.engine, "images")
+            if whole is None:
+                return None
+            state.shown = whole
+            yield self._working.says(state.message)
+        with EXPORTS.enter(session.id):
+            return write(kind, whole, session)
 
     # A and B in one posterior ------------------------------------------------------------------------------------
 
@@ -521,11 +540,18 @@ class Interpolate:
                 return {self._mix: f'<p class="hint">{escape(str(error))}</p>'}
             assert isinstance(posterior, Posterior)
             sampler = engine.draw(posterior, recommend(posterior).method)
-            samples = engine.sample(sampler, 8, side=_QUICK_SIDE, cancel=cancel)
+            samples = engine.sample(sampler, 8, side=_SIDE, cancel=cancel)
             return {self._mix: sheet(samples.images, f"samples: {_MIXES[how]}", columns=4)}
 
     def _write_mix(self, session: Session, prior: str, how: Any, share: Any) -> Path:
         return self._mixed(session, prior, how, share).save(session.file("mixed.safetensors"))[0]
+
+
+def _shown(session: Session) -> Shown:
+    shown = session.state(_State).shown
+    if shown is None:
+        raise ValueError("There is nothing to save yet. Add images to A and B, and wait for the strip.")
+    return shown
 
 
 def _model(engine: Engine, prior: str) -> Evidence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from transflow_core.operations.sampling import morph
 
 from ..controls import ANIMATIONS, Working, downloads
 from ..render import uri_of
+from ..server.admission import EXPORTS, CancelToken
 from ..server.events import Updates, on
 from ..server.state import Session
 
@@ -31,9 +32,11 @@ _FEWEST, _MOST = 3, 16
 
 @dataclass
 class _State:
-    """The frames of a visitor's morph."""
+    """The frames of a visitor's morph, what they were made from, and whether they have all pixels of the model."""
 
     frames: list[Image.Image] | None = None
+    result: Result | None = None
+    whole: bool = False
 
 
 class Morph:
@@ -41,45 +44,69 @@ class Morph:
 
     Args:
         result_of: the samples that a visitor sees. Raises ValueError while there are none.
+
+    Attributes:
+        working: what shows its progress.
     """
 
     def __init__(self, result_of: Callable[[Session], Result]) -> None:
         self._result_of = result_of
         with gr.Row(equal_height=True, elem_id="morph-row"):
             run = gr.Button("Play all as a morph", elem_id="morph-run", min_width=220, scale=0)
-            self._working = Working(_PART, "morph")
+            self.working = Working(_PART, "morph")
         with gr.Column(visible=False, elem_id="morph") as self._made:
             self._shown = gr.HTML("", elem_id="morph-shown", label="The samples as a morph")
-            downloads(ANIMATIONS, self._export, prefix="morph")
-        on(run.click, self._run, (), [*self._working.outputs, self._made, self._shown])
+            downloads(ANIMATIONS, self._export, prefix="morph", outputs=self.working.outputs)
+        on(run.click, self._run, (), [*self.working.outputs, self._made, self._shown])
 
     def _run(self, session: Session) -> Iterator[Updates]:
         result = self._result_of(session)
-        engine, draws, state = result.engine, result.request.draws, session.state(_State)
-        if draws["n"] < 2:
+        n, side = result.request.recipe.n, result.request.side(result.engine)
+        if n < 2:
             raise ValueError("A morph needs two samples or more.")
         with session.queued(_PART, newest=True) as cancel:
-            started, steps = time.perf_counter(), max(_FEWEST, min(_MOST, MOST_DECODED // draws["n"]))
-
-            def make(**how: Any) -> list[Image.Image]:
-                return morph(engine, result.sampler, engine.sample(result.sampler, **draws, **how), steps, **how)
-
-            frames = yield from self._working.run(make, cancel, engine, "pictures")
+            started = time.perf_counter()
+            frames = yield from self._make(session, result, side, cancel)
             if frames is None:
                 return
-            state.frames = frames
             path = session.file("morph-shown.webp")
             save_animation(frames, path, loop=True)
-            alt = f"{draws['n']} faces, each turns into the next"
+            alt = f"{n} faces, each turns into the next"
             text = f"{len(frames)} pictures in {time.perf_counter() - started:.1f} s."
-            yield self._working.says(text) | {
+            yield self.working.says(text) | {
                 self._shown: f'<img class="picture" src="{uri_of(path.read_bytes(), "WEBP")}" alt="{alt}">',
                 self._made: gr.update(visible=True),
             }
 
-    def _export(self, kind: str, session: Session) -> Path:
-        frames, path = session.state(_State).frames, session.file(f"morph.{kind}")
-        if frames is None:
+    def _make(
+        self, session: Session, result: Result, side: int, cancel: CancelToken
+    ) -> Generator[Updates, None, list[Image.Image] | None]:
+        """The frames at so many pixels a side; None if it was stopped."""
+        engine, draws, full = result.engine, result.request.draws, result.engine.prior.image_size
+        steps = max(_FEWEST, min(_MOST, MOST_DECODED // draws["n"]))
+
+        def make(**how: Any) -> list[Image.Image]:
+            samples = engine.sample(result.sampler, side=side, **draws, **how)
+            return morph(engine, result.sampler, samples, steps, **how)
+
+        frames = yield from self.working.run(make, cancel, engine, "pictures")
+        if frames is not None:
+            state = session.state(_State)
+            state.frames, state.result, state.whole = frames, result, side == full
+        return frames
+
+    def _export(self, kind: str, session: Session) -> Generator[Updates, None, Path | None]:
+        """A file with all pixels of the model, which are drawn for the first one."""
+        state = session.state(_State)
+        frames, result = state.frames, state.result
+        if frames is None or result is None:
             raise ValueError("There is nothing to save yet. Play the morph first.")
-        save_animation(frames, path, loop=True)
+        if not state.whole:
+            with session.queued(_PART) as cancel:
+                frames = yield from self._make(session, result, result.engine.prior.image_size, cancel)
+                if frames is None:
+                    return None
+                yield self.working.says(f"{len(frames)} pictures.")
+        with EXPORTS.enter(session.id):
+            save_animation(frames, path := session.file(f"morph.{kind}"), loop=True)
         return path

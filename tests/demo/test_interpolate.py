@@ -16,7 +16,7 @@ from PIL import Image
 from demo.examples import example_sets
 from demo.server.admission import CancelToken
 from demo.server.state import Session
-from demo.tabs.interpolate import PATHS, Interpolate, Shown, _State, _stride, recipe_of, steps_of, write
+from demo.tabs.interpolate import PATHS, Interpolate, _State, _stride, recipe_of, steps_of, write
 from transflow_core.evidence import Evidence
 from transflow_core.images import read_png_metadata
 from transflow_core.posterior import Covariance, Posterior, mixed
@@ -335,7 +335,7 @@ def test_the_code_makes_the_same_picture(case, how, engines, engine, tab, checko
     for _ in codes_run(*steps_of(path, recipe, a, b)):
         for key, result in shown.results.items():
             name = f"interpolation_{key}.png" if path == "compare" else "interpolation.png"
-            assert same(name, Shown(recipe, shown.ends, {key: result}, shown.stride).strip)
+            assert same(name, replace(shown, results={key: result}).strip)
             Path(name).unlink()
         if path != "compare":
             with Image.open("interpolation.webp") as image:

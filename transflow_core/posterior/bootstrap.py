@@ -1,6 +1,8 @@
 """The Bayesian bootstrap: one vector of Dirichlet weights over the evidence for each draw."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -35,6 +37,11 @@ class ImageSampler:
     def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
         """By how much the images of each draw differ from the mean, (n, D), with noise of their own for each `fold`."""
         raise NotImplementedError
+
+    @cached_property
+    def last_deviations(self) -> Callable[..., Tensor]:
+        """`deviations`, which remembers the last ones: each step of a path needs those of both ends."""
+        return lru_cache(maxsize=1)(self.deviations)
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0, fold: int = 0) -> Tensor:
         """(n, D), as `Gaussian.sample`, whose noise it has, and the deviations of each draw's images."""

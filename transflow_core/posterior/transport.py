@@ -60,7 +60,7 @@ class InterpolatedSampler(ImageSampler):
 
     def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
         """The deviations of both sides' images, mixed, (n, D)."""
-        found = [share * part.deviations(n, seed, start, fold) for share, part in self.parts]
+        found = [share * part.last_deviations(n, seed, start, fold) for share, part in self.parts]
         return torch.stack(found).sum(0)
 
 
