@@ -1,6 +1,7 @@
 """What tests share that is no fixture: where things lie, a prior made on the spot, how a browser starts."""
 
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -128,3 +129,9 @@ def by_bootstrap(images_per_sample: float = 2.0, lam_ratio: float | list[float] 
 def by_posterior(lam_ratio: float | list[float] = 0.5) -> Method:
     """The paper's posterior of the mean."""
     return Method(method="posterior", lam_ratio=lam_ratio)
+
+
+def repeated(pixels: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Four times larger in four parts, in the place of the network of `transflow_core.operations.enlarging`."""
+    for done in range(1, 5):
+        yield done, 4, pixels.repeat(4, 1).repeat(4, 2)

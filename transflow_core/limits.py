@@ -48,6 +48,8 @@ MOST_DECODED = 128
 """Images that one call decodes: seconds on two cores, so that nobody holds them for minutes."""
 SAMPLES = Range(1, 64)
 """Samples on the page: a sheet of 8 × 8."""
+MOST_ENLARGED = 512 * 512
+"""Pixels of a picture that is enlarged: a minute on two cores."""
 STEPS, STEPS_SLIDER = Range(2, 64), Range(3, 24)
 """Posteriors of an interpolation, both ends included: of a call, and of the page, where a strip has to fit."""
 MOST_DRAWS = 6

@@ -194,6 +194,10 @@ const actions = {
   save: () => Object.assign(document.createElement('a'), {href: sample.src, download: sample.name}).click(),
   zip: () => trigger('download', {kind: 'zip'}),
   sheet: () => trigger('download', {kind: 'sheet'}),
+  larger: () => {
+    document.querySelector('#face-larger').click();
+    document.querySelector('#morph-row').scrollIntoView({block: 'center'});  // its progress
+  },
   pin: () => {
     const others = pins.filter(pin => pin.src !== sample.src);
     pins = others.length < pins.length ? others : [...pins, {...sample, index: undefined}].slice(-MOST_PINS);

@@ -19,7 +19,7 @@ from PIL import Image
 
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, EvidenceImage
-from transflow_core.images import enlarge, labelled_rows, save_png, writes_mp4
+from transflow_core.images import enlarge, labelled_rows, read_png_metadata, save_png, writes_mp4
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.operations.inpaint import remove
 from transflow_core.operations.restyle import Restyled, level_strengths, restyle_faces
@@ -38,6 +38,7 @@ from ..server.events import Updates, on
 from ..server.priors import Engines
 from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, file_of, python_code
+from .larger import OFF, Larger, can_enlarge
 
 TAB, PHOTOGRAPHS = "restyle", "photographs"
 POSTERIOR_FILE, MASK_FILE = "posterior.safetensors", "mask.png"
@@ -229,6 +230,10 @@ class Restyle:
         self._status = status_line("", elem_id="restyle-status")
         with gr.Accordion("Save as", open=False, elem_id="restyle-save"):
             downloads(_EXPORTS, self._export, prefix="restyle")
+            with gr.Row():
+                Larger(self._large, "restyle", size="sm", scale=0)
+            if not can_enlarge():
+                gr.HTML(OFF, elem_classes="status", label="Four times larger")
         with gr.Accordion("More", open=False, elem_id="restyle-more"):
             self._likeness = _share("likeness", "your photo's shapes", "the style images' shapes")
             name = "Coarse levels that stay the photo's"
@@ -377,6 +382,13 @@ class Restyle:
             raise ValueError("There is nothing to save yet. Add a photo and a style.")
         (photographs, *_), photograph = state.photograph
         return write(kind, photograph, state.request, self._engines.get(photographs.prior), session)
+
+    def _large(self, session: Session) -> tuple[Engine, Image.Image, dict[str, str]]:
+        """The restyled photo and the text of its file, to be enlarged."""
+        path = self._export("png", session)
+        photographs = session.evidence[PHOTOGRAPHS]
+        with Image.open(path) as image:
+            return self._engines.get(photographs.prior), image.convert("RGB"), read_png_metadata(path)
 
 
 def _faces(photographs: Evidence) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from string import Template
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -51,6 +52,7 @@ from ..server.state import Session
 from ..server.uploads import photos_of
 from ..share import card
 from ..static import FOLDER, static
+from .larger import LABEL, OFF, Larger, can_enlarge
 from .morph import Morph
 from .preview_strip import Strip, values_at
 from .studio_moves import Moves
@@ -76,6 +78,7 @@ _MOST_LEVELS, _MOST_STATES = 8, 10
 _FEW = range(3, 16)  # so many images of one's own give samples already while others are read
 _SAMPLES, _STRIP, _LARGE, _TAB = "samples", "strip", "large", "studio"
 _FIRST = 13  # the sample of `static/opening.jpg` that is large
+_ENLARGES = f'<button type="button" class="needs" data-do="larger">{LABEL}</button>'
 _NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
 _IN_NO_LINK = "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."
 
@@ -119,7 +122,8 @@ class Studio:
                     None, html_template=template, js_on_load=script, elem_id="history", label="The last states"
                 )
                 self._moves.build_sliders()
-                Morph(result_of)
+                morph = Morph(result_of)
+                self._larger = Larger(self._large_face, "face", morph.working, visible="hidden")  # the menu clicks it
             with gr.Column(scale=5, min_width=320, elem_id="your-images"):
                 gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
                 how = {"panel": "evidence", "title": "+ Add photos", "tab": _TAB, "opening": OPENING}
@@ -145,7 +149,7 @@ class Studio:
             opening = _sheet_value(src, "16 samples", 16, columns=4, cell=128) | {"opening": _FIRST}
         self._sheet = gr.HTML(
             opening,
-            html_template=static("sheet.html"),
+            html_template=Template(static("sheet.html")).substitute(larger=_ENLARGES if can_enlarge() else OFF),
             js_on_load=static("sprite.js") + static("sheet.js"),
             elem_id="sheet",
             label="Samples",
@@ -189,6 +193,7 @@ class Studio:
         along = [self._closeness, *inputs]
         on(self._closeness.input, self._preview_at, along, seen, trigger_mode="always_last")
         on(self._sheet.expand, self._enlarge, (), self._sample, event=True)
+        on(self._larger.made, self._enlarge_again, (), self._sample)
         on(self._history.download, self._share, (), self._card, event=True)
         on_download(self._sheet.download, _file, event=True, elem_id="get-files")
         new_seed = [self._seed, self._moves.near]
@@ -313,8 +318,11 @@ class Studio:
         """The slider shows the paper's advice only for the paper's method, and where it decides λ."""
         return {self._lam: gr.update(advised=kind == "posterior" and not by_level)}
 
-    def _open(self, session: Session, prior: str) -> Iterator[Updates]:
-        """The page opens with the settings and the example set of its address."""
+    def _open(self, session: Session, prior: str, again: bool = False) -> Iterator[Updates]:
+        """The page opens with the settings and the example set of its address; where the visitor's own images are there
+        already, with these."""
+        if not again and (session.busy(self._panel.panel) or self._panel.evidence(session).prior):
+            return
         found, recipe, auto = dict(parse_qsl(session.query)), DEFAULT, True
         key, own = found.get("example", OPENING), []
         if key == OWN:  # the browser sends the photos that it kept
@@ -335,7 +343,7 @@ class Studio:
         known = session.state(History).get(int(number)) if client == session.id and number.isdecimal() else None
         if known is None:
             session.query = str(data.get("query"))
-            yield from self._open(session, prior)
+            yield from self._open(session, prior, again=True)
             return
         old = known.recipe.prior
         shown = self._panel.put(session, known.evidence, old) | {self._prior: old}
@@ -416,6 +424,17 @@ class Studio:
             return {}
         with session.queued(_LARGE, newest=True) as cancel:
             return {self._sample: _large(view, view.result, cancel)}
+
+    def _large_face(self, session: Session) -> tuple[Engine, Image.Image, dict[str, str]]:
+        """The large sample and the text of its file, to be enlarged."""
+        view, result = session.state(View), result_of(session)
+        view.larger = result.number, view.large, session.file(self._larger.name)
+        view.larger[2].unlink(missing_ok=True)
+        return result.engine, result.full(1, view.large)[0], result.metadata | {"sample": f"{view.large}"}
+
+    def _enlarge_again(self, session: Session) -> Updates:
+        """A sample was made four times larger."""
+        return self._enlarge(session, {})
 
     def _share(self, session: Session, data: dict) -> Updates:
         """The picture to share. An example set has an address; files of one's own are in none."""
@@ -566,9 +585,12 @@ def _large(view: View, result: Result, cancel: CancelToken) -> dict[str, Any]:
     """The large sample at its full size, as a file that contains its recipe, for `static/sheet.js`."""
     index = view.large = min(view.large, len(result.pictures) - 1)
     buffer, request, recipe = io.BytesIO(), result.request, result.request.recipe
-    (picture,) = result.full(1, index, cancel)
-    save_png(picture, buffer, metadata=result.metadata | {"sample": f"{index}"})
-    view.sent = result.number, index
+    view.sent, larger = (result.number, index), view.larger and view.larger[2]
+    if larger is not None and view.larger == (*view.sent, larger) and larger.exists():
+        buffer.write(larger.read_bytes())
+    else:
+        (picture,) = result.full(1, index, cancel)
+        save_png(picture, buffer, metadata=result.metadata | {"sample": f"{index}"})
     stem = request.evidence.example or ("samples" if request.evidence.ready else "prior")
     return {
         "sheet": result.number,

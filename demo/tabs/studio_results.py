@@ -153,6 +153,7 @@ class View:
         request: the request that runs, or ran last.
         result: the samples on the page; None while it shows previews.
         large: the index of the sample that is large.
+        larger: the number of a result, the index of the sample of it that was enlarged last, and the file of that.
         sent: the number of a result, and the index of the sample of it that the page has in full.
         open_tab: key of the open inner tab.
         over: what the sweep is over: "own", the method's own number, or "lam".
@@ -162,6 +163,7 @@ class View:
     request: Request | None = None
     result: Result | None = None
     large: int = 0
+    larger: tuple[int, int, Path] | None = None
     sent: tuple[int, int] | None = None
     open_tab: str = "download"
     over: str = "own"

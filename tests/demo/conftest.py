@@ -22,6 +22,7 @@ from transflow_core.cli import app
 from transflow_core.compute import Cancelled
 from transflow_core.engine import Engine
 from transflow_core.images import sheets
+from transflow_core.operations import enlarging
 
 from ..helpers import METHODS, TIMEOUT, frames, make_tiny_prior
 
@@ -52,15 +53,20 @@ def _serve(demo: gr.Blocks) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def served(engines) -> Iterator[str]:
-    """The address of the demo with the priors that ship, served from this process."""
-    yield from _serve(build(engines))
+    """The address of the demo with the priors that ship, served from this process. It cannot enlarge pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(enlarging, "find_spec", lambda name: None)
+        demo = build(engines)
+    yield from _serve(demo)
 
 
 @pytest.fixture(scope="session")
 def served_small(engines) -> Iterator[str]:
-    """The same with the tiny prior in every tab, for tests that do not check what its images look like."""
+    """The same with the tiny prior in every tab, for tests that do not check what its images look like. It offers to
+    enlarge pictures."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("demo.page.CLASSIFYING_PRIOR", TINY)
+        patch.setattr(enlarging, "find_spec", lambda name: name)
         demo = build(engines, first_prior=TINY)
     yield from _serve(demo)
 

@@ -1,0 +1,65 @@
+"""A picture four times larger: what makes it, on the page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from transflow_core.engine import Engine
+from transflow_core.images import save_png
+from transflow_core.operations.enlarging import FACTS, INSTALL, can_enlarge, enlarge_picture
+
+from ..controls import Working, send
+from ..server.events import Updates, on
+from ..server.state import Session
+
+LABEL = "Four times larger"
+OFF = f"Four times larger: off. The operator of this server can switch it on by <code>{INSTALL}</code>"
+"""The text in the place of the button where it is not installed, as HTML."""
+
+
+class Larger:
+    """Build a button that enlarges a picture inside the current Blocks. The browser downloads the file then.
+
+    Args:
+        of: the picture, its model and the text of its file. Raises ValueError while there is none.
+        part: prefix of the ids of its components.
+        working: shows the progress; its own by default.
+        options: as for gr.Button.
+
+    Attributes:
+        name: of the file in the visitor's folder.
+        made: when it was written.
+    """
+
+    def __init__(
+        self,
+        of: Callable[[Session], tuple[Engine, Image.Image, dict[str, str]]],
+        part: str,
+        working: Working | None = None,
+        **options: Any,
+    ) -> None:
+        self._of, self.name = of, f"{part}_large.png"
+        button = gr.Button(LABEL, elem_id=f"{part}-larger", interactive=can_enlarge(), **options)
+        self._working = working = working or Working(f"{part}-larger", f"{part}-larger")
+        self._file = gr.DownloadButton(visible="hidden", elem_id=f"{part}-larger-file")
+        self.made = on(button.click, self._run, (), [*working.outputs, self._file])
+        send(self.made, self._file)
+
+    def _run(self, session: Session) -> Iterator[Updates]:
+        with session.queued(self._working.part, newest=True) as cancel:
+            started, (engine, image, facts) = time.perf_counter(), self._of(session)
+            yield self._working.says("Enlarging …", True) | {self._file: None}
+            picture = yield from self._working.run(partial(enlarge_picture, engine, image), cancel, engine, "parts")
+            if picture is None:
+                return
+            path = session.file(self.name)
+            save_png(picture, part := path.with_suffix(".part"), metadata=facts | FACTS)
+            part.replace(path)  # it is whole, whoever reads it
+            text = f"{picture.width} × {picture.height} pixels in {time.perf_counter() - started:.0f} s. "
+            yield self._working.says(f"{text}The finest detail is invented.") | {self._file: str(path)}

@@ -1,0 +1,111 @@
+"""A picture four times larger, in a real browser. The network is not needed: pixels are repeated in its place."""
+
+import pytest
+from PIL import Image
+
+from transflow_core.images import load_image, read_png_metadata
+from transflow_core.operations import enlarging
+
+from ..helpers import repeated
+from .conftest import EXAMPLES, says
+from .test_phone import Finger
+from .test_studio import wait_samples
+
+
+@pytest.fixture(autouse=True)
+def network(monkeypatch):
+    monkeypatch.setattr(enlarging, "can_enlarge", lambda: True)
+    monkeypatch.setattr(enlarging, "_steps", repeated)
+
+
+@pytest.fixture(params=[False, True], ids=["desktop", "phone"])
+def visitor(new_page, request):
+    return new_page(390, 844, touch=True) if request.param else new_page(1280, 720)
+
+
+class Scrolling(Finger):
+    """Scrolls to what it taps. To scroll is no tap."""
+
+    def tap(self, selector):
+        self.page.locator(selector).evaluate("one => one.scrollIntoView({block: 'center'})")
+        super().tap(selector)
+
+
+class Mouse(Finger):
+    """Clicks visible elements, and counts the clicks."""
+
+    def tap(self, selector):
+        self.page.click(selector)
+        self.taps += 1
+
+
+def hand_of(page):
+    return Scrolling(page) if page.viewport_size["width"] < 700 else Mouse(page)
+
+
+def test_a_face_is_saved_and_shown_four_times_larger(visitor, served_small, tmp_path, shot):
+    page, hand = visitor, hand_of(visitor)
+    page.goto(served_small)
+    wait_samples(page)
+    page.wait_for_selector("#sheet [data-do=larger]:enabled", state="attached")
+    hand.tap("#sheet summary >> nth=0")
+    with page.expect_download() as download:
+        hand.tap("#sheet [data-do=larger]")
+    download.value.save_as(path := tmp_path / "face.png")
+    assert load_image(path).size == (64, 64) and "invents" in read_png_metadata(path)["enlarged"]
+    says(page, "#morph-status", "64 × 64 pixels")
+    assert "The finest detail is invented." in page.inner_text("#morph-status")
+    width = "document.querySelector('#sheet .large img').naturalWidth"
+    page.wait_for_function(f"{width} === 64")
+    shot(page, f"larger_{page.viewport_size['width']}")
+    page.click("#sheet .large")  # the next face is as it was drawn, and this one stays large
+    page.wait_for_function(f"{width} === 16")
+    page.wait_for_selector("#sheet [data-do=save]:enabled", state="attached")
+    page.focus("#sheet .large")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function(f"{width} === 64")
+
+
+def test_it_can_be_stopped(page, served_small, hold, monkeypatch):
+    monkeypatch.setattr("demo.controls.QUICK", 0)
+    page.goto(served_small)
+    wait_samples(page)
+    page.wait_for_selector("#sheet [data-do=larger]:enabled", state="attached")
+    tile = hold("call", which=lambda number: number == 2)
+    page.click("#sheet summary >> nth=0")
+    page.click("#sheet [data-do=larger]")
+    says(page, "#morph-status", "of 4 parts")
+    page.click("#morph-stop")
+    says(page, "#morph-status", "Stopped after")
+    assert tile.cancelled.wait(60)
+    assert page.evaluate("document.querySelector('#sheet .large img').naturalWidth") == 16
+
+
+def test_my_portrait_as_an_old_painting_large_in_four_clicks(visitor, served_small, tmp_path, shot):
+    page, hand = visitor, hand_of(visitor)
+    portrait = tmp_path / "me.png"
+    Image.open(EXAMPLES["sepia"][0]).resize((240, 240)).save(portrait)
+    page.goto(served_small)
+    wait_samples(page)
+    hand.tap("[role=tab]:visible >> text=Restyle")
+    says(page, "#restyle-status", "person")  # the tab opens on a worked example, in the style of Old masters
+    with page.expect_file_chooser() as chooser:
+        hand.tap("#restyle-files button")
+    chooser.value.set_files(portrait)
+    says(page, "#restyle-status", "1 face in")
+    hand.tap("#restyle-save button.label-wrap")
+    with page.expect_download() as download:
+        hand.tap("#restyle-larger")
+    download.value.save_as(path := tmp_path / "large.png")
+    assert load_image(path).size == (960, 960) and hand.taps == 4
+    assert read_png_metadata(path).items() >= {"recipe": "restyle", "strength": "0.6"}.items()
+    says(page, "#restyle-larger-status", "960 × 960 pixels")
+    shot(page, f"restyle_larger_{page.viewport_size['width']}")
+
+
+def test_where_it_is_not_installed_it_is_off_and_says_how_to_install_it(page, served):
+    page.goto(f"{served}/?tab=restyle")
+    page.locator("#restyle-save button.label-wrap").click()
+    page.get_by_text(f"can switch it on by {enlarging.INSTALL}").filter(visible=True).wait_for()
+    assert page.is_disabled("#restyle-larger")
+    assert not page.locator("#sheet [data-do=larger]").count()
