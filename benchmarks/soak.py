@@ -296,7 +296,7 @@ def pages(count: int, figures: Figures) -> Callable[[str, threading.Event, threa
                     break
                 page = opened[turn % count]
                 before = page.get_attribute("#sheet img", "src")
-                page.locator(".examples button[data-example]").nth(_CLICKED[turn % 3]).click()
+                page.locator(".examples button[data-example]:visible").nth(_CLICKED[turn % 3]).click()
                 figures.timed("page, example", lambda page=page, b=before: page.wait_for_function(_CHANGED, arg=b))
             browser.close()
 

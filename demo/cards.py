@@ -27,6 +27,12 @@ _MOST = "Most of them are very different from the training images of this model:
 # Pixels of a thumbnail. A reload reads those of one's own again (`static/keep.js`): a few have all of the model's.
 _SIZE, _FEW = 128, 16
 _smalls: dict[int, str] = {}
+MINE = "mine"
+"""The key of the visitor's own photos in the row of sets."""
+_MINE = (
+    f'<button type="button" data-example="{MINE}" title="Back to your own photos" data-stop tabindex="-1" hidden>'
+    '<img alt="" width="32" height="32">My photos</button>'
+)
 
 
 def summary(evidence: Evidence, nothing: str = NOTHING) -> str:
@@ -55,8 +61,9 @@ def _m(evidence: Evidence) -> str:
 
 
 def examples_html(without: str = "") -> str:
-    """A chip for each example set of the row, but one: a small picture and a name. `static/examples.js` listens."""
-    buttons, sets = [], [one for one in example_sets().values() if one.shown and one.key != without]
+    """A chip for each example set of the row, but one: a small picture and a name; and before them one for the
+    visitor's own, hidden. `static/examples.js` and `static/mine.js` listen."""
+    buttons, sets = [_MINE], [one for one in example_sets().values() if one.shown and one.key != without]
     for index, example in enumerate(sets):
         with Image.open(example.files[0]) as image:
             small = image.convert("RGB").resize((64, 64))

@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
+from PIL import Image
 
 from transflow_core.engine import Cancelled
 from transflow_core.evidence import Evidence, Source
@@ -22,12 +23,12 @@ from transflow_core.limits import MOST_IMAGES, WEIGHT
 from transflow_core.operations.inpaint import ignore
 from transflow_core.pictures import AlignMode, File
 
-from .cards import NOTHING, details, examples_html, faces_in_use, keeping, summary, thumbnails
+from .cards import MINE, NOTHING, details, examples_html, faces_in_use, keeping, summary, thumbnails
 from .controls import Working
 from .examples import example_sets
 from .gradio_compat import file_of
 from .painting import mask_of
-from .render import progress
+from .render import data_uri, progress
 from .server.admission import CancelToken
 from .server.errors import report, warn
 from .server.events import Updates, on
@@ -46,6 +47,7 @@ _STAYS = (
 
 # Of more images, thumbnails come with their latents, some at a time: each time the page gets all of them.
 _EARLY = 16
+_BLANK = Image.new("RGB", (64, 64), "#6366f1")  # of a saved posterior, in the row of sets
 
 
 def files_button(label: str, kinds: Iterable[str], *, elem_id: str, note: str = "", **options: Any) -> gr.UploadButton:
@@ -79,6 +81,14 @@ class _Opened(dict[str, int | None]):
 
 class _Before(dict[str, Evidence]):
     """The images of each panel before something was removed, for Undo."""
+
+
+class _Own(dict[str, Evidence]):
+    """The visitor's own images of each panel, while an example set is in their place."""
+
+
+class _Reading(dict[str, str]):
+    """The example set that each panel reads now, if any."""
 
 
 def snapshot(file: str, name: str) -> Path:
@@ -127,8 +137,9 @@ class Images(ABC):
 
     def add(self, session: Session, files: Sequence[File], prior: str, whole: bool = False) -> Iterator[Updates]:
         """Add images; where the prior was changed meanwhile, the others are read again. `whole`: look for no faces."""
-        with session.queued(self.panel) as cancel:
-            evidence, new = self._growing(session), [Source(file) for file in files]
+        first, new = self._gives_way(session), [Source(file) for file in files]
+        with session.queued(self.panel, newest=first) as cancel:
+            evidence = Evidence(prior=prior) if first else self._growing(session)
             if evidence.prior != prior:
                 new, evidence = [*evidence.sources, *new], Evidence(prior=prior)
             yield from self.read(session, new, evidence, cancel, "never" if whole else "auto")
@@ -136,6 +147,10 @@ class Images(ABC):
     def _growing(self, session: Session) -> Evidence:
         """The images that others are added to."""
         return self.evidence(session)
+
+    def _gives_way(self, session: Session) -> bool:
+        """Whether what is read now, such as the set that the page opens with, makes room for the visitor's own."""
+        return False
 
     def read(
         self, session: Session, sources: Sequence[Source], onto: Evidence, cancel: CancelToken, align: AlignMode
@@ -305,15 +320,15 @@ class EvidencePanel(ImageList):
         self._tab, self._nothing = tab, nothing
         with gr.Column(elem_id=panel):
             self._files, self._camera = drop_zone(title, elem_id=panel)
-            sets = examples_html(without)
-            self.examples = gr.HTML(sets, js_on_load=EXAMPLES_JS, elem_id=f"{panel}-examples", label="Sets")
+            how: dict[str, Any] = {"html_template": examples_html(without), "elem_id": f"{panel}-examples"}
+            self.examples = gr.HTML("", js_on_load=EXAMPLES_JS + static("mine.js"), label="Sets", **how)
         with gr.Row(equal_height=True):
             first = f"Reading {example_sets()[opening].title} …" if opening else summary(Evidence(), nothing)
             self._working = Working(panel, panel, first)
             self._undo = gr.Button("Undo", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{panel}-undo")
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
         super().__init__(engines, panel, keeps=bool(opening))
-        self.outputs = [self._cards, self._details, *self._working.outputs, self._undo]
+        self.outputs = [self._cards, self._details, *self._working.outputs, self._undo, self.examples]
         self.steps = self._cards.change
         self.events = [
             *self.wire_files(self._files, [prior], self.outputs),
@@ -350,9 +365,15 @@ class EvidencePanel(ImageList):
 
     def _choose_example(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
         """One click replaces all images: an example set is not mixed with others."""
-        if not self.evidence(session).example:
+        key, own = str(data.get("example")), session.state(_Own)
+        if self._is_own(session):
             self._keep(session)
-        yield from self.open(session, str(data.get("example")), prior)
+            own[self.panel] = self.evidence(session)
+        if key != MINE:
+            yield from self.open(session, key, prior)
+        elif self.panel in own:
+            with session.queued(self.panel, newest=True) as cancel:
+                yield from self._put_back(session, own[self.panel], prior, cancel)
 
     def _follow(self, session: Session, prior: str) -> Iterator[Updates]:
         """For another prior, the images are aligned and inverted again."""
@@ -387,16 +408,21 @@ class EvidencePanel(ImageList):
             yield self._show(session)
             return
         self._put(session, Evidence(prior=prior))
-        for shown in self.read(session, sources, Evidence(prior=prior), cancel, align):
-            if example and not self.evidence(session).remaining:
-                named = replace(self.evidence(session), example=example)
-                session.evidence[self.panel] = examples.setdefault((prior, example), named)
-            yield shown
+        session.state(_Reading)[self.panel] = example
+        try:
+            for shown in self.read(session, sources, Evidence(prior=prior), cancel, align):
+                if example and not self.evidence(session).remaining:
+                    named = replace(self.evidence(session), example=example)
+                    session.evidence[self.panel] = examples.setdefault((prior, example), named)
+                yield shown
+        finally:
+            session.state(_Reading)[self.panel] = ""
 
     # Removal and undo --------------------------------------------------------------------------------------------
 
     def _clear(self, session: Session, prior: str) -> Updates:
         self._keep(session)
+        session.state(_Own).pop(self.panel, None)
         return self.put(session, Evidence(), prior)
 
     def _keep(self, session: Session) -> None:
@@ -411,6 +437,14 @@ class EvidencePanel(ImageList):
             self._put(session, Evidence(prior=self.evidence(session).prior))
         return self.evidence(session)
 
+    def _is_own(self, session: Session) -> bool:
+        """Whether the images are the visitor's own, and there are some."""
+        evidence = self.evidence(session)
+        return not evidence.example and not self._gives_way(session) and (evidence.ready or len(evidence) > 0)
+
+    def _gives_way(self, session: Session) -> bool:
+        return bool(session.state(_Reading).get(self.panel))
+
     def _edit(self, session: Session, data: dict) -> Iterator[Updates]:
         if data.get("action") in ("remove", "face"):
             self._keep(session)
@@ -419,20 +453,26 @@ class EvidencePanel(ImageList):
     def _undo_removal(self, session: Session, prior: str) -> Iterator[Updates]:
         with session.queued(self.panel, newest=True) as cancel:
             before = session.state(_Before).pop(self.panel, None)
-            if before is None:
-                return
-            if before.prior == prior:
-                self._put(session, replace(before, remaining=0))
-                yield self._show(session)
-            else:
-                yield from self._read_again(session, before, prior, cancel)
+            if before is not None:
+                yield from self._put_back(session, before, prior, cancel)
+
+    def _put_back(self, session: Session, before: Evidence, prior: str, cancel: CancelToken) -> Iterator[Updates]:
+        """Earlier images again; for another prior they are read again."""
+        if before.prior == prior:
+            self._put(session, replace(before, remaining=0))
+            yield self._show(session)
+        else:
+            yield from self._read_again(session, before, prior, cancel)
 
     def _show(self, session: Session, reading: str = "") -> Updates:
+        own = None if self._is_own(session) else session.state(_Own).get(self.panel)
+        face = next((image.face.image for image in own.used if image.face), _BLANK) if own is not None else None
         text = reading or summary(self.evidence(session), self._nothing)
         return (
             self._images(session, reading)
             | self._working.says(text, bool(reading))
             | {
                 self._undo: gr.update(visible=not reading and self.panel in session.state(_Before)),
+                self.examples: face and data_uri(face.resize((64, 64))),
             }
         )

@@ -73,7 +73,8 @@
     for (const one of document.querySelectorAll('.cm-scroller[tabindex="-1"]')) one.tabIndex = 0;
   }).observe(document.body, {childList: true, subtree: true});
   // Tab reaches one element of a group, and of a row of tabs; arrow keys reach the others.
-  const stops = target => [...target.closest('[data-roving], [role=tablist]')?.querySelectorAll('[data-stop], [role=tab]') ?? []];
+  const stops = target => [...target.closest('[data-roving], [role=tablist]')?.querySelectorAll(
+    '[data-stop]:not([hidden]), [role=tab]') ?? []];
   addEventListener('keydown', event => {
     const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
     if (!step || !event.target.matches?.('[data-stop], [role=tab]')) return;

@@ -15,7 +15,7 @@ SIZE_JS = "at => parseFloat(getComputedStyle(document.querySelector(at)).fontSiz
 def test_it_opens_with_samples_and_their_images(page, served_small, shot):
     page.goto(served_small)
     wait_samples(page)
-    shown = page.locator("#evidence [data-example]").evaluate_all("all => all.map(one => one.dataset.example)")
+    shown = page.locator("#evidence [data-example]:visible").evaluate_all("all => all.map(one => one.dataset.example)")
     assert shown == ["paintings", "drawings", "red_hair", "greyscale", "sketch", "sepia"]
     assert page.inner_text("h1") == "Transflow Studio"
     assert page.get_by_text("A few faces in, new ones out.").is_visible()

@@ -150,6 +150,40 @@ def test_own_images_replace_an_example_set_and_are_removed_once_and_come_back(st
     wait_status(page, "m = 2 ")
 
 
+def test_ones_own_photos_are_a_set_to_return_to(page, served_small, shot):
+    mine = "#evidence [data-example=mine]"
+    opened(page, served_small, panel=False)
+    assert not page.is_visible(mine)
+    upload(page, EXAMPLES["sepia"][:2], used=2)
+    own = sheet(page)
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        choose_example(page, "red_hair")
+        page.wait_for_selector(mine)
+        box = page.locator(mine).bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+        shot(page, f"my_photos_{width}")
+        page.click(mine)
+        wait_status(page, "m = 2 ")
+        same_sheet(page, own)
+        page.wait_for_selector(mine, state="hidden")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.click("#evidence-clear")  # they are gone, but for Undo
+    choose_example(page, "red_hair")
+    assert not page.is_visible(mine)
+
+
+def test_ones_own_photos_wait_for_no_example_set(page, served_small, hold):
+    set_of_page = hold("encode", which=lambda number: number == 0)
+    page.goto(f"{served_small}/?example=drawings&prior={OTHER}&lab=1")  # no other test reads this
+    page.wait_for_selector("#evidence-status progress")
+    assert set_of_page.begun.wait(60)
+    page.set_input_files(FILES, EXAMPLES["sepia"][:2])
+    wait_status(page, "m = 2 ")
+    assert set_of_page.cancelled.wait(60)
+    page.wait_for_function("document.querySelectorAll('#evidence-cards .card').length === 2")
+
+
 def test_a_weight_counts_and_an_invalid_one_is_refused(studio):
     page = studio
     upload(page, EXAMPLES["sepia"][:2], used=2)
