@@ -145,8 +145,7 @@ class Studio:
         """The samples as one picture. A page without an address shows one of its first samples until they are drawn."""
         opening = None
         if self._first_prior == DEFAULT_PRIOR:
-            src = uri_of((FOLDER / "opening.jpg").read_bytes())  # see `assets/make_pictures.py`
-            opening = _sheet_value(src, "16 samples", 16, columns=4, cell=128) | {"opening": _FIRST}
+            opening = _opening()
         self._sheet = gr.HTML(
             opening,
             html_template=Template(static("sheet.html")).substitute(larger=_ENLARGES if can_enlarge() else OFF),
@@ -404,7 +403,7 @@ class Studio:
         sheet, recipe, result = sheet_picture(pictures), request.recipe, session.state(View).result
         cell = max(pictures[0].size)
         cell *= -(-SHEET_SIDE // cell)
-        alt = f"{request.recipe.n} samples, {_about(request)}"
+        alt = f"{recipe.n} sample{'s' * (recipe.n > 1)}, {_about(request)}"
         columns = (sheet.width - GAP) // (cell + GAP)
         value = _sheet_value(data_uri(sheet), alt, len(pictures), columns=columns, cell=cell)
         value["strip"], value["sheet"] = session.state(Strip).number(request), result.number if result else 0
@@ -576,6 +575,13 @@ def address_of(request: Request, first_prior: str) -> str:
     return "&".join(filter(None, (to_link(recipe), urlencode(values, safe="/"))))
 
 
+def _opening() -> dict[str, Any]:
+    """The samples of the opening set, which `assets/make_pictures.py` draws."""
+    with Image.open(path := FOLDER / "opening.jpg") as image:
+        cell = image.width // 4 - GAP
+    return _sheet_value(uri_of(path.read_bytes()), "16 samples", 16, columns=4, cell=cell) | {"opening": _FIRST}
+
+
 def _sheet_value(src: str, alt: str, n: int, *, columns: int, cell: int) -> dict[str, Any]:
     """What `static/sheet.js` shows: a picture of `n` samples in cells of `cell` pixels. It may serve a strip."""
     return {"src": src, "alt": alt, "n": n, "columns": columns, "cell": cell, "gap": GAP, "strip": 0}
@@ -667,6 +673,6 @@ def _timing(request: Request, engine: Engine, seconds: float) -> str:
     if recipe.mixed:
         names = sources()
         text += f" · structure: {names[recipe.structure]}, style: {names[recipe.style]}"
-    text += f" · {recipe.n} samples in {seconds:.2f} s · seed {recipe.seed}"
+    text += f" · {recipe.n} sample{'s' * (recipe.n > 1)} in {seconds:.2f} s · seed {recipe.seed}"
     side, full = request.side(engine), engine.prior.image_size
     return text if side == full else f"{text} · shown at {side} of {full} pixels: the large one and files have all"

@@ -3,7 +3,11 @@
 import re
 
 import numpy as np
+from PIL import Image
 from playwright.sync_api import expect
+
+from demo.static import FOLDER
+from demo.tabs.studio import _opening
 
 from ..helpers import frames
 from .conftest import says, unfold
@@ -29,6 +33,13 @@ def test_it_opens_with_samples_and_their_images(page, served_small, shot):
     wait_status(page, "No images yet: samples of the model. Add images to steer them")
     says(page, "#faces-status", "They are the model's own.")
     shot(page, "studio_prior")
+
+
+def test_the_picture_that_the_page_opens_with_has_the_cells_that_are_cut_from_it():
+    value = _opening()
+    side = 4 * (value["cell"] + value["gap"]) + value["gap"]
+    with Image.open(FOLDER / "opening.jpg") as image:
+        assert image.size == (side, side)
 
 
 def test_all_of_the_front_is_in_sight_at_once(new_page, served_small):
