@@ -325,7 +325,9 @@ class EvidencePanel(ImageList):
         with gr.Row(equal_height=True):
             first = f"Reading {example_sets()[opening].title} …" if opening else summary(Evidence(), nothing)
             self._working = Working(panel, panel, first)
-            self._undo = gr.Button("Undo", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{panel}-undo")
+            self._undo = gr.Button(
+                "Bring back", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{panel}-undo"
+            )
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
         super().__init__(engines, panel, keeps=bool(opening))
         self.outputs = [self._cards, self._details, *self._working.outputs, self._undo, self.examples]

@@ -10,7 +10,7 @@ let comparing = false;
 // The sheet and what moves over it --------------------------------------------------------------------------------
 
 const serves = () => sprite && props.value && props.value.strip === strip.serial;
-const compares = () => serves() && strip.bare;  // the first strip comes without the samples of the model alone
+const compares = () => serves() && strip.bare;
 const show = text => { badge.hidden = !text; badge.textContent = text; };
 // Where a sample is on the sheet; `scale` is 1/2 on a sprite.
 const place = (index, scale = 1) => {

@@ -69,8 +69,9 @@ class Strip:
         return self.serial
 
     def missing(self, request: Request, engine: Engine, cancel: CancelToken) -> Iterator[dict[str, Any] | None]:
-        """Decode the missing previews, the nearest to the samples first, while no other request waits. Yields None
-        after each, and the value for `static/sheet.js` after every second one, and again with all. Raises Cancelled."""
+        """Decode the missing previews while no other request waits: those of the model alone, and then the nearest to
+        the samples first. Yields None after each, and the value for `static/sheet.js` with the first one, with every
+        second position, and with all. Raises Cancelled."""
         positions = list(POSITIONS) if _moves(request) else []
         if not self.serial or self.sent > len(positions):
             return
@@ -78,7 +79,7 @@ class Strip:
         positions.sort(key=lambda position: abs(position - now))
         first, frames = [one for one in positions if one in POSITIONS[::2]], list[float]()
         side = request.side(engine)
-        for part in (first, [*(one for one in positions if one not in first), math.inf]):
+        for part in ([math.inf], first, [one for one in positions if one not in first]):
             for one in part:
                 if one not in done:
                     alone = {"structure": PRIOR, "style": PRIOR}
