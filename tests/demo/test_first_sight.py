@@ -122,7 +122,6 @@ def test_the_header_tells_where_photos_go(page, served_small):
     assert "Nothing is trained on them" in page.inner_text("#privacy")
     page.keyboard.press("Escape")
     assert not page.is_visible("#privacy")
-    assert page.get_by_role("link", name="Code").get_attribute("href") == "?tab=about"  # on a Space, its files
     assert page.get_by_role("link", name="Paper").get_attribute("href") == "https://arxiv.org/abs/1911.13270"
 
 
