@@ -233,7 +233,7 @@ def sheet(sets: list[Set], engine: Engine, options: argparse.Namespace, path: Pa
     for pictures in sets:
         inside = np.random.default_rng(0).permutation(len(pictures.z))[: options.given]
         given = Given(engine, pictures.z[torch.from_numpy(inside)], pictures.images[inside], 8, seed=0)
-        for name, label in ((PAPERS, "paper"), (BOOTSTRAP, "bootstrap"), (LOCAL, "local")):
+        for name, label in ((PAPERS, "paper"), (BOOTSTRAP, "blends"), (LOCAL, "local")):
             rows.append(to_pil(torch.from_numpy(METHODS[name].draw(given).images)))
             labels.append(f"{pictures.name.replace('_', ' ')}, {label}")
     labelled_rows(rows, row_labels=labels, cell=72).convert("RGB").save(path, quality=88)
