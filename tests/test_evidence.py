@@ -14,7 +14,7 @@ from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
 from transflow_core.faces import align
 from transflow_core.limits import DEFAULT_LAM_RATIO
 from transflow_core.pictures import Picture
-from transflow_core.posterior import PRIOR_TEMPERATURE, Posterior, per_level
+from transflow_core.posterior import PRIOR_TEMPERATURE, Posterior
 from transflow_core.priors.catalogue import example
 from transflow_core.priors.typicality import Typicality
 
@@ -67,21 +67,6 @@ def test_the_posterior_is_that_of_the_images_wherever_lambda_was_before(some, ra
     ):
         expected = Posterior.condition(evidence.z, weights=evidence.weights, **expected)
         assert found.mean.equal(expected.mean) and found.variance.equal(expected.variance) and found.m == expected.m
-
-
-def test_it_is_conditioned_once_until_it_changes_or_is_forgotten(monkeypatch):
-    calls, condition = [], Posterior.condition
-    monkeypatch.setattr(Posterior, "condition", lambda *args, **how: calls.append(how) or condition(*args, **how))
-    evidence = Evidence().added([image(1), image(2)])
-    for ratio in (0.1, 0.2, per_level([0.1, 0.3], [slice(0, 2), slice(2, DIM)])):
-        evidence.posterior(ratio)
-    assert len(calls) == 1
-    evidence.replace(0, weight=2.0).posterior(0.1)
-    assert len(calls) == 2
-    before = evidence.posterior(0.3)
-    evidence.forget()
-    evidence.forget()
-    assert torch.equal(evidence.posterior(0.3).mean, before.mean) and len(calls) == 3
 
 
 def test_it_has_a_title_and_is_an_example_or_saved_until_it_changes():
@@ -152,10 +137,10 @@ def test_a_picture_without_a_face_hardly_counts_among_faces():
 
 def test_the_verdict_is_right_in_19_of_20(celeba64):
     """Photographs of faces fit; flat colours, noise and textures do not."""
-    engine, photographs = Engine(celeba64), [*example("red_hair"), *example("greyscale")]
+    engine, photographs = Engine(celeba64), [*example("red_hair"), *example("greyscale")][::2]
     faces = engine.read(photographs)
-    others = engine.read([picture for pictures in faceless(n=8).values() for picture in pictures])
-    assert len(others) == 32 and sum(image.is_outlier for image in others) >= 0.95 * len(others)
+    others = engine.read([picture for pictures in faceless(n=5).values() for picture in pictures])
+    assert len(others) == 20 and sum(image.is_outlier for image in others) >= 0.95 * len(others)
     assert sum(not image.is_outlier for image in faces) >= 0.95 * len(faces)
 
 

@@ -17,10 +17,10 @@ from .flows.test_layers import COUPLINGS, built
 from .helpers import make_tiny_prior
 from .test_adapters import Own
 
-GLOW = GlowConfig(8, (LevelConfig(2, 6), LevelConfig(1, 6, squeeze="quarters")), edge=True)
+GLOW = GlowConfig(8, (LevelConfig(1, 6, squeeze="quarters"),), edge=True)
 CONFIGS = {
     "a glow": GlowConfig(8, (LevelConfig(2, 6),), 1, coupling=next(iter(COUPLINGS.values()))),
-    "grown twice": WaveletConfig(WaveletConfig(GLOW, DetailConfig(1, 6, 4)), DetailConfig(2, 6, 4, prior_cap=2.0)),
+    "grown": WaveletConfig(GLOW, DetailConfig(1, 6, 4, prior_cap=2.0)),
 }
 
 

@@ -347,14 +347,3 @@ def test_interpolation_mixes_covariances_or_standard_deviations(covariance, othe
     between = interpolate(a, b, t, path)
     close(between.mean, (1 - t) * a.mean + t * b.mean, 1e-12)
     close(dense(between.covariance, D), expected, 1e-12)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@every_covariance
-def test_a_gpu_gives_the_same(covariance):
-    here, there = (Posterior.condition(z, 0.5, likelihood=covariance) for z in (EVIDENCE, EVIDENCE.cuda()))
-    for posterior in (there, there.with_lam(1.0).with_lam(0.5)):
-        close(posterior.sample(4).cpu(), here.sample(4))
-        close(posterior.predictive().log_prob(EVIDENCE.cuda()).cpu(), here.predictive().log_prob(EVIDENCE))
-        close(interpolate(posterior, posterior.prior, 0.3).mean.cpu(), interpolate(here, here.prior, 0.3).mean)
-        assert posterior.kl(posterior.prior) == pytest.approx(here.kl(here.prior))

@@ -1,5 +1,6 @@
 """The fused flow: the numbers of the flow that is trained; and decoding with a guard, exact for what is known."""
 
+import json
 from contextlib import contextmanager
 
 import pytest
@@ -9,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig, fuse, fused, unrolled
+from transflow_core.flows import (
+    DetailConfig,
+    GlowConfig,
+    LevelConfig,
+    WaveletConfig,
+    fuse,
+    fused,
+    read_config,
+    unrolled,
+)
 from transflow_core.flows.base import Guard
 from transflow_core.posterior import Posterior
 
@@ -28,7 +38,7 @@ once = st.builds(WaveletConfig, glows, details)
 wavelets = st.one_of(once, st.builds(WaveletConfig, once, details))
 flows = st.one_of(glows, wavelets)
 caches = st.sampled_from([1, 2**10, 2**30])  # 1: one image at a time
-some = settings(max_examples=30)
+some = settings(max_examples=20)
 
 
 @contextmanager
@@ -61,8 +71,13 @@ def left(ranges, bounds, slack=0.0):
     return ((ranges[:, 0] < bounds[:, 0] - slack) | (ranges[:, 1] > bounds[:, 1] + slack)).any(1)
 
 
+@given(flows)
+def test_a_configuration_comes_back_from_json(config):
+    assert read_config(json.loads(json.dumps(config.to_dict()))) == config
+
+
 @given(flows, st.integers(1, 5), caches)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @torch.inference_mode()
 def test_it_is_the_same_map_with_the_same_log_det(config, n, cache):
     flow, form, x, z = known(config, n)
@@ -154,21 +169,19 @@ def test_coarse_images_are_the_means_of_whole_ones_within_the_same_ranges(config
         assert (of_coarse <= excess).all()  # the details may leave besides
 
 
-@pytest.mark.parametrize("likeness", [0.9, 0.0])
-def test_a_set_that_ships_decodes_as_without_a_guard_and_its_draws_stay_whole(default_prior, likeness):
-    paths = sorted((EXAMPLES / "cartoon").glob("*.png"))
+def test_a_set_that_ships_decodes_as_without_a_guard_and_its_draws_stay_whole(default_prior):
+    paths = sorted((EXAMPLES / "cartoon").glob("*.png"))[::2]
     prior = default_prior.at(128)  # the size of these pictures
     aligned = prior.to_unit([Image.open(path).convert("RGB") for path in paths])
     cartoon = Posterior.condition(prior.encode(aligned), lam_ratio=0.01)
     looks = prior.looks(cartoon.latents)
-    if likeness:
-        images, excess = prior.guarded_decode(cartoon.latents, ranges=looks.guard.ranges)
-        assert images.equal(prior.decode(cartoon.latents)) and not excess.any()
-        assert not looks.guard.noisy(images).any()
-        mirrored = prior.guarded_decode(looks.mirrored, ranges=looks.guard.ranges)[0]
-        torch.testing.assert_close(mirrored, images.flip(-1).clamp(0, 1), atol=1e-3, rtol=0)
-    sampler = cartoon.draw(by_local(likeness, 0.01), prior.levels, looks)
-    z = sampler.sample(32, seed=1)
+    images, excess = prior.guarded_decode(cartoon.latents, ranges=looks.guard.ranges)
+    assert images.equal(prior.decode(cartoon.latents)) and not excess.any()
+    assert not looks.guard.noisy(images).any()
+    mirrored = prior.guarded_decode(looks.mirrored, ranges=looks.guard.ranges)[0]
+    torch.testing.assert_close(mirrored, images.flip(-1).clamp(0, 1), atol=1e-3, rtol=0)
+    sampler = cartoon.draw(by_local(0.0, 0.01), prior.levels, looks)  # where images are far from one another
+    z = sampler.sample(16, seed=1)
     form, ranges = prior._form, sampler.guard.ranges.expand(8, -1, -1)
 
     def stays(decode):
@@ -176,5 +189,4 @@ def test_a_set_that_ships_decodes_as_without_a_guard_and_its_draws_stay_whole(de
             return torch.cat([decode(part).abs().amax((1, 2, 3)) for part in z.split(8)]) < 10 * 0.5  # pixels: ±½
 
     assert stays(lambda z: form.guarded_inverse(z, ranges)[0]).all()
-    if likeness == 0.0:  # where images are far from one another
-        assert not stays(lambda z: form.inverse(z)[0]).all()
+    assert not stays(lambda z: form.inverse(z)[0]).all()

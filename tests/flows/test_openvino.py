@@ -48,7 +48,7 @@ def test_it_is_the_fused_flow(config, library, tmp_path):
 
 
 def test_a_prior_on_openvino_is_the_prior(library):
-    config = CONFIGS["grown twice"]
+    config = CONFIGS["grown"]
     ours, theirs = (Prior.from_checkpoint(checkpoint(config), device) for device in ("cpu", "openvino"))
     images = torch.rand(5, config.channels, config.image_size, config.image_size)
     assert theirs.openvino and theirs.device.type == "cpu" and not theirs.to("cpu").openvino

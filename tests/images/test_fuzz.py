@@ -44,13 +44,13 @@ def read_or_refused(data: bytes) -> None:
             image.tobytes()
 
 
-@settings(max_examples=600)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(CORPUS)), edits)
 def test_a_damaged_file_is_an_image_or_an_error(kind, changes):
     read_or_refused(changed(CORPUS[kind], changes))
 
 
-@settings(max_examples=350)
+@settings(max_examples=100)
 @given(
     st.one_of(
         st.builds(lambda header, *size: header(*size), st.sampled_from(HEADERS), *[st.integers(1, 16_000)] * 2),
