@@ -10,8 +10,7 @@ from torch.distributions.transforms import AffineTransform, ComposeTransform, Si
 
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.flows import CoarseFlow, count_parameters
-from transflow_core.flows.pixels import PixelConvention
+from transflow_core.flows import count_parameters
 from transflow_core.posterior import Posterior, interpolate
 from transflow_core.priors.adapters import adapt_encoder, adapt_flow, adapt_transform
 from transflow_core.priors.prior import Prior
@@ -39,15 +38,6 @@ class Own:
 
 class OwnModule(Own, nn.Module):
     """The same as a torch module without a weight."""
-
-
-class OwnCoarse(Own):
-    """It can also give the means."""
-
-    halvings = 1
-
-    def low_pass(self, z, times=1):
-        return nn.functional.avg_pool2d(self.inverse(z)[0], 2)
 
 
 class Whitener(nn.Module):
@@ -139,30 +129,6 @@ def test_a_module_moves_with_the_prior_and_another_object_stays_where_it_is():
     prior = Prior.from_checkpoint(adapt_flow(Own()), device="meta")
     assert prior.device.type == "cpu" and prior.to("meta").device.type == "cpu"
     assert count_parameters(nn.Linear(2, 3)) == 9 and prior.info()["parameters"] == 0
-
-
-def test_only_a_flow_that_has_means_is_coarse():
-    z = torch.randn(2, DIM, generator=torch.Generator().manual_seed(0))
-    for flow, side in ((Own(), SIZE), (OwnCoarse(), SIZE // 2)):
-        assert isinstance(flow, CoarseFlow) == (side < SIZE)
-        assert Prior(flow, PixelConvention(), "own", "x").decode(z, side=SIZE // 4).shape == (2, 3, side, side)
-
-
-def test_levels_and_pixels_are_given_where_a_model_has_them():
-    class Centred(Whitener):
-        def encode(self, x):
-            assert x.min() >= -0.5 and x.max() <= 0.5
-            return x.flatten(1)
-
-        def decode(self, z):
-            return z.reshape(-1, *IMAGE)
-
-    shapes = [(6, 2, 2), (24, 1, 1)]
-    prior = Prior.from_checkpoint(adapt_encoder(Centred(), IMAGE, shapes, pixels=PixelConvention(bits=5)), device="cpu")
-    assert [level.shape for level in prior.levels] == shapes
-    own = Prior.from_checkpoint(adapt_flow(Own()), device="cpu")
-    assert [(level.name, level.dim) for level in own.levels] == [("4×2", 24), ("2×4", 24)]
-    torch.testing.assert_close(prior.decode(prior.encode(IMAGES)), IMAGES)
 
 
 @pytest.mark.parametrize(

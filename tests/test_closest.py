@@ -6,7 +6,7 @@ import torch
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import to_pil
-from transflow_core.posterior import MOST_KEPT, Looks, closest
+from transflow_core.posterior import Looks, closest
 
 from .helpers import make_tiny_prior
 
@@ -69,14 +69,3 @@ def test_names_are_those_of_the_evidence_and_numbers_of_a_saved_one(tmp_path):
     posterior.save(tmp_path / "p.safetensors")
     again = engine.load_posterior(tmp_path / "p.safetensors")
     assert [one.name for one in engine.closest(shown, again, Evidence())] == ["image 1", "image 2"]
-
-
-def test_of_many_images_those_that_are_kept_have_their_names(tmp_path):
-    engine, m = Engine(make_tiny_prior()), MOST_KEPT + 9
-    for index, picture in enumerate(to_pil(torch.rand(m, 3, 16, 16, generator=torch.Generator().manual_seed(2)))):
-        picture.save(tmp_path / f"{index:03d}.png")
-    evidence = engine.read(sorted(tmp_path.iterdir()), align="never")
-    posterior = evidence.posterior(lam_ratio=1.0)
-    assert len(posterior.latents) == MOST_KEPT
-    (last,) = engine.closest(engine.decode(evidence.z[-1:]), posterior, evidence)
-    assert last.index == MOST_KEPT - 1 and last.distance < 1e-3 and last.name == f"{m - 1}.png"

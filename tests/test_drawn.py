@@ -25,7 +25,7 @@ from transflow_core.priors.prior import Prior
 from transflow_core.recipes import Condition, Restyle
 
 from .flows.test_layers import built
-from .helpers import METHODS, by_bootstrap, by_local, by_posterior, make_tiny_prior
+from .helpers import METHODS, by_local, make_tiny_prior
 
 
 def smooth(n, side=16, channels=3, seed=0):
@@ -220,36 +220,6 @@ def test_compositions_and_paths_are_drawn_within_the_union_of_guards():
         assert sampler.guard.ranges.equal(both.ranges) and sampler.guard.chroma.equal(both.chroma)
         assert engine.sample(sampler, 3).images.isfinite().all()
     assert compose([a, Gaussian.standard(engine.prior.dim)], engine.prior.levels).guard is None
-
-
-def test_looks_are_found_once_an_image_and_stay_in_order(monkeypatch):
-    engine, calls = Engine(make_tiny_prior()), []
-    looks = engine.prior.looks
-    monkeypatch.setattr(engine.prior, "looks", lambda z, *args: calls.append(len(z)) or looks(z, *args))
-    posterior = posterior_of(engine.prior, 5)
-    engine.draw(posterior, by_posterior(0.3))
-    assert calls == []  # the paper's method needs none
-    first = engine.looks(posterior)
-    for how in (*METHODS.values(), by_local(0.1, 0.2), by_bootstrap(3)):
-        engine.draw(posterior.with_lam(0.7), how)
-    assert sum(calls) == 5
-    more = Posterior.condition(torch.cat([posterior_of(engine.prior, 7).latents[5:], posterior.latents.flip(0)]), 0.1)
-    found = engine.looks(more)
-    assert sum(calls) == 7
-    for name in ("images", "mirrored", "ranges"):
-        assert getattr(found, name)[2:].equal(getattr(first, name).flip(0))
-    assert len(engine.looks(Posterior.condition(posterior.latents[[0, 0, 1]], 0.1)).images) == 3
-
-
-def test_images_that_were_read_are_not_decoded_to_be_looked_at(any_prior, monkeypatch):
-    engine = Engine(any_prior)
-    pictures = smooth(3, any_prior.image_size, any_prior.channels).expand(-1, 3, -1, -1)
-    posterior = engine.read(to_pil(pictures), align="never").posterior()
-    expected = any_prior.looks(posterior.latents)
-    monkeypatch.setattr(any_prior, "noted_decode", None)
-    found = engine.looks(posterior)
-    for name in ("images", "mirrored", "ranges"):
-        torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-3, rtol=1e-3)
 
 
 def test_an_evidence_image_is_drawn_as_it_is(any_prior):

@@ -170,19 +170,3 @@ def test_looks_of_each_are_looks_of_all(noted):
     assert some.mirrored.equal(looks.mirrored[[0, 2]]) and looks.of(torch.ones(3).bool()) is looks
     small = looks.small(8)
     assert small.shape == (6, 3, 8, 8) and small[3:].equal(small[:3].flip(-1))
-
-
-def test_eyes_at_the_same_places_are_told_from_eyes_anywhere():
-    generator = torch.Generator().manual_seed(0)
-
-    def faces(shift):
-        images = 0.6 + 0.05 * torch.rand(8, 3, 64, 64, generator=generator)
-        for image in images:
-            dy, dx = (torch.randint(-shift, shift + 1, (2,), generator=generator)).tolist()
-            for eye in (24, 40):
-                image[:, 28 + dy : 33 + dy, eye - 3 + dx : eye + 3 + dx] = 0.1
-        return Looks(images, torch.zeros(8, 4), None)
-
-    assert faces(0).alignment > 0.9
-    assert faces(5).alignment < 0.3
-    assert next(iter(faces(5).rows())).alignment == 1.0

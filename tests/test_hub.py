@@ -20,7 +20,7 @@ from transflow_core.priors.catalogue import load_prior, shipped_files, shipped_p
 from transflow_core.priors.prior import Prior
 
 from .checkpoints.projects import GLOWIP, project
-from .helpers import make_sized_prior, make_tiny_prior
+from .helpers import make_tiny_prior
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -288,18 +288,6 @@ def test_a_saved_folder_is_loaded_and_others_may_read_it(tmp_path, prior):
     (tmp_path / "plain").touch()
     modes = {path.stat().st_mode for path in (*(tmp_path / "flow").iterdir(), tmp_path / "plain")}
     assert len(modes) == 1
-
-
-def test_a_prior_of_several_sizes_there_and_back(hub, tmp_path):
-    prior = make_sized_prior()
-    address = prior.push_to_hub("me/sizes")
-    prior.save_pretrained(tmp_path / "folder")
-    for back in (load_prior(address), Prior.from_pretrained("me/sizes"), Prior.from_pretrained(tmp_path / "folder")):
-        assert back.sizes == prior.sizes
-        for side in prior.sizes:
-            assert back.at(side).fingerprint == prior.at(side).fingerprint
-            assert back.at(side).typicality == prior.at(side).typicality
-    assert "`prior.at(16)`" in hub.card("me/sizes").text
 
 
 def test_a_posterior_and_a_classifier_there_and_back(hub, prior):

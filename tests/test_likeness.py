@@ -1,6 +1,5 @@
-"""`benchmarks.likeness`: laws of the distances, what features tell, its rows, and the page that it writes."""
+"""`benchmarks.likeness`: laws of its distances, and a row of it."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +8,9 @@ import torch
 from PIL import Image
 
 from benchmarks import likeness
-from benchmarks.distances import (
-    energy_distance,
-    interval,
-    kid,
-    precision_recall,
-)
+from benchmarks.distances import energy_distance, interval, kid, precision_recall
 from benchmarks.features import DESCRIPTOR, FEATURES, pixels
-from benchmarks.likeness_page import front, page, pareto
-from benchmarks.methods import DEFAULT, GIVEN, HELD_OUT, METHODS, MIRRORED, PREDICTIVE, PRIOR, Given, Method, Shown
-from benchmarks.sets import OTHERS, SHIPPED
-from benchmarks.sitter import OTHERS as OTHERS_OF_PERSON
+from benchmarks.methods import DEFAULT, GIVEN, HELD_OUT, METHODS, MIRRORED, PRIOR, Given, Method, Shown
 from transflow_core.engine import Engine
 
 from .helpers import make_tiny_prior
@@ -51,54 +42,13 @@ def test_precision_and_recall_see_what_is_missing():
 
 
 def test_an_interval_holds_the_mean_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    held = 0
+    rng, held = np.random.default_rng(0), 0
     for trial in range(200):
         low, high = interval([rng.normal(size=20)], resamples=300, seed=trial)
         held += low < 0 < high
     assert 178 <= held <= 199
     # Two groups that differ are drawn themselves; their sizes do not weigh.
     assert interval([[0.0] * 50, [1.0]]) == (0, 1)
-
-
-def measured(name: str, method: str, split: int, energy: float, new: float = 0.5) -> dict:
-    measures = dict.fromkeys(("kid", "precision", "recall", "diversity", "tenth", "near"), 0.5)
-    measures |= {"energy": energy, "novelty": new}
-    row = {"set": name, "group": SHIPPED if name == "ours" else OTHERS, "method": method, "split": split, "n": 4}
-    row |= {"text": METHODS[method].text, "noisy": 0.5, "noisy_shown": 0.25}
-    return row | {"network": measures, DESCRIPTOR: measures | {"within": 0.8 if method == DEFAULT else 0.4}}
-
-
-ENTRIES = [
-    entry
-    for name, factor in (("a", 1), ("b", 3), ("ours", 9))
-    for split in (0, 1)
-    for entry in (
-        measured(name, HELD_OUT, split, 0.0, 1.0),
-        measured(name, PREDICTIVE, split, 2.0 * factor),
-        measured(name, DEFAULT, split, (4.0 + 2 * split) * factor, 0.9),
-    )
-]
-
-
-def test_the_page_is_written_from_the_numbers(tmp_path):
-    """Two sets of one group, two splits; sets that ship move no mean of others. The front joins what nothing beats."""
-    charts = front(ENTRIES, tmp_path / "like.md")
-    assert [path.name for path in charts.values()] == ["like.svg", "like_shipped.svg"]
-    drawn = charts[OTHERS].read_text(encoding="utf-8")
-    assert all(f">{name}</text>" in drawn for name in (HELD_OUT, PREDICTIVE, DEFAULT)) and GIVEN not in drawn
-    assert pareto({"a": (1, 0.2), "b": (2, 0.5), "c": (3, 0.4), "d": (3, 0.6), "e": (1, 0.1)}) == ["a", "b", "d"]
-    person = {"person": "p", "split": 0, "method": OTHERS_OF_PERSON, "mean": 0.4, "nearest": 0.35, "within": 1.0}
-    text = page(json.loads(json.dumps(ENTRIES)), [person], charts, [])
-    for line in (
-        f"| {DEFAULT} | 10.00 [",
-        f"| {DEFAULT} | 45.00 [36.00, 54.00]",
-        f"| {PREDICTIVE} | 4.00 [2.00, 6.00]",
-        f"| {DEFAULT} | 5.00 [4.00, 6.00] | 15.00 [12.00, 18.00] |",  # set by set
-        f"| {OTHERS_OF_PERSON} | 0.40 | 0.35 | 1.00 |",
-        "(like.svg)",
-    ):
-        assert line in text
 
 
 def photographs(folder: Path, colour: int, n: int) -> Path:

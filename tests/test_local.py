@@ -203,42 +203,6 @@ def test_a_latent_without_places_has_one_vector_of_weights(looks):
             assert (coefficients > -1e-6).all()
 
 
-def test_more_cuts_have_the_same_donors_and_seams_where_they_agree():
-    def seams(sampler):
-        rows, weights = weights_of(sampler, 60)
-        donors = torch.nn.functional.avg_pool2d(sampler.pictures, 2)[rows]
-        average = (weights.unsqueeze(2) * donors).sum(1)
-        return rows, ((weights.unsqueeze(2) * donors.square()).sum(1) - average.square()).mean()
-
-    (rows, many), (same, few) = seams(sampler_of(cuts=64, sharp=8.0)), seams(sampler_of(cuts=1, sharp=8.0))
-    assert same.equal(rows) and many < 0.9 * few
-
-
-def test_a_mouth_that_donors_do_not_share_is_of_one_of_them():
-    looks = looks_of()
-    images = torch.full_like(looks.images, 0.5)
-    images[: P // 2, :, 11:13, 5:11] = 0.1  # half of them have one
-    sampler = replace(sampler_of(donors=4, near=0.0), pictures=replace(looks, images=images).small(32))
-
-    def shared(cuts):
-        rows, weights = weights_of(replace(sampler, numbers=replace(sampler.numbers, cuts=cuts)), 100)
-        share = (weights[:, :, 11:13, 6:10] * (rows % P < P // 2)[:, :, None, None]).sum(1)
-        return (share * (1 - share)).mean()
-
-    assert shared(64) < 0.25 * shared(1)
-
-
-def test_coarse_places_have_the_donors_of_the_eyes_and_of_the_mouth_in_them():
-    """What a face looks like comes from coarse levels: neither background nor hair decides there."""
-    levels = levels_of(((3, 8, 8), (6, 2, 2)))
-    sampler = sampler_of(levels=levels, donors=4, cuts=1, sharp=8.0, length=0.3)
-    rows, weights = weights_of(sampler, 50)
-    found, d = (z[..., levels[1].slice].unflatten(-1, (6, 2, 2)) for z in (sampler.deviations(50), sampler.directions))
-    for place, height in enumerate((7, 11)):  # of the eyes, and of the mouth
-        expected = torch.einsum("nk,nkc->nc", weights[:, :, height, 7].double(), d[rows][..., place, 0])
-        assert torch.cosine_similarity(found[..., place, 0], expected).mean() > 0.7
-
-
 def test_donors_are_near_the_first_one_and_count_less_where_they_are_not():
     def apart(sampler):
         rows = sampler.mixing(200)[0]
@@ -250,22 +214,6 @@ def test_donors_are_near_the_first_one_and_count_less_where_they_are_not():
     weights = weights_of(sampler, 200)[1][:, :, 0, 0]
     close((weights / weights[:, :1]).log(), -6.0 * (apart(sampler) - 0.5).clamp_min(0), 1e-4)
     assert (apart(sampler) > 0.6).any()
-
-
-def test_unlike_faces_blend_as_wholes_and_like_ones_by_their_parts():
-    sampler, looks = sampler_of(donors=4, near=0.0, cuts=1, sharp=6.0), looks_of()
-
-    def spread(sampler, contrast=0.0):
-        """Over places of a draw, and over draws."""
-        if contrast:
-            sampler = replace(sampler, pictures=0.5 + contrast * (looks.small(32) - 0.5))
-        logits = sampler.mixing(60)[1]
-        return logits.std((-1, -2)).mean(), logits[..., 8, 8].std()
-
-    (alike, _), (between, _), (unlike, over_draws) = (spread(sampler, contrast) for contrast in (0.01, 1.0, 9.0))
-    assert alike > 1.2 * between and between > 2 * unlike and over_draws > 1
-    without = replace(sampler, pictures=None, directions=sampler.directions[:P])
-    close(spread(without)[0], alike, 0.05)  # they count as alike
 
 
 @pytest.mark.parametrize("likeness", [0.0, 1.0])

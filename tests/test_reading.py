@@ -2,7 +2,6 @@
 
 import itertools
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from PIL import Image
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, Source
 from transflow_core.images import to_pil
-from transflow_core.pictures import PictureReader, read_picture
+from transflow_core.pictures import PictureReader
 from transflow_core.posterior import per_level
 from transflow_core.priors.typicality import Typicality
-from transflow_core.runtime.worker import ComputeWorker, Worker
+from transflow_core.runtime.worker import ComputeWorker
 
 from .helpers import make_tiny_prior, squares
 
@@ -63,21 +62,6 @@ def test_it_grows_from_nothing_by_one_two_four_and_then_by_eight_until_nothing_r
     for before, after in itertools.pairwise(seen):
         assert after.images[: len(before)] == before.images
     assert [source.file for source in seen[-1].sources] == files
-
-
-def test_pictures_that_are_read_come_before_their_latents_where_they_are_wanted(engine, files):
-    seen = list(engine.read_steps(files[:5], early=True))
-    assert [(len(evidence), len(evidence.coming)) for evidence in seen] == [
-        (0, 0),
-        (1, 0),
-        (1, 1),
-        (3, 0),
-        (3, 1),
-        (5, 0),
-    ]
-    (coming,) = seen[2].coming
-    assert coming.latent is None and coming.face.image == seen[-1][1].face.image and coming.name == seen[-1][1].name
-    assert seen[-1].z.equal(engine.read(files[:5]).z)
 
 
 def test_batches_and_workers_give_the_latents_of_one_by_one(tiny_prior, files):
@@ -153,45 +137,6 @@ def test_a_cancel_keeps_the_batches_that_were_read(engine, files, kept):
     assert len(evidence) == kept and evidence.remaining == len(files) - kept
 
 
-class Gated(Worker):
-    """A reader that reads a picture when it is let."""
-
-    def __init__(self):
-        super().__init__("gated")
-        self.gate, self.started, self.asked = threading.Semaphore(0), [], 0
-
-    def submit(self, content, *, cancel=None, **how):
-        self.asked += 1
-        return super().submit(self.read, content, cancel=cancel, **how)
-
-    def read(self, content, **how):
-        self.started.append(content)
-        self.gate.acquire()
-        return read_picture(content, **how)
-
-
-@pytest.mark.parametrize("why", ["closed", "cancelled"])
-def test_pictures_that_wait_are_few_and_dropped_when_nobody_wants_them(tiny_prior, files, why):
-    """A visitor closes the page, or presses Stop: only the picture that is under way is read to its end."""
-    reader, cancel = Gated(), threading.Event()
-    steps = Engine(tiny_prior, pictures=reader).read_steps(files, cancel=cancel)
-    next(steps)
-    assert reader.asked == 0
-    reader.gate.release()
-    assert len(next(steps)) == 1
-    assert 8 <= reader.asked <= 16  # enough for a batch, while memory does not grow with the set
-    while len(reader.started) < 2:  # the next one is under way
-        time.sleep(0.001)
-    if why == "closed":
-        steps.close()
-    else:
-        cancel.set()
-    reader.gate.release(20)
-    assert list(steps) == []
-    Worker.submit(reader, lambda: None).result()  # whatever was to come, came
-    assert reader.started == files[:2]
-
-
 def test_a_saved_posterior_takes_the_place_of_images_where_it_comes_alone(engine, files, saved):
     evidence = engine.read([saved], onto=engine.read(files[:2]))
     assert evidence.saved is not None and len(evidence) == 0 and evidence.title == "mine.safetensors"
@@ -239,26 +184,6 @@ def test_a_posterior_of_files_is_that_of_their_evidence(engine, files, saved):
     ):
         with pytest.raises(ValueError, match=problem):
             engine.posterior(wrong, ratio)
-
-
-def test_faces_of_a_group_are_chosen_by_the_user(shipped, conformance):
-    """Two faces in one picture: the largest is used; all, another, or the whole picture can be."""
-    canvas = Image.new("RGB", (640, 320), (96, 128, 96))
-    large, small = (Image.fromarray(pixels) for pixels in conformance["images"][:2])
-    canvas.paste(large.resize((256, 256), Image.Resampling.LANCZOS), (20, 40))
-    canvas.paste(small.resize((192, 192), Image.Resampling.LANCZOS), (400, 60))
-    evidence = shipped.read([Source(canvas, "cat", 3.0, robust=False)])
-    picture = evidence[0].picture
-    assert len(picture.faces) == 2 and len(shipped.read([canvas], faces="all")) == 2
-    second, whole = (shipped.choose(evidence[0], face) for face in (picture.faces[1], picture.whole))
-    assert second.face.index == 1 and "whole" in whole.summary
-    assert (second.source, whole.source) == (
-        Source(canvas, "cat", 3.0, 1, False),
-        Source(canvas, "cat", 3.0, "whole", False),
-    )
-    again = shipped.read([second.source, whole.source])
-    assert [image.latent for image in again] == [second.latent, whole.latent], "known from the cache"
-    assert evidence.put(0, second).z.equal(second.latent.z[None]) and not second.latent.z.equal(evidence.z[0])
 
 
 def test_what_cannot_be_encoded_is_left_out_and_noise_is_an_outlier(shipped):

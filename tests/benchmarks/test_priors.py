@@ -1,7 +1,5 @@
 """`python -m benchmarks.priors`: a column for each size of each prior, and for each only one."""
 
-import pytest
-
 from benchmarks import priors
 
 from ..helpers import make_sized_prior, make_tiny_prior, squares
@@ -20,12 +18,6 @@ def test_every_size_has_a_column_from_small_to_large(tmp_path, monkeypatch, caps
     assert all(len(row) == 5 for row in rows[2:]) and output.is_file()
     for what in ("grid of 2, 4 and 8 pixels in 1/255, temperature 0.7", "temperature 0.7: detail of the flattest"):
         assert any(row[0].startswith(what) for row in rows)
-
-
-def test_distances_need_data(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["priors", "celeba64", "--distances", "colour and texture"])
-    with pytest.raises(SystemExit):
-        priors.main()
 
 
 def test_distances_are_of_each_temperature(tmp_path, monkeypatch, capsys):

@@ -8,10 +8,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from transflow_core.priors.catalogue import load_prior
-from transflow_core.priors.prior import Prior
 from transflow_core.runtime import devices
-from transflow_core.runtime.devices import DeviceError, in_halves, on_cores, others_run
+from transflow_core.runtime.devices import DeviceError, in_halves, on_cores
 from transflow_core.runtime.worker import ComputeWorker
 from transflow_core.training.measure import measure_typicality
 
@@ -53,31 +51,6 @@ def test_a_batch_has_a_part_for_each_thread_where_that_helps(threads, rows, busy
         assert inference and cores == (threads if together else 1) and (who == me) == together
 
 
-@pytest.mark.parametrize(
-    ("told", "spinning", "busy"),
-    [
-        ("0.5 0.4 0.3 3/79 4711", 0, False),
-        ("0.5 0.4 0.3 4/79 4711", 0, True),
-        ("0.5 0.4 0.3 4/79 4711", 1, False),
-        ("0.5 0.4 0.3 6/79 4711", 2, True),
-        ("0.5 0.4", 0, False),
-        (None, 0, False),
-    ],
-)
-def test_others_run_where_more_threads_would_run_than_there_are_cores(told, spinning, busy, tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "_LOADAVG", tmp_path / "loadavg")
-    monkeypatch.setattr(devices, "_TASKS", tmp_path / "task")
-    monkeypatch.setattr(devices.os, "cpu_count", lambda: 4)
-    if told is not None:
-        (tmp_path / "loadavg").write_text(told)
-    # Numbers that no thread has: torch's, of which some run and one sleeps; and this thread, which is Python's.
-    states = {threading.get_native_id(): "R", 5_000_000: "S"} | {6_000_000 + index: "R" for index in range(spinning)}
-    for number, state in states.items():
-        (tmp_path / "task" / str(number)).mkdir(parents=True)
-        (tmp_path / "task" / str(number) / "stat").write_text(f"{number} (a) b) {state} 1 2 3")
-    assert others_run(2) is busy
-
-
 def test_the_parts_are_computed_at_the_same_time_and_an_error_of_one_is_the_batchs():
     both = threading.Barrier(2)
 
@@ -108,9 +81,8 @@ def test_threads_of_others_keep_their_number_and_a_compute_thread_has_its_own_re
     assert apart(of_a_worker) == ([1] * 5, (5, 1, 1)), "all cores are the worker's, and its first batch changes nothing"
 
 
-@pytest.mark.parametrize("name", ["celeba64", "celeba256"])
-def test_a_prior_gives_the_same_on_any_number_of_cores(name):
-    prior = load_prior(name, device="cpu")
+def test_a_prior_gives_the_same_on_any_number_of_cores(celeba64):
+    prior = celeba64
     z = 0.7 * torch.randn(3, prior.dim, generator=torch.Generator().manual_seed(0))
     (x, back), (x2, back2) = (
         with_threads(count, lambda: (x := prior.decode(z), prior.encode_and_score(x))) for count in (1, 2)
@@ -200,21 +172,3 @@ def test_densities_and_typicality_are_summed_up_where_there_is_float64(monkeypat
         assert prior.log_prob(images).dtype == prior.bits_per_dim(images).dtype == torch.float64
         assert prior.device.type == "meta" and prior.decode(torch.zeros(2, prior.dim)).is_meta
         assert measure_typicality(prior, np.zeros((3, *shape[2:], shape[1]), np.uint8))
-
-
-def test_a_flow_that_is_none_of_ours_has_the_batch_as_it_is():
-    class Strange:
-        image_size, channels, latent_shapes = 2, 3, [(3, 2, 2)]
-
-        def forward(self, x):
-            sizes.append(len(x))
-            return x.flatten(1), torch.zeros(len(x))
-
-        def inverse(self, z):
-            sizes.append(len(z))
-            return z.reshape(-1, 3, 2, 2), torch.zeros(len(z))
-
-    sizes = []
-    prior = Prior(Strange(), make_tiny_prior().pixels, "strange", "0" * 64)
-    with_threads(2, lambda: prior.encode(prior.decode(torch.zeros(4, 12)).clamp(0, 1)))
-    assert sizes == [4, 4]

@@ -5,13 +5,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-import torch
-from PIL import Image
 
-from transflow_core.engine import Engine
-from transflow_core.posterior import Gaussian
-from transflow_core.priors.adapters import adapt_encoder
-from transflow_core.priors.prior import Prior
 from transflow_core.runtime import worker as worker_module
 from transflow_core.runtime.worker import Cancelled, ComputeWorker, Worker, as_client
 
@@ -180,27 +174,6 @@ def test_errors_reach_the_caller(compute, error):
 
 def test_a_call_within_a_call_does_not_wait_for_itself(compute):
     assert compute.run(compute.run, lambda a, b: a - b, 5, b=3) == 2
-
-
-def test_an_engine_runs_its_flow_there_batch_by_batch(compute):
-    ran, here = [], threading.current_thread()
-
-    def noted(function):
-        return lambda x: ran.append((len(x), threading.current_thread())) or function(x)
-
-    halves = SimpleNamespace(
-        encode=noted(lambda x: 4 * x.flatten(1) - 2), decode=noted(lambda z: (z.reshape(-1, 3, 8, 8) + 2) / 4)
-    )
-    prior = Prior.from_checkpoint(adapt_encoder(halves, (3, 8, 8)), device="cpu")
-    frames = [Image.new("RGB", (8, 8), (shade, 90, 30)) for shade in (10, 120, 250)]
-    normal, results = Gaussian.standard(prior.dim), []
-    for worker, thread in ((compute, compute.run(threading.current_thread)), (None, here)):
-        engine = Engine(prior, batch_size=2, compute=worker)
-        ran.clear()
-        latents = torch.stack([latent.z for latent in engine.encode(frames)])
-        results.append((latents, engine.sample(normal, 5).images, engine.sample(normal, 2, preview=True).images))
-        assert {found for _, found in ran} == {thread} and max(size for size, _ in ran) == 2
-    assert all(a.equal(b) for a, b in zip(*results, strict=True))
 
 
 def test_all_priors_of_all_pages_compute_in_one_thread():
