@@ -156,11 +156,6 @@ def draws_two(folder: Path, **environment: str) -> None:
 
 
 @pytest.mark.slow
-def test_it_starts_and_answers_by_itself(folder: Path) -> None:
-    draws_two(folder)
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="ZeroGPU forks")
 def test_on_zero_gpu_it_reports_and_computes_on_the_cpu(folder: Path, tmp_path: Path) -> None:
     """A function is registered before the launch, and runs in a fork; engines stay where no quota is spent."""
