@@ -155,15 +155,17 @@ def kept_page(_kept, request) -> Iterator[Callable]:
 class Held:
     """A method of `Engine` that waits until `go_on` is set, or it is cancelled. `which` calls do, by their number.
 
-    With `preview` only calls for a preview wait.
+    With `preview` only calls for a preview wait, with `of` only calls with these arguments count.
     """
 
-    def __init__(self, monkeypatch, method, which=lambda number: True, preview=False):
+    def __init__(self, monkeypatch, method, which=lambda number: True, preview=False, of=lambda *args: True):
         self.begun, self.go_on, self.cancelled = (threading.Event() for _ in range(3))
         self.calls = 0
         plain = getattr(Engine, method)
 
         def held(*args, **how):
+            if not of(*args[1:]):
+                return plain(*args, **how)
             number, self.calls = self.calls, self.calls + 1
             waits = which(number) and (how.get("preview", False) or not preview)
             while waits and not self.go_on.wait(0.01):

@@ -8,6 +8,10 @@ from .test_studio import wait_samples
 
 # Contrast, names, order and targets of 24 pixels; "minor" ones are matters of taste.
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+# Dark colours change nothing but the contrast.
+DARK = {"resultTypes": ["violations"], "runOnly": ["color-contrast"]}
+# Gradio's sign of an output that has nothing yet.
+NOTHING_YET = '<div aria-label="Empty value"'
 REACHED_JS = "document.activeElement?.id === 'closeness-range'"
 INNER_JS = """
 ([at, name]) => [...document.querySelectorAll(`${at} button`)].find(one => one.textContent.trim() === name).click()
@@ -70,7 +74,6 @@ def filled(page, tab):
         yield tab
         yield from look_into(page, "#classify-results", "Classes", "Download")
     else:
-        page.locator(BEHIND[tab]).wait_for()
         yield tab
 
 
@@ -92,11 +95,12 @@ def test_no_tab_has_a_barrier_and_each_fits_its_window(new_page, served_small, s
         for dark in (False, True):
             page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
             frames(page, 40)  # dimmed elements fade in
-            for one in axe.run(page, options=OPTIONS).response["violations"]:
+            for one in axe.run(page, options=DARK if dark else OPTIONS).response["violations"]:
                 if one["impact"] != "minor":
                     nodes = [node["html"][:160] for node in one["nodes"]]
                     # The code editor takes its colours when it loads.
                     nodes = [html for html in nodes if not (dark and html.startswith('<span class="\u037c'))]
+                    nodes = [html for html in nodes if not html.startswith(NOTHING_YET)]
                     found.extend(f"{state}{', dark' * dark}: {one['id']}: {node}" for node in nodes)
         page.evaluate("document.body.classList.remove('dark')")
         if page.evaluate("document.documentElement.scrollWidth") > width:
@@ -114,7 +118,10 @@ def test_no_tab_has_a_barrier_and_each_fits_its_window(new_page, served_small, s
             page.wait_for_selector(FIXED[tab][1])
         frames(page, 20)
         before = tab in FIXED and distance(tab)
-        look(f"{tab}, empty")
+        if tab in BEHIND:
+            page.locator(BEHIND[tab]).wait_for()
+        if tab not in BEHIND or tab == "Tell apart":
+            look(f"{tab}, empty")
         for state in filled(page, tab):
             if state == tab:
                 shot(page, f"{tab}_{width}")

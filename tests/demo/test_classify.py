@@ -297,7 +297,7 @@ def test_nothing_moves_when_a_query_is_added_or_removed(tab_page, width):
     wait_answers(page, 15)
     assert abs(top() - before) < 30
     if width < 700:  # a phone scrolls to the answers, which are far below the button
-        assert page.locator("#classify-status").bounding_box()["y"] < 900
+        page.wait_for_function("document.getElementById('classify-status').getBoundingClientRect().top < 900")
     page.focus("#classify-answers [data-action=remove][data-index='14']")
     page.keyboard.press("Enter")
     wait_answers(page, 14)

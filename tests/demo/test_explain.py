@@ -321,7 +321,7 @@ def test_the_three_methods_draw_from_the_same_random_numbers(how, shot):
     assert axes == pytest.approx(torch.linalg.eigvalsh(added.T @ added / 90).tolist(), abs=1e-6)
     # Of one image each, draws are the images, drawn in; without evidence they are 0.6 of the prior's.
     move(page, "how-likeness", 100)
-    apart = torch.cdist(samples(page), inwards)
+    apart = torch.cdist(samples(page), inwards, compute_mode="donot_use_mm_for_euclid_dist")
     assert apart.min(1).values.max() < 1e-9 and set(apart.argmin(1).tolist()) == {0, 1, 2}
     go(page, "Infinity")
     cool = samples(page)

@@ -71,7 +71,7 @@ def test_it_can_be_stopped(page, served_small, hold, monkeypatch):
     page.goto(served_small)
     wait_samples(page)
     page.wait_for_selector("#sheet [data-do=larger]:enabled", state="attached")
-    tile = hold("call", which=lambda number: number == 2)
+    tile = hold("call", which=lambda number: number == 2, of=lambda part: part.__name__ == "__next__")
     page.click("#sheet summary >> nth=0")
     page.click("#sheet [data-do=larger]")
     says(page, "#morph-status", "of 4 parts")
