@@ -12,7 +12,7 @@ from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import Prior
 from transflow_core.runtime import tune
 
-from .helpers import CHROMIUM, CHROMIUM_ARGUMENTS, ROOT, SHARED, make_tiny_prior, read_conformance
+from .helpers import CHROMIUM, CHROMIUM_ARGUMENTS, EXAMPLES, ROOT, SHARED, make_tiny_prior, read_conformance
 
 tune()  # a run of the tests is a program
 # The machine may be busy: no example has a deadline, nor is slow data a fault.
@@ -64,6 +64,16 @@ def checkout(tmp_path, monkeypatch) -> Path:
     (tmp_path / "assets").symlink_to(ROOT / "assets")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def few(checkout) -> Path:
+    """The same with seven images of each example set: more show no more."""
+    (checkout / "assets").unlink()
+    for file in EXAMPLES.glob("*/*_0[0-6].png"):
+        (folder := checkout / file.parent.relative_to(ROOT)).mkdir(parents=True, exist_ok=True)
+        (folder / file.name).symlink_to(file)
+    return checkout
 
 
 @pytest.fixture(scope="session")

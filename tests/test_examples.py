@@ -21,11 +21,11 @@ def test_there_is_nothing_else():
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_an_example_runs(name, checkout, monkeypatch, capsys):
+def test_an_example_runs(name, few, monkeypatch, capsys):
     file = ROOT / "examples" / f"{name}.py"
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 25
     monkeypatch.setattr(sys, "argv", [str(file)])
     runpy.run_path(str(file), run_name="__main__")
-    assert all((checkout / made).stat().st_size > 1000 for made in MADE[name])
+    assert all((few / made).stat().st_size > 1000 for made in MADE[name])
     if name == "classify":
         assert capsys.readouterr().out.count("(") == 3  # each is told apart, and none is "none of these"

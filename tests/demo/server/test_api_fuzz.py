@@ -47,7 +47,7 @@ def served(tmp_path_factory):
         yield endpoints(SimpleNamespace(get=get, names=lambda: ["tiny"])), [{"path": str(upload)}]
 
 
-@settings(max_examples=250)
+@settings(max_examples=80)
 @given(name=st.sampled_from(ENDPOINTS), wrong=st.dictionaries(st.integers(0, 20), JSON, min_size=1, max_size=3))
 @example(name="sample", wrong={3: 10**400})
 @example(name="condition", wrong={3: []})

@@ -78,12 +78,7 @@ def client():
         def sets(session, words):
             return {given: words}
 
-        def moved(session, data, words):
-            return {told: f"{data.get('nothing')} {words}"}
-
-        on(given.submit, lambda session: None, api_visibility="public", api_name="nothing")
         public(sets, given)
-        public(moved, event=True)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -140,10 +135,6 @@ def test_events_of_one_address_leave_threads_to_others(client):
     assert client.predict("x", SEEN, api_name="/who")
 
 
-def test_a_handler_may_take_and_change_nothing(client):
-    client.predict(api_name="/nothing")
-
-
 def test_a_handler_may_go_in_steps(client):
     assert spoken(client, "one two three", "/steps") == ["one", "two", "three"]
     # Whoever says nothing changes nothing: an empty value would be one.
@@ -159,10 +150,6 @@ def test_work_that_was_given_up_changes_nothing(client):
 def test_the_end_of_a_handler_does_not_say_again_what_it_said(client, name):
     """It comes when its turn is over: what the page shows by then may be another's."""
     assert client.submit("word", SEEN, api_name=name).result()[0] == NOTHING
-
-
-def test_a_part_that_an_event_does_not_bring_is_none(client):
-    assert client.predict("x", SEEN, api_name="/moved")[0] == "None x"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import queue
 import socket
 import struct
 import threading
@@ -14,17 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-import gradio as gr
 import httpx
 import pytest
-from gradio.blocks import BlocksConfig
 from gradio.utils import LRUCache
 from starlette.responses import JSONResponse
 from starlette.testclient import TestClient
 
 from benchmarks.visitors import Visitor
 from demo import Engines, build, gradio_compat, launch
-from demo.page import Page
 from demo.server import admission, files, middleware
 from demo.server.admission import EVENTS, RateLimit
 from demo.server.middleware import ServerMiddleware
@@ -52,33 +48,6 @@ def small(tmp_path_factory):
         app, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
         yield app, url.rstrip("/")
         demo.close()
-
-
-def test_what_may_take_all_of_the_machine_begins_when_the_page_answers(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr(Page, "block_thread", lambda self: None)
-    demo, addresses = tiny_page(tmp_path), queue.SimpleQueue()
-    demo.ahead = lambda: addresses.put(demo.local_url)
-    with contextlib.closing(demo):
-        _, url, _ = launch(demo, quiet=True)
-        assert addresses.get(timeout=TIMEOUT) == url
-
-
-def test_a_page_that_answers_late_is_reached_and_one_that_is_not_there_is_not(small, monkeypatch):
-    """As that of a busy machine: Gradio itself gives up after three seconds."""
-    answers = [httpx.ReadTimeout("late"), httpx.ReadTimeout("late"), httpx.Response(200)]
-    monkeypatch.setattr(httpx, "head", mock.Mock(side_effect=[*answers, *[httpx.ConnectError("nobody")] * 20]))
-    assert gr.networking.url_ok("http://page") and not gr.networking.url_ok("http://page")
-
-
-def test_a_server_that_is_told_to_end_before_it_has_begun_ends_without_a_complaint(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    demo = tiny_page(tmp_path)
-    monkeypatch.setattr(demo, "launch", mock.Mock(side_effect=KeyboardInterrupt))  # as on SIGTERM
-    with pytest.raises(SystemExit) as ended:
-        launch(demo, prevent_thread_lock=True)
-    assert ended.value.code == 0
 
 
 @pytest.mark.parametrize("by", ["option", "variable"])
@@ -174,16 +143,6 @@ def test_the_page_works_under_its_policy_and_talks_to_nobody_else(small, new_pag
     page.wait_for_selector("#sheet img")
     own = (small[1], "data:", "blob:")
     assert not [url for url in asked if not url.startswith(own)]
-
-
-def test_a_call_does_not_describe_the_whole_page(small, http, monkeypatch):
-    """For each call, which is a session of its own, Gradio would, in the thread that answers everybody."""
-    describe = mock.Mock(side_effect=BlocksConfig.config_for_block)
-    monkeypatch.setattr(BlocksConfig, "config_for_block", describe)
-    before = len(small[0].state_holder.session_data)
-    assert "event: complete" in http.get(call(http)).text
-    assert len(small[0].state_holder.session_data) > before
-    assert describe.call_count < len(small[0].blocks.blocks) / 2  # a page that was closed just now may have some
 
 
 def test_callers_put_out_no_page_that_is_in_use(small):
@@ -418,12 +377,12 @@ def refused(http, path, body):
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"data": 3}', '{"data": []}', "null", '"x"', "[" * 5000, "\x00"])
-@pytest.mark.parametrize("path", ["call/align", "call/v2/align", "call/v2/nothing", "queue/join", "run/align"])
-def test_a_call_without_sense_is_refused_in_words(http, path, body):
-    assert refused(http, path, body)
+def test_a_call_without_sense_is_refused_in_words(http, body):
+    for path in ("call/align", "call/v2/align", "call/v2/nothing", "queue/join", "run/align"):
+        assert refused(http, path, body), path
 
 
-@pytest.mark.parametrize("depth", range(100, 1600, 100))
+@pytest.mark.parametrize("depth", (100, 700, 1500))
 def test_a_deep_body_of_an_agent_is_refused_in_words(http, depth):
     if find_spec("mcp") is None:
         pytest.skip("tools for agents are optional")

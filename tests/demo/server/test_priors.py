@@ -7,9 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import demo.server.priors
-from demo.examples import example_sets
 from demo.server.priors import Engines
-from transflow_core.runtime.worker import ComputeWorker
 
 from ...helpers import TIMEOUT, make_tiny_prior
 
@@ -150,18 +148,3 @@ def test_few_addresses_are_fetched_at_once(loader):
     ):
         engines.get(HUB)
     engines.get(HUB)
-
-
-def test_the_example_sets_are_inverted_before_a_click_while_nobody_waits(folder, loader, monkeypatch):
-    engines = Engines(folder, device="cpu")
-    engine = engines.get(A)
-    invert, batches, priority = engine._invert, [], []
-    monkeypatch.setattr(engine, "_invert", lambda frames: batches.append(len(frames)) or invert(frames))
-    submit = ComputeWorker.submit
-    monkeypatch.setattr(ComputeWorker, "submit", lambda *a, **k: priority.append(k.get("priority")) or submit(*a, **k))
-    engines.read_examples(A)
-    assert batches and priority and set(priority) == {"idle"}
-    seen = len(batches)
-    for some in (one for one in example_sets().values() if one.shown):
-        assert engine.read(some.files, align="never").used
-    assert len(batches) == seen
