@@ -16,7 +16,7 @@ from PIL import Image
 from transflow_core import pictures
 from transflow_core.engine import Engine
 from transflow_core.images import ImageError, load_image, to_pil
-from transflow_core.pictures import PictureReader, is_quick, read_picture
+from transflow_core.pictures import PictureReader, read_picture
 from transflow_core.runtime import sandbox
 from transflow_core.runtime.sandbox import gaps
 from transflow_core.runtime.worker import as_client
@@ -105,15 +105,6 @@ def test_the_child_gets_no_secrets_of_the_environment(monkeypatch):
     assert "PYTHONPATH" in found.name and "HF_TOKEN" not in found.name
 
 
-def test_both_children_together_say_once_that_dlib_is_missing(monkeypatch, tmp_path, capfd):
-    (tmp_path / "dlib.py").write_text("raise ImportError")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    reader = PictureReader()
-    for side in (64, 3000):  # the second is not quick
-        assert reader.submit(Image.new("RGB", (side, side), "grey"), name="a", size=64).result().faces
-    assert capfd.readouterr().err.count("dlib is not installed here") == 1
-
-
 def test_what_the_kernel_cannot_take_is_said_in_words(monkeypatch, caplog):
     monkeypatch.setattr(sandbox, "_landlock_version", lambda: -1)
     monkeypatch.setattr(sandbox, "_filters", lambda: False)
@@ -164,18 +155,6 @@ def test_a_decoder_that_crashes_or_runs_on_takes_one_picture_along(content, monk
     assert reader.submit(Image.new("RGB", (8, 8)), name="b", size=64).result().faces
 
 
-def test_what_was_begun_is_given_to_who_asks_for_the_same(reader, tmp_path):
-    file = tmp_path / "a.png"
-    Image.new("RGB", (64, 64), "grey").save(file)
-    reader.begin([file], size=64, align="never")
-    (begun,) = reader._begun.values()
-    begun.result()
-    file.unlink()
-    assert reader.submit(file, name="a.png", size=32, align="never").result().problem  # another size: it is read now
-    assert reader.submit(file, name="a.png", size=64, align="never") is begun and begun.result().faces
-    assert reader.submit(file, name="a.png", size=64, align="never").result().problem
-
-
 def test_a_small_picture_does_not_wait_for_a_large_one(reader):
     """The large one is looked at and goes to the slow child, where it stays for as long as it takes."""
     held = threading.Event()
@@ -191,24 +170,6 @@ def test_a_small_picture_does_not_wait_for_a_large_one(reader):
     finally:
         held.set()
     assert [picture.result().name for picture in large[:2]] == ["large"] * 2
-
-
-@pytest.mark.parametrize(
-    ("size", "align", "quick"),
-    [
-        ((128, 128), "auto", True),  # may be aligned already: one look
-        ((300, 300), "auto", False),  # is searched from all sides
-        ((100, 60), "auto", False),
-        ((64, 64), "always", False),
-        ((500, 400), "never", True),
-        ((5000, 4000), "never", False),
-    ],
-)
-def test_what_is_quick_is_known_by_the_header(size, align, quick, tmp_path):
-    path = tmp_path / "a.png"
-    Image.new("RGB", size).save(path)
-    for content in (path.read_bytes(), Image.new("RGB", size)):
-        assert is_quick(content, size=64, align=align) == quick
 
 
 def test_the_child_ends_with_this_process():

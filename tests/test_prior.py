@@ -72,9 +72,9 @@ def test_held_out_faces_come_back_and_have_the_bits_per_dimension_of_the_model_c
     file, side = ("celeba256.zip", 256) if shipped.image_size > 64 else ("celeba.zip", 128)
     with zipfile.ZipFile(shared / "data" / file) as faces:
         names = sorted(name for name in faces.namelist() if name.startswith(f"val{side}/") and not name.endswith("/"))
-        images = [Image.open(io.BytesIO(faces.read(name))).convert("RGB") for name in names[::8]]
+        images = [Image.open(io.BytesIO(faces.read(name))).convert("RGB") for name in names[::24]]
     v = shipped.to_unit([image.reduce(image.width // shipped.image_size) for image in images])
-    assert len(v) > 20 and (shipped.decode(shipped.encode(v)) - v).abs().max() < 1e-3
+    assert len(v) > 8 and (shipped.decode(shipped.encode(v)) - v).abs().max() < 1e-3
     bits = shipped.bits_per_dim(v)
     # The card's number is of all held-out faces, this one of a part of them.
     assert float(bits.mean()) == pytest.approx(said, abs=4 * float(bits.std()) / len(bits) ** 0.5)

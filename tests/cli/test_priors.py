@@ -1,6 +1,5 @@
 """`convert`, `info`, `bench`."""
 
-import sys
 from pathlib import Path
 
 import torch
@@ -52,14 +51,3 @@ def test_bench_times_both_directions_and_tells_what_a_preview_is_off_by(run):
     assert facts["load_s"] > 0 and facts["reconstruction_error"] < 1e-3
     # Where the processor has no tiles for bfloat16 there is one arithmetic, and nothing to be off from.
     assert facts["preview_error"] <= 2 / 255 if facts["preview_nets"] == "bfloat16" else not facts["preview_error"]
-
-
-def test_export_refuses_what_is_no_prior_or_no_folder(run, monkeypatch):
-    assert "nowhere" in run("export", "nowhere", "-o", "out", prior=False, fails=True)
-    assert "no prior called '../../etc/passwd'" in run(
-        "export", "../../etc/passwd", "-o", "out", prior=False, fails=True
-    )
-    assert not Path("out").exists()
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    words = run("export", "tiny.safetensors", "-o", "out", prior=False, fails=True)
-    assert words == 'error: onnxruntime is missing: pip install "transflow-studio[onnx]"\n'

@@ -60,10 +60,7 @@ def test_mistakes_end_in_one_sentence(run, arguments, message):
     ("arguments", "choices"),
     [
         ("sample images --method mine", "'local'"),
-        ("sample images --faces most", "'largest'"),
         ("sample images --likeness 85", "--likeness"),
-        ("sample images --align half", "'never'"),
-        ("interpolate images/0.png images/1.png --interpolation magic", "'wasserstein'"),
         ("mix images/0.png images/1.png --how magic", "'subtract'"),
         ("condition-set images --faces most", "'largest'"),
     ],

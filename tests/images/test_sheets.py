@@ -54,13 +54,6 @@ def test_the_default_cell_is_a_whole_multiple_of_at_least_128(side, cell):
     assert contact_sheet(plain(1, side), gap=0).size == (cell, cell)
 
 
-def test_images_of_different_sizes_and_modes_are_centred():
-    images = [Image.new("RGB", (40, 10), "red"), Image.new("L", (10, 40), 50), Image.new("RGB", (80, 80), "blue")]
-    sheet = contact_sheet(images, columns=3, cell=80, gap=0)
-    shown = [sheet.getpixel(place) for place in [(40, 40), (40, 10), (120, 5), (85, 40), (200, 5)]]
-    assert shown == [(255, 0, 0), WHITE, (50, 50, 50), WHITE, (0, 0, 255)]
-
-
 @pytest.mark.parametrize(
     ("size", "side", "shown"), [((6, 8), 30, (22, 30)), ((6, 8), 4, (3, 4)), ((100, 1), 10, (10, 1))]
 )
@@ -85,12 +78,6 @@ def test_text_is_written_where_it_belongs():
     assert rows.getpixel(centre(2, 1, left, above)) == WHITE  # the short row
 
 
-@pytest.mark.parametrize(("background", "expected"), [("white", 0), ("black", 255), ("#222", 255), ("beige", 0)])
-def test_text_shows_on_any_background(background, expected):
-    text = labelled_rows([plain(1)], column_labels=["IIIIII"], background=background).crop((0, 0, 136, 20)).convert("L")
-    assert np.abs(np.asarray(text, int) - expected).min() < 60
-
-
 def test_the_letters_and_signs_of_labels_are_not_boxes():
     seen = {strip(1, [text]).tobytes() for text in ["", "\U000f0000"]}  # what the font lacks shows as a box
     signs = "λμΣζ∞→éЖ½⁻…✓"
@@ -100,18 +87,3 @@ def test_the_letters_and_signs_of_labels_are_not_boxes():
 def test_accents_that_a_file_system_took_apart_stand_on_their_letters():
     together, apart = (strip(1, [unicodedata.normalize(form, "Müller λ̄")]) for form in ("NFC", "NFD"))
     assert together.tobytes() == apart.tobytes()
-
-
-def test_text_is_large_enough_for_a_phone_where_it_fits():
-    def height(columns: int, text: str) -> int:
-        return strip(columns, [text] * columns).height - strip(columns).height
-
-    assert height(9, "0.3") > 1.5 * height(2, "0.3")
-    assert height(9, "IMG_20240101_123456 (copy).jpeg") == height(2, "0.3")
-
-
-def test_long_labels_keep_inside_their_cells():
-    sheet = strip(2, ["a very long name of a file " * 9, ""])
-    above = sheet.height - strip(2).height
-    assert ink(sheet, (4, 0, 132, above)) > 50
-    assert ink(sheet, (133, 0, sheet.width, above)) == 0

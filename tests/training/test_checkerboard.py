@@ -23,14 +23,13 @@ from transflow_core.priors.prior import Prior
 from transflow_core.training.checkerboard import penalised_parameters, without_checkerboard
 from transflow_core.training.data import first_images
 
-from .conftest import card, ends_in_the_same_bits, log, same, tiny, train
+from .conftest import card, log, same, tiny, train
 
 LEVELS = (LevelConfig(2, 16), LevelConfig(2, 16), LevelConfig(2, 16))
 PIXELS = PixelConvention(bits=5)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("scales, period", [(1, 2), (2, 2), (2, 4)])
+@pytest.mark.parametrize(("seed", "scales", "period"), [(0, 1, 2), (1, 2, 2), (2, 2, 4)])
 def test_a_grid_goes_and_the_picture_stays(seed, scales, period):
     """Soft shapes, as a face's light is, under a grid."""
     small = torch.rand(1, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
@@ -82,10 +81,6 @@ def test_training_takes_the_grid_and_keeps_the_rest(disc_set, gridded, tmp_path)
     penalties = [line["checkerboard"] for line in log(tmp_path, "step")]
     assert len(penalties) == 3 and penalties[-1] < penalties[0]
     assert "- **Checkerboard penalty**: the nets of the finest levels" in card(tmp_path)
-
-
-def test_such_a_run_too_ends_in_the_same_bits_when_it_was_stopped(disc_set, gridded, tmp_path):
-    ends_in_the_same_bits(disc_set, tmp_path, tiny(steps=6, checkerboard=300.0), gridded.flow.config, start=gridded)
 
 
 def test_levels_that_other_noise_was_learned_with_are_whitened(gridded):

@@ -14,7 +14,7 @@ from transflow_core.training.density import BitsPerDim, bits_per_level
 from transflow_core.training.plan import plan, words_of
 from transflow_core.training.processes import Processes
 
-from .conftest import DETAILS, card, conforms, ends_in_the_same_bits, image_set, same, tiny, train
+from .conftest import DETAILS, card, conforms, image_set, same, tiny, train
 
 IMAGES = image_set(64, 24, 64)
 
@@ -75,10 +75,6 @@ def test_bits_of_a_level_have_the_convention_of_the_whole(grown):
     # Noise on the condition changes what the level is given, and nothing else: it costs bits, and few.
     noise = condition_noise((3, 32, 32), 0, most=0.01, size=16, seed=0)
     assert 0 < float((alone(x, noise) - alone(x)).abs().max()) < 1
-
-
-def test_a_run_that_was_stopped_ends_in_the_same_bits(base, tmp_path):
-    ends_in_the_same_bits(IMAGES, tmp_path, settings(steps=12), DETAILS, grow=base)
 
 
 def test_a_level_begins_with_another_and_grows_again(base, grown, tmp_path):

@@ -56,13 +56,6 @@ def test_what_is_not_asked_for_is_the_presets_or_the_priors(tmp_path, prior):
     assert larger.image_size == 128 and isinstance(larger, WaveletConfig)
 
 
-@pytest.mark.parametrize("faster", [False, True])
-def test_nets_are_in_bfloat16_where_that_is_faster(tmp_path, monkeypatch, faster):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": faster})
-    assert plan(tmp_path, preset="tiny32", nets="auto").settings.nets == ("bfloat16" if faster else "float32")
-    assert plan(tmp_path, preset="tiny32", nets="bfloat16").settings.nets == "bfloat16"
-
-
 def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path):
     begun = plan(tmp_path, preset="tiny32", steps=1, learning_rate=0.003, mirror=False, name="discs")
     train(image_set(16, 4), tmp_path, begun.settings)

@@ -24,14 +24,13 @@ OTHER = GlowConfig(32, (LevelConfig(1, 8),))
 
 @pytest.fixture(scope="module")
 def trained(disc_set, tmp_path_factory):
-    """tiny32 after 120 steps, a few seconds: the result, its folder, and what was reported."""
-    folder, shown = tmp_path_factory.mktemp("tiny"), []
-    asked = tiny(steps=120, name="discs", licence="free")
-    return train(disc_set, folder, asked, progress=lambda *now: shown.append(now)), folder, shown
+    """tiny32 after 120 steps, a few seconds: the result, and its folder."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return train(disc_set, folder, tiny(steps=120, name="discs", licence="free")), folder
 
 
 def test_bits_fall_and_the_folder_holds_a_whole_prior(trained, disc_set):
-    result, folder, _ = trained
+    result, folder = trained
     assert result.finished and (result.step, result.images, result.skipped) == (120, 1920, 0)
     before, after = result.measured[0]["held_out_bits"], result.measured[-1]["held_out_bits"]
     assert after < before - 1, (before, after)
@@ -51,20 +50,7 @@ def test_bits_fall_and_the_folder_holds_a_whole_prior(trained, disc_set):
     assert not (folder / "writing").exists()
 
 
-def test_the_log_and_the_progress_tell_how_it_goes(trained):
-    _, folder, shown = trained
-    assert [len(log(folder, event)) for event in ("start", "step", "held_out", "end")] == [1, 6, 2, 1]
-    bits = [line["bits"] for line in log(folder, "step")]
-    assert bits[-1] < bits[0]
-    done = [done for done, _, _ in shown]
-    assert done == sorted(done) and done[-1] == 1000 and {total for _, total, _ in shown} == {1000}
-    words = [words for _, _, words in shown if words.startswith("training")]
-    assert len(words) == 120 and re.fullmatch(
-        r"training: step 61, [\d.]+ bits \(held out [\d.]+\), [\d.]+ images/s, 0 h \d min left", words[60]
-    )
-
-
-@pytest.mark.parametrize("shape, nets", [(TINY, "float32"), (TINY, "bfloat16"), (WAVELETS, "bfloat16")])
+@pytest.mark.parametrize("shape, nets", [(TINY, "bfloat16"), (WAVELETS, "float32")])
 def test_a_run_that_was_stopped_ends_in_the_same_bits(tmp_path, shape, nets):
     ends_in_the_same_bits(image_set(48, 8), tmp_path, tiny(steps=12, nets=nets), shape)
 
@@ -172,22 +158,18 @@ def test_control_c_saves_and_resume_goes_on(disc_folder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("grow", [False, True])
-def test_two_processes_are_one(disc_folder, tmp_path, grow):
+def test_two_processes_are_one(disc_folder, tmp_path):
     """torchrun on two processes: the same batches, so the same weights but for the order of sums."""
-    if grow:
-        train(image_set(16, 4, 16), tmp_path / "base", tiny(steps=1), GlowConfig(16, (LevelConfig(1, 8),)))
-    how = ("--grow", tmp_path / "base") if grow else ("--preset", "tiny32")
-    more = ("--steps", 12, "--device", "cpu", "--held-out", "0.2", "--nets", "float32", "--json")
+    how = ("--preset", "tiny32", "--steps", 12, "--device", "cpu", "--held-out", "0.2", "--nets", "float32", "--json")
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     told = []
     for name, launch in (("one", ("-m",)), ("two", torchrun)):
-        process = cli(disc_folder, "-o", tmp_path / name, *how, *more, launch=launch)
+        process = cli(disc_folder, "-o", tmp_path / name, *how, launch=launch)
         out, err = process.communicate()
         assert process.returncode == 0, err
         told.append(json.loads(out))
     one, two = told
-    assert two["images"] == one["images"] == 12 * (4 if grow else 16)
+    assert two["images"] == one["images"] == 12 * 16
     for before, after in zip(one["measured"], two["measured"], strict=True):
         assert after["held_out_bits"] == pytest.approx(before["held_out_bits"], abs=2e-3)
     same(*(load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")), atol=2e-3)
