@@ -1,7 +1,7 @@
 """What tests share that is no fixture: where things lie, a prior made on the spot, how a browser starts."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from transflow_core.flows import (
     build_flow,
 )
 from transflow_core.posterior import Covariance
+from transflow_core.priors.adapters import adapt_flow
 from transflow_core.priors.catalogue import shipped_files
 from transflow_core.priors.prior import Prior
 from transflow_core.priors.typicality import Typicality
@@ -60,6 +61,27 @@ def make_tiny_prior(seed: int = 0, name: str = "tiny", side: int = 16) -> Prior:
     config = GlowConfig(image_size=side, levels=(LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
     checkpoint = Checkpoint(_random(config, generator), PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
     return Prior.from_checkpoint(checkpoint, device="cpu")
+
+
+class Pixels:
+    """A flow of one's own, without a density: its latents are the pixels of images of 3 channels, between -2 and 2."""
+
+    channels = 3
+
+    def __init__(self, side: int, decode: Callable | None) -> None:
+        self.image_size, self.latent_shapes, self._decode = side, ((3, side, side),), decode
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return 4 * x.flatten(1) - 2, x.new_full((len(x),), torch.nan)
+
+    def inverse(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = (z.reshape(-1, 3, self.image_size, self.image_size) + 2) / 4 if self._decode is None else self._decode(z)
+        return x, z.new_full((len(z),), torch.nan)
+
+
+def make_own_prior(side: int = 8, decode: Callable | None = None) -> Prior:
+    """A prior of somebody's own model."""
+    return Prior.from_checkpoint(adapt_flow(Pixels(side, decode)), device="cpu")
 
 
 def make_sized_prior(seed: int = 0) -> Prior:

@@ -1,7 +1,6 @@
 """A prior at work: samples that decode, series of them, and previews."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,10 +9,8 @@ from transflow_core import compute
 from transflow_core.compute import project, unusable
 from transflow_core.engine import Engine
 from transflow_core.posterior import Gaussian, standard_normal
-from transflow_core.priors.adapters import adapt_encoder
-from transflow_core.priors.prior import Prior
 
-from .helpers import METHODS, by_posterior, squares
+from .helpers import METHODS, by_posterior, make_own_prior, squares
 
 
 @pytest.fixture
@@ -124,8 +121,7 @@ def test_evidence_is_inverted_in_float32_whatever_previews_do(celeba64, in_bfloa
 
 
 def test_your_own_model_is_shown_as_it_is(in_bfloat16):
-    halves = SimpleNamespace(encode=lambda x: 4 * x.flatten(1) - 2, decode=lambda z: (z.reshape(-1, 3, 8, 8) + 2) / 4)
-    prior = Prior.from_checkpoint(adapt_encoder(halves, (3, 8, 8)), device="cpu")
+    prior = make_own_prior()
     engine, normal = Engine(prior), Gaussian.standard(prior.dim)
     assert engine.fast is prior
     assert engine.sample(normal, 2, preview=True).images.equal(engine.sample(normal, 2).images)

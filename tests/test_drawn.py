@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,12 +19,11 @@ from transflow_core.operations.call import Call
 from transflow_core.operations.inpaint import ignore
 from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate, judged
 from transflow_core.posterior.guard import chessboard
-from transflow_core.priors.adapters import adapt_encoder
 from transflow_core.priors.prior import Prior
 from transflow_core.recipes import Condition, Restyle
 
 from .flows.test_layers import built
-from .helpers import METHODS, by_local, make_tiny_prior
+from .helpers import METHODS, by_local, make_own_prior, make_tiny_prior
 
 
 def smooth(n, side=16, channels=3, seed=0):
@@ -45,8 +43,7 @@ def adapted(side=16):
         x = (z.reshape(-1, 3, side, side) + 2) / 4
         return torch.where((z.abs() > 40).any(1)[:, None, None, None], math.nan, x)
 
-    model = SimpleNamespace(encode=lambda x: 4 * x.flatten(1) - 2, decode=decode)
-    return Prior.from_checkpoint(adapt_encoder(model, (3, side, side)), device="cpu")
+    return make_own_prior(side, decode)
 
 
 LEVELS = (LevelConfig(2, 8), LevelConfig(2, 8))

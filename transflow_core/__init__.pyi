@@ -20,9 +20,7 @@ from .posterior import mixed as mixed
 from .posterior import per_level as per_level
 from .posterior import recommend as recommend
 from .posterior import standard_normal as standard_normal
-from .priors.adapters import adapt_encoder as adapt_encoder
 from .priors.adapters import adapt_flow as adapt_flow
-from .priors.adapters import adapt_transform as adapt_transform
 from .priors.catalogue import example as example
 from .priors.catalogue import load_prior as load_prior
 from .priors.catalogue import shipped_priors as shipped_priors
