@@ -1,6 +1,7 @@
 """The few-shot classifier: its densities against the posterior's own, its probabilities, and novelty."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from transflow_core.fewshot.calibration import temperature
 from transflow_core.fewshot.likelihood import SharedCovariance, predictive_log_prob
 from transflow_core.images import find_images, load_image
 from transflow_core.posterior import Gaussian, Posterior
-from transflow_core.recipes import FEATURES, SHAPES, Classify
+from transflow_core.recipes import FEATURES, Classify, Shape
 
 from .helpers import ROOT, dense, make_tiny_prior
 
@@ -103,7 +104,7 @@ def test_the_papers_rule_is_equation_10_and_11(ratio):
     assert not other.score_latents(z.float()).allclose(classifier.score_latents(z.float()))
 
 
-@pytest.mark.parametrize("likelihood", SHAPES)
+@pytest.mark.parametrize("likelihood", get_args(Shape))
 @pytest.mark.parametrize("m", [1, 2, 10])
 def test_classes_that_are_apart_are_told_apart_by_a_saved_classifier_too(likelihood, m, tmp_path):
     evidence, queries, names = split(blobs((25, 25, 25), apart=3.0), m)

@@ -39,13 +39,6 @@ FEATURES: dict[Features, str] = {"latents": "latents of the model", "hog": "edge
 """What a classifier may compare."""
 
 Shape = Literal["low-rank", "levels", "diagonal", "isotropic", "paper"]
-SHAPES: dict[Shape, str] = {
-    "low-rank": "directions learned from the examples",
-    "levels": "one variance for each latent level",
-    "diagonal": "one variance for each dimension",
-    "isotropic": "λI around the examples' mean",
-    "paper": "λI around 0, as in the paper",
-}
 """The shapes of Σ that the classes of a classifier may share; see `FewShotClassifier`."""
 
 
@@ -466,10 +459,10 @@ class Classify(Reading):
     formats = ("safetensors",)
 
     prior: str = parameter(CLASSIFYING_PRIOR, "The trained flow; celeba64 is the smallest, and the quickest.")
-    features: Literal["auto"] | Features = parameter(
+    features: Literal["auto", "latents", "hog"] = parameter(
         "auto", "What is compared; auto: what tells held-out examples apart."
     )
-    covariance: Shape = parameter("low-rank", "The shape of Σ, which the classes share.")
+    covariance: Shape = parameter("low-rank", "The shape of Σ, how images of one class differ, in all classes.")
     lam_ratio: float | None = parameter(None, "λ/m; by default from the examples.", ge=1e-6, le=1000)
     copies: int = parameter(0, "Distorted copies of each example.", ge=0, le=100)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import torch
 from gradio.components import Component
 from gradio.events import Dependency
 from PIL import Image
@@ -22,19 +19,19 @@ from PIL import Image
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.fewshot import NONE, FewShotClassifier
-from transflow_core.images import IMAGE_SUFFIXES, contact_sheet, load_image, to_pil
+from transflow_core.images import IMAGE_SUFFIXES, load_image
 from transflow_core.limits import CLASS_NAME_LENGTH, CLASSES_ON_PAGE, MOST_EXAMPLES, MOST_QUERIES
 from transflow_core.operations import Result
 from transflow_core.operations.classify import variants
 from transflow_core.pictures import AlignMode, File
-from transflow_core.recipes import FEATURES, SHAPES, within
 from transflow_core.recipes import Classify as Recipe
+from transflow_core.recipes import Reading, within
 
 from ..cards import mostly_outliers
-from ..controls import code, download, log_slider, number_slider, on_slider, status_line
+from ..controls import code, controls, download, log_slider, number_slider, on_slider, status_line
 from ..evidence_panel import CARDS_JS, EXAMPLES_JS, ImageList, Images, files_button
 from ..examples import EXAMPLES, example_sets
-from ..render import data_uri, picture, progress, updating
+from ..render import data_uri, progress, updating
 from ..server.admission import CancelToken
 from ..server.errors import warn
 from ..server.events import Updates, on
@@ -52,10 +49,9 @@ _Recipe = Recipe.limited(copies=20)
 _TO_ANSWERS_JS = """
 () => { if (innerWidth < 760) document.querySelector('#classify-status').scrollIntoView({block: 'start'}); }
 """
-_PICTURES = '<p class="status">Left: a typical example of each class. Right: the mean, as the model draws it.</p>'
 _NOTHING = "Add an example to at least two classes."
-_TABLE_FILE, _FILE = "answers.csv", "classifier.safetensors"
-_BARS = 4  # of the likeliest classes on a card; "Answers (CSV)" has all
+_FILE = "classifier.safetensors"
+_BARS = 4  # of the likeliest classes on a card
 
 
 @dataclass(frozen=True)
@@ -138,18 +134,6 @@ class Answers:
     def right(self, image: EvidenceImage, answer: Mapping[str, Any]) -> bool | None:
         """Whether an answer is right; None where the truth is unknown, or not the name of a class."""
         return _word(answer) == image.label if image.label in (*self.classifier.classes, NONE) else None
-
-    def table(self) -> str:
-        """Every answer as CSV: the file, the answer, how novel it is, and the probability of each class."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        names = [_cell(f"p({name})") for name in self.classifier.classes]
-        writer.writerow(["file", "answer", "truth", "novelty", "threshold", *names])
-        for image, answer in self:
-            texts = [_cell(text) for text in (image.name, _word(answer), image.label)]
-            numbers = [f"{answer['novelty']:.6f}", f"{self.classifier.threshold:.6f}"]
-            writer.writerow([*texts, *numbers, *(f"{p:.8f}" for p in answer["probabilities"].values())])
-        return text.getvalue()
 
 
 @dataclass
@@ -283,21 +267,7 @@ class Classify:
                 False, label="Use whole pictures", elem_id="classify-whole", min_width=160, **box
             )
         with gr.Accordion("Advanced: features and likelihood", open=False):
-            self._features = gr.Dropdown(
-                [
-                    ("Whatever tells held-out examples apart", "auto"),
-                    *((w.capitalize(), k) for k, w in FEATURES.items()),
-                ],
-                value="auto",
-                label="What is compared",
-                elem_id="classify-features",
-            )
-            self._covariance = gr.Dropdown(
-                [(words.capitalize(), key) for key, words in SHAPES.items()],
-                value="low-rank",
-                label="Σ, how images of one class differ",
-                elem_id="classify-likelihood",
-            )
+            self._more = controls(_Recipe, {"lam_ratio", "copies", *Reading.model_fields})
             self._copies = number_slider(
                 "Distorted copies of each example",
                 within(_Recipe, "copies"),
@@ -311,12 +281,8 @@ class Classify:
         with gr.Tabs(elem_id="classify-results"):
             with gr.Tab("Answers"):
                 self._cards = gr.HTML(_cards(Evidence(), None), js_on_load=CARDS_JS, elem_id=_ANSWERS, label="Answers")
-            with gr.Tab("Classes"):
-                self._pictures = gr.HTML(_PICTURES, elem_id="classify-means", label="Each class")
             with gr.Tab("Download"):
-                with gr.Row():
-                    for label, name, key in (("Answers (CSV)", _TABLE_FILE, "csv"), ("Classifier", _FILE, "file")):
-                        download(label, partial(self._write, name), elem_id=f"classify-{key}", min_width=150)
+                download("Classifier", self._write, elem_id="classify-file", min_width=150, scale=0)
                 self._python = code("python", label="The same in Python", elem_id="classify-python")
 
     def _wire(self, prior: Component, follow: Sequence[Dependency]) -> None:
@@ -343,10 +309,11 @@ class Classify:
                 *on(slot.remove.click, partial(self._remove_class, index), prior, everything),
                 *on([slot.name.submit, slot.name.blur], partial(self._rename, index), slot.name, slot.files),
             ]
-        inputs = [prior, self._features, self._covariance, self._chosen, self._lam, self._copies, self._unaligned]
-        shown = [self._status, self._cards, self._pictures, self._python, self._lam]
+        more = self._more.values()
+        inputs = [prior, self._chosen, self._lam, self._copies, self._unaligned, *more]
+        shown = [self._status, self._cards, self._python, self._lam]
         on(
-            [*changed, self._chosen.input, self._features.input, self._covariance.input, self._copies.release],
+            [*changed, self._chosen.input, self._copies.release, *(one.change for one in more)],  # type: ignore[attr-defined]
             self._refresh,
             inputs,
             shown,
@@ -450,25 +417,17 @@ class Classify:
     # Answers -----------------------------------------------------------------------------------------------------
 
     def _refresh(
-        self,
-        session: Session,
-        prior: str,
-        features: str,
-        covariance: str,
-        chosen: bool,
-        lam: float,
-        copies: float,
-        unaligned: bool,
+        self, session: Session, prior: str, chosen: bool, lam: float, copies: float, unaligned: bool, *more: Any
     ) -> Iterator[Updates]:
-        """The answers; then the code, and a picture of each class."""
+        """The answers; then the code."""
         state = session.state(_State)
         with session.queued(_ANSWERS, newest=True) as cancel:
             queries = _of_prior(session, _QUERIES, prior)
             try:
                 classes, ratio = _classes(session, prior), None if chosen else lam
-                how = {"prior": prior, "align": _align(unaligned), "features": features, "covariance": covariance}
-                recipe, engine = _Recipe.checked(how | {"lam_ratio": ratio, "copies": copies}), self._engines.get(prior)
-                status = "Fitting the classes…"
+                how = {"prior": prior, "align": _align(unaligned), "lam_ratio": ratio, "copies": copies}
+                recipe = _Recipe.checked(how | dict(zip(self._more, more, strict=True)))
+                engine, status = self._engines.get(prior), "Fitting the classes…"
                 if state.answers is None:
                     yield {self._status: updating(engine.ahead, status)}
                 # The answers without copies come at once.
@@ -483,27 +442,20 @@ class Classify:
                     status, found = _status(answers, classes), answers.classifier.lam_ratio
                     shown: Updates = {self._status: status, self._cards: _cards(queries, answers)}
                     yield shown | ({self._lam: on_slider(found)} if chosen else {})
-                means = torch.stack([evidence.z.mean(0) for evidence in classes.values()])
-                pictures = _class_pictures(classes, to_pil(engine.decode(means, cancel=cancel)))
-                yield {self._pictures: pictures, self._python: _python_code(recipe, classes, queries)}
+                yield {self._python: _python_code(recipe, classes, queries)}
             except ValueError as error:
                 state.answers = None
                 yield {
                     self._status: escape(str(error)),
                     self._cards: _cards(queries, None),
-                    self._pictures: _PICTURES,
                     self._python: "",
                 }
 
-    def _write(self, name: str, session: Session) -> Path:
-        path, answers = session.file(name), session.state(_State).answers
+    def _write(self, session: Session) -> Path:
+        answers = session.state(_State).answers
         if answers is None:
             raise ValueError(_NOTHING)
-        if name == _TABLE_FILE:
-            path.write_text(answers.table(), encoding="utf-8")
-        else:
-            answers.result.save(path)
-        return path
+        return answers.result.save(session.file(_FILE))[0]
 
 
 def answered(
@@ -561,11 +513,6 @@ def _classes(session: Session, prior: str) -> dict[str, Evidence]:
 
 def _word(answer: Mapping[str, Any]) -> str:
     return NONE if answer["none_of_these"] else answer["best"]
-
-
-def _cell(text: str) -> str:
-    # A spreadsheet runs a cell that begins like a formula, and users name the files.
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _status(answers: Answers, classes: Mapping[str, Evidence]) -> str:
@@ -681,17 +628,6 @@ def _percent(p: float) -> str:
     if 0 < p < 0.005:
         return "< 1 %"
     return "> 99 %" if 0.995 <= p < 1 else f"{100 * p:.0f} %"
-
-
-def _class_pictures(classes: Mapping[str, Evidence], means: Sequence[Image.Image]) -> str:
-    """Each class's most typical example, the nearest to the mean of all; and the decoded mean of their latents."""
-    figures = []
-    for (name, evidence), mean in zip(classes.items(), means, strict=True):
-        nearest = evidence.used[int((evidence.z - evidence.z.mean(0)).square().sum(1).argmin())]
-        example = [nearest.face.image] if nearest.face else []
-        both = picture(contact_sheet([*example, mean], columns=2), f"typical example and mean of {name}")
-        figures.append(f"<figure>{both}<figcaption>{escape(name)}, m = {len(evidence.used)}</figcaption></figure>")
-    return f'{_PICTURES}<div class="means">{"".join(figures)}</div>'
 
 
 def _names(names: Iterable[str]) -> dict[int, str]:

@@ -72,7 +72,7 @@ def filled(page, tab):
         press(page, "#classify-0-cards .open")
         page.wait_for_selector("#classify-0-details .details")
         yield tab
-        yield from look_into(page, "#classify-results", "Classes", "Download")
+        yield from look_into(page, "#classify-results", "Download")
     else:
         yield tab
 

@@ -76,7 +76,7 @@ class FewShotClassifier:
         prior: the flow whose latents are compared; None for a classifier of latents alone.
         lam_ratio: λ/m, above 0, with m the mean number of examples a class. Σ's mean variance is λ. By default λ is
             chosen from the evidence.
-        likelihood: the shape of Σ, one of `recipes.SHAPES`.
+        likelihood: the shape of Σ, one of `recipes.Shape`.
         features: what is compared, one of `recipes.FEATURES`. Of others, what `vectors` gives takes the latents' place.
 
     Attributes:
