@@ -232,9 +232,9 @@ def write(kind: str, shown: Shown, session: Session) -> Path:
         texts |= {key: title_of(end) for key, end in zip("ab", shown.ends, strict=True)}
         save_png(shown.strip, path, metadata=first.metadata | texts)
     else:
-        names = shown.names or None
-        columns = len(names) if names else None
-        save_animation([contact_sheet(frame, columns=columns, labels=names) for frame in shown.frames], path)
+        names = shown.names
+        sheets = [labelled_rows([one], column_labels=names) if names else contact_sheet(one) for one in shown.frames]
+        save_animation(sheets, path)
     return path
 
 

@@ -18,7 +18,6 @@ from transflow_core.images import (
     save_animation,
     save_png,
     to_pil,
-    to_uint8,
 )
 
 SHADES = [(220, 40, 40), (40, 200, 60), (40, 60, 210), (230, 220, 60)]
@@ -27,7 +26,6 @@ SHADES = [(220, 40, 40), (40, 200, 60), (40, 60, 210), (230, 220, 60)]
 def test_every_byte_survives_the_round_trip():
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), dtype=np.uint8)
     floats = pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
-    assert (to_uint8(floats) == pixels).all()
     assert all((np.asarray(image) == pixel).all() for image, pixel in zip(to_pil(floats), pixels, strict=True))
     assert to_pil(floats[:0]) == []
 
@@ -35,15 +33,15 @@ def test_every_byte_survives_the_round_trip():
 def test_rounding_clipping_and_what_is_not_finite():
     values = [-1.0, 0.0, 0.49 / 255, 0.51 / 255, 1.0, 2.0, np.nan, np.inf, -np.inf]
     x = np.broadcast_to(np.array(values), (3, 1, len(values)))
-    assert to_uint8(x)[0, 0, :, 1].tolist() == [0, 0, 0, 1, 255, 255, 128, 128, 128]
+    assert np.asarray(to_pil(x)[0])[0, :, 1].tolist() == [0, 0, 0, 1, 255, 255, 128, 128, 128]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_torch_tensors(dtype):
     x = torch.linspace(0, 1, 48).reshape(3, 4, 4).to(dtype).requires_grad_()
-    assert (to_uint8(x) == to_uint8(x.detach().double().numpy())).all()
     (image,) = to_pil(x)
     assert (image.mode, image.size) == ("RGB", (4, 4))
+    assert [image] == to_pil(x.detach().double().numpy())
 
 
 @pytest.mark.parametrize(
@@ -51,7 +49,7 @@ def test_torch_tensors(dtype):
 )
 def test_other_arrays_are_refused(x):
     with pytest.raises(ValueError, match="images are"):
-        to_uint8(x)
+        to_pil(x)
 
 
 def png(image: Image.Image, **options) -> bytes:

@@ -11,7 +11,6 @@ from .output import save_animation as save_animation
 from .output import save_jpeg as save_jpeg
 from .output import save_png as save_png
 from .output import to_pil as to_pil
-from .output import to_uint8 as to_uint8
 from .output import writes_mp4 as writes_mp4
 from .reading import MAX_BYTES as MAX_BYTES
 from .reading import MAX_PIXELS as MAX_PIXELS

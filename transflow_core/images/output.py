@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
@@ -24,17 +24,17 @@ _XMP_IN_GIF = b"\x21\xff\x0bXMP DataXMP"
 _XMP_IN_MP4 = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
-def to_uint8(x: ArrayLike) -> NDArray[np.uint8]:
-    """Round float images to bytes. Values are clipped to [0, 1]; those that are not finite become mid-grey (128).
+def to_pil(x: ArrayLike) -> list[Image.Image]:
+    """Float images as a list of RGB images. Values are clipped to [0, 1]; those that are not finite become mid-grey.
 
     Args:
         x: floats in [0, 1], (n, 3, H, W) or (3, H, W); anything that `numpy.asarray` takes, and any torch tensor.
 
-    Returns (n, H, W, 3) bytes. Raises ValueError for another shape, or values that are no floats.
+    Raises ValueError for another shape, or values that are no floats.
 
     Example:
-        >>> to_uint8(np.full((3, 1, 1), 0.5))
-        array([[[[128, 128, 128]]]], dtype=uint8)
+        >>> to_pil(np.full((3, 1, 1), 0.5))[0].getpixel((0, 0))
+        (128, 128, 128)
     """
     tensor: Any = x
     if hasattr(x, "detach"):  # a torch tensor, told by its methods: importing torch would take seconds
@@ -48,12 +48,8 @@ def to_uint8(x: ArrayLike) -> NDArray[np.uint8]:
     if values.ndim != 4 or values.shape[1] != 3:
         raise ValueError(f"images are (n, 3, H, W) or (3, H, W), not {np.shape(tensor)}")
     values = np.where(np.isfinite(values), values, 128 / 255)
-    return np.rint(values.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1).copy()
-
-
-def to_pil(x: ArrayLike) -> list[Image.Image]:
-    """Float images in [0, 1], (n, 3, H, W) or (3, H, W), as a list of n RGB images; see `to_uint8`."""
-    return [Image.fromarray(image) for image in to_uint8(x)]
+    bytes_ = np.rint(values.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1).copy()
+    return [Image.fromarray(image) for image in bytes_]
 
 
 def save_png(

@@ -32,21 +32,17 @@ def contact_sheet(
     cell: int | None = None,
     gap: int = 4,
     background: str = "white",
-    labels: Sequence[str] | None = None,
 ) -> Image.Image:
     """Images in reading order on one sheet.
 
     Args:
         images: at least one, else ValueError; those of another size or shape are fitted into the cells.
         columns: by default a nearly square sheet, with a full last row where the number allows it.
-        labels: one for each image, written below it; what is too long loses its middle.
         cell, gap, background: see `labelled_rows`.
     """
     columns = columns or _near_square(len(images))
-    starts = range(0, len(images), columns)
-    captions = labels and [labels[i : i + columns] for i in starts]
-    rows = [images[i : i + columns] for i in starts]
-    return labelled_rows(rows, captions=captions, cell=cell, gap=gap, background=background)
+    rows = [images[i : i + columns] for i in range(0, len(images), columns)]
+    return labelled_rows(rows, cell=cell, gap=gap, background=background)
 
 
 def _near_square(count: int) -> int:
@@ -60,7 +56,6 @@ def labelled_rows(
     *,
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
-    captions: Sequence[Sequence[str]] | None = None,
     cell: int | None = None,
     gap: int = 4,
     background: str = "white",
@@ -69,7 +64,8 @@ def labelled_rows(
 
     Args:
         rows: rows of images, of any length; ValueError if there are none.
-        row_labels, column_labels, captions: one for each row, for each column of the longest row, and for each image.
+        row_labels, column_labels: one for each row, and for each column of the longest row; what is too long loses its
+            middle.
         cell: side of a cell in pixels; by default the longest side of an image, times the smallest whole number that
             makes 128.
         gap: pixels between cells and around them.
@@ -83,16 +79,14 @@ def labelled_rows(
         cell = longest * math.ceil(128 / longest)
     columns = max(map(len, rows))
     width = columns * (cell + gap) + gap
-    size = _text_size(width, cell, [*column_labels, *(text for row in captions or () for text in row)])
+    size = _text_size(width, cell, column_labels)
     margin = 0
     if row_labels:
         margin = min(max(_text_width(text, size) for text in row_labels), 2 * cell) + 2 * gap
     width += margin
     line = round(size * 1.4)
     top = line + gap if column_labels else 0
-    row_height = cell + gap + (line if captions else 0)
-
-    sheet = Image.new("RGB", (width, top + gap + row_height * len(rows)), background)
+    sheet = Image.new("RGB", (width, top + gap + (cell + gap) * len(rows)), background)
     ink = "black" if Image.new("L", (1, 1), background).tobytes()[0] > 127 else "white"
 
     def write(text: str, left: int, top: int, room: int, centred: bool = True) -> None:
@@ -102,15 +96,13 @@ def labelled_rows(
     for j, text in enumerate(column_labels):
         write(text, margin + gap + j * (cell + gap), gap, cell)
     for i, row in enumerate(rows):
-        y = top + gap + i * row_height
+        y = top + gap + i * (cell + gap)
         if row_labels:
             write(row_labels[i], gap, y + (cell - line) // 2, margin - 2 * gap, centred=False)
         for j, image in enumerate(row):
             x = margin + gap + j * (cell + gap)
             fitted = enlarge(image, cell)
             sheet.paste(fitted, (x + (cell - fitted.width) // 2, y + (cell - fitted.height) // 2))
-            if captions:
-                write(captions[i][j], x, y + cell, cell)
     return sheet
 
 
