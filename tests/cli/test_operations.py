@@ -55,19 +55,16 @@ def test_sample_writes_a_sheet_or_a_folder_and_says_what_is_skipped(run):
     assert off("plain/sample_0000.png", "mixed/sample_0000.png") > 9
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["sample", "encode", "restyle --style images", "align --align never", "condition-set"],
-)
+@pytest.mark.parametrize("command", ["sample", "encode", "restyle --style images", "align --align never"])
 def test_every_file_is_listed_and_strict_ends_with_1_where_one_is_not_used(run, command):
     Path("images/broken.png").write_bytes(b"nothing")
     Path("images/notes.cr2").write_bytes(b"\xff\0")
     verb, *options = command.split()
-    suffix = ".safetensors" if verb in ("condition", "encode", "condition-set") else ""
+    suffix = ".safetensors" if verb == "encode" else ""
     words = run(verb, "images", *options, "--strict", "-o", "out" + suffix, fails=True)
     assert "broken.png: " in words and "notes.cr2: skipped: this is not the name of an image" in words
-    assert verb == "condition-set" or "0.png: " in words
-    assert "--strict: " in words and not Path("out").exists() and not Path("out.safetensors").exists()
+    assert "0.png: " in words and "--strict: " in words
+    assert not Path("out").exists() and not Path("out.safetensors").exists()
 
 
 @pytest.mark.parametrize("name", ["CREDITS.md", "data.json", "LICENSE"])
@@ -220,17 +217,3 @@ def test_align_writes_each_face(conformance, run):
     (file,), (found, none) = result["files"], result["pictures"]
     assert pixels(file).shape == (96, 96, 3) and found["faces"][0]["file"] == Path(file).name
     assert none["faces"] == [] and "no face" in none["problem"]
-
-
-def test_a_set_of_any_size_is_conditioned_a_few_at_a_time(run):
-    how = ("images", "--lam-ratio", "0.3,0.7", "-o")
-    result = run("condition-set", *how, "set.safetensors", "--align", "never")
-    assert result["m"] == 5 and result["files"] == ["set.safetensors"] and not Path("set.safetensors.partial").exists()
-    run("condition", *how, "p.safetensors", "--method", "posterior", "--no-robust")
-    found, expected = (Posterior.load(f"{name}.safetensors") for name in ("set", "p"))
-    torch.testing.assert_close(found.mean, expected.mean, atol=1e-5, rtol=1e-5)
-    assert found.metadata["fingerprint"] == expected.metadata["fingerprint"]
-    assert run("sample", "set.safetensors", "-n", 1)["m"] == 5
-    run("condition-set", *how, "moments.safetensors", "--align", "never", "--moments-only")
-    moments = Posterior.load("moments.safetensors")
-    assert moments.mean.equal(found.mean) and not len(moments.latents)

@@ -21,7 +21,7 @@ from ..helpers import ROOT
 
 def test_help_is_there_for_every_command():
     listing, names = CliRunner().invoke(app, ["--help"]).stdout, set(typer.main.get_command(app).commands)
-    assert names >= {"train", "condition-set", "convert", "export", "info", "bench", *RECIPES}
+    assert names >= {"train", "convert", "export", "info", "bench", *RECIPES}
     for name in names:
         assert name in listing and CliRunner().invoke(app, [name, "--help"]).exit_code == 0
 
@@ -38,7 +38,6 @@ def test_help_is_there_for_every_command():
         (["sample", "images", "-o", "a.txt"], "a.txt: sample writes .gif, .jpg, .mp4, .png, .webp, a folder"),
         (["sweep", "images", "--method", "local", "--values", "1,7"], "likeness"),
         (["encode", "posterior.safetensors"], "give images, not a saved posterior"),
-        (["condition-set", "nowhere"], "no such file"),
         (["sample", "images", "--mask", "mask.png", "--mask", "mask.png"], "5 images take one mask, or one for each"),
         (["sample", "tiny.safetensors"], "tiny.safetensors"),
         (["sample", "images", "--prior", "celeba65"], "celeba65"),
@@ -62,7 +61,6 @@ def test_mistakes_end_in_one_sentence(run, arguments, message):
         ("sample images --method mine", "'local'"),
         ("sample images --likeness 85", "--likeness"),
         ("mix images/0.png images/1.png --how magic", "'subtract'"),
-        ("condition-set images --faces most", "'largest'"),
     ],
 )
 def test_a_wrong_choice_is_refused_with_those_that_there_are(arguments, choices):
@@ -76,7 +74,6 @@ def test_a_wrong_choice_is_refused_with_those_that_there_are(arguments, choices)
         ("sample images", "nowhere/a.png", "there is no folder nowhere"),
         ("sample images", "images/0.png/folder", "you cannot write there"),
         ("condition images", "folder.safetensors", "you cannot write there"),
-        ("condition-set images", "nowhere/a.safetensors", "there is no folder nowhere"),
         ("convert tiny.safetensors", "nowhere/a.safetensors", "there is no folder nowhere"),
         ("convert tiny.safetensors", "a.pt", "convert writes .safetensors or a folder"),
         ("export tiny.safetensors", "images/0.png", "you cannot write there"),

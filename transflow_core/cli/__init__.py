@@ -52,7 +52,7 @@ for plugin in entry_points(group="transflow.commands"):
 for recipe in RECIPES.values():
     add_command(app, recipe, run_recipe)
 add_command(app, Train, tools.run_training)
-for command in (tools.condition_set, tools.convert, tools.export, tools.info, tools.bench):
+for command in (tools.convert, tools.export, tools.info, tools.bench):
     app.command()(command)
 
 

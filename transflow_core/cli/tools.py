@@ -1,4 +1,4 @@
-"""The commands that do more than to run a recipe: `info`, `convert`, `export`, `condition-set`, `bench`, `train`."""
+"""The commands that do more than to run a recipe: `info`, `convert`, `export`, `bench`, `train`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
 from ..priors.catalogue import known_priors, shipped_examples, shipped_priors
-from ..recipes import DEFAULT_PRIOR, Condition, Recipe, plain
+from ..recipes import DEFAULT_PRIOR, Recipe
 from ..training import Train
 from .output import working
 
 Prior = Annotated[str, Option("--prior", help="A shipped name, or a file or folder.")]
 Device = Annotated[str, Option("--device", help='"auto", "cpu", "cuda", "openvino", …')]
 AsJson = Annotated[bool, Option("--json", help="A machine-readable result on standard output.")]
-Strict = Annotated[bool, Option("--strict", help="Write nothing, and end with 1, unless every file can be used.")]
-_MOMENTS = str(Condition.model_fields["moments_only"].description)
-MomentsOnly = Annotated[bool, Option("--moments-only", help=_MOMENTS)]
 Half = Annotated[bool, Option(help="Store the nets' weights in float16: half the size.")]
 ImageSize = Annotated[int | None, Option(help="Pixels a side: where the file does not say, or has several sizes.")]
 Bits = Annotated[int | None, Option(help="Bits a channel in training, where the file does not say.")]
@@ -121,49 +118,6 @@ def export(
             work.wrote(output / name)
             work.say(f"off by {graph['off_by']:.1g} at most")
         work.result |= config
-
-
-def condition_set(
-    data: Annotated[list[Path], Argument(help="Folders, zips and tars of images.", show_default=False)],
-    output: Annotated[Path, Option("-o", "--output", help="Where the result goes.")] = Path("posterior.safetensors"),
-    lam_ratio: Annotated[str, Option(help="λ/m: one number, or one for each level: 0.3,0.5,0.5,0.7,0.7")] = "0.5",
-    prior: Prior = DEFAULT_PRIOR,
-    device: Device = "auto",
-    align: Annotated[Literal["auto", "never", "always"], Option(help="Align faces.")] = "auto",
-    faces: Annotated[Literal["largest", "all"], Option(help="Which faces of a picture count.")] = "largest",
-    moments_only: MomentsOnly = False,
-    strict: Strict = False,
-    as_json: AsJson = False,
-) -> None:
-    """Condition on a set of any size, in little memory; give it again after a stop, and it goes on where it was.
-
-    Every image counts in full: which are far outside of most is known only when all were seen.
-
-    The file contains about 128 of the images, unless you ask for moments only.
-    """
-    from ..operations.sets import condition_on_set
-    from ..pictures import PictureReader
-
-    with working(as_json) as work:
-        recipe = Condition.from_texts({"lam_ratio": lam_ratio, "align": align, "faces": faces})
-        work.check_output(output)
-        how: dict[str, Any] = {"align": recipe.align, "faces": recipe.faces, "progress": work.progress}
-        # A small cache: no image is asked for twice. Pictures are read while the flow inverts those before.
-        engine = work.engine(prior, device, cached=1, pictures=PictureReader())
-        partial, ratio = output.with_name(f"{output.name}.partial"), cast(float, engine.ratio(recipe.lam_ratio))
-        work.read_others(data)
-
-        def skipped(*what: str) -> None:
-            work.read(*what)
-            work.check_skipped(strict)
-
-        posterior = condition_on_set(engine, data, partial, ratio, skipped=skipped, **how)
-        work.check_skipped(strict)
-        posterior = posterior.moments() if moments_only else posterior
-        posterior.save(output, metadata=engine.prior.provenance)
-        work.wrote(output)
-        work.say(f"{posterior.m:,.0f} images condition it")
-        work.result |= {"m": posterior.m, "lam_ratio": plain(recipe.lam_ratio)}
 
 
 def bench(
