@@ -91,7 +91,7 @@ def main() -> None:
     )
     parser.add_argument("--prior", default="celeba64", help="name, file or folder")
     parser.add_argument("-n", type=int, default=8, help="faces of each set")
-    parser.add_argument("--faces", type=Path, help="a folder, zip or tar of real faces; else sampled faces")
+    parser.add_argument("--faces", type=Path, help="a folder or zip of real faces; else sampled faces")
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--picture", type=Path, default=PICTURE)
     options = parser.parse_args()

@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What two spoilt pieces do to a set.")
     parser.add_argument("--prior", default="celeba64", help="name, file or folder")
     parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--faces", type=Path, help="a folder, zip or tar of real faces; else sampled faces")
+    parser.add_argument("--faces", type=Path, help="a folder or zip of real faces; else sampled faces")
     parser.add_argument("--splits", type=int, default=5)
     options = parser.parse_args()
     engine = Engine(load_prior(options.prior))

@@ -48,7 +48,7 @@ class Input(NamedTuple):
     Attributes:
         description: one line for a person.
         kind: "images" (many files and folders), "set" (images, one folder or one saved posterior), "masks" (pictures,
-            may be left out), "classes" (a name and its images, several times), or "archive" (one folder, zip or tar).
+            may be left out), "classes" (a name and its images, several times), or "archive" (one folder or zip).
         flag: its option in a command, where it is one that can be given again and again.
     """
 

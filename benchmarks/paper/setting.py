@@ -94,7 +94,7 @@ class Setting:
         if self.faces is None:
             self.evidence_used["plain"] = f"{most} sampled faces (plain)"
             return engine.read(self.shipped_faces(most), align="never")
-        members = list(find_members(self.faces))
+        members = find_members(self.faces)
         held_out = [member for member in members if fnmatch(member.name, "val*/*")] or members
         found = engine.read([cast(BinaryIO, member) for member in held_out[:most]])
         self.evidence_used["plain"] = f"{len(found.used)} photographs (plain)"

@@ -1,7 +1,6 @@
-"""Images in folders, zips and tars: order, what is skipped, and what is an error."""
+"""Images in folders and zips: order, what is skipped, and what is an error."""
 
 import io
-import tarfile
 import zipfile
 
 import pytest
@@ -54,44 +53,37 @@ def png(value):
 
 @pytest.fixture
 def sets(tmp_path):
-    """The same two images three times, among what is none."""
+    """The same two images twice, among what is none."""
     contents = {name: png(value) for value, name in enumerate(NAMES)}
     contents |= {"a.cls": b"7", ".hidden.png": b"x", "__MACOSX/a.png": b"x"}
     folder = tmp_path / "folder"
-    with zipfile.ZipFile(tmp_path / "set.zip", "w") as zipped, tarfile.open(tmp_path / "set.tar", "w") as tarred:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as zipped:
         for name, content in contents.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
             zipped.writestr(name, content, zipfile.ZIP_DEFLATED)
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tarred.addfile(entry, io.BytesIO(content))
-        link = tarfile.TarInfo("link.png")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tarred.addfile(link)
-    return [folder, tmp_path / "set.zip", tmp_path / "set.tar"]
+    return [folder, tmp_path / "set.zip"]
 
 
 def test_members_are_the_same_wherever_they_lie(sets):
     for path in sets:
-        members = list(find_members(path))
+        members = find_members(path)
         assert sorted(member.name for member in members) == list(NAMES)
         for member in members:
             assert load_image(member).getpixel((0, 0)) == (NAMES.index(member.name), 0, 0)
-    assert [member.path for member in find_members(sets)][::2] == [sets[0] / "a.png", *sets[1:]]
 
 
-@pytest.mark.parametrize("name", ["bare", "gone.png", "set.zip", "set.tar", "none.tar"])
+@pytest.mark.parametrize("name", ["bare", "gone.png", "set.zip"])
 def test_what_is_damaged_or_absent_is_named(tmp_path, name):
     (tmp_path / "bare").mkdir()
     if name.startswith("set"):
         (tmp_path / name).write_bytes(b"PK\x03\x04 and then nothing" * 100)
     with pytest.raises(ImageError, match=name):
-        list(find_members(tmp_path / name))
+        find_members(tmp_path / name)
 
 
 def test_a_member_of_an_archive_that_changed_is_a_problem_of_its_own(sets):
-    members = list(find_members(sets[1]))
+    members = find_members(sets[1])
     with zipfile.ZipFile(sets[1], "w") as archive:
         archive.writestr("other.png", b"x")
     with pytest.raises(ImageError, match=r"unpacked|empty"):

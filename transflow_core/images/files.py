@@ -1,13 +1,12 @@
-"""Images in folders, zips and tars; each member of a large set is read when its turn comes."""
+"""Images in folders and zips; each member of a large set is read when its turn comes."""
 
 import codecs
 import contextlib
 import functools
 import os
 import re
-import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,70 +73,48 @@ def _natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts], text
 
 
-_BAD_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, RuntimeError, EOFError)
+_BAD_ZIP = (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, RuntimeError, EOFError)
 
 
 @dataclass(frozen=True)
 class Member:
-    """One image of a set; a binary file as `load_image` and `Reader.read_steps` take it, opened when it is read.
+    """One image of a set; a binary file as `load_image` takes it, opened when it is read.
 
     Attributes:
         name: within the set.
-        path: of the file, or of the archive that holds it.
-        size: in bytes, as the archive says; that may be untrue.
-        start: in a tar, where its bytes begin; in a zip -1; None for a file of its own.
+        path: of the file, or of the zip that holds it.
+        size: in bytes, as the zip says; that may be untrue.
+        zipped: whether it lies in a zip.
     """
 
     name: str
     path: Path
     size: int
-    start: int | None = None
+    zipped: bool
 
     def read(self, most: int = -1) -> bytes:
         """At most this many bytes of it. Raises ImageError if it cannot be unpacked."""
         try:
-            if self.start == -1:
-                with _opened_zip(self.path).open(self.name) as file:
-                    return file.read(most)
-            with self.path.open("rb") as file:
-                file.seek(self.start or 0)
-                return file.read(most if self.start is None else min(most % 2**62, self.size))
-        except _BAD_ARCHIVE as error:
+            with _opened_zip(self.path).open(self.name) if self.zipped else self.path.open("rb") as file:
+                return file.read(most)
+        except _BAD_ZIP as error:
             raise ImageError(Path(self.name).name, "it cannot be unpacked.") from error
 
 
-def find_members(paths: Path | Iterable[Path]) -> Iterator[Member]:
-    """The images below folders, in zips and in tars, one set after the other, each in an order of its own.
+def find_members(path: Path) -> list[Member]:
+    """The images below a folder, or in a zip. What `find_images` skips is skipped.
 
-    A tar is read where it is, in constant memory. What `find_images` skips is skipped. A file that is no archive is a
-    member whatever its suffix. Raises ImageError if a path does not exist, a folder has no images, or an archive is
-    damaged.
+    Raises ImageError if the path does not exist, a folder has no images, or a zip is damaged.
     """
-    for path in [paths] if isinstance(paths, Path) else paths:
-        suffix = path.suffix.lower()
-        if path.is_file() and suffix in (".zip", ".tar"):
-            try:
-                yield from (_in_zip if suffix == ".zip" else _in_tar)(path)
-            except _BAD_ARCHIVE as error:
-                raise ImageError(path.name, f"it is no {suffix[1:]} that can be read ({error}).") from error
-            continue
-        for file in find_images(path):
-            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            yield Member(name, file, file.stat().st_size)
-
-
-def _in_zip(path: Path) -> Iterator[Member]:
-    for entry in sorted(_opened_zip(path).infolist(), key=lambda entry: entry.filename):
-        if not entry.is_dir() and _is_image(entry.filename):
-            yield Member(entry.filename, path, entry.file_size, -1)
-
-
-def _in_tar(path: Path) -> Iterator[Member]:
-    with tarfile.open(path, "r:") as archive:
-        while (entry := archive.next()) is not None:
-            archive.members = []  # it would keep them all  # pyright: ignore[reportAttributeAccessIssue]
-            if entry.isreg() and not entry.issparse() and _is_image(entry.name):
-                yield Member(entry.name, path, entry.size, entry.offset_data)
+    if path.is_dir() or path.suffix.lower() != ".zip":
+        files = {file.relative_to(path).as_posix(): file for file in find_images(path)}
+        return [Member(name, file, file.stat().st_size, False) for name, file in files.items()]
+    try:
+        entries = sorted(_opened_zip(path).infolist(), key=lambda entry: entry.filename)
+    except _BAD_ZIP as error:
+        raise ImageError(path.name, f"it is no zip that can be read ({error}).") from error
+    found = (entry for entry in entries if not entry.is_dir() and _is_image(entry.filename))
+    return [Member(entry.filename, path, entry.file_size, True) for entry in found]
 
 
 def _is_image(name: str) -> bool:

@@ -53,7 +53,7 @@ def prepare(
     held_out: str = "0.02",
     progress: Progress | None = None,
 ) -> ImageSet:
-    """Decode a folder, a zip or a tar of images to `size`, once; later calls with the same arguments map the `cache`.
+    """Decode a folder or a zip of images to `size`, once; later calls with the same arguments map the `cache`.
 
     Args:
         size: side in pixels. Larger images are cut to their centre square and averaged down: 2×2 means where that is
@@ -70,13 +70,13 @@ def prepare(
     try:
         files = {member.name: member for member in find_members(Path(data))}
     except ImageError as error:
-        raise TrainingError(f"{data}: no folder, zip or tar of images ({error})") from error
+        raise TrainingError(f"{data}: no folder or zip of images ({error})") from error
     chosen = _held_out(list(files), held_out)
     key = {
         "size": size,
         "align": align_faces,
         "held_out": held_out,
-        "files": _digest({name: (None if one.start else one.path, one.size) for name, one in files.items()}),
+        "files": _digest({name: (None if one.zipped else one.path, one.size) for name, one in files.items()}),
     }
     description = cache / "images.json"
     if description.is_file():

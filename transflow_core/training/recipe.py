@@ -28,7 +28,7 @@ class Train(Recipe):
     left out is the preset's, or with --resume the run's own.
     """
 
-    inputs: ClassVar[dict[str, Input]] = {"data": Input("A folder, a zip or a tar of images.", "archive")}
+    inputs: ClassVar[dict[str, Input]] = {"data": Input("A folder or a zip of images.", "archive")}
     output = "prior"
     formats = ("folder",)
 
