@@ -246,7 +246,7 @@ def _outlier(evidence: Evidence, index: int, weighted: bool) -> str:
         if count < image.weight:
             text += " It counts less." if count >= 0.1 * image.weight else " It hardly counts."
             button = _button("robust", index, "Count it fully", "off")
-        elif image.robust:
+        elif image.source.robust:
             text += f" It counts fully, because most of your images are like this. {_SPOILS}"
         else:
             text += f" It counts fully. {_SPOILS}"

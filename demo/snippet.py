@@ -60,7 +60,7 @@ def evidence_files(evidence: Evidence, posterior: str) -> list[str]:
     if evidence.saved is not None:
         return [evidence.saved_name]
     plain = all(
-        image.weight == 1 and image.robust and (image.face is None or image.face is image.picture.faces[0])
+        image.weight == 1 and image.source.robust and (image.face is None or image.face is image.picture.faces[0])
         for image in evidence
     )
     if not plain:

@@ -49,7 +49,7 @@ def test_adding_and_removing_is_no_change(some, others, more, data):
         assert evidence.removed(index).sources == evidence.sources[:index] + evidence.sources[index + 1 :]
         assert evidence.put(index, more).put(index, some[index]).images == evidence.images
         changed = evidence.replace(index, weight=9.0, label="cat")
-        assert (changed[index].weight, changed[index].label) == (9.0, "cat") and changed.put(index, some[index])
+        assert (changed[index].weight, changed[index].source.label) == (9.0, "cat") and changed.put(index, some[index])
 
 
 @given(lists, ratios)

@@ -90,7 +90,7 @@ def test_sources_say_how_each_image_counts_and_read_the_same_again(engine, files
     evidence = engine.read(sources, onto=onto)
     assert evidence.images[:2] == onto.images and list(evidence.sources[2:]) == sources
     assert evidence.prior == "the page's name" and engine.read([]).prior == engine.prior.name
-    assert [image.robust for image in engine.read(files[:2], robust=False)] == [False, False]
+    assert [image.source.robust for image in engine.read(files[:2], robust=False)] == [False, False]
     again = Engine(make_tiny_prior(1)).read(evidence.sources)
     assert again.sources == evidence.sources and again.posterior().m == evidence.posterior().m == 3.5
 

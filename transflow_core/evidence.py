@@ -134,19 +134,9 @@ class EvidenceImage:
         return self.picture.name
 
     @property
-    def label(self) -> str:
-        """See `Source`."""
-        return self.source.label
-
-    @property
     def weight(self) -> float:
         """See `Source`."""
         return self.source.weight
-
-    @property
-    def robust(self) -> bool:
-        """See `Source`."""
-        return self.source.robust
 
     @property
     def since(self) -> int:
@@ -296,7 +286,7 @@ class Evidence:
         meant = 2 * sum(image.is_outlier for image in used) >= len(used)
 
         def share(image: EvidenceImage) -> float:
-            return 1.0 if meant or not image.robust or image.verdict is None else 1 / image.verdict.excess**4
+            return 1.0 if meant or not image.source.robust or image.verdict is None else 1 / image.verdict.excess**4
 
         return tuple(image.weight * share(image) if image.used else 0.0 for image in self.images)
 

@@ -395,8 +395,8 @@ class Restyle(Reading):
         0.6, "0 is the photograph, 1 is all of the style; or one for each level."
     )
     likeness: float = parameter(0.0, "0 keeps most of the person, 1 takes what the style has.", ge=0, le=1)
-    keep_levels: int = parameter(0, "How many of the coarsest levels stay the photograph's.", ge=0, le=32)
-    match_colours: bool = parameter(True, "The rest of the photograph takes the colours of the faces.")
+    keep_levels: int = parameter(0, "How many of the coarsest levels stay the photo's.", ge=0, le=32)
+    match_colours: bool = parameter(True, "The rest of the photo takes the colours of the faces.")
     steps: int = parameter(1, "Frames of an animation, one way; 1 for a picture.", ge=1, le=200)
 
     @classmethod

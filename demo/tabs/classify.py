@@ -133,7 +133,7 @@ class Answers:
 
     def right(self, image: EvidenceImage, answer: Mapping[str, Any]) -> bool | None:
         """Whether an answer is right; None where the truth is unknown, or not the name of a class."""
-        return _word(answer) == image.label if image.label in (*self.classifier.classes, NONE) else None
+        return _word(answer) == image.source.label if image.source.label in (*self.classifier.classes, NONE) else None
 
 
 @dataclass
@@ -592,7 +592,7 @@ def _card(index: int, image: EvidenceImage, answers: Answers | None) -> str:
         sure = f"closest: {best}" if none else f"probability {_percent(answer['probabilities'][best])}"
         texts = [("answer", NONE.capitalize() if none else best), ("verdict", sure)]
         if right is not None:
-            texts.append(("truth right", "✓ right") if right else ("truth wrong", f"✗ wrong: {image.label}"))
+            texts.append(("truth right", "✓ right") if right else ("truth wrong", f"✗ wrong: {image.source.label}"))
     text = "".join(f'<p class="{kind}">{escape(words)}</p>' for kind, words in texts)
     return (
         f'<div class="query {state}" role="listitem">'

@@ -19,15 +19,15 @@ from PIL import Image
 
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, EvidenceImage
-from transflow_core.images import enlarge, labelled_rows, read_png_metadata, save_png, writes_mp4
+from transflow_core.images import enlarge, read_png_metadata, save_png, writes_mp4
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.operations.inpaint import remove
 from transflow_core.operations.restyle import Restyled, level_strengths, restyle_faces
 from transflow_core.pictures import File
+from transflow_core.recipes import Reading
 from transflow_core.recipes import Restyle as Recipe
-from transflow_core.views import to_metadata
 
-from ..controls import code_pair, download, downloads, slider, status_line
+from ..controls import code_pair, controls, download, downloads, slider, status_line
 from ..evidence_panel import EvidencePanel, drop_zone, snapshot
 from ..examples import PHOTOGRAPH, example_sets, title_of
 from ..painting import mask_of, paintable
@@ -42,9 +42,7 @@ from .larger import OFF, Larger, can_enlarge
 
 TAB, PHOTOGRAPHS = "restyle", "photographs"
 POSTERIOR_FILE, MASK_FILE = "posterior.safetensors", "mask.png"
-_DEFAULT = Recipe()
 _EXPORTS = {
-    "strip": "Strip (PNG)",
     "webp": "Animation (WebP)",
     **({"mp4": "Video (MP4)"} if writes_mp4() else {}),
     "style": "Style (posterior)",
@@ -56,9 +54,8 @@ _REMOVE = "<p class='hint'>Paint over glasses or a hand on a face. The model fil
 # On a phone the picture may be above the styles.
 _SHOW_JS = "() => document.querySelector('#restyle-slider').scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 _PAINTED_JS = "element.addEventListener('painted', ({detail}) => trigger('edit', detail))"
+_STRENGTH = Recipe.model_fields["strength"].default
 _SHOWN = 1280  # pixels of a side on the page
-_STEPS = 6  # of the strip
-_NUMBERS = ("strength", "likeness", "keep_levels", "match_colours")
 # Faces that are compared with the photo: a third of a second each.
 _MEASURED = 3
 _SAME_PERSON = 0.6  # dlib's threshold
@@ -120,21 +117,12 @@ class Request:
     style: Evidence
     recipe: Recipe
 
-    def restyled(
-        self, engine: Engine, strengths: Sequence[Any], cancel: threading.Event | None = None, faces: int | None = None
-    ) -> Restyled:
-        """The faces at several strengths: all of them, or so many, the largest first."""
-        chosen, keep = self.photograph.faces[:faces], self.recipe.keep_levels
-        levels = [level_strengths(strength, keep, len(engine.prior.levels)) for strength in strengths]
-        likeness = self.recipe.likeness
-        return restyle_faces(engine, chosen, self.style.posterior(), levels, likeness=likeness, cancel=cancel)
-
-    def strip(self, engine: Engine, cancel: threading.Event | None = None) -> Image.Image:
-        """The largest face, from the photograph to the full style."""
-        strengths = [i / (_STEPS - 1) for i in range(_STEPS)]
-        restyled = self.restyled(engine, strengths, cancel, faces=1)
-        row = [restyled.frames(step)[0] for step in range(_STEPS)]
-        return labelled_rows([row], column_labels=[f"{s:.0%}" for s in strengths], background="#808080", gap=2)
+    def restyled(self, engine: Engine, cancel: threading.Event) -> Restyled:
+        """The faces."""
+        recipe, faces = self.recipe, self.photograph.faces
+        levels = level_strengths(recipe.strength, recipe.keep_levels, len(engine.prior.levels))
+        how: dict[str, Any] = {"likeness": recipe.likeness, "cancel": cancel}
+        return restyle_faces(engine, faces, self.style.posterior(), [levels], **how)
 
 
 def steps_of(request: Request) -> list[Step]:
@@ -149,8 +137,8 @@ def steps_of(request: Request) -> list[Step]:
 
 
 def write(kind: str, photograph: Photograph, request: Request | None, engine: Engine, session: Session) -> Path:
-    """Write one file: "png", the photograph at its full size; "mask"; "strip"; "style", the posterior; or an animation,
-    from the photograph to the full style.
+    """Write one file: "png", the photograph at its full size; "mask"; "style", the posterior; or an animation, from
+    the photograph to the full style.
 
     Raises ValueError where the file needs a style, or a mask, that is missing.
     """
@@ -167,13 +155,10 @@ def write(kind: str, photograph: Photograph, request: Request | None, engine: En
         cleared, _ = remove(engine, engine.picture(photograph.file), photograph.read, mask)
         made = {"command": "remove", "prior": engine.prior.name, "DigitalSourceType": Recipe.source}
         save_png(cleared, path, metadata=made)
-    elif kind in ("strip", "style"):
+    elif kind == "style":
+        path = session.file(POSTERIOR_FILE)
         metadata = engine.prior.provenance | {"evidence": title_of(request.style)}
-        path = session.file("restyle_strip.png" if kind == "strip" else POSTERIOR_FILE)
-        if kind == "strip":
-            save_png(request.strip(engine), path, metadata=to_metadata(request.recipe) | metadata)
-        else:
-            request.style.posterior().save(path, metadata=metadata)
+        request.style.posterior().save(path, metadata=metadata)
     else:
         photograph = request.photograph
         inputs: dict[str, Any] = {"photographs": Evidence(photograph.read), "evidence": request.style}
@@ -212,10 +197,10 @@ class Restyle:
                 how = {"title": "+ Add style images", "tab": TAB, "nothing": _NO_STYLE, "without": "drawings"}
                 self._panel = EvidencePanel(engines, prior, panel="style", follow=follow, **how)
             with gr.Column(scale=9, min_width=320):
-                self._build_result(len(engines.get(prior.value).prior.levels))
+                self._build_result()
         self._wire(prior, follow)
 
-    def _build_result(self, levels: int) -> None:
+    def _build_result(self) -> None:
         self._slider = gr.ImageSlider(
             label="Before and after",
             show_label=False,
@@ -224,7 +209,8 @@ class Restyle:
             elem_id="restyle-slider",
         )
         with gr.Row(elem_id="restyle-strength-row"):
-            self._strength = _share("strength", "less style", "more style")
+            how: dict[str, Any] = {"unit": "%", "elem_id": "restyle-strength", "min_width": 260}
+            self._strength = slider(_STRENGTH, Range(0, 1), step=0.05, name="less style", far="more style", **how)
             save = {"elem_id": "restyle-get-png", "variant": "primary", "scale": 0, "min_width": 140}
             download("Save (PNG)", partial(self._export, "png"), **save)
         self._status = status_line("", elem_id="restyle-status")
@@ -235,12 +221,8 @@ class Restyle:
             if not can_enlarge():
                 gr.HTML(OFF, elem_classes="status", label="Four times larger")
         with gr.Accordion("More", open=False, elem_id="restyle-more"):
-            self._likeness = _share("likeness", "your photo's shapes", "the style images' shapes")
-            name = "Coarse levels that stay the photo's"
-            self._levels = slider(0, Range(0, levels - 1), step=1, name=name, elem_id="restyle-levels")
-            self._match_colours = gr.Checkbox(
-                _DEFAULT.match_colours, label="Change the colours of the whole photo", elem_id="restyle-match-colours"
-            )
+            more = controls(Recipe, {"strength", "steps", *Reading.model_fields})
+        self._numbers: dict[str, Component] = {"strength": self._strength, **more}
         with gr.Accordion("Remove something", open=False, elem_id="restyle-remove"):
             self._paint = gr.HTML("", js_on_load=_PAINTED_JS, elem_id="restyle-paint", label="Remove something")
             download("Mask (PNG)", partial(self._export, "mask"), elem_id="restyle-get-mask", size="sm", min_width=120)
@@ -256,12 +238,11 @@ class Restyle:
             *on(follow, self._follow, prior, [*read, *self._panel.outputs]),
             *self._panel.events,
             self._which.input,
-            self._match_colours.input,
-            *(slider.release for slider in (self._strength, self._likeness, self._levels)),
+            self._strength.release,
+            *(one.change for name, one in self._numbers.items() if name != "strength"),  # type: ignore[attr-defined]
         ]
         shown = [self._slider, self._status, self._paint, self._python, self._shell]
-        numbers = [self._strength, self._likeness, self._levels, self._match_colours]
-        on(changed, self._run, [prior, self._which, *numbers], shown)
+        on(changed, self._run, [prior, self._which, *self._numbers.values()], shown)
         on(self._panel.examples.select, None, js=_SHOW_JS)
 
     # Photographs ---------------------------------------------------------------------------------------------------
@@ -327,13 +308,13 @@ class Restyle:
     # The result ----------------------------------------------------------------------------------------------------
 
     def _run(self, session: Session, prior: str, which: Any, *numbers: Any) -> Iterator[Updates]:
-        """The restyled photo first; then the strip, and whether the faces still look like the same people."""
+        """The restyled photo first; then whether the faces still look like the same people."""
         photographs, style = session.evidence.get(PHOTOGRAPHS), self._panel.evidence(session)
         if photographs is None or not photographs.used or photographs.prior != prior:
             return
         state = session.state(_State)
         with session.queued(TAB, newest=True) as cancel:
-            recipe = Recipe.checked(dict(zip(_NUMBERS, numbers, strict=True)) | {"prior": prior})
+            recipe = Recipe.checked(dict(zip(self._numbers, numbers, strict=True)) | {"prior": prior})
             engine, before = self._engines.get(prior), state.photograph
             photograph = self._photograph(state, engine, photographs, int(which or 0), cancel)
             # Else the user may be painting now.
@@ -348,7 +329,7 @@ class Restyle:
                 yield shown | {self._slider: plain, self._status: updating(engine.ahead)}
             started = time.perf_counter()
             request = state.request = Request(photograph, style, recipe)
-            restyled = request.restyled(engine, [recipe.strength], cancel)
+            restyled = request.restyled(engine, cancel)
             how: dict[str, Any] = {"match_colours": recipe.match_colours, "scale": photograph.scale}
             after = engine.call(restyled.pasted, photograph.image, **how, cancel=cancel)
             count = len(photograph.faces)
@@ -414,10 +395,3 @@ def _likeness(distances: list[float]) -> str:
     same = mean < _SAME_PERSON
     text = "dlib still sees the same person." if same else "dlib sees another person. Less style keeps more of them."
     return f'<span title="Distance {mean:.2f} by dlib, limit {_SAME_PERSON:g}">{text}</span>'
-
-
-def _share(name: str, low: str, high: str) -> gr.HTML:
-    """A slider of a share, from 0 to 100 %."""
-    value = getattr(_DEFAULT, name)
-    how: dict[str, Any] = {"unit": "%", "elem_id": f"restyle-{name}", "min_width": 260}
-    return slider(value, Range(0, 1), step=0.05, name=low, far=high, **how)

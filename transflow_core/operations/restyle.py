@@ -152,10 +152,6 @@ class Restyled:
     before: Tensor
     after: Tensor
 
-    def frames(self, step: int = -1) -> list[Image.Image]:
-        """The n frames at one strength."""
-        return to_pil(self.after[step])
-
     def pasted(
         self, image: Image.Image, step: int = -1, *, match_colours: bool = True, scale: float = 1.0
     ) -> Image.Image:
