@@ -1,4 +1,4 @@
 element.addEventListener('click', event => {
-  const button = event.target.closest('button[data-example], button[data-split]');
+  const button = event.target.closest('button[data-example]');
   if (button) trigger('select', {...button.dataset});
 });

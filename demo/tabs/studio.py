@@ -230,7 +230,6 @@ class Studio:
         on(self._panel.steps, self._draw_early, inputs, seen)
         unfolded = on(self._moves.panel.expand, lambda session: self._moves.open(session))
         on([*refreshed, *unfolded], self._fill_moves, inputs, self._moves.outputs)
-        on(self._results.over.input, self._sweep_over, [self._results.over, *inputs], shown)
         for key, tab in self._results.tabs.items():
             on(tab.select, partial(self._open_tab, key), inputs, shown)
         on(follow, self._relevel, prior, [*self._levels, self._results.inputs["style_levels"]])
@@ -309,9 +308,9 @@ class Studio:
         shown: Updates = {
             one: gr.update(name=name, visible=bool(name)) for one, name in zip(self._levels, names, strict=True)
         }
-        # Gradio refuses a value above the maximum before a handler sees it. More levels than there are mean all.
+        # More levels than there are mean all.
         most = max(len(self._engines.get(prior).prior.levels), DEFAULT.style_levels)
-        return shown | {self._results.inputs["style_levels"]: gr.update(maximum=most)}
+        return shown | {self._results.inputs["style_levels"]: gr.update(most=most)}
 
     def _advise(self, session: Session, by_level: bool, kind: str) -> Updates:
         """The slider shows the paper's advice only for the paper's method, and where it decides λ."""
@@ -467,10 +466,6 @@ class Studio:
         with session.queued(_SAMPLES) as cancel:
             view.request = request
             yield from self._fill(session, request, engine, cancel)
-
-    def _sweep_over(self, session: Session, over: str, prior: str, *values: Any) -> Iterator[Updates]:
-        session.state(View).over = over
-        yield from self._open_tab("sweep", session, prior, *values)
 
     def _refresh(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """Update all that is open to the controls and the evidence. The newest request cancels the older ones."""

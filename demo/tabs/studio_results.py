@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,19 +19,18 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.images import contact_sheet, enlarge, save_png, to_pil
+from transflow_core.images import contact_sheet, save_png, to_pil
 from transflow_core.limits import SAMPLES, Range, choice
 from transflow_core.operations import sampler_of
 from transflow_core.posterior import Closest, Gaussian, Posterior, Sampler
 from transflow_core.recipes import NUMBERS, Sample, Sweep
 from transflow_core.views import to_metadata
 
-from ..controls import code, code_pair, description_of, download, number_slider
-from ..evidence_panel import EXAMPLES_JS
+from ..controls import code_pair, description_of, download, slider
 from ..examples import example_sets
-from ..render import number, picture, sheet
+from ..render import number, picture
 from ..server.admission import CancelToken
-from ..server.events import Updates, on
+from ..server.events import Updates
 from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, python_code
 
@@ -43,7 +41,7 @@ DEFAULT = Sample(method="local").filled()
 """The settings of a new page."""
 SHEET_SIDE, _LARGE_CELLS = 128, 4
 """Pixels a side of the samples on a sheet: its cells are 65 to 170 wide. So few samples have larger cells."""
-_SWEEP_ROWS, _STRIP_COLUMNS, _REBUILT = 3, 4, 24
+_SWEEP_ROWS = 3
 _COUNTS = {
     "redrawn": "samples drawn again, because they were noisy or torn",
     "projected": "samples moved towards one image, because they stayed so",
@@ -156,7 +154,6 @@ class View:
         larger: the number of a result, the index of the sample of it that was enlarged last, and the file of that.
         sent: the number of a result, and the index of the sample of it that the page has in full.
         open_tab: key of the open inner tab.
-        over: what the sweep is over: "own", the method's own number, or "lam".
         made_from: what the contents of each inner tab depend on.
     """
 
@@ -166,7 +163,6 @@ class View:
     larger: tuple[int, int, Path] | None = None
     sent: tuple[int, int] | None = None
     open_tab: str = "download"
-    over: str = "own"
     made_from: dict[str, Any] = field(default_factory=dict)
 
 
@@ -176,7 +172,6 @@ class Results:
     Attributes:
         tabs: by key, for their `select`.
         outputs: the components that `fill` updates.
-        over: what the sweep is over; `View.over` follows it.
         inputs: the controls of `structure`, `style` and `style_levels`, by these names.
         events: when another source of the levels was chosen.
     """
@@ -189,57 +184,36 @@ class Results:
                 gr.Markdown(text, elem_classes="status")
                 self._python, self._shell = code_pair()
             with gr.Tab("Sweep") as sweep:
-                options = [("the method's own number", "own"), ("λ/m", "lam")]
-                label = "What changes from left to right"
-                self.over = gr.Radio(options, value="own", label=label, elem_id="sweep-over")
                 self._sweep = gr.HTML(elem_id="sweep", label="The same samples at several values of one number")
-            with gr.Tab("Structure and style") as levels:
+            with gr.Tab("Structure and style"):
                 self._build_levels()
-            with gr.Tab("Mean and images") as mean, gr.Row():
-                self._mean = gr.HTML(elem_id="mean", label="Posterior mean")
-                self._rebuilt = gr.HTML(elem_id="rebuilt", label="Your images, decoded from their latents")
             with gr.Tab("Numbers") as numbers:
                 self._numbers = gr.HTML(elem_id="numbers", label="Every number")
-                with gr.Accordion("Each image, as JSON", open=False):
-                    self._json = code("json", label="Your images", elem_id="evidence-json", max_lines=30)
-        self.tabs = {"download": downloads, "sweep": sweep, "levels": levels, "mean": mean, "numbers": numbers}
-        pictures = [self._sweep, self._strips, self._mean, self._rebuilt]
-        self.outputs = [*pictures, self._numbers, self._json, self._python, self._shell]
+        self.tabs = {"download": downloads, "sweep": sweep, "numbers": numbers}
+        self.outputs = [self._sweep, self._numbers, self._python, self._shell]
 
     def _build_levels(self) -> None:
         gr.Markdown(
             "Each sample has levels, from coarse to fine. Choose where the coarse levels come from, its **structure**, "
-            "and the fine levels, its **style**. Each strip below shows the same samples with another number of style "
-            "levels. Click the strip that you like.",
+            "and the fine levels, its **style**.",
             elem_classes="status",
         )
         options: dict[str, Any] = {"choices": [(title, key) for key, title in sources().items()], "value": EVIDENCE}
         with gr.Row():
             structure = gr.Dropdown(label="Structure from", elem_id="structure", min_width=160, **options)
             style = gr.Dropdown(label="Style from", elem_id="style", min_width=160, **options)
-            split = number_slider("Levels that are style", Range(0, 8), DEFAULT.style_levels, elem_id="split")
-        label = "The samples at each number of style levels"
-        self._strips = gr.HTML(elem_id="strips", label=label, js_on_load=EXAMPLES_JS)
+            name = "Levels that are style"
+            split = slider(DEFAULT.style_levels, Range(0, 8), step=1, name=name, elem_id="split", min_width=160)
         self.inputs: dict[str, Component] = {"structure": structure, "style": style, "style_levels": split}
-
-        def pick(session: Session, data: dict, structure_of: str, style_of: str) -> Updates:
-            """A strip was clicked: use its sources."""
-            updates: Updates = {split: PAGE.checked({"style_levels": data.get("split")}).style_levels}
-            return updates | ({structure: _other(style_of)} if structure_of == style_of else {})
-
-        picked = on(self._strips.select, pick, [structure, style], [structure, split], event=True)
-        self.events = [structure.input, style.input, *picked]
+        self.events = [structure.input, style.input]
 
     def fill(self, view: View, result: Result, cancel: CancelToken) -> Iterator[Updates]:
         """Make the open tab, where anything that it depends on has changed. Raises Cancelled."""
         request, recipe = result.request, result.request.recipe
-        over = "lam_ratio" if view.over == "lam" else [*NUMBERS[recipe.method]][-1]  # the own number comes last
+        own = [*NUMBERS[recipe.method]][-1]  # the number that the sweep changes
         draws = request.draws | {"n": _SWEEP_ROWS, "prior": recipe.prior}
-        swept = Sweep.checked(dict(recipe.choices) | draws | {"over": over, over: None})
-        moves = recipe.near, recipe.along
-        sources = recipe.choices, recipe.structure, recipe.style, recipe.style_levels, moves
-        depends = {"sweep": swept, "levels": (sources, recipe.seed, recipe.temperature), "mean": sources}
-        made_from = request.evidence, recipe.prior, depends.get(view.open_tab, recipe)
+        swept = Sweep.checked(dict(recipe.choices) | draws | {own: None})
+        made_from = request.evidence, recipe.prior, swept if view.open_tab == "sweep" else recipe
         if view.made_from.get(view.open_tab) == made_from:
             return
         if view.open_tab == "sweep":
@@ -256,48 +230,11 @@ class Results:
         swept = result.engine.run(recipe, side=SHEET_SIDE, evidence=result.request.evidence, cancel=cancel)
         assert isinstance(swept.recipe, Sweep) and swept.recipe.values and swept.overview is not None
         first, *_, last = swept.recipe.values
-        alt = f"the same samples, {recipe.over.replace('_', ' ')} from {first:g} to {last:g}"
+        alt = f"the same samples, {swept.recipe.over.replace('_', ' ')} from {first:g} to {last:g}"
         yield {self._sweep: picture(swept.overview, alt)}
 
-    def _make_levels(self, result: Result, cancel: CancelToken) -> Updates:
-        """A strip for each number of style levels. Where both have one source, structure comes from the other one."""
-        request, engine, recipe = result.request, result.engine, result.request.recipe
-        style = recipe.style
-        structure = _other(style) if style == recipe.structure else recipe.structure
-        if EVIDENCE in (style, structure) and not request.evidence.ready:
-            return {self._strips: _note("No images yet. Add images, or choose an example set.")}
-        levels, names, buttons = engine.prior.levels, sources(), []
-        how: dict[str, Any] = request.draws | {"n": _STRIP_COLUMNS, "side": SHEET_SIDE}
-        for split in range(len(levels) + 1):
-            mixture = request.sampler(engine, style=style, structure=structure, style_levels=split)
-            images = to_pil(engine.sample(mixture, cancel=cancel, **how).images)
-            if split == 0:
-                text = f"all of {names[structure]}"
-            elif split == len(levels):
-                text = f"all of {names[style]}"
-            else:
-                text = f"{levels[split - 1].name} and finer of {names[style]}, the rest of {names[structure]}"
-            strip = picture(contact_sheet(images, columns=_STRIP_COLUMNS, gap=2), text)
-            pressed = str(recipe.mixed and recipe.style_levels == split).lower()
-            state = f'data-split="{split}" aria-pressed="{pressed}"'
-            buttons.append(f'<button type="button" {state}>{strip}{escape(text)}</button>')
-        return {self._strips: f'<div class="strips">{"".join(buttons)}</div>'}
-
-    def _make_mean(self, result: Result, cancel: CancelToken) -> Updates:
-        """The mean, and the evidence, decoded from its latents: all that the posterior knows of it."""
-        engine, evidence, rebuilt = result.engine, result.request.evidence, _note("No images yet.")
-        image = enlarge(to_pil(engine.decode(result.sampler.mean[None], cancel=cancel))[0], 256)
-        caption = "mean of the samples" if result.request.recipe.mixed else "posterior mean μp"
-        if evidence.used:
-            more = f" (the first {_REBUILT})" if len(evidence.used) > _REBUILT else ""
-            text = f"your images, decoded from their latents{more}"
-            images = engine.decode(evidence.z[:_REBUILT], side=SHEET_SIDE, cancel=cancel)
-            rebuilt = _figure(sheet(images, text), text)
-        return {self._mean: _figure(picture(image, caption), caption), self._rebuilt: rebuilt}
-
     def _make_numbers(self, result: Result, cancel: CancelToken) -> Updates:
-        facts = json.dumps([image.to_dict() for image in result.request.evidence], indent=1, ensure_ascii=False)
-        return {self._numbers: result.engine.call(_numbers, result, cancel=cancel), self._json: facts}
+        return {self._numbers: result.engine.call(_numbers, result, cancel=cancel)}
 
     def _make_download(self, result: Result, _: CancelToken) -> Updates:
         request = result.request
@@ -309,11 +246,6 @@ class Results:
 def steps_of(request: Request) -> list[Step]:
     """The code of a sheet: from the saved posterior, where the files alone are not all of the evidence."""
     return [Step(request.recipe, {"evidence": evidence_files(request.evidence, POSTERIOR_FILE)}, "sheet.png")]
-
-
-def _other(style: str) -> str:
-    """The source of the structure in the strips, where structure and style have the same source."""
-    return EVIDENCE if style == PRIOR else PRIOR
 
 
 def result_of(session: Session) -> Result:
@@ -351,10 +283,6 @@ def _posterior_file(session: Session) -> Path:
 
 def _note(text: str) -> str:
     return f'<p class="status">{text}</p>'
-
-
-def _figure(content: str, caption: str) -> str:
-    return f"<figure>{content}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _numbers(result: Result) -> str:

@@ -54,7 +54,7 @@ def filled(page, tab):
         assert not page.is_visible("#get-zip")
         researchers(page)
         yield "the panel for researchers"
-        yield from look_into(page, "#results", "Sweep", "Structure and style", "Mean and images", "Numbers", "Download")
+        yield from look_into(page, "#results", "Sweep", "Structure and style", "Numbers", "Download")
         researchers(page, on=False)
     elif tab == "Restyle":
         says(page, "#restyle-status", "person")  # the worked example

@@ -143,8 +143,6 @@ def test_two_files_the_slider_and_the_numbers_with_the_shipped_model(page, serve
     page.get_by_role("tab", name="Numbers").click()
     for name in ("λ/m", "‖μp‖²", "Σp", "KL", "32×32"):
         says(page, "#numbers", name)
-    page.get_by_text("Each image, as JSON").click()
-    says(page, "#evidence-json", "log_prior")
     shot(page, "studio_numbers")
 
 
@@ -417,13 +415,14 @@ def test_structure_and_style_have_two_sources(page, served_small, shot):
     chosen(page, served_small, "sketch")
     before = sheet(page)
     page.get_by_role("tab", name="Structure and style").click()
-    page.wait_for_selector("#strips img")
-    strips = page.locator("#strips img")
-    assert strips.count() == 3 and len({strips.nth(i).get_attribute("src") for i in range(3)}) == 3
-    page.click("#strips [data-split='1']")
+    page.click("#structure input")
+    page.get_by_role("option", name="the model").click()
+    page.wait_for_url(re.compile("structure=prior"))
+    page.focus("#split-range")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
     page.wait_for_url(re.compile("structure=prior&style_levels=1"))
     assert sheet(page) != before and "structure: the model" in status(page)
-    page.wait_for_selector("#strips [data-split='1'][aria-pressed=true]")
     mixed = sheet(page)
     code_says(page, "#python", "structure=")
     shot(page, "studio_structure")
