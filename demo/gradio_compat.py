@@ -6,8 +6,10 @@ one sentence. Where a missing name would make the server unsafe, the page does n
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 from types import SimpleNamespace
@@ -23,7 +25,7 @@ from starlette.routing import Match
 
 _log = logging.getLogger(__name__)
 _REFUSED = "error: {} Install a version that requirements.txt names."
-_UNREAD = 200
+_UNREAD, _UNHEARD = 200, 60  # messages of a session, once nobody has read one for so many seconds
 _MCP, _QUEUE = "gradio.mcp.GradioMCPServer", "gradio.queueing.Queue"
 UNSAFE = {
     "gradio.processing_utils.async_ssrf_protected_get": "it may fetch any address that a client names",
@@ -141,18 +143,31 @@ def keep_pages(demo: gr.Blocks) -> None:
     """Call this after `demo.queue`. Then API calls close no open page.
 
     Gradio keeps messages for 2,000 sessions. Each call is one: ten a second would close pages after three minutes. Nor
-    does a session keep all messages that nobody reads: each may have a hundred thumbnails.
+    does a session keep all messages that nobody reads: each may have a hundred thumbnails. A slow reader misses none,
+    since a message may say no more than that nothing changed.
     """
     queue: Any = getattr(demo, "_queue", None)
     if not hasattr(queue, "pending_messages_per_session") or not hasattr(queue, "pending_event_ids_session"):
         return  # `check` has reported it
     plain, events = queue.pending_messages_per_session, queue.pending_event_ids_session
 
+    class Unread(asyncio.Queue):
+        taken = 0.0
+
+        async def get(self) -> Any:
+            self.taken = time.monotonic()
+            return await super().get()
+
     class Messages(type(plain)):
+        def __setitem__(self, session: str, _: Any) -> None:
+            messages = Unread()
+            messages.taken = time.monotonic()
+            super().__setitem__(session, messages)
+
         def __getitem__(self, session: str) -> Any:
             self.move_to_end(session)  # the least recently used one goes first
             messages = super().__getitem__(session)
-            while messages.qsize() >= _UNREAD:
+            while messages.qsize() >= _UNREAD and time.monotonic() - messages.taken > _UNHEARD:
                 messages.get_nowait()
             return messages
 

@@ -145,7 +145,7 @@ def test_the_page_works_under_its_policy_and_talks_to_nobody_else(small, new_pag
     assert not [url for url in asked if not url.startswith(own)]
 
 
-def test_callers_put_out_no_page_that_is_in_use(small):
+def test_callers_put_out_no_page_that_is_in_use(small, monkeypatch):
     """Each call is a session of Gradio's, which keeps messages for so many of them, and forgets the others' events."""
     plain = SimpleNamespace(pending_messages_per_session=LRUCache(3), pending_event_ids_session={})
     gradio_compat.keep_pages(SimpleNamespace(_queue=plain))
@@ -156,6 +156,10 @@ def test_callers_put_out_no_page_that_is_in_use(small):
             sent["a page"] = events["a page"] = asyncio.Queue()
         assert sent["a page"]  # as a stream that is open does at each message and heartbeat
     assert set(sent) == set(events) == {"a page", "call 7", "call 8"}
+    for number in range(999):  # the page is slow, and misses nothing
+        sent["a page"].put_nowait(number)
+    assert [asyncio.run(sent["a page"].get()) for _ in range(2)] == [0, 1]
+    monkeypatch.setattr(gradio_compat, "_UNHEARD", -1)
     for number in range(9999):  # nobody reads them
         sent["a page"].put_nowait(number)
     assert sent["a page"].qsize() < 999 and sent["a page"].get_nowait() > 9000
