@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from transflow_core.posterior import Posterior
+from transflow_core.posterior.local import DRAWN_IN
 
 from ..helpers import frames
 from .conftest import researchers, says
@@ -49,7 +50,7 @@ def go(page, end):
     """To a special case, and wait until the figure is there. Returns its λ/m."""
     page.click(f"#how [data-go='{end}']")
     page.wait_for_function(
-        "text => document.querySelector(\"#how [data-out='ratio']\").textContent === text",
+        "text => document.querySelector(\"#how [data-out='ratio1']\").textContent === text",
         arg={"0": "0", "1": "1", "Infinity": "∞"}[end],
     )
     return float(end)
@@ -58,14 +59,14 @@ def go(page, end):
 def slide(page, elem_id, value):
     """Move a slider to a λ/m. Returns where it comes to rest, a step of 2 % away."""
     move(page, elem_id, math.log10(value))
-    rested = written(page, "ratio")
+    rested = written(page, f"ratio{2 if elem_id == 'how-lam-2' else 1}")
     assert rested == pytest.approx(value, rel=0.02)
     return rested
 
 
-def circle(page, sigmas):
-    shape = page.locator(f"#how .posterior circle[data-sigmas='{sigmas}']:not(.fill)")
-    return [float(shape.get_attribute(name)) for name in ("cx", "cy", "r")]
+def ellipse(page, sigmas):
+    shape = page.locator(f"#how .posterior ellipse[data-sigmas='{sigmas}']:not(.fill)")
+    return [float(shape.get_attribute(name)) for name in ("cx", "cy", "rx", "ry")]
 
 
 def samples(page):
@@ -79,18 +80,19 @@ def agrees(page, ratio):
     """Every number and every shape of the page against the core, at the λ/m that it should be at."""
     points = evidence(page)
     posterior = Posterior.condition(points, lam_ratio=ratio)
-    variance, lam = posterior.variance.item(), posterior.lam.item()
+    variance = posterior.variance.expand(2).tolist()
+    lam = posterior.lam.expand(2).tolist()
     assert written(page, "m") == len(points)
-    assert written(page, "variance") == pytest.approx(variance, abs=DIGITS)
-    assert written(page, "lam") == pytest.approx(lam, rel=6e-3)
     for i in range(2):
         assert written(page, f"centre{i + 1}") == pytest.approx(posterior.evidence_mean[i].item(), abs=DIGITS)
         assert written(page, f"mean{i + 1}") == pytest.approx(posterior.mean[i].item(), abs=DIGITS)
+        assert written(page, f"variance{i + 1}") == pytest.approx(variance[i], abs=DIGITS)
+        assert written(page, f"lam{i + 1}") == pytest.approx(lam[i], rel=6e-3)
     for sigmas in (1, 2):
-        cx, cy, r = circle(page, sigmas)
+        cx, cy, rx, ry = ellipse(page, sigmas)
         # The figure's y goes down; what it draws has all decimals.
         assert [cx, -cy] == pytest.approx(posterior.mean.tolist(), abs=1e-9)
-        assert r == pytest.approx(sigmas * math.sqrt(variance), abs=1e-9)
+        assert [rx, ry] == pytest.approx([sigmas * math.sqrt(v) for v in variance], abs=1e-9)
     return samples(page), posterior
 
 
@@ -98,6 +100,17 @@ def agrees(page, ratio):
 def test_numbers_and_shapes_agree_with_the_core(how, ratio):
     """Where the slider rests, and exactly in the special cases."""
     agrees(how, slide(how, "how-lam", ratio) if isinstance(ratio, float) else go(how, ratio))
+
+
+def test_a_lambda_for_each_dimension(how):
+    page = how
+    page.check("#how-split")
+    ratios = [slide(page, "how-lam-1", 0.1), slide(page, "how-lam-2", 2.0)]
+    _, posterior = agrees(page, torch.tensor(ratios, dtype=torch.float64))
+    assert page.locator("#how-lam").is_hidden() and page.locator("#how [data-out='variance2']").last.is_visible()
+    # The mean leaves the line from the origin to the evidence's mean.
+    slope = posterior.evidence_mean[1] / posterior.evidence_mean[0]
+    assert abs(posterior.mean[1] / posterior.mean[0] - slope) > 0.1
 
 
 def test_samples_keep_their_random_numbers(how):
@@ -194,6 +207,7 @@ def test_everything_is_reached_by_keyboard(how):
         "Evidence 1 of 2",
         "Add an image",
         "Reset",
+        "One λ for each",
         "λ → 0",
         "Number of images",
     )
@@ -279,6 +293,52 @@ def test_another_model_brings_its_own_numbers(how):
     assert written(page, "length-prior") == pytest.approx(math.sqrt(768), abs=0.06)
     assert "measured" not in page.inner_text("#how .lengths")  # nobody measured photographs under it
     agrees(page, 0.5)
+
+
+def test_the_three_methods_draw_from_the_same_random_numbers(how, shot):
+    page = how
+    paper, _ = agrees(page, 0.5)
+    points = evidence(page)
+    inwards = points.mean(0) + DRAWN_IN * (points - points.mean(0))  # images, drawn in as `Local` does
+
+    def take(kind):
+        page.locator(f"#how input[value={kind}]").check()
+        return samples(page)
+
+    # New members: each number between those of the images, but not both by the same weights: some leave the triangle.
+    member = take("local")
+    assert (member - paper).abs().max() > 0.1 and torch.equal(member, samples(page))
+    shot(page, "how_methods")
+    go(page, "0")
+    member = samples(page)
+    assert (member >= inwards.amin(0) - 1e-9).all() and (member <= inwards.amax(0) + 1e-9).all()
+    ones = torch.ones(1, 3, dtype=torch.float64)
+    weights = torch.linalg.solve(torch.cat([inwards.T, ones]), torch.cat([member.T, ones[:, :1].expand(1, 90)]))
+    assert weights.min() < -0.05 and ((member - inwards[:, None]).abs().amax(2) > 1e-3).all()
+    # The ellipse is that of the draws.
+    added = member - points.mean(0)
+    axes = sorted(v**2 for v in ellipse(page, 1)[2:])
+    assert axes == pytest.approx(torch.linalg.eigvalsh(added.T @ added / 90).tolist(), abs=1e-6)
+    # Of one image each, draws are the images, drawn in; without evidence they are 0.6 of the prior's.
+    move(page, "how-likeness", 100)
+    apart = torch.cdist(samples(page), inwards, compute_mode="donot_use_mm_for_euclid_dist")
+    assert apart.min(1).values.max() < 1e-9 and set(apart.argmin(1).tolist()) == {0, 1, 2}
+    go(page, "Infinity")
+    cool = samples(page)
+    take("posterior")
+    assert torch.allclose(cool, 0.6 * samples(page), atol=1e-9)
+    page.click("#how [data-do=reset]")
+    # Blends of all are the paper's, exactly; of one, each draw is near a piece.
+    blend = take("bootstrap")
+    assert (blend - paper).abs().max() > 0.1
+    move(page, "how-images", 3)
+    assert torch.allclose(samples(page), paper, atol=1e-9)
+    move(page, "how-images", 1)
+    slide(page, "how-lam", 0.01)
+    far = torch.cdist(samples(page), evidence(page)).min(1).values
+    assert far.max() < 0.6
+    page.click("#how [data-do=reset]")
+    assert torch.allclose(samples(page), paper, atol=1e-9)
 
 
 def test_old_links_open_the_inner_tabs_and_a_click_says_so_in_the_address(page, served_small, shot):
