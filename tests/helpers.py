@@ -29,7 +29,7 @@ from transflow_core.recipes import Method
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 EXAMPLES = ROOT / "assets" / "examples"
-TIMEOUT = 600
+TIMEOUT = 120
 """Seconds after which a test fails that waits: a busy machine may stand still for a minute. No test asserts a time."""
 CHROMIUM = shutil.which("chromium")
 CHROMIUM_ARGUMENTS = [

@@ -1,4 +1,4 @@
-"""A served demo and a real browser. Screenshots go to `artifacts/`, for a look at them."""
+"""A served demo and a real browser."""
 
 import io
 import math
@@ -27,8 +27,8 @@ from transflow_core.operations import enlarging
 from ..helpers import METHODS, TIMEOUT, frames, make_tiny_prior
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ARTIFACTS = ROOT / "artifacts"
-WAIT = 500 * TIMEOUT  # milliseconds
+ARTIFACTS = ROOT / "artifacts"  # pictures of each tab, on a desktop and on a phone
+WAIT = 1000 * TIMEOUT  # milliseconds
 expect.set_options(timeout=WAIT)  # else it waits for five seconds, whatever a page's own timeout is
 TINY, OTHER = "tiny.safetensors", "other.safetensors"
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
@@ -77,11 +77,14 @@ class Visitors:
     def __init__(self, browser) -> None:
         self._browser, self._contexts, self._errors = browser, [], []
 
-    def __call__(self, width: int = 1280, height: int = 900, dark: bool = False, touch: bool = False):
-        """A new visitor, with `touch` on a phone."""
+    def __call__(
+        self, width: int = 1280, height: int = 900, dark: bool = False, touch: bool = False, motion: bool = False
+    ):
+        """A new visitor, with `touch` on a phone. Without `motion` the page is at rest sooner, and costs less."""
         context = self._browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
+            reduced_motion="no-preference" if motion else "reduce",
             accept_downloads=True,
             has_touch=touch,
             is_mobile=touch,
@@ -155,17 +158,15 @@ def kept_page(_kept, request) -> Iterator[Callable]:
 class Held:
     """A method of `Engine` that waits until `go_on` is set, or it is cancelled. `which` calls do, by their number.
 
-    With `preview` only calls for a preview wait, with `of` only calls with these arguments count.
+    With `preview` only calls for a preview wait.
     """
 
-    def __init__(self, monkeypatch, method, which=lambda number: True, preview=False, of=lambda *args: True):
+    def __init__(self, monkeypatch, method, which=lambda number: True, preview=False):
         self.begun, self.go_on, self.cancelled = (threading.Event() for _ in range(3))
         self.calls = 0
         plain = getattr(Engine, method)
 
         def held(*args, **how):
-            if not of(*args[1:]):
-                return plain(*args, **how)
             number, self.calls = self.calls, self.calls + 1
             waits = which(number) and (how.get("preview", False) or not preview)
             while waits and not self.go_on.wait(0.01):
@@ -195,19 +196,6 @@ def unsmoothed_sheets(monkeypatch) -> None:
     one byte off here and there. Lanczos, in two passes that each round, makes two of such a byte.
     """
     monkeypatch.setattr(sheets, "enlarge", lambda image, side: image.resize((side, side), Image.Resampling.NEAREST))
-
-
-@pytest.fixture(scope="session")
-def shot() -> Callable:
-    """`shot(page, name)` writes `artifacts/NAME.png`, the whole page."""
-    ARTIFACTS.mkdir(exist_ok=True)
-
-    def take(page, name: str) -> Path:
-        path = ARTIFACTS / f"{name}.png"
-        page.screenshot(path=path, full_page=True)
-        return path
-
-    return take
 
 
 def unfold(page, title: str) -> None:

@@ -3,13 +3,11 @@
 import pytest
 
 from ..helpers import frames
-from .conftest import choose_example, opened, researchers, says
+from .conftest import ARTIFACTS, choose_example, opened, researchers, says
 from .test_studio import wait_samples
 
 # Contrast, names, order and targets of 24 pixels; "minor" ones are matters of taste.
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
-# Dark colours change nothing but the contrast.
-DARK = {"resultTypes": ["violations"], "runOnly": ["color-contrast"]}
 # Gradio's sign of an output that has nothing yet.
 NOTHING_YET = '<div aria-label="Empty value"'
 REACHED_JS = "document.activeElement?.id === 'closeness-range'"
@@ -28,32 +26,32 @@ def press(page, selector):
 
 
 def look_into(page, results, *names):
-    """Inner tabs, which on a phone may be in the menu of those that do not fit."""
+    """Inner tabs, which on a phone may be in the menu of those that do not fit; and where they lie."""
     for name in names:
         page.evaluate(INNER_JS, [results, name])
         page.locator(f"{results} [role=tabpanel]").filter(visible=True).first.wait_for()
         frames(page, 20)
-        yield name
+        yield name, results
 
 
 def filled(page, tab):
-    """Fill a tab, and open its parts one after another."""
+    """Fill a tab, and open its parts one after another. Gives each state, and the part of the page that is new."""
     if tab == "Studio":
         press(page, "#evidence [data-example=red_hair]")
         wait_samples(page)
         press(page, "#evidence-cards .open")
         page.wait_for_selector("#evidence-details .details", state="attached")
-        yield tab
+        yield tab, "html"
         if page.is_visible("#drawer .handle"):
             page.click("#drawer .handle")
-            yield "the drawer"
+            yield "the drawer", "#drawer"
             page.keyboard.press("Escape")
         page.click("#sheet summary >> nth=0")
-        yield "a menu"
+        yield "a menu", "#sheet"
         page.keyboard.press("Escape")
         assert not page.is_visible("#get-zip")
         researchers(page)
-        yield "the panel for researchers"
+        yield "the panel for researchers", "#lab"
         yield from look_into(page, "#results", "Sweep", "Structure and style", "Numbers", "Download")
         researchers(page, on=False)
     elif tab == "Restyle":
@@ -61,20 +59,21 @@ def filled(page, tab):
         press(page, "#style [data-example=sepia]")
         says(page, "#style-status", "18 pictures")
         says(page, "#restyle-status", "person")
-        yield tab
+        yield tab, "html"
     elif tab == "Interpolate":
         page.wait_for_selector("#player .strip img")
         says(page, "#interpolate-status", "images in")
-        yield tab
+        yield tab, "html"
     elif tab == "Tell apart":
         press(page, "#classify-examples [data-example=styles]")
         says(page, "#classify-status", "answers right")
         press(page, "#classify-0-cards .open")
         page.wait_for_selector("#classify-0-details .details")
-        yield tab
+        yield tab, "html"
         yield from look_into(page, "#classify-results", "Download")
     else:
-        yield tab
+        page.locator(BEHIND[tab]).wait_for()
+        yield tab, "html"
 
 
 # Inner tabs of "Behind it", with an element that each has.
@@ -84,25 +83,20 @@ TABS = ("Studio", "Restyle", "Interpolate", *BEHIND)
 FIXED = {"Studio": ("#closeness-range", "#history"), "Interpolate": ("#side-a-files", "#scrubber")}
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_no_tab_has_a_barrier_and_each_fits_its_window(new_page, served_small, shot, width):
-    """Empty, and with results and all of it unfolded; in light and dark colours. Nothing moves when a result comes."""
+@pytest.mark.parametrize(("width", "dark"), [(1280, True), (390, False)])
+def test_no_tab_has_a_barrier_and_each_fits_its_window(new_page, served_small, width, dark):
+    """With results and all of it unfolded. Nothing moves when a result comes."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = opened(new_page(width=width, height=900), served_small, panel=False)
+    page = opened(new_page(width=width, height=900, dark=dark), served_small, panel=False)
+    assert page.locator("body.dark").count() == dark
     found = []
 
-    def look(state):
-        for dark in (False, True):
-            page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
-            frames(page, 40)  # dimmed elements fade in
-            for one in axe.run(page, options=DARK if dark else OPTIONS).response["violations"]:
-                if one["impact"] != "minor":
-                    nodes = [node["html"][:160] for node in one["nodes"]]
-                    # The code editor takes its colours when it loads.
-                    nodes = [html for html in nodes if not (dark and html.startswith('<span class="\u037c'))]
-                    nodes = [html for html in nodes if not html.startswith(NOTHING_YET)]
-                    found.extend(f"{state}{', dark' * dark}: {one['id']}: {node}" for node in nodes)
-        page.evaluate("document.body.classList.remove('dark')")
+    def look(state, part):
+        frames(page, 40)  # dimmed elements fade in
+        for one in axe.run(page, part, OPTIONS).response["violations"]:
+            if one["impact"] != "minor":
+                nodes = [node["html"][:160] for node in one["nodes"] if not node["html"].startswith(NOTHING_YET)]
+                found.extend(f"{state}: {one['id']}: {html}" for html in nodes)
         if page.evaluate("document.documentElement.scrollWidth") > width:
             found.append(f"{state}: wider than its window")
 
@@ -118,16 +112,12 @@ def test_no_tab_has_a_barrier_and_each_fits_its_window(new_page, served_small, s
             page.wait_for_selector(FIXED[tab][1])
         frames(page, 20)
         before = tab in FIXED and distance(tab)
-        if tab in BEHIND:
-            page.locator(BEHIND[tab]).wait_for()
-        if tab not in BEHIND or tab == "Tell apart":
-            look(f"{tab}, empty")
-        for state in filled(page, tab):
+        for state, part in filled(page, tab):
             if state == tab:
-                shot(page, f"{tab}_{width}")
+                page.screenshot(path=ARTIFACTS / f"{tab}_{width}.png", full_page=True)
                 assert tab not in FIXED or distance(tab) == pytest.approx(before, abs=2), tab
             page.evaluate(UNFOLD_JS)
-            look(state)
+            look(state, part)
     assert not found, "\n".join(found)
 
 
@@ -151,14 +141,12 @@ def test_the_slider_is_ten_keys_from_the_top(studio):
 
 def test_nothing_moves_for_users_who_prefer_reduced_motion(studio):
     page = studio
-    page.emulate_media(reduced_motion="reduce")
     moving = page.evaluate(
         """() => [...document.querySelectorAll('*')].filter(one => {
           const {transitionDuration, animationDuration} = getComputedStyle(one);
           return [transitionDuration, animationDuration].some(text => text.split(',').some(t => parseFloat(t) > .01));
         }).map(one => one.outerHTML.slice(0, 120))"""
     )
-    page.emulate_media(reduced_motion="no-preference")
     assert not moving, moving[:5]
 
 

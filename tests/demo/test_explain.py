@@ -96,55 +96,10 @@ def agrees(page, ratio):
     return samples(page), posterior
 
 
-@pytest.mark.parametrize("ratio", [0.01, 0.2, 0.5, 1.0, 10.0, "0", "1", "Infinity"])
+@pytest.mark.parametrize("ratio", [0.2, 10.0, "0", "1", "Infinity"])
 def test_numbers_and_shapes_agree_with_the_core(how, ratio):
     """Where the slider rests, and exactly in the special cases."""
     agrees(how, slide(how, "how-lam", ratio) if isinstance(ratio, float) else go(how, ratio))
-
-
-def test_a_lambda_for_each_dimension(how):
-    page = how
-    page.check("#how-split")
-    ratios = [slide(page, "how-lam-1", 0.1), slide(page, "how-lam-2", 2.0)]
-    _, posterior = agrees(page, torch.tensor(ratios, dtype=torch.float64))
-    assert page.locator("#how-lam").is_hidden() and page.locator("#how [data-out='variance2']").last.is_visible()
-    # The mean leaves the line from the origin to the evidence's mean.
-    slope = posterior.evidence_mean[1] / posterior.evidence_mean[0]
-    assert abs(posterior.mean[1] / posterior.mean[0] - slope) > 0.1
-
-
-def test_samples_keep_their_random_numbers(how):
-    page = how
-    few, at_half = agrees(page, 0.5)
-    large = slide(page, "how-lam", 3.0)
-    many, at_three = agrees(page, large)
-    noise = [(x - p.mean) / p.variance.sqrt() for x, p in ((few, at_half), (many, at_three))]
-    assert torch.allclose(*noise, atol=1e-9)
-    # They look standard normal: mean 0 ± 0.4 and variance 1 ± 0.5 are four standard errors of 90 draws.
-    assert noise[0].mean(0).abs().max() < 0.4 and (noise[0].var(0) - 1).abs().max() < 0.5
-    page.click("#how [data-do=draws]")
-    other, _ = agrees(page, large)
-    assert not torch.allclose(other, many)
-
-
-def test_a_cross_is_dragged_and_everything_follows(how, shot):
-    page = how
-    page.locator("#how .plane").scroll_into_view_if_needed()
-    before = evidence(page)
-    box = page.locator("#how .mark").first.locator(".hit").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    unit = box["width"]  # the area that takes the pointer is one unit wide
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x - unit, y + 0.5 * unit, steps=5)
-    page.mouse.up()
-    after = evidence(page)
-    assert torch.allclose(after[0] - before[0], torch.tensor([-1.0, -0.5], dtype=torch.float64), atol=0.05)
-    assert torch.equal(after[1:], before[1:])
-    agrees(page, 0.5)
-    # A move without the button down changes nothing more.
-    page.mouse.move(x, y)
-    assert torch.equal(evidence(page), after)
 
 
 def test_a_finger_drags_a_cross(new_page, served):
@@ -189,30 +144,6 @@ def test_everything_is_reached_by_keyboard(how):
     assert len(evidence(page)) == 2
     assert page.evaluate("document.activeElement.classList.contains('mark')")
     agrees(page, 0.5)
-    # Tab goes through every control of the tab, and each has a name.
-    page.locator("#how-lam").focus()
-    names = []
-    for _ in range(40):
-        name = page.evaluate(
-            "() => { const at = document.activeElement; if (!at.closest('#how')) return null;"
-            " return at.getAttribute('aria-label') || at.labels?.[0]?.textContent.trim() || at.textContent.trim(); }"
-        )
-        if name is None:
-            break
-        names.append(name)
-        page.keyboard.press("Tab")
-    assert all(names)
-    expected = (
-        "λ/m",
-        "Evidence 1 of 2",
-        "Add an image",
-        "Reset",
-        "One λ for each",
-        "λ → 0",
-        "Number of images",
-    )
-    for words in expected:
-        assert any(words in name for name in names), (words, names)
 
 
 def test_evidence_is_added_and_removed(how):
@@ -236,10 +167,9 @@ def test_evidence_is_added_and_removed(how):
     agrees(page, 0.5)
 
 
-@pytest.mark.parametrize("m", [1, 18, 100])
-def test_distances_in_the_flows_own_dimensions(how, default_prior, m):
+def test_distances_in_the_flows_own_dimensions(how, default_prior):
     """The bars against a posterior of unrelated latents as long as a measured photograph's."""
-    page = how
+    page, m = how, 18
     move(page, "how-many", m)
     photograph = written(page, "length-photograph")
     held_out = default_prior.typicality
@@ -257,24 +187,10 @@ def test_distances_in_the_flows_own_dimensions(how, default_prior, m):
     assert written(page, "length-prior") == pytest.approx(math.sqrt(default_prior.dim), abs=0.06)
 
 
-def test_it_works_without_the_server(how):
+def test_every_formula_fits_a_phone(how):
     page = how
-    page.context.set_offline(True)
-    try:
-        page.click("#how [data-do=add]")
-        agrees(page, slide(page, "how-lam", 0.1))
-        page.click("#how [data-go='1']")
-        agrees(page, 1.0)
-    finally:
-        page.context.set_offline(False)
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-def test_every_formula_fits(how, shot, width):
-    page = how
-    page.set_viewport_size({"width": width, "height": 900})
+    page.set_viewport_size({"width": 390, "height": 900})
     frames(page)
-    shot(page, f"how_it_works_{width}")
     wide = page.locator("#how math").evaluate_all(
         "all => all.filter(math => math.checkVisibility()"
         " && math.parentElement.scrollWidth > math.parentElement.clientWidth + 1).map(math => math.textContent)"
@@ -295,7 +211,7 @@ def test_another_model_brings_its_own_numbers(how):
     agrees(page, 0.5)
 
 
-def test_the_three_methods_draw_from_the_same_random_numbers(how, shot):
+def test_the_three_methods_draw_from_the_same_random_numbers(how):
     page = how
     paper, _ = agrees(page, 0.5)
     points = evidence(page)
@@ -308,7 +224,6 @@ def test_the_three_methods_draw_from_the_same_random_numbers(how, shot):
     # New members: each number between those of the images, but not both by the same weights: some leave the triangle.
     member = take("local")
     assert (member - paper).abs().max() > 0.1 and torch.equal(member, samples(page))
-    shot(page, "how_methods")
     go(page, "0")
     member = samples(page)
     assert (member >= inwards.amin(0) - 1e-9).all() and (member <= inwards.amax(0) + 1e-9).all()
@@ -341,7 +256,7 @@ def test_the_three_methods_draw_from_the_same_random_numbers(how, shot):
     assert torch.allclose(samples(page), paper, atol=1e-9)
 
 
-def test_old_links_open_the_inner_tabs_and_a_click_says_so_in_the_address(page, served_small, shot):
+def test_old_links_open_the_inner_tabs_and_a_click_says_so_in_the_address(page, served_small):
     page.goto(served_small + "/?tab=classify")
     page.locator("#classify-add").wait_for()
     assert page.locator("[role=tab][aria-selected=true]").filter(visible=True).all_inner_texts()[:2] == [
@@ -353,7 +268,6 @@ def test_old_links_open_the_inner_tabs_and_a_click_says_so_in_the_address(page, 
     page.locator("#far section").last.scroll_into_view_if_needed()
     # Images, what the model draws, and what the page shows, of each set.
     page.wait_for_function("[...document.querySelectorAll('#far img')].filter(one => one.naturalWidth).length === 9")
-    shot(page, "how_far")
     page.get_by_role("tab", name="About").click()
     assert "deletes a photo 60 minutes after" in " ".join(page.inner_text("#about").split())
     page.get_by_role("tab", name="How far it goes").click()

@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -10,13 +9,13 @@ from demo.static import FOLDER
 from demo.tabs.studio import _opening
 
 from ..helpers import frames
-from .conftest import says, unfold
-from .test_studio import decoded, sheet, slider, wait_samples, wait_slider, wait_status
+from .conftest import says
+from .test_studio import wait_samples, wait_slider, wait_status
 
 SIZE_JS = "at => parseFloat(getComputedStyle(document.querySelector(at)).fontSize)"
 
 
-def test_it_opens_with_samples_and_their_images(page, served_small, shot):
+def test_it_opens_with_samples_and_their_images(page, served_small):
     page.goto(served_small)
     wait_samples(page)
     shown = page.locator("#evidence [data-example]:visible").evaluate_all("all => all.map(one => one.dataset.example)")
@@ -32,7 +31,6 @@ def test_it_opens_with_samples_and_their_images(page, served_small, shot):
     page.get_by_role("link", name="no images: the model alone").click()
     wait_status(page, "No images yet: samples of the model. Add images to steer them")
     says(page, "#faces-status", "They are the model's own.")
-    shot(page, "studio_prior")
 
 
 def test_the_picture_that_the_page_opens_with_has_the_cells_that_are_cut_from_it():
@@ -123,25 +121,3 @@ def test_the_header_tells_where_photos_go(page, served_small):
     page.keyboard.press("Escape")
     assert not page.is_visible("#privacy")
     assert page.get_by_role("link", name="Paper").get_attribute("href") == "https://arxiv.org/abs/1911.13270"
-
-
-def test_levels_start_at_the_one_slider_which_then_advises_nothing(page, served_small):
-    """The address is one of an earlier version."""
-    page.goto(f"{served_small}/?example=sepia&manner=mean&lam=0.5&lab=1")
-    wait_status(page, "λ/m = 0.5, m = ")
-    says(page, "#lam output", "(recommended)")
-    assert page.is_visible("#lam .band")
-    page.focus("#lam-range")
-    page.keyboard.press("Home")
-    wait_status(page, "λ/m = 0.01, ")
-    same = sheet(page)
-    unfold(page, "Advanced: one λ/m for each latent level")
-    page.click("#by-level input")
-    wait_status(page, "λ/m = 0.01, 0.01, m = ")
-    assert np.abs(decoded(sheet(page)) - decoded(same)).max() <= 8  # JPEG of the same samples, to rounding
-    page.wait_for_selector("#lam .band", state="hidden")
-    assert slider(page) == 0.01
-    page.focus("#lam-1-range")
-    page.keyboard.press("End")
-    wait_status(page, "λ/m = 0.01, 10, m = ")
-    assert np.abs(decoded(sheet(page)) - decoded(same)).mean() > 3

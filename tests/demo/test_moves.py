@@ -6,7 +6,7 @@ from PIL import Image
 
 from transflow_core.images import read_png_metadata
 
-from .conftest import EXAMPLES, choose_example, opened, unfold
+from .conftest import EXAMPLES, opened, unfold
 from .test_sheet import picture_of
 from .test_studio import another_sheet, from_menu, same_sheet, sheet, upload
 
@@ -19,17 +19,7 @@ def enlarged(page, number):
     page.wait_for_selector(f"#sheet .large img[alt^='Face {number} of 16: ']")
 
 
-def linked(page, new_page, shot, name):
-    """The page that another visitor sees under this one's address, which shows the same samples."""
-    other = new_page()
-    other.goto(page.url)
-    other.wait_for_selector("#sheet img", state="attached")
-    same_sheet(other, sheet(page))
-    shot(other, name)
-    return other
-
-
-def test_more_like_one_sample_and_back(page, new_page, served_small, shot, tmp_path):
+def test_more_like_one_sample_and_back(page, new_page, served_small, tmp_path):
     opened(page, f"{served_small}/?example=red_hair", panel=False)
     all_faces = sheet(page)
     assert not page.is_visible("#near button")
@@ -45,7 +35,10 @@ def test_more_like_one_sample_and_back(page, new_page, served_small, shot, tmp_p
     enlarged(page, 6)
     page.click("#sheet [data-do=more]")
     page.wait_for_url(re.compile("near=4,5&"))
-    other = linked(page, new_page, shot, "more_like_this")
+    other = new_page()  # another visitor, under this one's address
+    other.goto(page.url)
+    other.wait_for_selector("#sheet img", state="attached")
+    same_sheet(other, sheet(page))
     assert other.inner_text("#near button") == page.inner_text("#near button") == "More like face 5, then 6 ×"
     page.click("#history .undo")
     page.wait_for_url(re.compile("near=4&"))
@@ -63,7 +56,7 @@ def test_more_like_one_sample_and_back(page, new_page, served_small, shot, tmp_p
     other.wait_for_url(lambda url: "example=sepia" in url and "near" not in url)
 
 
-def test_the_sets_own_sliders(page, new_page, served_small, shot):
+def test_the_sets_own_sliders(page, served_small):
     opened(page, f"{served_small}/?example=red_hair", panel=False)
     still = sheet(page)
     assert not page.is_visible("#along")
@@ -77,13 +70,8 @@ def test_the_sets_own_sliders(page, new_page, served_small, shot):
         page.keyboard.press(press)
     page.wait_for_url(re.compile("along=0.2,-0.1&"))
     another_sheet(page, still)
-    other = linked(page, new_page, shot, "own_sliders")
-    unfold(other, "This set's own sliders")
-    other.wait_for_function(AT_JS, arg="0.2,-0.1,0")
-    choose_example(other, "sepia")
-    other.wait_for_url(lambda url: "along" not in url)
     page.click("#history .states button")
     same_sheet(page, still)
     page.wait_for_function(AT_JS, arg="0,0,0")
-    upload(other, EXAMPLES["sepia"][:4], 4)
-    other.wait_for_selector("#moves", state="hidden")
+    upload(page, EXAMPLES["sepia"][:4], 4)
+    page.wait_for_selector("#moves", state="hidden")

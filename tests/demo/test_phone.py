@@ -54,7 +54,7 @@ class Finger:
         self.taps += 1
 
 
-def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served_small, tmp_path, shot):
+def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served_small, tmp_path):
     page = new_page(width=390, height=844, touch=True)
     page.goto(served_small)
     wait_samples(page)  # it opens with an example set
@@ -65,10 +65,8 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     chooser.value.set_files(PHOTOGRAPH)
     wait_status(page, "m = 1 ")
     page.wait_for_url(re.compile("example=own"))
-    shot(page, "phone_own")
     page.wait_for_selector("#sheet [data-do=save]:enabled", state="attached")
     finger.tap("#sheet summary >> nth=0")
-    shot(page, "phone_save")
     with page.expect_download() as download:
         finger.tap("#sheet [data-do=save]")
     path = tmp_path / download.value.suggested_filename
@@ -90,7 +88,7 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_three_taps_send_new_people_like_five_friends_to_one(new_page, served_small, shot):
+def test_three_taps_send_new_people_like_five_friends_to_one(new_page, served_small):
     page = new_page(width=390, height=844, touch=True)
     page.add_init_script(SHARES_JS)
     page.goto(served_small)
@@ -102,7 +100,6 @@ def test_three_taps_send_new_people_like_five_friends_to_one(new_page, served_sm
     wait_status(page, "m = 5 ")
     finger.tap("#drawer .to-share")
     says(page, ".card-window p", OWN)
-    shot(page, "phone_share")
     finger.tap(".card-window [data-do=picture]")
     page.wait_for_function("window.sent")
     name, data = page.evaluate("window.sent")

@@ -15,10 +15,8 @@ import torch
 from PIL import Image
 
 from demo.examples import example_sets
-from demo.server.admission import CancelToken
 from demo.server.state import Session
 from demo.static import FOLDER
-from demo.tabs.preview_strip import MOST_DRAWS, POSITIONS, Strip
 from demo.tabs.studio import OPENING, History, address_of, settings_in
 from demo.tabs.studio_results import DEFAULT, Request, Result, View, recipe_of, sheet_file, zip_file
 from transflow_core.engine import Engine
@@ -85,7 +83,7 @@ def test_few_samples_fill_the_sheet_with_all_their_pixels(n, prior, side):
     assert Request(Evidence(), recipe_of({"n": n})).side(engine) == side
 
 
-def test_the_sheet_is_the_gallery(studio, tmp_path, shot):
+def test_the_sheet_is_the_gallery(studio, tmp_path):
     page = studio
     choose_example(page, "sepia")
     assert page.get_attribute("#sheet img", "alt") == f"16 samples, sepia, λ/m {METHODS['local'].lam_ratio:g}"
@@ -116,7 +114,6 @@ def test_the_sheet_is_the_gallery(studio, tmp_path, shot):
     page.click("#sheet summary >> nth=1")
     page.click("#sheet [data-do=pin]")
     page.wait_for_selector("#sheet .pins img")
-    shot(page, "studio_pinned")
     page.click("#sheet .large")  # the next one
     page.wait_for_selector("#sheet .large img[alt^='Face 7 of 16: sepia']")
     # What is pinned stays when the sheet changes, and can still be restyled or become evidence.
@@ -138,7 +135,7 @@ def test_the_sheet_is_the_gallery(studio, tmp_path, shot):
     assert "sepia_seed0_06.png" in page.content()
 
 
-def test_the_strip_moves_the_samples_without_the_server(studio, monkeypatch, shot):
+def test_the_strip_moves_the_samples_without_the_server(studio, monkeypatch):
     page = studio
     sample, strips = Engine.sample, []
     choose_example(page, "red_hair")
@@ -149,7 +146,6 @@ def test_the_strip_moves_the_samples_without_the_server(studio, monkeypatch, sho
     assert float(page.get_attribute("#sheet canvas", "data-at")) > 7.9
     far = picture_of(page, "#sheet canvas")
     moved = picture_of(page, "#sheet .large canvas")  # the large face moves along
-    shot(page, "studio_strip")
     page.mouse.up()
     ratio = page.inner_text("#closeness output")
     wait_status(page, f"{ratio.replace(' ', ' = ')}, ")
@@ -216,7 +212,7 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     assert other.get_attribute("#player .strip img", "src") == page.get_attribute("#player .strip img", "src")
 
 
-def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, served_small, tmp_path, shot):
+def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, served_small, tmp_path):
     page.goto(f"{served_small}/?example=sepia&n=3")
     wait_status(page, "3 samples in")
     page.wait_for_url(re.compile("n=3"))
@@ -235,12 +231,11 @@ def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, s
     before = page.get_attribute(".card-window img", "src")
     page.check(".card-window input")
     page.wait_for_function("src => document.querySelector('.card-window img').src !== src", arg=before)
-    shot(page, "studio_share")
     assert shows_its_images(saved(page, ".card-window [data-do=picture]", tmp_path))
     assert Posterior.load(saved(page, ".card-window [data-do=set]", tmp_path)).m == 5
 
 
-def test_on_a_phone_the_samples_stay_visible(new_page, served_small, shot):
+def test_on_a_phone_the_samples_stay_visible(new_page, served_small):
     page = new_page(width=390, height=844)
     page.goto(served_small)
     wait_samples(page)
@@ -253,7 +248,6 @@ def test_on_a_phone_the_samples_stay_visible(new_page, served_small, shot):
     assert page.locator("#sheet .cells button").last.bounding_box()["x"] > 390  # the row scrolls
     page.locator("#sheet .cells button").last.click()
     page.wait_for_selector("#sheet .large img[alt^='Face 16 of 16: sepia']")
-    shot(page, "studio_phone")
 
 
 def test_what_a_link_to_the_page_shows(served_small):
@@ -282,34 +276,6 @@ def test_the_page_installs_as_a_window_of_its_own(served_small, page):
     assert page.evaluate(drawn, icon["src"])
     errors = [one["errorId"] for one in devtools.send("Page.getInstallabilityErrors")["installabilityErrors"]]
     assert set(errors) <= {"in-incognito"}  # as every page of a test is
-
-
-def test_a_strip_is_made_once_and_of_few_draws():
-    engine = Engine(make_tiny_prior())
-    evidence = engine.read(example_sets()["sepia"].files[:3])
-    four, strip = DEFAULT.replace(n=4), Strip()
-    request = Request(evidence, four)
-    assert strip.number(Request(Evidence())) == 0  # nothing moves without evidence
-    first = strip.number(request)
-    steps = strip.missing(request, engine, CancelToken())
-    assert next(steps) is None
-    steps.close()  # a drag came in between
-    steps = strip.missing(request, engine, CancelToken())
-    values = filter(None, steps)
-    value = next(values)
-    assert value["at"] == [] and value["bare"]  # what B shows is there with the sheet
-    assert next(values)["at"] == list(POSITIONS[::2])
-    steps.close()  # and another, when the page had half of them
-    *early, value = strip.missing(request, engine, CancelToken())
-    assert not any(early)  # what it has is not sent again
-    assert value["serial"] == first and value["at"] == list(POSITIONS) and value["bare"]
-    assert list(strip.missing(request, engine, CancelToken())) == []  # the page has it
-    assert strip.number(Request(evidence, four.replace(lam_ratio=3.0, likeness=0.1))) == first  # another position
-    assert strip.number(Request(evidence, four.replace(seed=1))) != first
-    large = Request(evidence, DEFAULT.replace(n=MOST_DRAWS + 1))
-    strip.number(large)
-    *_, value = strip.missing(large, engine, CancelToken())
-    assert value["at"] == []  # too many to move; those of the model alone are there all the same
 
 
 def test_the_history_has_ten_states_and_no_posteriors():
