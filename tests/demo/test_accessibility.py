@@ -132,10 +132,10 @@ def test_the_slider_is_ten_keys_from_the_top(studio):
         if page.evaluate(REACHED_JS):
             break
     assert page.evaluate(REACHED_JS), page.evaluate("document.activeElement.outerHTML.slice(0, 300)")
-    for key, end in (("ArrowLeft", "0"), ("ArrowRight", "1")):
-        for _ in range(40):
-            page.keyboard.press(key)
-        assert page.input_value("#closeness-range") == end
+    page.keyboard.press("Home")
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    assert page.input_value("#closeness-range") == "1"
     researchers(page)
 
 

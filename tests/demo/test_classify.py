@@ -215,14 +215,9 @@ def test_shipped_digits_have_their_license():
     assert all(Image.open(file).size == (28, 28) for files in task.classes.values() for file in files)
 
 
-def test_on_a_phone_nothing_moves_when_a_query_is_added_or_removed(tab_page):
-    page = tab_page
-    page.set_viewport_size({"width": 390, "height": 900})
-    page.focus("#classify-examples [data-example=styles]")
-    page.keyboard.press("Enter")
-    wait_answers(page, 14)
+def test_nothing_moves_when_a_query_comes_and_a_phone_scrolls_to_the_answers(tab_page):
+    page = ready(tab_page, "styles")
     wait_status(page, "answers right")
-    page.wait_for_selector("#classify-progress", state="hidden")
 
     def top():
         return page.locator("#classify-results").bounding_box()["y"] + page.evaluate("scrollY")
@@ -231,9 +226,11 @@ def test_on_a_phone_nothing_moves_when_a_query_is_added_or_removed(tab_page):
     ask(page, [EXAMPLES["sepia"][0]])
     wait_answers(page, 15)
     assert abs(top() - before) < 30
-    # It scrolls to the answers, which are far below the button.
-    page.wait_for_function("document.getElementById('classify-status').getBoundingClientRect().top < 900")
     page.focus("#classify-answers [data-action=remove][data-index='14']")
     page.keyboard.press("Enter")
     wait_answers(page, 14)
+    page.set_viewport_size({"width": 390, "height": 900})
+    ask(page, [EXAMPLES["sepia"][0]])
+    wait_answers(page, 15)
+    page.wait_for_function("document.getElementById('classify-status').getBoundingClientRect().top < 900")
     page.set_viewport_size({"width": 1280, "height": 900})

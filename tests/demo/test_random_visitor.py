@@ -18,6 +18,6 @@ def url(engines):  # whose cache folder it shares
 def test_at_rest_the_page_shows_the_last_result_of_the_server(page, url):
     hands = begin(page, url, random.Random(0))
     done = []
-    for _ in range(3):
+    for _ in range(2):
         done.append(hands.burst())
         assert not (wrong := hands.rest(most=TIMEOUT)), (done, wrong)

@@ -177,7 +177,7 @@ def test_hold_to_compare_shows_the_same_draws_without_evidence(studio):
     assert not page.is_visible("#sheet canvas")
 
 
-def test_undo_back_and_the_address(page, new_page, served_small):
+def test_undo_back_and_the_address(page, served_small):
     page.goto(f"{served_small}/?lab=1")
     page.wait_for_url(re.compile(f"example={OPENING}"))
     first = sheet(page)
@@ -202,14 +202,6 @@ def test_undo_back_and_the_address(page, new_page, served_small):
     says(page, ".card-window p", OWN)
     assert not page.is_visible(".card-window [data-do=link]")
     page.keyboard.press("Escape")
-    # A tab, its ends and its method come with the address, too.
-    page.get_by_role("tab", name="Interpolate").click()
-    page.wait_for_url(re.compile("tab=interpolate"))
-    page.wait_for_url(re.compile("a=greyscale&b=paintings"))
-    other = new_page()
-    other.goto(page.url)
-    other.wait_for_function("document.querySelector('#scrubber')?.max === '28'")  # all of it, as on the first page
-    assert other.get_attribute("#player .strip img", "src") == page.get_attribute("#player .strip img", "src")
 
 
 def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, served_small, tmp_path):

@@ -158,8 +158,7 @@ def test_the_studio_over_a_slow_line(page, served_small):
     page.add_init_script(SLOW)
     opened(page, served_small)
     upload(page, EXAMPLES["sepia"][:2], used=2)
-    for seed in ("7", "8", "9"):
-        page.fill("#seed input", seed)
-        page.press("#seed input", "Enter")
-        wait_status(page, f"seed {seed}")
-    page.wait_for_url("**seed=9**")
+    page.fill("#seed input", "7")
+    page.press("#seed input", "Enter")
+    wait_status(page, "seed 7")
+    page.wait_for_url("**seed=7**")
