@@ -161,6 +161,7 @@ def launch(demo: Page, **options: Any) -> Any:
     After SIGTERM it accepts no more requests, drops those that wait, and ends within 20 seconds, whatever runs.
     """
     cleanup = Cleanup(Session.in_use, demo.folder)
+    threading.Thread(target=cleanup.run, name="cleanup", daemon=True).start()
     middleware = Middleware(ServerMiddleware, files=cleanup)
     # After each event Gradio sums up all events so far, with pandas, for a dashboard that the page does not have.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))

@@ -13,7 +13,6 @@ import os
 import secrets
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -121,8 +120,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 class Cleanup:
-    """Sweeps a folder every minute in a thread of its own, from now on; and folders of processes that have ended. It
-    also returns free memory to the system.
+    """Sweeps a folder, now and every minute (`run`), and folders of processes that have ended.
 
     Args:
         used: returns the files and folders that visitors and callers still use.
@@ -134,9 +132,7 @@ class Cleanup:
 
     def __init__(self, used: Callable[[], Iterable[Path]], folder: Path, age: float = AGE, total: int = TOTAL) -> None:
         self._used, self._folder, self._age, self._total, self.size = used, folder, age, total, 0
-        self._over = threading.Event()
         self.sweep()
-        threading.Thread(target=self._run, name="cleanup", daemon=True).start()
 
     def sweep(self) -> None:
         """Once, now."""
@@ -149,12 +145,10 @@ class Cleanup:
                     os.close(lock)
         self.size = sweep(self._folder, list(self._used()), self._age, self._total)
 
-    def close(self) -> None:
-        """Sweep no more."""
-        self._over.set()
-
-    def _run(self) -> None:
-        while not self._over.wait(EVERY):
+    def run(self) -> None:
+        """Sweep every minute, for ever. It also returns free memory to the system."""
+        while True:
+            time.sleep(EVERY)
             try:
                 self.sweep()
             except Exception:

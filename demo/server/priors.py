@@ -6,7 +6,6 @@ import os
 import reprlib
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -48,10 +47,13 @@ class Engines:
         self._most = {False: most, True: most_from_hub}
         hub = os.environ.get("TRANSFLOW_HUB", "") if hub is None else hub
         self._hub = {"": [], "off": [], "on": ["*"]}.get(hub.strip().lower(), [one.strip() for one in hub.split(",")])
+        of = "" if self._hub == ["*"] else f" of {', '.join(self._hub)}"
+        self._addresses = f", or hf://owner/repo/file{of}" if self._hub else ""
         self._fetching = threading.Semaphore(_FETCHING)
         # A GPU needs no such thread.
         self._compute: ComputeWorker | None = ComputeWorker.shared() if pick_device(device).type == "cpu" else None
-        self._engines: OrderedDict[str, Future[Engine]] = OrderedDict()
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._loading: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # by name: one loads it
         self._lock = threading.Lock()  # held for a moment, never while a prior is loaded
         # Sets that some session has, by prior and key. All have the same one: with its posterior it takes 30 MB.
         self.examples: WeakValueDictionary[tuple[str, str], Evidence] = WeakValueDictionary()
@@ -63,11 +65,7 @@ class Engines:
     @property
     def about(self) -> str:
         """What a visitor may choose, in a sentence."""
-        text = "The model that your images steer"
-        if not self._hub:
-            return text
-        of = "" if self._hub == ["*"] else f" of {', '.join(self._hub)}"
-        return f"{text}: one of these, or hf://owner/repo/file{of}"
+        return "The model that your images steer" + (self._addresses and f": one of these{self._addresses}")
 
     def _allowed(self, address: str) -> bool:
         owner, _, rest = address.removeprefix("hf://").partition("/")
@@ -86,25 +84,20 @@ class Engines:
         name a shipped prior, an offered file, or a Hub address that the host allows (`hub`), but no path of its disk.
         """
         if name not in self.names() and not (is_hub_address(name) and self._allowed(name)):
-            offered = ", ".join(self.names()) + (", or hf://owner/repo/file" if self._hub == ["*"] else "")
-            offered += f", or hf:// addresses of {', '.join(self._hub)}" if self._hub not in ([], ["*"]) else ""
+            offered = ", ".join(self.names()) + self._addresses
             raise ValueError(f"{reprlib.repr(name)} is not a model of this server. Choose {offered}.")
         with self._lock:
-            known = self._engines.get(name)
-            engine = known or self._engines.setdefault(name, Future())
-            self._engines.move_to_end(name)
-        if known is None:
-            try:
-                loaded = self._load(name)
-            except BaseException as error:
-                with self._lock:
-                    self._engines.pop(name, None)  # the next request tries again
-                engine.set_exception(error)
-            else:
-                with self._lock:
-                    engine.set_result(loaded)
-                    self._remove_others(name)
-        return engine.result()
+            loading = self._loading.setdefault(name, threading.Lock())
+        with loading:
+            engine = self._engines.get(name) or self._load(name)
+            with self._lock:
+                self._engines[name] = engine
+                self._engines.move_to_end(name)
+                kind = is_hub_address(name)
+                same = [other for other in self._engines if is_hub_address(other) == kind]
+                for least_recent in same[: -self._most[kind]]:
+                    del self._engines[least_recent]
+        return engine
 
     def read_examples(self, name: str) -> None:
         """Invert the example sets of the row while no request waits, so that the first click on one is quick.
@@ -130,11 +123,3 @@ class Engines:
         finally:
             if from_hub:
                 self._fetching.release()
-
-    def _remove_others(self, name: str) -> None:
-        """Remove the least recently used ones of the same kind. This one is in use now."""
-        self._engines.move_to_end(name)
-        kind = is_hub_address(name)
-        done = [key for key, other in self._engines.items() if other.done() and is_hub_address(key) == kind]
-        for key in done[: max(0, len(done) - self._most[kind])]:
-            del self._engines[key]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import mimetypes
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, TypeAdapter
 
 from transflow_core import limits
 from transflow_core.evidence import Source
@@ -24,6 +25,8 @@ from .files import new_folder, upload_folder
 _DATA = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?:;[\w-]+=[\w.-]+)*;base64,")
 _UNSAFE = re.compile(r'[\x00-\x1f/\\<>:"|?*]|^\.+')
 _OURS = "/gradio_api/file="
+_WEIGHT = Field(ge=limits.WEIGHT.low, le=limits.WEIGHT.high)
+_PHOTOS = TypeAdapter(list[tuple[str, Annotated[float, _WEIGHT], Annotated[str, Field(pattern=f"^{_DATA.pattern}")]]])
 
 
 def uploaded(files: Any, name: str, most: int = limits.MOST_IMAGES) -> list[Path]:
@@ -57,13 +60,7 @@ def photos_of(text: str) -> list[Source]:
 
     Raises ValueError for anything else.
     """
-    try:
-        entries = [(str(name), float(weight), str(data)) for name, weight, data in json.loads(text)]
-    except (TypeError, RecursionError) as error:
-        raise ValueError("photos: this is no list of photos") from error
-    if not all(weight in limits.WEIGHT and _DATA.match(data) for _, weight, data in entries):
-        raise ValueError("photos: each has a weight and its data")
-    photos = []
+    entries, photos = _PHOTOS.validate_json(text), []
     for file, (name, weight, _) in zip(uploaded([data for *_, data in entries], "photos"), entries, strict=True):
         photos.append(Source(file.rename(file.with_name(_UNSAFE.sub("_", name)[-60:] or "photo")), weight=weight))
     return photos

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from pkgutil import resolve_name
 from types import ModuleType, SimpleNamespace
+from unittest import mock
 
 import gradio
 import httpx
@@ -60,7 +61,7 @@ def test_no_second_server_renders_the_page_and_no_run_is_recorded(served_small, 
     options = {}
     monkeypatch.setattr(Page, "launch", lambda self, **given: options.update(given))
     monkeypatch.setattr(page, "check_routes", lambda app: None)
-    monkeypatch.setattr(page, "Cleanup", lambda used, folder: None)
+    monkeypatch.setattr(page, "Cleanup", mock.Mock())
     shown = Page()
     shown.folder = tmp_path
     page.launch(shown, prevent_thread_lock=True)

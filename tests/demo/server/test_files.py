@@ -67,7 +67,7 @@ def test_the_oldest_go_where_there_are_too_many_bytes_and_those_in_use_last(tmp_
 
 def test_a_folder_that_vanishes_is_no_fault(tmp_path):
     assert sweep(tmp_path / "nowhere") == 0
-    Cleanup(lambda: [], tmp_path / "nowhere").close()
+    Cleanup(lambda: [], tmp_path / "nowhere")
 
 
 def test_a_process_has_a_folder_of_its_own_that_nobody_else_reads_and_that_no_other_page_moves(own, tmp_path):
@@ -90,9 +90,9 @@ def test_what_killed_processes_left_goes_at_the_start_and_nothing_of_others(own,
         [sys.executable, "-c", LOCKING, alive], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline()  # it may be suspended from now on: it touches nothing
-        Cleanup(lambda: [], own).close()
+        Cleanup(lambda: [], own)
         assert not dead.exists() and new.exists() and alive.exists() and foreign.exists() and own.exists()
-    Cleanup(lambda: [], own).close()
+    Cleanup(lambda: [], own)
     assert not alive.exists()
 
 
@@ -104,7 +104,6 @@ def test_a_session_uses_the_sources_of_its_evidence_and_its_results_until_it_end
     session.evidence["evidence"] = Evidence((image,), "tiny")
     result = write(session.file("sheet.png"))
     cleanup = Cleanup(Session.in_use, own, age=-1.0)
-    cleanup.close()
     assert cleanup.size == 2 * (10 + FILE) and not unused.exists()
     Session.disconnected(visitor)
     cleanup.sweep()

@@ -127,7 +127,7 @@ def test_addresses_are_off_unless_the_host_says_otherwise(loader, monkeypatch):
     monkeypatch.setenv("TRANSFLOW_HUB", "owner/faces")
     Engines(device="cpu").get(HUB)
     assert loader.loaded == [HUB] * 4
-    with pytest.raises(ValueError, match=r"addresses of owner/faces\.$"):
+    with pytest.raises(ValueError, match=r"hf://owner/repo/file of owner/faces\.$"):
         Engines(device="cpu").get("hf://owner/faces2/prior.safetensors")
 
 
