@@ -411,7 +411,7 @@ def on_download(
 
     def made(session: Session, *values: Any) -> Iterator[Updates]:
         yield {file: None}
-        with EXPORTS.enter(session.id):
+        with (yield EXPORTS.request(session.id)):
             path = make(session, *values)
         path = (yield from path) if isinstance(path, Generator) else path
         yield {file: path and str(path)}

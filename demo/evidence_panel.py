@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ class Images(ABC):
     def add(self, session: Session, files: Sequence[File], prior: str, whole: bool = False) -> Iterator[Updates]:
         """Add images; where the prior was changed meanwhile, the others are read again. `whole`: look for no faces."""
         first, new = self._gives_way(session), [Source(file) for file in files]
-        with session.queued(self.panel, newest=first) as cancel:
+        with (yield session.queued(self.panel, newest=first)) as cancel:
             evidence = Evidence(prior=prior) if first else self._growing(session)
             if evidence.prior != prior:
                 new, evidence = [*evidence.sources, *new], Evidence(prior=prior)
@@ -222,7 +222,7 @@ class ImageList(Images):
     def _edit(self, session: Session, data: dict) -> Iterator[Updates]:
         """A control of an image was used: remove, other faces, another weight."""
         action, index, value = (data.get(key) for key in ("action", "index", "value"))
-        with session.queued(self.panel) as cancel:
+        with (yield session.queued(self.panel)) as cancel:
             evidence, opened = self.evidence(session), session.state(_Opened).get(self.panel)
             if not isinstance(index, int) or not 0 <= index < len(evidence):
                 return  # the image was removed already
@@ -347,12 +347,12 @@ class EvidencePanel(ImageList):
         of one's own."""
         files = example_sets()[key].files if key in example_sets() else ()
         sources = [Source(file) for file in files] or own
-        with session.queued(self.panel, newest=True) as cancel:
+        with (yield session.queued(self.panel, newest=True)) as cancel:
             yield from self._read_as(session, sources, prior, cancel, key if files else "", "never")
 
-    def put(self, session: Session, evidence: Evidence, prior: str) -> Updates:
+    def put(self, session: Session, evidence: Evidence, prior: str) -> Generator[Any, Any, Updates]:
         """Replace the images by earlier ones."""
-        with session.queued(self.panel, newest=True):
+        with (yield session.queued(self.panel, newest=True)):
             self._put(session, evidence if evidence.prior else Evidence(prior=prior))
             return self._show(session)
 
@@ -374,14 +374,14 @@ class EvidencePanel(ImageList):
         if key != MINE:
             yield from self.open(session, key, prior)
         elif self.panel in own:
-            with session.queued(self.panel, newest=True) as cancel:
+            with (yield session.queued(self.panel, newest=True)) as cancel:
                 yield from self._put_back(session, own[self.panel], prior, cancel)
 
     def _follow(self, session: Session, prior: str) -> Iterator[Updates]:
         """For another prior, the images are aligned and inverted again."""
         if session.tab != self._tab or self.evidence(session).prior in ("", prior):
             return
-        with session.queued(self.panel) as cancel:
+        with (yield session.queued(self.panel)) as cancel:
             if self.evidence(session).prior not in ("", prior):
                 yield from self._read_again(session, self.evidence(session), prior, cancel)
 
@@ -422,10 +422,10 @@ class EvidencePanel(ImageList):
 
     # Removal and undo --------------------------------------------------------------------------------------------
 
-    def _clear(self, session: Session, prior: str) -> Updates:
+    def _clear(self, session: Session, prior: str) -> Iterator[Updates]:
         self._keep(session)
         session.state(_Own).pop(self.panel, None)
-        return self.put(session, Evidence(), prior)
+        yield (yield from self.put(session, Evidence(), prior))
 
     def _keep(self, session: Session) -> None:
         evidence = self.evidence(session)
@@ -453,7 +453,7 @@ class EvidencePanel(ImageList):
         yield from super()._edit(session, data)
 
     def _undo_removal(self, session: Session, prior: str) -> Iterator[Updates]:
-        with session.queued(self.panel, newest=True) as cancel:
+        with (yield session.queued(self.panel, newest=True)) as cancel:
             before = session.state(_Before).pop(self.panel, None)
             if before is not None:
                 yield from self._put_back(session, before, prior, cancel)

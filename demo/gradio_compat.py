@@ -41,6 +41,7 @@ USES = UNSAFE | {
     f"{_QUEUE}.pending_event_ids_session": "the server never forgets a session's events",
     "gradio.state_holder.SessionState": "each call of the API blocks the server for a moment",
     "gradio.Blocks.default_config": "each call of the API blocks the server for a moment",
+    "gradio.EventData._data": "a click on a picture or a set does nothing",
     "gradio.processing_utils._check_allowed": "a refusal of a file names a folder of this server",
     "gradio.utils.diff": "a browser on a slow line may show a wrong answer",
     "gradio.networking.url_ok": "the page may not start on a busy machine",
@@ -58,6 +59,12 @@ ROUTES = (
 def file_of(camera: gr.Image) -> None:
     """Let this component pass the path of its picture on. Gradio would open the file in this process."""
     camera.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign]
+
+
+def data_of(event: gr.EventData) -> dict[str, Any]:
+    """What the browser sent with an event; nothing where that is no dictionary."""
+    data = getattr(event, "_data", None)
+    return data if isinstance(data, dict) else {}
 
 
 def check() -> None:

@@ -12,10 +12,10 @@ import math
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from anyio import CapacityLimiter
@@ -36,13 +36,37 @@ class CancelToken(threading.Event):
     by_user = False
 
 
-@dataclass(eq=False)
-class _Request:
-    client: Hashable
-    names: tuple[Hashable, ...]
-    ready: bool = False
-    cancel: CancelToken = field(default_factory=CancelToken)
-    turn: Future[CancelToken] = field(default_factory=Future)  # done once it runs, or is cancelled while it waits
+class Request(CancelToken):
+    """The place of a request in a `Queue`: a coroutine awaits `admitted`; then work `with` it, in any thread."""
+
+    def __init__(self, queue: Queue, names: tuple[Hashable, ...], newest: bool, ready: bool) -> None:
+        super().__init__()
+        self.queue, self.client, self.names, self.newest, self.ready = queue, names[0], names, newest, ready
+        self.come = Future[Exception | None]()  # once it may run, or what `with` raises
+
+    async def admitted(self) -> Request:
+        """Join the queue, and return once its turn has come. No thread waits."""
+        queue, loop = self.queue, asyncio.get_running_loop()
+        queue.add(self)
+        if not self.ready:
+            loop.call_later(queue.timeout or 0, lambda: self.ready or queue.cancel(self, by_user=False))
+        try:
+            await asyncio.shield(asyncio.wrap_future(self.come))
+        except BaseException:  # nobody works with it any more
+            queue.remove(self)
+            raise
+        if queue.seconds < math.inf:
+            loop.call_later(queue.seconds, self.set)
+        return self
+
+    def __enter__(self) -> Request:
+        """Raises Cancelled if it was cancelled, or ValueError if too many waited or the queue was closed."""
+        if error := self.come.result():
+            raise error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.queue.remove(self)
 
 
 @dataclass(eq=False)
@@ -53,7 +77,7 @@ class Queue:
         each: how many requests of one client run at once.
         total: how many run at once in all.
         waiting: how many of one client may wait. One more is refused.
-        seconds: how long a request may run, see `turn`.
+        seconds: how long a request may run. Then it is cancelled.
         timeout: seconds within which somebody must wait for its answer, see `awaited`; None where nobody need.
     """
 
@@ -65,46 +89,19 @@ class Queue:
 
     def __post_init__(self) -> None:
         self._awaited: Counter[Hashable] = Counter()
-        self._requests: list[_Request] = []  # in the order in which they came
+        self._requests: list[Request] = []  # in the order in which they came
         self._changed, self._closed = threading.Condition(), False
 
-    @contextmanager
-    def enter(self, client: Hashable, *names: Hashable, newest: bool = False) -> Iterator[CancelToken]:
-        """Wait in the queue, in this thread, then run.
+    def request(self, client: Hashable, *names: Hashable, newest: bool = False, awaited: bool = False) -> Any:
+        """A `Request`, which joins the queue when it is waited for. A handler yields it, to wait (`events.on`).
 
         Args:
             client: whose request it is.
             names: others by which `cancel` finds it, such as the page that waits for it.
             newest: cancel all earlier requests of the client.
-
-        Raises:
-            Cancelled: it is cancelled while it waits.
-            ValueError: too many wait already, or the queue is closed.
+            awaited: somebody waits for its answer in any case.
         """
-        with self._request(client, names, newest) as request:
-            yield request.turn.result()
-
-    @asynccontextmanager
-    async def turn(self, client: Hashable, *names: Hashable, awaited: bool = False) -> AsyncIterator[CancelToken]:
-        """As `enter`, for a coroutine: no thread waits.
-
-        Raises Cancelled also when nobody waits for its answer, unless it is `awaited` in any case; and ValueError when
-        it runs for too long.
-        """
-        loop = asyncio.get_running_loop()
-        with self._request(client, names, awaited=awaited) as request:
-            loop.call_later(self.timeout or 0, lambda: request.ready or self.cancel(request, by_user=False))
-            await asyncio.shield(asyncio.wrap_future(request.turn))
-            end = loop.time() + self.seconds
-            timer = loop.call_at(end, request.cancel.set)
-            try:
-                yield request.cancel
-            except Cancelled:
-                if loop.time() < end:
-                    raise
-                raise ValueError(f"A call may take {self.seconds:g} seconds. Request less.") from None
-            finally:
-                timer.cancel()
+        return Request(self, (client, *names), newest, awaited or self.timeout is None)
 
     @contextmanager
     def awaited(self, name: Hashable) -> Iterator[None]:
@@ -125,8 +122,8 @@ class Queue:
         """Cancel what runs and waits of a client, or under another name."""
         with self._changed:
             for request in self._of(name):
-                request.cancel.by_user = by_user
-                request.cancel.set()
+                request.by_user = by_user
+                request.set()
             self._advance()
 
     def busy(self, client: Hashable) -> bool:
@@ -150,42 +147,39 @@ class Queue:
         with self._changed:
             self._changed.wait_for(lambda: not self._requests, seconds)
             for request in self._requests:
-                request.cancel.set()
+                request.set()
 
-    @contextmanager
-    def _request(
-        self, client: Hashable, names: tuple[Hashable, ...], newest: bool = False, awaited: bool = True
-    ) -> Iterator[_Request]:
-        request = _Request(client, (client, *names))
+    def add(self, request: Request) -> None:
+        """Let it wait, unless too many do."""
         with self._changed:
-            if self._closed:
-                raise ValueError(_RESTARTS)
-            if newest:
-                self.cancel(client, by_user=False)
-            elif self.full(client):
-                raise ValueError("Too many requests are waiting. Try again in a moment.")
-            request.ready = self.timeout is None or awaited or any(map(self._awaited.get, request.names))
+            if request.newest:
+                self.cancel(request.client, by_user=False)
+            elif self.full(request.client):
+                request.come.set_result(ValueError("Too many requests are waiting. Try again in a moment."))
+                return
+            request.ready |= any(map(self._awaited.get, request.names))
             self._requests.append(request)
             self._advance()
-        try:
-            yield request
-        finally:
-            with self._changed:
-                self._requests.remove(request)
-                self._advance()
 
-    def _of(self, name: Hashable) -> list[_Request]:
-        return [request for request in self._requests if name is request or name in request.names]
+    def remove(self, request: Request) -> None:
+        """It is over, if it was not before."""
+        with self._changed:
+            self._requests = [other for other in self._requests if other is not request]
+            self._advance()
+
+    def _of(self, name: Hashable) -> list[Request]:
+        return [request for request in self._requests if name in (request, *request.names)]
 
     def _advance(self) -> None:
         """Let run all that may: each client's first ones, where there is room. What is cancelled waits no longer."""
-        running = Counter(request.client for request in self._requests if request.turn.done())
-        for request in [one for one in self._requests if not one.turn.done()]:
-            if self._closed or request.cancel.is_set():
-                request.turn.set_exception(ValueError(_RESTARTS) if self._closed else Cancelled())
+        running = Counter(request.client for request in self._requests if request.come.done())
+        for request in [one for one in self._requests if not one.come.done()]:
+            if self._closed or request.is_set():
+                self._requests.remove(request)
+                request.come.set_result(ValueError(_RESTARTS) if self._closed else Cancelled())
             elif request.ready and running.total() < self.total and running[request.client] < self.each:
                 running[request.client] += 1
-                request.turn.set_result(request.cancel)
+                request.come.set_result(None)
         self._changed.notify_all()
 
 
@@ -219,9 +213,9 @@ class RateLimit:
         return wait
 
 
-# Events of the page, by address: each holds one of the threads below, also while it waits in `PAGE`. A class behind one
-# address has a few each, and four addresses would have to agree to take all threads. The first event of a session runs
-# once its page listens, as a script does with its next request.
+# Events of the page, by address: those that run hold one of the threads below, those that wait, also in `PAGE`, hold
+# none. A class behind one address has a few each. The first event of a session runs once its page listens, as a script
+# does with its next request.
 EVENTS = Queue(each=100, waiting=0, timeout=10)
 # A client is a visitor's session and a part of the page, such as one evidence panel: each change of a part starts from
 # the result of the change before. Sixteen clicks ahead is more than a person makes.

@@ -47,9 +47,6 @@ SERVED: dict[str, type[Recipe]] = RECIPES | {
 _MOST_FILES = {"photographs": limits.MOST_PHOTOGRAPHS}
 _FORMAT = "The file format of the result; images is one file for each."
 
-ENDPOINTS = ("info", *SERVED)
-"""Names of the endpoints, without the slash."""
-
 
 def add_endpoints(engines: Engines, demo: gr.Blocks, models: Mapping[str, type[Recipe]] = SERVED) -> None:
     """Serve every endpoint from the current Blocks.
@@ -80,7 +77,7 @@ def endpoints(engines: Engines, models: Mapping[str, type[Recipe]] = SERVED) -> 
 
 
 def _info(engines: Engines) -> Callable[..., Any]:
-    def info(prior: str = DEFAULT_PRIOR, **_: Any) -> dict:
+    def info(prior: str = DEFAULT_PRIOR, cancel: Any = None) -> dict:
         """Describe a model.
 
         Args:
@@ -92,8 +89,6 @@ def _info(engines: Engines) -> Callable[..., Any]:
         """
         return engines.get(prior).prior.info() | {"offered": engines.names()}
 
-    full = inspect.signature(info)
-    info.__signature__ = full.replace(parameters=[full.parameters["prior"]])  # type: ignore[attr-defined]
     return info
 
 
@@ -154,16 +149,17 @@ def _call_of(function: Callable) -> Callable:
     async def call(request: gr.Request, *args: Any, **kwargs: Any) -> Any:
         names = ("session", request.session_hash), ("event", gradio_compat.current_event())
         try:
-            with refusing(markup=False):
-                async with API.turn(request.client.host, *names) as cancel:
-                    client = request.client.host, request.session_hash
-                    return await in_thread(client, functools.partial(function, *args, **kwargs, cancel=cancel))
-        except Cancelled as error:  # the caller has disconnected: nobody reads this, and it is no fault to be printed
-            raise gr.Error("The call was cancelled.", print_exception=False) from error
+            with refusing(markup=False), await API.request(request.client.host, *names).admitted() as cancel:
+                client = request.client.host, request.session_hash
+                return await in_thread(client, functools.partial(function, *args, **kwargs, cancel=cancel))
+        except Cancelled as error:  # most often the caller has disconnected: this is no fault to be printed
+            late = f"The call was cancelled. A call may take {API.seconds:g} seconds: request less."
+            raise gr.Error(late, print_exception=False) from error
 
     of, caller = inspect.signature(function), inspect.signature(call).parameters["request"]
     functools.update_wrapper(call, function)
-    call.__signature__ = of.replace(parameters=[caller, *of.parameters.values()])  # type: ignore[attr-defined]
+    given = [one for name, one in of.parameters.items() if name != "cancel"]
+    call.__signature__ = of.replace(parameters=[caller, *given])  # type: ignore[attr-defined]
     call.__annotations__ = {"request": gr.Request, **function.__annotations__}
     return call
 

@@ -3,7 +3,7 @@
 import contextlib
 import contextvars
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -15,7 +15,8 @@ from gradio.events import Dependency
 
 from transflow_core.runtime.worker import Cancelled
 
-from .admission import EVENTS, CancelToken, in_thread
+from ..gradio_compat import data_of
+from .admission import EVENTS, CancelToken, Request, in_thread
 from .errors import refusing, warn
 from .state import Session
 
@@ -65,20 +66,6 @@ class _Sent:
         return sent if revision > (seen if isinstance(seen, int | float) else 0) else value
 
 
-class _Data:
-    """What the browser sent with an event. Each part may be anything."""
-
-    def __init__(self, event: gr.EventData) -> None:
-        self._event = event
-
-    def get(self, name: str) -> Any:
-        """A part by its name; None where there is none."""
-        try:
-            return getattr(self._event, name)
-        except (AttributeError, TypeError):  # the data need not be a dictionary
-            return None
-
-
 def on(
     triggers: Callable | Dependency | Sequence[Callable | Dependency],
     handler: Callable | None,
@@ -96,10 +83,12 @@ def on(
     Args:
         triggers: events of components, such as `button.click`, and results of an earlier `on`, to follow it: one or
             several.
-        handler: returns `Updates`, or yields them. A component that is not among them stays as it is. None where `js`
-            does it all.
+        handler: returns `Updates`, or yields them; the last ones count where a function that is no generator returns
+            one. A component that is not among them stays as it is. `with (yield session.queued(part)) as cancel` waits
+            without a thread. None where `js` does it all.
         inputs, outputs: components, or one.
-        event: call `handler(session, data, *inputs)`, where `data.get(name)` is a part of the event's own data.
+        event: call `handler(session, data, *inputs)`, where `data` is the event's own, of which each part may be
+            anything.
         options: as for Gradio's events.
     """
     some = (triggers, inputs, outputs)
@@ -143,7 +132,7 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
 
     def prepared(request: gr.Request, values: Sequence[Any]) -> tuple[Session, Sequence[Any]]:
         session = Session.of(request)
-        data = [_Data(values[0])] if event else []
+        data = [data_of(values[0])] if event else []
         values = values[len(data) :]
         if values and inputs is not None:
             sent = session.state(_Sent)
@@ -157,32 +146,40 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
             return nothing
         return updates | {revision: session.state(_Sent).keep(updates)}
 
-    @contextlib.asynccontextmanager
-    async def turn(session: Session) -> AsyncIterator[None]:
-        with refusing():
-            async with EVENTS.turn(session.address, ("session", session.id), awaited=session.heard):
-                session.heard = True
-                yield
+    async def run(session: Session, inputs: Sequence[Any]) -> AsyncGenerator[Updates | None, None]:
+        place = EVENTS.request(session.address, ("session", session.id), awaited=session.heard)
+        with refusing(), await place.admitted():
+            session.heard, come = True, None
+            made = await in_thread(session.client, handler, session, *inputs)
+            if not isinstance(made, Generator):
+                yield made
+                return
+            try:
+                while (updates := await in_thread(session.client, _next, made, come)) is not _END:
+                    if isinstance(updates, Request):
+                        come = await updates.admitted()
+                    else:
+                        come = None
+                        yield updates
+            finally:
+                if come is not None:
+                    come.queue.remove(come)
+                await in_thread(session.client, made.close)  # what nobody continues cancels its jobs
 
     async def answer(request: gr.Request, *values: Any) -> Any:
         session, inputs = prepared(request, values)
-        try:
-            async with turn(session):
-                updates = await in_thread(session.client, handler, session, *inputs)
-        except Cancelled:
-            return nothing
+        updates = None
+        with contextlib.suppress(Cancelled):
+            async for last in run(session, inputs):
+                updates = last
         return answered(session, updates)
 
-    async def steps(request: gr.Request, *values: Any) -> AsyncIterator[Any]:
+    async def steps(request: gr.Request, *values: Any) -> AsyncGenerator[Any, None]:
         session, inputs = prepared(request, values)
         with contextlib.suppress(Cancelled):
-            async with turn(session):
-                made = handler(session, *inputs)
-                try:
-                    while (updates := await in_thread(session.client, next, made, _END)) is not _END:
-                        yield answered(session, updates)
-                finally:
-                    await in_thread(session.client, made.close)  # what nobody continues cancels its jobs
+            async with contextlib.aclosing(run(session, inputs)) as made:
+                async for updates in made:
+                    yield answered(session, updates)
         # At the end of a generator Gradio sends its last updates again, and empties the outputs of one without any. A
         # newer request may have changed the page by then: the "updating…" of cancelled work would stay.
         yield nothing
@@ -194,6 +191,14 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
         call.__signature__ = inspect.Signature([first, second, rest])
         call.__annotations__ = {"request": gr.Request, "event": gr.EventData}
     return call
+
+
+def _next(steps: Generator[Any, Request | None, object], come: Request | None) -> Any:
+    """The next updates of a handler, or what it waits for; `_END` where there are no more."""
+    try:
+        return steps.send(come)
+    except StopIteration:
+        return _END
 
 
 def in_steps(

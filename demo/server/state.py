@@ -7,15 +7,14 @@ import shutil
 import threading
 import time
 from collections import Counter
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import gradio as gr
 
 from transflow_core.evidence import Evidence
 
-from .admission import PAGE, CancelToken
+from .admission import PAGE
 from .files import AGE, new_folder
 
 T = TypeVar("T")
@@ -112,9 +111,9 @@ class Session:
         """The state of a part of the page for this visitor: the one object of this class, made at its first use."""
         return self._states.setdefault(kind, kind())  # type: ignore[return-value]
 
-    def queued(self, part: str, *, newest: bool = False) -> AbstractContextManager[CancelToken]:
-        """Wait for this visitor's earlier requests to a part of the page, such as a panel; see `Queue.enter`."""
-        return PAGE.enter((self.id, part), self.id, newest=newest)
+    def queued(self, part: str, *, newest: bool = False) -> Any:
+        """A request for a part of the page, such as a panel, after this visitor's earlier ones; see `Queue.request`."""
+        return PAGE.request((self.id, part), self.id, newest=newest)
 
     def cancel(self, part: str) -> None:
         """The user pressed Stop: cancel what runs and waits in a part of the page."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, partial
 from html import escape
@@ -296,7 +296,7 @@ class Classify:
             *on(self._add.click, self._add_class, outputs=everything),
             *on(self._clear.click, self._clear_all, prior, everything),
             *self._queries.wire_files(self._files, read, progress),
-            *on(self._cards.edit, self._remove_query, event=True),
+            *on(self._cards.edit, lambda *given: self._remove_query(*given), event=True),
             *on(self._unaligned.input, self._read_again, read, everything),
             *on(follow, self._follow, read, everything),
             # A user who moves λ chooses it.
@@ -335,7 +335,8 @@ class Classify:
         classes = zip(_CLASSES, task.classes.values(), strict=False)
         sources = {panel: [Source(file) for file in files] for panel, files in classes}
         sources[_QUERIES] = [Source(file, truth) for file, truth in task.queries]
-        with _all_panels(session, newest=True) as cancel:
+        with ExitStack() as stack:
+            cancel = yield from _all_panels(session, stack, newest=True)
             session.state(_State).names = names = _names(task.classes)
             settings = {self._unaligned: task.align == "never", self._copies: task.copies}
             yield self._boxes(session, names) | settings
@@ -368,17 +369,17 @@ class Classify:
         names[index] = _default_name(index)
         return self._boxes(session, {index: names[index]})
 
-    def _remove_class(self, index: int, session: Session, prior: str) -> Updates:
+    def _remove_class(self, index: int, session: Session, prior: str) -> Iterator[Updates]:
         slot, names = self._slots[index], session.state(_State).names
-        with session.queued(slot.panel, newest=True):
+        with (yield session.queued(slot.panel, newest=True)):
             if len(names) <= _FEWEST or not names.pop(index, None):
-                return {}
+                return
             session.evidence[slot.panel] = Evidence(prior=prior)
-            return self._boxes(session, {}) | slot.shown(session)
+            yield self._boxes(session, {}) | slot.shown(session)
 
-    def _remove_query(self, session: Session, data: dict) -> None:
+    def _remove_query(self, session: Session, data: dict) -> Iterator[Updates]:
         index = data.get("index")
-        with session.queued(_QUERIES):
+        with (yield session.queued(_QUERIES)):
             queries = self._queries.evidence(session)
             # The image may have been removed already.
             if isinstance(index, int) and 0 <= index < len(queries):
@@ -388,7 +389,8 @@ class Classify:
 
     def _read_again(self, session: Session, prior: str, unaligned: bool) -> Iterator[Updates]:
         """For another prior, or whole pictures instead of faces, everything is aligned and inverted again."""
-        with _all_panels(session) as cancel:
+        with ExitStack() as stack:
+            cancel = yield from _all_panels(session, stack)
             sources = {panel: evidence.sources for panel in _PANELS if (evidence := session.evidence.get(panel))}
             yield from self._read(session, sources, prior, _align(unaligned), cancel)
 
@@ -421,7 +423,7 @@ class Classify:
     ) -> Iterator[Updates]:
         """The answers; then the code."""
         state = session.state(_State)
-        with session.queued(_ANSWERS, newest=True) as cancel:
+        with (yield session.queued(_ANSWERS, newest=True)) as cancel:
             queries = _of_prior(session, _QUERIES, prior)
             try:
                 classes, ratio = _classes(session, prior), None if chosen else lam
@@ -473,12 +475,12 @@ def answered(
     return Answers(recipe, latents, queries, engine.run(recipe, examples=examples, images=queries, cancel=cancel))
 
 
-@contextmanager
-def _all_panels(session: Session, newest: bool = False) -> Iterator[CancelToken]:
+def _all_panels(session: Session, stack: ExitStack, newest: bool = False) -> Generator[Any, Any, CancelToken]:
     """Wait for the earlier requests of all panels."""
-    with ExitStack() as stack:
-        first, *_ = [stack.enter_context(session.queued(panel, newest=newest)) for panel in _PANELS]
-        yield first
+    turns = []
+    for panel in _PANELS:
+        turns.append(stack.enter_context((yield session.queued(panel, newest=newest))))
+    return turns[0]
 
 
 def _align(unaligned: bool) -> AlignMode:

@@ -451,7 +451,7 @@ class Interpolate:
             yield self._working.says(state.message) if state.message else {}
             return
         state.request, state.message = request, ""
-        with session.queued(TAB, newest=True) as cancel:
+        with (yield session.queued(TAB, newest=True)) as cancel:
             try:
                 if not (a.ready or b.ready):
                     raise ValueError("Add photos to A or B first, or choose a set" if again else "")
@@ -506,16 +506,16 @@ class Interpolate:
     def _export(self, kind: str, session: Session) -> Path:
         return write(kind, _shown(session), session)
 
-    def _export_whole(self, kind: str, session: Session) -> Generator[Updates, None, Path | None]:
+    def _export_whole(self, kind: str, session: Session) -> Generator[Updates, Any, Path | None]:
         """A picture or an animation with all pixels of the model. They are drawn for the first of them."""
-        with session.queued(TAB) as cancel:
+        with (yield session.queued(TAB)) as cancel:
             shown, state = _shown(session), session.state(_State)
             whole = yield from self._working.run(shown.whole, cancel, shown.engine, "images")
             if whole is None:
                 return None
             state.shown = whole
             yield self._working.says(state.message)
-        with EXPORTS.enter(session.id):
+        with (yield EXPORTS.request(session.id)):
             return write(kind, whole, session)
 
     # A and B in one posterior ------------------------------------------------------------------------------------
@@ -529,19 +529,20 @@ class Interpolate:
         recipe = _Mix.checked({"prior": prior, "how": how, "share": share / 100 if is_number(share) else share})
         return self._engines.get(prior).run(recipe, a=a, b=b)
 
-    def _show_mix(self, session: Session, prior: str, how: Any, share: Any) -> Updates:
+    def _show_mix(self, session: Session, prior: str, how: Any, share: Any) -> Iterator[Updates]:
         """Samples of the mix, once the user has chosen how, and again when A or B change."""
         if how is None:
-            return {}
-        with session.queued("mix", newest=True) as cancel:
+            return
+        with (yield session.queued("mix", newest=True)) as cancel:
             try:
                 engine, posterior = self._engines.get(prior), self._mixed(session, prior, how, share).saved
             except ValueError as error:
-                return {self._mix: f'<p class="hint">{escape(str(error))}</p>'}
+                yield {self._mix: f'<p class="hint">{escape(str(error))}</p>'}
+                return
             assert isinstance(posterior, Posterior)
             sampler = engine.draw(posterior, recommend(posterior).method)
             samples = engine.sample(sampler, 8, side=_SIDE, cancel=cancel)
-            return {self._mix: sheet(samples.images, f"samples: {_MIXES[how]}", columns=4)}
+            yield {self._mix: sheet(samples.images, f"samples: {_MIXES[how]}", columns=4)}
 
     def _write_mix(self, session: Session, prior: str, how: Any, share: Any) -> Path:
         return self._mixed(session, prior, how, share).save(session.file("mixed.safetensors"))[0]

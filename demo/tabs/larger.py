@@ -52,7 +52,7 @@ class Larger:
         send(self.made, self._file)
 
     def _run(self, session: Session) -> Iterator[Updates]:
-        with session.queued(self._working.part, newest=True) as cancel:
+        with (yield session.queued(self._working.part, newest=True)) as cancel:
             started, (engine, image, facts) = time.perf_counter(), self._of(session)
             yield self._working.says("Enlarging …", True) | {self._file: None}
             picture = yield from self._working.run(partial(enlarge_picture, engine, image), cancel, engine, "parts")

@@ -64,7 +64,7 @@ class Morph:
         n, side = result.request.recipe.n, result.request.side(result.engine)
         if n < 2:
             raise ValueError("A morph needs two samples or more.")
-        with session.queued(_PART, newest=True) as cancel:
+        with (yield session.queued(_PART, newest=True)) as cancel:
             started = time.perf_counter()
             frames = yield from self._make(session, result, side, cancel)
             if frames is None:
@@ -95,18 +95,18 @@ class Morph:
             state.frames, state.result, state.whole = frames, result, side == full
         return frames
 
-    def _export(self, kind: str, session: Session) -> Generator[Updates, None, Path | None]:
+    def _export(self, kind: str, session: Session) -> Generator[Updates, Any, Path | None]:
         """A file with all pixels of the model, which are drawn for the first one."""
         state = session.state(_State)
         frames, result = state.frames, state.result
         if frames is None or result is None:
             raise ValueError("There is nothing to save yet. Play the morph first.")
         if not state.whole:
-            with session.queued(_PART) as cancel:
+            with (yield session.queued(_PART)) as cancel:
                 frames = yield from self._make(session, result, result.engine.prior.image_size, cancel)
                 if frames is None:
                     return None
                 yield self.working.says(f"{len(frames)} pictures.")
-        with EXPORTS.enter(session.id):
+        with (yield EXPORTS.request(session.id)):
             save_animation(frames, path := session.file(f"morph.{kind}"), loop=True)
         return path

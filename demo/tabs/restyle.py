@@ -285,7 +285,7 @@ class Restyle:
 
     def _read(self, session: Session, prior: str, sources: list[Any], sample: bool = False) -> Iterator[Updates]:
         """New photos replace all earlier ones, and a sample none. Every face of each is read."""
-        with session.queued(PHOTOGRAPHS, newest=not sample) as cancel:
+        with (yield session.queued(PHOTOGRAPHS, newest=not sample)) as cancel:
             if sample and PHOTOGRAPHS in session.evidence:
                 return
             if len(sources) > MOST_PHOTOGRAPHS:
@@ -313,7 +313,7 @@ class Restyle:
         if photographs is None or not photographs.used or photographs.prior != prior:
             return
         state = session.state(_State)
-        with session.queued(TAB, newest=True) as cancel:
+        with (yield session.queued(TAB, newest=True)) as cancel:
             recipe = Recipe.checked(dict(zip(self._numbers, numbers, strict=True)) | {"prior": prior})
             engine, before = self._engines.get(prior), state.photograph
             photograph = self._photograph(state, engine, photographs, int(which or 0), cancel)

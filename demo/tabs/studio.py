@@ -344,38 +344,38 @@ class Studio:
             yield from self._open(session, prior, again=True)
             return
         old = known.recipe.prior
-        shown = self._panel.put(session, known.evidence, old) | {self._prior: old}
+        shown = (yield from self._panel.put(session, known.evidence, old)) | {self._prior: old}
         yield shown | self._set(known.recipe, known.auto, session, old)
 
     # Samples -----------------------------------------------------------------------------------------------------
 
-    def _preview(self, session: Session, prior: str, *values: Any) -> Updates:
+    def _preview(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """The samples while a slider moves, less sharp where that is faster.
 
         The last preview of a drag is often requested after the user let go: it would hide the final samples.
         """
         return self._previewed(session, *self._request(session, prior, values))
 
-    def _preview_at(self, session: Session, position: float, prior: str, *values: Any) -> Updates:
+    def _preview_at(self, session: Session, position: float, prior: str, *values: Any) -> Iterator[Updates]:
         """The same while the slider in front moves, and no strip has these samples."""
         request, engine = self._request(session, prior, values)
         recipe = request.recipe.replace(**values_at(request.recipe.method, position, request.evidence))
         return self._previewed(session, replace(request, recipe=recipe), engine)
 
-    def _previewed(self, session: Session, request: Request, engine: Engine) -> Updates:
+    def _previewed(self, session: Session, request: Request, engine: Engine) -> Iterator[Updates]:
         view = session.state(View)
         if view.request == request:
-            return {}
+            return
         view.request = None
         session.cancel(_STRIP)  # its previews so far are kept
-        with session.queued(_SAMPLES, newest=True) as cancel:
+        with (yield session.queued(_SAMPLES, newest=True)) as cancel:
             view.result = None
             started = time.perf_counter()
             how: dict[str, Any] = request.draws | {"side": request.side(engine), "preview": True}
             x = engine.sample(request.sampler(engine), cancel=cancel, **how).images
-            return self._shown(session, to_pil(x), request, time.perf_counter() - started)
+            yield self._shown(session, to_pil(x), request, time.perf_counter() - started)
 
-    def _draw_early(self, session: Session, prior: str, *values: Any) -> Updates:
+    def _draw_early(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """Samples of the first of one's own images, while others are read: these come first."""
         request, engine = self._request(session, prior, values)
         evidence, early = request.evidence, session.state(_Early)
@@ -384,18 +384,18 @@ class Studio:
             return session.busy(self._panel.panel) and evidence.images is not early.images
 
         if len(evidence.used) not in _FEW or not wanted():
-            return {}
+            return
         if EXAMPLES in getattr(evidence[0].source.file, "parents", ()):  # they are read at once
-            return {}
-        with session.queued(_SAMPLES) as cancel:
+            return
+        with (yield session.queued(_SAMPLES)) as cancel:
             if not wanted():
-                return {}
+                return
             early.images = evidence.images
             how: dict[str, Any] = request.draws | {"side": request.side(engine)}
             how |= {"preview": True, "priority": "background"}
             x = engine.sample(request.sampler(engine), cancel=cancel, **how).images
             text = f'<span class="early">From the first {len(evidence.used)} of your images. More are coming …</span>'
-            return self._shown(session, to_pil(x), request, 0.0) | dict.fromkeys(self._statuses, text)
+            yield self._shown(session, to_pil(x), request, 0.0) | dict.fromkeys(self._statuses, text)
 
     def _shown(self, session: Session, pictures: list[Image.Image], request: Request, seconds: float) -> Updates:
         """The sheet of these samples, or of previews of them, and its status."""
@@ -413,15 +413,15 @@ class Studio:
         timing = _timing(request, self._engines.get(recipe.prior), seconds)
         return {self._sheet: value, self._status: timing, self._plain: _plain(request, seconds)}
 
-    def _enlarge(self, session: Session, data: dict) -> Updates:
+    def _enlarge(self, session: Session, data: dict) -> Iterator[Updates]:
         """A sample was clicked: show it at its full size."""
         view, index = session.state(View), data.get("index")
         if isinstance(index, int) and index >= 0:
             view.large = index
         if view.result is None:
-            return {}
-        with session.queued(_LARGE, newest=True) as cancel:
-            return {self._sample: _large(view, view.result, cancel)}
+            return
+        with (yield session.queued(_LARGE, newest=True)) as cancel:
+            yield {self._sample: _large(view, view.result, cancel)}
 
     def _large_face(self, session: Session) -> tuple[Engine, Image.Image, dict[str, str]]:
         """The large sample and the text of its file, to be enlarged."""
@@ -430,13 +430,13 @@ class Studio:
         view.larger[2].unlink(missing_ok=True)
         return result.engine, result.full(1, view.large)[0], result.metadata | {"sample": f"{view.large}"}
 
-    def _enlarge_again(self, session: Session) -> Updates:
+    def _enlarge_again(self, session: Session) -> Iterator[Updates]:
         """A sample was made four times larger."""
         return self._enlarge(session, {})
 
-    def _share(self, session: Session, data: dict) -> Updates:
+    def _share(self, session: Session, data: dict) -> Iterator[Updates]:
         """The picture to share. An example set has an address; files of one's own are in none."""
-        with session.queued(_SAMPLES):  # samples that are still being drawn come first
+        with (yield session.queued(_SAMPLES)):  # samples that are still being drawn come first
             result = session.state(View).result
         if result is None:
             raise ValueError("No samples yet. Share them when they are drawn.")
@@ -449,7 +449,7 @@ class Studio:
         save_png(card(result.full(4), title, "Transflow Studio" if own else address, shown), buffer)
         text = _IN_NO_LINK if own else "The link opens the same samples. The picture shows four of them."
         value = {"src": uri_of(buffer.getvalue(), "PNG"), "name": f"{evidence.example or 'new_faces'}.png"}
-        return {self._card: value | {"title": title, "text": text, "own": own, "images": len(images)}}
+        yield {self._card: value | {"title": title, "text": text, "own": own, "images": len(images)}}
 
     def _evidence_changed(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """Refresh, unless the evidence changes again, which comes here too, or the page is still being opened."""
@@ -463,7 +463,7 @@ class Studio:
             return
         view.open_tab = key
         request, engine = self._request(session, prior, values)
-        with session.queued(_SAMPLES) as cancel:
+        with (yield session.queued(_SAMPLES)) as cancel:
             view.request = request
             yield from self._fill(session, request, engine, cancel)
 
@@ -478,7 +478,7 @@ class Studio:
         if same:
             return
         session.cancel(_STRIP)
-        with session.queued(_SAMPLES, newest=True) as cancel:
+        with (yield session.queued(_SAMPLES, newest=True)) as cancel:
             yield from self._fill(session, request, engine, cancel)
 
     def _fill(self, session: Session, request: Request, engine: Engine, cancel: CancelToken) -> Iterator[Updates]:
@@ -505,13 +505,13 @@ class Studio:
         request, engine = self._request(session, prior, values)
         if session.state(View).request != request or session.busy(_SAMPLES):
             return  # another refresh runs, and this follows it too
-        with session.queued(_STRIP, newest=True) as cancel:
+        with (yield session.queued(_STRIP, newest=True)) as cancel:
             for value in session.state(Strip).missing(request, engine, cancel):
                 if session.tab != _TAB:
                     return  # another tab is open
                 yield {self._strip: value} if value else {}
 
-    def _fill_moves(self, session: Session, prior: str, *values: Any) -> Updates:
+    def _fill_moves(self, session: Session, prior: str, *values: Any) -> Iterator[Updates] | Updates:
         """The set's own sliders, once the samples are ready."""
         request, engine = self._request(session, prior, values)
         return self._moves.filled(session, request, engine) if session.state(View).request == request else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,20 +59,21 @@ class Moves:
         """The sliders are seen from now on."""
         session.state(_Seen).opened = True
 
-    def filled(self, session: Session, request: Request, engine: Engine) -> Updates:
+    def filled(self, session: Session, request: Request, engine: Engine) -> Iterator[Updates]:
         """The sliders, where the set has enough images, with a face of the set's mean at each end."""
         evidence, seen = request.evidence, session.state(_Seen)
         enough = evidence.ready and len(evidence.posterior().latents) >= _FEWEST
         updates: Updates = {self.panel: gr.update(visible=enough or "hidden")}
         made_from = evidence, request.recipe.prior, request.recipe.choices
         if not enough or not seen.opened or seen.made_from == made_from:
-            return updates
+            yield updates
+            return
         ends = [(0.0,) * which + (end,) for which in range(len(_NAMES)) for end in (-_END, _END)]
         samplers = [request.sampler(engine, near=None, along=end) for end in ends]
-        with session.queued("moves", newest=True) as cancel:
+        with (yield session.queued("moves", newest=True)) as cancel:
             means = torch.stack([sampler.mean for sampler in samplers])
             how: dict[str, Any] = {"side": _FACE, "cancel": cancel, "priority": "background"}
             images = engine.decode(means, guards=[samplers[0].guard], **how)
         seen.made_from = made_from
         faces = [data_uri(face.resize((_FACE, _FACE))) for face in to_pil(images)]
-        return updates | {self.along: gr.update(faces=faces)}
+        yield updates | {self.along: gr.update(faces=faces)}

@@ -1,5 +1,7 @@
 """A served demo and a real browser."""
 
+import asyncio
+import contextlib
 import io
 import math
 import re
@@ -17,6 +19,7 @@ from typer.testing import CliRunner
 
 from demo import Engines, build, launch
 from demo.examples import example_sets
+from demo.server.admission import Request
 from demo.snippet import command_line, python_code
 from transflow_core.cli import app
 from transflow_core.compute import Cancelled
@@ -238,6 +241,17 @@ def noise(count, seed, size=(90, 120)):
         Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).save(buffer := io.BytesIO(), "PNG")
         files.append({"name": f"noise{seed}_{index}.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
     return files
+
+
+def done(steps):
+    """The updates of a handler. It waits in the queue of the page, as `events.on` does for it."""
+    updates, come = [], None
+    with contextlib.suppress(StopIteration):
+        while True:
+            found = steps.send(come)
+            come = asyncio.run(found.admitted()) if isinstance(found, Request) else None
+            updates += [found] * (come is None)
+    return updates
 
 
 def run_python(code):

@@ -22,7 +22,7 @@ from transflow_core.faces import align
 from transflow_core.images import load_image
 
 from ..helpers import make_tiny_prior
-from .conftest import EXAMPLES, TINY, choose_example, opened, says
+from .conftest import EXAMPLES, TINY, choose_example, done, opened, says
 from .test_studio import another_sheet, same_sheet, sheet, upload, wait_samples, wait_status
 
 CARDS, DETAILS, FILES = "#evidence-cards .card", "#evidence-details", "#evidence-files input[type=file]"
@@ -378,9 +378,9 @@ def test_all_sessions_share_an_example_set(tmp_path):
         panel = EvidencePanel(engines, gr.Textbox(), panel="evidence", title="", tab="studio", follow=())
     one, two, other = Session("one"), Session("two"), Session("other")
     for session, key in ((one, "sketch"), (two, "sketch"), (other, "sepia")):
-        assert list(panel.open(session, key, TINY))
+        assert done(panel.open(session, key, TINY))
     assert panel.evidence(one) is panel.evidence(two) and panel.evidence(one).example == "sketch"
     assert panel.evidence(other).example == "sepia" and len(engines.examples) == 2
     for session in (one, two):
-        list(panel.open(session, "", TINY))
+        done(panel.open(session, "", TINY))
     assert len(engines.examples) == 1, "what no session has is forgotten"

@@ -15,13 +15,13 @@ from ...helpers import TIMEOUT
 
 
 class Worker:
-    """Makes one request in a thread of its own, which runs until `finish`; or in a coroutine (`turn`)."""
+    """Makes one request in a loop of its own, which runs until `finish`."""
 
-    def __init__(self, pool, queue, *names, by="enter", **how):
-        self.queue, self.names, self.how, self.by = queue, names, how, by
+    def __init__(self, pool, queue, *names, **how):
+        self.queue, self.names, self.how = queue, names, how
         self.running, self.go_on, self.cancel = threading.Event(), threading.Event(), None
         before = set(queue._requests)
-        self.done = pool.submit(self._work)
+        self.done = pool.submit(asyncio.run, self._work())
         self.done.add_done_callback(lambda _: self._notify())
         with queue._changed:  # it is in the queue before the next one comes
             assert queue._changed.wait_for(lambda: self.done.done() or set(queue._requests) - before, TIMEOUT)
@@ -30,14 +30,8 @@ class Worker:
         with self.queue._changed:
             self.queue._changed.notify_all()
 
-    def _work(self):
-        if self.by == "turn":
-            return asyncio.run(self._in_turn())
-        with self.queue.enter(*self.names, **self.how) as self.cancel:
-            return self._run()
-
-    async def _in_turn(self):
-        async with self.queue.turn(*self.names, **self.how) as self.cancel:
+    async def _work(self):
+        with await self.queue.request(*self.names, **self.how).admitted() as self.cancel:
             return await asyncio.to_thread(self._run)
 
     def _run(self):
@@ -61,10 +55,9 @@ def start():
             worker.go_on.set()
 
 
-@pytest.mark.parametrize("by", ["enter", "turn"])
-def test_requests_of_a_client_run_in_order_and_delay_no_other_client(start, by):
+def test_requests_of_a_client_run_in_order_and_delay_no_other_client(start):
     queue = Queue()
-    first, second, third = (start(queue, "a", by=by) for _ in range(3))
+    first, second, third = (start(queue, "a") for _ in range(3))
     assert start(queue, "b").finish() is False
     assert not second.running.is_set() and not third.running.is_set()
     for worker in (first, second, third):
@@ -72,10 +65,9 @@ def test_requests_of_a_client_run_in_order_and_delay_no_other_client(start, by):
     assert not queue.busy("a")
 
 
-@pytest.mark.parametrize("by", ["enter", "turn"])
-def test_the_newest_ends_what_runs_and_what_waits(start, by):
+def test_the_newest_ends_what_runs_and_what_waits(start):
     queue = Queue()
-    running, waiting, other = start(queue, "a"), start(queue, "a", by=by), start(queue, "b")
+    running, waiting, other = start(queue, "a"), start(queue, "a"), start(queue, "b")
     newest = start(queue, "a", newest=True)
     with pytest.raises(Cancelled):
         waiting.done.result(TIMEOUT)
@@ -106,16 +98,16 @@ def test_a_client_with_too_many_requests_is_refused_and_others_are_not(start):
 def test_a_request_whose_answer_nobody_waits_for_never_runs(start):
     queue = Queue(timeout=0.05)
     with pytest.raises(Cancelled):
-        start(queue, "a", "stream 1", by="turn").done.result(TIMEOUT)
-    assert start(queue, "a", "stream 1", by="turn", awaited=True).finish() is False
+        start(queue, "a", "stream 1").done.result(TIMEOUT)
+    assert start(queue, "a", "stream 1", awaited=True).finish() is False
     with queue.awaited("stream 1"), queue.awaited("stream 2"):
-        assert start(queue, "a", "stream 1", by="turn").finish() is False
+        assert start(queue, "a", "stream 1").finish() is False
     with pytest.raises(Cancelled):
-        start(queue, "a", "stream 1", by="turn").done.result(TIMEOUT)
+        start(queue, "a", "stream 1").done.result(TIMEOUT)
     queue.timeout = TIMEOUT
-    late = start(queue, "a", "stream 1", by="turn")
+    late = start(queue, "a", "stream 1")
     with queue.awaited("stream 2"):
-        assert start(queue, "b", "stream 2", by="turn").finish() is False  # meanwhile it is in nobody's way
+        assert start(queue, "b", "stream 2").finish() is False  # meanwhile it is in nobody's way
     with queue.awaited("stream 1"):
         assert late.finish() is False
 
@@ -125,10 +117,10 @@ def test_a_hundred_that_wait_hold_no_thread():
 
     async def all_of_them():
         async def one():
-            async with queue.turn("a"):
+            with await queue.request("a").admitted():
                 done.append(threading.active_count())
 
-        async with queue.turn("a"):
+        with await queue.request("a").admitted():
             waiting, before = [asyncio.create_task(one()) for _ in range(100)], threading.active_count()
             while not queue.full("a"):
                 await asyncio.sleep(0)
@@ -141,7 +133,7 @@ def test_a_hundred_that_wait_hold_no_thread():
 
 
 def test_a_call_that_runs_for_too_long_ends_with_words(start):
-    late = start(Queue(seconds=0.05), "a", by="turn")
+    late = start(Queue(seconds=0.05), "a")
     assert late.running.wait(TIMEOUT) and late.cancel.wait(TIMEOUT)
 
 
@@ -158,9 +150,24 @@ def test_a_free_place_goes_to_the_longest_waiting_client_without_a_running_reque
 
 def test_a_request_that_ends_with_an_error_leaves_the_queue():
     queue = Queue()
-    with pytest.raises(RuntimeError), queue.enter("a"):
+    with pytest.raises(RuntimeError), asyncio.run(queue.request("a").admitted()):
         raise RuntimeError
     assert not queue.busy("a")
+
+
+def test_a_request_that_nobody_waits_for_any_more_leaves_the_queue(start):
+    async def given_up():
+        waiting = asyncio.create_task(queue.request("a").admitted())
+        while len(queue._requests) < 2:
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    queue = Queue()
+    first = start(queue, "a")
+    assert first.running.wait(TIMEOUT)
+    asyncio.run(given_up())
+    assert first.finish() is False and not queue.busy("a")
 
 
 def test_a_closed_queue_drops_what_waits_and_cancels_what_still_runs_in_the_end(start):

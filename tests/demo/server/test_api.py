@@ -16,7 +16,7 @@ from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
 from demo.examples import example_sets
-from demo.server.api import ENDPOINTS, SERVED
+from demo.server.api import SERVED
 from transflow_core.posterior import Posterior
 from transflow_core.priors.catalogue import shipped_files
 from transflow_core.recipes import RECIPES
@@ -78,13 +78,13 @@ def with_files(value, files):
 def test_these_endpoints_are_public_and_nothing_else_is(client):
     """Every internal event of the page is private, whoever adds one."""
     offered = client.view_api(return_format="dict", print_info=False)
-    assert set(offered["named_endpoints"]) == {f"/{name}" for name in ENDPOINTS}
+    assert set(offered["named_endpoints"]) == {f"/{name}" for name in ["info", *SERVED]}
     assert offered["unnamed_endpoints"] == {}
 
 
 def test_each_endpoint_documents_itself_in_a_line_an_argument(client):
     offered = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    for name in ENDPOINTS:
+    for name in ["info", *SERVED]:
         described = offered[f"/{name}"]
         assert described["description"] and "Args:" in described["description"]
         for parameter in described["parameters"]:
@@ -101,7 +101,7 @@ def test_each_endpoint_documents_itself_in_a_line_an_argument(client):
 def test_the_documented_examples_run(served, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(ROOT)
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    assert all(f"## `{name}`" in text for name in ENDPOINTS)
+    assert all(f"## `{name}`" in text for name in ["info", *SERVED])
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     code = "\n".join(blocks).replace("http://127.0.0.1:7860", served)
     code = re.sub(r"\bn=\d+", "n=2", code.replace(", 18)", ", 3)"))  # few files and draws show as much

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from demo.server.api import ENDPOINTS, endpoints
+from demo.server.api import SERVED, endpoints
 from transflow_core.engine import Engine
 
 from ...helpers import EXAMPLES, make_tiny_prior
@@ -48,7 +48,7 @@ def served(tmp_path_factory):
 
 
 @settings(max_examples=80)
-@given(name=st.sampled_from(ENDPOINTS), wrong=st.dictionaries(st.integers(0, 20), JSON, min_size=1, max_size=3))
+@given(name=st.sampled_from(["info", *SERVED]), wrong=st.dictionaries(st.integers(0, 20), JSON, min_size=1, max_size=3))
 @example(name="sample", wrong={3: 10**400})
 @example(name="condition", wrong={3: []})
 @example(name="classify", wrong={0: {"": [{}]}})

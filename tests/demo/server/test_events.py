@@ -1,19 +1,25 @@
 """How handlers are called, and how errors are shown."""
 
+import asyncio
 import contextlib
 import logging
+import time
 
 import gradio as gr
 import pytest
+from anyio import CapacityLimiter
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 import demo.server.events
-from demo.server.admission import EVENTS
+from demo.server import admission
+from demo.server.admission import EVENTS, PAGE
 from demo.server.errors import message_of
 from demo.server.events import on
 from demo.server.state import Session
 from transflow_core.runtime.worker import Cancelled, _current_client
+
+from ...helpers import TIMEOUT
 
 NOTHING = {"__type__": "update"}
 SEEN = 10**6  # the browser has set all answers
@@ -32,8 +38,10 @@ def client():
     with gr.Blocks() as page:
         given, told = gr.Textbox(), gr.Textbox("as it was")
 
-        def public(handler, outputs=told, **how):
-            on(given.submit, handler, given, outputs, api_visibility="public", api_name=handler.__name__, **how)
+        def public(handler, outputs=told, name="", **how):
+            name = name or handler.__name__
+            on(given.submit, handler, given, outputs, api_visibility="public", api_name=name, **how)
+            return handler
 
         def fails(name, error, before=False):
             def steps(session, words):
@@ -74,6 +82,13 @@ def client():
         @public
         def reads(session, words):
             return {told: words}
+
+        @public
+        def waits(session, words):
+            with (yield session.queued("part")):
+                yield {told: words}
+
+        public(lambda *given: waits(*given), name="waits_whole")
 
         def sets(session, words):
             return {given: words}
@@ -123,16 +138,31 @@ def test_whoever_comes_back_too_late_is_told_once(client, monkeypatch):
 
 
 def test_events_of_one_address_leave_threads_to_others(client):
-    """However many sessions they name: each would hold a thread while it waits."""
+    """However many sessions they name: each may hold a thread while it runs."""
     with contextlib.ExitStack() as stack:
         for _ in range(EVENTS.each):
-            stack.enter_context(EVENTS.enter("127.0.0.1"))
+            stack.enter_context(asyncio.run(EVENTS.request("127.0.0.1").admitted()))
         for name in ("/who", "/steps"):
             with pytest.raises(AppError, match="Too many requests are waiting"):
                 client.predict("x", SEEN, api_name=name)
-        with EVENTS.enter("9.9.9.9"):
+        with asyncio.run(EVENTS.request("9.9.9.9").admitted()):
             pass
     assert client.predict("x", SEEN, api_name="/who")
+
+
+@pytest.mark.parametrize("name", ["/waits", "/waits_whole"])
+def test_a_handler_that_waits_for_its_visitors_earlier_request_holds_no_thread(client, name, monkeypatch):
+    """Where one thread is all that there are, another handler runs meanwhile."""
+    monkeypatch.setattr(admission, "_THREADS", CapacityLimiter(1))
+    with asyncio.run(PAGE.request((client.session_hash, "part")).admitted()):
+        waiting = client.submit("by and by", SEEN, api_name=name)
+        while len(PAGE._requests) < 2:
+            time.sleep(0.01)
+        assert client.predict("x", SEEN, api_name="/who")
+        assert not waiting.done()
+    waiting.result(TIMEOUT)
+    assert waiting.outputs()[0][0] == "by and by"
+    assert not PAGE.busy((client.session_hash, "part"))
 
 
 def test_a_handler_may_go_in_steps(client):

@@ -8,7 +8,7 @@ import json
 import pytest
 from PIL import Image
 
-from demo.server.api import ENDPOINTS, serve_tools
+from demo.server.api import SERVED, serve_tools
 
 from ...helpers import apart
 
@@ -59,7 +59,7 @@ def told(answer):
 
 def test_every_endpoint_is_a_tool_and_nothing_else_is(tools_of):
     tools = {tool.name: tool for tool in tools_of().tools}
-    assert sorted(tools) == sorted(ENDPOINTS)
+    assert sorted(tools) == sorted(["info", *SERVED])
     assert tools["sample"].inputSchema["required"] == ["evidence"]
     assert "resemble the evidence" in tools["sample"].description
     assert "base64" in tools["sample"].inputSchema["properties"]["evidence"]["items"]["format"]

@@ -76,6 +76,10 @@ def test_many_tiny_uploads_count_by_what_they_take_on_the_disk(http, monkeypatch
     assert answers == [200, 200, 413]
 
 
+def test_a_file_of_more_than_64_mb_is_refused(http):
+    assert http.post("/gradio_api/upload", files={"files": bytes(64 * 2**20 + 1)}).status_code == 413
+
+
 def test_an_upload_that_is_cut_off_leaves_nothing(small):
     head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: {2**20}\r\n"
     part = 'Content-Disposition: form-data; name="files"; filename="a.png"'
@@ -128,6 +132,7 @@ def test_every_answer_has_the_headers(http, path):
     assert headers["referrer-policy"] == "no-referrer"
     assert "default-src 'self'" in headers["content-security-policy"]
     assert "object-src 'none'" in headers["content-security-policy"]
+    assert "frame-ancestors 'self' https://huggingface.co https://*.hf.space" in headers["content-security-policy"]
 
 
 def test_the_page_works_under_its_policy_and_talks_to_nobody_else(small, new_page):

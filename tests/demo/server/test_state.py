@@ -1,5 +1,6 @@
 """A visitor's session: found again, kept by use, and over at some time."""
 
+import asyncio
 import shutil
 from types import SimpleNamespace
 
@@ -54,7 +55,7 @@ def test_a_session_is_kept_as_long_as_it_is_used(clock):
 
 def test_a_page_that_is_closed_ends_its_work_and_may_come_back_for_a_while(clock):
     phone = session("phone")
-    with phone.queued("evidence") as cancel:
+    with asyncio.run(phone.queued("evidence").admitted()) as cancel:
         Session.disconnected(request("phone"))
         assert cancel.is_set() and not cancel.by_user
     for seconds, same in ((60, True), (3600, False)):
