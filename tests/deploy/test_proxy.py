@@ -83,9 +83,12 @@ def test_an_event_of_a_stream_comes_at_once(proxy, second):
         assert next(lines) == "data: 2"
 
 
-def test_slow_and_large_headers_are_cut_off(proxy):
+def test_slow_and_large_headers_and_connections_that_ask_nothing_are_cut_off(proxy):
     host, port = proxy.removeprefix("http://").split(":")
-    with socket.create_connection((host, port), timeout=TIMEOUT) as line:
-        line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        assert line.recv(1) in (b"", b"H")  # the end, or a refusal; the server would wait for ever
+    with contextlib.ExitStack() as stack:
+        lines = [stack.enter_context(socket.create_connection((host, port), timeout=TIMEOUT)) for _ in range(100)]
+        for line in lines[50:]:
+            line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        for line in lines:
+            assert line.recv(1) in (b"", b"H")  # the end, or a refusal; the server would wait for ever
     assert httpx.get(proxy, headers={"x-large": "x" * 40_000}).status_code == 431

@@ -52,6 +52,16 @@ print(held, resident() - before)
 """
 
 
+# How many files a process may have open that could have 2,000.
+OPENED = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 2000))
+from transflow_core.runtime import tune
+tune(server=True)
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+
 def run(script, **environment):
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_", "OMP_WAIT", "GOMP_"))}
     done = subprocess.run(
@@ -81,3 +91,9 @@ def test_openmp_is_told_not_to_spin_for_long_before_torch_is_there():
 def test_what_is_freed_is_kept_and_given_back_when_asked_for():
     kept, left = map(int, run(KEPT)[0].split())
     assert kept > 150 and left < 50
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bound")
+def test_a_server_may_have_as_many_connections_as_the_system_gives_it():
+    """1,100 that nobody uses shut a server that could have 1,024."""
+    assert run(OPENED)[0] == "2000\n"

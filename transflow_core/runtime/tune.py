@@ -1,10 +1,11 @@
-"""Settings of a whole process: OpenMP's threads, Python's lock, and how glibc gives memory out.
+"""Settings of a whole process: OpenMP's threads, Python's lock, open files, and how glibc gives memory out.
 
 Programs call `tune`: the command line, the page, benchmarks. `import transflow_core` changes nothing by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -39,6 +40,12 @@ def tune(server: bool = False) -> None:
         # Seconds after which a thread that wants Python's lock is given it; Python's own are 25 times as long. A flow
         # lets go of the lock at each of its thousands of operations, and waits that long where another has taken it.
         sys.setswitchinterval(2e-4)
+        # A connection is an open file. By default a process may have 1,024, though the system would give it far more.
+        with contextlib.suppress(ImportError, ValueError, OSError):
+            import resource  # not on Windows
+
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def give_back() -> bool:
