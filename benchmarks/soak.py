@@ -3,7 +3,7 @@
     python -m benchmarks.soak --write                # both parts, the figures into docs/reliability.md: an idle machine
     python -m benchmarks.soak light                      # a light caller alone, and beside the others
     python -m benchmarks.soak crowd --clients 4 --actions 5 --pages 0
-    python -m benchmarks.soak abuse --attack 60          # each attack of one address, for a minute
+    python -m benchmarks.soak abuse --write              # each attack of one address, for a minute: ten minutes
     python -m benchmarks.soak hour --clients 3           # a small load for an hour: what grows?
 
 On the loopback alone, against `python app.py` that it starts and ends. Each client has a page's session, the API, or
@@ -20,6 +20,7 @@ it was when each client had done a few actions; and of the files none is left on
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import hashlib
 import io
@@ -259,17 +260,27 @@ def flood(url: str, over: threading.Event, begun: threading.Event) -> None:
                 caller.end(call, over)
 
 
+class Begun(threading.Event):
+    """Set at each request of a work, which it counts."""
+
+    count = 0
+
+    def set(self) -> None:
+        self.count += 1
+        super().set()
+
+
 @contextlib.contextmanager
-def under_way(url: str, *works: Callable[[str, threading.Event, threading.Event], None]) -> Iterator[None]:
+def under_way(url: str, *works: Callable[[str, threading.Event, Begun], None]) -> Iterator[list[Begun]]:
     """Each of the works has begun, and ends in the end."""
-    over, threads = threading.Event(), []
+    over, threads, begun = threading.Event(), [], []
     try:
         for work in works:
-            begun = threading.Event()
-            threads.append(threading.Thread(target=work, args=(url, over, begun), daemon=True))
+            begun.append(Begun())
+            threads.append(threading.Thread(target=work, args=(url, over, begun[-1]), daemon=True))
             threads[-1].start()
-            begun.wait(600)
-        yield
+            begun[-1].wait(600)
+        yield begun
     finally:
         over.set()
         for thread in threads:
@@ -339,6 +350,11 @@ def _resident(pid: int) -> int:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
     return 0
+
+
+def _handles(process: Any) -> int:
+    """Open files of the server."""
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
 
 
 def _disk(folder: Path) -> tuple[int, float]:
@@ -445,7 +461,7 @@ def all_of(clients: list[Client], actions: int, until: float) -> None:
         thread.join()
 
 
-def huge_masks(url: str, over: threading.Event, begun: threading.Event) -> None:
+def huge_masks(url: str, over: threading.Event, begun: Begun) -> None:
     """A mask of 3 kB and 36 megapixels, named sixty times."""
     caller, buffer = Caller(url, 243), io.BytesIO()
     Image.new("L", (6000, 6000)).save(buffer, "PNG")
@@ -456,78 +472,107 @@ def huge_masks(url: str, over: threading.Event, begun: threading.Event) -> None:
             caller.call("condition", evidence=[face], masks=60 * [mask], prior=PRIOR)
 
 
-def events(url: str, over: threading.Event, begun: threading.Event, *, sessions: int = 26) -> None:
+async def post(url: str, path: str, body: bytes, begun: Begun) -> None:
+    """A request of the attacker's, with as little work as possible: both stand on the same machine."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 192.0.2.244\r\nConnection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with contextlib.suppress(OSError):
+        reader, writer = await asyncio.open_connection(host, port)
+        with contextlib.closing(writer):
+            writer.write(head.encode() + body)
+            await reader.read()
+    begun.set()
+
+
+def events(url: str, over: threading.Event, begun: Begun, *, sessions: int = 26) -> None:
     """Clicks on a set in sessions that nobody opened, 75 a second, whose answers nobody reads; 0: each in a new one."""
-    caller, page = Caller(url, 244), Visitor(url)
-    body = page.request("evidence-examples", "select", data={"example": KEYS[0]})
-    for index in itertools.count():
-        if over.wait(1 / 75):
-            return
-        begun.set()
-        with contextlib.suppress(httpx.HTTPError):
-            caller.http.post("/queue/join", json=body | {"session_hash": f"s{index % sessions if sessions else index}"})
+    body = Visitor(url).request("evidence-examples", "select", data={"example": KEYS[0]})
+
+    async def click() -> None:
+        sent = set()
+        for index in itertools.count():
+            named = body | {"session_hash": f"s{index % sessions if sessions else index}"}
+            sent.add(asyncio.create_task(post(url, "/gradio_api/queue/join", json.dumps(named).encode(), begun)))
+            await asyncio.sleep(1 / 75)
+            if over.is_set():
+                return
+
+    asyncio.run(click())
 
 
-def new_sessions(url: str, over: threading.Event, begun: threading.Event) -> None:
+def new_sessions(url: str, over: threading.Event, begun: Begun) -> None:
     """The same, each in a new session."""
     events(url, over, begun, sessions=0)
 
 
-def bodies(url: str, over: threading.Event, begun: threading.Event) -> None:
+def bodies(url: str, over: threading.Event, begun: Begun) -> None:
     """8 MiB of empty lists to an address that is not there."""
-    caller, body = Caller(url, 245), b"[" + b"[]," * 2_790_000 + b"0]"
+    body = b"[" + b"[]," * 2_790_000 + b"0]"
     while not over.is_set():
-        begun.set()
-        with contextlib.suppress(httpx.HTTPError):
-            caller.http.post("/nowhere", content=body, headers={"content-type": "application/json"})
+        asyncio.run(post(url, "/nowhere", body, begun))
+
+
+ATTACKS = {
+    "a mask named 60 times": huge_masks,
+    "events of 26 sessions": events,
+    "events of new sessions": new_sessions,
+    "bodies of 8 MiB": bodies,
+}
 
 
 def abuse_part(given: argparse.Namespace) -> str:
-    """One visitor of the page and one light caller, alone and beside each attack of another address, as a table."""
-    attacks = {
-        "alone": (),
-        "a mask named 60 times": (huge_masks,),
-        "events of 26 sessions": (events,),
-        "events of new sessions": (new_sessions,),
-        "bodies of 8 MiB": (bodies,),
-    }
-    salt, clicks, calls, lines = itertools.count(1000), defaultdict(list), defaultdict(list), []
+    """One visitor of the page and one light caller, alone and then beside an attack of another address, as a table."""
+    salt, keys, lines = itertools.count(1000), itertools.cycle(KEYS[:3]), []
+
+    def used(seconds: float) -> tuple[list[float], list[float]]:
+        """Seconds of the visitor's clicks on three sets, and of light calls at the same time."""
+        end, clicks, calls = time.monotonic() + seconds, list[float](), list[float]()
+
+        def call() -> None:
+            while time.monotonic() < end:
+                calls.extend(light(caller, 1, next(salt)))
+                time.sleep(0.1)  # else its own rate would hold it up
+
+        calling = threading.Thread(target=call)
+        calling.start()
+        while time.monotonic() < end:
+            clicks.append(visitor.happens("evidence-examples", "select", data={"example": next(keys)}))
+        calling.join()
+        return clicks, calls
+
     with server(60) as (process, url, folder):
-        caller, visitor = Caller(url, 242), Visitor(url)
-        for key in KEYS[:3]:
-            visitor.happens("evidence-examples", "select", data={"example": key})
-        light(caller, 5, 10)
-        before, handles = sum(memory(process)), len(os.listdir(f"/proc/{process.pid}/fd"))
-        for name, works in attacks.items():
-            with under_way(url, *works), watched(process) as seen:
-                end, keys = time.monotonic() + given.attack, itertools.cycle(KEYS[:3])
-
-                def call(end: float = end, of: list[float] = calls[name]) -> None:
-                    while time.monotonic() < end:
-                        of += light(caller, 1, next(salt))
-
-                calling = threading.Thread(target=call)
-                calling.start()
-                while time.monotonic() < end:
-                    data = {"example": next(keys)}
-                    clicks[name].append(visitor.happens("evidence-examples", "select", data=data))
-                calling.join()
-            cells = [f"{statistics.median(w[name]):.2f} | {ratio(w[name], w['alone']):.1f}" for w in (clicks, calls)]
-            lines.append(f"| {name} | {' | '.join(cells)} | {max(seen) - before:+.0f} |")
-            print(lines[-1], len(clicks[name]), len(calls[name]), file=sys.stderr, flush=True)
-        over, begun = threading.Event(), threading.Event()
-        threading.Thread(target=events, args=(url, over, begun), daemon=True).start()
-        begun.wait()
-        time.sleep(2)
-        left, files = len(os.listdir(f"/proc/{process.pid}/fd")), _disk(folder)
-        start = time.monotonic()
-        process.terminate()
-        process.wait()
-        over.set()
-        lines += ["", f"- Open files of the server: {handles} before, {left} at the end. Files: {files[0]}."]
+        visitor, caller = Visitor(url), Caller(url, 242)
+        used(given.attack / 2)  # the visitor's sets and states are there from now on
+        before, handles, files, most = sum(memory(process)), _handles(process), _disk(folder)[0], 0.0
+        for name, work in ATTACKS.items():
+            with watched(process) as quiet:
+                alone = used(given.attack / 2)
+            begun = time.monotonic()
+            with under_way(url, work) as (attack,), watched(process) as seen:
+                beside = used(given.attack)
+                rate = attack.count / (time.monotonic() - begun)
+            cells = [
+                f"{statistics.median(a):.2f} | {statistics.median(b):.2f} | {ratio(b, a):.1f}"
+                for a, b in zip(alone, beside, strict=True)
+            ]
+            most = max(most, *seen)
+            lines.append(f"| {name} | {rate:.1f} | {' | '.join(cells)} | {max(seen) - max(quiet):+.0f} |")
+            print(lines[-1], *map(len, (*alone, *beside)), file=sys.stderr, flush=True)
+        patience = time.monotonic() + 180  # files are kept for a minute, and looked at once a minute
+        while time.monotonic() < patience and (_handles(process) > handles or _disk(folder)[0] > files):
+            time.sleep(1)
+        lines += ["", f"- Memory of the server and its readers: {before:.0f} MB before, {most:.0f} MB at most."]
+        lines += [f"- Open files of the server: {handles} before, {_handles(process)} at the end."]
+        lines += [f"- Files of visitors: {files} before, {_disk(folder)[0]} at the end."]
+        with under_way(url, events):
+            time.sleep(2)
+            start = time.monotonic()
+            process.terminate()
+            process.wait()
         lines += [f"- SIGTERM while such events wait ends it in {time.monotonic() - start:.0f} s."]
-    head = "| beside | a click on a set, s | times | a light call, s | times | memory, MB |"
-    return "\n".join([head, "|---|---|---|---|---|---|", *lines])
+    head = "| attack | a second | click, s | beside, s | times | light call, s | beside, s | times | memory, MB |"
+    return "\n".join([head, f"|{9 * '---|'}", *lines])
 
 
 def hour_part(given: argparse.Namespace) -> str:
