@@ -179,14 +179,15 @@ def _spend(caller: str, size: int) -> None:
 
 async def _read(request: Request, caller: str) -> tuple[bytes, Receive]:
     """The body of a request, and a `receive` that returns it again."""
-    body = bytearray()
-    async for chunk in request.stream():
+    body, values = bytearray(), 0
+    async for chunk in request.stream():  # what is refused is read no further
         body += chunk
+        values += sum(map(chunk.count, b",[{%\\"))
         if len(body) > _BODY:
             raise HTTPException(413, "This request is too large.")
+        if values > _VALUES:
+            raise HTTPException(413, "This request has too many values.")
     _spend(caller, len(body))
-    if sum(map(body.count, b",[{%\\")) > _VALUES:
-        raise HTTPException(413, "This request has too many values.")
     remaining = iter([{"type": "http.request", "body": bytes(body)}])
 
     async def again() -> Message:

@@ -246,6 +246,24 @@ def test_a_body_of_very_many_values_is_refused_before_it_is_parsed_wherever_it_g
     assert answer.status_code == 413 and "too many values" in answer.json()["detail"]
 
 
+def test_a_body_of_very_many_values_is_read_no_further():
+    def chunks():
+        for index in range(9):
+            sent.append(index)
+            yield b"[]," * middleware._VALUES
+
+    sent: list[int] = []
+    scope = {"type": "http", "method": "POST", "path": "/nothing", "headers": [], "client": ("8.8.8.8", 1)}
+    given = ({"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks())
+
+    async def receive():
+        return next(given)
+
+    answered = mock.AsyncMock()
+    asyncio.run(ServerMiddleware(pytest.fail, SimpleNamespace(size=0))(scope, receive, answered))  # type: ignore[arg-type]
+    assert len(sent) == 1 and answered.call_args_list[0].args[0]["status"] == 413
+
+
 def test_a_body_is_parsed_outside_of_the_thread_that_answers_everybody():
     async def app(scope, receive, send):
         threads.append(threading.get_ident())
