@@ -175,14 +175,14 @@ def test_names_of_files_and_of_models_in_files_are_only_text(studio, tmp_path):
 
 
 def test_the_newest_click_ends_the_older_ones(studio, hold):
-    page, encode = studio, hold("encode", which=lambda number: number == 0)
+    page, reading = studio, hold("read_steps", which=lambda number: number == 0)  # also where all latents are known
     page.click("#evidence [data-example=greyscale]")
-    assert encode.begun.wait(TIMEOUT)
+    assert reading.begun.wait(TIMEOUT)
     for key in ("red_hair", "drawings"):
         page.click(f"#evidence [data-example={key}]")
     page.wait_for_url(re.compile("example=drawings"))
     expect(page.locator("#evidence-cards img[alt*=drawings]")).to_have_count(24)
-    assert encode.cancelled.is_set()
+    assert reading.cancelled.is_set()
     wait_samples(page)
 
 
