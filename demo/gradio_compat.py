@@ -159,7 +159,9 @@ def keep_pages(demo: gr.Blocks) -> None:
     plain, events = queue.pending_messages_per_session, queue.pending_event_ids_session
 
     class Unread(asyncio.Queue):
-        taken = 0.0
+        def __init__(self) -> None:
+            super().__init__()
+            self.taken = time.monotonic()
 
         async def get(self) -> Any:
             self.taken = time.monotonic()
@@ -167,9 +169,7 @@ def keep_pages(demo: gr.Blocks) -> None:
 
     class Messages(type(plain)):
         def __setitem__(self, session: str, _: Any) -> None:
-            messages = Unread()
-            messages.taken = time.monotonic()
-            super().__setitem__(session, messages)
+            super().__setitem__(session, Unread())
 
         def __getitem__(self, session: str) -> Any:
             self.move_to_end(session)  # the least recently used one goes first

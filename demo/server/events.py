@@ -83,8 +83,8 @@ def on(
     Args:
         triggers: events of components, such as `button.click`, and results of an earlier `on`, to follow it: one or
             several.
-        handler: returns `Updates`, or yields them; the last ones count where a function that is no generator returns
-            one. A component that is not among them stays as it is. `with (yield session.queued(part)) as cancel` waits
+        handler: returns `Updates`, or yields them. A function that returns a generator shows its last ones alone. A
+            component that is not among them stays as it is. `with (yield session.queued(part)) as cancel` waits
             without a thread. None where `js` does it all.
         inputs, outputs: components, or one.
         event: call `handler(session, data, *inputs)`, where `data` is the event's own, of which each part may be
