@@ -38,7 +38,7 @@ Features = Literal["latents", "hog"]
 FEATURES: dict[Features, str] = {"latents": "latents of the model", "hog": "edges, as HOG"}
 """What a classifier may compare."""
 
-Shape = Literal["low-rank", "levels", "diagonal", "isotropic", "paper"]
+Shape = Literal["low-rank", "isotropic", "paper"]
 """The shapes of Σ that the classes of a classifier may share; see `FewShotClassifier`."""
 
 

@@ -164,7 +164,7 @@ CASES: dict[str, Any] = {
     "remove": inpainted,
     "restyle": partial(restyle, 1.0, 0),
     "restyle, two levels kept": partial(restyle, 0.7, 2),
-    **{f"classify {shape}": partial(classify, shape) for shape in ("low-rank", "levels", "isotropic", "paper")},
+    **{f"classify {shape}": partial(classify, shape) for shape in ("low-rank", "isotropic", "paper")},
 }
 
 

@@ -286,26 +286,24 @@ class FewShotClassifier:
         total, parts = torch.zeros(len(own), len(groups) + 1, dtype=torch.float64), []
         of_parts = slices if self.likelihood == "low-rank" else (slice(0, slices[-1].stop),)
         for s in of_parts:
-            scores, sigma = self._hold_out_part([group[..., s] for group in groups], slices, own, held_out)
+            scores, sigma = self._hold_out_part([group[..., s] for group in groups], own, held_out)
             weight = 1 / temperature(scores[:, :-1], own, held_out) if len(of_parts) > 1 else 1.0
             parts.append(Part(s, sigma, weight))
             total += weight * scores
         return total, own, held_out, tuple(parts)
 
-    def _hold_out_part(
-        self, groups: list[Tensor], slices: tuple[slice, ...], own: Tensor, held_out: Tensor
-    ) -> tuple[Tensor, SharedCovariance]:
+    def _hold_out_part(self, groups: list[Tensor], own: Tensor, held_out: Tensor) -> tuple[Tensor, SharedCovariance]:
         counts = _counts(groups)
         examples = torch.cat([group[:, 0] for group in groups])
         folds = min(_FOLDS, int(counts.max()))
         fold_of = [torch.arange(len(group)) % min(folds, len(group)) for group in groups]
-        final = self._candidates(groups, slices, counts)
+        final = self._candidates(groups, counts)
         scores = torch.zeros(len(final), len(own), len(groups) + 1, dtype=torch.float64)
         for fold in range(folds) if held_out.any() else ():
             kept = [group if len(group) == 1 else group[of != fold] for group, of in zip(groups, fold_of, strict=True)]
             rows = held_out & (torch.cat(fold_of) == fold)
             means, centre = self._means(kept)
-            candidates = self._candidates(kept, slices, counts)
+            candidates = self._candidates(kept, counts)
             scores[:, rows] = predictive_log_prob(examples[rows], means, _counts(kept), candidates, centre)
         means, centre = self._means(groups)
         scores[:, ~held_out] = predictive_log_prob(examples[~held_out], means, counts, final, centre)
@@ -313,9 +311,7 @@ class FewShotClassifier:
         best = _choose(scores[:, held_out, :-1], own[held_out], len(final) // multiples)
         return scores[best], final[best]
 
-    def _candidates(
-        self, groups: Sequence[Tensor], slices: tuple[slice, ...], counts: Tensor
-    ) -> list[SharedCovariance]:
+    def _candidates(self, groups: Sequence[Tensor], counts: Tensor) -> list[SharedCovariance]:
         """Every Σ that may be chosen, in an order that does not depend on the evidence."""
         within = torch.cat([_residuals(group) for group in groups])
         power = float(within.double().square().mean())
@@ -324,7 +320,7 @@ class FewShotClassifier:
             means = torch.stack([group.mean((0, 1)) for group in groups])
             power = max(0.5 * float((means - means.mean(0)).double().square().mean()), 1e-3)
             within = torch.zeros_like(within)
-        shapes = SHAPES[self.likelihood](within, slices)
+        shapes = SHAPES[self.likelihood](within)
         if self._lam_ratio is not None:
             return [candidate.scaled(self._lam_ratio * float(counts.mean())) for candidate in shapes]
         return [candidate.scaled(power * multiple) for candidate in shapes for multiple in _MULTIPLES]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ class SharedCovariance:
     The prior N(0, I) is the same in any orthonormal basis, so in this one eq. 3-11 are about single numbers.
 
     Attributes:
-        rest: variance off the directions, above 0: () float64, or (D,) when there are no directions.
+        rest: variance off the directions, above 0: () float64.
         basis: (D, K) float32 with orthonormal columns, or None.
         along: (K,) float64 variances along its columns, at least `rest`; None without a basis.
     """
@@ -62,26 +61,13 @@ def _largest(values: Tensor) -> Tensor:
     return (values > 1e-5 * values[-1]).nonzero().flatten()[-_RANK:].flip(0)
 
 
-def _isotropic(*_: object) -> list[SharedCovariance]:
+def _isotropic(_: Tensor) -> list[SharedCovariance]:
     return [SharedCovariance(torch.tensor(1.0, dtype=torch.float64))]
 
 
-def _diagonal(
-    residuals: Tensor, slices: Sequence[slice], shrinkages: Sequence[float] = _SHRINKAGES
-) -> list[SharedCovariance]:
+def _low_rank(residuals: Tensor) -> list[SharedCovariance]:
     if not residuals.any():
-        return _isotropic() * len(shrinkages)
-    variance = residuals.double().square().mean(0)
-    means = torch.cat([variance[part].mean().expand(part.stop - part.start) for part in slices])
-    shapes = [(1 - rho) * variance + rho * means for rho in shrinkages]
-    # Without a floor, dimensions in which the examples happen to agree would decide everything.
-    floored = [variance.clamp_min(1e-3 * variance.mean()) for variance in shapes]
-    return [SharedCovariance(variance / variance.mean()) for variance in floored]
-
-
-def _low_rank(residuals: Tensor, _: Sequence[slice]) -> list[SharedCovariance]:
-    if not residuals.any():
-        return _isotropic() * len(_SHRINKAGES)
+        return _isotropic(residuals) * len(_SHRINKAGES)
     variance, basis = residuals.double().square().mean(0), _directions(residuals)
     along, mean = (residuals @ basis).double().square().mean(0), variance.mean()
     tail = (variance.sum() - along.sum()).clamp_min(0) / max(1, len(variance) - len(along))
@@ -90,14 +76,11 @@ def _low_rank(residuals: Tensor, _: Sequence[slice]) -> list[SharedCovariance]:
     ]
 
 
-#: The shapes S that Σ = λS may have (mean variance 1), each with its candidates: λI as in the paper; one variance a
-#: latent level; one a dimension, shrunk to its level's; and directions of large variance, shrunk to the identity. They
-#: follow from (N, D) differences to class means and the latent levels; where all differences are 0, S is I.
-SHAPES: dict[str, Callable[[Tensor, Sequence[slice]], list[SharedCovariance]]] = {
+#: The shapes S that Σ = λS may have (mean variance 1), each with its candidates: λI as in the paper; and directions of
+#: large variance, shrunk to the identity. They follow from (N, D) differences to class means.
+SHAPES: dict[str, Callable[[Tensor], list[SharedCovariance]]] = {
     "paper": _isotropic,
     "isotropic": _isotropic,
-    "levels": partial(_diagonal, shrinkages=(1.0,)),
-    "diagonal": _diagonal,
     "low-rank": _low_rank,
 }
 
@@ -115,7 +98,7 @@ def predictive_log_prob(
         z: (n, D) latents.
         means: (C, D), ζ̄ of each class.
         counts: (C,), m of each class, above 0.
-        sigmas: S candidates for Σ, λ included. Latents are projected once for all that share a basis.
+        sigmas: S candidates for Σ, λ included, of one basis: latents are projected once for all.
         centre: (D,).
     """
     counts = torch.cat([counts, counts.new_zeros(1)]).double().unsqueeze(1)
@@ -123,16 +106,8 @@ def predictive_log_prob(
     rows = []
     for chunk in z.split(_CHUNK):
         x = chunk.double() - centre.double()
-        projected: dict[int, tuple[Tensor, ...]] = {}
-        scores = []
-        for sigma in sigmas:
-            if sigma.rest.ndim:
-                scores.append(_diagonal_log_prob(x, means, counts, sigma.rest))
-                continue
-            if id(sigma.basis) not in projected:
-                projected[id(sigma.basis)] = _projected(x, means, sigma.basis)
-            scores.append(_low_rank_log_prob(projected[id(sigma.basis)], x.shape[1], counts, sigma))
-        rows.append(torch.stack(scores))
+        projected = _projected(x, means, sigmas[0].basis)
+        rows.append(torch.stack([_log_prob(projected, x.shape[1], counts, sigma) for sigma in sigmas]))
     return torch.cat(rows, 1)
 
 
@@ -144,25 +119,21 @@ def _projected(x: Tensor, means: Tensor, basis: Tensor | None) -> tuple[Tensor, 
     return inside, centres, xx, x @ means.T - inside @ centres.T, means.square().sum(1) - centres.square().sum(1)
 
 
-def _low_rank_log_prob(projected: tuple[Tensor, ...], dim: int, counts: Tensor, sigma: SharedCovariance) -> Tensor:
-    """(n, C), where Σ has directions of their own variances, and one variance off them."""
+def _log_prob(projected: tuple[Tensor, ...], dim: int, counts: Tensor, sigma: SharedCovariance) -> Tensor:
+    """(n, C): directions have their own variances, and all off them has one."""
     inside, centres, xx, xm, mm = projected
     shrink, variance = (value.T for value in _update(counts, sigma.rest))
     off, along = dim - inside.shape[1], sigma.rest.new_zeros(0) if sigma.along is None else sigma.along
     quadratic = (xx - 2 * shrink * xm + shrink.square() * mm) / variance
     rest = quadratic + off * variance.log() + off * math.log(2 * math.pi)
-    return _diagonal_log_prob(inside, centres, counts, along) - 0.5 * rest
-
-
-def _diagonal_log_prob(x: Tensor, means: Tensor, counts: Tensor, sigma: Tensor) -> Tensor:
-    """(n, C), where each dimension has its own variance σ, (D,)."""
-    shrink, variance = _update(counts, sigma)
-    inner = shrink * means
-    quadratic = x.square() @ (1 / variance).T - 2 * x @ (inner / variance).T + (inner.square() / variance).sum(1)
-    return -0.5 * (quadratic + variance.log().sum(1) + x.shape[1] * math.log(2 * math.pi))
+    shrink, variance = _update(counts, along)
+    inner = shrink * centres
+    quadratic = inside.square() @ (1 / variance).T - 2 * inside @ (inner / variance).T
+    quadratic = quadratic + (inner.square() / variance).sum(1) + variance.log().sum(1)
+    return -0.5 * (quadratic + len(along) * math.log(2 * math.pi) + rest)
 
 
 def _update(counts: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """Shrinkage of the mean and variance of the predictive: (C, 1 or D or K) each."""
+    """Shrinkage of the mean and variance of the predictive: (C, 1 or K) each."""
     sigma = sigma.reshape(1, -1)
     return counts / (counts + sigma), sigma / (counts + sigma) + sigma

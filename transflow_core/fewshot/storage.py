@@ -23,7 +23,7 @@ class Header(BaseModel, frozen=True, strict=True):
     version: Literal[2] = 2
     classes: tuple[str, ...] = Field(min_length=int(CLASSES_OF_FILE.low), max_length=int(CLASSES_OF_FILE.high))
     parts: tuple[Part, ...] = Field(min_length=1, max_length=32)
-    likelihood: Literal["low-rank", "levels", "diagonal", "isotropic"]
+    likelihood: Literal["low-rank", "isotropic"]
     centred: bool
     features: Features = "latents"
     fingerprint: str
@@ -65,7 +65,7 @@ def _expected(header: Header, names: set[str]) -> tuple[Shapes, dict[str, range]
         axes |= {d: range(width, width + 1), k: range(1, min(width + 1, RANK.stop))}
         if f"{sigma}.along" in names:
             shapes |= {f"{sigma}.along": ("F64", k), f"{sigma}.basis": ("F32", f"{d} {k}")}
-        shapes[f"{sigma}.rest"] = ("F64", "" if f"{sigma}.along" in names else f"|{d}")
+        shapes[f"{sigma}.rest"] = ("F64", "")
     return shapes, axes
 
 
