@@ -93,7 +93,7 @@ def prior():
         ("prior.safetensors", "*.safetensors"),
         ("small", "small/model.safetensors@v1.0"),  # its configuration comes along
         ("models/glowmodel.pt", "models/glowmodel.pt@v1.0"),  # and so do another project's settings
-        ("training_checkpoints/glowmodel.pt", "training_checkpoints/*.pt"),
+        ("models/glowmodel.pt", "models/*.pt"),
     ],
 )
 def test_a_prior_is_fetched_with_what_lies_beside_it(hub, prior, file, address):

@@ -13,7 +13,7 @@ import huggingface_hub
 from huggingface_hub import constants, errors
 
 from .checkpoints import CheckpointError
-from .checkpoints.settings import LARGEST_SIDE_FILE, side_files
+from .checkpoints.settings import LARGEST_SIDE_FILE, SIDE_FILES
 
 _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)/(?P<file>[^@]+?)(?:@(?P<revision>[\w./-]+))?")
 CARD, SAMPLES = "README.md", "samples.png"
@@ -188,8 +188,7 @@ def _check_size(address: str, size: int | None, access: HubAccess) -> None:
 def _beside(name: str) -> list[str]:
     """What may lie beside a file and tell more of it."""
     native = ("config.json", "typicality.json", "SHA256SUMS")
-    beside = PurePosixPath(name)
-    return [str(file) for file in (*(beside.with_name(one) for one in native), *side_files(beside))]
+    return [str(PurePosixPath(name).with_name(one)) for one in (*native, *SIDE_FILES)]
 
 
 def _make_room(access: HubAccess, path: Path) -> None:

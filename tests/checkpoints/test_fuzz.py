@@ -8,7 +8,7 @@ import string
 
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from safetensors import safe_open
@@ -88,12 +88,10 @@ def test_configurations_of_whatever_json_allows(native, data):
     read(folder)
 
 
-@given(st.text(st.sampled_from(string.printable + "&*!<:{}[]"), max_size=200), documents)
-@example("a: &a {x: 1}\nb: {<<: *a}", None)
-@example("- !!python/object/apply:os.system [true]", None)
+@given(st.text(st.sampled_from(string.printable + ":{}[]"), max_size=200), documents)
 @many
-def test_yaml_and_json_beside_the_weights(tmp_path, text, document):
-    for name, content in (("config.yaml", text), ("config.yaml", json.dumps(document)), ("hparams.json", text)):
+def test_json_beside_the_weights(tmp_path, text, document):
+    for name, content in (("configs.json", json.dumps(document)), ("hparams.json", text)):
         (tmp_path / name).write_text(content, encoding="utf-8")
         try:
             values = side_values(tmp_path / "model.pt")

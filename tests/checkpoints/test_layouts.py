@@ -113,19 +113,6 @@ def test_options_win_over_a_file_beside_the_weights(tmp_path):
     assert convert(path, options={"bits": 3}).pixels.bits == 3
 
 
-def test_a_yaml_configuration_above_the_training_checkpoints_is_read(tmp_path):
-    """tristan-deep/glow-celeba keeps config.yaml there."""
-    (tmp_path / "training_checkpoints").mkdir()
-    path = project(GLOWIP).save(tmp_path / "training_checkpoints")
-    path.with_name("configs.json").unlink()
-    (tmp_path / "config.yaml").write_text(
-        "K: 2\nimage_size: 16\nimage_shape:\n- 16\n- 16\n- 3\nlast_zeros: true\nn_bits_x: 5\n"
-    )
-    checkpoint = convert(path)
-    assert (checkpoint.flow.config.image_size, checkpoint.pixels.bits) == (16, 5)
-    assert checkpoint.flow.config.levels[-1].coupling.plus == 1.0
-
-
 SPOILT = {
     "a tensor is missing": (ROSINALITY, lambda s: s.pop("blocks.1.flows.0.coupling.net.2.bias"), "2.bias is missing"),
     "a tensor too many": (ROSINALITY, lambda s: s.update({"blocks.0.flows.0.gate.weight": torch.zeros(3)}), "gate"),

