@@ -4,7 +4,7 @@
     python -m benchmarks.priors celeba64 celeba128 runs/celeba256 -o grown.png
     python -m benchmarks.priors celeba64 runs/mine -n 4000 --seed 2 --temperatures 0.7
     python -m benchmarks.priors celeba64 runs/mine --data faces.zip --far assets/examples/noise_bar anime/
-    python -m benchmarks.priors celeba256 --data faces.zip --distances network --temperatures 0.5 0.7 1
+    python -m benchmarks.priors celeba256 --data faces.zip --distances network --temperatures 0.5 0.7 1 --write
     python -m benchmarks.priors celeba128 runs/mine --waits
 
 A file of several sizes has a column for each; columns go from small to large. Samples share their noise: of priors of
@@ -20,7 +20,8 @@ temperature 0; the root mean square of each level over held-out faces, with nois
 what becomes of pictures unlike any face on the way there and back. Held-out images are not shown.
 
 `--distances` prints nothing but kernel distances (KID), in units of 10⁻³, precision and recall between samples and
-held-out faces, each at the prior's own size. An error is that of the mean, from halves of both sets.
+held-out faces, each at the prior's own size. An error is that of the mean, from halves of both sets. `--write` puts the
+table into docs/priors.md.
 
 `--waits` times what a visitor of the page waits for, in turn, with the opening set: the seconds depend on what else the
 machine does, and the ratios little. The sheet has images of at most 128 pixels, as the page shows them.
@@ -53,6 +54,8 @@ from transflow_core.training.data import prepare
 from .distances import kid, precision_recall, standardised
 from .features import FEATURES, PIXELS
 from .levels import far_pictures, grain, grid, reconstruction_error, whitening
+from .sets import ROOT
+from .tables import into
 from .timing import in_turn, timed
 
 SHOWN = 12
@@ -129,15 +132,17 @@ def print_distances(priors: list[Prior], held_out: list[NDArray[np.uint8]], opti
                 precision, recall = precision_recall(a, b)
                 cell = f"{1e3 * value:.1f} ± {1e3 * error:.1f}, {precision:.2f}, {recall:.2f}"
                 rows.setdefault(f"temperature {temperature:g}, {space}: KID × 10³, precision, recall", []).append(cell)
-    print_table(priors, rows)
+    table = as_table(priors, rows)
+    print(table)
+    if options.write:
+        into(ROOT / "docs" / "priors.md", "distances", table)
 
 
-def print_table(priors: list[Prior], rows: Rows) -> None:
-    """Print rows with a column for each prior."""
-    print(f"| | {' | '.join(f'{prior.name} {prior.fingerprint[:8]}' for prior in priors)} |")
-    print("|---" * (len(priors) + 1) + "|")
-    for what, cells in rows.items():
-        print(f"| {what} | {' | '.join(cells)} |")
+def as_table(priors: list[Prior], rows: Rows) -> str:
+    """Rows with a column for each prior."""
+    lines = [f"| | {' | '.join(f'{prior.name} {prior.fingerprint[:8]}' for prior in priors)} |"]
+    lines.append("|---" * (len(priors) + 1) + "|")
+    return "\n".join([*lines, *[f"| {what} | {' | '.join(cells)} |" for what, cells in rows.items()]])
 
 
 def as_models(
@@ -251,6 +256,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.5, 0.7, 0.85, 1.0])
     spaces = [space for space in FEATURES if space != PIXELS]
     parser.add_argument("--distances", nargs="+", choices=spaces, help="with --data: KID, precision and recall alone")
+    parser.add_argument("--write", action="store_true", help="with --distances: into docs/priors.md")
     parser.add_argument("--far", type=Path, nargs="+", default=[], help="folders of pictures unlike the data")
     parser.add_argument("--waits", action="store_true", help="what a visitor of the page waits for, and nothing else")
     parser.add_argument("-o", "--output", type=Path, help="a sheet of samples")
@@ -284,7 +290,7 @@ def main() -> None:
     seconds = decode_seconds(priors)
     rows["seconds for 16 samples"] = [f"{value:.3f}" for value in seconds]
     rows["times the first"] = [f"{value / seconds[0]:.2f}" for value in seconds]
-    print_table(priors, rows)
+    print(as_table(priors, rows))
     if options.output:
         words = [f"{place}: {prior.image_size} px" for place, prior in enumerate(priors, 1)]
         labels = [f"{word}, {t:g}" for t in options.temperatures for word in words]
