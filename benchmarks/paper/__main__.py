@@ -88,12 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             untimed.add(name)
         else:
             results["run"]["seconds"][name] = round(seconds, 1)
+            results["run"]["threads"] = torch.get_num_threads()
         results["run"]["untimed"] = sorted(untimed)
         known = results["run"]["evidence"]
         for key, words in setting.evidence_used.items():  # "24 photographs (anime)": the most that a section takes
             known[key] = max(known.get(key, words), words, key=lambda words: int(words.split()[0]))
         results["run"] |= {"prior": prior.name, "image_size": prior.image_size, "dim": prior.dim}
-        results["run"]["threads"] = torch.get_num_threads()
         # After each section, so that a run that is stopped keeps what it has.
         record.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         results = json.loads(record.read_text(encoding="utf-8"))
@@ -106,7 +106,8 @@ def _earlier(record: Path, fingerprint: str, fast: bool) -> dict[str, Any]:
         results = json.loads(record.read_text(encoding="utf-8"))
         if (results["run"]["fingerprint"], results["run"]["fast"]) == (fingerprint, fast):
             return results
-    return {"run": {"fingerprint": fingerprint, "fast": fast, "seconds": {}, "evidence": {}}}
+    run = {"fingerprint": fingerprint, "fast": fast, "threads": torch.get_num_threads()}
+    return {"run": run | {"seconds": {}, "evidence": {}}}
 
 
 if __name__ == "__main__":

@@ -142,6 +142,8 @@ def words(r: Result) -> str:
     rms = {name: entry["mean_rms"] for name, entry in r["sets"].items()}
     ends = list(whole["sweep"])
     worse = [f"{name} at λ/m = {k}" for name in _NOISE for k in ends if _worse(whole, covered[name], k)]
+    free = whole["prior"]["diversity"]["mean"]
+    varied = [entry["sweep"][ends[-1]]["diversity"]["mean"] / free for entry in covered.values()]
     most = max(covered[name]["sweep"][k]["torn"]["mean"] for name in _NOISE for k in ends)
     solid = covered["solid bar"]["sweep"][ends[0]]["unlike"]["mean"]
     return f"""## Figure 6: occlusions
@@ -159,6 +161,8 @@ how far that colour goes from the prior's samples to the evidence.
 {table(["", "torn, %", "unlike, %", "bar", "way"], rows)}
 
 From the smallest λ/m to the largest, the bar's colour goes this share of the way: {ways}.
+The paper sees inpainting only near λ = m, in samples that take little else from the evidence. Here, at λ/m =
+{ends[-1]}, samples have {min(varied):.0%} to {max(varied):.0%} of the prior's diversity.
 
 In the paper noise broke every face. It explains this by the evidence's log-likelihood: on its prior a solid bar was as
 likely as a face, and noise was not.{held}

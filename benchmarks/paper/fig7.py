@@ -15,7 +15,7 @@ RATIOS = (0.2, 0.4, 0.6, 0.8, 1.0)
 
 def run(setting: Setting) -> dict[str, Any]:
     """Greyscale at λ/m = 0.2 … 1."""
-    return sweep(setting, "fig7", "greyscale", 21, RATIOS, None)
+    return sweep(setting, "fig7", "greyscale", 21, RATIOS, None, local=False)
 
 
 def words(r: Result) -> str:

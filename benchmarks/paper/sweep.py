@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from transflow_core.recipes import Method
+
 from .samples import evidence_images, measured_samples, of_images, prior_of
 from .setting import Setting
 from .words import Result, number, trend
@@ -14,16 +16,21 @@ __all__ = ["sweep", "told"]
 
 
 def sweep(
-    setting: Setting, picture: str, name: str, most: int, ratios: tuple[float, ...], shipped: str | None
+    setting: Setting, picture: str, name: str, most: int, ratios: tuple[float, ...], shipped: str | None, local: bool
 ) -> dict[str, Any]:
-    """The same draws at each λ, and their measures over seeds."""
+    """The same draws at each λ, and their measures over seeds; with `local`, a last column of the default's."""
     n, shown = setting.count(16), setting.count(4)
     ratios = ratios[::3] if setting.fast else ratios
     evidence = setting.evidence(name, most, shipped)
     found = {r: measured_samples(setting, evidence.posterior(lam_ratio=r), n) for r in ratios}
     columns = torch.stack([images[:shown] for images, _ in found.values()])
     labels = [f"λ/m = {ratio:g}" for ratio in ratios]
-    return {
+    ours = {}
+    if local:
+        drawn = setting.engine.draw(evidence.posterior(lam_ratio=1.0), Method(method="local"))
+        images, ours["local"] = measured_samples(setting, drawn, n)
+        columns, labels = torch.cat([columns, images[None, :shown]]), [*labels, "local"]
+    return ours | {
         "picture": setting.show(picture, setting.rows(columns), column_labels=labels),
         "sweep": {f"{ratio:g}": measures for ratio, (_, measures) in found.items()},
         "prior": measured_samples(setting, prior_of(setting), n)[1],

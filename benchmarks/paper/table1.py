@@ -36,8 +36,6 @@ RULES: dict[str, dict[str, Any]] = {
     "paper's rule, λ/m = 0.5": {"likelihood": "paper", "lam_ratio": 0.5},
     "paper's rule, λ/m = 0.05": {"likelihood": "paper", "lam_ratio": 0.05},
     "paper's rule, λ by held-out evidence": {"likelihood": "paper"},
-    "one λ a level": {"likelihood": "levels"},
-    "diagonal Σ": {"likelihood": "diagonal"},
     "low-rank Σ": {},
 }
 COPIES = ", copies"
