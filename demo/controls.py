@@ -70,14 +70,14 @@ def on_slider(lam_ratio: float) -> float:
     return min(max(lam_ratio, LAM_RATIO_SLIDER.low), LAM_RATIO_SLIDER.high)
 
 
-def track(range_id: str, attributes: str = "") -> str:
+def track(range_id: str, sign: str = "") -> str:
     """The range input of a slider for λ/m, which works in log10, with the recommended band and a scale, as HTML."""
     ticks = "".join(f'<span style="left: {_position(v):.2f}%">{v:g}</span>' for v in _TICKS)
     start, end = map(_position, _BAND)
     return (
         f'<div class="track"><div class="band" style="left: {start:.2f}%; width: {end - start:.2f}%" '
         f'title="recommended: {_BAND[0]} to {_BAND[1]}"></div>'
-        f'<input type="range" id="{range_id}" {attributes} min="{_LOW:g}" max="{_HIGH:g}" step="0.01"></div>'
+        f'<input type="range" id="{range_id}" data-sign="{sign}" min="{_LOW:g}" max="{_HIGH:g}" step="0.01"></div>'
         f'<div class="scale" aria-hidden="true">{ticks}</div>'
     )
 
@@ -95,7 +95,7 @@ def log_slider(value: float, *, name: str, elem_id: str, far: str = "", sign: st
         sign: before the number, such as "λ/m ".
     """
     # A function and not a subclass of gr.HTML: Gradio would write a stub file beside the module of a subclass.
-    return _slider(value, track(f"{elem_id}-range", f'data-sign="{sign}"'), name, elem_id, far, options)
+    return _slider(value, track(f"{elem_id}-range", sign), name, elem_id, far, options)
 
 
 def slider(

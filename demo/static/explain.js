@@ -12,12 +12,12 @@ const findAll = selector => [...element.querySelectorAll(selector)];
 
 // ---- mathematics: transflow_core.posterior in two dimensions -------------------------------------------------------
 
-// Eq. 7-8 for each dimension, from r = λ/m, so that both ends are exact: r = 0 is the evidence's mean, r = ∞ the prior.
+// Eq. 7-8 from r = λ/m, so that both ends are exact: r = 0 is the evidence's mean, r = ∞ the prior.
 const share = r => r === Infinity ? 0 : 1 / (1 + r);
 const spread = r => r === Infinity ? 1 : r / (1 + r);
 const condition = (points, ratio) => {
   const centre = [0, 1].map(i => points.reduce((sum, point) => sum + point[i], 0) / points.length);
-  return {centre, mean: centre.map((c, i) => c * share(ratio[i])), variance: ratio.map(spread)};
+  return {centre, mean: centre.map(c => c * share(ratio)), variance: spread(ratio)};
 };
 
 // Uniform numbers of draw i, the same at every λ and with every method.
@@ -65,17 +65,17 @@ const deviations = (points, centre, ratio, method) => {
     const donors = 1 + 8 * (1 - method.likeness);
     return {noise: 0.6, draw: uniform => {
       const rows = d.map((_, i) => [uniform(), i]).sort(([a], [b]) => a - b).slice(0, Math.ceil(donors));
-      return ratio.map((r, axis) => {
+      return [0, 1].map(axis => {
         const parts = rows.map((_, i) => Math.exp(4 * normal(uniform)) * Math.min(1, donors - i));
         const all = parts.reduce((a, b) => a + b);
-        return 0.97 * share(r) * rows.reduce((sum, [, row], i) => sum + parts[i] / all * d[row][axis], 0);
+        return 0.97 * share(ratio) * rows.reduce((sum, [, row], i) => sum + parts[i] / all * d[row][axis], 0);
       });
     }};
   }
   if (method.kind === 'bootstrap' && method.images < m) {
     return {noise: 1, draw: uniform => {
       const c = weights(m, method.images, uniform);
-      return ratio.map((r, axis) => share(r) * c.reduce((sum, weight, i) => sum + weight * d[i][axis], 0));
+      return [0, 1].map(axis => share(ratio) * c.reduce((sum, weight, i) => sum + weight * d[i][axis], 0));
     }};
   }
   return {noise: 1, draw: () => [0, 0]};
@@ -84,7 +84,7 @@ const deviations = (points, centre, ratio, method) => {
 // ---- what is on the screen -----------------------------------------------------------------------------------------
 
 const state = {};
-const initial = () => ({points: START.map(point => [...point]), ratio: [0.5, 0.5], split: false, seed: 1,
+const initial = () => ({points: START.map(point => [...point]), ratio: 0.5, seed: 1,
   method: {kind: 'posterior', likeness: 0.5, images: 2}});
 Object.assign(state, initial());
 let noise = standardNormal(state.seed, DRAWS);
@@ -145,9 +145,9 @@ const drawEvidence = () => {
 
 const drawPosterior = ({centre, mean, variance}) => {
   const more = deviations(state.points, centre, state.ratio, state.method);
-  const std = variance.map(v => more.noise * Math.sqrt(v)), added = noise.map((_, i) => more.draw(uniforms(state.seed, i)));
+  const std = more.noise * Math.sqrt(variance), added = noise.map((_, i) => more.draw(uniforms(state.seed, i)));
   const moment = (i, j) => added.reduce((sum, x) => sum + x[i] * x[j], 0) / DRAWS;
-  const [a, b, c] = [std[0] ** 2 + moment(0, 0), moment(0, 1), std[1] ** 2 + moment(1, 1)];
+  const [a, b, c] = [std ** 2 + moment(0, 0), moment(0, 1), std ** 2 + moment(1, 1)];
   // Axes of the ellipse of [[a, b], [b, c]]; without b they are the plane's, in their order.
   const half = Math.hypot((a - c) / 2, b), axes = b ? [(a + c) / 2 + half, (a + c) / 2 - half] : [a, c];
   const turned = b ? -90 / Math.PI * Math.atan2(2 * b, a - c) : 0;
@@ -157,7 +157,7 @@ const drawPosterior = ({centre, mean, variance}) => {
   });
   noise.forEach((e, i) => {
     const [x, y] = added[i];
-    set(dots[i], {cx: mean[0] + std[0] * e[0] + x, cy: -(mean[1] + std[1] * e[1] + y), r: 0.05});
+    set(dots[i], {cx: mean[0] + std * e[0] + x, cy: -(mean[1] + std * e[1] + y), r: 0.05});
   });
   set(find('.mean'), {cx: mean[0], cy: -mean[1], 'data-z1': mean[0], 'data-z2': mean[1]});
   set(find('.centre'), {transform: `translate(${centre[0]} ${-centre[1]})`});
@@ -167,14 +167,14 @@ const drawPosterior = ({centre, mean, variance}) => {
 };
 
 const writeNumbers = ({centre, mean, variance}) => {
-  const m = state.points.length, ratio = state.ratio;
+  const m = state.points.length;
   write('m', String(m));
+  write('ratio', short(state.ratio));
+  write('lam', short(state.ratio * m));
+  write('variance', number(variance));
   ['1', '2'].forEach((name, i) => {
-    write(`ratio${name}`, short(ratio[i]));
-    write(`lam${name}`, short(ratio[i] * m));
     write(`centre${name}`, number(centre[i]));
     write(`mean${name}`, number(mean[i]));
-    write(`variance${name}`, number(variance[i]));
     write(`half${name}`, number(centre[i] / 2));
   });
 };
@@ -185,14 +185,9 @@ const writeShell = () => {
   const {dim, photograph, measured} = props.value;
   write('dim', dim.toLocaleString('en'));
   write('measured', measured ? ' (median, measured)' : '');
-  const m = Number(find('#how-many').value);
-  const mean = r => photograph / Math.sqrt(m) * share(r);
-  const average = f => (f(state.ratio[0]) + f(state.ratio[1])) / 2;
-  const meanSquare = average(r => mean(r) ** 2);
-  const lengths = {
-    prior: Math.sqrt(dim), photograph, evidence: photograph / Math.sqrt(m), mean: Math.sqrt(meanSquare),
-    sample: Math.sqrt(meanSquare + dim * average(spread)),
-  };
+  const m = Number(find('#how-many').value), evidence = photograph / Math.sqrt(m), mean = evidence * share(state.ratio);
+  const sample = Math.sqrt(mean ** 2 + dim * spread(state.ratio));
+  const lengths = {prior: Math.sqrt(dim), photograph, evidence, mean, sample};
   for (const [name, length] of Object.entries(lengths)) {
     write(`length-${name}`, number(length, 1));
     find(`.length[data-length="${name}"]`).style.width = `${100 * length / lengths.prior}%`;
@@ -218,16 +213,12 @@ const drawMethod = () => {
 };
 
 const drawSliders = () => {
-  findAll('[data-show=one]').forEach(node => { node.hidden = state.split; });
-  findAll('[data-show=each]').forEach(node => { node.hidden = !state.split; });
-  findAll('input[data-ratio]').forEach(input => {
-    const ratio = state.ratio[Number(input.dataset.ratio)];
-    const at = Math.min(Math.max(Math.log10(ratio), SLIDER.low), SLIDER.high);
-    if (Math.abs(parseFloat(input.value) - at) > 0.006) input.value = at;
-    const text = short(ratio) + (ratio >= 0.295 && ratio <= 0.705 ? ' (recommended)' : '');
-    input.setAttribute('aria-valuetext', text);
-    find(`output[for="${input.id}"]`).textContent = text;
-  });
+  const {ratio} = state, input = find('#how-lam');
+  const at = Math.min(Math.max(Math.log10(ratio), SLIDER.low), SLIDER.high);
+  if (Math.abs(parseFloat(input.value) - at) > 0.006) input.value = at;
+  const text = short(ratio) + (ratio >= 0.295 && ratio <= 0.705 ? ' (recommended)' : '');
+  input.setAttribute('aria-valuetext', text);
+  find('output[for=how-lam]').textContent = text;
   find('[data-do=add]').disabled = state.points.length >= MOST;
   find('[data-do=remove]').disabled = state.points.length <= 1;
 };
@@ -245,16 +236,13 @@ const draw = () => {
   clearTimeout(timer);
   timer = setTimeout(() => {
     find('.live-text').textContent = `Posterior of ${state.points.length} images: mean ${pair(posterior.mean, 2)}, `
-      + `variance ${pair(posterior.variance, 2)}.`;
+      + `variance ${number(posterior.variance, 2)}.`;
   }, 500);
 };
 
 // ---- moving things -------------------------------------------------------------------------------------------------
 
-// With λ held, more evidence means a smaller λ/m; with λ/m held, more evidence only moves the mean.
-const holdsLambda = () => find('input[name=how-hold]:checked').value === 'lam';
 const setPoints = points => {
-  if (holdsLambda()) state.ratio = state.ratio.map(r => r * state.points.length / points.length);
   state.points = points;
   draw();
 };
@@ -281,8 +269,6 @@ const actions = {
   reset: () => {
     Object.assign(state, initial());
     noise = standardNormal(state.seed, DRAWS);
-    find('input[name=how-hold][value=ratio]').checked = true;
-    find('#how-split').checked = false;
     find('#how-many').value = 18;
     draw();
   },
@@ -292,25 +278,16 @@ element.addEventListener('click', event => {
   const button = event.target.closest('button');
   if (button?.dataset.do) actions[button.dataset.do]();
   if (button?.dataset.go) {
-    state.ratio = Array(2).fill(Number(button.dataset.go));
+    state.ratio = Number(button.dataset.go);
     draw();
   }
 });
 element.addEventListener('input', event => {
   const input = event.target;
-  if (input.dataset.ratio !== undefined) {
-    const ratio = Number((10 ** parseFloat(input.value)).toPrecision(3));
-    const index = Number(input.dataset.ratio);
-    state.ratio = state.split ? state.ratio.map((r, i) => i === index ? ratio : r) : [ratio, ratio];
-  }
+  if (input.id === 'how-lam') state.ratio = Number((10 ** parseFloat(input.value)).toPrecision(3));
   if (input.name === 'how-method') state.method = {...state.method, kind: input.value};
   if (input.id === 'how-likeness') state.method = {...state.method, likeness: Number(input.value) / 100};
   if (input.id === 'how-images') state.method = {...state.method, images: Number(input.value)};
-  if (input.id === 'how-split') {
-    state.split = input.checked;
-    // A different second λ shows its effect at once. One λ again is the first of both.
-    state.ratio = input.checked ? [0.1, 1.5] : [state.ratio[0], state.ratio[0]];
-  }
   draw();
 });
 

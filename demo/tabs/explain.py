@@ -24,8 +24,6 @@ _DRAWN = {
     "guarded": "New images, as this page shows them",
 }
 
-_SLIDERS = {"how-lam": 0, "how-lam-1": 0, "how-lam-2": 1}
-
 
 class Explain:
     """Build the tab inside the current Blocks. The figure needs no server; it gets the numbers of another prior alone.
@@ -40,10 +38,9 @@ class Explain:
     """
 
     def __init__(self, engines: Engines, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
-        tracks = {name.replace("-", "_"): track(name, f'data-ratio="{index}"') for name, index in _SLIDERS.items()}
         figure = gr.HTML(
             numbers(engines.get(prior.value).prior),
-            html_template=Template(static("explain.html")).substitute(tracks),
+            html_template=Template(static("explain.html")).substitute(how_lam=track("how-lam")),
             js_on_load=static("explain.js"),
             apply_default_css=False,
             elem_id="how",
