@@ -17,7 +17,7 @@ from .flows.test_layers import COUPLINGS, built
 from .helpers import make_tiny_prior
 from .test_adapters import Own
 
-GLOW = GlowConfig(8, (LevelConfig(1, 6, squeeze="quarters"),), edge=True)
+GLOW = GlowConfig(8, (LevelConfig(1, 6),), edge=True)
 CONFIGS = {
     "a glow": GlowConfig(8, (LevelConfig(2, 6),), 1, coupling=next(iter(COUPLINGS.values()))),
     "grown": WaveletConfig(GLOW, DetailConfig(1, 6, 4, prior_cap=2.0)),

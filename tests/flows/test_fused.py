@@ -27,8 +27,7 @@ from ..helpers import EXAMPLES, by_local
 from .test_layers import COUPLINGS, built
 
 couplings = st.sampled_from(list(COUPLINGS.values()))
-squeezes = st.sampled_from(["blocks", "quarters"])
-levels = st.builds(LevelConfig, st.integers(1, 2), st.sampled_from([4, 6]), st.none() | couplings, squeezes)
+levels = st.builds(LevelConfig, st.integers(1, 2), st.sampled_from([4, 6]), st.none() | couplings)
 options = {name: st.booleans() for name in ("position", "edge", "split_prior")}
 glows = st.builds(
     GlowConfig, st.just(8), st.tuples(levels, levels), st.sampled_from([1, 3]), coupling=couplings, **options

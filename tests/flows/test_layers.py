@@ -24,7 +24,7 @@ from transflow_core.flows import (
     haar_split,
     initialise,
 )
-from transflow_core.flows.glow import GaussianSplit, GaussianTop, Step, squeeze, unsqueeze
+from transflow_core.flows.glow import GaussianSplit, GaussianTop, Level, Step
 from transflow_core.flows.layers import Conv3x3, Coupling
 
 COUPLINGS = {
@@ -32,8 +32,6 @@ COUPLINGS = {
     "additive": CouplingConfig(kind="additive", transforms="first"),
     "OpenAI": CouplingConfig(scale="sigmoid", order="scale-first", transforms="first"),
     "plus": CouplingConfig(scale="sigmoid", plus=1.0, order="scale-first"),
-    "normflows": CouplingConfig(scale="inverse-sigmoid", transforms="first"),
-    "exponential": CouplingConfig(scale="exponential"),
 }
 
 
@@ -103,8 +101,8 @@ def whole(config):
     return flow, forward, lambda y: flow.inverse(y.flatten(1))
 
 
-def glow(side=4, squeeze="blocks", **options):
-    return GlowConfig(side, (LevelConfig(2, 8, squeeze=squeeze), *[LevelConfig(1, 8)] * (side > 2)), 1, **options)
+def glow(side=4, **options):
+    return GlowConfig(side, (LevelConfig(2, 8), *[LevelConfig(1, 8)] * (side > 2)), 1, **options)
 
 
 DETAILS = DetailConfig(2, 8, 4)
@@ -122,7 +120,7 @@ LAYERS = {
     "details": (3, lambda: given(DetailFlow(1, 4, DETAILS, rng()))),
     "glow": (1, lambda: whole(glow(position=True))),
     "glow, edge": (1, lambda: whole(glow(edge=True, coupling=COUPLINGS["OpenAI"]))),
-    "glow, quarters": (1, lambda: whole(glow(squeeze="quarters", split_prior=False))),
+    "glow, no split prior": (1, lambda: whole(glow(split_prior=False))),
     "wavelet glow": (1, lambda: whole(WaveletConfig(glow(2), DETAILS))),
 }
 
@@ -159,19 +157,15 @@ def test_gradients_reach_every_parameter(layer):
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-def test_squeeze_orders_channels_as_the_formats_say():
-    x = torch.randn(2, 3, 4, 6, generator=rng())
-    y = squeeze(x)
+def test_a_level_orders_channels_as_the_formats_say():
+    x, level = torch.randn(2, 3, 4, 6, generator=rng()), Level([], None)
+    y, _, _ = level(x)
     for c, dy, dx in [(0, 0, 1), (1, 1, 0), (2, 1, 1)]:
         assert y[:, c * 4 + 2 * dy + dx].equal(x[:, c, dy::2, dx::2])
-    quarters = squeeze(x, "quarters")
-    assert quarters.shape == y.shape and quarters.flatten().equal(x.flatten())
-    assert unsqueeze(y).equal(unsqueeze(quarters, "quarters")) and unsqueeze(y).equal(x)
+    assert level.inverse(y, None)[0].equal(x)
 
 
-@pytest.mark.parametrize(
-    "config", [glow(8, "quarters", coupling=COUPLINGS["additive"]), WaveletConfig(glow(), DETAILS)]
-)
+@pytest.mark.parametrize("config", [glow(8, coupling=COUPLINGS["additive"]), WaveletConfig(glow(), DETAILS)])
 def test_initialisation_standardises_each_step(config):
     flow, outputs = build_flow(config, rng()), []
     x = 3 + 2 * torch.randn(64, 1, 8, 8, generator=rng())

@@ -12,7 +12,7 @@ References:
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -148,18 +148,17 @@ _ROSINALITY = Layout(
 
 class _GlowIPSettings(Sized):
     last_zeros: bool = Field(description="was the model built with last_zeros? Its last scale is then sigmoid + 1")
-    coupling_bias: float = Field(0.0, description="the number added to the sigmoid scale")
-    squeeze_contig: bool = Field(False, description="was the model built with squeeze_contig?")
+    coupling_bias: Literal[0] = Field(0, description="a model with another one is not read")
+    squeeze_contig: Literal[False] = Field(False, description="a model built with it is not read")
 
 
 def _glowip(config: GlowConfig, settings: Mapping[str, Any]) -> GlowConfig:
-    """Its last level has one step, built with `last_zeros` in place of `coupling_bias` and without `squeeze_contig`."""
-    coupling = replace(config.coupling, plus=settings["coupling_bias"], order="scale-first", transforms="first")
-    last = replace(coupling, plus=float(settings["last_zeros"]))
-    squeeze = "quarters" if settings["squeeze_contig"] else "blocks"
-    levels = [replace(level, squeeze=squeeze) for level in config.levels]
-    levels[-1] = replace(config.levels[-1], coupling=None if last == coupling else last)
-    return replace(config, levels=tuple(levels), coupling=coupling)
+    """Its last level has one step, of which `last_zeros` moves the scale by 1."""
+    coupling = replace(config.coupling, order="scale-first", transforms="first")
+    *levels, last = config.levels
+    if settings["last_zeros"]:
+        last = replace(last, coupling=replace(coupling, plus=1.0))
+    return replace(config, levels=(*levels, last), coupling=coupling)
 
 
 _GLOWIP = Layout(

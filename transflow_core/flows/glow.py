@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,33 +15,16 @@ from .base import KNOWN_ALONE, Guard, Shape, count
 from .layers import ActNorm, Conv3x3, Coupling, CouplingConfig, CouplingNet, InvertibleConv1x1
 
 
-def squeeze(x: Tensor, how: str = "blocks") -> Tensor:
-    """(n, C, H, W) -> (n, 4C, H/2, W/2).
-
-    Of "blocks", pixel (dy, dx) of a 2×2 block goes to channel `c*4 + 2*dy + dx`. Of "quarters", channel `c*4 + q` is
-    the q-th quarter of c's raster: GlowIP's `squeeze_contig`, whose new neighbours are not the old ones.
-    """
-    n, c, h, w = x.shape
-    return F.pixel_unshuffle(x, 2) if how == "blocks" else x.reshape(n, 4 * c, h // 2, w // 2)
-
-
-def unsqueeze(x: Tensor, how: str = "blocks") -> Tensor:
-    """The inverse of `squeeze`: (n, 4C, H, W) -> (n, C, 2H, 2W)."""
-    n, c, h, w = x.shape
-    return F.pixel_shuffle(x, 2) if how == "blocks" else x.reshape(n, c // 4, 2 * h, 2 * w)
-
-
 @dataclass(frozen=True, config=KNOWN_ALONE)
 class LevelConfig:
     """One level: `steps` flow steps whose coupling nets have `width` hidden channels.
 
-    `coupling` replaces the flow's own in this level; for `squeeze` see there.
+    `coupling` replaces the flow's own in this level.
     """
 
     steps: Annotated[int, count(128)]
     width: Annotated[int, count(4096)]
     coupling: CouplingConfig | None = None
-    squeeze: Literal["blocks", "quarters"] = "blocks"
 
 
 @dataclass(frozen=True)
@@ -80,9 +63,8 @@ class GlowConfig:
         return (*((c // 2, h, w) for c, h, w in split), top)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON stores it: what is as usual in a level is left out."""
-        usual = {"coupling": None, "squeeze": "blocks"}.items()
-        levels = [dict(pair for pair in asdict(level).items() if pair not in usual) for level in self.levels]
+        """As JSON stores it, without a level's coupling that is None."""
+        levels = [{key: value for key, value in asdict(level).items() if value is not None} for level in self.levels]
         return asdict(self) | {"levels": levels}
 
 
@@ -189,16 +171,19 @@ class Step(nn.Module):
 
 
 class Level(nn.Module):
-    """Squeeze, the steps, and the split that takes this level's latent out. The coarsest level has no split."""
+    """Squeeze, the steps, and the split that takes this level's latent out. The coarsest level has no split.
 
-    def __init__(self, steps: list[Step], split: GaussianSplit | None, squeeze: str = "blocks") -> None:
+    The squeeze moves pixel (dy, dx) of each 2×2 block to channel `c*4 + 2*dy + dx`.
+    """
+
+    def __init__(self, steps: list[Step], split: GaussianSplit | None) -> None:
         super().__init__()
         self.steps = cast("Sequence[Step]", nn.ModuleList(steps))
-        self.split, self.squeeze = split, squeeze
+        self.split = split
 
     def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
         """(n, C, H, W) -> (rest, eps, log_det); without a split eps is None, and everything is rest."""
-        x = squeeze(x, self.squeeze).contiguous(memory_format=torch.channels_last)
+        x = F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last)
         eps, total = None, x.new_zeros(x.shape[0])
         for step in self.steps:
             x, log_det = step(x, None, guard)
@@ -217,7 +202,7 @@ class Level(nn.Module):
         for step in reversed(self.steps):
             x, log_det = step.inverse(x, None, guard)
             total = total + log_det
-        return unsqueeze(x, self.squeeze), total
+        return F.pixel_shuffle(x, 2), total
 
 
 class Glow(nn.Module):
@@ -250,7 +235,7 @@ class Glow(nn.Module):
             how = {"size": size if config.position else None, "edge": config.edge, "generator": generator}
             steps = [Step(c, level.width, coupling, **how) for _ in range(level.steps)]
             prior = Conv3x3(c // 2, c, config.edge) if config.split_prior else None
-            levels.append(Level(steps, GaussianSplit(prior) if i < last else None, level.squeeze))
+            levels.append(Level(steps, GaussianSplit(prior) if i < last else None))
         self.levels = cast("Sequence[Level]", nn.ModuleList(levels))
         self.top = GaussianTop(*config.level_shapes[-1])
 

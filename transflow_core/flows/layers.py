@@ -4,7 +4,6 @@ Every layer has `forward` (image side to latent side) and `inverse`, both return
 of shape (n,) in nats: the logarithm of |det| of the Jacobian of the direction that was called.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
@@ -211,50 +210,41 @@ def innermost_channels(x: Tensor) -> Tensor:
     return x.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
+def tanh_log_scale(r: Tensor, cap: float) -> Tensor:
+    """`log s = cap * tanh(r / cap)`, about r where r is small: neither direction can overflow."""
+    return cap * torch.tanh(r / cap)
+
+
 @dataclass(frozen=True, config=KNOWN_ALONE)
 class CouplingConfig:
     """What a coupling does with its net.
 
-    `scale` is how the net's r becomes log s (see `SCALES`), by `cap`, `offset` and `plus`. The order "shift-first" is
-    `(b + t) * s`, and "scale-first", OpenAI's, `b * s + t`. `transforms` is the half that changes; the net reads the
-    other.
+    `scale` is how the net's r becomes log s, see `log_scale`. The order "shift-first" is `(b + t) * s`, and
+    "scale-first", OpenAI's, `b * s + t`. `transforms` is the half that changes; the net reads the other.
     """
 
     kind: Literal["affine", "additive"] = "affine"
-    scale: Literal["tanh", "sigmoid", "inverse-sigmoid", "exponential"] = "tanh"
+    scale: Literal["tanh", "sigmoid"] = "tanh"
     cap: Annotated[float, number(1e-3, 1e3)] = 2.0
     offset: Annotated[float, number(1e-3, 1e3)] = 2.0
     plus: Annotated[float, number(0, 1e3)] = 0.0
     order: Literal["shift-first", "scale-first"] = "shift-first"
     transforms: Literal["second", "first"] = "second"
 
-
-def tanh_log_scale(r: Tensor, cap: float) -> Tensor:
-    """`log s = cap * tanh(r / cap)`, about r where r is small: neither direction can overflow."""
-    return cap * torch.tanh(r / cap)
-
-
-def sigmoid_log_scale(r: Tensor, offset: float, plus: float) -> Tensor:
-    """`s = sigmoid(r + offset) + plus`; with `plus` 0 it is OpenAI's Glow and its descendants."""
-    if plus == 0:
-        # Stays finite where the sigmoid itself underflows; `F.logsigmoid` would copy r into another layout.
-        return -F.softplus(-(r + offset))
-    return torch.log(torch.sigmoid(r + offset) + plus)
-
-
-SCALES: dict[str, Callable[[Tensor, CouplingConfig], Tensor]] = {
-    "tanh": lambda r, how: tanh_log_scale(r, how.cap),
-    "sigmoid": lambda r, how: sigmoid_log_scale(r, how.offset, how.plus),
-    "inverse-sigmoid": lambda r, how: -sigmoid_log_scale(r, how.offset, 0),  # normflows' "sigmoid_inv"
-    "exponential": lambda r, _: r,  # Real NVP's
-}
-"""How a coupling's r becomes log s, elementwise."""
+    def log_scale(self, r: Tensor) -> Tensor:
+        """`tanh_log_scale(r, cap)`; or log s of `s = sigmoid(r + offset) + plus`: with `plus` 0 that is OpenAI's."""
+        if self.scale == "tanh":
+            return tanh_log_scale(r, self.cap)
+        if self.plus == 0:
+            # Stays finite where the sigmoid itself underflows; `F.logsigmoid` would copy r into another layout.
+            return -F.softplus(-(r + self.offset))
+        return torch.log(torch.sigmoid(r + self.offset) + self.plus)
 
 
 class Coupling(nn.Module):
     """Affine or additive coupling.
 
-    Affine: `a, b = halves(x)`; `t, r = halves(net(a))`; `log s = SCALES[scale](r)`; `y = [a, (b + t) * s]`.
+    Affine: `a, b = halves(x)`; `t, r = halves(net(a))`; `log s = how.log_scale(r)`; `y = [a, (b + t) * s]`.
     Additive coupling has no r: `y = [a, b + net(a)]`. The log-determinant is `sum(log s)`. With a context, the net
     reads it beside a; it is the condition of the density, and nothing flows back to it.
 
@@ -278,7 +268,7 @@ class Coupling(nn.Module):
         if self.how.kind == "additive":
             return h, h.new_zeros(h.shape[0], 1, 1, 1)
         t, r = h.chunk(2, 1)
-        return t, SCALES[self.how.scale](r, self.how)
+        return t, self.how.log_scale(r)
 
     def changed(self, b: Tensor, t: Tensor, log_s: Tensor) -> Tensor:
         """What the other half becomes."""
