@@ -1,7 +1,5 @@
 """Contact sheets and labelled rows."""
 
-import unicodedata
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,8 +75,3 @@ def test_the_letters_and_signs_of_labels_are_not_boxes():
     seen = {strip(1, [text]).tobytes() for text in ["", "\U000f0000"]}  # what the font lacks shows as a box
     signs = "λμΣζ∞→éЖ½⁻…✓"
     assert len(seen | {strip(1, [sign]).tobytes() for sign in signs}) == 2 + len(signs)
-
-
-def test_accents_that_a_file_system_took_apart_stand_on_their_letters():
-    together, apart = (strip(1, [unicodedata.normalize(form, "Müller λ̄")]) for form in ("NFC", "NFD"))
-    assert together.tobytes() == apart.tobytes()

@@ -6,7 +6,6 @@ Greek, and installed fonts differ from machine to machine.
 
 import functools
 import math
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,8 +63,7 @@ def labelled_rows(
 
     Args:
         rows: rows of images, of any length; ValueError if there are none.
-        row_labels, column_labels: one for each row, and for each column of the longest row; what is too long loses its
-            middle.
+        row_labels, column_labels: one for each row, and for each column of the longest row.
         cell: side of a cell in pixels; by default the longest side of an image, times the smallest whole number that
             makes 128.
         gap: pixels between cells and around them.
@@ -82,23 +80,19 @@ def labelled_rows(
     size = _text_size(width, cell, column_labels)
     margin = 0
     if row_labels:
-        margin = min(max(_text_width(text, size) for text in row_labels), 2 * cell) + 2 * gap
+        margin = max(_text_width(text, size) for text in row_labels) + 2 * gap
     width += margin
     line = round(size * 1.4)
     top = line + gap if column_labels else 0
     sheet = Image.new("RGB", (width, top + gap + (cell + gap) * len(rows)), background)
     ink = "black" if Image.new("L", (1, 1), background).tobytes()[0] > 127 else "white"
-
-    def write(text: str, left: int, top: int, room: int, centred: bool = True) -> None:
-        text = _fit_text(text, size, room)
-        draw_text(sheet, left + (room - _text_width(text, size)) // 2 * centred, top, text, size, ink)
-
     for j, text in enumerate(column_labels):
-        write(text, margin + gap + j * (cell + gap), gap, cell)
+        left = margin + gap + j * (cell + gap) + (cell - _text_width(text, size)) // 2
+        draw_text(sheet, left, gap, text, size, ink)
     for i, row in enumerate(rows):
         y = top + gap + i * (cell + gap)
         if row_labels:
-            write(row_labels[i], gap, y + (cell - line) // 2, margin - 2 * gap, centred=False)
+            draw_text(sheet, gap, y + (cell - line) // 2, row_labels[i], size, ink)
         for j, image in enumerate(row):
             x = margin + gap + j * (cell + gap)
             fitted = enlarge(image, cell)
@@ -110,7 +104,7 @@ def _text_size(width: int, cell: int, texts: Sequence[str]) -> int:
     """Large enough to be read on a phone, where it fits the cells; never smaller than an eighth of a cell."""
     smallest = max(_SMALLEST_TEXT, cell // 8)
     wanted = max(smallest, width // _SHEET_WIDTH_PER_TEXT_SIZE)
-    widest = max((_text_width(" ".join(text.split()), wanted) for text in texts), default=0)
+    widest = max((_text_width(text, wanted) for text in texts), default=0)
     return max(smallest, min(wanted, wanted * cell // widest)) if widest else wanted
 
 
@@ -121,27 +115,10 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _text_width(text: str, size: int) -> int:
-    return round(_font(size).getlength(_composed(text)))
-
-
-def _fit_text(text: str, size: int, width: int) -> str:
-    """The text, its middle replaced by an ellipsis where it is too wide: file names differ at their ends."""
-    text = " ".join(text.split())
-    if _text_width(text, size) <= width:
-        return text
-    for keep in range(len(text) - 1, 0, -1):
-        shorter = text[: (keep + 1) // 2].rstrip() + "..." + text[len(text) - keep // 2 :].lstrip()
-        if _text_width(shorter, size) <= width:
-            return shorter
-    return "..."
+    return round(_font(size).getlength(text))
 
 
 def draw_text(canvas: Image.Image, left: int, top: int, text: str, size: int, colour: str) -> None:
     """Write one line onto `canvas` in place, its line box's upper left corner at (`left`, `top`)."""
     baseline = top + round(size * 1.05)
-    ImageDraw.Draw(canvas).text((left, baseline), _composed(text), colour, _font(size), anchor="ls")
-
-
-def _composed(text: str) -> str:
-    """Accents joined to their letters: macOS stores file names apart, and the plain layout would draw them beside."""
-    return unicodedata.normalize("NFC", text)
+    ImageDraw.Draw(canvas).text((left, baseline), text, colour, _font(size), anchor="ls")
