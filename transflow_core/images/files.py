@@ -2,13 +2,13 @@
 
 import codecs
 import contextlib
-import functools
 import os
 import re
 import zipfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import IO, NamedTuple
 
 from .reading import ImageError
 
@@ -76,26 +76,23 @@ def _natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
 _BAD_ZIP = (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, RuntimeError, EOFError)
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One image of a set; a binary file as `load_image` takes it, opened when it is read.
 
     Attributes:
         name: within the set.
-        path: of the file, or of the zip that holds it.
-        size: in bytes, as the zip says; that may be untrue.
-        zipped: whether it lies in a zip.
+        size: in bytes, as a zip says; that may be untrue.
+        open: gives the binary file.
     """
 
     name: str
-    path: Path
     size: int
-    zipped: bool
+    open: Callable[[], IO[bytes]]
 
     def read(self, most: int = -1) -> bytes:
         """At most this many bytes of it. Raises ImageError if it cannot be unpacked."""
         try:
-            with _opened_zip(self.path).open(self.name) if self.zipped else self.path.open("rb") as file:
+            with self.open() as file:
                 return file.read(most)
         except _BAD_ZIP as error:
             raise ImageError(Path(self.name).name, "it cannot be unpacked.") from error
@@ -108,20 +105,16 @@ def find_members(path: Path) -> list[Member]:
     """
     if path.is_dir() or path.suffix.lower() != ".zip":
         files = {file.relative_to(path).as_posix(): file for file in find_images(path)}
-        return [Member(name, file, file.stat().st_size, False) for name, file in files.items()]
+        return [Member(name, file.stat().st_size, partial(file.open, "rb")) for name, file in files.items()]
     try:
-        entries = sorted(_opened_zip(path).infolist(), key=lambda entry: entry.filename)
+        archive = zipfile.ZipFile(path)
     except _BAD_ZIP as error:
         raise ImageError(path.name, f"it is no zip that can be read ({error}).") from error
-    found = (entry for entry in entries if not entry.is_dir() and _is_image(entry.filename))
-    return [Member(entry.filename, path, entry.file_size, True) for entry in found]
+    found = (entry for entry in archive.infolist() if not entry.is_dir() and _is_image(entry.filename))
+    members = (Member(entry.filename, entry.file_size, partial(archive.open, entry)) for entry in found)
+    return sorted(members, key=lambda member: member.name)
 
 
 def _is_image(name: str) -> bool:
     hidden = any(part.startswith((".", "__MACOSX")) for part in name.removeprefix("./").split("/"))
     return not hidden and Path(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-@functools.lru_cache(2)
-def _opened_zip(path: Path) -> zipfile.ZipFile:
-    return zipfile.ZipFile(path)  # its list of names is read once, not for every member

@@ -76,7 +76,7 @@ def prepare(
         "size": size,
         "align": align_faces,
         "held_out": held_out,
-        "files": _digest({name: (None if one.zipped else one.path, one.size) for name, one in files.items()}),
+        "files": _digest({name: member.size for name, member in files.items()}),
     }
     description = cache / "images.json"
     if description.is_file():
