@@ -51,8 +51,7 @@ def test_a_prior_on_openvino_is_the_prior(library):
     config = CONFIGS["grown"]
     ours, theirs = (Prior.from_checkpoint(checkpoint(config), device) for device in ("cpu", "openvino"))
     images = torch.rand(5, config.channels, config.image_size, config.image_size)
-    assert theirs.openvino and theirs.device.type == "cpu" and not theirs.to("cpu").openvino
-    theirs.to("openvino")
+    assert theirs.openvino and theirs.device.type == "cpu"
     torch.testing.assert_close(theirs.encode(images, 2), ours.encode(images), atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(theirs.log_prob(images), ours.log_prob(images), atol=1e-3, rtol=1e-4)
     looks, expected = theirs.looks(ours.encode(images)), ours.looks(ours.encode(images))

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoints import Checkpoint, CheckpointError, Size, native_fingerprint, save_native
 from ..flows import (
@@ -190,16 +190,6 @@ class Prior:
     def device(self) -> torch.device:
         """Where the flow computes."""
         return device_of(self.flow)
-
-    def to(self, device: str | torch.device) -> Prior:
-        """Move the flow, in place; returns self. A flow that is no torch module stays where it is."""
-        if isinstance(self.flow, nn.Module):
-            self.flow.to(pick_device(device))
-        self.openvino = device == "openvino"
-        self.__dict__.pop("_form", None)
-        for coarser in self._at.values():
-            coarser.to(device)
-        return self
 
     @cached_property
     def _form(self) -> Flow:
