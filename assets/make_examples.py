@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from transflow_core.faces import align, detect
+from transflow_core.faces import align
+from transflow_core.faces.detection import detect
 from transflow_core.images import find_images, load_image, to_pil
 from transflow_core.posterior import standard_normal
 from transflow_core.priors.catalogue import load_prior

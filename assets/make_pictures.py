@@ -14,8 +14,8 @@ from demo.static import FOLDER
 from demo.tabs.studio import OPENING
 from demo.tabs.studio_results import DEFAULT
 from transflow_core.engine import Engine
-from transflow_core.images import enlarge, to_pil
-from transflow_core.images.sheets import draw_text
+from transflow_core.images import to_pil
+from transflow_core.images.sheets import draw_text, enlarge
 from transflow_core.posterior import resolve
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.recipes import Method

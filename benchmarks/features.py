@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from transflow_core.faces import LEFT_EYE, RIGHT_EYE, describe
+from transflow_core.faces.alignment import describe
+from transflow_core.faces.frame import LEFT_EYE, RIGHT_EYE
 from transflow_core.images import to_pil
 
 from .measures import lab

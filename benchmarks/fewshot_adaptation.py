@@ -24,7 +24,8 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.images import labelled_rows, to_pil
-from transflow_core.posterior import PRIOR_TEMPERATURE, Gaussian
+from transflow_core.posterior import Gaussian
+from transflow_core.posterior.local import PRIOR_TEMPERATURE
 from transflow_core.priors.catalogue import load_prior
 
 from .distances import energy_distance, kid, standardised

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from transflow_core.engine import Engine
-from transflow_core.faces import detect
+from transflow_core.faces.detection import detect
 from transflow_core.images import find_images, load_image
 from transflow_core.priors.catalogue import ASSETS, load_prior
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from transflow_core.flows import haar_split
+from transflow_core.flows.wavelet import haar_split
 from transflow_core.images import find_images, load_image
 from transflow_core.priors.prior import Prior
 

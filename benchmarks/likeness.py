@@ -28,7 +28,9 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.images import labelled_rows, to_pil
-from transflow_core.posterior import Posterior, along, closest
+from transflow_core.posterior import Posterior
+from transflow_core.posterior.guard import closest
+from transflow_core.posterior.methods import along
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import Prior
 

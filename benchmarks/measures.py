@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from transflow_core.faces import LEFT_EYE, RIGHT_EYE, describe
+from transflow_core.faces.alignment import describe
+from transflow_core.faces.frame import LEFT_EYE, RIGHT_EYE
 from transflow_core.images import to_pil
 
 __all__ = [

@@ -12,17 +12,10 @@ from torch import Tensor
 
 from transflow_core.compute import project
 from transflow_core.engine import Engine
-from transflow_core.posterior import (
-    PRIOR_TEMPERATURE,
-    Gaussian,
-    Local,
-    LocalNumbers,
-    Looks,
-    Posterior,
-    Sampler,
-    recommend,
-)
-from transflow_core.posterior.local import DRAWN_IN
+from transflow_core.posterior import Gaussian, Local, Posterior, recommend
+from transflow_core.posterior.gaussian import Sampler
+from transflow_core.posterior.guard import Looks
+from transflow_core.posterior.local import DRAWN_IN, PRIOR_TEMPERATURE, LocalNumbers
 from transflow_core.recipes import Method as Sampling
 
 from .features import FEATURES

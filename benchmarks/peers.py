@@ -19,7 +19,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from transflow_core.flows import CouplingConfig, Glow, GlowConfig, LevelConfig, fuse, initialise, place
+from transflow_core.flows.base import place
+from transflow_core.flows.fused import fuse
+from transflow_core.flows.glow import Glow, GlowConfig, LevelConfig
+from transflow_core.flows.layers import CouplingConfig, initialise
 from transflow_core.runtime.devices import on_cores
 
 from .timing import convolution_peak, flops_of, in_turn, timed

@@ -10,7 +10,8 @@ from PIL import Image
 
 from demo.examples import example_sets
 from transflow_core.engine import Engine
-from transflow_core.images import enlarge, labelled_rows, to_pil
+from transflow_core.images import labelled_rows, to_pil
+from transflow_core.images.sheets import enlarge
 from transflow_core.posterior import recommend
 from transflow_core.priors.catalogue import load_prior
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from transflow_core.posterior import Covariance, Gaussian, Posterior, ShrinkageCovariance
+from transflow_core.posterior import Covariance, Gaussian, Posterior
 from transflow_core.posterior.bootstrap import image_noise, one_image
+from transflow_core.posterior.shrinkage import ShrinkageCovariance
 from transflow_core.priors.prior import Prior
 
 __all__ = ["Predictive"]

@@ -43,8 +43,10 @@ from torch import Tensor
 
 from transflow_core.engine import Engine
 from transflow_core.faces.models import hog_detections
-from transflow_core.flows import haar_split
-from transflow_core.images import enlarge, labelled_rows, save_png, to_pil
+from transflow_core.flows.wavelet import haar_split
+from transflow_core.images import labelled_rows, to_pil
+from transflow_core.images.output import save_png
+from transflow_core.images.sheets import enlarge
 from transflow_core.posterior import Posterior, standard_normal
 from transflow_core.priors.catalogue import ASSETS, example, load_prior
 from transflow_core.priors.prior import Prior

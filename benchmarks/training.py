@@ -17,15 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from transflow_core.flows import (
-    CouplingConfig,
-    Glow,
-    GlowConfig,
-    LevelConfig,
-    channels_last,
-    compute_nets_in,
-    initialise,
-)
+from transflow_core.flows.base import channels_last, compute_nets_in
+from transflow_core.flows.glow import Glow, GlowConfig, LevelConfig
+from transflow_core.flows.layers import CouplingConfig, initialise
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.training.density import BitsPerDim
 

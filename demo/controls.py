@@ -14,9 +14,10 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from transflow_core.engine import Engine
-from transflow_core.images import writes_mp4
+from transflow_core.images.output import writes_mp4
 from transflow_core.limits import LAM_RATIO_SLIDER, Range, choice
-from transflow_core.posterior import Posterior, Recommendation, resolve
+from transflow_core.posterior import Posterior, resolve
+from transflow_core.posterior.methods import Recommendation
 from transflow_core.recipes import NUMBERS, Method, Recipe, bounds, kinds, ordered, within
 from transflow_core.runtime.worker import Cancelled
 

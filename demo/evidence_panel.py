@@ -18,7 +18,7 @@ from PIL import Image
 
 from transflow_core.engine import Cancelled
 from transflow_core.evidence import Evidence, Source
-from transflow_core.images import IMAGE_SUFFIXES
+from transflow_core.images.files import IMAGE_SUFFIXES
 from transflow_core.limits import MOST_IMAGES, WEIGHT
 from transflow_core.operations.inpaint import ignore
 from transflow_core.pictures import AlignMode, File

@@ -9,16 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from transflow_core.checkpoints import Checkpoint, Size, native_fingerprint
-from transflow_core.flows import (
-    DetailConfig,
-    GlowConfig,
-    LevelConfig,
-    PixelConvention,
-    TrainableFlow,
-    WaveletConfig,
-    build_flow,
-)
+from transflow_core.checkpoints.native import Checkpoint, Size, native_fingerprint
+from transflow_core.flows import PixelConvention
+from transflow_core.flows.glow import GlowConfig, LevelConfig
+from transflow_core.flows.wavelet import DetailConfig, TrainableFlow, WaveletConfig, build_flow
 from transflow_core.posterior import Covariance
 from transflow_core.priors.adapters import adapt_flow
 from transflow_core.priors.catalogue import shipped_files

@@ -9,7 +9,7 @@ from torch import nn
 
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.flows import count_parameters
+from transflow_core.flows.base import count_parameters
 from transflow_core.posterior import Posterior, interpolate
 from transflow_core.priors.adapters import adapt_flow
 from transflow_core.priors.prior import Prior

@@ -6,8 +6,10 @@ import torch
 from transflow_core import posterior
 from transflow_core.engine import Engine
 from transflow_core.operations import sampler_of
-from transflow_core.posterior import Covariance, Gaussian, Looks, Posterior, directions
+from transflow_core.posterior import Covariance, Gaussian, Posterior
 from transflow_core.posterior.around import Around
+from transflow_core.posterior.directions import directions
+from transflow_core.posterior.guard import Looks
 from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata
 

@@ -6,7 +6,7 @@ import torch
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import to_pil
-from transflow_core.posterior import Looks, closest
+from transflow_core.posterior.guard import Looks, closest
 
 from .helpers import make_tiny_prior
 

@@ -10,15 +10,16 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from transflow_core.checkpoints import Checkpoint
+from transflow_core.checkpoints.native import Checkpoint
 from transflow_core.engine import Engine
-from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig
+from transflow_core.flows.glow import GlowConfig, LevelConfig
 from transflow_core.flows.pixels import PixelConvention
+from transflow_core.flows.wavelet import DetailConfig, WaveletConfig
 from transflow_core.images import to_pil
 from transflow_core.operations.call import Call
 from transflow_core.operations.inpaint import ignore
-from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate, judged
-from transflow_core.posterior.guard import chessboard
+from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate
+from transflow_core.posterior.guard import chessboard, judged
 from transflow_core.priors.prior import Prior
 from transflow_core.recipes import Condition, Restyle
 

@@ -14,7 +14,8 @@ from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
 from transflow_core.faces import align
 from transflow_core.limits import DEFAULT_LAM_RATIO
 from transflow_core.pictures import Picture
-from transflow_core.posterior import PRIOR_TEMPERATURE, Posterior
+from transflow_core.posterior import Posterior
+from transflow_core.posterior.local import PRIOR_TEMPERATURE
 from transflow_core.priors.catalogue import example
 from transflow_core.priors.typicality import Typicality
 

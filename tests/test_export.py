@@ -6,9 +6,10 @@ import sys
 import pytest
 import torch
 
-from transflow_core.checkpoints import Checkpoint
-from transflow_core.flows import DetailConfig, GlowConfig, LevelConfig, WaveletConfig
+from transflow_core.checkpoints.native import Checkpoint
+from transflow_core.flows.glow import GlowConfig, LevelConfig
 from transflow_core.flows.pixels import PixelConvention
+from transflow_core.flows.wavelet import DetailConfig, WaveletConfig
 from transflow_core.priors.adapters import adapt_flow
 from transflow_core.priors.export import export_onnx
 from transflow_core.priors.prior import Prior

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from transflow_core.faces import LEFT_EYE, RIGHT_EYE, AlignedFace, align, describe, detect, detection, models
-from transflow_core.faces.frame import to_frame, to_image
+from transflow_core.faces import AlignedFace, align, detection, models
+from transflow_core.faces.alignment import describe
+from transflow_core.faces.detection import detect
+from transflow_core.faces.frame import LEFT_EYE, RIGHT_EYE, to_frame, to_image
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"

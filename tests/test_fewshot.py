@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 
 from transflow_core.engine import Engine
-from transflow_core.fewshot import NONE, FewShotClassifier, hog, jitter
+from transflow_core.fewshot import FewShotClassifier, jitter
 from transflow_core.fewshot.calibration import temperature
+from transflow_core.fewshot.classifier import NONE
+from transflow_core.fewshot.features import hog
 from transflow_core.fewshot.likelihood import SharedCovariance, predictive_log_prob
 from transflow_core.images import find_images, load_image
 from transflow_core.posterior import Gaussian, Posterior

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transflow_core.posterior import Guard, Looks
-from transflow_core.posterior.guard import chessboard
+from transflow_core.posterior import Guard
+from transflow_core.posterior.guard import Looks, chessboard
 
 SIDE, CHANNELS = 32, 5
 

@@ -11,7 +11,8 @@ from PIL import Image, ImageFilter
 
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Source
-from transflow_core.faces import align, mask_in_frame
+from transflow_core.faces import align
+from transflow_core.faces.pasting import mask_in_frame
 from transflow_core.images import load_image
 from transflow_core.operations.inpaint import ignore, inpaint, remove, usual
 

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transflow_core.posterior import PRIOR_TEMPERATURE, Gaussian, Looks, Posterior
-from transflow_core.posterior.local import LocalNumbers, flatness
+from transflow_core.posterior import Gaussian, Posterior
+from transflow_core.posterior.guard import Looks
+from transflow_core.posterior.local import PRIOR_TEMPERATURE, LocalNumbers, flatness
 from transflow_core.priors.prior import LatentLevel
 
 from .helpers import by_local

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transflow_core.operations import sweep_of
-from transflow_core.posterior import Posterior, along, position_of, recommend, resolve
+from transflow_core.posterior import Posterior, recommend, resolve
+from transflow_core.posterior.methods import along, position_of
 from transflow_core.recipes import Method, Sample, Sweep
 
 from .helpers import METHODS, by_bootstrap, by_local, by_posterior

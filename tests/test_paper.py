@@ -11,7 +11,7 @@ from benchmarks.paper.__main__ import main
 from benchmarks.paper.digits import copies_of, load_digits
 from benchmarks.paper.report import SECTIONS, render
 from benchmarks.paper.rules import judged
-from transflow_core.images import read_png_metadata
+from transflow_core.images.output import read_png_metadata
 
 from .helpers import ROOT, make_tiny_prior
 

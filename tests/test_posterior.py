@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from transflow_core.posterior import (
-    MOST_KEPT,
-    Covariance,
-    Gaussian,
-    Posterior,
-    interpolate,
-    mixed,
-    per_level,
-    standard_normal,
-)
+from transflow_core.posterior import Covariance, Gaussian, Posterior, interpolate, mixed, per_level, standard_normal
+from transflow_core.posterior.bootstrap import MOST_KEPT
 from transflow_core.recipes import Method
 
 from .helpers import dense

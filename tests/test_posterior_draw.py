@@ -5,19 +5,11 @@ import math
 import pytest
 import torch
 
-from transflow_core.posterior import (
-    Covariance,
-    Gaussian,
-    Posterior,
-    Sampler,
-    ShrinkageCovariance,
-    compose,
-    interpolate,
-    per_level,
-    recommend,
-    turned,
-)
+from transflow_core.posterior import Covariance, Gaussian, Posterior, compose, interpolate, per_level, recommend
 from transflow_core.posterior.bootstrap import dirichlet_weights, image_noise
+from transflow_core.posterior.gaussian import Sampler
+from transflow_core.posterior.shrinkage import ShrinkageCovariance
+from transflow_core.posterior.transport import turned
 
 from .helpers import by_bootstrap, by_local, by_posterior, dense
 from .test_posterior import close, normal

@@ -20,7 +20,7 @@ def test_an_example_runs(number, tmp_path, monkeypatch, capsys):
 
 
 def test_the_page_lists_every_format_and_what_it_asks_for():
-    from transflow_core.checkpoints import LAYOUTS
+    from transflow_core.checkpoints.layouts import LAYOUTS
 
     for known in LAYOUTS:
         row = next(line for line in PAGE.splitlines() if line.startswith("|") and known.name.split(" (")[0] in line)

@@ -17,22 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from .evidence import Evidence, Latent
-from .flows import TrainableFlow
+from .flows.wavelet import TrainableFlow
 from .pictures import digest_of
-from .posterior import (
-    Around,
-    Closest,
-    Guard,
-    Local,
-    Looks,
-    Posterior,
-    Sampler,
-    closest,
-    judged,
-    judged_at,
-    per_level,
-    standard_normal,
-)
+from .posterior import Guard, Local, Posterior, per_level, standard_normal
+from .posterior.around import Around
+from .posterior.gaussian import Sampler
+from .posterior.guard import Closest, Looks, closest, judged, judged_at
 from .priors.prior import Prior
 from .recipes import Method
 from .runtime.worker import Cancelled, ComputeWorker, Priority

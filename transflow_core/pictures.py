@@ -29,8 +29,8 @@ from .faces import AlignedFace
 from .faces import align as align_faces
 from .faces.alignment import AlignMode, may_be_ready
 from .faces.models import Landmarks, load_detectors
-from .images import MAX_PIXELS, ImageError, load_image
-from .images.reading import image_errors, load_decoders, name_of, open_image, read_source
+from .images import ImageError, load_image
+from .images.reading import MAX_PIXELS, image_errors, load_decoders, name_of, open_image, read_source
 from .runtime.sandbox import gaps, limit_growth, lock
 from .runtime.worker import Worker, python_path
 

@@ -16,7 +16,8 @@ from benchmarks.measures import as_unit, chroma
 from benchmarks.sets import Set
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.posterior import Covariance, Gaussian, Posterior, Sampler
+from transflow_core.posterior import Covariance, Gaussian, Posterior
+from transflow_core.posterior.gaussian import Sampler
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.recipes import DEFAULT_PRIOR, Method
 

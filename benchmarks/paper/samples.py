@@ -11,7 +11,8 @@ from torch import Tensor
 
 from benchmarks.measures import as_unit, chroma, diversity
 from transflow_core.evidence import Evidence
-from transflow_core.posterior import Gaussian, Sampler
+from transflow_core.posterior import Gaussian
+from transflow_core.posterior.gaussian import Sampler
 
 from .setting import Setting
 from .words import Result, amount, number, summary, table

@@ -18,7 +18,9 @@ from benchmarks.measures import as_unit
 from benchmarks.real_faces import RealFaces
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.images import find_images, find_members, labelled_rows, save_png, to_pil
+from transflow_core.images import find_images, labelled_rows, to_pil
+from transflow_core.images.files import find_members
+from transflow_core.images.output import save_png
 from transflow_core.priors.prior import Prior
 
 __all__ = ["ROOT", "Setting"]

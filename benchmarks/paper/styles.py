@@ -11,7 +11,8 @@ from torch import Tensor
 
 from benchmarks.features import network
 from transflow_core.evidence import Evidence
-from transflow_core.fewshot import FewShotClassifier, hog
+from transflow_core.fewshot import FewShotClassifier
+from transflow_core.fewshot.features import hog
 
 from .near import spaces
 from .rules import BASELINES, Groups, judged, ours

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from transflow_core.checkpoints import Checkpoint
+from transflow_core.checkpoints.native import Checkpoint
 from transflow_core.faces.models import opencv
-from transflow_core.fewshot import FewShotClassifier, hog
-from transflow_core.flows import build_flow
+from transflow_core.fewshot import FewShotClassifier
+from transflow_core.fewshot.features import hog
+from transflow_core.flows.wavelet import build_flow
 from transflow_core.priors.prior import Prior
 
 from .digits import Digits, copies_of, load_digits, rank_variants

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from transflow_core.images import save_png
+from transflow_core.images.output import save_png
 from transflow_core.posterior import Posterior
 
 from .setting import Setting

@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter
 
 from transflow_core import limits
 from transflow_core.evidence import Source
-from transflow_core.images import MAX_BYTES
+from transflow_core.images.reading import MAX_BYTES
 
 from .files import new_folder, upload_folder
 

@@ -18,8 +18,10 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Source
-from transflow_core.fewshot import NONE, FewShotClassifier
-from transflow_core.images import IMAGE_SUFFIXES, load_image
+from transflow_core.fewshot import FewShotClassifier
+from transflow_core.fewshot.classifier import NONE
+from transflow_core.images import load_image
+from transflow_core.images.files import IMAGE_SUFFIXES
 from transflow_core.limits import CLASS_NAME_LENGTH, CLASSES_ON_PAGE, MOST_EXAMPLES, MOST_QUERIES
 from transflow_core.operations import Result
 from transflow_core.operations.classify import variants

@@ -22,10 +22,13 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.images import contact_sheet, enlarge, labelled_rows, save_animation, save_png
+from transflow_core.images import contact_sheet, labelled_rows, save_animation
+from transflow_core.images.output import save_png
+from transflow_core.images.sheets import enlarge
 from transflow_core.limits import MOST_DRAWS, STEPS_SLIDER, Range, choice, is_number
 from transflow_core.operations import Result
-from transflow_core.posterior import Posterior, Recommendation, recommend
+from transflow_core.posterior import Posterior, recommend
+from transflow_core.posterior.methods import Recommendation
 from transflow_core.recipes import NUMBERS, Condition, Method, Mix, within
 from transflow_core.recipes import Interpolate as Recipe
 from transflow_core.views import to_link

@@ -11,7 +11,7 @@ import gradio as gr
 from PIL import Image
 
 from transflow_core.engine import Engine
-from transflow_core.images import save_png
+from transflow_core.images.output import save_png
 from transflow_core.operations.enlarging import FACTS, INSTALL, can_enlarge, enlarge_picture
 
 from ..controls import Working, send

@@ -18,7 +18,7 @@ from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import to_pil
 from transflow_core.limits import LAM_RATIO_SLIDER
-from transflow_core.posterior import along, position_of
+from transflow_core.posterior.methods import along, position_of
 
 from ..render import GAP, data_uri, sheet_picture
 from ..server.admission import CancelToken

@@ -19,7 +19,8 @@ from PIL import Image
 
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, EvidenceImage
-from transflow_core.images import enlarge, read_png_metadata, save_png, writes_mp4
+from transflow_core.images.output import read_png_metadata, save_png, writes_mp4
+from transflow_core.images.sheets import enlarge
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.operations.inpaint import remove
 from transflow_core.operations.restyle import Restyled, level_strengths, restyle_faces

@@ -22,9 +22,10 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage
-from transflow_core.images import save_png, to_pil
+from transflow_core.images import to_pil
+from transflow_core.images.output import save_png
 from transflow_core.limits import MOST_IMAGES, Range, choice
-from transflow_core.posterior import Recommendation, position_of
+from transflow_core.posterior.methods import Recommendation, position_of
 from transflow_core.recipes import DEFAULT_PRIOR, Method, Reading, Sample, to_text, within
 from transflow_core.views import to_link
 

@@ -19,10 +19,13 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.images import contact_sheet, save_png, to_pil
+from transflow_core.images import contact_sheet, to_pil
+from transflow_core.images.output import save_png
 from transflow_core.limits import SAMPLES, Range, choice
 from transflow_core.operations import sampler_of
-from transflow_core.posterior import Closest, Gaussian, Posterior, Sampler
+from transflow_core.posterior import Gaussian, Posterior
+from transflow_core.posterior.gaussian import Sampler
+from transflow_core.posterior.guard import Closest
 from transflow_core.recipes import NUMBERS, Sample, Sweep
 from transflow_core.views import to_metadata
 

@@ -7,8 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from transflow_core.checkpoints import CheckpointError, convert, load_native, memory, save_native
-from transflow_core.flows import Glow, GlowConfig, LevelConfig, fuse
+from transflow_core.checkpoints import CheckpointError, convert, memory
+from transflow_core.checkpoints.native import load_native, save_native
+from transflow_core.flows.fused import fuse
+from transflow_core.flows.glow import Glow, GlowConfig, LevelConfig
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import standard_log_prob
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from transflow_core.checkpoints import CheckpointError, load_native
+from transflow_core.checkpoints import CheckpointError
+from transflow_core.checkpoints.native import load_native
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.typicality import Typicality
 

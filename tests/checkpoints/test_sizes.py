@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from transflow_core.checkpoints import CheckpointError, load_native
-from transflow_core.flows import haar_split
+from transflow_core.checkpoints import CheckpointError
+from transflow_core.checkpoints.native import load_native
+from transflow_core.flows.wavelet import haar_split
 from transflow_core.posterior import standard_normal
 from transflow_core.priors import catalogue
 from transflow_core.priors.catalogue import load_prior, shipped_image_size, shipped_priors

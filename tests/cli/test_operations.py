@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
-from transflow_core.images import read_png_metadata
+from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import Posterior
 from transflow_core.priors.catalogue import example
 from transflow_core.recipes import DEFAULT_PRIOR

@@ -16,7 +16,7 @@ from demo.tabs.studio_results import DEFAULT
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
-from transflow_core.images import read_png_metadata
+from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import resolve
 from transflow_core.recipes import Interpolate, Method, Restyle, Sample, Sweep
 from transflow_core.views import from_metadata

@@ -18,7 +18,7 @@ from demo.server.admission import CancelToken
 from demo.server.state import Session
 from demo.tabs.interpolate import PATHS, Interpolate, _State, recipe_of, steps_of, write
 from transflow_core.evidence import Evidence
-from transflow_core.images import read_png_metadata
+from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import Covariance, Posterior, mixed
 
 from ..helpers import by_bootstrap, by_posterior, frames

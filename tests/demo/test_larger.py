@@ -3,7 +3,8 @@
 import pytest
 from PIL import Image
 
-from transflow_core.images import load_image, read_png_metadata
+from transflow_core.images import load_image
+from transflow_core.images.output import read_png_metadata
 from transflow_core.operations import enlarging
 
 from ..helpers import repeated

@@ -4,7 +4,7 @@ import re
 
 from PIL import Image
 
-from transflow_core.images import read_png_metadata
+from transflow_core.images.output import read_png_metadata
 
 from .conftest import EXAMPLES, opened, unfold
 from .test_sheet import picture_of

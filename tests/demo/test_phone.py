@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from demo.examples import PHOTOGRAPH
-from transflow_core.images import read_png_metadata
+from transflow_core.images.output import read_png_metadata
 
 from ..helpers import frames
 from .conftest import EXAMPLES, says

@@ -15,7 +15,8 @@ from demo.painting import mask_of, paintable
 from demo.server.state import Session
 from demo.snippet import command_line, python_code
 from demo.tabs.restyle import Photograph, Request, steps_of, write
-from transflow_core.images import load_image, read_png_metadata
+from transflow_core.images import load_image
+from transflow_core.images.output import read_png_metadata
 from transflow_core.recipes import Restyle
 
 from ..helpers import squares

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 from demo.tabs.preview_strip import Strip
 from demo.tabs.studio import settings_in
-from transflow_core.images import read_png_metadata
+from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import Posterior, recommend
 from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata, to_python, to_shell

@@ -10,17 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from transflow_core.flows import (
-    DetailConfig,
-    GlowConfig,
-    LevelConfig,
-    WaveletConfig,
-    fuse,
-    fused,
-    read_config,
-    unrolled,
-)
+from transflow_core.flows import fused
 from transflow_core.flows.base import Guard
+from transflow_core.flows.fused import fuse
+from transflow_core.flows.glow import GlowConfig, LevelConfig
+from transflow_core.flows.wavelet import DetailConfig, WaveletConfig, read_config, unrolled
 from transflow_core.posterior import Posterior
 
 from ..helpers import EXAMPLES, by_local

@@ -7,25 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from transflow_core.flows import (
+from transflow_core.flows.base import channels_last, compute_nets_in
+from transflow_core.flows.glow import GaussianSplit, GaussianTop, GlowConfig, Level, LevelConfig, Step
+from transflow_core.flows.layers import (
     ActNorm,
+    Conv3x3,
+    Coupling,
     CouplingConfig,
     CouplingNet,
-    DetailConfig,
-    DetailFlow,
-    GlowConfig,
     InvertibleConv1x1,
-    LevelConfig,
-    WaveletConfig,
-    build_flow,
-    channels_last,
-    compute_nets_in,
-    haar_merge,
-    haar_split,
     initialise,
 )
-from transflow_core.flows.glow import GaussianSplit, GaussianTop, Level, Step
-from transflow_core.flows.layers import Conv3x3, Coupling
+from transflow_core.flows.wavelet import DetailConfig, DetailFlow, WaveletConfig, build_flow, haar_merge, haar_split
 
 COUPLINGS = {
     "tanh": CouplingConfig(),

@@ -6,8 +6,9 @@ import sys
 import pytest
 import torch
 
-from transflow_core.checkpoints import Checkpoint
-from transflow_core.flows import fuse, fused
+from transflow_core.checkpoints.native import Checkpoint
+from transflow_core.flows import fused
+from transflow_core.flows.fused import fuse
 from transflow_core.flows.openvino import OpenVinoFlow
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.priors.prior import Prior

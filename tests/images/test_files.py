@@ -6,7 +6,8 @@ import zipfile
 import pytest
 from PIL import Image
 
-from transflow_core.images import IMAGE_SUFFIXES, ImageError, find_images, find_members, load_image
+from transflow_core.images import ImageError, find_images, load_image
+from transflow_core.images.files import IMAGE_SUFFIXES, find_members
 
 IMAGES = ["b/9.webp", "b/deep/1.heic", "IMG1.JPG", "img2.png", "img10.png"]
 OTHERS = ["notes.txt", "Thumbs.db", ".hidden.png", ".git/x.png", "__MACOSX/._img2.png", "__MACOSX/img2.png", "._a.png"]

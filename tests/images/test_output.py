@@ -10,15 +10,8 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from transflow_core.images import (
-    ANIMATION_SUFFIXES,
-    ImageError,
-    load_image,
-    read_png_metadata,
-    save_animation,
-    save_png,
-    to_pil,
-)
+from transflow_core.images import ImageError, load_image, save_animation, to_pil
+from transflow_core.images.output import ANIMATION_SUFFIXES, read_png_metadata, save_png
 
 SHADES = [(220, 40, 40), (40, 200, 60), (40, 60, 210), (230, 220, 60)]
 

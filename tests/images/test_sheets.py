@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transflow_core.images import contact_sheet, enlarge, labelled_rows
+from transflow_core.images import contact_sheet, labelled_rows
+from transflow_core.images.sheets import enlarge
 
 COLOURS = ["red", "lime", "blue", "yellow", "cyan", "magenta", "gray", "brown", "navy", "olive", "teal", "pink"]
 WHITE = (255, 255, 255)

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from transflow_core.flows import DetailConfig, PixelConvention, WaveletConfig
+from transflow_core.flows import PixelConvention
+from transflow_core.flows.wavelet import DetailConfig, WaveletConfig
 from transflow_core.training import Train, trainer
 from transflow_core.training.data import ImageSet
 from transflow_core.training.plan import PRESETS, Plan

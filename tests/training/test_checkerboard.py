@@ -7,17 +7,11 @@ import pytest
 import torch
 
 from benchmarks.levels import grid
-from transflow_core.checkpoints import Checkpoint
-from transflow_core.flows import (
-    Glow,
-    GlowConfig,
-    LevelConfig,
-    PixelConvention,
-    WaveletConfig,
-    build_flow,
-    initialise,
-    whiten,
-)
+from transflow_core.checkpoints.native import Checkpoint
+from transflow_core.flows import PixelConvention
+from transflow_core.flows.glow import Glow, GlowConfig, LevelConfig
+from transflow_core.flows.layers import initialise
+from transflow_core.flows.wavelet import WaveletConfig, build_flow, whiten
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.priors.prior import Prior
 from transflow_core.training.checkerboard import penalised_parameters, without_checkerboard

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from transflow_core.flows import WaveletGlow
+from transflow_core.flows.wavelet import WaveletGlow
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.training import Train, trainer
 from transflow_core.training.data import batch, condition_noise

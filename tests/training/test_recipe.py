@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from transflow_core.flows import PixelConvention, WaveletConfig, read_config, unrolled
+from transflow_core.flows import PixelConvention
+from transflow_core.flows.wavelet import WaveletConfig, read_config, unrolled
 from transflow_core.priors.catalogue import shipped_files
 from transflow_core.training import Train
 from transflow_core.training import plan as module

@@ -11,7 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from transflow_core.flows import GlowConfig, LevelConfig, PixelConvention, WaveletConfig
+from transflow_core.flows import PixelConvention
+from transflow_core.flows.glow import GlowConfig, LevelConfig
+from transflow_core.flows.wavelet import WaveletConfig
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.training import TrainingError, trainer
 

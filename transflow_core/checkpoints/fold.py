@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor
 
-from ..flows import CouplingConfig, Glow, GlowConfig, InvertibleConv1x1, LevelConfig
 from ..flows.base import reason
+from ..flows.glow import Glow, GlowConfig, LevelConfig
+from ..flows.layers import CouplingConfig, InvertibleConv1x1
 from ..flows.pixels import PixelConvention
 from .layouts import Conv, Layout, Norm
 from .memory import require_memory

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..flows import GlowConfig
+from ..flows.glow import GlowConfig
 from ..flows.pixels import PixelConvention
 from .settings import Labelled, Settings, Sized
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from torch import nn
 
-from ..flows import CouplingNet, TrainableFlow
+from ..flows.layers import CouplingNet
+from ..flows.wavelet import TrainableFlow
 from .tensors import CheckpointError
 
 

@@ -22,9 +22,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor
 
-from ..flows import Flow, FlowConfig, InvertibleConv1x1, TrainableFlow, WaveletConfig, build_flow, read_config
+from ..flows import Flow
 from ..flows.base import reason
+from ..flows.layers import InvertibleConv1x1
 from ..flows.pixels import PixelConvention
+from ..flows.wavelet import FlowConfig, TrainableFlow, WaveletConfig, build_flow, read_config
 from ..untrusted import open_safetensors, save_safetensors
 from .memory import require_memory
 from .tensors import LARGEST_HEADER, CheckpointError

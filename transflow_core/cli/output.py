@@ -54,7 +54,7 @@ class Work:
 
     def read_others(self, paths: Iterable[Path]) -> None:
         """Report what in folders has no image's name; only a text is surely none that was left out."""
-        from ..images import find_others
+        from ..images.files import find_others
 
         for other, is_text in find_others(paths):
             why = "this is a text file" if is_text else "this is not the name of an image"

@@ -40,7 +40,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a prior is, or how a sheet was made; without an argument, which priors there are."""
-    from ..images import read_png_metadata
+    from ..images.output import read_png_metadata
     from ..priors.catalogue import load_prior
 
     with working(as_json) as work:
@@ -90,7 +90,7 @@ def convert(
 ) -> None:
     """Turn another project's Glow into a native prior (formats: docs/priors.md); pack a native one into a file."""
     from ..checkpoints import convert as read
-    from ..checkpoints import save_native
+    from ..checkpoints.native import save_native
 
     with working(as_json) as work:
         if output.suffix.lower() not in ("", ".safetensors"):

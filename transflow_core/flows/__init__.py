@@ -1,34 +1,4 @@
 """The invertible part: layers, Glow, its wavelet levels, and the fused flow that encodes and draws."""
 
-from .base import CoarseFlow as CoarseFlow
 from .base import Flow as Flow
-from .base import Shape as Shape
-from .base import channels_last as channels_last
-from .base import compute_nets_in as compute_nets_in
-from .base import count_parameters as count_parameters
-from .base import device_of as device_of
-from .base import place as place
-from .fused import GuardedFlow as GuardedFlow
-from .fused import fuse as fuse
-from .glow import Glow as Glow
-from .glow import GlowConfig as GlowConfig
-from .glow import LevelConfig as LevelConfig
-from .layers import ActNorm as ActNorm
-from .layers import CouplingConfig as CouplingConfig
-from .layers import CouplingNet as CouplingNet
-from .layers import InvertibleConv1x1 as InvertibleConv1x1
-from .layers import initialise as initialise
 from .pixels import PixelConvention as PixelConvention
-from .wavelet import DetailConfig as DetailConfig
-from .wavelet import DetailFlow as DetailFlow
-from .wavelet import FlowConfig as FlowConfig
-from .wavelet import TrainableFlow as TrainableFlow
-from .wavelet import WaveletConfig as WaveletConfig
-from .wavelet import WaveletGlow as WaveletGlow
-from .wavelet import build_flow as build_flow
-from .wavelet import encode_levels as encode_levels
-from .wavelet import haar_merge as haar_merge
-from .wavelet import haar_split as haar_split
-from .wavelet import read_config as read_config
-from .wavelet import unrolled as unrolled
-from .wavelet import whiten as whiten

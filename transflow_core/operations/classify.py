@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..evidence import Evidence, EvidenceImage
-from ..fewshot import Answer, FewShotClassifier, hog, jitter
+from ..fewshot import Answer, FewShotClassifier, jitter
+from ..fewshot.features import hog
 from ..recipes import FEATURES, Classify, Features
 from .call import Call
 from .result import Result

@@ -14,9 +14,11 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from ..compute import BATCH, How
 from ..evidence import Evidence, EvidenceImage
-from ..faces import WHITE, mask_in_frame, paste
+from ..faces import paste
+from ..faces.pasting import WHITE, mask_in_frame
 from ..images import to_pil
-from ..posterior import Covariance, Gaussian, ShrinkageCovariance, per_level
+from ..posterior import Covariance, Gaussian, per_level
+from ..posterior.shrinkage import ShrinkageCovariance
 from ..priors.prior import Prior
 from ..reading import Reader
 

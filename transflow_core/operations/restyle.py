@@ -14,11 +14,15 @@ from torch import Tensor
 
 from ..compute import How
 from ..evidence import Evidence, EvidenceImage
-from ..faces import LEFT_EYE, RIGHT_EYE, describe, paste
+from ..faces import paste
+from ..faces.alignment import describe
+from ..faces.frame import LEFT_EYE, RIGHT_EYE
 from ..faces.models import dlib
-from ..images import enlarge, to_pil
+from ..images import to_pil
+from ..images.sheets import enlarge
 from ..limits import RESTYLE_SIDE
-from ..posterior import LIKENESS_TO_EVIDENCE, Posterior, Restyling
+from ..posterior import Posterior, Restyling
+from ..posterior.restyling import LIKENESS_TO_EVIDENCE
 from ..reading import Reader
 from ..recipes import Restyle
 from .call import Call

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from ..images import ANIMATION_SUFFIXES, save_animation, save_jpeg, save_png
+from ..images import save_animation
+from ..images.output import ANIMATION_SUFFIXES, save_jpeg, save_png
 from ..recipes import Recipe, check_suffix
 from ..views import to_metadata
 

@@ -10,9 +10,13 @@ from PIL import Image
 
 from ..compute import How, Samples
 from ..evidence import Evidence
-from ..images import contact_sheet, enlarge, labelled_rows, to_pil
-from ..posterior import PRIOR_TEMPERATURE, Gaussian, Posterior, Sampler, compose, resolve, turned
+from ..images import contact_sheet, labelled_rows, to_pil
+from ..images.sheets import enlarge
+from ..posterior import Gaussian, Posterior, compose, resolve
 from ..posterior import interpolate as path_at
+from ..posterior.gaussian import Sampler
+from ..posterior.local import PRIOR_TEMPERATURE
+from ..posterior.transport import turned
 from ..priors.catalogue import example
 from ..reading import Reader
 from ..recipes import Interpolate, Method, Sample, Sweep

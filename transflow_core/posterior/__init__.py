@@ -1,33 +1,15 @@
 """The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
-from .around import Around as Around
-from .bootstrap import MOST_KEPT as MOST_KEPT
 from .conditioning import Posterior as Posterior
 from .covariance import Covariance as Covariance
-from .directions import directions as directions
 from .gaussian import Gaussian as Gaussian
-from .gaussian import Sampler as Sampler
 from .gaussian import standard_normal as standard_normal
-from .guard import Closest as Closest
 from .guard import Guard as Guard
-from .guard import Looks as Looks
-from .guard import closest as closest
-from .guard import judged as judged
-from .guard import judged_at as judged_at
-from .guard import seen as seen
 from .levels import compose as compose
 from .levels import per_level as per_level
-from .local import PRIOR_TEMPERATURE as PRIOR_TEMPERATURE
 from .local import Local as Local
-from .local import LocalNumbers as LocalNumbers
-from .methods import Recommendation as Recommendation
-from .methods import along as along
-from .methods import position_of as position_of
 from .methods import recommend as recommend
 from .methods import resolve as resolve
 from .mixing import mixed as mixed
-from .restyling import LIKENESS_TO_EVIDENCE as LIKENESS_TO_EVIDENCE
 from .restyling import Restyling as Restyling
-from .shrinkage import ShrinkageCovariance as ShrinkageCovariance
 from .transport import interpolate as interpolate
-from .transport import turned as turned

@@ -9,8 +9,9 @@ import math
 import torch
 from torch import nn
 
-from ..checkpoints import Checkpoint
-from ..flows import Flow, device_of
+from ..checkpoints.native import Checkpoint
+from ..flows import Flow
+from ..flows.base import device_of
 from ..flows.pixels import PixelConvention
 
 

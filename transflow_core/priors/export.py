@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 import torch
 from torch import Tensor
 
-from ..flows import GuardedFlow, fuse
+from ..flows.fused import GuardedFlow, fuse
 from ..flows.graphs import Decode, Encode
 from ..posterior import standard_normal
 from .prior import Prior

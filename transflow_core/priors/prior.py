@@ -14,23 +14,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..checkpoints import Checkpoint, CheckpointError, Size, native_fingerprint, save_native
-from ..flows import (
-    CoarseFlow,
-    Flow,
-    GuardedFlow,
-    TrainableFlow,
-    WaveletGlow,
-    count_parameters,
-    device_of,
-    fuse,
-    place,
-)
+from ..checkpoints import CheckpointError
+from ..checkpoints.native import Checkpoint, Size, native_fingerprint, save_native
+from ..flows import Flow
+from ..flows.base import CoarseFlow, count_parameters, device_of, place
+from ..flows.fused import GuardedFlow, fuse
 from ..flows.openvino import OpenVinoFlow, require_openvino
 from ..flows.pixels import PixelConvention
+from ..flows.wavelet import TrainableFlow, WaveletGlow
 from ..hub import CARD, SAMPLES, make_card, push_to_hub
-from ..images import contact_sheet, save_png, to_pil
-from ..posterior import Looks, seen, standard_normal
+from ..images import contact_sheet, to_pil
+from ..images.output import save_png
+from ..posterior import standard_normal
+from ..posterior.guard import Looks, seen
 from ..runtime.devices import in_halves, on_cores
 from .catalogue import load_prior
 from .typicality import Typicality
@@ -93,7 +89,7 @@ class Prior:
         coarser: the smaller priors within a flow that was grown, by the side of their images (see `at`).
         openvino: whether OpenVINO computes, on the processor; a flow of your own computes as it does.
 
-    The flow that computes is the fused one (`flows.fuse`), made when it is first used: change no weight afterwards.
+    The flow that computes is the fused one (`flows.fused`), made when it is first used: change no weight afterwards.
 
     Example:
         >>> from transflow_core.priors.catalogue import load_prior
@@ -276,7 +272,7 @@ class Prior:
     def decode(self, z: Tensor, batch_size: int = 32, side: int | None = None) -> Tensor:
         """x = f(z): (n, D) -> (n, C, S, S) float32 in [0, 1]. Raises ValueError on another width.
 
-        Where `side` pixels are enough, a flow that can (see `flows.CoarseFlow`) leaves out its finest levels: it gives
+        Where `side` pixels are enough, a flow that can (a `CoarseFlow`) leaves out its finest levels: it gives
         the means of 2×2 pixels, in half the time or less. Other flows have nothing coarser to give.
         """
         return self.guarded_decode(z, batch_size, side)[0]
@@ -350,7 +346,7 @@ class Prior:
         return self.pixels.from_flow(images), ranges
 
     def looks(self, z: Tensor, shown: Sequence[tuple[Image.Image, Tensor | None]] = (), batch_size: int = 16) -> Looks:
-        """What latents (p, D) of images look like: see `posterior.Looks`, which `Posterior.draw` takes. On the CPU.
+        """What latents (p, D) of images look like: see `Looks`, which `Posterior.draw` takes. On the CPU.
 
         They are decoded, unless what they show is known: images and their ranges, of `encode_and_score`.
         """

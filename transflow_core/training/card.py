@@ -6,7 +6,8 @@ from pathlib import Path
 
 import jinja2
 
-from ..flows import count_parameters, unrolled
+from ..flows.base import count_parameters
+from ..flows.wavelet import unrolled
 from ..hub import make_card
 from ..priors.prior import Prior
 from .data import ImageSet

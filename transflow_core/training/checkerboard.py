@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..flows import Shape, TrainableFlow, WaveletGlow, haar_merge, haar_split, unrolled
+from ..flows.base import Shape
+from ..flows.wavelet import TrainableFlow, WaveletGlow, haar_merge, haar_split, unrolled
 
 _WARMEST = 0.8
 _LEVELS = 2

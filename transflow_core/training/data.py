@@ -21,7 +21,8 @@ from ..compute import Progress, report
 from ..faces import align
 from ..faces.frame import centre_square
 from ..flows import PixelConvention
-from ..images import ImageError, Member, find_members, load_image
+from ..images import ImageError, load_image
+from ..images.files import Member, find_members
 from .recipe import TrainingError
 
 # Fewer have no quantiles, and a prior without quantiles no typicality.

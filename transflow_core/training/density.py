@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..flows import DetailFlow, PixelConvention, TrainableFlow, encode_levels, haar_split
+from ..flows import PixelConvention
+from ..flows.wavelet import DetailFlow, TrainableFlow, encode_levels, haar_split
 
 
 class BitsPerDim(nn.Module):

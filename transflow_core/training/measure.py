@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..images import contact_sheet, save_png, to_pil
+from ..images import contact_sheet, to_pil
+from ..images.output import save_png
 from ..posterior import standard_normal
 from ..priors.prior import Prior
 from ..priors.typicality import Typicality

@@ -8,17 +8,10 @@ from typing import Any
 
 import torch
 
-from ..checkpoints import Size
-from ..flows import (
-    DetailConfig,
-    FlowConfig,
-    GlowConfig,
-    LevelConfig,
-    PixelConvention,
-    TrainableFlow,
-    WaveletConfig,
-    unrolled,
-)
+from ..checkpoints.native import Size
+from ..flows import PixelConvention
+from ..flows.glow import GlowConfig, LevelConfig
+from ..flows.wavelet import DetailConfig, FlowConfig, TrainableFlow, WaveletConfig, unrolled
 from ..priors.catalogue import load_prior
 from ..priors.prior import Prior
 from .recipe import Train, TrainingError

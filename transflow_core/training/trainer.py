@@ -21,16 +21,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from ..compute import Progress, report
-from ..flows import (
-    TrainableFlow,
-    WaveletGlow,
-    build_flow,
-    channels_last,
-    compute_nets_in,
-    haar_split,
-    initialise,
-    whiten,
-)
+from ..flows.base import channels_last, compute_nets_in
+from ..flows.layers import initialise
+from ..flows.wavelet import TrainableFlow, WaveletGlow, build_flow, haar_split, whiten
 from ..priors.catalogue import load_prior
 from ..priors.prior import Prior
 from .card import CLIP, model_card, training_words
