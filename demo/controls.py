@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from html import escape
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import gradio as gr
 from gradio.components import Component
@@ -24,6 +24,7 @@ from transflow_core.runtime.worker import Cancelled
 from .render import progress
 from .server.admission import EXPORTS, CancelToken
 from .server.events import Updates, in_steps, on
+from .server.priors import Engines
 from .server.state import Session
 from .static import static
 
@@ -31,6 +32,20 @@ T = TypeVar("T")
 _BAND = (0.3, 0.7)  # the paper's recommendation, section 3.3
 _TICKS = (0.01, 0.03, 0.1, 0.3, 0.7, 2, 10)
 _LOW, _HIGH = math.log10(LAM_RATIO_SLIDER.low), math.log10(LAM_RATIO_SLIDER.high)
+
+
+class Model(NamedTuple):
+    """The model that a part of the page works with.
+
+    Attributes:
+        engines: the priors that the page serves.
+        prior: the component with the name of the visitor's prior.
+        changed: when another prior was chosen, or the part was opened.
+    """
+
+    engines: Engines
+    prior: Component
+    changed: Sequence[Dependency]
 
 
 def controls(model: type[Recipe], placed: Container[str]) -> dict[str, Component]:

@@ -24,7 +24,7 @@ from transflow_core.operations.inpaint import ignore
 from transflow_core.pictures import AlignMode, File
 
 from .cards import MINE, NOTHING, details, examples_html, faces_in_use, keeping, summary, thumbnails
-from .controls import Working
+from .controls import Model, Working
 from .examples import example_sets
 from .gradio_compat import file_of
 from .painting import mask_of
@@ -286,12 +286,10 @@ class EvidencePanel(ImageList):
     A click on an example set, or on "Clear all", cancels earlier changes that are not finished.
 
     Args:
-        engines: the priors that the page serves.
-        prior: the component that holds the name of this session's prior.
+        model: what encodes the images.
         panel: key of the session's evidence; prefix of the ids of its components.
         title: of the button for files.
         tab: the tab that it is in; for another prior, the images are read again once that tab is open.
-        follow: when the prior was changed or the tab was opened.
         nothing: the summary while there are no images.
         opening: key of the example set that is read as the page opens, if any.
         without: key of an example set that does not stand in its row.
@@ -306,13 +304,11 @@ class EvidencePanel(ImageList):
 
     def __init__(
         self,
-        engines: Engines,
-        prior: Component,
+        model: Model,
         *,
         panel: str,
         title: str,
         tab: str,
-        follow: Sequence[Dependency],
         nothing: str = NOTHING,
         opening: str = "",
         without: str = "",
@@ -329,7 +325,8 @@ class EvidencePanel(ImageList):
                 "Bring back", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{panel}-undo"
             )
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
-        super().__init__(engines, panel, keeps=bool(opening))
+        super().__init__(model.engines, panel, keeps=bool(opening))
+        prior = model.prior
         self.outputs = [self._cards, self._details, *self._working.outputs, self._undo, self.examples]
         self.steps = self._cards.change
         self.events = [
@@ -339,7 +336,7 @@ class EvidencePanel(ImageList):
             *self._wire(self.outputs),
             *on(clear.click, self._clear, prior, self.outputs),
             *on(self._undo.click, self._undo_removal, prior, self.outputs),
-            *on(follow, self._follow, prior, self.outputs),
+            *on(model.changed, self._follow, prior, self.outputs),
         ]
 
     def open(self, session: Session, key: str, prior: str, own: Sequence[Source] = ()) -> Iterator[Updates]:

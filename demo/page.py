@@ -27,6 +27,7 @@ from starlette.staticfiles import StaticFiles
 from transflow_core.recipes import CLASSIFYING_PRIOR, DEFAULT_PRIOR
 from transflow_core.runtime import tune
 
+from .controls import Model
 from .gradio_compat import check_routes, install, keep_pages
 from .server.admission import SERVER, drain
 from .server.api import add_endpoints, serve_tools
@@ -127,14 +128,14 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
             js=f"() => ({static('photos.js')})(location.search.slice(1))",
         )
         with panes["studio"] as tab:
-            Studio(engines, prior, [*chosen, *_opened(tab)], arrived, panel)
+            Studio(Model(engines, prior, [*chosen, *_opened(tab)]), arrived, panel)
         with panes["restyle"] as tab:
-            Restyle(engines, prior, [*chosen, *_opened(tab)])
+            Restyle(Model(engines, prior, [*chosen, *_opened(tab)]))
         with panes["interpolate"] as tab:
-            Interpolate(engines, prior, [*chosen, *_opened(tab)], arrived)
+            Interpolate(Model(engines, prior, [*chosen, *_opened(tab)]), arrived)
         opened = _opened(panes["behind"])
         with panes["how"] as tab:
-            Explain(engines, prior, [*chosen, *opened, *_opened(tab)])
+            Explain(Model(engines, prior, [*chosen, *opened, *_opened(tab)]))
         with panes["far"] as tab:
             gr.HTML(how_far(), elem_id="far", elem_classes="how", label=_BEHIND["far"])
             _opened(tab)
@@ -144,7 +145,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
                 engines, CLASSIFYING_PRIOR, why, "classify-prior", label="Model of this tab"
             )
             gr.Markdown("Tell apart: which of your classes is it?", elem_classes="lead")
-            Classify(engines, own, [*own_chosen, *opened, *_opened(tab)])
+            Classify(Model(engines, own, [*own_chosen, *opened, *_opened(tab)]))
         with panes["about"] as tab:
             gr.HTML(about(), elem_id="about", elem_classes="how", label=_BEHIND["about"])
             _opened(tab)

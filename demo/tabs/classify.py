@@ -30,7 +30,7 @@ from transflow_core.recipes import Classify as Recipe
 from transflow_core.recipes import Reading, within
 
 from ..cards import mostly_outliers
-from ..controls import code, controls, download, log_slider, number_slider, on_slider, status_line
+from ..controls import Model, code, controls, download, log_slider, number_slider, on_slider, status_line
 from ..evidence_panel import CARDS_JS, EXAMPLES_JS, ImageList, Images, files_button
 from ..examples import EXAMPLES, example_sets
 from ..render import data_uri, progress, updating
@@ -229,17 +229,11 @@ class _Queries(Images):
 
 
 class Classify:
-    """Build the tab inside the current Blocks.
+    """Build the tab inside the current Blocks."""
 
-    Args:
-        engines: the priors that the page serves.
-        prior: the component with the name of this tab's prior.
-        follow: when the prior was changed or the tab was opened.
-    """
-
-    def __init__(self, engines: Engines, prior: Component, follow: Sequence[Dependency]) -> None:
-        self._engines, self._busy = engines, _Busy()
-        self._queries = _Queries(engines, self._busy)
+    def __init__(self, model: Model) -> None:
+        self._engines, self._busy = model.engines, _Busy()
+        self._queries = _Queries(model.engines, self._busy)
         with gr.Row():
             with gr.Column(scale=5, min_width=320):
                 gr.Markdown("## 1. Show a few examples of each class", elem_classes="step")
@@ -247,14 +241,14 @@ class Classify:
                     _examples_html(), js_on_load=EXAMPLES_JS, elem_id="classify-examples", label="Example tasks"
                 )
                 with gr.Row(elem_id="classify-classes"):
-                    self._slots = [_Slot(engines, index, self._busy) for index in range(_MOST)]
+                    self._slots = [_Slot(model.engines, index, self._busy) for index in range(_MOST)]
                 with gr.Row():
                     self._add = gr.Button("Add a class", size="sm", elem_id="classify-add")
                     self._clear = gr.Button("Clear all", size="sm", elem_id="classify-clear")
             with gr.Column(scale=6, min_width=320):
                 self._build_queries()
                 self._build_results()
-        self._wire(prior, follow)
+        self._wire(model.prior, model.changed)
 
     def _build_queries(self) -> None:
         gr.Markdown("## 2. Classify other images", elem_classes="step")
@@ -287,7 +281,7 @@ class Classify:
                 download("Classifier", self._write, elem_id="classify-file", min_width=150, scale=0)
                 self._python = code("python", label="The same in Python", elem_id="classify-python")
 
-    def _wire(self, prior: Component, follow: Sequence[Dependency]) -> None:
+    def _wire(self, prior: Component, changed_prior: Sequence[Dependency]) -> None:
         progress, read = self._busy.outputs, [prior, self._unaligned]
         parts = [part for slot in self._slots for part in slot.parts]
         everything = [*parts, self._cards, *progress, self._unaligned, self._copies]
@@ -300,7 +294,7 @@ class Classify:
             *self._queries.wire_files(self._files, read, progress),
             *on(self._cards.edit, lambda *given: self._remove_query(*given), event=True),
             *on(self._unaligned.input, self._read_again, read, everything),
-            *on(follow, self._follow, read, everything),
+            *on(changed_prior, self._follow, read, everything),
             # A user who moves λ chooses it.
             *on(self._lam.release, None, outputs=self._chosen, js="() => false"),
         ]

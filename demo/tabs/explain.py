@@ -1,21 +1,18 @@
 """Behind it: Figure 2 of the paper live in two dimensions, with its formulas; how far it goes; what all this is."""
 
 import math
-from collections.abc import Sequence
 from string import Template
 
 import gradio as gr
 import numpy as np
-from gradio.events import Dependency
 
 from transflow_core.priors.catalogue import shipped_priors
 from transflow_core.priors.prior import Prior
 
-from ..controls import track
+from ..controls import Model, track
 from ..examples import example_sets
 from ..server.events import on
 from ..server.files import AGE
-from ..server.priors import Engines
 from ..static import static
 
 _DRAWN = {
@@ -30,23 +27,18 @@ class Explain:
 
     The figure is `explain.html`, moved by `explain.js`, which computes eq. 7-8 in two dimensions. The formulas are
     MathML, which browsers draw without a library.
-
-    Args:
-        engines: the priors that the page serves.
-        prior: the component with the name of this session's prior.
-        follow: when the prior was changed or the tab was opened.
     """
 
-    def __init__(self, engines: Engines, prior: gr.components.Component, follow: Sequence[Dependency]) -> None:
+    def __init__(self, model: Model) -> None:
         figure = gr.HTML(
-            numbers(engines.get(prior.value).prior),
+            numbers(model.engines.get(model.prior.value).prior),
             html_template=Template(static("explain.html")).substitute(how_lam=track("how-lam")),
             js_on_load=static("explain.js"),
             apply_default_css=False,
             elem_id="how",
             label="How it works",
         )
-        on(follow, lambda _, name: {figure: numbers(engines.get(name).prior)}, prior, figure)
+        on(model.changed, lambda _, name: {figure: numbers(model.engines.get(name).prior)}, model.prior, figure)
 
 
 def numbers(prior: Prior) -> dict[str, float]:

@@ -36,6 +36,7 @@ from transflow_core.views import to_link
 from ..controls import (
     ANIMATIONS,
     MethodControls,
+    Model,
     Working,
     code_pair,
     download,
@@ -51,7 +52,6 @@ from ..render import GAP, data_uri, picture, sheet
 from ..server.admission import EXPORTS, CancelToken
 from ..server.errors import message_of
 from ..server.events import Updates, on
-from ..server.priors import Engines
 from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, python_code
 from ..static import static
@@ -303,20 +303,14 @@ class _State:
 class Interpolate:
     """Build the tab inside the current Blocks.
 
-    Args:
-        engines: the priors that the page serves.
-        prior: the component with the name of this session's prior.
-        follow: when the prior was changed or the tab was opened.
-        arrived: when the page was opened, and `Session.query` is the query of its address.
+    `arrived` is when the page was opened, and `Session.query` is the query of its address.
     """
 
-    def __init__(
-        self, engines: Engines, prior: Component, follow: Sequence[Dependency], arrived: Sequence[Dependency]
-    ) -> None:
-        self._engines = engines
+    def __init__(self, model: Model, arrived: Sequence[Dependency]) -> None:
+        self._engines = model.engines
         # A and B first; on a desktop the style sheet puts the path between them.
         with gr.Row(elem_id="interpolate-tab"):
-            self.a, self.b = (self._build_end(letter, prior, follow) for letter in "AB")
+            self.a, self.b = (self._build_end(letter, model) for letter in "AB")
             with gr.Column(scale=6, min_width=340, elem_id="interpolate-path-column"):
                 # The template has no value: its elements stay, so that a new picture neither moves the page nor loses
                 # the focus.
@@ -333,17 +327,17 @@ class Interpolate:
                 downloads(kinds, self._export_whole, prefix="interpolate", outputs=outputs)
         with gr.Accordion("For researchers", open=False, elem_id="interpolate-more"):
             self._build_controls()
-            self._build_mix(prior)
+            self._build_mix(model.prior)
             self._python, self._shell = code_pair("interpolate-")
         self._address = relay("address")
-        self._wire(prior, follow, arrived)
+        self._wire(model, arrived)
 
-    def _build_end(self, letter: str, prior: Component, follow: Sequence[Dependency]) -> EvidencePanel:
+    def _build_end(self, letter: str, model: Model) -> EvidencePanel:
         key = letter.lower()
         with gr.Column(scale=3, min_width=150, elem_id=f"interpolate-{key}", elem_classes="end"):
             gr.HTML(f"<h2>{letter}</h2>", elem_classes="steps")
             how: dict[str, Any] = {"panel": f"side-{key}", "title": f"+ Add photos to {letter}"}
-            return EvidencePanel(self._engines, prior, **how, tab=TAB, follow=follow)
+            return EvidencePanel(model, **how, tab=TAB)
 
     def _build_controls(self) -> None:
         options = [(title, key) for key, title in PATHS.items()]
@@ -380,14 +374,15 @@ class Interpolate:
         )
         on([how.input, share.release, *self.a.events, *self.b.events], self._show_mix, [prior, how, share], self._mix)
 
-    def _wire(self, prior: Component, follow: Sequence[Dependency], arrived: Sequence[Dependency]) -> None:
+    def _wire(self, model: Model, arrived: Sequence[Dependency]) -> None:
+        prior = model.prior
         settings = [self.path, self.lam_a, self.lam_b, self.steps, self.n, self.seed, self.temperature]
         settings += self.method.inputs
         kind = self.method.wire([self.lam_a, self.lam_b])
         outputs = [self._player, *self._working.outputs, self._python, self._shell, self._address]
         panels = [*self.a.outputs, *self.b.outputs, *self._working.outputs]
         opened = on(arrived, self._open, prior, [*dict.fromkeys([*panels, *settings, *self.method.outputs])])
-        begun = on(follow, self._begin, prior, panels)
+        begun = on(model.changed, self._begin, prior, panels)
         new = [*begun, *self.a.events, *self.b.events, self.method.auto.input]
         chosen = on(new, self._choose, [prior, self.method.auto], self.method.outputs)
         sliders = [self.lam_a, self.lam_b, self.steps, self.n, self.temperature, *self.method.sliders]

@@ -28,7 +28,7 @@ from transflow_core.pictures import File
 from transflow_core.recipes import Reading
 from transflow_core.recipes import Restyle as Recipe
 
-from ..controls import code_pair, controls, download, downloads, slider, status_line
+from ..controls import Model, code_pair, controls, download, downloads, slider, status_line
 from ..evidence_panel import EvidencePanel, drop_zone, snapshot
 from ..examples import PHOTOGRAPH, example_sets, title_of
 from ..painting import mask_of, paintable
@@ -36,7 +36,6 @@ from ..render import data_uri, updating, uri_of
 from ..server.admission import CancelToken
 from ..server.errors import warn
 from ..server.events import Updates, on
-from ..server.priors import Engines
 from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, file_of, python_code
 from .larger import OFF, Larger, can_enlarge
@@ -178,16 +177,10 @@ class _State:
 
 
 class Restyle:
-    """Build the tab inside the current Blocks.
+    """Build the tab inside the current Blocks."""
 
-    Args:
-        engines: the priors that the page serves.
-        prior: the component with the name of this session's prior.
-        follow: when the prior was changed or the tab was opened.
-    """
-
-    def __init__(self, engines: Engines, prior: Component, follow: Sequence[Dependency]) -> None:
-        self._engines = engines
+    def __init__(self, model: Model) -> None:
+        self._engines = model.engines
         with gr.Row(elem_id="restyle-tab"):
             with gr.Column(scale=3, min_width=280):
                 self._files, self._camera = drop_zone("+ Add photos", elem_id="restyle")
@@ -196,10 +189,10 @@ class Restyle:
                 self._try = gr.Button(_SAMPLE, elem_id="restyle-try", size="sm")
                 # A drawing takes the person away: 2 of 12 faces, and smears many (docs/results/restyle.md).
                 how = {"title": "+ Add style images", "tab": TAB, "nothing": _NO_STYLE, "without": "drawings"}
-                self._panel = EvidencePanel(engines, prior, panel="style", follow=follow, **how)
+                self._panel = EvidencePanel(model, panel="style", **how)
             with gr.Column(scale=9, min_width=320):
                 self._build_result()
-        self._wire(prior, follow)
+        self._wire(model.prior, model.changed)
 
     def _build_result(self) -> None:
         self._slider = gr.ImageSlider(
@@ -229,14 +222,14 @@ class Restyle:
             download("Mask (PNG)", partial(self._export, "mask"), elem_id="restyle-get-mask", size="sm", min_width=120)
         self._python, self._shell = code_pair("restyle-")
 
-    def _wire(self, prior: Component, follow: Sequence[Dependency]) -> None:
+    def _wire(self, prior: Component, changed_prior: Sequence[Dependency]) -> None:
         read = [self._faces, self._which]
         changed = [
             *on(self._files.upload, self._add_files, [self._files, prior], [*read, self._files, *self._panel.outputs]),
             *on(self._camera.input, self._add_picture, [self._camera, prior], [*read, self._camera]),
             *on(self._try.click, partial(self._read, sources=[PHOTOGRAPH]), prior, read),
             *on(self._paint.edit, self._paint_over, (), (), event=True),
-            *on(follow, self._follow, prior, [*read, *self._panel.outputs]),
+            *on(changed_prior, self._follow, prior, [*read, *self._panel.outputs]),
             *self._panel.events,
             self._which.input,
             self._strength.release,

@@ -31,6 +31,7 @@ from transflow_core.views import to_link
 
 from ..controls import (
     MethodControls,
+    Model,
     controls,
     description_of,
     integer,
@@ -48,7 +49,6 @@ from ..render import GAP, data_uri, sheet_picture, updating, uri_of
 from ..server.admission import CancelToken
 from ..server.errors import warn
 from ..server.events import Updates, on
-from ..server.priors import Engines
 from ..server.state import Session
 from ..server.uploads import photos_of
 from ..share import card
@@ -88,22 +88,13 @@ class Studio:
     """Build the tab inside the current Blocks.
 
     Args:
-        engines: the priors that the page serves.
-        prior: the component with the name of this session's prior.
-        follow: when the prior was changed or the tab was opened.
+        model: its model.
         arrived: when the page was opened, and `Session.query` is the query of its address.
         panel: the side panel for researchers, for most of the controls.
     """
 
-    def __init__(
-        self,
-        engines: Engines,
-        prior: Component,
-        follow: Sequence[Dependency],
-        arrived: Sequence[Dependency],
-        panel: gr.Column,
-    ) -> None:
-        self._engines, self._prior, self._first_prior = engines, prior, str(prior.value)
+    def __init__(self, model: Model, arrived: Sequence[Dependency], panel: gr.Column) -> None:
+        self._engines, self._prior, self._first_prior = model.engines, model.prior, str(model.prior.value)
         with gr.Row(elem_id="studio"):
             # The samples first: few presses of Tab reach λ, and a phone shows them first. On a desktop they are right.
             with gr.Column(scale=6, min_width=320, elem_id="samples"):
@@ -128,19 +119,19 @@ class Studio:
             with gr.Column(scale=5, min_width=320, elem_id="your-images"):
                 gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
                 how = {"panel": "evidence", "title": "+ Add photos", "tab": _TAB, "opening": OPENING}
-                self._panel = EvidencePanel(engines, prior, follow=follow, **how)
+                self._panel = EvidencePanel(model, **how)
         with panel:
             self._status = status_line("", elem_id="samples-status")
             self._lam = log_slider(_lam(DEFAULT), name="λ/m", elem_id="lam")
             self._method = MethodControls("method")
-            self._build_controls(engines.get(self._first_prior))
+            self._build_controls(self._engines.get(self._first_prior))
         with gr.Column(elem_id="lab-results"):  # too wide for the panel: below the samples while it is open
             self._results = Results()
             drawing: dict[str, Component] = {"temperature": self._temperature, "n": self._n, "seed": self._seed}
             drawing |= self._results.inputs | self._moves.inputs
             more = controls(PAGE, {*drawing, "steps", *Method.model_fields, *Reading.model_fields})
         self._drawing, self._more = drawing | more, list(more.values())
-        self._wire(prior, follow, arrived)
+        self._wire(model, arrived)
 
     def _build_sheet(self) -> None:
         """The samples as one picture. A page without an address shows one of its first samples until they are drawn."""
@@ -178,7 +169,8 @@ class Studio:
     def _statuses(self) -> list[gr.HTML]:
         return [self._plain, self._status]
 
-    def _wire(self, prior: Component, follow: Sequence[Dependency], arrived: Sequence[Dependency]) -> None:
+    def _wire(self, model: Model, arrived: Sequence[Dependency]) -> None:
+        prior = model.prior
         main, lams = list(self._drawing.values()), [self._lam, *self._levels]
         levels = [self._by_level, *self._levels]
         inputs = [prior, *main, *self._method.inputs, self._lam, *levels]
@@ -233,7 +225,7 @@ class Studio:
         on([*refreshed, *unfolded], self._fill_moves, inputs, self._moves.outputs)
         for key, tab in self._results.tabs.items():
             on(tab.select, partial(self._open_tab, key), inputs, shown)
-        on(follow, self._relevel, prior, [*self._levels, self._results.inputs["style_levels"]])
+        on(model.changed, self._relevel, prior, [*self._levels, self._results.inputs["style_levels"]])
 
     # Controls ----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from demo.controls import Model
 from demo.examples import example_sets
 from demo.server.admission import CancelToken
 from demo.server.state import Session
@@ -267,7 +268,7 @@ def engine(engines):
 @pytest.fixture(scope="module")
 def tab(engines):
     with gr.Blocks():
-        return Interpolate(engines, gr.Textbox(), [], [])
+        return Interpolate(Model(engines, gr.Textbox(), []), [])
 
 
 def evidence_of(engine, *files, example="", weight=1.0):

@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from demo import Engines
+from demo.controls import Model
 from demo.evidence_panel import EvidencePanel
 from demo.examples import example_sets
 from demo.server.files import AGE, upload_folder
@@ -375,7 +376,7 @@ def test_all_sessions_share_an_example_set(tmp_path):
     make_tiny_prior().save(tmp_path / TINY)
     engines = Engines(tmp_path, device="cpu")
     with gr.Blocks():
-        panel = EvidencePanel(engines, gr.Textbox(), panel="evidence", title="", tab="studio", follow=())
+        panel = EvidencePanel(Model(engines, gr.Textbox(), ()), panel="evidence", title="", tab="studio")
     one, two, other = Session("one"), Session("two"), Session("other")
     for session, key in ((one, "sketch"), (two, "sketch"), (other, "sepia")):
         assert done(panel.open(session, key, TINY))
