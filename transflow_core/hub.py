@@ -28,7 +28,7 @@ class HubAccess:
         most_bytes: of one file. The Hub is asked for the size before a byte of it is fetched.
         any_format: fetch formats other than safetensors too, and files that a pattern finds.
         cache: the folder that keeps what was fetched; None for huggingface_hub's own.
-        most_cached: bytes that such a folder may hold; the repository that was used longest ago goes first.
+        most_cached: bytes that such a folder may hold; with more it is emptied.
     """
 
     token: bool | None = None
@@ -192,18 +192,13 @@ def _beside(name: str) -> list[str]:
 
 
 def _make_room(access: HubAccess, path: Path) -> None:
-    """Keep the cache within its bounds: whole repositories go, but the one that `path` lies in."""
+    """Empty a cache over its bound, but for the repository that `path` lies in."""
     if access.cache is None:
         return
-    folders = sorted(access.cache.glob("models--*"), key=lambda folder: folder.stat().st_mtime)
-    sizes = [sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file()) for folder in folders]
-    excess = sum(sizes) - access.most_cached
-    for folder, size in zip(folders, sizes, strict=True):
-        if folder in path.parents:
-            folder.touch()  # it was used now
-        elif excess > 0:
+    size = sum(file.lstat().st_size for file in access.cache.rglob("*") if file.is_file())
+    for folder in access.cache.glob("models--*") if size > access.most_cached else ():
+        if folder not in path.parents:
             shutil.rmtree(folder, ignore_errors=True)
-            excess -= size
 
 
 class _UnreachableError(CheckpointError):
