@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar
 
 import torch
 from pydantic import ConfigDict, Field, ValidationError
@@ -39,7 +39,8 @@ class Flow(Protocol):
     """A bijection between square images x and flat latents z whose prior is N(0, I).
 
     Any object with these five names can be conditioned on evidence. A torch module is moved between devices; any other
-    object stays on the CPU, or on the `device` that it names itself.
+    object stays on the CPU, or on the `device` that it names itself. One with `halvings` and `low_pass`, as a
+    `WaveletGlow` has, gives previews and small pictures in less time.
     """
 
     @property
@@ -66,20 +67,6 @@ class Flow(Protocol):
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), log_det (n,)), of the inverse direction."""
-        ...
-
-
-@runtime_checkable
-class CoarseFlow(Flow, Protocol):
-    """A flow that gives coarser images in less time, as a `WaveletGlow` does: for previews, and for small pictures."""
-
-    @property
-    def halvings(self) -> int:
-        """How often it can halve the side S."""
-        ...
-
-    def low_pass(self, z: Tensor, times: int = 1) -> Tensor:
-        """The means of 2×2 pixels of `inverse(z)[0]`, so many times: (n, D) -> (n, C, S/2ᵗ, S/2ᵗ)."""
         ...
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..checkpoints import CheckpointError
 from ..checkpoints.native import Checkpoint, Size, native_fingerprint, save_native
 from ..flows import Flow
-from ..flows.base import CoarseFlow, count_parameters, device_of, place
+from ..flows.base import count_parameters, device_of, place
 from ..flows.fused import GuardedFlow, fuse
 from ..flows.openvino import OpenVinoFlow, require_openvino
 from ..flows.pixels import PixelConvention
@@ -272,7 +272,7 @@ class Prior:
     def decode(self, z: Tensor, batch_size: int = 32, side: int | None = None) -> Tensor:
         """x = f(z): (n, D) -> (n, C, S, S) float32 in [0, 1]. Raises ValueError on another width.
 
-        Where `side` pixels are enough, a flow that can (a `CoarseFlow`) leaves out its finest levels: it gives
+        Where `side` pixels are enough, a flow that can (see `flows.Flow`) leaves out its finest levels: it gives
         the means of 2×2 pixels, in half the time or less. Other flows have nothing coarser to give.
         """
         return self.guarded_decode(z, batch_size, side)[0]
@@ -308,7 +308,7 @@ class Prior:
         else:
 
             def decoded(batch: Tensor) -> tuple[Tensor, Tensor]:
-                images = cast(CoarseFlow, form).low_pass(batch, times) if times else form.inverse(batch)[0]
+                images = cast(Any, form).low_pass(batch, times) if times else form.inverse(batch)[0]
                 return images, batch.new_zeros(len(batch))
 
         images, excess = self._batched(decoded, z, batch_size)
@@ -316,15 +316,15 @@ class Prior:
 
     def _halvings(self, side: int | None) -> int:
         """How often the flow halves its images for pictures of this side."""
-        most = self._form.halvings if isinstance(self._form, CoarseFlow) else 0
+        most = getattr(self._form, "halvings", 0)
         return min(most, math.floor(math.log2(max(1.0, self.image_size / side)))) if side else 0
 
     def lacking(self, side: float) -> int:
-        """How many of the finest levels a picture of this side has no pixels for; only a `CoarseFlow` has such levels.
+        """How many of the finest levels a picture of this side has no pixels for; 0 of a flow without `halvings`.
 
         Enlarged to the prior's size by more than √2, a picture lacks the finest level, by more than 2√2 two, and so on.
         """
-        most = self.flow.halvings if isinstance(self.flow, CoarseFlow) else 0
+        most = getattr(self.flow, "halvings", 0)
         return min(most, max(0, math.ceil(math.log2(self.image_size / max(side, 1.0)) - 0.5)))
 
     def _checked(self, z: Tensor) -> Tensor:
