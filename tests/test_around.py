@@ -8,7 +8,6 @@ from transflow_core.engine import Engine
 from transflow_core.operations import sampler_of
 from transflow_core.posterior import Covariance, Gaussian, Posterior
 from transflow_core.posterior.around import Around
-from transflow_core.posterior.directions import directions
 from transflow_core.posterior.guard import Looks
 from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata
@@ -63,13 +62,13 @@ def test_the_sample_keeps_its_place_and_the_others_their_noise(kind):
 
 
 def test_directions_make_up_the_covariance_of_the_set_and_its_mirror_images():
-    found = directions(SET, LEVELS, LOOKS)
+    found = SET.directions(LOOKS, LEVELS)
     z, weights = torch.cat([SET.latents, LOOKS.mirrored]), SET.weights.repeat(2) / (2 * SET.weights.sum())
     apart = z - weights @ z
     close(found.T @ found, apart.T @ (weights[:, None] * apart), 1e-6)
     other = torch.tensor([3, 0, 1, 5, 4, 2])
     same = Posterior.condition(SET.latents[other], 0.5, weights=SET.weights[other])
-    close(directions(same, LEVELS, LOOKS.of(other))[:3], found[:3], 1e-5)
+    close(same.directions(LOOKS.of(other), LEVELS)[:3], found[:3], 1e-5)
 
 
 def test_the_first_direction_is_the_one_that_is_seen_most():
@@ -77,7 +76,7 @@ def test_the_first_direction_is_the_one_that_is_seen_most():
     light = torch.linspace(-1, 1, 6).double()
     images = (0.5 + 0.3 * light.float())[:, None, None, None].expand(6, 3, 16, 16)
     z = light[:, None] * torch.ones(1, D)
-    first, *others = directions(Posterior.condition(z, 0.5), LEVELS, Looks(images, z, None))
+    first, *others = Posterior.condition(z, 0.5).directions(Looks(images, z, None), LEVELS)
     close(first.abs(), light.square().mean().sqrt().expand(D), 1e-5)
     assert all(one.abs().max() < 1e-6 for one in others)
 
@@ -86,7 +85,7 @@ def test_fine_levels_stay_where_they_are():
     fine = torch.zeros(D, dtype=torch.bool)
     fine[:64] = True
     levels = [type(LEVELS[0])("fine", (1, 16, 4), slice(0, 64)), slice(64, D)]
-    assert not directions(SET, levels, LOOKS)[:, fine].any() and directions(SET, levels, LOOKS)[:, ~fine].any()
+    assert not SET.directions(LOOKS, levels)[:, fine].any() and SET.directions(LOOKS, levels)[:, ~fine].any()
 
 
 @kinds
@@ -94,7 +93,7 @@ def test_moves_are_linear_and_no_move_is_none(kind):
     def draw(*along):
         return SET.draw(METHODS[kind].replace(lam_ratio=1.0), LEVELS, LOOKS, along).sample(3, seed=1)
 
-    still, found = draw(), directions(SET, LEVELS, LOOKS)
+    still, found = draw(), SET.directions(LOOKS, LEVELS)
     assert draw(0, 0.0).equal(still)
     close(draw(2, -1) - still, ((2 * found[0] - found[1]) / 2).expand_as(still), 1e-6)  # λ/m = 1 halves all of the set
     far = METHODS[kind].replace(lam_ratio=float("inf"))

@@ -12,11 +12,10 @@ from torch import Tensor
 from ..recipes import Method
 from .bootstrap import MOST_KEPT, BayesianBootstrap
 from .covariance import Covariance
-from .directions import directions
 from .gaussian import Gaussian, Sampler
 from .guard import Looks
 from .levels import HasSlice, level_shapes, level_slices, per_level
-from .local import GRID, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness
+from .local import COARSE, GRID, PRIOR_TEMPERATURE, Local, LocalNumbers, flatness
 from .shrinkage import ShrinkageCovariance
 from .storage import PosteriorHeader, read_posterior, write_tensors
 
@@ -242,7 +241,7 @@ class Posterior(Gaussian):
         if any(along):
             if looks is None or len(along) >= 2 * len(self.latents):
                 raise ValueError(f"{len(self.latents)} images do not have {len(along)} directions; give more images")
-            still, found = self.draw(how, levels, looks), directions(self, levels, looks)[: len(along)]
+            still, found = self.draw(how, levels, looks), self.directions(looks, levels)[: len(along)]
             return replace(still, mean=still.mean + gain(torch.tensor(along).to(found) @ found))  # type: ignore[type-var]
         if how.method == "posterior":
             return posterior
@@ -280,6 +279,28 @@ class Posterior(Gaussian):
             visible=self.visible,
             since=self.since,
         )
+
+    def directions(self, looks: Looks, levels: Sequence[HasSlice | slice] = ()) -> Tensor:
+        """(2p, D) eigenvectors of the set's covariance, each as long as one standard deviation, the largest first.
+
+        The set is the p images and their mirror images, of weights w. Their latents are nearly at right angles, so that
+        all directions of latents are about as large; seen as small pictures, a few make up most of what differs. So
+        with the eigenvectors u of √w (x - x̄) (x - x̄)ᵀ √w, of pictures x, direction k is Σ u_ki √w_i (ζ_i - ζ̄), at the
+        coarse levels: fine ones would add noise. Its sign makes the image that has most of it a positive one.
+        """
+        z = torch.cat([self.latents, looks.mirrored.to(self.latents)])
+        weights = self.weights.repeat(2) / (2 * self.weights.sum())
+        seen = looks.small(GRID).flatten(1).double().cpu()
+        seen = weights.sqrt()[:, None] * (seen - weights @ seen)
+        u = torch.linalg.eigh(seen @ seen.T).eigenvectors.T.flip(0)
+        most = u[:, : len(self.latents)].abs().argmax(1, keepdim=True)
+        u = (u * u.gather(1, most).sign() * weights.sqrt()).to(z)
+        found = u @ (z - weights.to(z) @ z)
+        slices, shapes = level_slices(levels, self.dim), level_shapes(levels, self.dim)
+        for part, (_, height, _) in zip(slices, shapes, strict=True):
+            if height > COARSE:
+                found[:, part] = 0
+        return found
 
     def _mean(self, images: Tensor, shares: Tensor) -> Tensor:
         """The mean of images, or of images and their mirror images, each number of those that have it."""
