@@ -121,6 +121,7 @@ def page(
     heads = [f"{name.replace('_', ' ')}, {how}" for name, how in columns]
     steps = [[kind, *[cell(name, how, kind) for name, how in columns]] for kind in MISALIGNED]
     kinds = list(MISALIGNED)
+    alarms, misses = (f"{of['torn']:.0f}" for of in (faces.alarms, faces.misses))
     worse = []
     for how, (kind, words) in itertools.product(METHODS, zip(kinds[3::3], ("moved", "turned", "scaled"), strict=True)):
         by = {key: _changed(found, how, kind, key) for key in ("energy", "torn")}
@@ -133,8 +134,8 @@ def page(
 
 Half of an example set is evidence. Cells have the energy distance of 16 samples to the held-out half, in colour and
 texture, and the share of samples that are torn, in %. *Torn* have a nose and a mouth like those of no real face, where
-a face has them: an intact face that is moved may count too. Of real faces {faces.alarms["torn"]:.0f} % are torn. Of real faces with
-another one's mouth, moved by an eighth of the side, {faces.misses["torn"]:.0f} % are not. *Own* is the share of the set's own images.
+a face has them: an intact face that is moved may count too. Of real faces {alarms} % are torn. Of real faces with
+another one's mouth, moved by an eighth of the side, {misses} % are not. *Own* is the share of the set's own images.
 {options.splits} splits; ± is half the width of a 95 % t interval. Model: {options.prior}.
 
 ## Outliers
