@@ -37,9 +37,10 @@ HEAD = """<!-- Written by `python -m benchmarks.masks`. -->
 
 Faces of the example sets, of nobody, have a bar over their eyes. The bar is masked, and the model fills the part.
 *PSNR* compares the pixels under the bar with the face as it was, in dB. *Unlike* is the share that is far from all
-real faces by an ImageNet network. The limit was set so that 5 % of real faces break it; of others {alarms:.0f} % do.
-*Torn* is the share whose nose and mouth are like those of no real face; {torn:.0f} % of real faces are. *Density* is
-the mean log N(z; 0, I), in nats.
+real faces by an ImageNet network. The limit was set so that 5 % of real faces break it. Of others {alarms:.0f} % do,
+and {misses:.0f} % of real faces with another one's mouth do not: so a low share proves little. *Torn* is the share
+whose nose and mouth are like those of no real face; {torn:.0f} % of real faces are. *Density* is the mean log
+N(z; 0, I), in nats.
 
 Round 0 fits the prior's mean face to what is around the bar, and nearly all of the gain comes from it. Many more rounds
 draw eyes that are further from those that were there. The second table has samples, and the colour in the bar's place.
@@ -135,7 +136,7 @@ def main() -> None:
         for what, given in ((f"{name} bars", evidence), (f"{name} bars, masked", masked)):
             used = [image.filled or image.face.image for image in given if image.face]
             rows.append(used[:: len(used) // 8][:8])
-            labels.append(what)
+            labels.append(what.replace(" bars,", ","))
             for row, how in METHODS.items():
                 x = engine.sample(engine.draw(given.posterior(), how), 16).images
                 from_bar, from_face = (region_distance(x, as_unit(ref), BAR) for ref in (frames, faces))
@@ -147,7 +148,7 @@ def main() -> None:
                 labels.append(row.removeprefix("the paper's, "))
     labelled_rows(rows, row_labels=labels, cell=72).convert("RGB").save(options.picture, quality=88)
     options.table.write_text(
-        HEAD.format(alarms=real.alarms["unlike"], torn=real.alarms["torn"])
+        HEAD.format(alarms=real.alarms["unlike"], misses=real.misses["unlike"], torn=real.alarms["torn"])
         + f"![Bars, and without]({PICTURE.name})\n\n"
         + "\n".join(lines)
         + "\n",
