@@ -68,6 +68,21 @@
   });
   // The side panel has the controls of the open tab.
   document.addEventListener('tab-opened', event => { document.body.dataset.tab = event.detail; });
+  // A number outside its range becomes the nearest limit, and the browser shows the range. While somebody types, a number
+  // may still be too small.
+  const clamp = ({target: field, type}) => {
+    if (field.type !== 'number' || field.value === '' || field.max === '') return;
+    const least = type === 'change' ? Number(field.min) : Math.min(1, field.min);
+    const within = Math.min(field.max, Math.max(least, field.value));
+    field.setCustomValidity('');
+    if (within === Number(field.value)) return;
+    field.value = within;
+    if (type === 'change') field.dispatchEvent(new Event('input', {bubbles: true}));
+    field.setCustomValidity(`From ${field.min} to ${field.max}.`);
+    field.reportValidity();
+  };
+  addEventListener('input', clamp, true);
+  addEventListener('change', clamp, true);
   // Tab reaches code that scrolls, too: CodeMirror would skip it.
   new MutationObserver(() => {
     for (const one of document.querySelectorAll('.cm-scroller[tabindex="-1"]')) one.tabIndex = 0;

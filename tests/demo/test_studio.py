@@ -333,6 +333,20 @@ def test_the_method_changes_the_samples_and_comes_back_on_reload(page, served_sm
     assert page.is_checked("#method-auto input")
 
 
+def test_a_number_out_of_range_becomes_the_limit(page, served_small):
+    chosen(page, served_small, "sepia")
+    field = page.locator("#number input")
+    for typed, limit in (("5000", "64"), ("0", "1")):
+        field.fill(typed)
+        expect(field).to_have_value(limit)
+        assert field.evaluate("field => field.validationMessage") == "From 1 to 64."
+    wait_status(page, "1 sample in")
+    field.fill("2")
+    wait_status(page, "2 samples in")
+    assert field.evaluate("field => field.validationMessage") == ""
+    assert page.locator(".toast-body").count() == 0
+
+
 def test_structure_and_style_have_two_sources(page, served_small):
     chosen(page, served_small, "sketch")
     before = sheet(page)
