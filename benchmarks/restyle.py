@@ -27,6 +27,7 @@ from transflow_core.priors.prior import Prior
 
 from .distances import energy_distance, standardised
 from .features import colour_texture, descriptors
+from .paper.words import listing
 from .sets import EXAMPLES, ROOT, SAME_PERSON, sets_in
 
 TABLE = ROOT / "docs" / "results" / "restyle.md"
@@ -43,7 +44,7 @@ and a different person for one person.
 
 ![The photograph that ships, of nobody, in each style that ships](restyle.jpg)
 
-*At 60 %, by the celeba128 of 0.3. `python -m benchmarks.restyle --picture docs/results/restyle.jpg` draws it again.*
+*At 60 %, by celeba128. `python -m benchmarks.restyle --picture docs/results/restyle.jpg` draws it again.*
 """
 
 Map = Callable[[Tensor], Tensor]
@@ -146,13 +147,15 @@ def table(rows: list[dict], who: str) -> str:
     lines = []
     for title, key, some in (
         ("style", "set", [row for row in rows if row["map"] == DEFAULT]),
-        ("map, mean over the styles that all were tried on", "map", rows),
+        ("map, mean over the styles with all", "map", rows),
     ):
         names = list(dict.fromkeys(row[key] for row in some))
         shared = [{row["set"] for row in some if row["map"] == name} for name in dict.fromkeys(r["map"] for r in some)]
+        tried = [name for name in dict.fromkeys(row["set"] for row in some) if all(name in one for one in shared)]
+        title += f" ({listing(tried)})" if key == "map" else ""
         lines += ["", f"| {title} |{heads}", "|---" * (1 + len(STRENGTHS)) + "|"]
         for name in names:
-            of = [row for row in some if row[key] == name and row["set"] in set.intersection(*shared)]
+            of = [row for row in some if row[key] == name and row["set"] in tried]
             cells = [_cell([row for row in of if row["strength"] == s]) for s in STRENGTHS]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     apart = [row["apart"] for row in rows if (row["map"], row["strength"]) == (DEFAULT, 0.6)]
