@@ -86,32 +86,27 @@ def on_slider(lam_ratio: float) -> float:
     return min(max(lam_ratio, LAM_RATIO_SLIDER.low), LAM_RATIO_SLIDER.high)
 
 
-def track(range_id: str, sign: str = "") -> str:
+def track(range_id: str) -> str:
     """The range input of a slider for λ/m, which works in log10, with the recommended band and a scale, as HTML."""
     ticks = "".join(f'<span style="left: {_position(v):.2f}%">{v:g}</span>' for v in _TICKS)
     start, end = map(_position, _BAND)
     return (
         f'<div class="track"><div class="band" style="left: {start:.2f}%; width: {end - start:.2f}%" '
         f'title="recommended: {_BAND[0]} to {_BAND[1]}"></div>'
-        f'<input type="range" id="{range_id}" data-sign="{sign}" min="{_LOW:g}" max="{_HIGH:g}" step="0.01"></div>'
+        f'<input type="range" id="{range_id}" min="{_LOW:g}" max="{_HIGH:g}" step="0.01"></div>'
         f'<div class="scale" aria-hidden="true">{ticks}</div>'
     )
 
 
-def log_slider(value: float, *, name: str, elem_id: str, far: str = "", sign: str = "", **options: Any) -> gr.HTML:
+def log_slider(value: float, *, name: str, elem_id: str, **options: Any) -> gr.HTML:
     """A slider for λ/m from 0.01 to 10 on a logarithmic scale.
 
     Its value is λ/m itself. `input` fires while it moves, unless a sprite in the page shows the samples
     (`static/sheet.js`); then it fires when the slider rests. `release` fires when the user lets go, or after a key.
     `gr.update(advised=True)` marks what the paper advises for its own method; `gr.update(name=…)` renames it.
-
-    Args:
-        name: at its left; of its low end, where `far` names the other.
-        far: the name of its high end.
-        sign: before the number, such as "λ/m ".
     """
     # A function and not a subclass of gr.HTML: Gradio would write a stub file beside the module of a subclass.
-    return _slider(value, track(f"{elem_id}-range", sign), name, elem_id, far, options)
+    return _slider(value, track(f"{elem_id}-range"), name, elem_id, "", options)
 
 
 def slider(
@@ -132,7 +127,8 @@ def slider(
     With the unit "%" it shows 0.5 as 50 %. An update may change its maximum: `gr.update(most=…)`.
 
     Args:
-        sign: before the number.
+        name: at its left; of its low end, where `far` names the other.
+        sign: before the number, such as "λ/m ".
         texts: what it shows in the place of its number, evenly from its low to its high end. Until the user moves it,
             it shows that of the last update, if any: `gr.update(text=…)`.
     """

@@ -166,13 +166,11 @@ class WaveletGlow(nn.Module):
         | https://arxiv.org/abs/2010.13821
     """
 
-    def __init__(
-        self, config: WaveletConfig, generator: torch.Generator | None = None, base: "TrainableFlow | None" = None
-    ) -> None:
+    def __init__(self, config: WaveletConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config, self.image_size, self.channels = config, config.image_size, config.channels
         self.latent_shapes = config.latent_shapes
-        self.base = build_flow(config.base, generator) if base is None else base
+        self.base = build_flow(config.base, generator)
         self.details = DetailFlow(config.channels, config.base.image_size, config.details, generator)
 
     def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:

@@ -90,11 +90,9 @@ class Gaussian:
         object.__setattr__(self, "covariance", covariance)
 
     @classmethod
-    def standard(
-        cls, dim: int, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu", *, std: float = 1.0
-    ) -> "Gaussian":
+    def standard(cls, dim: int, dtype: torch.dtype = torch.float32, *, std: float = 1.0) -> "Gaussian":
         """N(0, std² I): at 1 the prior of a whitened latent."""
-        return cls(torch.zeros(dim, dtype=dtype, device=device), Covariance(std**2))
+        return cls(torch.zeros(dim, dtype=dtype), Covariance(std**2))
 
     @property
     def dim(self) -> int:
