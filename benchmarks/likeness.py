@@ -209,7 +209,7 @@ def curve(sets: list[Set], engine: Engine, n: int = 6) -> str:
         for m in sorted({min(most, len(pictures.z)) for most in IMAGES}):
             posterior = Posterior.condition(pictures.z[:m], lam_ratio=1.0)
             samplers = [engine.draw(posterior, along(step / STEPS)) for step in range(STEPS + 1)]
-            drawn = engine.series(samplers, n, seed=m).clamp(0, 1)
+            drawn = torch.stack([engine.sample(sampler, n, seed=m).images for sampler in samplers]).clamp(0, 1)
             looks = engine.looks(posterior)
             new.append([float(np.mean([one.distance for one in closest(images, looks)])) for images in drawn])
             for space, found in changes.items():

@@ -333,21 +333,6 @@ class Compute:
             images[changed] = decode(z[changed], changed.nonzero().flatten())[0]
         return Samples(images.nan_to_num(0.0, 1.0, 0.0), z, redrawn, bad, excess > 1)
 
-    def series(
-        self, samplers: Sequence[Sampler], n: int, *, seed: int = 0, temperature: float = 1.0, **how: Unpack[How]
-    ) -> Tensor:
-        """The same n draws of several samplers, (len(samplers), n, C, S, S) in [0, 1]: along a path as in Fig. 3, or at
-        several λ/m as in Fig. 7 and 8."""
-        progress, images = how.get("progress"), []
-        for index, sampler in enumerate(samplers):
-
-            def onwards(done: int, _: int, what: str, before: int = index * n) -> None:
-                report(progress, before + done, len(samplers) * n, what)
-
-            how["progress"] = onwards
-            images.append(self.sample(sampler, n, seed=seed, temperature=temperature, **how).images)
-        return torch.stack(images)
-
     @functools.cached_property
     def fast(self) -> Prior:
         """The prior that decodes previews.

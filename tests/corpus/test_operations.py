@@ -95,7 +95,7 @@ def path(method: str) -> dict[str, list]:
         for first, lam in ends
     )
     middle = interpolate(a, b, 0.5, method=method)
-    x = engine.series([interpolate(a, b, t, method=method) for t in (0, 0.5, 1)], 1, seed=3)
+    x = torch.stack([engine.sample(interpolate(a, b, t, method=method), 1, seed=3).images for t in (0, 0.5, 1)])
     return {"latents": marks(middle.sample(1, 3)), "pixels": thumbnails(x)}
 
 

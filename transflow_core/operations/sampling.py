@@ -145,8 +145,9 @@ def sweep(call: Call[Sweep]) -> Result:
     swept = sweep_of(recipe, posterior.m)
     over = _OWN[recipe.method] if recipe.over == "auto" else recipe.over
     recipe = recipe.replace(over=over, values=tuple(getattr(one, over) for one in swept.values()))
-    x = call.engine.series([call.engine.draw(posterior, one) for one in swept.values()], **_draws(call))
-    rows = [to_pil(x[:, row]) for row in range(recipe.n)]
+    samplers = [call.engine.draw(posterior, one) for one in swept.values()]
+    columns = [to_pil(call.engine.sample(sampler, **_draws(call)).images) for sampler in samplers]
+    rows = list(zip(*columns, strict=True))
     return Result(recipe, facts, overview=labelled_rows(rows, column_labels=list(swept)), lines=lines)
 
 
