@@ -19,7 +19,7 @@ from PIL import Image
 
 from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, EvidenceImage
-from transflow_core.images.output import read_png_metadata, save_png, writes_mp4
+from transflow_core.images.output import read_png_metadata, writes_mp4
 from transflow_core.images.sheets import enlarge
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.operations.inpaint import remove
@@ -149,12 +149,7 @@ def write(kind: str, photograph: Photograph, request: Request | None, engine: En
         path = session.file(MASK_FILE)
         mask.save(path)
     elif request is None:
-        if kind != "png" or mask is None:
-            raise ValueError(f"{nothing} Choose a style.")
-        path = session.file("painted.png")
-        cleared, _ = remove(engine, engine.picture(photograph.file), photograph.read, mask)
-        made = {"command": "remove", "prior": engine.prior.name, "DigitalSourceType": Recipe.source}
-        save_png(cleared, path, metadata=made)
+        raise ValueError(f"{nothing} Choose a style.")
     elif kind == "style":
         path = session.file(POSTERIOR_FILE)
         metadata = engine.prior.provenance | {"evidence": title_of(request.style)}
