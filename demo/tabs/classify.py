@@ -14,13 +14,12 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
-from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.fewshot.classifier import NONE
-from transflow_core.images import load_image
+from transflow_core.images import contact_sheet, load_image
 from transflow_core.images.files import IMAGE_SUFFIXES
 from transflow_core.limits import CLASS_NAME_LENGTH, CLASSES_ON_PAGE, MOST_EXAMPLES, MOST_QUERIES
 from transflow_core.operations import Result
@@ -547,9 +546,8 @@ def _examples_html() -> str:
     """A button for each task, with an image of each of its first four classes."""
     buttons = []
     for key, task in tasks().items():
-        strip = Image.new("RGB", (256, 64))
-        for column, (first, *_) in enumerate(list(task.classes.values())[:4]):
-            strip.paste(load_image(first).resize((64, 64)), (64 * column, 0))
+        firsts = [load_image(first) for first, *_ in list(task.classes.values())[:4]]
+        strip = contact_sheet(firsts, columns=4, cell=64, gap=0)
         buttons.append(
             f'<button type="button" data-example="{key}" title="{escape(task.about)}">'
             f'<img src="{data_uri(strip)}" alt="" width="256" height="64">{escape(task.title)}</button>'

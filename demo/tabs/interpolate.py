@@ -24,7 +24,6 @@ from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import contact_sheet, labelled_rows, save_animation
 from transflow_core.images.output import save_png
-from transflow_core.images.sheets import enlarge
 from transflow_core.limits import MOST_DRAWS, STEPS_SLIDER, Range, choice, is_number
 from transflow_core.operations import Result
 from transflow_core.posterior import Posterior, recommend
@@ -183,11 +182,8 @@ class Shown:
         side = max(frames[0][0].size)
         # Lanczos at twice the size, once: a browser would show blocks or blur.
         size = side * max(1, _SIDE // side)
-        sprite = Image.new("RGB", (len(frames[0]) * size, len(frames) * size))
-        for row, frame in enumerate(frames):
-            for column, cell in enumerate(frame):
-                # Each picture by itself, so that no edge has colours of its neighbour.
-                sprite.paste(enlarge(cell, size), (column * size, row * size))
+        cells = [cell for frame in frames for cell in frame]
+        sprite = contact_sheet(cells, columns=len(frames[0]), cell=size, gap=0)
         value = {"sprite": data_uri(sprite, quality=90), "frames": len(frames), "cells": len(frames[0]), "size": size}
         strips = "".join(_strip(key, rows, f"{a} to {b}") for key, rows in self.strips.items())
         linked = all(end.example or end.saved_name == _MODEL for end in self.ends)
