@@ -106,7 +106,9 @@ def judged(*sizes, weights=None, robust=None):
     for index, size in enumerate(sizes):
         source = Source(f"{index}.png", weight=(weights or {}).get(index, 1.0), robust=index != robust)
         latent = Latent(size * torch.ones(2), 0.0, 0.0, (size, 1.0))
-        found.append(EvidenceImage.judged(source, Picture(f"{index}.png", (WHOLE,), WHOLE), WHOLE, latent, typicality))
+        found.append(
+            EvidenceImage.of(source, Picture(f"{index}.png", (WHOLE,), WHOLE), WHOLE).judged(latent, typicality)
+        )
     return Evidence(tuple(found))
 
 
@@ -129,7 +131,7 @@ def test_a_picture_without_a_face_hardly_counts_among_faces():
     evidence = judged(1.0, 1.0, 1.0, 1.0)
     typicality = Typicality(2, (0.0, 100.0), (-2.0, -1.0), (-2.0, -1.0), ((0.5, 2.0),) * 2)
     one = replace(evidence[3], face=replace(WHOLE, missed=True))
-    given = evidence.put(3, one.rejudged(one.latent, typicality))
+    given = evidence.put(3, one.judged(one.latent, typicality))
     assert (given[3].verdict.way, given[3].is_outlier) == ("no face", True)
     assert given.effective_weights == pytest.approx((1, 1, 1, 1 / 16)) and "far" not in given[3].summary
     assert given.put(3, evidence[3]).effective_weights == (1, 1, 1, 1)  # the user chose the whole picture
@@ -188,6 +190,6 @@ def test_a_picture_is_no_outlier_for_a_level_that_it_lacks():
     typicality = Typicality(2, (0.0, 100.0), (-1.0, 1.0), (-1.0, 1.0), ((0.4, 0.6), (0.8, 1.2)))
     latent = Latent(torch.zeros(16), 0.0, 0.0, (0.01, 1.0))
     source, picture = Source("a.png"), Picture("a.png")
-    assert EvidenceImage.judged(source, picture, WHOLE, latent, typicality).is_outlier
-    assert not EvidenceImage.judged(source, picture, WHOLE, latent, typicality, lacks=1).is_outlier
-    assert EvidenceImage.judged(source, picture, WHOLE, replace(latent, level_rms=(0.5, 9.0)), typicality, 1).is_outlier
+    whole, small = (EvidenceImage.of(source, picture, WHOLE, lacks) for lacks in (0, 1))
+    assert whole.judged(latent, typicality).is_outlier and not small.judged(latent, typicality).is_outlier
+    assert small.judged(replace(latent, level_rms=(0.5, 9.0)), typicality).is_outlier

@@ -103,24 +103,16 @@ class EvidenceImage:
     lacks: int = 0
 
     @classmethod
-    def judged(
-        cls,
-        source: Source,
-        picture: Picture,
-        face: AlignedFace | None,
-        latent: Latent | None,
-        of: Typicality | None,
-        lacks: int = 0,
-    ) -> EvidenceImage:
-        """What became of a picture's face, or of a picture without one, by what is typical of a prior."""
-        if face is None or latent is None:
+    def of(cls, source: Source, picture: Picture, face: AlignedFace | None, lacks: int = 0) -> EvidenceImage:
+        """A picture's face before it is encoded (see `judged`), or a picture without one."""
+        if face is None:
             return cls(source, picture, problem=picture.problem)
         pick: Pick = "largest" if picture.faces and face is picture.faces[0] else face.index
         source = replace(source, face="whole" if pick != "largest" and face.placement == "whole" else pick)
-        return cls(source, picture, face, lacks=lacks).rejudged(latent, of)
+        return cls(source, picture, face, lacks=lacks)
 
-    def rejudged(self, latent: Latent, of: Typicality | None) -> EvidenceImage:
-        """The same image with another latent, and what is to be said of it."""
+    def judged(self, latent: Latent, of: Typicality | None) -> EvidenceImage:
+        """The same image with its latent, or another one, and what is to be said of it by what is typical."""
         different = "it is too different from the training images, so the model cannot encode it."
         faceless = self.face is not None and self.face.missed
         # What it has no pixels for is not too smooth: it is missing.

@@ -202,13 +202,11 @@ class Reader(Compute):
         self, chosen: Sequence[tuple[Source, Picture, AlignedFace | None]], **how: Unpack[How]
     ) -> list[EvidenceImage]:
         latents = iter(self.encode([face.image for *_, face in chosen if face is not None], **how))
-        of, lacking = self.prior.typicality, self.prior.lacking
-        return [
-            EvidenceImage.judged(source, picture, face, next(latents), of, lacking(abs(face.similarity[0])))
-            if face
-            else EvidenceImage.judged(source, picture, None, None, of)
-            for source, picture, face in chosen
-        ]
+        images = []
+        for source, picture, face in chosen:
+            image = EvidenceImage.of(source, picture, face, self.prior.lacking(abs(face.similarity[0])) if face else 0)
+            images.append(image.judged(next(latents), self.prior.typicality) if face else image)
+        return images
 
     def _read(self, content: Any, cancel: threading.Event | None, **how: Any) -> Future[Picture]:
         """`read_picture`; done at once where there is no reader."""

@@ -115,7 +115,7 @@ def _inpainted(engine: Reader, images: Sequence[EvidenceImage], towards: Gaussia
         filled += to_pil(inpaint(engine, x, masks, towards, **how))
     latents = engine.encode(filled, **how)
     return [
-        replace(image.rejudged(latent, engine.prior.typicality), filled=one)
+        replace(image.judged(latent, engine.prior.typicality), filled=one)
         for image, latent, one in zip(images, latents, filled, strict=True)
     ]
 
