@@ -24,7 +24,6 @@ from transflow_core.images.sheets import enlarge
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.operations.inpaint import remove
 from transflow_core.operations.restyle import Restyled, level_strengths, restyle_faces
-from transflow_core.pictures import File
 from transflow_core.recipes import Reading
 from transflow_core.recipes import Restyle as Recipe
 
@@ -66,14 +65,12 @@ class Photograph:
     """One photograph at the size of the page, with those of its faces that can be restyled.
 
     Attributes:
-        file: its file.
         image: the photograph, reduced by `scale`, without what the mask covers.
         read: the faces as they were read.
         mask: white where a part is removed; None without one.
         faces: the faces without what the mask covers.
     """
 
-    file: File
     image: Image.Image
     scale: float
     read: tuple[EvidenceImage, ...]
@@ -101,12 +98,7 @@ class Photograph:
             mask = mask.resize(size, Image.Resampling.NEAREST)
             full, faces = remove(engine, full, read, mask, cancel=cancel)
         image = full if size == full.size else full.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        return cls(file, image, image.width / full.width, read, mask, faces)
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.read[0].name
+        return cls(image, image.width / full.width, read, mask, faces)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +119,9 @@ class Request:
 
 def steps_of(request: Request) -> list[Step]:
     """The code of a restyled photograph."""
-    photograph = request.photograph
+    photograph, first = request.photograph, request.photograph.read[0]
     inputs = {
-        "photographs": [file_of(photograph.file, photograph.name)],
+        "photographs": [file_of(first.source.file, first.name)],
         "evidence": evidence_files(request.style, POSTERIOR_FILE),
     }
     masks = {"masks": [MASK_FILE]} if photograph.mask is not None else {}
@@ -373,9 +365,9 @@ def _faces(photographs: Evidence) -> str:
 
 def _paintable(photograph: Photograph) -> str:
     """The photo, to paint over."""
-    whole, name = photograph.read[0].picture, photograph.name
-    source = uri_of(whole.preview)
-    return _REMOVE + paintable(source, whole.size, index=0, name=name, apply="Remove this", mask=photograph.mask)
+    whole = photograph.read[0].picture
+    source, how = uri_of(whole.preview), {"apply": "Remove this", "mask": photograph.mask}
+    return _REMOVE + paintable(source, whole.size, index=0, name=whole.name, **how)
 
 
 def _likeness(distances: list[float]) -> str:
