@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import math
 import re
 import shlex
@@ -108,8 +107,9 @@ class Visitors:
     def check(self) -> None:
         """No page has logged an error so far."""
         # A request that the closed network refuses is no fault of the page's code.
-        # Neither is the stream that a reload cuts off.
-        network = ("net::ERR", "Failed to load resource", "Failed to fetch", "AbortError", "Connection errored out")
+        # Neither is the stream that a reload cuts off, for which Gradio has four words.
+        cut = ("AbortError", "Connection errored out", "Unexpected error 404: Not Found", "TypeError: network error")
+        network = ("net::ERR", "Failed to load resource", "Failed to fetch", *cut)
         errors = [text for text in self._errors if not any(word in text for word in network)]
         self._errors.clear()
         assert not errors, errors
@@ -232,15 +232,6 @@ def saved(page, selector, folder) -> Path:
     path = folder / download.value.suggested_filename
     download.value.save_as(path)
     return path
-
-
-def noise(count, seed, size=(90, 120)):
-    """Pictures without a face, to be uploaded: each takes a while to be read."""
-    rng, files = np.random.default_rng(seed), []
-    for index in range(count):
-        Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).save(buffer := io.BytesIO(), "PNG")
-        files.append({"name": f"noise{seed}_{index}.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
-    return files
 
 
 def done(steps):

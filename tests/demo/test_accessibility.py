@@ -132,16 +132,21 @@ def test_the_slider_is_ten_keys_from_the_top(studio):
         if page.evaluate(REACHED_JS):
             break
     assert page.evaluate(REACHED_JS), page.evaluate("document.activeElement.outerHTML.slice(0, 300)")
-    page.keyboard.press("Home")
-    for _ in range(40):
-        page.keyboard.press("ArrowRight")
-    assert page.input_value("#closeness-range") == "1"
+    for keys, value in (("Home", "0"), ("ArrowRight ArrowRight", "0.05"), ("End", "1"), ("ArrowLeft", "0.975")):
+        for key in keys.split():
+            page.keyboard.press(key)
+        assert page.input_value("#closeness-range") == value
     researchers(page)
 
 
-def test_nothing_moves_for_users_who_prefer_reduced_motion(studio):
-    page = studio
-    moving = page.evaluate(
+@pytest.fixture
+def any_page(kept_page, served_small):
+    """The Studio as another test left it."""
+    return kept_page(lambda page: opened(page, served_small), lambda page: None)
+
+
+def test_nothing_moves_for_users_who_prefer_reduced_motion(any_page):
+    moving = any_page.evaluate(
         """() => [...document.querySelectorAll('*')].filter(one => {
           const {transitionDuration, animationDuration} = getComputedStyle(one);
           return [transitionDuration, animationDuration].some(text => text.split(',').some(t => parseFloat(t) > .01));
@@ -150,9 +155,9 @@ def test_nothing_moves_for_users_who_prefer_reduced_motion(studio):
     assert not moving, moving[:5]
 
 
-def test_no_button_of_gradios_does_nothing(studio):
+def test_no_button_of_gradios_does_nothing(any_page):
     """Sharing would send a picture to another server, and works on that server alone."""
-    config = studio.evaluate("window.gradio_config.components.map(({type, props}) => [type, props.buttons])")
+    config = any_page.evaluate("window.gradio_config.components.map(({type, props}) => [type, props.buttons])")
     kinds = {kind for kind, _ in config}
     assert {"image", "imageslider", "code"} <= kinds
     assert not [kind for kind, buttons in config if "share" in (buttons or [])]

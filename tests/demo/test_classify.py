@@ -11,7 +11,8 @@ from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
 
 from ..helpers import ROOT, TIMEOUT
-from .conftest import EXAMPLES, TINY, noise, reset_page, run_python, saved, says
+from .conftest import EXAMPLES, TINY, reset_page, run_python, saved, says
+from .test_studio import drag
 
 
 def opened(page, url):
@@ -84,17 +85,6 @@ def download(page, button, folder):
     return saved(page, button, folder)
 
 
-def test_digits_in_one_click(tab_page):
-    page = ready(tab_page, "digits")
-    wait_status(page, "answers right")
-    assert page.locator("#classify-classes .class-slot").count() == 10
-    assert page.input_value("#classify-7-name textarea") == "7"
-    assert "images of 7" in page.inner_text("#classify-7-files")
-    wait_status(page, "12 distorted copies")
-    assert "by chance 10 %" in status(page)
-    assert len(answers(page)) == 22
-
-
 def test_own_files_of_which_one_is_broken_and_one_has_a_hostile_name(tab_page, tmp_path):
     page, evil = tab_page, "<img src=x onerror=window.pwned=1>"
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no photograph")
@@ -127,13 +117,14 @@ def test_own_files_of_which_one_is_broken_and_one_has_a_hostile_name(tab_page, t
     wait_examples(page, 1, "3 examples")
 
 
-def test_classes_are_added_removed_and_named(tab_page):
-    page = tab_page
+def test_digits_in_one_click_and_classes_are_removed_added_and_named(tab_page):
+    page = ready(tab_page, "digits")
     slots = page.locator("#classify-classes .class-slot")
-    assert slots.count() == 2 and page.is_disabled("#classify-0-remove")
-    for n in range(3, 11):
-        page.click("#classify-add")
-        page.wait_for_function("n => document.querySelectorAll('#classify-classes .class-slot').length === n", arg=n)
+    wait_status(page, "answers right")
+    assert slots.count() == 10 and page.input_value("#classify-7-name textarea") == "7"
+    assert "images of 7" in page.inner_text("#classify-7-files")
+    wait_status(page, "12 distorted copies")
+    assert "by chance 10 %" in status(page) and len(answers(page)) == 22
     page.click("#classify-add")
     page.get_by_text("At most 10 classes").wait_for()
     ready(page, "styles")
@@ -153,16 +144,17 @@ def test_classes_are_added_removed_and_named(tab_page):
     assert page.input_value("#classify-1-name textarea") == "Class 2"
     page.click("#classify-clear")
     wait_status(page, "at least two classes")
-    assert slots.count() == 2 and page.locator("#classify-answers .query").count() == 0
+    assert slots.count() == 2 and page.is_disabled("#classify-0-remove")
+    assert page.locator("#classify-answers .query").count() == 0
 
 
 def test_classes_filled_at_the_same_time_do_not_disturb_each_other(tab_page, hold):
     page = tab_page
     encode = hold("encode", which=lambda number: number == 0)
-    add_examples(page, 0, noise(4, seed=1))
+    add_examples(page, 0, EXAMPLES["sepia"][:4])
     assert encode.begun.wait(TIMEOUT)
     page.wait_for_selector("#classify-progress")
-    add_examples(page, 0, noise(2, seed=2))  # a second drop into the same class, while it is being read
+    add_examples(page, 0, EXAMPLES["sketch"][:2])  # a second drop into the same class, while it is being read
     add_examples(page, 1, EXAMPLES["cartoon"][:3])
     wait_examples(page, 1, "3 examples")
     encode.go_on.set()
@@ -171,30 +163,9 @@ def test_classes_filled_at_the_same_time_do_not_disturb_each_other(tab_page, hol
     assert page.locator("#classify-1-cards .card").count() == 3
 
 
-def test_lambda_of_the_user_and_chosen(tab_page):
-    page = ready(tab_page, "styles")
-    wait_status(page, "chosen from the examples")
-    page.wait_for_function("document.querySelector('#classify-lam output').textContent !== '0.10'")
-    chosen = page.inner_text("#classify-lam output")
-    before = page.inner_html("#classify-answers")
-    box = page.locator("#classify-lam-range").bounding_box()
-    y = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + 0.3 * box["width"], y)
-    page.mouse.down()
-    for step in range(20):
-        page.mouse.move(box["x"] + (0.3 + 0.03 * step) * box["width"], y)
-    page.mouse.up()
-    moved = 10 ** float(page.input_value("#classify-lam-range"))
-    wait_status(page, f"λ/m = {moved:.3g} ")  # the last value wins
-    assert not page.is_checked("#classify-chosen input")
-    page.wait_for_function("html => document.querySelector('#classify-answers').innerHTML !== html", arg=before)
-    page.check("#classify-chosen input")
-    wait_status(page, "chosen from the examples")
-    page.wait_for_function("text => document.querySelector('#classify-lam output').textContent === text", arg=chosen)
-
-
-def test_downloads_and_code_give_the_same_answers(tab_page, engines, capsys, checkout):
+def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_page, engines, capsys, checkout):
     page, prior = ready(tab_page, "styles"), engines.get(TINY).prior
+    wait_status(page, "chosen from the examples")
     shown = [answer.lower() for answer in answers(page)]
     classifier = FewShotClassifier.load(download(page, "#classify-file", checkout), prior)
     queries = Engine(prior).read([source for source, _ in tasks()["styles"].queries])
@@ -206,26 +177,25 @@ def test_downloads_and_code_give_the_same_answers(tab_page, engines, capsys, che
     compared, *printed = capsys.readouterr().out.splitlines()
     assert compared in status(page)
     assert [re.split(r": | \(|, novelty", line)[1].lower() for line in printed] == shown
-
-
-def test_shipped_digits_have_their_license():
-    assert "Attribution-Share Alike 3.0" in (ROOT / "assets/examples/digits/LICENSE.md").read_text(encoding="utf-8")
-    task = tasks()["digits"]
-    assert [len(files) for files in task.classes.values()] == [5] * 10
-    assert all(Image.open(file).size == (28, 28) for files in task.classes.values() for file in files)
-
-
-def test_nothing_moves_when_a_query_comes_and_a_phone_scrolls_to_the_answers(tab_page):
-    page = ready(tab_page, "styles")
-    wait_status(page, "answers right")
-
-    def top():
-        return page.locator("#classify-results").bounding_box()["y"] + page.evaluate("scrollY")
-
-    before = top()
+    page.get_by_role("tab", name="Answers").click()
+    page.wait_for_function("document.querySelector('#classify-lam output').textContent !== '0.10'")
+    chosen = page.inner_text("#classify-lam output")
+    before = page.inner_html("#classify-answers")
+    drag(page, 0.3, 0.87, steps=20, at="#classify-lam-range")
+    page.mouse.up()
+    moved = 10 ** float(page.input_value("#classify-lam-range"))
+    wait_status(page, f"λ/m = {moved:.3g} ")  # the last value wins
+    assert not page.is_checked("#classify-chosen input")
+    page.wait_for_function("html => document.querySelector('#classify-answers').innerHTML !== html", arg=before)
+    page.check("#classify-chosen input")
+    wait_status(page, "chosen from the examples")
+    page.wait_for_function("text => document.querySelector('#classify-lam output').textContent === text", arg=chosen)
+    # Nothing moves when a query comes, and a phone scrolls to the answers.
+    top = "document.querySelector('#classify-results').getBoundingClientRect().top + scrollY"
+    before = page.evaluate(top)
     ask(page, [EXAMPLES["sepia"][0]])
     wait_answers(page, 15)
-    assert abs(top() - before) < 30
+    assert abs(page.evaluate(top) - before) < 30
     page.focus("#classify-answers [data-action=remove][data-index='14']")
     page.keyboard.press("Enter")
     wait_answers(page, 14)
@@ -234,3 +204,10 @@ def test_nothing_moves_when_a_query_comes_and_a_phone_scrolls_to_the_answers(tab
     wait_answers(page, 15)
     page.wait_for_function("document.getElementById('classify-status').getBoundingClientRect().top < 900")
     page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_shipped_digits_have_their_license():
+    assert "Attribution-Share Alike 3.0" in (ROOT / "assets/examples/digits/LICENSE.md").read_text(encoding="utf-8")
+    task = tasks()["digits"]
+    assert [len(files) for files in task.classes.values()] == [5] * 10
+    assert all(Image.open(file).size == (28, 28) for files in task.classes.values() for file in files)

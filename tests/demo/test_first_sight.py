@@ -15,9 +15,17 @@ from .test_studio import wait_samples, wait_slider, wait_status
 SIZE_JS = "at => parseFloat(getComputedStyle(document.querySelector(at)).fontSize)"
 
 
-def test_it_opens_with_samples_and_their_images(page, served_small):
+def test_it_opens_with_samples_and_their_images_all_in_sight_at_once(new_page, served_small):
+    page = new_page(width=1280, height=720)
     page.goto(served_small)
     wait_samples(page)
+    page.wait_for_selector("#history .states img")
+    for at in ("h1", "#sheet .large", "#sheet .stage", "#sheet .closest", "#closeness-range", "#dice", "#history"):
+        box = page.locator(at).bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 720 and box["x"] + box["width"] <= 1280, at
+    assert page.locator("#sheet .large").bounding_box()["width"] >= 430
+    page.set_viewport_size({"width": 1600, "height": 900})
+    assert page.locator("#sheet .large").bounding_box()["width"] == 520
     shown = page.locator("#evidence [data-example]:visible").evaluate_all("all => all.map(one => one.dataset.example)")
     assert shown == ["paintings", "drawings", "red_hair", "greyscale", "sketch", "sepia"]
     assert page.inner_text("h1") == "Transflow Studio"
@@ -28,6 +36,11 @@ def test_it_opens_with_samples_and_their_images(page, served_small):
     assert page.evaluate(SIZE_JS, "#closeness output") < page.evaluate(SIZE_JS, "#closeness label")
     assert re.fullmatch(r"16 new faces, \d+\.\d s\. Nobody here exists\.", page.inner_text("#faces-status").strip())
     assert "log p" not in page.inner_text("body")  # behind a click on an image
+    page.get_by_role("button", name="Privacy").click()
+    assert "Nothing is trained on them" in page.inner_text("#privacy")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#privacy")
+    assert page.get_by_role("link", name="Paper").get_attribute("href") == "https://arxiv.org/abs/1911.13270"
     page.get_by_role("link", name="no images: the model alone").click()
     wait_status(page, "No images yet: samples of the model. Add images to steer them")
     says(page, "#faces-status", "They are the model's own.")
@@ -40,22 +53,10 @@ def test_the_picture_that_the_page_opens_with_has_the_cells_that_are_cut_from_it
         assert image.size == (side, side)
 
 
-def test_all_of_the_front_is_in_sight_at_once(new_page, served_small):
-    page = new_page(width=1280, height=720)
-    page.goto(served_small)
-    wait_samples(page)
-    page.wait_for_selector("#history .states img")
-    for at in ("h1", "#sheet .large", "#sheet .stage", "#sheet .closest", "#closeness-range", "#dice", "#history"):
-        box = page.locator(at).bounding_box()
-        assert box["y"] >= 0 and box["y"] + box["height"] <= 720 and box["x"] + box["width"] <= 1280, at
-    assert page.locator("#sheet .large").bounding_box()["width"] >= 430
-    page.set_viewport_size({"width": 1600, "height": 900})
-    assert page.locator("#sheet .large").bounding_box()["width"] == 520
-
-
 def test_one_slider_moves_likeness_and_lam_and_they_move_it(page, served_small):
     page.goto(f"{served_small}/?lab=1")
     wait_samples(page)
+    assert page.is_visible("#method")
     page.wait_for_selector("#history .states img")
     expect(page.locator("#evidence-cards .card")).to_have_count(21)
     frames(page, 60)  # the controls have the values of the set
@@ -88,8 +89,8 @@ def test_one_slider_moves_likeness_and_lam_and_they_move_it(page, served_small):
 
 
 def test_the_panel_for_researchers_stays_as_it_was_left(page, served_small):
-    page.goto(served_small)
-    wait_samples(page)
+    page.goto(f"{served_small}/?example=none")
+    page.wait_for_selector("#sheet .large img")
     hidden = ("#prior", "#method", "#seed", "#results", "#samples-status")
     assert not [at for at in hidden if page.is_visible(at)]
     button = page.get_by_role("button", name="For researchers")
@@ -100,7 +101,6 @@ def test_the_panel_for_researchers_stays_as_it_was_left(page, served_small):
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
     page.reload()
     page.wait_for_selector("#method")
-    wait_samples(page)
     page.get_by_role("tab", name="Restyle", exact=True).click()
     page.wait_for_selector("#method", state="hidden")  # of the Studio alone
     assert page.is_visible("#prior")
@@ -108,16 +108,5 @@ def test_the_panel_for_researchers_stays_as_it_was_left(page, served_small):
     button.click()
     page.wait_for_selector("#method", state="hidden")
     page.reload()
-    wait_samples(page)
+    page.wait_for_selector("#sheet .large img")
     assert not page.is_visible("#method")
-    page.goto(f"{served_small}/?lab=1")
-    page.wait_for_selector("#method")
-
-
-def test_the_header_tells_where_photos_go(page, served_small):
-    page.goto(f"{served_small}/?tab=how&example=none")
-    page.get_by_role("button", name="Privacy").click()
-    assert "Nothing is trained on them" in page.inner_text("#privacy")
-    page.keyboard.press("Escape")
-    assert not page.is_visible("#privacy")
-    assert page.get_by_role("link", name="Paper").get_attribute("href") == "https://arxiv.org/abs/1911.13270"

@@ -42,10 +42,12 @@ def reset(page):
     page.evaluate("() => document.querySelectorAll('[data-testid=toast-close]').forEach(one => one.click())")
     choose(page, "linear")
     for elem_id, value in (("interpolate-steps", 8), ("interpolate-draws", 3), ("interpolate-seed", 0)):
-        set_number(page, elem_id, value)
+        if page.input_value(f"#{elem_id} input[type=number]") != str(value):
+            set_number(page, elem_id, value)
     page.check("#interpolate-method-auto input")
-    for side, key in (("a", "greyscale"), ("b", "paintings")):
-        pick(page, side, key)
+    for side, key, title in (("a", "greyscale", "A: Black & white"), ("b", "paintings", "B: Old masters")):
+        if page.inner_text(f"#player .end-{side}") != title:
+            pick(page, side, key)
     wait_ends(page, "Black & white", "Old masters")
 
 
@@ -110,9 +112,26 @@ def set_number(page, elem_id, value):
     box.press("Enter")
 
 
-@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_it_opens_running_and_four_clicks_save_a_video_between_two_sets(new_page, served_small, tmp_path, phone):
-    page = new_page(390, 844, touch=True, motion=True) if phone else new_page(1280, 720, motion=True)
+def places(page):
+    """Where both ends and the picture are, all within the window."""
+    a, b, picture = (
+        page.locator(name).bounding_box() for name in ("#interpolate-a", "#interpolate-b", "#player canvas")
+    )
+    assert abs(a["y"] - b["y"]) < 2 and a["x"] + a["width"] <= b["x"] + 1
+    assert picture["y"] + picture["height"] <= page.viewport_size["height"]
+    return a, b, picture
+
+
+def test_on_a_phone_the_picture_is_below_both_ends(new_page, served_small):
+    page = new_page(390, 844, touch=True)
+    page.goto(f"{served_small}/?tab=interpolate&example=none")
+    wait_ends(page, "Black & white", "Old masters")
+    a, _, picture = places(page)
+    assert picture["y"] > a["y"] + a["height"] - 1
+
+
+def test_it_opens_running_and_four_clicks_save_a_video_between_two_sets(new_page, served_small, tmp_path):
+    page = new_page(1280, 720, motion=True)
     page.goto(served_small)
     page.wait_for_selector("#sheet .cells button")
     assert not page.locator("#interpolate-tab .card").count()  # nothing is read before the tab is opened
@@ -121,12 +140,8 @@ def test_it_opens_running_and_four_clicks_save_a_video_between_two_sets(new_page
     page.wait_for_function("document.querySelector('#player .play').ariaLabel === 'Pause'")
     for place in ("> 20", "< 5", "> 20"):  # there and back, again and again
         page.wait_for_function(f"Number(document.querySelector('#player canvas').dataset.frame) {place}")
-    a, b, picture = (
-        page.locator(name).bounding_box() for name in ("#interpolate-a", "#interpolate-b", "#player canvas")
-    )
-    assert abs(a["y"] - b["y"]) < 2 and a["x"] + a["width"] <= b["x"] + 1
-    assert picture["y"] + picture["height"] <= page.viewport_size["height"]
-    assert picture["y"] > a["y"] + a["height"] - 1 if phone else a["x"] < picture["x"] < b["x"]
+    a, b, picture = places(page)
+    assert a["x"] < picture["x"] < b["x"]
     pick(page, "a", "sepia")
     pick(page, "b", "drawings")
     wait_ends(page, "Sepia", "Drawings")
@@ -230,7 +245,7 @@ def test_stop_cancels_and_keeps_the_result(tab_page, hold, monkeypatch):
     wait_status(page, "images in")
 
 
-def test_downloads_are_what_the_page_shows(tab_page, tmp_path):
+def test_downloads_are_what_the_page_shows_and_a_saved_posterior_is_an_end(tab_page, tmp_path):
     page = tab_page
     page.click("#interpolate-method-kind input[value=posterior]")
     page.wait_for_url(re.compile("lam_ratio=0.5"))
@@ -245,10 +260,7 @@ def test_downloads_are_what_the_page_shows(tab_page, tmp_path):
     assert [Posterior.load(file).m for file in (a, b)] == [18, 21]
     says(page, "#interpolate-python", "tfc.Interpolate(")
     says(page, "#interpolate-shell", "transflow interpolate assets/examples/greyscale assets/examples/paintings")
-
-
-def test_a_saved_posterior_is_an_end_and_own_files_are_in_no_link(tab_page, tmp_path):
-    page = tab_page
+    # Own files are in no link.
     Posterior.condition(torch.zeros(2, 768), lam_ratio=0.5).save(tmp_path / "mine.safetensors")
     page.set_input_files("#side-a-files input[type=file]", str(tmp_path / "mine.safetensors"))
     wait_ends(page, "mine.safetensors", "Old masters")

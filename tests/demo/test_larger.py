@@ -8,7 +8,7 @@ from transflow_core.images.output import read_png_metadata
 from transflow_core.operations import enlarging
 
 from ..helpers import repeated
-from .conftest import EXAMPLES, says
+from .conftest import EXAMPLES, TINY, says
 from .test_phone import Finger
 from .test_studio import wait_samples
 
@@ -19,9 +19,9 @@ def network(monkeypatch):
     monkeypatch.setattr(enlarging, "_steps", repeated)
 
 
-@pytest.fixture(params=[False, True], ids=["desktop", "phone"])
-def visitor(new_page, request):
-    return new_page(390, 844, touch=True) if request.param else new_page(1280, 720)
+@pytest.fixture
+def hand(new_page):
+    return Scrolling(new_page(390, 844, touch=True))
 
 
 class Scrolling(Finger):
@@ -32,21 +32,8 @@ class Scrolling(Finger):
         super().tap(selector)
 
 
-class Mouse(Finger):
-    """Clicks visible elements, and counts the clicks."""
-
-    def tap(self, selector):
-        self.page.click(selector)
-        self.taps += 1
-
-
-def hand_of(page):
-    return Scrolling(page) if page.viewport_size["width"] < 700 else Mouse(page)
-
-
-def test_a_face_is_saved_and_shown_four_times_larger(new_page, served_small, tmp_path):
-    page = new_page(390, 844, touch=True)
-    hand = hand_of(page)
+def test_a_face_is_saved_and_shown_four_times_larger(hand, served_small, tmp_path):
+    page = hand.page
     page.goto(served_small)
     wait_samples(page)
     page.wait_for_selector("#sheet [data-do=larger]:enabled", state="attached")
@@ -67,9 +54,8 @@ def test_a_face_is_saved_and_shown_four_times_larger(new_page, served_small, tmp
     page.wait_for_function(f"{width} === 64")
 
 
-def test_my_portrait_as_an_old_painting_large_in_four_clicks(visitor, served_small, tmp_path):
-    page, hand = visitor, hand_of(visitor)
-    portrait = tmp_path / "me.png"
+def test_my_portrait_as_an_old_painting_large_in_four_taps(hand, served_small, tmp_path):
+    page, portrait = hand.page, tmp_path / "me.png"
     Image.open(EXAMPLES["sepia"][0]).resize((240, 240)).save(portrait)
     page.goto(served_small)
     wait_samples(page)
@@ -89,7 +75,7 @@ def test_my_portrait_as_an_old_painting_large_in_four_clicks(visitor, served_sma
 
 
 def test_where_it_is_not_installed_it_is_off_and_says_how_to_install_it(page, served):
-    page.goto(f"{served}/?tab=restyle")
+    page.goto(f"{served}/?tab=restyle&example=none&prior={TINY}")
     page.locator("#restyle-save button.label-wrap").click()
     page.get_by_text(f"can switch it on by {enlarging.INSTALL}").filter(visible=True).wait_for()
     assert page.is_disabled("#restyle-larger")

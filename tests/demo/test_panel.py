@@ -22,7 +22,7 @@ from demo.server.uploads import photos_of
 from transflow_core.faces import align
 from transflow_core.images import load_image
 
-from ..helpers import make_tiny_prior
+from ..helpers import frames, make_tiny_prior
 from .conftest import EXAMPLES, TINY, choose_example, done, opened, says
 from .test_studio import another_sheet, same_sheet, sheet, upload, wait_samples, wait_status
 
@@ -84,12 +84,16 @@ def group(tmp_path, conformance):
     return str(tmp_path / "group.jpg")
 
 
-def test_ten_files_of_which_two_are_broken_and_one_is_no_posterior(studio, tmp_path):
+def test_ten_files_of_which_two_are_broken_and_others_are_refused(studio, served_small, tmp_path):
     page, files = studio, EXAMPLES["greyscale"][:8]
     broken = {"empty.png": b"", "torn.jpg": b"\xff\xd8\xff\xe0 this is no photograph", "evil.safetensors": bytes(100)}
     for name, data in broken.items():
         (tmp_path / name).write_bytes(data)
-    upload(page, [*files, str(tmp_path / "empty.png"), str(tmp_path / "torn.jpg")], used=8)
+    (tmp_path / "note.txt").write_text("no picture")
+    upload(page, [*files, *(str(tmp_path / name) for name in ("empty.png", "torn.jpg", "note.txt"))], used=8)
+    said = "#evidence-files .said"
+    assert page.inner_text(said) == "note.txt is no picture."
+    assert page.inner_text("#evidence-files .stays").startswith("They never leave this computer.")
     assert page.locator(CARDS).count() == 10 and "8 of 10" in page.inner_text("#evidence-status")
     problems = page.locator("#evidence-cards .card.problem .open")
     assert problems.count() == 2 and "empty.png: skipped: " in problems.first.get_attribute("title")
@@ -99,6 +103,11 @@ def test_ten_files_of_which_two_are_broken_and_one_is_no_posterior(studio, tmp_p
     page.set_input_files(FILES, str(tmp_path / "evil.safetensors"))
     page.get_by_text("evil.safetensors is not a saved posterior").wait_for()
     assert "evil" not in page.inner_text("#evidence") and page.locator(CARDS).count() == 10
+    assert page.inner_text(said) == ""
+    drop(page, "drop", [str(tmp_path / "note.txt")])
+    says(page, said, "note.txt is no picture.")
+    with urlopen(served_small) as answer:  # as a visitor of another computer reads it
+        assert f"while this page is open, and at most {AGE / 60:g} minutes longer" in answer.read().decode()
 
 
 def test_an_image_of_eighteen_has_its_details(studio):
@@ -151,16 +160,17 @@ def test_ones_own_photos_are_a_set_to_return_to(page, served_small):
     assert not page.is_visible(mine)
     upload(page, EXAMPLES["sepia"][:2], used=2)
     own = sheet(page)
+    choose_example(page, "red_hair")
+    page.wait_for_selector(mine)
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 844})
-        choose_example(page, "red_hair")
-        page.wait_for_selector(mine)
+        frames(page)
         box = page.locator(mine).bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= width
-        page.click(mine)
-        wait_status(page, "m = 2 ")
-        same_sheet(page, own)
-        page.wait_for_selector(mine, state="hidden")
+    page.click(mine)
+    wait_status(page, "m = 2 ")
+    same_sheet(page, own)
+    page.wait_for_selector(mine, state="hidden")
     page.set_viewport_size({"width": 1280, "height": 900})
     page.click("#evidence-clear")  # they are gone, but for Undo
     choose_example(page, "red_hair")
@@ -267,20 +277,6 @@ def test_faces_of_a_picture_are_chosen(studio, group):
     assert page.locator(CARDS).count() == 3 and not page.locator(f"{CARDS} .all").count()
     page.click("#evidence-undo")
     wait_status(page, "m = 2 ")
-
-
-def test_a_file_that_is_no_picture_is_refused_in_words_and_the_others_are_read(studio, served_small, tmp_path):
-    page, said = studio, "#evidence-files .said"
-    (tmp_path / "note.txt").write_text("no picture")
-    upload(page, [str(tmp_path / "note.txt"), EXAMPLES["sepia"][0]], used=1)
-    assert page.inner_text(said) == "note.txt is no picture." and page.locator(CARDS).count() == 1
-    assert page.inner_text("#evidence-files .stays").startswith("They never leave this computer.")
-    upload(page, EXAMPLES["sepia"][1:2], used=2)
-    assert page.inner_text(said) == ""
-    drop(page, "drop", [str(tmp_path / "note.txt")])
-    says(page, said, "note.txt is no picture.")
-    with urlopen(served_small) as answer:  # as a visitor of another computer reads it
-        assert f"while this page is open, and at most {AGE / 60:g} minutes longer" in answer.read().decode()
 
 
 def test_files_dropped_or_pasted_anywhere_become_evidence(studio):

@@ -48,6 +48,17 @@ def other_picture(page, before):
     )
 
 
+def paint(page, canvas, start, end):
+    """A stroke over a canvas, between two places in fractions of its sides."""
+    page.locator(canvas).scroll_into_view_if_needed()
+    box = page.locator(canvas).bounding_box()
+    (x0, y0), (x1, y1) = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move(x1, y1, steps=5)
+    page.mouse.up()
+
+
 def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served_small, engines, tmp_path):
     page.goto(f"{served_small}/?tab=restyle")
     wait_status(page, "person")
@@ -62,6 +73,26 @@ def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served
     path = saved(page, "#restyle-get-png", tmp_path)
     assert load_image(path).size == load_image(PHOTOGRAPH).size
     assert read_png_metadata(path)["strength"] == "0.95"
+    # Without a style, a painted part is removed and comes back.
+    page.click("#style-clear")
+    wait_status(page, "choose a style")
+    whole = sources(page)[0]
+    page.get_by_text("Remove something").click()
+    page.wait_for_selector("#restyle-paint canvas")
+    paint(page, "#restyle-paint canvas", (0.44, 0.35), (0.56, 0.4))
+    page.click("#restyle-paint [data-paint=apply]")
+    page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src !== src", arg=whole)
+    page.wait_for_selector("#restyle-paint canvas[data-mask][data-shown]")
+    mask = load_image(saved(page, "#restyle-get-mask", tmp_path))
+    left, top, right, bottom = np.array(mask.getbbox()) / np.tile(mask.size, 2)
+    assert 0.3 < left < 0.44 and 0.56 < right < 0.7 and 0.2 < top < bottom < 0.6
+    page.click("#restyle-paint [data-paint=clear]")
+    page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src === src", arg=whole)
+    # A mask that touches no face is refused, and nothing changes.
+    paint(page, "#restyle-paint canvas", (0.02, 0.95), (0.1, 0.97))
+    page.click("#restyle-paint [data-paint=apply]")
+    page.get_by_text("touches no face").wait_for()
+    assert sources(page)[0] == whole
     # A posterior is a style, in whichever drop zone it lands.
     engine = engines.get(TINY)
     how = {"prior": engine.prior.name, "fingerprint": engine.prior.fingerprint}
@@ -88,47 +119,6 @@ def test_on_a_phone_the_styles_are_below_the_picture_and_a_click_scrolls_to_it(n
     assert page.locator("#style-examples").bounding_box()["y"] >= 0, "the styles stay in sight"
     page.locator("#style-examples button").last.click()
     page.wait_for_function("document.querySelector('#restyle-slider').getBoundingClientRect().top >= 0")
-
-
-def paint(page, canvas, start, end):
-    """A stroke over a canvas, between two places in fractions of its sides."""
-    page.locator(canvas).scroll_into_view_if_needed()
-    box = page.locator(canvas).bounding_box()
-    (x0, y0), (x1, y1) = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
-    page.mouse.move(x0, y0)
-    page.mouse.down()
-    page.mouse.move(x1, y1, steps=5)
-    page.mouse.up()
-
-
-def test_a_painted_part_is_removed_and_comes_back(page, served_small, tmp_path):
-    page.goto(f"{served_small}/?tab=restyle")
-    wait_status(page, "person")
-    page.click("#style-clear")
-    wait_status(page, "choose a style")
-    whole = sources(page)
-    page.get_by_text("Remove something").click()
-    page.wait_for_selector("#restyle-paint canvas")
-    paint(page, "#restyle-paint canvas", (0.44, 0.35), (0.56, 0.4))
-    page.click("#restyle-paint [data-paint=apply]")
-    other = "src => document.querySelector('#restyle-slider img')?.src !== src"
-    page.wait_for_function(other, arg=whole[0])
-    page.wait_for_selector("#restyle-paint canvas[data-mask][data-shown]")
-    mask = load_image(saved(page, "#restyle-get-mask", tmp_path))
-    left, top, right, bottom = np.array(mask.getbbox()) / np.tile(mask.size, 2)
-    assert 0.3 < left < 0.44 and 0.56 < right < 0.7 and 0.2 < top < bottom < 0.6
-    # A mask that touches no face is refused, and nothing changes.
-    page.click("#restyle-paint [data-paint=clear]")
-    page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src === src", arg=whole[0])
-    paint(page, "#restyle-paint canvas", (0.02, 0.95), (0.1, 0.97))
-    page.click("#restyle-paint [data-paint=apply]")
-    page.get_by_text("touches no face").wait_for()
-    paint(page, "#restyle-paint canvas", (0.44, 0.35), (0.56, 0.4))
-    page.click("#restyle-paint [data-paint=apply]")
-    page.wait_for_function(other, arg=whole[0])
-    page.wait_for_selector("#restyle-paint canvas[data-mask][data-shown]")
-    page.click("#restyle-paint [data-paint=clear]")
-    page.wait_for_function("src => document.querySelector('#restyle-slider img')?.src === src", arg=whole[0])
 
 
 @pytest.mark.parametrize(

@@ -136,12 +136,24 @@ def test_the_sheet_is_the_gallery(studio, tmp_path):
     assert "sepia_seed0_06.png" in page.content()
 
 
-def test_the_strip_moves_the_samples_without_the_server(studio, monkeypatch):
+def test_hold_to_compare_shows_the_same_draws_without_evidence_and_the_strip_needs_no_server(studio, monkeypatch):
     page = studio
-    sample, strips = Engine.sample, []
+    prior = picture_of(page, "#sheet img")
     choose_example(page, "red_hair")
     page.wait_for_selector("#sheet .compare:enabled")
     near = picture_of(page, "#sheet img")
+    page.keyboard.down("b")
+    page.get_by_text("without your pictures").wait_for()
+    shown = picture_of(page, "#sheet canvas")
+    assert alike(shown, prior) > 0.8 > alike(shown, near)
+    page.keyboard.up("b")
+    assert not page.is_visible("#sheet canvas")
+    page.hover("#sheet .compare")
+    page.mouse.down()
+    assert page.get_attribute("#sheet .compare", "aria-pressed") == "true" and page.is_visible("#sheet canvas")
+    page.mouse.up()
+    assert not page.is_visible("#sheet canvas")
+    sample, strips = Engine.sample, []
     monkeypatch.setattr(Engine, "sample", lambda *a, **k: strips.append(k.get("priority")) or sample(*a, **k))
     drag(page, 0.01, 0.99, steps=30, at="#closeness-range")
     assert float(page.get_attribute("#sheet canvas", "data-at")) > 7.9
@@ -157,25 +169,6 @@ def test_the_strip_moves_the_samples_without_the_server(studio, monkeypatch):
     assert alike(moved, picture_of(page, "#sheet .large img")) > 0.8
     frames(page)
     assert "background" not in strips  # the strip is not made again
-
-
-def test_hold_to_compare_shows_the_same_draws_without_evidence(studio):
-    page = studio
-    prior = picture_of(page, "#sheet img")
-    page.click("#evidence [data-example=red_hair]")
-    page.wait_for_selector("#sheet .compare:enabled")
-    drawn = picture_of(page, "#sheet img")
-    page.keyboard.down("b")
-    page.get_by_text("without your pictures").wait_for()
-    shown = picture_of(page, "#sheet canvas")
-    assert alike(shown, prior) > 0.8 > alike(shown, drawn)
-    page.keyboard.up("b")
-    assert not page.is_visible("#sheet canvas")
-    page.hover("#sheet .compare")
-    page.mouse.down()
-    assert page.get_attribute("#sheet .compare", "aria-pressed") == "true" and page.is_visible("#sheet canvas")
-    page.mouse.up()
-    assert not page.is_visible("#sheet canvas")
 
 
 def test_undo_back_and_the_address(page, served_small):

@@ -21,7 +21,7 @@ from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata, to_python, to_shell
 
 from ..helpers import TIMEOUT, frames
-from .conftest import EXAMPLES, LAM, OTHER, TINY, choose_example, choose_prior, noise, opened, saved, says, unfold
+from .conftest import EXAMPLES, LAM, OTHER, TINY, choose_example, choose_prior, opened, saved, says, unfold
 
 
 def chosen(page, url, example):
@@ -257,7 +257,7 @@ def test_stop_cancels_reading(studio, hold):
     """The images that were read stay."""
     page = studio
     encode = hold("encode", which=lambda number: number > 0)
-    page.set_input_files("#evidence-files input[type=file]", noise(12, seed=0))
+    page.set_input_files("#evidence-files input[type=file]", EXAMPLES["sepia"][:12])
     assert encode.begun.wait(TIMEOUT)
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("Images that were not read").wait_for()
