@@ -1,6 +1,6 @@
 """The wheel in fresh environments: whether it runs there outside the checkout, and how much an install brings along.
 
-    python -m benchmarks.installs python3.11 python3.12 python3.13       # several GB of downloads each
+    python -m benchmarks.installs python3.12 python3.13 python3.14       # several GB of downloads each
     python -m benchmarks.installs python3.12 --versions lowest pinned --sdist
 
 For each Python, and each of `--versions` (the newest, the lowest that requirements.txt allows, those of
