@@ -27,7 +27,7 @@ from transflow_core.priors.prior import Prior
 
 from .distances import energy_distance, standardised
 from .features import colour_texture, descriptors
-from .paper.words import listing
+from .paper.words import amount, listing, number, summary
 from .sets import EXAMPLES, ROOT, SAME_PERSON, sets_in
 
 TABLE = ROOT / "docs" / "results" / "restyle.md"
@@ -38,9 +38,9 @@ HEAD = """<!-- Written by `python -m benchmarks.restyle`. -->
 
 How near do {who} come to a style, and who still looks like the same person?
 Half of each set is the style. A cell has the energy distance of the restyled faces to the other half, in colour and
-texture, and how often dlib's descriptor takes a face for another person (above 0.6). Small is good in both. Each set
-has one split, and there are no intervals. At 60 %, the default, dlib takes {impostors} of the pairs of a restyled face
-and a different person for one person.
+texture, and how often dlib's descriptor takes a face for another person (above 0.6). Small is good in both. {splits}
+random halves of each set; ± is half the width of a 95 % t interval over them. At 60 %, the default, dlib takes
+{impostors} of the pairs of a restyled face and a different person for one person.
 
 ![The photograph that ships, of nobody, in each style that ships](restyle.jpg)
 
@@ -112,10 +112,10 @@ def people(engine: Engine, n: int, folder: Path | None) -> Evidence:
     return engine.read(find_images(folder)[:n], align="always")
 
 
-def measured(folder: Path, who: Evidence, engine: Engine, maps: Sequence[str]) -> list[dict]:
+def measured(folder: Path, who: Evidence, engine: Engine, maps: Sequence[str], split: int) -> list[dict]:
     """A row for each map and strength: the energy distance to the set's held-out half, and each face's distance."""
     files = find_images(folder)
-    order = np.random.default_rng(0).permutation(len(files))
+    order = np.random.default_rng(split).permutation(len(files))
     given, held_out = (engine.read([files[i] for i in half]) for half in (order[::2], order[1::2]))
     posterior = given.posterior()
     real = colour_texture(engine.decode(held_out.z))
@@ -129,16 +129,17 @@ def measured(folder: Path, who: Evidence, engine: Engine, maps: Sequence[str]) -
         for strength in STRENGTHS:
             images = engine.decode(who.z + strength * (moved - who.z), centre=who.z, guards=guards)
             apart = np.linalg.norm(descriptors(images)[:, None] - before, axis=2)
-            row = {"set": folder.name, "map": name, "strength": strength, "apart": apart}
+            row = {"set": folder.name, "map": name, "strength": strength, "split": split, "apart": apart}
             rows.append(row | {"energy": energy_distance(scale(colour_texture(images)), scale(real))})
             print(f"{folder.name}, {name}, {strength:g}: {_cell([rows[-1]])}", flush=True)
     return rows
 
 
 def _cell(rows: Sequence[dict]) -> str:
-    """Energy distance, and in how many of a hundred faces dlib sees another person, the mean over rows."""
+    """Energy distance, with its interval over splits, and in how many of a hundred faces dlib sees another person."""
     other = np.mean([np.diag(row["apart"]) > SAME_PERSON for row in rows])
-    return f"{np.mean([row['energy'] for row in rows]):.1f} / {100 * other:.0f} %"
+    energies = [[row["energy"] for row in rows if row["split"] == split] for split in {row["split"] for row in rows}]
+    return f"{amount(summary(map(np.mean, energies)), number(1))} / {100 * other:.0f} %"
 
 
 def table(rows: list[dict], who: str) -> str:
@@ -161,7 +162,8 @@ def table(rows: list[dict], who: str) -> str:
     apart = [row["apart"] for row in rows if (row["map"], row["strength"]) == (DEFAULT, 0.6)]
     others = ~np.eye(len(apart[0]), dtype=bool)
     impostors = np.mean([(one < SAME_PERSON)[others].mean() for one in apart])
-    return HEAD.format(who=who, impostors=f"{100 * impostors:.1f} %") + "\n".join(lines) + "\n"
+    head = HEAD.format(who=who, impostors=f"{100 * impostors:.1f} %", splits=len({row["split"] for row in rows}))
+    return head + "\n".join(lines) + "\n"
 
 
 def gallery(prior: Prior, path: Path) -> None:
@@ -193,6 +195,7 @@ def main() -> None:
     parser.add_argument("--all-maps", type=int, default=2, help="on how many sets the other maps are tried")
     parser.add_argument("--photographs", type=Path, help="a folder; by default people whom the prior makes up")
     parser.add_argument("-n", type=int, default=12, help="photographs")
+    parser.add_argument("--splits", type=int, default=5, help="random halves of each set")
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--picture", type=Path, help="write the photograph that ships in each style here, and no more")
     options = parser.parse_args()
@@ -205,7 +208,8 @@ def main() -> None:
     text = f"{len(who)} " + ("people whom the model made up" if options.photographs is None else "own photographs")
     rows, sets = [], [one for path in options.evidence or [EXAMPLES] for one in sets_in(path) or [path]]
     for index, folder in enumerate(sets):
-        rows += measured(folder, who, engine, list(MAPS) if index < options.all_maps else [DEFAULT])
+        for split in range(options.splits):
+            rows += measured(folder, who, engine, list(MAPS) if index < options.all_maps else [DEFAULT], split)
         options.table.write_text(table(rows, text), encoding="utf-8")
 
 
