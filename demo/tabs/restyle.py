@@ -321,8 +321,8 @@ class Restyle:
                 self._python: python_code(steps_of(request)),
                 self._shell: command_line(steps_of(request)),
             }
-            distances = restyled.identity(most=_MEASURED)  # in this thread: no batch waits for it
-            yield {self._status: f"{text} {_likeness(distances)}"}
+            if distances := restyled.identity(most=_MEASURED):  # in this thread: no batch waits for it
+                yield {self._status: f"{text} {_likeness(distances)}"}
 
     def _photograph(
         self, state: _State, engine: Engine, photographs: Evidence, index: int, cancel: CancelToken
