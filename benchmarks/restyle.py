@@ -27,7 +27,7 @@ from transflow_core.priors.prior import Prior
 
 from .distances import energy_distance, standardised
 from .features import colour_texture, descriptors
-from .paper.words import amount, listing, number, summary
+from .paper.words import amount, number, summary
 from .sets import EXAMPLES, ROOT, SAME_PERSON, sets_in
 
 TABLE = ROOT / "docs" / "results" / "restyle.md"
@@ -142,23 +142,20 @@ def _cell(rows: Sequence[dict]) -> str:
     return f"{amount(summary(map(np.mean, energies)), number(1))} / {100 * other:.0f} %"
 
 
+def _table(title: str, key: str, rows: list[dict]) -> list[str]:
+    """A row for each set or map, a column for each strength."""
+    lines = ["", f"| {title} |{''.join(f' {s:.0%} |' for s in STRENGTHS)}", "|---" * (1 + len(STRENGTHS)) + "|"]
+    for name in dict.fromkeys(row[key] for row in rows):
+        cells = [_cell([row for row in rows if (row[key], row["strength"]) == (name, s)]) for s in STRENGTHS]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
 def table(rows: list[dict], who: str) -> str:
-    """Set by set with the map of the program, and the mean over sets with every other."""
-    heads = "".join(f" {s:.0%} |" for s in STRENGTHS)
-    lines = []
-    for title, key, some in (
-        ("style", "set", [row for row in rows if row["map"] == DEFAULT]),
-        ("map, mean over the styles with all", "map", rows),
-    ):
-        names = list(dict.fromkeys(row[key] for row in some))
-        shared = [{row["set"] for row in some if row["map"] == name} for name in dict.fromkeys(r["map"] for r in some)]
-        tried = [name for name in dict.fromkeys(row["set"] for row in some) if all(name in one for one in shared)]
-        title += f" ({listing(tried)})" if key == "map" else ""
-        lines += ["", f"| {title} |{heads}", "|---" * (1 + len(STRENGTHS)) + "|"]
-        for name in names:
-            of = [row for row in some if row[key] == name and row["set"] in tried]
-            cells = [_cell([row for row in of if row["strength"] == s]) for s in STRENGTHS]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+    """Set by set with the map of the program; then every map, on each set that all were tried on."""
+    lines = _table("style", "set", [row for row in rows if row["map"] == DEFAULT])
+    for name in dict.fromkeys(row["set"] for row in rows if row["map"] != DEFAULT):
+        lines += _table(f"map, to {name}", "map", [row for row in rows if row["set"] == name])
     apart = [row["apart"] for row in rows if (row["map"], row["strength"]) == (DEFAULT, 0.6)]
     others = ~np.eye(len(apart[0]), dtype=bool)
     impostors = np.mean([(one < SAME_PERSON)[others].mean() for one in apart])
