@@ -411,7 +411,8 @@ class Interpolate:
         """Where nobody has given anything, the tab opens with two sets. The status stays until the run that follows: an
         empty one could reach a slow browser after that of a quick run."""
         state, here = session.state(_State), dict(parse_qsl(session.query)).get("tab") == TAB
-        if session.tab != TAB or state.begun or (here and not opening):
+        # As it is drawn, the page says that its first tab was opened, which may come after the tab of the address.
+        if state.begun or not (opening or (session.tab == TAB and not here)):
             return
         state.begun = True
         if any(side.evidence(session).prior or session.busy(side.panel) for side in (self.a, self.b)):

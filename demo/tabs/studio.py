@@ -292,8 +292,9 @@ class Studio:
         return own | (self._method.limited(evidence.posterior().m) if evidence.ready else {})
 
     def _opening(self, session: Session) -> bool:
-        """Whether the page is still being opened, which makes everything."""
-        return session.state(View).request is None and not self._panel.evidence(session).prior
+        """Whether the page is still being opened, which makes everything, with the settings of its address."""
+        view = session.state(View)
+        return view.opening or (view.request is None and not self._panel.evidence(session).prior)
 
     def _relevel(self, session: Session, prior: str) -> Updates:
         """Another prior may have other levels: show as many sliders, with their names."""
@@ -325,8 +326,13 @@ class Studio:
                 key = OPENING
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
             recipe, auto = settings_in(found)
-        yield from self._panel.open(session, key, prior, own)
-        yield self._set(recipe, auto, session, prior)
+        view = session.state(View)
+        view.opening = True
+        try:
+            yield from self._panel.open(session, key, prior, own)
+            yield self._set(recipe, auto, session, prior)
+        finally:
+            view.opening = False
 
     def _restore(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
         """Back to a state: with its evidence while it is kept, else that of its address."""

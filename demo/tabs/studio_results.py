@@ -158,6 +158,7 @@ class View:
         sent: the number of a result, and the index of the sample of it that the page has in full.
         open_tab: key of the open inner tab.
         made_from: what the contents of each inner tab depend on.
+        opening: whether an address is being opened: its images are read, and its settings come after them.
     """
 
     request: Request | None = None
@@ -167,6 +168,7 @@ class View:
     sent: tuple[int, int] | None = None
     open_tab: str = "download"
     made_from: dict[str, Any] = field(default_factory=dict)
+    opening: bool = False
 
 
 class Results:

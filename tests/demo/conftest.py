@@ -234,14 +234,19 @@ def saved(page, selector, folder) -> Path:
     return path
 
 
-def done(steps):
-    """The updates of a handler. It waits in the queue of the page, as `events.on` does for it."""
+def done(steps, between=lambda: None):
+    """The updates of a handler. It waits in the queue of the page, as `events.on` does for it.
+
+    `between` is called after each of them.
+    """
     updates, come = [], None
     with contextlib.suppress(StopIteration):
         while True:
             found = steps.send(come)
             come = asyncio.run(found.admitted()) if isinstance(found, Request) else None
-            updates += [found] * (come is None)
+            if come is None:
+                updates.append(found)
+                between()
     return updates
 
 

@@ -23,7 +23,7 @@ from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import Covariance, Posterior, mixed
 
 from ..helpers import by_bootstrap, by_posterior, frames
-from .conftest import EXAMPLES, TINY, codes_run, same, saved, says, unfold
+from .conftest import EXAMPLES, TINY, codes_run, done, same, saved, says, unfold
 
 SIZE = 400, 136  # of an animation of three draws, in pixels
 PLAYED = """async src => {
@@ -287,6 +287,14 @@ def evidence_of(engine, *files, example="", weight=1.0):
     evidence = engine.read(files)
     evidence = evidence.replace(0, weight=weight) if weight != 1 else evidence
     return replace(evidence, example=example, prior=TINY)
+
+
+def test_a_link_to_the_tab_opens_it_with_two_sets_whichever_tab_the_page_names_meanwhile(tab):
+    """Gradio says that the page's first tab was opened, sometimes after the tab of the address."""
+    session = Session("somebody")
+    session.query, session.tab = "tab=interpolate", "studio"
+    done(tab._open(session, TINY))
+    assert [side.evidence(session).example for side in (tab.a, tab.b)] == ["greyscale", "paintings"]
 
 
 def settings(path="linear", lam_a=0.02, lam_b=0.02, steps=3, n=1, seed=0, temperature=1.0, **how):

@@ -7,21 +7,24 @@ import shutil
 import zipfile
 from urllib.parse import parse_qsl
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from playwright.sync_api import expect
 
+from demo.controls import Model
+from demo.server.state import Session
 from demo.tabs.preview_strip import Strip
-from demo.tabs.studio import settings_in
+from demo.tabs.studio import Studio, settings_in
 from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import Posterior, recommend
 from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata, to_python, to_shell
 
 from ..helpers import TIMEOUT, frames
-from .conftest import EXAMPLES, LAM, OTHER, TINY, choose_example, choose_prior, opened, saved, says, unfold
+from .conftest import EXAMPLES, LAM, OTHER, TINY, choose_example, choose_prior, done, opened, saved, says, unfold
 
 
 def chosen(page, url, example):
@@ -345,6 +348,17 @@ def test_a_number_out_of_range_becomes_the_limit(page, served_small):
     wait_status(page, "2 samples in")
     assert field.evaluate("field => field.validationMessage") == ""
     assert page.locator(".toast-body").count() == 0
+
+
+def test_no_method_is_chosen_in_the_place_of_that_of_an_address(engines):
+    """Gradio says at any moment that the page's first tab was opened: then "choose for me" is still on in the page."""
+    with gr.Blocks():
+        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
+    session, meanwhile = Session("somebody"), []
+    session.query = "method=posterior&example=sepia"
+    done(tab._open(session, TINY), between=lambda: meanwhile.append(tab._choose(session, TINY, True)))
+    assert meanwhile and not any(meanwhile)
+    assert tab._choose(session, TINY, True)  # by the user, afterwards
 
 
 def test_structure_and_style_have_two_sources(page, served_small):
