@@ -3,7 +3,7 @@
 import pytest
 
 from ..helpers import frames
-from .conftest import ARTIFACTS, choose_example, opened, researchers, says
+from .conftest import ARTIFACTS, EXAMPLES, choose_example, opened, researchers, says
 from .test_studio import wait_samples
 
 # Contrast, names, order and targets of 24 pixels; "minor" ones are matters of taste.
@@ -65,8 +65,11 @@ def filled(page, tab):
         says(page, "#interpolate-status", "images in")
         yield tab, "html"
     elif tab == "Tell apart":
-        press(page, "#classify-examples [data-example=styles]")
-        says(page, "#classify-status", "answers right")
+        for index, key in enumerate(("greyscale", "cartoon")):
+            page.set_input_files(f"#classify-{index}-files input[type=file]", EXAMPLES[key][:2])
+            says(page, f"#classify-{index}", "2 examples")
+        page.set_input_files("#classify-queries input[type=file]", EXAMPLES["sepia"][:1])
+        page.wait_for_selector("#classify-answers .bars")
         press(page, "#classify-0-cards .open")
         page.wait_for_selector("#classify-0-details .details")
         yield tab, "html"
