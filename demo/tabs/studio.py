@@ -210,7 +210,7 @@ class Studio:
         reset = on(self._reset.click, partial(self._set, DEFAULT, True), prior, [*main, *method])
         auto = on(self._method.auto.input, self._choose, [prior, self._method.auto], method)
         own = list(self._moves.inputs.values())
-        new = on(self._panel.events, self._choose, [prior, self._method.auto], [*method, *own])
+        new = on(self._panel.events, self._choose_anew, [prior, self._method.auto], [*method, *own])
         closeness = on(self._closeness.release, self._move, [self._closeness, self._method.kind], method)
         released = [one.release for one in sliders]  # type: ignore[attr-defined]
         released += [self._moves.near.release]  # type: ignore[attr-defined]
@@ -278,12 +278,18 @@ class Studio:
         posterior = evidence.posterior() if evidence.ready and evidence.prior == prior else None
         return self._at(recommended(posterior, self._engines.get(prior)), True, posterior and posterior.m)
 
+    def _choose_anew(self, session: Session, prior: str, auto: bool) -> Updates:
+        """The evidence may be another one. A slow browser may send an `auto` from before the page's own settings."""
+        same = session.state(View).settled is self._panel.evidence(session)
+        return {} if same else self._choose(session, prior, auto)
+
     def _choose(self, session: Session, prior: str, auto: bool) -> Updates:
         """New evidence, or "choose for me" was turned on: the method follows the evidence."""
-        evidence = self._panel.evidence(session)
+        evidence, view = self._panel.evidence(session), session.state(View)
         if self._opening(session) or session.busy(self._panel.panel):
             return {}
-        before, own = session.state(View).request, {}
+        view.settled = None
+        before, own = view.request, {}
         # A sample and directions of other images.
         if before is not None and _latents(before.evidence) != _latents(evidence):
             own = dict.fromkeys(self._moves.inputs.values(), "")
@@ -330,6 +336,7 @@ class Studio:
         view.opening = True
         try:
             yield from self._panel.open(session, key, prior, own)
+            view.settled = self._panel.evidence(session)
             yield self._set(recipe, auto, session, prior)
         finally:
             view.opening = False

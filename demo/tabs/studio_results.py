@@ -159,6 +159,7 @@ class View:
         open_tab: key of the open inner tab.
         made_from: what the contents of each inner tab depend on.
         opening: whether an address is being opened: its images are read, and its settings come after them.
+        settled: the evidence that came with these settings, until a method is chosen for another one.
     """
 
     request: Request | None = None
@@ -169,6 +170,7 @@ class View:
     open_tab: str = "download"
     made_from: dict[str, Any] = field(default_factory=dict)
     opening: bool = False
+    settled: Evidence | None = None
 
 
 class Results:

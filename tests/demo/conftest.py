@@ -26,7 +26,7 @@ from transflow_core.engine import Engine
 from transflow_core.images import sheets
 from transflow_core.operations import enlarging
 
-from ..helpers import METHODS, TIMEOUT, frames, make_tiny_prior
+from ..helpers import METHODS, TIMEOUT, apart, frames, make_tiny_prior
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARTIFACTS = ROOT / "artifacts"  # pictures of each tab, on a desktop and on a phone
@@ -243,7 +243,8 @@ def done(steps, between=lambda: None):
     with contextlib.suppress(StopIteration):
         while True:
             found = steps.send(come)
-            come = asyncio.run(found.admitted()) if isinstance(found, Request) else None
+            # Playwright has a loop in this thread.
+            come = apart(asyncio.run, found.admitted()) if isinstance(found, Request) else None
             if come is None:
                 updates.append(found)
                 between()

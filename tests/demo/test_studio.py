@@ -356,8 +356,8 @@ def test_no_method_is_chosen_in_the_place_of_that_of_an_address(engines):
         tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
     session, meanwhile = Session("somebody"), []
     session.query = "method=posterior&example=sepia"
-    done(tab._open(session, TINY), between=lambda: meanwhile.append(tab._choose(session, TINY, True)))
-    assert meanwhile and not any(meanwhile)
+    done(tab._open(session, TINY), between=lambda: meanwhile.append(tab._choose_anew(session, TINY, True)))
+    assert meanwhile and not any(meanwhile) and not tab._choose_anew(session, TINY, True)
     assert tab._choose(session, TINY, True)  # by the user, afterwards
 
 
