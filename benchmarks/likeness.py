@@ -192,11 +192,16 @@ def sheet(pictures: Set, engine: Engine, path: Path, n: int = 64, columns: int =
 
 
 def gallery(pictures: Set, engine: Engine, path: Path, columns: int = 8) -> None:
-    """Samples alone, the whole set as evidence: a row a method, all of the same random numbers."""
+    """Samples alone, the whole set as evidence: a row a method, all of the same random numbers.
+
+    Of photographs no row that nearly repeats them: people in them did not ask to be shown.
+    """
     given = Given(engine, pictures.z, pictures.images, columns, seed=0)
     shown = {"predictive": PREDICTIVE, "the default": DEFAULT}
     shown |= {f"likeness {value}": f"local, likeness {value}" for value in ("0.75", "0.5", "0.25", "0")}
     shown |= {"blends of 2": "blends of 2", "paper, 0.3": "the paper's, λ/m = 0.3"}
+    if pictures.name in PHOTOGRAPHS:
+        del shown["predictive"], shown["likeness 0.75"]
     rows = [to_pil(METHODS[name].draw(given).images) for name in shown.values()]
     labelled_rows(rows, row_labels=list(shown), cell=96).save(path, quality=90)
 
