@@ -3,7 +3,8 @@
     python -m benchmarks.soak --write                # both parts, the figures into docs/reliability.md: an idle machine
     python -m benchmarks.soak light                      # a light caller alone, and beside the others
     python -m benchmarks.soak crowd --clients 4 --actions 5 --pages 0
-    python -m benchmarks.soak abuse --write              # each attack of one address, for a minute: ten minutes
+    python -m benchmarks.soak abuse --write              # each attack of one address, for a minute: 15 minutes
+    python -m benchmarks.soak memory --write             # what they add to a server that nobody else uses: five minutes
     python -m benchmarks.soak hour --clients 3           # a small load for an hour: what grows?
 
 On the loopback alone, against `python app.py` that it starts and ends. Each client has a page's session, the API, or
@@ -188,7 +189,7 @@ class Client:
         file, seed = self._example(), self._random.randrange(5)
         given = {"evidence": self._caller.upload(file), "n": 2, "seed": seed, "prior": PRIOR}
         (sheet, *_), facts = self._caller.call("sample", **given)
-        if facts["seed"] != seed or facts["evidence"][0]["name"] != file[0]:
+        if facts["recipe"]["seed"] != seed or facts["evidence"][0]["name"] != file[0]:
             self._figures.wrong()
         self._figures.same(("sample", file[0], seed), self._caller.bytes_of(sheet))
 
@@ -358,8 +359,11 @@ def _handles(process: Any) -> int:
 
 
 def _disk(folder: Path) -> tuple[int, float]:
-    files = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    return len(files), sum(files) / 2**20
+    sizes = []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            sizes += [path.stat().st_size] if path.is_file() else []
+    return len(sizes), sum(sizes) / 2**20
 
 
 @contextlib.contextmanager
@@ -543,11 +547,13 @@ def abuse_part(given: argparse.Namespace) -> str:
 
     with server(60) as (process, url, folder):
         visitor, caller = Visitor(url), Caller(url, 242)
-        used(given.attack / 2)  # the visitor's sets and states are there from now on
-        before, handles, files, most = sum(memory(process)), _handles(process), _disk(folder)[0], 0.0
+        # The visitor's sets and states are there from now on. Memory goes up and down by itself (`runtime.tune`): so
+        # its most is looked for as long as the attacks take.
+        with watched(process) as usual:
+            used(given.attack * len(ATTACKS))
+        handles, files, most = _handles(process), _disk(folder)[0], 0.0
         for name, work in ATTACKS.items():
-            with watched(process) as quiet:
-                alone = used(given.attack / 2)
+            alone = used(given.attack / 2)
             begun = time.monotonic()
             with under_way(url, work) as (attack,), watched(process) as seen:
                 beside = used(given.attack)
@@ -557,12 +563,12 @@ def abuse_part(given: argparse.Namespace) -> str:
                 for a, b in zip(alone, beside, strict=True)
             ]
             most = max(most, *seen)
-            lines.append(f"| {name} | {rate:.1f} | {' | '.join(cells)} | {max(seen) - max(quiet):+.0f} |")
+            lines.append(f"| {name} | {rate:.1f} | {' | '.join(cells)} | {max(seen) - max(usual):+.0f} |")
             print(lines[-1], *map(len, (*alone, *beside)), file=sys.stderr, flush=True)
         patience = time.monotonic() + 180  # files are kept for a minute, and looked at once a minute
         while time.monotonic() < patience and (_handles(process) > handles or _disk(folder)[0] > files):
             time.sleep(1)
-        lines += ["", f"- Memory of the server and its readers: {before:.0f} MB before, {most:.0f} MB at most."]
+        lines += ["", f"- Memory of the server and its readers, MB at most: {max(usual):.0f} alone, {most:.0f} beside."]
         lines += [f"- Open files of the server: {handles} before, {_handles(process)} at the end."]
         lines += [f"- Files of visitors: {files} before, {_disk(folder)[0]} at the end."]
         with under_way(url, events):
@@ -573,6 +579,22 @@ def abuse_part(given: argparse.Namespace) -> str:
         lines += [f"- SIGTERM while such events wait ends it in {time.monotonic() - start:.0f} s."]
     head = "| attack | a second | click, s | beside, s | times | light call, s | beside, s | times | memory, MB |"
     return "\n".join([head, f"|{9 * '---|'}", *lines])
+
+
+def memory_part(given: argparse.Namespace) -> str:
+    """What each attack, one after the other, adds to the memory of a server that nobody else uses."""
+    with server(60) as (process, url, _):
+        visitor = Visitor(url)
+        for key in KEYS[:3]:
+            visitor.happens("evidence-examples", "select", data={"example": key})
+        with watched(process) as before:
+            time.sleep(given.attack / 2)
+        lines = [f"| an attack alone | memory, MB, above {max(before):.0f} |", "|---|---|"]
+        for name, work in ATTACKS.items():
+            with under_way(url, work), watched(process) as seen:
+                time.sleep(given.attack)
+            lines.append(f"| {name} | {max(seen) - max(before):+.0f} |")
+    return "\n".join(lines)
 
 
 def hour_part(given: argparse.Namespace) -> str:
@@ -613,14 +635,14 @@ def hour_part(given: argparse.Namespace) -> str:
     return "\n".join([*lines, *(f"- {count} × {words}" for words, count in figures.errors.most_common())])
 
 
-PARTS = {"light": light_part, "crowd": crowd_part, "abuse": abuse_part, "hour": hour_part}
+PARTS = {"light": light_part, "crowd": crowd_part, "abuse": abuse_part, "memory": memory_part, "hour": hour_part}
 
 
 def main() -> None:
     """Run it, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument(
-        "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help="light, crowd, abuse, hour; all by default"
+        "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"{', '.join(PARTS)}; all by default"
     )
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--actions", type=int, default=50, help="of each client")

@@ -17,6 +17,7 @@ import secrets
 import statistics
 import threading
 import time
+from collections import defaultdict
 from typing import Any
 
 import httpx
@@ -47,8 +48,17 @@ class Visitor:
         config = httpx.get(f"{url}/config", timeout=60).json()
         self._events = {event["id"]: event for event in config["dependencies"]}
         self._components = {component["id"]: component["props"] for component in config["components"]}
+        self._within: dict[str | None, set[int]] = defaultdict(set)  # the components in a box, by its id
+        self._place(config["layout"], ())
         self._ahead = {key for key, props in self._components.items() if props.get("label") == "strip"}
         self.happens(None, "load")
+
+    def _place(self, node: dict[str, Any], around: tuple[str | None, ...]) -> None:
+        around += (self._components.get(node["id"], {}).get("elem_id"),)
+        for elem_id in around:
+            self._within[elem_id].add(node["id"])
+        for child in node.get("children") or ():
+            self._place(child, around)
 
     def upload(self, files: list[tuple[str, bytes]]) -> list[dict[str, Any]]:
         """Files as an upload event takes them."""
@@ -61,13 +71,13 @@ class Visitor:
         """Let an event of a component happen, with all that follows it; gives the seconds.
 
         Args:
-            elem_id: of the component; None for the page.
+            elem_id: of the component, or of the box that it lies in; None for the page.
             name: of the event.
             value: of the component, where it is an input.
             data: the event's own.
         """
         start = time.perf_counter()
-        of = {key for key, props in self._components.items() if elem_id and props.get("elem_id") == elem_id}
+        of = self._within[elem_id] if elem_id else set()
         begun = [
             event
             for event in self._events.values()
@@ -89,7 +99,7 @@ class Visitor:
 
     def request(self, elem_id: str, name: str, data: Any = None) -> dict[str, Any]:
         """What a browser posts for the first event of this name of a component."""
-        of = {key for key, props in self._components.items() if props.get("elem_id") == elem_id}
+        of = self._within[elem_id]
         return self._body(
             next(e for e in self._events.values() if any(t[0] in of and t[1] == name for t in e["targets"])), {}, data
         )
