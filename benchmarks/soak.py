@@ -360,9 +360,10 @@ def _handles(process: Any) -> int:
 
 def _disk(folder: Path) -> tuple[int, float]:
     sizes = []
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-            sizes += [path.stat().st_size] if path.is_file() else []
+    for at, _, names in os.walk(folder):  # which passes over a folder that is deleted meanwhile
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(os.path.getsize(os.path.join(at, name)))
     return len(sizes), sum(sizes) / 2**20
 
 
