@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from demo import Engines
 from demo.controls import Model
-from demo.evidence_panel import EvidencePanel
+from demo.evidence_panel import EvidencePanel, _weight
 from demo.examples import example_sets
 from demo.server.files import AGE, upload_folder
 from demo.server.state import Session
@@ -177,24 +177,29 @@ def test_ones_own_photos_are_a_set_to_return_to(page, served_small):
     assert not page.is_visible(mine)
 
 
-def test_a_weight_counts_and_an_invalid_one_is_refused(studio):
+def test_a_weight_counts_and_stays_within_its_range(studio):
     page = studio
     upload(page, EXAMPLES["sepia"][:2], used=2)
     page.click(f"{CARDS} .open")
     weight = page.locator(f"{DETAILS} input")
-    for typed, m in (("3", "m = 4 "), ("0", "m = 1 ")):
+    for typed, taken, m in (("3", "3", "m = 4 "), ("200", "100", "m = 101 "), ("-2", "0", "m = 1 ")):
         weight.fill(typed)
+        expect(weight).to_have_value(taken)
+        said = "" if typed == taken else "From 0 to 100."
+        assert weight.evaluate("field => field.validationMessage") == said
         weight.press("Enter")
         wait_status(page, m)
     assert "1 of 2" in page.inner_text("#evidence-status")
-    weight.fill("-2")
-    weight.press("Enter")
-    page.get_by_text("A weight is a number from 0 to 100.").wait_for()
-    page.wait_for_function("document.querySelector('#evidence-details input').value === '0'")
     page.click(f"{DETAILS} [value=whole]")
     details(page, "the whole picture is used")
     page.click(f"{CARDS} .remove >> nth=1", force=True)
     says(page, "#evidence-status", "0 of 1 picture")
+
+
+@pytest.mark.parametrize("value", ["-2", "101", "nan", "two", None, [1]])
+def test_a_weight_that_no_field_would_send_is_refused(value):
+    with pytest.raises(ValueError, match="A weight is a number from 0 to 100"):
+        _weight(value)
 
 
 def test_a_reload_keeps_ones_own_until_they_are_forgotten(page, served_small):
