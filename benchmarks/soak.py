@@ -3,8 +3,7 @@
     python -m benchmarks.soak --write                # both parts, the figures into docs/reliability.md: an idle machine
     python -m benchmarks.soak light                      # a light caller alone, and beside the others
     python -m benchmarks.soak crowd --clients 4 --actions 5 --pages 0
-    python -m benchmarks.soak abuse --write              # each attack of one address, for a minute: 15 minutes
-    python -m benchmarks.soak memory --write             # what they add to a server that nobody else uses: five minutes
+    python -m benchmarks.soak abuse --write              # each attack of one address, for a minute: 17 minutes
     python -m benchmarks.soak hour --clients 3           # a small load for an hour: what grows?
 
 On the loopback alone, against `python app.py` that it starts and ends. Each client has a page's session, the API, or
@@ -38,7 +37,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -526,11 +525,24 @@ ATTACKS = {
 }
 
 
-def abuse_part(given: argparse.Namespace) -> str:
-    """One visitor of the page and one light caller, alone and then beside an attack of another address, as a table."""
-    salt, keys, lines = itertools.count(1000), itertools.cycle(KEYS[:3]), []
+def no_attack(url: str, over: threading.Event, begun: Begun) -> None:
+    """What the others do without one."""
+    begun.set()
+    over.wait()
 
-    def used(seconds: float) -> tuple[list[float], list[float]]:
+
+Waits = tuple[list[float], list[float]]
+
+
+def attacked(
+    process: Any, url: str, attacks: Iterable[Callable[[str, threading.Event, Begun], None]], seconds: float
+) -> Iterator[tuple[float, Waits, Waits, float]]:
+    """Of each attack: requests a second; waits of one visitor of the page and of one light caller, alone and beside it;
+    and the most memory beside it."""
+    salt, keys = itertools.count(1000), itertools.cycle(KEYS[:3])
+    visitor, caller = Visitor(url), Caller(url, 242)
+
+    def used(seconds: float) -> Waits:
         """Seconds of the visitor's clicks on three sets, and of light calls at the same time."""
         end, clicks, calls = time.monotonic() + seconds, list[float](), list[float]()
 
@@ -546,32 +558,45 @@ def abuse_part(given: argparse.Namespace) -> str:
         calling.join()
         return clicks, calls
 
+    used(seconds / 2)  # the visitor's sets and states are there from now on
+    for work in attacks:
+        alone, begun = used(seconds / 2), time.monotonic()
+        with under_way(url, work) as (attack,), watched(process) as seen:
+            beside = used(seconds)
+            rate = attack.count / (time.monotonic() - begun)
+        yield rate, alone, beside, max(seen)
+
+
+def abuse_part(given: argparse.Namespace) -> str:
+    """One visitor of the page and one light caller, alone and then beside an attack of another address, as a table.
+
+    Clicks make memory go up and down by themselves (`runtime.tune`). So a server without attacks goes first, with the
+    same clicks and calls at the same time of its life.
+    """
+    with server(60) as (process, url, _):
+        usual = [most for *_, most in attacked(process, url, [no_attack] * len(ATTACKS), given.attack)]
+        handles = _handles(process)
+    lines, reached = [], []
     with server(60) as (process, url, folder):
-        visitor, caller = Visitor(url), Caller(url, 242)
-        # The visitor's sets and states are there from now on. Memory goes up and down by itself (`runtime.tune`): so
-        # its most is looked for as long as the attacks take.
-        with watched(process) as usual:
-            used(given.attack * len(ATTACKS))
-        handles, files, most = _handles(process), _disk(folder)[0], 0.0
-        for name, work in ATTACKS.items():
-            alone = used(given.attack / 2)
-            begun = time.monotonic()
-            with under_way(url, work) as (attack,), watched(process) as seen:
-                beside = used(given.attack)
-                rate = attack.count / (time.monotonic() - begun)
+        for name, (rate, alone, beside, most) in zip(
+            ATTACKS, attacked(process, url, ATTACKS.values(), given.attack), strict=True
+        ):
             cells = [
                 f"{statistics.median(a):.2f} | {statistics.median(b):.2f} | {ratio(b, a):.1f}"
                 for a, b in zip(alone, beside, strict=True)
             ]
-            most = max(most, *seen)
-            lines.append(f"| {name} | {rate:.1f} | {' | '.join(cells)} | {max(seen) - max(usual):+.0f} |")
+            lines.append(f"| {name} | {rate:.1f} | {' | '.join(cells)} | {most - usual[len(reached)]:+.0f} |")
+            reached.append(most)
             print(lines[-1], *map(len, (*alone, *beside)), file=sys.stderr, flush=True)
         patience = time.monotonic() + 180  # files are kept for a minute, and looked at once a minute
-        while time.monotonic() < patience and (_handles(process) > handles or _disk(folder)[0] > files):
+        while time.monotonic() < patience and _disk(folder)[0]:
             time.sleep(1)
-        lines += ["", f"- Memory of the server and its readers, MB at most: {max(usual):.0f} alone, {most:.0f} beside."]
-        lines += [f"- Open files of the server: {handles} before, {_handles(process)} at the end."]
-        lines += [f"- Files of visitors: {files} before, {_disk(folder)[0]} at the end."]
+        lines += [
+            "",
+            f"- Memory of the server and its readers at most: {max(reached):.0f} MB, {max(usual):.0f} without attacks.",
+            f"- Open files of the server at the end: {_handles(process)}, {handles} without attacks. "
+            f"Files of visitors: {_disk(folder)[0]}.",
+        ]
         with under_way(url, events):
             time.sleep(2)
             start = time.monotonic()
@@ -580,22 +605,6 @@ def abuse_part(given: argparse.Namespace) -> str:
         lines += [f"- SIGTERM while such events wait ends it in {time.monotonic() - start:.0f} s."]
     head = "| attack | a second | click, s | beside, s | times | light call, s | beside, s | times | memory, MB |"
     return "\n".join([head, f"|{9 * '---|'}", *lines])
-
-
-def memory_part(given: argparse.Namespace) -> str:
-    """What each attack, one after the other, adds to the memory of a server that nobody else uses."""
-    with server(60) as (process, url, _):
-        visitor = Visitor(url)
-        for key in KEYS[:3]:
-            visitor.happens("evidence-examples", "select", data={"example": key})
-        with watched(process) as before:
-            time.sleep(given.attack / 2)
-        lines = [f"| an attack alone | memory, MB, above {max(before):.0f} |", "|---|---|"]
-        for name, work in ATTACKS.items():
-            with under_way(url, work), watched(process) as seen:
-                time.sleep(given.attack)
-            lines.append(f"| {name} | {max(seen) - max(before):+.0f} |")
-    return "\n".join(lines)
 
 
 def hour_part(given: argparse.Namespace) -> str:
@@ -636,7 +645,7 @@ def hour_part(given: argparse.Namespace) -> str:
     return "\n".join([*lines, *(f"- {count} × {words}" for words, count in figures.errors.most_common())])
 
 
-PARTS = {"light": light_part, "crowd": crowd_part, "abuse": abuse_part, "memory": memory_part, "hour": hour_part}
+PARTS = {"light": light_part, "crowd": crowd_part, "abuse": abuse_part, "hour": hour_part}
 
 
 def main() -> None:
