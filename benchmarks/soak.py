@@ -578,14 +578,13 @@ def abuse_part(given: argparse.Namespace) -> str:
         handles = _handles(process)
     lines, reached = [], []
     with server(60) as (process, url, folder):
-        for name, (rate, alone, beside, most) in zip(
-            ATTACKS, attacked(process, url, ATTACKS.values(), given.attack), strict=True
-        ):
+        beside_each = attacked(process, url, ATTACKS.values(), given.attack)
+        for name, calm, (rate, alone, beside, most) in zip(ATTACKS, usual, beside_each, strict=True):
             cells = [
                 f"{statistics.median(a):.2f} | {statistics.median(b):.2f} | {ratio(b, a):.1f}"
                 for a, b in zip(alone, beside, strict=True)
             ]
-            lines.append(f"| {name} | {rate:.1f} | {' | '.join(cells)} | {most - usual[len(reached)]:+.0f} |")
+            lines.append(f"| {name} | {rate:.1f} | {' | '.join(cells)} | {most - calm:+.0f} |")
             reached.append(most)
             print(lines[-1], *map(len, (*alone, *beside)), file=sys.stderr, flush=True)
         patience = time.monotonic() + 180  # files are kept for a minute, and looked at once a minute

@@ -144,17 +144,17 @@ def words(r: Result) -> str:
         ]
 
     head = ["t", "distance to the first", "distance to the second", *[f"{key}, %" for key in _SHARES]]
-    told = []
+    sentences = []
     for key, what in _SHARES.items():
         ends = max((direct[0][key], direct[-1][key]), key=lambda cell: cell["mean"])
         most = max((cell[key] for cell in direct[1:-1]), key=lambda cell: cell["mean"])
         more = "more than at either end" if sign(difference(most, ends)) > 0 else "not more than at one of the ends"
         other = max(cell[key]["mean"] for cell in post)
-        told.append(
+        sentences.append(
             f"Between the ends, at most {none(most['mean'])} % of the images are {what}, {more} "
             f"({none(ends['mean'])} %). On the path of posteriors at most {none(other)} % are."
         )
-    told.append("Drawings and paintings at the ends are no photographs, and count as such.")
+    sentences.append("Drawings and paintings at the ends are no photographs, and count as such.")
     drifts, moved = [], {1: [], 0: [], -1: []}
     for key, (what, word) in _DRIFTS.items():
         first, second = (end[key] for end in r["drift"])
@@ -185,6 +185,6 @@ From t = 0 to t = 1 they move {drift}.
 
 *Directly between two latents.* The picture has the cartoons and the sepia portraits that ship, because a direct
 path begins with the evidence itself. The table has the same halves as above. The paper finds that "many intermediate
-images are not faces". {" ".join(told)}
+images are not faces". {" ".join(sentences)}
 
 {table(head, row(direct))}"""
