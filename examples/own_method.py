@@ -1,4 +1,4 @@
-"""A new way to draw: a sampler has `dim`, `mean`, `guard` and `sample`. This one walks from image to image."""
+"""A new way to draw: a sampler has `mean`, `guard` and `sample`. This one walks from image to image."""
 
 import torch
 
@@ -9,7 +9,7 @@ class Walk:
     guard = None
 
     def __init__(self, latents: torch.Tensor) -> None:
-        self.latents, self.mean, self.dim = latents, latents.mean(0), latents.shape[1]
+        self.latents, self.mean = latents, latents.mean(0)
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> torch.Tensor:
         place = torch.linspace(0, len(self.latents) - 1, n + start)[start:]

@@ -76,7 +76,6 @@ def test_a_share_of_nothing_is_the_first_of_all_the_second_and_every_method_draw
 @pytest.mark.parametrize(
     ("b", "how", "share", "message"),
     [
-        (B, "more", 0.5, "a mix is one of add, subtract, move"),
         (B, "subtract", 0.95, "the share of 'subtract' is a number from 0 to 0.9"),
         (B, "add", 1.1, "the share of 'add' is a number from 0 to 1"),
         (B, "move", float("nan"), "the share of 'move' is a number from 0 to 1"),

@@ -35,11 +35,6 @@ class Around:
     depth: int = 1
 
     @property
-    def dim(self) -> int:
-        """D."""
-        return len(self.z)
-
-    @property
     def mean(self) -> Tensor:
         """(D,), μ + ρ (z - μ)."""
         return self.sampler.mean + _RHO * (self.z - self.sampler.mean)

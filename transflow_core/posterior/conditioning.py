@@ -112,13 +112,9 @@ class Posterior(Gaussian):
         prior = Gaussian.standard(dim) if prior is None else prior
         if prior.dim != dim or likelihood.dim not in (None, dim):
             raise ValueError(f"dimensions differ: evidence {dim}, prior {prior.dim}, likelihood {likelihood.dim}")
-        if visible is not None and (visible.ndim != 3 or len(visible) != images):
-            raise ValueError(f"visible is (m, V, V) for {images} images, not {tuple(visible.shape)}")
         prior = Gaussian(prior.mean.to(z.device, z.dtype), prior.covariance)
         weights = _checked(weights, images)
         since = None if since is None or not since.any() else since.long().cpu()
-        if since is not None and (since.shape != (images,) or since.min() < 0 or since.max() > dim):
-            raise ValueError(f"since is ({images},), from 0 to {dim}, not {since.tolist()}")
         if since is not None and (prior.covariance.factor is not None or likelihood.factor is not None):
             raise ValueError("images without fine levels need a diagonal prior and likelihood")
         m, evidence_mean = _weighted_mean(z, weights, since, prior.mean)

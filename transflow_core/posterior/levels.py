@@ -66,10 +66,6 @@ class _Composed:
     mean: Tensor
     guard: Guard | None
 
-    @property
-    def dim(self) -> int:
-        return len(self.mean)
-
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
         """All samplers draw with one seed, so that a level keeps its noise when its sampler changes."""
         drawn = {id(sampler): sampler.sample(n, seed, temperature, start) for sampler in self.samplers}
@@ -83,8 +79,6 @@ def compose(samplers: Sequence[Sampler], levels: Sequence[HasSlice | slice]) -> 
         samplers: one a level, fine to coarse, of one dimension. Levels of one object belong together as in its draws.
         levels: `prior.levels`, or slices.
 
-    Raises ValueError if there are not as many samplers as levels, or a dimension differs.
-
     Example:
         >>> from .gaussian import Gaussian
         >>> style, structure = Gaussian(torch.zeros(3), 1.0), Gaussian(torch.ones(3), 0.0)
@@ -92,10 +86,5 @@ def compose(samplers: Sequence[Sampler], levels: Sequence[HasSlice | slice]) -> 
         tensor([1., 1., 1., 1.])
     """
     slices = level_slices(levels)
-    if len(samplers) != len(slices):
-        raise ValueError(f"{len(slices)} levels need as many samplers, not {len(samplers)}")
-    dims = {sampler.dim for sampler in samplers}
-    if dims != {slices[-1].stop}:
-        raise ValueError(f"the samplers have {sorted(dims)} dimensions, the levels {slices[-1].stop}")
     mean = torch.cat([sampler.mean[part] for sampler, part in zip(samplers, slices, strict=True)])
     return _Composed(tuple(samplers), slices, mean, Guard.joined([sampler.guard for sampler in samplers]))
