@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic_core import from_json
 from torch import Tensor
 
 from ..flows import Flow
@@ -261,8 +262,8 @@ def _document(documents: Mapping[str, str], key: str, where: str) -> dict[str, A
     if key not in documents:
         raise CheckpointError(f"{where}: it has no configuration (config.json, or `config` in the file's header)")
     try:
-        document = json.loads(documents[key])
-    except (ValueError, RecursionError) as error:
+        document = from_json(documents[key])  # which refuses what is nested without end
+    except ValueError as error:
         raise CheckpointError(f"{where}: its {key} is not JSON ({error})") from error
     if not isinstance(document, dict):
         raise CheckpointError(f"{where}: its {key} is not a JSON object")

@@ -56,20 +56,11 @@ class GuardedFlow:
     `guarded` is R, how many channels are guarded: those that enter each coupling, and each level's log-scales.
     """
 
-    def __init__(
-        self, flow: TrainableFlow, nets: torch.dtype | None = None, fused: TrainableFlow | None = None
-    ) -> None:
+    def __init__(self, flow: TrainableFlow, nets: torch.dtype | None = None) -> None:
         self.image_size, self.channels, self.latent_shapes = flow.image_size, flow.channels, flow.latent_shapes
         mixed = sum(len(part.log_diag) for part in flow.modules() if isinstance(part, InvertibleConv1x1))
         self.guarded = mixed + sum(channels for channels, _, _ in flow.latent_shapes[:-1])
-        self._flow = fused or _fused(flow, nets or torch.float32)
-
-    def coarser(self, flow: TrainableFlow) -> GuardedFlow:
-        """The fused flow of a coarser size, with the same numbers in memory."""
-        fused = self._flow
-        while isinstance(fused, WaveletGlow) and fused.image_size > flow.image_size:
-            fused = fused.base
-        return GuardedFlow(flow, fused=fused)
+        self._flow = _fused(flow, nets or torch.float32)
 
     def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""

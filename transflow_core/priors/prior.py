@@ -109,7 +109,6 @@ class Prior:
     openvino: bool = False
 
     def __post_init__(self) -> None:
-        self._finer: Prior | None = None
         self._at: dict[int, Prior] = {}
         levels, start = [], 0
         for c, h, w in self.flow.latent_shapes:
@@ -163,9 +162,8 @@ class Prior:
             own = native_fingerprint(cast(TrainableFlow, flow), size.pixels, size.name)
             smaller = {side: one for side, one in self.coarser.items() if side < image_size}
             checkpoint = Checkpoint(flow, size.pixels, size.name, own, size.typicality, size.metadata, smaller)
-            found = replace(Prior.from_checkpoint(checkpoint, self.device), nets=self.nets, openvino=self.openvino)
-            found._finer = self
-            self._at[image_size] = found
+            found = Prior.from_checkpoint(checkpoint, self.device)
+            self._at[image_size] = replace(found, nets=self.nets, openvino=self.openvino)
         return self._at[image_size]
 
     def level_rms(self, z: Tensor) -> Tensor:
@@ -191,8 +189,6 @@ class Prior:
     def _form(self) -> Flow:
         if self.openvino and isinstance(self.flow, TrainableFlow):
             return OpenVinoFlow(self.flow, self.fingerprint, fast=self.nets is not None)
-        if self._finer is not None:
-            return cast(GuardedFlow, self._finer._form).coarser(cast(TrainableFlow, self.flow))
         return fuse(self.flow, self.nets)
 
     def _batched(
