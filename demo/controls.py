@@ -303,7 +303,7 @@ class MethodControls:
 
     def _choose(self, session: Session, kind: str) -> Updates:
         method = Method.checked({"method": choice(kind, "the sampling method", TITLES)})
-        return self.shown(Recommendation(method.filled(), ""), False) | {self.kind: gr.skip()}
+        return self.shown(Recommendation(method.filled(), ""), False)
 
 
 def description_of(method: Method) -> str:

@@ -99,7 +99,8 @@ def on(
     if handler:
         by_script = "js" in options  # such a script knows nothing of the number
         revision = _revision_of_page((*inputs, *outputs)[0]) if inputs or outputs else None
-        call = _call(handler, event, None if by_script else inputs, revision if outputs else None)
+        moved = triggers[0].__self__ if [getattr(one, "event_name", "") for one in triggers] == ["input"] else None
+        call = _call(handler, event, None if by_script else inputs, moved, revision if outputs else None)
         _inputs.update(inputs)
         if revision is not None:
             inputs = inputs if by_script else [*inputs, revision]
@@ -120,12 +121,19 @@ def _revision_of_page(component: Component) -> gr.HTML:
     return _revisions[page]
 
 
-def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, revision: gr.HTML | None) -> Callable:
+def _call(
+    handler: Callable,
+    event: bool,
+    inputs: Sequence[Component] | None,
+    moved: Component | None,
+    revision: gr.HTML | None,
+) -> Callable:
     """The function for Gradio, which reads from its annotations what to pass before the inputs.
 
     Args:
         handler, event: see `on`.
         inputs: the components of the values, where the number of the last answer comes after them.
+        moved: what the user has just changed, if it can be one alone: no answer is later than that.
         revision: the component for the number of the answer, where there is one.
     """
     nothing = gr.skip() if revision is not None else None
@@ -138,7 +146,8 @@ def _call(handler: Callable, event: bool, inputs: Sequence[Component] | None, re
             sent = session.state(_Sent)
             if sent.forgotten(values[-1]):
                 warn(_FORGOTTEN)
-            values = [sent.current(one, value, values[-1]) for one, value in zip(inputs, values, strict=False)]
+            pairs, seen = zip(inputs, values, strict=False), values[-1]
+            values = [value if one is moved else sent.current(one, value, seen) for one, value in pairs]
         return session, [*data, *values]
 
     def answered(session: Session, updates: Updates | None) -> Any:

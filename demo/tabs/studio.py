@@ -279,7 +279,7 @@ class Studio:
         return self._at(recommended(posterior, self._engines.get(prior)), True, posterior and posterior.m)
 
     def _choose_anew(self, session: Session, prior: str, auto: bool) -> Updates:
-        """The evidence may be another one. A slow browser may send an `auto` from before the page's own settings."""
+        """The evidence may be another one. Where it is not, the user may have chosen since."""
         same = session.state(View).settled is self._panel.evidence(session)
         return {} if same else self._choose(session, prior, auto)
 
@@ -288,7 +288,7 @@ class Studio:
         evidence, view = self._panel.evidence(session), session.state(View)
         if self._opening(session) or session.busy(self._panel.panel):
             return {}
-        view.settled = None
+        view.settled = evidence
         before, own = view.request, {}
         # A sample and directions of other images.
         if before is not None and _latents(before.evidence) != _latents(evidence):

@@ -159,7 +159,7 @@ class View:
         open_tab: key of the open inner tab.
         made_from: what the contents of each inner tab depend on.
         opening: whether an address is being opened: its images are read, and its settings come after them.
-        settled: the evidence that came with these settings, until a method is chosen for another one.
+        settled: the evidence that these settings came with, or that the method was chosen for.
     """
 
     request: Request | None = None

@@ -361,6 +361,16 @@ def test_no_method_is_chosen_in_the_place_of_that_of_an_address(engines):
     assert tab._choose(session, TINY, True)  # by the user, afterwards
 
 
+def test_a_method_is_chosen_once_for_a_set(engines):
+    """Several events say that the set may be another one. A late one would replace what the user chose meanwhile."""
+    with gr.Blocks():
+        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
+    session = Session("somebody")
+    for example in ("sepia", "sketch"):
+        done(tab._panel.open(session, example, TINY))
+        assert tab._choose_anew(session, TINY, True) and not tab._choose_anew(session, TINY, True)
+
+
 def test_structure_and_style_have_two_sources(page, served_small):
     chosen(page, served_small, "sketch")
     before = sheet(page)

@@ -94,6 +94,7 @@ def client():
             return {given: words}
 
         public(sets, given)
+        on(given.input, reads, given, told, api_visibility="public", api_name="hears")
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, show_error=True)
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -125,6 +126,9 @@ def test_a_value_that_the_browser_has_not_set_yet_is_the_servers(client):
     late, number = client.predict("before", first[1], api_name="/reads")
     assert late == "of a link"
     assert client.predict("by the user", number, api_name="/reads")[0] == "by the user"
+    # What the user changes is later than an answer that is still on its way.
+    assert client.predict("of a link", api_name="/sets")[0] == "of a link"
+    assert client.predict("by the user", number, api_name="/hears")[0] == "by the user"
 
 
 def test_whoever_comes_back_too_late_is_told_once(client, monkeypatch):
