@@ -95,18 +95,20 @@ def fine_tuned(given: Given, name: str, minutes: float) -> Iterator[tuple[torch.
         for index, picture in enumerate(to_pil(torch.from_numpy(given.images))):
             picture.save(data / part / f"{index}.png")
     fixed = f"--start {given.engine.prior.name} --learning-rate 1e-4 --batch-size 10 --warmup-steps 20"
-    used = 0.0
+    used = budget = 0.0
     for stop in (minutes / 6, minutes):
         kept = RUNS / name / f"{stop:g}"
-        if not (kept / "minutes").is_file():
+        while used < stop and not (kept / "minutes").is_file():
             how = ["--resume"] if (out / "training.pt").is_file() else [*fixed.split(), "--held-out", "check/*"]
             command = [sys.executable, "-m", "transflow_core", "train", str(data), "-o", str(out), *how]
+            budget += max(1, stop - used)  # of the clock, of which a busy machine gives a part
             before = _processor_seconds()
-            subprocess.run([*command, "--minutes", f"{stop:g}"], check=True)
+            subprocess.run([*command, "--minutes", f"{budget:.1f}"], check=True)
             used += (_processor_seconds() - before) / 60
+        if not (kept / "minutes").is_file():
             shutil.copytree(out, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("training.pt", "images"))
-            (kept / "minutes").write_text(f"{used:.1f}", encoding="utf-8")
-        used = float((kept / "minutes").read_text(encoding="utf-8"))
+            (kept / "minutes").write_text(f"{used:.1f} {budget:.1f}", encoding="utf-8")
+        used, budget = map(float, (kept / "minutes").read_text(encoding="utf-8").split())
         engine = Engine(load_prior(kept))
         for temperature in TEMPERATURES:
             normal = Gaussian.standard(engine.prior.dim)

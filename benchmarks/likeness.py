@@ -80,6 +80,7 @@ def compared(
         "recall": recall,
         "diversity": diversity(a, b),
         "novelty": float(new.mean()),
+        "novelty_given": float(novelty(a, scale(given), b).mean()),
         "tenth": float(np.percentile(new, 10)),
         "near": float(nearest(samples, known).mean()),
     }
@@ -108,7 +109,7 @@ def turn(pictures: Set, method: Method, given: Given, split: int, spaces: list[s
         known, mirrored = (pictures.features(space, flipped)[inside] for flipped in (False, True))
         row[space] = compared(features, known, pictures.features(space)[outside], mirrored, space != PIXELS)
         if method.name == HELD_OUT:  # the held-out half beside itself
-            row[space] = {key: row[space][key] for key in ("novelty", "tenth", "near")}
+            row[space] = {key: row[space][key] for key in ("novelty", "novelty_given", "tenth", "near")}
         if space == DESCRIPTOR and pictures.name in PHOTOGRAPHS:
             apart = nearest(features, np.concatenate([known, mirrored]))
             row[space]["within"] = float((apart < SAME_PERSON).mean())
@@ -129,7 +130,8 @@ def measure(sets: list[Set], engine: Engine, options: argparse.Namespace) -> Non
                 same = {"group": pictures.group, "set": pictures.name, "method": method.name, "split": split}
                 found = [row for row in numbers["rows"] if same.items() <= row.items()]
                 as_now = {"text": method.text, "n": options.samples}
-                if not any(as_now.items() <= row.items() and all(space in row for space in spaces) for row in found):
+                fresh = [row for row in found if as_now.items() <= row.items()]
+                if not any(all("novelty_given" in row.get(space, {}) for space in spaces) for row in fresh):
                     numbers["rows"] = [row for row in numbers["rows"] if row not in found]
                     missing.append(method)
             if not missing:

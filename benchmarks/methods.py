@@ -149,7 +149,7 @@ def _local(likeness: float) -> Method:
     how = _LOCAL.replace(likeness=likeness)
     name = f"local, likeness {likeness:g}"
     text = f"{_text(how)} {LocalNumbers.of(likeness)}, prior at {PRIOR_TEMPERATURE:g}, τ = {DRAWN_IN:g}"
-    return Method(name, text, _drawn(how))
+    return Method(name, text, _drawn(how), every=likeness in (0, _LOCAL.likeness))
 
 
 def _chosen(given: Given) -> Shown:
@@ -169,7 +169,7 @@ _ALL = (
     _real(GIVEN, lambda given: Shown(given.images)),
     _real(MIRRORED, lambda given: Shown(np.ascontiguousarray(given.images[..., ::-1]))),
     Method(PREDICTIVE, "likeness 0.9, lam_ratio 0.01", lambda given: given.predictive),
-    Method("predictive, chroma clipped", "likeness 0.9, lam_ratio 0.01", _clipped),
+    Method("predictive, chroma clipped", "likeness 0.9, lam_ratio 0.01", _clipped, every=False),
     Method("predictive, guarded and clipped", "likeness 0.9, lam_ratio 0.01", _guarded, every=False),
     Method(f"pixels cut and pasted, {_DONORS:g} donors", f"{_NUMBERS}, {_CUT:g} times sharper", _pasted),
     Method(DEFAULT, f"{_local(_LOCAL.likeness).text}, closer where images do not fit", _chosen),
