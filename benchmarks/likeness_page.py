@@ -49,8 +49,8 @@ Features are standardised on the given half. Brackets hold 95 % bootstrap interv
 splits. Splits of one set share its images. So the intervals of one set are too short for a new set of that kind.
 
 Rows named *local* are the local bootstrap. *Predictive* is a kernel density around the given images. *Pixels cut and
-pasted* has local weights but no model: the difference from *local* is what the model adds. More methods, measures and
-sets are in [likeness.json](likeness.json).
+pasted* has local weights but no model: the difference from *local* is what the model changes. More methods, measures
+and sets are in [likeness.json](likeness.json).
 
     # The sets that ship; with `--evidence FOLDER` a folder of other sets.
     python -m benchmarks.likeness --first-split 100 --splits 6 --slow-splits 2 --other-splits 2

@@ -57,7 +57,7 @@ _TABS = {
     "behind": "Behind it",
 }
 _BEHIND = {"how": "How it works", "far": "How far it goes", "classify": "Tell apart", "about": "About"}
-_ABOUT = "Show it a few faces. It makes new ones like them, in a second."
+_ABOUT = "Show it a few faces. It makes new ones like them, in seconds."
 
 
 class Page(gr.Blocks):

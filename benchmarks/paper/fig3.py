@@ -174,8 +174,9 @@ are as in [Figure 6](#figure-6-occlusions), which has their alarms and misses.
 
 {table(head, row(post))}
 
-The paper sees colours, hair, pose and gender drift from one end to the other. Means of the same samples, between those
-of both sets; landmarks and descriptors say little of a drawing, and gender was not measured:
+The paper sees colours, hair, pose and gender drift from one end to the other. Gender was not measured: no image at hand
+has a label of it. Landmarks and descriptors say little of a drawing. Means of the same samples, between those of both
+sets:
 
 {table(["", "the first set", *[f"t = {t:.2f}" for t in r["t"][::2]], "the second set"], drifts)}
 

@@ -54,5 +54,5 @@ def words(r: Result) -> str:
 ![Figure 9](results/{r["picture"]})
 
 Digits 0 to {r["digits"] - 1}, a column each, λ/m = 0.5. The paper: as m grows the sample means come closer to 0. Here
-the root mean square of a class's mean latent {trend(sizes)}, over {r["draws"]} draws. It does not go to 0, because the
-mean of *all* digits has a root mean square of {r["all"]:.2f}: they share a black background."""
+the root mean square of a class's mean latent {trend(sizes)}, over {r["draws"]} draws. It does not go to 0: the mean
+of *all* digits has a root mean square of {r["all"]:.2f}."""

@@ -302,11 +302,11 @@ def words(r: Result) -> str:
 
 Accuracy in %, over {r["draws"]} draws of m examples a class. {r["test_digits"]:,} test digits ({r["source"]}), apart
 from the evidence. Digits are enlarged to the prior's frame. Pixels are that frame at half its size. *Copies* are
-distorted copies of the evidence, the same for every rule. Every setting of every rule is chosen on the draw's own
-evidence. Distortions, framing and a Σ for each level were chosen on digits that are never tested
-([how](results/digits_choice.md)), and so were the sizes of HOG. *HOG* is histograms of oriented gradients, which the
-tab *Tell apart* offers. *Deskewed* digits are upright and in the middle. *Untrained* latents are of a flow with the
-weights that training starts from. More rules are in the record.
+distorted copies of the evidence, the same for every rule. The paper's rule has the λ/m that its row names. Every other
+setting is chosen on the draw's own evidence. Distortions, framing and a Σ for each level were chosen on digits that are
+never tested ([how](results/digits_choice.md)), and so were the sizes of HOG. *HOG* is histograms of oriented gradients,
+which the tab *Tell apart* offers. *Deskewed* digits are upright and in the middle. *Untrained* latents are of a flow
+with the weights that training starts from. More rules are in the record.
 
 {table(["accuracy, %", *[f"m = {m}" for m in shots]], rows)}
 
@@ -370,12 +370,12 @@ def _why(r: Result) -> str:
     common = facts["latents"]["common"]
     return f"""### Does training the prior on faces help with digits?
 
-**A flow learns to whiten faces.** Digits are longer than faces at the levels {listing(larger)}, and shorter at
+**The flow whitens faces, not digits.** Digits are longer than faces at the levels {listing(larger)}, and shorter at
 {listing(smaller)}.
 
 **{common:.0%} of the power of a digit's latent is the mean of all digits.** The larger λ/m, the less a long mean costs
 a class under the paper's rule. Correlation of a mean's length with how much too often the class is answered, at m =
-{r["bias"]["m"]}: {bias}. Centring at the evidence's own mean takes this away.
+{r["bias"]["m"]}: {bias}.
 
 **The variance within classes lies in {facts["latents"]["directions"]:.0f} directions**
 ({facts["pixels"]["directions"]:.0f} in pixels). A scalar Σ weighs all alike; a low-rank Σ discounts them. Against
