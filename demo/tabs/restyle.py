@@ -371,8 +371,8 @@ def _paintable(photograph: Photograph) -> str:
 
 
 def _likeness(distances: list[float]) -> str:
-    """Whether dlib's face descriptor takes the faces for the same people."""
-    mean = sum(distances) / len(distances)
-    same = mean < _SAME_PERSON
+    """Whether dlib's face descriptor takes every face for the person that it was."""
+    farthest = max(distances)
+    same = farthest < _SAME_PERSON
     text = "dlib still sees the same person." if same else "dlib sees another person. Less style keeps more of them."
-    return f'<span title="Distance {mean:.2f} by dlib, limit {_SAME_PERSON:g}">{text}</span>'
+    return f'<span title="Distance {farthest:.2f} by dlib, limit {_SAME_PERSON:g}">{text}</span>'
