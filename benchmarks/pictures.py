@@ -72,7 +72,7 @@ def screenshots(url: str) -> None:
         page.get_by_role("tab", name="Behind it").click()
         page.get_by_role("tab", name="Tell apart").click()
         page.click("#classify-examples [data-example=digits]")
-        _says(page, "#classify-status", "learned from")
+        _says(page, "#classify-numbers", "learned from")
         page.wait_for_selector("#classify-progress", state="hidden")
         _shot(page, "classify")
         page.get_by_role("tab", name="How it works").click()

@@ -99,7 +99,8 @@ def on(
     if handler:
         by_script = "js" in options  # such a script knows nothing of the number
         revision = _revision_of_page((*inputs, *outputs)[0]) if inputs or outputs else None
-        moved = triggers[0].__self__ if [getattr(one, "event_name", "") for one in triggers] == ["input"] else None
+        names = [getattr(one, "event_name", "") for one in triggers]
+        moved = getattr(triggers[0], "__self__", None) if names == ["input"] else None
         call = _call(handler, event, None if by_script else inputs, moved, revision if outputs else None)
         _inputs.update(inputs)
         if revision is not None:

@@ -161,10 +161,13 @@ class _Busy:
         on(stop.click, lambda session: [session.cancel(panel) for panel in _PANELS] and None, queue=False)
         self.outputs: list[Any] = [self._row, self._done]
 
-    def shown(self, session: Session, panel: str, reading: str) -> Updates:
-        """While this panel or another one is read."""
-        others = any(session.busy(other) for other in _PANELS if other != panel)
-        return {self._row: gr.update(visible=bool(reading) or others)} | ({self._done: reading} if reading else {})
+    def shown(self, reading: str) -> Updates:
+        """While something is read."""
+        return {self._row: gr.update(visible=True), self._done: reading} if reading else {}
+
+    def over(self, session: Session) -> Updates:
+        """After something was read. Whatever ends last takes the bar away: two that end together both see one more."""
+        return {} if any(map(session.busy, _PANELS)) else {self._row: gr.update(visible=False)}
 
 
 class _Slot(ImageList):
@@ -213,7 +216,7 @@ class _Slot(ImageList):
         return self._images(session) | {self._count: _count(self.evidence(session))}
 
     def _show(self, session: Session, reading: str = "") -> Updates:
-        return self.shown(session) | self._busy.shown(session, self.panel, reading)
+        return self.shown(session) | self._busy.shown(reading)
 
 
 class _Queries(Images):
@@ -224,7 +227,7 @@ class _Queries(Images):
         self._busy = busy
 
     def _show(self, session: Session, reading: str = "") -> Updates:
-        return self._busy.shown(session, self.panel, reading)
+        return self._busy.shown(reading)
 
 
 class Classify:
@@ -276,6 +279,8 @@ class Classify:
         with gr.Tabs(elem_id="classify-results"):
             with gr.Tab("Answers"):
                 self._cards = gr.HTML(_cards(Evidence(), None), js_on_load=CARDS_JS, elem_id=_ANSWERS, label="Answers")
+                # Below the answers: several lines on a phone, which would push them down.
+                self._numbers = gr.HTML("", elem_id="classify-numbers", elem_classes="status", label="Numbers")
             with gr.Tab("Download"):
                 download("Classifier", self._write, elem_id="classify-file", min_width=150, scale=0)
                 self._python = code("python", label="The same in Python", elem_id="classify-python")
@@ -306,7 +311,7 @@ class Classify:
             ]
         more = self._more.values()
         inputs = [prior, self._chosen, self._lam, self._copies, self._unaligned, *more]
-        shown = [self._status, self._cards, self._python, self._lam]
+        shown = [self._status, self._cards, self._numbers, self._python, self._lam, *progress]
         on(
             [*changed, self._chosen.input, self._copies.release, *(one.change for one in more)],  # type: ignore[attr-defined]
             self._refresh,
@@ -409,15 +414,15 @@ class Classify:
         for one in (*self._slots, self._queries):
             if sources.get(one.panel) and not cancel.is_set():
                 yield from one.read(session, sources[one.panel], Evidence(prior=prior), cancel, align)
-        yield {self._busy.outputs[0]: gr.update(visible=False)}
 
     # Answers -----------------------------------------------------------------------------------------------------
 
     def _refresh(
         self, session: Session, prior: str, chosen: bool, lam: float, copies: float, unaligned: bool, *more: Any
     ) -> Iterator[Updates]:
-        """The answers; then the code."""
+        """The answers; then the code. It follows whatever was read."""
         state = session.state(_State)
+        yield self._busy.over(session)
         with (yield session.queued(_ANSWERS, newest=True)) as cancel:
             queries = _of_prior(session, _QUERIES, prior)
             try:
@@ -436,17 +441,15 @@ class Classify:
                         yield {self._status: f"{bar} · {status}"}
                         engine.encode(images[start : start + engine.batch_size], cancel=cancel)  # it remembers them
                     state.answers = answers = answered(engine, one, classes, queries, state.answers, cancel)
-                    status, found = _status(answers, classes), answers.classifier.lam_ratio
+                    status = _status(answers)
                     shown: Updates = {self._status: status, self._cards: _cards(queries, answers)}
-                    yield shown | ({self._lam: on_slider(found)} if chosen else {})
+                    shown[self._numbers] = _numbers(answers, classes)
+                    yield shown | ({self._lam: on_slider(answers.classifier.lam_ratio)} if chosen else {})
                 yield {self._python: _python_code(recipe, classes, queries)}
             except ValueError as error:
                 state.answers = None
-                yield {
-                    self._status: escape(str(error)),
-                    self._cards: _cards(queries, None),
-                    self._python: "",
-                }
+                shown = {self._status: escape(str(error)), self._cards: _cards(queries, None)}
+                yield shown | {self._numbers: "", self._python: ""}
 
     def _write(self, session: Session) -> Path:
         answers = session.state(_State).answers
@@ -512,18 +515,20 @@ def _word(answer: Mapping[str, Any]) -> str:
     return NONE if answer["none_of_these"] else answer["best"]
 
 
-def _status(answers: Answers, classes: Mapping[str, Evidence]) -> str:
-    """One line of numbers: right answers, the held-out accuracy, λ/m; and whether the prior knows such images."""
-    recipe, classifier, each = answers.recipe, answers.classifier, list(answers)
+def _status(answers: Answers) -> str:
+    """How many queries there are, and how many answers are right, where that is known."""
+    each = list(answers)
     known = [right for image, answer in each if (right := answers.right(image, answer)) is not None]
-    parts = []
-    if each:
-        none = sum(answer["none_of_these"] for _, answer in each)
-        parts.append(f"<b>{len(each)}</b> queries, {none} of them in no class")
-    if known:
-        parts.append(f"<b>{sum(known)} of {len(known)}</b> answers right")
+    none = sum(answer["none_of_these"] for _, answer in each)
+    parts = [f"<b>{len(each)}</b> queries, {none} of them in no class" if each else "Now add images to classify."]
+    return " · ".join(parts + [f"<b>{sum(known)} of {len(known)}</b> answers right"] * bool(known))
+
+
+def _numbers(answers: Answers, classes: Mapping[str, Evidence]) -> str:
+    """The held-out accuracy, λ/m, and whether the prior knows such images."""
+    recipe, classifier = answers.recipe, answers.classifier
     chance = f"; by chance {_percent(1 / len(classes))}" * (classifier.held_out_accuracy is not None)
-    parts.append(answers.result.lines[0] + chance)
+    parts = [answers.result.lines[0] + chance]
     parts.append(f"λ/m = {classifier.lam_ratio:.3g}{', chosen from the examples' if recipe.lam_ratio is None else ''}")
     if recipe.copies:
         parts.append(f"learned from {recipe.copies} distorted copies of each example")

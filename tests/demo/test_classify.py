@@ -46,6 +46,10 @@ def wait_status(page, words):
     says(page, "#classify-status", words)
 
 
+def wait_numbers(page, words):
+    says(page, "#classify-numbers", words)
+
+
 def wait_answers(page, n):
     page.wait_for_function("n => document.querySelectorAll('#classify-answers .bars').length === n", arg=n)
 
@@ -123,8 +127,8 @@ def test_digits_in_one_click_and_classes_are_removed_added_and_named(tab_page):
     wait_status(page, "answers right")
     assert slots.count() == 10 and page.input_value("#classify-7-name textarea") == "7"
     assert "images of 7" in page.inner_text("#classify-7-files")
-    wait_status(page, "12 distorted copies")
-    assert "by chance 10 %" in status(page) and len(answers(page)) == 22
+    wait_numbers(page, "12 distorted copies")
+    assert "by chance 10 %" in page.inner_text("#classify-numbers") and len(answers(page)) == 22
     page.click("#classify-add")
     page.get_by_text("At most 10 classes").wait_for()
     ready(page, "styles")
@@ -165,7 +169,7 @@ def test_classes_filled_at_the_same_time_do_not_disturb_each_other(tab_page, hol
 
 def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_page, engines, capsys, checkout):
     page, prior = ready(tab_page, "styles"), engines.get(TINY).prior
-    wait_status(page, "chosen from the examples")
+    wait_numbers(page, "chosen from the examples")
     shown = [answer.lower() for answer in answers(page)]
     classifier = FewShotClassifier.load(download(page, "#classify-file", checkout), prior)
     queries = Engine(prior).read([source for source, _ in tasks()["styles"].queries])
@@ -175,7 +179,7 @@ def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_
     prior.save(TINY)
     run_python(code)
     compared, *printed = capsys.readouterr().out.splitlines()
-    assert compared in status(page)
+    assert compared in page.inner_text("#classify-numbers")
     assert [re.split(r": | \(|, novelty", line)[1].lower() for line in printed] == shown
     page.get_by_role("tab", name="Answers").click()
     page.wait_for_function("document.querySelector('#classify-lam output').textContent !== '0.10'")
@@ -184,11 +188,11 @@ def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_
     drag(page, 0.3, 0.87, steps=20, at="#classify-lam-range")
     page.mouse.up()
     moved = 10 ** float(page.input_value("#classify-lam-range"))
-    wait_status(page, f"λ/m = {moved:.3g} ")  # the last value wins
+    wait_numbers(page, f"λ/m = {moved:.3g} ")  # the last value wins
     assert not page.is_checked("#classify-chosen input")
     page.wait_for_function("html => document.querySelector('#classify-answers').innerHTML !== html", arg=before)
     page.check("#classify-chosen input")
-    wait_status(page, "chosen from the examples")
+    wait_numbers(page, "chosen from the examples")
     page.wait_for_function("text => document.querySelector('#classify-lam output').textContent === text", arg=chosen)
     # Nothing moves when a query comes, and a phone scrolls to the answers.
     top = "document.querySelector('#classify-results').getBoundingClientRect().top + scrollY"
@@ -200,8 +204,10 @@ def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_
     page.keyboard.press("Enter")
     wait_answers(page, 14)
     page.set_viewport_size({"width": 390, "height": 900})
+    before = page.evaluate(top)
     ask(page, [EXAMPLES["sepia"][0]])
     wait_answers(page, 15)
+    assert page.evaluate(top) == before
     page.wait_for_function("document.getElementById('classify-status').getBoundingClientRect().top < 900")
     page.set_viewport_size({"width": 1280, "height": 900})
 
