@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transflow_core.compute import project
+from transflow_core.compute import unusable
 from transflow_core.engine import Engine
-from transflow_core.posterior import Gaussian, Local, Posterior, recommend
+from transflow_core.posterior import Gaussian, Guard, Local, Posterior, recommend
 from transflow_core.posterior.gaussian import Sampler
 from transflow_core.posterior.guard import Looks
 from transflow_core.posterior.local import DRAWN_IN, PRIOR_TEMPERATURE, LocalNumbers
@@ -75,9 +75,14 @@ class Given:
     @cached_property
     def predictive(self) -> Shown:
         """Yesterday's default, decoded as it was: without a guard."""
+        return self.shown()
+
+    def shown(self, *guards: Guard) -> Shown:
+        """Yesterday's default. What is not finite or saturated is moved to the mean."""
         old = Predictive.of(self.posterior.latents, self.engine.prior)
-        images, _, moved = project(lambda z, _: self.engine.decode(z), old.sample(self.n, self.seed), old.mean)
-        return Shown(images.clamp(0, 1).numpy(), projected=moved.numpy())
+        z = old.sample(self.n, self.seed)
+        moved = unusable(self.engine.decode(z, guards=guards))
+        return Shown(self.engine.decode(z, centre=old.mean, guards=guards).numpy(), projected=moved.numpy())
 
 
 @dataclass(frozen=True)
@@ -112,10 +117,7 @@ def _clipped(given: Given) -> Shown:
 
 
 def _guarded(given: Given) -> Shown:
-    old = Predictive.of(given.posterior.latents, given.engine.prior)
-    z = old.sample(given.n, given.seed)
-    images, _, moved = project(lambda z, _: given.engine.decode(z, guards=[given.looks.guard]), z, old.mean)
-    return Shown(images.clamp(0, 1).numpy(), projected=moved.numpy())
+    return given.shown(given.looks.guard)
 
 
 def _pasted(given: Given) -> Shown:

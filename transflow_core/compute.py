@@ -31,7 +31,6 @@ T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, how much there is, and what is being done."""
-Decode = Callable[[Tensor, Tensor], Tensor]
 Decoder = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 # Inverting eight images at once takes half the time of one by one.
@@ -282,10 +281,12 @@ class Compute:
         neither. With `guards`, one for each latent, none leaves what its guard lets through. Where `side` pixels are
         enough, images may be that small: see `Prior.decode`.
         """
-        decode = self._decoder(guards, side=side, **how)
-        if centre is None:
-            return decode(z, torch.arange(len(z)))[0]
-        return project(lambda z, rows: decode(z, rows)[0], z, centre)[0]
+        decode, rows = self._decoder(guards, side=side, **how), torch.arange(len(z))
+        images = decode(z, rows)[0]
+        if centre is not None and (bad := unusable(images)).any():
+            moved = project(lambda some: decode(some, rows[bad])[0], z[bad], centre.expand_as(z)[bad])
+            images[bad] = decode(moved, rows[bad])[0].nan_to_num(0.0, 1.0, 0.0)
+        return images
 
     def sample(
         self,
@@ -328,7 +329,7 @@ class Compute:
             bad[bad.clone()] = wrong(means)
         if bad.any():
             centre = sampler.mean if donors is None else donors.first(n, seed, start, _REDRAWS)[bad]
-            _, z[bad], _ = project(lambda z, rows: small(z, rows)[2], z[bad], centre, wrong)
+            z[bad] = project(lambda some: small(some, bad.nonzero().flatten())[2], z[bad], centre, wrong)
         if changed.any():
             images[changed] = decode(z[changed], changed.nonzero().flatten())[0]
         return Samples(images.nan_to_num(0.0, 1.0, 0.0), z, redrawn, bad, excess > 1)
@@ -400,38 +401,27 @@ def unusable(images: Tensor) -> Tensor:
 
 
 def project(
-    decode: Decode, z: Tensor, centre: Tensor, wrong: Callable[[Tensor], Tensor] = unusable
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Decode latents, moving those whose image is wrong along the ray to `centre` until it is not.
+    decode: Callable[[Tensor], Tensor], z: Tensor, centre: Tensor, wrong: Callable[[Tensor], Tensor] = unusable
+) -> Tensor:
+    """Latents whose images are wrong, (k, D), moved along the ray to `centre` until they are not.
 
-    The share of the ray that can be kept is found by bisection, to 1/32, all wrong rows at once. A row that is wrong
-    even next to the centre becomes the centre.
+    The share of the ray that can be kept is found by bisection, to 1/32, all rows at once. A row that is wrong even
+    next to the centre becomes the centre.
 
     Args:
-        decode: latents (k, D) and their rows among the n, (k,) -> (k, C, S, S).
-        centre: (D,), or (n, D), one for each row of z, (n, D).
+        decode: (k, D) -> (k, C, S, S).
+        centre: (D,), or (k, D), one for each row.
         wrong: (k, C, S, S) -> (k,) bool.
-
-    Returns the images, (n, C, S, S), finite; their latents, (n, D); and which were moved, (n,) bool.
     """
-    images = decode(z, torch.arange(len(z)))
-    bad = wrong(images)
-    if not bad.any():
-        return images, z, bad
-    rows = bad.nonzero().flatten()
-    z, images = z.clone(), images.clone()
-    middle, start = centre.to(z).expand_as(z)[rows], z[rows]
-    low, high = torch.zeros(len(rows), 1).to(z), torch.ones(len(rows), 1).to(z)
-    z[rows], images[rows] = middle, torch.nan_to_num(decode(middle, rows), 0.0, 1.0, 0.0).clamp(0, 1)
+    centre = centre.to(z).expand_as(z)
+    found, low, high = centre, torch.zeros(len(z), 1).to(z), torch.ones(len(z), 1).to(z)
     for _ in range(_BISECTIONS):
         share = (low + high) / 2
-        tried = middle + share * (start - middle)
-        shown = decode(tried, rows)
-        good = ~wrong(shown)
-        z[rows[good]], images[rows[good]] = tried[good], shown[good]
-        good = good.to(share.device).unsqueeze(1)
-        low, high = torch.where(good, share, low), torch.where(good, high, share)
-    return images, z, bad
+        tried = centre + share * (z - centre)
+        good = ~wrong(decode(tried)).to(z.device).unsqueeze(1)
+        found, low = torch.where(good, tried, found), torch.where(good, share, low)
+        high = torch.where(good, high, share)
+    return found
 
 
 def check(cancel: threading.Event | None) -> None:
