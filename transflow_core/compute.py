@@ -1,7 +1,5 @@
 """A prior at work: batches, caches, previews, samples that decode, progress, and a way to cancel."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import itertools

@@ -1,7 +1,5 @@
 """The program in one object: read files into evidence, and run a recipe on evidence."""
 
-from __future__ import annotations
-
 import threading
 import time
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Evidence: images as latents, what happened to each, and the posterior of them."""
 
-from __future__ import annotations
-
 import functools
 import math
 import zlib
@@ -103,7 +101,7 @@ class EvidenceImage:
     lacks: int = 0
 
     @classmethod
-    def of(cls, source: Source, picture: Picture, face: AlignedFace | None, lacks: int = 0) -> EvidenceImage:
+    def of(cls, source: Source, picture: Picture, face: AlignedFace | None, lacks: int = 0) -> "EvidenceImage":
         """A picture's face before it is encoded (see `judged`), or a picture without one."""
         if face is None:
             return cls(source, picture, problem=picture.problem)
@@ -111,7 +109,7 @@ class EvidenceImage:
         source = replace(source, face="whole" if pick != "largest" and face.placement == "whole" else pick)
         return cls(source, picture, face, lacks=lacks)
 
-    def judged(self, latent: Latent, of: Typicality | None) -> EvidenceImage:
+    def judged(self, latent: Latent, of: Typicality | None) -> "EvidenceImage":
         """The same image with its latent, or another one, and what is to be said of it by what is typical."""
         different = "it is too different from the training images, so the model cannot encode it."
         faceless = self.face is not None and self.face.missed
@@ -310,26 +308,26 @@ class Evidence:
             return "none of the images can be used. " + " ".join(problems[:5])
         return "every image has weight 0" if self.images else "there are no images"
 
-    def checked(self) -> Evidence:
+    def checked(self) -> "Evidence":
         """Itself. Raises ValueError with its `notes`, or, when there is nothing to condition on, with the reasons."""
         if self.notes or not self.ready:
             raise ValueError(" ".join(self.notes) or self.why_unusable())
         return self
 
-    def added(self, images: Iterable[EvidenceImage], remaining: int = 0) -> Evidence:
+    def added(self, images: Iterable[EvidenceImage], remaining: int = 0) -> "Evidence":
         """With more images at the end; a saved posterior makes room for them."""
         more = (*self.images, *images)
         return replace(self, images=more, saved=None, saved_name="", example="", remaining=remaining, coming=())
 
-    def removed(self, index: int) -> Evidence:
+    def removed(self, index: int) -> "Evidence":
         """Without one image."""
         return replace(self, images=self.images[:index] + self.images[index + 1 :], example="")
 
-    def put(self, index: int, image: EvidenceImage) -> Evidence:
+    def put(self, index: int, image: EvidenceImage) -> "Evidence":
         """With another image in one place."""
         return replace(self, images=(*self.images[:index], image, *self.images[index + 1 :]), example="")
 
-    def replace(self, index: int, **changes: Any) -> Evidence:
+    def replace(self, index: int, **changes: Any) -> "Evidence":
         """With fields of one image's source changed, such as `weight=2.0`."""
         image = self.images[index]
         return self.put(index, replace(image, source=replace(image.source, **changes)))

@@ -1,7 +1,5 @@
 """Every bound of the program, once, with its reason; and the checks by which what comes from outside meets it."""
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Collection
 from dataclasses import dataclass

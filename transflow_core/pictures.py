@@ -1,7 +1,5 @@
 """A file to its aligned faces, in a child process with limits; a file that cannot be read has its reason."""
 
-from __future__ import annotations
-
 import contextlib
 import contextvars
 import functools
@@ -148,7 +146,7 @@ class PictureReader:
 
     @classmethod
     @functools.cache
-    def shared(cls) -> PictureReader:
+    def shared(cls) -> "PictureReader":
         """The one of this process, where a server wants no second. It logs what its children keep, see `gaps`."""
         for gap in gaps():
             _log.warning("Pictures are decoded in a process that keeps %s.", gap)

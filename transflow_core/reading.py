@@ -1,7 +1,5 @@
 """Files to evidence: a few at a time, cached, and read ahead of the flow."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import threading

@@ -4,14 +4,12 @@ A parameter is one line here, and `views` shows it in the command, the endpoint,
 inside a picture, Python, the shell command and the controls of the page.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -28,7 +26,6 @@ CLASSIFYING_PRIOR = "celeba64"
 ANIMATIONS = ("webp", "gif", "mp4")
 """The formats that move."""
 
-R = TypeVar("R", bound="Recipe")
 Ratio = Annotated[float, Field(ge=0)]
 Ratios = Annotated[tuple[Ratio, ...], Field(min_length=1, max_length=32)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -82,7 +79,7 @@ def kinds(field: FieldInfo) -> list[Any]:
     return [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in found]
 
 
-def within(model: type[Recipe], name: str) -> Range:
+def within(model: "type[Recipe]", name: str) -> Range:
     """The bounds of a parameter, both ends among them.
 
     Example:
@@ -92,7 +89,7 @@ def within(model: type[Recipe], name: str) -> Range:
     return Range(*bounds(model.model_fields[name]))
 
 
-def ordered(model: type[Recipe]) -> dict[str, FieldInfo]:
+def ordered(model: "type[Recipe]") -> dict[str, FieldInfo]:
     """The parameters of a recipe: its own first, then those that it shares."""
     names = [name for one in model.__mro__ for name in vars(one).get("__annotations__", {})]
     return {name: model.model_fields[name] for name in dict.fromkeys(names) if name in model.model_fields}
@@ -120,7 +117,7 @@ class Recipe(BaseModel):
         return cls.__name__.lower()
 
     @model_validator(mode="after")
-    def _belongs_to_the_method(self: R) -> R:
+    def _belongs_to_the_method(self) -> Self:
         for name, field in type(self).model_fields.items():
             method = only(field)
             if method and getattr(self, "method", method) not in ("auto", method) and getattr(self, name) is not None:
@@ -135,7 +132,7 @@ class Recipe(BaseModel):
         return texts
 
     @classmethod
-    def from_texts(cls: type[R], texts: Mapping[str, str]) -> R:
+    def from_texts(cls, texts: Mapping[str, str]) -> Self:
         """From text, as links, pictures, saved posteriors and shells hold it. What is no parameter is passed over.
 
         Raises ValueError in one sentence.
@@ -151,7 +148,7 @@ class Recipe(BaseModel):
         return cls.checked(texts | split)
 
     @classmethod
-    def checked(cls: type[R], values: Mapping[str, Any]) -> R:
+    def checked(cls, values: Mapping[str, Any]) -> Self:
         """From untrusted values. Raises ValueError in one sentence, with the name, the value and the bound."""
         try:
             return cls.model_validate(dict(values))
@@ -163,7 +160,7 @@ class Recipe(BaseModel):
         return {name: to_text(value) for name, value in self if value is not None}
 
     @classmethod
-    def limited(cls: type[R], most: int = 0, **bound: float) -> type[R]:
+    def limited(cls, most: int = 0, **bound: float) -> type[Self]:
         """A narrowed copy for a server: parameters with a lower upper bound, and the most images that it decodes.
 
         Example:
@@ -187,7 +184,7 @@ class Recipe(BaseModel):
         """How many images it decodes."""
         return 0
 
-    def written_as(self: R, form: str) -> R:
+    def written_as(self, form: str) -> Self:
         """The same, as it must be to be written in one of its formats."""
         still = type(self).frames and getattr(self, "steps", 0) == 1
         return self.replace(steps=type(self).frames) if still and form in ANIMATIONS else self
@@ -196,7 +193,7 @@ class Recipe(BaseModel):
         """The parameters that differ from their defaults."""
         return {name: value for name, value in self if value != type(self).model_fields[name].default}
 
-    def replace(self: R, **values: Any) -> R:
+    def replace(self, **values: Any) -> Self:
         """The same with other values, checked."""
         return type(self).checked(dict(self) | values)
 
@@ -252,11 +249,11 @@ class Method(Recipe):
         return texts
 
     @property
-    def choices(self) -> Method:
+    def choices(self) -> "Method":
         """These parameters alone."""
         return Method(**{name: getattr(self, name) for name in Method.model_fields})
 
-    def filled(self: M) -> M:
+    def filled(self) -> Self:
         """With the numbers that its method has where none was given; "auto" stays as it is."""
         if self.method == "auto":
             return self
@@ -264,7 +261,6 @@ class Method(Recipe):
         return self.replace(**numbers) if numbers else self
 
 
-M = TypeVar("M", bound=Method)
 NUMBERS: dict[str, dict[str, float]] = {
     "local": {"lam_ratio": 0.02, "likeness": 0.5},
     "bootstrap": {"lam_ratio": 0.1, "images_per_sample": 2.0},
@@ -428,7 +424,7 @@ class Condition(Saving, Method, Reading):
     )
 
     @model_validator(mode="after")
-    def _method_of_moments(self) -> Condition:
+    def _method_of_moments(self) -> Self:
         if self.moments_only and self.method not in ("auto", "posterior"):
             raise ValueError(f"moments_only leaves no images for the method {self.method!r}")
         return self

@@ -4,8 +4,6 @@ Each view is one function for all recipes, and names no parameter. The endpoint,
 the page are made the same way, where Gradio is.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 import shlex

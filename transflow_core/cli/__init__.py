@@ -5,8 +5,6 @@ Other packages bring commands of their own, each an entry point of the group `tr
 Nothing here imports torch or dlib before a command runs: `--help` is there at once.
 """
 
-from __future__ import annotations
-
 import sys
 from importlib.metadata import entry_points
 from typing import Annotated

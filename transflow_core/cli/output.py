@@ -1,7 +1,5 @@
 """What a command prints: its progress, its facts or `--json`, and an error as one sentence."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -86,7 +84,7 @@ class Work:
         """Show progress as a bar on standard error."""
         self._bar.update(self._task, completed=done, total=total, description=what)
 
-    def engine(self, prior: str, device: str, **how: Any) -> Engine:
+    def engine(self, prior: str, device: str, **how: Any) -> "Engine":
         """An engine with this prior; keywords as for `Engine`."""
         from ..engine import Engine
         from ..priors.catalogue import load_prior

@@ -1,7 +1,5 @@
 """The commands that do more than to run a recipe: `info`, `convert`, `export`, `bench`, `train`."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """A picture to its aligned faces, and what was done; a face to dlib's descriptor of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Where the faces of a picture are, and where their eyes are."""
 
-from __future__ import annotations
-
 import cmath
 import math
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The frame that the priors were trained on, and the similarity that moves two eyes to their places in it."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

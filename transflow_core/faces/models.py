@@ -1,7 +1,5 @@
 """CenterFace and dlib's models, loaded once, safe to call from several threads."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 import logging

@@ -1,7 +1,5 @@
 """Small shifts and rotations of evidence: what an image may do without becoming another class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

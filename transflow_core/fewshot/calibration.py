@@ -1,7 +1,5 @@
 """What log densities of held-out evidence say: how sure to be of a class, and when to say none of them."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -79,7 +77,7 @@ class NoveltyScale:
     threshold: float
 
     @classmethod
-    def fit(cls, known: Tensor, novel: Tensor) -> NoveltyScale:
+    def fit(cls, known: Tensor, novel: Tensor) -> "NoveltyScale":
         """From the signs of both samples, (n, k) each.
 
         One example a class has no known sample, one class no novel one: its mean is put two standard deviations from

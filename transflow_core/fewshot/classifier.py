@@ -1,7 +1,5 @@
 """The few-shot classifier: fitted from a handful of images a class, in closed form."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,11 +128,11 @@ class FewShotClassifier:
         prior = self._require_prior()
         return prior.encode(images) if self.features == "latents" else hog(prior.to_unit(images))
 
-    def fit(self, evidence: Mapping[str, Images]) -> FewShotClassifier:
+    def fit(self, evidence: Mapping[str, Images]) -> "FewShotClassifier":
         """Learn classes from aligned images: class name to what `Prior.encode` takes. See `fit_latents`."""
         return self.fit_latents({name: self.vectors(images) for name, images in evidence.items()})
 
-    def fit_latents(self, evidence: Mapping[str, Tensor]) -> FewShotClassifier:
+    def fit_latents(self, evidence: Mapping[str, Tensor]) -> "FewShotClassifier":
         """Learn classes from latents: class name to (m, D), or (m, v, D) with v variants of each example. Returns self.
 
         The first variant is the example itself; only it is scored. The others, such as distorted copies (see `jitter`),
@@ -238,7 +236,7 @@ class FewShotClassifier:
         write_tensors(Path(path), "classifier", tensors, header)
 
     @classmethod
-    def load(cls, path: str | Path, prior: Prior | None) -> FewShotClassifier:
+    def load(cls, path: str | Path, prior: Prior | None) -> "FewShotClassifier":
         """Read a saved classifier. The file is not trusted.
 
         Raises ValueError with what is wrong with it, or if it was made with another prior; FileNotFoundError.

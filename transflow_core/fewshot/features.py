@@ -1,7 +1,5 @@
 """Histograms of oriented gradients: what the classifier may compare in the place of latents."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, unfold

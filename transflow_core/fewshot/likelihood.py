@@ -1,7 +1,5 @@
 """The likelihood's covariance Σ that all classes share, estimated from the evidence, and the predictives under it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +30,7 @@ class SharedCovariance:
     basis: Tensor | None = None
     along: Tensor | None = None
 
-    def scaled(self, scale: float | Tensor) -> SharedCovariance:
+    def scaled(self, scale: float | Tensor) -> "SharedCovariance":
         """scale · Σ."""
         along = None if self.along is None else self.along * scale
         return SharedCovariance(self.rest * scale, self.basis, along)

@@ -1,7 +1,5 @@
 """A few-shot classifier as a safetensors file. The file is not trusted: everything is checked before it is used."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

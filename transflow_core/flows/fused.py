@@ -16,8 +16,6 @@ References:
     | https://arxiv.org/abs/2006.09347
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any, TypeVar, cast

@@ -1,7 +1,5 @@
 """A recipe that is run, and its inputs: files, or evidence that was read before."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Classify: which class images are of, from a few examples of each, or that they are of none."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from zlib import crc32
 

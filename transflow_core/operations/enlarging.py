@@ -1,7 +1,5 @@
 """Enlarge a picture four times with Real-ESRGAN. Its runtime and its weights are two optional packages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module

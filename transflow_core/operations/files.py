@@ -1,7 +1,5 @@
 """Condition, Mix, Encode and Align: posteriors, latents and aligned faces, as files."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

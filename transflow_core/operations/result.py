@@ -1,7 +1,5 @@
 """What an operation made: pictures, facts, and the recipe with every value resolved."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sample, Sweep and Interpolate: new images, drawn from one posterior or on the way between two."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Unpack
 

@@ -1,7 +1,5 @@
 """Draws around one draw of a sampler: more like this one."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Which sampling method is meant, which suits the evidence, and one number from the closest samples to the newest."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import math

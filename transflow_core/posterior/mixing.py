@@ -1,7 +1,5 @@
 """Two sets of evidence: add, subtract or move one by the other."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Literal
 

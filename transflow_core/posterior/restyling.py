@@ -1,7 +1,5 @@
 """The map that restyles a photograph: transport from its own statistics to those of the evidence."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,7 +58,7 @@ class Restyling:
         levels: Sequence[HasSlice] = (),
         typical: Sequence[float] = (),
         likeness: float | Sequence[float] = LIKENESS_TO_EVIDENCE,
-    ) -> Restyling:
+    ) -> "Restyling":
         """Towards the evidence of a posterior; its λ takes no part.
 
         Args:

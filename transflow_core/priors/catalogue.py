@@ -1,7 +1,5 @@
 """Priors by name: those that ship, files, the Hub, and known public ones (`known.json`). Only loading needs torch."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -86,11 +84,11 @@ def known_priors() -> list[dict[str, Any]]:
 
 def load_prior(
     name: str | Path = DEFAULT_PRIOR,
-    device: str | torch.device = "auto",
+    device: "str | torch.device" = "auto",
     *,
-    access: HubAccess | None = None,
+    access: "HubAccess | None" = None,
     **options: Any,
-) -> Prior:
+) -> "Prior":
     """Load a prior by a shipped name, from a file or folder, from the Hub, or by the name of a known public one.
 
     Of a file that holds several sizes it is the largest (see `Prior.at`), or the one that `image_size` or a shipped

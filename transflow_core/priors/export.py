@@ -1,7 +1,5 @@
 """A prior as ONNX graphs, which run where Python does not: in a browser, on a phone, in another language."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """A prior: a trained flow, its pixel convention and its metadata. This is what evidence conditions."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -118,7 +116,7 @@ class Prior:
         self.dim: int = start
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, device: str | torch.device = "auto") -> Prior:
+    def from_checkpoint(cls, checkpoint: Checkpoint, device: str | torch.device = "auto") -> "Prior":
         """Put a loaded checkpoint on a device; "openvino" is the processor, by OpenVINO.
 
         Raises CheckpointError if its typicality statistics make no sense, OSError if OpenVINO is not installed.
@@ -145,7 +143,7 @@ class Prior:
         """Sides of the images of the priors that this one holds, in pixels: its own, then coarser ones."""
         return self.image_size, *sorted(self.coarser, reverse=True)
 
-    def at(self, image_size: int) -> Prior:
+    def at(self, image_size: int) -> "Prior":
         """This prior, or the coarser one of that size that it holds, with the same weights in memory.
 
         It is what a file of its own would give, fingerprint and all. The latent of an image's 2×2 means is the end of
@@ -419,7 +417,7 @@ class Prior:
     @classmethod
     def from_pretrained(
         cls, name: str | Path, *, revision: str | None = None, device: str | torch.device = "auto"
-    ) -> Prior:
+    ) -> "Prior":
         """Load what `save_pretrained` wrote from a folder, or from the Hub by "owner/repo". See `load_prior`."""
         if not Path(name).is_dir():
             name = f"hf://{name}/model.safetensors" + (f"@{revision}" if revision else "")

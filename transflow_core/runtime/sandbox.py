@@ -5,8 +5,6 @@ References:
     (https://docs.kernel.org/userspace-api/seccomp_filter.html) for sockets of every kind and other programs.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import gc

@@ -3,8 +3,6 @@
 Programs call `tune`: the command line, the page, benchmarks. `import transflow_core` changes nothing by itself.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

@@ -1,7 +1,5 @@
 """One worker for all arithmetic of a server: a batch of each client in turn, and no client before another."""
 
-from __future__ import annotations
-
 import contextlib
 import contextvars
 import functools

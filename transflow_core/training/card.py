@@ -1,7 +1,5 @@
 """The model card of a prior that was trained here: what it saw, how it was trained, and what came of it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import jinja2

@@ -5,8 +5,6 @@ draws a pattern of two pixels' period over whatever it shows. A penalty on the p
 flat, since nothing else holds them; hence the distance to pictures that the flow had before, without their pattern.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """Images decoded once into arrays on the disk, a part held out by name; and batches that follow from seed and step."""
 
-from __future__ import annotations
-
 import fnmatch
 import hashlib
 import json

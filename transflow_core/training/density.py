@@ -1,7 +1,5 @@
 """What is trained: the log density of images, as a module whose forward a process group can share."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """What is measured on a prior that is trained, and what is drawn and written for others to compare with."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

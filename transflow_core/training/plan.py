@@ -1,7 +1,5 @@
 """A run decided: what was asked for, and what that leaves to the preset, to other priors or to this machine."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

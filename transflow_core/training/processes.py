@@ -1,7 +1,5 @@
 """One process or many: what `torchrun` started, and what its processes must agree on."""
 
-from __future__ import annotations
-
 import gc
 import os
 from collections.abc import Callable, Iterator
@@ -28,7 +26,7 @@ class Processes:
 
     @classmethod
     @contextmanager
-    def joined(cls, device: str | torch.device = "auto") -> Iterator[Processes]:
+    def joined(cls, device: str | torch.device = "auto") -> "Iterator[Processes]":
         """The group that `torchrun` announces in the environment, or this process alone, on the devices of a kind."""
         device = pick_device(device)
         if int(os.environ.get("WORLD_SIZE", "1")) < 2:

@@ -1,7 +1,5 @@
 """What is asked of a training run. Nothing here needs torch: `--help` is there at once."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -68,7 +66,7 @@ class Train(Recipe):
     licence: str = parameter("", "For the card: the terms of use.")
     resume: bool = parameter(False, "Continue the run in the folder. Only the budget may change.")
 
-    def over(self, values: Mapping[str, Any]) -> Train:
+    def over(self, values: Mapping[str, Any]) -> "Train":
         """The same, with these values where nothing else was asked for. A budget replaces the whole budget."""
         given = self.changed()
         rest = {name: value for name, value in values.items() if name not in _BUDGET or not given.keys() & set(_BUDGET)}

@@ -1,7 +1,5 @@
 """The checkpoint of a training run, written so that a crash at any moment leaves a whole one."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Maximum likelihood training of a flow, from the first actnorm to a folder that `load_prior` reads."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math
