@@ -2,7 +2,8 @@
 
 `data/layouts.safetensors.gz` was made by tests/checkpoints/writers.py of commit aee6f84, which shares no code with the
 reader: it writes out each project's forward mathematics, in float64 and one step at a time, after the facts in the
-README of each of `test_shared_fixtures`. A layout that is added needs a model there, computed by its project's code.
+README of each of the shared fixtures (see `test_layouts`). A layout that is added needs a model there, computed by its
+project's code.
 """
 
 import gzip

@@ -5,7 +5,6 @@ import warnings
 from unittest.mock import patch
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -60,8 +59,3 @@ def test_a_damaged_file_is_an_image_or_an_error(kind, changes):
 )
 def test_a_beginning_that_promises_what_does_not_follow(beginning, noise):
     read_or_refused(beginning + noise)
-
-
-@pytest.mark.parametrize("kind", sorted(CORPUS))
-def test_the_corpus_itself_is_read(kind):
-    assert load_image(CORPUS[kind]).mode == "RGB"

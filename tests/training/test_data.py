@@ -11,8 +11,7 @@ from PIL import Image
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.training import TrainingError
 from transflow_core.training import data as module
-from transflow_core.training.checkerboard import low_norm_latents
-from transflow_core.training.data import batch, condition_noise, prepare
+from transflow_core.training.data import batch, prepare
 
 from ..helpers import ROOT
 from .conftest import discs
@@ -98,18 +97,6 @@ def test_faces_are_aligned_when_asked(tmp_path):
     assert len(aligned.train) == 1 and "no face" in " ".join(aligned.left_out)
     whole = prepare(tmp_path, 32, tmp_path / "b", align_faces="auto", held_out="[01].png")
     assert len(whole.train) == 2
-
-
-@pytest.mark.parametrize(
-    "draw",
-    [
-        lambda step, seed: batch(discs(10), PixelConvention(bits=5), step, size=8, seed=seed, mirror=True),
-        lambda step, seed: condition_noise((3, 8, 8), step, most=0.5, size=400, seed=seed),
-        lambda step, seed: low_norm_latents(((6, 4, 4), (24, 2, 2)), step, size=8, seed=seed),
-    ],
-)
-def test_what_is_random_follows_from_seed_and_step(draw):
-    assert draw(3, 0).equal(draw(3, 0)) and not draw(3, 0).equal(draw(3, 1)) and not draw(3, 0).equal(draw(4, 0))
 
 
 def test_an_epoch_shows_every_picture_once_as_it_is_or_mirrored():
