@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from transflow_core.posterior import Covariance, Gaussian, Posterior
+from transflow_core.posterior import Covariance, Gaussian, Posterior, per_level
 from transflow_core.posterior.bootstrap import image_noise, one_image
 from transflow_core.posterior.shrinkage import ShrinkageCovariance
 from transflow_core.priors.prior import Prior
@@ -46,12 +46,14 @@ class Predictive:
         shrinkage = ShrinkageCovariance.of(z, None, prior.levels)
         off = (1 - likeness**2) / shrinkage.count
         share = (1 / (1 + posterior.lam_ratio)).to(z)
-        noise = posterior.covariance + shrinkage.covariance(0.0).scaled(_DRAWN_IN**2 * off * share)
-        largest = [z[:, part].double().square().mean(1).sqrt().max().item() for part in shrinkage.slices]
+        apart = Covariance(per_level(shrinkage.variance, prior.levels).to(z))
+        noise = posterior.covariance + apart.scaled(_DRAWN_IN**2 * off * share)
+        slices = tuple(level.slice for level in prior.levels)
+        largest = [z[:, part].double().square().mean(1).sqrt().max().item() for part in slices]
         if prior.typicality is not None:
             largest = [max(pair) for pair in zip(largest, prior.typicality.median_rms, strict=True)]
         along = _DRAWN_IN * math.sqrt(1 - off) * share.sqrt()
-        return cls(posterior.mean, along * shrinkage.deviations, noise, likeness, shrinkage.slices, tuple(largest))
+        return cls(posterior.mean, along * shrinkage.deviations, noise, likeness, slices, tuple(largest))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """(n, D)."""

@@ -21,7 +21,7 @@ from transflow_core.flows.base import channels_last, compute_nets_in
 from transflow_core.flows.glow import Glow, GlowConfig, LevelConfig
 from transflow_core.flows.layers import CouplingConfig, initialise
 from transflow_core.flows.pixels import PixelConvention
-from transflow_core.training.density import BitsPerDim
+from transflow_core.training.measure import BitsPerDim
 
 from .peers import normflows_glow
 

@@ -107,14 +107,9 @@ def read_picture(
     faces = tuple(align_faces(image, size=size, align=align, landmarks=landmarks))
     square = faces[0] if faces and faces[0].placement == "whole" else align_faces(image, size=size, align="never")[0]
     problem = None if faces else "no face was found in it."
-    return Picture(name, faces, square, problem, image.size, _preview(image))
-
-
-def _preview(image: Image.Image) -> bytes:
-    width, height = (min(side, _PREVIEW) for side in image.size)
-    buffer = io.BytesIO()
-    ImageOps.contain(image, (width, height)).convert("RGB").save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
+    preview = ImageOps.contain(image, (min(image.width, _PREVIEW), min(image.height, _PREVIEW)))
+    preview.save(buffer := io.BytesIO(), "JPEG", quality=80)
+    return Picture(name, faces, square, problem, image.size, buffer.getvalue())
 
 
 def is_quick(content: bytes | Image.Image, *, size: int, align: AlignMode = "auto") -> bool:

@@ -10,7 +10,7 @@ from transflow_core.flows.wavelet import WaveletGlow
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.training import Train, trainer
 from transflow_core.training.data import batch, condition_noise
-from transflow_core.training.density import BitsPerDim, bits_per_level
+from transflow_core.training.measure import BitsPerDim, bits_per_level
 from transflow_core.training.plan import plan, words_of
 from transflow_core.training.processes import Processes
 

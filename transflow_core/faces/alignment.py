@@ -98,7 +98,8 @@ def align(
     if not faces:
         how = "no face found: the whole picture is used"
         return [] if align == "always" else [_whole(image, size, how, missed=True)]
-    if ready and _in_place(faces[0], image):
+    places = image.width * np.array([LEFT_EYE, RIGHT_EYE])
+    if ready and np.abs(places - faces[0].eyes).max() <= _READY_TOLERANCE * image.width:
         how = "already aligned: used as it is" + (", resized" if image.width != size else "")
         frame, similarity = _resized(image, size), (complex(image.width), 0j)
         return [AlignedFace(frame, faces[0].box, faces[0].eyes, how, "kept", similarity)]
@@ -110,11 +111,6 @@ def align(
 def may_be_ready(picture: tuple[int, int], size: int, align: AlignMode) -> bool:
     """Whether a picture of these sides may be aligned already, so that no long search is made in it."""
     return align == "auto" and picture[0] == picture[1] <= max(_READY_SIZE * size, _LARGEST_FRAME)
-
-
-def _in_place(face: Detection, image: Image.Image) -> bool:
-    places = image.width * np.array([LEFT_EYE, RIGHT_EYE])
-    return bool(np.abs(places - face.eyes).max() <= _READY_TOLERANCE * image.width)
 
 
 def _whole(image: Image.Image, size: int, how: str, missed: bool = False) -> AlignedFace:

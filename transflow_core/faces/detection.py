@@ -140,7 +140,10 @@ def _average_eyes(box: _Box) -> list[complex]:
 
 def _look(detector: Detector, image: Image.Image, angle: int, scale: float, margin: float) -> list[Detection]:
     """What a detector sees in the picture resized by `scale` and turned, with mirrored margins."""
-    scaled = _scaled(image, scale)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    # reducing_gap: a photograph is first reduced by whole pixels, several times faster and as good for detection.
+    how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
+    scaled = image.resize(size, how, reducing_gap=2.0)
     pixels = np.asarray(scaled.transpose(_TRANSPOSE[angle]) if angle else scaled)
     width, height = image.size if angle in (0, 180) else image.size[::-1]
     short = min(pixels.shape[:2])
@@ -164,12 +167,6 @@ def _look(detector: Detector, image: Image.Image, angle: int, scale: float, marg
             box = round(x0), round(y0), round(x1), round(y1)
             found.append(Detection(box, _pair(eyes), score, detector, angle))
     return found
-
-
-def _scaled(image: Image.Image, scale: float) -> Image.Image:
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    # reducing_gap: a photograph is first reduced by whole pixels, several times faster and as good for detection.
-    return image.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
 def _distinct(detections: list[Detection]) -> list[Detection]:

@@ -33,27 +33,23 @@ def jitter(
     """
     if copies < 0:
         raise ValueError(f"copies must be at least 0, not {copies}")
-    sets = []
+    cv2, sets = opencv(), []
+    how = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REPLICATE}
     for index, image in enumerate(images):
         rng = np.random.default_rng((seed, index))
         matrices = [_affine(rng, image.size, shift, degrees, scale, shear) for _ in range(copies)]
-        sets.append([image, *(_warped(image, matrix) for matrix in matrices)])
+        warped = (cv2.warpAffine(np.asarray(image), matrix, image.size, **how) for matrix in matrices)
+        sets.append([image, *map(Image.fromarray, warped)])
     return sets
 
 
 def _affine(
     rng: np.random.Generator, size: tuple[int, int], shift: float, degrees: float, scale: float, shear: float
 ) -> np.ndarray:
+    """(2, 3): what stands at a pixel p comes to stand at the matrix times (p, 1)."""
     angle = np.deg2rad(rng.uniform(-degrees, degrees))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     linear = (1 + rng.uniform(-scale, scale)) * turn @ np.array([[1, rng.uniform(-shear, shear)], [0, 1]])
     sides = np.array(size, float)
     centre = (sides - 1) / 2
     return np.column_stack([linear, centre + rng.uniform(-shift, shift, 2) * sides - linear @ centre])
-
-
-def _warped(image: Image.Image, matrix: np.ndarray) -> Image.Image:
-    """The image whose pixel at p comes to stand at `matrix` (p, 1): bicubic, the border continued."""
-    cv2 = opencv()
-    how = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REPLICATE}
-    return Image.fromarray(cv2.warpAffine(np.asarray(image), matrix, image.size, **how))

@@ -125,8 +125,9 @@ class FewShotClassifier:
 
     def vectors(self, images: Images) -> Tensor:
         """What is compared of aligned images, (n, D); they are as `Prior.encode` takes them."""
-        prior = self._require_prior()
-        return prior.encode(images) if self.features == "latents" else hog(prior.to_unit(images))
+        if self.prior is None:
+            raise ValueError("this classifier has no prior: it takes latents, not images")
+        return self.prior.encode(images) if self.features == "latents" else hog(self.prior.to_unit(images))
 
     def fit(self, evidence: Mapping[str, Images]) -> "FewShotClassifier":
         """Learn classes from aligned images: class name to what `Prior.encode` takes. See `fit_latents`."""
@@ -262,11 +263,6 @@ class FewShotClassifier:
     def _require_classes(self) -> None:
         if not self.classes:
             raise ValueError("this classifier has no classes yet: fit it on evidence first")
-
-    def _require_prior(self) -> Prior:
-        if self.prior is None:
-            raise ValueError("this classifier has no prior: it takes latents, not images")
-        return self.prior
 
     def _means(self, groups: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         means = torch.stack([group.flatten(0, 1).mean(0) for group in groups])

@@ -40,10 +40,8 @@ def level_slices(levels: Sequence[HasSlice | slice], dim: int | None = None) -> 
     return tuple(slice(s.start or 0, s.stop) for s in slices)
 
 
-def per_level(
-    values: Sequence[float], levels: Sequence[HasSlice | slice], dtype: torch.dtype = torch.float32
-) -> Tensor:
-    """One number a latent level, repeated over the level's dimensions: (D,), for `lam` and `lam_ratio`.
+def per_level(values: Sequence[float], levels: Sequence[HasSlice | slice]) -> Tensor:
+    """One number a latent level, repeated over the level's dimensions: (D,) float32, for `lam` and `lam_ratio`.
 
     The levels are `prior.levels`, or slices of the flat latent that cover it without a gap.
 
@@ -54,7 +52,7 @@ def per_level(
     if len(values) != len(levels):
         raise ValueError(f"{len(levels)} levels need as many values, not {len(values)}")
     sizes = torch.tensor([s.stop - s.start for s in level_slices(levels)])
-    return torch.tensor(values, dtype=dtype).repeat_interleave(sizes)
+    return torch.tensor(values, dtype=torch.float32).repeat_interleave(sizes)
 
 
 @dataclass(frozen=True, eq=False)

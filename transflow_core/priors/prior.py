@@ -292,7 +292,8 @@ class Prior:
             The images; and by how many times its width each image would have left a range, (n,): 0 for not at all.
         """
         z, form = self._checked(z), self._form
-        times = self._halvings(side)
+        most = getattr(form, "halvings", 0) if side else 0
+        times = min(most, math.floor(math.log2(max(1.0, self.image_size / (side or 1)))))
         if ranges is not None and isinstance(form, GuardedFlow):
             z = torch.cat([z, ranges.to(z).expand(len(z), 2, form.guarded).flatten(1)], 1)
 
@@ -307,11 +308,6 @@ class Prior:
 
         images, excess = self._batched(decoded, z, batch_size)
         return self.pixels.from_flow(images, clip), excess
-
-    def _halvings(self, side: int | None) -> int:
-        """How often the flow halves its images for pictures of this side."""
-        most = getattr(self._form, "halvings", 0)
-        return min(most, math.floor(math.log2(max(1.0, self.image_size / side)))) if side else 0
 
     def lacking(self, side: float) -> int:
         """How many of the finest levels a picture of this side has no pixels for; 0 of a flow without `halvings`.

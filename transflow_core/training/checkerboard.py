@@ -22,12 +22,6 @@ _FOURTH_DIFFERENCE = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0]) / 16
 _WINDOW = 9
 
 
-def _alternating(side: int, down: bool, across: bool) -> Tensor:
-    """(side, side) of 1 and -1, alternating down, across, or both as a checkerboard does."""
-    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    return 1.0 - 2.0 * ((down * y + across * x) % 2)
-
-
 def without_checkerboard(x: Tensor, scales: int = 1) -> Tensor:
     """Images without the patterns of two pixels' period that keep their phase over a neighbourhood: (n, C, S, S).
 
@@ -41,9 +35,10 @@ def without_checkerboard(x: Tensor, scales: int = 1) -> Tensor:
     n, channels, side, _ = x.shape
     found = torch.zeros_like(x)
     flat = x.reshape(n * channels, 1, side, side)
-    taps = _FOURTH_DIFFERENCE.to(x)
+    taps, place = _FOURTH_DIFFERENCE.to(x), torch.arange(side).to(x)
     for down, across in ((False, True), (True, False), (True, True)):
-        pattern, sharp = _alternating(side, down, across).to(x), flat
+        # 1 and -1, alternating down, across, or both as a checkerboard does.
+        pattern, sharp = 1 - 2 * ((down * place[:, None] + across * place) % 2), flat
         # Mirrored about the outermost pixel, an alternating pattern goes on.
         if across:
             sharp = F.conv2d(F.pad(sharp, (2, 2, 0, 0), mode="reflect"), taps.view(1, 1, 1, 5))

@@ -27,8 +27,7 @@ from ..priors.prior import Prior
 from .card import CLIP, model_card, training_words
 from .checkerboard import checkerboard_penalty, low_norm_latents, penalised_parameters
 from .data import ImageSet, batch, condition_noise, first_images
-from .density import BitsPerDim, bits_per_level
-from .measure import measure_typicality, reduced, sheet, write_conformance
+from .measure import BitsPerDim, bits_per_level, measure_typicality, reduced, sheet, write_conformance
 from .plan import Plan, trainable, words_of
 from .processes import Processes
 from .recipe import TrainingError
