@@ -3,7 +3,6 @@
 import contextlib
 import contextvars
 import functools
-import math
 import os
 import threading
 import time
@@ -143,10 +142,11 @@ class Worker:
         if job is None:
             return
         begun = time.perf_counter()
+        result = error = None
         try:
-            result, error = job.call(), None
+            result = job.call()
         except BaseException as raised:
-            result, error = None, raised
+            error = raised
         with self._lock:
             self._running, seconds = (), time.perf_counter() - begun
             for level in _levels(job.queue):
@@ -171,15 +171,10 @@ class Worker:
                     self._now[level[:-1]] = self._served[level]
                 if job.queue[0] == 0:  # all others make way, and delay nobody
                     self._running = job.queue[1:]
-                # Seconds of clients that left are forgotten once they make no difference.
-                kept = {level for one in (job, *self._waiting) for level in _levels(one.queue)}
-                few = len(self._served) <= _MOST_SERVED
-                self._served = {
-                    level: seconds
-                    for level, seconds in self._served.items()
-                    if level in kept or (few and seconds > self._now.get(level[:-1], math.inf))
-                }
-                self._now = {of: seconds for of, seconds in self._now.items() if len(of) == 1 or of in self._served}
+                if len(self._served) > _MOST_SERVED:
+                    kept = {level for one in (job, *self._waiting) for level in _levels(one.queue)}
+                    self._served = {level: self._served[level] for level in kept}
+                    self._now = {of: seconds for of, seconds in self._now.items() if len(of) == 1 or of in kept}
                 return job
         return None
 
