@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from .call import Call
+from .call import Call, Result
 from .classify import classify
 from .files import align, condition, encode, mix
 from .restyle import restyle
-from .result import Result
 from .sampling import interpolate, sample, sampler_of, sweep, sweep_of
 
 __all__ = ["OPERATIONS", "Call", "Result", "sampler_of", "sweep_of"]

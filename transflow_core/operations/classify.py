@@ -11,8 +11,7 @@ from ..evidence import Evidence, EvidenceImage
 from ..fewshot import Answer, FewShotClassifier, jitter
 from ..fewshot.features import hog
 from ..recipes import FEATURES, Classify, Features
-from .call import Call
-from .result import Result
+from .call import Call, Result
 
 
 def classify(call: Call[Classify]) -> Result:

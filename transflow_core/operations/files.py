@@ -12,8 +12,7 @@ from ..compute import report
 from ..posterior import Posterior, mixed
 from ..recipes import Align, Condition, Encode, Mix, Saving
 from ..untrusted import save_safetensors
-from .call import Call
-from .result import Result
+from .call import Call, Result
 from .sampling import conditioned, ignored
 
 

@@ -25,9 +25,8 @@ from ..posterior import Posterior, Restyling
 from ..posterior.restyling import LIKENESS_TO_EVIDENCE
 from ..reading import Reader
 from ..recipes import Restyle
-from .call import Call
+from .call import Call, Result
 from .inpaint import remove
-from .result import Result
 
 # The face takes this share of the frame's side; what is in it counts so much less for the colours around it.
 _FACE, _OF_FACE = 0.55, 0.15

@@ -18,9 +18,8 @@ from ..posterior.transport import turned
 from ..priors.catalogue import example
 from ..reading import Reader
 from ..recipes import Interpolate, Method, Sample, Sweep
-from .call import Call
+from .call import Call, Result
 from .inpaint import ignore, masks_in_frames
-from .result import Result
 
 _OWN = {"local": "likeness", "bootstrap": "images_per_sample", "posterior": "lam_ratio"}
 """The number that a sweep of each method changes."""
