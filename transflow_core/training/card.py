@@ -10,9 +10,8 @@ from ..hub import make_card
 from ..priors.prior import Prior
 from .data import ImageSet
 from .measure import TEMPERATURE, bits_of_levels, reduced
-from .plan import Plan, trainable
+from .plan import Counters, Plan, trainable
 from .recipe import DECAY
-from .state import Counters
 
 CLIP = 1.0
 """Largest norm of a gradient."""

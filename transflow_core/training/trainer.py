@@ -28,10 +28,9 @@ from .card import CLIP, model_card, training_words
 from .checkerboard import checkerboard_penalty, low_norm_latents, penalised_parameters
 from .data import ImageSet, batch, condition_noise, first_images
 from .measure import BitsPerDim, bits_per_level, measure_typicality, reduced, sheet, write_conformance
-from .plan import Plan, trainable, words_of
+from .plan import STATE, Counters, Plan, read_state, trainable, words_of, write_state
 from .processes import Processes
 from .recipe import TrainingError
-from .state import STATE, Counters, read_state, write_state
 
 _LOG_EVERY = 20
 _MEASURED_ON_THE_WAY = 256, 2**22  # images, and pixels: 64 images of 256×256
