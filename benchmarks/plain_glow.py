@@ -24,7 +24,7 @@ from transflow_core.flows.base import channels_last
 from transflow_core.flows.glow import Glow, GlowConfig, LevelConfig
 from transflow_core.flows.layers import CouplingConfig, initialise
 from transflow_core.training.data import batch, first_images, prepare
-from transflow_core.training.density import BitsPerDim
+from transflow_core.training.measure import BitsPerDim
 from transflow_core.training.plan import PRESETS
 
 from .sets import ROOT
