@@ -18,6 +18,8 @@ from demo.controls import Model
 from demo.server.state import Session
 from demo.tabs.preview_strip import Strip
 from demo.tabs.studio import Studio, settings_in
+from demo.tabs.studio_results import DEFAULT, Request
+from transflow_core.evidence import Evidence
 from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import Posterior, recommend
 from transflow_core.recipes import Sample
@@ -369,6 +371,18 @@ def test_a_method_is_chosen_once_for_a_set(engines):
     for example in ("sepia", "sketch"):
         done(tab._panel.open(session, example, TINY))
         assert tab._choose_anew(session, TINY, True) and not tab._choose_anew(session, TINY, True)
+
+
+def test_no_updating_is_left_of_samples_that_were_given_up(engines):
+    with gr.Blocks():
+        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
+    session, engine = Session("somebody"), engines.get(TINY)
+    first, other = (Request(Evidence(), DEFAULT.replace(prior=TINY, seed=seed)) for seed in range(2))
+    done(tab._fill(session, first, engine, None))
+    given_up = tab._fill(session, other, engine, None)
+    assert "updating" in next(given_up)[tab._status]
+    given_up.close()
+    assert any("seed 0" in updates.get(tab._status, "") for updates in done(tab._fill(session, first, engine, None)))
 
 
 def test_structure_and_style_have_two_sources(page, served_small):
