@@ -9,6 +9,7 @@ from typing import Unpack
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
+from PIL.ImageOps import crop, expand
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
@@ -27,6 +28,8 @@ from ..reading import Reader
 _FIRST, _LAST, _ROUNDS = 3.0, 0.05, 2
 # Pixels around a mask that are ignored as well: the edge of a thing is half the thing's.
 _EDGE = 1
+# Pixels at the edge of a frame.
+_RING = 3
 # Where a mask goes on beyond the edge of an aligned image, no straight edge is seen.
 _FEATHER = 0.15
 
@@ -91,7 +94,9 @@ def remove(
     Raises ValueError for a mask of other proportions, and one that touches no face.
     """
     faces = tuple(faces)
-    cut = {i: _with_mask(engine, faces[i], one) for i, one in masks_in_frames(faces, [mask] * len(faces)).items()}
+    # The photograph goes on beyond a frame: its edge stays, and what is drawn goes over to it.
+    masks = {i: expand(crop(one, _RING), _RING) for i, one in masks_in_frames(faces, [mask] * len(faces)).items()}
+    cut = {i: _with_mask(engine, faces[i], one) for i, one in masks.items()}
     masked = {index: image for index, image in cut.items() if image.mask is not None}
     if not masked:
         raise ValueError("the mask touches no face: nothing can be removed outside of the aligned faces")

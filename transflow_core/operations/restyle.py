@@ -194,23 +194,24 @@ def _colours(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray
     """The map of colours, (3, 4), that takes one set of frames, (n, S, S, 3), nearest to another; where they are alike,
     the identity. Counts most around the face, where the photograph goes on.
 
-    Each channel is a line of the luma, and how far colours are from that line is scaled by one number, by which the
-    frames' are: a full affine map would guess what becomes of colours that no face has.
+    Each channel is a line of the luma, and how far colours are from that line is scaled by one number, at most 1, by
+    least squares: a full affine map would guess what becomes of colours that no face has.
     """
     edge = np.abs(np.linspace(-1, 1, before.shape[1]))
     weight = np.where(np.maximum(edge, edge[:, None]) > _FACE, 1, _OF_FACE)[..., None]
     weight = np.broadcast_to(weight, (*before.shape[:3], 1)).reshape(-1, 1)
 
-    def line(of: NDArray[np.float64], over: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """(2, 3) offset and slope over the luma of `over`, and the root mean square of what is left."""
+    def line(of: NDArray[np.float64], over: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(2, 3) offset and slope over the luma of `over`, and what is left."""
         x = np.stack([np.ones(len(over)), over @ _LUMA], -1)
         square = (x * weight).T @ x + np.diag([0, _RIDGE * weight.sum()])
         found = np.asarray(np.linalg.solve(square, (x * weight).T @ of), np.float64)
-        return found, float((weight * np.square(of - x @ found)).sum() ** 0.5)
+        return found, of - x @ found
 
     before, after = before.reshape(-1, 3), after.reshape(-1, 3)
     (_, had), (_, has) = (line(x - (x @ _LUMA)[:, None], x) for x in (before, after))
-    scale = min(1.0, has / had) if had else 1.0
+    square = float((weight * had * had).sum())
+    scale = min(1.0, max(0.0, float((weight * had * has).sum()) / square)) if square else 1.0
     (offset, slope), _ = line(after - before - (scale - 1) * (before - (before @ _LUMA)[:, None]), before)
     grey = np.tile(_LUMA, (3, 1))
     matrix = (1 + slope[:, None]) * grey + scale * (np.eye(3) - grey)
