@@ -45,7 +45,7 @@ const goTo = place => { setPlaying(false); t = Math.min(1, Math.max(0, place)); 
 const show = async () => {
   const value = props.value, version = ++latest, bitmap = value && await bitmapOf(value.sprite);
   if (version !== latest) return;
-  if (value?.strips !== shown?.strips) find('.strips').innerHTML = value ? value.strips : '';  // made by the server
+  if (value?.strip !== shown?.strip) find('.strips').innerHTML = value ? value.strip : '';  // made by the server
   shown = value; sprite = bitmap;
   find('.hint').hidden = Boolean(value);
   range.disabled = button.disabled = !value;
@@ -53,9 +53,6 @@ const show = async () => {
   link.title = value && !value.linked ? 'Your photos are not in a link. Save a file instead.' : '';
   find('.end-a').textContent = value ? 'A: ' + value.a : 'A';
   find('.end-b').textContent = value ? 'B: ' + value.b : 'B';
-  find('.cell-names').replaceChildren(...(value?.labels ?? []).map(text => {
-    return Object.assign(document.createElement('span'), {textContent: text});
-  }));
   if (!value) {
     goTo(0);
     canvas.getContext('2d').clearRect(0, 0, canvas.width, canvas.height);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -55,8 +55,8 @@ from ..server.state import Session
 from ..snippet import Step, command_line, evidence_files, python_code
 from ..static import static
 
-#: The name of each path on the page, by its key. "compare" is all three.
-PATHS = {"linear": "Posterior", "wasserstein": "Wasserstein", "direct": "Direct", "compare": "Compare all"}
+#: The name of each path on the page, by its key.
+PATHS = {"linear": "Posterior", "wasserstein": "Wasserstein", "direct": "Direct"}
 TAB = "interpolate"
 POSTERIOR_FILES = {"a": "posterior_a.safetensors", "b": "posterior_b.safetensors"}
 """The ends as files to download, for evidence that files alone do not describe: weights, chosen faces."""
@@ -77,21 +77,17 @@ _SHARE = Range(0, 60)
 _Mix = Mix.limited(share=_SHARE.high / 100)
 
 
-# The recipe of the page, and the path that its recipe has no name for -------------------------------------------------
+# The recipe of the page ----------------------------------------------------------------------------------------------
 
 
 def recipe_of(
     path: Any, lam_a: Any, lam_b: Any, steps: Any, n: Any, seed: Any, temperature: Any, method: Method = _METHOD
 ) -> Recipe:
-    """The recipe of untrusted values. To compare is a straight line there.
-
-    Raises ValueError, in one sentence, for a value out of its bounds.
-    """
-    interpolation = choice(path, "the path", PATHS)
+    """The recipe of untrusted values. Raises ValueError, in one sentence, for a value out of its bounds."""
     same = lam_a == lam_b
     ratios = {"lam_ratio": lam_a if same else None}
     ratios |= {"lam_ratio_a": None if same else lam_a, "lam_ratio_b": None if same else lam_b}
-    own = {"interpolation": "linear" if interpolation == "compare" else interpolation}
+    own = {"interpolation": choice(path, "the path", PATHS)}
     own |= {"steps": steps, "n": n, "seed": seed, "temperature": temperature}
     return _Recipe.checked(dict(method) | ratios | own)
 
@@ -102,17 +98,14 @@ def _ratios(recipe: Recipe) -> tuple[Any, Any]:
     return a, b
 
 
-def link_to(path: str, recipe: Recipe, a: Evidence, b: Evidence) -> str:
+def link_to(recipe: Recipe, a: Evidence, b: Evidence) -> str:
     """The address of a result: all but the user's own files."""
     values = {"tab": TAB, "a": a.example, "b": b.example, "prior": a.prior or b.prior}
-    if path == "compare":  # the page alone has it
-        values["interpolation"] = path
     return "&".join(filter(None, (urlencode(values, safe="/"), to_link(recipe))))
 
 
-def recipe_in(query: dict[str, str]) -> tuple[str, Recipe]:
-    """The path and the recipe in an address, of this version or an earlier one. Raises ValueError for an invalid
-    one."""
+def recipe_in(query: dict[str, str]) -> Recipe:
+    """The recipe in an address, of this version or an earlier one. Raises ValueError for an invalid one."""
     texts = Recipe.upgrade({name: text for name, text in query.items() if name not in ("a", "b", "prior")})
     path = texts.pop("interpolation", "linear")
     recipe = Recipe.from_texts(texts)
@@ -120,7 +113,8 @@ def recipe_in(query: dict[str, str]) -> tuple[str, Recipe]:
     lam_a, lam_b = (method.lam_ratio if one is None else one for one in (recipe.lam_ratio_a, recipe.lam_ratio_b))
     if not (is_number(lam_a) and is_number(lam_b)):
         raise ValueError("A path has one λ/m at each end.")
-    return path, recipe_of(path, lam_a, lam_b, recipe.steps, recipe.n, recipe.seed, recipe.temperature, method)
+    path = "linear" if path == "compare" else path  # an earlier version showed all three
+    return recipe_of(path, lam_a, lam_b, recipe.steps, recipe.n, recipe.seed, recipe.temperature, method)
 
 
 # What the page shows, and the files of it ----------------------------------------------------------------------------
@@ -134,14 +128,14 @@ class Shown:
         engine: what made it.
         recipe: of the page.
         ends: A and B; the model itself in the place of an end without images.
-        results: of each path, by its key.
+        result: of the path.
         stride: frames from one step of the strip to the next.
     """
 
     engine: Engine
     recipe: Recipe
     ends: tuple[Evidence, Evidence]
-    results: Mapping[str, Result]
+    result: Result
     stride: int = 1
 
     def whole(self, **how: Any) -> Shown:
@@ -149,35 +143,26 @@ class Shown:
         if self.frames[0][0].width == self.engine.prior.image_size:
             return self
         a, b = self.ends
-        results = {key: self.engine.run(one.recipe, a=a, b=b, **how) for key, one in self.results.items()}
-        return replace(self, results=results)
+        return replace(self, result=self.engine.run(self.result.recipe, a=a, b=b, **how))
 
     @property
-    def strips(self) -> dict[str, list[list[Image.Image]]]:
-        """The rows of each path's strip, a draw each."""
-        return {key: [[*row[:: self.stride]] for row in one.pictures.values()] for key, one in self.results.items()}
+    def rows(self) -> list[list[Image.Image]]:
+        """The rows of the strip, a draw each."""
+        return [[*row[:: self.stride]] for row in self.result.pictures.values()]
 
     @property
     def frames(self) -> list[tuple[Image.Image, ...]]:
-        """What plays: every draw of one path, or the first of each."""
-        rows = [list(one.pictures.values()) for one in self.results.values()]
-        return list(zip(*(rows[0] if len(rows) == 1 else [first for first, *_ in rows]), strict=True))
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the paths, where there are several."""
-        return [PATHS[key] for key in self.results] if len(self.results) > 1 else []
+        """What plays: every draw."""
+        return list(zip(*self.result.pictures.values(), strict=True))
 
     @property
     def strip(self) -> Image.Image:
-        """All strips on one sheet, as the code on the page makes it."""
-        rows = [row for strip in self.strips.values() for row in strip]
-        names = [name for key, strip in self.strips.items() for name in (PATHS[key], *[""] * (len(strip) - 1))]
-        return labelled_rows(rows, column_labels=_labels(len(rows[0])), row_labels=names if self.names else ())
+        """The strip, as the code on the page makes it."""
+        return labelled_rows(self.rows, column_labels=_labels(len(self.rows[0])))
 
     @property
     def player(self) -> dict[str, Any]:
-        """What `static/player.js` shows: one sprite with every frame, and the strips."""
+        """What `static/player.js` shows: one sprite with every frame, and the strip."""
         frames, (a, b) = self.frames, map(title_of, self.ends)
         side = max(frames[0][0].size)
         # Lanczos at twice the size, once: a browser would show blocks or blur.
@@ -185,9 +170,9 @@ class Shown:
         cells = [cell for frame in frames for cell in frame]
         sprite = contact_sheet(cells, columns=len(frames[0]), cell=size, gap=0)
         value = {"sprite": data_uri(sprite, quality=90), "frames": len(frames), "cells": len(frames[0]), "size": size}
-        strips = "".join(_strip(key, rows, f"{a} to {b}") for key, rows in self.strips.items())
+        strip = _strip(self.recipe.interpolation, self.rows, f"{a} to {b}")
         linked = all(end.example or end.saved_name == _MODEL for end in self.ends)
-        return value | {"labels": self.names, "a": a, "b": b, "strips": strips, "linked": linked}
+        return value | {"a": a, "b": b, "strip": strip, "linked": linked}
 
 
 _MODEL = "the model"
@@ -199,7 +184,7 @@ _SAYS = {
 
 
 def _strip(key: str, rows: list[list[Image.Image]], ends: str) -> str:
-    """One strip as HTML."""
+    """The strip as HTML."""
     n, steps = len(rows), len(rows[0])
     cell = max(64, min(128, 1600 // steps))
     strip = labelled_rows(rows, column_labels=_labels(steps), cell=cell, gap=GAP, background="#808080")
@@ -216,32 +201,28 @@ def _labels(steps: int) -> list[str]:
 
 
 def write(kind: str, shown: Shown, session: Session) -> Path:
-    """Write one file: "png", the strips; "webp", "gif" or "mp4", the frames there and back; "a" or "b", that end's
+    """Write one file: "png", the strip; "webp", "gif" or "mp4", the frames there and back; "a" or "b", that end's
     posterior."""
     path = session.file(POSTERIOR_FILES.get(kind, f"interpolation.{kind}"))
-    first = next(iter(shown.results.values()))
     if kind in POSTERIOR_FILES:
         at = "ab".index(kind)
         end, ratio = shown.ends[at], _ratios(shown.recipe)[at]
-        about = {key: str(first.facts[key]) for key in ("prior", "fingerprint")} | {"evidence": title_of(end)}
+        about = {key: str(shown.result.facts[key]) for key in ("prior", "fingerprint")} | {"evidence": title_of(end)}
         method = shown.recipe.choices.replace(lam_ratio=ratio)
         end.posterior(ratio).save(path, metadata=about | method.texts())
     elif kind == "png":
-        texts = {"interpolation": ", ".join(shown.results), "steps": str(shown.recipe.steps)}
+        texts = {"interpolation": shown.recipe.interpolation, "steps": str(shown.recipe.steps)}
         texts |= {key: title_of(end) for key, end in zip("ab", shown.ends, strict=True)}
-        save_png(shown.strip, path, metadata=first.metadata | texts)
+        save_png(shown.strip, path, metadata=shown.result.metadata | texts)
     else:
-        names = shown.names
-        sheets = [labelled_rows([one], column_labels=names) if names else contact_sheet(one) for one in shown.frames]
-        save_animation(sheets, path)
+        save_animation([contact_sheet(one) for one in shown.frames], path)
     return path
 
 
-def steps_of(path: str, recipe: Recipe, a: Evidence, b: Evidence) -> tuple[list[Step], list[str]]:
+def steps_of(recipe: Recipe, a: Evidence, b: Evidence) -> tuple[list[Step], list[str]]:
     """The code: its steps, and the files that the user must download for them.
 
-    First a posterior of each end, where an end is more than one file or folder. Then the strip of each path; of one
-    path alone, its animation as well.
+    First a posterior of each end, where an end is more than one file or folder. Then the strip, and the animation.
     """
     recipe, ratios = recipe.replace(prior=a.prior or b.prior), dict(zip("ab", _ratios(recipe), strict=True))
     steps: list[Step] = []
@@ -261,19 +242,18 @@ def steps_of(path: str, recipe: Recipe, a: Evidence, b: Evidence) -> tuple[list[
                 steps.append(Step(Condition.checked(method), {"evidence": files}, POSTERIOR_FILES[key]))
         ends = {key: [file] for key, file in POSTERIOR_FILES.items()}
         recipe = recipe.replace(**dict(Method()), lam_ratio_a=None, lam_ratio_b=None)
-    if path == "compare":
-        own = ({"interpolation": key} for key in _SAYS)
-        steps += [Step(recipe.replace(**one), ends, f"interpolation_{one['interpolation']}.png") for one in own]
-    else:
-        steps.append(Step(recipe, ends, "interpolation.png"))
-        frames = Recipe.checked(dict(recipe) | {"steps": _stride(recipe) * (recipe.steps - 1) + 1})
-        steps.append(Step(frames, ends, "interpolation.webp"))
+    steps.append(Step(recipe, ends, "interpolation.png"))
+    steps.append(Step(_in_frames(recipe, _stride(recipe)), ends, "interpolation.webp"))
     return steps, downloads
 
 
 def _stride(recipe: Recipe) -> int:
     """Frames from one step of the strip to the next, so that each step is one of the frames."""
     return max(1, round(_FRAMES / (recipe.steps - 1)))
+
+
+def _in_frames(recipe: Recipe, stride: int) -> Recipe:
+    return Recipe.checked(dict(recipe) | {"steps": stride * (recipe.steps - 1) + 1})
 
 
 # The page ------------------------------------------------------------------------------------------------------------
@@ -398,12 +378,12 @@ class Interpolate:
         yield from self._begin(session, prior, opening=True)
         updates |= self._choose(session, prior, True)
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
-            path, recipe = recipe_in(found)
+            recipe = recipe_in(found)
             if {"method", "manner"} & found.keys():
                 updates |= self.method.shown(Recommendation(recipe.choices, ""), False)
                 for lam, ratio in zip((self.lam_a, self.lam_b), _ratios(recipe), strict=True):
                     updates[lam] = updates[lam] | {"value": ratio}
-            updates |= {self.path: path, self.steps: recipe.steps, self.n: recipe.n}
+            updates |= {self.path: recipe.interpolation, self.steps: recipe.steps, self.n: recipe.n}
             updates |= {self.seed: recipe.seed, self.temperature: recipe.temperature}
         yield updates
 
@@ -453,50 +433,36 @@ class Interpolate:
                 # The model is a posterior as well: at an infinite λ the evidence has no effect.
                 lam_a, lam_b = (lam if side.ready else math.inf for side, lam in zip((a, b), own[:2], strict=True))
                 recipe = recipe_of(path, lam_a, lam_b, *own[2:], method=self.method.read(method, lam_a))
-                yield from self._show(state, prior, path, recipe, a, b, cancel)
+                yield from self._show(state, prior, recipe, a, b, cancel)
             except (ValueError, OSError) as error:
                 state.shown, state.message = None, str(error) and escape(f"{message_of(error).removesuffix('.')}.")
                 yield {self._player: None, self._python: "", self._shell: ""} | self._working.says(state.message)
 
     def _show(
-        self, state: _State, prior: str, path: str, recipe: Recipe, a: Evidence, b: Evidence, cancel: CancelToken
+        self, state: _State, prior: str, recipe: Recipe, a: Evidence, b: Evidence, cancel: CancelToken
     ) -> Iterator[Updates]:
         """The strip first; then the frames between its steps, for the player."""
         engine, started = self._engines.get(prior), time.perf_counter()
         first, last = (side if side.ready else _model(engine, prior) for side in (a, b))
-        stride, steps = _stride(recipe), steps_of(path, recipe, a, b)
+        stride, steps = _stride(recipe), steps_of(recipe, a, b)
         shown: Updates = {self._python: python_code(*steps), self._shell: command_line(*steps)}
-
-        results, notes = dict[str, Result](), list[str]()
         # One face alone is large.
-        side = min(engine.prior.image_size, _SIDE) if recipe.n > 1 or path == "compare" else engine.prior.image_size
+        side = min(engine.prior.image_size, _SIDE) if recipe.n > 1 else engine.prior.image_size
         for apart in dict.fromkeys((1, stride)):
-            results, notes = {}, []
-            for key in _SAYS if path == "compare" else (path,):
-                one = Recipe.checked(dict(recipe) | {"interpolation": key, "steps": apart * (recipe.steps - 1) + 1})
-                try:
-                    run = partial(engine.run, one, a=first, b=last, side=side)
-                    result = yield from self._working.run(run, cancel, engine, "images")
-                except ValueError as error:
-                    if path != "compare":
-                        raise
-                    notes.append(f"{PATHS[key]} is not shown: {message_of(error)}")
-                    continue
-                if result is None:  # the picture so far stays, and "Run" begins again
-                    state.request = None if cancel.by_user else state.request
-                    return
-                results[key] = result
-            state.shown = Shown(engine, recipe, (first, last), results, apart)
+            run = partial(engine.run, _in_frames(recipe, apart), a=first, b=last, side=side)
+            result = yield from self._working.run(run, cancel, engine, "images")
+            if result is None:  # the picture so far stays, and "Run" begins again
+                state.request = None if cancel.by_user else state.request
+                return
+            state.shown = Shown(engine, recipe, (first, last), result, apart)
             shown[self._player] = state.shown.player
             if apart != stride:
                 yield shown | self._working.says("", running=True)
-        images = sum(len(row) for one in results.values() for row in one.pictures.values())
-        state.message = escape(" ".join([f"{images} images in {time.perf_counter() - started:.1f} s.", *notes]))
-        yield (
-            shown
-            | self._working.says(state.message)
-            | {self._address: {"tab": TAB, "query": link_to(path, recipe, a, b)}}
-        )
+            else:
+                images = sum(map(len, result.pictures.values()))
+                state.message = f"{images} images in {time.perf_counter() - started:.1f} s."
+        address = {self._address: {"tab": TAB, "query": link_to(recipe, a, b)}}
+        yield shown | self._working.says(state.message) | address
 
     def _export(self, kind: str, session: Session) -> Path:
         return write(kind, _shown(session), session)

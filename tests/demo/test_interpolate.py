@@ -206,10 +206,8 @@ def test_paths_and_steps(tab_page):
     choose(page, "direct")
     wait_strip(page, "Direct: 1 draw at 8 steps")
     page.get_by_text("From one face to one other.").wait_for()
-    choose(page, "compare")
-    page.wait_for_function("document.querySelectorAll('#player .strip').length === 3")
-    wait_status(page, "images in")
-    assert page.locator("#player .cell-names span").all_inner_texts() == ["Posterior", "Wasserstein", "Direct"]
+    choose(page, "wasserstein")
+    wait_strip(page, "Wasserstein: 3 draws at 8 steps")
     choose(page, "linear")
     wait_ends(page, "Black & white", "Old masters")
     # The position stays.
@@ -231,17 +229,17 @@ def test_stop_cancels_and_keeps_the_result(tab_page, hold, monkeypatch):
     wait_strip(page, "24 steps")
     wait_status(page, "images in")
     batch = hold("call", which=lambda number: number > 0)
-    choose(page, "compare")
+    choose(page, "wasserstein")
     page.wait_for_selector('#interpolate-status progress[max="72"]')
     page.click("#interpolate-stop")
     wait_status(page, "Stopped after")
     done, total = map(int, re.findall(r"\d+", page.inner_text("#interpolate-status")))
     assert done < total == 72
     page.wait_for_selector("#interpolate-stop", state="hidden")
-    assert page.locator("#player .strip img").count() == 1
+    assert page.get_attribute("#player .strip img", "alt").startswith("Posterior")
     batch.go_on.set()
     page.click("#interpolate-run")
-    page.wait_for_function("document.querySelectorAll('#player .strip').length === 3")
+    wait_strip(page, "Wasserstein")
     wait_status(page, "images in")
 
 
@@ -298,15 +296,15 @@ def test_a_link_to_the_tab_opens_it_with_two_sets_whichever_tab_the_page_names_m
 
 
 def settings(path="linear", lam_a=0.02, lam_b=0.02, steps=3, n=1, seed=0, temperature=1.0, **how):
-    return path, recipe_of(path, lam_a, lam_b, steps, n, seed, temperature, **how)
+    return recipe_of(path, lam_a, lam_b, steps, n, seed, temperature, **how)
 
 
-def made(tab, path, recipe, a, b):
-    """What the page would show, and its last status."""
+def made(tab, recipe, a, b):
+    """What the page would show."""
     state = _State()
-    for _ in tab._show(state, TINY, path, recipe, a, b, CancelToken()):
+    for _ in tab._show(state, TINY, recipe, a, b, CancelToken()):
         pass
-    return state.shown, state.message
+    return state.shown
 
 
 def ends(case, engine, folder):
@@ -329,7 +327,7 @@ def ends(case, engine, folder):
         ("examples", {}),
         ("files", {"lam_b": 0.2, "path": "wasserstein", "seed": 3, "temperature": 0.7, "n": 2}),
         ("files", {"path": "direct"}),
-        ("files", {"lam_a": 1.0, "path": "compare", "method": by_posterior()}),
+        ("files", {"lam_a": 1.0, "method": by_posterior()}),
         ("the prior", {"lam_a": math.inf}),
         ("files", {"method": by_bootstrap(), "lam_a": 0.1, "lam_b": 0.2, "n": 2}),
         ("saved", {"lam_a": 0.3}),
@@ -338,9 +336,9 @@ def ends(case, engine, folder):
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())) or "default",
 )
 def test_the_code_makes_the_same_picture(case, how, engines, engine, tab, few):
-    path, recipe = settings(**how)
+    recipe = settings(**how)
     a, b = ends(case, engine, few)
-    shown, _ = made(tab, path, recipe, a, b)
+    shown = made(tab, recipe, a, b)
     session = Session("somebody")
     for letter in "ab":  # the code may need these downloads
         shutil.copy(write(letter, shown, session), few)
@@ -348,36 +346,32 @@ def test_the_code_makes_the_same_picture(case, how, engines, engine, tab, few):
         animation = image.n_frames
     session.close()
     shutil.copy(engines._folder / TINY, TINY)
-    for _ in codes_run(*steps_of(path, recipe, a, b)):
-        for key, result in shown.results.items():
-            name = f"interpolation_{key}.png" if path == "compare" else "interpolation.png"
-            assert same(name, replace(shown, results={key: result}).strip)
+    for _ in codes_run(*steps_of(recipe, a, b)):
+        assert same("interpolation.png", shown.strip)
+        with Image.open("interpolation.webp") as image:
+            assert image.n_frames == animation
+        for name in ("interpolation.png", "interpolation.webp"):
             Path(name).unlink()
-        if path != "compare":
-            with Image.open("interpolation.webp") as image:
-                assert image.n_frames == animation
-            Path("interpolation.webp").unlink()
 
 
 def test_a_direct_path_begins_at_a_and_ends_at_b(engine, tab):
     a, b = evidence_of(engine, *EXAMPLES["sepia"][:3], weight=2.0), evidence_of(engine, *EXAMPLES["cartoon"][:2])
-    shown, _ = made(tab, *settings("direct", n=4), a, b)
+    shown = made(tab, settings("direct", n=4), a, b)
     assert len(shown.frames[0]) == 1
     for (frame,), side in ((shown.frames[0], a), (shown.frames[-1], b)):
         image = np.asarray(side[0].face.image).astype(int)
         assert np.abs(np.asarray(frame).astype(int) - image).max() <= 2
-    assert shown.frames[14][0] == shown.strips["direct"][0][1]
+    assert shown.frames[14][0] == shown.rows[0][1]
 
 
-def test_a_path_that_is_impossible_is_refused_and_left_out_where_others_are_possible(engine, tab):
+def test_a_path_that_is_impossible_is_refused(engine, tab):
     """Of a saved posterior whose covariance has a low-rank part on a general diagonal."""
     likelihood = Covariance(torch.linspace(0.5, 1.5, engine.prior.dim), torch.ones(engine.prior.dim, 1))
     saved = Posterior.condition(torch.zeros(1, engine.prior.dim), 0.5, likelihood=likelihood)
     sides = Evidence(prior=TINY, saved=saved, saved_name="x"), Evidence()
     with pytest.raises(ValueError, match="low-rank part"):
-        made(tab, *settings("wasserstein", 0.5, 0.5, method=by_posterior()), *sides)
-    shown, message = made(tab, *settings("compare", 0.5, 0.5, method=by_posterior()), *sides)
-    assert list(shown.results) == ["linear", "direct"] and "Wasserstein is not shown" in message
+        made(tab, settings("wasserstein", 0.5, 0.5, method=by_posterior()), *sides)
+    assert made(tab, settings("linear", 0.5, 0.5, method=by_posterior()), *sides)
 
 
 def test_a_mix_of_a_and_b_is_shown_and_downloaded(tab_page, engines, tmp_path):
