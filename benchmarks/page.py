@@ -71,9 +71,10 @@ key => new Promise(done => {
   });
   panel.observe(document.querySelector('#evidence-status'), {subtree: true, childList: true, characterData: true});
   document.addEventListener('strip', function seen(event) {
-    if (!event.detail) return;
+    const previews = event.detail ? event.detail.at.length : 0;
+    if (!previews) return;  // the model alone comes first
     waits.push(performance.now() - start);
-    if (!event.detail.bare) return;
+    if (previews < 9) return;
     panel.disconnect();
     document.removeEventListener('strip', seen);
     done(waits);
@@ -143,8 +144,8 @@ def delays(url: str, prior: str) -> dict[str, list[float]]:
         page = opened(strip=True)
         page.wait_for_selector("#sheet .compare:enabled")
         waits = [page.evaluate(_STRIP, key) for key in SETS]
-        found["new evidence to its strip"] = [first for first, _ in waits]
-        found["new evidence to all nine positions of it"] = [last for _, last in waits]
+        found["new evidence to its strip"] = [of[0] for of in waits]
+        found["new evidence to all nine positions of it"] = [of[-1] for of in waits]
         page.wait_for_timeout(3000)
         moved = [page.evaluate(_MOVE, [place, "input", True]) for place in places(4 * MOVES)]
         found["moved, by the strip"] = moved[3:]
