@@ -73,7 +73,7 @@ def test_a_row_is_measured_of_real_files(tmp_path, monkeypatch):
         name: likeness.turn(pictures, METHODS[name], given, 0, spaces)
         for name in (HELD_OUT, GIVEN, MIRRORED, DEFAULT, PRIOR)
     }
-    assert found[HELD_OUT]["network"].keys() == {"novelty", "tenth", "near"}
+    assert found[HELD_OUT]["network"].keys() == {"novelty", "novelty_given", "tenth", "near"}
     assert found[HELD_OUT]["network"]["novelty"] == pytest.approx(1)
     for name in (GIVEN, MIRRORED):
         assert found[name]["network"]["novelty"] == pytest.approx(0, abs=1e-5) and found[name]["noisy"] == 0

@@ -58,6 +58,11 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     page = new_page(width=390, height=844, touch=True)
     page.goto(served_small)
     wait_samples(page)  # it opens with an example set
+    # While photographs are read, how far that is stands above the bar, although the drawer is closed.
+    page.evaluate("document.querySelector('#evidence-status').append(document.createElement('progress'))")
+    page.wait_for_selector("#evidence-status progress", state="visible")
+    page.evaluate("document.querySelector('#evidence-status progress').remove()")
+    page.wait_for_selector("#evidence-status", state="hidden")
     finger = Finger(page)
     with page.expect_file_chooser() as chooser:  # now the phone shows its gallery, or its camera
         finger.tap("#drawer .add")

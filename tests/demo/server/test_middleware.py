@@ -291,12 +291,12 @@ def test_whoever_leaves_before_the_request_is_complete_gets_no_answer_and_causes
 def test_a_disk_that_is_full_or_read_only_is_told_in_words(http, monkeypatch, number):
     from gradio import route_utils
 
-    from transflow_core.operations import result
+    from transflow_core.operations import call as operations
 
     def fails(*_, **__):
         raise OSError(number, "no", "/some/where")
 
-    monkeypatch.setattr(result, "save_png", fails)
+    monkeypatch.setattr(operations, "save_png", fails)
     running = call(http)
     monkeypatch.setattr(route_utils, "NamedTemporaryFile", fails)
     answer = http.post("/gradio_api/upload", files={"files": b"x"})
