@@ -52,8 +52,9 @@ Rows named *local* are the local bootstrap. *Predictive* is a kernel density aro
 pasted* has local weights but no model: the difference from *local* is what the model changes. More methods, measures
 and sets are in [likeness.json](likeness.json).
 
-    # The sets that ship; with `--evidence FOLDER` a folder of other sets.
+    # The sets that ship, then a folder of other sets.
     python -m benchmarks.likeness --first-split 100 --splits 6 --slow-splits 2 --other-splits 2
+    python -m benchmarks.likeness --evidence FOLDER --first-split 100 --splits 20 --slow-splits 4 --other-splits 2
 
 """
 
