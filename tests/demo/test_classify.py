@@ -10,7 +10,7 @@ from demo.tabs.classify import tasks
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
 
-from ..helpers import ROOT, TIMEOUT
+from ..helpers import ROOT, TIMEOUT, frames
 from .conftest import EXAMPLES, TINY, reset_page, run_python, saved, says
 from .test_studio import drag
 
@@ -204,6 +204,7 @@ def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_
     page.keyboard.press("Enter")
     wait_answers(page, 14)
     page.set_viewport_size({"width": 390, "height": 900})
+    frames(page, 30)  # the page takes its new width
     before = page.evaluate(top)
     ask(page, [EXAMPLES["sepia"][0]])
     wait_answers(page, 15)
