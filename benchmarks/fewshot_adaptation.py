@@ -144,8 +144,8 @@ def measure(pictures: Set, engine: Engine, options: argparse.Namespace, known: l
                 x = pictures.features("network", mirrored=True)[inside]
             elif name == FINE_TUNED:
                 tried = [(network(drawn), of) for drawn, of in fine_tuned(given, pictures.name, options.fine_tune)]
-                known_to, rest = features[inside], features[outside]
-                x, facts = min(tried, key=lambda one: measured(one[0], known_to, rest, False)["energy"])
+                energies = [measured(one, features[inside], features[outside], False)["energy"] for one, _ in tried]
+                x, facts = tried[int(np.argmin(energies))]
             else:
                 drawn = METHODS[name].draw(given).images
                 facts, x = {"seconds": time.perf_counter() - start}, network(drawn)

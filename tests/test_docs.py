@@ -102,12 +102,11 @@ def test_an_example_runs(name, few, monkeypatch, capsys):
     runpy.run_path(str(file), run_name="__main__")
     assert all((few / made).stat().st_size > 1000 for made in MADE[name])
     if name == "classify":
-        assert capsys.readouterr().out.count("(") == 3  # each is told apart, and none is "none of these"
+        assert capsys.readouterr().out.count("(") == 3  # each has a class, and none is "none of these"
 
 
-def cells(notebook: Path, kind: str) -> list[str]:
-    told = json.loads(notebook.read_text(encoding="utf-8"))
-    return ["".join(cell["source"]) for cell in told["cells"] if cell["cell_type"] == kind]
+def code_cells(notebook: Path) -> list[dict]:
+    return [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
 
 
 @pytest.mark.slow
@@ -120,7 +119,8 @@ def test_a_notebook_runs(notebook, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     shown: list[object] = []
     names: dict[str, object] = {"__name__": "__main__", "display": shown.append}
-    for index, code in enumerate(cells(notebook, "code")):
+    for index, cell in enumerate(code_cells(notebook)):
+        code = "".join(cell["source"])
         code = code.replace("%pip install -q transflow-studio", "raise")  # a word of notebooks, for where it is missing
         exec(compile(code, f"{notebook.name}, cell {index}", "exec"), names)
     assert len(shown) >= 3 and all(isinstance(picture, Image.Image) for picture in shown)
@@ -129,8 +129,7 @@ def test_a_notebook_runs(notebook, monkeypatch, tmp_path):
 @every_notebook
 def test_a_notebook_has_its_results_and_its_page_of_the_site(notebook):
     """Every cell was run, in order; each picture that is shown can be opened, and the file stays small."""
-    told = json.loads(notebook.read_text(encoding="utf-8"))
-    codes = [cell for cell in told["cells"] if cell["cell_type"] == "code"]
+    codes = code_cells(notebook)
     assert [cell["execution_count"] for cell in codes] == list(range(1, len(codes) + 1))
     for cell in codes:
         code = "".join(cell["source"])

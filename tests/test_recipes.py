@@ -106,6 +106,7 @@ def test_one_line_more_and_a_parameter_is_in_the_endpoint_the_tool_and_the_page(
 @pytest.mark.parametrize(
     ("model", "values", "words"),
     [
+        (Sample, {"n": True}, "n is true; give a number or a word."),
         (Sample, {"n": 0}, "n is 0; the least is 1."),
         (Sample, {"temperature": 2}, "temperature is 2; the most is 1.5."),
         (Sample, {"temperature": math.nan}, "temperature is nan"),
@@ -113,7 +114,7 @@ def test_one_line_more_and_a_parameter_is_in_the_endpoint_the_tool_and_the_page(
         (Sample, {"seed": None}, "seed is None"),
         (Sample, {"lam_ratio": -1}, "lam_ratio is -1; the least is 0."),
         (Sample, {"lam_ratio": "big"}, "lam_ratio is 'big'"),
-        (Sample, {"lam_ratio": [1.0] * 40}, "lam_ratio is [1.0"),
+        (Sample, {"lam_ratio": [1.0] * 40}, "not 40 of them"),
         (Sample, {"method": "mean"}, "method is 'mean'; choose 'auto', 'local', 'bootstrap' or 'posterior'."),
         (Sample, {"method": "posterior", "likeness": 1}, "likeness belongs to the method 'local'."),
         (Sample, {"sead": 1}, "There is no parameter 'sead'."),

@@ -27,7 +27,6 @@ ANIMATIONS = ("webp", "gif", "mp4")
 """The formats that move."""
 
 Ratio = Annotated[float, Field(ge=0)]
-Ratios = Annotated[tuple[Ratio, ...], Field(min_length=1, max_length=32)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Index = Annotated[int, Field(ge=0, lt=10_000)]
 Deviations = Annotated[float, Field(ge=-3, le=3)]
@@ -115,6 +114,15 @@ class Recipe(BaseModel):
     def title(cls) -> str:
         """Its name in commands, addresses and pictures."""
         return cls.__name__.lower()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, values: Any) -> Any:
+        for name, value in values.items() if isinstance(values, dict) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field is not None and bool not in kinds(field):
+                raise ValueError(f"{name} is {str(value).lower()}; give a number or a word")
+        return values
 
     @model_validator(mode="after")
     def _belongs_to_the_method(self) -> Self:
@@ -222,7 +230,7 @@ class Method(Recipe):
     """
 
     method: Literal["auto", "local", "bootstrap", "posterior"] = parameter("auto", "How samples are drawn.")
-    lam_ratio: Ratio | Ratios | None = parameter(
+    lam_ratio: Ratio | tuple[Ratio, ...] | None = parameter(
         None, "λ/m: one number, or one for each latent level, fine to coarse. By default what suits the method."
     )
     likeness: float | None = parameter(
@@ -231,6 +239,13 @@ class Method(Recipe):
     images_per_sample: float | None = parameter(
         None, "How many images one sample is mixed from; more than there are is all.", ge=1, le=1000, only="bootstrap"
     )
+
+    @model_validator(mode="after")
+    def _some_levels(self) -> Self:
+        ratio = getattr(self, "lam_ratio", None)
+        if isinstance(ratio, tuple) and not 1 <= len(ratio) <= 32:
+            raise ValueError(f"lam_ratio is one number, or one for each level, not {len(ratio)} of them")
+        return self
 
     @classmethod
     def upgrade(cls, texts: dict[str, str]) -> dict[str, str]:

@@ -491,7 +491,7 @@ class Studio:
         """The samples first, then the open inner tab, then the address: only what has changed."""
         view = session.state(View)
         if view.result is None or view.result.request != request:
-            view.result = None  # if this is given up, whoever asks for those before has to say so again
+            view.result = None  # if this is stopped, whoever asks for those before has to say so again
             yield dict.fromkeys(self._statuses, updating(engine.ahead))
             started, sampler = time.perf_counter(), request.sampler(engine)
             drawn = engine.sample(sampler, side=request.side(engine), cancel=cancel, **request.draws)
