@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transflow_core.posterior import Guard
-from transflow_core.posterior.guard import Looks, chessboard
+from transflow_core.posterior.guard import Looks, chessboard, clear
 
 SIDE, CHANNELS = 32, 5
 
@@ -139,6 +139,23 @@ def test_a_mouth_like_none_of_the_evidence_is_torn_and_one_of_the_evidence_is_no
         assert guard.torn(F.interpolate(others, size=side, mode="area")).all()
     flat = torch.full((2, 3, 128, 128), 0.4)
     assert not guard.torn(flat).any() and not Guard.of(flat, None).torn(both).any()
+
+
+def test_a_face_is_less_clear_that_is_faint_or_has_an_eye_or_a_mouth_like_none_of_the_evidence():
+    images = lined(3, 0)
+    looks = Looks(images, torch.zeros(3, 1), None)
+    whole = clear(images, looks)
+    torch.testing.assert_close(clear(images.flip(-1), looks), whole)
+    worse = {"faint": 0.5 * images + 0.2}
+    for name, place in {"left": (slice(46, 76), slice(24, 64)), "right": (slice(46, 76), slice(64, 104))}.items():
+        for how, other in (("blurred", F.avg_pool2d(images, 15, 1, 7)), ("another", lined(3, 7))):
+            worse[f"{name} {how}"] = images.clone()
+            worse[f"{name} {how}"][..., *place] = other[..., *place]
+    worse["mouth"] = torch.cat([images[..., :62, :], lined(3, 7)[..., 62:, :]], -2)
+    for name, pictures in worse.items():
+        assert (clear(pictures, looks) < 0.95 * whole).all(), name
+    for side in (64, 256):
+        torch.testing.assert_close(clear(F.interpolate(images, size=side, mode="area"), looks), whole)
 
 
 def test_far_from_the_images_faces_may_be_others():

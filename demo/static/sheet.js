@@ -58,7 +58,7 @@ const showSheet = async () => {
     cell.style.backgroundSize = `${100 * width / side}% ${100 * height / side}%`;
     cell.style.backgroundPosition = `${100 * x / (width - side)}% ${100 * y / (height - side)}%`;
   });
-  choose(Math.min(value.opening ?? at, n - 1));
+  choose(Math.min(value.large ?? at, n - 1));
 };
 watch('value', showSheet);
 
@@ -135,7 +135,7 @@ const choose = index => {
   cells.children[at].scrollIntoView?.({block: 'nearest', inline: 'nearest'});
   if (full && full.sheet === sheet && full.index === at) return showFace(full);
   showFace({index: at, src: crop(at), text: 'Face ' + (at + 1) + ' of ' + n});
-  return opening === undefined;
+  return !opening;
 };
 // The server knows which face is large, and sends it after each sheet.
 const move = index => { if (props.value && choose(index)) trigger('expand', {index: at}); };

@@ -397,6 +397,7 @@ class Studio:
             if not wanted():
                 return
             early.images = evidence.images
+            session.state(View).result = None  # the page shows other samples now
             how: dict[str, Any] = request.draws | {"side": request.side(engine)}
             how |= {"preview": True, "priority": "background"}
             x = engine.sample(request.sampler(engine), cancel=cancel, **how).images
@@ -452,7 +453,9 @@ class Studio:
         title = f"{title_of(evidence)}: new faces" if evidence.example else f"New faces{count}"
         address = f"{data.get('host')}?example={evidence.example or NOTHING}"
         shown = images if data.get("strip") is True else []
-        save_png(card(result.full(4), title, "Transflow Studio" if own else address, shown), buffer)
+        best = dict.fromkeys([session.state(View).large, *result.best, *range(result.request.recipe.n)])
+        samples = [result.full(1, index)[0] for index in list(best)[:4]]
+        save_png(card(samples, title, "Transflow Studio" if own else address, shown), buffer)
         text = _IN_NO_LINK if own else "The link opens the same samples. The picture shows four of them."
         value = {"src": uri_of(buffer.getvalue(), "PNG"), "name": f"{evidence.example or 'new_faces'}.png"}
         yield {self._card: value | {"title": title, "text": text, "own": own, "images": len(images)}}
@@ -496,8 +499,14 @@ class Studio:
             started, sampler = time.perf_counter(), request.sampler(engine)
             drawn = engine.sample(sampler, side=request.side(engine), cancel=cancel, **request.draws)
             pictures = to_pil(drawn.images)
+            seconds = time.perf_counter() - started
             view.result = Result(request, engine, sampler, pictures, drawn.counts)
-            yield self._shown(session, pictures, request, time.perf_counter() - started)
+            shown = self._shown(session, pictures, request, seconds)
+            drawn_from = _latents(request.evidence), request.recipe.seed, request.recipe.near
+            if view.result.best and view.drawn_from != drawn_from:  # other people
+                view.large = shown[self._sheet]["large"] = view.result.best[0]
+            view.drawn_from = drawn_from
+            yield shown
         if view.sent != (view.result.number, view.large):
             yield {self._sample: _large(view, view.result, cancel)}
         yield from self._results.fill(view, view.result, cancel)
@@ -581,7 +590,8 @@ def _opening() -> dict[str, Any]:
     """The samples of the opening set, which `assets/make_pictures.py` draws."""
     with Image.open(path := FOLDER / "opening.jpg") as image:
         cell = image.width // 4 - GAP
-    return _sheet_value(uri_of(path.read_bytes()), "16 samples", 16, columns=4, cell=cell) | {"opening": _FIRST}
+    value = _sheet_value(uri_of(path.read_bytes()), "16 samples", 16, columns=4, cell=cell)
+    return value | {"opening": True, "large": _FIRST}
 
 
 def _sheet_value(src: str, alt: str, n: int, *, columns: int, cell: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from transflow_core.limits import SAMPLES, Range, choice
 from transflow_core.operations import sampler_of
 from transflow_core.posterior import Gaussian, Posterior
 from transflow_core.posterior.gaussian import Sampler
-from transflow_core.posterior.guard import Closest
+from transflow_core.posterior.guard import Closest, clear
 from transflow_core.recipes import NUMBERS, Sample, Sweep
 from transflow_core.views import to_metadata
 
@@ -142,8 +142,25 @@ class Result:
         evidence = self.request.evidence
         if not evidence.ready:
             return []
+        return self.engine.closest(self._pixels, evidence.posterior(), evidence)
+
+    @cached_property
+    def best(self) -> list[int]:
+        """The samples' indices: of the half that is farther from the evidence first, and of each half clear faces.
+
+        Empty without evidence.
+        """
+        if not self.closest:
+            return []
+        clarity = clear(self._pixels, self.engine.looks(self.request.evidence.posterior())).tolist()
+        apart = [one.distance for one in self.closest]
+        middle = sorted(apart)[len(apart) // 2]
+        return sorted(range(len(apart)), key=lambda index: (apart[index] < middle, -clarity[index]))
+
+    @property
+    def _pixels(self) -> torch.Tensor:
         pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in self.pictures])).permute(0, 3, 1, 2)
-        return self.engine.closest(self.engine.prior.pixels.from_bytes(pixels), evidence.posterior(), evidence)
+        return self.engine.prior.pixels.from_bytes(pixels)
 
 
 @dataclass
@@ -153,7 +170,8 @@ class View:
     Attributes:
         request: the request that runs, or ran last.
         result: the samples on the page; None while it shows previews.
-        large: the index of the sample that is large.
+        large: the index of the sample that is large: the best one, until another is clicked.
+        drawn_from: what decides who is on the sheet: the evidence, the seed, and the sample that others are around.
         larger: the number of a result, the index of the sample of it that was enlarged last, and the file of that.
         sent: the number of a result, and the index of the sample of it that the page has in full.
         open_tab: key of the open inner tab.
@@ -165,6 +183,7 @@ class View:
     request: Request | None = None
     result: Result | None = None
     large: int = 0
+    drawn_from: Any = None
     larger: tuple[int, int, Path] | None = None
     sent: tuple[int, int] | None = None
     open_tab: str = "download"

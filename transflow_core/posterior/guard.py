@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _EYES = (0.38, 0.58, 0.25, 0.75)  # top, bottom, left and right of where eyes are in the frame
+_EACH_EYE = (0.38, 0.58, 0.22, 0.5), (0.38, 0.58, 0.5, 0.78)
 _MARGIN = 0.01  # of a range: evidence that is encoded again differs in its last bits
 _WINDOW = 9 / 128  # of the frame's side: how far around a pixel its colour may be found
 _COLOUR = 0.03  # times λ/m: grey images let colours in as well, on the way to the prior
@@ -55,8 +56,8 @@ class Guard:
         high = F.max_pool2d(seen.amax(0, keepdim=True), window, 1, window // 2)[0]
         low = -F.max_pool2d((-seen).amax(0, keepdim=True), window, 1, window // 2)[0]
         small = judged(images, images.shape[-1])
-        faces, plain = _nose_and_mouth(small)
-        return cls(ranges, torch.stack([low, high]), chessboard(small).max().item(), faces[~plain])
+        faces, strength = _lines_in(small, _FACE)
+        return cls(ranges, torch.stack([low, high]), chessboard(small).max().item(), faces[strength > _PLAIN])
 
     def union(self, other: Guard) -> Guard:
         """What either lets through."""
@@ -106,10 +107,10 @@ class Guard:
 
         A mouth that two donors share, or that is not where its face expects it, is like none. Judged as `noisy` is.
         """
-        faces, plain = _nose_and_mouth(judged(images, self.chroma.shape[-1]))
+        faces, strength = _lines_in(judged(images, self.chroma.shape[-1]), _FACE)
         if not len(self.faces):
-            return torch.zeros_like(plain)
-        return ((faces @ self.faces.to(faces).T).amax(1) < self.alike) & ~plain
+            return torch.zeros_like(strength, dtype=torch.bool)
+        return ((faces @ self.faces.to(faces).T).amax(1) < self.alike) & (strength > _PLAIN)
 
     def noisy_or_torn(self, images: Tensor) -> Tensor:
         """(n,) bool: which of (n, 3, S, S) are noisy or torn."""
@@ -216,6 +217,19 @@ def closest(images: Tensor, looks: Looks) -> list[Closest]:
     ]
 
 
+def clear(images: Tensor, looks: Looks) -> Tensor:
+    """(n,) how clear the faces of (n, C, S, S) in [0, 1] are, in no unit: the more, the clearer.
+
+    In a clear face the eyes stand out, and the mouth and each eye are like those of an image of the evidence, or of its
+    mirror image.
+    """
+    known = judged(torch.cat([looks.images, looks.images.flip(-1)]), looks.images.shape[-1]).to(images)
+    small = shrunk(images, known.shape[-1])
+    mouth, left, right = ((_lines_in(small, box), _lines_in(known, box)[0]) for box in (_FACE, *_EACH_EYE))
+    alike = [(lines @ others.T).amax(1) for (lines, _), others in (mouth, left, right)]
+    return (alike[0] + torch.minimum(*alike[1:])) * torch.minimum(left[0][1], right[0][1]).sqrt()
+
+
 def _apart(a: Tensor, b: Tensor) -> Tensor:
     """(n, q) root mean square differences; exactly 0 between what is equal."""
     a, b = a.flatten(1), b.flatten(1)
@@ -274,12 +288,12 @@ def lines_of(pictures: Tensor, window: int) -> Tensor:
     return grey - F.avg_pool2d(grey, window, 1, window // 2, count_include_pad=False)
 
 
-def _nose_and_mouth(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """The lines there of (q, C, S, S), (q, d), of mean 0 and norm 1; and which have none, (q,) bool."""
-    found = face_lines(pictures, _FACE, 2 * round(_LINES * pictures.shape[-1] / 2) + 1)
+def _lines_in(pictures: Tensor, box: tuple[float, float, float, float]) -> tuple[Tensor, Tensor]:
+    """The lines there of (q, C, S, S), (q, d), of mean 0 and norm 1; and their root mean square before, (q,)."""
+    found = face_lines(pictures, box, 2 * round(_LINES * pictures.shape[-1] / 2) + 1)
     found = (found - found.mean(1, keepdim=True)).nan_to_num(0.0, 0.0, 0.0)
     norm = found.norm(dim=1, keepdim=True)
-    return found / norm.clamp_min(1e-9), norm[:, 0] <= _PLAIN * found.shape[1] ** 0.5
+    return found / norm.clamp_min(1e-9), norm[:, 0] / found.shape[1] ** 0.5
 
 
 def _chroma(images: Tensor) -> Tensor:
