@@ -95,25 +95,28 @@ def fine_tuned(given: Given, name: str, minutes: float) -> Iterator[tuple[torch.
         for index, picture in enumerate(to_pil(torch.from_numpy(given.images))):
             picture.save(data / part / f"{index}.png")
     fixed = f"--start {given.engine.prior.name} --learning-rate 1e-4 --batch-size 10 --warmup-steps 20"
-    used = budget = 0.0
+    so_far, used, budget = RUNS / name / "minutes", 0.0, 0.0
+    if so_far.is_file():
+        used, budget = map(float, so_far.read_text(encoding="utf-8").split())
     for stop in (minutes / 6, minutes):
         kept = RUNS / name / f"{stop:g}"
         while used < stop and not (kept / "minutes").is_file():
             how = ["--resume"] if (out / "training.pt").is_file() else [*fixed.split(), "--held-out", "check/*"]
             command = [sys.executable, "-m", "transflow_core", "train", str(data), "-o", str(out), *how]
-            budget += max(1, stop - used)  # of the clock, of which a busy machine gives a part
+            budget += min(10, max(1, stop - used))  # of the clock; what is stopped loses ten minutes at most
             before = _processor_seconds()
             subprocess.run([*command, "--minutes", f"{budget:.1f}"], check=True)
             used += (_processor_seconds() - before) / 60
+            so_far.write_text(f"{used:.1f} {budget:.1f}", encoding="utf-8")
         if not (kept / "minutes").is_file():
             shutil.copytree(out, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("training.pt", "images"))
-            (kept / "minutes").write_text(f"{used:.1f} {budget:.1f}", encoding="utf-8")
-        used, budget = map(float, (kept / "minutes").read_text(encoding="utf-8").split())
+            shutil.copy(so_far, kept / "minutes")
+        taken = float((kept / "minutes").read_text(encoding="utf-8").split()[0])
         engine = Engine(load_prior(kept))
         for temperature in TEMPERATURES:
             normal = Gaussian.standard(engine.prior.dim)
             drawn = engine.sample(normal, given.n, seed=given.seed, temperature=temperature).images
-            yield drawn, {"seconds": 60 * used, "temperature": temperature}
+            yield drawn, {"seconds": 60 * taken, "temperature": temperature}
 
 
 def _processor_seconds() -> float:
