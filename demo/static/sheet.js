@@ -34,6 +34,7 @@ const showSheet = async () => {
   const value = props.value;
   if (!value || (value.opening && location.search.length > 1)) return;  // the first samples are those of the address
   const version = ++sheetVersion;
+  at = Math.min(value.large ?? at, value.n - 1);  // now: the sample in full may come before the sheet is decoded
   picture.src = value.src; picture.alt = value.alt; picture.hidden = false;
   await picture.decode().catch(() => {});
   if (version !== sheetVersion) return;
@@ -58,7 +59,7 @@ const showSheet = async () => {
     cell.style.backgroundSize = `${100 * width / side}% ${100 * height / side}%`;
     cell.style.backgroundPosition = `${100 * x / (width - side)}% ${100 * y / (height - side)}%`;
   });
-  choose(Math.min(value.large ?? at, n - 1));
+  choose(at);
 };
 watch('value', showSheet);
 

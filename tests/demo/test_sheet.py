@@ -89,15 +89,7 @@ def test_the_sheet_is_the_gallery(studio, tmp_path):
     choose_example(page, "sepia")
     assert page.get_attribute("#sheet img", "alt") == f"16 samples, sepia, λ/m {METHODS['local'].lam_ratio:g}"
     engine, files = Engine(make_tiny_prior()), example_sets()["sepia"].files
-    evidence = engine.read(files, align="never")
-    # The best one is large: the clearest of the half that is farther from the images.
-    request = Request(evidence, recipe_of({"prior": "tiny", **dict(METHODS["local"])}))
-    sampler = request.sampler(engine)
-    drawn = engine.sample(sampler, **request.draws)
-    result = Result(request, engine, sampler, to_pil(drawn.images), drawn.counts)
-    apart = [near.distance for near in engine.closest(drawn.images, evidence.posterior())]
-    assert sorted(result.best) == list(range(16)) and apart[result.best[0]] >= np.median(apart)
-    page.wait_for_selector(f"#sheet .cells [aria-current][aria-label='Face {result.best[0] + 1} of 16']")
+    posterior = engine.read(files, align="never").posterior()
     page.focus("#sheet .cells button >> nth=0")
     page.keyboard.press("Enter")
     page.keyboard.press("ArrowDown")  # the fifth
@@ -110,7 +102,6 @@ def test_the_sheet_is_the_gallery(studio, tmp_path):
     assert text["sample"] == "5" and text["seed"] == "0" and text["prior"] == "tiny" and "sepia_00" in text["evidence"]
     assert text["recipe"] == "sample" and text["method"] == "local"
     # Beside it stands the closest of the images, by the very distance that the core gives.
-    posterior = evidence.posterior()
     (near,) = engine.closest(engine.prior.to_unit(Image.open(one)), posterior)
     words = page.get_attribute("#sheet .closest", "title")
     assert words.startswith(files[near.index].name) and "0 is a copy, 1 is as" in words
@@ -179,6 +170,28 @@ def test_hold_to_compare_shows_the_same_draws_without_evidence_and_the_strip_nee
     assert alike(moved, picture_of(page, "#sheet .large img")) > 0.8
     frames(page)
     assert "background" not in strips  # the strip is not made again
+
+
+def test_the_best_sample_is_large_also_where_its_sheet_takes_long_to_decode(page, served_small):
+    # The clearest of the half that is farther from the images.
+    engine = Engine(make_tiny_prior())
+    evidence = engine.read(example_sets()["greyscale"].files, align="never")
+    request = Request(evidence, recipe_of({"prior": "tiny", **dict(METHODS["local"])}))
+    sampler = request.sampler(engine)
+    drawn = engine.sample(sampler, **request.draws)
+    best = Result(request, engine, sampler, to_pil(drawn.images), drawn.counts).best
+    apart = [near.distance for near in engine.closest(drawn.images, evidence.posterior())]
+    assert sorted(best) == list(range(16)) and apart[best[0]] >= np.median(apart) and best[0]
+    page.add_init_script("""
+        const {decode} = Image.prototype;
+        const late = new Promise(go => document.addEventListener('sample', () => setTimeout(go, 1500)));
+        Image.prototype.decode = async function () { await late; await decode.call(this); };
+    """)
+    page.goto(f"{served_small}/?example=greyscale")
+    page.wait_for_selector(f"#sheet .cells [aria-current][aria-label='Face {best[0] + 1} of 16']")
+    page.wait_for_selector(f"#sheet .large img[alt^='Face {best[0] + 1} of 16: black & white']")
+    page.wait_for_selector("#sheet [data-do=more]:enabled")
+    assert page.is_visible("#sheet .closest")
 
 
 def test_undo_back_and_the_address(page, served_small):
