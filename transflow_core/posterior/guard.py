@@ -223,11 +223,15 @@ def clear(images: Tensor, looks: Looks) -> Tensor:
     In a clear face the eyes stand out, and the mouth and each eye are like those of an image of the evidence, or of its
     mirror image.
     """
-    known = judged(torch.cat([looks.images, looks.images.flip(-1)]), looks.images.shape[-1]).to(images)
+    known = looks.small(judged_at(looks.images.shape[-1])).to(images)
     small = shrunk(images, known.shape[-1])
-    mouth, left, right = ((_lines_in(small, box), _lines_in(known, box)[0]) for box in (_FACE, *_EACH_EYE))
-    alike = [(lines @ others.T).amax(1) for (lines, _), others in (mouth, left, right)]
-    return (alike[0] + torch.minimum(*alike[1:])) * torch.minimum(left[0][1], right[0][1]).sqrt()
+    alike, strengths = [], []
+    for box in (_FACE, *_EACH_EYE):
+        lines, strength = _lines_in(small, box)
+        alike.append((lines @ _lines_in(known, box)[0].T).amax(1))
+        strengths.append(strength)
+    mouth, *eyes = alike
+    return (mouth + torch.minimum(*eyes)) * torch.minimum(*strengths[1:]).sqrt()
 
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:
