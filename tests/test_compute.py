@@ -136,7 +136,8 @@ def test_a_noisy_draw_is_drawn_again_with_another_fold_and_the_others_stay(monke
     forced(monkeypatch, noisy)
     drawn = engine.sample(sampler, 4, seed=1)
     assert drawn.redrawn.tolist() == [0, 0, folds, 0] and not drawn.projected.any()
-    assert drawn.z[2].equal(sampler.sample(4, seed=1, fold=folds)[2])
+    again = sampler.sample(4, seed=1, fold=folds)[2]  # fewer draws at once are rounded differently
+    torch.testing.assert_close(drawn.z[2], again, atol=1e-6, rtol=0)
     assert drawn.z[[0, 1, 3]].equal(sampler.sample(4, seed=1)[[0, 1, 3]])
     torch.testing.assert_close(drawn.images[2], shown[folds][2], atol=1e-5, rtol=0)
     assert drawn.counts["redrawn"] == bool(folds) and drawn.counts["projected"] == 0

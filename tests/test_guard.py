@@ -123,7 +123,7 @@ def lined(m, seed):
     return F.interpolate(x, 128, mode="bilinear")
 
 
-def test_a_mouth_like_none_of_the_evidence_is_torn_and_one_of_the_evidence_is_not():
+def test_eyes_or_a_mouth_like_none_of_the_evidence_are_torn_and_those_of_one_image_are_not():
     images = lined(3, 0)
     both = torch.cat([images, images.flip(-1)])
     guard = Guard.of(both, None)
@@ -133,8 +133,12 @@ def test_a_mouth_like_none_of_the_evidence_is_torn_and_one_of_the_evidence_is_no
     others = torch.cat([lined(4, 7), shared])
     assert guard.torn(others).all() and guard.noisy_or_torn(others).all()
     pasted = others.clone()
-    pasted[..., 58:120, 32:96] = images[:1, :, 58:120, 32:96]  # nose and mouth, of one image
+    pasted[..., 8:124, 4:124] = images[:1, :, 8:124, 4:124]  # the face, of one image
     assert not guard.torn(pasted).any()
+    for part in (slice(8, 64), slice(86, 124)):  # with eyes, or a mouth, of another
+        halves = pasted[:4].clone()
+        halves[..., part, :] = others[:4, :, part]
+        assert guard.torn(halves).all()
     for side in (64, 256):
         assert guard.torn(F.interpolate(others, size=side, mode="area")).all()
     flat = torch.full((2, 3, 128, 128), 0.4)
@@ -160,7 +164,7 @@ def test_a_face_is_less_clear_that_is_faint_or_has_an_eye_or_a_mouth_like_none_o
 
 def test_far_from_the_images_faces_may_be_others():
     images, others = lined(3, 0), lined(40, 7)
-    guard = Guard.of(images, None)
+    guard = Guard.of(torch.cat([images, images.flip(-1)]), None)
     shares = [guard.grown(r).torn(others).float().mean() for r in (0.0, 4.0, 30.0)]
     assert shares[0] == 1 and 0 < shares[1] < 1 and shares[2] < 0.3
     wider = guard.union(Guard.of(others, None))

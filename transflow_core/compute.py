@@ -318,15 +318,16 @@ class Compute:
             wrong = guard.noisy_or_torn if donors is not None else guard.noisy
         bad, redrawn = wrong(means), torch.zeros(n, dtype=torch.int64)
         changed = bad.clone()
+        noise = donors.noise(n, seed, temperature, start) if donors is not None and bad.any() else z
         for fold in range(1, _REDRAWS + 1):
             if donors is None or not bad.any():
                 break
-            z[bad] = donors.sample(n, seed, temperature, start, fold)[bad]
+            z[bad] = noise[bad] + temperature * donors.deviations(n, seed, start, fold, bad)
             redrawn[bad] = fold
             _, excess[bad], means = small(z[bad], bad.nonzero().flatten())
             bad[bad.clone()] = wrong(means)
         if bad.any():
-            centre = sampler.mean if donors is None else donors.first(n, seed, start, _REDRAWS)[bad]
+            centre = sampler.mean if donors is None else donors.first(n, seed, start, _REDRAWS, bad)
             z[bad] = project(lambda some: small(some, bad.nonzero().flatten())[2], z[bad], centre, wrong)
         if changed.any():
             images[changed] = decode(z[changed], changed.nonzero().flatten())[0]

@@ -78,7 +78,7 @@ _NOT_KEPT = "Your photos were not kept, and no link has them. Add them again."
 _MOST_LEVELS, _MOST_STATES = 8, 10
 _FEW = range(3, 16)  # so many images of one's own give samples already while others are read
 _SAMPLES, _STRIP, _LARGE, _TAB = "samples", "strip", "large", "studio"
-_FIRST = 13  # the sample of `static/opening.jpg` that is large: the first of `Result.best`
+_FIRST = 10  # the sample of `static/opening.jpg` that is large: the first of `Result.best`
 _ENLARGES = f'<button type="button" class="needs" data-do="larger">{LABEL}</button>'
 _NO_EVIDENCE = Evidence()  # the very same one, so that requests are equal
 _IN_NO_LINK = "Your photos are not in a link. Share the picture, or the set as a file. The file contains your photos."

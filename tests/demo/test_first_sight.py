@@ -2,11 +2,20 @@
 
 import re
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
+from demo.examples import example_sets
+from demo.render import sheet_picture
 from demo.static import FOLDER
-from demo.tabs.studio import _opening
+from demo.tabs.studio import OPENING, _opening
+from demo.tabs.studio_results import DEFAULT, Request, Result
+from transflow_core.engine import Engine
+from transflow_core.images import to_pil
+from transflow_core.posterior import resolve
+from transflow_core.priors.catalogue import load_prior
+from transflow_core.recipes import Method
 
 from ..helpers import frames
 from .conftest import says
@@ -51,6 +60,20 @@ def test_the_picture_that_the_page_opens_with_has_the_cells_that_are_cut_from_it
     side = 4 * (value["cell"] + value["gap"]) + value["gap"]
     with Image.open(FOLDER / "opening.jpg") as image:
         assert image.size == (side, side)
+
+
+def test_the_picture_that_the_page_opens_with_is_what_it_draws_and_has_the_same_large_face():
+    engine = Engine(load_prior())
+    evidence = engine.read(example_sets()[OPENING].files)
+    request = Request(evidence, resolve(DEFAULT.replace(**dict(Method())), evidence.posterior(), engine.looks)[0])
+    sampler = request.sampler(engine)
+    pictures, small = (
+        to_pil(engine.sample(sampler, **request.draws, side=side).images) for side in (None, request.side(engine))
+    )
+    sheet = np.asarray(sheet_picture(pictures), float)
+    with Image.open(FOLDER / "opening.jpg") as image:
+        assert np.abs(sheet - np.asarray(image, float)).mean() < 2
+    assert Result(request, engine, sampler, small, {}).best[0] == _opening()["large"]
 
 
 def test_one_slider_moves_likeness_and_lam_and_they_move_it(page, served_small):

@@ -45,8 +45,11 @@ class ImageSampler:
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0, fold: int = 0) -> Tensor:
         """(n, D), as `Gaussian.sample`, whose noise it has, and the deviations of each draw's images."""
-        noise = Gaussian(self.mean, self.covariance).sample(n, seed, temperature, start)
-        return noise + temperature * self.deviations(n, seed, start, fold)
+        return self.noise(n, seed, temperature, start) + temperature * self.deviations(n, seed, start, fold)
+
+    def noise(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
+        """(n, D), the mean and the noise of each draw: the same in every fold."""
+        return Gaussian(self.mean, self.covariance).sample(n, seed, temperature, start)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

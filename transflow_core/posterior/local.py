@@ -35,6 +35,7 @@ _LINE = 5  # pixels of a small picture around a place, which a line there is dar
 _COLOURS = 0.5  # how much colours count where seams are judged, beside the lines of the face
 # Keeps the noise of fields apart from all others under one seed.
 _FIELDS = 0x2545F4914F6CDD1D
+_ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -114,22 +115,22 @@ class Local(ImageSampler):
     visible: Tensor | None = None
     since: Tensor | None = None
 
-    def first(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
-        """(n, D) latents of each draw's first donor."""
-        rows, _ = self.mixing(n, seed, start, fold)
+    def first(self, n: int, seed: int = 0, start: int = 0, fold: int = 0, only: Tensor | slice = _ALL) -> Tensor:
+        """(n, D) latents of each draw's first donor; for `only` see `mixing`."""
+        rows, _ = self.mixing(n, seed, start, fold, only)
         return self.mean + self.directions[rows[:, 0].to(self.mean.device)]
 
-    def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> Tensor:
-        """τ c Σ w_i d_i of each draw, (n, D)."""
-        rows, logits = self.mixing(n, seed, start, fold)
-        found = self.mean.new_empty(n, self.dim)
+    def deviations(self, n: int, seed: int = 0, start: int = 0, fold: int = 0, only: Tensor | slice = _ALL) -> Tensor:
+        """τ c Σ w_i d_i of each draw, (n, D); for `only` see `mixing`."""
+        rows, logits = self.mixing(n, seed, start, fold, only)
+        found = self.mean.new_empty(len(rows), self.dim)
         for part, shape in self._levels:
             lacks = None if self.since is None else self.since[rows % len(self.shares)] > part.start
             if lacks is not None and lacks.all():
-                found[:, part] = self._of_prior(part, n, seed, start, fold)
+                found[:, part] = self._of_prior(part, n, seed, start, fold)[only]
                 continue
             # A few draws at a time: donors of all levels at once would fill the cache many times.
-            for some in torch.arange(n).split(8):
+            for some in torch.arange(len(rows)).split(8):
                 d = self.directions[:, part][rows[some].to(self.mean.device)].unflatten(2, shape)
                 local = _resized(logits[some], *shape[1:])
                 if lacks is not None:
@@ -142,27 +143,32 @@ class Local(ImageSampler):
                 gain = torch.minimum((wanted / had.clamp_min(1e-9)).sqrt(), most).clamp_min(1)
                 found[some, part] = DRAWN_IN * (average * gain[:, None]).flatten(1)
             if lacks is not None and lacks.all(1).any():
-                of_prior = self._of_prior(part, n, seed, start, fold).expand(n, -1)
+                of_prior = self._of_prior(part, n, seed, start, fold)[only]
                 found[lacks.all(1), part] = of_prior[lacks.all(1)]
         return found
 
     def _of_prior(self, part: slice, n: int, seed: int, start: int, fold: int) -> Tensor:
-        """What is added to the mean, and its noise, of a level to make it the prior's at `PRIOR_TEMPERATURE`."""
+        """(n, d), what makes a level the prior's at `PRIOR_TEMPERATURE`, if it is added to the mean and its noise."""
         had = self.covariance.diagonal.expand(self.dim)[part]
         more = (PRIOR_TEMPERATURE**2 - had).clamp_min(0).sqrt()
         if more.max() < 1e-3:
-            return -self.mean[part]
+            return -self.mean[part].expand(n, -1)
         own = (seed ^ (_FIELDS + 2)) + 7919 * fold
         return more * standard_normal(n, len(more), own & (2**63 - 1), start).to(self.mean) - self.mean[part]
 
-    def mixing(self, n: int, seed: int = 0, start: int = 0, fold: int = 0) -> tuple[Tensor, Tensor]:
-        """Which rows of `directions` make up each draw, (n, K), and the logits of their weights, (n, K, GRID, GRID)."""
-        rows = self._donors(n, seed, start, fold)
-        k, numbers = rows.shape[1], self.numbers
+    def mixing(
+        self, n: int, seed: int = 0, start: int = 0, fold: int = 0, only: Tensor | slice = _ALL
+    ) -> tuple[Tensor, Tensor]:
+        """Which rows of `directions` make up each draw, (n, K), and the logits of their weights, (n, K, GRID, GRID).
+
+        Of `only` some of the n draws, by their indices or as (n,) bool, it does not work out the others.
+        """
+        rows = self._donors(n, seed, start, fold)[only]
+        (drawn, k), numbers = rows.shape, self.numbers
         unlike = (self._apart[rows[:, :1], rows] - _LIKE).clamp_min(0).float()
         counts = (numbers.donors - torch.arange(k)).clamp(1e-30, 1).log() - numbers.fit * unlike
         share = counts.softmax(1)
-        counts = counts[:, :, None, None].expand(n, k, GRID, GRID)
+        counts = counts[:, :, None, None].expand(drawn, k, GRID, GRID)
         if self.visible is not None:
             seen = self.visible.cpu()
             seen = torch.cat([seen, seen.flip(-1)]) if self._mirrored else seen
@@ -170,20 +176,20 @@ class Local(ImageSampler):
             # Far below all fields: a hidden place is taken only where every donor is hidden.
             counts = counts + torch.where(seen > 1e-3, seen.clamp_min(1e-3).log(), _HIDDEN)[rows]
         cuts = numbers.cuts if self.pictures is not None and k > 1 and self._placed else 1
-        g = self._fields(n, cuts, k, seed, start, fold)
+        g = self._fields(n, cuts, k, seed, start, fold, only)
         if self.pictures is not None and k > 1:
             others = (share * self._unlike[rows[:, :1], rows]).sum(1) / share[:, 1:].sum(1).clamp_min(1e-30)
             a = (1 / (1 + others / _UNLIKE))[:, None, None, None, None]
-            u = image_noise(n, len(self.shares), seed, start, stream=8 * fold + 3).float()
+            u = image_noise(n, len(self.shares), seed, start, stream=8 * fold + 3)[only].float()
             g = a * g + (1 - a) / 4 * u.gather(1, rows % len(self.shares))[:, None, :, None, None]
-        best = torch.zeros(n, dtype=torch.int64)
+        best = torch.zeros(drawn, dtype=torch.int64)
         if self.pictures is not None and cuts > 1:
             donors = self._compared.to(g)[rows].flatten(3)
             w = (numbers.sharp * g + counts[:, None]).softmax(2).flatten(3)
             average = torch.einsum("ncks,nkds->ncds", w, donors)
             seams = torch.einsum("ncks,nks->nc", w, donors.square().sum(2)) - average.square().sum((2, 3))
             best = seams.argmin(1)
-        return rows, numbers.sharp * g[torch.arange(n), best] + counts
+        return rows, numbers.sharp * g[torch.arange(drawn), best] + counts
 
     def _donors(self, n: int, seed: int, start: int, fold: int) -> Tensor:
         """(n, K): the lead by its share, the others without replacement, near it, and each on its nearer side."""
@@ -200,15 +206,15 @@ class Local(ImageSampler):
             rows = torch.where(apart[first, rows + p] < apart[first, rows], rows + p, rows)
         return torch.cat([first, rows], 1)
 
-    def _fields(self, n: int, cuts: int, k: int, seed: int, start: int, fold: int) -> Tensor:
+    def _fields(self, n: int, cuts: int, k: int, seed: int, start: int, fold: int, only: Tensor | slice) -> Tensor:
         """(n, cuts, K, GRID, GRID): of more donors, and of more cuts, the first are the same."""
         shape = (_MOST_DONORS, *_MODES)
         own = (seed ^ _FIELDS) + 7919 * fold
         noise = standard_normal(n * cuts, math.prod(shape), own & (2**63 - 1), start * cuts)
-        noise = noise.reshape(n, cuts, *shape)[:, :, :k]
+        noise = noise.reshape(n, cuts, *shape)[only, :, :k]
         if self._placed:
             return fields(noise, self.numbers.length)
-        return noise[..., :1, :1].expand(n, cuts, k, GRID, GRID)
+        return noise[..., :1, :1].expand(-1, -1, -1, GRID, GRID)
 
     @property
     def _placed(self) -> bool:
