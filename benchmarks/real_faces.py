@@ -43,7 +43,7 @@ class RealFaces:
         known, limits, checked = x[::2], x[1::4], x[3::4]
         self._of, self._known = of, of(known)
         guard = Guard.of(torch.cat([known, known.flip(-1)]), None)
-        guard = replace(guard, parts=guard.parts[:1])
+        guard = replace(guard, parts=(guard.parts[0], guard.parts[1][:0]))  # nose and mouth alone
         for alike in np.arange(0.95, 0, -0.01):
             self._guard = replace(guard, alike=float(alike))
             if self._guard.torn(limits).float().mean() <= _ALARMS:

@@ -318,14 +318,15 @@ class Compute:
             wrong = guard.noisy_or_torn if donors is not None else guard.noisy
         bad, redrawn = wrong(means), torch.zeros(n, dtype=torch.int64)
         changed = bad.clone()
-        noise = donors.noise(n, seed, temperature, start) if donors is not None and bad.any() else z
-        for fold in range(1, _REDRAWS + 1):
-            if donors is None or not bad.any():
-                break
-            z[bad] = noise[bad] + temperature * donors.deviations(n, seed, start, fold, bad)
-            redrawn[bad] = fold
-            _, excess[bad], means = small(z[bad], bad.nonzero().flatten())
-            bad[bad.clone()] = wrong(means)
+        if donors is not None and bad.any():
+            noise = donors.noise(n, seed, temperature, start)
+            for fold in range(1, _REDRAWS + 1):
+                z[bad] = noise[bad] + temperature * donors.deviations(n, seed, start, fold, bad)
+                redrawn[bad] = fold
+                _, excess[bad], means = small(z[bad], bad.nonzero().flatten())
+                bad[bad.clone()] = wrong(means)
+                if not bad.any():
+                    break
         if bad.any():
             centre = sampler.mean if donors is None else donors.first(n, seed, start, _REDRAWS, bad)
             z[bad] = project(lambda some: small(some, bad.nonzero().flatten())[2], z[bad], centre, wrong)
