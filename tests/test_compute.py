@@ -15,6 +15,7 @@ from transflow_core.checkpoints.native import Checkpoint
 from transflow_core.compute import project, unusable
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
+from transflow_core.flows.fused import GuardedFlow
 from transflow_core.flows.glow import GlowConfig, LevelConfig
 from transflow_core.flows.pixels import PixelConvention
 from transflow_core.flows.wavelet import DetailConfig, WaveletConfig
@@ -179,9 +180,20 @@ def test_the_samples_are_the_same_at_every_side(kind, monkeypatch):
     whole = engine.sample(sampler, 16, seed=4)
     assert whole.projected.any() and whole.images.shape[-1] == 32
     assert whole.redrawn.any() == (kind == "local")
+    times, decode = [], GuardedFlow.low_pass
+
+    def counted(flow, z, halvings, *args, **how):
+        times.append((halvings, len(z)))
+        return decode(flow, z, halvings, *args, **how)
+
+    monkeypatch.setattr(GuardedFlow, "low_pass", counted)
     for side, shown, preview in ((1, 16, False), (16, 16, False), (17, 32, False), (500, 32, False), (32, 16, True)):
         small = engine.sample(sampler, 16, seed=4, side=side, preview=preview)
         assert small.images.shape[-1] == shown
+        # What is drawn again is judged at the least side, and details come once.
+        finest = sum(rows for halvings, rows in times if halvings < 1)
+        assert finest == (16 if shown == 32 else 0) < sum(rows for _, rows in times), times
+        times.clear()
         assert small.redrawn.equal(whole.redrawn) and small.projected.equal(whole.projected)
         torch.testing.assert_close(small.z, whole.z, atol=1e-5, rtol=0)
     alone = engine.sample(sampler, 1, seed=4, start=5)

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, how much there is, and what is being done."""
-Decoder = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+Decoder = Callable[..., tuple[Tensor, Tensor]]
 
 # Inverting eight images at once takes half the time of one by one.
 BATCH = 8
@@ -279,11 +279,15 @@ class Compute:
         neither. With `guards`, one for each latent, none leaves what its guard lets through. Where `side` pixels are
         enough, images may be that small: see `Prior.decode`.
         """
-        decode, rows = self._decoder(guards, side=side, **how), torch.arange(len(z))
-        images = decode(z, rows)[0]
+        decoded, rows = self._decoder(guards, **how), torch.arange(len(z))
+
+        def decode(z: Tensor, rows: Tensor) -> Tensor:
+            return _coloured(decoded(z, rows, side)[0], guards, rows)
+
+        images = decode(z, rows)
         if centre is not None and (bad := unusable(images)).any():
-            moved = project(lambda some: decode(some, rows[bad])[0], z[bad], centre.expand_as(z)[bad])
-            images[bad] = decode(moved, rows[bad])[0].nan_to_num(0.0, 1.0, 0.0)
+            moved = project(lambda some: decode(some, rows[bad]), z[bad], centre.expand_as(z)[bad])
+            images[bad] = decode(moved, rows[bad]).nan_to_num(0.0, 1.0, 0.0)
         return images
 
     def sample(
@@ -307,32 +311,39 @@ class Compute:
         A sample that is put together of several images and comes out noisy or torn (see `Guard`) is drawn again, with
         other donors, up to four times; then it is moved towards its first donor until it is clear.
         """
-        guard = sampler.guard
-        decode, small = (self._decoder([guard], preview, one, **how) for one in (side, 1))
+        guard, full = sampler.guard, self.prior.image_size
+        decode, rows = self._decoder([guard], preview, **how), torch.arange(n)
         z = sampler.sample(n, seed, temperature, start).clone()
-        images, excess, means = decode(z, torch.arange(n))
+        # What breaks is seen in the means of our flows. Their details come once no sample is drawn again.
+        first = 1 if isinstance(self.prior.flow, TrainableFlow) else side
+        low, excess = decode(z, rows, first)
+
         # What is put together of several images may be noisy or torn, and has other donors to try.
         donors = sampler if isinstance(sampler, Local) and guard is not None else None
         wrong = unusable
         if guard is not None and isinstance(sampler, Local | Around):
             wrong = guard.noisy_or_torn if donors is not None else guard.noisy
-        bad, redrawn = wrong(means), torch.zeros(n, dtype=torch.int64)
-        changed = bad.clone()
+
+        def broken(images: Tensor) -> Tensor:
+            return wrong(_coloured(judged(images, full), [guard]))
+
+        bad, redrawn = broken(low), torch.zeros(n, dtype=torch.int64)
         if donors is not None and bad.any():
             noise = donors.noise(n, seed, temperature, start)
             for fold in range(1, _REDRAWS + 1):
                 z[bad] = noise[bad] + temperature * donors.deviations(n, seed, start, fold, bad)
                 redrawn[bad] = fold
-                _, excess[bad], means = small(z[bad], bad.nonzero().flatten())
-                bad[bad.clone()] = wrong(means)
+                low[bad], excess[bad] = decode(z[bad], rows[bad], first)
+                bad[bad.clone()] = broken(low[bad])
                 if not bad.any():
                     break
         if bad.any():
             centre = sampler.mean if donors is None else donors.first(n, seed, start, _REDRAWS, bad)
-            z[bad] = project(lambda some: small(some, bad.nonzero().flatten())[2], z[bad], centre, wrong)
-        if changed.any():
-            images[changed] = decode(z[changed], changed.nonzero().flatten())[0]
-        return Samples(images.nan_to_num(0.0, 1.0, 0.0), z, redrawn, bad, excess > 1)
+            z[bad] = project(lambda some: decode(some, rows[bad], first)[0], z[bad], centre, broken)
+            low[bad] = decode(z[bad], rows[bad], first)[0]
+        images, more = decode(z, rows, side, low)
+        images = _coloured(images, [guard]).nan_to_num(0.0, 1.0, 0.0)
+        return Samples(images, z, redrawn, bad, excess.maximum(more) > 1)
 
     @functools.cached_property
     def fast(self) -> Prior:
@@ -357,38 +368,45 @@ class Compute:
         error = (fast.decode(z, side=side) - prior.decode(z, side=side)).abs().max()
         return fast if error <= most else prior
 
-    def _decoder(
-        self, guards: Sequence[Guard | None], preview: bool = False, side: int | None = None, **how: Unpack[How]
-    ) -> Decoder:
-        """Decodes latents (k, D) of rows (k,): images; by how much each would have left its ranges, (k,); and what they
-        are judged by (see `judged`), which is the same whatever their side."""
-        ranges, each, full = _ranges(guards), len(guards) > 1, self.prior.image_size
-        if preview and self.prior.device.type == "cpu":
-            side = min(side or full, full) // 2
-        side = side and max(side, judged_at(full))
+    def _decoder(self, guards: Sequence[Guard | None], preview: bool = False, **how: Unpack[How]) -> Decoder:
+        """Decodes latents (k, D) of rows (k,) at a side, or at the least at which samples are judged.
 
-        def coloured(images: Tensor, rows: Tensor) -> Tensor:
-            images = images.clamp(0, 1)
-            if not guards:
-                return images
-            some = [guards[row] for row in rows.tolist()] if each else guards
-            pairs = zip(some, images.split(len(images) // len(some)), strict=True)
-            return torch.cat([x if guard is None else guard.coloured(x) for guard, x in pairs])
+        From `known` coarser images on, where these are given. It returns images, not clipped, and by how much each
+        would have left its ranges, (k,).
+        """
+        ranges, full = _ranges(guards), self.prior.image_size
+        prior = self.fast if preview else self.prior
 
-        def decode(z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def decode(z: Tensor, rows: Tensor, side: int | None, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            side = min(side or full, full) // (2 if preview and prior.device.type == "cpu" else 1)
+            side = max(side, judged_at(full))
+            if known is not None and known.shape[-1] >= side:
+                return known, known.new_zeros(len(known))
+
             def guarded(part: slice) -> tuple[Tensor, Tensor]:
-                within = ranges[rows[part]] if ranges is not None and each else ranges
-                prior = self.fast if preview else self.prior
-                return prior.guarded_decode(z[part], self.batch_size, side, within, clip=False)
+                within = ranges[rows[part]] if ranges is not None and len(guards) > 1 else ranges
+                below = None if known is None else known[part]
+                return prior.guarded_decode(z[part], self.batch_size, side, within, below, clip=False)
 
             if not len(z):
-                nothing = self.prior.decode(z).cpu()
-                return nothing, nothing.new_zeros(0), nothing
-            parts = self._batches(guarded, len(z), self.batch_size, "sampling", **how)
-            images, excess = (torch.cat(some) for some in zip(*((x.cpu(), e.cpu()) for x, e in parts), strict=True))
-            return coloured(images, rows), excess, coloured(judged(images, full), rows)
+                nothing = prior.decode(z).cpu()
+                return nothing, nothing.new_zeros(0)
+            what = "sampling" if known is None else "decoding"
+            parts = self._batches(guarded, len(z), self.batch_size, what, **how)
+            images, excess = zip(*((x.cpu(), e.cpu()) for x, e in parts), strict=True)
+            return torch.cat(images), torch.cat(excess)
 
         return decode
+
+
+def _coloured(images: Tensor, guards: Sequence[Guard | None], rows: Tensor | None = None) -> Tensor:
+    """In [0, 1], with the colours that each image's guard lets through: of the rows (n,), or one guard for all."""
+    images = images.clamp(0, 1)
+    if not guards or not len(images):
+        return images
+    some = [guards[row] for row in rows.tolist()] if rows is not None and len(guards) > 1 else guards[:1]
+    pairs = zip(some, images.split(len(images) // len(some)), strict=True)
+    return torch.cat([x if guard is None else guard.coloured(x) for guard, x in pairs])
 
 
 def unusable(images: Tensor) -> Tensor:

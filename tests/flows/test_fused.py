@@ -160,6 +160,13 @@ def test_coarse_images_are_the_means_of_whole_ones_within_the_same_ranges(config
         coarse, of_coarse = form.guarded_inverse(z, ranges, times)
         torch.testing.assert_close(coarse, F.avg_pool2d(whole, 2**times), atol=1e-3, rtol=1e-3)
         assert (of_coarse <= excess).all()  # the details may leave besides
+        # From these on, only the details are computed: all of the finer sides come out as they would at once.
+        for finer in range(times):
+            refined, of_details = form.guarded_inverse(z, ranges, finer, coarse)
+            at_once, of_all = form.guarded_inverse(z, ranges, finer)
+            torch.testing.assert_close(refined, at_once)
+            assert of_details.maximum(of_coarse).equal(of_all)
+            torch.testing.assert_close(form.low_pass(z, finer, None, form.low_pass(z, times)), form.low_pass(z, finer))
 
 
 def test_a_set_that_ships_decodes_as_without_a_guard_and_its_draws_stay_whole(default_prior):

@@ -17,6 +17,7 @@ References:
 """
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from .base import Flow, Guard
 from .glow import Level, Step
 from .layers import Conv3x3, CouplingNet, InvertibleConv1x1, innermost_channels
-from .wavelet import DetailFlow, TrainableFlow, WaveletGlow
+from .wavelet import DetailFlow, TrainableFlow, WaveletGlow, unrolled
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -73,17 +74,28 @@ class GuardedFlow:
         """How often `low_pass` can halve the side: 0 for a Glow."""
         return self._flow.halvings if isinstance(self._flow, WaveletGlow) else 0
 
-    def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None) -> Tensor:
+    def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None, known: Tensor | None = None) -> Tensor:
         """See `WaveletGlow.low_pass`; `times` may be 0."""
-        return self._flow.low_pass(z, times, guard) if times else self._flow.inverse(z, guard)[0]  # type: ignore[union-attr]
+        if isinstance(self._flow, WaveletGlow):
+            return self._flow.low_pass(z, times, guard, known)
+        return self._flow.inverse(z, guard)[0]
 
-    def guarded_inverse(self, z: Tensor, ranges: Tensor, times: int = 0) -> tuple[Tensor, Tensor]:
+    def guarded_inverse(
+        self, z: Tensor, ranges: Tensor, times: int = 0, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Latents (n, D) and ranges (n, 2, R) -> (images, by how many times its width each would have left one (n,)).
 
-        The side of the images is halved so many times: see `low_pass`.
+        The side of the images is halved so many times, and some means of them may be known: see `low_pass`.
         """
-        guard = Guard(ranges, excess := ranges.new_zeros(len(z)), self.guarded)
-        return self.low_pass(z, times, guard), excess
+        at = self.guarded if known is None else self._guarded_above(known.shape[-1])
+        guard = Guard(ranges, excess := ranges.new_zeros(len(z)), at)
+        return self.low_pass(z, times, guard, known), excess
+
+    def _guarded_above(self, side: int) -> int:
+        """How many channels are guarded in the details of images larger than this."""
+        details, _ = unrolled(self._flow.config)
+        above = round(math.log2(self.image_size / side))
+        return sum(3 * self.channels * (one.steps + 1) for one in details[:above])
 
     def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `forward`, and the images' ranges, (n, 2, R): what is clamped when they are decoded."""

@@ -35,7 +35,8 @@ def require_openvino() -> Any:
 class OpenVinoFlow(GuardedFlow):
     """A `GuardedFlow`. With `fast` it computes in bfloat16, all of it: for previews alone.
 
-    `fingerprint` is that of the weights. Methods that are given a guard compute with torch: graphs are made of them.
+    `fingerprint` is that of the weights. Methods that are given a guard, or means that are known, compute with
+    torch: graphs are made of them.
     """
 
     def __init__(self, flow: TrainableFlow, fingerprint: str, fast: bool) -> None:
@@ -59,16 +60,22 @@ class OpenVinoFlow(GuardedFlow):
         """Latents (n, D) -> (images (n, C, S, S), nan: no density is computed)."""
         return self.noted_inverse(z)[0], z.new_full((len(z),), torch.nan)
 
-    def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None) -> Tensor:
+    def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None, known: Tensor | None = None) -> Tensor:
         """See `GuardedFlow.low_pass`."""
-        return self._decoded(z, self._endless(z), times)[0] if guard is None else super().low_pass(z, times, guard)
+        if guard is None and known is None:
+            return self._decoded(z, self._endless(z), times)[0]
+        return super().low_pass(z, times, guard, known)
 
     def noted_inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """See `GuardedFlow.noted_inverse`."""
         return self._decoded(z, self._endless(z), 0)
 
-    def guarded_inverse(self, z: Tensor, ranges: Tensor, times: int = 0) -> tuple[Tensor, Tensor]:
+    def guarded_inverse(
+        self, z: Tensor, ranges: Tensor, times: int = 0, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """See `GuardedFlow.guarded_inverse`."""
+        if known is not None:
+            return super().guarded_inverse(z, ranges, times, known)
         images, seen = self._decoded(z, ranges, times)
         (low, high), (least, largest) = ranges.unbind(1), seen.unbind(1)
         beyond = torch.maximum(low - least, largest - high) / (high - low).clamp_min(1e-6)

@@ -185,16 +185,27 @@ class WaveletGlow(nn.Module):
         """How many Haar levels there are."""
         return 1 + (self.base.halvings if isinstance(self.base, WaveletGlow) else 0)
 
-    def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None) -> Tensor:
+    def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None, known: Tensor | None = None) -> Tensor:
         """The 2×2 means of `inverse(z)[0]`, so many times, (n, C, S/2ᵗ, S/2ᵗ), without the finest details.
 
-        One halving saves half the time. `times` is at most `halvings`.
+        One halving saves half the time. `times` is at most `halvings`. Of `known` means, (n, C, s, s), of one more
+        halving or several, only the details above them are computed.
         """
         flow: TrainableFlow = self
         for _ in range(times):
             assert isinstance(flow, WaveletGlow)
             z, flow = z[:, math.prod(flow.latent_shapes[0]) :], flow.base
-        return flow.inverse(z, guard)[0]
+        if known is None:
+            return flow.inverse(z, guard)[0]
+        assert isinstance(flow, WaveletGlow)
+        return flow._refined(z, known, guard)
+
+    def _refined(self, z: Tensor, low: Tensor, guard: Guard | None) -> Tensor:
+        shape = self.latent_shapes[0]
+        eps, rest = z.split([math.prod(shape), z.shape[1] - math.prod(shape)], 1)
+        if isinstance(self.base, WaveletGlow) and low.shape[-1] < self.base.image_size:
+            low = self.base._refined(rest, low, guard)
+        return haar_merge(low, self.details.inverse(eps.unflatten(1, shape), low, guard)[0])
 
     def inverse(self, z: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""

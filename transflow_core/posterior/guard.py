@@ -295,8 +295,10 @@ def face_lines(
 
 def lines_of(pictures: Tensor, window: int) -> Tensor:
     """(q, 1, S, S) of (q, C, S, S): how much lighter each place is than the window around it, an odd side."""
-    grey = pictures.mean(1, keepdim=True)
-    return grey - F.avg_pool2d(grey, window, 1, window // 2, count_include_pad=False)
+    grey = around = pictures.mean(1, keepdim=True)
+    for size in ((window, 1), (1, window)):  # a window of 19 at once takes five times as long
+        around = F.avg_pool2d(around, size, 1, [side // 2 for side in size], count_include_pad=False)
+    return grey - around
 
 
 def _lines_in(

@@ -278,6 +278,7 @@ class Prior:
         batch_size: int = 32,
         side: int | None = None,
         ranges: Tensor | None = None,
+        known: Tensor | None = None,
         clip: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """As `decode`, and no value inside the flow leaves `ranges`, so that no picture breaks into noise.
@@ -286,27 +287,33 @@ class Prior:
             z, batch_size, side: see `decode`.
             ranges: (2, R) or (n, 2, R), as `noted_decode` gives them; None for none. A flow that is none of ours takes
                 no notice (see `flows.fused`).
+            known: the same images at a smaller side, not clipped: then only finer levels are computed, by our flows.
             clip: whether the images are clipped to [0, 1]. The means of those that are not are the smaller images.
 
         Returns:
-            The images; and by how many times its width each image would have left a range, (n,): 0 for not at all.
+            The images; and by how many times its width each image would have left a range, (n,): 0 for not at all, and
+            of finer levels alone where the coarser ones are known.
         """
-        z, form = self._checked(z), self._form
+        form, given = self._form, {"z": self._checked(z)}
         most = getattr(form, "halvings", 0) if side else 0
         times = min(most, math.floor(math.log2(max(1.0, self.image_size / (side or 1)))))
-        if ranges is not None and isinstance(form, GuardedFlow):
-            z = torch.cat([z, ranges.to(z).expand(len(z), 2, form.guarded).flatten(1)], 1)
+        if isinstance(form, GuardedFlow):
+            if ranges is not None:
+                given["ranges"] = ranges.to(given["z"]).expand(len(z), 2, form.guarded)
+            if known is not None:
+                given["known"] = self.pixels.to_flow(known.to(given["z"]))
+        shapes = {name: one.shape[1:] for name, one in given.items()}
 
-            def decoded(batch: Tensor) -> tuple[Tensor, Tensor]:
-                latents, bounds = batch.split([self.dim, batch.shape[1] - self.dim], 1)
-                return form.guarded_inverse(latents.contiguous(), bounds.unflatten(1, (2, -1)), times)
-        else:
+        def decoded(batch: Tensor) -> tuple[Tensor, Tensor]:
+            parts = zip(shapes.items(), batch.split([math.prod(shape) for shape in shapes.values()], 1), strict=True)
+            how: dict[str, Any] = {name: part.unflatten(1, shape).contiguous() for (name, shape), part in parts}
+            latents = how.pop("z")
+            if "ranges" in how:
+                return cast(Any, form).guarded_inverse(latents, times=times, **how)
+            images = cast(Any, form).low_pass(latents, times, **how) if times or how else form.inverse(latents)[0]
+            return images, batch.new_zeros(len(batch))
 
-            def decoded(batch: Tensor) -> tuple[Tensor, Tensor]:
-                images = cast(Any, form).low_pass(batch, times) if times else form.inverse(batch)[0]
-                return images, batch.new_zeros(len(batch))
-
-        images, excess = self._batched(decoded, z, batch_size)
+        images, excess = self._batched(decoded, torch.cat([one.flatten(1) for one in given.values()], 1), batch_size)
         return self.pixels.from_flow(images, clip), excess
 
     def lacking(self, side: float) -> int:
