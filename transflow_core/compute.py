@@ -324,22 +324,22 @@ class Compute:
         if guard is not None and isinstance(sampler, Local | Around):
             wrong = guard.noisy_or_torn if donors is not None else guard.noisy
 
-        def broken(images: Tensor) -> Tensor:
+        def is_bad(images: Tensor) -> Tensor:
             return wrong(_coloured(judged(images, full), [guard]))
 
-        bad, redrawn = broken(low), torch.zeros(n, dtype=torch.int64)
+        bad, redrawn = is_bad(low), torch.zeros(n, dtype=torch.int64)
         if donors is not None and bad.any():
             noise = donors.noise(n, seed, temperature, start)
             for fold in range(1, _REDRAWS + 1):
                 z[bad] = noise[bad] + temperature * donors.deviations(n, seed, start, fold, bad)
                 redrawn[bad] = fold
                 low[bad], excess[bad] = decode(z[bad], rows[bad], first)
-                bad[bad.clone()] = broken(low[bad])
+                bad[bad.clone()] = is_bad(low[bad])
                 if not bad.any():
                     break
         if bad.any():
             centre = sampler.mean if donors is None else donors.first(n, seed, start, _REDRAWS, bad)
-            z[bad] = project(lambda some: decode(some, rows[bad], first)[0], z[bad], centre, broken)
+            z[bad] = project(lambda some: decode(some, rows[bad], first)[0], z[bad], centre, is_bad)
             low[bad] = decode(z[bad], rows[bad], first)[0]
         images, more = decode(z, rows, side, low)
         images = _coloured(images, [guard]).nan_to_num(0.0, 1.0, 0.0)

@@ -189,6 +189,11 @@ class Prior:
             return OpenVinoFlow(self.flow, self.fingerprint, fast=self.nets is not None)
         return fuse(self.flow, self.nets)
 
+    @cached_property
+    def _middle(self) -> Tensor:
+        """(1, C, S, S) on the CPU, small where the flow can: at the origin a prior of faces shows their middle."""
+        return self.decode(torch.zeros(1, self.dim), side=1).cpu()
+
     def _batched(
         self, function: Callable[[Tensor], tuple[Tensor, ...]], rows: Tensor, batch_size: int
     ) -> tuple[Tensor, ...]:
@@ -366,7 +371,7 @@ class Prior:
         if self.typicality is not None:
             squares = zip(self.levels, self.typicality.median_rms, strict=True)
             usual = math.sqrt(sum(level.dim * rms**2 for level, rms in squares) / self.dim)
-        return Looks(seen(images).cpu(), mirrored.cpu(), ranges, usual)
+        return Looks(seen(images).cpu(), mirrored.cpu(), ranges, usual, self._middle)
 
     def log_prob(self, images: Images, batch_size: int = 32) -> Tensor:
         """Log density of each image's x in nats, (m,) float64: log N(z; 0, I) plus the log-determinant."""
