@@ -313,13 +313,14 @@ class Compute:
         """
         guard, full = sampler.guard, self.prior.image_size
         decode, rows = self._decoder([guard], preview, **how), torch.arange(n)
-        z = sampler.sample(n, seed, temperature, start).clone()
+        # What is put together of several images may be noisy or torn, and has other donors to try.
+        donors = sampler if isinstance(sampler, Local) and guard is not None else None
+        noise = (sampler.sample if donors is None else donors.noise)(n, seed, temperature, start)
+        # As `Local.sample`, which does not keep the noise: whatever is drawn again has it, too.
+        z = noise.clone() if donors is None else noise + temperature * donors.deviations(n, seed, start)
         # What breaks is seen in the means of our flows. Their details come once no sample is drawn again.
         first = 1 if isinstance(self.prior.flow, TrainableFlow) else side
         low, excess = decode(z, rows, first)
-
-        # What is put together of several images may be noisy or torn, and has other donors to try.
-        donors = sampler if isinstance(sampler, Local) and guard is not None else None
         wrong = unusable
         if guard is not None and isinstance(sampler, Local | Around):
             wrong = guard.noisy_or_torn if donors is not None else guard.noisy
@@ -329,7 +330,6 @@ class Compute:
 
         bad, redrawn = is_bad(low), torch.zeros(n, dtype=torch.int64)
         if donors is not None and bad.any():
-            noise = donors.noise(n, seed, temperature, start)
             for fold in range(1, _REDRAWS + 1):
                 z[bad] = noise[bad] + temperature * donors.deviations(n, seed, start, fold, bad)
                 redrawn[bad] = fold
