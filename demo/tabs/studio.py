@@ -211,13 +211,14 @@ class Studio:
         auto = on(self._method.auto.input, self._choose, [prior, self._method.auto], method)
         own = list(self._moves.inputs.values())
         new = on(self._panel.events, self._choose_anew, [prior, self._method.auto], [*method, *own])
-        closeness = on(self._closeness.release, self._move, [self._closeness, self._method.kind], method)
         released = [one.release for one in sliders]  # type: ignore[attr-defined]
         released += [self._moves.near.release]  # type: ignore[attr-defined]
         typed = [self._seed, self._n, self._by_level, self._method.auto, *self._more]
         released += [one.change for one in typed]  # type: ignore[attr-defined]
-        changed = [*opened, *reset, *closeness, *released, *kind, *auto, *self._results.events]
+        changed = [*opened, *reset, *released, *kind, *auto, *self._results.events]
         refreshed = on(changed, self._refresh, inputs, shown)
+        self._inputs = inputs[1:]
+        refreshed += on(self._closeness.release, self._move, along, [*method, *shown])
         refreshed += on(new, self._evidence_changed, inputs, shown)
         on(refreshed, self._fill_strip, inputs, self._strip)
         on(self._panel.steps, self._draw_early, inputs, seen)
@@ -264,13 +265,16 @@ class Studio:
         """Another control of the method was moved: the slider in front follows it."""
         return self._position(self._request(session, prior, values)[0].recipe)
 
-    def _move(self, session: Session, position: float, kind: str) -> Updates:
-        """The slider in front was released: λ/m and likeness follow it."""
-        updates: Updates = {self._method.auto: False, self._by_level: False}
-        values = values_at(kind, position, self._panel.evidence(session))
-        if "likeness" in values:
-            updates[self._method.likeness] = values["likeness"]
-        return updates | dict.fromkeys([self._lam, *self._levels], on_slider(values["lam_ratio"]))
+    def _move(self, session: Session, position: float, prior: str, *values: Any) -> Iterator[Updates]:
+        """The slider in front was released: λ/m and likeness follow it, and the samples, in one answer."""
+        given = dict(zip(self._inputs, values, strict=True))
+        there = values_at(given[self._method.kind], position, self._panel.evidence(session))
+        moved: Updates = {self._method.auto: False, self._by_level: False}
+        if "likeness" in there:
+            moved[self._method.likeness] = there["likeness"]
+        moved |= dict.fromkeys([self._lam, *self._levels], on_slider(there["lam_ratio"]))
+        yield moved
+        yield from self._refresh(session, prior, *(given | moved).values())
 
     def _chosen(self, session: Session, prior: str) -> Updates:
         """The controls at the method that suits the evidence, or at the default while there is none."""
