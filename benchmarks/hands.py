@@ -80,7 +80,7 @@ class Hands:
             "temperature": lambda: self._drag("#temperature-range"),
             "key": self._keys,
             "clear": lambda: page.click("#evidence-clear"),
-            "undo": lambda: self._any("#evidence-undo"),
+            "undo": lambda: self._any("#history .undo"),
             "remove": lambda: self._any("#evidence-cards .remove"),
             "thumbnail": lambda: self._any("#evidence-cards .open"),
             "method": lambda: self._any("#method-kind label"),

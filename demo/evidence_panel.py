@@ -79,10 +79,6 @@ class _Opened(dict[str, int | None]):
     """The image whose details are shown, by panel."""
 
 
-class _Before(dict[str, Evidence]):
-    """The images of each panel before something was removed, for Undo."""
-
-
 class _Own(dict[str, Evidence]):
     """The visitor's own images of each panel, while an example set is in their place."""
 
@@ -321,13 +317,10 @@ class EvidencePanel(ImageList):
         with gr.Row(equal_height=True):
             first = f"Reading {example_sets()[opening].title} …" if opening else summary(Evidence(), nothing)
             self._working = Working(panel, panel, first)
-            self._undo = gr.Button(
-                "Bring back", size="sm", visible=False, min_width=80, scale=0, elem_id=f"{panel}-undo"
-            )
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
         super().__init__(model.engines, panel, keeps=bool(opening))
         prior = model.prior
-        self.outputs = [self._cards, self._details, *self._working.outputs, self._undo, self.examples]
+        self.outputs = [self._cards, self._details, *self._working.outputs, self.examples]
         self.steps = self._cards.change
         self.events = [
             *self.wire_files(self._files, [prior], self.outputs),
@@ -335,7 +328,6 @@ class EvidencePanel(ImageList):
             *on(self.examples.select, self._choose_example, prior, self.outputs, event=True),
             *self._wire(self.outputs),
             *on(clear.click, self._clear, prior, self.outputs),
-            *on(self._undo.click, self._undo_removal, prior, self.outputs),
             *on(model.changed, self._follow, prior, self.outputs),
         ]
 
@@ -366,7 +358,6 @@ class EvidencePanel(ImageList):
         """One click replaces all images: an example set is not mixed with others."""
         key, own = str(data.get("example")), session.state(_Own)
         if self._is_own(session):
-            self._keep(session)
             own[self.panel] = self.evidence(session)
         if key != MINE:
             yield from self.open(session, key, prior)
@@ -417,22 +408,15 @@ class EvidencePanel(ImageList):
         finally:
             session.state(_Reading)[self.panel] = ""
 
-    # Removal and undo --------------------------------------------------------------------------------------------
+    # The visitor's own ---------------------------------------------------------------------------------------------
 
     def _clear(self, session: Session, prior: str) -> Iterator[Updates]:
-        self._keep(session)
         session.state(_Own).pop(self.panel, None)
         yield (yield from self.put(session, Evidence(), prior))
-
-    def _keep(self, session: Session) -> None:
-        evidence = self.evidence(session)
-        if evidence.saved is not None or len(evidence):
-            session.state(_Before)[self.panel] = evidence
 
     def _growing(self, session: Session) -> Evidence:
         """An example set, such as the one that the page opens with, makes room for images of one's own."""
         if self.evidence(session).example:
-            self._keep(session)
             self._put(session, Evidence(prior=self.evidence(session).prior))
         return self.evidence(session)
 
@@ -443,17 +427,6 @@ class EvidencePanel(ImageList):
 
     def _gives_way(self, session: Session) -> bool:
         return bool(session.state(_Reading).get(self.panel))
-
-    def _edit(self, session: Session, data: dict) -> Iterator[Updates]:
-        if data.get("action") in ("remove", "face"):
-            self._keep(session)
-        yield from super()._edit(session, data)
-
-    def _undo_removal(self, session: Session, prior: str) -> Iterator[Updates]:
-        with (yield session.queued(self.panel, newest=True)) as cancel:
-            before = session.state(_Before).pop(self.panel, None)
-            if before is not None:
-                yield from self._put_back(session, before, prior, cancel)
 
     def _put_back(self, session: Session, before: Evidence, prior: str, cancel: CancelToken) -> Iterator[Updates]:
         """Earlier images again; for another prior they are read again."""
@@ -470,8 +443,5 @@ class EvidencePanel(ImageList):
         return (
             self._images(session, reading)
             | self._working.says(text, bool(reading))
-            | {
-                self._undo: gr.update(visible=not reading and self.panel in session.state(_Before)),
-                self.examples: face and data_uri(face.resize((64, 64))),
-            }
+            | {self.examples: face and data_uri(face.resize((64, 64)))}
         )

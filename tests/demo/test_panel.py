@@ -131,7 +131,7 @@ def test_own_images_replace_an_example_set_and_are_removed_once_and_come_back(st
     page = studio
     choose_example(page, "red_hair")
     upload(page, EXAMPLES["sepia"][:2], used=2)
-    page.click("#evidence-undo")
+    page.click("#history .undo")
     wait_samples(page)
     upload(page, EXAMPLES["sepia"][:1], used=1)
     has(page, "1 picture")
@@ -140,17 +140,16 @@ def test_own_images_replace_an_example_set_and_are_removed_once_and_come_back(st
     page.evaluate(TWICE_JS)
     wait_status(page, "m = 2 ")
     assert "sepia_00" not in page.inner_html("#evidence-cards")
-    page.click("#evidence-undo")
+    page.click("#history .undo")
     wait_status(page, "m = 3 ")
     same_sheet(page, three)
-    page.wait_for_selector("#evidence-undo", state="hidden")
     page.focus("#evidence-cards .open")
     page.keyboard.press("Delete")
     wait_status(page, "m = 2 ")
     assert page.evaluate("document.activeElement.dataset.action") == "open"  # of the one that came into its place
     page.click("#evidence-clear")
     has(page, "No images yet. These samples come from the model alone.")
-    page.click("#evidence-undo")
+    page.click("#history .undo")
     wait_status(page, "m = 2 ")
 
 
@@ -280,7 +279,7 @@ def test_faces_of_a_picture_are_chosen(studio, group):
     page.click(f"{CARDS} .all")
     wait_status(page, "m = 3 ")
     assert page.locator(CARDS).count() == 3 and not page.locator(f"{CARDS} .all").count()
-    page.click("#evidence-undo")
+    page.click("#history .undo")
     wait_status(page, "m = 2 ")
 
 

@@ -89,8 +89,8 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     page.wait_for_selector(f"#sheet .large img[alt^='Face {other + 1} of 16']")
     finger.tap("#closeness-range")
     wait_status(page, "m = 1 ")
-    finger.tap("#drawer .handle")
-    finger.tap("#evidence-undo")
+    page.locator("#history").evaluate("row => row.scrollIntoView({block: 'center'})")
+    finger.tap("#history .states button >> nth=0")
     wait_samples(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
