@@ -76,7 +76,8 @@ OPENING, NOTHING, OWN = "paintings", "none", "own"
 """The example set that the page opens with; its value in an address without images, and with one's own."""
 _NOT_KEPT = "Your photos were not kept, and no link has them. Add them again."
 _MOST_LEVELS, _MOST_STATES = 8, 10
-_FEW = range(3, 16)  # so many images of one's own give samples already while others are read
+# So many images of one's own give samples already, while so many others are read: fewer come before these are drawn.
+_FEW, _OTHERS = range(3, 16), 3
 _SAMPLES, _STRIP, _LARGE, _TAB = "samples", "strip", "large", "studio"
 _FIRST = 10  # the sample of `static/opening.jpg` that is large: the first of `Result.best`
 _ENLARGES = f'<button type="button" class="needs" data-do="larger">{LABEL}</button>'
@@ -393,7 +394,7 @@ class Studio:
         def wanted() -> bool:
             return session.busy(self._panel.panel) and evidence.images is not early.images
 
-        if len(evidence.used) not in _FEW or not wanted():
+        if len(evidence.used) not in _FEW or evidence.remaining < _OTHERS or not wanted():
             return
         if EXAMPLES in getattr(evidence[0].source.file, "parents", ()):  # they are read at once
             return
