@@ -166,7 +166,9 @@ def test_coarse_images_are_the_means_of_whole_ones_within_the_same_ranges(config
             at_once, of_all = form.guarded_inverse(z, ranges, finer)
             torch.testing.assert_close(refined, at_once)
             assert of_details.maximum(of_coarse).equal(of_all)
-            torch.testing.assert_close(form.low_pass(z, finer, None, form.low_pass(z, times)), form.low_pass(z, finer))
+            if not off:  # without ranges, what no image led to may overflow
+                known_means = form.low_pass(z, times)
+                torch.testing.assert_close(form.low_pass(z, finer, None, known_means), form.low_pass(z, finer))
 
 
 def test_a_set_that_ships_decodes_as_without_a_guard_and_its_draws_stay_whole(default_prior):
