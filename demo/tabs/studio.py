@@ -76,7 +76,8 @@ OPENING, NOTHING, OWN = "paintings", "none", "own"
 """The example set that the page opens with; its value in an address without images, and with one's own."""
 _NOT_KEPT = "Your photos were not kept, and no link has them. Add them again."
 _MOST_LEVELS, _MOST_STATES = 8, 10
-# So many images of one's own give samples already, while so many others are read: fewer come before these are drawn.
+# So many images of one's own give samples already, if so many others at least are still to be read: fewer are there
+# before the samples would be.
 _FEW, _OTHERS = range(3, 16), 3
 _SAMPLES, _STRIP, _LARGE, _TAB = "samples", "strip", "large", "studio"
 _FIRST = 10  # the sample of `static/opening.jpg` that is large: the first of `Result.best`
@@ -218,7 +219,7 @@ class Studio:
         released += [one.change for one in typed]  # type: ignore[attr-defined]
         changed = [*opened, *reset, *released, *kind, *auto, *self._results.events]
         refreshed = on(changed, self._refresh, inputs, shown)
-        self._inputs = inputs[1:]
+        self._inputs = inputs[1:]  # what the values of `_move` belong to
         refreshed += on(self._closeness.release, self._move, along, [*method, *shown])
         refreshed += on(new, self._evidence_changed, inputs, shown)
         on(refreshed, self._fill_strip, inputs, self._strip)

@@ -201,6 +201,7 @@ class WaveletGlow(nn.Module):
         return flow._refined(z, known, guard)
 
     def _refined(self, z: Tensor, low: Tensor, guard: Guard | None) -> Tensor:
+        """`inverse(z)[0]` from means of it on, (n, C, s, s), which are known."""
         shape = self.latent_shapes[0]
         eps, rest = z.split([math.prod(shape), z.shape[1] - math.prod(shape)], 1)
         if isinstance(self.base, WaveletGlow) and low.shape[-1] < self.base.image_size:
