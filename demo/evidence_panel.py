@@ -47,6 +47,9 @@ _STAYS = (
 
 # Of more images, thumbnails come with their latents, some at a time: each time the page gets all of them.
 _EARLY = 16
+# So many images of one's own give samples already, if so many others at least are still to be read: fewer are there
+# before the samples would be.
+_FEW, _OTHERS = range(3, 16), 3
 _BLANK = Image.new("RGB", (64, 64), "#6366f1")  # of a saved posterior, in the row of sets
 
 
@@ -293,7 +296,7 @@ class EvidencePanel(ImageList):
     Attributes:
         panel: see above.
         events: each change of the images, when they are read.
-        steps: each time that some of them are read.
+        steps: each time that some of them are read, which give samples while others are read.
         outputs: the components that `open` updates.
         examples: the example sets.
     """
@@ -320,8 +323,9 @@ class EvidencePanel(ImageList):
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
         super().__init__(model.engines, panel, keeps=bool(opening))
         prior = model.prior
-        self.outputs = [self._cards, self._details, *self._working.outputs, self.examples]
-        self.steps = self._cards.change
+        self._few = gr.HTML(0, visible="hidden", label="Images so far")
+        self.outputs = [self._cards, self._details, *self._working.outputs, self.examples, self._few]
+        self.steps = self._few.change
         self.events = [
             *self.wire_files(self._files, [prior], self.outputs),
             *on(self._camera.input, self._add_picture, [self._camera, prior], [*self.outputs, self._camera]),
@@ -439,9 +443,10 @@ class EvidencePanel(ImageList):
     def _show(self, session: Session, reading: str = "") -> Updates:
         own = None if self._is_own(session) else session.state(_Own).get(self.panel)
         face = next((image.face.image for image in own.used if image.face), _BLANK) if own is not None else None
-        text = reading or summary(self.evidence(session), self._nothing)
+        evidence = self.evidence(session)
+        few = len(evidence.used) if evidence.remaining >= _OTHERS and len(evidence.used) in _FEW else 0
         return (
             self._images(session, reading)
-            | self._working.says(text, bool(reading))
-            | {self.examples: face and data_uri(face.resize((64, 64)))}
+            | self._working.says(reading or summary(evidence, self._nothing), bool(reading))
+            | {self.examples: face and data_uri(face.resize((64, 64))), self._few: few if reading else 0}
         )

@@ -1,14 +1,16 @@
-// The body of a function of `element`, `props`, `trigger`, `watch` and `withPhotos` (photos.js): it holds history.html. The address keeps the open
-// tab and its state, and Back steps through the states of the Studio. A link opens the same state for another user.
+// The body of a function of `element`, `props`, `trigger`, `watch` and `withPhotos` (photos.js): it holds history.html.
+// The address keeps the open tab and its state, and Back steps through the states of the Studio. A link opens the same
+// state for another user.
 // Ours, because Gradio's BrowserState knows neither Back nor a link.
 const MOST = 10, TAB = 'studio';
 const undo = element.querySelector('.undo'), dialog = element.querySelector('dialog');
 const last = {};  // the query of each tab's address
 let states = [], now = null, going = false;
 
+const depth = () => history.state?.depth ?? 0;  // how many states of this page Back can step through
 const show = () => {
   const at = states.findIndex(state => state.id === now);
-  undo.disabled = at < 1;
+  undo.disabled = !depth();
   element.querySelector('.states').replaceChildren(...states.map((state, index) => {
     const button = document.createElement('button'), image = document.createElement('img');
     button.type = 'button'; button.title = state.text; button.dataset.index = index;
@@ -31,9 +33,9 @@ const keep = async entry => {
   await new Promise(done => requestAnimationFrame(done));
   await sheet.decode().catch(() => {});
   const url = '?' + entry.query, here = history.state;
-  const saved = {tab: TAB, id: entry.id, query: entry.query};
+  const saved = {tab: TAB, id: entry.id, query: entry.query, depth: depth()};
   last[TAB] = entry.query;
-  if (here && here.id !== entry.id && now !== null && !going) history.pushState(saved, '', url);
+  if (here && here.id !== entry.id && now !== null && !going) history.pushState({...saved, depth: depth() + 1}, '', url);
   else history.replaceState(saved, '', url);
   now = entry.id;
   going = false;
@@ -105,7 +107,7 @@ const actions = {
 };
 // Other tabs: "address" brings the query of one, "tab-opened" its name.
 const replace = tab => {
-  history.replaceState({tab, id: now, query: last[tab]}, '', '?' + (last[tab] ?? 'tab=' + tab));
+  history.replaceState({tab, id: now, query: last[tab], depth: depth()}, '', '?' + (last[tab] ?? 'tab=' + tab));
 };
 document.addEventListener('address', event => {
   if (!event.detail) return;

@@ -34,7 +34,7 @@ def test_it_opens_with_samples_and_their_images_all_in_sight_at_once(new_page, s
         assert box["y"] >= 0 and box["y"] + box["height"] <= 720 and box["x"] + box["width"] <= 1280, at
     assert page.locator("#sheet .large").bounding_box()["width"] >= 430
     page.set_viewport_size({"width": 1600, "height": 900})
-    assert page.locator("#sheet .large").bounding_box()["width"] == 520
+    expect(page.locator("#sheet .large")).to_have_css("width", "520px")
     shown = page.locator("#evidence [data-example]:visible").evaluate_all("all => all.map(one => one.dataset.example)")
     assert shown == ["paintings", "drawings", "red_hair", "greyscale", "sketch", "sepia"]
     assert page.inner_text("h1") == "Transflow Studio"

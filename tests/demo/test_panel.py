@@ -149,6 +149,10 @@ def test_own_images_replace_an_example_set_and_are_removed_once_and_come_back(st
     assert page.evaluate("document.activeElement.dataset.action") == "open"  # of the one that came into its place
     page.click("#evidence-clear")
     has(page, "No images yet. These samples come from the model alone.")
+    wait_status(page, "No images yet")  # as when the page was opened: its first state comes again
+    page.click("#history .undo")
+    wait_status(page, "m = 2 ")
+    choose_example(page, "red_hair")  # it stood before, too
     page.click("#history .undo")
     wait_status(page, "m = 2 ")
 

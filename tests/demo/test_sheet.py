@@ -140,8 +140,10 @@ def test_the_sheet_is_the_gallery(studio, tmp_path):
 def test_hold_to_compare_shows_the_same_draws_without_evidence_and_the_strip_needs_no_server(studio, monkeypatch):
     page = studio
     prior = picture_of(page, "#sheet img")
+    page.evaluate("document.addEventListener('strip', ({detail}) => { window.positions = detail?.at.length; })")
     choose_example(page, "red_hair")
     page.wait_for_selector("#sheet .compare:enabled")
+    page.wait_for_function("window.positions === 9")
     near = picture_of(page, "#sheet img")
     page.keyboard.down("b")
     page.get_by_text("without your pictures").wait_for()
