@@ -48,9 +48,10 @@ def summary(evidence: Evidence, nothing: str = NOTHING) -> str:
     weights = zip(evidence, evidence.effective_weights, strict=True)
     if less := sum(image.used and weight < image.weight for image, weight in weights):
         text += f"; {less} {'count' if less > 1 else 'counts'} less, unlike a photo"
-    if evidence.example:
-        text += f". {escape(example_sets()[evidence.example].about)}"
-    if mostly_outliers(evidence) and total > 1:
+    example = example_sets().get(evidence.example)
+    if example is not None:
+        text += f". {escape(example.about)}"
+    if mostly_outliers(evidence) and total > 1 and not (example and example.shown):  # those of the row draw well
         text = f"{text.removesuffix('.')}. {_MOST}"
     return text
 

@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import gradio as gr
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from playwright.sync_api import expect
 
+from demo import cards
 from demo.controls import Model
 from demo.server.state import Session
 from demo.tabs.preview_strip import Strip
@@ -350,6 +352,14 @@ def test_a_number_out_of_range_becomes_the_limit(page, served_small):
     wait_status(page, "2 samples in")
     assert field.evaluate("field => field.validationMessage") == ""
     assert page.locator(".toast-body").count() == 0
+
+
+def test_a_set_of_the_row_is_not_said_to_look_broken(engines, monkeypatch):
+    monkeypatch.setattr(cards, "mostly_outliers", lambda evidence: True)
+    evidence = engines.get(TINY).read(EXAMPLES["red_hair"][:2])
+    said = {example: cards.summary(replace(evidence, example=example)) for example in ("", "noise_bar", "red_hair")}
+    assert [("look broken" in text) for text in said.values()] == [True, True, False]
+    assert "copper hair" in said["red_hair"]
 
 
 def chosen_anew(tab, session):

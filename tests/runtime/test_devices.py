@@ -1,6 +1,7 @@
 """A batch in parts, one on each core; a device with little memory, or lost: no GPU is needed."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch.utils._pytree import tree_flatten
 
 from transflow_core.runtime import devices
 from transflow_core.runtime.devices import DeviceError, in_halves, on_cores
-from transflow_core.runtime.worker import ComputeWorker
+from transflow_core.runtime.worker import Cancelled, ComputeWorker
 from transflow_core.training.measure import measure_typicality
 
 from ..helpers import TIMEOUT, apart, make_tiny_prior
@@ -63,6 +64,14 @@ def test_the_parts_are_computed_at_the_same_time_and_an_error_of_one_is_the_batc
     assert with_threads(2, lambda: on_cores(meet, torch.zeros(2, 1))) == [True, True]
     with pytest.raises(ValueError, match="the second"):
         with_threads(2, lambda: on_cores(meet, torch.tensor([[1.0], [2.0]])))
+
+
+def test_a_batch_is_cancelled_as_the_process_ends(monkeypatch):
+    pool = ThreadPoolExecutor(2)
+    pool.shutdown()
+    monkeypatch.setattr(devices, "_pool", lambda count: pool)
+    with pytest.raises(Cancelled):
+        with_threads(2, lambda: on_cores(seen, torch.zeros(2, 1)))
 
 
 def test_threads_of_others_keep_their_number_and_a_compute_thread_has_its_own_ready():

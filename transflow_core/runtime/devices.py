@@ -16,6 +16,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from .worker import Cancelled
+
 T = TypeVar("T")
 _LOADAVG = Path("/proc/loadavg")
 _TASKS = Path("/proc/self/task")
@@ -30,14 +32,18 @@ def on_cores(function: Callable[[Tensor], T], batch: Tensor) -> list[T]:
 
     There are as many parts as this thread has threads of torch's, each computed by one. Fewer images are a part each
     where others keep the machine busy (`others_run`), and else one part, computed here. So is a batch that lies on
-    another device. Several threads may call the function at once.
+    another device. Several threads may call the function at once. Raises Cancelled as the process ends.
     """
     count = torch.get_num_threads()
     if batch.device.type != "cpu" or count == 1 or (len(batch) < count and not others_run(count)):
         with torch.inference_mode():
             return [function(batch)]
     parts = batch.tensor_split(min(count, len(batch)))
-    return list(_pool(count).map(torch.inference_mode()(function), parts))
+    try:
+        made = _pool(count).map(torch.inference_mode()(function), parts)
+    except RuntimeError:  # the process ends
+        raise Cancelled from None
+    return list(made)
 
 
 def others_run(count: int) -> bool:
