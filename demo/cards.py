@@ -132,7 +132,8 @@ def _thumbnail(evidence: Evidence, index: int, opened: bool, warned: bool, large
         f'data-action="open" data-index="{index}" aria-expanded="{str(opened).lower()}" title="{text}"'
         f' data-name="{escape(image.name)}" data-weight="{image.weight:g}"'
         f'{_roving(index)}>{inside}</button>{_others(evidence, index)}<button type="button" class="remove" '
-        f'data-action="remove" data-index="{index}" tabindex="-1" aria-label="remove {escape(image.name)}" '
+        f'data-action="remove" data-index="{index}" data-name="{escape(image.name)}" tabindex="-1" '
+        f'aria-label="remove {escape(image.name)}" '
         'title="Remove">×</button></div>'
     )
 

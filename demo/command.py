@@ -23,7 +23,7 @@ def app(
         typer.Option(
             envvar="TRANSFLOW_HUB",
             help="Whether visitors may load hf:// addresses: off, on, or owner/repo patterns with commas. "
-            "[default: on for this machine alone, off where other machines can connect]",
+            "[default: on where it listens to this machine alone, else off; behind a proxy give off]",
         ),
     ] = None,
 ) -> None:

@@ -175,8 +175,8 @@ TITLES = {
     "posterior": "The paper's posterior of the mean",
 }
 _HELP = {
-    "local": "Each part of a sample comes from another one of your images.",
-    "bootstrap": "Each sample averages a few of your images. Fewer images give crisper samples, but nearly copies.",
+    "local": "Each part of a sample mixes several of your images, with its own weights.",
+    "bootstrap": "Each sample averages a few of your images. With fewer, samples are crisper, but nearly copies.",
     "posterior": "The paper's method. Samples show only what all your images share.",
 }
 _DEFAULT = Method(method="local").filled()

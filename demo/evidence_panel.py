@@ -98,6 +98,16 @@ def snapshot(file: str, name: str) -> Path:
     return Path(shutil.copyfile(file, new_folder() / name))
 
 
+def row_of(data: dict, evidence: Evidence) -> int | None:
+    """The row of the image that the page means: its index, or less where those before it were removed meanwhile."""
+    index, name = data.get("index"), data.get("name")
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        return None
+    if name is None:
+        return index if index < len(evidence) else None
+    return next((row for row in range(min(index, len(evidence) - 1), -1, -1) if evidence[row].name == name), None)
+
+
 class Images(ABC):
     """Images of a visitor that can grow: `session.evidence[panel]`. Changes of them wait for one another.
 
@@ -213,17 +223,17 @@ class ImageList(Images):
 
     def _open(self, session: Session, data: dict) -> Updates:
         """A thumbnail was clicked: show its details, or hide them."""
-        opened, index = session.state(_Opened), data.get("index")
-        there = isinstance(index, int) and 0 <= index < len(self.evidence(session))
-        opened[self.panel] = index if there and opened.get(self.panel) != index else None
+        opened, index = session.state(_Opened), row_of(data, self.evidence(session))
+        opened[self.panel] = index if opened.get(self.panel) != index else None
         return self._images(session)
 
     def _edit(self, session: Session, data: dict) -> Iterator[Updates]:
         """A control of an image was used: remove, other faces, another weight."""
-        action, index, value = (data.get(key) for key in ("action", "index", "value"))
+        action, value = data.get("action"), data.get("value")
         with (yield session.queued(self.panel)) as cancel:
             evidence, opened = self.evidence(session), session.state(_Opened).get(self.panel)
-            if not isinstance(index, int) or not 0 <= index < len(evidence):
+            index = row_of(data, evidence)
+            if index is None:
                 return  # the image was removed already
             if action == "remove":
                 faces = [other for other in faces_in_use(evidence, index).values() if other != index]

@@ -33,7 +33,7 @@ from .server.admission import SERVER, drain
 from .server.api import add_endpoints, serve_tools
 from .server.errors import message_of
 from .server.events import Updates, on
-from .server.files import Cleanup, own_folder, upload_folder
+from .server.files import AGE, Cleanup, own_folder, upload_folder
 from .server.middleware import ServerMiddleware
 from .server.priors import Engines
 from .server.state import Session
@@ -95,7 +95,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
         if missing:
             gr.HTML(f"<p class='missing-priors' role='status'>{escape(missing)}</p>", elem_id="missing", padding=True)
         # The Space that it runs in shows its code.
-        header, space = static("header.html"), os.environ.get("SPACE_ID", "")
+        header, space = static("header.html").replace("$minutes", f"{AGE / 60:g}"), os.environ.get("SPACE_ID", "")
         gr.HTML(space, html_template=header, js_on_load=static("header.js"), elem_id="title", label="Transflow Studio")
         with gr.Sidebar(label="For researchers", open=False, position="right", width=380, elem_id="lab"):
             gr.Markdown("## For researchers")

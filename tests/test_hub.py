@@ -279,14 +279,15 @@ def test_a_prior_there_and_back_and_what_the_hub_reads_of_its_card(hub, prior):
     assert [revision for _, _, revision in hub.asked] == [None, None, "v1.0"]
 
 
-def test_a_saved_folder_is_loaded_and_others_may_read_it(tmp_path, prior):
-    prior.save_pretrained(tmp_path / "flow", licence="For research alone: ask me")
-    assert Prior.from_pretrained(tmp_path / "flow", device="cpu").name == "tiny"
-    card = ModelCard.load(tmp_path / "flow" / "README.md")
+@pytest.mark.parametrize("name", ["flow", "flow-v1.0"])
+def test_a_saved_folder_is_loaded_and_others_may_read_it(tmp_path, prior, name):
+    prior.save_pretrained(tmp_path / name, licence="For research alone: ask me")
+    assert Prior.from_pretrained(tmp_path / name, device="cpu").name == "tiny"
+    card = ModelCard.load(tmp_path / name / "README.md")
     assert (card.data.license, card.data.license_name) == ("other", "see-card")
     assert "For research alone: ask me" in card.text  # words that are no identifier stand in the card
     (tmp_path / "plain").touch()
-    modes = {path.stat().st_mode for path in (*(tmp_path / "flow").iterdir(), tmp_path / "plain")}
+    modes = {path.stat().st_mode for path in (*(tmp_path / name).iterdir(), tmp_path / "plain")}
     assert len(modes) == 1
 
 

@@ -379,6 +379,14 @@ def test_subtracting_divides_the_likelihood_out_and_moving_adds_the_difference_o
     torch.testing.assert_close(moved.latents, A.latents - share * before)
 
 
+@pytest.mark.parametrize("how", ["subtract", "move"])
+def test_a_level_that_the_second_set_lacks_stays(how):
+    some = torch.full((len(B.latents),), D // 2)
+    less = mixed(A, condition(B.latents, lam=B.lam, weights=B.weights, since=some), how, 0.5)
+    torch.testing.assert_close(less.latents[:, : D // 2], A.latents[:, : D // 2])
+    torch.testing.assert_close(less.latents[:, D // 2 :], mixed(A, B, how, 0.5).latents[:, D // 2 :])
+
+
 @pytest.mark.parametrize("how", ["add", "subtract", "move"])
 def test_a_share_of_nothing_is_the_first_of_all_the_second_and_every_method_draws(how):
     assert mixed(A, B, how, 0) is A

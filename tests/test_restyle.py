@@ -1,5 +1,7 @@
 """Restyling: the map's laws, the way back into the photograph, and the engine's part in both."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from transflow_core.images import to_pil
 from transflow_core.operations.restyle import restyle_faces
 from transflow_core.posterior import Posterior, Restyling, standard_normal
 from transflow_core.priors.prior import LatentLevel
+from transflow_core.recipes import Restyle
 
 from .helpers import EXAMPLES
 from .test_evidence import SIZED
@@ -122,6 +125,20 @@ def test_a_small_photograph_is_itself_at_0():
     assert taken[0].lacks == 2
     restyled = restyle_faces(engine, taken, engine.posterior([noise(40, 40)], align="never"), [0])
     torch.testing.assert_close(restyled.after[0], restyled.before, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["turned", "RGBA", "L", "stream"])
+def test_a_photograph_may_be_a_picture_of_pillow_or_a_stream(kind, tmp_path):
+    """As its file gives it: upright, and in colour."""
+    engine, file, turned = Engine(SIZED), tmp_path / "a.png", Image.Exif()
+    turned[0x0112] = 6 if kind == "turned" else 1
+    noise(30, 40).convert(kind if kind in ("RGBA", "L") else "RGB").save(file, exif=turned)
+    given = io.BytesIO(file.read_bytes()) if kind == "stream" else Image.open(file)
+    of_file, of_given = (
+        engine.run(Restyle(align="never"), photographs=[one], evidence=[noise(40, 40)]) for one in (file, given)
+    )
+    (expected,), (made,) = (next(iter(one.pictures.values())) for one in (of_file, of_given))
+    assert made.size == ((40, 30) if kind == "turned" else (30, 40)) and made.tobytes() == expected.tobytes()
 
 
 def test_the_way_back_is_the_inverse_of_the_alignment():

@@ -1,4 +1,4 @@
-"""Every bound of the program, once, with its reason; and the checks by which what comes from outside meets it."""
+"""The bounds of what can be asked for, each with its reason; and the checks of what comes from outside."""
 
 import reprlib
 from collections.abc import Collection

@@ -1,7 +1,7 @@
 // Ours, because Gradio's Gallery has no weight, no faces and no warning of one picture.
 // Delegated listeners: each change replaces the contents, and the element around them stays.
-const send = ({dataset: {action, index}, value}) =>
-  trigger(action === 'open' ? 'select' : 'edit', {action, index: Number(index), value: value ?? ''});
+const send = ({dataset: {action, index, name}, value}) =>
+  trigger(action === 'open' ? 'select' : 'edit', {action, index: Number(index), name, value: value ?? ''});
 element.addEventListener('painted', ({target: {dataset: {index}}, detail}) =>
   send({dataset: {action: detail.all ? 'masks' : 'mask', index}, value: detail.mask}));
 let removal = null;
@@ -23,8 +23,8 @@ element.addEventListener('change', ({target}) => {
   if (!target.validity.valid) target.value = target.defaultValue;  // the server refuses it: show the valid one again
 });
 element.addEventListener('keydown', event => {
-  const {action, index} = event.target.dataset;
-  if (event.key === 'Delete' && action === 'open' && !event.repeat) send({dataset: {action: 'remove', index}});
+  const {action, index, name} = event.target.dataset;
+  if (event.key === 'Delete' && action === 'open' && !event.repeat) send({dataset: {action: 'remove', index, name}});
   const close = event.key === 'Escape' && element.querySelector('.details [data-action=open], [aria-expanded=true]');
   if (close) {
     [...document.querySelectorAll('.cards [aria-expanded=true]')].find(one => one.offsetParent)?.focus();

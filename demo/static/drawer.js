@@ -14,6 +14,12 @@ const shut = () => {
 handle.addEventListener('click', () => pull(!drawer.classList.contains('open')));
 element.querySelector('.add').addEventListener('click', () => drawer.querySelector('.takes-files input[type=file]')?.click());
 element.querySelector('.to-share').addEventListener('click', () => document.querySelector('#history .share').click());
+// A new page would forget one's own photos, and "Undo" brings them back.
+element.querySelector('a').addEventListener('click', event => {
+  event.preventDefault();
+  document.querySelector('#evidence-clear').click();
+  shut();
+});
 drawer.addEventListener('click', event => { if (event.target.closest('[data-example]')) shut(); });
 drawer.addEventListener('change', event => { if (event.target.type === 'file') shut(); });
 document.addEventListener('pointerdown', event => { if (!drawer.contains(event.target)) pull(false); });

@@ -28,17 +28,27 @@ const thumbnail = () => {
   part.getContext('2d').drawImage(sheet, 0, 0, side, side, 0, 0, 88, 88);
   return part.toDataURL('image/jpeg', 0.8);
 };
+// The tab of an entry of the browser's history; one inside another is there once that one is open.
+const openTab = tab => {
+  const at = () => document.querySelector(`[role=tab][data-tab-id="${tab}"]`);
+  if (!at()?.offsetParent) document.querySelector('[role=tab][data-tab-id=behind]').click();
+  requestAnimationFrame(() => at()?.click());
+};
 const keep = async entry => {
   const sheet = document.querySelector('#sheet .stage img');
   await new Promise(done => requestAnimationFrame(done));
   await sheet.decode().catch(() => {});
-  const url = '?' + entry.query, here = history.state;
+  const url = '?' + entry.query, here = history.state, before = last[TAB];
+  // The visitor went on to another tab meanwhile: that one is open at the new state.
+  const away = !element.offsetParent && here && here.tab !== TAB ? here.tab : null;
+  if (away && now !== null) history.replaceState({tab: TAB, id: now, query: before, depth: depth()}, '', '?' + (before ?? ''));
   const saved = {tab: TAB, id: entry.id, query: entry.query, depth: depth()};
   last[TAB] = entry.query;
   if (here && here.id !== entry.id && now !== null && !going) history.pushState({...saved, depth: depth() + 1}, '', url);
   else history.replaceState(saved, '', url);
   now = entry.id;
   going = false;
+  if (away) replace(away);
   const state = {...entry, picture: thumbnail()}, known = states.findIndex(one => one.id === entry.id);
   if (known < 0) states = [...states, state].slice(-MOST); else states[known] = state;
   show();
@@ -50,7 +60,12 @@ const go = state => {
   trigger('select', {id: state.id, query: withPhotos(state.query)});
 };
 window.addEventListener('popstate', event => {
-  if (event.state?.tab !== TAB) return;
+  if (!event.state?.tab) return;
+  if (event.state.tab !== TAB) {
+    openTab(event.state.tab);
+    show();
+    return;
+  }
   if (!element.offsetParent) document.querySelector('[role=tab]').click();
   go(event.state);
 });
@@ -63,11 +78,11 @@ element.addEventListener('click', event => {
 });
 // Share: the server draws a card of the samples. Own photos are in no link.
 const tick = dialog.querySelector('input'), shown = dialog.querySelector('img'), say = dialog.querySelector('p');
-let card = null;
+let card = null, asked = 0;
 const draw = () => {
   card = null;
   shown.style.opacity = 0.3;
-  trigger('download', {strip: tick.checked, host: location.host + location.pathname});
+  trigger('download', {strip: tick.checked, host: location.host + location.pathname, asked: ++asked});
 };
 const share = () => {
   tick.checked = false;
@@ -81,10 +96,10 @@ tick.addEventListener('change', draw);
 document.addEventListener('card', ({detail}) => {
   if (!detail) return;
   card = detail;
-  shown.src = card.src; shown.alt = card.title; shown.style.opacity = 1;
+  if (card.src) { shown.src = card.src; shown.alt = card.title; shown.style.opacity = 1; }
   say.textContent = card.text;
   tick.parentNode.hidden = !card.images;
-  const offered = ['close', 'picture', card.own ? 'set' : 'link'];
+  const offered = card.src ? ['close', 'picture', card.own ? 'set' : 'link'] : ['close'];
   dialog.querySelectorAll('[data-do]').forEach(one => { one.hidden = !offered.includes(one.dataset.do); });
 });
 const actions = {
@@ -114,4 +129,8 @@ document.addEventListener('address', event => {
   last[event.detail.tab] = event.detail.query;
   if (!element.offsetParent) replace(event.detail.tab);
 });
-document.addEventListener('tab-opened', event => { if (now !== null || event.detail !== TAB) replace(event.detail); });
+document.addEventListener('tab-opened', ({detail}) => {
+  // The tab inside that is open there says nothing, unless it is another one than before.
+  const inside = detail === 'behind' && document.querySelector('#behind [role=tab][aria-selected=true]')?.dataset.tabId;
+  if (now !== null || detail !== TAB) replace(inside || detail);
+});

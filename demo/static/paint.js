@@ -8,7 +8,6 @@
     brush.beginPath();
     brush.arc(x, y, Math.max(canvas.width, canvas.height) / 18, 0, 2 * Math.PI);
     brush.fill();
-    canvas.dataset.painted = 'yes';
   };
   const position = (canvas, {clientX, clientY}) => {
     const {left, top, width, height} = canvas.getBoundingClientRect();
@@ -30,10 +29,11 @@
     return some ? `${width}x${height}:${digits}` : '';
   };
   const show = canvas => {
-    const [size, digits] = (canvas.dataset.mask ?? '').split(':');
+    const [size, digits] = (canvas.dataset.mask ?? '').split(':'), brush = canvas.getContext('2d');
+    brush.clearRect(0, 0, canvas.width, canvas.height);
     canvas.dataset.shown = 'yes';
     if (size !== `${canvas.width}x${canvas.height}`) return;
-    const brush = canvas.getContext('2d'), picture = brush.createImageData(canvas.width, canvas.height);
+    const picture = brush.createImageData(canvas.width, canvas.height);
     [...digits].forEach((digit, i) => {
       for (let bit = 0; bit < 4; bit++)
         if (parseInt(digit, 16) & (8 >> bit) && 4 * i + bit < canvas.width * canvas.height) picture.data.set([225, 29, 72, 255], 4 * (4 * i + bit));
@@ -75,6 +75,12 @@
     }
     box.dispatchEvent(new CustomEvent('painted', {bubbles: true, detail: {mask: maskOf(canvas), all: kind === 'all'}}));
   });
-  new MutationObserver(() => document.querySelectorAll('.paint canvas[data-mask]:not([data-shown])').forEach(show))
-    .observe(document.body, {childList: true, subtree: true});
+  // Gradio keeps the canvas where another picture comes: what was painted on the one before goes.
+  const fresh = () => document.querySelectorAll('.paint canvas').forEach(canvas => {
+    const of = canvas.previousElementSibling.src + (canvas.dataset.mask ?? '');
+    if (canvas.of !== of) show(canvas);
+    canvas.of = of;
+  });
+  new MutationObserver(fresh).observe(document.body,
+    {childList: true, subtree: true, attributes: true, attributeFilter: ['src', 'data-mask']});
 }

@@ -30,7 +30,7 @@ from transflow_core.recipes import Reading, within
 
 from ..cards import mostly_outliers
 from ..controls import Model, code, controls, download, log_slider, number_slider, on_slider, status_line
-from ..evidence_panel import CARDS_JS, EXAMPLES_JS, ImageList, Images, files_button
+from ..evidence_panel import CARDS_JS, EXAMPLES_JS, ImageList, Images, files_button, row_of
 from ..examples import EXAMPLES, example_sets
 from ..render import data_uri, progress, updating
 from ..server.admission import CancelToken
@@ -378,11 +378,9 @@ class Classify:
             yield self._boxes(session, {}) | slot.shown(session)
 
     def _remove_query(self, session: Session, data: dict) -> Iterator[Updates]:
-        index = data.get("index")
         with (yield session.queued(_QUERIES)):
             queries = self._queries.evidence(session)
-            # The image may have been removed already.
-            if isinstance(index, int) and 0 <= index < len(queries):
+            if (index := row_of(data, queries)) is not None:
                 session.evidence[_QUERIES] = queries.removed(index)
 
     # Reading -----------------------------------------------------------------------------------------------------
@@ -395,7 +393,8 @@ class Classify:
             yield from self._read(session, sources, prior, _align(unaligned), cancel)
 
     def _follow(self, session: Session, prior: str, unaligned: bool) -> Iterator[Updates]:
-        if session.tab == "classify" and any(
+        # The outer tab alone says so where it is opened again.
+        if session.tab in ("classify", "behind") and any(
             session.evidence.get(panel, Evidence(prior=prior)).prior != prior for panel in _PANELS
         ):
             yield from self._read_again(session, prior, unaligned)
@@ -597,7 +596,7 @@ def _card(index: int, image: EvidenceImage, answers: Answers | None) -> str:
     text = "".join(f'<p class="{kind}">{escape(words)}</p>' for kind, words in texts)
     return (
         f'<div class="query {state}" role="listitem">'
-        f'<button type="button" class="remove" data-action="remove" data-index="{index}" '
+        f'<button type="button" class="remove" data-action="remove" data-index="{index}" data-name="{name}" '
         f'aria-label="remove {name}" title="Remove">×</button>'
         f'<div class="top">{thumbnail}<div class="text">'
         f'<div class="name" title="{name}">{name}</div>{text}</div></div>{below}</div>'

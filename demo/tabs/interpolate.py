@@ -446,6 +446,7 @@ class Interpolate:
         first, last = (side if side.ready else _model(engine, prior) for side in (a, b))
         stride, steps = _stride(recipe), steps_of(recipe, a, b)
         shown: Updates = {self._python: python_code(*steps), self._shell: command_line(*steps)}
+        shown[self._address] = {"tab": TAB, "query": link_to(recipe, a, b)}
         # One face alone is large.
         side = min(engine.prior.image_size, _SIDE) if recipe.n > 1 else engine.prior.image_size
         for apart in dict.fromkeys((1, stride)):
@@ -461,8 +462,7 @@ class Interpolate:
             else:
                 images = sum(map(len, result.pictures.values()))
                 state.message = f"{images} images in {time.perf_counter() - started:.1f} s."
-        address = {self._address: {"tab": TAB, "query": link_to(recipe, a, b)}}
-        yield shown | self._working.says(state.message) | address
+        yield shown | self._working.says(state.message)
 
     def _export(self, kind: str, session: Session) -> Path:
         return write(kind, _shown(session), session)

@@ -275,10 +275,14 @@ class Restyle:
             yield {self._faces: "Looking for faces …"}
             engine = self._engines.get(prior)
             found = engine.read(sources[:MOST_PHOTOGRAPHS], onto=Evidence(prior=prior), faces="all", cancel=cancel)
-            session.evidence[PHOTOGRAPHS] = found
             for image in found:
                 if image.problem:
                     warn(f"{image.name}: {image.problem}")
+            before = session.evidence.get(PHOTOGRAPHS)
+            if not found.used and before is not None and before.used and before.prior == prior:
+                yield {self._faces: _faces(before)}
+                return
+            session.evidence[PHOTOGRAPHS] = found
             names = [image.name for image in {image.source.file: image for image in found.used}.values()]
             choices = [(name, index) for index, name in enumerate(names)]
             yield {
@@ -358,6 +362,8 @@ def _faces(photographs: Evidence) -> str:
     faces = [
         f'<img src="{data_uri(face)}" alt="a face of {escape(name)}" width="44" height="44">' for name, face in small
     ]
+    if not small:
+        return ""
     found = sum(image.face is not None and image.face.placement != "whole" for image in photographs.used)
     text = f"{found} face{'s' * (found != 1)} found" if found else "No face found: the whole picture is used"
     return f'<div class="faces">{"".join(faces)}<span>{text}</span></div>'

@@ -67,6 +67,7 @@ from .studio_results import (
     View,
     recipe_of,
     result_of,
+    sampler_for,
     sheet_file,
     sources,
     zip_file,
@@ -448,8 +449,10 @@ class Studio:
         """The picture to share. An example set has an address; files of one's own are in none."""
         with (yield session.queued(_SAMPLES)):  # samples that are still being drawn come first
             result = session.state(View).result
+        answer = {"asked": data.get("asked")}  # an equal value would not reach the page
         if result is None:
-            raise ValueError("No samples yet. Share them when they are drawn.")
+            yield {self._card: answer | {"text": "No samples yet. Share them when they are drawn."}}
+            return
         evidence, buffer = result.request.evidence, io.BytesIO()
         own, images = evidence.ready and not evidence.example, [one.face.image for one in evidence.used if one.face]
         count = f" from {len(images)} photo{'s' * (len(images) > 1)}" if own and images else ""  # no name of a file
@@ -458,10 +461,11 @@ class Studio:
         shown = images if data.get("strip") is True else []
         best = dict.fromkeys([session.state(View).large, *result.best, *range(result.request.recipe.n)])
         samples = [result.full(1, index)[0] for index in list(best)[:4]]
-        save_png(card(samples, title, "Transflow Studio" if own else address, shown), buffer)
+        made = {"DigitalSourceType": result.metadata["DigitalSourceType"]}  # no more: it may name files
+        save_png(card(samples, title, "Transflow Studio" if own else address, shown), buffer, metadata=made)
         text = _IN_NO_LINK if own else "The link opens the same samples. The picture shows four of them."
         value = {"src": uri_of(buffer.getvalue(), "PNG"), "name": f"{evidence.example or 'new_faces'}.png"}
-        yield {self._card: value | {"title": title, "text": text, "own": own, "images": len(images)}}
+        yield {self._card: answer | value | {"title": title, "text": text, "own": own, "images": len(images)}}
 
     def _evidence_changed(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """Refresh, unless the evidence changes again, which comes here too, or the page is still being opened.
@@ -505,11 +509,13 @@ class Studio:
         if view.result is None or view.result.request != request:
             view.result = None  # if this is stopped, whoever asks for those before has to say so again
             yield dict.fromkeys(self._statuses, updating(engine.ahead))
-            started, sampler = time.perf_counter(), request.sampler(engine)
-            drawn = engine.sample(sampler, side=request.side(engine), cancel=cancel, **request.draws)
+            started = time.perf_counter()
+            drawn = engine.sample(
+                sampler_for(request, engine), side=request.side(engine), cancel=cancel, **request.draws
+            )
             pictures = to_pil(drawn.images)
             seconds = time.perf_counter() - started
-            view.result = Result(request, engine, sampler, pictures, drawn.counts)
+            view.result = Result(request, engine, pictures, drawn.counts)
             shown = self._shown(session, pictures, request, seconds)
             drawn_from = _latents(request.evidence), request.recipe.seed, request.recipe.near
             if view.drawn_from != drawn_from and view.result.best:  # other people

@@ -194,6 +194,10 @@ def about(prior):
     return prior.name, prior.pixels, prior.typicality, words, prior.fingerprint, prior.sizes
 
 
+def test_a_size_of_a_prior_that_ships_is_chosen_by_its_name_or_by_its_side():
+    assert load_prior("celeba256", device="cpu", image_size=64).name == "celeba64"
+
+
 @pytest.mark.parametrize("side", [32, 16, 8])
 def test_each_size_is_what_a_file_of_its_own_would_be(sized, side, tmp_path):
     prior, file = sized

@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
+from transflow_core.faces import align
 from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import Posterior
 from transflow_core.priors.catalogue import example, shipped_priors
@@ -56,16 +57,19 @@ def test_sample_writes_a_sheet_or_a_folder_and_says_what_is_skipped(run):
     assert off("plain/sample_0000.png", "mixed/sample_0000.png") > 9
 
 
-@pytest.mark.parametrize("command", ["sample", "encode", "restyle --style images", "align --align never"])
+DIRECT = "interpolate images --interpolation direct"
+
+
+@pytest.mark.parametrize("command", ["sample", "encode", "restyle --style images", "align --align never", DIRECT])
 def test_every_file_is_listed_and_strict_ends_with_1_where_one_is_not_used(run, command):
     Path("images/broken.png").write_bytes(b"nothing")
     Path("images/notes.cr2").write_bytes(b"\xff\0")
     verb, *options = command.split()
-    suffix = ".safetensors" if verb == "encode" else ""
+    suffix = {"encode": ".safetensors", "interpolate": ".png"}.get(verb, "")
     words = run(verb, "images", *options, "--strict", "-o", "out" + suffix, fails=True)
     assert "broken.png: " in words and "notes.cr2: skipped: this is not the name of an image" in words
     assert "0.png: " in words and "--strict: " in words
-    assert not Path("out").exists() and not Path("out.safetensors").exists()
+    assert not list(Path().glob("out*"))
 
 
 @pytest.mark.parametrize("name", ["CREDITS.md", "data.json", "LICENSE"])
@@ -208,6 +212,27 @@ def test_encode_tells_likelihoods_and_writes_latents(run):
     z = load_file("z.safetensors")["z"].double()
     found = [image["log_prior"] for image in result["images"]]
     assert found == pytest.approx((-0.5 * (z.square().sum(1) + 768 * np.log(2 * np.pi))).tolist(), rel=1e-6)
+
+
+def test_latents_of_small_pictures_are_theirs_at_every_level(run):
+    prior = make_sized_prior()
+    prior.save("sized.safetensors")
+    run(
+        "encode", "images/0.png", "--align", "never", "--prior", "sized.safetensors", "-o", "z.safetensors", prior=False
+    )
+    small, size = Image.open("images/0.png"), prior.image_size
+    (face,) = align(small, size=size, align="never")
+    assert 1.5 * small.width < size == face.image.width
+    torch.testing.assert_close(load_file("z.safetensors")["z"], prior.encode([face.image]))
+
+
+def test_a_class_may_have_any_name(run):
+    for name in ("problem", "name"):
+        Path(name).mkdir()
+    for index, name in enumerate(("problem", "problem", "name", "name")):
+        Path(f"images/{index}.png").rename(f"{name}/{index}.png")
+    told = run("classify", "images/4.png", "--class", "problem", "--class", "name", "--align", "never")
+    assert told["classes"] == {"problem": 2, "name": 2}
 
 
 def test_align_writes_each_face(conformance, run):

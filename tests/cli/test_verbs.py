@@ -14,9 +14,10 @@ import demo
 import transflow_core
 from demo import command
 from transflow_core.cli import app
+from transflow_core.priors.catalogue import shipped_priors
 from transflow_core.recipes import RECIPES
 
-from ..helpers import ROOT
+from ..helpers import ROOT, TIMEOUT
 
 
 def test_help_is_there_for_every_command():
@@ -87,9 +88,24 @@ def test_where_nothing_can_be_written_nothing_is_loaded(run, monkeypatch, comman
     assert message in run(*command.split(), "-o", output, fails=True, prior=False)
 
 
+def test_a_video_that_cannot_be_written_is_refused_before_anything_is_loaded(run, monkeypatch):
+    monkeypatch.setattr("transflow_core.images.output.writes_mp4", lambda: False)
+    monkeypatch.setattr("transflow_core.priors.catalogue.load_prior", lambda *_, **__: pytest.fail("it was loaded"))
+    assert "needs PyAV" in run("sample", "images", "-o", "morph.mp4", fails=True, prior=False)
+
+
 def test_an_unknown_device_is_refused_before_the_model_is_read(run):
     Path("tiny.safetensors").write_bytes(b"no model")
     assert "cannot compute on" in run("sample", "images", "--device", "wat", fails=True)
+
+
+def test_words_go_where_standard_output_goes_also_beside_a_bar_on_a_terminal():
+    terminal, of_command = pytest.importorskip("pty").openpty()
+    command = [sys.executable, "-m", "transflow_core", "info"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=of_command, text=True, timeout=TIMEOUT, check=True)
+    os.close(of_command)
+    os.close(terminal)
+    assert all(name in done.stdout for name in shipped_priors())
 
 
 def test_the_version_and_completion_are_there():

@@ -11,7 +11,7 @@ from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
 
 from ..helpers import ROOT, TIMEOUT, frames
-from .conftest import EXAMPLES, TINY, reset_page, run_python, saved, says
+from .conftest import EXAMPLES, OTHER, TINY, reset_page, run_python, saved, says
 from .test_studio import drag
 
 
@@ -150,6 +150,18 @@ def test_digits_in_one_click_and_classes_are_removed_added_and_named(tab_page):
     wait_status(page, "at least two classes")
     assert slots.count() == 2 and page.is_disabled("#classify-0-remove")
     assert page.locator("#classify-answers .query").count() == 0
+
+
+def test_another_model_reads_all_again_also_after_a_look_at_another_tab(page, served_small):
+    opened(page, served_small)
+    ready(page, "styles")
+    page.get_by_role("tab", name="Studio", exact=True).click()
+    page.get_by_role("tab", name="Behind it").click()
+    before = page.inner_text("#classify-answers")
+    page.click("#classify-prior input")
+    page.get_by_role("option", name=OTHER).click()
+    page.wait_for_function("before => document.querySelector('#classify-answers').innerText !== before", arg=before)
+    wait_answers(page, len(tasks()["styles"].queries))
 
 
 def test_classes_filled_at_the_same_time_do_not_disturb_each_other(tab_page, hold):

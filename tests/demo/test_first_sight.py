@@ -73,7 +73,7 @@ def test_the_picture_that_the_page_opens_with_is_what_it_draws_and_has_the_same_
     sheet = np.asarray(sheet_picture(pictures), float)
     with Image.open(FOLDER / "opening.jpg") as image:
         assert np.abs(sheet - np.asarray(image, float)).mean() < 2
-    assert Result(request, engine, sampler, small, {}).best[0] == _opening()["large"]
+    assert Result(request, engine, small, {}).best[0] == _opening()["large"]
 
 
 def test_one_slider_moves_likeness_and_lam_and_they_move_it(page, served_small):

@@ -307,6 +307,12 @@ def made(tab, recipe, a, b):
     return state.shown
 
 
+def test_the_address_is_that_of_the_first_picture_already(tab, engine):
+    a, b = (evidence_of(engine, *EXAMPLES[key][:2], example=key) for key in ("sepia", "sketch"))
+    shown = next(one for one in tab._show(_State(), TINY, settings(), a, b, CancelToken()) if tab._player in one)
+    assert "a=sepia&b=sketch" in shown[tab._address]["query"]
+
+
 def ends(case, engine, folder):
     """A and B of one case; files that a person would have lie in `folder`."""
     keys = ("sepia", "cartoon")

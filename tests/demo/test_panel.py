@@ -14,13 +14,15 @@ from playwright.sync_api import expect
 
 from demo import Engines
 from demo.controls import Model
-from demo.evidence_panel import EvidencePanel, _weight
+from demo.evidence_panel import EvidencePanel, _weight, row_of
 from demo.examples import example_sets
 from demo.server.files import AGE, upload_folder
 from demo.server.state import Session
 from demo.server.uploads import photos_of
+from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.faces import align
 from transflow_core.images import load_image
+from transflow_core.pictures import Picture
 
 from ..helpers import frames, make_tiny_prior
 from .conftest import EXAMPLES, TINY, choose_example, done, opened, says
@@ -52,6 +54,10 @@ TWICE_JS = """
 () => [...document.querySelectorAll('#evidence-cards .remove')].slice(0, 2).forEach(one =>
   one.dispatchEvent(new MouseEvent('click', {bubbles: true, detail: 1, clientX: 300, clientY: 300})))
 """
+PAINTED_JS = """at => {
+    const canvas = document.querySelector(at), {width, height} = canvas;
+    return canvas.getContext('2d').getImageData(0, 0, width, height).data.some(Boolean);
+}"""
 IGNORED_JS = """
 n => (all => all.length === n && all.every(one => one.title.includes('ignored')))
   ([...document.querySelectorAll('#evidence-cards .open')])
@@ -224,6 +230,15 @@ def test_a_reload_keeps_ones_own_until_they_are_forgotten(page, served_small):
         assert page.locator(f"{CARDS} .open").evaluate_all("all => all.map(one => one.dataset.name)") == names
         says(page, "#evidence-cards .keep", says_kept)
         page.wait_for_url(re.compile("example=own"))
+    page.get_by_role("tab", name="Restyle").click()  # its address names no photos
+    page.wait_for_url(re.compile("tab=restyle"))
+    page.reload()
+    page.get_by_role("tab", name="Studio", exact=True).click()
+    wait_status(page, "m = 4 ")
+    page.get_by_role("link", name="no images: the model alone").click()
+    wait_status(page, "No images yet")
+    page.click("#history .undo")
+    wait_status(page, "m = 4 ")
     page.uncheck("#evidence-cards .keep input")
     says(page, "#evidence-cards .keep", "A reload forgets these photos.")
     assert page.evaluate("sessionStorage.getItem('photos')") is None
@@ -344,6 +359,39 @@ def test_noise_among_faces_has_a_reduced_weight_until_the_user_restores_it(page,
         details(page, words)
         wait_status(page, f"m = {m}")
         assert ("counts less" in page.inner_text("#evidence-status")) == (m == 3)
+
+
+def test_paint_on_one_image_is_not_on_the_next(studio):
+    page, canvas = studio, f"{DETAILS} canvas"
+    upload(page, EXAMPLES["sepia"][:2], used=2)
+    for index, name in enumerate(["sepia_00.png", "sepia_01.png"]):
+        page.locator("#evidence-cards .open").nth(index).click()
+        details(page, name)
+        if not page.is_visible(canvas):
+            page.get_by_text("Ignore a part").click()
+        frames(page)
+        assert not page.evaluate(PAINTED_JS, canvas), name
+        page.focus(canvas)
+        page.keyboard.press("Space")
+        assert page.evaluate(PAINTED_JS, canvas)
+
+
+@pytest.mark.parametrize(
+    ("data", "row"),
+    [
+        ({"index": 1, "name": "b.png"}, 1),
+        ({"index": 3, "name": "c.png"}, 2),  # one before it was removed
+        ({"index": 3, "name": "d.png"}, None),
+        ({"index": 2}, 2),
+        ({"index": 3}, None),
+        ({"index": -1}, None),
+        ({"index": "1", "name": "b.png"}, None),
+        ({"index": True}, None),
+    ],
+)
+def test_what_a_click_means_is_found_by_its_name_too(data, row):
+    images = (EvidenceImage(Source(name), Picture(name), None) for name in ("a.png", "b.png", "c.png"))
+    assert row_of(data, Evidence(tuple(images))) == row
 
 
 def test_a_part_of_one_image_and_of_all_is_ignored(studio):

@@ -73,6 +73,14 @@ def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served
     path = saved(page, "#restyle-get-png", tmp_path)
     assert load_image(path).size == load_image(PHOTOGRAPH).size
     assert read_png_metadata(path)["strength"] == "0.95"
+    # A file that cannot be used changes nothing.
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    page.set_input_files("#restyle-files input", [tmp_path / "broken.png"])
+    page.locator(".toast-body", has_text="broken.png").wait_for()
+    says(page, "#restyle-faces", "3 faces found")
+    after = sources(page)[1]
+    page.press("#restyle-strength-range", "ArrowLeft")
+    other_picture(page, after)
     # Without a style, a painted part is removed and comes back.
     page.click("#style-clear")
     wait_status(page, "choose a style")

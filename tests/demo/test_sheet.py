@@ -9,15 +9,18 @@ import zipfile
 from urllib.parse import parse_qsl
 from urllib.request import urlopen
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from playwright.sync_api import expect
 
+from demo.controls import Model
 from demo.examples import example_sets
 from demo.server.state import Session
 from demo.static import FOLDER
-from demo.tabs.studio import OPENING, History, address_of, settings_in
+from demo.tabs.studio import OPENING, History, Studio, address_of, settings_in
 from demo.tabs.studio_results import DEFAULT, Request, Result, View, recipe_of, sheet_file, zip_file
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
@@ -26,8 +29,8 @@ from transflow_core.images.output import read_png_metadata
 from transflow_core.pictures import Picture
 from transflow_core.posterior import Posterior
 
-from ..helpers import METHODS, by_posterior, frames, make_grown_prior, make_tiny_prior
-from .conftest import EXAMPLES, choose_example, same, saved, says
+from ..helpers import METHODS, TIMEOUT, by_posterior, frames, make_grown_prior, make_tiny_prior
+from .conftest import EXAMPLES, TINY, choose_example, done, same, saved, says
 from .test_phone import OWN, shows_its_images
 from .test_studio import drag, from_menu, same_sheet, sheet, status, wait_samples, wait_status
 
@@ -60,7 +63,7 @@ def test_a_sheet_shows_128_pixels_and_one_sample_and_files_have_all(tmp_path):
     request = Request(evidence, recipe_of({"n": 6, "seed": 3}))
     sampler, side = request.sampler(engine), request.side(engine)
     drawn = engine.sample(sampler, side=side, **request.draws)
-    result = Result(request, engine, sampler, to_pil(drawn.images), drawn.counts)
+    result = Result(request, engine, to_pil(drawn.images), drawn.counts)
     whole = result.full()
     assert [one.size for one in (result.pictures[0], whole[0])] == [(128, 128), (256, 256)] and len(whole) == 6
     shown = np.stack([np.asarray(small, int) for small in result.pictures])
@@ -181,7 +184,7 @@ def test_the_best_sample_is_large_also_where_its_sheet_takes_long_to_decode(page
     request = Request(evidence, recipe_of({"prior": "tiny", **dict(METHODS["local"])}))
     sampler = request.sampler(engine)
     drawn = engine.sample(sampler, **request.draws)
-    best = Result(request, engine, sampler, to_pil(drawn.images), drawn.counts).best
+    best = Result(request, engine, to_pil(drawn.images), drawn.counts).best
     apart = [near.distance for near in engine.closest(drawn.images, evidence.posterior())]
     assert sorted(best) == list(range(16)) and apart[best[0]] >= np.median(apart) and best[0]
     page.add_init_script("""
@@ -227,11 +230,12 @@ def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, s
     page.goto(f"{served_small}/?example=sepia&n=3")
     wait_status(page, "3 samples in")
     page.wait_for_url(re.compile("n=3"))
-    page.click("#history .share")
-    page.click(".card-window [data-do=link]")
-    assert page.evaluate("navigator.clipboard.readText()") == page.url
-    assert not page.is_visible(".card-window [data-do=set]")
-    page.click(".card-window [data-do=close]")
+    for _ in range(2):  # the same picture twice
+        page.click("#history .share")
+        page.click(".card-window [data-do=link]")
+        assert page.evaluate("navigator.clipboard.readText()") == page.url
+        assert not page.is_visible(".card-window [data-do=set]")
+        page.click(".card-window [data-do=close]")
     # New people like five friends: three clicks, of which the first opened the files.
     page.set_input_files("#evidence-files input[type=file]", EXAMPLES["red_hair"][:5])
     wait_status(page, "m = 5 ")
@@ -244,6 +248,43 @@ def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, s
     page.wait_for_function("src => document.querySelector('.card-window img').src !== src", arg=before)
     assert shows_its_images(saved(page, ".card-window [data-do=picture]", tmp_path))
     assert Posterior.load(saved(page, ".card-window [data-do=set]", tmp_path)).m == 5
+
+
+def test_the_window_to_share_says_so_where_there_are_no_samples_yet(engines):
+    with gr.Blocks():
+        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
+    (answer,) = done(tab._share(Session("somebody"), {"asked": 3}))
+    assert answer[tab._card] == {"asked": 3, "text": "No samples yet. Share them when they are drawn."}
+
+
+def test_the_history_goes_through_the_tabs(page, served_small, hold):
+    page.goto(f"{served_small}/?lab=1&example=none")
+    wait_status(page, "seed 0")
+    page.fill("#seed input", "1")
+    page.wait_for_url(re.compile("seed=1"))
+    restyle, studio = (page.get_by_role("tab", name=name, exact=True) for name in ("Restyle", "Studio"))
+    restyle.click()
+    page.wait_for_url(re.compile("tab=restyle"))
+    page.go_back()
+    wait_status(page, "seed 0")
+    expect(studio).to_have_attribute("aria-selected", "true")
+    page.go_forward()
+    expect(restyle).to_have_attribute("aria-selected", "true")
+    # Samples that come while another tab is open are a state of the Studio, and leave that tab its address.
+    studio.click()
+    page.wait_for_url(lambda url: "tab=" not in url)
+    before, batch = status(page), hold("sample")
+    page.fill("#seed input", "2")
+    batch.begun.wait(TIMEOUT)
+    restyle.click()
+    page.wait_for_url(re.compile("tab=restyle"))
+    batch.go_on.set()
+    wait_status(page, "seed 2")
+    page.wait_for_function("history.state.depth === 2")
+    assert "tab=restyle" in page.url
+    studio.click()
+    page.click("#history .undo")
+    wait_status(page, re.search("seed [01]", before)[0])
 
 
 def test_on_a_phone_the_samples_stay_visible(new_page, served_small):

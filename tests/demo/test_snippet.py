@@ -70,7 +70,7 @@ def test_the_snippets_reproduce_the_sheet(engine, folder, kind, how, sources):
     request = Request(evidence_of(engine, folder, kind), recipe_of(dict(how) | draws | sources))
     sampler = request.sampler(engine)
     samples = to_pil(engine.sample(sampler, **request.draws).images)
-    posterior = Result(request, engine, sampler, samples, {}).posterior
+    posterior = Result(request, engine, samples, {}).posterior
     for file in {request.evidence.saved_name or POSTERIOR_FILE, POSTERIOR_FILE}:
         posterior.save(folder / file)  # the user has downloaded it
 

@@ -135,8 +135,9 @@ def load_native(path: str | Path, image_size: int | None = None) -> Checkpoint:
     )
 
 
-def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) -> None:
-    """Write a Glow, or a grown one, as a single `.safetensors` file, or as a folder when `path` has no suffix.
+def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False, *, folder: bool | None = None) -> None:
+    """Write a Glow, or a grown one, as a single `.safetensors` file, or as a folder: by default when `path` has no
+    suffix.
 
     `half` stores convolution weights and position maps in float16: half the size, a change of about 2e-4 relative in
     those weights. TypeError for another kind of flow.
@@ -156,8 +157,9 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False) ->
     if checkpoint.typicality is not None:
         documents["typicality"] = json.dumps(checkpoint.typicality, indent=1)
     words = {"format": "pt"} | {key: value for key, value in checkpoint.metadata.items() if key != "format"}
-    (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=True)
-    if path.suffix:
+    folder = not path.suffix if folder is None else folder
+    (path if folder else path.parent).mkdir(parents=True, exist_ok=True)
+    if not folder:
         save_safetensors(state, path, words | documents)
         return
     save_safetensors(state, path / _WEIGHTS, words)

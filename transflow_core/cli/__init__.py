@@ -5,6 +5,7 @@ Other packages bring commands of their own, each an entry point of the group `tr
 Nothing here imports torch or dlib before a command runs: `--help` is there at once.
 """
 
+import io
 import sys
 from importlib.metadata import entry_points
 from typing import Annotated
@@ -56,5 +57,8 @@ for command in (tools.convert, tools.export, tools.info, tools.bench):
 
 def main() -> None:
     """Entry point of `transflow` and of `python -m transflow_core`."""
+    for stream in (sys.stdout, sys.stderr):  # a pipe of Windows has no λ
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     tune()
     app()

@@ -68,6 +68,9 @@ class Work:
 
         `folder` says that it is one, whatever its suffix.
         """
+        from ..images.output import check_animation
+
+        check_animation(path)
         if path.suffix and not folder and not path.parent.is_dir():
             raise ValueError(f"{path}: there is no folder {path.parent}")
         at = next(one for one in (path, *path.absolute().parents) if one.exists())
@@ -102,7 +105,9 @@ def working(as_json: bool) -> Iterator[Work]:
     start, console = time.perf_counter(), Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        # What is printed goes above the bar, and where standard output is a file or a pipe, into that.
+        how: dict[str, Any] = {"transient": True, "disable": not console.is_terminal}
+        with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty(), **how) as bar:
             work = Work(as_json, bar)
             yield work
     except (ValueError, OSError) as error:
@@ -164,7 +169,7 @@ def run_recipe(
 
 def _files_in(facts: Any) -> Iterator[dict[str, Any]]:
     """What the facts say of each file, wherever they say it."""
-    if isinstance(facts, dict) and "problem" in facts:
+    if isinstance(facts, dict) and "problem" in facts and isinstance(facts.get("name"), str):  # no class of this name
         yield facts
     for one in facts.values() if isinstance(facts, dict) else facts if isinstance(facts, list | tuple) else ():
         yield from _files_in(one)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -53,7 +53,7 @@ def to_pil(x: ArrayLike) -> list[Image.Image]:
 
 
 def save_png(
-    image: Image.Image, path: str | os.PathLike[str] | BinaryIO, *, metadata: Mapping[str, str] | None = None
+    image: Image.Image, path: str | os.PathLike[str] | IO[bytes], *, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write a PNG, to a path or a binary file, with text inside. Most social networks remove the text.
 
@@ -109,6 +109,12 @@ def writes_mp4() -> bool:
     return find_spec("av") is not None
 
 
+def check_animation(path: Path) -> None:
+    """Raises ValueError for an MP4 where `writes_mp4` says no."""
+    if path.suffix.lower() == ".mp4" and not writes_mp4():
+        raise ValueError("an MP4 needs PyAV, which is not installed here (pip install av); WebP and GIF need no more")
+
+
 def save_animation(
     frames: Sequence[Image.Image],
     path: str | os.PathLike[str],
@@ -158,8 +164,7 @@ def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
 
 
 def _save_mp4(frames: Sequence[Image.Image], path: Path) -> None:
-    if not writes_mp4():
-        raise ValueError("an MP4 needs PyAV, which is not installed here (pip install av); WebP and GIF need no more")
+    check_animation(path)
     import av
 
     width, height = (side + side % 2 for side in frames[0].size)

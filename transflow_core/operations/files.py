@@ -67,7 +67,7 @@ def encode(call: Call[Encode]) -> Result:
         for image in evidence
         if image.latent is not None
     )
-    latents = Latents(evidence.z, tuple(image.name for image in evidence.used))
+    latents = Latents(evidence.encoded, tuple(image.name for image in evidence.used))
     return Result(call.recipe, {"images": evidence.to_dicts()}, saved=latents, lines=lines)
 
 

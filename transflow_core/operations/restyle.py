@@ -71,7 +71,7 @@ def _photograph(
 ) -> tuple[list[Image.Image], list[float]]:
     """One photograph at each step, and how far each face is from what it was."""
     engine, recipe, file = call.engine, call.recipe, faces[0].source.file
-    image = file if isinstance(file, Image.Image) else engine.picture(file, **call.how)
+    image = engine.picture(file, **call.how)  # upright and no larger than its faces were found in
     if mask is not None:
         image, faces = remove(engine, image, faces, mask, **call.how)
     full = level_strengths(recipe.strength, recipe.keep_levels, len(engine.prior.levels))

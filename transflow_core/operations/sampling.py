@@ -151,7 +151,7 @@ def sweep(call: Call[Sweep]) -> Result:
 def interpolate(call: Call[Interpolate]) -> Result:
     """The same draws at posteriors along the path from one set to the other, a row of pictures each."""
     recipe, facts, lines = call.recipe, {}, []
-    sets = {name: call.evidence(name) for name in ("a", "b")}
+    sets = read = {name: call.evidence(name) for name in ("a", "b")}
     if recipe.interpolation == "direct":
         sets = {name: _first(one) for name, one in sets.items()}
         point = dict(Method(method="posterior", lam_ratio=0.0))
@@ -162,7 +162,7 @@ def interpolate(call: Call[Interpolate]) -> Result:
         posterior, end, of_end, lines_of_end = conditioned(call, sets[name], asked)
         ends.append(call.engine.draw(posterior, end))
         made.append(end if ratio is None else end.replace(lam_ratio=recipe.lam_ratio))
-        facts[name] = of_end | end.choices.model_dump(exclude_none=True)
+        facts[name] = of_end | end.choices.model_dump(exclude_none=True) | {"evidence": read[name].to_dicts()}
         lines += lines_of_end
     a, b = ends
     if made[0] == made[1]:  # else each end has the method that suits it

@@ -41,6 +41,7 @@ def mixed(a: Posterior, b: Posterior, how: Literal["add", "subtract", "move"], s
         return _united(a, b, share)
     rest = 1 - share if how == "subtract" else 1.0
     shift = share / rest * (a.evidence_mean - b.evidence_mean) * (1 if how == "subtract" else -1)
+    shift = shift * (b.seen > 0).to(shift)  # of a level that no image of b has, b says nothing
     moved = {"evidence_mean": a.evidence_mean + shift, "latents": a.single + shift}
     return replace(a, m=rest * a.m, weights=rest * a.weights, **moved).with_lam(lam=a.lam)
 

@@ -115,7 +115,8 @@ def load_prior(
     from_hub = is_hub_address(name)
     path = Path(name)
     if (shipped := shipped_files().get(str(name))) is not None:
-        path, options["image_size"] = shipped
+        path, side = shipped
+        options.setdefault("image_size", side)
     elif from_hub:
         path = fetch(str(name), access)
     elif not path.exists():

@@ -393,10 +393,13 @@ class Prior:
 
     def save(self, path: str | Path, half: bool = False) -> None:
         """Write the prior in the native format: one `.safetensors` file, or a folder when `path` has no suffix."""
+        self._save(path, half)
+
+    def _save(self, path: str | Path, half: bool, folder: bool | None = None) -> None:
         typicality = self.typicality.to_dict() if self.typicality else None
         words, coarser = self.metadata, dict(self.coarser)
         checkpoint = Checkpoint(self.flow, self.pixels, self.name, self.fingerprint, typicality, words, coarser)
-        save_native(checkpoint, path, half=half)
+        save_native(checkpoint, path, half, folder=folder)
 
     def save_pretrained(
         self, folder: str | Path, *, repo_id: str = "owner/repo", card: str = "", half: bool = False, **head: Any
@@ -406,7 +409,7 @@ class Prior:
         `half` is as for `save`, and the others as for `hub.push_to_hub`.
         """
         folder = Path(folder)
-        self.save(folder, half)
+        self._save(folder, half, folder=True)  # also where its name has a dot
         samples = self.decode(0.7 * standard_normal(16, self.dim, seed=0))
         save_png(contact_sheet(to_pil(samples)), folder / SAMPLES)
         licence = head.get("licence") or "not said by whoever made it"
