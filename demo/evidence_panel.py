@@ -458,5 +458,6 @@ class EvidencePanel(ImageList):
         return (
             self._images(session, reading)
             | self._working.says(reading or summary(evidence, self._nothing), bool(reading))
-            | {self.examples: face and data_uri(face.resize((64, 64))), self._few: few if reading else 0}
+            | {self.examples: face and data_uri(face.resize((64, 64)))}
+            | ({self._few: few} if few or not reading else {})
         )

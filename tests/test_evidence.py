@@ -70,6 +70,22 @@ def test_the_posterior_is_that_of_the_images_wherever_lambda_was_before(some, ra
         assert found.mean.equal(expected.mean) and found.variance.equal(expected.variance) and found.m == expected.m
 
 
+def test_an_image_may_be_counted_from_the_end():
+    two = Evidence(tuple(EvidenceImage(Source(name), Picture(name)) for name in ("a.png", "b.png")))
+    assert [image.name for image in two.removed(-1)] == ["a.png"]
+    assert [image.weight for image in two.replace(-1, weight=2.0)] == [1, 2]
+    with pytest.raises(IndexError):
+        two.removed(2)
+
+
+def test_images_that_differ_in_their_palette_alone_are_two():
+    one, other = (Image.new("P", (40, 40), 1) for _ in range(2))
+    one.putpalette([0, 0, 0, 255, 0, 0])
+    other.putpalette([0, 0, 0, 0, 255, 0])
+    latents = Engine(SIZED).read([one, other], align="never").encoded
+    assert not latents[0].equal(latents[1])
+
+
 def test_it_has_a_title_and_is_an_example_or_saved_until_it_changes():
     evidence = Evidence().added([image(1), image(2, problem="it is empty.")])
     assert [Evidence().title, evidence.title, evidence.added([image(3)]).title] == ["the prior", "1.png", "2 images"]

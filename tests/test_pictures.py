@@ -147,11 +147,13 @@ class Endless:
 @pytest.mark.parametrize("content", [Deadly(), Endless()], ids=["crashes", "runs on"])
 def test_a_decoder_that_crashes_or_runs_on_takes_one_picture_along(content, monkeypatch):
     reader = PictureReader()
+    children = [reader._quick._process, reader._slow._process]
     with monkeypatch.context() as patched:
         if isinstance(content, Endless):
             patched.setattr(pictures, "_SECONDS", 0.01)
         found = reader.submit(content, name="evil.heic", size=64).result()
     assert found.name == "evil.heic" and "could not be decoded" in found.problem and not found.faces
+    assert any(child.stdin.closed and child.stdout.closed for child in children)  # nothing of it stays open
     assert reader.submit(Image.new("RGB", (8, 8)), name="b", size=64).result().faces
 
 

@@ -321,10 +321,12 @@ class Evidence:
 
     def removed(self, index: int) -> "Evidence":
         """Without one image."""
+        index = range(len(self.images))[index]
         return replace(self, images=self.images[:index] + self.images[index + 1 :], example="")
 
     def put(self, index: int, image: EvidenceImage) -> "Evidence":
         """With another image in one place."""
+        index = range(len(self.images))[index]
         return replace(self, images=(*self.images[:index], image, *self.images[index + 1 :]), example="")
 
     def replace(self, index: int, **changes: Any) -> "Evidence":

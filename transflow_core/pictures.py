@@ -71,14 +71,17 @@ def content_of(file: File) -> tuple[str, bytes | Path | Image.Image, str]:
     """Name, content (of a file on disk its path) and digest of a picture. Raises ImageError if it cannot be read."""
     name = name_of(file)
     if isinstance(file, Image.Image):
-        return name, file, digest_of(file)
+        with image_errors(name):  # it may not have been decoded yet
+            return name, file, digest_of(file)
     data = read_source(file, name)
     return name, Path(file) if isinstance(file, str | os.PathLike) else data, hashlib.sha256(data).hexdigest()
 
 
 def digest_of(image: Image.Image) -> str:
-    """A digest of an image's pixels, mode and size."""
-    return hashlib.sha256(image.tobytes() + repr((image.mode, image.size)).encode()).hexdigest()
+    """A digest of an image's pixels, mode and size, and of what else decides how it looks."""
+    more = [image.info.get(key) for key in ("transparency", "icc_profile", "exif", "xmp")]
+    about = repr((image.mode, image.size, image.getpalette(), *more))
+    return hashlib.sha256(image.tobytes() + about.encode()).hexdigest()
 
 
 def read_picture(
@@ -208,6 +211,7 @@ class _Child(Worker):
         if self._quick and isinstance(data, bytes) and len(data) > _QUICK_BYTES:
             return None
         if self._process.poll() is not None:
+            self._ended()
             self._process = self._started()
         timer = threading.Timer(_SECONDS, self._process.kill)
         timer.start()
@@ -218,8 +222,7 @@ class _Child(Worker):
             asks.flush()
             return _received(answers)
         except Exception:  # EOFError, BrokenPipeError, or whatever half an answer gives
-            self._process.kill()
-            self._process.wait()
+            self._ended()
             return Picture(str(how["name"]), problem="the file could not be decoded. Export it again, as PNG or JPEG.")
         finally:
             timer.cancel()
@@ -234,7 +237,7 @@ class _Child(Worker):
             env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
             | {"PYTHONPATH": python_path(), "OPENBLAS_NUM_THREADS": "1"},
         )
-        weakref.finalize(self, _end, process)
+        self._ended = weakref.finalize(self, _end, process)
         return process
 
 
@@ -251,7 +254,8 @@ def serve(quick: bool) -> None:
     parent. It ends with its parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    os.nice(0 if quick else 10)
+    if not quick and hasattr(os, "nice"):  # Windows has none
+        os.nice(10)
     if not quick:
         logging.disable(logging.WARNING)  # the quick one says what is missing
     replies = os.fdopen(os.dup(1), "wb")

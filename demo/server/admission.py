@@ -230,7 +230,7 @@ API = Queue(each=4, total=12, waiting=64, seconds=600, timeout=60)
 # queue behind it can share these out. So they wait in front of it, where waiting costs nothing. A click on the page is
 # about ten events, and a class behind one address shares the rate. A call counts as five (`middleware`).
 RATE = RateLimit(rate=50, burst=150, timeout=10)
-# Bytes by address: a hundred large photographs, twice, and as many again within an hour.
+# Bytes by address, of uploads and of what calls make: a hundred large photographs, twice, and as many within an hour.
 UPLOADS = RateLimit(rate=2 * 2**30 / 3600, burst=2 * 2**30, timeout=0)
 
 # How the app is launched: so many events run or wait, and Gradio keeps the state of so many sessions.

@@ -22,7 +22,7 @@ from transflow_core.runtime.worker import Cancelled
 from transflow_core.views import signature
 
 from .. import gradio_compat
-from .admission import API, in_thread
+from .admission import API, UPLOADS, in_thread
 from .errors import refusing
 from .files import new_folder
 from .priors import Engines
@@ -150,8 +150,13 @@ def _call_of(function: Callable) -> Callable:
         names = ("session", request.session_hash), ("event", gradio_compat.current_event())
         try:
             with refusing(markup=False), await API.request(request.client.host, *names).admitted() as cancel:
-                client = request.client.host, request.session_hash
-                return await in_thread(client, functools.partial(function, *args, **kwargs, cancel=cancel))
+                host = request.client.host
+                if UPLOADS.wait(host, 0) is None:
+                    raise ValueError("You were sent too many files, 2 GB an hour. Try again later.")
+                work = functools.partial(function, *args, **kwargs, cancel=cancel)
+                answer = await in_thread((host, request.session_hash), work)
+                UPLOADS.wait(host, _written(answer), done=True)
+                return answer
         except Cancelled as error:  # most often the caller has disconnected: this is no fault to be printed
             late = f"The call was cancelled. A call may take {API.seconds:g} seconds: request less."
             raise gr.Error(late, print_exception=False) from error
@@ -162,6 +167,11 @@ def _call_of(function: Callable) -> Callable:
     call.__signature__ = of.replace(parameters=[caller, *given])  # type: ignore[attr-defined]
     call.__annotations__ = {"request": gr.Request, **function.__annotations__}
     return call
+
+
+def _written(answer: Any) -> int:
+    """The bytes of an answer's files: they lie on the disk as uploads do."""
+    return sum(one["size"] for one in answer[0]) if isinstance(answer, tuple) else 0
 
 
 def _file(path: Path) -> dict[str, Any]:

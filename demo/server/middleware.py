@@ -127,6 +127,9 @@ class ServerMiddleware:
             # Gradio would, as an open proxy.
             if any(part in path for part in ("/file=http:", "/file=https:", "/proxy=")):
                 raise HTTPException(403, "This server fetches no files of other servers.")
+            # Gradio would keep the film for good, and give it to a decoder that no limit holds.
+            if path.endswith("/process_recording"):
+                raise HTTPException(403, "This server records nothing.")
             waits_for = _waits_for(path, request)
             receive, visitors = _cancelling(path, request, waits_for), {visitor, caller} - {""}
             of_others = self._uploads.of_others(scope["path"], visitors)

@@ -21,7 +21,8 @@ T = TypeVar("T")
 # Seconds. An open page keeps its images for a working day; a closed one, as long as a phone may take to reconnect.
 _IDLE, _DISCONNECTED = 8 * 3600, 600
 # So many sessions are kept, and so many of one address. Where there are more, whoever has most loses one that was
-# closed, or else the one unused for longest. 18 images with their posterior are 4 to 60 MB; example sets are shared.
+# closed, or else the one unused for longest. Ten photos with their posterior are 17 MB under celeba256; example sets
+# are shared.
 _MOST, _EACH = 300, 60
 
 
@@ -90,6 +91,9 @@ class Session:
             session = cls._all.get(request.session_hash or "")
         if session is not None:
             PAGE.cancel(session.id, by_user=False)
+            for evidence in session.evidence.values():
+                if not evidence.example:  # these are shared
+                    evidence.forget()
             session._expires = time.monotonic() + min(_DISCONNECTED, AGE)
 
     @classmethod

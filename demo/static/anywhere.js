@@ -92,7 +92,8 @@
     '[data-stop]:not([hidden]), [role=tab]') ?? []];
   addEventListener('keydown', event => {
     const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
-    if (!step || !event.target.matches?.('[data-stop], [role=tab]')) return;
+    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!event.target.matches?.('[data-stop], [role=tab]')) return;
     event.preventDefault();
     const all = stops(event.target), next = all[(all.indexOf(event.target) + step + all.length) % all.length];
     next?.focus();

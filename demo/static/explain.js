@@ -321,7 +321,7 @@ for (const end of ['pointerup', 'pointercancel', 'lostpointercapture']) {
 }
 plane.addEventListener('keydown', event => {
   const mark = event.target.closest('.mark');
-  if (!mark) return;
+  if (!mark || event.altKey || event.ctrlKey || event.metaKey) return;
   const index = Number(mark.dataset.index), [x, y] = state.points[index], by = event.shiftKey ? 0.5 : 0.1;
   const to = {ArrowLeft: [x - by, y], ArrowRight: [x + by, y], ArrowUp: [x, y + by], ArrowDown: [x, y - by]}[event.key];
   if (to) move(index, ...to);

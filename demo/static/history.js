@@ -127,7 +127,7 @@ const replace = tab => {
 document.addEventListener('address', event => {
   if (!event.detail) return;
   last[event.detail.tab] = event.detail.query;
-  if (!element.offsetParent) replace(event.detail.tab);
+  if (document.body.dataset.tab === event.detail.tab) replace(event.detail.tab);
 });
 document.addEventListener('tab-opened', ({detail}) => {
   // The tab inside that is open there says nothing, unless it is another one than before.

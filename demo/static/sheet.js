@@ -5,7 +5,7 @@ const find = selector => element.querySelector(selector);
 const picture = find('.stage img'), cells = find('.cells'), large = find('.large'), face = find('.large img');
 const canvases = [find('.stage canvas'), find('.large canvas')], compare = find('.compare'), badge = find('.badge');
 let strip = null, sprite = null, stripVersion = 0, sheetVersion = 0, at = 0, full = null, sample = null, pins = [];
-let comparing = false;
+let comparing = false, restAt = null;  // where the slider was when the sheet came
 
 // The sheet and what moves over it --------------------------------------------------------------------------------
 
@@ -40,6 +40,7 @@ const showSheet = async () => {
   if (version !== sheetVersion) return;
   find('.stage').style.aspectRatio = picture.naturalWidth + ' / ' + picture.naturalHeight;
   if (!comparing) uncover();
+  restAt = Number(document.querySelector('#closeness-range')?.value);
   compare.disabled = !compares();
   const {n, columns} = value;
   if (cells.childElementCount !== n || cells.style.getPropertyValue('--columns') != columns) {
@@ -76,8 +77,8 @@ document.addEventListener('scrub', event => {
   const {slider, at: position} = event.detail;
   if (!serves() || strip.slider !== slider || strip.at.length < 2) return;
   event.preventDefault();
-  const {at: now} = props.value;
-  if (now !== null && Math.abs(position - now) < 0.002) { uncover(); return; }  // back where the sheet is
+  // Back where the sheet is, whose numbers are rounded.
+  if ([restAt, props.value.at].some(one => one !== null && Math.abs(position - one) < 0.002)) { uncover(); return; }
   const all = strip.at, next = Math.max(1, all.findIndex(one => one >= position)), low = all[next - 1], high = all[next];
   sheetVersion++;  // a sheet that was requested before is late
   overlay(next - 1 + Math.min(1, Math.max(0, (position - low) / (high - low))), '');
@@ -123,7 +124,9 @@ const showFace = value => {  // first cut from the sheet, and a moment later at 
     find('.closest b').textContent = near.distance;
   }
   for (const button of element.querySelectorAll('.needs')) button.disabled = !complete;
-  find('[data-do=more]').disabled ||= value.index === undefined;  // pinned, and perhaps of another sheet
+  for (const button of element.querySelectorAll('[data-do=more], [data-do=larger]')) {
+    button.disabled ||= value.index === undefined;  // pinned, and perhaps of another sheet
+  }
   find('[data-do=pin]').textContent = pins.some(pin => pin.src === value.src) ? 'Let it go' : 'Keep it in sight';
 };
 const choose = index => {
@@ -133,7 +136,9 @@ const choose = index => {
     cell.tabIndex = other === at ? 0 : -1;
     if (other === at) cell.setAttribute('aria-current', 'true'); else cell.removeAttribute('aria-current');
   });
-  cells.children[at].scrollIntoView?.({block: 'nearest', inline: 'nearest'});
+  // The row of a phone, and not the page.
+  const row = find('.stage'), {left, right} = row.getBoundingClientRect(), one = cells.children[at]?.getBoundingClientRect();
+  if (one) row.scrollLeft += Math.min(one.left - left, 0) + Math.max(one.right - right, 0);
   if (full && full.sheet === sheet && full.index === at) return showFace(full);
   showFace({index: at, src: crop(at), text: 'Face ' + (at + 1) + ' of ' + n});
   return !opening;
@@ -149,6 +154,7 @@ showSheet();
 
 const step = event => ({ArrowLeft: -1, ArrowRight: 1, ArrowUp: -props.value?.columns, ArrowDown: props.value?.columns})[event.key];
 document.addEventListener('keydown', event => {
+  if (event.altKey || event.ctrlKey || event.metaKey) return;  // the browser's own: Back, say
   const {target} = event, by = step(event), mine = target === document.body || target === large || cells.contains(target);
   if (!by || !mine || !element.offsetParent || !props.value) return;
   if (target === document.body && Math.abs(by) > 1) return;  // it scrolls the page

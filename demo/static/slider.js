@@ -38,7 +38,7 @@ for (const end of ['pointerup', 'pointercancel', 'change']) range.addEventListen
 // Forty keys take a slider of λ/m, or the one before the samples, from end to end.
 range.addEventListener('keydown', event => {
   const way = {ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1}[event.key];
-  if (!way || !(log || named)) return;
+  if (!way || !(log || named) || event.altKey || event.ctrlKey || event.metaKey) return;
   event.preventDefault();
   range.value = parseFloat(range.value) + way * (range.max - range.min) / 40;
   for (const type of ['input', 'change']) range.dispatchEvent(new Event(type, {bubbles: true}));

@@ -519,7 +519,8 @@ def _status(answers: Answers) -> str:
     each = list(answers)
     known = [right for image, answer in each if (right := answers.right(image, answer)) is not None]
     none = sum(answer["none_of_these"] for _, answer in each)
-    parts = [f"<b>{len(each)}</b> queries, {none} of them in no class" if each else "Now add images to classify."]
+    queries = f"<b>{len(each)}</b> {'queries' if len(each) > 1 else 'query'}, {none} of them in no class"
+    parts = [queries if each else "Now add images to classify."]
     return " · ".join(parts + [f"<b>{sum(known)} of {len(known)}</b> answers right"] * bool(known))
 
 

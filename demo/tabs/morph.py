@@ -98,11 +98,11 @@ class Morph:
     def _export(self, kind: str, session: Session) -> Generator[Updates, Any, Path | None]:
         """A file with all pixels of the model, which are drawn for the first one."""
         state = session.state(_State)
-        frames, result = state.frames, state.result
-        if frames is None or result is None:
-            raise ValueError("There is nothing to save yet. Play the morph first.")
-        if not state.whole:
-            with (yield session.queued(_PART)) as cancel:
+        with (yield session.queued(_PART)) as cancel:  # a morph that is being made comes first
+            frames, result = state.frames, state.result
+            if frames is None or result is None:
+                raise ValueError("There is nothing to save yet. Play the morph first.")
+            if not state.whole:
                 frames = yield from self._make(session, result, result.engine.prior.image_size, cancel)
                 if frames is None:
                     return None

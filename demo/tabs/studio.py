@@ -272,6 +272,7 @@ class Studio:
         if "likeness" in there:
             moved[self._method.likeness] = there["likeness"]
         moved |= dict.fromkeys([self._lam, *self._levels], on_slider(there["lam_ratio"]))
+        moved[self._closeness] = gr.update(text=f"{there['lam_ratio']:g}")  # the script knows that of `local` alone
         yield from self._refresh_with(moved, session, prior, values)
 
     def _refresh_with(self, moved: Updates, session: Session, prior: str, values: Sequence[Any]) -> Iterator[Updates]:
@@ -337,7 +338,8 @@ class Studio:
                 warn(_NOT_KEPT)
                 key = OPENING
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
-            recipe, auto = settings_in(found)
+            if found.get("tab", _TAB) == _TAB:  # those of another tab are for that one
+                recipe, auto = settings_in(found)
         view = session.state(View)
         view.opening = True
         try:

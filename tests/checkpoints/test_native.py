@@ -194,6 +194,15 @@ def about(prior):
     return prior.name, prior.pixels, prior.typicality, words, prior.fingerprint, prior.sizes
 
 
+def test_nothing_of_another_prior_stays_in_a_folder(tmp_path):
+    prior = make_tiny_prior()
+    known = Typicality(2, (0.0, 1.0), (0.0, 1.0), (0.0, 1.0), ((0.5, 1.5),) * len(prior.levels))
+    for typicality in (known, None):
+        prior.typicality = typicality
+        prior.save(tmp_path / "flow")
+        assert load_prior(tmp_path / "flow", device="cpu").typicality == typicality
+
+
 def test_a_size_of_a_prior_that_ships_is_chosen_by_its_name_or_by_its_side():
     assert load_prior("celeba256", device="cpu", image_size=64).name == "celeba64"
 

@@ -24,6 +24,7 @@ from demo.tabs.studio_results import DEFAULT, Request
 from transflow_core.evidence import Evidence
 from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import Posterior, recommend
+from transflow_core.posterior.methods import along
 from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata, to_python, to_shell
 
@@ -376,6 +377,25 @@ def test_no_method_is_chosen_in_the_place_of_that_of_an_address(engines):
     done(tab._open(session, TINY), between=lambda: meanwhile.append(chosen_anew(tab, session)))
     assert meanwhile and not any(meanwhile) and not chosen_anew(tab, session)
     assert tab._choose(session, TINY, True)  # by the user, afterwards
+
+
+def test_what_the_address_of_another_tab_asks_for_is_not_for_the_studio(engines):
+    with gr.Blocks():
+        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
+    for address, n in (("n=3&example=none", 3), ("tab=interpolate&n=3&method=posterior", DEFAULT.n)):
+        session = Session("somebody")
+        session.query = address
+        assert done(tab._open(session, TINY))[-1][tab._n] == n
+
+
+def test_of_one_photo_the_slider_says_its_own_lambda(engines):
+    """Its curve is another one than that of several."""
+    with gr.Blocks():
+        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
+    session = Session("somebody")
+    session.evidence["evidence"] = replace(engines.get(TINY).read(EXAMPLES["sepia"][:1]), prior=TINY)
+    moved = next(tab._move(session, 0.4, TINY, *(one.value for one in tab._inputs)))
+    assert moved[tab._closeness]["text"] == f"{along(0.4, 1).lam_ratio:.3g}" != f"{along(0.4).lam_ratio:.3g}"
 
 
 def test_a_method_is_chosen_once_for_a_set(engines):

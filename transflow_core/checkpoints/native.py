@@ -163,6 +163,8 @@ def save_native(checkpoint: Checkpoint, path: str | Path, half: bool = False, *,
         save_safetensors(state, path, words | documents)
         return
     save_safetensors(state, path / _WEIGHTS, words)
+    if "typicality" not in documents:
+        (path / "typicality.json").unlink(missing_ok=True)  # of the prior that was there before
     (path / _SUMS).write_text(f"{sha256_of(path / _WEIGHTS)}  {_WEIGHTS}\n", encoding="utf-8")
     for key, text in documents.items():
         (path / f"{key}.json").write_text(text + "\n", encoding="utf-8")

@@ -178,7 +178,7 @@ def read_source(source: Source, name: str) -> bytes:
             raise ImageError(name, f"the file cannot be read ({error.strerror or error}).") from error
     elif hasattr(source, "read"):
         data = source.read(MAX_BYTES + 1)
-        if source.seekable():  # it may be read again
+        if getattr(source, "seekable", bool)():  # it may be read again
             source.seek(-len(data), os.SEEK_CUR)
     else:
         kind = type(source).__name__

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..compute import report
+from ..evidence import Evidence, Source
 from ..posterior import Posterior, mixed
 from ..recipes import Align, Condition, Encode, Mix, Saving
 from ..untrusted import save_safetensors
@@ -73,7 +74,9 @@ def encode(call: Call[Encode]) -> Result:
 
 def align(call: Call[Align]) -> Result:
     """Every face of pictures, in the frame that the prior was trained on."""
-    recipe, sources = call.recipe, list(call.inputs["images"])
+    recipe, given = call.recipe, call.inputs["images"]
+    given = given.sources if isinstance(given, Evidence) else given
+    sources = [one.file if isinstance(one, Source) else one for one in given]
     how = {name: getattr(recipe, name) for name in ("align", "landmarks", "size")}
     pictures, reports, lines = {}, [], []
     for index, source in enumerate(sources):

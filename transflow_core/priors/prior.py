@@ -430,7 +430,9 @@ class Prior:
         cls, name: str | Path, *, revision: str | None = None, device: str | torch.device = "auto"
     ) -> "Prior":
         """Load what `save_pretrained` wrote from a folder, or from the Hub by "owner/repo". See `load_prior`."""
-        if not Path(name).is_dir():
+        if (folder := Path(name)).is_dir():
+            name = folder.resolve()  # it may have the name of a prior that ships
+        else:
             name = f"hf://{name}/model.safetensors" + (f"@{revision}" if revision else "")
         return load_prior(name, device)
 

@@ -307,6 +307,8 @@ class _Run:
         """Each file is replaced as a whole: a prior that was there before stays readable throughout."""
         written = self.folder / "writing"
         prior.save(written, half=self.settings.half)
+        if prior.typicality is None:  # what is there is of another prior
+            (self.folder / "typicality.json").unlink(missing_ok=True)
         for file in written.iterdir():
             file.replace(self.folder / file.name)
         written.rmdir()
@@ -327,7 +329,7 @@ class _Run:
                 found = measure_typicality(prior.at(side), reduced(held_out, side))
                 prior.coarser[side] = replace(size, typicality=found.to_dict())
         self._save(prior)
-        prior = load_prior(self.folder, device=self.group.device)  # as people get it, halved or not
+        prior = load_prior(self.folder.resolve(), device=self.group.device)  # as people get it, halved or not
         write_conformance(prior, self.folder)
         sheet(prior, self.folder / "samples.png")
         card = model_card(prior, self.plan, self.images, self.counters, self.command)

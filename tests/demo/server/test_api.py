@@ -1,5 +1,6 @@
 """The named endpoints, called as a client calls them: over HTTP, from a served demo."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
 from demo.examples import example_sets
+from demo.server.admission import RateLimit
 from demo.server.api import SERVED
 from transflow_core.posterior import Posterior
 from transflow_core.priors.catalogue import shipped_files
@@ -239,6 +241,13 @@ def test_a_refusal_is_one_sentence(client, files, endpoint, wrong, message):
         client.predict(api_name=f"/{endpoint}", **sent(with_files(INPUTS[endpoint] | wrong, files)))
     text = str(refused.value)
     assert message in text and "/tmp/" not in text.replace("format is '/tmp/x'", "")
+
+
+def test_what_calls_make_is_bounded_as_uploads_are(client, monkeypatch):
+    monkeypatch.setattr("demo.server.api.UPLOADS", RateLimit(rate=1e-6, burst=1000, timeout=0))
+    for _ in range(2):  # the first one alone is within the bound
+        with pytest.raises(AppError, match="too many files") if _ else contextlib.nullcontext():
+            client.predict(api_name="/sample", evidence=sent(images("sepia", 1)), n=1, prior=TINY)
 
 
 FILE = {"_type": "gradio.FileData"}

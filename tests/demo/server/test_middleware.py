@@ -378,6 +378,11 @@ def test_the_cookie_is_kept_in_a_spaces_frame_as_well(proto, words):
 # ---- addresses -----------------------------------------------------------------------------------------------------
 
 
+def test_no_film_is_taken(http):
+    film = {"video": ("film.webm", b"film", "video/webm")}
+    assert http.post("/gradio_api/process_recording", files=film).status_code == 403
+
+
 @pytest.mark.parametrize("path", ["file=https://x.com/x", "file=http%3A//x.com/x", "proxy=https://x.com"])
 def test_nothing_is_passed_on_from_elsewhere(http, path):
     answer = http.get(f"/gradio_api/{path}")
