@@ -44,6 +44,7 @@ from .tabs.explain import Explain, about, how_far
 from .tabs.interpolate import Interpolate
 from .tabs.restyle import Restyle
 from .tabs.studio import Studio
+from .tabs.studio_results import sampler_for
 
 _log = logging.getLogger(__name__)
 _FAR = Mount("/far", StaticFiles(directory=FOLDER / "far"))  # pictures of the tab of this name
@@ -66,10 +67,12 @@ class Page(gr.Blocks):
     Attributes:
         folder: of uploads and results.
         ahead: work to do in advance, while no request waits.
+        forget: drops what is in memory of images that nobody used for so many seconds.
     """
 
     folder: Path
     ahead: Callable[[], None]
+    forget: Callable[[float], None]
 
     def get_config_file(self) -> Any:
         """With what links to the page show. Gradio has these for `gr.Interface` alone."""
@@ -151,7 +154,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
             _opened(tab)
         demo.unload(Session.disconnected)
         add_endpoints(engines, demo)
-    demo.ahead = partial(engines.read_examples, first_prior)
+    demo.ahead, demo.forget = partial(engines.read_examples, first_prior), engines.forget
     return demo
 
 
@@ -161,7 +164,7 @@ def launch(demo: Page, **options: Any) -> Any:
     Where the package `mcp` is installed (the extra of that name), the endpoints are tools for agents as well.
     After SIGTERM it accepts no more requests, drops those that wait, and ends within 20 seconds, whatever runs.
     """
-    cleanup = Cleanup(Session.in_use, demo.folder)
+    cleanup = Cleanup(partial(_in_use, demo), demo.folder)
     threading.Thread(target=cleanup.run, name="cleanup", daemon=True).start()
     middleware = Middleware(ServerMiddleware, files=cleanup)
     # After each event Gradio sums up all events so far, with pandas, for a dashboard that the page does not have.
@@ -205,6 +208,13 @@ def launch(demo: Page, **options: Any) -> Any:
         if not getattr(sys, "ps1", sys.flags.interactive):  # where Gradio does not wait, either
             demo.block_thread()
     return launched
+
+
+def _in_use(demo: Page) -> list[Path]:
+    """What visitors still use. What nobody used for as long as files are kept goes from memory, too."""
+    demo.forget(AGE)
+    sampler_for.cache_clear()  # it is made again in a moment
+    return Session.in_use()
 
 
 def _preview(_: Request) -> FileResponse:

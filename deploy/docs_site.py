@@ -34,6 +34,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if page.file.src_uri == "index.md":
         readme = (_ROOT / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2]
         markdown = readme.replace("](docs/", "](").replace("](assets/", "](../assets/").replace(".ipynb)", ".md)")
+        markdown = re.sub(r"\]\((?=(examples/|SECURITY\.md|CONTRIBUTING\.md|LICENSE)\b)", "](../", markdown)
     if page.file.src_uri == "changelog.md":
         markdown = (_ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     if page.file.src_uri == "cli.md":

@@ -303,3 +303,9 @@ def test_it_compares_what_tells_held_out_examples_apart_and_says_so(drawn, featu
         assert one["probabilities"] == pytest.approx(other["probabilities"], rel=1e-6)
     for asked in FEATURES:
         assert engine.run(recipe.replace(features=asked), examples=examples, images=queries).facts["features"] == asked
+
+
+def test_of_one_image_alone_nothing_is_said_to_be_of_no_class():
+    z = normal(1, 30)
+    (answer,) = FewShotClassifier(None).fit_latents({"a": z}).judge(z)
+    assert answer.best == "a" and not answer.none

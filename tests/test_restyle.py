@@ -90,6 +90,27 @@ def test_the_photographs_own_light_and_contrast_do_not_count():
     assert torch.allclose(towards(1.7 * z + light), towards(z), atol=1e-8)
 
 
+def test_a_level_that_the_style_has_no_pixels_for_stays():
+    z, since = photographs(), torch.full((7,), 128)
+    lacking = Posterior.condition(evidence().latents, lam_ratio=1.0, since=since)
+    moved = Restyling.of(lacking, LEVELS)(z)
+    assert moved[:, :128].equal(z[:, :128])
+    torch.testing.assert_close(moved[:, 128:], Restyling.of(evidence(), LEVELS)(z)[:, 128:])
+    # Where some images have it, it is measured on these.
+    some = torch.cat([evidence(3.0, m=3).latents, evidence().latents[:4]])
+    since = torch.tensor([128, 128, 128, 0, 0, 0, 0])
+    mixed = Restyling.of(Posterior.condition(some, lam_ratio=1.0, since=since), LEVELS)
+    alone = Restyling.of(Posterior.condition(some[3:], lam_ratio=1.0), LEVELS)
+    torch.testing.assert_close(mixed(z)[:, :128], alone(z)[:, :128])
+
+
+def test_one_style_image_twice_is_that_image():
+    z, one = photographs(), evidence(m=1).latents
+    twice = torch.cat([one, one + 1e-6])
+    found, expected = (Restyling.of(Posterior.condition(x, lam_ratio=1.0), LEVELS)(z) for x in (twice, one))
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
 def test_what_is_out_of_range_is_refused_in_words():
     with pytest.raises(ValueError, match="likeness is one number from 0 to 1, or one for each of 2 levels"):
         Restyling.of(evidence(), LEVELS, likeness=1.5)

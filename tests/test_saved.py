@@ -300,3 +300,10 @@ def test_texts_must_be_text(tmp_path):
     for metadata, message in (({"seed": 1}, "string"), ({"note": "x" * 2**20}, "characters")):
         with pytest.raises(ValueError, match=message):
             Posterior.condition(EVIDENCE, 0.5).save(tmp_path / "posterior", metadata)
+
+
+def test_saved_moments_are_moments_again(tmp_path):
+    posterior = Posterior.condition(normal(5, 20), lam_ratio=1.0).moments()
+    posterior.save(tmp_path / "m.safetensors")
+    again = Posterior.load(tmp_path / "m.safetensors")
+    assert again.moments() is again and again.m == 5

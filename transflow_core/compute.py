@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -89,19 +90,27 @@ class Cache:
     """Least recently used first out, by count; safe to share between threads."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._entries, self._lock = most, OrderedDict[Hashable, Any](), threading.Lock()
+        self._most, self._lock = most, threading.Lock()
+        self._entries = OrderedDict[Hashable, tuple[float, Any]]()  # when each was used last
 
     def get(self, key: Hashable) -> Any | None:
         with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-            return self._entries.get(key)
+            _, value = self._entries.pop(key, (0.0, None))
+            if value is not None:
+                self._entries[key] = time.monotonic(), value
+            return value
 
     def put(self, key: Hashable, value: Any) -> None:
         with self._lock:
-            self._entries[key] = value
-            self._entries.move_to_end(key)
+            self._entries.pop(key, None)
+            self._entries[key] = time.monotonic(), value
             while len(self._entries) > self._most:
+                self._entries.popitem(last=False)
+
+    def forget(self, seconds: float) -> None:
+        """Drop what was not used for so long."""
+        with self._lock:
+            while self._entries and time.monotonic() - next(iter(self._entries.values()))[0] >= seconds:
                 self._entries.popitem(last=False)
 
 
@@ -126,6 +135,12 @@ class Compute:
         # Pictures, mirror images and ranges besides; at least as many as the sets of the page have.
         self._looks, self._shown = (Cache(max(128, self._cached // 3) if cached is None else cached) for _ in range(2))
         self._joined = functools.lru_cache(4)(Looks.joined)  # a slider asks for them at every λ
+
+    def forget(self, seconds: float) -> None:
+        """Drop what is cached of images that were not used for so long."""
+        for cache in (self._latents, self._looks, self._shown):
+            cache.forget(seconds)
+        self._joined.cache_clear()
 
     def call(
         self,

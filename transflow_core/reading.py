@@ -47,6 +47,11 @@ class Reader(Compute):
         self._reader = pictures
         self._pictures = Cache(self._cached)
 
+    def forget(self, seconds: float) -> None:
+        """Drop what is cached of images that were not used for so long."""
+        super().forget(seconds)
+        self._pictures.forget(seconds)
+
     @property
     def ahead(self) -> int:
         """How many other clients have their turn before this one, where this engine computes or reads."""

@@ -231,7 +231,7 @@ API = Queue(each=4, total=12, waiting=64, seconds=600, timeout=60)
 # about ten events, and a class behind one address shares the rate. A call counts as five (`middleware`).
 RATE = RateLimit(rate=50, burst=150, timeout=10)
 # Bytes by address, of uploads and of what calls make: a hundred large photographs, twice, and as many within an hour.
-UPLOADS = RateLimit(rate=2 * 2**30 / 3600, burst=2 * 2**30, timeout=0)
+UPLOADS, RESULTS = (RateLimit(rate=2 * 2**30 / 3600, burst=2 * 2**30, timeout=0) for _ in range(2))
 
 # How the app is launched: so many events run or wait, and Gradio keeps the state of so many sessions.
 SERVER = {"max_threads": 2000, "state_session_capacity": 200}

@@ -22,7 +22,7 @@ from transflow_core.runtime.worker import Cancelled
 from transflow_core.views import signature
 
 from .. import gradio_compat
-from .admission import API, UPLOADS, in_thread
+from .admission import API, RESULTS, in_thread
 from .errors import refusing
 from .files import new_folder
 from .priors import Engines
@@ -151,11 +151,11 @@ def _call_of(function: Callable) -> Callable:
         try:
             with refusing(markup=False), await API.request(request.client.host, *names).admitted() as cancel:
                 host = request.client.host
-                if UPLOADS.wait(host, 0) is None:
+                if RESULTS.wait(host, 0) is None:
                     raise ValueError("You were sent too many files, 2 GB an hour. Try again later.")
                 work = functools.partial(function, *args, **kwargs, cancel=cancel)
                 answer = await in_thread((host, request.session_hash), work)
-                UPLOADS.wait(host, _written(answer), done=True)
+                RESULTS.wait(host, _written(answer), done=True)
                 return answer
         except Cancelled as error:  # most often the caller has disconnected: this is no fault to be printed
             late = f"The call was cancelled. A call may take {API.seconds:g} seconds: request less."

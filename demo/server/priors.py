@@ -99,6 +99,13 @@ class Engines:
                     del self._engines[least_recent]
         return engine
 
+    def forget(self, seconds: float) -> None:
+        """Drop what is kept in memory of images that were not used for so long."""
+        with self._lock:
+            engines = list(self._engines.values())
+        for engine in engines:
+            engine.forget(seconds)
+
     def read_examples(self, name: str) -> None:
         """Invert the example sets of the row while no request waits, so that the first click on one is quick.
 

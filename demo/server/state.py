@@ -91,10 +91,10 @@ class Session:
             session = cls._all.get(request.session_hash or "")
         if session is not None:
             PAGE.cancel(session.id, by_user=False)
-            for evidence in session.evidence.values():
+            session._expires = time.monotonic() + min(_DISCONNECTED, AGE)
+            for evidence in tuple(session.evidence.values()):
                 if not evidence.example:  # these are shared
                     evidence.forget()
-            session._expires = time.monotonic() + min(_DISCONNECTED, AGE)
 
     @classmethod
     def in_use(cls) -> list[Path]:

@@ -5,7 +5,7 @@ const find = selector => element.querySelector(selector);
 const picture = find('.stage img'), cells = find('.cells'), large = find('.large'), face = find('.large img');
 const canvases = [find('.stage canvas'), find('.large canvas')], compare = find('.compare'), badge = find('.badge');
 let strip = null, sprite = null, stripVersion = 0, sheetVersion = 0, at = 0, full = null, sample = null, pins = [];
-let comparing = false, restAt = null;  // where the slider was when the sheet came
+let comparing = false;
 
 // The sheet and what moves over it --------------------------------------------------------------------------------
 
@@ -40,7 +40,6 @@ const showSheet = async () => {
   if (version !== sheetVersion) return;
   find('.stage').style.aspectRatio = picture.naturalWidth + ' / ' + picture.naturalHeight;
   if (!comparing) uncover();
-  restAt = Number(document.querySelector('#closeness-range')?.value);
   compare.disabled = !compares();
   const {n, columns} = value;
   if (cells.childElementCount !== n || cells.style.getPropertyValue('--columns') != columns) {
@@ -77,8 +76,9 @@ document.addEventListener('scrub', event => {
   const {slider, at: position} = event.detail;
   if (!serves() || strip.slider !== slider || strip.at.length < 2) return;
   event.preventDefault();
-  // Back where the sheet is, whose numbers are rounded.
-  if ([restAt, props.value.at].some(one => one !== null && Math.abs(position - one) < 0.002)) { uncover(); return; }
+  const {at: now} = props.value;
+  // Back where the sheet is: within a step of the slider, since its numbers are rounded.
+  if (now !== null && Math.abs(position - now) < 0.005) { uncover(); return; }
   const all = strip.at, next = Math.max(1, all.findIndex(one => one >= position)), low = all[next - 1], high = all[next];
   sheetVersion++;  // a sheet that was requested before is late
   overlay(next - 1 + Math.min(1, Math.max(0, (position - low) / (high - low))), '');

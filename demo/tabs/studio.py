@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import random
 import time
 from collections import OrderedDict
@@ -272,7 +273,8 @@ class Studio:
         if "likeness" in there:
             moved[self._method.likeness] = there["likeness"]
         moved |= dict.fromkeys([self._lam, *self._levels], on_slider(there["lam_ratio"]))
-        moved[self._closeness] = gr.update(text=f"{there['lam_ratio']:g}")  # the script knows that of `local` alone
+        if there["lam_ratio"] != values_at("local", position)["lam_ratio"]:  # the script knows these alone
+            moved[self._closeness] = gr.update(text=f"{there['lam_ratio']:g}")
         yield from self._refresh_with(moved, session, prior, values)
 
     def _refresh_with(self, moved: Updates, session: Session, prior: str, values: Sequence[Any]) -> Iterator[Updates]:
@@ -422,7 +424,7 @@ class Studio:
         at = position_of(recipe)
         # Null where λ/m and likeness are not those of the slider in front.
         there = values_at(recipe.method, at, request.evidence)
-        value["at"] = at if dict(recipe).items() >= there.items() else None
+        value["at"] = at if all(_alike(getattr(recipe, name), value) for name, value in there.items()) else None
         timing = _timing(request, self._engines.get(recipe.prior), seconds)
         return {self._sheet: value, self._status: timing, self._plain: _plain(request, seconds)}
 
@@ -663,6 +665,11 @@ def _about(request: Request) -> str:
     if not request.evidence.ready:
         return "of the model alone"
     return f"{title_of(request.evidence).lower()}, λ/m {request.lam_text}"
+
+
+def _alike(value: Any, there: float) -> bool:
+    """Whether a number of a recipe is that of a place on the slider, but for what is rounded."""
+    return isinstance(value, float) and math.isclose(value, there, rel_tol=0.02, abs_tol=0.0101 * (there > 0.1))
 
 
 def _lam(method: Method) -> float:

@@ -81,13 +81,13 @@ class NoveltyScale:
         """From the signs of both samples, (n, k) each.
 
         One example a class has no known sample, one class no novel one: its mean is put two standard deviations from
-        the other's. A single image has no scale: all is then uncertain.
+        the other's. A single image has no scale: nothing is then said to be of no class.
         """
         present = [sample for sample in (known, novel) if len(sample)]
         freedom = sum(len(sample) - 1 for sample in present)
         if freedom < 1:
             centre = present[0].mean(0) if present else known.new_zeros(known.shape[1])
-            return cls(centre, centre, 1e12 * torch.eye(known.shape[1], dtype=torch.float64), 0.5)
+            return cls(centre, centre, 1e12 * torch.eye(known.shape[1], dtype=torch.float64), 0.95)
         spread = torch.cat([sample - sample.mean(0) for sample in present])
         covariance = spread.T @ spread / freedom
         covariance = (covariance + covariance.T) / 2

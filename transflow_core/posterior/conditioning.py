@@ -169,6 +169,8 @@ class Posterior(Gaussian):
 
         Raises ValueError where the mean is one image: there is one alone, or one weighs most, at some level.
         """
+        if not len(self.latents):
+            return self
         weights = self.weights if self.since is None else self.weights[self.since == self.since.min()]
         if weights.sum() ** 2 < _SINGLE * weights.square().sum():
             raise ValueError("the mean of one image is that image: moments need two images or more, of like weights")

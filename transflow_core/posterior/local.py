@@ -207,7 +207,7 @@ class Local(ImageSampler):
         return torch.cat([first, rows], 1)
 
     def _fields(self, n: int, cuts: int, k: int, seed: int, start: int, fold: int, only: Tensor | slice) -> Tensor:
-        """(n, cuts, K, GRID, GRID): of more donors, and of more cuts, the first are the same."""
+        """(n, cuts, K, GRID, GRID): of more donors the first are the same. Another number of cuts has other fields."""
         shape = (_MOST_DONORS, *_MODES)
         own = (seed ^ _FIELDS) + 7919 * fold
         noise = standard_normal(n * cuts, math.prod(shape), own & (2**63 - 1), start * cuts)

@@ -16,6 +16,7 @@ LIKENESS_TO_EVIDENCE = 0.0
 _MOST_LIKENESS = 0.999  # at 1 the evidence's covariance would be singular
 _FACE = 4  # levels of at most this side have the shape of a face: of these, differences between places stay
 _ALIKE = 8  # places beside one another, which count as one
+_SAME = 1e-2  # images that differ by less than this share of their variance are one
 _LOUDEST = 1.3  # a photograph's grain, enlarged by more than this, is noise
 
 
@@ -42,6 +43,7 @@ class Restyling:
         likeness: ℓ² S + (1 - ℓ²) I of each.
         typical: σ₀, the median root mean square of photographs at each level.
         shapes: (C, H, W) of each.
+        lacks: which levels no image of the evidence has pixels for: there the photograph stays as it is.
     """
 
     slices: tuple[slice, ...]
@@ -50,6 +52,7 @@ class Restyling:
     likeness: tuple[Covariance, ...]
     typical: tuple[float, ...]
     shapes: tuple[tuple[int, int, int], ...]
+    lacks: tuple[bool, ...]
 
     @classmethod
     def of(
@@ -72,14 +75,23 @@ class Restyling:
         slices = level_slices(levels, posterior.dim)
         shapes = level_shapes(levels, posterior.dim) if levels else ((1, 1, posterior.dim),)
         usual = tuple(typical) or (1.0,) * len(slices)
-        shrinkage = ShrinkageCovariance.of(posterior.single, posterior.weights, slices)
-        scale = (shrinkage.weights / max(1 - 1 / shrinkage.count, 1e-9)).sqrt().to(shrinkage.deviations)
         ell = [min(value, _MOST_LIKENESS) for value in _each(likeness, len(slices), "likeness")]
-        means, roots, covariances = [], [], []
+        means, roots, covariances, lacks = [], [], [], []
         for level, (part, shape) in enumerate(zip(slices, shapes, strict=True)):
-            variance, share = shrinkage.variance[level], ell[level]
+            z, weights = posterior.single[:, part], posterior.weights
+            if posterior.since is not None:
+                has = posterior.since <= part.start
+                z, weights = z[has.to(z.device)], weights[has.to(weights.device)]
+            lacks.append(not len(z))
+            if lacks[-1]:
+                z, weights = posterior.evidence_mean[part][None], None
+            shrinkage = ShrinkageCovariance.of(z, weights)
+            if shrinkage.variance[0] < _SAME * z.square().mean():  # one image, several times
+                shrinkage = ShrinkageCovariance.of(posterior.evidence_mean[part][None])
+            (variance,), share = shrinkage.variance, ell[level]
+            scale = (shrinkage.weights / max(1 - 1 / shrinkage.count, 1e-9)).sqrt().to(shrinkage.deviations)
             channels, mean = _common(posterior.evidence_mean[part], shape, shrinkage.count)
-            rows, several = shrinkage.deviations[:, part] * scale[:, None], len(shrinkage.weights) > 1
+            rows, several = shrinkage.deviations * scale[:, None], len(shrinkage.weights) > 1
             if not several:  # one image: how its own places differ
                 rows = (posterior.evidence_mean[part].reshape(channels.shape[0], -1) - channels).reshape(1, -1)
             root = _root(rows.double().unflatten(1, (shape[0], -1)), variance, usual[level], max(shape[1:]) <= _FACE)
@@ -87,7 +99,8 @@ class Restyling:
             means.append(mean)
             roots.append(root)
             covariances.append(Covariance(1 - share**2, share * units.T if several else None))
-        return cls(slices, tuple(means), tuple(roots), tuple(covariances), usual, tuple(shapes))
+        found = tuple(means), tuple(roots), tuple(covariances)
+        return cls(slices, *found, usual, tuple(shapes), tuple(lacks))
 
     def __call__(self, z: Tensor, strength: float | Sequence[float] = 1.0) -> Tensor:
         """z + s (T(z) - z): (n, D) -> (n, D). At s = 0 it is z to the bit, at s = 1 T(z).
@@ -102,7 +115,7 @@ class Restyling:
         s = _each(strength, len(self.slices), "strength")
         parts = [z[:, part] for part in self.slices]
         for i, (x, share) in enumerate(zip(parts, s, strict=True)):
-            if share:
+            if share and not self.lacks[i]:
                 parts[i] = x + share * (self._moved(x, i) - x)
         return torch.cat(parts, 1)
 

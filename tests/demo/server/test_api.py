@@ -244,7 +244,7 @@ def test_a_refusal_is_one_sentence(client, files, endpoint, wrong, message):
 
 
 def test_what_calls_make_is_bounded_as_uploads_are(client, monkeypatch):
-    monkeypatch.setattr("demo.server.api.UPLOADS", RateLimit(rate=1e-6, burst=1000, timeout=0))
+    monkeypatch.setattr("demo.server.api.RESULTS", RateLimit(rate=1e-6, burst=1000, timeout=0))
     for _ in range(2):  # the first one alone is within the bound
         with pytest.raises(AppError, match="too many files") if _ else contextlib.nullcontext():
             client.predict(api_name="/sample", evidence=sent(images("sepia", 1)), n=1, prior=TINY)
