@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -442,3 +443,16 @@ def test_names_are_those_of_the_evidence_and_numbers_of_a_saved_one(tmp_path):
     posterior.save(tmp_path / "p.safetensors")
     again = engine.load_posterior(tmp_path / "p.safetensors")
     assert [one.name for one in engine.closest(shown, again, Evidence())] == ["image 1", "image 2"]
+
+
+def test_a_cache_forgets_what_was_not_used_for_long(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(compute, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    cache = compute.Cache(3)
+    for key in "ab":
+        cache.put(key, key)
+    now[0] = 50
+    assert cache.get("a") == "a"
+    now[0] = 100
+    cache.forget(60)
+    assert (cache.get("a"), cache.get("b")) == ("a", None)

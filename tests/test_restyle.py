@@ -106,9 +106,10 @@ def test_a_level_that_the_style_has_no_pixels_for_stays():
 
 def test_one_style_image_twice_is_that_image():
     z, one = photographs(), evidence(m=1).latents
-    twice = torch.cat([one, one + 1e-6])
-    found, expected = (Restyling.of(Posterior.condition(x, lam_ratio=1.0), LEVELS)(z) for x in (twice, one))
-    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    expected = Restyling.of(Posterior.condition(one, lam_ratio=1.0), LEVELS)(z)
+    for latents, weights in ((torch.cat([one, one + 1e-6]), [1.0, 1.0]), (one, [5.0])):
+        found = Restyling.of(Posterior.condition(latents, lam_ratio=1.0, weights=weights), LEVELS)(z)
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_what_is_out_of_range_is_refused_in_words():

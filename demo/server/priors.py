@@ -5,6 +5,7 @@ import fnmatch
 import os
 import reprlib
 import threading
+import time
 from collections import OrderedDict
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -50,6 +51,7 @@ class Engines:
         of = "" if self._hub == ["*"] else f" of {', '.join(self._hub)}"
         self._addresses = f", or hf://owner/repo/file{of}" if self._hub else ""
         self._fetching = threading.Semaphore(_FETCHING)
+        self._ahead, self._read = "", 0.0  # whose example sets were read ahead, and when
         # A GPU needs no such thread.
         self._compute: ComputeWorker | None = ComputeWorker.shared() if pick_device(device).type == "cpu" else None
         self._engines: OrderedDict[str, Engine] = OrderedDict()
@@ -100,7 +102,9 @@ class Engines:
         return engine
 
     def forget(self, seconds: float) -> None:
-        """Drop what is kept in memory of images that were not used for so long."""
+        """Drop what is kept in memory of images that were not used for so long, but for the sets of the row."""
+        if self._ahead and time.monotonic() - self._read > seconds / 2:
+            self.read_examples(self._ahead)
         with self._lock:
             engines = list(self._engines.values())
         for engine in engines:
@@ -118,6 +122,7 @@ class Engines:
             with contextlib.suppress(Cancelled):  # the process ends
                 for some in filter(lambda one: one.shown, example_sets().values()):
                     engine.looks(engine.read(some.files, align="never", priority="idle").posterior(), priority="idle")
+            self._ahead, self._read = name, time.monotonic()
 
     def _load(self, name: str) -> Engine:
         from_hub = is_hub_address(name)

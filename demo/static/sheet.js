@@ -77,8 +77,8 @@ document.addEventListener('scrub', event => {
   if (!serves() || strip.slider !== slider || strip.at.length < 2) return;
   event.preventDefault();
   const {at: now} = props.value;
-  // Back where the sheet is: within a step of the slider, since its numbers are rounded.
-  if (now !== null && Math.abs(position - now) < 0.005) { uncover(); return; }
+  // Back where the sheet is: its numbers are rounded, by 0.006 of the slider at most.
+  if (now !== null && Math.abs(position - now) < 0.0075) { uncover(); return; }
   const all = strip.at, next = Math.max(1, all.findIndex(one => one >= position)), low = all[next - 1], high = all[next];
   sheetVersion++;  // a sheet that was requested before is late
   overlay(next - 1 + Math.min(1, Math.max(0, (position - low) / (high - low))), '');

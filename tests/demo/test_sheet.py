@@ -20,6 +20,7 @@ from demo.controls import Model
 from demo.examples import example_sets
 from demo.server.state import Session
 from demo.static import FOLDER
+from demo.tabs.preview_strip import values_at
 from demo.tabs.studio import OPENING, History, Studio, address_of, settings_in
 from demo.tabs.studio_results import DEFAULT, Request, Result, View, recipe_of, sheet_file, zip_file
 from transflow_core.engine import Engine
@@ -44,6 +45,15 @@ PIXELS_JS = """async selector => {
   copy.width = copy.height = 64;
   copy.getContext('2d').drawImage(from, 0, 0, 64, 64);
   return [...copy.getContext('2d').getImageData(0, 0, 64, 64).data];
+}"""
+
+
+SCRUB_JS = """places => {
+    const range = document.querySelector('#closeness-range');
+    for (const place of places) {
+        range.value = place;
+        range.dispatchEvent(new Event('input', {bubbles: true}));
+    }
 }"""
 
 
@@ -175,6 +185,14 @@ def test_hold_to_compare_shows_the_same_draws_without_evidence_and_the_strip_nee
     assert alike(moved, picture_of(page, "#sheet .large img")) > 0.8
     frames(page)
     assert "background" not in strips  # the strip is not made again
+    page.evaluate(SCRUB_JS, [0.03])
+    page.dispatch_event("#closeness-range", "change")
+    wait_status(page, f"likeness {100 * values_at('local', 0.03)['likeness']:.3g} %")
+    page.wait_for_selector("#sheet canvas", state="hidden")
+    page.evaluate(SCRUB_JS, [0.5])
+    assert page.is_visible("#sheet canvas")
+    page.evaluate(SCRUB_JS, [0.5, 0.03])  # back where the sheet is
+    assert not page.is_visible("#sheet canvas")
 
 
 def test_the_best_sample_is_large_also_where_its_sheet_takes_long_to_decode(page, served_small):

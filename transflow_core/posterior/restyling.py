@@ -90,8 +90,9 @@ class Restyling:
                 shrinkage = ShrinkageCovariance.of(posterior.evidence_mean[part][None])
             (variance,), share = shrinkage.variance, ell[level]
             scale = (shrinkage.weights / max(1 - 1 / shrinkage.count, 1e-9)).sqrt().to(shrinkage.deviations)
-            channels, mean = _common(posterior.evidence_mean[part], shape, shrinkage.count)
             rows, several = shrinkage.deviations * scale[:, None], len(shrinkage.weights) > 1
+            # One image is one, whatever its weight.
+            channels, mean = _common(posterior.evidence_mean[part], shape, shrinkage.count if several else 1.0)
             if not several:  # one image: how its own places differ
                 rows = (posterior.evidence_mean[part].reshape(channels.shape[0], -1) - channels).reshape(1, -1)
             root = _root(rows.double().unflatten(1, (shape[0], -1)), variance, usual[level], max(shape[1:]) <= _FACE)
