@@ -12,8 +12,9 @@ from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, Source
 from transflow_core.images import to_pil
 from transflow_core.pictures import PictureReader
-from transflow_core.posterior import per_level
+from transflow_core.posterior import per_level, recommend, resolve
 from transflow_core.priors.typicality import Typicality
+from transflow_core.recipes import Sample
 from transflow_core.runtime import devices
 from transflow_core.runtime.worker import ComputeWorker
 
@@ -205,3 +206,16 @@ def test_a_prior_without_statistics_gives_no_verdict_but_checks_the_round_trip(e
     assert image.latent.error is not None and image.used
     engine.prior.typicality = Typicality(2, (0.0, 100.0), (-2.0, -1.0), (-2.0, -1.0), ((0.0, 0.01),) * 2)
     assert engine.read(squares(1))[0].is_outlier
+
+
+def test_one_file_needs_no_list_and_the_result_says_which_prior_it_was(engine, files):
+    with open(files[0], "rb") as stream, Image.open(files[0]) as image:
+        for one in (files[0], str(files[0]), stream, image, Source(files[0])):
+            assert engine.read(one).encoded.equal(engine.read([files[0]]).encoded)
+    assert engine.run(Sample(n=1), evidence=files[0]).recipe.prior == engine.prior.name
+    assert engine.run(Sample(n=1, prior="mine"), evidence=files[0]).recipe.prior == "mine"
+
+
+def test_moments_are_drawn_from_by_the_papers_method(engine, files):
+    moments = engine.posterior(files[:3]).moments()
+    assert recommend(moments).method.method == "posterior" == resolve(Sample(), moments, engine.looks)[0].method

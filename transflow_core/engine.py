@@ -52,6 +52,8 @@ class Engine(Reader):
         if missing or unknown:
             wrong = f"needs {', '.join(missing)}" if missing else f"takes no {', '.join(sorted(unknown))}"
             raise ValueError(f"{recipe.title()} {wrong}.")
+        if "prior" not in recipe.model_fields_set:  # nobody chose one: the result says which it was
+            recipe = recipe.model_copy(update={"prior": self.prior.name})
         started = time.perf_counter()
         result = OPERATIONS[recipe.title()](Call(self, recipe, inputs, progress, cancel, side))
         done = {"recipe": recipe.title(), **result.recipe.model_dump(exclude_none=True)}

@@ -90,6 +90,8 @@ class Reader(Compute):
             priority, cancel: see `How`.
         """
         onto = replace(Evidence(prior=self.prior.name) if onto is None else onto, notes=(), remaining=0)
+        if isinstance(sources, str | os.PathLike | bytes | Image.Image | Source) or hasattr(sources, "read"):
+            sources = [sources]  # type: ignore[list-item]
         given = [one if isinstance(one, Source) else Source(one, face=faces, robust=robust) for one in sources]
         files = [one for one in given if not _is_posterior(one.file)]
         if len(given) == 1 and not files:

@@ -435,7 +435,7 @@ class Condition(Saving, Method, Reading):
     formats = ("safetensors",)
 
     weights: tuple[Annotated[float, Field(ge=0, le=100)], ...] | None = parameter(
-        None, "How often each image counts, 0 to 100; once by default."
+        None, "How often each image counts, 0 to 100; once by default.", min_length=1
     )
 
     @model_validator(mode="after")

@@ -136,6 +136,7 @@ def test_sweep_has_a_column_for_each_value(run):
         assert swept["over"] == "lam_ratio" and swept["values"] == [float(value) for value in values.split(",")]
         widths.append(pixels("sweep.png").shape[1])
     assert widths[1] > 1.7 * widths[0]
+    assert len(run("sweep", "images", "--values", "0,1", "-n", 3, "-o", "folder")["files"]) == 6
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif"])

@@ -145,7 +145,8 @@ def sweep(call: Call[Sweep]) -> Result:
     samplers = [call.engine.draw(posterior, one) for one in swept.values()]
     columns = [to_pil(call.engine.sample(sampler, **_draws(call)).images) for sampler in samplers]
     rows = list(zip(*columns, strict=True))
-    return Result(recipe, facts, overview=labelled_rows(rows, column_labels=list(swept)), lines=lines)
+    named = {f"draw_{draw}_{at}": [picture] for draw, row in enumerate(rows) for at, picture in enumerate(row)}
+    return Result(recipe, facts, named, labelled_rows(rows, column_labels=list(swept)), lines=lines)
 
 
 def interpolate(call: Call[Interpolate]) -> Result:

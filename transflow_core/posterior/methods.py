@@ -46,6 +46,7 @@ def resolve(asked: M, posterior: Posterior, looks: Callable[[Posterior], Looks] 
         return asked.replace(method="local").filled(), "You asked for a likeness."
     if asked.images_per_sample is not None:
         return asked.replace(method="bootstrap").filled(), "You asked for a number of images in each sample."
+    looks = looks if len(posterior.latents) else None
     found = _saved(posterior) or recommend(posterior, looks and looks(posterior))
     given = {name: value for name, value in asked.choices.changed().items() if name != "method"}
     return asked.replace(**(dict(found.method) | given)), found.reason
@@ -112,8 +113,6 @@ def _saved(posterior: Posterior) -> Recommendation | None:
         saved = Method.from_texts(posterior.metadata)
         if saved.method != "auto" and (len(posterior.latents) or saved.method == "posterior"):
             return Recommendation(saved.filled(), "It was saved with the posterior.")
-    if not len(posterior.latents):
-        return Recommendation(Method(method="posterior").filled(), "The set has moments only.")
     return None
 
 
@@ -123,6 +122,8 @@ def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendatio
     Draws stay closer to one image where eyes are not at the same places, as in many drawings, and where images are
     unlike all that the model knows. It tells by `prior.looks(posterior.latents)`; without them the images fit.
     """
+    if not len(posterior.latents):
+        return Recommendation(Method(method="posterior").filled(), "The set has moments only.")
     shrinkage = ShrinkageCovariance.of(posterior.latents, posterior.weights)
     images = len(shrinkage.weights)
     if min(images, shrinkage.count) < _SEVERAL:

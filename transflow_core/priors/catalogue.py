@@ -71,7 +71,7 @@ def example(name: str) -> list[Path]:
     """
     if name not in shipped_examples():
         raise ValueError(f"There is no example set {name!r}; there are {', '.join(shipped_examples())}.")
-    return sorted((ASSETS / "examples" / name).glob("*.png"))
+    return sorted((ASSETS / "examples" / name).rglob("*.png"))
 
 
 def known_priors() -> list[dict[str, Any]]:
