@@ -153,14 +153,18 @@ def test_own_images_replace_an_example_set_and_are_removed_once_and_come_back(st
     page.keyboard.press("Delete")
     wait_status(page, "m = 2 ")
     assert page.evaluate("document.activeElement.dataset.action") == "open"  # of the one that came into its place
-    page.click("#evidence-clear")
+
+
+def test_undo_goes_back_from_a_state_that_comes_again(page, served_small):
+    opened(page, served_small)
+    page.wait_for_url(re.compile("example=none"))
+    choose_example(page, "sepia")
+    page.click("#evidence-clear")  # as when the page was opened
     has(page, "No images yet. These samples come from the model alone.")
-    wait_status(page, "No images yet")  # as when the page was opened: its first state comes again
+    page.wait_for_url(re.compile("example=none"))
     page.click("#history .undo")
-    wait_status(page, "m = 2 ")
-    choose_example(page, "red_hair")  # it stood before, too
-    page.click("#history .undo")
-    wait_status(page, "m = 2 ")
+    page.wait_for_url(re.compile("example=sepia"))
+    wait_status(page, "m = 18 ")
 
 
 def test_ones_own_photos_are_a_set_to_return_to(page, served_small):
