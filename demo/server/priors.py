@@ -104,7 +104,9 @@ class Engines:
     def forget(self, seconds: float) -> None:
         """Drop what is kept in memory of images that were not used for so long, but for the sets of the row."""
         if self._ahead and time.monotonic() - self._read > seconds / 2:
-            self.read_examples(self._ahead)
+            self._read = time.monotonic()
+            # Not in this thread: idle work waits for all other, and the files that nobody uses would stay.
+            threading.Thread(target=self.read_examples, args=[self._ahead], name="ahead", daemon=True).start()
         with self._lock:
             engines = list(self._engines.values())
         for engine in engines:

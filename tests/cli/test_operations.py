@@ -232,8 +232,8 @@ def test_a_class_may_have_any_name(run):
         Path(name).mkdir()
     for index, name in enumerate(("problem", "problem", "name", "name")):
         Path(f"images/{index}.png").rename(f"{name}/{index}.png")
-    told = run("classify", "images/4.png", "--class", "problem", "--class", "name", "--align", "never")
-    assert told["classes"] == {"problem": 2, "name": 2}
+    facts = run("classify", "images/4.png", "--class", "problem", "--class", "name", "--align", "never")
+    assert facts["classes"] == {"problem": 2, "name": 2}
 
 
 def test_align_writes_each_face(conformance, run):

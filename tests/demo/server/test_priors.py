@@ -148,3 +148,14 @@ def test_few_addresses_are_fetched_at_once(loader):
     ):
         engines.get(HUB)
     engines.get(HUB)
+
+
+def test_the_sets_of_the_row_are_read_again_and_nothing_waits_for_that(folder, monkeypatch):
+    engines, read, go_on = Engines(folder), threading.Event(), threading.Event()
+    monkeypatch.setattr(engines, "read_examples", lambda name: (read.set(), go_on.wait(TIMEOUT)))
+    engines.forget(60)
+    assert not read.is_set()  # none was read ahead
+    engines._ahead, engines._read = A, -60
+    engines.forget(60)
+    assert read.wait(TIMEOUT) and not go_on.is_set()
+    go_on.set()
