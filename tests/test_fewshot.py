@@ -299,6 +299,7 @@ def test_it_compares_what_tells_held_out_examples_apart_and_says_so(drawn, featu
     loaded = FewShotClassifier.load(tmp_path / "c.safetensors", engine.prior)
     again = engine.run(recipe, examples=loaded, images=queries)
     assert again.facts["features"] == features
+    assert again.facts["held_out_by_features"] == {features: shares[features]}
     for one, other in zip(again.facts["images"], result.facts["images"], strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], rel=1e-6)
     for asked in FEATURES:

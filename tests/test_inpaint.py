@@ -14,6 +14,7 @@ from transflow_core.evidence import Source
 from transflow_core.faces import align
 from transflow_core.faces.pasting import mask_in_frame
 from transflow_core.images import load_image
+from transflow_core.operations.classify import variants
 from transflow_core.operations.inpaint import ignore, inpaint, remove, usual
 
 from .helpers import EXAMPLES, make_tiny_prior, squares
@@ -84,6 +85,7 @@ def test_an_image_with_a_mask_and_back():
     outside = np.asarray(with_edge(image.mask)) == 0
     assert (np.asarray(image.filled)[outside] == np.asarray(pictures[1])[outside]).all()
     assert not image.latent.z.equal(evidence[1].latent.z)
+    assert variants([masked], 0)[1] is image.filled, "a classifier learns what counts"
     # What is under the mask is nobody's business.
     painted = pictures[1].copy()
     painted.paste((1, 2, 3), (2, 2, 6, 4))

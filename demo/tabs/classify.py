@@ -38,12 +38,12 @@ from ..server.errors import warn
 from ..server.events import Updates, on
 from ..server.priors import Engines
 from ..server.state import Session
-from ..snippet import Step, file_names, python_code
+from ..snippet import Step, evidence_files, file_names, python_code
 
 _FEWEST, _MOST = int(CLASSES_ON_PAGE.low), int(CLASSES_ON_PAGE.high)
 _CLASSES = tuple(f"classify-{index}" for index in range(_MOST))
 _QUERIES, _ANSWERS = "classify-queries", "classify-answers"
-_PANELS = (*_CLASSES, _QUERIES)
+_PANELS = (_QUERIES, *_CLASSES)
 # With ten classes of five examples, 20 copies of each are a thousand inversions.
 _Recipe = Recipe.limited(copies=20)
 # In one column the answers are far below the button.
@@ -52,6 +52,9 @@ _TO_ANSWERS_JS = """
 """
 _NOTHING = "Add an example to at least two classes."
 _FILE = "classifier.safetensors"
+_NO_CODE = (
+    "# The names of your files do not say which images, faces or parts count here. Download the classifier instead."
+)
 _BARS = 4  # of the likeliest classes on a card
 
 
@@ -312,12 +315,9 @@ class Classify:
         more = self._more.values()
         inputs = [prior, self._chosen, self._lam, self._copies, self._unaligned, *more]
         shown = [self._status, self._cards, self._numbers, self._python, self._lam, *progress]
-        on(
-            [*changed, self._chosen.input, self._copies.release, *(one.change for one in more)],  # type: ignore[attr-defined]
-            self._refresh,
-            inputs,
-            shown,
-        )
+        changed += [self._chosen.input, self._copies.input, self._copies.release]
+        changed += [one.change for one in more]  # type: ignore[attr-defined]
+        on(changed, self._refresh, inputs, shown)
 
     # Classes -----------------------------------------------------------------------------------------------------
 
@@ -473,7 +473,7 @@ def answered(
 
 
 def _all_panels(session: Session, stack: ExitStack, newest: bool = False) -> Generator[Any, Any, CancelToken]:
-    """Wait for the earlier requests of all panels."""
+    """Wait for the earlier requests of all panels. Gives what cancels that of the queries: no removed class does."""
     turns = []
     for panel in _PANELS:
         turns.append(stack.enter_context((yield session.queued(panel, newest=newest))))
@@ -539,7 +539,9 @@ def _numbers(answers: Answers, classes: Mapping[str, Evidence]) -> str:
 
 
 def _python_code(recipe: Recipe, classes: Mapping[str, Evidence], queries: Evidence) -> str:
-    examples = {name: file_names(evidence.used) for name, evidence in classes.items()}
+    examples = {name: evidence_files(Evidence(evidence.used), _FILE) for name, evidence in classes.items()}
+    if [_FILE] in examples.values():
+        return _NO_CODE
     inputs = {"images": file_names(queries.used) or ["query.png"], "examples": examples}
     return python_code([Step(recipe, inputs, _FILE)]) + '\nprint("\\n".join(result.lines))'
 

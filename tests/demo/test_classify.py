@@ -3,15 +3,20 @@
 import re
 import shutil
 
+import gradio as gr
 import pytest
 from PIL import Image
 
-from demo.tabs.classify import tasks
+from demo.controls import Model
+from demo.server.state import Session
+from demo.tabs.classify import Classify, _python_code, tasks
 from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
+from transflow_core.recipes import Classify as Recipe
 
 from ..helpers import ROOT, TIMEOUT, frames
-from .conftest import EXAMPLES, OTHER, TINY, reset_page, run_python, saved, says
+from .conftest import EXAMPLES, OTHER, TINY, done, reset_page, run_python, saved, says, unfold
 from .test_studio import drag
 
 
@@ -128,6 +133,9 @@ def test_digits_in_one_click_and_classes_are_removed_added_and_named(tab_page):
     assert slots.count() == 10 and page.input_value("#classify-7-name textarea") == "7"
     assert "images of 7" in page.inner_text("#classify-7-files")
     wait_numbers(page, "12 distorted copies")
+    unfold(page, "Advanced: features")
+    page.press("#classify-copies input[type=range]", "ArrowLeft")
+    wait_numbers(page, "11 distorted copies")
     assert "by chance 10 %" in page.inner_text("#classify-numbers") and len(answers(page)) == 22
     page.click("#classify-add")
     page.get_by_text("At most 10 classes").wait_for()
@@ -223,6 +231,38 @@ def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_
     assert page.evaluate(top) == before
     page.wait_for_function("document.getElementById('classify-status').getBoundingClientRect().top < 900")
     page.set_viewport_size({"width": 1280, "height": 900})
+
+
+# Without a browser.
+
+
+@pytest.fixture(scope="module")
+def tab(engines):
+    with gr.Blocks():
+        return Classify(Model(engines, gr.Textbox(), []))
+
+
+def test_removing_the_first_class_while_a_task_is_read_leaves_the_others(tab):
+    session = Session("somebody")
+    # It cancels what is read into that class.
+    done(tab._fill(session, tasks()["styles"], TINY), between=lambda: session.cancel("classify-0"))
+    done(tab._remove_class(0, session, TINY))
+    assert [len(session.evidence[f"classify-{index}"]) for index in range(4)] == [0, 6, 6, 6]
+    assert len(session.evidence["classify-queries"]) == 14
+
+
+def of_another_face(engine, image):
+    return engine.choose(image, image.picture.whole)
+
+
+@pytest.mark.parametrize("made", [None, of_another_face])
+def test_the_code_names_files_only_where_they_say_it_all(engines, made):
+    engine = engines.get(TINY)
+    classes = {key: engine.read(EXAMPLES[key][:2]) for key in ("sepia", "sketch")}
+    if made is not None:
+        classes["sepia"] = classes["sepia"].put(1, made(engine, classes["sepia"][1]))
+    code = _python_code(Recipe(prior=TINY), classes, Evidence())
+    assert ("sepia_01.png" in code) == (made is None) == ("Download the classifier" not in code)
 
 
 def test_shipped_digits_have_their_license():

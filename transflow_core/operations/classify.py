@@ -18,7 +18,7 @@ def classify(call: Call[Classify]) -> Result:
     """The probabilities of each image's classes, and how unlike all of them it is."""
     recipe, examples = call.recipe, call.inputs["examples"]
     if isinstance(examples, FewShotClassifier):
-        classifier, shown, tried = examples, {}, {}
+        classifier, shown, tried = examples, {}, {examples.features: examples.held_out_accuracy}
     else:
         shown = {name: call.read(value) for name, value in examples.items()}
         for name, evidence in shown.items():
@@ -91,5 +91,5 @@ def _vectors(call: Call[Classify], features: Features, evidence: Evidence, copie
 def variants(classes: Iterable[Evidence], copies: int) -> list[Image.Image]:
     """Each example in use of some classes, and its distorted copies. They depend on the example alone, so that caches
     of latents know them again."""
-    frames = [image.face.image for evidence in classes for image in evidence.used if image.face]
+    frames = [image.filled or image.face.image for evidence in classes for image in evidence.used if image.face]
     return [one for frame in frames for one in jitter([frame], copies, seed=crc32(frame.tobytes()))[0]]
