@@ -43,6 +43,7 @@ from ..controls import (
     integer,
     log_slider,
     number_slider,
+    on_slider,
     relay,
 )
 from ..evidence_panel import EvidencePanel
@@ -176,11 +177,6 @@ class Shown:
 
 
 _MODEL = "the model"
-_SAYS = {
-    "linear": "From A to B, one person a row.",
-    "wasserstein": "From A to B, one person a row.",
-    "direct": "From one face to one other.",
-}
 
 
 def _strip(key: str, rows: list[list[Image.Image]], ends: str) -> str:
@@ -189,9 +185,10 @@ def _strip(key: str, rows: list[list[Image.Image]], ends: str) -> str:
     cell = max(64, min(128, 1600 // steps))
     strip = labelled_rows(rows, column_labels=_labels(steps), cell=cell, gap=GAP, background="#808080")
     shown = picture(strip, f"{PATHS[key]}: {n} draw{'s' * (n > 1)} at {steps} steps from {ends}")
+    says = "From one face to one other." if key == "direct" else "From A to B, one person a row."
     return (
         f'<figure class="strip" style="--steps: {steps}" tabindex="0" aria-label="{PATHS[key]}, the strip">'
-        f"<figcaption>{_SAYS[key]}</figcaption>{shown}</figure>"
+        f"<figcaption>{says}</figcaption>{shown}</figure>"
     )
 
 
@@ -313,7 +310,7 @@ class Interpolate:
         with gr.Column(scale=3, min_width=150, elem_id=f"interpolate-{key}", elem_classes="end"):
             gr.HTML(f"<h2>{letter}</h2>", elem_classes="steps")
             how: dict[str, Any] = {"panel": f"side-{key}", "title": f"+ Add photos to {letter}"}
-            return EvidencePanel(model, **how, tab=TAB)
+            return EvidencePanel(model, **how, tab=TAB, nothing="No images: this end is the model itself.")
 
     def _build_controls(self) -> None:
         options = [(title, key) for key, title in PATHS.items()]
@@ -348,7 +345,8 @@ class Interpolate:
         gr.Markdown(
             "Drop this file in the Studio in the place of images, or as a style in Restyle.", elem_classes="hint"
         )
-        on([how.input, share.release, *self.a.events, *self.b.events], self._show_mix, [prior, how, share], self._mix)
+        changed = [how.input, share.input, share.release, *self.a.events, *self.b.events]
+        on(changed, self._show_mix, [prior, how, share], self._mix)
 
     def _wire(self, model: Model, arrived: Sequence[Dependency]) -> None:
         prior = model.prior
@@ -382,7 +380,7 @@ class Interpolate:
             if {"method", "manner"} & found.keys():
                 updates |= self.method.shown(Recommendation(recipe.choices, ""), False)
                 for lam, ratio in zip((self.lam_a, self.lam_b), _ratios(recipe), strict=True):
-                    updates[lam] = updates[lam] | {"value": ratio}
+                    updates[lam] = updates[lam] | {"value": on_slider(ratio)}
             updates |= {self.path: recipe.interpolation, self.steps: recipe.steps, self.n: recipe.n}
             updates |= {self.seed: recipe.seed, self.temperature: recipe.temperature}
         yield updates

@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import gradio as gr
@@ -20,6 +21,7 @@ from demo.server.state import Session
 from demo.tabs.interpolate import PATHS, Interpolate, _State, recipe_of, steps_of, write
 from transflow_core.evidence import Evidence
 from transflow_core.images.output import read_png_metadata
+from transflow_core.limits import LAM_RATIO_SLIDER
 from transflow_core.posterior import Covariance, Posterior, mixed
 
 from ..helpers import by_bootstrap, by_posterior, frames
@@ -128,6 +130,9 @@ def test_on_a_phone_the_picture_is_below_both_ends(new_page, served_small):
     wait_ends(page, "Black & white", "Old masters")
     a, _, picture = places(page)
     assert picture["y"] > a["y"] + a["height"] - 1
+    unfold(page, "For researchers")
+    ticks = [box for one in page.locator("#lam-a .scale span").all() if (box := one.bounding_box())]
+    assert len(ticks) > 3 and all(one["x"] + one["width"] < next["x"] for one, next in pairwise(ticks))
 
 
 def test_it_opens_running_and_four_clicks_save_a_video_between_two_sets(new_page, served_small, tmp_path):
@@ -199,6 +204,7 @@ def test_two_examples_make_a_strip_and_the_scrubber_needs_no_server(tab_page):
     page.get_by_text("There is nothing to save yet").wait_for()
     page.click("#interpolate-run")
     wait_status(page, "Add photos to A or B first")
+    says(page, "#side-a-status", "this end is the model itself")
 
 
 def test_paths_and_steps(tab_page):
@@ -287,12 +293,17 @@ def evidence_of(engine, *files, example="", weight=1.0):
     return replace(evidence, example=example, prior=TINY)
 
 
-def test_a_link_to_the_tab_opens_it_with_two_sets_whichever_tab_the_page_names_meanwhile(tab):
+@pytest.mark.parametrize(
+    ("more", "ends"),
+    [("", ["greyscale", "paintings"]), ("&b=sketch&method=local&lam_ratio_a=inf&lam_ratio_b=0.02", ["", "sketch"])],
+)
+def test_a_link_to_the_tab_opens_it_whichever_tab_the_page_names_meanwhile(tab, more, ends):
     """Gradio says that the page's first tab was opened, sometimes after the tab of the address."""
     session = Session("somebody")
-    session.query, session.tab = "tab=interpolate", "studio"
-    done(tab._open(session, TINY))
-    assert [side.evidence(session).example for side in (tab.a, tab.b)] == ["greyscale", "paintings"]
+    session.query, session.tab = f"tab=interpolate{more}", "studio"
+    updates = done(tab._open(session, TINY))[-1]
+    assert [side.evidence(session).example for side in (tab.a, tab.b)] == ends
+    assert all(updates[lam]["value"] in LAM_RATIO_SLIDER for lam in (tab.lam_a, tab.lam_b)), "else a slider breaks"
 
 
 def settings(path="linear", lam_a=0.02, lam_b=0.02, steps=3, n=1, seed=0, temperature=1.0, **how):
@@ -386,10 +397,12 @@ def test_a_mix_of_a_and_b_is_shown_and_downloaded(tab_page, engines, tmp_path):
         page.set_input_files(f"#side-{side}-files input[type=file]", EXAMPLES[key][:3])
         says(page, f"#side-{side}-status", "3 pictures")
     page.get_by_label("A, and less like B").check()
-    page.wait_for_selector("#mix-shown img")
+    before = page.get_attribute("#mix-shown img", "src")
+    page.press("#mix-share input[type=range]", "ArrowRight")
+    page.wait_for_function("src => document.querySelector('#mix-shown img')?.src !== src", arg=before)
     file = saved(page, "#mix-get", tmp_path)
     engine = engines.get("tiny.safetensors")
     ends = [engine.posterior(EXAMPLES[key][:3]) for key in ("sepia", "cartoon")]
     found = engine.load_posterior(file)
-    assert found.m == pytest.approx(0.7 * 3)
-    torch.testing.assert_close(found.evidence_mean, mixed(*ends, "subtract", 0.3).evidence_mean, atol=1e-4, rtol=1e-4)
+    assert found.m == pytest.approx(0.65 * 3)
+    torch.testing.assert_close(found.evidence_mean, mixed(*ends, "subtract", 0.35).evidence_mean, atol=1e-4, rtol=1e-4)
