@@ -388,6 +388,8 @@ class EvidencePanel(ImageList):
                 yield from self._read_again(session, self.evidence(session), prior, cancel)
 
     def _read_again(self, session: Session, old: Evidence, prior: str, cancel: CancelToken) -> Iterator[Updates]:
+        if old.saved is not None:
+            warn(f"{old.saved_name} was made with {old.prior}. Add it again for that model.")
         align: AlignMode = "never" if old.example else "auto"
         yield from self._read_as(session, old.sources, prior, cancel, old.example, align)
         masks = {index: image.mask for index, image in enumerate(old) if image.mask is not None}

@@ -308,7 +308,7 @@ class Restyle:
             if not style.ready or style.remaining or style.prior != prior:
                 state.request = None
                 text = "" if style.remaining else _CHOOSE
-                yield shown | {self._slider: plain, self._status: text}
+                yield shown | {self._slider: plain, self._status: text, self._python: "", self._shell: ""}
                 return
             if shown:
                 yield shown | {self._slider: plain, self._status: updating(engine.ahead)}
@@ -317,16 +317,17 @@ class Restyle:
             restyled = request.restyled(engine, cancel)
             how: dict[str, Any] = {"match_colours": recipe.match_colours, "scale": photograph.scale}
             after = engine.call(restyled.pasted, photograph.image, **how, cancel=cancel)
-            count = len(photograph.faces)
-            text = f"{count} face{'s' * (count > 1)} in {time.perf_counter() - started:.1f} s."
+            count = _count(photograph.faces)
+            what = f"{count} face{'s' * (count > 1)}" if count else "The whole picture"
+            text = f"{what} in {time.perf_counter() - started:.1f} s."
             yield {
                 self._slider: (photograph.image, after),
                 self._status: text,
                 self._python: python_code(steps_of(request)),
                 self._shell: command_line(steps_of(request)),
             }
-            if distances := restyled.identity(most=_MEASURED):  # in this thread: no batch waits for it
-                yield {self._status: f"{text} {_likeness(distances)}"}
+            if count and (distances := restyled.identity(most=_MEASURED)):  # in this thread: no batch waits for it
+                yield {self._status: f"{text} {_likeness(distances, count)}"}
 
     def _photograph(
         self, state: _State, engine: Engine, photographs: Evidence, index: int, cancel: CancelToken
@@ -357,6 +358,11 @@ class Restyle:
             return self._engines.get(photographs.prior), image.convert("RGB"), read_png_metadata(path)
 
 
+def _count(images: Sequence[EvidenceImage]) -> int:
+    """How many of them are faces: where none was found, the whole picture stands for one."""
+    return sum(image.face is not None and image.face.placement != "whole" for image in images)
+
+
 def _faces(photographs: Evidence) -> str:
     small = [(image.name, enlarge(image.face.image, 88)) for image in photographs.used[:24] if image.face is not None]
     faces = [
@@ -364,7 +370,7 @@ def _faces(photographs: Evidence) -> str:
     ]
     if not small:
         return ""
-    found = sum(image.face is not None and image.face.placement != "whole" for image in photographs.used)
+    found = _count(photographs.used)
     text = f"{found} face{'s' * (found != 1)} found" if found else "No face found: the whole picture is used"
     return f'<div class="faces">{"".join(faces)}<span>{text}</span></div>'
 
@@ -376,9 +382,9 @@ def _paintable(photograph: Photograph) -> str:
     return _REMOVE + paintable(source, whole.size, index=0, name=whole.name, **how)
 
 
-def _likeness(distances: list[float]) -> str:
-    """Whether dlib's face descriptor takes every face for the person that it was."""
-    farthest = max(distances)
-    same = farthest < _SAME_PERSON
-    text = "dlib still sees the same person." if same else "dlib sees another person. Less style keeps more of them."
+def _likeness(distances: list[float], faces: int) -> str:
+    """Whether dlib's face descriptor takes each face that was compared for the person that it was."""
+    farthest, where = max(distances), f" in the first {len(distances)} faces" * (len(distances) < faces)
+    same = f"dlib still sees the same person{where}."
+    text = same if farthest < _SAME_PERSON else f"dlib sees another person{where}. Less style keeps more of them."
     return f'<span title="Distance {farthest:.2f} by dlib, limit {_SAME_PERSON:g}">{text}</span>'

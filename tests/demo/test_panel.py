@@ -9,6 +9,7 @@ from urllib.request import urlopen
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -23,9 +24,10 @@ from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.faces import align
 from transflow_core.images import load_image
 from transflow_core.pictures import Picture
+from transflow_core.posterior import Posterior
 
 from ..helpers import frames, make_tiny_prior
-from .conftest import EXAMPLES, TINY, choose_example, done, opened, says
+from .conftest import EXAMPLES, OTHER, TINY, choose_example, done, opened, says
 from .test_studio import another_sheet, same_sheet, sheet, upload, wait_samples, wait_status
 
 CARDS, DETAILS, FILES = "#evidence-cards .card", "#evidence-details", "#evidence-files input[type=file]"
@@ -425,6 +427,18 @@ def test_a_part_of_one_image_and_of_all_is_ignored(studio):
     page.keyboard.press("Space")
     page.click(f"{DETAILS} [data-paint=apply]")
     page.wait_for_selector(painted)
+
+
+def test_a_saved_posterior_of_another_model_goes_in_words(engines, monkeypatch):
+    said, session = [], Session("somebody")
+    monkeypatch.setattr("demo.evidence_panel.warn", said.append)
+    with gr.Blocks():
+        panel = EvidencePanel(Model(engines, gr.Textbox(), ()), panel="style", title="", tab="studio")
+    saved = Posterior.condition(torch.zeros(2, 768), lam_ratio=0.5)
+    session.evidence["style"] = Evidence(prior=OTHER, saved=saved, saved_name="mine.safetensors")
+    done(panel._follow(session, TINY))
+    assert said == [f"mine.safetensors was made with {OTHER}. Add it again for that model."]
+    assert not panel.evidence(session).ready and panel.evidence(session).prior == TINY
 
 
 def test_all_sessions_share_an_example_set(tmp_path):

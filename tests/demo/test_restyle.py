@@ -14,7 +14,7 @@ from demo.examples import PHOTOGRAPH
 from demo.painting import mask_of, paintable
 from demo.server.state import Session
 from demo.snippet import command_line, python_code
-from demo.tabs.restyle import Photograph, Request, steps_of, write
+from demo.tabs.restyle import Photograph, Request, _likeness, steps_of, write
 from transflow_core.images import load_image
 from transflow_core.images.output import read_png_metadata
 from transflow_core.recipes import Restyle
@@ -82,8 +82,11 @@ def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served
     page.press("#restyle-strength-range", "ArrowLeft")
     other_picture(page, after)
     # Without a style, a painted part is removed and comes back.
+    page.click("#restyle-code > button")
+    says(page, "#restyle-python", "tfc.Restyle(")
     page.click("#style-clear")
     wait_status(page, "choose a style")
+    assert all("restyle" not in page.inner_text(f"#restyle-{code}").lower() for code in ("python", "shell"))
     whole = sources(page)[0]
     page.get_by_text("Remove something").click()
     page.wait_for_selector("#restyle-paint canvas")
@@ -111,7 +114,7 @@ def test_the_tab_opens_on_a_worked_example_which_follows_the_slider(page, served
     # Two photos: one is shown, and the other is a click away.
     page.set_input_files("#restyle-files input", [PHOTOGRAPH, tmp_path / "style_0.png"])
     page.locator("#restyle-which").get_by_label("style_0.png").click()
-    wait_status(page, "1 face in")
+    wait_status(page, "The whole picture in")
 
 
 def test_on_a_phone_the_styles_are_below_the_picture_and_a_click_scrolls_to_it(new_page, served_small):
@@ -127,6 +130,12 @@ def test_on_a_phone_the_styles_are_below_the_picture_and_a_click_scrolls_to_it(n
     assert page.locator("#style-examples").bounding_box()["y"] >= 0, "the styles stay in sight"
     page.locator("#style-examples button").last.click()
     page.wait_for_function("document.querySelector('#restyle-slider').getBoundingClientRect().top >= 0")
+
+
+def test_only_faces_that_were_compared_are_said_to_be_the_same():
+    assert "same person." in _likeness([0.1, 0.2, 0.3], 3)
+    assert "same person in the first 3 faces." in _likeness([0.1, 0.2, 0.3], 4)
+    assert "another person in the first 3 faces." in _likeness([0.1, 0.2, 0.7], 4)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ def restyle(call: Call[Restyle]) -> Result:
         name, facts = faces[0].name, [face.to_dict() for face in faces]
         reports.append({"name": name, "faces": facts})
         used = [index for index, face in enumerate(faces) if face.used]
-        lines.append(f"{name}: {len(used)} faces" if used else f"{name}: {faces[0].summary}")
+        found = used and faces[0].face is not None and faces[0].face.placement != "whole"
+        lines.append(f"{name}: {len(used)} face{'s' * (len(used) > 1)}" if found else f"{name}: {faces[0].summary}")
         if used:
             frames, apart = _photograph(call, [faces[index] for index in used], posterior, mask)
             for index, distance in zip(used, apart, strict=False):  # without dlib there are none
