@@ -9,6 +9,7 @@ from torch import nn
 
 from transflow_core.engine import Engine
 from transflow_core.fewshot import FewShotClassifier
+from transflow_core.flows import PixelConvention
 from transflow_core.flows.base import count_parameters
 from transflow_core.posterior import Posterior, interpolate
 from transflow_core.priors.adapters import adapt_flow
@@ -53,7 +54,35 @@ class Scaled(Own, nn.Module):
         return super().inverse(z / self.scale)[0], z.new_full((len(z),), torch.nan)
 
 
-MODELS = {"flow": Own, "module": OwnModule, "no density": Scaled}
+class Mixed(Own, nn.Module):
+    """In float64, with a weight in bfloat16, and with means that move in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3).double()
+        self.weight = nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
+
+    def forward(self, x):
+        self.norm(x.double())
+        return super().forward(x.double())
+
+    def inverse(self, z):
+        return super().inverse(z.double())
+
+
+class Wide(Own):
+    """For x in [-1, 1]."""
+
+    def forward(self, x):
+        z, log_det = super().forward((x + 1) / 2)
+        return z, log_det - DIM * math.log(2)
+
+    def inverse(self, z):
+        x, log_det = super().inverse(z)
+        return 2 * x - 1, log_det + DIM * math.log(2)
+
+
+MODELS = {"flow": Own, "module": OwnModule, "no density": Scaled, "float64": Mixed}
 
 
 @pytest.fixture(params=MODELS)
@@ -111,9 +140,16 @@ def test_equal_models_have_equal_fingerprints():
             return z + 1, log_det
 
     # Without weights, what it does to an image tells models apart.
-    for one, other in ((Scaled(2.0), Scaled(3.0)), (Own(), Moved())):
+    for one, other in ((Scaled(2.0), Scaled(3.0)), (Own(), Moved()), (Mixed(), Own())):
         assert adapt_flow(one).fingerprint == adapt_flow(one).fingerprint != adapt_flow(other).fingerprint
+    assert adapt_flow(Scaled()).fingerprint != adapt_flow(Scaled(), PixelConvention(offset=1.0, scale=2.0)).fingerprint
     assert adapt_flow(Own(), fingerprint="mine").fingerprint == "mine"
+
+
+def test_the_scale_of_x_changes_no_bits():
+    wide = adapt_flow(Wide(), PixelConvention(offset=1.0, scale=2.0))
+    bits = (Prior.from_checkpoint(one, device="cpu").bits_per_dim(IMAGES) for one in (adapt_flow(Own()), wide))
+    torch.testing.assert_close(*bits)
 
 
 def test_what_does_not_fit_is_refused(tmp_path):

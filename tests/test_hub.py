@@ -282,7 +282,7 @@ def test_a_prior_there_and_back_and_what_the_hub_reads_of_its_card(hub, prior):
 @pytest.mark.parametrize("name", ["flow", "flow-v1.0", "celeba64"])  # a prior that ships has the last one
 def test_a_saved_folder_is_loaded_and_others_may_read_it(tmp_path, prior, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    prior.save_pretrained(tmp_path / name, licence="For research alone: ask me")
+    replace(prior, metadata={"licence": "For research alone: ask me"}).save_pretrained(tmp_path / name)
     assert Prior.from_pretrained(name, device="cpu").name == "tiny"
     card = ModelCard.load(tmp_path / name / "README.md")
     assert (card.data.license, card.data.license_name) == ("other", "see-card")

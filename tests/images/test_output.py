@@ -21,6 +21,7 @@ def test_every_byte_survives_the_round_trip():
     floats = pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
     assert all((np.asarray(image) == pixel).all() for image, pixel in zip(to_pil(floats), pixels, strict=True))
     assert to_pil(floats[:0]) == []
+    assert to_pil(floats[:, :1]) == to_pil(floats[:, [0, 0, 0]])  # one channel is grey
 
 
 def test_rounding_clipping_and_what_is_not_finite():
@@ -38,7 +39,7 @@ def test_torch_tensors(dtype):
 
 
 @pytest.mark.parametrize(
-    "x", [np.zeros((4, 4, 3)), np.zeros((4, 4)), np.zeros((2, 1, 4, 4)), torch.zeros(3, 4, 4).int()]
+    "x", [np.zeros((4, 4, 3)), np.zeros((4, 4)), np.zeros((2, 2, 4, 4)), torch.zeros(3, 4, 4).int()]
 )
 def test_other_arrays_are_refused(x):
     with pytest.raises(ValueError, match="images are"):

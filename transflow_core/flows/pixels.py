@@ -52,5 +52,8 @@ class PixelConvention:
 
     @property
     def nats_per_dim(self) -> float:
-        """log(2**bits): what turns a density of x into a probability of the quantised image, a dimension."""
-        return self.bits * math.log(2)
+        """log(2**bits / scale): what turns a density of x into a probability of the quantised image, a dimension.
+
+        A bin of x is scale / 2**bits wide. With either noise the density there is the bin's probability over its width.
+        """
+        return self.bits * math.log(2) - math.log(self.scale)

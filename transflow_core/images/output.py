@@ -28,7 +28,8 @@ def to_pil(x: ArrayLike) -> list[Image.Image]:
     """Float images as a list of RGB images. Values are clipped to [0, 1]; those that are not finite become mid-grey.
 
     Args:
-        x: floats in [0, 1], (n, 3, H, W) or (3, H, W); anything that `numpy.asarray` takes, and any torch tensor.
+        x: floats in [0, 1], (n, C, H, W) or (C, H, W), of 3 channels or 1, which is grey; anything that `numpy.asarray`
+            takes, and any torch tensor.
 
     Raises ValueError for another shape, or values that are no floats.
 
@@ -45,10 +46,11 @@ def to_pil(x: ArrayLike) -> list[Image.Image]:
         raise ValueError(f"images are floats in [0, 1], not {values.dtype}")
     if values.ndim == 3:
         values = values[None]
-    if values.ndim != 4 or values.shape[1] != 3:
-        raise ValueError(f"images are (n, 3, H, W) or (3, H, W), not {np.shape(tensor)}")
+    if values.ndim != 4 or values.shape[1] not in (1, 3):
+        raise ValueError(f"images are (n, C, H, W) or (C, H, W), of 3 channels or 1, not {np.shape(tensor)}")
     values = np.where(np.isfinite(values), values, 128 / 255)
-    bytes_ = np.rint(values.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1).copy()
+    bytes_ = np.rint(values.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    bytes_ = np.broadcast_to(bytes_, (*bytes_.shape[:3], 3)).copy()
     return [Image.fromarray(image) for image in bytes_]
 
 

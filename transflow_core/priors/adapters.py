@@ -11,7 +11,7 @@ from torch import nn
 
 from ..checkpoints.native import Checkpoint
 from ..flows import Flow
-from ..flows.base import device_of
+from ..flows.base import device_of, place
 from ..flows.pixels import PixelConvention
 
 
@@ -23,10 +23,10 @@ def adapt_flow(
     `Prior.from_checkpoint` makes it a prior like any other.
 
     Args:
-        flow: a torch module or any other object.
+        flow: a torch module, which is put into evaluation mode and frozen, or any other object.
         pixels: how intensities become x; default, x is in [0, 1].
-        name, fingerprint: of the prior; the fingerprint is by default taken from the weights, and where there are none,
-            from what the flow makes of one image.
+        name, fingerprint: of the prior; the fingerprint is by default taken from pixels and weights, and where there
+            are no weights, from what the flow makes of one image.
 
     Raises:
         ValueError: its latents or images do not have the shapes that it tells.
@@ -44,6 +44,7 @@ def adapt_flow(
     """
     pixels = pixels or PixelConvention(offset=0.0)
     dim, device = sum(map(math.prod, flow.latent_shapes)), device_of(flow)
+    place(flow, device)  # in training mode the trial would change the running means of a BatchNorm
     shape = (1, flow.channels, flow.image_size, flow.image_size)
     x = pixels.to_flow(torch.rand(shape, generator=torch.Generator().manual_seed(0))).to(device)
     with torch.inference_mode():
@@ -55,10 +56,10 @@ def adapt_flow(
             f"and these an image {tuple(back.shape)}; expected (1, {dim}), (1,) and the first shape"
         )
     if fingerprint is None:
-        digest = hashlib.sha256(b"own flow")
+        digest = hashlib.sha256(f"own flow of {pixels}".encode())
         state = flow.state_dict() if isinstance(flow, nn.Module) else {}
         for key in sorted(state):
-            digest.update(key.encode() + state[key].detach().cpu().contiguous().numpy().tobytes())
+            digest.update(key.encode() + state[key].detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
         if not any(tensor.numel() for tensor in state.values()):
             digest.update(z.cpu().double().numpy().round(4).tobytes())
         fingerprint = digest.hexdigest()[:16]

@@ -258,6 +258,7 @@ class Prior:
         v, form = self.to_unit(images), self._form
         forward = form.noted_forward if isinstance(form, GuardedFlow) else form.forward
         z, log_det, *ranges = self._batched(lambda part: forward(self.pixels.to_flow(part)), v, batch_size)
+        z = z.float()  # a flow of one's own may compute in another type
         log_prior = standard_log_prob(z)
         return Encoded(z, log_prior, log_prior + log_det.cpu().double(), *ranges)
 
@@ -319,7 +320,7 @@ class Prior:
             return images, batch.new_zeros(len(batch))
 
         images, excess = self._batched(decoded, torch.cat([one.flatten(1) for one in given.values()], 1), batch_size)
-        return self.pixels.from_flow(images, clip), excess
+        return self.pixels.from_flow(images.float(), clip), excess
 
     def lacking(self, side: float) -> int:
         """How many of the finest levels a picture of this side has no pixels for; 0 of a flow without `halvings`.
@@ -381,8 +382,8 @@ class Prior:
     def bits_per_dim(self, images: Images, batch_size: int = 32, seed: int = 0) -> Tensor:
         """Bits per dimension of the quantised images, (m,) float64, with dequantisation noise from a fixed seed.
 
-        `-(log p(x) - D log 2**bits) / (D log 2)`, comparable with published numbers of the same bits. Image i has the
-        same noise in any batch.
+        `-(log p(x) - D log(2**bits / scale)) / (D log 2)`, comparable with published numbers of the same bits. Image i
+        has the same noise in any batch.
         """
         v = self.to_unit(images)
         generator = torch.Generator().manual_seed(seed)
@@ -391,11 +392,11 @@ class Prior:
         nats = standard_log_prob(z) + log_det.cpu().double()
         return (self.pixels.nats_per_dim - nats / self.dim) / math.log(2)
 
-    def save(self, path: str | Path, half: bool = False) -> None:
-        """Write the prior in the native format: one `.safetensors` file, or a folder when `path` has no suffix."""
-        self._save(path, half)
+    def save(self, path: str | Path, half: bool = False, *, folder: bool | None = None) -> None:
+        """Write the prior in the native format: one `.safetensors` file, or a folder when `path` has no suffix.
 
-    def _save(self, path: str | Path, half: bool, folder: bool | None = None) -> None:
+        `half` and `folder` are as for `checkpoints.native.save_native`, which raises TypeError for a flow of your own.
+        """
         typicality = self.typicality.to_dict() if self.typicality else None
         words, coarser = self.metadata, dict(self.coarser)
         checkpoint = Checkpoint(self.flow, self.pixels, self.name, self.fingerprint, typicality, words, coarser)
@@ -406,20 +407,20 @@ class Prior:
     ) -> None:
         """Write a folder as the Hub has it: config.json, the weights, a card (README.md) and samples.png.
 
-        `half` is as for `save`, and the others as for `hub.push_to_hub`.
+        `half` is as for `save`, and the others as for `hub.push_to_hub`. The licence is by default the metadata's.
         """
         folder = Path(folder)
-        self._save(folder, half, folder=True)  # also where its name has a dot
+        self.save(folder, half, folder=True)  # also where its name has a dot
         samples = self.decode(0.7 * standard_normal(16, self.dim, seed=0))
         save_png(contact_sheet(to_pil(samples)), folder / SAMPLES)
-        licence = head.get("licence") or "not said by whoever made it"
+        licence = head.pop("licence", "") or self.metadata.get("licence", "")
         smaller = "".join(f" `prior.at({side})` is one of {side}×{side} images." for side in self.sizes[1:])
         card = card or (
             f"# {self.name}\n\nA flow of {self.image_size}×{self.image_size} images, {self.dim:,} latents.{smaller}\n\n"
-            f"Licence: {licence}.\n\n```python\nimport transflow_core as tfc\n\nprior = tfc.Prior.from_pretrained("
-            f'"{repo_id}")\n```\n\n![samples]({SAMPLES})\n'
+            f"Licence: {licence or 'not said by whoever made it'}.\n\n```python\nimport transflow_core as tfc\n\n"
+            f'prior = tfc.Prior.from_pretrained("{repo_id}")\n```\n\n![samples]({SAMPLES})\n'
         )
-        make_card(card, tags=["prior"], thumbnail=SAMPLES, **head).save(folder / CARD)
+        make_card(card, licence=licence, tags=["prior"], thumbnail=SAMPLES, **head).save(folder / CARD)
 
     def push_to_hub(self, repo_id: str, **how: Any) -> str:
         """Upload what `save_pretrained` writes; returns the address. See `hub.push_to_hub`."""

@@ -31,8 +31,9 @@ _CONFORMANCE_PIXELS = 2**15  # of a size's images: the data stay small beside th
 class BitsPerDim(nn.Module):
     """Images x, (n, C, S, S), as training sees them -> bits per dimension of each, (n,).
 
-    `-(log p(x) - D log 2**bits) / (D log 2)`. Of the details of a grown flow alone, it is the same given the means of
-    2×2 pixels: the whole's bits are the mean of its levels', weighted by their dimensions (see `bits_per_level`).
+    `-(log p(x) - D log(2**bits / scale)) / (D log 2)`. Of the details of a grown flow alone, it is the same given the
+    means of 2×2 pixels: the whole's bits are the mean of its levels', weighted by their dimensions (see
+    `bits_per_level`).
     """
 
     def __init__(self, flow: nn.Module, pixels: PixelConvention) -> None:
@@ -61,7 +62,7 @@ def bits_per_level(flow: TrainableFlow, x: Tensor, nats: float) -> list[dict[str
     """Where a flow's bits are: of its details, level by level, and of the Glow at the bottom, of images x as trained.
 
     "bits" are a dimension of the level's own: their mean, weighted by "dim", is the whole's bits per dimension. Coarser
-    levels see the images' means. `nats`: log 2**bits, of the finest level's bits.
+    levels see the images' means. `nats`: `nats_per_dim` of the finest level's pixels.
     """
     found = []
     for depth, (eps, log_det) in enumerate(encode_levels(flow, x)):
