@@ -49,10 +49,10 @@ def squares(n: int, size: int = 16, seed: int = 0) -> list[Image.Image]:
     return [Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(n)]
 
 
-def make_tiny_prior(seed: int = 0, name: str = "tiny", side: int = 16) -> Prior:
+def make_tiny_prior(seed: int = 0, name: str = "tiny", side: int = 16, channels: int = 3) -> Prior:
     """A random Glow of two levels, by default 16×16: no face in it, but as invertible as a trained one, and quick."""
     generator = torch.Generator().manual_seed(seed)
-    config = GlowConfig(image_size=side, levels=(LevelConfig(2, 8), LevelConfig(2, 8)), position=True)
+    config = GlowConfig(side, (LevelConfig(2, 8), LevelConfig(2, 8)), channels, position=True)
     checkpoint = Checkpoint(_random(config, generator), PixelConvention(bits=5), name, fingerprint=f"{name}-{seed}")
     return Prior.from_checkpoint(checkpoint, device="cpu")
 

@@ -58,10 +58,11 @@ def test_what_is_not_asked_for_is_the_presets_or_the_priors(tmp_path, prior):
 
 
 def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path):
-    begun = plan(tmp_path, preset="tiny32", steps=1, learning_rate=0.003, mirror=False, name="discs")
+    begun = plan(tmp_path, preset="tiny32", steps=1, learning_rate=0.003, mirror=False, half=True)
     train(image_set(16, 4), tmp_path, begun.settings)
-    again = module.plan(Train(resume=True, steps=2), tmp_path, torch.device("cpu"))
-    assert again.settings == begun.settings.replace(steps=2, resume=True) and again.config == begun.config == TINY32
+    again = module.plan(Train(resume=True, steps=2, half=False), tmp_path, torch.device("cpu"))
+    assert again.settings == begun.settings.replace(steps=2, resume=True, half=False)
+    assert again.config == begun.config == TINY32
 
 
 @pytest.mark.parametrize(
@@ -80,12 +81,15 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(tmp_path):
         ({"preset": "tiny32", "grow": "tiny.safetensors"}, "only such a level"),
         ({"preset": "tiny32", "start": "tiny.safetensors"}, "another architecture"),
         ({"start": "tiny.safetensors", "grow": "tiny.safetensors"}, "no level above"),
+        ({"start": "grey.safetensors"}, "colour images"),
+        ({"grow": "grey.safetensors"}, "colour images"),
         ({"grow": "nowhere.safetensors"}, "nowhere"),
         ({"resume": True}, "no run"),
     ],
 )
 def test_words_that_do_not_fit_are_refused_before_anything_is_read(tmp_path, prior, monkeypatch, asked, message):
     monkeypatch.chdir(tmp_path)
+    make_tiny_prior(channels=1).save("grey.safetensors")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         plan(tmp_path, **asked)
 

@@ -18,6 +18,7 @@ from transflow_core.priors.catalogue import load_prior
 from transflow_core.training import TrainingError, trainer
 
 from ..helpers import ROOT
+from . import conftest
 from .conftest import DETAILS, TINY, card, conforms, ends_in_the_same_bits, image_set, log, same, states, tiny, train
 
 WAVELETS = WaveletConfig(GlowConfig(16, (LevelConfig(2, 16), LevelConfig(2, 16)), position=True), DETAILS)
@@ -82,6 +83,9 @@ def test_a_run_goes_on_only_as_it_began(tmp_path):
 def test_a_run_that_has_ended_goes_on_with_a_larger_budget(tmp_path):
     images, larger = image_set(16, 4), tiny(steps=20, minutes=60, resume=True)
     train(images, tmp_path, tiny(steps=8))
+    assert not train(images, tmp_path, larger, cancel=conftest.After(4)).finished
+    left = {"config.json", "model.safetensors", "SHA256SUMS", "training.pt", "log.jsonl"}
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == left  # no card of other weights
     result = train(images, tmp_path, larger)
     assert result.finished and result.step == 20
     (line,) = log(tmp_path, "step")  # the schedule is the new budget's, to its end

@@ -54,11 +54,12 @@ def model_card(prior: Prior, plan: Plan, images: ImageSet, counters: Counters, c
         images=images,
         counters=counters,
         command=command,
-        blended=plan.settings.blend < 1,
+        blended=(plan.settings.blend or 1) < 1,
         unsaid="not said by whoever trained it",
         rows=[*measured[:-1][:: -(-len(measured) // _ROWS)], measured[-1]],
         last=measured[-1],
         bits_of=len(held_out),
         temperature=TEMPERATURE,
     )
-    return str(make_card(text, licence=plan.settings.licence, tags=["prior", "glow"], thumbnail="samples.png"))
+    licence = prior.metadata.get("licence", "")
+    return str(make_card(text, licence=licence, tags=["prior", "glow"], thumbnail="samples.png"))

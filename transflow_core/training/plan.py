@@ -17,24 +17,24 @@ from .recipe import Train, TrainingError
 
 STATE = "training.pt"
 _FORMAT = "transflow-training 3"
-_SCHEDULE = {"learning_rate": 8e-4, "warmup_steps": 200, "ema": 0.999}
+_USUAL = {"learning_rate": 8e-4, "warmup_steps": 200, "ema": 0.999, "blend": 1.0, "half": False}
 
 PRESETS: dict[str, tuple[GlowConfig | DetailConfig, dict[str, Any]]] = {
     # The base of what ships, trained several times: see its card.
     "celeba64": (
         GlowConfig(64, tuple(map(LevelConfig, (6, 12, 16, 16, 8), (96, 192, 256, 256, 256))), position=True),
-        {**_SCHEDULE, "bits": 5, "minutes": 90.0, "batch_size": 32},
+        {**_USUAL, "bits": 5, "minutes": 90.0, "batch_size": 32},
     ),
     # 8 bits: the noise of 5 is larger than most of what is finer than 64 pixels, and would be drawn as grain.
     # The bound keeps a line across a smooth cheek from being hundreds of standard deviations out.
     "level": (
         DetailConfig(steps=6, width=64, context=32, prior_cap=3.0, position_side=32),
-        {**_SCHEDULE, "bits": 8, "minutes": 240.0, "batch_size": 4, "learning_rate": 1e-3},
+        {**_USUAL, "bits": 8, "minutes": 240.0, "batch_size": 4, "learning_rate": 1e-3},
     ),
     # Seconds on two cores: for tests, and for seeing whether images are read as they should be.
     "tiny32": (
         GlowConfig(32, tuple(map(LevelConfig, (2, 2, 2), (16, 24, 32))), position=True),
-        {"bits": 5, "steps": 200, "batch_size": 16, "learning_rate": 2e-3, "warmup_steps": 20, "ema": 0.98},
+        {**_USUAL, "bits": 5, "steps": 200, "batch_size": 16, "learning_rate": 2e-3, "warmup_steps": 20, "ema": 0.98},
     ),
 }
 """Architectures with the settings that suit them; one of details is a level on another prior."""
@@ -113,7 +113,7 @@ def plan(asked: Train, folder: Path, device: torch.device) -> Plan:
     if asked.resume:
         asked = asked.over(read_state(folder)["settings"])
     start, grow = (load_prior(source, device="cpu") if source else None for source in (asked.start, asked.grow))
-    if start is None and (asked.blend < 1 or asked.checkerboard):
+    if start is None and ((asked.blend or 1) < 1 or asked.checkerboard):
         raise TrainingError("--blend and --checkerboard need weights to begin with: say which, with --start")
     if grow is not None and asked.checkerboard:
         raise TrainingError("the checkerboard penalty is for a whole flow: it does not go with --grow")
@@ -134,6 +134,8 @@ def plan(asked: Train, folder: Path, device: torch.device) -> Plan:
         shape, pixels = trainable(start).config, start.pixels
         usual = usual | {"bits": pixels.bits}
     assert not isinstance(shape, DetailConfig)  # that is part of a whole now
+    if shape.channels != 3:
+        raise TrainingError(f"a run reads colour images, and the prior has images of {shape.channels} channel")
     settings = asked.over(usual)
     settings.progress(0, 0)
     if settings.nets == "auto":

@@ -23,7 +23,7 @@ class Train(Recipe):
 
     The learning rate rises over the steps of warm-up, stays, and falls along half a cosine over the last 45 % of the
     budget. The budget is steps or minutes, whichever ends first; with minutes the schedule follows the clock. What is
-    left out is the preset's, or with --resume the run's own.
+    left out is the preset's. With --resume what is left out, or has its default, is the run's own.
     """
 
     inputs: ClassVar[dict[str, Input]] = {"data": Input("A folder or a zip of images.", "archive")}
@@ -52,19 +52,19 @@ class Train(Recipe):
     )
     held_out: str = parameter("0.02", "Not trained on: a share of the files, or names such as 'val*/*'.")
     checkerboard: float = parameter(0.0, "With --start: weight of the checkerboard penalty. 300 works.", ge=0)
-    blend: float = parameter(
-        1.0,
-        "With --start: the share of the trained weights. Below 1, unusual images encode more steadily.",
+    blend: float | None = parameter(
+        None,
+        "With --start: the share of the trained weights, all by default. Below 1, unusual images encode more steadily.",
         gt=0,
         le=1,
     )
     seed: int = parameter(0, "Of the weights, the order of the images, the noise and the mirroring.", ge=0)
     every_minutes: float = parameter(5.0, "Between measurements, sheets and checkpoints.", gt=0)
-    half: bool = parameter(False, "Store the nets' weights in float16: half the size.")
+    half: bool | None = parameter(None, "Store the nets' weights in float16: half the size.")
     name: str = parameter("", "The prior's name; by default the folder's.")
     data_words: str = parameter("", "For the card: what the images are.")
     licence: str = parameter("", "For the card: the terms of use.")
-    resume: bool = parameter(False, "Continue the run in the folder. Only the budget may change.")
+    resume: bool = parameter(False, "Continue the run in the folder. Its budget, --blend, --half and words may change.")
 
     def over(self, values: Mapping[str, Any]) -> "Train":
         """The same, with these values where nothing else was asked for. A budget replaces the whole budget."""

@@ -123,7 +123,7 @@ class _Run:
         return flow.get_submodule("" if self.plan.grow is None else "details")
 
     def _begun(self) -> TrainableFlow:
-        """With the weights to begin with, scaled if they saw other noise; or with new ones that fit some images."""
+        """With the weights to begin with, scaled if they saw other pixels; or with new ones that fit some images."""
         plan, generator = self.plan, torch.Generator().manual_seed(self.settings.seed)
         flow = build_flow(plan.config, generator)
         if plan.start is not None:
@@ -138,10 +138,10 @@ class _Run:
         channels_last(flow)
         flow.to(self.group.device).requires_grad_(False)
         seen = first_images(self.images.train, plan.pixels, self.settings.seed).to(self.group.device)
-        if plan.start is not None and plan.grow is None:
-            whiten(flow, seen)
-        elif plan.start is None:
+        if plan.start is None:
             initialise(self._part(flow), *([seen] if plan.grow is None else reversed(haar_split(seen))))
+        elif plan.grow is None and plan.start.pixels != plan.pixels:
+            whiten(flow, seen)
         return flow
 
     def _resumed(self) -> Counters:
@@ -306,19 +306,21 @@ class _Run:
     def _save(self, prior: Prior) -> None:
         """Each file is replaced as a whole: a prior that was there before stays readable throughout."""
         written = self.folder / "writing"
-        prior.save(written, half=self.settings.half)
-        if prior.typicality is None:  # what is there is of another prior
-            (self.folder / "typicality.json").unlink(missing_ok=True)
+        prior.save(written, half=bool(self.settings.half))
+        if prior.typicality is None:  # what a finished run left there is of another prior
+            for name in ("typicality.json", "conformance*.npz", "MODEL_CARD.md", "samples.png"):
+                for file in self.folder.glob(name):
+                    file.unlink()
         for file in written.iterdir():
             file.replace(self.folder / file.name)
         written.rmdir()
 
     def _finish(self) -> None:
         """What only a finished run gets: typicality and conformance data of each size, the last sheet and the card."""
-        if self.settings.blend < 1:
+        if (blend := self.settings.blend or 1) < 1:
             with torch.no_grad():
                 for kept, begun in zip(self.kept.parameters(), self.begun.parameters(), strict=True):
-                    kept.lerp_(begun, 1 - self.settings.blend)
+                    kept.lerp_(begun, 1 - blend)
             self._measure(everything=True)
         self._tell("measuring typicality")
         prior = self._prior()
