@@ -271,10 +271,11 @@ def test_convert_turns_another_projects_checkpoint_into_a_prior(run):
 
 def test_convert_packs_all_sizes_or_takes_one_out(run):
     make_sized_prior().save("folder")
-    run("convert", "folder", "-o", "all.safetensors", "--half", prior=False)
+    made = run("convert", "folder", "-o", "all.safetensors", "--half", prior=False)
     run("convert", "all.safetensors", "-o", "one.safetensors", "--image-size", 16, prior=False)
     facts = [run("info", f"{name}.safetensors", prior=False) for name in ("all", "one")]
     assert [(one["name"], one["sizes"]) for one in facts] == [("tiny32", [32, 16, 8]), ("tiny16", [16, 8])]
+    assert made["fingerprint"] == facts[0]["fingerprint"]
     within = run("info", "all.safetensors", "--image-size", 16, prior=False)
     assert within["name"] == "tiny16" and within["typicality"] and within["data"] == "16 pixels"
     assert "only of 32, 16, 8" in run("info", "all.safetensors", "--image-size", 64, prior=False, fails=True)

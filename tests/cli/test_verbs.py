@@ -1,6 +1,7 @@
 """What holds for every command: help at once, and mistakes that end in a sentence."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,20 @@ def test_a_video_that_cannot_be_written_is_refused_before_anything_is_loaded(run
 def test_an_unknown_device_is_refused_before_the_model_is_read(run):
     Path("tiny.safetensors").write_bytes(b"no model")
     assert "cannot compute on" in run("sample", "images", "--device", "wat", fails=True)
+
+
+def test_the_device_is_the_one_that_was_asked_for(run):
+    pytest.importorskip("openvino", reason='the extra "openvino" is not installed')
+    assert run("sample", "images", "-n", 1, "--device", "openvino")["device"] == "openvino"
+
+
+def test_control_c_stops_what_reads_pictures_to_train_on(run, monkeypatch):
+    def prepare(*_, **__):
+        raise ValueError("as before" if signal.getsignal(signal.SIGINT) is usual else "it waits for a step")
+
+    usual = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("transflow_core.training.data.prepare", prepare)
+    assert "as before" in run("train", "images", "--preset", "tiny32", "-o", "run", fails=True, prior=False)
 
 
 def test_words_go_where_standard_output_goes_also_beside_a_bar_on_a_terminal():

@@ -95,7 +95,7 @@ class Work:
 
         pick_device(device)  # refused before a file is read
         engine = Engine(load_prior(prior, device=device), **how)
-        self.result |= {"prior": engine.prior.name, "device": str(engine.prior.device)}
+        self.result |= {"prior": engine.prior.name, "device": engine.prior.info()["device"]}
         return engine
 
 

@@ -97,7 +97,9 @@ def convert(
         checkpoint = read(file, options=_settings(image_size, bits, settings))
         save_native(checkpoint, output, half=half)
         work.wrote(output)
-        work.result |= {"name": checkpoint.name, "fingerprint": checkpoint.fingerprint, **checkpoint.metadata}
+        work.result |= {"name": checkpoint.name, **checkpoint.metadata}
+        del checkpoint  # there may be no memory for two
+        work.result["fingerprint"] = read(output).fingerprint  # with --half, of other weights
 
 
 def export(
@@ -196,7 +198,7 @@ def run_training(
             if words.startswith("measuring") and not work.live:
                 work.say(words)
 
-        with _stopped_by_signals() as stop, Processes.joined(device) as group:
+        with Processes.joined(device) as group:
             work.speaks = not group.rank  # of several processes, one prints
             made = plan(asked, output, group.device)
             size, settings = made.config.image_size, made.settings
@@ -207,7 +209,8 @@ def run_training(
             if strict and images.left_out:
                 raise ValueError("--strict: some of the files could not be used, so nothing is trained")
             command = shlex.join(["python", "-m", "transflow_core", *sys.argv[1:]])
-            found = train(images, output, made, group, command=command, progress=show, cancel=stop)
+            with _stopped_by_signals() as stop:
+                found = train(images, output, made, group, command=command, progress=show, cancel=stop)
         if group.rank:
             return
         work.result |= {name: getattr(found, name) for name in ("finished", "step", "images", "skipped", "measured")}
