@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from transflow_core.engine import Engine
+from transflow_core.evidence import Evidence
 from transflow_core.faces import AlignedFace, align, paste
 from transflow_core.faces.frame import to_frame, to_image
 from transflow_core.images import to_pil
@@ -199,5 +200,7 @@ def test_the_engine_gives_the_photograph_at_0_and_takes_the_colours_at_1(celeba6
     assert reddish[0] < reddish[1] < reddish[2], "sepia is brown, in the rest of the photograph as well"
     first, half, full = (restyled.identity(step)[0] for step in range(3))
     assert first < 0.1 and first < half and first < full
+    style = Evidence(saved=posterior)
+    assert "whole picture" in engine.run(Restyle(), photographs=taken, evidence=style).lines[0], "it is no face"
     with pytest.raises(ValueError, match="no images"):
         restyle_faces(engine, [], posterior)
