@@ -56,11 +56,6 @@ def summary(evidence: Evidence, nothing: str = NOTHING) -> str:
     return text
 
 
-def _m(evidence: Evidence) -> str:
-    """The sum of the effective weights, to two decimals."""
-    return f"{round(sum(evidence.effective_weights), 2):g}"
-
-
 def examples_html(without: str = "") -> str:
     """A chip for each example set of the row, but one: a small picture and a name; and before them one for the
     visitor's own, hidden. `static/examples.js` and `static/mine.js` listen."""
@@ -123,14 +118,16 @@ def _thumbnail(evidence: Evidence, index: int, opened: bool, warned: bool, large
     text, frame = escape(f"{image.name}: {image.summary}"), image.filled or (image.face and image.face.image)
     inside = f'<span class="missing" role="img" aria-label="{text}">?</span>'
     if frame:
-        src = data_uri(frame) if large and frame.width > _SIZE else _small(frame)
+        # What a reload reads again has no more pixels than the picture had: so it still lacks them.
+        side = frame.width >> image.lacks
+        src = data_uri(frame.resize((side, side))) if large else _small(frame)
         inside = f'<img src="{src}" alt="{text}" width="{_SIZE}" height="{_SIZE}">'
     mark = "!" if warned else f"×{image.weight:g}" if image.face and image.weight != 1 else ""
     inside += f'<span class="badge">{mark}</span>' if mark else ""
     return (
         f'<div class="card {_state(image, warned)}" role="listitem"><button type="button" class="open" '
         f'data-action="open" data-index="{index}" aria-expanded="{str(opened).lower()}" title="{text}"'
-        f' data-name="{escape(image.name)}" data-weight="{image.weight:g}"'
+        f' data-name="{escape(image.name)}" data-weight="{evidence.effective_weights[index]:g}"'
         f'{_roving(index)}>{inside}</button>{_others(evidence, index)}<button type="button" class="remove" '
         f'data-action="remove" data-index="{index}" data-name="{escape(image.name)}" tabindex="-1" '
         f'aria-label="remove {escape(image.name)}" '
@@ -288,7 +285,7 @@ def _weight(evidence: Evidence, index: int) -> str:
     image = evidence[index]
     if image.face is None:
         return ""
-    share = f" of m = {_m(evidence)}" if image.used else ""
+    share = f" of m = {round(sum(evidence.effective_weights), 2):g}" if image.used else ""
     return (
         f'<label>weight <input type="number" min="{WEIGHT.low:g}" max="{WEIGHT.high:g}" step="any" '
         f'value="{image.weight:g}" data-action="weight" data-index="{index}" aria-label="weight of '

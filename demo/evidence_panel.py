@@ -167,6 +167,8 @@ class Images(ABC):
         """Read and invert, so that each image appears as soon as it is ready. At the end it reports the sources that
         were refused or not read."""
         session.evidence[self.panel] = evidence = onto
+        if onto.saved is not None:
+            warn(f"The images take the place of {onto.saved_name}.")
         engine, before, started = self._engines.get(onto.prior), len(onto), time.monotonic()
         early = align != "never"  # looking for faces is what takes long
         how: dict[str, Any] = {"onto": onto, "align": align, "most": self._most, "early": early, "cancel": cancel}
@@ -454,7 +456,8 @@ class EvidencePanel(ImageList):
 
     def _show(self, session: Session, reading: str = "") -> Updates:
         own = None if self._is_own(session) else session.state(_Own).get(self.panel)
-        face = next((image.face.image for image in own.used if image.face), _BLANK) if own is not None else None
+        faces = () if own is None else (image.filled or image.face.image for image in own.used if image.face)
+        face = None if own is None else next(iter(faces), _BLANK)
         evidence = self.evidence(session)
         few = len(evidence.used) if evidence.remaining >= _OTHERS and len(evidence.used) in _FEW else 0
         return (

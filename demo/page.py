@@ -19,7 +19,6 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 from starlette.middleware import Middleware
-from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -48,6 +47,7 @@ from .tabs.studio_results import sampler_for
 
 _log = logging.getLogger(__name__)
 _FAR = Mount("/far", StaticFiles(directory=FOLDER / "far"))  # pictures of the tab of this name
+_PREVIEW = Route("/preview.jpg", lambda _: FileResponse(FOLDER / "preview.jpg"))
 # Seconds. What runs may finish; the process ends whatever still runs. Hosts kill it half a minute after the signal.
 _DRAINING, _ENDED = 12, 19
 
@@ -187,7 +187,7 @@ def launch(demo: Page, **options: Any) -> Any:
             footer_links=["api", "settings"],
             favicon_path=FOLDER / "icon.svg",
             pwa=True,  # browsers offer to install the page: a window of its own, with this icon
-            app_kwargs={"middleware": [middleware], "routes": [Route("/preview.jpg", _preview), _FAR]},
+            app_kwargs={"middleware": [middleware], "routes": [_PREVIEW, _FAR]},
             run_history=False,
             ssr_mode=False,
             mcp_server=serve_tools(),
@@ -215,10 +215,6 @@ def _in_use(demo: Page) -> list[Path]:
     demo.forget(AGE)
     sampler_for.cache_clear()  # it is made again in a moment
     return Session.in_use()
-
-
-def _preview(_: Request) -> FileResponse:
-    return FileResponse(FOLDER / "preview.jpg")
 
 
 def _terminate(*_: object) -> None:

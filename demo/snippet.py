@@ -11,7 +11,7 @@ from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.recipes import Reading
 from transflow_core.views import to_python, to_shell
 
-from .examples import EXAMPLES
+from .examples import EXAMPLES, example_sets
 
 _ROOT = EXAMPLES.parent.parent
 
@@ -55,18 +55,20 @@ def command_line(steps: Sequence[Step], downloads: Iterable[str] = ()) -> str:
 def evidence_files(evidence: Evidence, posterior: str) -> list[str]:
     """The files of the evidence; `posterior`, its saved posterior, where the files alone are not all of it.
 
-    So it is with weights, chosen faces, outliers at their full weight, two files of one name, and the webcam.
+    So it is with weights, chosen faces, ignored parts, outliers at their full weight, two files of one name, and the
+    webcam.
     """
     if evidence.saved is not None:
         return [evidence.saved_name]
     plain = all(
-        image.weight == 1 and image.source.robust and (image.face is None or image.face is image.picture.faces[0])
+        (image.weight == 1 and image.source.robust and image.mask is None)
+        and (image.face is None or image.face is image.picture.faces[0])
         for image in evidence
     )
     if not plain:
         return [posterior]
     if evidence.example:
-        return [(EXAMPLES / evidence.example).relative_to(_ROOT).as_posix()]
+        return [evidence.example]
     names = file_names(tuple(evidence))
     return names if names and len(set(names)) == len(names) else [posterior]
 
@@ -78,12 +80,12 @@ def file_names(images: Sequence[EvidenceImage]) -> list[str]:
     return [file_of(file) for file in files] if sum(bool(file.suffix) for file in files) == len(images) else []
 
 
-def file_of(source: Any, name: str = "") -> str:
-    """A file as the user has it: an example by its path in the checkout, an upload by its name."""
-    if not isinstance(source, str | Path):
-        return f"{name}.png"
+def file_of(source: Any) -> str:
+    """A file as the user has it: an example by its path in the checkout, an upload by its name; a picture as PNG."""
     path = Path(source)
-    return path.relative_to(_ROOT).as_posix() if path.is_relative_to(_ROOT) else path.name
+    if path.is_relative_to(_ROOT):
+        return path.relative_to(_ROOT).as_posix()
+    return path.name if path.suffix else f"{path.name}.png"
 
 
 def _notes(downloads: Iterable[str]) -> list[str]:
@@ -93,5 +95,5 @@ def _notes(downloads: Iterable[str]) -> list[str]:
 def _code(paths: Any) -> str:
     if isinstance(paths, dict):
         return "{\n" + "".join(f"    {name!r}: {some!r},\n" for name, some in paths.items()) + "}"
-    folders = isinstance(paths, list) and not all(Path(path).suffix for path in paths)
-    return f"tfc.find_images({paths!r})" if folders else repr(paths)
+    ships = isinstance(paths, list) and paths[0] in example_sets()
+    return f"tfc.example({paths[0]!r})" if ships else repr(paths)

@@ -19,19 +19,13 @@ THEME = themes.Default(
     body_text_color_subdued="*neutral_600",
     block_label_text_color="*neutral_700",
     block_title_text_color="*neutral_700",
-    block_info_text_color="*neutral_600",
     body_text_color_subdued_dark="*neutral_300",
-    block_info_text_color_dark="*neutral_300",
     # Its accent has one of 4.46 against white, its red one of 3.76.
     color_accent="*primary_600",
     button_cancel_background_fill="#b91c1c",
-    button_cancel_background_fill_dark="#b91c1c",
     button_cancel_background_fill_hover="#991b1b",
-    button_cancel_background_fill_hover_dark="#991b1b",
     button_primary_background_fill="*primary_600",
-    button_primary_background_fill_dark="*primary_600",
     button_primary_background_fill_hover="*primary_700",
-    button_primary_background_fill_hover_dark="*primary_700",
 )
 
 CSS = static("page.css")

@@ -69,9 +69,3 @@ def test_the_core_does_not_name_the_page():
         texts = [node.value for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Constant)]
         names = [*imports(file), *(re.split("[.:]", text) for text in texts if isinstance(text, str))]
         assert not [name for name in names if "demo" in name], file
-
-
-def test_rooms_of_the_core_have_no_page_above_them():
-    """What the table cannot say of itself: the whole page stands above the whole core."""
-    page = [HEIGHT[room] for room in HEIGHT if not room.startswith("transflow_core")]
-    assert min(page) > max(HEIGHT[room] for room in HEIGHT if room.startswith("transflow_core"))

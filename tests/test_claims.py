@@ -279,9 +279,3 @@ def test_readme_has_no_result_without_its_cell():
     covered = " ".join(fragment for file, fragment in SAYS if file == "README.md")
     assert "| 5.3 s |" in results and "`time transflow sample greyscale` takes 5.3 s" in flat(SPEED)
     assert set(NUMBER.findall(re.sub(r"λ/m = [\d.]+", "", results))) - set(NUMBER.findall(covered)) == {"5.3"}
-
-
-def test_the_number_of_a_claim_is_compared_as_it_is_written():
-    assert cell(LIKENESS, "", "the default: local, as chosen for the set", "energy, network") == "5.62"
-    with pytest.raises(AssertionError, match="no cell"):
-        cell(LIKENESS, "", "no such row", "energy, network")

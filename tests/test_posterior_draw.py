@@ -82,13 +82,6 @@ def test_each_draw_of_a_bootstrap_is_of_the_posterior_under_its_weights(prior, l
         close(z[i], own.sample(1, seed=7, start=i)[0])
 
 
-def test_a_bootstrap_of_one_image_at_lambda_zero_is_an_image():
-    bootstrap = POSTERIOR.draw(by_bootstrap(1, 0.0), LEVELS)
-    nearest = torch.cdist(bootstrap.sample(30), EVIDENCE).min(1)
-    close(nearest.values, torch.zeros(30), 1e-6)
-    assert len(nearest.indices.unique()) > 6
-
-
 def test_the_covariance_estimate_has_the_variance_of_each_level():
     empirical = EVIDENCE.T.cov().diagonal()
     for level, v in zip(LEVELS, ShrinkageCovariance.of(EVIDENCE, levels=LEVELS).variance, strict=True):

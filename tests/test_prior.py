@@ -48,12 +48,6 @@ def test_latents_densities_and_samples_match_the_conformance_data(shipped):
     assert (shipped_files()[shipped.name][0] / "SHA256SUMS").is_file()
 
 
-def test_another_implementations_numbers_are_ours(shared):
-    """The first prior of this project, with what the program that trained it computed."""
-    folder = shared / "models" / "celeba64"
-    conforms(load_prior(folder, device="cpu"), np.load(folder / "conformance.npz"))
-
-
 @pytest.mark.parametrize("colour", ["noise", 0, 255, (0, 255, 30)], ids=str)
 def test_bytes_come_back_from_unnatural_images_too(shipped, colour):
     images = np.random.default_rng(0).integers(0, 256, (1, shipped.image_size, shipped.image_size, 3), dtype=np.uint8)

@@ -155,7 +155,8 @@ def _call_of(function: Callable) -> Callable:
                     raise ValueError("You were sent too many files, 2 GB an hour. Try again later.")
                 work = functools.partial(function, *args, **kwargs, cancel=cancel)
                 answer = await in_thread((host, request.session_hash), work)
-                RESULTS.wait(host, _written(answer), done=True)
+                files = answer[0] if isinstance(answer, tuple) else ()  # they lie on the disk as uploads do
+                RESULTS.wait(host, sum(one["size"] for one in files), done=True)
                 return answer
         except Cancelled as error:  # most often the caller has disconnected: this is no fault to be printed
             late = f"The call was cancelled. A call may take {API.seconds:g} seconds: request less."
@@ -167,11 +168,6 @@ def _call_of(function: Callable) -> Callable:
     call.__signature__ = of.replace(parameters=[caller, *given])  # type: ignore[attr-defined]
     call.__annotations__ = {"request": gr.Request, **function.__annotations__}
     return call
-
-
-def _written(answer: Any) -> int:
-    """The bytes of an answer's files: they lie on the disk as uploads do."""
-    return sum(one["size"] for one in answer[0]) if isinstance(answer, tuple) else 0
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -58,11 +58,14 @@ def uploaded(files: Any, name: str, most: int = limits.MOST_IMAGES) -> list[Path
 def photos_of(text: str) -> list[Source]:
     """The photos that a browser kept, as `static/keep.js` writes them: [[name, weight, data:image/jpeg…], …] as JSON.
 
+    They are crops: none is a file of the user's, so they have no suffix, and each weight is that which it counts by.
+
     Raises ValueError for anything else.
     """
     entries, photos = _PHOTOS.validate_json(text), []
     for file, (name, weight, _) in zip(uploaded([data for *_, data in entries], "photos"), entries, strict=True):
-        photos.append(Source(file.rename(file.with_name(_UNSAFE.sub("_", name)[-60:] or "photo")), weight=weight))
+        stem = Path(_UNSAFE.sub("_", name)).stem.replace(".", "_")[-60:]
+        photos.append(Source(file.rename(file.with_name(stem or "photo")), weight=weight, robust=False))
     return photos
 
 

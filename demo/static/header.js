@@ -15,9 +15,13 @@ button.addEventListener('click', () => {
 const wanted = new URLSearchParams(location.search).has('lab') || stored(store => store.getItem(KEY));
 const open = () => { if (toggle()) toggle().click(); else requestAnimationFrame(open); };
 if (wanted) open();
-// The page makes room for the panel at once: our style sheet does not reach what lies around it.
-const still = () => {
+// The page makes room for the panel at once, and none where it comes from below: our style sheet does not reach what
+// lies around it.
+const below = matchMedia('(max-width: 1050px)');
+const room = () => {
   const page = document.querySelector('.sidebar-parent');
-  if (page) page.style.transition = 'none'; else requestAnimationFrame(still);
+  if (page) Object.assign(page.style, {transition: 'none', paddingRight: below.matches ? '0' : ''});
+  else requestAnimationFrame(room);
 };
-still();
+room();
+below.addEventListener('change', room);

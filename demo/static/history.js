@@ -1,4 +1,5 @@
-// The body of a function of `element`, `props`, `trigger`, `watch` and `withPhotos` (photos.js): it holds history.html.
+// The body of a function of `element`, `props`, `trigger`, `watch`, `withPhotos` (photos.js) and `copyLink` (copy.js): it
+// holds history.html.
 // The address keeps the open tab and its state, and Back steps through the states of the Studio. A link opens the same
 // state for another user.
 // Ours, because Gradio's BrowserState knows neither Back nor a link.
@@ -6,6 +7,8 @@ const MOST = 10, TAB = 'studio';
 const undo = element.querySelector('.undo'), dialog = element.querySelector('dialog');
 const last = {};  // the query of each tab's address
 let states = [], now = null, going = false;
+// After a reload earlier states of one's own photos are gone: only the last one is kept.
+if (new URLSearchParams(location.search).get('example') === 'own') history.replaceState({...history.state, depth: 0}, '');
 
 const depth = () => history.state?.depth ?? 0;  // how many states of this page Back can step through
 const show = () => {
@@ -112,13 +115,7 @@ const actions = {
       await navigator.share({files: [file], title: card.title}).catch(() => {});  // the user changed their mind
     } else Object.assign(document.createElement('a'), {href: card.src, download: card.name}).click();
   },
-  link: async button => {
-    try {
-      await navigator.clipboard.writeText(location.href);
-      button.textContent = 'Copied';
-    } catch { button.textContent = 'See the address'; }  // a page over plain HTTP may not copy
-    setTimeout(() => { button.textContent = 'Copy link'; }, 1500);
-  },
+  link: copyLink,
 };
 // Other tabs: "address" brings the query of one, "tab-opened" its name.
 const replace = tab => {

@@ -1,4 +1,4 @@
-// The body of a function of `element`, `props`, `trigger` and `watch`, after sprite.js: it holds player.html.
+// The body of a function of `element`, `props`, `trigger`, `watch` and `copyLink`, after sprite.js: it holds player.html.
 const SECONDS = 2.4, GAP = 4;  // from A to B while it plays; between pictures, in pixels of the sprite
 const find = selector => element.querySelector(selector);
 const canvas = find('canvas'), range = find('input'), button = find('.play'), link = find('.link');
@@ -69,9 +69,7 @@ show();
 watch('value', show);
 
 range.addEventListener('input', () => goTo(range.value / Math.max(1, shown.frames - 1)));
-element.addEventListener('click', async event => {
+element.addEventListener('click', event => {
   if (event.target.closest('.play')) setPlaying(!playing);
-  if (event.target !== link) return;
-  await navigator.clipboard?.writeText(location.href).then(() => { link.textContent = 'Copied'; }, () => {});
-  setTimeout(() => { link.textContent = 'Copy link'; }, 1500);
+  if (event.target === link) copyLink(link);
 });

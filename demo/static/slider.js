@@ -2,12 +2,13 @@ const range = element.querySelector('input'), slider = element.firstElementChild
 // λ/m has a scale in log10, and three digits; any other number has a unit.
 const {unit, sign, texts} = range.dataset, log = unit === undefined, named = texts?.split(' ');
 const text = v => {
-  if (named) return props.text ?? named[Math.round((named.length - 1) * v)];
+  if (named) return props.text ?? (other ? '…' : named[Math.round((named.length - 1) * v)]);
   if (!log) return unit === '%' ? Math.round(100 * v) + ' %' : +v.toFixed(2) + unit;
   return v < 0.1 ? v.toFixed(3) : v < 1 ? v.toFixed(2) : v.toFixed(1);
 };
-let rest = 0, pressed = false;
+let rest = 0, pressed = false, other = false;
 const show = () => {
+  if (named && props.text !== undefined) other = !named.includes(props.text);  // the script does not know this curve
   if (props.name !== undefined) element.querySelector('label').textContent = props.name;
   if (props.advised !== undefined) slider.classList.toggle('advised', props.advised);
   if (props.most !== undefined) range.max = props.most;

@@ -290,7 +290,7 @@ class Interpolate:
                 self._player = gr.HTML(
                     None,
                     html_template=static("player.html"),
-                    js_on_load=static("sprite.js") + static("player.js"),
+                    js_on_load=f"const copyLink = {static('copy.js')};{static('sprite.js')}{static('player.js')}",
                     elem_id="player",
                     label="From A to B",
                 )

@@ -121,7 +121,7 @@ def steps_of(request: Request) -> list[Step]:
     """The code of a restyled photograph."""
     photograph, first = request.photograph, request.photograph.read[0]
     inputs = {
-        "photographs": [file_of(first.source.file, first.name)],
+        "photographs": [file_of(first.source.file)],
         "evidence": evidence_files(request.style, POSTERIOR_FILE),
     }
     masks = {"masks": [MASK_FILE]} if photograph.mask is not None else {}

@@ -110,9 +110,13 @@ class Studio:
                 self._plain = status_line("", elem_id="faces-status")
                 # Undo, pictures of the last states, and "Share". `select` returns to one of them.
                 template = static("history.html")
-                script = f"const withPhotos = {static('photos.js')};{static('history.js')}"
+                script = f"const withPhotos = {static('photos.js')}, copyLink = {static('copy.js')};"
                 self._history = gr.HTML(
-                    None, html_template=template, js_on_load=script, elem_id="history", label="The last states"
+                    None,
+                    html_template=template,
+                    js_on_load=script + static("history.js"),
+                    elem_id="history",
+                    label="The last states",
                 )
                 self._moves.build_sliders()
                 morph = Morph(result_of)
@@ -123,6 +127,7 @@ class Studio:
                 self._panel = EvidencePanel(model, **how)
         with panel:
             self._status = status_line("", elem_id="samples-status")
+            self._statuses = [self._plain, self._status]
             self._lam = log_slider(_lam(DEFAULT), name="λ/m", elem_id="lam")
             self._method = MethodControls("method")
             self._build_controls(self._engines.get(self._first_prior))
@@ -166,10 +171,6 @@ class Studio:
                 for i, name in enumerate(_level_names(engine))
             ]
 
-    @property
-    def _statuses(self) -> list[gr.HTML]:
-        return [self._plain, self._status]
-
     def _wire(self, model: Model, arrived: Sequence[Dependency]) -> None:
         prior = model.prior
         main, lams = list(self._drawing.values()), [self._lam, *self._levels]
@@ -186,7 +187,7 @@ class Studio:
         along = [self._closeness, *inputs]
         on(self._closeness.input, self._preview_at, along, seen, trigger_mode="always_last")
         on(self._sheet.expand, self._enlarge, (), self._sample, event=True)
-        on(self._larger.made, self._enlarge_again, (), self._sample)
+        on(self._larger.made, partial(self._enlarge, data={}), (), self._sample)
         on(self._history.download, self._share, (), self._card, event=True)
         on_download(self._sheet.download, _file, event=True, elem_id="get-files")
         new_seed = [self._seed, self._moves.near]
@@ -273,8 +274,7 @@ class Studio:
         if "likeness" in there:
             moved[self._method.likeness] = there["likeness"]
         moved |= dict.fromkeys([self._lam, *self._levels], on_slider(there["lam_ratio"]))
-        if there["lam_ratio"] != values_at("local", position)["lam_ratio"]:  # the script knows these alone
-            moved[self._closeness] = gr.update(text=f"{there['lam_ratio']:g}")
+        moved[self._closeness] = gr.update(text=f"{there['lam_ratio']:g}")
         yield from self._refresh_with(moved, session, prior, values)
 
     def _refresh_with(self, moved: Updates, session: Session, prior: str, values: Sequence[Any]) -> Iterator[Updates]:
@@ -304,7 +304,12 @@ class Studio:
             own = dict.fromkeys(self._moves.inputs.values(), "")
         if auto:
             return own | self._chosen(session, prior)
-        return own | (self._method.limited(evidence.posterior().m) if evidence.ready else {})
+        if not evidence.ready:
+            return own
+        if before is not None and before.recipe.method == "local" and _single(before.evidence) != _single(evidence):
+            there = values_at("local", position_of(before.recipe), evidence)  # the slider in front stays where it is
+            return own | self._at(Recommendation(before.recipe.choices.replace(**there), ""), False)
+        return own | self._method.limited(evidence.posterior().m)
 
     def _opening(self, session: Session) -> bool:
         """Whether the page is still being opened, which makes everything, with the settings of its address."""
@@ -445,10 +450,6 @@ class Studio:
         view.larger[2].unlink(missing_ok=True)
         return result.engine, result.full(1, view.large)[0], result.metadata | {"sample": f"{view.large}"}
 
-    def _enlarge_again(self, session: Session) -> Iterator[Updates]:
-        """A sample was made four times larger."""
-        return self._enlarge(session, {})
-
     def _share(self, session: Session, data: dict) -> Iterator[Updates]:
         """The picture to share. An example set has an address; files of one's own are in none."""
         with (yield session.queued(_SAMPLES)):  # samples that are still being drawn come first
@@ -458,8 +459,10 @@ class Studio:
             yield {self._card: answer | {"text": "No samples yet. Share them when they are drawn."}}
             return
         evidence, buffer = result.request.evidence, io.BytesIO()
-        own, images = evidence.ready and not evidence.example, [one.face.image for one in evidence.used if one.face]
-        count = f" from {len(images)} photo{'s' * (len(images) > 1)}" if own and images else ""  # no name of a file
+        own = evidence.ready and not evidence.example
+        images = [one.filled or one.face.image for one in evidence.used if one.face]
+        files = len({one.source.file for one in evidence.used})  # of one there may be several faces
+        count = f" from {files} photo{'s' * (files > 1)}" if own and images else ""  # no name of a file
         title = f"{title_of(evidence)}: new faces" if evidence.example else f"New faces{count}"
         address = f"{data.get('host')}?example={evidence.example or NOTHING}"
         shown = images if data.get("strip") is True else []
@@ -689,6 +692,11 @@ def _level_names(engine: Engine) -> list[str]:
 def _latents(evidence: Evidence) -> list[int]:
     """What tells whether samples were drawn from the same images."""
     return [id(image.latent) for image in evidence.used]
+
+
+def _single(evidence: Evidence) -> bool:
+    """Whether there is one image alone, whose samples differ by λ/m and nothing else."""
+    return evidence.saved is None and len(evidence.used) == 1
 
 
 def _plain(request: Request, seconds: float) -> str:

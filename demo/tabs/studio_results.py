@@ -273,7 +273,9 @@ class Results:
         request = result.request
         if not request.evidence.ready:
             return {self._python: "", self._shell: ""}
-        return {self._python: python_code(steps_of(request)), self._shell: command_line(steps_of(request))}
+        steps = steps_of(request)
+        needed = [POSTERIOR_FILE] if steps[0].inputs["evidence"] == [POSTERIOR_FILE] else []
+        return {self._python: python_code(steps, needed), self._shell: command_line(steps, needed)}
 
 
 def steps_of(request: Request) -> list[Step]:

@@ -13,6 +13,7 @@ from demo.tabs.classify import Classify, _python_code, tasks
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
+from transflow_core.operations.inpaint import ignore
 from transflow_core.recipes import Classify as Recipe
 
 from ..helpers import ROOT, TIMEOUT, frames
@@ -255,7 +256,13 @@ def of_another_face(engine, image):
     return engine.choose(image, image.picture.whole)
 
 
-@pytest.mark.parametrize("made", [None, of_another_face])
+def of_a_part(engine, image):
+    mask = Image.new("L", (16, 16))
+    mask.paste(255, (4, 4, 9, 9))
+    return ignore(engine, Evidence((image,)), {0: mask})[0]
+
+
+@pytest.mark.parametrize("made", [None, of_another_face, of_a_part])
 def test_the_code_names_files_only_where_they_say_it_all(engines, made):
     engine = engines.get(TINY)
     classes = {key: engine.read(EXAMPLES[key][:2]) for key in ("sepia", "sketch")}

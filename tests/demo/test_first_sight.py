@@ -18,7 +18,7 @@ from transflow_core.priors.catalogue import load_prior
 from transflow_core.recipes import Method
 
 from ..helpers import frames
-from .conftest import says
+from .conftest import researchers, says
 from .test_studio import wait_samples, wait_slider, wait_status
 
 SIZE_JS = "at => parseFloat(getComputedStyle(document.querySelector(at)).fontSize)"
@@ -35,6 +35,11 @@ def test_it_opens_with_samples_and_their_images_all_in_sight_at_once(new_page, s
     assert page.locator("#sheet .large").bounding_box()["width"] >= 430
     page.set_viewport_size({"width": 1600, "height": 900})
     expect(page.locator("#sheet .large")).to_have_css("width", "520px")
+    page.set_viewport_size({"width": 900, "height": 900})
+    researchers(page)  # from below: beside it no space would be left
+    assert min(page.locator(at).bounding_box()["width"] for at in ("#closeness", "#sheet .large")) > 200
+    researchers(page, False)
+    page.set_viewport_size({"width": 1600, "height": 900})
     shown = page.locator("#evidence [data-example]:visible").evaluate_all("all => all.map(one => one.dataset.example)")
     assert shown == ["paintings", "drawings", "red_hair", "greyscale", "sketch", "sepia"]
     assert page.inner_text("h1") == "Transflow Studio"

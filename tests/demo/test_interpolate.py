@@ -22,7 +22,7 @@ from demo.tabs.interpolate import PATHS, Interpolate, _State, recipe_of, steps_o
 from transflow_core.evidence import Evidence
 from transflow_core.images.output import read_png_metadata
 from transflow_core.limits import LAM_RATIO_SLIDER
-from transflow_core.posterior import Covariance, Posterior, mixed
+from transflow_core.posterior import Posterior, mixed
 
 from ..helpers import by_bootstrap, by_posterior, frames
 from .conftest import EXAMPLES, TINY, codes_run, done, same, saved, says, unfold
@@ -328,7 +328,7 @@ def ends(case, engine, folder):
     """A and B of one case; files that a person would have lie in `folder`."""
     keys = ("sepia", "cartoon")
     if case == "examples":
-        return tuple(evidence_of(engine, *example_sets()[key].files[:7], example=key) for key in keys)
+        return tuple(evidence_of(engine, *example_sets()[key].files, example=key) for key in keys)
     a, b = ([shutil.copy(file, folder / f"my {Path(file).name}") for file in EXAMPLES[key][:2]] for key in keys)
     a = evidence_of(engine, *a, weight=3.0 if case == "weights" else 1.0)
     if case == "saved":
@@ -379,16 +379,6 @@ def test_a_direct_path_begins_at_a_and_ends_at_b(engine, tab):
         image = np.asarray(side[0].face.image).astype(int)
         assert np.abs(np.asarray(frame).astype(int) - image).max() <= 2
     assert shown.frames[14][0] == shown.rows[0][1]
-
-
-def test_a_path_that_is_impossible_is_refused(engine, tab):
-    """Of a saved posterior whose covariance has a low-rank part on a general diagonal."""
-    likelihood = Covariance(torch.linspace(0.5, 1.5, engine.prior.dim), torch.ones(engine.prior.dim, 1))
-    saved = Posterior.condition(torch.zeros(1, engine.prior.dim), 0.5, likelihood=likelihood)
-    sides = Evidence(prior=TINY, saved=saved, saved_name="x"), Evidence()
-    with pytest.raises(ValueError, match="low-rank part"):
-        made(tab, settings("wasserstein", 0.5, 0.5, method=by_posterior()), *sides)
-    assert made(tab, settings("linear", 0.5, 0.5, method=by_posterior()), *sides)
 
 
 def test_a_mix_of_a_and_b_is_shown_and_downloaded(tab_page, engines, tmp_path):

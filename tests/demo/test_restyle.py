@@ -189,13 +189,6 @@ def test_a_style_that_files_do_not_describe_is_a_file_to_download(engines, tmp_p
     assert engine.load_posterior(path).m == 4
 
 
-def test_at_strength_0_every_file_is_the_photo(engines, tmp_path):
-    engine, *request = request_of(engines, tmp_path, Restyle(strength=0.0, keep_levels=32))
-    assert same(write("png", *request, engine, Session("b")), load_image(PHOTOGRAPH))
-    frames = Image.open(write("webp", *request, engine, Session("b"))).n_frames
-    assert frames == 1 or frames == 24  # all are one, and WebP may keep one
-
-
 def test_what_is_missing_is_named(engines, tmp_path):
     engine, photograph, request = request_of(engines, tmp_path, Restyle())
     for kind, asked, text in (("mask", request, "Paint over something"), ("png", None, "Choose a style")):

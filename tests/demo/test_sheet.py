@@ -141,7 +141,7 @@ def test_the_sheet_is_the_gallery(studio, tmp_path):
     page.click("#sheet [data-do=restyle]")
     page.get_by_role("tab", name="Restyle", selected=True).wait_for()
     says(page, "#restyle-faces", "whole picture")
-    says(page, "#restyle-status", "1 face in")  # in the style of the worked example
+    says(page, "#restyle-status", "The whole picture in")  # in the style of the worked example
     page.get_by_role("tab", name="Studio", exact=True).click()
     page.click("#sheet .pins button")
     page.click("#sheet summary >> nth=1")

@@ -2,15 +2,19 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from demo.evidence_panel import snapshot
 from demo.examples import example_sets
 from demo.tabs.studio_results import POSTERIOR_FILE, Request, Result, recipe_of, steps_of
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import contact_sheet, to_pil
+from transflow_core.operations.inpaint import ignore
+from transflow_core.priors.catalogue import example
 
 from ..helpers import by_bootstrap, by_local, by_posterior
 from .conftest import codes_run, same
@@ -25,8 +29,9 @@ def engine(celeba64):
 
 
 @pytest.fixture
-def folder(few):
+def folder(tmp_path, monkeypatch):
     """Where a user runs the snippet: with their files."""
+    monkeypatch.chdir(tmp_path)
     for index, file in enumerate(example_sets()["greyscale"].files[:3]):
         shutil.copy(file, f"my photo {index}.png")
     group = Image.new("RGB", (500, 260), "grey")
@@ -34,19 +39,23 @@ def folder(few):
         face = Image.open(file).resize((220 - 30 * index,) * 2, Image.Resampling.LANCZOS)
         group.paste(face, (20 + 240 * index, 20))
     group.save("group.png")
-    return few
+    return tmp_path
 
 
 def evidence_of(engine, folder, kind):
     if kind == "example":
-        return replace(engine.read(example_sets()["sketch"].files[:7]), example="sketch")
+        return replace(engine.read(example("sketch")), example="sketch")
     files = sorted(map(str, folder.glob("*.png")))
-    evidence = engine.read([Image.open(file) for file in files] if kind == "webcam" else files)
+    evidence = engine.read([snapshot(file, Path(file).stem) for file in files] if kind == "webcam" else files)
     if kind == "chosen":
         group, photo = evidence[0], evidence[1]
         assert len(group.picture.faces) == 2
         evidence = evidence.put(0, engine.choose(group, group.picture.faces[1]))
         evidence = evidence.put(1, engine.choose(photo, photo.picture.whole)).replace(2, weight=2.5)
+    if kind == "masked":
+        mask = Image.new("L", (64, 64))
+        mask.paste(255, (8, 20, 56, 36))
+        evidence = ignore(engine, evidence, {1: mask})
     if kind == "saved":
         saved = replace(evidence.posterior(3.0), metadata={})
         return Evidence(prior="celeba64", saved=saved, saved_name="mine.safetensors")
@@ -61,6 +70,7 @@ def evidence_of(engine, folder, kind):
         ("files", BLENDS, {}),
         ("chosen", NEW, {}),
         ("webcam", BLENDS, {}),
+        ("masked", NEW, {}),
         ("saved", NEW, {}),
         ("files", by_posterior(0.3), MIXED),
     ],

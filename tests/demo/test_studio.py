@@ -20,7 +20,7 @@ from demo.controls import Model
 from demo.server.state import Session
 from demo.tabs.preview_strip import Strip
 from demo.tabs.studio import Studio, settings_in
-from demo.tabs.studio_results import DEFAULT, Request
+from demo.tabs.studio_results import DEFAULT, Request, View
 from transflow_core.evidence import Evidence
 from transflow_core.images.output import read_png_metadata
 from transflow_core.posterior import Posterior, recommend
@@ -396,6 +396,12 @@ def test_of_one_photo_the_slider_says_its_own_lambda(engines):
     session.evidence["evidence"] = replace(engines.get(TINY).read(EXAMPLES["sepia"][:1]), prior=TINY)
     moved = next(tab._move(session, 0.4, TINY, *(one.value for one in tab._inputs)))
     assert moved[tab._closeness]["text"] == f"{along(0.4, 1).lam_ratio:.3g}" != f"{along(0.4).lam_ratio:.3g}"
+    one = Request(session.evidence["evidence"], DEFAULT.replace(prior=TINY, **dict(along(0.4, 1))), False)
+    session.state(View).request = one
+    session.evidence["evidence"] = replace(engines.get(TINY).read(EXAMPLES["sepia"][:3]), prior=TINY)
+    more = tab._choose(session, TINY, False)  # the slider stays, and with it the likeness falls
+    assert more[tab._closeness]["value"] == pytest.approx(0.4, abs=0.01)
+    assert more[tab._method.likeness]["value"] == pytest.approx(along(0.4).likeness, abs=0.01)
 
 
 def test_a_method_is_chosen_once_for_a_set(engines):

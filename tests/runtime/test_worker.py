@@ -9,8 +9,6 @@ import pytest
 from transflow_core.runtime import worker as worker_module
 from transflow_core.runtime.worker import Cancelled, ComputeWorker, Worker, as_client
 
-from ..helpers import apart
-
 
 @pytest.fixture(scope="module")
 def compute():
@@ -153,14 +151,6 @@ def test_it_counts_the_clients_that_are_ahead(clock):
         assert busy.worker.ahead == 3
         busy.finished()
         assert busy.worker.ahead == 0
-
-
-def test_without_a_client_work_belongs_to_the_thread_that_submits_it(clock):
-    busy = Busy()
-    for name in ("a", "b"):
-        apart(lambda name=name: [busy.worker.submit(busy.done.append, f"{name}{index}") for index in range(2)])
-    # Threads that are over give their number to the next one: then both were one client.
-    assert busy.finished() in (["a0", "b0", "a1", "b1"], ["a0", "a1", "b0", "b1"])
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])

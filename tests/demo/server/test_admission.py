@@ -86,15 +86,6 @@ def test_a_request_is_cancelled_by_its_client_or_another_name(start):
     assert other.finish() is True and other.cancel.by_user
 
 
-def test_a_client_with_too_many_requests_is_refused_and_others_are_not(start):
-    queue = Queue(each=1, waiting=2)
-    for _ in range(3):
-        start(queue, "a")
-    with pytest.raises(ValueError, match="Too many requests are waiting"):
-        start(queue, "a").done.result(TIMEOUT)
-    assert start(queue, "b").finish() is False
-
-
 def test_a_request_whose_answer_nobody_waits_for_never_runs(start):
     queue = Queue(timeout=0.05)
     with pytest.raises(Cancelled):
@@ -110,31 +101,6 @@ def test_a_request_whose_answer_nobody_waits_for_never_runs(start):
         assert start(queue, "b", "stream 2").finish() is False  # meanwhile it is in nobody's way
     with queue.awaited("stream 1"):
         assert late.finish() is False
-
-
-def test_a_hundred_that_wait_hold_no_thread():
-    queue = Queue(waiting=100)
-
-    async def all_of_them():
-        async def one():
-            with await queue.request("a").admitted():
-                done.append(threading.active_count())
-
-        with await queue.request("a").admitted():
-            waiting, before = [asyncio.create_task(one()) for _ in range(100)], threading.active_count()
-            while not queue.full("a"):
-                await asyncio.sleep(0)
-            assert not done and threading.active_count() <= before
-        await asyncio.gather(*waiting)
-
-    done = []
-    asyncio.run(all_of_them())
-    assert len(done) == 100 and not queue.busy("a")
-
-
-def test_a_call_that_runs_for_too_long_ends_with_words(start):
-    late = start(Queue(seconds=0.05), "a")
-    assert late.running.wait(TIMEOUT) and late.cancel.wait(TIMEOUT)
 
 
 def test_a_free_place_goes_to_the_longest_waiting_client_without_a_running_request(start):

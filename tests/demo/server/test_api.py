@@ -318,18 +318,6 @@ def test_no_file_of_the_host_is_read(served, file):
         assert "root:" not in text and "log_prior" not in text and str(ROOT) not in text and "/tmp" not in text, text
 
 
-def test_a_link_out_of_the_cache_is_not_followed(served, client, tmp_path):
-    """Nobody can make one over HTTP. If it is there, it is not read."""
-    from gradio.utils import get_upload_folder
-
-    link = Path(get_upload_folder()) / "link.png"
-    link.symlink_to(SETS["sepia"][0])
-    try:
-        assert "only uploaded files" in posted(served, "encode", images=[{"path": str(link)}])
-    finally:
-        link.unlink()
-
-
 @pytest.mark.parametrize("name", ["answer", "steps", "steps_1", "_preview", "js_fn"])
 def test_events_of_the_page_are_no_endpoints(client, name):
     with pytest.raises(ValueError, match="Cannot find a function"):
