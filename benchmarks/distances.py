@@ -1,7 +1,8 @@
 """How far apart two sets of feature vectors are, how much of each the other covers, and how varied and new one is.
 
 All but `interval` take rows of features, (n, d). `standardised` puts features of different units on one scale first;
-its statistics come from one reference set, so that all that is compared with that set is measured by one rule.
+its statistics come from one reference set, so that all that is compared with that set is measured by one rule. Of two
+sets that are compared, the reference is both: on one of them alone, halves of one set would be apart.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,7 +2,7 @@
 
     python -m benchmarks.likeness                                    # the example sets that ship
     python -m benchmarks.likeness --evidence FOLDER --splits 20      # every folder in FOLDER is a set of pictures
-    python -m benchmarks.likeness --sitter FOLDER                    # besides, one person: five photographs are given
+    python -m benchmarks.likeness --sitter FOLDER                    # one person alone: five photographs are given
     python -m benchmarks.likeness --sheets FOLDER                    # besides, samples beside their evidence
     python -m benchmarks.likeness --gallery docs/results             # besides, samples alone, each method a row
     python -m benchmarks.likeness --curve FOLDER FOLDER              # only the slider in front, over two sets
@@ -51,7 +51,7 @@ from .methods import (
     Shown,
     prior_features,
 )
-from .sets import EXAMPLES, PHOTOGRAPHS, ROOT, SAME_PERSON, Set, sets_in
+from .sets import EXAMPLES, OTHERS, PHOTOGRAPHS, ROOT, SAME_PERSON, Set, sets_in
 from .tables import into
 
 CURVE, STEPS, IMAGES = ROOT / "docs" / "studio.md", 10, (5, 20)
@@ -66,9 +66,9 @@ def compared(
     Args:
         samples, given, held_out: rows of features.
         mirrored: of the given images' mirror images. With them a mirrored copy is no news either.
-        scaled: standardise on the given half first.
+        scaled: standardise on both halves first: on the given one alone, two halves of one set would be apart.
     """
-    scale = standardised(given) if scaled else lambda rows: rows
+    scale = standardised(np.concatenate([given, held_out])) if scaled else lambda rows: rows
     known = given if mirrored is None else np.concatenate([given, mirrored])
     a, b, c = scale(samples), scale(held_out), scale(known)
     precision, recall = precision_recall(a, b)
@@ -110,7 +110,7 @@ def turn(pictures: Set, method: Method, given: Given, split: int, spaces: list[s
         row[space] = compared(features, known, pictures.features(space)[outside], mirrored, space != PIXELS)
         if method.name == HELD_OUT:  # the held-out half beside itself
             row[space] = {key: row[space][key] for key in ("novelty", "novelty_given", "tenth", "near")}
-        if space == DESCRIPTOR and pictures.name in PHOTOGRAPHS:
+        if space == DESCRIPTOR and pictures.group == OTHERS and pictures.name in PHOTOGRAPHS:  # ours are drawn
             apart = nearest(features, np.concatenate([known, mirrored]))
             row[space]["within"] = float((apart < SAME_PERSON).mean())
     return row
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--evidence", type=Path, default=EXAMPLES, help="a folder of sets")
     parser.add_argument("--sets", nargs="+", help="names of folders in it; by default all with eight pictures or more")
     parser.add_argument("--splits", type=int, default=20)
-    parser.add_argument("--first-split", type=int, default=0, help="splits K to K + splits - 1, and no others")
+    parser.add_argument("--first-split", type=int, default=100, help="splits K to K + splits - 1, and no others")
     parser.add_argument("--slow-splits", type=int, default=2, help="the first of these have descriptors")
     parser.add_argument("--other-splits", type=int, default=5, help="the first of these have the less important rows")
     parser.add_argument("--samples", type=int, default=24, help="of each method, in each split")
@@ -264,7 +264,9 @@ def main() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     prior = load_prior(options.prior)
     engine = Engine(prior, cached=1024)
-    folders = [options.evidence / name for name in options.sets] if options.sets else sets_in(options.evidence)
+    folders = [options.evidence / name for name in options.sets or ()]
+    if not options.sets and not options.sitter:
+        folders = sets_in(options.evidence)
     sets = [Set(folder, prior) for folder in folders]
     if options.sheets:
         options.sheets.mkdir(parents=True, exist_ok=True)
@@ -280,7 +282,7 @@ def main() -> None:
     people = current(numbers["people"], splits, sitter.texts())
     charts = front(rows, options.table)
     galleries = sorted(options.table.parent.glob("like_*.jpg"))
-    options.table.write_text(page(rows, people, charts, galleries), encoding="utf-8")
+    options.table.write_text(page(rows, people, prior.name, charts, galleries), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ HEAD = """<!-- Written by `python -m benchmarks.likeness`; its numbers are in li
 # Are samples like the set, and new?
 
 Good samples are as near to a set as its other images are, and as new as these. Half of each set is given, at random.
-Samples are drawn from it, and compared with both halves. Each split has its own halves and its own seed.
+Samples are drawn from it, and compared with both halves. Each split has its own halves and its own seed. Model:
+{prior}.
 
 - **Energy distance** to the held-out half: 0 means that both have one distribution. A copy comes near to 0 as well,
   so energy distance alone proves nothing.
@@ -45,12 +46,13 @@ Samples are drawn from it, and compared with both halves. Each split has its own
 - **Within 0.6**: the share of samples whose face descriptor is within 0.6 of a given image's. dlib takes two such
   images for one person. Only sets of photographs count.
 
-Features are standardised on the given half. Brackets hold 95 % bootstrap intervals, over sets and
+Features are standardised on both halves. Brackets hold 95 % bootstrap intervals, over sets and
 splits. Splits of one set share its images. So the intervals of one set are too short for a new set of that kind.
+In the charts left is better, and so is up, as far as 1. The line joins the methods that no other beats in both.
 
 Rows named *local* are the local bootstrap. *Predictive* is a kernel density around the given images. *Pixels cut and
-pasted* has local weights but no model: the difference from *local* is what the model changes. More methods, measures
-and sets are in [likeness.json](likeness.json).
+pasted* has local weights but no model: the difference from *local* is what the model changes. More methods and
+measures are in [likeness.json](likeness.json).
 
     # The sets that ship, then a folder of other sets.
     python -m benchmarks.likeness --first-split 100 --splits 6 --slow-splits 2 --other-splits 2
@@ -59,10 +61,12 @@ and sets are in [likeness.json](likeness.json).
 """
 
 Rows = list[dict]
+# Of one set; of fewer splits an interval is too short.
+_LEAST = 5
 
 
-def page(rows: Rows, people: Rows, charts: dict[str, Path], galleries: Sequence[Path]) -> str:
-    """All of it, as Markdown: a section for each group of sets, then one person, then galleries."""
+def page(rows: Rows, people: Rows, prior: str, charts: dict[str, Path], galleries: Sequence[Path]) -> str:
+    """All of it as Markdown: a section for each group of sets, then one person, then galleries."""
     parts = []
     for group in (OTHERS, SHIPPED):
         having = [row for row in rows if row["group"] == group]
@@ -73,7 +77,7 @@ def page(rows: Rows, people: Rows, charts: dict[str, Path], galleries: Sequence[
         shown = [f"![{path.stem.removeprefix('like_').replace('_', ' ')}]({path.name})" for path in galleries]
         words = "The whole set is given. Each row is a method. Each column has the same random numbers."
         parts += ["## What it looks like", words, *shown]
-    return HEAD + "\n\n".join(parts) + "\n"
+    return HEAD.format(prior=prior) + "\n\n".join(parts) + "\n"
 
 
 def front(rows: Rows, table: Path) -> dict[str, Path]:
@@ -133,15 +137,13 @@ def _section(rows: Rows, chart_file: Path | None) -> list[str]:
     names = list(dict.fromkeys(row["set"] for row in rows))
     splits = {row["split"] for row in rows}
     slow = {row["split"] for row in rows if DESCRIPTOR in row}
+    fewest = min(len({row["split"] for row in rows if row["method"] == name}) for name in _shown(rows))
     parts = [
-        f"Sets: {len(names)}. Splits: {len(splits)}, of which {len(slow)} have face descriptors. Less important rows\n"
-        f"have fewer splits. Each method draws {rows[0]['n']} samples in each split."
+        f"Sets: {len(names)}. Splits: {len(splits)}, of which {len(slow)} have face descriptors; of less important\n"
+        f"rows {fewest}. Each method draws {rows[0]['n']} samples in each split."
     ]
     if chart_file is not None:
-        words = (
-            "Left is better, and so is up, as far as 1. The line joins the methods that no other method beats in both."
-        )
-        parts += [f"![Distance and novelty of each method]({chart_file.name})", words]
+        parts.append(f"![Distance and novelty of each method]({chart_file.name})")
     columns = [(f"energy, {space}", _in(space, "energy")) for space in _ENERGY]
     columns += [(f"novelty, {space}", _in(space, "novelty")) for space in _NOVELTY]
     columns.append(("within 0.6", _in(DESCRIPTOR, "within")))
@@ -192,7 +194,7 @@ def _cell(groups: list[list[float]]) -> str:
         return f"{x:.2f}"
 
     mean = float(np.mean([np.mean(group) for group in groups]))
-    if max(map(len, groups)) == 1 and len(groups) == 1:
+    if len(groups) == 1 and len(groups[0]) < _LEAST:
         return number(mean)
     return f"{number(mean)} [{', '.join(map(number, interval(groups)))}]"
 

@@ -1,6 +1,6 @@
 """A bar over the eyes that does not count: what is drawn in its place, and what samples of such evidence are.
 
-    python -m benchmarks.masks
+    python -m benchmarks.masks --faces FACES
 
 Faces of the example sets, whose eyes are known, get the bars of Figure 6: one colour, and noise. The bar is masked, and
 filled in by the rest of the face (`masked.fill`). Held-out pixels are those under the bar: PSNR against the face as it
@@ -22,17 +22,16 @@ from transflow_core.priors.catalogue import load_prior
 from transflow_core.recipes import Method
 
 from .measures import as_unit, region_distance
+from .paper.fig6 import BAR, NEON, with_bar
 from .paper.setting import Setting
 from .sets import EXAMPLES, ROOT
 
 TABLE, PICTURE = ROOT / "docs" / "results" / "masks.md", ROOT / "docs" / "results" / "masks.jpg"
-BAR = (0.20, 0.40, 0.80, 0.56)  # as in Figure 6
-NEON = (57, 255, 20)
 SETS = ("red_hair", "sepia", "greyscale")
 ROUNDS = (0, 1, 2, 4, 8, 16)
 DEFAULT = 2
 METHODS = {"the paper's, λ/m = 0.3": Method(method="posterior", lam_ratio=0.3), "local": Method(method="local")}
-HEAD = """<!-- Written by `python -m benchmarks.masks`. -->
+HEAD = """<!-- Written by `python -m benchmarks.masks --faces FACES`. -->
 # Ignored parts, measured
 
 Faces of the example sets, of nobody, have a bar over their eyes. The bar is masked, and the model fills the part.
@@ -46,14 +45,6 @@ Round 0 fits the prior's mean face to what is around the bar, and nearly all of 
 draw eyes that are further from those that were there. The second table has samples, and the colour in the bar's place.
 
 """
-
-
-def barred(frame: Image.Image, fill_with: np.ndarray) -> Image.Image:
-    """With the bar, of one colour (3,) or of its part of a picture (S, S, 3)."""
-    pixels = np.asarray(frame.convert("RGB")).copy()
-    left, top, right, bottom = (round(edge * len(pixels)) for edge in BAR)
-    pixels[top:bottom, left:right] = fill_with if fill_with.ndim == 1 else fill_with[top:bottom, left:right]
-    return Image.fromarray(pixels)
 
 
 def bar_mask(size: int) -> Image.Image:
@@ -92,7 +83,7 @@ def main() -> None:
     )
     parser.add_argument("--prior", default="celeba64", help="name, file or folder")
     parser.add_argument("-n", type=int, default=8, help="faces of each set")
-    parser.add_argument("--faces", type=Path, help="a folder or zip of real faces; else sampled faces")
+    parser.add_argument("--faces", type=Path, required=True, help="a folder or zip of real faces")
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--picture", type=Path, default=PICTURE)
     options = parser.parse_args()
@@ -102,8 +93,8 @@ def main() -> None:
     faces = [load_image(file).resize((side, side), Image.Resampling.LANCZOS) for file in files]
     rng = np.random.default_rng(6)
     bars = {
-        "solid": [barred(face, np.array(NEON)) for face in faces],
-        "noise": [barred(face, rng.integers(0, 256, (side, side, 3))) for face in faces],
+        "solid": [with_bar(face, np.array(NEON)) for face in faces],
+        "noise": [with_bar(face, rng) for face in faces],
     }
     real = Setting(engine, options.picture.parent, None, faces=options.faces).real_faces
     truth, solid = prior.to_unit(faces).cpu(), prior.to_unit(bars["solid"]).cpu()

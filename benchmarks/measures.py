@@ -7,17 +7,11 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
-from transflow_core.faces.alignment import describe
-from transflow_core.faces.frame import LEFT_EYE, RIGHT_EYE
-from transflow_core.images import to_pil
-
 __all__ = [
     "as_unit",
     "chroma",
-    "descriptor_distance",
     "diversity",
     "lab",
-    "mean_descriptor",
     "region_distance",
 ]
 
@@ -56,33 +50,6 @@ def region_distance(images: ArrayLike, reference: ArrayLike, box: Box) -> float:
         1.732
     """
     return float(np.linalg.norm(_region_colour(images, box) - _region_colour(reference, box)))
-
-
-def mean_descriptor(images: ArrayLike) -> NDArray[np.float64]:
-    """Mean of dlib's face descriptors of aligned images, (128,): about 0.3 s an image.
-
-    The eyes are taken to be at their places in the frame, so that images without a face count as well.
-
-    Args:
-        images: floats in [0, 1], (n, 3, S, S).
-    """
-    descriptors = []
-    for image in to_pil(_checked(images)):
-        left, right = ((x * image.width, y * image.height) for x, y in (LEFT_EYE, RIGHT_EYE))
-        descriptors.append(describe(image, (left, right)))
-    return np.mean(descriptors, axis=0)
-
-
-def descriptor_distance(a: ArrayLike, b: ArrayLike) -> float:
-    """Euclidean distance between mean face descriptors: of samples and evidence of one person or one style.
-
-    Two pictures of one person are usually under 0.6 apart; means of many faces lie much nearer, so that it is to be
-    compared with the distance of the prior's samples to the same evidence.
-
-    Args:
-        a, b: floats in [0, 1], (n, 3, S, S).
-    """
-    return float(np.linalg.norm(mean_descriptor(a) - mean_descriptor(b)))
 
 
 def diversity(images: ArrayLike) -> float:

@@ -1,6 +1,6 @@
 """What spoilt pieces and misaligned faces do to a set: samples beside images that are held out.
 
-    python -m benchmarks.robust
+    python -m benchmarks.robust --faces FACES
 
 Half of each example set is evidence, and samples are compared with the other half. First a picture of noise and a blank
 one join the evidence: left out, counting less (the default), and as they are. Then each image of the evidence is moved,
@@ -59,7 +59,7 @@ def main() -> None:
     )
     parser.add_argument("--prior", default="celeba64", help="name, file or folder")
     parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--faces", type=Path, help="a folder or zip of real faces; else sampled faces")
+    parser.add_argument("--faces", type=Path, required=True, help="a folder or zip of real faces")
     parser.add_argument("--splits", type=int, default=5)
     options = parser.parse_args()
     engine = Engine(load_prior(options.prior))
@@ -129,7 +129,7 @@ def page(
             f"- {how}, {words} most: farther on {by['energy'].count(1)}, nearer on {by['energy'].count(-1)}; "
             f"more torn on {by['torn'].count(1)}, fewer on {by['torn'].count(-1)}."
         )
-    return f"""<!-- Written by `python -m benchmarks.robust`. -->
+    return f"""<!-- Written by `python -m benchmarks.robust --faces FACES`. -->
 # Outliers and misaligned faces, measured
 
 Half of an example set is evidence. Cells have the energy distance of 16 samples to the held-out half, in colour and

@@ -441,7 +441,7 @@ def crowd_part(given: argparse.Namespace) -> str:
     lines += [f"| {kind} | {row(waits)} |" for kind, waits in sorted(figures.waits.items())]
     lines += [
         "",
-        f"- {given.clients} clients did {actions} actions in {seconds:.0f} s, beside {given.pages} pages, the heavy "
+        f"- {given.clients} clients and {given.pages} pages did {actions} actions in {seconds:.0f} s, beside the heavy "
         "one and the one of 64 calls.",
         f"- Unexpected errors: {sum(figures.errors.values())}. Answers of somebody else, or that differ: "
         f"{figures.mixed}, of {len(figures.answers)} questions that were asked more than once or not.",

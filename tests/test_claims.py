@@ -58,17 +58,17 @@ def seconds(row):
     return [(SPEED, "", row, "celeba256")]
 
 
-NO_NEARER = "our samples are no nearer to the rest of a set (6.3) than copies of the ten (5.0)"
+FARTHER = "our samples are farther from the rest of a set (4.1) than copies of the ten (0.1)"
 TEN_OURS, TEN_COPIES = (
     [(TEN, "", row, "energy to held-out")] for row in ("local bootstrap, the default", "copies of the ten")
 )
 
 # A fragment whose numbers are those of cells.
 SAYS = {
-    ("README.md", "| local bootstrap, the default | 5.62 | 0.77 | 0.67 |"): means(LOCAL),
-    ("README.md", "| the given pixels, cut and pasted without a model | 3.07 | 0.84 | 0.63 |"): means(PASTED),
-    ("README.md", "| the paper's posterior, λ/m = 0.5 | 25.72 | 1.08 | 1.29 |"): means(POSTERIOR),
-    ("README.md", NO_NEARER): [*TEN_OURS, *TEN_COPIES],
+    ("README.md", "| local bootstrap, the default | 4.64 | 0.95 | 0.69 |"): means(LOCAL),
+    ("README.md", "| the given pixels, cut and pasted without a model | 3.41 | 1.05 | 0.64 |"): means(PASTED),
+    ("README.md", "| the paper's posterior, λ/m = 0.5 | 26.48 | 1.37 | 1.32 |"): means(POSTERIOR),
+    ("README.md", FARTHER): [*TEN_OURS, *TEN_COPIES],
     ("README.md", "| the paper's rule, on latents | 37.3 | 62.4 |"): ends(PAPERS),
     ("README.md", "| nearest neighbour in pixels | 42.5 | 83.7 |"): ends("pixels: 1-NN"),
     ("README.md", "| nearest neighbour, upright digits, distorted copies | 59.7 | 92.8 |"): ends(
@@ -106,11 +106,11 @@ HOLDS = {
         ">",
         digits(PAPERS),
     ),
-    ("README.md", NO_NEARER): (TEN_OURS, ">", TEN_COPIES),
-    ("README.md", "On each of the six, pasted pixels are nearer than the default"): (
-        energies(PASTED, SIX),
+    ("README.md", FARTHER): (TEN_OURS, ">", TEN_COPIES),
+    ("README.md", "Pasted pixels are nearer than the default on five of the six sets."): (
+        energies(PASTED, five := [name for name in SIX if name != "painted"]),
         "<",
-        energies(LOCAL, SIX),
+        energies(LOCAL, five),
     ),
     **{
         (page, claim): (
@@ -178,6 +178,7 @@ NUMBER = re.compile(r"\d+\.\d+|\d+(?= ms)")
 #: Words with which a page compares. Each sentence of a page that people write, and that has one, is above or here.
 COMPARES = re.compile(
     r"\b(better|worse|worst|nearer|nearest in|farther|further|beats?|ahead|passes|falls short|more often|as good"
+    r"|outperform\w*|more accurate|superior|as near as"
     r"|sharper|best|poor|poorly|bland|quick\w+|faster|slower|sooner|nearly|less of|tell more)\b"
 )
 NO_RESULT = {
@@ -186,7 +187,7 @@ NO_RESULT = {
     "docs/priors.md": ["gives small pictures and previews faster"],
     "docs/studio.md": ["all close to the mean of your images, which is bland:"],  # as the paper says
     "docs/troubleshooting.md": ["samples are bland, like pencil sketches"],
-    LIKENESS: ["Left is better, and so is up", "The line joins the methods that no other method beats in both."],
+    LIKENESS: ["In the charts left is better, and so is up", "The line joins the methods that no other beats in both."],
     "demo/static/far.html": ["It ends the worst noise"],  # the pictures below it show how far
     "demo/static/explain.html": ["nearly all of the prior’s cloud lies in a thin shell"],  # mathematics
 }

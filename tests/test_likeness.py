@@ -31,6 +31,13 @@ def test_distances_are_zero_on_the_mean_within_one_distribution_and_grow_with_th
     assert distance(rows(20), rows(9, seed=1)) == pytest.approx(distance(rows(9, seed=1), rows(20)))
 
 
+def test_two_halves_of_a_set_are_as_near_as_one_distribution():
+    halves = [(rows(10, 300, seed=2 * i), rows(10, 300, seed=2 * i + 1)) for i in range(60)]
+    found = [likeness.compared(given, given, held_out)["energy"] for given, held_out in halves]
+    assert abs(np.mean(found)) < 4 * np.std(found) / 60**0.5
+    assert min(found) > -5 and max(found) < 5 < likeness.compared(rows(10, 300, shift=1), *halves[0])["energy"]
+
+
 def test_precision_and_recall_see_what_is_missing():
     real = np.concatenate([rows(50), rows(50, seed=1, shift=20)])
     assert precision_recall(real, real) == (1, 1)

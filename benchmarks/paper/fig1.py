@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from transflow_core.images import to_pil
-from transflow_core.recipes import Method
 
-from .near import Pictures, measured, row_name, samplers
+from .near import Pictures, default, measured, samplers
 from .samples import SEED
 from .setting import Setting
 from .words import Result, difference, sign
@@ -15,7 +14,6 @@ from .words import Result, difference, sign
 __all__ = ["run", "words"]
 
 _DOMAINS = ("cartoon", "sepia")
-_ROWS = {"λ/m = 0.5": Method(method="posterior"), "our default": Method(method="local")}
 _SPACE = "energy, colour and texture"
 
 
@@ -24,11 +22,10 @@ def run(setting: Setting) -> dict[str, Any]:
     shown, rows, labels, found = setting.count(8), [], [], {}
     for name in _DOMAINS:
         evidence = setting.evidence(name, 18)
-        posterior = evidence.posterior(lam_ratio=1.0)
+        posterior = evidence.posterior(lam_ratio=0.5)
         rows.append([image.face.image for image in evidence.used[:shown] if image.face])
         labels.append(name)
-        for label, how in _ROWS.items():
-            sampler = setting.engine.draw(posterior, how)
+        for label, sampler in (("λ/m = 0.5", posterior), ("our default", default(setting.engine, posterior))):
             rows.append(to_pil(setting.engine.sample(sampler, shown, seed=SEED).images))
             labels.append(label)
         measures = measured(setting, setting.engine, Pictures(name, evidence), samplers(setting.engine, (0.5,)))
@@ -41,7 +38,7 @@ def words(r: Result) -> str:
     """The section of the page."""
     domains = r["domains"]
     labels = list(next(iter(domains.values()))["measures"])
-    names = [f"λ/m = {label}" if label == "0.5" else row_name(label) for label in labels]
+    names = [f"λ/m = {label}" if label == "0.5" else label for label in labels]
     prior = labels[-1]
     nearer = {
         label: [

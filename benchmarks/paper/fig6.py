@@ -34,9 +34,9 @@ def run(setting: Setting) -> dict[str, Any]:
     same = np.random.default_rng(7).integers(0, 256, (setting.prior.image_size,) * 2 + (3,))
     sets = {
         NO_BAR: faces,
-        "solid bar": [_with_bar(face, np.array(NEON)) for face in faces],
-        "noise bar": [_with_bar(face, rng) for face in faces],
-        "the same noise": [_with_bar(face, same) for face in faces],
+        "solid bar": [with_bar(face, np.array(NEON)) for face in faces],
+        "noise bar": [with_bar(face, rng) for face in faces],
+        "the same noise": [with_bar(face, same) for face in faces],
     }
     found, rows, labels = {}, [], []
     for name, images in sets.items():
@@ -67,8 +67,8 @@ def run(setting: Setting) -> dict[str, Any]:
         frames = [image.face.image for image in evidence.used]
         variants = {"as it is": frames}
         if name == "red_hair":
-            variants["solid bar"] = [_with_bar(frame, np.array(NEON)) for frame in frames]
-            variants["noise bar"] = [_with_bar(frame, rng) for frame in frames]
+            variants["solid bar"] = [with_bar(frame, np.array(NEON)) for frame in frames]
+            variants["noise bar"] = [with_bar(frame, rng) for frame in frames]
         for what, images in variants.items():
             values = [latent.log_prior for latent in setting.engine.encode(images)]
             found_real[f"{setting.evidence_used[name]}, {what}"] = _spread(values)
@@ -84,7 +84,7 @@ def run(setting: Setting) -> dict[str, Any]:
     }
 
 
-def _with_bar(face: Image.Image, fill: np.ndarray | np.random.Generator) -> Image.Image:
+def with_bar(face: Image.Image, fill: np.ndarray | np.random.Generator) -> Image.Image:
     """A face with its eyes covered: by one colour (3,), by its part of a picture (S, S, 3), or by new noise."""
     pixels = np.asarray(face.convert("RGB")).copy()
     side = len(pixels)

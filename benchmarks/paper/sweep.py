@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from transflow_core.recipes import Method
-
+from .near import default
 from .samples import evidence_images, measured_samples, of_images, prior_of
 from .setting import Setting
 from .words import Result, number, trend
@@ -27,7 +26,7 @@ def sweep(
     labels = [f"λ/m = {ratio:g}" for ratio in ratios]
     ours = {}
     if local:
-        drawn = setting.engine.draw(evidence.posterior(lam_ratio=1.0), Method(method="local"))
+        drawn = default(setting.engine, evidence.posterior())
         images, ours["local"] = measured_samples(setting, drawn, n)
         columns, labels = torch.cat([columns, images[None, :shown]]), [*labels, "local"]
     return ours | {

@@ -263,7 +263,7 @@ def test_downloads_are_what_the_page_shows_and_a_saved_posterior_is_an_end(tab_p
             assert 20 < image.n_frames <= 56 and image.size == SIZE  # 29 there, 27 back; equal ones may be one
     assert [Posterior.load(file).m for file in (a, b)] == [18, 21]
     says(page, "#interpolate-python", "tfc.Interpolate(")
-    says(page, "#interpolate-shell", "transflow interpolate assets/examples/greyscale assets/examples/paintings")
+    says(page, "#interpolate-shell", "transflow interpolate greyscale paintings")
     # Own files are in no link.
     Posterior.condition(torch.zeros(2, 768), lam_ratio=0.5).save(tmp_path / "mine.safetensors")
     page.set_input_files("#side-a-files input[type=file]", str(tmp_path / "mine.safetensors"))
