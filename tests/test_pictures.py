@@ -77,7 +77,7 @@ def refused(call, *args):
         return True
 libc = ctypes.CDLL(None)
 told = {
-    "read": refused(open, "/etc/passwd"), "list": refused(os.listdir, "/"), "write": refused(open, "/tmp/x", "w"),
+    "read": refused(open, "/etc/passwd"), "list": refused(os.listdir, "/"), "write": refused(open, __FILE__, "w"),
     "remove": refused(os.remove, __FILE__), "tcp": refused(libc.socket, 2, 1, 0), "udp": refused(libc.socket, 2, 2, 0),
     "unix": refused(libc.socket, 1, 1, 0), "run": refused(os.posix_spawn, "/bin/true", ["true"], {}),
     "signal": refused(os.kill, os.getppid(), 0), "chmod": refused(os.chmod, __FILE__, 0o600),
