@@ -120,8 +120,8 @@ def serve(*command: str, stderr: int | None = None) -> tuple[subprocess.Popen, s
 
 
 def places(count: int) -> list[float]:
-    """Positions of the slider that jump to and fro."""
-    return [0.03 + 0.94 * (move * 7 % MOVES) / MOVES for move in range(count)]
+    """Positions of the slider that jump to and fro, but 0.6: there the sheet itself is shown, and no preview."""
+    return [0.045 + 0.94 * (move * 7 % MOVES) / MOVES for move in range(count)]
 
 
 def delays(url: str, prior: str) -> dict[str, list[float]]:
