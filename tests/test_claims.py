@@ -76,9 +76,9 @@ SAYS = {
     ),
     ("README.md", "| our rule on latents, distorted copies | 53.9 | 89.7 |"): ends(OURS),
     ("README.md", "| our rule on HOG (edges), distorted copies | 69.5 | 97.0 |"): ends("HOG: low-rank Σ, copies"),
-    ("README.md", "| start the page | 4.2 s |"): seconds("`python app.py` to a page that answers"),
-    ("README.md", "| move the slider: a new preview | 14 ms |"): seconds("moved to new pixels, by previews"),
-    ("README.md", "each shown at 128×128 | 490 ms |"): seconds("released to whole images"),
+    ("README.md", "| start the page | 4.3 s |"): seconds("`python app.py` to a page that answers"),
+    ("README.md", "| move the slider: a new preview | 13 ms |"): seconds("moved to new pixels, by previews"),
+    ("README.md", "each shown at 128×128 | 526 ms |"): seconds("released to whole images"),
     (CARD, "celeba64 1148.2, 1012.3, 2084.7; celeba128 1643.7, 2352.5, 5940.2; celeba256 1510.3, 1996.6, 5777.4"): [
         one for column in zip(*(distances(t, "network") for t in (0.5, 0.7, 1)), strict=True) for one in column
     ],
