@@ -119,7 +119,7 @@ def chart(rows: Rows) -> str:
     colours = dict.fromkeys(points, "#888888") | dict.fromkeys(best, "#0891b2") | {DEFAULT: "#be123c"}
     for name, (x, y) in sorted(points.items(), key=lambda entry: -entry[1][1]):
         drawn.point(x, y, name, colours[name])
-    drawn.text(drawn.place(ends[1], 1)[0], drawn.place(1, 1)[1] - 4, "as new as held-out images", "end")
+    drawn.text(drawn.place(ends[0], 1)[0] + 6, drawn.place(1, 1)[1] - 4, "as new as held-out images")
     return drawn.svg()
 
 

@@ -115,7 +115,7 @@ def _small(image: Image.Image) -> str:
 
 def _thumbnail(evidence: Evidence, index: int, opened: bool, warned: bool, large: bool) -> str:
     image = evidence[index]
-    text, frame = escape(f"{image.name}: {image.summary}"), image.filled or (image.face and image.face.image)
+    text, frame = escape(f"{image.name}: {image.summary}"), image.shown
     inside = f'<span class="missing" role="img" aria-label="{text}">?</span>'
     if frame:
         # What a reload reads again has no more pixels than the picture had: so it still lacks them.

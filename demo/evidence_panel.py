@@ -456,8 +456,7 @@ class EvidencePanel(ImageList):
 
     def _show(self, session: Session, reading: str = "") -> Updates:
         own = None if self._is_own(session) else session.state(_Own).get(self.panel)
-        faces = () if own is None else (image.filled or image.face.image for image in own.used if image.face)
-        face = None if own is None else next(iter(faces), _BLANK)
+        face = next((image.shown for image in own.used if image.shown), _BLANK) if own is not None else None
         evidence = self.evidence(session)
         few = len(evidence.used) if evidence.remaining >= _OTHERS and len(evidence.used) in _FEW else 0
         return (

@@ -129,6 +129,11 @@ class EvidenceImage:
         return self.source.weight
 
     @property
+    def shown(self) -> Image.Image | None:
+        """The aligned image as it counts, with what is ignored filled in; None where there is no face."""
+        return self.filled or (self.face and self.face.image)
+
+    @property
     def since(self) -> int:
         """The first number of its latent that it has pixels for. A Haar level is three quarters of what is left."""
         return 0 if self.latent is None else len(self.latent.z) - len(self.latent.z) // 4**self.lacks

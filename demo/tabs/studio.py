@@ -460,7 +460,7 @@ class Studio:
             return
         evidence, buffer = result.request.evidence, io.BytesIO()
         own = evidence.ready and not evidence.example
-        images = [one.filled or one.face.image for one in evidence.used if one.face]
+        images = [one.shown for one in evidence.used if one.shown]
         files = len({str(one.source.file) for one in evidence.used})  # of one there may be several faces
         count = f" from {files} photo{'s' * (files > 1)}" if own and images else ""  # no name of a file
         title = f"{title_of(evidence)}: new faces" if evidence.example else f"New faces{count}"

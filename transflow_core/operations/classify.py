@@ -91,5 +91,5 @@ def _vectors(call: Call[Classify], features: Features, evidence: Evidence, copie
 def variants(classes: Iterable[Evidence], copies: int) -> list[Image.Image]:
     """Each example in use of some classes, and its distorted copies. They depend on the example alone, so that caches
     of latents know them again."""
-    frames = [image.filled or image.face.image for evidence in classes for image in evidence.used if image.face]
+    frames = [image.shown for evidence in classes for image in evidence.used if image.shown]
     return [one for frame in frames for one in jitter([frame], copies, seed=crc32(frame.tobytes()))[0]]
