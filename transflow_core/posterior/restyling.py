@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from .conditioning import Posterior
-from .covariance import Covariance
 from .levels import HasSlice, level_shapes, level_slices
 from .shrinkage import ShrinkageCovariance
 
@@ -40,7 +39,8 @@ class Restyling:
     Attributes:
         means: μ of each level.
         roots: K^½ of each, (C, C).
-        likeness: ℓ² S + (1 - ℓ²) I of each.
+        units: of each, (p, D), whose squares add up to S.
+        likeness: ℓ of each.
         typical: σ₀, the median root mean square of photographs at each level.
         shapes: (C, H, W) of each.
         lacks: which levels no image of the evidence has pixels for: there the photograph stays as it is.
@@ -49,7 +49,8 @@ class Restyling:
     slices: tuple[slice, ...]
     means: tuple[Tensor, ...]
     roots: tuple[Tensor, ...]
-    likeness: tuple[Covariance, ...]
+    units: tuple[Tensor, ...]
+    likeness: tuple[float, ...]
     typical: tuple[float, ...]
     shapes: tuple[tuple[int, int, int], ...]
     lacks: tuple[bool, ...]
@@ -76,8 +77,8 @@ class Restyling:
         shapes = level_shapes(levels, posterior.dim) if levels else ((1, 1, posterior.dim),)
         usual = tuple(typical) or (1.0,) * len(slices)
         ell = [min(value, _MOST_LIKENESS) for value in _each(likeness, len(slices), "likeness")]
-        means, roots, covariances, lacks = [], [], [], []
-        for level, (part, shape) in enumerate(zip(slices, shapes, strict=True)):
+        means, roots, units, lacks = [], [], [], []
+        for part, shape, ordinary in zip(slices, shapes, usual, strict=True):
             z, weights = posterior.single[:, part], posterior.weights
             if posterior.since is not None:
                 has = posterior.since <= part.start
@@ -88,20 +89,20 @@ class Restyling:
             shrinkage = ShrinkageCovariance.of(z, weights)
             if shrinkage.variance[0] < _SAME * z.square().mean():  # one image, several times
                 shrinkage = ShrinkageCovariance.of(posterior.evidence_mean[part][None])
-            (variance,), share = shrinkage.variance, ell[level]
             scale = (shrinkage.weights / max(1 - 1 / shrinkage.count, 1e-9)).sqrt().to(shrinkage.deviations)
             rows, several = shrinkage.deviations * scale[:, None], len(shrinkage.weights) > 1
             # One image is one, whatever its weight.
             channels, mean = _common(posterior.evidence_mean[part], shape, shrinkage.count if several else 1.0)
             if not several:  # one image: how its own places differ
                 rows = (posterior.evidence_mean[part].reshape(channels.shape[0], -1) - channels).reshape(1, -1)
-            root = _root(rows.double().unflatten(1, (shape[0], -1)), variance, usual[level], max(shape[1:]) <= _FACE)
-            units = _times(torch.linalg.inv(root) if root.ndim else 1 / root, rows.double(), shape[0])
+            by_channel, (variance,) = rows.double().unflatten(1, (shape[0], -1)), shrinkage.variance
+            root = _root(by_channel, variance, ordinary, max(shape[1:]) <= _FACE)
+            inverse = torch.linalg.inv(root) if root.ndim else 1 / root
             means.append(mean)
             roots.append(root)
-            covariances.append(Covariance(1 - share**2, share * units.T if several else None))
-        found = tuple(means), tuple(roots), tuple(covariances)
-        return cls(slices, *found, usual, tuple(shapes), tuple(lacks))
+            units.append(_times(inverse, rows.double(), shape[0])[: len(rows) if several else 0])
+        found = tuple(means), tuple(roots), tuple(units)
+        return cls(slices, *found, tuple(ell), usual, tuple(shapes), tuple(lacks))
 
     def __call__(self, z: Tensor, strength: float | Sequence[float] = 1.0) -> Tensor:
         """z + s (T(z) - z): (n, D) -> (n, D). At s = 0 it is z to the bit, at s = 1 T(z).
@@ -127,7 +128,7 @@ class Restyling:
             centred = centred - centred.mean(2, keepdim=True)
         centred = centred.reshape(len(x), -1)
         own = centred.square().mean(1, keepdim=True).sqrt().clamp_min(self.typical[level])
-        drawn = _times(self.roots[level], self.likeness[level].root(centred / own), channels)
+        drawn = _times(self.roots[level], _likened(centred / own, self.units[level], self.likeness[level]), channels)
         return (self.means[level] + drawn).to(x.dtype)
 
 
@@ -151,6 +152,21 @@ def _root(rows: Tensor, variance: float, typical: float, face: bool) -> Tensor:
         share * covariance + (1 - share) * variance * torch.eye(channels).to(covariance)
     )
     return (vectors * squares.clamp_min(1e-9).sqrt().clamp_max(_LOUDEST * typical)) @ vectors.T
+
+
+def _likened(x: Tensor, units: Tensor, likeness: float) -> Tensor:
+    """(ℓ² S + (1 - ℓ²) I)^½ x of each row of (n, D), float64.
+
+    With S = Uᵀ U, W = ℓ / √(1 - ℓ²) Uᵀ and the eigenvalues s and eigenvectors V of Wᵀ W, the root is
+    √(1 - ℓ²) (I + W V diag(1 / (1 + √(1 + s))) Vᵀ Wᵀ): D × D is never needed.
+    """
+    x, rest = x.double(), 1 - likeness**2
+    if not likeness:
+        return x
+    w = likeness / rest**0.5 * units.T
+    s, vectors = torch.linalg.eigh(w.T @ w)
+    basis = w @ vectors
+    return rest**0.5 * (x + x @ basis / (1 + (1 + s.clamp_min(0)).sqrt()) @ basis.T)
 
 
 def _times(root: Tensor, x: Tensor, channels: int) -> Tensor:
