@@ -355,6 +355,10 @@ class EvidencePanel(ImageList):
         with (yield session.queued(self.panel, newest=True)) as cancel:
             yield from self._read_as(session, sources, prior, cancel, key if files else "", "never")
 
+    def soon(self, key: str) -> Updates:
+        """The status until `open` of an example set has its turn."""
+        return self._working.says(f"Reading {example_sets()[key].title} …")
+
     def put(self, session: Session, evidence: Evidence, prior: str) -> Generator[Any, Any, Updates]:
         """Replace the images by earlier ones."""
         with (yield session.queued(self.panel, newest=True)):

@@ -395,8 +395,9 @@ class Interpolate:
         state.begun = True
         if any(side.evidence(session).prior or session.busy(side.panel) for side in (self.a, self.b)):
             return
-        for panel, key in zip((self.a, self.b), _FIRST, strict=True):
-            yield self._working.says(f"Reading {example_sets()[key].title} …")
+        a, b = _FIRST
+        yield self._working.says("Reading two example sets …") | self.a.soon(a) | self.b.soon(b)
+        for panel, key in ((self.a, a), (self.b, b)):
             yield from panel.open(session, key, prior)
 
     def _choose(self, session: Session, prior: str, auto: bool) -> Updates:

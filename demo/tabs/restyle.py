@@ -255,6 +255,9 @@ class Restyle:
         if session.tab != TAB:
             return
         old = session.evidence.get(PHOTOGRAPHS)
+        first = next(iter(example_sets()))
+        if self._panel.panel not in session.evidence:
+            yield self._panel.soon(first)
         if old is None:
             with contextlib.suppress(Cancelled):  # by a photo of one's own
                 yield from self._read(session, prior, [PHOTOGRAPH], sample=True)
@@ -262,7 +265,7 @@ class Restyle:
             yield from self._read(session, prior, list(dict.fromkeys(source.file for source in old.sources)))
         # Also where a photo of one's own, such as a sample, was read before the tab was open.
         if self._panel.panel not in session.evidence:
-            yield from self._panel.open(session, next(iter(example_sets())), prior)
+            yield from self._panel.open(session, first, prior)
 
     def _read(self, session: Session, prior: str, sources: list[Any], sample: bool = False) -> Iterator[Updates]:
         """New photos replace all earlier ones, and a sample none. Every face of each is read."""

@@ -5,6 +5,7 @@ import contextlib
 import math
 import re
 import shlex
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,7 +49,9 @@ def engines(tmp_path_factory) -> Iterator[Engines]:
 
 
 def _serve(demo: gr.Blocks) -> Iterator[str]:
-    _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:  # other runs look for one from 7860 on at the same time
+        port = free.getsockname()[1]
+    _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True, server_port=port)
     yield url.rstrip("/")
     demo.close()
 

@@ -267,7 +267,9 @@ def test_stop_cancels_reading(studio, hold):
     encode = hold("encode", which=lambda number: number > 0)
     page.set_input_files("#evidence-files input[type=file]", EXAMPLES["sepia"][:12])
     assert encode.begun.wait(TIMEOUT)
-    page.get_by_role("button", name="Stop").click()
+    stop = page.get_by_role("button", name="Stop")
+    assert stop.bounding_box()["height"] < 44  # a button beside the status, not a block as tall as its lines
+    stop.click()
     page.get_by_text("Images that were not read").wait_for()
     assert page.locator("#evidence-cards .card").count() < 12
 
