@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import math
 import time
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from html import escape
+from queue import SimpleQueue
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import gradio as gr
@@ -23,7 +26,7 @@ from transflow_core.runtime.worker import Cancelled
 
 from .render import progress
 from .server.admission import EXPORTS, CancelToken
-from .server.events import Updates, in_steps, on
+from .server.events import Updates, on
 from .server.priors import Engines
 from .server.state import Session
 from .static import static
@@ -360,13 +363,14 @@ QUICK = 0.5
 
 
 class Working:
-    """A line of status, and while something runs a button that cancels the requests of a part of the page, `part`."""
+    """A line of status, and while something runs a button that cancels the requests of a part of the page, `part`,
+    which is also the prefix of their ids."""
 
-    def __init__(self, part: str, elem_id: str, value: str = "") -> None:
+    def __init__(self, part: str, value: str = "") -> None:
         self.part = part
         how: dict[str, Any] = {"variant": "stop", "size": "sm", "visible": False, "min_width": 80, "scale": 0}
-        self._status = status_line(value, elem_id=f"{elem_id}-status")
-        self._stop = gr.Button("Stop", elem_id=f"{elem_id}-stop", **how)
+        self._status = status_line(value, elem_id=f"{part}-status")
+        self._stop = gr.Button("Stop", elem_id=f"{part}-stop", **how)
         on(self._stop.click, lambda session: session.cancel(part), queue=False)
         self.outputs: list[Component] = [self._status, self._stop]
 
@@ -377,19 +381,27 @@ class Working:
     def run(
         self, work: Callable[..., T], cancel: CancelToken, engine: Engine, what: str
     ) -> Generator[Updates, None, T | None]:
-        """`work(progress=…, cancel=…)` with a bar of how many pictures, `what`, are done. None if it was cancelled."""
-        started, count = time.perf_counter(), [0, 0]
-
-        def bar(done: int, total: int) -> Updates:
-            count[:], seconds = (done, total), time.perf_counter() - started
-            return self.says(progress(done, total, seconds, engine.ahead, what), True) if seconds > QUICK else {}
-
-        try:
-            return (yield from in_steps(work, cancel, bar))
-        except Cancelled:
-            if cancel.by_user:  # a newer request has a status of its own
-                yield self.says(f"Stopped after {count[0]} of {count[1]} {what}.")
-            return None
+        """`work(progress=…, cancel=…)` with a bar of how many pictures, `what`, are done. None if it was cancelled, as
+        it is where nobody goes on with this generator."""
+        started, done, total = time.perf_counter(), 0, 0
+        context, said = contextvars.copy_context(), SimpleQueue[tuple[int, int] | None]()
+        with ThreadPoolExecutor(1) as thread:
+            how: dict[str, Any] = {"progress": lambda done, total, _: said.put((done, total)), "cancel": cancel}
+            result = thread.submit(context.run, partial(work, **how))
+            result.add_done_callback(lambda _: said.put(None))
+            try:
+                while (now := said.get()) is not None:
+                    (done, total), seconds = now, time.perf_counter() - started
+                    if seconds > QUICK:
+                        yield self.says(progress(done, total, seconds, engine.ahead, what), True)
+                return result.result()
+            except GeneratorExit:
+                cancel.set()
+                raise
+            except Cancelled:
+                if cancel.by_user:  # a newer request has a status of its own
+                    yield self.says(f"Stopped after {done} of {total} {what}.")
+                return None
 
 
 ANIMATIONS = {"gif": "Save GIF", "webp": "Save WebP", **({"mp4": "Save video (MP4)"} if writes_mp4() else {})}

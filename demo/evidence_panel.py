@@ -38,7 +38,7 @@ from .server.state import Session
 from .static import static
 
 CARDS_JS, EXAMPLES_JS, _KEEP_JS = static("cards.js"), static("examples.js"), static("keep.js")
-# Files go when nobody uses them, and are so old (`files.sweep`); a page that is open uses its own.
+# Files go when nobody uses them, and are so old (`files.Cleanup`); a page that is open uses its own.
 _STAYS = (
     f"<p class='stays'>They stay on this server while this page is open, and at most {AGE / 60:g} minutes longer. "
     "Nothing is trained on them.</p>"
@@ -331,7 +331,7 @@ class EvidencePanel(ImageList):
             self.examples = gr.HTML("", js_on_load=EXAMPLES_JS + static("mine.js"), label="Sets", **how)
         with gr.Row(equal_height=True):
             first = f"Reading {example_sets()[opening].title} …" if opening else summary(Evidence(), nothing)
-            self._working = Working(panel, panel, first)
+            self._working = Working(panel, first)
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
         super().__init__(model.engines, panel, keeps=bool(opening))
         prior = model.prior

@@ -1,4 +1,4 @@
-"""Tensors, numbers and progress as HTML."""
+"""Pictures, numbers and progress as HTML."""
 
 import base64
 import io
@@ -8,9 +8,8 @@ from html import escape
 from typing import Any
 
 from PIL import Image
-from torch import Tensor
 
-from transflow_core.images import contact_sheet, to_pil
+from transflow_core.images import contact_sheet
 
 GAP = 2
 """Pixels between the cells of a sheet."""
@@ -28,17 +27,12 @@ def uri_of(data: bytes, format: str = "JPEG") -> str:
     return f"data:image/{format.lower()};base64,{base64.b64encode(data).decode()}"
 
 
-def picture(image: Image.Image, alt: str, **options: Any) -> str:
+def picture(image: Image.Image, alt: str) -> str:
     """An <img> with its size, so that nothing on the page moves when it is decoded."""
     return (
-        f'<img class="picture" src="{data_uri(image, **options)}" alt="{escape(alt)}" '
+        f'<img class="picture" src="{data_uri(image)}" alt="{escape(alt)}" '
         f'width="{image.width}" height="{image.height}">'
     )
-
-
-def sheet(x: Tensor, alt: str, columns: int | None = None) -> str:
-    """Samples (n, C, S, S) in [0, 1] as one compact JPEG."""
-    return picture(sheet_picture(to_pil(x), columns=columns), alt)
 
 
 def sheet_picture(pictures: Sequence[Image.Image], *, gap: int = GAP, **options: Any) -> Image.Image:

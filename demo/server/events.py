@@ -1,12 +1,9 @@
 """How the page's events reach its handlers: one function for all, with the visitor's session as the first argument."""
 
 import contextlib
-import contextvars
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import gradio as gr
@@ -16,11 +13,10 @@ from gradio.events import Dependency
 from transflow_core.runtime.worker import Cancelled
 
 from ..gradio_compat import data_of
-from .admission import EVENTS, CancelToken, Request, in_thread
+from .admission import EVENTS, Request, in_thread
 from .errors import refusing, warn
 from .state import Session
 
-T = TypeVar("T")
 Updates = dict[Any, Any]
 """What a handler returns: the new value of each component, or an update of it."""
 _FORGOTTEN = (
@@ -139,60 +135,49 @@ def _call(
     """
     nothing = gr.skip() if revision is not None else None
 
-    def prepared(request: gr.Request, values: Sequence[Any]) -> tuple[Session, Sequence[Any]]:
-        session = Session.of(request)
-        data = [data_of(values[0])] if event else []
-        values = values[len(data) :]
-        if values and inputs is not None:
-            sent = session.state(_Sent)
-            if sent.forgotten(values[-1]):
-                warn(_FORGOTTEN)
-            pairs, seen = zip(inputs, values, strict=False), values[-1]
-            values = [value if one is moved else sent.current(one, value, seen) for one, value in pairs]
-        return session, [*data, *values]
+    def current(session: Session, values: Sequence[Any]) -> Sequence[Any]:
+        if not values or inputs is None:
+            return values
+        sent, seen = session.state(_Sent), values[-1]
+        if sent.forgotten(seen):
+            warn(_FORGOTTEN)
+        pairs = zip(inputs, values, strict=False)
+        return [value if one is moved else sent.current(one, value, seen) for one, value in pairs]
 
     def answered(session: Session, updates: Updates | None) -> Any:
         if not updates or revision is None:
             return nothing
         return updates | {revision: session.state(_Sent).keep(updates)}
 
-    async def run(session: Session, inputs: Sequence[Any]) -> AsyncGenerator[Updates | None, None]:
-        place = EVENTS.request(session.address, ("session", session.id), awaited=session.heard)
-        with refusing(), await place.admitted():
-            session.heard, come = True, None
-            made = await in_thread(session.client, handler, session, *inputs)
-            if not isinstance(made, Generator):
-                yield made
-                return
-            try:
-                while (updates := await in_thread(session.client, _next, made, come)) is not _END:
-                    if isinstance(updates, Request):
-                        come = await updates.admitted()
-                    else:
-                        come = None
-                        yield updates
-            finally:
-                if come is not None:
-                    come.queue.remove(come)
-                await in_thread(session.client, made.close)  # what nobody continues cancels its jobs
-
-    async def answer(request: gr.Request, *values: Any) -> Any:
-        session, inputs = prepared(request, values)
-        updates = None
-        with contextlib.suppress(Cancelled):
-            async for last in run(session, inputs):
-                updates = last
-        return answered(session, updates)
-
     async def steps(request: gr.Request, *values: Any) -> AsyncGenerator[Any, None]:
-        session, inputs = prepared(request, values)
-        with contextlib.suppress(Cancelled):
-            async with contextlib.aclosing(run(session, inputs)) as made:
-                async for updates in made:
-                    yield answered(session, updates)
+        session, come = Session.of(request), None
+        data = [data_of(values[0])] if event else []
+        given = current(session, values[len(data) :])
+        place = EVENTS.request(session.address, ("session", session.id), awaited=session.heard)
+        with contextlib.suppress(Cancelled), refusing(), await place.admitted():
+            session.heard = True
+            made = await in_thread(session.client, handler, session, *data, *given)
+            if not isinstance(made, Generator):
+                yield answered(session, made)
+            else:
+                try:
+                    while (updates := await in_thread(session.client, _next, made, come)) is not _END:
+                        if isinstance(updates, Request):
+                            come = await updates.admitted()
+                        else:
+                            come = None
+                            yield answered(session, updates)
+                finally:
+                    if come is not None:
+                        come.queue.remove(come)
+                    await in_thread(session.client, made.close)  # what nobody continues cancels its jobs
         # At the end of a generator Gradio sends its last updates again, and empties the outputs of one without any. A
         # newer request may have changed the page by then: the "updating…" of cancelled work would stay.
         yield nothing
+
+    async def answer(request: gr.Request, *values: Any) -> Any:
+        answers = [one async for one in steps(request, *values)]
+        return answers[-2:][0]  # the handler's last one, if there is one
 
     call = steps if inspect.isgeneratorfunction(handler) else answer
     if event:
@@ -209,32 +194,3 @@ def _next(steps: Generator[Any, Request | None, object], come: Request | None) -
         return steps.send(come)
     except StopIteration:
         return _END
-
-
-def in_steps(
-    run: Callable[..., T], cancel: CancelToken, show: Callable[[int, int], Updates]
-) -> Generator[Updates, None, T]:
-    """`run(progress=…, cancel=…)` in a thread of its own; yields what to show whenever more is done.
-
-    Args:
-        run: such as `Engine.run` of a recipe.
-        cancel: ends it at its next batch; set where nobody goes on with this generator.
-        show: called with how much is done, and how much there is.
-    """
-    context, said = contextvars.copy_context(), SimpleQueue[tuple[int, int] | None]()
-
-    def work() -> T:
-        try:
-            return run(progress=lambda done, total, _: said.put((done, total)), cancel=cancel)
-        finally:
-            said.put(None)
-
-    with ThreadPoolExecutor(1) as thread:
-        result = thread.submit(context.run, work)
-        try:
-            while (now := said.get()) is not None:
-                yield show(*now)
-        except GeneratorExit:
-            cancel.set()
-            raise
-    return result.result()

@@ -22,7 +22,7 @@ from PIL import Image
 
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.images import contact_sheet, labelled_rows, save_animation
+from transflow_core.images import contact_sheet, labelled_rows, save_animation, to_pil
 from transflow_core.images.output import save_png
 from transflow_core.limits import MOST_DRAWS, STEPS_SLIDER, Range, choice, is_number
 from transflow_core.operations import Result
@@ -48,7 +48,7 @@ from ..controls import (
 )
 from ..evidence_panel import EvidencePanel
 from ..examples import example_sets, title_of
-from ..render import GAP, data_uri, picture, sheet
+from ..render import GAP, data_uri, picture, sheet_picture
 from ..server.admission import EXPORTS, CancelToken
 from ..server.errors import message_of
 from ..server.events import Updates, on
@@ -295,7 +295,7 @@ class Interpolate:
                     label="From A to B",
                 )
                 with gr.Row(elem_id="interpolate-buttons"):
-                    self._working = Working(TAB, "interpolate")
+                    self._working = Working(TAB)
                 kinds, outputs = ANIMATIONS | {"png": "Save strip (PNG)"}, self._working.outputs
                 downloads(kinds, self._export_whole, prefix="interpolate", outputs=outputs)
         with gr.Accordion("For researchers", open=False, elem_id="interpolate-more"):
@@ -502,7 +502,8 @@ class Interpolate:
             assert isinstance(posterior, Posterior)
             sampler = engine.draw(posterior, recommend(posterior).method)
             samples = engine.sample(sampler, 8, side=_SIDE, cancel=cancel)
-            yield {self._mix: sheet(samples.images, f"samples: {_MIXES[how]}", columns=4)}
+            shown = sheet_picture(to_pil(samples.images), columns=4)
+            yield {self._mix: picture(shown, f"samples: {_MIXES[how]}")}
 
     def _write_mix(self, session: Session, prior: str, how: Any, share: Any) -> Path:
         return self._mixed(session, prior, how, share).save(session.file("mixed.safetensors"))[0]

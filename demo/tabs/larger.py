@@ -46,7 +46,7 @@ class Larger:
     ) -> None:
         self._of, self.name = of, f"{part}_large.png"
         button = gr.Button(LABEL, elem_id=f"{part}-larger", interactive=can_enlarge(), **options)
-        self._working = working = working or Working(f"{part}-larger", f"{part}-larger")
+        self._working = working = working or Working(f"{part}-larger")
         self._file = gr.DownloadButton(visible="hidden", elem_id=f"{part}-larger-file")
         self.made = on(button.click, self._run, (), [*working.outputs, self._file])
         send(self.made, self._file)

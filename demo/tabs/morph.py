@@ -53,7 +53,7 @@ class Morph:
         self._result_of = result_of
         with gr.Row(equal_height=True, elem_id="morph-row"):
             run = gr.Button("Play all as a morph", elem_id="morph-run", min_width=220, scale=0)
-            self.working = Working(_PART, "morph")
+            self.working = Working(_PART)
         with gr.Column(visible=False, elem_id="morph") as self._made:
             self._shown = gr.HTML("", elem_id="morph-shown", label="The samples as a morph")
             downloads(ANIMATIONS, self._export, prefix="morph", outputs=self.working.outputs)
