@@ -14,7 +14,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from transflow_core.runtime import give_back
@@ -75,75 +75,64 @@ def new_folder() -> Path:
     return folder
 
 
-def sweep(folder: Path, used: Collection[Path] = (), age: float = AGE, total: int = TOTAL) -> int:
-    """Delete the files under a folder that are older than `age` seconds, and the oldest while there are more than
-    `total` bytes on disk; then the empty folders. Returns the bytes that remain.
-
-    Args:
-        used: files, and folders, in use. They stay however old they are, and go last where there are too many bytes:
-            the program has read these pictures already.
-    """
-    now, kept = time.time(), {path.resolve() for path in used}
-
-    def stays(path: Path) -> bool:
-        real = path.resolve()
-        return not kept.isdisjoint((real, *real.parents))
-
-    files = []
-    for parent, _, names in os.walk(folder):
-        for path in (Path(parent, name) for name in names):
-            if status := _status(path):
-                # Gradio moves and links files: the time when a file came here counts.
-                files.append((stays(path), max(status.st_mtime, status.st_ctime), status.st_size + FILE, path))
-    size = sum(bytes_ for _, _, bytes_, _ in files)
-    for is_used, made, bytes_, path in sorted(files):
-        if size > total or (now - made > age and not is_used):
-            try:
-                path.unlink()
-                size -= bytes_
-            except OSError as error:
-                _log.warning("a file could not be removed: %s", error.strerror)
-    for parent, _, _ in os.walk(folder, topdown=False):
-        path, status = Path(parent), _status(Path(parent))
-        # A folder that was made a moment ago is about to be written to.
-        if path != folder and status and now - status.st_mtime > EVERY and not stays(path):
-            with contextlib.suppress(OSError):  # it is not empty
-                path.rmdir()
-    return size
-
-
-def _status(path: Path) -> os.stat_result | None:
-    """None where another process deleted it."""
+def _age(path: Path) -> float:
+    """Seconds since it was changed; none where another process deleted it."""
     with contextlib.suppress(OSError):
-        return path.lstat()
-    return None
+        return time.time() - path.lstat().st_mtime
+    return 0.0
 
 
 class Cleanup:
-    """Sweeps a folder, now and every minute (`run`), and folders of processes that have ended.
+    """Deletes old files of a folder, now and every minute (`run`), and folders of processes that have ended.
 
     Args:
-        used: returns the files and folders that visitors and callers still use.
-        folder, age, total: see `sweep`.
+        used: returns the files and folders in use. They stay however old they are, and go last where there are too many
+            bytes: the program has read these pictures already.
 
     Attributes:
         size: bytes in the folder after the last sweep, and of uploads that came since.
     """
 
-    def __init__(self, used: Callable[[], Iterable[Path]], folder: Path, age: float = AGE, total: int = TOTAL) -> None:
-        self._used, self._folder, self._age, self._total, self.size = used, folder, age, total, 0
+    def __init__(self, used: Callable[[], Iterable[Path]], folder: Path) -> None:
+        self._used, self._folder, self.size = used, folder, 0
         self.sweep()
 
     def sweep(self) -> None:
-        """Once, now."""
+        """Once, now. Empty folders go, too."""
         if self._folder.name.startswith(_PREFIX):
             for other in self._folder.parent.glob(f"{_PREFIX}*"):
-                status = _status(other)
                 # A new one is about to be locked.
-                if status and time.time() - status.st_mtime > EVERY and (lock := _lock(other)) is not None:
+                if _age(other) > EVERY and (lock := _lock(other)) is not None:
                     shutil.rmtree(other, ignore_errors=True)
                     os.close(lock)
-        self.size = sweep(self._folder, list(self._used()), self._age, self._total)
+        now, kept = time.time(), {path.resolve() for path in self._used()}
+
+        def stays(path: Path) -> bool:
+            real = path.resolve()
+            return not kept.isdisjoint((real, *real.parents))
+
+        files = []
+        for parent, _, names in os.walk(self._folder):
+            for path in (Path(parent, name) for name in names):
+                with contextlib.suppress(OSError):  # another process deleted it
+                    status = path.lstat()
+                    # Gradio moves and links files: the time when a file came here counts.
+                    files.append((stays(path), max(status.st_mtime, status.st_ctime), status.st_size + FILE, path))
+        size = sum(bytes_ for _, _, bytes_, _ in files)
+        for is_used, made, bytes_, path in sorted(files):
+            if size > TOTAL or (now - made > AGE and not is_used):
+                try:
+                    path.unlink()
+                    size -= bytes_
+                except OSError as error:
+                    _log.warning("a file could not be removed: %s", error.strerror)
+        self.size = size
+        for parent, _, _ in os.walk(self._folder, topdown=False):
+            path = Path(parent)
+            # A folder that was made a moment ago is about to be written to.
+            if path != self._folder and _age(path) > EVERY and not stays(path):
+                with contextlib.suppress(OSError):  # it is not empty
+                    path.rmdir()
 
     def run(self) -> None:
         """Sweep every minute, for ever. It also returns free memory to the system."""

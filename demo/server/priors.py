@@ -22,6 +22,9 @@ from ..examples import example_sets
 
 # Addresses that are fetched at once: each may take all of the host's connection for minutes.
 _FETCHING = 2
+# So many priors stay in memory, by whether they are from Hub addresses. The least recently used of a kind goes first:
+# no address removes an offered prior.
+_MOST = {False: 3, True: 1}
 
 
 class Engines:
@@ -30,22 +33,12 @@ class Engines:
     Args:
         folder: its `.safetensors` files are offered beside the shipped priors; None offers the shipped ones only.
         device: see `load_prior`.
-        most, most_from_hub: how many of these priors stay in memory, and how many from Hub addresses of visitors. The
-            least recently used of a kind goes first, so that no address removes an offered prior from memory.
         hub: which Hub addresses visitors may load: "off", "on", or patterns of owner/repo with commas between them,
             such as "me/glow, friends/*". By default the value of TRANSFLOW_HUB in the environment, or "off".
     """
 
-    def __init__(
-        self,
-        folder: Path | None = None,
-        device: str = "auto",
-        most: int = 3,
-        most_from_hub: int = 1,
-        hub: str | None = None,
-    ) -> None:
+    def __init__(self, folder: Path | None = None, device: str = "auto", hub: str | None = None) -> None:
         self._folder, self._device = folder, device
-        self._most = {False: most, True: most_from_hub}
         hub = os.environ.get("TRANSFLOW_HUB", "") if hub is None else hub
         self._hub = {"": [], "off": [], "on": ["*"]}.get(hub.strip().lower(), [one.strip() for one in hub.split(",")])
         of = "" if self._hub == ["*"] else f" of {', '.join(self._hub)}"
@@ -97,7 +90,7 @@ class Engines:
                 self._engines.move_to_end(name)
                 kind = is_hub_address(name)
                 same = [other for other in self._engines if is_hub_address(other) == kind]
-                for least_recent in same[: -self._most[kind]]:
+                for least_recent in same[: -_MOST[kind]]:
                     del self._engines[least_recent]
         return engine
 

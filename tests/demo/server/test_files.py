@@ -5,11 +5,12 @@ import subprocess
 import sys
 import time
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
 from demo.server import state as sessions
-from demo.server.files import FILE, Cleanup, own_folder, sweep
+from demo.server.files import FILE, Cleanup, own_folder
 from demo.server.state import Session
 from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.pictures import Picture
@@ -21,6 +22,12 @@ def write(path, size=10):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(size))
     return path
+
+
+def sweep(folder, used=(), **bounds):
+    """The bytes that remain."""
+    with mock.patch.multiple("demo.server.files", **{"AGE": 3600} | bounds):
+        return Cleanup(lambda: used, folder).size
 
 
 @pytest.fixture
@@ -43,16 +50,16 @@ def own(tmp_path, monkeypatch):
 def test_files_go_by_age_whoever_wrote_them_and_their_folders_go_too(tmp_path, clock):
     files = [write(tmp_path / place) for place in ("aa/upload.png", "bb/cc/result.webp", "tmp0000")]
     clock.seconds = 1800
-    assert sweep(tmp_path, age=3600) == 3 * (10 + FILE) and all(file.exists() for file in files)
+    assert sweep(tmp_path) == 3 * (10 + FILE) and all(file.exists() for file in files)
     clock.seconds = 4000
-    assert sweep(tmp_path, age=3600) == 0
+    assert sweep(tmp_path) == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_session_uses_stays_however_old_it_is(tmp_path, clock):
     source, result, other = (write(tmp_path / place) for place in ("aa/face.png", "session/sheet.png", "bb/other.png"))
     clock.seconds = 9000
-    assert sweep(tmp_path, [source, result.parent], age=3600) == 2 * (10 + FILE)
+    assert sweep(tmp_path, [source, result.parent]) == 2 * (10 + FILE)
     assert source.exists() and result.exists() and not other.exists()
 
 
@@ -60,14 +67,13 @@ def test_the_oldest_go_where_there_are_too_many_bytes_and_those_in_use_last(tmp_
     files = [write(tmp_path / name / "file", 1000) for name in "abcd"]
     for age, file in enumerate(files):
         os.utime(file, (time.time() + 100 - age,) * 2)  # the last one is the oldest
-    assert sweep(tmp_path, [files[3]], total=2 * FILE + 2500) == 2 * FILE + 2000
+    assert sweep(tmp_path, [files[3]], TOTAL=2 * FILE + 2500) == 2 * FILE + 2000
     assert [file.exists() for file in files] == [True, False, False, True]
-    assert sweep(tmp_path, [files[3]], total=0) == 0
+    assert sweep(tmp_path, [files[3]], TOTAL=0) == 0
 
 
 def test_a_folder_that_vanishes_is_no_fault(tmp_path):
     assert sweep(tmp_path / "nowhere") == 0
-    Cleanup(lambda: [], tmp_path / "nowhere")
 
 
 def test_a_process_has_a_folder_of_its_own_that_nobody_else_reads_and_that_no_other_page_moves(own, tmp_path):
@@ -90,20 +96,21 @@ def test_what_killed_processes_left_goes_at_the_start_and_nothing_of_others(own,
         [sys.executable, "-c", LOCKING, alive], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline()  # it may be suspended from now on: it touches nothing
-        Cleanup(lambda: [], own)
+        sweep(own)
         assert not dead.exists() and new.exists() and alive.exists() and foreign.exists() and own.exists()
-    Cleanup(lambda: [], own)
+    sweep(own)
     assert not alive.exists()
 
 
-def test_a_session_uses_the_sources_of_its_evidence_and_its_results_until_it_ends(own, clock):
+def test_a_session_uses_the_sources_of_its_evidence_and_its_results_until_it_ends(own, clock, monkeypatch):
     visitor = SimpleNamespace(session_hash="one", client=None)
     session = Session.of(visitor)
     upload, unused = write(own / "hash" / "face.png"), write(own / "hash2" / "unused.png")
     image = EvidenceImage(Source(str(upload)), Picture("face.png"), problem="no face")
     session.evidence["evidence"] = Evidence((image,), "tiny")
     result = write(session.file("sheet.png"))
-    cleanup = Cleanup(Session.in_use, own, age=-1.0)
+    monkeypatch.setattr("demo.server.files.AGE", -1.0)
+    cleanup = Cleanup(Session.in_use, own)
     assert cleanup.size == 2 * (10 + FILE) and not unused.exists()
     Session.disconnected(visitor)
     cleanup.sweep()

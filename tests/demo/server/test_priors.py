@@ -72,8 +72,15 @@ def test_a_prior_that_is_being_loaded_blocks_only_who_asks_for_it(folder, loader
     assert loader.loaded.count(B) == 1
 
 
-def test_the_least_recently_used_goes_first(folder, loader):
-    engines = Engines(folder, device="cpu", most=2)
+@pytest.fixture
+def most(monkeypatch):
+    """`most(own, from_hub)` are kept."""
+    return lambda *numbers: monkeypatch.setattr(demo.server.priors, "_MOST", numbers)
+
+
+def test_the_least_recently_used_goes_first(folder, loader, most):
+    engines = Engines(folder, device="cpu")
+    most(2)
     a = engines.get(A)
     engines.get(B)
     assert engines.get(A) is a
@@ -83,8 +90,9 @@ def test_the_least_recently_used_goes_first(folder, loader):
     assert loader.loaded == [A, B, C, B]
 
 
-def test_a_prior_that_is_being_loaded_is_not_put_out(folder, loader):
-    engines = Engines(folder, device="cpu", most=1)
+def test_a_prior_that_is_being_loaded_is_not_put_out(folder, loader, most):
+    engines = Engines(folder, device="cpu")
+    most(1)
     with loader.held(engines, A) as (slow,):
         for name in (B, C, D):
             engines.get(name)
@@ -132,7 +140,7 @@ def test_addresses_are_off_unless_the_host_says_otherwise(loader, monkeypatch):
 
 
 def test_addresses_get_nothing_of_the_owners_and_put_out_nothing_that_is_offered(folder, loader):
-    engines = Engines(folder, device="cpu", most=2, most_from_hub=1, hub="on")
+    engines = Engines(folder, device="cpu", hub="on")
     mine = [engines.get(name) for name in (A, B)]
     for index in (0, 1, 2, 2):
         engines.get(f"hf://owner/faces/{index}.safetensors")
@@ -140,8 +148,9 @@ def test_addresses_get_nothing_of_the_owners_and_put_out_nothing_that_is_offered
     assert [access.token for access in loader.accesses] == [None, None, False, False, False]
 
 
-def test_few_addresses_are_fetched_at_once(loader):
-    engines = Engines(device="cpu", hub="on", most_from_hub=9)
+def test_few_addresses_are_fetched_at_once(loader, most):
+    engines = Engines(device="cpu", hub="on")
+    most(3, 9)
     with (
         loader.held(engines, *(f"hf://slow/hub/{index}.safetensors" for index in range(2))),
         pytest.raises(ValueError, match="Try again in a few minutes"),
