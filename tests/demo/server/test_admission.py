@@ -1,8 +1,6 @@
 """Queues and rates: the requests of each client run in order, and wait for no other client's."""
 
 import asyncio
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -14,104 +12,70 @@ from transflow_core.runtime.worker import Cancelled
 from ...helpers import TIMEOUT
 
 
-class Worker:
-    """Makes one request in a loop of its own, which runs until `finish`."""
-
-    def __init__(self, pool, queue, *names, **how):
-        self.queue, self.names, self.how = queue, names, how
-        self.running, self.go_on, self.cancel = threading.Event(), threading.Event(), None
-        before = set(queue._requests)
-        self.done = pool.submit(asyncio.run, self._work())
-        self.done.add_done_callback(lambda _: self._notify())
-        with queue._changed:  # it is in the queue before the next one comes
-            assert queue._changed.wait_for(lambda: self.done.done() or set(queue._requests) - before, TIMEOUT)
-
-    def _notify(self):
-        with self.queue._changed:
-            self.queue._changed.notify_all()
-
-    async def _work(self):
-        with await self.queue.request(*self.names, **self.how).admitted() as self.cancel:
-            return await asyncio.to_thread(self._run)
-
-    def _run(self):
-        self.running.set()
-        assert self.go_on.wait(TIMEOUT)
-        return self.cancel.is_set()
-
-    def finish(self):
-        assert self.running.wait(TIMEOUT)
-        self.go_on.set()
-        return self.done.result(TIMEOUT)
+def joined(queue, *names, **how):
+    """A request in the queue; `queue.remove` ends it."""
+    queue.add(request := queue.request(*names, **how))
+    return request
 
 
-@pytest.fixture
-def start():
-    """`start(queue, client)` gives a worker in the queue; at the end, all of them go on."""
-    workers = []
-    with ThreadPoolExecutor(32) as pool:
-        yield lambda *who, **how: workers.append(Worker(pool, *who, **how)) or workers[-1]
-        for worker in workers:
-            worker.go_on.set()
+def runs(request):
+    """Whether its turn has come. Raises what it is refused with."""
+    return request.come.done() and request.__enter__() is request
 
 
-def test_requests_of_a_client_run_in_order_and_delay_no_other_client(start):
+def test_requests_of_a_client_run_in_order_and_delay_no_other_client():
     queue = Queue()
-    first, second, third = (start(queue, "a") for _ in range(3))
-    assert start(queue, "b").finish() is False
-    assert not second.running.is_set() and not third.running.is_set()
-    for worker in (first, second, third):
-        assert worker.finish() is False
+    ours = [joined(queue, "a") for _ in range(3)]
+    assert runs(joined(queue, "b"))
+    for first, later in ((0, (False, False)), (1, (True, False)), (2, (True, True))):
+        assert (runs(ours[0]), *map(runs, ours[1:])) == (True, *later)
+        queue.remove(ours[first])
     assert not queue.busy("a")
 
 
-def test_the_newest_ends_what_runs_and_what_waits(start):
+def test_the_newest_ends_what_runs_and_what_waits():
     queue = Queue()
-    running, waiting, other = start(queue, "a"), start(queue, "a"), start(queue, "b")
-    newest = start(queue, "a", newest=True)
+    running, waiting, other = joined(queue, "a"), joined(queue, "a"), joined(queue, "b")
+    newest = joined(queue, "a", newest=True)
     with pytest.raises(Cancelled):
-        waiting.done.result(TIMEOUT)
-    assert not newest.running.is_set()  # the one before it must let go first
-    assert running.finish() is True and not running.cancel.by_user
-    assert newest.finish() is False and other.finish() is False
+        runs(waiting)
+    assert running.is_set() and not running.by_user and not other.is_set()
+    assert not runs(newest)  # the one before it must let go first
+    queue.remove(running)
+    assert runs(newest)
 
 
-def test_a_request_is_cancelled_by_its_client_or_another_name(start):
+def test_a_request_is_cancelled_by_its_client_or_another_name():
     queue = Queue()
-    one, two, other = start(queue, "a", "page 1"), start(queue, "b", "page 1"), start(queue, "c", "page 2")
-    assert all(worker.running.wait(TIMEOUT) for worker in (one, two, other))
+    one, two, other = joined(queue, "a", "page 1"), joined(queue, "b", "page 1"), joined(queue, "c", "page 2")
     queue.cancel("page 1", by_user=False)
-    assert one.cancel.is_set() and two.cancel.is_set() and not two.cancel.by_user
+    assert [request.is_set() for request in (one, two, other)] == [True, True, False] and not two.by_user
     queue.cancel("c")
-    assert other.finish() is True and other.cancel.by_user
+    assert other.is_set() and other.by_user
 
 
-def test_a_request_whose_answer_nobody_waits_for_never_runs(start):
-    queue = Queue(timeout=0.05)
-    with pytest.raises(Cancelled):
-        start(queue, "a", "stream 1").done.result(TIMEOUT)
-    assert start(queue, "a", "stream 1", awaited=True).finish() is False
-    with queue.awaited("stream 1"), queue.awaited("stream 2"):
-        assert start(queue, "a", "stream 1").finish() is False
-    with pytest.raises(Cancelled):
-        start(queue, "a", "stream 1").done.result(TIMEOUT)
-    queue.timeout = TIMEOUT
-    late = start(queue, "a", "stream 1")
+def test_a_request_whose_answer_nobody_waits_for_never_runs():
+    queue = Queue(timeout=TIMEOUT)
+    assert runs(joined(queue, "a", "stream 1", awaited=True))
+    late = joined(queue, "b", "stream 1")
     with queue.awaited("stream 2"):
-        assert start(queue, "b", "stream 2").finish() is False  # meanwhile it is in nobody's way
-    with queue.awaited("stream 1"):
-        assert late.finish() is False
+        assert runs(joined(queue, "c", "stream 2"))  # meanwhile the other is in nobody's way
+    assert not runs(late)
+    with queue.awaited("stream 1"), queue.awaited("stream 2"):
+        assert runs(late) and runs(joined(queue, "d", "stream 1"))
+    assert not runs(joined(queue, "e", "stream 1"))
+    queue.timeout = 0.05
+    with pytest.raises(Cancelled), asyncio.run(queue.request("f", "stream 1").admitted()):
+        pass
 
 
-def test_a_free_place_goes_to_the_longest_waiting_client_without_a_running_request(start):
+def test_a_free_place_goes_to_the_longest_waiting_client_without_a_running_request():
     queue = Queue(each=1, total=2)
-    a, b = start(queue, "a"), start(queue, "b")
-    more_of_a, c = start(queue, "a"), start(queue, "c")
-    b.finish()
-    assert c.running.wait(TIMEOUT)  # before the second of a, whose first still runs
-    assert not more_of_a.running.is_set()
-    a.finish()
-    assert more_of_a.finish() is False and c.finish() is False
+    a, b, more_of_a, c = (joined(queue, name) for name in "abac")
+    queue.remove(b)
+    assert runs(c) and not runs(more_of_a)  # before the second of a, whose first still runs
+    queue.remove(a)
+    assert runs(more_of_a)
 
 
 def test_a_request_that_ends_with_an_error_leaves_the_queue():
@@ -121,7 +85,7 @@ def test_a_request_that_ends_with_an_error_leaves_the_queue():
     assert not queue.busy("a")
 
 
-def test_a_request_that_nobody_waits_for_any_more_leaves_the_queue(start):
+def test_a_request_that_nobody_waits_for_any_more_leaves_the_queue():
     async def given_up():
         waiting = asyncio.create_task(queue.request("a").admitted())
         while len(queue._requests) < 2:
@@ -130,23 +94,21 @@ def test_a_request_that_nobody_waits_for_any_more_leaves_the_queue(start):
         await asyncio.wait([waiting])
 
     queue = Queue()
-    first = start(queue, "a")
-    assert first.running.wait(TIMEOUT)
+    first = joined(queue, "a")
     asyncio.run(given_up())
-    assert first.finish() is False and not queue.busy("a")
+    assert queue._requests == [first]
 
 
-def test_a_closed_queue_drops_what_waits_and_cancels_what_still_runs_in_the_end(start):
+def test_a_closed_queue_drops_what_waits_and_cancels_what_still_runs_in_the_end():
     queue = Queue()
-    running, waiting = start(queue, "a"), start(queue, "a")
-    assert running.running.wait(TIMEOUT)
+    running, waiting = joined(queue, "a"), joined(queue, "a")
     queue.close()
-    for dropped in (waiting, start(queue, "b")):
+    for dropped in (waiting, joined(queue, "b")):
         with pytest.raises(ValueError, match="is restarting"):
-            dropped.done.result(TIMEOUT)
-    assert not running.cancel.is_set()
+            runs(dropped)
+    assert not running.is_set()
     queue.drain(0)
-    assert running.finish() is True
+    assert running.is_set()
 
 
 def test_the_first_come_at_once_and_the_others_at_their_rate_which_silence_pays_back():

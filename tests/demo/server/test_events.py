@@ -23,6 +23,12 @@ from ...helpers import TIMEOUT
 
 NOTHING = {"__type__": "update"}
 SEEN = 10**6  # the browser has set all answers
+ERRORS = {
+    "refuses": ValueError("<img src=x onerror=alert(1)> in /root/secret/place/file.txt"),
+    "breaks": RuntimeError("/root/secret of the program"),
+    "too large": MemoryError("Unable to allocate 9 GiB for an array"),
+    "given up": Cancelled(),
+}
 
 
 def spoken(client, words, name):
@@ -43,24 +49,14 @@ def client():
             on(given.submit, handler, given, outputs, api_visibility="public", api_name=name, **how)
             return handler
 
-        def fails(name, error, before=False):
-            def steps(session, words):
-                if before:
-                    yield {told: words}
-                raise error
+        @public
+        def fails(session, words):
+            raise ERRORS[words]
 
-            def handler(session, words):
-                raise error
-
-            chosen = steps if before else handler
-            chosen.__name__ = name
-            public(chosen)
-
-        fails("refuses", ValueError("<img src=x onerror=alert(1)> in /root/secret/place/file.txt"))
-        fails("breaks", RuntimeError("/root/secret of the program"))
-        fails("too_large", MemoryError("Unable to allocate 9 GiB for an array"))
-        fails("given_up", Cancelled())
-        fails("given_up_midway", Cancelled(), before=True)
+        @public
+        def given_up_midway(session, words):
+            yield {told: words}
+            raise Cancelled
 
         @public
         def who(session, words):
@@ -176,7 +172,7 @@ def test_a_handler_may_go_in_steps(client):
 
 
 def test_work_that_was_given_up_changes_nothing(client):
-    assert client.predict("x", SEEN, api_name="/given_up")[0] == NOTHING
+    assert client.predict("given up", SEEN, api_name="/fails")[0] == NOTHING
     assert spoken(client, "kept", "/given_up_midway") == ["kept"]
 
 
@@ -187,16 +183,16 @@ def test_the_end_of_a_handler_does_not_say_again_what_it_said(client, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "message", "logged"),
+    ("words", "message", "logged"),
     [
         ("refuses", "&lt;img src=x onerror=alert(1)&gt; in file.txt", ""),
-        ("too_large", "not enough free memory", ""),
+        ("too large", "not enough free memory", ""),
         ("breaks", "try again", "secret of the program"),
     ],
 )
-def test_errors_are_told_without_markup_and_places_and_faults_are_written_down(client, caplog, name, message, logged):
+def test_errors_are_told_without_markup_and_places_and_faults_are_written_down(client, caplog, words, message, logged):
     with caplog.at_level(logging.ERROR), pytest.raises(AppError) as refused:
-        client.predict("x", SEEN, api_name=f"/{name}")
+        client.predict(words, SEEN, api_name="/fails")
     assert message in str(refused.value) and "secret" not in str(refused.value)
     assert logged in caplog.text and bool(logged) == bool(caplog.records)
 

@@ -70,43 +70,48 @@ launch(build(Engines(Path(sys.argv[1]), device="cpu"), first_prior="good.safeten
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a signal of Unix")
-def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(priors, tmp_path):
-    begun, go_on = tmp_path / "begun", tmp_path / "go_on"
-    process, url, _ = serve("-c", _PAGE, str(priors), str(begun), str(go_on), stderr=subprocess.PIPE)
-    try:
-        with httpx.Client(base_url=f"{url}/gradio_api", timeout=TIMEOUT) as http:
-            call, given = call_align(http)
-            with http.stream("GET", f"/call/v2/align/{call}") as answer:
-                wait_for(begun.exists, process)
-                process.send_signal(signal.SIGTERM)
-                wait_for(lambda: "is restarting" in refusal(http, given), process)
-                go_on.touch()
-                text = "".join(answer.iter_text())
-        assert "event: complete" in text and json.loads(text.partition("data: ")[2].splitlines()[0])[1]
-        _, errors = process.communicate(timeout=TIMEOUT)
-        assert process.returncode == 0 and "Traceback" not in errors, errors
-        assert not list((tmp_path / "gradio").glob("transflow-studio-*"))  # nothing is left behind
-    finally:
-        process.kill()
-        process.wait()
+@pytest.fixture
+def working(priors, tmp_path):
+    """A server and its client. A call goes on once a file `go_on` exists. One named `begun` says that it runs."""
+    process, url, _ = serve(
+        "-c", _PAGE, *map(str, (priors, tmp_path / "begun", tmp_path / "go_on")), stderr=subprocess.PIPE
+    )
+    with httpx.Client(base_url=f"{url}/gradio_api", timeout=TIMEOUT) as http:
+        yield process, http
+    process.kill()
+    process.wait()
+
+
+def ended(process, tmp_path):
+    """Wait for the end of a server: it is none of a fault, and nothing is left behind."""
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0 and "Traceback" not in errors, errors
+    assert not list((tmp_path / "gradio").glob("transflow-studio-*"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a signal of Unix")
-def test_a_server_that_is_told_to_end_ends_whatever_waits_or_runs(priors, tmp_path):
-    begun, never = tmp_path / "begun", tmp_path / "never"
-    process, url, _ = serve("-c", _PAGE, str(priors), str(begun), str(never), stderr=subprocess.PIPE)
-    try:
-        with httpx.Client(base_url=f"{url}/gradio_api", timeout=TIMEOUT) as http, contextlib.ExitStack() as stack:
-            for _ in range(admission.API.each + 1):  # what runs does not even look whether it is cancelled
-                stack.enter_context(http.stream("GET", f"/call/v2/align/{call_align(http)[0]}"))
-            wait_for(begun.exists, process)
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=TIMEOUT)
-        assert process.returncode == 0 and not list((tmp_path / "gradio").glob("transflow-studio-*"))
-    finally:
-        process.kill()
-        process.wait()
+def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(working, tmp_path):
+    process, http = working
+    call, given = call_align(http)
+    with http.stream("GET", f"/call/v2/align/{call}") as answer:
+        wait_for((tmp_path / "begun").exists, process)
+        process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "is restarting" in refusal(http, given), process)
+        (tmp_path / "go_on").touch()
+        text = "".join(answer.iter_text())
+    assert "event: complete" in text and json.loads(text.partition("data: ")[2].splitlines()[0])[1]
+    ended(process, tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a signal of Unix")
+def test_a_server_that_is_told_to_end_ends_whatever_waits_or_runs(working, tmp_path):
+    process, http = working
+    with contextlib.ExitStack() as stack:
+        for _ in range(admission.API.each + 1):  # what runs does not even look whether it is cancelled
+            stack.enter_context(http.stream("GET", f"/call/v2/align/{call_align(http)[0]}"))
+        wait_for((tmp_path / "begun").exists, process)
+        process.send_signal(signal.SIGTERM)
+        ended(process, tmp_path)
 
 
 def call_align(http):
