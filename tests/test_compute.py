@@ -5,41 +5,25 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
 from transflow_core import compute
-from transflow_core.checkpoints.native import Checkpoint
 from transflow_core.compute import project, unusable
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.flows.fused import GuardedFlow
-from transflow_core.flows.glow import GlowConfig, LevelConfig
-from transflow_core.flows.pixels import PixelConvention
-from transflow_core.flows.wavelet import DetailConfig, WaveletConfig
 from transflow_core.images import to_pil
 from transflow_core.operations.call import Call
 from transflow_core.operations.inpaint import ignore
 from transflow_core.posterior import Gaussian, Guard, Posterior, compose, interpolate, standard_normal
 from transflow_core.posterior.guard import Looks, chessboard, closest, judged
-from transflow_core.priors.prior import Prior
 from transflow_core.recipes import Condition, Restyle
 
-from .flows.test_layers import built
-from .helpers import METHODS, by_local, make_own_prior, make_tiny_prior
-
-
-def smooth(n, side=16, channels=3, seed=0):
-    x = torch.rand(n, channels, 4, 4, generator=torch.Generator().manual_seed(seed)) * 0.8 + 0.1
-    return F.interpolate(x, (side, side), mode="bilinear")
-
-
-def random_prior(config, name="random"):
-    checkpoint = Checkpoint(built(config, 0.03), PixelConvention(bits=5), name, fingerprint=name)
-    return Prior.from_checkpoint(checkpoint, device="cpu")
+from .helpers import METHODS, by_local, make_own_prior, make_sized_prior, make_tiny_prior
+from .test_guard import pictures
 
 
 def adapted(side=16):
@@ -52,14 +36,11 @@ def adapted(side=16):
     return make_own_prior(side, decode)
 
 
-LEVELS = (LevelConfig(2, 8), LevelConfig(2, 8))
 PRIORS = {
     "glow": make_tiny_prior,
-    "grown": lambda: random_prior(WaveletConfig(GlowConfig(8, LEVELS), DetailConfig(2, 6, 4))),
-    "grown twice": lambda: random_prior(
-        WaveletConfig(WaveletConfig(GlowConfig(8, LEVELS), DetailConfig(2, 6, 4)), DetailConfig(2, 6, 4))
-    ),
-    "one channel": lambda: random_prior(GlowConfig(16, LEVELS, 1)),
+    "grown": lambda: make_sized_prior().at(16),
+    "grown twice": make_sized_prior,
+    "one channel": lambda: make_tiny_prior(channels=1),
     "adapted": adapted,
     "adapted, small": lambda: adapted(4),
 }
@@ -71,7 +52,7 @@ def any_prior(request):
 
 
 def posterior_of(prior, n=4):
-    return Posterior.condition(prior.encode(smooth(n, prior.image_size, prior.channels)), lam_ratio=0.1)
+    return Posterior.condition(prior.encode(pictures(n, side=prior.image_size, channels=prior.channels)), lam_ratio=0.1)
 
 
 def sampler_of(engine, n=4, how=METHODS["local"]):
@@ -240,7 +221,7 @@ def test_compositions_and_paths_are_drawn_within_the_union_of_guards():
 def test_an_evidence_image_is_drawn_as_it_is(any_prior):
     """At likeness 1 and λ = 0, but for what deviations are drawn in by; and so is its mirror image."""
     engine = Engine(any_prior)
-    known = smooth(4, any_prior.image_size, any_prior.channels)
+    known = pictures(4, side=any_prior.image_size, channels=any_prior.channels)
     looks = any_prior.looks(any_prior.encode(known))
     torch.testing.assert_close(looks.images, known, atol=1e-4, rtol=0)
     torch.testing.assert_close(any_prior.decode(looks.mirrored), known.flip(-1), atol=1e-3, rtol=0)
@@ -271,23 +252,14 @@ def test_masks_are_counted_before_one_is_decoded_and_one_file_is_decoded_once(re
     assert all(max(one.size) < 2500 for one in call.masks(2, "images"))
 
 
-def test_masks_reach_the_sampler_and_a_saved_posterior_keeps_them(tmp_path):
-    engine = Engine(make_tiny_prior())
-    evidence = engine.read(to_pil(smooth(4)), align="never")
-    assert evidence.visible is None and engine.draw(evidence.posterior(), METHODS["local"]).visible is None
-    mask = np.zeros((16, 16), np.uint8)
-    mask[8:] = 255
-    evidence = ignore(
-        engine, evidence, {1: to_pil(torch.from_numpy(mask / 255).float().expand(1, 3, 16, 16))[0].convert("L")}
-    )
-    posterior = evidence.posterior()
-    expected = torch.ones(4, 32, 32)
+def test_masks_reach_the_sampler():
+    engine, mask, expected = Engine(make_tiny_prior()), Image.new("L", (16, 16)), torch.ones(4, 32, 32)
+    evidence = engine.read(to_pil(pictures(4, side=16)), align="never")
+    assert engine.draw(evidence.posterior(), METHODS["local"]).visible is None
+    mask.paste(255, (0, 8, 16, 16))
     expected[1, 16:] = 0
-    torch.testing.assert_close(posterior.visible, expected)
-    posterior.save(tmp_path / "masked.safetensors", engine.prior.provenance)
-    again = engine.load_posterior(tmp_path / "masked.safetensors")
-    samplers = [engine.draw(one, METHODS["local"]) for one in (posterior, again)]
-    assert samplers[0].sample(3).equal(samplers[1].sample(3))
+    found = engine.draw(ignore(engine, evidence, {1: mask}).posterior(), METHODS["local"])
+    torch.testing.assert_close(found.visible, expected)
 
 
 # Latents that show nothing, and previews.

@@ -103,13 +103,9 @@ def test_each_number_is_conditioned_on_the_images_that_have_it(since, ratio):
         close(again.draw(how).sample(3), posterior.draw(how).sample(3))
 
 
-def test_images_that_lack_levels_there_and_back(tmp_path):
+def test_a_mix_has_the_levels_that_its_images_have():
+    """Twice the same set is that set."""
     posterior = Posterior.condition(EVIDENCE, 0.5, since=torch.arange(M))
-    posterior.save(tmp_path / "p.safetensors")
-    back = Posterior.load(tmp_path / "p.safetensors")
-    assert back.since is not None and back.since.equal(torch.arange(M))
-    same(back, posterior, 1e-6)
-    # A mix has what its images have: twice the same set is that set.
     twice = mixed(posterior, posterior, "add", 0.5)
     close(twice.evidence_mean, posterior.evidence_mean)
     close(twice.seen, posterior.seen)

@@ -231,7 +231,7 @@ def test_a_posterior_far_from_all_latents_is_refused_and_not_shown_grey(tmp_path
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_saved_posterior_is_the_same_posterior(tmp_path, prior, ratio, dtype):
     path, visible = tmp_path / "posterior.safetensors", torch.rand(M, 6, 6, generator=rng(1))
-    how = {"prior": prior, "weights": [1, 2, 0, 0.5], "visible": visible}
+    how = {"prior": prior, "weights": [1, 2, 0, 0.5], "visible": visible, "since": torch.tensor([0, 2, 5, 5])}
     posterior = Posterior.condition(EVIDENCE.to(dtype), ratio, metadata={"a": "1"}, **how)
     posterior.save(path, {"prior": "célèbre"})
     again = Posterior.load(path)
@@ -239,7 +239,8 @@ def test_a_saved_posterior_is_the_same_posterior(tmp_path, prior, ratio, dtype):
     assert again.sample(3).equal(posterior.sample(3))
     assert again.m == 3.5 and again.lam_ratio.equal(posterior.lam_ratio) and again.weights.equal(posterior.weights)
     # An image of no weight is not kept, nor is its mask.
-    assert again.visible.equal(visible[[0, 1, 3]]) and again.latents.equal(EVIDENCE[[0, 1, 3]].to(dtype))
+    assert again.visible.equal(visible[[0, 1, 3]]) and again.since.tolist() == [0, 2, 5]
+    assert again.latents.equal(EVIDENCE[[0, 1, 3]].to(dtype))
     same(again.with_lam(0.1), posterior.with_lam(0.1), 0)
     same(again.predictive(), posterior.predictive(), 0)
     same(again.prior, posterior.prior, 0)
@@ -280,7 +281,8 @@ def test_moments_are_all_that_the_papers_rule_needs_and_no_image(tmp_path):
     again = Posterior.load(path)
     for ratio in (0.0, 0.1, math.inf):
         same(again.with_lam(ratio), full.with_lam(ratio), 0)
-    assert again.m == 4 and again.draw(resolve(Method(), again)[0]).sample(2).isfinite().all()
+    assert again.moments() is again and again.m == 4
+    assert again.draw(resolve(Method(), again)[0]).sample(2).isfinite().all()
     needs = [lambda: again.draw(by_local()), lambda: again.draw(by_bootstrap()), lambda: Restyling.of(again)]
     for need in (*needs, lambda: mixed(full, again, "add")):
         with pytest.raises(ValueError, match="needs its single images"):
@@ -304,10 +306,3 @@ def test_texts_must_be_text(tmp_path):
     for metadata, message in (({"seed": 1}, "string"), ({"note": "x" * 2**20}, "characters")):
         with pytest.raises(ValueError, match=message):
             Posterior.condition(EVIDENCE, 0.5).save(tmp_path / "posterior", metadata)
-
-
-def test_saved_moments_are_moments_again(tmp_path):
-    posterior = Posterior.condition(normal(5, 20), lam_ratio=1.0).moments()
-    posterior.save(tmp_path / "m.safetensors")
-    again = Posterior.load(tmp_path / "m.safetensors")
-    assert again.moments() is again and again.m == 5

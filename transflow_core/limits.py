@@ -15,9 +15,9 @@ class Range:
     low: float
     high: float
 
-    def __contains__(self, value: object) -> bool:
-        """Whether it is a number of the range."""
-        return is_number(value) and self.low <= value <= self.high
+    def __contains__(self, value: float) -> bool:
+        """Whether a number is of the range."""
+        return self.low <= value <= self.high
 
     def __str__(self) -> str:
         return f"from {self.low:.12g} to {self.high:.12g}"
