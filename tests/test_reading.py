@@ -12,7 +12,7 @@ from transflow_core.engine import Cancelled, Engine
 from transflow_core.evidence import Evidence, Source
 from transflow_core.images import to_pil
 from transflow_core.pictures import PictureReader
-from transflow_core.posterior import per_level, recommend, resolve
+from transflow_core.posterior import per_level
 from transflow_core.priors.typicality import Typicality
 from transflow_core.recipes import Sample
 from transflow_core.runtime import devices
@@ -214,8 +214,3 @@ def test_one_file_needs_no_list_and_the_result_says_which_prior_it_was(engine, f
             assert engine.read(one).encoded.equal(engine.read([files[0]]).encoded)
     assert engine.run(Sample(n=1), evidence=files[0]).recipe.prior == engine.prior.name
     assert engine.run(Sample(n=1, prior="mine"), evidence=files[0]).recipe.prior == "mine"
-
-
-def test_moments_are_drawn_from_by_the_papers_method(engine, files):
-    moments = engine.posterior(files[:3]).moments()
-    assert recommend(moments).method.method == "posterior" == resolve(Sample(), moments, engine.looks)[0].method

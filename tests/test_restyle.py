@@ -69,7 +69,7 @@ def test_draws_of_the_photographs_gaussian_become_draws_of_the_evidences(likenes
 def test_of_one_image_nothing_but_channels_moves_and_of_more_the_places_too():
     z = standard_normal(4, D, seed=1).double()
     for m in (1, 4):
-        found = Restyling.of(Posterior.condition(z[:m], lam_ratio=1.0), LEVELS).means[0].reshape(2, 64)
+        found = Restyling.of(Posterior.condition(z[:m], lam_ratio=1.0), LEVELS).levels[0].mean.reshape(2, 64)
         mean = z[:m, :128].mean(0).reshape(2, 64)
         channels = mean.mean(1, keepdim=True)
         assert torch.allclose(found, channels + (1 - 1 / m) * (mean - channels))
@@ -80,8 +80,8 @@ def test_the_coarsest_levels_keep_the_persons_deviations_and_no_grain_is_enlarge
     towards, x = Restyling.of(Posterior.condition(z, lam_ratio=1.0), LEVELS), photographs()
     moved = towards(x)
     coarse = LEVELS[1].slice
-    assert torch.allclose(moved[:, coarse] - towards.means[1], x[:, coarse])
-    fine = moved[:, LEVELS[0].slice] - towards.means[0]
+    assert torch.allclose(moved[:, coarse] - towards.levels[1].mean, x[:, coarse])
+    fine = moved[:, LEVELS[0].slice] - towards.levels[0].mean
     assert fine.square().mean().sqrt() < 1.31
 
 
@@ -114,7 +114,7 @@ def test_one_style_image_twice_is_that_image():
 
 
 def test_what_is_out_of_range_is_refused_in_words():
-    with pytest.raises(ValueError, match="likeness is one number from 0 to 1, or one for each of 2 levels"):
+    with pytest.raises(ValueError, match="likeness is a number from 0 to 1"):
         Restyling.of(evidence(), LEVELS, likeness=1.5)
     for strength in (-0.1, [0.5], float("nan")):
         with pytest.raises(ValueError, match="strength is one number"):

@@ -22,7 +22,6 @@ from ..images import to_pil
 from ..images.sheets import enlarge
 from ..limits import RESTYLE_SIDE
 from ..posterior import Posterior, Restyling
-from ..posterior.restyling import LIKENESS_TO_EVIDENCE
 from ..reading import Reader
 from ..recipes import Restyle
 from .call import Call, Result
@@ -107,7 +106,7 @@ def restyle_faces(
     posterior: Posterior,
     strengths: Sequence[float | Sequence[float]] = (1.0,),
     *,
-    likeness: float | Sequence[float] = LIKENESS_TO_EVIDENCE,
+    likeness: float = 0.0,
     **how: Unpack[How],
 ) -> Restyled:
     """Photographs of people in the style of the evidence, by optimal transport of their latents: see `Restyling`.

@@ -245,7 +245,7 @@ class Posterior(Gaussian):
         guard = looks and looks.of(self.counting).guard.grown(posterior.lam_ratio.max().item())
         mean = self.evidence_mean
         if how.images_per_sample is not None:
-            shrinkage = ShrinkageCovariance.of(self.single, self.weights, slices)
+            shrinkage = ShrinkageCovariance.of(self.single, self.weights)
             return BayesianBootstrap(
                 mean=posterior.mean,
                 variance=posterior.variance,
