@@ -137,7 +137,8 @@ class Answers:
 
     def right(self, image: EvidenceImage, answer: Mapping[str, Any]) -> bool | None:
         """Whether an answer is right; None where the truth is unknown, or not the name of a class."""
-        return _word(answer) == image.source.label if image.source.label in (*self.classifier.classes, NONE) else None
+        said, truth = NONE if answer["none_of_these"] else answer["best"], image.source.label
+        return said == truth if truth in (*self.classifier.classes, NONE) else None
 
 
 @dataclass
@@ -297,7 +298,7 @@ class Classify:
         changed = [
             *filled,
             *on(self._add.click, self._add_class, outputs=everything),
-            *on(self._clear.click, self._clear_all, prior, everything),
+            *on(self._clear.click, partial(self._fill, Task()), prior, everything),
             *self._queries.wire_files(self._files, read, progress),
             *on(self._cards.edit, lambda *given: self._remove_query(*given), event=True),
             *on(self._unaligned.input, self._read_again, read, everything),
@@ -325,12 +326,9 @@ class Classify:
         task = tasks().get(str(data.get("example")))
         if task is None:
             raise ValueError("There is no such example task.")
-        yield from self._fill(session, task, prior)
+        yield from self._fill(task, session, prior)
 
-    def _clear_all(self, session: Session, prior: str) -> Iterator[Updates]:
-        yield from self._fill(session, Task(), prior)
-
-    def _fill(self, session: Session, task: Task, prior: str) -> Iterator[Updates]:
+    def _fill(self, task: Task, session: Session, prior: str) -> Iterator[Updates]:
         """One click replaces all classes and queries, and cancels reading."""
         classes = zip(_CLASSES, task.classes.values(), strict=False)
         sources = {panel: [Source(file) for file in files] for panel, files in classes}
@@ -508,10 +506,6 @@ def _classes(session: Session, prior: str) -> dict[str, Evidence]:
 
 
 # What the results say ------------------------------------------------------------------------------------------------
-
-
-def _word(answer: Mapping[str, Any]) -> str:
-    return NONE if answer["none_of_these"] else answer["best"]
 
 
 def _status(answers: Answers) -> str:

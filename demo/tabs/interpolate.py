@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -24,7 +24,7 @@ from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.images import contact_sheet, labelled_rows, save_animation, to_pil
 from transflow_core.images.output import save_png
-from transflow_core.limits import MOST_DRAWS, STEPS_SLIDER, Range, choice, is_number
+from transflow_core.limits import MOST_DRAWS, STEPS_SLIDER, Range, is_number
 from transflow_core.operations import Result
 from transflow_core.posterior import Posterior, recommend
 from transflow_core.posterior.methods import Recommendation
@@ -61,6 +61,8 @@ PATHS = {"linear": "Posterior", "wasserstein": "Wasserstein", "direct": "Direct"
 TAB = "interpolate"
 POSTERIOR_FILES = {"a": "posterior_a.safetensors", "b": "posterior_b.safetensors"}
 """The ends as files to download, for evidence that files alone do not describe: weights, chosen faces."""
+_OWN = ("interpolation", "lam_ratio_a", "lam_ratio_b", "steps", "n", "seed", "temperature")
+"""The parameters of a path that are no parameters of its method."""
 _Recipe = Recipe.limited(steps=STEPS_SLIDER.high, n=MOST_DRAWS)
 _DEFAULT, _METHOD = _Recipe(), Method(method="local").filled()
 _FIRST = ("greyscale", "paintings")
@@ -81,16 +83,11 @@ _Mix = Mix.limited(share=_SHARE.high / 100)
 # The recipe of the page ----------------------------------------------------------------------------------------------
 
 
-def recipe_of(
-    path: Any, lam_a: Any, lam_b: Any, steps: Any, n: Any, seed: Any, temperature: Any, method: Method = _METHOD
-) -> Recipe:
-    """The recipe of untrusted values. Raises ValueError, in one sentence, for a value out of its bounds."""
-    same = lam_a == lam_b
-    ratios = {"lam_ratio": lam_a if same else None}
-    ratios |= {"lam_ratio_a": None if same else lam_a, "lam_ratio_b": None if same else lam_b}
-    own = {"interpolation": choice(path, "the path", PATHS)}
-    own |= {"steps": steps, "n": n, "seed": seed, "temperature": temperature}
-    return _Recipe.checked(dict(method) | ratios | own)
+def recipe_of(values: Mapping[str, Any], method: Method = _METHOD) -> Recipe:
+    """The recipe of untrusted values of `_OWN`. Raises ValueError, in one sentence, for a value out of its bounds."""
+    a, b = values["lam_ratio_a"], values["lam_ratio_b"]
+    ratios = {"lam_ratio": a, "lam_ratio_a": None, "lam_ratio_b": None} if a == b else {"lam_ratio": None}
+    return _Recipe.checked(dict(method) | dict(values) | ratios)
 
 
 def _ratios(recipe: Recipe) -> tuple[Any, Any]:
@@ -108,14 +105,14 @@ def link_to(recipe: Recipe, a: Evidence, b: Evidence) -> str:
 def recipe_in(query: dict[str, str]) -> Recipe:
     """The recipe in an address, of this version or an earlier one. Raises ValueError for an invalid one."""
     texts = Recipe.upgrade({name: text for name, text in query.items() if name not in ("a", "b", "prior")})
-    path = texts.pop("interpolation", "linear")
+    if texts.get("interpolation") == "compare":  # an earlier version showed all three
+        del texts["interpolation"]
     recipe = Recipe.from_texts(texts)
     method = (recipe.choices if recipe.method != "auto" else _METHOD).filled()
-    lam_a, lam_b = (method.lam_ratio if one is None else one for one in (recipe.lam_ratio_a, recipe.lam_ratio_b))
-    if not (is_number(lam_a) and is_number(lam_b)):
+    a, b = _ratios(recipe.replace(lam_ratio=method.lam_ratio))
+    if not (is_number(a) and is_number(b)):
         raise ValueError("A path has one λ/m at each end.")
-    path = "linear" if path == "compare" else path  # an earlier version showed all three
-    return recipe_of(path, lam_a, lam_b, recipe.steps, recipe.n, recipe.seed, recipe.temperature, method)
+    return recipe_of({name: getattr(recipe, name) for name in _OWN} | {"lam_ratio_a": a, "lam_ratio_b": b}, method)
 
 
 # What the page shows, and the files of it ----------------------------------------------------------------------------
@@ -313,27 +310,21 @@ class Interpolate:
             return EvidencePanel(model, **how, tab=TAB, nothing="No images: this end is the model itself.")
 
     def _build_controls(self) -> None:
-        options = [(title, key) for key, title in PATHS.items()]
-        self.path = gr.Radio(options, value="linear", label="Path", info=_ABOUT, elem_id="interpolate-path")
-        self.method = MethodControls("interpolate-method")
+        options, ratio = [(title, key) for key, title in PATHS.items()], NUMBERS["local"]["lam_ratio"]
+        path = gr.Radio(options, value="linear", label="Path", info=_ABOUT, elem_id="interpolate-path")
+        self._method = MethodControls("interpolate-method")
         with gr.Row():
-            self.lam_a, self.lam_b = (
-                log_slider(
-                    NUMBERS["local"]["lam_ratio"],
-                    name=f"λ/m of {letter}",
-                    elem_id=f"lam-{letter.lower()}",
-                    min_width=260,
-                )
-                for letter in "AB"
-            )
+            lams = [
+                log_slider(ratio, name=f"λ/m of {end}", elem_id=f"lam-{end.lower()}", min_width=260) for end in "AB"
+            ]
         with gr.Row():
-            self.steps = number_slider("Steps", STEPS_SLIDER, _DEFAULT.steps, elem_id="interpolate-steps")
-            self.n = number_slider("Draws", within(_Recipe, "n"), _DEFAULT.n, elem_id="interpolate-draws")
-            bounds, name = within(Recipe, "temperature"), "interpolate-temperature"
-            self.temperature = number_slider("Temperature", bounds, _DEFAULT.temperature, elem_id=name, step=0.05)
-            bounds, name = within(Recipe, "seed"), "interpolate-seed"
-            self.seed = integer(_DEFAULT.seed, bounds, label="First seed", elem_id=name, min_width=140)
+            heat, seeds, name = within(Recipe, "temperature"), within(Recipe, "seed"), "interpolate-temperature"
+            steps = number_slider("Steps", STEPS_SLIDER, _DEFAULT.steps, elem_id="interpolate-steps")
+            n = number_slider("Draws", within(_Recipe, "n"), _DEFAULT.n, elem_id="interpolate-draws")
+            temperature = number_slider("Temperature", heat, _DEFAULT.temperature, elem_id=name, step=0.05)
+            seed = integer(_DEFAULT.seed, seeds, label="First seed", elem_id="interpolate-seed", min_width=140)
             self._run_button = gr.Button("Run", size="sm", min_width=70, scale=0, elem_id="interpolate-run")
+        self.own: dict[str, Any] = dict(zip(_OWN, (path, *lams, steps, n, seed, temperature), strict=True))
         downloads({"a": "Posterior A", "b": "Posterior B"}, self._export, prefix="interpolate")
 
     def _build_mix(self, prior: Component) -> None:
@@ -349,19 +340,18 @@ class Interpolate:
         on(changed, self._show_mix, [prior, how, share], self._mix)
 
     def _wire(self, model: Model, arrived: Sequence[Dependency]) -> None:
-        prior = model.prior
-        settings = [self.path, self.lam_a, self.lam_b, self.steps, self.n, self.seed, self.temperature]
-        settings += self.method.inputs
-        kind = self.method.wire([self.lam_a, self.lam_b])
+        prior, lams = model.prior, [self.own["lam_ratio_a"], self.own["lam_ratio_b"]]
+        settings = [*self.own.values(), *self._method.inputs]
+        kind = self._method.wire(lams)
         outputs = [self._player, *self._working.outputs, self._python, self._shell, self._address]
         panels = [*self.a.outputs, *self.b.outputs, *self._working.outputs]
-        opened = on(arrived, self._open, prior, [*dict.fromkeys([*panels, *settings, *self.method.outputs])])
+        opened = on(arrived, self._open, prior, [*dict.fromkeys([*panels, *settings, *self._method.outputs])])
         begun = on(model.changed, self._begin, prior, panels)
-        new = [*begun, *self.a.events, *self.b.events, self.method.auto.input]
-        chosen = on(new, self._choose, [prior, self.method.auto], self.method.outputs)
-        sliders = [self.lam_a, self.lam_b, self.steps, self.n, self.temperature, *self.method.sliders]
+        new = [*begun, *self.a.events, *self.b.events, self._method.auto.input]
+        chosen = on(new, self._choose, [prior, self._method.auto], self._method.outputs)
+        sliders = [*lams, *(self.own[name] for name in ("steps", "n", "temperature")), *self._method.sliders]
         moved = [event for slider in sliders for event in (slider.input, slider.release)]
-        changed = [self.path.change, self.seed.change, *moved, *kind, *chosen, *opened]
+        changed = [self.own["interpolation"].change, self.own["seed"].change, *moved, *kind, *chosen, *opened]
         on(changed, self._run, [prior, *settings], outputs)
         on(self._run_button.click, partial(self._run, again=True), [prior, *settings], outputs)
 
@@ -378,11 +368,10 @@ class Interpolate:
         with contextlib.suppress(ValueError):  # an invalid address opens with the defaults
             recipe = recipe_in(found)
             if {"method", "manner"} & found.keys():
-                updates |= self.method.shown(Recommendation(recipe.choices, ""), False)
-                for lam, ratio in zip((self.lam_a, self.lam_b), _ratios(recipe), strict=True):
-                    updates[lam] = updates[lam] | {"value": on_slider(ratio)}
-            updates |= {self.path: recipe.interpolation, self.steps: recipe.steps, self.n: recipe.n}
-            updates |= {self.seed: recipe.seed, self.temperature: recipe.temperature}
+                updates |= self._method.shown(Recommendation(recipe.choices, ""), False)
+                for end, ratio in zip("ab", _ratios(recipe), strict=True):
+                    updates[self.own[f"lam_ratio_{end}"]]["value"] = on_slider(ratio)
+            updates |= {one: getattr(recipe, name) for name, one in self.own.items() if "lam_ratio" not in name}
         yield updates
 
     def _begin(self, session: Session, prior: str, opening: bool = False) -> Iterator[Updates]:
@@ -407,7 +396,7 @@ class Interpolate:
         if not posteriors:
             return {}
         fewest = min(posteriors, key=lambda posterior: posterior.m)
-        return self.method.chosen(fewest, self._engines.get(prior)) if auto else self.method.limited(fewest.m)
+        return self._method.chosen(fewest, self._engines.get(prior)) if auto else self._method.limited(fewest.m)
 
     def _run(self, session: Session, prior: str, *values: Any, again: bool = False) -> Iterator[Updates]:
         """The strip first; then the frames between its steps, for the player.
@@ -419,8 +408,8 @@ class Interpolate:
         if any(side.ready and side.prior != prior for side in (a, b)):
             yield self._working.says(f"Reading A and B for {prior} …")  # and this is called again after that
             return
-        (path, *own), method = values[:7], list(values[7:])
-        request = (a, b, prior, path, *own, *method[1:])  # `auto` does not matter
+        own, method = dict(zip(_OWN, values, strict=False)), values[len(_OWN) :]
+        request = (a, b, prior, *own.values(), *method[1:])  # `auto` does not matter
         if request == state.request and not again:
             yield self._working.says(state.message) if state.message else {}
             return
@@ -430,8 +419,8 @@ class Interpolate:
                 if not (a.ready or b.ready):
                     raise ValueError("Add photos to A or B first, or choose a set" if again else "")
                 # The model is a posterior as well: at an infinite λ the evidence has no effect.
-                lam_a, lam_b = (lam if side.ready else math.inf for side, lam in zip((a, b), own[:2], strict=True))
-                recipe = recipe_of(path, lam_a, lam_b, *own[2:], method=self.method.read(method, lam_a))
+                own |= {f"lam_ratio_{end}": math.inf for end, side in zip("ab", (a, b), strict=True) if not side.ready}
+                recipe = recipe_of(own, self._method.read(method, own["lam_ratio_a"]))
                 yield from self._show(state, prior, recipe, a, b, cancel)
             except (ValueError, OSError) as error:
                 state.shown, state.message = None, str(error) and escape(f"{message_of(error).removesuffix('.')}.")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from PIL import Image
@@ -20,10 +20,7 @@ from ..render import uri_of
 from ..server.admission import EXPORTS, CancelToken
 from ..server.events import Updates, on
 from ..server.state import Session
-
-if TYPE_CHECKING:
-    from .studio_results import Result
-
+from .studio_results import Result, result_of
 
 _PART = "morph"
 _FEWEST, _MOST = 3, 16
@@ -32,25 +29,19 @@ _FEWEST, _MOST = 3, 16
 
 @dataclass
 class _State:
-    """The frames of a visitor's morph, what they were made from, and whether they have all pixels of the model."""
+    """A visitor's morph: its frames, what they were made from, and their pixels a side."""
 
-    frames: list[Image.Image] | None = None
-    result: Result | None = None
-    whole: bool = False
+    made: tuple[list[Image.Image], Result, int] | None = None
 
 
 class Morph:
     """Build a button, what it plays, and its downloads inside the current Blocks.
 
-    Args:
-        result_of: the samples that a visitor sees. Raises ValueError while there are none.
-
     Attributes:
         working: what shows its progress.
     """
 
-    def __init__(self, result_of: Callable[[Session], Result]) -> None:
-        self._result_of = result_of
+    def __init__(self) -> None:
         with gr.Row(equal_height=True, elem_id="morph-row"):
             run = gr.Button("Play all as a morph", elem_id="morph-run", min_width=220, scale=0)
             self.working = Working(_PART)
@@ -60,7 +51,7 @@ class Morph:
         on(run.click, self._run, (), [*self.working.outputs, self._made, self._shown])
 
     def _run(self, session: Session) -> Iterator[Updates]:
-        result = self._result_of(session)
+        result = result_of(session)
         n, side = result.request.recipe.n, result.request.side(result.engine)
         if n < 2:
             raise ValueError("A morph needs two samples or more.")
@@ -82,7 +73,7 @@ class Morph:
         self, session: Session, result: Result, side: int, cancel: CancelToken
     ) -> Generator[Updates, None, list[Image.Image] | None]:
         """The frames at so many pixels a side; None if it was stopped."""
-        engine, draws, full = result.engine, result.request.draws, result.engine.prior.image_size
+        engine, draws = result.engine, result.request.draws
         steps = max(_FEWEST, min(_MOST, MOST_DECODED // draws["n"]))
 
         def make(**how: Any) -> list[Image.Image]:
@@ -91,19 +82,18 @@ class Morph:
 
         frames = yield from self.working.run(make, cancel, engine, "pictures")
         if frames is not None:
-            state = session.state(_State)
-            state.frames, state.result, state.whole = frames, result, side == full
+            session.state(_State).made = frames, result, side
         return frames
 
     def _export(self, kind: str, session: Session) -> Generator[Updates, Any, Path | None]:
         """A file with all pixels of the model, which are drawn for the first one."""
         state = session.state(_State)
         with (yield session.queued(_PART)) as cancel:  # a morph that is being made comes first
-            frames, result = state.frames, state.result
-            if frames is None or result is None:
+            if state.made is None:
                 raise ValueError("There is nothing to save yet. Play the morph first.")
-            if not state.whole:
-                frames = yield from self._make(session, result, result.engine.prior.image_size, cancel)
+            frames, result, side = state.made
+            if side < (full := result.engine.prior.image_size):
+                frames = yield from self._make(session, result, full, cancel)
                 if frames is None:
                     return None
                 yield self.working.says(f"{len(frames)} pictures.")

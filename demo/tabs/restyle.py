@@ -120,10 +120,7 @@ class Request:
 def steps_of(request: Request) -> list[Step]:
     """The code of a restyled photograph."""
     photograph, first = request.photograph, request.photograph.read[0]
-    inputs = {
-        "photographs": [file_of(first.source.file)],
-        "evidence": evidence_files(request.style, POSTERIOR_FILE),
-    }
+    inputs = {"photographs": [file_of(first.source.file)], "evidence": evidence_files(request.style, POSTERIOR_FILE)}
     masks = {"masks": [MASK_FILE]} if photograph.mask is not None else {}
     return [Step(request.recipe, inputs | masks, "restyled.png")]
 
@@ -288,10 +285,7 @@ class Restyle:
             session.evidence[PHOTOGRAPHS] = found
             names = [image.name for image in {image.source.file: image for image in found.used}.values()]
             choices = [(name, index) for index, name in enumerate(names)]
-            yield {
-                self._faces: _faces(found),
-                self._which: gr.update(choices=choices, value=0, visible=len(names) > 1),
-            }
+            yield {self._faces: _faces(found), self._which: gr.update(choices=choices, value=0, visible=len(names) > 1)}
 
     # The result ----------------------------------------------------------------------------------------------------
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import math
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +22,7 @@ from gradio.events import Dependency
 from PIL import Image
 
 from transflow_core.engine import Engine
-from transflow_core.evidence import Evidence, EvidenceImage
+from transflow_core.evidence import Evidence
 from transflow_core.images import to_pil
 from transflow_core.images.output import save_png
 from transflow_core.limits import MOST_IMAGES, Range, choice
@@ -109,22 +109,20 @@ class Studio:
                     self._dice = gr.Button("↻ New faces", elem_id="dice", size="sm", min_width=120, scale=0)
                 self._plain = status_line("", elem_id="faces-status")
                 # Undo, pictures of the last states, and "Share". `select` returns to one of them.
-                template = static("history.html")
                 script = f"const withPhotos = {static('photos.js')}, copyLink = {static('copy.js')};"
                 self._history = gr.HTML(
                     None,
-                    html_template=template,
+                    html_template=static("history.html"),
                     js_on_load=script + static("history.js"),
                     elem_id="history",
                     label="The last states",
                 )
                 self._moves.build_sliders()
-                morph = Morph(result_of)
-                self._larger = Larger(self._large_face, "face", morph.working, visible="hidden")  # the menu clicks it
+                # The menu clicks it.
+                self._larger = Larger(self._large_face, "face", Morph().working, visible="hidden")
             with gr.Column(scale=5, min_width=320, elem_id="your-images"):
                 gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
-                how = {"panel": "evidence", "title": "+ Add photos", "tab": _TAB, "opening": OPENING}
-                self._panel = EvidencePanel(model, **how)
+                self._panel = EvidencePanel(model, panel="evidence", title="+ Add photos", tab=_TAB, opening=OPENING)
         with panel:
             self._status = status_line("", elem_id="samples-status")
             self._statuses = [self._plain, self._status]
@@ -141,11 +139,8 @@ class Studio:
 
     def _build_sheet(self) -> None:
         """The samples as one picture. A page without an address shows one of its first samples until they are drawn."""
-        opening = None
-        if self._first_prior == DEFAULT_PRIOR:
-            opening = _opening()
         self._sheet = gr.HTML(
-            opening,
+            _opening() if self._first_prior == DEFAULT_PRIOR else None,
             html_template=Template(static("sheet.html")).substitute(larger=_ENLARGES if can_enlarge() else OFF),
             js_on_load=static("sprite.js") + static("sheet.js"),
             elem_id="sheet",
@@ -183,9 +178,9 @@ class Studio:
         sliders += [self._moves.along]
         moved = [one.input for one in sliders]  # type: ignore[attr-defined]
         seen = [self._sheet, *self._statuses]
-        on(moved, self._preview, inputs, seen, trigger_mode="always_last")
         along = [self._closeness, *inputs]
-        on(self._closeness.input, self._preview_at, along, seen, trigger_mode="always_last")
+        for events, front in ((moved, False), (self._closeness.input, True)):
+            on(events, partial(self._preview, front), along, seen, trigger_mode="always_last")
         on(self._sheet.expand, self._enlarge, (), self._sample, event=True)
         on(self._larger.made, partial(self._enlarge, data={}), (), self._sample)
         on(self._history.download, self._share, (), self._card, event=True)
@@ -223,7 +218,7 @@ class Studio:
         refreshed += on(self._panel.events, self._evidence_changed, inputs, [*method, *own, *shown])
         on(refreshed, self._fill_strip, inputs, self._strip)
         on(self._panel.steps, self._draw_early, inputs, seen)
-        unfolded = on(self._moves.panel.expand, lambda session: self._moves.open(session))
+        unfolded = on(self._moves.panel.expand, self._moves.open)
         on([*refreshed, *unfolded], self._fill_moves, inputs, self._moves.outputs)
         for key, tab in self._results.tabs.items():
             on(tab.select, partial(self._open_tab, key), inputs, shown)
@@ -359,7 +354,7 @@ class Studio:
     def _restore(self, session: Session, data: dict, prior: str) -> Iterator[Updates]:
         """Back to a state: with its evidence while it is kept, else that of its address."""
         client, _, number = str(data.get("id")).partition("/")
-        known = session.state(History).get(int(number)) if client == session.id and number.isdecimal() else None
+        known = session.state(History).states.get(int(number)) if client == session.id and number.isdecimal() else None
         if known is None:
             session.query = str(data.get("query"))
             yield from self._open(session, prior, again=True)
@@ -370,21 +365,18 @@ class Studio:
 
     # Samples -----------------------------------------------------------------------------------------------------
 
-    def _preview(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
-        """The samples while a slider moves, less sharp where that is faster.
-
-        The last preview of a drag is often requested after the user let go: it would hide the final samples.
-        """
-        return self._previewed(session, *self._request(session, prior, values))
-
-    def _preview_at(self, session: Session, position: float, prior: str, *values: Any) -> Iterator[Updates]:
-        """The same while the slider in front moves, and no strip has these samples."""
+    def _preview(self, front: bool, session: Session, position: float, prior: str, *values: Any) -> Iterator[Updates]:
+        """The samples while a slider moves, less sharp where that is faster: that in front, where no strip has these
+        samples, or another one."""
         request, engine = self._request(session, prior, values)
-        recipe = request.recipe.replace(**values_at(request.recipe.method, position, request.evidence))
-        return self._previewed(session, replace(request, recipe=recipe), engine)
+        if front:
+            there = values_at(request.recipe.method, position, request.evidence)
+            request = replace(request, recipe=request.recipe.replace(**there))
+        return self._previewed(session, request, engine)
 
     def _previewed(self, session: Session, request: Request, engine: Engine) -> Iterator[Updates]:
         view = session.state(View)
+        # The last preview of a drag is often requested after the user let go: it would hide the final samples.
         if view.request == request:
             return
         view.request = None
@@ -399,20 +391,15 @@ class Studio:
     def _draw_early(self, session: Session, prior: str, *values: Any) -> Iterator[Updates]:
         """Samples of the first of one's own images, while others are read: these come first."""
         request, engine = self._request(session, prior, values)
-        evidence, early = request.evidence, session.state(_Early)
-
-        def wanted() -> bool:
-            return session.busy(self._panel.panel) and evidence.images is not early.images
-
+        evidence, view = request.evidence, session.state(View)
         if not evidence.used or EXAMPLES in getattr(evidence[0].source.file, "parents", ()):  # they are read at once
             return
         with (yield session.queued(_SAMPLES)) as cancel:
-            if not wanted():
+            if not session.busy(self._panel.panel) or evidence.images is view.early:
                 return
-            early.images = evidence.images
-            session.state(View).result = None  # the page shows other samples now
-            how: dict[str, Any] = request.draws | {"side": request.side(engine)}
-            how |= {"preview": True, "priority": "background"}
+            view.early, view.result = evidence.images, None  # the page shows other samples now
+            how: dict[str, Any] = {"side": request.side(engine), "preview": True, "priority": "background"}
+            how |= request.draws
             x = engine.sample(request.sampler(engine), cancel=cancel, **how).images
             text = f'<span class="early">From the first {len(evidence.used)} of your images. More are coming …</span>'
             yield self._shown(session, to_pil(x), request, 0.0) | dict.fromkeys(self._statuses, text)
@@ -555,37 +542,26 @@ class Studio:
         return self._moves.filled(session, request, engine) if session.state(View).request == request else {}
 
 
-class _Early:
-    """The images that samples were drawn from last, while others were read."""
-
-    images: tuple[EvidenceImage, ...] = ()
-
-
 class History:
-    """A visitor's last states: ten of them, with no more different images in all than one panel may have."""
+    """A visitor's last states by number: ten of them, with no more different images in all than one panel may have."""
 
     def __init__(self) -> None:
-        self._states: OrderedDict[int, Request] = OrderedDict()
-        self._last = 0
+        self.states: dict[int, Request] = {}
+        self._numbers = itertools.count(1)
 
     def keep(self, request: Request) -> int:
         """Keep a state. Returns its number, which is that of an equal earlier state."""
-        for known in self._states.values():
+        for known in self.states.values():
             if known.evidence is not request.evidence:
                 known.evidence.forget()
-        number = next((number for number, known in self._states.items() if known == request), self._last + 1)
-        self._last = max(number, self._last)
-        self._states[number] = request  # `auto` may differ
-        while len(self._states) > _MOST_STATES or (len(self._states) > 1 and self._images() > MOST_IMAGES):
-            self._states.popitem(last=False)
+        number = next((number for number, known in self.states.items() if known == request), 0) or next(self._numbers)
+        self.states[number] = request  # `auto` may differ
+        while len(self.states) > _MOST_STATES or (len(self.states) > 1 and self._images() > MOST_IMAGES):
+            del self.states[next(iter(self.states))]
         return number
 
-    def get(self, number: int) -> Request | None:
-        """The state of a number, while it is kept."""
-        return self._states.get(number)
-
     def _images(self) -> int:
-        return len({id(image) for request in self._states.values() for image in request.evidence})
+        return len({id(image) for request in self.states.values() for image in request.evidence})
 
 
 def settings_in(query: dict[str, str]) -> tuple[Sample, bool]:

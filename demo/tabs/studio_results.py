@@ -18,7 +18,7 @@ from gradio.components import Component
 from PIL import Image
 
 from transflow_core.engine import Engine
-from transflow_core.evidence import Evidence
+from transflow_core.evidence import Evidence, EvidenceImage
 from transflow_core.images import contact_sheet, to_pil
 from transflow_core.images.output import save_png
 from transflow_core.limits import SAMPLES, Range, choice
@@ -185,6 +185,7 @@ class View:
         made_from: what the contents of each inner tab depend on.
         opening: whether an address is being opened: its images are read, and its settings come after them.
         settled: the evidence that these settings came with, or that the method was chosen for.
+        early: the images that samples were drawn from last, while others were read.
     """
 
     request: Request | None = None
@@ -197,6 +198,7 @@ class View:
     made_from: dict[str, Any] = field(default_factory=dict)
     opening: bool = False
     settled: Evidence | None = None
+    early: tuple[EvidenceImage, ...] = ()
 
 
 class Results:

@@ -47,9 +47,9 @@ def test_a_link_opens(link):
 def test_a_link_to_a_path_opens(path):
     link = f"tab=interpolate&a=sepia&b=cartoon&method={path}&manner=blend:lam_ratio=0.1,pieces=2&prior=celeba128"
     settings = recipe_in(dict(parse_qsl(f"{link}&lam_a=0.1&lam_b=0.2&steps=5&n=2&seed=3&t=0.8")))
-    method = Method(method="bootstrap", lam_ratio=0.1, images_per_sample=2)
-    now = "linear" if path == "compare" else path
-    assert settings == recipe_of(now, 0.1, 0.2, 5, 2, 3, 0.8, method)
+    own = {"lam_ratio_a": 0.1, "lam_ratio_b": 0.2, "steps": 5, "n": 2, "seed": 3, "temperature": 0.8}
+    own["interpolation"] = "linear" if path == "compare" else path
+    assert settings == recipe_of(own, Method(method="bootstrap", lam_ratio=0.1, images_per_sample=2))
     again = link_to(settings, Evidence(example="sepia"), Evidence(example="cartoon"))
     assert recipe_in(dict(parse_qsl(again))) == settings
 

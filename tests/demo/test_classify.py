@@ -246,7 +246,7 @@ def tab(engines):
 def test_removing_the_first_class_while_a_task_is_read_leaves_the_others(tab):
     session = Session("somebody")
     # It cancels what is read into that class.
-    done(tab._fill(session, tasks()["styles"], TINY), between=lambda: session.cancel("classify-0"))
+    done(tab._fill(tasks()["styles"], session, TINY), between=lambda: session.cancel("classify-0"))
     done(tab._remove_class(0, session, TINY))
     assert [len(session.evidence[f"classify-{index}"]) for index in range(4)] == [0, 6, 6, 6]
     assert len(session.evidence["classify-queries"]) == 14

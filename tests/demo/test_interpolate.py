@@ -303,11 +303,14 @@ def test_a_link_to_the_tab_opens_it_whichever_tab_the_page_names_meanwhile(tab, 
     session.query, session.tab = f"tab=interpolate{more}", "studio"
     updates = done(tab._open(session, TINY))[-1]
     assert [side.evidence(session).example for side in (tab.a, tab.b)] == ends
-    assert all(updates[lam]["value"] in LAM_RATIO_SLIDER for lam in (tab.lam_a, tab.lam_b)), "else a slider breaks"
+    assert all(updates[tab.own[f"lam_ratio_{end}"]]["value"] in LAM_RATIO_SLIDER for end in "ab"), (
+        "else a slider breaks"
+    )
 
 
-def settings(path="linear", lam_a=0.02, lam_b=0.02, steps=3, n=1, seed=0, temperature=1.0, **how):
-    return recipe_of(path, lam_a, lam_b, steps, n, seed, temperature, **how)
+def settings(path="linear", lam_a=0.02, lam_b=0.02, n=1, seed=0, temperature=1.0, **how):
+    own = {"interpolation": path, "lam_ratio_a": lam_a, "lam_ratio_b": lam_b, "steps": 3, "n": n}
+    return recipe_of(own | {"seed": seed, "temperature": temperature}, **how)
 
 
 def made(tab, recipe, a, b):

@@ -358,7 +358,7 @@ def test_the_history_has_ten_states_and_no_posteriors():
         numbers.append(history.keep(state))
     gc.collect()
     assert [posterior() is None for posterior in posteriors] == [True] * 11 + [False]
-    assert history.get(numbers[1]) is None and history.get(numbers[2]) is states[2]
+    assert numbers[1] not in history.states and history.states[numbers[2]] is states[2]
     assert history.keep(Request(states[5].evidence, DEFAULT.replace(seed=5))) == numbers[5]
 
 
