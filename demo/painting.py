@@ -10,7 +10,7 @@ from PIL import Image
 
 # Cells of the longer side: finer than a finger.
 _CELLS = 96
-_TEXT = re.compile(r"([1-9]\d{0,1})x([1-9]\d{0,1}):([0-9a-f]+)")
+_TEXT = re.compile(r"([1-9]\d{0,1})x([1-9]\d{0,1}):([01]+)")
 
 
 def paintable(
@@ -51,20 +51,19 @@ def mask_of(text: object) -> Image.Image | None:
     Raises ValueError for anything else.
 
     Example:
-        >>> mask_of("4x2:0f").getbbox()
+        >>> mask_of("4x2:00001111").getbbox()
         (0, 1, 4, 2)
     """
     if text == "":
         return None
-    found = _TEXT.fullmatch(text) if isinstance(text, str) and len(text) < _CELLS**2 else None
+    found = _TEXT.fullmatch(text) if isinstance(text, str) and len(text) < 2 * _CELLS**2 else None
     width, height = (int(found[1]), int(found[2])) if found else (0, 0)
-    if found is None or max(width, height) > _CELLS or len(found[3]) != 2 * -(-width * height // 8):
+    if found is None or max(width, height) > _CELLS or len(found[3]) != width * height:
         raise ValueError("this is not a painted mask")
-    packed = np.frombuffer(bytes.fromhex(found[3]), np.uint8)
-    cells = np.unpackbits(packed, count=width * height).reshape(height, width)
+    cells = np.frombuffer(found[3].encode(), np.uint8).reshape(height, width) - ord("0")
     return Image.fromarray(255 * cells) if cells.any() else None
 
 
 def _text_of(mask: Image.Image) -> str:
-    cells = np.asarray(mask.convert("L")) > 127
-    return f"{mask.width}x{mask.height}:{np.packbits(cells).tobytes().hex()}"
+    cells = np.asarray(mask.convert("L")) // 128
+    return f"{mask.width}x{mask.height}:{''.join(map(str, cells.flat))}"

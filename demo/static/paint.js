@@ -1,6 +1,6 @@
 // Paint over a picture: every `.paint` of the page, now and later. A click on one of its buttons triggers the event
-// `painted` of the box. Its detail is the mask, "WxH:" and a bit for each cell, row by row, as hexadecimal bytes ("" for
-// nothing), and whether it is for all pictures. Ours, because Gradio's ImageEditor cannot be a part of a list of images.
+// `painted` of the box. Its detail is the mask, "WxH:" and 0 or 1 for each cell, row by row ("" for nothing), and whether
+// it is for all pictures. Ours, because Gradio's ImageEditor cannot be a part of a list of images.
 {
   const disc = (canvas, x, y) => {
     const brush = canvas.getContext('2d');
@@ -19,25 +19,16 @@
   };
   const maskOf = canvas => {
     const {width, height} = canvas, {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
-    let digits = '', some = false;
-    for (let i = 0; i < 8 * Math.ceil(width * height / 8); i += 4) {
-      let four = 0;
-      for (let bit = 0; bit < 4; bit++) four = 2 * four + ((data[4 * (i + bit) + 3] ?? 0) > 127);
-      digits += four.toString(16);
-      some ||= four > 0;
-    }
-    return some ? `${width}x${height}:${digits}` : '';
+    const cells = Array.from({length: width * height}, (_, cell) => Number(data[4 * cell + 3] > 127)).join('');
+    return cells.includes('1') ? `${width}x${height}:${cells}` : '';
   };
   const show = canvas => {
-    const [size, digits] = (canvas.dataset.mask ?? '').split(':'), brush = canvas.getContext('2d');
+    const [size, cells] = (canvas.dataset.mask ?? '').split(':'), brush = canvas.getContext('2d');
     brush.clearRect(0, 0, canvas.width, canvas.height);
     canvas.dataset.shown = 'yes';
     if (size !== `${canvas.width}x${canvas.height}`) return;
     const picture = brush.createImageData(canvas.width, canvas.height);
-    [...digits].forEach((digit, i) => {
-      for (let bit = 0; bit < 4; bit++)
-        if (parseInt(digit, 16) & (8 >> bit) && 4 * i + bit < canvas.width * canvas.height) picture.data.set([225, 29, 72, 255], 4 * (4 * i + bit));
-    });
+    [...cells].forEach((one, cell) => { if (one === '1') picture.data.set([225, 29, 72, 255], 4 * cell); });
     brush.putImageData(picture, 0, 0);
   };
   let last = null, at = null;  // of the pointer while it is down; of the keyboard
