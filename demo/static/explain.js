@@ -83,11 +83,12 @@ const deviations = (points, centre, ratio, method) => {
 
 // ---- what is on the screen -----------------------------------------------------------------------------------------
 
-const state = {};
-const initial = () => ({points: START.map(point => [...point]), ratio: 0.5, seed: 1,
-  method: {kind: 'posterior', likeness: 0.5, images: 2}});
-Object.assign(state, initial());
-let noise = standardNormal(state.seed, DRAWS);
+let state, noise;
+const begin = () => {
+  state = {points: START, ratio: 0.5, seed: 1, method: {kind: 'posterior', likeness: 0.5, images: 2}};
+  noise = standardNormal(state.seed, DRAWS);
+};
+begin();
 
 const number = (value, digits = 3) => {
   if (value === Infinity) return '∞';
@@ -96,7 +97,6 @@ const number = (value, digits = 3) => {
 };
 const short = value => value === Infinity ? '∞' : value >= 10 || value === 0 ? number(value, 0)
   : String(Number(value.toPrecision(3)));
-const pair = ([a, b], digits = 3) => `(${number(a, digits)}, ${number(b, digits)})`;
 const write = (name, text) => findAll(`[data-out="${name}"]`).forEach(node => {
   if (node.textContent !== text) node.textContent = text;
 });
@@ -235,8 +235,8 @@ const draw = () => {
   // Only at rest: a screen reader would read each step of a drag.
   clearTimeout(timer);
   timer = setTimeout(() => {
-    find('.live-text').textContent = `Posterior of ${state.points.length} images: mean ${pair(posterior.mean, 2)}, `
-      + `variance ${number(posterior.variance, 2)}.`;
+    const [x, y, variance] = [...posterior.mean, posterior.variance].map(value => number(value, 2));
+    find('.live-text').textContent = `Posterior of ${state.points.length} images: mean (${x}, ${y}), variance ${variance}.`;
   }, 500);
 };
 
@@ -251,10 +251,7 @@ const snapped = (x, y) => [
   Number(Math.min(Math.max(x, PLANE.left + 0.2), PLANE.right - 0.2).toFixed(2)),
   Number(Math.min(Math.max(y, PLANE.bottom + 0.2), PLANE.top - 0.2).toFixed(2)),
 ];
-const move = (index, x, y) => {
-  state.points[index] = snapped(x, y);
-  draw();
-};
+const move = (index, x, y) => setPoints(state.points.with(index, snapped(x, y)));
 const remove = index => {
   if (state.points.length > 1) setPoints(state.points.filter((_, i) => i !== index));
 };
@@ -267,8 +264,7 @@ const actions = {
   remove: () => remove(state.points.length - 1),
   draws: () => { noise = standardNormal(++state.seed, DRAWS); draw(); },
   reset: () => {
-    Object.assign(state, initial());
-    noise = standardNormal(state.seed, DRAWS);
+    begin();
     find('#how-many').value = 18;
     draw();
   },
@@ -282,12 +278,11 @@ element.addEventListener('click', event => {
     draw();
   }
 });
-element.addEventListener('input', event => {
-  const input = event.target;
-  if (input.id === 'how-lam') state.ratio = Number((10 ** parseFloat(input.value)).toPrecision(3));
-  if (input.name === 'how-method') state.method = {...state.method, kind: input.value};
-  if (input.id === 'how-likeness') state.method = {...state.method, likeness: Number(input.value) / 100};
-  if (input.id === 'how-images') state.method = {...state.method, images: Number(input.value)};
+element.addEventListener('input', ({target: {id, name, value}}) => {
+  if (id === 'how-lam') state.ratio = Number((10 ** parseFloat(value)).toPrecision(3));
+  if (name === 'how-method') state.method.kind = value;
+  if (id === 'how-likeness') state.method.likeness = value / 100;
+  if (id === 'how-images') state.method.images = Number(value);
   draw();
 });
 

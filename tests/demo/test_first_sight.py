@@ -60,13 +60,6 @@ def test_it_opens_with_samples_and_their_images_all_in_sight_at_once(new_page, s
     says(page, "#faces-status", "They are the model's own.")
 
 
-def test_the_picture_that_the_page_opens_with_has_the_cells_that_are_cut_from_it():
-    value = _opening()
-    side = 4 * (value["cell"] + value["gap"]) + value["gap"]
-    with Image.open(FOLDER / "opening.jpg") as image:
-        assert image.size == (side, side)
-
-
 def test_the_picture_that_the_page_opens_with_is_what_it_draws_and_has_the_same_large_face():
     engine = Engine(load_prior())
     evidence = engine.read(example_sets()[OPENING].files)
@@ -75,10 +68,11 @@ def test_the_picture_that_the_page_opens_with_is_what_it_draws_and_has_the_same_
     pictures, small = (
         to_pil(engine.sample(sampler, **request.draws, side=side).images) for side in (None, request.side(engine))
     )
-    sheet = np.asarray(sheet_picture(pictures), float)
+    sheet, value = np.asarray(sheet_picture(pictures), float), _opening()
     with Image.open(FOLDER / "opening.jpg") as image:
         assert np.abs(sheet - np.asarray(image, float)).mean() < 2
-    assert Result(request, engine, small, {}).best[0] == _opening()["large"]
+        assert image.width == 4 * (value["cell"] + value["gap"]) + value["gap"]  # faces are cut from it
+    assert Result(request, engine, small, {}).best[0] == value["large"]
 
 
 def test_one_slider_moves_likeness_and_lam_and_they_move_it(page, served_small):

@@ -59,6 +59,12 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     page = new_page(width=390, height=844, touch=True)
     page.goto(served_small)
     wait_samples(page)  # it opens with an example set
+    bar = page.locator("#dice").bounding_box()["y"]
+    for at in ("#sheet .large", "#sheet .cells button >> nth=0", "#closeness-range", "#evidence [data-example=sepia]"):
+        box = page.locator(at).bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= bar, at
+    page.locator("#sheet .cells button").last.click()  # the row scrolls
+    page.wait_for_selector("#sheet .large img[alt^='Face 16 of 16: ']")
     # While photographs are read, how far that is stands above the bar, although the drawer is closed.
     page.evaluate("document.querySelector('#evidence-status').append(document.createElement('progress'))")
     page.wait_for_selector("#evidence-status progress", state="visible")

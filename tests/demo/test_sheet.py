@@ -33,7 +33,7 @@ from transflow_core.posterior import Posterior
 from ..helpers import METHODS, TIMEOUT, by_posterior, frames, make_grown_prior, make_tiny_prior
 from .conftest import EXAMPLES, TINY, choose_example, done, same, saved, says
 from .test_phone import OWN, shows_its_images
-from .test_studio import drag, from_menu, same_sheet, sheet, status, wait_samples, wait_status
+from .test_studio import drag, from_menu, same_sheet, sheet, status, wait_status
 
 COPIED_JS = """async () => {
   const [item] = await navigator.clipboard.read();
@@ -238,10 +238,6 @@ def test_undo_back_and_the_address(page, served_small):
     assert page.locator("#history .states button").count() == 3
     page.click("#reset")
     page.wait_for_url(lambda url: "n=4" not in url)
-    page.click("#history .share")
-    says(page, ".card-window p", OWN)
-    assert not page.is_visible(".card-window [data-do=link]")
-    page.keyboard.press("Escape")
 
 
 def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, served_small, tmp_path):
@@ -259,6 +255,7 @@ def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, s
     wait_status(page, "m = 5 ")
     page.click("#history .share")
     says(page, ".card-window p", OWN)
+    assert not page.is_visible(".card-window [data-do=link]")
     picture = saved(page, ".card-window [data-do=picture]", tmp_path)
     assert picture.name == "new_faces.png" and not shows_its_images(picture)
     before = page.get_attribute(".card-window img", "src")
@@ -305,21 +302,6 @@ def test_the_history_goes_through_the_tabs(page, served_small, hold):
     wait_status(page, re.search("seed [01]", before)[0])
 
 
-def test_on_a_phone_the_samples_stay_visible(new_page, served_small):
-    page = new_page(width=390, height=844)
-    page.goto(served_small)
-    wait_samples(page)
-    page.click("#evidence [data-example=sepia]")
-    page.wait_for_url(re.compile("example=sepia"))
-    bar = page.locator("#dice").bounding_box()["y"]
-    for at in ("#sheet .large", "#sheet .cells button >> nth=0", "#closeness-range", "#evidence [data-example=sepia]"):
-        box = page.locator(at).bounding_box()
-        assert box["y"] >= 0 and box["y"] + box["height"] <= bar, at
-    assert page.locator("#sheet .cells button").last.bounding_box()["x"] > 390  # the row scrolls
-    page.locator("#sheet .cells button").last.click()
-    page.wait_for_selector("#sheet .large img[alt^='Face 16 of 16: sepia']")
-
-
 def test_what_a_link_to_the_page_shows(served_small):
     with urlopen(served_small) as answer:
         page = answer.read().decode()
@@ -331,19 +313,13 @@ def test_what_a_link_to_the_page_shows(served_small):
         assert image.size == (1200, 630)
 
 
-@pytest.mark.browser
 def test_the_page_installs_as_a_window_of_its_own(served_small, page):
-    """As Chromium sees it: a manifest without errors, an icon that is drawn, and nothing that stands in the way."""
+    """As Chromium sees it: a manifest without errors, and nothing, such as a missing icon, that stands in the way."""
     page.goto(served_small)
     devtools = page.context.new_cdp_session(page)
     found = devtools.send("Page.getAppManifest")
     manifest = json.loads(found["data"])
     assert not found["errors"] and manifest["name"] == "Transflow Studio" and manifest["display"] == "standalone"
-    [icon] = manifest["icons"]
-    drawn = (
-        """async (src) => {const icon = new Image(64, 64); icon.src = src; await icon.decode(); return icon.complete}"""
-    )
-    assert page.evaluate(drawn, icon["src"])
     errors = [one["errorId"] for one in devtools.send("Page.getInstallabilityErrors")["installabilityErrors"]]
     assert set(errors) <= {"in-incognito"}  # as every page of a test is
 

@@ -6,7 +6,6 @@ import re
 import shutil
 import zipfile
 from dataclasses import replace
-from urllib.parse import parse_qsl
 
 import gradio as gr
 import numpy as np
@@ -19,7 +18,7 @@ from demo import cards
 from demo.controls import Model
 from demo.server.state import Session
 from demo.tabs.preview_strip import Strip
-from demo.tabs.studio import Studio, settings_in
+from demo.tabs.studio import Studio
 from demo.tabs.studio_results import DEFAULT, Request, View
 from transflow_core.evidence import Evidence
 from transflow_core.images.output import read_png_metadata
@@ -29,7 +28,7 @@ from transflow_core.recipes import Sample
 from transflow_core.views import from_metadata, to_python, to_shell
 
 from ..helpers import TIMEOUT, frames
-from .conftest import EXAMPLES, LAM, OTHER, TINY, choose_example, choose_prior, done, opened, saved, says, unfold
+from .conftest import EXAMPLES, OTHER, TINY, choose_example, choose_prior, done, opened, saved, says, unfold
 
 
 def chosen(page, url, example):
@@ -102,11 +101,6 @@ def code_says(page, selector, text):
     page.get_by_role("tab", name="Download").filter(visible=True).click()
     unfold(page, "The same as code")
     says(page, selector, text)
-
-
-def seed(page, number):
-    page.fill("#seed input", str(number))
-    page.press("#seed input", "Enter")
 
 
 @pytest.fixture
@@ -213,20 +207,6 @@ def test_visitors_neither_delay_one_another_nor_see_each_others_images(studio, n
     assert encode.begun.wait(TIMEOUT)
     two.close()
     assert encode.cancelled.wait(TIMEOUT)
-
-
-def test_an_invalid_address_opens_with_the_defaults(page, served_small):
-    opened(page, served_small + "/?lam=nan&t=hot&n=1e99&seed=-5&manner=mine&structure=nowhere&example=../../etc")
-    assert "No images yet" in status(page) and page.is_checked("#method-kind input[value=local]")
-    assert slider(page) == pytest.approx(LAM, rel=0.02)
-
-
-@pytest.mark.parametrize(
-    "query", ["lam=nan", "t=hot", "n=1e99", "seed=-5", "manner=mine", "likeness=x", "structure=nowhere"]
-)
-def test_each_invalid_value_of_an_address_is_refused(query):
-    with pytest.raises(ValueError):
-        settings_in(dict(parse_qsl(query)))
 
 
 def test_downloads_are_what_the_page_shows(studio, engines, tmp_path):
@@ -365,15 +345,32 @@ def test_a_set_of_the_row_is_not_said_to_look_broken(engines, monkeypatch):
     assert "copper hair" in said["red_hair"]
 
 
+@pytest.fixture(scope="module")
+def tab(engines):
+    """The tab alone, for tests without a browser."""
+    with gr.Blocks():
+        return Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
+
+
+@pytest.mark.parametrize(
+    "query", ["lam=nan", "t=hot", "n=1e99", "seed=-5", "manner=mine", "likeness=x", "structure=nowhere"]
+)
+def test_an_invalid_address_opens_with_the_defaults(tab, query):
+    session = Session("somebody")
+    session.query = f"{query}&style_levels=1&example=../../etc"
+    opened = done(tab._open(session, TINY))[-1]
+    assert not tab._panel.evidence(session).ready and opened[tab._method.kind] == "local"
+    for name in ("n", "seed", "temperature", "style_levels"):
+        assert opened[tab._drawing[name]] == getattr(DEFAULT, name)
+
+
 def chosen_anew(tab, session):
     """The controls that are set since the evidence may be another one."""
     return next(tab._evidence_changed(session, TINY, *(one.value for one in tab._inputs)), {})
 
 
-def test_no_method_is_chosen_in_the_place_of_that_of_an_address(engines):
+def test_no_method_is_chosen_in_the_place_of_that_of_an_address(tab):
     """Gradio says at any moment that the page's first tab was opened: then "choose for me" is still on in the page."""
-    with gr.Blocks():
-        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
     session, meanwhile = Session("somebody"), []
     session.query = "method=posterior&example=sepia"
     done(tab._open(session, TINY), between=lambda: meanwhile.append(chosen_anew(tab, session)))
@@ -381,19 +378,15 @@ def test_no_method_is_chosen_in_the_place_of_that_of_an_address(engines):
     assert tab._choose(session, TINY, True)  # by the user, afterwards
 
 
-def test_what_the_address_of_another_tab_asks_for_is_not_for_the_studio(engines):
-    with gr.Blocks():
-        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
+def test_what_the_address_of_another_tab_asks_for_is_not_for_the_studio(tab):
     for address, n in (("n=3&example=none", 3), ("tab=interpolate&n=3&method=posterior", DEFAULT.n)):
         session = Session("somebody")
         session.query = address
         assert done(tab._open(session, TINY))[-1][tab._n] == n
 
 
-def test_of_one_photo_the_slider_says_its_own_lambda(engines):
+def test_of_one_photo_the_slider_says_its_own_lambda(tab, engines):
     """Its curve is another one than that of several."""
-    with gr.Blocks():
-        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
     session = Session("somebody")
     session.evidence["evidence"] = replace(engines.get(TINY).read(EXAMPLES["sepia"][:1]), prior=TINY)
     moved = next(tab._move(session, 0.4, TINY, *(one.value for one in tab._inputs)))
@@ -406,19 +399,15 @@ def test_of_one_photo_the_slider_says_its_own_lambda(engines):
     assert more[tab._method.likeness]["value"] == pytest.approx(along(0.4).likeness, abs=0.01)
 
 
-def test_a_method_is_chosen_once_for_a_set(engines):
+def test_a_method_is_chosen_once_for_a_set(tab):
     """Several events say that the set may be another one. A late one would replace what the user chose meanwhile."""
-    with gr.Blocks():
-        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
     session = Session("somebody")
     for example in ("sepia", "sketch"):
         done(tab._panel.open(session, example, TINY))
         assert chosen_anew(tab, session) and not chosen_anew(tab, session)
 
 
-def test_no_updating_is_left_of_samples_that_were_given_up(engines):
-    with gr.Blocks():
-        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
+def test_no_updating_is_left_of_samples_that_were_given_up(tab, engines):
     session, engine = Session("somebody"), engines.get(TINY)
     first, other = (Request(Evidence(), DEFAULT.replace(prior=TINY, seed=seed)) for seed in range(2))
     done(tab._fill(session, first, engine, None))
