@@ -381,9 +381,11 @@ class EvidencePanel(ImageList):
             own[self.panel] = self.evidence(session)
         if key != MINE:
             yield from self.open(session, key, prior)
-        elif self.panel in own:
+        elif (before := own.get(self.panel)) is not None and before.prior == prior:
+            yield (yield from self.put(session, replace(before, remaining=0), prior))
+        elif before is not None:
             with (yield session.queued(self.panel, newest=True)) as cancel:
-                yield from self._put_back(session, own[self.panel], prior, cancel)
+                yield from self._read_again(session, before, prior, cancel)
 
     def _follow(self, session: Session, prior: str) -> Iterator[Updates]:
         """For another prior, the images are aligned and inverted again."""
@@ -449,14 +451,6 @@ class EvidencePanel(ImageList):
 
     def _gives_way(self, session: Session) -> bool:
         return bool(session.state(_Reading).get(self.panel))
-
-    def _put_back(self, session: Session, before: Evidence, prior: str, cancel: CancelToken) -> Iterator[Updates]:
-        """Earlier images again; for another prior they are read again."""
-        if before.prior == prior:
-            self._put(session, replace(before, remaining=0))
-            yield self._show(session)
-        else:
-            yield from self._read_again(session, before, prior, cancel)
 
     def _show(self, session: Session, reading: str = "") -> Updates:
         own = None if self._is_own(session) else session.state(_Own).get(self.panel)

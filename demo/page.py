@@ -66,7 +66,7 @@ class Page(gr.Blocks):
 
     Attributes:
         folder: of uploads and results.
-        ahead: work to do in advance, while no request waits.
+        ahead: work to do in advance while no request waits, for ever.
         forget: drops what is in memory of images that nobody used for so many seconds.
     """
 
@@ -154,7 +154,7 @@ def build(engines: Engines | None = None, first_prior: str = DEFAULT_PRIOR) -> P
             _opened(tab)
         demo.unload(Session.disconnected)
         add_endpoints(engines, demo)
-    demo.ahead, demo.forget = partial(engines.read_examples, first_prior), engines.forget
+    demo.ahead, demo.forget = partial(engines.keep_examples, first_prior), engines.forget
     return demo
 
 

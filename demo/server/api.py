@@ -127,20 +127,16 @@ def _inputs(model: type[Recipe], files: dict[str, Any]) -> dict[str, Any]:
     for name, one in model.inputs.items():
         value = files[name]
         if one.kind == "classes":
-            found[name] = _classes(value, name)
-            total += sum(map(len, found[name].values()))
+            if not isinstance(value, dict) or len(value) not in limits.CLASSES_OF_CALL:
+                raise ValueError(f"{name} takes {limits.CLASSES_OF_CALL} classes, each a name with its images")
+            classes = {limits.class_name(key): uploaded(some, f"{name} of {key!r}") for key, some in value.items()}
+            found[name], total = classes, total + sum(map(len, classes.values()))
         elif one.kind != "masks" or value is not None:
             found[name] = uploaded(value, name, _MOST_FILES.get(name, limits.MOST_IMAGES))
             total += len(found[name])
     if total > limits.MOST_CLASSIFIED:
         raise ValueError(f"at most {limits.MOST_CLASSIFIED} images in one call, not {total}")
     return found
-
-
-def _classes(value: Any, name: str) -> dict[str, list[Path]]:
-    if not isinstance(value, dict) or len(value) not in limits.CLASSES_OF_CALL:
-        raise ValueError(f"{name} takes {limits.CLASSES_OF_CALL} classes, each a name with its images")
-    return {limits.class_name(key): uploaded(files, f"{name} of {key!r}") for key, files in value.items()}
 
 
 def _call_of(function: Callable) -> Callable:

@@ -19,6 +19,7 @@ from transflow_core.priors.prior import pick_device
 from transflow_core.runtime.worker import Cancelled, ComputeWorker
 
 from ..examples import example_sets
+from .files import AGE, EVERY
 
 # Addresses that are fetched at once: each may take all of the host's connection for minutes.
 _FETCHING = 2
@@ -44,7 +45,6 @@ class Engines:
         of = "" if self._hub == ["*"] else f" of {', '.join(self._hub)}"
         self._addresses = f", or hf://owner/repo/file{of}" if self._hub else ""
         self._fetching = threading.Semaphore(_FETCHING)
-        self._ahead, self._read = "", 0.0  # whose example sets were read ahead, and when
         # A GPU needs no such thread.
         self._compute: ComputeWorker | None = ComputeWorker.shared() if pick_device(device).type == "cpu" else None
         self._engines: OrderedDict[str, Engine] = OrderedDict()
@@ -95,29 +95,24 @@ class Engines:
         return engine
 
     def forget(self, seconds: float) -> None:
-        """Drop what is kept in memory of images that were not used for so long, but for the sets of the row."""
-        if self._ahead and time.monotonic() - self._read > seconds / 2:
-            self._read = time.monotonic()
-            # Not in this thread: idle work waits for all other, and the files that nobody uses would stay.
-            threading.Thread(target=self.read_examples, args=[self._ahead], name="ahead", daemon=True).start()
+        """Drop what is kept in memory of images that were not used for so long."""
         with self._lock:
             engines = list(self._engines.values())
         for engine in engines:
             engine.forget(seconds)
 
-    def read_examples(self, name: str) -> None:
-        """Invert the example sets of the row while no request waits, so that the first click on one is quick.
-
-        The page opens with the first of them.
+    def keep_examples(self, name: str) -> None:
+        """Invert the example sets of the row while no request waits, and again before they are dropped, until the
+        process ends: so the first click on one is quick. The page opens with the first of them.
 
         On a GPU, which needs no such preparation, nothing happens.
         """
-        if self._compute is not None:
-            engine = self.get(name)
-            with contextlib.suppress(Cancelled):  # the process ends
+        with contextlib.suppress(Cancelled):  # the process ends
+            while self._compute is not None:
+                engine = self.get(name)
                 for some in filter(lambda one: one.shown, example_sets().values()):
                     engine.looks(engine.read(some.files, align="never", priority="idle").posterior(), priority="idle")
-            self._ahead, self._read = name, time.monotonic()
+                time.sleep(max(EVERY, AGE / 2))
 
     def _load(self, name: str) -> Engine:
         from_hub = is_hub_address(name)

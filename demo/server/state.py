@@ -128,12 +128,8 @@ class Session:
         return PAGE.busy((self.id, part))
 
     def file(self, name: str) -> Path:
-        """Where to write a file of this name. It replaces the one before, so that a visitor's folder cannot grow.
-
-        The folder is made at its first use, and again after somebody deleted it.
-        """
-        if self._folder is None or not self._folder.is_dir():
-            self._folder = new_folder()
+        """Where to write a file of this name. It replaces the one before, so that a visitor's folder cannot grow."""
+        self._folder = self._folder or new_folder()
         return self._folder / name
 
     def close(self) -> None:

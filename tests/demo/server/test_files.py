@@ -56,13 +56,6 @@ def test_files_go_by_age_whoever_wrote_them_and_their_folders_go_too(tmp_path, c
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_session_uses_stays_however_old_it_is(tmp_path, clock):
-    source, result, other = (write(tmp_path / place) for place in ("aa/face.png", "session/sheet.png", "bb/other.png"))
-    clock.seconds = 9000
-    assert sweep(tmp_path, [source, result.parent]) == 2 * (10 + FILE)
-    assert source.exists() and result.exists() and not other.exists()
-
-
 def test_the_oldest_go_where_there_are_too_many_bytes_and_those_in_use_last(tmp_path):
     files = [write(tmp_path / name / "file", 1000) for name in "abcd"]
     for age, file in enumerate(files):

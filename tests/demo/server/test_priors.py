@@ -3,11 +3,15 @@
 import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
 
 import demo.server.priors
+from demo.examples import example_sets
+from demo.server.files import AGE
 from demo.server.priors import Engines
+from transflow_core.engine import Cancelled, Engine
 
 from ...helpers import TIMEOUT, make_tiny_prior
 
@@ -72,15 +76,9 @@ def test_a_prior_that_is_being_loaded_blocks_only_who_asks_for_it(folder, loader
     assert loader.loaded.count(B) == 1
 
 
-@pytest.fixture
-def most(monkeypatch):
-    """`most(own, from_hub)` are kept."""
-    return lambda *numbers: monkeypatch.setattr(demo.server.priors, "_MOST", numbers)
-
-
-def test_the_least_recently_used_goes_first(folder, loader, most):
+def test_the_least_recently_used_goes_first(folder, loader, monkeypatch):
     engines = Engines(folder, device="cpu")
-    most(2)
+    monkeypatch.setitem(demo.server.priors._MOST, False, 2)
     a = engines.get(A)
     engines.get(B)
     assert engines.get(A) is a
@@ -90,9 +88,9 @@ def test_the_least_recently_used_goes_first(folder, loader, most):
     assert loader.loaded == [A, B, C, B]
 
 
-def test_a_prior_that_is_being_loaded_is_not_put_out(folder, loader, most):
+def test_a_prior_that_is_being_loaded_is_not_put_out(folder, loader, monkeypatch):
     engines = Engines(folder, device="cpu")
-    most(1)
+    monkeypatch.setitem(demo.server.priors._MOST, False, 1)
     with loader.held(engines, A) as (slow,):
         for name in (B, C, D):
             engines.get(name)
@@ -148,9 +146,9 @@ def test_addresses_get_nothing_of_the_owners_and_put_out_nothing_that_is_offered
     assert [access.token for access in loader.accesses] == [None, None, False, False, False]
 
 
-def test_few_addresses_are_fetched_at_once(loader, most):
+def test_few_addresses_are_fetched_at_once(loader, monkeypatch):
     engines = Engines(device="cpu", hub="on")
-    most(3, 9)
+    monkeypatch.setitem(demo.server.priors._MOST, True, 9)
     with (
         loader.held(engines, *(f"hf://slow/hub/{index}.safetensors" for index in range(2))),
         pytest.raises(ValueError, match="Try again in a few minutes"),
@@ -159,12 +157,9 @@ def test_few_addresses_are_fetched_at_once(loader, most):
     engines.get(HUB)
 
 
-def test_the_sets_of_the_row_are_read_again_and_nothing_waits_for_that(folder, monkeypatch):
-    engines, read, go_on = Engines(folder), threading.Event(), threading.Event()
-    monkeypatch.setattr(engines, "read_examples", lambda name: (read.set(), go_on.wait(TIMEOUT)))
-    engines.forget(60)
-    assert not read.is_set()  # none was read ahead
-    engines._ahead, engines._read = A, -60
-    engines.forget(60)
-    assert read.wait(TIMEOUT) and not go_on.is_set()
-    go_on.set()
+def test_the_sets_of_the_row_are_read_again_before_they_are_forgotten(folder, loader, monkeypatch):
+    waited = mock.Mock(side_effect=[None, Cancelled])
+    monkeypatch.setattr(demo.server.priors.time, "sleep", waited)
+    with mock.patch.object(Engine, "read") as read, mock.patch.object(Engine, "looks"):
+        Engines(folder).keep_examples(A)
+    assert waited.call_args.args[0] < AGE and read.call_count == 2 * sum(one.shown for one in example_sets().values())

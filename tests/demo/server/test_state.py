@@ -1,7 +1,6 @@
 """A visitor's session: found again, kept by use, and over at some time."""
 
 import asyncio
-import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -91,14 +90,10 @@ def test_an_address_keeps_so_many_sessions_and_loses_those_that_were_closed_firs
     assert [one.id in Session._all for one in (*ours, other)] == [False, True, False, True]
 
 
-def test_a_folder_that_a_cleaner_took_is_made_anew():
+def test_a_file_replaces_that_of_its_name_until_the_session_ends():
     one = session("one")
-    path = one.file("a.txt")
-    path.write_text("1")
-    assert one.file("a.txt") == path
-    shutil.rmtree(path.parent)
-    one.file("a.txt").write_text("2")
-    folder = one.file("a.txt").parent
-    assert list(folder.iterdir()) == [folder / "a.txt"]
+    for text in "12":
+        (path := one.file("a.txt")).write_text(text)
+    assert list(path.parent.iterdir()) == [path]
     one.close()
-    assert not folder.exists()
+    assert not path.parent.exists()
