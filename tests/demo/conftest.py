@@ -7,6 +7,7 @@ import re
 import shlex
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ARTIFACTS = ROOT / "artifacts"  # pictures of each tab, on a desktop and on a phone
 WAIT = 1000 * TIMEOUT  # milliseconds
 expect.set_options(timeout=WAIT)  # else it waits for five seconds, whatever a page's own timeout is
+FILE = {"_type": "gradio.FileData"}
 TINY, OTHER = "tiny.safetensors", "other.safetensors"
 EXAMPLES = {key: [str(file) for file in example.files] for key, example in example_sets().items()}
 
@@ -252,6 +254,27 @@ def done(steps, between=lambda: None):
                 updates.append(found)
                 between()
     return updates
+
+
+def waited(reached):
+    """What a function gives as soon as it is true."""
+    for _ in range(TIMEOUT * 20):
+        if found := reached():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("not reached")
+
+
+def uploaded(http, more=b""):
+    """A file as the API takes it: a face, and more bytes."""
+    data = Path(EXAMPLES["sepia"][0]).read_bytes() + more
+    return {"path": http.post("/gradio_api/upload", files={"files": data}).json()[0], "meta": FILE}
+
+
+def begun(http, endpoint, **given):
+    """The address at which the answer of a call comes."""
+    url = f"/gradio_api/call/v2/{endpoint}"
+    return f"{url}/{http.post(url, json=given).json()['event_id']}"
 
 
 def run_python(code):

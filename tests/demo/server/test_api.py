@@ -25,7 +25,7 @@ from transflow_core.recipes import RECIPES
 from transflow_core.runtime.worker import as_client
 
 from ...helpers import ROOT, TIMEOUT
-from ..conftest import TINY
+from ..conftest import FILE, TINY, begun, uploaded
 
 SETS = {key: example.files for key, example in example_sets().items()}
 
@@ -250,30 +250,22 @@ def test_what_calls_make_is_bounded_as_uploads_are(client, monkeypatch):
             client.predict(api_name="/sample", evidence=sent(images("sepia", 1)), n=1, prior=TINY)
 
 
-FILE = {"_type": "gradio.FileData"}
-
-
 def test_sixty_four_calls_delay_nobody_else(served, new_page, hold):
     """A caller with too many calls waits alone: pages open, and another address is answered."""
-    with httpx.Client(timeout=TIMEOUT) as http, SETS["sepia"][0].open("rb") as file:
-        path = http.post(f"{served}/gradio_api/upload", files={"files": file}).json()[0]
-        url, given = f"{served}/gradio_api/call/v2/align", {"images": [{"path": path, "meta": FILE}], "align": "never"}
-        read = hold("faces")
-        calls = [http.post(url, json=given).json()["event_id"] for _ in range(64)]
+    http, other = (
+        httpx.Client(base_url=served, timeout=TIMEOUT, headers={"x-forwarded-for": f"192.0.2.{n}"}) for n in (1, 2)
+    )
+    with http, other:
+        given, read = {"images": [uploaded(http)], "align": "never"}, hold("faces")
+        calls = [begun(http, "align", **given) for _ in range(64)]
         try:
-            other = {"x-forwarded-for": "192.0.2.1"}
-            file.seek(0)
-            path = http.post(f"{served}/gradio_api/upload", files={"files": file}, headers=other).json()[0]
-            given = {"images": [{"path": path, "meta": FILE}]}
-            call = http.post(f"{served}/gradio_api/call/v2/encode", json=given, headers=other)
-            answer = http.get(f"{served}/gradio_api/call/v2/encode/{call.json()['event_id']}").text
-            assert "event: complete" in answer
+            assert "event: complete" in other.get(begun(other, "encode", images=[uploaded(other)])).text
             page = new_page()
             page.goto(f"{served}/?prior=celeba64")
             page.wait_for_selector("#sheet img")
         finally:
             read.go_on.set()
-        assert all("event: complete" in http.get(f"{url}/{call}").text for call in calls)
+        assert all("event: complete" in http.get(call).text for call in calls)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
 
 import gradio as gr
 import pytest
@@ -20,6 +19,7 @@ from demo.server.state import Session
 from transflow_core.runtime.worker import Cancelled, _current_client
 
 from ...helpers import TIMEOUT
+from ..conftest import waited
 
 NOTHING = {"__type__": "update"}
 SEEN = 10**6  # the browser has set all answers
@@ -156,8 +156,7 @@ def test_a_handler_that_waits_for_its_visitors_earlier_request_holds_no_thread(c
     monkeypatch.setattr(admission, "_THREADS", CapacityLimiter(1))
     with asyncio.run(PAGE.request((client.session_hash, "part")).admitted()):
         waiting = client.submit("by and by", SEEN, api_name=name)
-        while len(PAGE._requests) < 2:
-            time.sleep(0.01)
+        waited(lambda: len(PAGE._requests) == 2)
         assert client.predict("x", SEEN, api_name="/who")
         assert not waiting.done()
     waiting.result(TIMEOUT)

@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
@@ -14,7 +13,8 @@ from benchmarks.page import serve
 from demo import Engines, build
 from demo.server import admission
 
-from ...helpers import EXAMPLES, TIMEOUT, make_tiny_prior
+from ...helpers import TIMEOUT, make_tiny_prior
+from ..conftest import begun, uploaded, waited
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
@@ -76,7 +76,7 @@ def working(priors, tmp_path):
     process, url, _ = serve(
         "-c", _PAGE, *map(str, (priors, tmp_path / "begun", tmp_path / "go_on")), stderr=subprocess.PIPE
     )
-    with httpx.Client(base_url=f"{url}/gradio_api", timeout=TIMEOUT) as http:
+    with httpx.Client(base_url=url, timeout=TIMEOUT) as http:
         yield process, http
     process.kill()
     process.wait()
@@ -92,11 +92,10 @@ def ended(process, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a signal of Unix")
 def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(working, tmp_path):
     process, http = working
-    call, given = call_align(http)
-    with http.stream("GET", f"/call/v2/align/{call}") as answer:
-        wait_for((tmp_path / "begun").exists, process)
+    with http.stream("GET", call(http)) as answer:
+        waited((tmp_path / "begun").exists)
         process.send_signal(signal.SIGTERM)
-        wait_for(lambda: "is restarting" in refusal(http, given), process)
+        waited(lambda: "is restarting" in refusal(http))
         (tmp_path / "go_on").touch()
         text = "".join(answer.iter_text())
     assert "event: complete" in text and json.loads(text.partition("data: ")[2].splitlines()[0])[1]
@@ -108,35 +107,18 @@ def test_a_server_that_is_told_to_end_ends_whatever_waits_or_runs(working, tmp_p
     process, http = working
     with contextlib.ExitStack() as stack:
         for _ in range(admission.API.each + 1):  # what runs does not even look whether it is cancelled
-            stack.enter_context(http.stream("GET", f"/call/v2/align/{call_align(http)[0]}"))
-        wait_for((tmp_path / "begun").exists, process)
+            stack.enter_context(http.stream("GET", call(http)))
+        waited((tmp_path / "begun").exists)
         process.send_signal(signal.SIGTERM)
         ended(process, tmp_path)
 
 
-def call_align(http):
-    """Begin a call; returns its name and what it was given."""
-    with (EXAMPLES / "sepia" / "sepia_00.png").open("rb") as file:
-        path = http.post("/upload", files={"files": file}).json()[0]
-    images = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
-    given = {"images": images, "prior": "good.safetensors", "align": "never"}
-    return http.post("/call/v2/align", json=given).json()["event_id"], given
+def call(http):
+    return begun(http, "align", images=[uploaded(http)], prior="good.safetensors", align="never")
 
 
-def refusal(http, given):
+def refusal(http):
     """What a call is answered at first; a heartbeat where it runs."""
-    call = http.post("/call/v2/align", json=given).json()["event_id"]
-    with http.stream("GET", f"/call/v2/align/{call}") as answer:
+    with http.stream("GET", call(http)) as answer:
         lines = answer.iter_lines()
         return next(lines) + next(lines)
-
-
-def wait_for(reached, process):
-    end = time.monotonic() + TIMEOUT
-    while time.monotonic() < end:
-        assert process.poll() is None
-        with contextlib.suppress(httpx.TransportError):
-            if reached():
-                return
-        time.sleep(0.05)
-    raise AssertionError("not reached")

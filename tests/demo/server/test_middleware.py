@@ -6,7 +6,6 @@ import json
 import socket
 import struct
 import threading
-import time
 import zlib
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,9 +26,8 @@ from demo.server.middleware import ServerMiddleware
 from demo.server.state import Session
 
 from ...helpers import EXAMPLES, TIMEOUT
-from ..conftest import TINY
+from ..conftest import FILE, TINY, begun, uploaded, waited
 
-FILE = {"_type": "gradio.FileData"}
 FACE = EXAMPLES / "sepia" / "sepia_00.png"
 JSON = {"content-type": "application/json"}
 
@@ -73,28 +71,8 @@ def test_an_upload_that_is_cut_off_leaves_nothing(served_small):
     assert waited(lambda: not any(one.exists() for one in parts))
 
 
-def waited(reached):
-    """What a function gives as soon as it is true."""
-    for _ in range(TIMEOUT * 20):
-        if found := reached():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("not reached")
-
-
-def uploaded(http, more=b""):
-    return http.post("/gradio_api/upload", files={"files": FACE.read_bytes() + more}).json()[0]
-
-
-def begun(http, endpoint, **given):
-    """The address at which the answer of a call comes."""
-    url = f"/gradio_api/call/v2/{endpoint}"
-    return f"{url}/{http.post(url, json=given).json()['event_id']}"
-
-
 def call(http):
-    images = [{"path": uploaded(http), "meta": FILE}]
-    return begun(http, "align", images=images, prior=TINY, align="never")
+    return begun(http, "align", images=[uploaded(http)], prior=TINY, align="never")
 
 
 def behind(host="8.8.8.8", headers=None, cleanup=None):
@@ -159,8 +137,7 @@ def test_an_event_runs_once_its_page_listens_and_too_many_are_refused_at_the_doo
     event = next(one for one in http.get("/config").json()["dependencies"] if one["targets"][0][1] == "select")
     body = {"fn_index": event["id"], "data": [], "session_hash": "invented"}
     asked = http.post("/gradio_api/queue/join", json=body).raise_for_status().json()["event_id"]
-    while not EVENTS.busy(("session", "invented")):
-        time.sleep(0.01)
+    waited(lambda: EVENTS.busy(("session", "invented")))
     assert Session._all["invented"].heard is False
     with http.stream("GET", "/gradio_api/queue/data", params={"session_hash": "invented"}) as stream:
         assert any("process_completed" in line and asked in line for line in stream.iter_lines())
@@ -321,7 +298,7 @@ def test_what_a_visitor_uploads_is_seen_and_used_by_nobody_else(opened):
     """Not even from the same address, by somebody who knows the path."""
     more = b"a visitor's"
     mine, other, program = opened(), opened(), opened(page=False)
-    path = uploaded(mine, more)
+    path = uploaded(mine, more)["path"]
     file, call = f"/gradio_api/file={path}", "/gradio_api/call/v2/align"
     assert mine.get(file).content == FACE.read_bytes() + more
     for url in (file, file.replace("/transflow", "/%74ransflow"), f"{file}?x=1"):
@@ -332,12 +309,12 @@ def test_what_a_visitor_uploads_is_seen_and_used_by_nobody_else(opened):
             assert answer.status_code == 403 and "another visitor's" in answer.json()["detail"], body
     event = mine.post(call, content=next(naming(path)), headers=JSON).json()["event_id"]
     assert "event: complete" in mine.get(f"{call}/{event}").text
-    assert uploaded(other, more) == path and other.get(file).status_code == 200  # who has the file may have it
+    assert uploaded(other, more)["path"] == path and other.get(file).status_code == 200  # who has the file may have it
 
 
 def test_a_programs_uploads_are_its_addresses(opened):
     mine, same, other = (opened(page=False, **{"x-forwarded-for": f"192.0.2.{n}"}) for n in (1, 1, 2))
-    file = f"/gradio_api/file={uploaded(mine, b'a program')}"
+    file = f"/gradio_api/file={uploaded(mine, b'a program')['path']}"
     assert [one.get(file).status_code for one in (mine, same, other)] == [200, 200, 403]
 
 
@@ -363,7 +340,7 @@ def test_nothing_is_passed_on_from_elsewhere(http, path):
 
 @pytest.mark.parametrize("ranges", ["bytes=0-1,3-4", "bytes=0-1-2", "bytes=0-" + "9" * 5000])
 def test_several_ranges_of_a_file_are_refused_in_words(http, ranges):
-    answer = http.get(f"/gradio_api/file={uploaded(http)}", headers={"range": ranges})
+    answer = http.get(f"/gradio_api/file={uploaded(http)['path']}", headers={"range": ranges})
     assert answer.status_code == 416 and "one range" in answer.json()["detail"]
 
 
@@ -415,13 +392,13 @@ def test_a_call_takes_no_longer_than_it_may_and_is_told_so(http, monkeypatch, ho
 
 @pytest.mark.parametrize("name", ["", " ", "a\0b", "\ud800", "x" * 1000, "a\nb"])
 def test_a_class_has_a_name_that_can_be_shown(http, name):
-    files = [{"path": uploaded(http), "meta": FILE}]
+    files = [uploaded(http)]
     body = json.dumps({"examples": {name: files}, "images": files, "prior": TINY})
     assert "name" in refused(http, "call/v2/classify", body)
 
 
 def test_an_upload_that_was_swept_is_told_in_words(http):
-    path = uploaded(http)
-    Path(path).unlink()
-    text = refused(http, "call/v2/encode", json.dumps({"images": [{"path": path}], "prior": TINY}))
+    file = uploaded(http)
+    Path(file["path"]).unlink()
+    text = refused(http, "call/v2/encode", json.dumps({"images": [file], "prior": TINY}))
     assert "Errno" not in text and "only uploaded files" in text
