@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from transflow_core import posterior
 from transflow_core.engine import Engine
 from transflow_core.operations import sampler_of
 from transflow_core.posterior import Gaussian, Posterior
@@ -37,14 +36,6 @@ def test_draws_around_draws_are_draws_of_the_set():
     z = torch.cat([Around(GAUSSIAN, one, 2).sample(1, seed) for seed, one in enumerate(GAUSSIAN.sample(4000, seed=9))])
     close(z.mean(0), GAUSSIAN.mean, 0.1)
     close(torch.cov(z.T), torch.diag(GAUSSIAN.variance), 0.3)
-
-
-@pytest.mark.parametrize("rho", [0.0, 1.0])
-def test_the_ends_are_the_draw_alone_and_the_set_alone(rho, monkeypatch):
-    monkeypatch.setattr(posterior.around, "_RHO", rho)
-    z = torch.tensor([3.0, 0.5]).double()
-    a, b = Around(GAUSSIAN, z, 9), Around(GAUSSIAN, -z, 9)
-    assert a.sample(4).equal(z.expand(4, 2)) if rho else a.sample(4).allclose(b.sample(4))
 
 
 @kinds

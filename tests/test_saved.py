@@ -304,6 +304,5 @@ def test_moments_know_which_images_had_fine_levels(tmp_path):
 
 
 def test_texts_must_be_text(tmp_path):
-    for metadata, message in (({"seed": 1}, "string"), ({"note": "x" * 2**20}, "characters")):
-        with pytest.raises(ValueError, match=message):
-            Posterior.condition(EVIDENCE, 0.5).save(tmp_path / "posterior", metadata)
+    with pytest.raises(ValueError, match="string"):
+        Posterior.condition(EVIDENCE, 0.5).save(tmp_path / "posterior", {"seed": 1})

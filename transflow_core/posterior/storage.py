@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
 from ..recipes import sentence
-from ..untrusted import MAX_HEADER, open_safetensors, save_safetensors
+from ..untrusted import open_safetensors, save_safetensors
 from .bootstrap import MOST_KEPT
 
 H = TypeVar("H", bound=BaseModel)
@@ -20,14 +20,11 @@ LATENT, RANK = range(1, 2**22 + 1), range(1, 4097)
 
 
 def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], header: BaseModel) -> None:
-    """Write named tensors and a header to one file. Raises ValueError if the header is too long."""
-    document = header.model_dump_json()
-    if len(document) > MAX_HEADER // 4:
-        raise ValueError(f"the text in a {kind} is at most {MAX_HEADER // 4} characters, not {len(document)}")
+    """Write named tensors and a header to one file."""
     # safetensors refuses tensors that share memory, as the prior's and the posterior's may.
     stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     # One entry alone, since safetensors writes several in a random order: equal posteriors are equal files.
-    save_safetensors(stored, path, {kind: document})
+    save_safetensors(stored, path, {kind: header.model_dump_json()})
 
 
 def read_tensors(
