@@ -10,12 +10,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 _MAX_BYTES = 2**31
-_MAX_HEADER = 2**20  # bytes: it holds names, shapes and words, never numbers
+MAX_HEADER = 2**20
+"""Bytes that a header may have. It holds names, shapes and words, never numbers."""
+
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @contextmanager
-def open_safetensors(path: Path, what: str, where: str | None = None) -> Iterator[Any]:
+def open_safetensors(path: Path, what: str, where: str | None = None, max_header: int = MAX_HEADER) -> Iterator[Any]:
     """The file's handle (see `safetensors.safe_open`), in a with block; what is wrong with the file is a ValueError.
 
     The handle maps the file: clone a tensor that outlives the block, or whoever overwrites the file changes it.
@@ -23,6 +25,7 @@ def open_safetensors(path: Path, what: str, where: str | None = None) -> Iterato
     Args:
         what: whose file it is, for the message about one of more than 2 GiB.
         where: what messages call it; by default the path.
+        max_header: bytes that its header may have.
     """
     where = where or str(path)
     if not path.is_file():
@@ -32,7 +35,7 @@ def open_safetensors(path: Path, what: str, where: str | None = None) -> Iterato
         start = file.read(len(_LFS_POINTER))
     if start == _LFS_POINTER:
         raise ValueError(f"{where}: a git-LFS pointer, not the file itself: `git lfs pull` fetches it")
-    if len(start) < 8 or not 0 < struct.unpack("<Q", start[:8])[0] <= min(_MAX_HEADER, size - 8):
+    if len(start) < 8 or not 0 < struct.unpack("<Q", start[:8])[0] <= min(max_header, size - 8):
         raise ValueError(f"{where}: not a safetensors file, or a truncated one")
     if size > _MAX_BYTES:
         raise ValueError(f"{where}: {size / 2**20:,.0f} MiB is too large for a {what}")
