@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["transflow_core"]):
     from tests.checkpoints.test_safety import MAKERS
     from tests.images import test_fuzz as images
     from transflow_core.fewshot import FewShotClassifier
-    from transflow_core.posterior import Gaussian, Posterior
+    from transflow_core.posterior import Covariance, Posterior
 
 import torch
 
@@ -64,9 +64,9 @@ def _seeds(reader: str, folder: Path) -> str:
         return ".png"
     evidence = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
     if reader == "posterior":
-        how = {"weights": [1, 2, 0.5], "prior": Gaussian(torch.ones(6), torch.full((6,), 0.3))}
+        likelihood = Covariance(torch.ones(6), torch.full((6, 2), 0.3))
         Posterior.condition(evidence, 0.5).save(folder / "plain.safetensors")
-        Posterior.condition(evidence, torch.linspace(0.1, 2, 6), **how).save(folder / "rich.safetensors")
+        Posterior.condition(evidence, 0.5, likelihood=likelihood).save(folder / "rich.safetensors")
     else:
         classes = {name: evidence + shift for shift, name in enumerate("abc")}
         FewShotClassifier(None, likelihood="low-rank").fit_latents(classes).save(folder / "good.safetensors")

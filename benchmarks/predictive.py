@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from transflow_core.posterior import Gaussian, Posterior, per_level
+from transflow_core.posterior import Covariance, Gaussian, Posterior, per_level
 from transflow_core.posterior.bootstrap import image_noise, one_image
 from transflow_core.posterior.shrinkage import ShrinkageCovariance
 from transflow_core.priors.prior import Prior
@@ -26,7 +26,7 @@ class Predictive:
     Attributes:
         mean: (D,).
         directions: (m, D), the images' latents less their mean, scaled.
-        variance: of the noise.
+        covariance: of the noise.
         likeness: ℓ, from 0 to 1.
         slices: of the levels.
         largest: the largest root mean square at each level.
@@ -34,7 +34,7 @@ class Predictive:
 
     mean: Tensor
     directions: Tensor
-    variance: Tensor
+    covariance: Covariance
     likeness: float
     slices: tuple[slice, ...]
     largest: tuple[float, ...]
@@ -46,8 +46,8 @@ class Predictive:
         shrinkage = ShrinkageCovariance.of(z, None, prior.levels)
         off = (1 - likeness**2) / shrinkage.count
         share = (1 / (1 + posterior.lam_ratio)).to(z)
-        apart = per_level(shrinkage.variance, prior.levels).to(z)
-        noise = posterior.variance + _DRAWN_IN**2 * off * share * apart
+        apart = Covariance(per_level(shrinkage.variance, prior.levels).to(z))
+        noise = posterior.covariance + apart.scaled(_DRAWN_IN**2 * off * share)
         slices = tuple(level.slice for level in prior.levels)
         largest = [z[:, part].double().square().mean(1).sqrt().max().item() for part in slices]
         if prior.typicality is not None:
@@ -57,7 +57,7 @@ class Predictive:
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """(n, D)."""
-        noise = Gaussian(self.mean, self.variance).sample(n, seed)
+        noise = Gaussian(self.mean, self.covariance).sample(n, seed)
         return self._typical(noise + self._coefficients(n, seed).to(self.mean) @ self.directions)
 
     def _coefficients(self, n: int, seed: int) -> Tensor:

@@ -51,9 +51,9 @@ Map = Callable[[Tensor], Tensor]
 
 
 def transport(x: Tensor, source: Gaussian, target: Gaussian) -> Tensor:
-    """Optimal transport from one Gaussian to another."""
+    """Optimal transport from a diagonal Gaussian to a diagonal one; from one variance, also to a low-rank one."""
     whitened = (x.double() - source.mean) / source.variance.double().sqrt()
-    return (target.mean + target.variance.double().sqrt() * whitened).to(x.dtype)
+    return (target.mean + target.covariance.root(whitened)).to(x.dtype)
 
 
 def papers(z: Tensor, prior: Prior) -> Map:

@@ -13,6 +13,7 @@ from transflow_core.checkpoints.native import Checkpoint, Size, native_fingerpri
 from transflow_core.flows import PixelConvention
 from transflow_core.flows.glow import GlowConfig, LevelConfig
 from transflow_core.flows.wavelet import DetailConfig, TrainableFlow, WaveletConfig, build_flow
+from transflow_core.posterior import Covariance
 from transflow_core.priors.adapters import adapt_flow
 from transflow_core.priors.catalogue import shipped_files
 from transflow_core.priors.prior import Prior
@@ -106,6 +107,12 @@ def _random(config: WaveletConfig | GlowConfig, generator: torch.Generator) -> T
         for parameter in flow.parameters():
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
     return flow
+
+
+def dense(covariance: Covariance, dim: int) -> torch.Tensor:
+    """The (dim, dim) matrix itself."""
+    matrix = torch.diag(covariance.diagonal.double().expand(dim))
+    return matrix if covariance.factor is None else matrix + covariance.factor.double() @ covariance.factor.double().T
 
 
 def apart(function, *args):

@@ -15,9 +15,10 @@ from transflow_core.fewshot.classifier import NONE
 from transflow_core.fewshot.features import hog
 from transflow_core.fewshot.likelihood import SharedCovariance, predictive_log_prob
 from transflow_core.images import find_images, load_image
+from transflow_core.posterior import Gaussian, Posterior
 from transflow_core.recipes import FEATURES, Classify, Shape
 
-from .helpers import ROOT, make_tiny_prior
+from .helpers import ROOT, dense, make_tiny_prior
 
 DIM = 12
 
@@ -71,23 +72,22 @@ def of_none(classifier, z):
 
 @pytest.mark.parametrize("kind", ["scalar", "low-rank"])
 @pytest.mark.parametrize("counts", [(1, 1), (4, 4), (1, 30)])
-def test_scores_are_the_predictive_densities_of_equations_9_to_11(kind, counts):
+def test_scores_are_the_posteriors_own_predictive_densities(kind, counts):
     sigma, centre, z = sigma_of(kind), normal(DIM, seed=3), normal(9, DIM, seed=4)
     evidence = [normal(count, DIM, seed=5 + index) for index, count in enumerate(counts)]
     means = torch.stack([rows.mean(0) for rows in evidence])
     found = predictive_log_prob(z, means, torch.tensor(counts), [sigma, sigma.scaled(2.0)], centre)
-    centre, one = centre.double(), torch.eye(DIM).double()
-    matrix = sigma.rest * one
-    if sigma.basis is not None:
-        matrix = matrix + sigma.basis.double() @ torch.diag(sigma.along - sigma.rest) @ sigma.basis.double().T
-    torch.testing.assert_close(sigma.variance.expand(DIM), matrix.diagonal())
+    prior = Gaussian(centre.double(), 1.0)
     for scale, scores in zip((1.0, 2.0), found, strict=True):
-        # A class without examples, the last, has the prior's predictive.
-        for column, (m, mean) in enumerate([*zip(counts, means.double(), strict=True), (0, centre)]):
-            covariance = torch.linalg.inv(one + m * torch.linalg.inv(scale * matrix))
-            mean = covariance @ (centre + m * torch.linalg.inv(scale * matrix) @ mean)
-            predictive = torch.distributions.MultivariateNormal(mean, covariance + scale * matrix)
-            torch.testing.assert_close(scores[:, column], predictive.log_prob(z.double()), atol=1e-4, rtol=1e-6)
+        covariance = sigma.scaled(scale).covariance()
+        for column, rows in enumerate(evidence):
+            posterior = Posterior.condition(rows.double(), lam=scale, likelihood=sigma.covariance(), prior=prior)
+            expected = posterior.predictive().log_prob(z.double())
+            torch.testing.assert_close(scores[:, column], expected, atol=1e-4, rtol=1e-6)
+        # A class without examples has the prior's predictive.
+        nothing = torch.eye(DIM).double() + dense(covariance, DIM)
+        expected = torch.distributions.MultivariateNormal(centre.double(), nothing).log_prob(z.double())
+        torch.testing.assert_close(scores[:, -1], expected, atol=1e-4, rtol=1e-6)
 
 
 @pytest.mark.parametrize("ratio", [0.05, 0.5, 2.0])

@@ -1,4 +1,4 @@
-"""The posterior against its formulas, its limits and laws; two mixed. Saved files are in `test_saved`."""
+"""The posterior against dense matrix formulas, its limits and laws; two mixed. Saved files are in `test_saved`."""
 
 import math
 
@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from transflow_core.posterior import Gaussian, Posterior, interpolate, mixed, per_level, standard_normal
+from transflow_core.posterior import Covariance, Gaussian, Posterior, interpolate, mixed, per_level, standard_normal
 from transflow_core.posterior.bootstrap import MOST_KEPT
 from transflow_core.recipes import Method
 
-from .helpers import METHODS
+from .helpers import METHODS, dense
 
 D, M = 7, 4
 
@@ -31,8 +31,13 @@ def positive(*shape: int, seed: int = 0) -> Tensor:
 
 
 EVIDENCE = 1 + normal(M, D)
-VARIANCES = {"number": 0.7, "per dimension": positive(D, seed=1)}
-PRIORS = {"N(0, I)": None, **{name: Gaussian(normal(D, seed=5), variance) for name, variance in VARIANCES.items()}}
+COVARIANCES = {
+    "scalar": Covariance(0.7),
+    "diagonal": Covariance(positive(D, seed=1)),
+    "scalar + low rank": Covariance(0.7, normal(D, 2, seed=2)),
+    "diagonal + low rank": Covariance(positive(D, seed=3), normal(D, 3, seed=4)),
+}
+PRIORS = {"N(0, I)": None, **{name: Gaussian(normal(D, seed=5), c) for name, c in COVARIANCES.items()}}
 RATIOS = {"number": 0.6, "per dimension": positive(D, seed=6)}
 
 
@@ -40,7 +45,7 @@ def every(name: str, cases: dict) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(name, cases.values(), ids=cases.keys())
 
 
-every_variance, every_other = every("variance", VARIANCES), every("other", VARIANCES)
+every_covariance, every_other = every("covariance", COVARIANCES), every("other", COVARIANCES)
 every_prior, every_ratio = every("prior", PRIORS), every("ratio", RATIOS)
 
 
@@ -50,30 +55,43 @@ def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
 
 def same(a: Gaussian, b: Gaussian, tolerance: float = 1e-9) -> None:
     close(a.mean, b.mean, tolerance)
-    close(a.variance.expand(a.dim), b.variance.expand(b.dim), tolerance)
+    close(dense(a.covariance, a.dim), dense(b.covariance, b.dim), tolerance)
+
+
+def likelihood_matrix(lam: float | Tensor, shape: Covariance) -> Tensor:
+    root = torch.diag(torch.as_tensor(lam, dtype=torch.float64).expand(D).sqrt())
+    return root @ dense(shape, D) @ root
 
 
 @every_ratio
 @every_prior
-def test_the_posterior_is_eq_3_and_4_however_it_is_told(prior, ratio):
-    lam = torch.as_tensor(ratio * M, dtype=torch.float64)
-    posterior = Posterior.condition(EVIDENCE, ratio, prior=prior)
+@every_covariance
+def test_the_posterior_is_eq_3_and_4_however_it_is_told(covariance, prior, ratio):
+    lam = ratio * M
+    posterior = Posterior.condition(EVIDENCE, ratio, likelihood=covariance, prior=prior)
     before = prior or Gaussian.standard(D, torch.float64)
-    expected = 1 / (1 / before.variance + M / lam)
-    mean = expected * (before.mean / before.variance + M * EVIDENCE.mean(0) / lam)
-    same(posterior, Gaussian(mean, expected))
-    close(posterior.lam, lam)
-    same(posterior.predictive(), Gaussian(mean, expected + lam))
+    prior_precision = torch.linalg.inv(dense(before.covariance, D))
+    precision = torch.linalg.inv(likelihood_matrix(lam, covariance))
+    expected = torch.linalg.inv(prior_precision + M * precision)
+    mean = expected @ (prior_precision @ before.mean + M * precision @ EVIDENCE.mean(0))
+    close(dense(posterior.covariance, D), expected)
+    close(posterior.mean, mean)
+    close(posterior.variance.expand(D), expected.diagonal())
+    close(posterior.lam.expand(D), torch.as_tensor(lam, dtype=torch.float64).expand(D))
+    predictive = posterior.predictive()
+    close(predictive.mean, mean)
+    close(dense(predictive.covariance, D), expected + likelihood_matrix(lam, covariance))
     # λ by value, from another λ, image by image, and with a weight in the place of a copy.
-    same(Posterior.condition(EVIDENCE, lam=lam, prior=prior), posterior)
-    same(Posterior.condition(EVIDENCE, 5.0, prior=prior).with_lam(ratio), posterior)
+    how = {"likelihood": covariance, "prior": prior}
+    same(Posterior.condition(EVIDENCE, lam=lam, **how), posterior)
+    same(Posterior.condition(EVIDENCE, 5.0, **how).with_lam(ratio), posterior)
     same(posterior.with_lam(3.0).with_lam(lam=lam), posterior)
     step = prior
     for row in EVIDENCE:
-        step = Posterior.condition(row[None], lam=lam, prior=step)
+        step = Posterior.condition(row[None], lam=lam, likelihood=covariance, prior=step)
     same(step, posterior)
-    weighted = Posterior.condition(EVIDENCE, lam=lam, weights=torch.tensor([2, 1, 0, 3]), prior=prior)
-    same(weighted, Posterior.condition(EVIDENCE[[0, 0, 1, 3, 3, 3]], lam=lam, prior=prior))
+    weighted = Posterior.condition(EVIDENCE, lam=lam, weights=torch.tensor([2, 1, 0, 3]), **how)
+    same(weighted, Posterior.condition(EVIDENCE[[0, 0, 1, 3, 3, 3]], lam=lam, **how))
     assert weighted.m == 6 and weighted.weights.tolist() == [2, 1, 3]
     assert weighted.latents.equal(EVIDENCE[[0, 1, 3]])
 
@@ -116,17 +134,19 @@ def test_the_default_is_cheap_and_in_single_precision():
     close(posterior.mean, EVIDENCE.mean(0) / 1.5, 1e-6)
     assert posterior.mean.dtype == posterior.sample(2).dtype == torch.float32
     assert posterior.variance.ndim == 0 and posterior.variance.item() == pytest.approx(1 / 3)
-    assert posterior.with_lam(1.0).metadata == {"prior": "tiny"}
+    assert posterior.covariance.factor is None and posterior.with_lam(1.0).metadata == {"prior": "tiny"}
     assert Posterior.condition(EVIDENCE.half(), 0.5).mean.dtype == torch.float32
 
 
 @every_prior
-def test_an_infinite_lambda_gives_the_prior_and_zero_gives_the_evidence_exactly(prior):
-    whole, point = (Posterior.condition(EVIDENCE, ratio, prior=prior) for ratio in (math.inf, 0.0))
+@every_covariance
+def test_an_infinite_lambda_gives_the_prior_and_zero_gives_the_evidence_exactly(covariance, prior):
+    how = {"likelihood": covariance, "prior": prior}
+    whole, point = (Posterior.condition(EVIDENCE, ratio, **how) for ratio in (math.inf, 0.0))
     before = prior or Gaussian.standard(D, torch.float64)
-    assert whole.mean.equal(before.mean) and whole.variance.equal(before.variance)
+    assert whole.mean.equal(before.mean) and dense(whole.covariance, D).equal(dense(before.covariance, D))
     close(point.mean, EVIDENCE.mean(0), 1e-14)
-    assert not point.variance.any() and not point.predictive().variance.any()
+    assert not dense(point.covariance, D).any() and not dense(point.predictive().covariance, D).any()
     assert point.sample(2).equal(point.mean.expand(2, D))
     with pytest.raises(ValueError, match="finite λ"):
         whole.predictive()
@@ -134,19 +154,33 @@ def test_an_infinite_lambda_gives_the_prior_and_zero_gives_the_evidence_exactly(
         point.log_prob(EVIDENCE)
     assert point.kl(point.prior) == math.inf and whole.kl(whole.prior) == pytest.approx(0, abs=1e-9)
     for near, limit in ((1e-14, point), (1e-200, point), (1e14, whole), (1e200, whole)):
-        same(Posterior.condition(EVIDENCE, near, prior=prior), limit, 1e-6)
+        same(Posterior.condition(EVIDENCE, near, **how), limit, 1e-6)
 
 
-def test_limits_can_be_mixed_over_dimensions():
+@every_covariance
+def test_limits_can_be_mixed_over_dimensions(covariance):
     """Known exactly in the first dimensions, and of no account in the last: the others are as in the limit."""
     ratio = torch.tensor([0.0, 0.0, 0.3, 0.5, 1.0, math.inf, math.inf], dtype=torch.float64)
-    exact = Posterior.condition(EVIDENCE, ratio, prior=PRIORS["per dimension"])
-    same(exact, Posterior.condition(EVIDENCE, ratio.clamp(1e-13, 1e13), prior=exact.prior), 1e-5)
+    exact = Posterior.condition(EVIDENCE, ratio, likelihood=covariance, prior=PRIORS["diagonal + low rank"])
+    near = ratio.clamp(1e-13, 1e13)
+    same(exact, Posterior.condition(EVIDENCE, near, likelihood=covariance, prior=exact.prior), 1e-5)
     close(exact.mean[:2], EVIDENCE.mean(0)[:2], 1e-14)
     # A dimension that the prior knows exactly stays there.
     known = Gaussian(normal(D), torch.where(torch.arange(D) % 3 == 0, 0, positive(D)))
-    posterior = Posterior.condition(EVIDENCE, ratio, prior=known)
-    assert posterior.mean[::3].equal(known.mean[::3]) and not posterior.variance[::3].any()
+    posterior = Posterior.condition(EVIDENCE, ratio, likelihood=covariance, prior=known)
+    assert posterior.mean[::3].equal(known.mean[::3]) and not dense(posterior.covariance, D)[::3].any()
+
+
+def test_the_largest_latent_with_low_rank_stays_low_rank_at_extreme_ratios_too():
+    dim, rank = 49_152, 16
+    shape = Covariance(0.5 + torch.rand(dim, generator=rng()), torch.randn(dim, rank, generator=rng()) / 100)
+    z = torch.randn(2, dim, generator=rng())
+    posterior = Posterior.condition(z, 0.5, likelihood=shape)
+    assert posterior.covariance.factor.shape == (dim, rank)
+    assert torch.isfinite(posterior.predictive().log_prob(z)).all()
+    small = Posterior.condition(z[:, :D], 0.5, likelihood=Covariance(shape.diagonal[:D], shape.factor[:D]))
+    for exponent in range(-320, 320, 20):
+        assert torch.isfinite(small.with_lam(float(f"1e{exponent}")).sample(3)).all()
 
 
 @given(weights=st.lists(st.floats(0, 10), min_size=M, max_size=M).filter(any), lam=st.floats(1e-3, 1e3))
@@ -195,11 +229,14 @@ CONDITION = [
     ({"weights": [0.0] * M}, "not all 0"),
     ({"weights": [1.0, -1.0, 1.0, 1.0]}, "at least 0"),
     ({"prior": Gaussian.standard(D + 1)}, "dimensions"),
+    ({"likelihood": Covariance(torch.ones(D + 1))}, "dimensions"),
     ({"z": torch.zeros(0, D)}, "at least one row"),
 ]
 OTHERS = [
-    (lambda: Gaussian(torch.ones(3), -1.0), "negative"),
-    (lambda: Gaussian(torch.ones(3), math.nan), "finite"),
+    (lambda: Covariance(-1.0), "negative"),
+    (lambda: Covariance(math.nan), "finite"),
+    (lambda: Covariance(torch.ones(3), torch.ones(2, 1)), "does not fit"),
+    (lambda: Covariance(torch.tensor([1.0, 0.0]), torch.ones(2, 1)), "singular"),
     (lambda: Gaussian(torch.ones(2, 2), 1.0), r"\(D,\)"),
     (lambda: Gaussian(torch.tensor([math.nan]), 1.0), "finite"),
     (lambda: Gaussian(torch.ones(3), torch.ones(4)), "does not fit"),
@@ -227,19 +264,22 @@ def test_row_i_of_the_noise_depends_on_the_seed_alone_and_leaves_the_global_stat
     assert len(table.unique()) > 0.99 * table.numel() and torch.get_rng_state().equal(state)
 
 
-@every_variance
-def test_samples_have_the_mean_and_the_variance(variance):
-    gaussian = Gaussian(normal(D), variance)
+@every_covariance
+def test_samples_have_the_mean_and_the_covariance(covariance):
+    root = covariance.root(torch.eye(D, dtype=torch.float64)).T
+    close(root @ root.T, dense(covariance, D), 1e-12)
+    gaussian = Gaussian(normal(D), covariance)
     for temperature in (1.0, 0.5):
         samples = gaussian.sample(20_000, seed=1, temperature=temperature)
         scale = gaussian.variance.max().item()
         close(samples.mean(0), gaussian.mean, 0.03 * scale)
-        close(samples.T.cov() / temperature**2, torch.diag(gaussian.variance.expand(D)), 0.05 * scale)
+        close(samples.T.cov() / temperature**2, dense(covariance, D), 0.05 * scale)
 
 
-def test_samples_share_their_noise():
+@every_covariance
+def test_samples_share_their_noise(covariance):
     """Across n, batches, λ and temperature: along a fine sweep of λ no sample jumps."""
-    posteriors = [Posterior.condition(EVIDENCE, r) for r in torch.logspace(-3, 3, 400).tolist()]
+    posteriors = [Posterior.condition(EVIDENCE, r, likelihood=covariance) for r in torch.logspace(-3, 3, 400).tolist()]
     sheet = posteriors[200].sample(4, seed=5)
     close(posteriors[200].sample(2, seed=5), sheet[:2], 1e-12)
     close(posteriors[200].sample(2, seed=5, start=2), sheet[2:], 1e-12)
@@ -252,10 +292,10 @@ def test_samples_share_their_noise():
 
 
 @every_other
-@every_variance
-def test_density_and_divergence_are_those_of_torch(variance, other):
-    a, b = Gaussian(normal(D), variance), Gaussian(normal(D, seed=1), other)
-    exact = [MultivariateNormal(g.mean, torch.diag(g.variance.expand(D))) for g in (a, b)]
+@every_covariance
+def test_density_and_divergence_are_those_of_torch(covariance, other):
+    a, b = Gaussian(normal(D), covariance), Gaussian(normal(D, seed=1), other)
+    exact = [MultivariateNormal(g.mean, dense(g.covariance, D)) for g in (a, b)]
     assert a.kl(b) == pytest.approx(kl_divergence(*exact).item(), abs=1e-9)
     assert a.kl(a) == pytest.approx(0, abs=1e-9)
     z = normal(11, D, seed=9)
@@ -264,13 +304,25 @@ def test_density_and_divergence_are_those_of_torch(variance, other):
 
 
 @pytest.mark.parametrize("t", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize(("path", "power"), [("linear", 1.0), ("wasserstein", 0.5)])
+@pytest.mark.parametrize("path", ["linear", "wasserstein"])
 @every_other
-@every_variance
-def test_interpolation_mixes_variances_or_standard_deviations(variance, other, path, power, t):
-    a, b = Gaussian(normal(D), variance), Gaussian(normal(D, seed=1), other)
-    expected = ((1 - t) * a.variance**power + t * b.variance**power) ** (1 / power)
-    same(interpolate(a, b, t, path), Gaussian((1 - t) * a.mean + t * b.mean, expected), 1e-12)
+@every_covariance
+def test_interpolation_mixes_covariances_or_standard_deviations(covariance, other, path, t):
+    a, b = Gaussian(normal(D), covariance), Gaussian(normal(D, seed=1), other)
+    first, last = dense(covariance, D), dense(other, D)
+    if path == "linear":
+        expected = (1 - t) * first + t * last
+    elif t in (0, 1):
+        expected = last if t else first
+    elif covariance.factor is None and other.factor is None:
+        expected = torch.diag(((1 - t) * first.diagonal().sqrt() + t * last.diagonal().sqrt()).square())
+    else:
+        with pytest.raises(ValueError, match="take the linear one"):
+            interpolate(a, b, t, path)
+        return
+    between = interpolate(a, b, t, path)
+    close(between.mean, (1 - t) * a.mean + t * b.mean, 1e-12)
+    close(dense(between.covariance, D), expected, 1e-12)
 
 
 # Mixing two sets.
@@ -288,7 +340,8 @@ A, B = condition(drawn(4, 1)), condition(drawn(3, 2, at=2.0), weights=[1.0, 2.0,
 
 
 def natural(gaussian):
-    return 1 / gaussian.variance, gaussian.mean / gaussian.variance
+    precision = torch.linalg.inv(dense(gaussian.covariance, D))
+    return precision, precision @ gaussian.mean
 
 
 def product(prior, *terms):
@@ -297,7 +350,8 @@ def product(prior, *terms):
     precision, shift = (
         own + sum(exponent * (natural(term)[i] - own) for term, exponent in terms) for i, own in enumerate(start)
     )
-    return Gaussian(shift / precision, 1 / precision)
+    covariance = torch.linalg.inv(precision)
+    return Gaussian(covariance @ shift, covariance.diagonal())
 
 
 @given(st.integers(1, 100), st.integers(1, 100), st.floats(0.01, 50))
@@ -345,6 +399,7 @@ def test_a_share_of_nothing_is_the_first_of_all_the_second_and_every_method_draw
         (B, "add", 1.1, "the share of 'add' is a number from 0 to 1"),
         (B, "move", float("nan"), "the share of 'move' is a number from 0 to 1"),
         (condition(drawn(), prior=Gaussian(torch.ones(D).double(), 1.0)), "add", 0.5, "of different priors"),
+        (condition(drawn(), likelihood=2.0), "add", 0.5, "likelihoods of different shapes"),
     ],
 )
 def test_what_cannot_be_mixed_is_refused_in_words(b, how, share, message):

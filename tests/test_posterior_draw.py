@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from transflow_core.posterior import Gaussian, Posterior, compose, interpolate, per_level, recommend
+from transflow_core.posterior import Covariance, Gaussian, Posterior, compose, interpolate, per_level, recommend
 from transflow_core.posterior.bootstrap import dirichlet_weights, image_noise
 from transflow_core.posterior.gaussian import Sampler
 from transflow_core.posterior.shrinkage import ShrinkageCovariance
@@ -71,13 +71,14 @@ def test_a_bootstrap_of_all_images_is_the_papers_posterior(ratio):
         close(POSTERIOR.draw(by_bootstrap(3, ratio), LEVELS).sample(3, seed=1), prior, 1e-12)
 
 
-@pytest.mark.parametrize("prior", [None, Gaussian(normal(D, seed=4), 0.7)])
-def test_each_draw_of_a_bootstrap_is_of_the_posterior_under_its_weights(prior):
-    posterior = Posterior.condition(EVIDENCE, 0.3, prior=prior)
+@pytest.mark.parametrize("prior", [None, Gaussian(normal(D, seed=4), Covariance(0.7, normal(D, 2, seed=5)))])
+@pytest.mark.parametrize("likelihood", [Covariance(1.0), Covariance(0.5, 0.3 * normal(D, 3, seed=6))])
+def test_each_draw_of_a_bootstrap_is_of_the_posterior_under_its_weights(prior, likelihood):
+    posterior = Posterior.condition(EVIDENCE, 0.3, prior=prior, likelihood=likelihood)
     bootstrap = posterior.draw(by_bootstrap(3, 0.2), LEVELS)
     z, weights = bootstrap.sample(4, seed=7), bootstrap.weights(4, seed=7)
     for i in range(4):
-        own = Posterior.condition(EVIDENCE, 0.2, weights=weights[i], prior=prior)
+        own = Posterior.condition(EVIDENCE, 0.2, weights=weights[i], prior=prior, likelihood=likelihood)
         close(z[i], own.sample(1, seed=7, start=i)[0])
 
 

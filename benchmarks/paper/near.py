@@ -16,7 +16,7 @@ from benchmarks.measures import as_unit, chroma
 from benchmarks.sets import Set
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
-from transflow_core.posterior import Gaussian, Posterior, recommend
+from transflow_core.posterior import Covariance, Gaussian, Posterior, recommend
 from transflow_core.posterior.gaussian import Sampler
 from transflow_core.priors.catalogue import load_prior
 from transflow_core.recipes import DEFAULT_PRIOR
@@ -67,7 +67,7 @@ def samplers(engine: Engine, ratios: tuple[float, ...] = RATIOS) -> dict[str, Ma
 
     return {f"{ratio:g}": at(ratio) for ratio in ratios} | {
         DEFAULT: lambda z: default(engine, Posterior.condition(z, lam_ratio=1.0)),
-        PRIOR: lambda z: Gaussian.standard(engine.prior.dim, std=0.7),
+        PRIOR: lambda z: Gaussian(torch.zeros(engine.prior.dim), Covariance.of(0.49)),
     }
 
 
@@ -76,7 +76,7 @@ def vectors(plain: Tensor) -> dict[str, Maker]:
     faces, (p, D), added to samples of the prior at temperature 0.7. Their covariance stays the prior's."""
 
     def moved(share: float) -> Maker:
-        return lambda z: Gaussian(share * (z.mean(0) - plain.mean(0)), torch.tensor(0.49))
+        return lambda z: Gaussian(share * (z.mean(0) - plain.mean(0)), Covariance.of(0.49))
 
     return {label: moved(share) for label, share in VECTORS.items()}
 

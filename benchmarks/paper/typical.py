@@ -48,7 +48,7 @@ def run(setting: Setting) -> dict[str, Any]:
 def _size(z: Tensor, ratio: float, part: slice) -> float:
     """Mean square of a draw's numbers in a level: the mean's, and the variance."""
     posterior = Posterior.condition(z, lam_ratio=ratio)
-    return float(posterior.mean[part].double().square().mean() + posterior.variance.mean())
+    return float(posterior.mean[part].double().square().mean() + posterior.covariance.variance.mean())
 
 
 def _picture(setting: Setting, sets: dict[str, Any], held_out: dict[str, list[float]]) -> str:

@@ -161,7 +161,7 @@ class FewShotClassifier:
     @property
     def lam_ratio(self) -> float:
         """λ/m, given or chosen: Σ's mean variance by the mean number of examples a class."""
-        variances = [part.sigma.variance.expand(self.means[0, part.slice].shape) for part in self.parts]
+        variances = [part.sigma.covariance().variance.expand(self.means[0, part.slice].shape) for part in self.parts]
         return float(torch.cat(variances).mean()) * len(self.counts) / sum(self.counts)
 
     @property

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..posterior import Covariance
+
 _CHUNK = 512  # rows in float64 at once: 50 MB at 12,288 dimensions
 _SHRINKAGES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 _RANK = 256  # more directions changed the accuracy on digits by less than its standard error
@@ -33,12 +35,11 @@ class SharedCovariance:
         along = None if self.along is None else self.along * scale
         return SharedCovariance(self.rest * scale, self.basis, along)
 
-    @property
-    def variance(self) -> Tensor:
-        """Its diagonal, () or (D,) float64."""
+    def covariance(self) -> Covariance:
+        """The same matrix as `Posterior.condition` takes it."""
         if self.basis is None or self.along is None:
-            return self.rest
-        return self.rest + self.basis.double().square() @ (self.along - self.rest)
+            return Covariance(self.rest)
+        return Covariance(self.rest, self.basis.double() * (self.along - self.rest).sqrt())
 
 
 def _directions(residuals: Tensor) -> Tensor:
@@ -88,8 +89,8 @@ def predictive_log_prob(
     """Log predictive density of each latent under each class and each Σ, in nats (eq. 9-11): (S, n, C + 1) float64.
 
     The prior of a class's mean is N(centre, I). In a direction of Σ's basis with variance σ, m examples of mean ζ̄
-    (relative to the centre) have the predictive N(m ζ̄ / (m + σ), σ / (m + σ) + σ). The last column is of a class of
-    which nothing was seen.
+    (relative to the centre) have the predictive N(m ζ̄ / (m + σ), σ / (m + σ) + σ). It is that of
+    `Posterior.condition(…, likelihood=Σ, lam=1).predictive()`. The last column is of a class of which nothing was seen.
 
     Args:
         z: (n, D) latents.

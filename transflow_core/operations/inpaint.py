@@ -18,7 +18,7 @@ from ..evidence import Evidence, EvidenceImage
 from ..faces import paste
 from ..faces.pasting import WHITE, mask_in_frame
 from ..images import to_pil
-from ..posterior import Gaussian, per_level
+from ..posterior import Covariance, Gaussian, per_level
 from ..posterior.shrinkage import ShrinkageCovariance
 from ..priors.prior import Prior
 from ..reading import Reader
@@ -158,7 +158,7 @@ def usual(prior: Prior, others: Tensor | None = None, weights: Tensor | None = N
         mean = others[0] - shrinkage.deviations[0]
         if len(others) > 1:
             variance = torch.minimum(variance, per_level(shrinkage.variance, prior.levels))
-    return Gaussian(mean, variance.clamp_min(1e-6))
+    return Gaussian(mean, Covariance(variance.clamp_min(1e-6)))
 
 
 def inpaint(

@@ -1,6 +1,7 @@
 """The Bayesian part: Gaussians over the latent, conditioning them on evidence, drawing, and moving between them."""
 
 from .conditioning import Posterior as Posterior
+from .covariance import Covariance as Covariance
 from .gaussian import Gaussian as Gaussian
 from .gaussian import standard_normal as standard_normal
 from .guard import Guard as Guard

@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
+from .covariance import Covariance
 from .gaussian import Gaussian, standard_normal
 from .guard import Guard
 
@@ -21,11 +22,11 @@ _STREAM = 0x5851F42D4C957F2D
 class ImageSampler:
     """Draws that are put together of images: a mean (D,), the deviations of images from it, and noise.
 
-    The variance is the noise's. The guard is what pictures of draws stay within; None for nothing.
+    The covariance is the noise's. The guard is what pictures of draws stay within; None for nothing.
     """
 
     mean: Tensor
-    variance: Tensor
+    covariance: Covariance
     guard: Guard | None = None
 
     @property
@@ -48,7 +49,7 @@ class ImageSampler:
 
     def noise(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
         """(n, D), the mean and the noise of each draw: the same in every fold."""
-        return Gaussian(self.mean, self.variance).sample(n, seed, temperature, start)
+        return Gaussian(self.mean, self.covariance).sample(n, seed, temperature, start)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,7 +1,7 @@
 """Conditioning a Gaussian prior on evidence: the posterior and its predictive."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..recipes import Method
 from .bootstrap import MOST_KEPT, BayesianBootstrap
+from .covariance import Covariance
 from .gaussian import Gaussian, Sampler
 from .guard import Looks
 from .levels import HasSlice, level_shapes, level_slices, per_level
@@ -31,11 +32,12 @@ class Posterior(Gaussian):
 
     Attributes:
         mean: μp, (D,).
-        variance: the diagonal of Σp, () or (D,).
+        covariance: Σp; `variance` has its marginals, () or (D,).
         m: the number of images, or the sum of their weights.
         lam_ratio: r = λ / m, () float64 or (D,), from 0 to infinity.
         evidence_mean: ζ̄, (D,), the weighted mean of the evidence's latents.
         latents: (p, D), of the images, p ≤ `MOST_KEPT`: of more, evenly spaced ones. (0, D) of `moments`.
+        likelihood: S, the shape of the likelihood's covariance Σ = λ · S.
         prior: N(μ0, Σ0).
         weights: (p,) float64 on the CPU, of these images, of sum m.
         visible: (p, V, V) in [0, 1], how much each place of these counts under its mask (see `Local`), or None.
@@ -47,6 +49,7 @@ class Posterior(Gaussian):
     lam_ratio: Tensor
     evidence_mean: Tensor
     latents: Tensor
+    likelihood: Covariance
     prior: Gaussian
     weights: Tensor
     visible: Tensor | None = None
@@ -60,6 +63,7 @@ class Posterior(Gaussian):
         lam_ratio: float | Tensor | None = None,
         *,
         lam: float | Tensor | None = None,
+        likelihood: Covariance | float | Tensor = 1.0,
         weights: Tensor | Sequence[float] | None = None,
         visible: Tensor | None = None,
         since: Tensor | None = None,
@@ -83,6 +87,7 @@ class Posterior(Gaussian):
             z: (m, D) latents of the evidence, m ≥ 1, float32 or float64 (half precision is widened).
             lam_ratio: r = λ/m, 0 to infinity: one number, or (D,) for one a dimension (see `per_level`).
             lam: λ itself, in place of `lam_ratio`.
+            likelihood: S, the shape of Σ = λ^½ S λ^½: 1 for the paper's λ I, (D,) for a diagonal, or a `Covariance`.
             weights: (m,) at least 0 and not all 0: image i counts as w_i images. m is then Σ w_i. A weight of 0 leaves
                 the image out.
             visible: (m, V, V) in [0, 1]: 0 where an image does not count.
@@ -103,22 +108,25 @@ class Posterior(Gaussian):
         if z.ndim != 2 or not z.numel():
             raise ValueError(f"evidence is (m, D) with at least one row, not {tuple(z.shape)}")
         z = z if z.dtype == torch.float64 else z.float()
-        images, dim = z.shape
+        (images, dim), likelihood = z.shape, Covariance.of(likelihood).to(z.device, z.dtype)
         prior = Gaussian.standard(dim) if prior is None else prior
-        if prior.dim != dim:
-            raise ValueError(f"dimensions differ: evidence {dim}, prior {prior.dim}")
-        prior = Gaussian(prior.mean.to(z.device, z.dtype), prior.variance)
+        if prior.dim != dim or likelihood.dim not in (None, dim):
+            raise ValueError(f"dimensions differ: evidence {dim}, prior {prior.dim}, likelihood {likelihood.dim}")
+        prior = Gaussian(prior.mean.to(z.device, z.dtype), prior.covariance)
         weights = _checked(weights, images)
         since = None if since is None or not since.any() else since.long().cpu()
+        if since is not None and (prior.covariance.factor is not None or likelihood.factor is not None):
+            raise ValueError("images without fine levels need a diagonal prior and likelihood")
         m, evidence_mean = _weighted_mean(z, weights, since, prior.mean)
         latents, weights, visible, since = kept(z, weights, visible, since, m)
         unseen = cls(  # at an infinite λ, where the evidence counts nothing: the prior itself
             mean=prior.mean,
-            variance=prior.variance,
+            covariance=prior.covariance,
             m=m,
             lam_ratio=torch.tensor(math.inf, dtype=torch.float64),
             evidence_mean=evidence_mean,
             latents=latents,
+            likelihood=likelihood,
             prior=prior,
             weights=weights,
             visible=visible,
@@ -141,9 +149,9 @@ class Posterior(Gaussian):
             tensor([0.2500, 0.2500])
         """
         ratio = _ratio(lam_ratio, lam, self.m, self.evidence_mean)
-        share, variance = self._update(ratio)
-        mean = self.prior.mean + share * (self.evidence_mean - self.prior.mean)
-        return replace(self, mean=mean, variance=variance, lam_ratio=ratio)
+        gain, covariance = self._update(ratio)
+        mean = self.prior.mean + gain(self.evidence_mean - self.prior.mean)
+        return replace(self, mean=mean, covariance=covariance, lam_ratio=ratio)
 
     @property
     def single(self) -> Tensor:
@@ -177,27 +185,20 @@ class Posterior(Gaussian):
         shares.index_add_(0, self.since, self.weights / self.weights.sum())
         return shares[:-1].cumsum(0).clamp(0, 1).to(self.evidence_mean.device)
 
-    def _update(self, ratio: Tensor) -> tuple[Tensor, Tensor]:
-        """Eq. 3-4 without an inverse of Σ0 or Σ, finite for every r in [0, ∞], number by number of the latent.
-
-        They are the share of ζ̄ - μ0 in μp - μ0, d0 / (d0 + r), and Σp, d0 r / (d0 + r), with the prior's variance d0.
-        """
+    def _update(self, ratio: Tensor) -> tuple[Callable[[Tensor], Tensor], Covariance]:
+        """Eq. 3-4 at λ/m: see `_update`."""
         if self.since is not None:
             ratio = torch.where(self.seen > 0, ratio / self.seen, math.inf)
-        r, d0 = ratio.double(), self.prior.variance.double()
-        # A dimension that the prior knows exactly stays there.
-        share = torch.where(d0 == 0, 0, 1 / (1 + r / d0))
-        variance = d0 * torch.where(d0 == 0, 1, 1 / (1 + d0 / r))
-        return share.to(self.prior.mean), variance  # no copy of all images in float64: sliders wait for this
+        return _update(self.prior, ratio, self.likelihood)
 
     def predictive(self) -> Gaussian:
-        """The posterior predictive of one more latent: N(μp, Σp + Σ), Σ = λ I of one image (eq. 9-11).
+        """The posterior predictive of one more latent: N(μp, Σp + Σ), Σ = λ S of one image (eq. 9-11).
 
         Raises ValueError at an infinite λ, where it is flat.
         """
         if self.lam_ratio.isinf().any():
             raise ValueError("at an infinite λ the posterior predictive is flat; take a finite λ")
-        return Gaussian(self.mean, self.variance + self.lam)
+        return Gaussian(self.mean, self.covariance + self.likelihood.scaled(self.lam))
 
     def draw(
         self,
@@ -234,12 +235,12 @@ class Posterior(Gaussian):
         assert ratio is not None  # it is filled
         posterior = self.with_lam(per_level(ratio, slices) if isinstance(ratio, tuple) else ratio)
         # μp is linear in the evidence's mean, and so in the weights.
-        share = self._update(posterior.lam_ratio)[0]
+        gain = self._update(posterior.lam_ratio)[0]
         if any(along):
             if looks is None or len(along) >= 2 * len(self.latents):
                 raise ValueError(f"{len(self.latents)} images do not have {len(along)} directions; give more images")
             still, found = self.draw(how, levels, looks), self.directions(looks, levels)[: len(along)]
-            return replace(still, mean=still.mean + share * (torch.tensor(along).to(found) @ found))  # type: ignore[type-var]
+            return replace(still, mean=still.mean + gain(torch.tensor(along).to(found) @ found))  # type: ignore[type-var]
         if how.method == "posterior":
             return posterior
         guard = looks and looks.of(self.counting).guard.grown(posterior.lam_ratio.max().item())
@@ -248,9 +249,9 @@ class Posterior(Gaussian):
             shrinkage = ShrinkageCovariance.of(self.single, self.weights)
             return BayesianBootstrap(
                 mean=posterior.mean,
-                variance=posterior.variance,
+                covariance=posterior.covariance,
                 guard=guard,
-                directions=share * (shrinkage.deviations if self.since is None else self._had(self.latents, mean)),
+                directions=gain(shrinkage.deviations if self.since is None else self._had(self.latents, mean)),
                 shares=shrinkage.weights,
                 count=shrinkage.count,
                 images_per_sample=how.images_per_sample,
@@ -265,10 +266,10 @@ class Posterior(Gaussian):
             fine = next((part for part in slices if part.start >= max(fine.start, self.since.min())), slices[-1])
             have = self.since <= max(fine.start, self.since.min())
         return Local(
-            mean=self.prior.mean + share * (mean - self.prior.mean),
-            variance=posterior.variance * PRIOR_TEMPERATURE**2,
+            mean=self.prior.mean + gain(mean - self.prior.mean),
+            covariance=posterior.covariance.scaled(PRIOR_TEMPERATURE**2),
             guard=guard,
-            directions=share * self._had(images, mean),
+            directions=gain(self._had(images, mean)),
             shares=shares,
             shapes=shapes,
             numbers=LocalNumbers.of(how.likeness, flatness(self.latents[have.to(self.latents.device)][:, fine])),
@@ -328,11 +329,10 @@ class Posterior(Gaussian):
         """Write it as one safetensors file, with its λ, evidence, prior and metadata; `metadata` adds to the latter.
 
         The file is the images, unless it is of `moments`: share it with whom you would show them.
-        Other programs can use its tensors "mean" and "covariance.diagonal" as they are.
+        Other programs can use its tensors "mean", "covariance.diagonal" and "covariance.factor" as they are.
         """
         tensors = {name: getattr(self, name) for name in ("mean", "evidence_mean", "lam_ratio")}
-        # Earlier versions read the latter, and may have written another number: Σ is λ times it.
-        tensors |= {"covariance.diagonal": self.variance, "likelihood.diagonal": torch.ones((), dtype=torch.float64)}
+        covariances = {"covariance": self.covariance, "likelihood": self.likelihood}
         if len(self.latents):
             tensors["latents"] = self.latents
         if not (self.weights == 1).all():
@@ -341,8 +341,11 @@ class Posterior(Gaussian):
             tensors["visible"] = self.visible.float()
         if self.since is not None:
             tensors["since"] = self.since.double()
-        if self.prior.mean.any() or self.prior.variance.ndim or self.prior.variance != 1:
-            tensors |= {"prior.mean": self.prior.mean, "prior.diagonal": self.prior.variance}
+        prior = self.prior.covariance
+        if prior.factor is not None or prior.diagonal.ndim or prior.diagonal != 1 or self.prior.mean.any():
+            tensors["prior.mean"], covariances["prior"] = self.prior.mean, prior
+        tensors |= {f"{name}.diagonal": one.diagonal for name, one in covariances.items()}
+        tensors |= {f"{name}.factor": one.factor for name, one in covariances.items() if one.factor is not None}
         header = PosteriorHeader(m=self.m, metadata={**self.metadata, **(metadata or {})})
         write_tensors(Path(path), "posterior", tensors, header)
 
@@ -355,24 +358,26 @@ class Posterior(Gaussian):
         tensors, header = read_posterior(Path(path))
         try:
             mean = tensors["evidence_mean"]
-            prior = None
-            if "prior.mean" in tensors:
-                prior = Gaussian(tensors["prior.mean"], tensors["prior.diagonal"])
+            likelihood, prior = (
+                Covariance(tensors.get(f"{name}.diagonal", 1.0), tensors.get(f"{name}.factor"))
+                for name in ("likelihood", "prior")
+            )
             moments = mean.expand(len(tensors.get("weights", tensors.get("since", [1]))), -1)
             posterior = cls.condition(
                 tensors.get("latents", moments).to(mean.dtype),
                 math.inf,
+                likelihood=likelihood,
                 weights=tensors.get("weights"),
                 visible=tensors["visible"].clamp(0, 1) if "visible" in tensors else None,
                 since=tensors["since"].clamp(0, len(mean)) if "since" in tensors else None,
-                prior=prior,
+                prior=Gaussian(tensors.get("prior.mean", torch.zeros_like(mean)), prior),
                 metadata=header.metadata,
             )
             latents = posterior.latents if "latents" in tensors else posterior.latents[:0]
             # Of more images than are kept, their mean and number are the file's. μp and Σp follow from it.
             posterior = replace(posterior, m=header.m, evidence_mean=mean, latents=latents)
-            return posterior.with_lam(tensors["lam_ratio"] * tensors["likelihood.diagonal"])
-        except ValueError as error:
+            return posterior.with_lam(tensors["lam_ratio"])
+        except (ValueError, torch.linalg.LinAlgError) as error:
             raise ValueError(f"{path}: {error}") from error
 
 
@@ -428,3 +433,53 @@ def _ratio(lam_ratio: float | Tensor | None, lam: float | Tensor | None, m: floa
         raise ValueError(f"{name} must be at least 0")
     ratio = (value / m if lam_ratio is None else value).abs()  # -0.0 is 0
     return ratio.to(like.dtype) if ratio.ndim else ratio
+
+
+def _update(prior: Gaussian, ratio: Tensor, likelihood: Covariance) -> tuple[Callable[[Tensor], Tensor], Covariance]:
+    """Eq. 3-4 without an inverse of Σ0 or Σ, finite for every r in [0, ∞]: the map ζ̄ - μ0 -> μp - μ0, and Σp.
+
+    With Σ0 = diag(d0) + F0 F0ᵀ, Σ/m = diag(r d) + (√r F)(√r F)ᵀ, e = 1 / (r d + d0), write z = F0 u + noise and
+    ζ̄ = z + √r F v + noise. Given the k0 + k numbers (u, v) all is diagonal. Their posterior precision is
+
+        M = I + Vᵀ V,   V = [√e F0, -√(r e) F],
+
+    and with P = [r d e F0, √e d0 √(r e) F] and b = ζ̄ - μ0,
+
+        Σp = diag(r d d0 e) + P M⁻¹ Pᵀ,   μp = μ0 + d0 e b + P M⁻¹ Vᵀ √e b.
+
+    All terms of Σp are positive, so that nothing cancels. The map takes (D,), or (n, D) row by row.
+    """
+    r, d0, d = ratio.double(), prior.covariance.diagonal.double(), likelihood.diagonal.double()
+    scale = torch.where(r.isinf(), math.inf, r * d)
+    # The share of the evidence, d0 e, and of the prior, r d e. A dimension that the prior knows exactly stays there.
+    to_evidence = torch.where(d0 == 0, 0, 1 / (1 + scale / d0))
+    to_prior = torch.where(d0 == 0, 1, 1 / (1 + d0 / scale))
+    diagonal = d0 * to_prior
+    dtype = prior.mean.dtype
+    diagonal = diagonal.to(dtype) if diagonal.ndim else diagonal
+    if prior.covariance.factor is None and likelihood.factor is None:
+        share = to_evidence.to(dtype)  # without a copy of all images in float64, since sliders wait for this
+        return lambda shift: shift * share, Covariance(diagonal)
+
+    e_root = torch.where(scale + d0 > 0, (scale + d0).rsqrt(), 0)
+    blocks = []
+    if prior.covariance.factor is not None:
+        blocks.append((prior.covariance.factor, to_prior, e_root))
+    if likelihood.factor is not None:
+        # √(r e) = 1 / √(d + d0 / r), which has a limit at both ends. Where d = 0, F is 0 as well.
+        re_root = torch.where((d > 0) & (r + d0 > 0), (d + d0 / r).rsqrt(), 0)
+        blocks.append((likelihood.factor, d0 * e_root * re_root, -re_root))
+    # The scales are float64 columns, and so are the products.
+    p = torch.cat([factor * scale.unsqueeze(-1) for factor, scale, _ in blocks], 1)
+    v = torch.cat([factor * scale.unsqueeze(-1) for factor, _, scale in blocks], 1)
+    cholesky = torch.linalg.cholesky(torch.eye(v.shape[1], dtype=v.dtype, device=v.device) + v.T @ v)
+
+    def gain(shift: Tensor) -> Tensor:
+        rows = shift.double().reshape(-1, len(prior.mean))
+        inner = torch.cholesky_solve(((rows * e_root) @ v).T, cholesky)
+        return (to_evidence * rows + (p @ inner).T).reshape(shift.shape).to(dtype)
+
+    factor = torch.linalg.solve_triangular(cholesky, p.T, upper=False).T.to(dtype)
+    # At the ends, columns vanish, and leave exactly the prior or a point. A diagonal may underflow before its factor.
+    factor = torch.where((diagonal > 0).unsqueeze(-1), factor, 0)
+    return gain, Covariance(diagonal, factor[:, factor.ne(0).any(0)])

@@ -1,13 +1,15 @@
-"""N(mean, variance) over the latent: sampling with common random numbers, density, divergence."""
+"""N(mean, covariance) over the latent: sampling with common random numbers, density, divergence."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import LowRankMultivariateNormal, kl_divergence
 
+from .covariance import Covariance
 from .guard import Guard
 
 
@@ -52,13 +54,13 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """N(mean, diag(variance)) in D dimensions: never a D × D matrix.
+    """N(mean, covariance) in D dimensions.
 
     Args:
-        mean: (D,) float32 or float64, whose precision and device the variance follows.
-        variance: at least 0: (D,); or a number for all dimensions, which is kept as () float64.
+        mean: (D,) float32 or float64, whose precision and device the covariance follows.
+        covariance: a `Covariance`; a number or (D,) stands for a diagonal one.
 
-    Raises ValueError if a shape does not fit, a number is not finite, or a variance is negative.
+    Raises ValueError if a shape does not fit or a number is not finite.
 
     Example:
         >>> gaussian = Gaussian(torch.tensor([1.0, -1.0]), 0.25)
@@ -67,28 +69,23 @@ class Gaussian:
     """
 
     mean: Tensor
-    variance: Tensor
+    covariance: Covariance
 
     def __post_init__(self) -> None:
         if self.mean.ndim != 1 or not len(self.mean) or self.mean.dtype not in (torch.float32, torch.float64):
             found = f"{tuple(self.mean.shape)} {self.mean.dtype}"
             raise ValueError(f"the mean of a Gaussian is (D,) float32 or float64, not {found}")
-        shape = tuple(getattr(self.variance, "shape", ()))
-        if shape not in ((), (self.dim,)):
-            raise ValueError(f"a variance of shape {shape} does not fit a mean in {self.dim} dimensions")
-        # A scalar costs nothing in float64, and as a 0-dimensional tensor it does not widen what it meets.
-        dtype = self.mean.dtype if shape else torch.float64
-        variance = torch.as_tensor(self.variance, dtype=dtype, device=self.mean.device)
-        if not torch.isfinite(self.mean).all() or not torch.isfinite(variance).all():
-            raise ValueError("mean and variance of a Gaussian must be finite")
-        if (variance < 0).any():
-            raise ValueError(f"a variance cannot be negative; the smallest given is {variance.min().item():g}")
-        object.__setattr__(self, "variance", variance)
+        if not torch.isfinite(self.mean).all():
+            raise ValueError("the mean of a Gaussian must be finite")
+        covariance = Covariance.of(self.covariance).to(self.mean.device, self.mean.dtype)
+        if covariance.dim not in (None, self.dim):
+            raise ValueError(f"a covariance in {covariance.dim} dimensions does not fit a mean in {self.dim}")
+        object.__setattr__(self, "covariance", covariance)
 
     @classmethod
     def standard(cls, dim: int, dtype: torch.dtype = torch.float32, *, std: float = 1.0) -> "Gaussian":
         """N(0, std² I): at 1 the prior of a whitened latent."""
-        return cls(torch.zeros(dim, dtype=dtype), torch.tensor(std**2, dtype=torch.float64))
+        return cls(torch.zeros(dim, dtype=dtype), Covariance(std**2))
 
     @property
     def dim(self) -> int:
@@ -99,33 +96,43 @@ class Gaussian:
     def guard(self) -> None:
         """None: the paper's draws are shown as they are."""
 
+    @property
+    def variance(self) -> Tensor:
+        """Marginal variances: () where all dimensions share one, else (D,)."""
+        return self.covariance.variance
+
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0, start: int = 0) -> Tensor:
-        """Draws z = mean + temperature · √variance · ε, with ε = `standard_normal(n, D, seed, start)`.
+        """Draws z = mean + temperature · B ε, with B Bᵀ the covariance and ε = `standard_normal(n, D, seed, start)`.
 
         They are (n, D), in the mean's precision. The temperature is at least 0, which gives the mean.
         """
         noise = standard_normal(n, self.dim, seed, start).to(self.mean.device)
-        apart = noise.double() * self.variance.double().sqrt()
-        return (self.mean + temperature * apart).to(self.mean.dtype)
+        return (self.mean + temperature * self.covariance.root(noise)).to(self.mean.dtype)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log N(z; mean, variance) in nats: (m, D) -> (m,) float64.
+        """log N(z; mean, covariance) in nats: (m, D) -> (m,) float64.
 
-        Raises ValueError where a variance is 0: there is no density at λ = 0.
+        Raises ValueError if the covariance is singular: there is no density at λ = 0.
         """
-        return self._density().log_prob(z.double()).sum(1)
+        return self._density().log_prob(z.double())
 
     def kl(self, other: "Gaussian") -> float:
-        """The Kullback-Leibler divergence KL(self ‖ other) in nats, at least 0; infinite where a variance of self is 0.
+        """The Kullback-Leibler divergence KL(self ‖ other) in nats, at least 0; infinite where self is singular.
 
-        Raises ValueError where one of `other` is.
+        Raises ValueError if `other` is singular.
         """
         target = other._density()
-        if (self.variance == 0).any():
+        if (self.covariance.diagonal == 0).any():
             return math.inf
-        return max(0.0, kl_divergence(self._density(), target).sum().item())
+        return max(0.0, kl_divergence(self._density(), target).item())
 
-    def _density(self) -> Normal:
-        if (self.variance == 0).any():
-            raise ValueError("a variance is 0, as at λ = 0: it has no density; take a larger λ")
-        return Normal(self.mean.double(), self.variance.double().sqrt(), validate_args=False)
+    def _density(self) -> LowRankMultivariateNormal:
+        mean, diagonal = self.mean.double(), self.covariance.diagonal.double().expand(self.dim)
+        factor = self.covariance.factor
+        factor = mean.new_zeros(self.dim, 1) if factor is None else factor.double()  # torch knows no rank 0
+        if not (diagonal == 0).any():
+            with suppress(torch.linalg.LinAlgError):  # a variance so small that it is 0 beside the factor
+                return LowRankMultivariateNormal(mean, factor, diagonal, validate_args=False)
+        raise ValueError(
+            "the covariance is singular (a variance is 0, as at λ = 0): it has no density; take a larger λ"
+        )

@@ -149,7 +149,7 @@ class Local(ImageSampler):
 
     def _of_prior(self, part: slice, n: int, seed: int, start: int, fold: int) -> Tensor:
         """(n, d), what makes a level the prior's at `PRIOR_TEMPERATURE`, if it is added to the mean and its noise."""
-        had = self.variance.expand(self.dim)[part]
+        had = self.covariance.diagonal.expand(self.dim)[part]
         more = (PRIOR_TEMPERATURE**2 - had).clamp_min(0).sqrt()
         if more.max() < 1e-3:
             return -self.mean[part].expand(n, -1)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .conditioning import Posterior, kept
+from .covariance import Covariance
 from .guard import shrunk
 
 # The largest share of each. With 0.9 subtracted, the mean is ten times as far from the second set's, beyond all that a
@@ -23,13 +24,15 @@ def mixed(a: Posterior, b: Posterior, how: Literal["add", "subtract", "move"], s
       w = t m_a / m_b. The evidence's mean becomes (ζ̄_a - t ζ̄_b) / (1 - t), of m = (1 - t) m_a images; t is at most 0.9.
     - "move": the first set's images, moved by t of ζ̄_b - ζ̄_a, the difference of the means: Glow's attribute direction.
 
-    In the latter two the images keep their deviations from the mean. Raises ValueError for another share, and where the
-    priors differ.
+    In the latter two the images keep their deviations from the mean. Raises ValueError for another share, and where
+    prior or likelihood differ.
     """
     if not 0 <= share <= _MOST[how]:
         raise ValueError(f"the share of {how!r} is a number from 0 to {_MOST[how]:g}, not {share!r}")
-    if not (a.prior.mean.equal(b.prior.mean) and a.prior.variance.equal(b.prior.variance)):
+    if a.dim != b.dim or not (_alike(a.prior.covariance, b.prior.covariance) and a.prior.mean.equal(b.prior.mean)):
         raise ValueError("the two posteriors are of different priors")
+    if not _alike(a.likelihood, b.likelihood):
+        raise ValueError("the two posteriors have likelihoods of different shapes")
     if share == 0:
         return a
     if share == 1 and how == "add":
@@ -69,3 +72,8 @@ def _visible(posterior: Posterior, side: int = 32) -> Tensor:
     if posterior.visible is None:
         return torch.ones(len(posterior.latents), side, side)
     return shrunk(posterior.visible[None].float(), side)[0]
+
+
+def _alike(a: Covariance, b: Covariance) -> bool:
+    same = a.factor is b.factor or (a.factor is not None and b.factor is not None and a.factor.equal(b.factor))
+    return same and a.diagonal.equal(b.diagonal)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .conditioning import Posterior
+from .covariance import Covariance
 from .levels import HasSlice, level_shapes, level_slices
 from .shrinkage import ShrinkageCovariance
 
@@ -25,16 +26,14 @@ class _Level:
         shape: (C, H, W).
         mean: μ.
         root: K^½, (C, C), or a number.
-        units: (p, D), whose squares add up to S.
-        likeness: ℓ.
+        likeness: ℓ² S + (1 - ℓ²) I.
         typical: σ₀, the median root mean square of photographs.
     """
 
     shape: tuple[int, int, int]
     mean: Tensor
     root: Tensor
-    units: Tensor
-    likeness: float
+    likeness: Covariance
     typical: float
 
     @classmethod
@@ -63,7 +62,8 @@ class _Level:
         by_channel, (variance,) = rows.double().unflatten(1, (shape[0], -1)), shrinkage.variance
         root = _root(by_channel, variance, typical, max(shape[1:]) <= _FACE)
         units = _times(torch.linalg.inv(root) if root.ndim else 1 / root, rows.double(), shape[0])
-        return cls(shape, mean, root, units if several else units[:0], likeness, typical)
+        likened = Covariance(1 - likeness**2, likeness * units.T if several else None)
+        return cls(shape, mean, root, likened, typical)
 
     def __call__(self, x: Tensor) -> Tensor:
         channels, h, w = self.shape
@@ -72,21 +72,7 @@ class _Level:
             centred = centred - centred.mean(2, keepdim=True)
         centred = centred.reshape(len(x), -1)
         own = centred.square().mean(1, keepdim=True).sqrt().clamp_min(self.typical)
-        return (self.mean + _times(self.root, self._likened(centred / own), channels)).to(x.dtype)
-
-    def _likened(self, x: Tensor) -> Tensor:
-        """(ℓ² S + (1 - ℓ²) I)^½ x of each row of (n, D), float64.
-
-        With S = Uᵀ U, W = ℓ / √(1 - ℓ²) Uᵀ and the eigenvalues s and eigenvectors V of Wᵀ W, the root is
-        √(1 - ℓ²) (I + W V diag(1 / (1 + √(1 + s))) Vᵀ Wᵀ): D × D is never needed.
-        """
-        x, rest = x.double(), 1 - self.likeness**2
-        if not self.likeness:
-            return x
-        w = self.likeness / rest**0.5 * self.units.T
-        s, vectors = torch.linalg.eigh(w.T @ w)
-        basis = w @ vectors
-        return rest**0.5 * (x + x @ basis / (1 + (1 + s.clamp_min(0)).sqrt()) @ basis.T)
+        return (self.mean + _times(self.root, self.likeness.root(centred / own), channels)).to(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)

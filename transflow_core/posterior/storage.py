@@ -98,17 +98,19 @@ class PosteriorHeader(BaseModel, frozen=True, strict=True):
     metadata: dict[str, str]
 
 
-# D is the latent, p the images that are kept, V and W the sides of a mask.
-_AXES = {"D": LATENT, "p": range(1, MOST_KEPT + 1), **dict.fromkeys("VW", range(1, 257))}
+# D is the latent, p the images that are kept, k, l and n the columns of factors, V and W the sides of a mask.
+_AXES = {"D": LATENT, "p": range(1, MOST_KEPT + 1), **dict.fromkeys("kln", RANK)}
+_AXES |= dict.fromkeys("VW", range(1, 257))
 _ALWAYS = {"mean": "D", "covariance.diagonal": "|D", "evidence_mean": "D"}
 _ALWAYS |= {"lam_ratio": "|D", "likelihood.diagonal": "|D"}
 _PRIOR = {"prior.mean": "D", "prior.diagonal": "|D"}
-_OPTIONAL = {"latents": "p D", "weights": "p", "visible": "p V W", "since": "p"}
+_OPTIONAL = {"covariance.factor": "D k", "likelihood.factor": "D l", "prior.factor": "D n"}
+_OPTIONAL |= {"latents": "p D", "weights": "p", "visible": "p V W", "since": "p"}
 
 
 def read_posterior(path: Path) -> tuple[dict[str, Tensor], PosteriorHeader]:
     """Read the tensors and the header of a posterior; raises as `read_tensors`."""
-    return read_tensors(path, "posterior", PosteriorHeader, _expected)
+    return read_tensors(path, "posterior", PosteriorHeader, _expected, _check_numbers)
 
 
 def _expected(_: PosteriorHeader, names: set[str]) -> tuple[Shapes, Mapping[str, range]]:
@@ -116,3 +118,13 @@ def _expected(_: PosteriorHeader, names: set[str]) -> tuple[Shapes, Mapping[str,
     if any(name.startswith("prior.") for name in names):  # a prior is given as a whole, or not at all
         some |= _PRIOR
     return {name: ("F32 F64", axes) for name, axes in (_ALWAYS | some).items()}, _AXES
+
+
+def _check_numbers(tensors: dict[str, Tensor]) -> None:
+    # A factor may be large beside its diagonal, but not so large that I + Vᵀ V has no Cholesky factor (see `_update`).
+    for name in ("covariance", "likelihood", "prior"):
+        factor, diagonal = tensors.get(f"{name}.factor"), tensors.get(f"{name}.diagonal")
+        if factor is not None and diagonal is not None:
+            share = factor.double().square().sum(1) / diagonal.double()
+            if share[diagonal.expand(len(share)) > 0].sum() > 1e12:
+                raise ValueError(f"{name}.factor holds numbers that are too large beside {name}.diagonal")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .bootstrap import ImageSampler
+from .covariance import Covariance
 from .gaussian import Gaussian, Sampler
 from .guard import Guard
 
@@ -22,24 +23,27 @@ def interpolate(a: Sampler, b: Sampler, t: float, method: Literal["linear", "was
         a, b: samplers of one dimension: Gaussians, or what `Posterior.draw` gives.
         t: 0 to 1.
         method: "linear", the paper's, (1 - t)(μa, Σa) + t(μb, Σb). "wasserstein", the shortest path of optimal
-            transport: means and standard deviations are interpolated.
+            transport between diagonals: means and standard deviations are interpolated.
 
-    Raises ValueError for another kind of sampler.
+    Raises ValueError for another kind of sampler, and for "wasserstein" with a low-rank part.
     """
     if t in (0, 1):
         end = a if t == 0 else b
-        return Gaussian(end.mean, end.variance) if isinstance(end, Gaussian) else end
+        return Gaussian(end.mean, end.covariance) if isinstance(end, Gaussian) else end
     if not isinstance(a, Gaussian | ImageSampler) or not isinstance(b, Gaussian | ImageSampler):
         raise ValueError(f"there is no path from a {type(a).__name__} to a {type(b).__name__}")
     mean = (1 - t) * a.mean + t * b.mean
     if method == "linear":
-        variance, shares = (1 - t) * a.variance + t * b.variance, (math.sqrt(1 - t), math.sqrt(t))
+        covariance, shares = a.covariance.scaled(1 - t) + b.covariance.scaled(t), (math.sqrt(1 - t), math.sqrt(t))
+    elif a.covariance.factor is None and b.covariance.factor is None:
+        deviation = (1 - t) * a.covariance.diagonal.sqrt() + t * b.covariance.diagonal.sqrt()
+        covariance, shares = Covariance(deviation.square()), (1 - t, t)
     else:
-        variance, shares = ((1 - t) * a.variance.sqrt() + t * b.variance.sqrt()).square(), (1 - t, t)
+        raise ValueError("a Wasserstein path needs covariances without a low-rank part; take the linear one")
     if isinstance(a, Gaussian) and isinstance(b, Gaussian):
-        return Gaussian(mean, variance)
+        return Gaussian(mean, covariance)
     parts = tuple((share, end) for share, end in zip(shares, (a, b), strict=True) if isinstance(end, ImageSampler))
-    return InterpolatedSampler(mean=mean, variance=variance, parts=parts, guard=Guard.joined([a.guard, b.guard]))
+    return InterpolatedSampler(mean=mean, covariance=covariance, parts=parts, guard=Guard.joined([a.guard, b.guard]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
