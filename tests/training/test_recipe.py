@@ -33,9 +33,9 @@ def prior(tmp_path):
 
 def test_presets_are_what_ships_and_settings_need_no_torch():
     for folder, _ in shipped_files().values():
-        levels, glow = unrolled(read_config(json.loads((folder / "config.json").read_text(encoding="utf-8"))))
+        *levels, glow = unrolled(read_config(json.loads((folder / "config.json").read_text(encoding="utf-8"))))
         assert glow == CELEBA64
-        assert all(level.to_dict().items() <= LEVEL.to_dict().items() for level in levels)
+        assert all(level.details.to_dict().items() <= LEVEL.to_dict().items() for level in levels)
     code = "import sys, transflow_core.training; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 

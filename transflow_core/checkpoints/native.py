@@ -27,7 +27,7 @@ from ..flows import Flow
 from ..flows.base import reason
 from ..flows.layers import InvertibleConv1x1
 from ..flows.pixels import PixelConvention
-from ..flows.wavelet import FlowConfig, TrainableFlow, WaveletConfig, build_flow, read_config
+from ..flows.wavelet import FlowConfig, TrainableFlow, WaveletConfig, build_flow, read_config, unrolled
 from ..untrusted import open_safetensors, save_safetensors
 from .memory import require_memory
 from .tensors import LARGEST_HEADER, CheckpointError
@@ -230,12 +230,10 @@ def _check_format(config: Mapping[str, Any], where: str) -> None:
 
 def _part(config: FlowConfig, image_size: int) -> tuple[FlowConfig, str]:
     """The flow of a coarser size, and what the names of its tensors begin with. ValueError if there is none."""
-    prefix = ""
-    while isinstance(config, WaveletConfig) and config.image_size > image_size:
-        config, prefix = config.base, prefix + "base."
-    if config.image_size != image_size:
-        raise ValueError(f"the flow has no level of {image_size} pixels")
-    return config, prefix
+    for depth, part in enumerate(unrolled(config)):
+        if part.image_size == image_size:
+            return part, depth * "base."
+    raise ValueError(f"the flow has no level of {image_size} pixels")
 
 
 def _weights(tensors: Any, name: str) -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol, TypeVar
 
@@ -70,51 +69,48 @@ class Flow(Protocol):
         ...
 
 
-@dataclass
 class Guard:
     """The least and the largest value of each channel at the places inside a fused flow, noted or kept to.
 
     A flow passes its places in one order forwards, and in the opposite order back.
 
-    Args:
-        ranges: (n, 2, R), for each image the least and largest values of the R channels of all places.
-        excess: (n,), by how many times its width each image would have left a range; None where ranges are noted.
-        at: the channel at which the next place begins: 0 on the way forwards; on the way back R, where it ends.
+    Attributes:
+        ranges: (n, 2, R), the least and the largest values to keep to, of the places that are still to come on the way
+            back; None where values are noted alone.
+        seen: (n, 2, C) of each place, in the order in which they were passed.
     """
 
-    ranges: Tensor
-    excess: Tensor | None = None
-    at: int = 0
+    def __init__(self, ranges: Tensor | None = None) -> None:
+        self.ranges, self.seen = ranges, list[Tensor]()
 
     def rows(self, rows: slice) -> "Guard":
         """The guard of some images of the batch."""
-        return type(self)(self.ranges[rows], None if self.excess is None else self.excess[rows], self.at)
+        return type(self)(None if self.ranges is None else self.ranges[rows])
+
+    def join(self, parts: "Sequence[Guard]") -> None:
+        """Go on behind the guards of all images of the batch."""
+        self.seen += map(torch.cat, zip(*(part.seen for part in parts), strict=True))
+        if self.ranges is not None and parts[0].ranges is not None:
+            self.ranges = self.ranges[:, :, : parts[0].ranges.shape[2]]
 
     def note(self, x: Tensor) -> None:
-        """Forwards: note the ranges of (n, C, H, W)."""
-        self._note(x, self.at)
-        self.at += x.shape[1]
+        """Note the least and the largest values of (n, C, H, W)."""
+        x = x.contiguous()  # with the channels innermost it takes four times as long
+        self.seen.append(torch.stack([x.amin((2, 3)), x.amax((2, 3))], 1))
 
     def check(self, x: Tensor) -> None:
-        """Back: note the ranges of (n, C, H, W), or clamp it to them in place."""
-        end, self.at = self.at, self.at - x.shape[1]
-        if self.excess is None:
-            self._note(x, self.at)
-            return
-        low, high = self.ranges[:, :, self.at : end].unbind(1)
-        least, largest = _extremes(x)
-        beyond = torch.maximum(low - least, largest - high) / (high - low).clamp_min(1e-6)
-        self.excess.copy_(torch.maximum(self.excess, beyond.nan_to_num(0.0).amax(1)))
-        x.clamp_(low[:, :, None, None], high[:, :, None, None])
-
-    def _note(self, x: Tensor, at: int) -> None:
-        self.ranges[:, :, at : at + x.shape[1]] = torch.stack(_extremes(x), 1)
+        """Back: note those of (n, C, H, W), and clamp it to its ranges in place."""
+        self.note(x)
+        if self.ranges is not None:
+            self.ranges, own = self.ranges.tensor_split([self.ranges.shape[2] - x.shape[1]], 2)
+            x.clamp_(*own[..., None, None].unbind(1))
 
 
-def _extremes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The least and the largest value of each channel of (n, C, H, W), (n, C) each."""
-    x = x.contiguous()  # with the channels innermost it takes four times as long
-    return x.amin((2, 3)), x.amax((2, 3))
+def excess(ranges: Tensor, seen: Tensor) -> Tensor:
+    """By how many times its width each image would have left a range, of two (n, 2, R): (n,), 0 for not at all."""
+    (low, high), (least, largest) = ranges.unbind(1), seen.unbind(1)
+    beyond = torch.maximum(low - least, largest - high) / (high - low).clamp_min(1e-6)
+    return beyond.nan_to_num(0.0).amax(1).clamp_min(0)
 
 
 class MixedPrecision(nn.Module):

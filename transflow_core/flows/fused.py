@@ -17,7 +17,6 @@ References:
 """
 
 import copy
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -25,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Flow, Guard
+from .base import Flow, Guard, excess
 from .glow import Level, Step
 from .layers import Conv3x3, CouplingNet, InvertibleConv1x1, innermost_channels
 from .wavelet import DetailFlow, TrainableFlow, WaveletGlow, unrolled
@@ -61,9 +60,9 @@ class GuardedFlow:
         self.guarded = mixed + sum(channels for channels, _, _ in flow.latent_shapes[:-1])
         self._flow = _fused(flow, nets or torch.float32)
 
-    def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
-        return self._flow(x, guard)
+        return self._flow(x)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""
@@ -80,32 +79,42 @@ class GuardedFlow:
             return self._flow.low_pass(z, times, guard, known)
         return self._flow.inverse(z, guard)[0]
 
-    def guarded_inverse(
-        self, z: Tensor, ranges: Tensor, times: int = 0, known: Tensor | None = None
+    def decode(
+        self, z: Tensor, ranges: Tensor | None = None, times: int = 0, known: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Latents (n, D) and ranges (n, 2, R) -> (images, by how many times its width each would have left one (n,)).
+        """Latents (n, D), and ranges (n, 2, R) or None -> images, and the `excess` of each, (n,).
 
         The side of the images is halved so many times, and some means of them may be known: see `low_pass`.
         """
-        at = self.guarded if known is None else self._guarded_above(known.shape[-1])
-        guard = Guard(ranges, excess := ranges.new_zeros(len(z)), at)
-        return self.low_pass(z, times, guard, known), excess
+        if ranges is None:
+            return self.low_pass(z, times, None, known), z.new_zeros(len(z))
+        if known is not None:  # only the details of larger images are guarded
+            above = [one for one in unrolled(self._flow.config) if one.image_size > known.shape[-1]]
+            ranges = ranges[:, :, : sum(3 * self.channels * (one.details.steps + 1) for one in above)]
+        images, seen = self.decode_and_see(z, ranges, times, known)
+        return images, excess(ranges, seen)
 
-    def _guarded_above(self, side: int) -> int:
-        """How many channels are guarded in the details of images larger than this."""
-        details, _ = unrolled(self._flow.config)
-        above = round(math.log2(self.image_size / side))
-        return sum(3 * self.channels * (one.steps + 1) for one in details[:above])
+    def decode_and_see(
+        self, z: Tensor, ranges: Tensor, times: int = 0, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `decode`, and the images' own ranges, (n, 2, R), before they are clamped; what was given of other places.
+
+        Other places are those of details that smaller images leave out.
+        """
+        guard = Guard(ranges)
+        images = self.low_pass(z, times, guard, known)
+        return images, torch.cat([cast(Tensor, guard.ranges), *reversed(guard.seen)], 2)
 
     def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `forward`, and the images' ranges, (n, 2, R): what is clamped when they are decoded."""
-        ranges = x.new_zeros(len(x), 2, self.guarded)
-        return *self._flow(x, Guard(ranges)), ranges
+        guard = Guard()
+        z, log_det = self._flow(x, guard)
+        return z, log_det, torch.cat(guard.seen, 2)
 
     def noted_inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (n, D) -> (images (n, C, S, S), their ranges (n, 2, R))."""
-        ranges = z.new_zeros(len(z), 2, self.guarded)
-        return self._flow.inverse(z, Guard(ranges, at=self.guarded))[0], ranges
+        guard = Guard()
+        return self._flow.inverse(z, guard)[0], torch.cat(guard.seen[::-1], 2)
 
 
 def _fused(flow: TrainableFlow, nets: torch.dtype) -> TrainableFlow:
@@ -153,13 +162,14 @@ class _InPieces:
         rows, n = max(1, _CACHE * torch.get_num_threads() // self._size), len(tensors[0])
         if rows >= n or tensors[0].device.type != "cpu":
             return function(*batches)
-        pieces, at = [], 0
-        for piece in (slice(start, start + rows) for start in range(0, n, rows)):
-            some = guard and guard.rows(piece)
-            pieces.append(function(*(None if tensor is None else tensor[piece] for tensor in tensors), some))
-            at = some.at if some else at
+        parts = [slice(start, start + rows) for start in range(0, n, rows)]
+        guards = [guard and guard.rows(part) for part in parts]
+        pieces = [
+            function(*(None if tensor is None else tensor[part] for tensor in tensors), own)
+            for part, own in zip(parts, guards, strict=True)
+        ]
         if guard:
-            guard.at = at
+            guard.join(guards)
         return tuple(None if parts[0] is None else torch.cat(parts) for parts in zip(*pieces, strict=True))
 
 

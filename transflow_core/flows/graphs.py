@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
-from .base import Guard
 from .fused import GuardedFlow
 
 Pixels = Callable[[Tensor], Tensor]
@@ -21,9 +19,7 @@ class Encode(nn.Module):
         self._flow, self._to_flow = flow, to_flow
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        guard = _Kept(images)
-        z, log_det = self._flow.forward(self._to_flow(images), guard)
-        return z, log_det, guard.seen()
+        return GuardedFlow.noted_forward(self._flow, self._to_flow(images))
 
 
 class Decode(nn.Module):
@@ -40,29 +36,5 @@ class Decode(nn.Module):
         self._flow, self._times, self._from_flow = flow, times, from_flow
 
     def forward(self, z: Tensor, ranges: Tensor) -> tuple[Tensor, ...]:
-        guard = _Kept(ranges, at=self._flow.guarded)
-        images = self._flow.low_pass(z, self._times, guard)
-        return self._from_flow(images), torch.cat([ranges[:, :, : guard.at], guard.seen()], 2)
-
-
-class _Kept(Guard):
-    """A guard that writes into no tensor but the one that it clamps: it keeps what it sees."""
-
-    def __init__(self, ranges: Tensor, at: int = 0) -> None:
-        super().__init__(ranges, at=at)
-        self._least: list[Tensor] = []
-        self._largest: list[Tensor] = []
-        self._order = -1 if at else 1
-
-    def note(self, x: Tensor) -> None:
-        self._least.append(x.amin((2, 3)))
-        self._largest.append(x.amax((2, 3)))
-
-    def check(self, x: Tensor) -> None:
-        end, self.at = self.at, self.at - x.shape[1]
-        self.note(x)
-        x.clamp_(*self.ranges[:, :, self.at : end, None, None].unbind(1))
-
-    def seen(self) -> Tensor:
-        """Of each channel the least and the largest value, (n, 2, R), in the order of `ranges`."""
-        return torch.stack([torch.cat(parts[:: self._order], 1) for parts in (self._least, self._largest)], 1)
+        images, seen = GuardedFlow.decode_and_see(self._flow, z, ranges, self._times)
+        return self._from_flow(images), seen

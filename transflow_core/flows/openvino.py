@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import Guard
 from .fused import GuardedFlow
 from .graphs import Decode, Encode
 from .wavelet import TrainableFlow
@@ -35,8 +34,8 @@ def require_openvino() -> Any:
 class OpenVinoFlow(GuardedFlow):
     """A `GuardedFlow`. With `fast` it computes in bfloat16, all of it: for previews alone.
 
-    `fingerprint` is that of the weights. Methods that are given a guard, or means that are known, compute with
-    torch: graphs are made of them.
+    `fingerprint` is that of the weights. Where means are known, torch computes, and so it does in `low_pass`: graphs
+    are made of that.
     """
 
     def __init__(self, flow: TrainableFlow, fingerprint: str, fast: bool) -> None:
@@ -47,9 +46,9 @@ class OpenVinoFlow(GuardedFlow):
         self._graphs: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def forward(self, x: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, C, S, S) -> (z (n, D), log_det (n,))."""
-        return self.noted_forward(x)[:2] if guard is None else super().forward(x, guard)
+        return self.noted_forward(x)[:2]
 
     def noted_forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `GuardedFlow.noted_forward`."""
@@ -60,33 +59,27 @@ class OpenVinoFlow(GuardedFlow):
         """Latents (n, D) -> (images (n, C, S, S), nan: no density is computed)."""
         return self.noted_inverse(z)[0], z.new_full((len(z),), torch.nan)
 
-    def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None, known: Tensor | None = None) -> Tensor:
-        """See `GuardedFlow.low_pass`."""
-        if guard is None and known is None:
-            return self._decoded(z, self._endless(z), times)[0]
-        return super().low_pass(z, times, guard, known)
-
     def noted_inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """See `GuardedFlow.noted_inverse`."""
-        return self._decoded(z, self._endless(z), 0)
+        return self.decode_and_see(z, self._endless(z))
 
-    def guarded_inverse(
+    def decode(
+        self, z: Tensor, ranges: Tensor | None = None, times: int = 0, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See `GuardedFlow.decode`."""
+        return super().decode(z, self._endless(z) if ranges is None and known is None else ranges, times, known)
+
+    def decode_and_see(
         self, z: Tensor, ranges: Tensor, times: int = 0, known: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """See `GuardedFlow.guarded_inverse`."""
+        """See `GuardedFlow.decode_and_see`."""
         if known is not None:
-            return super().guarded_inverse(z, ranges, times, known)
-        images, seen = self._decoded(z, ranges, times)
-        (low, high), (least, largest) = ranges.unbind(1), seen.unbind(1)
-        beyond = torch.maximum(low - least, largest - high) / (high - low).clamp_min(1e-6)
-        return images, beyond.nan_to_num(0.0).amax(1).clamp_min(0)
+            return super().decode_and_see(z, ranges, times, known)
+        images, seen = self._run(f"decode{times}", Decode(self, times), z, ranges)
+        return images, seen
 
     def _endless(self, z: Tensor) -> Tensor:
         return z.new_tensor([-torch.inf, torch.inf])[:, None].expand(len(z), 2, self.guarded)
-
-    def _decoded(self, z: Tensor, ranges: Tensor, times: int) -> tuple[Tensor, Tensor]:
-        images, seen = self._run(f"decode{times}", Decode(self, times), z, ranges)
-        return images, seen
 
     def _run(self, name: str, graph: Encode | Decode, *inputs: Tensor) -> list[Tensor]:
         with self._lock:  # a compiled graph has the memory of one call

@@ -183,7 +183,7 @@ class WaveletGlow(nn.Module):
     @property
     def halvings(self) -> int:
         """How many Haar levels there are."""
-        return 1 + (self.base.halvings if isinstance(self.base, WaveletGlow) else 0)
+        return len(unrolled(self)) - 1
 
     def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None, known: Tensor | None = None) -> Tensor:
         """The 2×2 means of `inverse(z)[0]`, so many times, (n, C, S/2ᵗ, S/2ᵗ), without the finest details.
@@ -191,28 +191,18 @@ class WaveletGlow(nn.Module):
         One halving saves half the time. `times` is at most `halvings`. Of `known` means, (n, C, s, s), of one more
         halving or several, only the details above them are computed.
         """
-        flow: TrainableFlow = self
-        for _ in range(times):
-            assert isinstance(flow, WaveletGlow)
-            z, flow = z[:, math.prod(flow.latent_shapes[0]) :], flow.base
-        if known is None:
-            return flow.inverse(z, guard)[0]
-        assert isinstance(flow, WaveletGlow)
-        return flow._refined(z, known, guard)
+        flow: TrainableFlow = unrolled(self)[times]
+        z = z[:, -flow.channels * flow.image_size**2 :]
+        return flow.inverse(z, guard)[0] if known is None else cast(WaveletGlow, flow).inverse(z, guard, known)[0]
 
-    def _refined(self, z: Tensor, low: Tensor, guard: Guard | None) -> Tensor:
-        """`inverse(z)[0]` from means of it on, (n, C, s, s), which are known."""
+    def inverse(self, z: Tensor, guard: Guard | None = None, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Latents (n, D) -> (images (n, C, S, S), log_det (n,)); of `known` means see `low_pass`."""
         shape = self.latent_shapes[0]
         eps, rest = z.split([math.prod(shape), z.shape[1] - math.prod(shape)], 1)
-        if isinstance(self.base, WaveletGlow) and low.shape[-1] < self.base.image_size:
-            low = self.base._refined(rest, low, guard)
-        return haar_merge(low, self.details.inverse(eps.unflatten(1, shape), low, guard)[0])
-
-    def inverse(self, z: Tensor, guard: Guard | None = None) -> tuple[Tensor, Tensor]:
-        """Latents (n, D) -> (images (n, C, S, S), log_det (n,))."""
-        shape = self.latent_shapes[0]
-        eps, rest = z.split([math.prod(shape), z.shape[1] - math.prod(shape)], 1)
-        low, base_log_det = self.base.inverse(rest, guard)
+        if known is not None and known.shape[-1] == shape[-1]:
+            low, base_log_det = known, z.new_zeros(len(z))
+        else:
+            low, base_log_det = self.base.inverse(rest, guard, *([] if known is None else [known]))
         detail, detail_log_det = self.details.inverse(eps.unflatten(1, shape), low, guard)
         return haar_merge(low, detail), detail_log_det + base_log_det + math.prod(low.shape[1:]) * math.log(2)
 
@@ -239,13 +229,9 @@ def build_flow(config: FlowConfig, generator: torch.Generator | None = None) -> 
     return Glow(config, generator) if isinstance(config, GlowConfig) else WaveletGlow(config, generator)
 
 
-def unrolled(config: FlowConfig) -> tuple[list[DetailConfig], GlowConfig]:
-    """The details of each wavelet level, fine to coarse, and the Glow at the bottom."""
-    details = []
-    while isinstance(config, WaveletConfig):
-        details.append(config.details)
-        config = config.base
-    return details, config
+def unrolled(flow: Any) -> list[Any]:
+    """A flow, or its configuration, and that of its low-pass, and so on: the last one is of a Glow."""
+    return [flow, *(unrolled(flow.base) if isinstance(flow, WaveletGlow | WaveletConfig) else [])]
 
 
 def encode_levels(flow: TrainableFlow, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -253,11 +239,11 @@ def encode_levels(flow: TrainableFlow, x: Tensor) -> Iterator[tuple[Tensor, Tens
 
     Each is (eps, log_det (n,)) in its own variables: eps is (n, 3C, H, W) for details, and flat z for the Glow.
     """
-    while isinstance(flow, WaveletGlow):
+    *wavelets, glow = unrolled(flow)
+    for one in wavelets:
         x, detail = haar_split(x)
-        yield flow.details(detail, x)
-        flow = flow.base
-    yield flow(x)
+        yield one.details(detail, x)
+    yield glow(x)
 
 
 @torch.no_grad()
@@ -266,13 +252,10 @@ def whiten(flow: TrainableFlow, x: Tensor) -> None:
 
     A level that is off by no more than the chance of which images were looked at stays as it is.
     """
-    latents, log_stds = by_level(flow(x)[0], flow.latent_shapes), []
-    while isinstance(flow, WaveletGlow):
-        log_stds.append(flow.details.prior.bias)
-        flow = flow.base
-    splits = [level.split for level in flow.levels if level.split is not None]
-    log_stds += [None if split.prior is None else split.prior.bias for split in splits]
-    for eps, log_std in zip(latents, [*log_stds, flow.top.log_std], strict=True):
+    *wavelets, glow = unrolled(flow)
+    priors = [one.details.prior for one in wavelets] + [level.split.prior for level in glow.levels[:-1]]
+    log_stds = [None if prior is None else prior.bias for prior in priors]
+    for eps, log_std in zip(by_level(flow(x)[0], flow.latent_shapes), [*log_stds, glow.top.log_std], strict=True):
         if log_std is not None and abs(0.5 * math.log(float(eps.square().mean()) + 1e-6)) > 0.05:
             log_rms = 0.5 * torch.log(eps.square().mean((0, 2, 3)) + 1e-6)
             log_std[-len(log_rms) :] += log_rms.reshape(-1, *[1] * (log_std.ndim - 1))

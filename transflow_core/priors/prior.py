@@ -19,7 +19,7 @@ from ..flows.base import count_parameters, device_of, place
 from ..flows.fused import GuardedFlow, fuse
 from ..flows.openvino import OpenVinoFlow, require_openvino
 from ..flows.pixels import PixelConvention
-from ..flows.wavelet import TrainableFlow, WaveletGlow
+from ..flows.wavelet import TrainableFlow, unrolled
 from ..hub import CARD, SAMPLES, make_card, push_to_hub
 from ..images import contact_sheet, to_pil
 from ..images.output import save_png
@@ -154,10 +154,9 @@ class Prior:
         if image_size not in self.coarser:
             raise ValueError(f"{self.name} has no prior of {image_size} pixels. It has {self.sizes}")
         if image_size not in self._at:
-            flow, size = self.flow, self.coarser[image_size]
-            while isinstance(flow, WaveletGlow) and flow.image_size > image_size:
-                flow = flow.base
-            own = native_fingerprint(cast(TrainableFlow, flow), size.pixels, size.name)
+            size = self.coarser[image_size]
+            flow = next(one for one in unrolled(self.flow) if one.image_size == image_size)
+            own = native_fingerprint(flow, size.pixels, size.name)
             smaller = {side: one for side, one in self.coarser.items() if side < image_size}
             checkpoint = Checkpoint(flow, size.pixels, size.name, own, size.typicality, size.metadata, smaller)
             found = Prior.from_checkpoint(checkpoint, self.device)
@@ -195,15 +194,21 @@ class Prior:
         return self.decode(torch.zeros(1, self.dim), side=1).cpu()
 
     def _batched(
-        self, function: Callable[[Tensor], tuple[Tensor, ...]], rows: Tensor, batch_size: int
+        self, function: Callable[..., tuple[Tensor, ...]], batch_size: int, *given: Tensor | None
     ) -> tuple[Tensor, ...]:
         """The results of `function` of some rows: a part of each batch a core, and smaller where memory is short.
 
         A flow that is none of ours may keep something between two calls, and has the batch as it is; and OpenVINO has
         threads of its own.
         """
-        n, rows = len(rows), rows if len(rows) else rows.new_zeros(1, *rows.shape[1:])
-        halved = partial(in_halves, function)
+        n = len(cast(Tensor, given[0]))
+        rows = torch.arange(max(1, n), device=self.device)
+        given = given if n else tuple(None if one is None else one.new_zeros(1, *one.shape[1:]) for one in given)
+
+        def of_rows(rows: Tensor) -> tuple[Tensor, ...]:
+            return function(*(None if one is None else one[rows] for one in given))
+
+        halved = partial(in_halves, of_rows)
         found: list[tuple[Tensor, ...]] = []
         for batch in rows.split(batch_size):
             alone = self._form is self.flow or isinstance(self._form, OpenVinoFlow)
@@ -257,7 +262,7 @@ class Prior:
         """
         v, form = self.to_unit(images), self._form
         forward = form.noted_forward if isinstance(form, GuardedFlow) else form.forward
-        z, log_det, *ranges = self._batched(lambda part: forward(self.pixels.to_flow(part)), v, batch_size)
+        z, log_det, *ranges = self._batched(lambda part: forward(self.pixels.to_flow(part)), batch_size, v)
         z = z.float()  # a flow of one's own may compute in another type
         log_prior = standard_log_prob(z)
         return Encoded(z, log_prior, log_prior + log_det.cpu().double(), *ranges)
@@ -300,26 +305,20 @@ class Prior:
             The images; and by how many times its width each image would have left a range, (n,): 0 for not at all, and
             of finer levels alone where the coarser ones are known.
         """
-        form, given = self._form, {"z": self._checked(z)}
+        form, z = self._form, self._checked(z)
         most = getattr(form, "halvings", 0) if side else 0
         times = min(most, math.floor(math.log2(max(1.0, self.image_size / (side or 1)))))
-        if isinstance(form, GuardedFlow):
-            if ranges is not None:
-                given["ranges"] = ranges.to(given["z"]).expand(len(z), 2, form.guarded)
-            if known is not None:
-                given["known"] = self.pixels.to_flow(known.to(given["z"]))
-        shapes = {name: one.shape[1:] for name, one in given.items()}
+        if ranges is not None and isinstance(form, GuardedFlow):
+            ranges = ranges.to(z).expand(len(z), 2, form.guarded)
+        known = None if known is None else self.pixels.to_flow(known.to(z))
 
-        def decoded(batch: Tensor) -> tuple[Tensor, Tensor]:
-            parts = zip(shapes.items(), batch.split([math.prod(shape) for shape in shapes.values()], 1), strict=True)
-            how: dict[str, Any] = {name: part.unflatten(1, shape).contiguous() for (name, shape), part in parts}
-            latents = how.pop("z")
-            if "ranges" in how:
-                return cast(Any, form).guarded_inverse(latents, times=times, **how)
-            images = cast(Any, form).low_pass(latents, times, **how) if times or how else form.inverse(latents)[0]
-            return images, batch.new_zeros(len(batch))
+        def decoded(z: Tensor, ranges: Tensor | None, known: Tensor | None) -> tuple[Tensor, Tensor]:
+            if isinstance(form, GuardedFlow):
+                return form.decode(z, ranges, times, known)
+            images = cast(Any, form).low_pass(z, times) if times else form.inverse(z)[0]
+            return images, z.new_zeros(len(z))
 
-        images, excess = self._batched(decoded, torch.cat([one.flatten(1) for one in given.values()], 1), batch_size)
+        images, excess = self._batched(decoded, batch_size, z, ranges, known)
         return self.pixels.from_flow(images.float(), clip), excess
 
     def lacking(self, side: float) -> int:
@@ -345,7 +344,7 @@ class Prior:
         form, z = self._form, self._checked(z)
         if not isinstance(form, GuardedFlow):
             return self.decode(z, batch_size), None
-        images, ranges = self._batched(form.noted_inverse, z, batch_size)
+        images, ranges = self._batched(form.noted_inverse, batch_size, z)
         return self.pixels.from_flow(images), ranges
 
     def looks(self, z: Tensor, shown: Sequence[tuple[Image.Image, Tensor | None]] = (), batch_size: int = 16) -> Looks:
@@ -388,7 +387,7 @@ class Prior:
         v = self.to_unit(images)
         generator = torch.Generator().manual_seed(seed)
         noise = torch.cat([torch.rand(1, *v.shape[1:], generator=generator) for _ in v] or [v])
-        z, log_det = self._batched(self._form.forward, self.pixels.dequantise(v, noise.to(v)), batch_size)
+        z, log_det = self._batched(self._form.forward, batch_size, self.pixels.dequantise(v, noise.to(v)))
         nats = standard_log_prob(z) + log_det.cpu().double()
         return (self.pixels.nats_per_dim - nats / self.dim) / math.log(2)
 

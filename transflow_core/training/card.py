@@ -40,7 +40,8 @@ def model_card(prior: Prior, plan: Plan, images: ImageSet, counters: Counters, c
     """Markdown under the YAML that the Hub reads: `card.md`, filled. What nobody said is called so."""
     measured, held_out, sizes = counters.measured, images.held_out[:_BITS_OF], []
     for size in map(prior.at, prior.sizes):
-        details, glow = unrolled(trainable(size).config)
+        *wavelets, glow = unrolled(trainable(size).config)
+        details = [one.details for one in wavelets]
         levels = bits_of_levels(size, reduced(held_out, size.image_size))
         bits = sum(level["dim"] * level["bits"] for level in levels) / size.dim
         facts = {"levels": levels, "bits": bits, "parameters": count_parameters(size.flow)}

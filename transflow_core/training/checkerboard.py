@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..flows.base import Shape
-from ..flows.wavelet import TrainableFlow, WaveletGlow, haar_merge, haar_split, unrolled
+from ..flows.wavelet import TrainableFlow, haar_merge, haar_split, unrolled
 
 _WARMEST = 0.8
 _LEVELS = 2
@@ -73,7 +73,7 @@ def checkerboard_penalty(flow: TrainableFlow, before: TrainableFlow, z: Tensor) 
     Of a Glow these are patterns of two and of four pixels; of each level that it was grown by, twice as large ones too.
     """
     with torch.no_grad():
-        wanted = without_checkerboard(before.inverse(z)[0], _LEVELS + len(unrolled(before.config)[0]))
+        wanted = without_checkerboard(before.inverse(z)[0], _LEVELS + len(unrolled(before)) - 1)
     return (flow.inverse(z)[0] - wanted).square().mean()
 
 
@@ -83,11 +83,8 @@ def penalised_parameters(flow: TrainableFlow) -> Iterator[nn.Parameter]:
     What is decoded depends too sharply on the linear maps between them: with those, or the coarser levels, the penalty
     grows from the first step on at any learning rate that moves it.
     """
-    modules: list[nn.Module] = []
-    while isinstance(flow, WaveletGlow):
-        modules.append(flow.details)
-        flow = flow.base
-    for module in [*modules, *flow.levels[:_LEVELS]]:
+    *wavelets, glow = unrolled(flow)
+    for module in [*(one.details for one in wavelets), *glow.levels[:_LEVELS]]:
         for name, parameter in module.named_parameters():
             if not {"actnorm", "conv1x1"} & set(name.split(".")):
                 yield parameter

@@ -125,7 +125,8 @@ def plan(asked: Train, folder: Path, device: torch.device) -> Plan:
         levels, shape, pixels = [shape], trainable(grow).config, grow.pixels
         if start is not None and asked.preset is None:
             above = max(1, start.image_size // grow.image_size).bit_length() - 1
-            levels, usual = unrolled(trainable(start).config)[0][:above], usual | {"bits": start.pixels.bits}
+            levels = [one.details for one in unrolled(trainable(start).config)[:-1][:above]]
+            usual = usual | {"bits": start.pixels.bits}
             if not levels:
                 raise TrainingError(f"{start.name} has no level above {grow.name}")
         for level in reversed(levels):

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 from ..compute import Progress, report
 from ..flows.base import channels_last, compute_nets_in
 from ..flows.layers import initialise
-from ..flows.wavelet import TrainableFlow, WaveletGlow, build_flow, haar_split, whiten
+from ..flows.wavelet import TrainableFlow, build_flow, haar_split, unrolled, whiten
 from ..priors.catalogue import load_prior
 from ..priors.prior import Prior
 from .card import CLIP, model_card, training_words
@@ -131,9 +130,7 @@ class _Run:
             for part, other in zip(_levels(flow, plan.grow), given, strict=True):
                 part.load_state_dict(other.state_dict())
         if plan.grow is not None:
-            above = flow
-            while isinstance(above, WaveletGlow) and above.base.image_size > plan.grow.image_size:
-                above = above.base
+            above = next(one for one in unrolled(flow) if one.image_size == 2 * plan.grow.image_size)
             above.base = copy.deepcopy(trainable(plan.grow))
         channels_last(flow)
         flow.to(self.group.device).requires_grad_(False)
@@ -338,10 +335,8 @@ class _Run:
         (self.folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
 
 
-def _levels(flow: TrainableFlow, grow: Prior | None) -> Iterator[nn.Module]:
+def _levels(flow: TrainableFlow, grow: Prior | None) -> list[nn.Module]:
     """The parts of a flow that a run begins with: the details of each level above the prior that it grows; or all."""
     if grow is None:
-        yield flow
-    while grow is not None and isinstance(flow, WaveletGlow) and flow.image_size > grow.image_size:
-        yield flow.details
-        flow = flow.base
+        return [flow]
+    return [one.details for one in unrolled(flow)[:-1] if one.image_size > grow.image_size]
