@@ -36,10 +36,6 @@ class Own:
         return torch.cat(halves, 3), torch.full((len(z),), -DIM * math.log(4))
 
 
-class OwnModule(Own, nn.Module):
-    """The same as a torch module without a weight."""
-
-
 class Scaled(Own, nn.Module):
     """With a weight, and without a density."""
 
@@ -82,7 +78,7 @@ class Wide(Own):
         return 2 * x - 1, log_det + DIM * math.log(2)
 
 
-MODELS = {"flow": Own, "module": OwnModule, "no density": Scaled, "float64": Mixed}
+MODELS = {"flow": Own, "no density": Scaled, "float64": Mixed}
 
 
 @pytest.fixture(params=MODELS)

@@ -204,6 +204,7 @@ def test_any_number_of_examples_gives_finite_answers(counts):
         assert list(answer.probabilities.values()) == row and sum(row) == pytest.approx(1)
         assert 0 <= answer.novelty <= 1 and answer.none == (answer.novelty > classifier.threshold)
         assert answer.none or answer.word == answer.best == max(answer.probabilities, key=answer.probabilities.get)
+        assert not answer.none or sum(counts) > 1  # of one image alone nothing is said to be of no class
     assert classifier.judge(z[:0]) == ()
     found = fitted(blobs(counts), 0.3).lam_ratio, fitted(blobs(counts), classifier.lam_ratio).lam_ratio
     assert found == pytest.approx((0.3, classifier.lam_ratio))
@@ -255,8 +256,6 @@ def test_distorted_copies_depend_on_seed_and_place_alone_and_stay_within_their_b
         for copy in jitter([dot], 20, shift=shift, degrees=0, scale=0, shear=0)[0][1:]:
             y, x = np.unravel_index(np.asarray(copy).argmax(), (41, 41))
             assert max(abs(x - 20), abs(y - 20)) <= 50 * shift
-    with pytest.raises(ValueError, match="copies"):
-        jitter(images, -1)
 
 
 def test_edges_count_and_neither_light_nor_colour_does():
@@ -304,9 +303,3 @@ def test_it_compares_what_tells_held_out_examples_apart_and_says_so(drawn, featu
         assert one["probabilities"] == pytest.approx(other["probabilities"], rel=1e-6)
     for asked in FEATURES:
         assert engine.run(recipe.replace(features=asked), examples=examples, images=queries).facts["features"] == asked
-
-
-def test_of_one_image_alone_nothing_is_said_to_be_of_no_class():
-    z = normal(1, 30)
-    (answer,) = FewShotClassifier(None).fit_latents({"a": z}).judge(z)
-    assert answer.best == "a" and not answer.none

@@ -9,6 +9,7 @@ import pytest
 
 from transflow_core.checkpoints import CheckpointError, convert
 
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 47331428\n"
 _PROCESS = Path("/proc/self")
 
 

@@ -17,7 +17,7 @@ from transflow_core.priors.catalogue import load_prior, shipped_image_size, ship
 from transflow_core.priors.typicality import Typicality
 
 from ..helpers import make_sized_prior, make_tiny_prior
-from .memory import refused
+from .memory import POINTER, refused
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
 
@@ -33,6 +33,9 @@ def test_a_saved_prior_is_the_same_prior(tmp_path, where):
     assert again.encode(IMAGES).equal(prior.encode(IMAGES))
     assert (again.name, again.pixels, again.typicality) == (prior.name, prior.pixels, prior.typicality)
     assert again.metadata["licence"] == "none"
+    prior.typicality = None
+    prior.save(tmp_path / where)
+    assert load_prior(tmp_path / where, device="cpu").typicality is None  # nothing of what was there before
     make_tiny_prior(1).save(tmp_path / "other.safetensors")
     assert load_prior(tmp_path / "other.safetensors", device="cpu").fingerprint != again.fingerprint
     again.save(tmp_path / "second.safetensors")
@@ -83,10 +86,6 @@ SPOILT = {
         lambda t, h: h.update(config=retired(h["config"], base={}, details={"kind": "symmetric"})),
         "Version 0.2.0 is the last",
     ),
-    "bounded layers of a base": (
-        lambda t, h: h.update(config=retired(h["config"], details={}, base={"base": {"bounded": True}})),
-        "symmetric details",
-    ),
     "bits": (lambda t, h: h.update(config=h["config"].replace('"bits": 5', '"bits": 0')), "bits"),
     "a tensor is missing": (lambda t, h: t.pop("top.mean"), "top.mean"),
     "a tensor too many": (lambda t, h: t.update(extra=torch.zeros(1)), "extra"),
@@ -94,6 +93,17 @@ SPOILT = {
     "whole numbers": (lambda t, h: t.update({"top.mean": torch.zeros_like(t["top.mean"], dtype=torch.int64)}), "int64"),
     "not finite": (lambda t, h: t["top.mean"].fill_(torch.nan), "finite"),
     "typicality of nonsense": (lambda t, h: h.update(typicality='{"n": "many"}'), "typicality"),
+    **{
+        f"sizes with {what}": (lambda t, h, sizes=sizes: h.update(config=retired(h["config"], sizes=sizes)), message)
+        for what, sizes, message in (
+            ("one that the flow lacks", {"64": {"name": "a", "pixels": {}}}, "64 pixels"),
+            ("no object", [], "dict"),
+            ("no number", {"many": {"name": "a", "pixels": {}}}, "integer"),
+            ("no name", {"16": {"pixels": {}}}, "name"),
+            ("absurd bits", {"16": {"name": "a", "pixels": {"bits": 99}}}, "bits"),
+            ("words that are none", {"16": {"name": "a", "pixels": {}, "metadata": {"a": []}}}, "metadata"),
+        )
+    },
 }
 
 
@@ -119,7 +129,6 @@ def flip_a_bit(weights):
     weights.write_bytes(content)
 
 
-POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 47331428\n"
 DAMAGED = {
     "one bit": ("model.safetensors", flip_a_bit, r"^small/model\.safetensors: the file is damaged: its sha256"),
     "short": ("model.safetensors", lambda f: f.write_bytes(f.read_bytes()[:-4]), r"^small/model\.safetensors: "),
@@ -144,12 +153,6 @@ def test_without_sums_nothing_is_compared_and_without_weights_nothing_read(folde
     (folder / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"small: no model\.safetensors"):
         load_prior(folder)
-
-
-@pytest.mark.parametrize("name", ["model.pt", "graph.pb"])
-def test_a_pointer_of_another_name_is_called_one(name, tmp_path):
-    (tmp_path / name).write_text(POINTER)
-    refused(tmp_path / name, "git lfs pull")
 
 
 @pytest.mark.parametrize("what", ["P", "L", "U", "log_diag"])
@@ -192,19 +195,6 @@ def about(prior):
     """All that a prior is, but its weights."""
     words = {key: value for key, value in prior.metadata.items() if key != "format"}
     return prior.name, prior.pixels, prior.typicality, words, prior.fingerprint, prior.sizes
-
-
-def test_nothing_of_another_prior_stays_in_a_folder(tmp_path):
-    prior = make_tiny_prior()
-    known = Typicality(2, (0.0, 1.0), (0.0, 1.0), (0.0, 1.0), ((0.5, 1.5),) * len(prior.levels))
-    for typicality in (known, None):
-        prior.typicality = typicality
-        prior.save(tmp_path / "flow")
-        assert load_prior(tmp_path / "flow", device="cpu").typicality == typicality
-
-
-def test_a_size_of_a_prior_that_ships_is_chosen_by_its_name_or_by_its_side():
-    assert load_prior("celeba256", device="cpu", image_size=64).name == "celeba64"
 
 
 @pytest.mark.parametrize("side", [32, 16, 8])
@@ -258,26 +248,6 @@ def test_a_coarser_size_reads_none_of_the_finer_weights(tmp_path):
         load_native(tmp_path)
 
 
-WRONG = {
-    "a size that the flow lacks": ({"64": {"name": "a", "pixels": {}}}, "64 pixels"),
-    "no object": ([], "dict"),
-    "no number": ({"many": {"name": "a", "pixels": {}}}, "integer"),
-    "no name": ({"16": {"pixels": {}}}, "name"),
-    "absurd bits": ({"16": {"name": "a", "pixels": {"bits": 99}}}, "bits"),
-    "words that are none": ({"16": {"name": "a", "pixels": {}, "metadata": {"a": []}}}, "metadata"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_wrong_sizes_are_refused_with_the_reason(tmp_path, case):
-    make_sized_prior().save(tmp_path / "prior")
-    sizes, message = WRONG[case]
-    config = json.loads((tmp_path / "prior" / "config.json").read_text())
-    (tmp_path / "prior" / "config.json").write_text(json.dumps(config | {"sizes": sizes}))
-    with pytest.raises(CheckpointError, match=message):
-        load_native(tmp_path / "prior")
-
-
 def test_priors_that_ship_are_found_by_the_names_of_their_sizes(tmp_path, monkeypatch):
     monkeypatch.setattr(catalogue, "MODELS", tmp_path)
     make_sized_prior().save(tmp_path / "all")
@@ -287,4 +257,5 @@ def test_priors_that_ship_are_found_by_the_names_of_their_sizes(tmp_path, monkey
         assert shipped_image_size(f"tiny{side}") == side
         assert load_prior(f"tiny{side}", device="cpu").image_size == side
     assert load_prior("tiny16", device="cpu").sizes == (16, 8)
+    assert load_prior("tiny32", device="cpu", image_size=8).name == "tiny8"
     assert shipped_image_size("all") is None

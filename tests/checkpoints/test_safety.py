@@ -10,7 +10,7 @@ from transflow_core.checkpoints.fold import fold
 from transflow_core.checkpoints.tensors import Tensors
 
 from ..helpers import make_tiny_prior
-from .memory import at_most, refused
+from .memory import POINTER, at_most, refused
 from .projects import CHAIYUJIN, GLOWIP, OPENAI, ROSINALITY, Y0AST, project
 from .test_graph import write_graph
 
@@ -113,6 +113,9 @@ def test_what_is_no_checkpoint_says_what_was_found_and_expected(tmp_path):
     refused(tmp_path / "photo.jpg", "Expected a native")
     torch.save({"encoder.weight": torch.zeros(2), "encoder.bias": torch.zeros(2)}, tmp_path / "gan.pt")
     refused(tmp_path / "gan.pt", r"encoder\.bias.*rosinality.*OpenAI")
+    for pointer in (tmp_path / "model.pt", tmp_path / "graph.pb"):
+        pointer.write_text(POINTER)
+        refused(pointer, "git lfs pull")
     for nothing in (tmp_path, tmp_path / "nothing.pt"):
         with pytest.raises(FileNotFoundError):
             convert(nothing)

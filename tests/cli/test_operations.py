@@ -167,6 +167,8 @@ def test_restyle_writes_the_photograph_or_the_path_to_it(run):
         assert path.size == (40, 50) and path.n_frames == 4
     two = run(*plain[:2], "images/1.png", *plain[2:], "-o", "many.png")
     assert two["files"] == ["many_photograph.png", "many_1.png"]
+    folder = run("restyle", "images", "--style", "images", "--align", "never", "-o", "out")
+    assert folder["files"] == [f"out/{index}.png" for index in range(5)]
 
 
 @pytest.mark.parametrize(
@@ -185,11 +187,6 @@ def test_the_suffix_decides_how_a_picture_is_written(run, command, suffix):
     with Image.open(f"out.{suffix}") as picture:
         assert picture.format == {"jpg": "JPEG", "JPEG": "JPEG"}.get(suffix, suffix.upper())
         assert b"lgorithmicMedia" in Path(f"out.{suffix}").read_bytes()
-
-
-def test_a_folder_of_photographs_is_restyled_into_a_folder(run):
-    facts = run("restyle", "images", "--style", "images", "--align", "never", "-o", "out")
-    assert facts["files"] == [f"out/{index}.png" for index in range(5)]
 
 
 def test_without_dlib_nothing_measures_how_far_a_face_is_from_what_it_was(run, monkeypatch):

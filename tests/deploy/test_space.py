@@ -131,13 +131,22 @@ def test_the_folder_is_built_anew_but_nobody_elses_is_touched(tmp_path: Path) ->
     assert (tmp_path / "mine.txt").is_file()
 
 
-def draws_two(folder: Path, **environment: str) -> None:
-    """Run `python app.py` in the Space's folder, with nothing of the checkout on the path, and draw by its API."""
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="ZeroGPU forks")
+def test_on_zero_gpu_it_reports_and_computes_on_the_cpu(folder: Path, tmp_path: Path) -> None:
+    """`python app.py` in the Space's folder, with nothing of the checkout on the path, draws by its API.
+
+    A function is registered before the launch, and runs in a fork; engines stay where no quota is spent.
+    """
+    (tmp_path / "spaces.py").write_text(SPACES, encoding="utf-8")
+    report = tmp_path / "report.json"
+    platform = {"SYSTEM": "spaces", "SPACE_ID": "me/studio", "SPACES_ZERO_GPU": "true"}
+    platform |= {"PYTHONPATH": str(tmp_path), "REPORT": str(report)}
     hidden = ("PYTHONPATH", "SPACES_ZERO_GPU", "GRADIO_SERVER_PORT")
     own = {key: value for key, value in os.environ.items() if key not in hidden} | {"GRADIO_ANALYTICS_ENABLED": "False"}
     log = folder / "log.txt"
     with log.open("w") as output:
-        how = {"cwd": folder, "env": own | environment, "stdout": output, "stderr": subprocess.STDOUT}
+        how = {"cwd": folder, "env": own | platform, "stdout": output, "stderr": subprocess.STDOUT}
         process = subprocess.Popen([sys.executable, "-u", "app.py"], **how)
     try:
         while not (address := re.search(r"http://[\w.:]+", log.read_text())):
@@ -153,16 +162,6 @@ def draws_two(folder: Path, **environment: str) -> None:
     finally:
         process.terminate()
         process.wait()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="ZeroGPU forks")
-def test_on_zero_gpu_it_reports_and_computes_on_the_cpu(folder: Path, tmp_path: Path) -> None:
-    """A function is registered before the launch, and runs in a fork; engines stay where no quota is spent."""
-    (tmp_path / "spaces.py").write_text(SPACES, encoding="utf-8")
-    report = tmp_path / "report.json"
-    platform = {"SYSTEM": "spaces", "SPACE_ID": "me/studio", "SPACES_ZERO_GPU": "true"}
-    draws_two(folder, PYTHONPATH=str(tmp_path), REPORT=str(report), **platform)
     told = json.loads(report.read_text(encoding="utf-8"))
     assert told["registered"] == {"gpu_name": 5} and told["offered"] > 10
     assert told["answer"] == f"stand-in, seen from {told['pid']}", "it ran in a fork of the page's process"

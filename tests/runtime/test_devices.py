@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from transflow_core.runtime import devices
-from transflow_core.runtime.devices import DeviceError, in_halves, on_cores
+from transflow_core.runtime.devices import DeviceError, on_cores
 from transflow_core.runtime.worker import Cancelled, ComputeWorker
 from transflow_core.training.measure import measure_typicality
 
-from ..helpers import TIMEOUT, apart, make_tiny_prior
+from ..helpers import TIMEOUT, apart, make_own_prior, make_tiny_prior
 
 
 def with_threads(count, function):
@@ -103,45 +104,29 @@ def test_a_prior_gives_the_same_on_any_number_of_cores(celeba64):
     torch.testing.assert_close(bits2, bits, atol=1e-4, rtol=0)
 
 
-def test_a_part_for_which_memory_is_short_is_halved_and_nothing_is_lost():
-    prior, plenty, sizes = make_tiny_prior(), make_tiny_prior(), []
-    decode = prior._form.inverse
-
-    def short(z):
-        sizes.append(len(z))
-        if len(z) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return decode(z)
-
-    prior._form.inverse = short
-    z = torch.randn(4, prior.dim, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(with_threads(2, lambda: prior.decode(z)), plenty.decode(z), atol=1e-5, rtol=0)
-    assert sorted(sizes) == [1] * 4 + [2] * 2
-
-
 @pytest.mark.parametrize(
-    ("words", "fits", "error", "match", "sizes"),
+    ("fault", "fits", "error", "match", "sizes"),
     [
-        ("CUDA error: unspecified launch failure", 0, DeviceError, "stopped answering", [3]),
-        ("The size of tensor a must match", 0, RuntimeError, "size of tensor a", [3]),
-        ("MPS backend out of memory (MPS allocated: 5.02 GB)", 1, None, "", [3, 1, 2, 1, 1]),
-        ("can't allocate memory", 0, DeviceError, "not enough free memory for a single image", [3, 1]),
+        (RuntimeError("CUDA error: unspecified launch failure"), 0, DeviceError, "stopped answering", [3]),
+        (RuntimeError("The size of tensor a must match"), 0, RuntimeError, "size of tensor a", [3]),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 5.02 GB)"), 1, None, "", [3, 1, 2, 1, 1]),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), 1, None, "", [3, 1, 2, 1, 1]),
+        (RuntimeError("can't allocate memory"), 0, DeviceError, "not enough free memory for a single image", [3, 1]),
     ],
 )
-def test_only_too_little_memory_halves_a_batch(words, fits, error, match, sizes):
-    tried = []
+def test_too_little_memory_alone_halves_a_priors_batch_and_nothing_is_lost(fault, fits, error, match, sizes):
+    prior, tried = make_own_prior(), []
+    decode, z = prior.flow.inverse, torch.randn(3, prior.dim, generator=torch.Generator().manual_seed(0))
 
-    def fails(rows):
-        tried.append(len(rows))
-        if len(rows) > fits:
-            raise RuntimeError(words)
-        return len(rows)
+    def fails(z):
+        tried.append(len(z))
+        if len(z) > fits:
+            raise fault
+        return decode(z)
 
-    if error is None:
-        assert in_halves(fails, torch.zeros(3)) == [1, 1, 1]
-    else:
-        with pytest.raises(error, match=match):
-            in_halves(fails, torch.zeros(3))
+    expected, prior.flow.inverse = prior.decode(z), fails
+    with pytest.raises(error, match=match) if error else nullcontext():
+        assert prior.decode(z).equal(expected)
     assert tried == sizes
 
 

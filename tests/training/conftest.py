@@ -66,17 +66,6 @@ def same(found, expected, atol=0.0):
     torch.testing.assert_close(found, expected, atol=atol, rtol=0)
 
 
-def ends_in_the_same_bits(images, folder, settings, shape=TINY, **how):
-    """The same run in "whole", and in "parts", stopped at a third and resumed: checkpoint and prior are equal."""
-    train(images, folder / "whole", settings, shape, **how)
-    at = settings.steps // 3
-    first = train(images, folder / "parts", settings, shape, cancel=After(at), **how)
-    assert not first.finished and first.step == at
-    second = train(images, folder / "parts", settings.replace(resume=True), shape, **how)
-    assert second.finished and second.step == settings.steps and len(log(folder / "parts", "resume")) == 1
-    same(states(folder / "parts"), states(folder / "whole"))
-
-
 def conforms(prior, folder, atol):
     """A prior computes what the run noted for others, at each size."""
     for side in prior.sizes:

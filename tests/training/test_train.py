@@ -19,7 +19,7 @@ from transflow_core.training import TrainingError, trainer
 
 from ..helpers import ROOT
 from . import conftest
-from .conftest import DETAILS, TINY, card, conforms, ends_in_the_same_bits, image_set, log, same, states, tiny, train
+from .conftest import DETAILS, TINY, card, conforms, image_set, log, same, states, tiny, train
 
 WAVELETS = WaveletConfig(GlowConfig(16, (LevelConfig(2, 16), LevelConfig(2, 16)), position=True), DETAILS)
 OTHER = GlowConfig(32, (LevelConfig(1, 8),))
@@ -55,7 +55,13 @@ def test_bits_fall_and_the_folder_holds_a_whole_prior(trained, disc_set):
 
 @pytest.mark.parametrize("shape, nets", [(TINY, "bfloat16"), (WAVELETS, "float32")])
 def test_a_run_that_was_stopped_ends_in_the_same_bits(tmp_path, shape, nets):
-    ends_in_the_same_bits(image_set(48, 8), tmp_path, tiny(steps=12, nets=nets), shape)
+    images, settings = image_set(48, 8), tiny(steps=12, nets=nets)
+    train(images, tmp_path / "whole", settings, shape)
+    first = train(images, tmp_path / "parts", settings, shape, cancel=conftest.After(4))
+    assert not first.finished and first.step == 4
+    second = train(images, tmp_path / "parts", settings.replace(resume=True), shape)
+    assert second.finished and second.step == 12 and len(log(tmp_path / "parts", "resume")) == 1
+    same(states(tmp_path / "parts"), states(tmp_path / "whole"))
 
 
 def test_a_run_goes_on_only_as_it_began(tmp_path):

@@ -31,8 +31,6 @@ def jitter(
         scale: largest relative change of size.
         shear: largest horizontal shear, as a slope.
     """
-    if copies < 0:
-        raise ValueError(f"copies must be at least 0, not {copies}")
     cv2, sets = opencv(), []
     how = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REPLICATE}
     for index, image in enumerate(images):

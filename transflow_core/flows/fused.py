@@ -30,6 +30,7 @@ from .layers import Conv3x3, CouplingNet, InvertibleConv1x1, innermost_channels
 from .wavelet import DetailFlow, TrainableFlow, WaveletGlow, unrolled
 
 M = TypeVar("M", bound=nn.Module)
+Pixels = Callable[[Tensor], Tensor]
 
 _CACHE = 2**22
 """Bytes of the widest hidden map that a core works on at once. More than its second-level cache has: below some four
@@ -249,3 +250,37 @@ class _Conv:
         """(n, in, H, W) -> (n, out, H, W)."""
         y = F.conv2d(x, self._weight, self._bias, padding=1)
         return y if self._map is None else y.add_(self._map)
+
+
+# What becomes a graph: tensors in, tensors out, for any number of images.
+
+
+class Encode(nn.Module):
+    """Images (n, C, S, S), of which `to_flow` makes x -> z (n, D), log_det (n,), ranges (n, 2, R)."""
+
+    inputs, outputs = ("images",), ("z", "log_det", "ranges")
+
+    def __init__(self, flow: GuardedFlow, to_flow: Pixels = lambda x: x) -> None:
+        super().__init__()
+        self._flow, self._to_flow = flow, to_flow
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return GuardedFlow.noted_forward(self._flow, self._to_flow(images))
+
+
+class Decode(nn.Module):
+    """z (n, D) and ranges (n, 2, R) -> images, their side halved `times`, and what the guard saw, (n, 2, R).
+
+    That is their ranges where it held nothing. The coarser images have no values at the places that belong to finer
+    details: what was given.
+    """
+
+    inputs, outputs = ("z", "ranges"), ("images", "seen")
+
+    def __init__(self, flow: GuardedFlow, times: int = 0, from_flow: Pixels = lambda x: x) -> None:
+        super().__init__()
+        self._flow, self._times, self._from_flow = flow, times, from_flow
+
+    def forward(self, z: Tensor, ranges: Tensor) -> tuple[Tensor, ...]:
+        images, seen = GuardedFlow.decode_and_see(self._flow, z, ranges, self._times)
+        return self._from_flow(images), seen

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .fused import GuardedFlow
-from .graphs import Decode, Encode
+from .fused import Decode, Encode, GuardedFlow
 from .wavelet import TrainableFlow
 
 

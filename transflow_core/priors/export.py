@@ -12,8 +12,7 @@ from typing import Any, BinaryIO, cast
 import torch
 from torch import Tensor
 
-from ..flows.fused import GuardedFlow, fuse
-from ..flows.graphs import Decode, Encode
+from ..flows.fused import Decode, Encode, GuardedFlow, fuse
 from ..posterior import standard_normal
 from .prior import Prior
 

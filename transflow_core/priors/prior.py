@@ -127,16 +127,9 @@ class Prior:
                 typicality = Typicality.from_dict(checkpoint.typicality)
             except ValueError as error:
                 raise CheckpointError(f"{checkpoint.name}: {error}") from error
-        return cls(
-            flow=place(checkpoint.flow, pick_device(device)),
-            pixels=checkpoint.pixels,
-            name=checkpoint.name,
-            fingerprint=checkpoint.fingerprint,
-            typicality=typicality,
-            metadata=dict(checkpoint.metadata),
-            coarser=dict(checkpoint.coarser),
-            openvino=device == "openvino",
-        )
+        flow = place(checkpoint.flow, pick_device(device))
+        own: dict[str, Any] = {"flow": flow, "typicality": typicality, "openvino": device == "openvino"}
+        return cls(**vars(checkpoint) | own)
 
     @property
     def sizes(self) -> tuple[int, ...]:
