@@ -383,21 +383,6 @@ def test_noise_among_faces_has_a_reduced_weight_until_the_user_restores_it(page,
         assert ("counts less" in page.inner_text("#evidence-status")) == (m == 3)
 
 
-def test_paint_on_one_image_is_not_on_the_next(studio):
-    page, canvas = studio, f"{DETAILS} canvas"
-    upload(page, EXAMPLES["sepia"][:2], used=2)
-    for index, name in enumerate(["sepia_00.png", "sepia_01.png"]):
-        page.locator("#evidence-cards .open").nth(index).click()
-        details(page, name)
-        if not page.is_visible(canvas):
-            page.get_by_text("Ignore a part").click()
-        frames(page)
-        assert not page.evaluate(PAINTED_JS, canvas), name
-        page.focus(canvas)
-        page.keyboard.press("Space")
-        assert page.evaluate(PAINTED_JS, canvas)
-
-
 @pytest.mark.parametrize(
     ("data", "row"),
     [
@@ -417,32 +402,36 @@ def test_what_a_click_means_is_found_by_its_name_too(data, row):
 
 
 def test_a_part_of_one_image_and_of_all_is_ignored(studio):
-    page, painted = studio, f"{DETAILS} canvas[data-mask][data-shown]"
+    page, canvas = studio, f"{DETAILS} canvas"
     upload(page, EXAMPLES["sepia"][:3], used=3)
     before = sheet(page)
     page.click("#evidence-cards .open")
     page.get_by_text("Ignore a part").click()
-    page.locator(f"{DETAILS} canvas").scroll_into_view_if_needed()
-    box = page.locator(f"{DETAILS} canvas").bounding_box()
+    page.locator(canvas).scroll_into_view_if_needed()
+    box = page.locator(canvas).bounding_box()
     page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
     page.mouse.down()
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.5 * box["height"], steps=4)
     page.mouse.up()
-    page.click(f"{DETAILS} [data-paint=apply]")
-    details(page, "a part is ignored")
-    page.wait_for_selector(painted)
-    another_sheet(page, before)
-    page.click(f"{DETAILS} [data-paint=all]")
-    page.wait_for_function(IGNORED_JS, arg=3)
+    assert page.evaluate(PAINTED_JS, canvas)
+    page.locator("#evidence-cards .open").nth(1).click()
+    details(page, "sepia_01.png")
+    if not page.is_visible(canvas):
+        page.get_by_text("Ignore a part").click()
+    frames(page)
+    assert not page.evaluate(PAINTED_JS, canvas)  # it is on the first one alone
     # By keys alone, too: what is painted grows under the space bar.
-    page.click(f"{DETAILS} [data-paint=clear]")
-    page.wait_for_selector(f"{DETAILS} canvas:not([data-mask])", state="attached")
-    page.get_by_text("Ignore a part").click()
-    page.focus(f"{DETAILS} canvas")
+    page.focus(canvas)
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Space")
     page.click(f"{DETAILS} [data-paint=apply]")
-    page.wait_for_selector(painted)
+    details(page, "a part is ignored")
+    page.wait_for_selector(f"{canvas}[data-mask][data-shown]")
+    another_sheet(page, before)
+    page.click(f"{DETAILS} [data-paint=all]")
+    page.wait_for_function(IGNORED_JS, arg=3)
+    page.click(f"{DETAILS} [data-paint=clear]")
+    page.wait_for_selector(f"{canvas}:not([data-mask])", state="attached")
 
 
 def test_a_saved_posterior_of_another_model_goes_in_words(engines, monkeypatch):
