@@ -194,9 +194,8 @@ def _schema(schema: Any) -> Any:
     """A file is text, which the endpoints read themselves (`uploads`)."""
     if isinstance(schema, dict):
         text = {"format": "a picture in base64: data:image/png;base64,…"}
-        return {key: _schema(value) for key, value in schema.items()} | (
-            text if isinstance(schema.get("format"), str) else {}
-        )
+        file = isinstance(schema.get("format"), str)
+        return {key: _schema(value) for key, value in schema.items()} | (text if file else {})
     return [_schema(value) for value in schema] if isinstance(schema, list) else schema
 
 

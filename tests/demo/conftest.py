@@ -28,9 +28,8 @@ from transflow_core.engine import Engine
 from transflow_core.images import sheets
 from transflow_core.operations import enlarging
 
-from ..helpers import METHODS, TIMEOUT, apart, frames, make_tiny_prior
+from ..helpers import METHODS, ROOT, TIMEOUT, apart, frames, make_tiny_prior
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 ARTIFACTS = ROOT / "artifacts"  # pictures of each tab, on a desktop and on a phone
 WAIT = 1000 * TIMEOUT  # milliseconds
 expect.set_options(timeout=WAIT)  # else it waits for five seconds, whatever a page's own timeout is

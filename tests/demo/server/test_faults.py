@@ -73,6 +73,8 @@ launch(build(Engines(Path(sys.argv[1]), device="cpu"), first_prior="good.safeten
 @pytest.fixture
 def working(priors, tmp_path):
     """A server and its client. A call goes on once a file `go_on` exists. One named `begun` says that it runs."""
+    if sys.platform == "win32":
+        pytest.skip("SIGTERM is a signal of Unix")
     process, url, _ = serve(
         "-c", _PAGE, *map(str, (priors, tmp_path / "begun", tmp_path / "go_on")), stderr=subprocess.PIPE
     )
@@ -89,7 +91,6 @@ def ended(process, tmp_path):
     assert not list((tmp_path / "gradio").glob("transflow-studio-*"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a signal of Unix")
 def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(working, tmp_path):
     process, http = working
     with http.stream("GET", call(http)) as answer:
@@ -102,7 +103,6 @@ def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(working, tmp_pa
     ended(process, tmp_path)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is a signal of Unix")
 def test_a_server_that_is_told_to_end_ends_whatever_waits_or_runs(working, tmp_path):
     process, http = working
     with contextlib.ExitStack() as stack:

@@ -30,11 +30,9 @@ def tools_of(served):
             ClientSession(reading, writing) as session,
         ):
             opened = await session.initialize()
-            return (
-                opened
-                if name == "initialize"
-                else await (session.call_tool(name, arguments) if name else session.list_tools())
-            )
+            if name == "initialize":
+                return opened
+            return await (session.call_tool(name, arguments) if name else session.list_tools())
 
     small = {"prior": "tiny.safetensors", "align": "never"}
     # Playwright has a loop in this thread.
