@@ -4,7 +4,6 @@ Bytes are changed in good safetensors files, documents and arrays are made of wh
 """
 
 import json
-import string
 
 import pytest
 import torch
@@ -15,7 +14,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from transflow_core.checkpoints import CheckpointError, convert
-from transflow_core.checkpoints.settings import side_values
 
 from ..fuzz import changed, edits, few, many
 from ..helpers import make_tiny_prior
@@ -86,19 +84,6 @@ def test_configurations_of_whatever_json_allows(native, data):
     read(folder)
     (folder / "config.json").write_text(data.draw(st.sampled_from(["{}", "[1]", json.dumps({"base": config})])))
     read(folder)
-
-
-@given(st.text(st.sampled_from(string.printable + ":{}[]"), max_size=200), documents)
-@many
-def test_json_beside_the_weights(tmp_path, text, document):
-    for name, content in (("configs.json", json.dumps(document)), ("hparams.json", text)):
-        (tmp_path / name).write_text(content, encoding="utf-8")
-        try:
-            values = side_values(tmp_path / "model.pt")
-            assert all(isinstance(value, int | float | str | bool) for value in values.values())
-        except CheckpointError as error:
-            assert str(tmp_path) not in str(error)
-        (tmp_path / name).unlink()
 
 
 @given(st.data())

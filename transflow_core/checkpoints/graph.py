@@ -46,7 +46,7 @@ def read_graph(path: Path) -> tuple[Tensors, dict[str, int]]:
     """
     with path.open("rb") as file:
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # constants stay views of the file
-    graph = _Graph(_nodes(data), path.name)
+    graph = _Graph({node.name: node for node in map(_node, _parts(_message(data), 1))}, path.name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the file's pages cannot be written to, and nobody does
         state = {name: torch.from_numpy(np.asarray(array)) for name, array in _variables(graph).items()}
@@ -65,17 +65,6 @@ class _Node:
 
 
 _Fields = dict[int, list[Any]]
-
-
-def _nodes(data: memoryview) -> dict[str, _Node]:
-    """The nodes of a GraphDef, by their names."""
-    nodes: dict[str, _Node] = {}
-    for part in _parts(_message(data), 1):
-        node = _node(part)
-        if node.name in nodes:
-            raise ValueError(f"node {node.name[:80]!r} appears twice")
-        nodes[node.name] = node
-    return nodes
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -185,8 +174,6 @@ class _Graph:
         self.slices: dict[str, set[tuple[int, int]]] = {}
         self.kernels: dict[str, np.ndarray] = {}
         for name in self.order:  # a loop is a ValueError
-            if name not in nodes:
-                raise self.fail(f"a node reads {name[:80]!r}, which is not there")
             self._follow(nodes[name])
 
     def fail(self, what: str) -> CheckpointError:

@@ -47,9 +47,7 @@ def paste(
         (151, 151, 151)
     """
     pixels = np.array(image.convert("RGB"))
-    pairs = [
-        (face, _reduced(face, np.asarray(change, np.float32))) for face, change in zip(faces, changes, strict=True)
-    ]
+    pairs = [(face, _reduced(face, change)) for face, change in zip(faces, changes, strict=True)]
     for top in range(0, image.height, _ROWS):
         band = pixels[top : top + _ROWS]
         total, moved = np.zeros((*band.shape[:2], 1), np.float32), np.zeros(band.shape, np.float32)

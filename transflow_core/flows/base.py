@@ -39,7 +39,7 @@ class Flow(Protocol):
 
     Any object with these five names can be conditioned on evidence. A torch module is moved between devices; any other
     object stays on the CPU, or on the `device` that it names itself. One with `halvings` and `low_pass`, as a
-    `WaveletGlow` has, gives previews and small pictures in less time.
+    `GuardedFlow` has, gives previews and small pictures in less time.
     """
 
     @property

@@ -72,13 +72,17 @@ class GuardedFlow:
     @property
     def halvings(self) -> int:
         """How often `low_pass` can halve the side: 0 for a Glow."""
-        return self._flow.halvings if isinstance(self._flow, WaveletGlow) else 0
+        return len(unrolled(self._flow)) - 1
 
     def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None, known: Tensor | None = None) -> Tensor:
-        """See `WaveletGlow.low_pass`; `times` may be 0."""
-        if isinstance(self._flow, WaveletGlow):
-            return self._flow.low_pass(z, times, guard, known)
-        return self._flow.inverse(z, guard)[0]
+        """The 2×2 means of `inverse(z)[0]`, so many times, (n, C, S/2ᵗ, S/2ᵗ), without the finest details.
+
+        One halving saves half the time. `times` is from 0 to `halvings`. Of `known` means, (n, C, s, s), of one more
+        halving or several, only the details above them are computed.
+        """
+        flow = unrolled(self._flow)[times]
+        z = z[:, -flow.channels * flow.image_size**2 :]
+        return flow.inverse(z, guard, *([] if known is None else [known]))[0]
 
     def decode(
         self, z: Tensor, ranges: Tensor | None = None, times: int = 0, known: Tensor | None = None

@@ -180,23 +180,8 @@ class WaveletGlow(nn.Module):
         z, base_log_det = self.base(low, guard)
         return torch.cat([eps.flatten(1), z], 1), detail_log_det + base_log_det - math.prod(low.shape[1:]) * math.log(2)
 
-    @property
-    def halvings(self) -> int:
-        """How many Haar levels there are."""
-        return len(unrolled(self)) - 1
-
-    def low_pass(self, z: Tensor, times: int = 1, guard: Guard | None = None, known: Tensor | None = None) -> Tensor:
-        """The 2×2 means of `inverse(z)[0]`, so many times, (n, C, S/2ᵗ, S/2ᵗ), without the finest details.
-
-        One halving saves half the time. `times` is at most `halvings`. Of `known` means, (n, C, s, s), of one more
-        halving or several, only the details above them are computed.
-        """
-        flow: TrainableFlow = unrolled(self)[times]
-        z = z[:, -flow.channels * flow.image_size**2 :]
-        return flow.inverse(z, guard)[0] if known is None else cast(WaveletGlow, flow).inverse(z, guard, known)[0]
-
     def inverse(self, z: Tensor, guard: Guard | None = None, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Latents (n, D) -> (images (n, C, S, S), log_det (n,)); of `known` means see `low_pass`."""
+        """Latents (n, D) -> (images (n, C, S, S), log_det (n,)); of `known` means, (n, C, s, s), those above."""
         shape = self.latent_shapes[0]
         eps, rest = z.split([math.prod(shape), z.shape[1] - math.prod(shape)], 1)
         if known is not None and known.shape[-1] == shape[-1]:

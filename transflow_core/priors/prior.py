@@ -319,7 +319,7 @@ class Prior:
 
         Enlarged to the prior's size by more than √2, a picture lacks the finest level, by more than 2√2 two, and so on.
         """
-        most = getattr(self.flow, "halvings", 0)
+        most = getattr(self._form, "halvings", 0)
         return min(most, max(0, math.ceil(math.log2(self.image_size / max(side, 1.0)) - 0.5)))
 
     def _checked(self, z: Tensor) -> Tensor:
