@@ -289,6 +289,8 @@ def test_it_compares_what_tells_held_out_examples_apart_and_says_so(drawn, featu
     }
     queries = [drawn(index < 4, 20 + index) for index in range(8)]
     recipe = Classify(align="never")
+    with pytest.raises(ValueError, match="examples: give a dict"):
+        engine.run(recipe, examples=queries, images=queries)
     result = engine.run(recipe, examples=examples, images=queries)
     shares = result.facts["held_out_by_features"]
     assert result.facts["features"] == features and max(shares, key=shares.get) == features

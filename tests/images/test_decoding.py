@@ -297,7 +297,9 @@ def test_pillows_other_formats_are_not_let_in(format):
 def test_what_is_no_file_is_refused_instead_of_waited_for(tmp_path):
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.png")
-    for path in (tmp_path, tmp_path / "no.png", "nul\0.png", tmp_path / "pipe.png"):
+    with pytest.raises(ImageError, match="this is a folder"):
+        load_image(tmp_path)
+    for path in (tmp_path / "no.png", "nul\0.png", tmp_path / "pipe.png"):
         with pytest.raises(ImageError, match="no such file"):
             load_image(path)
 

@@ -170,8 +170,10 @@ def read_source(source: Source, name: str) -> bytes:
     elif isinstance(source, str | os.PathLike):
         try:
             path = Path(os.fsdecode(source))
+            if path.is_dir():
+                raise ImageError(name, "this is a folder. `find_images` lists its images.")
             if not path.is_file():  # a pipe or a device may never end
-                raise ImageError(name, "there is no such file (folders are not read). Check the spelling.")
+                raise ImageError(name, "there is no such file. Check the spelling.")
             with path.open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
         except OSError as error:

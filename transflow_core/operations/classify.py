@@ -19,6 +19,8 @@ def classify(call: Call[Classify]) -> Result:
     recipe, examples = call.recipe, call.inputs["examples"]
     if isinstance(examples, FewShotClassifier):
         classifier, shown, tried = examples, {}, {examples.features: examples.held_out_accuracy}
+    elif not isinstance(examples, Mapping):
+        raise ValueError("examples: give a dict, the images of each class by its name; or a FewShotClassifier.")
     else:
         shown = {name: call.read(value) for name, value in examples.items()}
         for name, evidence in shown.items():
