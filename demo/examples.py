@@ -15,20 +15,13 @@ PHOTOGRAPH = EXAMPLES / "photograph.png"
 
 @dataclass(frozen=True)
 class ExampleSet:
-    """A folder of evidence.
+    """A folder of evidence."""
 
-    Attributes:
-        key: the folder's name, and its name in a link.
-        title, about: for the page, the latter a sentence.
-        files: its images in order, aligned.
-        shown: whether it stands in the row of sets. The others open by a link.
-    """
-
-    key: str
+    key: str  # the folder's name, and its name in a link
     title: str
-    about: str
-    files: tuple[Path, ...]
-    shown: bool = True
+    about: str  # a sentence for the page
+    files: tuple[Path, ...]  # its images in order, aligned
+    shown: bool = True  # whether it stands in the row of sets: the others open by a link
 
 
 @cache

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
-from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Source
 from transflow_core.fewshot import FewShotClassifier
 from transflow_core.fewshot.classifier import NONE
@@ -60,23 +59,14 @@ _BARS = 4  # of the likeliest classes on a card
 
 @dataclass(frozen=True)
 class Task:
-    """An example task.
-
-    Attributes:
-        title: for the button.
-        about: one sentence.
-        classes: name to examples.
-        queries: images that are not among the examples, each with its true class or `NONE`.
-        align: how all of them are read.
-        copies: distorted copies of each example to learn from.
-    """
+    """An example task."""
 
     title: str = ""
     about: str = ""
     classes: Mapping[str, Sequence[File]] = field(default_factory=dict)
-    queries: Sequence[tuple[File, str]] = ()
-    align: AlignMode = "auto"
-    copies: int = 0
+    queries: Sequence[tuple[File, str]] = ()  # not among the examples, each with its true class or `NONE`
+    align: AlignMode = "auto"  # of all images
+    copies: int = 0  # distorted copies of each example to learn from
 
 
 @cache
@@ -110,17 +100,10 @@ def tasks() -> dict[str, Task]:
 
 @dataclass(frozen=True)
 class Answers:
-    """What each query is.
-
-    Attributes:
-        recipe: what was asked for.
-        latents: of the examples of each class, from which the classifier was fitted. They are compared by identity.
-        queries: the images.
-        result: of the operation. Its facts have an answer for each query.
-    """
+    """What each query is: a result whose facts have an answer for each."""
 
     recipe: Recipe
-    latents: Sequence[tuple[str, Sequence[Any]]]
+    latents: Sequence[tuple[str, Sequence[Any]]]  # of the examples of each class, compared by identity
     queries: Evidence
     result: Result
 
@@ -143,12 +126,7 @@ class Answers:
 
 @dataclass
 class _State:
-    """A visitor's classes and results.
-
-    Attributes:
-        names: of the open classes, by their index. A box that was just shown may still send its old name.
-        answers: those on the page; None while there are none.
-    """
+    """The names of a visitor's open classes by their index, and the answers on the page."""
 
     names: dict[int, str] = field(default_factory=lambda: _names(()))
     answers: Answers | None = None
@@ -427,6 +405,7 @@ class Classify:
                 how = {"prior": prior, "align": _align(unaligned), "lam_ratio": ratio, "copies": copies}
                 recipe = _Recipe.checked(how | dict(zip(self._more, more, strict=True)))
                 engine, status = self._engines.get(prior), "Fitting the classes…"
+                latents = [(name, [image.latent for image in evidence.used]) for name, evidence in classes.items()]
                 if state.answers is None:
                     yield {self._status: updating(engine.ahead, status)}
                 # The answers without copies come at once.
@@ -437,7 +416,11 @@ class Classify:
                         bar = progress(start, len(images), time.monotonic() - begun, engine.ahead, "distorted copies")
                         yield {self._status: f"{bar} · {status}"}
                         engine.encode(images[start : start + engine.batch_size], cancel=cancel)  # it remembers them
-                    state.answers = answers = answered(engine, one, classes, queries, state.answers, cancel)
+                    known, examples = state.answers, cast(Any, classes)
+                    if known is not None and (known.recipe, known.latents) == (one, latents):
+                        examples = known.classifier  # it was fitted to the same
+                    result = engine.run(one, examples=examples, images=queries, cancel=cancel)
+                    state.answers = answers = Answers(one, latents, queries, result)
                     status = _status(answers)
                     shown: Updates = {self._status: status, self._cards: _cards(queries, answers)}
                     shown[self._numbers] = _numbers(answers, classes)
@@ -453,21 +436,6 @@ class Classify:
         if answers is None:
             raise ValueError(_NOTHING)
         return answers.result.save(session.file(_FILE))[0]
-
-
-def answered(
-    engine: Engine,
-    recipe: Recipe,
-    classes: Mapping[str, Evidence],
-    queries: Evidence,
-    known: Answers | None = None,
-    cancel: CancelToken | None = None,
-) -> Answers:
-    """Judge the queries, by the classifier of `known` where it was fitted to the same."""
-    latents = [(name, [image.latent for image in evidence.used]) for name, evidence in classes.items()]
-    again = known is not None and (known.recipe, known.latents) == (recipe, latents)
-    examples: Any = known.classifier if again and known is not None else classes
-    return Answers(recipe, latents, queries, engine.run(recipe, examples=examples, images=queries, cancel=cancel))
 
 
 def _all_panels(session: Session, stack: ExitStack, newest: bool = False) -> Generator[Any, Any, CancelToken]:

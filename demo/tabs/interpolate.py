@@ -120,21 +120,13 @@ def recipe_in(query: dict[str, str]) -> Recipe:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a run has made so far.
-
-    Attributes:
-        engine: what made it.
-        recipe: of the page.
-        ends: A and B; the model itself in the place of an end without images.
-        result: of the path.
-        stride: frames from one step of the strip to the next.
-    """
+    """What a run has made so far."""
 
     engine: Engine
-    recipe: Recipe
-    ends: tuple[Evidence, Evidence]
-    result: Result
-    stride: int = 1
+    recipe: Recipe  # of the page
+    ends: tuple[Evidence, Evidence]  # A and B; the model itself in the place of an end without images
+    result: Result  # of the path
+    stride: int = 1  # frames from one step of the strip to the next
 
     def whole(self, **how: Any) -> Shown:
         """The same with all pixels of the model."""
@@ -255,18 +247,11 @@ def _in_frames(recipe: Recipe, stride: int) -> Recipe:
 
 @dataclass
 class _State:
-    """A visitor's last run.
+    """A visitor's last run, and whether the tab was opened before."""
 
-    Attributes:
-        shown: for the files to download.
-        request: evidence, prior and settings of the newest run, unless the user stopped it.
-        message: the status at the end of that run, or "" until then.
-        begun: whether the tab was opened before.
-    """
-
-    shown: Shown | None = None
-    request: tuple | None = None
-    message: str = ""
+    shown: Shown | None = None  # for the files to download
+    request: tuple | None = None  # evidence, prior and settings of the newest run, unless the user stopped it
+    message: str = ""  # the status at the end of that run, or "" until then
     begun: bool = False
 
 

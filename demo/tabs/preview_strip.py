@@ -42,19 +42,12 @@ def values_at(method: str | None, position: float, evidence: Evidence | None = N
 
 @dataclass
 class Strip:
-    """A visitor's strip, with the previews so far, so that a drag in between loses nothing.
+    """A visitor's strip, with the previews so far, so that a drag in between loses nothing."""
 
-    Attributes:
-        serial: its number; 0 while there is no evidence.
-        base: all that decides the samples but the position. The serial changes with it.
-        done: previews by position, inf for those of the prior; none once all were sent, since the page has them then.
-        sent: how many the page has.
-    """
-
-    serial: int = 0
-    base: Hashable = None
-    done: dict[float, list[Image.Image]] = field(default_factory=dict)
-    sent: int = 0
+    serial: int = 0  # its number; 0 while there is no evidence
+    base: Hashable = None  # all that decides the samples but the position: the serial changes with it
+    done: dict[float, list[Image.Image]] = field(default_factory=dict)  # by position, inf for the prior; {} once sent
+    sent: int = 0  # how many the page has
     # Not a number of an earlier session of the same page.
     _last: int = field(default_factory=lambda: secrets.randbelow(2**30))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import gradio as gr
@@ -23,7 +23,7 @@ from transflow_core.images.output import read_png_metadata, writes_mp4
 from transflow_core.images.sheets import enlarge
 from transflow_core.limits import MOST_PHOTOGRAPHS, Range
 from transflow_core.operations.inpaint import remove
-from transflow_core.operations.restyle import Restyled, level_strengths, restyle_faces
+from transflow_core.operations.restyle import level_strengths, restyle_faces
 from transflow_core.recipes import Reading
 from transflow_core.recipes import Restyle as Recipe
 
@@ -62,29 +62,17 @@ _SAME_PERSON = 0.6  # dlib's threshold
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
-    """One photograph at the size of the page, with those of its faces that can be restyled.
+    """One photograph at the size of the page, with those of its faces that can be restyled."""
 
-    Attributes:
-        image: the photograph, reduced by `scale`, without what the mask covers.
-        read: the faces as they were read.
-        mask: white where a part is removed; None without one.
-        faces: the faces without what the mask covers.
-    """
-
-    image: Image.Image
+    image: Image.Image  # reduced by `scale`, without what the mask covers
     scale: float
-    read: tuple[EvidenceImage, ...]
-    mask: Image.Image | None
-    faces: tuple[EvidenceImage, ...]
+    read: tuple[EvidenceImage, ...]  # the faces as they were read
+    mask: Image.Image | None  # white where a part is removed
+    faces: tuple[EvidenceImage, ...]  # without what the mask covers
 
     @classmethod
     def of(
-        cls,
-        engine: Engine,
-        photographs: Evidence,
-        index: int,
-        mask: Image.Image | None = None,
-        cancel: threading.Event | None = None,
+        cls, engine: Engine, photographs: Evidence, index: int, mask: Image.Image | None, cancel: Event | None = None
     ) -> Photograph:
         """The photograph of this index, without what the mask covers. Raises ValueError where it touches no face."""
         files = list(dict.fromkeys(image.source.file for image in photographs.used))
@@ -108,13 +96,6 @@ class Request:
     photograph: Photograph
     style: Evidence
     recipe: Recipe
-
-    def restyled(self, engine: Engine, cancel: threading.Event) -> Restyled:
-        """The faces."""
-        recipe, faces = self.recipe, self.photograph.faces
-        levels = level_strengths(recipe.strength, recipe.keep_levels, len(engine.prior.levels))
-        how: dict[str, Any] = {"likeness": recipe.likeness, "cancel": cancel}
-        return restyle_faces(engine, faces, self.style.posterior(), [levels], **how)
 
 
 def steps_of(request: Request) -> list[Step]:
@@ -311,9 +292,11 @@ class Restyle:
                 yield shown | {self._slider: plain, self._status: updating(engine.ahead)}
             started = time.perf_counter()
             request = state.request = Request(photograph, style, recipe)
-            restyled = request.restyled(engine, cancel)
-            how: dict[str, Any] = {"match_colours": recipe.match_colours, "scale": photograph.scale}
-            after = engine.call(restyled.pasted, photograph.image, **how, cancel=cancel)
+            levels = level_strengths(recipe.strength, recipe.keep_levels, len(engine.prior.levels))
+            how: dict[str, Any] = {"likeness": recipe.likeness, "cancel": cancel}
+            restyled = restyle_faces(engine, photograph.faces, style.posterior(), [levels], **how)
+            how = {"match_colours": recipe.match_colours, "scale": photograph.scale, "cancel": cancel}
+            after = engine.call(restyled.pasted, photograph.image, **how)
             count = _count(photograph.faces)
             what = f"{count} face{'s' * (count > 1)}" if count else "The whole picture"
             text = f"{what} in {time.perf_counter() - started:.1f} s."

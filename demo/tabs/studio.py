@@ -194,27 +194,21 @@ class Studio:
         method = [*self._method.outputs, *levels, self._closeness]
         # The other controls of λ/m and likeness move the one in front when they are released: a request for each step
         # of a drag would hold up what follows it in the page, such as "Choose for me", beyond a later "Reset all".
-        others = [
-            self._by_level.input,
-            *(lam.release for lam in self._levels),
-            self._lam.release,
-            self._method.likeness.release,
-        ]
+        others = [self._by_level.input, self._method.likeness.release, *(lam.release for lam in lams)]
         on([*others, *kind], self._place, inputs, self._closeness, trigger_mode="always_last")
         everything = [*self._panel.outputs, *main, *method]
         opened = on(arrived, self._open, prior, everything)
         opened += on(self._history.select, self._restore, prior, [prior, *everything], event=True)
         reset = on(self._reset.click, partial(self._set, DEFAULT, True), prior, [*main, *method])
         auto = on(self._method.auto.input, self._choose, [prior, self._method.auto], method)
-        own = list(self._moves.inputs.values())
-        released = [one.release for one in sliders]  # type: ignore[attr-defined]
-        released += [self._moves.near.release]  # type: ignore[attr-defined]
+        released = [one.release for one in (*sliders, self._moves.near)]  # type: ignore[attr-defined]
         typed = [self._seed, self._n, self._by_level, self._method.auto, *self._more]
         released += [one.change for one in typed]  # type: ignore[attr-defined]
         changed = [*opened, *reset, *released, *kind, *auto, *self._results.events]
         refreshed = on(changed, self._refresh, inputs, shown)
         self._inputs = inputs[1:]  # what the values of `_refresh_with` belong to
         refreshed += on(self._closeness.release, self._move, along, [*method, *shown])
+        own = self._moves.inputs.values()
         refreshed += on(self._panel.events, self._evidence_changed, inputs, [*method, *own, *shown])
         on(refreshed, self._fill_strip, inputs, self._strip)
         on(self._panel.steps, self._draw_early, inputs, seen)

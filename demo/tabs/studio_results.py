@@ -172,33 +172,19 @@ class Result:
 
 @dataclass
 class View:
-    """What one visitor sees.
+    """What one visitor sees."""
 
-    Attributes:
-        request: the request that runs, or ran last.
-        result: the samples on the page; None while it shows previews.
-        large: the index of the sample that is large: the best one, until another is clicked.
-        drawn_from: what decides who is on the sheet: the evidence, the seed, and the sample that others are around.
-        larger: the number of a result, the index of the sample of it that was enlarged last, and the file of that.
-        sent: the number of a result, and the index of the sample of it that the page has in full.
-        open_tab: key of the open inner tab.
-        made_from: what the contents of each inner tab depend on.
-        opening: whether an address is being opened: its images are read, and its settings come after them.
-        settled: the evidence that these settings came with, or that the method was chosen for.
-        early: the images that samples were drawn from last, while others were read.
-    """
-
-    request: Request | None = None
-    result: Result | None = None
-    large: int = 0
-    drawn_from: Any = None
-    larger: tuple[int, int, Path] | None = None
-    sent: tuple[int, int] | None = None
-    open_tab: str = "download"
-    made_from: dict[str, Any] = field(default_factory=dict)
-    opening: bool = False
-    settled: Evidence | None = None
-    early: tuple[EvidenceImage, ...] = ()
+    request: Request | None = None  # it runs, or ran last
+    result: Result | None = None  # the samples on the page; None while it shows previews
+    large: int = 0  # index of the sample that is large: the best one, until another is clicked
+    drawn_from: Any = None  # what decides who is on the sheet: evidence, seed, and the sample that others are around
+    larger: tuple[int, int, Path] | None = None  # result and sample that were enlarged last, and the file of that
+    sent: tuple[int, int] | None = None  # result, and the sample of it that the page has in full
+    open_tab: str = "download"  # key of the open inner tab
+    made_from: dict[str, Any] = field(default_factory=dict)  # what the contents of each inner tab depend on
+    opening: bool = False  # an address is being opened: its images are read, and its settings come after them
+    settled: Evidence | None = None  # these settings came with it, or the method was chosen for it
+    early: tuple[EvidenceImage, ...] = ()  # samples were drawn from these last, while others were read
 
 
 class Results:
