@@ -89,12 +89,6 @@ def answers(page):
     return page.locator("#classify-answers .answer").all_inner_texts()
 
 
-def download(page, button, folder):
-    page.get_by_role("tab", name="Download").filter(visible=True).click()
-    page.wait_for_function("document.querySelector('#classify-python')?.innerText.includes('result.lines')")
-    return saved(page, button, folder)
-
-
 def test_own_files_of_which_one_is_broken_and_one_has_a_hostile_name(tab_page, tmp_path):
     page, evil = tab_page, "<img src=x onerror=window.pwned=1>"
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no photograph")
@@ -192,7 +186,9 @@ def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_
     page, prior = ready(tab_page, "styles"), engines.get(TINY).prior
     wait_numbers(page, "chosen from the examples")
     shown = [answer.lower() for answer in answers(page)]
-    classifier = FewShotClassifier.load(download(page, "#classify-file", checkout), prior)
+    page.get_by_role("tab", name="Download").filter(visible=True).click()
+    says(page, "#classify-python", "result.lines")
+    classifier = FewShotClassifier.load(saved(page, "#classify-file", checkout), prior)
     queries = Engine(prior).read([source for source, _ in tasks()["styles"].queries])
     found = classifier.judge(classifier.vectors([image.face.image for image in queries]))
     assert [answer.word.lower() for answer in found] == shown

@@ -21,15 +21,7 @@ def network(monkeypatch):
 
 @pytest.fixture
 def hand(new_page):
-    return Scrolling(new_page(390, 844, touch=True))
-
-
-class Scrolling(Finger):
-    """Scrolls to what it taps. To scroll is no tap."""
-
-    def tap(self, selector):
-        self.page.locator(selector).evaluate("one => one.scrollIntoView({block: 'center'})")
-        super().tap(selector)
+    return Finger(new_page(390, 844, touch=True), scrolls=True)
 
 
 def test_a_face_is_saved_and_shown_four_times_larger(hand, served_small, tmp_path):

@@ -40,14 +40,16 @@ def shows_its_images(picture):
 
 
 class Finger:
-    """Taps visible elements, and counts the taps."""
+    """Taps visible elements, and counts the taps. To scroll to one, where it does, is no tap."""
 
-    def __init__(self, page) -> None:
-        self.page, self.taps = page, 0
+    def __init__(self, page, scrolls: bool = False) -> None:
+        self.page, self.taps, self._scrolls = page, 0, scrolls
 
     def tap(self, selector: str) -> None:
         one = self.page.locator(selector)
         one.wait_for()
+        if self._scrolls:
+            one.evaluate("one => one.scrollIntoView({block: 'center'})")
         frames(self.page, 30)  # a drawer or a window may still move
         point = one.evaluate(POINT_JS)
         assert point, f"{selector} is not where a finger can tap it"

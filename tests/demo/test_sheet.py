@@ -9,19 +9,17 @@ import zipfile
 from urllib.parse import parse_qsl
 from urllib.request import urlopen
 
-import gradio as gr
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from playwright.sync_api import expect
 
-from demo.controls import Model
 from demo.examples import example_sets
 from demo.server.state import Session
 from demo.static import FOLDER
 from demo.tabs.preview_strip import values_at
-from demo.tabs.studio import OPENING, History, Studio, address_of, settings_in
+from demo.tabs.studio import OPENING, History, address_of, settings_in
 from demo.tabs.studio_results import DEFAULT, Request, Result, View, recipe_of, sheet_file, zip_file
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence, EvidenceImage, Latent, Source
@@ -31,7 +29,7 @@ from transflow_core.pictures import Picture
 from transflow_core.posterior import Posterior
 
 from ..helpers import METHODS, TIMEOUT, by_posterior, frames, make_grown_prior, make_tiny_prior
-from .conftest import EXAMPLES, TINY, choose_example, done, same, saved, says
+from .conftest import EXAMPLES, choose_example, same, saved, says
 from .test_phone import OWN, shows_its_images
 from .test_studio import drag, from_menu, same_sheet, sheet, status, wait_status
 
@@ -263,13 +261,6 @@ def test_a_set_is_shared_by_its_link_and_ones_own_by_a_picture_or_a_file(page, s
     page.wait_for_function("src => document.querySelector('.card-window img').src !== src", arg=before)
     assert shows_its_images(saved(page, ".card-window [data-do=picture]", tmp_path))
     assert Posterior.load(saved(page, ".card-window [data-do=set]", tmp_path)).m == 5
-
-
-def test_the_window_to_share_says_so_where_there_are_no_samples_yet(engines):
-    with gr.Blocks():
-        tab = Studio(Model(engines, gr.Textbox(TINY), []), [], gr.Column())
-    (answer,) = done(tab._share(Session("somebody"), {"asked": 3}))
-    assert answer[tab._card] == {"asked": 3, "text": "No samples yet. Share them when they are drawn."}
 
 
 def test_the_history_goes_through_the_tabs(page, served_small, hold):

@@ -103,12 +103,6 @@ def code_says(page, selector, text):
     says(page, selector, text)
 
 
-@pytest.fixture
-def no_strip(monkeypatch):
-    """Previews come from the server, as they do until a strip is there."""
-    monkeypatch.setattr(Strip, "missing", lambda *_: iter(()))
-
-
 def wait_slider(page, value):
     """Wait until λ/m stands there, to two in a hundred."""
     page.wait_for_function(
@@ -146,9 +140,10 @@ def test_two_files_the_slider_and_the_numbers_with_the_shipped_model(page, serve
         says(page, "#numbers", name)
 
 
-def test_a_preview_that_comes_late_does_not_blur_the_samples(studio, hold, no_strip):
+def test_a_preview_that_comes_late_does_not_blur_the_samples(studio, hold, monkeypatch):
     """The last preview of a drag, requested while an earlier one was drawn, runs after the slider was released."""
     page = studio
+    monkeypatch.setattr(Strip, "missing", lambda *_: iter(()))  # previews come from the server until a strip is there
     choose_example(page, "red_hair")
     preview = hold("sample", preview=True)
     drag(page, 0.2, 0.9, steps=40)
@@ -362,6 +357,11 @@ def test_an_invalid_address_opens_with_the_defaults(tab, query):
     assert not tab._panel.evidence(session).ready and opened[tab._method.kind] == "local"
     for name in ("n", "seed", "temperature", "style_levels"):
         assert opened[tab._drawing[name]] == getattr(DEFAULT, name)
+
+
+def test_the_window_to_share_says_so_where_there_are_no_samples_yet(tab):
+    (answer,) = done(tab._share(Session("somebody"), {"asked": 3}))
+    assert answer[tab._card] == {"asked": 3, "text": "No samples yet. Share them when they are drawn."}
 
 
 def chosen_anew(tab, session):
