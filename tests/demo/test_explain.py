@@ -34,8 +34,7 @@ def written(page, name):
 
 def evidence(page):
     """Where the crosses are, from their text for a screen reader."""
-    marks = page.locator("#how .mark")
-    places = [marks.nth(i).get_attribute("aria-valuetext").replace("−", "-") for i in range(marks.count())]
+    places = page.locator("#how .mark").evaluate_all("all => all.map(one => one.ariaValueText.replaceAll('−', '-'))")
     return torch.tensor([[float(x) for x in re.findall(r"-?\d+\.\d+", text)] for text in places], dtype=torch.float64)
 
 

@@ -61,15 +61,10 @@ def play(kept_page):
         page.goto("about:blank")
 
     page = kept_page(blank, blank)
-
-    def run(script: str) -> tuple[list[str], str, int]:
-        heard = page.evaluate(
-            f"async () => {{ {SERVER} {static('stream.js')} {PAGE} {script}; await settle(); "
-            "return [heard, ended, serve.streams.length]; }"
-        )
-        return heard[0], heard[1], heard[2]
-
-    return run
+    return lambda script: page.evaluate(
+        f"async () => {{ {SERVER} {static('stream.js')} {PAGE} {script}; await settle(); "
+        "return [heard, ended, serve.streams.length]; }"
+    )
 
 
 BEGIN = "join('a'); await settle(); serve.answer('a'); await settle(); listen(); await settle();"
