@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,10 @@ from transflow_core.views import to_python, to_shell
 
 from .examples import EXAMPLES, example_sets
 
+POSTERIOR_FILE, MASK_FILE = "posterior.safetensors", "mask.png"
+"""A posterior and a mask as files to download, for evidence that files alone do not describe."""
+POSTERIOR_FILES = {"a": "posterior_a.safetensors", "b": "posterior_b.safetensors"}
+"""The same of two ends."""
 _ROOT = EXAMPLES.parent.parent
 
 
@@ -31,10 +35,10 @@ class Step:
     output: str
 
 
-def python_code(steps: Sequence[Step], downloads: Iterable[str] = ()) -> str:
-    """The steps in Python. `downloads`: files of the page's buttons that the steps need."""
+def python_code(steps: Sequence[Step]) -> str:
+    """The steps in Python."""
     prior = steps[0].recipe.prior
-    lines = ["import transflow_core as tfc", "", f"engine = tfc.Engine(tfc.load_prior({prior!r}))", *_notes(downloads)]
+    lines = ["import transflow_core as tfc", "", f"engine = tfc.Engine(tfc.load_prior({prior!r}))", *_notes(steps)]
     for step in steps:
         inputs = "".join(f", {name}={_code(paths)}" for name, paths in step.inputs.items())
         lines.append(f"result = engine.run(tfc.{to_python(step.recipe)}{inputs})")
@@ -42,9 +46,9 @@ def python_code(steps: Sequence[Step], downloads: Iterable[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def command_line(steps: Sequence[Step], downloads: Iterable[str] = ()) -> str:
+def command_line(steps: Sequence[Step]) -> str:
     """The steps as commands, a line each."""
-    lines = _notes(downloads)
+    lines = _notes(steps)
     for step in steps:
         flags = {name: [one.flag] if one.flag else [] for name, one in step.recipe.inputs.items()}
         parts = [part for name, paths in step.inputs.items() for path in paths for part in (*flags[name], path)]
@@ -88,8 +92,11 @@ def file_of(source: Any) -> str:
     return path.name if path.suffix else f"{path.name}.png"
 
 
-def _notes(downloads: Iterable[str]) -> list[str]:
-    return [f"# download {file} from this page" for file in downloads]
+def _notes(steps: Sequence[Step]) -> list[str]:
+    """What the steps need of the page's buttons, a comment each."""
+    files = {POSTERIOR_FILE, MASK_FILE, *POSTERIOR_FILES.values()} - {step.output for step in steps}
+    needed = dict.fromkeys(path for step in steps for paths in step.inputs.values() for path in paths if path in files)
+    return [f"# download {file} from this page" for file in needed]
 
 
 def _code(paths: Any) -> str:

@@ -53,14 +53,12 @@ from ..server.admission import EXPORTS, CancelToken
 from ..server.errors import message_of
 from ..server.events import Updates, on
 from ..server.state import Session
-from ..snippet import Step, command_line, evidence_files, python_code
+from ..snippet import POSTERIOR_FILES, Step, command_line, evidence_files, python_code
 from ..static import static
 
 #: The name of each path on the page, by its key.
 PATHS = {"linear": "Posterior", "wasserstein": "Wasserstein", "direct": "Direct"}
 TAB = "interpolate"
-POSTERIOR_FILES = {"a": "posterior_a.safetensors", "b": "posterior_b.safetensors"}
-"""The ends as files to download, for evidence that files alone do not describe: weights, chosen faces."""
 _OWN = ("interpolation", "lam_ratio_a", "lam_ratio_b", "steps", "n", "seed", "temperature")
 """The parameters of a path that are no parameters of its method."""
 _Recipe = Recipe.limited(steps=STEPS_SLIDER.high, n=MOST_DRAWS)
@@ -205,14 +203,11 @@ def write(kind: str, shown: Shown, session: Session) -> Path:
     return path
 
 
-def steps_of(recipe: Recipe, a: Evidence, b: Evidence) -> tuple[list[Step], list[str]]:
-    """The code: its steps, and the files that the user must download for them.
-
-    First a posterior of each end, where an end is more than one file or folder. Then the strip, and the animation.
-    """
+def steps_of(recipe: Recipe, a: Evidence, b: Evidence) -> list[Step]:
+    """The code: first a posterior of each end, where an end is more than one file or folder. Then the strip, and the
+    animation."""
     recipe, ratios = recipe.replace(prior=a.prior or b.prior), dict(zip("ab", _ratios(recipe), strict=True))
     steps: list[Step] = []
-    downloads: list[str] = []
     # The model itself is a posterior to download.
     ends = {
         key: evidence_files(side, POSTERIOR_FILES[key]) if side.ready else [POSTERIOR_FILES[key]]
@@ -221,16 +216,14 @@ def steps_of(recipe: Recipe, a: Evidence, b: Evidence) -> tuple[list[Step], list
     if any(len(files) > 1 or files == [POSTERIOR_FILES[key]] for key, files in ends.items()):
         # Each end keeps its own method in its file.
         for key, files in ends.items():
-            if files[0].endswith(".safetensors"):
-                downloads.append(POSTERIOR_FILES[key])
-            else:
+            if not files[0].endswith(".safetensors"):
                 method = dict(recipe.choices) | {"lam_ratio": ratios[key], "prior": recipe.prior}
                 steps.append(Step(Condition.checked(method), {"evidence": files}, POSTERIOR_FILES[key]))
         ends = {key: [file] for key, file in POSTERIOR_FILES.items()}
         recipe = recipe.replace(**dict(Method()), lam_ratio_a=None, lam_ratio_b=None)
     steps.append(Step(recipe, ends, "interpolation.png"))
     steps.append(Step(_in_frames(recipe, _stride(recipe)), ends, "interpolation.webp"))
-    return steps, downloads
+    return steps
 
 
 def _stride(recipe: Recipe) -> int:
@@ -418,7 +411,7 @@ class Interpolate:
         engine, started = self._engines.get(prior), time.perf_counter()
         first, last = (side if side.ready else _model(engine, prior) for side in (a, b))
         stride, steps = _stride(recipe), steps_of(recipe, a, b)
-        shown: Updates = {self._python: python_code(*steps), self._shell: command_line(*steps)}
+        shown: Updates = {self._python: python_code(steps), self._shell: command_line(steps)}
         shown[self._address] = {"tab": TAB, "query": link_to(recipe, a, b)}
         # One face alone is large.
         side = min(engine.prior.image_size, _SIDE) if recipe.n > 1 else engine.prior.image_size

@@ -36,11 +36,10 @@ from ..server.admission import CancelToken
 from ..server.errors import warn
 from ..server.events import Updates, on
 from ..server.state import Session
-from ..snippet import Step, command_line, evidence_files, file_of, python_code
+from ..snippet import MASK_FILE, POSTERIOR_FILE, Step, command_line, evidence_files, file_of, python_code
 from .larger import OFF, Larger, can_enlarge
 
 TAB, PHOTOGRAPHS = "restyle", "photographs"
-POSTERIOR_FILE, MASK_FILE = "posterior.safetensors", "mask.png"
 _EXPORTS = {
     "webp": "Animation (WebP)",
     **({"mp4": "Video (MP4)"} if writes_mp4() else {}),

@@ -35,9 +35,9 @@ from ..render import number, picture
 from ..server.admission import CancelToken
 from ..server.events import Updates
 from ..server.state import Session
-from ..snippet import Step, command_line, evidence_files, python_code
+from ..snippet import POSTERIOR_FILE, Step, command_line, evidence_files, python_code
 
-EVIDENCE, PRIOR, POSTERIOR_FILE = "evidence", "prior", "posterior.safetensors"
+EVIDENCE, PRIOR = "evidence", "prior"
 PAGE = Sample.limited(n=int(SAMPLES.high))
 """The recipe within the page's bounds."""
 DEFAULT = Sample(method="local").filled()
@@ -262,8 +262,7 @@ class Results:
         if not request.evidence.ready:
             return {self._python: "", self._shell: ""}
         steps = steps_of(request)
-        needed = [POSTERIOR_FILE] if steps[0].inputs["evidence"] == [POSTERIOR_FILE] else []
-        return {self._python: python_code(steps, needed), self._shell: command_line(steps, needed)}
+        return {self._python: python_code(steps), self._shell: command_line(steps)}
 
 
 def steps_of(request: Request) -> list[Step]:

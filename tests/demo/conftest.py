@@ -290,10 +290,10 @@ def run_shell(lines):
             assert result.exit_code == 0, result.output
 
 
-def codes_run(*steps):
+def codes_run(steps):
     """Run the code of a result in the current folder: in Python, and then as commands."""
-    yield run_python(python_code(*steps))
-    yield run_shell(command_line(*steps))
+    yield run_python(python_code(steps))
+    yield run_shell(command_line(steps))
 
 
 def same(path, picture):

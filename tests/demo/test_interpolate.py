@@ -366,7 +366,7 @@ def test_the_code_makes_the_same_picture(case, how, engines, engine, tab, few):
         animation = image.n_frames
     session.close()
     shutil.copy(engines._folder / TINY, TINY)
-    for _ in codes_run(*steps_of(recipe, a, b)):
+    for _ in codes_run(steps_of(recipe, a, b)):
         assert same("interpolation.png", shown.strip)
         with Image.open("interpolation.webp") as image:
             assert image.n_frames == animation

@@ -186,6 +186,8 @@ def test_a_style_that_files_do_not_describe_is_a_file_to_download(engines, tmp_p
     path = write("style", photograph, request, engine, Session("c"))
     assert f"[{path.name!r}]" in python_code(steps_of(request))
     assert f"--style {path.name}" in command_line(steps_of(request))
+    for code in (python_code(steps_of(request)), command_line(steps_of(request))):
+        assert f"# download {path.name} from this page" in code
     assert engine.load_posterior(path).m == 4
 
 
