@@ -19,7 +19,7 @@ from ..server.events import Updates, on
 from ..server.state import Session
 
 LABEL = "Four times larger"
-OFF = f"Four times larger: off. The operator of this server can switch it on by <code>{INSTALL}</code>"
+OFF = f"<p>Four times larger: off. The operator of this server can switch it on by <code>{INSTALL}</code></p>"
 """The text in the place of the button where it is not installed, as HTML."""
 
 

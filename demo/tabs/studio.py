@@ -117,9 +117,9 @@ class Studio:
                     elem_id="history",
                     label="The last states",
                 )
-                self._moves.build_sliders()
-                # The menu clicks it.
-                self._larger = Larger(self._large_face, "face", Morph().working, visible="hidden")
+                morph = Morph()
+                self._moves.build_sliders()  # last: it comes and goes with the set
+                self._larger = Larger(self._large_face, "face", morph.working, visible="hidden")  # the menu clicks it
             with gr.Column(scale=5, min_width=320, elem_id="your-images"):
                 gr.HTML(static("drawer.html"), js_on_load=static("drawer.js"), elem_id="drawer", label="Your images")
                 self._panel = EvidencePanel(model, panel="evidence", title="+ Add photos", tab=_TAB, opening=OPENING)

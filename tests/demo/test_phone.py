@@ -104,6 +104,23 @@ def test_three_taps_from_the_open_page_to_a_picture_of_ones_own(new_page, served
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_on_a_small_phone_menus_the_status_and_privacy_are_in_sight(new_page, served_small):
+    page = new_page(width=360, height=640, touch=True)
+    page.goto(served_small)
+    wait_samples(page)
+    status = page.locator("#faces-status").bounding_box()
+    assert status["y"] + 20 <= page.locator("#dice").bounding_box()["y"]
+    finger = Finger(page)
+    for menu in range(2):
+        finger.tap(f"#sheet summary >> nth={menu}")
+        entries = page.locator("#sheet details[open] button:visible").all()
+        assert len(entries) >= 3 and all(one.evaluate(POINT_JS) for one in entries)
+        page.locator("#sheet summary").nth(menu).click()
+    finger.tap(".header .burger")
+    finger.tap(".header nav button >> nth=0")
+    assert all(one.evaluate(POINT_JS) for one in page.locator("#privacy p").all())
+
+
 def test_three_taps_send_new_people_like_five_friends_to_one(new_page, served_small):
     page = new_page(width=390, height=844, touch=True)
     page.add_init_script(SHARES_JS)
