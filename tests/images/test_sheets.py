@@ -65,6 +65,9 @@ def test_text_is_written_where_it_belongs():
     above = swept.height - strip(4).height
     assert all(ink(swept, (4 + i * 132, 0, 132 + i * 132, above)) > 10 for i in range(4))
 
+    swept = strip(6, [f"likeness 0.{i}" for i in range(6)])
+    assert not any(ink(swept, (i * 132, 0, 4 + i * 132, above)) for i in range(6)), "labels keep apart"
+
     rows = labelled_rows([plain(4), plain(2)], row_labels=["seed 0", "seed 1"], column_labels=list("abcd"))
     left = rows.width - strip(4).width
     assert ink(rows, (0, above, left, rows.height)) > 50

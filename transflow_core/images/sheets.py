@@ -104,7 +104,7 @@ def _text_size(width: int, cell: int, texts: Sequence[str]) -> int:
     """Large enough to be read on a phone, where it fits the cells; never smaller than an eighth of a cell."""
     smallest = max(_SMALLEST_TEXT, cell // 8)
     wanted = max(smallest, width // _SHEET_WIDTH_PER_TEXT_SIZE)
-    widest = max((_text_width(text, wanted) for text in texts), default=0)
+    widest = max((_text_width(f"{text}  ", wanted) for text in texts), default=0)  # with a space to the next label
     return max(smallest, min(wanted, wanted * cell // widest)) if widest else wanted
 
 
