@@ -33,6 +33,8 @@ const uncover = () => { for (const canvas of canvases) canvas.hidden = true; sho
 const showSheet = async () => {
   const value = props.value;
   if (!value || (value.opening && location.search.length > 1)) return;  // the first samples are those of the address
+  // Without images there is nothing to be close to. On a new page the sheet may come before the slider.
+  document.getElementById('closeness-range')?.toggleAttribute('disabled', !value.strip && !value.opening);
   const version = ++sheetVersion;
   at = Math.min(value.large ?? at, value.n - 1);  // now: the sample in full may come before the sheet is decoded
   picture.src = value.src; picture.alt = value.alt; picture.hidden = false;

@@ -113,6 +113,7 @@ def test_one_slider_moves_likeness_and_lam_and_they_move_it(page, served_small):
 def test_the_panel_for_researchers_stays_as_it_was_left(page, served_small):
     page.goto(f"{served_small}/?example=none")
     page.wait_for_selector("#sheet .large img")
+    expect(page.locator("#closeness-range")).to_be_disabled()  # there is nothing to be close to
     hidden = ("#prior", "#method", "#seed", "#results", "#samples-status")
     assert not [at for at in hidden if page.is_visible(at)]
     button = page.get_by_role("button", name="For researchers")
