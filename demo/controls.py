@@ -75,6 +75,11 @@ def _control(model: type[Recipe], name: str) -> Component:
     return gr.Textbox(**how)
 
 
+def filled_in(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of fields that are not empty: for the others, the defaults of the recipe are valid."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 # Sliders ---------------------------------------------------------------------------------------------------------
 # Ours, because Gradio's has no event while it moves by touch, no two names of its ends, and no logarithmic scale.
 

@@ -60,10 +60,7 @@
     const box = event.target.closest?.('[data-paint]')?.closest('.paint');
     if (!box) return;
     const canvas = box.querySelector('canvas'), {paint: kind} = event.target.closest('[data-paint]').dataset;
-    if (kind === 'clear') {
-      canvas.getContext('2d').clearRect(0, 0, canvas.width, canvas.height);
-      if (!canvas.dataset.mask) return;
-    }
+    if (kind === 'clear') canvas.getContext('2d').clearRect(0, 0, canvas.width, canvas.height);
     box.dispatchEvent(new CustomEvent('painted', {bubbles: true, detail: {mask: maskOf(canvas), all: kind === 'all'}}));
   });
   // Gradio keeps the canvas where another picture comes: what was painted on the one before goes.

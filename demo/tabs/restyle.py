@@ -27,7 +27,7 @@ from transflow_core.operations.restyle import level_strengths, restyle_faces
 from transflow_core.recipes import Reading
 from transflow_core.recipes import Restyle as Recipe
 
-from ..controls import Model, code_pair, controls, download, downloads, slider, status_line
+from ..controls import Model, code_pair, controls, download, downloads, filled_in, slider, status_line
 from ..evidence_panel import EvidencePanel, drop_zone, snapshot
 from ..examples import PHOTOGRAPH, example_sets, title_of
 from ..painting import mask_of, paintable
@@ -276,7 +276,7 @@ class Restyle:
             return
         state = session.state(_State)
         with (yield session.queued(TAB, newest=True)) as cancel:
-            recipe = Recipe.checked(dict(zip(self._numbers, numbers, strict=True)) | {"prior": prior})
+            recipe = Recipe.checked(filled_in(dict(zip(self._numbers, numbers, strict=True))) | {"prior": prior})
             engine, before = self._engines.get(prior), state.photograph
             photograph = self._photograph(state, engine, photographs, int(which or 0), cancel)
             # Else the user may be painting now.
@@ -364,6 +364,6 @@ def _paintable(photograph: Photograph) -> str:
 def _likeness(distances: list[float], faces: int) -> str:
     """Whether dlib's face descriptor takes each face that was compared for the person that it was."""
     farthest, where = max(distances), f" in the first {len(distances)} faces" * (len(distances) < faces)
-    same = f"dlib still sees the same person{where}."
-    text = same if farthest < _SAME_PERSON else f"dlib sees another person{where}. Less style keeps more of them."
-    return f'<span title="Distance {farthest:.2f} by dlib, limit {_SAME_PERSON:g}">{text}</span>'
+    same = f"still sees the same {'people' if faces > 1 else 'person'}{where}."
+    text = same if farthest < _SAME_PERSON else f"sees another person{where}. Less style keeps more of them."
+    return f'<span title="Distance {farthest:.2f} by dlib, limit {_SAME_PERSON:g}">A check by computer {text}</span>'

@@ -55,10 +55,10 @@ def filled(page, tab):
         yield from look_into(page, "#results", "Sweep", "Structure and style", "Numbers", "Download")
         researchers(page, on=False)
     elif tab == "Restyle":
-        says(page, "#restyle-status", "person")  # the worked example
+        says(page, "#restyle-status", "A check")  # the worked example
         press(page, "#style [data-example=sepia]")
         says(page, "#style-status", "18 pictures")
-        says(page, "#restyle-status", "person")
+        says(page, "#restyle-status", "A check")
         yield tab, "html"
     elif tab == "Interpolate":
         page.wait_for_selector("#player .strip img")

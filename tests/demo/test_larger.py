@@ -52,7 +52,7 @@ def test_my_portrait_as_an_old_painting_large_in_four_taps(hand, served_small, t
     page.goto(served_small)
     wait_samples(page)
     hand.tap("[role=tab]:visible >> text=Restyle")
-    says(page, "#restyle-status", "person")  # the tab opens on a worked example, in the style of Old masters
+    says(page, "#restyle-status", "A check")  # the tab opens on a worked example, in the style of Old masters
     with page.expect_file_chooser() as chooser:
         hand.tap("#restyle-files button")
     chooser.value.set_files(portrait)

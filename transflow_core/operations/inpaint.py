@@ -60,6 +60,8 @@ def ignore(
     """
     for index, mask in masks.items():
         image = evidence[index]
+        if mask is None and image.mask is None:
+            continue  # the evidence stays the very same
         plain = image if image.mask is None else engine.choose(image, image.face, **how)
         evidence = evidence.put(index, _with_mask(engine, plain, mask))
     masked = [index for index in masks if evidence[index].mask is not None]
