@@ -13,7 +13,7 @@ from transflow_core.limits import WEIGHT
 
 from .examples import example_sets
 from .painting import paintable
-from .render import data_uri, number, uri_of
+from .render import data_uri, images_of, number, uri_of
 
 NOTHING = "No images yet. These samples come from the model alone."
 
@@ -38,7 +38,7 @@ _MINE = (
 def summary(evidence: Evidence, nothing: str = NOTHING) -> str:
     """How many of the images are in use; `nothing` when there are none."""
     if evidence.saved is not None:
-        return f"Saved posterior <b>{escape(evidence.saved_name)}</b>, m = {evidence.saved.m:g}"
+        return f"Saved posterior <b>{escape(evidence.saved_name)}</b>, m = {images_of(evidence.saved.m)}"
     if not len(evidence):
         return nothing
     used, total = len(evidence.used), len(evidence)
@@ -285,7 +285,7 @@ def _weight(evidence: Evidence, index: int) -> str:
     image = evidence[index]
     if image.face is None:
         return ""
-    share = f" of m = {round(sum(evidence.effective_weights), 2):g}" if image.used else ""
+    share = f" of m = {images_of(sum(evidence.effective_weights))}" if image.used else ""
     return (
         f'<label>weight <input type="number" min="{WEIGHT.low:g}" max="{WEIGHT.high:g}" step="any" '
         f'value="{image.weight:g}" data-action="weight" data-index="{index}" aria-label="weight of '

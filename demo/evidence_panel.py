@@ -162,22 +162,31 @@ class Images(ABC):
         return False
 
     def read(
-        self, session: Session, sources: Sequence[Source], onto: Evidence, cancel: CancelToken, align: AlignMode
+        self,
+        session: Session,
+        sources: Sequence[Source],
+        onto: Evidence,
+        cancel: CancelToken,
+        align: AlignMode,
+        around: tuple[int, int, float] | None = None,
     ) -> Iterator[Updates]:
         """Read and invert, so that each image appears as soon as it is ready. At the end it reports the sources that
-        were refused or not read."""
+        were refused or not read. `around` is for the bar: how many images of other panels were read before, how many
+        come after, and since when."""
         session.evidence[self.panel] = evidence = onto
         if onto.saved is not None:
             warn(f"The images take the place of {onto.saved_name}.")
-        engine, before, started = self._engines.get(onto.prior), len(onto), time.monotonic()
+        engine, before = self._engines.get(onto.prior), len(onto)
+        earlier, later, started = around or (0, 0, time.monotonic())
         early = align != "never"  # looking for faces is what takes long
         how: dict[str, Any] = {"onto": onto, "align": align, "most": self._most, "early": early, "cancel": cancel}
         for evidence in engine.read_steps(sources, **how):
             session.evidence[self.panel] = evidence
             if evidence.coming and len(evidence) + len(evidence.coming) > _EARLY:
                 continue
-            done, seconds = len(evidence) - before, time.monotonic() - started
-            yield self._show(session, progress(done, done + evidence.remaining, seconds, engine.ahead))
+            done, left = earlier + len(evidence) - before, evidence.remaining + later
+            bar = progress(done, done + left, time.monotonic() - started, engine.ahead) if left else ""
+            yield self._show(session, bar)
         if evidence.coming:  # it was stopped
             session.evidence[self.panel] = replace(evidence, coming=())
         for note in evidence.notes:

@@ -45,6 +45,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace("-", "−")
 
 
+def images_of(m: float) -> str:
+    """m as text, with two decimals at most: how many images condition a posterior, by their weights."""
+    return f"{round(m, 2):g}"
+
+
 def updating(before: int, text: str = "updating…") -> str:
     """A status while the page is updated; older results are dimmed (`page.css`). `before`: see `Engine.before`."""
     return f'<span class="updating">{text}{_waiting(before)}</span>'
@@ -56,10 +61,8 @@ def _waiting(before: int) -> str:
 
 
 def progress(done: int, total: int, seconds: float, before: int, what: str = "images read") -> str:
-    """A bar, "3 of 12 images read, 4 s left", and how many users are ahead; "" when all is done."""
-    if done >= total:
-        return ""
-    left = f", {math.ceil(seconds / done * (total - done))} s left" if done else ""
+    """A bar, "3 of 12 images read, 4 s left", and how many users are ahead."""
+    left = f", {math.ceil(seconds / done * (total - done))} s left" if 0 < done < total else ""
     return (
         f'<progress max="{total}" value="{done}" aria-label="{what}"></progress> '
         f"{done} of {total} {what}{left}{_waiting(before)}"

@@ -169,7 +169,7 @@ class EvidenceImage:
         words = self.face.how + ("; a part is ignored" if self.mask is not None else "")
         words += "; it has few pixels: the model adds fine detail" if self.lacks else ""
         if self.verdict is not None and self.verdict.way in ("too busy", "too smooth"):
-            words += f"; far {self.verdict.way} for this prior"
+            words += f"; far {self.verdict.way} for this model"
         return words
 
     def to_dict(self) -> dict:

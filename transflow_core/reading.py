@@ -39,7 +39,7 @@ class Reader(Compute):
         >>> reader = Reader(load_prior("celeba64"))
         >>> evidence = reader.read([Image.new("RGB", (64, 64), "grey")])
         >>> evidence[0].summary, evidence.posterior(lam_ratio=0.5).mean.shape
-        ('no face found: the whole picture is used; far too smooth for this prior', torch.Size([12288]))
+        ('no face found: the whole picture is used; far too smooth for this model', torch.Size([12288]))
     """
 
     def __init__(self, prior: Prior, *, pictures: PictureReader | None = None, **how: Any) -> None:

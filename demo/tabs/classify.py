@@ -386,9 +386,12 @@ class Classify:
         """Replace all images: the sources of each panel."""
         session.evidence.update(dict.fromkeys(_PANELS, Evidence(prior=prior)))
         yield {part: value for slot in self._slots for part, value in slot.shown(session).items()}
+        done, started, total = 0, time.monotonic(), sum(map(len, sources.values()))
         for one in (*self._slots, self._queries):
-            if sources.get(one.panel) and not cancel.is_set():
-                yield from one.read(session, sources[one.panel], Evidence(prior=prior), cancel, align)
+            if (new := sources.get(one.panel)) and not cancel.is_set():
+                around = done, total - done - len(new), started
+                yield from one.read(session, new, Evidence(prior=prior), cancel, align, around)
+                done += len(new)
 
     # Answers -----------------------------------------------------------------------------------------------------
 
@@ -490,7 +493,7 @@ def _numbers(answers: Answers, classes: Mapping[str, Evidence]) -> str:
     """The held-out accuracy, λ/m, and whether the prior knows such images."""
     recipe, classifier = answers.recipe, answers.classifier
     chance = f"; by chance {_percent(1 / len(classes))}" * (classifier.held_out_accuracy is not None)
-    parts = [answers.result.lines[0] + chance]
+    parts = [answers.result.lines[0].replace(" %", "\xa0%") + chance]
     parts.append(f"λ/m = {classifier.lam_ratio:.3g}{', chosen from the examples' if recipe.lam_ratio is None else ''}")
     if recipe.copies:
         parts.append(f"learned from {recipe.copies} distorted copies of each example")
@@ -572,13 +575,15 @@ def _bars(answer: Mapping[str, Any], threshold: float) -> str:
     probabilities, novelty, none = answer["probabilities"], answer["novelty"], answer["none_of_these"]
     least = sorted(probabilities.values())[-_BARS:][0]
     shown = {name: p for name, p in probabilities.items() if p >= least}
+    if len(shown) == len(probabilities) - 1:  # a row for one other would be as high as its own
+        shown = probabilities
     rows = "".join(
         f'<tr{" class=best" if name == answer["best"] else ""}><th scope="row" title="{escape(name)}">'
         f'{escape(name)}</th><td class="bar" aria-hidden="true"><span style="width: {100 * p:.2f}%"></span></td>'
         f"<td>{escape(_percent(p))}</td></tr>"
         for name, p in shown.items()
     )
-    if rest := len(probabilities) - len(shown):
+    if (rest := len(probabilities) - len(shown)) > 1:
         p = max(0.0, 1 - sum(shown.values()))
         rows += f'<tr><th scope="row">{rest} others</th><td></td><td>{escape(_percent(p))}</td></tr>'
     return (
@@ -591,8 +596,8 @@ def _bars(answer: Mapping[str, Any], threshold: float) -> str:
 
 def _percent(p: float) -> str:
     if 0 < p < 0.005:
-        return "< 1 %"
-    return "> 99 %" if 0.995 <= p < 1 else f"{100 * p:.0f} %"
+        return "<\xa01\xa0%"
+    return ">\xa099\xa0%" if 0.995 <= p < 1 else f"{100 * p:.0f}\xa0%"
 
 
 def _names(names: Iterable[str]) -> dict[int, str]:

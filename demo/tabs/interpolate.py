@@ -40,6 +40,7 @@ from ..controls import (
     code_pair,
     download,
     downloads,
+    filled_in,
     integer,
     log_slider,
     number_slider,
@@ -85,7 +86,7 @@ def recipe_of(values: Mapping[str, Any], method: Method = _METHOD) -> Recipe:
     """The recipe of untrusted values of `_OWN`. Raises ValueError, in one sentence, for a value out of its bounds."""
     a, b = values["lam_ratio_a"], values["lam_ratio_b"]
     ratios = {"lam_ratio": a, "lam_ratio_a": None, "lam_ratio_b": None} if a == b else {"lam_ratio": None}
-    return _Recipe.checked(dict(method) | dict(values) | ratios)
+    return _Recipe.checked(filled_in(dict(method) | dict(values) | ratios))
 
 
 def _ratios(recipe: Recipe) -> tuple[Any, Any]:
@@ -164,6 +165,7 @@ class Shown:
 
 
 _MODEL = "the model"
+_DRAWING = "Drawing the way from A to B …"
 
 
 def _strip(key: str, rows: list[list[Image.Image]], ends: str) -> str:
@@ -366,6 +368,7 @@ class Interpolate:
         yield self._working.says("Reading two example sets …") | self.a.soon(a) | self.b.soon(b)
         for panel, key in ((self.a, a), (self.b, b)):
             yield from panel.open(session, key, prior)
+        yield self._working.says(_DRAWING)
 
     def _choose(self, session: Session, prior: str, auto: bool) -> Updates:
         """One method for both ends: the one that suits the end with fewer images."""
@@ -399,6 +402,8 @@ class Interpolate:
                 # The model is a posterior as well: at an infinite λ the evidence has no effect.
                 own |= {f"lam_ratio_{end}": math.inf for end, side in zip("ab", (a, b), strict=True) if not side.ready}
                 recipe = recipe_of(own, self._method.read(method, own["lam_ratio_a"]))
+                if state.shown is None:
+                    yield self._working.says(_DRAWING, running=True)
                 yield from self._show(state, prior, recipe, a, b, cancel)
             except (ValueError, OSError) as error:
                 state.shown, state.message = None, str(error) and escape(f"{message_of(error).removesuffix('.')}.")
@@ -424,7 +429,7 @@ class Interpolate:
             state.shown = Shown(engine, recipe, (first, last), result, apart)
             shown[self._player] = state.shown.player
             if apart != stride:
-                yield shown | self._working.says("", running=True)
+                yield shown | self._working.says("Drawing the pictures in between …", running=True)
             else:
                 images = sum(map(len, result.pictures.values()))
                 state.message = f"{images} images in {time.perf_counter() - started:.1f} s."

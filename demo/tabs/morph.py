@@ -60,6 +60,7 @@ class Morph:
             frames = yield from self._make(session, result, side, cancel)
             if frames is None:
                 return
+            yield self.working.says("Writing the animation …")
             path = session.file("morph-shown.webp")
             save_animation(frames, path, loop=True)
             alt = f"{n} faces, each turns into the next"

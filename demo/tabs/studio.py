@@ -46,7 +46,7 @@ from ..controls import (
 )
 from ..evidence_panel import EvidencePanel
 from ..examples import EXAMPLES, title_of
-from ..render import GAP, data_uri, sheet_picture, updating, uri_of
+from ..render import GAP, data_uri, images_of, sheet_picture, updating, uri_of
 from ..server.admission import CancelToken
 from ..server.errors import warn
 from ..server.events import Updates, on
@@ -683,7 +683,7 @@ def _timing(request: Request, engine: Engine, seconds: float) -> str:
     recipe, evidence = request.recipe, request.evidence
     text = "No images yet: samples of the model. Add images to steer them"
     if evidence.ready:
-        text = f"λ/m = {request.lam_text}, m = {evidence.posterior().m:g} · {description_of(recipe)}"
+        text = f"λ/m = {request.lam_text}, m = {images_of(evidence.posterior().m)} · {description_of(recipe)}"
     if recipe.mixed:
         names = sources()
         text += f" · structure: {names[recipe.structure]}, style: {names[recipe.style]}"

@@ -29,9 +29,9 @@ from transflow_core.posterior.guard import Closest, clear
 from transflow_core.recipes import NUMBERS, Sample, Sweep
 from transflow_core.views import to_metadata
 
-from ..controls import code_pair, description_of, download, slider
+from ..controls import code_pair, description_of, download, filled_in, slider
 from ..examples import example_sets
-from ..render import number, picture
+from ..render import images_of, number, picture
 from ..server.admission import CancelToken
 from ..server.events import Updates
 from ..server.state import Session
@@ -60,7 +60,7 @@ def sources() -> dict[str, str]:
 
 def recipe_of(values: Mapping[str, Any]) -> Sample:
     """The recipe of untrusted values. Raises ValueError in one sentence for a value that is not valid."""
-    recipe = Sample(**dict(PAGE.checked(values))).filled()
+    recipe = Sample(**dict(PAGE.checked(filled_in(values)))).filled()
     for name in ("structure", "style"):
         choice(getattr(recipe, name), f"the source of the {name}", sources())
     return recipe
@@ -314,7 +314,7 @@ def _numbers(result: Result) -> str:
     moments = result.sampler if isinstance(result.sampler, Gaussian) else None
     if posterior is not None:
         rows |= {
-            "m, number of images (sum of weights)": f"{posterior.m:g}",
+            "m, number of images (sum of weights)": images_of(posterior.m),
             "method": description_of(request.recipe),
             "λ/m": request.lam_text,
             "λ": f"{float(posterior.lam):g}" if posterior.lam.ndim == 0 else "one for each level",

@@ -9,7 +9,7 @@ from PIL import Image
 
 from demo.controls import Model
 from demo.server.state import Session
-from demo.tabs.classify import Classify, _python_code, tasks
+from demo.tabs.classify import Classify, _bars, _python_code, tasks
 from transflow_core.engine import Engine
 from transflow_core.evidence import Evidence
 from transflow_core.fewshot import FewShotClassifier
@@ -131,7 +131,7 @@ def test_digits_in_one_click_and_classes_are_removed_added_and_named(tab_page):
     unfold(page, "Advanced: features")
     page.press("#classify-copies input[type=range]", "ArrowLeft")
     wait_numbers(page, "11 distorted copies")
-    assert "by chance 10 %" in page.inner_text("#classify-numbers") and len(answers(page)) == 22
+    assert "by chance 10\xa0%" in page.inner_text("#classify-numbers") and len(answers(page)) == 22
     page.click("#classify-add")
     page.get_by_text("At most 10 classes").wait_for()
     ready(page, "styles")
@@ -196,7 +196,7 @@ def test_downloads_and_code_give_the_same_answers_and_the_user_moves_lambda(tab_
     prior.save(TINY)
     run_python(code)
     compared, *printed = capsys.readouterr().out.splitlines()
-    assert compared in page.inner_text("#classify-numbers")
+    assert compared in page.inner_text("#classify-numbers").replace("\xa0", " ")
     assert [re.split(r": | \(|, novelty", line)[1].lower() for line in printed] == shown
     page.get_by_role("tab", name="Answers").click()
     page.wait_for_function("document.querySelector('#classify-lam output').textContent !== '0.10'")
@@ -242,10 +242,19 @@ def tab(engines):
 def test_removing_the_first_class_while_a_task_is_read_leaves_the_others(tab):
     session = Session("somebody")
     # It cancels what is read into that class.
-    done(tab._fill(tasks()["styles"], session, TINY), between=lambda: session.cancel("classify-0"))
+    read = done(tab._fill(tasks()["styles"], session, TINY), between=lambda: session.cancel("classify-0"))
+    bars = [update[tab._busy.outputs[1]] for update in read if tab._busy.outputs[1] in update]
+    assert bars and all(" of 38 images read" in bar for bar in bars), "one bar for all classes and queries"
     done(tab._remove_class(0, session, TINY))
     assert [len(session.evidence[f"classify-{index}"]) for index in range(4)] == [0, 6, 6, 6]
     assert len(session.evidence["classify-queries"]) == 14
+
+
+@pytest.mark.parametrize(("classes", "last"), [(4, "3"), (5, "4"), (6, "2 others")])
+def test_a_card_names_each_class_or_counts_two_others_and_more(classes, last):
+    answer = {"probabilities": {f"{one}": (classes - one) / 100 for one in range(classes)}, "best": "0"}
+    rows = re.findall(r"<th[^>]*>(.*?)</th>", _bars(answer | {"novelty": 0.1, "none_of_these": False}, 0.5))
+    assert (len(rows), rows[-1]) == (min(classes, 5), last)
 
 
 def of_another_face(engine, image):

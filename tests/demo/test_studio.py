@@ -329,6 +329,10 @@ def test_a_number_out_of_range_becomes_the_limit(page, served_small):
     field.fill("2")
     wait_status(page, "2 samples in")
     assert field.evaluate("field => field.validationMessage") == ""
+    page.fill("#seed input", "7")
+    wait_status(page, "seed 7")
+    page.fill("#seed input", "")
+    wait_status(page, "seed 0")
     assert page.locator(".toast-body").count() == 0
 
 

@@ -49,7 +49,7 @@ def classify(call: Call[Classify]) -> Result:
 
 def _compared(classifier: FewShotClassifier, tried: Mapping[Features, float | None]) -> str:
     """What was compared, and how many held-out examples each kind recognises."""
-    shares = [f"{share:.0%} by {FEATURES[kind]}" for kind, share in tried.items() if share is not None]
+    shares = [f"{100 * share:.0f} % by {FEATURES[kind]}" for kind, share in tried.items() if share is not None]
     held_out = f"; held-out examples recognised: {', '.join(shares)}" if shares else ""
     return f"compared: {FEATURES[classifier.features]}{held_out}"
 
@@ -64,7 +64,7 @@ def _facts(answer: Answer | None) -> dict:
 def _line(image: EvidenceImage, answer: Answer | None) -> str:
     if answer is None:
         return f"{image.name}: {image.summary}"
-    sure = "" if answer.none else f" ({answer.probabilities[answer.best]:.0%})"
+    sure = "" if answer.none else f" ({100 * answer.probabilities[answer.best]:.0f} %)"
     return f"{image.name}: {answer.word}{sure}, novelty {answer.novelty:.2f}"
 
 
