@@ -10,6 +10,7 @@ let states = [], now = null, going = false;
 // After a reload earlier states of one's own photos are gone: only the last one is kept.
 if (new URLSearchParams(location.search).get('example') === 'own') history.replaceState({...history.state, depth: 0}, '');
 
+const coming = () => document.querySelector('#samples-status .updating, #evidence-status progress');
 const depth = () => history.state?.depth ?? 0;  // how many states of this page Back can step through
 const show = () => {
   const at = states.findIndex(state => state.id === now);
@@ -74,7 +75,9 @@ window.addEventListener('popstate', event => {
 });
 element.addEventListener('click', event => {
   const state = event.target.closest('[data-index]');
-  if (event.target === undo) history.back();
+  // What is still on its way has no entry yet: without it, this entry is the last state.
+  if (event.target === undo && !going && coming()) trigger('select', {...history.state, query: withPhotos(last[TAB])});
+  else if (event.target === undo) history.back();
   if (state) trigger('select', states[Number(state.dataset.index)]);  // the server has these
   if (event.target.matches('.share')) share();
   actions[event.target.dataset.do]?.(event.target);

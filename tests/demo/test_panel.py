@@ -136,7 +136,7 @@ def test_an_image_of_eighteen_has_its_details(studio):
     assert page.evaluate("document.activeElement.dataset.index") == "1"
 
 
-def test_own_images_replace_an_example_set_and_are_removed_once_and_come_back(studio):
+def test_own_images_replace_an_example_set_and_are_removed_once_and_come_back(studio, hold):
     page = studio
     choose_example(page, "red_hair")
     upload(page, EXAMPLES["sepia"][:2], used=2)
@@ -150,6 +150,14 @@ def test_own_images_replace_an_example_set_and_are_removed_once_and_come_back(st
     wait_status(page, "m = 2 ")
     assert "sepia_00" not in page.inner_html("#evidence-cards")
     page.click("#history .undo")
+    wait_status(page, "m = 3 ")
+    same_sheet(page, three)
+    samples = hold("sample")  # Undo takes back what is not there yet
+    page.click("#evidence-clear")
+    page.wait_for_selector("#samples-status .updating", state="attached")
+    page.click("#history .undo")
+    has(page, "3 pictures")
+    samples.go_on.set()
     wait_status(page, "m = 3 ")
     same_sheet(page, three)
     page.focus("#evidence-cards .open")
