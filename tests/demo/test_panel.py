@@ -249,6 +249,7 @@ def test_a_reload_keeps_ones_own_until_they_are_forgotten(page, served_small):
     page.get_by_role("tab", name="Restyle").click()  # its address names no photos
     page.wait_for_url(re.compile("tab=restyle"))
     page.reload()
+    says(page, "#restyle-faces", "faces found")  # nobody clicks within the milliseconds in which the tab opens
     page.get_by_role("tab", name="Studio", exact=True).click()
     wait_status(page, "m = 4 ")
     page.get_by_role("link", name="no images: the model alone").click()

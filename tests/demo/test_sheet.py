@@ -28,7 +28,7 @@ from transflow_core.images.output import read_png_metadata
 from transflow_core.pictures import Picture
 from transflow_core.posterior import Posterior
 
-from ..helpers import METHODS, TIMEOUT, by_posterior, frames, make_grown_prior, make_tiny_prior
+from ..helpers import METHODS, by_posterior, frames, make_grown_prior, make_tiny_prior
 from .conftest import EXAMPLES, choose_example, same, saved, says
 from .test_phone import OWN, shows_its_images
 from .test_studio import drag, from_menu, same_sheet, sheet, status, wait_status
@@ -281,7 +281,7 @@ def test_the_history_goes_through_the_tabs(page, served_small, hold):
     page.wait_for_url(lambda url: "tab=" not in url)
     before, batch = status(page), hold("sample")
     page.fill("#seed input", "2")
-    batch.begun.wait(TIMEOUT)
+    page.wait_for_selector("#samples-status .updating", state="attached")  # not the strip of before
     restyle.click()
     page.wait_for_url(re.compile("tab=restyle"))
     batch.go_on.set()
@@ -289,6 +289,7 @@ def test_the_history_goes_through_the_tabs(page, served_small, hold):
     page.wait_for_function("history.state.depth === 2")
     assert "tab=restyle" in page.url
     studio.click()
+    page.wait_for_url(lambda url: "tab=" not in url)
     page.click("#history .undo")
     wait_status(page, re.search("seed [01]", before)[0])
 
