@@ -60,7 +60,7 @@ def screenshots(url: str) -> None:
         phone.wait_for_selector("#sheet .compare:enabled", state="attached")
         _shot(phone, "phone")
         page.get_by_role("tab", name="Restyle").click()
-        _says(page, "#restyle-status", "person")
+        _says(page, "#restyle-status", "by computer")
         _shot(page, "restyle")
         page.get_by_role("tab", name="Interpolate").click()
         _says(page, "#interpolate-status", "images in")

@@ -83,7 +83,7 @@ def waits(url: str, photograph: Path) -> dict[str, list[float]]:
             for key in keys:
                 some.append(page.evaluate(_CLICK, key))
                 # Strip and likeness come after it; the next click is another visitor's, say.
-                page.wait_for_function("document.querySelector('#restyle-status').innerText.includes('person')")
+                page.wait_for_function("document.querySelector('#restyle-status').innerText.includes('by computer')")
                 page.wait_for_timeout(500)
         browser.close()
     return found
