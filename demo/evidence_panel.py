@@ -300,6 +300,10 @@ def _weight(value: object) -> float:
     raise ValueError(f"A weight is a number {WEIGHT}.")
 
 
+def _reading(key: str) -> str:
+    return f"Reading {example_sets()[key].title} …"
+
+
 class EvidencePanel(ImageList):
     """Drop zone, webcam and clipboard, example sets, thumbnails. Build it inside the current Blocks.
 
@@ -339,7 +343,7 @@ class EvidencePanel(ImageList):
             how: dict[str, Any] = {"html_template": examples_html(without), "elem_id": f"{panel}-examples"}
             self.examples = gr.HTML("", js_on_load=EXAMPLES_JS + static("mine.js"), label="Sets", **how)
         with gr.Row(equal_height=True):
-            first = f"Reading {example_sets()[opening].title} …" if opening else summary(Evidence(), nothing)
+            first = _reading(opening) if opening else summary(Evidence(), nothing)
             self._working = Working(panel, first)
             clear = gr.Button("Clear all", size="sm", min_width=90, scale=0, elem_id=f"{panel}-clear")
         super().__init__(model.engines, panel, keeps=bool(opening))
@@ -366,7 +370,7 @@ class EvidencePanel(ImageList):
 
     def soon(self, key: str) -> Updates:
         """The status until `open` of an example set has its turn."""
-        return self._working.says(f"Reading {example_sets()[key].title} …")
+        return self._working.says(_reading(key))
 
     def put(self, session: Session, evidence: Evidence, prior: str) -> Generator[Any, Any, Updates]:
         """Replace the images by earlier ones."""

@@ -58,10 +58,11 @@ const keep = async entry => {
   show();
 };
 watch('value', () => { if (props.value) keep(props.value); });
+const ask = ({id, query}) => trigger('select', {id, query: withPhotos(query)});
 const go = state => {
   now = state.id;
   going = true;  // the next value is this state, with another id if the server has forgotten it
-  trigger('select', {id: state.id, query: withPhotos(state.query)});
+  ask(state);
 };
 window.addEventListener('popstate', event => {
   if (!event.state?.tab) return;
@@ -76,7 +77,7 @@ window.addEventListener('popstate', event => {
 element.addEventListener('click', event => {
   const state = event.target.closest('[data-index]');
   // What is still on its way has no entry yet: without it, this entry is the last state.
-  if (event.target === undo && !going && coming()) trigger('select', {...history.state, query: withPhotos(last[TAB])});
+  if (event.target === undo && !going && coming()) ask(history.state);
   else if (event.target === undo) history.back();
   if (state) trigger('select', states[Number(state.dataset.index)]);  // the server has these
   if (event.target.matches('.share')) share();
