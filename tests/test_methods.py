@@ -68,6 +68,7 @@ def test_a_sweep_moves_the_methods_own_number_alone(name):
     assert values == sorted(set(values)) and len(values) > 4
     assert {one.replace(**{own: 1.0}) for one in swept} == {recipe.replace(**{own: 1.0})}
     assert name != "bootstrap" or values[-1] == 5  # never more than there are
+    assert sweep_of(recipe, 1500)
     ratios = sweep_of(recipe.replace(over="lam_ratio", values=(0.0, 2.0)), 5).values()
     assert [one.lam_ratio for one in ratios] == [0, 2]
     with pytest.raises(ValueError, match="does not belong to the method 'posterior'"):

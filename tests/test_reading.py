@@ -14,11 +14,11 @@ from transflow_core.images import to_pil
 from transflow_core.pictures import PictureReader
 from transflow_core.posterior import per_level
 from transflow_core.priors.typicality import Typicality
-from transflow_core.recipes import Sample
+from transflow_core.recipes import Align, Classify, Encode, Interpolate, Restyle, Sample
 from transflow_core.runtime import devices
 from transflow_core.runtime.worker import ComputeWorker
 
-from .helpers import make_tiny_prior, squares
+from .helpers import make_own_prior, make_tiny_prior, squares
 
 
 @pytest.fixture
@@ -214,3 +214,41 @@ def test_one_file_needs_no_list_and_the_result_says_which_prior_it_was(engine, f
             assert engine.read(one).encoded.equal(engine.read([files[0]]).encoded)
     assert engine.run(Sample(n=1), evidence=files[0]).recipe.prior == engine.prior.name
     assert engine.run(Sample(n=1, prior="mine"), evidence=files[0]).recipe.prior == "mine"
+    assert len(engine.run(Align(align="never"), images=str(files[0])).pictures) == 1
+    mask = Image.new("L", (16, 16))
+    for one in (mask, _saved(mask, files[0].parent / "mask.png")):
+        assert len(engine.run(Sample(n=1), evidence=files[:2], masks=one).pictures) == 1
+
+
+def _saved(image, path):
+    image.save(path)
+    return str(path)
+
+
+def test_what_cannot_be_aligned_says_why_and_without_a_reader_it_can_be_cancelled(engine, files, tmp_path):
+    (bad := tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="bad.png: this is not an image"):
+        engine.run(Align(align="never"), images=[bad])
+    (cancel := threading.Event()).set()
+    with pytest.raises(Cancelled):
+        engine.run(Align(align="never"), images=files[:2], cancel=cancel)
+
+
+def test_a_grey_model_restyles_and_an_own_one_lacks_no_levels(files):
+    grey = Engine(make_tiny_prior(channels=1))
+    found = grey.run(Restyle(align="never"), photographs=files[0], evidence=files[1:4])
+    assert found.pictures["00"][0].size == (16, 16)
+    halved = make_own_prior(8)
+    halved.flow.halvings, halved.flow.low_pass = 1, lambda z, times: halved.flow.inverse(z)[0]
+    assert halved.lacking(2) == 0
+
+
+def test_what_is_not_weighed_has_no_weight_and_ends_alike_have_one_method(engine, files):
+    facts = engine.run(Classify(), images=files[:1], examples={"a": files[1:4], "b": files[4:7]}).facts
+    encoded = engine.run(Encode(), images=files[:1]).facts["images"]
+    assert not any("effective_weight" in one for one in [*facts["examples"]["a"], *encoded])
+    how = {"n": 1, "steps": 2, "lam_ratio_a": 0.3}
+    path = engine.run(Interpolate(**how), a=files[:3], b=files[:3])
+    assert path.recipe.method == "local" and path.recipe.lam_ratio == path.facts["b"]["lam_ratio"] != 0.3
+    both = engine.run(Interpolate(**how, lam_ratio_b=0.1), a=files[:3], b=files[:3])
+    assert both.recipe.method == "local" and both.recipe.lam_ratio is None

@@ -114,6 +114,7 @@ def test_one_line_more_and_a_parameter_is_in_the_endpoint_the_tool_and_the_page(
         (Sample, {"seed": None}, "seed is None"),
         (Sample, {"lam_ratio": -1}, "lam_ratio is -1; the least is 0."),
         (Sample, {"lam_ratio": "big"}, "lam_ratio is 'big'"),
+        (Sample, {"lam_ratio": [0.1, -1]}, "lam_ratio is -1; the least is 0."),
         (Sample, {"lam_ratio": [1.0] * 40}, "not 40 of them"),
         (Sample, {"method": "mean"}, "method is 'mean'; choose 'auto', 'local', 'bootstrap' or 'posterior'."),
         (Sample, {"method": "posterior", "likeness": 1}, "likeness belongs to the method 'local'."),

@@ -287,7 +287,15 @@ def test_moments_are_all_that_the_papers_rule_needs_and_no_image(tmp_path):
             need()
 
 
-@pytest.mark.parametrize("how", [{"weights": [0, 0, 1, 0]}, {"weights": [9, 1, 1, 0]}, {"since": [5, 5, 5, 0]}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"weights": [0, 0, 1, 0]},
+        {"weights": [9, 1, 1, 0]},
+        {"since": [5, 5, 5, 0]},
+        {"weights": [1, 1, 100, 0], "since": [0, 0, 4, 0]},
+    ],
+)
 def test_the_moments_of_one_image_would_be_that_image(how):
     how = {name: torch.tensor(value) for name, value in how.items()}
     with pytest.raises(ValueError, match="the mean of one image"):

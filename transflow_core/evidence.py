@@ -289,7 +289,7 @@ class Evidence:
     def weights(self) -> Tensor:
         """How many times each of those in use counts, (m,): see `effective_weights`."""
         each = zip(self.images, self.effective_weights, strict=True)
-        return torch.tensor([weight for image, weight in each if image.used])
+        return torch.tensor([weight for image, weight in each if image.used], dtype=torch.float64)
 
     @property
     def visible(self) -> Tensor | None:

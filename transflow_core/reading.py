@@ -90,9 +90,7 @@ class Reader(Compute):
             priority, cancel: see `How`.
         """
         onto = replace(Evidence(prior=self.prior.name) if onto is None else onto, notes=(), remaining=0)
-        if isinstance(sources, str | os.PathLike | bytes | Image.Image | Source) or hasattr(sources, "read"):
-            sources = [sources]  # type: ignore[list-item]
-        given = [one if isinstance(one, Source) else Source(one, face=faces, robust=robust) for one in sources]
+        given = [one if isinstance(one, Source) else Source(one, face=faces, robust=robust) for one in listed(sources)]
         files = [one for one in given if not _is_posterior(one.file)]
         if len(given) == 1 and not files:
             yield self._with_saved(onto, Path(str(given[0].file)))
@@ -216,6 +214,7 @@ class Reader(Compute):
     def _read(self, content: Any, cancel: threading.Event | None, **how: Any) -> Future[Picture]:
         """`read_picture`; done at once where there is no reader."""
         if self._reader is None:
+            check(cancel)
             return _done(read_picture(content, **how))
         return self._reader.submit(content, cancel=cancel, **how)
 
@@ -251,6 +250,13 @@ class Reader(Compute):
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def listed(files: Any) -> list[Any]:
+    """Files, or one that was given without a list, as a list."""
+    if isinstance(files, str | os.PathLike | bytes | Image.Image | Source) or hasattr(files, "read"):
+        return [files]
+    return list(files)
 
 
 def _is_posterior(file: File) -> bool:

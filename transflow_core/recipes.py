@@ -226,7 +226,8 @@ class Method(Recipe):
     - "posterior" is the paper's: a draw of the posterior of the set's mean, N(μp, Σp) (eq. 3-8).
     - "auto" is the method that a saved posterior was made with, else the one that suits the evidence.
 
-    In all three r = λ/m says how much the model counts: r → ∞ is the prior N(0, I), r → 0 the evidence alone.
+    In all three r = λ/m says how much the model counts: r → 0 is the evidence alone, r → ∞ the prior N(0, I), of
+    "local" at temperature 0.6.
     """
 
     method: Literal["auto", "local", "bootstrap", "posterior"] = parameter("auto", "How samples are drawn.")
@@ -393,6 +394,7 @@ class Restyle(Reading):
     likeness: float = parameter(0.0, "0 keeps most of the person, 1 takes what the style has.", ge=0, le=1)
     keep_levels: int = parameter(0, "How many of the coarsest levels stay the photo's.", ge=0, le=32)
     match_colours: bool = parameter(True, "The rest of the photo takes the colours of the faces.")
+    faces: Literal["largest", "all"] = parameter("largest", "Which faces of a style picture count; of photos all.")
     steps: int = parameter(1, "Frames of an animation, one way; 1 for a picture.", ge=1, le=200)
 
     @classmethod
@@ -514,17 +516,20 @@ def to_text(value: Any) -> str:
 
 def sentence(error: ValidationError) -> str:
     """What is wrong with a recipe, in one sentence."""
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    # Of a list, what is wrong with the first such part of it, and not that it is no single number.
+    parts = [one for one in found if len(one["loc"]) > 2] if isinstance(found[0]["input"], list | tuple) else []
+    first = [*parts, *found][0]
     name = ".".join(str(part) for part in first["loc"][:1])
     given, limits = reprlib.repr(first["input"]), first.get("ctx", {})
-    found = {
+    words = {
         "greater_than_equal": f"{name} is {given}; the least is {limits.get('ge')}.",
         "less_than_equal": f"{name} is {given}; the most is {limits.get('le')}.",
         "literal_error": f"{name} is {given}; choose {limits.get('expected')}.",
         "extra_forbidden": f"There is no parameter {name!r}.",
         "value_error": f"{first['msg'].removeprefix('Value error, ')}.",
     }
-    return found.get(first["type"], f"{name} is {given}: {first['msg'][:1].lower()}{first['msg'][1:]}.")
+    return words.get(first["type"], f"{name} is {given}: {first['msg'][:1].lower()}{first['msg'][1:]}.")
 
 
 def plain(value: Any) -> Any:

@@ -127,6 +127,15 @@ def test_a_posterior_without_single_images_draws_by_the_papers_method(run):
         assert "Traceback" not in run("condition", *wrong, "--moments-only", fails=True)
     run("mix", "images/0.png", "images/1.png", "--moments-only", "-o", "mix.safetensors")
     assert not len(Posterior.load("mix.safetensors").latents)
+    move = ["mix", "images", "images/1.png", "--how", "move", "--share", 1, "--moments-only", "-o", "one.safetensors"]
+    assert "the mean of one image" in run(*move, fails=True) and not Path("one.safetensors").exists()
+
+
+def test_a_mix_has_its_own_facts_and_not_those_of_the_first_set(run):
+    run("condition", "images", "--method", "bootstrap", "--weights", "1,2,3,1,1", "-o", "a.safetensors")
+    run("mix", "a.safetensors", "images/1.png", "-o", "mix.safetensors")
+    kept = Posterior.load("mix.safetensors").metadata
+    assert kept["recipe"] == "mix" and kept["prior"] == "tiny" and not {"method", "weights"} & kept.keys()
 
 
 def test_sweep_has_a_column_for_each_value(run):
@@ -167,8 +176,11 @@ def test_restyle_writes_the_photograph_or_the_path_to_it(run):
         assert path.size == (40, 50) and path.n_frames == 4
     two = run(*plain[:2], "images/1.png", *plain[2:], "-o", "many.png")
     assert two["files"] == ["many_photograph.png", "many_1.png"]
-    folder = run("restyle", "images", "--style", "images", "--align", "never", "-o", "out")
-    assert folder["files"] == [f"out/{index}.png" for index in range(5)]
+    Path("b").mkdir()
+    for name in ("images/0_2", "b/0"):
+        Image.open("images/1.png").save(f"{name}.png")
+    folder = run("restyle", "images", "b", "--style", "images", "--align", "never", "-o", "out")
+    assert folder["files"] == [f"out/{name}.png" for name in ("0", "0_2", "1", "2", "3", "4", "0_1")]
 
 
 @pytest.mark.parametrize(

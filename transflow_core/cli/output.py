@@ -186,7 +186,7 @@ def _files(work: Work, model: type[Recipe], name: str, given: Any) -> Any:
     if model.inputs[name].kind == "masks":
         return paths
     if model.inputs[name].kind != "classes":  # an example set in its order, so that Python and the page draw the same
-        sets = (example(path.name) if path.parent == ASSETS / "examples" else [] for path in paths)
+        sets = (example(path.name) if path.parent == ASSETS / "examples" and path.is_dir() else [] for path in paths)
         return find_images(file for path, files in zip(paths, sets, strict=True) for file in files or [path])
     if len(paths) == 1 and paths[0].suffix.lower() == ".safetensors":
         return paths[0]

@@ -13,7 +13,7 @@ from ..compute import How, Progress
 from ..evidence import Evidence
 from ..images import save_animation
 from ..images.output import ANIMATION_SUFFIXES, save_jpeg, save_png
-from ..reading import Reader
+from ..reading import Reader, listed
 from ..recipes import Reading, Recipe, check_suffix
 from ..views import to_metadata
 
@@ -77,7 +77,7 @@ class Call(Generic[R]):
 
         Raises ValueError for another number than 1 and n, before any is opened.
         """
-        some = list(self.inputs.get("masks") or [None])
+        some = listed(self.inputs.get("masks") or [None])
         if len(some) not in (1, n):
             raise ValueError(f"{n} {what} take one mask, or one for each, not {len(some)}")
         for one, same in groupby(some * n if len(some) == 1 else some):

@@ -40,7 +40,7 @@ def classify(call: Call[Classify]) -> Result:
         "held_out_by_features": tried,
         "threshold": classifier.threshold,
         "held_out_accuracy": classifier.held_out_accuracy,
-        "examples": {name: evidence.to_dicts() for name, evidence in shown.items()},
+        "examples": {name: [image.to_dict() for image in evidence] for name, evidence in shown.items()},
         "images": [{"name": image.name, "problem": image.problem} | _facts(answer) for image, answer in each],
     }
     lines = (_compared(classifier, tried), *(_line(image, answer) for image, answer in each))

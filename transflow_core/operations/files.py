@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from ..compute import report
 from ..evidence import Evidence, Source
 from ..posterior import Posterior, mixed
+from ..reading import listed
 from ..recipes import Align, Condition, Encode, Mix, Saving
 from ..untrusted import save_safetensors
 from .call import Call, Result
@@ -37,6 +38,9 @@ def mix(call: Call[Mix]) -> Result:
     """One posterior of two sets."""
     a, b = call.evidence("a"), call.evidence("b")
     posterior = call.run(mixed, a.posterior(), b.posterior(), call.recipe.how, call.recipe.share)
+    posterior = replace(posterior, metadata={})  # a saved set's recipe is not this one's
+    if call.recipe.moments_only and call.recipe.how != "add":
+        b.posterior().moments()  # the mean has that of the second set: it must not be one image
     facts = {"m": posterior.m, "a": a.to_dicts(), "b": b.to_dicts()}
     lines = (f"{posterior.m:g} images condition it.",)
     return Result(call.recipe, facts, saved=_kept(call.recipe, posterior), lines=lines)
@@ -69,13 +73,13 @@ def encode(call: Call[Encode]) -> Result:
         if image.latent is not None
     )
     latents = Latents(evidence.encoded, tuple(image.name for image in evidence.used))
-    return Result(call.recipe, {"images": evidence.to_dicts()}, saved=latents, lines=lines)
+    return Result(call.recipe, {"images": [image.to_dict() for image in evidence]}, saved=latents, lines=lines)
 
 
 def align(call: Call[Align]) -> Result:
     """Every face of pictures, in the frame that the prior was trained on."""
     recipe, given = call.recipe, call.inputs["images"]
-    given = given.sources if isinstance(given, Evidence) else given
+    given = given.sources if isinstance(given, Evidence) else listed(given)
     sources = [one.file if isinstance(one, Source) else one for one in given]
     how = {name: getattr(recipe, name) for name in ("align", "landmarks", "size")}
     pictures, reports, lines = {}, [], []
@@ -90,5 +94,6 @@ def align(call: Call[Align]) -> Result:
         reports.append({"name": picture.name, "problem": picture.problem, "faces": found})
         lines.append(f"{picture.name}: {picture.problem or '; '.join(face.how for face in faces)}")
     if not pictures:
-        raise ValueError("No face was found. With align=auto a picture without a face is used as it is.")
+        hint = " With align=auto a picture without a face is used as it is." if recipe.align == "always" else ""
+        raise ValueError(" ".join(lines[:5]) + hint)
     return Result(recipe, {"pictures": reports}, pictures, lines=tuple(lines))

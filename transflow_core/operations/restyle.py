@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Unpack
@@ -61,7 +62,8 @@ def restyle(call: Call[Restyle]) -> Result:
             for index, distance in zip(used, apart, strict=False):  # without dlib there are none
                 facts[index]["identity"] = distance
             stem = name.rpartition(".")[0] or name
-            pictures[stem if stem not in pictures else f"{stem}_{len(pictures)}"] = frames
+            free = (f"{stem}_{n}" if n else stem for n in itertools.count())
+            pictures[next(one for one in free if one not in pictures)] = frames
     facts = {"m": posterior.m, "photographs": reports, "evidence": style.to_dicts()}
     return Result(recipe, facts, pictures, lines=tuple(lines))
 
@@ -171,7 +173,8 @@ class Restyled:
             for one in self.faces
             if (face := one.face) is not None
         ]
-        before, after = (x.double().numpy().transpose(0, 2, 3, 1) for x in (self.before, self.after[step]))
+        shown = (x.expand(-1, 3, -1, -1) for x in (self.before, self.after[step]))  # of a grey flow it is one channel
+        before, after = (x.double().numpy().transpose(0, 2, 3, 1) for x in shown)
         if match_colours:
             colours = _colours(before, after)
             image = image.convert("RGB", tuple((colours * [1, 1, 1, 255]).ravel()))

@@ -17,7 +17,7 @@ from ..posterior.local import PRIOR_TEMPERATURE
 from ..posterior.transport import turned
 from ..priors.catalogue import example
 from ..reading import Reader
-from ..recipes import Interpolate, Method, Sample, Sweep
+from ..recipes import Interpolate, Method, Sample, Sweep, within
 from .call import Call, Result
 from .inpaint import ignore, masks_in_frames
 
@@ -51,7 +51,7 @@ def conditioned(call: Call, evidence: Evidence, recipe: Method) -> Conditioned:
         raise ValueError(f"lam_ratio has {len(recipe.lam_ratio)} numbers; {name} has {levels} levels.")
     facts = {"m": posterior.m, "reason": reason, "evidence": evidence.to_dicts()}
     numbers = [f"{name} {value}" for name, value in recipe.choices.texts().items() if name != "method"]
-    line = f"{posterior.m:g} images; method {recipe.method}, {', '.join(numbers)}. {reason}"
+    line = f"{posterior.m:g} image{'s' * (posterior.m != 1)}; method {recipe.method}, {', '.join(numbers)}. {reason}"
     return Conditioned(posterior, recipe, facts, (line,))
 
 
@@ -125,10 +125,11 @@ def sweep_of(recipe: Sweep, m: float) -> dict[str, Sweep]:
     over = own if recipe.over == "auto" else recipe.over
     if over not in ("lam_ratio", own):
         raise ValueError(f"over is {over!r}, which does not belong to the method {recipe.method!r}.")
+    most = within(Sweep, "images_per_sample").high
     usual: dict[str, Sequence[float]] = {
         "lam_ratio": _SWEEP_RATIOS,
         "likeness": _SWEEP_LIKENESS,
-        "images_per_sample": [*(k for k in _SWEEP_PIECES if k < m), max(m, 1)],
+        "images_per_sample": [*(k for k in _SWEEP_PIECES if k < m), min(max(m, 1), most)],
     }
     label = {"lam_ratio": "λ/m = {:g}", "likeness": "likeness {:g}", "images_per_sample": "{:g} images each"}[over]
     swept = {value: recipe.replace(**{over: value}) for value in recipe.values or usual[over]}
@@ -162,11 +163,14 @@ def interpolate(call: Call[Interpolate]) -> Result:
         asked = recipe if ratio is None else recipe.replace(lam_ratio=ratio)
         posterior, end, of_end, lines_of_end = conditioned(call, sets[name], asked)
         ends.append(call.engine.draw(posterior, end))
-        made.append(end if ratio is None else end.replace(lam_ratio=recipe.lam_ratio))
+        made.append(end)
         facts[name] = of_end | end.choices.model_dump(exclude_none=True) | {"evidence": read[name].to_dicts()}
         lines += lines_of_end
     a, b = ends
-    if made[0] == made[1]:  # else each end has the method that suits it
+    ratios = recipe.lam_ratio_a, recipe.lam_ratio_b
+    shared = {end.lam_ratio for end, ratio in zip(made, ratios, strict=True) if ratio is None} or {recipe.lam_ratio}
+    made = [end.replace(lam_ratio=next(iter(shared))) for end in made]
+    if made[0] == made[1] and len(shared) == 1:  # else each end has the method that suits it
         recipe = made[0]
     places = [i / (recipe.steps - 1) for i in range(recipe.steps)]
     how = "wasserstein" if recipe.interpolation == "wasserstein" else "linear"

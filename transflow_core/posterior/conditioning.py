@@ -108,6 +108,7 @@ class Posterior(Gaussian):
         if z.ndim != 2 or not z.numel():
             raise ValueError(f"evidence is (m, D) with at least one row, not {tuple(z.shape)}")
         z = z if z.dtype == torch.float64 else z.float()
+        z = z.cpu() if z.device.type == "mps" else z  # Apple's GPUs have no float64
         (images, dim), likelihood = z.shape, Covariance.of(likelihood).to(z.device, z.dtype)
         prior = Gaussian.standard(dim) if prior is None else prior
         if prior.dim != dim or likelihood.dim not in (None, dim):
@@ -158,7 +159,7 @@ class Posterior(Gaussian):
         """`latents`, for what needs them. Raises ValueError where there are moments only."""
         if not len(self.latents):
             raise ValueError(
-                "this set has moments only, and this needs its single images. The method 'posterior' draws without them"
+                "this set has moments only, and this needs its single images. Only the method 'posterior' draws from it"
             )
         return self.latents
 
@@ -171,8 +172,9 @@ class Posterior(Gaussian):
         """
         if not len(self.latents):
             return self
-        weights = self.weights if self.since is None else self.weights[self.since == self.since.min()]
-        if weights.sum() ** 2 < _SINGLE * weights.square().sum():
+        starts = [self.dim] if self.since is None else self.since.unique().tolist()
+        some = [self.weights if self.since is None else self.weights[self.since <= start] for start in starts]
+        if any(weights.sum() ** 2 < _SINGLE * weights.square().sum() for weights in some):
             raise ValueError("the mean of one image is that image: moments need two images or more, of like weights")
         return replace(self, latents=self.latents[:0], visible=None)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from ..limits import LAM_RATIO_SLIDER
 from ..recipes import Method
+from .bootstrap import MOST_KEPT
 from .conditioning import Posterior
 from .guard import Looks
 from .shrinkage import ShrinkageCovariance
@@ -128,7 +129,8 @@ def recommend(posterior: Posterior, looks: Looks | None = None) -> Recommendatio
     images = len(shrinkage.weights)
     if min(images, shrinkage.count) < _SEVERAL:
         return Recommendation(_shown(along(_ONE, 1)), "One image does not show how others differ: the model does.")
-    why = f"{images} images show how members of the set differ: each sample is put together from several of them."
+    some = f"{images} images" if images < MOST_KEPT else "The images"
+    why = f"{some} show how members of the set differ: each sample is put together from several of them."
     far = apart = 0.0
     if looks is not None:
         looks = looks.of(posterior.counting)

@@ -315,11 +315,11 @@ class Prior:
         return self.pixels.from_flow(images.float(), clip), excess
 
     def lacking(self, side: float) -> int:
-        """How many of the finest levels a picture of this side has no pixels for; 0 of a flow without `halvings`.
+        """How many of the finest levels a picture of this side has no pixels for: of a `WaveletGlow`, else 0.
 
         Enlarged to the prior's size by more than √2, a picture lacks the finest level, by more than 2√2 two, and so on.
         """
-        most = getattr(self._form, "halvings", 0)
+        most = getattr(self._form, "halvings", 0) if isinstance(self.flow, TrainableFlow) else 0
         return min(most, max(0, math.ceil(math.log2(self.image_size / max(side, 1.0)) - 0.5)))
 
     def _checked(self, z: Tensor) -> Tensor:
